@@ -1,0 +1,20 @@
+package nearest
+
+import "testing"
+
+func TestOf(t *testing.T) {
+	known := []string{"stripe", "github", "gitlab", "slack", "tolerance", "x_signature"}
+	for word, want := range map[string]string{
+		"strpe":     "stripe",
+		"Stripe":    "stripe",
+		"tolerence": "tolerance",
+		"githb":     "github",
+		"xsig":      "",
+		"":          "",
+		"paypal":    "",
+	} {
+		if got := Of(word, known); got != want {
+			t.Errorf("Of(%q) = %q, want %q", word, got, want)
+		}
+	}
+}

@@ -1,0 +1,309 @@
+package verifier
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Verifier is a scheme compiled with keys. It is safe for concurrent use and
+// never changes: new keys are a new Verifier.
+type Verifier struct {
+	scheme     Scheme
+	signature  Signature // defaults filled in, header names canonical
+	prefix     string    // of a raw signature, its params filled in
+	algorithms []Algorithm
+	keys       []compiledKey
+	messages   []template
+
+	timestamp     Timestamp
+	timestampKV   string
+	timestampPath jsonPath
+	tolerance     time.Duration
+
+	id       DeliveryID
+	idPath   jsonPath
+	idSigned bool
+
+	required []requiredHeader
+	origin   string
+}
+
+type requiredHeader struct {
+	name   string
+	any    bool
+	values [][sha256.Size]byte
+}
+
+// A SchemeError says which field of a scheme is wrong and what to write instead.
+type SchemeError struct {
+	Field   string // the field's word in JSON and Caddyfile
+	Problem string
+}
+
+func (e *SchemeError) Error() string { return e.Field + ": " + e.Problem }
+
+func wrong(field, format string, args ...any) error {
+	return &SchemeError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}
+
+// New compiles a scheme with the receiver's keys. Its errors are *SchemeError
+// and *KeyError; neither quotes a key.
+func New(s Scheme, keys []Key) (*Verifier, error) {
+	v, err := compile(s)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, wrong("secret", "no key: without one nothing can be verified")
+	}
+	if v.keys, err = s.compileKeys(keys); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Validate reports the first thing that is wrong with the scheme itself, as a
+// *SchemeError.
+func (s Scheme) Validate() error {
+	_, err := compile(s)
+	return err
+}
+
+// HeaderNames lists the headers that the scheme reads, as they are written.
+func (s Scheme) HeaderNames() []string {
+	var names []string
+	if s.Signature != nil {
+		names = append(names, s.Signature.Header...)
+	}
+	if s.Timestamp != nil {
+		names = append(names, s.Timestamp.Header...)
+	}
+	if s.DeliveryID != nil {
+		names = append(names, s.DeliveryID.Header...)
+	}
+	for _, h := range s.RequireHeader {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+// algorithms lists what a signature of s may be made with: those that its items
+// may name, or its one algorithm.
+func (s *Scheme) algorithms() []Algorithm {
+	if s.Signature == nil || len(s.Signature.Accept) == 0 {
+		if s.Algorithm == "" {
+			return Algorithms[:1]
+		}
+		return []Algorithm{s.Algorithm}
+	}
+	var out []Algorithm
+	for _, a := range Algorithms { // in a fixed order
+		for _, accepted := range s.Signature.Accept {
+			if a == accepted && !slices.Contains(out, a) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+func compile(s Scheme) (*Verifier, error) {
+	v := &Verifier{scheme: s, algorithms: s.algorithms()}
+	for _, step := range []func() error{
+		v.compileKeyFields, v.compileSignature, v.compileMessage,
+		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
+		v.compileRequired, v.compilePublicURL,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func (v *Verifier) compileKeyFields() error {
+	s := &v.scheme
+	if s.Algorithm != "" && !s.Algorithm.known() {
+		return wrong("algorithm", "unknown algorithm %q: known are %s", s.Algorithm, join(Algorithms))
+	}
+	for _, f := range []struct {
+		field, value string
+		known        []string
+	}{
+		{"secret_encoding", s.SecretEncoding, []string{encUTF8, encBase64, encBase64URL, encHex}},
+		{"public_key_encoding", s.PublicKeyEncoding, []string{encBase64, encBase64URL, encHex}},
+		{"key_derivation", s.KeyDerivation, []string{"sha1", "sha256"}},
+		{"secret_normalize", s.SecretNormalize, []string{"nfkd"}},
+	} {
+		if f.value != "" && !slices.Contains(f.known, f.value) {
+			return wrong(f.field, "unknown value %q: known are %s", f.value, join(f.known))
+		}
+	}
+	return nil
+}
+
+func (v *Verifier) compileSignature() error {
+	if v.scheme.Signature == nil || len(v.scheme.Signature.Header) == 0 {
+		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
+	}
+	sig := *v.scheme.Signature
+	sig.Header = slices.Clone(sig.Header)
+	if len(sig.Header) > maxCandidates {
+		return wrong("signature", "%d headers: at most %d are read", len(sig.Header), maxCandidates)
+	}
+	for i, name := range sig.Header {
+		if !validHeaderName(name) {
+			return wrong("signature", "%q is not a header name", name)
+		}
+		sig.Header[i] = canonicalHeader(name)
+	}
+	sig.Match = orDefault(sig.Match, "any")
+	sig.Syntax = orDefault(sig.Syntax, "raw")
+	sig.Encoding = orDefault(sig.Encoding, encHex)
+	sig.PairSeparator = orDefault(sig.PairSeparator, ",")
+	if err := known("match", sig.Match, "first_present", "any", "all"); err != nil {
+		return err
+	}
+	if err := known("encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil {
+		return err
+	}
+	if err := known("syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"); err != nil {
+		return err
+	}
+	switch sig.Syntax {
+	case "list":
+		sig.ItemSeparator = orDefault(sig.ItemSeparator, " ")
+		sig.VersionSeparator = orDefault(sig.VersionSeparator, ",")
+	case "keyed_list":
+		sig.ItemSeparator = orDefault(sig.ItemSeparator, "&")
+		sig.VersionSeparator = orDefault(sig.VersionSeparator, "|")
+	case "algorithm_prefix":
+		sig.VersionSeparator = orDefault(sig.VersionSeparator, "=")
+	}
+	if err := v.checkSyntax(&sig); err != nil {
+		return err
+	}
+	prefix, err := parseTemplate(sig.Prefix, v.scheme.Params)
+	if err != nil || len(prefix) > 1 || len(prefix) == 1 && prefix[0].slot != slotNone {
+		return wrong("prefix", "%q: only text and {param:…} may stand in a prefix", sig.Prefix)
+	}
+	if len(prefix) == 1 {
+		v.prefix = prefix[0].literal
+	}
+	v.signature = sig
+	return nil
+}
+
+// checkSyntax refuses fields that the syntax does not read and asks for those
+// that it needs.
+func (v *Verifier) checkSyntax(sig *Signature) error {
+	pairs := sig.Syntax == "kv" || sig.Syntax == "positional"
+	versions := sig.Syntax == "list" || sig.Syntax == "algorithm_prefix"
+	switch {
+	case pairs && len(sig.Key) == 0:
+		return wrong("signature", "%s needs key: which keys carry signatures", sig.Syntax)
+	case versions && len(sig.Accept) == 0:
+		return wrong("signature", "%s needs accept: which versions count, each with its algorithm", sig.Syntax)
+	case !versions && len(sig.Accept) > 0:
+		return wrong("signature", "accept goes with list and algorithm_prefix, not with %s", sig.Syntax)
+	case sig.Syntax != "raw" && (sig.Prefix != "" || sig.PrefixOptional):
+		return wrong("signature", "prefix goes with raw, not with %s", sig.Syntax)
+	case sig.Syntax == "raw" && len(sig.Key) > 0, versions && len(sig.Key) > 0:
+		return wrong("signature", "key goes with kv, positional and keyed_list, not with %s", sig.Syntax)
+	case sig.Syntax == "positional" != (len(sig.Names) > 0):
+		return wrong("signature", "names goes with positional: what each position means")
+	}
+	for _, key := range sig.Key {
+		if sig.Syntax == "positional" && !slices.Contains(sig.Names, key) {
+			return wrong("signature", "key %q is none of the names %s", key, join(sig.Names))
+		}
+	}
+	for version, a := range sig.Accept {
+		if !a.known() {
+			return wrong("signature", "accept %s: unknown algorithm %q: known are %s", version, a, join(Algorithms))
+		}
+	}
+	return nil
+}
+
+func (v *Verifier) compileMessage() error {
+	texts := v.scheme.Message
+	if len(texts) == 0 {
+		texts = StringList{"{body}"}
+	}
+	for _, text := range texts {
+		t, err := parseTemplate(text, v.scheme.Params)
+		if err != nil {
+			return wrong("message", "%v", err)
+		}
+		if !t.coversBody() && !v.scheme.BodyUnsigned {
+			return wrong("message", "does not cover the body: an altered body would pass. Put {body} (or a digest, {body|sha256|hex}) into it, or say body_unsigned in a provider file if the sender signs no body")
+		}
+		unit := ""
+		if v.scheme.Timestamp != nil {
+			unit = v.scheme.Timestamp.Unit
+		}
+		t.guard(unit)
+		v.messages = append(v.messages, t)
+	}
+	return nil
+}
+
+func (v *Verifier) compileRequired() error {
+	for _, h := range v.scheme.RequireHeader {
+		if !validHeaderName(h.Name) {
+			return wrong("require_header", "%q is not a header name", h.Name)
+		}
+		if len(h.Values) == 0 {
+			return wrong("require_header", "%s: no value: name the values that pass, or * for any", h.Name)
+		}
+		r := requiredHeader{name: canonicalHeader(h.Name)}
+		for _, value := range h.Values {
+			if value == "" {
+				return wrong("require_header", "%s: an empty value: a header without content proves nothing", h.Name)
+			}
+			r.any = r.any || value == "*"
+			r.values = append(r.values, sha256.Sum256([]byte(value)))
+		}
+		v.required = append(v.required, r)
+	}
+	return nil
+}
+
+func (v *Verifier) compilePublicURL() error {
+	if v.scheme.PublicURL == "" {
+		return nil
+	}
+	u, err := url.Parse(v.scheme.PublicURL)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return wrong("public_url", "%q: write the origin that the sender calls, scheme and host, no path: https://hooks.example.com", v.scheme.PublicURL)
+	}
+	v.origin = u.Scheme + "://" + u.Host
+	return nil
+}
+
+func known(field, value string, known ...string) error {
+	if !slices.Contains(known, value) {
+		return wrong(field, "unknown value %q: known are %s", value, join(known))
+	}
+	return nil
+}
+
+func join[S ~string](list []S) string {
+	texts := make([]string, len(list))
+	for i, s := range list {
+		texts[i] = string(s)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// validHeaderName follows RFC 9110 §5.6.2, token.
+func validHeaderName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}

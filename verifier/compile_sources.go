@@ -1,0 +1,132 @@
+package verifier
+
+import (
+	"slices"
+	"time"
+)
+
+func (v *Verifier) compileTimestamp() (err error) {
+	if v.scheme.Timestamp == nil {
+		if v.scheme.Tolerance != nil {
+			return wrong("tolerance", "the scheme has no timestamp to compare: add timestamp, or drop tolerance")
+		}
+		return nil
+	}
+	ts := *v.scheme.Timestamp
+	if ts.Header, err = canonicalHeaders("timestamp", ts.Header); err != nil {
+		return err
+	}
+	if sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "") != 1 {
+		return wrong("timestamp", "needs exactly one source: header, kv or json")
+	}
+	ts.Unit = orDefault(ts.Unit, "s")
+	if err := known("timestamp", ts.Unit, "s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"); err != nil {
+		return err
+	}
+	if ts.KV != "" {
+		switch syntax := v.signature.Syntax; {
+		case syntax != "kv" && syntax != "positional":
+			return wrong("timestamp", "kv %s: the signature's syntax is %s, which has no keys", ts.KV, syntax)
+		case slices.Contains(v.signature.Key, ts.KV):
+			return wrong("timestamp", "kv %s: that key carries the signature", ts.KV)
+		case syntax == "positional" && !slices.Contains(v.signature.Names, ts.KV):
+			return wrong("timestamp", "kv %s: none of the names %s", ts.KV, join(v.signature.Names))
+		}
+		v.timestampKV = ts.KV
+	}
+	if ts.JSON != "" {
+		if v.timestampPath, err = parseJSONPath(ts.JSON); err != nil {
+			return wrong("timestamp", "json %s: %v", ts.JSON, err)
+		}
+	}
+	v.tolerance = DefaultTolerance
+	if v.scheme.Tolerance != nil {
+		v.tolerance = time.Duration(*v.scheme.Tolerance)
+	}
+	if v.tolerance <= 0 {
+		return wrong("tolerance", "%s would refuse every delivery: give a positive duration, or switch the check off with: timestamp off", v.tolerance)
+	}
+	v.timestamp = ts
+	return nil
+}
+
+func (v *Verifier) compileDeliveryID() (err error) {
+	if v.scheme.DeliveryID == nil {
+		return nil
+	}
+	id := *v.scheme.DeliveryID
+	if id.Header, err = canonicalHeaders("delivery_id", id.Header); err != nil {
+		return err
+	}
+	if sources(len(id.Header) > 0, id.JSON != "", id.Form != "") != 1 {
+		return wrong("delivery_id", "needs exactly one source: header, json or form")
+	}
+	if id.JSON != "" {
+		if v.idPath, err = parseJSONPath(id.JSON); err != nil {
+			return wrong("delivery_id", "json %s: %v", id.JSON, err)
+		}
+	}
+	v.id = id
+	v.idSigned = v.everyMessage(func(t template) bool {
+		switch {
+		case id.JSON != "":
+			return t.coversBody() || t.proves(slotJSON, id.JSON) || t.proves(slotID, "")
+		case id.Form != "":
+			return t.coversBody() || t.proves(slotForm, id.Form) || t.proves(slotID, "")
+		case len(id.Header) == 1 && t.proves(slotHeader, id.Header[0]):
+			return true
+		}
+		return t.proves(slotID, "")
+	})
+	return nil
+}
+
+// checkSlots ties the message to its sources: a slot without one cannot be
+// filled, and a timestamp that is not signed proves nothing.
+func (v *Verifier) checkSlots() error {
+	for _, t := range v.messages {
+		if t.has(slotTimestamp, "") && v.scheme.Timestamp == nil {
+			return wrong("message", "{timestamp} has no source: add a timestamp line")
+		}
+		if t.has(slotID, "") && v.scheme.DeliveryID == nil {
+			return wrong("message", "{id} has no source: add a delivery_id line")
+		}
+	}
+	ts := &v.timestamp
+	if v.scheme.Timestamp == nil || ts.Off {
+		return nil
+	}
+	signed := v.everyMessage(func(t template) bool {
+		return t.has(slotTimestamp, "") ||
+			ts.JSON != "" && (t.coversBody() || t.has(slotJSON, ts.JSON)) ||
+			len(ts.Header) == 1 && t.has(slotHeader, ts.Header[0])
+	})
+	if !signed {
+		return wrong("timestamp", "the message does not contain it, so anyone could set it anew: put {timestamp} where the sender signs it, or write: timestamp off")
+	}
+	return nil
+}
+
+func (v *Verifier) everyMessage(is func(template) bool) bool {
+	return !slices.ContainsFunc(v.messages, func(t template) bool { return !is(t) })
+}
+
+func canonicalHeaders(field string, names StringList) (StringList, error) {
+	out := make(StringList, 0, len(names))
+	for _, name := range names {
+		if !validHeaderName(name) {
+			return nil, wrong(field, "%q is not a header name", name)
+		}
+		out = append(out, canonicalHeader(name))
+	}
+	return out, nil
+}
+
+func sources(present ...bool) (n int) {
+	for _, p := range present {
+		if p {
+			n++
+		}
+	}
+	return n
+}

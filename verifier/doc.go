@@ -1,0 +1,33 @@
+// Package verifier decides whether a webhook delivery is genuine.
+//
+// A Scheme is data: where a sender puts its signature, what bytes it signs and
+// how, where its timestamp and delivery id are. New compiles a scheme with the
+// receiver's keys once. A delivery is then checked in two steps, because the
+// first must work before a body has been read:
+//
+//	check, err := v.Open(request, now) // all that headers alone decide
+//	verdict, err := check.Verify(body) // the signature itself
+//
+// An error of either step is a *Rejection with one Reason of a closed list.
+// Signer is the inverse and shares the compiled scheme.
+//
+// # Signed content
+//
+// What is signed is described by a template: literal text and slots such as
+// {timestamp} or {body}. The template is split once, when the scheme is
+// compiled; a request fills slots with bytes and is never itself expanded.
+// A message must split one way: the text of a slot that is followed by a
+// literal never holds that literal's first byte, unix timestamps are digits
+// only, and ids hold no JSON punctuation, so that no byte of a captured body
+// can be passed off as an id or a timestamp.
+//
+// # Keys
+//
+// Every key belongs to one algorithm. What a request says about versions or
+// algorithms only selects among those configured. Any key may match any
+// candidate signature: that is how both sides rotate without a gap. Texts are
+// decoded first; bytes of fixed length are compared in constant time.
+//
+// The package does no I/O, knows no clock and imports neither Caddy nor an HTTP
+// server: bytes and headers in, verdict out.
+package verifier

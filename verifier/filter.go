@@ -1,0 +1,63 @@
+package verifier
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"hash/crc32"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A filter turns the text of a slot into what is signed. It appends to dst and
+// never keeps src.
+type filter struct {
+	apply func(dst, src []byte) []byte
+	kind  filterKind
+}
+
+type filterKind uint8
+
+const (
+	lossy  filterKind = iota // different inputs may give one output
+	digest                   // a cryptographic digest: fixed length, no two inputs found
+	text                     // an encoding: one output for one input
+	fold                     // changes letters' case alone
+)
+
+// covers reports whether every byte that goes into a chain counts in what comes
+// out of it: it digests first, and loses nothing later.
+func covers(chain []filter) bool {
+	for i, f := range chain {
+		switch {
+		case i == 0 && f.kind != digest, f.kind == lossy:
+			return false
+		case f.kind == fold && chain[i-1].kind == digest:
+			return false
+		}
+	}
+	return true
+}
+
+var filters = map[string]filter{
+	"sha1":   {kind: digest, apply: func(dst, src []byte) []byte { d := sha1.Sum(src); return append(dst, d[:]...) }},
+	"sha256": {kind: digest, apply: func(dst, src []byte) []byte { d := sha256.Sum256(src); return append(dst, d[:]...) }},
+	"sha512": {kind: digest, apply: func(dst, src []byte) []byte { d := sha512.Sum512(src); return append(dst, d[:]...) }},
+	// MD5 is what some senders digest a body with before they sign it with a
+	// secret. Collisions need a chosen body; second preimages are out of reach.
+	"md5":    {kind: digest, apply: func(dst, src []byte) []byte { d := md5.Sum(src); return append(dst, d[:]...) }},
+	"crc32":  {apply: func(dst, src []byte) []byte { return strconv.AppendUint(dst, uint64(crc32.ChecksumIEEE(src)), 10) }},
+	"hex":    {kind: text, apply: hex.AppendEncode},
+	"base64": {kind: text, apply: func(dst, src []byte) []byte { return base64.StdEncoding.AppendEncode(dst, src) }},
+	"lower":  {kind: fold, apply: func(dst, src []byte) []byte { return append(dst, strings.ToLower(string(src))...) }},
+	"upper":  {kind: fold, apply: func(dst, src []byte) []byte { return append(dst, strings.ToUpper(string(src))...) }},
+}
+
+func filterList() string {
+	return strings.Join(slices.Sorted(maps.Keys(filters)), " ")
+}

@@ -1,0 +1,218 @@
+package verifier
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// write feeds the signed content of t to w. Everything around the body passes
+// through scratch, which is returned for reuse.
+func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []byte) ([]byte, *Rejection) {
+	scratch = scratch[:0]
+	for i := range t {
+		p := &t[i]
+		if p.slot == slotNone {
+			scratch = append(scratch, p.literal...)
+			continue
+		}
+		if p.slot == slotBody && len(p.filters) == 0 {
+			if len(scratch) > 0 {
+				w.Write(scratch)
+				scratch = scratch[:0]
+			}
+			w.Write(body)
+			continue
+		}
+		start := len(scratch)
+		var rej *Rejection
+		if scratch, rej = c.appendSlot(scratch, p, secret, body); rej != nil {
+			return scratch, rej
+		}
+		if p.free && !p.oneWay(scratch[start:]) {
+			return scratch, reject(MalformedSignature, "a signed field holds a character that would let the message be read in two ways")
+		}
+	}
+	if len(scratch) > 0 {
+		w.Write(scratch)
+	}
+	return scratch, nil
+}
+
+// appendSlot appends what fills a slot, through its filters.
+func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *Rejection) {
+	start := len(dst)
+	chain := p.filters
+	switch p.slot {
+	case slotBody:
+		dst = chain[0].apply(dst, body) // a body without filters never comes here
+		chain = chain[1:]
+	case slotSecret:
+		dst = append(dst, secret...)
+	default:
+		text, rej := c.slotText(p, body)
+		if rej != nil {
+			return dst, rej
+		}
+		dst = append(dst, text...)
+	}
+	for _, f := range chain {
+		end := len(dst)
+		dst = f.apply(dst, dst[start:end])
+		dst = append(dst[:start], dst[end:]...)
+	}
+	return dst, nil
+}
+
+func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
+	switch p.slot {
+	case slotTimestamp:
+		if rej := c.bodyTimestamp(body); rej != nil {
+			return "", rej
+		}
+		return c.timestamp, nil
+	case slotID:
+		id := c.deliveryID(body)
+		if id == "" {
+			return "", reject(MissingHeader, "no delivery id, which is signed")
+		}
+		return id, nil
+	case slotHeader:
+		return c.headerText(p.arg)
+	case slotJSON:
+		text, err := p.path.lookup(body)
+		if err != nil {
+			return "", reject(MalformedSignature, "%s of the body is signed: %v", p.arg, err)
+		}
+		return text, nil
+	case slotForm:
+		text, err := formValue(body, p.arg)
+		if err != nil || text == "" {
+			return "", reject(MalformedSignature, "form field %s is signed and not there once", p.arg)
+		}
+		return text, nil
+	case slotFormSorted:
+		text, err := formSorted(body)
+		if err != nil {
+			return "", reject(MalformedSignature, "the body is signed as a form and is none")
+		}
+		return text, nil
+	}
+	return c.requestText(p.slot), nil
+}
+
+func (c *Check) headerText(name string) (string, *Rejection) {
+	if name == "Host" {
+		return c.req.Host, nil
+	}
+	value, rej := c.single(name, MalformedSignature)
+	if rej == nil && value == "" {
+		rej = reject(MissingHeader, "no header %s, which is signed", name)
+	}
+	return value, rej
+}
+
+// requestText fills the slots of method and URL, as they were received.
+func (c *Check) requestText(s slot) string {
+	path, query, _ := strings.Cut(c.req.Target, "?")
+	switch s {
+	case slotMethod:
+		return c.req.Method
+	case slotURL:
+		return c.requestOrigin() + c.req.Target
+	case slotURLNoQuery:
+		return c.requestOrigin() + path
+	case slotURI:
+		return c.req.Target
+	case slotPath:
+		return path
+	case slotQuery:
+		return query
+	case slotQuerySorted:
+		if query == "" {
+			return ""
+		}
+		pairs := strings.Split(query, "&")
+		slices.SortStableFunc(pairs, func(a, b string) int {
+			a, _, _ = strings.Cut(a, "=")
+			b, _, _ = strings.Cut(b, "=")
+			return cmp.Compare(a, b)
+		})
+		return strings.Join(pairs, "&")
+	}
+	return c.req.Host
+}
+
+func (c *Check) requestOrigin() string {
+	switch {
+	case c.v.origin != "":
+		return c.v.origin
+	case c.req.TLS:
+		return "https://" + c.req.Host
+	}
+	return "http://" + c.req.Host
+}
+
+var errForm = errors.New("not a form with that field once")
+
+type formField struct{ name, value string }
+
+// parseForm reads application/x-www-form-urlencoded strictly: a bad escape is
+// an error, fields keep their order.
+func parseForm(body []byte) ([]formField, error) {
+	var fields []formField
+	if len(body) == 0 {
+		return nil, nil
+	}
+	for pair := range strings.SplitSeq(string(body), "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil {
+			return nil, errForm
+		}
+		if value, err = url.QueryUnescape(value); err != nil {
+			return nil, errForm
+		}
+		fields = append(fields, formField{name, value})
+	}
+	return fields, nil
+}
+
+// formValue returns the one value of a field; a repeated field has none.
+func formValue(body []byte, name string) (string, error) {
+	fields, err := parseForm(body)
+	if err != nil {
+		return "", err
+	}
+	found, value := 0, ""
+	for _, f := range fields {
+		if f.name == name {
+			found, value = found+1, f.value
+		}
+	}
+	if found != 1 {
+		return "", errForm
+	}
+	return value, nil
+}
+
+// formSorted joins names and values without separators, sorted bytewise,
+// repeated pairs once: what Twilio signs for a form.
+func formSorted(body []byte) (string, error) {
+	fields, err := parseForm(body)
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(fields, func(a, b formField) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.value, b.value))
+	})
+	var b strings.Builder
+	for _, f := range slices.Compact(fields) {
+		b.WriteString(f.name)
+		b.WriteString(f.value)
+	}
+	return b.String(), nil
+}

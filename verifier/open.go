@@ -1,0 +1,168 @@
+package verifier
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"strings"
+	"time"
+)
+
+// Request is what a delivery says besides its body. The maps and strings are
+// only read; a Check keeps the pointer until it is dropped.
+type Request struct {
+	Method string
+	// Header by canonical name, as net/http and textproto hold it.
+	Header map[string][]string
+	// Target is path and query as they were received: "/hooks/square?v=2".
+	Target string
+	Host   string
+	TLS    bool // for schemes that sign the URL and have no public_url
+}
+
+// Check is a delivery between its headers and its body. It is for one delivery
+// and one goroutine.
+type Check struct {
+	v   *Verifier
+	req *Request
+	now time.Time
+
+	timestamp string // as sent: it is signed verbatim
+	time      time.Time
+	id        string
+
+	offered   int        // candidates seen
+	malformed *Rejection // why the last unreadable one could not be read
+	count     int        // candidates read
+	inline    [inlineCandidates]candidate
+	more      []candidate
+}
+
+// Required checks the headers that every delivery must carry, in constant time
+// for each value.
+func (v *Verifier) Required(header map[string][]string) error {
+	for i := range v.required {
+		h := &v.required[i]
+		lines := header[h.name]
+		switch {
+		case len(lines) == 0 || lines[0] == "":
+			return reject(MissingHeader, "no header %s", h.name)
+		case len(lines) > 1:
+			return reject(HeaderMismatch, "header %s stands on %d lines", h.name, len(lines))
+		}
+		got := sha256.Sum256([]byte(lines[0]))
+		match := 0
+		for j := range h.values {
+			match |= subtle.ConstantTimeCompare(got[:], h.values[j][:])
+		}
+		if match == 0 && !h.any {
+			return reject(HeaderMismatch, "header %s has none of its values", h.name)
+		}
+	}
+	return nil
+}
+
+// Open checks all that headers alone decide: a signature is there and can be
+// read one way, the timestamp is fresh at now. The error is a *Rejection.
+func (v *Verifier) Open(req *Request, now time.Time) (Check, error) {
+	c := Check{v: v, req: req, now: now}
+	if rej := c.openSignatures(); rej != nil {
+		return Check{}, rej
+	}
+	if rej := c.openSources(); rej != nil {
+		return Check{}, rej
+	}
+	if v.scheme.Timestamp != nil && v.timestamp.JSON == "" {
+		if rej := c.readTimestamp(); rej != nil {
+			return Check{}, rej
+		}
+	}
+	return c, nil
+}
+
+func (c *Check) openSignatures() *Rejection {
+	s := &c.v.signature
+	present := ""
+	for i, name := range s.Header {
+		value, rej := c.single(name, MalformedSignature)
+		if rej != nil {
+			return rej
+		}
+		if value == "" {
+			if s.Match == "all" {
+				return reject(MissingSignature, "no header %s", name)
+			}
+			continue
+		}
+		present = name
+		if rej := c.addAll(uint8(i), value); rej != nil {
+			return rej
+		}
+		if s.Match == "first_present" {
+			break
+		}
+	}
+	switch {
+	case present == "":
+		return reject(MissingSignature, "no header %s", strings.Join(s.Header, " or "))
+	case c.count == 0 && c.malformed != nil:
+		return c.malformed
+	case c.count == 0:
+		return reject(MalformedSignature, "header %s holds no signature of the scheme's kind", present)
+	}
+	return nil
+}
+
+// openSources reads timestamp, id and signed headers. Each may stand on one
+// line only: of two, the app might read the other.
+func (c *Check) openSources() *Rejection {
+	v := c.v
+	for _, name := range v.timestamp.Header {
+		value, rej := c.single(name, MalformedTimestamp)
+		if rej != nil {
+			return rej
+		}
+		if c.timestamp == "" {
+			c.timestamp = value
+		}
+	}
+	for _, name := range v.id.Header {
+		value, rej := c.single(name, MalformedSignature)
+		if rej != nil {
+			return rej
+		}
+		if c.id == "" {
+			c.id = value
+		}
+	}
+	if len(v.messages) > 1 {
+		return nil // alternatives: one may lack a header that another signs
+	}
+	for _, p := range v.messages[0] {
+		switch p.slot {
+		case slotHeader:
+			if value, rej := c.single(p.arg, MalformedSignature); rej != nil {
+				return rej
+			} else if value == "" {
+				return reject(MissingHeader, "no header %s, which is signed", p.arg)
+			}
+		case slotID:
+			if c.id == "" && len(v.id.Header) > 0 {
+				return reject(MissingHeader, "no header %s, which is signed", strings.Join(v.id.Header, " or "))
+			}
+		}
+	}
+	return nil
+}
+
+// single returns a header's value, "" if it is absent; several lines are
+// malformed for the given reason.
+func (c *Check) single(name string, malformed Reason) (string, *Rejection) {
+	lines := c.req.Header[name]
+	switch len(lines) {
+	case 0:
+		return "", nil
+	case 1:
+		return lines[0], nil
+	}
+	return "", reject(malformed, "header %s stands on %d lines", name, len(lines))
+}

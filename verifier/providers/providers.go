@@ -1,0 +1,197 @@
+// Package providers is the catalogue of known senders: one JSON file each, with
+// the scheme, the facts that a receiver needs, their sources, and known-answer
+// vectors that this project's own signer did not make.
+//
+// A file of the user's own is read by the same Parse and means the same.
+package providers
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A Provider describes one sender.
+type Provider struct {
+	ID       string   `json:"id"`                 // what a configuration writes: lower case, digits, underscores
+	Name     string   `json:"name"`               // as the sender spells it
+	Aliases  []string `json:"aliases,omitempty"`  // other ids that mean the same
+	Category string   `json:"category,omitempty"` // payments, scm, chat, …
+
+	Scheme verifier.Scheme `json:"scheme"`
+	Params []Param         `json:"params,omitempty"`
+
+	// Methods that deliveries come with. Default: POST.
+	Methods []string `json:"methods,omitempty"`
+	// MaxBody is the largest body in bytes that the sender documents.
+	MaxBody int64 `json:"max_body,omitempty"`
+	// RejectStatus is the status that the sender wants for a refusal. Default: 401.
+	RejectStatus int `json:"reject_status,omitempty"`
+
+	// UniqueID: the delivery id names one event and is the same in all retries.
+	UniqueID bool `json:"unique_id,omitempty"`
+	// BodiesDiffer: two events never share a body.
+	BodiesDiffer bool  `json:"bodies_differ,omitempty"`
+	Retry        Retry `json:"retry,omitzero"`
+
+	Sources    []Source `json:"sources,omitempty"`
+	Confidence string   `json:"confidence,omitempty"`
+	Notes      []string `json:"notes,omitempty"`
+	Vectors    []Vector `json:"vectors,omitempty"`
+}
+
+// A Param is a value that the provider asks for beside its keys; templates name
+// it {param:name}.
+type Param struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Optional    bool   `json:"optional,omitempty"`
+}
+
+// Retry is what the sender does with a delivery that was not taken.
+type Retry struct {
+	Schedule string            `json:"schedule,omitempty"` // in words
+	Span     verifier.Duration `json:"span,omitempty"`     // from the first attempt to the last
+}
+
+// A Source is where a fact was read, and which.
+type Source struct {
+	URL    string `json:"url"`
+	Proves string `json:"proves"`
+}
+
+// A Vector is a delivery whose verdict is known.
+type Vector struct {
+	Source     string            `json:"source"` // vendor document, SDK with version, or tool that made it
+	Method     string            `json:"method,omitempty"`
+	URL        string            `json:"url,omitempty"`
+	Headers    map[string]string `json:"headers"`
+	Body       string            `json:"body,omitempty"`
+	BodyBase64 []byte            `json:"body_base64,omitempty"` // for bodies that are not UTF-8
+	Secret     string            `json:"secret,omitempty"`
+	PublicKey  string            `json:"public_key,omitempty"`
+	Params     map[string]string `json:"params,omitempty"`
+	Now        int64             `json:"now,omitempty"` // unix seconds
+	Expect     string            `json:"expect"`        // "genuine" or a verifier.Reason
+}
+
+// Parse reads a provider file. name is the file's, for errors.
+func Parse(name string, data []byte) (*Provider, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	p := new(Provider)
+	if err := d.Decode(p); err != nil {
+		return nil, fmt.Errorf("provider file %s: %s", name, explainJSON(data, err))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("provider file %s: more text after the provider's object: keep one object a file", name)
+	}
+	if !validID(p.ID) {
+		return nil, fmt.Errorf("provider file %s: id %q: give it an id of lower-case letters, digits and underscores; it names the handler in logs and metrics", name, p.ID)
+	}
+	if s := p.RejectStatus; s != 0 && (s < 400 || s > 599 || s == 410) {
+		return nil, fmt.Errorf("provider file %s: reject_status %d: write a 4xx or 5xx other than 410, which tells senders to stop for good", name, s)
+	}
+	if p.MaxBody < 0 {
+		return nil, fmt.Errorf("provider file %s: max_body %d: write a size in bytes", name, p.MaxBody)
+	}
+	scheme := p.Scheme
+	scheme.Params = make(map[string]string)
+	for _, param := range p.Params { // any value will do to see whether the scheme holds together
+		scheme.Params[param.Name] = param.Name
+	}
+	if err := scheme.Validate(); err != nil {
+		return nil, fmt.Errorf("provider file %s: scheme: %w", name, err)
+	}
+	return p, nil
+}
+
+// explainJSON adds the line to an error of the decoder.
+func explainJSON(data []byte, err error) string {
+	offset := int64(-1)
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		offset = e.Offset
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		offset = e.Offset
+	}
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		offset = int64(bytes.Index(data, []byte(field)))
+		err = fmt.Errorf("unknown field %s: see an existing file of the catalogue for those that exist", field)
+	}
+	if offset < 0 || offset > int64(len(data)) {
+		return err.Error()
+	}
+	return fmt.Sprintf("line %d: %v", 1+bytes.Count(data[:offset], []byte{'\n'}), err)
+}
+
+func validID(id string) bool {
+	return id != "" && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+//go:embed *.json
+var files embed.FS
+
+// catalogue reads every embedded file once, when the first provider is asked for.
+var catalogue = sync.OnceValues(func() (map[string]*Provider, error) {
+	all := make(map[string]*Provider)
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		data, err := files.ReadFile(e.Name())
+		if err != nil {
+			return nil, err
+		}
+		p, err := Parse(e.Name(), data)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range append([]string{p.ID}, p.Aliases...) {
+			if all[id] != nil {
+				return nil, fmt.Errorf("provider file %s: id or alias %s is %s's already", e.Name(), id, all[id].ID)
+			}
+			all[id] = p
+		}
+	}
+	return all, nil
+})
+
+// Get returns the provider of an id or alias. Treat it as read-only: every
+// handler shares it. The error names the nearest id.
+func Get(id string) (*Provider, error) {
+	all, err := catalogue()
+	if err != nil {
+		return nil, err
+	}
+	if p := all[id]; p != nil {
+		return p, nil
+	}
+	remedy := "write the scheme out, or name a provider file (./" + id + ".json)"
+	if near := nearest.Of(id, slices.Sorted(maps.Keys(all))); near != "" {
+		remedy = fmt.Sprintf("did you mean %q?", near)
+	}
+	return nil, fmt.Errorf("unknown provider %q: %s", id, remedy)
+}
+
+// All lists the catalogue in the order of its ids.
+func All() ([]*Provider, error) {
+	all, err := catalogue()
+	if err != nil {
+		return nil, err
+	}
+	list := slices.Collect(maps.Values(all))
+	slices.SortFunc(list, func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
+	return slices.Compact(list), nil
+}

@@ -1,0 +1,50 @@
+package verifier
+
+import (
+	"fmt"
+	"time"
+)
+
+// Reason says in one stable word why a delivery is not genuine. Senders never
+// see it; logs, metrics and placeholders do.
+type Reason string
+
+// The closed list of reasons that verification gives.
+const (
+	MissingSignature   Reason = "missing_signature"   // no signature header, or an empty one
+	MalformedSignature Reason = "malformed_signature" // a signature, id or signed field that cannot be read one way
+	SignatureMismatch  Reason = "signature_mismatch"  // well-formed, but no key makes it
+	MissingTimestamp   Reason = "missing_timestamp"
+	MalformedTimestamp Reason = "malformed_timestamp"
+	StaleTimestamp     Reason = "stale_timestamp"  // older than the tolerance
+	FutureTimestamp    Reason = "future_timestamp" // further ahead than the tolerance
+	MissingHeader      Reason = "missing_header"   // a required or signed header is absent
+	HeaderMismatch     Reason = "header_mismatch"  // a required header has another value, or several
+)
+
+// Reasons lists every Reason, for documentation and bounded metric labels.
+var Reasons = []Reason{
+	MissingSignature, MalformedSignature, SignatureMismatch,
+	MissingTimestamp, MalformedTimestamp, StaleTimestamp, FutureTimestamp,
+	MissingHeader, HeaderMismatch,
+}
+
+// Rejection is the error of Open and Verify. Its text is for the operator's
+// log: it names headers and times, never a secret, an expected MAC, a
+// presented signature or a piece of a body.
+type Rejection struct {
+	Reason Reason
+	Detail string
+	Skew   time.Duration // now minus the delivery's timestamp, where one was read
+}
+
+func (r *Rejection) Error() string {
+	if r.Detail == "" {
+		return string(r.Reason)
+	}
+	return string(r.Reason) + ": " + r.Detail
+}
+
+func reject(reason Reason, format string, args ...any) *Rejection {
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,232 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Algorithm names how a signature is made. A key belongs to exactly one.
+type Algorithm string
+
+// The algorithms of this package.
+const (
+	HMACSHA256 Algorithm = "hmac-sha256" // RFC 2104 with FIPS 180-4
+	HMACSHA1   Algorithm = "hmac-sha1"
+	HMACSHA384 Algorithm = "hmac-sha384"
+	HMACSHA512 Algorithm = "hmac-sha512"
+	Ed25519    Algorithm = "ed25519" // RFC 8032
+)
+
+// Algorithms lists every Algorithm, the default first.
+var Algorithms = []Algorithm{HMACSHA256, HMACSHA1, HMACSHA384, HMACSHA512, Ed25519}
+
+func (a Algorithm) known() bool { return slices.Contains(Algorithms, a) }
+
+// asymmetric reports whether the receiver holds a public key, not a secret.
+func (a Algorithm) asymmetric() bool { return a == Ed25519 }
+
+// size is the length of a signature in bytes.
+func (a Algorithm) size() int {
+	switch a {
+	case HMACSHA1:
+		return 20
+	case HMACSHA256:
+		return 32
+	case HMACSHA384:
+		return 48
+	}
+	return 64 // HMAC-SHA512 and Ed25519
+}
+
+// Scheme describes how one kind of sender signs. The zero value of every field
+// means its default; the same words serve provider files, JSON and Caddyfile.
+type Scheme struct {
+	// Algorithm of the signature. Default: hmac-sha256.
+	Algorithm Algorithm `json:"algorithm,omitempty"`
+
+	// How the text of a secret becomes the bytes of a key: utf8, base64,
+	// base64url or hex. Default: utf8.
+	SecretEncoding string `json:"secret_encoding,omitempty"`
+	// Taken off a secret's text where present, before decoding ("whsec_").
+	SecretPrefix string `json:"secret_prefix,omitempty"`
+	// Appended to the decoded key (Fitbit signs with the secret and "&").
+	SecretSuffix string `json:"secret_suffix,omitempty"`
+	// Unicode form a secret's text is brought into before decoding: nfkd or none.
+	SecretNormalize string `json:"secret_normalize,omitempty"`
+	// Hash of the decoded key that is the real key: sha1 or sha256. Default: none.
+	KeyDerivation string `json:"key_derivation,omitempty"`
+
+	// How a public key that is not PEM is written: base64, base64url or hex.
+	// The bytes are the raw key or a PKIX structure. Default: base64.
+	PublicKeyEncoding string `json:"public_key_encoding,omitempty"`
+	// A key whose text begins so is a public key, even where it is given as a
+	// secret ("whpk_" of Standard Webhooks).
+	PublicKeyPrefix string `json:"public_key_prefix,omitempty"`
+	// Taken off a private key's text; only a Signer uses private keys.
+	PrivateKeyPrefix string `json:"private_key_prefix,omitempty"`
+
+	// Where the signature is and how its header is written. Required.
+	Signature *Signature `json:"signature,omitempty"`
+
+	// Template of the signed content. Several are documented alternatives: each
+	// is tried. Default: "{body}".
+	Message StringList `json:"message,omitempty"`
+	// States that the sender really signs less than the body. Without it a
+	// message that does not cover the body is an error.
+	BodyUnsigned bool `json:"body_unsigned,omitempty"`
+
+	// Where the time of the attempt is. Default: the scheme has none.
+	Timestamp *Timestamp `json:"timestamp,omitempty"`
+	// How far the timestamp may be from now, both ways. Default: 5m.
+	Tolerance *Duration `json:"tolerance,omitempty"`
+
+	// Where the id of the delivery is. Default: the scheme has none.
+	DeliveryID *DeliveryID `json:"delivery_id,omitempty"`
+
+	// Origin (scheme, host, port) that the sender believes it calls, for schemes
+	// that sign the URL: "https://hooks.example.com". Path and query are those
+	// of the request. Default: as received.
+	PublicURL string `json:"public_url,omitempty"`
+
+	// Headers that a delivery must carry besides its signature.
+	RequireHeader []RequiredHeader `json:"require_header,omitempty"`
+
+	// Values for {param:name}. They come from configuration, not from the
+	// scheme's file, and are never parsed as templates.
+	Params map[string]string `json:"-"`
+}
+
+// DefaultTolerance is how far a timestamp may be from now where the scheme says
+// nothing: five minutes, as in the Standard Webhooks reference libraries.
+const DefaultTolerance = 5 * time.Minute
+
+// Signature describes the header or headers that carry signatures.
+type Signature struct {
+	// Names of the headers. Required.
+	Header StringList `json:"header,omitempty"`
+	// With several headers: first_present (the first that is there decides), any
+	// (each one that is there may match) or all (each one must be there and
+	// match). Default: any.
+	Match string `json:"match,omitempty"`
+
+	// How the value is written. Default: raw.
+	//
+	//	raw               the signature, after an optional prefix
+	//	kv                t=1492774577,v1=5257a8…,v1=88a022…
+	//	list              v1,g0hM9S… v1a,hnO3f9…
+	//	positional        1492774577,5257a8…
+	//	keyed_list        key-id|5257a8…&key-id-2|88a022…
+	//	algorithm_prefix  sha256=5257a8…
+	Syntax string `json:"syntax,omitempty"`
+
+	// Text before the signature (raw). Required in the value unless optional.
+	Prefix         string `json:"prefix,omitempty"`
+	PrefixOptional bool   `json:"prefix_optional,omitempty"`
+
+	// Keys whose values are signatures (kv, positional; with keyed_list the key
+	// ids that count, default all). Every occurrence is a candidate.
+	Key StringList `json:"key,omitempty"`
+	// What each position means (positional), so that key and timestamp can name it.
+	Names []string `json:"names,omitempty"`
+	// Between pairs (kv, positional). Default: ",".
+	PairSeparator string `json:"pair_separator,omitempty"`
+
+	// Between items (list: space; keyed_list: "&").
+	ItemSeparator string `json:"item_separator,omitempty"`
+	// Between an item's version, key id or algorithm and its signature
+	// (list: ","; keyed_list: "|"; algorithm_prefix: "=").
+	VersionSeparator string `json:"version_separator,omitempty"`
+	// Versions or algorithm names that count, each with its algorithm (list,
+	// algorithm_prefix). Others are skipped: a sender cannot choose weaker ones.
+	Accept map[string]Algorithm `json:"accept,omitempty"`
+
+	// How signature bytes are written: hex (either case), base64 (standard or
+	// URL alphabet, padding optional) or base64url. Default: hex.
+	Encoding string `json:"encoding,omitempty"`
+}
+
+// Timestamp says where the time of a delivery attempt is.
+type Timestamp struct {
+	// Exactly one of these. Several headers are alternatives: the first present counts.
+	Header StringList `json:"header,omitempty"`
+	KV     string     `json:"kv,omitempty"`   // key beside the signature (kv, positional)
+	JSON   string     `json:"json,omitempty"` // path in the body
+
+	// s, ms, us (unix time in digits), rfc3339, iso8601_utc (no zone means UTC)
+	// or http_date (RFC 9110 §5.6.7). Default: s.
+	Unit string `json:"unit,omitempty"`
+	// Off ends the check of freshness; the source still fills {timestamp}.
+	Off bool `json:"off,omitempty"`
+}
+
+// DeliveryID says where the id of a delivery is.
+type DeliveryID struct {
+	// Exactly one of these. Several headers are alternatives: the first present counts.
+	Header StringList `json:"header,omitempty"`
+	JSON   string     `json:"json,omitempty"` // path in the body
+	Form   string     `json:"form,omitempty"` // field of a form body
+	// Off ends the use as an id; the source still fills {id}.
+	Off bool `json:"off,omitempty"`
+}
+
+// RequiredHeader is a header that a delivery must carry once, with one of the
+// values. The value "*" stands for any.
+type RequiredHeader struct {
+	Name   string     `json:"name"`
+	Values StringList `json:"values"`
+}
+
+// StringList is a list of strings that JSON may also write as one string.
+type StringList []string
+
+// UnmarshalJSON reads a string or a list of strings.
+func (l *StringList) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '"' {
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		*l = StringList{s}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(l))
+}
+
+// MarshalJSON writes a list of one as a string.
+func (l StringList) MarshalJSON() ([]byte, error) {
+	if len(l) == 1 {
+		return json.Marshal(l[0])
+	}
+	return json.Marshal([]string(l))
+}
+
+// Duration is a time.Duration that JSON writes as text ("5m"); numbers are
+// nanoseconds, as in Caddy's own JSON.
+type Duration time.Duration
+
+// UnmarshalJSON reads "5m" or nanoseconds.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err == nil {
+		v, err := time.ParseDuration(s)
+		if err != nil {
+			return fmt.Errorf("duration %q: write it like 90s, 5m or 72h", s)
+		}
+		*d = Duration(v)
+		return nil
+	}
+	var n int64
+	if err := json.Unmarshal(b, &n); err != nil {
+		return fmt.Errorf("duration: write it like \"90s\", \"5m\" or \"72h\"")
+	}
+	*d = Duration(n)
+	return nil
+}
+
+// MarshalJSON writes the duration as text.
+func (d Duration) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Duration(d).String())
+}

@@ -1,0 +1,118 @@
+package verifier
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Sign makes req the genuine delivery of body: it sets the headers that a
+// sender of this scheme would, signed by the first key that can sign (a secret,
+// or a private key). Timestamp and id go where the scheme has them; those that
+// stand in the body are the caller's to put there. It is Verify's inverse over
+// the same compiled scheme.
+func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) error {
+	k := v.signingKey()
+	if k == nil {
+		return errors.New("none of the keys can sign: give a secret, or a private key")
+	}
+	c := Check{v: v, req: req, now: now}
+	if req.Header == nil {
+		req.Header = make(map[string][]string)
+	}
+	for _, h := range v.scheme.RequireHeader {
+		if name := canonicalHeader(h.Name); len(req.Header[name]) == 0 && h.Values[0] != "*" {
+			req.Header[name] = []string{h.Values[0]}
+		}
+	}
+	if v.scheme.Timestamp != nil && v.timestamp.JSON == "" {
+		c.timestamp = formatTimestamp(now, v.timestamp.Unit)
+		if len(v.timestamp.Header) > 0 {
+			req.Header[v.timestamp.Header[0]] = []string{c.timestamp}
+		}
+	}
+	if len(v.id.Header) > 0 && id != "" {
+		c.id = id
+		req.Header[v.id.Header[0]] = []string{id}
+	}
+	sum, err := c.sign(k, body)
+	if err != nil {
+		return err
+	}
+	value := v.writeSignature(k, c.timestamp, encode(sum, v.signature.Encoding))
+	for i, name := range v.signature.Header {
+		if i == 0 || v.signature.Match == "all" {
+			req.Header[name] = []string{value}
+		}
+	}
+	return nil
+}
+
+func (v *Verifier) signingKey() *compiledKey {
+	for i := range v.keys {
+		if k := &v.keys[i]; k.macs != nil || k.private != nil {
+			return k
+		}
+	}
+	return nil
+}
+
+func (c *Check) sign(k *compiledKey, body []byte) ([]byte, error) {
+	var content bytes.Buffer
+	if _, rej := c.write(&content, nil, c.v.messages[0], k.secret, body); rej != nil {
+		return nil, rej
+	}
+	if k.private != nil {
+		return ed25519.Sign(k.private, content.Bytes()), nil
+	}
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.Reset()
+	m.Write(content.Bytes())
+	return m.Sum(nil), nil
+}
+
+// writeSignature writes a header's value in the scheme's syntax.
+func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string {
+	s := &v.signature
+	switch s.Syntax {
+	case "kv":
+		if v.timestampKV == "" {
+			return s.Key[0] + "=" + text
+		}
+		return v.timestampKV + "=" + timestamp + s.PairSeparator + s.Key[0] + "=" + text
+	case "positional":
+		parts := make([]string, len(s.Names))
+		for i, name := range s.Names {
+			switch name {
+			case s.Key[0]:
+				parts[i] = text
+			case v.timestampKV:
+				parts[i] = timestamp
+			}
+		}
+		return strings.Join(parts, s.PairSeparator)
+	case "list", "algorithm_prefix":
+		return v.versionOf(k.algorithm) + s.VersionSeparator + text
+	case "keyed_list":
+		id := k.label
+		if len(s.Key) > 0 {
+			id = s.Key[0]
+		}
+		return id + s.VersionSeparator + text
+	}
+	return v.prefix + text
+}
+
+// versionOf returns the first accepted version, in order, that stands for a.
+func (v *Verifier) versionOf(a Algorithm) string {
+	found := ""
+	for version, accepted := range v.signature.Accept {
+		if accepted == a && (found == "" || version < found) {
+			found = version
+		}
+	}
+	return found
+}

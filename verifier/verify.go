@@ -1,0 +1,175 @@
+package verifier
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// Verdict is what is known of a genuine delivery.
+type Verdict struct {
+	// Key is the label of the key that matched.
+	Key string
+	// Timestamp of the attempt; zero where the scheme has none.
+	Timestamp time.Time
+}
+
+// Verify decides whether body is what one of the keys signed. It may be called
+// once; the error is a *Rejection.
+func (c *Check) Verify(body []byte) (Verdict, error) {
+	key, rej := c.match(body)
+	if rej != nil {
+		return Verdict{}, rej
+	}
+	// Only now is a timestamp in the body worth reading.
+	if c.v.timestamp.JSON != "" {
+		if rej := c.bodyTimestamp(body); rej != nil {
+			return Verdict{}, rej
+		}
+		if rej := c.readTimestamp(); rej != nil {
+			return Verdict{}, rej
+		}
+	}
+	return Verdict{Key: key, Timestamp: c.time}, nil
+}
+
+// match makes one MAC for each key and message, compares every candidate of the
+// key's algorithm with it, and returns the label of the first key that matches.
+func (c *Check) match(body []byte) (string, *Rejection) {
+	var (
+		label    string
+		matched  uint32 // headers that hold a match, by index
+		unusable *Rejection
+	)
+	want := uint32(1)<<len(c.v.signature.Header) - 1
+	for i := range c.v.keys {
+		k := &c.v.keys[i]
+		if !c.offers(k.index) {
+			continue
+		}
+		for _, t := range c.v.messages {
+			test := (*Check).matchMAC
+			if k.macs == nil {
+				test = (*Check).matchSignature
+			}
+			hits, rej := test(c, k, t, body)
+			if rej != nil {
+				unusable = rej
+				continue
+			}
+			if hits != 0 && label == "" {
+				label = k.label
+			}
+			matched |= hits
+			if matched != 0 && (c.v.signature.Match != "all" || matched == want) {
+				return label, nil
+			}
+		}
+	}
+	if unusable != nil {
+		return "", unusable
+	}
+	return "", reject(SignatureMismatch, "no key makes any of the %d signatures", c.count)
+}
+
+// offers reports whether any candidate was made with an algorithm.
+func (c *Check) offers(algorithm uint8) bool {
+	for i := range c.count {
+		if c.candidate(i).algorithm == algorithm {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Check) matchMAC(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.Reset()
+	if m.scratch, rej = c.write(m.w, m.scratch, t, k.secret, body); rej != nil {
+		return 0, rej
+	}
+	m.Sum(m.sum[:0])
+	for i := range c.count {
+		cand := c.candidate(i)
+		if cand.algorithm == k.index && equal(&cand.sum, &m.sum) {
+			hits |= 1 << cand.header
+		}
+	}
+	return hits, nil
+}
+
+// equal compares two signatures, padded with zeros, in constant time: as
+// subtle.ConstantTimeCompare, but eight bytes at a step, which deliveries with
+// several candidates feel.
+func equal(a, b *[maxSignature]byte) bool {
+	var different uint64
+	for i := 0; i < maxSignature; i += 8 {
+		different |= binary.NativeEndian.Uint64(a[i:]) ^ binary.NativeEndian.Uint64(b[i:])
+	}
+	return different == 0
+}
+
+func (c *Check) matchSignature(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+	var content bytes.Buffer
+	if _, rej = c.write(&content, nil, t, nil, body); rej != nil {
+		return 0, rej
+	}
+	for i := range c.count {
+		cand := c.candidate(i)
+		if cand.algorithm == k.index && ed25519.Verify(k.public, content.Bytes(), cand.sum[:cand.size]) {
+			hits |= 1 << cand.header
+		}
+	}
+	return hits, nil
+}
+
+// bodyTimestamp fills in a timestamp that stands in the body.
+func (c *Check) bodyTimestamp(body []byte) *Rejection {
+	if c.v.timestamp.JSON == "" || c.timestamp != "" {
+		return nil
+	}
+	text, err := c.v.timestampPath.lookup(body)
+	switch {
+	case errors.Is(err, errNoValue):
+		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
+	case err != nil:
+		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)
+	}
+	c.timestamp = text
+	return nil
+}
+
+// DeliveryID returns the id of the delivery, "" if it has none, and whether the
+// signature covers it: an id that it does not cover can be chosen by whoever
+// replays a captured body. Call it after Verify has accepted the same body.
+//
+// An id in the body that cannot be read one way (no JSON, a member twice, not a
+// scalar) is no id.
+func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
+	if c.v.id.Off {
+		return "", false
+	}
+	id = c.deliveryID(body)
+	return id, id != "" && c.v.idSigned
+}
+
+func (c *Check) deliveryID(body []byte) string {
+	switch {
+	case c.v.id.JSON != "":
+		id, err := c.v.idPath.lookup(body)
+		if err != nil {
+			return ""
+		}
+		return id
+	case c.v.id.Form != "":
+		id, err := formValue(body, c.v.id.Form)
+		if err != nil {
+			return ""
+		}
+		return id
+	}
+	return c.id
+}
