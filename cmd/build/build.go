@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/xcaddy"
+)
+
+// remedies say what usually helps where a step of xcaddy fails. What went wrong
+// is in the step's output, which the user has already seen.
+var remedies = map[xcaddy.Step]string{
+	xcaddy.StepPinVersions: "a version or a package that does not exist, or no access to the Go module proxy",
+	xcaddy.StepTidyModule:  "no access to the Go module proxy",
+	xcaddy.StepCompile:     "a plugin that does not fit this version of Caddy, or a package that is not in the folder of its module",
+}
+
+// build runs xcaddy, its output going to standard error.
+func build(ctx context.Context, c *config) error {
+	b, err := c.builder()
+	if err != nil {
+		return err
+	}
+	var failed xcaddy.Step
+	b.OnStep = func(e *xcaddy.StepEvent) error {
+		if e.Step != xcaddy.StepCleanup { // always the last one, whatever failed
+			failed = e.Step
+		}
+		_, err := io.Copy(os.Stderr, e.Output)
+		return err
+	}
+	// The output ends up in public CI logs; a private module proxy's address
+	// may hold a password.
+	b.RedactCredentials = true
+
+	err = b.Build(ctx, c.Output)
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	if err != nil {
+		hint, ok := remedies[failed]
+		if !ok {
+			hint = "see xcaddy's output above"
+		}
+		return fmt.Errorf("building Caddy %s: xcaddy's step %s failed: %w (see its output above; usually: %s)", c.Caddy, failed, err, hint)
+	}
+	return nil
+}
+
+// checkModules starts the program that was built and looks for the modules
+// that the file expects: a plugin may compile and yet register nothing.
+func checkModules(ctx context.Context, c *config) error {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.Output, "list-modules")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%s was built, but does not start: %w: %s", c.Output, err, strings.TrimSpace(stderr.String()))
+	}
+	if missing := missingModules(string(out), c.Expect); len(missing) > 0 {
+		return fmt.Errorf("%s was built, but does not list %s: no [[plugin]] registers that; add the plugin, or correct expect",
+			c.Output, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// missingModules are those of want that no line of "caddy list-modules" names.
+func missingModules(listing string, want []string) []string {
+	lines := strings.Split(listing, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(line)
+	}
+	var missing []string
+	for _, id := range want {
+		if !slices.Contains(lines, id) {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,72 @@
+// Command build makes the Caddy that xcaddy.toml describes: it hands the file
+// to xcaddy and then asks the result for the modules that must be in it.
+//
+//	go -C cmd/build run . [-config FILE] [-output FILE]
+//
+// It is a Go module of its own, so that xcaddy stays out of the dependencies
+// of those who import the gateway.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+)
+
+const configName = "xcaddy.toml"
+
+func main() {
+	configFlag := flag.String("config", configName, "the `file` to build from, relative to the repository's root")
+	outputFlag := flag.String("output", "", "the `file` to write, relative to the repository's root (default: the config's output)")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *configFlag, *outputFlag, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, configFile, output string, extra []string) error {
+	if len(extra) > 0 {
+		return fmt.Errorf("unexpected argument %q: plugins are listed in %s", extra[0], configName)
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	root := findRoot(cwd)
+	c, err := readConfig(absolute(root, configFile))
+	if err != nil {
+		return err
+	}
+	if output != "" {
+		c.Output = absolute(root, output)
+	}
+	if err := build(ctx, c); err != nil {
+		return err
+	}
+	if err := checkModules(ctx, c); err != nil {
+		return err
+	}
+	fmt.Println(c.Output)
+	return nil
+}
+
+// findRoot is the nearest folder at or above dir that holds xcaddy.toml.
+// "go -C cmd/build run ." starts in cmd/build and no longer knows where the
+// user stood, so that this is what relative paths in flags can count from.
+func findRoot(dir string) string {
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, configName)); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return dir
+		}
+	}
+}
