@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+
+# The gateway, built from this checkout with the versions of its go.sum.
+#
+#     docker build -t caddy-verify-webhook .
+#     docker run -p 80:80 -p 443:443 -p 443:443/udp \
+#         -v "$PWD/Caddyfile":/etc/caddy/Caddyfile:ro -v caddy_data:/data \
+#         caddy-verify-webhook
+#
+# caddy_data holds the certificates: keep it.
+
+FROM golang:1.26 AS builder
+WORKDIR /src
+
+# On their own, so that a change of our code does not download them again.
+COPY go.mod go.sum ./
+RUN go mod download
+
+COPY . .
+# No cgo: the final image has musl, the builder has glibc.
+RUN --mount=type=cache,target=/cache \
+    GOCACHE=/cache CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/caddy ./cmd/caddy
+
+FROM caddy:2.11
+
+# The base's binary carries the file capability cap_net_bind_service; COPY
+# replaces the file, so this one does not. Root binds ports below 1024 anyway,
+# and so does any user under Docker's default settings. Without the capability
+# the program also starts where all are dropped (--cap-drop ALL, Kubernetes'
+# "restricted"): there let Caddy listen above 1024. Only a runtime that keeps
+# low ports from other users needs:
+#     RUN setcap cap_net_bind_service=+ep /usr/bin/caddy
+COPY --from=builder /out/caddy /usr/bin/caddy
+
+# The base's Caddyfile serves a welcome page. A gateway whose configuration was
+# not mounted should not start.
+RUN rm /etc/caddy/Caddyfile
