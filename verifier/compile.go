@@ -66,9 +66,9 @@ func New(s Scheme, keys []Key) (*Verifier, error) {
 	return v, nil
 }
 
-// Validate reports the first thing that is wrong with the scheme itself, as a
-// *SchemeError.
-func (s Scheme) Validate() error {
+// Validate reports the first thing that is wrong with a scheme itself, as a
+// *SchemeError. It needs no keys.
+func Validate(s Scheme) error {
 	_, err := compile(s)
 	return err
 }
@@ -165,13 +165,13 @@ func (v *Verifier) compileSignature() error {
 	sig.Syntax = orDefault(sig.Syntax, "raw")
 	sig.Encoding = orDefault(sig.Encoding, encHex)
 	sig.PairSeparator = orDefault(sig.PairSeparator, ",")
-	if err := known("match", sig.Match, "first_present", "any", "all"); err != nil {
+	if err := known("signature", "match", sig.Match, "first_present", "any", "all"); err != nil {
 		return err
 	}
-	if err := known("encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil {
+	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil {
 		return err
 	}
-	if err := known("syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"); err != nil {
+	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"); err != nil {
 		return err
 	}
 	switch sig.Syntax {
@@ -189,7 +189,7 @@ func (v *Verifier) compileSignature() error {
 	}
 	prefix, err := parseTemplate(sig.Prefix, v.scheme.Params)
 	if err != nil || len(prefix) > 1 || len(prefix) == 1 && prefix[0].slot != slotNone {
-		return wrong("prefix", "%q: only text and {param:…} may stand in a prefix", sig.Prefix)
+		return wrong("signature", "prefix %q: only text and {param:…} may stand in a prefix", sig.Prefix)
 	}
 	if len(prefix) == 1 {
 		v.prefix = prefix[0].literal
@@ -286,9 +286,9 @@ func (v *Verifier) compilePublicURL() error {
 	return nil
 }
 
-func known(field, value string, known ...string) error {
+func known(field, what, value string, known ...string) error {
 	if !slices.Contains(known, value) {
-		return wrong(field, "unknown value %q: known are %s", value, join(known))
+		return wrong(field, "unknown %s %q: known are %s", what, value, join(known))
 	}
 	return nil
 }

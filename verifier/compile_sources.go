@@ -20,7 +20,7 @@ func (v *Verifier) compileTimestamp() (err error) {
 		return wrong("timestamp", "needs exactly one source: header, kv or json")
 	}
 	ts.Unit = orDefault(ts.Unit, "s")
-	if err := known("timestamp", ts.Unit, "s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"); err != nil {
+	if err := known("timestamp", "unit", ts.Unit, "s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"); err != nil {
 		return err
 	}
 	if ts.KV != "" {

@@ -230,3 +230,50 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return json.Marshal(time.Duration(d).String())
 }
+
+// With returns s with every field that o sets replaced by o's. Required headers
+// add up; an Off without a source switches off the source that s has.
+func (s Scheme) With(o Scheme) Scheme {
+	replace(&s.Algorithm, o.Algorithm)
+	replace(&s.SecretEncoding, o.SecretEncoding)
+	replace(&s.SecretPrefix, o.SecretPrefix)
+	replace(&s.SecretSuffix, o.SecretSuffix)
+	replace(&s.SecretNormalize, o.SecretNormalize)
+	replace(&s.KeyDerivation, o.KeyDerivation)
+	replace(&s.PublicKeyEncoding, o.PublicKeyEncoding)
+	replace(&s.PublicKeyPrefix, o.PublicKeyPrefix)
+	replace(&s.PrivateKeyPrefix, o.PrivateKeyPrefix)
+	replace(&s.Signature, o.Signature)
+	replace(&s.Tolerance, o.Tolerance)
+	replace(&s.BodyUnsigned, o.BodyUnsigned)
+	replace(&s.PublicURL, o.PublicURL)
+	if len(o.Message) > 0 {
+		s.Message = o.Message
+	}
+	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && len(ts.Header) == 0 && ts.KV == "" && ts.JSON == "" {
+		off := *s.Timestamp
+		off.Off = true
+		s.Timestamp = &off
+	} else {
+		replace(&s.Timestamp, ts)
+	}
+	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && len(id.Header) == 0 && id.JSON == "" && id.Form == "" {
+		off := *s.DeliveryID
+		off.Off = true
+		s.DeliveryID = &off
+	} else {
+		replace(&s.DeliveryID, id)
+	}
+	s.RequireHeader = slices.Concat(s.RequireHeader, o.RequireHeader)
+	if o.Params != nil {
+		s.Params = o.Params
+	}
+	return s
+}
+
+func replace[T comparable](field *T, with T) {
+	var unset T
+	if with != unset {
+		*field = with
+	}
+}

@@ -110,7 +110,7 @@ func Parse(name string, data []byte) (*Provider, error) {
 	for _, param := range p.Params { // any value will do to see whether the scheme holds together
 		scheme.Params[param.Name] = param.Name
 	}
-	if err := scheme.Validate(); err != nil {
+	if err := verifier.Validate(scheme); err != nil {
 		return nil, fmt.Errorf("provider file %s: scheme: %w", name, err)
 	}
 	return p, nil

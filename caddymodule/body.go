@@ -1,0 +1,145 @@
+package caddymodule
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// firstRead is what a body is given before any of it has arrived.
+const firstRead = 4 << 10
+
+// read reads the body, whole or not at all, in at most the handler's time. Room
+// is charged as it is needed, never by what a sender announces: connections that
+// declare a megabyte and send nothing cost next to nothing.
+func (d *delivery) read() error {
+	if d.r.ContentLength == 0 {
+		d.arrived()
+		return nil
+	}
+	// The deadline is absolute. Caddy's idle timeouts stay below it. A writer
+	// that cannot set deadlines (a test's recorder) reads without.
+	conn := http.NewResponseController(d.w)
+	if conn.SetReadDeadline(time.Now().Add(time.Duration(*d.h.BodyTimeout))) == nil {
+		defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+	}
+	most := d.h.maxBody
+	if n := d.r.ContentLength; n >= 0 {
+		most = n
+	}
+	for {
+		if len(d.body) == cap(d.body) {
+			if err := d.grow(most); err != nil {
+				return err
+			}
+		}
+		n, err := d.r.Body.Read(d.body[len(d.body):cap(d.body)])
+		d.body = d.body[:len(d.body)+n]
+		switch {
+		case int64(len(d.body)) > d.h.maxBody:
+			return bodyTooLarge(d.h.maxBody)
+		case errors.Is(err, io.EOF):
+			d.arrived()
+			return nil
+		case err != nil:
+			return bodyError(err)
+		}
+	}
+}
+
+// grow makes room, four times what there is but not more than one byte past the
+// most that may come: that byte shows whether the body has ended.
+func (d *delivery) grow(most int64) error {
+	room := min(max(int64(cap(d.body))*4, firstRead), most+1)
+	room = max(room, int64(cap(d.body))+1)
+	if !d.charge(room - d.charged) {
+		return errOverloaded
+	}
+	larger := make([]byte, len(d.body), room)
+	copy(larger, d.body)
+	d.body = larger
+	return nil
+}
+
+// charge takes bytes from the handler's share and from the whole budget.
+func (d *delivery) charge(n int64) bool {
+	if !d.h.buffered.take(n) {
+		return false
+	}
+	if !buffered.take(n) {
+		d.h.buffered.give(n)
+		return false
+	}
+	d.charged += n
+	return true
+}
+
+// free gives back what the body was charged. The body itself is never reused:
+// a transport may still read it after the handler has returned.
+func (d *delivery) free() {
+	d.h.buffered.give(d.charged)
+	buffered.give(d.charged)
+	d.charged = 0
+}
+
+// arrived replaces the request's body by what was read, framed anew: whatever
+// follows sees the bytes that were signed, their length, and no trailers, which
+// no signature covers.
+func (d *delivery) arrived() {
+	d.r.Body = io.NopCloser(bytes.NewReader(d.body))
+	d.r.ContentLength = int64(len(d.body))
+	d.r.Header["Content-Length"] = []string{strconv.Itoa(len(d.body))}
+	d.r.TransferEncoding = nil
+	d.r.Trailer = nil
+	d.r.Header.Del("Trailer")
+}
+
+// bodyError tells why a body did not arrive whole.
+func bodyError(err error) error {
+	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode == http.StatusRequestEntityTooLarge {
+		return &refusal{reason: "body_too_large", status: e.StatusCode, detail: "larger than a request_body directive allows"}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errBodyTimeout
+	}
+	return &refusal{reason: "body_incomplete", status: http.StatusBadRequest, detail: "the body ended before it was whole"}
+}
+
+// dress makes the headers that the app sees: none that a sender could set to
+// look verified, none that would undo the framing, and the mark of the verdict.
+func (d *delivery) dress() {
+	h := d.r.Header
+	for name := range h {
+		if marks(name) {
+			delete(h, name)
+		}
+	}
+	// Connection could nominate the mark as hop-by-hop and have it removed;
+	// Upgrade, Expect and Incremental (RFC 10036) ask for what a buffered
+	// request cannot be.
+	for _, name := range []string{"Connection", "Upgrade", "Expect", "Incremental"} {
+		h.Del(name)
+	}
+	if d.unverified == nil {
+		h.Set("Webhook-Verified", d.h.Name)
+	}
+}
+
+// marks reports whether a header is one of ours, or would become one in an app
+// that takes _ and . for - (CGI does).
+func marks(name string) bool {
+	if len(name) != len("Webhook-Verified") && len(name) != len("Webhook-Delivery") {
+		return false
+	}
+	name = asDashes.Replace(name)
+	return strings.EqualFold(name, "Webhook-Verified") || strings.EqualFold(name, "Webhook-Delivery")
+}
+
+var asDashes = strings.NewReplacer("_", "-", ".", "-")

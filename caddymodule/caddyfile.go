@@ -1,0 +1,235 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("verify_webhook", parseDirective)
+	// After request_body and timeouts, before anything that rewrites: schemes may
+	// sign the URL as it was called.
+	httpcaddyfile.RegisterDirectiveOrder("verify_webhook", httpcaddyfile.After, "timeouts")
+	httpcaddyfile.RegisterGlobalOption("verify_webhook", parseGlobalOption)
+}
+
+// parseDirective is what RegisterHandlerDirective would register, but keeps the
+// matcher's text: a path given as a provider file is taken for a matcher.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // consume directive name
+	matcher := ""
+	if h.NextArg() {
+		matcher = h.Val()
+	}
+	h.Reset()
+	h.Next()
+	matchers, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		if strings.HasPrefix(matcher, "/") && strings.HasSuffix(matcher, ".json") {
+			err = fmt.Errorf("%w (Caddy took %s for a path matcher: to name a provider file by its absolute path, write a matcher before it: verify_webhook * %s)", err, matcher, matcher)
+		}
+		return nil, err
+	}
+	return h.NewRoute(matchers, handler), nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
+//
+//	verify_webhook [<matcher>] [<provider> [<secret>...]] {
+//		name        <name>
+//		secret      <value>... [as <label>]
+//		public_key  <value>... [as <label>]
+//		param       <name> <value>
+//
+//		algorithm       <algorithm>
+//		secret_encoding utf8 | base64 | base64url | hex
+//		signature       header <name>... [hex|base64|base64url] [prefix <text>]
+//		signature       header <name> kv <key> [hex|base64|base64url]
+//		signature       header <name> list <version> [hex|base64|base64url]
+//		message         "<template>"
+//		timestamp       header <name> | kv <key> | json <path> [s|ms|us|rfc3339|iso8601_utc|http_date]
+//		timestamp       off
+//		tolerance       <duration>
+//		delivery_id     header <name> | json <path> | form <name> | off
+//		public_url      <origin>
+//
+//		methods          <method>...
+//		require_header   <name> <value>...
+//		max_body         <size>
+//		body_timeout     <duration>
+//		upstream_timeout <duration>
+//		observe
+//		reject_status    <status>
+//	}
+//
+// The provider is an id of the catalogue or the path of a JSON file, relative to
+// the Caddyfile; the file becomes part of the JSON configuration.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	p := &parser{Dispenser: d, h: h, lines: map[string]int{"verify_webhook": d.Line()}, file: d.File()}
+	if d.NextArg() {
+		if err := p.provider(d.Val()); err != nil {
+			return err
+		}
+		for d.NextArg() {
+			h.Secret = append(h.Secret, Value{Value: p.value(d.Val())})
+		}
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := p.option(d.Val()); err != nil {
+			return err
+		}
+	}
+	return p.finish()
+}
+
+// A parser reads one verify_webhook block.
+type parser struct {
+	*caddyfile.Dispenser
+	h        *Handler
+	file     string
+	lines    map[string]int // option → the line it first stood on
+	version  string         // of signature … list
+	resolved *providers.Provider
+}
+
+func (p *parser) provider(word string) error {
+	if strings.HasSuffix(word, ".json") {
+		path := word
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(p.File()), path)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return p.Errf("provider file: %v: the path is relative to the Caddyfile", err)
+		}
+		if p.resolved, err = providers.Parse(word, data); err != nil {
+			return p.Errf("%v", err)
+		}
+		p.h.Provider = json.RawMessage(data)
+		return nil
+	}
+	var err error
+	if p.resolved, err = providers.Get(word); err != nil {
+		if !quotable(word) {
+			return p.Errf("the first argument is no provider (and is not repeated here, as it may be a secret): write verify_webhook <provider> <secret>, or put secret on a line of the block")
+		}
+		return p.Errf("%v", err)
+	}
+	p.h.Provider, err = json.Marshal(word)
+	return err
+}
+
+// repeatable are the options that may stand more than once.
+var repeatable = map[string]bool{"secret": true, "public_key": true, "param": true, "require_header": true}
+
+func (p *parser) option(name string) error {
+	parse, ok := options[name]
+	if !ok {
+		if !quotable(name) {
+			return p.Errf("unknown option (not repeated here, as it may be a secret): a secret stands behind the word secret")
+		}
+		if near := nearest.Of(name, optionNames()); near != "" {
+			return p.Errf("unknown option %s: did you mean %s?", name, near)
+		}
+		return p.Errf("unknown option %s: known are %s", name, strings.Join(optionNames(), ", "))
+	}
+	if line, again := p.lines[name]; again && !repeatable[name] {
+		return p.Errf("%s stands already on line %d: keep one of them", name, line)
+	}
+	p.lines[name] = p.Line()
+	// Errors below never use ArgErr: it repeats the token before, which may be a secret.
+	return parse(p, name, p.RemainingArgs())
+}
+
+// quotable reports whether a word that is out of place looks like a mistyped
+// name, and not like a secret that an error must not repeat.
+func quotable(word string) bool { return len(word) <= 24 && wordLike.MatchString(word) }
+
+var wordLike = regexp.MustCompile(`^[A-Za-z]+([_-][A-Za-z0-9]+)*[0-9]?$|^\./.*$|^\.\./.*$`)
+
+// value undoes a shorthand of the Caddyfile: {file.name} without a slash or dot
+// reaches us as the placeholder of a URL's file name.
+func (p *parser) value(text string) string {
+	if name, ok := strings.CutPrefix(text, "{http.request.uri.path.file."); ok {
+		return "{file." + name
+	}
+	return text
+}
+
+// finish checks what only the whole block tells, so that the error has a line.
+func (p *parser) finish() error {
+	h := p.h
+	scheme := h.Scheme
+	if p.resolved != nil {
+		scheme = p.resolved.Scheme.With(scheme)
+	}
+	if p.version != "" {
+		h.Signature.Accept = acceptVersion(p.version, scheme.Algorithm)
+	}
+	if h.Name == "" && p.resolved == nil {
+		return p.at("verify_webhook", "name: missing: a handler without a provider needs one for logs and metrics (name billing)")
+	}
+	if h.Signature == nil && p.resolved == nil {
+		return p.at("verify_webhook", "neither a provider nor a scheme: write verify_webhook <provider> <secret>, or say at least: signature header <name>")
+	}
+	if len(h.Secret)+len(h.PublicKey) == 0 {
+		return p.at("verify_webhook", "%v", errNoKey)
+	}
+	return p.checkScheme(scheme)
+}
+
+// at makes an error of an option's line, as Errf does of the current one.
+func (p *parser) at(option, format string, args ...any) error {
+	line, ok := p.lines[option]
+	if !ok {
+		line = p.lines["verify_webhook"]
+	}
+	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), p.file, line)
+}
+
+func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
+	d.Next() // consume option name
+	app := new(App)
+	if d.NextArg() {
+		return nil, d.Errf("verify_webhook takes a block: verify_webhook { max_buffered 256MiB }")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "max_buffered":
+			if app.MaxBuffered != nil {
+				return nil, d.Errf("max_buffered stands already: keep one of them")
+			}
+			size, err := parseSize(d.RemainingArgs())
+			if err != nil {
+				return nil, d.Errf("max_buffered: %v", err)
+			}
+			app.MaxBuffered = &size
+		default:
+			return nil, d.Errf("unknown option %s of the global verify_webhook: known is max_buffered", d.Val())
+		}
+	}
+	value, err := json.Marshal(app)
+	return httpcaddyfile.App{Name: "verify_webhook", Value: value}, err
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,295 @@
+// Package caddymodule is Caddy's face of the gateway: the verify_webhook
+// handler, its Caddyfile, the app that handlers share, and the key files. What
+// makes a delivery genuine is decided in package verifier.
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler lets genuine webhook deliveries through to the handlers after it and
+// refuses everything else. It reads the raw body once, verifies signature,
+// timestamp and required headers, and hands on the bytes that were signed.
+//
+// On every request it sets these placeholders:
+//
+//	Placeholder                            | Meaning
+//	---------------------------------------|--------
+//	{http.verify_webhook.name}             | the handler's name
+//	{http.verify_webhook.provider}         | the provider's id, empty without one
+//	{http.verify_webhook.verified}         | true or false
+//	{http.verify_webhook.reason}           | why it was refused (or would be, under observe), else empty
+//
+// and after verification:
+//
+//	{http.verify_webhook.key}              | the label of the key that matched
+//	{http.verify_webhook.delivery_id}      | the sender's id of the delivery, if it has one
+//	{http.verify_webhook.timestamp}        | the attempt's time as RFC 3339, if it has one
+type Handler struct {
+	// What this handler is called in logs, metrics and Webhook-Verified: letters,
+	// digits, dot, dash, underscore. Default: the provider's id. Required
+	// without a provider.
+	Name string `json:"name,omitempty"`
+	// The id of a provider of the catalogue, or a provider's whole definition in
+	// the language of the catalogue's files.
+	Provider json.RawMessage `json:"provider,omitempty"`
+
+	// Shared secrets. Any of them verifies: that is how they are rotated.
+	Secret []Value `json:"secret,omitempty"`
+	// The sender's public keys. Any of them verifies.
+	PublicKey []Value `json:"public_key,omitempty"`
+	// Values that the provider asks for, by name.
+	Param map[string]string `json:"param,omitempty"`
+
+	// The scheme, or what of the provider's scheme is replaced, field by field.
+	// Values of require_header are resolved like secrets.
+	verifier.Scheme
+
+	// Methods that deliveries come with. Default: the provider's, else POST.
+	Methods []string `json:"methods,omitempty"`
+	// The largest body in bytes. Default: the provider's, else 1048576 (1 MiB).
+	MaxBody *int64 `json:"max_body,omitempty"`
+	// How long a body may take to arrive, from its first byte awaited to its
+	// last read. Default: 10s.
+	BodyTimeout *caddy.Duration `json:"body_timeout,omitempty"`
+	// How long the app may take, whether or not the sender still waits. Default: 60s.
+	UpstreamTimeout *caddy.Duration `json:"upstream_timeout,omitempty"`
+	// Let deliveries through whose verification fails, marked and counted. Limits stay.
+	Observe bool `json:"observe,omitempty"`
+	// The status of a failed verification, 4xx or 5xx, not 410 (which tells
+	// senders to stop for good). Default: the provider's, else 401.
+	RejectStatus *int `json:"reject_status,omitempty"`
+
+	provider     *providers.Provider // nil without one
+	keys         *keyring
+	methods      []string
+	maxBody      int64
+	rejectStatus int
+	buffered     budget
+	warnings     limiter
+	metrics      handlerMetrics
+	logger       *zap.Logger
+	now          func() time.Time
+}
+
+const (
+	defaultMaxBody         = 1 << 20
+	defaultBodyTimeout     = caddy.Duration(10 * time.Second)
+	defaultUpstreamTimeout = caddy.Duration(60 * time.Second)
+)
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.verify_webhook", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision resolves the provider and the keys and compiles the scheme.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.now = time.Now
+	if err := h.setDefaults(); err != nil {
+		return h.named(err)
+	}
+	h.metrics = metricsFor(h.Name)
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	if err := h.openKeys(); err != nil {
+		return h.named(err)
+	}
+	h.warnAboutHeaders()
+	if h.Observe {
+		h.logger.Warn("observe: deliveries whose verification fails are let through", zap.String("name", h.Name))
+	}
+	app, err := ctx.App("verify_webhook")
+	if err != nil {
+		return err
+	}
+	app.(*App).register(h)
+	return nil
+}
+
+// named says which handler an error is of.
+func (h *Handler) named(err error) error {
+	if h.Name == "" {
+		return fmt.Errorf("verify_webhook: %w", err)
+	}
+	return fmt.Errorf("verify_webhook %s: %w", h.Name, err)
+}
+
+// setDefaults resolves the provider and fills in what is not set, from the
+// provider where it says something.
+func (h *Handler) setDefaults() error {
+	var err error
+	if h.provider, err = parseProvider(h.Provider); err != nil {
+		return err
+	}
+	p := h.provider
+	if p == nil {
+		p = new(providers.Provider)
+	}
+	if h.Name == "" {
+		h.Name = p.ID
+	}
+	if err := checkName(h.Name); err != nil {
+		return err
+	}
+	h.methods = firstOf(h.Methods, p.Methods, []string{http.MethodPost})
+	h.maxBody = orElse(h.MaxBody, cmp.Or(p.MaxBody, defaultMaxBody))
+	h.rejectStatus = orElse(h.RejectStatus, cmp.Or(p.RejectStatus, http.StatusUnauthorized))
+	if h.BodyTimeout == nil {
+		h.BodyTimeout = new(defaultBodyTimeout)
+	}
+	if h.UpstreamTimeout == nil {
+		h.UpstreamTimeout = new(defaultUpstreamTimeout)
+	}
+	return h.checkLimits()
+}
+
+func (h *Handler) checkLimits() error {
+	for _, m := range h.methods {
+		if m == "" || strings.ToUpper(m) != m || strings.ContainsAny(m, " \t,/") {
+			return fmt.Errorf("methods: %q is not a method: write it as HTTP does, POST", m)
+		}
+	}
+	switch {
+	case h.maxBody <= 0:
+		return fmt.Errorf("max_body: %d: give a positive size, such as 1MiB", h.maxBody)
+	case *h.BodyTimeout <= 0:
+		return fmt.Errorf("body_timeout: %s: give a positive duration, such as 10s", time.Duration(*h.BodyTimeout))
+	case *h.UpstreamTimeout <= 0:
+		return fmt.Errorf("upstream_timeout: %s: give a positive duration, such as 60s", time.Duration(*h.UpstreamTimeout))
+	case h.rejectStatus < 400 || h.rejectStatus > 599:
+		return fmt.Errorf("reject_status: %d: give a 4xx or 5xx status", h.rejectStatus)
+	case h.rejectStatus == http.StatusGone:
+		return errors.New("reject_status: 410 tells senders to stop for good: give another 4xx or a 5xx")
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" {
+		return errors.New("name: missing: a handler without a provider needs one for logs and metrics (name billing)")
+	}
+	if len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
+		return fmt.Errorf("name: %q: write at most 64 letters, digits, dots, dashes and underscores", name)
+	}
+	return nil
+}
+
+// parseProvider returns the provider that a configuration names or defines, nil
+// if it does neither.
+func parseProvider(raw json.RawMessage) (*providers.Provider, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	var id string
+	if err := json.Unmarshal(raw, &id); err != nil {
+		return providers.Parse("(in the configuration)", raw)
+	}
+	return providers.Get(id)
+}
+
+// openKeys gathers every configured value and compiles the verifier.
+func (h *Handler) openKeys() error {
+	scheme := h.Scheme
+	if h.provider != nil {
+		scheme = h.provider.Scheme.With(scheme)
+	}
+	required := h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
+	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
+
+	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.metrics.keyError}
+	for _, name := range slices.Sorted(maps.Keys(h.Param)) {
+		if err := h.keys.add("param "+name, useParam, name, Value{Value: h.Param[name]}); err != nil {
+			return err
+		}
+	}
+	for _, header := range required {
+		for _, value := range header.Values {
+			name := textproto.CanonicalMIMEHeaderKey(header.Name)
+			if err := h.keys.add("require_header "+header.Name, useHeader, name, Value{Value: value}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, v := range h.Secret {
+		if err := h.keys.add("secret", useSecret, "", v); err != nil {
+			return err
+		}
+	}
+	for _, v := range h.PublicKey {
+		if err := h.keys.add("public_key", usePublicKey, "", v); err != nil {
+			return err
+		}
+	}
+	if len(h.Secret)+len(h.PublicKey) == 0 {
+		return errNoKey
+	}
+	return h.keys.refresh()
+}
+
+var errNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key)")
+
+// warnAboutHeaders names headers that never arrive: since 2.11.4 Caddy's server
+// drops names with an underscore, since 2.11.5 those with a dot.
+func (h *Handler) warnAboutHeaders() {
+	scheme := h.Scheme
+	if h.provider != nil {
+		scheme = h.provider.Scheme.With(scheme)
+	}
+	for _, name := range scheme.HeaderNames() {
+		option := ""
+		if strings.Contains(name, "_") {
+			option = "expected_underscore_headers"
+		} else if strings.Contains(name, ".") {
+			option = "expected_dot_headers"
+		} else {
+			continue
+		}
+		h.logger.Warn("the server drops this header before any handler sees it, unless its name is listed in a server option",
+			zap.String("name", h.Name), zap.String("header", name), zap.String("option", "servers { "+option+" "+name+" }"))
+	}
+}
+
+func firstOf[T any](lists ...[]T) []T {
+	for _, l := range lists {
+		if len(l) > 0 {
+			return l
+		}
+	}
+	return nil
+}
+
+func orElse[T any](p *T, def T) T {
+	if p != nil {
+		return *p
+	}
+	return def
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

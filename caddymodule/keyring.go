@@ -1,0 +1,251 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A keyring holds a handler's keys and the verifier that is compiled with them.
+// Values from files are read again by refresh; everything else is read once.
+// The verifier is swapped whole, so a request sees the old keys or the new ones.
+type keyring struct {
+	scheme  verifier.Scheme // without what the sources fill in
+	sources []*source
+	current atomic.Pointer[verifier.Verifier]
+
+	mu     sync.Mutex // one refresh at a time
+	logger *zap.Logger
+	failed func() // counts a key file that could not be used
+}
+
+// A source is one configured value and its last usable texts.
+type source struct {
+	option string // the option it stands in, for messages: "secret"
+	label  string
+	kind   valueKind
+	name   string // variable or path
+	use    use
+	detail string // header or param name
+
+	texts   []labelled
+	problem string // why the file cannot be used now; "" if it can
+}
+
+// use says what a value is for.
+type use uint8
+
+const (
+	useSecret use = iota
+	usePublicKey
+	useHeader
+	useParam
+)
+
+// add registers a configured value and reads it unless it is a file.
+func (k *keyring) add(option string, use use, detail string, v Value) error {
+	s := &source{option: option, use: use, detail: detail, label: v.Label}
+	var err error
+	if s.kind, s.name, err = parseValue(v.Value); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	switch s.kind {
+	case literalValue:
+		s.texts = []labelled{{text: v.Value}}
+	case envValue:
+		text, err := readEnv(s.name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", option, err)
+		}
+		s.texts = []labelled{{text: text}}
+	}
+	if s.kind != fileValue {
+		if err := k.usable(s, s.texts); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	k.sources = append(k.sources, s)
+	return nil
+}
+
+// String names the source for a person: its option and where its text comes
+// from, never the text.
+func (s *source) String() string {
+	switch s.kind {
+	case envValue:
+		return fmt.Sprintf("%s {env.%s}", s.option, s.name)
+	case fileValue:
+		return fmt.Sprintf("%s {file.%s}", s.option, s.name)
+	}
+	return s.option
+}
+
+// usable reports whether every text is a key of the scheme, for keys.
+func (k *keyring) usable(s *source, texts []labelled) error {
+	if s.use != useSecret && s.use != usePublicKey {
+		return nil
+	}
+	for _, t := range texts {
+		key := verifier.Key{Label: t.label, Text: t.text}
+		if s.use == usePublicKey {
+			key.Kind = verifier.PublicKey
+		}
+		scheme := k.scheme
+		scheme.Params = allParams(k.sources, scheme.Params)
+		if _, err := verifier.New(scheme, []verifier.Key{key}); err != nil {
+			if e, ok := errors.AsType[*verifier.KeyError](err); ok {
+				return errors.New(e.Problem)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// allParams fills in what is not read yet, so that a key can be tried alone.
+func allParams(sources []*source, declared map[string]string) map[string]string {
+	params := maps.Clone(declared)
+	if params == nil {
+		params = make(map[string]string)
+	}
+	for _, s := range sources {
+		if s.use == useParam && len(s.texts) > 0 {
+			params[s.detail] = s.texts[0].text
+		}
+	}
+	return params
+}
+
+// watches reports whether anything comes from a file.
+func (k *keyring) watches() bool {
+	return slices.ContainsFunc(k.sources, func(s *source) bool { return s.kind == fileValue })
+}
+
+// refresh reads the files again and swaps the verifier if a text has changed.
+// What cannot be used is logged, counted, and leaves the last usable text in
+// place. The error is of the configuration itself, not of a file.
+func (k *keyring) refresh() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changed := k.current.Load() == nil
+	for _, s := range k.sources {
+		if s.kind == fileValue && k.reread(s) {
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	v, err := k.compile()
+	if err != nil || v == nil {
+		return err
+	}
+	if k.current.Swap(v) != nil {
+		k.logger.Info("keys changed and are in use")
+	}
+	return nil
+}
+
+// reread reports whether a file's texts have changed and are usable.
+func (k *keyring) reread(s *source) (changed bool) {
+	texts, err := readFiles(s.name)
+	if err == nil {
+		err = k.usable(s, texts)
+	}
+	if err != nil {
+		k.failed()
+		if problem := err.Error(); problem != s.problem { // once, not every two seconds
+			s.problem = problem
+			consequence := "the last usable key stays in use"
+			if len(s.texts) == 0 {
+				consequence = "there is no earlier key to use in its place"
+			}
+			k.logger.Error("key file cannot be used", zap.Stringer("option", s), zap.Error(err), zap.String("consequence", consequence))
+		}
+		return false
+	}
+	if s.problem != "" {
+		s.problem = ""
+		k.logger.Info("key file can be used again", zap.Stringer("option", s))
+	}
+	if slices.Equal(texts, s.texts) {
+		return false
+	}
+	s.texts = texts
+	return true
+}
+
+// compile builds a verifier of what is there, nil while something that every
+// delivery needs is not: all keys, or a required header's or param's value.
+func (k *keyring) compile() (*verifier.Verifier, error) {
+	scheme := k.scheme
+	scheme.Params = allParams(k.sources, nil)
+	scheme.RequireHeader = slices.Clone(scheme.RequireHeader)
+	headers := make(map[string]int) // name → its place in RequireHeader
+	var keys []verifier.Key
+	for _, s := range k.sources {
+		if len(s.texts) == 0 && (s.use == useHeader || s.use == useParam) {
+			return nil, nil
+		}
+		for _, t := range s.texts {
+			switch s.use {
+			case useSecret, usePublicKey:
+				key := verifier.Key{Label: keyLabel(s.label, t.label, len(keys)+1), Text: t.text}
+				if s.use == usePublicKey {
+					key.Kind = verifier.PublicKey
+				}
+				keys = append(keys, key)
+			case useHeader:
+				i, ok := headers[s.detail]
+				if !ok {
+					i = len(scheme.RequireHeader)
+					headers[s.detail] = i
+					scheme.RequireHeader = append(scheme.RequireHeader, verifier.RequiredHeader{Name: s.detail})
+				}
+				scheme.RequireHeader[i].Values = append(scheme.RequireHeader[i].Values, t.text)
+			}
+		}
+	}
+	if len(keys) == 0 && k.watches() {
+		return nil, nil
+	}
+	return verifier.New(scheme, keys)
+}
+
+// keyLabel names a key: as the configuration does, as its file is called, or by
+// its position. Never by anything of the key itself.
+func keyLabel(configured, file string, position int) string {
+	switch {
+	case configured != "" && file != "":
+		return configured + "/" + file
+	case configured != "":
+		return configured
+	case file != "":
+		return file
+	}
+	return strconv.Itoa(position)
+}
+
+// labels lists the keys' labels, for the log of a rejection.
+func (k *keyring) labels() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var labels []string
+	for _, s := range k.sources {
+		if s.use != useSecret && s.use != usePublicKey {
+			continue
+		}
+		for _, t := range s.texts {
+			labels = append(labels, keyLabel(s.label, t.label, len(labels)+1))
+		}
+	}
+	return labels
+}

@@ -1,0 +1,302 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// options are the words of a verify_webhook block.
+var options map[string]func(p *parser, name string, args []string) error
+
+func init() { // optionNames reads the map that it would else be part of
+	options = map[string]func(p *parser, name string, args []string) error{
+		"name":       one(func(p *parser, arg string) error { p.h.Name = arg; return checkName(arg) }),
+		"secret":     func(p *parser, name string, args []string) error { return p.keys(name, args, &p.h.Secret) },
+		"public_key": func(p *parser, name string, args []string) error { return p.keys(name, args, &p.h.PublicKey) },
+		"param":      (*parser).param,
+
+		"algorithm":       one(func(p *parser, arg string) error { p.h.Algorithm = verifier.Algorithm(arg); return nil }),
+		"secret_encoding": one(func(p *parser, arg string) error { p.h.SecretEncoding = arg; return nil }),
+		"signature":       (*parser).signature,
+		"message":         one((*parser).message),
+		"timestamp":       (*parser).timestamp,
+		"tolerance":       one((*parser).tolerance),
+		"delivery_id":     (*parser).deliveryID,
+		"public_url":      one(func(p *parser, arg string) error { p.h.PublicURL = arg; return nil }),
+
+		"methods":        (*parser).methods,
+		"require_header": (*parser).requireHeader,
+		"max_body": func(p *parser, name string, args []string) error {
+			size, err := parseSize(args)
+			if err != nil {
+				return p.Errf("%s: %v", name, err)
+			}
+			p.h.MaxBody = &size
+			return nil
+		},
+		"body_timeout":     one(func(p *parser, arg string) (err error) { p.h.BodyTimeout, err = parseTimeout(arg); return err }),
+		"upstream_timeout": one(func(p *parser, arg string) (err error) { p.h.UpstreamTimeout, err = parseTimeout(arg); return err }),
+		"observe": func(p *parser, name string, args []string) error {
+			if len(args) > 0 {
+				return p.Errf("observe stands alone on its line")
+			}
+			p.h.Observe = true
+			return nil
+		},
+		"reject_status": one((*parser).rejectStatus),
+	}
+}
+
+func optionNames() []string { return slices.Sorted(maps.Keys(options)) }
+
+// one makes an option of exactly one argument.
+func one(set func(p *parser, arg string) error) func(*parser, string, []string) error {
+	return func(p *parser, name string, args []string) error {
+		if len(args) != 1 || args[0] == "" {
+			return p.Errf("%s takes one argument, not %d: an unset {$VARIABLE} vanishes", name, len(args))
+		}
+		if err := set(p, args[0]); err != nil {
+			return p.Errf("%s: %v", name, strings.TrimPrefix(err.Error(), name+": "))
+		}
+		return nil
+	}
+}
+
+// keys reads <value>... [as <label>]. Zero values is an error: an unset
+// {$VARIABLE} vanishes before parsing and must not make the label a secret.
+func (p *parser) keys(name string, args []string, into *[]Value) error {
+	label := ""
+	if n := len(args); n >= 2 && args[n-2] == "as" {
+		label, args = args[n-1], args[:n-2]
+	}
+	if len(args) == 0 {
+		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
+	}
+	for _, arg := range args {
+		if _, _, err := parseValue(p.value(arg)); err != nil {
+			return p.Errf("%s: %v", name, err)
+		}
+		*into = append(*into, Value{Value: p.value(arg), Label: label})
+	}
+	return nil
+}
+
+func (p *parser) param(name string, args []string) error {
+	if len(args) != 2 {
+		return p.Errf("param takes a name and a value: param <name> <value>")
+	}
+	if _, again := p.h.Param[args[0]]; again {
+		return p.Errf("param %s stands already: keep one of them", args[0])
+	}
+	if _, _, err := parseValue(p.value(args[1])); err != nil {
+		return p.Errf("param %s: %v", args[0], err)
+	}
+	if p.h.Param == nil {
+		p.h.Param = make(map[string]string)
+	}
+	p.h.Param[args[0]] = p.value(args[1])
+	return nil
+}
+
+// signature reads
+//
+//	header <name>... [hex|base64|base64url] [prefix <text>]
+//	header <name> kv <key> [hex|base64|base64url]
+//	header <name> list <version> [hex|base64|base64url]
+func (p *parser) signature(name string, args []string) error {
+	usage := func() error {
+		return p.Errf("signature: write header <name>... [hex|base64|base64url] [prefix <text>], or header <name> kv <key>, or header <name> list <version>")
+	}
+	if len(args) < 2 || args[0] != "header" {
+		return usage()
+	}
+	sig := new(verifier.Signature)
+	for args = args[1:]; len(args) > 0; args = args[1:] {
+		switch word := args[0]; word {
+		case "hex", "base64", "base64url":
+			if sig.Encoding != "" {
+				return usage()
+			}
+			sig.Encoding = word
+		case "kv", "list", "prefix":
+			if len(args) < 2 || sig.Syntax != "" || sig.Prefix != "" || word != "prefix" && sig.Encoding != "" {
+				return usage()
+			}
+			args = args[1:]
+			switch word {
+			case "kv":
+				sig.Syntax, sig.Key = "kv", verifier.StringList{args[0]}
+			case "list":
+				sig.Syntax, p.version = "list", args[0]
+			case "prefix":
+				sig.Prefix = args[0]
+			}
+		default:
+			if sig.Syntax != "" || sig.Encoding != "" || sig.Prefix != "" {
+				return usage()
+			}
+			sig.Header = append(sig.Header, word)
+		}
+	}
+	if len(sig.Header) == 0 {
+		return usage()
+	}
+	p.h.Signature = sig
+	return nil
+}
+
+// acceptVersion ties a version to the scheme's algorithm.
+func acceptVersion(version string, a verifier.Algorithm) map[string]verifier.Algorithm {
+	return map[string]verifier.Algorithm{version: cmp.Or(a, verifier.HMACSHA256)}
+}
+
+// slots are the placeholders that the Caddyfile makes of {method} and its like
+// before a directive sees them.
+var slots = strings.NewReplacer(
+	"{http.request.method}", "{method}",
+	"{http.request.uri.path}", "{path}",
+	"{http.request.uri.query}", "{query}",
+	"{http.request.host}", "{host}",
+	"{http.request.uri}", "{uri}",
+)
+
+func (p *parser) message(arg string) error {
+	template := slots.Replace(arg)
+	if i := strings.Index(template, "{http."); i >= 0 {
+		found, _, _ := strings.Cut(template[i:], "}")
+		return fmt.Errorf("%s} is a placeholder of Caddy and not a slot: write {header:Name}, {method}, {path}, {query}, {host} or another slot of the scheme language", found)
+	}
+	p.h.Message = verifier.StringList{template}
+	return nil
+}
+
+func (p *parser) timestamp(name string, args []string) error {
+	if len(args) == 1 && args[0] == "off" {
+		p.h.Timestamp = &verifier.Timestamp{Off: true}
+		return nil
+	}
+	if len(args) < 2 || len(args) > 3 {
+		return p.Errf("timestamp: write header <name>, kv <key> or json <path>, then perhaps a unit (s, ms, us, rfc3339, iso8601_utc, http_date), or off")
+	}
+	ts := new(verifier.Timestamp)
+	switch args[0] {
+	case "header":
+		ts.Header = verifier.StringList{args[1]}
+	case "kv":
+		ts.KV = args[1]
+	case "json":
+		ts.JSON = args[1]
+	default:
+		return p.Errf("timestamp: %s is no source: write header <name>, kv <key> or json <path>", args[0])
+	}
+	if len(args) == 3 {
+		ts.Unit = args[2]
+	}
+	p.h.Timestamp = ts
+	return nil
+}
+
+func (p *parser) tolerance(arg string) error {
+	d, err := caddy.ParseDuration(arg)
+	if err != nil {
+		return errors.New("write a duration, such as 90s or 5m")
+	}
+	p.h.Tolerance = new(verifier.Duration(d))
+	return nil
+}
+
+func (p *parser) deliveryID(name string, args []string) error {
+	if len(args) == 1 && args[0] == "off" {
+		p.h.DeliveryID = &verifier.DeliveryID{Off: true}
+		return nil
+	}
+	if len(args) != 2 {
+		return p.Errf("delivery_id: write header <name>, json <path>, form <name> or off")
+	}
+	id := new(verifier.DeliveryID)
+	switch args[0] {
+	case "header":
+		id.Header = verifier.StringList{args[1]}
+	case "json":
+		id.JSON = args[1]
+	case "form":
+		id.Form = args[1]
+	default:
+		return p.Errf("delivery_id: %s is no source: write header <name>, json <path> or form <name>", args[0])
+	}
+	p.h.DeliveryID = id
+	return nil
+}
+
+func (p *parser) methods(name string, args []string) error {
+	if len(args) == 0 {
+		return p.Errf("methods: name at least one: methods POST PUT")
+	}
+	p.h.Methods = args
+	return nil
+}
+
+func (p *parser) requireHeader(name string, args []string) error {
+	if len(args) < 2 {
+		return p.Errf("require_header takes a name and the values that pass (* for any): an unset {$VARIABLE} vanishes; write {env.VARIABLE} to be told which")
+	}
+	values := make(verifier.StringList, 0, len(args)-1)
+	for _, arg := range args[1:] {
+		if _, _, err := parseValue(p.value(arg)); err != nil {
+			return p.Errf("require_header %s: %v", args[0], err)
+		}
+		values = append(values, p.value(arg))
+	}
+	p.h.RequireHeader = append(p.h.RequireHeader, verifier.RequiredHeader{Name: args[0], Values: values})
+	return nil
+}
+
+func (p *parser) rejectStatus(arg string) error {
+	status, err := strconv.Atoi(arg)
+	if err != nil || status < 400 || status > 599 || status == 410 {
+		return errors.New("write a 4xx or 5xx status, not 410, which tells senders to stop for good")
+	}
+	p.h.RejectStatus = &status
+	return nil
+}
+
+func parseTimeout(arg string) (*caddy.Duration, error) {
+	d, err := caddy.ParseDuration(arg)
+	if err != nil || d <= 0 {
+		return nil, errors.New("write a positive duration, such as 10s")
+	}
+	return new(caddy.Duration(d)), nil
+}
+
+// parseSize reads one size: 1MiB, 500KB, 1048576.
+func parseSize(args []string) (int64, error) {
+	if len(args) != 1 {
+		return 0, fmt.Errorf("takes one size, such as 1MiB, not %d arguments", len(args))
+	}
+	size, err := humanize.ParseBytes(args[0])
+	if err != nil || size == 0 || size > 1<<50 {
+		return 0, errors.New("write a positive size, such as 1MiB")
+	}
+	return int64(size), nil
+}
+
+// checkScheme compiles the scheme without its keys, and points at the line of
+// what is wrong. Values that are resolved later stand in for themselves.
+func (p *parser) checkScheme(scheme verifier.Scheme) error {
+	scheme.Params = p.h.Param
+	err := verifier.Validate(scheme)
+	if e, ok := errors.AsType[*verifier.SchemeError](err); ok {
+		return p.at(e.Field, "%v", e)
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A refusal is an outcome that is not about authenticity: a limit, or a gateway
+// that cannot serve now. It has a status of its own.
+type refusal struct {
+	reason     string
+	status     int
+	retryAfter int // seconds; 0: no such header
+	allow      []string
+	detail     string
+}
+
+func (r *refusal) Error() string { return r.reason + ": " + r.detail }
+
+var (
+	errOverloaded = &refusal{reason: "overloaded", status: http.StatusServiceUnavailable, retryAfter: 2,
+		detail: "the bodies in memory have reached max_buffered"}
+	errKeyUnavailable = &refusal{reason: "key_unavailable", status: http.StatusServiceUnavailable, retryAfter: 10,
+		detail: "no key could be read since the start: see the log for the file"}
+	errBodyTimeout = &refusal{reason: "body_timeout", status: http.StatusRequestTimeout,
+		detail: "the body did not arrive within body_timeout"}
+	errNoUpstream = &refusal{reason: "no_upstream", status: http.StatusBadGateway,
+		detail: "no handler after verify_webhook answered: add a reverse_proxy below it"}
+)
+
+func methodNotAllowed(methods []string) *refusal {
+	return &refusal{reason: "method_not_allowed", status: http.StatusMethodNotAllowed, allow: methods,
+		detail: "deliveries come with " + strings.Join(methods, ", ")}
+}
+
+func bodyTooLarge(limit int64) *refusal {
+	return &refusal{reason: "body_too_large", status: http.StatusRequestEntityTooLarge,
+		detail: fmt.Sprintf("larger than max_body, %d bytes", limit)}
+}
+
+func twoHandlers(first, second string) error {
+	return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf(
+		"two verify_webhook handlers on one request, %q and %q: make their matchers exclude each other", first, second))
+}
+
+// refuse answers a delivery that is not forwarded. Every failed verification
+// looks the same from outside; the reason is for the operator.
+func (d *delivery) refuse(err error) error {
+	header := d.w.Header()
+	status, reason := d.h.rejectStatus, ""
+	if r, ok := errors.AsType[*refusal](err); ok {
+		status, reason = r.status, r.reason
+		if r.retryAfter > 0 {
+			header.Set("Retry-After", strconv.Itoa(r.retryAfter))
+		}
+		if len(r.allow) > 0 {
+			header.Set("Allow", strings.Join(r.allow, ", "))
+		}
+	} else if r, ok := errors.AsType[*verifier.Rejection](err); ok {
+		reason = string(r.Reason)
+		if status == http.StatusUnauthorized {
+			header.Set("WWW-Authenticate", "Webhook") // RFC 9110 §15.5.2 wants a challenge
+		}
+	}
+	// Without this an HTTP/1 server reads the rest first and may hold the answer
+	// back for a minute. On HTTP/2 it would end the whole connection.
+	if d.r.ProtoMajor == 1 && d.unread() {
+		header.Set("Connection", "close")
+	}
+	d.repl.Set(prefix+"reason", reason)
+	d.h.metrics.rejected(reason)
+	failure := caddyhttp.Error(status, err)
+	d.warn(reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
+	return failure
+}
+
+// unread reports whether some of the body may still be on the connection.
+func (d *delivery) unread() bool {
+	return d.r.ContentLength != int64(len(d.body))
+}
+
+// warn logs one refusal, or observed failure, at most ten a second.
+func (d *delivery) warn(reason string, err error, more ...zap.Field) {
+	ok, suppressed := d.h.warnings.allow(d.h.now())
+	if !ok {
+		return
+	}
+	fields := append([]zap.Field{
+		zap.String("name", d.h.Name),
+		zap.String("reason", reason),
+		zap.String("detail", err.Error()),
+		zap.Strings("keys", d.h.keys.labels()),
+		zap.Int("body_bytes", len(d.body)),
+	}, more...)
+	if r, ok := errors.AsType[*verifier.Rejection](err); ok && r.Skew != 0 {
+		fields = append(fields, zap.Duration("skew", r.Skew))
+	}
+	if suppressed > 0 {
+		fields = append(fields, zap.Int("suppressed", suppressed))
+	}
+	message := "delivery refused"
+	if d.unverified != nil {
+		message = "delivery is not genuine and was let through (observe)"
+	}
+	d.h.logger.Warn(message, fields...)
+}
+
+// maxWarnings is how many refusals a handler logs in a second: a flood of
+// forgeries must not fill a disk.
+const maxWarnings = 10
+
+// limiter counts events in whole seconds.
+type limiter struct {
+	mu         sync.Mutex
+	second     int64
+	n          int
+	suppressed int
+}
+
+// allow reports whether an event may be logged now, and how many were not since
+// the last that was.
+func (l *limiter) allow(now time.Time) (ok bool, suppressed int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := now.Unix(); s != l.second {
+		l.second, l.n = s, 0
+	}
+	if l.n == maxWarnings {
+		l.suppressed++
+		return false, 0
+	}
+	l.n++
+	suppressed, l.suppressed = l.suppressed, 0
+	return true, suppressed
+}

@@ -1,0 +1,171 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A delivery is one request on its way through a handler.
+type delivery struct {
+	h    *Handler
+	w    http.ResponseWriter
+	r    *http.Request
+	repl *caddy.Replacer
+
+	req     verifier.Request
+	check   verifier.Check
+	body    []byte
+	charged int64 // bytes of the budget that the body holds
+
+	// Why it is not genuine, where observe lets it through all the same.
+	unverified *verifier.Rejection
+}
+
+// ServeHTTP takes a request the way of every delivery. Each step refuses what it
+// can as early as it can: before the body is read, before it is hashed.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	d, err := h.arrive(w, r)
+	if err != nil {
+		return err
+	}
+	defer d.free()
+	for _, step := range []func() error{
+		d.admit,  // method, declared length, required headers
+		d.open,   // all that headers alone decide
+		d.read,   // the body, whole or not at all
+		d.verify, // the signature
+	} {
+		if err := step(); err != nil {
+			return d.refuse(err)
+		}
+	}
+	return d.forward(next)
+}
+
+// arrive notes the request as it was received. Two handlers on one request are
+// an error of the configuration: the second would refuse or double what the
+// first let through, depending on their order.
+func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (*delivery, error) {
+	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
+		return nil, twoHandlers(first, h.Name)
+	}
+	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
+
+	d := &delivery{h: h, w: w, r: r, repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
+	received := *r // what the sender called, before any rewrite
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		received = original
+	}
+	d.req = verifier.Request{Method: received.Method, Header: r.Header, Target: received.RequestURI, Host: r.Host, TLS: r.TLS != nil}
+	if !strings.HasPrefix(d.req.Target, "/") && received.URL != nil { // absolute form, RFC 9112 §3.2.2
+		d.req.Target = received.URL.RequestURI()
+	}
+	d.publish()
+	return d, nil
+}
+
+func (d *delivery) admit() error {
+	if !contains(d.h.methods, d.req.Method) {
+		return methodNotAllowed(d.h.methods)
+	}
+	if d.r.ContentLength > d.h.maxBody {
+		return bodyTooLarge(d.h.maxBody)
+	}
+	v := d.h.keys.current.Load()
+	if v == nil {
+		return errKeyUnavailable
+	}
+	return d.observed(v.Required(d.r.Header))
+}
+
+func (d *delivery) open() (err error) {
+	if d.unverified != nil {
+		return nil
+	}
+	v := d.h.keys.current.Load() // once there, always there
+	d.check, err = v.Open(&d.req, d.h.now())
+	return d.observed(err)
+}
+
+func (d *delivery) verify() error {
+	if d.unverified != nil {
+		return nil
+	}
+	verdict, err := d.check.Verify(d.body)
+	if err != nil {
+		return d.observed(err)
+	}
+	d.repl.Set(prefix+"verified", true)
+	d.repl.Set(prefix+"key", verdict.Key)
+	if !verdict.Timestamp.IsZero() {
+		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
+	}
+	if id, _ := d.check.DeliveryID(d.body); id != "" {
+		d.repl.Set(prefix+"delivery_id", id)
+	}
+	return nil
+}
+
+// observed lets a failed verification pass, noted, where the handler only
+// observes. Every other refusal stands: limits are not verification.
+func (d *delivery) observed(err error) error {
+	rejection, ok := err.(*verifier.Rejection)
+	if !ok || !d.h.Observe {
+		return err
+	}
+	d.unverified = rejection
+	d.repl.Set(prefix+"reason", string(rejection.Reason))
+	return nil
+}
+
+// forward hands the delivery to the handlers below, as it was signed. The
+// sender's patience does not bound the app: senders hang up after seconds, and
+// an app that is cut off then has done half of its work.
+func (d *delivery) forward(next caddyhttp.Handler) error {
+	d.dress()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), time.Duration(*d.h.UpstreamTimeout))
+	defer cancel()
+	if d.unverified != nil {
+		d.h.metrics.observed(d.unverified.Reason)
+		d.warn(string(d.unverified.Reason), d.unverified)
+	} else {
+		d.h.metrics.accepted()
+	}
+	rec := caddyhttp.NewResponseRecorder(d.w, nil, nil)
+	err := next.ServeHTTP(rec, d.r.WithContext(ctx))
+	if err == nil && rec.Status() == 0 {
+		return d.refuse(errNoUpstream)
+	}
+	return err
+}
+
+// prefix begins the names of the placeholders.
+const prefix = "http.verify_webhook."
+
+// publish sets the placeholders that every outcome has.
+func (d *delivery) publish() {
+	provider := ""
+	if d.h.provider != nil {
+		provider = d.h.provider.ID
+	}
+	d.repl.Set(prefix+"name", d.h.Name)
+	d.repl.Set(prefix+"provider", provider)
+	d.repl.Set(prefix+"verified", false)
+	d.repl.Set(prefix+"reason", "")
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
