@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -78,8 +79,9 @@ func (c *Check) readTimestamp() *Rejection {
 	switch {
 	case skew > c.v.tolerance:
 		return &Rejection{StaleTimestamp, "the delivery is " + skew.Round(time.Second).String() + " old, tolerance " + c.v.tolerance.String(), skew}
-	case -skew > c.v.tolerance:
-		return &Rejection{FutureTimestamp, "the delivery is " + (-skew).Round(time.Second).String() + " ahead, tolerance " + c.v.tolerance.String(), skew}
+	case skew < -c.v.tolerance: // not -skew: the least Duration is its own negative
+		ahead := -max(skew, -math.MaxInt64)
+		return &Rejection{FutureTimestamp, "the delivery is " + ahead.Round(time.Second).String() + " ahead, tolerance " + c.v.tolerance.String(), skew}
 	}
 	return nil
 }
