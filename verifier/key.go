@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -189,7 +188,7 @@ func (s *Scheme) decodePrivate(text string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, errPrivateKey
 	}
-	private, ok := parsed.(crypto.Signer).(ed25519.PrivateKey)
+	private, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
 		return nil, errPrivateKey
 	}
