@@ -140,10 +140,8 @@ func (c *Check) openSources() *Rejection {
 	for _, p := range v.messages[0] {
 		switch p.slot {
 		case slotHeader:
-			if value, rej := c.single(p.arg, MalformedSignature); rej != nil {
+			if _, rej := c.headerText(p.arg); rej != nil {
 				return rej
-			} else if value == "" {
-				return reject(MissingHeader, "no header %s, which is signed", p.arg)
 			}
 		case slotID:
 			if c.id == "" && len(v.id.Header) > 0 {
