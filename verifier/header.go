@@ -74,7 +74,7 @@ func (c *Check) addLabelled(header uint8, label, text string) *Rejection {
 
 func (c *Check) addPairs(header uint8, value string) *Rejection {
 	s := &c.v.signature
-	position := 0
+	position, timed := 0, false
 	for pair := range strings.SplitSeq(value, s.PairSeparator) {
 		name, text, ok := "", strings.TrimSpace(pair), true
 		if s.Syntax == "kv" {
@@ -93,10 +93,13 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 				return rej
 			}
 		} else if name == c.v.timestampKV && name != "" {
-			if c.timestamp != "" {
+			if timed {
 				return reject(MalformedTimestamp, "key %s stands twice in header %s", name, s.Header[header])
 			}
-			c.timestamp = text
+			if c.timestamp != "" && c.timestamp != text {
+				return reject(MalformedTimestamp, "key %s differs between the signature headers", name)
+			}
+			c.timestamp, timed = text, true
 		}
 	}
 	return nil
