@@ -16,10 +16,12 @@
 // What is signed is described by a template: literal text and slots such as
 // {timestamp} or {body}. The template is split once, when the scheme is
 // compiled; a request fills slots with bytes and is never itself expanded.
-// A message must split one way: the text of a slot that is followed by a
-// literal never holds that literal's first byte, unix timestamps are digits
-// only, and ids hold no JSON punctuation, so that no byte of a captured body
-// can be passed off as an id or a timestamp.
+// A message must split one way: the text of a slot never holds the byte that
+// ends it (the first of the next literal) or, after a body, the one that begins
+// it; unix timestamps are digits only, and as many as their unit has where they
+// touch something; URLs, and ids that touch a body, hold no JSON punctuation. So
+// no byte of a captured JSON body can be passed off as an id, a timestamp or a
+// piece of the URL, nor the other way round.
 //
 // # Keys
 //

@@ -17,13 +17,33 @@ type part struct {
 	path    jsonPath // of a json slot
 	filters []filter
 
-	// Whoever sends the request chooses the text, and nothing in its own form ends it.
-	free bool
-	// The first byte of the literal after the slot, 0 where none follows: a text
-	// without it can be read back from the message in one way only.
-	end        byte
-	beforeBody bool
+	guard guard
 }
+
+// guard is what the text of a slot must not hold so that the message splits one
+// way. The zero guard lets everything pass: the text's own form ends it.
+type guard struct {
+	form form
+	// The first byte of the next literal, where no body stands between. The
+	// first such byte ends the text.
+	end byte
+	// The last byte of the literal before, where a body stands before that. The
+	// last such byte begins the text.
+	start byte
+	// A body stands on a side without a literal.
+	loose bool
+	// Bytes at the front, or in all, that the form itself counts.
+	length int
+}
+
+type form uint8
+
+const (
+	formEnds  form = iota // its own form ends it, or the receiver chose it
+	formFree              // whoever sends the request chooses it
+	formURI               // characters of a URI
+	formCount             // a fixed number of digits
+)
 
 type slot uint8
 
@@ -176,22 +196,67 @@ func (t template) coversBody() bool {
 	return slices.ContainsFunc(t, func(p part) bool { return p.slot == slotBody && covers(p.filters) })
 }
 
-// guard notes for each slot what its text must not hold so that the message
-// splits one way (see oneWay).
+// guard notes for each slot what its text must not hold (see oneWay).
 func (t template) guard(timestampUnit string) {
 	for i := range t {
 		p := &t[i]
+		if slices.ContainsFunc(p.filters, func(f filter) bool { return f.kind != fold }) {
+			continue
+		}
+		g := &p.guard
+		g.end = t[i+1:].nextByte()
+		bodyBefore := t[:i].bodyIn()
+		if bodyBefore {
+			g.start = t[:i].lastByte()
+		}
+		g.loose = g.end == 0 && t[i+1:].bodyIn() || g.start == 0 && bodyBefore
 		switch p.slot {
 		case slotID, slotHeader, slotJSON, slotForm:
-			p.free = !slices.ContainsFunc(p.filters, func(f filter) bool { return f.kind != fold })
-		case slotTimestamp: // without a zone, a fraction may follow or not
-			p.free = timestampUnit == "iso8601_utc"
+			g.form = formFree
+		case slotURL, slotURLNoQuery, slotURI, slotPath, slotQuery, slotQuerySorted, slotHost:
+			if t.bodyIn() {
+				g.form = formURI
+			}
+		case slotTimestamp:
+			touches := i > 0 && t[i-1].slot != slotNone || i+1 < len(t) && t[i+1].slot != slotNone ||
+				isDigit(g.start) || isDigit(g.end)
+			switch digits := unixDigits[timestampUnit]; {
+			case timestampUnit == "iso8601_utc": // a fraction and a zone may follow or not
+				g.form, g.length, g.start = formFree, len("2006-01-02T15:04:05"), 0
+			case digits > 0 && touches:
+				g.form, g.length = formCount, digits
+			}
 		}
-		if i+1 < len(t) && t[i+1].slot == slotNone {
-			p.end = t[i+1].literal[0]
-		}
-		p.beforeBody = t[i:].bodyIn()
 	}
+}
+
+// unixDigits is how many digits unix times have from 2001 to 2286.
+var unixDigits = map[string]int{"": 10, "s": 10, "ms": 13, "us": 16}
+
+// nextByte returns the first byte of the first literal before any body, or 0.
+func (t template) nextByte() byte {
+	for _, p := range t {
+		switch {
+		case p.slot == slotNone:
+			return p.literal[0]
+		case p.slot == slotBody && len(p.filters) == 0:
+			return 0
+		}
+	}
+	return 0
+}
+
+// lastByte returns the last byte of the last literal after any body, or 0.
+func (t template) lastByte() byte {
+	for _, p := range slices.Backward(t) {
+		switch {
+		case p.slot == slotNone:
+			return p.literal[len(p.literal)-1]
+		case p.slot == slotBody && len(p.filters) == 0:
+			return 0
+		}
+	}
+	return 0
 }
 
 // bodyIn reports whether the body itself, not a digest of it, stands in t.
@@ -199,27 +264,41 @@ func (t template) bodyIn() bool {
 	return slices.ContainsFunc(t, func(p part) bool { return p.slot == slotBody && len(p.filters) == 0 })
 }
 
-// proves reports whether the message gives back the text of a slot: a literal
-// ends it, it touches no slot before it, and no body stands before it.
+// proves reports whether the message gives back the text of a slot: literals
+// end it and all that stands before it, it touches no slot, and no body stands
+// before it.
 func (t template) proves(s slot, arg string) bool {
 	i := slices.IndexFunc(t, func(p part) bool { return p.slot == s && p.arg == arg && len(p.filters) == 0 })
-	if i < 0 || t[:i].bodyIn() {
+	if i < 0 || t[:i].bodyIn() || i > 0 && t[i-1].slot != slotNone || i+1 == len(t) || t[i+1].slot != slotNone {
 		return false
 	}
-	return t[i].end != 0 && (i == 0 || t[i-1].slot == slotNone)
+	return !slices.ContainsFunc(t[:i], func(p part) bool {
+		return p.guard.form == formURI && uriByte(p.guard.end) || p.slot == slotFormSorted
+	})
 }
 
 // oneWay reports whether text may stand in the slot: without the byte that ends
-// it, or, where another slot touches it and a body follows, made of the
-// characters of ids alone, so that no piece of a captured body passes as one.
-func (p *part) oneWay(text []byte) bool {
-	if p.end != 0 {
-		return bytes.IndexByte(text, p.end) < 0
+// it and the one that begins it, or, where nothing divides it from a body, made
+// of the characters of ids alone, so that no piece of a captured JSON body
+// passes as one.
+func (g *guard) oneWay(text []byte) bool {
+	switch g.form {
+	case formCount:
+		return len(text) == g.length
+	case formURI: // literals may well be characters of a URI: a piece of JSON never is
+		return !slices.ContainsFunc(text, func(c byte) bool { return !uriByte(c) })
 	}
-	if !p.beforeBody {
-		return true
+	text = text[min(g.length, len(text)):]
+	if g.end != 0 && bytes.IndexByte(text, g.end) >= 0 || g.start != 0 && bytes.IndexByte(text, g.start) >= 0 {
+		return false
 	}
-	return !bytes.ContainsFunc(text, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~:/+=@", r))
+	return !g.loose || !slices.ContainsFunc(text, func(c byte) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || strings.IndexByte("-._~:/+=@", c) >= 0)
 	})
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// uriByte reports whether c may stand in a URI (RFC 3986), or is no ASCII, which
+// some senders do not escape.
+func uriByte(c byte) bool { return c > ' ' && c != 0x7f && strings.IndexByte("\"<>\\^`{|}", c) < 0 }
