@@ -188,7 +188,10 @@ func (v *Verifier) compileSignature() error {
 		return err
 	}
 	prefix, err := parseTemplate(sig.Prefix, v.scheme.Params)
-	if err != nil || len(prefix) > 1 || len(prefix) == 1 && prefix[0].slot != slotNone {
+	if err != nil {
+		return wrong("signature", "prefix: %v", err)
+	}
+	if len(prefix) > 1 || len(prefix) == 1 && prefix[0].slot != slotNone {
 		return wrong("signature", "prefix %q: only text and {param:…} may stand in a prefix", sig.Prefix)
 	}
 	if len(prefix) == 1 {

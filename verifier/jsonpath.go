@@ -41,7 +41,7 @@ func parseJSONPath(text string) (jsonPath, error) {
 		if rest[0] == '[' {
 			digits, after, ok := strings.Cut(rest[1:], "]")
 			n, err := strconv.Atoi(digits)
-			if !ok || err != nil || n < 0 || digits[0] == '+' || after != "" && after[0] != '.' && after[0] != '[' {
+			if !ok || err != nil || digits != strconv.Itoa(n) || n < 0 || after != "" && after[0] != '.' && after[0] != '[' {
 				return nil, bad
 			}
 			p, rest = append(p, jsonStep{index: n, array: true}), after

@@ -162,6 +162,9 @@ func parseSlot(text string) (part, error) {
 	p := part{slot: s, arg: arg}
 	switch s {
 	case slotHeader:
+		if !validHeaderName(arg) {
+			return part{}, fmt.Errorf("{header:%s}: %q is not a header name", arg, arg)
+		}
 		p.arg = canonicalHeader(arg)
 	case slotJSON:
 		path, err := parseJSONPath(arg)
