@@ -49,7 +49,7 @@ func (c *Check) addAll(header uint8, value string) *Rejection {
 	}
 	text, ok := strings.CutPrefix(value, c.v.prefix)
 	if !ok && !s.PrefixOptional {
-		c.malformed = reject(MalformedSignature, "header %s does not begin with the scheme's prefix %q", s.Header[header], c.v.prefix)
+		c.malformed = reject(MalformedSignature, "header %s does not begin with the scheme's prefix %q", s.Header[header], s.Prefix)
 		return nil
 	}
 	return c.add(header, 0, text)
