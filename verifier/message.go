@@ -105,9 +105,6 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 }
 
 func (c *Check) headerText(name string) (string, *Rejection) {
-	if name == "Host" {
-		return c.req.Host, nil
-	}
 	value, rej := c.single(name, MalformedSignature)
 	if rej == nil && value == "" {
 		rej = reject(MissingHeader, "no header %s, which is signed", name)

@@ -165,7 +165,9 @@ func parseSlot(text string) (part, error) {
 		if !validHeaderName(arg) {
 			return part{}, fmt.Errorf("{header:%s}: %q is not a header name", arg, arg)
 		}
-		p.arg = canonicalHeader(arg)
+		if p.arg = canonicalHeader(arg); p.arg == "Host" { // net/http keeps it elsewhere
+			p.slot, p.arg = slotHost, ""
+		}
 	case slotJSON:
 		path, err := parseJSONPath(arg)
 		if err != nil {
