@@ -50,11 +50,13 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			continue
 		}
 		for _, t := range c.v.messages {
-			test := (*Check).matchMAC
-			if k.macs == nil {
-				test = (*Check).matchSignature
+			var hits uint32
+			var rej *Rejection
+			if k.macs != nil { // called by name: through a variable c would escape
+				hits, rej = c.matchMAC(k, t, body)
+			} else {
+				hits, rej = c.matchSignature(k, t, body)
 			}
-			hits, rej := test(c, k, t, body)
 			if rej != nil {
 				unusable = rej
 				continue
