@@ -1,0 +1,42 @@
+package verifier
+
+import "testing"
+
+// TestNoAllocations: a genuine delivery costs no allocation, in Required, Open or
+// Verify.
+func TestNoAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("sync.Pool allocates under the race detector")
+	}
+	for name, s := range benchSchemes(t) {
+		t.Run(name, func(t *testing.T) {
+			if n := testing.AllocsPerRun(200, func() {
+				check, err := s.v.Open(s.req, benchNow)
+				if err != nil {
+					t.Error(err)
+				}
+				if _, err := check.Verify(benchBody); err != nil {
+					t.Error(err)
+				}
+			}); n != 0 {
+				t.Errorf("Open and Verify: %v allocations", n)
+			}
+			if n := testing.AllocsPerRun(200, func() {
+				if err := s.v.Required(s.req.Header); err != nil {
+					t.Error(err)
+				}
+			}); n != 0 {
+				t.Errorf("Required: %v allocations", n)
+			}
+		})
+	}
+}
+
+// TestBenchmarksMeasureTheWholeWay: three candidates, the last of them genuine.
+func TestBenchmarksMeasureTheWholeWay(t *testing.T) {
+	s := benchSchemes(t)["standard_webhooks"]
+	check, err := s.v.Open(s.req, benchNow)
+	if err != nil || check.count != 3 {
+		t.Errorf("%d candidates, %v", check.count, err)
+	}
+}
