@@ -1,0 +1,431 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// fuzzSchemes are one scheme a syntax and encoding, all with one key.
+func fuzzSchemes(tb testing.TB) []*Verifier {
+	accept := map[string]Algorithm{"v1": HMACSHA256, "v1a": Ed25519, "sha1": HMACSHA1, "sha512": HMACSHA512}
+	var out []*Verifier
+	for _, encoding := range []string{"hex", "base64", "base64url"} {
+		for _, match := range []string{"any", "first_present", "all"} {
+			for _, sig := range []Signature{
+				{Syntax: "raw"},
+				{Syntax: "raw", Prefix: "sha256=", PrefixOptional: true},
+				{Syntax: "kv", Key: StringList{"v1", "v2"}},
+				{Syntax: "list", Accept: accept},
+				{Syntax: "positional", Names: []string{"t", "v1", "x"}, Key: StringList{"v1"}},
+				{Syntax: "keyed_list"},
+				{Syntax: "algorithm_prefix", Accept: accept},
+			} {
+				sig.Header, sig.Match, sig.Encoding = StringList{"X-A", "X-B"}, match, encoding
+				s := Scheme{Signature: &sig, PublicKeyEncoding: "hex"}
+				if sig.Syntax == "kv" || sig.Syntax == "positional" {
+					s.Timestamp, s.Message = &Timestamp{KV: "t"}, StringList{"{timestamp}.{body}"}
+				}
+				keys := []Key{{Text: "a key that no fuzzer guesses: 5f0d7c1e"}}
+				if len(sig.Accept) > 0 {
+					keys = append(keys, Key{Text: edPublic2, Kind: PublicKey})
+				}
+				out = append(out, mustVerifier(tb, s, keys...))
+			}
+		}
+	}
+	return out
+}
+
+// FuzzSignatureHeader: whatever stands in signature headers, nothing panics, the
+// candidates are bounded, and nothing but a genuine signature is one.
+func FuzzSignatureHeader(f *testing.F) {
+	verifiers := fuzzSchemes(f)
+	for i := range verifiers {
+		for _, value := range []string{
+			"", bodyHex, bodyBase64, bodyURL, "sha256=" + bodyHex, "sha1=" + bodyHex[:40], "sha512=" + body512Hex,
+			"t=1760000000,v1=" + bodyHex + ",v0=x", "v1," + bodyBase64 + " v1a," + edSig2, "v1, v1a, v2,x",
+			"1760000000," + bodyHex + ",x,y", "a|" + bodyHex + "&b|" + bodyBase64, ",=|& \t", "v1=" + strings.Repeat("0", 128),
+			strings.Repeat("v1=00,", 40), strings.Repeat("v1,AA ", 40), "t=1,t=1", "=====", "\xff\x00",
+		} {
+			f.Add(uint8(i), value, value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, a, b string) {
+		v := verifiers[int(which)%len(verifiers)]
+		check, err := v.Open(post("X-A", a, "X-B", b), testNow)
+		if err != nil {
+			rejection(t, err)
+			return
+		}
+		if check.count < 1 || check.count > maxCandidates || len(check.more) > maxCandidates {
+			t.Fatalf("%d candidates", check.count)
+		}
+		verdict, err := check.Verify([]byte("a body that nobody signed"))
+		if err == nil || verdict != (Verdict{}) {
+			t.Fatalf("%q and %q verify", a, b)
+		}
+		if rej := rejection(t, err); rej.Reason != SignatureMismatch {
+			t.Fatalf("got %v", rej)
+		}
+	})
+}
+
+// FuzzJSONPath holds the scanner against encoding/json: what it finds stands in
+// valid JSON, and is what a decoder finds there if no member appears twice.
+func FuzzJSONPath(f *testing.F) {
+	for _, path := range []string{"id", "data.id", "items[0].id", "[0].eventId", "a[1][2]", "é"} {
+		for _, text := range []string{
+			`{"id":"a","data":{"id":1.5e3},"items":[{"id":true}],"é":"ü"}`, `[{"eventId":"\ud83d\ude00"}]`, `{"a":[0,[1,2,3]]}`,
+			`{"id":"\u0069\ud800"}`, `{"id":1,"i\u0064":2}`, `{"id":{"id":[]}}`, `{"data":[{"id":1}]}`, `{"id":null}`, `{"id":01}`,
+			"{\"id\":\"\xff\"}", `{"\u00e9":-0.0E-1}`, `{"id":"a"} {`, ` `, `"\`, strings.Repeat("[", 600),
+		} {
+			f.Add(path, []byte(text))
+		}
+	}
+	f.Fuzz(func(t *testing.T, path string, text []byte) {
+		p, err := parseJSONPath(path)
+		if err != nil {
+			return
+		}
+		got, err := p.lookup(text)
+		if err != nil && !slices.ContainsFunc([]error{errNoValue, errNotJSON, errDuplicate, errArray}, func(e error) bool { return errors.Is(err, e) }) {
+			t.Fatalf("%v", err)
+		}
+		if errors.Is(err, errNotJSON) {
+			// stricter than a decoder in three things only
+			if json.Valid(text) && utf8.Valid(text) && !bytes.Contains(text, []byte(`\u`)) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxJSONDepth {
+				t.Fatalf("%q is JSON", text)
+			}
+			return
+		}
+		if !json.Valid(text) {
+			t.Fatalf("%q is no JSON, and got %q, %v", text, got, err)
+		}
+		if errors.Is(err, errDuplicate) || hasDuplicates(text) {
+			if errors.Is(err, errDuplicate) && !hasDuplicates(text) {
+				t.Fatalf("no member of %q appears twice", text)
+			}
+			return
+		}
+		d := json.NewDecoder(bytes.NewReader(text))
+		d.UseNumber()
+		var value any
+		if err := d.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+		want, found := walk(value, p)
+		if found != (err == nil) || found && got != want {
+			t.Fatalf("%s of %q: got %q, %v; a decoder finds %q, %v", path, text, got, err, want, found)
+		}
+	})
+}
+
+func walk(value any, p jsonPath) (string, bool) {
+	for _, step := range p {
+		if step.array {
+			list, ok := value.([]any)
+			if !ok || step.index >= len(list) {
+				return "", false
+			}
+			value = list[step.index]
+			continue
+		}
+		object, ok := value.(map[string]any)
+		if !ok {
+			return "", false
+		}
+		if value, ok = object[step.name]; !ok {
+			return "", false
+		}
+	}
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	case bool:
+		return fmt.Sprint(v), true
+	}
+	return "", false
+}
+
+// hasDuplicates reports whether any object holds a member twice, as a decoder
+// reads names.
+func hasDuplicates(text []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	type level struct {
+		names map[string]bool // nil: an array
+		value bool            // a value comes next
+	}
+	var stack []level
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		if n := len(stack); n > 0 && stack[n-1].names != nil {
+			top := &stack[n-1]
+			if name, ok := token.(string); ok && !top.value {
+				if top.names[name] {
+					return true
+				}
+				top.names[name], top.value = true, true
+				continue
+			}
+			top.value = false
+		}
+		switch token {
+		case json.Delim('{'):
+			stack = append(stack, level{names: make(map[string]bool)})
+		case json.Delim('['):
+			stack = append(stack, level{})
+		}
+	}
+}
+
+// FuzzParseJSONPath: a path has one text.
+func FuzzParseJSONPath(f *testing.F) {
+	for _, text := range []string{"id", "data.id", "items[0].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parseJSONPath(text)
+		if err != nil {
+			if p != nil {
+				t.Fatal("a path beside an error")
+			}
+			return
+		}
+		var b strings.Builder
+		for i, step := range p {
+			switch {
+			case step.array:
+				fmt.Fprintf(&b, "[%d]", step.index)
+			case i > 0:
+				b.WriteString("." + step.name)
+			default:
+				b.WriteString(step.name)
+			}
+		}
+		if b.String() != text || len(p) == 0 {
+			t.Fatalf("%q is read as %q", text, b.String())
+		}
+	})
+}
+
+// FuzzTemplate: parsing does not panic, gives the same for the same text, and
+// splices params as they are. What compiles can be filled from any request.
+func FuzzTemplate(f *testing.F) {
+	for _, text := range []string{
+		"{body}", "{id}.{timestamp}.{body}", "v0:{timestamp}:{body}", `\{{body|sha256|hex}\}\n`, "{header:X-A|lower}{json:a[0].b|hex|base64}",
+		"{form:x}{form_sorted}{query_sorted}{param:p}", "{url}{url_no_query}{uri}{path}{query}{host}{method}{secret}{body|md5|crc32}",
+		"{", "}", `\`, `\x`, "{}", "{:}", "{|}", "{body|}", "{param:}", "{param:p}{param:p}", "{header:Host}{body}", "é{body}\x00",
+	} {
+		f.Add(text, "value {body} \\", []byte(`{"a":[{"b":1}]}`))
+	}
+	f.Fuzz(func(t *testing.T, text, value string, body []byte) {
+		params := map[string]string{"p": value}
+		first, err := parseTemplate(text, params)
+		second, again := parseTemplate(text, params)
+		if (err == nil) != (again == nil) || err != nil && err.Error() != again.Error() {
+			t.Fatalf("%v, then %v", err, again)
+		}
+		if describe(first) != describe(second) {
+			t.Fatalf("%q: %s, then %s", text, describe(first), describe(second))
+		}
+		if err == nil && strings.Contains(text, "{param:p}") && !strings.Contains(text, `\`) && !slices.ContainsFunc(first, func(p part) bool { return strings.Contains(p.literal, value) }) {
+			t.Fatalf("%q: %q is not spliced as it is", text, value)
+		}
+		v, err := New(bare(func(s *Scheme) {
+			s.Message, s.Params, s.BodyUnsigned = StringList{text}, params, true
+			s.DeliveryID, s.Timestamp = &DeliveryID{Form: "a"}, &Timestamp{JSON: "a", Off: true}
+		}), []Key{{Text: testKey}})
+		if err != nil {
+			return
+		}
+		req := post("X-Signature", wrongHex, "X-A", value)
+		req.Target = value
+		check, err := v.Open(req, testNow)
+		if err != nil {
+			rejection(t, err)
+			return
+		}
+		if _, err := check.Verify(body); err == nil {
+			t.Fatal("verifies")
+		}
+		check.DeliveryID(body)
+	})
+}
+
+func describe(t template) string {
+	var b strings.Builder
+	for _, p := range t {
+		fmt.Fprintf(&b, "[%q %d %q %v", p.literal, p.slot, p.arg, p.path)
+		for _, f := range p.filters {
+			fmt.Fprintf(&b, " %x", f.apply(nil, []byte("aZ")))
+		}
+		b.WriteString("]")
+	}
+	return b.String()
+}
+
+// FuzzTimestamp: a unix time that is read writes itself again, one in another
+// form is the same instant; none is fresh that is not within the tolerance.
+func FuzzTimestamp(f *testing.F) {
+	for _, unit := range []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"} {
+		for _, text := range []string{
+			"1760000000", "1760000000000", "1760000000000000", "999999999999999999", "0", "-1", "+1", "01", "1.5", "1e9", "Infinity", "NaN", "",
+			"2025-10-09T08:53:20Z", "2025-10-09T08:53:20+02:00", "2025-10-09T08:53:20.123456789", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z",
+			"Thu, 09 Oct 2025 08:53:20 GMT",
+		} {
+			f.Add(unit, text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, unit, text string) {
+		if !slices.Contains([]string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"}, unit) {
+			unit = "s"
+		}
+		at, err := parseTimestamp(text, unit)
+		if err != nil {
+			return
+		}
+		switch unit {
+		case "s", "ms", "us":
+			if got := formatTimestamp(at, unit); got != text {
+				t.Fatalf("%q in %s is written as %q", text, unit, got)
+			}
+		default:
+			if at.Year() > 0 && at.UTC().Year() > 0 && at.UTC().Year() < 10000 {
+				if again, err := parseTimestamp(formatTimestamp(at, unit), unit); err != nil || !again.Equal(at.Truncate(time.Second)) {
+					t.Fatalf("%q in %s: %v, %v", text, unit, again, err)
+				}
+			}
+		}
+		v := mustVerifier(t, timed(unit), Key{Text: testKey})
+		_, err = v.Open(post("X-Time", text, "X-Signature", wrongHex), testNow)
+		away := math.Abs(float64(at.Unix())-float64(testNow.Unix())) > DefaultTolerance.Seconds()+1
+		if err == nil && away {
+			t.Fatalf("%q in %s is fresh", text, unit)
+		}
+	})
+}
+
+// FuzzSignVerify: over random schemes, what Sign makes is accepted, and not with
+// one bit of the body flipped.
+func FuzzSignVerify(f *testing.F) {
+	for i := range uint32(64) {
+		f.Add(i*0x9e3779b1, []byte(`{"id":"evt_1","a":[1,2]}`), "msg_1", "topsecret", uint16(i*7))
+	}
+	f.Add(uint32(0), []byte{}, "", "k", uint16(0))
+	f.Add(uint32(1), []byte{0xff, 0}, "a.b", "\x00", uint16(3))
+	f.Fuzz(func(t *testing.T, choice uint32, body []byte, id, secret string, bit uint16) {
+		v, err := randomScheme(choice, secret)
+		if err != nil {
+			if _, ok := errors.AsType[*KeyError](err); !ok {
+				t.Fatalf("scheme %#x: %v", choice, err)
+			}
+			return
+		}
+		req := post()
+		req.Target = "/hooks/acme?v=2"
+		if err := v.Sign(req, id, testNow, body); err != nil {
+			return // the message needs an id that is not there or cannot stand in it
+		}
+		check, err := v.Open(req, testNow)
+		if err != nil {
+			t.Fatalf("scheme %#x: %v (%q)", choice, err, req.Header)
+		}
+		if _, err := check.Verify(body); err != nil {
+			t.Fatalf("scheme %#x: %v (%q)", choice, err, req.Header)
+		}
+		if len(body) == 0 {
+			return
+		}
+		altered := bytes.Clone(body)
+		altered[int(bit/8)%len(body)] ^= 1 << (bit % 8)
+		check, err = v.Open(req, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := check.Verify(altered); err == nil {
+			t.Fatalf("scheme %#x: an altered body passes", choice)
+		}
+	})
+}
+
+// randomScheme takes each of its parts from some bits of choice.
+func randomScheme(choice uint32, secret string) (*Verifier, error) {
+	pick := func(n uint32) uint32 {
+		got := choice % n
+		choice = choice/n ^ choice<<27
+		return got
+	}
+	s := bare(nil)
+	sig, key := s.Signature, Key{Text: secret}
+	s.Algorithm = Algorithms[pick(uint32(len(Algorithms)))]
+	s.PublicKeyEncoding = "hex"
+	if s.Algorithm == Ed25519 {
+		key = Key{Text: edSeed2, Kind: PrivateKey}
+	}
+	sig.Syntax = []string{"raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"}[pick(6)]
+	sig.Encoding = []string{"hex", "base64", "base64url"}[pick(3)]
+	sig.Match = []string{"any", "first_present", "all"}[pick(3)]
+	sig.Header = StringList{"X-Signature", "X-Second"}[:1+pick(2)]
+	switch sig.Syntax {
+	case "raw":
+		sig.Prefix = []string{"", "sha256=", "é "}[pick(3)]
+	case "kv":
+		sig.Key = StringList{"v1"}
+	case "positional":
+		sig.Names, sig.Key = []string{"t", "v1"}, StringList{"v1"}
+	case "list", "algorithm_prefix":
+		sig.Accept = map[string]Algorithm{"v1": s.Algorithm, "old": HMACSHA1}
+	}
+	s.Message = StringList{[]string{
+		"{body}", "{timestamp}.{body}", "{id}.{timestamp}.{body}", "{body}{timestamp}", "{timestamp}{body}", "{id}{timestamp}{body}",
+		"{method}{url}{body}{timestamp}", "{body|sha256|hex}|{timestamp}", "{body}.{id}.{timestamp}", "v1:{timestamp}:{body}", "{secret}{body}",
+	}[pick(11)]}
+	unit := []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"}[pick(6)]
+	switch {
+	case !strings.Contains(s.Message[0], "{timestamp}"):
+	case sig.Syntax == "kv" && unit != "http_date", sig.Syntax == "positional" && unit != "http_date": // that one holds a comma
+		s.Timestamp = &Timestamp{KV: "t", Unit: unit}
+	default:
+		s.Timestamp = &Timestamp{Header: StringList{"X-Time"}, Unit: unit}
+	}
+	s.DeliveryID = &DeliveryID{Header: StringList{"X-Id"}}
+	s.KeyDerivation = []string{"", "sha1", "sha256"}[pick(3)]
+	return New(s, []Key{key})
+}
+
+// TestRandomSchemes: the generator of FuzzSignVerify reaches what it is meant to.
+func TestRandomSchemes(t *testing.T) {
+	seen := make(map[string]bool)
+	for i := range uint32(4096) {
+		v, err := randomScheme(i*0x9e3779b1, testKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sig := v.signature
+		for _, what := range []string{sig.Syntax, sig.Encoding, sig.Match, string(v.scheme.Algorithm), v.scheme.Message[0], v.timestamp.Unit} {
+			seen[what] = true
+		}
+	}
+	if len(seen) != 6+3+3+5+11+6+1 {
+		t.Errorf("reaches %d: %q", len(seen), slices.Sorted(maps.Keys(seen)))
+	}
+}
