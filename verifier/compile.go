@@ -19,10 +19,11 @@ type Verifier struct {
 	keys       []compiledKey
 	messages   []template
 
-	timestamp     Timestamp
-	timestampKV   string
-	timestampPath jsonPath
-	tolerance     time.Duration
+	timestamp       Timestamp
+	timestampKV     string
+	timestampPath   jsonPath
+	timestampSigned bool // a message has the slot
+	tolerance       time.Duration
 
 	id       DeliveryID
 	idPath   jsonPath
@@ -87,6 +88,14 @@ func (s Scheme) HeaderNames() []string {
 	}
 	for _, h := range s.RequireHeader {
 		names = append(names, h.Name)
+	}
+	for _, text := range s.Message {
+		t, _ := parseTemplate(text, s.Params) // what cannot be parsed names none
+		for _, p := range t {
+			if p.slot == slotHeader {
+				names = append(names, p.arg)
+			}
+		}
 	}
 	return names
 }
@@ -263,6 +272,9 @@ func (v *Verifier) compileRequired() error {
 		}
 		if len(h.Values) == 0 {
 			return wrong("require_header", "%s: no value: name the values that pass, or * for any", h.Name)
+		}
+		if strings.EqualFold(h.Name, "Host") {
+			return wrong("require_header", "Host is the address of the site: write it there")
 		}
 		r := requiredHeader{name: canonicalHeader(h.Name)}
 		for _, value := range h.Values {

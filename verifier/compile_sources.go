@@ -85,6 +85,7 @@ func (v *Verifier) compileDeliveryID() (err error) {
 // filled, and a timestamp that is not signed proves nothing.
 func (v *Verifier) checkSlots() error {
 	for _, t := range v.messages {
+		v.timestampSigned = v.timestampSigned || t.has(slotTimestamp, "")
 		if t.has(slotTimestamp, "") && v.scheme.Timestamp == nil {
 			return wrong("message", "{timestamp} has no source: add a timestamp line")
 		}

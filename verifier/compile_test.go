@@ -31,9 +31,9 @@ func TestSchemeErrors(t *testing.T) {
 		{"empty signature header", func(s *Scheme) { s.Signature.Header = StringList{""} }, "signature", []string{`"" is not a header name`}},
 		{"signature header with a colon", func(s *Scheme) { s.Signature.Header = StringList{"X:"} }, "signature", []string{`"X:" is not a header name`}},
 		{"33 signature headers", func(s *Scheme) { s.Signature.Header = slices.Repeat(header, 33) }, "signature", []string{"33 headers: at most 32"}},
-		{"match", func(s *Scheme) { s.Signature.Match = "some" }, "match", []string{`"some"`, "first_present, any, all"}},
-		{"syntax", func(s *Scheme) { s.Signature.Syntax = "csv" }, "syntax", []string{"raw, kv, list, positional, keyed_list, algorithm_prefix"}},
-		{"encoding", func(s *Scheme) { s.Signature.Encoding = "utf8" }, "encoding", []string{"hex, base64, base64url"}},
+		{"match", func(s *Scheme) { s.Signature.Match = "some" }, "signature", []string{`"some"`, "first_present, any, all"}},
+		{"syntax", func(s *Scheme) { s.Signature.Syntax = "csv" }, "signature", []string{"raw, kv, list, positional, keyed_list, algorithm_prefix"}},
+		{"encoding", func(s *Scheme) { s.Signature.Encoding = "utf8" }, "signature", []string{"hex, base64, base64url"}},
 		{"kv without key", func(s *Scheme) { s.Signature.Syntax = "kv" }, "signature", []string{"kv needs key"}},
 		{"positional without key", func(s *Scheme) { s.Signature.Syntax = "positional"; s.Signature.Names = []string{"a"} }, "signature", []string{"positional needs key"}},
 		{"positional without names", func(s *Scheme) { s.Signature.Syntax = "positional"; s.Signature.Key = StringList{"a"} }, "signature", []string{"what each position means"}},
@@ -55,9 +55,9 @@ func TestSchemeErrors(t *testing.T) {
 		{"key with list", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Accept, s.Signature.Key = "list", map[string]Algorithm{"v1": HMACSHA256}, header
 		}, "signature", []string{"key goes with kv"}},
-		{"slot in prefix", func(s *Scheme) { s.Signature.Prefix = "{timestamp}=" }, "prefix", []string{"only text and {param:…}"}},
-		{"prefix without its param", func(s *Scheme) { s.Signature.Prefix = "{param:acc}=" }, "prefix", []string{"param acc <value>"}},
-		{"open brace in prefix", func(s *Scheme) { s.Signature.Prefix = "{x" }, "prefix", []string{`\{`}},
+		{"slot in prefix", func(s *Scheme) { s.Signature.Prefix = "{timestamp}=" }, "signature", []string{"only text and {param:…}"}},
+		{"prefix without its param", func(s *Scheme) { s.Signature.Prefix = "{param:acc}=" }, "signature", []string{"param acc <value>"}},
+		{"open brace in prefix", func(s *Scheme) { s.Signature.Prefix = "{x" }, "signature", []string{`\{`}},
 
 		{"message without body", func(s *Scheme) { s.Message = StringList{"{method}"} }, "message", []string{"Put {body}", "body_unsigned"}},
 		{"empty message", func(s *Scheme) { s.Message = StringList{""} }, "message", []string{"Put {body}"}},
@@ -131,7 +131,7 @@ func TestSchemeErrors(t *testing.T) {
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			s := bare(tc.edit)
-			err := s.Validate()
+			err := Validate(s)
 			schemeErr, ok := errors.AsType[*SchemeError](err)
 			if !ok || schemeErr.Field != tc.field {
 				t.Fatalf("got %v, want a *SchemeError of %s", err, tc.field)
@@ -181,7 +181,7 @@ func TestSchemesThatHold(t *testing.T) {
 		},
 		"public_url with a slash and a port": func(s *Scheme) { s.PublicURL = "http://h:8080/" },
 	} {
-		if err := bare(edit).Validate(); err != nil {
+		if err := Validate(bare(edit)); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

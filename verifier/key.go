@@ -78,6 +78,9 @@ func (s *Scheme) compileKeys(keys []Key) ([]compiledKey, error) {
 			k.Kind = PublicKey
 		}
 		compiled, err := s.compileKey(k)
+		if k.Kind != PrivateKey && s.PrivateKeyPrefix != "" && strings.HasPrefix(k.Text, s.PrivateKeyPrefix) {
+			err = fmt.Errorf("a private key of the sender's (%s…): a receiver holds the secret or the public key", s.PrivateKeyPrefix)
+		}
 		if err != nil {
 			return nil, &KeyError{Label: k.Label, Problem: err.Error()}
 		}
@@ -101,7 +104,9 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 				c.macs = newMACPool(a, c.secret)
 			}
 		case PublicKey:
-			c.public, err = s.decodePublic(k.Text)
+			if c.public, err = s.decodePublic(k.Text); err == nil && forgeable(c.public) {
+				err = errors.New("this public key accepts signatures that nobody made (a placeholder?): copy the sender's own")
+			}
 		case PrivateKey:
 			if c.private, err = s.decodePrivate(k.Text); err == nil {
 				c.public = c.private.Public().(ed25519.PublicKey)
@@ -165,6 +170,21 @@ func (s *Scheme) decodePublic(text string) (ed25519.PublicKey, error) {
 		return nil, errPublicKey
 	}
 	return public, nil
+}
+
+// forgeable reports whether a key is a point of small order, such as thirty-two
+// zeros: for at least one message in eight the empty signature verifies then.
+func forgeable(key ed25519.PublicKey) bool {
+	signature := make([]byte, ed25519.SignatureSize)
+	for _, r := range []byte{0, 1} { // R of a small-order key is one of these often enough
+		signature[0] = r
+		for i := range byte(64) {
+			if ed25519.Verify(key, []byte{i}, signature) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 var errPrivateKey = errors.New("not an Ed25519 private key: give PKCS #8 as PEM, or 32 or 64 bytes in the scheme's public_key_encoding")

@@ -235,3 +235,36 @@ TCzeDb2GkOdDOKH1oQIDAQAB
 -----END PUBLIC KEY-----
 `
 )
+
+// TestForgeableKeys: points of small order (RFC 8032 §8.7 leaves them to the
+// verifier) verify signatures that need no private key. The eight encodings are
+// those of libsodium's deny list.
+func TestForgeableKeys(t *testing.T) {
+	for _, key := range []string{
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"0000000000000000000000000000000000000000000000000000000000000080",
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+	} {
+		_, err := New(Scheme{
+			Algorithm: Ed25519, PublicKeyEncoding: "hex", Signature: &Signature{Header: StringList{"X"}},
+		}, []Key{{Text: key, Kind: PublicKey}})
+		if err == nil {
+			t.Errorf("the small-order key %s… is taken", key[:8])
+		}
+	}
+}
+
+// TestPrivateKeyAsSecret: the sender's private key would decode as a secret, and
+// nothing would ever verify.
+func TestPrivateKeyAsSecret(t *testing.T) {
+	s := Scheme{SecretEncoding: "base64", SecretPrefix: "whsec_", PrivateKeyPrefix: "whsk_", Signature: &Signature{Header: StringList{"X"}}}
+	_, err := New(s, []Key{{Text: "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="}})
+	if _, ok := errors.AsType[*KeyError](err); !ok || !strings.Contains(err.Error(), "private key") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -64,6 +64,9 @@ func formatTimestamp(t time.Time, unit string) string {
 // readTimestamp parses the delivery's timestamp and compares it with now.
 func (c *Check) readTimestamp() *Rejection {
 	ts := &c.v.timestamp
+	if ts.Off && !c.v.timestampSigned {
+		return nil // nobody asks for it
+	}
 	if c.timestamp == "" {
 		return reject(MissingTimestamp, "no %s", ts.source())
 	}

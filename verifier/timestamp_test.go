@@ -288,3 +288,20 @@ func TestVerdictTime(t *testing.T) {
 		t.Errorf("got %+v, %v", verdict, err)
 	}
 }
+
+// TestTimestampOffUnread: a check that is switched off asks for no timestamp,
+// unless the message is made with it.
+func TestTimestampOffUnread(t *testing.T) {
+	unread := mustVerifier(t, bare(func(s *Scheme) {
+		s.Timestamp = &Timestamp{Header: StringList{"X-Time"}, Off: true}
+	}), Key{Text: testKey})
+	if got := judge(unread, post("X-Signature", bodyHex), testNow, testBody); got != genuine {
+		t.Errorf("a timestamp that nothing reads: got %s", got)
+	}
+	read := mustVerifier(t, bare(func(s *Scheme) {
+		s.Timestamp, s.Message = &Timestamp{Header: StringList{"X-Time"}, Off: true}, StringList{"{timestamp}.{body}"}
+	}), Key{Text: testKey})
+	if got := judge(read, post("X-Signature", bodyHex), testNow, testBody); got != string(MissingTimestamp) {
+		t.Errorf("a timestamp that is signed: got %s", got)
+	}
+}
