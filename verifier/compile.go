@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 // A Verifier is a scheme compiled with keys. It is safe for concurrent use and
@@ -137,7 +139,7 @@ func compile(s Scheme) (*Verifier, error) {
 func (v *Verifier) compileKeyFields() error {
 	s := &v.scheme
 	if s.Algorithm != "" && !s.Algorithm.known() {
-		return wrong("algorithm", "unknown algorithm %q: known are %s", s.Algorithm, join(Algorithms))
+		return unknown("algorithm", "algorithm", s.Algorithm, Algorithms)
 	}
 	for _, f := range []struct {
 		field, value string
@@ -149,7 +151,7 @@ func (v *Verifier) compileKeyFields() error {
 		{"secret_normalize", s.SecretNormalize, []string{"nfkd"}},
 	} {
 		if f.value != "" && !slices.Contains(f.known, f.value) {
-			return wrong(f.field, "unknown value %q: known are %s", f.value, join(f.known))
+			return unknown(f.field, "value", f.value, f.known)
 		}
 	}
 	return nil
@@ -166,7 +168,7 @@ func (v *Verifier) compileSignature() error {
 	}
 	for i, name := range sig.Header {
 		if !validHeaderName(name) {
-			return wrong("signature", "%q is not a header name", name)
+			return wrong("signature", notAHeaderName)
 		}
 		sig.Header[i] = canonicalHeader(name)
 	}
@@ -201,7 +203,7 @@ func (v *Verifier) compileSignature() error {
 		return wrong("signature", "prefix: %v", err)
 	}
 	if len(prefix) > 1 || len(prefix) == 1 && prefix[0].slot != slotNone {
-		return wrong("signature", "prefix %q: only text and {param:…} may stand in a prefix", sig.Prefix)
+		return wrong("signature", "prefix: only text and {param:…} may stand in a prefix")
 	}
 	if len(prefix) == 1 {
 		v.prefix = prefix[0].literal
@@ -268,7 +270,7 @@ func (v *Verifier) compileMessage() error {
 func (v *Verifier) compileRequired() error {
 	for _, h := range v.scheme.RequireHeader {
 		if !validHeaderName(h.Name) {
-			return wrong("require_header", "%q is not a header name", h.Name)
+			return wrong("require_header", notAHeaderName)
 		}
 		if len(h.Values) == 0 {
 			return wrong("require_header", "%s: no value: name the values that pass, or * for any", h.Name)
@@ -295,7 +297,7 @@ func (v *Verifier) compilePublicURL() error {
 	}
 	u, err := url.Parse(v.scheme.PublicURL)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return wrong("public_url", "%q: write the origin that the sender calls, scheme and host, no path: https://hooks.example.com", v.scheme.PublicURL)
+		return wrong("public_url", "write the origin that the sender calls, scheme and host, no path: https://hooks.example.com")
 	}
 	v.origin = u.Scheme + "://" + u.Host
 	return nil
@@ -303,10 +305,23 @@ func (v *Verifier) compilePublicURL() error {
 
 func known(field, what, value string, known ...string) error {
 	if !slices.Contains(known, value) {
-		return wrong(field, "unknown %s %q: known are %s", what, value, join(known))
+		return unknown(field, what, value, known)
 	}
 	return nil
 }
+
+// unknown lists the words that are known. It repeats the given word only where
+// it is a slip of one of them: a secret on the wrong line stays out of errors.
+func unknown[S ~string](field, what string, word S, known []S) error {
+	if nearest.Of(string(word), strings.Split(join(known), ", ")) != "" {
+		what += fmt.Sprintf(" %q", word)
+	}
+	return wrong(field, "unknown %s: known are %s", what, join(known))
+}
+
+// notAHeaderName does not repeat the text: where the name was an unset variable,
+// a header's secret value stands in its place.
+const notAHeaderName = "what stands there is not a header name: write letters, digits and dashes"
 
 func join[S ~string](list []S) string {
 	texts := make([]string, len(list))

@@ -16,7 +16,11 @@ func (v *Verifier) compileTimestamp() (err error) {
 	if ts.Header, err = canonicalHeaders("timestamp", ts.Header); err != nil {
 		return err
 	}
-	if sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "") != 1 {
+	n := sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "")
+	if n == 0 && ts.Off {
+		return wrong("timestamp", "off: the scheme has no timestamp to switch off: drop the line")
+	}
+	if n != 1 {
 		return wrong("timestamp", "needs exactly one source: header, kv or json")
 	}
 	ts.Unit = orDefault(ts.Unit, "s")
@@ -36,7 +40,7 @@ func (v *Verifier) compileTimestamp() (err error) {
 	}
 	if ts.JSON != "" {
 		if v.timestampPath, err = parseJSONPath(ts.JSON); err != nil {
-			return wrong("timestamp", "json %s: %v", ts.JSON, err)
+			return wrong("timestamp", "json: %v", err)
 		}
 	}
 	v.tolerance = DefaultTolerance
@@ -58,12 +62,16 @@ func (v *Verifier) compileDeliveryID() (err error) {
 	if id.Header, err = canonicalHeaders("delivery_id", id.Header); err != nil {
 		return err
 	}
-	if sources(len(id.Header) > 0, id.JSON != "", id.Form != "") != 1 {
+	n := sources(len(id.Header) > 0, id.JSON != "", id.Form != "")
+	if n == 0 && id.Off {
+		return wrong("delivery_id", "off: the scheme has no delivery id to switch off: drop the line")
+	}
+	if n != 1 {
 		return wrong("delivery_id", "needs exactly one source: header, json or form")
 	}
 	if id.JSON != "" {
 		if v.idPath, err = parseJSONPath(id.JSON); err != nil {
-			return wrong("delivery_id", "json %s: %v", id.JSON, err)
+			return wrong("delivery_id", "json: %v", err)
 		}
 	}
 	v.id = id
@@ -116,7 +124,7 @@ func canonicalHeaders(field string, names StringList) (StringList, error) {
 	out := make(StringList, 0, len(names))
 	for _, name := range names {
 		if !validHeaderName(name) {
-			return nil, wrong(field, "%q is not a header name", name)
+			return nil, wrong(field, notAHeaderName)
 		}
 		out = append(out, canonicalHeader(name))
 	}

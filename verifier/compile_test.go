@@ -20,7 +20,7 @@ func TestSchemeErrors(t *testing.T) {
 		field  string
 		remedy []string
 	}{
-		{"algorithm", func(s *Scheme) { s.Algorithm = "hmac-md5" }, "algorithm", []string{`"hmac-md5"`, "hmac-sha256, hmac-sha1", "ed25519"}},
+		{"algorithm", func(s *Scheme) { s.Algorithm = "hmac-md5" }, "algorithm", []string{`unknown algorithm`, "hmac-sha256, hmac-sha1", "ed25519"}},
 		{"secret_encoding", func(s *Scheme) { s.SecretEncoding = "base32" }, "secret_encoding", []string{`"base32"`, "utf8, base64, base64url, hex"}},
 		{"public_key_encoding", func(s *Scheme) { s.PublicKeyEncoding = "utf8" }, "public_key_encoding", []string{"base64, base64url, hex"}},
 		{"key_derivation", func(s *Scheme) { s.KeyDerivation = "md5" }, "key_derivation", []string{"sha1, sha256"}},
@@ -28,10 +28,10 @@ func TestSchemeErrors(t *testing.T) {
 
 		{"no signature", func(s *Scheme) { s.Signature = nil }, "signature", []string{"signature header X-Signature"}},
 		{"no signature header", func(s *Scheme) { s.Signature.Header = nil }, "signature", []string{"signature header X-Signature"}},
-		{"empty signature header", func(s *Scheme) { s.Signature.Header = StringList{""} }, "signature", []string{`"" is not a header name`}},
-		{"signature header with a colon", func(s *Scheme) { s.Signature.Header = StringList{"X:"} }, "signature", []string{`"X:" is not a header name`}},
+		{"empty signature header", func(s *Scheme) { s.Signature.Header = StringList{""} }, "signature", []string{"is not a header name"}},
+		{"signature header with a colon", func(s *Scheme) { s.Signature.Header = StringList{"X:"} }, "signature", []string{"is not a header name"}},
 		{"33 signature headers", func(s *Scheme) { s.Signature.Header = slices.Repeat(header, 33) }, "signature", []string{"33 headers: at most 32"}},
-		{"match", func(s *Scheme) { s.Signature.Match = "some" }, "signature", []string{`"some"`, "first_present, any, all"}},
+		{"match", func(s *Scheme) { s.Signature.Match = "some" }, "signature", []string{"unknown match", "first_present, any, all"}},
 		{"syntax", func(s *Scheme) { s.Signature.Syntax = "csv" }, "signature", []string{"raw, kv, list, positional, keyed_list, algorithm_prefix"}},
 		{"encoding", func(s *Scheme) { s.Signature.Encoding = "utf8" }, "signature", []string{"hex, base64, base64url"}},
 		{"kv without key", func(s *Scheme) { s.Signature.Syntax = "kv" }, "signature", []string{"kv needs key"}},
@@ -69,7 +69,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"form_sorted is not the body", func(s *Scheme) { s.Message = StringList{"{form_sorted}"} }, "message", []string{"does not cover the body"}},
 		{"unknown slot", func(s *Scheme) { s.Message = StringList{"{bdy}"} }, "message", []string{"{bdy}", "{body}", "{header:…}"}},
 		{"nested slot", func(s *Scheme) { s.Message = StringList{"{{body}}"} }, "message", []string{"unknown slot {{body}"}},
-		{"placeholder of Caddy", func(s *Scheme) { s.Message = StringList{"{http.request.body}"} }, "message", []string{"unknown slot {http.request.body}"}},
+		{"placeholder of Caddy", func(s *Scheme) { s.Message = StringList{"{http.request.body}"} }, "message", []string{"unknown slot", "{body}"}},
 		{"unknown filter", func(s *Scheme) { s.Message = StringList{"{body|sha3}"} }, "message", []string{`"sha3"`, "base64 crc32 hex lower md5 sha1 sha256 sha512 upper"}},
 		{"empty filter", func(s *Scheme) { s.Message = StringList{"{body|}"} }, "message", []string{`unknown filter ""`}},
 		{"open brace", func(s *Scheme) { s.Message = StringList{"{body} {"} }, "message", []string{`write \{`}},
@@ -79,7 +79,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"body with a name", func(s *Scheme) { s.Message = StringList{"{body:x}"} }, "message", []string{"{body} takes no name"}},
 		{"header without a name", func(s *Scheme) { s.Message = StringList{"{header}{body}"} }, "message", []string{"{header:…}"}},
 		{"header with an empty name", func(s *Scheme) { s.Message = StringList{"{header:}{body}"} }, "message", []string{"{header:…}"}},
-		{"header with a space", func(s *Scheme) { s.Message = StringList{"{header:X Y}{body}"} }, "message", []string{`"X Y" is not a header name`}},
+		{"header with a space", func(s *Scheme) { s.Message = StringList{"{header:X Y}{body}"} }, "message", []string{"is not a header name"}},
 		{"json with a wrong path", func(s *Scheme) { s.Message = StringList{"{json:a..b}{body}"} }, "message", []string{"data.id, items[0].id"}},
 		{"param without a value", func(s *Scheme) { s.Message = StringList{"{param:hook}{body}"} }, "message", []string{"param hook <value>"}},
 		{"param with an empty value", func(s *Scheme) {
@@ -94,7 +94,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"tolerance negative", timedEdit(func(s *Scheme) { s.Tolerance = duration(-time.Minute) }), "tolerance", []string{"positive", "timestamp off"}},
 		{"timestamp without a place", timedEdit(func(s *Scheme) { s.Timestamp.Header = nil }), "timestamp", []string{"header, kv or json"}},
 		{"timestamp in two places", timedEdit(func(s *Scheme) { s.Timestamp.JSON = "at" }), "timestamp", []string{"exactly one source"}},
-		{"timestamp header", timedEdit(func(s *Scheme) { s.Timestamp.Header = StringList{"X Y"} }), "timestamp", []string{`"X Y" is not a header name`}},
+		{"timestamp header", timedEdit(func(s *Scheme) { s.Timestamp.Header = StringList{"X Y"} }), "timestamp", []string{"is not a header name"}},
 		{"timestamp unit", timedEdit(func(s *Scheme) { s.Timestamp.Unit = "ns" }), "timestamp", []string{"s, ms, us, rfc3339, iso8601_utc, http_date"}},
 		{"timestamp kv with raw", timedEdit(func(s *Scheme) { s.Timestamp = &Timestamp{KV: "t"} }), "timestamp", []string{"syntax is raw, which has no keys"}},
 		{"timestamp kv is the signature", timedEdit(func(s *Scheme) {
@@ -103,7 +103,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"timestamp kv is no name", timedEdit(func(s *Scheme) {
 			s.Timestamp, s.Signature.Syntax, s.Signature.Key, s.Signature.Names = &Timestamp{KV: "t"}, "positional", StringList{"s"}, []string{"s", "u"}
 		}), "timestamp", []string{"none of the names s, u"}},
-		{"timestamp path", timedEdit(func(s *Scheme) { s.Timestamp = &Timestamp{JSON: "a."} }), "timestamp", []string{"json a.", "items[0].id"}},
+		{"timestamp path", timedEdit(func(s *Scheme) { s.Timestamp = &Timestamp{JSON: "a."} }), "timestamp", []string{"items[0].id"}},
 		{"timestamp not signed", timedEdit(func(s *Scheme) { s.Message = nil }), "timestamp", []string{"put {timestamp}", "timestamp off"}},
 		{"timestamp not signed in one of two", timedEdit(func(s *Scheme) { s.Message = StringList{"{timestamp}{body}", "{body}"} }), "timestamp", []string{"timestamp off"}},
 		{"timestamp in the body, which is not signed", timedEdit(func(s *Scheme) {
@@ -116,7 +116,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"id without a place", func(s *Scheme) { s.DeliveryID = &DeliveryID{} }, "delivery_id", []string{"header, json or form"}},
 		{"id in two places", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: header, JSON: "id"} }, "delivery_id", []string{"exactly one source"}},
 		{"id header", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: StringList{"é"}} }, "delivery_id", []string{"is not a header name"}},
-		{"id path", func(s *Scheme) { s.DeliveryID = &DeliveryID{JSON: "[x]"} }, "delivery_id", []string{"json [x]", "items[0].id"}},
+		{"id path", func(s *Scheme) { s.DeliveryID = &DeliveryID{JSON: "[x]"} }, "delivery_id", []string{"items[0].id"}},
 
 		{"required header", func(s *Scheme) { s.RequireHeader = []RequiredHeader{{Name: "", Values: header}} }, "require_header", []string{"is not a header name"}},
 		{"required without a value", func(s *Scheme) { s.RequireHeader = []RequiredHeader{{Name: "X"}} }, "require_header", []string{"* for any"}},

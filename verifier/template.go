@@ -2,9 +2,13 @@ package verifier
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 // A template is the signed content, split once into literals and slots.
@@ -151,6 +155,9 @@ func parseSlot(text string) (part, error) {
 	name, arg, _ := strings.Cut(name, ":")
 	s, ok := slotNames[name]
 	if !ok {
+		if nearest.Of(name, slices.Collect(maps.Keys(slotNames))) == "" { // no slip: see unknown
+			return part{}, fmt.Errorf("unknown slot: known are %s", slotList())
+		}
 		return part{}, fmt.Errorf("unknown slot {%s}: known are %s", name, slotList())
 	}
 	if s.takesArg() != (arg != "") {
@@ -163,7 +170,7 @@ func parseSlot(text string) (part, error) {
 	switch s {
 	case slotHeader:
 		if !validHeaderName(arg) {
-			return part{}, fmt.Errorf("{header:%s}: %q is not a header name", arg, arg)
+			return part{}, errors.New("{header:…}: what stands there is not a header name: write letters, digits and dashes")
 		}
 		if p.arg = canonicalHeader(arg); p.arg == "Host" { // net/http keeps it elsewhere
 			p.slot, p.arg = slotHost, ""

@@ -178,11 +178,20 @@ func Get(id string) (*Provider, error) {
 	if p := all[id]; p != nil {
 		return p, nil
 	}
-	remedy := "write the scheme out, or name a provider file (./" + id + ".json)"
-	if near := nearest.Of(id, slices.Sorted(maps.Keys(all))); near != "" {
-		remedy = fmt.Sprintf("did you mean %q?", near)
+	return nil, &UnknownError{ID: id, Near: nearest.Of(id, slices.Sorted(maps.Keys(all)))}
+}
+
+// An UnknownError says that the catalogue has no provider of an id.
+type UnknownError struct {
+	ID   string
+	Near string // the id that was probably meant, if any
+}
+
+func (e *UnknownError) Error() string {
+	if e.Near != "" {
+		return fmt.Sprintf("unknown provider %q: did you mean %q?", e.ID, e.Near)
 	}
-	return nil, fmt.Errorf("unknown provider %q: %s", id, remedy)
+	return fmt.Sprintf("unknown provider %q: write the scheme out, or name a provider file (./%s.json)", e.ID, e.ID)
 }
 
 // All lists the catalogue in the order of its ids.
