@@ -2,10 +2,11 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -86,8 +87,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := p.provider(d.Val()); err != nil {
 			return err
 		}
-		for d.NextArg() {
-			h.Secret = append(h.Secret, Value{Value: p.value(d.Val())})
+		if err := p.inlineSecrets(d.RemainingArgs()); err != nil {
+			return err
 		}
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -125,14 +126,27 @@ func (p *parser) provider(word string) error {
 		return nil
 	}
 	var err error
-	if p.resolved, err = providers.Get(word); err != nil {
-		if !quotable(word) {
-			return p.Errf("the first argument is no provider (and is not repeated here, as it may be a secret): write verify_webhook <provider> <secret>, or put secret on a line of the block")
-		}
+	p.resolved, err = providers.Get(word)
+	if e, ok := errors.AsType[*providers.UnknownError](err); ok && e.Near == "" {
+		return p.Errf("the first argument is no provider of the catalogue (it is not repeated here, as it may be a secret): write verify_webhook <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (verify_webhook ./acme.json <secret>)")
+	}
+	if err != nil {
 		return p.Errf("%v", err)
 	}
 	p.h.Provider, err = json.Marshal(word)
 	return err
+}
+
+// inlineSecrets reads the values after the provider. They have no labels there,
+// so an as would become a secret that everybody can guess.
+func (p *parser) inlineSecrets(args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case slices.Contains(args, "as"):
+		return p.Errf("secret: a label stands in the block: secret <value> as <label>")
+	}
+	return p.keys("secret", args, &p.h.Secret)
 }
 
 // repeatable are the options that may stand more than once.
@@ -141,35 +155,37 @@ var repeatable = map[string]bool{"secret": true, "public_key": true, "param": tr
 func (p *parser) option(name string) error {
 	parse, ok := options[name]
 	if !ok {
-		if !quotable(name) {
-			return p.Errf("unknown option (not repeated here, as it may be a secret): a secret stands behind the word secret")
-		}
+		// A word that is near no option may be a secret on a line of its own.
 		if near := nearest.Of(name, optionNames()); near != "" {
 			return p.Errf("unknown option %s: did you mean %s?", name, near)
 		}
-		return p.Errf("unknown option %s: known are %s", name, strings.Join(optionNames(), ", "))
+		return p.Errf("a line begins with a word that is no option (it is not repeated here, as it may be a secret): known are %s", strings.Join(optionNames(), ", "))
 	}
 	if line, again := p.lines[name]; again && !repeatable[name] {
 		return p.Errf("%s stands already on line %d: keep one of them", name, line)
 	}
 	p.lines[name] = p.Line()
+	var args []string
+	for _, token := range p.RemainingArgsAsTokens() {
+		if token.Text == "}" && !token.Quoted() { // Caddy hands it on as an argument: a secret, here
+			return p.Errf("%s: the closing } must stand on a line of its own", name)
+		}
+		args = append(args, token.Text)
+	}
 	// Errors below never use ArgErr: it repeats the token before, which may be a secret.
-	return parse(p, name, p.RemainingArgs())
+	if err := parse(p, name, args); err != nil {
+		return err
+	}
+	if p.NextBlock(p.Nesting()) {
+		return p.Errf("%s takes no block", name)
+	}
+	return nil
 }
-
-// quotable reports whether a word that is out of place looks like a mistyped
-// name, and not like a secret that an error must not repeat.
-func quotable(word string) bool { return len(word) <= 24 && wordLike.MatchString(word) }
-
-var wordLike = regexp.MustCompile(`^[A-Za-z]+([_-][A-Za-z0-9]+)*[0-9]?$|^\./.*$|^\.\./.*$`)
 
 // value undoes a shorthand of the Caddyfile: {file.name} without a slash or dot
 // reaches us as the placeholder of a URL's file name.
 func (p *parser) value(text string) string {
-	if name, ok := strings.CutPrefix(text, "{http.request.uri.path.file."); ok {
-		return "{file." + name
-	}
-	return text
+	return strings.ReplaceAll(text, "{http.request.uri.path.file.", "{file.")
 }
 
 // finish checks what only the whole block tells, so that the error has a line.
@@ -182,11 +198,11 @@ func (p *parser) finish() error {
 	if p.version != "" {
 		h.Signature.Accept = acceptVersion(p.version, scheme.Algorithm)
 	}
-	if h.Name == "" && p.resolved == nil {
-		return p.at("verify_webhook", "name: missing: a handler without a provider needs one for logs and metrics (name billing)")
-	}
 	if h.Signature == nil && p.resolved == nil {
 		return p.at("verify_webhook", "neither a provider nor a scheme: write verify_webhook <provider> <secret>, or say at least: signature header <name>")
+	}
+	if h.Name == "" && p.resolved == nil {
+		return p.at("verify_webhook", "%v", checkName(""))
 	}
 	if len(h.Secret)+len(h.PublicKey) == 0 {
 		return p.at("verify_webhook", "%v", errNoKey)
@@ -203,9 +219,12 @@ func (p *parser) at(option, format string, args ...any) error {
 	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), p.file, line)
 }
 
-func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
+func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 	d.Next() // consume option name
 	app := new(App)
+	if earlier != nil {
+		return nil, d.Errf("verify_webhook stands twice among the global options: make one block of them")
+	}
 	if d.NextArg() {
 		return nil, d.Errf("verify_webhook takes a block: verify_webhook { max_buffered 256MiB }")
 	}
@@ -221,7 +240,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
 			}
 			app.MaxBuffered = &size
 		default:
-			return nil, d.Errf("unknown option %s of the global verify_webhook: known is max_buffered", d.Val())
+			return nil, d.Errf("unknown option of the global verify_webhook: known is max_buffered <size>")
 		}
 	}
 	value, err := json.Marshal(app)

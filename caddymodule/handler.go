@@ -131,7 +131,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // named says which handler an error is of.
 func (h *Handler) named(err error) error {
-	if h.Name == "" {
+	if checkName(h.Name) != nil {
 		return fmt.Errorf("verify_webhook: %w", err)
 	}
 	return fmt.Errorf("verify_webhook %s: %w", h.Name, err)
@@ -167,10 +167,8 @@ func (h *Handler) setDefaults() error {
 }
 
 func (h *Handler) checkLimits() error {
-	for _, m := range h.methods {
-		if m == "" || strings.ToUpper(m) != m || strings.ContainsAny(m, " \t,/") {
-			return fmt.Errorf("methods: %q is not a method: write it as HTTP does, POST", m)
-		}
+	if err := checkMethods(h.methods); err != nil {
+		return err
 	}
 	switch {
 	case h.maxBody <= 0:
@@ -187,12 +185,21 @@ func (h *Handler) checkLimits() error {
 	return nil
 }
 
+func checkMethods(methods []string) error {
+	for _, m := range methods {
+		if m == "" || strings.ToUpper(m) != m || strings.ContainsAny(m, " \t,/") {
+			return errors.New("methods: not a method of HTTP: write them apart and in capitals, such as POST PUT")
+		}
+	}
+	return nil
+}
+
 func checkName(name string) error {
 	if name == "" {
 		return errors.New("name: missing: a handler without a provider needs one for logs and metrics (name billing)")
 	}
 	if len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
-		return fmt.Errorf("name: %q: write at most 64 letters, digits, dots, dashes and underscores", name)
+		return errors.New("name: write at most 64 letters, digits, dots, dashes and underscores")
 	}
 	return nil
 }

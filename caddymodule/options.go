@@ -62,8 +62,11 @@ func optionNames() []string { return slices.Sorted(maps.Keys(options)) }
 // one makes an option of exactly one argument.
 func one(set func(p *parser, arg string) error) func(*parser, string, []string) error {
 	return func(p *parser, name string, args []string) error {
-		if len(args) != 1 || args[0] == "" {
-			return p.Errf("%s takes one argument, not %d: an unset {$VARIABLE} vanishes", name, len(args))
+		switch {
+		case len(args) == 0, args[0] == "":
+			return p.Errf("%s has no value: give it one; an unset {$VARIABLE} vanishes", name)
+		case len(args) > 1:
+			return p.Errf("%s takes one argument, not %d: put a text with spaces into quotes", name, len(args))
 		}
 		if err := set(p, args[0]); err != nil {
 			return p.Errf("%s: %v", name, strings.TrimPrefix(err.Error(), name+": "))
@@ -78,6 +81,9 @@ func (p *parser) keys(name string, args []string, into *[]Value) error {
 	label := ""
 	if n := len(args); n >= 2 && args[n-2] == "as" {
 		label, args = args[n-1], args[:n-2]
+	}
+	if slices.Contains(args, "as") { // everybody could guess that secret
+		return p.Errf("%s: as <label> ends the line: %s <value>... as <label>; an unset {$VARIABLE} vanishes", name, name)
 	}
 	if len(args) == 0 {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
@@ -96,11 +102,12 @@ func (p *parser) param(name string, args []string) error {
 		return p.Errf("param takes a name and a value: param <name> <value>")
 	}
 	if _, again := p.h.Param[args[0]]; again {
-		return p.Errf("param %s stands already: keep one of them", args[0])
+		return p.Errf("param: this name stands already on line %d: keep one of them", p.lines["param "+args[0]])
 	}
 	if _, _, err := parseValue(p.value(args[1])); err != nil {
-		return p.Errf("param %s: %v", args[0], err)
+		return p.Errf("param: %v", err)
 	}
+	p.lines["param "+args[0]] = p.Line()
 	if p.h.Param == nil {
 		p.h.Param = make(map[string]string)
 	}
@@ -197,7 +204,7 @@ func (p *parser) timestamp(name string, args []string) error {
 	case "json":
 		ts.JSON = args[1]
 	default:
-		return p.Errf("timestamp: %s is no source: write header <name>, kv <key> or json <path>", args[0])
+		return p.Errf("timestamp: unknown source: write header <name>, kv <key> or json <path>")
 	}
 	if len(args) == 3 {
 		ts.Unit = args[2]
@@ -232,7 +239,7 @@ func (p *parser) deliveryID(name string, args []string) error {
 	case "form":
 		id.Form = args[1]
 	default:
-		return p.Errf("delivery_id: %s is no source: write header <name>, json <path> or form <name>", args[0])
+		return p.Errf("delivery_id: unknown source: write header <name>, json <path> or form <name>")
 	}
 	p.h.DeliveryID = id
 	return nil
@@ -241,6 +248,9 @@ func (p *parser) deliveryID(name string, args []string) error {
 func (p *parser) methods(name string, args []string) error {
 	if len(args) == 0 {
 		return p.Errf("methods: name at least one: methods POST PUT")
+	}
+	if err := checkMethods(args); err != nil {
+		return p.Errf("%v", err)
 	}
 	p.h.Methods = args
 	return nil
@@ -253,7 +263,7 @@ func (p *parser) requireHeader(name string, args []string) error {
 	values := make(verifier.StringList, 0, len(args)-1)
 	for _, arg := range args[1:] {
 		if _, _, err := parseValue(p.value(arg)); err != nil {
-			return p.Errf("require_header %s: %v", args[0], err)
+			return p.Errf("require_header: %v", err)
 		}
 		values = append(values, p.value(arg))
 	}

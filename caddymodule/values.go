@@ -37,8 +37,9 @@ const maxKeyFile = 64 << 10
 // that one we do not expand is an error and not a guessable literal.
 var placeholder = regexp.MustCompile(`^\{(env|file|http|system|time|vars|tls|caddy|args)\.[^{}]*\}$`)
 
-// inner matches a placeholder inside a longer text.
-var inner = regexp.MustCompile(`\{(env|file)\.[^{}]+\}`)
+// inner matches a placeholder inside a longer text. In a Caddyfile {host} and
+// its like reach us as {http.…}.
+var inner = regexp.MustCompile(`\{(env|file|http)\.[^{}]+\}`)
 
 // valueKind says where a value's text comes from.
 type valueKind uint8

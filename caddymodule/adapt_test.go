@@ -1,0 +1,147 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+var update = flag.Bool("update", false, "write what the adapter gives into testdata/adapt")
+
+// marker is the secret of every test that must not find it in an error.
+const marker = "SECRET-MARKER"
+
+// adapt turns a Caddyfile into indented JSON. Relative paths of provider files
+// start where file is.
+func adapt(file, caddyfile string) (string, error) {
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": file})
+	if err != nil {
+		return "", err
+	}
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, adapted, "", "\t"); err != nil {
+		return "", err
+	}
+	return pretty.String(), nil
+}
+
+// TestAdapt adapts every testdata/adapt/*.caddyfiletest: a Caddyfile, a line of
+// dashes, and the JSON it becomes, or lines that the error holds in any order.
+// Files of errors are called error_*.
+func TestAdapt(t *testing.T) {
+	t.Setenv("ADAPT_SECRET", "from-the-environment")
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".caddyfiletest")
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, want, found := strings.Cut(string(data), "----------\n")
+			if !found {
+				t.Fatal("no line of ten dashes between the Caddyfile and what it becomes")
+			}
+			got, err := adapt(filepath.ToSlash(file), input)
+			if err != nil {
+				got = err.Error()
+			}
+			if wantError := strings.HasPrefix(name, "error_"); wantError != (err != nil) {
+				t.Fatalf("an error is expected: %t; got: %s", wantError, got)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(input+"----------\n"+got+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err == nil {
+				if got != strings.TrimSpace(want) {
+					t.Errorf("got:\n%s\nwant:\n%s", got, want)
+				}
+				provisions(t, got)
+				return
+			}
+			for line := range strings.Lines(want) {
+				if line = strings.TrimSpace(line); !strings.Contains(got, line) {
+					t.Errorf("got the error:\n%s\nwithout:\n%s", got, line)
+				}
+			}
+			if strings.Contains(got, marker) {
+				t.Errorf("the error repeats a secret: %s", got)
+			}
+		})
+	}
+}
+
+// provisions takes a configuration as far as caddy validate does.
+func provisions(t *testing.T, config string) {
+	t.Helper()
+	var cfg caddy.Config
+	if err := caddy.StrictUnmarshalJSON([]byte(config), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Admin = &caddy.AdminConfig{Disabled: true}
+	cfg.Logging = silent()
+	if err := caddy.Validate(&cfg); err != nil {
+		t.Errorf("the adapted configuration does not provision: %v", err)
+	}
+}
+
+// silent is the logging of configurations whose log is not looked at.
+func silent() *caddy.Logging {
+	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+	}}
+}
+
+// TestMisplacedSecret puts a secret where it does not belong, everywhere: as the
+// provider, as a word of the block, behind each option. Errors hold none of it.
+func TestMisplacedSecret(t *testing.T) {
+	secrets := []string{marker, "SECRET/MARKER+=", `"SECRET MARKER"`, "sha256=SECRET", "{SECRET}", "SECRET."}
+	lines := []string{"", "header ", "header X-A ", "header X-A kv ", "header X-A list ", "header X-A prefix ", "kv ", "json ", "form ", "json a ", "header X-A s "}
+	var blocks []string
+	for _, s := range secrets {
+		blocks = append(blocks,
+			"verify_webhook "+s,
+			"verify_webhook "+s+" "+s,
+			"verify_webhook * /"+s,
+			"verify_webhook github ok {\n"+s+"\n}",
+			"verify_webhook github ok {\n"+s+" "+s+"\n}")
+		for _, option := range optionNames() {
+			for _, before := range lines {
+				line := option + " " + before + s
+				blocks = append(blocks,
+					"verify_webhook stripe ok {\n"+line+"\n}",
+					"verify_webhook stripe ok {\n"+line+" "+s+"\n}",
+					"verify_webhook stripe ok {\n"+line+" {env.X}x\n}",
+					"verify_webhook stripe ok {\n"+line+" {\n"+s+"\n}\n}")
+			}
+		}
+	}
+	refused := 0
+	for _, block := range blocks {
+		_, err := adapt("Caddyfile", ":80 {\n"+block+"\n}")
+		if err == nil {
+			continue
+		}
+		refused++
+		if strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s\nrepeats it: %v", block, err)
+		}
+	}
+	if refused < len(blocks)/2 {
+		t.Errorf("only %d of %d blocks were refused: the test sees too little", refused, len(blocks))
+	}
+}
