@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,6 +20,9 @@ type keyring struct {
 	scheme  verifier.Scheme // without what the sources fill in
 	sources []*source
 	current atomic.Pointer[verifier.Verifier]
+	// The labels of the keys in use, for the log of a refusal, which must not
+	// wait for a refresh that waits for a file system.
+	labelsInUse atomic.Pointer[[]string]
 
 	mu     sync.Mutex // one refresh at a time
 	logger *zap.Logger
@@ -31,6 +33,7 @@ type keyring struct {
 type source struct {
 	option string // the option it stands in, for messages: "secret"
 	label  string
+	place  int // among the configured keys, from 1
 	kind   valueKind
 	name   string // variable or path
 	use    use
@@ -52,7 +55,12 @@ const (
 
 // add registers a configured value and reads it unless it is a file.
 func (k *keyring) add(option string, use use, detail string, v Value) error {
-	s := &source{option: option, use: use, detail: detail, label: v.Label}
+	s := &source{option: option, use: use, detail: detail, label: v.Label, place: 1}
+	for _, earlier := range k.sources {
+		if earlier.isKey() {
+			s.place++
+		}
+	}
 	var err error
 	if s.kind, s.name, err = parseValue(v.Value); err != nil {
 		return fmt.Errorf("%s: %w", option, err)
@@ -88,9 +96,11 @@ func (s *source) String() string {
 	return s.option
 }
 
+func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicKey }
+
 // usable reports whether every text is a key of the scheme, for keys.
 func (k *keyring) usable(s *source, texts []labelled) error {
-	if s.use != useSecret && s.use != usePublicKey {
+	if !s.isKey() {
 		return nil
 	}
 	for _, t := range texts {
@@ -99,7 +109,7 @@ func (k *keyring) usable(s *source, texts []labelled) error {
 			key.Kind = verifier.PublicKey
 		}
 		scheme := k.scheme
-		scheme.Params = allParams(k.sources, scheme.Params)
+		scheme.Params = k.params()
 		if _, err := verifier.New(scheme, []verifier.Key{key}); err != nil {
 			if e, ok := errors.AsType[*verifier.KeyError](err); ok {
 				return errors.New(e.Problem)
@@ -110,14 +120,16 @@ func (k *keyring) usable(s *source, texts []labelled) error {
 	return nil
 }
 
-// allParams fills in what is not read yet, so that a key can be tried alone.
-func allParams(sources []*source, declared map[string]string) map[string]string {
-	params := maps.Clone(declared)
-	if params == nil {
-		params = make(map[string]string)
-	}
-	for _, s := range sources {
-		if s.use == useParam && len(s.texts) > 0 {
+// params returns the values of all params. One that is not read yet is its own
+// name, so that a key can be tried alone: compile waits for the real one.
+func (k *keyring) params() map[string]string {
+	params := make(map[string]string)
+	for _, s := range k.sources {
+		if s.use != useParam {
+			continue
+		}
+		params[s.detail] = s.detail
+		if len(s.texts) > 0 {
 			params[s.detail] = s.texts[0].text
 		}
 	}
@@ -148,6 +160,7 @@ func (k *keyring) refresh() error {
 	if err != nil || v == nil {
 		return err
 	}
+	k.labelsInUse.Store(new(k.keyLabels()))
 	if k.current.Swap(v) != nil {
 		k.logger.Info("keys changed and are in use")
 	}
@@ -187,7 +200,7 @@ func (k *keyring) reread(s *source) (changed bool) {
 // delivery needs is not: all keys, or a required header's or param's value.
 func (k *keyring) compile() (*verifier.Verifier, error) {
 	scheme := k.scheme
-	scheme.Params = allParams(k.sources, nil)
+	scheme.Params = k.params()
 	scheme.RequireHeader = slices.Clone(scheme.RequireHeader)
 	headers := make(map[string]int) // name → its place in RequireHeader
 	var keys []verifier.Key
@@ -198,7 +211,7 @@ func (k *keyring) compile() (*verifier.Verifier, error) {
 		for _, t := range s.texts {
 			switch s.use {
 			case useSecret, usePublicKey:
-				key := verifier.Key{Label: keyLabel(s.label, t.label, len(keys)+1), Text: t.text}
+				key := verifier.Key{Label: s.keyLabel(t), Text: t.text}
 				if s.use == usePublicKey {
 					key.Kind = verifier.PublicKey
 				}
@@ -221,31 +234,37 @@ func (k *keyring) compile() (*verifier.Verifier, error) {
 }
 
 // keyLabel names a key: as the configuration does, as its file is called, or by
-// its position. Never by anything of the key itself.
-func keyLabel(configured, file string, position int) string {
+// its place in the configuration, which stays the same while files come and go.
+// Never by anything of the key itself.
+func (s *source) keyLabel(t labelled) string {
 	switch {
-	case configured != "" && file != "":
-		return configured + "/" + file
-	case configured != "":
-		return configured
-	case file != "":
-		return file
+	case s.label != "" && t.label != "":
+		return s.label + "/" + t.label
+	case s.label != "":
+		return s.label
+	case t.label != "":
+		return t.label
 	}
-	return strconv.Itoa(position)
+	return strconv.Itoa(s.place)
 }
 
-// labels lists the keys' labels, for the log of a rejection.
-func (k *keyring) labels() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (k *keyring) keyLabels() []string {
 	var labels []string
 	for _, s := range k.sources {
-		if s.use != useSecret && s.use != usePublicKey {
+		if !s.isKey() {
 			continue
 		}
 		for _, t := range s.texts {
-			labels = append(labels, keyLabel(s.label, t.label, len(labels)+1))
+			labels = append(labels, s.keyLabel(t))
 		}
 	}
 	return labels
+}
+
+// labels lists the labels of the keys in use.
+func (k *keyring) labels() []string {
+	if l := k.labelsInUse.Load(); l != nil {
+		return *l
+	}
+	return nil
 }
