@@ -53,23 +53,28 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// register makes a handler one of those that share the app.
+// register makes a handler one of those that share the app, and gives each its
+// share of the budget: Caddy starts apps in no order, so the server may have
+// requests for them before Start.
 func (a *App) register(h *Handler) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.handlers = append(a.handlers, h)
+	share := *a.MaxBuffered
+	if len(a.handlers) > 1 {
+		share /= 2
+	}
+	for _, h := range a.handlers {
+		h.buffered.limit.Store(share)
+	}
 }
 
-// Start puts the limits into force and begins to watch the key files.
+// Start puts the limit of the whole process into force and begins to watch the
+// key files.
 func (a *App) Start() error {
-	limit := *a.MaxBuffered
-	buffered.limit.Store(limit)
-	if len(a.handlers) > 1 {
-		limit /= 2
-	}
+	buffered.limit.Store(*a.MaxBuffered)
 	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
-		h.buffered.limit.Store(limit)
 		if h.keys.watches() {
 			watched = append(watched, h.keys)
 		}

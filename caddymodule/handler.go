@@ -223,6 +223,13 @@ func (h *Handler) openKeys() error {
 	if h.provider != nil {
 		scheme = h.provider.Scheme.With(scheme)
 	}
+	// With values as they are written: what is wrong shows now, not when a
+	// missing file appears, and no header without a value drops out.
+	written := scheme
+	written.Params = h.Param
+	if err := verifier.Validate(written); err != nil {
+		return err
+	}
 	required := h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
 	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
 

@@ -80,7 +80,7 @@ func (d *delivery) refuse(err error) error {
 	d.repl.Set(prefix+"reason", reason)
 	d.h.metrics.rejected(reason)
 	failure := caddyhttp.Error(status, err)
-	d.warn(reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
+	d.warn("delivery refused", reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
 	return failure
 }
 
@@ -90,7 +90,7 @@ func (d *delivery) unread() bool {
 }
 
 // warn logs one refusal, or observed failure, at most ten a second.
-func (d *delivery) warn(reason string, err error, more ...zap.Field) {
+func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	ok, suppressed := d.h.warnings.allow(d.h.now())
 	if !ok {
 		return
@@ -107,10 +107,6 @@ func (d *delivery) warn(reason string, err error, more ...zap.Field) {
 	}
 	if suppressed > 0 {
 		fields = append(fields, zap.Int("suppressed", suppressed))
-	}
-	message := "delivery refused"
-	if d.unverified != nil {
-		message = "delivery is not genuine and was let through (observe)"
 	}
 	d.h.logger.Warn(message, fields...)
 }

@@ -134,7 +134,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	defer cancel()
 	if d.unverified != nil {
 		d.h.metrics.observed(d.unverified.Reason)
-		d.warn(string(d.unverified.Reason), d.unverified)
+		d.warn("delivery is not genuine and was let through (observe)", string(d.unverified.Reason), d.unverified)
 	} else {
 		d.h.metrics.accepted()
 	}

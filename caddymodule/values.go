@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,12 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	type plain Value
-	return json.Unmarshal(b, (*plain)(v))
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields() // as Caddy does everywhere else
+	if err := d.Decode((*plain)(v)); err != nil {
+		return fmt.Errorf("secret or public_key: %w: write a string or {\"value\": …, \"label\": …}", err)
+	}
+	return nil
 }
 
 // maxKeyFile bounds what is read of one key file.

@@ -1,0 +1,141 @@
+package caddymodule
+
+import (
+	"net/http"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// TestPolling: from Start to Stop, and no longer, files are read every two seconds.
+func TestPolling(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, "one", dir, "key")
+	limit := buffered.limit.Load()
+	defer buffered.limit.Store(limit)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(verifier.Scheme{})
+		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+		r.mustRefresh(t)
+		literal := newRing(verifier.Scheme{})
+		literal.mustAdd(t, "secret", useSecret, "", Value{Value: "text"})
+		literal.mustRefresh(t)
+		app := &App{MaxBuffered: new(int64(1000))}
+		app.register(&Handler{keys: r.keyring})
+		app.register(&Handler{keys: literal.keyring})
+		pass := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
+
+		write(t, "two", path)
+		pass(time.Minute)
+		if r.keyOf(t, "one") == "" {
+			t.Error("files are read before Start")
+		}
+		if err := app.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pass(keyPollInterval - time.Nanosecond)
+		if r.keyOf(t, "one") == "" {
+			t.Error("read too soon")
+		}
+		pass(time.Nanosecond)
+		if r.keyOf(t, "two") == "" {
+			t.Error("not read after the interval")
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		r.messages()
+		pass(10 * keyPollInterval)
+		if got := r.messages(); len(got) != 1 || r.failures != 10 || r.keyOf(t, "two") == "" {
+			t.Errorf("ten readings of a removed file: logged %q, counted %d", got, r.failures)
+		}
+		write(t, "three", path)
+		pass(keyPollInterval)
+		if r.keyOf(t, "three") == "" {
+			t.Error("not read when it is back")
+		}
+		if err := app.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		write(t, "four", path)
+		pass(time.Minute)
+		if r.keyOf(t, "three") == "" {
+			t.Error("files are read after Stop")
+		}
+	})
+}
+
+// TestStopWithoutStart: Caddy stops apps of a configuration whose start failed.
+func TestStopWithoutStart(t *testing.T) {
+	g := mustProvision(t, "", acme(topsecret))
+	if err := g.app.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReload: bodies of the old configuration count in the new one, and only
+// Start puts the new limits into force.
+func TestReload(t *testing.T) {
+	old := mustProvision(t, `{"max_buffered":100000}`, acme(topsecret))
+	old.start(t)
+	a := serve(t, large(60000), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		renewed := mustProvision(t, `{"max_buffered":90000}`, acme(topsecret))
+		if n := buffered.limit.Load(); n != 100000 {
+			t.Errorf("provisioning made the limit %d", n)
+		}
+		renewed.start(t)
+		if n := buffered.limit.Load(); n != 90000 {
+			t.Errorf("starting left the limit at %d", n)
+		}
+		if a := serve(t, large(40000), accepting, renewed.handlers...); a.status != 503 {
+			t.Errorf("the old configuration's body does not count: %v", a.err)
+		}
+		if a := serve(t, large(20000), accepting, renewed.handlers...); a.err != nil {
+			t.Errorf("what fits beside it: %v", a.err)
+		}
+		w.WriteHeader(200)
+		return nil
+	}), old.handlers...)
+	if a.err != nil {
+		t.Error(a.err)
+	}
+	old.budgetsAreFree(t)
+}
+
+// TestBeforeStart: Caddy starts apps in no order, so the server may take
+// requests before this app has started.
+func TestBeforeStart(t *testing.T) {
+	g := mustProvision(t, `{"max_buffered":100000}`, acme(topsecret))
+	if a := serve(t, large(20000), accepting, g.handlers...); a.err != nil {
+		t.Error(a.err)
+	}
+	if a := serve(t, large(100000), accepting, g.handlers...); a.status != 503 {
+		t.Errorf("beyond the limit: %v", a.err)
+	}
+	g.budgetsAreFree(t)
+}
+
+// TestKeyArrives: a handler whose key was missing at start serves when it is there.
+func TestKeyArrives(t *testing.T) {
+	dir := t.TempDir()
+	g := mustProvision(t, "", acme(`"secret":["{file.`+dir+`/key}"]`))
+	if a := serve(t, large(10), accepting, g.handlers...); a.status != 503 || a.placeholder("reason") != "key_unavailable" {
+		t.Errorf("without: %v", a.err)
+	}
+	write(t, "topsecret\n", dir, "key")
+	if err := g.handlers[0].keys.refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if a := serve(t, large(10), accepting, g.handlers...); a.err != nil {
+		t.Errorf("with: %v", a.err)
+	}
+	g.budgetsAreFree(t)
+}

@@ -1,0 +1,515 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap/zapcore"
+)
+
+// clock is what handlers of these tests take for now.
+var clock = time.Unix(1700000000, 0)
+
+// timed is a scheme that can fail in every way.
+func timed(more ...string) string {
+	return acme(append([]string{topsecret, signedTime, `"require_header":[{"name":"X-Team","values":"blue"}]`}, more...)...)
+}
+
+const body = `{"id":"evt_1"}`
+
+// post is the genuine delivery of timed.
+func post() *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(body))
+	r.Header.Set("X-Team", "blue")
+	r.Header.Set("X-Time", "1700000000")
+	r.Header.Set("X-Signature", sign("topsecret", "1700000000."+body))
+	return r
+}
+
+// readerFunc is a body.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// sends replaces a request's body by a chunked one: some text, then err.
+func sends(r *http.Request, text string, err error) {
+	rest := strings.NewReader(text)
+	r.ContentLength = -1
+	r.Body = io.NopCloser(readerFunc(func(p []byte) (int, error) {
+		if rest.Len() == 0 {
+			return 0, err
+		}
+		return rest.Read(p)
+	}))
+}
+
+// An answer is what came of a request.
+type answer struct {
+	err     error
+	status  int
+	header  http.Header
+	repl    *caddy.Replacer
+	forward *http.Request // what the handlers below got
+	body    string        // which they read
+}
+
+func (a *answer) placeholder(name string) string {
+	s, _ := a.repl.GetString("http.verify_webhook." + name)
+	return s
+}
+
+var accepting = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+})
+
+// serve sends r through handlers and then to next, as Caddy's server would.
+func serve(t testing.TB, r *http.Request, next caddyhttp.Handler, handlers ...*Handler) *answer {
+	t.Helper()
+	w := httptest.NewRecorder()
+	a := &answer{repl: caddy.NewReplacer()}
+	r = caddyhttp.PrepareRequest(r, a.repl, w, nil)
+	var chain caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		a.forward = r
+		read, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("the app cannot read the body: %v", err)
+		}
+		a.body = string(read)
+		return next.ServeHTTP(w, r)
+	})
+	for _, h := range slices.Backward(handlers) {
+		h.now = func() time.Time { return clock }
+		below := chain
+		chain = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, below) })
+	}
+	a.err = chain.ServeHTTP(w, r)
+	a.status, a.header = w.Code, w.Header()
+	if e, ok := errors.AsType[caddyhttp.HandlerError](a.err); ok {
+		a.status = e.StatusCode
+	}
+	if w.Body.Len() > 0 {
+		t.Errorf("the handler itself wrote a body: %q", w.Body)
+	}
+	return a
+}
+
+// count returns what requests_total counts for acme.
+func (g *gateway) count(t testing.TB, outcome, reason string) float64 {
+	t.Helper()
+	families, err := g.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "caddy_verify_webhook_requests_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if labels["name"] == "acme" && labels["outcome"] == outcome && labels["reason"] == reason {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// budgetsAreFree fails where an outcome kept what a body was charged.
+func (g *gateway) budgetsAreFree(t testing.TB) {
+	t.Helper()
+	if n := buffered.used.Load(); n != 0 {
+		t.Errorf("%d bytes of the budget are still taken", n)
+	}
+	for _, h := range g.handlers {
+		if n := h.buffered.used.Load(); n != 0 {
+			t.Errorf("%d bytes of %s's budget are still taken", n, h.Name)
+		}
+	}
+}
+
+// outcomes are all refusals of design, each with the request that causes it.
+var outcomes = map[string]struct {
+	alter  func(r *http.Request)
+	config string // more of it
+	next   caddyhttp.Handler
+	status int
+	header map[string]string // besides WWW-Authenticate of a 401
+}{
+	"missing_signature":   {alter: func(r *http.Request) { r.Header.Del("X-Signature") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"malformed_signature": {alter: func(r *http.Request) { r.Header.Set("X-Signature", "zz") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"signature_mismatch":  {alter: func(r *http.Request) { r.Header.Set("X-Signature", sign("other", body)) }, status: 401},
+	"missing_timestamp":   {alter: func(r *http.Request) { r.Header.Del("X-Time") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"malformed_timestamp": {alter: func(r *http.Request) { r.Header.Set("X-Time", "noon") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"stale_timestamp":     {alter: func(r *http.Request) { r.Header.Set("X-Time", "1699999699") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"future_timestamp":    {alter: func(r *http.Request) { r.Header.Set("X-Time", "1700000301") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"missing_header":      {alter: func(r *http.Request) { r.Header.Del("X-Team") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"header_mismatch":     {alter: func(r *http.Request) { r.Header.Set("X-Team", "red") }, status: 401, header: map[string]string{"Connection": "close"}},
+
+	"method_not_allowed": {alter: func(r *http.Request) { r.Method = "GET" }, config: `"methods":["POST","PUT"]`, status: 405,
+		header: map[string]string{"Allow": "POST, PUT", "Connection": "close"}},
+	"body_too_large": {config: `"max_body":13`, status: 413, header: map[string]string{"Connection": "close"}},
+	"body_incomplete": {alter: func(r *http.Request) { sends(r, body[:5], io.ErrUnexpectedEOF) }, status: 400,
+		header: map[string]string{"Connection": "close"}},
+	"body_timeout": {alter: func(r *http.Request) { sends(r, body[:5], fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded)) }, status: 408,
+		header: map[string]string{"Connection": "close"}},
+	"overloaded": {alter: func(r *http.Request) {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", 9000))), 9000
+	}, status: 503, header: map[string]string{"Retry-After": "2", "Connection": "close"}},
+	"key_unavailable": {config: `"secret":["{file./nonexistent/key}"]`, status: 503,
+		header: map[string]string{"Retry-After": "10", "Connection": "close"}},
+	"no_upstream": {next: caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }), status: 502},
+}
+
+func TestOutcomes(t *testing.T) {
+	for reason, tc := range outcomes {
+		t.Run(reason, func(t *testing.T) {
+			config := timed(tc.config)
+			if tc.config == "" {
+				config = timed()
+			}
+			if reason == "key_unavailable" {
+				config = strings.Replace(config, topsecret+",", "", 1)
+			}
+			g := mustProvision(t, `{"max_buffered":8192}`, config)
+			g.start(t)
+			before, accepted := g.count(t, "rejected", reason), g.count(t, "accepted", "")
+			g.logs.TakeAll()
+			r := post()
+			if tc.alter != nil {
+				tc.alter(r)
+			}
+			next := tc.next
+			if next == nil {
+				next = accepting
+			}
+			a := serve(t, r, next, g.handlers...)
+			if a.err == nil || a.status != tc.status {
+				t.Errorf("got %d (%v), want %d", a.status, a.err, tc.status)
+			}
+			if forwarded := a.forward != nil; forwarded != (reason == "no_upstream") {
+				t.Errorf("forwarded: %t", forwarded)
+			}
+			want := http.Header{}
+			for k, v := range tc.header {
+				want.Set(k, v)
+			}
+			if tc.status == 401 {
+				want.Set("WWW-Authenticate", "Webhook")
+			}
+			if fmt.Sprint(a.header) != fmt.Sprint(want) {
+				t.Errorf("got headers %v, want %v", a.header, want)
+			}
+			if got := a.placeholder("reason"); got != reason {
+				t.Errorf("placeholder reason: %q", got)
+			}
+			if got := a.placeholder("verified"); got != fmt.Sprint(reason == "no_upstream") {
+				t.Errorf("placeholder verified: %q", got)
+			}
+			if a.placeholder("name") != "acme" || a.placeholder("provider") != "" {
+				t.Errorf("placeholders name %q, provider %q", a.placeholder("name"), a.placeholder("provider"))
+			}
+			if n := g.count(t, "rejected", reason) - before; n != 1 {
+				t.Errorf("counted %v times", n)
+			}
+			if n := g.count(t, "accepted", "") - accepted; n != 0 && reason != "no_upstream" {
+				t.Errorf("counted as accepted")
+			}
+			logged := g.logs.TakeAll()
+			if len(logged) != 1 || logged[0].Level != zapcore.WarnLevel || logged[0].Message != "delivery refused" {
+				t.Fatalf("logged %v, want one refusal", logged)
+			}
+			fields := logged[0].ContextMap()
+			if fields["name"] != "acme" || fields["reason"] != reason || fields["status"] != int64(tc.status) || fields["error_id"] == "" {
+				t.Errorf("logged %v", fields)
+			}
+			if s := fmt.Sprint(fields, a.err); strings.Contains(s, "topsecret") || strings.Contains(s, r.Header.Get("X-Signature")) && r.Header.Get("X-Signature") != "" || strings.Contains(s, "evt_1") {
+				t.Errorf("log or error hold a secret, a signature or a piece of the body: %s", s)
+			}
+			g.budgetsAreFree(t)
+		})
+	}
+}
+
+func TestRejectStatus(t *testing.T) {
+	g := mustProvision(t, "", timed(`"reject_status":422`))
+	r := post()
+	r.Header.Del("X-Signature")
+	if a := serve(t, r, accepting, g.handlers...); a.status != 422 || a.header.Get("WWW-Authenticate") != "" {
+		t.Errorf("got %d %v", a.status, a.header)
+	}
+	r = post()
+	r.Method = "GET"
+	if a := serve(t, r, accepting, g.handlers...); a.status != 405 {
+		t.Errorf("a limit got the status of a failed verification: %d", a.status)
+	}
+}
+
+// TestConnectionStays: on HTTP/2 and 3 Connection: close would end the other
+// streams too; after a whole body it is of no use.
+func TestConnectionStays(t *testing.T) {
+	g := mustProvision(t, "", timed())
+	r := post()
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	r.Header.Del("X-Signature")
+	if a := serve(t, r, accepting, g.handlers...); a.status != 401 || a.header.Get("Connection") != "" {
+		t.Errorf("HTTP/2: got %d %v", a.status, a.header)
+	}
+	r = post()
+	sends(r, body+" ", io.EOF)
+	if a := serve(t, r, accepting, g.handlers...); a.placeholder("reason") != "signature_mismatch" || a.header.Get("Connection") != "" {
+		t.Errorf("a chunked body read whole: got %s %v", a.placeholder("reason"), a.header)
+	}
+}
+
+func TestGenuine(t *testing.T) {
+	g := mustProvision(t, "", timed(`"delivery_id":{"json":"id"}`))
+	before := g.count(t, "accepted", "")
+	r := post()
+	sends(r, body, io.EOF)
+	r.TransferEncoding = []string{"chunked"}
+	r.Trailer = http.Header{"X-Evil": nil}
+	for name, value := range map[string]string{
+		"Webhook-Verified": "forged", "Webhook-Delivery": "forged", "webhook_verified": "forged", "WEBHOOK.DELIVERY": "forged",
+		"Connection": "Webhook-Verified", "Upgrade": "h2c", "Expect": "100-continue", "Incremental": "?1", "Trailer": "X-Evil",
+		"X-Other": "stays",
+	} {
+		r.Header[name] = []string{value}
+	}
+	a := serve(t, r, accepting, g.handlers...)
+	if a.err != nil || a.status != http.StatusAccepted || a.body != body {
+		t.Fatalf("got %d, %v, %q", a.status, a.err, a.body)
+	}
+	for name, want := range map[string]string{
+		"name": "acme", "provider": "", "verified": "true", "reason": "", "key": "1", "delivery_id": "evt_1", "timestamp": "2023-11-14T22:13:20Z",
+	} {
+		if got := a.placeholder(name); got != want {
+			t.Errorf("placeholder %s: %q, want %q", name, got, want)
+		}
+	}
+	f := a.forward
+	if f.ContentLength != int64(len(body)) || f.TransferEncoding != nil || f.Trailer != nil {
+		t.Errorf("framed as %d %v %v", f.ContentLength, f.TransferEncoding, f.Trailer)
+	}
+	want := http.Header{
+		"Content-Length": {fmt.Sprint(len(body))}, "Webhook-Verified": {"acme"}, "X-Other": {"stays"},
+		"X-Team": {"blue"}, "X-Time": {"1700000000"}, "X-Signature": {sign("topsecret", "1700000000."+body)},
+	}
+	if fmt.Sprint(f.Header) != fmt.Sprint(want) {
+		t.Errorf("the app gets\n%v\nwant\n%v", f.Header, want)
+	}
+	if n := g.count(t, "accepted", "") - before; n != 1 {
+		t.Errorf("counted %v times", n)
+	}
+	g.budgetsAreFree(t)
+}
+
+func TestEmptyBody(t *testing.T) {
+	g := mustProvision(t, "", acme(topsecret))
+	for name, r := range map[string]*http.Request{
+		"declared": httptest.NewRequest(http.MethodPost, "/", http.NoBody),
+		"chunked":  httptest.NewRequest(http.MethodPost, "/", http.NoBody),
+	} {
+		if name == "chunked" {
+			sends(r, "", io.EOF)
+		}
+		r.Header.Set("X-Signature", sign("topsecret", ""))
+		if a := serve(t, r, accepting, g.handlers...); a.err != nil || a.forward.Header.Get("Content-Length") != "0" {
+			t.Errorf("%s: %v", name, a.err)
+		}
+	}
+}
+
+func TestObserve(t *testing.T) {
+	for reason, tc := range outcomes {
+		if tc.status != 401 {
+			continue
+		}
+		t.Run(reason, func(t *testing.T) {
+			g := mustProvision(t, "", timed(`"observe":true`))
+			before := g.count(t, "observed", reason)
+			g.logs.TakeAll()
+			r := post()
+			r.Header.Set("Webhook-Verified", "forged")
+			tc.alter(r)
+			a := serve(t, r, accepting, g.handlers...)
+			if a.err != nil || a.body != body {
+				t.Fatalf("not let through: %v, %q", a.err, a.body)
+			}
+			if got := a.forward.Header.Values("Webhook-Verified"); len(got) != 0 {
+				t.Errorf("marked as verified: %q", got)
+			}
+			if a.placeholder("verified") != "false" || a.placeholder("reason") != reason || a.placeholder("key") != "" {
+				t.Errorf("placeholders: verified %s, reason %s, key %s", a.placeholder("verified"), a.placeholder("reason"), a.placeholder("key"))
+			}
+			if n := g.count(t, "observed", reason) - before; n != 1 {
+				t.Errorf("counted %v times", n)
+			}
+			logged := g.logs.TakeAll()
+			if len(logged) != 1 || !strings.Contains(logged[0].Message, "let through") || logged[0].ContextMap()["reason"] != reason {
+				t.Errorf("logged %v", logged)
+			}
+			if len(a.header) != 0 {
+				t.Errorf("answered with %v", a.header)
+			}
+			g.budgetsAreFree(t)
+		})
+	}
+	t.Run("genuine", func(t *testing.T) {
+		g := mustProvision(t, "", timed(`"observe":true`))
+		a := serve(t, post(), accepting, g.handlers...)
+		if a.err != nil || a.forward.Header.Get("Webhook-Verified") != "acme" || a.placeholder("verified") != "true" {
+			t.Errorf("%v, %v", a.err, a.forward.Header)
+		}
+	})
+	// Limits are not verification, and their log must not say "let through".
+	for reason, tc := range outcomes {
+		if tc.status == 401 || reason == "no_upstream" || reason == "key_unavailable" {
+			continue
+		}
+		t.Run(reason, func(t *testing.T) {
+			config := timed(`"observe":true`)
+			if tc.config != "" {
+				config = timed(`"observe":true`, tc.config)
+			}
+			g := mustProvision(t, `{"max_buffered":8192}`, config)
+			g.start(t)
+			g.logs.TakeAll()
+			r := post()
+			r.Header.Del("X-Team") // not genuine either
+			if tc.alter != nil {
+				tc.alter(r)
+			}
+			a := serve(t, r, accepting, g.handlers...)
+			if a.status != tc.status || a.forward != nil || a.placeholder("reason") != reason {
+				t.Errorf("got %d, reason %s", a.status, a.placeholder("reason"))
+			}
+			if logged := g.logs.TakeAll(); len(logged) != 1 || logged[0].Message != "delivery refused" {
+				t.Errorf("logged %v", logged)
+			}
+			g.budgetsAreFree(t)
+		})
+	}
+}
+
+func TestTwoHandlers(t *testing.T) {
+	g := mustProvision(t, "", timed(), strings.Replace(timed(), `"acme"`, `"bravo"`, 1))
+	a := serve(t, post(), accepting, g.handlers...)
+	if a.status != 500 || a.forward != nil || !strings.Contains(a.err.Error(), `"acme"`) || !strings.Contains(a.err.Error(), `"bravo"`) {
+		t.Errorf("got %d, %v", a.status, a.err)
+	}
+	if a.placeholder("name") != "acme" {
+		t.Errorf("placeholder name: %q", a.placeholder("name"))
+	}
+	g.budgetsAreFree(t)
+}
+
+// TestErrorOfTheApp: what the handlers below return goes on unchanged, and what
+// they leave behind is cleared.
+func TestErrorOfTheApp(t *testing.T) {
+	g := mustProvision(t, "", timed())
+	dial := caddyhttp.Error(http.StatusBadGateway, errors.New("dial"))
+	a := serve(t, post(), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return dial }), g.handlers...)
+	if fmt.Sprint(a.err) != fmt.Sprint(dial) || a.placeholder("reason") != "" {
+		t.Errorf("got %v, reason %q", a.err, a.placeholder("reason"))
+	}
+	g.budgetsAreFree(t)
+
+	func() {
+		defer func() {
+			if p := recover(); p != http.ErrAbortHandler {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		serve(t, post(), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }), g.handlers...)
+	}()
+	g.budgetsAreFree(t)
+}
+
+// TestDetached: the sender's hang-up does not end the app's work, upstream_timeout does.
+func TestDetached(t *testing.T) {
+	g := mustProvision(t, "", timed(`"upstream_timeout":"90s"`))
+	ctx, hangUp := context.WithCancel(t.Context())
+	r := post().WithContext(ctx)
+	a := serve(t, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		hangUp()
+		if err := r.Context().Err(); err != nil {
+			t.Errorf("the app's work ends with the sender's patience: %v", err)
+		}
+		deadline, ok := r.Context().Deadline()
+		if left := time.Until(deadline); !ok || left > 90*time.Second || left < 60*time.Second {
+			t.Errorf("deadline in %s, %t", left, ok)
+		}
+		if r.Context().Value(caddy.ReplacerCtxKey) == nil || caddyhttp.GetVar(r.Context(), "verify_webhook") != "acme" {
+			t.Error("the context lost Caddy's values")
+		}
+		w.WriteHeader(200)
+		return nil
+	}), g.handlers...)
+	if a.err != nil {
+		t.Error(a.err)
+	}
+}
+
+// TestAsReceived: what is signed is the request as the sender made it, whatever
+// was rewritten before.
+func TestAsReceived(t *testing.T) {
+	g := mustProvision(t, "", acme(topsecret, `"message":"{method} {uri} {body}"`))
+	for _, target := range []string{"/hooks/acme?a=b", "http://hooks.example.com/hooks/acme?a=b"} {
+		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+		r.Header.Set("X-Signature", sign("topsecret", "POST /hooks/acme?a=b "+body))
+		w := httptest.NewRecorder()
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+		r.Method, r.RequestURI, r.URL.Path, r.URL.RawQuery = "PUT", "/in", "/in", ""
+		if err := g.handlers[0].ServeHTTP(w, r, accepting); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
+func TestLimiter(t *testing.T) {
+	g := mustProvision(t, "", timed())
+	h := g.handlers[0]
+	g.logs.TakeAll()
+	refuse := func(n int) {
+		for range n {
+			r := post()
+			r.Header.Del("X-Signature")
+			serve(t, r, accepting, h)
+		}
+	}
+	at := clock
+	defer func() { clock = at }()
+	refuse(25)
+	if n := g.logs.Len(); n != 10 {
+		t.Errorf("%d refusals logged in one second, want 10", n)
+	}
+	for _, e := range g.logs.TakeAll() {
+		if _, ok := e.ContextMap()["suppressed"]; ok {
+			t.Error("suppressed before anything was")
+		}
+	}
+	clock = clock.Add(time.Second)
+	refuse(2)
+	logged := g.logs.TakeAll()
+	if len(logged) != 2 || logged[0].ContextMap()["suppressed"] != int64(15) {
+		t.Fatalf("logged %v, want the 15 that were not", logged)
+	}
+	if _, ok := logged[1].ContextMap()["suppressed"]; ok {
+		t.Error("suppressed ones are told twice")
+	}
+}
