@@ -30,11 +30,11 @@ func (v *Verifier) compileTimestamp() (err error) {
 	if ts.KV != "" {
 		switch syntax := v.signature.Syntax; {
 		case syntax != "kv" && syntax != "positional":
-			return wrong("timestamp", "kv %s: the signature's syntax is %s, which has no keys", ts.KV, syntax)
+			return wrong("timestamp", "kv: the signature's syntax is %s, which has no keys", syntax)
 		case slices.Contains(v.signature.Key, ts.KV):
-			return wrong("timestamp", "kv %s: that key carries the signature", ts.KV)
+			return wrong("timestamp", "kv: that key carries the signature")
 		case syntax == "positional" && !slices.Contains(v.signature.Names, ts.KV):
-			return wrong("timestamp", "kv %s: none of the names %s", ts.KV, join(v.signature.Names))
+			return wrong("timestamp", "kv: none of the names %s", join(v.signature.Names))
 		}
 		v.timestampKV = ts.KV
 	}
