@@ -1,0 +1,181 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap/zapcore"
+)
+
+// outcomes are all refusals, each with the request that causes it.
+var outcomes = map[string]struct {
+	alter  func(r *http.Request)
+	config string // more of it
+	next   caddyhttp.Handler
+	status int
+	header map[string]string // besides WWW-Authenticate of a 401
+}{
+	"missing_signature":   {alter: func(r *http.Request) { r.Header.Del("X-Signature") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"malformed_signature": {alter: func(r *http.Request) { r.Header.Set("X-Signature", "zz") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"signature_mismatch":  {alter: func(r *http.Request) { r.Header.Set("X-Signature", sign("other", body)) }, status: 401},
+	"missing_timestamp":   {alter: func(r *http.Request) { r.Header.Del("X-Time") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"malformed_timestamp": {alter: func(r *http.Request) { r.Header.Set("X-Time", "noon") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"stale_timestamp":     {alter: func(r *http.Request) { r.Header.Set("X-Time", "1699999699") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"future_timestamp":    {alter: func(r *http.Request) { r.Header.Set("X-Time", "1700000301") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"missing_header":      {alter: func(r *http.Request) { r.Header.Del("X-Team") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"header_mismatch":     {alter: func(r *http.Request) { r.Header.Set("X-Team", "red") }, status: 401, header: map[string]string{"Connection": "close"}},
+
+	"method_not_allowed": {alter: func(r *http.Request) { r.Method = "GET" }, config: `"methods":["POST","PUT"]`, status: 405,
+		header: map[string]string{"Allow": "POST, PUT", "Connection": "close"}},
+	"body_too_large": {config: `"max_body":13`, status: 413, header: map[string]string{"Connection": "close"}},
+	"body_incomplete": {alter: func(r *http.Request) { sends(r, body[:5], io.ErrUnexpectedEOF) }, status: 400,
+		header: map[string]string{"Connection": "close"}},
+	"body_timeout": {alter: func(r *http.Request) { sends(r, body[:5], fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded)) }, status: 408,
+		header: map[string]string{"Connection": "close"}},
+	"overloaded": {alter: func(r *http.Request) {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", 9000))), 9000
+	}, status: 503, header: map[string]string{"Retry-After": "2", "Connection": "close"}},
+	"key_unavailable": {config: `"secret":["{file./nonexistent/key}"]`, status: 503,
+		header: map[string]string{"Retry-After": "10", "Connection": "close"}},
+	"no_upstream": {next: caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }), status: 502},
+}
+
+func TestOutcomes(t *testing.T) {
+	for reason, tc := range outcomes {
+		t.Run(reason, func(t *testing.T) {
+			config := timed(tc.config)
+			if tc.config == "" {
+				config = timed()
+			}
+			if reason == "key_unavailable" {
+				config = strings.Replace(config, topsecret+",", "", 1)
+			}
+			g := mustProvision(t, `{"max_buffered":8192}`, config)
+			g.start(t)
+			before, accepted := g.count(t, "rejected", reason), g.count(t, "accepted", "")
+			g.logs.TakeAll()
+			r := post()
+			if tc.alter != nil {
+				tc.alter(r)
+			}
+			next := tc.next
+			if next == nil {
+				next = accepting
+			}
+			a := serve(t, r, next, g.handlers...)
+			if a.err == nil || a.status != tc.status {
+				t.Errorf("got %d (%v), want %d", a.status, a.err, tc.status)
+			}
+			if forwarded := a.forward != nil; forwarded != (reason == "no_upstream") {
+				t.Errorf("forwarded: %t", forwarded)
+			}
+			want := http.Header{}
+			for k, v := range tc.header {
+				want.Set(k, v)
+			}
+			if tc.status == 401 {
+				want.Set("WWW-Authenticate", "Webhook")
+			}
+			if fmt.Sprint(a.header) != fmt.Sprint(want) {
+				t.Errorf("got headers %v, want %v", a.header, want)
+			}
+			if got := a.placeholder("reason"); got != reason {
+				t.Errorf("placeholder reason: %q", got)
+			}
+			if got := a.placeholder("verified"); got != fmt.Sprint(reason == "no_upstream") {
+				t.Errorf("placeholder verified: %q", got)
+			}
+			if a.placeholder("name") != "acme" || a.placeholder("provider") != "" {
+				t.Errorf("placeholders name %q, provider %q", a.placeholder("name"), a.placeholder("provider"))
+			}
+			if n := g.count(t, "rejected", reason) - before; n != 1 {
+				t.Errorf("counted %v times", n)
+			}
+			if n := g.count(t, "accepted", "") - accepted; n != 0 && reason != "no_upstream" {
+				t.Errorf("counted as accepted")
+			}
+			logged := g.logs.TakeAll()
+			if len(logged) != 1 || logged[0].Level != zapcore.WarnLevel || logged[0].Message != "delivery refused" {
+				t.Fatalf("logged %v, want one refusal", logged)
+			}
+			fields := logged[0].ContextMap()
+			if fields["name"] != "acme" || fields["reason"] != reason || fields["status"] != int64(tc.status) || fields["error_id"] == "" {
+				t.Errorf("logged %v", fields)
+			}
+			if s := fmt.Sprint(fields, a.err); strings.Contains(s, "topsecret") || strings.Contains(s, r.Header.Get("X-Signature")) && r.Header.Get("X-Signature") != "" || strings.Contains(s, "evt_1") {
+				t.Errorf("log or error hold a secret, a signature or a piece of the body: %s", s)
+			}
+			g.budgetsAreFree(t)
+		})
+	}
+}
+
+func TestRejectStatus(t *testing.T) {
+	g := mustProvision(t, "", timed(`"reject_status":422`))
+	r := post()
+	r.Header.Del("X-Signature")
+	if a := serve(t, r, accepting, g.handlers...); a.status != 422 || a.header.Get("WWW-Authenticate") != "" {
+		t.Errorf("got %d %v", a.status, a.header)
+	}
+	r = post()
+	r.Method = "GET"
+	if a := serve(t, r, accepting, g.handlers...); a.status != 405 {
+		t.Errorf("a limit got the status of a failed verification: %d", a.status)
+	}
+}
+
+// TestConnectionStays: on HTTP/2 and 3 Connection: close would end the other
+// streams too; after a whole body it is of no use.
+func TestConnectionStays(t *testing.T) {
+	g := mustProvision(t, "", timed())
+	r := post()
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	r.Header.Del("X-Signature")
+	if a := serve(t, r, accepting, g.handlers...); a.status != 401 || a.header.Get("Connection") != "" {
+		t.Errorf("HTTP/2: got %d %v", a.status, a.header)
+	}
+	r = post()
+	sends(r, body+" ", io.EOF)
+	if a := serve(t, r, accepting, g.handlers...); a.placeholder("reason") != "signature_mismatch" || a.header.Get("Connection") != "" {
+		t.Errorf("a chunked body read whole: got %s %v", a.placeholder("reason"), a.header)
+	}
+}
+
+func TestLimiter(t *testing.T) {
+	g := mustProvision(t, "", timed())
+	h := g.handlers[0]
+	g.logs.TakeAll()
+	refuse := func(n int) {
+		for range n {
+			r := post()
+			r.Header.Del("X-Signature")
+			serve(t, r, accepting, h)
+		}
+	}
+	at := clock
+	defer func() { clock = at }()
+	refuse(25)
+	if n := g.logs.Len(); n != 10 {
+		t.Errorf("%d refusals logged in one second, want 10", n)
+	}
+	for _, e := range g.logs.TakeAll() {
+		if _, ok := e.ContextMap()["suppressed"]; ok {
+			t.Error("suppressed before anything was")
+		}
+	}
+	clock = clock.Add(time.Second)
+	refuse(2)
+	logged := g.logs.TakeAll()
+	if len(logged) != 2 || logged[0].ContextMap()["suppressed"] != int64(15) {
+		t.Fatalf("logged %v, want the 15 that were not", logged)
+	}
+	if _, ok := logged[1].ContextMap()["suppressed"]; ok {
+		t.Error("suppressed ones are told twice")
+	}
+}
