@@ -1,0 +1,33 @@
+// Package integration holds tests alone: they build the real Caddy of
+// cmd/caddy, start it as a process with a Caddyfile, speak real HTTP/1.1 and
+// HTTP/2 to it, and look at what an app behind it got.
+//
+// Where things are:
+//
+//	main_test.go          builds the binary once, stops what tests share
+//	gateway_test.go       one Caddy process: start, reload, stop
+//	logbook_test.go       its log: wait for a line, search it for secrets
+//	app_test.go           the app behind it: what arrived, what it answers
+//	request_test.go       how the tests send: client, HTTP/2, raw sockets
+//	senders_test.go       the senders, signed by openssl and crypto/hmac
+//	shared_test.go        the gateway that the tests of requests share
+//	genuine_test.go       each sender: genuine passes, altered does not
+//	framing_test.go       bodies: chunked, huge, slow, half, compressed
+//	headers_test.go       header lines: repeated, forged, hop-by-hop
+//	connections_test.go   what happens to a connection after a refusal
+//	routes_test.go        ways round the matchers, handlers that collide
+//	upstream_test.go      what the app answers, or does not
+//	observe_test.go       observe: let through, unmarked
+//	keyfiles_test.go      keys in files: rotated, damaged, late
+//	operator_test.go      handle_errors, metrics, the admin API, start-up errors
+//	secrets_test.go       nothing secret in logs, errors and /config/
+//	load_test.go          memory under load
+//	bench_test.go         cost beside a plain reverse_proxy
+//	docs_test.go          the Caddyfiles and commands of the documentation
+//
+// A signature here is never made by package verifier: it would agree with its
+// own mistakes.
+//
+// INTEGRATION_RACE=1 builds the gateway with the race detector. CI=true makes a
+// missing openssl or curl an error instead of a skipped test.
+package integration
