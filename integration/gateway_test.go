@@ -22,10 +22,11 @@ const patience = 30 * time.Second
 // setup describes a gateway. In its texts APP stands for the app's address,
 // DIR for a directory of its own, PORT for the gateway's port.
 type setup struct {
-	global string   // lines of the global options block
-	site   string   // lines of the site block
-	env    []string // NAME=value
-	level  string   // of the log; default DEBUG
+	global  string   // lines of the global options block
+	servers string   // lines of its servers block
+	site    string   // lines of the site block
+	env     []string // NAME=value
+	level   string   // of the log; default DEBUG
 }
 
 // A gateway is one Caddy process and the app behind it.
@@ -122,6 +123,7 @@ func (g *gateway) write(site string) error {
 	}
 	servers {
 		protocols h1 h2c
+%s
 	}
 %s
 }
@@ -129,7 +131,7 @@ http://:PORT {
 	bind 127.0.0.1
 %s
 }
-`, g.admin, level, g.setup.global, site)
+`, g.admin, level, g.setup.servers, g.setup.global, site)
 	text = strings.NewReplacer("APP", g.app.address, "DIR", filepath.ToSlash(g.dir), "PORT", port).Replace(text)
 	return os.WriteFile(g.caddyfile(), []byte(text), 0o600)
 }

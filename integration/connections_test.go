@@ -1,0 +1,84 @@
+package integration
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"testing"
+	"time"
+)
+
+// traced sends a message and tells which connection it went over.
+func (g *gateway) traced(t testing.TB, client *http.Client, m message) (answer, net.Conn) {
+	t.Helper()
+	var conn net.Conn
+	r := g.request(t, newCase(), m)
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn },
+	}))
+	return g.do(t, client, r), conn
+}
+
+// TestConnectionAfterARefusal: it is kept where the body has been read, or can
+// be; on HTTP/2 always.
+func TestConnectionAfterARefusal(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	genuine := github.message(t)
+	small := genuine
+	small.header = http.Header{"X-Hub-Signature-256": {"sha256=" + hmacHex("another", jsonBody)}}
+	chunked := small
+	chunked.chunked = true
+	large := message{path: github.path, body: bytes.Repeat([]byte("x"), mebibyte)} // unsigned: refused unread
+
+	for what, c := range map[string]struct {
+		protocol string
+		refused  message
+		kept     bool
+	}{
+		"HTTP/1.1, read":          {"HTTP/1.1", small, true},
+		"HTTP/1.1, read, chunked": {"HTTP/1.1", chunked, true},
+		"HTTP/1.1, unread":        {"HTTP/1.1", large, false},
+		"HTTP/2, read":            {"HTTP/2", small, true},
+		"HTTP/2, unread":          {"HTTP/2", large, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			client := newClient(c.protocol == "HTTP/2")
+			defer client.CloseIdleConnections()
+			a, first := g.traced(t, client, c.refused)
+			if a.status != http.StatusUnauthorized {
+				t.Fatalf("answered %d, want 401", a.status)
+			}
+			b, second := g.traced(t, client, genuine)
+			if b.status != http.StatusOK {
+				t.Fatalf("the genuine delivery after it: answered %d, want 200", b.status)
+			}
+			if kept := first == second; kept != c.kept {
+				t.Errorf("connection kept: %v, want %v", kept, c.kept)
+			}
+		})
+	}
+}
+
+// TestPipelinedAfterARefusal: bytes of a refused body are never read as the next
+// request.
+func TestPipelinedAfterARefusal(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	id := newCase()
+	s := g.dial(t)
+	hidden := "POST /plain?case=" + id + " HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n"
+	s.head("POST", github.path, length(len(hidden)+mebibyte/2))
+	s.write(hidden)
+	if a := s.answer(); a.status != http.StatusUnauthorized {
+		t.Errorf("answered %d, want 401", a.status)
+	}
+	_ = s.SetReadDeadline(time.Now().Add(patience))
+	if n, err := s.in.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("the body was read as a request: a second answer came")
+	}
+	if n := len(g.app.got(id)); n != 0 {
+		t.Errorf("app called %d times, want never", n)
+	}
+}

@@ -1,0 +1,289 @@
+package integration
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const mebibyte = 1 << 20
+
+// TestBodies: the signature is of the bytes as sent, and those bytes, framed
+// anew, are what the app gets.
+func TestBodies(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = io.WriteString(z, jsonBody)
+	_ = z.Close()
+	bodies := map[string]string{
+		"empty":             "",
+		"one byte":          "\n",
+		"not UTF-8":         "\xff\xfe\x00" + bodyMark + "\xe9",
+		"line breaks":       "\r\n\r\n" + bodyMark + "\r\n",
+		"gzip":              zipped.String(),
+		"exactly max_body":  strings.Repeat("x", mebibyte),
+		"odd beyond a page": strings.Repeat("ab3", 4097),
+	}
+	for what, body := range bodies {
+		for _, chunked := range []bool{false, true} {
+			for _, protocol := range protocols {
+				m := github.deliver(t, githubKey, time.Now(), []byte(body))
+				m.chunked = chunked
+				if what == "gzip" {
+					m.header.Set("Content-Encoding", "gzip")
+				}
+				a, got := g.send(t, protocol, m)
+				what := fmt.Sprintf("%s, %s, chunked %v", what, protocol, chunked)
+				wantTaken(t, what, a, got)
+				wantArrival(t, got, "github", m)
+				if m.header.Get("Content-Encoding") != got[0].Header.Get("Content-Encoding") {
+					t.Errorf("%s: Content-Encoding %q, sent %q", what, got[0].Header.Get("Content-Encoding"), m.header.Get("Content-Encoding"))
+				}
+			}
+		}
+	}
+}
+
+// TestBodyTooLarge: one byte more than max_body is refused, never cut off.
+func TestBodyTooLarge(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	m := github.deliver(t, githubKey, time.Now(), bytes.Repeat([]byte("x"), mebibyte+1))
+	for _, chunked := range []bool{false, true} {
+		for _, protocol := range protocols {
+			m.chunked = chunked
+			a, got := g.send(t, protocol, m)
+			wantRefused(t, fmt.Sprintf("%s, chunked %v", protocol, chunked), http.StatusRequestEntityTooLarge, a, got)
+		}
+	}
+	t.Run("declared, before it is sent", func(t *testing.T) {
+		s := g.dial(t)
+		s.head("POST", github.path, append(lines(m.header), length(mebibyte+1))...)
+		if a := s.answer(); a.status != http.StatusRequestEntityTooLarge || a.header.Get("Connection") != "close" {
+			t.Errorf("answered %d, Connection %q; want 413 and close", a.status, a.header.Get("Connection"))
+		}
+	})
+}
+
+// TestExpectContinue: who asks first is told to go on only if the headers pass.
+func TestExpectContinue(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	m := github.message(t)
+	ask := func(t *testing.T, header http.Header, n int) *socket {
+		s := g.dial(t)
+		s.head("POST", github.path, append(lines(header), length(n), "Expect: 100-continue")...)
+		return s
+	}
+	t.Run("genuine", func(t *testing.T) {
+		s := ask(t, m.header, len(m.body))
+		line, err := s.in.ReadString('\n')
+		if err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+			t.Fatalf("got %q, %v; want 100 Continue", line, err)
+		}
+		s.write(string(m.body))
+		if _, err := s.in.ReadString('\n'); err != nil { // the empty line after 100
+			t.Fatal(err)
+		}
+		if a := s.answer(); a.status != http.StatusOK || a.body != "taken" {
+			t.Errorf("answered %d %q, want 200", a.status, a.body)
+		}
+	})
+	for what, header := range map[string]http.Header{"unsigned": nil, "malformed": {"X-Hub-Signature-256": {"sha256=00"}}} {
+		t.Run(what, func(t *testing.T) {
+			s := ask(t, header, len(m.body))
+			line, err := s.in.ReadString('\n')
+			if err != nil || line != "HTTP/1.1 401 Unauthorized\r\n" {
+				t.Fatalf("got %q, %v; want 401 before the body is asked for", line, err)
+			}
+		})
+	}
+}
+
+// TestRefusedBeforeTheBody: without Expect too, a refusal that needs no body
+// does not wait for one.
+func TestRefusedBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	for what, framing := range map[string]string{"declared": length(1000), "chunked": "Transfer-Encoding: chunked"} {
+		s := g.dial(t)
+		s.head("POST", github.path, framing)
+		if a := s.answer(); a.status != http.StatusUnauthorized || a.header.Get("Connection") != "close" {
+			t.Errorf("%s: answered %d, Connection %q; want 401 and close", what, a.status, a.header.Get("Connection"))
+		}
+	}
+}
+
+// TestTrailers: no signature covers them, so the app gets none.
+func TestTrailers(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	for _, protocol := range protocols {
+		m := github.message(t)
+		m.trailer = http.Header{"X-Late": {"after the signature"}, "Webhook-Verified": {"forged"}}
+		a, got := g.send(t, protocol, m)
+		wantTaken(t, protocol, a, got)
+		wantArrival(t, got, "github", m)
+		if got[0].Header.Get("X-Late") != "" {
+			t.Errorf("%s: the trailer became a header", protocol)
+		}
+	}
+}
+
+// TestHalfABody: a sender that stops half-way has sent nothing.
+func TestHalfABody(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	m := at(halfPath).message(t)
+	half := string(m.body[:len(m.body)/2])
+	for what, send := range map[string]func(s *socket, target string){
+		"declared": func(s *socket, target string) {
+			s.head("POST", target, append(lines(m.header), length(len(m.body)))...)
+			s.write(half)
+		},
+		"chunked": func(s *socket, target string) {
+			s.head("POST", target, append(lines(m.header), "Transfer-Encoding: chunked")...)
+			s.write(fmt.Sprintf("%x\r\n%s", len(m.body), half))
+		},
+		"chunked, without the last chunk": func(s *socket, target string) {
+			s.head("POST", target, append(lines(m.header), "Transfer-Encoding: chunked")...)
+			s.write(fmt.Sprintf("%x\r\n%s\r\n", len(m.body), m.body))
+		},
+	} {
+		id := newCase()
+		s := g.dial(t)
+		send(s, halfPath+"?case="+id)
+		if err := s.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if a := s.answer(); a.status != http.StatusBadRequest || len(g.app.got(id)) != 0 {
+			t.Errorf("%s: answered %d, app called %d times; want 400 and never", what, a.status, len(g.app.got(id)))
+		}
+	}
+	t.Run("HTTP/2, reset", func(t *testing.T) {
+		before := len(g.log.all())
+		ctx, cancel := context.WithCancel(t.Context())
+		body, in := io.Pipe()
+		id := newCase()
+		r, err := http.NewRequestWithContext(ctx, "POST", "http://"+g.address+halfPath+"?case="+id, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header, r.ContentLength = m.header.Clone(), int64(len(m.body))
+		go func() {
+			_, _ = io.WriteString(in, half)
+			eventuallyBuffered(t, g)
+			cancel()
+		}()
+		if resp, err := g.h2.Do(r); err == nil {
+			resp.Body.Close()
+			t.Errorf("answered %d, want the reset", resp.StatusCode)
+		}
+		seen := 0
+		g.log.await(t, "half: body_incomplete", func(l logLine) bool {
+			seen++
+			return seen > before && l.ours() && l.text("name") == "half" && l.text("reason") == "body_incomplete"
+		})
+		if n := len(g.app.got(id)); n != 0 {
+			t.Errorf("app called %d times, want never", n)
+		}
+	})
+}
+
+// eventuallyBuffered waits until the gateway holds a part of a body.
+func eventuallyBuffered(t testing.TB, g *gateway) {
+	eventually(t, "a body begins to arrive", func() bool { return g.metric(t, "caddy_verify_webhook_buffered_bytes") > 0 })
+}
+
+// TestBodyTimeout: the time for a body is absolute; a byte now and then does
+// not buy more of it.
+func TestBodyTimeout(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	const limit, generous = time.Second, 6 * time.Second // body_timeout, and what a busy machine may add
+	m := at(slowPath).message(t)
+	within := func(t *testing.T, began time.Time, status int) {
+		t.Helper()
+		if took := time.Since(began); status != http.StatusRequestTimeout || took < limit*9/10 || took > generous {
+			t.Errorf("answered %d after %s; want 408 after %s", status, took, limit)
+		}
+	}
+	// trickle sends a byte every 50 ms until nobody takes them any more.
+	trickle := func(w io.Writer, stop <-chan struct{}) {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; i < len(m.body)-1; i++ {
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+			if _, err := w.Write(m.body[i : i+1]); err != nil {
+				return
+			}
+		}
+	}
+	for what, bytes := range map[string]bool{"silent": false, "one byte at a time": true} {
+		t.Run("HTTP/1.1, "+what, func(t *testing.T) {
+			t.Parallel()
+			s := g.dial(t)
+			began := time.Now()
+			s.head("POST", slowPath, append(lines(m.header), length(len(m.body)))...)
+			answered := make(chan struct{})
+			defer close(answered)
+			if bytes {
+				go trickle(s, answered)
+			}
+			a := s.answer()
+			within(t, began, a.status)
+			if a.header.Get("Connection") != "close" {
+				t.Errorf("Connection: %q, want close: the rest of the body may follow", a.header.Get("Connection"))
+			}
+		})
+		t.Run("HTTP/2, "+what, func(t *testing.T) {
+			t.Parallel()
+			body, in := io.Pipe()
+			defer in.Close()
+			id := newCase()
+			r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+g.address+slowPath+"?case="+id, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header, r.ContentLength = m.header.Clone(), int64(len(m.body))
+			answered := make(chan struct{})
+			defer close(answered)
+			if bytes {
+				go trickle(in, answered)
+			}
+			began := time.Now()
+			within(t, began, g.do(t, g.h2, r).status)
+		})
+	}
+	t.Run("a body in time", func(t *testing.T) {
+		t.Parallel()
+		id := newCase()
+		// The app may take longer than the body might: the deadline is gone then.
+		g.app.answer(id, func(w http.ResponseWriter, r *http.Request) {
+			pause := time.NewTimer(limit * 3 / 2)
+			defer pause.Stop()
+			select {
+			case <-pause.C:
+			case <-r.Context().Done():
+			}
+			_, _ = io.WriteString(w, "late")
+		})
+		for _, protocol := range protocols {
+			if a := g.do(t, g.client(protocol), g.request(t, id, m)); a.status != http.StatusOK || a.body != "late" {
+				t.Errorf("%s: answered %d %q, want 200 late", protocol, a.status, a.body)
+			}
+		}
+	})
+}
