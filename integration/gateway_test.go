@@ -26,7 +26,7 @@ type setup struct {
 	servers string   // lines of its servers block
 	site    string   // lines of the site block
 	env     []string // NAME=value
-	level   string   // of the log; default DEBUG
+	level   string   // of the log: INFO or DEBUG (default); the log tells when it serves
 }
 
 // A gateway is one Caddy process and the app behind it.
