@@ -59,16 +59,22 @@ func TestBodyTooLarge(t *testing.T) {
 	m := github.deliver(t, githubKey, time.Now(), bytes.Repeat([]byte("x"), mebibyte+1))
 	for _, chunked := range []bool{false, true} {
 		for _, protocol := range protocols {
+			if protocol == "HTTP/1.1" && !chunked {
+				continue // below: who sends on all the same may find the connection reset before the answer is read
+			}
 			m.chunked = chunked
 			a, got := g.send(t, protocol, m)
 			wantRefused(t, fmt.Sprintf("%s, chunked %v", protocol, chunked), http.StatusRequestEntityTooLarge, a, got)
 		}
 	}
 	t.Run("declared, before it is sent", func(t *testing.T) {
+		id := newCase()
 		s := g.dial(t)
-		s.head("POST", github.path, append(lines(m.header), length(mebibyte+1))...)
-		if a := s.answer(); a.status != http.StatusRequestEntityTooLarge || a.header.Get("Connection") != "close" {
-			t.Errorf("answered %d, Connection %q; want 413 and close", a.status, a.header.Get("Connection"))
+		s.head("POST", github.path+"?case="+id, append(lines(m.header), length(mebibyte+1))...)
+		a := s.answer()
+		wantRefused(t, "HTTP/1.1", http.StatusRequestEntityTooLarge, a, g.app.got(id))
+		if a.header.Get("Connection") != "close" {
+			t.Errorf("Connection: %q, want close", a.header.Get("Connection"))
 		}
 	})
 }

@@ -26,6 +26,7 @@ type setup struct {
 	servers string   // lines of its servers block
 	site    string   // lines of the site block
 	env     []string // NAME=value
+	format  string   // of the log; default: format json
 	level   string   // of the log: INFO or DEBUG (default); the log tells when it serves
 }
 
@@ -79,7 +80,11 @@ func (g *gateway) begin() error {
 	if err := g.write(g.setup.site); err != nil {
 		return err
 	}
-	g.cmd = exec.Command(caddyBinary, "run", "--adapter", "caddyfile", "--config", g.caddyfile())
+	binary, err := caddyBinary()
+	if err != nil {
+		return err
+	}
+	g.cmd = exec.Command(binary, "run", "--adapter", "caddyfile", "--config", g.caddyfile())
 	g.cmd.Env = caddyEnv(g.dir, g.setup.env)
 	g.cmd.Dir = g.dir
 	out, in := io.Pipe()
@@ -111,6 +116,10 @@ func (g *gateway) write(site string) error {
 	if level == "" {
 		level = "DEBUG"
 	}
+	format := g.setup.format
+	if format == "" {
+		format = "format json"
+	}
 	text := fmt.Sprintf(`{
 	admin %s
 	skip_install_trust
@@ -118,7 +127,7 @@ func (g *gateway) write(site string) error {
 	grace_period 2s
 	log default {
 		output stderr
-		format json
+		%s
 		level %s
 	}
 	servers {
@@ -131,7 +140,7 @@ http://:PORT {
 	bind 127.0.0.1
 %s
 }
-`, g.admin, level, g.setup.servers, g.setup.global, site)
+`, g.admin, format, level, g.setup.servers, g.setup.global, site)
 	text = strings.NewReplacer("APP", g.app.address, "DIR", filepath.ToSlash(g.dir), "PORT", port).Replace(text)
 	return os.WriteFile(g.caddyfile(), []byte(text), 0o600)
 }
@@ -200,7 +209,11 @@ func freeAddress() string {
 // caddy runs a command of the binary, such as adapt, on a Caddyfile.
 func caddy(t testing.TB, dir string, env []string, args ...string) (output string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), caddyBinary, args...)
+	binary, err := caddyBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Env = caddyEnv(dir, env)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()

@@ -2,43 +2,74 @@ package integration
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 )
 
-// caddyBinary is the gateway under test, built once by TestMain.
-var caddyBinary string
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	dir, err := os.MkdirTemp("", "verify-webhook-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	caddyBinary = filepath.Join(dir, "caddy")
-	if runtime.GOOS == "windows" {
-		caddyBinary += ".exe"
-	}
-	args := []string{"build", "-o", caddyBinary}
-	if os.Getenv("INTEGRATION_RACE") != "" {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "../cmd/caddy")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build ../cmd/caddy: %v\n%s", err, out)
-		return 1
-	}
-	code = m.Run()
+func TestMain(m *testing.M) {
+	code := m.Run()
 	if err := stopShared(); err != nil {
 		fmt.Fprintf(os.Stderr, "the shared gateway: %v\n", err)
-		return 1
+		code = 1
 	}
-	return code
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+var built struct {
+	once        sync.Once
+	dir, binary string
+	err         error
+}
+
+// caddyBinary returns the path of the gateway under test, which whoever comes
+// first builds.
+func caddyBinary() (string, error) {
+	b := &built
+	b.once.Do(func() {
+		if b.err = noteSources(); b.err != nil {
+			return
+		}
+		if b.dir, b.err = os.MkdirTemp("", "verify-webhook-"); b.err != nil {
+			return
+		}
+		b.binary = filepath.Join(b.dir, "caddy")
+		if runtime.GOOS == "windows" {
+			b.binary += ".exe"
+		}
+		args := []string{"build", "-o", b.binary}
+		if os.Getenv("INTEGRATION_RACE") != "" {
+			args = append(args, "-race")
+		}
+		if out, err := exec.Command("go", append(args, "../cmd/caddy")...).CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("go build ../cmd/caddy: %w\n%s", err, out)
+		}
+	})
+	return b.binary, b.err
+}
+
+// noteSources looks at every source file, which go test sees: it would else
+// call a result still good, and not run, after a change to what is only built.
+func noteSources() error {
+	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && len(entry.Name()) > 2 && strings.HasPrefix(entry.Name(), "."):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".go"), strings.HasSuffix(path, ".json"), entry.Name() == "go.sum":
+			_, err = os.Stat(path)
+		}
+		return err
+	})
 }
 
 // needs skips a test whose command is not installed, and fails it where
