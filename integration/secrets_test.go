@@ -1,0 +1,118 @@
+package integration
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every gateway's log, at DEBUG, is searched for keys, bodies and signatures
+// when it stops (logbook.check). What is here is what that does not see.
+
+// TestLogFilter: Caddy's own loggers write request headers (http.log.error with
+// every 5xx, access logs and reverse_proxy at DEBUG always), and with them
+// signatures and required headers. A filter on the log takes them out.
+func TestLogFilter(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{
+		format: "format filter {\nwrap json\nfields {\nrequest>headers delete\nheaders delete\nresp_headers delete\n}\n}",
+		site: "log\nhandle /taken {\nverify_webhook aryeo {env.ARYEO_KEY} {\nrequire_header X-Team {env.ARYEO_TEAM}\n}\nreverse_proxy APP\n}\n" +
+			"handle {\nverify_webhook aryeo {env.ARYEO_KEY} {\nname nowhere\nrequire_header X-Team {env.ARYEO_TEAM}\n}\n}",
+	})
+	m := aryeo.message(t)
+	m.path = "/taken"
+	if s := g.status(t, m); s != http.StatusOK {
+		t.Errorf("genuine: %d, want 200", s)
+	}
+	m.path = "/nowhere"
+	if s := g.status(t, m); s != http.StatusBadGateway {
+		t.Errorf("without an app: %d, want 502", s)
+	}
+	m.body = append([]byte(" "), m.body...)
+	if s := g.status(t, m); s != http.StatusUnauthorized {
+		t.Errorf("altered: %d, want 401", s)
+	}
+	g.log.await(t, "an access log line of the 401", func(l logLine) bool {
+		return strings.HasPrefix(l.text("logger"), "http.log.access") && l.fields["status"] == float64(http.StatusUnauthorized)
+	})
+	g.log.await(t, "an error log line of the 502", func(l logLine) bool {
+		return strings.HasPrefix(l.text("logger"), "http.log.error") && l.fields["status"] == float64(http.StatusBadGateway)
+	})
+	for _, value := range []string{aryeoTeam, m.header.Get("Signature")} {
+		if strings.Contains(g.log.String(), value) {
+			t.Errorf("the filtered log holds the header value %q", value)
+		}
+	}
+}
+
+// TestConfigKeepsPlaceholders: whoever may read the admin API sees where a key
+// comes from, not the key.
+func TestConfigKeepsPlaceholders(t *testing.T) {
+	t.Parallel()
+	config := shared(t).adminGet(t, "/config/")
+	if !strings.Contains(config, "{env.GITHUB_KEY}") || !strings.Contains(config, "{env.ARYEO_TEAM}") {
+		t.Error("/config/ does not show the placeholders")
+	}
+	for _, key := range []string{githubKey, aryeoTeam, stripeKey, genericKey, standardKey} {
+		if strings.Contains(config, key) {
+			t.Errorf("/config/ shows %q", key)
+		}
+	}
+}
+
+// misplaced is a secret that a person wrote into a configuration that is wrong
+// in another place, or that stands in the wrong place itself.
+const misplaced = "sk_misplaced_9f31c7d2e84b"
+
+// TestErrorsHoldNoSecret: wrong configurations are refused, with a line, and
+// without the secret that stands in them.
+func TestErrorsHoldNoSecret(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for what, site := range map[string]string{
+		"secret as provider":           "verify_webhook SECRET",
+		"secret before provider":       "verify_webhook SECRET github",
+		"secret as option":             "verify_webhook github {\nSECRET\n}",
+		"secret behind a wrong word":   "verify_webhook github {\nsecrets SECRET\n}",
+		"unknown option":               "verify_webhook github SECRET {\nobserv\n}",
+		"repeated option":              "verify_webhook github SECRET {\nmax_body 1MiB\nmax_body 2MiB\n}",
+		"unknown provider":             "verify_webhook githup SECRET",
+		"placeholder inside a text":    "verify_webhook github SECRET{env.GITHUB_KEY}",
+		"placeholder of a request":     "verify_webhook github SECRET {http.request.uri}",
+		"unset variable":               "verify_webhook github SECRET {env.NOT_SET_ANYWHERE}",
+		"not base64":                   "verify_webhook standard_webhooks whsec_SECRET!",
+		"no public key":                "verify_webhook standard_webhooks {\npublic_key SECRET\n}",
+		"a secret for a public scheme": "verify_webhook {\nname x\nalgorithm ed25519\nsignature header X\nsecret SECRET\n}",
+		"no signature line":            "verify_webhook {\nname x\nsecret SECRET\n}",
+		"no name":                      "verify_webhook {\nsignature header X\nsecret SECRET\n}",
+		"unsigned timestamp":           "verify_webhook {\nname x\nsignature header X\ntimestamp header T\nsecret SECRET\n}",
+		"required header, no value":    "verify_webhook github SECRET {\nrequire_header X-Team\n}",
+		"required header, bad value":   "verify_webhook github x {\nrequire_header X-Team SECRET{env.X}\n}",
+		"param twice":                  "verify_webhook github x {\nparam a SECRET\nparam a SECRET\n}",
+		"param, three words":           "verify_webhook github x {\nparam a SECRET b\n}",
+		"label without its word":       "verify_webhook github {\nsecret SECRET as {$NOT_SET_ANYWHERE}\n}",
+		"label on the first line":      "verify_webhook github SECRET as old",
+		"two arguments for one":        "verify_webhook github SECRET {\nreject_status 401 SECRET\n}",
+		"status 410":                   "verify_webhook github SECRET {\nreject_status 410\n}",
+	} {
+		path := filepath.Join(dir, strings.ReplaceAll(what, " ", "_"))
+		text := "http://:1 {\n" + strings.ReplaceAll(site, "SECRET", misplaced) + "\n}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// What only provisioning can find is left to validate.
+		out, err := caddy(t, dir, nil, "validate", "--adapter", "caddyfile", "--config", path)
+		if err == nil {
+			t.Errorf("%s: accepted\n%s", what, site)
+		}
+		// Caddy's debug logger would print the configuration; its errors do not.
+		if strings.Contains(out, misplaced) {
+			t.Errorf("%s: the output holds the secret:\n%s", what, out)
+		}
+		if !strings.Contains(out, "verify_webhook") && !strings.Contains(out, ":2") {
+			t.Errorf("%s: the error names neither the handler nor the line:\n%s", what, out)
+		}
+	}
+}
