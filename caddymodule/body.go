@@ -27,7 +27,8 @@ func (d *delivery) read() error {
 	// The deadline is absolute. Caddy's idle timeouts stay below it. A writer
 	// that cannot set deadlines (a test's recorder) reads without.
 	conn := http.NewResponseController(d.w)
-	if conn.SetReadDeadline(time.Now().Add(time.Duration(*d.h.BodyTimeout))) == nil {
+	deadline := time.Now().Add(time.Duration(*d.h.BodyTimeout))
+	if conn.SetReadDeadline(deadline) == nil {
 		defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	}
 	most := d.h.maxBody
@@ -37,6 +38,7 @@ func (d *delivery) read() error {
 	for {
 		if len(d.body) == cap(d.body) {
 			if err := d.grow(most); err != nil {
+				d.linger(conn, deadline)
 				return err
 			}
 		}
@@ -44,6 +46,7 @@ func (d *delivery) read() error {
 		d.body = d.body[:len(d.body)+n]
 		switch {
 		case int64(len(d.body)) > d.h.maxBody:
+			d.linger(conn, deadline)
 			return bodyTooLarge(d.h.maxBody)
 		case errors.Is(err, io.EOF):
 			d.arrived()
@@ -51,6 +54,27 @@ func (d *delivery) read() error {
 		case err != nil:
 			return bodyError(err)
 		}
+	}
+}
+
+// lingering is how long the rest of a body that is refused half-way is read.
+const lingering = time.Second
+
+// linger reads the rest of a body and keeps none of it. On HTTP/1 Caddy closes a
+// connection with more than 256 KiB unread at once (net/http would wait, but no
+// longer knows the body that Caddy has wrapped), and the reset that this makes
+// overtakes the answer: the sender would see no status and no Retry-After.
+func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
+	if d.r.ProtoMajor != 1 {
+		return
+	}
+	if end := time.Now().Add(lingering); end.Before(deadline) {
+		deadline = end
+	}
+	d.body = nil
+	d.free() // the next one need not wait for this one's rest
+	if conn.SetReadDeadline(deadline) == nil {
+		_, _ = io.Copy(io.Discard, d.r.Body)
 	}
 }
 
