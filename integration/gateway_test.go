@@ -26,6 +26,7 @@ type setup struct {
 	servers string   // lines of its servers block
 	site    string   // lines of the site block
 	env     []string // NAME=value
+	whole   string   // a whole Caddyfile in place of all this; ADMIN is the admin API's address
 	format  string   // of the log; default: format json
 	level   string   // of the log: INFO or DEBUG (default); the log tells when it serves
 }
@@ -141,7 +142,10 @@ http://:PORT {
 %s
 }
 `, g.admin, format, level, g.setup.servers, g.setup.global, site)
-	text = strings.NewReplacer("APP", g.app.address, "DIR", filepath.ToSlash(g.dir), "PORT", port).Replace(text)
+	if g.setup.whole != "" {
+		text = g.setup.whole
+	}
+	text = strings.NewReplacer("ADMIN", g.admin, "APP", g.app.address, "DIR", filepath.ToSlash(g.dir), "PORT", port).Replace(text)
 	return os.WriteFile(g.caddyfile(), []byte(text), 0o600)
 }
 

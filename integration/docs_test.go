@@ -1,0 +1,231 @@
+package integration
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A codeBlock is one fenced block of a documentation page.
+type codeBlock struct {
+	place    string // file:line
+	language string // first word behind the fence
+	text     string
+}
+
+// codeBlocks returns the fenced blocks of README.md and docs/**/*.md.
+func codeBlocks(t testing.TB) []codeBlock {
+	t.Helper()
+	pages := []string{filepath.Join("..", "README.md")}
+	_ = filepath.WalkDir(filepath.Join("..", "docs"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".md") {
+			pages = append(pages, path)
+		}
+		return nil // no docs, no pages
+	})
+	var all []codeBlock
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var block *codeBlock
+		for n, line := range strings.Split(string(text), "\n") {
+			fence, isFence := strings.CutPrefix(strings.TrimSpace(line), "```")
+			switch {
+			case isFence && block == nil:
+				language, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(fence)), " ")
+				block = &codeBlock{place: fmt.Sprintf("%s:%d", strings.TrimPrefix(filepath.ToSlash(page), "../"), n+1), language: language}
+			case isFence:
+				all = append(all, *block)
+				block = nil
+			case block != nil:
+				block.text += line + "\n"
+			}
+		}
+		if block != nil {
+			t.Errorf("%s: the block has no end", block.place)
+		}
+	}
+	return all
+}
+
+// TestDocumentedCaddyfiles validates every Caddyfile in the documentation. A
+// block may be a whole file, what stands in a site, or lines of one
+// verify_webhook block; a json block with an id is a provider file that
+// Caddyfiles beside it may name.
+func TestDocumentedCaddyfiles(t *testing.T) {
+	t.Parallel()
+	blocks := codeBlocks(t)
+	dir := t.TempDir()
+	for _, b := range blocks {
+		var file struct{ ID string }
+		if b.language == "json" && json.Unmarshal([]byte(b.text), &file) == nil && file.ID != "" {
+			if err := os.WriteFile(filepath.Join(dir, file.ID+".json"), []byte(b.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for n, b := range blocks {
+		if b.language != "caddyfile" && b.language != "caddy" {
+			continue
+		}
+		t.Run(b.place, func(t *testing.T) {
+			path := filepath.Join(dir, fmt.Sprintf("%d.Caddyfile", n))
+			if err := os.WriteFile(path, []byte(wholeCaddyfile(b.text)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range []string{"adapt", "validate"} {
+				if out, err := caddy(t, dir, dummyEnv(b.text), command, "--adapter", "caddyfile", "--config", path); err != nil {
+					t.Errorf("%s: caddy %s: %v\n%s", b.place, command, err, lastLines(out, 3))
+				}
+			}
+		})
+	}
+}
+
+// inSite matches the first word of what stands in a site block.
+var inSite = regexp.MustCompile(`^(@\w+|handle|handle_path|handle_errors|route|verify_webhook|reverse_proxy|respond|log|header|import)$`)
+
+// wholeCaddyfile puts round a fragment what it needs.
+func wholeCaddyfile(text string) string {
+	first := ""
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) > 0 && !strings.HasPrefix(f[0], "#") {
+			first = f[0]
+			break
+		}
+	}
+	switch {
+	case inSite.MatchString(first):
+		return "http://:8080 {\n" + text + "}\n"
+	case strings.ContainsAny(first, "{}().:") || first == "localhost":
+		return text
+	}
+	return "http://:8080 {\nverify_webhook github {\nsecret of-the-docs-test\n" + text + "}\n}\n"
+}
+
+var envName = regexp.MustCompile(`\{(?:env\.|\$)(\w+)[:}]`)
+
+// dummyEnv gives every variable that a text names a value that is a key in every
+// notation, or a public key where its name says so.
+func dummyEnv(text string) []string {
+	var env []string
+	for _, m := range envName.FindAllStringSubmatch(text, -1) {
+		sum := sha256.Sum256([]byte(m[1]))
+		value := hex.EncodeToString(sum[:])
+		if strings.Contains(m[1], "PUBLIC") {
+			value = strings.TrimPrefix(edPublicKey(), "whpk_")
+		}
+		env = append(env, m[1]+"="+value)
+	}
+	return env
+}
+
+func lastLines(text string, n int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-n):], "\n")
+}
+
+// example starts Caddyfile.example as it is, on other ports, and returns what
+// translates its ports in commands.
+func example(t testing.TB) (*gateway, *strings.Replacer) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "Caddyfile.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, standIn, _ := net.SplitHostPort(freeAddress())
+	whole := strings.NewReplacer("localhost:2019", "ADMIN", "8080", "PORT", "8081", standIn).Replace(string(text))
+	g := start(t, setup{whole: whole})
+	_, port, _ := net.SplitHostPort(g.address)
+	_, admin, _ := net.SplitHostPort(g.admin)
+	return g, strings.NewReplacer("8080", port, "8081", standIn, "2019", admin)
+}
+
+// TestExample: Caddyfile.example takes genuine deliveries of each of its
+// senders, and nothing else is answered 2xx.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	g, _ := example(t)
+	for _, s := range []struct {
+		sender
+		key string
+	}{
+		{aryeo, "aryeo-secret"}, {yapily, "yapily-secret"}, {yapily, "yapily-new-secret"}, {workspace, "workspace-secret"},
+		{generic, "generic-secret"}, {stripe, "whsec_stripe-secret"}, {github, "github-secret"},
+	} {
+		m := s.deliver(t, s.key, time.Now(), []byte(s.body))
+		if m.header.Get("X-Team") != "" {
+			m.header.Set("X-Team", "listings")
+		}
+		if a, _ := g.send(t, "HTTP/1.1", m); a.status != http.StatusOK || a.body != "taken from "+s.name+"\n" {
+			t.Errorf("%s: answered %d %q, want 200", s.name, a.status, a.body)
+		}
+		m.body = append(bytes.Clone(m.body), ' ')
+		if status := g.status(t, m); status != http.StatusUnauthorized {
+			t.Errorf("%s, altered: answered %d, want 401", s.name, status)
+		}
+	}
+	// An empty 200 for a mistyped address would tell the sender that its events
+	// were taken.
+	for _, path := range []string{"/hooks/stripe/", "/hooks/strip", "/hooks/", "/hooks", "/hook/stripe", "/", "/stripe"} {
+		if status := g.status(t, message{path: path, body: []byte("{}")}); status != http.StatusNotFound {
+			t.Errorf("%s: answered %d, want 404", path, status)
+		}
+	}
+}
+
+// TestDocumentedCommands runs the README's curl lines against the example, and
+// looks whether a genuine delivery was among them.
+func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	var blocks []codeBlock
+	for _, b := range codeBlocks(t) {
+		if strings.HasPrefix(b.place, "README.md") && slices.Contains([]string{"sh", "bash", "shell"}, b.language) &&
+			strings.Contains(b.text, "curl") && !strings.Contains(b.text, "go run") && !strings.Contains(b.text, "docker") {
+			blocks = append(blocks, b)
+		}
+	}
+	if len(blocks) == 0 {
+		t.Skip("README.md has no ```sh block with curl")
+	}
+	for _, command := range []string{"bash", "curl", opensslTool} {
+		needs(t, command)
+	}
+	g, ports := example(t)
+	for _, b := range blocks {
+		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", ports.Replace(b.text))
+		cmd.Dir = t.TempDir()
+		out, err := cmd.CombinedOutput()
+		t.Logf("%s printed:\n%s", b.place, out)
+		if err != nil {
+			t.Errorf("%s: %v", b.place, err)
+		}
+	}
+	accepted := 0.0
+	for line := range strings.Lines(g.adminGet(t, "/metrics")) {
+		if strings.HasPrefix(line, "caddy_verify_webhook_requests_total{") && strings.Contains(line, `outcome="accepted"`) {
+			accepted++
+		}
+	}
+	if accepted == 0 {
+		t.Error("no delivery of the README was genuine")
+	}
+}
