@@ -77,6 +77,9 @@ func TestSilentSenders(t *testing.T) {
 	t.Logf("%d silent senders: memory grew by %s (from %s), %s of the budget charged; a genuine delivery meanwhile took %s",
 		senders, inMiB(grown), inMiB(before), inMiB(int64(held)), took.Round(100*time.Microsecond))
 	wantGrowth(t, grown, bound)
+	if held >= bound { // untouched memory is not resident, but others would be refused for it
+		t.Errorf("%s of max_buffered are charged for bodies that were only announced", inMiB(int64(held)))
+	}
 }
 
 // TestMaxBuffered: bodies beyond the budget are refused and can be sent again,
