@@ -4,7 +4,7 @@
 //
 // Where things are:
 //
-//	main_test.go          builds the binary once, stops what tests share
+//	main_test.go          builds the binary on first use, stops what tests share
 //	gateway_test.go       one Caddy process: start, reload, stop
 //	logbook_test.go       its log: wait for a line, search it for secrets
 //	app_test.go           the app behind it: what arrived, what it answers
