@@ -1,0 +1,100 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	breakerLimit = 5                      // failures in a row that make a store down
+	breakerSlow  = 300 * time.Millisecond // an answer that took longer is a failure
+	breakerPause = 2 * time.Second        // between two tries whether it is back
+)
+
+// errStoreDown stands for a call that was not made because the breaker is open.
+var errStoreDown = errors.New("the dedupe store is down")
+
+// A breaker keeps deliveries from waiting for a store that does not answer. Once
+// it is open only the keeper asks the store, so that no delivery pays for
+// finding out whether it is back. The zero breaker is closed.
+//
+// Claims and dones count, because they need room; a full Redis still renews and
+// releases, and would look well.
+type breaker struct {
+	failures atomic.Int32
+	down     atomic.Bool
+}
+
+func (b *breaker) open() bool { return b.down.Load() }
+
+// note counts one call and reports whether it opened the breaker.
+func (b *breaker) note(err error, took time.Duration) (tripped bool) {
+	if err == nil && took <= breakerSlow {
+		if b.failures.Load() != 0 {
+			b.failures.Store(0)
+		}
+		return false
+	}
+	return b.failures.Add(1) >= breakerLimit && !b.down.Swap(true)
+}
+
+func (b *breaker) close() {
+	b.failures.Store(0)
+	b.down.Store(false)
+}
+
+// The four calls, with their budgets. None heeds the sender's context: one who
+// hangs up must not leave a claim in doubt, nor count against the store.
+
+func (g *Gate) claimStore(key Key, token Token, lease time.Duration) (state State, err error) {
+	err = g.counted(g.ctx, func(ctx context.Context) error {
+		state, err = g.store.Claim(ctx, key, token, lease)
+		return err
+	})
+	return state, err
+}
+
+func (g *Gate) doneStore(ctx context.Context, key Key, status int, ttl time.Duration) error {
+	return g.counted(ctx, func(ctx context.Context) error {
+		return g.store.Done(ctx, key, status, ttl)
+	})
+}
+
+func (g *Gate) renewStore(key Key, token Token, lease time.Duration) (bool, error) {
+	if g.breaker.open() {
+		return false, errStoreDown
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, renewBudget)
+	defer cancel()
+	return g.store.Renew(ctx, key, token, lease)
+}
+
+func (g *Gate) releaseStore(ctx context.Context, key Key, token Token) error {
+	if g.breaker.open() {
+		return errStoreDown
+	}
+	ctx, cancel := context.WithTimeout(ctx, callBudget)
+	defer cancel()
+	return g.store.Release(ctx, key, token)
+}
+
+func (g *Gate) counted(ctx context.Context, call func(context.Context) error) error {
+	if g.breaker.open() {
+		return errStoreDown
+	}
+	ctx, cancel := context.WithTimeout(ctx, callBudget)
+	defer cancel()
+	start := time.Now()
+	err := call(ctx)
+	if errors.Is(err, ErrFull) {
+		return err // the store is well
+	}
+	if g.breaker.note(err, time.Since(start)) {
+		g.log.Error("the dedupe store is down: until it is back this instance knows only its own deliveries",
+			"error", err, "degrade", g.fallback != nil)
+		g.wakeKeeper()
+	}
+	return err
+}

@@ -1,0 +1,177 @@
+package dedupe
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// A Claim is the right to forward one delivery. It is renewed in the background
+// until it is settled by the first call of Done or Release, any later call does
+// nothing, or until Terms.Limit and one lease have gone by: then somebody else
+// may have the delivery, and only Done still has an effect.
+//
+// The methods may be called from any goroutine, also after the server loaded a
+// new configuration.
+type Claim struct {
+	g     *Gate
+	f     *flight
+	key   Key
+	token Token
+	terms Terms
+	end   time.Time // when renewing ends
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	settled bool
+	inStore bool // the store is known to have our token
+	asked   bool // the store may have our token
+	lapsed  bool // renewing ended; the flight is somebody else's
+}
+
+// hold makes a claim of a flight. inStore is false where the store did not
+// answer: its renewals then claim. asked is false where it was not even asked.
+func (g *Gate) hold(f *flight, token Token, t Terms, inStore, asked bool) *Claim {
+	c := &Claim{g: g, f: f, key: f.key, token: token, terms: t, inStore: inStore, asked: asked}
+	c.end = time.Now().Add(t.Limit + t.Lease)
+	c.mu.Lock() // the timer must not fire before it is stored
+	c.timer = time.AfterFunc(t.Lease/3, c.renew)
+	c.mu.Unlock()
+	g.mu.Lock()
+	f.claim = c
+	g.mu.Unlock()
+	return c
+}
+
+// Key returns the key of the delivery.
+func (c *Claim) Key() Key { return c.key }
+
+// Done records that the app took the delivery, and with which status. When it
+// returns, after at most 500 ms, each waiting and each later copy that reaches
+// this process is a duplicate; those that reach other instances are, too, if the
+// store took the mark, else as soon as it does. There is no error to return: a
+// delivery that the app took is never to be refused because of the store.
+func (c *Claim) Done(status int) {
+	owns, _, ok := c.settle()
+	if !ok {
+		return
+	}
+	g := c.g
+	d := &debt{
+		key: c.key, status: status, until: time.Now().Add(c.terms.TTL), writing: true,
+	}
+	if g.fallback != nil {
+		g.fallback.Done(g.ctx, c.key, status, c.terms.TTL) // does not fail
+	}
+	g.mu.Lock()
+	if old := g.unwritten[c.key]; old != nil {
+		old.cancelled = true
+	}
+	g.unwritten[c.key] = d
+	if owns {
+		g.concludeLocked(c.f, status)
+	}
+	g.mu.Unlock()
+
+	err := g.doneStore(g.ctx, c.key, status, c.terms.TTL)
+
+	g.mu.Lock()
+	d.writing = false
+	if err == nil {
+		g.written(d)
+	}
+	g.mu.Unlock()
+	if err != nil {
+		g.owe(d)
+	}
+}
+
+// Release gives the delivery back: the app did not take it, and the next copy
+// goes to the app. The first in the queue is told when the store was, after at
+// most 500 ms.
+func (c *Claim) Release() {
+	owns, asked, ok := c.settle()
+	if !ok {
+		return
+	}
+	if asked && c.g.releaseStore(c.g.ctx, c.key, c.token) != nil {
+		c.g.giveBack(c.key, c.token, c.terms)
+	}
+	if owns {
+		c.g.pass(c.f)
+	}
+}
+
+// settle stops the renewals. ok is false if the claim was settled before; owns is
+// false if its flight was handed on, asked if the store cannot have our token.
+func (c *Claim) settle() (owns, asked, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settled {
+		return false, false, false
+	}
+	c.settled = true
+	c.timer.Stop()
+	return !c.lapsed, c.asked, true
+}
+
+// renew runs every third of the lease, on its own goroutine.
+func (c *Claim) renew() {
+	c.mu.Lock()
+	if c.settled || c.lapsed {
+		c.mu.Unlock()
+		return
+	}
+	if !time.Now().Before(c.end) {
+		c.lapsed = true
+		c.mu.Unlock()
+		c.g.log.Warn("an attempt outlived its limit and its lease: the next copy may be forwarded",
+			"delivery", c.key.String())
+		c.g.pass(c.f)
+		return
+	}
+	inStore := c.inStore
+	c.mu.Unlock()
+
+	held, err := c.extend(inStore)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inStore = held
+	if !errors.Is(err, errStoreDown) {
+		c.asked = true
+		if c.settled {
+			// Settled while we asked. A done stands whatever came after, but a release
+			// may have been overtaken by our claiming again: it is repeated.
+			c.g.giveBack(c.key, c.token, c.terms)
+		}
+	}
+	if c.settled || c.lapsed {
+		return
+	}
+	next := c.terms.Lease / 3
+	if err != nil {
+		next /= 3 // three more tries before the lease ends
+	}
+	c.timer.Reset(min(next, max(time.Until(c.end), time.Millisecond)))
+}
+
+// extend renews the lease. Where the store does not know our claim, because it
+// did not answer or has forgotten, it claims: if nobody took the delivery
+// meanwhile, nobody will as long as we have it.
+func (c *Claim) extend(inStore bool) (held bool, err error) {
+	g := c.g
+	if inStore {
+		held, err = g.renewStore(c.key, c.token, c.terms.Lease)
+		if err != nil {
+			return true, err // still ours, as far as we know
+		}
+		if held {
+			return true, nil
+		}
+		g.lost.Add(1)
+		g.log.Warn("lease lost: another instance may forward this delivery as well", "delivery", c.key.String())
+	}
+	state, err := g.claimStore(c.key, c.token, c.terms.Lease)
+	return err == nil && state.Phase == Claimed, err
+}

@@ -1,0 +1,332 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options configure a [Gate]. Only Store must be set.
+type Options struct {
+	// Store is what the instances of the gateway share, or what this one has alone.
+	// The gate closes it if it is an io.Closer.
+	Store Store
+
+	// Fallback decides while Store is down ("down degrade"): deliveries go on, told
+	// apart by what this process has seen, and what was done is written to Store
+	// later. nil refuses them instead ("down reject"). A store that cannot be down
+	// (memory, bolt) needs none.
+	Fallback *Memory
+
+	// MaxInFlight bounds the keys in flight in this process. Default: 10 000.
+	MaxInFlight int
+
+	// MaxUnwritten bounds the dones that wait until Store is back, at about 200 bytes
+	// each. Beyond it the oldest is given up. Default: 65 536.
+	MaxUnwritten int
+
+	// NewToken is the source of randomness, of claims and of the jitter of polling.
+	// It must be safe for concurrent use. Default: NewToken.
+	NewToken func() Token
+
+	// Logger hears of a store that is down, of leases lost and of dones given up. It
+	// is told keys, which are digests, but never ids or bodies. Default: silence.
+	Logger *slog.Logger
+}
+
+// Terms are what one handler wants of a claim. Zero means the default, except
+// for Wait.
+type Terms struct {
+	TTL   time.Duration // how long a delivery stays done. Default: 7 days
+	Wait  time.Duration // how long a copy waits for the one in flight. 0: it does not
+	Limit time.Duration // how long an attempt may take (upstream_timeout). Default: 60 s
+	Lease time.Duration // how long a claim outlives its process. Default: 30 s
+}
+
+// Defaults of [Terms], and the bounds of a [Gate].
+const (
+	DefaultTTL   = 7 * 24 * time.Hour // the longest known gap between two attempts is 6.2 days
+	DefaultLimit = time.Minute
+	DefaultLease = 30 * time.Second
+
+	maxWaiters          = 8
+	defaultMaxInFlight  = 10_000
+	defaultMaxUnwritten = 65_536
+
+	// A claim, a done and a release delay a sender's answer; a renewal nobody.
+	callBudget  = 500 * time.Millisecond
+	renewBudget = time.Second
+
+	// How often a copy of a delivery in flight at another instance asks again.
+	pollFirst = 50 * time.Millisecond
+	pollLast  = 250 * time.Millisecond
+)
+
+func (t Terms) withDefaults() Terms {
+	if t.TTL <= 0 {
+		t.TTL = DefaultTTL
+	}
+	if t.Limit <= 0 {
+		t.Limit = DefaultLimit
+	}
+	if t.Lease <= 0 {
+		t.Lease = DefaultLease
+	}
+	return t
+}
+
+// Outcome is what a [Gate] decided about a delivery.
+type Outcome uint8
+
+const (
+	Held       Outcome = iota + 1 // forward it, then settle Decision.Claim
+	Duplicate                     // the app took it already, with Decision.Status
+	Busy                          // a copy is in flight, and it did not end in time
+	Overloaded                    // too many deliveries are in flight
+	StoreDown                     // the store cannot be asked, and there is no fallback
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Held:
+		return "held"
+	case Duplicate:
+		return "duplicate"
+	case Busy:
+		return "in_flight"
+	case Overloaded:
+		return "overloaded"
+	case StoreDown:
+		return "store_down"
+	}
+	return "unknown"
+}
+
+// A Decision is the answer of [Gate.Claim].
+type Decision struct {
+	Outcome    Outcome
+	Claim      *Claim        // of Held, else nil
+	Status     int           // of Duplicate: the app's status at the time
+	RetryAfter time.Duration // of Busy, Overloaded and StoreDown: 1 to 10 s
+}
+
+// A Gate lets one copy of each delivery through at a time. It is the local layer
+// before a [Store]: what this process has in flight, and what it has done but
+// not yet written, is always asked first, so that neither a slow store nor one
+// that comes back after a failure makes this process forward a delivery twice at
+// once.
+//
+// A gate may be shared by any number of handlers, and outlives a reload: it
+// belongs to the store's identity (kind, address, namespace), not to a
+// configuration. Whoever shares it counts references, one for each configuration
+// and one for each delivery in flight, and calls Close after the last.
+type Gate struct {
+	store     Store
+	fallback  *Memory
+	log       *slog.Logger
+	newToken  func() Token
+	maxFlight int
+	maxDebts  int
+	breaker   breaker
+
+	mu        sync.Mutex
+	flights   map[Key]*flight
+	waiting   int
+	unwritten map[Key]*debt // dones that Store does not have yet
+	debts     []*debt       // what is to be written to Store, oldest first
+	keeping   bool          // the goroutine of writeback.go runs
+	closed    bool
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	keepers sync.WaitGroup
+
+	alone, lost, dropped atomic.Uint64
+}
+
+// NewGate returns a gate before o.Store. It asks the store nothing yet: one that
+// is down does not keep a server from starting.
+func NewGate(o Options) *Gate {
+	if o.MaxInFlight <= 0 {
+		o.MaxInFlight = defaultMaxInFlight
+	}
+	if o.MaxUnwritten <= 0 {
+		o.MaxUnwritten = defaultMaxUnwritten
+	}
+	if o.NewToken == nil {
+		o.NewToken = NewToken
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Gate{
+		store:     o.Store,
+		fallback:  o.Fallback,
+		log:       o.Logger,
+		newToken:  o.NewToken,
+		maxFlight: o.MaxInFlight,
+		maxDebts:  o.MaxUnwritten,
+		flights:   make(map[Key]*flight),
+		unwritten: make(map[Key]*debt),
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	return g
+}
+
+// Claim decides about one verified delivery. Copies of a delivery in flight wait
+// up to t.Wait, at most 8 a key, and no longer than ctx; nothing else heeds ctx,
+// so that a sender who hangs up leaves no claim in doubt.
+//
+// If the outcome is Held, the caller forwards the delivery and settles the claim:
+//
+//	d := gate.Claim(ctx, key, terms)
+//	if d.Outcome != dedupe.Held { … }
+//	defer d.Claim.Release() // does nothing after Done; is right after a panic
+//	if status := forward(); status is 2xx {
+//		d.Claim.Done(status)
+//	}
+func (g *Gate) Claim(ctx context.Context, key Key, t Terms) Decision {
+	t = t.withDefaults()
+	deadline := time.Now().Add(t.Wait)
+
+	e := g.enter(key, t)
+	if e.waiter != nil {
+		e = g.await(ctx, e.flight, e.waiter, t)
+	}
+	if e.flight == nil {
+		return e.decision
+	}
+	return g.ask(ctx, e.flight, t, deadline)
+}
+
+// ask is run by the one delivery of this process that is in charge of the key.
+// It asks the store until it has the claim, or somebody is done, or it must not
+// wait any longer; each way out hands the flight on or keeps it.
+func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) Decision {
+	token := g.newToken()
+	for poll := 0; ; poll++ {
+		state, err := g.claimStore(f.key, token, t.Lease)
+		switch {
+		case errors.Is(err, ErrFull):
+			g.pass(f)
+			return Decision{Outcome: Overloaded, RetryAfter: time.Second}
+		case err != nil:
+			return g.decideAlone(f, token, t, err)
+		case state.Phase == Claimed:
+			return Decision{Outcome: Held, Claim: g.hold(f, token, t, true, true)}
+		case state.Phase == Done:
+			g.conclude(f, state.Status)
+			return Decision{Outcome: Duplicate, Status: state.Status}
+		}
+		// In flight at another instance, or at one that died: claiming is asking.
+		pause := pollPause(poll, token)
+		if time.Until(deadline) < pause || !sleep(ctx, pause) {
+			g.pass(f)
+			return busy(t)
+		}
+	}
+}
+
+// decideAlone is the way of a delivery whose claim the store did not answer. The
+// claim may have arrived all the same: it is renewed if we forward, and given
+// back if we do not.
+func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision {
+	asked := !errors.Is(err, errStoreDown)
+	status, done := 0, false
+	if g.fallback != nil {
+		status, done = g.fallback.Lookup(f.key)
+	}
+	if g.fallback != nil && !done {
+		g.alone.Add(1)
+		return Decision{Outcome: Held, Claim: g.hold(f, token, t, false, asked)}
+	}
+	if asked {
+		g.giveBack(f.key, token, t)
+	}
+	if done {
+		g.conclude(f, status)
+		return Decision{Outcome: Duplicate, Status: status}
+	}
+	g.pass(f)
+	return Decision{Outcome: StoreDown, RetryAfter: breakerPause}
+}
+
+// busy tells a sender when to come back: a claim whose owner lives is renewed
+// every third of the lease, one whose owner died ends within a lease.
+func busy(t Terms) Decision {
+	return Decision{Outcome: Busy, RetryAfter: min(max(t.Lease/3, time.Second), 10*time.Second)}
+}
+
+// pollPause grows from 50 to 250 ms and is spread by ±20 %, so that instances
+// that began at the same time do not ask in step. The token is as good a source
+// of chance as any: it is drawn anew for each attempt.
+func pollPause(n int, token Token) time.Duration {
+	pause := min(pollFirst<<min(n, 8), pollLast)
+	chance := time.Duration(token[n%len(token)]) // 0 to 255
+	return pause*4/5 + pause*2/5*chance/255
+}
+
+// sleep reports whether d went by before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Forget makes a delivery that was done come through again, and reports whether
+// there was anything to forget. The error is ErrInFlight while it is being
+// forwarded or its done is being written. What other instances keep for the time
+// of a store that is down remains with them.
+func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
+	g.mu.Lock()
+	d := g.unwritten[key]
+	if g.flights[key] != nil || d != nil && d.writing {
+		g.mu.Unlock()
+		return false, ErrInFlight
+	}
+	if d != nil {
+		d.cancelled = true
+		delete(g.unwritten, key)
+		found = true
+	}
+	g.mu.Unlock()
+
+	if g.fallback != nil {
+		local, _ := g.fallback.Forget(ctx, key) // nothing is in flight in a fallback
+		found = found || local
+	}
+	s, ok := g.store.(Forgetter)
+	if !ok {
+		return found, errors.New("this store cannot forget")
+	}
+	ctx, cancel := context.WithTimeout(ctx, renewBudget)
+	defer cancel()
+	shared, err := s.Forget(ctx, key)
+	return found || shared, err
+}
+
+// Close gives up waiting for a store that is down: it tries to write what is
+// still unwritten, until ctx ends or a write fails, and closes the store. To be
+// called once, when no handler and no delivery uses the gate any more.
+func (g *Gate) Close(ctx context.Context) error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.cancel()
+	g.keepers.Wait()
+
+	err := g.writeAll(ctx)
+	if c, ok := g.store.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
