@@ -132,10 +132,11 @@ func (g *Gate) announce() {
 	g.mu.Unlock()
 	for _, c := range claims {
 		c.mu.Lock()
-		if !c.settled && !c.lapsed && !c.inStore {
-			c.timer.Reset(0)
-		}
+		unknown := !c.inStore
 		c.mu.Unlock()
+		if unknown {
+			go c.renew()
+		}
 	}
 }
 

@@ -1,0 +1,253 @@
+package dedupe_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+func other(n int) dedupe.Key { return dedupe.NewKey("another", string(rune(n))) }
+
+// trip makes g take its store for down.
+func (w *world) trip(g *dedupe.Gate) {
+	w.t.Helper()
+	for i := range 5 {
+		if d := g.Claim(w.t.Context(), other(i), dedupe.Terms{}); d.Outcome == dedupe.Held {
+			d.Claim.Release()
+		}
+	}
+	if !g.Stats().Degraded {
+		w.t.Fatal("five failures in a row did not open the breaker")
+	}
+}
+
+func TestWhileTheStoreIsDownTheInstanceDecidesAlone(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.claim(w.a, terms, dedupe.Held).Claim.Done(200)
+		w.lineA.down()
+		w.claim(w.a, terms, dedupe.Duplicate) // known from before
+
+		fresh := dedupe.NewKey("fresh")
+		d := w.a.Claim(w.t.Context(), fresh, terms)
+		if d.Outcome != dedupe.Held {
+			w.t.Fatalf("fresh: got %v, want held", d.Outcome)
+		}
+		if got := w.a.Claim(w.t.Context(), fresh, dedupe.Terms{}); got.Outcome != dedupe.Busy {
+			w.t.Fatalf("copy: got %v, want busy", got.Outcome)
+		}
+		d.Claim.Done(200)
+		if got := w.a.Claim(w.t.Context(), fresh, terms); got.Outcome != dedupe.Duplicate {
+			w.t.Fatalf("retry: got %v, want duplicate", got.Outcome)
+		}
+		if got := w.a.Stats(); got.DecidedAlone != 1 || got.Unwritten != 1 {
+			w.t.Errorf("stats: %+v", got)
+		}
+	})
+}
+
+func TestDonesAreWrittenWhenTheStoreIsBackHoweverLate(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.lineA.down()
+		w.trip(w.a)
+		w.claim(w.a, dedupe.Terms{TTL: 2 * time.Hour}, dedupe.Held).Claim.Done(201)
+		time.Sleep(time.Hour)
+		w.lineA.up()
+		time.Sleep(3 * time.Second)
+		if s := w.a.Stats(); s.Degraded || s.Unwritten != 0 {
+			w.t.Fatalf("stats: %+v, want to be well again", s)
+		}
+		if got := w.claim(w.b, terms, dedupe.Duplicate); got.Status != 201 {
+			w.t.Errorf("status: got %d, want 201", got.Status)
+		}
+		time.Sleep(time.Hour) // the window counts from the done, not from the writing
+		w.claim(w.b, terms, dedupe.Held).Claim.Release()
+	})
+}
+
+// Between the store's return and the writing of a done, the store does not know
+// of it. The local layer does.
+func TestAnUnwrittenDoneCountsThoughTheStoreIsBack(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		w.lineA.set(func(op string) fault {
+			if op == "done" {
+				return fault{before: errBroken}
+			}
+			return fault{}
+		})
+		d.Claim.Done(200)
+		time.Sleep(time.Minute) // the lease in the store has ended
+		w.claim(w.a, terms, dedupe.Duplicate)
+	})
+}
+
+func TestDoneReturnsSoonThoughTheStoreHangs(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		waiter := w.later(w.t.Context(), w.a, terms)
+		w.lineA.set(func(string) fault { return fault{delay: time.Hour} })
+		start := time.Now()
+		go func() { w.decided(waiter, dedupe.Duplicate) }() // at once, not after the budget
+		d.Claim.Done(200)
+		if took := time.Since(start); took > 500*time.Millisecond {
+			w.t.Errorf("done took %v, want at most 500ms", took)
+		}
+		w.lineA.up()
+		time.Sleep(10 * time.Second)
+		w.claim(w.b, terms, dedupe.Duplicate)
+	})
+}
+
+func TestAnOpenBreakerCostsNoTime(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.lineA.set(func(string) fault { return fault{delay: time.Hour} })
+		w.trip(w.a)
+		start := time.Now()
+		d := w.claim(w.a, terms, dedupe.Held)
+		d.Claim.Done(200)
+		w.claim(w.a, terms, dedupe.Duplicate)
+		if took := time.Since(start); took != 0 {
+			w.t.Errorf("took %v, want not to ask the store", took)
+		}
+	})
+}
+
+func TestAStoreThatIsSlowIsTakenForDown(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.lineA.set(func(string) fault { return fault{delay: 310 * time.Millisecond} })
+		w.trip(w.a)
+		time.Sleep(time.Minute)
+		if !w.a.Stats().Degraded {
+			w.t.Error("a slow probe closed the breaker")
+		}
+		w.lineA.up()
+		time.Sleep(3 * time.Second)
+		if w.a.Stats().Degraded {
+			w.t.Error("a quick probe did not close the breaker")
+		}
+	})
+}
+
+func TestWithoutAFallbackAStoreThatIsDownRefuses(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		w.lineA.down()
+		if got := w.claim(w.a, terms, dedupe.StoreDown); got.RetryAfter == 0 {
+			w.t.Error("no time to retry after")
+		}
+		w.trip(w.a)
+		w.claim(w.a, terms, dedupe.StoreDown)
+		w.lineA.up()
+		time.Sleep(3 * time.Second)
+		w.claim(w.a, terms, dedupe.Held).Claim.Done(200)
+	})
+}
+
+// A claim whose reply was lost may be in the store.
+func TestAClaimInDoubtIsGivenBackIfWeRefuse(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		w.lineA.set(func(op string) fault {
+			if op == "claim" {
+				return fault{after: errBroken}
+			}
+			return fault{}
+		})
+		w.claim(w.a, terms, dedupe.StoreDown)
+		time.Sleep(time.Second)
+		w.claim(w.b, terms, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestAClaimInDoubtIsRenewedIfWeForward(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.lineA.set(func(string) fault { return fault{after: errBroken} })
+		d := w.claim(w.a, terms, dedupe.Held)
+		w.lineA.up()
+		time.Sleep(45 * time.Second)
+		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+		d.Claim.Release()
+		w.claim(w.b, dedupe.Terms{}, dedupe.Held).Claim.Release()
+	})
+}
+
+// What was begun while the store was down is claimed as soon as it is back, long
+// before its first renewal would be due.
+func TestAStoreThatIsBackLearnsWhatIsInFlight(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.lineA.down()
+		w.trip(w.a)
+		d := w.claim(w.a, terms, dedupe.Held)
+		w.lineA.up()
+		time.Sleep(2200 * time.Millisecond)
+		synctest.Wait()
+		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+		d.Claim.Done(200)
+		w.claim(w.b, dedupe.Terms{}, dedupe.Duplicate)
+	})
+}
+
+func TestAReleaseThatFailedIsRepeated(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		w.lineA.down()
+		d.Claim.Release()
+		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+		w.lineA.up()
+		time.Sleep(3 * time.Second)
+		w.claim(w.b, dedupe.Terms{}, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestForgetCancelsWhatIsUnwritten(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.lineA.down()
+		w.trip(w.a)
+		w.claim(w.a, terms, dedupe.Held).Claim.Done(200)
+		if found, err := w.a.Forget(w.t.Context(), key); !found || !errors.Is(err, errBroken) {
+			w.t.Fatalf("forget: got %v %v, want found, and the store's error", found, err)
+		}
+		w.claim(w.a, terms, dedupe.Held).Claim.Release()
+		w.lineA.up()
+		time.Sleep(time.Minute)
+		w.claim(w.b, terms, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestTooManyUnwrittenDropTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
+		line.down()
+		g := dedupe.NewGate(dedupe.Options{
+			Store: line, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{}), MaxUnwritten: 2,
+		})
+		for i := range 3 {
+			g.Claim(t.Context(), other(i), terms).Claim.Done(200)
+		}
+		if s := g.Stats(); s.Unwritten != 2 || s.DroppedDones != 1 {
+			t.Errorf("stats: %+v, want 2 unwritten and 1 dropped", s)
+		}
+		line.up()
+		if err := g.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []dedupe.Phase{dedupe.Claimed, dedupe.Done, dedupe.Done} {
+			if st, _ := line.Claim(t.Context(), other(i), dedupe.Token{9}, time.Minute); st.Phase != want {
+				t.Errorf("delivery %d: got %v, want %v", i, st.Phase, want)
+			}
+		}
+	})
+}
+
+func TestCloseSaysWhatCouldNotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
+		line.down()
+		g := dedupe.NewGate(dedupe.Options{Store: line, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{})})
+		g.Claim(t.Context(), key, terms).Claim.Done(200)
+		if err := g.Close(t.Context()); !errors.Is(err, errBroken) {
+			t.Errorf("close: got %v, want the store's error", err)
+		}
+	})
+}

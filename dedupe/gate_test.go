@@ -1,0 +1,323 @@
+package dedupe_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+var (
+	key   = dedupe.NewKey("a delivery")
+	terms = dedupe.Terms{Wait: 10 * time.Second}
+)
+
+// A world is two instances of the gateway, each behind its own line to one store.
+type world struct {
+	t            *testing.T
+	store        *dedupe.Memory
+	lineA, lineB *faulty
+	a, b         *dedupe.Gate
+}
+
+// inWorld runs f in a bubble of its own time. degrade gives the gates a fallback.
+func inWorld(t *testing.T, degrade bool, f func(w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, store: dedupe.NewMemory(dedupe.MemoryOptions{})}
+		open := func() (*faulty, *dedupe.Gate) {
+			line := &faulty{Store: w.store}
+			o := dedupe.Options{Store: line}
+			if degrade {
+				o.Fallback = dedupe.NewMemory(dedupe.MemoryOptions{})
+			}
+			return line, dedupe.NewGate(o)
+		}
+		w.lineA, w.a = open()
+		w.lineB, w.b = open()
+		f(w)
+		w.lineA.up()
+		w.lineB.up()
+		if err := errors.Join(w.a.Close(t.Context()), w.b.Close(t.Context())); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+}
+
+func (w *world) claim(g *dedupe.Gate, t dedupe.Terms, want dedupe.Outcome) dedupe.Decision {
+	w.t.Helper()
+	d := g.Claim(w.t.Context(), key, t)
+	if d.Outcome != want {
+		w.t.Fatalf("claim: got %v, want %v", d.Outcome, want)
+	}
+	return d
+}
+
+// later claims in the background and returns once the claim waits or is decided.
+func (w *world) later(ctx context.Context, g *dedupe.Gate, t dedupe.Terms) <-chan dedupe.Decision {
+	c := make(chan dedupe.Decision, 1)
+	go func() { c <- g.Claim(ctx, key, t) }()
+	synctest.Wait()
+	return c
+}
+
+func (w *world) decided(c <-chan dedupe.Decision, want dedupe.Outcome) dedupe.Decision {
+	w.t.Helper()
+	synctest.Wait()
+	select {
+	case d := <-c:
+		if d.Outcome != want {
+			w.t.Fatalf("decision: got %v, want %v", d.Outcome, want)
+		}
+		return d
+	default:
+		w.t.Fatalf("no decision, want %v", want)
+		return dedupe.Decision{}
+	}
+}
+
+func (w *world) undecided(c <-chan dedupe.Decision) {
+	w.t.Helper()
+	synctest.Wait()
+	select {
+	case d := <-c:
+		w.t.Fatalf("decided %v, want to wait", d.Outcome)
+	default:
+	}
+}
+
+func TestDoneIsSeenByAllBeforeItReturns(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		here := w.later(w.t.Context(), w.a, terms)
+		there := w.later(w.t.Context(), w.b, terms)
+		w.undecided(here)
+		w.undecided(there)
+
+		d.Claim.Done(204)
+		if got := w.decided(here, dedupe.Duplicate); got.Status != 204 {
+			w.t.Errorf("status: got %d, want 204", got.Status)
+		}
+		w.claim(w.a, terms, dedupe.Duplicate)
+		time.Sleep(300 * time.Millisecond) // one poll of the copy at the other instance
+		w.decided(there, dedupe.Duplicate)
+		w.claim(w.b, dedupe.Terms{}, dedupe.Duplicate)
+	})
+}
+
+func TestOneWaiterTakesOverAfterARelease(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		first := w.later(w.t.Context(), w.a, terms)
+		second := w.later(w.t.Context(), w.a, terms)
+		d.Claim.Release()
+		next := w.decided(first, dedupe.Held)
+		w.undecided(second)
+		next.Claim.Done(200)
+		w.decided(second, dedupe.Duplicate)
+	})
+}
+
+func TestAnotherInstanceTakesOverAfterARelease(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		there := w.later(w.t.Context(), w.b, terms)
+		d.Claim.Release()
+		time.Sleep(300 * time.Millisecond)
+		w.decided(there, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestWaitingEnds(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		defer d.Claim.Release()
+
+		if got := w.claim(w.a, dedupe.Terms{}, dedupe.Busy); got.RetryAfter != 10*time.Second {
+			w.t.Errorf("retry after: got %v, want 10s", got.RetryAfter)
+		}
+		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+
+		for _, g := range []*dedupe.Gate{w.a, w.b} {
+			start := time.Now()
+			w.claim(g, terms, dedupe.Busy)
+			if took := time.Since(start); took > terms.Wait || took < terms.Wait-time.Second {
+				w.t.Errorf("waited %v, want about %v and not more", took, terms.Wait)
+			}
+			ctx, hangUp := context.WithCancel(w.t.Context())
+			c := w.later(ctx, g, terms)
+			w.undecided(c)
+			hangUp()
+			w.decided(c, dedupe.Busy)
+		}
+	})
+}
+
+func TestAtMostEightWaitForAKey(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		var waiting []<-chan dedupe.Decision
+		for range 8 {
+			waiting = append(waiting, w.later(w.t.Context(), w.a, terms))
+		}
+		w.claim(w.a, terms, dedupe.Busy)
+		if n := w.a.Stats().Waiting; n != 8 {
+			w.t.Errorf("waiting: got %d, want 8", n)
+		}
+		d.Claim.Done(200)
+		for _, c := range waiting {
+			w.decided(c, dedupe.Duplicate)
+		}
+		if s := w.a.Stats(); s.Waiting != 0 || s.InFlight != 0 {
+			w.t.Errorf("left behind: %+v", s)
+		}
+	})
+}
+
+func TestAWaiterWhoIsCalledAsItsSenderLeavesPassesTheTurnOn(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		for range 100 { // the order of the two events is the scheduler's
+			d := w.claim(w.a, terms, dedupe.Held)
+			ctx, hangUp := context.WithCancel(w.t.Context())
+			first := w.later(ctx, w.a, terms)
+			second := w.later(w.t.Context(), w.a, terms)
+			go hangUp()
+			d.Claim.Release()
+			synctest.Wait()
+			if got := <-first; got.Outcome == dedupe.Held {
+				got.Claim.Release()
+			}
+			w.decided(second, dedupe.Held).Claim.Release()
+		}
+	})
+}
+
+func TestASlowAttemptKeepsItsClaim(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, dedupe.Terms{Limit: 5 * time.Minute}, dedupe.Held)
+		for range 10 {
+			time.Sleep(29 * time.Second)
+			w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+		}
+		if n := w.lineA.count("renew"); n < 28 || n > 30 {
+			w.t.Errorf("renewed %d times in 290 s, want one in 10 s", n)
+		}
+		d.Claim.Done(200)
+		n := w.lineA.count("renew")
+		time.Sleep(time.Minute)
+		if w.lineA.count("renew") != n {
+			w.t.Error("renewed after it was settled")
+		}
+	})
+}
+
+func TestAnAttemptWithoutEndLosesItsClaim(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, dedupe.Terms{}, dedupe.Held)
+		time.Sleep(85 * time.Second)
+		w.claim(w.a, dedupe.Terms{}, dedupe.Busy)
+		waiter := w.later(w.t.Context(), w.a, dedupe.Terms{Wait: time.Minute})
+		time.Sleep(36 * time.Second) // limit 60 s + lease 30 s, then the lease itself
+		next := w.decided(waiter, dedupe.Held)
+		if n := w.lineA.count("renew"); n > 9 {
+			w.t.Errorf("renewed %d times, want at most 9", n)
+		}
+
+		d.Claim.Release() // disturbs nobody
+		w.claim(w.a, dedupe.Terms{}, dedupe.Busy)
+		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+		next.Claim.Release()
+	})
+}
+
+func TestALateDoneStillCounts(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		late := w.claim(w.a, dedupe.Terms{}, dedupe.Held)
+		time.Sleep(3 * time.Minute)
+		next := w.claim(w.b, dedupe.Terms{}, dedupe.Held)
+		late.Claim.Done(200)
+		next.Claim.Release()
+		w.claim(w.b, dedupe.Terms{}, dedupe.Duplicate)
+		w.claim(w.a, dedupe.Terms{}, dedupe.Duplicate)
+	})
+}
+
+func TestTheFirstToSettleCounts(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		d.Claim.Done(200)
+		d.Claim.Release()
+		d.Claim.Done(500)
+		if got := w.claim(w.b, terms, dedupe.Duplicate); got.Status != 200 {
+			w.t.Errorf("status: got %d, want 200", got.Status)
+		}
+	})
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		d.Claim.Release()
+		d.Claim.Done(200)
+		w.claim(w.b, terms, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestAWindowEnds(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.claim(w.a, dedupe.Terms{TTL: time.Hour}, dedupe.Held).Claim.Done(200)
+		time.Sleep(59 * time.Minute)
+		w.claim(w.a, terms, dedupe.Duplicate)
+		time.Sleep(2 * time.Minute)
+		w.claim(w.a, terms, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestALostLeaseIsTakenBackIfNobodyHasIt(t *testing.T) {
+	inWorld(t, false, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		w.store.Done(w.t.Context(), key, 200, 0) // the store forgets, as Redis does on FLUSHALL
+		time.Sleep(11 * time.Second)
+		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
+		if n := w.a.Stats().LostLeases; n != 1 {
+			w.t.Errorf("lost leases: got %d, want 1", n)
+		}
+		d.Claim.Release()
+		w.claim(w.b, dedupe.Terms{}, dedupe.Held).Claim.Release()
+	})
+}
+
+func TestOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{}), MaxInFlight: 1})
+		d := g.Claim(t.Context(), key, terms)
+		if got := g.Claim(t.Context(), dedupe.NewKey("other"), terms); got.Outcome != dedupe.Overloaded || got.RetryAfter == 0 {
+			t.Errorf("second key: got %+v, want overloaded", got)
+		}
+		d.Claim.Release()
+
+		g = dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{MaxInFlight: 1})})
+		d = g.Claim(t.Context(), key, terms)
+		if got := g.Claim(t.Context(), dedupe.NewKey("other"), terms); got.Outcome != dedupe.Overloaded {
+			t.Errorf("second key: got %v, want overloaded, since the store is full but well", got.Outcome)
+		}
+		d.Claim.Release()
+	})
+}
+
+func TestForget(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		forget := func(g *dedupe.Gate, want bool, wantErr error) {
+			w.t.Helper()
+			if found, err := g.Forget(w.t.Context(), key); found != want || !errors.Is(err, wantErr) {
+				w.t.Fatalf("forget: got %v %v, want %v %v", found, err, want, wantErr)
+			}
+		}
+		forget(w.a, false, nil)
+		d := w.claim(w.a, terms, dedupe.Held)
+		forget(w.a, false, dedupe.ErrInFlight) // here
+		forget(w.b, false, dedupe.ErrInFlight) // at another instance
+		d.Claim.Done(200)
+		forget(w.b, true, nil)
+		w.claim(w.a, terms, dedupe.Held).Claim.Done(200) // though done at this very instance before
+	})
+}

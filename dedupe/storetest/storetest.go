@@ -1,0 +1,322 @@
+// Package storetest is the suite that every dedupe store must pass. It reads as
+// the specification of [dedupe.Store].
+package storetest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+// A Subject is one store under test.
+type Subject struct {
+	Store dedupe.Store
+
+	// Advance lets time go by for the store, without sleeping: by its injected clock,
+	// or by taking d off every lifetime in the server.
+	Advance func(d time.Duration)
+
+	// Reopen closes the store and opens it again on what it kept, as a restart does.
+	// nil if the store keeps nothing.
+	Reopen func() dedupe.Store
+
+	// Bounded says that the store heeded the factory's maxEntries.
+	Bounded bool
+}
+
+// A Factory opens an empty store that lives until tb ends. maxEntries bounds what
+// it remembers as done; 0 means its default.
+type Factory func(tb TB, maxEntries int) Subject
+
+// TB is what a factory may use of a test. The model test's own type has no more.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+const (
+	lease  = 30 * time.Second
+	window = time.Hour
+)
+
+// Run runs the suite.
+func Run(t *testing.T, open Factory) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, 0)
+			c.run(&probe{t: t, Subject: s})
+		})
+	}
+	t.Run("the oldest goes when there is no room", func(t *testing.T) { testEviction(t, open) })
+	t.Run("a restart keeps what is done and drops what is in flight", func(t *testing.T) { testRestart(t, open) })
+	t.Run("of many claims at once one succeeds", func(t *testing.T) { testConcurrency(t, open(t, 0).Store) })
+	t.Run("model", func(t *testing.T) { testModel(t, open) })
+}
+
+// A probe is a store with opinions: each method calls and checks the answer.
+type probe struct {
+	t *testing.T
+	Subject
+}
+
+func (p *probe) claim(k dedupe.Key, tok dedupe.Token, want dedupe.State) {
+	p.t.Helper()
+	got, err := p.Store.Claim(p.t.Context(), k, tok, lease)
+	if err != nil || got != want {
+		p.t.Fatalf("claim: got %v %v, want %v", got, err, want)
+	}
+}
+
+func (p *probe) renew(k dedupe.Key, tok dedupe.Token, want bool) {
+	p.t.Helper()
+	got, err := p.Store.Renew(p.t.Context(), k, tok, lease)
+	if err != nil || got != want {
+		p.t.Fatalf("renew: got %v %v, want %v", got, err, want)
+	}
+}
+
+func (p *probe) done(k dedupe.Key, status int, ttl time.Duration) {
+	p.t.Helper()
+	if err := p.Store.Done(p.t.Context(), k, status, ttl); err != nil {
+		p.t.Fatalf("done: %v", err)
+	}
+}
+
+func (p *probe) release(k dedupe.Key, tok dedupe.Token) {
+	p.t.Helper()
+	if err := p.Store.Release(p.t.Context(), k, tok); err != nil {
+		p.t.Fatalf("release: %v", err)
+	}
+}
+
+var (
+	key  = dedupe.NewKey("storetest", "a")
+	key2 = dedupe.NewKey("storetest", "b")
+	mine = dedupe.Token{1, 0, 255, '\r', '\n'} // bytes that a text protocol would trip over
+	his  = dedupe.Token{2}
+
+	claimed  = dedupe.State{Phase: dedupe.Claimed}
+	inFlight = dedupe.State{Phase: dedupe.InFlight}
+)
+
+func isDone(status int) dedupe.State { return dedupe.State{Phase: dedupe.Done, Status: status} }
+
+var cases = []struct {
+	name string
+	run  func(p *probe)
+}{
+	{"who claims first has it", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.claim(key, his, inFlight)
+		p.claim(key2, his, claimed)
+	}},
+	{"a claim repeated after a lost reply succeeds, and starts the lease again", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.Advance(lease - time.Second)
+		p.claim(key, mine, claimed)
+		p.Advance(lease - time.Second)
+		p.claim(key, his, inFlight)
+	}},
+	{"a released delivery is claimed again", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.release(key, mine)
+		p.claim(key, his, claimed)
+	}},
+	{"a foreign token releases nothing", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.release(key, his)
+		p.claim(key, his, inFlight)
+	}},
+	{"a foreign token renews nothing", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.Advance(lease - time.Second)
+		p.renew(key, his, false)
+		p.Advance(2 * time.Second)
+		p.claim(key, his, claimed)
+	}},
+	{"what is absent cannot be renewed, and may be released", func(p *probe) {
+		p.renew(key, mine, false)
+		p.release(key, mine)
+		p.claim(key, mine, claimed)
+	}},
+	{"a renewed lease lasts as long as a new one", func(p *probe) {
+		p.claim(key, mine, claimed)
+		for range 5 {
+			p.Advance(lease - time.Second)
+			p.renew(key, mine, true)
+		}
+		p.Advance(lease - time.Second)
+		p.claim(key, his, inFlight)
+	}},
+	{"a lease that ended belongs to whoever claims next", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.Advance(lease + time.Second)
+		p.renew(key, mine, false)
+		p.claim(key, his, claimed)
+		p.renew(key, mine, false)
+		p.release(key, mine)
+		p.claim(key, mine, inFlight)
+	}},
+	{"what is done stays done, with its status", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.done(key, 204, window)
+		p.claim(key, mine, isDone(204))
+		p.claim(key, his, isDone(204))
+	}},
+	{"what is done can be neither renewed nor released", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.done(key, 200, window)
+		p.renew(key, mine, false)
+		p.release(key, mine)
+		p.claim(key, his, isDone(200))
+	}},
+	{"done is written without a claim", func(p *probe) {
+		p.done(key, 201, window)
+		p.claim(key, mine, isDone(201))
+	}},
+	{"done is written after the lease went to another, who then cannot undo it", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.Advance(lease + time.Second)
+		p.claim(key, his, claimed)
+		p.done(key, 200, window)
+		p.renew(key, his, false)
+		p.release(key, his)
+		p.claim(key, his, isDone(200))
+	}},
+	{"the last done counts", func(p *probe) {
+		p.done(key, 200, window)
+		p.done(key, 202, 3*window)
+		p.Advance(2 * window)
+		p.claim(key, mine, isDone(202))
+	}},
+	{"a window ends, and not before", func(p *probe) {
+		p.done(key, 200, window)
+		p.done(key2, 200, 3*window)
+		p.Advance(window - time.Second)
+		p.claim(key, mine, isDone(200))
+		p.Advance(2 * time.Second)
+		p.claim(key, mine, claimed)
+		p.claim(key2, mine, isDone(200))
+	}},
+	{"a lease does not shorten a window", func(p *probe) {
+		p.claim(key, mine, claimed)
+		p.done(key, 200, window)
+		p.Advance(lease + time.Second)
+		p.claim(key, his, isDone(200))
+	}},
+	{"forget removes what is done and refuses what is in flight", func(p *probe) {
+		f, ok := p.Store.(dedupe.Forgetter)
+		if !ok {
+			p.t.Skip("not a Forgetter")
+		}
+		forget := func(want bool, wantErr error) {
+			p.t.Helper()
+			found, err := f.Forget(p.t.Context(), key)
+			if found != want || err != wantErr {
+				p.t.Fatalf("forget: got %v %v, want %v %v", found, err, want, wantErr)
+			}
+		}
+		forget(false, nil)
+		p.claim(key, mine, claimed)
+		forget(false, dedupe.ErrInFlight)
+		p.claim(key, his, inFlight)
+		p.done(key, 200, window)
+		forget(true, nil)
+		forget(false, nil)
+		p.claim(key, his, claimed)
+	}},
+}
+
+func testEviction(t *testing.T, open Factory) {
+	s := open(t, 3)
+	if !s.Bounded {
+		t.Skip("the store has no bound of its own")
+	}
+	p := &probe{t: t, Subject: s}
+	keys := make([]dedupe.Key, 4)
+	for i := range keys {
+		keys[i] = dedupe.NewKey("evict", string(rune('a'+i)))
+	}
+	p.claim(key, mine, claimed) // in flight: never evicted
+	for i, k := range keys {
+		p.done(k, 200, window)
+		p.claim(keys[0], his, map[bool]dedupe.State{true: claimed, false: isDone(200)}[i == 3])
+	}
+	for _, k := range keys[1:] {
+		p.claim(k, his, isDone(200)) // looking keys[0] up did not keep it
+	}
+	p.claim(key, his, inFlight)
+	m, ok := s.Store.(interface{ Stats() dedupe.MemoryStats })
+	if !ok {
+		t.Fatalf("a bounded store has Stats")
+	}
+	if n := m.Stats().EvictedEarly; n != 1 {
+		t.Fatalf("evicted early: got %d, want 1", n)
+	}
+
+	p.Advance(window + time.Second)
+	for i := range 3 {
+		p.done(dedupe.NewKey("later", string(rune('a'+i))), 200, window)
+	}
+	if n := m.Stats().EvictedEarly; n != 1 {
+		t.Fatalf("evicted early: got %d, want still 1, since the windows had ended", n)
+	}
+}
+
+func testRestart(t *testing.T, open Factory) {
+	s := open(t, 0)
+	if s.Reopen == nil {
+		t.Skip("the store keeps nothing")
+	}
+	p := &probe{t: t, Subject: s}
+	p.done(key, 201, window)
+	p.claim(key2, mine, claimed)
+	short := dedupe.NewKey("short")
+	p.done(short, 200, time.Minute)
+
+	p.Store = s.Reopen()
+	p.claim(key, his, isDone(201))
+	p.claim(key2, his, claimed)
+
+	p.Advance(2 * time.Minute)
+	p.Store = s.Reopen()
+	p.claim(key, his, isDone(201))
+	p.claim(short, his, claimed)
+	p.Advance(window)
+	p.claim(key, his, claimed)
+}
+
+func testConcurrency(t *testing.T, s dedupe.Store) {
+	const rounds, racers = 50, 8
+	for i := range rounds {
+		k := dedupe.NewKey("race", string(rune(i)))
+		var won, done atomic.Int32
+		var wg sync.WaitGroup
+		for range racers {
+			wg.Go(func() {
+				tok := dedupe.NewToken()
+				st, err := s.Claim(context.Background(), k, tok, lease)
+				switch {
+				case err != nil:
+					t.Errorf("claim: %v", err)
+				case st.Phase == dedupe.Claimed:
+					won.Add(1)
+					if err := s.Done(context.Background(), k, 200, window); err != nil {
+						t.Errorf("done: %v", err)
+					}
+				case st.Phase == dedupe.Done:
+					done.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 {
+			t.Fatalf("round %d: %d claims succeeded, want 1", i, won.Load())
+		}
+	}
+}
