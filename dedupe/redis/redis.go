@@ -1,0 +1,243 @@
+// Package redis is the dedupe store that several instances of the gateway share:
+// Redis or Valkey, 7 or later; one server, Sentinel, or Cluster.
+//
+// A delivery is one key, so that a cluster needs no cross-slot operation, and
+// every step is one round trip. Leases and windows run on the server's clock. A
+// server that fails over may forget the last claims and dones, because its
+// replicas lag: then a delivery comes twice, but none is lost.
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+// Mode is how the servers are arranged.
+type Mode string
+
+const (
+	Standalone Mode = "standalone" // one server; the default
+	Sentinel   Mode = "sentinel"   // Addresses are the sentinels of Options.Master
+	Cluster    Mode = "cluster"    // Addresses are some of the nodes
+)
+
+// Options say where the store is. Addresses and Namespace are required.
+type Options struct {
+	Addresses []string // host:port
+	Mode      Mode     // default: Standalone
+	Master    string   // the name of the monitored master; Sentinel only
+
+	// Namespace begins every key. It keeps apart what must not see each other's
+	// deliveries: staging and production on one server would otherwise swallow them.
+	Namespace string
+
+	Username string
+	Password string
+	DB       int // not in a cluster, which has only 0
+
+	TLS *tls.Config // nil: a plain connection
+}
+
+// Store implements [dedupe.Store].
+type Store struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+// Open checks the options and returns a store. It connects to nothing yet: a
+// server that is down at start is a matter of the first claim.
+func Open(o Options) (*Store, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	u := o.universal()
+	var c redis.UniversalClient
+	switch o.Mode {
+	case Sentinel:
+		c = redis.NewFailoverClient(u.Failover())
+	case Cluster:
+		c = redis.NewClusterClient(u.Cluster())
+	default:
+		c = redis.NewClient(u.Simple())
+	}
+	return &Store{client: c, prefix: o.Namespace + ":wh:"}, nil
+}
+
+func (o Options) check() error {
+	switch {
+	case len(o.Addresses) == 0:
+		return errors.New("redis: no address (address <host:port>)")
+	case o.Namespace == "":
+		return errors.New("redis: no namespace; one keeps staging and production on one server apart (namespace <text>)")
+	case o.Mode == Sentinel && o.Master == "":
+		return errors.New("redis: mode sentinel wants the name of the master (mode sentinel <master>)")
+	case o.Mode != Sentinel && o.Master != "":
+		return errors.New("redis: a master is named only in mode sentinel")
+	case o.Mode == Cluster && o.DB != 0:
+		return errors.New("redis: a cluster has only db 0")
+	case (o.Mode == "" || o.Mode == Standalone) && len(o.Addresses) > 1:
+		return errors.New("redis: several addresses want mode sentinel <master> or mode cluster")
+	}
+	switch o.Mode {
+	case "", Standalone, Sentinel, Cluster:
+		return nil
+	}
+	return fmt.Errorf("redis: unknown mode %q: want standalone, sentinel or cluster", o.Mode)
+}
+
+// universal sets the time budgets. go-redis's own defaults add up to more than
+// 20 s in the worst case, longer than any sender waits; the gate gives a claim
+// and a done 500 ms.
+func (o Options) universal() *redis.UniversalOptions {
+	return &redis.UniversalOptions{
+		Addrs:      o.Addresses,
+		MasterName: o.Master,
+		Username:   o.Username,
+		Password:   o.Password,
+		DB:         o.DB,
+		TLSConfig:  o.TLS,
+
+		DialTimeout:           500 * time.Millisecond,
+		DialerRetries:         1, // the default tries five times, 100 ms apart
+		ReadTimeout:           300 * time.Millisecond,
+		WriteTimeout:          300 * time.Millisecond,
+		ContextTimeoutEnabled: true,
+
+		// One repetition hides a connection that the server closed meanwhile. Every
+		// script may be repeated: a claim knows its own token.
+		MaxRetries:      1,
+		MinRetryBackoff: 8 * time.Millisecond,
+		MaxRetryBackoff: 50 * time.Millisecond,
+
+		PoolSize:        max(32, 10*runtime.GOMAXPROCS(0)),
+		PoolTimeout:     400 * time.Millisecond,
+		MinIdleConns:    2,
+		ConnMaxIdleTime: 5 * time.Minute,
+		ConnMaxLifetime: 30 * time.Minute,
+
+		// Valkey and others do not know these, and each costs a round trip at connect.
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// A value is 'I' and the token of who has the delivery in flight, or 'D' and the
+// app's status. Comparing and setting are one step on the server only in a
+// script; DELEX and SET IFEQ do the same, but want Redis 8.4 or Valkey 9.
+var (
+	claim = redis.NewScript(`
+local v = redis.call('GET', KEYS[1])
+if not v then
+  redis.call('SET', KEYS[1], 'I' .. ARGV[1], 'PX', ARGV[2])
+  return 'C'
+end
+if v == 'I' .. ARGV[1] then -- the reply was lost and the client asks again
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 'C'
+end
+return v`)
+
+	renew = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == 'I' .. ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 0`)
+
+	release = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == 'I' .. ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0`)
+
+	forget = redis.NewScript(`
+local v = redis.call('GET', KEYS[1])
+if not v then return 0 end
+if string.sub(v, 1, 1) == 'I' then return -1 end
+return redis.call('DEL', KEYS[1])`)
+)
+
+func (s *Store) key(k dedupe.Key) string { return s.prefix + string(k[:]) }
+
+func (s *Store) run(ctx context.Context, script *redis.Script, k dedupe.Key, args ...any) *redis.Cmd {
+	return script.Run(ctx, s.client, []string{s.key(k)}, args...)
+}
+
+// Claim implements [dedupe.Store].
+func (s *Store) Claim(ctx context.Context, k dedupe.Key, t dedupe.Token, lease time.Duration) (dedupe.State, error) {
+	v, err := s.run(ctx, claim, k, t[:], lease.Milliseconds()).Text()
+	if err != nil {
+		return dedupe.State{}, fmt.Errorf("redis claim: %w", err)
+	}
+	return parse(v)
+}
+
+func parse(v string) (dedupe.State, error) {
+	switch {
+	case v == "C":
+		return dedupe.State{Phase: dedupe.Claimed}, nil
+	case v != "" && v[0] == 'I':
+		return dedupe.State{Phase: dedupe.InFlight}, nil
+	case v != "" && v[0] == 'D':
+		status, err := strconv.Atoi(v[1:])
+		if err == nil {
+			return dedupe.State{Phase: dedupe.Done, Status: status}, nil
+		}
+	}
+	return dedupe.State{}, errors.New("redis claim: the key holds a value that is not ours; is the namespace somebody else's?")
+}
+
+// Renew implements [dedupe.Store].
+func (s *Store) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, lease time.Duration) (bool, error) {
+	n, err := s.run(ctx, renew, k, t[:], lease.Milliseconds()).Int()
+	if err != nil {
+		return false, fmt.Errorf("redis renew: %w", err)
+	}
+	return n == 1, nil
+}
+
+// Done implements [dedupe.Store].
+func (s *Store) Done(ctx context.Context, k dedupe.Key, status int, ttl time.Duration) error {
+	// PX wants at least 1 ms: what is over by then is over.
+	ttl = max(ttl, time.Millisecond)
+	if err := s.client.Set(ctx, s.key(k), "D"+strconv.Itoa(status), ttl).Err(); err != nil {
+		return fmt.Errorf("redis done: %w", err)
+	}
+	return nil
+}
+
+// Release implements [dedupe.Store].
+func (s *Store) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error {
+	if err := s.run(ctx, release, k, t[:]).Err(); err != nil {
+		return fmt.Errorf("redis release: %w", err)
+	}
+	return nil
+}
+
+// Forget implements [dedupe.Forgetter].
+func (s *Store) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
+	n, err := s.run(ctx, forget, k).Int()
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("redis forget: %w", err)
+	case n < 0:
+		return false, dedupe.ErrInFlight
+	}
+	return n == 1, nil
+}
+
+// Close closes the connections.
+func (s *Store) Close() error { return s.client.Close() }
+
+var (
+	_ dedupe.Store     = (*Store)(nil)
+	_ dedupe.Forgetter = (*Store)(nil)
+)

@@ -1,0 +1,293 @@
+package redis
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe/storetest"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
+)
+
+// age takes d off the lifetime of every key that matches: time goes by without
+// anybody sleeping.
+const age = `
+for _, k in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local left = redis.call('PTTL', k) - ARGV[2]
+  if left > 0 then redis.call('PEXPIRE', k, left) else redis.call('DEL', k) end
+end
+return 1`
+
+var namespaces atomic.Int64
+
+func subject(tb storetest.TB, o Options) storetest.Subject {
+	tb.Helper()
+	o.Namespace = fmt.Sprintf("test%d", namespaces.Add(1))
+	s, err := Open(o)
+	if err != nil {
+		tb.Fatalf("open: %v", err)
+	}
+	tb.Cleanup(func() { s.Close() })
+	return storetest.Subject{Store: s, Advance: func(d time.Duration) {
+		if err := s.client.Eval(context.Background(), age, nil, s.prefix, d.Milliseconds()).Err(); err != nil {
+			tb.Fatalf("advance: %v", err)
+		}
+	}}
+}
+
+func TestStandalone(t *testing.T) {
+	server := redistest.Start(t)
+	storetest.Run(t, func(tb storetest.TB, _ int) storetest.Subject {
+		return subject(tb, Options{Addresses: []string{server.Addr}, DB: 3})
+	})
+}
+
+func TestUserAndPassword(t *testing.T) {
+	acl := filepath.Join(t.TempDir(), "users.acl")
+	users := "user default off\nuser gateway on >opensesame ~* +@all\n"
+	if err := os.WriteFile(acl, []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := redistest.Start(t, "--aclfile", acl)
+	for _, c := range []struct {
+		user, password string
+		ok             bool
+	}{{"gateway", "opensesame", true}, {"gateway", "wrong", false}, {"", "", false}} {
+		s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "x", Username: c.user, Password: c.password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		_, err = s.Claim(t.Context(), dedupe.NewKey(c.password), dedupe.NewToken(), time.Minute)
+		if (err == nil) != c.ok {
+			t.Errorf("user %q password %q: %v", c.user, c.password, err)
+		}
+		if err != nil && c.password != "" && strings.Contains(err.Error(), c.password) {
+			t.Error("the error holds the password")
+		}
+	}
+}
+
+func TestCluster(t *testing.T) {
+	server := redistest.Start(t, "--cluster-enabled", "yes")
+	boot, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer boot.Close()
+	if err := boot.client.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		info, err := boot.client.ClusterInfo(t.Context()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(info, "cluster_state:ok") {
+			break
+		}
+	}
+	s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "c", Mode: Cluster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	walk(t, s)
+}
+
+func TestSentinel(t *testing.T) {
+	master := redistest.Start(t)
+	sentinel := redistest.StartSentinel(t, "main", master)
+	s, err := Open(Options{Addresses: []string{sentinel.Addr}, Namespace: "s", Mode: Sentinel, Master: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	walk(t, s)
+}
+
+func TestTLS(t *testing.T) {
+	cert, key, pool := selfSigned(t)
+	tlsServer := redistest.StartTLS(t, cert, key)
+	s, err := Open(Options{Addresses: []string{tlsServer.Addr}, Namespace: "t", TLS: &tls.Config{RootCAs: pool}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	walk(t, s)
+
+	stranger, err := Open(Options{Addresses: []string{tlsServer.Addr}, Namespace: "t", TLS: &tls.Config{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if _, err := stranger.Claim(t.Context(), dedupe.NewKey("x"), dedupe.NewToken(), time.Minute); err == nil {
+		t.Error("a certificate of an unknown authority was accepted")
+	}
+}
+
+// walk takes one delivery through its life, to show that every call arrives.
+func walk(t *testing.T, s *Store) {
+	t.Helper()
+	ctx, k, tok := t.Context(), dedupe.NewKey("walk"), dedupe.NewToken()
+	if st, err := s.Claim(ctx, k, tok, time.Minute); err != nil || st.Phase != dedupe.Claimed {
+		t.Fatalf("claim: %v %v", st, err)
+	}
+	if held, err := s.Renew(ctx, k, tok, time.Minute); err != nil || !held {
+		t.Fatalf("renew: %v %v", held, err)
+	}
+	if err := s.Release(ctx, k, tok); err != nil {
+		t.Fatalf("release: %v", err)
+	}
+	if err := s.Done(ctx, k, 200, time.Minute); err != nil {
+		t.Fatalf("done: %v", err)
+	}
+	if st, err := s.Claim(ctx, k, tok, time.Minute); err != nil || st.Phase != dedupe.Done {
+		t.Fatalf("claim of a done one: %v %v", st, err)
+	}
+	if found, err := s.Forget(ctx, k); err != nil || !found {
+		t.Fatalf("forget: %v %v", found, err)
+	}
+}
+
+func TestNamespacesDoNotSeeEachOther(t *testing.T) {
+	server := redistest.Start(t)
+	k := dedupe.NewKey("same")
+	for _, ns := range []string{"staging", "production"} {
+		s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: ns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if st, err := s.Claim(t.Context(), k, dedupe.NewToken(), time.Minute); err != nil || st.Phase != dedupe.Claimed {
+			t.Errorf("%s: %v %v", ns, st, err)
+		}
+	}
+}
+
+func TestAForeignValueIsAnError(t *testing.T) {
+	server := redistest.Start(t)
+	s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	k := dedupe.NewKey("k")
+	s.client.Set(t.Context(), s.key(k), "something else", 0)
+	if st, err := s.Claim(t.Context(), k, dedupe.NewToken(), time.Minute); err == nil {
+		t.Errorf("got %v, want an error", st)
+	}
+}
+
+// A server that is out of memory takes no claim, but says so at once; the gate
+// above then decides alone.
+func TestOutOfMemoryIsAnError(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+	s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Claim(t.Context(), dedupe.NewKey("k"), dedupe.NewToken(), time.Minute); err == nil || !strings.Contains(err.Error(), "OOM") {
+		t.Errorf("claim: got %v, want OOM", err)
+	}
+	if err := s.Done(t.Context(), dedupe.NewKey("k"), 200, time.Minute); err == nil || !strings.Contains(err.Error(), "OOM") {
+		t.Errorf("done: got %v, want OOM", err)
+	}
+}
+
+func TestADeadServerAnswersWithinTheBudget(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := Open(Options{Addresses: []string{l.Addr().String()}, Namespace: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if _, err := s.Claim(ctx, dedupe.NewKey("k"), dedupe.NewToken(), time.Minute); err == nil {
+		t.Error("a silent server took a claim")
+	}
+	if took := time.Since(start); took > 900*time.Millisecond {
+		t.Errorf("took %v, want about 500ms", took)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	ok := Options{Addresses: []string{"localhost:6379"}, Namespace: "x"}
+	for _, c := range []struct {
+		name   string
+		change func(*Options)
+		want   string
+	}{
+		{"no address", func(o *Options) { o.Addresses = nil }, "address"},
+		{"no namespace", func(o *Options) { o.Namespace = "" }, "namespace"},
+		{"sentinel without master", func(o *Options) { o.Mode = Sentinel }, "mode sentinel <master>"},
+		{"master without sentinel", func(o *Options) { o.Master = "m" }, "only in mode sentinel"},
+		{"db in a cluster", func(o *Options) { o.Mode = Cluster; o.DB = 1 }, "only db 0"},
+		{"several servers", func(o *Options) { o.Addresses = []string{"a:1", "b:1"} }, "mode cluster"},
+		{"unknown mode", func(o *Options) { o.Mode = "ring" }, `unknown mode "ring"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := ok
+			c.change(&o)
+			if _, err := Open(o); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+func selfSigned(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redistest"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for name, text := range map[string][]byte{
+		certFile: certPEM, keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	return certFile, keyFile, pool
+}
