@@ -172,6 +172,20 @@ func TestAClaimInDoubtIsRenewedIfWeForward(t *testing.T) {
 	})
 }
 
+func TestAStoreThatGoesDownWhileACopyWaitsDoesNotSetItFree(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		d := w.claim(w.a, terms, dedupe.Held)
+		first := w.later(w.t.Context(), w.b, terms)
+		second := w.later(w.t.Context(), w.b, terms)
+		time.Sleep(time.Second)
+		w.lineB.down()
+		time.Sleep(time.Second)
+		w.decided(first, dedupe.Busy)
+		w.decided(second, dedupe.Busy)
+		d.Claim.Done(200)
+	})
+}
+
 // What was begun while the store was down is claimed as soon as it is back, long
 // before its first renewal would be due.
 func TestAStoreThatIsBackLearnsWhatIsInFlight(t *testing.T) {

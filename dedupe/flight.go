@@ -7,11 +7,12 @@ import (
 
 // A flight is a key that one delivery of this process is in charge of: it asks
 // the store, or holds the claim. Other copies of the delivery queue behind it.
-// All fields are guarded by Gate.mu.
+// All fields but elsewhere, which is for the one in charge, are guarded by Gate.mu.
 type flight struct {
-	key     Key
-	claim   *Claim    // once the one in charge may forward
-	waiters []*waiter // first come, first served
+	key       Key
+	claim     *Claim    // once the one in charge may forward
+	waiters   []*waiter // first come, first served
+	elsewhere time.Time // until when another instance has it, as the store last said
 }
 
 // A waiter is told once: that it is in charge now, or that the delivery is done.

@@ -223,6 +223,7 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 			return Decision{Outcome: Duplicate, Status: state.Status}
 		}
 		// In flight at another instance, or at one that died: claiming is asking.
+		f.elsewhere = time.Now().Add(t.Lease)
 		pause := pollPause(poll, token)
 		if time.Until(deadline) < pause || !sleep(ctx, pause) {
 			g.pass(f)
@@ -233,23 +234,29 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 
 // decideAlone is the way of a delivery whose claim the store did not answer. The
 // claim may have arrived all the same: it is renewed if we forward, and given
-// back if we do not.
+// back if we do not. We do not if another instance had the delivery when we last
+// heard: its attempt is likely to run still.
 func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision {
 	asked := !errors.Is(err, errStoreDown)
 	status, done := 0, false
 	if g.fallback != nil {
 		status, done = g.fallback.Lookup(f.key)
 	}
-	if g.fallback != nil && !done {
+	elsewhere := time.Now().Before(f.elsewhere)
+	if g.fallback != nil && !done && !elsewhere {
 		g.alone.Add(1)
 		return Decision{Outcome: Held, Claim: g.hold(f, token, t, false, asked)}
 	}
 	if asked {
 		g.giveBack(f.key, token, t)
 	}
-	if done {
+	switch {
+	case done:
 		g.conclude(f, status)
 		return Decision{Outcome: Duplicate, Status: status}
+	case elsewhere && g.fallback != nil:
+		g.pass(f)
+		return busy(t)
 	}
 	g.pass(f)
 	return Decision{Outcome: StoreDown, RetryAfter: breakerPause}
