@@ -1,8 +1,11 @@
 package dedupe
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestKeyFieldsCannotRunTogether(t *testing.T) {
@@ -17,6 +20,17 @@ func TestKeyFieldsCannotRunTogether(t *testing.T) {
 		}
 		seen[k] = i
 	}
+}
+
+// However the fields are cut, a key belongs to one list of them.
+func TestKeyIsInjective(t *testing.T) {
+	fields := rapid.SliceOfN(rapid.StringMatching(`[ab\x00]{0,9}`), 0, 4)
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := fields.Draw(t, "a"), fields.Draw(t, "b")
+		if (NewKey(a...) == NewKey(b...)) != slices.Equal(a, b) {
+			t.Fatalf("%q and %q", a, b)
+		}
+	})
 }
 
 // The key of a delivery must survive an upgrade: a changed recipe would forget

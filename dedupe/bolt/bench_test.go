@@ -11,10 +11,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// What the file costs a delivery: the median of claim and done through a gate,
-// on the memory store and on this one, turn by turn in the same run. Between two
-// deliveries the app works, so that the writing in the background has the time
-// that it has in a server.
+// What the file costs a delivery: claim and done through a gate, on the memory
+// store and on this one, turn by turn in the same run; alone, and with an app that
+// takes 50 µs, less than any real one.
 func BenchmarkAgainstMemory(b *testing.B) {
 	file, err := Open(Options{Path: filepath.Join(b.TempDir(), "d.db")})
 	if err != nil {
@@ -24,7 +23,7 @@ func BenchmarkAgainstMemory(b *testing.B) {
 		dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}),
 		dedupe.NewGate(dedupe.Options{Store: file}),
 	}
-	took := [2][]time.Duration{}
+	var took, whole [2][]time.Duration
 	var n uint64
 	for b.Loop() {
 		for i, g := range gates {
@@ -38,15 +37,16 @@ func BenchmarkAgainstMemory(b *testing.B) {
 			}
 			answered := time.Now()
 			d.Claim.Done(200)
-			took[i] = append(took[i], claimed.Sub(start)+time.Since(answered))
+			end := time.Now()
+			took[i] = append(took[i], claimed.Sub(start)+end.Sub(answered))
+			whole[i] = append(whole[i], end.Sub(start))
 		}
 	}
-	for i, name := range []string{"ns-memory-p50", "ns-bolt-p50"} {
+	for i, name := range []string{"memory", "bolt"} {
 		slices.Sort(took[i])
-		b.ReportMetric(float64(took[i][len(took[i])/2]), name)
-	}
-	for i, name := range []string{"ns-memory-p99", "ns-bolt-p99"} {
-		b.ReportMetric(float64(took[i][len(took[i])*99/100]), name)
+		slices.Sort(whole[i])
+		b.ReportMetric(float64(took[i][len(took[i])/2]), "ns-"+name)
+		b.ReportMetric(float64(whole[i][len(whole[i])/2]), "ns-with-app-"+name)
 	}
 	for _, g := range gates {
 		if err := g.Close(context.Background()); err != nil {

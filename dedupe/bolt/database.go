@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -169,7 +170,7 @@ func (f *file) load() error {
 				}
 				left := min(time.Duration(r.until-now)*time.Millisecond, r.ttl)
 				if _, known := f.mem.Lookup(r.key); left > 0 && !known {
-					f.mem.Done(nil, r.key, int(r.status), left) // does not fail
+					f.mem.Done(context.Background(), r.key, int(r.status), left) // does not fail
 				}
 				return nil
 			})
