@@ -92,9 +92,34 @@ func (g *Gate) counted(ctx context.Context, call func(context.Context) error) er
 		return err // the store is well
 	}
 	if g.breaker.note(err, time.Since(start)) {
-		g.log.Error("the dedupe store is down: until it is back this instance knows only its own deliveries",
-			"error", err, "degrade", g.fallback != nil)
-		g.wakeKeeper()
+		g.announceDown(err)
 	}
 	return err
+}
+
+func (g *Gate) announceDown(err error) {
+	g.log.Error("the dedupe store is down: until it is back this instance knows only its own deliveries",
+		"error", err, "degrade", g.fallback != nil)
+	g.wakeKeeper()
+}
+
+// Check asks the store once, without a delivery, and takes it for down if it does
+// not answer within a second. Called at start, it tells the operator of a wrong
+// address before the first delivery has waited for it.
+func (g *Gate) Check() {
+	ctx, cancel := context.WithTimeout(g.ctx, renewBudget)
+	defer cancel()
+	if err := g.try(ctx); err != nil && g.ctx.Err() == nil && !g.breaker.down.Swap(true) {
+		g.announceDown(err)
+	}
+}
+
+// try claims and releases a key that nobody else has. Only a whole claim shows
+// that there is room and that the server is not a replica.
+func (g *Gate) try(ctx context.Context) error {
+	key, token := Key(g.newToken()), g.newToken()
+	if _, err := g.store.Claim(ctx, key, token, breakerPause); err != nil {
+		return err
+	}
+	return g.store.Release(ctx, key, token)
 }

@@ -321,6 +321,14 @@ func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
 	return found || shared, err
 }
 
+// Resize changes how many deliveries a store of this process remembers, if it is
+// one that takes a size (0: its default).
+func (g *Gate) Resize(maxEntries int) {
+	if m, ok := g.store.(interface{ Resize(int) }); ok {
+		m.Resize(maxEntries)
+	}
+}
+
 // Close gives up waiting for a store that is down: it tries to write what is
 // still unwritten, until ctx ends or a write fails, and closes the store. To be
 // called once, when no handler and no delivery uses the gate any more.

@@ -230,6 +230,24 @@ func (m *Memory) makeRoom(s *shard, key Key, now int64) {
 	}
 }
 
+// Resize changes MaxEntries (0: the default). What no longer fits is forgotten,
+// the oldest first.
+func (m *Memory) Resize(maxEntries int) {
+	if maxEntries <= 0 {
+		maxEntries = DefaultMaxEntries
+	}
+	size := (maxEntries + len(m.shards) - 1) / len(m.shards)
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		if s.size != size {
+			s.size = size
+			m.early.Add(uint64(s.done.Resize(size)))
+		}
+		s.mu.Unlock()
+	}
+}
+
 // Forget implements [Forgetter]. It does not fail but with ErrInFlight.
 func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 	now := m.millis()

@@ -68,3 +68,30 @@ func TestMemoryRefusesMoreInFlightThanAllowed(t *testing.T) {
 		t.Fatalf("in flight: got %d, want 1", n)
 	}
 }
+
+func TestResize(t *testing.T) {
+	m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: 4})
+	key := func(i byte) dedupe.Key { return dedupe.Key{i} }
+	done := func(i byte) {
+		if err := m.Done(t.Context(), key(i), 200, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range byte(4) {
+		done(i)
+	}
+	m.Resize(2)
+	for i, want := range []bool{false, false, true, true} {
+		if _, ok := m.Lookup(key(byte(i))); ok != want {
+			t.Errorf("after Resize(2): delivery %d remembered: %v, want %v", i, ok, want)
+		}
+	}
+	if st := m.Stats(); st.Entries != 2 || st.EvictedEarly != 2 {
+		t.Errorf("after Resize(2): %+v", st)
+	}
+	m.Resize(3)
+	done(4)
+	if _, ok := m.Lookup(key(2)); !ok {
+		t.Error("after Resize(3) the third delivery has no room")
+	}
+}

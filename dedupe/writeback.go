@@ -101,17 +101,11 @@ func (g *Gate) keep() {
 	}
 }
 
-// probe closes the breaker if the store takes and releases a claim of a key that
-// nobody else has. Only a whole claim shows that there is room and that the
-// server is not a replica.
+// probe closes the breaker if the store is back.
 func (g *Gate) probe() {
 	ctx, cancel := context.WithTimeout(g.ctx, breakerSlow)
 	defer cancel()
-	key, token := Key(g.newToken()), g.newToken()
-	if _, err := g.store.Claim(ctx, key, token, breakerPause); err != nil {
-		return
-	}
-	if g.store.Release(ctx, key, token) != nil {
+	if g.try(ctx) != nil {
 		return
 	}
 	g.breaker.close()

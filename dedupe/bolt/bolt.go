@@ -70,6 +70,7 @@ func Open(o Options) (*Store, error) {
 // Done implements [dedupe.Store]. It does not fail and does not wait.
 func (s *Store) Done(ctx context.Context, key dedupe.Key, status int, ttl time.Duration) error {
 	s.Memory.Done(ctx, key, status, ttl) // does not fail
+	ttl = min(ttl, maxTTL)               // what the file may hold; a longer one would be damage
 	s.file.add(record{
 		key: key, status: uint16(status), ttl: ttl.Truncate(time.Millisecond),
 		until: s.file.now().Add(ttl).UnixMilli(),

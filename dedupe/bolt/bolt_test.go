@@ -359,3 +359,22 @@ func TestOpenWantsAPath(t *testing.T) {
 		t.Error("opened without a path")
 	}
 }
+
+// A window longer than the file holds must not look like damage at the next start,
+// and take all the others along.
+func TestLongWindow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dedupe.db")
+	s, _ := open(t, path)
+	s.Done(t.Context(), key(1), 200, time.Hour)
+	s.Done(t.Context(), key(2), 200, 10*maxTTL)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, l := open(t, path)
+	defer s.Close()
+	expect(t, s, key(1), true)
+	expect(t, s, key(2), true)
+	if l.String() != "" {
+		t.Errorf("logged %s", l)
+	}
+}

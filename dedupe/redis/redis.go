@@ -12,8 +12,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -56,7 +58,7 @@ type Store struct {
 // Open checks the options and returns a store. It connects to nothing yet: a
 // server that is down at start is a matter of the first claim.
 func Open(o Options) (*Store, error) {
-	if err := o.check(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	u := o.universal()
@@ -72,7 +74,8 @@ func Open(o Options) (*Store, error) {
 	return &Store{client: c, prefix: o.Namespace + ":wh:"}, nil
 }
 
-func (o Options) check() error {
+// Validate reports what is wrong with the options. It connects to nothing.
+func (o Options) Validate() error {
 	switch {
 	case len(o.Addresses) == 0:
 		return errors.New("redis: no address (address <host:port>)")
@@ -87,11 +90,17 @@ func (o Options) check() error {
 	case (o.Mode == "" || o.Mode == Standalone) && len(o.Addresses) > 1:
 		return errors.New("redis: several addresses want mode sentinel <master> or mode cluster")
 	}
+	for _, address := range o.Addresses {
+		// Not repeated: a URL may hold the password, and the log of a failed dial would.
+		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "/") {
+			return errors.New("redis: an address is not host:port: no URL; username, password, db and tls are options of their own")
+		}
+	}
 	switch o.Mode {
 	case "", Standalone, Sentinel, Cluster:
 		return nil
 	}
-	return fmt.Errorf("redis: unknown mode %q: want standalone, sentinel or cluster", o.Mode)
+	return errors.New("redis: unknown mode: want standalone, sentinel or cluster")
 }
 
 // universal sets the time budgets. go-redis's own defaults add up to more than

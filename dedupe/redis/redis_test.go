@@ -250,15 +250,26 @@ func TestOptions(t *testing.T) {
 		{"master without sentinel", func(o *Options) { o.Master = "m" }, "only in mode sentinel"},
 		{"db in a cluster", func(o *Options) { o.Mode = Cluster; o.DB = 1 }, "only db 0"},
 		{"several servers", func(o *Options) { o.Addresses = []string{"a:1", "b:1"} }, "mode cluster"},
-		{"unknown mode", func(o *Options) { o.Mode = "ring" }, `unknown mode "ring"`},
+		{"unknown mode", func(o *Options) { o.Mode = "ring" }, "unknown mode: want"},
+		{"URL", func(o *Options) { o.Addresses = []string{"redis://:opensesame@localhost:6379"} }, "not host:port"},
+		{"password in the address", func(o *Options) { o.Addresses = []string{"user:opensesame@localhost:6379"} }, "not host:port"},
+		{"no port", func(o *Options) { o.Addresses = []string{"opensesame"} }, "not host:port"},
+		{"one of several", func(o *Options) { o.Mode, o.Addresses = Cluster, []string{"a:1", "opensesame"} }, "not host:port"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := ok
 			c.change(&o)
 			if _, err := Open(o); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error that says %q", err, c.want)
+			} else if strings.Contains(err.Error(), "opensesame") {
+				t.Errorf("the error holds the password: %v", err)
 			}
 		})
+	}
+	for _, address := range []string{"localhost:6379", "[::1]:6379", ":6379", "/run/redis.sock"} {
+		if err := (Options{Addresses: []string{address}, Namespace: "x"}).Validate(); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 
