@@ -38,6 +38,7 @@ func adapt(file, caddyfile string) (string, error) {
 // Files of errors are called error_*.
 func TestAdapt(t *testing.T) {
 	t.Setenv("ADAPT_SECRET", "from-the-environment")
+	t.Setenv("ADAPT_UPSTREAM", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden files: %v", err)
@@ -130,9 +131,25 @@ func TestMisplacedSecret(t *testing.T) {
 			}
 		}
 	}
-	refused := 0
+	texts := make([]string, 0, len(blocks))
 	for _, block := range blocks {
-		_, err := adapt("Caddyfile", ":80 {\n"+block+"\n}")
+		texts = append(texts, ":80 {\n"+block+"\n}")
+	}
+	for _, s := range secrets {
+		for _, line := range []string{"", "key ", "window ", "wait ", "duplicate_response ", "duplicate_response 200 a "} {
+			texts = append(texts, ":80 {\nverify_webhook stripe ok {\ndedupe {\n"+line+s+"\n}\n}\n}")
+		}
+		for _, line := range []string{"", "max_buffered ", "store ", "store memory ", "store bolt ", "store memory {\n", "store bolt {\n", "store memory {\nmax_entries ", "store bolt {\nmax_entries ", "store bolt {\npath a "} {
+			end := "\n}\n}"
+			if strings.Contains(line, "{") {
+				end += "\n}"
+			}
+			texts = append(texts, "{\nverify_webhook {\n"+line+s+end+"\n:80")
+		}
+	}
+	refused := 0
+	for _, block := range texts {
+		_, err := adapt("Caddyfile", block)
 		if err == nil {
 			continue
 		}
@@ -141,7 +158,7 @@ func TestMisplacedSecret(t *testing.T) {
 			t.Errorf("%s\nrepeats it: %v", block, err)
 		}
 	}
-	if refused < len(blocks)/2 {
-		t.Errorf("only %d of %d blocks were refused: the test sees too little", refused, len(blocks))
+	if refused < len(texts)/2 {
+		t.Errorf("only %d of %d blocks were refused: the test sees too little", refused, len(texts))
 	}
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -15,11 +16,16 @@ func init() {
 
 // App holds what all verify_webhook handlers of a configuration share.
 type App struct {
+	// Where is remembered which deliveries the app has taken. Default: memory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.verify_webhook.stores inline_key=store"`
+
 	// How many bytes of bodies may be in memory at once, over all handlers.
 	// Beyond it deliveries are answered 503 with Retry-After. Where there are
 	// several handlers, one holds at most half of it. Default: 268435456 (256 MiB).
 	MaxBuffered *int64 `json:"max_buffered,omitempty"`
 
+	store    StoreModule
+	opened   bool // the app holds a reference to the store
 	mu       sync.Mutex
 	handlers []*Handler
 	logger   *zap.Logger
@@ -50,7 +56,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if *a.MaxBuffered <= 0 {
 		return fmt.Errorf("max_buffered: %d: give a positive size, such as 256MiB", *a.MaxBuffered)
 	}
-	return nil
+	var err error
+	a.store, err = loadStore(ctx, a)
+	return err
 }
 
 // register makes a handler one of those that share the app, and gives each its
@@ -69,9 +77,18 @@ func (a *App) register(h *Handler) {
 	}
 }
 
-// Start puts the limit of the whole process into force and begins to watch the
-// key files.
+// Start opens the store, puts the limits into force and begins to watch the key
+// files.
 func (a *App) Start() error {
+	gate, err := acquire(a.store)
+	if err != nil {
+		return err
+	}
+	a.opened = true
+	if r, ok := a.store.(Resizer); ok {
+		r.Resize(gate)
+	}
+	go gate.Check() // a server that is down delays no start
 	buffered.limit.Store(*a.MaxBuffered)
 	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
@@ -102,13 +119,16 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop ends the watching. Deliveries in flight keep their handler's keys.
+// Stop ends the watching and gives up the store. Deliveries in flight keep both.
 func (a *App) Stop() error {
 	if a.stop != nil {
 		close(a.stop)
 		a.polling.Wait()
 	}
-	return nil
+	if !a.opened { // not to give up the reference of the running configuration
+		return nil
+	}
+	return release(a.store)
 }
 
 // Interface guards

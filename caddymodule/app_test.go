@@ -25,7 +25,7 @@ func TestPolling(t *testing.T) {
 		literal := newRing(verifier.Scheme{})
 		literal.mustAdd(t, "secret", useSecret, "", Value{Value: "text"})
 		literal.mustRefresh(t)
-		app := &App{MaxBuffered: new(int64(1000))}
+		app := &App{MaxBuffered: new(int64(1000)), store: new(MemoryStore)}
 		app.register(&Handler{keys: r.keyring})
 		app.register(&Handler{keys: literal.keyring})
 		pass := func(d time.Duration) {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -72,7 +71,7 @@ func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
 		deadline = end
 	}
 	d.body = nil
-	d.free() // the next one need not wait for this one's rest
+	d.uncharge() // the next one need not wait for this one's rest
 	if conn.SetReadDeadline(deadline) == nil {
 		_, _ = io.Copy(io.Discard, d.r.Body)
 	}
@@ -105,9 +104,8 @@ func (d *delivery) charge(n int64) bool {
 	return true
 }
 
-// free gives back what the body was charged. The body itself is never reused:
-// a transport may still read it after the handler has returned.
-func (d *delivery) free() {
+// uncharge gives back what the body was charged.
+func (d *delivery) uncharge() {
 	d.h.buffered.give(d.charged)
 	buffered.give(d.charged)
 	d.charged = 0
@@ -135,35 +133,3 @@ func bodyError(err error) error {
 	}
 	return &refusal{reason: "body_incomplete", status: http.StatusBadRequest, detail: "the body ended before it was whole"}
 }
-
-// dress makes the headers that the app sees: none that a sender could set to
-// look verified, none that would undo the framing, and the mark of the verdict.
-func (d *delivery) dress() {
-	h := d.r.Header
-	for name := range h {
-		if marks(name) {
-			delete(h, name)
-		}
-	}
-	// Connection could nominate the mark as hop-by-hop and have it removed;
-	// Upgrade, Expect and Incremental (RFC 10036) ask for what a buffered
-	// request cannot be.
-	for _, name := range []string{"Connection", "Upgrade", "Expect", "Incremental"} {
-		h.Del(name)
-	}
-	if d.unverified == nil {
-		h.Set("Webhook-Verified", d.h.Name)
-	}
-}
-
-// marks reports whether a header is one of ours, or would become one in an app
-// that takes _ and . for - (CGI does).
-func marks(name string) bool {
-	if len(name) != len("Webhook-Verified") && len(name) != len("Webhook-Delivery") {
-		return false
-	}
-	name = asDashes.Replace(name)
-	return strings.EqualFold(name, "Webhook-Verified") || strings.EqualFold(name, "Webhook-Delivery")
-}
-
-var asDashes = strings.NewReplacer("_", "-", ".", "-")

@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -22,7 +21,6 @@ func init() {
 	// After request_body and timeouts, before anything that rewrites: schemes may
 	// sign the URL as it was called.
 	httpcaddyfile.RegisterDirectiveOrder("verify_webhook", httpcaddyfile.After, "timeouts")
-	httpcaddyfile.RegisterGlobalOption("verify_webhook", parseGlobalOption)
 }
 
 // parseDirective is what RegisterHandlerDirective would register, but keeps the
@@ -76,6 +74,14 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		upstream_timeout <duration>
 //		observe
 //		reject_status    <status>
+//		dedupe off
+//		dedupe {
+//			key    id | id+content | content
+//			window <duration>
+//			wait   <duration>
+//			duplicate_response <2xx> [<body>]
+//		}
+//		sign_upstream <secret>
 //	}
 //
 // The provider is an id of the catalogue or the path of a JSON file, relative to
@@ -155,11 +161,7 @@ var repeatable = map[string]bool{"secret": true, "public_key": true, "param": tr
 func (p *parser) option(name string) error {
 	parse, ok := options[name]
 	if !ok {
-		// A word that is near no option may be a secret on a line of its own.
-		if near := nearest.Of(name, optionNames()); near != "" {
-			return p.Errf("unknown option %s: did you mean %s?", name, near)
-		}
-		return p.Errf("a line begins with a word that is no option (it is not repeated here, as it may be a secret): known are %s", strings.Join(optionNames(), ", "))
+		return p.Errf("%s", unknownOption(name, optionNames()...))
 	}
 	if line, again := p.lines[name]; again && !repeatable[name] {
 		return p.Errf("%s stands already on line %d: keep one of them", name, line)
@@ -217,34 +219,6 @@ func (p *parser) at(option, format string, args ...any) error {
 		line = p.lines["verify_webhook"]
 	}
 	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), p.file, line)
-}
-
-func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
-	d.Next() // consume option name
-	app := new(App)
-	if earlier != nil {
-		return nil, d.Errf("verify_webhook stands twice among the global options: make one block of them")
-	}
-	if d.NextArg() {
-		return nil, d.Errf("verify_webhook takes a block: verify_webhook { max_buffered 256MiB }")
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "max_buffered":
-			if app.MaxBuffered != nil {
-				return nil, d.Errf("max_buffered stands already: keep one of them")
-			}
-			size, err := parseSize(d.RemainingArgs())
-			if err != nil {
-				return nil, d.Errf("max_buffered: %v", err)
-			}
-			app.MaxBuffered = &size
-		default:
-			return nil, d.Errf("unknown option of the global verify_webhook: known is max_buffered <size>")
-		}
-	}
-	value, err := json.Marshal(app)
-	return httpcaddyfile.App{Name: "verify_webhook", Value: value}, err
 }
 
 // Interface guards

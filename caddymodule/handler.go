@@ -39,10 +39,12 @@ func init() {
 //	{http.verify_webhook.provider}         | the provider's id, empty without one
 //	{http.verify_webhook.verified}         | true or false
 //	{http.verify_webhook.reason}           | why it was refused (or would be, under observe), else empty
+//	{http.verify_webhook.duplicate}        | true if the app had taken this delivery before
 //
 // and after verification:
 //
 //	{http.verify_webhook.key}              | the label of the key that matched
+//	{http.verify_webhook.delivery}         | the delivery's key in hex, if something identifies it
 //	{http.verify_webhook.delivery_id}      | the sender's id of the delivery, if it has one
 //	{http.verify_webhook.timestamp}        | the attempt's time as RFC 3339, if it has one
 type Handler struct {
@@ -76,12 +78,22 @@ type Handler struct {
 	UpstreamTimeout *caddy.Duration `json:"upstream_timeout,omitempty"`
 	// Let deliveries through whose verification fails, marked and counted. Limits stay.
 	Observe bool `json:"observe,omitempty"`
+	// How copies of a delivery are recognised and answered.
+	Dedupe *Dedupe `json:"dedupe,omitempty"`
 	// The status of a failed verification, 4xx or 5xx, not 410 (which tells
 	// senders to stop for good). Default: the provider's, else 401.
 	RejectStatus *int `json:"reject_status,omitempty"`
 
+	// A secret with which what is verified is signed anew for the app, as
+	// Standard Webhooks: the app checks one scheme for all senders. Written like
+	// secret, and none of the sender's. Default: none.
+	SignUpstream string `json:"sign_upstream,omitempty"`
+
 	provider     *providers.Provider // nil without one
+	named        bool                // by the operator, not by the provider
+	app          *App
 	keys         *keyring
+	recogniser   recogniser
 	methods      []string
 	maxBody      int64
 	rejectStatus int
@@ -108,14 +120,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.now = time.Now
 	if err := h.setDefaults(); err != nil {
-		return h.named(err)
+		return h.fail(err)
 	}
 	h.metrics = metricsFor(h.Name)
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
 	if err := h.openKeys(); err != nil {
-		return h.named(err)
+		return h.fail(err)
 	}
 	h.warnAboutHeaders()
 	if h.Observe {
@@ -125,12 +137,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	app.(*App).register(h)
+	h.app = app.(*App)
+	h.app.register(h)
 	return nil
 }
 
-// named says which handler an error is of.
-func (h *Handler) named(err error) error {
+// fail says which handler an error is of.
+func (h *Handler) fail(err error) error {
 	if checkName(h.Name) != nil {
 		return fmt.Errorf("verify_webhook: %w", err)
 	}
@@ -148,7 +161,7 @@ func (h *Handler) setDefaults() error {
 	if p == nil {
 		p = new(providers.Provider)
 	}
-	if h.Name == "" {
+	if h.named = h.Name != ""; !h.named {
 		h.Name = p.ID
 	}
 	if err := checkName(h.Name); err != nil {
@@ -233,6 +246,9 @@ func (h *Handler) openKeys() error {
 	required := h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
 	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
 
+	if err := h.provisionDedupe(scheme); err != nil {
+		return err
+	}
 	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.metrics.keyError}
 	for _, name := range slices.Sorted(maps.Keys(h.Param)) {
 		if err := h.keys.add("param "+name, useParam, name, Value{Value: h.Param[name]}); err != nil {
@@ -259,6 +275,11 @@ func (h *Handler) openKeys() error {
 	}
 	if len(h.Secret)+len(h.PublicKey) == 0 {
 		return errNoKey
+	}
+	if h.SignUpstream != "" {
+		if err := h.keys.add("sign_upstream", useUpstream, "", Value{Value: h.SignUpstream}); err != nil {
+			return err
+		}
 	}
 	return h.keys.refresh()
 }

@@ -3,14 +3,17 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // A keyring holds a handler's keys and the verifier that is compiled with them.
@@ -20,6 +23,7 @@ type keyring struct {
 	scheme  verifier.Scheme // without what the sources fill in
 	sources []*source
 	current atomic.Pointer[verifier.Verifier]
+	signer  atomic.Pointer[verifier.Verifier] // of sign_upstream
 	// The labels of the keys in use, for the log of a refusal, which must not
 	// wait for a refresh that waits for a file system.
 	labelsInUse atomic.Pointer[[]string]
@@ -51,6 +55,7 @@ const (
 	usePublicKey
 	useHeader
 	useParam
+	useUpstream
 )
 
 // add registers a configured value and reads it unless it is a file.
@@ -100,6 +105,10 @@ func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicK
 
 // usable reports whether every text is a key of the scheme, for keys.
 func (k *keyring) usable(s *source, texts []labelled) error {
+	if s.use == useUpstream {
+		_, err := newSigner(texts[0].text)
+		return err
+	}
 	if !s.isKey() {
 		return nil
 	}
@@ -156,10 +165,15 @@ func (k *keyring) refresh() error {
 	if !changed {
 		return nil
 	}
+	signer, err := k.compileSigner()
+	if err != nil {
+		return err
+	}
 	v, err := k.compile()
 	if err != nil || v == nil {
 		return err
 	}
+	k.signer.Store(signer)
 	k.labelsInUse.Store(new(k.keyLabels()))
 	if k.current.Swap(v) != nil {
 		k.logger.Info("keys changed and are in use")
@@ -205,7 +219,7 @@ func (k *keyring) compile() (*verifier.Verifier, error) {
 	headers := make(map[string]int) // name → its place in RequireHeader
 	var keys []verifier.Key
 	for _, s := range k.sources {
-		if len(s.texts) == 0 && (s.use == useHeader || s.use == useParam) {
+		if len(s.texts) == 0 && s.use != useSecret && s.use != usePublicKey {
 			return nil, nil
 		}
 		for _, t := range s.texts {
@@ -231,6 +245,55 @@ func (k *keyring) compile() (*verifier.Verifier, error) {
 		return nil, nil
 	}
 	return verifier.New(scheme, keys)
+}
+
+// compileSigner builds what signs for the app, nil where nothing does. Its
+// secret is the app's alone: were it one of the sender's, whoever signs for the
+// sender could sign for the gateway.
+func (k *keyring) compileSigner() (*verifier.Verifier, error) {
+	i := slices.IndexFunc(k.sources, func(s *source) bool { return s.use == useUpstream })
+	if i < 0 || len(k.sources[i].texts) == 0 {
+		return nil, nil
+	}
+	secret := k.sources[i].texts[0].text
+	signer, err := newSigner(secret)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range k.sources {
+		for _, t := range s.texts {
+			if s.use == useSecret && (t.text == secret || signsLike(signer, t.text)) {
+				return nil, errors.New("sign_upstream: the same secret as one of the sender's: give the app a secret of its own")
+			}
+		}
+	}
+	return signer, nil
+}
+
+// signsLike reports whether a secret is the signer's, written otherwise: the
+// prefix whsec_ and the padding are optional.
+func signsLike(signer *verifier.Verifier, secret string) bool {
+	other, err := newSigner(secret)
+	if err != nil {
+		return false
+	}
+	a, b := make(http.Header), make(http.Header)
+	return signer.Sign(&verifier.Request{Header: a}, "probe", time.Unix(0, 0), nil) == nil &&
+		other.Sign(&verifier.Request{Header: b}, "probe", time.Unix(0, 0), nil) == nil &&
+		a.Get("Webhook-Signature") == b.Get("Webhook-Signature")
+}
+
+// newSigner signs as Standard Webhooks does.
+func newSigner(secret string) (*verifier.Verifier, error) {
+	p, err := providers.Get("standard_webhooks")
+	if err != nil {
+		return nil, err
+	}
+	v, err := verifier.New(p.Scheme, []verifier.Key{{Text: secret}})
+	if e, ok := errors.AsType[*verifier.KeyError](err); ok {
+		return nil, errors.New(e.Problem)
+	}
+	return v, err
 }
 
 // keyLabel names a key: as the configuration does, as its file is called, or by

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -17,12 +18,14 @@ var collectors struct {
 	requests  *prometheus.CounterVec
 	keyErrors *prometheus.CounterVec
 	buffered  prometheus.GaugeFunc
+	degraded  prometheus.GaugeFunc
+	evicted   prometheus.CounterFunc
 }
 
 func initMetrics() {
 	collectors.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "verify_webhook", Name: "requests_total",
-		Help: "Deliveries by outcome: accepted (verified and handed on), observed (not genuine, let through), rejected (with a reason).",
+		Help: "Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), rejected (with a reason).",
 	}, []string{"name", "outcome", "reason"})
 	collectors.keyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "verify_webhook", Name: "key_errors_total",
@@ -32,13 +35,32 @@ func initMetrics() {
 		Namespace: "caddy", Subsystem: "verify_webhook", Name: "buffered_bytes",
 		Help: "Bytes of bodies in memory, over all handlers.",
 	}, func() float64 { return float64(buffered.used.Load()) })
+	collectors.degraded = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "verify_webhook", Name: "store_degraded",
+		Help: "1 while a dedupe store is taken for down and this process decides alone.",
+	}, func() float64 {
+		degraded := 0.0
+		eachGate(func(g *dedupe.Gate) {
+			if g.Stats().Degraded {
+				degraded = 1
+			}
+		})
+		return degraded
+	})
+	collectors.evicted = prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "verify_webhook", Name: "evicted_early_total",
+		Help: "Deliveries forgotten before their window ended, for want of room: raise max_entries.",
+	}, func() (n float64) {
+		eachGate(func(g *dedupe.Gate) { n += float64(g.Stats().EvictedEarly) })
+		return n
+	})
 }
 
 func registerMetrics(registry *prometheus.Registry) error {
 	if registry == nil { // a handler provisioned outside a configuration
 		return nil
 	}
-	for _, c := range []prometheus.Collector{collectors.requests, collectors.keyErrors, collectors.buffered} {
+	for _, c := range []prometheus.Collector{collectors.requests, collectors.keyErrors, collectors.buffered, collectors.degraded, collectors.evicted} {
 		err := registry.Register(c)
 		if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {
 			return err
@@ -62,6 +84,8 @@ func metricsFor(name string) handlerMetrics {
 }
 
 func (m handlerMetrics) accepted() { m.requests.WithLabelValues("accepted", "").Inc() }
+
+func (m handlerMetrics) duplicate() { m.requests.WithLabelValues("duplicate", "").Inc() }
 
 func (m handlerMetrics) observed(reason verifier.Reason) {
 	m.requests.WithLabelValues("observed", string(reason)).Inc()

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -54,6 +55,12 @@ func init() { // optionNames reads the map that it would else be part of
 			return nil
 		},
 		"reject_status": one((*parser).rejectStatus),
+		"dedupe":        (*parser).dedupe,
+		"sign_upstream": one(func(p *parser, arg string) error {
+			p.h.SignUpstream = p.value(arg)
+			_, _, err := parseValue(p.h.SignUpstream)
+			return err
+		}),
 	}
 }
 
@@ -89,6 +96,9 @@ func (p *parser) keys(name string, args []string, into *[]Value) error {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
 	}
 	for _, arg := range args {
+		if arg == "as" { // its label has vanished: "as" must not become a key that anyone can guess
+			return p.Errf("%s: as stands without its one label behind it: write %s <value>... as <label>", name, name)
+		}
 		if _, _, err := parseValue(p.value(arg)); err != nil {
 			return p.Errf("%s: %v", name, err)
 		}
@@ -278,6 +288,77 @@ func (p *parser) rejectStatus(arg string) error {
 	}
 	p.h.RejectStatus = &status
 	return nil
+}
+
+// dedupe reads "dedupe off" or a block.
+func (p *parser) dedupe(name string, args []string) error {
+	p.h.Dedupe = new(Dedupe)
+	if len(args) == 1 && args[0] == "off" {
+		p.h.Dedupe.Off = true
+		return nil
+	}
+	if len(args) > 0 {
+		return p.Errf("dedupe: write off, or a block with key, window, wait, duplicate_response")
+	}
+	seen := make(map[string]bool)
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		word := p.Val()
+		if seen[word] {
+			return p.Errf("dedupe: %s stands already: keep one of them", word)
+		}
+		seen[word] = true
+		if err := p.h.Dedupe.option(word, p.RemainingArgs()); err != nil {
+			return p.Errf("dedupe: %v", err)
+		}
+	}
+	if len(seen) == 0 {
+		return p.Errf("dedupe: empty: write off, or a block with key, window, wait, duplicate_response")
+	}
+	return nil
+}
+
+func (c *Dedupe) option(word string, args []string) (err error) {
+	switch {
+	case word == "duplicate_response" && (len(args) == 1 || len(args) == 2):
+		status, err := strconv.Atoi(args[0])
+		if err != nil || status < 200 || status > 299 {
+			return errors.New("duplicate_response: write a 2xx status and perhaps a body")
+		}
+		c.DuplicateResponse = &DuplicateResponse{Status: status}
+		if len(args) == 2 {
+			c.DuplicateResponse.Body = args[1]
+		}
+	case word == "key" && len(args) == 1:
+		c.Key = args[0]
+		if c.Key != "id" && c.Key != "id+content" && c.Key != "content" {
+			return errors.New("key: write id, id+content or content")
+		}
+	case word == "window" && len(args) == 1:
+		c.Window, err = parseTimeout(args[0])
+	case word == "wait" && len(args) == 1:
+		d, err := caddy.ParseDuration(args[0])
+		if err != nil || d < 0 {
+			return errors.New("wait: write a duration, such as 10s, or 0s for none")
+		}
+		c.Wait = new(caddy.Duration(d))
+	case word == "key" || word == "window" || word == "wait" || word == "duplicate_response":
+		return fmt.Errorf("%s: %d arguments: see the options' table", word, len(args))
+	default:
+		return errors.New(unknownOption(word, "key", "window", "wait", "duplicate_response"))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", word, err)
+	}
+	return nil
+}
+
+// unknownOption is the message about a word that begins a line of a block. It is
+// repeated only if it is near an option: it may be a secret on a line of its own.
+func unknownOption(word string, known ...string) string {
+	if near := nearest.Of(word, known); near != "" {
+		return fmt.Sprintf("unknown option %s: did you mean %s?", word, near)
+	}
+	return "a line begins with a word that is no option (it is not repeated here, as it may be a secret): known are " + strings.Join(known, ", ")
 }
 
 func parseTimeout(arg string) (*caddy.Duration, error) {

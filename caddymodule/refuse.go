@@ -57,7 +57,7 @@ func twoHandlers(first, second string) error {
 // looks the same from outside; the reason is for the operator.
 func (d *delivery) refuse(err error) error {
 	header := d.w.Header()
-	status, reason := d.h.rejectStatus, ""
+	status, reason := http.StatusInternalServerError, ""
 	if r, ok := errors.AsType[*refusal](err); ok {
 		status, reason = r.status, r.reason
 		if r.retryAfter > 0 {
@@ -67,7 +67,7 @@ func (d *delivery) refuse(err error) error {
 			header.Set("Allow", strings.Join(r.allow, ", "))
 		}
 	} else if r, ok := errors.AsType[*verifier.Rejection](err); ok {
-		reason = string(r.Reason)
+		status, reason = d.h.rejectStatus, string(r.Reason)
 		if status == http.StatusUnauthorized {
 			header.Set("WWW-Authenticate", "Webhook") // RFC 9110 §15.5.2 wants a challenge
 		}

@@ -3,12 +3,14 @@ package caddymodule
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -23,6 +25,11 @@ type delivery struct {
 	check   verifier.Check
 	body    []byte
 	charged int64 // bytes of the budget that the body holds
+
+	key       string // of the delivery, in hex; "" if nothing identifies it
+	claimed   *dedupe.Claim
+	duplicate bool        // the app has taken this delivery before
+	store     StoreModule // of which this delivery holds a reference
 
 	// Why it is not genuine, where observe lets it through all the same.
 	unverified *verifier.Rejection
@@ -41,10 +48,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		d.open,   // all that headers alone decide
 		d.read,   // the body, whole or not at all
 		d.verify, // the signature
+		d.claim,  // one copy at a time, and none that the app has taken
 	} {
 		if err := step(); err != nil {
 			return d.refuse(err)
 		}
+	}
+	if d.duplicate {
+		return d.answerDuplicate()
 	}
 	return d.forward(next)
 }
@@ -72,7 +83,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (*delivery, err
 }
 
 func (d *delivery) admit() error {
-	if !contains(d.h.methods, d.req.Method) {
+	if !slices.Contains(d.h.methods, d.req.Method) {
 		return methodNotAllowed(d.h.methods)
 	}
 	if d.r.ContentLength > d.h.maxBody {
@@ -107,9 +118,6 @@ func (d *delivery) verify() error {
 	if !verdict.Timestamp.IsZero() {
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}
-	if id, _ := d.check.DeliveryID(d.body); id != "" {
-		d.repl.Set(prefix+"delivery_id", id)
-	}
 	return nil
 }
 
@@ -125,25 +133,69 @@ func (d *delivery) observed(err error) error {
 	return nil
 }
 
-// forward hands the delivery to the handlers below, as it was signed. The
-// sender's patience does not bound the app: senders hang up after seconds, and
-// an app that is cut off then has done half of its work.
+// forward hands the delivery to the handlers below, as it was signed, and
+// settles it by their answer. The sender's patience does not bound the app:
+// senders hang up after seconds, and an app that is cut off then has done half
+// of its work, and its answer could not be told to the retry.
 func (d *delivery) forward(next caddyhttp.Handler) error {
-	d.dress()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), time.Duration(*d.h.UpstreamTimeout))
-	defer cancel()
-	if d.unverified != nil {
-		d.h.metrics.observed(d.unverified.Reason)
-		d.warn("delivery is not genuine and was let through (observe)", string(d.unverified.Reason), d.unverified)
-	} else {
-		d.h.metrics.accepted()
+	if err := d.dress(); err != nil {
+		return d.refuse(err)
 	}
-	rec := caddyhttp.NewResponseRecorder(d.w, nil, nil)
-	err := next.ServeHTTP(rec, d.r.WithContext(ctx))
-	if err == nil && rec.Status() == 0 {
+	ctx := d.r.Context()
+	if d.unverified == nil && !d.h.recogniser.off {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(*d.h.UpstreamTimeout))
+	defer cancel()
+
+	held := &heldResponse{ResponseWriter: d.w, settle: d.settle, passing: d.claimed == nil}
+	err := next.ServeHTTP(held, d.r.WithContext(ctx))
+	if err == nil && held.status == 0 {
 		return d.refuse(errNoUpstream)
 	}
-	return err
+	d.count()
+	if err != nil {
+		held.discard()
+		return err
+	}
+	held.finish()
+	return nil
+}
+
+// settle marks the delivery as done if the app has taken it. Whatever else
+// happens, an error, another status, a panic of the handlers below, free gives
+// the delivery back so that the next copy is forwarded.
+func (d *delivery) settle(status int) {
+	if d.claimed == nil {
+		return
+	}
+	if status >= 200 && status < 300 {
+		d.claimed.Done(status)
+	} else {
+		d.claimed.Release()
+	}
+}
+
+// free gives back what the delivery holds: its claim unless it is done, its
+// reference to the store, its part of the budget. The body itself is never
+// reused: a transport may still read it after the handler has returned.
+func (d *delivery) free() {
+	if d.claimed != nil {
+		d.claimed.Release() // does nothing once settled
+	}
+	if d.store != nil {
+		_ = release(d.store)
+	}
+	d.uncharge()
+}
+
+func (d *delivery) count() {
+	if d.unverified == nil {
+		d.h.metrics.accepted()
+		return
+	}
+	d.h.metrics.observed(d.unverified.Reason)
+	d.warn("delivery is not genuine and was let through (observe)", string(d.unverified.Reason), d.unverified)
 }
 
 // prefix begins the names of the placeholders.
@@ -158,14 +210,6 @@ func (d *delivery) publish() {
 	d.repl.Set(prefix+"name", d.h.Name)
 	d.repl.Set(prefix+"provider", provider)
 	d.repl.Set(prefix+"verified", false)
+	d.repl.Set(prefix+"duplicate", false)
 	d.repl.Set(prefix+"reason", "")
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
 // clock is what handlers of these tests take for now.
@@ -33,6 +36,12 @@ func post() *http.Request {
 	r.Header.Set("X-Time", "1700000000")
 	r.Header.Set("X-Signature", sign("topsecret", "1700000000."+body))
 	return r
+}
+
+// digest is what of a body is part of a delivery's key.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return string(sum[:])
 }
 
 // readerFunc is a body.
@@ -169,8 +178,12 @@ func TestGenuine(t *testing.T) {
 	if f.ContentLength != int64(len(body)) || f.TransferEncoding != nil || f.Trailer != nil {
 		t.Errorf("framed as %d %v %v", f.ContentLength, f.TransferEncoding, f.Trailer)
 	}
+	key := dedupe.NewKey(string(dedupe.NamedScope("acme")), "", "id+content", "evt_1", digest(body)).String()
+	if a.placeholder("delivery") != key || a.header.Get("Webhook-Delivery") != key {
+		t.Errorf("delivery %s, header %s, want %s", a.placeholder("delivery"), a.header.Get("Webhook-Delivery"), key)
+	}
 	want := http.Header{
-		"Content-Length": {fmt.Sprint(len(body))}, "Webhook-Verified": {"acme"}, "X-Other": {"stays"},
+		"Content-Length": {fmt.Sprint(len(body))}, "Webhook-Verified": {"acme"}, "Webhook-Delivery": {key}, "X-Other": {"stays"},
 		"X-Team": {"blue"}, "X-Time": {"1700000000"}, "X-Signature": {sign("topsecret", "1700000000."+body)},
 	}
 	if fmt.Sprint(f.Header) != fmt.Sprint(want) {
@@ -306,7 +319,7 @@ func TestErrorOfTheApp(t *testing.T) {
 
 // TestDetached: the sender's hang-up does not end the app's work, upstream_timeout does.
 func TestDetached(t *testing.T) {
-	g := mustProvision(t, "", timed(`"upstream_timeout":"90s"`))
+	g := mustProvision(t, "", timed(`"upstream_timeout":"90s"`, `"delivery_id":{"json":"id"}`))
 	ctx, hangUp := context.WithCancel(t.Context())
 	r := post().WithContext(ctx)
 	a := serve(t, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {

@@ -147,3 +147,19 @@ func readKeyFile(path string) (string, error) {
 	}
 	return text, nil
 }
+
+// Resolve returns the text that a value stands for. It is for guest modules
+// (stores), whose passwords are written in the same notation as secrets.
+func Resolve(value string) (string, error) {
+	kind, name, err := parseValue(value)
+	if err != nil {
+		return "", err
+	}
+	switch kind {
+	case envValue:
+		return readEnv(name)
+	case fileValue:
+		return readKeyFile(name)
+	}
+	return value, nil
+}

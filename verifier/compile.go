@@ -76,6 +76,13 @@ func Validate(s Scheme) error {
 	return err
 }
 
+// SignsID reports whether a genuine delivery proves its delivery id: an id that
+// the signature does not cover can be chosen by whoever replays a captured body.
+func SignsID(s Scheme) bool {
+	v, err := compile(s)
+	return err == nil && v.idSigned
+}
+
 // HeaderNames lists the headers that the scheme reads, as they are written.
 func (s Scheme) HeaderNames() []string {
 	var names []string

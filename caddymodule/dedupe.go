@@ -1,0 +1,212 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// Dedupe says how copies of one delivery are recognised and answered.
+type Dedupe struct {
+	// Forward every genuine delivery, also copies.
+	Off bool `json:"off,omitempty"`
+	// What tells deliveries apart: id (the sender's), id+content (and the body),
+	// or content (the body alone). Default: by what the provider's file says of
+	// its ids; without any, off.
+	Key string `json:"key,omitempty"`
+	// How long a delivery that the app took is remembered. Default: 7d where an
+	// id counts, else 15m, but never less than the provider goes on retrying.
+	Window *caddy.Duration `json:"window,omitempty"`
+	// How long a copy waits for the one in flight. Default: 10s.
+	Wait *caddy.Duration `json:"wait,omitempty"`
+	// How long a claim outlives its process. Default: 30s.
+	Lease *caddy.Duration `json:"lease,omitempty"`
+	// What a copy of a delivery that the app took is answered. Default: 200, empty.
+	DuplicateResponse *DuplicateResponse `json:"duplicate_response,omitempty"`
+}
+
+// DuplicateResponse is the answer to a copy of a delivery that the app took.
+type DuplicateResponse struct {
+	// A 2xx. Some senders take 200 alone for success. Default: 200.
+	Status int `json:"status,omitempty"`
+	// Default: empty.
+	Body string `json:"body,omitempty"`
+}
+
+const (
+	defaultWait    = 10 * time.Second
+	idWindow       = dedupe.DefaultTTL
+	contentWindow  = 15 * time.Minute
+	minimumWarning = 24 * time.Hour
+)
+
+// A recogniser is a handler's dedupe, compiled.
+type recogniser struct {
+	identity dedupe.Identity
+	scope    dedupe.Scope // "" without a name of the operator's: by route
+	scheme   string
+	terms    dedupe.Terms
+	response DuplicateResponse
+	off      bool
+}
+
+// provisionDedupe compiles the rules.
+func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
+	p := h.provider
+	if p == nil {
+		p = new(providers.Provider)
+	}
+	c := h.Dedupe
+	if c == nil {
+		c = new(Dedupe)
+	}
+	hasID := scheme.DeliveryID != nil && !scheme.DeliveryID.Off
+	signed := verifier.SignsID(scheme)
+	identity, err := c.identity(hasID, dedupe.IdentityOf(hasID, signed, p.UniqueID, p.BodiesDiffer))
+	if err != nil {
+		return err
+	}
+	r := &h.recogniser
+	*r = recogniser{identity: identity, scheme: p.ID, off: c.Off || identity.Off(), response: DuplicateResponse{Status: http.StatusOK}}
+	if h.named { // the name is the scope; else provider, host and path are
+		r.scope = dedupe.NamedScope(h.Name)
+	}
+	if d := c.DuplicateResponse; d != nil {
+		r.response = DuplicateResponse{Status: cmp.Or(d.Status, http.StatusOK), Body: d.Body}
+	}
+	if s := r.response.Status; s < 200 || s > 299 {
+		return fmt.Errorf("dedupe: duplicate_response: %d: a copy of a delivery that was taken is answered with a 2xx, or its sender goes on retrying", s)
+	}
+	window := contentWindow
+	if identity.ID != dedupe.NoID {
+		window = idWindow
+	}
+	r.terms = dedupe.Terms{
+		TTL:   time.Duration(orElse(c.Window, caddy.Duration(max(window, time.Duration(p.Retry.Span))))),
+		Wait:  time.Duration(orElse(c.Wait, caddy.Duration(defaultWait))),
+		Limit: time.Duration(*h.UpstreamTimeout),
+		Lease: time.Duration(orElse(c.Lease, caddy.Duration(dedupe.DefaultLease))),
+	}
+	switch {
+	case r.terms.TTL <= 0:
+		return fmt.Errorf("dedupe: window: %s: give a positive duration, such as 7d", r.terms.TTL)
+	case r.terms.Wait < 0:
+		return fmt.Errorf("dedupe: wait: %s: give a duration, such as 10s, or 0s for none", r.terms.Wait)
+	case r.terms.Lease < time.Second:
+		return fmt.Errorf("dedupe: lease: %s: give at least 1s", r.terms.Lease)
+	}
+	h.adviseDedupe(c, identity, signed)
+	return nil
+}
+
+// identity returns the configured rule, or the one that the provider's facts give.
+func (c *Dedupe) identity(hasID bool, derived dedupe.Identity) (dedupe.Identity, error) {
+	switch c.Key {
+	case "":
+		return derived, nil
+	case "content":
+		return dedupe.Identity{Content: true}, nil
+	case "id", "id+content":
+		if !hasID {
+			return dedupe.Identity{}, fmt.Errorf("dedupe: key %s: the scheme has no delivery_id: add one, or use key content", c.Key)
+		}
+		if c.Key == "id" {
+			return dedupe.Identity{ID: dedupe.IDAlone}, nil
+		}
+		return dedupe.Identity{ID: dedupe.IDWithBody}, nil
+	}
+	return dedupe.Identity{}, errors.New("dedupe: unknown key: known are id, id+content, content")
+}
+
+// adviseDedupe warns of what is probably not meant.
+func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool) {
+	name := zap.String("name", h.Name)
+	switch {
+	case c.Off:
+	case identity.Off():
+		h.logger.Warn("nothing tells this sender's deliveries apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off", name)
+	case c.Key == "id" && !signed:
+		h.logger.Warn("dedupe key id: the signature does not cover the id, so whoever captured one delivery can mark the id of another as done: use key id+content", name)
+	case identity.ID == dedupe.IDAlone && c.Window != nil && time.Duration(*c.Window) < minimumWarning:
+		h.logger.Warn("dedupe window is shorter than a day: many senders leave longer between two attempts", name, zap.Duration("window", time.Duration(*c.Window)))
+	}
+}
+
+// claim asks whether the app is to see this delivery now. Only what is verified
+// is ever looked up.
+func (d *delivery) claim() error {
+	r := &d.h.recogniser
+	if d.unverified != nil {
+		return nil
+	}
+	scope := r.scope
+	if scope == "" {
+		path, _, _ := strings.Cut(d.req.Target, "?")
+		if plain, err := url.PathUnescape(path); err == nil { // as matchers see it
+			path = plain
+		}
+		scope = dedupe.RouteScope(r.scheme, d.req.Host, path)
+	}
+	id, _ := d.check.DeliveryID(d.body)
+	if id != "" {
+		d.repl.Set(prefix+"delivery_id", id)
+	}
+	key, ok := r.identity.Key(scope, r.scheme, id, d.body)
+	if !ok {
+		return nil
+	}
+	d.key = key.String()
+	d.repl.Set(prefix+"delivery", d.key)
+	d.w.Header().Set("Webhook-Delivery", d.key)
+	if r.off {
+		return nil
+	}
+	gate, err := acquire(d.h.app.store)
+	if err != nil { // a doubt about a duplicate forwards
+		d.h.logger.Error("the dedupe store cannot be opened; forwarding without it", zap.String("name", d.h.Name), zap.Error(err))
+		return nil
+	}
+	d.store = d.h.app.store
+	switch decision := gate.Claim(d.r.Context(), key, r.terms); decision.Outcome {
+	case dedupe.Held:
+		d.claimed = decision.Claim
+		return nil
+	case dedupe.Duplicate:
+		d.duplicate = true
+		return nil
+	default:
+		return &refusal{
+			reason: decision.Outcome.String(), status: http.StatusServiceUnavailable,
+			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
+		}
+	}
+}
+
+var notNow = map[dedupe.Outcome]string{
+	dedupe.Busy:       "a copy of this delivery is being forwarded",
+	dedupe.Overloaded: "too many deliveries are in flight",
+	dedupe.StoreDown:  "the dedupe store does not answer, and down reject is configured",
+}
+
+// answerDuplicate tells the sender that the app has this delivery.
+func (d *delivery) answerDuplicate() error {
+	d.repl.Set(prefix+"duplicate", true)
+	d.h.metrics.duplicate()
+	d.w.Header().Set("Webhook-Duplicate", "true")
+	response := &d.h.recogniser.response
+	d.w.WriteHeader(response.Status)
+	_, _ = d.w.Write([]byte(response.Body)) // the sender may be gone: nothing depends on it
+	return nil
+}

@@ -1,0 +1,196 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+const (
+	signedID   = `"message":"{id}.{body}","delivery_id":{"header":"X-Id"}`
+	longRetry  = `{"provider":{"id":"acme_inc","name":"Acme","retry":{"span":"240h"},"scheme":{"signature":{"header":"X-Acme"},"delivery_id":{"json":"id"}}},"secret":["a"]}`
+	shortRetry = `{"provider":{"id":"acme_inc","name":"Acme","bodies_differ":true,"retry":{"span":"20m"},"scheme":{"signature":{"header":"X-Acme"}}},"secret":["a"]}`
+)
+
+// withDedupe is a scheme with an id that the signature does not name.
+func withDedupe(dedupe string) string { return acme(topsecret, withID, `"dedupe":{`+dedupe+`}`) }
+
+const week = 7 * 24 * time.Hour
+
+// TestIdentity: what identifies a delivery, and for how long, by what is known
+// of the sender and by what the operator says.
+func TestIdentity(t *testing.T) {
+	id, both, content, nothing := dedupe.Identity{ID: dedupe.IDAlone}, dedupe.Identity{ID: dedupe.IDWithBody}, dedupe.Identity{Content: true}, dedupe.Identity{}
+	for name, tc := range map[string]struct {
+		config   string
+		identity dedupe.Identity
+		window   time.Duration
+		off      bool
+	}{
+		"stripe":                  {`{"provider":"stripe","secret":["a"]}`, id, week, false},
+		"github":                  {`{"provider":"github","secret":["a"]}`, both, week, false},
+		"aryeo":                   {`{"provider":"aryeo","secret":["a"]}`, content, 15 * time.Minute, false},
+		"id":                      {acme(topsecret, withID), both, week, false},
+		"signed id":               {acme(topsecret, signedID), both, week, false}, // nothing says that it is unique
+		"no id":                   {acme(topsecret), nothing, 15 * time.Minute, true},
+		"id off":                  {`{"provider":"github","secret":["a"],"delivery_id":{"off":true}}`, nothing, 15 * time.Minute, true},
+		"id retried long":         {longRetry, both, 240 * time.Hour, false},
+		"content retried long":    {shortRetry, content, 20 * time.Minute, false},
+		"off":                     {withDedupe(`"off":true`), both, week, true},
+		"key id":                  {withDedupe(`"key":"id"`), id, week, false},
+		"key id+content":          {`{"provider":"stripe","secret":["a"],"dedupe":{"key":"id+content"}}`, both, week, false},
+		"key content":             {withDedupe(`"key":"content"`), content, 15 * time.Minute, false},
+		"key content without id":  {acme(topsecret, `"dedupe":{"key":"content"}`), content, 15 * time.Minute, false},
+		"window":                  {withDedupe(`"window":"1s"`), both, time.Second, false},
+		"window below the span":   {strings.Replace(longRetry, `"secret"`, `"dedupe":{"window":"48h"},"secret"`, 1), both, 48 * time.Hour, false},
+		"window in nanoseconds":   {withDedupe(`"window":5`), both, 5, false},
+		"window of content":       {withDedupe(`"key":"content","window":"30d"`), content, 720 * time.Hour, false},
+		"empty object is default": {withDedupe(``), both, week, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := mustProvision(t, "", tc.config).handlers[0].recogniser
+			if r.identity != tc.identity || r.terms.TTL != tc.window || r.off != tc.off {
+				t.Errorf("got %+v for %s, off %t", r.identity, r.terms.TTL, r.off)
+			}
+		})
+	}
+}
+
+func TestTerms(t *testing.T) {
+	for config, want := range map[string]dedupe.Terms{
+		acme(topsecret, withID):                            {TTL: week, Wait: 10 * time.Second, Limit: time.Minute, Lease: 30 * time.Second},
+		withDedupe(`"wait":0`):                             {TTL: week, Wait: 0, Limit: time.Minute, Lease: 30 * time.Second},
+		withDedupe(`"wait":"0s"`):                          {TTL: week, Wait: 0, Limit: time.Minute, Lease: 30 * time.Second},
+		withDedupe(`"wait":"250ms"`):                       {TTL: week, Wait: 250 * time.Millisecond, Limit: time.Minute, Lease: 30 * time.Second},
+		withDedupe(`"lease":"1s"`):                         {TTL: week, Wait: 10 * time.Second, Limit: time.Minute, Lease: time.Second},
+		acme(topsecret, withID, `"upstream_timeout":"5m"`): {TTL: week, Wait: 10 * time.Second, Limit: 5 * time.Minute, Lease: 30 * time.Second},
+	} {
+		if got := mustProvision(t, "", config).handlers[0].recogniser.terms; got != want {
+			t.Errorf("%s: got %+v, want %+v", config, got, want)
+		}
+	}
+}
+
+func TestDuplicateResponseConfig(t *testing.T) {
+	for config, want := range map[string]DuplicateResponse{
+		``:                        {Status: 200},
+		`"duplicate_response":{}`: {Status: 200},
+		`"duplicate_response":{"body":"[accepted]"}`:      {Status: 200, Body: "[accepted]"},
+		`"duplicate_response":{"status":204}`:             {Status: 204},
+		`"duplicate_response":{"status":299,"body":"ok"}`: {Status: 299, Body: "ok"},
+	} {
+		if got := mustProvision(t, "", withDedupe(config)).handlers[0].recogniser.response; got != want {
+			t.Errorf("%s: got %+v, want %+v", config, got, want)
+		}
+	}
+}
+
+func TestDedupeRefused(t *testing.T) {
+	t.Setenv("DEDUPE_TEST", marker)
+	const other = `"sign_upstream":"whsec_`
+	for name, tc := range map[string]struct{ config, want string }{
+		"window 0":             {withDedupe(`"window":0`), "dedupe: window: 0s: give a positive duration"},
+		"window negative":      {withDedupe(`"window":"-1s"`), "dedupe: window: -1s"},
+		"wait negative":        {withDedupe(`"wait":"-1s"`), "dedupe: wait: -1s"},
+		"lease 0":              {withDedupe(`"lease":0`), "dedupe: lease: 0s: give at least 1s"},
+		"lease short":          {withDedupe(`"lease":"999ms"`), "dedupe: lease: 999ms"},
+		"status 199":           {withDedupe(`"duplicate_response":{"status":199}`), "dedupe: duplicate_response: 199"},
+		"status 300":           {withDedupe(`"duplicate_response":{"status":300}`), "dedupe: duplicate_response: 300"},
+		"status 404":           {withDedupe(`"duplicate_response":{"status":404}`), "dedupe: duplicate_response: 404"},
+		"key unknown":          {withDedupe(`"key":"` + marker + `"`), "dedupe: unknown key: known are id, id+content, content"},
+		"key id":               {acme(withMarker, `"dedupe":{"key":"id"}`), "dedupe: key id: the scheme has no delivery_id"},
+		"key id+content":       {acme(withMarker, `"dedupe":{"key":"id+content"}`), "dedupe: key id+content: the scheme has no delivery_id"},
+		"key id of off":        {`{"provider":"stripe",` + withMarker + `,"delivery_id":{"off":true},"dedupe":{"key":"id"}}`, "the scheme has no delivery_id"},
+		"unknown field":        {withDedupe(`"windw":1`), `unknown field "windw"`},
+		"sign not base64":      {acme(topsecret, other+marker+`!"`), "sign_upstream: the secret is not valid base64"},
+		"sign empty":           {acme(topsecret, `"sign_upstream":"whsec_"`), "sign_upstream: the secret is empty"},
+		"sign from a variable": {acme(topsecret, `"sign_upstream":"{env.DEDUPE_TEST}"`), "sign_upstream {env.DEDUPE_TEST}: the secret is not valid base64"},
+		"sign unset":           {acme(topsecret, `"sign_upstream":"{env.DEDUPE_TEST_UNSET}"`), "sign_upstream: the environment variable DEDUPE_TEST_UNSET is not set or empty"},
+		"sign in text":         {acme(topsecret, `"sign_upstream":"`+marker+`{env.A}"`), "sign_upstream: {env.A} stands inside"},
+		"sign as the sender":   {acme(`"secret":["x","`+upstreamSecret+`"]`, `"sign_upstream":"`+upstreamSecret+`"`), "sign_upstream: the same secret as one of the sender's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := provision(t, "", tc.config)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("got %v, want an error with %q", err, tc.want)
+			}
+			if strings.Contains(err.Error(), marker) || strings.Contains(err.Error(), strings.TrimPrefix(upstreamSecret, "whsec_")) {
+				t.Errorf("the error repeats a secret: %v", err)
+			}
+		})
+	}
+}
+
+// TestDedupeAdvice: at start is said what probably is not meant, and nothing else.
+func TestDedupeAdvice(t *testing.T) {
+	for config, want := range map[string]string{
+		acme(topsecret):                                                  "add delivery_id …, or dedupe { key content }",
+		acme(topsecret, `"dedupe":{"off":true}`):                         "",
+		acme(topsecret, `"dedupe":{"key":"content"}`):                    "",
+		acme(topsecret, withID):                                          "",
+		withDedupe(`"window":"1h"`):                                      "",
+		acme(topsecret, signedID, `"dedupe":{"key":"id"}`):               "",
+		`{"provider":"stripe","secret":["a"]}`:                           "",
+		`{"provider":"github","secret":["a"]}`:                           "",
+		`{"provider":"aryeo","secret":["a"]}`:                            "",
+		`{"provider":"stripe","secret":["a"],"dedupe":{"window":"24h"}}`: "",
+		`{"provider":"stripe","secret":["a"],"dedupe":{"window":"23h"}}`: "shorter than a day",
+		`{"provider":"github","secret":["a"],"dedupe":{"key":"id"}}`:     "the signature does not cover the id",
+	} {
+		var got []string
+		for _, e := range mustProvision(t, "", config).logs.All() {
+			if e.Level >= zapcore.WarnLevel {
+				got = append(got, e.Message)
+			}
+		}
+		if len(got) > 1 || want == "" && len(got) > 0 || want != "" && !strings.Contains(fmt.Sprint(got), want) {
+			t.Errorf("%s: advised %q, want %q", config, got, want)
+		}
+	}
+}
+
+// at is a genuine delivery of acme by URL, with the given body.
+func at(url, text string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, url, strings.NewReader(text))
+	r.Header.Set("X-Signature", sign("topsecret", text))
+	r.Header.Set("X-Acme", sign("a", text))
+	return r
+}
+
+// TestScope: a name of the operator's is the scope; without one, provider, host
+// and path are, in the one form in which Caddy's matchers compare them.
+func TestScope(t *testing.T) {
+	named := strings.Replace(longRetry, "{", `{"name":"billing",`, 1)
+	key := func(config, url string) string {
+		t.Helper()
+		a := serve(t, at(url, body), accepting, mustProvision(t, "", config).handlers...)
+		if a.err != nil || a.placeholder("delivery") == "" {
+			t.Fatalf("%s: %v", url, a.err)
+		}
+		return a.placeholder("delivery")
+	}
+	want := dedupe.NewKey(string(dedupe.RouteScope("acme_inc", "hooks.example.com", "/hooks/acme")), "acme_inc", "id+content", "evt_1", digest(body)).String()
+	for _, same := range []string{
+		"http://hooks.example.com/hooks/acme", "http://HOOKS.example.com:8080/hooks/acme?a=b", "http://hooks.example.com./Hooks//acme/",
+		"http://hooks.example.com/hooks/%61cme", "http://hooks.example.com/hooks%2Facme",
+	} {
+		if got := key(longRetry, same); got != want {
+			t.Errorf("%s is another scope", same)
+		}
+		if got := key(named, same); got != key(named, "http://other.example.com/") || got == want {
+			t.Errorf("%s: named, the address counts, or the name does not", same)
+		}
+	}
+	for _, other := range []string{"http://other.example.com/hooks/acme", "http://hooks.example.com/hooks/bravo", "http://hooks.example.com/"} {
+		if key(longRetry, other) == want {
+			t.Errorf("%s is the same scope", other)
+		}
+	}
+}

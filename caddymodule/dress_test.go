@@ -1,0 +1,154 @@
+package caddymodule
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	upstreamSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	rotatedSecret  = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+	signUpstream   = `"sign_upstream":"` + upstreamSecret + `"`
+)
+
+// standardWebhooks is the signature that the specification wants, made without
+// the code that is tested.
+func standardWebhooks(t *testing.T, secret, id, timestamp, text string) string {
+	t.Helper()
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(id + "." + timestamp + "." + text))
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// forging adds what a sender could set to look as if the gateway had signed.
+func forging(r *http.Request) *http.Request {
+	for _, name := range []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Webhook_id", "Webhook.signature"} {
+		r.Header[name] = []string{"forged", "twice"}
+	}
+	return r
+}
+
+func TestSignUpstream(t *testing.T) {
+	for name, tc := range map[string]struct{ more, id string }{
+		"with a key":    {withID, "the key"},
+		"without a key": {`"tolerance":"5m"`, "of the body"},
+		"dedupe off":    {withID + `,"dedupe":{"off":true}`, "the key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := mustProvision(t, "", timed(signUpstream, tc.more))
+			a := serve(t, forging(post()), accepting, g.handlers...)
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			h := a.forward.Header
+			for _, twin := range []string{"Webhook_id", "Webhook.signature"} {
+				if h[twin] != nil {
+					t.Errorf("the app gets %s: %q", twin, h[twin])
+				}
+			}
+			id, timestamp := h.Get("Webhook-Id"), h.Get("Webhook-Timestamp")
+			if tc.id == "the key" && id != a.placeholder("delivery") || len(id) != 32 {
+				t.Errorf("id %q, delivery %q", id, a.placeholder("delivery"))
+			}
+			if timestamp != strconv.FormatInt(clock.Unix(), 10) {
+				t.Errorf("timestamp %q", timestamp)
+			}
+			for _, name := range []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"} {
+				if n := len(h[name]); n != 1 {
+					t.Errorf("%s has %d lines", name, n)
+				}
+			}
+			if got := h.Get("Webhook-Signature"); got != standardWebhooks(t, upstreamSecret, id, timestamp, body) {
+				t.Errorf("signature %q does not verify", got)
+			}
+			if again := serve(t, post(), accepting, g.handlers...); again.forward.Header.Get("Webhook-Id") != id {
+				t.Error("a copy has another id")
+			}
+		})
+	}
+}
+
+// TestNotSigned: what is not verified is never signed, and cannot come signed.
+// Without sign_upstream the sender's headers are the app's business.
+func TestNotSigned(t *testing.T) {
+	g := mustProvision(t, "", timed(signUpstream, `"observe":true`))
+	r := forging(post())
+	r.Header.Set("X-Signature", sign("other", body))
+	a := serve(t, r, accepting, g.handlers...)
+	if a.err != nil || a.placeholder("verified") != "false" {
+		t.Fatalf("%v", a.err)
+	}
+	for _, name := range []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"} {
+		if got := a.forward.Header.Values(name); len(got) != 0 {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	a = serve(t, forging(post()), accepting, mustProvision(t, "", timed()).handlers...)
+	if got := a.forward.Header.Values("Webhook-Id"); len(got) != 2 {
+		t.Errorf("without sign_upstream the app gets %q", got)
+	}
+}
+
+// TestSignUpstreamFile: the secret for the app rotates like the sender's, and is
+// as necessary.
+func TestSignUpstreamFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "upstream")
+	g := mustProvision(t, "", timed(`"sign_upstream":"{file.`+filepath.ToSlash(path)+`}"`))
+	refresh := func() {
+		t.Helper()
+		if err := g.handlers[0].keys.refresh(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signedWith := func(secret string) {
+		t.Helper()
+		a := serve(t, post(), accepting, g.handlers...)
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		h := a.forward.Header
+		if h.Get("Webhook-Signature") != standardWebhooks(t, secret, h.Get("Webhook-Id"), h.Get("Webhook-Timestamp"), body) {
+			t.Errorf("not signed with %s", secret)
+		}
+	}
+	a := serve(t, post(), accepting, g.handlers...)
+	if a.status != 503 || a.placeholder("reason") != "key_unavailable" || a.header.Get("Retry-After") == "" || a.forward != nil {
+		t.Errorf("without the file: %v", a.err)
+	}
+	write(t, upstreamSecret+"\n", path)
+	refresh()
+	signedWith(upstreamSecret)
+	write(t, rotatedSecret, path)
+	refresh()
+	signedWith(rotatedSecret)
+	write(t, marker+"!", path)
+	refresh()
+	signedWith(rotatedSecret)
+	write(t, "topsecret", path) // not base64 of any length, and the sender's
+	refresh()
+	signedWith(rotatedSecret)
+	g.budgetsAreFree(t)
+}
+
+// TestSameSecret: however it is written, the app's secret is none of the sender's.
+func TestSameSecret(t *testing.T) {
+	bare := strings.TrimPrefix(upstreamSecret, "whsec_")
+	for _, inbound := range []string{upstreamSecret, bare} {
+		for _, ours := range []string{upstreamSecret, bare} {
+			config := `{"provider":"standard_webhooks","secret":["` + inbound + `"],"sign_upstream":"` + ours + `"}`
+			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "the same secret as one of the sender's") {
+				t.Errorf("%s: %v", config, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap/exp/zapslog"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe/bolt"
+)
+
+func init() {
+	caddy.RegisterModule(new(MemoryStore))
+	caddy.RegisterModule(new(BoltStore))
+}
+
+// storeNamespace is where the modules of stores live.
+const storeNamespace = "http.handlers.verify_webhook.stores"
+
+// A StoreModule is a guest module of the namespace
+// http.handlers.verify_webhook.stores: it says which store to open, and opens it.
+// Its Provision connects to nothing and opens nothing, as caddy validate runs it too.
+type StoreModule interface {
+	// Identity is what two configurations must have in common to share a store:
+	// its kind, its address or absolute path, its namespace.
+	Identity() string
+	// Gate opens the store behind a gate. It is called when the configuration
+	// starts, and not if one of the same Identity is open. A store that cannot be
+	// reached is no error: deliveries go on.
+	Gate(logger *slog.Logger) (*dedupe.Gate, error)
+}
+
+// A Resizer is a store module whose open store takes its size from the
+// configuration that has started last.
+type Resizer interface {
+	Resize(*dedupe.Gate)
+}
+
+// MemoryStore remembers deliveries in this process. They survive a reload, not a
+// restart.
+type MemoryStore struct {
+	// How many deliveries are remembered as done; beyond it the oldest is
+	// forgotten early. 131072 take about 20 MB. Default: 131072.
+	MaxEntries *int `json:"max_entries,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*MemoryStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: storeNamespace + ".memory", New: func() caddy.Module { return new(MemoryStore) }}
+}
+
+// Provision checks the options.
+func (s *MemoryStore) Provision(caddy.Context) error { return checkEntries(s.MaxEntries) }
+
+// Identity implements StoreModule.
+func (s *MemoryStore) Identity() string { return "memory" }
+
+// Gate implements StoreModule.
+func (s *MemoryStore) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
+	m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: orElse(s.MaxEntries, 0)})
+	return dedupe.NewGate(dedupe.Options{Store: m, Logger: logger}), nil
+}
+
+// Resize implements Resizer.
+func (s *MemoryStore) Resize(g *dedupe.Gate) { g.Resize(orElse(s.MaxEntries, 0)) }
+
+// BoltStore remembers deliveries in this process and in a file that outlives a
+// restart. One process has the file at a time.
+type BoltStore struct {
+	// The file. Default: verify_webhook/dedupe.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+	// As the memory store's. Default: 131072.
+	MaxEntries *int `json:"max_entries,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*BoltStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: storeNamespace + ".bolt", New: func() caddy.Module { return new(BoltStore) }}
+}
+
+// Provision checks the options and makes the path absolute.
+func (s *BoltStore) Provision(caddy.Context) error {
+	if s.Path == "" {
+		s.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "dedupe.db")
+	}
+	path, err := filepath.Abs(s.Path)
+	if err != nil {
+		return fmt.Errorf("store bolt: path %s: %w", s.Path, err)
+	}
+	s.Path = path
+	return checkEntries(s.MaxEntries)
+}
+
+// Identity implements StoreModule.
+func (s *BoltStore) Identity() string { return "bolt\x00" + s.Path }
+
+// Gate implements StoreModule.
+func (s *BoltStore) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
+	store, err := bolt.Open(bolt.Options{Path: s.Path, MaxEntries: orElse(s.MaxEntries, 0), Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	return dedupe.NewGate(dedupe.Options{Store: store, Logger: logger}), nil
+}
+
+// Resize implements Resizer.
+func (s *BoltStore) Resize(g *dedupe.Gate) { g.Resize(orElse(s.MaxEntries, 0)) }
+
+func checkEntries(n *int) error {
+	if n != nil && *n <= 0 {
+		return fmt.Errorf("max_entries: %d: give a positive number", *n)
+	}
+	return nil
+}
+
+// gates holds the open stores of the process by identity. Every configuration
+// that uses one holds a reference, and so does every delivery in flight: on a
+// reload the old configuration is cleaned up under its last requests.
+var gates = caddy.NewUsagePool()
+
+// pooledGate is a gate that the pool closes after its last user and visitor.
+type pooledGate struct {
+	*dedupe.Gate
+	visitors sync.WaitGroup
+}
+
+// closeBudget bounds what is still written when the last user of a store is gone.
+const closeBudget = 5 * time.Second
+
+// Destruct implements caddy.Destructor.
+func (p *pooledGate) Destruct() error {
+	p.visitors.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeBudget)
+	defer cancel()
+	return p.Close(ctx)
+}
+
+// acquire opens the store, or takes a reference to the open one of the same
+// identity. Every acquire is followed by one release.
+func acquire(s StoreModule) (*dedupe.Gate, error) {
+	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
+		gate, err := s.Gate(slog.New(currentLog{}))
+		if err != nil {
+			return nil, err
+		}
+		return &pooledGate{Gate: gate}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value.(*pooledGate).Gate, nil
+}
+
+func release(s StoreModule) error {
+	_, err := gates.Delete(s.Identity())
+	return err
+}
+
+// eachGate visits the open stores. A visit may wait for a server, so it is not
+// made under the pool's lock, which every delivery takes; the gate stays open
+// until it has ended.
+func eachGate(visit func(*dedupe.Gate)) {
+	var open []*pooledGate
+	gates.Range(func(_, value any) bool {
+		p := value.(*pooledGate)
+		p.visitors.Add(1) // still in the pool, so Destruct is yet to come
+		open = append(open, p)
+		return true
+	})
+	for _, p := range open {
+		visit(p.Gate)
+		p.visitors.Done()
+	}
+}
+
+// loadStore returns the configured store's module, the memory store without one.
+func loadStore(ctx caddy.Context, a *App) (StoreModule, error) {
+	if len(a.StoreRaw) == 0 {
+		s := new(MemoryStore)
+		return s, s.Provision(ctx)
+	}
+	module, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		var named struct {
+			Store string `json:"store"`
+		}
+		if json.Unmarshal(a.StoreRaw, &named) == nil {
+			if _, missing := caddy.GetModule(storeNamespace + "." + named.Store); missing != nil {
+				return nil, notCompiledIn(named.Store)
+			}
+		}
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	store, ok := module.(StoreModule)
+	if !ok {
+		return nil, fmt.Errorf("store: %T is no dedupe store", module)
+	}
+	return store, nil
+}
+
+const modulePath = "github.com/verify-webhook/caddy-verify-webhook"
+
+func notCompiledIn(name string) error {
+	if name == "redis" {
+		return errors.New("store redis is not in this Caddy: build one with it: xcaddy build --with " + modulePath + " --with " + modulePath + "/caddymodule/redis")
+	}
+	return errors.New("store: an unknown one (not repeated here, as it may be a secret): memory and bolt are built in, redis is one more --with")
+}
+
+// currentLog writes to whatever Caddy's log is now: a store outlives the
+// configuration, and the log, that it was opened under.
+type currentLog struct {
+	attrs []slog.Attr
+	group []string
+}
+
+func (l currentLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+
+func (l currentLog) Handle(ctx context.Context, r slog.Record) error {
+	var h slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.WithName(strings.Join(append([]string{"verify_webhook.store"}, l.group...), ".")))
+	return h.WithAttrs(l.attrs).Handle(ctx, r)
+}
+
+func (l currentLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	l.attrs = append(l.attrs[:len(l.attrs):len(l.attrs)], attrs...)
+	return l
+}
+
+func (l currentLog) WithGroup(name string) slog.Handler {
+	l.group = append(l.group[:len(l.group):len(l.group)], name)
+	return l
+}
+
+// Interface guards
+var (
+	_ StoreModule       = (*MemoryStore)(nil)
+	_ StoreModule       = (*BoltStore)(nil)
+	_ caddy.Provisioner = (*MemoryStore)(nil)
+	_ caddy.Provisioner = (*BoltStore)(nil)
+	_ caddy.Destructor  = (*pooledGate)(nil)
+)

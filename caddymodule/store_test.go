@@ -1,0 +1,300 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+// begin starts the app, and returns what stops it.
+func (g *gateway) begin(t testing.TB) (stop func()) {
+	t.Helper()
+	limit := buffered.limit.Load()
+	t.Cleanup(func() { buffered.limit.Store(limit) })
+	if err := g.app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := g.app.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// references counts who uses the gateway's store.
+func (g *gateway) references() int {
+	n, _ := gates.References(g.app.store.Identity())
+	return n
+}
+
+// boltAt is an app's configuration whose store is a file.
+func boltAt(path string, more ...string) string {
+	return fmt.Sprintf(`{"store":{"store":"bolt","path":%q%s}}`, filepath.ToSlash(path), strings.Join(more, ""))
+}
+
+func memoryOf(entries int) string {
+	return fmt.Sprintf(`{"store":{"store":"memory","max_entries":%d}}`, entries)
+}
+
+// TestReferences: a store is open from the first start or delivery to the last
+// stop or delivery, over any number of reloads.
+func TestReferences(t *testing.T) {
+	defer poolIsEmpty(t)
+	g := mustProvision(t, "", once())
+	check := func(when string, want int) {
+		t.Helper()
+		if got := g.references(); got != want {
+			t.Errorf("%s: %d references, want %d", when, got, want)
+		}
+	}
+	check("provisioned", 0)
+	g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
+		check("a delivery before the start", 1)
+		w.WriteHeader(200)
+		return nil
+	}).isForwarded(t)
+	check("after it", 0)
+
+	stop := g.begin(t)
+	check("started", 1)
+	for range 3 {
+		renewed := mustProvision(t, "", once())
+		check("another is provisioned", 1)
+		stopRenewed := renewed.begin(t)
+		check("another is started", 2)
+		g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
+			check("a delivery in flight", 3)
+			stop()
+			check("its configuration is stopped", 2)
+			return errors.New("not taken")
+		}).isForwarded(t)
+		check("only the renewed one is left", 1)
+		g, stop = renewed, stopRenewed
+	}
+	g.send(at("/", "x"), answering(200))
+	check("a forged one", 1)
+	g.send(post(), answering(200)).isForwarded(t)
+	check("one that was taken", 1)
+	g.send(post(), answering(500)).isDuplicate(t)
+	check("a duplicate", 1)
+	g.handlers[0].recogniser.scope = "another"
+	g.send(post(), func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }).isForwarded(t)
+	check("a panic", 1)
+	stop()
+	check("stopped", 0)
+}
+
+// TestReloadInFlight: a delivery that ends after its configuration was stopped is
+// known to the one that follows. With the memory store alone, too.
+func TestReloadInFlight(t *testing.T) {
+	for name, config := range map[string]string{"memory": "", "bolt": boltAt(filepath.Join(t.TempDir(), "dedupe.db"))} {
+		t.Run(name, func(t *testing.T) {
+			defer poolIsEmpty(t)
+			old := mustProvision(t, config, once(`"dedupe":{"wait":0}`))
+			renewed := mustProvision(t, config, once(`"dedupe":{"wait":0}`))
+			stopOld := old.begin(t)
+			var stopRenewed func()
+			old.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
+				stopRenewed = renewed.begin(t)
+				stopOld()
+				renewed.send(post(), answering(200)).isRefused(t, "in_flight", "10")
+				w.WriteHeader(200)
+				return nil
+			}).isForwarded(t)
+			renewed.send(post(), answering(500)).isDuplicate(t)
+			stopRenewed()
+		})
+	}
+}
+
+// TestRestart: the file outlives the last user of a store, the memory does not.
+func TestRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "dedupe.db")
+	for config, want := range map[string]string{"": "absent", boltAt(path): "duplicate"} {
+		for i := range 2 {
+			g := mustProvision(t, config, once())
+			stop := g.begin(t)
+			if i == 0 {
+				g.send(post(), answering(200)).isForwarded(t)
+			} else if got := g.state(t); got != want {
+				t.Errorf("%s: after a restart the delivery is %s, want %s", config, got, want)
+			}
+			stop()
+			poolIsEmpty(t)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// TestResize: the size is that of the configuration which has started last, not
+// of one that was looked at.
+func TestResize(t *testing.T) {
+	for name, config := range map[string]func(int) string{
+		"memory": memoryOf,
+		"bolt": func() func(int) string {
+			path := filepath.Join(t.TempDir(), "dedupe.db")
+			return func(n int) string { return boltAt(path, fmt.Sprintf(`,"max_entries":%d`, n)) }
+		}(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer poolIsEmpty(t)
+			g := mustProvision(t, config(3), once())
+			defer g.begin(t)()
+			gate, err := acquire(g.app.store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := release(g.app.store); err != nil {
+					t.Error(err)
+				}
+			}()
+			for i := range 3 {
+				gate.Claim(t.Context(), dedupe.NewKey(fmt.Sprint(i)), dedupe.Terms{}).Claim.Done(200)
+			}
+			smaller := mustProvision(t, config(1), once())
+			if n := gate.Stats().Entries; n != 3 {
+				t.Errorf("provisioning left %d entries of 3", n)
+			}
+			if smaller.app.store.Identity() != g.app.store.Identity() {
+				t.Error("another size is another store")
+			}
+			evicted := gaugeOf(t, g, "caddy_verify_webhook_evicted_early_total")
+			defer smaller.begin(t)()
+			if n := gate.Stats().Entries; n != 1 {
+				t.Errorf("starting left %d entries, want 1", n)
+			}
+			if n := gaugeOf(t, g, "caddy_verify_webhook_evicted_early_total") - evicted; n != 2 {
+				t.Errorf("evicted_early_total grew by %v, want 2", n)
+			}
+		})
+	}
+}
+
+// TestAnotherStore: another file or kind is another store; the same file by
+// another name is the same.
+func TestAnotherStore(t *testing.T) {
+	defer poolIsEmpty(t)
+	dir := t.TempDir()
+	var stores []*gateway
+	for _, config := range []string{"", boltAt(filepath.Join(dir, "a.db")), boltAt(filepath.Join(dir, "b.db"))} {
+		g := mustProvision(t, config, once())
+		defer g.begin(t)()
+		for _, earlier := range stores {
+			if earlier.app.store.Identity() == g.app.store.Identity() {
+				t.Errorf("%s is the same store as an earlier one", config)
+			}
+		}
+		g.send(post(), answering(200)).isForwarded(t)
+		g.send(post(), answering(500)).isDuplicate(t)
+		stores = append(stores, g)
+	}
+	t.Chdir(dir)
+	for _, path := range []string{"a.db", "./x/../a.db", dir + "//a.db"} {
+		s := &BoltStore{Path: path}
+		if err := s.Provision(caddy.Context{}); err != nil || s.Identity() != stores[1].app.store.Identity() {
+			t.Errorf("%s: %q, %v", path, s.Path, err)
+		}
+	}
+	s := new(BoltStore)
+	if err := s.Provision(caddy.Context{}); err != nil || s.Path != filepath.Join(caddy.AppDataDir(), "verify_webhook", "dedupe.db") {
+		t.Errorf("the default is %s, %v", s.Path, err)
+	}
+}
+
+// TestProvisionOpensNothing: caddy validate beside a running gateway opens no
+// file and takes no reference.
+func TestProvisionOpensNothing(t *testing.T) {
+	defer poolIsEmpty(t)
+	path := filepath.Join(t.TempDir(), "new", "dedupe.db")
+	for range 2 {
+		mustProvision(t, boltAt(path), once())
+		provisions(t, `{"apps":{"verify_webhook":`+boltAt(path)+`,"http":{"servers":{"a":{"listen":["127.0.0.1:0"],"routes":[
+			{"handle":[{"handler":"verify_webhook",`+once()[1:]+`]}]}}}}}`)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was made: %v", err)
+	}
+	poolIsEmpty(t)
+	running := mustProvision(t, boltAt(path), once())
+	defer running.begin(t)()
+	mustProvision(t, boltAt(path), once())
+	if n := running.references(); n != 1 {
+		t.Errorf("%d references", n)
+	}
+}
+
+// TestFailedStart: neither a start that fails nor a stop without a start takes
+// or gives back a reference: it would be that of the running configuration.
+func TestFailedStart(t *testing.T) {
+	defer poolIsEmpty(t)
+	broken := mustProvision(t, "", once())
+	broken.app.store = &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) { return nil, errors.New("no such directory") }}
+	if err := broken.app.Start(); err == nil || !strings.Contains(err.Error(), "no such directory") {
+		t.Errorf("started: %v", err)
+	}
+	poolIsEmpty(t)
+	if err := broken.app.Stop(); err != nil {
+		t.Error(err)
+	}
+
+	running := mustProvision(t, "", once())
+	defer running.begin(t)()
+	if err := mustProvision(t, "", once()).app.Stop(); err != nil {
+		t.Error(err)
+	}
+	if n := running.references(); n != 1 {
+		t.Errorf("the running configuration has %d references left", n)
+	}
+}
+
+func TestStoreConfig(t *testing.T) {
+	for config, want := range map[string]string{
+		memoryOf(0):                            "max_entries: 0: give a positive number",
+		memoryOf(-1):                           "max_entries: -1",
+		boltAt("/a", `,"max_entries":0`):       "max_entries: 0",
+		boltAt("/a", `,"max_entrys":1`):        "unknown field",
+		`{"store":{"store":"redis"}}`:          "--with " + modulePath + " --with " + modulePath + "/caddymodule/redis",
+		`{"store":{"store":"` + marker + `"}}`: "memory and bolt are built in",
+		`{"store":{"path":"/a"}}`:              "store",
+		`{"store":7}`:                          "store",
+	} {
+		_, err := provision(t, config)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", config, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), marker) {
+			t.Errorf("the error repeats a secret: %v", err)
+		}
+	}
+	for config, want := range map[string]string{"": "memory", `{"store":{"store":"memory"}}`: "memory", memoryOf(5): "memory"} {
+		if got := mustProvision(t, config).app.store.Identity(); got != want {
+			t.Errorf("%s: %q", config, got)
+		}
+	}
+}
+
+// The API is told of no value that is not set, and of each that is.
+func TestStoreJSON(t *testing.T) {
+	for _, config := range []string{`{}`, `{"max_entries":1}`, `{"path":"/a","max_entries":1}`} {
+		var s BoltStore
+		if err := json.Unmarshal([]byte(config), &s); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(&s); err != nil || string(got) != config {
+			t.Errorf("%s became %s, %v", config, got, err)
+		}
+	}
+}
