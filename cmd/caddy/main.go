@@ -8,6 +8,7 @@ import (
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/verify-webhook/caddy-verify-webhook"
+	_ "github.com/verify-webhook/caddy-verify-webhook/caddymodule/redis"
 )
 
 func main() {

@@ -1,0 +1,231 @@
+// Package redis makes the redis store available to verify_webhook: one more
+// --with for who shares deliveries between several instances.
+package redis
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe/redis"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+)
+
+func init() {
+	caddy.RegisterModule(new(Store))
+	// The library writes every failed dial to standard error. What matters of it
+	// the gate says, once.
+	goredis.SetLogger(debugLog{})
+}
+
+// debugLog is where the library's own messages go.
+type debugLog struct{}
+
+func (debugLog) Printf(_ context.Context, format string, v ...any) {
+	if c := caddy.Log().Named("redis").Check(zapcore.DebugLevel, fmt.Sprintf(format, v...)); c != nil {
+		c.Write()
+	}
+}
+
+// Store shares deliveries between instances over Redis or Valkey, 7 or later.
+type Store struct {
+	// host:port. One server; several are sentinels or nodes of a cluster.
+	Address []string `json:"address,omitempty"`
+	// Begins every key, so that staging and production on one server do not
+	// swallow each other's deliveries. Required.
+	Namespace string `json:"namespace,omitempty"`
+	// standalone, sentinel or cluster. Default: standalone.
+	Mode string `json:"mode,omitempty"`
+	// The name of the monitored master (mode sentinel).
+	Master string `json:"master,omitempty"`
+
+	Username string `json:"username,omitempty"`
+	// Literal, {env.NAME} or {file./path}, resolved when the configuration is loaded.
+	Password string `json:"password,omitempty"`
+	// Default: 0.
+	DB int `json:"db,omitempty"`
+	// Connect over TLS. Default: no.
+	TLS bool `json:"tls,omitempty"`
+	// A PEM file of authorities to trust instead of the system's.
+	CA string `json:"ca,omitempty"`
+
+	// What happens while the store is down: degrade (each instance decides alone
+	// and writes back later) or reject (503). Default: degrade.
+	Down string `json:"down,omitempty"`
+
+	options     redis.Options
+	authorities [sha256.Size]byte // digest of the CA file
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Store) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.verify_webhook.stores.redis",
+		New: func() caddy.Module { return new(Store) },
+	}
+}
+
+// Provision resolves the password and checks the options. It connects to nothing.
+func (s *Store) Provision(caddy.Context) error {
+	s.options = redis.Options{
+		Addresses: s.Address, Mode: redis.Mode(s.Mode), Master: s.Master,
+		Namespace: s.Namespace, Username: s.Username, DB: s.DB,
+	}
+	if s.Password != "" {
+		password, err := caddymodule.Resolve(s.Password)
+		if err != nil {
+			return fmt.Errorf("store redis: password: %w", err)
+		}
+		s.options.Password = password
+	}
+	if s.TLS || s.CA != "" {
+		config, err := s.tlsConfig()
+		if err != nil {
+			return fmt.Errorf("store redis: tls: %w", err)
+		}
+		s.options.TLS = config
+	}
+	switch s.Down {
+	case "", "degrade", "reject":
+	default:
+		return errors.New("store redis: down: write degrade or reject")
+	}
+	if err := s.options.Validate(); err != nil {
+		return fmt.Errorf("store %w", err)
+	}
+	return nil
+}
+
+func (s *Store) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CA == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(s.CA)
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", s.CA)
+	}
+	s.authorities = sha256.Sum256(pem)
+	return config, nil
+}
+
+// Identity implements caddymodule.StoreModule. A changed password or
+// authority is another store: the next configuration connects with it.
+func (s *Store) Identity() string {
+	password := sha256.Sum256([]byte(s.options.Password))
+	return strings.Join([]string{
+		"redis", s.Mode, s.Master, strings.Join(s.Address, ","), s.Namespace, s.Username, strconv.Itoa(s.DB),
+		strconv.FormatBool(s.TLS), s.CA, s.Down, string(password[:]), string(s.authorities[:]),
+	}, "\x00")
+}
+
+// Gate implements caddymodule.StoreModule.
+func (s *Store) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
+	store, err := redis.Open(s.options)
+	if err != nil {
+		return nil, err
+	}
+	options := dedupe.Options{Store: store, Logger: logger}
+	if s.Down != "reject" {
+		options.Fallback = dedupe.NewMemory(dedupe.MemoryOptions{})
+	}
+	return dedupe.NewGate(options), nil
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens:
+//
+//	redis {
+//		address   <host:port>...
+//		namespace <text>
+//		mode      standalone | sentinel <master> | cluster
+//		username  <text>
+//		password  <value>
+//		db        <n>
+//		tls       [<ca.pem>]
+//		down      degrade | reject
+//	}
+func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the store's name
+	if d.NextArg() {
+		return d.Errf("store redis: options stand in a block")
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word, args := d.Val(), d.RemainingArgs()
+		if seen[word] {
+			return d.Errf("store redis: %s stands already: keep one of them", word)
+		}
+		seen[word] = true
+		if err := s.option(word, args); err != nil {
+			return d.Errf("store redis: %v", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) option(word string, args []string) error {
+	single := map[string]*string{"namespace": &s.Namespace, "username": &s.Username, "password": &s.Password, "down": &s.Down}
+	if into, ok := single[word]; ok {
+		if len(args) != 1 {
+			return fmt.Errorf("%s takes one argument, not %d: an unset {$VARIABLE} vanishes", word, len(args))
+		}
+		if args[0] == "" {
+			return fmt.Errorf("%s is empty: an unset {$VARIABLE} vanishes", word)
+		}
+		*into = args[0]
+		return nil
+	}
+	switch {
+	case word == "address" && len(args) > 0:
+		s.Address = args
+	case word == "mode" && len(args) == 1:
+		s.Mode = args[0]
+	case word == "mode" && len(args) == 2 && args[0] == "sentinel":
+		s.Mode, s.Master = args[0], args[1]
+	case word == "db" && len(args) == 1:
+		n, err := strconv.Atoi(args[0])
+		if err != nil || n < 0 {
+			return errors.New("db: write a number")
+		}
+		s.DB = n
+	case word == "tls" && len(args) == 0:
+		s.TLS = true
+	case word == "tls" && len(args) == 1:
+		s.TLS, s.CA = true, args[0]
+	case word == "address" || word == "mode" || word == "db" || word == "tls":
+		return fmt.Errorf("%s: write address <host:port>..., mode standalone | sentinel <master> | cluster, db <n>, tls [<ca.pem>]", word)
+	default:
+		// A word that is near no option may be the password on a line of its own.
+		known := []string{"address", "namespace", "mode", "username", "password", "db", "tls", "down"}
+		if near := nearest.Of(word, known); near != "" {
+			return fmt.Errorf("unknown option %s: did you mean %s?", word, near)
+		}
+		return errors.New("a line begins with a word that is no option (it is not repeated here, as it may be a secret): known are " + strings.Join(known, ", "))
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddymodule.StoreModule = (*Store)(nil)
+	_ caddy.Provisioner       = (*Store)(nil)
+	_ caddyfile.Unmarshaler   = (*Store)(nil)
+)
