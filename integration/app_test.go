@@ -75,3 +75,11 @@ func (a *app) got(id string) []arrival {
 
 // release lets go of answers that wait for it, at the end of a test.
 func (a *app) release() { a.once.Do(func() { close(a.released) }) }
+
+// until waits for what a test does, or for the test's end.
+func (a *app) until(c <-chan struct{}) {
+	select {
+	case <-c:
+	case <-a.released:
+	}
+}

@@ -5,7 +5,9 @@
 // Where things are:
 //
 //	main_test.go          builds the binary on first use, stops what tests share
-//	gateway_test.go       one Caddy process: start, reload, stop
+//	gateway_test.go       one Caddy process: start, stop
+//	process_test.go       kill it, start it again, reload it; copies sent at once
+//	stores_test.go        the stores that tests run with, and a look into Redis
 //	logbook_test.go       its log: wait for a line, search it for secrets
 //	app_test.go           the app behind it: what arrived, what it answers
 //	request_test.go       how the tests send: client, HTTP/2, raw sockets
@@ -22,12 +24,24 @@
 //	operator_test.go      handle_errors, metrics, the admin API, start-up errors
 //	secrets_test.go       nothing secret in logs, errors and /config/
 //	load_test.go          memory under load
+//	duplicates_test.go    50 copies at once, one after another, waiting
+//	settle_test.go        what is done, what comes through again
+//	identity_test.go      what makes two requests copies of one delivery
+//	reload_test.go        reloads with deliveries in flight
+//	forget_test.go        DELETE /verify_webhook/deliveries/KEY
+//	resign_test.go        sign_upstream
+//	store_bolt_test.go    the file: restarts, kill -9, damage
+//	store_redis_test.go   the server: two gateways, killed, paused, full, flushed
+//	crash_test.go         kill -9 in a loop, under a ledger
+//	conformance_test.go   the scenarios of webhook-receiver-conformance
 //	bench_test.go         cost beside a plain reverse_proxy
+//	bench_dedupe_test.go  cost of each store beside none
 //	docs_test.go          the Caddyfiles and commands of the documentation
 //
 // A signature here is never made by package verifier: it would agree with its
 // own mistakes.
 //
 // INTEGRATION_RACE=1 builds the gateway with the race detector. CI=true makes a
-// missing openssl or curl an error instead of a skipped test.
+// missing openssl, curl or redis-server an error instead of a skipped test.
+// INTEGRATION_KILLS=3000 and INTEGRATION_RELOADS=1000 make the loops longer.
 package integration

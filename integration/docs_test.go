@@ -164,14 +164,15 @@ func example(t testing.TB) (*gateway, *strings.Replacer) {
 func TestExample(t *testing.T) {
 	t.Parallel()
 	g, _ := example(t)
-	for _, s := range []struct {
+	for n, s := range []struct {
 		sender
 		key string
 	}{
 		{aryeo, "aryeo-secret"}, {yapily, "yapily-secret"}, {yapily, "yapily-new-secret"}, {workspace, "workspace-secret"},
 		{generic, "generic-secret"}, {stripe, "whsec_stripe-secret"}, {github, "github-secret"},
 	} {
-		m := s.deliver(t, s.key, time.Now(), []byte(s.body))
+		body := s.body + strings.Repeat(" ", n) // each is an event of its own
+		m := s.deliver(t, s.key, time.Now(), []byte(body))
 		if m.header.Get("X-Team") != "" {
 			m.header.Set("X-Team", "listings")
 		}

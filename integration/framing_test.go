@@ -291,7 +291,7 @@ func TestBodyTimeout(t *testing.T) {
 			_, _ = io.WriteString(w, "late")
 		})
 		for _, protocol := range protocols {
-			if a := g.do(t, g.client(protocol), g.request(t, id, m)); a.status != http.StatusOK || a.body != "late" {
+			if a := g.do(t, g.client(protocol), g.request(t, id, at(slowPath).message(t))); a.status != http.StatusOK || a.body != "late" {
 				t.Errorf("%s: answered %d %q, want 200 late", protocol, a.status, a.body)
 			}
 		}

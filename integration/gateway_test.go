@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -29,6 +30,7 @@ type setup struct {
 	whole   string   // a whole Caddyfile in place of all this; ADMIN is the admin API's address
 	format  string   // of the log; default: format json
 	level   string   // of the log: INFO or DEBUG (default); the log tells when it serves
+	lease   string   // of every handler; only JSON can say it
 }
 
 // A gateway is one Caddy process and the app behind it.
@@ -43,6 +45,8 @@ type gateway struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	h1, h2 *http.Client
+
+	reloaded atomic.Bool
 }
 
 // start starts a gateway that ends with the test.
@@ -85,7 +89,15 @@ func (g *gateway) begin() error {
 	if err != nil {
 		return err
 	}
-	g.cmd = exec.Command(binary, "run", "--adapter", "caddyfile", "--config", g.caddyfile())
+	args := []string{"run", "--adapter", "caddyfile", "--config", g.caddyfile()}
+	if g.setup.lease != "" {
+		path, err := g.withLease(binary, g.setup.lease)
+		if err != nil {
+			return err
+		}
+		args = []string{"run", "--config", path}
+	}
+	g.cmd = exec.Command(binary, args...)
 	g.cmd.Env = caddyEnv(g.dir, g.setup.env)
 	g.cmd.Dir = g.dir
 	out, in := io.Pipe()
@@ -105,6 +117,14 @@ func (g *gateway) begin() error {
 		return fmt.Errorf("caddy does not serve: %w; its log:\n%s", err, g.log)
 	}
 	return nil
+}
+
+// adapted returns the Caddyfile as JSON.
+func (g *gateway) adapted(binary string) ([]byte, error) {
+	cmd := exec.Command(binary, "adapt", "--adapter", "caddyfile", "--config", g.caddyfile())
+	cmd.Env = caddyEnv(g.dir, g.setup.env)
+	cmd.Dir = g.dir
+	return cmd.Output()
 }
 
 func (g *gateway) caddyfile() string { return filepath.Join(g.dir, "Caddyfile") }

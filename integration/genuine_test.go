@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -160,7 +159,7 @@ func TestXSignatureMethodsAndTypes(t *testing.T) {
 	}
 	for _, method := range []string{"POST", "PUT", "PATCH"} {
 		for kind, body := range bodies {
-			m := workspace.deliver(t, workspaceKey, time.Now(), []byte(body))
+			m := workspace.deliver(t, workspaceKey, time.Now(), []byte(strings.Replace(body, bodyMark, bodyMark+newID(), 1)))
 			m.method = method
 			m.header.Set("Content-Type", kind)
 			a, got := g.send(t, "HTTP/1.1", m)
@@ -183,14 +182,18 @@ func TestYapilyRotation(t *testing.T) {
 	wrong := opensslHex(t, "neither", []byte(jsonBody))
 	for _, name := range []string{"Webhook-Signature", "Webhook-Rotation-Signature"} {
 		for _, key := range []string{yapilyOldKey, yapilyNewKey} {
-			sum := opensslHex(t, key, []byte(jsonBody))
-			confideHeader(sum, strings.ToUpper(sum))
-			for what, header := range map[string]http.Header{
-				"alone":          {name: {sum}},
-				"upper case":     {name: {strings.ToUpper(sum)}},
-				"beside another": {"Webhook-Signature": {wrong}, "Webhook-Rotation-Signature": {wrong}, name: {sum}},
+			for what, header := range map[string]func(sum string) http.Header{
+				"alone":      func(sum string) http.Header { return http.Header{name: {sum}} },
+				"upper case": func(sum string) http.Header { return http.Header{name: {strings.ToUpper(sum)}} },
+				"beside another": func(sum string) http.Header {
+					h := http.Header{"Webhook-Signature": {wrong}, "Webhook-Rotation-Signature": {wrong}}
+					h.Set(name, sum)
+					return h
+				},
 			} {
-				m := message{path: yapily.path, header: maps.Clone(header), body: []byte(jsonBody)}
+				m := message{path: yapily.path, body: fresh(jsonBody)}
+				m.header = header(opensslHex(t, key, m.body))
+				confideHeader(m.header.Get(name))
 				a, got := g.send(t, "HTTP/1.1", m)
 				wantTaken(t, name+" with "+key+", "+what, a, got)
 			}

@@ -33,9 +33,8 @@ func TestRepeatedLines(t *testing.T) {
 func TestConnectionCannotRemoveTheMark(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
-	m := github.message(t)
 	for _, connection := range []string{"Webhook-Verified", "close, webhook-verified", "keep-alive, Webhook-Verified, Content-Length, Content-Type"} {
-		id := newCase()
+		m, id := github.message(t), newCase()
 		s := g.dial(t)
 		s.head("POST", github.path+"?case="+id, append(lines(m.header), length(len(m.body)), "Connection: "+connection, "Content-Type: application/json")...)
 		s.write(string(m.body))

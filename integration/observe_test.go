@@ -33,6 +33,9 @@ func TestObserve(t *testing.T) {
 		"missing_signature": unsigned, "malformed_signature": repeated,
 	} {
 		for _, protocol := range protocols {
+			if reason == "" {
+				m = aryeo.message(t) // a copy would not be forwarded
+			}
 			a, got := g.send(t, protocol, m)
 			wantTaken(t, protocol+", "+reason, a, got)
 			one := got[0]

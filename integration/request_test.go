@@ -96,7 +96,7 @@ func (g *gateway) send(t testing.TB, protocol string, m message) (answer, []arri
 
 func (g *gateway) do(t testing.TB, client *http.Client, r *http.Request) answer {
 	t.Helper()
-	resp, err := client.Do(r)
+	resp, err := g.roundTrip(client, r)
 	if err != nil {
 		t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}

@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,8 +29,27 @@ type sender struct {
 	sign   func(t testing.TB, key string, at time.Time, body []byte) http.Header
 }
 
-// message is a genuine delivery of the sender, made now.
-func (s sender) message(t testing.TB) message { return s.deliver(t, s.key, time.Now(), []byte(s.body)) }
+// message is a genuine delivery of the sender, made now, of an event of its own.
+func (s sender) message(t testing.TB) message {
+	m := s.deliver(t, s.key, time.Now(), fresh(s.body))
+	if s.name == github.name {
+		m.header.Set("X-Github-Delivery", newID()) // not signed
+	}
+	return m
+}
+
+var serial atomic.Int64
+
+// newID is the id of another event.
+func newID() string { return fmt.Sprintf("evt_%d", serial.Add(1)) }
+
+// fresh makes a body that of another event: no two are copies of one delivery.
+func fresh(body string) []byte {
+	return []byte(strings.Replace(strings.Replace(body, "evt_1", newID(), 1), "token=x", "token="+newID(), 1))
+}
+
+// messageID is the id that a sender gives the event of a body.
+func messageID(body []byte) string { return fmt.Sprintf("msg_%x", sha256.Sum256(body))[:16] }
 
 func (s sender) deliver(t testing.TB, key string, at time.Time, body []byte) message {
 	t.Helper()
@@ -122,8 +143,8 @@ var (
 		config: "standard_webhooks {env.ED25519_KEY} {\n name standard-ed25519\n}",
 		sign: func(t testing.TB, key string, at time.Time, body []byte) http.Header {
 			ts := strconv.FormatInt(at.Unix(), 10)
-			sum := ed25519.Sign(ed25519.NewKeyFromSeed([]byte(key)), []byte("msg_1."+ts+"."+string(body)))
-			return http.Header{"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {ts},
+			sum := ed25519.Sign(ed25519.NewKeyFromSeed([]byte(key)), []byte(messageID(body)+"."+ts+"."+string(body)))
+			return http.Header{"Webhook-Id": {messageID(body)}, "Webhook-Timestamp": {ts},
 				"Webhook-Signature": {"v1a," + base64.StdEncoding.EncodeToString(sum)}}
 		}}
 )
@@ -150,8 +171,8 @@ func standardHMAC(prefix string) func(testing.TB, string, time.Time, []byte) htt
 			t.Fatal(err)
 		}
 		ts := strconv.FormatInt(at.Unix(), 10)
-		sum := hmacBytes(raw, "msg_1."+ts+"."+string(body))
-		return http.Header{prefix + "-Id": {"msg_1"}, prefix + "-Timestamp": {ts},
+		sum := hmacBytes(raw, messageID(body)+"."+ts+"."+string(body))
+		return http.Header{prefix + "-Id": {messageID(body)}, prefix + "-Timestamp": {ts},
 			prefix + "-Signature": {"v1," + base64.StdEncoding.EncodeToString(sum)}}
 	}
 }
