@@ -14,6 +14,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // The file holds one bucket for each day on which windows end, named by the
@@ -140,7 +141,7 @@ func classify(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return errLocked
 	case errors.As(err, &path), errors.As(err, &sys):
 		return err
