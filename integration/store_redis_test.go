@@ -279,9 +279,9 @@ func TestStoreErrors(t *testing.T) {
 		{"store redis {\naddress 127.0.0.1:1\nnamespace x\ntls DIR/missing.pem\n}", "missing.pem"},
 		{"store redis {\naddress 127.0.0.1:1\nnamespace x\nnamespace y\n}", "namespace"},
 		{"store bolt {\nmax_entries 0\n}", "max_entries"},
-		{"store bolt {\nfile x\n}", "unknown option file"},
+		{"store bolt {\nfile x\n}", "known are max_entries, path"},
 		{"store memory {\nmax_entries -1\n}", "max_entries"},
-		{"store etcd", "etcd"},
+		{"store etcd", "memory and bolt are built in"},
 		{"store", "memory, bolt or redis"},
 		{"store memory\nstore bolt", "stands already"},
 	} {
