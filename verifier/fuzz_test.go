@@ -86,7 +86,7 @@ func FuzzJSONPath(f *testing.F) {
 		for _, text := range []string{
 			`{"id":"a","data":{"id":1.5e3},"items":[{"id":true}],"é":"ü"}`, `[{"eventId":"\ud83d\ude00"}]`, `{"a":[0,[1,2,3]]}`,
 			`{"id":"\u0069\ud800"}`, `{"id":1,"i\u0064":2}`, `{"id":{"id":[]}}`, `{"data":[{"id":1}]}`, `{"id":null}`, `{"id":01}`,
-			"{\"id\":\"\xff\"}", `{"\u00e9":-0.0E-1}`, `{"id":"a"} {`, ` `, `"\`, strings.Repeat("[", 600),
+			"{\"id\":\"\xff\"}", `{"id":0,"i\u0064":`, `{"\u00e9":-0.0E-1}`, `{"id":"a"} {`, ` `, `"\`, strings.Repeat("[", 600),
 		} {
 			f.Add(path, []byte(text))
 		}
@@ -106,6 +106,9 @@ func FuzzJSONPath(f *testing.F) {
 				t.Fatalf("%q is JSON", text)
 			}
 			return
+		}
+		if errors.Is(err, errDuplicate) && !json.Valid(text) {
+			return // refused for the one before the other was read
 		}
 		if !json.Valid(text) {
 			t.Fatalf("%q is no JSON, and got %q, %v", text, got, err)
