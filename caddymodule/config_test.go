@@ -170,7 +170,7 @@ func TestConfigRefused(t *testing.T) {
 		"decoded secret empty":    {`{"provider":"standard_webhooks","secret":["whsec_"]}`, "secret: the secret is empty"},
 		"secret for a public key": {acme(`"algorithm":"ed25519"`, withMarker), "give it with public_key"},
 		"public key for a secret": {acme(`"public_key":["` + marker + `"]`), "give it with secret"},
-		"public key garbage":      {acme(`"algorithm":"ed25519","public_key":["` + marker + `"]`), "not an Ed25519 public key"},
+		"public key garbage":      {acme(`"algorithm":"ed25519","public_key":["` + marker + `"]`), "not a public key of ed25519"},
 
 		"max_body 0":          {acme(withMarker, `"max_body":0`), "max_body: 0"},
 		"max_body negative":   {acme(withMarker, `"max_body":-1`), "max_body: -1"},

@@ -18,9 +18,11 @@ type Verifier struct {
 	signature  Signature // defaults filled in, header names canonical
 	prefix     string    // of a raw signature, its params filled in
 	algorithms []Algorithm
+	sizes      []int // of their signatures; 0: it varies
 	keys       []compiledKey
 	messages   []template
 
+	signaturePath   jsonPath
 	timestamp       Timestamp
 	timestampKV     string
 	timestampPath   jsonPath
@@ -131,6 +133,9 @@ func (s *Scheme) algorithms() []Algorithm {
 
 func compile(s Scheme) (*Verifier, error) {
 	v := &Verifier{scheme: s, algorithms: s.algorithms()}
+	for _, a := range v.algorithms {
+		v.sizes = append(v.sizes, facts[a].size)
+	}
 	for _, step := range []func() error{
 		v.compileKeyFields, v.compileSignature, v.compileMessage,
 		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
@@ -147,6 +152,11 @@ func (v *Verifier) compileKeyFields() error {
 	s := &v.scheme
 	if s.Algorithm != "" && !s.Algorithm.known() {
 		return unknown("algorithm", "algorithm", s.Algorithm, Algorithms)
+	}
+	for _, a := range v.algorithms {
+		if facts[a].weak && !s.AllowWeak {
+			return wrong("algorithm", "%s is weak: if the sender offers nothing better, say allow_weak in a provider file", a)
+		}
 	}
 	for _, f := range []struct {
 		field, value string
@@ -165,10 +175,23 @@ func (v *Verifier) compileKeyFields() error {
 }
 
 func (v *Verifier) compileSignature() error {
-	if v.scheme.Signature == nil || len(v.scheme.Signature.Header) == 0 {
+	if v.scheme.Signature == nil {
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	}
 	sig := *v.scheme.Signature
+	switch sources(len(sig.Header) > 0, sig.Query != "", sig.Form != "", sig.JSON != "") {
+	case 0:
+		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
+	case 1:
+	default:
+		return wrong("signature", "needs exactly one source: header, query, form or json")
+	}
+	if sig.JSON != "" {
+		var err error
+		if v.signaturePath, err = parseJSONPath(sig.JSON); err != nil {
+			return wrong("signature", "json: %v", err)
+		}
+	}
 	sig.Header = slices.Clone(sig.Header)
 	if len(sig.Header) > maxCandidates {
 		return wrong("signature", "%d headers: at most %d are read", len(sig.Header), maxCandidates)
@@ -181,12 +204,19 @@ func (v *Verifier) compileSignature() error {
 	}
 	sig.Match = orDefault(sig.Match, "any")
 	sig.Syntax = orDefault(sig.Syntax, "raw")
+	token := slices.Contains(v.algorithms, Token)
+	if token {
+		if sig.Syntax != "raw" {
+			return wrong("signature", "a token stands alone: raw, not %s", sig.Syntax)
+		}
+		sig.Encoding = orDefault(sig.Encoding, encUTF8)
+	}
 	sig.Encoding = orDefault(sig.Encoding, encHex)
 	sig.PairSeparator = orDefault(sig.PairSeparator, ",")
 	if err := known("signature", "match", sig.Match, "first_present", "any", "all"); err != nil {
 		return err
 	}
-	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil {
+	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil && !(token && sig.Encoding == encUTF8) {
 		return err
 	}
 	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"); err != nil {
@@ -253,6 +283,15 @@ func (v *Verifier) checkSyntax(sig *Signature) error {
 
 func (v *Verifier) compileMessage() error {
 	texts := v.scheme.Message
+	if slices.Contains(v.algorithms, Token) {
+		switch {
+		case len(texts) > 0:
+			return wrong("message", "a token signs nothing: drop the message")
+		case !v.scheme.BodyUnsigned:
+			return wrong("algorithm", "a token does not cover the body: say body_unsigned in a provider file if the sender offers no signature")
+		}
+		return nil
+	}
 	if len(texts) == 0 {
 		texts = StringList{"{body}"}
 	}

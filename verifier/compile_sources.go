@@ -101,6 +101,16 @@ func (v *Verifier) checkSlots() error {
 			return wrong("message", "{id} has no source: add a delivery_id line")
 		}
 	}
+	for _, t := range v.messages {
+		if sig := &v.signature; (sig.Form != "" || sig.JSON != "") && t.bodyIn() {
+			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
+		}
+		for _, a := range v.algorithms {
+			if facts[a].plain && !t.has(slotSecret, "") {
+				return wrong("message", "%s is a hash without a key: the message must hold {secret}", a)
+			}
+		}
+	}
 	ts := &v.timestamp
 	if v.scheme.Timestamp == nil || ts.Off {
 		return nil
@@ -116,8 +126,10 @@ func (v *Verifier) checkSlots() error {
 	return nil
 }
 
+// everyMessage reports whether all messages are so; a token has none, and
+// proves nothing of what stands beside it.
 func (v *Verifier) everyMessage(is func(template) bool) bool {
-	return !slices.ContainsFunc(v.messages, func(t template) bool { return !is(t) })
+	return len(v.messages) > 0 && !slices.ContainsFunc(v.messages, func(t template) bool { return !is(t) })
 }
 
 func canonicalHeaders(field string, names StringList) (StringList, error) {

@@ -20,7 +20,7 @@ func TestSchemeErrors(t *testing.T) {
 		field  string
 		remedy []string
 	}{
-		{"algorithm", func(s *Scheme) { s.Algorithm = "hmac-md5" }, "algorithm", []string{`unknown algorithm`, "hmac-sha256, hmac-sha1", "ed25519"}},
+		{"algorithm", func(s *Scheme) { s.Algorithm = "hmac-md4" }, "algorithm", []string{`unknown algorithm`, "hmac-sha256, hmac-sha1", "ed25519"}},
 		{"secret_encoding", func(s *Scheme) { s.SecretEncoding = "base32" }, "secret_encoding", []string{`"base32"`, "utf8, base64, base64url, hex"}},
 		{"public_key_encoding", func(s *Scheme) { s.PublicKeyEncoding = "utf8" }, "public_key_encoding", []string{"base64, base64url, hex"}},
 		{"key_derivation", func(s *Scheme) { s.KeyDerivation = "md5" }, "key_derivation", []string{"sha1, sha256"}},

@@ -67,6 +67,8 @@ func decodeString(text, encoding string) ([]byte, error) {
 // encode is decode's inverse, in the form most senders write.
 func encode(b []byte, encoding string) string {
 	switch encoding {
+	case encUTF8:
+		return string(b)
 	case encHex:
 		return hex.EncodeToString(b)
 	case encBase64URL:

@@ -2,6 +2,12 @@ package verifier
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +15,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -370,6 +377,31 @@ func FuzzSignVerify(f *testing.F) {
 	})
 }
 
+// privateKeys makes a key for each asymmetric algorithm, once, in hex of PKCS #8.
+var privateKeys = sync.OnceValue(func() map[Algorithm]string {
+	keys := make(map[Algorithm]string)
+	r, _ := rsa.GenerateKey(rand.Reader, 2048)
+	for a, f := range facts {
+		var key any
+		switch p := f.public.(type) {
+		case ecdsaAlgorithm:
+			key, _ = ecdsa.GenerateKey(p.curve, rand.Reader)
+		case rsaAlgorithm:
+			key = r
+		case ed25519Algorithm:
+			_, key, _ = ed25519.GenerateKey(rand.Reader)
+		default:
+			continue
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			panic(err)
+		}
+		keys[a] = hex.EncodeToString(der)
+	}
+	return keys
+})
+
 // randomScheme takes each of its parts from some bits of choice.
 func randomScheme(choice uint32, secret string) (*Verifier, error) {
 	pick := func(n uint32) uint32 {
@@ -379,10 +411,12 @@ func randomScheme(choice uint32, secret string) (*Verifier, error) {
 	}
 	s := bare(nil)
 	sig, key := s.Signature, Key{Text: secret}
-	s.Algorithm = Algorithms[pick(uint32(len(Algorithms)))]
+	algorithms := slices.DeleteFunc(slices.Clone(Algorithms), func(a Algorithm) bool { return a == Token })
+	s.Algorithm = algorithms[pick(uint32(len(algorithms)))]
 	s.PublicKeyEncoding = "hex"
-	if s.Algorithm == Ed25519 {
-		key = Key{Text: edSeed2, Kind: PrivateKey}
+	s.AllowWeak = true
+	if s.Algorithm.asymmetric() {
+		key = Key{Text: privateKeys()[s.Algorithm], Kind: PrivateKey}
 	}
 	sig.Syntax = []string{"raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"}[pick(6)]
 	sig.Encoding = []string{"hex", "base64", "base64url"}[pick(3)]
@@ -402,6 +436,9 @@ func randomScheme(choice uint32, secret string) (*Verifier, error) {
 		"{body}", "{timestamp}.{body}", "{id}.{timestamp}.{body}", "{body}{timestamp}", "{timestamp}{body}", "{id}{timestamp}{body}",
 		"{method}{url}{body}{timestamp}", "{body|sha256|hex}|{timestamp}", "{body}.{id}.{timestamp}", "v1:{timestamp}:{body}", "{secret}{body}",
 	}[pick(11)]}
+	if facts[s.Algorithm].plain {
+		s.Message[0] = "{secret}{body}"
+	}
 	unit := []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"}[pick(6)]
 	switch {
 	case !strings.Contains(s.Message[0], "{timestamp}"):
@@ -428,7 +465,7 @@ func TestRandomSchemes(t *testing.T) {
 			seen[what] = true
 		}
 	}
-	if len(seen) != 6+3+3+5+11+6+1 {
+	if len(seen) != 6+3+3+17+11+6+1 {
 		t.Errorf("reaches %d: %q", len(seen), slices.Sorted(maps.Keys(seen)))
 	}
 }

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"crypto/sha256"
 	"slices"
 	"strings"
 )
@@ -12,12 +13,17 @@ const maxCandidates = 32
 // inlineCandidates is how many a Check holds without allocating.
 const inlineCandidates = 4
 
-// maxSignature is the longest signature in bytes: HMAC-SHA512, Ed25519.
-const maxSignature = 64
+// maxSignature is the longest signature in bytes that is kept without
+// allocating: HMAC-SHA512, Ed25519. maxLong is the longest at all: RSA of 8192 bits.
+const (
+	maxSignature = 64
+	maxLong      = 1024
+)
 
 // candidate is one decoded signature of a delivery.
 type candidate struct {
 	sum       [maxSignature]byte
+	long      []byte // the signature, where its size varies or does not fit sum
 	size      uint8
 	header    uint8 // index of the header it came from
 	algorithm uint8 // index into the verifier's algorithms
@@ -49,7 +55,7 @@ func (c *Check) addAll(header uint8, value string) *Rejection {
 	}
 	text, ok := strings.CutPrefix(value, c.v.prefix)
 	if !ok && !s.PrefixOptional {
-		c.malformed = reject(MalformedSignature, "header %s does not begin with the scheme's prefix %q", s.Header[header], s.Prefix)
+		c.malformed = reject(MalformedSignature, "%s does not begin with the scheme's prefix %q", s.place(header), s.Prefix)
 		return nil
 	}
 	return c.add(header, 0, text)
@@ -82,11 +88,11 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 		} else if position < len(s.Names) {
 			name = s.Names[position]
 		} else {
-			return reject(MalformedSignature, "header %s has more than its %d parts", s.Header[header], len(s.Names))
+			return reject(MalformedSignature, "%s has more than its %d parts", s.place(header), len(s.Names))
 		}
 		position++
 		if !ok {
-			return reject(MalformedSignature, "header %s has a part without =", s.Header[header])
+			return reject(MalformedSignature, "%s has a part without =", s.place(header))
 		}
 		if slices.Contains(s.Key, name) {
 			if rej := c.add(header, 0, text); rej != nil {
@@ -94,7 +100,7 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 			}
 		} else if name == c.v.timestampKV && name != "" {
 			if timed {
-				return reject(MalformedTimestamp, "key %s stands twice in header %s", name, s.Header[header])
+				return reject(MalformedTimestamp, "key %s stands twice in %s", name, s.place(header))
 			}
 			if c.timestamp != "" && c.timestamp != text {
 				return reject(MalformedTimestamp, "key %s differs between the signature headers", name)
@@ -112,16 +118,28 @@ func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 		return reject(MalformedSignature, "more than %d signatures", maxCandidates)
 	}
 	s := &c.v.signature
-	size := c.v.algorithms[algorithm].size()
+	size := c.v.sizes[algorithm]
 	cand := candidate{size: uint8(size), header: header, algorithm: algorithm}
-	var buf [2 * maxSignature]byte // hex is the longest way to write it
 	n, err := 0, errEncoding
-	if len(text) <= len(buf) {
-		n, err = decode(cand.sum[:], buf[:copy(buf[:], text)], s.Encoding)
+	if c.v.algorithms[algorithm] == Token {
+		if token, failure := decodeString(text, s.Encoding); failure == nil && len(token) > 0 {
+			d := sha256.Sum256(token)
+			n, err = copy(cand.sum[:], d[:]), nil
+		}
+	} else if size == 0 || size > maxSignature {
+		cand.long, n, err = decodeLong(text, s.Encoding)
+		if size == 0 {
+			size = n
+		}
+	} else {
+		var buf [2 * maxSignature]byte // hex is the longest way to write it
+		if len(text) <= len(buf) {
+			n, err = decode(cand.sum[:], buf[:copy(buf[:], text)], s.Encoding)
+		}
 	}
-	if err != nil || n != size {
-		c.malformed = reject(MalformedSignature, "header %s: a signature of %s is %d bytes in %s, got %d characters",
-			s.Header[header], c.v.algorithms[algorithm], size, s.Encoding, len(text))
+	if err != nil || n != size || n == 0 {
+		c.malformed = reject(MalformedSignature, "%s: %d characters are no signature of %s in %s",
+			s.place(header), len(text), c.v.algorithms[algorithm], s.Encoding)
 		return nil
 	}
 	if c.count < inlineCandidates {
@@ -131,6 +149,35 @@ func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 	}
 	c.count++
 	return nil
+}
+
+func decodeLong(text, encoding string) ([]byte, int, error) {
+	if len(text) > 2*maxLong {
+		return nil, 0, errEncoding
+	}
+	dst, err := decodeString(text, encoding)
+	return dst, len(dst), err
+}
+
+// bytes returns the signature.
+func (c *candidate) bytes() []byte {
+	if c.long != nil {
+		return c.long
+	}
+	return c.sum[:c.size]
+}
+
+// place names where a signature stands, for a person.
+func (s *Signature) place(header uint8) string {
+	switch {
+	case s.Query != "":
+		return "query parameter " + s.Query
+	case s.Form != "":
+		return "form field " + s.Form
+	case s.JSON != "":
+		return s.JSON + " of the body"
+	}
+	return "header " + s.Header[header]
 }
 
 func (c *Check) candidate(i int) *candidate {

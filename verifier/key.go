@@ -1,14 +1,10 @@
 package verifier
 
 import (
-	"bytes"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/hmac"
 	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/sha512"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"hash"
@@ -56,11 +52,12 @@ type compiledKey struct {
 	index     uint8  // of the algorithm among the scheme's
 	secret    []byte // decoded, for {secret}
 	macs      *sync.Pool
-	public    ed25519.PublicKey
-	private   ed25519.PrivateKey
+	token     [sha256.Size]byte // the secret's digest, of Token
+	public    crypto.PublicKey
+	private   crypto.Signer
 }
 
-// mac is a reusable HMAC with room for what is written around the body.
+// mac is a reusable HMAC (or hash, where the secret is in the message) with room for what is written around the body.
 type mac struct {
 	hash.Hash
 	w       io.Writer // the hash again: converting one interface to another costs a look-up
@@ -100,16 +97,16 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 		var err error
 		switch k.Kind {
 		case Secret:
-			if c.secret, err = s.decodeSecret(k.Text); err == nil {
+			if c.secret, err = s.decodeSecret(k.Text); err == nil && a == Token {
+				c.token = sha256.Sum256(c.secret)
+			} else if err == nil {
 				c.macs = newMACPool(a, c.secret)
 			}
 		case PublicKey:
-			if c.public, err = s.decodePublic(k.Text); err == nil && forgeable(c.public) {
-				err = errors.New("this public key accepts signatures that nobody made (a placeholder?): copy the sender's own")
-			}
+			c.public, err = s.decodePublic(a, k.Text)
 		case PrivateKey:
-			if c.private, err = s.decodePrivate(k.Text); err == nil {
-				c.public = c.private.Public().(ed25519.PublicKey)
+			if c.private, err = s.decodePrivate(a, k.Text); err == nil {
+				c.public = c.private.Public()
 			}
 		}
 		if err != nil {
@@ -151,84 +148,15 @@ func (s *Scheme) decodeSecret(text string) ([]byte, error) {
 	return key, nil
 }
 
-var errPublicKey = errors.New("not an Ed25519 public key: give PEM, or 32 bytes or a PKIX structure in the scheme's public_key_encoding")
-
-func (s *Scheme) decodePublic(text string) (ed25519.PublicKey, error) {
-	raw, err := s.keyBytes(strings.TrimPrefix(text, s.PublicKeyPrefix))
-	if err != nil {
-		return nil, errPublicKey
-	}
-	if len(raw) == ed25519.PublicKeySize {
-		return raw, nil
-	}
-	parsed, err := x509.ParsePKIXPublicKey(raw)
-	if err != nil {
-		return nil, errPublicKey
-	}
-	public, ok := parsed.(ed25519.PublicKey)
-	if !ok {
-		return nil, errPublicKey
-	}
-	return public, nil
-}
-
-// forgeable reports whether a key is a point of small order, such as thirty-two
-// zeros: for at least one message in eight the empty signature verifies then.
-func forgeable(key ed25519.PublicKey) bool {
-	signature := make([]byte, ed25519.SignatureSize)
-	for _, r := range []byte{0, 1} { // R of a small-order key is one of these often enough
-		signature[0] = r
-		for i := range byte(64) {
-			if ed25519.Verify(key, []byte{i}, signature) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-var errPrivateKey = errors.New("not an Ed25519 private key: give PKCS #8 as PEM, or 32 or 64 bytes in the scheme's public_key_encoding")
-
-func (s *Scheme) decodePrivate(text string) (ed25519.PrivateKey, error) {
-	raw, err := s.keyBytes(strings.TrimPrefix(text, s.PrivateKeyPrefix))
-	if err != nil {
-		return nil, errPrivateKey
-	}
-	switch len(raw) {
-	case ed25519.SeedSize:
-		return ed25519.NewKeyFromSeed(raw), nil
-	case ed25519.PrivateKeySize: // seed and public key, as Svix writes whsk_
-		private := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
-		if !bytes.Equal(private, raw) {
-			return nil, errPrivateKey
-		}
-		return private, nil
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(raw)
-	if err != nil {
-		return nil, errPrivateKey
-	}
-	private, ok := parsed.(ed25519.PrivateKey)
-	if !ok {
-		return nil, errPrivateKey
-	}
-	return private, nil
-}
-
-// keyBytes decodes PEM or the scheme's encoding.
-func (s *Scheme) keyBytes(text string) ([]byte, error) {
-	if block, rest := pem.Decode([]byte(text)); block != nil && len(bytes.TrimSpace(rest)) == 0 {
-		return block.Bytes, nil
-	}
-	return decodeString(text, orDefault(s.PublicKeyEncoding, encBase64))
-}
-
 func newMACPool(a Algorithm, key []byte) *sync.Pool {
-	newHash := map[Algorithm]func() hash.Hash{
-		HMACSHA1: sha1.New, HMACSHA256: sha256.New, HMACSHA384: sha512.New384, HMACSHA512: sha512.New,
-	}[a]
+	f := facts[a]
 	return &sync.Pool{New: func() any {
-		h := hmac.New(newHash, key)
+		var h hash.Hash
+		if f.plain {
+			h = f.hash()
+		} else {
+			h = hmac.New(f.hash, key)
+		}
 		return &mac{Hash: h, w: h, scratch: make([]byte, 0, 256)}
 	}}
 }

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"errors"
 	"io"
 	"net/url"
@@ -25,6 +26,12 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 				scratch = scratch[:0]
 			}
 			w.Write(body)
+			continue
+		}
+		if p.slot == slotBodyDigest {
+			if !c.digestMatches(p, body) {
+				return scratch, reject(SignatureMismatch, "query parameter %s is not the body's digest", p.arg)
+			}
 			continue
 		}
 		start := len(scratch)
@@ -83,7 +90,7 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 	case slotHeader:
 		return c.headerText(p.arg)
 	case slotJSON:
-		text, err := p.path.lookup(body)
+		text, err := c.lookup(p.path, body)
 		if err != nil {
 			return "", reject(MalformedSignature, "%s of the body is signed: %v", p.arg, err)
 		}
@@ -102,6 +109,33 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 		return text, nil
 	}
 	return c.requestText(p.slot), nil
+}
+
+// lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
+func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
+	if c.v.scheme.BodyForm == "" {
+		return path.lookup(body)
+	}
+	text, err := formValue(body, c.v.scheme.BodyForm)
+	if err != nil {
+		return "", errNotJSON
+	}
+	return path.lookup([]byte(text))
+}
+
+// digestMatches reports whether a parameter of the signed URL is the body's
+// digest, through the slot's filters.
+func (c *Check) digestMatches(p *part, body []byte) bool {
+	_, query, _ := strings.Cut(c.req.Target, "?")
+	stated, err := formValue([]byte(query), p.arg)
+	if err != nil {
+		return false
+	}
+	text := body
+	for _, f := range p.filters {
+		text = f.apply(nil, text)
+	}
+	return subtle.ConstantTimeCompare(text, []byte(strings.ToLower(stated))) == 1
 }
 
 func (c *Check) headerText(name string) (string, *Rejection) {

@@ -81,6 +81,12 @@ func (v *Verifier) Open(req *Request, now time.Time) (Check, error) {
 
 func (c *Check) openSignatures() *Rejection {
 	s := &c.v.signature
+	switch {
+	case s.Query != "":
+		return c.openQuery(s.Query)
+	case len(s.Header) == 0:
+		return nil // it stands in the body: see bodySignature
+	}
 	present := ""
 	for i, name := range s.Header {
 		value, rej := c.single(name, MalformedSignature)
@@ -101,13 +107,35 @@ func (c *Check) openSignatures() *Rejection {
 			break
 		}
 	}
-	switch {
-	case present == "":
+	if present == "" {
 		return reject(MissingSignature, "no header %s", strings.Join(s.Header, " or "))
+	}
+	return c.readable()
+}
+
+// openQuery reads a signature that stands in the URL.
+func (c *Check) openQuery(name string) *Rejection {
+	_, query, _ := strings.Cut(c.req.Target, "?")
+	text, err := formValue([]byte(query), name)
+	if err != nil || text == "" {
+		if !strings.Contains(query, name) {
+			return reject(MissingSignature, "no query parameter %s", name)
+		}
+		return reject(MalformedSignature, "query parameter %s does not stand once", name)
+	}
+	if rej := c.addAll(0, text); rej != nil {
+		return rej
+	}
+	return c.readable()
+}
+
+// readable reports whether there is a candidate to verify at all.
+func (c *Check) readable() *Rejection {
+	switch {
 	case c.count == 0 && c.malformed != nil:
 		return c.malformed
 	case c.count == 0:
-		return reject(MalformedSignature, "header %s holds no signature of the scheme's kind", present)
+		return reject(MalformedSignature, "%s holds no signature of the scheme's kind", c.v.signature.place(0))
 	}
 	return nil
 }
@@ -134,8 +162,8 @@ func (c *Check) openSources() *Rejection {
 			c.id = value
 		}
 	}
-	if len(v.messages) > 1 {
-		return nil // alternatives: one may lack a header that another signs
+	if len(v.messages) != 1 {
+		return nil // a token, or alternatives: one may lack a header that another signs
 	}
 	for _, p := range v.messages[0] {
 		switch p.slot {

@@ -8,44 +8,13 @@ import (
 	"time"
 )
 
-// Algorithm names how a signature is made. A key belongs to exactly one.
-type Algorithm string
-
-// The algorithms of this package.
-const (
-	HMACSHA256 Algorithm = "hmac-sha256" // RFC 2104 with FIPS 180-4
-	HMACSHA1   Algorithm = "hmac-sha1"
-	HMACSHA384 Algorithm = "hmac-sha384"
-	HMACSHA512 Algorithm = "hmac-sha512"
-	Ed25519    Algorithm = "ed25519" // RFC 8032
-)
-
-// Algorithms lists every Algorithm, the default first.
-var Algorithms = []Algorithm{HMACSHA256, HMACSHA1, HMACSHA384, HMACSHA512, Ed25519}
-
-func (a Algorithm) known() bool { return slices.Contains(Algorithms, a) }
-
-// asymmetric reports whether the receiver holds a public key, not a secret.
-func (a Algorithm) asymmetric() bool { return a == Ed25519 }
-
-// size is the length of a signature in bytes.
-func (a Algorithm) size() int {
-	switch a {
-	case HMACSHA1:
-		return 20
-	case HMACSHA256:
-		return 32
-	case HMACSHA384:
-		return 48
-	}
-	return 64 // HMAC-SHA512 and Ed25519
-}
-
 // Scheme describes how one kind of sender signs. The zero value of every field
 // means its default; the same words serve provider files, JSON and Caddyfile.
 type Scheme struct {
 	// Algorithm of the signature. Default: hmac-sha256.
 	Algorithm Algorithm `json:"algorithm,omitempty"`
+	// Allows an algorithm that is weak, for a sender that offers nothing better.
+	AllowWeak bool `json:"allow_weak,omitempty"`
 
 	// How the text of a secret becomes the bytes of a key: utf8, base64,
 	// base64url or hex. Default: utf8.
@@ -78,6 +47,10 @@ type Scheme struct {
 	// message that does not cover the body is an error.
 	BodyUnsigned bool `json:"body_unsigned,omitempty"`
 
+	// The field of a form body whose value is the JSON that paths lead into, for
+	// senders that wrap it so. Default: the body is the JSON.
+	BodyForm string `json:"body_form,omitempty"`
+
 	// Where the time of the attempt is. Default: the scheme has none.
 	Timestamp *Timestamp `json:"timestamp,omitempty"`
 	// How far the timestamp may be from now, both ways. Default: 5m.
@@ -103,10 +76,15 @@ type Scheme struct {
 // nothing: five minutes, as in the Standard Webhooks reference libraries.
 const DefaultTolerance = 5 * time.Minute
 
-// Signature describes the header or headers that carry signatures.
+// Signature describes what carries the signatures: headers, as a rule.
 type Signature struct {
-	// Names of the headers. Required.
+	// Names of the headers.
 	Header StringList `json:"header,omitempty"`
+	// Where no header carries it: a parameter of the URL's query, a field of a
+	// form body, or a path in a JSON body. Exactly one of the four is set.
+	Query string `json:"query,omitempty"`
+	Form  string `json:"form,omitempty"`
+	JSON  string `json:"json,omitempty"`
 	// With several headers: first_present (the first that is there decides), any
 	// (each one that is there may match) or all (each one must be there and
 	// match). Default: any.
@@ -235,6 +213,7 @@ func (d Duration) MarshalJSON() ([]byte, error) {
 // add up; an Off without a source switches off the source that s has.
 func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.Algorithm, o.Algorithm)
+	replace(&s.AllowWeak, o.AllowWeak)
 	replace(&s.SecretEncoding, o.SecretEncoding)
 	replace(&s.SecretPrefix, o.SecretPrefix)
 	replace(&s.SecretSuffix, o.SecretSuffix)
@@ -246,6 +225,7 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.Signature, o.Signature)
 	replace(&s.Tolerance, o.Tolerance)
 	replace(&s.BodyUnsigned, o.BodyUnsigned)
+	replace(&s.BodyForm, o.BodyForm)
 	replace(&s.PublicURL, o.PublicURL)
 	if len(o.Message) > 0 {
 		s.Message = o.Message

@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"errors"
 	"strings"
 	"time"
@@ -14,6 +13,9 @@ import (
 // stand in the body are the caller's to put there. It is Verify's inverse over
 // the same compiled scheme.
 func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) error {
+	if len(v.signature.Header) == 0 {
+		return errors.New("this scheme carries its signature in the URL or in the body: such deliveries cannot be signed here")
+	}
 	k := v.signingKey()
 	if k == nil {
 		return errors.New("none of the keys can sign: give a secret, or a private key")
@@ -52,7 +54,7 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 
 func (v *Verifier) signingKey() *compiledKey {
 	for i := range v.keys {
-		if k := &v.keys[i]; k.macs != nil || k.private != nil {
+		if k := &v.keys[i]; k.secret != nil || k.private != nil {
 			return k
 		}
 	}
@@ -60,12 +62,15 @@ func (v *Verifier) signingKey() *compiledKey {
 }
 
 func (c *Check) sign(k *compiledKey, body []byte) ([]byte, error) {
+	if k.algorithm == Token {
+		return k.secret, nil
+	}
 	var content bytes.Buffer
 	if _, rej := c.write(&content, nil, c.v.messages[0], k.secret, body); rej != nil {
 		return nil, rej
 	}
 	if k.private != nil {
-		return ed25519.Sign(k.private, content.Bytes()), nil
+		return facts[k.algorithm].public.sign(k.private, content.Bytes())
 	}
 	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)

@@ -69,6 +69,7 @@ const (
 	slotHeader
 	slotJSON
 	slotForm
+	slotBodyDigest
 	slotParam
 )
 
@@ -77,7 +78,7 @@ var slotNames = map[string]slot{
 	"method": slotMethod, "url": slotURL, "url_no_query": slotURLNoQuery, "uri": slotURI,
 	"path": slotPath, "query": slotQuery, "query_sorted": slotQuerySorted, "host": slotHost,
 	"form_sorted": slotFormSorted,
-	"header":      slotHeader, "json": slotJSON, "form": slotForm, "param": slotParam,
+	"header":      slotHeader, "json": slotJSON, "form": slotForm, "body_digest": slotBodyDigest, "param": slotParam,
 }
 
 // takesArg reports whether a slot is written with an argument: {header:Name}.
@@ -181,6 +182,10 @@ func parseSlot(text string) (part, error) {
 			return part{}, fmt.Errorf("{json:%s}: %w", arg, err)
 		}
 		p.path = path
+	case slotBodyDigest:
+		if !strings.HasSuffix(chain, "|hex") {
+			return part{}, errors.New("{body_digest:…} needs the digest's filters, ending in hex: {body_digest:bodySHA256|sha256|hex}")
+		}
 	case slotParam:
 		if filtered {
 			return part{}, fmt.Errorf("{param:%s} takes no filters: give the value as it is signed", arg)
@@ -205,7 +210,10 @@ func (t template) has(s slot, arg string) bool {
 
 // coversBody reports whether changing any byte of the body changes the message.
 func (t template) coversBody() bool {
-	return slices.ContainsFunc(t, func(p part) bool { return p.slot == slotBody && covers(p.filters) })
+	signsURL := t.has(slotURL, "") || t.has(slotURI, "") || t.has(slotQuery, "")
+	return slices.ContainsFunc(t, func(p part) bool {
+		return (p.slot == slotBody || p.slot == slotBodyDigest && signsURL) && covers(p.filters)
+	})
 }
 
 // guard notes for each slot what its text must not hold (see oneWay).
