@@ -123,13 +123,16 @@ func alterations(p *Provider) map[string]func(*Vector) bool {
 	s := p.Scheme
 	all := map[string]func(*Vector) bool{
 		"a byte added to the body": func(v *Vector) bool {
+			if s.BodyUnsigned {
+				return false
+			}
 			_, body := v.request()
 			v.BodyBase64 = append(slices.Clone(body), ' ')
 			return true
 		},
 		"a bit of the body flipped": func(v *Vector) bool {
 			_, body := v.request()
-			if len(body) == 0 {
+			if len(body) == 0 || s.BodyUnsigned {
 				return false
 			}
 			v.BodyBase64 = slices.Clone(body)
