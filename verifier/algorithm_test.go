@@ -224,6 +224,42 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestMultipart: fields of a multipart/form-data body, RFC 7578.
+func TestMultipart(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) {
+		s.BodyForm, s.BodyUnsigned = "json", true
+		s.Signature, s.Message = &Signature{JSON: "hash"}, StringList{"{json:time}{form:kind}"}
+		s.DeliveryID = &DeliveryID{Form: "id"}
+	}), Key{Text: testKey})
+	req := func() *Request { return post("Content-Type", `multipart/form-data; boundary="--b"`) }
+	part := func(header, value string) string {
+		return "----b\r\nContent-Disposition: form-data; " + header + "\r\n\r\n" + value + "\r\n"
+	}
+	const end = "----b--\r\n"
+	json := part(`name="json"`, `{"time":"1","hash":"`+macOf(testKey, "1sent")+`"}`)
+	kind, id := part(`name="kind"`, "sent"), part(`name=id`, "e1")
+
+	expect(t, v, req(), json+kind+end, genuine)
+	expect(t, v, req(), part(`name="other"; filename="a.txt"`, "x")+id+kind+json+end, genuine)
+	expect(t, v, req(), json+part(`name="kind"`, "seen")+end, SignatureMismatch)
+	expect(t, v, req(), json+kind+kind+end, MalformedSignature)
+	expect(t, v, req(), json+json+kind+end, MalformedSignature)
+	expect(t, v, req(), json+part(`name="kind"; filename="a.txt"`, "sent")+end, MalformedSignature)
+	expect(t, v, req(), json+part("name=\"kind\"\r\nContent-Transfer-Encoding: quoted-printable", "sent")+end, MalformedSignature)
+	expect(t, v, req(), json+kind, MalformedSignature) // cut short
+	expect(t, v, req(), "json={}&kind=sent", MalformedSignature)
+	expect(t, v, post(), json+kind+end, MalformedSignature)
+	expect(t, v, post("Content-Type", "multipart/form-data"), json+kind+end, MalformedSignature)
+
+	check, err := v.Open(req(), testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := check.DeliveryID([]byte(json + kind + id + end)); got != "e1" {
+		t.Errorf("got id %q", got)
+	}
+}
+
 // TestBodyForm: JSON that stands in a field of a form, as some senders wrap it.
 func TestBodyForm(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {

@@ -41,6 +41,11 @@ func TestSignedID(t *testing.T) {
 		{"{json:data.id}.{timestamp}.", inJSON, true},
 		{"{id}.{timestamp}.", inJSON, true},
 		{"{json:data.id}{timestamp}", inJSON, false},
+		{"{timestamp}{id}", inJSON, true}, // ten digits, and all the rest
+		{"v1:{timestamp}{json:data.id}", inJSON, true},
+		{"{timestamp}{json:data.id}{method}", inJSON, false},
+		{"{method}{timestamp}{id}", inJSON, false},
+		{"{json:time}{id}", inJSON, false},
 		{"{json:id}.{timestamp}.", inJSON, false},
 		{"{body|crc32}.{timestamp}", inJSON, false},
 		{"{timestamp}", inJSON, false},

@@ -10,13 +10,15 @@ import (
 )
 
 // A jsonPath names one scalar of a JSON text: member names joined by dots,
-// array elements by [n] ("items[0].id", "[0].eventId").
+// array elements by [n] ("items[0].id", "[0].eventId"). [*] stands for every
+// element: the scalars below must all be there and be the same.
 type jsonPath []jsonStep
 
 type jsonStep struct {
 	name  string
 	index int // of an array element, if name is not used
 	array bool
+	every bool // element of the array
 }
 
 // errNoValue: the text is JSON and the path leads to nothing, null or no scalar.
@@ -27,21 +29,29 @@ var (
 	errNotJSON   = errors.New("not valid JSON")
 	errDuplicate = errors.New("a member on the path appears twice")
 	errArray     = errors.New("an array stands where the path names a member")
+	errDiffer    = errors.New("the elements of an array differ there")
 )
 
 const maxJSONDepth = 512
 
 func parseJSONPath(text string) (jsonPath, error) {
 	var p jsonPath
-	bad := errors.New("write a JSON path as member names joined by dots, array elements as [0]: data.id, items[0].id")
+	bad := errors.New("write a JSON path as member names joined by dots, array elements as [0], all of them as [*]: data.id, items[0].id")
 	if text == "" {
 		return nil, bad
 	}
 	for rest, first := text, true; rest != ""; first = false {
 		if rest[0] == '[' {
 			digits, after, ok := strings.Cut(rest[1:], "]")
+			if !ok || after != "" && after[0] != '.' && after[0] != '[' {
+				return nil, bad
+			}
+			if digits == "*" {
+				p, rest = append(p, jsonStep{array: true, every: true}), after
+				continue
+			}
 			n, err := strconv.Atoi(digits)
-			if !ok || err != nil || digits != strconv.Itoa(n) || n < 0 || after != "" && after[0] != '.' && after[0] != '[' {
+			if err != nil || digits != strconv.Itoa(n) || n < 0 {
 				return nil, bad
 			}
 			p, rest = append(p, jsonStep{index: n, array: true}), after
@@ -206,17 +216,30 @@ func (s *jsonScanner) object(p jsonPath, depth int) (found string, err error) {
 
 func (s *jsonScanner) array(p jsonPath, depth int) (found string, err error) {
 	s.pos++ // [
+	every := len(p) > 0 && p[0].every
+	var state error // of the first element that has no value, or another one
 	for i := 0; ; i++ {
 		if s.peek() == ']' && i == 0 {
 			break
 		}
 		var below jsonPath
-		if len(p) > 0 && p[0].index == i {
+		if len(p) > 0 && (every || p[0].index == i) {
 			below = p[1:]
+		}
+		if every {
+			s.seen, s.state = false, nil
 		}
 		v, err := s.value(below, depth+1)
 		if err != nil {
 			return "", err
+		}
+		if every && state == nil {
+			if state = s.found(); state == nil && i > 0 && v != found {
+				state = errDiffer
+			}
+		}
+		if every {
+			s.seen, s.state = true, state
 		}
 		if below != nil {
 			found = v

@@ -1,10 +1,13 @@
 package verifier
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/subtle"
 	"errors"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/url"
 	"slices"
 	"strings"
@@ -96,7 +99,7 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 		}
 		return text, nil
 	case slotForm:
-		text, err := formValue(body, p.arg)
+		text, err := c.formValue(body, p.arg)
 		if err != nil || text == "" {
 			return "", reject(MalformedSignature, "form field %s is signed and not there once", p.arg)
 		}
@@ -116,7 +119,7 @@ func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
 	if c.v.scheme.BodyForm == "" {
 		return path.lookup(body)
 	}
-	text, err := formValue(body, c.v.scheme.BodyForm)
+	text, err := c.formValue(body, c.v.scheme.BodyForm)
 	if err != nil {
 		return "", errNotJSON
 	}
@@ -223,6 +226,45 @@ func formValue(body []byte, name string) (string, error) {
 		if f.name == name {
 			found, value = found+1, f.value
 		}
+	}
+	if found != 1 {
+		return "", errForm
+	}
+	return value, nil
+}
+
+// formValue returns the one value of a field of the body, which its Content-Type
+// may say is multipart/form-data.
+func (c *Check) formValue(body []byte, name string) (string, error) {
+	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
+		kind, params, err := mime.ParseMediaType(lines[0])
+		if err == nil && kind == "multipart/form-data" {
+			return multipartValue(body, params["boundary"], name)
+		}
+	}
+	return formValue(body, name)
+}
+
+// multipartValue reads multipart/form-data (RFC 7578) as strictly: a file or an
+// encoded part is no value.
+func multipartValue(body []byte, boundary, name string) (string, error) {
+	found, value := 0, ""
+	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
+		part, err := r.NextRawPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return "", errForm
+		}
+		if part.FormName() != name {
+			continue
+		}
+		text, err := io.ReadAll(part)
+		if err != nil || part.FileName() != "" || part.Header.Get("Content-Transfer-Encoding") != "" {
+			return "", errForm
+		}
+		found, value = found+1, string(text)
 	}
 	if found != 1 {
 		return "", errForm

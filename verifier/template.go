@@ -286,9 +286,13 @@ func (t template) bodyIn() bool {
 
 // proves reports whether the message gives back the text of a slot: literals
 // end it and all that stands before it, it touches no slot, and no body stands
-// before it.
+// before it. Or it is the last, after nothing but literals and times of a fixed
+// number of digits.
 func (t template) proves(s slot, arg string) bool {
 	i := slices.IndexFunc(t, func(p part) bool { return p.slot == s && p.arg == arg && len(p.filters) == 0 })
+	if i > 0 && i == len(t)-1 && !slices.ContainsFunc(t[:i], func(p part) bool { return p.slot != slotNone && p.guard.form != formCount }) {
+		return true
+	}
 	if i < 0 || t[:i].bodyIn() || i > 0 && t[i-1].slot != slotNone || i+1 == len(t) || t[i+1].slot != slotNone {
 		return false
 	}

@@ -159,7 +159,7 @@ func (c *Check) bodySignature(body []byte) *Rejection {
 	var err error
 	switch {
 	case s.Form != "":
-		text, err = formValue(body, s.Form)
+		text, err = c.formValue(body, s.Form)
 	case s.JSON != "":
 		text, err = c.lookup(c.v.signaturePath, body)
 	default:
@@ -216,7 +216,7 @@ func (c *Check) deliveryID(body []byte) string {
 		}
 		return id
 	case c.v.id.Form != "":
-		id, err := formValue(body, c.v.id.Form)
+		id, err := c.formValue(body, c.v.id.Form)
 		if err != nil {
 			return ""
 		}

@@ -159,9 +159,17 @@ func alterations(p *Provider) map[string]func(*Vector) bool {
 			v.Secret = prefix + rest + "x"
 			return true
 		},
-		"no signature header": func(v *Vector) bool {
+		"no signature": func(v *Vector) bool {
 			for _, name := range s.Signature.Header {
 				deleteHeader(v.Headers, name)
+			}
+			switch sig := s.Signature; {
+			case sig.Query != "":
+				v.URL = strings.Replace(v.URL, sig.Query+"=", "x=", 1)
+			case sig.Form != "":
+				v.Body = strings.Replace(v.Body, sig.Form+"=", "x=", 1)
+			case sig.JSON != "":
+				v.Body, v.BodyBase64 = "{}", nil
 			}
 			return true
 		},
