@@ -303,6 +303,17 @@ func TestBodyDigest(t *testing.T) {
 	expect(t, v, deliver(""), testBody, SignatureMismatch)
 	expect(t, v, deliver(signed+"&bodySHA256=0"), testBody, SignatureMismatch)
 
+	// Beside an alternative for forms: a URL that states a digest is held to it,
+	// or an empty body would pass for any JSON.
+	v = mustVerifier(t, bare(func(s *Scheme) {
+		s.Message = StringList{"{url}{form_sorted}", "{url}{body_digest:bodySHA256|sha256|hex}"}
+		s.BodyUnsigned = true
+	}), Key{Text: testKey})
+	expect(t, v, deliver(signed), testBody, genuine)
+	expect(t, v, deliver(signed), "", SignatureMismatch)
+	expect(t, v, deliver("?body%53HA256=0"), "", SignatureMismatch)
+	expect(t, v, deliver("?x=1"), "", genuine)
+
 	for _, message := range []string{
 		"{body_digest:bodySHA256|sha256|hex}",     // nothing signs the digest
 		"{url}{body_digest:bodySHA256|crc32|hex}", // no digest

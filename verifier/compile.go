@@ -26,7 +26,8 @@ type Verifier struct {
 	timestamp       Timestamp
 	timestampKV     string
 	timestampPath   jsonPath
-	timestampSigned bool // a message has the slot
+	timestampSigned bool   // a message has the slot
+	bodyDigest      string // the query parameter of {body_digest:…}, if a message has one
 	tolerance       time.Duration
 
 	id       DeliveryID
@@ -308,6 +309,11 @@ func (v *Verifier) compileMessage() error {
 			unit = v.scheme.Timestamp.Unit
 		}
 		t.guard(unit)
+		for _, p := range t {
+			if p.slot == slotBodyDigest {
+				v.bodyDigest = p.arg
+			}
+		}
 		v.messages = append(v.messages, t)
 	}
 	return nil

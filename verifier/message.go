@@ -126,6 +126,17 @@ func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
 	return path.lookup([]byte(text))
 }
 
+// statesDigest reports whether the URL has the parameter that a message compares
+// with the body: then no message without the comparison counts.
+func (c *Check) statesDigest() bool {
+	if c.v.bodyDigest == "" {
+		return false
+	}
+	_, query, _ := strings.Cut(c.req.Target, "?")
+	fields, err := parseForm([]byte(query))
+	return err != nil || slices.ContainsFunc(fields, func(f formField) bool { return f.name == c.v.bodyDigest })
+}
+
 // digestMatches reports whether a parameter of the signed URL is the body's
 // digest, through the slot's filters.
 func (c *Check) digestMatches(p *part, body []byte) bool {

@@ -58,6 +58,9 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			continue
 		}
 		for _, t := range c.v.messages {
+			if c.statesDigest() && !t.has(slotBodyDigest, c.v.bodyDigest) {
+				continue // the URL says that the body is not covered otherwise
+			}
 			var hits uint32
 			var rej *Rejection
 			if k.macs != nil { // called by name: through a variable c would escape
