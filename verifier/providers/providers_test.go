@@ -175,8 +175,12 @@ func alterations(p *Provider) map[string]func(*Vector) bool {
 		},
 	}
 	if s.Timestamp != nil && !s.Timestamp.Off {
-		all["a clock an hour ahead"] = func(v *Vector) bool { v.Now += 3600; return true }
-		all["a clock an hour behind"] = func(v *Vector) bool { v.Now -= 3600; return true }
+		step := int64(3600)
+		if s.Tolerance != nil {
+			step += 2 * int64(time.Duration(*s.Tolerance).Seconds()) // a vector may use it up
+		}
+		all["a clock far ahead"] = func(v *Vector) bool { v.Now += step; return true }
+		all["a clock far behind"] = func(v *Vector) bool { v.Now -= step; return true }
 		all["another time"] = func(v *Vector) bool { return appendFirst(v.Headers, s.Timestamp.Header, "1") }
 	}
 	if s.DeliveryID != nil && slices.ContainsFunc(s.Message, func(m string) bool { return strings.Contains(m, "{id}") }) {
