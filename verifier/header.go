@@ -85,6 +85,9 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 		name, text, ok := "", strings.TrimSpace(pair), true
 		if s.Syntax == "kv" {
 			name, text, ok = strings.Cut(text, "=")
+			if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' {
+				text = text[1 : n-1]
+			}
 		} else if position < len(s.Names) {
 			name = s.Names[position]
 		} else {

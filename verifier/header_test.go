@@ -113,6 +113,11 @@ func TestSignatureSyntax(t *testing.T) {
 
 		{"kv", kv, "v1=" + bodyHex, genuine},
 		{"kv: spaces round pairs", kv, " a=b , v1=" + bodyHex + " ,c=d", genuine},
+		{"kv: in quotes", kv, `a="b", v1="` + bodyHex + `"`, genuine},
+		{"kv: a quote on one side", kv, `v1="` + bodyHex, MalformedSignature},
+		{"kv: a single quote mark", kv, `v1="`, MalformedSignature},
+		{"kv: empty quotes", kv, `v1=""`, MalformedSignature},
+		{"kv: quotes in quotes", kv, `v1=""` + bodyHex + `""`, MalformedSignature},
 		{"kv: second key of two", kv, "s=" + bodyHex, genuine},
 		{"kv: unknown keys, even twice", kv, "v0=zz,v0=zz,v1=" + bodyHex, genuine},
 		{"kv: last of several", kv, "v1=" + wrongHex + ",v1=" + bodyHex, genuine},
