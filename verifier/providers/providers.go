@@ -12,7 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +83,9 @@ type Vector struct {
 	Params     map[string]string `json:"params,omitempty"`
 	Now        int64             `json:"now,omitempty"` // unix seconds
 	Expect     string            `json:"expect"`        // "genuine" or a verifier.Reason
+	// Proof says what made or accepted the signature, where Source's words would
+	// be read wrongly. Default: see Vector.Kind.
+	Proof Proof `json:"proof,omitempty"`
 }
 
 // Parse reads a provider file. name is the file's, for errors.
@@ -139,46 +142,127 @@ func validID(id string) bool {
 	return id != "" && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-//go:embed *.json
+// The name of a provider's file is its id; one that begins with an underscore is
+// none (_template.json).
+//
+//go:embed [a-z0-9]*.json
 var files embed.FS
 
-// catalogue reads every embedded file once, when the first provider is asked for.
-var catalogue = sync.OnceValues(func() (map[string]*Provider, error) {
-	all := make(map[string]*Provider)
+// parsed holds the providers that were asked for, by id. Each file is read when
+// its provider is: a Caddyfile names two or three of some two hundred, and the
+// vectors of all of them would cost every start some milliseconds.
+var parsed sync.Map
+
+// load returns the provider of an embedded file, nil if there is none.
+func load(id string) (*Provider, error) {
+	if p, ok := parsed.Load(id); ok {
+		return p.(*Provider), nil
+	}
+	if !validID(id) {
+		return nil, nil
+	}
+	data, err := files.ReadFile(id + ".json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := Parse(id+".json", data)
+	if err != nil {
+		return nil, err
+	}
+	first, _ := parsed.LoadOrStore(id, p)
+	return first.(*Provider), nil
+}
+
+// ids lists the embedded files without their ending.
+func ids() ([]string, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {
 		return nil, err
 	}
+	var all []string
 	for _, e := range entries {
-		data, err := files.ReadFile(e.Name())
-		if err != nil {
-			return nil, err
-		}
-		p, err := Parse(e.Name(), data)
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range append([]string{p.ID}, p.Aliases...) {
-			if all[id] != nil {
-				return nil, fmt.Errorf("provider file %s: id or alias %s is %s's already", e.Name(), id, all[id].ID)
-			}
-			all[id] = p
-		}
+		all = append(all, strings.TrimSuffix(e.Name(), ".json"))
 	}
 	return all, nil
+}
+
+// loadAlias returns the provider that has an alias, nil if there is none. Only
+// files that hold the word are parsed.
+func loadAlias(alias string) (*Provider, error) {
+	all, err := ids()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range all {
+		data, err := files.ReadFile(id + ".json")
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Contains(data, []byte(`"`+alias+`"`)) {
+			continue
+		}
+		if p, err := load(id); err != nil || slices.Contains(p.Aliases, alias) {
+			return p, err
+		}
+	}
+	return nil, nil
+}
+
+// catalogue reads every embedded file, once.
+var catalogue = sync.OnceValues(func() ([]*Provider, error) {
+	names, err := ids()
+	if err != nil {
+		return nil, err
+	}
+	var list []*Provider
+	owner := make(map[string]string)
+	for _, name := range names {
+		p, err := load(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.ID != name {
+			return nil, fmt.Errorf("provider file %s.json: id %q: file and id must agree", name, p.ID)
+		}
+		for _, id := range append([]string{p.ID}, p.Aliases...) {
+			if owner[id] != "" {
+				return nil, fmt.Errorf("provider file %s.json: id or alias %s is %s's already", name, id, owner[id])
+			}
+			owner[id] = p.ID
+		}
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
 })
 
 // Get returns the provider of an id or alias. Treat it as read-only: every
 // handler shares it. The error names the nearest id.
 func Get(id string) (*Provider, error) {
-	all, err := catalogue()
+	for _, find := range []func(string) (*Provider, error){load, loadAlias} {
+		if p, err := find(id); err != nil || p != nil {
+			return p, err
+		}
+	}
+	all, err := All()
 	if err != nil {
 		return nil, err
 	}
-	if p := all[id]; p != nil {
-		return p, nil
+	var known []string
+	for _, p := range all {
+		known = append(append(known, p.ID), p.Aliases...)
 	}
-	return nil, &UnknownError{ID: id, Near: nearest.Of(id, slices.Sorted(maps.Keys(all)))}
+	slices.Sort(known)
+	return nil, &UnknownError{ID: id, Near: nearest.Of(id, known)}
+}
+
+// All lists the catalogue in the order of its ids.
+func All() ([]*Provider, error) {
+	all, err := catalogue()
+	return slices.Clone(all), err
 }
 
 // An UnknownError says that the catalogue has no provider of an id.
@@ -192,15 +276,4 @@ func (e *UnknownError) Error() string {
 		return fmt.Sprintf("unknown provider %q: did you mean %q?", e.ID, e.Near)
 	}
 	return fmt.Sprintf("unknown provider %q: write the scheme out, or name a provider file (./%s.json)", e.ID, e.ID)
-}
-
-// All lists the catalogue in the order of its ids.
-func All() ([]*Provider, error) {
-	all, err := catalogue()
-	if err != nil {
-		return nil, err
-	}
-	list := slices.Collect(maps.Values(all))
-	slices.SortFunc(list, func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
-	return slices.Compact(list), nil
 }

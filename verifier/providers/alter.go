@@ -1,0 +1,409 @@
+package providers
+
+import (
+	"bytes"
+	"net/textproto"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// An alteration is a change that a scheme must notice. apply reports whether the
+// delivery has what is to be changed.
+type alteration struct {
+	name  string
+	apply func(*trial) bool
+}
+
+// alterations lists what every genuine delivery of a provider is tried with.
+func alterations(p *Provider, vec *Vector) []alteration {
+	a := alterer{Scheme: p.Scheme, p: p, vec: vec}
+	return slices.Concat(a.ofBody(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL())
+}
+
+// An alterer knows what a provider's scheme signs.
+type alterer struct {
+	verifier.Scheme
+	p   *Provider
+	vec *Vector
+}
+
+// signs reports whether every message holds a slot, with filters or without: of
+// alternatives, the one that a vector was signed by may be one that lacks it.
+func (a *alterer) signs(slot string) bool {
+	for _, m := range a.messages() {
+		if !strings.Contains(m, "{"+slot+"}") && !strings.Contains(m, "{"+slot+"|") {
+			return false
+		}
+	}
+	return len(a.messages()) > 0
+}
+
+func (a *alterer) messages() []string {
+	if a.Algorithm == verifier.Token {
+		return nil
+	}
+	if len(a.Message) == 0 {
+		return []string{"{body}"}
+	}
+	return a.Message
+}
+
+var headerSlot = regexp.MustCompile(`\{header:([^|}]+)`)
+
+// signedHeaders lists the headers that every message names.
+func (a *alterer) signedHeaders() []string {
+	var names []string
+	for _, m := range headerSlot.FindAllStringSubmatch(strings.Join(a.messages(), ""), -1) {
+		if a.signs("header:"+m[1]) && !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+func (a *alterer) ofBody() []alteration {
+	if a.BodyUnsigned {
+		return nil
+	}
+	return []alteration{
+		{"a byte added to the body", func(t *trial) bool { t.body = append(t.body, ' '); return true }},
+		{"a bit of the body flipped", func(t *trial) bool {
+			if len(t.body) == 0 {
+				return false
+			}
+			t.body[len(t.body)/2] ^= 1
+			return true
+		}},
+		{"an empty body", func(t *trial) bool {
+			had := len(t.body) > 0
+			t.body = nil
+			return had
+		}},
+	}
+}
+
+func (a *alterer) ofKey() []alteration {
+	with := func(key verifier.Key) func(*trial) bool {
+		return func(t *trial) bool {
+			if key.Text == "" || key == a.vec.key() {
+				return false
+			}
+			v, err := a.vec.compile(a.p, key)
+			if err != nil {
+				return false // not a key of this scheme: there is nothing to show
+			}
+			t.v = v
+			return true
+		}
+	}
+	public := a.vec.PublicKey != "" || a.PublicKeyPrefix != "" && strings.HasPrefix(a.vec.Secret, a.PublicKeyPrefix)
+	if public {
+		var all []alteration
+		for _, algorithm := range a.p.algorithms() {
+			all = append(all, alteration{"another public key", with(verifier.Key{Text: examplePublicKey(algorithm), Kind: verifier.PublicKey})})
+		}
+		return all
+	}
+	all := []alteration{
+		{"another secret", with(verifier.Key{Text: a.p.exampleSecret(exampleText, exampleHex)})},
+		{"yet another secret", with(verifier.Key{Text: a.p.exampleSecret(exampleOther, exampleHexTwin)})},
+	}
+	if a.SecretEncoding == "" || a.SecretEncoding == "utf8" {
+		all = append(all, alteration{"a longer secret", with(verifier.Key{Text: a.vec.Secret + "x"})})
+	}
+	return all
+}
+
+// ofHeaders takes away, doubles and changes the headers beside the signature's.
+func (a *alterer) ofHeaders() []alteration {
+	var all []alteration
+	once := func(what string, names []string) { // it may stand on one line only
+		all = append(all, alteration{"a second line of " + what, func(t *trial) bool {
+			name, ok := t.first(names)
+			if ok {
+				t.req.Header[name] = append(t.req.Header[name], t.req.Header[name][0])
+			}
+			return ok
+		}})
+	}
+	without := func(what string, names []string) {
+		all = append(all, alteration{"no " + what, func(t *trial) bool { return t.remove(names) }})
+	}
+	changed := func(what string, names []string) {
+		all = append(all, alteration{"another " + what, func(t *trial) bool {
+			name, ok := t.first(names)
+			if ok {
+				t.req.Header[name][0] += "x"
+			}
+			return ok
+		}})
+	}
+	if ts := a.Timestamp; ts != nil && len(ts.Header) > 0 {
+		once("the timestamp", ts.Header)
+		if !ts.Off || a.signs("timestamp") {
+			without("timestamp", ts.Header)
+		}
+	}
+	if id := a.DeliveryID; id != nil && len(id.Header) > 0 {
+		once("the id", id.Header)
+		if a.signs("id") {
+			without("id", id.Header)
+			changed("id", id.Header)
+		}
+	}
+	for _, name := range a.signedHeaders() {
+		once(name, []string{name})
+		without(name, []string{name})
+		changed(name, []string{name})
+	}
+	for _, required := range a.RequireHeader {
+		once(required.Name, []string{required.Name})
+		without(required.Name, []string{required.Name})
+		if !slices.Contains(required.Values, "*") {
+			changed(required.Name, []string{required.Name})
+		}
+	}
+	return all
+}
+
+// encoded matches what a signature looks like in its header, and so does a
+// version or key that touches it: what is changed is its end or middle.
+var encoded = regexp.MustCompile(`[A-Za-z0-9+/=_-]{24,}`)
+
+func (a *alterer) ofSignature() []alteration {
+	edit := func(f func(text string) string) func(*trial) bool {
+		return func(t *trial) bool {
+			return a.editSignature(t, func(text string) (string, bool) {
+				if a.Algorithm == verifier.Token || !encoded.MatchString(text) {
+					return f(text), true
+				}
+				return encoded.ReplaceAllStringFunc(text, f), true
+			})
+		}
+	}
+	all := []alteration{
+		{"no signature", func(t *trial) bool {
+			return a.editSignature(t, func(string) (string, bool) { return "", false })
+		}},
+		{"an empty signature", func(t *trial) bool {
+			return a.editSignature(t, func(string) (string, bool) { return "", true })
+		}},
+		{"garbage for a signature", func(t *trial) bool {
+			return a.editSignature(t, func(string) (string, bool) { return "%%garbage%%", true })
+		}},
+		{"a signature that is not in its encoding", edit(func(text string) string { return text + "!" })},
+		{"a signature cut short", edit(func(text string) string { return text[:max(0, len(text)-4)] })},
+		{"another signature", edit(func(text string) string {
+			i := len(text) - len(text)/3 - 1 // not the last: it may hold bits that mean nothing
+			if i < 0 {
+				return "0"
+			}
+			digit := byte('0')
+			if text[i] == digit {
+				digit = '1'
+			}
+			return text[:i] + string(digit) + text[i+1:]
+		})},
+	}
+	if a.Signature == nil || len(a.Signature.Header) == 0 {
+		return all
+	}
+	all = append(all, alteration{"a second line of the signature", func(t *trial) bool {
+		name, ok := t.first(a.Signature.Header)
+		if ok {
+			t.req.Header[name] = append(t.req.Header[name], t.req.Header[name][0])
+		}
+		return ok
+	}})
+	if a.Signature.Match == "all" {
+		for _, name := range a.Signature.Header {
+			all = append(all, alteration{"no " + name, func(t *trial) bool { return t.remove([]string{name}) }})
+		}
+	}
+	return all
+}
+
+// editSignature changes whatever carries the signature; false takes it away.
+func (a *alterer) editSignature(t *trial, f func(string) (string, bool)) (done bool) {
+	s := a.Signature
+	if s == nil {
+		return false
+	}
+	switch {
+	case s.Query != "":
+		path, query, _ := strings.Cut(t.req.Target, "?")
+		query, done = editField(query, s.Query, f)
+		t.req.Target = path + "?" + query
+	case s.Form != "":
+		var body string
+		body, done = editField(string(t.body), s.Form, f)
+		t.body = []byte(body)
+	case s.JSON != "":
+		return a.BodyForm == "" && t.editMember(s.JSON, f)
+	}
+	for _, name := range s.Header {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if len(t.req.Header[name]) == 0 {
+			continue
+		}
+		done = true
+		if value, keep := f(t.req.Header[name][0]); keep {
+			t.req.Header[name] = []string{value}
+		} else {
+			delete(t.req.Header, name)
+		}
+	}
+	return done
+}
+
+// editField changes a field of a form or query.
+func editField(form, field string, f func(string) (string, bool)) (string, bool) {
+	var pairs []string
+	done := false
+	for pair := range strings.SplitSeq(form, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err == nil && plain == field {
+			done = true
+			text, _ := url.QueryUnescape(value)
+			text, keep := f(text)
+			if !keep {
+				continue
+			}
+			pair = name + "=" + url.QueryEscape(text)
+		}
+		pairs = append(pairs, pair)
+	}
+	return strings.Join(pairs, "&"), done
+}
+
+// editMember changes the text of a JSON member, known by the end of its path.
+func (t *trial) editMember(path string, f func(string) (string, bool)) (done bool) {
+	leaf := path[strings.LastIndexByte(path, '.')+1:]
+	member := regexp.MustCompile(`"` + regexp.QuoteMeta(leaf) + `"(\s*:\s*)"([^"\\]*)"`)
+	t.body = member.ReplaceAllFunc(t.body, func(match []byte) []byte {
+		done = true
+		parts := member.FindSubmatch(match)
+		text, keep := f(string(parts[2]))
+		if !keep {
+			return bytes.Replace(match, []byte(leaf), []byte(leaf+"-gone"), 1)
+		}
+		return []byte(`"` + leaf + `"` + string(parts[1]) + `"` + text + `"`)
+	})
+	return done
+}
+
+func (a *alterer) ofTime() []alteration {
+	ts := a.Timestamp
+	if ts == nil {
+		return nil
+	}
+	var all []alteration
+	if !ts.Off {
+		far := time.Hour + 2*verifier.DefaultTolerance
+		if a.Tolerance != nil {
+			far = time.Hour + 2*time.Duration(*a.Tolerance)
+		}
+		all = append(all,
+			alteration{"a clock that is far ahead", func(t *trial) bool { t.now = t.now.Add(far); return true }},
+			alteration{"a clock that is far behind", func(t *trial) bool { t.now = t.now.Add(-far); return true }})
+	}
+	if ts.KV != "" && a.Signature != nil && a.Signature.Syntax == "kv" {
+		separator := a.Signature.PairSeparator
+		if separator == "" {
+			separator = ","
+		}
+		inPair := regexp.MustCompile(`(^|` + regexp.QuoteMeta(separator) + `)(\s*` + regexp.QuoteMeta(ts.KV) + `=)([^` + regexp.QuoteMeta(separator) + `]*)`)
+		all = append(all, alteration{"the timestamp's key twice", func(t *trial) bool {
+			return a.editSignature(t, func(text string) (string, bool) {
+				return text + separator + strings.TrimPrefix(inPair.FindString(text), separator), true
+			})
+		}})
+		if a.signs("timestamp") {
+			all = append(all, alteration{"a timestamp of a second later", func(t *trial) bool {
+				return a.editSignature(t, func(text string) (string, bool) {
+					return inPair.ReplaceAllStringFunc(text, nextDigit), true
+				})
+			}})
+		}
+	}
+	if len(ts.Header) > 0 && a.signs("timestamp") {
+		all = append(all, alteration{"a timestamp of a second later", func(t *trial) bool {
+			name, ok := t.first(ts.Header)
+			if ok {
+				t.req.Header[name][0] = nextDigit(t.req.Header[name][0])
+			}
+			return ok
+		}})
+	}
+	return all
+}
+
+// nextDigit changes the last digit: a time that is as fresh as before.
+func nextDigit(text string) string {
+	i := strings.LastIndexAny(text, "0123456789")
+	if i < 0 {
+		return text + "1"
+	}
+	digit := text[i] + 1
+	if text[i] == '9' {
+		digit = '8'
+	}
+	return text[:i] + string(digit) + text[i+1:]
+}
+
+func (a *alterer) ofURL() []alteration {
+	var all []alteration
+	if slices.ContainsFunc([]string{"url", "url_no_query", "uri", "path"}, a.signs) {
+		all = append(all, alteration{"another path", func(t *trial) bool {
+			path, query, has := strings.Cut(t.req.Target, "?")
+			t.req.Target = path + "x"
+			if has {
+				t.req.Target += "?" + query
+			}
+			return true
+		}})
+	}
+	if slices.ContainsFunc([]string{"url", "uri", "query", "query_sorted"}, a.signs) {
+		all = append(all, alteration{"another query", func(t *trial) bool {
+			more := "?x=1"
+			if strings.Contains(t.req.Target, "?") {
+				more = "&x=1"
+			}
+			t.req.Target += more
+			return true
+		}})
+	}
+	if a.signs("method") {
+		all = append(all, alteration{"another method", func(t *trial) bool { t.req.Method += "X"; return true }})
+	}
+	if a.signs("host") || a.PublicURL == "" && (a.signs("url") || a.signs("url_no_query")) {
+		all = append(all, alteration{"another host", func(t *trial) bool { t.req.Host = "x" + t.req.Host; return true }})
+	}
+	return all
+}
+
+// first returns the first of the headers that is present: the one that counts.
+func (t *trial) first(names []string) (string, bool) {
+	for _, name := range names {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if len(t.req.Header[name]) > 0 {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// remove reports whether any of the headers was there.
+func (t *trial) remove(names []string) (done bool) {
+	for _, name := range names {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		done = done || len(t.req.Header[name]) > 0
+		delete(t.req.Header, name)
+	}
+	return done
+}

@@ -1,0 +1,271 @@
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// genuine is the verdict of a delivery that nothing speaks against.
+const genuine = "genuine"
+
+// A Report is what Check found.
+type Report struct {
+	Vectors     int // run
+	Genuine     int // expected to pass
+	Alterations int // tried, each of which must be refused
+	Problems    []Problem
+}
+
+// A Problem is what keeps a provider out of the catalogue, or advice.
+type Problem struct {
+	Path   string // of the field in the file: "vectors[2]"
+	Text   string // what is wrong and what to do
+	Advice bool   // may stay as it is
+}
+
+func (p Problem) String() string { return p.Path + ": " + p.Text }
+
+// Complete reports whether nothing is wrong; advice does not count.
+func (r *Report) Complete() bool {
+	return !slices.ContainsFunc(r.Problems, func(p Problem) bool { return !p.Advice })
+}
+
+func (r *Report) wrong(path, format string, args ...any) {
+	r.Problems = append(r.Problems, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+func (r *Report) advise(path, format string, args ...any) {
+	r.Problems = append(r.Problems, Problem{Path: path, Text: fmt.Sprintf(format, args...), Advice: true})
+}
+
+// Check runs a provider's vectors, alters every genuine one in each way that its
+// scheme must notice, and says what the file lacks.
+func Check(p *Provider) *Report {
+	r := new(Report)
+	r.facts(p)
+	for i := range p.Vectors {
+		r.vector(p, i)
+	}
+	switch {
+	case len(p.Vectors) == 0:
+		r.wrong("vectors", "missing: add a delivery that somebody else signed: an example of the documentation, the SDK's, or openssl over the documented message")
+	case r.Genuine == 0:
+		r.wrong("vectors", "none is genuine: nothing shows that real deliveries pass")
+	case r.Genuine == len(p.Vectors):
+		r.advise("vectors", "all are genuine: add one that must be refused, such as an altered body with the reason signature_mismatch")
+	}
+	return r
+}
+
+// Confidences are the usual words for how far a file can be trusted.
+var Confidences = []string{"official-doc", "official-sdk", "official-code", "official-sample", "secondary", "seed", "low"}
+
+// facts looks at everything but the vectors.
+func (r *Report) facts(p *Provider) {
+	if p.Name == "" {
+		r.wrong("name", "missing: write the sender's name as it spells it")
+	}
+	if p.Category == "" {
+		r.wrong("category", "missing: write a word such as payments, scm, chat, email")
+	}
+	switch {
+	case p.Confidence == "":
+		r.wrong("confidence", "missing: write one of %s", strings.Join(Confidences, ", "))
+	case !slices.Contains(Confidences, p.Confidence):
+		r.advise("confidence", "%q is unusual: others write one of %s", p.Confidence, strings.Join(Confidences, ", "))
+	case p.Confidence == "low" && len(p.Notes) == 0:
+		r.wrong("notes", "missing: confidence is low, so name the open point")
+	}
+	if len(p.Sources) == 0 {
+		r.wrong("sources", "missing: give the address of the vendor's page or of its SDK's code, and what it proves")
+	}
+	for i, s := range p.Sources {
+		path := fmt.Sprintf("sources[%d]", i)
+		if s.URL == "" {
+			r.wrong(path, "url is missing: a fact without its source cannot be looked up again")
+		}
+		if s.Proves == "" {
+			r.wrong(path, "proves is missing: say which facts of this file stand there")
+		}
+	}
+	for i, param := range p.Params {
+		if param.Name == "" || param.Description == "" {
+			r.wrong(fmt.Sprintf("params[%d]", i), "name or description is missing: the user is asked for it in these words")
+		}
+	}
+	if p.Retry.Schedule == "" {
+		r.advise("retry", "no schedule: if the sender documents its retries, write them in words, and their span (\"72h\"), from which the window of dedupe follows")
+	}
+	id := p.Scheme.DeliveryID
+	if (id == nil || id.Off) && !p.BodiesDiffer {
+		r.advise("delivery_id", "nothing tells deliveries apart, so copies are forwarded: name the id in scheme.delivery_id, or say bodies_differ if two events never share a body")
+	}
+}
+
+// vector runs one and, if it is genuine, its alterations.
+func (r *Report) vector(p *Provider, i int) {
+	vec := &p.Vectors[i]
+	path := fmt.Sprintf("vectors[%d]", i)
+	switch source := strings.ToLower(vec.Source); {
+	case source == "":
+		r.wrong(path, "source is missing: say who made the signature: the documentation, SDK and version, or openssl and its command")
+	case strings.Contains(source, "verify-webhook"), strings.Contains(source, "caddy webhook"):
+		r.wrong(path, "source is this project's own signer, which repeats our own mistakes: take one from elsewhere")
+	}
+	if vec.Proof != "" && !slices.Contains(Proofs, vec.Proof) {
+		r.wrong(path, "proof %q: write one of %v, or leave it out", string(vec.Proof), proofWords())
+	}
+	if vec.Expect != genuine && !slices.Contains(verifier.Reasons, verifier.Reason(vec.Expect)) {
+		r.wrong(path, "expect %q is no verdict: %s", vec.Expect, verdictHint(vec.Expect))
+		return
+	}
+	r.Vectors++
+	if vec.Expect == genuine {
+		r.Genuine++
+	}
+	t, err := vec.trial(p)
+	if err != nil {
+		r.wrong(path, "cannot be run: %v", err)
+		return
+	}
+	got := t.run()
+	if got != vec.Expect {
+		r.wrong(path, "got %s, want %s: %s (%s)", got, vec.Expect, failureHint(vec.Expect), vec.Source)
+		return
+	}
+	if got == genuine {
+		r.alter(path, p, vec, t)
+	}
+}
+
+func proofWords() []string {
+	var words []string
+	for _, k := range Proofs {
+		words = append(words, string(k))
+	}
+	return words
+}
+
+func verdictHint(word string) string {
+	known := []string{genuine}
+	for _, reason := range verifier.Reasons {
+		known = append(known, string(reason))
+	}
+	if near := nearest.Of(word, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "write one of " + strings.Join(known, ", ")
+}
+
+func failureHint(want string) string {
+	if want == genuine {
+		return "the scheme does not say what this delivery's sender did, or headers, body or secret are not copied byte for byte"
+	}
+	return "the scheme refuses it for another reason, or does not refuse it"
+}
+
+// alter changes one thing at a time.
+func (r *Report) alter(path string, p *Provider, vec *Vector, t *trial) {
+	for _, a := range alterations(p, vec) {
+		altered := t.clone()
+		if !a.apply(altered) {
+			continue
+		}
+		r.Alterations++
+		switch got := altered.run(); {
+		case got == genuine:
+			r.wrong(path, "still passes with %s: the scheme reads less than the sender signs, or names the wrong part (%s)", a.name, vec.Source)
+		case !slices.Contains(verifier.Reasons, verifier.Reason(got)):
+			r.wrong(path, "cannot be tried with %s: %s", a.name, got)
+		}
+	}
+}
+
+// A trial is a delivery and the verifier that judges it.
+type trial struct {
+	v    *verifier.Verifier
+	req  *verifier.Request
+	body []byte
+	now  time.Time
+}
+
+func (vec *Vector) key() verifier.Key {
+	if vec.PublicKey != "" {
+		return verifier.Key{Text: vec.PublicKey, Kind: verifier.PublicKey}
+	}
+	return verifier.Key{Text: vec.Secret}
+}
+
+func (vec *Vector) compile(p *Provider, key verifier.Key) (*verifier.Verifier, error) {
+	scheme := p.Scheme
+	scheme.Params = vec.Params
+	return verifier.New(scheme, []verifier.Key{key})
+}
+
+func (vec *Vector) trial(p *Provider) (*trial, error) {
+	v, err := vec.compile(p, vec.key())
+	if err != nil {
+		return nil, err
+	}
+	t := &trial{v: v, body: []byte(vec.Body), now: time.Unix(vec.Now, 0)}
+	if vec.BodyBase64 != nil {
+		t.body = vec.BodyBase64
+	}
+	t.req = &verifier.Request{Method: vec.Method, Header: make(map[string][]string)}
+	for name, value := range vec.Headers {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		t.req.Header[name] = append(t.req.Header[name], value)
+	}
+	if vec.URL != "" {
+		u, err := url.Parse(vec.URL)
+		if err != nil {
+			return nil, fmt.Errorf("url: %w", err)
+		}
+		t.req.Host, t.req.Target, t.req.TLS = u.Host, u.RequestURI(), u.Scheme == "https"
+	}
+	return t, nil
+}
+
+// clone makes a trial that can be altered alone.
+func (t *trial) clone() *trial {
+	c := *t
+	req := *t.req
+	req.Header = make(map[string][]string, len(t.req.Header))
+	for name, lines := range t.req.Header {
+		req.Header[name] = slices.Clone(lines)
+	}
+	c.req, c.body = &req, slices.Clone(t.body)
+	return &c
+}
+
+// run returns "genuine" or the reason of the rejection.
+func (t *trial) run() string {
+	err := t.judge()
+	if err == nil {
+		return genuine
+	}
+	if rej, ok := errors.AsType[*verifier.Rejection](err); ok {
+		return string(rej.Reason)
+	}
+	return err.Error()
+}
+
+func (t *trial) judge() error {
+	if err := t.v.Required(t.req.Header); err != nil {
+		return err
+	}
+	check, err := t.v.Open(t.req, t.now)
+	if err != nil {
+		return err
+	}
+	_, err = check.Verify(t.body)
+	return err
+}

@@ -1,0 +1,319 @@
+package providers
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// good is a complete provider, whose signature openssl made.
+const good = `{
+	"id": "acme", "name": "Acme", "category": "payments",
+	"scheme": {
+		"signature": {"header": "Acme-Signature", "syntax": "kv", "key": "v1"},
+		"message": "{timestamp}.{body}",
+		"timestamp": {"kv": "t"},
+		"delivery_id": {"json": "id"}
+	},
+	"unique_id": true,
+	"retry": {"schedule": "5 times over a day", "span": "24h"},
+	"sources": [{"url": "https://acme.example/docs", "proves": "everything"}],
+	"confidence": "official-doc",
+	"vectors": [{
+		"source": "openssl dgst -sha256 -hmac KEY over the documented t.body",
+		"headers": {"Acme-Signature": "t=1700000000,v1=d1c050a9d8456c5985d5fab8c7fd06bd06e9665d4c2377f798677b321ada905b"},
+		"body": "{\"id\":\"evt_1\",\"type\":\"order.paid\"}",
+		"secret": "acme-example-secret",
+		"now": 1700000000,
+		"expect": "genuine"
+	}, {
+		"source": "edited: the body's type; made from: openssl dgst -sha256 -hmac KEY over the documented t.body",
+		"headers": {"Acme-Signature": "t=1700000000,v1=d1c050a9d8456c5985d5fab8c7fd06bd06e9665d4c2377f798677b321ada905b"},
+		"body": "{\"id\":\"evt_1\",\"type\":\"order.void\"}",
+		"secret": "acme-example-secret",
+		"now": 1700000000,
+		"expect": "signature_mismatch"
+	}]
+}`
+
+func parse(t *testing.T, file string) *Provider {
+	t.Helper()
+	p, err := Parse("acme.json", []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestCheckGood(t *testing.T) {
+	r := Check(parse(t, good))
+	if len(r.Problems) > 0 || r.Vectors != 2 || r.Genuine != 1 || r.Alterations < 15 {
+		t.Errorf("a complete file: %+v", r)
+	}
+}
+
+// TestCheckBroken spoils one thing at a time, and looks whether Check says so.
+func TestCheckBroken(t *testing.T) {
+	for _, tc := range []struct{ old, new, want string }{
+		{`"name": "Acme", `, ``, "name: missing"},
+		{`"category": "payments",`, ``, "category: missing"},
+		{`"confidence": "official-doc",`, ``, "confidence: missing: write one of official-doc"},
+		{`"official-doc"`, `"low"`, "notes: missing: confidence is low"},
+		{`"official-doc"`, `"dunno"`, `confidence: "dunno" is unusual`},
+		{`[{"url": "https://acme.example/docs", "proves": "everything"}]`, `[]`, "sources: missing"},
+		{`"https://acme.example/docs"`, `""`, "sources[0]: url is missing"},
+		{`"everything"`, `""`, "sources[0]: proves is missing"},
+		{`"retry": {"schedule": "5 times over a day", "span": "24h"},`, ``, "retry: no schedule"},
+		{`"timestamp": {"kv": "t"},
+		"delivery_id": {"json": "id"}`, `"timestamp": {"kv": "t"}`, "delivery_id: nothing tells deliveries apart"},
+		{`"source": "openssl dgst -sha256 -hmac KEY over the documented t.body",`, ``, "vectors[0]: source is missing"},
+		{`"openssl dgst -sha256 -hmac KEY over the documented t.body"`, `"caddy webhook sign"`, "vectors[0]: source is this project's own signer"},
+		{`"expect": "genuine"`, `"expect": "genuin"`, `vectors[0]: expect "genuin" is no verdict: did you mean "genuine"?`},
+		{`"expect": "genuine"`, `"expect": "genuine", "proof": "me"`, `vectors[0]: proof "me": write one of [vendor-doc`},
+		{`"expect": "genuine"`, `"expect": "stale_timestamp"`, "vectors[0]: got genuine, want stale_timestamp"},
+		{`"expect": "signature_mismatch"`, `"expect": "genuine"`, "vectors[1]: got signature_mismatch, want genuine"},
+		{`"secret": "acme-example-secret"`, `"secret": "acme-wrong-secret"`, "vectors[0]: got signature_mismatch, want genuine: the scheme does not say"},
+		{`"secret": "acme-example-secret"`, `"secret": ""`, "vectors[0]: cannot be run: key 1: the secret is empty"},
+		{`"now": 1700000000`, `"now": 1700009999`, "vectors[0]: got stale_timestamp, want genuine"},
+	} {
+		if strings.Count(good, tc.old) == 0 {
+			t.Fatalf("the file has no %q to spoil", tc.old)
+		}
+		r := Check(parse(t, strings.Replace(good, tc.old, tc.new, 1)))
+		found := false
+		for _, problem := range r.Problems {
+			found = found || strings.HasPrefix(problem.String(), tc.want)
+		}
+		if !found {
+			t.Errorf("%s: no problem begins with %q:\n%v", tc.new, tc.want, r.Problems)
+		}
+		if advice := strings.HasPrefix(tc.want, "retry") || strings.HasPrefix(tc.want, "delivery_id") || strings.Contains(tc.want, "unusual"); r.Complete() != advice {
+			t.Errorf("%s: complete: %v", tc.new, r.Complete())
+		}
+	}
+	empty := Check(parse(t, `{"id":"a","scheme":{"signature":{"header":"X"}}}`))
+	if s := strings.Join(strs(empty.Problems), "\n"); !strings.Contains(s, "vectors: missing") {
+		t.Errorf("an empty file: %s", s)
+	}
+}
+
+func strs(problems []Problem) (all []string) {
+	for _, p := range problems {
+		all = append(all, p.String())
+	}
+	return all
+}
+
+// TestAlterationsBite tries what a scheme must notice on schemes that each read
+// less of the same delivery. What they let pass is what the alteration shows;
+// one that nothing lets pass would be a negative in name only.
+func TestAlterationsBite(t *testing.T) {
+	clock := []string{"a clock that is far ahead", "a clock that is far behind"}
+	body := []string{"a byte added to the body", "a bit of the body flipped", "an empty body"}
+	for name, tc := range map[string]struct {
+		reads func(*verifier.Scheme)
+		pass  []string
+	}{
+		"a token":         {func(s *verifier.Scheme) { *s = token("Acme-Signature") }, slices.Concat(body, clock)},
+		"a header alone":  {func(s *verifier.Scheme) { *s = token("Other") }, slices.Concat(body, clock, []string{"no signature", "an empty signature", "garbage for a signature", "a signature that is not in its encoding", "a signature cut short", "another signature", "a second line of the signature", "the timestamp's key twice", "a timestamp of a second later"})},
+		"no clock":        {func(s *verifier.Scheme) { s.Timestamp = &verifier.Timestamp{KV: "t", Off: true} }, clock},
+		"a long patience": {func(s *verifier.Scheme) { s.Tolerance = new(verifier.Duration(365 * 24 * time.Hour)) }, clock},
+	} {
+		p := parse(t, good)
+		vec := p.Vectors[0]
+		vec.Headers = map[string]string{"Acme-Signature": vec.Headers["Acme-Signature"], "Other": "secret"}
+		weak := *p
+		tc.reads(&weak.Scheme)
+		judged := vec
+		if weak.Scheme.Algorithm == verifier.Token {
+			judged.Secret = vec.Headers[weak.Scheme.Signature.Header[0]]
+		}
+		judge, err := judged.trial(&weak)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var passed []string
+		for _, a := range alterations(p, &vec) {
+			altered := judge.clone()
+			if a.apply(altered) && altered.run() == genuine {
+				passed = append(passed, a.name)
+			}
+		}
+		slices.Sort(passed)
+		slices.Sort(tc.pass)
+		if !slices.Equal(passed, tc.pass) {
+			t.Errorf("%s: passed %q, want %q", name, passed, tc.pass)
+		}
+	}
+}
+
+func token(header string) verifier.Scheme {
+	return verifier.Scheme{Algorithm: verifier.Token, BodyUnsigned: true, Signature: &verifier.Signature{Header: verifier.StringList{header}}}
+}
+
+// TestTemplate: what contributors copy is a provider file, not one of the
+// catalogue, and Check asks for what is to be filled in.
+func TestTemplate(t *testing.T) {
+	data, err := os.ReadFile("_template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Parse("_template.json", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Check(p)
+	got := strings.Join(strs(r.Problems), "\n")
+	for _, want := range []string{"name: missing", "category: missing", "confidence: missing", "sources[0]: url is missing", "sources[0]: proves is missing", "vectors[0]: source is missing"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the template: no problem %q in\n%s", want, got)
+		}
+	}
+	if _, err := Get("_template"); err == nil {
+		t.Error("the template is in the catalogue")
+	}
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range all {
+		if q.ID == p.ID {
+			t.Errorf("the template is in the catalogue as %s", q.ID)
+		}
+	}
+}
+
+func TestProof(t *testing.T) {
+	for source, want := range map[string]Proof{
+		"Acme documentation, Verifying webhooks, example":                                                    VendorDoc,
+		"acme-docs outbound-webhooks.adoc":                                                                   VendorDoc,
+		"acme 23.1.0 (npm) webhooks.generateTestHeaderString; indented JSON":                                 VendorSDK,
+		"acme-node-sdk tests/lib/webhooks-test.js, primary key":                                              VendorSDK,
+		"openssl dgst -sha256 -hmac KEY over the body; accepted by @acme/sdk 1.0.0 verify":                   VendorSDK,
+		"svix 1.99.1 (npm) Webhook.sign; accepted by @acme/backend 3.25.0 verifyWebhook":                     VendorSDK,
+		"svix 1.99.1 (npm) Webhook.sign; text beyond ASCII":                                                  Library,
+		"standardwebhooks 1.1.1 (npm) Webhook.sign; accepted by standardwebhooks 1.1.1 (npm) Webhook.verify": Library,
+		"openssl dgst -sha256 -hmac KEY over the documented body; the ping of the documents":                 OpenSSL,
+		"OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY over the body":                                       OpenSSL,
+		"openssl dgst -sha256 -hmac KEY over the body, as acme 2.1 writes it; see the documentation":         OpenSSL,
+		"key and body of the documentation; OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY":                  VendorDoc,
+		"recorded delivery in the tests of somebody/client; recomputed with openssl dgst -sha512 -hmac KEY":  Library,
+		"HMAC computed by hand": Construction,
+		"edited: text changed, which it does not notice; made from: openssl dgst -sha256; accepted by acme 1.2.3": VendorSDK,
+	} {
+		p := &Provider{ID: "acme_v2", Name: "Acme", Vectors: []Vector{{Source: source, Expect: "genuine"}}}
+		if got := p.Proof(); got != want {
+			t.Errorf("%s: %s, want %s", source, string(got), string(want))
+		}
+		p.Vectors[0].Proof = Library
+		if got := p.Proof(); got != Library {
+			t.Errorf("%s: its own word does not count: %s", source, string(got))
+		}
+	}
+	if got := new(Provider).Proof(); got != "" || got.String() != "none" {
+		t.Errorf("without vectors: %s", string(got))
+	}
+}
+
+// TestExamples: the example keys are keys of their schemes, and what is said to
+// cover the body has an alteration of the body that Check has seen refused.
+func TestExamples(t *testing.T) {
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signable := 0
+	for _, p := range all {
+		scheme := p.Scheme
+		scheme.Params = p.ExampleParams()
+		for _, key := range []verifier.Key{{Text: p.ExampleSecret()}, {Text: p.ExamplePublicKey(), Kind: verifier.PublicKey}} {
+			if key.Text == "" {
+				continue
+			}
+			if _, err := verifier.New(scheme, []verifier.Key{key}); err != nil {
+				t.Errorf("%s: example key: %v", p.ID, err)
+			}
+		}
+		if p.ExampleSecret() == "" && p.ExamplePublicKey() == "" {
+			t.Errorf("%s: no example key", p.ID)
+		}
+		if p.Signable() {
+			signable++
+		}
+		body := alterer{Scheme: p.Scheme, p: p, vec: new(Vector)}
+		if p.CoversBody() != (len(body.ofBody()) > 0) {
+			t.Errorf("%s: covers its body: %v, but alterations: %d", p.ID, p.CoversBody(), len(body.ofBody()))
+		}
+	}
+	if signable < len(all)/2 {
+		t.Errorf("%d of %d can be signed", signable, len(all))
+	}
+}
+
+// TestAliases: an alias is found without reading the whole catalogue, and is the
+// provider itself.
+func TestAliases(t *testing.T) {
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, p := range all {
+		for _, alias := range append([]string{p.ID}, p.Aliases...) {
+			seen++
+			if got, err := Get(alias); err != nil || got != p {
+				t.Errorf("Get(%s) = %p, %v; want %s %p", alias, got, err, p.ID, p)
+			}
+		}
+	}
+	if seen == len(all) {
+		t.Error("no provider has an alias")
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	for b.Loop() {
+		parsed.Clear()
+		if _, err := Get("stripe"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkGetAlias(b *testing.B) {
+	for b.Loop() {
+		parsed.Clear()
+		if _, err := Get("cisco_webex"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCatalogue(b *testing.B) {
+	for b.Loop() {
+		parsed.Clear()
+		names, _ := ids()
+		for _, name := range names {
+			if _, err := load(name); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestProviderRoundTrip: a configuration that holds a provider is read again.
+func TestProviderRoundTrip(t *testing.T) {
+	p := parse(t, good)
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse("again.json", data); err != nil {
+		t.Errorf("%v in %s", err, data)
+	}
+}

@@ -1,0 +1,157 @@
+package providers
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// Keys that nobody may take for real ones. The texts are 24 bytes of base64 too.
+const (
+	exampleText    = "ExampleSecretNotForProductionUse"
+	exampleHex     = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+	exampleOther   = "AnotherSecretNotForProductionUse"
+	exampleHexTwin = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+)
+
+// Public keys whose private halves were thrown away.
+const (
+	exampleEd25519 = `-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAyOVmjMpCEHJN+ErbnfmNIxG6ikFz9sEc/QNUgWkuVjs=
+-----END PUBLIC KEY-----`
+	exampleP256 = `-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEQVzFm0bjNlG6txajM6Qe90unTK9f
+a44Q3/OzBsoaKYjN5a8INwpI4ffrCC7bFT3UEqAwi6JLzPfG6VGkqrat4A==
+-----END PUBLIC KEY-----`
+	exampleP384 = `-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEzr6hBQzY9S2H6lecNjffjzxw4nyCdGo4
+nUVbmp5OSSzA7Y4VDLTqyWwK9abNUxlFAzRBBFJfdgMI4/0YXGdZXDzWNtJxOX8g
+RQDHubolXWVMhyWSVy8ODcyk9PKVPsJV
+-----END PUBLIC KEY-----`
+	exampleRSA = `-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAy0tvXahnQIKIUp4Dh6nL
+JIvuz4f3wupx7cRco8epgEz1vIt3xTMQ74bFRMQSCYpcz1Skn1eS2wDSUCprLz30
+WDKY/3gvngVZ8GapXQMA34gmlhHxqdS79qTLP8nf7uuwUQO0OpUm0VM7WBoAvCZM
+12Bq9WmsTHzzPLjUFGTdozeynBKkA8rwgpV6soHfT8MH9RuF/iUP/lplDTT7kXLr
+3EQmLCeNzeQSAjyG1KTQSZT6bKdvIqsV9zr3bbhntTxvKQ71477Q9U3QwmJpOLD5
+G60yHL3jpl6XklNke1GMyxKLwjxSZyPntYo5fkPL+sWL59X0cRqrG3dy52maAUF0
+YQIDAQAB
+-----END PUBLIC KEY-----`
+)
+
+// ExampleSecret returns a well-formed secret of the scheme, always the same; ""
+// where the receiver holds a public key only.
+func (p *Provider) ExampleSecret() string { return p.exampleSecret(exampleText, exampleHex) }
+
+func (p *Provider) exampleSecret(text, hex string) string {
+	if !slices.ContainsFunc(p.algorithms(), shared) {
+		return ""
+	}
+	s := &p.Scheme
+	if s.SecretEncoding == "hex" {
+		return s.SecretPrefix + hex
+	}
+	if p.basic() {
+		text = "example:" + text
+	}
+	return s.SecretPrefix + text
+}
+
+// basic reports whether the secret is user:password of Basic authentication.
+func (p *Provider) basic() bool {
+	sig := p.Scheme.Signature
+	return p.Scheme.Algorithm == verifier.Token && sig != nil && strings.EqualFold(strings.TrimSpace(sig.Prefix), "basic")
+}
+
+// ExamplePublicKey returns a public key of the scheme as PEM, "" where the
+// receiver shares a secret with the sender.
+func (p *Provider) ExamplePublicKey() string {
+	for _, a := range p.algorithms() {
+		if pem := examplePublicKey(a); pem != "" {
+			return pem
+		}
+	}
+	return ""
+}
+
+func examplePublicKey(a verifier.Algorithm) string {
+	switch name := string(a); {
+	case strings.HasPrefix(name, "ed25519"):
+		return exampleEd25519
+	case strings.HasPrefix(name, "ecdsa-p256"):
+		return exampleP256
+	case strings.HasPrefix(name, "ecdsa-p384"):
+		return exampleP384
+	case strings.HasPrefix(name, "rsa-"):
+		return exampleRSA
+	}
+	return ""
+}
+
+// shared reports whether sender and receiver hold the same secret.
+func shared(a verifier.Algorithm) bool {
+	return a == verifier.Token || strings.HasPrefix(string(a), "hmac-") || a == verifier.SHA1 || a == verifier.SHA256
+}
+
+// UsesSecret reports whether a handler of the provider is given a shared secret,
+// and not a public key. Of a scheme that knows both the secret is the usual one.
+func (p *Provider) UsesSecret() bool { return slices.ContainsFunc(p.algorithms(), shared) }
+
+// algorithms lists what a delivery may be signed with.
+func (p *Provider) algorithms() []verifier.Algorithm {
+	if sig := p.Scheme.Signature; sig != nil && len(sig.Accept) > 0 {
+		return slices.Sorted(maps.Values(sig.Accept))
+	}
+	if p.Scheme.Algorithm == "" {
+		return []verifier.Algorithm{verifier.HMACSHA256}
+	}
+	return []verifier.Algorithm{p.Scheme.Algorithm}
+}
+
+// CoversBody reports whether an altered body is refused.
+func (p *Provider) CoversBody() bool {
+	return !p.Scheme.BodyUnsigned && !slices.Contains(p.algorithms(), verifier.Token)
+}
+
+// Signable reports whether a shared secret is all that it takes to sign any JSON
+// body as the sender would: it signs one with the example secret, and verifies it.
+func (p *Provider) Signable() bool {
+	secret := p.ExampleSecret()
+	if secret == "" {
+		return false
+	}
+	scheme := p.Scheme
+	scheme.Params = p.ExampleParams()
+	v, err := verifier.New(scheme, []verifier.Key{{Text: secret}})
+	if err != nil {
+		return false
+	}
+	req := &verifier.Request{Method: http.MethodPost, Header: make(map[string][]string), Host: "hooks.example.com", Target: "/hooks/" + p.ID, TLS: true}
+	if len(p.Methods) > 0 {
+		req.Method = p.Methods[0]
+	}
+	body := []byte(`{"example":true}`)
+	now := time.Unix(1_700_000_000, 0)
+	if err := v.Sign(req, "example-delivery", now, body); err != nil {
+		return false
+	}
+	check, err := v.Open(req, now)
+	if err != nil {
+		return false
+	}
+	_, err = check.Verify(body)
+	return err == nil
+}
+
+// ExampleParams gives every param a value.
+func (p *Provider) ExampleParams() map[string]string {
+	params := make(map[string]string)
+	for _, param := range p.Params {
+		params[param.Name] = "example-" + strings.ReplaceAll(param.Name, "_", "-")
+	}
+	return params
+}
