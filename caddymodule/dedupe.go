@@ -47,8 +47,6 @@ type DuplicateResponse struct {
 
 const (
 	defaultWait    = 10 * time.Second
-	idWindow       = dedupe.DefaultTTL
-	contentWindow  = 15 * time.Minute
 	minimumWarning = 24 * time.Hour
 )
 
@@ -89,12 +87,8 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 	if s := r.response.Status; s < 200 || s > 299 {
 		return fmt.Errorf("dedupe: duplicate_response: %d: a copy of a delivery that was taken is answered with a 2xx, or its sender goes on retrying", s)
 	}
-	window := contentWindow
-	if identity.ID != dedupe.NoID {
-		window = idWindow
-	}
 	r.terms = dedupe.Terms{
-		TTL:   time.Duration(orElse(c.Window, caddy.Duration(max(window, time.Duration(p.Retry.Span))))),
+		TTL:   time.Duration(orElse(c.Window, caddy.Duration(identity.TTL(time.Duration(p.Retry.Span))))),
 		Wait:  time.Duration(orElse(c.Wait, caddy.Duration(defaultWait))),
 		Limit: time.Duration(*h.UpstreamTimeout),
 		Lease: time.Duration(orElse(c.Lease, caddy.Duration(dedupe.DefaultLease))),

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+	"time"
 )
 
 // IDTrust says how far a sender's delivery id identifies a delivery.
@@ -51,6 +52,18 @@ func IdentityOf(hasID, signed, unique, content bool) Identity {
 	}
 	return Identity{ID: id, Content: content}
 }
+
+// TTL returns how long a delivery is remembered by default: as long as its
+// sender goes on retrying (span), and no less than is usual for what identifies
+// it. A body alone is remembered for a short time, since equal events do happen.
+func (i Identity) TTL(span time.Duration) time.Duration {
+	if i.ID != NoID {
+		return max(DefaultTTL, span)
+	}
+	return max(contentTTL, span)
+}
+
+const contentTTL = 15 * time.Minute
 
 // Off reports whether the rule can never identify a delivery.
 func (i Identity) Off() bool { return i == Identity{} }

@@ -201,8 +201,9 @@ func TestProof(t *testing.T) {
 		"openssl dgst -sha256 -hmac KEY over the documented body; the ping of the documents":                 OpenSSL,
 		"OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY over the body":                                       OpenSSL,
 		"openssl dgst -sha256 -hmac KEY over the body, as acme 2.1 writes it; see the documentation":         OpenSSL,
-		"key and body of the documentation; OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY":                  VendorDoc,
+		"key and body of the documentation; OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY":                  OpenSSL,
 		"recorded delivery in the tests of somebody/client; recomputed with openssl dgst -sha512 -hmac KEY":  Library,
+		"the key pair published in acme/acme-webhooks README.md; OpenSSL 3.0.19, openssl pkeyutl -sign":      OpenSSL,
 		"HMAC computed by hand": Construction,
 		"edited: text changed, which it does not notice; made from: openssl dgst -sha256; accepted by acme 1.2.3": VendorSDK,
 	} {

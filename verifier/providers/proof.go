@@ -58,9 +58,10 @@ func (p *Provider) Proof() Proof {
 
 var (
 	sourceParts   = regexp.MustCompile(`;\s+`)
-	documentation = regexp.MustCompile(`(?i)\b(documentation|docs?|adoc|readme)\b`)
+	documentation = regexp.MustCompile(`(?i)\b(documentation|docs?|adoc)\b`)
 	// Something with a version, or a file in somebody's repository.
 	implementation = regexp.MustCompile(`(?i)\b\d+\.\d+|/|\b(npm|pypi|sdk|library|package)\b`)
+	keyAlone       = regexp.MustCompile(`^(v1a?: )?(the )?key (and|pair) `) // who signed stands behind it
 	word           = regexp.MustCompile(`[a-z0-9]+`)
 )
 
@@ -89,7 +90,7 @@ func (vec *Vector) Kind(p *Provider) Proof {
 				part, agreed = rest, true
 			}
 		}
-		if i > 0 && !agreed && !strings.HasPrefix(part, "openssl ") {
+		if keyAlone.MatchString(part) || i > 0 && !agreed && !strings.HasPrefix(part, "openssl ") {
 			continue // a remark
 		}
 		if kind := kindOf(part, names); slices.Index(Proofs, kind) < slices.Index(Proofs, best) {

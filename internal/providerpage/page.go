@@ -1,0 +1,345 @@
+// Package providerpage says what a provider's file says, for people: as a page
+// of docs/providers and as the text of "caddy webhook providers ID".
+package providerpage
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+//go:generate go run ./gen
+
+// Path is where a provider's page is, from the root of the repository.
+func Path(p *providers.Provider) string { return "docs/providers/" + p.ID + ".md" }
+
+// A section is a heading and what stands below it: paragraphs, or a list.
+type section struct {
+	title string
+	lines []string
+	list  bool
+	fence string // the language of a code block, "" for prose
+}
+
+func sections(p *providers.Provider) []section {
+	all := []section{
+		{title: "What is signed", lines: signed(p), list: true},
+		{title: "A delivery", lines: delivery(p), fence: "http"},
+		{title: "Which copies are the same delivery", lines: identity(p)},
+		{title: "Retries", lines: []string{retries(p)}},
+		{title: "Parameters", lines: params(p), list: true},
+		{title: "Limits and answers", lines: limits(p), list: true},
+		{title: "Traps", lines: traps(p), list: true},
+		{title: "Rotating the key", lines: rotation(p)},
+		{title: "Proof", lines: proof(p)},
+		{title: "Sources", lines: sources(p), list: true},
+	}
+	return slices.DeleteFunc(all, func(s section) bool { return len(s.lines) == 0 })
+}
+
+// Text is what the command prints.
+func Text(p *providers.Provider) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%s)\n\n%s", p.Name, strings.Join(append([]string{p.ID}, p.Aliases...), ", "), Caddyfile(p))
+	for _, s := range sections(p) {
+		fmt.Fprintf(&b, "\n%s\n", s.title)
+		for _, line := range s.lines {
+			if s.list {
+				line = "- " + line
+			}
+			fmt.Fprintf(&b, "  %s\n", plain.Replace(line))
+		}
+	}
+	return b.String()
+}
+
+// plain takes the marks out that mean something in Markdown only.
+var plain = strings.NewReplacer(`\*`, "*", `\<`, "<", "**", "", "<http", "http", ">: ", ": ")
+
+// prose is a file's text in Markdown, where <key> is no tag and * no emphasis.
+func prose(text string) string {
+	parts := strings.Split(text, "`")
+	for i := 0; i < len(parts); i += 2 { // the others are code
+		parts[i] = strings.NewReplacer("*", `\*`, "<", `\<`).Replace(parts[i])
+	}
+	return strings.Join(parts, "`")
+}
+
+// Markdown is the provider's page.
+func Markdown(p *providers.Provider) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "<!-- Made by go generate ./... from verifier/providers/%s.json: change that file. -->\n\n# %s\n\n", p.ID, p.Name)
+	fmt.Fprintf(&b, "Verify %s webhooks in front of your app. Provider `%s`", p.Name, p.ID)
+	if len(p.Aliases) > 0 {
+		fmt.Fprintf(&b, " (also `%s`)", strings.Join(p.Aliases, "`, `"))
+	}
+	fmt.Fprintf(&b, ", category %s, proof: %s, confidence: %s.\n\n```caddyfile\n%s```\n", or(p.Category, "none"), p.Proof(), or(p.Confidence, "none"), Caddyfile(p))
+	for _, s := range sections(p) {
+		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
+		switch {
+		case s.fence != "":
+			fmt.Fprintf(&b, "```%s\n%s\n```\n", s.fence, strings.Join(s.lines, "\n"))
+		case s.list:
+			fmt.Fprintf(&b, "- %s\n", strings.Join(s.lines, "\n- "))
+		default:
+			fmt.Fprintf(&b, "%s\n", strings.Join(s.lines, "\n\n"))
+		}
+	}
+	b.WriteString("\nAll senders: [README.md](README.md). The language of the provider's file: [../providers.md](../providers.md).\n")
+	return b.Bytes()
+}
+
+// Caddyfile is a whole site with the provider under a guarded prefix.
+func Caddyfile(p *providers.Provider) string {
+	env := strings.ToUpper(p.ID)
+	line := fmt.Sprintf("verify_webhook /hooks/%s %s", p.ID, p.ID)
+	var block []string
+	if p.UsesSecret() {
+		line += fmt.Sprintf(" {env.%s_SECRET}", env)
+	} else {
+		block = append(block, fmt.Sprintf("public_key {env.%s_PUBLIC_KEY}", env))
+	}
+	for _, param := range p.Params {
+		if !param.Optional {
+			block = append(block, fmt.Sprintf("param %s {env.%s_%s}", param.Name, env, strings.ToUpper(param.Name)))
+		}
+	}
+	if len(block) > 0 {
+		line += " {\n\t\t\t" + strings.Join(block, "\n\t\t\t") + "\n\t\t}"
+	}
+	return `hooks.example.com {
+	handle /hooks/* {
+		` + line + `
+
+		@unguarded vars {http.verify_webhook.name} ""
+		respond @unguarded 404
+		reverse_proxy app:3000
+	}
+	respond 404
+}
+`
+}
+
+// delivery shows a known answer: the request line, and the headers that count.
+func delivery(p *providers.Provider) []string {
+	i := slices.IndexFunc(p.Vectors, func(v providers.Vector) bool { return v.Expect == "genuine" })
+	if i < 0 {
+		return nil
+	}
+	vec := &p.Vectors[i]
+	target := "/hooks/" + p.ID
+	if sig := p.Scheme.Signature; sig != nil && sig.Query != "" {
+		if _, query, found := strings.Cut(vec.URL, "?"); found {
+			target += "?" + query
+		}
+	}
+	lines := []string{or(vec.Method, "POST") + " " + target + " HTTP/1.1"}
+	for _, name := range sorted(vec.Headers) {
+		if slices.ContainsFunc(p.Scheme.HeaderNames(), func(n string) bool { return strings.EqualFold(n, name) }) {
+			lines = append(lines, name+": "+vec.Headers[name])
+		}
+	}
+	return lines
+}
+
+// identity says what tells deliveries apart, as the handler derives it.
+func identity(p *providers.Provider) []string {
+	id := p.Scheme.DeliveryID
+	hasID := id != nil && !id.Off
+	scheme := p.Scheme
+	scheme.Params = p.ExampleParams()
+	signed := verifier.SignsID(scheme)
+	rule := dedupe.IdentityOf(hasID, signed, p.UniqueID, p.BodiesDiffer)
+	switch {
+	case rule.Off() && p.Scheme.BodyUnsigned:
+		return []string{"Nothing that the sender proves tells two deliveries apart, so every copy is forwarded."}
+	case rule.Off():
+		return []string{"Nothing is known that tells two deliveries apart, so every copy is forwarded. If two events never share a body, say so: `dedupe { key content }`."}
+	}
+	said := ""
+	switch {
+	case rule.ID == dedupe.IDAlone:
+		said = "The id in " + idPlace(id) + ", which is signed and new for each event."
+	case rule.ID == dedupe.IDWithBody && !signed:
+		said = "The id in " + idPlace(id) + " together with the body, because the signature does not cover the id."
+	case rule.ID == dedupe.IDWithBody:
+		said = "The id in " + idPlace(id) + " together with the body, because the id is not known to be new for each event."
+	default:
+		said = "The body: two events never share one."
+	}
+	if rule.ID != dedupe.NoID && rule.Content {
+		said += " Where it is missing, the body alone."
+	}
+	return []string{said, "A delivery that the app took is remembered for " + span(verifier.Duration(rule.TTL(time.Duration(p.Retry.Span)))) + " by default."}
+}
+
+func idPlace(id *verifier.DeliveryID) string {
+	switch {
+	case len(id.Header) > 0:
+		return "the header `" + strings.Join(id.Header, "` or `") + "`"
+	case id.Form != "":
+		return "the form field `" + id.Form + "`"
+	}
+	return "`" + id.JSON + "` of the JSON body"
+}
+
+func retries(p *providers.Provider) string {
+	schedule := prose(strings.TrimSuffix(p.Retry.Schedule, "."))
+	if schedule != "" {
+		schedule = strings.ToUpper(schedule[:1]) + schedule[1:]
+	}
+	switch r := p.Retry; {
+	case schedule != "" && r.Span > 0:
+		return fmt.Sprintf("%s; %s from the first attempt to the last.", schedule, span(r.Span))
+	case schedule != "":
+		return schedule + "."
+	case r.Span > 0:
+		return span(r.Span) + " from the first attempt to the last."
+	}
+	return "No source states them."
+}
+
+func traps(p *providers.Provider) (lines []string) {
+	for _, note := range p.Notes {
+		lines = append(lines, prose(note))
+	}
+	return lines
+}
+
+func params(p *providers.Provider) (lines []string) {
+	for _, param := range p.Params {
+		optional := ""
+		if param.Optional {
+			optional = " (optional)"
+		}
+		lines = append(lines, fmt.Sprintf("`%s`%s: %s", param.Name, optional, prose(param.Description)))
+	}
+	return lines
+}
+
+// limits says what differs from the defaults.
+func limits(p *providers.Provider) (lines []string) {
+	if len(p.Methods) > 0 {
+		lines = append(lines, "Methods: "+strings.Join(p.Methods, ", ")+".")
+	}
+	if p.MaxBody > 0 {
+		lines = append(lines, fmt.Sprintf("Bodies of up to %d bytes.", p.MaxBody))
+	}
+	if p.RejectStatus > 0 {
+		lines = append(lines, fmt.Sprintf("A delivery that is refused is answered %d.", p.RejectStatus))
+	}
+	for _, h := range p.Scheme.RequireHeader {
+		lines = append(lines, fmt.Sprintf("The header `%s` must be there once: `%s`.", h.Name, strings.Join(h.Values, "` or `")))
+	}
+	return lines
+}
+
+func rotation(p *providers.Provider) []string {
+	env, option := strings.ToUpper(p.ID), "secret {env.%[1]s_OLD_SECRET} {env.%[1]s_SECRET}"
+	if !p.UsesSecret() {
+		option = "public_key {env.%[1]s_OLD_PUBLIC_KEY} {env.%[1]s_PUBLIC_KEY}"
+	}
+	return []string{fmt.Sprintf("Let the old key and the new one both verify (`"+option+"`, or a directory with one key a file: `{file./etc/keys/%[2]s}`), change it at the sender, and take the old one away when `{http.verify_webhook.key}` no longer names it.", env, p.ID)}
+}
+
+func proof(p *providers.Provider) []string {
+	vectors := make(map[providers.Proof]int)
+	n := 0
+	for i := range p.Vectors {
+		if v := &p.Vectors[i]; v.Expect == "genuine" {
+			vectors[v.Kind(p)]++
+			n++
+		}
+	}
+	var kinds []string
+	for _, kind := range providers.Proofs {
+		if vectors[kind] > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d by %s", vectors[kind], kind))
+		}
+	}
+	if n == 0 {
+		return []string{"None: no delivery of this sender's has been seen to verify."}
+	}
+	return []string{fmt.Sprintf("%d genuine deliveries that others signed or checked verify (%s); %d more are refused, as they must be. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
+}
+
+func sources(p *providers.Provider) (lines []string) {
+	for _, s := range p.Sources {
+		lines = append(lines, fmt.Sprintf("<%s>: %s", s.URL, prose(s.Proves)))
+	}
+	return lines
+}
+
+// Index is the page that lists all providers by category.
+func Index(all []*providers.Provider) []byte {
+	groups := make(map[string][]*providers.Provider)
+	for _, p := range all {
+		groups[or(p.Category, "other")] = append(groups[or(p.Category, "other")], p)
+	}
+	var b bytes.Buffer
+	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
+	fmt.Fprintf(&b, "%d senders whose webhooks are verified by their name alone: `verify_webhook <id> <secret>`. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. Another one is [a file of yours](../providers.md); [how to add it here](../../CONTRIBUTING.md#adding-a-provider).\n\n", len(all))
+	b.WriteString("What proves a provider: *vendor documentation* or *vendor SDK*: a signature printed in the vendor's documents, or made or accepted by its own code. *other implementation*: by another project's code. *openssl*: by openssl over what the documents say is signed.\n")
+	for _, category := range sorted(groups) {
+		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", category)
+		list := groups[category]
+		slices.SortFunc(list, func(a, b *providers.Provider) int {
+			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		})
+		for _, p := range list {
+			fmt.Fprintf(&b, "| [%s webhooks](%s.md) | `%s` | %s | %s |\n", p.Name, p.ID, strings.Join(append([]string{p.ID}, p.Aliases...), "` `"), p.Proof(), or(p.Confidence, "none"))
+		}
+	}
+	return b.Bytes()
+}
+
+// List is the plain listing of the command.
+func List(all []*providers.Provider) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tNAME\tCATEGORY\tCONFIDENCE\tPROOF")
+	for _, p := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.ID, p.Name, or(p.Category, "-"), or(p.Confidence, "-"), p.Proof())
+	}
+	w.Flush()
+	return b.String()
+}
+
+// Files returns every page by its name in docs/providers.
+func Files() (map[string][]byte, error) {
+	all, err := providers.All()
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"README.md": Index(all)}
+	for _, p := range all {
+		files[p.ID+".md"] = Markdown(p)
+	}
+	return files, nil
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// span writes a duration as people do: 7d, 36h, 15m.
+func span(d verifier.Duration) string {
+	t := time.Duration(d)
+	switch {
+	case t == 0:
+		return "0s"
+	case t%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", t/(24*time.Hour))
+	case t%time.Hour == 0:
+		return fmt.Sprintf("%dh", t/time.Hour)
+	case t%time.Minute == 0:
+		return fmt.Sprintf("%dm", t/time.Minute)
+	}
+	return t.String()
+}

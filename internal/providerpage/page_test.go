@@ -1,0 +1,146 @@
+package providerpage
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// TestPagesAreFresh compares docs/providers with what the catalogue says now.
+func TestPagesAreFresh(t *testing.T) {
+	dir := filepath.Join("..", "..", "docs", "providers")
+	files, err := Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const remedy = "run: go generate ./... and commit docs/providers"
+	for name, want := range files {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatalf("%v: %s", err, remedy)
+		}
+		if !bytes.Equal(bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")), want) { // git may check out CRLF
+			t.Errorf("docs/providers/%s is stale: %s", name, remedy)
+		}
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range old {
+		if files[filepath.Base(path)] == nil {
+			t.Errorf("docs/providers/%s is of no provider: %s", filepath.Base(path), remedy)
+		}
+	}
+}
+
+// TestPagesHoldNoEmptyWords looks for what a field that this package does not
+// know would leave behind.
+func TestPagesHoldNoEmptyWords(t *testing.T) {
+	files, err := Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		for _, bad := range []string{"%!", "``", "()", "  ,", "<>", "<nil>", " .\n"} {
+			for line := range strings.Lines(string(text)) {
+				if !strings.HasPrefix(line, "```") && strings.Contains(line, bad) {
+					t.Errorf("%s: %q in: %s", name, bad, line)
+				}
+			}
+		}
+	}
+}
+
+func TestMessage(t *testing.T) {
+	for template, want := range map[string]string{
+		"{body}":                              "the raw body",
+		"{timestamp}.{body}":                  "the timestamp, `.`, the raw body",
+		`{method}\n{body|md5|base64}`:         "the method, `\\n`, the MD5 of the raw body in base64",
+		`\{{body}\}`:                          "`{`, the raw body, `}`",
+		"{header:X-A|lower} {json:data.id}":   "the header `X-A` in lower case, a space, `data.id` of the JSON body",
+		"{url}{body_digest:hash|sha256|hex}":  "the whole URL, (nothing: the query parameter `hash` must be the SHA-256 of the body in hex)",
+		"{body|crc32}{param:hook}{form:a}":    "the CRC-32 of the raw body, the param `hook`, the form field `a`",
+		"{something:new|odd}{body|canonical}": "`{something:new|odd}`, the raw body as canonical",
+		"{unclosed":                           "`{unclosed`",
+	} {
+		if got := message(template); got != want {
+			t.Errorf("%s: %s, want %s", template, got, want)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// example has most of what a file can say.
+func example() *providers.Provider {
+	return &providers.Provider{
+		ID: "acme", Name: "Acme", Aliases: []string{"acme_corp"}, Category: "payments",
+		Scheme: verifier.Scheme{
+			Algorithm: verifier.Ed25519, PublicKeyEncoding: "hex", PublicURL: "",
+			Signature:     &verifier.Signature{Header: verifier.StringList{"X-Sig"}, Prefix: "v1=", Encoding: "base64"},
+			Message:       verifier.StringList{"{url}{timestamp}{body}", "{timestamp}{body}"},
+			Timestamp:     &verifier.Timestamp{Header: verifier.StringList{"X-Time"}, Unit: "ms"},
+			DeliveryID:    &verifier.DeliveryID{Header: verifier.StringList{"X-Id"}},
+			RequireHeader: []verifier.RequiredHeader{{Name: "X-App", Values: verifier.StringList{"a", "b"}}},
+		},
+		Params:  []providers.Param{{Name: "hook", Description: "the hook's id, <hook>"}, {Name: "team", Description: "the team", Optional: true}},
+		Methods: []string{"POST", "PUT"}, MaxBody: 1000, RejectStatus: 403,
+		UniqueID: true, BodiesDiffer: true,
+		Retry:      providers.Retry{Schedule: "every hour", Span: verifier.Duration(49 * 3600e9)},
+		Sources:    []providers.Source{{URL: "https://acme.example/docs", Proves: "what *it* says"}},
+		Confidence: "official-doc", Notes: []string{"Use <key> and x-*, `<not this>`."},
+		Vectors: []providers.Vector{
+			{Source: "Acme documentation", Headers: map[string]string{"X-Sig": "v1=AA==", "X-Time": "1", "X-Other": "no"}, Expect: "genuine"},
+			{Source: "edited: body", Expect: "signature_mismatch"},
+		},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for name, got := range map[string]string{"acme.md": string(Markdown(example())), "acme.txt": Text(example())} {
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s differs; go test ./internal/providerpage -update writes it anew. Got:\n%s", path, got)
+		}
+	}
+}
+
+// TestIdentity: what the pages say follows from the same rule as the handler's.
+func TestIdentity(t *testing.T) {
+	for want, change := range map[string]func(*providers.Provider){
+		"because the signature does not cover the id. Where it is missing, the body alone.": func(*providers.Provider) {},
+		"`id` of the JSON body, which is signed and new for each event.": func(p *providers.Provider) {
+			p.Scheme.DeliveryID, p.BodiesDiffer = &verifier.DeliveryID{JSON: "id"}, false
+		},
+		"because the id is not known to be new": func(p *providers.Provider) {
+			p.Scheme.DeliveryID, p.UniqueID = &verifier.DeliveryID{JSON: "id"}, false
+		},
+		"The body: two events never share one.": func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
+		"say so: `dedupe { key content }`":      func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
+		"Nothing that the sender proves": func(p *providers.Provider) {
+			p.Scheme.DeliveryID, p.BodiesDiffer, p.Scheme.BodyUnsigned = nil, false, true
+		},
+	} {
+		p := example()
+		change(p)
+		if got := strings.Join(identity(p), " "); !strings.Contains(got, want) {
+			t.Errorf("%q does not say %q", got, want)
+		}
+	}
+}

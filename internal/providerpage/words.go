@@ -1,0 +1,256 @@
+package providerpage
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+var slotWords = map[string]string{
+	"body": "the raw body", "timestamp": "the timestamp", "id": "the delivery id", "secret": "the secret",
+	"method": "the method", "url": "the whole URL", "url_no_query": "the URL without its query", "uri": "path and query",
+	"path": "the path", "query": "the query", "query_sorted": "the query, its parameters sorted", "host": "the host",
+	"form_sorted": "names and values of all form fields, sorted by name",
+}
+
+var slotWithName = map[string]string{
+	"header": "the header `%s`", "json": "`%s` of the JSON body", "form": "the form field `%s`", "param": "the param `%s`",
+}
+
+var digestNames = map[string]string{"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512", "md5": "MD5", "crc32": "CRC-32"}
+
+// message says a template in words: "the timestamp, `.`, the raw body".
+func message(template string) string {
+	var parts []string
+	var literal strings.Builder
+	flush := func() {
+		if literal.Len() > 0 {
+			parts = append(parts, code(literal.String()))
+			literal.Reset()
+		}
+	}
+	for i := 0; i < len(template); i++ {
+		switch c := template[i]; {
+		case c == '\\' && i+1 < len(template):
+			if i++; template[i] != '{' && template[i] != '}' && template[i] != '\\' {
+				literal.WriteByte('\\') // \n stays readable as it is written
+			}
+			literal.WriteByte(template[i])
+		case c == '{':
+			end := strings.IndexByte(template[i:], '}')
+			if end < 0 {
+				return code(template)
+			}
+			flush()
+			parts = append(parts, slot(template[i+1:i+end]))
+			i += end
+		default:
+			literal.WriteByte(c)
+		}
+	}
+	flush()
+	return strings.Join(parts, ", ")
+}
+
+func code(text string) string {
+	if text == " " {
+		return "a space"
+	}
+	return "`" + text + "`"
+}
+
+// slot says what fills one slot, through its filters.
+func slot(text string) string {
+	words, filters, _ := strings.Cut(text, "|")
+	name, arg, _ := strings.Cut(words, ":")
+	if name == "body_digest" {
+		digest, encoding, _ := strings.Cut(filters, "|")
+		return fmt.Sprintf("(nothing: the query parameter `%s` must be the %s of the body in %s)", arg, digestName(digest), encoding)
+	}
+	said, ok := slotWords[name]
+	if format, named := slotWithName[name]; named {
+		said, ok = fmt.Sprintf(format, arg), true
+	}
+	if !ok {
+		return "`{" + text + "}`"
+	}
+	for filter := range strings.SplitSeq(filters, "|") {
+		switch filter {
+		case "":
+		case "hex", "base64", "base64url":
+			said += " in " + filter
+		case "lower", "upper":
+			said += " in " + filter + " case"
+		default:
+			if digestNames[filter] == "" {
+				said += " as " + filter
+				continue
+			}
+			said = "the " + digestName(filter) + " of " + said
+		}
+	}
+	return said
+}
+
+func digestName(filter string) string {
+	if name := digestNames[filter]; name != "" {
+		return name
+	}
+	return filter
+}
+
+// signed says what is signed, how, and where the signature stands.
+func signed(p *providers.Provider) []string {
+	s := p.Scheme
+	sig := s.Signature
+	if sig == nil {
+		return nil
+	}
+	var lines []string
+	if s.Algorithm == verifier.Token {
+		what := "The secret itself stands in " + carrier(sig) + ": it proves who sends, not what. Nothing is signed."
+		if strings.EqualFold(strings.TrimSpace(sig.Prefix), "basic") {
+			what = "Basic authentication in " + carrier(sig) + "; the secret is `user:password`. It proves who sends, not what. Nothing is signed."
+		}
+		lines = append(lines, what)
+	} else {
+		messages := s.Message
+		if len(messages) == 0 {
+			messages = verifier.StringList{"{body}"}
+		}
+		var said []string
+		for _, m := range messages {
+			said = append(said, message(m))
+		}
+		lines = append(lines, fmt.Sprintf("%s over %s.", algorithms(s), strings.Join(said, "; or over ")),
+			"The signature stands in "+carrier(sig)+", "+notation(sig)+".")
+		if s.BodyUnsigned {
+			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
+		}
+	}
+	if all := strings.Join(s.Message, ""); s.PublicURL == "" && (strings.Contains(all, "{url") || strings.Contains(all, "{host")) {
+		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
+	}
+	lines = append(lines, key(p))
+	return append(lines, freshness(s))
+}
+
+func algorithms(s verifier.Scheme) string {
+	if len(s.Signature.Accept) == 0 {
+		if s.Algorithm == "" {
+			return "`hmac-sha256`"
+		}
+		return "`" + string(s.Algorithm) + "`"
+	}
+	var all []string
+	for _, version := range sorted(s.Signature.Accept) {
+		all = append(all, fmt.Sprintf("`%s` (`%s`)", s.Signature.Accept[version], version))
+	}
+	return strings.Join(all, " or ")
+}
+
+// carrier says where the signature is.
+func carrier(sig *verifier.Signature) string {
+	switch {
+	case sig.Query != "":
+		return "the query parameter `" + sig.Query + "`"
+	case sig.Form != "":
+		return "the form field `" + sig.Form + "`"
+	case sig.JSON != "":
+		return "`" + sig.JSON + "` of the JSON body"
+	}
+	between := " or "
+	if sig.Match == "all" {
+		between = " and "
+	}
+	plural := ""
+	if len(sig.Header) > 1 {
+		plural = "s"
+	}
+	return "the header" + plural + " `" + strings.Join(sig.Header, "`"+between+"`") + "`"
+}
+
+// notation says how the signature is written there.
+func notation(sig *verifier.Signature) string {
+	encoding := sig.Encoding
+	if encoding == "" {
+		encoding = "hex"
+	}
+	switch sig.Syntax {
+	case "kv":
+		return fmt.Sprintf("as `%s=` among `key=value` pairs, in %s", strings.Join(sig.Key, "=` or `"), encoding)
+	case "positional":
+		return fmt.Sprintf("as `%s` of `%s`, in %s", strings.Join(sig.Key, "` or `"), strings.Join(sig.Names, or(sig.PairSeparator, ",")), encoding)
+	case "list":
+		return fmt.Sprintf("behind `%s`, one item a key, in %s", strings.Join(sorted(sig.Accept), or(sig.VersionSeparator, ",")+"` or `")+or(sig.VersionSeparator, ","), encoding)
+	case "keyed_list":
+		return "behind a key's id and `" + or(sig.VersionSeparator, "|") + "`, one item a key, in " + encoding
+	case "algorithm_prefix":
+		return fmt.Sprintf("behind `%s`, in %s", strings.Join(sorted(sig.Accept), or(sig.VersionSeparator, "=")+"` or `")+or(sig.VersionSeparator, "="), encoding)
+	}
+	if sig.Prefix != "" {
+		return "in " + encoding + " behind `" + strings.TrimSpace(sig.Prefix) + "`"
+	}
+	return "in " + encoding
+}
+
+// key says what the secret or public key looks like.
+func key(p *providers.Provider) string {
+	s := p.Scheme
+	if !p.UsesSecret() {
+		return "The key is the sender's public key: PEM, or in " + or(s.PublicKeyEncoding, "base64") + "."
+	}
+	said := "The secret is used as it stands"
+	if s.SecretEncoding != "" && s.SecretEncoding != "utf8" {
+		said = "The secret is " + s.SecretEncoding + " and is decoded"
+	}
+	if s.SecretPrefix != "" {
+		said += ", after `" + s.SecretPrefix + "`"
+	}
+	if s.SecretSuffix != "" {
+		said += ", with `" + s.SecretSuffix + "` appended"
+	}
+	if s.SecretNormalize != "" {
+		said += ", in the Unicode form " + strings.ToUpper(s.SecretNormalize)
+	}
+	if s.KeyDerivation != "" {
+		said += "; its " + digestName(s.KeyDerivation) + " is the key"
+	}
+	return said + "."
+}
+
+// freshness says what is known of a delivery's time.
+func freshness(s verifier.Scheme) string {
+	ts := s.Timestamp
+	switch {
+	case ts == nil:
+		return "No time is signed: a captured delivery stays valid until the secret changes; only dedupe keeps it from the app."
+	case ts.Off:
+		return "The time is not checked."
+	}
+	where := ""
+	switch {
+	case len(ts.Header) > 0:
+		where = "the header `" + strings.Join(ts.Header, "` or `") + "`"
+	case ts.KV != "":
+		where = "`" + ts.KV + "` of the signature's header"
+	default:
+		where = "`" + ts.JSON + "` of the JSON body"
+	}
+	tolerance := verifier.Duration(verifier.DefaultTolerance)
+	if s.Tolerance != nil {
+		tolerance = *s.Tolerance
+	}
+	return fmt.Sprintf("The time stands in %s (%s) and may be %s from now, both ways.", where, unitWords[or(ts.Unit, "s")], span(tolerance))
+}
+
+var unitWords = map[string]string{"s": "unix seconds", "ms": "unix milliseconds", "us": "unix microseconds", "rfc3339": "RFC 3339", "iso8601_utc": "ISO 8601, UTC", "http_date": "HTTP date"}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
