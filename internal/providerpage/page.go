@@ -268,7 +268,7 @@ func proof(p *providers.Provider) []string {
 	if n == 0 {
 		return []string{"None: no delivery of this sender's has been seen to verify."}
 	}
-	return []string{fmt.Sprintf("%d genuine deliveries that others signed or checked verify (%s); %d more are refused, as they must be. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
+	return []string{fmt.Sprintf("Genuine deliveries that others signed or checked, all of which verify: %d (%s). Others, refused as they must be: %d. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
 }
 
 func sources(p *providers.Provider) (lines []string) {

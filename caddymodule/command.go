@@ -1,0 +1,62 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "webhook",
+		Short: "Looks up and tries out webhook senders",
+		Long: `
+Tools for the operator of verify_webhook. They say what the gateway knows of a
+sender, with the words of the Caddyfile.
+
+	caddy webhook providers stripe
+
+Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Use = "webhook"
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return finish(cmd, exitUsage, fmt.Errorf("unknown command %q: see caddy webhook --help", args[0]))
+				}
+				return cmd.Help()
+			}
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.SetFlagErrorFunc(usageError)
+			cmd.AddCommand(providersCommand())
+		},
+	})
+}
+
+// The exit codes of caddy webhook.
+const (
+	exitOK    = 0
+	exitNot   = 1 // not genuine, not complete
+	exitUsage = 2 // the command, or what it was given, cannot be read
+)
+
+// usageError is what a flag that does not exist comes to.
+func usageError(cmd *cobra.Command, err error) error {
+	return finish(cmd, exitUsage, fmt.Errorf("%w: see %s --help", err, cmd.CommandPath()))
+}
+
+// finish ends a command: one line on standard error, and the code.
+func finish(cmd *cobra.Command, code int, err error) error {
+	cmd.SilenceErrors = true
+	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", err)
+	}
+	switch code {
+	case exitOK:
+		return nil
+	case exitNot: // Caddy ends with 1 for any error, and hands on only codes above it
+		return errors.New("no")
+	}
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })(cmd, nil)
+}

@@ -1,0 +1,197 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/providerpage"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// providersCommand is "caddy webhook providers".
+func providersCommand() *cobra.Command {
+	var c providersRun
+	cmd := &cobra.Command{
+		Use:   "providers [<id>] [--json] | --check <file>",
+		Short: "Lists the known senders, says how one signs, or checks a provider file",
+		Long: `
+Without an argument: every sender of the catalogue, with what proves its entry.
+
+With an id or alias: a Caddyfile to paste, what is signed, what tells deliveries
+apart and for how long, retries, parameters, traps, proof and sources.
+
+With --check: reads a provider file of your own, runs its vectors, alters each
+genuine one in every way that must be refused, and says what is missing. Exit
+status 0: complete; 1: something is wrong or missing; 2: it cannot be read.
+
+Needs no configuration and no network.`,
+		Example: `  caddy webhook providers
+  caddy webhook providers stripe
+  caddy webhook providers --json
+  caddy webhook providers --check ./acme.json`,
+		SilenceUsage: true,
+		Args:         cobra.ArbitraryArgs, // counted by run, whose errors end with 2
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.checks = cmd.Flags().Changed("check")
+			code, err := c.run(cmd.OutOrStdout(), args)
+			return finish(cmd, code, err)
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return providerIDs(), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	cmd.Flags().BoolVar(&c.json, "json", false, "Print a list of objects for programs")
+	cmd.Flags().StringVar(&c.check, "check", "", "Check a provider `file`")
+	_ = cmd.MarkFlagFilename("check", "json") // it fails only for a flag that does not exist
+	return cmd
+}
+
+// providersRun holds the flags.
+type providersRun struct {
+	json   bool
+	checks bool // --check was given
+	check  string
+}
+
+func (c *providersRun) run(w io.Writer, args []string) (int, error) {
+	switch {
+	case c.checks && (len(args) > 0 || c.json):
+		return exitUsage, errors.New("--check takes a file and nothing else: caddy webhook providers --check ./acme.json")
+	case c.checks:
+		return checkFile(w, c.check)
+	case len(args) > 1:
+		return exitUsage, fmt.Errorf("one provider at a time, not %d: caddy webhook providers %s", len(args), args[0])
+	}
+	list, err := selected(args)
+	if err != nil {
+		return exitUsage, err
+	}
+	switch {
+	case c.json:
+		return exitOK, printJSON(w, list)
+	case len(args) > 0:
+		_, err = io.WriteString(w, providerpage.Text(list[0]))
+	default:
+		_, err = io.WriteString(w, providerpage.List(list))
+	}
+	return exitOK, err
+}
+
+// selected returns the one provider that is asked for, or all.
+func selected(args []string) ([]*providers.Provider, error) {
+	if len(args) == 0 {
+		return providers.All()
+	}
+	p, err := providers.Get(args[0])
+	if e, ok := errors.AsType[*providers.UnknownError](err); ok {
+		if e.Near != "" {
+			return nil, err
+		}
+		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; a file of yours is checked with --check %s", e.ID, e.ID)
+	}
+	return []*providers.Provider{p}, err
+}
+
+func providerIDs() []string {
+	all, err := providers.All()
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, p := range all {
+		ids = append(ids, p.ID+"\t"+p.Name)
+	}
+	return ids
+}
+
+// providerFacts is one provider for programs.
+type providerFacts struct {
+	ID         string   `json:"id"`
+	Name       string   `json:"name"`
+	Aliases    []string `json:"aliases"`
+	Category   string   `json:"category"`
+	Confidence string   `json:"confidence"`
+	Proof      string   `json:"proof"` // vendor-doc, vendor-sdk, library, openssl, construction
+	// A shared secret is all that it takes to sign any JSON body.
+	Signable bool `json:"signable"`
+	// An altered body is refused.
+	CoversBody bool `json:"covers_body"`
+	// A well-formed secret; "" where the receiver holds a public key.
+	ExampleSecret string            `json:"example_secret"`
+	Params        []providers.Param `json:"params"`
+	Docs          string            `json:"docs"` // from the root of the repository
+}
+
+func printJSON(w io.Writer, list []*providers.Provider) error {
+	facts := make([]providerFacts, 0, len(list))
+	for _, p := range list {
+		facts = append(facts, providerFacts{
+			ID: p.ID, Name: p.Name, Aliases: append([]string{}, p.Aliases...), Category: p.Category,
+			Confidence: p.Confidence, Proof: string(p.Proof()), Signable: p.Signable(), CoversBody: p.CoversBody(),
+			ExampleSecret: p.ExampleSecret(), Params: append([]providers.Param{}, p.Params...), Docs: providerpage.Path(p),
+		})
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "\t")
+	return encoder.Encode(facts)
+}
+
+// checkFile says whether a provider file could be part of the catalogue.
+func checkFile(w io.Writer, path string) (int, error) {
+	if path == "" {
+		return exitUsage, errors.New("--check names no file: caddy webhook providers --check ./acme.json")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return exitUsage, fmt.Errorf("provider file: %w", err)
+	}
+	p, err := providers.Parse(path, data)
+	if err != nil {
+		return exitUsage, err
+	}
+	report := providers.Check(p)
+	checkID(report, p, path)
+	for _, problem := range report.Problems {
+		kind := "wrong"
+		if problem.Advice {
+			kind = "advice"
+		}
+		fmt.Fprintf(w, "%s: %s: %s\n", path, kind, problem)
+	}
+	fmt.Fprintf(w, "%s: %d vectors (%d genuine), %d alterations, proof: %s\n", path, report.Vectors, report.Genuine, report.Alterations, p.Proof())
+	if !report.Complete() {
+		fmt.Fprintf(w, "%s: not complete\n", path)
+		return exitNot, nil
+	}
+	fmt.Fprintf(w, "%s: complete. Next: %s\n", path, "verify_webhook /hooks/"+p.ID+" "+relative(path)+" …")
+	return exitOK, nil
+}
+
+// checkID compares the id with the file's name and the catalogue's ids.
+func checkID(report *providers.Report, p *providers.Provider, path string) {
+	problem := func(field, format string, args ...any) {
+		report.Problems = append(report.Problems, providers.Problem{Path: field, Text: fmt.Sprintf(format, args...)})
+	}
+	if want := strings.TrimSuffix(filepath.Base(path), ".json"); want != p.ID {
+		problem("id", "%q is not the file's name: in the catalogue the file is called %s.json", p.ID, p.ID)
+	}
+	for _, alias := range append([]string{p.ID}, p.Aliases...) {
+		if other, err := providers.Get(alias); err == nil && other.ID != p.ID {
+			problem("aliases", "%q means %s in the catalogue: drop it, or choose another", alias, other.ID)
+		}
+	}
+}
+
+// relative writes a path as a Caddyfile beside it would: ./acme.json.
+func relative(path string) string { return "./" + filepath.Base(path) }
