@@ -169,7 +169,7 @@ func checkFile(w io.Writer, path string) (int, error) {
 		}
 		fmt.Fprintf(w, "%s: %s: %s\n", path, kind, problem)
 	}
-	fmt.Fprintf(w, "%s: %d vectors (%d genuine), %d alterations, proof: %s\n", path, report.Vectors, report.Genuine, report.Alterations, p.Proof())
+	fmt.Fprintf(w, "%s: vectors: %d, genuine: %d, alterations tried: %d, proof: %s\n", path, report.Vectors, report.Genuine, report.Alterations, p.Proof())
 	if !report.Complete() {
 		fmt.Fprintf(w, "%s: not complete\n", path)
 		return exitNot, nil

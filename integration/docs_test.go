@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // A codeBlock is one fenced block of a documentation page.
@@ -83,7 +85,7 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 		}
 	}
 	for n, b := range blocks {
-		if b.language != "caddyfile" && b.language != "caddy" {
+		if b.language != "caddyfile" && b.language != "caddy" || b.ofProvider() != "" {
 			continue
 		}
 		t.Run(b.place, func(t *testing.T) {
@@ -97,6 +99,71 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// ofProvider returns the id of the provider whose generated page a block is of.
+func (b codeBlock) ofProvider() string {
+	name, ok := strings.CutPrefix(b.place, "docs/providers/")
+	id, _, found := strings.Cut(name, ".md:")
+	if !ok || !found || id == "README" {
+		return ""
+	}
+	return id
+}
+
+// TestProviderPages validates the Caddyfiles of all generated pages in one run,
+// each under a host of its own. Only if that fails each is validated alone, to
+// say which it was.
+func TestProviderPages(t *testing.T) {
+	t.Parallel()
+	var texts, env []string
+	var ids []string
+	for _, b := range codeBlocks(t) {
+		id := b.ofProvider()
+		if id == "" || b.language != "caddyfile" {
+			continue
+		}
+		const host = "hooks.example.com {"
+		if !strings.HasPrefix(b.text, host) {
+			t.Errorf("%s: the block does not begin with %s", b.place, host)
+			continue
+		}
+		p, err := providers.Get(id)
+		if err != nil {
+			t.Errorf("%s: %v: run go generate ./...", b.place, err)
+			continue
+		}
+		ids = append(ids, id)
+		texts = append(texts, fmt.Sprintf("http://%s.example:8080 {", strings.ReplaceAll(id, "_", "-"))+strings.TrimPrefix(b.text, host))
+		env = append(env, dummyEnv(b.text)...)
+		env = append(env, strings.ToUpper(id)+"_PUBLIC_KEY="+p.ExamplePublicKey()) // the last of a name counts
+	}
+	if all, err := providers.All(); err != nil || len(ids) != len(all) {
+		t.Errorf("%d pages of %d providers (%v): run go generate ./...", len(ids), len(all), err)
+	}
+	dir := t.TempDir()
+	validate := func(text string) error {
+		path := filepath.Join(dir, "pages.Caddyfile")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+		out, err := caddy(t, dir, env, "validate", "--adapter", "caddyfile", "--config", path)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, lastLines(out, 3))
+		}
+		return nil
+	}
+	if validate(strings.Join(texts, "\n")) == nil {
+		return
+	}
+	for i, text := range texts {
+		if err := validate(text); err != nil {
+			t.Errorf("docs/providers/%s.md: %v", ids[i], err)
+		}
+	}
+	if !t.Failed() {
+		t.Error("the pages' Caddyfiles are not valid together, but each is alone")
 	}
 }
 

@@ -80,6 +80,9 @@ func (vec *Vector) Kind(p *Provider) Proof {
 	if vec.Proof != "" {
 		return vec.Proof
 	}
+	if vec.Source == "" {
+		return ""
+	}
 	names := p.nameWords()
 	best := Construction
 	for i, part := range sourceParts.Split(vec.Source, -1) {

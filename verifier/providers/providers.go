@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -130,13 +132,38 @@ func explainJSON(data []byte, err error) string {
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		offset = int64(bytes.Index(data, []byte(field)))
-		err = fmt.Errorf("unknown field %s: see an existing file of the catalogue for those that exist", field)
+		remedy := "docs/providers.md lists those that exist"
+		if near := nearest.Of(strings.Trim(field, `"`), fieldNames()); near != "" {
+			remedy = fmt.Sprintf("did you mean %q?", near)
+		}
+		err = fmt.Errorf("unknown field %s: %s", field, remedy)
 	}
 	if offset < 0 || offset > int64(len(data)) {
 		return err.Error()
 	}
 	return fmt.Sprintf("line %d: %v", 1+bytes.Count(data[:offset], []byte{'\n'}), err)
 }
+
+// fieldNames lists the words of a provider file's objects.
+var fieldNames = sync.OnceValue(func() []string {
+	names := make(map[string]bool)
+	var walk func(reflect.Type)
+	walk = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			walk(t.Elem())
+		case reflect.Struct:
+			for field := range t.Fields() {
+				if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
+					names[name] = true
+					walk(field.Type)
+				}
+			}
+		}
+	}
+	walk(reflect.TypeFor[Provider]())
+	return slices.Sorted(maps.Keys(names))
+})
 
 func validID(id string) bool {
 	return id != "" && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""

@@ -37,6 +37,7 @@ func TestCatalogue(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ file, want string }{
 		"unknown field":      {"{\"id\": \"a\",\n\"colour\": 1}", `provider file acme.json: line 2: unknown field "colour"`},
+		"near a field":       {"{\"id\": \"a\",\n\"scheme\": {\n\"signatur\": 1}}", `line 3: unknown field "signatur": did you mean "signature"?`},
 		"not JSON":           {"{\n\"id\": }", "line 2: invalid character"},
 		"wrong type":         {`{"id": 1}`, "line 1: json: cannot unmarshal number"},
 		"two objects":        {`{"id":"a","scheme":{"signature":{"header":"X"}}}{}`, "more text after"},

@@ -1,0 +1,183 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+func runProviders(t *testing.T, c providersRun, args ...string) (string, int, error) {
+	t.Helper()
+	var out bytes.Buffer
+	code, err := c.run(&out, args)
+	return out.String(), code, err
+}
+
+func TestProvidersList(t *testing.T) {
+	out, code, err := runProviders(t, providersRun{})
+	all, _ := providers.All()
+	if code != exitOK || err != nil || strings.Count(out, "\n") != len(all)+1 {
+		t.Fatalf("exit %d, %v, %d lines of %d providers", code, err, strings.Count(out, "\n"), len(all))
+	}
+	if !regexp.MustCompile(`(?m)^github {5,}GitHub +[a-z-]+ +[a-z-]+ +vendor documentation$`).MatchString(out) {
+		t.Errorf("no line for GitHub in\n%s", out)
+	}
+}
+
+func TestProvidersOne(t *testing.T) {
+	out, code, err := runProviders(t, providersRun{}, "cisco_webex") // an alias
+	if code != exitOK || err != nil {
+		t.Fatal(code, err)
+	}
+	for _, want := range []string{
+		"Cisco Webex (webex, cisco_webex)\n", "verify_webhook /hooks/webex webex {env.WEBEX_SECRET}\n",
+		"`hmac-sha1` over the raw body.", "every copy is forwarded", "https://developer.webex.com/docs/api/guides/webhooks",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+func TestProvidersJSON(t *testing.T) {
+	out, code, err := runProviders(t, providersRun{json: true}, "sinch_app")
+	if code != exitOK || err != nil {
+		t.Fatal(code, err)
+	}
+	const want = `[
+	{
+		"id": "sinch_app",
+		"name": "Sinch Voice and Verification",
+		"aliases": [
+			"sinch_voice",
+			"sinch_verification"
+		],
+		"category": "telecom",
+		"confidence": "official-sdk",
+		"proof": "vendor-sdk",
+		"signable": false,
+		"covers_body": true,
+		"example_secret": "ExampleSecretNotForProductionUse",
+		"params": [
+			{
+				"name": "app_key",
+				"description": "the application key from Sinch's dashboard, which stands before the colon in Authorization"
+			}
+		],
+		"docs": "docs/providers/sinch_app.md"
+	}
+]
+`
+	if out != want {
+		t.Errorf("got %s", out)
+	}
+	out, _, _ = runProviders(t, providersRun{json: true})
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range list {
+		for _, field := range []string{"id", "name", "aliases", "category", "confidence", "signable", "covers_body", "example_secret", "params", "docs"} {
+			if one[field] == nil {
+				t.Errorf("%s: %s is null or missing", one["id"], field)
+			}
+		}
+	}
+}
+
+func TestProvidersUsage(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run  providersRun
+		args []string
+		want string
+	}{
+		"mistyped":       {providersRun{}, []string{"stirpe"}, `unknown provider "stirpe": did you mean "stripe"?`},
+		"unheard of":     {providersRun{}, []string{"qqqqqqq"}, "caddy webhook providers lists them"},
+		"a path":         {providersRun{}, []string{"../../etc/passwd"}, "caddy webhook providers lists them"},
+		"two":            {providersRun{}, []string{"stripe", "github"}, "one provider at a time, not 2"},
+		"check and id":   {providersRun{checks: true, check: "a.json"}, []string{"stripe"}, "--check takes a file and nothing else"},
+		"check and json": {providersRun{checks: true, check: "a.json", json: true}, nil, "--check takes a file and nothing else"},
+		"check nothing":  {providersRun{checks: true}, nil, "--check names no file"},
+		"no file":        {providersRun{checks: true, check: "gone.json"}, nil, "gone.json"},
+		"a directory":    {providersRun{checks: true, check: t.TempDir()}, nil, "is a directory"},
+	} {
+		out, code, err := runProviders(t, tc.run, tc.args...)
+		if code != exitUsage || err == nil || !strings.Contains(err.Error(), tc.want) || out != "" {
+			t.Errorf("%s: exit %d, %v, printed %q; want 2 and %q", name, code, err, out, tc.want)
+		}
+	}
+}
+
+// TestProvidersCheck spoils the file that CONTRIBUTING.md shows whole.
+func TestProvidersCheck(t *testing.T) {
+	text := contributingExample(t)
+	for name, tc := range map[string]struct {
+		old, new, file string
+		code           int
+		want           string // in what is printed, or in the error
+	}{
+		"as shown":          {code: exitOK, want: ": complete. Next: verify_webhook /hooks/acme ./acme.json …\n"},
+		"another name":      {file: "other.json", code: exitNot, want: `wrong: id: "acme" is not the file's name`},
+		"an alias in use":   {old: `"acme_corp"`, new: `"github"`, code: exitNot, want: `wrong: aliases: "github" means github in the catalogue`},
+		"no sources":        {old: `"sources"`, new: `"Sources":[],"sources"`, code: exitOK, want: "complete"}, // Go's decoder is lax about case: the last counts
+		"no confidence":     {old: `"confidence": "official-doc",`, code: exitNot, want: "wrong: confidence: missing"},
+		"a wrong secret":    {old: `"acme-example-secret"`, new: `"another"`, code: exitNot, want: "wrong: vectors[0]: got signature_mismatch, want genuine"},
+		"unsigned body":     {old: `"{timestamp}.{body}"`, new: `"{timestamp}"`, code: exitUsage, want: "scheme: message: does not cover the body"},
+		"unknown slot":      {old: `{body}"`, new: `{boddy}"`, code: exitUsage, want: "scheme: message: unknown slot {boddy}"},
+		"ambiguous":         {old: `"{timestamp}.{body}"`, new: `"{json:id}{body}"`, code: exitUsage, want: "scheme: timestamp: the message does not contain it"},
+		"unknown field":     {old: `"confidence"`, new: `"confidense"`, code: exitUsage, want: `: unknown field "confidense": did you mean "confidence"?`},
+		"not JSON":          {old: `"scheme": {`, new: `"scheme": `, code: exitUsage, want: "acme.json: line "},
+		"two objects":       {old: "\n}\n", new: "\n}\n{}\n", code: exitUsage, want: "more text after the provider's object"},
+		"a bad id":          {old: `"id": "acme"`, new: `"id": "Acme!"`, code: exitUsage, want: `id "Acme!": give it an id of lower-case letters`},
+		"a wrong algorithm": {old: `"signature": {`, new: `"algorithm": "hmac-md5", "signature": {`, code: exitUsage, want: "scheme: algorithm: hmac-md5 is weak"},
+		"advice alone":      {old: `"span": "24h"`, new: `"span": "1h"`, code: exitOK, want: "complete"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.old != "" && !strings.Contains(text, tc.old) {
+				t.Fatalf("the example has no %s", tc.old)
+			}
+			if tc.file == "" {
+				tc.file = "acme.json"
+			}
+			path := filepath.Join(t.TempDir(), tc.file)
+			spoilt := text
+			if tc.old != "" {
+				spoilt = strings.Replace(text, tc.old, tc.new, 1)
+			}
+			if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, code, err := runProviders(t, providersRun{checks: true, check: path})
+			if err != nil {
+				out += err.Error()
+			}
+			if code != tc.code || !strings.Contains(out, tc.want) || !strings.Contains(out, path) {
+				t.Errorf("exit %d, want %d and %q with %s:\n%s", code, tc.code, tc.want, path, out)
+			}
+			if (err != nil) != (code == exitUsage) {
+				t.Errorf("exit %d with error %v", code, err)
+			}
+		})
+	}
+}
+
+// contributingExample is the json block of CONTRIBUTING.md.
+func contributingExample(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("CONTRIBUTING.md has no json block")
+	}
+	return text
+}

@@ -1,0 +1,124 @@
+package integration
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// TestExitCodes runs "caddy webhook" as a shell would. The codes are a contract:
+// 0 all is well, 1 it is not, 2 the command cannot be read.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	template, err := os.ReadFile(filepath.Join("..", "verifier", "providers", "_template.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stripe, err := os.ReadFile(filepath.Join("..", "verifier", "providers", "stripe.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"your_sender.json": string(template), "stripe.json": string(stripe), "broken.json": "{"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"", 0, "caddy webhook [command]"},
+		{"bogus", 2, `unknown command "bogus": see caddy webhook --help`},
+		{"providers", 0, "vendor SDK"},
+		{"providers stripe", 0, "verify_webhook /hooks/stripe stripe {env.STRIPE_SECRET}"},
+		{"providers strpe", 2, `unknown provider "strpe": did you mean "stripe"?`},
+		{"providers --jsn", 2, "unknown flag: --jsn: see caddy webhook providers --help"},
+		{"providers --check", 2, "flag needs an argument"},
+		{"providers --check gone.json", 2, "gone.json: no such file"},
+		{"providers --check broken.json", 2, "provider file broken.json: unexpected EOF"},
+		{"providers --check your_sender.json", 1, "name: missing"},
+		{"providers --check stripe.json", 0, "stripe.json: complete"},
+		{"providers --help", 0, "caddy webhook providers --check ./acme.json"},
+	} {
+		out, err := caddy(t, dir, nil, append([]string{"webhook"}, strings.Fields(tc.args)...)...)
+		code := 0
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
+			code = e.ExitCode()
+		}
+		if code != tc.code || !strings.Contains(out, tc.want) {
+			t.Errorf("caddy webhook %s: exit %d, want %d and %q:\n%s", tc.args, code, tc.code, tc.want, lastLines(out, 6))
+		}
+	}
+}
+
+// TestProvidersForPrograms takes what --json promises at its word.
+func TestProvidersForPrograms(t *testing.T) {
+	t.Parallel()
+	out, err := caddy(t, t.TempDir(), nil, "webhook", "providers", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []struct {
+		ID            string
+		Signable      bool
+		CoversBody    bool   `json:"covers_body"`
+		ExampleSecret string `json:"example_secret"`
+		Params        []providers.Param
+		Docs          string
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if all, _ := providers.All(); len(list) != len(all) {
+		t.Errorf("%d providers, want %d", len(list), len(all))
+	}
+	body := []byte(`{"any":"body"}`)
+	for _, one := range list {
+		if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(one.Docs))); err != nil {
+			t.Errorf("%s: docs: %v", one.ID, err)
+		}
+		if !one.Signable {
+			continue
+		}
+		p, err := providers.Get(one.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scheme := p.Scheme
+		scheme.Params = make(map[string]string)
+		for _, param := range one.Params {
+			scheme.Params[param.Name] = "any"
+		}
+		v, err := verifier.New(scheme, []verifier.Key{{Text: one.ExampleSecret}})
+		if err != nil {
+			t.Errorf("%s: example_secret: %v", one.ID, err)
+			continue
+		}
+		req := &verifier.Request{Method: "POST", Host: "localhost:9000", Target: "/"}
+		if err := v.Sign(req, "id-1", time.Unix(1800000000, 0), body); err != nil {
+			t.Errorf("%s: signable, but: %v", one.ID, err)
+			continue
+		}
+		for _, sent := range []string{string(body), string(body) + " "} {
+			check, err := v.Open(req, time.Unix(1800000000, 0))
+			if err == nil {
+				_, err = check.Verify([]byte(sent))
+			}
+			if altered := sent != string(body); altered && one.CoversBody && err == nil {
+				t.Errorf("%s: covers_body, but an altered body passes", one.ID)
+			} else if !altered && err != nil {
+				t.Errorf("%s: signable, but what is signed is refused: %v", one.ID, err)
+			}
+		}
+	}
+}
