@@ -317,16 +317,16 @@ func (a *alterer) ofTime() []alteration {
 		if separator == "" {
 			separator = ","
 		}
-		inPair := regexp.MustCompile(`(^|` + regexp.QuoteMeta(separator) + `)(\s*` + regexp.QuoteMeta(ts.KV) + `=)([^` + regexp.QuoteMeta(separator) + `]*)`)
 		all = append(all, alteration{"the timestamp's key twice", func(t *trial) bool {
 			return a.editSignature(t, func(text string) (string, bool) {
-				return text + separator + strings.TrimPrefix(inPair.FindString(text), separator), true
+				return text + separator + pairOf(text, separator, ts.KV), true
 			})
 		}})
 		if a.signs("timestamp") {
 			all = append(all, alteration{"a timestamp of a second later", func(t *trial) bool {
 				return a.editSignature(t, func(text string) (string, bool) {
-					return inPair.ReplaceAllStringFunc(text, nextDigit), true
+					pair := pairOf(text, separator, ts.KV)
+					return strings.Replace(text, pair, nextDigit(pair), 1), true
 				})
 			}})
 		}
@@ -341,6 +341,16 @@ func (a *alterer) ofTime() []alteration {
 		}})
 	}
 	return all
+}
+
+// pairOf returns the first pair of a key in a kv header.
+func pairOf(text, separator, key string) string {
+	for pair := range strings.SplitSeq(text, separator) {
+		if strings.HasPrefix(strings.TrimSpace(pair), key+"=") {
+			return pair
+		}
+	}
+	return key + "=1"
 }
 
 // nextDigit changes the last digit: a time that is as fresh as before.
