@@ -117,7 +117,7 @@ func (r *Report) vector(p *Provider, i int) {
 	switch source := strings.ToLower(vec.Source); {
 	case source == "":
 		r.wrong(path, "source is missing: say who made the signature: the documentation, SDK and version, or openssl and its command")
-	case strings.Contains(source, "verify-webhook"), strings.Contains(source, "caddy webhook"):
+	case strings.Contains(source, "caddy-verify-webhook"), strings.Contains(source, "caddy webhook"):
 		r.wrong(path, "source is this project's own signer, which repeats our own mistakes: take one from elsewhere")
 	}
 	if vec.Proof != "" && !slices.Contains(Proofs, vec.Proof) {
