@@ -74,6 +74,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		upstream_timeout <duration>
 //		observe
 //		reject_status    <status>
+//		handshake        off
 //		dedupe off
 //		dedupe {
 //			key    id | id+content | content
@@ -200,6 +201,7 @@ func (p *parser) finish() error {
 	if p.version != "" {
 		h.Signature.Accept = acceptVersion(p.version, scheme.Algorithm)
 	}
+	scheme.Handshakes = h.handshakes(p.resolved)
 	if h.Signature == nil && p.resolved == nil {
 		return p.at("verify_webhook", "neither a provider nor a scheme: write verify_webhook <provider> <secret>, or say at least: signature header <name>")
 	}

@@ -40,6 +40,7 @@ func init() {
 //	{http.verify_webhook.verified}         | true or false
 //	{http.verify_webhook.reason}           | why it was refused (or would be, under observe), else empty
 //	{http.verify_webhook.duplicate}        | true if the app had taken this delivery before
+//	{http.verify_webhook.handshake}        | true if it was a handshake and is answered, else empty
 //
 // and after verification:
 //
@@ -83,6 +84,10 @@ type Handler struct {
 	// The status of a failed verification, 4xx or 5xx, not 410 (which tells
 	// senders to stop for good). Default: the provider's, else 401.
 	RejectStatus *int `json:"reject_status,omitempty"`
+
+	// Whether the gateway answers the handshakes that the provider's file
+	// declares. Default: it does.
+	Handshake *Handshake `json:"handshake,omitempty"`
 
 	// A secret with which what is verified is signed anew for the app, as
 	// Standard Webhooks: the app checks one scheme for all senders. Written like
@@ -236,6 +241,7 @@ func (h *Handler) openKeys() error {
 	if h.provider != nil {
 		scheme = h.provider.Scheme.With(scheme)
 	}
+	scheme.Handshakes = h.handshakes(h.provider)
 	// With values as they are written: what is wrong shows now, not when a
 	// missing file appears, and no header without a value drops out.
 	written := scheme
@@ -293,6 +299,7 @@ func (h *Handler) warnAboutHeaders() {
 	if h.provider != nil {
 		scheme = h.provider.Scheme.With(scheme)
 	}
+	scheme.Handshakes = h.handshakes(h.provider)
 	for _, name := range scheme.HeaderNames() {
 		option := ""
 		if strings.Contains(name, "_") {

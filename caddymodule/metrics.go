@@ -25,7 +25,7 @@ var collectors struct {
 func initMetrics() {
 	collectors.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "verify_webhook", Name: "requests_total",
-		Help: "Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), rejected (with a reason).",
+		Help: "Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
 	}, []string{"name", "outcome", "reason"})
 	collectors.keyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "verify_webhook", Name: "key_errors_total",
@@ -86,6 +86,8 @@ func metricsFor(name string) handlerMetrics {
 func (m handlerMetrics) accepted() { m.requests.WithLabelValues("accepted", "").Inc() }
 
 func (m handlerMetrics) duplicate() { m.requests.WithLabelValues("duplicate", "").Inc() }
+
+func (m handlerMetrics) handshake() { m.requests.WithLabelValues("handshake", "").Inc() }
 
 func (m handlerMetrics) observed(reason verifier.Reason) {
 	m.requests.WithLabelValues("observed", string(reason)).Inc()

@@ -55,7 +55,14 @@ func init() { // optionNames reads the map that it would else be part of
 			return nil
 		},
 		"reject_status": one((*parser).rejectStatus),
-		"dedupe":        (*parser).dedupe,
+		"handshake": one(func(p *parser, arg string) error {
+			if arg != "off" {
+				return errors.New("write handshake off, to leave the sender's handshakes to the app; what they are stands in the provider's file")
+			}
+			p.h.Handshake = &Handshake{Off: true}
+			return nil
+		}),
+		"dedupe": (*parser).dedupe,
 		"sign_upstream": one(func(p *parser, arg string) error {
 			p.h.SignUpstream = p.value(arg)
 			_, _, err := parseValue(p.h.SignUpstream)

@@ -26,6 +26,9 @@ type delivery struct {
 	body    []byte
 	charged int64 // bytes of the budget that the body holds
 
+	unsigned error            // why open refused what may yet be a handshake
+	answer   *verifier.Answer // to a handshake
+
 	key       string // of the delivery, in hex; "" if nothing identifies it
 	claimed   *dedupe.Claim
 	duplicate bool        // the app has taken this delivery before
@@ -44,14 +47,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	defer d.free()
 	for _, step := range []func() error{
-		d.admit,  // method, declared length, required headers
-		d.open,   // all that headers alone decide
-		d.read,   // the body, whole or not at all
-		d.verify, // the signature
-		d.claim,  // one copy at a time, and none that the app has taken
+		d.admit,           // method, declared length, required headers
+		d.handshake,       // a request of the sender's that is no delivery
+		d.open,            // all that headers alone decide
+		d.read,            // the body, whole or not at all
+		d.verify,          // the signature
+		d.signedHandshake, // the same, where a signature must prove it
+		d.claim,           // one copy at a time, and none that the app has taken
 	} {
 		if err := step(); err != nil {
 			return d.refuse(err)
+		}
+		if d.answer != nil {
+			return d.answerHandshake()
 		}
 	}
 	if d.duplicate {
@@ -83,18 +91,21 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (*delivery, err
 }
 
 func (d *delivery) admit() error {
-	if !slices.Contains(d.h.methods, d.req.Method) {
+	v := d.h.keys.current.Load()
+	if !d.delivers() && (v == nil || !v.Greets(d.req.Method)) {
 		return methodNotAllowed(d.h.methods)
 	}
 	if d.r.ContentLength > d.h.maxBody {
 		return bodyTooLarge(d.h.maxBody)
 	}
-	v := d.h.keys.current.Load()
 	if v == nil {
 		return errKeyUnavailable
 	}
 	return d.observed(v.Required(d.r.Header))
 }
+
+// delivers reports whether deliveries come with the request's method.
+func (d *delivery) delivers() bool { return slices.Contains(d.h.methods, d.req.Method) }
 
 func (d *delivery) open() (err error) {
 	if d.unverified != nil {
@@ -102,12 +113,19 @@ func (d *delivery) open() (err error) {
 	}
 	v := d.h.keys.current.Load() // once there, always there
 	d.check, err = v.Open(&d.req, d.h.now())
+	if d.mayGreet(v, err) {
+		d.unsigned = err
+		return nil
+	}
 	return d.observed(err)
 }
 
 func (d *delivery) verify() error {
 	if d.unverified != nil {
 		return nil
+	}
+	if d.unsigned != nil {
+		return d.unsignedHandshake()
 	}
 	verdict, err := d.check.Verify(d.body)
 	if err != nil {

@@ -3,6 +3,7 @@ package verifier
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type Verifier struct {
 
 	required []requiredHeader
 	origin   string
+
+	handshakes []handshake
+	challenges []input // what anyone can have signed: see isChallenge
 }
 
 type requiredHeader struct {
@@ -101,6 +105,9 @@ func (s Scheme) HeaderNames() []string {
 	for _, h := range s.RequireHeader {
 		names = append(names, h.Name)
 	}
+	for _, h := range s.Handshakes {
+		names = slices.AppendSeq(names, maps.Keys(h.When.Header))
+	}
 	for _, text := range s.Message {
 		t, _ := parseTemplate(text, s.Params) // what cannot be parsed names none
 		for _, p := range t {
@@ -140,7 +147,7 @@ func compile(s Scheme) (*Verifier, error) {
 	for _, step := range []func() error{
 		v.compileKeyFields, v.compileSignature, v.compileMessage,
 		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
-		v.compileRequired, v.compilePublicURL,
+		v.compileRequired, v.compilePublicURL, v.compileHandshakes,
 	} {
 		if err := step(); err != nil {
 			return nil, err

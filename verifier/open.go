@@ -29,6 +29,7 @@ type Check struct {
 	timestamp string // as sent: it is signed verbatim
 	time      time.Time
 	id        string
+	key       *compiledKey // that verified the delivery
 
 	offered   int        // candidates seen
 	malformed *Rejection // why the last unreadable one could not be read

@@ -20,13 +20,15 @@ const (
 	FutureTimestamp    Reason = "future_timestamp" // further ahead than the tolerance
 	MissingHeader      Reason = "missing_header"   // a required or signed header is absent
 	HeaderMismatch     Reason = "header_mismatch"  // a required header has another value, or several
+	// A handshake with the wrong token, or a challenge that is not to be repeated.
+	HandshakeMismatch Reason = "handshake_mismatch"
 )
 
 // Reasons lists every Reason, for documentation and bounded metric labels.
 var Reasons = []Reason{
 	MissingSignature, MalformedSignature, SignatureMismatch,
 	MissingTimestamp, MalformedTimestamp, StaleTimestamp, FutureTimestamp,
-	MissingHeader, HeaderMismatch,
+	MissingHeader, HeaderMismatch, HandshakeMismatch,
 }
 
 // Rejection is the error of Open and Verify. Its text is for the operator's

@@ -70,6 +70,10 @@ type Scheme struct {
 	// Values for {param:name}. They come from configuration, not from the
 	// scheme's file, and are never parsed as templates.
 	Params map[string]string `json:"-"`
+
+	// Handshakes that the receiver answers itself. They stand beside the scheme
+	// in a provider's file: see Handshake.
+	Handshakes []Handshake `json:"-"`
 }
 
 // DefaultTolerance is how far a timestamp may be from now where the scheme says

@@ -25,6 +25,9 @@ func (c *Check) Verify(body []byte) (Verdict, error) {
 	if rej != nil {
 		return Verdict{}, rej
 	}
+	if len(c.v.challenges) > 0 && c.isChallenge(body) {
+		return Verdict{}, reject(SignatureMismatch, "the signed content has the form of a challenge, which anyone can have signed")
+	}
 	// Only now is a timestamp in the body worth reading.
 	if c.v.timestamp.JSON != "" {
 		if rej := c.bodyTimestamp(body); rej != nil {
@@ -73,7 +76,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 				continue
 			}
 			if hits != 0 && label == "" {
-				label = k.label
+				label, c.key = k.label, k
 			}
 			matched |= hits
 			if matched != 0 && (c.v.signature.Match != "all" || matched == want) {

@@ -33,6 +33,9 @@ type Provider struct {
 	Scheme verifier.Scheme `json:"scheme"`
 	Params []Param         `json:"params,omitempty"`
 
+	// Handshakes that are answered in the receiver's place: see Provider.Handshakes.
+	Handshake []verifier.Handshake `json:"handshake,omitempty"`
+
 	// Methods that deliveries come with. Default: POST.
 	Methods []string `json:"methods,omitempty"`
 	// MaxBody is the largest body in bytes that the sender documents.
@@ -50,6 +53,8 @@ type Provider struct {
 	Confidence string   `json:"confidence,omitempty"`
 	Notes      []string `json:"notes,omitempty"`
 	Vectors    []Vector `json:"vectors,omitempty"`
+	// Handshakes whose answer is known, or that are refused.
+	HandshakeVectors []Vector `json:"handshake_vectors,omitempty"`
 }
 
 // A Param is a value that the provider asks for beside its keys; templates name
@@ -84,10 +89,22 @@ type Vector struct {
 	PublicKey  string            `json:"public_key,omitempty"`
 	Params     map[string]string `json:"params,omitempty"`
 	Now        int64             `json:"now,omitempty"` // unix seconds
-	Expect     string            `json:"expect"`        // "genuine" or a verifier.Reason
+	Expect     string            `json:"expect"`        // "genuine", "handshake" or a verifier.Reason
+	Answer     *verifier.Answer  `json:"answer,omitempty"`
 	// Proof says what made or accepted the signature, where Source's words would
 	// be read wrongly. Default: see Vector.Kind.
 	Proof Proof `json:"proof,omitempty"`
+}
+
+// Handshakes returns the handshakes that are answered with the given params:
+// those that name an optional one wait until it has a value.
+func (p *Provider) Handshakes(given map[string]string) []verifier.Handshake {
+	return slices.DeleteFunc(slices.Clone(p.Handshake), func(h verifier.Handshake) bool {
+		rule, _ := json.Marshal(h) // it came from JSON
+		return slices.ContainsFunc(p.Params, func(param Param) bool {
+			return param.Optional && given[param.Name] == "" && bytes.Contains(rule, []byte("{param:"+param.Name+"}"))
+		})
+	})
 }
 
 // Parse reads a provider file. name is the file's, for errors.
@@ -111,14 +128,23 @@ func Parse(name string, data []byte) (*Provider, error) {
 		return nil, fmt.Errorf("provider file %s: max_body %d: write a size in bytes", name, p.MaxBody)
 	}
 	scheme := p.Scheme
+	scheme.Handshakes = p.Handshake
 	scheme.Params = make(map[string]string)
 	for _, param := range p.Params { // any value will do to see whether the scheme holds together
 		scheme.Params[param.Name] = param.Name
 	}
 	if err := verifier.Validate(scheme); err != nil {
-		return nil, fmt.Errorf("provider file %s: scheme: %w", name, err)
+		return nil, fmt.Errorf("provider file %s: %w", name, schemeError(err))
 	}
 	return p, nil
+}
+
+// schemeError says where in the file a field is that is wrong.
+func schemeError(err error) error {
+	if e, ok := errors.AsType[*verifier.SchemeError](err); ok && e.Field == "handshake" {
+		return err
+	}
+	return fmt.Errorf("scheme: %w", err)
 }
 
 // explainJSON adds the line to an error of the decoder.

@@ -1,0 +1,87 @@
+package caddymodule
+
+import (
+	"errors"
+	"io"
+
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// Handshake says what becomes of the handshakes that a provider's file declares:
+// requests with which the sender asks whether the address is its receiver's.
+type Handshake struct {
+	// Leave them to the app: they are refused or passed like any other request.
+	Off bool `json:"off,omitempty"`
+}
+
+// handshakes are those that the handler answers.
+func (h *Handler) handshakes(p *providers.Provider) []verifier.Handshake {
+	if p == nil || h.Handshake != nil && h.Handshake.Off {
+		return nil
+	}
+	return p.Handshakes(h.Param)
+}
+
+// handshake looks for one that headers alone tell from a delivery and that
+// nobody has signed. It may have a method that deliveries never have; what has
+// it and is no handshake stops here.
+func (d *delivery) handshake() (err error) {
+	if d.unverified == nil {
+		d.answer, err = d.h.keys.current.Load().Handshake(&d.req)
+	}
+	switch {
+	case d.delivers():
+		return d.observed(err)
+	case err == nil && d.answer == nil:
+		return methodNotAllowed(d.h.methods)
+	}
+	return err // a method is a limit: observe does not lift it
+}
+
+// mayGreet reports whether a request that open refuses for want of a signature
+// may be a handshake all the same, which only its body tells.
+func (d *delivery) mayGreet(v *verifier.Verifier, err error) bool {
+	rejection, ok := errors.AsType[*verifier.Rejection](err)
+	return ok && rejection.Reason == verifier.MissingSignature && v.MayGreet(&d.req)
+}
+
+func (d *delivery) unsignedHandshake() (err error) {
+	d.answer, err = d.h.keys.current.Load().HandshakeBody(&d.req, d.body)
+	if err == nil && d.answer == nil {
+		err = d.unsigned
+	}
+	return d.observed(err)
+}
+
+// signedHandshake looks for one in what is verified.
+func (d *delivery) signedHandshake() (err error) {
+	if d.unverified == nil {
+		d.answer, err = d.check.Handshake(d.body)
+	}
+	return err
+}
+
+// answerHandshake answers in the app's place. It is no delivery: it is never
+// claimed and never forwarded.
+func (d *delivery) answerHandshake() error {
+	header := d.w.Header()
+	for name, value := range d.answer.Header {
+		header.Set(name, value)
+	}
+	header.Set("X-Content-Type-Options", "nosniff")
+	if d.answer.ContentType != "" {
+		header.Set("Content-Type", d.answer.ContentType)
+	}
+	if d.r.ProtoMajor == 1 && d.unread() { // see refuse
+		header.Set("Connection", "close")
+	}
+	d.repl.Set(prefix+"handshake", true)
+	d.h.metrics.handshake()
+	d.h.logger.Debug("handshake answered", zap.String("name", d.h.Name), zap.Int("status", d.answer.Status))
+	d.w.WriteHeader(d.answer.Status)
+	_, _ = io.WriteString(d.w, d.answer.Body) // a sender that is gone asks again
+	return nil
+}

@@ -1,0 +1,355 @@
+package verifier
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A Handshake is a request with which a sender asks whether the address is its
+// receiver's, and the answer that it wants. It is no delivery: nothing is
+// forwarded for it. A provider's file has a list of them; the first that a
+// request is decides.
+type Handshake struct {
+	// What such a request looks like.
+	When HandshakeWhen `json:"when"`
+	// It is signed as deliveries are, and answered only once its signature is
+	// verified. Of one that is not signed anybody can be the sender.
+	Signed bool `json:"signed,omitempty"`
+	// What it must hold besides; one that does not is refused. Values may be
+	// {param:name} and are compared in constant time.
+	Require HandshakeFields `json:"require,omitzero"`
+	// Form of the values that the answer repeats or signs, by source
+	// ("query:crc_token"): a regular expression (RE2) for the whole value.
+	// Default: up to 512 visible ASCII characters. Whatever the form, a value is
+	// ASCII without < > " ' & and \, spaces apart, and no longer.
+	Pattern map[string]string `json:"pattern,omitempty"`
+	Respond HandshakeResponse `json:"respond"`
+}
+
+// HandshakeWhen tells a handshake from a delivery.
+type HandshakeWhen struct {
+	Method StringList `json:"method,omitempty"` // default: POST
+	HandshakeFields
+}
+
+// HandshakeFields are parameters of the URL, headers and JSON paths of the body
+// with the values that they may have, each of them there once. The value "*"
+// stands for any but an empty one.
+type HandshakeFields struct {
+	Query  map[string]StringList `json:"query,omitempty"`
+	Header map[string]StringList `json:"header,omitempty"`
+	JSON   map[string]StringList `json:"json,omitempty"`
+}
+
+// HandshakeResponse is the answer. In its texts, those inside JSON too, stand
+// the slots {query:name} {header:Name} {json:path} {param:name}, and
+// {hmac:SOURCE|hex} (base64, base64url): the HMAC of a source, such as
+// query:crc_token, with the key and algorithm of deliveries.
+type HandshakeResponse struct {
+	Status int               `json:"status,omitempty"` // 2xx; default: 200
+	Header map[string]string `json:"header,omitempty"` // only headers that "when" names
+	Text   string            `json:"text,omitempty"`   // a body of text/plain
+	JSON   json.RawMessage   `json:"json,omitempty"`   // or one of application/json
+}
+
+// An Answer is what a handshake is answered with. Its texts cannot break out of
+// the header or the content type that they stand in.
+type Answer struct {
+	Status      int               `json:"status"`
+	ContentType string            `json:"content_type,omitempty"` // "": there is no body
+	Header      map[string]string `json:"header,omitempty"`
+	Body        string            `json:"body,omitempty"`
+}
+
+// A stage is a point on a request's way at which handshakes are looked for.
+type stage uint8
+
+const (
+	byHeaders stage = iota // not signed, and headers alone tell
+	byBody                 // not signed, and only the body tells
+	verified               // signed, or of the stage before and signed all the same
+)
+
+// handshake is a compiled Handshake.
+type handshake struct {
+	stage   stage
+	methods []string
+	when    []condition
+	require []condition
+	inputs  []input
+
+	status      int
+	contentType string
+	header      map[string]answerText
+	body        answerText
+}
+
+// place is where in a request a text is read: one source of the rule's words.
+type place struct {
+	kind string // query, header or json
+	name string
+	path jsonPath
+}
+
+type condition struct {
+	place
+	any    bool
+	values []string
+}
+
+// input is a text of the request that the answer repeats or signs.
+type input struct {
+	place
+	pattern *regexp.Regexp // nil: any visible characters
+}
+
+// answerText is split into literals and slots as a message is.
+type answerText []answerPart
+
+type answerPart struct {
+	literal string
+	input   int    // index of the handshake's input
+	hmac    string // encoding; "": the input itself
+}
+
+const (
+	// maxEcho is the longest text that an answer repeats. The longest challenge
+	// of a known sender has 128 characters or so.
+	maxEcho = 512
+	// maxHandshakeBody is the longest body in which a handshake is looked for:
+	// deliveries are spared the search.
+	maxHandshakeBody = 16 << 10
+)
+
+// Greets reports whether a handshake may come with a method that no delivery
+// comes with. Those that stand in the body or are signed come as deliveries do.
+func (v *Verifier) Greets(method string) bool {
+	return slices.ContainsFunc(v.handshakes, func(h handshake) bool {
+		return h.stage == byHeaders && slices.Contains(h.methods, method)
+	})
+}
+
+// Handshake answers an unsigned handshake that headers alone tell from a
+// delivery. Both results are nil where the request is none; the error is a
+// *Rejection.
+func (v *Verifier) Handshake(req *Request) (*Answer, error) {
+	if len(v.handshakes) == 0 {
+		return nil, nil
+	}
+	c := Check{v: v, req: req}
+	return c.greet(byHeaders, nil)
+}
+
+// MayGreet reports whether the body may be an unsigned handshake's: of a request
+// without a signature it is worth reading then.
+func (v *Verifier) MayGreet(req *Request) bool {
+	c := Check{v: v, req: req}
+	return slices.ContainsFunc(v.handshakes, func(h handshake) bool {
+		return h.stage == byBody && slices.Contains(h.methods, req.Method) &&
+			!slices.ContainsFunc(h.when, func(cond condition) bool { return cond.kind != "json" && !c.holds(&cond, nil) })
+	})
+}
+
+// HandshakeBody is Handshake for those that only the body tells from a delivery.
+func (v *Verifier) HandshakeBody(req *Request, body []byte) (*Answer, error) {
+	c := Check{v: v, req: req}
+	return c.greet(byBody, body)
+}
+
+// Handshake answers a signed handshake, as Verifier.Handshake does an unsigned
+// one. Call it after Verify has accepted the same body.
+func (c *Check) Handshake(body []byte) (*Answer, error) {
+	return c.greet(verified, body)
+}
+
+func (c *Check) greet(at stage, body []byte) (*Answer, error) {
+	for i := range c.v.handshakes {
+		h := &c.v.handshakes[i]
+		if (h.stage == byHeaders) != (at == byHeaders) || h.stage > at || !c.is(h, body) {
+			continue
+		}
+		answer, rej := c.answer(h, body)
+		if rej != nil {
+			return nil, rej
+		}
+		return answer, nil
+	}
+	return nil, nil
+}
+
+// is reports whether the request is that handshake.
+func (c *Check) is(h *handshake, body []byte) bool {
+	return slices.Contains(h.methods, c.req.Method) &&
+		!slices.ContainsFunc(h.when, func(cond condition) bool { return !c.holds(&cond, body) })
+}
+
+// holds reports whether a condition is met. The values of "when" are no secrets.
+func (c *Check) holds(cond *condition, body []byte) bool {
+	if cond.kind == "json" {
+		if len(body) > maxHandshakeBody {
+			return false
+		}
+		// Most deliveries do not even mention the word: spare them the parser.
+		if !cond.any && !slices.ContainsFunc(cond.values, func(v string) bool { return bytes.Contains(body, []byte(v)) }) {
+			return false
+		}
+	}
+	text, ok := c.textAt(&cond.place, body)
+	return ok && (cond.any || slices.Contains(cond.values, text))
+}
+
+// textAt reads a source that is there once and not empty.
+func (c *Check) textAt(p *place, body []byte) (text string, ok bool) {
+	var err error
+	switch p.kind {
+	case "query":
+		_, query, _ := strings.Cut(c.req.Target, "?")
+		text, err = formValue([]byte(query), p.name)
+	case "header":
+		if lines := c.req.Header[p.name]; len(lines) == 1 {
+			text = lines[0]
+		}
+	case "json":
+		text, err = c.lookup(p.path, body)
+	}
+	return text, err == nil && text != ""
+}
+
+func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
+	for i := range h.require {
+		cond := &h.require[i]
+		text, ok := c.textAt(&cond.place, body)
+		got, match := sha256.Sum256([]byte(text)), 0 // digests hide lengths too
+		for _, value := range cond.values {
+			want := sha256.Sum256([]byte(value))
+			match |= subtle.ConstantTimeCompare(got[:], want[:])
+		}
+		if !ok || match == 0 && !cond.any {
+			return nil, reject(HandshakeMismatch, "%s has not the required value", cond.place)
+		}
+	}
+	texts := make([]string, len(h.inputs))
+	for i := range h.inputs {
+		in := &h.inputs[i]
+		text, ok := c.textAt(&in.place, body)
+		if !ok || !in.allows(text) {
+			return nil, reject(HandshakeMismatch, "%s is missing or holds what no challenge of this sender holds", in.place)
+		}
+		texts[i] = text
+	}
+	answer := &Answer{Status: h.status, ContentType: h.contentType}
+	for name, text := range h.header {
+		value, rej := c.fill(text, texts)
+		if rej != nil {
+			return nil, rej
+		}
+		if answer.Header == nil {
+			answer.Header = make(map[string]string)
+		}
+		answer.Header[name] = value
+	}
+	var rej *Rejection
+	answer.Body, rej = c.fill(h.body, texts)
+	return answer, rej
+}
+
+// allows reports whether a text may be repeated to whoever sent it: none that a
+// browser could take for markup or script, a header for its end, or JSON for
+// the end of a string.
+func (in *input) allows(text string) bool {
+	if len(text) > maxEcho || strings.ContainsFunc(text, func(r rune) bool {
+		return r < ' ' || r > '~' || strings.ContainsRune(`<>"'&\`, r)
+	}) {
+		return false
+	}
+	if in.pattern == nil {
+		return strings.IndexByte(text, ' ') < 0
+	}
+	return in.pattern.MatchString(text)
+}
+
+func (c *Check) fill(t answerText, texts []string) (string, *Rejection) {
+	var b strings.Builder
+	for _, p := range t {
+		switch {
+		case p.literal != "":
+			b.WriteString(p.literal)
+		case p.hmac != "":
+			sum := c.hmac(texts[p.input])
+			if sum == nil {
+				return "", reject(HandshakeMismatch, "the answer is made with a shared secret, and there is only a public key")
+			}
+			b.WriteString(encode(sum, p.hmac))
+		default:
+			b.WriteString(texts[p.input])
+		}
+	}
+	return b.String(), nil
+}
+
+// hmac signs with the key that verified the request, or else with the first.
+func (c *Check) hmac(text string) []byte {
+	k := c.key
+	for i := range c.v.keys {
+		if k == nil && c.v.keys[i].macs != nil {
+			k = &c.v.keys[i]
+		}
+	}
+	if k == nil || k.macs == nil {
+		return nil
+	}
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.Reset()
+	m.Write([]byte(text))
+	return m.Sum(nil)
+}
+
+// isChallenge reports whether what a delivery's signature covers could be a
+// challenge of an unsigned handshake that is answered with an HMAC: then anybody
+// can have the gateway make that signature, and it proves nothing.
+func (c *Check) isChallenge(body []byte) bool {
+	for _, t := range c.v.messages {
+		content := body
+		if len(t) != 1 || t[0].slot != slotBody || len(t[0].filters) > 0 {
+			var start head
+			if _, rej := c.write(&start, nil, t, nil, body); rej != nil {
+				continue // no signature was made of it either
+			}
+			content = start
+		}
+		if len(content) <= maxEcho && slices.ContainsFunc(c.v.challenges, func(in input) bool { return in.allows(string(content)) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// head keeps the beginning of what is written to it, enough to see that it is
+// too long for a challenge.
+type head []byte
+
+func (h *head) Write(p []byte) (int, error) {
+	*h = append(*h, p[:min(len(p), max(0, maxEcho+1-len(*h)))]...)
+	return len(p), nil
+}
+
+func (p place) String() string {
+	switch p.kind {
+	case "query":
+		return "query parameter " + p.name
+	case "json":
+		return p.name + " of the body"
+	}
+	return "header " + p.name
+}
+
+// deliveryMethods are those whose requests an unsigned handshake must not
+// swallow without a mark of its own.
+var deliveryMethods = []string{http.MethodPost, http.MethodPut, http.MethodPatch}

@@ -1,0 +1,289 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func (v *Verifier) compileHandshakes() error {
+	for i := range v.scheme.Handshakes {
+		h, err := v.compileHandshake(&v.scheme.Handshakes[i])
+		if err != nil {
+			return wrong("handshake", "rule %d: %v", i+1, err)
+		}
+		v.handshakes = append(v.handshakes, *h)
+	}
+	return nil
+}
+
+func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
+	h := &handshake{methods: rule.When.Method, status: rule.Respond.Status}
+	if len(h.methods) == 0 {
+		h.methods = []string{http.MethodPost}
+	}
+	if h.status == 0 {
+		h.status = http.StatusOK
+	}
+	var err error
+	if h.when, err = v.conditions(rule.When.HandshakeFields, false); err != nil {
+		return nil, fmt.Errorf("when: %w", err)
+	}
+	if h.require, err = v.conditions(rule.Require, true); err != nil {
+		return nil, fmt.Errorf("require: %w", err)
+	}
+	deliveries := slices.ContainsFunc(h.methods, func(m string) bool { return slices.Contains(deliveryMethods, m) })
+	switch {
+	case h.status < 200 || h.status > 299:
+		return nil, fmt.Errorf("respond: status %d: write a 2xx", h.status)
+	case len(h.when) == 0 && (deliveries || rule.Signed):
+		return nil, errors.New("when: nothing tells it from a delivery: name a query parameter, header or JSON path that only the handshake has")
+	}
+	if err := v.compileResponse(h, rule); err != nil {
+		return nil, err
+	}
+	inBody := slices.ContainsFunc(slices.Concat(h.when, h.require), func(c condition) bool { return c.kind == "json" }) ||
+		slices.ContainsFunc(h.inputs, func(in input) bool { return in.kind == "json" })
+	switch {
+	case rule.Signed:
+		h.stage = verified
+	case inBody:
+		h.stage = byBody
+	}
+	return h, v.checkOracle(h)
+}
+
+// conditions compiles fields, in a fixed order.
+func (v *Verifier) conditions(f HandshakeFields, params bool) ([]condition, error) {
+	var out []condition
+	for _, group := range []struct {
+		kind   string
+		fields map[string]StringList
+	}{{"query", f.Query}, {"header", f.Header}, {"json", f.JSON}} {
+		for _, name := range slices.Sorted(maps.Keys(group.fields)) {
+			p, err := parsePlace(group.kind + ":" + name)
+			if err != nil {
+				return nil, err
+			}
+			c := condition{place: p}
+			if len(group.fields[name]) == 0 {
+				return nil, fmt.Errorf("%s: no value: name the values that it may have, or *", p)
+			}
+			for _, value := range group.fields[name] {
+				c.any = c.any || value == "*"
+				if name, ok := strings.CutPrefix(value, "{param:"); ok && params {
+					if value, err = v.param(strings.TrimSuffix(name, "}")); err != nil {
+						return nil, err
+					}
+				} else if value == "" || strings.ContainsAny(value, "{}") {
+					return nil, fmt.Errorf("%s: a value is text, or * for any; in require it may be {param:name}", p)
+				}
+				c.values = append(c.values, value)
+			}
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func (v *Verifier) param(name string) (string, error) {
+	if value := v.scheme.Params[name]; value != "" {
+		return value, nil
+	}
+	return "", fmt.Errorf("{param:%s} has no value: give it with: param %s <value>, or leave the sender's handshakes to the app with: handshake off", name, name)
+}
+
+// parsePlace reads query:name, header:Name or json:path.
+func parsePlace(text string) (place, error) {
+	kind, name, _ := strings.Cut(text, ":")
+	p := place{kind: kind, name: name}
+	switch {
+	case name == "":
+	case kind == "query":
+		return p, nil
+	case kind == "header":
+		if !validHeaderName(name) {
+			return p, errors.New(notAHeaderName)
+		}
+		p.name = canonicalHeader(name)
+		return p, nil
+	case kind == "json":
+		var err error
+		p.path, err = parseJSONPath(name)
+		return p, err
+	}
+	return p, errors.New("unknown source: write query:name, header:Name or json:path")
+}
+
+func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {
+	r := &rule.Respond
+	patterns := make(map[string]*regexp.Regexp)
+	for source, text := range rule.Pattern {
+		p, err := parsePlace(source)
+		if err != nil {
+			return fmt.Errorf("pattern: %w", err)
+		}
+		if patterns[p.String()], err = regexp.Compile(`\A(?:` + text + `)\z`); err != nil {
+			return fmt.Errorf("pattern: %s: %w", source, err)
+		}
+	}
+	for name, text := range r.Header {
+		name = canonicalHeader(name)
+		if !slices.ContainsFunc(h.when, func(c condition) bool { return c.kind == "header" && c.name == name }) {
+			return fmt.Errorf("respond: header %s: only a header that when names can be answered", name)
+		}
+		if h.header == nil {
+			h.header = make(map[string]answerText)
+		}
+		if h.header[name], err = v.answerText(h, text, func(s string) string { return s }); err != nil {
+			return fmt.Errorf("respond: header %s: %w", name, err)
+		}
+		for _, part := range h.header[name] {
+			if strings.ContainsFunc(part.literal, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				return fmt.Errorf("respond: header %s: a control character cannot stand in a header", name)
+			}
+		}
+	}
+	switch {
+	case r.Text != "" && len(r.JSON) > 0:
+		return errors.New("respond: text or json, not both")
+	case r.Text != "":
+		h.contentType = "text/plain; charset=utf-8"
+		h.body, err = v.answerText(h, r.Text, func(s string) string { return s })
+	case len(r.JSON) > 0:
+		h.contentType = "application/json"
+		h.body, err = v.answerJSON(h, r.JSON)
+	}
+	if err != nil {
+		return fmt.Errorf("respond: %w", err)
+	}
+	if h.status == http.StatusNoContent && h.contentType != "" {
+		return errors.New("respond: 204 has no body")
+	}
+	for i := range h.inputs {
+		name := h.inputs[i].String()
+		h.inputs[i].pattern = patterns[name]
+		delete(patterns, name)
+	}
+	for name := range patterns {
+		return fmt.Errorf("pattern: the answer does not use %s", name)
+	}
+	return nil
+}
+
+// answerText splits a text into literals, written as escape does, and slots.
+func (v *Verifier) answerText(h *handshake, text string, escape func(string) string) (answerText, error) {
+	var t answerText
+	literal := func(s string) {
+		if s != "" {
+			t = append(t, answerPart{literal: escape(s)})
+		}
+	}
+	for text != "" {
+		before, rest, found := strings.Cut(text, "{")
+		literal(before)
+		if !found {
+			break
+		}
+		slot, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return nil, errors.New("a { without its }")
+		}
+		text = after
+		if name, ok := strings.CutPrefix(slot, "param:"); ok {
+			value, err := v.param(name)
+			if err != nil {
+				return nil, err
+			}
+			literal(value)
+			continue
+		}
+		part := answerPart{}
+		if source, ok := strings.CutPrefix(slot, "hmac:"); ok {
+			slot, part.hmac, _ = strings.Cut(source, "|")
+			if err := known("respond", "encoding", part.hmac, encHex, encBase64, encBase64URL); err != nil {
+				return nil, fmt.Errorf("{hmac:%s}: end it in |hex, |base64 or |base64url", slot)
+			}
+		}
+		p, err := parsePlace(slot)
+		if err != nil {
+			return nil, fmt.Errorf("{%s}: %w, or {param:name}, or {hmac:SOURCE|hex}", slot, err)
+		}
+		if part.input = slices.IndexFunc(h.inputs, func(in input) bool { return in.String() == p.String() }); part.input < 0 {
+			part.input = len(h.inputs)
+			h.inputs = append(h.inputs, input{place: p})
+		}
+		t = append(t, part)
+	}
+	return t, nil
+}
+
+// answerJSON makes one template of a JSON text: its strings are templates. What
+// fills their slots needs no escape (see allows).
+func (v *Verifier) answerJSON(h *handshake, raw json.RawMessage) (answerText, error) {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return nil, err
+	}
+	var t answerText
+	for text := compact.Bytes(); len(text) > 0; {
+		if text[0] != '"' {
+			end := bytes.IndexByte(text, '"')
+			if end < 0 {
+				end = len(text)
+			}
+			t = append(t, answerPart{literal: string(text[:end])})
+			text = text[end:]
+			continue
+		}
+		s := jsonScanner{text: text}
+		if err := s.string(); err != nil {
+			return nil, err
+		}
+		word, err := unquoteJSON(text[:s.pos])
+		if err != nil {
+			return nil, err
+		}
+		parts, err := v.answerText(h, word, escapeJSON)
+		if err != nil {
+			return nil, err
+		}
+		t = slices.Concat(t, answerText{{literal: `"`}}, parts, answerText{{literal: `"`}})
+		text = text[s.pos:]
+	}
+	return t, nil
+}
+
+func escapeJSON(text string) string {
+	quoted, _ := json.Marshal(text) // of a string: cannot fail
+	return string(quoted[1 : len(quoted)-1])
+}
+
+// checkOracle refuses HMACs that no key could make, and asks for the form of
+// what an unsigned handshake has signed: whoever asks gets a signature, and must
+// not be able to ask for one of a delivery.
+func (v *Verifier) checkOracle(h *handshake) error {
+	for _, part := range slices.Concat(append(slices.Collect(maps.Values(h.header)), h.body)...) {
+		if part.hmac == "" {
+			continue
+		}
+		if !slices.ContainsFunc(v.algorithms, func(a Algorithm) bool { return facts[a].hash != nil && !facts[a].plain }) {
+			return fmt.Errorf("respond: {hmac:…}: the scheme's algorithm is %s, not an HMAC", join(v.algorithms))
+		}
+		in := h.inputs[part.input]
+		if h.stage == verified {
+			continue
+		}
+		if in.pattern == nil {
+			return fmt.Errorf("pattern: missing for %s: anyone could have any text signed; say which form a challenge of the sender has", in.place)
+		}
+		v.challenges = append(v.challenges, in)
+	}
+	return nil
+}

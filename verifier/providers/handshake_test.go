@@ -1,0 +1,191 @@
+package providers
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// greeters are the catalogue's providers with handshakes, and files of
+// testdata/handshake: the handshakes of senders that the catalogue does not have.
+func greeters(t *testing.T) []*Provider {
+	t.Helper()
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = slices.DeleteFunc(all, func(p *Provider) bool { return len(p.Handshake) == 0 })
+	files, err := filepath.Glob("testdata/handshake/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Parse(file, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// TestHandshakeVectors runs every handshake whose answer is known.
+func TestHandshakeVectors(t *testing.T) {
+	for _, p := range greeters(t) {
+		answered := 0
+		for i, vec := range p.HandshakeVectors {
+			got, answer := vec.greet(p)
+			if got != vec.Expect || !reflect.DeepEqual(answer, vec.Answer) {
+				t.Errorf("%s.json: handshake vector %d (%s): got %s, %+v, want %s, %+v", p.ID, i, vec.Source, got, answer, vec.Expect, vec.Answer)
+			}
+			if answer != nil {
+				answered++
+			}
+		}
+		if answered == 0 {
+			t.Errorf("%s.json: no handshake vector with an answer", p.ID)
+		}
+	}
+}
+
+// greet takes a request the way of a gateway and returns "handshake" and the
+// answer, "genuine", a reason, or "no handshake" where only one would be let in.
+func (vec *Vector) greet(p *Provider) (string, *verifier.Answer) {
+	answer, err := vec.handshake(p)
+	if rej, ok := errors.AsType[*verifier.Rejection](err); ok {
+		return string(rej.Reason), nil
+	}
+	switch {
+	case err != nil:
+		return err.Error(), nil
+	case answer != nil:
+		return "handshake", answer
+	case vec.Method != http.MethodPost:
+		return "no handshake", nil
+	}
+	return "genuine", nil
+}
+
+func (vec *Vector) handshake(p *Provider) (*verifier.Answer, error) {
+	key := verifier.Key{Text: vec.Secret}
+	if vec.PublicKey != "" {
+		key = verifier.Key{Text: vec.PublicKey, Kind: verifier.PublicKey}
+	}
+	scheme := p.Scheme
+	scheme.Params, scheme.Handshakes = vec.Params, p.Handshakes(vec.Params)
+	v, err := verifier.New(scheme, []verifier.Key{key})
+	if err != nil {
+		return nil, err
+	}
+	sent, err := vec.trial(p)
+	if err != nil {
+		return nil, err
+	}
+	req, body := sent.req, sent.body
+	if answer, err := v.Handshake(req); answer != nil || err != nil || req.Method != http.MethodPost {
+		return answer, err
+	}
+	check, err := v.Open(req, time.Unix(vec.Now, 0))
+	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.Reason == verifier.MissingSignature && v.MayGreet(req) {
+		if answer, greeting := v.HandshakeBody(req, body); answer != nil || greeting != nil {
+			return answer, greeting
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := check.Verify(body); err != nil {
+		return nil, err
+	}
+	return check.Handshake(body)
+}
+
+// TestNoHandshakeReflects replaces each value that a known handshake holds by
+// texts that must not come back: refused, or not even taken for one.
+func TestNoHandshakeReflects(t *testing.T) {
+	for _, p := range greeters(t) {
+		for i, vec := range p.HandshakeVectors {
+			if vec.Answer == nil || vec.Secret == "" {
+				continue
+			}
+			for _, evil := range []string{
+				"<script>alert(1)</script>", `"><img src=x>`, `","admin":"yes`, "a\r\nSet-Cookie: a=b", "a\x00b",
+				"javascript:alert('1')", "&lt;", "näh", strings.Repeat("A", 513), strings.Repeat("A", 10<<10),
+			} {
+				for name := range vec.Headers {
+					altered := vec
+					altered.Headers = maps.Clone(vec.Headers)
+					altered.Headers[name] = evil
+					notReflected(t, p, i, &altered, evil)
+				}
+				if before, query, ok := strings.Cut(vec.URL, "?"); ok {
+					pairs := strings.Split(query, "&")
+					for j := range pairs {
+						altered := slices.Clone(pairs)
+						name, _, _ := strings.Cut(pairs[j], "=")
+						altered[j] = name + "=" + escape(evil)
+						v := vec
+						v.URL = before + "?" + strings.Join(altered, "&")
+						notReflected(t, p, i, &v, evil)
+					}
+				}
+			}
+		}
+	}
+}
+
+func notReflected(t *testing.T, p *Provider, i int, vec *Vector, evil string) {
+	t.Helper()
+	_, answer := vec.greet(p)
+	if answer == nil {
+		return
+	}
+	for _, text := range append(slices.Collect(maps.Values(answer.Header)), answer.Body) {
+		if strings.Contains(text, evil) {
+			t.Errorf("%s.json: handshake vector %d gives back %.40q", p.ID, i, evil)
+		}
+	}
+}
+
+// escape writes every byte as %xx.
+func escape(text string) string {
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	for i := range len(text) {
+		b.Write([]byte{'%', digits[text[i]>>4], digits[text[i]&15]})
+	}
+	return b.String()
+}
+
+// TestOptionalParams: a handshake that names an optional param waits for it, one
+// that names another is asked for.
+func TestOptionalParams(t *testing.T) {
+	websub, err := Get("websub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(websub.Handshakes(nil)); n != 1 {
+		t.Errorf("%d handshakes without params, want 1", n)
+	}
+	if n := len(websub.Handshakes(map[string]string{"unsubscribe": "x"})); n != 2 {
+		t.Errorf("%d handshakes with unsubscribe, want 2", n)
+	}
+	scheme := websub.Scheme
+	scheme.Handshakes = websub.Handshakes(nil)
+	if err := verifier.Validate(scheme); err == nil || !strings.Contains(err.Error(), "param topic <value>") {
+		t.Errorf("got %v, want an error that names param topic", err)
+	}
+}
