@@ -20,6 +20,7 @@
 //	routes_test.go        ways round the matchers, handlers that collide
 //	upstream_test.go      what the app answers, or does not
 //	observe_test.go       observe: let through, unmarked
+//	handshake_test.go     what senders ask before they deliver, and what abuses it
 //	keyfiles_test.go      keys in files: rotated, damaged, late
 //	operator_test.go      handle_errors, metrics, the admin API, start-up errors
 //	secrets_test.go       nothing secret in logs, errors and /config/

@@ -15,6 +15,9 @@ import (
 func (v *Verifier) compileHandshakes() error {
 	for i := range v.scheme.Handshakes {
 		h, err := v.compileHandshake(&v.scheme.Handshakes[i])
+		if e, ok := errors.AsType[*SchemeError](err); ok {
+			return e // a param that the user forgot, not a mistake of the rule's
+		}
 		if err != nil {
 			return wrong("handshake", "rule %d: %v", i+1, err)
 		}
@@ -96,7 +99,7 @@ func (v *Verifier) param(name string) (string, error) {
 	if value := v.scheme.Params[name]; value != "" {
 		return value, nil
 	}
-	return "", fmt.Errorf("{param:%s} has no value: give it with: param %s <value>, or leave the sender's handshakes to the app with: handshake off", name, name)
+	return "", wrong("handshake", "{param:%s} has no value: give it with: param %s <value>, or leave the sender's handshakes to the app with: handshake off", name, name)
 }
 
 // parsePlace reads query:name, header:Name or json:path.
