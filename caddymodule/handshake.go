@@ -41,11 +41,11 @@ func (d *delivery) handshake() (err error) {
 	return err // a method is a limit: observe does not lift it
 }
 
-// mayGreet reports whether a request that open refuses for want of a signature
+// mayGreet reports whether a request that is refused for want of a signature
 // may be a handshake all the same, which only its body tells.
-func (d *delivery) mayGreet(v *verifier.Verifier, err error) bool {
+func (d *delivery) mayGreet(err error) bool {
 	rejection, ok := errors.AsType[*verifier.Rejection](err)
-	return ok && rejection.Reason == verifier.MissingSignature && v.MayGreet(&d.req)
+	return ok && rejection.Reason == verifier.MissingSignature && d.h.keys.current.Load().MayGreet(&d.req)
 }
 
 func (d *delivery) unsignedHandshake() (err error) {

@@ -203,6 +203,27 @@ func TestHandshakeUnread(t *testing.T) {
 	}
 }
 
+// TestHandshakeBesideSignature: where the body carries signatures, one that has
+// none may still be a handshake.
+func TestHandshakeBesideSignature(t *testing.T) {
+	config := strings.Replace(greeters(), `{"signature": {"header": "X-Signature"}}`, `{"algorithm": "token", "body_unsigned": true, "signature": {"json": "token"}}`, 1)
+	config = strings.Replace(config, `{"when": {"json": {"kind": "prove"}}, "signed": true, "respond": {"json": {"proof": "{hmac:json:challenge|hex}"}}}`, `{"when": {"json": {"kind": "prove"}}, "signed": true, "respond": {}}`, 1)
+	g := mustProvision(t, "", config)
+	for body, want := range map[string]int{
+		`{"kind":"ask","challenge":"abc"}`:                   200,
+		`{"kind":"ask","challenge":"abc","token":"x"}`:       401,
+		`{"kind":"event"}`:                                   401,
+		`{"kind":"event","token":"topsecret"}`:               202,
+		`{"kind":"prove","token":"topsecret"}`:               200,
+		`{"kind":"prove"}`:                                   401,
+		`{"kind":"ask","challenge":"<","token":"topsecret"}`: 401,
+	} {
+		if w, _, _ := g.greet(t, request("POST", "/", body)); w.Code != want {
+			t.Errorf("%s: got %d, want %d", body, w.Code, want)
+		}
+	}
+}
+
 // TestHandshakeParam: a param that a handshake needs is asked for by name.
 func TestHandshakeParam(t *testing.T) {
 	_, err := provision(t, "", strings.Replace(greeters(), `"param":{"token":"open sesame"},`, "", 1))

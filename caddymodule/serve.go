@@ -113,7 +113,7 @@ func (d *delivery) open() (err error) {
 	}
 	v := d.h.keys.current.Load() // once there, always there
 	d.check, err = v.Open(&d.req, d.h.now())
-	if d.mayGreet(v, err) {
+	if d.mayGreet(err) {
 		d.unsigned = err
 		return nil
 	}
@@ -128,6 +128,10 @@ func (d *delivery) verify() error {
 		return d.unsignedHandshake()
 	}
 	verdict, err := d.check.Verify(d.body)
+	if d.mayGreet(err) { // where the signature stands in the body too
+		d.unsigned = err
+		return d.unsignedHandshake()
+	}
 	if err != nil {
 		return d.observed(err)
 	}
