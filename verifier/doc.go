@@ -30,6 +30,12 @@
 // candidate signature: that is how both sides rotate without a gap. Texts are
 // decoded first; bytes of fixed length are compared in constant time.
 //
+// # Handshakes
+//
+// What a sender asks before it delivers is a list of rules beside the scheme:
+// see Handshake. Verifier.Handshake answers those that nobody signs, before
+// Open; Check.Handshake those that are signed, after Verify.
+//
 // The package does no I/O, knows no clock and imports neither Caddy nor an HTTP
 // server: bytes and headers in, verdict out.
 package verifier

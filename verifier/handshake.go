@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -352,4 +351,4 @@ func (p place) String() string {
 
 // deliveryMethods are those whose requests an unsigned handshake must not
 // swallow without a mark of its own.
-var deliveryMethods = []string{http.MethodPost, http.MethodPut, http.MethodPatch}
+var deliveryMethods = []string{"POST", "PUT", "PATCH"}

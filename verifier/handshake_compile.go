@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,10 +28,10 @@ func (v *Verifier) compileHandshakes() error {
 func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 	h := &handshake{methods: rule.When.Method, status: rule.Respond.Status}
 	if len(h.methods) == 0 {
-		h.methods = []string{http.MethodPost}
+		h.methods = []string{"POST"}
 	}
 	if h.status == 0 {
-		h.status = http.StatusOK
+		h.status = 200
 	}
 	var err error
 	if h.when, err = v.conditions(rule.When.HandshakeFields, false); err != nil {
@@ -166,7 +165,7 @@ func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {
 	if err != nil {
 		return fmt.Errorf("respond: %w", err)
 	}
-	if h.status == http.StatusNoContent && h.contentType != "" {
+	if h.status == 204 && h.contentType != "" {
 		return errors.New("respond: 204 has no body")
 	}
 	for i := range h.inputs {
