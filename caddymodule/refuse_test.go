@@ -22,7 +22,7 @@ var outcomes = map[string]struct {
 	header map[string]string // besides WWW-Authenticate of a 401
 }{
 	"missing_signature":   {alter: func(r *http.Request) { r.Header.Del("X-Signature") }, status: 401, header: map[string]string{"Connection": "close"}},
-	"malformed_signature": {alter: func(r *http.Request) { r.Header.Set("X-Signature", "zz") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"malformed_signature": {alter: func(r *http.Request) { r.Header.Set("X-Signature", "not-a-signature") }, status: 401, header: map[string]string{"Connection": "close"}},
 	"signature_mismatch":  {alter: func(r *http.Request) { r.Header.Set("X-Signature", sign("other", body)) }, status: 401},
 	"missing_timestamp":   {alter: func(r *http.Request) { r.Header.Del("X-Time") }, status: 401, header: map[string]string{"Connection": "close"}},
 	"malformed_timestamp": {alter: func(r *http.Request) { r.Header.Set("X-Time", "noon") }, status: 401, header: map[string]string{"Connection": "close"}},
