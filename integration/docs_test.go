@@ -137,7 +137,9 @@ func TestProviderPages(t *testing.T) {
 		ids = append(ids, id)
 		texts = append(texts, fmt.Sprintf("http://%s.example:8080 {", strings.ReplaceAll(id, "_", "-"))+strings.TrimPrefix(b.text, host))
 		env = append(env, dummyEnv(b.text)...)
-		env = append(env, strings.ToUpper(id)+"_PUBLIC_KEY="+p.ExamplePublicKey()) // the last of a name counts
+		if key := p.ExamplePublicKey(); key != "" {
+			env = append(env, strings.ToUpper(id)+"_PUBLIC_KEY="+key) // the last of a name counts
+		}
 	}
 	if all, err := providers.All(); err != nil || len(ids) != len(all) {
 		t.Errorf("%d pages of %d providers (%v): run go generate ./...", len(ids), len(all), err)
