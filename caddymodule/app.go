@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
 func init() {
@@ -25,8 +27,9 @@ type App struct {
 	MaxBuffered *int64 `json:"max_buffered,omitempty"`
 
 	store    StoreModule
-	opened   bool // the app holds a reference to the store
 	mu       sync.Mutex
+	holds    bool // a reference to the store
+	ended    bool // and gave it up for good
 	handlers []*Handler
 	logger   *zap.Logger
 	stop     chan struct{}
@@ -80,15 +83,9 @@ func (a *App) register(h *Handler) {
 // Start opens the store, puts the limits into force and begins to watch the key
 // files.
 func (a *App) Start() error {
-	gate, err := acquire(a.store)
-	if err != nil {
+	if err := a.open(); err != nil {
 		return err
 	}
-	a.opened = true
-	if r, ok := a.store.(Resizer); ok {
-		r.Resize(gate)
-	}
-	go gate.Check() // a server that is down delays no start
 	buffered.limit.Store(*a.MaxBuffered)
 	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
@@ -119,20 +116,60 @@ func (a *App) Start() error {
 	return nil
 }
 
+// open takes the configuration's reference to the store, at Start or at the first
+// delivery: Caddy starts apps in no order, and a mark that is made before Start
+// must not be gone with the delivery that made it.
+func (a *App) open() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holds || a.ended {
+		return nil
+	}
+	gate, err := acquire(a.store)
+	if err != nil {
+		return err
+	}
+	a.holds = true
+	if r, ok := a.store.(Resizer); ok {
+		r.Resize(gate)
+	}
+	go gate.Check() // a server that is down delays no start
+	return nil
+}
+
+// gate returns the open store with a reference for one delivery.
+func (a *App) gate() (*dedupe.Gate, error) {
+	if err := a.open(); err != nil {
+		return nil, err
+	}
+	return acquire(a.store)
+}
+
 // Stop ends the watching and gives up the store. Deliveries in flight keep both.
 func (a *App) Stop() error {
 	if a.stop != nil {
 		close(a.stop)
 		a.polling.Wait()
 	}
-	if !a.opened { // not to give up the reference of the running configuration
+	return a.Cleanup()
+}
+
+// Cleanup gives up the store where Stop did not: a configuration that another
+// app keeps from starting may have had deliveries.
+func (a *App) Cleanup() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	if !a.holds {
 		return nil
 	}
+	a.holds = false
 	return release(a.store)
 }
 
 // Interface guards
 var (
-	_ caddy.App         = (*App)(nil)
-	_ caddy.Provisioner = (*App)(nil)
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
 )

@@ -167,7 +167,7 @@ func (d *delivery) claim() error {
 	if r.off {
 		return nil
 	}
-	gate, err := acquire(d.h.app.store)
+	gate, err := d.h.app.gate()
 	if err != nil { // a doubt about a duplicate forwards
 		d.h.logger.Error("the dedupe store cannot be opened; forwarding without it", zap.String("name", d.h.Name), zap.Error(err))
 		return nil

@@ -59,11 +59,10 @@ func TestReferences(t *testing.T) {
 	}
 	check("provisioned", 0)
 	g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
-		check("a delivery before the start", 1)
-		w.WriteHeader(200)
-		return nil
+		check("a delivery before the start", 2)
+		return errors.New("not taken")
 	}).isForwarded(t)
-	check("after it", 0)
+	check("after it", 1)
 
 	stop := g.begin(t)
 	check("started", 1)
@@ -92,6 +91,26 @@ func TestReferences(t *testing.T) {
 	check("a panic", 1)
 	stop()
 	check("stopped", 0)
+}
+
+// TestMarkBeforeStart: Caddy starts apps in no order, so a delivery may come
+// before the store's app. What it marks stays.
+func TestMarkBeforeStart(t *testing.T) {
+	g := mustProvision(t, "", once())
+	g.send(post(), answering(200)).isForwarded(t)
+	stop := g.begin(t)
+	g.send(post(), answering(500)).isDuplicate(t)
+	stop()
+	poolIsEmpty(t)
+
+	never := mustProvision(t, "", once()) // another app keeps it from starting
+	never.send(post(), answering(200)).isForwarded(t)
+	if err := never.app.Cleanup(); err != nil {
+		t.Error(err)
+	}
+	poolIsEmpty(t)
+	never.send(post(), answering(200)).isForwarded(t) // its last requests hold the store for themselves
+	poolIsEmpty(t)
 }
 
 // TestReloadInFlight: a delivery that ends after its configuration was stopped is
