@@ -209,7 +209,7 @@ func hasDuplicates(text []byte) bool {
 
 // FuzzParseJSONPath: a path has one text.
 func FuzzParseJSONPath(f *testing.F) {
-	for _, text := range []string{"id", "data.id", "items[0].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
+	for _, text := range []string{"id", "data.id", "items[0].id", "[*].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -223,6 +223,8 @@ func FuzzParseJSONPath(f *testing.F) {
 		var b strings.Builder
 		for i, step := range p {
 			switch {
+			case step.every:
+				b.WriteString("[*]")
 			case step.array:
 				fmt.Fprintf(&b, "[%d]", step.index)
 			case i > 0:
