@@ -56,11 +56,15 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *Rejection) {
 	start := len(dst)
 	chain := p.filters
-	switch p.slot {
-	case slotBody:
+	switch {
+	case p.slot == slotTimestamp && c.timestamp != "": // the usual ones first
+		dst = append(dst, c.timestamp...)
+	case p.slot == slotID && c.id != "":
+		dst = append(dst, c.id...)
+	case p.slot == slotBody:
 		dst = chain[0].apply(dst, body) // a body without filters never comes here
 		chain = chain[1:]
-	case slotSecret:
+	case p.slot == slotSecret:
 		dst = append(dst, secret...)
 	default:
 		text, rej := c.slotText(p, body)
