@@ -23,6 +23,8 @@ type Verifier struct {
 	keys       []compiledKey
 	messages   []template
 
+	keyIDPath jsonPath
+
 	signaturePath   jsonPath
 	timestamp       Timestamp
 	timestampKV     string
@@ -67,7 +69,7 @@ func New(s Scheme, keys []Key) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(keys) == 0 {
+	if len(keys) == 0 && s.KeySource == nil {
 		return nil, wrong("secret", "no key: without one nothing can be verified")
 	}
 	if v.keys, err = s.compileKeys(keys); err != nil {
@@ -101,6 +103,9 @@ func (s Scheme) HeaderNames() []string {
 	}
 	if s.DeliveryID != nil {
 		names = append(names, s.DeliveryID.Header...)
+	}
+	if s.KeyID != nil && s.KeyID.Header != "" {
+		names = append(names, s.KeyID.Header)
 	}
 	for _, h := range s.RequireHeader {
 		names = append(names, h.Name)
@@ -145,7 +150,7 @@ func compile(s Scheme) (*Verifier, error) {
 		v.sizes = append(v.sizes, facts[a].size)
 	}
 	for _, step := range []func() error{
-		v.compileKeyFields, v.compileSignature, v.compileMessage,
+		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage,
 		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
 		v.compileRequired, v.compilePublicURL, v.compileHandshakes,
 	} {

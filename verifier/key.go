@@ -24,6 +24,9 @@ type Key struct {
 	// Text is the secret or key. Surrounding line breaks are the caller's to cut.
 	Text string
 	Kind KeyKind
+	// ID is what deliveries call the key (a key id, the address of a certificate).
+	// Default: none, and the key is tried for every delivery.
+	ID string
 }
 
 // KeyKind says what a key's text is.
@@ -48,6 +51,7 @@ func (e *KeyError) Error() string { return "key " + e.Label + ": " + e.Problem }
 // where a scheme lets a version choose among algorithms.
 type compiledKey struct {
 	label     string
+	id        string // "": tried for every delivery
 	algorithm Algorithm
 	index     uint8  // of the algorithm among the scheme's
 	secret    []byte // decoded, for {secret}
@@ -93,7 +97,7 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 		if a.asymmetric() == (k.Kind == Secret) {
 			continue
 		}
-		c := compiledKey{label: k.Label, algorithm: a, index: uint8(i)}
+		c := compiledKey{label: k.Label, id: k.ID, algorithm: a, index: uint8(i)}
 		var err error
 		switch k.Kind {
 		case Secret:

@@ -29,6 +29,7 @@ type Check struct {
 	timestamp string // as sent: it is signed verbatim
 	time      time.Time
 	id        string
+	keyID     string       // that the delivery states; "": any key may have signed it
 	key       *compiledKey // that verified the delivery
 
 	offered   int        // candidates seen
@@ -162,6 +163,9 @@ func (c *Check) openSources() *Rejection {
 		if c.id == "" {
 			c.id = value
 		}
+	}
+	if rej := c.headerKeyID(); rej != nil {
+		return rej
 	}
 	if len(v.messages) != 1 {
 		return nil // a token, or alternatives: one may lack a header that another signs

@@ -38,6 +38,13 @@ type Rejection struct {
 	Reason Reason
 	Detail string
 	Skew   time.Duration // now minus the delivery's timestamp, where one was read
+
+	// UnknownKey says that the sender publishes its keys (Scheme.KeySource) and
+	// that none of those at hand made the signature: with KeyID, because none has
+	// that id; without, because the set may have changed. Whoever holds the keys
+	// may fetch them anew and ask again.
+	UnknownKey bool
+	KeyID      string // as the delivery states it, unverified; of KeySource's hosts
 }
 
 func (r *Rejection) Error() string {

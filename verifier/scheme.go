@@ -37,6 +37,14 @@ type Scheme struct {
 	// Taken off a private key's text; only a Signer uses private keys.
 	PrivateKeyPrefix string `json:"private_key_prefix,omitempty"`
 
+	// Which key made the signature, where the delivery says so. Keys that have an
+	// id are then tried only for theirs. Default: every key is tried; a JWS names
+	// its key itself (kid).
+	KeyID *KeyID `json:"key_id,omitempty"`
+	// Where the sender publishes its public keys, for a receiver that is given
+	// none. This package never fetches: see Rejection.UnknownKey.
+	KeySource *KeySource `json:"key_source,omitempty"`
+
 	// Where the signature is and how its header is written. Required.
 	Signature *Signature `json:"signature,omitempty"`
 
@@ -128,6 +136,23 @@ type Signature struct {
 	// How signature bytes are written: hex (either case), base64 (standard or
 	// URL alphabet, padding optional) or base64url. Default: hex.
 	Encoding string `json:"encoding,omitempty"`
+}
+
+// KeyID says where the id of the key is that signed the delivery.
+type KeyID struct {
+	// Exactly one of these.
+	Header string `json:"header,omitempty"`
+	JSON   string `json:"json,omitempty"` // path in the body
+}
+
+// KeySource says where a sender publishes its public keys: exactly one of these.
+type KeySource struct {
+	// Address of a JSON Web Key Set (RFC 7517 §5).
+	JWKS string `json:"jwks,omitempty"`
+	// The delivery's key id is the address of a certificate on one of these
+	// hosts, where * stands for one label: "sns.*.amazonaws.com". Any other
+	// address is malformed_signature: whoever names the key must not choose it.
+	CertificateHosts []string `json:"certificate_hosts,omitempty"`
 }
 
 // Timestamp says where the time of a delivery attempt is.
@@ -226,6 +251,8 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.PublicKeyEncoding, o.PublicKeyEncoding)
 	replace(&s.PublicKeyPrefix, o.PublicKeyPrefix)
 	replace(&s.PrivateKeyPrefix, o.PrivateKeyPrefix)
+	replace(&s.KeyID, o.KeyID)
+	replace(&s.KeySource, o.KeySource)
 	replace(&s.Signature, o.Signature)
 	replace(&s.Tolerance, o.Tolerance)
 	replace(&s.BodyUnsigned, o.BodyUnsigned)

@@ -81,10 +81,10 @@ func (c *Check) readTimestamp() *Rejection {
 	skew := c.now.Sub(t)
 	switch {
 	case skew > c.v.tolerance:
-		return &Rejection{StaleTimestamp, "the delivery is " + skew.Round(time.Second).String() + " old, tolerance " + c.v.tolerance.String(), skew}
+		return &Rejection{Reason: StaleTimestamp, Detail: "the delivery is " + skew.Round(time.Second).String() + " old, tolerance " + c.v.tolerance.String(), Skew: skew}
 	case skew < -c.v.tolerance: // not -skew: the least Duration is its own negative
 		ahead := -max(skew, -math.MaxInt64)
-		return &Rejection{FutureTimestamp, "the delivery is " + ahead.Round(time.Second).String() + " ahead, tolerance " + c.v.tolerance.String(), skew}
+		return &Rejection{Reason: FutureTimestamp, Detail: "the delivery is " + ahead.Round(time.Second).String() + " ahead, tolerance " + c.v.tolerance.String(), Skew: skew}
 	}
 	return nil
 }

@@ -21,6 +21,9 @@ func (c *Check) Verify(body []byte) (Verdict, error) {
 	if rej := c.bodySignature(body); rej != nil {
 		return Verdict{}, rej
 	}
+	if rej := c.bodyKeyID(body); rej != nil {
+		return Verdict{}, rej
+	}
 	key, rej := c.match(body)
 	if rej != nil {
 		return Verdict{}, rej
@@ -51,7 +54,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 	want := uint32(1)<<max(1, len(c.v.signature.Header)) - 1
 	for i := range c.v.keys {
 		k := &c.v.keys[i]
-		if !c.offers(k.index) {
+		if !c.offers(k.index) || !c.names(k) {
 			continue
 		}
 		if k.algorithm == Token {
@@ -87,7 +90,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 	if unusable != nil {
 		return "", unusable
 	}
-	return "", reject(SignatureMismatch, "no key makes any of the %d signatures", c.count)
+	return "", c.mismatch()
 }
 
 // offers reports whether any candidate was made with an algorithm.

@@ -1,0 +1,141 @@
+package verifier
+
+import (
+	"net/url"
+	"path"
+	"strings"
+)
+
+// compileKeySource checks where keys are named and published.
+func (v *Verifier) compileKeySource() (err error) {
+	if id := v.scheme.KeyID; id != nil {
+		if sources(id.Header != "", id.JSON != "") != 1 {
+			return wrong("key_id", "needs exactly one source: header or json")
+		}
+		if id.Header != "" && !validHeaderName(id.Header) {
+			return wrong("key_id", notAHeaderName)
+		}
+		if id.JSON != "" {
+			if v.keyIDPath, err = parseJSONPath(id.JSON); err != nil {
+				return wrong("key_id", "json: %v", err)
+			}
+		}
+	}
+	source := v.scheme.KeySource
+	if source == nil {
+		return nil
+	}
+	for _, a := range v.algorithms {
+		if !a.asymmetric() {
+			return wrong("key_source", "%s takes a shared secret, which nobody publishes", a)
+		}
+	}
+	if sources(source.JWKS != "", len(source.CertificateHosts) > 0) != 1 {
+		return wrong("key_source", "needs exactly one of jwks and certificate_hosts")
+	}
+	if source.JWKS != "" && !fetchable(source.JWKS) {
+		return wrong("key_source", "jwks: write an https address: https://example.com/.well-known/jwks.json")
+	}
+	if len(source.CertificateHosts) > 0 && v.scheme.KeyID == nil {
+		return wrong("key_source", "certificate_hosts needs key_id: where the delivery names its certificate")
+	}
+	for _, host := range source.CertificateHosts {
+		if strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.*") != "" || strings.HasPrefix(host, "*") || strings.Count(host, ".") < 2 {
+			return wrong("key_source", "certificate_hosts: %q: write whole host names in lower case; * stands for one label, not the first", host)
+		}
+	}
+	return nil
+}
+
+// fetchable reports whether keys may be fetched from an address: https, and
+// nothing in it that makes one host look like another.
+func fetchable(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.Host == u.Hostname() && u.User == nil &&
+		u.Fragment == "" && u.Opaque == "" && !strings.ContainsAny(address, "\\ \t\r\n#")
+}
+
+// publishes reports whether a certificate's address is one that the source
+// allows: on its hosts, without a query, to a file that is a certificate's.
+func (s *KeySource) publishes(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || path.Clean(u.Path) != u.Path {
+		return false
+	}
+	for _, host := range s.CertificateHosts {
+		if matchesHost(host, u.Host) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesHost(pattern, host string) bool {
+	want, got := strings.Split(pattern, "."), strings.Split(host, ".")
+	if len(want) != len(got) {
+		return false
+	}
+	for i := range want {
+		if want[i] != got[i] && (want[i] != "*" || got[i] == "") {
+			return false
+		}
+	}
+	return true
+}
+
+// headerKeyID reads the key's id where a header states it.
+func (c *Check) headerKeyID() *Rejection {
+	id := c.v.scheme.KeyID
+	if id == nil || id.Header == "" {
+		return nil
+	}
+	value, rej := c.single(canonicalHeader(id.Header), MalformedSignature)
+	if rej != nil {
+		return rej
+	}
+	return c.setKeyID(value, "header "+id.Header)
+}
+
+// bodyKeyID reads it where the body does.
+func (c *Check) bodyKeyID(body []byte) *Rejection {
+	id := c.v.scheme.KeyID
+	if id == nil || id.JSON == "" {
+		return nil
+	}
+	value, err := c.lookup(c.v.keyIDPath, body)
+	if err != nil {
+		return reject(MalformedSignature, "%s of the body names the key: %v", id.JSON, err)
+	}
+	return c.setKeyID(value, id.JSON+" of the body")
+}
+
+func (c *Check) setKeyID(id, place string) *Rejection {
+	if source := c.v.scheme.KeySource; source != nil && len(source.CertificateHosts) > 0 && !source.publishes(id) {
+		return reject(MalformedSignature, "%s is not the address of a certificate on %s", place, strings.Join(source.CertificateHosts, " or "))
+	}
+	c.keyID = id
+	return nil
+}
+
+// names reports whether the delivery may be of a key, by the id that it states.
+func (c *Check) names(k *compiledKey) bool {
+	return k.id == "" || c.keyID == "" || k.id == c.keyID
+}
+
+// mismatch is the rejection of a delivery that no key has signed.
+func (c *Check) mismatch() *Rejection {
+	rej := reject(SignatureMismatch, "no key makes any of the %d signatures", c.count)
+	if c.v.scheme.KeySource == nil {
+		return rej
+	}
+	rej.UnknownKey, rej.KeyID = true, c.keyID
+	for i := range c.v.keys {
+		if c.keyID != "" && c.v.keys[i].id == c.keyID { // it is at hand, and did not sign this
+			rej.UnknownKey = false
+		}
+	}
+	if rej.UnknownKey {
+		rej.Detail = "no key at hand has the id that the delivery states, or made its signature"
+	}
+	return rej
+}
