@@ -34,6 +34,7 @@ const (
 	ECDSAP256SHA256Raw Algorithm = "ecdsa-p256-sha256:raw" // r and s, 32 bytes each
 	ECDSAP384SHA384    Algorithm = "ecdsa-p384-sha384"
 	ECDSAP384SHA384Raw Algorithm = "ecdsa-p384-sha384:raw"
+	ECDSAP521SHA512Raw Algorithm = "ecdsa-p521-sha512:raw"
 	RSAPKCS1v15SHA256  Algorithm = "rsa-pkcs1v15-sha256" // RFC 8017 §8.2
 	RSAPKCS1v15SHA512  Algorithm = "rsa-pkcs1v15-sha512"
 	RSAPSSSHA256       Algorithm = "rsa-pss-sha256" // RFC 8017 §8.1, salt of any length
@@ -52,7 +53,7 @@ const (
 // Algorithms lists every Algorithm, the default first.
 var Algorithms = []Algorithm{
 	HMACSHA256, HMACSHA1, HMACSHA384, HMACSHA512,
-	Ed25519, ECDSAP256SHA256, ECDSAP256SHA256Raw, ECDSAP384SHA384, ECDSAP384SHA384Raw,
+	Ed25519, ECDSAP256SHA256, ECDSAP256SHA256Raw, ECDSAP384SHA384, ECDSAP384SHA384Raw, ECDSAP521SHA512Raw,
 	RSAPKCS1v15SHA256, RSAPKCS1v15SHA512, RSAPSSSHA256, RSAPSSSHA512,
 	Token, HMACMD5, RSAPKCS1v15SHA1, SHA1, SHA256,
 }
@@ -77,6 +78,7 @@ var facts = map[Algorithm]algorithmFacts{
 	ECDSAP256SHA256Raw: {size: 64, public: ecdsaAlgorithm{curve: elliptic.P256(), hash: crypto.SHA256, raw: true}},
 	ECDSAP384SHA384:    {public: ecdsaAlgorithm{curve: elliptic.P384(), hash: crypto.SHA384}},
 	ECDSAP384SHA384Raw: {size: 96, public: ecdsaAlgorithm{curve: elliptic.P384(), hash: crypto.SHA384, raw: true}},
+	ECDSAP521SHA512Raw: {size: 132, public: ecdsaAlgorithm{curve: elliptic.P521(), hash: crypto.SHA512, raw: true}},
 	RSAPKCS1v15SHA256:  {public: rsaAlgorithm{hash: crypto.SHA256}},
 	RSAPKCS1v15SHA512:  {public: rsaAlgorithm{hash: crypto.SHA512}},
 	RSAPSSSHA256:       {public: rsaAlgorithm{hash: crypto.SHA256, pss: true}},

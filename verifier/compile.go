@@ -22,6 +22,8 @@ type Verifier struct {
 	sizes      []int // of their signatures; 0: it varies
 	keys       []compiledKey
 	messages   []template
+	claims     []claim
+	bodySigned bool // by a claim
 
 	keyIDPath jsonPath
 
@@ -150,7 +152,7 @@ func compile(s Scheme) (*Verifier, error) {
 		v.sizes = append(v.sizes, facts[a].size)
 	}
 	for _, step := range []func() error{
-		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage,
+		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage, v.compileClaims,
 		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
 		v.compileRequired, v.compilePublicURL, v.compileHandshakes,
 	} {
@@ -192,12 +194,12 @@ func (v *Verifier) compileSignature() error {
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	}
 	sig := *v.scheme.Signature
-	switch sources(len(sig.Header) > 0, sig.Query != "", sig.Form != "", sig.JSON != "") {
+	switch sources(len(sig.Header) > 0, sig.Query != "", sig.Form != "", sig.JSON != "", sig.Body) {
 	case 0:
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	case 1:
 	default:
-		return wrong("signature", "needs exactly one source: header, query, form or json")
+		return wrong("signature", "needs exactly one source: header, query, form, json or body")
 	}
 	if sig.JSON != "" {
 		var err error
@@ -224,6 +226,11 @@ func (v *Verifier) compileSignature() error {
 		}
 		sig.Encoding = orDefault(sig.Encoding, encUTF8)
 	}
+	if sig.isJWS() {
+		if err := v.compileJWS(&sig); err != nil {
+			return err
+		}
+	}
 	sig.Encoding = orDefault(sig.Encoding, encHex)
 	sig.PairSeparator = orDefault(sig.PairSeparator, ",")
 	if err := known("signature", "match", sig.Match, "first_present", "any", "all"); err != nil {
@@ -232,7 +239,7 @@ func (v *Verifier) compileSignature() error {
 	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil && !(token && sig.Encoding == encUTF8) {
 		return err
 	}
-	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"); err != nil {
+	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix", syntaxJWT, syntaxDetached); err != nil {
 		return err
 	}
 	switch sig.Syntax {
@@ -266,15 +273,17 @@ func (v *Verifier) compileSignature() error {
 // that it needs.
 func (v *Verifier) checkSyntax(sig *Signature) error {
 	pairs := sig.Syntax == "kv" || sig.Syntax == "positional"
-	versions := sig.Syntax == "list" || sig.Syntax == "algorithm_prefix"
+	versions := sig.Syntax == "list" || sig.Syntax == "algorithm_prefix" || sig.isJWS()
 	switch {
 	case pairs && len(sig.Key) == 0:
 		return wrong("signature", "%s needs key: which keys carry signatures", sig.Syntax)
 	case versions && len(sig.Accept) == 0:
 		return wrong("signature", "%s needs accept: which versions count, each with its algorithm", sig.Syntax)
 	case !versions && len(sig.Accept) > 0:
-		return wrong("signature", "accept goes with list and algorithm_prefix, not with %s", sig.Syntax)
-	case sig.Syntax != "raw" && (sig.Prefix != "" || sig.PrefixOptional):
+		return wrong("signature", "accept goes with list, algorithm_prefix and JWS, not with %s", sig.Syntax)
+	case sig.Body && sig.Syntax != syntaxJWT:
+		return wrong("signature", "body: only a jwt is a body that carries its own signature, not %s", sig.Syntax)
+	case sig.Syntax != "raw" && !sig.isJWS() && (sig.Prefix != "" || sig.PrefixOptional):
 		return wrong("signature", "prefix goes with raw, not with %s", sig.Syntax)
 	case sig.Syntax == "raw" && len(sig.Key) > 0, versions && len(sig.Key) > 0:
 		return wrong("signature", "key goes with kv, positional and keyed_list, not with %s", sig.Syntax)
@@ -304,6 +313,9 @@ func (v *Verifier) compileMessage() error {
 			return wrong("algorithm", "a token does not cover the body: say body_unsigned in a provider file if the sender offers no signature")
 		}
 		return nil
+	}
+	if v.signature.Syntax == syntaxJWT {
+		return nil // see compileClaims
 	}
 	if len(texts) == 0 {
 		texts = StringList{"{body}"}

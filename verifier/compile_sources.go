@@ -16,12 +16,12 @@ func (v *Verifier) compileTimestamp() (err error) {
 	if ts.Header, err = canonicalHeaders("timestamp", ts.Header); err != nil {
 		return err
 	}
-	n := sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "")
+	n := ts.sources()
 	if n == 0 && ts.Off {
 		return wrong("timestamp", "off: the scheme has no timestamp to switch off: drop the line")
 	}
 	if n != 1 {
-		return wrong("timestamp", "needs exactly one source: header, kv or json")
+		return wrong("timestamp", "needs exactly one source: header, kv, json or claim")
 	}
 	ts.Unit = orDefault(ts.Unit, "s")
 	if err := known("timestamp", "unit", ts.Unit, "s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"); err != nil {
@@ -37,6 +37,9 @@ func (v *Verifier) compileTimestamp() (err error) {
 			return wrong("timestamp", "kv: none of the names %s", join(v.signature.Names))
 		}
 		v.timestampKV = ts.KV
+	}
+	if ts.Claim != "" && v.signature.Syntax != syntaxJWT {
+		return wrong("timestamp", "claim: only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
 	}
 	if ts.JSON != "" {
 		if v.timestampPath, err = parseJSONPath(ts.JSON); err != nil {
@@ -62,12 +65,15 @@ func (v *Verifier) compileDeliveryID() (err error) {
 	if id.Header, err = canonicalHeaders("delivery_id", id.Header); err != nil {
 		return err
 	}
-	n := sources(len(id.Header) > 0, id.JSON != "", id.Form != "")
+	n := id.sources()
 	if n == 0 && id.Off {
 		return wrong("delivery_id", "off: the scheme has no delivery id to switch off: drop the line")
 	}
 	if n != 1 {
-		return wrong("delivery_id", "needs exactly one source: header, json or form")
+		return wrong("delivery_id", "needs exactly one source: header, json, form or claim")
+	}
+	if id.Claim != "" && v.signature.Syntax != syntaxJWT {
+		return wrong("delivery_id", "claim: only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
 	}
 	if id.JSON != "" {
 		if v.idPath, err = parseJSONPath(id.JSON); err != nil {
@@ -77,6 +83,10 @@ func (v *Verifier) compileDeliveryID() (err error) {
 	v.id = id
 	v.idSigned = v.everyMessage(func(t template) bool {
 		switch {
+		case id.Claim != "":
+			return true
+		case (id.JSON != "" || id.Form != "") && v.bodySigned:
+			return true
 		case id.JSON != "":
 			return t.coversBody() || t.proves(slotJSON, id.JSON) || t.proves(slotID, "")
 		case id.Form != "":
@@ -105,6 +115,9 @@ func (v *Verifier) checkSlots() error {
 		if sig := &v.signature; (sig.Form != "" || sig.JSON != "") && t.bodyIn() {
 			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
 		}
+		if v.signature.Syntax != syntaxDetached && t.listsHeaders() {
+			return wrong("message", "{jws_headers:…} is listed in a detached JWS, not in a signature of syntax %s", v.signature.Syntax)
+		}
 		for _, a := range v.algorithms {
 			if facts[a].plain && !t.has(slotSecret, "") {
 				return wrong("message", "%s is a hash without a key: the message must hold {secret}", a)
@@ -116,7 +129,9 @@ func (v *Verifier) checkSlots() error {
 		return nil
 	}
 	signed := v.everyMessage(func(t template) bool {
-		return t.has(slotTimestamp, "") ||
+		return ts.Claim != "" || t.has(slotTimestamp, "") ||
+			len(ts.Header) > 0 && t.listsHeaders() ||
+			ts.JSON != "" && v.bodySigned ||
 			ts.JSON != "" && (t.coversBody() || t.has(slotJSON, ts.JSON)) ||
 			len(ts.Header) == 1 && t.has(slotHeader, ts.Header[0])
 	})
@@ -141,6 +156,14 @@ func canonicalHeaders(field string, names StringList) (StringList, error) {
 		out = append(out, canonicalHeader(name))
 	}
 	return out, nil
+}
+
+func (ts *Timestamp) sources() int {
+	return sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "", ts.Claim != "")
+}
+
+func (id *DeliveryID) sources() int {
+	return sources(len(id.Header) > 0, id.JSON != "", id.Form != "", id.Claim != "")
 }
 
 func sources(present ...bool) (n int) {

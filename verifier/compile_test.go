@@ -43,7 +43,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"names with raw", func(s *Scheme) { s.Signature.Names = []string{"a"} }, "signature", []string{"names goes with positional"}},
 		{"list without accept", func(s *Scheme) { s.Signature.Syntax = "list" }, "signature", []string{"list needs accept"}},
 		{"algorithm_prefix without accept", func(s *Scheme) { s.Signature.Syntax = "algorithm_prefix" }, "signature", []string{"algorithm_prefix needs accept"}},
-		{"accept with raw", func(s *Scheme) { s.Signature.Accept = map[string]Algorithm{"v1": HMACSHA256} }, "signature", []string{"accept goes with list and algorithm_prefix"}},
+		{"accept with raw", func(s *Scheme) { s.Signature.Accept = map[string]Algorithm{"v1": HMACSHA256} }, "signature", []string{"accept goes with list, algorithm_prefix and JWS"}},
 		{"accept of an unknown algorithm", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Accept = "list", map[string]Algorithm{"v1": "none"}
 		}, "signature", []string{`accept v1: unknown algorithm "none"`, "hmac-sha256"}},
@@ -92,7 +92,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"tolerance without a timestamp", func(s *Scheme) { s.Tolerance = duration(time.Minute) }, "tolerance", []string{"add timestamp, or drop tolerance"}},
 		{"tolerance zero", timedEdit(func(s *Scheme) { s.Tolerance = duration(0) }), "tolerance", []string{"timestamp off"}},
 		{"tolerance negative", timedEdit(func(s *Scheme) { s.Tolerance = duration(-time.Minute) }), "tolerance", []string{"positive", "timestamp off"}},
-		{"timestamp without a place", timedEdit(func(s *Scheme) { s.Timestamp.Header = nil }), "timestamp", []string{"header, kv or json"}},
+		{"timestamp without a place", timedEdit(func(s *Scheme) { s.Timestamp.Header = nil }), "timestamp", []string{"header, kv, json or claim"}},
 		{"timestamp in two places", timedEdit(func(s *Scheme) { s.Timestamp.JSON = "at" }), "timestamp", []string{"exactly one source"}},
 		{"timestamp header", timedEdit(func(s *Scheme) { s.Timestamp.Header = StringList{"X Y"} }), "timestamp", []string{"is not a header name"}},
 		{"timestamp unit", timedEdit(func(s *Scheme) { s.Timestamp.Unit = "ns" }), "timestamp", []string{"s, ms, us, rfc3339, iso8601_utc, http_date"}},
@@ -113,7 +113,7 @@ func TestSchemeErrors(t *testing.T) {
 			s.Timestamp.Header, s.Message = StringList{"X-T", "X-U"}, StringList{"{header:X-T}.{body}"}
 		}), "timestamp", []string{"put {timestamp}"}},
 
-		{"id without a place", func(s *Scheme) { s.DeliveryID = &DeliveryID{} }, "delivery_id", []string{"header, json or form"}},
+		{"id without a place", func(s *Scheme) { s.DeliveryID = &DeliveryID{} }, "delivery_id", []string{"header, json, form or claim"}},
 		{"id in two places", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: header, JSON: "id"} }, "delivery_id", []string{"exactly one source"}},
 		{"id header", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: StringList{"é"}} }, "delivery_id", []string{"is not a header name"}},
 		{"id path", func(s *Scheme) { s.DeliveryID = &DeliveryID{JSON: "[x]"} }, "delivery_id", []string{"items[0].id"}},

@@ -30,6 +30,11 @@
 // candidate signature: that is how both sides rotate without a gap. Texts are
 // decoded first; bytes of fixed length are compared in constant time.
 //
+// A JSON Web Signature carries what it signs (a JWT, whose claims hold a digest of
+// the body) or leaves it to the message (detached). Its header may name its
+// algorithm, among those of one family that the scheme accepts, and its key, among
+// those at hand; addresses of keys in it (jku, x5u, jwk) are not read.
+//
 // # Handshakes
 //
 // What a sender asks before it delivers is a list of rules beside the scheme:

@@ -467,7 +467,7 @@ func TestRandomSchemes(t *testing.T) {
 			seen[what] = true
 		}
 	}
-	if len(seen) != 6+3+3+17+11+6+1 {
+	if len(seen) != 6+3+3+18+11+6+1 {
 		t.Errorf("reaches %d: %q", len(seen), slices.Sorted(maps.Keys(seen)))
 	}
 }

@@ -58,6 +58,9 @@ func (c *Check) addAll(header uint8, value string) *Rejection {
 		c.malformed = reject(MalformedSignature, "%s does not begin with the scheme's prefix %q", s.place(header), s.Prefix)
 		return nil
 	}
+	if s.isJWS() {
+		return c.addJWS(header, text)
+	}
 	return c.add(header, 0, text)
 }
 
@@ -179,6 +182,8 @@ func (s *Signature) place(header uint8) string {
 		return "form field " + s.Form
 	case s.JSON != "":
 		return s.JSON + " of the body"
+	case s.Body:
+		return "the body"
 	}
 	return "header " + s.Header[header]
 }

@@ -92,7 +92,11 @@ func (s *Scheme) compileKeys(keys []Key) ([]compiledKey, error) {
 
 // compileKey makes one key for each of the scheme's algorithms of k's kind.
 func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
+	if k.Kind == PublicKey && isJWK(k.Text) {
+		return s.compileJWKs(k)
+	}
 	var out []compiledKey
+	var problem error
 	for i, a := range s.algorithms() {
 		if a.asymmetric() == (k.Kind == Secret) {
 			continue
@@ -114,12 +118,16 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 			}
 		}
 		if err != nil {
-			return nil, err
+			problem = err
+			continue
 		}
 		out = append(out, c)
 	}
-	if len(out) > 0 {
+	if len(out) > 0 { // of several algorithms a public key fits one
 		return out, nil
+	}
+	if problem != nil {
+		return nil, problem
 	}
 	if k.Kind == Secret {
 		return nil, errors.New("the scheme's algorithm takes a public key, not a secret: give it with public_key")
@@ -128,6 +136,9 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 }
 
 func (s *Scheme) decodeSecret(text string) ([]byte, error) {
+	if strings.HasPrefix(text, "-----BEGIN ") {
+		return nil, errors.New("a PEM key given as a shared secret: whoever has it could sign; a sender's public key is given with public_key")
+	}
 	text = strings.TrimPrefix(text, s.SecretPrefix)
 	if s.SecretNormalize == "nfkd" {
 		text = norm.NFKD.String(text)

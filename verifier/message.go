@@ -96,6 +96,8 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 		return id, nil
 	case slotHeader:
 		return c.headerText(p.arg)
+	case slotListedHeaders:
+		return c.listedHeaders(p.arg)
 	case slotJSON:
 		text, err := c.lookup(p.path, body)
 		if err != nil {

@@ -29,6 +29,7 @@ type Check struct {
 	timestamp string // as sent: it is signed verbatim
 	time      time.Time
 	id        string
+	jws       *jws         // of a scheme whose signature is one
 	keyID     string       // that the delivery states; "": any key may have signed it
 	key       *compiledKey // that verified the delivery
 
@@ -73,7 +74,7 @@ func (v *Verifier) Open(req *Request, now time.Time) (Check, error) {
 	if rej := c.openSources(); rej != nil {
 		return Check{}, rej
 	}
-	if v.scheme.Timestamp != nil && v.timestamp.JSON == "" {
+	if v.scheme.Timestamp != nil && !v.timestamp.inside() {
 		if rej := c.readTimestamp(); rej != nil {
 			return Check{}, rej
 		}

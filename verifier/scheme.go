@@ -55,6 +55,11 @@ type Scheme struct {
 	// message that does not cover the body is an error.
 	BodyUnsigned bool `json:"body_unsigned,omitempty"`
 
+	// What claims of a JWT must hold, each a template: {"payload_hash":
+	// "{body|sha256|hex}"}. One whose name ends in ? may be absent where the body
+	// is empty. exp and nbf are always heeded, with a minute of leeway.
+	Claims map[string]string `json:"claims,omitempty"`
+
 	// The field of a form body whose value is the JSON that paths lead into, for
 	// senders that wrap it so. Default: the body is the JSON.
 	BodyForm string `json:"body_form,omitempty"`
@@ -93,10 +98,12 @@ type Signature struct {
 	// Names of the headers.
 	Header StringList `json:"header,omitempty"`
 	// Where no header carries it: a parameter of the URL's query, a field of a
-	// form body, or a path in a JSON body. Exactly one of the four is set.
+	// form body, a path in a JSON body, or the body whole (a JWT). Exactly one of
+	// the five is set.
 	Query string `json:"query,omitempty"`
 	Form  string `json:"form,omitempty"`
 	JSON  string `json:"json,omitempty"`
+	Body  bool   `json:"body,omitempty"`
 	// With several headers: first_present (the first that is there decides), any
 	// (each one that is there may match) or all (each one must be there and
 	// match). Default: any.
@@ -110,6 +117,8 @@ type Signature struct {
 	//	positional        1492774577,5257a8…
 	//	keyed_list        key-id|5257a8…&key-id-2|88a022…
 	//	algorithm_prefix  sha256=5257a8…
+	//	jwt               a compact JWS of claims (RFC 7519), after an optional prefix
+	//	jws_detached      a JWS without its content, which is the message (RFC 7515 appendix F)
 	Syntax string `json:"syntax,omitempty"`
 
 	// Text before the signature (raw). Required in the value unless optional.
@@ -131,6 +140,7 @@ type Signature struct {
 	VersionSeparator string `json:"version_separator,omitempty"`
 	// Versions or algorithm names that count, each with its algorithm (list,
 	// algorithm_prefix). Others are skipped: a sender cannot choose weaker ones.
+	// For a JWS the names of RFC 7518; default: that of the scheme's algorithm.
 	Accept map[string]Algorithm `json:"accept,omitempty"`
 
 	// How signature bytes are written: hex (either case), base64 (standard or
@@ -159,8 +169,9 @@ type KeySource struct {
 type Timestamp struct {
 	// Exactly one of these. Several headers are alternatives: the first present counts.
 	Header StringList `json:"header,omitempty"`
-	KV     string     `json:"kv,omitempty"`   // key beside the signature (kv, positional)
-	JSON   string     `json:"json,omitempty"` // path in the body
+	KV     string     `json:"kv,omitempty"`    // key beside the signature (kv, positional)
+	JSON   string     `json:"json,omitempty"`  // path in the body
+	Claim  string     `json:"claim,omitempty"` // of a JWT
 
 	// s, ms, us (unix time in digits), rfc3339, iso8601_utc (no zone means UTC)
 	// or http_date (RFC 9110 §5.6.7). Default: s.
@@ -173,8 +184,9 @@ type Timestamp struct {
 type DeliveryID struct {
 	// Exactly one of these. Several headers are alternatives: the first present counts.
 	Header StringList `json:"header,omitempty"`
-	JSON   string     `json:"json,omitempty"` // path in the body
-	Form   string     `json:"form,omitempty"` // field of a form body
+	JSON   string     `json:"json,omitempty"`  // path in the body
+	Form   string     `json:"form,omitempty"`  // field of a form body
+	Claim  string     `json:"claim,omitempty"` // of a JWT
 	// Off ends the use as an id; the source still fills {id}.
 	Off bool `json:"off,omitempty"`
 }
@@ -258,17 +270,20 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.BodyUnsigned, o.BodyUnsigned)
 	replace(&s.BodyForm, o.BodyForm)
 	replace(&s.PublicURL, o.PublicURL)
+	if len(o.Claims) > 0 {
+		s.Claims = o.Claims
+	}
 	if len(o.Message) > 0 {
 		s.Message = o.Message
 	}
-	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && len(ts.Header) == 0 && ts.KV == "" && ts.JSON == "" {
+	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && ts.sources() == 0 {
 		off := *s.Timestamp
 		off.Off = true
 		s.Timestamp = &off
 	} else {
 		replace(&s.Timestamp, ts)
 	}
-	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && len(id.Header) == 0 && id.JSON == "" && id.Form == "" {
+	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && id.sources() == 0 {
 		off := *s.DeliveryID
 		off.Off = true
 		s.DeliveryID = &off

@@ -29,7 +29,7 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 			req.Header[name] = []string{h.Values[0]}
 		}
 	}
-	if v.scheme.Timestamp != nil && v.timestamp.JSON == "" {
+	if v.scheme.Timestamp != nil && !v.timestamp.inside() {
 		c.timestamp = formatTimestamp(now, v.timestamp.Unit)
 		if len(v.timestamp.Header) > 0 {
 			req.Header[v.timestamp.Header[0]] = []string{c.timestamp}
@@ -38,6 +38,13 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 	if len(v.id.Header) > 0 && id != "" {
 		c.id = id
 		req.Header[v.id.Header[0]] = []string{id}
+	}
+	if v.signature.isJWS() {
+		value, err := c.signJWS(k, id, body)
+		if err == nil {
+			req.Header[v.signature.Header[0]] = []string{v.prefix + value}
+		}
+		return err
 	}
 	sum, err := c.sign(k, body)
 	if err != nil {
@@ -69,13 +76,18 @@ func (c *Check) sign(k *compiledKey, body []byte) ([]byte, error) {
 	if _, rej := c.write(&content, nil, c.v.messages[0], k.secret, body); rej != nil {
 		return nil, rej
 	}
+	return k.sum(content.Bytes())
+}
+
+// sum signs content.
+func (k *compiledKey) sum(content []byte) ([]byte, error) {
 	if k.private != nil {
-		return facts[k.algorithm].public.sign(k.private, content.Bytes())
+		return facts[k.algorithm].public.sign(k.private, content)
 	}
 	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)
 	m.Reset()
-	m.Write(content.Bytes())
+	m.Write(content)
 	return m.Sum(nil), nil
 }
 

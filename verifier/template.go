@@ -71,6 +71,7 @@ const (
 	slotForm
 	slotBodyDigest
 	slotParam
+	slotListedHeaders
 )
 
 var slotNames = map[string]slot{
@@ -79,6 +80,7 @@ var slotNames = map[string]slot{
 	"path": slotPath, "query": slotQuery, "query_sorted": slotQuerySorted, "host": slotHost,
 	"form_sorted": slotFormSorted,
 	"header":      slotHeader, "json": slotJSON, "form": slotForm, "body_digest": slotBodyDigest, "param": slotParam,
+	"jws_headers": slotListedHeaders,
 }
 
 // takesArg reports whether a slot is written with an argument: {header:Name}.
@@ -206,6 +208,11 @@ func parseSlot(text string) (part, error) {
 // has reports whether a slot of that kind and argument stands in t.
 func (t template) has(s slot, arg string) bool {
 	return slices.ContainsFunc(t, func(p part) bool { return p.slot == s && p.arg == arg })
+}
+
+// listsHeaders reports whether the headers that the signature lists stand in t.
+func (t template) listsHeaders() bool {
+	return slices.ContainsFunc(t, func(p part) bool { return p.slot == slotListedHeaders })
 }
 
 // coversBody reports whether changing any byte of the body changes the message.

@@ -89,11 +89,16 @@ func (c *Check) readTimestamp() *Rejection {
 	return nil
 }
 
+// inside reports whether only the verified content shows the time.
+func (ts *Timestamp) inside() bool { return ts.JSON != "" || ts.Claim != "" }
+
 // source names where the timestamp stands, for a person.
 func (ts *Timestamp) source() string {
 	switch {
 	case ts.KV != "":
 		return "key " + ts.KV + " beside the signature"
+	case ts.Claim != "":
+		return "claim " + ts.Claim + " of the JWT"
 	case ts.JSON != "":
 		return "timestamp at " + ts.JSON + " of the body"
 	}

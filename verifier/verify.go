@@ -31,8 +31,13 @@ func (c *Check) Verify(body []byte) (Verdict, error) {
 	if len(c.v.challenges) > 0 && c.isChallenge(body) {
 		return Verdict{}, reject(SignatureMismatch, "the signed content has the form of a challenge, which anyone can have signed")
 	}
-	// Only now is a timestamp in the body worth reading.
-	if c.v.timestamp.JSON != "" {
+	if c.v.signature.Syntax == syntaxJWT {
+		if rej := c.checkClaims(body); rej != nil {
+			return Verdict{}, rej
+		}
+	}
+	// Only now is a timestamp in the signed content worth reading.
+	if c.v.timestamp.inside() {
 		if rej := c.bodyTimestamp(body); rej != nil {
 			return Verdict{}, rej
 		}
@@ -69,7 +74,9 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			}
 			var hits uint32
 			var rej *Rejection
-			if k.macs != nil { // called by name: through a variable c would escape
+			if c.jws != nil {
+				hits, rej = c.matchJWS(k, t, body)
+			} else if k.macs != nil { // called by name: through a variable c would escape
 				hits, rej = c.matchMAC(k, t, body)
 			} else {
 				hits, rej = c.matchSignature(k, t, body)
@@ -171,6 +178,8 @@ func (c *Check) bodySignature(body []byte) *Rejection {
 		text, err = c.formValue(body, s.Form)
 	case s.JSON != "":
 		text, err = c.lookup(c.v.signaturePath, body)
+	case s.Body:
+		text = string(body)
 	default:
 		return nil
 	}
@@ -188,7 +197,12 @@ func (c *Check) bodySignature(body []byte) *Rejection {
 
 // bodyTimestamp fills in a timestamp that stands in the body.
 func (c *Check) bodyTimestamp(body []byte) *Rejection {
-	if c.v.timestamp.JSON == "" || c.timestamp != "" {
+	switch {
+	case c.timestamp != "":
+		return nil
+	case c.v.timestamp.Claim != "":
+		return c.claimTimestamp()
+	case c.v.timestamp.JSON == "":
 		return nil
 	}
 	text, err := c.lookup(c.v.timestampPath, body)
@@ -218,6 +232,12 @@ func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
 
 func (c *Check) deliveryID(body []byte) string {
 	switch {
+	case c.v.id.Claim != "":
+		id, err := member(c.v.id.Claim).lookup(c.jws.claims)
+		if err != nil {
+			return ""
+		}
+		return id
 	case c.v.id.JSON != "":
 		id, err := c.lookup(c.v.idPath, body)
 		if err != nil {

@@ -1,0 +1,208 @@
+package verifier
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A claim of a JWT that must say what a template says, as a rule a digest: it is
+// how a JWT covers the body.
+type claim struct {
+	name     string
+	optional bool // may be absent where the body is empty
+	want     template
+	hex      bool // either case
+}
+
+// clockLeeway is how far exp and nbf may be overstepped: clocks of two machines
+// differ (RFC 7519 §4.1.4 speaks of a few minutes at most).
+const clockLeeway = time.Minute
+
+func (v *Verifier) compileClaims() error {
+	s := &v.scheme
+	if v.signature.Syntax != syntaxJWT {
+		if len(s.Claims) > 0 {
+			return wrong("claims", "only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
+		}
+		return nil
+	}
+	if len(s.Message) > 0 {
+		return wrong("message", "a jwt signs its own claims: drop the message, and say in claims what they must hold")
+	}
+	v.messages = []template{nil}
+	for _, name := range slices.Sorted(maps.Keys(s.Claims)) {
+		t, err := parseTemplate(s.Claims[name], s.Params)
+		if err != nil {
+			return wrong("claims", "%s: %v", name, err)
+		}
+		t.guard("")
+		v.bodySigned = v.bodySigned || t.coversBody()
+		bare, optional := strings.CutSuffix(name, "?")
+		if optional && !t.coversBody() {
+			return wrong("claims", "%s: only a digest of the body may be absent, where there is no body", name)
+		}
+		v.claims = append(v.claims, claim{
+			name: bare, optional: optional, want: t,
+			hex: strings.HasSuffix(s.Claims[name], "|hex}"),
+		})
+	}
+	v.bodySigned = v.bodySigned || v.signature.Body
+	if !v.bodySigned && !s.BodyUnsigned {
+		return wrong("claims", "none covers the body: an altered body would pass. Name the claim that digests it (\"payload_hash\": \"{body|sha256|hex}\"), or say body_unsigned in a provider file if the sender signs no body")
+	}
+	return nil
+}
+
+// checkClaims holds the claims of a verified JWT against the delivery.
+func (c *Check) checkClaims(body []byte) *Rejection {
+	for i := range c.v.claims {
+		if rej := c.checkClaim(&c.v.claims[i], body); rej != nil {
+			return rej
+		}
+	}
+	if exp, ok, rej := c.numericDate("exp"); rej != nil {
+		return rej
+	} else if skew := c.now.Sub(exp); ok && skew > clockLeeway {
+		return &Rejection{Reason: StaleTimestamp, Detail: "the JWT expired " + skew.Round(time.Second).String() + " ago", Skew: skew}
+	}
+	if nbf, ok, rej := c.numericDate("nbf"); rej != nil {
+		return rej
+	} else if skew := c.now.Sub(nbf); ok && skew < -clockLeeway {
+		return &Rejection{Reason: FutureTimestamp, Detail: "the JWT is not valid before " + (-max(skew, -math.MaxInt64)).Round(time.Second).String() + " from now", Skew: skew}
+	}
+	return nil
+}
+
+func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
+	got, err := member(want.name).lookup(c.jws.claims)
+	if err == errNoValue {
+		if want.optional && len(body) == 0 {
+			return nil
+		}
+		return reject(SignatureMismatch, "the JWT has no claim %s, which this scheme needs", want.name)
+	}
+	if err != nil {
+		return reject(MalformedSignature, "claim %s of the JWT: %v", want.name, err)
+	}
+	var text bytes.Buffer
+	if _, rej := c.write(&text, nil, want.want, nil, body); rej != nil {
+		return rej
+	}
+	if want.hex {
+		got = strings.ToLower(got)
+	}
+	if subtle.ConstantTimeCompare(text.Bytes(), []byte(got)) != 1 {
+		return reject(SignatureMismatch, "claim %s of the JWT does not hold for this delivery: it is of another one, or something was altered", want.name)
+	}
+	return nil
+}
+
+// numericDate reads a time of RFC 7519 §2: seconds, perhaps with a fraction.
+func (c *Check) numericDate(name string) (at time.Time, ok bool, rej *Rejection) {
+	text, err := member(name).lookup(c.jws.claims)
+	if err == errNoValue {
+		return time.Time{}, false, nil
+	}
+	if err == nil {
+		whole, _, _ := strings.Cut(text, ".")
+		at, err = parseTimestamp(whole, "s")
+	}
+	if err != nil {
+		return time.Time{}, false, reject(MalformedTimestamp, "claim %s of the JWT is not a time in seconds", name)
+	}
+	return at, true, nil
+}
+
+// claimTimestamp fills in a timestamp that is a claim.
+func (c *Check) claimTimestamp() *Rejection {
+	text, err := member(c.v.timestamp.Claim).lookup(c.jws.claims)
+	switch {
+	case err == errNoValue:
+		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
+	case err != nil:
+		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)
+	}
+	c.timestamp = text
+	if c.v.timestamp.Unit == "s" { // a NumericDate may have a fraction
+		c.timestamp, _, _ = strings.Cut(text, ".")
+	}
+	return nil
+}
+
+// signJWS writes a JWS of either kind.
+func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) {
+	header := make(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(c.v.signature.Accept)) {
+		if c.v.signature.Accept[name] == k.algorithm {
+			header["alg"] = name // the last: EdDSA is wider known than Ed25519
+		}
+	}
+	if k.id != "" {
+		header["kid"] = k.id
+	}
+	if c.v.signature.Syntax == syntaxJWT {
+		header["typ"] = "JWT"
+	}
+	for _, t := range c.v.messages {
+		for _, p := range t {
+			if p.slot == slotListedHeaders {
+				header[p.arg] = strings.Join(slices.Concat(c.v.timestamp.Header, c.v.id.Header), ",")
+			}
+		}
+	}
+	j := &jws{encoded: true}
+	c.jws = j
+	var err error
+	if j.header, err = json.Marshal(header); err != nil {
+		return "", err
+	}
+	j.signed = encode(j.header, encBase64URL) + "."
+	var message bytes.Buffer
+	if c.v.signature.Syntax == syntaxJWT {
+		if j.claims, err = c.claimSet(id, body); err != nil {
+			return "", err
+		}
+		j.signed += encode(j.claims, encBase64URL)
+	} else if _, rej := c.write(&message, nil, c.v.messages[0], nil, body); rej != nil {
+		return "", rej
+	}
+	sum, err := k.sum(j.content(message.Bytes()))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(j.signed, ".") + c.v.signature.separator() + encode(sum, encBase64URL), nil
+}
+
+// separator stands between what a JWS shows of its content and its signature.
+func (s *Signature) separator() string {
+	if s.Syntax == syntaxDetached {
+		return ".."
+	}
+	return "."
+}
+
+// claimSet is the claims that a sender of this scheme would sign.
+func (c *Check) claimSet(id string, body []byte) ([]byte, error) {
+	set := make(map[string]any)
+	for _, want := range c.v.claims {
+		var text bytes.Buffer
+		if _, rej := c.write(&text, nil, want.want, nil, body); rej != nil {
+			return nil, rej
+		}
+		set[want.name] = text.String()
+	}
+	if ts := &c.v.timestamp; ts.Claim != "" {
+		set[ts.Claim] = json.Number(formatTimestamp(c.now, ts.Unit))
+		set["exp"] = c.now.Add(c.v.tolerance).Unix()
+	}
+	if name := c.v.id.Claim; name != "" && id != "" {
+		set[name] = id
+	}
+	return json.Marshal(set)
+}

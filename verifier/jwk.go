@@ -1,0 +1,109 @@
+package verifier
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+// jwk is a JSON Web Key (RFC 7517) of a kind that verifies signatures.
+type jwk struct {
+	Kty string `json:"kty"`
+	Kid string `json:"kid"`
+	Use string `json:"use"`
+	Alg string `json:"alg"`
+	Crv string `json:"crv"`
+	X   string `json:"x"`
+	Y   string `json:"y"`
+	N   string `json:"n"`
+	E   string `json:"e"`
+}
+
+// isJWK reports whether the text of a public key is a JSON Web Key or a set of them.
+func isJWK(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
+
+// compileJWKs makes one key for each member of a JSON Web Key Set (RFC 7517), or
+// of the one JSON Web Key, that can verify one of the scheme's algorithms. Other
+// members are skipped: senders publish keys for other uses in the same set.
+func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal([]byte(k.Text), &set); err != nil {
+		return nil, errors.New("begins like a JSON Web Key Set and is no JSON: copy it whole")
+	}
+	if set.Keys == nil {
+		set.Keys = []json.RawMessage{json.RawMessage(k.Text)}
+	}
+	var out []compiledKey
+	for _, raw := range set.Keys {
+		var member jwk
+		if json.Unmarshal(raw, &member) != nil || member.Use != "" && member.Use != "sig" {
+			continue
+		}
+		public := member.public()
+		if key, ok := public.(ed25519.PublicKey); public == nil || ok && forgeable(key) {
+			continue
+		}
+		for i, a := range s.algorithms() {
+			if !a.asymmetric() || !facts[a].public.accepts(public) || member.Alg != "" && joseAlgorithms[member.Alg].kind() != a.kind() {
+				continue
+			}
+			c := compiledKey{label: k.Label, id: member.Kid, algorithm: a, index: uint8(i), public: public}
+			if member.Kid != "" && len(set.Keys) > 1 {
+				c.label += "/" + member.Kid
+			}
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the JSON Web Key Set holds no public key for %s", join(s.algorithms()))
+	}
+	return out, nil
+}
+
+// public returns the key that a JWK describes (RFC 7518 §6, RFC 8037 §2), nil if
+// it describes none of those that this package knows.
+func (j *jwk) public() crypto.PublicKey {
+	x, errX := decodeString(j.X, encBase64URL)
+	y, errY := decodeString(j.Y, encBase64URL)
+	n, errN := decodeString(j.N, encBase64URL)
+	e, errE := decodeString(j.E, encBase64URL)
+	if errors.Join(errX, errY, errN, errE) != nil {
+		return nil
+	}
+	curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[j.Crv]
+	switch {
+	case j.Kty == "OKP" && j.Crv == "Ed25519" && len(x) == ed25519.PublicKeySize:
+		return ed25519.PublicKey(x)
+	case j.Kty == "RSA" && len(n) > 0 && len(e) > 0 && len(e) <= 4:
+		return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+	case j.Kty == "EC" && curve != nil:
+		size := (curve.Params().BitSize + 7) / 8
+		if len(x) > size || len(y) > size {
+			return nil
+		}
+		// RFC 7518 §6.2.1.2 wants the full length; TrueLayer's set drops zeros.
+		point := make([]byte, 1+2*size)
+		point[0] = 4 // uncompressed, SEC 1 §2.3.3
+		copy(point[1+size-len(x):], x)
+		copy(point[1+2*size-len(y):], y)
+		if key, err := ecdsa.ParseUncompressedPublicKey(curve, point); err == nil {
+			return key
+		}
+	}
+	return nil
+}
+
+// kind is the algorithm apart from how its signatures are written.
+func (a Algorithm) kind() string {
+	kind, _, _ := strings.Cut(string(a), ":")
+	return kind
+}

@@ -1,0 +1,200 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The two ways a JSON Web Signature stands in a delivery.
+const (
+	syntaxJWT      = "jwt"          // compact: header.claims.signature (RFC 7519)
+	syntaxDetached = "jws_detached" // header..signature over the message (RFC 7515 appendix F)
+)
+
+// joseAlgorithms are the names of RFC 7518 §3.1 and RFC 8037 that stand for an
+// algorithm of this package. "none" is not among them.
+var joseAlgorithms = map[string]Algorithm{
+	"HS256": HMACSHA256, "HS384": HMACSHA384, "HS512": HMACSHA512,
+	"RS256": RSAPKCS1v15SHA256, "RS512": RSAPKCS1v15SHA512,
+	"PS256": RSAPSSSHA256, "PS512": RSAPSSSHA512,
+	"ES256": ECDSAP256SHA256Raw, "ES384": ECDSAP384SHA384Raw, "ES512": ECDSAP521SHA512Raw,
+	"EdDSA": Ed25519, "Ed25519": Ed25519,
+}
+
+// joseNames are the names that stand for a: one, or none, but for Ed25519, which
+// RFC 8037 called EdDSA first.
+func joseNames(a Algorithm) map[string]Algorithm {
+	names := maps.Clone(joseAlgorithms)
+	maps.DeleteFunc(names, func(_ string, other Algorithm) bool { return other != a })
+	return names
+}
+
+// isJWS reports whether the signature carries what it signs, or its header.
+func (s *Signature) isJWS() bool { return s.Syntax == syntaxJWT || s.Syntax == syntaxDetached }
+
+// compileJWS fills in which algorithms a JWS may name. They are of one family:
+// were a secret and a public key good for one scheme, a sender could be taken at
+// its word about which of the two a signature wants (RFC 8725 §2.1).
+func (v *Verifier) compileJWS(sig *Signature) error {
+	if len(sig.Header) > 1 {
+		return wrong("signature", "a JWS stands in one place: name one header")
+	}
+	if sig.Encoding != "" {
+		return wrong("signature", "encoding: a JWS is base64url by itself (RFC 7515): drop it")
+	}
+	sig.Encoding = encBase64URL
+	if len(sig.Accept) == 0 {
+		sig.Accept = joseNames(v.algorithms[0])
+		if len(sig.Accept) == 0 {
+			return wrong("algorithm", "%s has no name in JOSE (RFC 7518): ecdsa wants its raw form, ecdsa-p256-sha256:raw", v.algorithms[0])
+		}
+	}
+	for name, a := range sig.Accept {
+		if joseAlgorithms[name] != a {
+			return wrong("signature", "accept %s: that name of JOSE does not stand for %s", name, a)
+		}
+		if a.asymmetric() != v.algorithms[0].asymmetric() {
+			return wrong("signature", "accept: secrets and public keys do not mix: a sender must not choose between them")
+		}
+	}
+	return nil
+}
+
+// jws is a JSON Web Signature as it was sent, not yet verified.
+type jws struct {
+	header  []byte // JSON
+	claims  []byte // JSON of a compact one
+	signed  string // header and claims as they were sent
+	encoded bool   // a detached message is signed in base64url, the default of RFC 7515
+}
+
+// maxJWSHeader bounds the header of a JWS, which is read before anything is
+// verified. Real ones have some hundred bytes.
+const maxJWSHeader = 8 << 10
+
+// addJWS reads a JWS as the delivery's one candidate.
+func (c *Check) addJWS(place uint8, text string) *Rejection {
+	s := &c.v.signature
+	where := s.place(place)
+	header, rest, ok := strings.Cut(text, ".")
+	claims, signature, two := strings.Cut(rest, ".")
+	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader {
+		return reject(MalformedSignature, "%s is not three parts with dots between, header.claims.signature", where)
+	}
+	if detached := claims == ""; detached != (s.Syntax == syntaxDetached) {
+		return reject(MalformedSignature, "%s: the middle part of a detached JWS is empty, and of no other", where)
+	}
+	j := &jws{signed: text[:len(text)-len(signature)-1]}
+	var err error
+	if j.header, err = decodeString(header, encBase64URL); err == nil {
+		j.claims, err = decodeString(claims, encBase64URL)
+	}
+	if err != nil {
+		return reject(MalformedSignature, "%s is not base64url", where)
+	}
+	alg, err := member("alg").lookup(j.header)
+	if err != nil {
+		return reject(MalformedSignature, "the header of the JWS in %s names no algorithm: %v", where, err)
+	}
+	a, ok := s.Accept[alg]
+	if !ok {
+		return reject(MalformedSignature, "the JWS in %s is not made with %s", where, join(slices.Sorted(maps.Keys(s.Accept))))
+	}
+	if j.encoded, ok = j.critical(s.Syntax == syntaxDetached); !ok {
+		return reject(MalformedSignature, "the header of the JWS in %s demands an extension that is not known here (crit)", where)
+	}
+	if c.keyID == "" && c.v.scheme.KeyID == nil {
+		c.keyID, _ = member("kid").lookup(j.header) // without one, every key is tried
+	}
+	c.jws = j
+	return c.add(place, uint8(slices.Index(c.v.algorithms, a)), signature)
+}
+
+// critical reads the members of the header that change what is signed: b64 of
+// RFC 7797, which only a detached JWS may use. Any other that must be understood
+// is not (RFC 7515 §4.1.11).
+func (j *jws) critical(detached bool) (encoded, ok bool) {
+	var h struct {
+		Crit json.RawMessage `json:"crit"`
+		B64  *bool           `json:"b64"`
+	}
+	if json.Unmarshal(j.header, &h) != nil {
+		return false, false
+	}
+	if h.Crit == nil {
+		return true, h.B64 == nil || *h.B64
+	}
+	var names []string
+	if json.Unmarshal(h.Crit, &names) != nil || !slices.Equal(names, []string{"b64"}) || h.B64 == nil {
+		return false, false
+	}
+	return *h.B64, *h.B64 || detached
+}
+
+// member is the path to a member of the outermost object, whatever its name holds.
+func member(name string) jsonPath { return jsonPath{{name: name}} }
+
+// content is what the JWS signs: itself, or its header and the message.
+func (j *jws) content(message []byte) []byte {
+	if len(j.claims) > 0 {
+		return []byte(j.signed)
+	}
+	content := []byte(j.signed) // which ends in the dot before the empty part
+	if j.encoded {
+		return base64.RawURLEncoding.AppendEncode(content, message)
+	}
+	return append(content, message...)
+}
+
+func (c *Check) matchJWS(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+	var message bytes.Buffer
+	if _, rej = c.write(&message, nil, t, k.secret, body); rej != nil {
+		return 0, rej
+	}
+	content, candidate := c.jws.content(message.Bytes()), c.candidate(0)
+	var match bool
+	if k.macs != nil {
+		m := k.macs.Get().(*mac)
+		defer k.macs.Put(m)
+		m.Reset()
+		m.Write(content)
+		m.Sum(m.sum[:0])
+		match = equal(&candidate.sum, &m.sum, int(candidate.size))
+	} else {
+		match = facts[k.algorithm].public.verify(k.public, content, bytes.Clone(candidate.bytes()))
+	}
+	if match {
+		hits = 1 << candidate.header
+	}
+	return hits, nil
+}
+
+// listedHeaders writes the headers that a member of the JWS's header lists, one
+// a line: "Name: value\n". The list is signed, so lines cannot move.
+func (c *Check) listedHeaders(name string) (string, *Rejection) {
+	list, err := member(name).lookup(c.jws.header)
+	if err != nil {
+		return "", reject(MalformedSignature, "the header of the JWS does not list the signed headers (%s)", name)
+	}
+	var b strings.Builder
+	var listed []string
+	for header := range strings.SplitSeq(list, ",") {
+		header = strings.TrimSpace(header)
+		value, rej := c.headerText(canonicalHeader(header))
+		if rej != nil {
+			return "", rej
+		}
+		listed = append(listed, canonicalHeader(header))
+		b.WriteString(header + ": " + value + "\n")
+	}
+	for _, must := range slices.Concat(c.v.timestamp.Header, c.v.id.Header) {
+		if !slices.Contains(listed, must) {
+			return "", reject(MalformedSignature, "the JWS does not sign header %s", must)
+		}
+	}
+	return b.String(), nil
+}
