@@ -187,6 +187,8 @@ func idPlace(id *verifier.DeliveryID) string {
 		return "the header `" + strings.Join(id.Header, "` or `") + "`"
 	case id.Form != "":
 		return "the form field `" + id.Form + "`"
+	case id.Claim != "":
+		return "the claim `" + id.Claim + "`"
 	}
 	return "`" + id.JSON + "` of the JSON body"
 }

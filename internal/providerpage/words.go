@@ -2,6 +2,8 @@ package providerpage
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -17,6 +19,7 @@ var slotWords = map[string]string{
 
 var slotWithName = map[string]string{
 	"header": "the header `%s`", "json": "`%s` of the JSON body", "form": "the form field `%s`", "param": "the param `%s`",
+	"jws_headers": "a line `Name: value` for each header that `%s` of the JWS's header lists",
 }
 
 var digestNames = map[string]string{"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512", "md5": "MD5", "crc32": "CRC-32"}
@@ -115,6 +118,17 @@ func signed(p *providers.Provider) []string {
 			what = "Basic authentication in " + carrier(sig) + "; the secret is `user:password`. It proves who sends, not what. Nothing is signed."
 		}
 		lines = append(lines, what)
+	} else if sig.Syntax == "jwt" {
+		lines = append(lines, "A JWT of "+algorithms(s)+" stands in "+carrier(sig)+notation(sig)+". Any other algorithm is refused, `none` above all.")
+		for _, name := range sorted(s.Claims) {
+			bare, optional := strings.CutSuffix(name, "?")
+			said := fmt.Sprintf("Its claim `%s` must be %s.", bare, message(s.Claims[name]))
+			if optional {
+				said += " It may be missing where the body is empty."
+			}
+			lines = append(lines, said)
+		}
+		lines = append(lines, "`exp` and `nbf` are heeded, with a minute of leeway.")
 	} else {
 		messages := s.Message
 		if len(messages) == 0 {
@@ -125,12 +139,12 @@ func signed(p *providers.Provider) []string {
 			said = append(said, message(m))
 		}
 		lines = append(lines, fmt.Sprintf("%s over %s.", algorithms(s), strings.Join(said, "; or over ")),
-			"The signature stands in "+carrier(sig)+", "+notation(sig)+".")
+			"The signature stands in "+carrier(sig)+notation(sig)+".")
 		if s.BodyUnsigned {
 			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
 		}
 	}
-	if all := strings.Join(s.Message, ""); s.PublicURL == "" && (strings.Contains(all, "{url") || strings.Contains(all, "{host")) {
+	if all := strings.Join(s.Message, "") + strings.Join(slices.Collect(maps.Values(s.Claims)), ""); s.PublicURL == "" && (strings.Contains(all, "{url") || strings.Contains(all, "{host")) {
 		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
 	}
 	lines = append(lines, key(p))
@@ -160,6 +174,8 @@ func carrier(sig *verifier.Signature) string {
 		return "the form field `" + sig.Form + "`"
 	case sig.JSON != "":
 		return "`" + sig.JSON + "` of the JSON body"
+	case sig.Body:
+		return "the body, which is nothing else"
 	}
 	between := " or "
 	if sig.Match == "all" {
@@ -174,6 +190,18 @@ func carrier(sig *verifier.Signature) string {
 
 // notation says how the signature is written there.
 func notation(sig *verifier.Signature) string {
+	switch {
+	case sig.Syntax == "jws_detached":
+		return " as a JWS without its content (RFC 7515 appendix F)"
+	case sig.Syntax == "jwt" && sig.Prefix != "":
+		return " behind `" + strings.TrimSpace(sig.Prefix) + "`"
+	case sig.Syntax == "jwt":
+		return ""
+	}
+	return ", " + plainNotation(sig)
+}
+
+func plainNotation(sig *verifier.Signature) string {
 	encoding := sig.Encoding
 	if encoding == "" {
 		encoding = "hex"
@@ -200,7 +228,7 @@ func notation(sig *verifier.Signature) string {
 func key(p *providers.Provider) string {
 	s := p.Scheme
 	if !p.UsesSecret() {
-		return "The key is the sender's public key: PEM, or in " + or(s.PublicKeyEncoding, "base64") + "."
+		return "The key is the sender's public key: PEM, a JSON Web Key or a set of them, or in " + or(s.PublicKeyEncoding, "base64") + "."
 	}
 	said := "The secret is used as it stands"
 	if s.SecretEncoding != "" && s.SecretEncoding != "utf8" {
@@ -236,6 +264,8 @@ func freshness(s verifier.Scheme) string {
 		where = "the header `" + strings.Join(ts.Header, "` or `") + "`"
 	case ts.KV != "":
 		where = "`" + ts.KV + "` of the signature's header"
+	case ts.Claim != "":
+		where = "the claim `" + ts.Claim + "`"
 	default:
 		where = "`" + ts.JSON + "` of the JSON body"
 	}

@@ -32,6 +32,12 @@ MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEzr6hBQzY9S2H6lecNjffjzxw4nyCdGo4
 nUVbmp5OSSzA7Y4VDLTqyWwK9abNUxlFAzRBBFJfdgMI4/0YXGdZXDzWNtJxOX8g
 RQDHubolXWVMhyWSVy8ODcyk9PKVPsJV
 -----END PUBLIC KEY-----`
+	exampleP521 = `-----BEGIN PUBLIC KEY-----
+MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQBpp2YWXrKs9amkChfwwalY2pPhIKT
+nXO6T2gkooY62Vzsql+S0cVIWXMEOgyMfVRU2sb7ftDYlsclYZknERAIsMEAg9rH
+Y3Y7DRSZB6PE2Q06X8+SSOq7WEzxp2XS1eodAjx0gpwfHKXyuvMn7/izqX8ivT3A
+ueY8U+cvyVP4O07ixwQ=
+-----END PUBLIC KEY-----`
 	exampleRSA = `-----BEGIN PUBLIC KEY-----
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAy0tvXahnQIKIUp4Dh6nL
 JIvuz4f3wupx7cRco8epgEz1vIt3xTMQ74bFRMQSCYpcz1Skn1eS2wDSUCprLz30
@@ -86,6 +92,8 @@ func examplePublicKey(a verifier.Algorithm) string {
 		return exampleP256
 	case strings.HasPrefix(name, "ecdsa-p384"):
 		return exampleP384
+	case strings.HasPrefix(name, "ecdsa-p521"):
+		return exampleP521
 	case strings.HasPrefix(name, "rsa-"):
 		return exampleRSA
 	}
