@@ -72,9 +72,12 @@ type jws struct {
 	encoded bool   // a detached message is signed in base64url, the default of RFC 7515
 }
 
-// maxJWSHeader bounds the header of a JWS, which is read before anything is
-// verified. Real ones have some hundred bytes.
-const maxJWSHeader = 8 << 10
+// What bounds the header of a JWS, and a JWS that is no body: both are read before
+// anything is verified. Real ones have some hundred bytes.
+const (
+	maxJWSHeader = 8 << 10
+	maxJWS       = 64 << 10
+)
 
 // addJWS reads a JWS as the delivery's one candidate.
 func (c *Check) addJWS(place uint8, text string) *Rejection {
@@ -82,7 +85,7 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	where := s.place(place)
 	header, rest, ok := strings.Cut(text, ".")
 	claims, signature, two := strings.Cut(rest, ".")
-	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader {
+	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader || len(text) > maxJWS && !s.Body {
 		return reject(MalformedSignature, "%s is not three parts with dots between, header.claims.signature", where)
 	}
 	if detached := claims == ""; detached != (s.Syntax == syntaxDetached) {
