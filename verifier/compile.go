@@ -23,7 +23,8 @@ type Verifier struct {
 	keys       []compiledKey
 	messages   []template
 	claims     []claim
-	bodySigned bool // by a claim
+	bodySigned bool        // by a claim
+	http       *httpScheme // of the syntax http_signature, instead of messages
 
 	keyIDPath jsonPath
 
@@ -99,6 +100,14 @@ func (s Scheme) HeaderNames() []string {
 	var names []string
 	if s.Signature != nil {
 		names = append(names, s.Signature.Header...)
+	}
+	if components := s.SignedComponents(); components != nil {
+		names = append(names, headerInput)
+		for _, name := range components {
+			if !strings.HasPrefix(name, "@") {
+				names = append(names, canonicalHeader(name))
+			}
+		}
 	}
 	if s.Timestamp != nil {
 		names = append(names, s.Timestamp.Header...)
@@ -219,6 +228,9 @@ func (v *Verifier) compileSignature() error {
 	}
 	sig.Match = orDefault(sig.Match, "any")
 	sig.Syntax = orDefault(sig.Syntax, "raw")
+	if err := v.compileHTTPSignature(&sig); err != nil {
+		return err
+	}
 	token := slices.Contains(v.algorithms, Token)
 	if token {
 		if sig.Syntax != "raw" {
@@ -239,7 +251,7 @@ func (v *Verifier) compileSignature() error {
 	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil && !(token && sig.Encoding == encUTF8) {
 		return err
 	}
-	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix", syntaxJWT, syntaxDetached); err != nil {
+	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix", syntaxJWT, syntaxDetached, syntaxHTTPSignature); err != nil {
 		return err
 	}
 	switch sig.Syntax {
@@ -304,6 +316,9 @@ func (v *Verifier) checkSyntax(sig *Signature) error {
 }
 
 func (v *Verifier) compileMessage() error {
+	if v.http != nil {
+		return v.compileHTTPMessage()
+	}
 	texts := v.scheme.Message
 	if slices.Contains(v.algorithms, Token) {
 		switch {

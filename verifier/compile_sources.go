@@ -29,6 +29,7 @@ func (v *Verifier) compileTimestamp() (err error) {
 	}
 	if ts.KV != "" {
 		switch syntax := v.signature.Syntax; {
+		case v.http != nil: // see compileCreated
 		case syntax != "kv" && syntax != "positional":
 			return wrong("timestamp", "kv: the signature's syntax is %s, which has no keys", syntax)
 		case slices.Contains(v.signature.Key, ts.KV):
@@ -81,6 +82,10 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		}
 	}
 	v.id = id
+	if v.http != nil {
+		v.idSigned = v.http.signsID(&id)
+		return nil
+	}
 	v.idSigned = v.everyMessage(func(t template) bool {
 		switch {
 		case id.Claim != "":
@@ -125,7 +130,7 @@ func (v *Verifier) checkSlots() error {
 		}
 	}
 	ts := &v.timestamp
-	if v.scheme.Timestamp == nil || ts.Off {
+	if v.scheme.Timestamp == nil || ts.Off || v.http != nil {
 		return nil
 	}
 	signed := v.everyMessage(func(t template) bool {

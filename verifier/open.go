@@ -38,6 +38,7 @@ type Check struct {
 	count     int        // candidates read
 	inline    [inlineCandidates]candidate
 	more      []candidate
+	http      *httpCheck // the same, of the syntax http_signature
 }
 
 // Required checks the headers that every delivery must carry, in constant time
@@ -74,7 +75,7 @@ func (v *Verifier) Open(req *Request, now time.Time) (Check, error) {
 	if rej := c.openSources(); rej != nil {
 		return Check{}, rej
 	}
-	if v.scheme.Timestamp != nil && !v.timestamp.inside() {
+	if v.scheme.Timestamp != nil && !v.timestamp.inside() && v.http == nil { // there each signature has its own
 		if rej := c.readTimestamp(); rej != nil {
 			return Check{}, rej
 		}
@@ -85,6 +86,8 @@ func (v *Verifier) Open(req *Request, now time.Time) (Check, error) {
 func (c *Check) openSignatures() *Rejection {
 	s := &c.v.signature
 	switch {
+	case c.v.http != nil:
+		return c.openHTTP()
 	case s.Query != "":
 		return c.openQuery(s.Query)
 	case len(s.Header) == 0:

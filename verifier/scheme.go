@@ -48,6 +48,10 @@ type Scheme struct {
 	// Where the signature is and how its header is written. Required.
 	Signature *Signature `json:"signature,omitempty"`
 
+	// What a signature of RFC 9421 must cover. It goes with the signature's syntax
+	// http_signature, and stands in the place of a message.
+	HTTPSignature *HTTPSignature `json:"http_signature,omitempty"`
+
 	// Template of the signed content. Several are documented alternatives: each
 	// is tried. Default: "{body}".
 	Message StringList `json:"message,omitempty"`
@@ -119,6 +123,7 @@ type Signature struct {
 	//	algorithm_prefix  sha256=5257a8…
 	//	jwt               a compact JWS of claims (RFC 7519), after an optional prefix
 	//	jws_detached      a JWS without its content, which is the message (RFC 7515 appendix F)
+	//	http_signature    sig1=:pxcQw6G3…=: of RFC 9421, beside Signature-Input
 	Syntax string `json:"syntax,omitempty"`
 
 	// Text before the signature (raw). Required in the value unless optional.
@@ -169,7 +174,7 @@ type KeySource struct {
 type Timestamp struct {
 	// Exactly one of these. Several headers are alternatives: the first present counts.
 	Header StringList `json:"header,omitempty"`
-	KV     string     `json:"kv,omitempty"`    // key beside the signature (kv, positional)
+	KV     string     `json:"kv,omitempty"`    // key beside the signature (kv, positional; created of http_signature)
 	JSON   string     `json:"json,omitempty"`  // path in the body
 	Claim  string     `json:"claim,omitempty"` // of a JWT
 
@@ -266,6 +271,7 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.KeyID, o.KeyID)
 	replace(&s.KeySource, o.KeySource)
 	replace(&s.Signature, o.Signature)
+	replace(&s.HTTPSignature, o.HTTPSignature)
 	replace(&s.Tolerance, o.Tolerance)
 	replace(&s.BodyUnsigned, o.BodyUnsigned)
 	replace(&s.BodyForm, o.BodyForm)

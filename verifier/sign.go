@@ -39,6 +39,9 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 		c.id = id
 		req.Header[v.id.Header[0]] = []string{id}
 	}
+	if v.http != nil {
+		return c.signHTTP(k, body)
+	}
 	if v.signature.isJWS() {
 		value, err := c.signJWS(k, id, body)
 		if err == nil {

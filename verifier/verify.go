@@ -51,6 +51,9 @@ func (c *Check) Verify(body []byte) (Verdict, error) {
 // match makes one MAC for each key and message, compares every candidate of the
 // key's algorithm with it, and returns the label of the first key that matches.
 func (c *Check) match(body []byte) (string, *Rejection) {
+	if c.v.http != nil {
+		return c.matchHTTP(body)
+	}
 	var (
 		label    string
 		matched  uint32 // headers that hold a match, by index

@@ -1,0 +1,203 @@
+package verifier
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// HTTPSignature says what a signature of RFC 9421 must be like to count, beside
+// the syntax http_signature. Others are as if they were not there: proxies and
+// networks on the way may add theirs.
+type HTTPSignature struct {
+	// Label of the signature in both headers. Default: any.
+	Label string `json:"label,omitempty"`
+	// Components that every signature must cover, in any order and beside others:
+	// fields in lower case, and @method, @target-uri, @authority, @scheme,
+	// @request-target, @path, @query, @query-param;name="x". Sign covers these.
+	// Without body_unsigned, content-digest must be among them: nothing else
+	// covers the body. Default: @method, @target-uri, content-digest.
+	Components StringList `json:"components,omitempty"`
+	// Parameters that every signature must have besides created, which timestamp
+	// asks for: expires, nonce, keyid, alg, tag or others. Default: none.
+	Params StringList `json:"params,omitempty"`
+	// Value of the parameter tag, which tells applications apart. Default: any.
+	Tag string `json:"tag,omitempty"`
+	// Digests of Content-Digest (RFC 9530) that count, sha-256 and sha-512. One
+	// must be there, and each that is there must be the body's. Default: both.
+	Digests StringList `json:"digests,omitempty"`
+}
+
+const (
+	syntaxHTTPSignature = "http_signature"
+	contentDigestField  = "content-digest"
+	headerSignature     = "Signature"
+	headerInput         = "Signature-Input"
+	headerDigest        = "Content-Digest"
+)
+
+// httpAlgorithms are those of the registry of RFC 9421 §6.2.2 by the name that
+// the parameter alg has for them.
+var httpAlgorithms = map[Algorithm]string{
+	HMACSHA256: "hmac-sha256", Ed25519: "ed25519",
+	ECDSAP256SHA256Raw: "ecdsa-p256-sha256", ECDSAP384SHA384Raw: "ecdsa-p384-sha384",
+	RSAPKCS1v15SHA256: "rsa-v1_5-sha256", RSAPSSSHA512: "rsa-pss-sha512",
+}
+
+// derivedComponents are those of requests (RFC 9421 §2.2).
+var derivedComponents = []string{"@method", "@target-uri", "@authority", "@scheme", "@request-target", "@path", "@query", "@query-param"}
+
+// httpScheme is an HTTPSignature with its defaults filled in.
+type httpScheme struct {
+	HTTPSignature
+	alg        string         // the scheme's algorithm in the registry's words
+	items      []httpsfv.Item // the components
+	components []string       // the same as they are serialized
+}
+
+func (v *Verifier) compileHTTPSignature(sig *Signature) error {
+	if sig.Syntax != syntaxHTTPSignature {
+		if v.scheme.HTTPSignature != nil {
+			return wrong("http_signature", "goes with the syntax http_signature, not with %s", sig.Syntax)
+		}
+		return nil
+	}
+	h := new(httpScheme)
+	if v.scheme.HTTPSignature != nil {
+		h.HTTPSignature = *v.scheme.HTTPSignature
+	}
+	alg, ok := httpAlgorithms[v.algorithms[0]]
+	switch {
+	case len(sig.Header) != 1 || sig.Header[0] != headerSignature:
+		return wrong("signature", "http_signature stands in the header Signature, beside Signature-Input: no other")
+	case len(sig.Key) > 0 || orDefault(sig.Encoding, encBase64) != encBase64:
+		return wrong("signature", "http_signature has its own form: drop key and encoding")
+	case !ok:
+		return wrong("algorithm", "%s is none of RFC 9421: known are %s", v.algorithms[0], join(slices.Sorted(maps.Keys(httpAlgorithms))))
+	case v.scheme.KeyID != nil:
+		return wrong("key_id", "a signature of RFC 9421 names its key itself, in keyid: drop the line")
+	}
+	h.alg, sig.Encoding = alg, encBase64
+	for _, step := range []func() error{h.compileComponents, h.compileParams, v.compileCreated} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	v.http = h
+	return nil
+}
+
+func (h *httpScheme) compileComponents() error {
+	h.Components = h.covered()
+	if len(h.Components) > maxComponents {
+		return wrong("http_signature", "components: at most %d are read", maxComponents)
+	}
+	for i, text := range h.Components {
+		name, params, _ := strings.Cut(text, ";")
+		if params != "" {
+			params = ";" + params
+		}
+		item, err := httpsfv.UnmarshalItem([]string{`"` + name + `"` + params})
+		if err != nil || !knownComponent(item) {
+			return wrong("http_signature", `components: number %d: write a field in lower case or one of %s; of parameters only @query-param;name="x" is known`, i+1, join(derivedComponents))
+		}
+		id, err := httpsfv.Marshal(item)
+		if err != nil || slices.Contains(h.components, id) {
+			return wrong("http_signature", "components: number %d stands there twice", i+1)
+		}
+		h.items, h.components = append(h.items, item), append(h.components, id)
+	}
+	return nil
+}
+
+// knownComponent reports whether there is such a component of requests. What
+// the parameters sf, bs, key, req and tr do with fields is not supported.
+func knownComponent(item httpsfv.Item) bool {
+	name, ok := item.Value.(string)
+	params := item.Params.Names()
+	switch {
+	case !ok:
+		return false
+	case name == "@query-param":
+		value, _ := item.Params.Get("name")
+		_, text := value.(string)
+		return len(params) == 1 && text
+	case strings.HasPrefix(name, "@"):
+		return len(params) == 0 && slices.Contains(derivedComponents, name)
+	}
+	return len(params) == 0 && name == strings.ToLower(name) && validHeaderName(name)
+}
+
+func (h *httpScheme) compileParams() error {
+	for _, name := range h.Params {
+		if _, err := httpsfv.UnmarshalDictionary([]string{name}); err != nil || strings.ContainsAny(name, "=;, ") || name == "" {
+			return wrong("http_signature", "params: write names of parameters: expires, nonce, keyid, alg, tag")
+		}
+	}
+	if _, err := httpsfv.Marshal(httpsfv.NewItem(h.Tag)); err != nil {
+		return wrong("http_signature", "tag: write visible ASCII characters")
+	}
+	if len(h.Digests) == 0 {
+		h.Digests = slices.Sorted(maps.Keys(contentDigests))
+	}
+	for _, name := range h.Digests {
+		if contentDigests[name] == nil {
+			return unknown("http_signature", "digest", name, slices.Sorted(maps.Keys(contentDigests)))
+		}
+	}
+	return nil
+}
+
+// compileCreated makes created the timestamp: the signature always covers it.
+func (v *Verifier) compileCreated() error {
+	ts := Timestamp{}
+	if v.scheme.Timestamp != nil {
+		ts = *v.scheme.Timestamp
+	}
+	if len(ts.Header) > 0 || ts.JSON != "" || ts.Claim != "" || orDefault(ts.KV, "created") != "created" || orDefault(ts.Unit, "s") != "s" {
+		return wrong("timestamp", "a signature of RFC 9421 carries its time itself, in unix seconds: write kv created, or drop the line")
+	}
+	ts.KV = "created"
+	v.scheme.Timestamp = &ts
+	return nil
+}
+
+// compileHTTPMessage stands in for a message: the components are it.
+func (v *Verifier) compileHTTPMessage() error {
+	if len(v.scheme.Message) > 0 {
+		return wrong("message", "http_signature signs components, not a message: name them in http_signature")
+	}
+	if !v.http.covers(contentDigestField) && !v.scheme.BodyUnsigned {
+		return wrong("http_signature", "the components do not cover the body: an altered one would pass. Add content-digest, or say body_unsigned in a provider file if the sender signs no body")
+	}
+	return nil
+}
+
+// covers reports whether every signature covers a component without parameters.
+func (h *httpScheme) covers(name string) bool { return slices.Contains(h.components, `"`+name+`"`) }
+
+// signsID reports whether every signature covers the delivery's id.
+func (h *httpScheme) signsID(id *DeliveryID) bool {
+	if id.JSON != "" || id.Form != "" {
+		return h.covers(contentDigestField)
+	}
+	return len(id.Header) == 1 && h.covers(strings.ToLower(id.Header[0]))
+}
+
+// SignedComponents lists what every signature of RFC 9421 must cover, as the
+// scheme writes it; schemes of another syntax have none.
+func (s Scheme) SignedComponents() StringList {
+	if s.Signature == nil || s.Signature.Syntax != syntaxHTTPSignature {
+		return nil
+	}
+	return s.HTTPSignature.covered()
+}
+
+func (h *HTTPSignature) covered() StringList {
+	if h == nil || len(h.Components) == 0 {
+		return StringList{"@method", "@target-uri", contentDigestField}
+	}
+	return h.Components
+}

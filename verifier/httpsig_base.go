@@ -1,0 +1,140 @@
+package verifier
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// What one signature may cover: bounds of work that nobody has authenticated.
+const (
+	maxComponents = 64
+	maxBase       = 64 << 10 // bytes
+)
+
+const contentDigestID = `"` + contentDigestField + `"`
+
+// httpBase puts together what a signature over the components of list signs
+// (RFC 9421 §2.5), and lists these as they are serialized.
+func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string, rej *Rejection) {
+	if len(list.Items) > maxComponents {
+		return nil, nil, reject(MalformedSignature, "a signature covers more than %d components", maxComponents)
+	}
+	for _, item := range list.Items {
+		id, err := httpsfv.Marshal(item)
+		if err != nil || !knownComponent(item) {
+			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, which is no component of a request or has a parameter that is not supported (sf, bs, key, req, tr)", id)
+		}
+		if slices.Contains(covered, id) {
+			return nil, nil, reject(MalformedSignature, "a signature covers %.64q twice", id)
+		}
+		value, rej := c.component(item)
+		if rej != nil {
+			return nil, nil, rej
+		}
+		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }) {
+			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, whose value is not in visible ASCII", id)
+		}
+		if id == contentDigestID && c.http.digests == nil {
+			if c.http.digests, rej = c.openDigest(value); rej != nil {
+				return nil, nil, rej
+			}
+		}
+		covered = append(covered, id)
+		if base = append(base, id+": "+value+"\n"...); len(base) > maxBase {
+			return nil, nil, reject(MalformedSignature, "a signature covers more than %d bytes", maxBase)
+		}
+	}
+	// §2.3: serialized anew, not as received, which differs in white space at most.
+	params, err := httpsfv.Marshal(list)
+	if err != nil {
+		return nil, nil, reject(MalformedSignature, "header %s: %v", headerInput, errDictionary)
+	}
+	return append(base, `"@signature-params": `+params...), covered, nil
+}
+
+// component returns the value of a known component (RFC 9421 §2.1 and §2.2).
+func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
+	path, query, _ := strings.Cut(c.req.Target, "?")
+	scheme, authority, _ := strings.Cut(c.requestOrigin(), "://")
+	switch name := item.Value.(string); name {
+	case "@method":
+		return c.req.Method, nil
+	case "@target-uri":
+		return c.requestOrigin() + c.req.Target, nil
+	case "@authority": // normalized as RFC 9110 §4.2.3 says
+		return strings.TrimSuffix(strings.ToLower(authority), map[string]string{"https": ":443", "http": ":80"}[scheme]), nil
+	case "@scheme":
+		return scheme, nil
+	case "@request-target":
+		return c.req.Target, nil
+	case "@path":
+		return orDefault(path, "/"), nil
+	case "@query":
+		return "?" + query, nil
+	case "@query-param":
+		param, _ := item.Params.Get("name")
+		return c.queryParam(query, param.(string))
+	case "host": // net/http keeps it elsewhere
+		return c.req.Host, nil
+	default:
+		return c.field(name)
+	}
+}
+
+// field returns a header's value. Lines are joined as HTTP allows anybody on the
+// way to, but for the digest, which this package itself reads.
+func (c *Check) field(name string) (string, *Rejection) {
+	lines := c.req.Header[canonicalHeader(name)]
+	if len(lines) == 0 {
+		return "", reject(MissingHeader, "no header %.64q, which is signed", name)
+	}
+	if len(lines) > 1 && name == contentDigestField {
+		return "", reject(MalformedSignature, "header %s stands on %d lines", headerDigest, len(lines))
+	}
+	values := make([]string, len(lines))
+	for i, line := range lines {
+		values[i] = strings.Trim(line, " \t")
+	}
+	return strings.Join(values, ", "), nil
+}
+
+// queryParam returns the one value of a parameter, name and value percent-encoded
+// (RFC 9421 §2.2.8).
+func (c *Check) queryParam(query, name string) (string, *Rejection) {
+	if c.http.query == nil {
+		fields, err := parseForm([]byte(query))
+		if err != nil {
+			return "", reject(MalformedSignature, "a query parameter is signed, and the query cannot be read")
+		}
+		c.http.query = make(map[string][]string)
+		for _, f := range fields {
+			encoded := percentEncode(f.name)
+			c.http.query[encoded] = append(c.http.query[encoded], f.value)
+		}
+	}
+	values := c.http.query[name]
+	if len(values) != 1 {
+		return "", reject(MalformedSignature, "query parameter %.64q is signed and does not stand once", name)
+	}
+	return percentEncode(values[0]), nil
+}
+
+// percentEncode leaves what the URL Standard leaves of a form's texts, but for
+// the space, which is %20 here.
+func percentEncode(text string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("*-._", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+	return b.String()
+}

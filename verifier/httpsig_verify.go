@@ -1,0 +1,207 @@
+package verifier
+
+import (
+	"crypto/subtle"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// httpCheck is what a Check knows of the signatures of RFC 9421.
+type httpCheck struct {
+	candidates []httpCandidate
+	digests    []contentDigest     // of Content-Digest, once a signature covers it
+	query      map[string][]string // once a signature covers one of its parameters
+}
+
+// httpCandidate is one signature that counts.
+type httpCandidate struct {
+	base      []byte
+	digest    bool // Content-Digest is covered
+	signature []byte
+	keyID     string
+	time      time.Time // created; zero if nobody asks for it
+}
+
+// openHTTP reads the signatures that count (RFC 9421 §3.2, steps 1 to 4 and 7).
+// Each header may stand on one line only, although a dictionary may be split:
+// of two lines, the app or a proxy might read one.
+func (c *Check) openHTTP() *Rejection {
+	signatures, rej := c.structured(headerSignature)
+	if rej != nil {
+		return rej
+	}
+	inputs, rej := c.structured(headerInput)
+	if rej != nil {
+		return rej
+	}
+	labels := inputs.Names()
+	if n := max(len(labels), len(signatures.Names())); n > maxCandidates {
+		return reject(MalformedSignature, "more than %d signatures", maxCandidates)
+	}
+	if !slices.Equal(slices.Sorted(slices.Values(labels)), slices.Sorted(slices.Values(signatures.Names()))) {
+		return reject(MalformedSignature, "headers %s and %s do not have the same labels", headerSignature, headerInput)
+	}
+	c.http = new(httpCheck)
+	size := 0
+	for _, label := range labels {
+		if want := c.v.http.Label; want != "" && label != want {
+			continue
+		}
+		input, _ := inputs.Get(label)
+		signature, _ := signatures.Get(label)
+		candidate, rej := c.openHTTPSignature(input, signature)
+		if rej != nil {
+			c.malformed = rej
+			continue
+		}
+		if size += len(candidate.base); size > maxBase {
+			return reject(MalformedSignature, "the signatures cover more than %d bytes", maxBase)
+		}
+		c.http.candidates = append(c.http.candidates, candidate)
+	}
+	c.count = len(c.http.candidates)
+	switch {
+	case c.count == 0 && c.malformed != nil:
+		return c.malformed
+	case c.count == 0:
+		return reject(MalformedSignature, "no signature has the label %s", c.v.http.Label)
+	}
+	return nil
+}
+
+// structured reads a header that is a dictionary.
+func (c *Check) structured(name string) (*httpsfv.Dictionary, *Rejection) {
+	value, rej := c.single(name, MalformedSignature)
+	if rej != nil {
+		return nil, rej
+	}
+	if value == "" {
+		return nil, reject(MissingSignature, "no header %s", name)
+	}
+	d, err := dictionary(value)
+	if err != nil {
+		return nil, reject(MalformedSignature, "header %s: %v", name, err)
+	}
+	return d, nil
+}
+
+// openHTTPSignature reads the signature of one label. One that does not count
+// is a reason to refuse only where no other does.
+func (c *Check) openHTTPSignature(input, signature httpsfv.Member) (cand httpCandidate, rej *Rejection) {
+	list, ok := input.(httpsfv.InnerList)
+	if !ok {
+		return cand, reject(MalformedSignature, "header %s: a label has no list of components", headerInput)
+	}
+	item, _ := signature.(httpsfv.Item)
+	cand.signature, _ = item.Value.([]byte)
+	if n, size := len(cand.signature), c.v.sizes[0]; n == 0 || n > maxLong || size > 0 && n != size {
+		return cand, reject(MalformedSignature, "header %s: %d bytes are no signature of %s", headerSignature, n, c.v.algorithms[0])
+	}
+	if rej = c.openHTTPParams(list.Params, &cand); rej != nil {
+		return cand, rej
+	}
+	var covered []string
+	if cand.base, covered, rej = c.httpBase(list); rej != nil {
+		return cand, rej
+	}
+	for i, id := range c.v.http.components {
+		if !slices.Contains(covered, id) {
+			return cand, reject(MalformedSignature, "the signature does not cover %s, which the scheme requires", c.v.http.Components[i])
+		}
+	}
+	cand.digest = slices.Contains(covered, contentDigestID)
+	return cand, nil
+}
+
+// openHTTPParams compares a signature's parameters with what the scheme requires.
+func (c *Check) openHTTPParams(params *httpsfv.Params, cand *httpCandidate) *Rejection {
+	h := c.v.http
+	for _, name := range h.Params {
+		if _, ok := params.Get(name); !ok {
+			return reject(MalformedSignature, "the signature has no parameter %s, which the scheme requires", name)
+		}
+	}
+	texts := make(map[string]string)
+	for _, name := range []string{"nonce", "alg", "keyid", "tag"} {
+		if value, ok := params.Get(name); ok {
+			if texts[name], ok = value.(string); !ok {
+				return reject(MalformedSignature, "the signature's %s is not a string", name)
+			}
+		}
+	}
+	// An algorithm is the key's: what the request says must agree, and chooses
+	// nothing (§3.2, step 6).
+	if alg, ok := texts["alg"]; ok && alg != h.alg {
+		return reject(MalformedSignature, "the signature's alg is not %s, the scheme's", h.alg)
+	}
+	if h.Tag != "" && texts["tag"] != h.Tag {
+		return reject(MalformedSignature, "the signature's tag is not the scheme's")
+	}
+	cand.keyID = texts["keyid"]
+	return c.openHTTPTimes(params, cand)
+}
+
+// openHTTPTimes compares created and expires with now. Beyond expires the sender
+// itself no longer vouches for the delivery: there is no tolerance then.
+func (c *Check) openHTTPTimes(params *httpsfv.Params, cand *httpCandidate) *Rejection {
+	c.timestamp = ""
+	if value, ok := params.Get("created"); ok {
+		created, ok := value.(int64)
+		if !ok {
+			return reject(MalformedTimestamp, "the signature's created is not an integer")
+		}
+		c.timestamp = strconv.FormatInt(created, 10)
+	}
+	c.time = time.Time{}
+	if rej := c.readTimestamp(); rej != nil {
+		return rej
+	}
+	cand.time = c.time
+	value, ok := params.Get("expires")
+	if !ok {
+		return nil
+	}
+	expires, ok := value.(int64)
+	if !ok {
+		return reject(MalformedTimestamp, "the signature's expires is not an integer")
+	}
+	if late := c.now.Sub(time.Unix(expires, 0)); late > 0 {
+		return &Rejection{Reason: StaleTimestamp, Detail: "the signature expired " + late.Round(time.Second).String() + " ago", Skew: late}
+	}
+	return nil
+}
+
+// matchHTTP tries each signature that counts with each key that it may be of.
+func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
+	tried := false
+	fits := areOf(c.http.digests, body)
+	for i := range c.http.candidates {
+		cand := &c.http.candidates[i]
+		if cand.digest && !fits {
+			continue
+		}
+		tried = true
+		c.keyID = cand.keyID
+		for j := range c.v.keys {
+			if k := &c.v.keys[j]; c.names(k) && k.made(cand) {
+				c.key, c.time = k, cand.time
+				return k.label, nil
+			}
+		}
+	}
+	if !tried {
+		return "", reject(SignatureMismatch, "header %s is not the body's", headerDigest)
+	}
+	return "", c.mismatch()
+}
+
+func (k *compiledKey) made(cand *httpCandidate) bool {
+	if k.macs == nil {
+		return facts[k.algorithm].public.verify(k.public, cand.base, cand.signature)
+	}
+	sum, err := k.sum(cand.base)
+	return err == nil && subtle.ConstantTimeCompare(sum, cand.signature) == 1
+}
