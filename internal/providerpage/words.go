@@ -129,6 +129,8 @@ func signed(p *providers.Provider) []string {
 			lines = append(lines, said)
 		}
 		lines = append(lines, "`exp` and `nbf` are heeded, with a minute of leeway.")
+	} else if components := s.SignedComponents(); components != nil {
+		lines = append(lines, httpSignature(s, components)...)
 	} else {
 		messages := s.Message
 		if len(messages) == 0 {
@@ -149,6 +151,16 @@ func signed(p *providers.Provider) []string {
 	}
 	lines = append(lines, key(p))
 	return append(lines, freshness(s))
+}
+
+// httpSignature says what a signature of RFC 9421 covers.
+func httpSignature(s verifier.Scheme, components []string) []string {
+	lines := []string{fmt.Sprintf("%s over at least the components `%s`, put together as RFC 9421 says; the sender names them in the header `Signature-Input`.", algorithms(s), strings.Join(components, "` `")),
+		"The signature stands in the header `Signature`, under the same label."}
+	if !s.BodyUnsigned {
+		lines = append(lines, "The body is covered by the header `Content-Digest` (RFC 9530), which is computed anew and must fit.")
+	}
+	return lines
 }
 
 func algorithms(s verifier.Scheme) string {

@@ -19,7 +19,7 @@ type alteration struct {
 // alterations lists what every genuine delivery of a provider is tried with.
 func alterations(p *Provider, vec *Vector) []alteration {
 	a := alterer{Scheme: p.Scheme, p: p, vec: vec}
-	return slices.Concat(a.ofBody(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL())
+	return slices.Concat(a.ofBody(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL(), a.ofInput())
 }
 
 // An alterer knows what a provider's scheme signs.
@@ -43,6 +43,9 @@ func (a *alterer) signs(slot string) bool {
 func (a *alterer) messages() []string {
 	if a.Algorithm == verifier.Token {
 		return nil
+	}
+	if components := a.SignedComponents(); components != nil {
+		return []string{slotsOf(components)}
 	}
 	if len(a.Message) == 0 {
 		return []string{"{body}"}

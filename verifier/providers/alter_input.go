@@ -1,0 +1,68 @@
+package providers
+
+import (
+	"regexp"
+	"strings"
+)
+
+const signatureInput = "Signature-Input"
+
+var componentSlots = map[string]string{
+	"@method": "{method}", "@target-uri": "{url}", "@authority": "{host}", "@path": "{path}", "@query": "{query}", "@request-target": "{uri}",
+}
+
+// slotsOf says in a template's words what a signature of RFC 9421 covers.
+func slotsOf(components []string) string {
+	var b strings.Builder
+	for _, name := range components {
+		if !strings.HasPrefix(name, "@") {
+			b.WriteString("{header:" + name + "}")
+		}
+		b.WriteString(componentSlots[name])
+	}
+	return b.String()
+}
+
+var (
+	firstComponent = regexp.MustCompile(`\("[^"]*" ?`)
+	firstTwo       = regexp.MustCompile(`\(("[^"]*") ("[^"]*")`)
+	createdParam   = regexp.MustCompile(`created=[0-9]+`)
+)
+
+// ofInput changes what a signature of RFC 9421 says of itself.
+func (a *alterer) ofInput() []alteration {
+	if a.SignedComponents() == nil {
+		return nil
+	}
+	edit := func(f func(string) string) func(*trial) bool {
+		return func(t *trial) bool {
+			lines := t.req.Header[signatureInput]
+			if len(lines) == 0 {
+				return false
+			}
+			altered := f(lines[0])
+			done := altered != lines[0]
+			lines[0] = altered
+			return done
+		}
+	}
+	return []alteration{
+		{"no Signature-Input", func(t *trial) bool { return t.remove([]string{signatureInput}) }},
+		{"a second line of Signature-Input", func(t *trial) bool {
+			t.req.Header[signatureInput] = append(t.req.Header[signatureInput], t.req.Header[signatureInput]...)
+			return true
+		}},
+		{"a label twice", func(t *trial) bool {
+			for _, name := range []string{signatureInput, "Signature"} {
+				t.req.Header[name][0] += ", " + t.req.Header[name][0]
+			}
+			return true
+		}},
+		{"a component less", edit(func(text string) string { return firstComponent.ReplaceAllString(text, "(") })},
+		{"two components exchanged", edit(func(text string) string { return firstTwo.ReplaceAllString(text, "($2 $1") })},
+		{"no component at all", edit(func(text string) string { return regexp.MustCompile(`\([^)]*\)`).ReplaceAllString(text, "()") })},
+		{"created a second later", edit(func(text string) string { return createdParam.ReplaceAllStringFunc(text, nextDigit) })},
+		{"no created", edit(func(text string) string { return createdParam.ReplaceAllString(text, "x") })},
+		{"a parameter more", edit(func(text string) string { return text + `;more="1"` })},
+	}
+}

@@ -1,0 +1,44 @@
+package providers
+
+import (
+	"testing"
+)
+
+// TestInputAlterationsBite: what is done to Signature-Input is found by nobody who
+// reads the signature alone; and each is done to a delivery that has it all.
+func TestInputAlterationsBite(t *testing.T) {
+	p, err := Get("rfc9421")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vec := p.Vectors[0]
+	alone := *p
+	alone.Scheme = token("Signature")
+	judged := vec
+	judged.Secret = vec.Headers["Signature"]
+	judge, err := judged.trial(&alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := alterer{Scheme: p.Scheme, p: p, vec: &vec}
+	tried := 0
+	for _, alteration := range a.ofInput() {
+		altered := judge.clone()
+		if !alteration.apply(altered) {
+			t.Errorf("%s: not done to %s", alteration.name, vec.Headers[signatureInput])
+			continue
+		}
+		tried++
+		if got := altered.run(); (got == genuine) == (alteration.name == "a label twice") {
+			t.Errorf("%s: got %s", alteration.name, got)
+		}
+	}
+	if tried < 9 {
+		t.Errorf("%d alterations", tried)
+	}
+	for _, slot := range []string{"method", "url", "header:content-digest"} {
+		if !a.signs(slot) {
+			t.Errorf("the alterations do not know that %s is signed", slot)
+		}
+	}
+}
