@@ -1,0 +1,157 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/verify-webhook/caddy-verify-webhook/integration/differential"
+)
+
+// A known difference between our verdict and an SDK's: one of names, of one of
+// sdks (all, if there are none), where the SDK says expect.
+type knownDifference struct {
+	names  []string
+	expect string
+	sdks   []string
+	why    string
+}
+
+// difference says why our verdict is not the SDK's, "" if nobody has found out yet.
+func difference(s *subject, d *differential.Delivery) string {
+	for _, k := range known {
+		if slices.Contains(k.names, d.Name) && k.expect == d.Expect && (len(k.sdks) == 0 || slices.Contains(k.sdks, s.sdk)) {
+			return k.why
+		}
+	}
+	if len(d.Bytes()) == 0 && d.Expect == differential.Refused && slices.Contains(emptyRefusers, s.sdk) {
+		return "the SDK calls an empty body a missing argument; its signature is right"
+	}
+	return ""
+}
+
+var emptyRefusers = []string{
+	"@octokit/webhooks-methods", "@sanity/webhook", "@shopify/shopify-api", "replicate", "github.com/PagerDuty/go-pagerduty",
+}
+
+// untimed are the SDKs that do not look at a delivery's time at all.
+var untimed = []string{
+	"@dropbox/sign", "@sanity/webhook", "@sendgrid/eventwebhook", "@sinch/sdk-client", "discord-interactions", "pusher",
+	"replicate", "webflow-api", "github.com/bwmarrin/discordgo", "github.com/mailgun/mailgun-go/v4", "github.com/sendgrid/sendgrid-go",
+}
+
+// Where we refuse what the SDK accepts.
+var stricter = []knownDifference{
+	{
+		names: []string{
+			"signature header twice, the same", "signature header twice, the first wrong", "signature header twice, the second wrong",
+			"time header twice, the same", "id header twice, the same",
+		},
+		why: "a header that has one value stands on one line: of two lines the app may read the other one",
+	},
+	{
+		names: []string{"a zero before the time", "a plus before the time", "a fraction behind the time", "letters behind the time"},
+		why:   "the SDK reads a number and signs its own text of it; here one instant has one text, and the text that was sent is signed",
+	},
+	{names: []string{"a second too old", "four days old"}, sdks: untimed, why: "the SDK does not look at the time; the catalogue's tolerance bounds replays"},
+	{names: []string{"a second too far ahead"}, why: "the SDK bounds the age alone, or nothing; the tolerance here holds both ways"},
+	{
+		names: []string{"the time twice, the second another", "the time twice, the first another"},
+		why:   "the SDK takes one of the two; a time that stands twice is malformed here",
+	},
+	{
+		names: []string{"signature too long"},
+		sdks:  []string{"@adyen/api-library", "@line/bot-sdk", "@sendgrid/eventwebhook", "box-node-sdk", "chargebee", "openai"},
+		why:   "JavaScript's decoder of base64 drops what follows the padding; a signature has one length here",
+	},
+	{
+		names: []string{"the signature under an unknown key", "the signature under an unknown version", "the signature without a version"},
+		sdks:  []string{"@workos-inc/node", "openai", "replicate", "github.com/openai/openai-go/v3"},
+		why:   "the SDK does not ask what the signature is called; here only the scheme's own name counts",
+	},
+	{
+		names: []string{"a space after the body", "a line break before the body"},
+		sdks:  []string{"crisp-api", "smartcar"},
+		why:   "the SDK parses the body and signs its own writing of it; here the bytes that were sent are signed",
+	},
+	{
+		names: []string{"a weight that lost its fraction on the way"}, sdks: []string{"@easypost/api"},
+		why: "the SDK puts .0 back behind a weight that a JSON parser shortened (EasyPost/easypost-node issue 467); the bytes that EasyPost sends have it",
+	},
+	{
+		names: []string{"signed by the decoded bytes of a whsec_ secret"}, sdks: []string{"@polar-sh/sdk"},
+		why: "the SDK tries a secret as text and as base64; Polar signs with the text",
+	},
+	{
+		names: []string{"signed by the text of a secret without whsec_"},
+		sdks:  []string{"openai", "github.com/openai/openai-go/v3"},
+		why:   "the SDK takes a secret without whsec_ for the key's bytes, we for their base64; OpenAI's secrets have whsec_",
+	},
+	{
+		names: []string{"the payload without its last line break"}, sdks: []string{"braintree"},
+		why: "the SDK tries the payload with a line break behind it, for frameworks that trim fields; the body here is as it was sent",
+	},
+	{
+		names: []string{"a secret beyond ASCII"}, sdks: []string{"braintree", "standardwebhooks"},
+		why: "the SDK reads the secret as Latin-1; secrets are UTF-8 here, and the vendors' are ASCII",
+	},
+	{
+		names: []string{"signed with the standard port in the URL", "signed without the port that the URL has"},
+		sdks:  []string{"twilio", "github.com/twilio/twilio-go"},
+		why:   "the SDK tries the URL with and without port; here it is as received, or as public_url says",
+	},
+	{
+		names: []string{"signed with escapes that the URL lacks"}, sdks: []string{"twilio"},
+		why: "the SDK also tries the query as Node's querystring module writes it; here the URL is as received",
+	},
+	{
+		names: []string{"genuine 11: no body"}, sdks: []string{"@sinch/sdk-client"},
+		why: "for a request without body the SDK signs no MD5; Sinch's callbacks have one",
+	},
+}
+
+// Where we accept what the SDK refuses.
+var laxer = []knownDifference{
+	{names: []string{"signature in capitals"}, why: "the SDK compares text; hex is decoded here and the bytes compared"},
+	{
+		names: []string{"signature without padding", "signature in the other base64 alphabet"},
+		why:   "the SDK compares text or wants padded standard base64; either alphabet is decoded here, padded or not, and the bytes compared",
+	},
+	{
+		names: []string{"a wrong signature beside the right one, before it", "a wrong signature beside the right one, behind it"},
+		sdks:  []string{"@elevenlabs/elevenlabs-js", "@paddle/paddle-node-sdk", "@sanity/webhook", "@workos-inc/node", "retell-sdk"},
+		why:   "the SDK reads one signature; here any may match, as while a sender changes its secret",
+	},
+	{
+		names: []string{"an unknown key behind the others"}, sdks: []string{"@sanity/webhook", "retell-sdk"},
+		why: "the SDK wants the header to the letter; a key that a sender adds later is skipped here",
+	},
+	{
+		names: []string{"a space behind the separator"},
+		why:   "the SDK wants no space between pairs; it is skipped here",
+	},
+	{
+		names: []string{"as far ahead as is allowed"}, sdks: []string{"box-node-sdk"},
+		why: "the SDK refuses any time ahead of its clock; clocks may differ by the tolerance here",
+	},
+	{
+		names: []string{"signed under another public key"}, sdks: []string{"braintree"},
+		why: "the SDK picks its own public key's signature first; here any may match, and only the private key makes one that does",
+	},
+	{
+		names: []string{"a secret without whsec_"}, sdks: []string{"openai", "github.com/openai/openai-go/v3"},
+		why: "the SDK takes a secret without whsec_ for the key's bytes, we for their base64; OpenAI's secrets have whsec_",
+	},
+	{
+		names: []string{"genuine 12: no body"}, sdks: []string{"@sinch/sdk-client"},
+		why: "for a request without body the SDK signs no MD5; Sinch's callbacks have one",
+	},
+}
+
+var known = func() []knownDifference {
+	for i := range stricter {
+		stricter[i].expect = differential.Genuine
+	}
+	for i := range laxer {
+		laxer[i].expect = differential.Refused
+	}
+	return slices.Concat(stricter, laxer)
+}()
