@@ -1,0 +1,246 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"strings"
+	"time"
+)
+
+// A Case is a delivery to explain, with the scheme and keys it was checked against.
+type Case struct {
+	Scheme  Scheme
+	Keys    []Key
+	Request *Request
+	Body    []byte
+	Now     time.Time
+	// Other senders that it may really be of.
+	Others []Other
+}
+
+// Other is another scheme that a delivery may really be of: one of the
+// catalogue, without keys (it is tried with the case's), or that of another
+// handler of the same gateway, with its own.
+type Other struct {
+	// Name is what the hint calls it: a provider's id, a handler's name.
+	Name   string
+	Scheme Scheme
+	Keys   []Key
+}
+
+// An Explanation says why a delivery is not genuine. It is for the operator
+// alone: it holds no secret, expected MAC, signature or piece of a body, but it
+// does say which guess at them was right.
+type Explanation struct {
+	Genuine bool
+	Reason  Reason        // "" when genuine
+	Detail  string        // what the check found, see Rejection
+	Skew    time.Duration // now minus the delivery's timestamp, where one was read
+	Hint    string        // one sentence: what to change and where; "" if nothing was found
+}
+
+// The bounds of one explanation. They keep the worst case, a forged delivery of
+// 64 KiB that is no mistake at all, under 50 ms; beyond them a mistake may stay
+// unnamed. A cost is counted in bytes that SHA-256 could hash in the same time.
+const (
+	maxTrials = 512      // signatures computed or verified, and bodies rewritten
+	maxCost   = 24 << 20 // 24 MiB; a larger body may cost
+	maxPasses = 48       // so many times its length,
+	maxLarge  = 96 << 20 // but no more than this
+)
+
+// Explain checks a delivery again and, if it is not genuine, looks for the usual
+// mistake that made it so: it alters one thing at a time (a line break at the
+// body's end, the encoding of the secret, the port in the URL, …) and sees
+// whether the signature is right then. A hint names a cause only if an altered
+// check verifies, or if the headers alone prove it.
+//
+// It is a forging oracle for whoever reads it, and many times as dear as a check:
+// it is for the operator's tools, never for a request's way or a response.
+//
+// The search is bounded and ends with ctx, with what was found until then. The
+// error is a *SchemeError or a *KeyError, of the case's own scheme and keys;
+// others that do not compile are passed over.
+func Explain(ctx context.Context, c Case) (Explanation, error) {
+	v, err := New(c.Scheme, c.Keys)
+	if err != nil {
+		return Explanation{}, err
+	}
+	if c.Request == nil {
+		c.Request = &Request{}
+	}
+	rej := v.check(c.Request, c.Now, c.Body)
+	if rej == nil {
+		return Explanation{Genuine: true}, nil
+	}
+	s := newSearch(ctx, v, &c, rej)
+	return Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.hint()}, nil
+}
+
+// check is the whole way of a delivery through a verifier.
+func (v *Verifier) check(req *Request, now time.Time, body []byte) *Rejection {
+	err := v.Required(req.Header)
+	if err == nil {
+		var c Check
+		if c, err = v.Open(req, now); err == nil {
+			_, err = c.Verify(body)
+		}
+	}
+	rej, _ := errors.AsType[*Rejection](err)
+	return rej
+}
+
+// search is one explanation under way.
+type search struct {
+	ctx   context.Context
+	v     *Verifier
+	c     *Case
+	rej   *Rejection
+	asked signing // what the configuration says was signed
+
+	presented []presented // what the request holds that could be a signature
+	times     []found     // and what could be its timestamp or id, where the scheme has none
+	ids       []found
+
+	trials, cost int
+	limit        int
+	refused      bool // something was left untried
+	seed         maphash.Seed
+	bodies       map[uint64]bool // those tried, by hash: rewriting often gives the same twice
+}
+
+// signing is what a sender may have done: with which keys it signed what.
+type signing struct {
+	check    Check
+	messages []message
+	keys     []compiledKey
+	body     []byte
+}
+
+// message is one way to put the signed content together.
+type message struct {
+	template  template
+	algorithm Algorithm // in place of the key's: a hash without a key
+}
+
+// guess is a signing that differs from the configured one in one way. The clause
+// says in which, and what to change and where.
+type guess struct {
+	signing
+	clause string
+}
+
+// mistake is one kind of guesses.
+type mistake struct {
+	name    string
+	guesses func(*search, func(guess) bool)
+}
+
+// mistakes in the order in which they are tried: the usual and the cheap first,
+// for a large body leaves room for few.
+var mistakes = []mistake{
+	{"none: only the signature is read wrongly", func(s *search, yield func(guess) bool) { yield(guess{signing: s.asked}) }},
+	{"another header of a JWS", renamed},
+	{"line breaks and marks around the body", bodies(bodyEdges)},
+	{"secret", secrets},
+	{"another handler's key", otherKeys},
+	{"public key's algorithm", publicAlgorithms},
+	{"line breaks and encoding of the body", bodies(bodyTexts)},
+	{"message", messages},
+	{"method and URL", requests},
+	{"body wrapped", bodies(bodyWraps)},
+	{"form written anew", bodies(bodyForms)},
+	{"JSON written anew", jsonBodies},
+}
+
+func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *search {
+	s := &search{ctx: ctx, v: v, c: c, rej: rej, seed: maphash.MakeSeed()}
+	s.limit = max(maxCost, min(maxPasses*len(c.Body), maxLarge))
+	s.bodies = map[uint64]bool{maphash.Bytes(s.seed, c.Body): true}
+	check := Check{v: v, req: c.Request, now: c.Now}
+	s.asked = signing{check: check, keys: v.keys, body: c.Body}
+	if s.collect(); v.statesMessage() {
+		return s
+	}
+	check.openSignatures() // what cannot be read is looked for in presented
+	check.openSources()
+	check.bodySignature(c.Body)
+	if check.timestamp == "" && v.timestampKV != "" {
+		check.timestamp = s.looseTimestamp()
+	}
+	check.bodyTimestamp(c.Body)
+	s.asked.check = check
+	for _, text := range v.messageTexts() {
+		t, _ := parseTemplate(text, v.scheme.Params) // compiled before
+		s.asked.messages = append(s.asked.messages, message{template: t})
+	}
+	return s
+}
+
+// messageTexts lists the templates of the signed content; a token has none.
+func (v *Verifier) messageTexts() StringList {
+	if len(v.scheme.Message) == 0 && len(v.messages) > 0 {
+		return StringList{"{body}"}
+	}
+	return v.scheme.Message
+}
+
+// hint puts together what was found, as one sentence.
+func (s *search) hint() string {
+	if clause := s.requiredClause(); clause != "" {
+		return clause
+	}
+	clauses, matched := s.run()
+	if clause := s.timeClause(matched, len(clauses) > 0); clause != "" {
+		clauses = append(clauses, clause)
+	}
+	for _, f := range evidence {
+		if len(clauses) > 0 || matched && !f.besides {
+			continue
+		}
+		if clause := f.clause(s); clause != "" {
+			clauses = append(clauses, clause)
+		}
+	}
+	return strings.Join(clauses, "; ")
+}
+
+// run tries the others, then every mistake. It reports whether anything made the
+// signature right; then nothing but a clause may still be missing.
+func (s *search) run() (clauses []string, matched bool) {
+	others := s.others()
+	if others.certain {
+		return []string{others.clause}, true
+	}
+	for _, m := range mistakes {
+		var found bool
+		m.guesses(s, func(g guess) bool {
+			p, ok := s.matches(g.signing)
+			if !ok {
+				return !s.exhausted()
+			}
+			found = true
+			if g.clause != "" {
+				clauses = append(clauses, g.clause)
+			}
+			if clause := s.readingClause(p); clause != "" {
+				clauses = append(clauses, clause)
+			}
+			return false
+		})
+		if found {
+			switch {
+			case others.clause != "" && len(clauses) > 1: // no slip of the pen but another sender
+				return []string{others.clause}, true
+			case len(clauses) > 0:
+				clauses[0] += others.note
+			}
+			return clauses, true
+		}
+	}
+	if others.clause != "" {
+		return []string{others.clause}, true
+	}
+	return nil, false
+}

@@ -1,0 +1,263 @@
+package verifier
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"hash/maphash"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// bodyEdit is one way in which a body may have changed between its signing and
+// here. Undo returns the body as it was signed, nil where it cannot have been so.
+type bodyEdit struct {
+	clause string
+	undo   func([]byte) []byte
+}
+
+const rawBytes = "verify the raw bytes, before anything parses or saves them"
+
+var (
+	byteOrderMark = []byte("\ufeff")
+	crlf, lf      = []byte("\r\n"), []byte("\n")
+)
+
+var bodyEdges = []bodyEdit{
+	{"the sender signed the body without the line break at its end: something added it (an editor, echo, a proxy); " + rawBytes,
+		func(b []byte) []byte { return bytes.TrimSuffix(bytes.TrimSuffix(b, lf), []byte("\r")) }},
+	{"the sender signed the body without the line breaks at its end: something added them (an editor, a template); " + rawBytes,
+		func(b []byte) []byte { return bytes.TrimRight(b, "\r\n") }},
+	{"the sender signed a line break at the body's end that is not there any more: something trimmed the body; " + rawBytes,
+		func(b []byte) []byte { return slices.Concat(b, lf) }},
+	{"the sender signed a line break (CR LF) at the body's end that is not there any more: something trimmed the body; " + rawBytes,
+		func(b []byte) []byte { return slices.Concat(b, crlf) }},
+	{"the sender signed the body without the white space around it: something added it; " + rawBytes, bytes.TrimSpace},
+	{"the sender signed the body without the byte order mark at its front: something added it (an editor, PowerShell, .NET); " + rawBytes,
+		func(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }},
+	{"the sender signed a byte order mark at the body's front that is not there any more: " + rawBytes,
+		func(b []byte) []byte { return slices.Concat(byteOrderMark, b) }},
+	{"the sender signed an empty body, not this one: its code reads the body twice or signs before it writes, or something on the way wrote this body",
+		func(b []byte) []byte { return b[:0] }},
+	{"the sender signed the body uncompressed and sent it with gzip: have it sent uncompressed, or unpack it in front of the gateway", gunzip},
+}
+
+var bodyTexts = []bodyEdit{
+	{"the sender signed lines that end in LF, they arrived with CR LF: something converts line ends (git, a mail or Windows tool); " + rawBytes,
+		func(b []byte) []byte { return bytes.ReplaceAll(b, crlf, lf) }},
+	{"the sender signed lines that end in CR LF, they arrived with LF: something converts line ends (git, an editor, a paste); " + rawBytes,
+		func(b []byte) []byte { return bytes.ReplaceAll(bytes.ReplaceAll(b, crlf, lf), lf, crlf) }},
+	{"the sender signed the body in Latin-1, it arrived in UTF-8: something converted it, or the sender does after signing; " + rawBytes, toLatin1},
+	{"the sender signed the body in UTF-8, it arrived in Latin-1: something converted it; " + rawBytes, fromLatin1},
+	{"the sender signed the body with composed characters (NFC), it arrived decomposed: " + rawBytes, onlyText(norm.NFC.Bytes)},
+	{"the sender signed the body with decomposed characters (NFD), it arrived composed: " + rawBytes, onlyText(norm.NFD.Bytes)},
+}
+
+var bodyWraps = []bodyEdit{
+	{"the body arrived in base64, the sender signed what it stands for: decode it in front of the gateway (isBase64Encoded of a cloud function)", unbase64},
+	{"the sender signed its body in base64: such a message is {body|base64}", func(b []byte) []byte { return base64.StdEncoding.AppendEncode(nil, b) }},
+	{"the body arrived as a JSON string, the sender signed the text in it: something serialised it once more; " + rawBytes, unquote},
+	{"the body arrived wrapped in the member body of another JSON: unwrap it in front of the gateway", unwrap("body", false)},
+	{"the body arrived wrapped in the member body of another JSON, in base64: unwrap and decode it in front of the gateway", unwrap("body", true)},
+	{"the body arrived wrapped in the member payload of another JSON: unwrap it, or the sender signs that member alone", unwrap("payload", false)},
+	{"the body arrived wrapped in the member data of another JSON: unwrap it, or the sender signs that member alone", unwrap("data", false)},
+	{"the body arrived wrapped in the member event of another JSON: unwrap it, or the sender signs that member alone", unwrap("event", false)},
+	{"the body arrived wrapped in the member rawBody of another JSON: unwrap it in front of the gateway", unwrap("rawBody", false)},
+	{"the body is a form, the sender signed the JSON in its field payload: choose the content type application/json at the sender", field("payload")},
+	{"the sender signed the form payload=…, the JSON arrived unwrapped: " + rawBytes,
+		func(b []byte) []byte { return []byte("payload=" + url.QueryEscape(string(b))) }},
+	{"the sender signed an empty body, it arrived as {}: a parser made that of nothing; " + rawBytes, only("{}", "")},
+	{"the sender signed {}, it arrived as an empty body: a parser made nothing of it; " + rawBytes, only("", "{}")},
+	{"the sender signed null, it arrived as an empty body: " + rawBytes, only("", "null")},
+}
+
+const formAnew = "the sender signed the form written otherwise: something on the way parsed it and wrote it anew; " + rawBytes
+
+var bodyForms = []bodyEdit{
+	{formAnew + " (spaces as +)", writeForm(false, url.QueryEscape)},
+	{formAnew + " (spaces as %20)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") })},
+	{formAnew + " (as encodeURIComponent writes it)", writeForm(false, encodeURIComponent)},
+	{formAnew + " (spaces as +, * kept)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "%2A", "*") })},
+	{formAnew + " (escapes in small letters)", writeForm(false, func(s string) string { return smallEscapes(url.QueryEscape(s)) })},
+	{formAnew + " (fields sorted)", writeForm(true, url.QueryEscape)},
+	{"the sender signed the form's text before it was URL-encoded: it must sign what it sends", writeForm(false, func(s string) string { return s })},
+}
+
+// bodies makes guesses of a table of edits.
+func bodies(edits []bodyEdit) func(*search, func(guess) bool) {
+	return func(s *search, yield func(guess) bool) {
+		for _, e := range edits {
+			if altered := e.undo(s.c.Body); altered != nil && !s.guessBody(altered, e.clause, yield) {
+				return
+			}
+		}
+	}
+}
+
+// guessBody yields a body that was not tried before. Writing one counts too.
+func (s *search) guessBody(body []byte, clause string, yield func(guess) bool) bool {
+	hash := maphash.Bytes(s.seed, body)
+	if s.bodies[hash] {
+		return true
+	}
+	if !s.charge(len(body)) {
+		return false
+	}
+	s.bodies[hash] = true
+	g := guess{signing: s.asked, clause: clause}
+	g.body = body
+	return yield(g)
+}
+
+// maxUnpacked bounds what a compressed body may become: bombs are forged too.
+const maxUnpacked = 1 << 20
+
+func gunzip(b []byte) []byte {
+	if !bytes.HasPrefix(b, []byte("\x1f\x8b")) {
+		return nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil
+	}
+	out, err := io.ReadAll(io.LimitReader(r, maxUnpacked)) // what is longer verifies as nothing
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func toLatin1(b []byte) []byte {
+	if !utf8.Valid(b) {
+		return nil
+	}
+	out := make([]byte, 0, len(b))
+	for _, r := range string(b) {
+		if r > 0xff {
+			return nil
+		}
+		out = append(out, byte(r))
+	}
+	return out
+}
+
+func fromLatin1(b []byte) []byte {
+	if utf8.Valid(b) {
+		return nil
+	}
+	out := make([]byte, 0, 2*len(b))
+	for _, c := range b {
+		out = utf8.AppendRune(out, rune(c))
+	}
+	return out
+}
+
+func onlyText(edit func([]byte) []byte) func([]byte) []byte {
+	return func(b []byte) []byte {
+		if !utf8.Valid(b) || !slices.ContainsFunc(b, func(c byte) bool { return c >= utf8.RuneSelf }) {
+			return nil
+		}
+		return edit(b)
+	}
+}
+
+func unbase64(b []byte) []byte {
+	out, err := decodeString(string(bytes.TrimSpace(b)), encBase64)
+	if err != nil || len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+func unquote(b []byte) []byte {
+	var text string
+	if b = bytes.TrimSpace(b); len(b) == 0 || b[0] != '"' || json.Unmarshal(b, &text) != nil {
+		return nil
+	}
+	return []byte(text)
+}
+
+// unwrap undoes {"name": "text"} and {"name": {…}}.
+func unwrap(name string, inBase64 bool) func([]byte) []byte {
+	return func(b []byte) []byte {
+		if b = bytes.TrimSpace(b); len(b) == 0 || b[0] != '{' || !bytes.Contains(b, []byte(`"`+name+`"`)) {
+			return nil
+		}
+		var all map[string]json.RawMessage
+		if json.Unmarshal(b, &all) != nil || all[name] == nil {
+			return nil
+		}
+		inner := []byte(all[name])
+		if text := unquote(inner); text != nil {
+			inner = text
+		}
+		if inBase64 {
+			return unbase64(inner)
+		}
+		return inner
+	}
+}
+
+func field(name string) func([]byte) []byte {
+	return func(b []byte) []byte {
+		if !bytes.Contains(b, []byte(name+"=")) {
+			return nil
+		}
+		if text, err := formValue(b, name); err == nil {
+			return []byte(text)
+		}
+		return nil
+	}
+}
+
+func only(arrived, signed string) func([]byte) []byte {
+	return func(b []byte) []byte {
+		if string(bytes.TrimSpace(b)) != arrived {
+			return nil
+		}
+		return []byte(signed)
+	}
+}
+
+// writeForm writes a form's fields anew, each name and value through escape.
+func writeForm(sorted bool, escape func(string) string) func([]byte) []byte {
+	return func(b []byte) []byte {
+		if bytes.IndexByte(b, '=') < 1 || bytes.ContainsAny(b, "{\"\n") {
+			return nil
+		}
+		fields, err := parseForm(b)
+		if err != nil {
+			return nil
+		}
+		if sorted {
+			slices.SortStableFunc(fields, func(a, b formField) int { return cmp.Compare(a.name, b.name) })
+		}
+		pairs := make([]string, len(fields))
+		for i, f := range fields {
+			pairs[i] = escape(f.name) + "=" + escape(f.value)
+		}
+		return []byte(strings.Join(pairs, "&"))
+	}
+}
+
+// encodeURIComponent is JavaScript's: it keeps !'()* besides the unreserved.
+func encodeURIComponent(s string) string {
+	return strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*").Replace(url.QueryEscape(s))
+}
+
+func smallEscapes(s string) string {
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:i+3], bytes.ToLower(b[i+1:i+3]))
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,251 @@
+package verifier
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// evidence is what the headers alone prove, tried in order where no altered
+// check verified. Besides: also where the signature itself is right.
+var evidence = []struct {
+	besides bool
+	clause  func(*search) string
+}{
+	{true, (*search).otherNameClause},
+	{true, (*search).linesClause},
+	{false, (*search).otherSenderClause},
+	{false, (*search).unsignedClause},
+	{false, (*search).unpackedClause},
+	{false, (*search).lengthClause},
+}
+
+// requiredClause is about the headers that the operator asks for, which count
+// before any signature.
+func (s *search) requiredClause() string {
+	if s.v.Required(s.c.Request.Header) == nil {
+		return ""
+	}
+	for i, h := range s.c.Scheme.RequireHeader {
+		lines := s.c.Request.Header[canonicalHeader(h.Name)]
+		one := &Verifier{required: s.v.required[i : i+1]}
+		if one.Required(s.c.Request.Header) == nil {
+			continue
+		}
+		switch {
+		case len(lines) == 0 || lines[0] == "":
+			if name := s.similar(h.Name); name != "" {
+				return fmt.Sprintf("require_header asks for %s, the delivery has %s: send it under that name, or change the line", h.Name, name)
+			}
+			return fmt.Sprintf("require_header asks for %s, which the delivery does not have: set it at the sender, see whether a proxy in front drops it, or take the line away", h.Name)
+		case len(lines) > 1:
+			return fmt.Sprintf("header %s stands on %d lines: make the sender or the proxy in front send it once", h.Name, len(lines))
+		}
+		for _, want := range h.Values {
+			if clause := nearlyClause(h.Name, lines[0], want); clause != "" {
+				return clause
+			}
+		}
+		return ""
+	}
+	return ""
+}
+
+// nearlyClause says what divides a header's value from the configured one. It
+// repeats neither: they may be credentials.
+func nearlyClause(name, got, want string) string {
+	bare := func(t string) string { return strings.TrimSpace(strings.Trim(strings.TrimSpace(t), `"'`)) }
+	_, token, _ := strings.Cut(got, " ")
+	_, wanted, _ := strings.Cut(want, " ")
+	switch {
+	case bare(got) == "":
+		return ""
+	case bare(got) == bare(want):
+		return fmt.Sprintf("header %s differs from require_header in quotes or white space alone: take them away on the side that has them", name)
+	case token == want:
+		return fmt.Sprintf("header %s has a word before the value (Bearer, Basic): write it in require_header too", name)
+	case wanted == got:
+		return fmt.Sprintf("header %s comes without the word before the value (Bearer, Basic) that require_header has: take it away there", name)
+	case strings.EqualFold(got, want):
+		return fmt.Sprintf("header %s differs from require_header in capital and small letters alone: write it as the sender does", name)
+	}
+	return ""
+}
+
+// similar returns the header that has nearly this name, where name is absent.
+func (s *search) similar(name string) string {
+	var out []string
+	for have, lines := range s.c.Request.Header {
+		if have != canonicalHeader(name) && sameName(have, name) && len(lines) > 0 && validHeaderName(have) {
+			out = append(out, have)
+		}
+	}
+	if slices.Sort(out); len(out) > 0 {
+		return out[0]
+	}
+	return ""
+}
+
+// otherNameClause finds a header that the scheme reads under nearly its name.
+func (s *search) otherNameClause() string {
+	if !slices.Contains([]Reason{MissingSignature, MissingTimestamp, MissingHeader}, s.rej.Reason) {
+		return ""
+	}
+	own := s.c.Scheme.HeaderNames()
+	for _, name := range own {
+		if len(s.c.Request.Header[canonicalHeader(name)]) > 0 {
+			continue
+		}
+		have := s.similar(name)
+		if have != "" && !slices.ContainsFunc(own, func(n string) bool { return canonicalHeader(n) == have }) {
+			return fmt.Sprintf("the scheme reads header %s, the delivery has %s: send it under that name (many servers drop names with _ or .), or change the scheme's line", name, have)
+		}
+	}
+	return ""
+}
+
+func (s *search) linesClause() string {
+	for _, name := range s.c.Scheme.HeaderNames() {
+		if n := len(s.c.Request.Header[canonicalHeader(name)]); n > 1 {
+			return fmt.Sprintf("header %s stands on %d lines: make the sender or the proxy in front send it once", name, n)
+		}
+	}
+	return ""
+}
+
+// otherSenderClause names the one other sender all of whose headers are there,
+// where none of this scheme's is.
+func (s *search) otherSenderClause() string {
+	if s.rej.Reason != MissingSignature || len(s.v.signature.Header) == 0 {
+		return ""
+	}
+	var names []string
+	for _, o := range s.c.Others {
+		sig := o.Scheme.Signature
+		if sig == nil || len(sig.Header) == 0 || !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return soundsSigned(n) && len(n) > 12 }) {
+			continue // too common a name to tell senders apart
+		}
+		if !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return len(s.c.Request.Header[canonicalHeader(n)]) == 0 }) {
+			names = append(names, o.Name)
+		}
+	}
+	if len(names) != 1 {
+		return ""
+	}
+	return fmt.Sprintf("the delivery has no %s but the headers of %s: if it is from there, write that sender's name and its secret, or correct the URL at the sender", s.v.signature.place(0), names[0])
+}
+
+func (s *search) unsignedClause() string {
+	if s.rej.Reason != MissingSignature || len(s.v.signature.Header) == 0 {
+		return ""
+	}
+	for name := range s.c.Request.Header {
+		if soundsSigned(name) {
+			return ""
+		}
+	}
+	if slices.ContainsFunc(s.presented, func(p presented) bool {
+		return p.encoding != encUTF8 && slices.Contains([]int{20, 32, 48, 64}, len(p.bytes)) // as long as one
+	}) {
+		return ""
+	}
+	return fmt.Sprintf("nobody signed this delivery, it has no header %s and none that looks like one: set the secret at the sender, and see that no proxy in front drops the header", strings.Join(s.v.signature.Header, " or "))
+}
+
+// unpackedClause finds bodies that are not what their Content-Encoding says.
+func (s *search) unpackedClause() string {
+	lines := s.c.Request.Header["Content-Encoding"]
+	if s.rej.Reason != SignatureMismatch || len(lines) != 1 || !strings.EqualFold(lines[0], "gzip") ||
+		len(s.c.Body) == 0 || bytes.HasPrefix(s.c.Body, []byte("\x1f\x8b")) {
+		return ""
+	}
+	return "Content-Encoding says gzip, and the body is not compressed any more: something in front unpacked it; let it pass untouched, the sender may have signed the packed bytes"
+}
+
+// lengthClause finds bodies that lost or gained bytes.
+func (s *search) lengthClause() string {
+	if s.rej.Reason != SignatureMismatch {
+		return ""
+	}
+	lines := s.c.Request.Header["Content-Length"]
+	if len(lines) == 1 {
+		n, err := strconv.ParseUint(lines[0], 10, 63)
+		switch {
+		case err != nil || n == uint64(len(s.c.Body)):
+		case len(s.c.Body) == 0:
+			return fmt.Sprintf("the body is empty, Content-Length says %d bytes: something read it before it was verified; %s", n, rawBytes)
+		default:
+			return fmt.Sprintf("the body has %d bytes, Content-Length says %d: it was altered or cut off after the sender wrote it; %s", len(s.c.Body), n, rawBytes)
+		}
+	}
+	return ""
+}
+
+// timeClause is about the timestamp's unit, which its text shows, and about the
+// clocks, where the signature is right otherwise.
+func (s *search) timeClause(matched, besides bool) string {
+	text, unit := s.asked.check.timestamp, s.v.timestamp.Unit
+	if s.v.statesMessage() && matched && (s.rej.Reason == StaleTimestamp || s.rej.Reason == FutureTimestamp) {
+		return s.ageClause(s.rej.Skew, besides)
+	}
+	if s.v.scheme.Timestamp == nil || s.v.timestamp.Off || text == "" {
+		return ""
+	}
+	t, err := parseTimestamp(text, unit)
+	if err != nil || !plausible(t) {
+		actual := unitOf(text)
+		if actual == "" {
+			return ""
+		}
+		return fmt.Sprintf("the %s is in %s, the scheme says %s: write %s there, or correct the sender", s.v.timestamp.source(), unitNames[actual], unitNames[unit], actual)
+	}
+	if !matched {
+		return ""
+	}
+	return s.ageClause(s.c.Now.Sub(t), besides)
+}
+
+// ageClause names the clocks, or what else keeps a genuine delivery out of its
+// window; "" inside it.
+func (s *search) ageClause(skew time.Duration, besides bool) string {
+	ahead := -max(skew, -math.MaxInt64)
+	size := max(skew, ahead).Round(time.Second)
+	if size <= s.v.tolerance {
+		return ""
+	}
+	but := "the signature is right, but "
+	if besides {
+		but = "besides, "
+	}
+	zone := ""
+	if size <= 14*time.Hour+time.Minute && (size+time.Minute)%(30*time.Minute) <= 2*time.Minute && size > 29*time.Minute {
+		zone = fmt.Sprintf("; %s is a whole time zone: local time may have been written where the scheme means UTC", size.Round(30*time.Minute))
+	}
+	if skew < 0 {
+		return fmt.Sprintf("%sits timestamp is %s ahead: this machine's clock is that much behind, or the sender's ahead; set both by NTP%s", but, size, zone)
+	}
+	return fmt.Sprintf("%sit was made %s ago: this is a replay or was queued so long; if every delivery is so, this machine's clock is that much ahead, or the sender's behind%s", but, size, zone)
+}
+
+// plausible reports whether a time is one of a delivery: unix times of other
+// units fall far outside.
+func plausible(t time.Time) bool { return t.Year() > 2000 && t.Year() < 2200 }
+
+var unitNames = map[string]string{
+	"s": "seconds", "ms": "milliseconds", "us": "microseconds", "rfc3339": "RFC 3339",
+	"iso8601_utc": "ISO 8601 without a zone", "http_date": "the form of HTTP dates",
+}
+
+// unitOf names the one unit in which text is a time.
+func unitOf(text string) string {
+	for _, unit := range []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"} {
+		if t, err := parseTimestamp(text, unit); err == nil && plausible(t) {
+			return unit
+		}
+	}
+	return ""
+}

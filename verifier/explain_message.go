@@ -1,0 +1,292 @@
+package verifier
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// otherMessage is a way to put signed content together that senders use.
+type otherMessage struct {
+	text      string
+	algorithm Algorithm // with the secret in the message
+}
+
+var otherMessages = []otherMessage{
+	{text: "{body}"},
+	{text: "{timestamp}.{body}"},
+	{text: "{timestamp}{body}"},
+	{text: "{timestamp}:{body}"},
+	{text: "v0:{timestamp}:{body}"},
+	{text: "v1:{timestamp}:{body}"},
+	{text: `{timestamp}\n{body}`},
+	{text: "{id}.{timestamp}.{body}"},
+	{text: "{id}{timestamp}{body}"},
+	{text: "{id}.{body}"},
+	{text: "{body}.{timestamp}"},
+	{text: "{body}{timestamp}"},
+	{text: "{body}{url}"},
+	{text: "{url}{body}"},
+	{text: "{url}.{body}"},
+	{text: "{url}{form_sorted}"},
+	{text: "{method}{url}{body}"},
+	{text: "{method}{url}{body}{timestamp}"},
+	{text: "{timestamp}{method}{path}{body}"},
+	{text: "{method}{path}{body}"},
+	{text: "{path}{body}"},
+	{text: "{url}"},
+	{text: "{body|sha256|hex}"},
+	{text: "{timestamp}.{body|sha256|hex}"},
+	{text: "{body|base64}"},
+	{text: "{secret}{body}", algorithm: SHA256},
+	{text: "{body}{secret}", algorithm: SHA256},
+	{text: "{secret}{body}", algorithm: SHA1},
+	{text: "{body}{secret}", algorithm: SHA1},
+}
+
+// messages guesses that the sender signs other content. A timestamp or id that
+// the scheme does not have comes from a header that looks like one.
+func messages(s *search, yield func(guess) bool) {
+	if len(s.asked.messages) == 0 {
+		return
+	}
+	own := s.v.messageTexts()
+	for _, m := range otherMessages {
+		if slices.Contains(own, m.text) {
+			continue
+		}
+		t, _ := parseTemplate(m.text, nil)
+		times, ids := []found{{}}, []found{{}}
+		if t.has(slotTimestamp, "") {
+			times = fillings(s.asked.check.timestamp, s.times)
+		}
+		if t.has(slotID, "") {
+			ids = fillings(s.asked.check.deliveryID(s.c.Body), s.ids)
+		}
+		for _, at := range times {
+			for _, id := range ids {
+				g := guess{signing: s.asked, clause: messageClause(m, own, at, id)}
+				g.messages = []message{{template: t, algorithm: m.algorithm}}
+				if at.text != "" {
+					g.check.timestamp = at.text
+				}
+				if id.text != "" {
+					g.check.id = id.text
+				}
+				if !yield(g) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fillings lists what may fill a slot: what the scheme has, or else what was
+// found. An empty text means the scheme's.
+func fillings(own string, others []found) []found {
+	if own != "" {
+		return []found{{}}
+	}
+	return others[:min(len(others), 3)]
+}
+
+func messageClause(m otherMessage, own StringList, at, id found) string {
+	clause := fmt.Sprintf("the sender signs %s, the scheme says %s: write: message %q", m.text, strings.Join(own, " or "), m.text)
+	if m.algorithm != "" {
+		clause = fmt.Sprintf("the sender hashes %s with %s and makes no HMAC: such a sender needs a provider file with algorithm %s and allow_weak", m.text, m.algorithm, m.algorithm)
+	}
+	if strings.Contains(m.text, "{timestamp}") && at.header != "" {
+		clause += ", with the timestamp of " + at.place()
+	}
+	if strings.Contains(m.text, "{id}") && id.header != "" {
+		clause += ", with the delivery_id of " + id.place()
+	}
+	return clause
+}
+
+var (
+	originSlots = []slot{slotURL, slotURLNoQuery, slotHost}
+	targetSlots = []slot{slotURL, slotURLNoQuery, slotURI, slotPath, slotQuery, slotQuerySorted}
+)
+
+func (s *search) signs(slots ...slot) bool {
+	return s.v.http != nil || slices.ContainsFunc(s.asked.messages, func(m message) bool {
+		return slices.ContainsFunc(slots, func(sl slot) bool { return m.template.has(sl, "") })
+	})
+}
+
+// renamed guesses that a signature which states what it signs came in another
+// header; those that do not are found by their bytes, wherever they stand.
+func renamed(s *search, yield func(guess) bool) {
+	if !s.v.statesMessage() || s.v.http != nil || len(s.v.signature.Header) == 0 {
+		return
+	}
+	own := s.v.signature.Header[0]
+	for _, name := range slices.Sorted(maps.Keys(s.c.Request.Header)) {
+		if !soundsSigned(name) || !validHeaderName(name) || slices.Contains(s.v.signature.Header, name) {
+			continue
+		}
+		g := guess{signing: s.asked, clause: fmt.Sprintf("the right signature stands in header %s, the scheme reads header %s: write: signature header %s", name, own, name)}
+		req := *s.c.Request
+		req.Header = maps.Clone(req.Header)
+		req.Header[own] = req.Header[name]
+		if g.check.req = &req; !yield(g) {
+			return
+		}
+	}
+}
+
+// variant is another value for a part of the request, and the words for it.
+type variant struct{ value, words string }
+
+// requests guesses that the sender called another URL than the one that arrived
+// here, or with another method.
+func requests(s *search, yield func(guess) bool) {
+	origins, targets, methods := []variant{{}}, []variant{{}}, []variant{{}}
+	if s.signs(originSlots...) {
+		origins = append(origins, s.origins()...)
+	}
+	if s.signs(targetSlots...) {
+		targets = append(targets, s.targets()...)
+	}
+	if s.signs(slotMethod) {
+		for _, method := range []string{"POST", "GET", "PUT", "post"} {
+			if method != s.c.Request.Method {
+				methods = append(methods, variant{method, "the method " + method})
+			}
+		}
+	}
+	for _, m := range methods {
+		for _, target := range targets {
+			for _, origin := range origins {
+				if origin.words+target.words+m.words == "" {
+					continue
+				}
+				if !yield(s.withRequest(origin, target, m)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *search) withRequest(origin, target, method variant) guess {
+	g := guess{signing: s.asked}
+	v, req := *s.v, *s.c.Request
+	g.check.v, g.check.req = &v, &req
+	if origin.words != "" {
+		v.origin = origin.value
+		_, req.Host, _ = strings.Cut(origin.value, "://")
+	}
+	if target.words != "" {
+		req.Target = target.value
+	}
+	if method.words != "" {
+		req.Method = method.value
+	}
+	g.clause = "the sender signed " + strings.Join(slices.DeleteFunc([]string{origin.words, target.words, method.words}, func(w string) bool { return w == "" }), " and ")
+	switch {
+	case origin.words != "" && target.words == "" && method.words == "":
+		g.clause += ": write: public_url " + v.origin
+	case origin.words != "":
+		g.clause += ": write: public_url " + v.origin + ", and register the URL at the sender as it reaches this gateway"
+	default:
+		g.clause += ", and not what arrived here: register the URL at the sender as it reaches this gateway, and let nothing in front rewrite it"
+	}
+	return g
+}
+
+// origins lists what the sender may take for scheme, host and port: the other
+// scheme, with and without a port, and what proxies in front say they were asked for.
+func (s *search) origins() []variant {
+	own := s.asked.check.requestOrigin()
+	hosts := []variant{{s.c.Request.Host, ""}}
+	if _, host, ok := strings.Cut(own, "://"); ok && host != s.c.Request.Host {
+		hosts = append(hosts, variant{host, ""})
+	}
+	for _, name := range []string{"X-Forwarded-Host", "X-Original-Host", "Forwarded"} {
+		for _, line := range s.c.Request.Header[name] {
+			host := strings.TrimSpace(strings.Split(line, ",")[0])
+			if name == "Forwarded" {
+				host = forwardedHost(line)
+			}
+			if u, err := url.Parse("https://" + host); err == nil && host != "" && u.Host == host {
+				hosts = append(hosts, variant{host, " (from header " + name + ")"})
+			}
+		}
+	}
+	var out []variant
+	for _, h := range hosts[:min(len(hosts), 4)] {
+		name, port, err := net.SplitHostPort(h.value)
+		if err != nil {
+			name, port = h.value, ""
+		}
+		for _, scheme := range []string{"https", "http"} {
+			for _, p := range slices.Compact([]string{"", port, map[string]string{"https": "443", "http": "80"}[scheme]}) {
+				origin := scheme + "://" + name
+				if p != "" {
+					origin += ":" + p
+				}
+				seen := slices.ContainsFunc(out, func(v variant) bool { return v.value == origin })
+				if origin != own && !seen {
+					out = append(out, variant{origin, fmt.Sprintf("a URL that begins with %s%s, the gateway takes it for %s", origin, h.words, own)})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// forwardedHost reads the host of RFC 7239's first element.
+func forwardedHost(line string) string {
+	first, _, _ := strings.Cut(line, ",")
+	for pair := range strings.SplitSeq(first, ";") {
+		if name, value, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && strings.EqualFold(name, "host") {
+			return strings.Trim(value, `"`)
+		}
+	}
+	return ""
+}
+
+// targets lists what path and query may have been before a proxy or a slip of
+// the registered URL. The words do not repeat them: a query may hold a token.
+func (s *search) targets() (out []variant) {
+	own := s.c.Request.Target
+	add := func(target, words string) {
+		if target != own && !slices.ContainsFunc(out, func(v variant) bool { return v.value == target }) {
+			out = append(out, variant{target, words})
+		}
+	}
+	path, query, asked := strings.Cut(own, "?")
+	tail := strings.TrimPrefix(own, path)
+	if strings.HasSuffix(path, "/") {
+		add(strings.TrimSuffix(path, "/")+tail, "a path without the slash at its end")
+	} else {
+		add(path+"/"+tail, "a path with a slash at its end")
+	}
+	if asked {
+		add(path, "a URL without the query")
+	}
+	if plain, err := url.PathUnescape(path); err == nil {
+		add(plain+tail, "a path without its percent escapes")
+	}
+	if plain, err := url.QueryUnescape(query); err == nil && asked {
+		add(path+"?"+plain, "a query without its percent escapes")
+	}
+	add(strings.ToLower(path)+tail, "a path in small letters")
+	for _, name := range []string{"X-Original-Uri", "X-Forwarded-Uri", "X-Rewrite-Url", "X-Original-Url"} {
+		if lines := s.c.Request.Header[name]; len(lines) == 1 {
+			if u, err := url.Parse(lines[0]); err == nil {
+				add(u.RequestURI(), "the path and query of header "+name)
+			}
+		}
+	}
+	if lines := s.c.Request.Header["X-Forwarded-Prefix"]; len(lines) == 1 {
+		add(strings.TrimSuffix(lines[0], "/")+own, "a path with the prefix of header X-Forwarded-Prefix")
+	}
+	add("", "the origin alone, without a path")
+	return out
+}

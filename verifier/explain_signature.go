@@ -1,0 +1,346 @@
+package verifier
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// What is looked at of a request: a sender writes a few short headers, a forger
+// may write thousands.
+const (
+	maxPresented  = 64
+	maxHeaderText = 4 << 10
+	minCut        = 8 // bytes of a cut signature that prove the rest: 2^-64
+)
+
+// presented is something in a request that could be a signature.
+type presented struct {
+	header   string // or, where it stands in the URL:
+	query    string
+	lines    int    // of the header
+	before   string // what stands before it in its item: "sha256=", "Bearer "
+	around   string // what it stands in: "quotes", "a list"
+	encoding string // hex, base64, base64url, utf8, or two of them
+	bytes    []byte
+	likely   bool // by the header's name
+}
+
+// found is some other piece of a request, and where it stands.
+type found struct{ text, header, key string }
+
+func (f found) place() string {
+	if f.key != "" {
+		return "key " + f.key + " of header " + f.header
+	}
+	return "header " + f.header
+}
+
+// collect looks for signatures, timestamps and ids: in the scheme's headers
+// first, then in those that sound like it, then in all others.
+func (s *search) collect() {
+	names := slices.Sorted(maps.Keys(s.c.Request.Header))
+	own := func(name string) bool { return slices.Contains(s.v.signature.Header, name) }
+	slices.SortStableFunc(names, func(a, b string) int { return rank(own, a) - rank(own, b) })
+	for _, name := range names {
+		if !validHeaderName(name) {
+			continue
+		}
+		lines := s.c.Request.Header[name]
+		for _, line := range lines[:min(len(lines), 4)] {
+			if len(line) > maxHeaderText {
+				continue
+			}
+			s.collectLine(presented{header: name, lines: len(lines), likely: rank(own, name) < 2}, line)
+		}
+	}
+	_, query, _ := strings.Cut(s.c.Request.Target, "?")
+	fields, err := parseForm([]byte(query))
+	if err != nil || len(query) > maxHeaderText {
+		return
+	}
+	for _, f := range fields {
+		s.collectLine(presented{query: f.name, lines: 1, likely: f.name == s.v.signature.Query || soundsSigned(f.name)}, f.value)
+	}
+}
+
+func rank(own func(string) bool, name string) int {
+	switch {
+	case own(name):
+		return 0
+	case soundsSigned(name):
+		return 1
+	}
+	return 2
+}
+
+func soundsSigned(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"sign", "hmac", "sig", "digest", "hash", "sha", "auth", "token", "secret"},
+		func(word string) bool { return strings.Contains(name, word) })
+}
+
+// collectLine takes one value apart at everything that separates signatures
+// from what stands beside them.
+func (s *search) collectLine(p presented, line string) {
+	if slices.Contains(s.v.algorithms, Token) {
+		s.collectTokens(p, line)
+		return
+	}
+	s.collectSources(p.header, line)
+	items := strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;&|", r) })
+	for _, item := range items[:min(len(items), maxCandidates)] {
+		p.around = ""
+		if len(items) > 1 {
+			p.around = "a list"
+		}
+		text := strings.Trim(item, `"'`)
+		if text != item {
+			p.around = "quotes"
+		}
+		p.before = ""
+		s.present(p, text)
+		for i := 0; i < len(text) && i < 24; i++ { // one label, or two: "v1:sha256="
+			if strings.IndexByte("=:.", text[i]) < 0 || i+1 == len(text) {
+				continue
+			}
+			p.before = text[:i+1]
+			rest := strings.Trim(text[i+1:], `"'`)
+			s.present(p, rest)
+			if key := strings.TrimRight(p.before, "=:."); timely(rest) && p.header != "" {
+				s.times = append(s.times, found{rest, p.header, key})
+			}
+		}
+	}
+	// A list's version stands before a comma: "v1,K5oZ…".
+	if version, text, ok := strings.Cut(strings.TrimSpace(line), ","); ok && len(version) < 8 && len(items) == 2 {
+		p.before, p.around = version+",", ""
+		s.present(p, text)
+	}
+}
+
+// collectTokens looks for a token as it is, after the name of an authentication
+// scheme, and in base64, as Basic has it.
+func (s *search) collectTokens(p presented, line string) {
+	add := func(text string) {
+		if text = strings.TrimSpace(text); text == "" || len(s.presented) >= maxPresented {
+			return
+		}
+		p.encoding, p.bytes = encUTF8, []byte(text)
+		s.presented = append(s.presented, p)
+		if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) > 0 {
+			p.encoding, p.bytes = encBase64, raw
+			s.presented = append(s.presented, p)
+		}
+	}
+	add(line)
+	if trimmed := strings.Trim(line, `"' `); trimmed != line {
+		p.around = "quotes"
+		add(trimmed)
+		p.around = ""
+	}
+	if prefix, text, ok := strings.Cut(line, " "); ok && len(prefix) < 16 {
+		p.before = prefix + " "
+		add(text)
+	}
+}
+
+// collectSources notes what could be a timestamp or an id.
+func (s *search) collectSources(header, line string) {
+	name := strings.ToLower(header)
+	if timely(line) || strings.Contains(name, "timestamp") && len(line) < 40 {
+		s.times = append(s.times, found{text: line, header: header})
+	}
+	if len(line) < 128 && (strings.HasSuffix(name, "id") || strings.Contains(name, "delivery") || strings.Contains(name, "nonce")) {
+		s.ids = append(s.ids, found{text: line, header: header})
+	}
+}
+
+// timely reports whether text has the form of a unix time.
+func timely(text string) bool {
+	return (len(text) == 10 || len(text) == 13) && strings.Trim(text, "0123456789") == ""
+}
+
+// looseTimestamp reads the timestamp that stands beside the signature, where the
+// header cannot be read as the scheme has it.
+func (s *search) looseTimestamp() string {
+	for _, name := range s.v.signature.Header {
+		for _, line := range s.c.Request.Header[name] {
+			for item := range strings.FieldsFuncSeq(line, func(r rune) bool { return !unicode.IsDigit(r) && !unicode.IsLetter(r) && r != '=' }) {
+				if text, ok := strings.CutPrefix(item, s.v.timestampKV+"="); ok && timely(text) {
+					return text
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// present keeps what text decodes to. All hex is hex: base64 of that many bytes
+// has other letters too.
+func (s *search) present(p presented, text string) {
+	if len(text) < 2*minCut && len(text) != 0 && !p.likely || len(s.presented) >= maxPresented {
+		return
+	}
+	if strings.Contains(text, "%") {
+		if plain, err := url.PathUnescape(text); err == nil {
+			text, p.around = plain, "URL encoding"
+		}
+	}
+	raw, encoding := guessDecode(text)
+	if len(raw) < minCut {
+		return
+	}
+	if inner, again := guessDecode(string(raw)); len(inner) >= 16 {
+		raw, encoding = inner, encoding+" of "+again
+	}
+	p.encoding, p.bytes = encoding, raw
+	s.presented = append(s.presented, p)
+}
+
+func guessDecode(text string) ([]byte, string) {
+	if raw, err := hex.DecodeString(text); err == nil {
+		return raw, encHex
+	}
+	encoding := encBase64
+	if strings.ContainsAny(text, "-_") {
+		encoding = encBase64URL
+	}
+	if raw, err := decodeString(text, encoding); err == nil {
+		return raw, encoding
+	}
+	return nil, ""
+}
+
+// readingClause says how a signature that is right differs from how the scheme
+// reads it; "" if it does not.
+func (s *search) readingClause(r reading) string {
+	var clauses []string
+	p := r.presented
+	if p != nil {
+		clauses = s.placeClauses(p, r.cut)
+	}
+	if own := r.key.algorithm; r.algorithm != own && !facts[r.algorithm].plain { // whose clause says it
+		where := "write: algorithm " + string(r.algorithm)
+		if facts[r.algorithm].weak || len(s.v.signature.Accept) > 0 {
+			where = "such a sender needs a provider file that says so"
+		}
+		clauses = append(clauses, fmt.Sprintf("the sender signs with %s, the scheme says %s: %s", r.algorithm, own, where))
+	}
+	return strings.Join(clauses, ", and ")
+}
+
+func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
+	sig := &s.v.signature
+	add := func(format string, args ...any) { clauses = append(clauses, fmt.Sprintf(format, args...)) }
+	line := "signature header " + p.header
+	switch {
+	case p.query != "" && p.query != sig.Query:
+		return []string{fmt.Sprintf("the right %s stands in the query parameter %s, the scheme reads %s: such a sender needs a provider file with signature query", s.noun(), p.query, sig.place(0))}
+	case p.query != "":
+	case !slices.Contains(sig.Header, p.header):
+		own := sig.place(0)
+		if len(sig.Header) > 0 && sameName(p.header, sig.Header[0]) {
+			add("the right %s arrives as header %s, the scheme reads %s: send it under that name, or write: %s", s.noun(), p.header, own, line)
+		} else {
+			add("the right %s stands in header %s, the scheme reads %s: write: %s", s.noun(), p.header, own, line)
+		}
+	case p.lines > 1:
+		add("header %s stands on %d lines, of which one holds the right signature: make the sender or the proxy in front send it once", p.header, p.lines)
+		return clauses
+	case sig.Match == "first_present" && p.header != sig.Header[0] && len(s.c.Request.Header[sig.Header[0]]) > 0:
+		add("header %s holds the right signature, but %s comes first and decides: drop that header or name the other one first", p.header, sig.Header[0])
+		return clauses
+	}
+	where := "header " + p.header
+	if p.query != "" {
+		where = "query parameter " + p.query
+	}
+	if cut {
+		add("the signature in %s is cut off after %d bytes, what is there is right: look for what shortens it (a column, a proxy's limit, a copy by hand)", where, len(p.bytes))
+		return clauses
+	}
+	switch own := sig.Encoding; {
+	case strings.Contains(p.encoding, " "):
+		add("the signature in %s is written in %s: the sender must encode it once, as %s", where, p.encoding, own)
+	case p.encoding != own && (own != encBase64 || p.encoding != encBase64URL):
+		add("the signature in %s is written in %s, the scheme reads %s: write %s after the header's name", where, p.encoding, own, p.encoding)
+	}
+	return append(clauses, s.syntaxClauses(p, where)...)
+}
+
+// syntaxClauses says what stands around a signature and should not, or the
+// other way round.
+func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
+	sig := &s.v.signature
+	add := func(format string, args ...any) { clauses = append(clauses, fmt.Sprintf(format, args...)) }
+	label := strings.TrimRight(p.before, "=:.,|")
+	switch sig.Syntax {
+	case "raw":
+		switch {
+		case p.before == s.v.prefix || strings.HasSuffix(s.v.prefix, p.before) && p.before != "":
+		case p.before == "":
+			if !sig.PrefixOptional {
+				add("the %s in %s comes without the prefix %q that the scheme asks for: take prefix off the signature line, unless something on the way cut it off", s.noun(), where, sig.Prefix)
+			}
+		case p.around == "a list" && strings.HasSuffix(p.before, "=") && p.header != "":
+			add("header %s is a list of keys, the signature is that of %s: write: signature header %s kv %s", p.header, label, p.header, label)
+		case s.v.prefix == "":
+			add("the %s in %s stands after %q: write: prefix %q", s.noun(), where, p.before, p.before)
+		default:
+			add("the %s in %s stands after %q, the scheme asks for the prefix %q: change the prefix", s.noun(), where, p.before, sig.Prefix)
+		}
+	case "kv":
+		if !slices.Contains(sig.Key, label) {
+			add("the right signature in %s is not that of key %s but stands %s: change the key", where, sig.Key[0], after(p.before))
+		}
+	case "list", "algorithm_prefix":
+		if _, ok := sig.Accept[label]; !ok {
+			add("the right signature in %s stands %s, the scheme accepts %s only: accept that one too, or correct the sender", where, after(p.before), join(slices.Sorted(maps.Keys(sig.Accept))))
+		}
+	}
+	if len(clauses) == 0 && p.around != "" && p.around != "a list" {
+		add("the signature in %s stands in %s: the sender must leave them out", where, p.around)
+	}
+	if len(clauses) == 0 && p.around == "a list" && sig.Syntax == "raw" {
+		add("header %s holds more than the signature: something joined several values or lines into one; the sender's header must stand alone", p.header)
+	}
+	return clauses
+}
+
+func (s *search) noun() string {
+	if slices.Contains(s.v.algorithms, Token) {
+		return "token"
+	}
+	return "signature"
+}
+
+func after(label string) string {
+	if label == "" {
+		return "alone"
+	}
+	return fmt.Sprintf("after %q", label)
+}
+
+// sameName reports whether two header names differ in case, separators and the
+// old prefix X- alone.
+func sameName(a, b string) bool {
+	plain := func(name string) string {
+		name = strings.Map(func(r rune) rune {
+			if strings.ContainsRune("-_.", r) {
+				return -1
+			}
+			return unicode.ToLower(r)
+		}, name)
+		for _, prefix := range []string{"http", "x"} { // CGI writes HTTP_X_SIGNATURE
+			name = strings.TrimPrefix(name, prefix)
+		}
+		return name
+	}
+	return a != b && plain(a) == plain(b)
+}
