@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
+	"golang.org/x/crypto/sha3"
 )
 
 // Algorithm names how a signature is made. A key belongs to exactly one.
@@ -44,6 +45,10 @@ const (
 	// authentication, stands in the request. It proves who sends, not what.
 	Token Algorithm = "token"
 
+	// Keccak256 is Keccak's hash as it was before FIPS 202, of a message that
+	// holds {secret}. A sponge has no length extension, so this is no weak MAC.
+	Keccak256 Algorithm = "keccak256"
+
 	HMACMD5         Algorithm = "hmac-md5"
 	RSAPKCS1v15SHA1 Algorithm = "rsa-pkcs1v15-sha1"
 	SHA1            Algorithm = "sha1"   // of a message that holds {secret}
@@ -55,7 +60,7 @@ var Algorithms = []Algorithm{
 	HMACSHA256, HMACSHA1, HMACSHA384, HMACSHA512,
 	Ed25519, ECDSAP256SHA256, ECDSAP256SHA256Raw, ECDSAP384SHA384, ECDSAP384SHA384Raw, ECDSAP521SHA512Raw,
 	RSAPKCS1v15SHA256, RSAPKCS1v15SHA512, RSAPSSSHA256, RSAPSSSHA512,
-	Token, HMACMD5, RSAPKCS1v15SHA1, SHA1, SHA256,
+	Token, Keccak256, HMACMD5, RSAPKCS1v15SHA1, SHA1, SHA256,
 }
 
 // algorithmFacts is what the package knows of an algorithm.
@@ -85,6 +90,8 @@ var facts = map[Algorithm]algorithmFacts{
 	RSAPSSSHA512:       {public: rsaAlgorithm{hash: crypto.SHA512, pss: true}},
 
 	Token: {size: sha256.Size}, // compared as digests, so that its length does not show
+
+	Keccak256: {size: 32, hash: sha3.NewLegacyKeccak256, plain: true},
 
 	HMACMD5:         {size: 16, hash: md5.New, weak: true},
 	RSAPKCS1v15SHA1: {public: rsaAlgorithm{hash: crypto.SHA1}, weak: true},

@@ -127,7 +127,7 @@ func (s Scheme) HeaderNames() []string {
 	for _, text := range s.Message {
 		t, _ := parseTemplate(text, s.Params) // what cannot be parsed names none
 		for _, p := range t {
-			if p.slot == slotHeader {
+			if p.slot == slotHeader || p.slot == slotSignedHeaders {
 				names = append(names, p.arg)
 			}
 		}
@@ -248,7 +248,7 @@ func (v *Verifier) compileSignature() error {
 	if err := known("signature", "match", sig.Match, "first_present", "any", "all"); err != nil {
 		return err
 	}
-	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL); err != nil && !(token && sig.Encoding == encUTF8) {
+	if err := known("signature", "encoding", sig.Encoding, encHex, encBase64, encBase64URL, encBase64Hex); err != nil && !(token && sig.Encoding == encUTF8) {
 		return err
 	}
 	if err := known("signature", "syntax", sig.Syntax, "raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix", syntaxJWT, syntaxDetached, syntaxHTTPSignature); err != nil {
@@ -299,6 +299,12 @@ func (v *Verifier) checkSyntax(sig *Signature) error {
 		return wrong("signature", "prefix goes with raw, not with %s", sig.Syntax)
 	case sig.Syntax == "raw" && len(sig.Key) > 0, versions && len(sig.Key) > 0:
 		return wrong("signature", "key goes with kv, positional and keyed_list, not with %s", sig.Syntax)
+	case sig.Encoding == encBase64Hex && slices.ContainsFunc(v.sizes, func(n int) bool { return n == 0 || n > maxSignature }):
+		return wrong("signature", "encoding base64-hex goes with signatures of at most %d bytes, such as those of HMAC", maxSignature)
+	case sig.GroupSeparator != "" && sig.Syntax != "kv":
+		return wrong("signature", "group_separator goes with kv, not with %s", sig.Syntax)
+	case sig.Lines != "" && (sig.Lines != "any" || len(sig.Header) == 0):
+		return wrong("signature", "lines: only \"any\", for a header that may stand on several lines, each of which may match")
 	case sig.Syntax == "positional" != (len(sig.Names) > 0):
 		return wrong("signature", "names goes with positional: what each position means")
 	}

@@ -95,7 +95,7 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		case id.JSON != "":
 			return t.coversBody() || t.proves(slotJSON, id.JSON) || t.proves(slotID, "")
 		case id.Form != "":
-			return t.coversBody() || t.proves(slotForm, id.Form) || t.proves(slotID, "")
+			return t.coversBody() || t.has(slotFormPHP, "") || t.proves(slotForm, id.Form) || t.proves(slotID, "")
 		case len(id.Header) == 1 && t.proves(slotHeader, id.Header[0]):
 			return true
 		}
@@ -123,11 +123,19 @@ func (v *Verifier) checkSlots() error {
 		if v.signature.Syntax != syntaxDetached && t.listsHeaders() {
 			return wrong("message", "{jws_headers:…} is listed in a detached JWS, not in a signature of syntax %s", v.signature.Syntax)
 		}
+		for _, p := range t {
+			if err := v.checkSlot(&p); err != nil {
+				return err
+			}
+		}
 		for _, a := range v.algorithms {
 			if facts[a].plain && !t.has(slotSecret, "") {
 				return wrong("message", "%s is a hash without a key: the message must hold {secret}", a)
 			}
 		}
+	}
+	if err := v.checkDecoded(); err != nil {
+		return err
 	}
 	ts := &v.timestamp
 	if v.scheme.Timestamp == nil || ts.Off || v.http != nil {
@@ -138,6 +146,7 @@ func (v *Verifier) checkSlots() error {
 			len(ts.Header) > 0 && t.listsHeaders() ||
 			ts.JSON != "" && v.bodySigned ||
 			ts.JSON != "" && (t.coversBody() || t.has(slotJSON, ts.JSON)) ||
+			len(ts.Header) > 0 && t.hasKind(slotSignedHeaders) || // which wants it among them
 			len(ts.Header) == 1 && t.has(slotHeader, ts.Header[0])
 	})
 	if !signed {

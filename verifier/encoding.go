@@ -14,6 +14,8 @@ const (
 	encHex       = "hex"
 	encBase64    = "base64"
 	encBase64URL = "base64url"
+	// base64 of a text that is hex itself: of signatures alone.
+	encBase64Hex = "base64-hex"
 )
 
 var errEncoding = errors.New("not in its encoding")
@@ -36,6 +38,14 @@ func decode(dst, src []byte, encoding string) (int, error) {
 			return 0, errEncoding
 		}
 		return hex.Decode(dst, src)
+	case encBase64Hex:
+		var text [2*maxSignature + 1]byte
+		n, err := decode(text[:], src, encBase64)
+		if err != nil {
+			return 0, err
+		}
+		// Realtime Register's own example begins with a space inside the base64.
+		return decode(dst, bytes.TrimPrefix(text[:n], []byte(" ")), encHex)
 	}
 	padded := len(src)
 	src = bytes.TrimRight(src, "=")
@@ -73,6 +83,8 @@ func encode(b []byte, encoding string) string {
 		return hex.EncodeToString(b)
 	case encBase64URL:
 		return base64.RawURLEncoding.EncodeToString(b)
+	case encBase64Hex:
+		return base64.StdEncoding.EncodeToString([]byte(hex.EncodeToString(b)))
 	}
 	return base64.StdEncoding.EncodeToString(b)
 }

@@ -27,17 +27,19 @@ const (
 	lossy  filterKind = iota // different inputs may give one output
 	digest                   // a cryptographic digest: fixed length, no two inputs found
 	text                     // an encoding: one output for one input
+	quoted                   // an encoding whose output says itself where it ends
 	fold                     // changes letters' case alone
 )
 
 // covers reports whether every byte that goes into a chain counts in what comes
-// out of it: it digests first, and loses nothing later.
+// out of it: it digests or quotes first, so that the message still splits one
+// way, and loses nothing later.
 func covers(chain []filter) bool {
 	for i, f := range chain {
 		switch {
-		case i == 0 && f.kind != digest, f.kind == lossy:
+		case i == 0 && f.kind != digest && f.kind != quoted, f.kind == lossy:
 			return false
-		case f.kind == fold && chain[i-1].kind == digest:
+		case f.kind == fold && (chain[i-1].kind == digest || chain[i-1].kind == quoted):
 			return false
 		}
 	}
@@ -54,8 +56,31 @@ var filters = map[string]filter{
 	"crc32":  {apply: func(dst, src []byte) []byte { return strconv.AppendUint(dst, uint64(crc32.ChecksumIEEE(src)), 10) }},
 	"hex":    {kind: text, apply: hex.AppendEncode},
 	"base64": {kind: text, apply: func(dst, src []byte) []byte { return base64.StdEncoding.AppendEncode(dst, src) }},
+	"json":   {kind: quoted, apply: appendJSONString},
 	"lower":  {kind: fold, apply: func(dst, src []byte) []byte { return append(dst, strings.ToLower(string(src))...) }},
 	"upper":  {kind: fold, apply: func(dst, src []byte) []byte { return append(dst, strings.ToUpper(string(src))...) }},
+}
+
+// appendJSONString writes src as a JSON string the way of ECMA-262, 25.5.2.3
+// (QuoteJSONString): of the control characters five have short escapes, and
+// nothing beyond them is escaped but the quotation mark and the backslash. Bytes
+// that are no UTF-8 stay as they are: two inputs never become one.
+func appendJSONString(dst, src []byte) []byte {
+	dst = append(dst, '"')
+	for _, c := range src {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c >= ' ':
+			dst = append(dst, c)
+		case strings.IndexByte("\b\f\n\r\t", c) >= 0:
+			dst = append(dst, '\\', "btn\x00fr"[c-'\b'])
+		default:
+			dst = append(dst, `\u00`...)
+			dst = hex.AppendEncode(dst, []byte{c})
+		}
+	}
+	return append(dst, '"')
 }
 
 func filterList() string {

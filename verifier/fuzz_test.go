@@ -421,7 +421,10 @@ func randomScheme(choice uint32, secret string) (*Verifier, error) {
 		key = Key{Text: privateKeys()[s.Algorithm], Kind: PrivateKey}
 	}
 	sig.Syntax = []string{"raw", "kv", "list", "positional", "keyed_list", "algorithm_prefix"}[pick(6)]
-	sig.Encoding = []string{"hex", "base64", "base64url"}[pick(3)]
+	sig.Encoding = []string{"hex", "base64", "base64url", "base64-hex"}[pick(4)]
+	if n := facts[s.Algorithm].size; n == 0 || n > maxSignature {
+		sig.Encoding = "hex"
+	}
 	sig.Match = []string{"any", "first_present", "all"}[pick(3)]
 	sig.Header = StringList{"X-Signature", "X-Second"}[:1+pick(2)]
 	switch sig.Syntax {
@@ -467,7 +470,7 @@ func TestRandomSchemes(t *testing.T) {
 			seen[what] = true
 		}
 	}
-	if len(seen) != 6+3+3+18+11+6+1 {
+	if len(seen) != 6+4+3+19+11+6+1 {
 		t.Errorf("reaches %d: %q", len(seen), slices.Sorted(maps.Keys(seen)))
 	}
 }

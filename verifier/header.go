@@ -34,7 +34,14 @@ func (c *Check) addAll(header uint8, value string) *Rejection {
 	s := &c.v.signature
 	switch s.Syntax {
 	case "kv", "positional":
-		return c.addPairs(header, value)
+		for rest, more := value, true; more; {
+			var group string
+			group, rest, more = s.cutGroup(rest)
+			if rej := c.addPairs(header, group); rej != nil {
+				return rej
+			}
+		}
+		return nil
 	case "list", "keyed_list":
 		for item := range strings.SplitSeq(value, s.ItemSeparator) {
 			label, text, ok := strings.Cut(strings.TrimSpace(item), s.VersionSeparator)
@@ -53,6 +60,19 @@ func (c *Check) addAll(header uint8, value string) *Rejection {
 		}
 		return c.addLabelled(header, label, text)
 	}
+	if s.ItemSeparator == "" {
+		return c.addRaw(header, value)
+	}
+	for item := range strings.SplitSeq(value, s.ItemSeparator) {
+		if rej := c.addRaw(header, strings.TrimSpace(item)); rej != nil {
+			return rej
+		}
+	}
+	return nil
+}
+
+func (c *Check) addRaw(header uint8, value string) *Rejection {
+	s := &c.v.signature
 	text, ok := strings.CutPrefix(value, c.v.prefix)
 	if !ok && !s.PrefixOptional {
 		c.malformed = reject(MalformedSignature, "%s does not begin with the scheme's prefix %q", s.place(header), s.Prefix)
@@ -85,17 +105,10 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 	s := &c.v.signature
 	position, timed := 0, false
 	for pair := range strings.SplitSeq(value, s.PairSeparator) {
-		name, text, ok := "", strings.TrimSpace(pair), true
-		if s.Syntax == "kv" {
-			name, text, ok = strings.Cut(text, "=")
-			if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' {
-				text = text[1 : n-1]
-			}
-		} else if position < len(s.Names) {
-			name = s.Names[position]
-		} else {
+		if s.Syntax == "positional" && position == len(s.Names) {
 			return reject(MalformedSignature, "%s has more than its %d parts", s.place(header), len(s.Names))
 		}
+		name, text, ok := s.cutPair(pair, position)
 		position++
 		if !ok {
 			return reject(MalformedSignature, "%s has a part without =", s.place(header))
@@ -138,7 +151,7 @@ func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 			size = n
 		}
 	} else {
-		var buf [2 * maxSignature]byte // hex is the longest way to write it
+		var buf [3 * maxSignature]byte // base64 of hex is the longest way to write it
 		if len(text) <= len(buf) {
 			n, err = decode(cand.sum[:], buf[:copy(buf[:], text)], s.Encoding)
 		}

@@ -3,6 +3,7 @@ package verifier
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -11,7 +12,9 @@ import (
 
 // A jsonPath names one scalar of a JSON text: member names joined by dots,
 // array elements by [n] ("items[0].id", "[0].eventId"). [*] stands for every
-// element: the scalars below must all be there and be the same.
+// element: the scalars below must all be there and be the same. [only] stands
+// for the one element of an array that must not have another: what nobody signed
+// cannot stand beside what somebody did.
 type jsonPath []jsonStep
 
 type jsonStep struct {
@@ -19,6 +22,7 @@ type jsonStep struct {
 	index int // of an array element, if name is not used
 	array bool
 	every bool // element of the array
+	only  bool // the array has no other
 }
 
 // errNoValue: the text is JSON and the path leads to nothing, null or no scalar.
@@ -30,13 +34,16 @@ var (
 	errDuplicate = errors.New("a member on the path appears twice")
 	errArray     = errors.New("an array stands where the path names a member")
 	errDiffer    = errors.New("the elements of an array differ there")
+	errSeveral   = errors.New("an array on the path has more than its one element")
+	// What an optional slot refuses, unlike a member that is not there or is null.
+	errNoScalar = fmt.Errorf("an object or array: %w", errNoValue)
 )
 
 const maxJSONDepth = 512
 
 func parseJSONPath(text string) (jsonPath, error) {
 	var p jsonPath
-	bad := errors.New("write a JSON path as member names joined by dots, array elements as [0], all of them as [*]: data.id, items[0].id")
+	bad := errors.New("write a JSON path as member names joined by dots, array elements as [0], all of them as [*], a single one as [only]: data.id, items[0].id")
 	if text == "" {
 		return nil, bad
 	}
@@ -48,6 +55,10 @@ func parseJSONPath(text string) (jsonPath, error) {
 			}
 			if digits == "*" {
 				p, rest = append(p, jsonStep{array: true, every: true}), after
+				continue
+			}
+			if digits == "only" {
+				p, rest = append(p, jsonStep{array: true, only: true}), after
 				continue
 			}
 			n, err := strconv.Atoi(digits)
@@ -134,14 +145,14 @@ func (s *jsonScanner) value(p jsonPath, depth int) (string, error) {
 	switch c {
 	case '{':
 		if wanted {
-			s.seen, s.state = true, errNoValue
+			s.seen, s.state = true, errNoScalar
 		} else if len(p) > 0 && p[0].array {
-			s.seen, s.state, p = true, errNoValue, nil
+			s.seen, s.state, p = true, errNoScalar, nil
 		}
 		return s.object(p, depth)
 	case '[':
 		if wanted {
-			s.seen, s.state = true, errNoValue
+			s.seen, s.state = true, errNoScalar
 		} else if len(p) > 0 && !p[0].array {
 			s.seen, s.state, p = true, errArray, nil
 		}
@@ -221,6 +232,9 @@ func (s *jsonScanner) array(p jsonPath, depth int) (found string, err error) {
 	for i := 0; ; i++ {
 		if s.peek() == ']' && i == 0 {
 			break
+		}
+		if i > 0 && len(p) > 0 && p[0].only {
+			return "", errSeveral
 		}
 		var below jsonPath
 		if len(p) > 0 && (every || p[0].index == i) {

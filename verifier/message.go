@@ -28,7 +28,9 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 				w.Write(scratch)
 				scratch = scratch[:0]
 			}
-			w.Write(body)
+			if rej := c.writeBody(w, body); rej != nil {
+				return scratch, rej
+			}
 			continue
 		}
 		if p.slot == slotBodyDigest {
@@ -98,8 +100,15 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 		return c.headerText(p.arg)
 	case slotListedHeaders:
 		return c.listedHeaders(p.arg)
+	case slotSignedHeaders:
+		return c.signedHeaders(p.arg)
+	case slotKV:
+		return c.kvText(p.arg)
 	case slotJSON:
 		text, err := c.lookup(p.path, body)
+		if p.optional && err == errNoValue {
+			return "", nil
+		}
 		if err != nil {
 			return "", reject(MalformedSignature, "%s of the body is signed: %v", p.arg, err)
 		}
@@ -116,6 +125,12 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 			return "", reject(MalformedSignature, "the body is signed as a form and is none")
 		}
 		return text, nil
+	case slotURLFormSorted:
+		return c.urlFormSorted(body)
+	case slotURIEncodedTwice:
+		return uriEncodedTwice(c.req.Target)
+	case slotFormPHP:
+		return formPHP(body, c.v.signature.Form)
 	}
 	return c.requestText(p.slot), nil
 }

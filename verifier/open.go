@@ -95,6 +95,18 @@ func (c *Check) openSignatures() *Rejection {
 	}
 	present := ""
 	for i, name := range s.Header {
+		if lines := c.req.Header[name]; s.Lines == "any" && len(lines) > 1 {
+			for _, value := range lines {
+				if rej := c.addAll(uint8(i), value); rej != nil {
+					return rej
+				}
+			}
+			present = name
+			if s.Match == "first_present" {
+				break
+			}
+			continue
+		}
 		value, rej := c.single(name, MalformedSignature)
 		if rej != nil {
 			return rej
@@ -178,6 +190,14 @@ func (c *Check) openSources() *Rejection {
 		switch p.slot {
 		case slotHeader:
 			if _, rej := c.headerText(p.arg); rej != nil {
+				return rej
+			}
+		case slotSignedHeaders:
+			if _, rej := c.signedHeaders(p.arg); rej != nil {
+				return rej
+			}
+		case slotKV:
+			if _, rej := c.kvText(p.arg); rej != nil {
 				return rej
 			}
 		case slotID:

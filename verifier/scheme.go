@@ -64,6 +64,11 @@ type Scheme struct {
 	// is empty. exp and nbf are always heeded, with a minute of leeway.
 	Claims map[string]string `json:"claims,omitempty"`
 
+	// States that the sender signs the body before it compresses it: where
+	// Content-Encoding says gzip (RFC 9110 §8.4), {body} is what comes out of it,
+	// at most 8 MiB. The app gets what was sent, and so the same out of it.
+	BodyDecoded bool `json:"body_decoded,omitempty"`
+
 	// The field of a form body whose value is the JSON that paths lead into, for
 	// senders that wrap it so. Default: the body is the JSON.
 	BodyForm string `json:"body_form,omitempty"`
@@ -137,8 +142,15 @@ type Signature struct {
 	Names []string `json:"names,omitempty"`
 	// Between pairs (kv, positional). Default: ",".
 	PairSeparator string `json:"pair_separator,omitempty"`
+	// Between sets of pairs (kv) that say the same but for the signature: one for
+	// each secret while secrets rotate. Default: the value is one set.
+	GroupSeparator string `json:"group_separator,omitempty"`
 
-	// Between items (list: space; keyed_list: "&").
+	// What a header on several lines means: "any", each line may match (rotation).
+	// Default: the delivery is malformed.
+	Lines string `json:"lines,omitempty"`
+
+	// Between items (list: space; keyed_list: "&"; raw: one item alone).
 	ItemSeparator string `json:"item_separator,omitempty"`
 	// Between an item's version, key id or algorithm and its signature
 	// (list: ","; keyed_list: "|"; algorithm_prefix: "=").
@@ -149,7 +161,8 @@ type Signature struct {
 	Accept map[string]Algorithm `json:"accept,omitempty"`
 
 	// How signature bytes are written: hex (either case), base64 (standard or
-	// URL alphabet, padding optional) or base64url. Default: hex.
+	// URL alphabet, padding optional), base64url, or base64-hex (base64 of the
+	// hex text). Default: hex.
 	Encoding string `json:"encoding,omitempty"`
 }
 
@@ -274,6 +287,7 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.HTTPSignature, o.HTTPSignature)
 	replace(&s.Tolerance, o.Tolerance)
 	replace(&s.BodyUnsigned, o.BodyUnsigned)
+	replace(&s.BodyDecoded, o.BodyDecoded)
 	replace(&s.BodyForm, o.BodyForm)
 	replace(&s.PublicURL, o.PublicURL)
 	if len(o.Claims) > 0 {

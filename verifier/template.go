@@ -19,7 +19,9 @@ type part struct {
 	slot    slot // the zero slot: a literal
 	arg     string
 	path    jsonPath // of a json slot
-	filters []filter
+	// A json slot's member may be absent or null: the text is empty then.
+	optional bool
+	filters  []filter
 
 	guard guard
 }
@@ -66,7 +68,12 @@ const (
 	slotQuerySorted
 	slotHost
 	slotFormSorted
-	slotHeader
+	slotURLFormSorted
+	slotURIEncodedTwice
+	slotFormPHP
+	slotHeader // those from here on take an argument
+	slotSignedHeaders
+	slotKV
 	slotJSON
 	slotForm
 	slotBodyDigest
@@ -78,9 +85,9 @@ var slotNames = map[string]slot{
 	"body": slotBody, "timestamp": slotTimestamp, "id": slotID, "secret": slotSecret,
 	"method": slotMethod, "url": slotURL, "url_no_query": slotURLNoQuery, "uri": slotURI,
 	"path": slotPath, "query": slotQuery, "query_sorted": slotQuerySorted, "host": slotHost,
-	"form_sorted": slotFormSorted,
-	"header":      slotHeader, "json": slotJSON, "form": slotForm, "body_digest": slotBodyDigest, "param": slotParam,
-	"jws_headers": slotListedHeaders,
+	"form_sorted": slotFormSorted, "url_form_sorted": slotURLFormSorted,
+	"uri_encoded_twice": slotURIEncodedTwice, "form_php": slotFormPHP,
+	"header": slotHeader, "jws_headers": slotListedHeaders, "signed_headers": slotSignedHeaders, "kv": slotKV, "json": slotJSON, "form": slotForm, "body_digest": slotBodyDigest, "param": slotParam,
 }
 
 // takesArg reports whether a slot is written with an argument: {header:Name}.
@@ -178,10 +185,19 @@ func parseSlot(text string) (part, error) {
 		if p.arg = canonicalHeader(arg); p.arg == "Host" { // net/http keeps it elsewhere
 			p.slot, p.arg = slotHost, ""
 		}
+	case slotSignedHeaders:
+		if !validHeaderName(arg) {
+			return part{}, errors.New("{signed_headers:…}: what stands there is not a header name: write letters, digits and dashes")
+		}
+		p.arg = canonicalHeader(arg)
 	case slotJSON:
-		path, err := parseJSONPath(arg)
+		p.arg, p.optional = strings.CutSuffix(arg, "?")
+		path, err := parseJSONPath(p.arg)
 		if err != nil {
 			return part{}, fmt.Errorf("{json:%s}: %w", arg, err)
+		}
+		if p.optional && slices.ContainsFunc(path, func(s jsonStep) bool { return s.every }) {
+			return part{}, fmt.Errorf("{json:%s}: with [*] some elements may have the member and others not: drop the ?", arg)
 		}
 		p.path = path
 	case slotBodyDigest:
@@ -211,8 +227,11 @@ func (t template) has(s slot, arg string) bool {
 }
 
 // listsHeaders reports whether the headers that the signature lists stand in t.
-func (t template) listsHeaders() bool {
-	return slices.ContainsFunc(t, func(p part) bool { return p.slot == slotListedHeaders })
+func (t template) listsHeaders() bool { return t.hasKind(slotListedHeaders) }
+
+// hasKind reports whether a slot of that kind stands in t, whatever its argument.
+func (t template) hasKind(s slot) bool {
+	return slices.ContainsFunc(t, func(p part) bool { return p.slot == s })
 }
 
 // coversBody reports whether changing any byte of the body changes the message.
@@ -238,9 +257,9 @@ func (t template) guard(timestampUnit string) {
 		}
 		g.loose = g.end == 0 && t[i+1:].bodyIn() || g.start == 0 && bodyBefore
 		switch p.slot {
-		case slotID, slotHeader, slotJSON, slotForm:
+		case slotID, slotHeader, slotSignedHeaders, slotKV, slotJSON, slotForm:
 			g.form = formFree
-		case slotURL, slotURLNoQuery, slotURI, slotPath, slotQuery, slotQuerySorted, slotHost:
+		case slotURL, slotURLNoQuery, slotURI, slotURIEncodedTwice, slotPath, slotQuery, slotQuerySorted, slotHost:
 			if t.bodyIn() {
 				g.form = formURI
 			}
@@ -304,7 +323,7 @@ func (t template) proves(s slot, arg string) bool {
 		return false
 	}
 	return !slices.ContainsFunc(t[:i], func(p part) bool {
-		return p.guard.form == formURI && uriByte(p.guard.end) || p.slot == slotFormSorted
+		return p.guard.form == formURI && uriByte(p.guard.end) || p.slot == slotFormSorted || p.slot == slotURLFormSorted
 	})
 }
 

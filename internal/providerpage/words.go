@@ -14,12 +14,16 @@ var slotWords = map[string]string{
 	"body": "the raw body", "timestamp": "the timestamp", "id": "the delivery id", "secret": "the secret",
 	"method": "the method", "url": "the whole URL", "url_no_query": "the URL without its query", "uri": "path and query",
 	"path": "the path", "query": "the query", "query_sorted": "the query, its parameters sorted", "host": "the host",
-	"form_sorted": "names and values of all form fields, sorted by name",
+	"form_sorted":       "names and values of all form fields, sorted by name",
+	"url_form_sorted":   "the URL, its query sorted, and names and values of all form fields, sorted by name",
+	"uri_encoded_twice": "path and query, the query escaped, and both encoded again",
+	"form_php":          "all other form fields as PHP serializes them, sorted by name",
 }
 
 var slotWithName = map[string]string{
 	"header": "the header `%s`", "json": "`%s` of the JSON body", "form": "the form field `%s`", "param": "the param `%s`",
 	"jws_headers": "a line `Name: value` for each header that `%s` of the JWS's header lists",
+	"kv":          "`%s` beside the signature", "signed_headers": "the headers that `%s` lists, each `name:value`, joined by `;`",
 }
 
 var digestNames = map[string]string{"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512", "md5": "MD5", "crc32": "CRC-32"}
@@ -72,6 +76,7 @@ func slot(text string) string {
 		digest, encoding, _ := strings.Cut(filters, "|")
 		return fmt.Sprintf("(nothing: the query parameter `%s` must be the %s of the body in %s)", arg, digestName(digest), encoding)
 	}
+	arg, optional := strings.CutSuffix(arg, "?")
 	said, ok := slotWords[name]
 	if format, named := slotWithName[name]; named {
 		said, ok = fmt.Sprintf(format, arg), true
@@ -79,9 +84,14 @@ func slot(text string) string {
 	if !ok {
 		return "`{" + text + "}`"
 	}
+	if optional {
+		said += ", if there"
+	}
 	for filter := range strings.SplitSeq(filters, "|") {
 		switch filter {
 		case "":
+		case "json":
+			said += " as a JSON string"
 		case "hex", "base64", "base64url":
 			said += " in " + filter
 		case "lower", "upper":

@@ -213,13 +213,15 @@ func (a *alterer) ofSignature() []alteration {
 	if a.Signature == nil || len(a.Signature.Header) == 0 {
 		return all
 	}
-	all = append(all, alteration{"a second line of the signature", func(t *trial) bool {
-		name, ok := t.first(a.Signature.Header)
-		if ok {
-			t.req.Header[name] = append(t.req.Header[name], t.req.Header[name][0])
-		}
-		return ok
-	}})
+	if a.Signature.Lines == "" {
+		all = append(all, alteration{"a second line of the signature", func(t *trial) bool {
+			name, ok := t.first(a.Signature.Header)
+			if ok {
+				t.req.Header[name] = append(t.req.Header[name], t.req.Header[name][0])
+			}
+			return ok
+		}})
+	}
 	if a.Signature.Match == "all" {
 		for _, name := range a.Signature.Header {
 			all = append(all, alteration{"no " + name, func(t *trial) bool { return t.remove([]string{name}) }})
@@ -299,7 +301,7 @@ func nextDigit(text string) string {
 
 func (a *alterer) ofURL() []alteration {
 	var all []alteration
-	if slices.ContainsFunc([]string{"url", "url_no_query", "uri", "path"}, a.signs) {
+	if slices.ContainsFunc([]string{"url", "url_no_query", "url_form_sorted", "uri", "uri_encoded_twice", "path"}, a.signs) {
 		all = append(all, alteration{"another path", func(t *trial) bool {
 			path, query, has := strings.Cut(t.req.Target, "?")
 			t.req.Target = path + "x"
@@ -309,7 +311,7 @@ func (a *alterer) ofURL() []alteration {
 			return true
 		}})
 	}
-	if slices.ContainsFunc([]string{"url", "uri", "query", "query_sorted"}, a.signs) {
+	if slices.ContainsFunc([]string{"url", "url_form_sorted", "uri", "uri_encoded_twice", "query", "query_sorted"}, a.signs) {
 		all = append(all, alteration{"another query", func(t *trial) bool {
 			more := "?x=1"
 			if strings.Contains(t.req.Target, "?") {
@@ -322,7 +324,7 @@ func (a *alterer) ofURL() []alteration {
 	if a.signs("method") {
 		all = append(all, alteration{"another method", func(t *trial) bool { t.req.Method += "X"; return true }})
 	}
-	if a.signs("host") || a.PublicURL == "" && (a.signs("url") || a.signs("url_no_query")) {
+	if a.signs("host") || a.PublicURL == "" && (a.signs("url") || a.signs("url_no_query") || a.signs("url_form_sorted")) {
 		all = append(all, alteration{"another host", func(t *trial) bool { t.req.Host = "x" + t.req.Host; return true }})
 	}
 	return all

@@ -102,7 +102,7 @@ func examplePublicKey(a verifier.Algorithm) string {
 
 // shared reports whether sender and receiver hold the same secret.
 func shared(a verifier.Algorithm) bool {
-	return a == verifier.Token || strings.HasPrefix(string(a), "hmac-") || a == verifier.SHA1 || a == verifier.SHA256
+	return a == verifier.Token || strings.HasPrefix(string(a), "hmac-") || a == verifier.SHA1 || a == verifier.SHA256 || a == verifier.Keccak256
 }
 
 // UsesSecret reports whether a handler of the provider is given a shared secret,

@@ -1,0 +1,248 @@
+package verifier
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Canonical forms that a template cannot put together. Each is named for what it
+// does; docs/providers.md says which sender signs which.
+
+// maxDecoded is the longest body that is taken out of a compressed one. The
+// bytes go to the hash and are not kept.
+const maxDecoded = 8 << 20
+
+// writeBody writes the body as its sender signed it.
+func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
+	if !c.v.scheme.BodyDecoded {
+		w.Write(body)
+		return nil
+	}
+	coding, rej := c.single("Content-Encoding", MalformedSignature)
+	switch {
+	case rej != nil:
+		return rej
+	case coding == "":
+		w.Write(body)
+		return nil
+	case !strings.EqualFold(coding, "gzip"):
+		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is read here")
+	}
+	if err := writeDecoded(w, body); err != nil {
+		return reject(MalformedSignature, "the body is no single gzip stream of at most %d MiB", maxDecoded>>20)
+	}
+	return nil
+}
+
+// writeDecoded decodes one gzip member (RFC 1952) and refuses whatever follows it: two
+// decoders could read that differently.
+func writeDecoded(w io.Writer, body []byte) error {
+	in := bytes.NewReader(body)
+	r, err := gzip.NewReader(in)
+	if err != nil {
+		return err
+	}
+	r.Multistream(false)
+	n, err := io.Copy(w, io.LimitReader(r, maxDecoded+1))
+	if err != nil {
+		return err
+	}
+	if n > maxDecoded || in.Len() > 0 {
+		return gzip.ErrHeader
+	}
+	return nil
+}
+
+// signedHeaders writes the headers that a header lists ("a,b") as
+// "a:value;b:value", names in lower case and sorted. The list and the timestamp's
+// header must be among them, or they could be exchanged.
+func (c *Check) signedHeaders(list string) (string, *Rejection) {
+	text, rej := c.headerText(list)
+	if rej != nil {
+		return "", rej
+	}
+	names := strings.Split(text, ",")
+	for i := range names {
+		names[i] = strings.ToLower(strings.TrimSpace(names[i]))
+		if !validHeaderName(names[i]) {
+			return "", reject(MalformedSignature, "header %s lists what is no header name", list)
+		}
+	}
+	slices.Sort(names)
+	if len(slices.Compact(slices.Clone(names))) != len(names) {
+		return "", reject(MalformedSignature, "header %s lists a header twice", list)
+	}
+	for _, must := range append([]string{list}, c.v.timestamp.Header...) {
+		if !slices.Contains(names, strings.ToLower(must)) {
+			return "", reject(MalformedSignature, "header %s does not list %s, which must be signed", list, must)
+		}
+	}
+	var b strings.Builder
+	for i, name := range names {
+		value, rej := c.headerText(canonicalHeader(name))
+		if rej != nil {
+			return "", rej
+		}
+		value = strings.TrimSpace(value)
+		for _, other := range names { // a value must not look like the next header
+			if strings.Contains(value, ";"+other+":") {
+				return "", reject(MalformedSignature, "header %s holds what would let the signed headers be read in two ways", canonicalHeader(name))
+			}
+		}
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		b.WriteString(name + ":" + value)
+	}
+	return b.String(), nil
+}
+
+// uriEncodedTwice writes path and query of a request with the query escaped as
+// one component, and then the whole as a URI once more, what is escaped in it
+// too: ECMA-262's encodeURI over the escaped query.
+func uriEncodedTwice(target string) (string, *Rejection) {
+	path, query, has := strings.Cut(target, "?")
+	if strings.Contains(query, "?") { // whose second part the sender's library drops
+		return "", reject(MalformedSignature, "the URL, which is signed, has two question marks")
+	}
+	b := appendEscaped(nil, path, ";,/?:@&=+$-_.!~*'()#")
+	if has && query != "" {
+		escaped := appendEscaped(nil, query, "-_.!~*'()")
+		b = appendEscaped(append(b, '?'), string(escaped), ";,/?:@&=+$-_.!~*'()#")
+	}
+	return string(b), nil
+}
+
+func appendEscaped(dst []byte, text, keep string) []byte {
+	const digits = "0123456789ABCDEF"
+	for i := range len(text) {
+		c := text[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || strings.IndexByte(keep, c) >= 0 {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return dst
+}
+
+// urlFormSorted writes the URL with the fields of its query sorted, and behind
+// it those of a form body, sorted and without separators:
+// "https://host/path?a=1&b=2.Name1Name2". With GET there is only the query.
+func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
+	path, raw, _ := strings.Cut(c.req.Target, "?")
+	query, err := parseForm([]byte(raw))
+	if err != nil {
+		return "", reject(MalformedSignature, "the URL's query, which is signed, cannot be read")
+	}
+	var form []formField
+	if c.req.Method != "GET" {
+		if form, err = parseForm(body); err != nil {
+			return "", reject(MalformedSignature, "the body is signed as a form and is none")
+		}
+	}
+	sortFields(query)
+	sortFields(form)
+	var b strings.Builder
+	b.WriteString(c.requestOrigin() + path)
+	if len(query)+len(form) > 0 {
+		b.WriteByte('?')
+	}
+	for i, f := range query {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(f.name + "=" + f.value)
+	}
+	if len(query) > 0 && len(form) > 0 {
+		b.WriteByte('.')
+	}
+	for _, f := range form {
+		b.WriteString(f.name + f.value)
+	}
+	return b.String(), nil
+}
+
+func sortFields(fields []formField) {
+	slices.SortFunc(fields, func(a, b formField) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.value, b.value))
+	})
+}
+
+// formPHP writes a form without its signature as PHP serializes an array of
+// texts sorted by name. Every text stands behind its length, so it is read one
+// way. Names that PHP would read as anything but the key that they are (numbers,
+// arrays, dots) are refused, and so is a name that stands twice.
+func formPHP(body []byte, signature string) (string, *Rejection) {
+	fields, err := parseForm(body)
+	if err != nil {
+		return "", reject(MalformedSignature, "the body is signed as a form and is none")
+	}
+	fields = slices.DeleteFunc(fields, func(f formField) bool { return f.name == signature })
+	sortFields(fields)
+	b := append(strconv.AppendInt([]byte("a:"), int64(len(fields)), 10), ":{"...)
+	for i, f := range fields {
+		if f.name == "" || isDigit(f.name[0]) || strings.Trim(f.name, phpName) != "" || i > 0 && f.name == fields[i-1].name {
+			return "", reject(MalformedSignature, "a field of the form, which is signed, has a name that stands twice or is no plain key")
+		}
+		b = appendPHPString(appendPHPString(b, f.name), f.value)
+	}
+	return string(append(b, '}')), nil
+}
+
+const phpName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+func appendPHPString(dst []byte, text string) []byte {
+	dst = strconv.AppendInt(append(dst, "s:"...), int64(len(text)), 10)
+	dst = append(append(dst, `:"`...), text...)
+	return append(dst, `";`...)
+}
+
+// checkSlot refuses slots that the rest of the scheme gives nothing to.
+func (v *Verifier) checkSlot(p *part) error {
+	sig := &v.signature
+	switch p.slot {
+	case slotKV:
+		switch {
+		case len(sig.Header) == 0 || sig.Syntax != "kv" && sig.Syntax != "positional":
+			return wrong("message", "{kv:%s}: the signature stands in no header with keys: set its syntax to kv", p.arg)
+		case slices.Contains(sig.Key, p.arg) || p.arg == v.timestampKV:
+			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.arg)
+		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.arg):
+			return wrong("message", "{kv:%s}: none of the names %s", p.arg, join(sig.Names))
+		}
+	case slotFormPHP:
+		if sig.Form == "" {
+			return wrong("message", "{form_php} leaves out the signature's field: say which with {\"form\": …}")
+		}
+	}
+	return nil
+}
+
+// checkDecoded refuses what would look into a body that is still compressed.
+func (v *Verifier) checkDecoded() error {
+	s := &v.scheme
+	if !s.BodyDecoded {
+		return nil
+	}
+	inBody := v.signature.Form != "" || v.signature.JSON != "" || s.BodyForm != "" || v.timestamp.JSON != "" || v.id.JSON != "" || v.id.Form != ""
+	for _, t := range v.messages {
+		for _, p := range t {
+			switch p.slot {
+			case slotJSON, slotForm, slotFormSorted, slotURLFormSorted, slotFormPHP, slotBodyDigest:
+				inBody = true
+			case slotBody:
+				inBody = inBody || len(p.filters) > 0
+			}
+		}
+	}
+	if inBody {
+		return wrong("body_decoded", "goes with {body} alone: nothing else may be looked up in a body that may be compressed")
+	}
+	return nil
+}

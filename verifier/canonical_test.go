@@ -1,0 +1,271 @@
+package verifier
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// canonical is the default scheme with a message, which need not cover the body.
+func canonical(t *testing.T, message string, edit func(*Scheme)) *Verifier {
+	return mustVerifier(t, bare(func(s *Scheme) {
+		s.Message, s.BodyUnsigned = StringList{message}, true
+		if edit != nil {
+			edit(s)
+		}
+	}), Key{Text: testKey})
+}
+
+// TestOptionalMembers: a member that is absent or null is empty text, an object
+// is refused, and so is a text that holds what divides it from the next.
+func TestOptionalMembers(t *testing.T) {
+	v := canonical(t, "{json:i[only].a}:{json:i[only].b?}:{json:i[only].c.d?}", nil)
+	for _, tc := range []struct{ body, content, want string }{
+		{`{"i":[{"a":"1","b":"2","c":{"d":3}}]}`, "1:2:3", genuine},
+		{`{"i":[{"a":"1","c":{"d":3}}]}`, "1::3", genuine},
+		{`{"i":[{"a":"1","b":null}]}`, "1::", genuine},
+		{`{"i":[{"a":"1","b":"","c":{}}]}`, "1::", genuine},
+		{`{"i":[{"a":"1","b":{}}]}`, "1::", "malformed_signature"},
+		{`{"i":[{"a":"1","b":[]}]}`, "1::", "malformed_signature"},
+		{`{"i":[{"a":"1","b":"2","b":"2"}]}`, "1:2:", "malformed_signature"},
+		{`{"i":[{"a":"1","b":"2:3"}]}`, "1:2:3:", "malformed_signature"},
+		{`{"i":[{"a":"1:2","c":{"d":3}}]}`, "1:2::3", "malformed_signature"},
+		{`{"i":[{"b":"2"}]}`, ":2:", "malformed_signature"}, // not optional
+		{`{"i":[{"a":"1"},{"a":"1"}]}`, "1::", "malformed_signature"},
+		{`{"i":[]}`, "::", "malformed_signature"},
+		{`{"i":[{"a":"1"}]`, "1::", "malformed_signature"},
+	} {
+		expect(t, v, post("X-Signature", macOf(testKey, tc.content)), tc.body, tc.want)
+	}
+	if err := Validate(bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{json:i[*].a?}"}, true })); err == nil || !strings.Contains(err.Error(), "drop the ?") {
+		t.Errorf("[*] with ?: %v", err)
+	}
+}
+
+// TestBodyAsJSONString: the texts are those that node's JSON.stringify gives.
+func TestBodyAsJSONString(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{`\{"Body":{body|json}\}`} }), Key{Text: testKey})
+	for body, content := range map[string]string{
+		`{"a":"b\n"}`:               `{"Body":"{\"a\":\"b\\n\"}"}`,
+		"\x00\x07\b\t\n\v\f\r\x1f ": `{"Body":"\u0000\u0007\b\t\n\u000b\f\r\u001f "}`,
+		"é😀\u2028<&>/\x7f":          `{"Body":"é😀` + "\u2028" + `<&>/` + "\x7f" + `"}`,
+		"":                          `{"Body":""}`,
+		`"`:                         `{"Body":"\""}`,
+	} {
+		expect(t, v, post("X-Signature", macOf(testKey, content)), body, genuine)
+		expect(t, v, post("X-Signature", macOf(testKey, content)), body+"x", SignatureMismatch)
+	}
+	for _, lossy := range []string{"{body|json|upper}", "{body|hex}", "{body|json|crc32}"} {
+		if err := Validate(bare(func(s *Scheme) { s.Message = StringList{lossy} })); err == nil {
+			t.Errorf("%s is taken to cover the body", lossy)
+		}
+	}
+}
+
+func gzipped(t *testing.T, text string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestBodySignedBeforeCompression: what is signed is what comes out of one gzip
+// stream, no more and no other coding.
+func TestBodySignedBeforeCompression(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) { s.BodyDecoded = true }), Key{Text: testKey})
+	packed, long := gzipped(t, testBody), strings.Repeat("0", maxDecoded+1)
+	for _, tc := range []struct{ what, coding, body, content, want string }{
+		{"plain", "", testBody, testBody, genuine},
+		{"packed", "gzip", packed, testBody, genuine},
+		{"packed, in capitals", "GZIP", packed, testBody, genuine},
+		{"another body", "gzip", gzipped(t, testBody+" "), testBody, "signature_mismatch"},
+		{"packed, and no word of it", "", packed, testBody, "signature_mismatch"},
+		{"packed, signed as sent", "gzip", packed, packed, "signature_mismatch"},
+		{"plain, and called packed", "gzip", testBody, testBody, "malformed_signature"},
+		{"another coding", "br", packed, testBody, "malformed_signature"},
+		{"two codings", "gzip, gzip", packed, testBody, "malformed_signature"},
+		{"cut short", "gzip", packed[:len(packed)-1], testBody, "malformed_signature"},
+		{"more behind it", "gzip", packed + "x", testBody, "malformed_signature"},
+		{"two streams", "gzip", packed + packed, testBody + testBody, "malformed_signature"},
+		{"empty stream behind it", "gzip", packed + gzipped(t, ""), testBody, "malformed_signature"},
+		{"the longest", "gzip", gzipped(t, long[1:]), long[1:], genuine},
+		{"longer", "gzip", gzipped(t, long), long, "malformed_signature"},
+	} {
+		req := post("X-Signature", macOf(testKey, tc.content))
+		if tc.coding != "" {
+			req.Header["Content-Encoding"] = []string{tc.coding}
+		}
+		if got := judge(v, req, testNow, tc.body); got != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.what, got, tc.want)
+		}
+	}
+	expect(t, v, post("X-Signature", bodyHex, "Content-Encoding", "gzip", "Content-Encoding", "gzip"), packed, MalformedSignature)
+	plain := mustVerifier(t, bare(nil), Key{Text: testKey})
+	expect(t, plain, post("X-Signature", bodyHex, "Content-Encoding", "gzip"), packed, SignatureMismatch)
+}
+
+// TestSignedHeaders: the content is what @contentful/node-apps-toolkit joins.
+func TestSignedHeaders(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) {
+		s.Message, s.Timestamp = StringList{"{method}\\n{uri_encoded_twice}\\n{signed_headers:X-List}\\n{body}"}, &Timestamp{Header: StringList{"X-Time"}}
+	}), Key{Text: testKey})
+	sign := func(headers string) string { return macOf(testKey, "POST\n/hooks/acme\n"+headers+"\n"+testBody) }
+	for _, tc := range []struct {
+		what, list, content, topic, want string
+	}{
+		{"two", "x-list,x-time", "x-list:x-list,x-time;x-time:1760000000", "", genuine},
+		{"three", "x-list,x-time,x-topic", "x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:a", "a", genuine},
+		{"unsorted and in capitals", "X-Topic, x-list,x-time", "x-list:X-Topic, x-list,x-time;x-time:1760000000;x-topic:a", "a", genuine},
+		{"another value", "x-list,x-time,x-topic", "x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:a", "b", "signature_mismatch"},
+		{"a header that is not there", "x-list,x-time,x-topic", "x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:", "", "missing_header"},
+		{"the list is not in the list", "x-time", "x-time:1760000000", "", "malformed_signature"},
+		{"the time is not in the list", "x-list", "x-list:x-list", "", "malformed_signature"},
+		{"a name twice", "x-list,x-list,x-time", "x-list:x-list,x-list,x-time;x-time:1760000000", "", "malformed_signature"},
+		{"an empty name", "x-list,,x-time", ":;x-list:x-list,,x-time;x-time:1760000000", "", "malformed_signature"},
+		{"a value like the next header", "x-list,x-time,x-topic", "x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:;x-time:1", ";x-time:1", "malformed_signature"},
+		{"a value with a semicolon", "x-list,x-time,x-topic", "x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:a;b", "a;b", genuine},
+	} {
+		req := post("X-Signature", sign(tc.content), "X-Time", "1760000000", "X-List", tc.list)
+		if tc.topic != "" {
+			req.Header["X-Topic"] = []string{tc.topic}
+		}
+		if got := judge(v, req, testNow, testBody); got != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.what, got, tc.want)
+		}
+	}
+	expect(t, v, post("X-Signature", bodyHex, "X-Time", "1760000000"), testBody, MissingHeader)
+	twice := post("X-Signature", sign("x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:a"), "X-Time", "1760000000", "X-List", "x-list,x-time,x-topic", "X-Topic", "a", "X-Topic", "b")
+	expect(t, v, twice, testBody, MalformedSignature)
+}
+
+// TestURIEncodedTwice: the texts are node's encodeURI(path + "?" +
+// querystring.escape(query)).
+func TestURIEncodedTwice(t *testing.T) {
+	for target, want := range map[string]string{
+		"/a":                    "/a",
+		"/a?":                   "/a",
+		"/a?q=1&w=2":            "/a?q%253D1%2526w%253D2",
+		"/a%20b/é?x=%C3%A9+y!~": "/a%2520b/%C3%A9?x%253D%2525C3%2525A9%252By!~",
+		"/a;b,c:@$?(x)'*":       "/a;b,c:@$?(x)'*",
+	} {
+		if got, rej := uriEncodedTwice(target); rej != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", target, got, rej, want)
+		}
+	}
+	if _, rej := uriEncodedTwice("/a?b?c"); rej == nil {
+		t.Error("two question marks pass")
+	}
+}
+
+// TestURLFormSorted: the rules of Plivo's SDKs, written out by hand.
+func TestURLFormSorted(t *testing.T) {
+	v := canonical(t, "{url_form_sorted}.{header:X-Nonce}", nil)
+	const base = "http://hooks.example.com/p"
+	for _, tc := range []struct{ method, target, body, content string }{
+		{"POST", "/p", "", base},
+		{"POST", "/p", "B=2&A=x+y", base + "?Ax yB2"},
+		{"POST", "/p?b=2&a=%7E", "", base + "?a=~&b=2"},
+		{"POST", "/p?b=2&a=1", "D=4&C=&C=1", base + "?a=1&b=2.CC1D4"},
+		{"GET", "/p?b=2&a=1&a=0", "ignored", base + "?a=0&a=1&b=2"},
+		{"GET", "/p", "", base},
+	} {
+		req := post("X-Signature", macOf(testKey, tc.content+".n0"), "X-Nonce", "n0")
+		req.Method, req.Target = tc.method, tc.target
+		expect(t, v, req, tc.body, genuine)
+		if tc.method == "POST" {
+			expect(t, v, req, tc.body+"&Z=1", SignatureMismatch)
+			expect(t, v, req, "%zz", MalformedSignature)
+		}
+		req.Target += "x"
+		expect(t, v, req, tc.body, SignatureMismatch)
+	}
+	req := post("X-Signature", bodyHex, "X-Nonce", "n0")
+	req.Target = "/p?%zz"
+	expect(t, v, req, "", MalformedSignature)
+}
+
+// TestFormPHP: the text is what PHP's ksort and serialize make of the fields.
+func TestFormPHP(t *testing.T) {
+	for body, want := range map[string]string{
+		"":                      `a:0:{}`,
+		"p_signature=x":         `a:0:{}`,
+		"b=2&a=1&p_signature=x": `a:2:{s:1:"a";s:1:"1";s:1:"b";s:1:"2";}`,
+		"n=caf%C3%A9&m=a+b&l=":  `a:3:{s:1:"l";s:0:"";s:1:"m";s:3:"a b";s:1:"n";s:5:"café";}`,
+		"a_b=%22%3B&B=1":        `a:2:{s:1:"B";s:1:"1";s:3:"a_b";s:2:"";";}`,
+		"a=1&a=2":               "", // twice
+		"a=1&%61=2":             "",
+		"a[]=1":                 "",
+		"a.b=1":                 "",
+		"1=2":                   "",
+		"=2":                    "",
+		"a=%zz":                 "",
+	} {
+		got, rej := formPHP([]byte(body), "p_signature")
+		if got != want || (rej == nil) != (want != "") {
+			t.Errorf("%s: got %s, %v, want %s", body, got, rej, want)
+		}
+	}
+}
+
+// keccakOfBodyAndKey is what ethereumjs-util 7.1.5 (npm) keccak256 makes of
+// testBody and testKey.
+const keccakOfBodyAndKey = "2133b66cfafa7352dab92554ee0c6ed118aae39679bdfbcfa40e73adcf26c364"
+
+// TestKeccak256: Keccak as it was before FIPS 202 changed its padding.
+func TestKeccak256(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) {
+		s.Algorithm, s.Message, s.Signature.Prefix = Keccak256, StringList{"{body}{secret}"}, "0x"
+	}), Key{Text: testKey})
+	expect(t, v, post("X-Signature", "0x"+keccakOfBodyAndKey), testBody, genuine)
+	expect(t, v, post("X-Signature", keccakOfBodyAndKey), testBody, MalformedSignature)
+	expect(t, v, post("X-Signature", "0x"+flip(keccakOfBodyAndKey)), testBody, SignatureMismatch)
+	expect(t, v, post("X-Signature", "0x"+keccakOfBodyAndKey), testBody+" ", SignatureMismatch)
+	err := Validate(bare(func(s *Scheme) { s.Algorithm = Keccak256 }))
+	if err == nil || !strings.Contains(err.Error(), "{secret}") {
+		t.Errorf("without the secret: %v", err)
+	}
+}
+
+// TestCanonicalErrors: what the rest of a scheme must say for these slots.
+func TestCanonicalErrors(t *testing.T) {
+	for _, tc := range []struct {
+		what  string
+		edit  func(*Scheme)
+		field string
+		want  string
+	}{
+		{"a key, and no keys", func(s *Scheme) { s.Message = StringList{"{kv:env}{body}"} }, "message", "set its syntax to kv"},
+		{"a key that is the signature", func(s *Scheme) {
+			s.Message, s.Signature.Syntax, s.Signature.Key = StringList{"{kv:v1}{body}"}, "kv", StringList{"v1"}
+		}, "message", "is the signature"},
+		{"a key that no position has", func(s *Scheme) {
+			s.Message, s.Signature.Syntax, s.Signature.Key, s.Signature.Names = StringList{"{kv:x}{body}"}, "positional", StringList{"s"}, []string{"s"}
+		}, "message", "none of the names"},
+		{"PHP's form without a form", func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{form_php}"}, true }, "message", "leaves out the signature's field"},
+		{"a list that is no header", func(s *Scheme) { s.Message = StringList{"{signed_headers:a b}{body}"} }, "message", "not a header name"},
+		{"groups of raw", func(s *Scheme) { s.Signature.GroupSeparator = " " }, "signature", "goes with kv"},
+		{"all lines", func(s *Scheme) { s.Signature.Lines = "all" }, "signature", `only "any"`},
+		{"lines of a form", func(s *Scheme) {
+			s.Signature = &Signature{Form: "s", Lines: "any"}
+			s.Message = StringList{"{form:a}"}
+			s.BodyUnsigned = true
+		}, "signature", `only "any"`},
+		{"base64-hex of RSA", func(s *Scheme) { s.Algorithm, s.Signature.Encoding = RSAPSSSHA256, "base64-hex" }, "signature", "at most 64 bytes"},
+		{"decoded, and a path into it", func(s *Scheme) { s.BodyDecoded, s.DeliveryID = true, &DeliveryID{JSON: "id"} }, "body_decoded", "{body} alone"},
+		{"decoded, and a digest", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{body|sha256|hex}"} }, "body_decoded", "{body} alone"},
+		{"decoded, and a slot of it", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{json:id}.{body}"} }, "body_decoded", "{body} alone"},
+	} {
+		err := Validate(bare(tc.edit))
+		scheme, ok := errors.AsType[*SchemeError](err)
+		if !ok || scheme.Field != tc.field || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %s: …%s…", tc.what, err, tc.field, tc.want)
+		}
+	}
+}
