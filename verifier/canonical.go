@@ -84,9 +84,11 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	}
 	var b strings.Builder
 	for i, name := range names {
-		value, rej := c.headerText(canonicalHeader(name))
-		if rej != nil {
-			return "", rej
+		value := c.req.Host // net/http keeps it elsewhere
+		if name != "host" {
+			if value, rej = c.headerText(canonicalHeader(name)); rej != nil {
+				return "", rej
+			}
 		}
 		value = strings.TrimSpace(value)
 		for _, other := range names { // a value must not look like the next header
