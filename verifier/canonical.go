@@ -151,7 +151,8 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	sortFields(query)
 	sortFields(form)
 	var b strings.Builder
-	b.WriteString(c.requestOrigin() + path)
+	b.Write(c.appendOrigin(nil))
+	b.WriteString(path)
 	if len(query)+len(form) > 0 {
 		b.WriteByte('?')
 	}
@@ -232,7 +233,7 @@ func (v *Verifier) checkDecoded() error {
 	if !s.BodyDecoded {
 		return nil
 	}
-	inBody := v.signature.Form != "" || v.signature.JSON != "" || s.BodyForm != "" || v.timestamp.JSON != "" || v.id.JSON != "" || v.id.Form != ""
+	inBody := v.signature.Form != "" || v.signature.JSON != "" || s.BodyForm != "" || s.KeyID != nil && s.KeyID.JSON != "" || v.timestamp.JSON != "" || v.id.JSON != "" || v.id.Form != ""
 	for _, t := range v.messages {
 		for _, p := range t {
 			switch p.slot {

@@ -67,12 +67,16 @@ var filters = map[string]filter{
 // that are no UTF-8 stay as they are: two inputs never become one.
 func appendJSONString(dst, src []byte) []byte {
 	dst = append(dst, '"')
-	for _, c := range src {
+	start := 0
+	for i, c := range src {
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, src[start:i]...)
+		start = i + 1
 		switch {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
-		case c >= ' ':
-			dst = append(dst, c)
 		case strings.IndexByte("\b\f\n\r\t", c) >= 0:
 			dst = append(dst, '\\', "btn\x00fr"[c-'\b'])
 		default:
@@ -80,7 +84,7 @@ func appendJSONString(dst, src []byte) []byte {
 			dst = hex.AppendEncode(dst, []byte{c})
 		}
 	}
-	return append(dst, '"')
+	return append(append(dst, src[start:]...), '"')
 }
 
 func filterList() string {

@@ -68,6 +68,8 @@ func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *R
 		chain = chain[1:]
 	case p.slot == slotSecret:
 		dst = append(dst, secret...)
+	case p.slot >= slotMethod && p.slot <= slotHost:
+		dst = c.appendRequest(dst, p.slot)
 	default:
 		text, rej := c.slotText(p, body)
 		if rej != nil {
@@ -132,7 +134,7 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 	case slotFormPHP:
 		return formPHP(body, c.v.signature.Form)
 	}
-	return c.requestText(p.slot), nil
+	return "", reject(MalformedSignature, "the message has a slot that nothing fills")
 }
 
 // lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
@@ -181,45 +183,51 @@ func (c *Check) headerText(name string) (string, *Rejection) {
 	return value, rej
 }
 
-// requestText fills the slots of method and URL, as they were received.
-func (c *Check) requestText(s slot) string {
+// appendRequest fills the slots of method and URL, as they were received.
+func (c *Check) appendRequest(dst []byte, s slot) []byte {
 	path, query, _ := strings.Cut(c.req.Target, "?")
 	switch s {
 	case slotMethod:
-		return c.req.Method
+		return append(dst, c.req.Method...)
 	case slotURL:
-		return c.requestOrigin() + c.req.Target
+		return append(c.appendOrigin(dst), c.req.Target...)
 	case slotURLNoQuery:
-		return c.requestOrigin() + path
+		return append(c.appendOrigin(dst), path...)
 	case slotURI:
-		return c.req.Target
+		return append(dst, c.req.Target...)
 	case slotPath:
-		return path
+		return append(dst, path...)
 	case slotQuery:
-		return query
+		return append(dst, query...)
 	case slotQuerySorted:
-		if query == "" {
-			return ""
-		}
-		pairs := strings.Split(query, "&")
-		slices.SortStableFunc(pairs, func(a, b string) int {
-			a, _, _ = strings.Cut(a, "=")
-			b, _, _ = strings.Cut(b, "=")
-			return cmp.Compare(a, b)
-		})
-		return strings.Join(pairs, "&")
+		return append(dst, sortedQuery(query)...)
 	}
-	return c.req.Host
+	return append(dst, c.req.Host...)
 }
 
-func (c *Check) requestOrigin() string {
+func sortedQuery(query string) string {
+	if query == "" {
+		return ""
+	}
+	pairs := strings.Split(query, "&")
+	slices.SortStableFunc(pairs, func(a, b string) int {
+		a, _, _ = strings.Cut(a, "=")
+		b, _, _ = strings.Cut(b, "=")
+		return cmp.Compare(a, b)
+	})
+	return strings.Join(pairs, "&")
+}
+
+func (c *Check) requestOrigin() string { return string(c.appendOrigin(nil)) }
+
+func (c *Check) appendOrigin(dst []byte) []byte {
 	switch {
 	case c.v.origin != "":
-		return c.v.origin
+		return append(dst, c.v.origin...)
 	case c.req.TLS:
-		return "https://" + c.req.Host
+		return append(append(dst, "https://"...), c.req.Host...)
 	}
-	return "http://" + c.req.Host
+	return append(append(dst, "http://"...), c.req.Host...)
 }
 
 var errForm = errors.New("not a form with that field once")

@@ -113,6 +113,9 @@ func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string
 				parts[i] = timestamp
 			}
 		}
+		for len(parts) > 0 && parts[len(parts)-1] == "" {
+			parts = parts[:len(parts)-1] // places of signatures by other keys
+		}
 		return strings.Join(parts, s.PairSeparator)
 	case "list", "algorithm_prefix":
 		return v.versionOf(k.algorithm) + s.VersionSeparator + text

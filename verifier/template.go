@@ -336,7 +336,12 @@ func (g *guard) oneWay(text []byte) bool {
 	case formCount:
 		return len(text) == g.length
 	case formURI: // literals may well be characters of a URI: a piece of JSON never is
-		return !slices.ContainsFunc(text, func(c byte) bool { return !uriByte(c) })
+		for _, c := range text {
+			if !uriBytes[c] {
+				return false
+			}
+		}
+		return true
 	}
 	text = text[min(g.length, len(text)):]
 	if g.end != 0 && bytes.IndexByte(text, g.end) >= 0 || g.start != 0 && bytes.IndexByte(text, g.start) >= 0 {
@@ -351,4 +356,11 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // uriByte reports whether c may stand in a URI (RFC 3986), or is no ASCII, which
 // some senders do not escape.
-func uriByte(c byte) bool { return c > ' ' && c != 0x7f && strings.IndexByte("\"<>\\^`{|}", c) < 0 }
+func uriByte(c byte) bool { return uriBytes[c] }
+
+var uriBytes = func() (table [256]bool) {
+	for c := range table {
+		table[c] = c > ' ' && c != 0x7f && strings.IndexByte("\"<>\\^`{|}", byte(c)) < 0
+	}
+	return table
+}()
