@@ -23,6 +23,10 @@
 // no byte of a captured JSON body can be passed off as an id, a timestamp or a
 // piece of the URL, nor the other way round.
 //
+// A body that is signed as a JSON string ends itself, and so does a form as PHP
+// serializes it. Forms that senders join without separators do not: such a
+// scheme says body_unsigned, and proves no id.
+//
 // # Keys
 //
 // Every key belongs to one algorithm. What a request says about versions or

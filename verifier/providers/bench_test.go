@@ -69,6 +69,37 @@ func BenchmarkEveryHMAC(b *testing.B) {
 	}
 }
 
+// BenchmarkStart is what the catalogue adds to a start: reading one provider,
+// which a start does for each that its configuration names, and reading all,
+// which none does but where a name is unknown.
+func BenchmarkStart(b *testing.B) {
+	read := func(id string) {
+		data, err := files.ReadFile(id + ".json")
+		if err == nil {
+			_, err = Parse(id+".json", data)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			read("stripe")
+		}
+	})
+	b.Run("all", func(b *testing.B) {
+		names, err := ids()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			for _, id := range names {
+				read(id)
+			}
+		}
+	})
+}
+
 // TestNoAllocations: a delivery whose signature and signed fields stand in
 // headers and body is verified without an allocation, whoever sends it.
 func TestNoAllocations(t *testing.T) {
