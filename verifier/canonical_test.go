@@ -233,6 +233,21 @@ func TestKeccak256(t *testing.T) {
 	}
 }
 
+// TestCanonicalFormsAndIDs: a form that ends itself proves the id in it; one
+// whose parts can be moved proves nothing that stands behind it.
+func TestCanonicalFormsAndIDs(t *testing.T) {
+	php := Scheme{Signature: &Signature{Form: "s"}, Message: StringList{"{form_php}"}, BodyUnsigned: true, DeliveryID: &DeliveryID{Form: "id"}}
+	if !SignsID(php) {
+		t.Error("the id in a form as PHP serializes it is not taken for signed")
+	}
+	sorted := bare(func(s *Scheme) {
+		s.Message, s.BodyUnsigned, s.DeliveryID = StringList{"{url_form_sorted}.{id}."}, true, &DeliveryID{Header: StringList{"X-Id"}}
+	})
+	if SignsID(sorted) {
+		t.Error("an id behind fields without separators is taken for signed")
+	}
+}
+
 // TestCanonicalErrors: what the rest of a scheme must say for these slots.
 func TestCanonicalErrors(t *testing.T) {
 	for _, tc := range []struct {

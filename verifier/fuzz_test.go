@@ -89,7 +89,7 @@ func FuzzSignatureHeader(f *testing.F) {
 // FuzzJSONPath holds the scanner against encoding/json: what it finds stands in
 // valid JSON, and is what a decoder finds there if no member appears twice.
 func FuzzJSONPath(f *testing.F) {
-	for _, path := range []string{"id", "data.id", "items[0].id", "[0].eventId", "a[1][2]", "é"} {
+	for _, path := range []string{"id", "data.id", "items[0].id", "items[only].id", "[0].eventId", "a[1][2]", "a[only]", "é"} {
 		for _, text := range []string{
 			`{"id":"a","data":{"id":1.5e3},"items":[{"id":true}],"é":"ü"}`, `[{"eventId":"\ud83d\ude00"}]`, `{"a":[0,[1,2,3]]}`,
 			`{"id":"\u0069\ud800"}`, `{"id":1,"i\u0064":2}`, `{"id":{"id":[]}}`, `{"data":[{"id":1}]}`, `{"id":null}`, `{"id":01}`,
@@ -104,7 +104,7 @@ func FuzzJSONPath(f *testing.F) {
 			return // walk knows no [*]
 		}
 		got, err := p.lookup(text)
-		if err != nil && !slices.ContainsFunc([]error{errNoValue, errNotJSON, errDuplicate, errArray, errDiffer}, func(e error) bool { return errors.Is(err, e) }) {
+		if err != nil && !slices.ContainsFunc([]error{errNoValue, errNotJSON, errDuplicate, errArray, errDiffer, errSeveral}, func(e error) bool { return errors.Is(err, e) }) {
 			t.Fatalf("%v", err)
 		}
 		if errors.Is(err, errNotJSON) {
@@ -114,7 +114,7 @@ func FuzzJSONPath(f *testing.F) {
 			}
 			return
 		}
-		if errors.Is(err, errDuplicate) && !json.Valid(text) {
+		if (errors.Is(err, errDuplicate) || errors.Is(err, errSeveral)) && !json.Valid(text) {
 			return // refused for the one before the other was read
 		}
 		if !json.Valid(text) {
@@ -143,7 +143,7 @@ func walk(value any, p jsonPath) (string, bool) {
 	for _, step := range p {
 		if step.array {
 			list, ok := value.([]any)
-			if !ok || step.index >= len(list) {
+			if !ok || step.index >= len(list) || step.only && len(list) > 1 {
 				return "", false
 			}
 			value = list[step.index]
@@ -209,7 +209,7 @@ func hasDuplicates(text []byte) bool {
 
 // FuzzParseJSONPath: a path has one text.
 func FuzzParseJSONPath(f *testing.F) {
-	for _, text := range []string{"id", "data.id", "items[0].id", "[*].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
+	for _, text := range []string{"id", "data.id", "items[0].id", "[*].id", "[only].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -225,6 +225,8 @@ func FuzzParseJSONPath(f *testing.F) {
 			switch {
 			case step.every:
 				b.WriteString("[*]")
+			case step.only:
+				b.WriteString("[only]")
 			case step.array:
 				fmt.Fprintf(&b, "[%d]", step.index)
 			case i > 0:

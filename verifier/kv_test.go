@@ -32,6 +32,18 @@ func TestKeysBesideTheSignature(t *testing.T) {
 	}
 }
 
+// TestKeysOfGroups: what is signed beside the signatures says the same in each set.
+func TestKeysOfGroups(t *testing.T) {
+	v := mustVerifier(t, Scheme{
+		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"s"}, GroupSeparator: " "},
+		Message:   StringList{"{kv:env}.{body}"},
+	}, Key{Text: testKey})
+	mac := macOf(testKey, "b."+testBody)
+	expect(t, v, post("X-Signature", "s="+flip(mac)+",env=b s="+mac+",env=b"), testBody, genuine)
+	expect(t, v, post("X-Signature", "s="+flip(mac)+",env=a s="+mac+",env=b"), testBody, MalformedSignature)
+	expect(t, v, post("X-Signature", "s="+mac+",env=b,env=a s="+mac+",env=b"), testBody, MalformedSignature)
+}
+
 func TestKeysOfPositions(t *testing.T) {
 	v := mustVerifier(t, Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "positional", Names: []string{"env", "s"}, Key: StringList{"s"}},
