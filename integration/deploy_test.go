@@ -72,6 +72,11 @@ func expressions(t testing.TB) (all []expression) {
 			all = append(all, expression{"alert " + r.Alert, r.Expr, shows})
 		}
 	}
+	for _, b := range codeBlocks(t) {
+		if b.language == "promql" {
+			all = append(all, expression{b.place, b.text, ""})
+		}
+	}
 	return all
 }
 
@@ -159,6 +164,18 @@ func TestDeployedQueries(t *testing.T) {
 		for _, l := range wanted {
 			if !slices.Contains(every, l) {
 				t.Errorf("%s: no label %s in %v", e.place, l, every)
+			}
+		}
+	}
+	pages, _ := filepath.Glob(filepath.Join("..", "docs", "*.md"))
+	for _, page := range append(pages, filepath.Join("..", "README.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range metricName.FindAllStringSubmatch(string(text), -1) {
+			if name := strings.TrimSuffix(m[1], "_"); metrics[name] == nil && metrics[name+"_bucket"] == nil && name != "caddy_verify_webhook" {
+				t.Errorf("%s: the gateway has no %s", filepath.Base(page), name)
 			}
 		}
 	}

@@ -37,7 +37,9 @@
 //	conformance_test.go   the scenarios of webhook-receiver-conformance
 //	bench_test.go         cost beside a plain reverse_proxy
 //	bench_dedupe_test.go  cost of each store beside none
-//	docs_test.go          the Caddyfiles and commands of the documentation
+//	docs_test.go          the Caddyfiles of the documentation, the README's commands
+//	docs_*_test.go        its other commands, options, defaults, links, programs
+//	deploy_*_test.go      dashboard, alerts, Kubernetes, systemd
 //
 // A signature here is never made by package verifier: it would agree with its
 // own mistakes.
