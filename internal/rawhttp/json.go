@@ -1,0 +1,185 @@
+package rawhttp
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The parts of a HAR that make a request
+// (http://www.softwareishard.com/blog/har-12-spec/), and of our own JSON.
+type document struct {
+	Log *struct {
+		Entries []harEntry `json:"entries"`
+	} `json:"log"`
+	harEntry // an entry alone
+	harRequest
+	BodyBase64 *[]byte `json:"body_base64"`
+}
+
+type harEntry struct {
+	Started string      `json:"startedDateTime"`
+	Request *harRequest `json:"request"`
+}
+
+type harRequest struct {
+	Method  string     `json:"method"`
+	URL     string     `json:"url"`
+	Headers harHeaders `json:"headers"`
+	Post    *struct {
+		MimeType  string     `json:"mimeType"`
+		Text      *string    `json:"text"`
+		Encoding  string     `json:"encoding"`
+		Encoding2 string     `json:"_encoding"` // custom fields of a HAR begin so
+		Params    []harParam `json:"params"`
+	} `json:"postData"`
+}
+
+type harHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type harParam struct {
+	harHeader
+	FileName *string `json:"fileName"`
+}
+
+// harHeaders are a list of names and values, or one object of them.
+type harHeaders []harHeader
+
+func (h *harHeaders) UnmarshalJSON(b []byte) error {
+	if len(b) == 0 || b[0] != '{' {
+		return json.Unmarshal(b, (*[]harHeader)(h))
+	}
+	var object map[string]string
+	if err := json.Unmarshal(b, &object); err != nil {
+		return err
+	}
+	for name, value := range object {
+		*h = append(*h, harHeader{name, value})
+	}
+	return nil
+}
+
+func parseJSON(data []byte, entry int) (*Request, error) {
+	var d document
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, errors.New("it begins like JSON and is no HAR: a raw request begins with a line such as POST /hooks/stripe HTTP/1.1; a body alone is given with --body-file")
+	}
+	switch {
+	case d.Log != nil:
+		e, err := choose(d.Log.Entries, entry)
+		if err != nil {
+			return nil, err
+		}
+		return e.read()
+	case entry > 1:
+		return nil, errors.New("it holds one request: drop --entry")
+	case d.Request != nil:
+		return d.harEntry.read()
+	case d.Method != "" && d.URL != "":
+		r, err := d.harRequest.read()
+		if err == nil && d.BodyBase64 != nil {
+			r.Body = *d.BodyBase64
+		}
+		return r, err
+	}
+	return nil, errors.New("JSON without a request: give a HAR, one entry of it, or a raw request; a body alone is given with --body-file")
+}
+
+// choose returns the entry that is asked for, or the only one.
+func choose(entries []harEntry, n int) (*harEntry, error) {
+	switch {
+	case len(entries) == 0:
+		return nil, errors.New("the HAR holds no requests: record again while the sender delivers")
+	case n < 0 || n > len(entries):
+		return nil, fmt.Errorf("the HAR holds %d requests: --entry counts from 1", len(entries))
+	case n > 0:
+		return &entries[n-1], nil
+	case len(entries) == 1:
+		return &entries[0], nil
+	}
+	var posted []string
+	for i, e := range entries {
+		if e.Request != nil && e.Request.Post != nil && len(posted) < 10 {
+			posted = append(posted, fmt.Sprint(i+1))
+		}
+	}
+	hint := ""
+	if len(posted) > 0 {
+		hint = "; with a body are " + strings.Join(posted, ", ")
+	}
+	return nil, fmt.Errorf("the HAR holds %d requests: choose one with --entry, counted from 1%s", len(entries), hint)
+}
+
+func (e *harEntry) read() (*Request, error) {
+	if e.Request == nil {
+		return nil, errors.New("that entry of the HAR has no request: choose another")
+	}
+	r, err := e.Request.read()
+	if err != nil {
+		return nil, err
+	}
+	if t, err := time.Parse(time.RFC3339, e.Started); err == nil {
+		r.Time = t
+	}
+	return r, nil
+}
+
+func (h *harRequest) read() (*Request, error) {
+	r := &Request{Method: h.Method, Header: make(http.Header)}
+	if !isToken(h.Method) {
+		return nil, errors.New("the request in the HAR has no method")
+	}
+	if err := r.SetURL(h.URL); err != nil {
+		return nil, fmt.Errorf("the request in the HAR: url: %w", err)
+	}
+	for _, line := range h.Headers {
+		if strings.HasPrefix(line.Name, ":") { // HTTP/2: the URL says the same
+			continue
+		}
+		if err := r.AddHeader(line.Name, line.Value); err != nil {
+			return nil, fmt.Errorf("the request in the HAR: headers: %w", err)
+		}
+	}
+	r.Header.Del("Transfer-Encoding") // a HAR's text is the body itself
+	if h.Post == nil {
+		return r, nil
+	}
+	return r, h.body(r)
+}
+
+func (h *harRequest) body(r *Request) (err error) {
+	p := h.Post
+	switch {
+	case p.Text == nil || *p.Text == "" && len(p.Params) > 0:
+		r.Body, err = form(p.Params)
+	case p.Encoding == "base64" || p.Encoding2 == "base64":
+		if r.Body, err = base64.StdEncoding.DecodeString(*p.Text); err != nil {
+			err = errors.New("the body in the HAR is not the base64 that it says it is: record again")
+		}
+	default:
+		r.Body = []byte(*p.Text)
+	}
+	return err
+}
+
+// form writes the fields as a browser does. Where the sender escapes otherwise
+// the bytes differ, and nobody can tell from the HAR.
+func form(params []harParam) ([]byte, error) {
+	if slices.ContainsFunc(params, func(p harParam) bool { return p.FileName != nil }) {
+		return nil, errors.New("the HAR holds the files of a form and not the bytes that were sent: give the body with --body-file")
+	}
+	var pairs []string
+	for _, p := range params {
+		pairs = append(pairs, url.QueryEscape(p.Name)+"="+url.QueryEscape(p.Value))
+	}
+	return []byte(strings.Join(pairs, "&")), nil
+}

@@ -1,0 +1,180 @@
+package rawhttp
+
+import (
+	"bytes"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParse(t *testing.T) {
+	const body = "{\"a\": 1}\n"
+	for name, tc := range map[string]struct {
+		file, url, header, body string // header: what X holds
+	}{
+		"CRLF":                     {"POST /hooks?v=2 HTTP/1.1\r\nHost: a.example\r\nX: 1\r\n\r\n" + body, "://a.example/hooks?v=2", "1", body},
+		"LF":                       {"POST /hooks HTTP/1.1\nHost: a.example\nX: 1\n\n" + body, "://a.example/hooks", "1", body},
+		"both":                     {"POST / HTTP/1.1\r\nHost: a.example\nX: 1\r\n\n" + body, "://a.example/", "1", body},
+		"CRLF in the body stays":   {"POST / HTTP/1.1\n\na\r\nb\r\n", ":///", "", "a\r\nb\r\n"},
+		"an empty line in front":   {"\r\n\nPOST / HTTP/1.1\n\n\n" + body, ":///", "", "\n" + body},
+		"a byte order mark":        {"\xef\xbb\xbfPOST / HTTP/1.1\n\n" + body, ":///", "", body},
+		"bytes":                    {"POST / HTTP/1.1\n\n\x00\xff\xfe", ":///", "", "\x00\xff\xfe"},
+		"no version":               {"POST /hooks\nhost: a.example\nx: 1\n\n" + body, "://a.example/hooks", "1", body},
+		"HTTP/2":                   {"POST /hooks HTTP/2\nhost: a.example\n\n" + body, "://a.example/hooks", "", body},
+		"pseudo-headers":           {":method: POST\n:authority: a.example\n:scheme: https\n:path: /hooks?a=b:c\nx: 1\n\n" + body, "https://a.example/hooks?a=b:c", "1", body},
+		"pseudo-headers below":     {"POST /hooks HTTP/2\n:authority: a.example\nx: 1\n\n" + body, "://a.example/hooks", "1", body},
+		"a whole URL":              {"POST https://a.example:8443/hooks?a=%2F HTTP/1.1\nHost: other.example\n\n" + body, "https://a.example:8443/hooks?a=%2F", "", body},
+		"a whole URL, no path":     {"POST http://a.example?a#b HTTP/1.1\n\n" + body, "http://a.example/?a", "", body},
+		"two lines":                {"POST / HTTP/1.1\nX: 1\nX: 2\n\n", ":///", "1|2", ""},
+		"spaces around a value":    {"POST / HTTP/1.1\nX: \t 1 2 \n\n", ":///", "1 2", ""},
+		"an empty value":           {"POST / HTTP/1.1\nX:\n\n", ":///", "", ""},
+		"no body":                  {"POST / HTTP/1.1\nX: 1", ":///", "1", ""},
+		"Content-Length":           {"POST / HTTP/1.1\nContent-Length: 2\n\nabc\n", ":///", "", "ab"},
+		"Content-Length, all":      {"POST / HTTP/1.1\nContent-Length: 3\n\nabc", ":///", "", "abc"},
+		"Content-Length, twice":    {"POST / HTTP/1.1\nContent-Length: 2\nContent-Length: 2\n\nabc", ":///", "", "ab"},
+		"chunked":                  {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", ":///", "", "abcde"},
+		"chunked, with a trailer":  {"POST / HTTP/1.1\nTransfer-Encoding: Chunked\n\n1\r\na\r\n0\r\nX: 9\r\n\r\n", ":///", "", "a"},
+		"HAR":                      {`{"log":{"entries":[{"request":{"method":"POST","url":"https://a.example/hooks?x=y","headers":[{"name":":authority","value":"a.example"},{"name":"x","value":"1"}],"postData":{"text":"{\"é\":1}"}}}]}}`, "https://a.example/hooks?x=y", "1", `{"é":1}`},
+		"HAR, base64":              {`{"log":{"entries":[{"request":{"method":"POST","url":"https://a.example/","postData":{"text":"AP8=","encoding":"base64"}}}]}}`, "https://a.example/", "", "\x00\xff"},
+		"HAR, _encoding":           {`{"log":{"entries":[{"request":{"method":"POST","url":"https://a.example/","postData":{"text":"AP8=","_encoding":"base64"}}}]}}`, "https://a.example/", "", "\x00\xff"},
+		"HAR, a form":              {`{"request":{"method":"POST","url":"https://a.example/","postData":{"params":[{"name":"a b","value":"1&2"},{"name":"c","value":"é"}]}}}`, "https://a.example/", "", "a+b=1%262&c=%C3%A9"},
+		"HAR, text beside a form":  {`{"request":{"method":"POST","url":"https://a.example/","postData":{"text":"a=%20","params":[{"name":"a","value":" "}]}}}`, "https://a.example/", "", "a=%20"},
+		"HAR, no body":             {`{"request":{"method":"GET","url":"https://a.example"}}`, "https://a.example/", "", ""},
+		"one entry":                {` {"request":{"method":"POST","url":"https://a.example/","postData":{"text":"x"}}}`, "https://a.example/", "", "x"},
+		"caddy webhook sign":       {`{"method":"POST","url":"http://a.example/hooks","headers":{"X":"1"},"body_base64":"AP8="}`, "http://a.example/hooks", "1", "\x00\xff"},
+		"chunked, decoded in HAR":  {`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"Transfer-Encoding","value":"chunked"}],"postData":{"text":"x"}}}`, "https://a.example/", "", "x"},
+		"a host with a port twice": {"POST / HTTP/1.1\nHost: a.example:80\nHost: a.example:80\n\n", "://a.example:80/", "", ""},
+	} {
+		r, err := Parse([]byte(tc.file), 0)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if r.URL() != tc.url || strings.Join(r.Header["X"], "|") != tc.header || string(r.Body) != tc.body || r.Header["Host"] != nil || r.Header["Transfer-Encoding"] != nil {
+			t.Errorf("%s: %s, header %q, body %q; want %s, %q, %q", name, r.URL(), r.Header, r.Body, tc.url, tc.header, tc.body)
+		}
+		if r.Method != "POST" && name != "HAR, no body" {
+			t.Errorf("%s: method %q", name, r.Method)
+		}
+	}
+}
+
+func TestParseEntry(t *testing.T) {
+	const har = `{"log":{"entries":[
+		{"request":{"method":"GET","url":"https://a.example/1"}},
+		{"startedDateTime":"2026-11-21T12:00:00.5+01:00","request":{"method":"POST","url":"https://a.example/2","postData":{"text":"two"}}},
+		{}]}}`
+	r, err := Parse([]byte(har), 2)
+	if err != nil || r.Target != "/2" || !r.Time.Equal(time.Date(2026, 11, 21, 11, 0, 0, 5e8, time.UTC)) {
+		t.Errorf("entry 2: %+v, %v", r, err)
+	}
+	for entry, want := range map[int]string{
+		0:  "holds 3 requests: choose one with --entry, counted from 1; with a body are 2",
+		3:  "has no request",
+		4:  "holds 3 requests: --entry counts from 1",
+		-1: "holds 3 requests: --entry counts from 1",
+	} {
+		if _, err := Parse([]byte(har), entry); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("entry %d: %v, want %q", entry, err, want)
+		}
+	}
+}
+
+// TestParseRefuses: each error says what to do, and repeats nothing of a file
+// that may hold secrets.
+func TestParseRefuses(t *testing.T) {
+	const secret = "hunter2"
+	for name, tc := range map[string]struct {
+		file, want string
+		entry      int
+	}{
+		"nothing":                 {"\r\n \n", "empty", 0},
+		"UTF-16":                  {"\xff\xfeP\x00O\x00", "UTF-16", 0},
+		"a response":              {"HTTP/1.1 200 OK\n\n", "line 1: this is a response", 0},
+		"text":                    {"hunter2 it is a body without a head", "line 1: no request line", 0},
+		"one word":                {"hunter2\n\n", "line 1: no request line", 0},
+		"no method":               {"hunter2: /x HTTP/1.1\n\n", "line 1: no request line", 0},
+		"no path":                 {"POST hunter2 HTTP/1.1\n\n", "line 1: not a URL", 0},
+		"user in the URL":         {"POST https://a:hunter2@a.example/ HTTP/1.1\n\n", "line 1: not a URL", 0},
+		"another scheme":          {"POST ftp://hunter2/ HTTP/1.1\n\n", "line 1: not a URL", 0},
+		"no colon":                {"POST / HTTP/1.1\nX: 1\nhunter2\n\n", "line 3: no colon", 0},
+		"a folded line":           {"POST / HTTP/1.1\nX: 1\n hunter2\n\n", "line 3: it begins with a space", 0},
+		"a bad name":              {"POST / HTTP/1.1\nhunter2 : 1\n\n", "line 2: not a header name", 0},
+		"a control character":     {"POST / HTTP/1.1\nX: hunter2\x00\n\n", "line 2: the header's value", 0},
+		"a carriage return":       {"POST / HTTP/1.1\nX: hunter2\rY: 1\n\n", "line 2: the header's value", 0},
+		"two hosts":               {"POST / HTTP/1.1\nHost: a.example\nHost: b.example\n\n", "line 3: two hosts", 0},
+		"no :path":                {":method: POST\n:authority: hunter2\n\n", "no :method and :path", 0},
+		"a bad :method":           {":method: PO ST\n:path: /\n\n", "line 1: :method", 0},
+		"cut off":                 {"POST / HTTP/1.1\nContent-Length: 9\n\nhunter2\n", "says 9 bytes and 8 follow", 0},
+		"two lengths":             {"POST / HTTP/1.1\nContent-Length: 1\nContent-Length: 2\n\nhunter2", "not one number", 0},
+		"no length":               {"POST / HTTP/1.1\nContent-Length: -1\n\nhunter2", "not one number", 0},
+		"not chunked":             {"POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nhunter2", "not in chunks", 0},
+		"chunks cut off":          {"POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n8\r\nhunter2", "not in chunks", 0},
+		"gzip, chunked":           {"POST / HTTP/1.1\nTransfer-Encoding: gzip, chunked\n\n0\n\n", "other than chunked", 0},
+		"an entry of raw":         {"POST / HTTP/1.1\n\n", "drop --entry", 1},
+		"an entry of one":         {`{"request":{"method":"POST","url":"https://a.example/"}}`, "drop --entry", 2},
+		"JSON cut off":            {`{"hunter2":`, "is no HAR", 0},
+		"a body":                  {`{"hunter2":1}`, "JSON without a request", 0},
+		"HAR without entries":     {`{"log":{}}`, "holds no requests", 0},
+		"HAR without a method":    {`{"request":{"url":"https://hunter2.example/"}}`, "no method", 0},
+		"HAR without a URL":       {`{"request":{"method":"POST","url":"hunter2"}}`, "url: not a URL", 0},
+		"HAR with a bad header":   {`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"X","value":"hunter2\n"}]}}`, "headers: the header's value", 0},
+		"HAR with bad base64":     {`{"request":{"method":"POST","url":"https://a.example/","postData":{"text":"hunter2!","encoding":"base64"}}}`, "not the base64", 0},
+		"HAR with a form's files": {`{"request":{"method":"POST","url":"https://a.example/","postData":{"params":[{"name":"f","fileName":"hunter2"}]}}}`, "--body-file", 0},
+	} {
+		_, err := Parse([]byte(tc.file), tc.entry)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		} else if strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: the error quotes the file: %v", name, err)
+		}
+	}
+}
+
+func TestWrite(t *testing.T) {
+	r := &Request{Method: "POST", Scheme: "http", Host: "localhost:9000", Target: "/a?b", Header: http.Header{"B": {"1"}, "A": {"x", "y"}, "Content-Length": {"99"}, "Transfer-Encoding": {"chunked"}}, Body: []byte("\r\nbody")}
+	for whole, line := range map[bool]string{false: "POST /a?b", true: "POST http://localhost:9000/a?b"} {
+		var out bytes.Buffer
+		want := line + " HTTP/1.1\r\nHost: localhost:9000\r\nA: x\r\nA: y\r\nB: 1\r\nContent-Length: 6\r\n\r\n\r\nbody"
+		if err := r.Write(&out, whole); err != nil || out.String() != want {
+			t.Errorf("%q, %v; want %q", out.String(), err, want)
+		}
+	}
+}
+
+// FuzzParse: what is read and written again is read as the same.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"POST /hooks?v=2 HTTP/1.1\r\nHost: a.example\r\nX: 1\r\n\r\n{}", "POST / \nX:\t\n\n", ":method: POST\n:path: /\n\n\xff",
+		"POST http://a.example HTTP/1.1\nContent-Length: 1\n\nab", "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\r\na\r\n0\r\n\r\n",
+		`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"x","value":"1"}],"postData":{"params":[{"name":"a","value":"b"}]}}}`,
+		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":"1"},"body_base64":"AP8="}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := Parse(data, 0)
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\r\n") {
+				t.Errorf("the error is no line: %q", err)
+			}
+			return
+		}
+		var out bytes.Buffer
+		if err := r.Write(&out, true); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(out.Bytes(), 0)
+		if err != nil {
+			t.Fatalf("%v in %q", err, out.String())
+		}
+		delete(r.Header, "Content-Length")
+		delete(again.Header, "Content-Length")
+		if again.Method != r.Method || again.Target != r.Target || again.Host != r.Host || !bytes.Equal(again.Body, r.Body) || !maps.EqualFunc(again.Header, r.Header, slices.Equal) {
+			t.Errorf("%q is read as %+v and again as %+v", data, r, again)
+		}
+	})
+}
