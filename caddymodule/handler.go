@@ -237,47 +237,17 @@ func parseProvider(raw json.RawMessage) (*providers.Provider, error) {
 
 // openKeys gathers every configured value and compiles the verifier.
 func (h *Handler) openKeys() error {
-	scheme := h.Scheme
-	if h.provider != nil {
-		scheme = h.provider.Scheme.With(scheme)
-	}
-	scheme.Handshakes = h.handshakes(h.provider)
-	// With values as they are written: what is wrong shows now, not when a
-	// missing file appears, and no header without a value drops out.
-	written := scheme
-	written.Params = h.Param
-	if err := verifier.Validate(written); err != nil {
+	scheme, required, err := h.compose()
+	if err != nil {
 		return err
 	}
-	required := h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
-	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
-
 	if err := h.provisionDedupe(scheme); err != nil {
 		return err
 	}
 	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.metrics.keyError}
-	for _, name := range slices.Sorted(maps.Keys(h.Param)) {
-		if err := h.keys.add("param "+name, useParam, name, Value{Value: h.Param[name]}); err != nil {
-			return err
-		}
-	}
-	for _, header := range required {
-		for _, value := range header.Values {
-			name := textproto.CanonicalMIMEHeaderKey(header.Name)
-			if err := h.keys.add("require_header "+header.Name, useHeader, name, Value{Value: value}); err != nil {
-				return err
-			}
-		}
-	}
-	for _, v := range h.Secret {
-		if err := h.keys.add("secret", useSecret, "", v); err != nil {
-			return err
-		}
-	}
-	for _, v := range h.PublicKey {
-		if err := h.keys.add("public_key", usePublicKey, "", v); err != nil {
-			return err
-		}
+
+	if err := h.gather(h.keys, required); err != nil {
+		return err
 	}
 	if len(h.Secret)+len(h.PublicKey) == 0 {
 		return errNoKey
@@ -288,6 +258,54 @@ func (h *Handler) openKeys() error {
 		}
 	}
 	return h.keys.refresh()
+}
+
+// compose returns the scheme without the headers whose values are to be
+// resolved, and these.
+func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.RequiredHeader, err error) {
+	scheme = h.Scheme
+	if h.provider != nil {
+		scheme = h.provider.Scheme.With(scheme)
+	}
+	scheme.Handshakes = h.handshakes(h.provider)
+	// With values as they are written: what is wrong shows now, not when a
+	// missing file appears, and no header without a value drops out.
+	written := scheme
+	written.Params = h.Param
+	if err := verifier.Validate(written); err != nil {
+		return scheme, nil, err
+	}
+	required = h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
+	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
+	return scheme, required, nil
+}
+
+// gather adds what verifies to a keyring.
+func (h *Handler) gather(keys *keyring, required []verifier.RequiredHeader) error {
+	for _, name := range slices.Sorted(maps.Keys(h.Param)) {
+		if err := keys.add("param "+name, useParam, name, Value{Value: h.Param[name]}); err != nil {
+			return err
+		}
+	}
+	for _, header := range required {
+		for _, value := range header.Values {
+			name := textproto.CanonicalMIMEHeaderKey(header.Name)
+			if err := keys.add("require_header "+header.Name, useHeader, name, Value{Value: value}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, v := range h.Secret {
+		if err := keys.add("secret", useSecret, "", v); err != nil {
+			return err
+		}
+	}
+	for _, v := range h.PublicKey {
+		if err := keys.add("public_key", usePublicKey, "", v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key)")

@@ -213,14 +213,23 @@ func (k *keyring) reread(s *source) (changed bool) {
 // compile builds a verifier of what is there, nil while something that every
 // delivery needs is not: all keys, or a required header's or param's value.
 func (k *keyring) compile() (*verifier.Verifier, error) {
-	scheme := k.scheme
+	scheme, keys, ok := k.material()
+	if !ok || len(keys) == 0 && k.watches() {
+		return nil, nil
+	}
+	return verifier.New(scheme, keys)
+}
+
+// material returns the scheme with its values filled in, and the keys; ok is
+// false while the value of a required header or param is not there.
+func (k *keyring) material() (scheme verifier.Scheme, keys []verifier.Key, ok bool) {
+	scheme = k.scheme
 	scheme.Params = k.params()
 	scheme.RequireHeader = slices.Clone(scheme.RequireHeader)
 	headers := make(map[string]int) // name → its place in RequireHeader
-	var keys []verifier.Key
 	for _, s := range k.sources {
 		if len(s.texts) == 0 && s.use != useSecret && s.use != usePublicKey {
-			return nil, nil
+			return scheme, nil, false
 		}
 		for _, t := range s.texts {
 			switch s.use {
@@ -241,10 +250,7 @@ func (k *keyring) compile() (*verifier.Verifier, error) {
 			}
 		}
 	}
-	if len(keys) == 0 && k.watches() {
-		return nil, nil
-	}
-	return verifier.New(scheme, keys)
+	return scheme, keys, true
 }
 
 // compileSigner builds what signs for the app, nil where nothing does. Its
