@@ -13,10 +13,14 @@ func init() {
 		Name:  "webhook",
 		Short: "Looks up and tries out webhook senders",
 		Long: `
-Tools for the operator of verify_webhook. They say what the gateway knows of a
-sender, with the words of the Caddyfile.
+Tools for the operator of verify_webhook, with the words and the values of the
+Caddyfile: what the gateway knows of a sender, why a saved delivery is refused,
+deliveries signed as the sender would, and a gateway to watch.
 
 	caddy webhook providers stripe
+	caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}'
+	caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
+	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --to http://localhost:3000
 
 Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.`,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -30,6 +34,8 @@ Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.
 			cmd.Args = cobra.ArbitraryArgs
 			cmd.SetFlagErrorFunc(usageError)
 			cmd.AddCommand(providersCommand())
+			cmd.AddCommand(verifyCommand())
+			cmd.AddCommand(signCommand())
 		},
 	})
 }

@@ -1,0 +1,344 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// schemeHelp is in the help of every command that takes a SCHEME.
+const schemeHelp = `
+SCHEME is an id of "caddy webhook providers", the path of a provider file
+(./acme.json), or a handler of your configuration, with its keys and options:
+--config Caddyfile --name billing. Keys are written as in the Caddyfile:
+{env.NAME}, {file./path} or the text itself, which other users of the machine
+can read in the list of processes; prefer the first two.`
+
+// schemeFlags say how a sender signs, and with what.
+type schemeFlags struct {
+	secrets, publicKeys, params []string
+	privateKey                  string
+	config, adapter, name       string
+}
+
+// register adds the flags to a command; signs says that it makes deliveries.
+func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.secrets, "secret", nil, "Shared secret: {env.NAME}, {file./path} or the `value` itself; repeatable")
+	if signs {
+		flags.StringVar(&f.privateKey, "private-key", "", "Private key to sign with, PKCS #8: {file./path}, {env.NAME} or the `value` itself")
+	} else {
+		flags.StringArrayVar(&f.publicKeys, "public-key", nil, "The sender's public key: {file./path}, {env.NAME} or the `value` itself; repeatable")
+	}
+	flags.StringArrayVar(&f.params, "param", nil, "What the provider asks for besides, as `name=value`; repeatable")
+	flags.StringVar(&f.config, "config", "", "Take a handler of this configuration `file` in SCHEME's place")
+	flags.StringVar(&f.adapter, "adapter", "", "Config `adapter` of --config (default: by the file's name, as caddy run does)")
+	flags.StringVar(&f.name, "name", "", "The handler of --config; needed where there are several")
+	cmd.SilenceUsage = true
+	cmd.Args = cobra.ArbitraryArgs // counted by the command, whose errors end with 2
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 || f.config != "" {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return providerIDs(), cobra.ShellCompDirectiveDefault // files, where no id begins so
+	}
+	_ = cmd.RegisterFlagCompletionFunc("secret", cobra.NoFileCompletions) // it fails only for a flag that does not exist
+	_ = cmd.RegisterFlagCompletionFunc("param", cobra.NoFileCompletions)
+	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		handlers, _ := f.handlers()
+		return handlerNames(handlers), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// A subject is the sender whose deliveries a command judges or makes.
+type subject struct {
+	handler  *Handler // with its defaults, not provisioned
+	scheme   verifier.Scheme
+	keys     []verifier.Key
+	verifier *verifier.Verifier
+}
+
+// resolve reads SCHEME, or --config and --name in its place, with all values as
+// the gateway resolves them. It returns the arguments that follow.
+func (f *schemeFlags) resolve(args []string, signs bool) (*subject, []string, error) {
+	h := new(Handler)
+	var err error
+	switch {
+	case f.config != "":
+		h, err = f.handler()
+	case f.name != "" || f.adapter != "":
+		err = errors.New("--name and --adapter go with --config: --config Caddyfile --name billing")
+	case len(args) == 0:
+		err = errors.New("no SCHEME: name a provider (caddy webhook providers lists them), a file such as ./acme.json, or --config Caddyfile --name billing")
+	default:
+		h.Provider, err = schemeOf(args[0])
+		args = args[1:]
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.override(h); err != nil {
+		return nil, nil, err
+	}
+	s, err := f.open(h, signs)
+	if err != nil && f.config != "" {
+		err = fmt.Errorf("%s: %w", f.config, err)
+	}
+	return s, args, err
+}
+
+// schemeOf reads a provider's id or the path of a provider file.
+func schemeOf(word string) (json.RawMessage, error) {
+	if strings.HasSuffix(word, ".json") {
+		data, err := os.ReadFile(word)
+		if err != nil {
+			return nil, fmt.Errorf("provider file: %w", err)
+		}
+		if _, err := providers.Parse(word, data); err != nil {
+			return nil, err
+		}
+		return data, nil
+	}
+	if strings.ContainsAny(word, `/\.`) {
+		return nil, fmt.Errorf("%q is no provider: the name of a provider file ends in .json; a delivery's file comes after SCHEME", word)
+	}
+	if _, err := selected([]string{word}); err != nil {
+		return nil, err
+	}
+	return json.Marshal(word)
+}
+
+// override puts keys and params of the command line in place of the handler's.
+func (f *schemeFlags) override(h *Handler) error {
+	if len(f.secrets)+len(f.publicKeys) > 0 || f.privateKey != "" {
+		h.Secret, h.PublicKey = values(f.secrets), values(f.publicKeys)
+	}
+	for _, p := range f.params {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return errors.New("--param: write name=value")
+		}
+		if h.Param == nil {
+			h.Param = make(map[string]string)
+		}
+		h.Param[name] = value
+	}
+	return nil
+}
+
+func values(texts []string) (all []Value) {
+	for _, t := range texts {
+		all = append(all, Value{Value: t})
+	}
+	return all
+}
+
+// open reads the values and compiles the scheme. Unlike a gateway, which starts
+// without a key file and waits for it, a command needs everything now.
+func (f *schemeFlags) open(h *Handler, signs bool) (*subject, error) {
+	if err := h.setDefaults(); err != nil {
+		return nil, err
+	}
+	scheme, required, err := h.compose()
+	if err != nil {
+		return nil, paramHint(err, h)
+	}
+	keys := &keyring{scheme: scheme, logger: zap.NewNop(), failed: func() {}}
+	if err := h.gather(keys, required); err != nil {
+		return nil, asFlags(err, signs)
+	}
+	for _, source := range keys.sources {
+		if source.kind == fileValue {
+			keys.reread(source)
+		}
+		if source.problem != "" {
+			return nil, fmt.Errorf("%s: %s", source, source.problem)
+		}
+	}
+	s := &subject{handler: h}
+	s.scheme, s.keys, _ = keys.material()
+	if f.privateKey != "" {
+		text, err := Resolve(f.privateKey)
+		if err != nil {
+			return nil, fmt.Errorf("--private-key: %w", err)
+		}
+		s.keys = append(s.keys, verifier.Key{Label: "private", Text: text, Kind: verifier.PrivateKey})
+	}
+	if len(s.keys) == 0 {
+		return nil, s.missingKey(signs)
+	}
+	if s.verifier, err = verifier.New(s.scheme, s.keys); err != nil {
+		if e, ok := errors.AsType[*verifier.KeyError](err); ok && e.Label == "private" {
+			return nil, fmt.Errorf("--private-key: %s", asFlags(e, signs))
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// asFlags speaks of the flag where an error of the gateway's speaks of the option.
+func asFlags(err error, signs bool) error {
+	flag := "--public-key"
+	if signs {
+		flag = "--private-key"
+	}
+	return errors.New(strings.NewReplacer("give it with public_key", "give one with "+flag, "give it with secret", "give one with --secret").Replace(err.Error()))
+}
+
+// missingKey says what to type.
+func (s *subject) missingKey(signs bool) error {
+	name := "SECRET"
+	p := s.handler.provider
+	if p != nil {
+		name = strings.ToUpper(p.ID) + "_SECRET"
+	}
+	switch {
+	case p == nil || p.UsesSecret():
+		return fmt.Errorf("no key: add --secret '{env.%s}'", name)
+	case signs:
+		return errors.New("no key: this sender signs with a private key: add --private-key '{file./path/key.pem}'")
+	}
+	return errors.New("no key: this sender's deliveries are verified with its public key: add --public-key '{file./path/key.pem}'")
+}
+
+// paramHint names the flag where a provider's param is missing.
+func paramHint(err error, h *Handler) error {
+	if h.provider == nil {
+		return err
+	}
+	for _, p := range h.provider.Params {
+		if h.Param[p.Name] == "" && !p.Optional {
+			return fmt.Errorf("this sender needs a value: add --param %s=…, %s", p.Name, p.Description)
+		}
+	}
+	return err
+}
+
+// handler finds the handler of the configuration that --name names, or the only
+// one.
+func (f *schemeFlags) handler() (*Handler, error) {
+	handlers, err := f.handlers()
+	if err != nil {
+		return nil, err
+	}
+	names := handlerNames(handlers)
+	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("%s: it holds no verify_webhook handler", f.config)
+	case f.name == "" && len(names) > 1:
+		return nil, fmt.Errorf("%s: it holds several handlers: choose one with --name: %s", f.config, strings.Join(names, ", "))
+	}
+	name := cmp.Or(f.name, names[0])
+	var found []foundHandler
+	for _, h := range handlers {
+		if h.name == name && !slices.ContainsFunc(found, func(other foundHandler) bool { return string(other.raw) == string(h.raw) }) {
+			found = append(found, h)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%s: no handler is called %q: known are %s", f.config, name, strings.Join(names, ", "))
+	case 1:
+	default:
+		return nil, fmt.Errorf("%s: %d different handlers are called %s: give each a name of its own", f.config, len(found), name)
+	}
+	h := new(Handler)
+	if err := json.Unmarshal(found[0].raw, h); err != nil {
+		return nil, fmt.Errorf("%s: handler %s: %w", f.config, name, err)
+	}
+	h.Name = name
+	return h, nil
+}
+
+type foundHandler struct {
+	name string
+	raw  json.RawMessage
+}
+
+func handlerNames(handlers []foundHandler) (names []string) {
+	for _, h := range handlers {
+		names = append(names, h.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// handlers adapts the configuration and finds all verify_webhook handlers, at
+// whatever depth of routes.
+func (f *schemeFlags) handlers() ([]foundHandler, error) {
+	text, err := os.ReadFile(f.config)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	if name := f.adapterName(); name != "" {
+		adapter := caddyconfig.GetAdapter(name)
+		if adapter == nil {
+			return nil, fmt.Errorf("--adapter: this Caddy has no adapter %q: leave it out for a Caddyfile or for JSON", name)
+		}
+		if text, _, err = adapter.Adapt(text, map[string]any{"filename": f.config}); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.config, err)
+		}
+	}
+	var config any
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, fmt.Errorf("%s: not JSON: if it is a Caddyfile, add --adapter caddyfile", f.config)
+	}
+	return findHandlers(config, nil), nil
+}
+
+// adapterName is Caddy's own rule: what is called Caddyfile is one.
+func (f *schemeFlags) adapterName() string {
+	base := strings.ToLower(filepath.Base(f.config))
+	ext := filepath.Ext(base)
+	switch {
+	case f.adapter != "":
+		return f.adapter
+	case ext != ".json" && (strings.HasPrefix(base, "caddyfile") || strings.HasSuffix(base, "caddyfile")):
+		return "caddyfile"
+	}
+	return ""
+}
+
+func findHandlers(config any, found []foundHandler) []foundHandler {
+	switch c := config.(type) {
+	case []any:
+		for _, v := range c {
+			found = findHandlers(v, found)
+		}
+	case map[string]any:
+		if c["handler"] == "verify_webhook" {
+			raw, _ := json.Marshal(c) // it came from JSON
+			return append(found, foundHandler{configuredName(c, raw), raw})
+		}
+		for _, v := range c {
+			found = findHandlers(v, found)
+		}
+	}
+	return found
+}
+
+// configuredName is what the gateway calls a handler.
+func configuredName(c map[string]any, raw json.RawMessage) string {
+	if name, ok := c["name"].(string); ok && name != "" {
+		return name
+	}
+	var h struct{ Provider json.RawMessage }
+	_ = json.Unmarshal(raw, &h) // it came from JSON
+	p, err := parseProvider(h.Provider)
+	if err != nil || p == nil {
+		return "(without a name)"
+	}
+	return p.ID
+}

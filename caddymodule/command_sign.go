@@ -1,0 +1,226 @@
+package caddymodule
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// signCommand is "caddy webhook sign".
+func signCommand() *cobra.Command {
+	c := signRun{clock: time.Now}
+	cmd := &cobra.Command{
+		Use:   "sign SCHEME --secret <value> --body-file <file>",
+		Short: "Makes a delivery as a sender would sign it",
+		Long: `
+Signs a body of your own and prints the delivery: as a request that "caddy
+webhook verify" reads (--format http), as a command to paste (curl), or as an
+object for programs (json: method, url, headers, body_base64).
+
+Timestamp and id go into headers where the sender has them there; without --id
+it is a random one. Where they stand in the body they are yours to put there.
+Senders whose signature stands in the URL or in the body cannot be imitated.
+Asymmetric ones are signed with a --private-key. What is printed has been
+verified with the same key.
+` + schemeHelp,
+		Example: `  caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json
+  caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json --url https://hooks.example.com/hooks/stripe --format curl
+  caddy webhook sign github --secret '{env.GITHUB_SECRET}' --body-file body.json | caddy webhook verify github - --secret '{env.GITHUB_SECRET}'
+  caddy webhook sign discord --private-key '{file./tmp/ed25519.pem}' --body-file body.json --format json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.run(cmd, args); err != nil {
+				return finish(cmd, exitUsage, err)
+			}
+			return nil
+		},
+	}
+	c.scheme.register(cmd, true)
+	c.request.register(cmd)
+	cmd.Flags().StringVar(&c.id, "id", "", "The delivery's `id`, where it stands in a header (default: a random one)")
+	cmd.Flags().StringVar(&c.now, "now", "", "The `time` of the attempt, RFC 3339 or unix seconds (default: now)")
+	cmd.Flags().StringVar(&c.format, "format", "http", "How to print it: http, curl or json")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"http", "curl", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+type signRun struct {
+	scheme          schemeFlags
+	request         requestFlags
+	id, now, format string
+	clock           func() time.Time
+}
+
+func (c *signRun) run(cmd *cobra.Command, args []string) error {
+	if !slices.Contains([]string{"http", "curl", "json"}, c.format) {
+		return fmt.Errorf("--format %s: write http, curl or json", c.format)
+	}
+	s, args, err := c.scheme.resolve(args, true)
+	switch {
+	case err != nil:
+		return err
+	case len(args) > 0:
+		return errors.New("the body's file is given with --body-file")
+	case c.request.bodyFile == "":
+		return errors.New("no body: add --body-file body.json, or --body-file - for standard input")
+	}
+	now, err := parseNow(c.now, c.clock)
+	if err != nil {
+		return err
+	}
+	r, err := s.newRequest(&c.request, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	if c.id != "" && !s.idInHeader() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: --id is left out: this sender has no id in a header; one in the body is yours to put there")
+	}
+	if err := s.sign(r, c.id, now); err != nil {
+		return err
+	}
+	return s.write(cmd.OutOrStdout(), r, c.format, c.request.bodyFile, now)
+}
+
+// newRequest is an unsigned delivery.
+func (s *subject) newRequest(f *requestFlags, stdin io.Reader) (*rawhttp.Request, error) {
+	r := &rawhttp.Request{Method: s.handler.methods[0], Header: make(http.Header)}
+	if err := r.SetURL(defaultURL); err != nil {
+		return nil, err
+	}
+	if err := f.apply(r, stdin); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// sign makes r a genuine delivery, and makes sure of it.
+func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
+	if r.Header.Get("Content-Type") == "" {
+		r.Header.Set("Content-Type", s.contentType(r.Body))
+	}
+	if id == "" && s.idInHeader() {
+		id = newID()
+	}
+	req := requestOf(r)
+	if err := s.verifier.Sign(req, id, now, r.Body); err != nil {
+		if rejection, ok := errors.AsType[*verifier.Rejection](err); ok {
+			return notSigned(rejection)
+		}
+		return err
+	}
+	j, err := s.judge(req, r.Body, now)
+	switch {
+	case err != nil:
+		return err
+	case j.rejection != nil:
+		return notSigned(j.rejection)
+	}
+	return nil
+}
+
+// notSigned says what this sender's deliveries hold that the signer does not
+// make up.
+func notSigned(r *verifier.Rejection) error {
+	return fmt.Errorf("cannot be signed as it is: %s: %s: put it into the body or give it with -H; what the sender's deliveries hold is told by caddy webhook providers", r.Reason, r.Detail)
+}
+
+func (s *subject) contentType(body []byte) string {
+	d := s.scheme.DeliveryID
+	switch {
+	case s.scheme.BodyForm != "" || d != nil && d.Form != "" || s.signs("{form"):
+		return "application/x-www-form-urlencoded"
+	case json.Valid(body):
+		return "application/json"
+	}
+	return "application/octet-stream"
+}
+
+// signs reports whether a message has one of the slots.
+func (s *subject) signs(slots ...string) bool {
+	return slices.ContainsFunc(s.scheme.Message, func(message string) bool {
+		return slices.ContainsFunc(slots, func(slot string) bool { return strings.Contains(message, slot) })
+	})
+}
+
+// tellsHTTP reports whether it matters that a signed request goes over plain
+// HTTP: whether it would be refused if it came over HTTPS.
+func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
+	req := requestOf(r)
+	req.TLS = !req.TLS
+	j, err := s.judge(req, r.Body, now)
+	return err != nil || j.rejection != nil
+}
+
+func (s *subject) idInHeader() bool {
+	d := s.scheme.DeliveryID
+	return d != nil && len(d.Header) > 0
+}
+
+// newID is a random UUID (RFC 9562 §5.4): a form that every sender's id may have.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	text := hex.EncodeToString(b[:])
+	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
+}
+
+// write prints a signed delivery.
+func (s *subject) write(w io.Writer, r *rawhttp.Request, format, bodyFile string, now time.Time) error {
+	switch format {
+	case "curl":
+		_, err := io.WriteString(w, curl(r, bodyFile))
+		return err
+	case "json":
+		headers := make(map[string]string)
+		for name, lines := range r.Header {
+			headers[name] = strings.Join(lines, ", ")
+		}
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(struct {
+			Method  string            `json:"method"`
+			URL     string            `json:"url"`
+			Headers map[string]string `json:"headers"`
+			Body    string            `json:"body_base64"`
+		}{r.Method, r.URL(), headers, base64.StdEncoding.EncodeToString(r.Body)})
+	}
+	return r.Write(w, s.tellsHTTP(r, now))
+}
+
+// curl writes a command for a POSIX shell. A body from standard input is part of
+// it, since it is gone.
+func curl(r *rawhttp.Request, bodyFile string) string {
+	var text strings.Builder
+	if bodyFile == "-" {
+		text.WriteString("printf %s " + quote(base64.StdEncoding.EncodeToString(r.Body)) + " | base64 -d |\n")
+	}
+	// Without the last two curl would tidy a path and read brackets as patterns.
+	text.WriteString("curl --silent --show-error --include --path-as-is --globoff \\\n\t--request " + quote(r.Method) + " \\\n")
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			text.WriteString("\t--header " + quote(name+": "+value) + " \\\n")
+		}
+	}
+	text.WriteString("\t--data-binary " + quote("@"+cmp.Or(bodyFile, "-")) + " \\\n\t" + quote(r.URL()) + "\n")
+	return text.String()
+}
+
+// quote makes text one word of a POSIX shell.
+func quote(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}

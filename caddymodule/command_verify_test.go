@@ -1,0 +1,162 @@
+package caddymodule
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestVerifyCommand(t *testing.T) {
+	delivery := file(t, "delivery.http", stripeHTTP)
+	body := file(t, "body.json", stripeBody)
+	har := file(t, "recorded.har", `{"log":{"entries":[{"request":{"method":"GET","url":"https://a.example/"}},
+		{"startedDateTime":"2026-11-21T12:00:01Z","request":{"method":"POST","url":"https://hooks.example.com/hooks/stripe",
+		"headers":[{"name":"stripe-signature","value":"t=`+stripeTime+`,v1=`+stripeSignature+`"}],
+		"postData":{"text":"`+base64.StdEncoding.EncodeToString([]byte(stripeBody))+`","encoding":"base64"}}}]}}`)
+	old := time.Unix(1795262400+7, 0)
+	if err := os.Chtimes(delivery, old, old); err != nil {
+		t.Fatal(err)
+	}
+	const good = "genuine: key 1, timestamp 2026-11-21T12:00:00Z, delivery id evt_1\n"
+	header := "Stripe-Signature: t=" + stripeTime + ",v1=" + stripeSignature
+	for name, tc := range map[string]struct {
+		stdin string
+		args  []string
+		code  int
+		want  string
+	}{
+		"a file":                  {"", []string{delivery, "--now", stripeTime}, exitOK, good},
+		"standard input":          {stripeHTTP, []string{"-", "--now", "2026-11-21T13:04:00+01:00"}, exitOK, good},
+		"the file's time":         {"", []string{delivery, "--now", "file"}, exitOK, good},
+		"a HAR, at its time":      {"", []string{har, "--entry", "2", "--now", "file"}, exitOK, good},
+		"headers and body apart":  {"", []string{"-H", header, "--body-file", body, "--now", stripeTime}, exitOK, good},
+		"the body on stdin":       {stripeBody, []string{"-H", header, "--body-file", "-", "--now", stripeTime}, exitOK, good},
+		"another body":            {"", []string{delivery, "--body-file", har, "--now", stripeTime}, exitNot, "not genuine: signature_mismatch: "},
+		"another header":          {"", []string{delivery, "-H", "stripe-signature: t=1,v1=00", "--now", stripeTime}, exitNot, "not genuine: malformed_signature: "},
+		"two headers":             {"", []string{delivery, "-H", header, "-H", header, "--now", stripeTime}, exitNot, "not genuine: malformed_signature: "},
+		"an altered byte":         {strings.Replace(stripeHTTP, "evt_1", "evt_2", 1), []string{"-", "--now", stripeTime}, exitNot, "not genuine: signature_mismatch: "},
+		"no signature":            {"POST / HTTP/1.1\n\n{}", []string{"-"}, exitNot, "not genuine: missing_signature: no header Stripe-Signature\n"},
+		"old":                     {"", []string{delivery, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: all else is right, but it is 2d old: to judge it at its own time, add --now 2026-11-21T12:00:00Z\n"},
+		"early":                   {"", []string{delivery, "--now", "2026-11-21T11:00:00Z"}, exitNot, "hint: all else is right, but it is 1h0m0s ahead of now: "},
+		"old and altered":         {"", []string{delivery, "--body-file", har, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: it is 2d old, and on time (--now 2026-11-21T12:00:00Z) it would be refused for signature_mismatch: "},
+		"another method":          {"", []string{delivery, "--method", "PUT", "--now", stripeTime}, exitOK, "note: the gateway refuses it all the same: method_not_allowed: deliveries come with POST\n"},
+		"no request":              {"", nil, exitUsage, "no request: name its file, - for standard input, or give headers and body with -H and --body-file"},
+		"two requests":            {"", []string{delivery, delivery}, exitUsage, "one request at a time, not 2"},
+		"no file":                 {"", []string{"/gone.http"}, exitUsage, "open /gone.http"},
+		"no request in the file":  {"", []string{body}, exitUsage, body + ": JSON without a request"},
+		"a directory":             {"", []string{t.TempDir()}, exitUsage, "is a directory"},
+		"which entry":             {"", []string{har}, exitUsage, "choose one with --entry, counted from 1; with a body are 2"},
+		"an entry of nothing":     {"", []string{"--entry", "1"}, exitUsage, "--entry goes with a HAR"},
+		"no time":                 {"", []string{delivery, "--now", "noon"}, exitUsage, "--now: write RFC 3339"},
+		"milliseconds":            {"", []string{delivery, "--now", stripeTime + "000"}, exitUsage, "--now: write RFC 3339"},
+		"standard input's time":   {stripeHTTP, []string{"-", "--now", "file"}, exitUsage, "standard input has no time"},
+		"a header without colon":  {"", []string{"-H", "X"}, exitUsage, "-H: no colon"},
+		"a header of two lines":   {"", []string{"-H", "X: 1\r\nY: 2"}, exitUsage, "-H: the header's value holds a control character"},
+		"a URL without an origin": {"", []string{delivery, "--url", "/hooks"}, exitUsage, "--url: not a URL"},
+		"a method in small":       {"", []string{delivery, "--method", "post"}, exitUsage, "--method: write it in capitals"},
+		"no body file":            {"", []string{delivery, "--body-file", "/gone"}, exitUsage, "--body-file: open /gone"},
+	} {
+		t.Setenv("TEST_STRIPE", stripeSecret)
+		out, errs, code := webhook(t, tc.stdin, append([]string{"verify", "stripe", "--secret", "{env.TEST_STRIPE}"}, tc.args...)...)
+		if code != tc.code || !strings.Contains(out+errs, tc.want) {
+			t.Errorf("%s: exit %d, %s%s; want %d, %q", name, code, out, errs, tc.code, tc.want)
+		}
+		if strings.Contains(out+errs, stripeSignature) || strings.Contains(out+errs, `"object"`) {
+			t.Errorf("%s: prints a signature or a body: %s%s", name, out, errs)
+		}
+	}
+}
+
+// TestVerifyURL: a sender that signs the URL is judged by the one that it called.
+func TestVerifyURL(t *testing.T) {
+	body := file(t, "body", "a=1")
+	signed, errs, code := webhook(t, "", "sign", "trello", "--secret", stripeSecret, "--body-file", body, "--url", "https://hooks.example.com/trello?a=%2f")
+	if code != exitOK {
+		t.Fatal(errs)
+	}
+	for url, want := range map[string]int{
+		"":                                       exitOK,
+		"https://hooks.example.com/trello?a=%2f": exitOK,
+		"http://hooks.example.com/trello?a=%2f":  exitNot,
+		"https://hooks.example.com/trello?a=/":   exitNot,
+	} {
+		args := []string{"verify", "trello", "-", "--secret", stripeSecret}
+		if url != "" {
+			args = append(args, "--url", url)
+		}
+		if out, errs, code := webhook(t, signed, args...); code != want {
+			t.Errorf("%q: exit %d, %s%s", url, code, out, errs)
+		}
+	}
+}
+
+func TestVerifyJSON(t *testing.T) {
+	for now, want := range map[string]map[string]any{
+		stripeTime:             {"genuine": true, "key": "1", "timestamp": "2026-11-21T12:00:00Z", "delivery_id": "evt_1"},
+		"2026-11-21T13:00:00Z": {"genuine": false, "reason": "stale_timestamp", "detail": "the delivery is 1h0m0s old, tolerance 5m0s", "hint": "all else is right, but it is 1h0m0s old: to judge it at its own time, add --now 2026-11-21T12:00:00Z"},
+	} {
+		out, _, _ := webhook(t, stripeHTTP, "verify", "stripe", "-", "--secret", stripeSecret, "--now", now, "--json")
+		var got map[string]any
+		if err := json.Unmarshal([]byte(out), &got); err != nil || strings.Count(out, "\n") != 1 {
+			t.Fatalf("%v in %q", err, out)
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %v, want %v", now, got, want)
+		}
+		for name, value := range want {
+			if got[name] != value {
+				t.Errorf("%s: %s is %v, want %v", now, name, got[name], value)
+			}
+		}
+	}
+}
+
+// TestVerifyHandshake: what the gateway answers itself is no forgery.
+func TestVerifyHandshake(t *testing.T) {
+	const challenge = "GET /hooks/meta?hub.mode=subscribe&hub.challenge=12345&hub.verify_token=word HTTP/1.1\r\nHost: a.example\r\n\r\n"
+	for token, tc := range map[string]struct {
+		code int
+		want string
+	}{
+		"word":  {exitOK, "handshake: the gateway answers it itself, with 200\n"},
+		"other": {exitNot, "not genuine: handshake_mismatch: "},
+	} {
+		out, errs, code := webhook(t, challenge, "verify", "meta", "-", "--secret", "s", "--param", "verify_token="+token)
+		if code != tc.code || !strings.Contains(out, tc.want) {
+			t.Errorf("%s: exit %d, %s%s; want %d, %q", token, code, out, errs, tc.code, tc.want)
+		}
+	}
+}
+
+// TestVerifyHint: the usual mistakes are told, and what a sender wrote does not
+// act on the terminal.
+func TestVerifyHint(t *testing.T) {
+	out, _, code := webhook(t, stripeHTTP, "verify", "stripe", "-", "--secret", `"`+stripeSecret+`"`, "--now", stripeTime)
+	if code != exitNot || !strings.Contains(out, "\nhint: ") || !strings.Contains(out, "quotes") {
+		t.Errorf("a secret in quotes: exit %d, %s", code, out)
+	}
+	if got := printable("evt\x1b[2J"); got != `"evt\x1b[2J"` {
+		t.Errorf("an escape sequence is printed as %s", got)
+	}
+}
+
+func TestOthersFor(t *testing.T) {
+	names := func(header map[string][]string) (all []string) {
+		for _, o := range othersFor(header) {
+			all = append(all, o.Name)
+		}
+		return all
+	}
+	if got := names(map[string][]string{"Stripe-Signature": {"t=1,v1=00"}}); len(got) == 0 || !strings.Contains(strings.Join(got, " "), "stripe") {
+		t.Errorf("of Stripe-Signature: %q", got)
+	}
+	if got := names(map[string][]string{"Webhook-Signature": {"v1,x"}}); len(got) < 10 || len(got) > maxOthers {
+		t.Errorf("of Webhook-Signature: %d senders", len(got))
+	}
+	if got := names(map[string][]string{"Content-Type": {"a"}, "Stripe-Signature": nil}); len(got) != 0 {
+		t.Errorf("of no signature: %q", got)
+	}
+}
