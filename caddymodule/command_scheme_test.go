@@ -29,7 +29,7 @@ const (
 func webhook(t *testing.T, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	root := &cobra.Command{Use: "webhook", SilenceUsage: true}
-	root.AddCommand(verifyCommand(), signCommand())
+	root.AddCommand(verifyCommand(), signCommand(), sendCommand())
 	var out, errs bytes.Buffer
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&out)
@@ -180,6 +180,7 @@ func TestCompletion(t *testing.T) {
 	for args, want := range map[string]string{
 		"verify\x00strip":                "stripe\tStripe",
 		"sign\x00x\x00--format\x00":      "curl",
+		"send\x00x\x00--tamper\x00sig":   "signature",
 		"verify\x00x\x00y\x00--now\x00f": "file",
 	} {
 		out, _, _ := webhook(t, "", append([]string{cobra.ShellCompRequestCmd}, strings.Split(args, "\x00")...)...)

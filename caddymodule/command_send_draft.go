@@ -1,0 +1,160 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A draft is a delivery before it is signed.
+type draft struct {
+	*subject
+	request *rawhttp.Request
+	id      string
+	made    bool // the body is ours
+	tamper  string
+	signer  *subject // with another secret where that is what is spoilt
+}
+
+func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
+	f := requestFlags{headers: c.headers, bodyFile: c.bodyFile, method: c.method, url: c.to}
+	r, err := s.newRequest(&f, stdin)
+	if err != nil {
+		return nil, errors.New(strings.Replace(err.Error(), "--url", "--to", 1))
+	}
+	if u, err := url.Parse(c.to); err == nil {
+		r.Target = u.RequestURI() // as the client writes it
+	}
+	d := &draft{subject: s, request: r, id: c.id, made: c.bodyFile == "", tamper: c.tamper, signer: s}
+	if d.id == "" {
+		d.id = newID()
+	}
+	if c.tamper == "secret" {
+		d.signer, err = s.withOtherSecret()
+	}
+	return d, err
+}
+
+// attempt signs the delivery anew, with the same id, and spoils it.
+func (d *draft) attempt(now time.Time) (*rawhttp.Request, error) {
+	r := *d.request
+	r.Header = d.request.Header.Clone()
+	if d.made {
+		r.Body = d.exampleBody(d.id, now)
+	}
+	if err := d.signer.sign(&r, d.id, now); err != nil {
+		return nil, err
+	}
+	switch d.tamper {
+	case "body":
+		r.Body = append(bytes.Clone(r.Body), ' ')
+	case "signature":
+		name := http.CanonicalHeaderKey(d.scheme.Signature.Header[0])
+		r.Header.Set(name, spoil(r.Header.Get(name)))
+	}
+	return &r, nil
+}
+
+func (s *subject) withOtherSecret() (*subject, error) {
+	other := *s
+	prefix := s.scheme.SecretPrefix
+	other.keys = slices.Clone(s.keys)
+	for i, k := range other.keys {
+		if k.Kind != verifier.Secret {
+			continue
+		}
+		text, ok := strings.CutPrefix(k.Text, prefix)
+		if text = spoil(text); ok {
+			text = prefix + text
+		}
+		other.keys[i].Text = text
+	}
+	var err error
+	other.verifier, err = verifier.New(other.scheme, other.keys)
+	return &other, err
+}
+
+// spoil alters one character in the middle of the longest word, which keeps its
+// form, hex or base64. At the end of base64 there may be bits that mean nothing.
+func spoil(text string) string {
+	isWord := func(c byte) bool {
+		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '+' || c == '/' || c == '-' || c == '_'
+	}
+	start, end := 0, 0
+	for i := 0; i < len(text); i++ {
+		from := i
+		for i < len(text) && isWord(text[i]) {
+			i++
+		}
+		if i-from > end-start {
+			start, end = from, i
+		}
+	}
+	if start == end {
+		return text + "x"
+	}
+	b := []byte(text)
+	at := &b[(start+end)/2]
+	if *at == '1' {
+		*at = '2'
+	} else {
+		*at = '1'
+	}
+	return string(b)
+}
+
+// exampleBody is a body with the id and the timestamp where the sender has them.
+func (s *subject) exampleBody(id string, now time.Time) []byte {
+	body := map[string]any{"id": id, "type": "caddy.webhook.send"}
+	if d := s.scheme.DeliveryID; d != nil {
+		setPath(body, d.JSON, id)
+	}
+	if ts := s.scheme.Timestamp; ts != nil {
+		var value any = now.UTC().Format(time.RFC3339)
+		switch ts.Unit {
+		case "", "s":
+			value = now.Unix()
+		case "ms":
+			value = now.UnixMilli()
+		case "us":
+			value = now.UnixMicro()
+		}
+		setPath(body, ts.JSON, value)
+	}
+	text, _ := json.Marshal(body) // maps of texts and numbers
+	d := s.scheme.DeliveryID
+	switch {
+	case s.scheme.BodyForm != "":
+		return []byte(url.Values{s.scheme.BodyForm: {string(text)}}.Encode())
+	case d != nil && d.Form != "":
+		return []byte(url.Values{d.Form: {id}}.Encode())
+	}
+	return text
+}
+
+// setPath sets a member by its path. Paths through arrays are left alone: the
+// signer says what is missing.
+func setPath(object map[string]any, path string, value any) {
+	if path == "" || strings.Contains(path, "[") {
+		return
+	}
+	names := strings.Split(path, ".")
+	for _, name := range names[:len(names)-1] {
+		inner, ok := object[name].(map[string]any)
+		if !ok {
+			inner = make(map[string]any)
+			object[name] = inner
+		}
+		object = inner
+	}
+	object[names[len(names)-1]] = value
+}
