@@ -29,7 +29,7 @@ const (
 func webhook(t *testing.T, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	root := &cobra.Command{Use: "webhook", SilenceUsage: true}
-	root.AddCommand(verifyCommand(), signCommand(), sendCommand())
+	root.AddCommand(verifyCommand(), signCommand(), sendCommand(), listenCommand())
 	var out, errs bytes.Buffer
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&out)

@@ -1,0 +1,251 @@
+package caddymodule
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// listening runs listen until the test ends, and returns its address and its
+// lines.
+func listening(t *testing.T, args ...string) (url string, lines *bufio.Scanner, end func() error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	read, write := io.Pipe()
+	root := &cobra.Command{Use: "webhook"}
+	root.AddCommand(listenCommand())
+	root.SetOut(write)
+	root.SetErr(write)
+	root.SetArgs(append([]string{"listen", "--addr", addr}, args...))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- root.ExecuteContext(ctx)
+		write.Close()
+	}()
+	end = func() error { cancel(); return <-ended }
+	t.Cleanup(cancel)
+	lines = bufio.NewScanner(read)
+	if want := "listening on http://" + addr + " for "; !lines.Scan() || !strings.HasPrefix(lines.Text(), want) {
+		t.Fatalf("%q, want %q", lines.Text(), want)
+	}
+	return "http://" + addr, lines, end
+}
+
+func TestListen(t *testing.T) {
+	t.Setenv("TEST_STRIPE", stripeSecret)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Webhook-Verified") != "stripe" || r.URL.String() != "/hooks?a=b" {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer app.Close()
+	folder := filepath.Join(t.TempDir(), "deliveries")
+	url, lines, end := listening(t, "stripe", "--secret", "{env.TEST_STRIPE}", "--to", app.URL, "--save", folder)
+	now := time.Now()
+	post := func(signature string) {
+		r, _ := http.NewRequest(http.MethodPost, url+"/hooks?a=b", strings.NewReader(stripeBody))
+		r.Header.Set("Stripe-Signature", signature)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Error(err) // and listen shows nothing
+			return
+		}
+		answer.Body.Close()
+	}
+	genuine := signatureOf(t, now)
+	old := signatureOf(t, now.Add(-time.Hour))
+	wrong := signatureOf(t, now)
+	for _, tc := range []struct {
+		signature string
+		want      []string
+	}{
+		{genuine, []string{`\d\d:\d\d:\d\d genuine: the app answered 202, key 1, delivery id evt_1`, `saved: .*Z-genuine\.http`}},
+		{genuine, []string{`duplicate: answered 200, the app had taken it, key 1, delivery id evt_1`, `saved: .*Z-duplicate\.http`}},
+		{old, []string{`refused, 401: stale_timestamp: the delivery is 1h0m\ds old, tolerance 5m0s`, `hint: all else is right, but it is 1h0m\ds old: a retry`, `saved: .*Z-stale_timestamp\.http`}},
+		{spoil(wrong), []string{`refused, 401: signature_mismatch: `, `saved: .*Z-signature_mismatch\.http`}},
+		{"", []string{`refused, 401: missing_signature: no header Stripe-Signature`, `saved: .*Z-missing_signature\.http`}},
+	} {
+		go post(tc.signature)
+		for _, want := range tc.want {
+			if !lines.Scan() {
+				t.Fatalf("no line, want %q", want)
+			}
+			for strings.Contains(lines.Text(), "hint: ") && !strings.HasPrefix(want, "hint") && lines.Scan() {
+			}
+			if !regexp.MustCompile(want).MatchString(lines.Text()) || strings.Contains(lines.Text(), "\x1b") {
+				t.Errorf("%q, want %q", lines.Text(), want)
+			}
+		}
+	}
+	go func() {
+		for lines.Scan() {
+		}
+	}()
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(folder, "*"))
+	if len(files) != 5 {
+		t.Fatalf("%d files: %q", len(files), files)
+	}
+	for _, path := range files {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+		out, errs, code := webhook(t, "", "verify", "stripe", path, "--secret", "{env.TEST_STRIPE}", "--now", "file")
+		_, name, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".http"), "-")
+		want := exitNot
+		if name == "genuine" || name == "duplicate" {
+			want, name = exitOK, "genuine"
+		}
+		if code != want || !strings.Contains(out, name) {
+			t.Errorf("%s: verify says %d, %s%s", path, code, out, errs)
+		}
+	}
+}
+
+// signatureOf is the header's value for stripeBody.
+func signatureOf(t *testing.T, at time.Time) string {
+	t.Helper()
+	f := schemeFlags{secrets: []string{stripeSecret}}
+	s, _, err := f.resolve([]string{"stripe"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &verifier.Request{Header: make(http.Header)}
+	if err := s.verifier.Sign(req, "", at, []byte(stripeBody)); err != nil {
+		t.Fatal(err)
+	}
+	return req.Header["Stripe-Signature"][0]
+}
+
+func TestListenUsage(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	blocked := file(t, "a file", "")
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no key":          {[]string{"stripe"}, "no key: add --secret"},
+		"two schemes":     {[]string{"stripe", "github", "--secret", "a"}, "one SCHEME and no more"},
+		"a bare port":     {[]string{"stripe", "--secret", "a", "--addr", "9000"}, "--addr: write a port, such as :9000"},
+		"no port":         {[]string{"stripe", "--secret", "a", "--addr", "localhost:"}, "--addr: write a port"},
+		"a path to":       {[]string{"stripe", "--secret", "a", "--to", "http://localhost:3000/hooks"}, "--to: write the app's address without a path"},
+		"another scheme":  {[]string{"stripe", "--secret", "a", "--to", "ftp://localhost"}, "--to: write the app's address"},
+		"no folder":       {[]string{"stripe", "--secret", "a", "--save", filepath.Join(blocked, "x")}, "--save: "},
+		"a port in use":   {[]string{"stripe", "--secret", "a", "--addr", taken.Addr().String()}, "cannot listen tcp " + taken.Addr().String() + ": bind: "},
+		"an address away": {[]string{"stripe", "--secret", "a", "--addr", "192.0.2.1:9000"}, "cannot listen tcp 192.0.2.1:9000: bind: "},
+	} {
+		out, errs, code := webhook(t, "", append([]string{"listen"}, tc.args...)...)
+		if code != exitUsage || !strings.Contains(errs, tc.want) || strings.Count(errs, "\n") != 1 || out != "" {
+			t.Errorf("%s: exit %d, %q, %q; want 2 and %q", name, code, out, errs, tc.want)
+		}
+	}
+}
+
+func TestListenDescribes(t *testing.T) {
+	for addr, want := range map[string]string{
+		":9000":          "http://localhost:9000, and on every other address of this machine,",
+		"0.0.0.0:9000":   "http://localhost:9000, and on every other address of this machine,",
+		"[::]:9000":      "http://localhost:9000, and on every other address of this machine,",
+		"127.0.0.1:9000": "http://127.0.0.1:9000",
+		"[::1]:9000":     "http://[::1]:9000",
+	} {
+		if got := describe(addr); got != want {
+			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+}
+
+// TestOutcome: the verdicts that TestListen does not come to.
+func TestOutcome(t *testing.T) {
+	w := &witness{alone: true}
+	for name, tc := range map[string]struct {
+		sighting
+		colour, want, file string
+	}{
+		"no app":     {sighting{verified: true, status: 200, key: "1"}, green, "genuine: answered 200, key 1", "genuine"},
+		"a dead app": {sighting{verified: true, status: 502, key: "1", err: errors.New("dial tcp: refused")}, yellow, "genuine: the app does not answer, 502: dial tcp: refused, key 1", "genuine"},
+		"in flight":  {sighting{verified: true, status: 503, key: "1", id: "e\x1b", err: errOverloaded, reason: "overloaded"}, yellow, `genuine, not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
+		"handshake":  {sighting{handshake: true, status: 200}, yellow, "handshake: answered 200", "handshake"},
+		"observed":   {sighting{reason: "stale_timestamp", status: 200}, red, "not genuine, let through (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
+		"too large":  {sighting{reason: "body_too_large", status: 413, err: bodyTooLarge(9)}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes", "body_too_large"},
+	} {
+		colour, text := w.verdict(&tc.sighting)
+		if colour != tc.colour || text != tc.want || tc.sighting.word() != tc.file {
+			t.Errorf("%s: %s %q %s, want %s %q %s", name, colour, text, tc.sighting.word(), tc.colour, tc.want, tc.file)
+		}
+	}
+	w.missed.Store(3)
+	if _, text := w.verdict(&sighting{handshake: true}); !strings.HasSuffix(text, " (3 more requests came too fast to be shown)") {
+		t.Errorf("a flood: %q", text)
+	}
+}
+
+func TestColours(t *testing.T) {
+	if s := (&screen{colour: true}).paint(red, "no"); s != "\x1b[31mno\x1b[0m" {
+		t.Errorf("%q", s)
+	}
+	if s := (&screen{}).paint(red, "no"); s != "no" {
+		t.Errorf("%q", s)
+	}
+	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	regular, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer regular.Close()
+	t.Setenv("TERM", "xterm")
+	for _, tc := range []struct {
+		w       io.Writer
+		noColor string
+		want    bool
+	}{{terminal, "", true}, {terminal, "1", false}, {regular, "", false}, {new(bytes.Buffer), "", false}} {
+		t.Setenv("NO_COLOR", tc.noColor)
+		if got := mayColour(tc.w); got != tc.want {
+			t.Errorf("%T, NO_COLOR=%q: %v", tc.w, tc.noColor, got)
+		}
+	}
+}
+
+// TestKeptBody: what is longer than the limit is not kept, and says so.
+func TestKeptBody(t *testing.T) {
+	for body, cut := range map[string]bool{"": false, "abc": false, "abcd": true} {
+		kept := &keptBody{ReadCloser: io.NopCloser(strings.NewReader(body)), limit: 3}
+		kept.drain(http.NewResponseController(httptest.NewRecorder()))
+		if kept.cut != cut || kept.copy.String() != body[:min(3, len(body))] {
+			t.Errorf("%q: cut %v, kept %q", body, kept.cut, kept.copy.String())
+		}
+	}
+}
