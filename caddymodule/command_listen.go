@@ -96,7 +96,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "listening on %s for %s; Ctrl-C ends it\n", describe(c.addr), s.handler.Name)
+	fmt.Fprintf(out, "listening on %s for %s; Ctrl-C ends it\n", spell(c.addr), s.handler.Name)
 	w.report(ctx)
 	err = caddy.Stop()
 	w.rest(ctx)
@@ -178,8 +178,8 @@ func (c *listenRun) app() (any, error) {
 	return proxy, nil
 }
 
-// describe says where it listens, for a person.
-func describe(addr string) string {
+// spell says where it listens, for a person.
+func spell(addr string) string {
 	host, port, _ := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		return "http://localhost:" + port + ", and on every other address of this machine,"

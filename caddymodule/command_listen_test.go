@@ -178,7 +178,7 @@ func TestListenDescribes(t *testing.T) {
 		"127.0.0.1:9000": "http://127.0.0.1:9000",
 		"[::1]:9000":     "http://[::1]:9000",
 	} {
-		if got := describe(addr); got != want {
+		if got := spell(addr); got != want {
 			t.Errorf("%s: %q, want %q", addr, got, want)
 		}
 	}

@@ -48,6 +48,18 @@ func TestExitCodes(t *testing.T) {
 		{"providers --check broken.json", 2, "provider file broken.json: unexpected EOF"},
 		{"providers --check your_sender.json", 1, "name: missing"},
 		{"providers --check stripe.json", 0, "stripe.json: complete"},
+		{"verify", 2, "no SCHEME: name a provider"},
+		{"verify strpe", 2, `unknown provider "strpe": did you mean "stripe"?`},
+		{"verify stripe gone.http --secret a", 2, "open gone.http: no such file"},
+		{"verify stripe broken.json --secret a", 2, "broken.json: it begins like JSON and is no HAR"},
+		{"verify stripe -H X:1 --secret a", 1, "missing_signature"},
+		{"sign stripe --secret a", 2, "no body: add --body-file"},
+		{"send stripe --secret a --to http://127.0.0.1:1", 2, "does not answer"},
+		{"listen stripe --secret a --addr 9000", 2, "--addr: write a port"},
+		{"verify --help", 0, "caddy webhook verify stripe delivery.http"},
+		{"sign --help", 0, "--format curl"},
+		{"send --help", 0, "--tamper body"},
+		{"listen --help", 0, "--save deliveries"},
 		{"providers --help", 0, "caddy webhook providers --check ./acme.json"},
 	} {
 		out, err := caddy(t, dir, nil, append([]string{"webhook"}, strings.Fields(tc.args)...)...)
@@ -57,6 +69,19 @@ func TestExitCodes(t *testing.T) {
 		}
 		if code != tc.code || !strings.Contains(out, tc.want) {
 			t.Errorf("caddy webhook %s: exit %d, want %d and %q:\n%s", tc.args, code, tc.code, tc.want, lastLines(out, 6))
+		}
+	}
+}
+
+// TestCompletion asks as a shell does.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	for words, want := range map[string]string{
+		"verify strip": "stripe\tStripe", "sign stripe --format ": "curl", "send stripe --tam": "--tamper\t", "lis": "listen\t",
+	} {
+		out, err := caddy(t, t.TempDir(), nil, append([]string{"__complete", "webhook"}, strings.Split(words, " ")...)...)
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v, %s; want %q", words, err, out, want)
 		}
 	}
 }

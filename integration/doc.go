@@ -37,6 +37,8 @@
 //	conformance_test.go   the scenarios of webhook-receiver-conformance
 //	bench_test.go         cost beside a plain reverse_proxy
 //	bench_dedupe_test.go  cost of each store beside none
+//	command_test.go       caddy webhook: exit codes, completion, providers
+//	command_sign_test.go  caddy webhook: sign, verify, send, listen
 //	docs_test.go          the Caddyfiles of the documentation, the README's commands
 //	docs_*_test.go        its other commands, options, defaults, links, programs
 //	deploy_*_test.go      dashboard, alerts, Kubernetes, systemd
