@@ -23,6 +23,7 @@ func (d *delivery) read() error {
 		d.arrived()
 		return nil
 	}
+	defer d.took(stageRead, d.begins())
 	// The deadline is absolute. Caddy's idle timeouts stay below it. A writer
 	// that cannot set deadlines (a test's recorder) reads without.
 	conn := http.NewResponseController(d.w)

@@ -173,6 +173,7 @@ func (d *delivery) claim() error {
 		return nil
 	}
 	d.store = d.h.app.store
+	defer d.took(stageClaim, d.begins())
 	switch decision := gate.Claim(d.r.Context(), key, r.terms); decision.Outcome {
 	case dedupe.Held:
 		d.claimed = decision.Claim
@@ -197,7 +198,7 @@ var notNow = map[dedupe.Outcome]string{
 // answerDuplicate tells the sender that the app has this delivery.
 func (d *delivery) answerDuplicate() error {
 	d.repl.Set(prefix+"duplicate", true)
-	d.h.metrics.duplicate()
+	d.end(endedDuplicate, "")
 	d.w.Header().Set("Webhook-Duplicate", "true")
 	response := &d.h.recogniser.response
 	d.w.WriteHeader(response.Status)

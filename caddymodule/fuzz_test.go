@@ -63,7 +63,7 @@ func FuzzCaddyfile(f *testing.F) {
 		if err := again.setDefaults(); err != nil {
 			return
 		}
-		again.metrics = metricsFor("fuzz")
+		again.metrics = tallyOf("fuzz")
 		again.logger = newRing(again.Scheme).logger
 		if err := again.openKeys(); err != nil && whole && strings.Contains(err.Error(), marker) &&
 			!strings.Contains(text, "require_header") && !strings.Contains(text, "param") { // which may be called so

@@ -104,7 +104,7 @@ type Handler struct {
 	rejectStatus int
 	buffered     budget
 	warnings     limiter
-	metrics      handlerMetrics
+	metrics      *tally
 	logger       *zap.Logger
 	now          func() time.Time
 }
@@ -127,13 +127,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.setDefaults(); err != nil {
 		return h.fail(err)
 	}
-	h.metrics = metricsFor(h.Name)
+	h.metrics = tallyOf(h.Name)
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
 	if err := h.openKeys(); err != nil {
 		return h.fail(err)
 	}
+	h.metrics.join(h)
 	h.warnAboutHeaders()
 	if h.Observe {
 		h.logger.Warn("observe: deliveries whose verification fails are let through", zap.String("name", h.Name))
@@ -244,7 +245,7 @@ func (h *Handler) openKeys() error {
 	if err := h.provisionDedupe(scheme); err != nil {
 		return err
 	}
-	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.metrics.keyError}
+	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.keyFailed, changed: h.metrics.keysChanged}
 
 	if err := h.gather(h.keys, required); err != nil {
 		return err
@@ -332,6 +333,24 @@ func (h *Handler) warnAboutHeaders() {
 	}
 }
 
+// Cleanup ends the handler's part in what is shown of its name.
+func (h *Handler) Cleanup() error {
+	if h.metrics != nil {
+		h.metrics.leave(h)
+	}
+	return nil
+}
+
+// providerID is "" without a provider.
+func (h *Handler) providerID() string {
+	if h.provider == nil {
+		return ""
+	}
+	return h.provider.ID
+}
+
+func (h *Handler) keyFailed() { h.metrics.keyErrors.Add(1) }
+
 func firstOf[T any](lists ...[]T) []T {
 	for _, l := range lists {
 		if len(l) > 0 {
@@ -351,5 +370,6 @@ func orElse[T any](p *T, def T) T {
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -79,7 +79,7 @@ func (d *delivery) answerHandshake() error {
 		header.Set("Connection", "close")
 	}
 	d.repl.Set(prefix+"handshake", true)
-	d.h.metrics.handshake()
+	d.end(endedHandshake, "")
 	d.h.logger.Debug("handshake answered", zap.String("name", d.h.Name), zap.Int("status", d.answer.Status))
 	d.w.WriteHeader(d.answer.Status)
 	_, _ = io.WriteString(d.w, d.answer.Body) // a sender that is gone asks again

@@ -31,6 +31,8 @@ type keyring struct {
 	mu     sync.Mutex // one refresh at a time
 	logger *zap.Logger
 	failed func() // counts a key file that could not be used
+
+	changed func() // is told of every change of the keys; nil: nobody is
 }
 
 // A source is one configured value and its last usable texts.
@@ -175,6 +177,9 @@ func (k *keyring) refresh() error {
 	}
 	k.signer.Store(signer)
 	k.labelsInUse.Store(new(k.keyLabels()))
+	if k.changed != nil {
+		k.changed()
+	}
 	if k.current.Swap(v) != nil {
 		k.logger.Info("keys changed and are in use")
 	}

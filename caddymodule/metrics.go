@@ -2,99 +2,122 @@ package caddymodule
 
 import (
 	"errors"
-	"sync"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
-	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// The collectors belong to the process: each configuration registers the same
-// ones in its own registry, so that counts go on over a reload. Labels are
-// bounded: names come from the configuration, reasons from a closed list.
-var collectors struct {
-	once      sync.Once
-	requests  *prometheus.CounterVec
-	keyErrors *prometheus.CounterVec
-	buffered  prometheus.GaugeFunc
-	degraded  prometheus.GaugeFunc
-	evicted   prometheus.CounterFunc
+// The descriptions of all metrics. Labels are bounded: names and key labels come
+// from the configuration in force, reasons and stages from closed lists.
+var (
+	requestsTotal = describe("requests_total",
+		"Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
+		"name", "outcome", "reason")
+	durationSeconds = describe("duration_seconds",
+		"Time of a delivery's stages: read (its body arrives), verify (the signature), claim (the dedupe store, and the wait for a copy in flight), upstream (the app).",
+		"name", "stage")
+	lastAccepted = describe("last_accepted_timestamp_seconds",
+		"When a delivery was last accepted; absent until the first since the process started.", "name")
+	keyLastUsed = describe("key_last_used_timestamp_seconds",
+		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
+	keyErrors = describe("key_errors_total",
+		"Attempts to read a key file that failed; the last usable key stays in use.", "name")
+	bufferedBytes = describe("buffered_bytes", "Bytes of bodies in memory, over all handlers.")
+	storeDegraded = describe("store_degraded",
+		"1 while a dedupe store is taken for down and this process decides alone.")
+	evictedEarly = describe("evicted_early_total",
+		"Deliveries forgotten before their window ended, for want of room: raise max_entries.")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("caddy_verify_webhook_"+name, help, labels, nil)
 }
 
-func initMetrics() {
-	collectors.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "verify_webhook", Name: "requests_total",
-		Help: "Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
-	}, []string{"name", "outcome", "reason"})
-	collectors.keyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "verify_webhook", Name: "key_errors_total",
-		Help: "Attempts to read a key file that failed; the last usable key stays in use.",
-	}, []string{"name"})
-	collectors.buffered = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "caddy", Subsystem: "verify_webhook", Name: "buffered_bytes",
-		Help: "Bytes of bodies in memory, over all handlers.",
-	}, func() float64 { return float64(buffered.used.Load()) })
-	collectors.degraded = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "caddy", Subsystem: "verify_webhook", Name: "store_degraded",
-		Help: "1 while a dedupe store is taken for down and this process decides alone.",
-	}, func() float64 {
-		degraded := 0.0
-		eachGate(func(g *dedupe.Gate) {
-			if g.Stats().Degraded {
-				degraded = 1
-			}
-		})
-		return degraded
-	})
-	collectors.evicted = prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "verify_webhook", Name: "evicted_early_total",
-		Help: "Deliveries forgotten before their window ended, for want of room: raise max_entries.",
-	}, func() (n float64) {
-		eachGate(func(g *dedupe.Gate) { n += float64(g.Stats().EvictedEarly) })
-		return n
-	})
+// collector gives what the process has counted. Each configuration registers
+// it in its own registry, so that counts go on over a reload; what it shows
+// are the names and keys of configurations that are in use.
+type collector struct{}
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{requestsTotal, durationSeconds, lastAccepted, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
+		ch <- d
+	}
 }
+
+// Collect implements prometheus.Collector.
+func (collector) Collect(ch chan<- prometheus.Metric) {
+	for _, t := range talliesInUse() {
+		t.collect(ch)
+	}
+	degraded, evicted := 0.0, 0.0
+	eachGate(func(g *dedupe.Gate) {
+		s := g.Stats()
+		if s.Degraded {
+			degraded = 1
+		}
+		evicted += float64(s.EvictedEarly)
+	})
+	ch <- gauge(bufferedBytes, float64(buffered.used.Load()))
+	ch <- gauge(storeDegraded, degraded)
+	ch <- counter(evictedEarly, evicted)
+}
+
+func (t *tally) collect(ch chan<- prometheus.Metric) {
+	requests := func(n uint64, outcome ending, reason string) {
+		ch <- counter(requestsTotal, float64(n), t.name, string(outcome), reason)
+	}
+	requests(t.accepted.Load(), endedAccepted, "")
+	requests(t.duplicates.Load(), endedDuplicate, "")
+	requests(t.handshakes.Load(), endedHandshake, "")
+	for _, of := range []struct {
+		outcome ending
+		counts  map[string]uint64
+	}{{endedObserved, t.observed.counts()}, {endedRejected, t.rejected.counts()}} {
+		for _, reason := range slices.Sorted(maps.Keys(of.counts)) {
+			requests(of.counts[reason], of.outcome, reason)
+		}
+	}
+	ch <- counter(keyErrors, float64(t.keyErrors.Load()), t.name)
+	for i := range t.stages {
+		count, sum, buckets := t.stages[i].snapshot()
+		ch <- prometheus.MustNewConstHistogram(durationSeconds, count, sum, buckets, t.name, stage(i).String())
+	}
+	if at := t.lastAccepted.Load(); at != 0 {
+		ch <- gauge(lastAccepted, seconds(at), t.name)
+	}
+	for _, k := range t.keys() {
+		if k.used != 0 {
+			ch <- gauge(keyLastUsed, seconds(k.used), t.name, k.label)
+		}
+	}
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func counter(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+}
+
+// seconds makes of nanoseconds since 1970 what Prometheus takes for a time.
+func seconds(nanoseconds int64) float64 { return float64(nanoseconds) / float64(time.Second) }
 
 func registerMetrics(registry *prometheus.Registry) error {
 	if registry == nil { // a handler provisioned outside a configuration
 		return nil
 	}
-	for _, c := range []prometheus.Collector{collectors.requests, collectors.keyErrors, collectors.buffered, collectors.degraded, collectors.evicted} {
-		err := registry.Register(c)
-		if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {
-			return err
-		}
+	err := registry.Register(collector{})
+	if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		return nil // by another handler of the configuration
 	}
-	return nil
+	return err
 }
 
-// handlerMetrics counts for one handler.
-type handlerMetrics struct {
-	requests  *prometheus.CounterVec
-	keyErrors prometheus.Counter
-}
-
-func metricsFor(name string) handlerMetrics {
-	collectors.once.Do(initMetrics)
-	return handlerMetrics{
-		requests:  collectors.requests.MustCurryWith(prometheus.Labels{"name": name}),
-		keyErrors: collectors.keyErrors.WithLabelValues(name),
-	}
-}
-
-func (m handlerMetrics) accepted() { m.requests.WithLabelValues("accepted", "").Inc() }
-
-func (m handlerMetrics) duplicate() { m.requests.WithLabelValues("duplicate", "").Inc() }
-
-func (m handlerMetrics) handshake() { m.requests.WithLabelValues("handshake", "").Inc() }
-
-func (m handlerMetrics) observed(reason verifier.Reason) {
-	m.requests.WithLabelValues("observed", string(reason)).Inc()
-}
-
-func (m handlerMetrics) rejected(reason string) {
-	m.requests.WithLabelValues("rejected", reason).Inc()
-}
-
-func (m handlerMetrics) keyError() { m.keyErrors.Inc() }
+// Interface guard
+var _ prometheus.Collector = collector{}

@@ -78,7 +78,7 @@ func (d *delivery) refuse(err error) error {
 		header.Set("Connection", "close")
 	}
 	d.repl.Set(prefix+"reason", reason)
-	d.h.metrics.rejected(reason)
+	d.end(endedRejected, reason)
 	failure := caddyhttp.Error(status, err)
 	d.warn("delivery refused", reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
 	return failure

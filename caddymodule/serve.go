@@ -34,6 +34,9 @@ type delivery struct {
 	duplicate bool        // the app has taken this delivery before
 	store     StoreModule // of which this delivery holds a reference
 
+	verifiedBy string // the label of the key that verified it
+	rejection  string // the id of what is kept of it, if anything is
+
 	// Why it is not genuine, where observe lets it through all the same.
 	unverified *verifier.Rejection
 }
@@ -127,7 +130,9 @@ func (d *delivery) verify() error {
 	if d.unsigned != nil {
 		return d.unsignedHandshake()
 	}
+	began := d.begins()
 	verdict, err := d.check.Verify(d.body)
+	d.took(stageVerify, began)
 	if d.mayGreet(err) { // where the signature stands in the body too
 		d.unsigned = err
 		return d.unsignedHandshake()
@@ -137,6 +142,8 @@ func (d *delivery) verify() error {
 	}
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
+	d.verifiedBy = verdict.Key
+	d.h.metrics.use(verdict.Key, d.h.now())
 	if !verdict.Timestamp.IsZero() {
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}
@@ -171,7 +178,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	defer cancel()
 
 	held := &heldResponse{ResponseWriter: d.w, settle: d.settle, passing: d.claimed == nil}
-	err := next.ServeHTTP(held, d.r.WithContext(ctx))
+	err := d.ask(next, held, d.r.WithContext(ctx))
 	if err == nil && held.status == 0 {
 		return d.refuse(errNoUpstream)
 	}
@@ -182,6 +189,12 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	}
 	held.finish()
 	return nil
+}
+
+// ask is the app's part of a delivery's time.
+func (d *delivery) ask(next caddyhttp.Handler, w http.ResponseWriter, r *http.Request) error {
+	defer d.took(stageUpstream, d.begins())
+	return next.ServeHTTP(w, r)
 }
 
 // settle marks the delivery as done if the app has taken it. Whatever else
@@ -213,10 +226,10 @@ func (d *delivery) free() {
 
 func (d *delivery) count() {
 	if d.unverified == nil {
-		d.h.metrics.accepted()
+		d.end(endedAccepted, "")
 		return
 	}
-	d.h.metrics.observed(d.unverified.Reason)
+	d.end(endedObserved, string(d.unverified.Reason))
 	d.warn("delivery is not genuine and was let through (observe)", string(d.unverified.Reason), d.unverified)
 }
 
@@ -225,12 +238,8 @@ const prefix = "http.verify_webhook."
 
 // publish sets the placeholders that every outcome has.
 func (d *delivery) publish() {
-	provider := ""
-	if d.h.provider != nil {
-		provider = d.h.provider.ID
-	}
 	d.repl.Set(prefix+"name", d.h.Name)
-	d.repl.Set(prefix+"provider", provider)
+	d.repl.Set(prefix+"provider", d.h.providerID())
 	d.repl.Set(prefix+"verified", false)
 	d.repl.Set(prefix+"duplicate", false)
 	d.repl.Set(prefix+"reason", "")

@@ -1,0 +1,255 @@
+package caddymodule
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// samples gathers every sample of ours as name{label="value",…}, with its value;
+// of a histogram its count.
+func (g *gateway) samples(t testing.TB) map[string]float64 {
+	t.Helper()
+	families, err := g.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := make(map[string]float64)
+	for _, f := range families {
+		name, ours := strings.CutPrefix(f.GetName(), "caddy_verify_webhook_")
+		if !ours {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			if h := m.GetHistogram(); h != nil {
+				value = float64(h.GetSampleCount())
+			}
+			samples[name+"{"+strings.Join(labels, ",")+"}"] = value
+		}
+	}
+	return samples
+}
+
+// TestMetricLabels: whatever senders send, label values are those of the
+// configuration and of closed lists.
+func TestMetricLabels(t *testing.T) {
+	g := mustProvision(t, "", timed(`"observe":true`), strings.Replace(timed(), `"acme"`, `"bravo"`, 1))
+	g.start(t)
+	for reason, tc := range outcomes {
+		for _, h := range g.handlers {
+			r := post()
+			r.Header.Set("X-Stranger", reason)
+			r.URL.Path, r.RemoteAddr = "/"+reason, reason
+			if tc.alter != nil {
+				tc.alter(r)
+			}
+			next := tc.next
+			if next == nil {
+				next = accepting
+			}
+			serve(t, r, next, h)
+		}
+	}
+	serve(t, post(), accepting, g.handlers[1])
+	allowed := map[string][]string{
+		"name":    {"acme", "bravo"},
+		"outcome": {"accepted", "duplicate", "handshake", "observed", "rejected"},
+		"reason":  append(slices.Collect(maps.Keys(reasonPlaces)), otherReason),
+		"stage":   {"read", "verify", "claim", "upstream"},
+		"key":     {"1"},
+	}
+	families, err := g.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "caddy_verify_webhook_") {
+			continue
+		}
+		seen[strings.TrimPrefix(f.GetName(), "caddy_verify_webhook_")] = true
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if slices.Contains(allowed[l.GetName()], l.GetValue()) {
+					continue
+				}
+				t.Errorf("%s: label %s has the value %q", f.GetName(), l.GetName(), l.GetValue())
+			}
+		}
+	}
+	for _, name := range []string{
+		"requests_total", "duration_seconds", "last_accepted_timestamp_seconds", "key_last_used_timestamp_seconds",
+		"key_errors_total", "buffered_bytes", "store_degraded", "evicted_early_total",
+	} {
+		if !seen[name] {
+			t.Errorf("no metric %s", name)
+		}
+	}
+}
+
+// TestReasonsAreListed: a reason that is in no list would count as other.
+func TestReasonsAreListed(t *testing.T) {
+	for reason := range outcomes {
+		if reasonPlaces[reason] == 0 {
+			t.Errorf("%s is in neither list", reason)
+		}
+	}
+	for o := range notNow {
+		if reasonPlaces[o.String()] == 0 {
+			t.Errorf("%s is in neither list", o)
+		}
+	}
+	if len(reasonPlaces) >= maxReasons {
+		t.Errorf("%d reasons, but room for %d", len(reasonPlaces), maxReasons-1)
+	}
+	if want := len(refusalReasons) + len(verifier.Reasons); len(reasonPlaces) != want {
+		t.Errorf("%d reasons, want %d: one stands twice", len(reasonPlaces), want)
+	}
+	var c reasonCounts
+	c.add("of-a-version-to-come")
+	if got := c.counts(); len(got) != 1 || got[otherReason] != 1 {
+		t.Errorf("an unknown reason counts as %v", got)
+	}
+}
+
+// TestTimestamps: when a sender was last heard of, and which key it used, are
+// absent until then.
+func TestTimestamps(t *testing.T) {
+	name := `"name":"timestamps"`
+	g := mustProvision(t, "", strings.Replace(timed(`"delivery_id":{"json":"id"}`), `"name":"acme"`, name, 1))
+	g.start(t)
+	const last, key = `last_accepted_timestamp_seconds{name="timestamps"}`, `key_last_used_timestamp_seconds{key="1",name="timestamps"}`
+	if s := g.samples(t); s[last] != 0 || s[key] != 0 {
+		t.Errorf("before the first: %v, %v", s[last], s[key])
+	}
+	at := clock
+	defer func() { clock = at }()
+	serve(t, post(), accepting, g.handlers...)
+	clock = at.Add(time.Minute)
+	serve(t, post(), accepting, g.handlers...) // a duplicate: the key is in use, nothing was accepted
+	bad := post()
+	bad.Header.Set("X-Signature", sign("other", body))
+	clock = at.Add(2 * time.Minute)
+	serve(t, bad, accepting, g.handlers...)
+	s := g.samples(t)
+	if got := s[last]; got != float64(at.Unix()) {
+		t.Errorf("last accepted %v, want %d", got, at.Unix())
+	}
+	if got := s[key]; got != float64(at.Add(time.Minute).Unix()) {
+		t.Errorf("key last used %v, want %d", got, at.Add(time.Minute).Unix())
+	}
+	for stage, want := range map[string]float64{"read": 3, "verify": 3, "claim": 2, "upstream": 1} {
+		if got := s[fmt.Sprintf(`duration_seconds{name="timestamps",stage=%q}`, stage)]; got != want {
+			t.Errorf("%s was measured %v times, want %v", stage, got, want)
+		}
+	}
+}
+
+// TestKeysGone: a key that was rotated out leaves the metrics, and what is left
+// keeps its time.
+func TestKeysGone(t *testing.T) {
+	dir := t.TempDir()
+	write(t, "topsecret", dir, "old")
+	config := strings.Replace(timed(), `"name":"acme"`, `"name":"rotating"`, 1)
+	g := mustProvision(t, "", strings.Replace(config, topsecret, `"secret":["{file.`+filepath.ToSlash(dir)+`}"]`, 1))
+	g.start(t)
+	h := g.handlers[0]
+	const old, next = `key_last_used_timestamp_seconds{key="old",name="rotating"}`, `key_last_used_timestamp_seconds{key="next",name="rotating"}`
+	deliver := func(key string) {
+		t.Helper()
+		r := post()
+		r.Header.Set("X-Signature", sign(key, "1700000000."+body))
+		if a := serve(t, r, accepting, h); a.err != nil {
+			t.Fatal(a.err)
+		}
+	}
+	deliver("topsecret")
+	write(t, "successor", dir, "next")
+	if err := h.keys.refresh(); err != nil {
+		t.Fatal(err)
+	}
+	deliver("successor")
+	if s := g.samples(t); s[old] == 0 || s[next] == 0 {
+		t.Fatalf("both keys are in use: %v, %v", s[old], s[next])
+	}
+	if err := os.Remove(filepath.Join(dir, "old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.keys.refresh(); err != nil {
+		t.Fatal(err)
+	}
+	s := g.samples(t)
+	if _, there := s[old]; there {
+		t.Error("a key that is gone is still shown")
+	}
+	if s[next] == 0 {
+		t.Error("the key that stays has lost its time")
+	}
+	h.metrics.use("old", clock) // a request that began before the rotation
+	if _, there := g.samples(t)[old]; there {
+		t.Error("a late request brings the key back")
+	}
+}
+
+// TestNamesGone: a name that no configuration has any more is not shown, and
+// counts go on when it is back.
+func TestNamesGone(t *testing.T) {
+	config := strings.Replace(timed(), `"name":"acme"`, `"name":"leaving"`, 1)
+	const requests = `requests_total{name="leaving",outcome="accepted",reason=""}`
+	g := mustProvision(t, "", config)
+	h := g.handlers[0]
+	serve(t, post(), accepting, h)
+	again := mustProvision(t, "", config) // a reload provisions before it cleans up
+	if err := h.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if n := again.samples(t)[requests]; n != 1 {
+		t.Errorf("over a reload: %v, want 1", n)
+	}
+	if err := again.handlers[0].Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := again.samples(t)[requests]; there {
+		t.Error("a name that is gone is still shown")
+	}
+	if err := again.handlers[0].Cleanup(); err != nil { // Caddy calls it for failed configurations too
+		t.Fatal(err)
+	}
+	back := mustProvision(t, "", config)
+	if n := back.samples(t)[requests]; n != 1 {
+		t.Errorf("when it is back: %v, want 1", n)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for _, d := range []time.Duration{0, 100 * time.Microsecond, 101 * time.Microsecond, 3 * time.Second, time.Hour} {
+		h.observe(d)
+	}
+	count, sum, buckets := h.snapshot()
+	if count != 5 || sum != 3603.000201 {
+		t.Errorf("count %d, sum %v", count, sum)
+	}
+	for bound, want := range map[float64]uint64{0.0001: 2, 0.001: 3, 1: 3, 3: 4, 60: 4} {
+		if buckets[bound] != want {
+			t.Errorf("up to %v s: %d, want %d", bound, buckets[bound], want)
+		}
+	}
+	for i := 1; i < len(stageBounds); i++ {
+		if stageBounds[i] <= stageBounds[i-1] {
+			t.Errorf("bounds do not ascend at %s", stageBounds[i])
+		}
+	}
+}

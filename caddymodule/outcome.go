@@ -1,0 +1,86 @@
+package caddymodule
+
+import (
+	"context"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// A report is what Caddy's access log and its trace say of one request.
+type report struct {
+	name, provider string
+	outcome        ending
+	reason         string // "" where nothing was wrong
+	delivery       string // its key in hex, "" if nothing identifies it
+	key            string // the label of the key that verified it
+	rejection      string // the id of what is kept of it
+}
+
+// end notes how a request ended: in the figures, in the access log, in the trace.
+func (d *delivery) end(e ending, reason string) {
+	if d.h.metrics == nil { // what a benchmark compares with
+		return
+	}
+	d.h.metrics.count(e, reason, d.h.now())
+	r := report{
+		name: d.h.Name, provider: d.h.providerID(), outcome: e, reason: reason,
+		delivery: d.key, key: d.verifiedBy, rejection: d.rejection,
+	}
+	ctx := d.r.Context()
+	r.log(ctx)
+	r.trace(ctx)
+}
+
+// log adds the report to the line of the access log, as one object: webhook. A
+// server without access logs is spared it.
+func (r *report) log(ctx context.Context) {
+	if server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); server != nil && server.Logs == nil {
+		return
+	}
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		copied := *r // it escapes only here
+		extra.Set(zap.Object("webhook", &copied))
+	}
+}
+
+// MarshalLogObject implements zapcore.ObjectMarshaler.
+func (r *report) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	for _, f := range []struct{ name, value string }{
+		{"name", r.name}, {"provider", r.provider}, {"outcome", string(r.outcome)}, {"reason", r.reason},
+		{"delivery", r.delivery}, {"key", r.key}, {"rejection", r.rejection},
+	} {
+		if f.value != "" {
+			enc.AddString(f.name, f.value)
+		}
+	}
+	return nil
+}
+
+// trace adds the report to the span of Caddy's tracing handler, if there is one
+// and it is recorded.
+func (r *report) trace(ctx context.Context) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	attributes := []attribute.KeyValue{
+		attribute.String("webhook.name", r.name),
+		attribute.String("webhook.outcome", string(r.outcome)),
+		attribute.Bool("webhook.duplicate", r.outcome == endedDuplicate),
+	}
+	for _, a := range []struct{ name, value string }{
+		{"webhook.provider", r.provider}, {"webhook.reason", r.reason}, {"webhook.delivery", r.delivery},
+	} {
+		if a.value != "" {
+			attributes = append(attributes, attribute.String(a.name, a.value))
+		}
+	}
+	span.SetAttributes(attributes...)
+}
+
+// Interface guard
+var _ zapcore.ObjectMarshaler = (*report)(nil)
