@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -23,19 +24,36 @@ func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.verify_webhook", New: func() caddy.Module { return new(adminAPI) }}
 }
 
-// deliveriesPath is followed by a delivery's key in hex.
-const deliveriesPath = "/verify_webhook/deliveries/"
+const (
+	deliveriesPath = "/verify_webhook/deliveries/" // followed by a delivery's key in hex
+	rejectionsPath = "/verify_webhook/rejections"
+	statusPath     = "/verify_webhook/status"
+)
 
 // Routes implements caddy.AdminRouter.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: deliveriesPath, Handler: caddy.AdminHandlerFunc(a.forget)}}
+	return []caddy.AdminRoute{
+		{Pattern: deliveriesPath, Handler: caddy.AdminHandlerFunc(a.forget)},
+		{Pattern: rejectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.rejection)},
+		{Pattern: rejectionsPath, Handler: caddy.AdminHandlerFunc(a.rejections)},
+		{Pattern: statusPath, Handler: caddy.AdminHandlerFunc(a.status)},
+	}
+}
+
+// only reports a method that a path does not have.
+func only(method string, w http.ResponseWriter, r *http.Request) error {
+	if r.Method == method {
+		return nil
+	}
+	w.Header().Set("Allow", method) // RFC 9110 §15.5.6
+	return adminError(http.StatusMethodNotAllowed, fmt.Errorf("use %s", method))
 }
 
 // forget makes a delivery that the app took come through again, because a person
 // who presses "Redeliver" means it: DELETE /verify_webhook/deliveries/KEY.
 func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodDelete {
-		return adminError(http.StatusMethodNotAllowed, errors.New("use DELETE to make a delivery come through again"))
+	if err := only(http.MethodDelete, w, r); err != nil {
+		return err
 	}
 	key, err := dedupe.ParseKey(strings.TrimPrefix(r.URL.Path, deliveriesPath))
 	if err != nil {
@@ -55,11 +73,73 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	case !forgotten:
 		return adminError(http.StatusNotFound, errors.New("no such delivery is remembered as done"))
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(map[string]any{
+	return answerJSON(w, map[string]any{
 		"forgotten": key.String(),
 		"note":      "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it",
 	})
+}
+
+// status tells how the handlers are: GET /verify_webhook/status[?name=NAME].
+func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
+	if err := only(http.MethodGet, w, r); err != nil {
+		return err
+	}
+	app, err := asked(r)
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, statusOf(app, r.URL.Query().Get("name")))
+}
+
+// rejections lists what is kept, newest first: GET /verify_webhook/rejections[?name=NAME].
+func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
+	if err := only(http.MethodGet, w, r); err != nil {
+		return err
+	}
+	app, err := asked(r)
+	if err != nil {
+		return err
+	}
+	list := []rejectionView{}
+	for _, rejection := range kept.list(r.URL.Query().Get("name")) {
+		list = append(list, rejection.view(app))
+	}
+	return answerJSON(w, list)
+}
+
+// rejection tells all of one, and what may be the cause: GET /verify_webhook/rejections/ID.
+func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
+	if err := only(http.MethodGet, w, r); err != nil {
+		return err
+	}
+	rejection := kept.find(strings.TrimPrefix(r.URL.Path, rejectionsPath+"/"))
+	if rejection == nil {
+		return adminError(http.StatusNotFound, errors.New("no such rejection is kept (any more): GET "+rejectionsPath+" lists them"))
+	}
+	h, err := rejection.explain(r.Context())
+	if err != nil {
+		return adminError(http.StatusInternalServerError, err)
+	}
+	return answerJSON(w, rejection.viewAll(current(), h))
+}
+
+// asked returns the app in force, if it has the name that is asked for.
+func asked(r *http.Request) (*App, error) {
+	app := current()
+	if app == nil {
+		return nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
+	}
+	if name := r.URL.Query().Get("name"); name != "" && len(app.named(name)) == 0 {
+		return nil, adminError(http.StatusNotFound, fmt.Errorf("no handler has that name; the names are: %s", app.handlerNames()))
+	}
+	return app, nil
+}
+
+func answerJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
 }
 
 func adminError(status int, err error) error {

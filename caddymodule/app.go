@@ -26,6 +26,11 @@ type App struct {
 	// several handlers, one holds at most half of it. Default: 268435456 (256 MiB).
 	MaxBuffered *int64 `json:"max_buffered,omitempty"`
 
+	// How many of the newest refused deliveries of each handler are kept in
+	// memory, to be explained to the operator: at most 64 KiB of each, and 4 MiB
+	// over all handlers. 0 keeps nothing. Default: 16.
+	KeepRejected *int `json:"keep_rejected,omitempty"`
+
 	store    StoreModule
 	mu       sync.Mutex
 	holds    bool // a reference to the store
@@ -59,6 +64,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if *a.MaxBuffered <= 0 {
 		return fmt.Errorf("max_buffered: %d: give a positive size, such as 256MiB", *a.MaxBuffered)
 	}
+	if n := a.keptPerHandler(); n < 0 {
+		return fmt.Errorf("keep_rejected: %d: give the number of rejections to keep of each handler, or 0 for none", n)
+	}
 	var err error
 	a.store, err = loadStore(ctx, a)
 	return err
@@ -70,6 +78,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) register(h *Handler) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	h.place = len(a.handlers)
 	a.handlers = append(a.handlers, h)
 	share := *a.MaxBuffered
 	if len(a.handlers) > 1 {
@@ -87,6 +96,7 @@ func (a *App) Start() error {
 		return err
 	}
 	buffered.limit.Store(*a.MaxBuffered)
+	a.begins()
 	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
 		if h.keys.watches() {
@@ -147,6 +157,7 @@ func (a *App) gate() (*dedupe.Gate, error) {
 
 // Stop ends the watching and gives up the store. Deliveries in flight keep both.
 func (a *App) Stop() error {
+	a.ends()
 	if a.stop != nil {
 		close(a.stop)
 		a.polling.Wait()

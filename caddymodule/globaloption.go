@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -23,6 +24,7 @@ func init() {
 //		store bolt   { path <file>   max_entries <n> }
 //		store redis  { … }
 //		max_buffered <size>
+//		keep_rejected <n> | off
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 	d.Next() // consume option name
@@ -44,6 +46,15 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 				return nil, d.Errf("max_buffered: %v", err)
 			}
 			app.MaxBuffered = &size
+		case "keep_rejected":
+			if app.KeepRejected != nil {
+				return nil, d.Errf("keep_rejected stands already: keep one of them")
+			}
+			n, err := parseKept(d.RemainingArgs())
+			if err != nil {
+				return nil, d.Errf("keep_rejected: %v", err)
+			}
+			app.KeepRejected = &n
 		case "store":
 			if app.StoreRaw != nil {
 				return nil, d.Errf("store stands already: keep one of them")
@@ -53,11 +64,24 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, store <kind>")
+			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, keep_rejected <n>, store <kind>")
 		}
 	}
 	value, err := json.Marshal(app)
 	return httpcaddyfile.App{Name: "verify_webhook", Value: value}, err
+}
+
+// parseKept reads a number above 0, or off.
+func parseKept(args []string) (int, error) {
+	if len(args) == 1 && args[0] == "off" {
+		return 0, nil
+	}
+	if len(args) == 1 {
+		if n, err := strconv.Atoi(args[0]); err == nil && n > 0 {
+			return n, nil
+		}
+	}
+	return 0, errors.New("write how many rejections to keep of each handler, such as 16, or off")
 }
 
 func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {

@@ -97,6 +97,7 @@ type Handler struct {
 	provider     *providers.Provider // nil without one
 	named        bool                // by the operator, not by the provider
 	app          *App
+	place        int // among the app's handlers
 	keys         *keyring
 	recogniser   recogniser
 	methods      []string

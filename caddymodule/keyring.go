@@ -27,6 +27,8 @@ type keyring struct {
 	// The labels of the keys in use, for the log of a refusal, which must not
 	// wait for a refresh that waits for a file system.
 	labelsInUse atomic.Pointer[[]string]
+	inUse       atomic.Pointer[material] // what current was compiled of
+	trouble     atomic.Pointer[[]string] // files that cannot be used now, for the status
 
 	mu     sync.Mutex // one refresh at a time
 	logger *zap.Logger
@@ -164,6 +166,7 @@ func (k *keyring) refresh() error {
 			changed = true
 		}
 	}
+	k.trouble.Store(new(k.problems()))
 	if !changed {
 		return nil
 	}
@@ -222,7 +225,11 @@ func (k *keyring) compile() (*verifier.Verifier, error) {
 	if !ok || len(keys) == 0 && k.watches() {
 		return nil, nil
 	}
-	return verifier.New(scheme, keys)
+	v, err := verifier.New(scheme, keys)
+	if err == nil {
+		k.inUse.Store(&material{scheme, keys})
+	}
+	return v, err
 }
 
 // material returns the scheme with its values filled in, and the keys; ok is
@@ -333,6 +340,23 @@ func (k *keyring) keyLabels() []string {
 		}
 	}
 	return labels
+}
+
+// material is what a verifier is compiled of, for Explain alone.
+type material struct {
+	scheme verifier.Scheme
+	keys   []verifier.Key
+}
+
+// problems says which files cannot be used now, and why.
+func (k *keyring) problems() []string {
+	var problems []string
+	for _, s := range k.sources {
+		if s.problem != "" {
+			problems = append(problems, s.String()+": "+s.problem)
+		}
+	}
+	return problems
 }
 
 // labels lists the labels of the keys in use.

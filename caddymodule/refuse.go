@@ -68,6 +68,7 @@ func (d *delivery) refuse(err error) error {
 		}
 	} else if r, ok := errors.AsType[*verifier.Rejection](err); ok {
 		status, reason = d.h.rejectStatus, string(r.Reason)
+		d.keep(r, false)
 		if status == http.StatusUnauthorized {
 			header.Set("WWW-Authenticate", "Webhook") // RFC 9110 §15.5.2 wants a challenge
 		}
@@ -104,6 +105,9 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	}, more...)
 	if r, ok := errors.AsType[*verifier.Rejection](err); ok && r.Skew != 0 {
 		fields = append(fields, zap.Duration("skew", r.Skew))
+	}
+	if d.rejection != "" { // under which the admin API and caddy webhook rejections tell more
+		fields = append(fields, zap.String("rejection", d.rejection))
 	}
 	if suppressed > 0 {
 		fields = append(fields, zap.Int("suppressed", suppressed))

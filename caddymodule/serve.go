@@ -167,6 +167,9 @@ func (d *delivery) observed(err error) error {
 // senders hang up after seconds, and an app that is cut off then has done half
 // of its work, and its answer could not be told to the retry.
 func (d *delivery) forward(next caddyhttp.Handler) error {
+	if d.unverified != nil {
+		d.keep(d.unverified, true) // as it came, before it is dressed
+	}
 	if err := d.dress(); err != nil {
 		return d.refuse(err)
 	}

@@ -1,0 +1,121 @@
+package caddymodule
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+// reported sends r through the handler of g, as a server with access logs and
+// tracing does, and returns what they were told.
+func reported(t testing.TB, g *gateway, r *http.Request, next caddyhttp.Handler, server *caddyhttp.Server) (logged map[string]any, traced map[string]any) {
+	t.Helper()
+	recorder := tracetest.NewSpanRecorder()
+	provider := trace.NewTracerProvider(trace.WithSpanProcessor(recorder))
+	ctx, span := provider.Tracer("test").Start(t.Context(), "request")
+	w := httptest.NewRecorder()
+	r = caddyhttp.PrepareRequest(r.WithContext(ctx), caddy.NewReplacer(), w, server)
+	_ = g.handlers[0].ServeHTTP(w, r, next)
+	span.End()
+	traced = make(map[string]any)
+	for _, a := range recorder.Ended()[0].Attributes() {
+		traced[string(a.Key)] = a.Value.AsInterface()
+	}
+	g.logs.TakeAll()
+	g.ctx.Slogger().InfoContext(r.Context(), "access") // with the fields of the access log
+	for _, line := range g.logs.TakeAll() {
+		logged, _ = line.ContextMap()["webhook"].(map[string]any)
+	}
+	return logged, traced
+}
+
+// TestReports: the access log and the trace tell how each request ended.
+func TestReports(t *testing.T) {
+	key := theKey.String()
+	for name, tc := range map[string]struct {
+		config string
+		copies int
+		alter  func(*http.Request)
+		logged map[string]any
+		traced map[string]any
+	}{
+		"accepted": {
+			logged: map[string]any{"outcome": "accepted", "key": "1", "delivery": key},
+			traced: map[string]any{"webhook.outcome": "accepted", "webhook.duplicate": false, "webhook.delivery": key},
+		},
+		"duplicate": {
+			copies: 1,
+			logged: map[string]any{"outcome": "duplicate", "key": "1", "delivery": key},
+			traced: map[string]any{"webhook.outcome": "duplicate", "webhook.duplicate": true, "webhook.delivery": key},
+		},
+		"rejected": {
+			alter:  func(r *http.Request) { r.Header.Del("X-Signature") },
+			logged: map[string]any{"outcome": "rejected", "reason": "missing_signature", "rejection": "000000000000"},
+			traced: map[string]any{"webhook.outcome": "rejected", "webhook.duplicate": false, "webhook.reason": "missing_signature"},
+		},
+		"observed": {
+			config: `"observe":true`,
+			alter:  func(r *http.Request) { r.Header.Set("X-Team", "red") },
+			logged: map[string]any{"outcome": "observed", "reason": "header_mismatch", "rejection": "000000000000"},
+			traced: map[string]any{"webhook.outcome": "observed", "webhook.duplicate": false, "webhook.reason": "header_mismatch"},
+		},
+		"a limit": {
+			alter:  func(r *http.Request) { r.Method = http.MethodGet },
+			logged: map[string]any{"outcome": "rejected", "reason": "method_not_allowed"},
+			traced: map[string]any{"webhook.outcome": "rejected", "webhook.duplicate": false, "webhook.reason": "method_not_allowed"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func(id func() string) { kept.newID = id }(kept.newID)
+			kept.newID = func() string { return strings.Repeat("0", 12) }
+			config := once()
+			if tc.config != "" {
+				config = once(tc.config)
+			}
+			g := running(t, "", config)
+			for range tc.copies {
+				serve(t, post(), accepting, g.handlers...)
+			}
+			r := post()
+			if tc.alter != nil {
+				tc.alter(r)
+			}
+			logged, traced := reported(t, g, r, accepting, &caddyhttp.Server{Logs: new(caddyhttp.ServerLogConfig)})
+			tc.logged["name"], tc.traced["webhook.name"] = "acme", "acme"
+			if !maps.Equal(logged, tc.logged) {
+				t.Errorf("logged %v, want %v", logged, tc.logged)
+			}
+			if !maps.Equal(traced, tc.traced) {
+				t.Errorf("traced %v, want %v", traced, tc.traced)
+			}
+		})
+	}
+}
+
+// TestReportsProvider: with a provider, both name it.
+func TestReportsProvider(t *testing.T) {
+	g := mustProvision(t, "", `{`+acmeInlined+`,"name":"billing","secret":["topsecret"]}`)
+	g.start(t)
+	logged, traced := reported(t, g, post(), accepting, &caddyhttp.Server{Logs: new(caddyhttp.ServerLogConfig)})
+	if logged["provider"] != "acme_inc" || traced["webhook.provider"] != "acme_inc" || logged["name"] != "billing" {
+		t.Errorf("logged %v, traced %v", logged, traced)
+	}
+}
+
+// TestNoReportWithoutReaders: a server without access logs is not told, and a
+// request that is not traced neither.
+func TestNoReportWithoutReaders(t *testing.T) {
+	g := mustProvision(t, "", timed())
+	g.start(t)
+	if logged, _ := reported(t, g, post(), accepting, new(caddyhttp.Server)); len(logged) != 0 {
+		t.Errorf("logged %v", logged)
+	}
+	serve(t, post(), accepting, g.handlers...) // the background span of a request that is not traced
+}

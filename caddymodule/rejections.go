@@ -1,0 +1,199 @@
+package caddymodule
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// What is kept of refused deliveries, for the operator alone. It is read by the
+// admin API, never on a request's way.
+const (
+	defaultKept  = 16       // of each handler
+	maxKeptSize  = 64 << 10 // of one: its body is cut to fit
+	maxKeptBytes = 4 << 20  // of all handlers
+)
+
+// A rejection is a request whose verification failed.
+type rejection struct {
+	id                           string
+	seq                          uint64
+	time                         time.Time
+	name, provider               string
+	place                        int // of its handler in the configuration
+	remote, method, target, host string
+	tls, observed                bool
+	header                       http.Header
+	reason                       verifier.Reason
+	detail                       string
+	skew                         time.Duration
+	keys                         []string // labels of those that were tried
+
+	body   []byte // never shown: for Explain
+	read   bool   // it was refused after its body had been read
+	length int    // of the body as it was read
+	digest [sha256.Size]byte
+	size   int64     // bytes that the rejection takes
+	tried  *material // with what it was verified: its tokens stay hidden after a change of the keys
+	hint   hint
+}
+
+// whole reports whether all that was sent is kept.
+func (r *rejection) whole() bool { return r.read && len(r.body) == r.length }
+
+// keeper holds the newest rejections of the process.
+type keeper struct {
+	newID func() string
+
+	mu     sync.Mutex
+	seq    uint64
+	bytes  int64
+	byName map[string][]*rejection // oldest first
+}
+
+// kept belongs to the process: what was kept outlives a reload.
+var kept = keeper{newID: randomID}
+
+// randomID names a rejection: 48 bits, so that none names two in a lifetime. It
+// is no secret, and a flood of forgeries draws many.
+func randomID() string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], rand.Uint64())
+	return hex.EncodeToString(b[2:])
+}
+
+// keep notes the refused request, if the configuration wants that.
+func (d *delivery) keep(r *verifier.Rejection, observed bool) {
+	most := d.h.app.keptPerHandler()
+	if most == 0 {
+		return
+	}
+	entry := &rejection{
+		time: d.h.now(), name: d.h.Name, provider: d.h.providerID(), place: d.h.place,
+		remote: d.r.RemoteAddr, method: d.req.Method, target: d.req.Target, host: d.req.Host, tls: d.req.TLS,
+		header: d.r.Header.Clone(), reason: r.Reason, detail: r.Detail, skew: r.Skew,
+		keys: d.h.keys.labels(), observed: observed, read: !d.unread(), length: len(d.body), tried: d.h.keys.inUse.Load(),
+	}
+	entry.size = int64(len(entry.target) + len(entry.host) + len(entry.detail))
+	for name, values := range entry.header {
+		for _, value := range values {
+			entry.size += int64(len(name) + len(value))
+		}
+	}
+	if entry.size > maxKeptSize { // a server may allow megabytes of headers
+		entry.header, entry.target, entry.size = http.Header{}, "", int64(len(entry.detail))
+	}
+	room := min(int64(len(d.body)), maxKeptSize-entry.size)
+	if room < int64(len(d.body)) {
+		entry.digest = sha256.Sum256(d.body)
+	}
+	entry.body = bytes.Clone(d.body[:room])
+	entry.size += room
+	d.rejection = kept.add(entry, most)
+}
+
+// add keeps a rejection in place of the oldest, and returns its id.
+func (k *keeper) add(r *rejection, most int) string {
+	r.id = k.newID()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.byName == nil {
+		k.byName = make(map[string][]*rejection)
+	}
+	k.seq++
+	r.seq = k.seq
+	k.bytes += r.size
+	k.byName[r.name] = append(k.byName[r.name], r)
+	k.trim(r.name, most)
+	for k.bytes > maxKeptBytes {
+		k.dropOldest()
+	}
+	return r.id
+}
+
+// trim drops the oldest of a name beyond most.
+func (k *keeper) trim(name string, most int) {
+	list := k.byName[name]
+	surplus := len(list) - most
+	if surplus <= 0 {
+		return
+	}
+	for _, r := range list[:surplus] {
+		k.bytes -= r.size
+	}
+	k.byName[name] = slices.Delete(list, 0, surplus)
+	if most == 0 {
+		delete(k.byName, name)
+	}
+}
+
+// dropOldest drops the oldest of all names.
+func (k *keeper) dropOldest() {
+	oldest := ""
+	for name, list := range k.byName {
+		if oldest == "" || list[0].seq < k.byName[oldest][0].seq {
+			oldest = name
+		}
+	}
+	k.trim(oldest, len(k.byName[oldest])-1)
+}
+
+// limit drops what a configuration that comes into force does not keep: of names
+// that it does not have, and beyond most.
+func (k *keeper) limit(names map[string]bool, most int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name := range k.byName {
+		if !names[name] {
+			k.trim(name, 0)
+		} else {
+			k.trim(name, most)
+		}
+	}
+}
+
+// list returns the rejections of a name, or of all, newest first.
+func (k *keeper) list(name string) (all []*rejection) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for n, list := range k.byName {
+		if name == "" || n == name {
+			all = append(all, list...)
+		}
+	}
+	slices.SortFunc(all, func(a, b *rejection) int { return cmp.Compare(b.seq, a.seq) })
+	return all
+}
+
+// find returns the rejection of an id, nil if it is not kept (any more).
+func (k *keeper) find(id string) *rejection {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, list := range k.byName {
+		for _, r := range list {
+			if r.id == id {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// totals returns how many rejections are kept, and how many bytes they take.
+func (k *keeper) totals() (n int, bytes int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, list := range k.byName {
+		n += len(list)
+	}
+	return n, k.bytes
+}

@@ -1,0 +1,367 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// forged is post's delivery with another body than was signed.
+func forged(text string) *http.Request {
+	r := post()
+	sent := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text))
+	r.Body, r.ContentLength = sent.Body, sent.ContentLength
+	r.RemoteAddr = "203.0.113.9:4321"
+	return r
+}
+
+// get asks the admin endpoint, which must answer 200.
+func get[T any](t testing.TB, path string) (v T) {
+	t.Helper()
+	w, err := ask(http.MethodGet, path)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("%s: answered with %v", path, w.Header())
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("%s: %v in %s", path, err, w.Body)
+	}
+	return v
+}
+
+// watched starts a gateway of which nothing is kept yet.
+func watched(t testing.TB, appConfig string, handlers ...string) *gateway {
+	t.Helper()
+	kept.limit(nil, 0)
+	g := mustProvision(t, appConfig, handlers...)
+	g.start(t)
+	t.Cleanup(func() { kept.limit(nil, 0) })
+	return g
+}
+
+// TestKept: of what is refused, the operator finds everything but the body.
+func TestKept(t *testing.T) {
+	g := watched(t, "", timed())
+	g.logs.TakeAll()
+	r := forged(`{"id":"evt_2"}`)
+	r.Header.Set("Content-Type", "application/json")
+	r.RequestURI = "/hooks/acme?shop=7"
+	serve(t, r, accepting, g.handlers...)
+	logged := g.logs.TakeAll()
+	if len(logged) != 1 {
+		t.Fatalf("logged %v", logged)
+	}
+	id, _ := logged[0].ContextMap()["rejection"].(string)
+	list := get[[]rejectionView](t, rejectionsPath)
+	if len(list) != 1 || list[0].ID != id || id == "" {
+		t.Fatalf("listed %+v, logged %q", list, id)
+	}
+	got := get[rejectionDetail](t, rejectionsPath+"/"+id)
+	want := rejectionView{
+		ID: id, Time: clock.UTC(), Name: "acme", Reason: verifier.SignatureMismatch, Detail: "no key makes any of the 1 signatures", Keys: []string{"1"},
+		Remote: "203.0.113.9:4321", Method: "POST", Host: "hooks.example.com", URL: "/hooks/acme?shop=7",
+	}
+	if fmt.Sprint(got.rejectionView) != fmt.Sprint(want) || fmt.Sprint(list[0]) != fmt.Sprint(want) {
+		t.Errorf("got\n%+v and\n%+v, want\n%+v", got.rejectionView, list[0], want)
+	}
+	sum := fmt.Sprintf("%x", digest(`{"id":"evt_2"}`))
+	if want := (bodyView{Read: true, Bytes: 14, SHA256: sum, ContentType: "application/json"}); got.Body != want {
+		t.Errorf("got the body %+v, want %+v", got.Body, want)
+	}
+	if got.Headers["X-Signature"][0] != sign("topsecret", "1700000000."+body) {
+		t.Errorf("the sender's signature is not shown: %v", got.Headers)
+	}
+	w, _ := ask(http.MethodGet, rejectionsPath+"/"+id)
+	if strings.Contains(w.Body.String(), "evt_2") {
+		t.Errorf("the body is shown: %s", w.Body)
+	}
+}
+
+// TestKeptReasons: what fails verification is kept, observed or refused; a limit
+// that is reached is not.
+func TestKeptReasons(t *testing.T) {
+	for _, observe := range []bool{false, true} {
+		for reason, tc := range outcomes {
+			if tc.config != "" || reason == "overloaded" || observe && tc.next != nil {
+				continue
+			}
+			g := watched(t, `{"max_buffered":8192}`, timed(fmt.Sprintf(`"observe":%t`, observe)))
+			r := post()
+			if tc.alter != nil {
+				tc.alter(r)
+			}
+			next := tc.next
+			if next == nil {
+				next = accepting
+			}
+			serve(t, r, next, g.handlers...)
+			list := kept.list("")
+			if want := tc.status == http.StatusUnauthorized; want != (len(list) == 1) {
+				t.Errorf("%s, observe %t: %d kept", reason, observe, len(list))
+				continue
+			}
+			if len(list) == 1 && (string(list[0].reason) != reason || list[0].observed != observe) {
+				t.Errorf("%s, observe %t: kept as %s, %t", reason, observe, list[0].reason, list[0].observed)
+			}
+			if len(list) == 1 && strings.Contains(reason, "stale") && list[0].skew != 301*time.Second {
+				t.Errorf("skew %s", list[0].skew)
+			}
+		}
+	}
+}
+
+// TestObservedAsItCame: what the gateway takes off for the app is kept.
+func TestObservedAsItCame(t *testing.T) {
+	g := watched(t, "", timed(`"observe":true`, `"sign_upstream":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`))
+	r := forged("{}")
+	r.Header.Set("Webhook-Signature", "v1,sent")
+	serve(t, r, accepting, g.handlers...)
+	if list := kept.list(""); len(list) != 1 || list[0].header.Get("Webhook-Signature") != "v1,sent" {
+		t.Errorf("kept %+v", list)
+	}
+}
+
+func TestKeptNewest(t *testing.T) {
+	g := watched(t, `{"keep_rejected":3}`, timed(), strings.Replace(timed(), `"acme"`, `"bravo"`, 1))
+	for i := range 5 {
+		for _, h := range g.handlers {
+			r := forged("{}")
+			r.RequestURI = fmt.Sprintf("/%s/%d", h.Name, i)
+			serve(t, r, accepting, h)
+		}
+	}
+	urls := func(path string) (urls []string) {
+		for _, r := range get[[]rejectionView](t, path) {
+			urls = append(urls, r.URL)
+		}
+		return urls
+	}
+	if got := urls(rejectionsPath); fmt.Sprint(got) != "[/bravo/4 /acme/4 /bravo/3 /acme/3 /bravo/2 /acme/2]" {
+		t.Errorf("kept %v", got)
+	}
+	if got := urls(rejectionsPath + "?name=acme"); fmt.Sprint(got) != "[/acme/4 /acme/3 /acme/2]" {
+		t.Errorf("of acme: %v", got)
+	}
+	// A configuration that keeps less, of fewer handlers.
+	smaller := mustProvision(t, `{"keep_rejected":1}`, timed())
+	if n, _ := kept.totals(); n != 6 {
+		t.Errorf("provisioning leaves %d, want 6", n)
+	}
+	smaller.start(t)
+	if got := urls(rejectionsPath); fmt.Sprint(got) != "[/acme/4]" {
+		t.Errorf("after the reload: %v", got)
+	}
+}
+
+func TestKeptOff(t *testing.T) {
+	g := watched(t, `{"keep_rejected":0}`, timed())
+	g.logs.TakeAll()
+	serve(t, forged("{}"), accepting, g.handlers...)
+	if n, bytes := kept.totals(); n != 0 || bytes != 0 {
+		t.Errorf("%d kept, %d bytes", n, bytes)
+	}
+	if logged := g.logs.TakeAll(); len(logged) != 1 || logged[0].ContextMap()["rejection"] != nil {
+		t.Errorf("logged %v", logged)
+	}
+	if got := get[[]rejectionView](t, rejectionsPath); len(got) != 0 {
+		t.Errorf("listed %v", got)
+	}
+}
+
+func TestKeepRejectedNegative(t *testing.T) {
+	if _, err := provision(t, `{"keep_rejected":-1}`, timed()); err == nil || !strings.Contains(err.Error(), "keep_rejected: -1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestKeptBounds: one takes 64 KiB at most, all take 4 MiB.
+func TestKeptBounds(t *testing.T) {
+	g := watched(t, `{"keep_rejected":1000}`, timed())
+	long := strings.Repeat("x", 100<<10)
+	serve(t, forged(long), accepting, g.handlers...)
+	r := kept.list("")[0]
+	if r.size > maxKeptSize || len(r.body) < 60<<10 || r.whole() {
+		t.Errorf("kept %d bytes, %d of the body", r.size, len(r.body))
+	}
+	got := get[rejectionDetail](t, rejectionsPath+"/"+r.id)
+	want := bodyView{Read: true, Bytes: len(long), SHA256: fmt.Sprintf("%x", digest(long)), Truncated: true}
+	if got.Body != want || got.Note != noteTruncated {
+		t.Errorf("got %+v, %q; want %+v", got.Body, got.Note, want)
+	}
+	for range 100 {
+		serve(t, forged(long), accepting, g.handlers...)
+	}
+	if n, bytes := kept.totals(); bytes > maxKeptBytes || bytes < maxKeptBytes-maxKeptSize || n != len(kept.list("acme")) {
+		t.Errorf("%d kept, %d bytes", n, bytes)
+	}
+	large := forged("{}")
+	for i := range 100 {
+		large.Header.Set(fmt.Sprintf("X-Large-%d", i), long[:1000])
+	}
+	serve(t, large, accepting, g.handlers...)
+	if r := kept.list("")[0]; r.size > maxKeptSize {
+		t.Errorf("100 KB of headers: kept %d bytes", r.size)
+	}
+}
+
+// TestUnreadBody: most refusals come before the body is read.
+func TestUnreadBody(t *testing.T) {
+	g := watched(t, "", timed())
+	r := post()
+	r.Header.Set("X-Time", "1699990000")
+	r.Header.Set("Content-Length", "14") // nothing has lost the body
+	serve(t, r, accepting, g.handlers...)
+	got := get[rejectionDetail](t, rejectionsPath+"/"+kept.list("")[0].id)
+	if got.Body.Read || got.Body.SHA256 != "" || got.Note != noteUnread || strings.Contains(got.Hint, "empty") {
+		t.Errorf("got %+v, %q, hint %q", got.Body, got.Note, got.Hint)
+	}
+}
+
+// TestRedaction: no credential is shown, wherever a sender has put it.
+func TestRedaction(t *testing.T) {
+	token := strings.Replace(acme(`"secret":["token-of-bravo"]`, `"algorithm":"token","body_unsigned":true`), `"acme"`, `"bravo"`, 1)
+	query := strings.Replace(strings.Replace(acme(`"secret":["token-of-charlie"]`, `"algorithm":"token","body_unsigned":true`), `"acme"`, `"charlie"`, 1), `"header":"X-Signature"`, `"query":"sig"`, 1)
+	g := watched(t, "", timed(`"param":{}`), strings.Replace(token, "X-Signature", "X-Proof", 1), query)
+	r := forged("{}")
+	target := "/hooks/topsecret?" + url.Values{
+		"sig": {"SHOWN-TOKEN"}, "hub.verify_token": {"SHOWN-TOKEN"}, "shop": {"7"}, "x": {"token-of-bravo"}, "api_key": {"SHOWN-TOKEN"},
+	}.Encode()
+	r.RequestURI = target
+	for name, value := range map[string]string{
+		"Authorization": "Bearer SHOWN-TOKEN", "Proxy-Authorization": "SHOWN-TOKEN", "Cookie": "a=SHOWN-TOKEN",
+		"X-Team": "blue", "X-Proof": "SHOWN-TOKEN", "X-Gitlab-Token": "SHOWN-TOKEN", "Cf-Webhook-Auth": "SHOWN-TOKEN",
+		"X-Api-Key": "SHOWN-TOKEN", "X-Mistake": "it is topsecret", "X-Other": "stays",
+	} {
+		r.Header.Set(name, value)
+	}
+	serve(t, r, accepting, g.handlers[0])
+	id := kept.list("")[0].id
+	for _, path := range []string{rejectionsPath, rejectionsPath + "/" + id} {
+		w, err := ask(http.MethodGet, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"SHOWN-TOKEN", "topsecret", "token-of-", "blue"} {
+			if strings.Contains(w.Body.String(), secret) {
+				t.Errorf("%s shows %q: %s", path, secret, w.Body)
+			}
+		}
+	}
+	got := get[rejectionDetail](t, rejectionsPath+"/"+id)
+	if got.Headers["X-Other"][0] != "stays" || got.Headers["X-Team"][0] != redacted || got.Headers["X-Time"][0] != "1700000000" {
+		t.Errorf("headers %v", got.Headers)
+	}
+	if !strings.Contains(got.URL, "shop=7") || !strings.Contains(got.URL, "sig="+redacted) {
+		t.Errorf("url %s", got.URL)
+	}
+	// A key that is rotated out, a header that is no longer required.
+	mustProvision(t, "", acme(`"secret":["another"]`)).start(t)
+	w, err := ask(http.MethodGet, rejectionsPath+"/"+id)
+	if err != nil || strings.Contains(w.Body.String(), "topsecret") || strings.Contains(w.Body.String(), "blue") {
+		t.Errorf("after a change of the configuration: %v, %s", err, w.Body)
+	}
+}
+
+// TestHint: the cause is looked for with the configuration in force.
+func TestHint(t *testing.T) {
+	g := watched(t, "", timed())
+	r := forged(body[:len(body)-1])
+	r.Header.Set("X-Signature", sign("topsecret", "1700000000."+body[:len(body)-1]+"\n"))
+	serve(t, r, accepting, g.handlers...)
+	id := kept.list("")[0].id
+	hinted := get[rejectionDetail](t, rejectionsPath+"/"+id)
+	if !strings.Contains(hinted.Hint, "line break") {
+		t.Errorf("hint %q", hinted.Hint)
+	}
+	if again := get[rejectionDetail](t, rejectionsPath+"/"+id); again.Hint != hinted.Hint {
+		t.Errorf("asked again: %q", again.Hint)
+	}
+	kept.find(id).hint.text = "worked out before"
+	if again := get[rejectionDetail](t, rejectionsPath+"/"+id); again.Hint != "worked out before" {
+		t.Errorf("worked out twice: %q", again.Hint)
+	}
+
+	serve(t, forged("{}"), accepting, g.handlers...)
+	r = forged(body)
+	r.Header.Set("X-Signature", sign("successor", "1700000000."+body))
+	serve(t, r, accepting, g.handlers...)
+	list := kept.list("")
+	if got := get[rejectionDetail](t, rejectionsPath+"/"+list[0].id); got.Note != "" {
+		t.Errorf("with the keys that refused it: %q", got.Note)
+	}
+	mustProvision(t, "", strings.Replace(timed(), "topsecret", "successor", 1)).start(t)
+	if got := get[rejectionDetail](t, rejectionsPath+"/"+list[0].id); got.Note != noteGenuine {
+		t.Errorf("with the key put right: %q", got.Note)
+	}
+}
+
+// TestOneExplanationAtATime: a flood of questions takes one processor at most,
+// and who no longer waits gets no answer.
+func TestOneExplanationAtATime(t *testing.T) {
+	g := watched(t, "", timed())
+	serve(t, forged("{}"), accepting, g.handlers...)
+	r := kept.list("")[0]
+	explaining <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := r.explain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside another: %v", err)
+	}
+	<-explaining
+	if _, err := r.explain(t.Context()); err != nil || r.hint.of == nil {
+		t.Errorf("the next: %v", err)
+	}
+}
+
+// TestHandlerGone: a rejection of a configuration that is stopped explains nothing.
+func TestHandlerGone(t *testing.T) {
+	kept.limit(nil, 0)
+	defer kept.limit(nil, 0)
+	g := mustProvision(t, "", timed())
+	serve(t, forged("{}"), accepting, g.handlers...)
+	id := kept.list("")[0].id
+	if got := get[rejectionDetail](t, rejectionsPath+"/"+id); got.Note != noteGone || got.Hint != "" {
+		t.Errorf("got %q, %q", got.Note, got.Hint)
+	}
+}
+
+// TestHintOfItsHandler: two handlers may have one name, and keys of their own.
+func TestHintOfItsHandler(t *testing.T) {
+	g := watched(t, "", timed(), strings.Replace(timed(), "topsecret", "second", 1))
+	for _, h := range g.handlers {
+		serve(t, forged("{}"), accepting, h)
+		if got := g.app.handlerOf(kept.list("")[0]); got != h {
+			t.Error("explained with the keys of another handler of the name")
+		}
+	}
+}
+
+// TestOthers: a request with another sender's header may be of that sender.
+func TestOthers(t *testing.T) {
+	g := watched(t, "", timed(), strings.Replace(timed(), `"acme"`, `"bravo"`, 1))
+	r := forged("{}")
+	r.Header.Set("Stripe-Signature", "t=1,v1=00")
+	serve(t, r, accepting, g.handlers[0])
+	var names []string
+	for _, o := range kept.list("")[0].others(g.app, g.handlers[0]) {
+		names = append(names, o.Name)
+		if (len(o.Keys) > 0) != (o.Name == "bravo") {
+			t.Errorf("%s comes with %d keys", o.Name, len(o.Keys))
+		}
+	}
+	if !slices.Contains(names, "bravo") || !slices.Contains(names, "stripe") || slices.Contains(names, "github") || slices.Contains(names, "acme") {
+		t.Errorf("others: %v", names)
+	}
+}
