@@ -38,6 +38,7 @@ Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.
 			cmd.AddCommand(signCommand())
 			cmd.AddCommand(sendCommand())
 			cmd.AddCommand(listenCommand())
+			cmd.AddCommand(statusCommand(), rejectionsCommand(), forgetCommand())
 		},
 	})
 }

@@ -1,0 +1,151 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// rejectionsCommand is "caddy webhook rejections".
+func rejectionsCommand() *cobra.Command {
+	var admin adminFlags
+	var asJSON bool
+	var name string
+	cmd := &cobra.Command{
+		Use:   "rejections [<id>] [--name <name>] [--json] [--address <admin>]",
+		Short: "Lists refused deliveries, or explains one",
+		Long: `
+Asks the admin endpoint of a running Caddy for the newest deliveries whose
+verification failed (keep_rejected says how many are kept of each handler).
+
+Without an argument: a list, newest first. With an id, which stands in the list
+and as rejection in the log: the whole request but its body, with credentials
+redacted, and a hint: which usual mistake would explain it, and what to change.
+
+Exit status: 0, or 2 if the endpoint cannot be reached, or the id or the name is
+unknown.`,
+		Example: `  caddy webhook rejections
+  caddy webhook rejections --name stripe
+  caddy webhook rejections 3f9a52c07d1e
+  caddy webhook rejections --json --address localhost:2020`,
+		SilenceUsage: true,
+		Args:         cobra.ArbitraryArgs, // counted by run, whose errors end with 2
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := atMostOne(cmd, args, "id")
+			if err == nil && len(args) > 0 && name != "" {
+				err = errors.New("an id or --name, not both: an id is of one handler")
+			}
+			if err != nil {
+				return finish(cmd, exitUsage, err)
+			}
+			code, err := askRejections(cmd.OutOrStdout(), &admin, args, name, asJSON)
+			return finish(cmd, code, err)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().StringVar(&name, "name", "", "Only those of the handler of this `name`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the endpoint's answer for programs")
+	admin.register(cmd)
+	return cmd
+}
+
+func askRejections(w io.Writer, admin *adminFlags, args []string, name string, asJSON bool) (int, error) {
+	if len(args) > 0 {
+		answer, err := admin.ask(http.MethodGet, rejectionsPath+"/"+url.PathEscape(args[0]))
+		if e, ok := errors.AsType[*adminRefusal](err); ok && e.status == http.StatusNotFound {
+			return exitUsage, fmt.Errorf("no rejection %q is kept (any more): caddy webhook rejections lists them", args[0])
+		}
+		if err != nil {
+			return exitUsage, err
+		}
+		return printed(w, answer, asJSON, printRejection)
+	}
+	var filter []string
+	if name != "" {
+		filter = []string{name}
+	}
+	answer, err := admin.ask(http.MethodGet, rejectionsPath+nameQuery(filter))
+	if err != nil {
+		return exitUsage, err
+	}
+	return printed(w, answer, asJSON, printRejections)
+}
+
+func printRejections(w io.Writer, list []rejectionView) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "No rejection is kept: none since the process started, or keep_rejected off.")
+		return err
+	}
+	now := time.Now()
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tWHEN\tHANDLER\tREASON\tREMOTE\tREQUEST")
+	for _, r := range list {
+		reason := string(r.Reason)
+		if r.Observed {
+			reason += " (observed)"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), r.Name, reason, plain(r.Remote), plain(r.Method+" "+r.URL))
+	}
+	fmt.Fprintln(t, "\ncaddy webhook rejections <id> tells more, with a hint")
+	return t.Flush()
+}
+
+func printRejection(w io.Writer, r rejectionDetail) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(t, "%s\t%s\n", name, plain(value))
+		}
+	}
+	outcome := "refused"
+	if r.Observed {
+		outcome = "let through (observe)"
+	}
+	line("rejection", r.ID+", "+outcome)
+	line("time", r.Time.Local().Format(time.RFC3339))
+	line("handler", r.Name)
+	line("provider", r.Provider)
+	line("reason", string(r.Reason))
+	line("detail", r.Detail)
+	line("skew", r.Skew)
+	line("keys tried", strings.Join(r.Keys, ", "))
+	line("remote", r.Remote)
+	line("request", r.Method+" "+r.URL)
+	line("host", r.Host)
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		for _, value := range r.Headers[name] {
+			line("header", name+": "+value)
+		}
+	}
+	line("body", r.Body.String())
+	hint := r.Hint
+	if hint == "" {
+		hint = "none: no usual mistake explains it"
+	}
+	line("note", r.Note)
+	line("hint", hint)
+	return t.Flush()
+}
+
+func (b bodyView) String() string {
+	if !b.Read {
+		return "not read"
+	}
+	text := fmt.Sprintf("%d bytes, SHA-256 %s", b.Bytes, b.SHA256)
+	if b.ContentType != "" {
+		text += ", " + b.ContentType
+	}
+	if b.Truncated {
+		text += ", kept in part"
+	}
+	return text
+}

@@ -1,0 +1,121 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+// statusCommand is "caddy webhook status".
+func statusCommand() *cobra.Command {
+	var admin adminFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [<name>] [--json] [--address <admin>]",
+		Short: "Says what the handlers of a running Caddy have counted",
+		Long: `
+Asks the admin endpoint of a running Caddy, and prints for every verify_webhook
+handler, or the one of a name: what it accepted, answered as a duplicate, let
+through under observe and rejected, by reason; when it last accepted a delivery;
+when each key last verified one (a key that no longer does can be removed after a
+rotation); key files that cannot be used. For all: the dedupe store's health,
+and the bytes of bodies in memory. Counts begin with the process; never means:
+not since then.
+
+Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
+		Example: `  caddy webhook status
+  caddy webhook status stripe
+  caddy webhook status --json --address localhost:2020
+  caddy webhook status --address unix//run/caddy-admin.sock`,
+		SilenceUsage: true,
+		Args:         cobra.ArbitraryArgs, // counted below, whose errors end with 2
+		RunE: func(cmd *cobra.Command, args []string) error {
+			code, err := exitUsage, atMostOne(cmd, args, "name")
+			var answer []byte
+			if err == nil {
+				answer, err = admin.ask(http.MethodGet, statusPath+nameQuery(args))
+			}
+			if err == nil {
+				code, err = printed(cmd.OutOrStdout(), answer, asJSON, printStatus)
+			}
+			return finish(cmd, code, err)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the endpoint's answer for programs")
+	admin.register(cmd)
+	return cmd
+}
+
+func nameQuery(args []string) string {
+	if len(args) == 0 || args[0] == "" {
+		return ""
+	}
+	return "?name=" + url.QueryEscape(args[0])
+}
+
+func printStatus(w io.Writer, s status) error {
+	now := time.Now()
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	health := "well"
+	if s.Store.Degraded {
+		health = "DEGRADED: it is down, and this process decides alone"
+	}
+	fmt.Fprintf(t, "counted since\t%s (%s)\n", s.Since.Local().Format(time.RFC3339), ago(&s.Since, now))
+	fmt.Fprintf(t, "store\t%s, %s; deliveries remembered here: %d, in flight: %d", s.Store.Kind, health, s.Store.Entries, s.Store.InFlight)
+	if s.Store.Unwritten > 0 {
+		fmt.Fprintf(t, ", waiting to be written: %d", s.Store.Unwritten)
+	}
+	fmt.Fprintf(t, "\nbodies in memory\t%s of %s\n", humanize.IBytes(uint64(s.BufferedBytes)), humanize.IBytes(uint64(s.MaxBuffered)))
+	fmt.Fprintf(t, "rejections kept\t%d (%s)\n", s.Kept, humanize.IBytes(uint64(s.KeptBytes)))
+	fmt.Fprintln(t, "\nHANDLER\tPROVIDER\tACCEPTED\tDUPLICATES\tREJECTED\tOBSERVED\tHANDSHAKES\tLAST ACCEPTED")
+	for _, h := range s.Handlers {
+		provider := h.Provider
+		if provider == "" {
+			provider = "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", h.Name, provider, h.Accepted, h.Duplicates,
+			total(h.Rejected), total(h.Observed), h.Handshakes, ago(h.LastAccepted, now))
+	}
+	fmt.Fprintln(t, "\nHANDLER\tKEY\tLAST USED")
+	for _, h := range s.Handlers {
+		for _, k := range h.Keys {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", h.Name, plain(k.Label), ago(k.LastUsed, now))
+		}
+	}
+	printReasons(t, s.Handlers)
+	for _, h := range s.Handlers {
+		for _, problem := range h.KeyProblems {
+			fmt.Fprintf(t, "\n%s: key problem: %s\n", h.Name, plain(problem))
+		}
+	}
+	return t.Flush()
+}
+
+// printReasons lists why deliveries were refused, or would have been.
+func printReasons(w io.Writer, handlers []handlerStatus) {
+	heading := "\nHANDLER\tREASON\tREJECTED\tOBSERVED\n"
+	for _, h := range handlers {
+		reasons := maps.Clone(h.Rejected)
+		maps.Copy(reasons, h.Observed)
+		for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+			fmt.Fprintf(w, "%s%s\t%s\t%d\t%d\n", heading, h.Name, reason, h.Rejected[reason], h.Observed[reason])
+			heading = ""
+		}
+	}
+}
+
+func total(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
