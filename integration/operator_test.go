@@ -110,6 +110,22 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s %v, want %v", sample, n, want)
 		}
 	}
+	const last, key = `caddy_verify_webhook_last_accepted_timestamp_seconds{name="counted"}`, `caddy_verify_webhook_key_last_used_timestamp_seconds{key="1",name="counted"}`
+	if now, at, used := float64(time.Now().Unix()), g.metric(t, last), g.metric(t, key); at < now-patience.Seconds() || at > now+1 || used > at || used < at-1 {
+		t.Errorf("last accepted %v, key last used %v, now %v", at, used, now)
+	}
+	for stage, want := range map[string]float64{"read": 3, "verify": 3, "claim": 3, "upstream": 3} {
+		sample := `caddy_verify_webhook_duration_seconds_count{name="counted",stage="` + stage + `"}`
+		if n := g.metric(t, sample); n != want {
+			t.Errorf("%s %v, want %v", sample, n, want)
+		}
+	}
+	g.reload(t, "verify_webhook github {env.GITHUB_KEY} {\nname counted\n}\nheader X-Generation 2\nreverse_proxy APP")
+	if n := g.metric(t, `caddy_verify_webhook_requests_total{name="counted",outcome="accepted",reason=""}`); n != 3 {
+		t.Errorf("after a reload %v accepted, want 3", n)
+	}
+	g.reload(t, "verify_webhook github {env.GITHUB_KEY} {\nname renamed\n}\nreverse_proxy APP")
+	eventually(t, "the old name is gone", func() bool { return !strings.Contains(g.adminGet(t, "/metrics"), `name="counted"`) })
 	eventually(t, "buffered_bytes 0", func() bool { return g.metric(t, "caddy_verify_webhook_buffered_bytes") == 0 })
 }
 
