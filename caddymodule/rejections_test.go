@@ -229,6 +229,20 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
+// TestUnreadBodyIsNotLost: what was refused before its body was read is not taken
+// for one whose body something had lost, once its header is no longer asked for.
+func TestUnreadBodyIsNotLost(t *testing.T) {
+	g := watched(t, "", timed())
+	r := post()
+	r.Header.Set("X-Team", "red")
+	r.Header.Set("Content-Length", fmt.Sprint(len(body)))
+	serve(t, r, accepting, g.handlers...)
+	mustProvision(t, "", acme(topsecret, signedTime)).start(t)
+	if got := get[rejectionDetail](t, rejectionsPath+"/"+kept.list("")[0].id); got.Hint != "" || got.Note != noteUnread {
+		t.Errorf("hint %q, note %q", got.Hint, got.Note)
+	}
+}
+
 // TestRedaction: no credential is shown, wherever a sender has put it.
 func TestRedaction(t *testing.T) {
 	token := strings.Replace(acme(`"secret":["token-of-bravo"]`, `"algorithm":"token","body_unsigned":true`), `"acme"`, `"bravo"`, 1)
