@@ -22,6 +22,13 @@ deliveries signed as the sender would, and a gateway to watch.
 	caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
 	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --to http://localhost:3000
 
+Of a gateway that runs: what came of its deliveries, the newest that it refused
+with what to change, and a delivery that is to come through again.
+
+	caddy webhook status
+	caddy webhook rejections
+	caddy webhook forget 5d41402abc4b2a76b9719d911017c592
+
 Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Use = "webhook"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -56,9 +55,7 @@ func (s *subject) steps(req *verifier.Request, body []byte, now time.Time) (j ju
 
 // hint asks for the cause of a rejection, "" where none is found.
 func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, now time.Time) string {
-	others := slices.DeleteFunc(othersFor(req.Header), func(o verifier.Other) bool {
-		return s.handler.provider != nil && o.Name == s.handler.provider.ID
-	})
+	others := othersFor(req.Header, s.handler.providerID())
 	e, err := verifier.Explain(ctx, verifier.Case{Scheme: s.scheme, Keys: s.keys, Request: req, Body: body, Now: now, Others: others})
 	if err != nil {
 		return ""

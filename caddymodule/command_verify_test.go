@@ -145,7 +145,7 @@ func TestVerifyHint(t *testing.T) {
 
 func TestOthersFor(t *testing.T) {
 	names := func(header map[string][]string) (all []string) {
-		for _, o := range othersFor(header) {
+		for _, o := range othersFor(header, "") {
 			all = append(all, o.Name)
 		}
 		return all
