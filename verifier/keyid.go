@@ -3,6 +3,9 @@ package verifier
 import (
 	"net/url"
 	"path"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -39,12 +42,25 @@ func (v *Verifier) compileKeySource() (err error) {
 	if len(source.CertificateHosts) > 0 && v.scheme.KeyID == nil {
 		return wrong("key_source", "certificate_hosts needs key_id: where the delivery names its certificate")
 	}
-	for _, host := range source.CertificateHosts {
-		if strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.*") != "" || strings.HasPrefix(host, "*") || strings.Count(host, ".") < 2 {
-			return wrong("key_source", "certificate_hosts: %q: write whole host names in lower case; * stands for one label, not the first", host)
-		}
+	if problem := checkHosts(source.CertificateHosts); problem != "" {
+		return wrong("key_source", "certificate_hosts: %s", problem)
 	}
 	return nil
+}
+
+// checkHosts says what is wrong with host names of a provider's file, "" if
+// nothing is.
+func checkHosts(hosts []string) string {
+	for _, host := range hosts {
+		labels := strings.Split(host, ".")
+		for i, label := range labels {
+			if len(labels) < 3 || label == "" || label == "*" && (i == 0 || i > len(labels)-3) ||
+				label != "*" && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+				return strconv.Quote(host) + ": write whole host names of three labels or more in lower case; * stands for a cloud's region, neither first nor in the sender's own domain"
+			}
+		}
+	}
+	return ""
 }
 
 // fetchable reports whether keys may be fetched from an address: https, and
@@ -56,19 +72,24 @@ func fetchable(address string) bool {
 }
 
 // publishes reports whether a certificate's address is one that the source
-// allows: on its hosts, without a query, to a file that is a certificate's.
+// allows: a file on its hosts, without a query, with which a host may answer
+// what whoever asks wants to hear.
 func (s *KeySource) publishes(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || path.Clean(u.Path) != u.Path {
+	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || u.Path == "/" || path.Clean(u.Path) != u.Path {
 		return false
 	}
-	for _, host := range s.CertificateHosts {
-		if matchesHost(host, u.Host) {
-			return true
-		}
-	}
-	return false
+	return onHosts(s.CertificateHosts, u.Host)
 }
+
+// onHosts reports whether a host is one of those that a provider's file names.
+func onHosts(patterns []string, host string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return matchesHost(pattern, host) })
+}
+
+// region is the form of a cloud region's name. Any label would do harm: a bucket
+// called sns has the address sns.s3.amazonaws.com, and its owner fills it.
+var region = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 
 func matchesHost(pattern, host string) bool {
 	want, got := strings.Split(pattern, "."), strings.Split(host, ".")
@@ -76,7 +97,7 @@ func matchesHost(pattern, host string) bool {
 		return false
 	}
 	for i := range want {
-		if want[i] != got[i] && (want[i] != "*" || got[i] == "") {
+		if want[i] == "*" && !region.MatchString(got[i]) || want[i] != "*" && want[i] != got[i] {
 			return false
 		}
 	}
