@@ -40,8 +40,9 @@ type Verifier struct {
 	idPath   jsonPath
 	idSigned bool
 
-	required []requiredHeader
-	origin   string
+	required     []requiredHeader
+	requiredJSON []requiredJSON
+	origin       string
 
 	handshakes []handshake
 	challenges []input // what anyone can have signed: see isChallenge
@@ -163,7 +164,7 @@ func compile(s Scheme) (*Verifier, error) {
 	for _, step := range []func() error{
 		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage, v.compileClaims,
 		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
-		v.compileRequired, v.compilePublicURL, v.compileHandshakes,
+		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileHandshakes,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -345,6 +346,9 @@ func (v *Verifier) compileMessage() error {
 		t, err := parseTemplate(text, v.scheme.Params)
 		if err != nil {
 			return wrong("message", "%v", err)
+		}
+		if len(t) > 1 && t.hasKind(slotJSONLines) {
+			return wrong("message", "%v", errLinesAlone)
 		}
 		if !t.coversBody() && !v.scheme.BodyUnsigned {
 			return wrong("message", "does not cover the body: an altered body would pass. Put {body} (or a digest, {body|sha256|hex}) into it, or say body_unsigned in a provider file if the sender signs no body")

@@ -93,7 +93,7 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		case (id.JSON != "" || id.Form != "") && v.bodySigned:
 			return true
 		case id.JSON != "":
-			return t.coversBody() || t.proves(slotJSON, id.JSON) || t.proves(slotID, "")
+			return t.coversBody() || t.proves(slotJSON, id.JSON) || t.proves(slotID, "") || t.signsLine(id.JSON)
 		case id.Form != "":
 			return t.coversBody() || t.has(slotFormPHP, "") || t.proves(slotForm, id.Form) || t.proves(slotID, "")
 		case len(id.Header) == 1 && t.proves(slotHeader, id.Header[0]):
@@ -145,7 +145,7 @@ func (v *Verifier) checkSlots() error {
 		return ts.Claim != "" || t.has(slotTimestamp, "") ||
 			len(ts.Header) > 0 && t.listsHeaders() ||
 			ts.JSON != "" && v.bodySigned ||
-			ts.JSON != "" && (t.coversBody() || t.has(slotJSON, ts.JSON)) ||
+			ts.JSON != "" && (t.coversBody() || t.has(slotJSON, ts.JSON) || t.signsLine(ts.JSON)) ||
 			len(ts.Header) > 0 && t.hasKind(slotSignedHeaders) || // which wants it among them
 			len(ts.Header) == 1 && t.has(slotHeader, ts.Header[0])
 	})

@@ -20,6 +20,11 @@ type Handshake struct {
 	// It is signed as deliveries are, and answered only once its signature is
 	// verified. Of one that is not signed anybody can be the sender.
 	Signed bool `json:"signed,omitempty"`
+	// The optional param of the provider's that must have a value for this rule
+	// to count. Default: it always does.
+	OptIn string `json:"opt_in,omitempty"`
+	// An address that must be requested before the answer. Default: none.
+	Visit *HandshakeVisit `json:"visit,omitempty"`
 	// What it must hold besides; one that does not is refused. Values may be
 	// {param:name} and are compared in constant time.
 	Require HandshakeFields `json:"require,omitzero"`
@@ -64,6 +69,8 @@ type Answer struct {
 	ContentType string            `json:"content_type,omitempty"` // "": there is no body
 	Header      map[string]string `json:"header,omitempty"`
 	Body        string            `json:"body,omitempty"`
+	// An address of the sender's that must be requested first: see HandshakeVisit.
+	Visit string `json:"visit,omitempty"`
 }
 
 // A stage is a point on a request's way at which handshakes are looked for.
@@ -82,6 +89,7 @@ type handshake struct {
 	when    []condition
 	require []condition
 	inputs  []input
+	visit   *visit
 
 	status      int
 	contentType string
@@ -243,6 +251,10 @@ func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 		texts[i] = text
 	}
 	answer := &Answer{Status: h.status, ContentType: h.contentType}
+	var rej *Rejection
+	if answer.Visit, rej = c.addressToVisit(h, body); rej != nil {
+		return nil, rej
+	}
 	for name, text := range h.header {
 		value, rej := c.fill(text, texts)
 		if rej != nil {
@@ -253,7 +265,6 @@ func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 		}
 		answer.Header[name] = value
 	}
-	var rej *Rejection
 	answer.Body, rej = c.fill(h.body, texts)
 	return answer, rej
 }

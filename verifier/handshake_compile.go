@@ -50,6 +50,9 @@ func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 	if err := v.compileResponse(h, rule); err != nil {
 		return nil, err
 	}
+	if err := h.compileVisit(rule); err != nil {
+		return nil, err
+	}
 	inBody := slices.ContainsFunc(slices.Concat(h.when, h.require), func(c condition) bool { return c.kind == "json" }) ||
 		slices.ContainsFunc(h.inputs, func(in input) bool { return in.kind == "json" })
 	switch {

@@ -121,6 +121,8 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 			return "", reject(MalformedSignature, "form field %s is signed and not there once", p.arg)
 		}
 		return text, nil
+	case slotJSONLines:
+		return c.jsonLines(p.lines, body)
 	case slotFormSorted:
 		text, err := formSorted(body)
 		if err != nil {

@@ -18,8 +18,8 @@ const (
 	MalformedTimestamp Reason = "malformed_timestamp"
 	StaleTimestamp     Reason = "stale_timestamp"  // older than the tolerance
 	FutureTimestamp    Reason = "future_timestamp" // further ahead than the tolerance
-	MissingHeader      Reason = "missing_header"   // a required or signed header is absent
-	HeaderMismatch     Reason = "header_mismatch"  // a required header has another value, or several
+	MissingHeader      Reason = "missing_header"   // a required or signed header, or required member of the body, is absent
+	HeaderMismatch     Reason = "header_mismatch"  // one that is required has another value, or several
 	// A handshake with the wrong token, or a challenge that is not to be repeated.
 	HandshakeMismatch Reason = "handshake_mismatch"
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -88,6 +89,10 @@ type Scheme struct {
 
 	// Headers that a delivery must carry besides its signature.
 	RequireHeader []RequiredHeader `json:"require_header,omitempty"`
+	// What must stand in the body, by JSON path: one of the values, in which
+	// {param:name} may stand ("TopicArn": "{param:topic_arn}"). It proves
+	// something only of what the message covers.
+	RequireJSON map[string]StringList `json:"require_json,omitempty"`
 
 	// Values for {param:name}. They come from configuration, not from the
 	// scheme's file, and are never parsed as templates.
@@ -178,8 +183,9 @@ type KeySource struct {
 	// Address of a JSON Web Key Set (RFC 7517 §5).
 	JWKS string `json:"jwks,omitempty"`
 	// The delivery's key id is the address of a certificate on one of these
-	// hosts, where * stands for one label: "sns.*.amazonaws.com". Any other
-	// address is malformed_signature: whoever names the key must not choose it.
+	// hosts, where * stands for the name of a cloud's region (us-east-1):
+	// "sns.*.amazonaws.com". Any other address is malformed_signature: whoever
+	// names the key must not choose it.
 	CertificateHosts []string `json:"certificate_hosts,omitempty"`
 }
 
@@ -269,7 +275,7 @@ func (d Duration) MarshalJSON() ([]byte, error) {
 }
 
 // With returns s with every field that o sets replaced by o's. Required headers
-// add up; an Off without a source switches off the source that s has.
+// add up, and so do required JSON paths; an Off without a source switches off the source that s has.
 func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.Algorithm, o.Algorithm)
 	replace(&s.AllowWeak, o.AllowWeak)
@@ -311,6 +317,13 @@ func (s Scheme) With(o Scheme) Scheme {
 		replace(&s.DeliveryID, id)
 	}
 	s.RequireHeader = slices.Concat(s.RequireHeader, o.RequireHeader)
+	if len(o.RequireJSON) > 0 {
+		s.RequireJSON = maps.Clone(s.RequireJSON)
+		if s.RequireJSON == nil {
+			s.RequireJSON = make(map[string]StringList)
+		}
+		maps.Copy(s.RequireJSON, o.RequireJSON)
+	}
 	if o.Params != nil {
 		s.Params = o.Params
 	}

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ type part struct {
 	path    jsonPath // of a json slot
 	// A json slot's member may be absent or null: the text is empty then.
 	optional bool
+	lines    []jsonLine // of a json_lines slot
 	filters  []filter
 
 	guard guard
@@ -79,6 +81,7 @@ const (
 	slotBodyDigest
 	slotParam
 	slotListedHeaders
+	slotJSONLines
 )
 
 var slotNames = map[string]slot{
@@ -88,6 +91,7 @@ var slotNames = map[string]slot{
 	"form_sorted": slotFormSorted, "url_form_sorted": slotURLFormSorted,
 	"uri_encoded_twice": slotURIEncodedTwice, "form_php": slotFormPHP,
 	"header": slotHeader, "jws_headers": slotListedHeaders, "signed_headers": slotSignedHeaders, "kv": slotKV, "json": slotJSON, "form": slotForm, "body_digest": slotBodyDigest, "param": slotParam,
+	"json_lines": slotJSONLines,
 }
 
 // takesArg reports whether a slot is written with an argument: {header:Name}.
@@ -200,6 +204,11 @@ func parseSlot(text string) (part, error) {
 			return part{}, fmt.Errorf("{json:%s}: with [*] some elements may have the member and others not: drop the ?", arg)
 		}
 		p.path = path
+	case slotJSONLines:
+		var err error
+		if p.lines, err = parseJSONLines(arg); err != nil || filtered {
+			return part{}, cmp.Or(err, errLinesAlone)
+		}
 	case slotBodyDigest:
 		if !strings.HasSuffix(chain, "|hex") {
 			return part{}, errors.New("{body_digest:…} needs the digest's filters, ending in hex: {body_digest:bodySHA256|sha256|hex}")

@@ -21,6 +21,9 @@ func (c *Check) Verify(body []byte) (Verdict, error) {
 	if rej := c.bodySignature(body); rej != nil {
 		return Verdict{}, rej
 	}
+	if rej := c.checkRequiredJSON(body); rej != nil {
+		return Verdict{}, rej
+	}
 	if rej := c.bodyKeyID(body); rej != nil {
 		return Verdict{}, rej
 	}

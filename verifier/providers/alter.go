@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ type alteration struct {
 // alterations lists what every genuine delivery of a provider is tried with.
 func alterations(p *Provider, vec *Vector) []alteration {
 	a := alterer{Scheme: p.Scheme, p: p, vec: vec}
-	return slices.Concat(a.ofBody(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL(), a.ofInput())
+	return slices.Concat(a.ofBody(), a.ofLines(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL(), a.ofInput())
 }
 
 // An alterer knows what a provider's scheme signs.
@@ -86,6 +87,37 @@ func (a *alterer) ofBody() []alteration {
 		}},
 	}
 }
+
+var linesSlot = regexp.MustCompile(`\{json_lines:([^}]+)\}`)
+
+// ofLines changes the members of the body that alone are signed, and those that
+// must have a certain value.
+func (a *alterer) ofLines() []alteration {
+	names := sortedKeys(a.RequireJSON)
+	var signed []string
+	for _, m := range linesSlot.FindAllStringSubmatch(strings.Join(a.messages(), ""), -1) {
+		signed = strings.Split(strings.ReplaceAll(m[1], "?", ""), ",")
+	}
+	names = append(names, signed...)
+	var all []alteration
+	for _, name := range names {
+		all = append(all, alteration{"another " + name + " in the body", func(t *trial) bool {
+			return t.editMember(name, func(text string) (string, bool) { return text + "x", true })
+		}}, alteration{"no " + name + " in the body", func(t *trial) bool {
+			return t.editMember(name, func(string) (string, bool) { return "", false })
+		}})
+	}
+	for _, name := range signed {
+		other := strings.ToLower(name)
+		all = append(all, alteration{"a member " + other + " beside the signed one", func(t *trial) bool {
+			t.body = append([]byte(`{"`+other+`":"x",`), t.body[1:]...)
+			return true
+		}})
+	}
+	return all
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (a *alterer) ofKey() []alteration {
 	with := func(key verifier.Key) func(*trial) bool {

@@ -160,6 +160,9 @@ func (p *Provider) ExampleParams() map[string]string {
 	params := make(map[string]string)
 	for _, param := range p.Params {
 		params[param.Name] = "example-" + strings.ReplaceAll(param.Name, "_", "-")
+		if len(param.Values) > 0 {
+			params[param.Name] = param.Values[0]
+		}
 	}
 	return params
 }

@@ -63,6 +63,8 @@ type Param struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
 	Optional    bool   `json:"optional,omitempty"`
+	// Values that it may have. Default: any.
+	Values []string `json:"values,omitempty"`
 }
 
 // Retry is what the sender does with a delivery that was not taken.
@@ -97,12 +99,13 @@ type Vector struct {
 }
 
 // Handshakes returns the handshakes that are answered with the given params:
-// those that name an optional one wait until it has a value.
+// those that name an optional one (opt_in, {param:name}) wait until it has a value.
 func (p *Provider) Handshakes(given map[string]string) []verifier.Handshake {
 	return slices.DeleteFunc(slices.Clone(p.Handshake), func(h verifier.Handshake) bool {
 		rule, _ := json.Marshal(h) // it came from JSON
 		return slices.ContainsFunc(p.Params, func(param Param) bool {
-			return param.Optional && given[param.Name] == "" && bytes.Contains(rule, []byte("{param:"+param.Name+"}"))
+			return param.Optional && given[param.Name] == "" &&
+				(h.OptIn == param.Name || bytes.Contains(rule, []byte("{param:"+param.Name+"}")))
 		})
 	})
 }
@@ -132,6 +135,11 @@ func Parse(name string, data []byte) (*Provider, error) {
 	scheme.Params = make(map[string]string)
 	for _, param := range p.Params { // any value will do to see whether the scheme holds together
 		scheme.Params[param.Name] = param.Name
+	}
+	for _, h := range p.Handshake {
+		if h.OptIn != "" && !slices.ContainsFunc(p.Params, func(param Param) bool { return param.Optional && param.Name == h.OptIn }) {
+			return nil, fmt.Errorf("provider file %s: handshake: opt_in %q is no optional param: add it to params", name, h.OptIn)
+		}
 	}
 	if err := verifier.Validate(scheme); err != nil {
 		return nil, fmt.Errorf("provider file %s: %w", name, schemeError(err))
