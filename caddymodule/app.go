@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -39,6 +40,7 @@ type App struct {
 	logger   *zap.Logger
 	stop     chan struct{}
 	polling  sync.WaitGroup
+	unfollow context.CancelFunc // ends the fetching of published keys
 }
 
 const (
@@ -90,17 +92,22 @@ func (a *App) register(h *Handler) {
 }
 
 // Start opens the store, puts the limits into force and begins to watch the key
-// files.
+// files and to fetch what senders publish.
 func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
 	}
 	buffered.limit.Store(*a.MaxBuffered)
 	a.begins()
+	var ctx context.Context
+	ctx, a.unfollow = context.WithCancel(context.Background())
 	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
 		if h.keys.watches() {
 			watched = append(watched, h.keys)
+		}
+		if p := h.keys.published; p != nil && p.jwks != "" {
+			a.polling.Go(func() { h.keys.follow(ctx) })
 		}
 	}
 	if len(watched) == 0 {
@@ -158,10 +165,13 @@ func (a *App) gate() (*dedupe.Gate, error) {
 // Stop ends the watching and gives up the store. Deliveries in flight keep both.
 func (a *App) Stop() error {
 	a.ends()
+	if a.unfollow != nil {
+		a.unfollow()
+	}
 	if a.stop != nil {
 		close(a.stop)
-		a.polling.Wait()
 	}
+	a.polling.Wait()
 	return a.Cleanup()
 }
 

@@ -208,7 +208,14 @@ func (p *parser) finish() error {
 	if h.Name == "" && p.resolved == nil {
 		return p.at("verify_webhook", "%v", checkName(""))
 	}
-	if len(h.Secret)+len(h.PublicKey) == 0 {
+	scheme, _, err := withPublished(scheme, h.PublicKey)
+	if err != nil {
+		return p.at("public_key", "%v", err)
+	}
+	if name, err := checkParams(p.resolved, h.Param); err != nil {
+		return p.at("param "+name, "%v", err)
+	}
+	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {
 		return p.at("verify_webhook", "%v", errNoKey)
 	}
 	return p.checkScheme(scheme)

@@ -59,7 +59,9 @@ type Handler struct {
 
 	// Shared secrets. Any of them verifies: that is how they are rotated.
 	Secret []Value `json:"secret,omitempty"`
-	// The sender's public keys. Any of them verifies.
+	// The sender's public keys. Any of them verifies. An address, https://…, is
+	// that of a JSON Web Key Set, which is fetched. Default: what the provider's
+	// file says of where the sender publishes them.
 	PublicKey []Value `json:"public_key,omitempty"`
 	// Values that the provider asks for, by name.
 	Param map[string]string `json:"param,omitempty"`
@@ -99,6 +101,8 @@ type Handler struct {
 	app          *App
 	place        int // among the app's handlers
 	keys         *keyring
+	published    *publishedID // nil where the sender's keys are given
+	visits       visitor
 	recogniser   recogniser
 	methods      []string
 	maxBody      int64
@@ -247,11 +251,15 @@ func (h *Handler) openKeys() error {
 		return err
 	}
 	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.keyFailed, changed: h.metrics.keysChanged}
-
+	if scheme.KeySource != nil {
+		var id publishedID
+		id, h.keys.published = publishedOf(h.Name, scheme.KeySource)
+		h.published = &id
+	}
 	if err := h.gather(h.keys, required); err != nil {
 		return err
 	}
-	if len(h.Secret)+len(h.PublicKey) == 0 {
+	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {
 		return errNoKey
 	}
 	if h.SignUpstream != "" {
@@ -270,6 +278,12 @@ func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.Require
 		scheme = h.provider.Scheme.With(scheme)
 	}
 	scheme.Handshakes = h.handshakes(h.provider)
+	if scheme, _, err = withPublished(scheme, h.PublicKey); err != nil {
+		return scheme, nil, err
+	}
+	if _, err := checkParams(h.provider, h.Param); err != nil {
+		return scheme, nil, err
+	}
 	// With values as they are written: what is wrong shows now, not when a
 	// missing file appears, and no header without a value drops out.
 	written := scheme
@@ -302,7 +316,11 @@ func (h *Handler) gather(keys *keyring, required []verifier.RequiredHeader) erro
 			return err
 		}
 	}
-	for _, v := range h.PublicKey {
+	_, publicKeys, err := withPublished(verifier.Scheme{}, h.PublicKey)
+	if err != nil {
+		return err
+	}
+	for _, v := range publicKeys {
 		if err := keys.add("public_key", usePublicKey, "", v); err != nil {
 			return err
 		}
@@ -334,12 +352,17 @@ func (h *Handler) warnAboutHeaders() {
 	}
 }
 
-// Cleanup ends the handler's part in what is shown of its name.
+// Cleanup ends the handler's part in what is shown of its name, and gives up what
+// was fetched, unless another configuration uses it.
 func (h *Handler) Cleanup() error {
 	if h.metrics != nil {
 		h.metrics.leave(h)
 	}
-	return nil
+	if h.published == nil {
+		return nil
+	}
+	_, err := publishedPool.Delete(*h.published)
+	return err
 }
 
 // providerID is "" without a provider.

@@ -67,6 +67,9 @@ func (d *delivery) signedHandshake() (err error) {
 // answerHandshake answers in the app's place. It is no delivery: it is never
 // claimed and never forwarded.
 func (d *delivery) answerHandshake() error {
+	if err := d.visit(); err != nil {
+		return d.refuse(err)
+	}
 	header := d.w.Header()
 	for name, value := range d.answer.Header {
 		header.Set(name, value)

@@ -30,9 +30,13 @@ type keyring struct {
 	inUse       atomic.Pointer[material] // what current was compiled of
 	trouble     atomic.Pointer[[]string] // files that cannot be used now, for the status
 
+	published *published   // what the sender publishes; nil where keys are given
+	version   int          // of published that is in use
+	until     atomic.Int64 // when a certificate in use ends, in Unix nanoseconds; 0: never
+
 	mu     sync.Mutex // one refresh at a time
 	logger *zap.Logger
-	failed func() // counts a key file that could not be used
+	failed func() // counts a key file or address that could not be used
 
 	changed func() // is told of every change of the keys; nil: nobody is
 }
@@ -170,16 +174,36 @@ func (k *keyring) refresh() error {
 	if !changed {
 		return nil
 	}
+	return k.swap()
+}
+
+// swap compiles what is there, files and fetched keys, and puts it to use.
+func (k *keyring) swap() error {
 	signer, err := k.compileSigner()
 	if err != nil {
 		return err
 	}
-	v, err := k.compile()
+	var fetched []verifier.Key
+	var version int
+	var until time.Time
+	if k.published != nil {
+		fetched, version, until = k.published.keys(k.published.fetcher.clock())
+	}
+	v, err := k.compile(fetched)
 	if err != nil || v == nil {
 		return err
 	}
 	k.signer.Store(signer)
-	k.labelsInUse.Store(new(k.keyLabels()))
+	labels := k.keyLabels()
+	if len(fetched) > 0 {
+		labels = append(labels, labelFetched)
+	}
+	k.labelsInUse.Store(&labels)
+	k.version = version
+	k.until.Store(0)
+	if !until.IsZero() {
+		k.until.Store(until.UnixNano())
+	}
 	if k.changed != nil {
 		k.changed()
 	}
@@ -220,11 +244,12 @@ func (k *keyring) reread(s *source) (changed bool) {
 
 // compile builds a verifier of what is there, nil while something that every
 // delivery needs is not: all keys, or a required header's or param's value.
-func (k *keyring) compile() (*verifier.Verifier, error) {
+func (k *keyring) compile(fetched []verifier.Key) (*verifier.Verifier, error) {
 	scheme, keys, ok := k.material()
-	if !ok || len(keys) == 0 && k.watches() {
+	if !ok || len(keys) == 0 && k.published == nil && k.watches() {
 		return nil, nil
 	}
+	keys = append(keys, fetched...)
 	v, err := verifier.New(scheme, keys)
 	if err == nil {
 		k.inUse.Store(&material{scheme, keys})

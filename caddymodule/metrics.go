@@ -25,7 +25,7 @@ var (
 	keyLastUsed = describe("key_last_used_timestamp_seconds",
 		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
 	keyErrors = describe("key_errors_total",
-		"Attempts to read a key file that failed; the last usable key stays in use.", "name")
+		"Attempts to read a key file or to fetch a sender's key that failed; the last usable key stays in use.", "name")
 	bufferedBytes = describe("buffered_bytes", "Bytes of bodies in memory, over all handlers.")
 	storeDegraded = describe("store_degraded",
 		"1 while a dedupe store is taken for down and this process decides alone.")

@@ -22,6 +22,7 @@ type delivery struct {
 	repl *caddy.Replacer
 
 	req     verifier.Request
+	v       *verifier.Verifier
 	check   verifier.Check
 	body    []byte
 	charged int64 // bytes of the budget that the body holds
@@ -114,8 +115,11 @@ func (d *delivery) open() (err error) {
 	if d.unverified != nil {
 		return nil
 	}
-	v := d.h.keys.current.Load() // once there, always there
-	d.check, err = v.Open(&d.req, d.h.now())
+	d.v = d.h.keys.verifier() // once there, always there
+	d.check, err = d.v.Open(&d.req, d.h.now())
+	if rej := unknownKey(err); rej != nil {
+		err = d.fetchKey(rej)
+	}
 	if d.mayGreet(err) {
 		d.unsigned = err
 		return nil
@@ -132,6 +136,11 @@ func (d *delivery) verify() error {
 	}
 	began := d.begins()
 	verdict, err := d.check.Verify(d.body)
+	if rej := unknownKey(err); rej != nil {
+		if err = d.fetchKey(rej); err == nil {
+			verdict, err = d.check.Verify(d.body)
+		}
+	}
 	d.took(stageVerify, began)
 	if d.mayGreet(err) { // where the signature stands in the body too
 		d.unsigned = err
@@ -143,7 +152,7 @@ func (d *delivery) verify() error {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
-	d.h.metrics.use(verdict.Key, d.h.now())
+	d.h.metrics.use(d.h.keys.noteUse(verdict.Key), d.h.now())
 	if !verdict.Timestamp.IsZero() {
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}

@@ -104,7 +104,7 @@ func Caddyfile(p *providers.Provider) string {
 	var block []string
 	if p.UsesSecret() {
 		line += fmt.Sprintf(" {env.%s_SECRET}", env)
-	} else {
+	} else if p.Scheme.KeySource == nil {
 		block = append(block, fmt.Sprintf("public_key {env.%s_PUBLIC_KEY}", env))
 	}
 	for _, param := range p.Params {
@@ -238,6 +238,9 @@ func limits(p *providers.Provider) (lines []string) {
 	if p.RejectStatus > 0 {
 		lines = append(lines, fmt.Sprintf("A delivery that is refused is answered %d.", p.RejectStatus))
 	}
+	for _, path := range sorted(p.Scheme.RequireJSON) {
+		lines = append(lines, fmt.Sprintf("`%s` of the JSON body must be %s.", path, requiredValues(p.Scheme.RequireJSON[path])))
+	}
 	for _, h := range p.Scheme.RequireHeader {
 		lines = append(lines, fmt.Sprintf("The header `%s` must be there once: `%s`.", h.Name, strings.Join(h.Values, "` or `")))
 	}
@@ -245,6 +248,9 @@ func limits(p *providers.Provider) (lines []string) {
 }
 
 func rotation(p *providers.Provider) []string {
+	if p.Scheme.KeySource != nil {
+		return []string{"Nothing to do: what the sender publishes is fetched when a delivery needs it. While it cannot be had, such deliveries are answered 503 (`key_unavailable`) and come again."}
+	}
 	env, option := strings.ToUpper(p.ID), "secret {env.%[1]s_OLD_SECRET} {env.%[1]s_SECRET}"
 	if !p.UsesSecret() {
 		option = "public_key {env.%[1]s_OLD_PUBLIC_KEY} {env.%[1]s_PUBLIC_KEY}"

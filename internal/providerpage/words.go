@@ -81,6 +81,9 @@ func slot(text string) string {
 	if format, named := slotWithName[name]; named {
 		said, ok = fmt.Sprintf(format, arg), true
 	}
+	if name == "json_lines" {
+		return "name and text of these members of the JSON body, a line each: `" + strings.ReplaceAll(strings.ReplaceAll(arg, ",", "`, `"), "?`", "` (if it is there)") + "`"
+	}
 	if !ok {
 		return "`{" + text + "}`"
 	}
@@ -152,7 +155,9 @@ func signed(p *providers.Provider) []string {
 		}
 		lines = append(lines, fmt.Sprintf("%s over %s.", algorithms(s), strings.Join(said, "; or over ")),
 			"The signature stands in "+carrier(sig)+notation(sig)+".")
-		if s.BodyUnsigned {
+		if s.BodyUnsigned && strings.Contains(strings.Join(messages, ""), "{json_lines:") {
+			lines = append(lines, "**Other members of the body are not covered**: anyone who has seen a delivery can change or add them.")
+		} else if s.BodyUnsigned {
 			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
 		}
 	}
@@ -249,6 +254,15 @@ func plainNotation(sig *verifier.Signature) string {
 // key says what the secret or public key looks like.
 func key(p *providers.Provider) string {
 	s := p.Scheme
+	if source := s.KeySource; source != nil && source.JWKS != "" {
+		return "The sender publishes its keys at <" + source.JWKS + ">, from where they are fetched. `public_key` gives another address, or the keys themselves."
+	} else if source != nil {
+		named := "`" + s.KeyID.JSON + "` of the JSON body"
+		if s.KeyID.Header != "" {
+			named = "the header `" + s.KeyID.Header + "`"
+		}
+		return "The key is the certificate whose address stands in " + named + ", fetched from `" + strings.Join(source.CertificateHosts, "` or `") + "` alone (`*`: a region's name). `public_key` gives it once and for all instead."
+	}
 	if !p.UsesSecret() {
 		return "The key is the sender's public key: PEM, a JSON Web Key or a set of them, or in " + or(s.PublicKeyEncoding, "base64") + "."
 	}
@@ -269,6 +283,19 @@ func key(p *providers.Provider) string {
 		said += "; its " + digestName(s.KeyDerivation) + " is the key"
 	}
 	return said + "."
+}
+
+// requiredValues names what may stand in a place.
+func requiredValues(values []string) string {
+	var said []string
+	for _, value := range values {
+		if name, ok := strings.CutPrefix(value, "{param:"); ok {
+			said = append(said, "the param `"+strings.TrimSuffix(name, "}")+"`")
+		} else {
+			said = append(said, "`"+value+"`")
+		}
+	}
+	return strings.Join(said, " or ")
 }
 
 // freshness says what is known of a delivery's time.

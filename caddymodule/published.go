@@ -1,0 +1,316 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+const (
+	// setLasts is the least time between two fetches of a set for deliveries that
+	// name a key which it lacks.
+	setLasts = time.Minute
+	// A set is fetched again, off every request's way, when it is as old as its
+	// Cache-Control says, within these bounds.
+	minSetAge, maxSetAge = 5 * time.Minute, 24 * time.Hour
+	// maxCertificates is how many are kept of one sender, which has one or two.
+	maxCertificates = 16
+
+	setLabel = "jwks"
+	// labelFetched stands for all fetched keys in metrics and logs.
+	labelFetched = "fetched"
+
+	setPollInterval = 10 * time.Second
+)
+
+// published holds the public keys that a sender publishes, as far as they were
+// fetched: one set, or certificates that deliveries name. It outlives a reload.
+type published struct {
+	fetcher fetcher
+	jwks    string // address of the set; "": there are certificates
+
+	mu           sync.Mutex
+	version      int // changes when the keys do
+	set          string
+	since        time.Time // when the set was fetched
+	stale        time.Time // when it is to be fetched again
+	tried        time.Time
+	certificates []certificate // the one used last is the last
+}
+
+type certificate struct {
+	address, text string
+	from, until   time.Time
+}
+
+// publishedPool keeps them by handler and source while any configuration uses
+// them: a reload while the sender's server is down loses no key.
+var publishedPool = caddy.NewUsagePool()
+
+type publishedID struct{ handler, jwks, hosts string }
+
+func publishedOf(handler string, source *verifier.KeySource) (publishedID, *published) {
+	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " ")}
+	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS})
+	return id, p.(*published)
+}
+
+// Destruct has nothing to end: fetches under way end by themselves.
+func (*published) Destruct() error { return nil }
+
+// keys returns what is valid at now, and until when it all is (zero: no end).
+func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.set != "" {
+		keys = append(keys, verifier.Key{Label: setLabel, Text: p.set, Kind: verifier.PublicKey})
+	}
+	for _, c := range p.certificates {
+		if now.Before(c.from) || now.After(c.until) {
+			continue
+		}
+		keys = append(keys, verifier.Key{ID: c.address, Label: path.Base(c.address), Text: c.text, Kind: verifier.PublicKey})
+		if until.IsZero() || c.until.Before(until) {
+			until = c.until
+		}
+	}
+	return keys, p.version, until
+}
+
+// wants reports whether a fetch may bring what is not at hand.
+func (p *published) wants(address string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.jwks != "" {
+		return p.set == "" || now.Sub(p.since) >= setLasts
+	}
+	return !slices.ContainsFunc(p.certificates, func(c certificate) bool {
+		return c.address == address && !now.Before(c.from) && !now.After(c.until)
+	})
+}
+
+// due reports whether the set is to be fetched again, and notes the attempt.
+func (p *published) due(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.jwks == "" || p.set != "" && (now.Before(p.stale) || now.Sub(p.tried) < setLasts) {
+		return false
+	}
+	p.tried = now
+	return true
+}
+
+// keep takes what was fetched. usable says whether the scheme can use the key.
+func (p *published) keep(address string, got fetched, now time.Time, usable func(text string) error) error {
+	c := certificate{address: address, text: got.text}
+	if p.jwks == "" {
+		var err error
+		if c, err = parseCertificate(address, got.text); err != nil {
+			return err
+		}
+		if now.Before(c.from) || now.After(c.until) {
+			return fmt.Errorf("the certificate is valid from %s to %s, which is not now", c.from.Format(time.RFC3339), c.until.Format(time.RFC3339))
+		}
+	}
+	if err := usable(c.text); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.jwks != "" {
+		if p.set != c.text {
+			p.version++
+		}
+		age := maxSetAge
+		if got.maxAge > 0 {
+			age = min(max(got.maxAge, minSetAge), maxSetAge)
+		}
+		p.set, p.since, p.stale = c.text, now, now.Add(age)
+		return nil
+	}
+	p.version++
+	p.certificates = slices.DeleteFunc(p.certificates, func(other certificate) bool { return other.address == address || now.After(other.until) })
+	if len(p.certificates) == maxCertificates {
+		p.certificates = slices.Delete(p.certificates, 0, 1)
+	}
+	p.certificates = append(p.certificates, c)
+	return nil
+}
+
+// used notes that a key has verified a delivery, and reports whether it is one
+// of these.
+func (p *published) used(label string) bool {
+	if p.jwks != "" {
+		return label == setLabel || strings.HasPrefix(label, setLabel+"/") // members are called by their kid
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, c := range p.certificates {
+		if path.Base(c.address) == label {
+			copy(p.certificates[i:], p.certificates[i+1:])
+			p.certificates[len(p.certificates)-1] = c
+			return true
+		}
+	}
+	return false
+}
+
+var errNoCertificate = errors.New("what stands there is not a certificate in PEM")
+
+// parseCertificate reads the first of what may be a chain, with nothing around.
+func parseCertificate(address, text string) (certificate, error) {
+	rest := []byte(text)
+	var first *pem.Block
+	for len(rest) > 0 {
+		if !strings.HasPrefix(string(rest), "-----BEGIN CERTIFICATE-----") {
+			return certificate{}, errNoCertificate
+		}
+		block, after := pem.Decode(rest)
+		if block == nil {
+			return certificate{}, errNoCertificate
+		}
+		if first == nil {
+			first = block
+		}
+		rest = []byte(strings.TrimSpace(string(after)))
+	}
+	if first == nil {
+		return certificate{}, errNoCertificate
+	}
+	c, err := x509.ParseCertificate(first.Bytes)
+	if err != nil {
+		return certificate{}, errNoCertificate
+	}
+	return certificate{address: address, text: string(pem.EncodeToMemory(first)), from: c.NotBefore, until: c.NotAfter}, nil
+}
+
+// fetch gets the key of a delivery that none at hand has signed, and puts it to
+// use. Nil means that what the sender publishes now is in use, whether or not
+// the delivery's key is in it.
+func (k *keyring) fetch(ctx context.Context, keyID string) error {
+	p := k.published
+	address := p.jwks
+	if address == "" {
+		address = keyID
+	}
+	if p.wants(address, p.fetcher.clock()) {
+		err := p.fetcher.fetch(ctx, address, func(got fetched, err error) error {
+			if err == nil {
+				err = p.keep(address, got, p.fetcher.clock(), k.usableKey)
+			}
+			if err != nil {
+				k.failed()
+				k.logger.Error("the sender's key cannot be fetched", zap.String("address", address), zap.Error(withoutURL(err)),
+					zap.String("consequence", "those at hand stay in use; deliveries signed with another are answered 503"))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return k.adopt()
+}
+
+// usableKey reports whether a fetched text is a key of the scheme.
+func (k *keyring) usableKey(text string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.usable(&source{use: usePublicKey}, []labelled{{text: text}})
+}
+
+// adopt puts what was fetched to use, if it is not yet.
+func (k *keyring) adopt() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.published.fetcher.clock()
+	if _, version, _ := k.published.keys(now); version == k.version && !k.expired(now) {
+		return nil
+	}
+	return k.swap()
+}
+
+// verifier returns what verifies now, nil while there is no key. A certificate
+// counts no longer than it says.
+func (k *keyring) verifier() *verifier.Verifier {
+	if k.published != nil && k.expired(k.published.fetcher.clock()) {
+		if err := k.adopt(); err != nil {
+			k.logger.Error("keys cannot be used", zap.Error(err))
+		}
+	}
+	return k.current.Load()
+}
+
+// expired reports whether a certificate in use is valid no longer.
+func (k *keyring) expired(now time.Time) bool {
+	until := k.until.Load()
+	return until != 0 && now.UnixNano() > until
+}
+
+// follow fetches the sender's set at once and whenever it is old, until ctx ends.
+func (k *keyring) follow(ctx context.Context) {
+	ticker := time.NewTicker(setPollInterval)
+	defer ticker.Stop()
+	for {
+		if k.published.due(k.published.fetcher.clock()) {
+			_ = k.fetch(ctx, "") // logged there
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// noteUse keeps a certificate that verifies deliveries among those that are
+// kept, and returns what metrics call the key: those that were fetched share a
+// name, for there is no end of them.
+func (k *keyring) noteUse(label string) string {
+	if k.published == nil || !k.published.used(label) {
+		return label
+	}
+	return labelFetched
+}
+
+// unknownKey returns the rejection of a delivery whose key the sender may have
+// published since, nil of any other.
+func unknownKey(err error) *verifier.Rejection {
+	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
+		return rej
+	}
+	return nil
+}
+
+// fetchKey fetches the delivery's key and opens the delivery anew with it.
+func (d *delivery) fetchKey(rej *verifier.Rejection) error {
+	if err := d.h.keys.fetch(d.r.Context(), rej.KeyID); err != nil {
+		return keyNotFetched(err)
+	}
+	v := d.h.keys.verifier()
+	if v == d.v { // the sender publishes no other key
+		return rej
+	}
+	d.v = v
+	var err error
+	d.check, err = v.Open(&d.req, d.h.now())
+	return err
+}
+
+func keyNotFetched(err error) *refusal {
+	r := *errKeyUnavailable
+	r.detail = "the sender's key cannot be fetched now: " + withoutURL(err).Error()
+	return &r
+}

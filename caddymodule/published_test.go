@@ -1,0 +1,261 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A sender has Ed25519 keys and pages that a handler fetches.
+type sender struct {
+	pages map[string]string
+	asked []string
+	now   time.Time
+}
+
+// handler provisions one of the sender's, whose fetches go to its pages.
+func (s *sender) handler(t *testing.T, more ...string) *Handler {
+	t.Helper()
+	g := mustProvision(t, "", acme(append([]string{`"algorithm":"ed25519"`}, more...)...))
+	h := g.handlers[0]
+	f := &h.keys.published.fetcher
+	f.now = func() time.Time { return s.now }
+	f.get = func(_ context.Context, address string) (fetched, error) {
+		s.asked = append(s.asked, address)
+		page, ok := s.pages[address]
+		if !ok {
+			return fetched{}, errors.New("status 404")
+		}
+		return fetched{text: page}, nil
+	}
+	return h
+}
+
+func newKey(t *testing.T) (public ed25519.PublicKey, private ed25519.PrivateKey) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public, private
+}
+
+func setOf(kid string, public ed25519.PublicKey) string {
+	return `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"` + kid + `","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}]}`
+}
+
+func certificateOf(t *testing.T, key ed25519.PrivateKey, from, until time.Time) string {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func signedBy(key ed25519.PrivateKey, id string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(body))
+	r.Header.Set("X-Signature", fmt.Sprintf("%x", ed25519.Sign(key, []byte(body))))
+	r.Header.Set("X-Key", id)
+	return r
+}
+
+const (
+	setAddress = "https://keys.acme.example/jwks.json"
+	fromSet    = `"public_key":["` + setAddress + `"],"key_id":{"header":"X-Key"},"dedupe":{"off":true}`
+	fromHosts  = `"key_id":{"header":"X-Key"},"key_source":{"certificate_hosts":["certs.acme.example"]},"dedupe":{"off":true}`
+)
+
+// step is one delivery, what becomes of it, and how often the sender is asked.
+func (s *sender) step(t *testing.T, h *Handler, what string, r *http.Request, status int, asked int) {
+	t.Helper()
+	before := len(s.asked)
+	a := serve(t, r, accepting, h)
+	if a.status != status || len(s.asked)-before != asked {
+		t.Errorf("%s, at %s: %d and asked %q, want %d and %d", what, s.now.Sub(clock), a.status, s.asked[before:], status, asked)
+	}
+	if reason := a.placeholder("reason"); status == 503 && (reason != "key_unavailable" || a.header.Get("Retry-After") == "") {
+		t.Errorf("%s: reason %s, %v", what, reason, a.header)
+	}
+}
+
+func TestPublishedSet(t *testing.T) {
+	publicA, a := newKey(t)
+	publicB, b := newKey(t)
+	s := &sender{pages: map[string]string{}, now: clock}
+	h := s.handler(t, fromSet)
+
+	s.step(t, h, "no set yet", signedBy(a, "a"), 503, 1)
+	s.step(t, h, "and just now none", signedBy(a, "a"), 503, 0)
+	s.now = s.now.Add(failureLasts)
+	s.pages[setAddress] = setOf("a", publicA)
+	s.step(t, h, "the set is there", signedBy(a, "a"), 202, 1)
+	s.step(t, h, "and stays", signedBy(a, "a"), 202, 0)
+	s.step(t, h, "a forgery", signedBy(b, "a"), 401, 0)
+	s.step(t, h, "an id that the new set lacks", signedBy(b, "b"), 401, 0)
+	s.now = s.now.Add(setLasts)
+	s.step(t, h, "a forgery with an id at hand", signedBy(b, "a"), 401, 0)
+	s.pages[setAddress] = setOf("b", publicB)
+	s.step(t, h, "the keys have changed", signedBy(b, "b"), 202, 1)
+	s.step(t, h, "the old one is gone", signedBy(a, "a"), 401, 0)
+	s.now = s.now.Add(setLasts)
+	s.pages[setAddress] = `{"keys":[]}`
+	s.step(t, h, "a set without keys", signedBy(a, "a"), 503, 1)
+	s.step(t, h, "the last good one stays", signedBy(b, "b"), 202, 0)
+	delete(s.pages, setAddress)
+	s.now = s.now.Add(failureLasts)
+	s.step(t, h, "the sender is down", signedBy(a, "a"), 503, 1)
+	s.step(t, h, "the last good one stays", signedBy(b, "b"), 202, 0)
+
+	if labels := h.keys.labels(); !slices.Equal(labels, []string{"fetched"}) {
+		t.Errorf("labels %q", labels)
+	}
+	if got := h.keys.noteUse("jwks/a"); got != "fetched" {
+		t.Errorf("in metrics: %s", got)
+	}
+}
+
+func TestPublishedCertificates(t *testing.T) {
+	_, a := newKey(t)
+	_, b := newKey(t)
+	const one, two = "https://certs.acme.example/one.pem", "https://certs.acme.example/two.pem"
+	s := &sender{now: clock, pages: map[string]string{
+		one: certificateOf(t, a, clock.Add(-time.Hour), clock.Add(time.Hour)),
+		two: certificateOf(t, b, clock.Add(time.Minute), clock.Add(2*time.Hour)),
+	}}
+	h := s.handler(t, fromHosts)
+	s.step(t, h, "the first", signedBy(a, one), 202, 1)
+	s.step(t, h, "the second", signedBy(a, one), 202, 0)
+	s.step(t, h, "another's signature", signedBy(b, one), 401, 0)
+	s.step(t, h, "not one of the sender's hosts", signedBy(a, "https://certs.evil.example/one.pem"), 401, 0)
+	s.step(t, h, "not valid yet", signedBy(b, two), 503, 1)
+	s.now = clock.Add(time.Minute)
+	s.step(t, h, "valid now", signedBy(b, two), 202, 1)
+	s.now = clock.Add(time.Hour)
+	s.step(t, h, "in its last second", signedBy(a, one), 202, 0)
+	s.now = clock.Add(time.Hour + time.Second)
+	s.step(t, h, "valid no longer", signedBy(a, one), 503, 1)
+	s.step(t, h, "the other still is", signedBy(b, two), 202, 0)
+	if got := h.keys.labels(); !slices.Equal(got, []string{"fetched"}) {
+		t.Errorf("labels %q", got)
+	}
+	for text, what := range map[string]string{
+		"":                      "nothing",
+		"<html>" + s.pages[two]: "text before",
+		s.pages[two] + "x":      "text behind",
+		strings.ReplaceAll(s.pages[two], "CERTIFICATE", "PUBLIC KEY"): "no certificate",
+		setOf("a", a.Public().(ed25519.PublicKey)):                    "a set",
+	} {
+		if _, err := parseCertificate(one, text); err == nil {
+			t.Errorf("%s passes for a certificate", what)
+		}
+	}
+	if c, err := parseCertificate(one, strings.TrimSpace(s.pages[one]+s.pages[two])); err != nil || c.text != s.pages[one] {
+		t.Errorf("a chain: %v", err)
+	}
+}
+
+// TestPublishedBounds: the certificate that is used stays, of whatever number.
+func TestPublishedBounds(t *testing.T) {
+	_, key := newKey(t)
+	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
+	p := &published{}
+	for i := range 3 * maxCertificates {
+		err := p.keep(fmt.Sprintf("https://certs.acme.example/%d.pem", i), fetched{text: text}, clock, func(string) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.used("0.pem")
+	}
+	keys, _, _ := p.keys(clock)
+	if len(keys) != maxCertificates || keys[len(keys)-1].Label != "0.pem" {
+		t.Errorf("%d kept, the last %s", len(keys), keys[len(keys)-1].Label)
+	}
+}
+
+func TestSetIsDue(t *testing.T) {
+	usable := func(string) error { return nil }
+	for _, tc := range []struct{ says, lasts time.Duration }{{0, maxSetAge}, {time.Second, minSetAge}, {time.Hour, time.Hour}, {1000 * time.Hour, maxSetAge}} {
+		p := &published{jwks: setAddress}
+		if err := p.keep(setAddress, fetched{text: "{}", maxAge: tc.says}, clock, usable); err != nil {
+			t.Fatal(err)
+		}
+		if p.due(clock.Add(tc.lasts - 1)) {
+			t.Errorf("max-age %s: due too early", tc.says)
+		}
+		if !p.due(clock.Add(tc.lasts)) || p.due(clock.Add(tc.lasts+1)) || !p.due(clock.Add(tc.lasts+setLasts)) {
+			t.Errorf("max-age %s: not due, or due at every look", tc.says)
+		}
+	}
+	if (&published{}).due(clock) {
+		t.Error("certificates are fetched for deliveries alone")
+	}
+}
+
+// TestPublishedOutlivesReload: what was fetched is there for the next
+// configuration, and gone with the last.
+func TestPublishedOutlivesReload(t *testing.T) {
+	public, key := newKey(t)
+	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
+	s.step(t, s.handler(t, fromSet), "fetched", signedBy(key, "a"), 202, 1)
+	delete(s.pages, setAddress)
+	h := s.handler(t, fromSet)
+	s.step(t, h, "in the next configuration", signedBy(key, "a"), 202, 0)
+	if n, _ := publishedPool.References(*h.published); n != 2 {
+		t.Errorf("%d configurations use it, want 2", n)
+	}
+}
+
+// TestKeyAddresses says which configurations fetch, and which are wrong.
+func TestKeyAddresses(t *testing.T) {
+	t.Setenv("TEST_SET", setAddress)
+	t.Setenv("TEST_PLAIN", "http://keys.acme.example/jwks.json")
+	const pinned = `"public_key":["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]`
+	for config, want := range map[string]string{
+		acme(`"algorithm":"ed25519"`, fromSet):                                                    "",
+		acme(`"algorithm":"ed25519"`, fromHosts):                                                  "",
+		acme(`"algorithm":"ed25519"`, `"public_key":["{env.TEST_SET}"]`):                          "",
+		acme(`"algorithm":"ed25519"`, `"key_source":{"jwks":"`+setAddress+`"}`):                   "",
+		acme(`"algorithm":"ed25519"`, `"public_key":["http://keys.acme.example/jwks.json"]`):      "write https://",
+		acme(`"algorithm":"ed25519"`, `"public_key":["{env.TEST_PLAIN}"]`):                        "write https://",
+		acme(`"algorithm":"ed25519"`, `"public_key":["https://u@keys.acme.example/jwks.json"]`):   "write an https address",
+		acme(`"algorithm":"ed25519"`, `"public_key":["`+setAddress+`","`+setAddress+`2"]`):        "two addresses",
+		acme(`"algorithm":"ed25519"`, `"public_key":[{"value":"`+setAddress+`","label":"main"}]`): "takes no label",
+		acme(`"algorithm":"ed25519"`, fromHosts, `"public_key":["`+setAddress+`"]`):               "names the address of its certificate",
+		acme(`"public_key":["` + setAddress + `"]`):                                               "takes a shared secret",
+		acme(`"algorithm":"ed25519"`):                                                             "secret: missing",
+		`{"provider":"aws_sns"}`:                                                                  "param topic_arn",
+		`{"provider":"aws_sns","param":{"topic_arn":"arn","confirm_subscription":"yes"}}`:         "confirm_subscription: write on",
+		`{"provider":"aws_sns","param":{"topic_arn":"arn","confirm_subscription":"on"}}`:          "",
+	} {
+		g, err := provision(t, "", config)
+		switch {
+		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", config, err, want)
+		case want == "" && g.handlers[0].keys.published == nil:
+			t.Errorf("%s: nothing is fetched", config)
+		}
+	}
+	g := mustProvision(t, "", acme(`"algorithm":"ed25519"`, fromHosts, pinned))
+	if g.handlers[0].keys.published != nil {
+		t.Error("keys that are written out replace what the sender publishes")
+	}
+}
+
+// TestNothingFetchedStays: the contexts of the tests before have ended.
+func TestNothingFetchedStays(t *testing.T) {
+	publishedPool.Range(func(key, _ any) bool { t.Errorf("%v is still held", key); return true })
+}
