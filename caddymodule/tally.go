@@ -192,7 +192,7 @@ func (t *tally) count(e ending, reason string, now time.Time) {
 // failure of the gateway itself. With verifier.Reasons they are all.
 var refusalReasons = []string{
 	"", "method_not_allowed", "body_too_large", "body_incomplete", "body_timeout",
-	"overloaded", "in_flight", "store_down", "key_unavailable", "no_upstream",
+	"overloaded", "in_flight", "store_down", "key_unavailable", "handshake_failed", "no_upstream",
 }
 
 // reasonPlaces numbers the reasons from 1; 0 is for one that is in neither list,
