@@ -17,9 +17,6 @@ var (
 	requestsTotal = describe("requests_total",
 		"Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
 		"name", "outcome", "reason")
-	durationSeconds = describe("duration_seconds",
-		"Time of a delivery's stages: read (its body arrives), verify (the signature), claim (the dedupe store, and the wait for a copy in flight), upstream (the app).",
-		"name", "stage")
 	lastAccepted = describe("last_accepted_timestamp_seconds",
 		"When a delivery was last accepted; absent until the first since the process started.", "name")
 	keyLastUsed = describe("key_last_used_timestamp_seconds",
@@ -33,6 +30,12 @@ var (
 		"Deliveries forgotten before their window ended, for want of room: raise max_entries.")
 )
 
+var durations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	Name:    "caddy_verify_webhook_duration_seconds",
+	Help:    "Time of a delivery's stages: read (its body arrives), verify (the signature), claim (the dedupe store, and the wait for a copy in flight), upstream (the app).",
+	Buckets: stageSeconds,
+}, []string{"name", "stage"})
+
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("caddy_verify_webhook_"+name, help, labels, nil)
 }
@@ -44,9 +47,10 @@ type collector struct{}
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsTotal, durationSeconds, lastAccepted, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
+	for _, d := range []*prometheus.Desc{requestsTotal, lastAccepted, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
 		ch <- d
 	}
+	durations.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -83,9 +87,8 @@ func (t *tally) collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- counter(keyErrors, float64(t.keyErrors.Load()), t.name)
-	for i := range t.stages {
-		count, sum, buckets := t.stages[i].snapshot()
-		ch <- prometheus.MustNewConstHistogram(durationSeconds, count, sum, buckets, t.name, stage(i).String())
+	for _, h := range t.stages {
+		ch <- h
 	}
 	if at := t.lastAccepted.Load(); at != 0 {
 		ch <- gauge(lastAccepted, seconds(at), t.name)

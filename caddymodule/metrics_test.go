@@ -232,24 +232,3 @@ func TestNamesGone(t *testing.T) {
 		t.Errorf("when it is back: %v, want 1", n)
 	}
 }
-
-func TestHistogram(t *testing.T) {
-	var h histogram
-	for _, d := range []time.Duration{0, 100 * time.Microsecond, 101 * time.Microsecond, 3 * time.Second, time.Hour} {
-		h.observe(d)
-	}
-	count, sum, buckets := h.snapshot()
-	if count != 5 || sum != 3603.000201 {
-		t.Errorf("count %d, sum %v", count, sum)
-	}
-	for bound, want := range map[float64]uint64{0.0001: 2, 0.001: 3, 1: 3, 3: 4, 60: 4} {
-		if buckets[bound] != want {
-			t.Errorf("up to %v s: %d, want %d", bound, buckets[bound], want)
-		}
-	}
-	for i := 1; i < len(stageBounds); i++ {
-		if stageBounds[i] <= stageBounds[i-1] {
-			t.Errorf("bounds do not ascend at %s", stageBounds[i])
-		}
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -28,7 +30,7 @@ type tally struct {
 	name                                        string
 	accepted, duplicates, handshakes, keyErrors atomic.Uint64
 	observed, rejected                          reasonCounts
-	stages                                      [stages]histogram
+	stages                                      [stages]prometheus.Histogram
 	lastAccepted                                atomic.Int64 // nanoseconds since 1970; 0: never
 
 	// When each key last verified, by label. The map is replaced, never changed.
@@ -54,6 +56,9 @@ func tallyOf(name string) *tally {
 			tallies.byName = make(map[string]*tally)
 		}
 		t = &tally{name: name, handlers: make(map[*Handler]bool)}
+		for i := range t.stages {
+			t.stages[i] = durations.WithLabelValues(name, stage(i).String()).(prometheus.Histogram)
+		}
 		t.used.Store(new(map[string]*atomic.Int64))
 		tallies.byName[name] = t
 	}
