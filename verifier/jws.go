@@ -88,6 +88,9 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader || len(text) > maxJWS && !s.Body {
 		return reject(MalformedSignature, "%s is not three parts with dots between, header.claims.signature", where)
 	}
+	if strings.Contains(text, "=") { // RFC 7515 §2; and a body that is a token has one form
+		return reject(MalformedSignature, "%s has padding, which a JWS is written without", where)
+	}
 	if detached := claims == ""; detached != (s.Syntax == syntaxDetached) {
 		return reject(MalformedSignature, "%s: the middle part of a detached JWS is empty, and of no other", where)
 	}
