@@ -77,6 +77,9 @@ type jws struct {
 const (
 	maxJWSHeader = 8 << 10
 	maxJWS       = 64 << 10
+
+	maxListed     = 32 // headers that it signs, each once: a long one counts for itself
+	maxHeaderName = 128
 )
 
 // addJWS reads a JWS as the delivery's one candidate.
@@ -186,15 +189,25 @@ func (c *Check) listedHeaders(name string) (string, *Rejection) {
 	if err != nil {
 		return "", reject(MalformedSignature, "the header of the JWS does not list the signed headers (%s)", name)
 	}
+	if strings.Count(list, ",") >= maxListed {
+		return "", reject(MalformedSignature, "the JWS signs more than %d headers", maxListed)
+	}
 	var b strings.Builder
 	var listed []string
 	for header := range strings.SplitSeq(list, ",") {
 		header = strings.TrimSpace(header)
-		value, rej := c.headerText(canonicalHeader(header))
+		name := canonicalHeader(header)
+		if !validHeaderName(header) || len(header) > maxHeaderName || slices.Contains(listed, name) {
+			return "", reject(MalformedSignature, "the JWS lists what is not the name of a header, or one twice")
+		}
+		value, rej := c.headerText(name)
 		if rej != nil {
 			return "", rej
 		}
-		listed = append(listed, canonicalHeader(header))
+		if strings.ContainsAny(value, "\r\n") { // as RFC 9110 §5.5 has it; here a line would end
+			return "", reject(MalformedSignature, "header %s, which the JWS signs, holds a line break", name)
+		}
+		listed = append(listed, name)
 		b.WriteString(header + ": " + value + "\n")
 	}
 	for _, must := range slices.Concat(c.v.timestamp.Header, c.v.id.Header) {

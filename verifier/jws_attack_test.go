@@ -29,3 +29,38 @@ func TestJWSHasOneForm(t *testing.T) {
 		expect(t, v, post(), content+"."+base64.RawURLEncoding.EncodeToString(mustHex(macOf(testKey, content))), MalformedSignature)
 	}
 }
+
+// TestListedHeadersAreBounded: the list is read before anything is verified, so
+// a delivery that is not the sender's must not make it long, nor fill the log.
+func TestListedHeadersAreBounded(t *testing.T) {
+	s := detached(HMACSHA256)
+	s.Message = StringList{`{method} {path}\n{jws_headers:list}{body}`}
+	v := mustVerifier(t, s, Key{Text: testKey})
+	open := func(list string, headers ...string) *Rejection {
+		header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","list":"` + list + `"}`))
+		_, err := deliver(v, post(append(headers, "X-Signature", header+".."+base64.RawURLEncoding.EncodeToString(make([]byte, 32)))...), testNow, testBody)
+		return rejection(t, err)
+	}
+	long := strings.Repeat("x", 500<<10)
+	for what, tc := range map[string]struct {
+		list    string
+		headers []string
+		want    Reason
+	}{
+		"one header, which is long":    {"a", []string{"A", long}, SignatureMismatch},
+		"a header twice":               {"a,A", []string{"A", "b"}, MalformedSignature},
+		"a long header many times":     {strings.Repeat("a,", 1000) + "a", []string{"A", long}, MalformedSignature},
+		"more headers than anyone has": {strings.Repeat("a,", 65), nil, MalformedSignature},
+		"a name that is none":          {"a b", []string{"A b", "x"}, MalformedSignature},
+		"a value that holds two lines": {"a", []string{"A", "x\ny"}, MalformedSignature},
+		"a header that is not there":   {"a,b", []string{"A", "x"}, MissingHeader},
+		"a long one that is not there": {strings.Repeat("secret", 500), nil, MalformedSignature},
+		"an empty list":                {"", nil, MalformedSignature},
+		"a comma at the end":           {"a,", []string{"A", "x"}, MalformedSignature},
+	} {
+		rej := open(tc.list, tc.headers...)
+		if rej.Reason != tc.want || len(rej.Detail) > 200 {
+			t.Errorf("%s: got %.300s, want %s", what, rej, tc.want)
+		}
+	}
+}
