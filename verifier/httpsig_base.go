@@ -96,6 +96,10 @@ func (c *Check) field(name string) (string, *Rejection) {
 	values := make([]string, len(lines))
 	for i, line := range lines {
 		values[i] = strings.Trim(line, " \t")
+		// HTTP/2 leaves blanks in place, and an id with some is another id.
+		if values[i] != line && slices.Contains(c.v.id.Header, canonicalHeader(name)) {
+			return "", reject(MalformedSignature, "header %s, the delivery's id, begins or ends in white space", name)
+		}
 	}
 	return strings.Join(values, ", "), nil
 }
