@@ -17,3 +17,33 @@ func TestHTTPSignedIDIsOne(t *testing.T) {
 		expect(t, v, req, testBody, MalformedSignature)
 	}
 }
+
+// TestHostIsNoPath: HTTP/2 lets a path stand in :authority. What of the URL is
+// the host and what the path would not be signed, and the path names the route.
+func TestHostIsNoPath(t *testing.T) {
+	input := `("@method" "@target-uri" "content-digest");created=1760000000`
+	rfc := mustVerifier(t, ofRFC9421(nil), Key{Text: testKey})
+	hmac := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{url}\\n{body}"} }), Key{Text: testKey})
+	host := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{host}{path}\\n{body}"} }), Key{Text: testKey})
+	claim := mustVerifier(t, jwt(func(s *Scheme) { s.Claims["url"] = "{url|sha256|hex}" }), Key{Text: testKey})
+	url := "http://hooks.example.com/hooks/acme"
+	// openssl dgst -sha256 of url
+	const digestOfURL = "205b798b61f048631e1a6cd4d18efd62cab6890b653c22fb8d6cbd581782781d"
+	for _, tc := range []struct {
+		v   *Verifier
+		req *Request
+	}{
+		{rfc, httpPost(signedLines, input)},
+		{hmac, post("X-Signature", macOf(testKey, url+"\n"+testBody))},
+		{host, post("X-Signature", macOf(testKey, "hooks.example.com/hooks/acme\n"+testBody))},
+		{claim, post("X-Signature", token(hs256, claimsOf(`"url":"`+digestOfURL+`",`)))},
+	} {
+		expect(t, tc.v, tc.req, testBody, genuine)
+		tc.req.Host, tc.req.Target = "hooks.example.com/hooks", "/acme"
+		expect(t, tc.v, tc.req, testBody, MalformedSignature)
+	}
+	behind := mustVerifier(t, ofRFC9421(func(s *Scheme) { s.PublicURL = "http://hooks.example.com" }), Key{Text: testKey})
+	req := httpPost(signedLines, input)
+	req.Host = "inside/x"
+	expect(t, behind, req, testBody, genuine)
+}

@@ -62,9 +62,9 @@ func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
 	case "@method":
 		return c.req.Method, nil
 	case "@target-uri":
-		return c.requestOrigin() + c.req.Target, nil
+		return c.requestOrigin() + c.req.Target, c.host(false)
 	case "@authority": // normalized as RFC 9110 §4.2.3 says
-		return strings.TrimSuffix(strings.ToLower(authority), map[string]string{"https": ":443", "http": ":80"}[scheme]), nil
+		return strings.TrimSuffix(strings.ToLower(authority), map[string]string{"https": ":443", "http": ":80"}[scheme]), c.host(false)
 	case "@scheme":
 		return scheme, nil
 	case "@request-target":
@@ -77,7 +77,7 @@ func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
 		param, _ := item.Params.Get("name")
 		return c.queryParam(query, param.(string))
 	case "host": // net/http keeps it elsewhere
-		return c.req.Host, nil
+		return c.req.Host, c.host(true)
 	default:
 		return c.field(name)
 	}
