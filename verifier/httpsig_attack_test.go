@@ -1,6 +1,10 @@
 package verifier
 
 import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -46,4 +50,47 @@ func TestHostIsNoPath(t *testing.T) {
 	req := httpPost(signedLines, input)
 	req.Host = "inside/x"
 	expect(t, behind, req, testBody, genuine)
+}
+
+// TestHTTPSignatureWork: what a request that nobody has signed may cost. Each of
+// these took up to 3 s and made many times its own size.
+func TestHTTPSignatureWork(t *testing.T) {
+	const long = 500 << 10
+	v := mustVerifier(t, ofRFC9421(nil), Key{Text: testKey})
+	signatures := func(count int, list string, headers ...string) *Request {
+		inputs, sums := make([]string, count), make([]string, count)
+		for i := range count {
+			inputs[i] = fmt.Sprintf("s%d=%s;created=1760000000", i, list)
+			sums[i] = fmt.Sprintf("s%d=:%s:", i, bodyBase64)
+		}
+		return post(append(headers, "Signature-Input", strings.Join(inputs, ","), "Signature", strings.Join(sums, ","))...)
+	}
+	with := func(req *Request, change func(*Request)) *Request { change(req); return req }
+	var digests strings.Builder
+	for i := 0; digests.Len() < 15<<10; i++ {
+		fmt.Fprintf(&digests, "a%d, ", i)
+	}
+	few := `("content-digest" "@query-param";name="x")`
+	for what, req := range map[string]*Request{
+		"a long header":          signatures(8, `("x")`, "X", strings.Repeat("x", long)),
+		"many lines":             signatures(8, `("x")`, slices.Repeat([]string{"X", "abcde"}, long/10)...),
+		"a long host":            with(signatures(8, `("@scheme" "@authority" "@target-uri")`), func(r *Request) { r.Host = strings.Repeat("x", long) }),
+		"a long path":            with(signatures(8, `("@target-uri")`), func(r *Request) { r.Target = "/" + strings.Repeat("x", long) }),
+		"a query of many":        with(signatures(8, `("@query-param";name="x")`), func(r *Request) { r.Target = "/?" + strings.Repeat("a&", long/2) }),
+		"a query cut short":      with(signatures(8, `("@query-param";name="x")`), func(r *Request) { r.Target = "/?" + strings.Repeat("a&", long/2) + "%" }),
+		"a digest of many kinds": signatures(8, few, "Content-Digest", digests.String()+"b"),
+		"a long dictionary":      post("Signature", strings.Repeat(digests.String(), 4)+"b", "Signature-Input", strings.Repeat(digests.String(), 4)+"b"),
+		"many signatures":        signatures(9, signedList, "Content-Digest", "sha-256=:"+digest256+":"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			expect(t, v, req, testBody, MalformedSignature)
+			runtime.ReadMemStats(&after)
+			if made := after.TotalAlloc - before.TotalAlloc; made > 1<<20 {
+				t.Errorf("%d bytes made of it", made)
+			}
+		})
+	}
+	expect(t, v, signatures(8, signedList, "Content-Digest", "sha-256=:"+digest256+":"), testBody, SignatureMismatch)
 }

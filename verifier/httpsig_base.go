@@ -11,6 +11,9 @@ import (
 const (
 	maxComponents = 64
 	maxBase       = 64 << 10 // bytes
+
+	// Signatures at most: each is tried with each key, and each may cover as much.
+	maxHTTPSignatures = 8
 )
 
 const contentDigestID = `"` + contentDigestField + `"`
@@ -36,10 +39,11 @@ func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string,
 		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }) {
 			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, whose value is not in visible ASCII", id)
 		}
-		if id == contentDigestID && c.http.digests == nil {
-			if c.http.digests, rej = c.openDigest(value); rej != nil {
-				return nil, nil, rej
-			}
+		if id == contentDigestID && c.http.digests == nil && c.http.noDigest == nil {
+			c.http.digests, c.http.noDigest = c.openDigest(value)
+		}
+		if id == contentDigestID && c.http.noDigest != nil {
+			return nil, nil, c.http.noDigest
 		}
 		covered = append(covered, id)
 		if base = append(base, id+": "+value+"\n"...); len(base) > maxBase {
@@ -57,15 +61,16 @@ func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string,
 // component returns the value of a known component (RFC 9421 §2.1 and §2.2).
 func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
 	path, query, _ := strings.Cut(c.req.Target, "?")
-	scheme, authority, _ := strings.Cut(c.requestOrigin(), "://")
 	switch name := item.Value.(string); name {
 	case "@method":
 		return c.req.Method, nil
 	case "@target-uri":
 		return c.requestOrigin() + c.req.Target, c.host(false)
 	case "@authority": // normalized as RFC 9110 §4.2.3 says
+		scheme, authority, _ := strings.Cut(c.requestOrigin(), "://")
 		return strings.TrimSuffix(strings.ToLower(authority), map[string]string{"https": ":443", "http": ":80"}[scheme]), c.host(false)
 	case "@scheme":
+		scheme, _, _ := strings.Cut(c.requestOrigin(), "://")
 		return scheme, nil
 	case "@request-target":
 		return c.req.Target, nil
@@ -93,6 +98,12 @@ func (c *Check) field(name string) (string, *Rejection) {
 	if len(lines) > 1 && name == contentDigestField {
 		return "", reject(MalformedSignature, "header %s stands on %d lines", headerDigest, len(lines))
 	}
+	size := 0
+	for _, line := range lines {
+		if size += len(line) + len(", "); size > maxBase { // before any of it is copied
+			return "", reject(MalformedSignature, "header %.64q, which is signed, has more than %d bytes", name, maxBase)
+		}
+	}
 	values := make([]string, len(lines))
 	for i, line := range lines {
 		values[i] = strings.Trim(line, " \t")
@@ -108,11 +119,8 @@ func (c *Check) field(name string) (string, *Rejection) {
 // (RFC 9421 §2.2.8).
 func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	if c.http.query == nil {
-		fields, err := parseForm([]byte(query))
-		if err != nil {
-			return "", reject(MalformedSignature, "a query parameter is signed, and the query cannot be read")
-		}
 		c.http.query = make(map[string][]string)
+		fields, _ := parseForm([]byte(query)) // one that cannot be read has no parameter
 		for _, f := range fields {
 			encoded := percentEncode(f.name)
 			c.http.query[encoded] = append(c.http.query[encoded], f.value)

@@ -20,8 +20,9 @@ type contentDigest struct {
 	sum  []byte
 }
 
-// maxStructured is the longest structured field that is read, in bytes.
-const maxStructured = 64 << 10
+// maxStructured is the longest structured field that is read, in bytes, and the
+// longest target: room for as many RSA signatures as anybody offers.
+const maxStructured = 16 << 10
 
 var errDictionary = errors.New("not a dictionary as RFC 9651 §4.1.2 writes it")
 

@@ -13,6 +13,7 @@ import (
 type httpCheck struct {
 	candidates []httpCandidate
 	digests    []contentDigest     // of Content-Digest, once a signature covers it
+	noDigest   *Rejection          // or why it has none
 	query      map[string][]string // once a signature covers one of its parameters
 }
 
@@ -29,6 +30,9 @@ type httpCandidate struct {
 // Each header may stand on one line only, although a dictionary may be split:
 // of two lines, the app or a proxy might read one.
 func (c *Check) openHTTP() *Rejection {
+	if len(c.req.Target)+len(c.req.Host) > maxStructured {
+		return reject(MalformedSignature, "the request's URL has more than %d bytes", maxStructured)
+	}
 	signatures, rej := c.structured(headerSignature)
 	if rej != nil {
 		return rej
@@ -38,8 +42,8 @@ func (c *Check) openHTTP() *Rejection {
 		return rej
 	}
 	labels := inputs.Names()
-	if n := max(len(labels), len(signatures.Names())); n > maxCandidates {
-		return reject(MalformedSignature, "more than %d signatures", maxCandidates)
+	if n := max(len(labels), len(signatures.Names())); n > maxHTTPSignatures {
+		return reject(MalformedSignature, "more than %d signatures", maxHTTPSignatures)
 	}
 	if !slices.Equal(slices.Sorted(slices.Values(labels)), slices.Sorted(slices.Values(signatures.Names()))) {
 		return reject(MalformedSignature, "headers %s and %s do not have the same labels", headerSignature, headerInput)
