@@ -156,7 +156,10 @@ func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) 
 			}
 		}
 	}
-	j := &jws{encoded: true}
+	if c.v.signature.Unencoded {
+		header["b64"], header["crit"] = false, []string{"b64"}
+	}
+	j := &jws{encoded: !c.v.signature.Unencoded}
 	c.jws = j
 	var err error
 	if j.header, err = json.Marshal(header); err != nil {

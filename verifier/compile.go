@@ -294,6 +294,8 @@ func (v *Verifier) checkSyntax(sig *Signature) error {
 		return wrong("signature", "%s needs accept: which versions count, each with its algorithm", sig.Syntax)
 	case !versions && len(sig.Accept) > 0:
 		return wrong("signature", "accept goes with list, algorithm_prefix and JWS, not with %s", sig.Syntax)
+	case sig.Unencoded && sig.Syntax != syntaxDetached:
+		return wrong("signature", "unencoded goes with jws_detached, not with %s", sig.Syntax)
 	case sig.Body && sig.Syntax != syntaxJWT:
 		return wrong("signature", "body: only a jwt is a body that carries its own signature, not %s", sig.Syntax)
 	case sig.Syntax != "raw" && !sig.isJWS() && (sig.Prefix != "" || sig.PrefixOptional):

@@ -113,8 +113,8 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if !ok {
 		return reject(MalformedSignature, "the JWS in %s is not made with %s", where, join(slices.Sorted(maps.Keys(s.Accept))))
 	}
-	if j.encoded, ok = j.critical(s.Syntax == syntaxDetached); !ok {
-		return reject(MalformedSignature, "the header of the JWS in %s demands an extension that is not known here (crit)", where)
+	if j.encoded, ok = j.critical(s); !ok {
+		return reject(MalformedSignature, "the header of the JWS in %s demands an extension that is not known here (crit), or its content is not encoded as this scheme has it (b64)", where)
 	}
 	if c.keyID == "" && c.v.scheme.KeyID == nil {
 		c.keyID, _ = member("kid").lookup(j.header) // without one, every key is tried
@@ -124,24 +124,35 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 }
 
 // critical reads the members of the header that change what is signed: b64 of
-// RFC 7797, which only a detached JWS may use. Any other that must be understood
-// is not (RFC 7515 §4.1.11).
-func (j *jws) critical(detached bool) (encoded, ok bool) {
-	var h struct {
-		Crit json.RawMessage `json:"crit"`
-		B64  *bool           `json:"b64"`
-	}
+// RFC 7797, which only a detached JWS may use, and never without crit but where
+// the scheme asks for it. Any other that must be understood is not (RFC 7515
+// §4.1.11). Names are compared as §4 has it, case and all, and stand once.
+func (j *jws) critical(s *Signature) (encoded, ok bool) {
+	var h map[string]json.RawMessage
 	if json.Unmarshal(j.header, &h) != nil {
 		return false, false
 	}
-	if h.Crit == nil {
-		return true, h.B64 == nil || *h.B64
+	for _, name := range []string{"crit", "b64"} {
+		if _, err := member(name).lookup(j.header); err == errDuplicate || err == errNotJSON {
+			return false, false
+		}
 	}
-	var names []string
-	if json.Unmarshal(h.Crit, &names) != nil || !slices.Equal(names, []string{"b64"}) || h.B64 == nil {
+	b64, given := h["b64"]
+	encoded = string(b64) != "false"
+	if given && encoded && string(b64) != "true" {
 		return false, false
 	}
-	return *h.B64, *h.B64 || detached
+	crit, marked := h["crit"]
+	if marked {
+		var names []string
+		if json.Unmarshal(crit, &names) != nil || !slices.Equal(names, []string{"b64"}) || !given {
+			return false, false
+		}
+	}
+	if s.Unencoded {
+		return encoded, !encoded
+	}
+	return encoded, encoded || marked && s.Syntax == syntaxDetached
 }
 
 // member is the path to a member of the outermost object, whatever its name holds.

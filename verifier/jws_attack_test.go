@@ -64,3 +64,47 @@ func TestListedHeadersAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestDetachedIsNoToken: Saleor signs webhooks with the key of its customers'
+// access tokens. A token without its middle part is a signature over it, which is
+// the form that such a sender never gives a delivery.
+func TestDetachedIsNoToken(t *testing.T) {
+	sign := func(header, content string) *Request {
+		header = base64.RawURLEncoding.EncodeToString([]byte(header))
+		return post("X-Signature", header+".."+base64.RawURLEncoding.EncodeToString(mustHex(macOf(testKey, header+"."+content))))
+	}
+	const claims = `{"token":"access"}`
+	encoded := base64.RawURLEncoding.EncodeToString([]byte(claims))
+	s := detached(HMACSHA256)
+	standard := mustVerifier(t, s, Key{Text: testKey})
+	s.Signature.Unencoded = true
+	unencoded := mustVerifier(t, s, Key{Text: testKey})
+	for _, tc := range []struct{ header, content, standard, unencoded string }{
+		{`{"alg":"HS256"}`, encoded, genuine, string(MalformedSignature)},
+		{`{"alg":"HS256","b64":true}`, encoded, genuine, string(MalformedSignature)},
+		{`{"alg":"HS256","b64":false,"crit":["b64"]}`, claims, genuine, genuine},
+		{`{"alg":"HS256","b64":false,"typ":"JWT"}`, claims, string(MalformedSignature), genuine}, // as PyJWT writes it
+		{`{"alg":"HS256","B64":false}`, encoded, genuine, string(MalformedSignature)},
+		{`{"alg":"HS256","b64":false,"b64":true}`, encoded, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":true,"b64":false}`, claims, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":"false"}`, claims, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":null}`, encoded, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":false,"crit":[]}`, claims, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":false,"crit":null}`, claims, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":false,"crit":["b64","exp"]}`, claims, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":true,"crit":["x"],"CRIT":["b64"]}`, encoded, string(MalformedSignature), string(MalformedSignature)},
+		{`{"alg":"HS256","b64":true,"crit":["x"],"crit":["b64"]}`, encoded, string(MalformedSignature), string(MalformedSignature)},
+	} {
+		expect(t, standard, sign(tc.header, tc.content), claims, tc.standard)
+		expect(t, unencoded, sign(tc.header, tc.content), claims, tc.unencoded)
+	}
+	req := post()
+	if err := unencoded.Sign(req, "", testNow, []byte(testBody)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, unencoded, req, testBody, genuine)
+	s.Signature = &Signature{Header: StringList{"X-Signature"}, Unencoded: true}
+	if err := Validate(s); err == nil || !strings.Contains(err.Error(), "jws_detached") {
+		t.Errorf("without a JWS: %v", err)
+	}
+}

@@ -165,6 +165,11 @@ type Signature struct {
 	// For a JWS the names of RFC 7518; default: that of the scheme's algorithm.
 	Accept map[string]Algorithm `json:"accept,omitempty"`
 
+	// A detached JWS counts only if it signs the message as it is: b64 false of RFC
+	// 7797, marked as critical or not. Say so for each sender that does: of a key
+	// that signs tokens too, every token would otherwise be a delivery of its claims.
+	Unencoded bool `json:"unencoded,omitempty"`
+
 	// How signature bytes are written: hex (either case), base64 (standard or
 	// URL alphabet, padding optional), base64url, or base64-hex (base64 of the
 	// hex text). Default: hex.
