@@ -71,12 +71,21 @@ func fetchable(address string) bool {
 		u.Fragment == "" && u.Opaque == "" && !strings.ContainsAny(address, "\\ \t\r\n#")
 }
 
+// maxAddress is the longest address of a certificate that is read, in bytes.
+const maxAddress = 512
+
+// notPlain reports what may mean something else to another reader of URLs:
+// escapes, other alphabets, punctuation that no certificate's address has.
+func notPlain(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~/:", r))
+}
+
 // publishes reports whether a certificate's address is one that the source
 // allows: a file on its hosts, without a query, with which a host may answer
 // what whoever asks wants to hear.
 func (s *KeySource) publishes(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || u.Path == "/" || path.Clean(u.Path) != u.Path {
+	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || u.Path == "/" || path.Clean(u.Path) != u.Path || len(address) > maxAddress || strings.ContainsFunc(address, notPlain) {
 		return false
 	}
 	return onHosts(s.CertificateHosts, u.Host)

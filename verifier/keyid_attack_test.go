@@ -1,0 +1,71 @@
+package verifier
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCertificateAddress: whoever sends the request names the address. Only what
+// every reader of URLs takes for a host of the sender's is one.
+func TestCertificateAddress(t *testing.T) {
+	source := KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "api.paypal.com"}}
+	for _, address := range []string{
+		"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123.pem",
+		"https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77",
+	} {
+		if !source.publishes(address) {
+			t.Errorf("%s is the sender's", address)
+		}
+	}
+	for _, address := range []string{
+		"",
+		"http://api.paypal.com/x.pem",
+		"https://api.paypal.com",
+		"https://api.paypal.com.evil.example/x.pem",
+		"https://evil.example/api.paypal.com/x.pem",
+		"https://evil.example\\@api.paypal.com/x.pem",
+		"https://evil.example#@api.paypal.com/x.pem",
+		"https://evil.example?@api.paypal.com/x.pem",
+		"https://api.paypal.com@evil.example/x.pem",
+		"https://user@api.paypal.com/x.pem",
+		"https://@api.paypal.com/x.pem",
+		"https://api.paypal.com:444/x.pem",
+		"https://api.paypal.com:/x.pem",
+		"https://api.paypal.com./x.pem",
+		"https://API.paypal.com/x.pem",
+		"https://api.paypal.com%2eevil.example/x.pem",
+		"https://api.paypal.com/x.pem?redirect=evil.example",
+		"https://api.paypal.com/x.pem?",
+		"https://api.paypal.com/x.pem#",
+		"https://api.paypal.com/a/../x.pem",
+		"https://api.paypal.com/a/%2e%2e/x.pem",
+		"https://api.paypal.com//x.pem",
+		"https://api.paypal.com/a%2fx.pem",
+		"https://api.paypal.com/a%5c..%5cx.pem",
+		"https://api.paypal.com/x.pem\n",
+		"https://api.paypal.com/\u202ex.pem",
+		"//api.paypal.com/x.pem",
+		"https:api.paypal.com/x.pem",
+		"https://sns..amazonaws.com/x.pem",
+		"https://sns.a.b.amazonaws.com/x.pem",
+		"https://sns.amazonaws.com/x.pem",
+		"https://sns.bucket\u3002s3.amazonaws.com/x.pem", // a full stop to IDNA
+		"https://sns.bucket%E3%80%82s3.amazonaws.com/x.pem",
+		"https://sns.a,b.amazonaws.com/x.pem",
+		"https://sns.*.amazonaws.com/x.pem",
+		"https://sns.s3.amazonaws.com/x.pem", // the bucket "sns" of S3, which anyone may own
+		"https://sns.s3-us-west-2.amazonaws.com/x.pem",
+		"https://api.paypal.com/" + strings.Repeat("x", 4<<10),
+	} {
+		if source.publishes(address) {
+			t.Errorf("%.80q passes for the sender's", address)
+		}
+	}
+	for _, pattern := range []string{"sns.*.com", "sns.*.*", "*.example.com", "s*.example.com", "a..example.com", "a.example.com.", ".a.example.com", "example", "a.*.b", "a.b.*"} {
+		s := detached(Ed25519)
+		s.KeyID, s.KeySource = &KeyID{Header: "X-Key"}, &KeySource{CertificateHosts: []string{pattern}}
+		if Validate(s) == nil {
+			t.Errorf("%s is a pattern for anyone's host", pattern)
+		}
+	}
+}
