@@ -199,6 +199,10 @@ func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 	if !tried {
 		return "", reject(SignatureMismatch, "header %s is not the body's", headerDigest)
 	}
+	// The first that no key has: those who sign on the way add theirs behind.
+	if i := slices.IndexFunc(c.http.candidates, func(cand httpCandidate) bool { return !c.atHand(cand.keyID) }); i >= 0 {
+		c.keyID = c.http.candidates[i].keyID
+	}
 	return "", c.mismatch()
 }
 

@@ -158,14 +158,14 @@ func (c *Check) mismatch() *Rejection {
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}
-	rej.UnknownKey, rej.KeyID = true, c.keyID
-	for i := range c.v.keys {
-		if c.keyID != "" && c.v.keys[i].id == c.keyID { // it is at hand, and did not sign this
-			rej.UnknownKey = false
-		}
-	}
+	rej.UnknownKey, rej.KeyID = !c.atHand(c.keyID), c.keyID
 	if rej.UnknownKey {
 		rej.Detail = "no key at hand has the id that the delivery states, or made its signature"
 	}
 	return rej
+}
+
+// atHand reports whether a key has an id.
+func (c *Check) atHand(id string) bool {
+	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id })
 }

@@ -69,3 +69,35 @@ func TestCertificateAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownKeyOfSeveral: a network on the way signs too. Its signature must not
+// hide that the sender's own is made with a key that is not at hand yet.
+func TestUnknownKeyOfSeveral(t *testing.T) {
+	s := ofRFC9421(func(s *Scheme) {
+		s.Algorithm, s.KeySource = Ed25519, &KeySource{JWKS: "https://sender.example/jwks.json"}
+	})
+	v := mustVerifier(t, s, Key{Kind: PublicKey, Text: `{"kty":"OKP","crv":"Ed25519","kid":"old","x":"` + publicX(t, 1) + `"}`})
+	sum := ":" + strings.Repeat("A", 86) + "==:"
+	for _, tc := range []struct {
+		ids     []string
+		unknown bool
+		id      string
+	}{
+		{[]string{"old"}, false, "old"},
+		{[]string{"new"}, true, "new"},
+		{[]string{"new", "proxy"}, true, "new"},
+		{[]string{"new", "old"}, true, "new"},
+		{[]string{"old", "new"}, true, "new"},
+	} {
+		var inputs, sums []string
+		for i, id := range tc.ids {
+			label := string(rune('a'+i)) + "="
+			inputs = append(inputs, label+signedList+`;created=1760000000;keyid="`+id+`"`)
+			sums = append(sums, label+sum)
+		}
+		_, err := deliver(v, post("Content-Digest", "sha-256=:"+digest256+":", "Signature-Input", strings.Join(inputs, ", "), "Signature", strings.Join(sums, ", ")), testNow, testBody)
+		if rej := rejection(t, err); rej.Reason != SignatureMismatch || rej.UnknownKey != tc.unknown || tc.unknown && rej.KeyID != tc.id {
+			t.Errorf("%v: got %s, unknown %v, key id %q", tc.ids, rej, rej.UnknownKey, rej.KeyID)
+		}
+	}
+}
