@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +26,9 @@ type jwk struct {
 	Y   string `json:"y"`
 	N   string `json:"n"`
 	E   string `json:"e"`
+
+	Ops []string        `json:"key_ops"`
+	D   json.RawMessage `json:"d"` // of a private key, with which anyone who reads it signs
 }
 
 // isJWK reports whether the text of a public key is a JSON Web Key or a set of them.
@@ -45,7 +50,7 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 	var out []compiledKey
 	for _, raw := range set.Keys {
 		var member jwk
-		if json.Unmarshal(raw, &member) != nil || member.Use != "" && member.Use != "sig" {
+		if json.Unmarshal(raw, &member) != nil || !member.verifies() {
 			continue
 		}
 		public := member.public()
@@ -69,6 +74,11 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 	return out, nil
 }
 
+// verifies reports whether a JWK is one to verify with (RFC 7517 §4.2 and §4.3).
+func (j *jwk) verifies() bool {
+	return (j.Use == "" || j.Use == "sig") && (j.Ops == nil || slices.Contains(j.Ops, "verify")) && j.D == nil
+}
+
 // public returns the key that a JWK describes (RFC 7518 §6, RFC 8037 §2), nil if
 // it describes none of those that this package knows.
 func (j *jwk) public() crypto.PublicKey {
@@ -83,8 +93,8 @@ func (j *jwk) public() crypto.PublicKey {
 	switch {
 	case j.Kty == "OKP" && j.Crv == "Ed25519" && len(x) == ed25519.PublicKeySize:
 		return ed25519.PublicKey(x)
-	case j.Kty == "RSA" && len(n) > 0 && len(e) > 0 && len(e) <= 4:
-		return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+	case j.Kty == "RSA" && len(n) <= maxLong && len(e) <= 4:
+		return rsaKey(new(big.Int).SetBytes(n), new(big.Int).SetBytes(e).Int64())
 	case j.Kty == "EC" && curve != nil:
 		size := (curve.Params().BitSize + 7) / 8
 		if len(x) > size || len(y) > size {
@@ -100,6 +110,15 @@ func (j *jwk) public() crypto.PublicKey {
 		}
 	}
 	return nil
+}
+
+// rsaKey returns nil for what crypto/rsa refuses as well, but not whatever GODEBUG
+// says: fewer than 1024 bits, an exponent that signs nothing.
+func rsaKey(n *big.Int, e int64) crypto.PublicKey {
+	if n.BitLen() < 1024 || n.Bit(0) == 0 || e < 3 || e&1 == 0 || e > math.MaxInt32 {
+		return nil
+	}
+	return &rsa.PublicKey{N: n, E: int(e)}
 }
 
 // kind is the algorithm apart from how its signatures are written.

@@ -108,3 +108,39 @@ func TestDetachedIsNoToken(t *testing.T) {
 		t.Errorf("without a JWS: %v", err)
 	}
 }
+
+// TestKeySetOfOthers: of a set only what verifies signatures counts, and no key
+// that makes verification cost what its publisher likes.
+func TestKeySetOfOthers(t *testing.T) {
+	s := detached(RSAPKCS1v15SHA256)
+	n := func(size int) string {
+		return base64.RawURLEncoding.EncodeToString(append([]byte{0xc0}, append(make([]byte, size-2), 1)...))
+	}
+	for what, tc := range map[string]struct {
+		member string
+		ok     bool
+	}{
+		"2048 bits":                 {`{"kty":"RSA","e":"AQAB","n":"` + n(256) + `"}`, true},
+		"1024 bits":                 {`{"kty":"RSA","e":"AQAB","n":"` + n(128) + `"}`, true},
+		"8192 bits":                 {`{"kty":"RSA","e":"AQAB","n":"` + n(1024) + `"}`, true},
+		"512 bits":                  {`{"kty":"RSA","e":"AQAB","n":"` + n(64) + `"}`, false},
+		"more than a signature has": {`{"kty":"RSA","e":"AQAB","n":"` + n(1025) + `"}`, false},
+		"exponent 1":                {`{"kty":"RSA","e":"AQ","n":"` + n(256) + `"}`, false},
+		"an even exponent":          {`{"kty":"RSA","e":"Ag","n":"` + n(256) + `"}`, false},
+		"an even modulus":           {`{"kty":"RSA","e":"AQAB","n":"` + n(256)[:340] + `AA"}`, false},
+		"for encryption":            {`{"kty":"RSA","e":"AQAB","key_ops":["encrypt"],"n":"` + n(256) + `"}`, false},
+		"to verify with":            {`{"kty":"RSA","e":"AQAB","key_ops":["verify"],"n":"` + n(256) + `"}`, true},
+		"a private key":             {`{"kty":"RSA","e":"AQAB","d":"AQAB","n":"` + n(256) + `"}`, false},
+		"a secret":                  {`{"kty":"oct","k":"AQAB"}`, false},
+	} {
+		for _, text := range []string{tc.member, `{"keys":[` + tc.member + `]}`} {
+			_, err := New(s, []Key{{Kind: PublicKey, Text: text}})
+			if (err == nil) != tc.ok {
+				t.Errorf("%s: got %v", what, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "AQAB") {
+				t.Errorf("%s: the error holds the key: %v", what, err)
+			}
+		}
+	}
+}
