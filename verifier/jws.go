@@ -70,6 +70,7 @@ type jws struct {
 	claims  []byte // JSON of a compact one
 	signed  string // header and claims as they were sent
 	encoded bool   // a detached message is signed in base64url, the default of RFC 7515
+	built   []byte // content, once for all keys where it is the same for them
 }
 
 // What bounds the header of a JWS, and a JWS that is no body: both are read before
@@ -170,12 +171,29 @@ func (j *jws) content(message []byte) []byte {
 	return append(content, message...)
 }
 
-func (c *Check) matchJWS(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+// signedJWS builds the content, which may be some MiB: a JWS that names no key is
+// tried with each.
+func (c *Check) signedJWS(k *compiledKey, t template, body []byte) ([]byte, *Rejection) {
+	if c.jws.built != nil {
+		return c.jws.built, nil
+	}
 	var message bytes.Buffer
-	if _, rej = c.write(&message, nil, t, k.secret, body); rej != nil {
+	if _, rej := c.write(&message, nil, t, k.secret, body); rej != nil {
+		return nil, rej
+	}
+	content := c.jws.content(message.Bytes())
+	if len(c.v.messages) == 1 && !t.has(slotSecret, "") {
+		c.jws.built = content
+	}
+	return content, nil
+}
+
+func (c *Check) matchJWS(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+	content, rej := c.signedJWS(k, t, body)
+	if rej != nil {
 		return 0, rej
 	}
-	content, candidate := c.jws.content(message.Bytes()), c.candidate(0)
+	candidate := c.candidate(0)
 	var match bool
 	if k.macs != nil {
 		m := k.macs.Get().(*mac)

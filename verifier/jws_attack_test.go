@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"encoding/base64"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -142,5 +143,23 @@ func TestKeySetOfOthers(t *testing.T) {
 				t.Errorf("%s: the error holds the key: %v", what, err)
 			}
 		}
+	}
+}
+
+// TestJWSWork: a JWS without a kid is tried with every key, and its content built
+// once.
+func TestJWSWork(t *testing.T) {
+	keys := make([]Key, 10)
+	for i := range keys {
+		keys[i] = Key{Text: strings.Repeat("x", i+1)}
+	}
+	v, body := mustVerifier(t, detached(HMACSHA256), keys...), strings.Repeat("x", 1<<20)
+	req := post("X-Signature", base64.RawURLEncoding.EncodeToString([]byte(hs256))+".."+bodyURL)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	expect(t, v, req, body, SignatureMismatch)
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; made > 16<<20 {
+		t.Errorf("%d bytes made of a body of 1 MiB", made)
 	}
 }
