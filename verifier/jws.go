@@ -54,6 +54,9 @@ func (v *Verifier) compileJWS(sig *Signature) error {
 		}
 	}
 	for name, a := range sig.Accept {
+		if sig.Body && strings.HasPrefix(string(a), "ecdsa-") {
+			return wrong("signature", "body: of an ECDSA signature anyone can make a second one, and so a copy of the body that passes as new: no known sender does this")
+		}
 		if joseAlgorithms[name] != a {
 			return wrong("signature", "accept %s: that name of JOSE does not stand for %s", name, a)
 		}

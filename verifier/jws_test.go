@@ -282,6 +282,7 @@ func TestJWSSchemeErrors(t *testing.T) {
 		"a message":                {func(s *Scheme) { s.Message = StringList{"{body}"} }, "drop the message"},
 		"two headers":              {func(s *Scheme) { s.Signature.Header = StringList{"A", "B"} }, "name one header"},
 		"an encoding":              {func(s *Scheme) { s.Signature.Encoding = "hex" }, "base64url by itself"},
+		"a body that ECDSA signs":  {func(s *Scheme) { s.Algorithm, s.Signature.Header, s.Signature.Body = ECDSAP256SHA256Raw, nil, true }, "a second one"},
 		"DER":                      {func(s *Scheme) { s.Algorithm = ECDSAP256SHA256 }, "ecdsa-p256-sha256:raw"},
 		"two families": {func(s *Scheme) {
 			s.Signature.Accept = map[string]Algorithm{"HS256": HMACSHA256, "RS256": RSAPKCS1v15SHA256}
