@@ -248,9 +248,9 @@ func writeForm(sorted bool, escape func(string) string) func([]byte) []byte {
 }
 
 // encodeURIComponent is JavaScript's: it keeps !'()* besides the unreserved.
-func encodeURIComponent(s string) string {
-	return strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*").Replace(url.QueryEscape(s))
-}
+func encodeURIComponent(s string) string { return componentEscapes.Replace(url.QueryEscape(s)) }
+
+var componentEscapes = strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*")
 
 func smallEscapes(s string) string {
 	b := []byte(s)

@@ -60,6 +60,9 @@ func jsonBodies(s *search, yield func(guess) bool) {
 		return
 	}
 	tokens := jsonTokens(s.c.Body)
+	if !s.charge(128 * len(tokens)) { // splitting and sorting, as measured
+		return
+	}
 	out := make([]byte, 0, 2*len(s.c.Body))
 	escapes := slices.DeleteFunc(slices.Clone(jsonEscapes), func(e jsonEscape) bool { return !e.concerns(s.c.Body) })
 	for _, in := range []struct {

@@ -170,7 +170,7 @@ func publicCost(a Algorithm, content int) int {
 	if a == ECDSAP384SHA384 || a == ECDSAP384SHA384Raw {
 		return 1<<20 + 3*content
 	}
-	return 128<<10 + 3*content
+	return 160<<10 + 3*content
 }
 
 func (s *search) matchesToken(g *signing, k *compiledKey) (reading, bool) {
