@@ -53,6 +53,7 @@ type published struct {
 type certificate struct {
 	address, text string
 	from, until   time.Time
+	proven        bool // it has verified a delivery: what forgeries name does not drive it out
 }
 
 // publishedPool keeps them by handler and source while any configuration uses
@@ -143,28 +144,25 @@ func (p *published) keep(address string, got fetched, now time.Time, usable func
 	p.version++
 	p.certificates = slices.DeleteFunc(p.certificates, func(other certificate) bool { return other.address == address || now.After(other.until) })
 	if len(p.certificates) == maxCertificates {
-		p.certificates = slices.Delete(p.certificates, 0, 1)
+		i := max(0, slices.IndexFunc(p.certificates, func(c certificate) bool { return !c.proven }))
+		p.certificates = slices.Delete(p.certificates, i, i+1)
 	}
 	p.certificates = append(p.certificates, c)
 	return nil
 }
 
-// used notes that a key has verified a delivery, and reports whether it is one
-// of these.
-func (p *published) used(label string) bool {
-	if p.jwks != "" {
-		return label == setLabel || strings.HasPrefix(label, setLabel+"/") // members are called by their kid
-	}
+// used notes that a certificate has verified a delivery: it stays among those
+// that are kept.
+func (p *published) used(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, c := range p.certificates {
-		if path.Base(c.address) == label {
-			copy(p.certificates[i:], p.certificates[i+1:])
-			p.certificates[len(p.certificates)-1] = c
-			return true
-		}
+	i := slices.IndexFunc(p.certificates, func(c certificate) bool { return c.address == address })
+	if i < 0 {
+		return // of a set, or gone since
 	}
-	return false
+	c := p.certificates[i]
+	c.proven = true
+	p.certificates = append(slices.Delete(p.certificates, i, i+1), c)
 }
 
 var errNoCertificate = errors.New("what stands there is not a certificate in PEM")
@@ -276,12 +274,13 @@ func (k *keyring) follow(ctx context.Context) {
 }
 
 // noteUse keeps a certificate that verifies deliveries among those that are
-// kept, and returns what metrics call the key: those that were fetched share a
-// name, for there is no end of them.
-func (k *keyring) noteUse(label string) string {
-	if k.published == nil || !k.published.used(label) {
-		return label
+// kept, and returns what metrics call the key: those that were fetched, which
+// are never beside others, share a name, for there is no end of them.
+func (k *keyring) noteUse(verdict verifier.Verdict) string {
+	if k.published == nil {
+		return verdict.Key
 	}
+	k.published.used(verdict.KeyID)
 	return labelFetched
 }
 

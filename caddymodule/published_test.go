@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // A sender has Ed25519 keys and pages that a handler fetches.
@@ -123,7 +125,7 @@ func TestPublishedSet(t *testing.T) {
 	if labels := h.keys.labels(); !slices.Equal(labels, []string{"fetched"}) {
 		t.Errorf("labels %q", labels)
 	}
-	if got := h.keys.noteUse("jwks/a"); got != "fetched" {
+	if got := h.keys.noteUse(verifier.Verdict{Key: "jwks/a"}); got != "fetched" {
 		t.Errorf("in metrics: %s", got)
 	}
 }
@@ -168,21 +170,29 @@ func TestPublishedCertificates(t *testing.T) {
 	}
 }
 
-// TestPublishedBounds: the certificate that is used stays, of whatever number.
+// TestPublishedBounds: a certificate that has verified a delivery stays, however
+// many others forgeries have fetched since, under the same file's name too.
 func TestPublishedBounds(t *testing.T) {
 	_, key := newKey(t)
 	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
 	p := &published{}
-	for i := range 3 * maxCertificates {
-		err := p.keep(fmt.Sprintf("https://certs.acme.example/%d.pem", i), fetched{text: text}, clock, func(string) error { return nil })
-		if err != nil {
+	keep := func(address string) {
+		t.Helper()
+		if err := p.keep(address, fetched{text: text}, clock, func(string) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		p.used("0.pem")
+	}
+	const one, two = "https://certs.acme.example/old/key.pem", "https://certs.acme.example/new/key.pem"
+	keep(one)
+	keep(two)
+	p.used(two)
+	p.used(one)
+	for i := range 3 * maxCertificates {
+		keep(fmt.Sprintf("https://certs.acme.example/%d/key.pem", i))
 	}
 	keys, _, _ := p.keys(clock)
-	if len(keys) != maxCertificates || keys[len(keys)-1].Label != "0.pem" {
-		t.Errorf("%d kept, the last %s", len(keys), keys[len(keys)-1].Label)
+	if len(keys) != maxCertificates || p.wants(one, clock) || p.wants(two, clock) {
+		t.Errorf("%d kept, gone: %v, %v", len(keys), p.wants(one, clock), p.wants(two, clock))
 	}
 }
 

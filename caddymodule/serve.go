@@ -152,7 +152,7 @@ func (d *delivery) verify() error {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
-	d.h.metrics.use(d.h.keys.noteUse(verdict.Key), d.h.now())
+	d.h.metrics.use(d.h.keys.noteUse(verdict), d.h.now())
 	if !verdict.Timestamp.IsZero() {
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}

@@ -11,6 +11,8 @@ import (
 type Verdict struct {
 	// Key is the label of the key that matched.
 	Key string
+	// KeyID is the id that the delivery states of it; "" where none is stated.
+	KeyID string
 	// Timestamp of the attempt; zero where the scheme has none.
 	Timestamp time.Time
 }
@@ -48,7 +50,7 @@ func (c *Check) Verify(body []byte) (Verdict, error) {
 			return Verdict{}, rej
 		}
 	}
-	return Verdict{Key: key, Timestamp: c.time}, nil
+	return Verdict{Key: key, KeyID: c.keyID, Timestamp: c.time}, nil
 }
 
 // match makes one MAC for each key and message, compares every candidate of the
