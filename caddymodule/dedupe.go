@@ -157,7 +157,7 @@ func (d *delivery) claim() error {
 	if id != "" {
 		d.repl.Set(prefix+"delivery_id", id)
 	}
-	key, ok := r.identity.Key(scope, r.scheme, id, d.body)
+	key, ok := r.identity.Key(scope, r.scheme, id, d.check.Content(d.body))
 	if !ok {
 		return nil
 	}

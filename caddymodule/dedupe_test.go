@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"compress/gzip"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -60,6 +61,37 @@ func TestIdentity(t *testing.T) {
 				t.Errorf("got %+v for %s, off %t", r.identity, r.terms.TTL, r.off)
 			}
 		})
+	}
+}
+
+// TestRecompressed: where the body is signed before it is compressed, whoever
+// captured a delivery can compress it anew, and it is the same delivery.
+func TestRecompressed(t *testing.T) {
+	g := running(t, "", acme(topsecret, `"body_decoded":true`, `"dedupe":{"key":"content"}`))
+	packed := func(level int) string {
+		var b strings.Builder
+		w, err := gzip.NewWriterLevel(&b, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(body)); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	deliver := func(coding, text string) outcome {
+		r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(text))
+		r.Header.Set("X-Signature", sign("topsecret", body))
+		if coding != "" {
+			r.Header.Set("Content-Encoding", coding)
+		}
+		return g.send(r, answering(200))
+	}
+	deliver("gzip", packed(gzip.BestSpeed)).isForwarded(t)
+	for coding, text := range map[string]string{"gzip": packed(gzip.NoCompression), "": body} {
+		if o := deliver(coding, text); o.forward != nil || o.header.Get("Webhook-Duplicate") == "" {
+			t.Errorf("coding %q: forwarded %t, %v", coding, o.forward != nil, o.header)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (d *delivery) dress() error {
 func (d *delivery) sign(signer *verifier.Verifier, h http.Header) error {
 	id := d.key
 	if id == "" {
-		id = dedupe.NewKey(d.h.Name, string(d.body)).String()
+		id = dedupe.NewKey(d.h.Name, string(d.check.Content(d.body))).String()
 	}
 	return signer.Sign(&verifier.Request{Header: h}, id, d.h.now(), d.body)
 }
