@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -293,8 +294,18 @@ func unknownKey(err error) *verifier.Rejection {
 	return nil
 }
 
+// awaiting counts bytes of bodies of deliveries that wait for keys, over all
+// handlers. They may take a quarter of max_buffered, or one whole body: anyone
+// can name a key that is not at hand.
+var awaiting atomic.Int64
+
 // fetchKey fetches the delivery's key and opens the delivery anew with it.
 func (d *delivery) fetchKey(rej *verifier.Rejection) error {
+	held := d.charged
+	defer awaiting.Add(-held)
+	if awaiting.Add(held) > max(buffered.limit.Load()/4, d.h.maxBody+1) {
+		return keyNotFetched(errManyWaiters)
+	}
 	if err := d.h.keys.fetch(d.r.Context(), rej.KeyID); err != nil {
 		return keyNotFetched(err)
 	}

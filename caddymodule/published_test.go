@@ -196,6 +196,48 @@ func TestPublishedBounds(t *testing.T) {
 	}
 }
 
+// TestWaitingLeavesRoom: deliveries that wait for a key leave room in memory for
+// those whose key is at hand.
+func TestWaitingLeavesRoom(t *testing.T) {
+	_, key := newKey(t)
+	g := mustProvision(t, `{"max_buffered":65536}`, acme(`"algorithm":"ed25519","max_body":10000`, fromHosts))
+	g.start(t)
+	h := g.handlers[0]
+	asked, release := make(chan struct{}), make(chan struct{})
+	h.keys.published.fetcher.get = func(context.Context, string) (fetched, error) {
+		close(asked)
+		<-release
+		return fetched{text: certificateOf(t, key, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))}, nil
+	}
+	large := strings.Repeat("x", 10000)
+	deliver := func() outcome {
+		r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(large))
+		r.Header.Set("X-Signature", fmt.Sprintf("%x", ed25519.Sign(key, []byte(large))))
+		r.Header.Set("X-Key", "https://certs.acme.example/one.pem")
+		return g.send(r, answering(202))
+	}
+	first, second := make(chan outcome, 1), make(chan outcome, 1)
+	go func() { first <- deliver() }()
+	<-asked
+	go func() { second <- deliver() }()
+	select {
+	case o := <-second:
+		if o.status != 503 || o.forward != nil {
+			t.Errorf("the second: %d", o.status)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the second waits, too")
+	}
+	close(release)
+	if o := <-first; o.forward == nil {
+		t.Errorf("the first is not forwarded: %d", o.status)
+	}
+	g.budgetsAreFree(t)
+	if n := awaiting.Load(); n != 0 {
+		t.Errorf("%d bytes still wait", n)
+	}
+}
+
 func TestSetIsDue(t *testing.T) {
 	usable := func(string) error { return nil }
 	for _, tc := range []struct{ says, lasts time.Duration }{{0, maxSetAge}, {time.Second, minSetAge}, {time.Hour, time.Hour}, {1000 * time.Hour, maxSetAge}} {
