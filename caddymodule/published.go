@@ -204,6 +204,7 @@ func (k *keyring) fetch(ctx context.Context, keyID string) error {
 	if address == "" {
 		address = keyID
 	}
+	shown, _, _ := strings.Cut(address, "?") // a query may hold a token
 	if p.wants(address, p.fetcher.clock()) {
 		err := p.fetcher.fetch(ctx, address, func(got fetched, err error) error {
 			if err == nil {
@@ -211,7 +212,7 @@ func (k *keyring) fetch(ctx context.Context, keyID string) error {
 			}
 			if err != nil {
 				k.failed()
-				k.logger.Error("the sender's key cannot be fetched", zap.String("address", address), zap.Error(withoutURL(err)),
+				k.logger.Error("the sender's key cannot be fetched", zap.String("address", shown), zap.Error(withoutURL(err)),
 					zap.String("consequence", "those at hand stay in use; deliveries signed with another are answered 503"))
 			}
 			return err

@@ -238,6 +238,24 @@ func TestWaitingLeavesRoom(t *testing.T) {
 	}
 }
 
+// TestAddressInLog: an address from the environment may hold a token.
+func TestAddressInLog(t *testing.T) {
+	t.Setenv("TEST_SET", setAddress+"?token=SHOWN-TOKEN")
+	_, key := newKey(t)
+	g := mustProvision(t, "", acme(`"algorithm":"ed25519","public_key":["{env.TEST_SET}"]`))
+	h := g.handlers[0]
+	h.keys.published.fetcher.get = func(context.Context, string) (fetched, error) { return fetched{}, errors.New("down") }
+	g.logs.TakeAll()
+	a := serve(t, signedBy(key, "a"), accepting, h)
+	logged := g.logs.TakeAll()
+	if a.status != 503 || len(logged) != 2 || logged[0].ContextMap()["address"] != setAddress {
+		t.Errorf("answered %d, logged %v", a.status, logged)
+	}
+	if text := fmt.Sprint(a.err, logged); strings.Contains(text, "SHOWN-TOKEN") {
+		t.Error(text)
+	}
+}
+
 func TestSetIsDue(t *testing.T) {
 	usable := func(string) error { return nil }
 	for _, tc := range []struct{ says, lasts time.Duration }{{0, maxSetAge}, {time.Second, minSetAge}, {time.Hour, time.Hour}, {1000 * time.Hour, maxSetAge}} {
