@@ -21,6 +21,7 @@ const (
 	defaultKept  = 16       // of each handler
 	maxKeptSize  = 64 << 10 // of one: its body is cut to fit
 	maxKeptBytes = 4 << 20  // of all handlers
+	lineSize     = 64       // about what a header line takes besides its text
 )
 
 // A rejection is a request whose verification failed.
@@ -86,11 +87,11 @@ func (d *delivery) keep(r *verifier.Rejection, observed bool) {
 	entry.size = int64(len(entry.target) + len(entry.host) + len(entry.detail))
 	for name, values := range entry.header {
 		for _, value := range values {
-			entry.size += int64(len(name) + len(value))
+			entry.size += int64(len(name)+len(value)) + lineSize
 		}
 	}
 	if entry.size > maxKeptSize { // a server may allow megabytes of headers
-		entry.header, entry.target, entry.size = http.Header{}, "", int64(len(entry.detail))
+		entry.header, entry.target, entry.host, entry.size = http.Header{}, "", "", int64(len(entry.detail))
 	}
 	room := min(int64(len(d.body)), maxKeptSize-entry.size)
 	if room < int64(len(d.body)) {

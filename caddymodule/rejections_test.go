@@ -214,6 +214,18 @@ func TestKeptBounds(t *testing.T) {
 	if r := kept.list("")[0]; r.size > maxKeptSize {
 		t.Errorf("100 KB of headers: kept %d bytes", r.size)
 	}
+	empty := forged("{}")
+	empty.Header["A"] = make([]string, 40<<10) // 16 bytes each, besides the text
+	serve(t, empty, accepting, g.handlers...)
+	if r := kept.list("")[0]; len(r.header) > 0 {
+		t.Errorf("40 960 empty lines are kept as %d bytes", r.size)
+	}
+	hosted := forged("{}")
+	hosted.Host = long
+	serve(t, hosted, accepting, g.handlers...)
+	if r := kept.list("")[0]; len(r.host) > maxKeptSize {
+		t.Errorf("a host of %d bytes is kept as %d", len(r.host), r.size)
+	}
 }
 
 // TestUnreadBody: most refusals come before the body is read.
