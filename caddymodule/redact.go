@@ -16,13 +16,16 @@ const redacted = "(redacted)"
 
 // credentialWords are in the names of headers and query parameters whose values
 // are credentials: Authorization, Cookie, X-Api-Key, X-Gitlab-Token, hub.verify_token.
-var credentialWords = []string{"auth", "cookie", "token", "secret", "password", "passwd", "apikey", "credential", "session"}
+var credentialWords = []string{
+	"auth", "cookie", "token", "secret", "password", "passwd", "passphrase", "credential", "session", "assertion", "oidc",
+	"apikey", "accesskey", "privatekey", "subscriptionkey", "functionskey",
+}
 
 // A redaction knows which parts of a request are not shown. A signature proves
 // one body and is the sender's own; a token is the secret itself.
 type redaction struct {
 	headers, params map[string]bool // canonical; as written
-	texts           []string        // of the keys
+	texts           []string        // of the keys, in lower case
 }
 
 // redactionOf hides what is a credential of any of the handlers, in force or when
@@ -47,6 +50,9 @@ func redactionOf(materials []*material) redaction {
 	}
 	// Short ones ("*", a param "1") would redact half of everything.
 	r.texts = slices.DeleteFunc(r.texts, func(text string) bool { return len(text) < shortest })
+	for i, text := range r.texts {
+		r.texts[i] = strings.ToLower(text)
+	}
 	return r
 }
 
@@ -93,12 +99,15 @@ func (r redaction) header(header http.Header) map[string][]string {
 	shown := make(map[string][]string, len(header))
 	for name, values := range header {
 		hidden := r.headers[http.CanonicalHeaderKey(name)] || names(name)
+		var lines []string
 		for _, value := range values {
-			if hidden || r.holdsText(value) {
+			if hidden {
 				value = redacted
 			}
-			shown[name] = append(shown[name], value)
+			lines = append(lines, r.text(value))
 		}
+		name = r.text(name)
+		shown[name] = append(shown[name], lines...)
 	}
 	return shown
 }
@@ -135,9 +144,19 @@ func names(name string) bool {
 	return slices.ContainsFunc(credentialWords, func(word string) bool { return strings.Contains(plain, word) })
 }
 
-// holdsText reports whether a value has a key in it, as it is or escaped: senders
-// are set up with the key in the wrong place.
+// text returns a value as it may be shown.
+func (r redaction) text(value string) string {
+	if r.holdsText(value) {
+		return redacted
+	}
+	return value
+}
+
+// holdsText reports whether a value has a key in it, as it is or escaped, in any
+// case of its letters, for hex has two: senders are set up with the key in the
+// wrong place.
 func (r redaction) holdsText(value string) bool {
+	value = strings.ToLower(value)
 	plain := value
 	if unescaped, err := url.PathUnescape(value); err == nil {
 		plain = unescaped

@@ -50,7 +50,7 @@ func (r *rejection) view(app *App) rejectionView {
 func (r *rejection) shown(hide redaction) rejectionView {
 	v := rejectionView{
 		ID: r.id, Time: r.time.UTC(), Name: r.name, Provider: r.provider, Reason: r.reason, Detail: r.detail,
-		Keys: append([]string{}, r.keys...), Observed: r.observed, Remote: r.remote, Method: r.method, Host: r.host, URL: hide.target(r.target),
+		Keys: append([]string{}, r.keys...), Observed: r.observed, Remote: r.remote, Method: r.method, Host: hide.text(r.host), URL: hide.target(r.target),
 	}
 	if r.skew != 0 {
 		v.Skew = r.skew.String()
@@ -60,7 +60,7 @@ func (r *rejection) shown(hide redaction) rejectionView {
 
 func (r *rejection) viewAll(app *App, h hint) rejectionDetail {
 	hide := r.redaction(app)
-	body := bodyView{Read: r.read, Bytes: r.length, ContentType: r.header.Get("Content-Type"), Truncated: len(r.body) < r.length}
+	body := bodyView{Read: r.read, Bytes: r.length, ContentType: hide.text(r.header.Get("Content-Type")), Truncated: len(r.body) < r.length}
 	if r.read {
 		sum := r.digest
 		if !body.Truncated {
@@ -72,11 +72,8 @@ func (r *rejection) viewAll(app *App, h hint) rejectionDetail {
 }
 
 func (r *rejection) redaction(app *App) redaction {
-	materials := []*material{r.tried}
-	if app != nil {
-		for _, h := range app.named("") {
-			materials = append(materials, h.keys.inUse.Load())
-		}
+	if app == nil {
+		return redactionOf(r.tried)
 	}
-	return redactionOf(materials)
+	return redactionOf(append(app.materials(), r.tried...))
 }

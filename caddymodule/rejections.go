@@ -43,8 +43,8 @@ type rejection struct {
 	read   bool   // it was refused after its body had been read
 	length int    // of the body as it was read
 	digest [sha256.Size]byte
-	size   int64     // bytes that the rejection takes
-	tried  *material // with what it was verified: its tokens stay hidden after a change of the keys
+	size   int64       // bytes that the rejection takes
+	tried  []*material // of all handlers when it came: their tokens stay hidden after a change
 	hint   hint
 }
 
@@ -82,7 +82,7 @@ func (d *delivery) keep(r *verifier.Rejection, observed bool) {
 		time: d.h.now(), name: d.h.Name, provider: d.h.providerID(), place: d.h.place,
 		remote: d.r.RemoteAddr, method: d.req.Method, target: d.req.Target, host: d.req.Host, tls: d.req.TLS,
 		header: d.r.Header.Clone(), reason: r.Reason, detail: r.Detail, skew: r.Skew,
-		keys: d.h.keys.labels(), observed: observed, read: !d.unread(), length: len(d.body), tried: d.h.keys.inUse.Load(),
+		keys: d.h.keys.labels(), observed: observed, read: !d.unread(), length: len(d.body), tried: d.h.app.materials(),
 	}
 	entry.size = int64(len(entry.target) + len(entry.host) + len(entry.detail))
 	for name, values := range entry.header {

@@ -52,5 +52,13 @@ func (a *App) named(name string) (handlers []*Handler) {
 	return handlers
 }
 
+// materials returns what the handlers verify with now.
+func (a *App) materials() (all []*material) {
+	for _, h := range a.named("") {
+		all = append(all, h.keys.inUse.Load())
+	}
+	return all
+}
+
 // keptPerHandler is how many rejections of a handler are kept.
 func (a *App) keptPerHandler() int { return orElse(a.KeepRejected, defaultKept) }
