@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/dustin/go-humanize"
@@ -87,10 +90,32 @@ func printed[T any](w io.Writer, answer []byte, asJSON bool, table func(io.Write
 	if !asJSON {
 		return exitOK, table(w, v)
 	}
-	encoder := json.NewEncoder(w)
+	return exitOK, writeJSON(w, json.RawMessage(answer), "\t")
+}
+
+// writeJSON writes for programs what may all the same end on a terminal: beyond
+// ASCII, too, there are characters that act on one (C1 controls, directions),
+// and JSON has escapes for them.
+func writeJSON(w io.Writer, v any, indent string) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "\t")
-	return exitOK, encoder.Encode(json.RawMessage(answer))
+	encoder.SetIndent("", indent)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	var plain []byte
+	for _, r := range text.String() {
+		if r < 0x7f || unicode.IsPrint(r) {
+			plain = utf8.AppendRune(plain, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			plain = fmt.Appendf(plain, `\u%04x`, unit)
+		}
+	}
+	_, err := w.Write(plain)
+	return err
 }
 
 // plain makes a sender's text fit for a terminal: a control character could

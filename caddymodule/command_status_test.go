@@ -67,7 +67,7 @@ func TestOperatorCommands(t *testing.T) {
 	serve(t, post(), accepting, g.handlers...)
 	r := forged("{}")
 	r.RequestURI = "/hooks/acme?\x1b[2J"
-	r.Header["X-Evil"] = []string{"\x1b]0;gone\a"}
+	r.Header["X-Evil"] = []string{"\x1b]0;gone\a \u009b2J\u202e\U000e0001"}
 	serve(t, r, accepting, g.handlers...)
 	id := kept.list("")[0].id
 	key := dedupe.NewKey(string(dedupe.NamedScope("shop")), "", "id+content", "evt_1", digest(body)).String()
@@ -97,7 +97,7 @@ func TestOperatorCommands(t *testing.T) {
 		{"rejections", rejectionsCommand, "--address " + tcp, 0, []string{id, "shop     signature_mismatch  203.0.113.9:4321  POST /hooks/acme?"}},
 		{"rejections of a name", rejectionsCommand, "--name shop --address " + tcp, 0, []string{id}},
 		{"one", rejectionsCommand, id + " --address " + socket, 0, []string{"reason      signature_mismatch", "X-Team: (redacted)", "body        2 bytes, SHA-256 44136fa355", "hint        "}},
-		{"one for programs", rejectionsCommand, id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`}},
+		{"one for programs", rejectionsCommand, id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`, `gone\u0007 \u009b2J\u202e\udb40\udc01"`}},
 		{"unknown id", rejectionsCommand, "ffff --address " + tcp, 2, []string{`no rejection "ffff" is kept (any more): caddy webhook rejections lists them`}},
 		{"rejections of nobody", rejectionsCommand, "--name nobody --address " + tcp, 2, []string{"the names are: shop"}},
 		{"id and name", rejectionsCommand, id + " --name shop --address " + tcp, 2, []string{"an id or --name, not both"}},
@@ -120,7 +120,7 @@ func TestOperatorCommands(t *testing.T) {
 		if code != 0 && strings.Count(out, "\n") != 1 {
 			t.Errorf("%s: not one line:\n%s", tc.name, out)
 		}
-		if strings.ContainsAny(out, "\x1b\a") {
+		if strings.ContainsAny(out, "\x1b\a\u009b\u202e\U000e0001") {
 			t.Errorf("%s: a sender's control characters reach the terminal: %q", tc.name, out)
 		}
 	}

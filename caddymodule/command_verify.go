@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -198,9 +197,7 @@ func newResult(name string, j judgement) *result {
 
 func (r *result) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(r)
+		return writeJSON(w, r, "")
 	}
 	_, err := io.WriteString(w, r.String()+"\n")
 	return err
