@@ -18,6 +18,8 @@ import (
 
 const (
 	fetchTimeout = 5 * time.Second
+	// maxWait is how long a request waits for a fetch and for what comes of it.
+	maxWait = 2 * fetchTimeout
 	// maxFetched is the longest answer that is read: sets of keys and
 	// certificates have some kilobytes.
 	maxFetched = 256 << 10
@@ -70,6 +72,8 @@ func (f *fetcher) fetch(ctx context.Context, address string, settle func(fetched
 		return err
 	}
 	defer f.leave()
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
 	select {
 	case <-fl.done:
 		return fl.err

@@ -54,6 +54,20 @@ func TestFetchOnceAtATime(t *testing.T) {
 	})
 }
 
+// TestFetchWaitsInVain: what was fetched may be held up by what is none of the
+// sender's, such as a file system that hangs. Nobody waits for ever.
+func TestFetchWaitsInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release, began := make(chan struct{}), time.Now()
+		f := &fetcher{get: func(context.Context, string) (fetched, error) { return fetched{}, nil }}
+		err := f.fetch(t.Context(), "a", func(fetched, error) error { <-release; return nil })
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != maxWait || f.waiting != 0 {
+			t.Errorf("%v after %s, %d wait", err, time.Since(began), f.waiting)
+		}
+		close(release)
+	})
+}
+
 // TestFetchFailures: an address that failed rests, and distinct addresses run
 // out.
 func TestFetchFailures(t *testing.T) {

@@ -31,7 +31,7 @@ type keyring struct {
 	trouble     atomic.Pointer[[]string] // files that cannot be used now, for the status
 
 	published *published   // what the sender publishes; nil where keys are given
-	version   int          // of published that is in use
+	version   atomic.Int64 // of published that is in use
 	until     atomic.Int64 // when a certificate in use ends, in Unix nanoseconds; 0: never
 
 	mu     sync.Mutex // one refresh at a time
@@ -199,17 +199,18 @@ func (k *keyring) swap() error {
 		labels = append(labels, labelFetched)
 	}
 	k.labelsInUse.Store(&labels)
-	k.version = version
-	k.until.Store(0)
-	if !until.IsZero() {
-		k.until.Store(until.UnixNano())
-	}
 	if k.changed != nil {
 		k.changed()
 	}
 	if k.current.Swap(v) != nil {
 		k.logger.Info("keys changed and are in use")
 	}
+	ends := int64(0)
+	if !until.IsZero() {
+		ends = until.UnixNano()
+	}
+	k.until.Store(ends)
+	k.version.Store(int64(version)) // last: who finds it takes what is current
 	return nil
 }
 

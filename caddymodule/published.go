@@ -231,15 +231,24 @@ func (k *keyring) usableKey(text string) error {
 	return k.usable(&source{use: usePublicKey}, []labelled{{text: text}})
 }
 
-// adopt puts what was fetched to use, if it is not yet.
+// adopt puts what was fetched to use, if it is not yet. Only then it waits for
+// the lock, under which files are read.
 func (k *keyring) adopt() error {
+	if k.adopted() {
+		return nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.published.fetcher.clock()
-	if _, version, _ := k.published.keys(now); version == k.version && !k.expired(now) {
+	if k.adopted() {
 		return nil
 	}
 	return k.swap()
+}
+
+func (k *keyring) adopted() bool {
+	now := k.published.fetcher.clock()
+	_, version, _ := k.published.keys(now)
+	return int64(version) == k.version.Load() && !k.expired(now)
 }
 
 // verifier returns what verifies now, nil while there is no key. A certificate

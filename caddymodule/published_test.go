@@ -238,6 +238,27 @@ func TestWaitingLeavesRoom(t *testing.T) {
 	}
 }
 
+// TestForgeryWaitsForNoFile: keys are read again under a lock, from a file system
+// that may hang; whoever names a key that the set lacks must not wait for it.
+func TestForgeryWaitsForNoFile(t *testing.T) {
+	public, key := newKey(t)
+	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
+	h := s.handler(t, fromSet)
+	s.step(t, h, "the set is there", signedBy(key, "a"), 202, 1)
+	h.keys.mu.Lock()
+	defer h.keys.mu.Unlock()
+	refused := make(chan error, 1)
+	go func() { refused <- serve(t, signedBy(key, "b"), accepting, h).err }()
+	select {
+	case err := <-refused:
+		if err == nil {
+			t.Error("a key that is not in the set is taken")
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits")
+	}
+}
+
 // TestAddressInLog: an address from the environment may hold a token.
 func TestAddressInLog(t *testing.T) {
 	t.Setenv("TEST_SET", setAddress+"?token=SHOWN-TOKEN")
