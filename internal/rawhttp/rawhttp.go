@@ -117,7 +117,10 @@ func (r *Request) requestLine(line string) error {
 
 // setTarget reads a path, or a whole URL (RFC 9112 §3.2).
 func (r *Request) setTarget(text string) error {
-	if strings.HasPrefix(text, "/") {
+	switch {
+	case hasControl(text) || strings.Contains(text, " "):
+		return errors.New("the path holds a space or a control character: save the request as it was sent")
+	case strings.HasPrefix(text, "/"):
 		r.Target = text
 		return nil
 	}
@@ -175,7 +178,7 @@ func (r *Request) pseudoHeader(line string) error {
 	case "path":
 		return r.setTarget(value)
 	case "authority":
-		r.Host = value
+		return r.AddHeader("Host", value)
 	case "scheme":
 		r.Scheme = value
 	}

@@ -108,6 +108,9 @@ func TestParseRefuses(t *testing.T) {
 		"two hosts":               {"POST / HTTP/1.1\nHost: a.example\nHost: b.example\n\n", "line 3: two hosts", 0},
 		"no :path":                {":method: POST\n:authority: hunter2\n\n", "no :method and :path", 0},
 		"a bad :method":           {":method: PO ST\n:path: /\n\n", "line 1: :method", 0},
+		"a bad path":              {"POST /hunter2\x1b[2J HTTP/1.1\n\n", "line 1: the path", 0},
+		"a bad :path":             {":method: POST\n:path: / hunter2\n\n", "line 2: the path", 0},
+		"a bad :authority":        {":method: POST\n:path: /\n:authority: a\rhunter2\n\n", "line 3: the header's value", 0},
 		"cut off":                 {"POST / HTTP/1.1\nContent-Length: 9\n\nhunter2\n", "says 9 bytes and 8 follow", 0},
 		"two lengths":             {"POST / HTTP/1.1\nContent-Length: 1\nContent-Length: 2\n\nhunter2", "not one number", 0},
 		"no length":               {"POST / HTTP/1.1\nContent-Length: -1\n\nhunter2", "not one number", 0},
@@ -149,6 +152,7 @@ func TestWrite(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"POST /hooks?v=2 HTTP/1.1\r\nHost: a.example\r\nX: 1\r\n\r\n{}", "POST / \nX:\t\n\n", ":method: POST\n:path: /\n\n\xff",
+		":method: POST\n:path: /a\rb c\n:authority: a\rb\n\n",
 		"POST http://a.example HTTP/1.1\nContent-Length: 1\n\nab", "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\r\na\r\n0\r\n\r\n",
 		`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"x","value":"1"}],"postData":{"params":[{"name":"a","value":"b"}]}}}`,
 		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":"1"},"body_base64":"AP8="}`,
