@@ -253,7 +253,7 @@ func (h *Handler) openKeys() error {
 	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.keyFailed, changed: h.metrics.keysChanged}
 	if scheme.KeySource != nil {
 		var id publishedID
-		id, h.keys.published = publishedOf(h.Name, scheme.KeySource)
+		id, h.keys.published = publishedOf(h.Name, &scheme)
 		h.published = &id
 	}
 	if err := h.gather(h.keys, required); err != nil {

@@ -61,10 +61,16 @@ type certificate struct {
 // them: a reload while the sender's server is down loses no key.
 var publishedPool = caddy.NewUsagePool()
 
-type publishedID struct{ handler, jwks, hosts string }
+// algorithms are part of it: keys of another would be refused, and with them the
+// configuration that has come to want other ones.
+type publishedID struct{ handler, jwks, hosts, algorithms string }
 
-func publishedOf(handler string, source *verifier.KeySource) (publishedID, *published) {
-	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " ")}
+func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *published) {
+	source, algorithms := scheme.KeySource, string(scheme.Algorithm)
+	if s := scheme.Signature; s != nil {
+		algorithms += fmt.Sprint(s.Accept) // in the order of its keys
+	}
+	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " "), algorithms}
 	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS})
 	return id, p.(*published)
 }

@@ -308,6 +308,9 @@ func TestPublishedOutlivesReload(t *testing.T) {
 	if n, _ := publishedPool.References(*h.published); n != 2 {
 		t.Errorf("%d configurations use it, want 2", n)
 	}
+	if _, err := provision(t, "", acme(`"algorithm":"ecdsa-p256-sha256"`, fromSet)); err != nil {
+		t.Errorf("another algorithm, of which the set that was fetched holds no key: %v", err)
+	}
 }
 
 // TestKeyAddresses says which configurations fetch, and which are wrong.
