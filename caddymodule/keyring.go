@@ -217,7 +217,8 @@ func (k *keyring) swap() error {
 // reread reports whether a file's texts have changed and are usable.
 func (k *keyring) reread(s *source) (changed bool) {
 	texts, err := readFiles(s.name)
-	if err == nil {
+	unchanged := err == nil && slices.Equal(texts, s.texts)
+	if err == nil && !unchanged { // trying a key costs milliseconds
 		err = k.usable(s, texts)
 	}
 	if err != nil {
@@ -236,7 +237,7 @@ func (k *keyring) reread(s *source) (changed bool) {
 		s.problem = ""
 		k.logger.Info("key file can be used again", zap.Stringer("option", s))
 	}
-	if slices.Equal(texts, s.texts) {
+	if unchanged {
 		return false
 	}
 	s.texts = texts

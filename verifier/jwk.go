@@ -31,6 +31,10 @@ type jwk struct {
 	D   json.RawMessage `json:"d"` // of a private key, with which anyone who reads it signs
 }
 
+// maxSetKeys bounds a set: each key costs milliseconds to try, and every one of
+// them is tried for a delivery that names none. Real sets have a handful.
+const maxSetKeys = 64
+
 // isJWK reports whether the text of a public key is a JSON Web Key or a set of them.
 func isJWK(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
 
@@ -46,6 +50,9 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 	}
 	if set.Keys == nil {
 		set.Keys = []json.RawMessage{json.RawMessage(k.Text)}
+	}
+	if len(set.Keys) > maxSetKeys {
+		return nil, fmt.Errorf("a set of %d keys: at most %d are read", len(set.Keys), maxSetKeys)
 	}
 	var out []compiledKey
 	for _, raw := range set.Keys {

@@ -185,6 +185,10 @@ func TestJWSKeyID(t *testing.T) {
 			}
 		})
 	}
+	many := `{"keys":[` + strings.TrimSuffix(strings.Repeat(`{"kty":"OKP","crv":"Ed25519","x":"`+publicX(t, 2)+`"},`, maxSetKeys+1), ",") + `]}`
+	if _, err := New(s, []Key{{Kind: PublicKey, Text: many}}); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a set without end: %v", err)
+	}
 	if _, err := New(s, nil); err != nil {
 		t.Errorf("a scheme whose keys are published wants none: %v", err)
 	}
