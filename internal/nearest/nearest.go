@@ -2,9 +2,9 @@
 package nearest
 
 // Of returns the known word with the fewest edits from word, "" where more than
-// a third of the letters would have to change.
+// a third of the letters, rounded, and more than one would have to change.
 func Of(word string, known []string) string {
-	best, least := "", len(word)/3+1
+	best, least := "", max(1, (len(word)+1)/3)
 	for _, k := range known {
 		if d := distance(word, k); d < least || d == least && best == "" {
 			best, least = k, d
