@@ -70,7 +70,7 @@ func TestKept(t *testing.T) {
 	}
 	got := get[rejectionDetail](t, rejectionsPath+"/"+id)
 	want := rejectionView{
-		ID: id, Time: clock.UTC(), Name: "acme", Reason: verifier.SignatureMismatch, Detail: "no key makes any of the 1 signatures", Keys: []string{"1"},
+		ID: id, Time: clock.UTC(), Name: "acme", Reason: verifier.SignatureMismatch, Detail: "no key makes the signature", Keys: []string{"1"},
 		Remote: "203.0.113.9:4321", Method: "POST", Host: "hooks.example.com", URL: "/hooks/acme?shop=7",
 	}
 	if fmt.Sprint(got.rejectionView) != fmt.Sprint(want) || fmt.Sprint(list[0]) != fmt.Sprint(want) {

@@ -317,6 +317,17 @@ func TestBodyDigest(t *testing.T) {
 	expect(t, v, deliver("?body%53HA256=0"), "", SignatureMismatch)
 	expect(t, v, deliver("?x=1"), "", genuine)
 
+	// The operator is not told of a digest that nobody sent.
+	forged := deliver("?x=1")
+	forged.Header["X-Signature"] = []string{macOf("another key", "x")}
+	check, err := v.Open(forged, testNow)
+	if err == nil {
+		_, err = check.Verify(nil)
+	}
+	if want := "signature_mismatch: no key makes the signature"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+
 	for _, message := range []string{
 		"{body_digest:bodySHA256|sha256|hex}",     // nothing signs the digest
 		"{url}{body_digest:bodySHA256|crc32|hex}", // no digest

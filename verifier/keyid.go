@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"fmt"
 	"net/url"
 	"path"
 	"regexp"
@@ -154,7 +155,10 @@ func (c *Check) names(k *compiledKey) bool {
 
 // mismatch is the rejection of a delivery that no key has signed.
 func (c *Check) mismatch() *Rejection {
-	rej := reject(SignatureMismatch, "no key makes any of the %d signatures", c.count)
+	rej := reject(SignatureMismatch, "no key makes the signature")
+	if c.count > 1 {
+		rej.Detail = fmt.Sprintf("no key makes any of the %d signatures", c.count)
+	}
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}

@@ -80,6 +80,9 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			if c.statesDigest() && !t.has(slotBodyDigest, c.v.bodyDigest) {
 				continue // the URL says that the body is not covered otherwise
 			}
+			if !c.statesDigest() && len(c.v.messages) > 1 && t.has(slotBodyDigest, c.v.bodyDigest) {
+				continue // there is none: what another message comes to is the reason
+			}
 			var hits uint32
 			var rej *Rejection
 			if c.jws != nil {
