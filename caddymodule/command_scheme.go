@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -76,6 +77,8 @@ func (f *schemeFlags) resolve(args []string, signs bool) (*subject, []string, er
 	h := new(Handler)
 	var err error
 	switch {
+	case f.config != "" && len(args) > 1:
+		err = fmt.Errorf("--config names the handler in SCHEME's place: leave %q out", args[0])
 	case f.config != "":
 		h, err = f.handler()
 	case f.name != "" || f.adapter != "":
@@ -93,10 +96,18 @@ func (f *schemeFlags) resolve(args []string, signs bool) (*subject, []string, er
 		return nil, nil, err
 	}
 	s, err := f.open(h, signs)
-	if err != nil && f.config != "" {
-		err = fmt.Errorf("%s: %w", f.config, err)
+	if err != nil {
+		err = f.named(err)
 	}
 	return s, args, err
+}
+
+// named puts the configuration's file before an error that does not name it.
+func (f *schemeFlags) named(err error) error {
+	if f.config == "" || strings.HasPrefix(err.Error(), f.config+":") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", f.config, err)
 }
 
 // schemeOf reads a provider's id or the path of a provider file.
@@ -114,7 +125,11 @@ func schemeOf(word string) (json.RawMessage, error) {
 	if strings.ContainsAny(word, `/\.`) {
 		return nil, fmt.Errorf("%q is no provider: the name of a provider file ends in .json; a delivery's file comes after SCHEME", word)
 	}
-	if _, err := selected([]string{word}); err != nil {
+	_, err := providers.Get(word)
+	if e, ok := errors.AsType[*providers.UnknownError](err); ok && e.Near == "" {
+		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; a file of yours is named by its path, ./%s.json", word, word)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(word)
@@ -122,6 +137,11 @@ func schemeOf(word string) (json.RawMessage, error) {
 
 // override puts keys and params of the command line in place of the handler's.
 func (f *schemeFlags) override(h *Handler) error {
+	for flag, texts := range map[string][]string{"--secret": f.secrets, "--public-key": f.publicKeys, "--private-key": {f.privateKey}} {
+		if slices.ContainsFunc(texts, unexpanded.MatchString) {
+			return fmt.Errorf("%s: this is a name, and nothing here puts the value in its place: write '{env.NAME}' or '{file./path}', in single quotes", flag)
+		}
+	}
 	if len(f.secrets)+len(f.publicKeys) > 0 || f.privateKey != "" {
 		h.Secret, h.PublicKey = values(f.secrets), values(f.publicKeys)
 	}
@@ -137,6 +157,10 @@ func (f *schemeFlags) override(h *Handler) error {
 	}
 	return nil
 }
+
+// unexpanded finds what a shell, a Caddyfile or another tool would have replaced.
+// Whoever has a key of this form can give it in a file.
+var unexpanded = regexp.MustCompile(`^(\$[A-Z][A-Z0-9_]*|\$?\{\$?[A-Za-z_][A-Za-z0-9_]*\}|\{?(env|file)[.:][^{}]*|\{(env|file):[^{}]*\})$`)
 
 func values(texts []string) (all []Value) {
 	for _, t := range texts {
@@ -164,7 +188,7 @@ func (f *schemeFlags) open(h *Handler, signs bool) (*subject, error) {
 			keys.reread(source)
 		}
 		if source.problem != "" {
-			return nil, fmt.Errorf("%s: %s", source, source.problem)
+			return nil, asFlags(fmt.Errorf("%s: %s", source, source.problem), signs)
 		}
 	}
 	s := &subject{handler: h}
@@ -181,7 +205,7 @@ func (f *schemeFlags) open(h *Handler, signs bool) (*subject, error) {
 	}
 	if s.verifier, err = verifier.New(s.scheme, s.keys); err != nil {
 		if e, ok := errors.AsType[*verifier.KeyError](err); ok && e.Label == "private" {
-			return nil, fmt.Errorf("--private-key: %s", asFlags(e, signs))
+			return nil, fmt.Errorf("--private-key: %s", asFlags(errors.New(e.Problem), signs))
 		}
 		return nil, err
 	}
@@ -190,11 +214,11 @@ func (f *schemeFlags) open(h *Handler, signs bool) (*subject, error) {
 
 // asFlags speaks of the flag where an error of the gateway's speaks of the option.
 func asFlags(err error, signs bool) error {
-	flag := "--public-key"
+	words := []string{"give it with public_key", "give one with --public-key", "given with public_key", "given with --public-key", "give it with secret", "give one with --secret"}
 	if signs {
-		flag = "--private-key"
+		words = append([]string{"takes a public key, not a secret: give it with public_key", "takes a private key, not a secret: give one with --private-key"}, words...)
 	}
-	return errors.New(strings.NewReplacer("give it with public_key", "give one with "+flag, "give it with secret", "give one with --secret").Replace(err.Error()))
+	return errors.New(strings.NewReplacer(words...).Replace(err.Error()))
 }
 
 // missingKey says what to type.
@@ -288,7 +312,7 @@ func (f *schemeFlags) handlers() ([]foundHandler, error) {
 			return nil, fmt.Errorf("--adapter: this Caddy has no adapter %q: leave it out for a Caddyfile or for JSON", name)
 		}
 		if text, _, err = adapter.Adapt(text, map[string]any{"filename": f.config}); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.config, err)
+			return nil, f.named(err)
 		}
 	}
 	var config any

@@ -120,6 +120,14 @@ http://localhost {
 	}
 }
 
+func TestSchemeNamesTheFileOnce(t *testing.T) {
+	config := file(t, "Caddyfile", "http://localhost {\nverify_webhoo\n}\n")
+	_, errs, code := webhook(t, "", "verify", "--config", config)
+	if code != exitUsage || strings.Count(errs, config) != 1 {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
 func TestSchemeUsage(t *testing.T) {
 	secret := file(t, "secret", stripeSecret+"\n")
 	delivery := file(t, "delivery.http", stripeHTTP)
@@ -142,6 +150,14 @@ func TestSchemeUsage(t *testing.T) {
 		"a placeholder in text": {"stripe DELIVERY --secret a{env.X}", "stands inside a longer text"},
 		"the wrong kind":        {"discord DELIVERY --secret a", "takes a public key, not a secret: give one with --public-key"},
 		"a private key":         {"discord DELIVERY --public-key {file." + pem + "}", "not a public key"},
+		"a public key instead":  {"stripe DELIVERY --public-key {file." + secret + "}", "not a public or private key: give one with --secret"},
+		"a PEM for a secret":    {"stripe DELIVERY --secret {file." + pem + "}", "a sender's public key is given with --public-key"},
+		"an unset shell's name": {"stripe DELIVERY --secret $STRIPE_SECRET", "--secret: this is a name, and nothing here puts the value in its place: write '{env.NAME}'"},
+		"a Caddyfile's name":    {"stripe DELIVERY --secret {$STRIPE_SECRET}", "--secret: this is a name"},
+		"a brace that is open":  {"stripe DELIVERY --secret {env.STRIPE_SECRET", "--secret: this is a name"},
+		"a colon for the dot":   {"discord DELIVERY --public-key {file:./key.pem}", "--public-key: this is a name"},
+		"a provider too":        {"stripe DELIVERY --config Caddyfile --name billing", `--config names the handler in SCHEME's place: leave "stripe" out`},
+		"unlike any":            {"qqqq DELIVERY", "a file of yours is named by its path, ./qqqq.json"},
 		"no param":              {"meta DELIVERY --secret a", "add --param verify_token=…"},
 		"a param without value": {"meta DELIVERY --secret a --param verify_token", "--param: write name=value"},
 		"an unknown flag":       {"stripe --sekret a", "unknown flag: --sekret: see webhook verify --help"},

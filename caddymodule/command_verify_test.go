@@ -48,7 +48,7 @@ func TestVerifyCommand(t *testing.T) {
 		"no file":                 {"", []string{"/gone.http"}, exitUsage, "open /gone.http"},
 		"no request in the file":  {"", []string{body}, exitUsage, body + ": JSON without a request"},
 		"a directory":             {"", []string{t.TempDir()}, exitUsage, "is a directory"},
-		"which entry":             {"", []string{har}, exitUsage, "choose one with --entry, counted from 1; with a body are 2"},
+		"which entry":             {"", []string{har}, exitUsage, "choose one with --entry, counted from 1; those with a body: 2"},
 		"an entry of nothing":     {"", []string{"--entry", "1"}, exitUsage, "--entry goes with a HAR"},
 		"no time":                 {"", []string{delivery, "--now", "noon"}, exitUsage, "--now: write RFC 3339"},
 		"milliseconds":            {"", []string{delivery, "--now", stripeTime + "000"}, exitUsage, "--now: write RFC 3339"},

@@ -114,7 +114,7 @@ func choose(entries []harEntry, n int) (*harEntry, error) {
 	}
 	hint := ""
 	if len(posted) > 0 {
-		hint = "; with a body are " + strings.Join(posted, ", ")
+		hint = "; those with a body: " + strings.Join(posted, ", ")
 	}
 	return nil, fmt.Errorf("the HAR holds %d requests: choose one with --entry, counted from 1%s", len(entries), hint)
 }

@@ -72,7 +72,7 @@ func TestParseEntry(t *testing.T) {
 		t.Errorf("entry 2: %+v, %v", r, err)
 	}
 	for entry, want := range map[int]string{
-		0:  "holds 3 requests: choose one with --entry, counted from 1; with a body are 2",
+		0:  "holds 3 requests: choose one with --entry, counted from 1; those with a body: 2",
 		3:  "has no request",
 		4:  "holds 3 requests: --entry counts from 1",
 		-1: "holds 3 requests: --entry counts from 1",
