@@ -212,7 +212,7 @@ func (p *parser) finish() error {
 	if err != nil {
 		return p.at("public_key", "%v", err)
 	}
-	if name, err := checkParams(p.resolved, h.Param); err != nil {
+	if name, err := checkParams(p.resolved, scheme, h.Param); err != nil {
 		return p.at("param "+name, "%v", err)
 	}
 	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {

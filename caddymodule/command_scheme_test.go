@@ -159,6 +159,7 @@ func TestSchemeUsage(t *testing.T) {
 		"a provider too":        {"stripe DELIVERY --config Caddyfile --name billing", `--config names the handler in SCHEME's place: leave "stripe" out`},
 		"unlike any":            {"qqqq DELIVERY", "a file of yours is named by its path, ./qqqq.json"},
 		"no param":              {"meta DELIVERY --secret a", "add --param verify_token=…"},
+		"a param of no sender":  {"stripe DELIVERY --secret a --param hook=x", "param: this sender asks for none"},
 		"a param without value": {"meta DELIVERY --secret a --param verify_token", "--param: write name=value"},
 		"an unknown flag":       {"stripe --sekret a", "unknown flag: --sekret: see webhook verify --help"},
 	} {

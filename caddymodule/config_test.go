@@ -162,7 +162,7 @@ func TestConfigRefused(t *testing.T) {
 		"variable unset":          {acme(`"secret":["{env.CONFIG_TEST_UNSET}"]`), "secret: the environment variable CONFIG_TEST_UNSET is not set or empty"},
 		"variable empty":          {acme(`"secret":["{env.CONFIG_TEST_EMPTY}"]`), "CONFIG_TEST_EMPTY is not set or empty"},
 		"variable of a header":    {acme(withMarker, `"require_header":[{"name":"X-A","values":"{env.CONFIG_TEST_UNSET}"}]`), "require_header X-A: the environment variable CONFIG_TEST_UNSET"},
-		"variable of a param":     {acme(withMarker, `"param":{"hook":"{env.CONFIG_TEST_UNSET}"}`), "param hook: the environment variable"},
+		"variable of a param":     {acme(withMarker, `"message":"{param:hook}{body}"`, `"param":{"hook":"{env.CONFIG_TEST_UNSET}"}`), "param hook: the environment variable"},
 		"placeholder in text":     {acme(`"secret":["` + marker + `{env.A}"]`), "secret: {env.A} stands inside"},
 		"placeholder of requests": {acme(`"secret":["{http.request.host}"]`), "{http.…} is not resolved here"},
 		"secret not base64":       {acme(`"secret":["` + marker + `!"],"secret_encoding":"base64"`), "secret: the secret is not valid base64"},
@@ -197,6 +197,8 @@ func TestConfigRefused(t *testing.T) {
 		"unsigned timestamp":  {acme(withMarker, `"timestamp":{"header":"X-Time"}`), "timestamp: the message does not contain it"},
 		"lone tolerance":      {acme(withMarker, `"tolerance":"5m"`), "tolerance: the scheme has no timestamp"},
 		"public_url":          {acme(withMarker, `"public_url":"https://a.example/path"`), "public_url: "},
+		"param unasked":       {acme(withMarker, `"param":{"hook":"x"}`), "param: this sender asks for none"},
+		"param mistyped":      {`{"provider":"meta","param":{"verify_token":"x","verify_tokn":"y"},` + withMarker + `}`, "param: nothing asks for one of this name: did you mean verify_token?"},
 		"param missing":       {acme(withMarker, `"message":"{param:hook}{body}"`), "{param:hook} has no value"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -281,7 +281,7 @@ func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.Require
 	if scheme, _, err = withPublished(scheme, h.PublicKey); err != nil {
 		return scheme, nil, err
 	}
-	if _, err := checkParams(h.provider, h.Param); err != nil {
+	if _, err := checkParams(h.provider, scheme, h.Param); err != nil {
 		return scheme, nil, err
 	}
 	// With values as they are written: what is wrong shows now, not when a

@@ -1,11 +1,15 @@
 package caddymodule
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -52,10 +56,16 @@ func withPublished(scheme verifier.Scheme, keys []Value) (verifier.Scheme, []Val
 	return scheme, written, nil
 }
 
-// checkParams looks at params that have a closed list of values.
-func checkParams(p *providers.Provider, given map[string]string) (name string, err error) {
+// checkParams looks for params that nothing asks for, which are mistyped, and at
+// those that have a closed list of values.
+func checkParams(p *providers.Provider, scheme verifier.Scheme, given map[string]string) (name string, err error) {
 	if p == nil {
-		return "", nil
+		p = new(providers.Provider)
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if err := knownParam(p, scheme, name); err != nil {
+			return name, err
+		}
 	}
 	for _, param := range p.Params {
 		value, ok := given[param.Name]
@@ -64,4 +74,25 @@ func checkParams(p *providers.Provider, given map[string]string) (name string, e
 		}
 	}
 	return "", nil
+}
+
+// knownParam holds that a name is the provider's, or stands in the scheme. Its
+// error does not repeat the name: who swaps name and value writes a secret there.
+func knownParam(p *providers.Provider, scheme verifier.Scheme, name string) error {
+	var names []string
+	for _, param := range p.Params {
+		names = append(names, param.Name)
+	}
+	scheme.Params = nil
+	text, _ := json.Marshal(scheme) // it came from JSON, or could have
+	if slices.Contains(names, name) || bytes.Contains(text, []byte("{param:"+name)) {
+		return nil
+	}
+	if near := nearest.Of(name, names); near != "" {
+		return fmt.Errorf("param: nothing asks for one of this name: did you mean %s?", near)
+	}
+	if len(names) == 0 {
+		return errors.New("param: this sender asks for none: drop the line")
+	}
+	return fmt.Errorf("param: nothing asks for one of this name: known are %s", strings.Join(names, ", "))
 }
