@@ -99,7 +99,7 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	fields := append([]zap.Field{
 		zap.String("name", d.h.Name),
 		zap.String("reason", reason),
-		zap.String("detail", err.Error()),
+		zap.String("detail", strings.TrimPrefix(err.Error(), reason+": ")),
 		zap.Strings("keys", d.h.keys.labels()),
 		zap.Int("body_bytes", len(d.body)),
 	}, more...)
