@@ -328,7 +328,7 @@ func (h *Handler) gather(keys *keyring, required []verifier.RequiredHeader) erro
 	return nil
 }
 
-var errNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key)")
+var errNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key); an unset {$NAME} vanishes before this is read")
 
 // warnAboutHeaders names headers that never arrive: since 2.11.4 Caddy's server
 // drops names with an underscore, since 2.11.5 those with a dot.

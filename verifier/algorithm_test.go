@@ -122,6 +122,8 @@ func TestWeakAlgorithms(t *testing.T) {
 			s := bare(func(s *Scheme) { s.Algorithm, s.Message = tc.algorithm, StringList{tc.message} })
 			if err := Validate(s); err == nil || !strings.Contains(err.Error(), "allow_weak") {
 				t.Errorf("without allow_weak: got %v", err)
+			} else if keyless := tc.algorithm != HMACMD5; strings.Contains(err.Error(), "write hmac-"+string(tc.algorithm)) != keyless {
+				t.Errorf("whoever writes sha256 means hmac-sha256, mostly: got %v", err)
 			}
 			s.AllowWeak = true
 			v := mustVerifier(t, s, Key{Text: testKey})

@@ -180,6 +180,9 @@ func (v *Verifier) compileKeyFields() error {
 	}
 	for _, a := range v.algorithms {
 		if facts[a].weak && !s.AllowWeak {
+			if f := facts[a]; f.plain {
+				return wrong("algorithm", "%s is weak, a hash without a key: write hmac-%s if the sender signs with HMAC; else say allow_weak in a provider file", a, a)
+			}
 			return wrong("algorithm", "%s is weak: if the sender offers nothing better, say allow_weak in a provider file", a)
 		}
 	}

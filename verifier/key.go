@@ -146,7 +146,7 @@ func (s *Scheme) decodeSecret(text string) ([]byte, error) {
 	encoding := orDefault(s.SecretEncoding, encUTF8)
 	key, err := decodeString(text, encoding)
 	if err != nil {
-		return nil, fmt.Errorf("the secret is not valid %s: copy it whole, without quotes or spaces, or set secret_encoding", encoding)
+		return nil, fmt.Errorf("the secret is not valid %s: copy it whole, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
 	}
 	if len(key) == 0 {
 		return nil, errors.New("the secret is empty: an empty key would accept what anyone signs")

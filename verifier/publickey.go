@@ -16,6 +16,9 @@ import (
 // bare key in the scheme's encoding.
 func (s *Scheme) decodePublic(a Algorithm, text string) (crypto.PublicKey, error) {
 	wrong := fmt.Errorf("not a public key of %s: give PEM, or the bare key or a PKIX structure in the scheme's public_key_encoding", a)
+	if strings.Contains(text, "PRIVATE KEY-----") {
+		return nil, fmt.Errorf("not a public key of %s but a private one: give the sender's public key (openssl pkey -pubout makes it of your own)", a)
+	}
 	raw, err := s.keyBytes(strings.TrimPrefix(text, s.PublicKeyPrefix))
 	if err != nil {
 		return nil, wrong
@@ -25,8 +28,11 @@ func (s *Scheme) decodePublic(a Algorithm, text string) (crypto.PublicKey, error
 	if key == nil {
 		key = parsePublic(raw)
 	}
-	if key == nil || !public.accepts(key) {
+	if key == nil {
 		return nil, wrong
+	}
+	if !public.accepts(key) {
+		return nil, fmt.Errorf("not a public key of %s but of another algorithm: copy the one that belongs to this sender, or set algorithm", a)
 	}
 	if k, ok := key.(ed25519.PublicKey); ok && forgeable(k) {
 		return nil, errors.New("this public key accepts signatures that nobody made (a placeholder?): copy the sender's own")
@@ -65,6 +71,9 @@ func forgeable(key ed25519.PublicKey) bool {
 // decodePrivate reads a private key, for a Signer.
 func (s *Scheme) decodePrivate(a Algorithm, text string) (crypto.Signer, error) {
 	wrong := fmt.Errorf("not a private key of %s: give PKCS #8 as PEM or in the scheme's public_key_encoding", a)
+	if strings.Contains(text, "PUBLIC KEY-----") {
+		return nil, fmt.Errorf("not a private key of %s but a public one, which cannot sign", a)
+	}
 	raw, err := s.keyBytes(strings.TrimPrefix(text, s.PrivateKeyPrefix))
 	if err != nil {
 		return nil, wrong
