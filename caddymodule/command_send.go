@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +100,7 @@ func (c *sendRun) run(cmd *cobra.Command, args []string) (int, error) {
 		began := c.clock()
 		answer, err := deliver(ctx, c.to, r)
 		if err != nil {
-			return exitUsage, fmt.Errorf("%s does not answer: %w: is the address right, and does a server listen there?", c.to, err)
+			return exitUsage, fmt.Errorf("%s does not answer: %w: %s", c.to, err, whyNoAnswer(err))
 		}
 		good, meaning := c.meaning(s, answer)
 		expected = expected && good
@@ -121,6 +122,8 @@ func (c *sendRun) check(s *subject, args []string) error {
 		return errors.New("the body's file is given with --body-file")
 	case c.to == "":
 		return errors.New("no address: add --to https://hooks.example.com/hooks/stripe")
+	case !strings.HasPrefix(c.to, "https://") && !strings.HasPrefix(c.to, "http://"):
+		return errors.New("--to: write the whole URL, with https:// or http://, such as https://hooks.example.com/hooks/stripe")
 	case c.times < 1:
 		return errors.New("--times: write 1 or more")
 	case c.tamper != "" && !slices.Contains([]string{"body", "signature", "secret"}, c.tamper):
@@ -180,7 +183,32 @@ func (c *sendRun) meaning(s *subject, answer *http.Response) (good bool, text st
 	if taken {
 		return false, "ACCEPTED, and should have been refused: " + c.spoilt() + " passed. Is verify_webhook on this path, without observe?"
 	}
-	return code >= 400, says(s, answer)
+	if refuses(s, code) {
+		return true, "refused, as it should be"
+	}
+	return false, says(s, answer)
+}
+
+// refuses reports whether a status can be the answer to a forgery. A wrong path,
+// or an app that is down, says nothing of what was spoilt.
+func refuses(s *subject, code int) bool {
+	switch code {
+	case s.handler.rejectStatus, http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	_, other := statusWords[code]
+	return code >= 400 && code < 500 && !other
+}
+
+// whyNoAnswer says what to look at.
+func whyNoAnswer(err error) string {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return "it speaks no TLS: write http://, or is it another port?"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "a sender would not deliver there either; for a certificate of Caddy's own, on this machine: caddy trust"
+	}
+	return "is the address right, and does a server listen there?"
 }
 
 // refusalDue reports whether what is sent must not pass.
@@ -212,7 +240,7 @@ func says(s *subject, answer *http.Response) string {
 	case code >= 200 && code < 300 && answer.Header.Get("Webhook-Delivery") != "":
 		return "accepted: the app took it"
 	case code >= 200 && code < 300:
-		return "accepted, without a Webhook-Delivery header: copies are not told apart here, or no verify_webhook is on this path"
+		return "2xx without a Webhook-Delivery header: no verify_webhook is on this host and path (Caddy answers an empty 200 where no route matches), or copies are not told apart here"
 	case code >= 300 && code < 400:
 		return "a redirect, which senders do not follow: deliver to the address that it names"
 	case code == s.handler.rejectStatus:
@@ -229,7 +257,7 @@ func says(s *subject, answer *http.Response) string {
 
 // statusWords says what the gateway means by its other answers.
 var statusWords = map[int]string{
-	http.StatusBadRequest:            "the body did not arrive whole, or the app refuses it",
+	http.StatusBadRequest:            "the body did not arrive whole, the app refuses it, or http:// is written for https://",
 	http.StatusUnauthorized:          "refused as not genuine: its log has the reason, caddy webhook rejections the hint",
 	http.StatusForbidden:             "refused, perhaps by something other than verify_webhook",
 	http.StatusNotFound:              "no such path: does the matcher of verify_webhook match it?",

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -47,9 +48,9 @@ func TestSendCommand(t *testing.T) {
 		to := receiver(t, provider).URL + "/hooks?a=%2F"
 		for args, want := range map[string]string{
 			"":                   "1: 200 OK in T: accepted: the app took it\n   Webhook-Delivery: abc\n",
-			"--tamper body":      "1: 401 Unauthorized in T: refused as not genuine: its log has the reason, caddy webhook rejections the hint\n",
-			"--tamper signature": "1: 401 Unauthorized in T: refused as not genuine: its log has the reason, caddy webhook rejections the hint\n",
-			"--tamper secret":    "1: 401 Unauthorized in T: refused as not genuine: its log has the reason, caddy webhook rejections the hint\n",
+			"--tamper body":      "1: 401 Unauthorized in T: refused, as it should be\n",
+			"--tamper signature": "1: 401 Unauthorized in T: refused, as it should be\n",
+			"--tamper secret":    "1: 401 Unauthorized in T: refused, as it should be\n",
 			"--times 2 --id x-1": "1: 200 OK in T: accepted: the app took it\n   Webhook-Delivery: abc\n2: 200 OK in T: duplicate: the app had taken it\n   Webhook-Delivery: abc\n   Webhook-Duplicate: true\n",
 		} {
 			if provider == "linear" && strings.HasPrefix(args, "--times") {
@@ -81,15 +82,20 @@ func TestSendVerdict(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"taken":               {204, "", exitOK, "accepted, without a Webhook-Delivery header"},
-		"refused":             {401, "", exitNot, "refused as not genuine"},
-		"no path":             {404, "", exitNot, "does the matcher of verify_webhook match it?"},
-		"redirected":          {302, "", exitNot, "a redirect, which senders do not follow"},
-		"no app":              {502, "", exitNot, "the app behind does not answer"},
-		"an app that fails":   {500, "", exitNot, "the sender would try again"},
-		"a forgery that goes": {200, "body", exitNot, "ACCEPTED, and should have been refused: an altered body passed"},
-		"a forgery refused":   {401, "secret", exitOK, "refused as not genuine"},
-		"a forgery that ends": {302, "signature", exitNot, "a redirect"},
+		"taken":                {204, "", exitOK, "2xx without a Webhook-Delivery header: no verify_webhook is on this host and path"},
+		"refused":              {401, "", exitNot, "refused as not genuine"},
+		"no path":              {404, "", exitNot, "does the matcher of verify_webhook match it?"},
+		"redirected":           {302, "", exitNot, "a redirect, which senders do not follow"},
+		"no app":               {502, "", exitNot, "the app behind does not answer"},
+		"an app that fails":    {500, "", exitNot, "the sender would try again"},
+		"a forgery that goes":  {200, "body", exitNot, "ACCEPTED, and should have been refused: an altered body passed"},
+		"a forgery refused":    {401, "secret", exitOK, "refused, as it should be"},
+		"refused by a route":   {403, "secret", exitOK, "refused, as it should be"},
+		"a status of its own":  {422, "secret", exitOK, "refused, as it should be"},
+		"a forgery nowhere":    {404, "secret", exitNot, "does the matcher of verify_webhook match it?"},
+		"nothing behind it":    {502, "secret", exitNot, "the app behind does not answer"},
+		"a forgery that kills": {500, "secret", exitNot, "the sender would try again"},
+		"a forgery that ends":  {302, "signature", exitNot, "a redirect"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "/elsewhere")
@@ -110,10 +116,17 @@ func TestSendVerdict(t *testing.T) {
 func TestSendUsage(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
+	plain, secure := httptest.NewServer(nil), httptest.NewTLSServer(nil)
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	key := file(t, "key.pem", testPrivateKey(t))
 	for name, tc := range map[string]struct{ args, want string }{
 		"no address":        {"stripe --secret a", "no address: add --to"},
-		"a path":            {"stripe --secret a --to /hooks", "--to: not a URL"},
+		"a path":            {"stripe --secret a --to /hooks", "--to: write the whole URL"},
+		"no scheme":         {"stripe --secret a --to localhost:8080/hooks", "--to: write the whole URL"},
+		"no TLS there":      {"stripe --secret a --to https://" + plain.Listener.Addr().String(), "it speaks no TLS: write http://"},
+		"an unknown CA":     {"stripe --secret a --to " + secure.URL, "a sender would not deliver there either"},
 		"nobody there":      {"stripe --secret a --to " + closed.URL, closed.URL + " does not answer: dial tcp"},
 		"no times":          {"stripe --secret a --to http://a --times 0", "--times: write 1 or more"},
 		"what to tamper":    {"stripe --secret a --to http://a --tamper all", "--tamper all: write body, signature or secret"},
