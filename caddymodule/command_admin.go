@@ -61,7 +61,11 @@ var answered = regexp.MustCompile(`(?s)^caddy responded with error: HTTP (\d+): 
 func refused(address string, err error) error {
 	m := answered.FindStringSubmatch(err.Error())
 	if m == nil {
-		return fmt.Errorf("no admin endpoint answers at %s: %w: is Caddy running? Give another address with --address, or --config", address, err)
+		reason := err.Error()
+		if i := strings.Index(reason, "dial "); i >= 0 { // what caddycmd says before it is the request
+			reason = reason[i:]
+		}
+		return fmt.Errorf("no admin endpoint answers at %s: %s: is Caddy running? Give another address with --address, or --config", address, reason)
 	}
 	status, _ := strconv.Atoi(m[1])
 	var said struct {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -128,9 +129,10 @@ func printRejection(w io.Writer, r rejectionDetail) error {
 	}
 	line("body", r.Body.String())
 	hint := r.Hint
-	if hint == "" {
-		hint = "none: no usual mistake explains it"
+	if hint == "" && r.Note == "" {
+		hint = unexplained(string(r.Reason))
 	}
+	hint = cmp.Or(hint, "none: no usual mistake explains it")
 	line("note", r.Note)
 	line("hint", hint)
 	return t.Flush()

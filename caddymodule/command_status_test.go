@@ -89,7 +89,7 @@ func TestOperatorCommands(t *testing.T) {
 		{"status over a socket", statusCommand, "--json --address " + socket, 0, []string{`"accepted": `, `"last_used": "2023-11-14T22:13:20Z"`}},
 		{"unknown name", statusCommand, "nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},
 		{"two names", statusCommand, "a b --address " + tcp, 2, []string{"one name at a time, not 2"}},
-		{"no endpoint", statusCommand, "--address 127.0.0.1:1", 2, []string{"no admin endpoint answers at 127.0.0.1:1", "is Caddy running? Give another address with --address"}},
+		{"no endpoint", statusCommand, "--address 127.0.0.1:1", 2, []string{"no admin endpoint answers at 127.0.0.1:1: dial tcp", "is Caddy running? Give another address with --address"}},
 		{"no such socket", statusCommand, "--address unix//nonexistent.sock", 2, []string{"is Caddy running?"}},
 		{"another server", statusCommand, "--address " + other, 2, []string{"answered 404: is it a Caddy with verify_webhook?"}},
 		{"no configuration file", statusCommand, "--config /nonexistent/caddy.json", 2, []string{"--address"}},

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -219,13 +220,21 @@ func (r *result) String() string {
 	default:
 		text.WriteString("not genuine: " + r.Reason + ": " + printable(r.Detail))
 	}
-	if r.Hint != "" {
-		text.WriteString("\nhint: " + printable(r.Hint))
+	if hint := cmp.Or(r.Hint, unexplained(r.Reason)); hint != "" {
+		text.WriteString("\nhint: " + printable(hint))
 	}
 	for _, note := range r.Notes {
 		text.WriteString("\nnote: the gateway refuses it all the same: " + note)
 	}
 	return text.String()
+}
+
+// unexplained is what to look at where no usual mistake explains a mismatch.
+func unexplained(reason string) string {
+	if reason != string(verifier.SignatureMismatch) {
+		return ""
+	}
+	return "none of the usual mistakes explains it: most often the secret is that of another endpoint, or of test instead of live"
 }
 
 // printable keeps what a sender wrote from acting on a terminal.

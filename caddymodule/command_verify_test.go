@@ -138,6 +138,12 @@ func TestVerifyHint(t *testing.T) {
 	if code != exitNot || !strings.Contains(out, "\nhint: ") || !strings.Contains(out, "quotes") {
 		t.Errorf("a secret in quotes: exit %d, %s", code, out)
 	}
+	for secret, want := range map[string]bool{"another": true, stripeSecret: false} {
+		out, _, _ = webhook(t, stripeHTTP, "verify", "stripe", "-", "--secret", secret, "--now", stripeTime)
+		if strings.Contains(out, "\nhint: none of the usual mistakes explains it: most often the secret is that of another endpoint") != want {
+			t.Errorf("%q: %s", secret, out)
+		}
+	}
 	if got := printable("evt\x1b[2J"); got != `"evt\x1b[2J"` {
 		t.Errorf("an escape sequence is printed as %s", got)
 	}
