@@ -84,9 +84,9 @@ func (p page) begin(t testing.TB, dir string) (*gateway, *strings.Replacer) {
 	_, standInPort, _ := net.SplitHostPort(standIn)
 	whole := strings.NewReplacer(slices.Concat(p.folders(dir), []string{
 		"localhost:2019", "ADMIN", "http://localhost:8080 {", "http://localhost:PORT {\nbind 127.0.0.1",
-		"http://127.0.0.1:3000", "http://" + standIn, "127.0.0.1:3000", "APP",
+		"http://:3000", "http://:" + standInPort, "127.0.0.1:3000", "APP",
 	})...).Replace(p.site)
-	if strings.Contains(p.site, "http://127.0.0.1:3000 {") { // the page brings its own app
+	if strings.Contains(p.site, "http://:3000 {") { // the page brings its own app
 		whole = strings.ReplaceAll(whole, "APP", standIn)
 	}
 	g := start(t, setup{whole: whole, env: p.exports()})
