@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -246,7 +247,8 @@ func (w *witness) show(ctx context.Context, e *sighting) {
 	colour, verdict := w.verdict(e)
 	fmt.Fprintf(w.screen, "%s %s\n", e.at.Format("15:04:05"), w.screen.paint(colour, verdict))
 	if e.judged {
-		if hint := w.subject.explain(context.WithoutCancel(ctx), requestOf(e.request), e.request.Body, e.at, e.rejection, live); hint != "" {
+		hint := w.subject.explain(context.WithoutCancel(ctx), requestOf(e.request), e.request.Body, e.at, e.rejection, live)
+		if hint = cmp.Or(hint, unexplained(string(e.rejection.Reason))); hint != "" {
 			fmt.Fprintf(w.screen, "         hint: %s\n", printable(hint))
 		}
 	}

@@ -85,7 +85,7 @@ func TestListen(t *testing.T) {
 		{genuine, []string{`\d\d:\d\d:\d\d genuine: the app answered 202, key 1, delivery id evt_1`, `saved: .*Z-genuine\.http`}},
 		{genuine, []string{`duplicate: answered 200, the app had taken it, key 1, delivery id evt_1`, `saved: .*Z-duplicate\.http`}},
 		{old, []string{`refused, 401: stale_timestamp: the delivery is 1h0m\ds old, tolerance 5m0s`, `hint: all else is right, but it is 1h0m\ds old: a retry`, `saved: .*Z-stale_timestamp\.http`}},
-		{spoil(wrong), []string{`refused, 401: signature_mismatch: `, `saved: .*Z-signature_mismatch\.http`}},
+		{spoil(wrong), []string{`refused, 401: signature_mismatch: `, `hint: none of the usual mistakes explains it`, `saved: .*Z-signature_mismatch\.http`}},
 		{"", []string{`refused, 401: missing_signature: no header Stripe-Signature`, `saved: .*Z-missing_signature\.http`}},
 	} {
 		go post(tc.signature)
