@@ -104,7 +104,11 @@ func phrase(parts ...string) string {
 
 // jsonTokens splits valid JSON.
 func jsonTokens(text []byte) []jsonToken {
-	tokens := make([]jsonToken, 0, len(text)/4)
+	marks := 1 // no two of the other tokens stand side by side
+	for _, c := range "{}[],:" {
+		marks += bytes.Count(text, []byte{byte(c)})
+	}
+	tokens := make([]jsonToken, 0, min(2*marks, len(text)+1))
 	for i := 0; i < len(text); {
 		start := i
 		for i < len(text) && strings.IndexByte(" \t\r\n", text[i]) >= 0 {
