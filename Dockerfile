@@ -7,7 +7,10 @@
 #         -v "$PWD/Caddyfile":/etc/caddy/Caddyfile:ro -v caddy_data:/data \
 #         caddy-verify-webhook
 #
-# caddy_data holds the certificates: keep it.
+# caddy_data holds the certificates: keep it. The program runs as user 10001, as
+# in deploy/kubernetes: a volume that an older image wrote as root needs a
+# chown -R 10001:10001 first. Tags move; a build that must be repeatable names
+# the two images by digest.
 
 FROM golang:1.26 AS builder
 WORKDIR /src
@@ -24,14 +27,19 @@ RUN --mount=type=cache,target=/cache \
 FROM caddy:2.11
 
 # The base's binary carries the file capability cap_net_bind_service; COPY
-# replaces the file, so this one does not. Root binds ports below 1024 anyway,
-# and so does any user under Docker's default settings. Without the capability
-# the program also starts where all are dropped (--cap-drop ALL, Kubernetes'
-# "restricted"): there let Caddy listen above 1024. Only a runtime that keeps
-# low ports from other users needs:
+# replaces the file, so this one does not. Under Docker's default settings any
+# user may bind ports below 1024. Without the capability the program also starts
+# where all are dropped (--cap-drop ALL, Kubernetes' "restricted"): there let
+# Caddy listen above 1024. Only a runtime that keeps low ports from other users
+# needs, before USER:
 #     RUN setcap cap_net_bind_service=+ep /usr/bin/caddy
 COPY --from=builder /out/caddy /usr/bin/caddy
 
 # The base's Caddyfile serves a welcome page. A gateway whose configuration was
 # not mounted should not start.
 RUN rm /etc/caddy/Caddyfile
+
+# What reads every stranger's bytes is not root. A number, so that Kubernetes'
+# runAsNonRoot can tell.
+RUN chown -R 10001:10001 /data /config
+USER 10001:10001
