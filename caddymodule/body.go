@@ -113,15 +113,12 @@ func (d *delivery) uncharge() {
 }
 
 // arrived replaces the request's body by what was read, framed anew: whatever
-// follows sees the bytes that were signed, their length, and no trailers, which
-// no signature covers.
+// follows sees the bytes that were signed, and their length.
 func (d *delivery) arrived() {
 	d.r.Body = io.NopCloser(bytes.NewReader(d.body))
 	d.r.ContentLength = int64(len(d.body))
 	d.r.Header["Content-Length"] = []string{strconv.Itoa(len(d.body))}
 	d.r.TransferEncoding = nil
-	d.r.Trailer = nil
-	d.r.Header.Del("Trailer")
 }
 
 // bodyError tells why a body did not arrive whole.

@@ -163,7 +163,7 @@ func (d *delivery) claim() error {
 	}
 	d.key = key.String()
 	d.repl.Set(prefix+"delivery", d.key)
-	d.w.Header().Set("Webhook-Delivery", d.key)
+	d.w.Header().Set(markDelivery, d.key)
 	if r.off {
 		return nil
 	}

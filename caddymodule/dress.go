@@ -2,20 +2,19 @@ package caddymodule
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// dress makes the headers that the app sees: none that a sender could set to
-// look verified, none that would undo the framing, the mark of the verdict, and
-// a signature of the gateway's own where the app wants one.
+// dress makes the headers that the app sees: none that would undo the framing,
+// the mark of the verdict, and a signature of the gateway's own where the app
+// wants one, in place of any that came.
 func (d *delivery) dress() error {
 	h := d.r.Header
 	signer := d.h.keys.signer.Load()
 	for name := range h {
-		if is(name, marks) || signer != nil && is(name, upstreamHeaders) {
+		if signer != nil && is(name, upstreamHeaders) {
 			delete(h, name)
 		}
 	}
@@ -28,9 +27,9 @@ func (d *delivery) dress() error {
 	if d.unverified != nil {
 		return nil
 	}
-	h.Set("Webhook-Verified", d.h.Name)
+	h.Set(markVerified, d.h.Name)
 	if d.key != "" {
-		h.Set("Webhook-Delivery", d.key)
+		h.Set(markDelivery, d.key)
 	}
 	if signer == nil {
 		return nil
@@ -48,22 +47,5 @@ func (d *delivery) sign(signer *verifier.Verifier, h http.Header) error {
 	return signer.Sign(&verifier.Request{Header: h}, id, d.h.now(), d.body)
 }
 
-// Headers that the gateway alone may set, and those that it sets as a sender of
-// Standard Webhooks.
-var (
-	marks           = []string{"Webhook-Verified", "Webhook-Delivery"}
-	upstreamHeaders = []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"}
-)
-
-// is reports whether a header is one of names, or would become one in an app
-// that takes _ and . for - (CGI does).
-func is(name string, names []string) bool {
-	for _, n := range names {
-		if len(n) == len(name) && strings.EqualFold(asDashes.Replace(name), n) {
-			return true
-		}
-	}
-	return false
-}
-
-var asDashes = strings.NewReplacer("_", "-", ".", "-")
+// upstreamHeaders are those that the gateway sets as a sender of Standard Webhooks.
+var upstreamHeaders = []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"}

@@ -247,6 +247,9 @@ func (h *Handler) openKeys() error {
 	if err != nil {
 		return err
 	}
+	if err := h.checkHeaders(); err != nil {
+		return err
+	}
 	if err := h.provisionDedupe(scheme); err != nil {
 		return err
 	}
@@ -333,12 +336,7 @@ var errNoKey = errors.New("secret: missing: without a key nothing can be verifie
 // warnAboutHeaders names headers that never arrive: since 2.11.4 Caddy's server
 // drops names with an underscore, since 2.11.5 those with a dot.
 func (h *Handler) warnAboutHeaders() {
-	scheme := h.Scheme
-	if h.provider != nil {
-		scheme = h.provider.Scheme.With(scheme)
-	}
-	scheme.Handshakes = h.handshakes(h.provider)
-	for _, name := range scheme.HeaderNames() {
+	for _, name := range h.headerNames() {
 		option := ""
 		if strings.Contains(name, "_") {
 			option = "expected_underscore_headers"
@@ -350,6 +348,16 @@ func (h *Handler) warnAboutHeaders() {
 		h.logger.Warn("the server drops this header before any handler sees it, unless its name is listed in a server option",
 			zap.String("name", h.Name), zap.String("header", name), zap.String("option", "servers { "+option+" "+name+" }"))
 	}
+}
+
+// headerNames lists the headers that decide on a delivery, as they are written.
+func (h *Handler) headerNames() []string {
+	scheme := h.Scheme
+	if h.provider != nil {
+		scheme = h.provider.Scheme.With(scheme)
+	}
+	scheme.Handshakes = h.handshakes(h.provider)
+	return scheme.HeaderNames()
 }
 
 // Cleanup ends the handler's part in what is shown of its name, and gives up what

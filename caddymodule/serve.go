@@ -72,10 +72,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return d.forward(next)
 }
 
-// arrive notes the request as it was received. Two handlers on one request are
-// an error of the configuration: the second would refuse or double what the
-// first let through, depending on their order.
+// arrive notes the request as it was received, without the marks that it may
+// bring. Two handlers on one request are an error of the configuration: the
+// second would refuse or double what the first let through, depending on their
+// order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (*delivery, error) {
+	deleteMarks(r.Header)
+	r.Trailer = nil // no signature covers one, and an app may read it as a header
+	r.Header.Del("Trailer")
 	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
 		return nil, twoHandlers(first, h.Name)
 	}

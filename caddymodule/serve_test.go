@@ -67,6 +67,7 @@ type answer struct {
 	status  int
 	header  http.Header
 	repl    *caddy.Replacer
+	request *http.Request // as the handlers' errors find it
 	forward *http.Request // what the handlers below got
 	body    string        // which they read
 }
@@ -87,6 +88,7 @@ func serve(t testing.TB, r *http.Request, next caddyhttp.Handler, handlers ...*H
 	w := httptest.NewRecorder()
 	a := &answer{repl: caddy.NewReplacer()}
 	r = caddyhttp.PrepareRequest(r, a.repl, w, nil)
+	a.request = r
 	var chain caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		a.forward = r
 		read, err := io.ReadAll(r.Body)

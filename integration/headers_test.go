@@ -108,6 +108,32 @@ func TestForgedMarksAreGone(t *testing.T) {
 	wantUnforged(t, got[0])
 }
 
+// TestForgedMarksInErrorRoutes: handle_errors may hand a refused request to an
+// app, which then finds no mark on it, neither as a header nor as a trailer.
+func TestForgedMarksInErrorRoutes(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{
+		servers: "expected_underscore_headers Webhook_*\nexpected_dot_headers Webhook.Verified",
+		site:    githubSite + "\nhandle_errors {\nreverse_proxy APP\n}",
+	})
+	forged := append([]string{"Webhook-Attempt: forged", "Webhook-Tenant: forged", "Webhook-Received: forged"}, forgedLines...)
+	for what, method := range map[string]string{"unsigned": "POST", "method": "PUT"} {
+		id := newCase()
+		s := g.dial(t)
+		s.head(method, "/?case="+id, append(forged, "Transfer-Encoding: chunked", "Trailer: Webhook-Verified")...)
+		s.write("2\r\n{}\r\n0\r\nWebhook-Verified: forged\r\n\r\n")
+		s.answer()
+		got := g.app.got(id)
+		if len(got) != 1 {
+			t.Fatalf("%s: handle_errors handed on %d requests", what, len(got))
+		}
+		wantUnforged(t, got[0])
+		if n := len(got[0].Trailer); n > 0 {
+			t.Errorf("%s: the app got the trailers %v", what, got[0].Trailer)
+		}
+	}
+}
+
 // TestUnderscoreTwins: a server can be told to keep names with an underscore;
 // an app behind CGI would take them for ours.
 func TestUnderscoreTwins(t *testing.T) {

@@ -1,0 +1,54 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// The marks are headers that only the gateway sets. Where the gateway deletes
+// them, an app that finds one can rely on it.
+const (
+	markVerified = "Webhook-Verified" // the handler's name
+	markDelivery = "Webhook-Delivery" // the delivery's key in hex
+)
+
+var marks = []string{
+	markVerified, markDelivery,
+	"Webhook-Tenant", "Webhook-Attempt", "Webhook-Received", "Webhook-Stored", "Webhook-Duplicate",
+}
+
+// deleteMarks removes the marks that a request comes with, and the names that an
+// app takes for them. It runs before anything can refuse the request: what is
+// refused goes to handle_errors, which may hand it to an app all the same.
+func deleteMarks(h http.Header) {
+	for name := range h {
+		if is(name, marks) {
+			delete(h, name)
+		}
+	}
+}
+
+// is reports whether a header is one of names, or would become one in an app
+// that takes _ and . for - (CGI does).
+func is(name string, names []string) bool {
+	for _, n := range names {
+		if len(n) == len(name) && strings.EqualFold(asDashes.Replace(name), n) {
+			return true
+		}
+	}
+	return false
+}
+
+var asDashes = strings.NewReplacer("_", "-", ".", "-")
+
+// checkHeaders refuses a scheme that reads a mark: it is deleted before the
+// scheme is asked, and every delivery would be refused.
+func (h *Handler) checkHeaders() error {
+	for _, name := range h.headerNames() {
+		if is(name, marks) {
+			return fmt.Errorf("header %s: the gateway deletes it from every request, because it is the gateway's own: name a header that the sender sets", name)
+		}
+	}
+	return nil
+}

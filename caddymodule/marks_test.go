@@ -1,0 +1,99 @@
+package caddymodule
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// forgedMarks sets every mark and its twins, in more than one case.
+func forgedMarks(h http.Header) {
+	for _, mark := range marks {
+		for _, name := range []string{
+			mark, strings.ReplaceAll(mark, "-", "_"), strings.ReplaceAll(mark, "-", "."), strings.ToLower(mark), strings.ToUpper(strings.ReplaceAll(mark, "-", "_")),
+		} {
+			h[name] = []string{"forged", "twice"}
+		}
+	}
+}
+
+// wantNoMarks fails where a header is, or may be read as, one of the gateway's.
+func wantNoMarks(t *testing.T, h http.Header) {
+	t.Helper()
+	for name, values := range h {
+		if strings.HasPrefix(strings.ToLower(name), "webhook") {
+			t.Errorf("%s: %q is left", name, values)
+		}
+	}
+}
+
+// TestForgedMarksNeverReachErrorRoutes: whatever refuses a request, what
+// handle_errors hands on has no mark of the sender's.
+func TestForgedMarksNeverReachErrorRoutes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*http.Request)
+		status int
+	}{
+		"method":        {func(r *http.Request) { r.Method = http.MethodGet }, 405},
+		"length":        {func(r *http.Request) { r.ContentLength = 1 << 30 }, 413},
+		"no signature":  {func(r *http.Request) { r.Header.Del("X-Signature") }, 401},
+		"forged":        {func(r *http.Request) { r.Header.Set("X-Signature", sign("other", body)) }, 401},
+		"body cut":      {func(r *http.Request) { sends(r, "{", http.ErrBodyReadAfterClose) }, 400},
+		"header":        {func(r *http.Request) { r.Header.Set("X-Team", "red") }, 401},
+		"genuine, down": {func(*http.Request) {}, 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			silent := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+			r := post()
+			forgedMarks(r.Header)
+			r.Trailer = http.Header{"Webhook-Verified": nil}
+			tc.change(r)
+			g := mustProvision(t, "", timed())
+			a := serve(t, r, silent, g.handlers...)
+			if a.status != tc.status {
+				t.Fatalf("status %d: %v", a.status, a.err)
+			}
+			if tc.status == 502 {
+				if got := r.Header["Webhook-Verified"]; len(got) != 1 || got[0] != "acme" {
+					t.Errorf("the delivery that the app did not answer is marked %q", got)
+				}
+				r.Header.Del("Webhook-Verified")
+				r.Header.Del("Webhook-Delivery")
+			}
+			wantNoMarks(t, r.Header)
+			if a.request.Trailer != nil {
+				t.Errorf("trailers: %v", a.request.Trailer)
+			}
+		})
+	}
+}
+
+// TestForgedMarksWhereTwoHandlersMeet: the request that two handlers refuse to
+// share is an error like any other.
+func TestForgedMarksWhereTwoHandlersMeet(t *testing.T) {
+	g := mustProvision(t, "", timed(), acme(topsecret, `"name":"other"`))
+	r := post()
+	forgedMarks(r.Header)
+	a := serve(t, r, accepting, g.handlers...)
+	if a.status != 500 || a.forward != nil {
+		t.Fatalf("status %d: %v", a.status, a.err)
+	}
+	wantNoMarks(t, r.Header)
+}
+
+// TestMarksAreNoSendersHeaders: a scheme that reads a mark would refuse every
+// delivery, so it does not load.
+func TestMarksAreNoSendersHeaders(t *testing.T) {
+	for _, scheme := range []string{
+		`"delivery_id":{"header":["webhook-delivery"]}`,
+		`"require_header":[{"name":"Webhook_Tenant","values":"blue"}]`,
+		`"message":["{header:Webhook-Attempt}.{body}"]`,
+	} {
+		_, err := provision(t, "", acme(topsecret, scheme))
+		if err == nil || !strings.Contains(err.Error(), "the gateway deletes it from every request") {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}
