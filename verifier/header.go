@@ -103,7 +103,7 @@ func (c *Check) addLabelled(header uint8, label, text string) *Rejection {
 
 func (c *Check) addPairs(header uint8, value string) *Rejection {
 	s := &c.v.signature
-	position, timed := 0, false
+	position, timed, signing := 0, false, false
 	for pair := range strings.SplitSeq(value, s.PairSeparator) {
 		if s.Syntax == "positional" && position == len(s.Names) {
 			return reject(MalformedSignature, "%s has more than its %d parts", s.place(header), len(s.Names))
@@ -111,9 +111,16 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 		name, text, ok := s.cutPair(pair, position)
 		position++
 		if !ok {
-			return reject(MalformedSignature, "%s has a part without =", s.place(header))
+			if !signing || name == "" {
+				return reject(MalformedSignature, "%s has a part without =", s.place(header))
+			}
+			// One more value of the key before: v0=5257a8…,88a022… (rotation).
+			if rej := c.add(header, 0, name); rej != nil {
+				return rej
+			}
+			continue
 		}
-		if slices.Contains(s.Key, name) {
+		if signing = slices.Contains(s.Key, name); signing {
 			if rej := c.add(header, 0, text); rej != nil {
 				return rej
 			}

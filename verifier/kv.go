@@ -61,9 +61,9 @@ func (s *Signature) valueOf(group, key string) (value string, found int) {
 		if s.Syntax == "positional" && position == len(s.Names) {
 			break
 		}
-		name, text, _ := s.cutPair(pair, position)
+		name, text, ok := s.cutPair(pair, position)
 		position++
-		if name == key {
+		if ok && name == key {
 			value, found = text, found+1
 		}
 	}

@@ -131,3 +131,40 @@ func TestBase64OfHex(t *testing.T) {
 		expect(t, v, post("X-Signature", header), testBody, want)
 	}
 }
+
+// TestSeveralValuesOfOneKey: while secrets rotate, Outpost writes the signature of
+// each behind one key, with commas between
+// (https://github.com/hookdeck/outpost/pull/128).
+func TestSeveralValuesOfOneKey(t *testing.T) {
+	v := mustVerifier(t, Scheme{
+		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"v0"}},
+		Message:   StringList{"{timestamp}.{body}"}, Timestamp: &Timestamp{KV: "t"},
+	}, Key{Text: testKey})
+	mac := macOf(testKey, "1760000000."+testBody)
+	other := macOf("another", "1760000000."+testBody)
+	for header, want := range map[string]string{
+		"t=1760000000,v0=" + other + "," + mac:                             genuine,
+		"t=1760000000,v0=" + mac + ", " + other:                            genuine,
+		"v0=" + other + "," + mac + ",t=1760000000":                        genuine,
+		"t=1760000000,v0=" + other + "," + other + "," + mac:               genuine,
+		"t=1760000000,v0=" + other + "," + flip(mac):                       "signature_mismatch",
+		"t=1760000000," + mac + ",v0=" + other:                             "malformed_signature", // behind another key
+		mac + ",v0=" + other + ",t=1760000000":                             "malformed_signature", // behind none
+		"t=1760000000,v1=" + other + "," + mac:                             "malformed_signature",
+		"t=1760000000,v0=" + mac + ",":                                     "malformed_signature",
+		"t=1760000000,v0=" + mac + strings.Repeat(","+other, 31):           genuine,
+		"t=1760000000,v0=" + mac + strings.Repeat(","+other, 32):           "malformed_signature",
+		"t=1760000000,v0=" + other + ",1760000000,1760000001":              "signature_mismatch",
+		"t=1760000000,v0=" + mac + ",t,t=1760000001":                       "malformed_timestamp",
+		"t=1760000000,v0=" + strings.Repeat("0", 64) + "," + flip(mac)[:9]: "signature_mismatch",
+	} {
+		expect(t, v, post("X-Signature", header), testBody, want)
+	}
+
+	beside := mustVerifier(t, Scheme{
+		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"v0"}},
+		Message:   StringList{"{kv:env}.{body}"},
+	}, Key{Text: testKey})
+	empty := macOf(testKey, "."+testBody)
+	expect(t, beside, post("X-Signature", "v0="+empty+",env"), testBody, MalformedSignature) // a value of v0, not the key env
+}
