@@ -18,6 +18,10 @@ import (
 // bytes go to the hash and are not kept.
 const maxDecoded = 8 << 20
 
+// gzipMagic begins every gzip stream (RFC 1952 §2.3.1) and no text: where a proxy
+// has dropped Content-Encoding, it still tells the one from the other.
+var gzipMagic = []byte{0x1f, 0x8b}
+
 // writeBody writes the body as its sender signed it.
 func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 	if !c.v.scheme.BodyDecoded {
@@ -28,10 +32,10 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 	switch {
 	case rej != nil:
 		return rej
-	case coding == "":
+	case coding == "" && !bytes.HasPrefix(body, gzipMagic):
 		w.Write(body)
 		return nil
-	case !strings.EqualFold(coding, "gzip"):
+	case coding != "" && !strings.EqualFold(coding, "gzip"):
 		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is read here")
 	}
 	if err := writeDecoded(w, body); err != nil {

@@ -66,8 +66,8 @@ type Scheme struct {
 	Claims map[string]string `json:"claims,omitempty"`
 
 	// States that the sender signs the body before it compresses it: where
-	// Content-Encoding says gzip (RFC 9110 §8.4), {body} is what comes out of it,
-	// at most 8 MiB. The app gets what was sent, and so the same out of it.
+	// Content-Encoding says gzip (RFC 9110 §8.4), or nothing and the body is a gzip
+	// stream all the same, {body} is what comes out of it, at most 8 MiB. The app gets what was sent, and so the same out of it.
 	BodyDecoded bool `json:"body_decoded,omitempty"`
 
 	// The field of a form body whose value is the JSON that paths lead into, for
@@ -141,7 +141,8 @@ type Signature struct {
 	PrefixOptional bool   `json:"prefix_optional,omitempty"`
 
 	// Keys whose values are signatures (kv, positional; with keyed_list the key
-	// ids that count, default all). Every occurrence is a candidate.
+	// ids that count, default all). Every occurrence is a candidate, and with kv
+	// so is every part without = that follows one.
 	Key StringList `json:"key,omitempty"`
 	// What each position means (positional), so that key and timestamp can name it.
 	Names []string `json:"names,omitempty"`
