@@ -245,7 +245,23 @@ func (v *Verifier) compileMessage() error {
 		}
 		v.messages = append(v.messages, t)
 	}
+	if len(v.messages) > 1 {
+		v.guardAlternatives()
+	}
 	return nil
+}
+
+// guardAlternatives keeps a URL that one message signs from passing as the query
+// that another signs in its place.
+func (v *Verifier) guardAlternatives() {
+	if !slices.ContainsFunc(v.messages, func(t template) bool { return t.hasKind(slotURL) || t.hasKind(slotURLNoQuery) }) {
+		return
+	}
+	for _, t := range v.messages {
+		for i := range t {
+			t[i].guard.noURL = t[i].slot == slotQuery || t[i].slot == slotQuerySorted
+		}
+	}
 }
 
 func (v *Verifier) compileRequired() error {

@@ -44,7 +44,7 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 		if scratch, rej = c.appendSlot(scratch, p, secret, body); rej != nil {
 			return scratch, rej
 		}
-		if p.guard.form != formEnds && !p.guard.oneWay(scratch[start:]) {
+		if !p.guard.oneWay(scratch[start:]) {
 			return scratch, reject(MalformedSignature, "a signed field holds a character that would let the message be read in two ways")
 		}
 	}

@@ -296,3 +296,19 @@ func TestSlotsHoldWhatSendersSend(t *testing.T) {
 
 // printf %s '{"n":0}' | openssl dgst -sha256
 const bodySHA256 = "f3013f933b9fb80ab6d995e7ad9da36f683837ba1d81e950c943d40111eac2f0"
+
+// TestURLDoesNotPassAsQuery: of two documented messages one signs the query and
+// the other the URL; a signed URL sent as the query is no delivery of that query.
+func TestURLDoesNotPassAsQuery(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{query_sorted}\\n{body}", "{url}\\n{body}"} }), Key{Text: testKey})
+	req := func(target, content string) *Request {
+		r := post("X-Signature", macOf(testKey, content+"\n"+testBody))
+		r.Target, r.TLS = target, true
+		return r
+	}
+	const signed = "https://hooks.example.com/hooks/acme"
+	expect(t, v, req("/hooks/acme", signed), testBody, genuine)
+	expect(t, v, req("/hooks/acme?a=1&b=2", "a=1&b=2"), testBody, genuine)
+	expect(t, v, req("/hooks/acme?"+signed, signed), testBody, MalformedSignature)
+	expect(t, v, req("/hooks/acme?"+signed, signed+"?"+signed), testBody, genuine)
+}

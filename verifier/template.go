@@ -42,6 +42,8 @@ type guard struct {
 	loose bool
 	// Bytes at the front, or in all, that the form itself counts.
 	length int
+	// A query, where another message has the URL: it must not look like one.
+	noURL bool
 }
 
 type form uint8
@@ -341,7 +343,12 @@ func (t template) proves(s slot, arg string) bool {
 // of the characters of ids alone, so that no piece of a captured JSON body
 // passes as one.
 func (g *guard) oneWay(text []byte) bool {
+	if g.noURL && (bytes.HasPrefix(text, []byte("http://")) || bytes.HasPrefix(text, []byte("https://"))) {
+		return false
+	}
 	switch g.form {
+	case formEnds:
+		return true
 	case formCount:
 		return len(text) == g.length
 	case formURI: // literals may well be characters of a URI: a piece of JSON never is
