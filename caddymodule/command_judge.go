@@ -38,8 +38,8 @@ func (s *subject) steps(req *verifier.Request, body []byte, now time.Time) (j ju
 	if err == nil {
 		j.verdict, err = check.Verify(body)
 	}
-	if rejection, ok := errors.AsType[*verifier.Rejection](err); ok && rejection.Reason == verifier.MissingSignature && v.MayGreet(req) {
-		if answer, greeting := v.HandshakeBody(req, body); answer != nil || greeting != nil {
+	if v.MayGreet(req, err) {
+		if answer, greeting := v.HandshakeBody(req, body, err); answer != nil || greeting != nil {
 			return judgement{answer: answer}, greeting
 		}
 	}

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"io"
 
 	"go.uber.org/zap"
@@ -41,15 +40,14 @@ func (d *delivery) handshake() (err error) {
 	return err // a method is a limit: observe does not lift it
 }
 
-// mayGreet reports whether a request that is refused for want of a signature
-// may be a handshake all the same, which only its body tells.
+// mayGreet reports whether a request that is refused for its signature may be a
+// handshake all the same, which only its body tells.
 func (d *delivery) mayGreet(err error) bool {
-	rejection, ok := errors.AsType[*verifier.Rejection](err)
-	return ok && rejection.Reason == verifier.MissingSignature && d.h.keys.current.Load().MayGreet(&d.req)
+	return err != nil && d.h.keys.current.Load().MayGreet(&d.req, err)
 }
 
 func (d *delivery) unsignedHandshake() (err error) {
-	d.answer, err = d.h.keys.current.Load().HandshakeBody(&d.req, d.body)
+	d.answer, err = d.h.keys.current.Load().HandshakeBody(&d.req, d.body, d.unsigned)
 	if err == nil && d.answer == nil {
 		err = d.unsigned
 	}

@@ -70,6 +70,7 @@ func TestHandshakes(t *testing.T) {
 	var site strings.Builder
 	site.WriteString("handle /hooks/* {\n")
 	for id, more := range map[string]string{
+		"woocommerce": "{env.X_KEY}", "bitbucket_server": "{env.X_KEY}", "mandrill": "{env.X_KEY}",
 		"slack": "{env.SLACK_KEY}", "zoom": "{env.ZOOM_KEY}", "x_twitter": "{env.X_KEY}", "okta": "any", "ms_graph": "any",
 		"meta": "any {\n param verify_token {env.META_TOKEN}\n}",
 	} {
@@ -97,6 +98,13 @@ func TestHandshakes(t *testing.T) {
 	}
 	graph := func(token string) greeting {
 		return greeting{method: "POST", path: "/hooks/ms_graph", query: "validationToken=" + token}
+	}
+	form := func(path, body string, header ...string) greeting {
+		m := greeting{method: "POST", path: path, body: body, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}
+		if len(header) > 0 {
+			m.header.Set(header[0], header[1])
+		}
+		return m
 	}
 	xAnswer := base64.StdEncoding.EncodeToString(hmacBytes([]byte(xKey), crc))
 
@@ -133,6 +141,13 @@ func TestHandshakes(t *testing.T) {
 		"ms_graph":             {graph("Validation%3a+Testing+client+application+reachability+Request-Id%3a+522a8e7e"), 200, "Validation: Testing client application reachability Request-Id: 522a8e7e", text},
 		"ms_graph, markup":     {graph("%3Cimg+src%3Dx+onerror%3Dalert(1)%3E"), 401, "", ""},
 		"ms_graph, line break": {graph("a%0d%0a%0d%0ab"), 401, "", ""},
+		"slack, ssl_check":     {form("/hooks/slack", "ssl_check=1&token=x"), 200, "", ""},
+		"slack, a command":     {form("/hooks/slack", "command=%2Fa&token=x"), 401, "", ""},
+		"ping, form":           {form("/hooks/woocommerce", "webhook_id=7"), 200, "", ""},
+		"ping, forged":         {form("/hooks/woocommerce", "webhook_id=7", "X-WC-Webhook-Signature", base64.StdEncoding.EncodeToString(hmacBytes([]byte("other"), "webhook_id=7"))), 401, "", ""},
+		"ping, header":         {greeting{method: "POST", path: "/hooks/bitbucket_server", body: `{"test": true}`, header: http.Header{"X-Event-Key": {"diagnostics:ping"}}}, 200, "", ""},
+		"ping, other key":      {form("/hooks/mandrill", "mandrill_events=%5B%5D", "X-Mandrill-Signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="), 200, "", ""},
+		"event, other key":     {form("/hooks/mandrill", "mandrill_events=%5B1%5D", "X-Mandrill-Signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="), 401, "", ""},
 		"off, unsigned":        {greeting{method: "POST", path: "/hooks/off", body: slackBody}, 401, "", ""},
 	} {
 		for _, protocol := range protocols {
@@ -159,7 +174,7 @@ func TestHandshakes(t *testing.T) {
 	a, got = g.greet(t, "HTTP/1.1", slackPost(slackKey, event))
 	wantTaken(t, "an event", a, got)
 	sample := `caddy_verify_webhook_requests_total{name="slack",outcome="handshake",reason=""}`
-	if n := g.metric(t, sample); n != float64(len(protocols)) {
-		t.Errorf("%s %v, want %d", sample, n, len(protocols))
+	if n := g.metric(t, sample); n != float64(2*len(protocols)) { // url_verification and ssl_check
+		t.Errorf("%s %v, want %d", sample, n, 2*len(protocols))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,16 +40,23 @@ type Handshake struct {
 // HandshakeWhen tells a handshake from a delivery.
 type HandshakeWhen struct {
 	Method StringList `json:"method,omitempty"` // default: POST
+	// Of a ping, which the sender does not sign as it signs deliveries: absent (it
+	// has no signature) or any (its signature may be one that none of the keys
+	// made). What a key has signed is then a delivery and never this handshake.
+	// Default: the rule does not look at signatures.
+	Signature string `json:"signature,omitempty"`
 	HandshakeFields
 }
 
-// HandshakeFields are parameters of the URL, headers and JSON paths of the body
-// with the values that they may have, each of them there once. The value "*"
-// stands for any but an empty one.
+// HandshakeFields are parameters of the URL, headers, JSON paths and form fields
+// of the body with the values that they may have, each of them there once. The
+// value "*" stands for any but an empty one. Form fields are looked for where
+// Content-Type says that the body is a form.
 type HandshakeFields struct {
 	Query  map[string]StringList `json:"query,omitempty"`
 	Header map[string]StringList `json:"header,omitempty"`
 	JSON   map[string]StringList `json:"json,omitempty"`
+	Form   map[string]StringList `json:"form,omitempty"`
 }
 
 // HandshakeResponse is the answer. In its texts, those inside JSON too, stand
@@ -85,6 +93,7 @@ const (
 // handshake is a compiled Handshake.
 type handshake struct {
 	stage   stage
+	signed  string // what its signature may be: see HandshakeWhen
 	methods []string
 	when    []condition
 	require []condition
@@ -99,7 +108,7 @@ type handshake struct {
 
 // place is where in a request a text is read: one source of the rule's words.
 type place struct {
-	kind string // query, header or json
+	kind string // query, header, json or form
 	name string
 	path jsonPath
 }
@@ -126,6 +135,10 @@ type answerPart struct {
 }
 
 const (
+	// What a rule's when.signature may be.
+	noSignature  = "absent"
+	anySignature = "any"
+
 	// maxEcho is the longest text that an answer repeats. The longest challenge
 	// of a known sender has 128 characters or so.
 	maxEcho = 512
@@ -150,35 +163,44 @@ func (v *Verifier) Handshake(req *Request) (*Answer, error) {
 		return nil, nil
 	}
 	c := Check{v: v, req: req}
-	return c.greet(byHeaders, nil)
+	return c.greet(byHeaders, nil, nil)
 }
 
-// MayGreet reports whether the body may be an unsigned handshake's: of a request
-// without a signature it is worth reading then.
-func (v *Verifier) MayGreet(req *Request) bool {
+// MayGreet reports whether a request that Open or Verify has refused with err may
+// be an unsigned handshake all the same, which its body tells: the body of one
+// without a signature is worth reading then.
+func (v *Verifier) MayGreet(req *Request, err error) bool {
 	c := Check{v: v, req: req}
 	return slices.ContainsFunc(v.handshakes, func(h handshake) bool {
-		return h.stage == byBody && slices.Contains(h.methods, req.Method) &&
-			!slices.ContainsFunc(h.when, func(cond condition) bool { return cond.kind != "json" && !c.holds(&cond, nil) })
+		return h.stage == byBody && h.unsigned(err) && slices.Contains(h.methods, req.Method) &&
+			!slices.ContainsFunc(h.when, func(cond condition) bool { return !cond.inBody() && !c.holds(&cond, nil) })
 	})
 }
 
-// HandshakeBody is Handshake for those that only the body tells from a delivery.
-func (v *Verifier) HandshakeBody(req *Request, body []byte) (*Answer, error) {
+// unsigned reports whether a handshake may be what was refused with err.
+func (h *handshake) unsigned(err error) bool {
+	rej, ok := errors.AsType[*Rejection](err)
+	return ok && (rej.Reason == MissingSignature || rej.Reason == SignatureMismatch && h.signed == anySignature)
+}
+
+// HandshakeBody is Handshake for those that only the body tells from a delivery,
+// after Open or Verify has refused the request with err.
+func (v *Verifier) HandshakeBody(req *Request, body []byte, err error) (*Answer, error) {
 	c := Check{v: v, req: req}
-	return c.greet(byBody, body)
+	return c.greet(byBody, body, err)
 }
 
 // Handshake answers a signed handshake, as Verifier.Handshake does an unsigned
 // one. Call it after Verify has accepted the same body.
 func (c *Check) Handshake(body []byte) (*Answer, error) {
-	return c.greet(verified, body)
+	return c.greet(verified, body, nil)
 }
 
-func (c *Check) greet(at stage, body []byte) (*Answer, error) {
+func (c *Check) greet(at stage, body []byte, refused error) (*Answer, error) {
 	for i := range c.v.handshakes {
 		h := &c.v.handshakes[i]
-		if (h.stage == byHeaders) != (at == byHeaders) || h.stage > at || !c.is(h, body) {
+		if (h.stage == byHeaders) != (at == byHeaders) || h.stage > at ||
+			at == verified && h.signed != "" || at == byBody && !h.unsigned(refused) || !c.is(h, body) {
 			continue
 		}
 		answer, rej := c.answer(h, body)
@@ -198,10 +220,10 @@ func (c *Check) is(h *handshake, body []byte) bool {
 
 // holds reports whether a condition is met. The values of "when" are no secrets.
 func (c *Check) holds(cond *condition, body []byte) bool {
+	if cond.inBody() && len(body) > maxHandshakeBody {
+		return false
+	}
 	if cond.kind == "json" {
-		if len(body) > maxHandshakeBody {
-			return false
-		}
 		// Most deliveries do not even mention the word: spare them the parser.
 		if !cond.any && !slices.ContainsFunc(cond.values, func(v string) bool { return bytes.Contains(body, []byte(v)) }) {
 			return false
@@ -224,6 +246,10 @@ func (c *Check) textAt(p *place, body []byte) (text string, ok bool) {
 		}
 	case "json":
 		text, err = c.lookup(p.path, body)
+	case "form":
+		if c.isForm() {
+			text, err = c.formValue(body, p.name)
+		}
 	}
 	return text, err == nil && text != ""
 }
@@ -350,12 +376,17 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// inBody reports whether the text stands in the body.
+func (p place) inBody() bool { return p.kind == "json" || p.kind == "form" }
+
 func (p place) String() string {
 	switch p.kind {
 	case "query":
 		return "query parameter " + p.name
 	case "json":
 		return p.name + " of the body"
+	case "form":
+		return "form field " + p.name
 	}
 	return "header " + p.name
 }

@@ -26,7 +26,7 @@ func (v *Verifier) compileHandshakes() error {
 }
 
 func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
-	h := &handshake{methods: rule.When.Method, status: rule.Respond.Status}
+	h := &handshake{methods: rule.When.Method, status: rule.Respond.Status, signed: rule.When.Signature}
 	if len(h.methods) == 0 {
 		h.methods = []string{"POST"}
 	}
@@ -44,6 +44,10 @@ func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 	switch {
 	case h.status < 200 || h.status > 299:
 		return nil, fmt.Errorf("respond: status %d: write a 2xx", h.status)
+	case h.signed != "" && h.signed != noSignature && h.signed != anySignature:
+		return nil, fmt.Errorf("when: signature: write %s or %s, or leave it out", noSignature, anySignature)
+	case h.signed != "" && rule.Signed:
+		return nil, errors.New("when: signature: a handshake that is signed as deliveries are has theirs")
 	case len(h.when) == 0 && (deliveries || rule.Signed):
 		return nil, errors.New("when: nothing tells it from a delivery: name a query parameter, header or JSON path that only the handshake has")
 	}
@@ -53,8 +57,9 @@ func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 	if err := h.compileVisit(rule); err != nil {
 		return nil, err
 	}
-	inBody := slices.ContainsFunc(slices.Concat(h.when, h.require), func(c condition) bool { return c.kind == "json" }) ||
-		slices.ContainsFunc(h.inputs, func(in input) bool { return in.kind == "json" })
+	inBody := h.signed != "" || // known once Open has looked for it
+		slices.ContainsFunc(slices.Concat(h.when, h.require), func(c condition) bool { return c.inBody() }) ||
+		slices.ContainsFunc(h.inputs, func(in input) bool { return in.inBody() })
 	switch {
 	case rule.Signed:
 		h.stage = verified
@@ -70,7 +75,7 @@ func (v *Verifier) conditions(f HandshakeFields, params bool) ([]condition, erro
 	for _, group := range []struct {
 		kind   string
 		fields map[string]StringList
-	}{{"query", f.Query}, {"header", f.Header}, {"json", f.JSON}} {
+	}{{"query", f.Query}, {"header", f.Header}, {"json", f.JSON}, {"form", f.Form}} {
 		for _, name := range slices.Sorted(maps.Keys(group.fields)) {
 			p, err := parsePlace(group.kind + ":" + name)
 			if err != nil {
@@ -104,13 +109,13 @@ func (v *Verifier) param(name string) (string, error) {
 	return "", wrong("handshake", "{param:%s} has no value: give it with: param %s <value>, or leave the sender's handshakes to the app with: handshake off", name, name)
 }
 
-// parsePlace reads query:name, header:Name or json:path.
+// parsePlace reads query:name, header:Name, json:path or form:name.
 func parsePlace(text string) (place, error) {
 	kind, name, _ := strings.Cut(text, ":")
 	p := place{kind: kind, name: name}
 	switch {
 	case name == "":
-	case kind == "query":
+	case kind == "query", kind == "form":
 		return p, nil
 	case kind == "header":
 		if !validHeaderName(name) {
@@ -123,7 +128,7 @@ func parsePlace(text string) (place, error) {
 		p.path, err = parseJSONPath(name)
 		return p, err
 	}
-	return p, errors.New("unknown source: write query:name, header:Name or json:path")
+	return p, errors.New("unknown source: write query:name, header:Name, json:path or form:name")
 }
 
 func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {

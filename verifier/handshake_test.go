@@ -35,6 +35,9 @@ func get(target string, headers ...string) *Request {
 	return req
 }
 
+// noneSigned is what Open says of a request without a signature.
+var noneSigned = reject(MissingSignature, "none")
+
 const echo = `[{"when":{"method":"GET","query":{"challenge":"*"}},"respond":{"text":"{query:challenge}"}}]`
 
 func TestHandshakeWhen(t *testing.T) {
@@ -213,7 +216,7 @@ func TestHandshakeKey(t *testing.T) {
 	if answer, err := v.Handshake(post()); answer != nil || err != nil {
 		t.Errorf("a signed handshake is answered before its signature is verified: %+v, %v", answer, err)
 	}
-	if v.MayGreet(post()) || v.Greets("POST") {
+	if v.MayGreet(post(), noneSigned) || v.Greets("POST") {
 		t.Error("a signed handshake needs no reading without a signature")
 	}
 }
@@ -222,7 +225,7 @@ func TestHandshakeKey(t *testing.T) {
 func TestHandshakeInBody(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"header":{"X-Kind":"*"},"json":{"kind":"hello"}},"respond":{"json":{"challenge":"{json:challenge}"}}}]`, nil)
 	req := post("X-Kind", "a")
-	if !v.MayGreet(req) || v.MayGreet(post()) || v.MayGreet(get("/", "X-Kind", "a")) {
+	if !v.MayGreet(req, noneSigned) || v.MayGreet(post(), noneSigned) || v.MayGreet(get("/", "X-Kind", "a"), noneSigned) || v.MayGreet(req, nil) {
 		t.Error("only a POST with the header is worth reading")
 	}
 	for body, want := range map[string]string{
@@ -240,7 +243,7 @@ func TestHandshakeInBody(t *testing.T) {
 		"hello": "",
 		"":      "",
 	} {
-		answer, err := v.HandshakeBody(req, []byte(body))
+		answer, err := v.HandshakeBody(req, []byte(body), noneSigned)
 		got := ""
 		if err != nil {
 			got = "refused"
@@ -351,8 +354,8 @@ func FuzzHandshake(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, header string, body []byte) {
 		for _, req := range []*Request{get("/?" + query), post("X-A", header), post()} {
 			answer, err := v.Handshake(req)
-			if answer == nil && err == nil && v.MayGreet(req) {
-				answer, err = v.HandshakeBody(req, body)
+			if answer == nil && err == nil && v.MayGreet(req, noneSigned) {
+				answer, err = v.HandshakeBody(req, body, noneSigned)
 			}
 			if err != nil && answer != nil {
 				t.Fatal("an answer beside an error")

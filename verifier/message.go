@@ -293,13 +293,25 @@ func formValue(body []byte, name string) (string, error) {
 // formValue returns the one value of a field of the body, which its Content-Type
 // may say is multipart/form-data.
 func (c *Check) formValue(body []byte, name string) (string, error) {
-	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
-		kind, params, err := mime.ParseMediaType(lines[0])
-		if err == nil && kind == "multipart/form-data" {
-			return multipartValue(body, params["boundary"], name)
-		}
+	if kind, params := c.contentType(); kind == "multipart/form-data" {
+		return multipartValue(body, params["boundary"], name)
 	}
 	return formValue(body, name)
+}
+
+// isForm reports whether Content-Type says that the body is a form.
+func (c *Check) isForm() bool {
+	kind, _ := c.contentType()
+	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
+}
+
+func (c *Check) contentType() (kind string, params map[string]string) {
+	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
+		if kind, params, err := mime.ParseMediaType(lines[0]); err == nil {
+			return kind, params
+		}
+	}
+	return "", nil
 }
 
 // multipartValue reads multipart/form-data (RFC 7578) as strictly: a file or an

@@ -99,15 +99,15 @@ func (vec *Vector) handshake(p *Provider) (*verifier.Answer, error) {
 		return answer, err
 	}
 	check, err := v.Open(req, time.Unix(vec.Now, 0))
-	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.Reason == verifier.MissingSignature && v.MayGreet(req) {
-		if answer, greeting := v.HandshakeBody(req, body); answer != nil || greeting != nil {
+	if err == nil {
+		_, err = check.Verify(body)
+	}
+	if v.MayGreet(req, err) {
+		if answer, greeting := v.HandshakeBody(req, body, err); answer != nil || greeting != nil {
 			return answer, greeting
 		}
 	}
 	if err != nil {
-		return nil, err
-	}
-	if _, err := check.Verify(body); err != nil {
 		return nil, err
 	}
 	return check.Handshake(body)
