@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -137,10 +136,8 @@ func schemeOf(word string) (json.RawMessage, error) {
 
 // override puts keys and params of the command line in place of the handler's.
 func (f *schemeFlags) override(h *Handler) error {
-	for flag, texts := range map[string][]string{"--secret": f.secrets, "--public-key": f.publicKeys, "--private-key": {f.privateKey}} {
-		if slices.ContainsFunc(texts, unexpanded.MatchString) {
-			return fmt.Errorf("%s: this is a name, and nothing here puts the value in its place: write '{env.NAME}' or '{file./path}', in single quotes", flag)
-		}
+	if err := f.checkKeys(); err != nil {
+		return err
 	}
 	if len(f.secrets)+len(f.publicKeys) > 0 || f.privateKey != "" {
 		h.Secret, h.PublicKey = values(f.secrets), values(f.publicKeys)
@@ -158,9 +155,27 @@ func (f *schemeFlags) override(h *Handler) error {
 	return nil
 }
 
-// unexpanded finds what a shell, a Caddyfile or another tool would have replaced.
-// Whoever has a key of this form can give it in a file.
-var unexpanded = regexp.MustCompile(`^(\$[A-Z][A-Z0-9_]*|\$?\{\$?[A-Za-z_][A-Za-z0-9_]*\}|\{?(env|file)[.:][^{}]*|\{(env|file):[^{}]*\})$`)
+// checkKeys refuses what the gateway would refuse in a configuration, and names
+// the flag.
+func (f *schemeFlags) checkKeys() error {
+	check := func(flag string, texts ...string) error {
+		for _, text := range texts {
+			_, _, err := parseValue(text)
+			if errors.Is(err, errUnreplaced) {
+				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag, err)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", flag, err)
+			}
+		}
+		return nil
+	}
+	var private []string
+	if f.privateKey != "" {
+		private = []string{f.privateKey}
+	}
+	return cmp.Or(check("--secret", f.secrets...), check("--public-key", f.publicKeys...), check("--private-key", private...))
+}
 
 func values(texts []string) (all []Value) {
 	for _, t := range texts {

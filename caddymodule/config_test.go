@@ -163,7 +163,7 @@ func TestConfigRefused(t *testing.T) {
 		"variable empty":          {acme(`"secret":["{env.CONFIG_TEST_EMPTY}"]`), "CONFIG_TEST_EMPTY is not set or empty"},
 		"variable of a header":    {acme(withMarker, `"require_header":[{"name":"X-A","values":"{env.CONFIG_TEST_UNSET}"}]`), "require_header X-A: the environment variable CONFIG_TEST_UNSET"},
 		"variable of a param":     {acme(withMarker, `"message":"{param:hook}{body}"`, `"param":{"hook":"{env.CONFIG_TEST_UNSET}"}`), "param hook: the environment variable"},
-		"placeholder in text":     {acme(`"secret":["` + marker + `{env.A}"]`), "secret: {env.A} stands inside"},
+		"placeholder in text":     {acme(`"secret":["` + marker + `{env.A}"]`), "secret: {env.A} is replaced only as a whole value"},
 		"placeholder of requests": {acme(`"secret":["{http.request.host}"]`), "{http.…} is not resolved here"},
 		"secret not base64":       {acme(`"secret":["` + marker + `!"],"secret_encoding":"base64"`), "secret: the secret is not valid base64"},
 		"variable not base64":     {acme(`"secret":["{env.CONFIG_TEST_MARKER}"],"secret_encoding":"hex"`), "secret {env.CONFIG_TEST_MARKER}: the secret is not valid hex"},

@@ -80,6 +80,11 @@ func (k *keyring) add(option string, use use, detail string, v Value) error {
 	}
 	switch s.kind {
 	case literalValue:
+		if use == useSecret || use == useUpstream {
+			if err := checkLiteral(v.Value); err != nil {
+				return fmt.Errorf("%s: %w", option, err)
+			}
+		}
 		s.texts = []labelled{{text: v.Value}}
 	case envValue:
 		text, err := readEnv(s.name)

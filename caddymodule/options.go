@@ -99,13 +99,13 @@ func (p *parser) keys(name string, args []string, into *[]Value) error {
 	if slices.Contains(args, "as") { // everybody could guess that secret
 		return p.Errf("%s: as <label> ends the line: %s <value>... as <label>; an unset {$VARIABLE} vanishes", name, name)
 	}
+	if slices.Contains(args, "from") {
+		return p.Errf("%s: from is a reserved word, not a value: write {env.NAME} or {file./path}; a value that reads so goes into a file", name)
+	}
 	if len(args) == 0 {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
 	}
 	for _, arg := range args {
-		if arg == "as" { // its label has vanished: "as" must not become a key that anyone can guess
-			return p.Errf("%s: as stands without its one label behind it: write %s <value>... as <label>", name, name)
-		}
 		if _, _, err := parseValue(p.value(arg)); err != nil {
 			return p.Errf("%s: %v", name, err)
 		}

@@ -43,9 +43,23 @@ const maxKeyFile = 64 << 10
 // that one we do not expand is an error and not a guessable literal.
 var placeholder = regexp.MustCompile(`^\{(env|file|http|system|time|vars|tls|caddy|args)\.[^{}]*\}$`)
 
-// inner matches a placeholder inside a longer text. In a Caddyfile {host} and
-// its like reach us as {http.…}.
-var inner = regexp.MustCompile(`\{(env|file|http)\.[^{}]+\}`)
+// misplaced matches the beginning of such a placeholder in any other text: inside
+// a longer one, around another placeholder, or without its closing brace. In a
+// Caddyfile {host} and its like reach us as {http.…}.
+var misplaced = regexp.MustCompile(`\{(env|file|http)\.([A-Za-z0-9_./-]*\})?`)
+
+// unreplaced matches what a shell, a template, a snippet or another program would
+// have replaced: {vault.x}, {tenant}, {$X}, {{ .Values.x }}, $X, ${X}, $(x), %X%,
+// <secret>, env.X, file:/x. Anyone who knows the kind can guess such a secret.
+var unreplaced = regexp.MustCompile(`(?s)\{\s*[$.]?[A-Za-z_][A-Za-z0-9_-]+\s*([].:|[}]|$)` +
+	`|^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{.*\}$|^\$\(.*\)$` +
+	`|^%[A-Za-z_][A-Za-z0-9_]*%$|^<[A-Za-z][A-Za-z0-9 _-]*>$|^[${]*(env|file|vault)[.:]|^\{\{.*\}\}$`)
+
+var errUnreplaced = errors.New("this is a name or placeholder that nothing replaces with a value: write {env.NAME} or {file./path}; a value that only looks like one goes into a file")
+
+// variableName matches the usual name of an environment variable. Only secrets
+// are held against it: the value of a header may be ORDER_CREATED.
+var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$`)
 
 // valueKind says where a value's text comes from.
 type valueKind uint8
@@ -63,19 +77,47 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 		return 0, "", errors.New("empty: an unset {$VARIABLE} vanishes before this is read; write {env.VARIABLE} to be told")
 	}
 	if m := placeholder.FindStringSubmatch(text); m != nil {
-		name = strings.TrimSuffix(strings.TrimPrefix(text, "{"+m[1]+"."), "}")
-		switch {
-		case name == "" || m[1] != "env" && m[1] != "file":
-			return 0, "", fmt.Errorf("{%s.…} is not resolved here: write {env.NAME}, {file./path} or the text itself", m[1])
-		case m[1] == "env":
-			return envValue, name, nil
-		}
-		return fileValue, name, nil
+		return parsePlaceholder(m[1], strings.TrimSuffix(strings.TrimPrefix(text, "{"+m[1]+"."), "}"))
 	}
-	if m := inner.FindString(text); m != "" {
-		return 0, "", fmt.Errorf("%s stands inside a longer text: give the placeholder alone, and put the rest into the variable or file", m)
+	if m := misplaced.FindStringSubmatch(text); m != nil {
+		shown := m[0]
+		if m[2] == "" { // what follows may be anything
+			shown = "{" + m[1] + ".…}"
+		}
+		return 0, "", fmt.Errorf("%s is replaced only as a whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
+	}
+	if unreplaced.MatchString(text) {
+		return 0, "", errUnreplaced
 	}
 	return literalValue, "", nil
+}
+
+func parsePlaceholder(namespace, name string) (valueKind, string, error) {
+	switch {
+	case name == "" || namespace != "env" && namespace != "file":
+		return 0, "", fmt.Errorf("{%s.…} is not resolved here: write {env.NAME}, {file./path} or the text itself", namespace)
+	case namespace == "file":
+		return fileValue, name, nil
+	case strings.ContainsAny(name, ":="):
+		variable, _, _ := strings.Cut(strings.ReplaceAll(name, "=", ":"), ":") // the rest may be a secret
+		return 0, "", fmt.Errorf("{env.%s…}: a variable has no default here: write {env.%s}", variable, variable)
+	}
+	return envValue, name, nil
+}
+
+// checkLiteral looks at a secret that is written out: a name in its place would
+// verify what anyone signs with that name.
+func checkLiteral(text string) error {
+	if variableName.MatchString(text) {
+		return errUnreplaced
+	}
+	if !strings.ContainsAny(text, `/\.`) {
+		return nil
+	}
+	if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
+		return errors.New("this is the path of a file, not what is in it: write {file./path}")
+	}
+	return nil
 }
 
 // readEnv returns an environment variable's value.
@@ -161,5 +203,5 @@ func Resolve(value string) (string, error) {
 	case fileValue:
 		return readKeyFile(name)
 	}
-	return value, nil
+	return value, checkLiteral(value)
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,7 @@ func TestParseValue(t *testing.T) {
 		"{file.relative}":       {fileValue, "relative", ""},
 		`{file.C:\keys\acme}`:   {fileValue, `C:\keys\acme`, ""},
 		marker:                  {literalValue, "", ""},
-		"{not.a.placeholder}":   {literalValue, "", ""},
 		"{":                     {literalValue, "", ""},
-		"{env.UNCLOSED":         {literalValue, "", ""},
 		"a b{}c":                {literalValue, "", ""},
 		"":                      {0, "", "empty: "},
 		"{env.}":                {0, "", "{env.…} is not resolved here"},
@@ -29,12 +28,12 @@ func TestParseValue(t *testing.T) {
 		"{http.vars.x}":         {0, "", "{http.…} is not resolved here"},
 		"{system.hostname}":     {0, "", "{system.…} is not resolved here"},
 		"{time.now}":            {0, "", "{time.…} is not resolved here"},
-		marker + "{env.A}":      {0, "", "{env.A} stands inside a longer text"},
-		"{env.A}" + marker:      {0, "", "{env.A} stands inside a longer text"},
-		"{env.A}{env.B}":        {0, "", "{env.A} stands inside a longer text"},
-		" {file./a}":            {0, "", "{file./a} stands inside a longer text"},
-		marker + "{http.a}":     {0, "", "{http.a} stands inside a longer text"},
-		"{env." + "A}\n":        {0, "", "{env.A} stands inside a longer text"},
+		marker + "{env.A}":      {0, "", "{env.A} is replaced only as a whole value"},
+		"{env.A}" + marker:      {0, "", "{env.A} is replaced only as a whole value"},
+		"{env.A}{env.B}":        {0, "", "{env.A} is replaced only as a whole value"},
+		" {file./a}":            {0, "", "{file./a} is replaced only as a whole value"},
+		marker + "{http.a}":     {0, "", "{http.a} is replaced only as a whole value"},
+		"{env." + "A}\n":        {0, "", "{env.A} is replaced only as a whole value"},
 		"{vars." + "a" + "}":    {0, "", "{vars.…} is not resolved here"},
 		"{caddy.version_short}": {0, "", "{caddy.…} is not resolved here"},
 	} {
@@ -51,9 +50,118 @@ func TestParseValue(t *testing.T) {
 	}
 }
 
+// guessable is what people leave where a value belongs: a name or a placeholder
+// that nothing replaces. Taken as it is written, it would be a secret that anyone
+// can guess.
+var guessable = []string{
+	// nested, half and joined placeholders
+	"{file./run/keys/{tenant}}", "{file./run/keys/{http.request.uri.path.2}}", "{env.{tenant}}", "{{env.X}}", "{{file./x}}",
+	"{env.X", "{file./x", "{http.x", "x{env.", "{env.X}{file./x", "env.X}", "file./x}", "{env.X}\n", "${env.X}", "$env.X}",
+	"{env.X:default}", "{env.X=default}", "{env.}", "{file.}", "{http.}",
+	// unknown ones, and those of other programs
+	"{vault.x}", "{vault.secret/data/x#y}", "{tenant}", "{ tenant }", "{$X1}", "{$X1:default}", "x{$X1}", "{op://vault/item}", "{args[0]}", "{args.0}",
+	"{system.hostname}", "{time.now}", "{vars.x}", "{caddy.version}", "{path}", "{path.2}", "{env:X}", "{file:/x}", "{env", "{file",
+	"{{X1}}", "{{ X1 }}", "{{ .Values.secret }}", "{{.Secret}}", "{{ secrets.X }}", "${{ secrets.X }}", "{{ lookup('env', 'X') | x }}",
+	// names
+	"env.X", "env:X", "file./x", "file:/x", "file:///x", "vault:x", "$X", "$x_y", "${X}", "${X:-default}", "${X:?unset}", "$(cat /x)", "$env:X", "%X%", "%stripe_secret%",
+	"<secret>", "<your webhook secret>",
+}
+
+// TestGuessableValues: none of them becomes a value, in whatever option, written
+// in a Caddyfile, as JSON or on a command line.
+func TestGuessableValues(t *testing.T) {
+	quoted := func(text string) string { return "`" + text + "`" }
+	for _, text := range guessable {
+		for _, line := range []string{
+			"secret %s", "secret x %s as old", "public_key %s", "param hook %s", "require_header X-Team %s", "require_header X-Team x %s", "sign_upstream %s",
+		} {
+			config := ":80 {\nverify_webhook standard_webhooks whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw {\n" + strings.Replace(line, "%s", quoted(text), 1) + "\n}\n}"
+			option, _, _ := strings.Cut(line, " ")
+			if strings.Contains(text, "{$") { // Caddy replaces it before we see it
+				continue
+			}
+			if _, err := adapt("Caddyfile", config); err == nil || !strings.Contains(err.Error(), option+": ") {
+				t.Errorf("Caddyfile, %s, %s: got %v, want an error with the option's name", line, text, err)
+			}
+		}
+		asJSON, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := string(asJSON)
+		for option, config := range map[string]string{
+			"secret":         acme(`"secret":[` + value + `]`),
+			"public_key":     acme(`"algorithm":"ed25519","public_key":[` + value + `]`),
+			"param":          acme(topsecret, `"message":"{param:hook}{body}","param":{"hook":`+value+`}`),
+			"require_header": acme(topsecret, `"require_header":[{"name":"X-Team","values":[`+value+`]}]`),
+			"sign_upstream":  acme(topsecret, `"sign_upstream":`+value),
+		} {
+			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), option) {
+				t.Errorf("JSON, %s, %s: got %v, want an error with the option's name", option, text, err)
+			}
+		}
+		if _, err := Resolve(text); err == nil {
+			t.Errorf("the password of a store, %s: taken as it is", text)
+		}
+		if _, stderr, code := webhook(t, "", "sign", "github", "--body-file", os.DevNull, "--secret", text); code != exitUsage || !strings.Contains(stderr, "--secret: ") {
+			t.Errorf("--secret %s: exit %d, %s", text, code, stderr)
+		}
+	}
+}
+
+// TestGuessableSecrets: what may be the value of a header, but is no secret.
+func TestGuessableSecrets(t *testing.T) {
+	path := write(t, "the secret itself", t.TempDir(), "stripe.key")
+	for _, text := range []string{"STRIPE_SECRET", "X_1", filepath.ToSlash(path)} {
+		asJSON, _ := json.Marshal(text)
+		for _, config := range []string{acme(`"secret":[` + string(asJSON) + `]`), acme(topsecret, `"sign_upstream":`+string(asJSON))} {
+			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "write {") {
+				t.Errorf("%s: got %v, want an error with the remedy", text, err)
+			}
+		}
+		if _, err := provision(t, "", acme(topsecret, `"require_header":[{"name":"X-Team","values":[`+string(asJSON)+`]}]`)); err != nil {
+			t.Errorf("%s as the value of a header: %v", text, err)
+		}
+		if _, err := Resolve(text); err == nil {
+			t.Errorf("%s is taken for a password", text)
+		}
+	}
+}
+
+// TestLiteralsWithBraces: a secret that a generator made may hold any character,
+// and a file or variable takes what looks like a name.
+func TestLiteralsWithBraces(t *testing.T) {
+	for _, text := range []string{"a{b}c", "{}", "}{", "pa$word", "100%", "a{1}b", "x<y", "$1", `{"kty":"OKP"}`, "k{;:q.}", "a}b{c", "envelope.x", "profile./x", "50% off%", "$", "${", "whsec_abc", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"} {
+		if kind, _, err := parseValue(text); err != nil || kind != literalValue {
+			t.Errorf("%s: %d, %v", text, kind, err)
+		}
+	}
+	path := write(t, "{vault.x}", t.TempDir(), "key")
+	t.Setenv("VALUES_TEST", "{env.X}")
+	for value, want := range map[string]string{"{file." + path + "}": "{vault.x}", "{env.VALUES_TEST}": "{env.X}"} {
+		if got, err := Resolve(value); err != nil || got != want {
+			t.Errorf("%s: got %q, %v", value, got, err)
+		}
+	}
+}
+
+// TestPlaceholderDefault: what follows the name may be the secret itself.
+func TestPlaceholderDefault(t *testing.T) {
+	for _, text := range []string{"{env.X:" + marker + "}", "{env.X=" + marker + "}", "{env.X:-" + marker + "}", "{env." + marker + "@{x}}", "{file./" + marker + "!{x}"} {
+		_, _, err := parseValue(text)
+		if err == nil || strings.Contains(err.Error(), marker) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzValue(f *testing.F) {
 	for _, text := range []string{"{env.A}", "{file./a}", "a{env.B}c", "{http.x}", "", "{env.}", "\n{file.}", marker} {
 		f.Add(text)
+	}
+	for _, text := range guessable {
+		f.Add(text)
+		f.Add(marker + text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		kind, name, err := parseValue(text)
@@ -63,10 +171,17 @@ func FuzzValue(f *testing.F) {
 				t.Errorf("%q: an error and %d %q", text, kind, name)
 			}
 		case kind == literalValue:
-			if text == "" || inner.MatchString(text) || placeholder.MatchString(text) {
-				t.Errorf("%q is taken as it stands", text)
+			for _, begins := range []string{"{env.", "{file.", "{http."} {
+				if text == "" || strings.Contains(text, begins) || placeholder.MatchString(text) {
+					t.Errorf("%q is taken as it is", text)
+				}
 			}
-		case text != "{env."+name+"}" && text != "{file."+name+"}" || name == "":
+			for _, wrapped := range []string{"{" + text + "}", "{file./" + text + "}}", "{" + text + "{env.A}"} {
+				if kind, name, err := parseValue(wrapped); err == nil && kind == envValue || kind == fileValue && strings.ContainsAny(name, "{}") {
+					t.Errorf("%q is read as %d %q", wrapped, kind, name)
+				}
+			}
+		case text != "{env."+name+"}" && text != "{file."+name+"}" || name == "" || strings.ContainsAny(name, "{}"):
 			t.Errorf("%q: read as %d %q, which is something else", text, kind, name)
 		}
 	})

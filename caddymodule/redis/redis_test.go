@@ -213,7 +213,7 @@ func TestProvisionRefused(t *testing.T) {
 		good + `,"tls":true,"ca":"` + garbage + `"`:                            "holds no certificate in PEM",
 		good + `,"password":"{env.REDIS_TEST_UNSET}"`:                          "store redis: password: the environment variable REDIS_TEST_UNSET is not set or empty",
 		good + `,"password":"{env.REDIS_TEST_EMPTY}"`:                          "REDIS_TEST_EMPTY is not set or empty",
-		good + `,"password":"` + marker + `{env.A}"`:                           "store redis: password: {env.A} stands inside",
+		good + `,"password":"` + marker + `{env.A}"`:                           "store redis: password: {env.A} is replaced only as a whole value",
 		good + `,"password":"{file./nonexistent/pw}"`:                          "store redis: password: stat /nonexistent/pw",
 		good + `,"pasword":"` + marker + `"`:                                   "unknown field",
 		`"address":["a:1","b:1"],"namespace":"x"`:                              "several addresses want mode sentinel <master> or mode cluster",
