@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"io"
@@ -84,16 +83,9 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	if rej != nil {
 		return "", rej
 	}
-	names := strings.Split(text, ",")
-	for i := range names {
-		names[i] = strings.ToLower(strings.TrimSpace(names[i]))
-		if !validHeaderName(names[i]) {
-			return "", reject(MalformedSignature, "header %s lists what is no header name", list)
-		}
-	}
-	slices.Sort(names)
-	if len(slices.Compact(slices.Clone(names))) != len(names) {
-		return "", reject(MalformedSignature, "header %s lists a header twice", list)
+	names, rej := listedNames(list, text)
+	if rej != nil {
+		return "", rej
 	}
 	for _, must := range append([]string{list}, c.v.timestamp.Header...) {
 		if !slices.Contains(names, strings.ToLower(must)) {
@@ -109,10 +101,8 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 			}
 		}
 		value = strings.TrimSpace(value)
-		for _, other := range names { // a value must not look like the next header
-			if strings.Contains(value, ";"+other+":") {
-				return "", reject(MalformedSignature, "header %s holds what would let the signed headers be read in two ways", canonicalHeader(name))
-			}
+		if holdsHeader(value, names) {
+			return "", reject(MalformedSignature, "header %s holds what would let the signed headers be read in two ways", canonicalHeader(name))
 		}
 		if i > 0 {
 			b.WriteByte(';')
@@ -120,6 +110,46 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 		b.WriteString(name + ":" + value)
 	}
 	return b.String(), nil
+}
+
+// listedNames reads a list of headers' names, in lower case and sorted.
+func listedNames(list, text string) ([]string, *Rejection) {
+	if strings.Count(text, ",") >= maxListed {
+		return nil, reject(MalformedSignature, "header %s lists more than %d headers", list, maxListed)
+	}
+	names := strings.Split(text, ",")
+	for i := range names {
+		names[i] = strings.ToLower(strings.TrimSpace(names[i]))
+		if len(names[i]) > maxHeaderName || !validHeaderName(names[i]) {
+			return nil, reject(MalformedSignature, "header %s lists what is no header name", list)
+		}
+	}
+	slices.Sort(names)
+	for i := 1; i < len(names); i++ {
+		if names[i] == names[i-1] {
+			return nil, reject(MalformedSignature, "header %s lists a header twice", list)
+		}
+	}
+	return names, nil
+}
+
+// holdsHeader reports whether a header's value holds what looks like the next of
+// the sorted names, ";name:".
+func holdsHeader(value string, names []string) bool {
+	for {
+		_, after, found := strings.Cut(value, ";")
+		if !found {
+			return false
+		}
+		end := strings.IndexAny(after, ":;") // no name holds either
+		if end < 0 {
+			return false
+		}
+		if _, listed := slices.BinarySearch(names, after[:end]); listed && after[end] == ':' {
+			return true
+		}
+		value = after[end:]
+	}
 }
 
 // uriEncodedTwice writes path and query of a request with the query escaped as
@@ -158,12 +188,12 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	path, raw, _ := strings.Cut(c.req.Target, "?")
 	query, err := parseForm([]byte(raw))
 	if err != nil {
-		return "", reject(MalformedSignature, "the URL's query, which is signed, cannot be read")
+		return "", reject(MalformedSignature, "the URL's query, which is signed: %v", err)
 	}
 	var form []formField
 	if c.req.Method != "GET" {
 		if form, err = parseForm(body); err != nil {
-			return "", reject(MalformedSignature, "the body is signed as a form and is none")
+			return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 		}
 	}
 	sortFields(query)
@@ -183,16 +213,8 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	if len(query) > 0 && len(form) > 0 {
 		b.WriteByte('.')
 	}
-	for _, f := range form {
-		b.WriteString(f.name + f.value)
-	}
+	b.WriteString(joined(form))
 	return b.String(), nil
-}
-
-func sortFields(fields []formField) {
-	slices.SortFunc(fields, func(a, b formField) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.value, b.value))
-	})
 }
 
 // formPHP writes a form without its signature as PHP serializes an array of
@@ -202,7 +224,7 @@ func sortFields(fields []formField) {
 func formPHP(body []byte, signature string) (string, *Rejection) {
 	fields, err := parseForm(body)
 	if err != nil {
-		return "", reject(MalformedSignature, "the body is signed as a form and is none")
+		return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 	}
 	fields = slices.DeleteFunc(fields, func(f formField) bool { return f.name == signature })
 	sortFields(fields)

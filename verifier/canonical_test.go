@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -146,6 +147,50 @@ func TestSignedHeaders(t *testing.T) {
 	expect(t, v, post("X-Signature", bodyHex, "X-Time", "1760000000"), testBody, MissingHeader)
 	twice := post("X-Signature", sign("x-list:x-list,x-time,x-topic;x-time:1760000000;x-topic:a"), "X-Time", "1760000000", "X-List", "x-list,x-time,x-topic", "X-Topic", "a", "X-Topic", "b")
 	expect(t, v, twice, testBody, MalformedSignature)
+}
+
+// TestSignedHeadersAreFew: what a request says it signs is read once, and bounded
+// before anything is looked for or repeated to the operator.
+func TestSignedHeadersAreFew(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) {
+		s.Message, s.Timestamp = StringList{"{signed_headers:X-List}\\n{body}"}, &Timestamp{Header: StringList{"X-Time"}}
+	}), Key{Text: testKey})
+	signed := func(extra int) *Request {
+		req := post("X-Time", "1760000000")
+		content := "x-time:1760000000"
+		names := "x-list,x-time"
+		for i := range extra {
+			name := fmt.Sprintf("y-%02d", i)
+			req.Header[canonicalHeader(name)] = []string{"1"}
+			names, content = names+","+name, content+";"+name+":1"
+		}
+		req.Header["X-List"] = []string{names}
+		req.Header["X-Signature"] = []string{macOf(testKey, "x-list:"+names+";"+content+"\n"+testBody)}
+		return req
+	}
+	expect(t, v, signed(maxListed-2), testBody, genuine)
+	expect(t, v, signed(maxListed-1), testBody, MalformedSignature)
+	long := strings.Repeat("a", 70000)
+	for what, list := range map[string]string{
+		"a long name":           "x-list,x-time," + long,
+		"a long name, shown":    "x-list,x-time," + long[:maxHeaderName],
+		"many names":            strings.Repeat("a,", 35000),
+		"many names, all alike": strings.Repeat(",", 70000),
+	} {
+		_, err := deliver(v, post("X-Signature", bodyHex, "X-Time", "1760000000", "X-List", list), testNow, testBody)
+		if rej := rejection(t, err); len(rej.Detail) > maxDetail {
+			t.Errorf("%s: a detail of %d bytes", what, len(rej.Detail))
+		}
+	}
+	names := []string{"host", "x-a", "x-b"}
+	for value, want := range map[string]bool{
+		"a;x-a:1": true, ";x-b:": true, "a;b;host:": true, "a;b:x-a:": false, "x-a:1": false, ";X-A:1": false, ";x-a;x-c:1": false, ";x-a": false, "": false,
+		strings.Repeat(";", 70000): false, strings.Repeat(";:", 70000): false,
+	} {
+		if got := holdsHeader(value, names); got != want {
+			t.Errorf("holdsHeader(%.40q) = %v", value, got)
+		}
+	}
 }
 
 // TestURIEncodedTwice: the texts are node's encodeURI(path + "?" +

@@ -20,6 +20,12 @@ const (
 	maxLong      = 1024
 )
 
+// What bounds the list of headers that a delivery says it signs.
+const (
+	maxListed     = 32
+	maxHeaderName = 128
+)
+
 // candidate is one decoded signature of a delivery.
 type candidate struct {
 	sum       [maxSignature]byte

@@ -50,7 +50,7 @@ func (c *Check) jsonLines(lines []jsonLine, body []byte) (string, *Rejection) {
 	if field := c.v.scheme.BodyForm; field != "" {
 		text, err := c.formValue(body, field)
 		if err != nil {
-			return "", reject(MalformedSignature, "form field %s is signed and not there once", field)
+			return "", reject(MalformedSignature, "form field %s is signed: %v", field, err)
 		}
 		body = []byte(text)
 	}

@@ -81,9 +81,6 @@ type jws struct {
 const (
 	maxJWSHeader = 8 << 10
 	maxJWS       = 64 << 10
-
-	maxListed     = 32 // headers that it signs, each once: a long one counts for itself
-	maxHeaderName = 128
 )
 
 // addJWS reads a JWS as the delivery's one candidate.

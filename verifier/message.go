@@ -1,14 +1,9 @@
 package verifier
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/subtle"
-	"errors"
 	"io"
-	"mime"
-	"mime/multipart"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -74,6 +69,9 @@ func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *R
 				return dst, rej
 			}
 		}
+		if p.slot == slotQuerySorted && strings.Count(c.req.Target, "&") > maxFields {
+			return dst, reject(MalformedSignature, "the query is signed in the order of its names: %v", errFields)
+		}
 		dst = c.appendRequest(dst, p.slot)
 	default:
 		text, rej := c.slotText(p, body)
@@ -122,8 +120,11 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 		return text, nil
 	case slotForm:
 		text, err := c.formValue(body, p.arg)
-		if err != nil || text == "" {
-			return "", reject(MalformedSignature, "form field %s is signed and not there once", p.arg)
+		if err != nil {
+			return "", reject(MalformedSignature, "form field %s is signed: %v", p.arg, err)
+		}
+		if text == "" {
+			return "", reject(MalformedSignature, "form field %s is signed and empty", p.arg)
 		}
 		return text, nil
 	case slotJSONLines:
@@ -131,7 +132,7 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 	case slotFormSorted:
 		text, err := formSorted(body)
 		if err != nil {
-			return "", reject(MalformedSignature, "the body is signed as a form and is none")
+			return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 		}
 		return text, nil
 	case slotURLFormSorted:
@@ -151,7 +152,7 @@ func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
 	}
 	text, err := c.formValue(body, c.v.scheme.BodyForm)
 	if err != nil {
-		return "", errNotJSON
+		return "", err
 	}
 	return path.lookup([]byte(text))
 }
@@ -245,116 +246,4 @@ func (c *Check) appendOrigin(dst []byte) []byte {
 		return append(append(dst, "https://"...), c.req.Host...)
 	}
 	return append(append(dst, "http://"...), c.req.Host...)
-}
-
-var errForm = errors.New("not a form with that field once")
-
-type formField struct{ name, value string }
-
-// parseForm reads application/x-www-form-urlencoded strictly: a bad escape is
-// an error, fields keep their order.
-func parseForm(body []byte) ([]formField, error) {
-	var fields []formField
-	if len(body) == 0 {
-		return nil, nil
-	}
-	for pair := range strings.SplitSeq(string(body), "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(name)
-		if err != nil {
-			return nil, errForm
-		}
-		if value, err = url.QueryUnescape(value); err != nil {
-			return nil, errForm
-		}
-		fields = append(fields, formField{name, value})
-	}
-	return fields, nil
-}
-
-// formValue returns the one value of a field; a repeated field has none.
-func formValue(body []byte, name string) (string, error) {
-	fields, err := parseForm(body)
-	if err != nil {
-		return "", err
-	}
-	found, value := 0, ""
-	for _, f := range fields {
-		if f.name == name {
-			found, value = found+1, f.value
-		}
-	}
-	if found != 1 {
-		return "", errForm
-	}
-	return value, nil
-}
-
-// formValue returns the one value of a field of the body, which its Content-Type
-// may say is multipart/form-data.
-func (c *Check) formValue(body []byte, name string) (string, error) {
-	if kind, params := c.contentType(); kind == "multipart/form-data" {
-		return multipartValue(body, params["boundary"], name)
-	}
-	return formValue(body, name)
-}
-
-// isForm reports whether Content-Type says that the body is a form.
-func (c *Check) isForm() bool {
-	kind, _ := c.contentType()
-	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
-}
-
-func (c *Check) contentType() (kind string, params map[string]string) {
-	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
-		if kind, params, err := mime.ParseMediaType(lines[0]); err == nil {
-			return kind, params
-		}
-	}
-	return "", nil
-}
-
-// multipartValue reads multipart/form-data (RFC 7578) as strictly: a file or an
-// encoded part is no value.
-func multipartValue(body []byte, boundary, name string) (string, error) {
-	found, value := 0, ""
-	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
-		part, err := r.NextRawPart()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return "", errForm
-		}
-		if part.FormName() != name {
-			continue
-		}
-		text, err := io.ReadAll(part)
-		if err != nil || part.FileName() != "" || part.Header.Get("Content-Transfer-Encoding") != "" {
-			return "", errForm
-		}
-		found, value = found+1, string(text)
-	}
-	if found != 1 {
-		return "", errForm
-	}
-	return value, nil
-}
-
-// formSorted joins names and values without separators, sorted bytewise,
-// repeated pairs once: what Twilio signs for a form.
-func formSorted(body []byte) (string, error) {
-	fields, err := parseForm(body)
-	if err != nil {
-		return "", err
-	}
-	slices.SortFunc(fields, func(a, b formField) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.value, b.value))
-	})
-	var b strings.Builder
-	for _, f := range slices.Compact(fields) {
-		b.WriteString(f.name)
-		b.WriteString(f.value)
-	}
-	return b.String(), nil
 }

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -54,6 +55,11 @@ func (r *Rejection) Error() string {
 	return string(r.Reason) + ": " + r.Detail
 }
 
+// maxDetail is the longest detail in bytes: log lines and kept rejections hold
+// one, and part of it may be a name that the request chose.
+const maxDetail = 512
+
 func reject(reason Reason, format string, args ...any) *Rejection {
-	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+	detail := fmt.Sprintf(format, args...)
+	return &Rejection{Reason: reason, Detail: strings.ToValidUTF8(detail[:min(len(detail), maxDetail)], "")}
 }
