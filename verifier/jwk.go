@@ -55,9 +55,11 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 		return nil, fmt.Errorf("a set of %d keys: at most %d are read", len(set.Keys), maxSetKeys)
 	}
 	var out []compiledKey
+	private := false
 	for _, raw := range set.Keys {
 		var member jwk
 		if json.Unmarshal(raw, &member) != nil || !member.verifies() {
+			private = private || member.D != nil
 			continue
 		}
 		public := member.public()
@@ -74,6 +76,9 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 			}
 			out = append(out, c)
 		}
+	}
+	if len(out) == 0 && private {
+		return nil, fmt.Errorf("the JSON Web Key Set holds no public key for %s but a private one: give the sender's public key", join(s.algorithms()))
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("the JSON Web Key Set holds no public key for %s", join(s.algorithms()))

@@ -92,7 +92,12 @@ func (s *Scheme) compileKeys(keys []Key) ([]compiledKey, error) {
 
 // compileKey makes one key for each of the scheme's algorithms of k's kind.
 func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
-	if k.Kind == PublicKey && isJWK(k.Text) {
+	var pasted pastedKey
+	if k.Kind != Secret {
+		pasted = unpaste(k.Text)
+	}
+	if k.Kind == PublicKey && isJWK(pasted.text) {
+		k.Text = pasted.text
 		return s.compileJWKs(k)
 	}
 	var out []compiledKey
@@ -111,9 +116,9 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 				c.macs = newMACPool(a, c.secret)
 			}
 		case PublicKey:
-			c.public, err = s.decodePublic(a, k.Text)
+			c.public, err = s.decodePublic(a, &pasted)
 		case PrivateKey:
-			if c.private, err = s.decodePrivate(a, k.Text); err == nil {
+			if c.private, err = s.decodePrivate(a, &pasted); err == nil {
 				c.public = c.private.Public()
 			}
 		}
@@ -136,7 +141,7 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 }
 
 func (s *Scheme) decodeSecret(text string) ([]byte, error) {
-	if strings.HasPrefix(text, "-----BEGIN ") {
+	if p := unpaste(text); p.isPEM() {
 		return nil, errors.New("a PEM key given as a shared secret: whoever has it could sign; a sender's public key is given with public_key")
 	}
 	text = strings.TrimPrefix(text, s.SecretPrefix)

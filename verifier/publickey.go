@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,13 +13,13 @@ import (
 // decodePublic reads a sender's public key for an algorithm: PEM (PKIX, PKCS #1
 // or a certificate, of which only the key counts), or those structures or the
 // bare key in the scheme's encoding.
-func (s *Scheme) decodePublic(a Algorithm, text string) (crypto.PublicKey, error) {
-	wrong := fmt.Errorf("not a public key of %s: give PEM, or the bare key or a PKIX structure in the scheme's public_key_encoding", a)
-	if strings.Contains(text, "PRIVATE KEY-----") {
+func (s *Scheme) decodePublic(a Algorithm, p *pastedKey) (crypto.PublicKey, error) {
+	wrong := fmt.Errorf("not a public key of %s: give PEM, or the bare key or a PKIX structure in the scheme's public_key_encoding%s", a, p.says())
+	raw, err := p.bytes(s.PublicKeyPrefix, orDefault(s.PublicKeyEncoding, encBase64))
+	if p.isPrivate() || err == nil && len(raw) > ed25519.PrivateKeySize && parsePrivate(raw) != nil {
 		return nil, fmt.Errorf("not a public key of %s but a private one: give the sender's public key (openssl pkey -pubout makes it of your own)", a)
 	}
-	raw, err := s.keyBytes(strings.TrimPrefix(text, s.PublicKeyPrefix))
-	if err != nil {
+	if err != nil || p.broken != "" {
 		return nil, wrong
 	}
 	public := facts[a].public
@@ -69,13 +68,13 @@ func forgeable(key ed25519.PublicKey) bool {
 }
 
 // decodePrivate reads a private key, for a Signer.
-func (s *Scheme) decodePrivate(a Algorithm, text string) (crypto.Signer, error) {
-	wrong := fmt.Errorf("not a private key of %s: give PKCS #8 as PEM or in the scheme's public_key_encoding", a)
-	if strings.Contains(text, "PUBLIC KEY-----") {
+func (s *Scheme) decodePrivate(a Algorithm, p *pastedKey) (crypto.Signer, error) {
+	wrong := fmt.Errorf("not a private key of %s: give PKCS #8 as PEM or in the scheme's public_key_encoding%s", a, p.says())
+	if strings.HasSuffix(p.label, "PUBLIC KEY") || p.label == "CERTIFICATE" {
 		return nil, fmt.Errorf("not a private key of %s but a public one, which cannot sign", a)
 	}
-	raw, err := s.keyBytes(strings.TrimPrefix(text, s.PrivateKeyPrefix))
-	if err != nil {
+	raw, err := p.bytes(s.PrivateKeyPrefix, orDefault(s.PublicKeyEncoding, encBase64))
+	if err != nil || p.broken != "" {
 		return nil, wrong
 	}
 	key := parsePrivate(raw)
@@ -106,12 +105,4 @@ func parsePrivate(raw []byte) crypto.Signer {
 		return key
 	}
 	return nil
-}
-
-// keyBytes decodes PEM or the scheme's encoding.
-func (s *Scheme) keyBytes(text string) ([]byte, error) {
-	if block, rest := pem.Decode([]byte(text)); block != nil && len(bytes.TrimSpace(rest)) == 0 {
-		return block.Bytes, nil
-	}
-	return decodeString(text, orDefault(s.PublicKeyEncoding, encBase64))
 }
