@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -48,9 +49,27 @@ func bodyTooLarge(limit int64) *refusal {
 		detail: fmt.Sprintf("larger than max_body, %d bytes", limit)}
 }
 
-func twoHandlers(first, second string) error {
-	return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf(
-		"two verify_webhook handlers on one request, %q and %q: make their matchers exclude each other", first, second))
+// twoHandlers refuses a request that another handler has had before.
+func (h *Handler) twoHandlers(first string, w http.ResponseWriter, r *http.Request) error {
+	err := fmt.Errorf("two verify_webhook handlers on one request, %q and %q: make their matchers exclude each other", first, h.Name)
+	if ok, _ := h.warnings.allow(h.now()); ok {
+		h.logger.Error(err.Error())
+	}
+	return fail(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
+}
+
+// fail hands Caddy an error, for handle_errors. Where the server has none, and
+// the status is 5xx, it answers as Caddy would, with the status and no body: such
+// an error Caddy logs with all headers of the request, at ERROR and without a
+// limit, so that anyone who can provoke one could fill a disk. Either way the
+// sender reads the same, and the log has our line, ten times a second at most.
+func fail(w http.ResponseWriter, r *http.Request, err caddyhttp.HandlerError) error {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if err.StatusCode < 500 || server == nil || server.Errors != nil && len(server.Errors.Routes) > 0 {
+		return err
+	}
+	w.WriteHeader(err.StatusCode)
+	return nil
 }
 
 // refuse answers a delivery that is not forwarded. Every failed verification
@@ -80,10 +99,19 @@ func (d *delivery) refuse(err error) error {
 	}
 	d.repl.Set(prefix+"reason", reason)
 	d.end(endedRejected, reason)
+	if reason == reasonBusy { // no error of anybody's: the copy before it is at the app
+		d.h.logger.Debug("a copy of this delivery is being forwarded",
+			zap.String("name", d.h.Name), zap.String("reason", reason), zap.String("delivery", d.key))
+		d.w.WriteHeader(status)
+		return nil
+	}
 	failure := caddyhttp.Error(status, err)
 	d.warn("delivery refused", reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
-	return failure
+	return fail(d.w, d.r, failure)
 }
+
+// reasonBusy is the reason why a copy is asked to come again.
+var reasonBusy = dedupe.Busy.String()
 
 // unread reports whether some of the body may still be on the connection.
 func (d *delivery) unread() bool {

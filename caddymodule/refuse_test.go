@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap/zapcore"
 )
@@ -180,5 +182,32 @@ func TestLimiter(t *testing.T) {
 	}
 	if _, ok := logged[1].ContextMap()["suppressed"]; ok {
 		t.Error("suppressed ones are told twice")
+	}
+}
+
+// TestWhoAnswersAnError: handle_errors gets every refusal. Where the server has
+// none, a 5xx is answered here with what Caddy would answer, because Caddy would
+// log it without a limit.
+func TestWhoAnswersAnError(t *testing.T) {
+	routes := &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{}}}
+	for name, tc := range map[string]struct {
+		server   *caddyhttp.Server
+		status   string
+		answered bool
+	}{
+		"4xx, no handle_errors": {new(caddyhttp.Server), "422", false},
+		"5xx, no handle_errors": {new(caddyhttp.Server), "503", true},
+		"5xx, none that counts": {&caddyhttp.Server{Errors: new(caddyhttp.HTTPErrorConfig)}, "503", true},
+		"5xx, handle_errors":    {&caddyhttp.Server{Errors: routes}, "503", false},
+		"4xx, handle_errors":    {&caddyhttp.Server{Errors: routes}, "422", false},
+	} {
+		g := mustProvision(t, "", timed(`"reject_status":`+tc.status))
+		w := httptest.NewRecorder()
+		r := post()
+		r.Header.Set("X-Signature", sign("other", body))
+		err := g.handlers[0].ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, tc.server), accepting)
+		if answered := err == nil; answered != tc.answered || answered && (fmt.Sprint(w.Code) != tc.status || w.Body.Len() > 0) {
+			t.Errorf("%s: %v, answered %d %q", name, err, w.Code, w.Body)
+		}
 	}
 }

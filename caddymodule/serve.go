@@ -45,9 +45,9 @@ type delivery struct {
 // ServeHTTP takes a request the way of every delivery. Each step refuses what it
 // can as early as it can: before the body is read, before it is hashed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	d, err := h.arrive(w, r)
-	if err != nil {
-		return err
+	d, first := h.arrive(w, r)
+	if d == nil {
+		return h.twoHandlers(first, w, r)
 	}
 	defer d.free()
 	for _, step := range []func() error{
@@ -73,19 +73,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // arrive notes the request as it was received, without the marks that it may
-// bring. Two handlers on one request are an error of the configuration: the
-// second would refuse or double what the first let through, depending on their
-// order.
-func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (*delivery, error) {
+// bring. It returns the name of another handler that has had the request, which
+// is an error of the configuration: the second would refuse or double what the
+// first let through, depending on their order.
+func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
 	deleteMarks(r.Header)
 	r.Trailer = nil // no signature covers one, and an app may read it as a header
 	r.Header.Del("Trailer")
 	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
-		return nil, twoHandlers(first, h.Name)
+		return nil, first
 	}
 	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
 
-	d := &delivery{h: h, w: w, r: r, repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
+	d = &delivery{h: h, w: w, r: r, repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
 	received := *r // what the sender called, before any rewrite
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		received = original
@@ -95,7 +95,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (*delivery, err
 		d.req.Target = received.URL.RequestURI()
 	}
 	d.publish()
-	return d, nil
+	return d, ""
 }
 
 func (d *delivery) admit() error {
