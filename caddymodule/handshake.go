@@ -28,9 +28,8 @@ func (h *Handler) handshakes(p *providers.Provider) []verifier.Handshake {
 // nobody has signed. It may have a method that deliveries never have; what has
 // it and is no handshake stops here.
 func (d *delivery) handshake() (err error) {
-	if d.unverified == nil {
-		d.answer, err = d.h.keys.current.Load().Handshake(&d.req)
-	}
+	d.answer, err = d.h.keys.current.Load().Handshake(&d.req)
+	err = d.greets(err)
 	switch {
 	case d.delivers():
 		return d.observed(err)
@@ -38,6 +37,15 @@ func (d *delivery) handshake() (err error) {
 		return methodNotAllowed(d.h.methods)
 	}
 	return err // a method is a limit: observe does not lift it
+}
+
+// greets refuses a handshake without the headers that every request must carry.
+func (d *delivery) greets(err error) error {
+	if err == nil && d.answer != nil && d.unmet != nil {
+		d.answer = nil
+		return d.unmet
+	}
+	return err
 }
 
 // mayGreet reports whether a request that is refused for its signature may be a
@@ -51,7 +59,7 @@ func (d *delivery) unsignedHandshake() (err error) {
 	if err == nil && d.answer == nil {
 		err = d.unsigned
 	}
-	return d.observed(err)
+	return d.observed(d.greets(err))
 }
 
 // signedHandshake looks for one in what is verified.

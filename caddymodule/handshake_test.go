@@ -177,7 +177,7 @@ func TestHandshakeObserved(t *testing.T) {
 		"body, bad":            {g, request("POST", "/", `{"kind":"ask","challenge":"\""}`), 202, true},
 		"body, none":           {g, request("POST", "/", `{}`), 202, true},
 		"signed, not":          {g, request("POST", "/", `{"kind":"prove","challenge":"abc"}`), 202, true},
-		"GET without header":   {strict, request("GET", "/?challenge=abc&token=open+sesame", ""), 405, false},
+		"GET without header":   {strict, request("GET", "/?challenge=abc&token=open+sesame", ""), 401, false},
 		"POST without header":  {strict, request("POST", "/", "", "X-Echo", "abc"), 202, true},
 		"GET with that header": {strict, request("GET", "/?challenge=abc&token=open+sesame", "", "X-Team", "blue"), 200, false},
 	} {

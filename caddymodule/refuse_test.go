@@ -30,8 +30,8 @@ var outcomes = map[string]struct {
 	"malformed_timestamp": {alter: func(r *http.Request) { r.Header.Set("X-Time", "noon") }, status: 401, header: map[string]string{"Connection": "close"}},
 	"stale_timestamp":     {alter: func(r *http.Request) { r.Header.Set("X-Time", "1699999699") }, status: 401, header: map[string]string{"Connection": "close"}},
 	"future_timestamp":    {alter: func(r *http.Request) { r.Header.Set("X-Time", "1700000301") }, status: 401, header: map[string]string{"Connection": "close"}},
-	"missing_header":      {alter: func(r *http.Request) { r.Header.Del("X-Team") }, status: 401, header: map[string]string{"Connection": "close"}},
-	"header_mismatch":     {alter: func(r *http.Request) { r.Header.Set("X-Team", "red") }, status: 401, header: map[string]string{"Connection": "close"}},
+	"missing_header":      {alter: func(r *http.Request) { r.Header.Del("X-Team") }, status: 401},
+	"header_mismatch":     {alter: func(r *http.Request) { r.Header.Set("X-Team", "red") }, status: 401},
 
 	"method_not_allowed": {alter: func(r *http.Request) { r.Method = "GET" }, config: `"methods":["POST","PUT"]`, status: 405,
 		header: map[string]string{"Allow": "POST, PUT", "Connection": "close"}},
@@ -208,6 +208,67 @@ func TestWhoAnswersAnError(t *testing.T) {
 		err := g.handlers[0].ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, tc.server), accepting)
 		if answered := err == nil; answered != tc.answered || answered && (fmt.Sprint(w.Code) != tc.status || w.Body.Len() > 0) {
 			t.Errorf("%s: %v, answered %d %q", name, err, w.Code, w.Body)
+		}
+	}
+}
+
+// TestRequiredHeaderIsNoOracle: without a signature nobody learns whether the
+// value of a required header is right, neither from the answer nor from how much
+// of the body is read before it.
+func TestRequiredHeaderIsNoOracle(t *testing.T) {
+	for name, alter := range map[string]func(*http.Request){
+		"wrong signature":     func(r *http.Request) { r.Header.Set("X-Signature", sign("other", body)) },
+		"malformed signature": func(r *http.Request) { r.Header.Set("X-Signature", "x") },
+		"no signature":        func(r *http.Request) { r.Header.Del("X-Signature") },
+		"stale":               func(r *http.Request) { r.Header.Set("X-Time", "1600000000") },
+		"method":              func(r *http.Request) { r.Method = http.MethodPut },
+		"too large":           func(r *http.Request) { r.ContentLength = 1 << 30 },
+		"half a body":         func(r *http.Request) { sends(r, body[:5], io.ErrUnexpectedEOF) },
+	} {
+		var want string
+		for _, team := range []string{"blue", "red", ""} {
+			g := mustProvision(t, "", timed())
+			r := post()
+			alter(r)
+			if r.Header.Set("X-Team", team); team == "" {
+				r.Header.Del("X-Team")
+			}
+			read, below := 0, r.Body
+			r.Body = io.NopCloser(readerFunc(func(p []byte) (int, error) {
+				n, err := below.Read(p)
+				read += n
+				return n, err
+			}))
+			a := serve(t, r, accepting, g.handlers...)
+			got := fmt.Sprint(a.status, a.header, " after ", read, " bytes")
+			if want == "" { // of the right value
+				want = got
+			}
+			if got != want || a.forward != nil {
+				t.Errorf("%s, value %q: %s, while the right one gets %s", name, team, got, want)
+			}
+		}
+	}
+}
+
+// TestRequiredHeaderAndHandshake: the same where a request may be a handshake,
+// but for the handshake that is answered: it wants the header as well.
+func TestRequiredHeaderAndHandshake(t *testing.T) {
+	g := mustProvision(t, "", greeters(`"require_header":[{"name":"X-Team","values":"blue"}]`))
+	for name, tc := range map[string]struct {
+		method, target, body string
+		right, wrong         int
+	}{
+		"GET, none":      {"GET", "/", "", 405, 405},
+		"GET, bad token": {"GET", "/?challenge=abc&token=x", "", 401, 401},
+		"GET, answered":  {"GET", "/?challenge=abc&token=open+sesame", "", 200, 401},
+		"POST, none":     {"POST", "/", "{}", 401, 401},
+		"POST, asks":     {"POST", "/", `{"kind":"ask","challenge":"abc"}`, 200, 401},
+	} {
+		for team, want := range map[string]int{"blue": tc.right, "red": tc.wrong} {
+			if w, forwarded, _ := g.greet(t, request(tc.method, tc.target, tc.body, "X-Team", team)); w.Code != want || forwarded {
+				t.Errorf("%s, %s: got %d, want %d", name, team, w.Code, want)
+			}
 		}
 	}
 }

@@ -27,6 +27,7 @@ type delivery struct {
 	body    []byte
 	charged int64 // bytes of the budget that the body holds
 
+	unmet    error            // of the required headers; never answered before the signature is checked
 	unsigned error            // why open refused what may yet be a handshake
 	answer   *verifier.Answer // to a handshake
 
@@ -43,7 +44,9 @@ type delivery struct {
 }
 
 // ServeHTTP takes a request the way of every delivery. Each step refuses what it
-// can as early as it can: before the body is read, before it is hashed.
+// can as early as it can: before the body is read, before it is hashed. What it
+// refuses early a sender can tell, by an answer that comes before the body is
+// sent; so what compares a secret answers late (see verify).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	d, first := h.arrive(w, r)
 	if d == nil {
@@ -51,7 +54,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	defer d.free()
 	for _, step := range []func() error{
-		d.admit,           // method, declared length, required headers
+		d.admit,           // method, declared length
 		d.handshake,       // a request of the sender's that is no delivery
 		d.open,            // all that headers alone decide
 		d.read,            // the body, whole or not at all
@@ -109,7 +112,8 @@ func (d *delivery) admit() error {
 	if v == nil {
 		return errKeyUnavailable
 	}
-	return d.observed(v.Required(d.r.Header))
+	d.unmet = v.Required(d.r.Header)
+	return nil
 }
 
 // delivers reports whether deliveries come with the request's method.
@@ -150,6 +154,12 @@ func (d *delivery) verify() error {
 		d.unsigned = err
 		return d.unsignedHandshake()
 	}
+	if err == nil {
+		// The value of a required header is a secret that a stranger can guess
+		// without a signature. Refused here, a wrong guess costs him what a right
+		// one costs, and looks the same: the whole body, and one MAC a key.
+		err = d.unmet
+	}
 	if err != nil {
 		return d.observed(err)
 	}
@@ -164,9 +174,14 @@ func (d *delivery) verify() error {
 }
 
 // observed lets a failed verification pass, noted, where the handler only
-// observes. Every other refusal stands: limits are not verification.
+// observes. Every other refusal holds: limits are not verification. The operator
+// is told of the required headers first, as by caddy webhook verify.
 func (d *delivery) observed(err error) error {
 	rejection, ok := err.(*verifier.Rejection)
+	if ok && d.unmet != nil {
+		err = d.unmet
+		rejection, ok = err.(*verifier.Rejection)
+	}
 	if !ok || !d.h.Observe {
 		return err
 	}
