@@ -18,9 +18,11 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterDirective("verify_webhook", parseDirective)
+	httpcaddyfile.RegisterDirective("verify_webhooks", parseBlock)
 	// After request_body and timeouts, before anything that rewrites: schemes may
-	// sign the URL as it was called.
+	// sign the URL as it was called. The block comes first: it owns its prefix.
 	httpcaddyfile.RegisterDirectiveOrder("verify_webhook", httpcaddyfile.After, "timeouts")
+	httpcaddyfile.RegisterDirectiveOrder("verify_webhooks", httpcaddyfile.After, "timeouts")
 }
 
 // parseDirective is what RegisterHandlerDirective would register, but keeps the
@@ -88,32 +90,39 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 // The provider is an id of the catalogue or the path of a JSON file, relative to
 // the Caddyfile; the file becomes part of the JSON configuration.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume directive name
-	p := &parser{Dispenser: d, h: h, lines: map[string]int{"verify_webhook": d.Line()}, file: d.File()}
-	if d.NextArg() {
-		if err := p.provider(d.Val()); err != nil {
+	p := &parser{Dispenser: d, h: h, directive: "verify_webhook"}
+	return p.read()
+}
+
+// A parser reads one handler: verify_webhook, or sender in verify_webhooks.
+type parser struct {
+	*caddyfile.Dispenser
+	h         *Handler
+	directive string
+	path      *string // of a sender
+	file      string
+	lines     map[string]int // option, or directive → the line it is first on
+	version  string         // of signature … list
+	resolved *providers.Provider
+}
+
+func (p *parser) read() error {
+	p.Next() // consume directive name
+	p.file, p.lines = p.File(), map[string]int{p.directive: p.Line()}
+	if p.NextArg() {
+		if err := p.provider(p.Val()); err != nil {
 			return err
 		}
-		if err := p.inlineSecrets(d.RemainingArgs()); err != nil {
+		if err := p.inlineSecrets(p.RemainingArgs()); err != nil {
 			return err
 		}
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := p.option(d.Val()); err != nil {
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		if err := p.option(p.Val()); err != nil {
 			return err
 		}
 	}
 	return p.finish()
-}
-
-// A parser reads one verify_webhook block.
-type parser struct {
-	*caddyfile.Dispenser
-	h        *Handler
-	file     string
-	lines    map[string]int // option → the line it first stood on
-	version  string         // of signature … list
-	resolved *providers.Provider
 }
 
 func (p *parser) provider(word string) error {
@@ -135,7 +144,7 @@ func (p *parser) provider(word string) error {
 	var err error
 	p.resolved, err = providers.Get(word)
 	if e, ok := errors.AsType[*providers.UnknownError](err); ok && e.Near == "" {
-		return p.Errf("the first argument is no provider of the catalogue (it is not repeated here, as it may be a secret): write verify_webhook <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (verify_webhook ./acme.json <secret>)")
+		return p.Errf("the first argument is no provider of the catalogue (it is not repeated here, as it may be a secret): write %s <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (%s ./acme.json <secret>)", p.directive, p.directive)
 	}
 	if err != nil {
 		return p.Errf("%v", err)
@@ -161,8 +170,11 @@ var repeatable = map[string]bool{"secret": true, "public_key": true, "param": tr
 
 func (p *parser) option(name string) error {
 	parse, ok := options[name]
+	if name == "path" {
+		parse, ok = one((*parser).setPath), true
+	}
 	if !ok {
-		return p.Errf("%s", unknownOption(name, optionNames()...))
+		return p.Errf("%s", unknownOption(name, p.optionNames()...))
 	}
 	if line, again := p.lines[name]; again && !repeatable[name] {
 		return p.Errf("%s stands already on line %d: keep one of them", name, line)
@@ -203,10 +215,10 @@ func (p *parser) finish() error {
 	}
 	scheme.Handshakes = h.handshakes(p.resolved)
 	if h.Signature == nil && p.resolved == nil {
-		return p.at("verify_webhook", "neither a provider nor a scheme: write verify_webhook <provider> <secret>, or say at least: signature header <name>")
+		return p.at(p.directive, "neither a provider nor a scheme: write %s <provider> <secret>, or say at least: signature header <name>", p.directive)
 	}
 	if h.Name == "" && p.resolved == nil {
-		return p.at("verify_webhook", "%v", checkName(""))
+		return p.at(p.directive, "%v", checkName(""))
 	}
 	scheme, _, err := withPublished(scheme, h.PublicKey)
 	if err != nil {
@@ -216,7 +228,7 @@ func (p *parser) finish() error {
 		return p.at("param "+name, "%v", err)
 	}
 	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {
-		return p.at("verify_webhook", "%v", errNoKey)
+		return p.at(p.directive, "%v", errNoKey)
 	}
 	return p.checkScheme(scheme)
 }
@@ -225,7 +237,7 @@ func (p *parser) finish() error {
 func (p *parser) at(option, format string, args ...any) error {
 	line, ok := p.lines[option]
 	if !ok {
-		line = p.lines["verify_webhook"]
+		line = p.lines[p.directive]
 	}
 	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), p.file, line)
 }

@@ -73,6 +73,16 @@ func init() { // optionNames reads the map that it would else be part of
 
 func optionNames() []string { return slices.Sorted(maps.Keys(options)) }
 
+// optionNames are the words that this parser knows.
+func (p *parser) optionNames() []string {
+	names := optionNames()
+	if p.path != nil {
+		names = append(names, "path")
+		slices.Sort(names)
+	}
+	return names
+}
+
 // one makes an option of exactly one argument.
 func one(set func(p *parser, arg string) error) func(*parser, string, []string) error {
 	return func(p *parser, name string, args []string) error {

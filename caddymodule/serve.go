@@ -89,19 +89,19 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
 
 	d = &delivery{h: h, w: w, r: r, repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
-	received := *r // what the sender called, before any rewrite
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		received = original
-	}
-	d.req = verifier.Request{Method: received.Method, Header: r.Header, Target: received.RequestURI, Host: r.Host, TLS: r.TLS != nil}
-	if !strings.HasPrefix(d.req.Target, "/") && received.URL != nil { // absolute form, RFC 9112 §3.2.2
-		d.req.Target = received.URL.RequestURI()
+	called := received(r)
+	d.req = verifier.Request{Method: called.Method, Header: r.Header, Target: called.RequestURI, Host: r.Host, TLS: r.TLS != nil}
+	if !strings.HasPrefix(d.req.Target, "/") && called.URL != nil { // absolute form, RFC 9112 §3.2.2
+		d.req.Target = called.URL.RequestURI()
 	}
 	d.publish()
 	return d, ""
 }
 
 func (d *delivery) admit() error {
+	if !isClean(received(d.r).URL) {
+		return errUncleanPath
+	}
 	v := d.h.keys.current.Load()
 	if !d.delivers() && (v == nil || !v.Greets(d.req.Method)) {
 		return methodNotAllowed(d.h.methods)

@@ -1,0 +1,260 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+)
+
+// A block is a verify_webhooks block while it is read.
+type block struct {
+	httpcaddyfile.Helper
+	prefix      MatchPrefix
+	name        caddyfile.Token // the directive's name
+	open, close caddyfile.Token // its braces
+	senders     []*sender
+	rest        []caddyfile.Segment // everything but the senders
+}
+
+// parseBlock reads
+//
+//	verify_webhooks <prefix> {
+//		sender [<provider> [<secret>...]] {
+//			path <path>
+//			<options of verify_webhook>
+//		}
+//		<directives>...
+//	}
+//
+// The block owns its prefix. A request below it goes to the sender whose path it
+// has, and from there, verified, to the block's other directives; if no sender
+// has its path, it is an error 404. Nothing else of the site sees it. The block
+// becomes one subroute, whose routes Caddy does not sort:
+//
+//  1. the verify_webhooks handler (Guard): deletes forged marks from every
+//     request of the site, refuses unclean paths below the prefix
+//  2. for the prefix, terminal:
+//     one group: a route for each sender, by its path, and error 404
+//     then the other directives, sorted among themselves
+//
+// A sender is called as its provider unless it has a name, and its default path
+// is the prefix and what it is called. Only a name that is written becomes part
+// of the JSON: two sites may import one snippet, and their apps must not share
+// what they have seen (see Dedupe). Below a path that ends in /* the sender's
+// name is worth writing: without one, a copy that is sent to another path is
+// another delivery.
+func parseBlock(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	b := &block{Helper: h}
+	if err := b.readPrefix(); err != nil {
+		return nil, err
+	}
+	if err := b.split(); err != nil {
+		return nil, err
+	}
+	if err := b.checkSenders(); err != nil {
+		return nil, err
+	}
+	if err := b.checkNeighbours(); err != nil {
+		return nil, err
+	}
+	rest, err := b.parseRest()
+	if err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, b.subroute(rest)), nil
+}
+
+func (b *block) readPrefix() error {
+	b.Next() // consume directive name
+	b.name = b.Token()
+	if !b.NextArg() || b.Val() == "" {
+		return b.Errf("verify_webhooks has no prefix: write verify_webhooks /hooks/*, or * for the whole site; an unset {$VARIABLE} vanishes")
+	}
+	b.prefix = MatchPrefix(b.Val())
+	if err := b.prefix.check(); err != nil {
+		return b.Errf("verify_webhooks: %v", err)
+	}
+	if b.NextArg() {
+		return b.Errf("verify_webhooks takes one prefix and a block: write senders, and reverse_proxy, on lines of their own in it")
+	}
+	return nil
+}
+
+// split reads the senders and puts everything else aside.
+func (b *block) split() error {
+	for nesting := b.Nesting(); b.NextBlock(nesting); {
+		if b.open.Text == "" { // NextBlock has just passed it
+			b.Prev()
+			b.open = b.Token()
+			b.Next()
+		}
+		segment := b.NextSegment()
+		if err := checkPlace(segment, true, true); err != nil {
+			return err
+		}
+		if segment.Directive() != "sender" {
+			b.rest = append(b.rest, segment)
+			continue
+		}
+		s, err := readSender(segment, b.prefix)
+		if err != nil {
+			return err
+		}
+		b.senders = append(b.senders, s)
+	}
+	b.close = b.Token()
+	if len(b.senders) == 0 {
+		return errorAt(b.name, "verify_webhooks has no sender: write sender <provider> <secret> into its block, one for each")
+	}
+	if !slices.ContainsFunc(b.rest, func(s caddyfile.Segment) bool { return !strings.HasPrefix(s.Directive(), "@") }) {
+		return errorAt(b.name, "verify_webhooks has nothing that answers a verified delivery: add reverse_proxy <app> to its block")
+	}
+	return nil
+}
+
+// ofTheSite are directives that belong to a site and never to some of its paths.
+var ofTheSite = []string{"handle_errors", "log", "tls", "bind"}
+
+// checkPlace refuses what cannot stand in the block, or in routes within it.
+func checkPlace(segment caddyfile.Segment, routes, top bool) error {
+	word := segment.Directive()
+	switch {
+	case word == "verify_webhook" || word == "verify_webhooks":
+		return errorAt(segment[0], "%s does not go into verify_webhooks: whatever is in its block is verified already; write another sender, or another block beside this one", word)
+	case routes && slices.Contains(ofTheSite, word):
+		return errorAt(segment[0], "%s belongs to the site: write it beside verify_webhooks, not in its block", word)
+	case routes && !top && word == "sender":
+		return errorAt(segment[0], "sender goes directly into the block of verify_webhooks, not into a block within it")
+	}
+	if word == "sender" { // its parser knows better
+		return nil
+	}
+	routes = routes && slices.Contains([]string{"handle", "handle_path", "route"}, word)
+	d := caddyfile.NewDispenser(segment)
+	for d.Next(); d.NextArg(); {
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := checkPlace(d.NextSegment(), routes, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkNeighbours compares the prefix with those of the blocks before it in the
+// same site: of two that contain each other, the second would never be asked.
+func (b *block) checkNeighbours() error {
+	site, ok := siteOf(b.Helper)
+	if !ok {
+		return nil
+	}
+	type neighbour struct {
+		prefix MatchPrefix
+		at     caddyfile.Token
+	}
+	key := fmt.Sprintf("verify_webhooks of site %x", site)
+	before, _ := b.BlockState[key].([]neighbour)
+	for _, n := range before {
+		if n.prefix.owns(b.prefix.base()) || b.prefix.owns(n.prefix.base()) {
+			return errorAt(b.name, "verify_webhooks: one prefix of this site contains the other, see line %d: put the senders into one block, or give the blocks prefixes beside each other", n.at.Line)
+		}
+	}
+	b.BlockState[key] = append(slices.Clip(before), neighbour{b.prefix, b.name})
+	return nil
+}
+
+// siteOf tells sites apart, which Caddy's Helper does not: all directives of a
+// site share one slice of segments.
+func siteOf(h httpcaddyfile.Helper) (uintptr, bool) {
+	site := reflect.ValueOf(h).FieldByName("parentBlock")
+	if !site.IsValid() {
+		return 0, false
+	}
+	segments := site.FieldByName("Segments")
+	if !segments.IsValid() || segments.Kind() != reflect.Slice {
+		return 0, false
+	}
+	return segments.Pointer(), true
+}
+
+// parseRest reads the block without its senders as Caddy reads handle.
+func (b *block) parseRest() (caddyhttp.RouteList, error) {
+	tokens := []caddyfile.Token{b.name, b.open}
+	for _, segment := range b.rest {
+		tokens = append(tokens, segment...)
+	}
+	tokens = append(tokens, b.close)
+	rest, err := httpcaddyfile.ParseSegmentAsSubroute(b.WithDispenser(caddyfile.NewDispenser(tokens)))
+	if err != nil {
+		return nil, b.unrecognized(err)
+	}
+	return rest.(*caddyhttp.Subroute).Routes, nil
+}
+
+// unrecognized makes a better error of Caddy's about a word that is no directive,
+// which repeats it: it may be a secret on a line of its own.
+func (b *block) unrecognized(err error) error {
+	for _, segment := range b.rest {
+		word := segment.Directive()
+		if !strings.HasPrefix(err.Error(), "unrecognized directive: "+word+" - ") {
+			continue
+		}
+		if _, ok := options[word]; ok || word == "path" {
+			return errorAt(segment[0], "%s is an option of a sender: write it into that sender's block", word)
+		}
+		if near := nearest.Of(word, slices.Concat(usual, []string{"sender"})); near != "" {
+			return errorAt(segment[0], "unknown directive %s: did you mean %s?", word, near)
+		}
+		return errorAt(segment[0], "a line begins with a word that is no directive (it is not repeated here, as it may be a secret): the block of verify_webhooks takes sender, and what handle takes")
+	}
+	return err
+}
+
+// usual are the directives that a block is likely to have.
+var usual = []string{
+	"abort", "basic_auth", "encode", "error", "file_server", "forward_auth", "handle", "handle_path", "header", "intercept", "invoke",
+	"log_append", "log_name", "log_skip", "map", "method", "php_fastcgi", "request_body", "request_header", "respond", "reverse_proxy",
+	"rewrite", "root", "route", "templates", "timeouts", "tracing", "try_files", "uri", "vars",
+}
+
+// subroute puts the parts into the order in which nothing passes unverified.
+func (b *block) subroute(rest caddyhttp.RouteList) *caddyhttp.Subroute {
+	var group []httpcaddyfile.ConfigValue
+	for _, s := range b.senders {
+		group = append(group, b.NewRoute(caddy.ModuleMap{"path": b.JSON([]string{s.path})}, s.handler)...)
+	}
+	// An error and not a response: handle_errors sees it as it sees a 401.
+	group = append(group, b.NewRoute(nil, &caddyhttp.StaticError{
+		Error: "no sender of verify_webhooks has this path", StatusCode: caddyhttp.WeakString(fmt.Sprint(http.StatusNotFound)),
+	})...)
+	b.GroupRoutes(group)
+	owned := new(caddyhttp.Subroute)
+	for _, value := range group {
+		owned.Routes = append(owned.Routes, value.Value.(caddyhttp.Route))
+	}
+	owned.Routes = append(owned.Routes, rest...)
+	return &caddyhttp.Subroute{Routes: caddyhttp.RouteList{
+		{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(&Guard{Prefix: b.prefix}, "handler", "verify_webhooks", nil)}},
+		{
+			MatcherSetsRaw: caddyhttp.RawMatcherSets{{"verify_webhook_prefix": b.JSON(b.prefix)}},
+			HandlersRaw:    []json.RawMessage{caddyconfig.JSONModuleObject(owned, "handler", "subroute", nil)},
+			Terminal:       true,
+		},
+	}}
+}
+
+// errorAt makes an error of a token's line.
+func errorAt(at caddyfile.Token, format string, args ...any) error {
+	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), at.File, at.Line)
+}

@@ -1,0 +1,104 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// A sender is one of a verify_webhooks block: a handler, and the path that it
+// has in the block.
+type sender struct {
+	handler *Handler
+	name    string
+	path    string // may end in /*
+	at      caddyfile.Token
+}
+
+// readSender reads one sender. It has the grammar of verify_webhook, without a
+// matcher and with a path.
+func readSender(segment caddyfile.Segment, prefix MatchPrefix) (*sender, error) {
+	s := &sender{handler: new(Handler), at: segment[0]}
+	p := &parser{Dispenser: caddyfile.NewDispenser(segment), h: s.handler, directive: "sender", path: &s.path}
+	if len(segment) > 1 && isMatcher(segment[1].Text) {
+		return nil, errorAt(segment[1], "sender takes no matcher: it has a path of its own; write sender <provider> <secret> { and path /hooks/acme in its block")
+	}
+	if err := p.read(); err != nil {
+		return nil, err
+	}
+	s.name = s.handler.Name
+	if s.name == "" {
+		s.name = p.resolved.ID
+	}
+	if s.path != "" {
+		if err := checkPath(s.path, prefix); err != nil {
+			return nil, p.at("path", "path: %v", err)
+		}
+		return s, nil
+	}
+	s.path = prefix.base() + "/" + s.name
+	if err := checkPath(s.path, prefix); err != nil {
+		return nil, p.at("name", "name: it cannot be a path as well, which it is by default: give the sender a path")
+	}
+	return s, nil
+}
+
+// isMatcher reports whether Caddy would take a first argument for a matcher. The
+// absolute path of a provider file is none here.
+func isMatcher(word string) bool {
+	return word == "*" || strings.HasPrefix(word, "@") || strings.HasPrefix(word, "/") && !strings.HasSuffix(word, ".json")
+}
+
+// setPath reads the option that only senders have.
+func (p *parser) setPath(arg string) error {
+	if p.path == nil {
+		return errors.New("an option of senders in verify_webhooks: here write the path as a matcher, verify_webhook /hooks/acme")
+	}
+	*p.path = arg
+	return nil
+}
+
+// checkPath admits literal paths below the prefix.
+func checkPath(p string, prefix MatchPrefix) error {
+	literal := strings.TrimSuffix(p, "/*")
+	if literal == "" { // all of the prefix *
+		literal = "/"
+	}
+	if err := checkLiteral(literal); err != nil {
+		return err
+	}
+	if !covers(prefix.base()+"/*", p) {
+		return fmt.Errorf("it is not below the prefix of verify_webhooks: write %s/…", prefix.base())
+	}
+	return nil
+}
+
+// covers reports whether every path that b means is one that a, which ends in
+// /*, means.
+func covers(a, b string) bool {
+	base, ok := strings.CutSuffix(foldCase(a), "*")
+	return ok && strings.HasPrefix(foldCase(b), base) && len(foldCase(b)) > len(base)
+}
+
+// checkSenders compares all senders of a block: each name is that of one, each
+// path means one.
+func (b *block) checkSenders() error {
+	for i, second := range b.senders {
+		for _, first := range b.senders[:i] {
+			if first.name == second.name {
+				return errorAt(second.at, "sender: %s is the name of the sender on line %d already: give this one a name of its own, such as name %s-2", second.name, first.at.Line, second.name)
+			}
+			switch {
+			case foldCase(first.path) == foldCase(second.path):
+				return errorAt(second.at, "sender: %s is the path of the sender on line %d already (case does not count): give one of them another path", second.path, first.at.Line)
+			case covers(first.path, second.path) && !strings.HasSuffix(second.path, "/*"):
+				return errorAt(second.at, "sender: the path %s is below %s of the sender on line %d, which would get its deliveries: write this sender above that one", second.path, first.path, first.at.Line)
+			case covers(first.path, second.path), covers(second.path, first.path) && strings.HasSuffix(first.path, "/*"):
+				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender paths of its own", second.path, first.path, first.at.Line)
+			}
+		}
+	}
+	return nil
+}
