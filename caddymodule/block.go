@@ -23,7 +23,7 @@ type block struct {
 	prefix      MatchPrefix
 	name        caddyfile.Token // the directive's name
 	open, close caddyfile.Token // its braces
-	senders     []*sender
+	senders     []*blockSender
 	rest        []caddyfile.Segment // everything but the senders
 }
 

@@ -102,8 +102,8 @@ type parser struct {
 	path      *string // of a sender
 	file      string
 	lines     map[string]int // option, or directive → the line it is first on
-	version  string         // of signature … list
-	resolved *providers.Provider
+	version   string         // of signature … list
+	resolved  *providers.Provider
 }
 
 func (p *parser) read() error {

@@ -210,8 +210,8 @@ func TestScope(t *testing.T) {
 	}
 	want := dedupe.NewKey(string(dedupe.RouteScope("acme_inc", "hooks.example.com", "/hooks/acme")), "acme_inc", "id+content", "evt_1", digest(body)).String()
 	for _, same := range []string{
-		"http://hooks.example.com/hooks/acme", "http://HOOKS.example.com:8080/hooks/acme?a=b", "http://hooks.example.com./Hooks//acme/",
-		"http://hooks.example.com/hooks/%61cme", "http://hooks.example.com/hooks%2Facme",
+		"http://hooks.example.com/hooks/acme", "http://HOOKS.example.com:8080/hooks/acme?a=b", "http://hooks.example.com./Hooks/acme/",
+		"http://hooks.example.com/hooks/%61cme",
 	} {
 		if got := key(longRetry, same); got != want {
 			t.Errorf("%s is another scope", same)

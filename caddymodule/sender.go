@@ -8,9 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// A sender is one of a verify_webhooks block: a handler, and the path that it
+// A blockSender is a sender of a verify_webhooks block: a handler, and the path that it
 // has in the block.
-type sender struct {
+type blockSender struct {
 	handler *Handler
 	name    string
 	path    string // may end in /*
@@ -19,8 +19,8 @@ type sender struct {
 
 // readSender reads one sender. It has the grammar of verify_webhook, without a
 // matcher and with a path.
-func readSender(segment caddyfile.Segment, prefix MatchPrefix) (*sender, error) {
-	s := &sender{handler: new(Handler), at: segment[0]}
+func readSender(segment caddyfile.Segment, prefix MatchPrefix) (*blockSender, error) {
+	s := &blockSender{handler: new(Handler), at: segment[0]}
 	p := &parser{Dispenser: caddyfile.NewDispenser(segment), h: s.handler, directive: "sender", path: &s.path}
 	if len(segment) > 1 && isMatcher(segment[1].Text) {
 		return nil, errorAt(segment[1], "sender takes no matcher: it has a path of its own; write sender <provider> <secret> { and path /hooks/acme in its block")
@@ -62,12 +62,10 @@ func (p *parser) setPath(arg string) error {
 
 // checkPath admits literal paths below the prefix.
 func checkPath(p string, prefix MatchPrefix) error {
-	literal := strings.TrimSuffix(p, "/*")
-	if literal == "" { // all of the prefix *
-		literal = "/"
-	}
-	if err := checkLiteral(literal); err != nil {
-		return err
+	if literal := strings.TrimSuffix(p, "/*"); literal != "" { // "": all of the prefix *
+		if err := checkLiteral(literal); err != nil {
+			return err
+		}
 	}
 	if !covers(prefix.base()+"/*", p) {
 		return fmt.Errorf("it is not below the prefix of verify_webhooks: write %s/…", prefix.base())

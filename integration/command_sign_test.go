@@ -157,7 +157,7 @@ func TestListenForCurl(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{"it's a body.json", "-"} {
-		script, problem, code := webhook(t, dir, body, "sign", "stripe", "--secret", "{env.STRIPE_KEY}", "--body-file", file, "--url", "http://"+addr+"/a/../b?case=curl&x=[1]", "--format", "curl")
+		script, problem, code := webhook(t, dir, body, "sign", "stripe", "--secret", "{env.STRIPE_KEY}", "--body-file", file, "--url", "http://"+addr+"/a.b/c?case=curl&x=[1]", "--format", "curl")
 		if code != 0 {
 			t.Fatal(problem)
 		}
@@ -173,7 +173,7 @@ func TestListenForCurl(t *testing.T) {
 	want("duplicate: answered 200, the app had taken it")
 	want("saved: ")
 	got := app.got("curl")
-	if len(got) != 1 || string(got[0].Body) != body || got[0].Target != "/a/../b?case=curl&x=[1]" {
+	if len(got) != 1 || string(got[0].Body) != body || got[0].Target != "/a.b/c?case=curl&x=[1]" {
 		t.Errorf("the app got %+v, want the body once, byte for byte", got)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {

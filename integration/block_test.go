@@ -1,0 +1,206 @@
+package integration
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// blockSite is a site as attackers like it: the app behind the block also gets
+// everything beside it.
+const blockSite = `
+	rewrite /moved /hooks/github
+	redir /elsewhere /hooks/github
+	route /routed/* {
+		uri strip_prefix /routed
+		reverse_proxy APP
+	}
+	handle_path /stripped/* {
+		reverse_proxy APP
+	}
+	handle {
+		reverse_proxy APP
+	}
+	verify_webhooks /hooks/* {
+		handle /hooks/github {
+			reverse_proxy APP
+		}
+		handle {
+			reverse_proxy APP
+		}
+		sender github {env.GITHUB_KEY}
+		sender stripe {env.STRIPE_KEY}
+		sender {
+			name      generic
+			path      /hooks/generic/*
+			secret    {env.GENERIC_KEY}
+			signature header X-Webhook-Signature
+		}
+	}
+	handle_errors {
+		respond "an error route saw {err.status_code}" {err.status_code}
+	}`
+
+// forgedMarks are headers of a forger who knows what the gateway says to the app.
+func forgedMarks() http.Header {
+	return http.Header{"Webhook-Verified": {"github"}, "Webhook-Delivery": {strings.Repeat("f", 32)}, "Webhook-Tenant": {"acme"}, "Webhook-Stored": {"true"}}
+}
+
+// wantUnmarked: what arrived has no mark in any spelling.
+func wantUnmarked(t *testing.T, what string, got []arrival) {
+	t.Helper()
+	for _, a := range got {
+		for name := range a.Header {
+			plain := strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
+			if slices.Contains([]string{"webhook-verified", "webhook-delivery", "webhook-tenant", "webhook-attempt", "webhook-received", "webhook-stored", "webhook-duplicate"}, plain) {
+				t.Errorf("%s: the app got %s: %q", what, name, a.Header[name])
+			}
+		}
+	}
+}
+
+// sendTarget sends a request whose target is exactly as it is written. HTTP/2
+// cannot write all of them.
+func (g *gateway) sendTarget(t *testing.T, protocol, method, target string, header http.Header, body string) (answer, []arrival, bool) {
+	t.Helper()
+	id := newCase()
+	target += "?case=" + id
+	if protocol == "HTTP/1.1" {
+		s := g.dial(t)
+		s.head(method, target, append(lines(header), length(len(body)))...)
+		s.write(body)
+		if method == http.MethodHead {
+			resp, err := http.ReadResponse(s.in, &http.Request{Method: method})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer{resp.StatusCode, resp.Header, ""}, g.app.got(id), true
+		}
+		return s.answer(), g.app.got(id), true
+	}
+	if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") {
+		return answer{}, nil, false
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+g.address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.URL = &url.URL{Scheme: "http", Host: g.address, Opaque: target}
+	maps.Copy(r.Header, header)
+	return g.do(t, g.h2, r), g.app.got(id), true
+}
+
+// TestNothingWalksPastTheBlock: no spelling of a path below the prefix reaches the
+// app, signed or not. What the block does not own reaches it, without marks.
+func TestNothingWalksPastTheBlock(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: blockSite})
+	for status, targets := range map[int][]string{
+		http.StatusUnauthorized: {"/hooks/github", "/HOOKS/GitHub", "/hooks/%67ithub", "/hook%73/github", "/hooks/generic/x", "/hooks/generic/", "http://gateway/hooks/github"},
+		http.StatusNotFound: {
+			"/hooks", "/hooks/", "/HOOKS", "/hooks/github/", "/hooks/github.json", "/hooks/github.", "/hooks/github%20", "/hooks/github%23", "/hooks/github%3fx",
+			"/hooks/githubs", "/hooks/.github", "/hooks/zzz", "/hooks/generic", "/hooks/%252e%252e/x", "/hooks/%c3%a9", "http://gateway/hooks/zzz",
+		},
+		http.StatusBadRequest: {
+			"/hooks//github", "//hooks/github", "/hooks/./github", "/hooks/x/../github", "/hooks%2fgithub", "/hooks%2Fgithub", "/hooks/github%2f", "/hooks/github;x=1",
+			"/hooks/github%3bx", "/hooks;x/github", "/hooks/github%00", "/hooks\\github", "/hooks%5cgithub", "/hooks%5Cgithub", "/hooks/..%2fhooks/github",
+			"/hooks/%2e%2e/hooks/github", "/hooks/..", "/hooks/../", "/hooks/../admin", "/hooks/%2e%2e/admin", "/admin/../hooks/zzz", "/./hooks/x", "/hooks/github/..;/x",
+			"/hooks/generic/../../x", "/hooks/generic/..%2f..%2fx", "/hooks/generic/a%2fb", "/hooks/generic//", "/x/..;/hooks/github", "/;x/hooks/github",
+			"http://gateway/hooks/x/../github", "/hooks/billing/../github", "/hooks/billing/%2e%2e/github",
+		},
+		http.StatusOK: {"/", "/other", "/hooksters", "/hooks.json", "/files/a;b//c", "/moved", "/routed/hooks/github", "/stripped/hooks/github"},
+	} {
+		for _, target := range targets {
+			signed := github.message(t)
+			for what, header := range map[string]http.Header{"forged": forgedMarks(), "signed": signed.header} {
+				if what == "signed" && status == http.StatusUnauthorized {
+					continue
+				}
+				for _, protocol := range protocols {
+					a, got, ok := g.sendTarget(t, protocol, http.MethodPost, target, header, string(signed.body))
+					if !ok {
+						continue
+					}
+					where := protocol + " " + target + ", " + what
+					if a.status != status {
+						t.Errorf("%s: answered %d, want %d", where, a.status, status)
+					}
+					if arrived := len(got) > 0; arrived != (status == http.StatusOK) {
+						t.Errorf("%s: reached the app %d times", where, len(got))
+					}
+					wantUnmarked(t, where, got)
+					if status != http.StatusOK && !strings.HasPrefix(a.body, "an error route saw ") {
+						t.Errorf("%s: handle_errors did not see it: %q", where, a.body)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestBlockTakesItsSenders: verified, marked, and through the block's own routes.
+func TestBlockTakesItsSenders(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: blockSite})
+	for _, protocol := range protocols {
+		for _, s := range []sender{github, stripe, {name: "generic", path: "/hooks/generic/a/b", key: genericKey, body: generic.body, sign: generic.sign}} {
+			m := s.message(t)
+			maps.Copy(m.header, forgedMarks())
+			a, got := g.send(t, protocol, m)
+			wantTaken(t, s.name, a, got)
+			if len(got) == 1 && (got[0].Header.Get("Webhook-Verified") != s.name || len(got[0].Header["Webhook-Verified"]) != 1 || got[0].Header.Get("Webhook-Tenant") != "") {
+				t.Errorf("%s: marked %v", s.name, got[0].Header)
+			}
+		}
+	}
+}
+
+// TestBlockMethods: the path alone chooses the sender, who says which methods it
+// takes. Elsewhere below the prefix there is nothing, whatever the method.
+func TestBlockMethods(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: blockSite})
+	for _, protocol := range protocols {
+		for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "OPTIONS", "TRACE", "FOO"} {
+			for target, want := range map[string]int{"/hooks/github": http.StatusMethodNotAllowed, "/hooks/zzz": http.StatusNotFound, "/hooks/x/../github": http.StatusBadRequest} {
+				header := forgedMarks()
+				header.Set("X-HTTP-Method-Override", "POST")
+				a, got, _ := g.sendTarget(t, protocol, method, target, header, "")
+				if a.status != want || len(got) != 0 {
+					t.Errorf("%s %s %s: answered %d, app called %d times; want %d and never", protocol, method, target, a.status, len(got), want)
+				}
+				if want == http.StatusMethodNotAllowed && a.header.Get("Allow") != "POST" {
+					t.Errorf("%s %s %s: Allow: %q", protocol, method, target, a.header.Get("Allow"))
+				}
+			}
+		}
+	}
+}
+
+// TestBlockThatOwnsTheSite, with the app's own error page behind: an error route
+// that proxies hands on what was refused, without marks.
+func TestBlockThatOwnsTheSite(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: `
+	verify_webhooks * {
+		sender github {env.GITHUB_KEY}
+		reverse_proxy APP
+	}
+	handle_errors {
+		reverse_proxy APP
+	}`})
+	m := github.message(t)
+	m.path = "/github"
+	a, got := g.send(t, "HTTP/1.1", m)
+	wantTaken(t, "genuine", a, got)
+	for _, target := range []string{"/", "/github/", "/github", "/other", "//github", "/github;x"} {
+		_, got, _ := g.sendTarget(t, "HTTP/1.1", http.MethodPost, target, forgedMarks(), "{}")
+		if len(got) != 1 {
+			t.Errorf("%s: the error route called the app %d times", target, len(got))
+		}
+		wantUnmarked(t, target, got)
+	}
+}
