@@ -147,12 +147,12 @@ func (m MatchPrefix) check() error {
 	case !ok:
 		return errors.New("the prefix ends in a slash and a star: /hooks/* (/hooks and /hooks* are not prefixes); or write * for the whole site")
 	}
-	return checkLiteral(base)
+	return checkLiteralPath(base)
 }
 
-// checkLiteral admits a path that matches itself alone, in whatever way it is
+// checkLiteralPath admits a path that matches itself alone, in whatever way it is
 // matched.
-func checkLiteral(p string) error {
+func checkLiteralPath(p string) error {
 	if !strings.HasPrefix(p, "/") {
 		return errors.New("a path begins with a slash: /hooks/acme")
 	}

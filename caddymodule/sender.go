@@ -63,7 +63,7 @@ func (p *parser) setPath(arg string) error {
 // checkPath admits literal paths below the prefix.
 func checkPath(p string, prefix MatchPrefix) error {
 	if literal := strings.TrimSuffix(p, "/*"); literal != "" { // "": all of the prefix *
-		if err := checkLiteral(literal); err != nil {
+		if err := checkLiteralPath(literal); err != nil {
 			return err
 		}
 	}
