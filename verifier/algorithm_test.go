@@ -214,7 +214,7 @@ func TestToken(t *testing.T) {
 	expect(t, inBody, post(), `{"auth":{"token":"abc","token":"abc"}}`, MalformedSignature)
 
 	withID := token(func(*Signature) {}).With(Scheme{DeliveryID: &DeliveryID{JSON: "id"}})
-	if SignsID(withID) {
+	if CoverageOf(withID).ID {
 		t.Error("a token is said to prove an id")
 	}
 	for what, s := range map[string]Scheme{

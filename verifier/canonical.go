@@ -3,7 +3,6 @@ package verifier
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
 	"io"
 	"slices"
 	"strconv"
@@ -41,19 +40,6 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 		return reject(MalformedSignature, "the body is no single gzip stream of at most %d MiB", maxDecoded>>20)
 	}
 	return nil
-}
-
-// Content returns what tells the body from others where copies of a delivery are
-// looked for: the body, or under body_decoded the SHA-256 of what is signed, for
-// that can be compressed in many ways. Call it after Verify has accepted the same
-// body.
-func (c *Check) Content(body []byte) []byte {
-	if !c.v.scheme.BodyDecoded {
-		return body
-	}
-	sum := sha256.New()
-	_ = c.writeBody(sum, body) // as Verify has done
-	return sum.Sum(nil)
 }
 
 // writeDecoded decodes one gzip member (RFC 1952) and refuses whatever follows it: two

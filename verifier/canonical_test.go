@@ -285,13 +285,13 @@ func TestKeccak256(t *testing.T) {
 // whose parts can be moved proves nothing that stands behind it.
 func TestCanonicalFormsAndIDs(t *testing.T) {
 	php := Scheme{Signature: &Signature{Form: "s"}, Message: StringList{"{form_php}"}, BodyUnsigned: true, DeliveryID: &DeliveryID{Form: "id"}}
-	if !SignsID(php) {
+	if !CoverageOf(php).ID {
 		t.Error("the id in a form as PHP serializes it is not taken for signed")
 	}
 	sorted := bare(func(s *Scheme) {
 		s.Message, s.BodyUnsigned, s.DeliveryID = StringList{"{url_form_sorted}.{id}."}, true, &DeliveryID{Header: StringList{"X-Id"}}
 	})
-	if SignsID(sorted) {
+	if CoverageOf(sorted).ID {
 		t.Error("an id behind fields without separators is taken for signed")
 	}
 }

@@ -39,6 +39,7 @@ type Verifier struct {
 	id       DeliveryID
 	idPath   jsonPath
 	idSigned bool
+	varies   []jsonPath
 
 	required     []requiredHeader
 	requiredJSON []requiredJSON
@@ -87,13 +88,6 @@ func New(s Scheme, keys []Key) (*Verifier, error) {
 func Validate(s Scheme) error {
 	_, err := compile(s)
 	return err
-}
-
-// SignsID reports whether a genuine delivery proves its delivery id: an id that
-// the signature does not cover can be chosen by whoever replays a captured body.
-func SignsID(s Scheme) bool {
-	v, err := compile(s)
-	return err == nil && v.idSigned
 }
 
 // HeaderNames lists the headers that the scheme reads, as they are written.
@@ -163,7 +157,7 @@ func compile(s Scheme) (*Verifier, error) {
 	}
 	for _, step := range []func() error{
 		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage, v.compileClaims,
-		v.compileTimestamp, v.compileDeliveryID, v.checkSlots,
+		v.compileTimestamp, v.compileDeliveryID, v.compileVaries, v.checkSlots,
 		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileHandshakes,
 	} {
 		if err := step(); err != nil {

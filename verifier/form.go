@@ -137,6 +137,15 @@ func (c *Check) formValue(body []byte, name string) (string, error) {
 	return formValue(body, name)
 }
 
+// formIn returns the one value of a field of the body, whichever kind of form it is.
+func formIn(body []byte, name string) (string, error) {
+	first, _, _ := bytes.Cut(body, []byte("\r\n"))
+	if boundary, ok := bytes.CutPrefix(first, []byte("--")); ok && len(boundary) > 0 {
+		return multipartValue(body, string(boundary), name)
+	}
+	return formValue(body, name)
+}
+
 // isForm reports whether Content-Type says that the body is a form.
 func (c *Check) isForm() bool {
 	kind, _ := c.contentType()

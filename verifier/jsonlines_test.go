@@ -124,12 +124,12 @@ func TestJSONLinesErrors(t *testing.T) {
 		t.Error("other members are not signed: body_unsigned must say so")
 	}
 	signs := Scheme{Signature: &Signature{JSON: "s"}, Message: StringList{linesOfSNS}, BodyUnsigned: true, DeliveryID: &DeliveryID{JSON: "MessageId"}}
-	if !SignsID(signs) {
+	if !CoverageOf(signs).ID {
 		t.Error("MessageId is signed")
 	}
 	for _, unsigned := range []string{"Other", "Subject", "message", "a.MessageId"} { // one that may be missing is added by anyone
 		signs.DeliveryID = &DeliveryID{JSON: unsigned}
-		if SignsID(signs) {
+		if CoverageOf(signs).ID {
 			t.Errorf("%s is not signed", unsigned)
 		}
 		signs.Timestamp = &Timestamp{JSON: unsigned}

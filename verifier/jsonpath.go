@@ -101,11 +101,27 @@ func (p jsonPath) lookup(text []byte) (string, error) {
 	return v, s.found()
 }
 
+// spans returns where the values at p stand: several with [*], none where a
+// member is missing.
+func (p jsonPath) spans(text []byte) ([]span, error) {
+	s := jsonScanner{text: text, spans: []span{}}
+	if _, err := s.value(p, 0); err != nil {
+		return nil, err
+	}
+	if s.space(); s.pos != len(text) {
+		return nil, errNotJSON
+	}
+	return s.spans, nil
+}
+
+type span struct{ start, end int }
+
 type jsonScanner struct {
 	text  []byte
 	pos   int
 	state error // what stood at the end of the path; nil only once a scalar did
 	seen  bool
+	spans []span // of the values at the end of the path, unless nil
 }
 
 func (s *jsonScanner) found() error {
@@ -142,6 +158,10 @@ func (s *jsonScanner) value(p jsonPath, depth int) (string, error) {
 	}
 	c := s.peek()
 	wanted := p != nil && len(p) == 0
+	if wanted && s.spans != nil {
+		start := s.pos
+		defer func() { s.spans = append(s.spans, span{start, s.pos}) }() // an error drops them all
+	}
 	switch c {
 	case '{':
 		if wanted {

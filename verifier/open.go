@@ -32,6 +32,7 @@ type Check struct {
 	jws       *jws         // of a scheme whose signature is one
 	keyID     string       // that the delivery states; "": any key may have signed it
 	key       *compiledKey // that verified the delivery
+	message   int          // that it was signed by, of the scheme's
 
 	offered   int        // candidates seen
 	malformed *Rejection // why the last unreadable one could not be read

@@ -81,6 +81,9 @@ type Scheme struct {
 
 	// Where the id of the delivery is. Default: the scheme has none.
 	DeliveryID *DeliveryID `json:"delivery_id,omitempty"`
+	// Members of a JSON body that vary between the attempts of one delivery, such
+	// as a counter ("[*].attemptNumber"): they do not tell deliveries apart.
+	Varies StringList `json:"varies,omitempty"`
 
 	// Origin (scheme, host, port) that the sender believes it calls, for schemes
 	// that sign the URL: "https://hooks.example.com". Path and query are those
@@ -321,6 +324,9 @@ func (s Scheme) With(o Scheme) Scheme {
 		s.DeliveryID = &off
 	} else {
 		replace(&s.DeliveryID, id)
+	}
+	if len(o.Varies) > 0 {
+		s.Varies = o.Varies
 	}
 	s.RequireHeader = slices.Concat(s.RequireHeader, o.RequireHeader)
 	if len(o.RequireJSON) > 0 {

@@ -76,7 +76,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			}
 			continue
 		}
-		for _, t := range c.v.messages {
+		for message, t := range c.v.messages {
 			if c.statesDigest() && !t.has(slotBodyDigest, c.v.bodyDigest) {
 				continue // the URL says that the body is not covered otherwise
 			}
@@ -97,7 +97,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 				continue
 			}
 			if hits != 0 && label == "" {
-				label, c.key = k.label, k
+				label, c.key, c.message = k.label, k, message
 			}
 			matched |= hits
 			if matched != 0 && (c.v.signature.Match != "all" || matched == want) {
@@ -256,7 +256,11 @@ func (c *Check) deliveryID(body []byte) string {
 		}
 		return id
 	case c.v.id.Form != "":
-		id, err := c.formValue(body, c.v.id.Form)
+		read := c.formValue
+		if c.v.coversBody() {
+			read = formIn // which kind of form it is says the signed body, not an unsigned header
+		}
+		id, err := read(body, c.v.id.Form)
 		if err != nil {
 			return ""
 		}

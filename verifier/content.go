@@ -1,0 +1,128 @@
+package verifier
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+// Content returns what tells the body from others where copies of a delivery are
+// looked for: what was signed, as it was understood and not as it was written,
+// since whoever captured a delivery can reorder a form, escape it otherwise or
+// compress a body again. So it is
+//
+//   - the fields of a form in signed order, where those are signed;
+//   - the SHA-256 of what comes out of a compressed body, under body_decoded;
+//   - the query, where there is no body and the query is signed;
+//   - else the body, without the members that vary between attempts.
+//
+// It is empty if none of that tells anything. Call it after Verify has accepted
+// the same body.
+func (c *Check) Content(body []byte) []byte {
+	if len(body) == 0 {
+		return c.signedQuery()
+	}
+	if c.v.scheme.BodyDecoded {
+		sum := sha256.New()
+		_ = c.writeBody(sum, body) // as Verify has done
+		return sum.Sum(nil)
+	}
+	if text, ok := c.signedForm(body); ok {
+		return []byte(text)
+	}
+	return c.v.withoutVarying(body)
+}
+
+// signedForm returns the fields of a form as the message holds them.
+func (c *Check) signedForm(body []byte) (text string, ok bool) {
+	if c.message >= len(c.v.messages) {
+		return "", false
+	}
+	switch t := c.v.messages[c.message]; {
+	case t.coversBody():
+	case t.hasKind(slotFormSorted):
+		text, err := formSorted(body)
+		return text, err == nil
+	case t.hasKind(slotURLFormSorted):
+		fields, err := parseForm(body)
+		sortFields(fields)
+		return joined(fields), err == nil
+	case t.hasKind(slotFormPHP):
+		text, rej := formPHP(body, c.v.signature.Form)
+		return text, rej == nil
+	}
+	return "", false
+}
+
+// signedQuery returns the parameters of a signed query, decoded and sorted, each
+// behind its length: some senders sign them in another form than they send.
+func (c *Check) signedQuery() []byte {
+	_, query, _ := strings.Cut(c.req.Target, "?")
+	if query == "" || c.v.signature.Query != "" || !c.signsQuery() {
+		return nil
+	}
+	fields, err := parseForm([]byte(query))
+	if err != nil {
+		return []byte(query)
+	}
+	sortFields(fields)
+	var out []byte
+	for _, f := range fields {
+		for _, text := range []string{f.name, f.value} {
+			out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
+		}
+	}
+	return out
+}
+
+func (c *Check) signsQuery() bool {
+	if h := c.v.http; h != nil {
+		return h.covers("@query") || h.covers("@target-uri") || h.covers("@request-target")
+	}
+	if c.message >= len(c.v.messages) {
+		return false
+	}
+	return slices.ContainsFunc(c.v.messages[c.message], func(p part) bool {
+		switch p.slot {
+		case slotURL, slotURI, slotQuery, slotQuerySorted, slotURLFormSorted, slotURIEncodedTwice:
+			return true
+		}
+		return false
+	})
+}
+
+func (v *Verifier) compileVaries() error {
+	for _, text := range v.scheme.Varies {
+		path, err := parseJSONPath(text)
+		if err != nil {
+			return wrong("varies", "%v", err)
+		}
+		v.varies = append(v.varies, path)
+	}
+	return nil
+}
+
+// withoutVarying cuts the values out that vary between the attempts of one
+// delivery. A body in which they cannot be found one way stays whole.
+func (v *Verifier) withoutVarying(body []byte) []byte {
+	var cuts []span
+	for _, path := range v.varies {
+		found, err := path.spans(body)
+		if err != nil {
+			return body
+		}
+		cuts = append(cuts, found...)
+	}
+	if len(cuts) == 0 {
+		return body
+	}
+	slices.SortFunc(cuts, func(a, b span) int { return a.start - b.start })
+	out, at := make([]byte, 0, len(body)), 0
+	for _, cut := range cuts {
+		if cut.start >= at { // else it lies in the one before
+			out, at = append(out, body[at:cut.start]...), cut.end
+		}
+	}
+	return append(out, body[at:]...)
+}
