@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -52,12 +53,15 @@ const (
 
 // A recogniser is a handler's dedupe, compiled.
 type recogniser struct {
-	identity dedupe.Identity
-	scope    dedupe.Scope // "" without a name of the operator's: by route
-	scheme   string
-	terms    dedupe.Terms
-	response DuplicateResponse
-	off      bool
+	identity    dedupe.Identity
+	scope       dedupe.Scope // "" without a name of the operator's: by route
+	scheme      string
+	event       []string // headers that say what the event is
+	eventCounts bool     // they are not signed, so they are part of the identity
+	terms       dedupe.Terms
+	unnamed     dedupe.Terms // of a delivery without the id that it should have
+	response    DuplicateResponse
+	off         bool
 }
 
 // provisionDedupe compiles the rules.
@@ -70,14 +74,16 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 	if c == nil {
 		c = new(Dedupe)
 	}
-	hasID := scheme.DeliveryID != nil && !scheme.DeliveryID.Off
-	signed := verifier.SignsID(scheme)
-	identity, err := c.identity(hasID, dedupe.IdentityOf(hasID, signed, p.UniqueID, p.BodiesDiffer))
+	facts := known.Facts(p, scheme)
+	identity, err := c.identity(facts)
 	if err != nil {
 		return err
 	}
 	r := &h.recogniser
-	*r = recogniser{identity: identity, scheme: p.ID, off: c.Off || identity.Off(), response: DuplicateResponse{Status: http.StatusOK}}
+	*r = recogniser{
+		identity: identity, scheme: p.ID, off: c.Off || identity.Off(), response: DuplicateResponse{Status: http.StatusOK},
+		event: p.EventHeader, eventCounts: facts.EventUnsigned,
+	}
 	if h.named { // the name is the scope; else provider, host and path are
 		r.scope = dedupe.NamedScope(h.Name)
 	}
@@ -93,6 +99,10 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 		Limit: time.Duration(*h.UpstreamTimeout),
 		Lease: time.Duration(orElse(c.Lease, caddy.Duration(dedupe.DefaultLease))),
 	}
+	r.unnamed = r.terms
+	if c.Window == nil { // equal bodies do happen, and nothing else is left to tell them apart
+		r.unnamed.TTL = dedupe.ContentTTL
+	}
 	switch {
 	case r.terms.TTL <= 0:
 		return fmt.Errorf("dedupe: window: %s: give a positive duration, such as 7d", r.terms.TTL)
@@ -101,25 +111,25 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 	case r.terms.Lease < time.Second:
 		return fmt.Errorf("dedupe: lease: %s: give at least 1s", r.terms.Lease)
 	}
-	h.adviseDedupe(c, identity, signed)
+	h.adviseDedupe(c, identity, facts.IDSigned)
 	return nil
 }
 
 // identity returns the configured rule, or the one that the provider's facts give.
-func (c *Dedupe) identity(hasID bool, derived dedupe.Identity) (dedupe.Identity, error) {
+func (c *Dedupe) identity(f dedupe.Facts) (dedupe.Identity, error) {
 	switch c.Key {
 	case "":
-		return derived, nil
+		return dedupe.IdentityOf(f), nil
 	case "content":
 		return dedupe.Identity{Content: true}, nil
 	case "id", "id+content":
-		if !hasID {
+		if !f.HasID {
 			return dedupe.Identity{}, fmt.Errorf("dedupe: key %s: the scheme has no delivery_id: add one, or use key content", c.Key)
 		}
 		if c.Key == "id" {
-			return dedupe.Identity{ID: dedupe.IDAlone}, nil
+			return dedupe.Identity{ID: dedupe.IDAlone, Content: !f.IDSigned}, nil
 		}
-		return dedupe.Identity{ID: dedupe.IDWithBody}, nil
+		return dedupe.Identity{ID: dedupe.IDWithBody, Content: !f.IDSigned}, nil
 	}
 	return dedupe.Identity{}, errors.New("dedupe: unknown key: known are id, id+content, content")
 }
@@ -157,7 +167,10 @@ func (d *delivery) claim() error {
 	if id != "" {
 		d.repl.Set(prefix+"delivery_id", id)
 	}
-	key, ok := r.identity.Key(scope, r.scheme, id, d.check.Content(d.body))
+	if event := eventOf(d.req.Header, r.event); event != "" {
+		d.repl.Set(prefix+"event", event)
+	}
+	key, ok := r.identity.Key(scope, r.scheme, r.delivery(d.req.Header, id, d.check.Content(d.body)))
 	if !ok {
 		return nil
 	}
@@ -174,7 +187,11 @@ func (d *delivery) claim() error {
 	}
 	d.store = d.h.app.store
 	defer d.took(stageClaim, d.begins())
-	switch decision := gate.Claim(d.r.Context(), key, r.terms); decision.Outcome {
+	terms := r.terms
+	if id == "" && r.identity.ID != dedupe.NoID {
+		terms = r.unnamed
+	}
+	switch decision := gate.Claim(d.r.Context(), key, terms); decision.Outcome {
 	case dedupe.Held:
 		d.claimed = decision.Claim
 		return nil
@@ -187,6 +204,43 @@ func (d *delivery) claim() error {
 			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
 		}
 	}
+}
+
+// delivery gathers what the identity is made of.
+func (r *recogniser) delivery(header map[string][]string, id string, content []byte) dedupe.Delivery {
+	d := dedupe.Delivery{ID: id, Content: content}
+	if r.eventCounts {
+		for _, name := range r.event {
+			for _, line := range header[http.CanonicalHeaderKey(name)] {
+				d.Event = append(d.Event, name+":"+strings.TrimSpace(line))
+			}
+		}
+	}
+	return d
+}
+
+const maxEvent = 128
+
+// eventOf returns what the first of the headers that is present says the event
+// is, for logs and matchers: visible ASCII, and no more than fits a label.
+func eventOf(header map[string][]string, names []string) string {
+	for _, name := range names {
+		lines := header[http.CanonicalHeaderKey(name)]
+		if len(lines) == 0 {
+			continue
+		}
+		if len(lines) > 1 {
+			return ""
+		}
+		text := strings.TrimSpace(lines[0])
+		return strings.Map(func(c rune) rune {
+			if c < ' ' || c > '~' {
+				return '?'
+			}
+			return c
+		}, text[:min(len(text), maxEvent)])
+	}
+	return ""
 }
 
 var notNow = map[dedupe.Outcome]string{

@@ -28,7 +28,8 @@ const week = 7 * 24 * time.Hour
 // TestIdentity: what identifies a delivery, and for how long, by what is known
 // of the sender and by what the operator says.
 func TestIdentity(t *testing.T) {
-	id, both, content, nothing := dedupe.Identity{ID: dedupe.IDAlone}, dedupe.Identity{ID: dedupe.IDWithBody}, dedupe.Identity{Content: true}, dedupe.Identity{}
+	id, both, unsigned := dedupe.Identity{ID: dedupe.IDAlone}, dedupe.Identity{ID: dedupe.IDWithBody}, dedupe.Identity{ID: dedupe.IDWithBody, Content: true}
+	content, nothing := dedupe.Identity{Content: true}, dedupe.Identity{}
 	for name, tc := range map[string]struct {
 		config   string
 		identity dedupe.Identity
@@ -36,7 +37,7 @@ func TestIdentity(t *testing.T) {
 		off      bool
 	}{
 		"stripe":                  {`{"provider":"stripe","secret":["a"]}`, id, week, false},
-		"github":                  {`{"provider":"github","secret":["a"]}`, both, week, false},
+		"github":                  {`{"provider":"github","secret":["a"]}`, unsigned, week, false},
 		"aryeo":                   {`{"provider":"aryeo","secret":["a"]}`, content, 15 * time.Minute, false},
 		"id":                      {acme(topsecret, withID), both, week, false},
 		"signed id":               {acme(topsecret, signedID), both, week, false}, // nothing says that it is unique
@@ -223,6 +224,113 @@ func TestScope(t *testing.T) {
 	for _, other := range []string{"http://other.example.com/hooks/acme", "http://hooks.example.com/hooks/bravo", "http://hooks.example.com/"} {
 		if key(longRetry, other) == want {
 			t.Errorf("%s is the same scope", other)
+		}
+	}
+}
+
+// hook is a delivery of body to a preset, as github and shopify sign.
+func hook(header, signature string, more ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/x", strings.NewReader(body))
+	r.Header.Set(header, signature)
+	for i := 0; i < len(more); i += 2 {
+		r.Header.Add(more[i], more[i+1])
+	}
+	return r
+}
+
+// TestExactCopies: where the signature does not cover the id, copies of what was
+// sent are held back, one whose id was taken away is not forwarded each time, and
+// one under another id or event passes.
+func TestExactCopies(t *testing.T) {
+	g := running(t, "", `{"provider":"github","secret":["topsecret"]}`)
+	const id, event = "X-GitHub-Delivery", "X-GitHub-Event"
+	for i, tc := range []struct {
+		headers []string
+		forward bool
+	}{
+		{[]string{id, "1", event, "push"}, true},
+		{[]string{id, "1", event, "push"}, false},
+		{[]string{id, "1 ", event, "Push"}, false},
+		{[]string{id, "2", event, "push"}, true},
+		{[]string{id, "1", event, "ping"}, true},
+		{[]string{id, "1", event, "push", event, "ping"}, true},
+		{[]string{event, "push"}, true},
+		{[]string{event, "push"}, false},
+		{[]string{id, "", event, "push"}, false},
+		{[]string{id, " ", event, "push"}, false},
+		{nil, true},
+		{nil, false},
+	} {
+		o := g.send(hook("X-Hub-Signature-256", "sha256="+sign("topsecret", body), tc.headers...), answering(200))
+		if o.err != nil || (o.forward != nil) != tc.forward {
+			t.Errorf("%d, %q: forwarded %t, %v", i, tc.headers, o.forward != nil, o.err)
+		}
+	}
+}
+
+// TestAnotherEventSwallowsNothing: a delivery that the app did not take, replayed
+// under an event that the app answers and ignores, leaves the sender's retry alone.
+func TestAnotherEventSwallowsNothing(t *testing.T) {
+	for name, key := range map[string]string{"by default": "", "key content": "content", "key id": "id", "key id+content": "id+content"} {
+		t.Run(name, func(t *testing.T) {
+			g := running(t, "", `{"provider":"shopify","secret":["topsecret"],"signature":{"header":"X-Hub"},"dedupe":{"key":"`+key+`"}}`)
+			attempt := func(topic string, status int) outcome {
+				return g.send(hook("X-Hub", sign("topsecret", body), "X-Shopify-Webhook-Id", "1", "X-Shopify-Topic", topic), answering(status))
+			}
+			attempt("orders/paid", 503).isForwarded(t)
+			attempt("app/unknown", 200).isForwarded(t)
+			attempt("orders/paid", 200).isForwarded(t)
+			if o := attempt("orders/paid", 200); o.forward != nil {
+				t.Error("a copy of what was taken is forwarded")
+			}
+		})
+	}
+}
+
+// TestPinnedEvent: an event that the configuration requires is nobody's choice,
+// and where bodies differ the id is not needed either.
+func TestPinnedEvent(t *testing.T) {
+	g := running(t, "", `{"provider":"github","secret":["topsecret"],"require_header":[{"name":"x-github-event","values":["push"]}],"dedupe":{"key":"content"}}`)
+	send := func(more ...string) outcome {
+		return g.send(hook("X-Hub-Signature-256", "sha256="+sign("topsecret", body), more...), answering(200))
+	}
+	send("X-GitHub-Event", "push", "X-GitHub-Delivery", "1").isForwarded(t)
+	for _, id := range []string{"1", "2", ""} {
+		if o := send("X-GitHub-Event", "push", "X-GitHub-Delivery", id); o.forward != nil || o.err != nil {
+			t.Errorf("id %q: forwarded %t, %v", id, o.forward != nil, o.err)
+		}
+	}
+	if o := send("X-GitHub-Event", "ping", "X-GitHub-Delivery", "1"); o.forward != nil || o.err == nil {
+		t.Error("another event is taken")
+	}
+}
+
+// TestEventPlaceholder: {http.verify_webhook.event} is what the event's header
+// says, of the verified alone, and fits a label.
+func TestEventPlaceholder(t *testing.T) {
+	g := mustProvision(t, "", `{"provider":"shopify","secret":["topsecret"],"signature":{"header":"X-Hub"}}`)
+	for _, tc := range []struct {
+		signed  bool
+		headers []string
+		want    string
+	}{
+		{true, []string{"X-Shopify-Topic", "orders/paid"}, "orders/paid"},
+		{true, []string{"X-Shopify-Topic", " Push Hook\t"}, "Push Hook"},
+		{true, []string{"Shopify-Topic", "Product"}, "Product"},
+		{true, []string{"Shopify-Topic", "b", "X-Shopify-Topic", "a"}, "a"},
+		{true, []string{"X-Shopify-Topic", "a", "X-Shopify-Topic", "b"}, ""},
+		{true, []string{"X-Shopify-Topic", "a\tb\x1b[0m{env.HOME}é"}, "a?b?[0m{env.HOME}?"},
+		{true, []string{"X-Shopify-Topic", strings.Repeat("é", 200)}, strings.Repeat("?", 64)},
+		{true, nil, ""},
+		{false, []string{"X-Shopify-Topic", "orders/paid"}, ""},
+	} {
+		signature := sign("topsecret", body)
+		if !tc.signed {
+			signature = sign("other", body)
+		}
+		a := serve(t, hook("X-Hub", signature, tc.headers...), accepting, g.handlers...)
+		if got := a.placeholder("event"); got != tc.want {
+			t.Errorf("%q: %q, want %q", tc.headers, got, tc.want)
 		}
 	}
 }

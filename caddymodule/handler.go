@@ -46,6 +46,7 @@ func init() {
 //
 //	{http.verify_webhook.key}              | the label of the key that matched
 //	{http.verify_webhook.delivery}         | the delivery's key in hex, if something identifies it
+//	{http.verify_webhook.event}            | what its header says the event is, where the provider's file names one
 //	{http.verify_webhook.delivery_id}      | the sender's id of the delivery, if it has one
 //	{http.verify_webhook.timestamp}        | the attempt's time as RFC 3339, if it has one
 type Handler struct {

@@ -72,7 +72,7 @@ func BenchmarkIdentity(b *testing.B) {
 	body := make([]byte, 2048)
 	b.ReportAllocs()
 	for b.Loop() {
-		dedupe.Identity{ID: dedupe.IDWithBody}.Key("scope", "github", "72d3162e-cc78-11e3-81ab-4c9367dc0958", body)
+		dedupe.Identity{ID: dedupe.IDWithBody}.Key("scope", "github", dedupe.Delivery{ID: "72d3162e-cc78-11e3-81ab-4c9367dc0958", Content: body})
 	}
 }
 

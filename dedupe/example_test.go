@@ -14,11 +14,11 @@ func Example() {
 	defer gate.Close(context.Background())
 
 	// Once, when the handler is configured.
-	identity := dedupe.IdentityOf(true, true, true, false) // the id is signed and unique per event
+	identity := dedupe.IdentityOf(dedupe.Facts{HasID: true, IDSigned: true, UniqueID: true})
 	terms := dedupe.Terms{TTL: 7 * 24 * time.Hour, Wait: 10 * time.Second, Limit: time.Minute}
 
 	handle := func(id string, body []byte, app func() int) int {
-		key, ok := identity.Key(dedupe.NamedScope("stripe"), "stripe", id, body)
+		key, ok := identity.Key(dedupe.NamedScope("stripe"), "stripe", dedupe.Delivery{ID: id, Content: body})
 		if !ok {
 			return app() // nothing identifies it: no dedupe
 		}

@@ -17,9 +17,9 @@ const (
 
 	// IDWithBody: the id counts together with the body's digest. For an id that
 	// the signature does not cover, because who captured one genuine request could
-	// otherwise send it under a fresh id (and pass as new) or under a future one
-	// (and have the real event taken for a duplicate); and for an id that names a
-	// resource rather than an event, because it comes back with every change.
+	// otherwise send it under a future id and have the real event taken for a
+	// duplicate; and for an id that names a resource rather than an event, because
+	// it comes back with every change.
 	IDWithBody
 
 	// IDAlone: the id is covered by the signature and the provider's file calls it
@@ -33,58 +33,116 @@ const (
 type Identity struct {
 	ID IDTrust
 
-	// Content lets the body's digest stand in where there is no id. Only where the
-	// provider's file says that two events never share a body: otherwise the second
-	// of two equal events would be swallowed.
+	// Content lets the body's digest stand in where there is no id: where the
+	// provider's file says that two events never share a body, since otherwise the
+	// second of two equal events would be swallowed; and where the id is not signed,
+	// since who captured a delivery could otherwise take the id away and have it
+	// forwarded each time.
 	Content bool
+
+	// Long remembers a content for as long as an id.
+	Long bool
 }
 
-// IdentityOf derives the rule from what is known about a scheme.
-// signed: the signature covers the id. unique: the id is new for each event.
-// content: two events never share a body.
-func IdentityOf(hasID, signed, unique, content bool) Identity {
-	id := NoID
+// Facts is what is known of a sender's deliveries.
+type Facts struct {
+	HasID    bool // there is a delivery id
+	IDSigned bool // the signature covers it
+	UniqueID bool // it is new for each event
+
+	BodySigned   bool // the signature covers what the body means
+	BodiesDiffer bool // two events never share a body
+
+	// A header that the signature does not cover says what the event is, so that
+	// the same id and body can be made to mean something else.
+	EventUnsigned bool
+}
+
+// IdentityOf derives the rule from the facts.
+func IdentityOf(f Facts) Identity {
 	switch {
-	case hasID && signed && unique:
-		id = IDAlone
-	case hasID:
-		id = IDWithBody
+	case !f.HasID:
+		return Identity{Content: f.BodiesDiffer}
+	case f.IDSigned && f.UniqueID:
+		return Identity{ID: IDAlone, Content: f.BodiesDiffer}
+	case !f.IDSigned && f.BodiesDiffer && !f.EventUnsigned:
+		return Identity{Content: true, Long: true} // who replays can choose the id, not the body
 	}
-	return Identity{ID: id, Content: content}
+	return Identity{ID: IDWithBody, Content: f.BodiesDiffer || !f.IDSigned}
+}
+
+// Replay says how far an identity keeps off what somebody captured and sends again.
+type Replay uint8
+
+const (
+	NothingKept Replay = iota // every copy is forwarded
+	ExactCopies               // something counts that the signature does not cover
+	AllCopies                 // all that counts is signed
+)
+
+// Keeps says what the rule keeps off, given the facts.
+func (i Identity) Keeps(f Facts) Replay {
+	switch {
+	case i.Off():
+		return NothingKept
+	case f.EventUnsigned, i.ID != NoID && !f.IDSigned, i.ID != IDAlone && !f.BodySigned:
+		return ExactCopies
+	}
+	return AllCopies
 }
 
 // TTL returns how long a delivery is remembered by default: as long as its
 // sender goes on retrying (span), and no less than is usual for what identifies
 // it. A body alone is remembered for a short time, since equal events do happen.
 func (i Identity) TTL(span time.Duration) time.Duration {
-	if i.ID != NoID {
+	if i.ID != NoID || i.Long {
 		return max(DefaultTTL, span)
 	}
-	return max(contentTTL, span)
+	return max(ContentTTL, span)
 }
 
-const contentTTL = 15 * time.Minute
+// ContentTTL is how long a body alone is remembered, unless the sender goes on
+// retrying for longer.
+const ContentTTL = 15 * time.Minute
 
 // Off reports whether the rule can never identify a delivery.
-func (i Identity) Off() bool { return i == Identity{} }
+func (i Identity) Off() bool { return i.ID == NoID && !i.Content }
+
+// A Delivery is what is looked at of a verified delivery.
+type Delivery struct {
+	ID      string   // the sender's, "" where it is missing, null or not a scalar
+	Event   []string // lines of the header that says what the event is, where it is not signed
+	Content []byte   // what was signed; empty where that tells nothing
+}
 
 // Key returns the key of one verified delivery, or false if nothing identifies
-// it: then it is forwarded without dedupe. id is the sender's, "" where it is
-// missing, null or not a scalar. scheme is the id of the signature scheme.
+// it: then it is forwarded without dedupe. scheme is the id of the signature
+// scheme.
 //
 // Neither the secret (it rotates) nor the timestamp (it changes with each
 // attempt) is part of a key.
-func (i Identity) Key(scope Scope, scheme, id string, body []byte) (Key, bool) {
-	if id == "" || i.ID == NoID {
-		if !i.Content {
+func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
+	var room [8]string // without an allocation, unless an event has many lines
+	fields := append(room[:0], string(scope), scheme)
+	id := d.ID
+	if i.ID != IDAlone { // a signed one counts as it was signed
+		id = strings.TrimSpace(id)
+	}
+	switch {
+	case id == "" || i.ID == NoID:
+		if !i.Content || len(d.Content) == 0 {
 			return Key{}, false
 		}
-		return NewKey(string(scope), scheme, "content", digest(body)), true
+		fields = append(fields, "content", digest(d.Content))
+	case i.ID == IDAlone:
+		fields = append(fields, "id", id)
+	default:
+		fields = append(fields, "id+content", id, digest(d.Content))
 	}
-	if i.ID == IDAlone {
-		return NewKey(string(scope), scheme, "id", id), true
+	for _, line := range d.Event {
+		fields = append(fields, strings.ToLower(strings.TrimSpace(line)))
 	}
-	return NewKey(string(scope), scheme, "id+content", id, digest(body)), true
+	return NewKey(fields...), true
 }
 
 func digest(body []byte) string {

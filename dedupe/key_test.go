@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -58,50 +59,110 @@ func TestParseKey(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
-	type delivery struct{ id, body string }
-	first := delivery{"evt_1", "body"}
+	type d = Delivery
+	content := func(text string) []byte { return []byte(text) }
+	first := d{ID: "evt_1", Content: content("body")}
+	var (
+		alone    = IdentityOf(Facts{HasID: true, IDSigned: true, UniqueID: true})
+		resource = IdentityOf(Facts{HasID: true, IDSigned: true})
+		unsigned = IdentityOf(Facts{HasID: true, UniqueID: true})
+		differ   = IdentityOf(Facts{HasID: true, UniqueID: true, BodiesDiffer: true})
+		decided  = IdentityOf(Facts{HasID: true, BodiesDiffer: true, EventUnsigned: true})
+		noID     = IdentityOf(Facts{BodiesDiffer: true})
+	)
 	for _, c := range []struct {
 		name          string
 		identity      Identity
-		first, second delivery
+		first, second d
 		same          bool
 	}{
-		{"a signed id unique per event stands alone: bodies may differ between attempts",
-			IdentityOf(true, true, true, false), first, delivery{"evt_1", "other"}, true},
+		{"a signed id unique per event is enough: bodies may differ between attempts",
+			alone, first, d{ID: "evt_1", Content: content("other")}, true},
 		{"another signed id is another delivery, though the body be the same",
-			IdentityOf(true, true, true, true), first, delivery{"evt_2", "body"}, false},
+			alone, first, d{ID: "evt_2", Content: content("body")}, false},
+		{"a header that says what the event is counts where it is not signed, beside any id",
+			alone, d{ID: "evt_1", Event: []string{"X:a"}}, d{ID: "evt_1", Event: []string{"X:b"}}, false},
+		{"a signed id that comes back counts with its body",
+			resource, first, d{ID: "evt_1", Content: content("other")}, false},
 		{"an unsigned id under another body is another delivery: nobody can mark a future id as done",
-			IdentityOf(true, false, true, false), first, delivery{"evt_1", "other"}, false},
-		{"an id that comes back counts with its body",
-			IdentityOf(true, true, false, false), first, delivery{"evt_1", "other"}, false},
-		{"an unsigned id with its body is the same delivery",
-			IdentityOf(true, false, true, false), first, first, true},
-		{"without an id the body identifies, where allowed",
-			IdentityOf(false, false, false, true), delivery{"", "body"}, delivery{"", "body"}, true},
-		{"other bodies are other deliveries",
-			IdentityOf(false, false, false, true), delivery{"", "body"}, delivery{"", "other"}, false},
-		{"content alone ignores an id",
-			Identity{Content: true}, first, delivery{"evt_2", "body"}, true},
-		{"a missing id falls back on the body, where allowed",
-			Identity{ID: IDAlone, Content: true}, delivery{"", "body"}, delivery{"", "body"}, true},
+			unsigned, first, d{ID: "evt_1", Content: content("other")}, false},
+		{"an unsigned id with its body is the same delivery", unsigned, first, first, true},
+		{"a blank behind an unsigned id is no other id",
+			unsigned, first, d{ID: "evt_1 ", Content: content("body")}, true},
+		{"an event in another case or with blanks is the same event",
+			unsigned, d{ID: "1", Event: []string{"X:Push"}}, d{ID: "1", Event: []string{" x:push\t"}}, true},
+		{"a second line of the event is another event",
+			decided, d{ID: "1", Event: []string{"X:a"}}, d{ID: "1", Event: []string{"X:a", "X:b"}}, false},
+		{"an event cannot pass for an id", unsigned, d{ID: "1", Content: content("b"), Event: []string{"2"}}, d{ID: "2", Content: content("b"), Event: []string{"1"}}, false},
+		{"where bodies always differ, an unsigned id counts for nothing",
+			differ, first, d{ID: "evt_2", Content: content("body")}, true},
+		{"nor does its absence", differ, first, d{Content: content("body")}, true},
+		{"unless an unsigned header decides what the body means",
+			decided, first, d{ID: "evt_2", Content: content("body")}, false},
+		{"without an id the body identifies, where bodies differ",
+			noID, d{Content: content("body")}, d{Content: content("body")}, true},
+		{"other bodies are other deliveries", noID, d{Content: content("body")}, d{Content: content("other")}, false},
+		{"an absent id counts as empty", unsigned, d{Content: content("body")}, d{Content: content("body")}, true},
+		{"and is not the id that was taken away", unsigned, first, d{Content: content("body")}, false},
+		{"a signed id that is missing leaves the body, where bodies differ",
+			IdentityOf(Facts{HasID: true, IDSigned: true, UniqueID: true, BodiesDiffer: true}), d{Content: content("body")}, d{Content: content("body")}, true},
 		{"an id cannot pass for a body",
-			Identity{ID: IDAlone, Content: true}, delivery{digest([]byte("body")), ""}, delivery{"", "body"}, false},
+			unsigned, d{ID: digest(content("body"))}, d{Content: content("body")}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, ok1 := c.identity.Key("s", "x", c.first.id, []byte(c.first.body))
-			b, ok2 := c.identity.Key("s", "x", c.second.id, []byte(c.second.body))
+			a, ok1 := c.identity.Key("s", "x", c.first)
+			b, ok2 := c.identity.Key("s", "x", c.second)
 			if !ok1 || !ok2 || (a == b) != c.same {
 				t.Errorf("same: got %v, want %v (identified: %v %v)", a == b, c.same, ok1, ok2)
 			}
 		})
 	}
-	for _, i := range []Identity{{}, {ID: IDAlone}, {ID: IDWithBody}} {
-		if _, ok := i.Key("s", "x", "", []byte("body")); ok {
-			t.Errorf("%+v identifies a delivery without an id", i)
+}
+
+// TestNoIdentity: two deliveries of which nothing is known are two.
+func TestNoIdentity(t *testing.T) {
+	for name, c := range map[string]struct {
+		identity Identity
+		delivery Delivery
+	}{
+		"dedupe is off":             {Identity{}, Delivery{ID: "a", Content: []byte("body")}},
+		"neither id nor content":    {IdentityOf(Facts{HasID: true}), Delivery{}},
+		"a blank id and no content": {IdentityOf(Facts{HasID: true}), Delivery{ID: " "}},
+		"a signed id that is missing, and events may be equal": {IdentityOf(Facts{HasID: true, IDSigned: true, UniqueID: true}), Delivery{Content: []byte("body")}},
+		"content alone, and none":                              {Identity{Content: true}, Delivery{ID: "a"}},
+	} {
+		if _, ok := c.identity.Key("s", "x", c.delivery); ok {
+			t.Errorf("%s: identified", name)
 		}
 	}
-	if !IdentityOf(false, false, false, false).Off() || IdentityOf(true, false, false, false).Off() {
-		t.Error("Off is wrong")
+}
+
+// TestKeeps: a rule keeps all copies off only if all that counts is signed.
+func TestKeeps(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		facts  Facts
+		replay Replay
+		ttl    time.Duration
+	}{
+		{"no id, and events may be equal", Facts{BodySigned: true}, NothingKept, 0},
+		{"a signed id", Facts{HasID: true, IDSigned: true, UniqueID: true}, AllCopies, DefaultTTL},
+		{"a signed id and an unsigned event", Facts{HasID: true, IDSigned: true, UniqueID: true, EventUnsigned: true}, ExactCopies, DefaultTTL},
+		{"a resource's id in a signed body", Facts{HasID: true, IDSigned: true, BodySigned: true}, AllCopies, DefaultTTL},
+		{"a resource's id, the body not signed", Facts{HasID: true, IDSigned: true}, ExactCopies, DefaultTTL},
+		{"an unsigned id", Facts{HasID: true, UniqueID: true, BodySigned: true}, ExactCopies, DefaultTTL},
+		{"an unsigned id, bodies differ", Facts{HasID: true, BodySigned: true, BodiesDiffer: true}, AllCopies, DefaultTTL},
+		{"the same, but a header decides", Facts{HasID: true, BodySigned: true, BodiesDiffer: true, EventUnsigned: true}, ExactCopies, DefaultTTL},
+		{"bodies differ", Facts{BodySigned: true, BodiesDiffer: true}, AllCopies, ContentTTL},
+		{"bodies differ and are not signed", Facts{BodiesDiffer: true}, ExactCopies, ContentTTL},
+	} {
+		i := IdentityOf(c.facts)
+		if got := i.Keeps(c.facts); got != c.replay {
+			t.Errorf("%s: keeps off %d, want %d", c.name, got, c.replay)
+		}
+		if i.Off() != (c.replay == NothingKept) || !i.Off() && i.TTL(0) != c.ttl {
+			t.Errorf("%s: off %v, remembered for %s", c.name, i.Off(), i.TTL(0))
+		}
 	}
 }
 

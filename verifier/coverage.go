@@ -43,6 +43,3 @@ func (v *Verifier) coversBody() bool {
 func (t template) coversForm() bool {
 	return t.coversBody() || t.hasKind(slotFormSorted) || t.hasKind(slotURLFormSorted) || t.hasKind(slotFormPHP)
 }
-
-// SignsID reports whether the signature covers the delivery id.
-func SignsID(s Scheme) bool { return CoverageOf(s).ID }

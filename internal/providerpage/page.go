@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -33,7 +32,7 @@ func sections(p *providers.Provider) []section {
 	all := []section{
 		{title: "What is signed", lines: signed(p), list: true},
 		{title: "A delivery", lines: delivery(p), fence: "http"},
-		{title: "Which copies are the same delivery", lines: identity(p)},
+		{title: "Which copies are the same delivery", lines: copies(p)},
 		{title: "Retries", lines: []string{retries(p)}},
 		{title: "Parameters", lines: params(p), list: true},
 		{title: "Limits and answers", lines: limits(p), list: true},
@@ -150,37 +149,6 @@ func delivery(p *providers.Provider) []string {
 	return lines
 }
 
-// identity says what tells deliveries apart, as the handler derives it.
-func identity(p *providers.Provider) []string {
-	id := p.Scheme.DeliveryID
-	hasID := id != nil && !id.Off
-	scheme := p.Scheme
-	scheme.Params = p.ExampleParams()
-	signed := verifier.SignsID(scheme)
-	rule := dedupe.IdentityOf(hasID, signed, p.UniqueID, p.BodiesDiffer)
-	switch {
-	case rule.Off() && p.Scheme.BodyUnsigned:
-		return []string{"Nothing that the sender proves tells two deliveries apart, so every copy is forwarded."}
-	case rule.Off():
-		return []string{"Nothing is known that tells two deliveries apart, so every copy is forwarded. If two events never share a body, say so: `dedupe { key content }`."}
-	}
-	said := ""
-	switch {
-	case rule.ID == dedupe.IDAlone:
-		said = "The id in " + idPlace(id) + ", which is signed and new for each event."
-	case rule.ID == dedupe.IDWithBody && !signed:
-		said = "The id in " + idPlace(id) + " together with the body, because the signature does not cover the id."
-	case rule.ID == dedupe.IDWithBody:
-		said = "The id in " + idPlace(id) + " together with the body, because the id is not known to be new for each event."
-	default:
-		said = "The body: two events never share one."
-	}
-	if rule.ID != dedupe.NoID && rule.Content {
-		said += " Where it is missing, the body alone."
-	}
-	return []string{said, "A delivery that the app took is remembered for " + span(verifier.Duration(rule.TTL(time.Duration(p.Retry.Span)))) + " by default."}
-}
-
 func idPlace(id *verifier.DeliveryID) string {
 	switch {
 	case len(id.Header) > 0:
@@ -237,6 +205,9 @@ func limits(p *providers.Provider) (lines []string) {
 	}
 	if p.RejectStatus > 0 {
 		lines = append(lines, fmt.Sprintf("A delivery that is refused is answered %d.", p.RejectStatus))
+	}
+	if len(p.EventHeader) > 0 {
+		lines = append(lines, "`{http.verify_webhook.event}` is what the header `"+strings.Join(p.EventHeader, "` or `")+"` says.")
 	}
 	for _, path := range sorted(p.Scheme.RequireJSON) {
 		lines = append(lines, fmt.Sprintf("`%s` of the JSON body must be %s.", path, requiredValues(p.Scheme.RequireJSON[path])))

@@ -122,24 +122,31 @@ func TestGolden(t *testing.T) {
 }
 
 // TestIdentity: what the pages say follows from the same rule as the handler's.
-func TestIdentity(t *testing.T) {
+func TestCopies(t *testing.T) {
 	for want, change := range map[string]func(*providers.Provider){
-		"because the signature does not cover the id. Where it is missing, the body alone.": func(*providers.Provider) {},
+		"The body: two events never share one. The id in the header `X-Id` does not count":                                                                                                    func(*providers.Provider) {},
+		"together with the body, because the signature does not cover the id. A delivery that the app took is remembered for 7d by default. One without its id is known by its body for 15m.": func(p *providers.Provider) { p.BodiesDiffer = false },
+		"together with the body and the header `X-Event`, because the signature does not cover the id.":                                                                                       func(p *providers.Provider) { p.EventHeader = verifier.StringList{"X-Event"} },
 		"`id` of the JSON body, which is signed and new for each event.": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.BodiesDiffer = &verifier.DeliveryID{JSON: "id"}, false
 		},
 		"because the id is not known to be new": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.UniqueID = &verifier.DeliveryID{JSON: "id"}, false
 		},
-		"The body: two events never share one.": func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
-		"say so: `dedupe { key content }`":      func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
-		"Nothing that the sender proves": func(p *providers.Provider) {
-			p.Scheme.DeliveryID, p.BodiesDiffer, p.Scheme.BodyUnsigned = nil, false, true
+		"The body: two events never share one.":                                   func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
+		"say so: `dedupe { key content }`":                                        func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
+		"Replay: all copies of a captured delivery are kept from the app for 7d.": func(*providers.Provider) {},
+		"Replay: only exact copies of a captured delivery are kept from the app, for 7d. The signature does not cover the header `X-Id` and the header `X-Event`,": func(p *providers.Provider) {
+			p.EventHeader = verifier.StringList{"X-Event"}
 		},
+		"Replay: only exact copies of a captured delivery are kept from the app, for 49h. The signature does not cover all of the body,": func(p *providers.Provider) {
+			p.Scheme.DeliveryID, p.Scheme.Message, p.Scheme.BodyUnsigned = nil, verifier.StringList{"{json:id}"}, true
+		},
+		"Replay: nothing keeps copies of a captured delivery from the app.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
 	} {
 		p := example()
 		change(p)
-		if got := strings.Join(identity(p), " "); !strings.Contains(got, want) {
+		if got := strings.Join(copies(p), " "); !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q", got, want)
 		}
 	}

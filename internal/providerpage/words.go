@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -157,6 +158,12 @@ func signed(p *providers.Provider) []string {
 			"The signature stands in "+carrier(sig)+notation(sig)+".")
 		if s.BodyUnsigned && strings.Contains(strings.Join(messages, ""), "{json_lines:") {
 			lines = append(lines, "**Other members of the body are not covered**: anyone who has seen a delivery can change or add them.")
+		} else if verifier.CoverageOf(known.Scheme(p)).Body {
+			if s.BodyUnsigned { // the language's word for a message without {body}
+				lines = append(lines, "All fields of a form are covered; their order and escapes make no difference.")
+			}
+		} else if s.BodyUnsigned && strings.Contains(strings.Join(messages, ""), "{form:") {
+			lines = append(lines, "**Other fields of the form are not covered**: anyone who has seen a delivery can change or add them.")
 		} else if s.BodyUnsigned {
 			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
 		}
@@ -165,7 +172,7 @@ func signed(p *providers.Provider) []string {
 		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
 	}
 	lines = append(lines, key(p))
-	return append(lines, freshness(s))
+	return append(lines, freshness(p))
 }
 
 // httpSignature says what a signature of RFC 9421 covers.
@@ -299,13 +306,18 @@ func requiredValues(values []string) string {
 }
 
 // freshness says what is known of a delivery's time.
-func freshness(s verifier.Scheme) string {
+func freshness(p *providers.Provider) string {
+	s := p.Scheme
 	ts := s.Timestamp
+	key := "key"
+	if p.UsesSecret() {
+		key = "secret"
+	}
 	switch {
 	case ts == nil:
-		return "No time is signed: a captured delivery stays valid until the secret changes; only dedupe keeps it from the app."
+		return "No time is signed: a captured delivery stays valid until the " + key + " changes."
 	case ts.Off:
-		return "The time is not checked."
+		return "The time is not checked: a captured delivery stays valid until the " + key + " changes."
 	}
 	where := ""
 	switch {

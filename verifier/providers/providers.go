@@ -46,8 +46,11 @@ type Provider struct {
 	// UniqueID: the delivery id names one event and is the same in all retries.
 	UniqueID bool `json:"unique_id,omitempty"`
 	// BodiesDiffer: two events never share a body.
-	BodiesDiffer bool  `json:"bodies_differ,omitempty"`
-	Retry        Retry `json:"retry,omitzero"`
+	BodiesDiffer bool `json:"bodies_differ,omitempty"`
+	// EventHeader names the header that says what the event is. Several are
+	// alternatives.
+	EventHeader verifier.StringList `json:"event_header,omitempty"`
+	Retry       Retry               `json:"retry,omitzero"`
 
 	Sources    []Source `json:"sources,omitempty"`
 	Confidence string   `json:"confidence,omitempty"`

@@ -1,0 +1,43 @@
+// Package known ties what a provider's file says of a sender's deliveries to
+// what its scheme proves of them: the facts from which follows what identifies a
+// delivery. The handler and the provider's page both ask here.
+package known
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// Facts returns what is known of the deliveries of a provider under a scheme: its
+// own, or what a configuration made of it.
+func Facts(p *providers.Provider, s verifier.Scheme) dedupe.Facts {
+	covered := verifier.CoverageOf(s)
+	return dedupe.Facts{
+		HasID:        s.DeliveryID != nil && !s.DeliveryID.Off,
+		IDSigned:     covered.ID,
+		UniqueID:     p.UniqueID,
+		BodySigned:   covered.Body,
+		BodiesDiffer: p.BodiesDiffer,
+		EventUnsigned: slices.ContainsFunc(p.EventHeader, func(name string) bool {
+			return !covered.Header(name) && !pinned(s, name)
+		}),
+	}
+}
+
+// pinned reports whether a header is required to have one certain value.
+func pinned(s verifier.Scheme, name string) bool {
+	return slices.ContainsFunc(s.RequireHeader, func(h verifier.RequiredHeader) bool {
+		return strings.EqualFold(h.Name, name) && len(h.Values) == 1 && h.Values[0] != "*"
+	})
+}
+
+// Scheme returns the provider's scheme with example values for its params.
+func Scheme(p *providers.Provider) verifier.Scheme {
+	s := p.Scheme
+	s.Params = p.ExampleParams()
+	return s
+}

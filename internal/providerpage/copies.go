@@ -1,0 +1,88 @@
+package providerpage
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// copies says what tells deliveries apart, as the handler derives it, and what
+// follows for one that was captured and is sent again.
+func copies(p *providers.Provider) []string {
+	facts := known.Facts(p, known.Scheme(p))
+	rule := dedupe.IdentityOf(facts)
+	if rule.Off() {
+		return []string{"Nothing is known that tells two deliveries apart, so every copy is forwarded. If two events never share a body, say so: `dedupe { key content }`.", replay(p, facts, rule)}
+	}
+	said := identity(p, facts, rule)
+	ttl := rule.TTL(time.Duration(p.Retry.Span))
+	said += fmt.Sprintf(" A delivery that the app took is remembered for %s by default.", span(verifier.Duration(ttl)))
+	if rule.ID != dedupe.NoID && rule.Content {
+		said += fmt.Sprintf(" One without its id is known by its body for %s.", span(verifier.Duration(dedupe.ContentTTL)))
+	}
+	return []string{said, replay(p, facts, rule)}
+}
+
+func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) string {
+	body := "the body"
+	if facts.EventUnsigned {
+		body += " and " + eventPlace(p)
+	}
+	said := ""
+	switch {
+	case rule.ID == dedupe.IDAlone && facts.EventUnsigned:
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", which is not signed."
+	case rule.ID == dedupe.IDAlone:
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event."
+	case rule.ID == dedupe.IDWithBody && !facts.IDSigned:
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the signature does not cover the id."
+	case rule.ID == dedupe.IDWithBody:
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the id is not known to be new for each event."
+	case facts.HasID:
+		said = "The body: two events never share one. The id in " + idPlace(p.Scheme.DeliveryID) + " does not count, because the signature does not cover it."
+	default:
+		said = "The body: two events never share one."
+		if facts.EventUnsigned {
+			said = "The body together with " + eventPlace(p) + ": two events never share both."
+		}
+	}
+	if varies := p.Scheme.Varies; len(varies) > 0 && rule.ID != dedupe.IDAlone {
+		said += " `" + strings.Join(varies, "` and `") + "` vary between attempts and do not count."
+	}
+	return said
+}
+
+func eventPlace(p *providers.Provider) string {
+	return "the header `" + strings.Join(p.EventHeader, "` or `") + "`"
+}
+
+// replay says in one of three forms what dedupe keeps from the app.
+func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) string {
+	window := span(verifier.Duration(rule.TTL(time.Duration(p.Retry.Span))))
+	switch rule.Keeps(facts) {
+	case dedupe.AllCopies:
+		said := "Replay: all copies of a captured delivery are kept from the app for " + window + "."
+		if ts := p.Scheme.Timestamp; ts == nil || ts.Off {
+			said += " Later ones are forwarded."
+		}
+		return said
+	case dedupe.ExactCopies:
+		var open []string
+		if rule.ID != dedupe.NoID && !facts.IDSigned {
+			open = append(open, idPlace(p.Scheme.DeliveryID))
+		}
+		if facts.EventUnsigned {
+			open = append(open, eventPlace(p))
+		}
+		if rule.ID != dedupe.IDAlone && !facts.BodySigned {
+			open = append(open, "all of the body")
+		}
+		return "Replay: only exact copies of a captured delivery are kept from the app, for " + window + ". The signature does not cover " + strings.Join(open, " and ") + ", and with another value there a copy is forwarded. Where the sender offers no more, narrow down who can send one: `require_header`, or `remote_ip` in the route's matcher."
+	}
+	return "Replay: nothing keeps copies of a captured delivery from the app."
+}
