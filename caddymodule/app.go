@@ -46,9 +46,10 @@ type App struct {
 const (
 	defaultMaxBuffered = 256 << 20
 
-	// keyPollInterval is how often key files are read again. Polling, because
+	// keyPollInterval is how often key files are read again: a change is in use
+	// when two looks have found the same, within two seconds. Polling, because
 	// what mounts secrets swaps symbolic links, which file events miss.
-	keyPollInterval = 2 * time.Second
+	keyPollInterval = time.Second
 )
 
 // CaddyModule returns the Caddy module information.
@@ -103,6 +104,7 @@ func (a *App) Start() error {
 	ctx, a.unfollow = context.WithCancel(context.Background())
 	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
+		h.keys.warnOfShort()
 		if h.keys.watches() {
 			watched = append(watched, h.keys)
 		}
@@ -127,6 +129,7 @@ func (a *App) Start() error {
 				if err := k.refresh(); err != nil {
 					k.logger.Error("keys cannot be used", zap.Error(err))
 				}
+				k.warnOfShort()
 			}
 		}
 	})

@@ -146,6 +146,8 @@ func TestConfigAccepted(t *testing.T) {
 func TestConfigRefused(t *testing.T) {
 	t.Setenv("CONFIG_TEST_EMPTY", "\r\n")
 	t.Setenv("CONFIG_TEST_MARKER", marker)
+	t.Setenv("CONFIG_TEST_BYTE", "x\n")
+	t.Setenv("CONFIG_TEST_HEX", "41")
 	for name, tc := range map[string]struct{ config, want string }{
 		"unknown field":             {acme(withMarker, `"colour":1`), `unknown field "colour"`},
 		"unknown field of a scheme": {acme(withMarker, `"timestamp":{"headr":"X"}`), `unknown field "headr"`},
@@ -167,6 +169,10 @@ func TestConfigRefused(t *testing.T) {
 		"placeholder of requests": {acme(`"secret":["{http.request.host}"]`), "{http.…} is not resolved here"},
 		"secret not base64":       {acme(`"secret":["` + marker + `!"],"secret_encoding":"base64"`), "secret: the secret is not valid base64"},
 		"variable not base64":     {acme(`"secret":["{env.CONFIG_TEST_MARKER}"],"secret_encoding":"hex"`), "secret {env.CONFIG_TEST_MARKER}: the secret is not valid hex"},
+		"secret of one byte":      {acme(`"secret":["{env.CONFIG_TEST_BYTE}"]`), "secret {env.CONFIG_TEST_BYTE}: the secret is one byte long"},
+		"secret of one byte, hex": {acme(`"secret":["{env.CONFIG_TEST_HEX}"],"secret_encoding":"hex"`), "secret {env.CONFIG_TEST_HEX}: the secret is one byte long"},
+		"only a prefix":           {`{"provider":"stripe","secret":["whsec_"]}`, "secret: the secret is only the prefix of one"},
+		"only a longer prefix":    {acme(`"secret":["sk_live_"]`), "secret: the secret is only the prefix of one"},
 		"decoded secret empty":    {`{"provider":"standard_webhooks","secret":["whsec_"]}`, "secret: the secret is empty"},
 		"secret for a public key": {acme(`"algorithm":"ed25519"`, withMarker), "give it with public_key"},
 		"public key for a secret": {acme(`"public_key":["` + marker + `"]`), "give it with secret"},

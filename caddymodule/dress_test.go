@@ -106,9 +106,7 @@ func TestSignUpstreamFile(t *testing.T) {
 	g := mustProvision(t, "", timed(`"sign_upstream":"{file.`+filepath.ToSlash(path)+`}"`))
 	refresh := func() {
 		t.Helper()
-		if err := g.handlers[0].keys.refresh(); err != nil {
-			t.Fatal(err)
-		}
+		g.handlers[0].keys.look(t)
 	}
 	signedWith := func(secret string) {
 		t.Helper()

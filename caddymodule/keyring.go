@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,37 +33,14 @@ type keyring struct {
 	version   atomic.Int64 // of published that is in use
 	until     atomic.Int64 // when a certificate in use ends, in Unix nanoseconds; 0: never
 
-	mu     sync.Mutex // one refresh at a time
-	logger *zap.Logger
-	failed func() // counts a key file or address that could not be used
+	mu      sync.Mutex // one refresh at a time
+	started bool       // the first refresh is over: a change may be half-written
+	short   []string   // labels of secrets that were warned of, since Start
+	logger  *zap.Logger
+	failed  func() // counts a key file or address that could not be used
 
 	changed func() // is told of every change of the keys; nil: nobody is
 }
-
-// A source is one configured value and its last usable texts.
-type source struct {
-	option string // the option it stands in, for messages: "secret"
-	label  string
-	place  int // among the configured keys, from 1
-	kind   valueKind
-	name   string // variable or path
-	use    use
-	detail string // header or param name
-
-	texts   []labelled
-	problem string // why the file cannot be used now; "" if it can
-}
-
-// use says what a value is for.
-type use uint8
-
-const (
-	useSecret use = iota
-	usePublicKey
-	useHeader
-	useParam
-	useUpstream
-)
 
 // add registers a configured value and reads it unless it is a file.
 func (k *keyring) add(option string, use use, detail string, v Value) error {
@@ -102,20 +78,6 @@ func (k *keyring) add(option string, use use, detail string, v Value) error {
 	return nil
 }
 
-// String names the source for a person: its option and where its text comes
-// from, never the text.
-func (s *source) String() string {
-	switch s.kind {
-	case envValue:
-		return fmt.Sprintf("%s {env.%s}", s.option, s.name)
-	case fileValue:
-		return fmt.Sprintf("%s {file.%s}", s.option, s.name)
-	}
-	return s.option
-}
-
-func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicKey }
-
 // usable reports whether every text is a key of the scheme, for keys.
 func (k *keyring) usable(s *source, texts []labelled) error {
 	if s.use == useUpstream {
@@ -132,11 +94,15 @@ func (k *keyring) usable(s *source, texts []labelled) error {
 		}
 		scheme := k.scheme
 		scheme.Params = k.params()
-		if _, err := verifier.New(scheme, []verifier.Key{key}); err != nil {
-			if e, ok := errors.AsType[*verifier.KeyError](err); ok {
-				return errors.New(e.Problem)
-			}
+		v, err := verifier.New(scheme, []verifier.Key{key})
+		if e, ok := errors.AsType[*verifier.KeyError](err); ok {
+			return errors.New(e.Problem)
+		}
+		if err != nil {
 			return err
+		}
+		if s.kind != literalValue && len(v.ShortSecrets(2)) > 0 {
+			return errOneByte
 		}
 	}
 	return nil
@@ -175,6 +141,7 @@ func (k *keyring) refresh() error {
 			changed = true
 		}
 	}
+	k.started = true
 	k.trouble.Store(new(k.problems()))
 	if !changed {
 		return nil
@@ -208,7 +175,7 @@ func (k *keyring) swap() error {
 		k.changed()
 	}
 	if k.current.Swap(v) != nil {
-		k.logger.Info("keys changed and are in use")
+		k.logger.Info("keys changed and are in use", zap.Strings("keys", some(labels)))
 	}
 	ends := int64(0)
 	if !until.IsZero() {
@@ -219,34 +186,38 @@ func (k *keyring) swap() error {
 	return nil
 }
 
-// reread reports whether a file's texts have changed and are usable.
-func (k *keyring) reread(s *source) (changed bool) {
-	texts, err := readFiles(s.name)
-	unchanged := err == nil && slices.Equal(texts, s.texts)
-	if err == nil && !unchanged { // trying a key costs milliseconds
-		err = k.usable(s, texts)
+// shortSecret is how many bytes a secret has at least, or a warning is due: 112
+// bits, what NIST SP 800-131A Rev. 2 §10 asks of an HMAC key. Shorter ones are not
+// refused, since some senders take what a person types.
+const shortSecret = 14
+
+// errOneByte is of variables and files, which are cut off or half-written more
+// easily than what a person writes out.
+var errOneByte = errors.New("the secret is one byte long, which anyone finds by trying: copy it whole")
+
+// warnOfShort logs which secrets can be found by trying, when others become so.
+func (k *keyring) warnOfShort() {
+	var labels []string
+	if v := k.current.Load(); v != nil {
+		labels = v.ShortSecrets(shortSecret)
 	}
-	if err != nil {
-		k.failed()
-		if problem := err.Error(); problem != s.problem { // once, not every two seconds
-			s.problem = problem
-			consequence := "the last usable key stays in use"
-			if len(s.texts) == 0 {
-				consequence = "there is no earlier key to use in its place"
-			}
-			k.logger.Error("key file cannot be used", zap.Stringer("option", s), zap.Error(err), zap.String("consequence", consequence))
-		}
-		return false
+	if signer := k.signer.Load(); signer != nil && len(signer.ShortSecrets(shortSecret)) > 0 {
+		labels = append(labels, "sign_upstream")
 	}
-	if s.problem != "" {
-		s.problem = ""
-		k.logger.Info("key file can be used again", zap.Stringer("option", s))
+	if len(labels) > 0 && !slices.Equal(labels, k.short) {
+		k.logger.Warn("a secret is short enough to be found by trying: use at least 16 random characters where the sender lets you choose",
+			zap.Strings("keys", some(labels)))
 	}
-	if unchanged {
-		return false
+	k.short = labels
+}
+
+// some keeps a log line short: a folder may hold thousands of keys.
+func some(labels []string) []string {
+	const most = 32
+	if len(labels) <= most {
+		return labels
 	}
-	s.texts = texts
-	return true
+	return append(slices.Clone(labels[:most]), fmt.Sprintf("and %d more", len(labels)-most))
 }
 
 // compile builds a verifier of what is there, nil while something that every
@@ -344,21 +315,6 @@ func newSigner(secret string) (*verifier.Verifier, error) {
 		return nil, errors.New(e.Problem)
 	}
 	return v, err
-}
-
-// keyLabel names a key: as the configuration does, as its file is called, or by
-// its place in the configuration, which stays the same while files come and go.
-// Never by anything of the key itself.
-func (s *source) keyLabel(t labelled) string {
-	switch {
-	case s.label != "" && t.label != "":
-		return s.label + "/" + t.label
-	case s.label != "":
-		return s.label
-	case t.label != "":
-		return t.label
-	}
-	return strconv.Itoa(s.place)
 }
 
 func (k *keyring) keyLabels() []string {

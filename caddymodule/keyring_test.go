@@ -49,6 +49,16 @@ func (r *testRing) mustRefresh(t *testing.T) {
 	}
 }
 
+// look reads the files twice, as changes are in use after two looks.
+func (k *keyring) look(t *testing.T) {
+	t.Helper()
+	for range 2 {
+		if err := k.refresh(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // messages returns what was logged since it was last asked.
 func (r *testRing) messages() []string {
 	var all []string
@@ -100,6 +110,7 @@ func TestRefresh(t *testing.T) {
 	step := func(name, good, bad string, swapped bool, failures int, logs ...string) {
 		t.Helper()
 		before := r.current.Load()
+		r.mustRefresh(t)
 		r.failures = 0
 		r.mustRefresh(t)
 		if r.keyOf(t, good) == "" || bad != "" && r.keyOf(t, bad) != "" {
@@ -166,6 +177,7 @@ func TestRefreshUndecodable(t *testing.T) {
 	r.mustRefresh(t)
 	write(t, marker, path)
 	r.mustRefresh(t)
+	r.mustRefresh(t)
 	if r.keyOf(t, "one") == "" {
 		t.Error("the last good key is gone")
 	}
@@ -196,6 +208,7 @@ func TestMissingAtStart(t *testing.T) {
 		t.Errorf("logged %q", got)
 	}
 	write(t, "one", dir, "key")
+	r.mustRefresh(t)
 	r.mustRefresh(t)
 	if r.keyOf(t, "one") != "1" {
 		t.Error("the key is not in use")
@@ -231,6 +244,7 @@ func TestMissingPart(t *testing.T) {
 			}
 			path := write(t, "text", dir, "missing")
 			defer os.Remove(path)
+			r.mustRefresh(t)
 			r.mustRefresh(t)
 			if r.current.Load() == nil {
 				t.Error("not usable with the file")
@@ -272,6 +286,7 @@ func TestLabels(t *testing.T) {
 	// A position is that of the configuration: it does not move when a file appears.
 	write(t, "first", late)
 	r.mustRefresh(t)
+	r.mustRefresh(t)
 	want["first"] = "1"
 	check(want)
 	if got := r.labels(); !slices.Equal(got, []string{"1", "2", "old", "a", "b", "new/a", "new/b", "6"}) {
@@ -310,6 +325,7 @@ func TestKeysAreSwappedWhole(t *testing.T) {
 	r.mustRefresh(t)
 	write(t, "a2", dir, "a")
 	write(t, "b2", dir, "b")
+	r.mustRefresh(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

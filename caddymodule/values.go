@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -35,9 +34,6 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 	}
 	return nil
 }
-
-// maxKeyFile bounds what is read of one key file.
-const maxKeyFile = 64 << 10
 
 // placeholder matches a whole value that Caddy's own replacer would expand, so
 // that one we do not expand is an error and not a guessable literal.
@@ -125,67 +121,6 @@ func readEnv(name string) (string, error) {
 	text := strings.TrimRight(os.Getenv(name), "\r\n")
 	if text == "" {
 		return "", fmt.Errorf("the environment variable %s is not set or empty: set it before Caddy starts", name)
-	}
-	return text, nil
-}
-
-// labelled is one text and the name of the file in a directory that holds it.
-type labelled struct{ label, text string }
-
-// readFiles returns the text of a file, or of every file of a directory that
-// does not begin with a dot, in the order of their names. A Kubernetes secret
-// mounts its keys as links beside dot-directories.
-func readFiles(path string) ([]labelled, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		text, err := readKeyFile(path)
-		if err != nil {
-			return nil, err
-		}
-		return []labelled{{text: text}}, nil
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
-	var all []labelled
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		text, err := readKeyFile(filepath.Join(path, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, labelled{label: e.Name(), text: text})
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: the directory holds no key file", path)
-	}
-	return all, nil
-}
-
-func readKeyFile(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: not a regular file", path)
-	}
-	if info.Size() > maxKeyFile {
-		return "", fmt.Errorf("%s: %d bytes: a key file holds one key, at most %d bytes", path, info.Size(), maxKeyFile)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	text := strings.TrimRight(string(data), "\r\n")
-	if text == "" {
-		return "", fmt.Errorf("%s: the file is empty", path)
 	}
 	return text, nil
 }

@@ -109,7 +109,7 @@ func secrets(s *search, yield func(guess) bool) {
 func (s *search) withSecret(k Key, text, encoding, prefix string, tried *[]string) (guess, bool) {
 	scheme := s.c.Scheme
 	scheme.SecretEncoding, scheme.SecretPrefix = encoding, prefix
-	if raw, err := scheme.decodeSecret(text); err != nil || slices.Contains(*tried, string(raw)) {
+	if raw, _, err := scheme.decodeSecret(text); err != nil || slices.Contains(*tried, string(raw)) {
 		return guess{}, false
 	} else {
 		*tried = append(*tried, string(raw))

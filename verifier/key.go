@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,7 +61,12 @@ type compiledKey struct {
 	token     [sha256.Size]byte // the secret's digest, of Token
 	public    crypto.PublicKey
 	private   crypto.Signer
+	length    int // of a secret in bytes, as it was decoded
 }
+
+// bareSecretPrefix matches what vendors begin their secrets with, alone: whsec_,
+// sk_live_. Who copied no more has a secret that anyone can guess.
+var bareSecretPrefix = regexp.MustCompile(`^[a-z]{2,12}(_[a-z]{2,8})*[_-]$`)
 
 // mac is a reusable HMAC (or hash, where the secret is in the message) with room for what is written around the body.
 type mac struct {
@@ -110,7 +117,7 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 		var err error
 		switch k.Kind {
 		case Secret:
-			if c.secret, err = s.decodeSecret(k.Text); err == nil && a == Token {
+			if c.secret, c.length, err = s.decodeSecret(k.Text); err == nil && a == Token {
 				c.token = sha256.Sum256(c.secret)
 			} else if err == nil {
 				c.macs = newMACPool(a, c.secret)
@@ -140,32 +147,47 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 	return nil, errors.New("the scheme's algorithm takes a shared secret, not a public or private key: give it with secret")
 }
 
-func (s *Scheme) decodeSecret(text string) ([]byte, error) {
+// ShortSecrets returns the labels of shared secrets of fewer than so many bytes.
+func (v *Verifier) ShortSecrets(bytes int) (labels []string) {
+	for _, k := range v.keys {
+		if k.length > 0 && k.length < bytes && !slices.Contains(labels, k.label) {
+			labels = append(labels, k.label)
+		}
+	}
+	return labels
+}
+
+// decodeSecret returns the bytes of a key, and how many of them are the secret's.
+func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	if p := unpaste(text); p.isPEM() {
-		return nil, errors.New("a PEM key given as a shared secret: whoever has it could sign; a sender's public key is given with public_key")
+		return nil, 0, errors.New("a PEM key given as a shared secret: whoever has it could sign; a sender's public key is given with public_key")
+	}
+	if bareSecretPrefix.MatchString(text) && text != s.SecretPrefix { // which decodes to nothing, below
+		return nil, 0, errors.New("the secret is only the prefix of one: copy it whole")
 	}
 	text = strings.TrimPrefix(text, s.SecretPrefix)
 	if s.SecretNormalize == "nfkd" {
 		text = norm.NFKD.String(text)
 	}
 	encoding := orDefault(s.SecretEncoding, encUTF8)
-	key, err := decodeString(text, encoding)
+	key, err = decodeString(text, encoding)
 	if err != nil {
-		return nil, fmt.Errorf("the secret is not valid %s: copy it whole, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
+		return nil, 0, fmt.Errorf("the secret is not valid %s: copy it whole, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
 	}
 	if len(key) == 0 {
-		return nil, errors.New("the secret is empty: an empty key would accept what anyone signs")
+		return nil, 0, errors.New("the secret is empty: an empty key would accept what anyone signs")
 	}
+	length = len(key)
 	key = append(key, s.SecretSuffix...)
 	switch s.KeyDerivation {
 	case "sha1":
 		d := sha1.Sum(key)
-		return d[:], nil
+		return d[:], length, nil
 	case "sha256":
 		d := sha256.Sum256(key)
-		return d[:], nil
+		return d[:], length, nil
 	}
-	return key, nil
+	return key, length, nil
 }
 
 func newMACPool(a Algorithm, key []byte) *sync.Pool {

@@ -1,0 +1,159 @@
+package caddymodule
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// TestHalfWrittenFile: an editor, scp or a shell script empties a file and fills
+// it step by step. No step of it is ever a key; the last good one stays.
+func TestHalfWrittenFile(t *testing.T) {
+	path := write(t, "the-first-secret", t.TempDir(), "key")
+	r := newRing(verifier.Scheme{})
+	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+	r.mustRefresh(t)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := ""
+	for _, part := range []string{"", "t", "he-", "second", "-secret"} {
+		if _, err := f.WriteString(part); err != nil {
+			t.Fatal(err)
+		}
+		written += part
+		r.mustRefresh(t)
+		if r.keyOf(t, "the-first-secret") == "" || written != "" && r.keyOf(t, written) != "" {
+			t.Errorf("a file that holds %d bytes so far is a key", len(written))
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.mustRefresh(t)
+	if r.keyOf(t, "the-second-secret") == "" || r.keyOf(t, "the-first-secret") != "" {
+		t.Error("the whole secret is not in use after two looks")
+	}
+}
+
+// TestStalledWriter: one byte is no secret, however long it stays.
+func TestStalledWriter(t *testing.T) {
+	path := write(t, "the-first-secret", t.TempDir(), "key")
+	r := newRing(verifier.Scheme{})
+	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+	r.mustRefresh(t)
+	for _, text := range []string{"b", "whsec_"} {
+		write(t, text, path)
+		for range 5 {
+			r.mustRefresh(t)
+		}
+		if r.keyOf(t, "the-first-secret") == "" || r.keyOf(t, text) != "" {
+			t.Errorf("%q is a key", text)
+		}
+	}
+	if problems := r.problems(); len(problems) != 1 || !strings.Contains(problems[0], "only the prefix") {
+		t.Errorf("the status says %q", problems)
+	}
+}
+
+// TestChangedKeysAreNamed: the line that a person waits for in a rotation says
+// which keys are in use.
+func TestChangedKeysAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	write(t, "the-first-secret", dir, "keys", "previous")
+	r := newRing(verifier.Scheme{})
+	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + filepath.Join(dir, "keys") + "}"})
+	r.mustRefresh(t)
+	write(t, "the-second-secret", dir, "keys", "current")
+	r.mustRefresh(t)
+	r.mustRefresh(t)
+	logged := r.logs.FilterMessage("keys changed and are in use").All()
+	if len(logged) != 1 {
+		t.Fatalf("logged %d times", len(logged))
+	}
+	if got := logged[0].ContextMap()["keys"].([]any); !slices.Equal(got, []any{"current", "previous"}) {
+		t.Errorf("names %v", got)
+	}
+	if got := some(make([]string, 1000)); len(got) != 33 || got[32] != "and 968 more" {
+		t.Errorf("a thousand labels: %d, %s", len(got), got[len(got)-1])
+	}
+}
+
+func TestOpenKeyFiles(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("all files have the same mode there")
+	}
+	for name, tc := range map[string]struct {
+		file, dir os.FileMode
+		level     zapcore.Level
+		want      string
+	}{
+		"the owner's":               {0o600, 0o700, 0, ""},
+		"a group's":                 {0o660, 0o770, 0, ""},
+		"readable by all":           {0o644, 0o755, zapcore.InfoLevel, "can be read by every user"},
+		"writable by all":           {0o666, 0o755, zapcore.WarnLevel, "can be written by every user"},
+		"in a folder of everyone's": {0o600, 0o777, zapcore.WarnLevel, "can be written by every user"},
+		"in a folder like /tmp":     {0o600, 0o777 | os.ModeSticky, zapcore.WarnLevel, "can be written by every user"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "keys")
+			path := write(t, "a-secret-of-some-length", dir, "key")
+			if err := os.Chmod(path, tc.file); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(dir, tc.dir); err != nil {
+				t.Fatal(err)
+			}
+			r := newRing(verifier.Scheme{})
+			r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + dir + "}"})
+			for range 3 {
+				r.mustRefresh(t)
+			}
+			logged := r.logs.FilterMessage("key file is open to others").All()
+			if tc.want == "" && len(logged) == 0 {
+				return
+			}
+			if len(logged) != 1 || logged[0].Level != tc.level || !strings.Contains(logged[0].ContextMap()["problem"].(string), tc.want) {
+				t.Errorf("logged %v, want one %s with %q", logged, tc.level, tc.want)
+			}
+		})
+	}
+}
+
+// TestShortSecrets: a secret that can be found by trying is warned of when it is
+// in use, once, by its label. NIST SP 800-131A Rev. 2 §10: 112 bits.
+func TestShortSecrets(t *testing.T) {
+	const warning = "a secret is short enough to be found by trying"
+	for _, tc := range []struct {
+		config string
+		want   []any
+	}{
+		{acme(`"secret":["x"]`), []any{"1"}},
+		{acme(`"secret":["13-bytes-long",{"value":"S1","label":"old"},"14-bytes-long."]`), []any{"1", "old"}},
+		{acme(`"secret":["14-bytes-long.","0123456789abcdef0123456789abcdef"]`), nil},
+		{acme(`"secret_encoding":"hex","secret":["30313233343536373839616263"]`), []any{"1"}},
+		{acme(`"secret":["14-bytes-long."],"sign_upstream":"c2hvcnQ="`), []any{"sign_upstream"}},
+		{acme(onePublic), nil},
+	} {
+		g := mustProvision(t, "", tc.config)
+		g.start(t)
+		g.handlers[0].keys.warnOfShort() // as at each look
+		var got []any
+		for _, e := range g.logs.All() {
+			if strings.HasPrefix(e.Message, warning) {
+				got = append(got, e.ContextMap()["keys"].([]any)...)
+			}
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: warned of %v, want %v", tc.config, got, tc.want)
+		}
+	}
+}
