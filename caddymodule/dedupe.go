@@ -98,6 +98,7 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 		Wait:  time.Duration(orElse(c.Wait, caddy.Duration(defaultWait))),
 		Limit: time.Duration(*h.UpstreamTimeout),
 		Lease: time.Duration(orElse(c.Lease, caddy.Duration(dedupe.DefaultLease))),
+		Room:  h.Name,
 	}
 	r.unnamed = r.terms
 	if c.Window == nil { // equal bodies do happen, and nothing else is left to tell them apart

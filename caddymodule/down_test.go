@@ -67,11 +67,11 @@ func (s *brokenStore) Release(ctx context.Context, k dedupe.Key, token dedupe.To
 	return s.Memory.Release(ctx, k, token)
 }
 
-func (s *brokenStore) Done(ctx context.Context, k dedupe.Key, status int, ttl time.Duration) error {
+func (s *brokenStore) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
 	if err := s.err(); err != nil {
 		return err
 	}
-	return s.Memory.Done(ctx, k, status, ttl)
+	return s.Memory.Done(ctx, k, m)
 }
 
 func newBrokenStore() *brokenStore {
@@ -110,7 +110,7 @@ func TestStoreDown(t *testing.T) {
 		store.set(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if status, ok := store.Lookup(theKey); !ok || status != 200 {
+		if m, ok := store.Lookup(theKey); !ok || m.Status != 200 {
 			t.Error("the mark was not written later")
 		}
 	})

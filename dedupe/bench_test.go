@@ -28,7 +28,7 @@ func BenchmarkMemory(b *testing.B) {
 	var n atomic.Uint64
 	ctx := context.Background()
 	for range dedupe.DefaultMaxEntries * 2 {
-		m.Done(ctx, nthKey(n.Add(1)), 200, time.Hour)
+		m.Done(ctx, nthKey(n.Add(1)), dedupe.Mark{Status: 200, TTL: time.Hour})
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -39,7 +39,7 @@ func BenchmarkMemory(b *testing.B) {
 			if st, _ := m.Claim(ctx, k, tok, time.Minute); st.Phase != dedupe.Claimed {
 				b.Error(st)
 			}
-			m.Done(ctx, k, 200, time.Hour)
+			m.Done(ctx, k, dedupe.Mark{Status: 200, TTL: time.Hour})
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
@@ -85,7 +85,7 @@ func BenchmarkResident(b *testing.B) {
 				before := resident(b)
 				m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: entries * 11 / 10})
 				for n := range uint64(entries) {
-					m.Done(context.Background(), nthKey(n), 200, 7*24*time.Hour)
+					m.Done(context.Background(), nthKey(n), dedupe.Mark{Status: 200, TTL: 7 * 24 * time.Hour})
 				}
 				debug.FreeOSMemory()
 				mb := float64(resident(b)-before) / 1e6
@@ -117,7 +117,7 @@ func BenchmarkExpiryPause(b *testing.B) {
 	for range b.N {
 		m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: 1_100_000, Now: c.Now})
 		for n := range uint64(1_000_000) {
-			m.Done(context.Background(), nthKey(n), 200, time.Hour)
+			m.Done(context.Background(), nthKey(n), dedupe.Mark{Status: 200, TTL: time.Hour})
 		}
 		c.Advance(2 * time.Hour)
 		runtime.GC()
@@ -125,10 +125,28 @@ func BenchmarkExpiryPause(b *testing.B) {
 		for n := range uint64(1_000_000) {
 			start := time.Now()
 			m.Claim(context.Background(), nthKey(n+5_000_000), dedupe.Token{}, time.Minute)
-			m.Done(context.Background(), nthKey(n+5_000_000), 200, time.Hour)
+			m.Done(context.Background(), nthKey(n+5_000_000), dedupe.Mark{Status: 200, TTL: time.Hour})
 			longest = max(longest, time.Since(start))
 		}
 		b.ReportMetric(float64(longest.Microseconds())/1000, "ms-longest")
 		b.ReportMetric(float64(m.Stats().Entries), "entries-left")
+	}
+}
+
+// What a full garbage collection takes with a number of dones in memory: the part
+// that grows with them is marking, and entries without pointers have none.
+func BenchmarkCollection(b *testing.B) {
+	for _, entries := range []int{0, 131_072, 1_000_000} {
+		b.Run(strconv.Itoa(entries), func(b *testing.B) {
+			m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: max(entries, 1) * 11 / 10})
+			for n := range uint64(entries) {
+				m.Done(context.Background(), nthKey(n), dedupe.Mark{Status: 200, TTL: 7 * 24 * time.Hour})
+			}
+			runtime.GC()
+			for b.Loop() {
+				runtime.GC()
+			}
+			runtime.KeepAlive(m)
+		})
 	}
 }

@@ -56,9 +56,9 @@ func (g *Gate) claimStore(key Key, token Token, lease time.Duration) (state Stat
 	return state, err
 }
 
-func (g *Gate) doneStore(ctx context.Context, key Key, status int, ttl time.Duration) error {
+func (g *Gate) doneStore(ctx context.Context, key Key, m Mark) error {
 	return g.counted(ctx, func(ctx context.Context) error {
-		return g.store.Done(ctx, key, status, ttl)
+		return g.store.Done(ctx, key, m)
 	})
 }
 

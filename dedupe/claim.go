@@ -57,11 +57,10 @@ func (c *Claim) Done(status int) {
 		return
 	}
 	g := c.g
-	d := &debt{
-		key: c.key, status: status, until: time.Now().Add(c.terms.TTL), writing: true,
-	}
+	m := Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room}
+	d := &debt{key: c.key, mark: m, until: time.Now().Add(m.TTL), writing: true}
 	if g.fallback != nil {
-		g.fallback.Done(g.ctx, c.key, status, c.terms.TTL) // does not fail
+		g.fallback.Done(g.ctx, c.key, m) // does not fail
 	}
 	g.mu.Lock()
 	if old := g.unwritten[c.key]; old != nil {
@@ -73,7 +72,7 @@ func (c *Claim) Done(status int) {
 	}
 	g.mu.Unlock()
 
-	err := g.doneStore(g.ctx, c.key, status, c.terms.TTL)
+	err := g.doneStore(g.ctx, c.key, m)
 
 	g.mu.Lock()
 	d.writing = false

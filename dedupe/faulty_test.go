@@ -84,8 +84,8 @@ func (f *faulty) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, l time
 	return held && err == nil, err
 }
 
-func (f *faulty) Done(ctx context.Context, k dedupe.Key, status int, ttl time.Duration) error {
-	return f.do(ctx, "done", func() error { return f.Store.Done(ctx, k, status, ttl) })
+func (f *faulty) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
+	return f.do(ctx, "done", func() error { return f.Store.Done(ctx, k, m) })
 }
 
 func (f *faulty) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error {

@@ -39,7 +39,7 @@ func (g *Gate) enter(key Key, t Terms) entry {
 	defer g.mu.Unlock()
 
 	if d := g.unwritten[key]; d != nil && time.Now().Before(d.until) {
-		return entry{decision: Decision{Outcome: Duplicate, Status: d.status}}
+		return entry{decision: Decision{Outcome: Duplicate, Status: d.mark.Status}}
 	}
 	f := g.flights[key]
 	switch {
@@ -135,7 +135,8 @@ func (g *Gate) concludeLocked(f *flight, status int) {
 type GateStats struct {
 	InFlight     int    // keys in flight in this process
 	Waiting      int    // copies that wait for them
-	Degraded     bool   // the store is taken for down
+	Degraded     bool   // the store is taken for down, or ails
+	Problem      string // what ails it, for the operator; "" if nothing does
 	Unwritten    int    // dones that wait until the store is back
 	DecidedAlone uint64 // deliveries forwarded without the store's consent
 	LostLeases   uint64 // claims that the store gave away or forgot before they were settled
@@ -149,7 +150,15 @@ func (g *Gate) Stats() GateStats {
 	g.mu.Lock()
 	st := GateStats{InFlight: len(g.flights), Waiting: g.waiting, Unwritten: len(g.unwritten)}
 	g.mu.Unlock()
-	st.Degraded = g.breaker.open()
+	if g.breaker.open() {
+		st.Problem = "it does not answer: this process decides alone"
+		if g.fallback == nil {
+			st.Problem = "it does not answer: deliveries are refused"
+		}
+	} else if err := g.store.Health(); err != nil {
+		st.Problem = err.Error()
+	}
+	st.Degraded = st.Problem != ""
 	st.DecidedAlone = g.alone.Load()
 	st.LostLeases = g.lost.Load()
 	st.DroppedDones = g.dropped.Load()

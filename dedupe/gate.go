@@ -45,6 +45,7 @@ type Terms struct {
 	Wait  time.Duration // how long a copy waits for the one in flight. 0: it does not
 	Limit time.Duration // how long an attempt may take (upstream_timeout). Default: 60 s
 	Lease time.Duration // how long a claim outlives its process. Default: 30 s
+	Room  string        // whose space in the store the delivery takes once done; see Mark
 }
 
 // Defaults of [Terms], and the bounds of a [Gate].
@@ -238,9 +239,10 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 // heard: its attempt is likely to run still.
 func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision {
 	asked := !errors.Is(err, errStoreDown)
-	status, done := 0, false
+	var m Mark
+	done := false
 	if g.fallback != nil {
-		status, done = g.fallback.Lookup(f.key)
+		m, done = g.fallback.Lookup(f.key)
 	}
 	elsewhere := time.Now().Before(f.elsewhere)
 	if g.fallback != nil && !done && !elsewhere {
@@ -252,8 +254,8 @@ func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision 
 	}
 	switch {
 	case done:
-		g.conclude(f, status)
-		return Decision{Outcome: Duplicate, Status: status}
+		g.conclude(f, m.Status)
+		return Decision{Outcome: Duplicate, Status: m.Status}
 	case elsewhere && g.fallback != nil:
 		g.pass(f)
 		return busy(t)

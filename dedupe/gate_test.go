@@ -275,7 +275,7 @@ func TestAWindowEnds(t *testing.T) {
 func TestALostLeaseIsTakenBackIfNobodyHasIt(t *testing.T) {
 	inWorld(t, false, func(w *world) {
 		d := w.claim(w.a, terms, dedupe.Held)
-		w.store.Done(w.t.Context(), key, 200, 0) // the store forgets, as Redis does on FLUSHALL
+		w.store.Done(w.t.Context(), key, dedupe.Mark{Status: 200, TTL: 0}) // the store forgets, as Redis does on FLUSHALL
 		time.Sleep(11 * time.Second)
 		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
 		if n := w.a.Stats().LostLeases; n != 1 {

@@ -6,20 +6,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // Defaults of [MemoryOptions].
 const (
-	DefaultMaxEntries  = 131072 // about 20 MB; see docs/dedupe.md for a table
+	DefaultMaxEntries  = 131072 // about 11 MB; see docs/dedupe.md for a table
 	DefaultMaxInFlight = 16384
 )
 
 // MemoryOptions configure a [Memory]. The zero value means the defaults.
 type MemoryOptions struct {
-	// MaxEntries bounds the deliveries remembered as done; beyond it the oldest is
-	// forgotten before its time. Default: DefaultMaxEntries.
+	// MaxEntries bounds the deliveries remembered as done; beyond it the oldest of
+	// the room that holds most is forgotten before its time. Default:
+	// DefaultMaxEntries.
 	MaxEntries int
 
 	// MaxInFlight bounds the deliveries in flight; beyond it Claim returns ErrFull.
@@ -34,11 +33,7 @@ type MemoryOptions struct {
 // Memory is the store without a network or a file: it forgets with the process.
 //
 // Deliveries in flight are kept apart from those done, in a map from which
-// nothing is ever evicted. Those done are in golang-lru's simplelru in the order
-// in which they were done, and looking one up does not move it: whoever replays
-// old deliveries cannot keep them at the cost of new ones. (The expirable cache
-// of the same library would not do: it has one lifetime for all, no
-// compare-and-set, and a goroutine that never ends.)
+// nothing is ever evicted.
 //
 // All methods may be called at the same time. None fails but Claim, with ErrFull.
 type Memory struct {
@@ -60,8 +55,7 @@ const (
 type shard struct {
 	mu     sync.Mutex
 	flying map[Key]lease
-	done   *simplelru.LRU[Key, doneMark]
-	size   int
+	done   *dones
 	_      [64]byte // keeps the locks of neighbours out of one cache line
 }
 
@@ -71,8 +65,7 @@ type lease struct {
 }
 
 // doneMark packs the end of the window (milliseconds since base) and the status
-// into 8 bytes. A struct of the two would take 16, and with them each entry 96
-// bytes instead of 80.
+// into 8 bytes.
 type doneMark uint64
 
 const statusBits = 10
@@ -83,6 +76,10 @@ func mark(until int64, status int) doneMark {
 
 func (m doneMark) until() int64 { return int64(m >> statusBits) }
 func (m doneMark) status() int  { return int(m & (1<<statusBits - 1)) }
+
+func (m doneMark) unpack(now int64, room string) Mark {
+	return Mark{Status: m.status(), TTL: time.Duration(m.until()-now) * time.Millisecond, Room: room}
+}
 
 // NewMemory returns an empty store. It has nothing to close.
 func NewMemory(o MemoryOptions) *Memory {
@@ -102,9 +99,8 @@ func NewMemory(o MemoryOptions) *Memory {
 	m := &Memory{now: o.Now, base: o.Now(), shards: make([]shard, n), maxFlight: int64(o.MaxInFlight)}
 	for i := range m.shards {
 		s := &m.shards[i]
-		s.size = (o.MaxEntries + n - 1) / n
 		s.flying = make(map[Key]lease)
-		s.done, _ = simplelru.NewLRU[Key, doneMark](s.size, nil) // fails only for size ≤ 0
+		s.done = newDones((o.MaxEntries + n - 1) / n)
 	}
 	return m
 }
@@ -125,7 +121,7 @@ func (m *Memory) Claim(_ context.Context, key Key, token Token, term time.Durati
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	if d, ok := s.done.Peek(key); ok && d.until() > now {
+	if d, ok := s.done.get(key); ok && d.until() > now {
 		return State{Phase: Done, Status: d.status()}, nil
 	}
 	l, ok := s.flying[key]
@@ -186,19 +182,22 @@ func (m *Memory) Release(_ context.Context, key Key, token Token) error {
 }
 
 // Done implements [Store].
-func (m *Memory) Done(_ context.Context, key Key, status int, ttl time.Duration) error {
+func (m *Memory) Done(_ context.Context, key Key, d Mark) error {
 	now := m.millis()
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	m.land(s, key)
-	if ttl.Milliseconds() <= 0 {
-		s.done.Remove(key)
+	if d.TTL.Milliseconds() <= 0 {
+		if i, ok := s.done.at[key]; ok {
+			s.done.remove(i)
+		}
 		return nil
 	}
-	m.makeRoom(s, key, now)
-	s.done.Add(key, mark(now+ttl.Milliseconds(), status))
+	if s.done.put(key, mark(now+d.TTL.Milliseconds(), d.Status), d.Room, now) {
+		m.early.Add(1)
+	}
 	return nil
 }
 
@@ -209,29 +208,8 @@ func (m *Memory) land(s *shard, key Key) {
 	}
 }
 
-// makeRoom drops at most two entries whose window ended, so that the work of
-// expiry is spread over the dones and no burst of it ever holds the lock. One is
-// added for two that may go: what is expired never piles up. If there is still
-// no room, the oldest goes before its time.
-//
-// Entries are in the order of being done, so where windows differ a long one at
-// the end may hide shorter ones before it that have ended. They cost room, not
-// correctness.
-func (m *Memory) makeRoom(s *shard, key Key, now int64) {
-	for range 2 {
-		if _, d, ok := s.done.GetOldest(); !ok || d.until() > now {
-			break
-		}
-		s.done.RemoveOldest()
-	}
-	if s.done.Len() >= s.size && !s.done.Contains(key) {
-		s.done.RemoveOldest()
-		m.early.Add(1)
-	}
-}
-
 // Resize changes MaxEntries (0: the default). What no longer fits is forgotten,
-// the oldest first.
+// the oldest of the largest room first.
 func (m *Memory) Resize(maxEntries int) {
 	if maxEntries <= 0 {
 		maxEntries = DefaultMaxEntries
@@ -240,9 +218,10 @@ func (m *Memory) Resize(maxEntries int) {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		if s.size != size {
-			s.size = size
-			m.early.Add(uint64(s.done.Resize(size)))
+		if s.done.size != size {
+			var evicted int
+			s.done, evicted = s.done.resized(size)
+			m.early.Add(uint64(evicted))
 		}
 		s.mu.Unlock()
 	}
@@ -255,10 +234,10 @@ func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	d, ok := s.done.Peek(key)
-	if ok {
-		s.done.Remove(key)
-		return d.until() > now, nil
+	if i, ok := s.done.at[key]; ok {
+		live := s.done.slab[i].mark.until() > now
+		s.done.remove(i)
+		return live, nil
 	}
 	if l, ok := s.flying[key]; ok && l.until > now {
 		return false, ErrInFlight
@@ -266,19 +245,64 @@ func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 	return false, nil
 }
 
-// Lookup returns the status of a delivery that is done.
-func (m *Memory) Lookup(key Key) (status int, ok bool) {
+// Lookup returns the mark of a delivery that is done, with what is left of its
+// window.
+func (m *Memory) Lookup(key Key) (Mark, bool) {
 	now := m.millis()
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	d, ok := s.done.Peek(key)
-	if !ok || d.until() <= now {
-		return 0, false
+	i, ok := s.done.at[key]
+	if !ok || s.done.slab[i].mark.until() <= now {
+		return Mark{}, false
 	}
-	return d.status(), true
+	e := s.done.slab[i]
+	return e.mark.unpack(now, s.done.rooms[e.room].name), true
 }
+
+// Recall adds a delivery that was done before all that the memory knows, as a
+// store does that reads a file from its newest entry to its oldest. One that is
+// known stays as it is, and one that would be the next to go is not taken.
+func (m *Memory) Recall(key Key, d Mark) {
+	if d.TTL.Milliseconds() <= 0 {
+		return
+	}
+	s := m.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done.recall(key, mark(m.millis()+d.TTL.Milliseconds(), d.Status), d.Room) {
+		m.early.Add(1)
+	}
+}
+
+// Each visits all deliveries that are done: within a room the oldest first, as
+// far as one lock reaches at a time.
+func (m *Memory) Each(visit func(Key, Mark)) {
+	now := m.millis()
+	type item struct {
+		key Key
+		m   Mark
+	}
+	var items []item
+	for i := range m.shards {
+		s := &m.shards[i]
+		items = items[:0]
+		s.mu.Lock()
+		s.done.each(func(e slot, room string) {
+			if e.mark.until() > now {
+				items = append(items, item{e.key, e.mark.unpack(now, room)})
+			}
+		})
+		s.mu.Unlock()
+		for _, x := range items {
+			visit(x.key, x.m)
+		}
+	}
+}
+
+// Health implements [Store]. A memory cannot ail.
+func (m *Memory) Health() error { return nil }
 
 // MemoryStats are figures of a [Memory] for the operator.
 type MemoryStats struct {
@@ -293,7 +317,7 @@ func (m *Memory) Stats() MemoryStats {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		st.Entries += s.done.Len()
+		st.Entries += len(s.done.at)
 		s.mu.Unlock()
 	}
 	return st

@@ -1,13 +1,16 @@
 package dedupe_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/storetest"
+	"pgregory.net/rapid"
 )
 
 // A clock goes when told to.
@@ -73,7 +76,7 @@ func TestResize(t *testing.T) {
 	m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: 4})
 	key := func(i byte) dedupe.Key { return dedupe.Key{i} }
 	done := func(i byte) {
-		if err := m.Done(t.Context(), key(i), 200, time.Hour); err != nil {
+		if err := m.Done(t.Context(), key(i), dedupe.Mark{Status: 200, TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,4 +97,98 @@ func TestResize(t *testing.T) {
 	if _, ok := m.Lookup(key(2)); !ok {
 		t.Error("after Resize(3) the third delivery has no room")
 	}
+}
+
+// A shard with rooms, expiry and space for few behaves as one that looks through
+// all it has, whatever the order of calls.
+func TestMemoryAgainstAListOfAll(t *testing.T) {
+	type done struct {
+		key   dedupe.Key
+		room  string
+		until time.Time
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		const size = 6
+		c := newClock()
+		m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: size, Now: c.Now})
+		var list []done // oldest first
+		remove := func(i int) { list = append(list[:i:i], list[i+1:]...) }
+		find := func(k dedupe.Key) int {
+			return slices.IndexFunc(list, func(d done) bool { return d.key == k })
+		}
+		key := func() dedupe.Key { return dedupe.Key{rapid.Byte().Draw(t, "key") % 16} }
+		t.Repeat(map[string]func(*rapid.T){
+			"done": func(t *rapid.T) {
+				k, room := key(), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "room")
+				ttl := time.Hour // one window a room: within it the oldest ends first
+				if room == "c" {
+					ttl = time.Minute
+				}
+				if err := m.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: ttl, Room: room}); err != nil {
+					t.Fatal(err)
+				}
+				for i := len(list) - 1; i >= 0; i-- { // the memory may keep them a while longer
+					if !list[i].until.After(c.Now()) {
+						remove(i)
+					}
+				}
+				if i := find(k); i >= 0 {
+					remove(i)
+				}
+				list = append(list, done{k, room, c.Now().Add(ttl)})
+			},
+			"forget": func(t *rapid.T) {
+				k := key()
+				i := find(k)
+				known := i >= 0 && list[i].until.After(c.Now())
+				if found, err := m.Forget(context.Background(), k); err != nil || found && !known {
+					t.Fatalf("forget: %v %v", found, err)
+				}
+				if i >= 0 {
+					remove(i)
+				}
+			},
+			"advance": func(t *rapid.T) {
+				c.Advance(time.Duration(rapid.IntRange(1, 40).Draw(t, "seconds")) * time.Second)
+			},
+			"": func(t *rapid.T) {
+				known, sums := 0, map[string]int{}
+				for _, d := range list {
+					mark, ok := m.Lookup(d.key)
+					if ok && (mark.Room != d.room || mark.TTL != d.until.Sub(c.Now())) {
+						t.Fatalf("%+v, want %+v", mark, d)
+					}
+					if ok {
+						known++
+						sums[d.room]++
+					}
+				}
+				each := 0
+				m.Each(func(k dedupe.Key, mark dedupe.Mark) {
+					each++
+					if i := find(k); i < 0 || list[i].room != mark.Room {
+						t.Fatalf("visited %v %+v", k, mark)
+					}
+				})
+				if st := m.Stats(); known > size || st.Entries > size || each != known {
+					t.Fatalf("%d known, %d visited, %+v", known, each, st)
+				}
+				for i := len(list) - 1; i >= 0; i-- { // what went early: the oldest of its room
+					d := list[i]
+					if _, ok := m.Lookup(d.key); ok || !d.until.After(c.Now()) {
+						continue
+					}
+					for _, older := range list[:i] {
+						if _, ok := m.Lookup(older.key); ok && older.room == d.room {
+							t.Fatalf("of room %s a newer one went before an older", d.room)
+						}
+					}
+					if sums[d.room]+1 < size/3 {
+						t.Fatalf("room %s was pushed below its share: %v", d.room, sums)
+					}
+					remove(i)
+				}
+			},
+		})
+	})
 }

@@ -183,7 +183,7 @@ func (a ablated) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, l time
 
 func (a ablated) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error {
 	if a.s.v.noTokenCompare {
-		return a.faulty.Done(ctx, k, 0, 0) // a done without a window deletes
+		return a.faulty.Done(ctx, k, dedupe.Mark{Status: 0, TTL: 0}) // a done without a window deletes
 	}
 	return a.faulty.Release(ctx, k, t)
 }

@@ -7,11 +7,15 @@ import (
 )
 
 // A Store knows who has seen which key. Four methods, one for each arrow in the
-// life of a delivery; package storetest holds the suite that a store must pass.
+// life of a delivery, and its health; package storetest holds the suite that a
+// store must pass.
 //
 // An error means that the store could not be asked or did not answer in time:
 // whether the call had its effect is unknown. Repeating any call with the same
 // arguments is safe.
+//
+// A store that bounds how much it remembers shares its space by [Mark.Room]: when
+// it is full, the oldest done of the room that holds most is forgotten.
 type Store interface {
 	// Claim takes key for token, for the time of lease, if nobody has it. The state
 	// is Claimed if token has it now, also when it had it before (a repeated call
@@ -22,12 +26,26 @@ type Store interface {
 	// Renew starts the lease again if token still has key, and reports whether.
 	Renew(ctx context.Context, key Key, token Token, lease time.Duration) (held bool, err error)
 
-	// Done records for the time of ttl that the app took the delivery, and with which
-	// status (100–999). It is written whoever has the key.
-	Done(ctx context.Context, key Key, status int, ttl time.Duration) error
+	// Done records that the app took the delivery. It is written whoever has the key.
+	Done(ctx context.Context, key Key, m Mark) error
 
 	// Release gives key back if token still has it. It never removes what is done.
 	Release(ctx context.Context, key Key, token Token) error
+
+	// Health tells what keeps the store from remembering as it should, though its
+	// calls succeed; nil if nothing does. It asks nobody and does not wait. The text
+	// is for the operator.
+	Health() error
+}
+
+// A Mark is what is recorded of a delivery that is done.
+type Mark struct {
+	Status int           // the app's, 100–999
+	TTL    time.Duration // how long it counts; nothing that is not positive
+
+	// Room is whose space in the store it takes: the handler's name. Never anything
+	// that a request chooses, or a flood could make rooms of its own.
+	Room string
 }
 
 // A Forgetter is a [Store] that can be made to forget, for a person who wants a

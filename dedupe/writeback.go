@@ -15,7 +15,7 @@ type debt struct {
 	key       Key
 	release   bool
 	token     Token     // of a release
-	status    int       // of a done
+	mark      Mark      // of a done
 	until     time.Time // when it loses its meaning: the end of the lease or the window
 	writing   bool
 	cancelled bool
@@ -160,7 +160,9 @@ func (g *Gate) pay(ctx context.Context, d *debt) error {
 	case d.release:
 		err = g.releaseStore(ctx, d.key, d.token)
 	default:
-		err = g.doneStore(ctx, d.key, d.status, time.Until(d.until))
+		m := d.mark
+		m.TTL = time.Until(d.until)
+		err = g.doneStore(ctx, d.key, m)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

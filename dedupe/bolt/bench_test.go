@@ -64,7 +64,7 @@ func BenchmarkLoad(b *testing.B) {
 	for n := range uint64(dedupe.DefaultMaxEntries) {
 		var k dedupe.Key
 		binary.LittleEndian.PutUint64(k[:], n*0x9E3779B97F4A7C15)
-		s.Done(context.Background(), k, 200, dedupe.DefaultTTL)
+		s.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: dedupe.DefaultTTL})
 	}
 	if err := s.Close(); err != nil {
 		b.Fatal(err)

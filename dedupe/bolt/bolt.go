@@ -32,11 +32,16 @@ type Options struct {
 	// alone. One process has it at a time.
 	Path string
 
-	// MaxEntries is that of the memory store, and bounds what is loaded.
+	// MaxEntries bounds what is done in memory and in the file alike. Beyond it the
+	// oldest of the room that holds most is forgotten. Default:
+	// dedupe.DefaultMaxEntries.
 	MaxEntries int
 
-	// Now is the clock. Default: time.Now.
+	// Now is the wall clock, by which the file tells when a window ends. Default:
+	// time.Now.
 	Now func() time.Time
+
+	elapsed func() time.Duration // the memory's clock, which nobody sets
 
 	// Logger hears of a file that is damaged, locked or cannot be written. Default:
 	// silence.
@@ -61,22 +66,37 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: o.MaxEntries, Now: o.Now})
-	s := &Store{Memory: m, file: newFile(o.Path, o.Now, o.Logger.With("path", o.Path), m)}
+	if o.elapsed == nil {
+		began := time.Now()
+		o.elapsed = func() time.Duration { return time.Since(began) }
+	}
+	m := dedupe.NewMemory(dedupe.MemoryOptions{
+		MaxEntries: o.MaxEntries,
+		Now:        func() time.Time { return time.Time{}.Add(o.elapsed()) },
+	})
+	s := &Store{Memory: m, file: newFile(o, m)}
 	s.file.start()
 	return s, nil
 }
 
 // Done implements [dedupe.Store]. It does not fail and does not wait.
-func (s *Store) Done(ctx context.Context, key dedupe.Key, status int, ttl time.Duration) error {
-	s.Memory.Done(ctx, key, status, ttl) // does not fail
-	ttl = min(ttl, maxTTL)               // what the file may hold; a longer one would be damage
-	s.file.add(record{
-		key: key, status: uint16(status), ttl: ttl.Truncate(time.Millisecond),
-		until: s.file.now().Add(ttl).UnixMilli(),
-	})
+func (s *Store) Done(ctx context.Context, key dedupe.Key, m dedupe.Mark) error {
+	_, again := s.Lookup(key)
+	s.Memory.Done(ctx, key, m) // does not fail
+	r := s.file.recordOf(key, m, s.file.now())
+	r.again = again
+	s.file.add(r)
 	return nil
 }
+
+// Resize changes MaxEntries, of the file with the next that is done.
+func (s *Store) Resize(maxEntries int) {
+	s.Memory.Resize(maxEntries)
+	s.file.resize(maxEntries)
+}
+
+// Health implements [dedupe.Store]: a file that cannot be opened or written.
+func (s *Store) Health() error { return s.file.health() }
 
 // Forget implements [dedupe.Forgetter].
 func (s *Store) Forget(ctx context.Context, key dedupe.Key) (bool, error) {
@@ -92,9 +112,9 @@ func (s *Store) Close() error { return s.file.close() }
 
 // FileStats are figures of the file for the operator.
 type FileStats struct {
-	Attached bool   // the file is open; else only the memory remembers
-	Pending  int    // dones not yet written
-	Lost     uint64 // dones that were too many to keep for a file that cannot be written
+	Attached bool // the file is open; else only the memory remembers
+	Pending  int  // dones not yet written
+	Behind   bool // all that the memory knows is to be written
 }
 
 // File reads the figures.

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/storetest"
-	"go.etcd.io/bbolt"
 )
 
 type clock struct {
@@ -39,8 +39,10 @@ func TestBolt(t *testing.T) {
 	dir, n := t.TempDir(), 0
 	storetest.Run(t, func(tb storetest.TB, maxEntries int) storetest.Subject {
 		n++
-		c := &clock{now: time.Unix(1_800_000_000, 0)}
-		o := Options{Path: filepath.Join(dir, fmt.Sprint(n), "dedupe.db"), MaxEntries: maxEntries, Now: c.Now}
+		c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
+		o := Options{
+			Path: filepath.Join(dir, fmt.Sprint(n), "dedupe.db"), MaxEntries: maxEntries, Now: c.Now, elapsed: c.elapsed,
+		}
 		open := func() *Store {
 			s, err := Open(o)
 			if err != nil {
@@ -51,7 +53,8 @@ func TestBolt(t *testing.T) {
 		s := open()
 		tb.Cleanup(func() { s.Close() })
 		return storetest.Subject{
-			Store: s, Advance: c.Advance, Bounded: true,
+			Store: s, Advance: c.pass, Bounded: true,
+			Break: func(ail bool) { breakFile(tb, s, ail) },
 			Reopen: func() dedupe.Store {
 				if err := s.Close(); err != nil {
 					tb.Fatalf("close: %v", err)
@@ -61,6 +64,29 @@ func TestBolt(t *testing.T) {
 			},
 		}
 	})
+}
+
+// breakFile puts a file where the directory of the store's file is, or takes it
+// away, and has the store notice.
+func breakFile(tb storetest.TB, s *Store, ail bool) {
+	dir := filepath.Dir(s.file.path)
+	if err := os.RemoveAll(dir); err != nil {
+		tb.Fatalf("%v", err)
+	}
+	if ail {
+		if err := os.WriteFile(dir, nil, 0o600); err != nil {
+			tb.Fatalf("%v", err)
+		}
+	}
+	s.Done(context.Background(), key(1), dedupe.Mark{Status: 200, TTL: time.Minute})
+	deadline := time.After(10 * time.Second)
+	for (s.Health() != nil) != ail {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			tb.Fatalf("health is %v, ailing %v", s.Health(), ail)
+		}
+	}
 }
 
 func key(i int) dedupe.Key { return dedupe.NewKey("bolt", fmt.Sprint(i)) }
@@ -105,7 +131,7 @@ func fill(t *testing.T, path string, n int) {
 	t.Helper()
 	s, _ := open(t, path)
 	for i := range n {
-		s.Done(t.Context(), key(i), 200, time.Duration(1+i%5)*24*time.Hour)
+		s.Done(t.Context(), key(i), dedupe.Mark{Status: 200, TTL: time.Duration(1+i%5) * 24 * time.Hour})
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -117,10 +143,10 @@ func TestAKillForgetsAtMost100ms(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "d.db")
 		s, _ := open(t, path)
 		defer s.Close()
-		s.Done(t.Context(), key(1), 200, time.Hour)
+		s.Done(t.Context(), key(1), dedupe.Mark{Status: 200, TTL: time.Hour})
 		time.Sleep(101 * time.Millisecond)
 		synctest.Wait()
-		s.Done(t.Context(), key(2), 200, time.Hour)
+		s.Done(t.Context(), key(2), dedupe.Mark{Status: 200, TTL: time.Hour})
 		left, err := os.ReadFile(path) // as a kill would leave it
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +167,7 @@ func TestAThousandDoNotWaitForTheDelay(t *testing.T) {
 		s, _ := open(t, filepath.Join(t.TempDir(), "d.db"))
 		defer s.Close()
 		for i := range flushSize {
-			s.Done(t.Context(), key(i), 200, time.Hour)
+			s.Done(t.Context(), key(i), dedupe.Mark{Status: 200, TTL: time.Hour})
 		}
 		synctest.Wait()
 		if n := s.File().Pending; n != 0 {
@@ -164,53 +190,23 @@ func TestTheFileIsForItsOwner(t *testing.T) {
 	}
 }
 
-func TestExpiryDropsWholeDays(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "d.db")
-	c := &clock{now: time.Unix(1_800_000_000, 0)}
-	s, err := Open(Options{Path: path, Now: c.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for day := range 5 {
-		s.Done(t.Context(), key(day), 200, time.Duration(day)*24*time.Hour+time.Hour)
-	}
-	s.Close()
-	c.Advance(3 * 24 * time.Hour)
-	if s, err = Open(Options{Path: path, Now: c.Now}); err != nil {
-		t.Fatal(err)
-	}
-	s.Done(t.Context(), key(99), 200, time.Hour)
-	s.Close()
-	db, err := bbolt.Open(path, 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	days := 0
-	db.View(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func([]byte, *bbolt.Bucket) error { days++; return nil })
-	})
-	if days != 2 {
-		t.Errorf("%d days in the file, want 2", days)
-	}
-}
-
 func TestAnEntryOfAWrongClockEndsAfterItsWindow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.db")
-	c := &clock{now: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)}
-	s, err := Open(Options{Path: path, Now: c.Now})
+	c := &clocks{clock: clock{now: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	o := Options{Path: path, Now: c.Now, elapsed: c.elapsed}
+	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Done(t.Context(), key(1), 200, time.Hour)
+	s.Done(t.Context(), key(1), dedupe.Mark{Status: 200, TTL: time.Hour})
 	s.Close()
 	c.now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	if s, err = Open(Options{Path: path, Now: c.Now}); err != nil {
+	if s, err = Open(o); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	expect(t, s, key(1), true)
-	c.Advance(time.Hour)
+	c.pass(time.Hour)
 	expect(t, s, key(1), false)
 }
 
@@ -237,7 +233,7 @@ func TestALockedFileIsLeftAloneAndTriedAgain(t *testing.T) {
 		if second.File().Attached || !strings.Contains(l.String(), "in use by another process") {
 			t.Errorf("attached: %v, log: %s", second.File().Attached, l)
 		}
-		second.Done(t.Context(), key(2), 200, time.Hour)
+		second.Done(t.Context(), key(2), dedupe.Mark{Status: 200, TTL: time.Hour})
 		expect(t, second, key(2), true)
 		first.Close()
 		time.Sleep(3 * time.Second)
@@ -280,7 +276,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 			if !s.File().Attached || !strings.Contains(l.String(), "set aside") {
 				t.Errorf("attached: %v, log: %s", s.File().Attached, l)
 			}
-			s.Done(t.Context(), key(-1), 200, time.Hour)
+			s.Done(t.Context(), key(-1), dedupe.Mark{Status: 200, TTL: time.Hour})
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
@@ -323,7 +319,7 @@ func TestFlippedBits(t *testing.T) {
 		}
 		s, l := open(t, path)
 		for j := range 20 {
-			s.Done(t.Context(), key(-1-j), 200, time.Duration(j)*24*time.Hour)
+			s.Done(t.Context(), key(-1-j), dedupe.Mark{Status: 200, TTL: time.Duration(j) * 24 * time.Hour})
 		}
 		if err := s.Close(); err != nil {
 			t.Errorf("flip %d: %v\n%s", i, err, l)
@@ -338,7 +334,7 @@ func TestADirectoryThatIsNotOursIsTriedAgain(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		s, l := open(t, filepath.Join(dir, "d.db"))
-		s.Done(t.Context(), key(1), 200, time.Hour)
+		s.Done(t.Context(), key(1), dedupe.Mark{Status: 200, TTL: time.Hour})
 		expect(t, s, key(1), true)
 		time.Sleep(time.Minute)
 		if n := strings.Count(l.String(), "cannot be opened"); n != 1 {
@@ -365,8 +361,8 @@ func TestOpenWantsAPath(t *testing.T) {
 func TestLongWindow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dedupe.db")
 	s, _ := open(t, path)
-	s.Done(t.Context(), key(1), 200, time.Hour)
-	s.Done(t.Context(), key(2), 200, 10*maxTTL)
+	s.Done(t.Context(), key(1), dedupe.Mark{Status: 200, TTL: time.Hour})
+	s.Done(t.Context(), key(2), dedupe.Mark{Status: 200, TTL: 10 * maxTTL})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

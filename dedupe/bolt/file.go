@@ -1,10 +1,14 @@
 package bolt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -15,24 +19,27 @@ const (
 	flushDelay = 100 * time.Millisecond // the most that a kill -9 forgets
 	flushSize  = 1000                   // as many do not wait for the delay to end
 	txSize     = 10_000                 // in one transaction, after a time of failures
-	maxPending = 131_072                // 6 MB
+	maxPending = 131_072                // 10 MB
 	retryPause = 2 * time.Second        // for a file that cannot be opened or written
 )
 
 // A file writes what is done behind the requests' back. One goroutine owns the
 // database; the requests only append to a slice.
 type file struct {
-	path string
-	now  func() time.Time
-	log  *slog.Logger
-	mem  *dedupe.Memory
+	path    string
+	now     func() time.Time
+	elapsed func() time.Duration // on a clock that nobody sets
+	log     *slog.Logger
+	mem     *dedupe.Memory
+	entries atomic.Int64 // how many the file may hold
 
 	mu      sync.Mutex
 	pending []record
 	spare   []record // the array of the last batch, to be used again
 	writing int      // records of the batch that is being written
-	lost    uint64
+	whole   bool     // the file is behind: all that the memory knows is to be written
 	open    bool
+	failure error // nil: all is well
 
 	some, many chan struct{} // there is something to write; enough not to wait
 	stop       chan struct{}
@@ -40,18 +47,33 @@ type file struct {
 	once       sync.Once
 
 	// Owned by the goroutine.
-	db      *bbolt.DB
-	failure string // what was logged last
-	swept   time.Time
+	db     *bbolt.DB
+	inode  os.FileInfo    // of the open file
+	sums   map[string]int // entries in the file, by room
+	loaded bool
+	wall   time.Time     // since when the clock is steady
+	mark   time.Duration // the same on the other clock
 }
 
-func newFile(path string, now func() time.Time, log *slog.Logger, mem *dedupe.Memory) *file {
-	return &file{
-		path: path, now: now, log: log, mem: mem,
+func newFile(o Options, mem *dedupe.Memory) *file {
+	f := &file{
+		path: o.Path, now: o.Now, elapsed: o.elapsed, log: o.Logger.With("path", o.Path), mem: mem,
 		some: make(chan struct{}, 1), many: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
 	}
+	f.resize(o.MaxEntries)
+	f.steadySince(f.now())
+	return f
 }
+
+func (f *file) resize(entries int) {
+	if entries <= 0 {
+		entries = dedupe.DefaultMaxEntries
+	}
+	f.entries.Store(int64(entries))
+}
+
+func (f *file) size() int { return int(f.entries.Load()) }
 
 // start opens and loads the file before the first delivery, since what it holds
 // must be known by then. If that fails, the goroutine goes on trying.
@@ -69,14 +91,16 @@ func signal(c chan struct{}) {
 	}
 }
 
-// add is all that a request does for the file.
+// add is all that a request does for the file. What is too much to keep for a file
+// that cannot be written is not lost: the memory has it.
 func (f *file) add(r record) {
 	f.mu.Lock()
 	if len(f.pending) >= maxPending {
-		f.pending = f.pending[1:]
-		f.lost++
+		f.allBehind()
 	}
-	f.pending = append(f.pending, r)
+	if !f.whole || r.forget {
+		f.pending = append(f.pending, r)
+	}
 	n := len(f.pending)
 	f.mu.Unlock()
 	switch n {
@@ -84,6 +108,35 @@ func (f *file) add(r record) {
 		signal(f.some)
 	case flushSize:
 		signal(f.many)
+	}
+}
+
+// rewrite has the next flush write all that the memory knows.
+func (f *file) rewrite() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.allBehind()
+}
+
+// allBehind leaves of what is pending what the memory does not know. Mu is held.
+func (f *file) allBehind() {
+	f.whole = true
+	f.pending = slices.DeleteFunc(f.pending, func(r record) bool { return !r.forget })
+}
+
+// forgetAgain undoes what loading the file undid: a person made the gateway
+// forget, and the file has not heard of it yet.
+func (f *file) forgetAgain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := make(map[dedupe.Key]bool)
+	for _, r := range f.pending {
+		last[r.key] = r.forget
+	}
+	for key, forget := range last {
+		if forget {
+			_, _ = f.mem.Forget(context.Background(), key)
+		}
 	}
 }
 
@@ -113,16 +166,17 @@ func (f *file) run() {
 
 // flush writes all that is pending, opening the file if need be.
 func (f *file) flush() error {
+	f.checkInode()
 	for mended := false; ; {
 		if err := f.attach(); err != nil {
 			return err
 		}
-		batch := f.take()
-		if len(batch) == 0 && f.now().Sub(f.swept) < time.Hour {
+		batch, whole := f.take()
+		if len(batch) == 0 && !whole {
 			return nil
 		}
-		if err := f.write(batch); err != nil {
-			f.putBack(batch)
+		if err := f.write(batch, whole); err != nil {
+			f.putBack(batch, whole)
 			if errors.Is(err, errDamaged) && !mended {
 				mended = true
 				f.setAside(err)
@@ -131,42 +185,62 @@ func (f *file) flush() error {
 			f.report("cannot be written", err)
 			return err
 		}
-		f.failure = ""
+		f.recovered("the dedupe file is written again")
 		f.mu.Lock()
 		f.spare, f.writing = batch[:0], 0
 		f.mu.Unlock()
 	}
 }
 
-func (f *file) take() (batch []record) {
+func (f *file) take() (batch []record, whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	whole, f.whole = f.whole, false
 	if len(f.pending) > txSize {
 		batch, f.pending = f.pending[:txSize:txSize], f.pending[txSize:]
 	} else {
 		batch, f.pending, f.spare = f.pending, f.spare, nil
 	}
 	f.writing = len(batch)
-	return batch
+	return batch, whole
 }
 
-func (f *file) putBack(batch []record) {
+func (f *file) putBack(batch []record, whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pending = append(batch[:len(batch):len(batch)], f.pending...)
 	f.writing = 0
-	if n := len(f.pending) - maxPending; n > 0 {
-		f.pending = f.pending[n:]
-		f.lost += uint64(n)
+	f.pending = append(batch[:len(batch):len(batch)], f.pending...)
+	if f.whole || whole || len(f.pending) > maxPending {
+		f.allBehind()
 	}
 }
 
 // report logs a failure when it is new, not each time it is tried again.
 func (f *file) report(what string, err error) {
-	if s := what + err.Error(); s != f.failure {
-		f.failure = s
+	failure := fmt.Errorf("the dedupe file %s: %w", what, err)
+	f.mu.Lock()
+	known := f.failure != nil && f.failure.Error() == failure.Error()
+	f.failure = failure
+	f.mu.Unlock()
+	if !known {
 		f.log.Error("the dedupe file "+what+": deliveries go on, but a restart would forget", "error", err)
 	}
+}
+
+func (f *file) recovered(message string) {
+	f.mu.Lock()
+	failed := f.failure != nil
+	f.failure = nil
+	f.mu.Unlock()
+	if failed {
+		f.log.Info(message)
+	}
+}
+
+func (f *file) health() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failure
 }
 
 func (f *file) close() error {
@@ -175,9 +249,12 @@ func (f *file) close() error {
 		close(f.stop)
 		<-f.ended
 		err = f.flush()
-		if n := f.stats().Pending; err != nil && n > 0 {
-			err = fmt.Errorf("bolt: %d deliveries could not be written: %w", n, err)
-		} else {
+		switch st := f.stats(); {
+		case err != nil && st.Behind:
+			err = fmt.Errorf("bolt: the file lacks deliveries that were done: %w", err)
+		case err != nil && st.Pending > 0:
+			err = fmt.Errorf("bolt: %d deliveries could not be written: %w", st.Pending, err)
+		default:
 			err = nil
 		}
 		f.detach()
@@ -188,5 +265,5 @@ func (f *file) close() error {
 func (f *file) stats() FileStats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return FileStats{Attached: f.open, Pending: len(f.pending) + f.writing, Lost: f.lost}
+	return FileStats{Attached: f.open, Pending: len(f.pending) + f.writing, Behind: f.whole}
 }

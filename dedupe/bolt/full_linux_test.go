@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,14 +21,14 @@ func TestAFullDisk(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		s, l := open(t, path)
-		s.Done(t.Context(), key(0), 200, time.Hour)
+		s.Done(t.Context(), key(0), dedupe.Mark{Status: 200, TTL: time.Hour})
 		time.Sleep(time.Second)
 		os.WriteFile(filler, nil, 0o600)
 		for appendTo(filler, 4096) == nil {
 		}
 		const n = 2000
 		for i := range n {
-			s.Done(t.Context(), key(i), 200, time.Hour)
+			s.Done(t.Context(), key(i), dedupe.Mark{Status: 200, TTL: time.Hour})
 		}
 		time.Sleep(10 * time.Second)
 		if st := s.File(); st.Pending != n || strings.Count(l.String(), "cannot be written") != 1 {
@@ -62,4 +63,43 @@ func appendTo(path string, size int) error {
 	defer f.Close()
 	_, err = f.Write(make([]byte, size))
 	return err
+}
+
+// A disk that was mounted read-only after a crash still tells what was done.
+func TestAFileThatMayOnlyBeReadIsLoaded(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
+		t.Skipf("needs to mount a disk: %v", err)
+	}
+	defer syscall.Unmount(dir, 0)
+	path := filepath.Join(dir, "d.db")
+	fill(t, path, 3)
+	remount := func(flags uintptr) {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=64m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(syscall.MS_RDONLY)
+	synctest.Test(t, func(t *testing.T) {
+		s, l := open(t, path)
+		expect(t, s, key(2), true)
+		if s.File().Attached || s.Health() == nil || !strings.Contains(l.String(), "read-only") {
+			t.Errorf("%+v, health %v, log: %s", s.File(), s.Health(), l)
+		}
+		s.Done(t.Context(), key(3), dedupe.Mark{Status: 200, TTL: time.Hour})
+		remount(0)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if !s.File().Attached || s.Health() != nil {
+			t.Errorf("when it is writable again: %+v, health %v", s.File(), s.Health())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		s, _ = open(t, path)
+		defer s.Close()
+		for i := range 4 {
+			expect(t, s, key(i), true)
+		}
+	})
 }

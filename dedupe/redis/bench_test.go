@@ -30,7 +30,7 @@ func BenchmarkRedis(b *testing.B) {
 		if _, err := s.Claim(context.Background(), k, dedupe.NewToken(), dedupe.DefaultLease); err != nil {
 			b.Error(err)
 		}
-		if err := s.Done(context.Background(), k, 200, dedupe.DefaultTTL); err != nil {
+		if err := s.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: dedupe.DefaultTTL}); err != nil {
 			b.Error(err)
 		}
 	}

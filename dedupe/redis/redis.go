@@ -213,11 +213,12 @@ func (s *Store) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, lease t
 	return n == 1, nil
 }
 
-// Done implements [dedupe.Store].
-func (s *Store) Done(ctx context.Context, k dedupe.Key, status int, ttl time.Duration) error {
+// Done implements [dedupe.Store]. The server's memory is not shared by
+// room: what happens when it is full is its maxmemory-policy.
+func (s *Store) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
 	// PX wants at least 1 ms: what is over by then is over.
-	ttl = max(ttl, time.Millisecond)
-	if err := s.client.Set(ctx, s.key(k), "D"+strconv.Itoa(status), ttl).Err(); err != nil {
+	ttl := max(m.TTL, time.Millisecond)
+	if err := s.client.Set(ctx, s.key(k), "D"+strconv.Itoa(m.Status), ttl).Err(); err != nil {
 		return fmt.Errorf("redis done: %w", err)
 	}
 	return nil
@@ -242,6 +243,9 @@ func (s *Store) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
 	}
 	return n == 1, nil
 }
+
+// Health implements [dedupe.Store]. Whatever ails the server fails the calls.
+func (s *Store) Health() error { return nil }
 
 // Close closes the connections.
 func (s *Store) Close() error { return s.client.Close() }

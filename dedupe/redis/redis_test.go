@@ -53,7 +53,15 @@ func subject(tb storetest.TB, o Options) storetest.Subject {
 func TestStandalone(t *testing.T) {
 	server := redistest.Start(t)
 	storetest.Run(t, func(tb storetest.TB, _ int) storetest.Subject {
-		return subject(tb, Options{Addresses: []string{server.Addr}, DB: 3})
+		s := subject(tb, Options{Addresses: []string{server.Addr}, DB: 3})
+		s.Break = func(ail bool) {
+			if ail {
+				server.Kill()
+			} else {
+				server.Restart()
+			}
+		}
+		return s
 	})
 }
 
@@ -158,7 +166,7 @@ func walk(t *testing.T, s *Store) {
 	if err := s.Release(ctx, k, tok); err != nil {
 		t.Fatalf("release: %v", err)
 	}
-	if err := s.Done(ctx, k, 200, time.Minute); err != nil {
+	if err := s.Done(ctx, k, dedupe.Mark{Status: 200, TTL: time.Minute}); err != nil {
 		t.Fatalf("done: %v", err)
 	}
 	if st, err := s.Claim(ctx, k, tok, time.Minute); err != nil || st.Phase != dedupe.Done {
@@ -210,7 +218,7 @@ func TestOutOfMemoryIsAnError(t *testing.T) {
 	if _, err := s.Claim(t.Context(), dedupe.NewKey("k"), dedupe.NewToken(), time.Minute); err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("claim: got %v, want OOM", err)
 	}
-	if err := s.Done(t.Context(), dedupe.NewKey("k"), 200, time.Minute); err == nil || !strings.Contains(err.Error(), "OOM") {
+	if err := s.Done(t.Context(), dedupe.NewKey("k"), dedupe.Mark{Status: 200, TTL: time.Minute}); err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("done: got %v, want OOM", err)
 	}
 }

@@ -85,7 +85,7 @@ func testModel(t *testing.T, open Factory) {
 			},
 			"done": func(t *rapid.T) {
 				k, ttl, status := keys.Draw(t, "key"), ttls.Draw(t, "ttl"), rapid.IntRange(200, 299).Draw(t, "status")
-				if err := store.Done(ctx, k, status, ttl); err != nil {
+				if err := store.Done(ctx, k, dedupe.Mark{Status: status, TTL: ttl}); err != nil {
 					t.Fatalf("done: %v", err)
 				}
 				m.keys[k] = entry{state: isDone(status), until: m.now + ttl}

@@ -24,6 +24,10 @@ type Subject struct {
 	// nil if the store keeps nothing.
 	Reopen func() dedupe.Store
 
+	// Break makes the store ail, or heals it, and returns when the store must have
+	// noticed. nil if nothing can ail it.
+	Break func(ail bool)
+
 	// Bounded says that the store heeded the factory's maxEntries.
 	Bounded bool
 }
@@ -52,9 +56,13 @@ func Run(t *testing.T, open Factory) {
 			c.run(&probe{t: t, Subject: s})
 		})
 	}
-	t.Run("the oldest goes when there is no room", func(t *testing.T) { testEviction(t, open) })
+	t.Run("the oldest goes when there is no space", func(t *testing.T) { testEviction(t, open) })
+	t.Run("whose window has ended goes before any other", func(t *testing.T) { testExpiredFirst(t, open) })
+	t.Run("a flood pushes out its own", func(t *testing.T) { testFlood(t, open) })
+	t.Run("each room keeps its fair share", func(t *testing.T) { testShares(t, open) })
 	t.Run("a restart keeps what is done and drops what is in flight", func(t *testing.T) { testRestart(t, open) })
 	t.Run("of many claims at once one succeeds", func(t *testing.T) { testConcurrency(t, open(t, 0).Store) })
+	t.Run("a store that ails says so, and when it is well again", func(t *testing.T) { testHealth(t, open(t, 0)) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 }
 
@@ -82,7 +90,7 @@ func (p *probe) renew(k dedupe.Key, tok dedupe.Token, want bool) {
 
 func (p *probe) done(k dedupe.Key, status int, ttl time.Duration) {
 	p.t.Helper()
-	if err := p.Store.Done(p.t.Context(), k, status, ttl); err != nil {
+	if err := p.Store.Done(p.t.Context(), k, dedupe.Mark{Status: status, TTL: ttl}); err != nil {
 		p.t.Fatalf("done: %v", err)
 	}
 }
@@ -268,6 +276,110 @@ func testEviction(t *testing.T, open Factory) {
 	}
 }
 
+func testExpiredFirst(t *testing.T, open Factory) {
+	s := open(t, 4)
+	if !s.Bounded {
+		t.Skip("the store has no bound of its own")
+	}
+	p := &probe{t: t, Subject: s}
+	p.fill("large", 3, window)
+	p.fill("small", 1, time.Minute)
+	p.Advance(2 * time.Minute)
+	p.fill("new", 1, window)
+	p.remembers("large", 3, 3)
+	p.remembers("new", 1, 1)
+}
+
+// One sender sends more than the store has space for. With a restart at the end,
+// if the store keeps anything: what it keeps is shared in the same way.
+func testFlood(t *testing.T, open Factory) {
+	s := open(t, 10)
+	if !s.Bounded {
+		t.Skip("the store has no bound of its own")
+	}
+	p := &probe{t: t, Subject: s}
+	p.fill("quiet", 4, window)
+	p.fill("flood", 100, window)
+	check := func() {
+		p.t.Helper()
+		p.remembers("quiet", 4, 4)
+		p.remembers("flood", 100, 6)
+	}
+	check()
+	if p.Reopen != nil {
+		p.Store = p.Reopen()
+		check()
+	}
+}
+
+func testShares(t *testing.T, open Factory) {
+	s := open(t, 12)
+	if !s.Bounded {
+		t.Skip("the store has no bound of its own")
+	}
+	p := &probe{t: t, Subject: s}
+	p.fill("a", 20, window) // alone, it has all
+	p.remembers("a", 20, 12)
+	p.fill("b", 20, window)
+	p.fill("c", 2, window)
+	p.remembers("c", 2, 2)
+	p.remembers("a", 20, 5)
+	p.remembers("b", 20, 5)
+}
+
+// fill marks n deliveries of a room as done, one after the other.
+func (p *probe) fill(room string, n int, ttl time.Duration) {
+	p.t.Helper()
+	for i := range n {
+		m := dedupe.Mark{Status: 200, TTL: ttl, Room: room}
+		if err := p.Store.Done(p.t.Context(), roomKey(room, i), m); err != nil {
+			p.t.Fatalf("done: %v", err)
+		}
+		p.Advance(time.Millisecond) // so that a file can tell their order
+	}
+}
+
+func roomKey(room string, i int) dedupe.Key { return dedupe.NewKey(room, string(rune('0'+i))) }
+
+// remembers checks that of the n deliveries of a room the newest are known, and
+// no other.
+func (p *probe) remembers(room string, n, newest int) {
+	p.t.Helper()
+	for i := range n {
+		tok := dedupe.NewToken()
+		st, err := p.Store.Claim(p.t.Context(), roomKey(room, i), tok, lease)
+		if want := i >= n-newest; err != nil || (st.Phase == dedupe.Done) != want {
+			p.t.Errorf("delivery %d of %d of %s is %v %v, want done: %v", i, n, room, st.Phase, err, want)
+		}
+		p.release(roomKey(room, i), tok)
+	}
+}
+
+// An ailing store may fail its calls, and then its gate takes it for down; where
+// they succeed, Health is all that tells the operator.
+func testHealth(t *testing.T, s Subject) {
+	ailing := func() bool {
+		k, tok := dedupe.NewKey("health"), dedupe.NewToken()
+		_, claim := s.Store.Claim(t.Context(), k, tok, lease)
+		done := s.Store.Done(t.Context(), k, dedupe.Mark{Status: 200, TTL: window})
+		return s.Store.Health() != nil || claim != nil && done != nil
+	}
+	if ailing() {
+		t.Fatalf("ails at first: %v", s.Store.Health())
+	}
+	if s.Break == nil {
+		return
+	}
+	s.Break(true)
+	if !ailing() {
+		t.Error("ails, and neither its calls nor its health say so")
+	}
+	s.Break(false)
+	if ailing() {
+		t.Errorf("still ails when it is well: %v", s.Store.Health())
+	}
+}
+
 func testRestart(t *testing.T, open Factory) {
 	s := open(t, 0)
 	if s.Reopen == nil {
@@ -306,7 +418,7 @@ func testConcurrency(t *testing.T, s dedupe.Store) {
 					t.Errorf("claim: %v", err)
 				case st.Phase == dedupe.Claimed:
 					won.Add(1)
-					if err := s.Done(context.Background(), k, 200, window); err != nil {
+					if err := s.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: window}); err != nil {
 						t.Errorf("done: %v", err)
 					}
 				case st.Phase == dedupe.Done:

@@ -1,0 +1,89 @@
+package bolt
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"go.etcd.io/bbolt"
+)
+
+// What has expired is removed once an hour, and only after an hour in which the
+// wall clock went as fast as the monotonic one. A machine that boots with a wrong
+// clock, or one whose clock jumps, would otherwise throw away what has not
+// expired at all.
+const (
+	steadyFor    = time.Hour
+	steadyWithin = time.Minute
+)
+
+// write puts a batch into the file, in one transaction, and removes what there is
+// no space for. whole: all that the memory knows is written as well. So it is
+// after a step of the clock: the ends of the windows in the file are wrong.
+func (f *file) write(batch []record, whole bool) error {
+	now := f.now()
+	sweep, stepped := f.clockIsSteady(now)
+	if whole || stepped {
+		batch = append(batch[:len(batch):len(batch)], f.everything(now)...)
+	}
+	s := sheaf{sums: maps.Clone(f.sums)}
+	all := true
+	err := guard(func() error {
+		return f.db.Update(func(tx *bbolt.Tx) (err error) {
+			s.tx = tx
+			if err := s.add(batch); err != nil {
+				return err
+			}
+			if sweep {
+				if all, err = s.sweep(now.UnixMilli()); err != nil {
+					return err
+				}
+			}
+			return s.trim(f.size())
+		})
+	})
+	if err != nil {
+		return err
+	}
+	f.sums = s.sums
+	if sweep && all {
+		f.steadySince(now)
+	}
+	return nil
+}
+
+// everything returns what the memory knows, the oldest first as far as the ends
+// of their windows tell.
+func (f *file) everything(now time.Time) (all []record) {
+	f.mem.Each(func(key dedupe.Key, m dedupe.Mark) {
+		r := f.recordOf(key, m, now)
+		r.again = true
+		all = append(all, r)
+	})
+	slices.SortStableFunc(all, func(a, b record) int { return cmp.Compare(a.until, b.until) })
+	return all
+}
+
+func (f *file) recordOf(key dedupe.Key, m dedupe.Mark, now time.Time) record {
+	ttl := min(m.TTL, maxTTL).Truncate(time.Millisecond) // a longer one would be damage
+	return record{key: key, status: uint16(m.Status), ttl: ttl, until: now.Add(ttl).UnixMilli(), room: m.Room}
+}
+
+// clockIsSteady reports whether what has expired may be removed, and whether the
+// clock was set. Then what the file holds is looked at again: at start it may have
+// seemed expired.
+func (f *file) clockIsSteady(now time.Time) (steady, stepped bool) {
+	elapsed := f.elapsed() - f.mark
+	if drift := now.Round(0).Sub(f.wall) - elapsed; drift.Abs() <= steadyWithin {
+		return elapsed >= steadyFor, false
+	}
+	f.steadySince(now)
+	if err := guard(f.load); err != nil {
+		f.log.Warn("the dedupe file could not be read again after a step of the clock", "error", err)
+	}
+	return false, true
+}
+
+func (f *file) steadySince(now time.Time) { f.wall, f.mark = now.Round(0), f.elapsed() }
