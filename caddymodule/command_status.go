@@ -65,9 +65,9 @@ func nameQuery(args []string) string {
 func printStatus(w io.Writer, s status) error {
 	now := time.Now()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	health := "well"
+	health := "healthy"
 	if s.Store.Degraded {
-		health = "DEGRADED: it is down, and this process decides alone"
+		health = "DEGRADED: " + plain(s.Store.Problem)
 	}
 	fmt.Fprintf(t, "counted since\t%s (%s)\n", s.Since.Local().Format(time.RFC3339), ago(&s.Since, now))
 	fmt.Fprintf(t, "store\t%s, %s; deliveries remembered here: %d, in flight: %d", s.Store.Kind, health, s.Store.Entries, s.Store.InFlight)

@@ -84,7 +84,7 @@ func TestOperatorCommands(t *testing.T) {
 		code    int
 		want    []string
 	}{
-		{"status", statusCommand, "--address " + tcp, 0, []string{"store             memory, well; deliveries remembered here: 1, in flight: 0", "shop     -         1         0           1         0         0           ", "shop     1    ", "shop     signature_mismatch  1         0"}},
+		{"status", statusCommand, "--address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1         0           1         0         0           ", "shop     1    ", "shop     signature_mismatch  1         0"}},
 		{"status of a name", statusCommand, "shop --address " + tcp, 0, []string{"shop"}},
 		{"status over a socket", statusCommand, "--json --address " + socket, 0, []string{`"accepted": `, `"last_used": "2023-11-14T22:13:20Z"`}},
 		{"unknown name", statusCommand, "nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},

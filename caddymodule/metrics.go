@@ -25,7 +25,7 @@ var (
 		"Attempts to read a key file or to fetch a sender's key that failed; the last usable key stays in use.", "name")
 	bufferedBytes = describe("buffered_bytes", "Bytes of bodies in memory, over all handlers.")
 	storeDegraded = describe("store_degraded",
-		"1 while a dedupe store is taken for down and this process decides alone.")
+		"1 while a dedupe store is taken for down and this process decides alone, or while its file cannot be opened or written.")
 	evictedEarly = describe("evicted_early_total",
 		"Deliveries forgotten before their window ended, for want of room: raise max_entries.")
 )

@@ -25,6 +25,8 @@ type status struct {
 type storeStatus struct {
 	Kind     string `json:"kind"` // memory, bolt, redis
 	Degraded bool   `json:"degraded"`
+	// What ails the store; absent while it is healthy.
+	Problem string `json:"problem,omitempty"`
 	// Deliveries remembered in this process.
 	Entries int `json:"entries"`
 	// Deliveries that are being forwarded, and dones that wait for the store.
@@ -84,12 +86,13 @@ func (a *App) storeStatus() (s storeStatus) {
 	}
 	gate, err := acquire(a.store) // open since Start
 	if err != nil {
-		s.Degraded = true
+		s.Degraded, s.Problem = true, err.Error()
 		return s
 	}
 	defer func() { _ = release(a.store) }()
 	stats := gate.Stats()
-	s.Degraded, s.Entries, s.InFlight, s.Unwritten = stats.Degraded, stats.Entries, stats.InFlight, stats.Unwritten
+	s.Degraded, s.Problem = stats.Degraded, stats.Problem
+	s.Entries, s.InFlight, s.Unwritten = stats.Entries, stats.InFlight, stats.Unwritten
 	return s
 }
 
