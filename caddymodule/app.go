@@ -115,13 +115,14 @@ func (a *App) Start() error {
 	if len(watched) == 0 {
 		return nil
 	}
-	a.stop = make(chan struct{})
+	stop := make(chan struct{})
+	a.stop = stop
 	a.polling.Go(func() {
 		ticker := time.NewTicker(keyPollInterval)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-a.stop:
+			case <-stop:
 				return
 			case <-ticker.C:
 			}
@@ -165,22 +166,26 @@ func (a *App) gate() (*dedupe.Gate, error) {
 	return acquire(a.store)
 }
 
-// Stop ends the watching and gives up the store. Deliveries in flight keep both.
-func (a *App) Stop() error {
+// Stop does nothing: Caddy stops apps in no order, and the server goes on taking
+// deliveries while shutdown_delay runs and connections are drained. They need
+// keys that are followed, and above all the store: one that is closed now would
+// be opened again by each of them, and have forgotten what was done.
+func (*App) Stop() error { return nil }
+
+// Cleanup ends the watching and gives up the store, once all apps have stopped,
+// or when the configuration never came into force. Deliveries in flight keep the
+// store.
+func (a *App) Cleanup() error {
 	a.ends()
 	if a.unfollow != nil {
 		a.unfollow()
 	}
 	if a.stop != nil {
 		close(a.stop)
+		a.stop = nil
 	}
 	a.polling.Wait()
-	return a.Cleanup()
-}
 
-// Cleanup gives up the store where Stop did not: a configuration that another
-// app keeps from starting may have had deliveries.
-func (a *App) Cleanup() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended = true

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"testing"
@@ -12,7 +13,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// TestPolling: from Start to Stop, and no longer, files are read every two seconds.
+// shut ends a configuration as Caddy does.
+func (a *App) shut() error { return errors.Join(a.Stop(), a.Cleanup()) }
+
+// TestPolling: from Start to Cleanup, and no longer, files are read every two seconds.
 func TestPolling(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, "one", dir, "key")
@@ -62,13 +66,13 @@ func TestPolling(t *testing.T) {
 		if r.keyOf(t, "three") == "" {
 			t.Error("not read when it is back")
 		}
-		if err := app.Stop(); err != nil {
+		if err := app.shut(); err != nil {
 			t.Fatal(err)
 		}
 		write(t, "four", path)
 		pass(time.Minute)
 		if r.keyOf(t, "three") == "" {
-			t.Error("files are read after Stop")
+			t.Error("files are read after Cleanup")
 		}
 	})
 }
@@ -76,7 +80,7 @@ func TestPolling(t *testing.T) {
 // TestStopWithoutStart: Caddy stops apps of a configuration whose start failed.
 func TestStopWithoutStart(t *testing.T) {
 	g := mustProvision(t, "", acme(topsecret))
-	if err := g.app.Stop(); err != nil {
+	if err := g.app.shut(); err != nil {
 		t.Error(err)
 	}
 }

@@ -95,7 +95,7 @@ func (g *gateway) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := g.app.Stop(); err != nil {
+		if err := g.app.shut(); err != nil {
 			t.Error(err)
 		}
 	})

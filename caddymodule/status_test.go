@@ -127,7 +127,7 @@ func TestRolledBack(t *testing.T) {
 	if current() != failed.app {
 		t.Error("the newest is not in force")
 	}
-	if err := failed.app.Stop(); err != nil {
+	if err := failed.app.shut(); err != nil {
 		t.Fatal(err)
 	}
 	if current() != old.app {

@@ -25,7 +25,7 @@ func (g *gateway) begin(t testing.TB) (stop func()) {
 	}
 	return func() {
 		t.Helper()
-		if err := g.app.Stop(); err != nil {
+		if err := g.app.shut(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -91,6 +91,40 @@ func TestReferences(t *testing.T) {
 	check("a panic", 1)
 	stop()
 	check("stopped", 0)
+}
+
+// TestStoreOutlivesStop: Caddy stops apps in no order, and the server goes on
+// taking deliveries while shutdown_delay runs. What was done is known to the end.
+func TestStoreOutlivesStop(t *testing.T) {
+	for name, config := range map[string]string{"memory": "", "bolt": boltAt(filepath.Join(t.TempDir(), "dedupe.db"))} {
+		t.Run(name, func(t *testing.T) {
+			defer poolIsEmpty(t)
+			g := mustProvision(t, config, once())
+			g.begin(t)
+			g.send(post(), answering(200)).isForwarded(t)
+			gate, err := g.app.gate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := g.app.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			g.send(post(), answering(500)).isDuplicate(t)
+			again, err := g.app.gate()
+			if err != nil || again != gate {
+				t.Errorf("another store, %v", err)
+			}
+			for range 2 {
+				if err := release(g.app.store); err != nil {
+					t.Error(err)
+				}
+			}
+			g.send(post(), func(http.ResponseWriter, *http.Request) error { return nil })
+			if err := g.app.Cleanup(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestMarkBeforeStart: Caddy starts apps in no order, so a delivery may come
@@ -265,13 +299,13 @@ func TestFailedStart(t *testing.T) {
 		t.Errorf("started: %v", err)
 	}
 	poolIsEmpty(t)
-	if err := broken.app.Stop(); err != nil {
+	if err := broken.app.shut(); err != nil {
 		t.Error(err)
 	}
 
 	running := mustProvision(t, "", once())
 	defer running.begin(t)()
-	if err := mustProvision(t, "", once()).app.Stop(); err != nil {
+	if err := mustProvision(t, "", once()).app.shut(); err != nil {
 		t.Error(err)
 	}
 	if n := running.references(); n != 1 {
@@ -315,5 +349,51 @@ func TestStoreJSON(t *testing.T) {
 		if got, err := json.Marshal(&s); err != nil || string(got) != config {
 			t.Errorf("%s became %s, %v", config, got, err)
 		}
+	}
+}
+
+// TestStoreHealth: a file that cannot be written shows where operators look.
+func TestStoreHealth(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // a file where the directory should be
+		t.Fatal(err)
+	}
+	g := watched(t, boltAt(filepath.Join(dir, "dedupe.db")), once())
+	g.send(post(), answering(200)).isForwarded(t)
+	g.send(post(), answering(500)).isDuplicate(t) // from memory
+	s := get[status](t, statusPath).Store
+	if !s.Degraded || !strings.Contains(s.Problem, "cannot be opened") || !strings.Contains(s.Problem, "not a directory") {
+		t.Errorf("status: %+v", s)
+	}
+	if n := gaugeOf(t, g, "caddy_verify_webhook_store_degraded"); n != 1 {
+		t.Errorf("store_degraded is %v", n)
+	}
+	if err := os.Remove(dir); err != nil { // so that closing can write what is pending
+		t.Error(err)
+	}
+}
+
+// TestRooms: one sender's flood pushes its own deliveries out of the store, not
+// another's.
+func TestRooms(t *testing.T) {
+	named := func(name string) string {
+		return acme(topsecret, withID, `"name":"`+name+`"`)
+	}
+	g := running(t, memoryOf(20), named("quiet"), named("flood"))
+	deliver := func(h *Handler, id int) (forwarded bool) {
+		text := fmt.Sprintf(`{"id":"evt_%d"}`, id)
+		return serve(t, at("/", text), accepting, h).forward != nil
+	}
+	quiet, flood := g.handlers[0], g.handlers[1]
+	if !deliver(quiet, 1) {
+		t.Error("the first is not forwarded")
+	}
+	for i := range 100 {
+		if !deliver(flood, i) {
+			t.Errorf("delivery %d of the flood is not forwarded", i)
+		}
+	}
+	if deliver(quiet, 1) {
+		t.Error("a copy passes after another sender's flood")
 	}
 }
