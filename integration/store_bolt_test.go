@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
@@ -39,8 +40,10 @@ func inFile(t testing.TB, path, key string) (found bool) {
 	defer db.Close()
 	_ = db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-			found = found || b.Get(raw) != nil
-			return nil
+			return b.ForEach(func(_, value []byte) error {
+				found = found || bytes.HasPrefix(value, raw)
+				return nil
+			})
 		})
 	})
 	return found
