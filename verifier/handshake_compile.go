@@ -276,8 +276,8 @@ func escapeJSON(text string) string {
 }
 
 // checkOracle refuses HMACs that no key could make, and asks for the form of
-// what an unsigned handshake has signed: whoever asks gets a signature, and must
-// not be able to ask for one of a delivery.
+// what a stranger has signed: whoever asks gets a signature, and must not be able
+// to ask for one of a delivery.
 func (v *Verifier) checkOracle(h *handshake) error {
 	for _, part := range slices.Concat(append(slices.Collect(maps.Values(h.header)), h.body)...) {
 		if part.hmac == "" {
@@ -286,8 +286,11 @@ func (v *Verifier) checkOracle(h *handshake) error {
 		if !slices.ContainsFunc(v.algorithms, func(a Algorithm) bool { return facts[a].hash != nil && !facts[a].plain }) {
 			return fmt.Errorf("respond: {hmac:…}: the scheme's algorithm is %s, not an HMAC", join(v.algorithms))
 		}
+		if v.signature.isJWS() || v.http != nil { // what they sign is not in v.messages: see isChallenge
+			return fmt.Errorf("respond: {hmac:…}: with the syntax %s the answer to a stranger's text could be the signature of a delivery: leave this handshake to the app", v.signature.Syntax)
+		}
 		in := h.inputs[part.input]
-		if h.stage == verified {
+		if h.stage == verified && v.provesInput(in) {
 			continue
 		}
 		if in.pattern == nil {
@@ -296,4 +299,11 @@ func (v *Verifier) checkOracle(h *handshake) error {
 		v.challenges = append(v.challenges, in)
 	}
 	return nil
+}
+
+// provesInput reports whether the signature of a signed handshake covers what is
+// to be signed for it. What it does not cover, whoever captured a handshake once
+// may write anew as often as it likes.
+func (v *Verifier) provesInput(in input) bool {
+	return in.inBody() && v.everyMessage(template.coversBody)
 }
