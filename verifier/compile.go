@@ -27,6 +27,7 @@ type Verifier struct {
 	http       *httpScheme // of the syntax http_signature, instead of messages
 
 	keyIDPath jsonPath
+	paths     []jsonPath // of all that is read in a body's JSON
 
 	signaturePath   jsonPath
 	timestamp       Timestamp
@@ -164,6 +165,7 @@ func compile(s Scheme) (*Verifier, error) {
 			return nil, err
 		}
 	}
+	v.collectPaths()
 	return v, nil
 }
 

@@ -144,7 +144,7 @@ func (s *jsonScanner) member() (name string, value []byte, err error) {
 	s.pos++
 	s.space()
 	start = s.pos
-	if _, err = s.value(nil, 1); err != nil {
+	if err = s.value(nil, 1); err != nil {
 		return "", nil, err
 	}
 	return name, s.text[start:s.pos], nil

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // A jsonPath names one scalar of a JSON text: member names joined by dots,
@@ -90,193 +88,220 @@ func parseJSONPath(text string) (jsonPath, error) {
 // they are written. It reads the whole text, so that what it finds is in valid
 // JSON and unique on its path, but decodes nothing off the path.
 func (p jsonPath) lookup(text []byte) (string, error) {
-	s := jsonScanner{text: text}
-	v, err := s.value(p, 0)
-	if err != nil {
-		return "", err
-	}
-	if s.space(); s.pos != len(text) {
-		return "", errNotJSON
-	}
-	return v, s.found()
+	v := []jsonValue{{path: p}}
+	lookupAll(text, v)
+	return v[0].result()
 }
 
 // spans returns where the values at p stand: several with [*], none where a
 // member is missing.
 func (p jsonPath) spans(text []byte) ([]span, error) {
-	s := jsonScanner{text: text, spans: []span{}}
-	if _, err := s.value(p, 0); err != nil {
-		return nil, err
-	}
-	if s.space(); s.pos != len(text) {
-		return nil, errNotJSON
-	}
-	return s.spans, nil
+	v := []jsonValue{{path: p, spans: []span{}}}
+	lookupAll(text, v)
+	return v[0].spans, v[0].ended
 }
 
 type span struct{ start, end int }
 
-type jsonScanner struct {
-	text  []byte
-	pos   int
-	state error // what stood at the end of the path; nil only once a scalar did
+// jsonValue is what stands at the end of a path.
+type jsonValue struct {
+	path  jsonPath
+	text  string
 	seen  bool
-	spans []span // of the values at the end of the path, unless nil
+	state error  // what stood there; nil only once a scalar did
+	ended error  // why the path cannot be read one way, whatever follows
+	spans []span // of the values at the end of the path, unless nil; see spans
 }
 
-func (s *jsonScanner) found() error {
-	if !s.seen {
+func (v *jsonValue) found() error {
+	if !v.seen {
 		return errNoValue
 	}
-	return s.state
+	return v.state
 }
 
-func (s *jsonScanner) space() {
-	for s.pos < len(s.text) {
-		switch s.text[s.pos] {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
-			return
+func (v *jsonValue) result() (string, error) {
+	if v.ended != nil {
+		return "", v.ended
+	}
+	return v.text, v.found()
+}
+
+// lookupAll looks up the paths of all values while it reads the text once.
+func lookupAll(text []byte, values []jsonValue) {
+	s := jsonScanner{text: text}
+	for i := range values {
+		s.wanted = append(s.wanted, jsonWant{at: &values[i], rest: values[i].path})
+	}
+	err := s.value(s.wanted, 0)
+	if s.space(); err == nil && s.pos != len(text) {
+		err = errNotJSON
+	}
+	for i := range values {
+		if v := &values[i]; err != nil && v.ended == nil {
+			v.ended = err
 		}
 	}
 }
 
-// peek skips white space and returns the next byte, 0 at the end.
-func (s *jsonScanner) peek() byte {
-	if s.space(); s.pos < len(s.text) {
-		return s.text[s.pos]
-	}
-	return 0
+// jsonWant is a path that leads into what is read next.
+type jsonWant struct {
+	at   *jsonValue
+	rest jsonPath // nothing left: it ends here
+
+	matched bool   // in an object: the member was there
+	state   error  // in an array, under [*]: of the first element that had no value, or another one
+	before  string // the value of the element before
 }
 
-// value reads one value. A nil path means that nothing below it is wanted; an
-// empty one that it is the value looked for.
-func (s *jsonScanner) value(p jsonPath, depth int) (string, error) {
+type jsonScanner struct {
+	text   []byte
+	pos    int
+	wanted []jsonWant // a stack: those of the values that are open
+	name   []byte     // the last member's, where it has escapes
+}
+
+// value reads one value, for the paths that lead into it.
+func (s *jsonScanner) value(wants []jsonWant, depth int) error {
 	if depth > maxJSONDepth {
-		return "", errNotJSON
+		return errNotJSON
 	}
-	c := s.peek()
-	wanted := p != nil && len(p) == 0
-	if wanted && s.spans != nil {
-		start := s.pos
-		defer func() { s.spans = append(s.spans, span{start, s.pos}) }() // an error drops them all
+	c, start := s.peek(), s.pos
+	if len(wants) == 1 && len(wants[0].rest) == 0 && wants[0].at.spans != nil {
+		v := wants[0].at
+		err := s.next(c, wants, depth)
+		v.spans = append(v.spans, span{start, s.pos})
+		return err
 	}
+	return s.next(c, wants, depth)
+}
+
+func (s *jsonScanner) next(c byte, wants []jsonWant, depth int) error {
 	switch c {
 	case '{':
-		if wanted {
-			s.seen, s.state = true, errNoScalar
-		} else if len(p) > 0 && p[0].array {
-			s.seen, s.state, p = true, errNoScalar, nil
-		}
-		return s.object(p, depth)
+		return s.object(enter(wants, false), depth)
 	case '[':
-		if wanted {
-			s.seen, s.state = true, errNoScalar
-		} else if len(p) > 0 && !p[0].array {
-			s.seen, s.state, p = true, errArray, nil
-		}
-		return s.array(p, depth)
+		return s.array(enter(wants, true), depth)
 	}
 	start := s.pos
 	if err := s.scalar(c); err != nil {
-		return "", err
+		return err
 	}
-	if !wanted {
-		return "", nil
+	for i := range wants {
+		v := wants[i].at
+		if v.ended != nil || len(wants[i].rest) > 0 {
+			continue
+		}
+		v.seen = true
+		switch raw := s.text[start:s.pos]; c {
+		case 'n':
+			v.state = errNoValue
+		case '"':
+			v.text, v.ended = unquoteJSON(raw)
+		default:
+			v.text = string(raw)
+		}
 	}
-	s.seen = true
-	raw := s.text[start:s.pos]
-	switch c {
-	case 'n':
-		s.state = errNoValue
-		return "", nil
-	case '"':
-		return unquoteJSON(raw)
-	}
-	return string(raw), nil
+	return nil
 }
 
-func (s *jsonScanner) object(p jsonPath, depth int) (found string, err error) {
+// enter keeps the paths that lead further, into an object or an array.
+func enter(wants []jsonWant, array bool) []jsonWant {
+	n := 0
+	for _, w := range wants {
+		switch {
+		case w.at.ended != nil:
+		case len(w.rest) == 0 || w.rest[0].array && !array:
+			w.at.seen, w.at.state = true, errNoScalar
+		case array && !w.rest[0].array:
+			w.at.seen, w.at.state = true, errArray
+		default:
+			wants[n] = w
+			n++
+		}
+	}
+	return wants[:n]
+}
+
+func (s *jsonScanner) object(wants []jsonWant, depth int) error {
 	s.pos++ // {
-	matched := false
+	base := len(s.wanted)
 	for first := true; ; first = false {
 		c := s.peek()
 		if c == '}' && first {
 			break
 		}
 		if c != '"' {
-			return "", errNotJSON
+			return errNotJSON
 		}
 		start := s.pos
 		if err := s.scalar(c); err != nil {
-			return "", err
+			return err
 		}
-		name := s.text[start:s.pos]
+		if len(wants) > 0 {
+			s.enterMember(wants, s.text[start:s.pos])
+		}
 		if s.peek() != ':' {
-			return "", errNotJSON
+			return errNotJSON
 		}
 		s.pos++
-		var below jsonPath
-		if len(p) > 0 && sameJSONName(name, p[0].name) {
-			if matched {
-				return "", errDuplicate
-			}
-			matched, below = true, p[1:]
+		if err := s.value(s.wanted[base:], depth+1); err != nil {
+			return err
 		}
-		v, err := s.value(below, depth+1)
-		if err != nil {
-			return "", err
-		}
-		if below != nil {
-			found = v
-		}
+		s.wanted = s.wanted[:base]
 		switch s.peek() {
 		case ',':
 			s.pos++
 			continue
 		case '}':
 		default:
-			return "", errNotJSON
+			return errNotJSON
 		}
 		break
 	}
 	s.pos++ // }
-	return found, nil
+	return nil
 }
 
-func (s *jsonScanner) array(p jsonPath, depth int) (found string, err error) {
+// enterMember takes the paths along that lead into a member with a quoted name.
+func (s *jsonScanner) enterMember(wants []jsonWant, quoted []byte) {
+	name := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(name, '\\') >= 0 {
+		var err error
+		if s.name, err = appendUnquoted(s.name[:0], name); err != nil {
+			return
+		}
+		name = s.name
+	}
+	for i := range wants {
+		w := &wants[i]
+		switch {
+		case string(name) != w.rest[0].name:
+		case w.matched:
+			w.at.ended = errDuplicate
+		default:
+			w.matched = true
+			s.wanted = append(s.wanted, jsonWant{at: w.at, rest: w.rest[1:]})
+		}
+	}
+}
+
+func (s *jsonScanner) array(wants []jsonWant, depth int) error {
 	s.pos++ // [
-	every := len(p) > 0 && p[0].every
-	var state error // of the first element that has no value, or another one
+	base := len(s.wanted)
 	for i := 0; ; i++ {
 		if s.peek() == ']' && i == 0 {
 			break
 		}
-		if i > 0 && len(p) > 0 && p[0].only {
-			return "", errSeveral
+		if len(wants) > 0 {
+			wants = s.enterElement(wants, i)
 		}
-		var below jsonPath
-		if len(p) > 0 && (every || p[0].index == i) {
-			below = p[1:]
+		if err := s.value(s.wanted[base:], depth+1); err != nil {
+			return err
 		}
-		if every {
-			s.seen, s.state = false, nil
-		}
-		v, err := s.value(below, depth+1)
-		if err != nil {
-			return "", err
-		}
-		if every && state == nil {
-			if state = s.found(); state == nil && i > 0 && v != found {
-				state = errDiffer
-			}
-		}
-		if every {
-			s.seen, s.state = true, state
-		}
-		if below != nil {
-			found = v
+		s.wanted = s.wanted[:base]
+		for j := range wants {
+			wants[j].leaveElement(i)
 		}
 		switch s.peek() {
 		case ',':
@@ -284,161 +309,48 @@ func (s *jsonScanner) array(p jsonPath, depth int) (found string, err error) {
 			continue
 		case ']':
 		default:
-			return "", errNotJSON
+			return errNotJSON
 		}
 		break
 	}
 	s.pos++ // ]
-	return found, nil
-}
-
-// scalar moves past a string, number or literal that begins with c.
-func (s *jsonScanner) scalar(c byte) error {
-	switch c {
-	case '"':
-		return s.string()
-	case 't':
-		return s.literal("true")
-	case 'f':
-		return s.literal("false")
-	case 'n':
-		return s.literal("null")
-	}
-	return s.number()
-}
-
-func (s *jsonScanner) literal(word string) error {
-	if !bytes.HasPrefix(s.text[s.pos:], []byte(word)) {
-		return errNotJSON
-	}
-	s.pos += len(word)
 	return nil
 }
 
-func (s *jsonScanner) string() error {
-	start := s.pos
-	for s.pos++; s.pos < len(s.text); s.pos++ {
-		switch c := s.text[s.pos]; {
-		case c == '"':
-			s.pos++
-			if !utf8.Valid(s.text[start:s.pos]) {
-				return errNotJSON
-			}
-			return nil
-		case c == '\\':
-			if s.pos++; s.pos >= len(s.text) {
-				return errNotJSON
-			}
-			switch s.text[s.pos] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if s.pos+4 >= len(s.text) {
-					return errNotJSON
-				}
-				if _, err := strconv.ParseUint(string(s.text[s.pos+1:s.pos+5]), 16, 16); err != nil {
-					return errNotJSON
-				}
-				s.pos += 4
-			default:
-				return errNotJSON
-			}
-		case c < 0x20:
-			return errNotJSON
-		}
-	}
-	return errNotJSON
-}
-
-func (s *jsonScanner) digits() bool {
-	start := s.pos
-	for s.pos < len(s.text) && s.text[s.pos]-'0' <= 9 {
-		s.pos++
-	}
-	return s.pos > start
-}
-
-func (s *jsonScanner) at(set string) bool {
-	if s.pos < len(s.text) && strings.IndexByte(set, s.text[s.pos]) >= 0 {
-		s.pos++
-		return true
-	}
-	return false
-}
-
-// number follows RFC 8259 §6.
-func (s *jsonScanner) number() error {
-	s.at("-")
-	if !s.at("0") && !s.digits() {
-		return errNotJSON
-	}
-	if s.at(".") && !s.digits() {
-		return errNotJSON
-	}
-	if s.at("eE") {
-		s.at("+-")
-		if !s.digits() {
-			return errNotJSON
-		}
-	}
-	return nil
-}
-
-// sameJSONName compares a quoted member name with its decoded form.
-func sameJSONName(quoted []byte, name string) bool {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1:len(quoted)-1]) == name
-	}
-	got, err := unquoteJSON(quoted)
-	return err == nil && got == name
-}
-
-// unquoteJSON decodes a string that the scanner has accepted. A lone surrogate
-// has no UTF-8 form: invalid.
-func unquoteJSON(quoted []byte) (string, error) {
-	in := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(in, '\\') < 0 {
-		return string(in), nil
-	}
-	out := make([]byte, 0, len(in))
-	for i := 0; i < len(in); i++ {
-		if in[i] != '\\' {
-			out = append(out, in[i])
+// enterElement takes the paths along that lead into an array's element i, and
+// keeps those that may lead into a later one.
+func (s *jsonScanner) enterElement(wants []jsonWant, i int) []jsonWant {
+	n := 0
+	for _, w := range wants {
+		step := w.rest[0]
+		switch {
+		case i > 0 && step.only:
+			w.at.ended = errSeveral
 			continue
+		case w.at.ended != nil, !step.every && step.index < i:
+			continue
+		case step.every:
+			w.at.seen, w.at.state = false, nil
 		}
-		i++
-		switch c := in[i]; c {
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			r := hexRune(in[i+1:])
-			i += 4
-			if utf16.IsSurrogate(r) {
-				if !bytes.HasPrefix(in[i+1:], []byte(`\u`)) {
-					return "", errNotJSON
-				}
-				if r = utf16.DecodeRune(r, hexRune(in[i+3:])); r == utf8.RuneError {
-					return "", errNotJSON
-				}
-				i += 6
-			}
-			out = utf8.AppendRune(out, r)
-		default:
-			out = append(out, c)
+		if step.every || step.index == i {
+			s.wanted = append(s.wanted, jsonWant{at: w.at, rest: w.rest[1:]})
 		}
+		wants[n] = w
+		n++
 	}
-	return string(out), nil
+	return wants[:n]
 }
 
-// hexRune reads the four hexadecimal digits of a \u escape.
-func hexRune(b []byte) rune {
-	n, _ := strconv.ParseUint(string(b[:4]), 16, 16)
-	return rune(n)
+// leaveElement notes under [*] whether the elements so far have the same value.
+func (w *jsonWant) leaveElement(i int) {
+	if !w.rest[0].every {
+		return
+	}
+	if w.state == nil {
+		if w.state = w.at.found(); w.state == nil && i > 0 && w.at.text != w.before {
+			w.state = errDiffer
+		}
+	}
+	w.before = w.at.text
+	w.at.seen, w.at.state = true, w.state
 }

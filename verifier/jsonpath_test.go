@@ -182,3 +182,31 @@ func TestJSONLookup(t *testing.T) {
 		}
 	}
 }
+
+// FuzzJSONPaths: what one pass finds for several paths is what each finds alone.
+// A text that is no JSON has nothing for any, although one path may have seen
+// another reason first.
+func FuzzJSONPaths(f *testing.F) {
+	paths := []string{"id", "data.id", "items[0].id", "items[only].id", "items[*].id", "items[1].a[*]", "[0].id", "[*].id", "[only].a.b", "a[1][2]", "a", "data"}
+	f.Add([]byte(`{"id":1,"data":{"id":"a"},"items":[{"id":1,"a":[1,1]},{"id":1,"a":["x"]}],"a":[0,[1,2,3]]}`))
+	f.Add([]byte(`[{"id":1,"i\u0064":2,"a":{"b":null}},{"id":[]}]`))
+	f.Add([]byte(`{"items":[{"id":1,"id":1}],"a":{}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var values []jsonValue
+		for _, path := range paths {
+			p, err := parseJSONPath(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, jsonValue{path: p})
+		}
+		lookupAll(text, values)
+		for i := range values {
+			got, gotErr := values[i].result()
+			want, wantErr := values[i].path.lookup(text)
+			if got != want || gotErr != wantErr {
+				t.Errorf("%s: %q, %v; alone %q, %v", paths[i], got, gotErr, want, wantErr)
+			}
+		}
+	})
+}

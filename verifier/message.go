@@ -145,18 +145,6 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 	return "", reject(MalformedSignature, "the message has a slot that nothing fills")
 }
 
-// lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
-func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
-	if c.v.scheme.BodyForm == "" {
-		return path.lookup(body)
-	}
-	text, err := c.formValue(body, c.v.scheme.BodyForm)
-	if err != nil {
-		return "", err
-	}
-	return path.lookup([]byte(text))
-}
-
 // statesDigest reports whether the URL has the parameter that a message compares
 // with the body: then no message without the comparison counts.
 func (c *Check) statesDigest() bool {

@@ -29,6 +29,7 @@ type Check struct {
 	timestamp string // as sent: it is signed verbatim
 	time      time.Time
 	id        string
+	json      *bodyJSON    // of the body, once a path into it was asked for
 	jws       *jws         // of a scheme whose signature is one
 	keyID     string       // that the delivery states; "": any key may have signed it
 	key       *compiledKey // that verified the delivery

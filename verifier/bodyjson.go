@@ -1,0 +1,82 @@
+package verifier
+
+import "slices"
+
+// bodyJSON is what the scheme's paths lead to in a body's JSON, read once for all
+// of them: a sender's message may name eight.
+type bodyJSON struct {
+	body   []byte
+	err    error // of the form field that wraps the JSON
+	values []jsonValue
+}
+
+// collectPaths lists the paths that may be looked up before a delivery is
+// verified. Others, of handshakes, are read in small bodies alone.
+func (v *Verifier) collectPaths() {
+	add := func(p jsonPath) {
+		if len(p) > 0 {
+			v.paths = append(v.paths, p)
+		}
+	}
+	add(v.signaturePath)
+	add(v.timestampPath)
+	add(v.idPath)
+	add(v.keyIDPath)
+	for _, r := range v.requiredJSON {
+		add(r.path)
+	}
+	for _, t := range v.messages {
+		for i := range t {
+			add(t[i].path)
+		}
+	}
+	for i := range v.claims {
+		for j := range v.claims[i].want {
+			add(v.claims[i].want[j].path)
+		}
+	}
+}
+
+// lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
+func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
+	i := slices.IndexFunc(c.v.paths, func(p jsonPath) bool { return &p[0] == &path[0] })
+	if i < 0 {
+		text, err := c.jsonText(body)
+		if err != nil {
+			return "", err
+		}
+		return path.lookup(text)
+	}
+	if c.json == nil || !same(c.json.body, body) {
+		c.json = c.readJSON(body)
+	}
+	if c.json.err != nil {
+		return "", c.json.err
+	}
+	return c.json.values[i].result()
+}
+
+func (c *Check) readJSON(body []byte) *bodyJSON {
+	text, err := c.jsonText(body)
+	j := &bodyJSON{body: body, err: err, values: make([]jsonValue, len(c.v.paths))}
+	for i, p := range c.v.paths {
+		j.values[i].path = p
+	}
+	if err == nil {
+		lookupAll(text, j.values)
+	}
+	return j
+}
+
+func (c *Check) jsonText(body []byte) ([]byte, error) {
+	if c.v.scheme.BodyForm == "" {
+		return body, nil
+	}
+	text, err := c.formValue(body, c.v.scheme.BodyForm)
+	return []byte(text), err
+}
+
+// same reports whether two bodies are the same bytes in memory.
+func same(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}

@@ -1,0 +1,174 @@
+package verifier
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+func (s *jsonScanner) space() {
+	for s.pos < len(s.text) {
+		switch s.text[s.pos] {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+// peek skips white space and returns the next byte, 0 at the end.
+func (s *jsonScanner) peek() byte {
+	if s.space(); s.pos < len(s.text) {
+		return s.text[s.pos]
+	}
+	return 0
+}
+
+// scalar moves past a string, number or literal that begins with c.
+func (s *jsonScanner) scalar(c byte) error {
+	switch c {
+	case '"':
+		return s.string()
+	case 't':
+		return s.literal("true")
+	case 'f':
+		return s.literal("false")
+	case 'n':
+		return s.literal("null")
+	}
+	return s.number()
+}
+
+func (s *jsonScanner) literal(word string) error {
+	if !bytes.HasPrefix(s.text[s.pos:], []byte(word)) {
+		return errNotJSON
+	}
+	s.pos += len(word)
+	return nil
+}
+
+func (s *jsonScanner) string() error {
+	start := s.pos
+	for s.pos++; s.pos < len(s.text); s.pos++ {
+		switch c := s.text[s.pos]; {
+		case c == '"':
+			s.pos++
+			if !utf8.Valid(s.text[start:s.pos]) {
+				return errNotJSON
+			}
+			return nil
+		case c == '\\':
+			if s.pos++; s.pos >= len(s.text) {
+				return errNotJSON
+			}
+			switch s.text[s.pos] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				if s.pos+4 >= len(s.text) {
+					return errNotJSON
+				}
+				if _, err := strconv.ParseUint(string(s.text[s.pos+1:s.pos+5]), 16, 16); err != nil {
+					return errNotJSON
+				}
+				s.pos += 4
+			default:
+				return errNotJSON
+			}
+		case c < 0x20:
+			return errNotJSON
+		}
+	}
+	return errNotJSON
+}
+
+func (s *jsonScanner) digits() bool {
+	start := s.pos
+	for s.pos < len(s.text) && s.text[s.pos]-'0' <= 9 {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+func (s *jsonScanner) at(set string) bool {
+	if s.pos < len(s.text) && strings.IndexByte(set, s.text[s.pos]) >= 0 {
+		s.pos++
+		return true
+	}
+	return false
+}
+
+// number follows RFC 8259 §6.
+func (s *jsonScanner) number() error {
+	s.at("-")
+	if !s.at("0") && !s.digits() {
+		return errNotJSON
+	}
+	if s.at(".") && !s.digits() {
+		return errNotJSON
+	}
+	if s.at("eE") {
+		s.at("+-")
+		if !s.digits() {
+			return errNotJSON
+		}
+	}
+	return nil
+}
+
+// unquoteJSON decodes a string that the scanner has accepted. A lone surrogate
+// has no UTF-8 form: invalid.
+func unquoteJSON(quoted []byte) (string, error) {
+	in := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(in, '\\') < 0 {
+		return string(in), nil
+	}
+	out, err := appendUnquoted(make([]byte, 0, len(in)), in)
+	return string(out), err
+}
+
+func appendUnquoted(out, in []byte) ([]byte, error) {
+	for i := 0; i < len(in); i++ {
+		if in[i] != '\\' {
+			out = append(out, in[i])
+			continue
+		}
+		i++
+		switch c := in[i]; c {
+		case 'b':
+			out = append(out, '\b')
+		case 'f':
+			out = append(out, '\f')
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			r := hexRune(in[i+1:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				if !bytes.HasPrefix(in[i+1:], []byte(`\u`)) {
+					return nil, errNotJSON
+				}
+				if r = utf16.DecodeRune(r, hexRune(in[i+3:])); r == utf8.RuneError {
+					return nil, errNotJSON
+				}
+				i += 6
+			}
+			out = utf8.AppendRune(out, r)
+		default:
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// hexRune reads the four hexadecimal digits of a \u escape.
+func hexRune(b []byte) rune {
+	n, _ := strconv.ParseUint(string(b[:4]), 16, 16)
+	return rune(n)
+}
