@@ -53,15 +53,15 @@ const (
 
 // A recogniser is a handler's dedupe, compiled.
 type recogniser struct {
-	identity    dedupe.Identity
-	scope       dedupe.Scope // "" without a name of the operator's: by route
-	scheme      string
-	event       []string // headers that say what the event is
-	eventCounts bool     // they are not signed, so they are part of the identity
-	terms       dedupe.Terms
-	unnamed     dedupe.Terms // of a delivery without the id that it should have
-	response    DuplicateResponse
-	off         bool
+	identity dedupe.Identity
+	scope    dedupe.Scope // "" without a name of the operator's: by route
+	scheme   string
+	event    []string // headers that say what the event is
+	counts   []string // the same where they are not signed: they are part of the identity
+	terms    dedupe.Terms
+	unnamed  dedupe.Terms // of a delivery without the id that it should have
+	response DuplicateResponse
+	off      bool
 }
 
 // provisionDedupe compiles the rules.
@@ -82,7 +82,10 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 	r := &h.recogniser
 	*r = recogniser{
 		identity: identity, scheme: p.ID, off: c.Off || identity.Off(), response: DuplicateResponse{Status: http.StatusOK},
-		event: p.EventHeader, eventCounts: facts.EventUnsigned,
+		event: p.EventHeader,
+	}
+	if facts.EventUnsigned {
+		r.counts = p.EventHeader
 	}
 	if h.named { // the name is the scope; else provider, host and path are
 		r.scope = dedupe.NamedScope(h.Name)
@@ -171,7 +174,7 @@ func (d *delivery) claim() error {
 	if event := eventOf(d.req.Header, r.event); event != "" {
 		d.repl.Set(prefix+"event", event)
 	}
-	key, ok := r.identity.Key(scope, r.scheme, r.delivery(d.req.Header, id, d.check.Content(d.body)))
+	key, ok := r.identity.Key(scope, r.scheme, dedupe.Delivery{ID: id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)})
 	if !ok {
 		return nil
 	}
@@ -205,19 +208,6 @@ func (d *delivery) claim() error {
 			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
 		}
 	}
-}
-
-// delivery gathers what the identity is made of.
-func (r *recogniser) delivery(header map[string][]string, id string, content []byte) dedupe.Delivery {
-	d := dedupe.Delivery{ID: id, Content: content}
-	if r.eventCounts {
-		for _, name := range r.event {
-			for _, line := range header[http.CanonicalHeaderKey(name)] {
-				d.Event = append(d.Event, name+":"+strings.TrimSpace(line))
-			}
-		}
-	}
-	return d
 }
 
 const maxEvent = 128

@@ -4,6 +4,7 @@
 package known
 
 import (
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -33,6 +34,17 @@ func pinned(s verifier.Scheme, name string) bool {
 	return slices.ContainsFunc(s.RequireHeader, func(h verifier.RequiredHeader) bool {
 		return strings.EqualFold(h.Name, name) && len(h.Values) == 1 && h.Values[0] != "*"
 	})
+}
+
+// Lines returns all lines of the headers that say what the event is, each with its
+// header's name, as an identity counts them.
+func Lines(header map[string][]string, names []string) (lines []string) {
+	for _, name := range names {
+		for _, line := range header[textproto.CanonicalMIMEHeaderKey(name)] {
+			lines = append(lines, name+":"+strings.TrimSpace(line))
+		}
+	}
+	return lines
 }
 
 // Scheme returns the provider's scheme with example values for its params.

@@ -1,0 +1,376 @@
+package known_test
+
+import (
+	"bytes"
+	"maps"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/providerpage"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// What a page says of a captured delivery that is sent again.
+const (
+	allCopies   = "all copies of a captured delivery are kept from the app"
+	exactCopies = "only exact copies of a captured delivery are kept from the app"
+	nothingKept = "nothing keeps copies of a captured delivery from the app"
+)
+
+// TestReplaysAsThePageSays alters every genuine vector of every preset in what
+// somebody without a key can choose, and holds what dedupe makes of it against
+// the preset's page.
+func TestReplaysAsThePageSays(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := make(map[string]int)
+	for _, p := range all {
+		said := promise(t, p)
+		count[said]++
+		t.Run(p.ID, func(t *testing.T) {
+			identified, passing := false, false
+			for i := range p.Vectors {
+				if vec := &p.Vectors[i]; vec.Expect == "genuine" {
+					a, b := replay(t, p, capture(t, p, vec), said)
+					identified, passing = identified || a, passing || b
+				}
+			}
+			if identified != (said != nothingKept) {
+				t.Errorf("the page says that %s, and deliveries are identified: %t", said, identified)
+			}
+			if passing != (said == exactCopies) && beyond[p.ID] == "" {
+				t.Errorf("the page says that %s, and altered copies pass: %t", said, passing)
+			}
+		})
+	}
+	for _, said := range []string{allCopies, exactCopies, nothingKept} {
+		if count[said] < 20 {
+			t.Errorf("%d pages say that %s", count[said], said)
+		}
+	}
+	t.Log(count)
+}
+
+// beyond names the presets whose pages promise less than this test can break.
+var beyond = map[string]string{
+	"paypal":             "another body with the same CRC-32 takes an effort that no alteration here makes",
+	"sinch_conversation": "what stands behind the body in the signed content never counts as proven",
+}
+
+func promise(t *testing.T, p *providers.Provider) (found string) {
+	t.Helper()
+	page := string(providerpage.Markdown(p))
+	if text := providerpage.Text(p); strings.Count(text, "Replay: ") != 1 || strings.Count(page, "Replay: ") != 1 {
+		t.Fatalf("%s: not one sentence on replay", p.ID)
+	}
+	for _, said := range []string{allCopies, exactCopies, nothingKept} {
+		if strings.Contains(page, "Replay: "+said) {
+			found = said
+		}
+	}
+	return found
+}
+
+// replay reports whether the captured delivery is identified at all, and whether
+// an altered copy of it passes as another one.
+func replay(t *testing.T, p *providers.Provider, c *captured, said string) (identified, passing bool) {
+	key, ok, err := c.key(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ok {
+		return false, false
+	}
+	facts := known.Facts(p, known.Scheme(p))
+	for name, a := range alterations(p) {
+		altered := c.clone()
+		if !a.apply(altered) {
+			continue
+		}
+		got, ok, err := altered.key(p)
+		switch {
+		case err != nil || ok && got == key: // no longer genuine, or kept off
+		case a.unsigned == "":
+			t.Errorf("%s: passes as another delivery", name)
+		case !ok && len(altered.body) > 0:
+			t.Errorf("%s: passes each time", name)
+		case said == allCopies:
+			t.Errorf("%s: passes, and the page says that %s", name, said)
+		case a.unsigned == "body" && facts.BodySigned, a.unsigned == "id" && facts.IDSigned:
+			t.Errorf("%s: passes, although the signature covers it", name)
+		default:
+			passing = true
+		}
+	}
+	return true, passing
+}
+
+// A captured delivery, and the verifier that judges it.
+type captured struct {
+	v    *verifier.Verifier
+	req  *verifier.Request
+	body []byte
+	now  time.Time
+}
+
+func capture(t *testing.T, p *providers.Provider, vec *providers.Vector) *captured {
+	t.Helper()
+	scheme := p.Scheme
+	scheme.Params = vec.Params
+	key := verifier.Key{Text: vec.Secret}
+	if vec.PublicKey != "" {
+		key = verifier.Key{Text: vec.PublicKey, Kind: verifier.PublicKey}
+	}
+	v, err := verifier.New(scheme, []verifier.Key{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &captured{v: v, body: []byte(vec.Body), now: time.Unix(vec.Now, 0)}
+	if vec.BodyBase64 != nil {
+		c.body = vec.BodyBase64
+	}
+	c.req = &verifier.Request{Method: vec.Method, Header: make(map[string][]string)}
+	for name, value := range vec.Headers {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		c.req.Header[name] = append(c.req.Header[name], value) // some stand there in two spellings
+	}
+	if vec.URL != "" {
+		u, err := url.Parse(vec.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.req.Host, c.req.Target, c.req.TLS = u.Host, u.RequestURI(), u.Scheme == "https"
+	}
+	// Vectors may lack what real deliveries have beside the signature.
+	var beside []string
+	if id := p.Scheme.DeliveryID; id != nil && len(id.Header) > 0 && !verifier.CoverageOf(known.Scheme(p)).ID {
+		beside = append(beside, id.Header[0])
+	}
+	if len(p.EventHeader) > 0 {
+		beside = append(beside, p.EventHeader[0])
+	}
+	for _, name := range beside {
+		if name = textproto.CanonicalMIMEHeaderKey(name); len(c.req.Header[name]) == 0 {
+			c.req.Header[name] = []string{"genuine-0001"}
+		}
+	}
+	return c
+}
+
+func (c *captured) clone() *captured {
+	d, req := *c, *c.req
+	req.Header = make(map[string][]string)
+	for name, lines := range c.req.Header {
+		req.Header[name] = slices.Clone(lines)
+	}
+	d.req, d.body = &req, bytes.Clone(c.body)
+	return &d
+}
+
+// key verifies the delivery and identifies it as the handler does.
+func (c *captured) key(p *providers.Provider) (dedupe.Key, bool, error) {
+	if err := c.v.Required(c.req.Header); err != nil {
+		return dedupe.Key{}, false, err
+	}
+	check, err := c.v.Open(c.req, c.now)
+	if err != nil {
+		return dedupe.Key{}, false, err
+	}
+	if _, err := check.Verify(c.body); err != nil {
+		return dedupe.Key{}, false, err
+	}
+	facts := known.Facts(p, known.Scheme(p))
+	d := dedupe.Delivery{Content: check.Content(c.body)}
+	d.ID, _ = check.DeliveryID(c.body)
+	if facts.EventUnsigned {
+		d.Event = known.Lines(c.req.Header, p.EventHeader)
+	}
+	key, ok := dedupe.IdentityOf(facts).Key(dedupe.NamedScope("x"), p.ID, d)
+	return key, ok, nil
+}
+
+// An alteration is what somebody without a key can do to a captured delivery.
+type alteration struct {
+	unsigned string // what it changes that may be unsigned: id, event, body; "" if nothing that counts
+	apply    func(*captured) bool
+}
+
+func alterations(p *providers.Provider) map[string]alteration {
+	all := map[string]alteration{
+		"the same again": {"", func(*captured) bool { return true }},
+		"a second later": {"", func(c *captured) bool { c.now = c.now.Add(time.Second); return true }},
+		"a space behind the body": {"body", func(c *captured) bool {
+			c.body = append(c.body, ' ')
+			return true
+		}},
+		"a member more": {"body", func(c *captured) bool {
+			i := bytes.IndexByte(c.body, '{')
+			if i >= 0 {
+				c.body = slices.Concat(c.body[:i+1], []byte(`"zzz":1,`), c.body[i+1:])
+			}
+			return i >= 0
+		}},
+		"a field more":                  {"body", func(c *captured) bool { c.body = append(c.body, "&zzz=1"...); return true }},
+		"form fields in another order":  {unsignedForm(p), func(c *captured) bool { return c.editForm(slices.Reverse) }},
+		"form fields escaped otherwise": {unsignedForm(p), func(c *captured) bool { return c.editForm(escapeOtherwise) }},
+	}
+	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
+		all["Content-Type: "+kind] = alteration{"", func(c *captured) bool { c.req.Header["Content-Type"] = []string{kind}; return true }}
+	}
+	all["another User-Agent"] = alteration{"", func(c *captured) bool { c.req.Header["User-Agent"] = []string{"x"}; return true }}
+	if id := p.Scheme.DeliveryID; id != nil {
+		headers(all, "id", id.Header)
+	}
+	headers(all, "event", p.EventHeader)
+	if id := p.Scheme.DeliveryID; id != nil && len(id.Header) > 0 {
+		name := textproto.CanonicalMIMEHeaderKey(id.Header[0])
+		all["a blank behind "+name] = alteration{"", func(c *captured) bool {
+			lines := c.req.Header[name]
+			if len(lines) == 1 {
+				lines[0] += " "
+			}
+			return len(lines) == 1
+		}}
+	}
+	return all
+}
+
+func headers(all map[string]alteration, what string, names []string) {
+	for _, name := range names {
+		name := textproto.CanonicalMIMEHeaderKey(name)
+		all["another "+name] = alteration{what, func(c *captured) bool { c.req.Header[name] = []string{"fresh-0001"}; return true }}
+		all["no "+name] = alteration{what, func(c *captured) bool {
+			had := len(c.req.Header[name]) > 0
+			delete(c.req.Header, name)
+			return had
+		}}
+		all["an empty "+name] = alteration{what, func(c *captured) bool { c.req.Header[name] = []string{""}; return true }}
+		all["a second line of "+name] = alteration{what, func(c *captured) bool {
+			c.req.Header[name] = append(c.req.Header[name], "fresh-0001")
+			return true
+		}}
+	}
+}
+
+// unsignedForm says whether the way a form is written may count: not where its
+// fields are what is signed.
+func unsignedForm(p *providers.Provider) string {
+	if verifier.CoverageOf(known.Scheme(p)).Body {
+		return ""
+	}
+	return "body"
+}
+
+func (c *captured) editForm(edit func([]string)) bool {
+	fields := strings.Split(string(c.body), "&")
+	if len(fields) < 2 {
+		return false
+	}
+	edit(fields)
+	c.body = []byte(strings.Join(fields, "&"))
+	return true
+}
+
+func escapeOtherwise(fields []string) {
+	const digits = "0123456789abcdef"
+	for i, field := range fields {
+		name, value, _ := strings.Cut(field, "=")
+		if text, err := url.QueryUnescape(value); err == nil && text != "" {
+			fields[i] = name + "=%" + string([]byte{digits[text[0]>>4], digits[text[0]&15]}) + url.QueryEscape(text[1:])
+		}
+	}
+}
+
+// TestAttemptsAreOneDelivery: what counts the attempts in a signed body does not
+// make another delivery of a retry; anything else does.
+func TestAttemptsAreOneDelivery(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, p := range all {
+		if len(p.Scheme.Varies) == 0 {
+			continue
+		}
+		for i := range p.Vectors {
+			vec := &p.Vectors[i]
+			if vec.Expect != "genuine" {
+				continue
+			}
+			for _, path := range p.Scheme.Varies {
+				leaf := path[strings.LastIndexByte(path, '.')+1:]
+				if !strings.Contains(vec.Body, `"`+leaf+`":`) {
+					continue
+				}
+				seen++
+				c := capture(t, p, vec)
+				check, err := c.v.Open(c.req, c.now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := check.Verify(c.body); err != nil {
+					t.Fatal(err)
+				}
+				content := string(check.Content(c.body))
+				if content == vec.Body {
+					t.Errorf("%s: %s counts in %s", p.ID, path, vec.Body)
+				}
+				if !strings.Contains(content, `"`+leaf+`":`) || len(content) < len(vec.Body)*2/3 {
+					t.Errorf("%s: more than %s is left out: %s", p.ID, path, content)
+				}
+			}
+		}
+	}
+	if want := 9; seen < want {
+		t.Errorf("%d bodies with what varies, want %d", seen, want)
+	}
+}
+
+// TestFactsOfAPinnedEvent: a header that the configuration fixes is no choice.
+func TestFactsOfAPinnedEvent(t *testing.T) {
+	p, err := providers.Get("github")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		values   []string
+		unsigned bool
+	}{{nil, true}, {[]string{"push"}, false}, {[]string{"*"}, true}, {[]string{"push", "ping"}, true}} {
+		s := p.Scheme
+		if tc.values != nil {
+			s.RequireHeader = []verifier.RequiredHeader{{Name: "x-github-event", Values: tc.values}}
+		}
+		if got := known.Facts(p, s).EventUnsigned; got != tc.unsigned {
+			t.Errorf("%q: unsigned %t", tc.values, got)
+		}
+	}
+}
+
+// TestBodiesDifferNamesItsMember: that two events never share a body is a claim
+// which swallows one of them where it is wrong; a file names what makes it true.
+func TestBodiesDifferNamesItsMember(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := make(map[string]bool)
+	for _, p := range all {
+		if p.BodiesDiffer {
+			claims[p.ID] = true
+		}
+	}
+	want := []string{"adyen_payments", "aryeo", "x_signature", "xero", "yapily"} // as the founding documents have it, or by their notes
+	if got := slices.Sorted(maps.Keys(claims)); !slices.Equal(got, want) {
+		t.Errorf("bodies_differ in %q, want %q: name the member in a source's proves, then here", got, want)
+	}
+}
