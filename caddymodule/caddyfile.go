@@ -63,7 +63,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		signature       header <name> kv <key> [hex|base64|base64url]
 //		signature       header <name> list <version> [hex|base64|base64url]
 //		message         "<template>"
-//		timestamp       header <name> | kv <key> | json <path> [s|ms|us|rfc3339|iso8601_utc|http_date]
+//		timestamp       header <name> | kv <key> | json <path> | form <name> [s|ms|us|rfc3339|iso8601_utc|http_date]
 //		timestamp       off
 //		tolerance       <duration>
 //		delivery_id     header <name> | json <path> | form <name> | off

@@ -134,7 +134,7 @@ func (c *sendRun) check(s *subject, args []string) error {
 		return errors.New("--tamper secret: there is none, this sender signs with a private key: try --tamper signature")
 	case c.age != 0 && !dated:
 		return errors.New("--age: this sender's deliveries have no timestamp that is checked, so their age shows nothing")
-	case c.age != 0 && ts.JSON != "" && c.bodyFile != "":
+	case c.age != 0 && (ts.JSON != "" || ts.Form != "") && c.bodyFile != "":
 		return errors.New("--age: this sender's timestamp stands in the body: write it there, or leave out --body-file")
 	}
 	return nil

@@ -135,7 +135,7 @@ func (s *subject) exampleBody(id string, now time.Time) []byte {
 	switch {
 	case s.scheme.BodyForm != "":
 		return []byte(url.Values{s.scheme.BodyForm: {string(text)}}.Encode())
-	case d != nil && d.Form != "":
+	case d != nil && d.Form != "" && d.JSON == "":
 		return []byte(url.Values{d.Form: {id}}.Encode())
 	}
 	return text

@@ -220,7 +220,7 @@ func (p *parser) timestamp(name string, args []string) error {
 		return nil
 	}
 	if len(args) < 2 || len(args) > 3 {
-		return p.Errf("timestamp: write header <name>, kv <key> or json <path>, then perhaps a unit (s, ms, us, rfc3339, iso8601_utc, http_date), or off")
+		return p.Errf("timestamp: write header <name>, kv <key>, json <path> or form <name>, then perhaps a unit (s, ms, us, rfc3339, iso8601_utc, http_date), or off")
 	}
 	ts := new(verifier.Timestamp)
 	switch args[0] {
@@ -230,8 +230,10 @@ func (p *parser) timestamp(name string, args []string) error {
 		ts.KV = args[1]
 	case "json":
 		ts.JSON = args[1]
+	case "form":
+		ts.Form = args[1]
 	default:
-		return p.Errf("timestamp: unknown source: write header <name>, kv <key> or json <path>")
+		return p.Errf("timestamp: unknown source: write header <name>, kv <key>, json <path> or form <name>")
 	}
 	if len(args) == 3 {
 		ts.Unit = args[2]

@@ -152,7 +152,7 @@ func TestSignatureElsewhere(t *testing.T) {
 
 	mac := macOf(testKey, "1700tok")
 	inJSON := mustVerifier(t, bare(func(s *Scheme) {
-		s.Signature, s.Message, s.BodyUnsigned = &Signature{JSON: "signature.signature"}, StringList{"{json:signature.timestamp}{json:signature.token}"}, true
+		s.Signature, s.Message, s.BodyUnsigned = &Signature{JSON: StringList{"signature.signature"}}, StringList{"{json:signature.timestamp}{json:signature.token}"}, true
 	}), Key{Text: testKey})
 	text := func(timestamp, signature string) string {
 		return `{"signature":{"timestamp":"` + timestamp + `","token":"tok","signature":"` + signature + `"},"event":1}`
@@ -169,13 +169,13 @@ func TestSignatureElsewhere(t *testing.T) {
 	}), Key{Text: testKey})
 	expect(t, inForm, post(), "sig="+macOf(testKey, "a b")+"&payload=a+b", genuine)
 	expect(t, inForm, post(), "sig="+macOf(testKey, "a b")+"&payload=a+c", SignatureMismatch)
-	expect(t, inForm, post(), "payload=a+b", MalformedSignature)
+	expect(t, inForm, post(), "payload=a+b", MissingSignature)
 	expect(t, inForm, post(), "sig=1&sig=2&payload=a", MalformedSignature)
 
 	for what, s := range map[string]Scheme{
 		"two sources":                       bare(func(s *Scheme) { s.Signature.Query = "x" }),
 		"no source":                         bare(func(s *Scheme) { s.Signature = &Signature{} }),
-		"the body that holds the signature": bare(func(s *Scheme) { s.Signature = &Signature{JSON: "sig"} }),
+		"the body that holds the signature": bare(func(s *Scheme) { s.Signature = &Signature{JSON: StringList{"sig"}} }),
 	} {
 		if Validate(s) == nil {
 			t.Errorf("%s: no error", what)
@@ -208,7 +208,7 @@ func TestToken(t *testing.T) {
 	expect(t, basic, post("Authorization", "Basic dXNlcjpwYXNy"), testBody, SignatureMismatch)
 	expect(t, basic, post("Authorization", "Basic dXNlcjpwYXN!"), testBody, MalformedSignature)
 
-	inBody := mustVerifier(t, token(func(s *Signature) { *s = Signature{JSON: "auth.token"} }), Key{Text: "abc"})
+	inBody := mustVerifier(t, token(func(s *Signature) { *s = Signature{JSON: StringList{"auth.token"}} }), Key{Text: "abc"})
 	expect(t, inBody, post(), `{"auth":{"token":"abc"}}`, genuine)
 	expect(t, inBody, post(), `{"auth":{"token":"abd"}}`, SignatureMismatch)
 	expect(t, inBody, post(), `{"auth":{"token":"abc","token":"abc"}}`, MalformedSignature)
@@ -233,7 +233,7 @@ func TestToken(t *testing.T) {
 func TestMultipart(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.BodyForm, s.BodyUnsigned = "json", true
-		s.Signature, s.Message = &Signature{JSON: "hash"}, StringList{"{json:time}{form:kind}"}
+		s.Signature, s.Message = &Signature{JSON: StringList{"hash"}}, StringList{"{json:time}{form:kind}"}
 		s.DeliveryID = &DeliveryID{Form: "id"}
 	}), Key{Text: testKey})
 	req := func() *Request { return post("Content-Type", `multipart/form-data; boundary="--b"`) }
@@ -269,7 +269,7 @@ func TestMultipart(t *testing.T) {
 func TestBodyForm(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.BodyForm, s.BodyUnsigned = "json", true
-		s.Signature, s.Message = &Signature{JSON: "event.event_hash"}, StringList{"{json:event.event_time}{json:event.event_type}"}
+		s.Signature, s.Message = &Signature{JSON: StringList{"event.event_hash"}}, StringList{"{json:event.event_time}{json:event.event_type}"}
 		s.DeliveryID = &DeliveryID{JSON: "event.id"}
 	}), Key{Text: testKey})
 	body := func(event string) string {

@@ -18,7 +18,9 @@ func (v *Verifier) collectPaths() {
 			v.paths = append(v.paths, p)
 		}
 	}
-	add(v.signaturePath)
+	for _, p := range v.signaturePaths {
+		add(p)
+	}
 	add(v.timestampPath)
 	add(v.idPath)
 	add(v.keyIDPath)
@@ -73,6 +75,9 @@ func (c *Check) jsonText(body []byte) ([]byte, error) {
 		return body, nil
 	}
 	text, err := c.formValue(body, c.v.scheme.BodyForm)
+	if err == errNoValue {
+		err = errNotJSON // the member is not missing: there is no JSON
+	}
 	return []byte(text), err
 }
 

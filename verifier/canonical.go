@@ -259,7 +259,7 @@ func (v *Verifier) checkDecoded() error {
 	if !s.BodyDecoded {
 		return nil
 	}
-	inBody := v.signature.Form != "" || v.signature.JSON != "" || s.BodyForm != "" || s.KeyID != nil && s.KeyID.JSON != "" || v.timestamp.JSON != "" || v.id.JSON != "" || v.id.Form != ""
+	inBody := v.signature.Form != "" || len(v.signature.JSON) > 0 || s.BodyForm != "" || s.KeyID != nil && s.KeyID.JSON != "" || v.timestamp.JSON != "" || v.timestamp.Form != "" || v.id.JSON != "" || v.id.Form != ""
 	for _, t := range v.messages {
 		for _, p := range t {
 			switch p.slot {

@@ -29,7 +29,7 @@ type Verifier struct {
 	keyIDPath jsonPath
 	paths     []jsonPath // of all that is read in a body's JSON
 
-	signaturePath   jsonPath
+	signaturePaths  []jsonPath // of a signature in the body; nil: a form field alone
 	timestamp       Timestamp
 	timestampKV     string
 	timestampPath   jsonPath

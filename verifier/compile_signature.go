@@ -7,22 +7,26 @@ func (v *Verifier) compileSignature() error {
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	}
 	sig := *v.scheme.Signature
-	switch sources(len(sig.Header) > 0, sig.Query != "", sig.Form != "", sig.JSON != "", sig.Body) {
+	switch sources(len(sig.Header) > 0, sig.Query != "", sig.Form != "" || len(sig.JSON) > 0, sig.Body) {
 	case 0:
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	case 1:
 	default:
-		return wrong("signature", "needs exactly one source: header, query, form, json or body")
+		return wrong("signature", "needs exactly one source: header, query, form, json or body; form and json together are of a sender that posts either")
 	}
-	if sig.JSON != "" {
-		var err error
-		if v.signaturePath, err = parseJSONPath(sig.JSON); err != nil {
+	for _, text := range sig.JSON {
+		path, err := parseJSONPath(text)
+		if err != nil {
 			return wrong("signature", "json: %v", err)
 		}
+		v.signaturePaths = append(v.signaturePaths, path)
+	}
+	if sig.Form != "" && len(sig.JSON) == 0 {
+		v.signaturePaths = []jsonPath{nil}
 	}
 	sig.Header = slices.Clone(sig.Header)
-	if len(sig.Header) > maxCandidates {
-		return wrong("signature", "%d headers: at most %d are read", len(sig.Header), maxCandidates)
+	if n := max(len(sig.Header), len(sig.JSON)); n > maxCandidates {
+		return wrong("signature", "%d headers or paths: at most %d are read", n, maxCandidates)
 	}
 	for i, name := range sig.Header {
 		if !validHeaderName(name) {
@@ -111,6 +115,8 @@ func (v *Verifier) checkSyntax(sig *Signature) error {
 		return wrong("signature", "accept goes with list, algorithm_prefix and JWS, not with %s", sig.Syntax)
 	case sig.Unencoded && sig.Syntax != syntaxDetached:
 		return wrong("signature", "unencoded goes with jws_detached, not with %s", sig.Syntax)
+	case len(sig.JSON) > 1 && sig.Match != "any":
+		return wrong("signature", "match goes with headers: of several paths each may match")
 	case sig.Body && sig.Syntax != syntaxJWT:
 		return wrong("signature", "body: only a jwt is a body that carries its own signature, not %s", sig.Syntax)
 	case sig.Syntax != "raw" && !sig.isJWS() && (sig.Prefix != "" || sig.PrefixOptional):

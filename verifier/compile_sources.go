@@ -21,7 +21,7 @@ func (v *Verifier) compileTimestamp() (err error) {
 		return wrong("timestamp", "off: the scheme has no timestamp to switch off: drop the line")
 	}
 	if n != 1 {
-		return wrong("timestamp", "needs exactly one source: header, kv, json or claim")
+		return wrong("timestamp", "needs exactly one source: header, kv, json, form or claim; form and json together are of a sender that posts either")
 	}
 	ts.Unit = orDefault(ts.Unit, "s")
 	if err := known("timestamp", "unit", ts.Unit, "s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"); err != nil {
@@ -71,7 +71,7 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		return wrong("delivery_id", "off: the scheme has no delivery id to switch off: drop the line")
 	}
 	if n != 1 {
-		return wrong("delivery_id", "needs exactly one source: header, json, form or claim")
+		return wrong("delivery_id", "needs exactly one source: header, json, form or claim; form and json together are of a sender that posts either")
 	}
 	if id.Claim != "" && v.signature.Syntax != syntaxJWT {
 		return wrong("delivery_id", "claim: only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
@@ -90,12 +90,10 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		switch {
 		case id.Claim != "":
 			return true
-		case (id.JSON != "" || id.Form != "") && v.bodySigned:
-			return true
-		case id.JSON != "":
-			return t.coversBody() || t.proves(slotJSON, id.JSON) || t.proves(slotID, "") || t.signsLine(id.JSON)
-		case id.Form != "":
-			return t.coversBody() || t.has(slotFormPHP, "") || t.proves(slotForm, id.Form) || t.proves(slotID, "")
+		case id.JSON != "" || id.Form != "":
+			return v.bodySigned || t.coversBody() || t.proves(slotID, "") ||
+				(id.JSON == "" || t.proves(slotJSON, id.JSON) || t.signsLine(id.JSON)) &&
+					(id.Form == "" || t.has(slotFormPHP, "") || t.proves(slotForm, id.Form))
 		case len(id.Header) == 1 && t.proves(slotHeader, id.Header[0]):
 			return true
 		}
@@ -117,7 +115,7 @@ func (v *Verifier) checkSlots() error {
 		}
 	}
 	for _, t := range v.messages {
-		if sig := &v.signature; (sig.Form != "" || sig.JSON != "") && t.bodyIn() {
+		if sig := &v.signature; (sig.Form != "" || len(sig.JSON) > 0) && t.bodyIn() {
 			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
 		}
 		if v.signature.Syntax != syntaxDetached && t.listsHeaders() {
@@ -144,8 +142,8 @@ func (v *Verifier) checkSlots() error {
 	signed := v.everyMessage(func(t template) bool {
 		return ts.Claim != "" || t.has(slotTimestamp, "") ||
 			len(ts.Header) > 0 && t.listsHeaders() ||
-			ts.JSON != "" && v.bodySigned ||
-			ts.JSON != "" && (t.coversBody() || t.has(slotJSON, ts.JSON) || t.signsLine(ts.JSON)) ||
+			(ts.JSON != "" || ts.Form != "") && (v.bodySigned || t.coversBody() ||
+				(ts.JSON == "" || t.has(slotJSON, ts.JSON) || t.signsLine(ts.JSON)) && (ts.Form == "" || t.has(slotForm, ts.Form))) ||
 			len(ts.Header) > 0 && t.hasKind(slotSignedHeaders) || // which wants it among them
 			len(ts.Header) == 1 && t.has(slotHeader, ts.Header[0])
 	})
@@ -173,11 +171,11 @@ func canonicalHeaders(field string, names StringList) (StringList, error) {
 }
 
 func (ts *Timestamp) sources() int {
-	return sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "", ts.Claim != "")
+	return sources(len(ts.Header) > 0, ts.KV != "", ts.JSON != "" || ts.Form != "", ts.Claim != "")
 }
 
 func (id *DeliveryID) sources() int {
-	return sources(len(id.Header) > 0, id.JSON != "", id.Form != "", id.Claim != "")
+	return sources(len(id.Header) > 0, id.JSON != "" || id.Form != "", id.Claim != "")
 }
 
 func sources(present ...bool) (n int) {

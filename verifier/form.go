@@ -74,15 +74,15 @@ func countFields(form []byte) (n int, err error) {
 	}
 }
 
-// formValue returns the one value of a field; a repeated field has none. It is
-// as strict as parseForm, and keeps nothing but the value.
+// formValue returns the one value of a field: errNoValue without one, errForm of
+// several. It is as strict as parseForm, and keeps nothing but the value.
 func formValue(form []byte, name string) (string, error) {
 	var found []byte
 	for n, seen := 0, false; ; n++ {
 		key, value, rest, ok := cutPair(form)
 		switch {
 		case !ok && !seen:
-			return "", errForm
+			return "", errNoValue
 		case !ok:
 			return url.QueryUnescape(string(found))
 		case n == maxFields:

@@ -204,10 +204,12 @@ func (s *Signature) place(header uint8) string {
 	switch {
 	case s.Query != "":
 		return "query parameter " + s.Query
+	case s.Form != "" && len(s.JSON) > 0:
+		return "form field " + s.Form + ", or " + s.JSON[header] + " of a JSON body"
 	case s.Form != "":
 		return "form field " + s.Form
-	case s.JSON != "":
-		return s.JSON + " of the body"
+	case len(s.JSON) > 0:
+		return s.JSON[header] + " of the body"
 	case s.Body:
 		return "the body"
 	}

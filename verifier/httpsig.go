@@ -156,7 +156,7 @@ func (v *Verifier) compileCreated() error {
 	if v.scheme.Timestamp != nil {
 		ts = *v.scheme.Timestamp
 	}
-	if len(ts.Header) > 0 || ts.JSON != "" || ts.Claim != "" || orDefault(ts.KV, "created") != "created" || orDefault(ts.Unit, "s") != "s" {
+	if len(ts.Header) > 0 || ts.JSON != "" || ts.Form != "" || ts.Claim != "" || orDefault(ts.KV, "created") != "created" || orDefault(ts.Unit, "s") != "s" {
 		return wrong("timestamp", "a signature of RFC 9421 carries its time itself, in unix seconds: write kv created, or drop the line")
 	}
 	ts.KV = "created"

@@ -9,7 +9,7 @@ import (
 // content returns what the slot makes of a body, or the rejection's words.
 func content(t *testing.T, slot, body string) string {
 	t.Helper()
-	scheme := Scheme{Signature: &Signature{JSON: "Signature"}, Message: StringList{slot}, BodyUnsigned: true}
+	scheme := Scheme{Signature: &Signature{JSON: StringList{"Signature"}}, Message: StringList{slot}, BodyUnsigned: true}
 	v, err := New(scheme, []Key{{Text: testKey}})
 	if err != nil {
 		t.Fatal(err)
@@ -115,15 +115,15 @@ func TestJSONLinesErrors(t *testing.T) {
 		"{json_lines:a,b|base64}{body}":      "stands alone",
 		"{json_lines:a,b}\n{json_lines:c,d}": "stands alone",
 	} {
-		err := Validate(Scheme{Signature: &Signature{JSON: "s"}, Message: StringList{message}, BodyUnsigned: true})
+		err := Validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{message}, BodyUnsigned: true})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", message, err, want)
 		}
 	}
-	if err := Validate(Scheme{Signature: &Signature{JSON: "s"}, Message: StringList{linesOfSNS}}); err == nil {
+	if err := Validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{linesOfSNS}}); err == nil {
 		t.Error("other members are not signed: body_unsigned must say so")
 	}
-	signs := Scheme{Signature: &Signature{JSON: "s"}, Message: StringList{linesOfSNS}, BodyUnsigned: true, DeliveryID: &DeliveryID{JSON: "MessageId"}}
+	signs := Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{linesOfSNS}, BodyUnsigned: true, DeliveryID: &DeliveryID{JSON: "MessageId"}}
 	if !CoverageOf(signs).ID {
 		t.Error("MessageId is signed")
 	}

@@ -28,8 +28,11 @@ func multipartValue(body []byte, boundary, name string) (string, error) {
 	seen := false
 	for n := 0; ok; n++ {
 		if after, last := bytes.CutPrefix(rest, []byte("--")); last {
-			if !seen || !endsLine(after) {
+			switch {
+			case !endsLine(after):
 				return "", errForm
+			case !seen:
+				return "", errNoValue
 			}
 			return string(found), nil
 		}

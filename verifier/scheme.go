@@ -115,12 +115,14 @@ type Signature struct {
 	// Names of the headers.
 	Header StringList `json:"header,omitempty"`
 	// Where no header carries it: a parameter of the URL's query, a field of a
-	// form body, a path in a JSON body, or the body whole (a JWT). Exactly one of
-	// the five is set.
-	Query string `json:"query,omitempty"`
-	Form  string `json:"form,omitempty"`
-	JSON  string `json:"json,omitempty"`
-	Body  bool   `json:"body,omitempty"`
+	// form body, paths in a JSON body, or the body whole (a JWT). Exactly one of
+	// the five is set, or form and json, of a sender that posts either: the field
+	// counts where Content-Type says that the body is a form, the paths elsewhere.
+	// Each path that is there may match.
+	Query string     `json:"query,omitempty"`
+	Form  string     `json:"form,omitempty"`
+	JSON  StringList `json:"json,omitempty"`
+	Body  bool       `json:"body,omitempty"`
 	// With several headers: first_present (the first that is there decides), any
 	// (each one that is there may match) or all (each one must be there and
 	// match). Default: any.
@@ -200,10 +202,12 @@ type KeySource struct {
 
 // Timestamp says where the time of a delivery attempt is.
 type Timestamp struct {
-	// Exactly one of these. Several headers are alternatives: the first present counts.
+	// Exactly one of these, or form and json as of the signature. Several headers
+	// are alternatives: the first present counts.
 	Header StringList `json:"header,omitempty"`
 	KV     string     `json:"kv,omitempty"`    // key beside the signature (kv, positional; created of http_signature)
 	JSON   string     `json:"json,omitempty"`  // path in the body
+	Form   string     `json:"form,omitempty"`  // field of a form body
 	Claim  string     `json:"claim,omitempty"` // of a JWT
 
 	// s, ms, us (unix time in digits), rfc3339, iso8601_utc (no zone means UTC)
@@ -215,7 +219,8 @@ type Timestamp struct {
 
 // DeliveryID says where the id of a delivery is.
 type DeliveryID struct {
-	// Exactly one of these. Several headers are alternatives: the first present counts.
+	// Exactly one of these, or form and json as of the signature. Several headers
+	// are alternatives: the first present counts.
 	Header StringList `json:"header,omitempty"`
 	JSON   string     `json:"json,omitempty"`  // path in the body
 	Form   string     `json:"form,omitempty"`  // field of a form body

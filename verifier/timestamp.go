@@ -90,7 +90,7 @@ func (c *Check) readTimestamp() *Rejection {
 }
 
 // inside reports whether only the verified content shows the time.
-func (ts *Timestamp) inside() bool { return ts.JSON != "" || ts.Claim != "" }
+func (ts *Timestamp) inside() bool { return ts.JSON != "" || ts.Form != "" || ts.Claim != "" }
 
 // source names where the timestamp stands, for a person.
 func (ts *Timestamp) source() string {
@@ -99,6 +99,10 @@ func (ts *Timestamp) source() string {
 		return "key " + ts.KV + " beside the signature"
 	case ts.Claim != "":
 		return "claim " + ts.Claim + " of the JWT"
+	case ts.JSON != "" && ts.Form != "":
+		return "form field " + ts.Form + ", or timestamp at " + ts.JSON + " of a JSON body"
+	case ts.Form != "":
+		return "form field " + ts.Form
 	case ts.JSON != "":
 		return "timestamp at " + ts.JSON + " of the body"
 	}

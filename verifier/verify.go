@@ -182,28 +182,64 @@ func (c *Check) matchSignature(k *compiledKey, t template, body []byte) (hits ui
 // bodySignature reads a signature that stands in the body.
 func (c *Check) bodySignature(body []byte) *Rejection {
 	s := &c.v.signature
-	var text string
-	var err error
-	switch {
-	case s.Form != "":
-		text, err = c.formValue(body, s.Form)
-	case s.JSON != "":
-		text, err = c.lookup(c.v.signaturePath, body)
-	case s.Body:
-		text = string(body)
-	default:
-		return nil
+	if s.Body {
+		if len(body) == 0 {
+			return reject(MissingSignature, "no %s", s.place(0))
+		}
+		if rej := c.addAll(0, string(body)); rej != nil {
+			return rej
+		}
+		return c.readable()
 	}
-	if errors.Is(err, errNoValue) || err == nil && text == "" {
+	if len(c.v.signaturePaths) == 0 {
+		return nil // it stands elsewhere
+	}
+	present := false
+	for i, path := range c.v.signaturePaths {
+		text, err := c.bodyText(s.Form, path, body)
+		if errors.Is(err, errNoValue) || err == nil && text == "" {
+			continue
+		}
+		if err != nil {
+			return reject(MalformedSignature, "%s: %v", s.place(uint8(i)), err)
+		}
+		present = true
+		if rej := c.addAll(uint8(i), text); rej != nil {
+			return rej
+		}
+		if c.readsForm(s.Form, path, body) {
+			break // one field, whatever paths a JSON body has
+		}
+	}
+	if !present {
 		return reject(MissingSignature, "no %s", s.place(0))
 	}
-	if err != nil {
-		return reject(MalformedSignature, "%s: %v", s.place(0), err)
-	}
-	if rej := c.addAll(0, text); rej != nil {
-		return rej
-	}
 	return c.readable()
+}
+
+// readsForm reports which of two sources the body has: the field of a form, or a
+// path in JSON. Where a scheme has both, Content-Type decides, as it does for the
+// app; where the body is signed, the body, since that header is not.
+func (c *Check) readsForm(field string, path jsonPath, body []byte) bool {
+	switch {
+	case field == "" || path == nil:
+		return field != ""
+	case c.v.coversBody():
+		text := bytes.TrimLeft(body, " \t\r\n")
+		return len(text) == 0 || text[0] != '{' && text[0] != '['
+	}
+	return c.isForm()
+}
+
+// bodyText reads a text of the body from a field or a path.
+func (c *Check) bodyText(field string, path jsonPath, body []byte) (string, error) {
+	switch {
+	case !c.readsForm(field, path, body):
+		return c.lookup(path, body)
+	case c.v.coversBody():
+		return formIn(body, field) // which kind of form it is says the signed body, not an unsigned header
+	}
+	return c.formValue(body, field)
 }
 
 // bodyTimestamp fills in a timestamp that stands in the body.
@@ -213,10 +249,10 @@ func (c *Check) bodyTimestamp(body []byte) *Rejection {
 		return nil
 	case c.v.timestamp.Claim != "":
 		return c.claimTimestamp()
-	case c.v.timestamp.JSON == "":
+	case c.v.timestamp.JSON == "" && c.v.timestamp.Form == "":
 		return nil
 	}
-	text, err := c.lookup(c.v.timestampPath, body)
+	text, err := c.bodyText(c.v.timestamp.Form, c.v.timestampPath, body)
 	switch {
 	case errors.Is(err, errNoValue):
 		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
@@ -249,18 +285,8 @@ func (c *Check) deliveryID(body []byte) string {
 			return ""
 		}
 		return id
-	case c.v.id.JSON != "":
-		id, err := c.lookup(c.v.idPath, body)
-		if err != nil {
-			return ""
-		}
-		return id
-	case c.v.id.Form != "":
-		read := c.formValue
-		if c.v.coversBody() {
-			read = formIn // which kind of form it is says the signed body, not an unsigned header
-		}
-		id, err := read(body, c.v.id.Form)
+	case c.v.id.JSON != "" || c.v.id.Form != "":
+		id, err := c.bodyText(c.v.id.Form, c.v.idPath, body)
 		if err != nil {
 			return ""
 		}

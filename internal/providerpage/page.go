@@ -153,6 +153,8 @@ func idPlace(id *verifier.DeliveryID) string {
 	switch {
 	case len(id.Header) > 0:
 		return "the header `" + strings.Join(id.Header, "` or `") + "`"
+	case id.JSON != "" && id.Form != "":
+		return "`" + id.JSON + "` of the JSON body, or the field `" + id.Form + "` of a form"
 	case id.Form != "":
 		return "the form field `" + id.Form + "`"
 	case id.Claim != "":

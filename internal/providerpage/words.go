@@ -204,10 +204,14 @@ func carrier(sig *verifier.Signature) string {
 	switch {
 	case sig.Query != "":
 		return "the query parameter `" + sig.Query + "`"
+	case len(sig.JSON) > 0:
+		where := "`" + strings.Join(sig.JSON, "` or `") + "` of the JSON body"
+		if sig.Form != "" {
+			where += ", or the field `" + sig.Form + "` of a form"
+		}
+		return where
 	case sig.Form != "":
 		return "the form field `" + sig.Form + "`"
-	case sig.JSON != "":
-		return "`" + sig.JSON + "` of the JSON body"
 	case sig.Body:
 		return "the body, which is nothing else"
 	}
@@ -327,6 +331,10 @@ func freshness(p *providers.Provider) string {
 		where = "`" + ts.KV + "` of the signature's header"
 	case ts.Claim != "":
 		where = "the claim `" + ts.Claim + "`"
+	case ts.JSON != "" && ts.Form != "":
+		where = "`" + ts.JSON + "` of the JSON body, or the field `" + ts.Form + "` of a form"
+	case ts.Form != "":
+		where = "the form field `" + ts.Form + "`"
 	default:
 		where = "`" + ts.JSON + "` of the JSON body"
 	}

@@ -223,7 +223,7 @@ func bench(tb testing.TB, p *Provider) *benched {
 	case inBody:
 		t.group = "url+form+json"
 	}
-	t.readsBody = s.Signature.Form+s.Signature.JSON != ""
+	t.readsBody = s.Signature.Form != "" || len(s.Signature.JSON) > 0
 	t.fill(messages[0])
 	hashes := map[verifier.Algorithm]func() hash.Hash{verifier.HMACSHA1: sha1.New, verifier.HMACSHA384: sha512.New384, verifier.HMACSHA512: sha512.New, verifier.HMACMD5: md5.New}
 	algorithm := p.algorithms()[slices.IndexFunc(p.algorithms(), func(a verifier.Algorithm) bool { return strings.HasPrefix(string(a), "hmac-") })]

@@ -19,12 +19,14 @@ func (a *alterer) editSignature(t *trial, f func(string) (string, bool)) (done b
 		path, query, _ := strings.Cut(t.req.Target, "?")
 		query, done = editField(query, s.Query, f)
 		t.req.Target = path + "?" + query
-	case s.Form != "":
+	case s.Form != "" && (len(s.JSON) == 0 || t.isForm()):
 		var body string
 		body, done = editField(string(t.body), s.Form, f)
 		t.body = []byte(body)
-	case s.JSON != "":
-		return a.BodyForm == "" && t.editMember(s.JSON, f)
+	case a.BodyForm == "":
+		for _, path := range s.JSON {
+			done = t.editMember(path, f) || done
+		}
 	}
 	for _, name := range s.Header {
 		name = textproto.CanonicalMIMEHeaderKey(name)
@@ -75,6 +77,10 @@ func (t *trial) editMember(path string, f func(string) (string, bool)) (done boo
 		return []byte(`"` + leaf + `"` + string(parts[1]) + `"` + text + `"`)
 	})
 	return done
+}
+
+func (t *trial) isForm() bool {
+	return strings.HasPrefix(strings.Join(t.req.Header["Content-Type"], ""), "application/x-www-form-urlencoded")
 }
 
 // first returns the first of the headers that is present: the one that counts.
