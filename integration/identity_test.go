@@ -59,7 +59,7 @@ func signedBy(t testing.TB, s sender, path string, body []byte) message {
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: identitySite})
-	github1, github2 := fresh(jsonBody), fresh(jsonBody)
+	github1, github2, github3 := fresh(jsonBody), fresh(jsonBody), fresh(jsonBody)
 	guid := func(path string, body []byte, id string) message {
 		m := signedBy(t, github, path, body)
 		if id != "" {
@@ -80,14 +80,17 @@ func TestIdentity(t *testing.T) {
 		first, second message
 		copy          bool
 	}{
-		"GitHub, the same":             {guid("/github", github1, "a"), guid("/github", github1, "a"), true},
-		"GitHub, same id, other body":  {guid("/github", github1, "b"), guid("/github", github2, "b"), false},
-		"GitHub, same body, other id":  {guid("/github", github1, "c"), guid("/github", github1, "d"), false},
-		"GitHub, no id":                {guid("/github", github1, ""), guid("/github", github1, ""), false},
-		"GitHub, empty id":             {with("X-Github-Delivery", guid("/github", github1, ""), ""), with("X-Github-Delivery", guid("/github", github1, ""), ""), false},
-		"GitHub, two hooks":            {guid("/github", github1, "e"), guid("/github-too", github1, "e"), false},
-		"GitHub, by content, other id": {guid("/content", github1, "f"), guid("/content", github1, "g"), true},
-		"GitHub, by content, other":    {guid("/content", fresh(jsonBody), "h"), guid("/content", fresh(jsonBody), "h"), false},
+		"GitHub, the same":              {guid("/github", github1, "a"), guid("/github", github1, "a"), true},
+		"GitHub, same id, other body":   {guid("/github", github1, "b"), guid("/github", github2, "b"), false},
+		"GitHub, same body, other id":   {guid("/github", github1, "c"), guid("/github", github1, "d"), false},
+		"GitHub, no id":                 {guid("/github", github1, ""), guid("/github", github1, ""), true},
+		"GitHub, the id taken away":     {guid("/github", github2, ""), guid("/github", github2, "a"), false},
+		"GitHub, no id, then empty":     {guid("/github", github3, ""), with("X-Github-Delivery", guid("/github", github3, ""), ""), true},
+		"GitHub, another event":         {with("X-Github-Event", guid("/github", github1, "i"), "push"), with("X-Github-Event", guid("/github", github1, "i"), "ping"), false},
+		"GitHub, the event in capitals": {with("X-Github-Event", guid("/github", github1, "j"), "push"), with("X-Github-Event", guid("/github", github1, "j"), "PUSH"), true},
+		"GitHub, two hooks":             {guid("/github", github1, "e"), guid("/github-too", github1, "e"), false},
+		"GitHub, by content, other id":  {guid("/content", github1, "f"), guid("/content", github1, "g"), true},
+		"GitHub, by content, other":     {guid("/content", fresh(jsonBody), "h"), guid("/content", fresh(jsonBody), "h"), false},
 
 		"Stripe, same event, other counter": {signedBy(t, stripe, "/stripe", event("2")), signedBy(t, stripe, "/stripe", event("1")), true},
 		"Stripe, another event":             {stripe.message(t).to("", "/stripe"), stripe.message(t).to("", "/stripe"), false},
@@ -101,7 +104,7 @@ func TestIdentity(t *testing.T) {
 		"Aryeo, other path": {signedBy(t, aryeo, "/aryeo", aryeo1).to("path.test", ""), signedBy(t, aryeo, "/aryeo-too", aryeo1).to("path.test", ""), false},
 		"Aryeo, other host": {signedBy(t, aryeo, "/aryeo", aryeo1).to("a.test", ""), signedBy(t, aryeo, "/aryeo", aryeo1).to("b.test", ""), false},
 		"Aryeo, host and path written otherwise": {signedBy(t, aryeo, "/aryeo", aryeo1).to("same.test", ""),
-			signedBy(t, aryeo, "/aryeo", aryeo1).to("SAME.test:8080", "//ARYEO"), true},
+			signedBy(t, aryeo, "/aryeo", aryeo1).to("SAME.test:8080", "/ARYEO"), true},
 
 		"one name, two hosts and paths": {signedBy(t, aryeo, "/one", aryeo1).to("a.test", ""), signedBy(t, aryeo, "/also-one", aryeo1).to("b.test", ""), true},
 		"two names":                     {signedBy(t, aryeo, "/one", github2), signedBy(t, aryeo, "/two", github2), false},
