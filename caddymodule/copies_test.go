@@ -79,7 +79,7 @@ func TestCopiesWait(t *testing.T) {
 		if back := c.settled(); len(back) != 1 {
 			t.Fatal("the ninth copy waits")
 		} else {
-			back[0].isRefused(t, "in_flight", "10")
+			back[0].isRefused(t, "in_flight", "3")
 		}
 		if n := c.g.count(t, "rejected", "in_flight") - rejected; n != 1 {
 			t.Errorf("counted %v times", n)
@@ -147,7 +147,7 @@ func TestNoWait(t *testing.T) {
 		if back := c.settled(); len(back) != 1 {
 			t.Fatal("it waits")
 		} else {
-			back[0].isRefused(t, "in_flight", "10")
+			back[0].isRefused(t, "in_flight", "3")
 		}
 		finish(200)
 	})
@@ -166,7 +166,7 @@ func TestImpatientSender(t *testing.T) {
 		if back := c.settled(); len(back) != 1 {
 			t.Fatal("it waits on")
 		} else {
-			back[0].isRefused(t, "in_flight", "10")
+			back[0].isRefused(t, "in_flight", "3")
 		}
 		if n := buffered.used.Load(); n >= 2*firstRead {
 			t.Errorf("its body is still charged: %d", n)
@@ -201,7 +201,7 @@ func TestLongAttempt(t *testing.T) {
 		if back := c.settled(); len(back) != 1 {
 			t.Fatal("it waits")
 		} else {
-			back[0].isRefused(t, "in_flight", "10")
+			back[0].isRefused(t, "in_flight", "3")
 		}
 		finish(200)
 	})

@@ -32,7 +32,8 @@ type Dedupe struct {
 	Window *caddy.Duration `json:"window,omitempty"`
 	// How long a copy waits for the one in flight. Default: 10s.
 	Wait *caddy.Duration `json:"wait,omitempty"`
-	// How long a claim outlives its process. Default: 30s.
+	// How long a claim outlives its process. It is renewed every third of this
+	// while the app works. Default: 9s.
 	Lease *caddy.Duration `json:"lease,omitempty"`
 	// What a copy of a delivery that the app took is answered. Default: 200, empty.
 	DuplicateResponse *DuplicateResponse `json:"duplicate_response,omitempty"`

@@ -98,12 +98,12 @@ func TestRecompressed(t *testing.T) {
 
 func TestTerms(t *testing.T) {
 	for config, want := range map[string]dedupe.Terms{
-		acme(topsecret, withID):                            {TTL: week, Wait: 10 * time.Second, Limit: time.Minute, Lease: 30 * time.Second, Room: "acme"},
-		withDedupe(`"wait":0`):                             {TTL: week, Wait: 0, Limit: time.Minute, Lease: 30 * time.Second, Room: "acme"},
-		withDedupe(`"wait":"0s"`):                          {TTL: week, Wait: 0, Limit: time.Minute, Lease: 30 * time.Second, Room: "acme"},
-		withDedupe(`"wait":"250ms"`):                       {TTL: week, Wait: 250 * time.Millisecond, Limit: time.Minute, Lease: 30 * time.Second, Room: "acme"},
+		acme(topsecret, withID):                            {TTL: week, Wait: 10 * time.Second, Limit: time.Minute, Lease: 9 * time.Second, Room: "acme"},
+		withDedupe(`"wait":0`):                             {TTL: week, Wait: 0, Limit: time.Minute, Lease: 9 * time.Second, Room: "acme"},
+		withDedupe(`"wait":"0s"`):                          {TTL: week, Wait: 0, Limit: time.Minute, Lease: 9 * time.Second, Room: "acme"},
+		withDedupe(`"wait":"250ms"`):                       {TTL: week, Wait: 250 * time.Millisecond, Limit: time.Minute, Lease: 9 * time.Second, Room: "acme"},
 		withDedupe(`"lease":"1s"`):                         {TTL: week, Wait: 10 * time.Second, Limit: time.Minute, Lease: time.Second, Room: "acme"},
-		acme(topsecret, withID, `"upstream_timeout":"5m"`): {TTL: week, Wait: 10 * time.Second, Limit: 5 * time.Minute, Lease: 30 * time.Second, Room: "acme"},
+		acme(topsecret, withID, `"upstream_timeout":"5m"`): {TTL: week, Wait: 10 * time.Second, Limit: 5 * time.Minute, Lease: 9 * time.Second, Room: "acme"},
 	} {
 		if got := mustProvision(t, "", config).handlers[0].recogniser.terms; got != want {
 			t.Errorf("%s: got %+v, want %+v", config, got, want)

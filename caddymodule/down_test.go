@@ -116,12 +116,12 @@ func TestStoreDown(t *testing.T) {
 	})
 }
 
-// TestStoreDegraded: with a fallback deliveries go on, and copies are known.
+// TestStoreDegraded: with a memory of its own deliveries go on, and copies are known.
 func TestStoreDegraded(t *testing.T) {
 	g := mustProvision(t, "", once())
 	store := newBrokenStore()
 	g.app.store = &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) {
-		return dedupe.NewGate(dedupe.Options{Store: store, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{})}), nil
+		return dedupe.NewGate(dedupe.Options{Store: store, Local: dedupe.NewMemory(dedupe.MemoryOptions{})}), nil
 	}}
 	synctest.Test(t, func(t *testing.T) {
 		g.run(t)

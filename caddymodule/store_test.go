@@ -160,7 +160,7 @@ func TestReloadInFlight(t *testing.T) {
 			old.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
 				stopRenewed = renewed.begin(t)
 				stopOld()
-				renewed.send(post(), answering(200)).isRefused(t, "in_flight", "10")
+				renewed.send(post(), answering(200)).isRefused(t, "in_flight", "3")
 				w.WriteHeader(200)
 				return nil
 			}).isForwarded(t)

@@ -99,7 +99,7 @@ func (g *Gate) counted(ctx context.Context, call func(context.Context) error) er
 
 func (g *Gate) announceDown(err error) {
 	g.log.Error("the dedupe store is down: until it is back this instance knows only its own deliveries",
-		"error", err, "degrade", g.fallback != nil)
+		"error", err, "degrade", g.decidesAlone())
 	g.wakeKeeper()
 }
 

@@ -39,6 +39,7 @@ func (g *Gate) hold(f *flight, token Token, t Terms, inStore, asked bool) *Claim
 	c.mu.Unlock()
 	g.mu.Lock()
 	f.claim = c
+	g.found(f)
 	g.mu.Unlock()
 	return c
 }
@@ -56,23 +57,31 @@ func (c *Claim) Done(status int) {
 	if !ok {
 		return
 	}
-	g := c.g
-	m := Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room}
-	d := &debt{key: c.key, mark: m, until: time.Now().Add(m.TTL), writing: true}
-	if g.fallback != nil {
-		g.fallback.Done(g.ctx, c.key, m) // does not fail
+	f := c.f
+	if !owns {
+		f = nil
+	}
+	c.g.record(f, c.key, Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room})
+}
+
+// record writes a mark, here at once and to the store within its budget or later,
+// and ends the flight, if there is one.
+func (g *Gate) record(f *flight, key Key, m Mark) {
+	d := &debt{key: key, mark: m, until: time.Now().Add(m.TTL), writing: true}
+	if g.local != nil {
+		g.local.Done(g.ctx, key, m) // does not fail
 	}
 	g.mu.Lock()
-	if old := g.unwritten[c.key]; old != nil {
+	if old := g.unwritten[key]; old != nil {
 		old.cancelled = true
 	}
-	g.unwritten[c.key] = d
-	if owns {
-		g.concludeLocked(c.f, status)
+	g.unwritten[key] = d
+	if f != nil {
+		g.concludeLocked(f, m.Status)
 	}
 	g.mu.Unlock()
 
-	err := g.doneStore(g.ctx, c.key, m)
+	err := g.doneStore(g.ctx, key, m)
 
 	g.mu.Lock()
 	d.writing = false

@@ -131,7 +131,7 @@ func TestAStoreThatIsSlowIsTakenForDown(t *testing.T) {
 	})
 }
 
-func TestWithoutAFallbackAStoreThatIsDownRefuses(t *testing.T) {
+func TestAStoreThatIsDownRefusesUnlessTheInstanceMayDecide(t *testing.T) {
 	inWorld(t, false, func(w *world) {
 		w.lineA.down()
 		if got := w.claim(w.a, terms, dedupe.StoreDown); got.RetryAfter == 0 {
@@ -234,7 +234,7 @@ func TestTooManyUnwrittenDropTheOldest(t *testing.T) {
 		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
 		line.down()
 		g := dedupe.NewGate(dedupe.Options{
-			Store: line, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{}), MaxUnwritten: 2,
+			Store: line, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), MaxUnwritten: 2,
 		})
 		for i := range 3 {
 			g.Claim(t.Context(), other(i), terms).Claim.Done(200)
@@ -258,10 +258,68 @@ func TestCloseSaysWhatCouldNotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
 		line.down()
-		g := dedupe.NewGate(dedupe.Options{Store: line, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{})})
+		g := dedupe.NewGate(dedupe.Options{Store: line, Local: dedupe.NewMemory(dedupe.MemoryOptions{})})
 		g.Claim(t.Context(), key, terms).Claim.Done(200)
 		if err := g.Close(t.Context()); !errors.Is(err, errBroken) {
 			t.Errorf("close: got %v, want the store's error", err)
+		}
+	})
+}
+
+// FLUSHALL, a restart without persistence, a failover to a replica that lags.
+func TestAStoreThatForgotIsToldAgain(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.claim(w.a, terms, dedupe.Held).Claim.Done(201)
+		w.store.Memory.Forget(w.t.Context(), key) // without a note
+		if d := w.claim(w.a, terms, dedupe.Duplicate); d.Status != 201 {
+			w.t.Errorf("status %d", d.Status)
+		}
+		w.claim(w.b, terms, dedupe.Duplicate) // which never knew
+		if n := w.a.Stats().Restored; n != 1 {
+			w.t.Errorf("restored %d, want 1", n)
+		}
+		time.Sleep(dedupe.DefaultTTL) // not longer than its window
+		w.claim(w.a, terms, dedupe.Held).Claim.Release()
+	})
+}
+
+// The store comes back after it had forgotten, and with a line that is too slow to
+// say whether a person made it forget: the app did take the delivery.
+func TestASecondOpinionNeedsNoStore(t *testing.T) {
+	inWorld(t, true, func(w *world) {
+		w.claim(w.a, terms, dedupe.Held).Claim.Done(201)
+		w.store.Memory.Forget(w.t.Context(), key)
+		w.lineA.set(func(op string) fault {
+			if op == "claim" {
+				return fault{}
+			}
+			return fault{before: errBroken}
+		})
+		w.claim(w.a, terms, dedupe.Duplicate)
+		w.lineA.up()
+		time.Sleep(3 * time.Second)
+		w.claim(w.b, terms, dedupe.Duplicate) // written later
+	})
+}
+
+// down reject refuses what nobody can know, not what this instance did itself.
+func TestRejectAnswersWhatThisInstanceKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &faulty{Store: newServer()}
+		g := dedupe.NewGate(dedupe.Options{
+			Store: line, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), Reject: true,
+		})
+		g.Claim(t.Context(), key, terms).Claim.Done(200)
+		line.down()
+		if d := g.Claim(t.Context(), key, terms); d.Outcome != dedupe.Duplicate {
+			t.Errorf("known: got %v, want duplicate", d.Outcome)
+		}
+		if d := g.Claim(t.Context(), other(1), terms); d.Outcome != dedupe.StoreDown {
+			t.Errorf("unknown: got %v, want store_down", d.Outcome)
+		}
+		line.up()
+		if err := g.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -96,3 +97,65 @@ func (f *faulty) Forget(ctx context.Context, k dedupe.Key) (found bool, err erro
 	err = f.do(ctx, "forget", func() error { found, err = f.Store.(dedupe.Forgetter).Forget(ctx, k); return err })
 	return found, err
 }
+
+func (f *faulty) Forgotten(ctx context.Context, k dedupe.Key) (forgotten bool, err error) {
+	err = f.do(ctx, "forgotten", func() error {
+		if s, ok := f.Store.(*server); ok {
+			forgotten = s.note(k, false)
+		}
+		return nil
+	})
+	return forgotten, err
+}
+
+// A server is a memory that several instances share. It leaves notes of what was
+// forgotten, and may lose all it knows.
+type server struct {
+	*dedupe.Memory
+	mu    sync.Mutex
+	notes map[dedupe.Key]bool
+}
+
+func newServer() *server {
+	return &server{Memory: dedupe.NewMemory(dedupe.MemoryOptions{}), notes: map[dedupe.Key]bool{}}
+}
+
+func (s *server) note(k dedupe.Key, write bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if write {
+		s.notes[k] = true
+	}
+	return s.notes[k]
+}
+
+func (s *server) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
+	found, err := s.Memory.Forget(ctx, k)
+	if err == nil {
+		s.note(k, true)
+	}
+	return found, err
+}
+
+// A forgetful store is a memory until it is flushed, and then another.
+type forgetful struct{ memory atomic.Pointer[dedupe.Memory] }
+
+func (f *forgetful) flush() { f.memory.Store(dedupe.NewMemory(dedupe.MemoryOptions{})) }
+
+func (f *forgetful) Claim(ctx context.Context, k dedupe.Key, t dedupe.Token, l time.Duration) (dedupe.State, error) {
+	return f.memory.Load().Claim(ctx, k, t, l)
+}
+
+func (f *forgetful) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, l time.Duration) (bool, error) {
+	return f.memory.Load().Renew(ctx, k, t, l)
+}
+
+func (f *forgetful) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
+	return f.memory.Load().Done(ctx, k, m)
+}
+
+func (f *forgetful) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error {
+	return f.memory.Load().Release(ctx, k, t)
+}
+
+func (f *forgetful) Health() error { return nil }

@@ -12,16 +12,20 @@ type flight struct {
 	key       Key
 	claim     *Claim    // once the one in charge may forward
 	waiters   []*waiter // first come, first served
+	looking   bool      // the store has not yet said whether the delivery is done
 	elsewhere time.Time // until when another instance has it, as the store last said
 }
 
-// A waiter is told once: that it is in charge now, or that the delivery is done.
+// A waiter is told once: that it is in charge now, that it must not wait, or that
+// the delivery is done.
 type waiter struct {
-	news chan news // holds one, so that telling never blocks
+	patient bool      // it may wait for a delivery in flight
+	news    chan news // holds one, so that telling never blocks
 }
 
 type news struct {
 	yourTurn bool
+	busy     bool
 	status   int
 }
 
@@ -46,21 +50,42 @@ func (g *Gate) enter(key Key, t Terms) entry {
 	case f == nil && len(g.flights) >= g.maxFlight:
 		return entry{decision: Decision{Outcome: Overloaded, RetryAfter: time.Second}}
 	case f == nil:
-		f = &flight{key: key}
+		f = &flight{key: key, looking: true}
 		g.flights[key] = f
 		return entry{flight: f}
-	case t.Wait <= 0 || len(f.waiters) >= maxWaiters:
+	case !f.looking && (t.Wait <= 0 || len(f.waiters) >= maxWaiters):
 		return entry{decision: busy(t)}
 	}
-	w := &waiter{news: make(chan news, 1)}
+	w := &waiter{patient: t.Wait > 0, news: make(chan news, 1)}
 	f.waiters = append(f.waiters, w)
 	g.waiting++
 	return entry{flight: f, waiter: w}
 }
 
-// await waits for news, for t.Wait and as long as the sender is there.
+// found ends the looking: the delivery is in flight, here or elsewhere. Until then
+// any number of copies may wait, however impatient, since most often the answer is
+// that it is done; now those stay that may wait for the app. Gate.mu is held.
+func (g *Gate) found(f *flight) {
+	if !f.looking {
+		return
+	}
+	f.looking = false
+	stay := f.waiters[:0]
+	for _, w := range f.waiters {
+		if w.patient && len(stay) < maxWaiters {
+			stay = append(stay, w)
+			continue
+		}
+		g.waiting--
+		w.news <- news{busy: true}
+	}
+	f.waiters = stay
+}
+
+// await waits for news, for t.Wait or for the store's answer, and as long as the
+// sender is there.
 func (g *Gate) await(ctx context.Context, f *flight, w *waiter, t Terms) entry {
-	timer := time.NewTimer(t.Wait)
+	timer := time.NewTimer(max(t.Wait, renewBudget))
 	defer timer.Stop()
 	var n news
 	select {
@@ -77,6 +102,8 @@ func (g *Gate) await(ctx context.Context, f *flight, w *waiter, t Terms) entry {
 		n = <-w.news
 	}
 	switch {
+	case n.busy:
+		return entry{decision: busy(t)}
 	case !n.yourTurn:
 		return entry{decision: Decision{Outcome: Duplicate, Status: n.status}}
 	case ctx.Err() != nil:
@@ -140,8 +167,9 @@ type GateStats struct {
 	Unwritten    int    // dones that wait until the store is back
 	DecidedAlone uint64 // deliveries forwarded without the store's consent
 	LostLeases   uint64 // claims that the store gave away or forgot before they were settled
+	Restored     uint64 // dones that the store had forgotten, and this process had not
 	DroppedDones uint64 // dones given up because too many were unwritten
-	EvictedEarly uint64 // dones forgotten before their window ended, for want of room
+	EvictedEarly uint64 // dones that the store forgot before their window ended, for want of space
 	Entries      int    // dones in the memory of this process
 }
 
@@ -152,7 +180,7 @@ func (g *Gate) Stats() GateStats {
 	g.mu.Unlock()
 	if g.breaker.open() {
 		st.Problem = "it does not answer: this process decides alone"
-		if g.fallback == nil {
+		if !g.decidesAlone() {
 			st.Problem = "it does not answer: deliveries are refused"
 		}
 	} else if err := g.store.Health(); err != nil {
@@ -162,13 +190,12 @@ func (g *Gate) Stats() GateStats {
 	st.DecidedAlone = g.alone.Load()
 	st.LostLeases = g.lost.Load()
 	st.DroppedDones = g.dropped.Load()
-	m, ok := g.store.(interface{ Stats() MemoryStats })
-	if !ok && g.fallback != nil {
-		m, ok = g.fallback, true
-	}
-	if ok {
+	st.Restored = g.restored.Load()
+	if m, ok := g.store.(interface{ Stats() MemoryStats }); ok {
 		ms := m.Stats()
 		st.EvictedEarly, st.Entries = ms.EvictedEarly, ms.Entries
+	} else if g.local != nil {
+		st.Entries = g.local.Stats().Entries
 	}
 	return st
 }

@@ -16,11 +16,16 @@ type Options struct {
 	// The gate closes it if it is an io.Closer.
 	Store Store
 
-	// Fallback decides while Store is down ("down degrade"): deliveries go on, told
-	// apart by what this process has seen, and what was done is written to Store
-	// later. nil refuses them instead ("down reject"). A store that cannot be down
-	// (memory, bolt) needs none.
-	Fallback *Memory
+	// Local remembers what this process did, besides Store. It is asked where Store
+	// does not know a delivery, since a server may have lost what it knew, and
+	// decides while Store is down ("down degrade"): deliveries go on, and what was
+	// done is written to Store later. A store that is in this process (memory, bolt)
+	// needs none.
+	Local *Memory
+
+	// Reject refuses what Local does not know while Store is down ("down reject"),
+	// as without Local.
+	Reject bool
 
 	// MaxInFlight bounds the keys in flight in this process. Default: 10 000.
 	MaxInFlight int
@@ -44,7 +49,7 @@ type Terms struct {
 	TTL   time.Duration // how long a delivery stays done. Default: 7 days
 	Wait  time.Duration // how long a copy waits for the one in flight. 0: it does not
 	Limit time.Duration // how long an attempt may take (upstream_timeout). Default: 60 s
-	Lease time.Duration // how long a claim outlives its process. Default: 30 s
+	Lease time.Duration // how long a claim outlives its process. Default: 9 s
 	Room  string        // whose space in the store the delivery takes once done; see Mark
 }
 
@@ -52,7 +57,11 @@ type Terms struct {
 const (
 	DefaultTTL   = 7 * 24 * time.Hour // the longest known gap between two attempts is 6.2 days
 	DefaultLimit = time.Minute
-	DefaultLease = 30 * time.Second
+
+	// Senders with three attempts in 15 s exist, so what a killed instance had in
+	// flight must be free sooner. A longer lease would spare renewals, one in 3 s
+	// and only of attempts that take longer, and bear longer pauses of the process.
+	DefaultLease = 9 * time.Second
 
 	maxWaiters          = 8
 	defaultMaxInFlight  = 10_000
@@ -88,7 +97,7 @@ const (
 	Duplicate                     // the app took it already, with Decision.Status
 	Busy                          // a copy is in flight, and it did not end in time
 	Overloaded                    // too many deliveries are in flight
-	StoreDown                     // the store cannot be asked, and there is no fallback
+	StoreDown                     // the store cannot be asked, and this process may not decide alone
 )
 
 func (o Outcome) String() string {
@@ -127,7 +136,8 @@ type Decision struct {
 // and one for each delivery in flight, and calls Close after the last.
 type Gate struct {
 	store     Store
-	fallback  *Memory
+	local     *Memory
+	reject    bool
 	log       *slog.Logger
 	newToken  func() Token
 	maxFlight int
@@ -146,7 +156,7 @@ type Gate struct {
 	cancel  context.CancelFunc
 	keepers sync.WaitGroup
 
-	alone, lost, dropped atomic.Uint64
+	alone, lost, dropped, restored atomic.Uint64
 }
 
 // NewGate returns a gate before o.Store. It asks the store nothing yet: one that
@@ -166,7 +176,8 @@ func NewGate(o Options) *Gate {
 	}
 	g := &Gate{
 		store:     o.Store,
-		fallback:  o.Fallback,
+		local:     o.Local,
+		reject:    o.Reject,
 		log:       o.Logger,
 		newToken:  o.NewToken,
 		maxFlight: o.MaxInFlight,
@@ -218,12 +229,19 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 		case err != nil:
 			return g.decideAlone(f, token, t, err)
 		case state.Phase == Claimed:
+			if m, ok := g.secondOpinion(f.key); ok {
+				g.record(f, f.key, m) // in the place of our claim
+				return Decision{Outcome: Duplicate, Status: m.Status}
+			}
 			return Decision{Outcome: Held, Claim: g.hold(f, token, t, true, true)}
 		case state.Phase == Done:
 			g.conclude(f, state.Status)
 			return Decision{Outcome: Duplicate, Status: state.Status}
 		}
 		// In flight at another instance, or at one that died: claiming is asking.
+		g.mu.Lock()
+		g.found(f)
+		g.mu.Unlock()
 		f.elsewhere = time.Now().Add(t.Lease)
 		pause := pollPause(poll, token)
 		if time.Until(deadline) < pause || !sleep(ctx, pause) {
@@ -241,11 +259,11 @@ func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision 
 	asked := !errors.Is(err, errStoreDown)
 	var m Mark
 	done := false
-	if g.fallback != nil {
-		m, done = g.fallback.Lookup(f.key)
+	if g.local != nil {
+		m, done = g.local.Lookup(f.key)
 	}
 	elsewhere := time.Now().Before(f.elsewhere)
-	if g.fallback != nil && !done && !elsewhere {
+	if !done && !elsewhere && g.decidesAlone() {
 		g.alone.Add(1)
 		return Decision{Outcome: Held, Claim: g.hold(f, token, t, false, asked)}
 	}
@@ -256,12 +274,40 @@ func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision 
 	case done:
 		g.conclude(f, m.Status)
 		return Decision{Outcome: Duplicate, Status: m.Status}
-	case elsewhere && g.fallback != nil:
+	case elsewhere && g.decidesAlone():
 		g.pass(f)
 		return busy(t)
 	}
 	g.pass(f)
 	return Decision{Outcome: StoreDown, RetryAfter: breakerPause}
+}
+
+// decidesAlone reports whether deliveries go on while the store is down.
+func (g *Gate) decidesAlone() bool { return g.local != nil && !g.reject }
+
+// secondOpinion asks what this process remembers of a delivery that the store
+// does not know: it may have been flushed, or failed over to a replica that lags.
+// What a person made the store forget stays forgotten.
+func (g *Gate) secondOpinion(key Key) (Mark, bool) {
+	if g.local == nil {
+		return Mark{}, false
+	}
+	m, done := g.local.Lookup(key)
+	if !done {
+		return Mark{}, false
+	}
+	if s, ok := g.store.(SharedForgetter); ok {
+		ctx, cancel := context.WithTimeout(g.ctx, callBudget)
+		defer cancel()
+		if forgotten, err := s.Forgotten(ctx, key); err == nil && forgotten {
+			_, _ = g.local.Forget(ctx, key)
+			return Mark{}, false
+		}
+	}
+	if g.restored.Add(1) == 1 {
+		g.log.Warn("the dedupe store has forgotten deliveries that were done; what this instance remembers is written again")
+	}
+	return m, true
 }
 
 // busy tells a sender when to come back: a claim whose owner lives is renewed
@@ -272,7 +318,7 @@ func busy(t Terms) Decision {
 
 // pollPause grows from 50 to 250 ms and is spread by ±20 %, so that instances
 // that began at the same time do not ask in step. The token is as good a source
-// of chance as any: it is drawn anew for each attempt.
+// of chance as any: it is drawn for each attempt.
 func pollPause(n int, token Token) time.Duration {
 	pause := min(pollFirst<<min(n, 8), pollLast)
 	chance := time.Duration(token[n%len(token)]) // 0 to 255
@@ -293,8 +339,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // Forget makes a delivery that was done come through again, and reports whether
 // there was anything to forget. The error is ErrInFlight while it is being
-// forwarded or its done is being written. What other instances keep for the time
-// of a store that is down remains with them.
+// forwarded or its done is being written. Other instances learn of it from the
+// store; while it is down, what they remember themselves remains with them.
 func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
 	g.mu.Lock()
 	d := g.unwritten[key]
@@ -309,8 +355,8 @@ func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
 	}
 	g.mu.Unlock()
 
-	if g.fallback != nil {
-		local, _ := g.fallback.Forget(ctx, key) // nothing is in flight in a fallback
+	if g.local != nil {
+		local, _ := g.local.Forget(ctx, key) // nothing is in flight in it
 		found = found || local
 	}
 	s, ok := g.store.(Forgetter)

@@ -15,7 +15,8 @@ const aftermath = 6 * time.Second
 //   - While an attempt runs, no gateway that shares the store forwards a second
 //     copy; what the app took is not forwarded again within its window …
 //   - … but when the gateway died between the app's 2xx and its mark, or store and
-//     gateway did not understand each other.
+//     gateway did not understand each other, or the store forgot and the gateway
+//     is another than the one that knows.
 //   - Never lost: what a sender offers until it is acknowledged is taken.
 func (s *sim) violations() []string {
 	var found []string
@@ -34,6 +35,7 @@ func (s *sim) violations() []string {
 		for n, y := range e.calls {
 			for _, x := range e.calls[:n] {
 				switch {
+				case s.flushedBetween(x, y):
 				case x.end < 0 || y.start < x.end:
 					if !excusedOverlap(x, y) {
 						say(e, "two at once: %v–%v and from %v", x.start, x.end, y.start)
@@ -45,6 +47,20 @@ func (s *sim) violations() []string {
 		}
 	}
 	return found
+}
+
+// flushedBetween: the store forgot x before y began, at another instance. The same
+// one knows what it did and what it does.
+func (s *sim) flushedBetween(x, y *call) bool {
+	if x.by == y.by {
+		return false
+	}
+	for _, at := range s.flushes {
+		if x.start <= at+time.Second && at <= y.start {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *event) takenBy(t time.Duration) bool {

@@ -35,15 +35,18 @@ type variation struct {
 	noTokenCompare bool // who releases a delivery releases it for everybody
 	doneFirst      bool // done is recorded before the app answered
 	busyIsFine     bool // a copy of a delivery in flight is answered 200
+	noSecondLook   bool // what a gate remembers itself is not asked
 
 	// These are no ablations:
-	reject bool // the gates have no fallback
+	flush  bool // the store forgets all now and then
+	reject bool // the gates refuse while the store is down
 	calm   bool // no gateway is killed and no line cut
 }
 
 func TestSimulation(t *testing.T) {
 	for seed, v := range []variation{
 		{name: "calm", calm: true}, {name: "degrade"}, {name: "reject", reject: true},
+		{name: "flush", calm: true, flush: true}, {name: "flush and kills", flush: true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			s := simulate(t, uint64(seed), v)
@@ -53,7 +56,7 @@ func TestSimulation(t *testing.T) {
 				}
 			}
 			sum := s.summary()
-			if v.calm && (sum.overlaps > 0 || sum.repeats > 0) {
+			if v.calm && !v.flush && (sum.overlaps > 0 || sum.repeats > 0) {
 				t.Error("nothing was disturbed, but a delivery came twice")
 			}
 			t.Log(sum)
@@ -67,6 +70,7 @@ func TestAblations(t *testing.T) {
 		{name: "no token compare", noTokenCompare: true},
 		{name: "done before the app's answer", doneFirst: true},
 		{name: "200 for a copy in flight", busyIsFine: true},
+		{name: "no second opinion", noSecondLook: true, calm: true, flush: true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			for seed := range uint64(10) { // the rarer ones may need some luck
@@ -83,9 +87,10 @@ func TestAblations(t *testing.T) {
 type sim struct {
 	v     variation
 	start time.Time
-	store *dedupe.Memory
+	store *forgetful
 
 	mu        sync.Mutex
+	flushes   []time.Duration
 	instances []*instance // those that live now
 	all       []*instance
 	events    []*event
@@ -122,17 +127,22 @@ type call struct {
 func (s *sim) now() time.Duration { return time.Since(s.start) }
 
 func simulate(t *testing.T, seed uint64, v variation) *sim {
-	s := &sim{v: v, store: dedupe.NewMemory(dedupe.MemoryOptions{})}
+	s := &sim{v: v, store: new(forgetful)}
+	s.store.flush()
 	synctest.Test(t, func(t *testing.T) {
 		s.start = time.Now()
 		for range 3 {
 			s.boot()
 		}
+		s.store.flush() // begins its clock in the bubble
 		stop := make(chan struct{})
 		var chaos, senders sync.WaitGroup
 		if !v.calm {
 			chaos.Go(func() { s.killGateways(rand.New(rand.NewPCG(seed, 1)), stop) })
 			chaos.Go(func() { s.cutLines(rand.New(rand.NewPCG(seed, 2)), stop) })
+		}
+		if v.flush {
+			chaos.Go(func() { s.flushStore(rand.New(rand.NewPCG(seed, 3)), stop) })
 		}
 		for i := range simEvents {
 			e := &event{id: i, key: dedupe.NewKey("sim", fmt.Sprint(i))}
@@ -154,11 +164,9 @@ func (s *sim) boot() *instance {
 	i := &instance{sim: s, dead: make(chan struct{})}
 	i.line = &faulty{Store: s.store}
 	i.line.set(jitter)
-	o := dedupe.Options{Store: ablated{i.line, s}}
-	if !s.v.reject {
-		o.Fallback = dedupe.NewMemory(dedupe.MemoryOptions{})
-	}
-	i.gate = dedupe.NewGate(o)
+	i.gate = dedupe.NewGate(dedupe.Options{
+		Store: ablated{i.line, s}, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), Reject: s.v.reject,
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.instances = append(s.instances, i)
@@ -187,6 +195,9 @@ func (a ablated) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) erro
 	}
 	return a.faulty.Release(ctx, k, t)
 }
+
+// Forgotten: that a person made the store forget is reason enough not to look.
+func (a ablated) Forgotten(context.Context, dedupe.Key) (bool, error) { return a.s.v.noSecondLook, nil }
 
 // send is a sender: it tries until it reads a 2xx, with one copy or more.
 func (s *sim) send(e *event, r *rand.Rand) {
@@ -330,6 +341,21 @@ func (s *sim) killGateways(r *rand.Rand, stop chan struct{}) {
 		i.line.down()
 		i.gate.Close(context.Background())
 		s.boot()
+	}
+}
+
+// flushStore makes the store forget all, as FLUSHALL does.
+func (s *sim) flushStore(r *rand.Rand, stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(20+r.IntN(40)) * time.Second):
+		}
+		s.mu.Lock()
+		s.flushes = append(s.flushes, s.now())
+		s.store.flush()
+		s.mu.Unlock()
 	}
 }
 

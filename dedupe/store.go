@@ -56,6 +56,16 @@ type Forgetter interface {
 	Forget(ctx context.Context, key Key) (found bool, err error)
 }
 
+// A SharedForgetter tells the other instances what was forgotten, so that none
+// restores it from what it remembers itself.
+type SharedForgetter interface {
+	Forgetter
+
+	// Forgotten reports whether Forget was called for key, by any instance, within
+	// the time in which another may remember it.
+	Forgotten(ctx context.Context, key Key) (bool, error)
+}
+
 // State is what a store says about a key. The zero State is not an answer.
 type State struct {
 	Phase  Phase

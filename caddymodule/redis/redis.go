@@ -143,11 +143,9 @@ func (s *Store) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := dedupe.Options{Store: store, Logger: logger}
-	if s.Down != "reject" {
-		options.Fallback = dedupe.NewMemory(dedupe.MemoryOptions{})
-	}
-	return dedupe.NewGate(options), nil
+	return dedupe.NewGate(dedupe.Options{
+		Store: store, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), Reject: s.Down == "reject", Logger: logger,
+	}), nil
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens:

@@ -19,7 +19,7 @@ func BenchmarkRedis(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	gate := dedupe.NewGate(dedupe.Options{Store: s, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{})})
+	gate := dedupe.NewGate(dedupe.Options{Store: s, Local: dedupe.NewMemory(dedupe.MemoryOptions{})})
 	var n atomic.Uint64
 	next := func() (k dedupe.Key) {
 		binary.BigEndian.PutUint64(k[:], n.Add(1))

@@ -35,7 +35,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := dedupe.NewGate(dedupe.Options{Store: s, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{})})
+		g := dedupe.NewGate(dedupe.Options{Store: s, Local: dedupe.NewMemory(dedupe.MemoryOptions{})})
 		t.Cleanup(func() {
 			if err := g.Close(t.Context()); err != nil && !errors.Is(err, t.Context().Err()) {
 				t.Errorf("close: %v", err)
@@ -102,7 +102,7 @@ func TestAPausedServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := dedupe.NewGate(dedupe.Options{Store: s, Fallback: dedupe.NewMemory(dedupe.MemoryOptions{})})
+	g := dedupe.NewGate(dedupe.Options{Store: s, Local: dedupe.NewMemory(dedupe.MemoryOptions{})})
 	defer g.Close(t.Context())
 	d := g.Claim(t.Context(), dedupe.NewKey("before"), dedupe.Terms{})
 	if err := s.client.Do(t.Context(), "CLIENT", "PAUSE", 3000, "ALL").Err(); err != nil {

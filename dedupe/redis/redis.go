@@ -232,14 +232,37 @@ func (s *Store) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error
 	return nil
 }
 
-// Forget implements [dedupe.Forgetter].
+// Forget implements [dedupe.Forgetter]. It leaves a note for the instances that
+// remember the delivery themselves, for as long as they do.
 func (s *Store) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
+	left, err := s.client.PTTL(ctx, s.key(k)).Result()
+	if err == nil { // the note first: between the two nobody may restore it
+		err = s.client.Set(ctx, s.note(k), "", max(left, forgottenFor)).Err()
+	}
+	if err != nil {
+		return false, fmt.Errorf("redis forget: %w", err)
+	}
 	n, err := s.run(ctx, forget, k).Int()
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("redis forget: %w", err)
 	case n < 0:
+		_ = s.client.Del(ctx, s.note(k)).Err() // if not, one instance may forward one copy more
 		return false, dedupe.ErrInFlight
+	}
+	return n == 1, nil
+}
+
+// forgottenFor is for a server that does not know any more how long the window was.
+const forgottenFor = 31 * 24 * time.Hour
+
+func (s *Store) note(k dedupe.Key) string { return s.prefix + "f:" + string(k[:]) }
+
+// Forgotten implements [dedupe.SharedForgetter].
+func (s *Store) Forgotten(ctx context.Context, k dedupe.Key) (bool, error) {
+	n, err := s.client.Exists(ctx, s.note(k)).Result()
+	if err != nil {
+		return false, fmt.Errorf("redis forgotten: %w", err)
 	}
 	return n == 1, nil
 }
@@ -251,6 +274,6 @@ func (s *Store) Health() error { return nil }
 func (s *Store) Close() error { return s.client.Close() }
 
 var (
-	_ dedupe.Store     = (*Store)(nil)
-	_ dedupe.Forgetter = (*Store)(nil)
+	_ dedupe.Store           = (*Store)(nil)
+	_ dedupe.SharedForgetter = (*Store)(nil)
 )
