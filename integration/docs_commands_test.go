@@ -54,7 +54,7 @@ func pagesWithCommands(t testing.TB) []page {
 		switch {
 		case b.language == "sh":
 			p.commands = append(p.commands, b)
-		case b.language == "caddyfile" && p.site == "" && strings.Contains(b.text, "http://localhost:8080 {"):
+		case b.language == "caddyfile" && p.site == "" && strings.Contains(b.text, "http://:8080 {\n\tbind 127.0.0.1\n"):
 			p.site = b.text
 		}
 	}
@@ -83,7 +83,7 @@ func (p page) begin(t testing.TB, dir string) (*gateway, *strings.Replacer) {
 	standIn := freeAddress()
 	_, standInPort, _ := net.SplitHostPort(standIn)
 	whole := strings.NewReplacer(slices.Concat(p.folders(dir), []string{
-		"localhost:2019", "ADMIN", "http://localhost:8080 {", "http://localhost:PORT {\nbind 127.0.0.1",
+		"localhost:2019", "ADMIN", "http://:8080 {", "http://:PORT {",
 		"http://:3000", "http://:" + standInPort, "127.0.0.1:3000", "APP",
 	})...).Replace(p.site)
 	if strings.Contains(p.site, "http://:3000 {") { // the page brings its own app

@@ -76,14 +76,7 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Parallel()
 	blocks := codeBlocks(t)
 	dir := t.TempDir()
-	for _, b := range blocks {
-		var file struct{ ID string }
-		if b.language == "json" && json.Unmarshal([]byte(b.text), &file) == nil && file.ID != "" {
-			if err := os.WriteFile(filepath.Join(dir, file.ID+".json"), []byte(b.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	writeProviderFiles(t, dir)
 	for n, b := range blocks {
 		if b.language != "caddyfile" && b.language != "caddy" || b.ofProvider() != "" {
 			continue
@@ -99,6 +92,19 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// writeProviderFiles writes the provider files of the documentation.
+func writeProviderFiles(t testing.TB, dir string) {
+	t.Helper()
+	for _, b := range codeBlocks(t) {
+		var file struct{ ID string }
+		if b.language == "json" && json.Unmarshal([]byte(b.text), &file) == nil && file.ID != "" {
+			if err := os.WriteFile(filepath.Join(dir, file.ID+".json"), []byte(b.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

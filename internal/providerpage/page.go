@@ -96,10 +96,10 @@ func Markdown(p *providers.Provider) []byte {
 	return b.Bytes()
 }
 
-// Caddyfile is a whole site with the provider under a guarded prefix.
+// Caddyfile is a whole site with the provider as its one sender.
 func Caddyfile(p *providers.Provider) string {
 	env := strings.ToUpper(p.ID)
-	line := fmt.Sprintf("verify_webhook /hooks/%s %s", p.ID, p.ID)
+	line := "sender " + p.ID
 	var block []string
 	if p.UsesSecret() {
 		line += fmt.Sprintf(" {env.%s_SECRET}", env)
@@ -115,11 +115,8 @@ func Caddyfile(p *providers.Provider) string {
 		line += " {\n\t\t\t" + strings.Join(block, "\n\t\t\t") + "\n\t\t}"
 	}
 	return `hooks.example.com {
-	handle /hooks/* {
+	verify_webhooks /hooks/* {
 		` + line + `
-
-		@unguarded vars {http.verify_webhook.name} ""
-		respond @unguarded 404
 		reverse_proxy app:3000
 	}
 	respond 404
@@ -267,7 +264,7 @@ func Index(all []*providers.Provider) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
-	fmt.Fprintf(&b, "%d senders whose webhooks are verified by their name alone: `verify_webhook <id> <secret>`. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. Another one is [a file of yours](../providers.md); [how to add it here](../../CONTRIBUTING.md#adding-a-provider).\n\n", len(all))
+	fmt.Fprintf(&b, "%d senders whose webhooks are verified by their name alone: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. Another one is [a file of yours](../providers.md); [how to add it here](../../CONTRIBUTING.md#adding-a-provider).\n\n", len(all))
 	b.WriteString("What proves a provider: *vendor documentation* or *vendor SDK*: a signature printed in the vendor's documents, or made or accepted by its own code. *other implementation*: by another project's code. *openssl*: by openssl over what the documents say is signed.\n")
 	for _, category := range sorted(groups) {
 		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", category)

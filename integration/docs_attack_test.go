@@ -1,0 +1,210 @@
+package integration
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// documentedGateways returns every Caddyfile that a reader may copy: whole ones of
+// README.md and docs/ (of the generated pages a few), Caddyfile.example, and
+// those of deploy/.
+func documentedGateways(t testing.TB) (all []codeBlock) {
+	t.Helper()
+	generated := 0
+	for _, b := range codeBlocks(t) {
+		if b.language != "caddyfile" && b.language != "caddy" || !strings.Contains(b.text, "verify_webhook") {
+			continue
+		}
+		if b.ofProvider() != "" { // they are made by one function
+			if generated++; generated > 3 {
+				continue
+			}
+		}
+		b.text = wholeCaddyfile(b.text)
+		all = append(all, b)
+	}
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	all = append(all, codeBlock{place: "Caddyfile.example", text: read(filepath.Join("..", "Caddyfile.example"))})
+	err := filepath.WalkDir(filepath.Join("..", "deploy"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		place := strings.TrimPrefix(filepath.ToSlash(path), "../")
+		switch text := read(path); {
+		case entry.Name() == "Caddyfile":
+			all = append(all, codeBlock{place: place, text: text})
+		case strings.HasSuffix(path, ".yaml") && strings.Contains(text, "\n  Caddyfile: |\n"):
+			_, text, _ = strings.Cut(text, "\n  Caddyfile: |\n")
+			text = regexp.MustCompile(`(?m)^    `).ReplaceAllString(text, "")
+			all = append(all, codeBlock{place: place, text: text})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var (
+	siteAddress  = regexp.MustCompile(`(?m)^ *(?:https?://)?(?:[a-z.]*example\.com|localhost)?(?::80[0-9][0-9])? \{$`)
+	otherSite    = regexp.MustCompile(`(?m)^ *http://:(3000|8081|9180) \{$`)
+	upstream     = regexp.MustCompile(`(reverse_proxy )(?:unix//\S+|\S+:\d+)`)
+	providerFile = regexp.MustCompile(`\./(\w+)\.json`)
+	dropped      = regexp.MustCompile(`(?m)^ *\t*(?:bind .*|admin .*|persist_config off|(?:shutdown_delay|grace_period) .*)$`)
+	transport    = regexp.MustCompile(`(?m) \{\n *\t*transport http \{\n *\t*tls\n *\t*\}\n *\t*\}$`)
+	stores       = regexp.MustCompile(`(?m)^ *\t*store (redis|bolt) \{\n(?: *\t+.*\n)*? *\t*\}$`)
+)
+
+// attackable makes a documented Caddyfile one that runs here, in front of the
+// test's app: other addresses, keys and stores, nothing else.
+func attackable(text string) string {
+	text = regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(text, "")
+	text = strings.ReplaceAll(text, "APP_", "OUR_") // setup knows another APP
+	text = regexp.MustCompile(`\{file\.[^{}]*(?:\{\$[^}]*\})?[^{}]*\}`).ReplaceAllString(text, "{env.OF_A_FILE}")
+	text = transport.ReplaceAllString(text, "")
+	text = stores.ReplaceAllString(text, "")
+	text = dropped.ReplaceAllString(text, "")
+	n := 0
+	text = otherSite.ReplaceAllStringFunc(text, func(string) string { n++; return fmt.Sprintf("http://other-site-%d.example:PORT {", n) })
+	text = siteAddress.ReplaceAllString(text, "http://:PORT {\nbind 127.0.0.1")
+	text = upstream.ReplaceAllString(text, "${1}APP")
+	global := "admin ADMIN\nskip_install_trust\npersist_config off\nservers {\nprotocols h1 h2c\n}\nlog default {\noutput stderr\nformat json\nlevel DEBUG\n}\n"
+	if rest, ok := strings.CutPrefix(strings.TrimSpace(text), "{\n"); ok {
+		rest = regexp.MustCompile(`(?s)\t*log default \{.*?\n\t\}\n`).ReplaceAllString(rest, "")
+		return "{\n" + global + rest
+	}
+	return "{\n" + global + "}\n" + text
+}
+
+// nearMisses are the paths beside a sender's that have been seen to walk past a
+// matcher, and the sender's own.
+func nearMisses(path string) []string {
+	last := path[strings.LastIndex(path, "/")+1:]
+	dir := strings.TrimSuffix(path, last)
+	return []string{
+		path, path + "/", path + "//", path + ".json", path + ";x", path + "%2f", path + "%20", path + "%00", path + "x", strings.ToUpper(path),
+		dir + "%2e/" + last, dir + "./" + last, dir + "/" + last, "/" + path, dir + "x/../" + last, dir + "%2e%2e" + path, dir + "..%2f" + last,
+		strings.TrimSuffix(dir, "/") + ";x/" + last, strings.TrimSuffix(dir, "/") + "%5c" + last, strings.TrimSuffix(dir, "/") + "%2f" + last,
+		"/x/.." + path, "/x/%2e%2e" + path, "/x/..;" + path, dir, strings.TrimSuffix(dir, "/"), dir + "zzz", "/", "//", "/zzz", "/%2e%2e/",
+	}
+}
+
+// senderPaths finds where the senders of a Caddyfile are called.
+func senderPaths(text string) (paths []string) {
+	for _, m := range regexp.MustCompile(`verify_webhook (/[^\s*]+)`).FindAllStringSubmatch(text, -1) {
+		if !strings.HasSuffix(m[1], ".json") {
+			paths = append(paths, m[1])
+		}
+	}
+	prefix := ""
+	if m := regexp.MustCompile(`verify_webhooks (\S*)/\*`).FindStringSubmatch(text); m != nil {
+		prefix = m[1]
+		for _, s := range regexp.MustCompile(`(?m)^\s*sender (?:\./)?(\w+)`).FindAllStringSubmatch(text, -1) {
+			paths = append(paths, prefix+"/"+s[1])
+		}
+		for _, s := range regexp.MustCompile(`(?m)^\s*name +(\S+)`).FindAllStringSubmatch(text, -1) {
+			paths = append(paths, prefix+"/"+s[1])
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// attack calls all near misses of a Caddyfile's senders with a forger's own marks
+// and returns what got further than it should.
+func attack(t *testing.T, caddyfile, dir string) (findings []string) {
+	t.Helper()
+	text := providerFile.ReplaceAllString(attackable(caddyfile), filepath.ToSlash(dir)+"/$1.json")
+	g := start(t, setup{whole: text, env: dummyEnv(text)})
+	observes := strings.Contains(text, "observe\n")
+	for _, path := range senderPaths(caddyfile) {
+		for _, target := range nearMisses(path) {
+			for _, method := range []string{http.MethodPost, http.MethodGet} {
+				for _, protocol := range protocols {
+					header := forgedMarks()
+					maps.Copy(header, http.Header{"Webhook.Verified": {"github"}, "X-Hub-Signature-256": {"sha256=" + strings.Repeat("0", 64)}})
+					a, got, ok := g.sendTarget(t, protocol, method, target, header, `{"type":"forged"}`)
+					if !ok {
+						continue
+					}
+					where := protocol + " " + method + " " + target
+					if observes && method == http.MethodPost && strings.EqualFold(target, path) { // passes, and has no mark
+						wantUnmarked(t, where, got)
+						continue
+					}
+					if len(got) != 0 {
+						findings = append(findings, fmt.Sprintf("%s: reached the app, marked %q", where, got[0].Header.Get("Webhook-Verified")))
+					}
+					if a.status < 400 {
+						findings = append(findings, fmt.Sprintf("%s: answered %d", where, a.status))
+					}
+				}
+			}
+		}
+	}
+	return findings
+}
+
+// TestDocumentedCaddyfilesHold attacks every Caddyfile that a reader may copy,
+// with what its author forgets: a path beside the sender's, written in all ways,
+// and a forger's own marks. Nothing unverified reaches the app, marked or not.
+func TestDocumentedCaddyfilesHold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeProviderFiles(t, dir)
+	attacked := 0
+	for _, b := range documentedGateways(t) {
+		if len(senderPaths(b.text)) == 0 {
+			if strings.Contains(b.text, "sender ") || strings.Contains(b.text, "verify_webhook /") {
+				t.Errorf("%s: no sender's path found", b.place)
+			}
+			continue // lines of one handler
+		}
+		attacked++
+		t.Run(b.place, func(t *testing.T) {
+			for _, finding := range attack(t, b.text, dir) {
+				t.Error(finding)
+			}
+		})
+	}
+	if attacked < 20 {
+		t.Errorf("only %d Caddyfiles were attacked", attacked)
+	}
+}
+
+// TestAttackFindsWhatIsUnguarded: the attack on the documentation is one that an
+// unguarded matcher does not hold against.
+func TestAttackFindsWhatIsUnguarded(t *testing.T) {
+	t.Parallel()
+	for what, site := range map[string]string{
+		"a catch-all proxy": "verify_webhook /hooks/github github {env.GITHUB_SECRET}\nreverse_proxy app:3000",
+		"a guard that Caddy sorts behind a nested handle": `handle /hooks/* {
+			verify_webhook /hooks/github github {env.GITHUB_SECRET}
+			@unguarded vars {http.verify_webhook.name} ""
+			respond @unguarded 404
+			handle {
+				reverse_proxy app:3000
+			}
+		}
+		respond 404`,
+	} {
+		if findings := attack(t, "hooks.example.com {\n"+site+"\n}\n", t.TempDir()); len(findings) == 0 {
+			t.Errorf("%s: nothing found", what)
+		}
+	}
+}
