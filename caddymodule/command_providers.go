@@ -174,7 +174,7 @@ func checkFile(w io.Writer, path string) (int, error) {
 		fmt.Fprintf(w, "%s: not complete\n", path)
 		return exitNot, nil
 	}
-	fmt.Fprintf(w, "%s: complete. Next: %s\n", path, "verify_webhook /hooks/"+p.ID+" "+relative(path)+" …")
+	fmt.Fprintf(w, "%s: complete. Next, in a verify_webhooks block: %s\n", path, "sender "+relative(path)+" …")
 	return exitOK, nil
 }
 

@@ -36,7 +36,7 @@ func TestProvidersOne(t *testing.T) {
 		t.Fatal(code, err)
 	}
 	for _, want := range []string{
-		"Cisco Webex (webex, cisco_webex)\n", "verify_webhook /hooks/webex webex {env.WEBEX_SECRET}\n",
+		"Cisco Webex (webex, cisco_webex)\n", "sender webex {env.WEBEX_SECRET}\n",
 		"`hmac-sha1` over the raw body.", "every copy is forwarded", "https://developer.webex.com/docs/api/guides/webhooks",
 	} {
 		if !strings.Contains(out, want) {
@@ -122,7 +122,7 @@ func TestProvidersCheck(t *testing.T) {
 		code           int
 		want           string // in what is printed, or in the error
 	}{
-		"as shown":          {code: exitOK, want: ": complete. Next: verify_webhook /hooks/acme ./acme.json …\n"},
+		"as shown":          {code: exitOK, want: ": complete. Next, in a verify_webhooks block: sender ./acme.json …\n"},
 		"another name":      {file: "other.json", code: exitNot, want: `wrong: id: "acme" is not the file's name`},
 		"an alias in use":   {old: `"acme_corp"`, new: `"github"`, code: exitNot, want: `wrong: aliases: "github" means github in the catalogue`},
 		"no sources":        {old: `"sources"`, new: `"Sources":[],"sources"`, code: exitOK, want: "complete"}, // Go's decoder is lax about case: the last counts
