@@ -22,9 +22,10 @@ type App struct {
 	// Where is remembered which deliveries the app has taken. Default: memory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.verify_webhook.stores inline_key=store"`
 
-	// How many bytes of bodies may be in memory at once, over all handlers.
-	// Beyond it deliveries are answered 503 with Retry-After. Where there are
-	// several handlers, one holds at most half of it. Default: 268435456 (256 MiB).
+	// How many bytes deliveries may hold at once, over all handlers: their bodies,
+	// and 64 KiB for each that the app is working on. Beyond it deliveries are
+	// answered 503 with Retry-After. Where there are several handlers, one holds at
+	// most half of it. Default: 268435456 (256 MiB).
 	MaxBuffered *int64 `json:"max_buffered,omitempty"`
 
 	// How many of the newest refused deliveries of each handler are kept in
@@ -99,6 +100,7 @@ func (a *App) Start() error {
 		return err
 	}
 	buffered.limit.Store(*a.MaxBuffered)
+	a.warnAboutBodies()
 	a.begins()
 	var ctx context.Context
 	ctx, a.unfollow = context.WithCancel(context.Background())
@@ -135,6 +137,16 @@ func (a *App) Start() error {
 		}
 	})
 	return nil
+}
+
+// warnAboutBodies names handlers whose largest bodies are never taken.
+func (a *App) warnAboutBodies() {
+	for _, h := range a.handlers {
+		if most := h.buffered.limit.Load(); h.maxBody >= most {
+			a.logger.Warn("max_body is more than this handler may hold of max_buffered, so that larger bodies are answered 503 for ever: raise max_buffered or lower max_body",
+				zap.String("name", h.Name), zap.Int64("max_body", h.maxBody), zap.Int64("most", most-1))
+		}
+	}
 }
 
 // open takes the configuration's reference to the store, at Start or at the first

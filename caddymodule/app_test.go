@@ -102,7 +102,7 @@ func TestReload(t *testing.T) {
 		if a := serve(t, large(40000), accepting, renewed.handlers...); a.status != 503 {
 			t.Errorf("the old configuration's body does not count: %v", a.err)
 		}
-		if a := serve(t, large(20000), accepting, renewed.handlers...); a.err != nil {
+		if a := serve(t, large(10000), accepting, renewed.handlers...); a.err != nil {
 			t.Errorf("what fits beside it: %v", a.err)
 		}
 		w.WriteHeader(200)

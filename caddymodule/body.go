@@ -78,38 +78,27 @@ func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
 	}
 }
 
-// grow makes room, four times what there is but not more than one byte past the
-// most that may come: that byte shows whether the body has ended.
+// grow makes room, four times what there is, from 64 KiB on twice, but not more
+// than one byte past the most that may come: that byte shows whether the body has
+// ended. To hold a budget with large bodies a stranger must send half of it.
 func (d *delivery) grow(most int64) error {
-	room := min(max(int64(cap(d.body))*4, firstRead), most+1)
+	factor := int64(4)
+	if cap(d.body) >= 64<<10 {
+		factor = 2
+	}
+	room := min(max(int64(cap(d.body))*factor, firstRead), most+1)
 	room = max(room, int64(cap(d.body))+1)
-	if !d.charge(room - d.charged) {
+	purpose := forLargeBody
+	if room <= smallBody {
+		purpose = forSmallBody
+	}
+	if !d.charge(room-d.charged, purpose) {
 		return errOverloaded
 	}
 	larger := make([]byte, len(d.body), room)
 	copy(larger, d.body)
 	d.body = larger
 	return nil
-}
-
-// charge takes bytes from the handler's share and from the whole budget.
-func (d *delivery) charge(n int64) bool {
-	if !d.h.buffered.take(n) {
-		return false
-	}
-	if !buffered.take(n) {
-		d.h.buffered.give(n)
-		return false
-	}
-	d.charged += n
-	return true
-}
-
-// uncharge gives back what the body was charged.
-func (d *delivery) uncharge() {
-	d.h.buffered.give(d.charged)
-	buffered.give(d.charged)
-	d.charged = 0
 }
 
 // arrived replaces the request's body by what was read, framed anew: whatever

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -65,6 +66,9 @@ func TestGrowth(t *testing.T) {
 		r.ContentLength = announced
 		r.Body = io.NopCloser(readerFunc(func(p []byte) (int, error) {
 			most := int64(max(4*received, firstRead))
+			if received > 64<<10 {
+				most = int64(2 * received)
+			}
 			if n := buffered.used.Load(); n > most || n != g.handlers[0].buffered.used.Load() {
 				t.Errorf("%d bytes charged after %d arrived, want at most %d", n, received, most)
 			}
@@ -139,6 +143,80 @@ func TestShares(t *testing.T) {
 		t.Error(a.err)
 	}
 	g.budgetsAreFree(t)
+}
+
+// TestSmallDeliveriesPassBesideLargeBodies: who holds all that large bodies may
+// hold, which takes no key, does not keep a small genuine delivery out.
+func TestSmallDeliveriesPassBesideLargeBodies(t *testing.T) {
+	const whole = 4 << 20
+	g := mustProvision(t, `{"max_buffered":4194304}`, acme(topsecret))
+	g.start(t)
+	var hold func(refused int)
+	hold = func(held int) {
+		r := large(100)
+		r.ContentLength = 1 << 20
+		part := make([]byte, 300<<10)
+		r.Body = io.NopCloser(readerFunc(func(p []byte) (int, error) {
+			if len(part) > 0 {
+				n := copy(p, part)
+				part = part[n:]
+				return n, nil
+			}
+			hold(held + 1)
+			return 0, io.ErrUnexpectedEOF
+		}))
+		if a := serve(t, r, accepting, g.handlers...); a.placeholder("reason") != "overloaded" {
+			return
+		}
+		if used := buffered.used.Load(); used < whole/2 {
+			t.Errorf("refused although only %d bytes are held, by %d", used, held)
+		}
+		for _, n := range []int{7, 10000} {
+			if a := serve(t, large(n), accepting, g.handlers...); a.err != nil {
+				t.Errorf("%d bytes beside %d large bodies: %v", n, held, a.err)
+			}
+		}
+	}
+	hold(0)
+	g.budgetsAreFree(t)
+}
+
+// TestDeliveriesAtTheAppAreCharged: what one costs besides its body is bounded by
+// the same budget; a delivery that is alone always passes.
+func TestDeliveriesAtTheAppAreCharged(t *testing.T) {
+	const fits = 32
+	g := mustProvision(t, fmt.Sprintf(`{"max_buffered":%d}`, fits*(atTheApp+100)), acme(topsecret))
+	g.start(t)
+	var at, refused int
+	var app caddyhttp.HandlerFunc
+	app = func(w http.ResponseWriter, _ *http.Request) error {
+		if at++; at <= fits {
+			if a := serve(t, large(10), app, g.handlers...); a.err != nil {
+				refused++
+				if a.status != 503 || a.placeholder("reason") != "overloaded" || a.header.Get("Retry-After") == "" {
+					t.Errorf("the one too many: %d %v %v", a.status, a.header, a.err)
+				}
+			}
+		}
+		w.WriteHeader(200)
+		return nil
+	}
+	if a := serve(t, large(10), app, g.handlers...); a.err != nil {
+		t.Error(a.err)
+	}
+	if at < fits*15/16 || at > fits || refused != 1 { // bodies leave a sixteenth
+		t.Errorf("%d reached the app, %d refused; want at most %d and 1", at, refused, fits)
+	}
+	g.budgetsAreFree(t)
+	tiny := mustProvision(t, `{"max_buffered":1000}`, acme(topsecret))
+	tiny.start(t)
+	if a := serve(t, large(999), accepting, tiny.handlers...); a.err != nil {
+		t.Errorf("alone: %v", a.err)
+	}
+	if n := len(tiny.logs.FilterMessageSnippet("max_body is more than").TakeAll()); n != 1 {
+		t.Errorf("max_body of 1 MiB against max_buffered of 1000 bytes is warned of %d times", n)
+	}
+	tiny.budgetsAreFree(t)
 }
 
 // deadlines is a writer that notes the read deadlines it is given.

@@ -13,14 +13,68 @@ var buffered budget
 
 func init() { buffered.limit.Store(defaultMaxBuffered) }
 
-// take charges n bytes, or nothing and returns false if they do not fit.
-func (b *budget) take(n int64) bool {
-	if b.used.Add(n) > b.limit.Load() {
-		b.used.Add(-n)
-		return false
+// What a delivery wants memory for. The nearer it is to the app, the more of a
+// budget it may use: large bodies, which anyone can send, leave an eighth to small
+// ones, and all bodies a sixteenth to what is verified.
+const (
+	forLargeBody int64 = 8
+	forSmallBody int64 = 16
+	forTheApp    int64 = 0
+)
+
+// smallBody is what most deliveries fit in.
+const smallBody = 16 << 10
+
+// atTheApp is what a delivery costs besides its body while the app works on it:
+// two connections with their buffers, four goroutines. Measured with reverse_proxy
+// over HTTP/1.1, 3 000 deliveries at once: 60 kB of resident memory each.
+const atTheApp = 64 << 10
+
+// take charges n more bytes to a delivery that holds some, or nothing and returns
+// false if they do not fit. One that is alone may use all: else a body that is
+// nearly as large as the budget would never be taken.
+func (b *budget) take(n, holds, purpose int64) bool {
+	limit := b.limit.Load()
+	most := limit
+	if purpose != forTheApp {
+		most -= limit / purpose
 	}
-	return true
+	used := b.used.Add(n)
+	if used <= most || used == holds+n && (used <= limit || purpose == forTheApp) {
+		return true
+	}
+	b.used.Add(-n)
+	return false
 }
 
 // give returns n bytes.
 func (b *budget) give(n int64) { b.used.Add(-n) }
+
+// charge takes bytes from the handler's share and from the whole budget.
+func (d *delivery) charge(n, purpose int64) bool {
+	if !d.h.buffered.take(n, d.charged, purpose) {
+		return false
+	}
+	if !buffered.take(n, d.charged, purpose) {
+		d.h.buffered.give(n)
+		return false
+	}
+	d.charged += n
+	return true
+}
+
+// chargeForward charges what the delivery costs while it is forwarded. A budget
+// too small for 16 deliveries is one for bodies alone.
+func (d *delivery) chargeForward() error {
+	if !d.charge(min(atTheApp, d.h.buffered.limit.Load()/16), forTheApp) {
+		return errManyInFlight
+	}
+	return nil
+}
+
+// uncharge gives back what the delivery was charged.
+func (d *delivery) uncharge() {
+	d.h.buffered.give(d.charged)
+	buffered.give(d.charged)
+	d.charged = 0
+}

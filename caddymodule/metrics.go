@@ -23,7 +23,7 @@ var (
 		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
 	keyErrors = describe("key_errors_total",
 		"Attempts to read a key file or to fetch a sender's key that failed; the last usable key stays in use.", "name")
-	bufferedBytes = describe("buffered_bytes", "Bytes of bodies in memory, over all handlers.")
+	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered, over all handlers: bodies in memory, and 64 KiB for each delivery that the app is working on.")
 	storeDegraded = describe("store_degraded",
 		"1 while a dedupe store is taken for down and this process decides alone, or while its file cannot be opened or written.")
 	evictedEarly = describe("evicted_early_total",

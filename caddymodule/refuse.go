@@ -31,6 +31,8 @@ func (r *refusal) Error() string { return r.reason + ": " + r.detail }
 var (
 	errOverloaded = &refusal{reason: "overloaded", status: http.StatusServiceUnavailable, retryAfter: 2,
 		detail: "the bodies in memory have reached max_buffered"}
+	errManyInFlight = &refusal{reason: "overloaded", status: http.StatusServiceUnavailable, retryAfter: 2,
+		detail: "the deliveries at the app and the bodies in memory have reached max_buffered"}
 	errKeyUnavailable = &refusal{reason: "key_unavailable", status: http.StatusServiceUnavailable, retryAfter: 10,
 		detail: "no key could be read since the start: see the log for the file"}
 	errBodyTimeout = &refusal{reason: "body_timeout", status: http.StatusRequestTimeout,

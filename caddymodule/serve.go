@@ -25,7 +25,7 @@ type delivery struct {
 	v       *verifier.Verifier
 	check   verifier.Check
 	body    []byte
-	charged int64 // bytes of the budget that the body holds
+	charged int64 // bytes of the budget that the delivery holds
 
 	unmet    error            // of the required headers; never answered before the signature is checked
 	unsigned error            // why open refused what may yet be a handshake
@@ -197,6 +197,9 @@ func (d *delivery) observed(err error) error {
 func (d *delivery) forward(next caddyhttp.Handler) error {
 	if d.unverified != nil {
 		d.keep(d.unverified, true) // as it came, before it is dressed
+	}
+	if err := d.chargeForward(); err != nil {
+		return d.refuse(err)
 	}
 	if err := d.dress(); err != nil {
 		return d.refuse(err)
