@@ -67,7 +67,7 @@ func TestOperatorCommands(t *testing.T) {
 	serve(t, post(), accepting, g.handlers...)
 	r := forged("{}")
 	r.RequestURI = "/hooks/acme?\x1b[2J"
-	r.Header["X-Evil"] = []string{"\x1b]0;gone\a \u009b2J\u202e\U000e0001"}
+	r.Header["X-Evil-Event"] = []string{"\x1b]0;gone\a \u009b2J\u202e\U000e0001"}
 	serve(t, r, accepting, g.handlers...)
 	id := kept.list("")[0].id
 	key := dedupe.NewKey(string(dedupe.NamedScope("shop")), "", "id+content", "evt_1", digest(body)).String()

@@ -14,24 +14,38 @@ import (
 // redacted stands in the place of a credential.
 const redacted = "(redacted)"
 
-// credentialWords are in the names of headers and query parameters whose values
-// are credentials: Authorization, Cookie, X-Api-Key, X-Gitlab-Token, hub.verify_token.
-var credentialWords = []string{
-	"auth", "cookie", "token", "secret", "password", "passwd", "passphrase", "credential", "session", "assertion", "oidc",
-	"apikey", "accesskey", "privatekey", "subscriptionkey", "functionskey",
-}
+// What is shown of a request fails closed: values of headers and query parameters
+// that are known to hold no credential, by their whole name or by a word in it, and
+// those that a scheme reads. Everything else is redacted, and so is what holds a
+// key, however it is written.
+var (
+	harmlessNames = []string{
+		"accept", "acceptcharset", "acceptencoding", "acceptlanguage", "cachecontrol", "connection", "contentencoding",
+		"contentlength", "contenttype", "date", "expect", "forwarded", "from", "host", "origin", "pragma", "te", "transferencoding",
+		"upgrade", "useragent", "via", "xforwardedfor", "xforwardedhost", "xforwardedproto", "xrealip", "traceparent",
+	}
+	harmlessWords = []string{"event", "topic", "timestamp", "delivery", "attempt", "retry", "signature", "digest", "algorithm"}
+	// credentialWords overrule both, and what a scheme reads: X-Gitlab-Token,
+	// X-Hook-Secret, X-Event-Api-Key.
+	credentialWords = []string{
+		"auth", "cookie", "token", "secret", "passw", "passphrase", "credential", "session", "assertion", "oidc",
+		"apikey", "accesskey", "privatekey", "subscriptionkey", "functionskey", "sharedkey", "signingkey",
+	}
+)
 
 // A redaction knows which parts of a request are not shown. A signature proves
 // one body and is the sender's own; a token is the secret itself.
 type redaction struct {
-	headers, params map[string]bool // canonical; as written
+	headers, params map[string]bool // of tokens and required values: canonical; as written
+	read            map[string]bool // headers that schemes read: canonical
 	texts           []string        // of the keys, in lower case
 }
 
 // redactionOf hides what is a credential of any of the handlers, in force or when
 // the request came: senders are set up with another's secret.
 func redactionOf(materials []*material) redaction {
-	r := redaction{headers: maps.Clone(tokenPlaces().headers), params: maps.Clone(tokenPlaces().params)}
+	known := tokenPlaces()
+	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read)}
 	for _, m := range materials {
 		if m == nil { // its keys are yet to be read
 			continue
@@ -43,7 +57,8 @@ func redactionOf(materials []*material) redaction {
 		}
 		for _, k := range m.keys {
 			if k.Kind != verifier.PublicKey {
-				r.texts = append(r.texts, k.Text, strings.TrimPrefix(k.Text, m.scheme.SecretPrefix))
+				text := strings.TrimPrefix(k.Text, m.scheme.SecretPrefix)
+				r.texts = append(append(r.texts, k.Text, text), decodings(text)...)
 			}
 		}
 		r.texts = slices.AppendSeq(r.texts, maps.Values(m.scheme.Params))
@@ -51,7 +66,7 @@ func redactionOf(materials []*material) redaction {
 	// Short ones ("*", a param "1") would redact half of everything.
 	r.texts = slices.DeleteFunc(r.texts, func(text string) bool { return len(text) < shortest })
 	for i, text := range r.texts {
-		r.texts[i] = strings.ToLower(text)
+		r.texts[i] = lower(text)
 	}
 	return r
 }
@@ -59,8 +74,12 @@ func redactionOf(materials []*material) redaction {
 // shortest is how long a text is that is looked for in all values.
 const shortest = 6
 
-// tokens adds the places where a scheme has a token in place of a signature.
+// tokens adds the headers that a scheme reads, and the places where it has a token
+// in place of a signature.
 func (r *redaction) tokens(s verifier.Scheme) {
+	for _, name := range s.HeaderNames() {
+		r.read[http.CanonicalHeaderKey(name)] = true
+	}
 	if s.Signature == nil || !usesToken(s) {
 		return
 	}
@@ -87,7 +106,7 @@ func usesToken(s verifier.Scheme) bool {
 // tokenPlaces are those of the catalogue: a sender's token is one at another
 // sender's door, too. A catalogue that cannot be read redacts nothing more.
 var tokenPlaces = sync.OnceValue(func() redaction {
-	r := redaction{headers: make(map[string]bool), params: make(map[string]bool)}
+	r := redaction{headers: make(map[string]bool), params: make(map[string]bool), read: make(map[string]bool)}
 	for _, p := range catalogue() {
 		r.tokens(p.Scheme)
 	}
@@ -98,7 +117,8 @@ var tokenPlaces = sync.OnceValue(func() redaction {
 func (r redaction) header(header http.Header) map[string][]string {
 	shown := make(map[string][]string, len(header))
 	for name, values := range header {
-		hidden := r.headers[http.CanonicalHeaderKey(name)] || names(name)
+		canonical := http.CanonicalHeaderKey(name)
+		hidden := r.headers[canonical] || credential(name) || !r.read[canonical] && !harmless(name)
 		var lines []string
 		for _, value := range values {
 			if hidden {
@@ -127,7 +147,10 @@ func (r redaction) target(target string) string {
 		if plain, err := url.QueryUnescape(name); err == nil {
 			name = plain
 		}
-		if r.params[name] || names(name) || r.holdsText(name) || r.holdsText(value) {
+		if plain, err := url.QueryUnescape(value); err == nil {
+			value = plain
+		}
+		if r.params[name] || credential(name) || !harmless(name) || r.holdsText(name) || r.holdsText(value) {
 			raw, _, _ := strings.Cut(param, "=")
 			if r.holdsText(raw) {
 				raw = redacted
@@ -138,11 +161,23 @@ func (r redaction) target(target string) string {
 	return path + "?" + strings.Join(params, "&")
 }
 
-// names reports whether a name says that the value is a credential.
-func names(name string) bool {
-	plain := strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))
-	return slices.ContainsFunc(credentialWords, func(word string) bool { return strings.Contains(plain, word) })
+// harmless reports whether a name says that the value is no credential, credential
+// that it is one.
+func harmless(name string) bool {
+	plain := bare(name)
+	return slices.Contains(harmlessNames, plain) || hasOne(plain, harmlessWords)
 }
+
+func credential(name string) bool { return hasOne(bare(name), credentialWords) }
+
+func hasOne(name string, words []string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
+}
+
+// bare is a name as the lists above have it.
+func bare(name string) string { return separators.Replace(lower(name)) }
+
+var separators = strings.NewReplacer("-", "", "_", "", ".", "")
 
 // text returns a value as it may be shown.
 func (r redaction) text(value string) string {
@@ -152,16 +187,21 @@ func (r redaction) text(value string) string {
 	return value
 }
 
-// holdsText reports whether a value has a key in it, as it is or escaped, in any
-// case of its letters, for hex has two: senders are set up with the key in the
-// wrong place.
+// holdsText reports whether a value has a key in it, in any case of its letters,
+// for hex has two: senders are set up with the key in the wrong place. The key may
+// be escaped, or in hexadecimal or base64, alone or as a part, and that twice over.
 func (r redaction) holdsText(value string) bool {
-	value = strings.ToLower(value)
-	plain := value
-	if unescaped, err := url.PathUnescape(value); err == nil {
-		plain = unescaped
+	level := []string{value}
+	for range 3 {
+		var next []string
+		for _, v := range level {
+			plain := lower(v)
+			if slices.ContainsFunc(r.texts, func(text string) bool { return strings.Contains(plain, text) }) {
+				return true
+			}
+			next = append(next, decodings(v)...)
+		}
+		level = next
 	}
-	return slices.ContainsFunc(r.texts, func(text string) bool {
-		return strings.Contains(value, text) || strings.Contains(plain, text)
-	})
+	return false
 }

@@ -49,7 +49,7 @@ func (r *rejection) view(app *App) rejectionView {
 
 func (r *rejection) shown(hide redaction) rejectionView {
 	v := rejectionView{
-		ID: r.id, Time: r.time.UTC(), Name: r.name, Provider: r.provider, Reason: r.reason, Detail: r.detail,
+		ID: r.id, Time: r.time.UTC(), Name: r.name, Provider: r.provider, Reason: r.reason, Detail: hide.text(r.detail),
 		Keys: append([]string{}, r.keys...), Observed: r.observed, Remote: r.remote, Method: r.method, Host: hide.text(r.host), URL: hide.target(r.target),
 	}
 	if r.skew != 0 {

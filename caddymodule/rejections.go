@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,10 +19,11 @@ import (
 // What is kept of refused deliveries, for the operator alone. It is read by the
 // admin API, never on a request's way.
 const (
-	defaultKept  = 16       // of each handler
-	maxKeptSize  = 64 << 10 // of one: its body is cut to fit
-	maxKeptBytes = 4 << 20  // of all handlers
-	lineSize     = 64       // about what a header line takes besides its text
+	defaultKept   = 16       // of each handler
+	maxKeptSize   = 64 << 10 // of one: its body is cut to fit
+	maxKeptBytes  = 4 << 20  // of all handlers
+	maxKeptDetail = 1 << 10
+	lineSize      = 64 // about what a header line takes besides its text
 )
 
 // A rejection is a request whose verification failed.
@@ -83,6 +85,9 @@ func (d *delivery) keep(r *verifier.Rejection, observed bool) {
 		remote: d.r.RemoteAddr, method: d.req.Method, target: d.req.Target, host: d.req.Host, tls: d.req.TLS,
 		header: d.r.Header.Clone(), reason: r.Reason, detail: r.Detail, skew: r.Skew,
 		keys: d.h.keys.labels(), observed: observed, read: !d.unread(), length: len(d.body), tried: d.h.app.materials(),
+	}
+	if len(entry.detail) > maxKeptDetail { // it may quote what a stranger wrote
+		entry.detail = strings.ToValidUTF8(entry.detail[:maxKeptDetail], "") + "…"
 	}
 	entry.size = int64(len(entry.target) + len(entry.host) + len(entry.detail))
 	for name, values := range entry.header {

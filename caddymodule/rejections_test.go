@@ -2,6 +2,8 @@ package caddymodule
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +59,7 @@ func TestKept(t *testing.T) {
 	g.logs.TakeAll()
 	r := forged(`{"id":"evt_2"}`)
 	r.Header.Set("Content-Type", "application/json")
-	r.RequestURI = "/hooks/acme?shop=7"
+	r.RequestURI = "/hooks/acme?event=7"
 	serve(t, r, accepting, g.handlers...)
 	logged := g.logs.TakeAll()
 	if len(logged) != 1 {
@@ -71,7 +73,7 @@ func TestKept(t *testing.T) {
 	got := get[rejectionDetail](t, rejectionsPath+"/"+id)
 	want := rejectionView{
 		ID: id, Time: clock.UTC(), Name: "acme", Reason: verifier.SignatureMismatch, Detail: "no key makes the signature", Keys: []string{"1"},
-		Remote: "203.0.113.9:4321", Method: "POST", Host: "hooks.example.com", URL: "/hooks/acme?shop=7",
+		Remote: "203.0.113.9:4321", Method: "POST", Host: "hooks.example.com", URL: "/hooks/acme?event=7",
 	}
 	if fmt.Sprint(got.rejectionView) != fmt.Sprint(want) || fmt.Sprint(list[0]) != fmt.Sprint(want) {
 		t.Errorf("got\n%+v and\n%+v, want\n%+v", got.rejectionView, list[0], want)
@@ -256,6 +258,76 @@ func TestUnreadBodyIsNotLost(t *testing.T) {
 	}
 }
 
+// TestLongTextsOfStrangers: nothing that a request brings makes what is kept of it
+// longer than its bound, or cuts the body by less than nothing.
+func TestLongTextsOfStrangers(t *testing.T) {
+	g := watched(t, "", timed())
+	long := strings.Repeat("a", 2*maxKeptSize)
+	for name, r := range map[string]*http.Request{"target": forged("{}"), "header": forged("{}"), "name": forged("{}"), "detail": forged("{}")} {
+		switch name {
+		case "target":
+			r.RequestURI = "/?" + long
+		case "header":
+			r.Header.Set("X-Long", long)
+		case "name":
+			r.Header.Set(long, "x")
+		}
+		serve(t, r, accepting, g.handlers...)
+		if name == "detail" {
+			d := &delivery{h: g.handlers[0], r: r, body: []byte("{}")}
+			d.keep(&verifier.Rejection{Reason: verifier.MalformedSignature, Detail: long + "é"}, false)
+		}
+		if r := kept.list("")[0]; r.size > maxKeptSize || len(r.detail) > maxKeptDetail+len("…") || string(r.body) != "{}" {
+			t.Errorf("%s: kept %d bytes, a detail of %d, the body %q", name, r.size, len(r.detail), r.body)
+		}
+	}
+}
+
+// TestKeysAreNotShownInAnyEncoding: a sender that is set up with the key in the
+// wrong place may have encoded it, and a header that is shown may hold it.
+func TestKeysAreNotShownInAnyEncoding(t *testing.T) {
+	const key, decoded = "correct-horse-battery", "\x01\xfe binary key \xff\x80"
+	g := watched(t, "", acme(`"secret":["`+key+`"]`), strings.Replace(acme(`"secret_encoding":"base64"`, `"secret":["`+base64.StdEncoding.EncodeToString([]byte(decoded))+`"]`), "acme", "bravo", 1))
+	percent := func(s string) string {
+		var b strings.Builder
+		for _, c := range []byte(s) {
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+		return b.String()
+	}
+	for name, value := range map[string]string{
+		"as it is":           "it is " + key,
+		"capitals":           strings.ToUpper(key),
+		"hex":                hex.EncodeToString([]byte(key)),
+		"HEX":                strings.ToUpper(hex.EncodeToString([]byte(key))),
+		"hex after a digit":  "0" + hex.EncodeToString([]byte(key)),
+		"base64":             base64.StdEncoding.EncodeToString([]byte(key)),
+		"base64url":          base64.RawURLEncoding.EncodeToString([]byte(key)),
+		"Basic":              "Basic " + base64.StdEncoding.EncodeToString([]byte("u:"+key)),
+		"Basic, other side":  "Basic " + base64.StdEncoding.EncodeToString([]byte(key+":u")),
+		"percent":            percent(key),
+		"base64 of hex":      base64.StdEncoding.EncodeToString([]byte(hex.EncodeToString([]byte(key)))),
+		"percent of base64":  percent(base64.StdEncoding.EncodeToString([]byte(key))),
+		"the decoded key":    hex.EncodeToString([]byte(decoded)),
+		"the key, base64url": base64.URLEncoding.EncodeToString([]byte(decoded)),
+	} {
+		r := forged("{}")
+		r.Header.Set("User-Agent", value)
+		r.RequestURI = "/?event=" + url.QueryEscape(value)
+		serve(t, r, accepting, g.handlers[0])
+		got := get[rejectionDetail](t, rejectionsPath+"/"+kept.list("")[0].id)
+		if got.Headers["User-Agent"][0] != redacted || got.URL != "/?event="+redacted {
+			t.Errorf("%s: shown are %q and %s", name, got.Headers["User-Agent"], got.URL)
+		}
+	}
+	r := forged("{}")
+	r.Header.Set("User-Agent", "Sender/1.0 (+https://sender.example/hooks; deadbeefdeadbeef c2VuZGVyLWlkLTEyMzQ=)")
+	serve(t, r, accepting, g.handlers[0])
+	if got := get[rejectionDetail](t, rejectionsPath+"/"+kept.list("")[0].id); got.Headers["User-Agent"][0] != r.UserAgent() {
+		t.Errorf("what holds no key is shown as %q", got.Headers["User-Agent"])
+	}
+}
+
 // TestRedaction: no credential is shown, wherever a sender has put it.
 func TestRedaction(t *testing.T) {
 	token := strings.Replace(acme(`"secret":["token-of-bravo"]`, `"algorithm":"token","body_unsigned":true`), `"acme"`, `"bravo"`, 1)
@@ -263,13 +335,13 @@ func TestRedaction(t *testing.T) {
 	g := watched(t, "", timed(`"param":{}`), strings.Replace(token, "X-Signature", "X-Proof", 1), query)
 	r := forged("{}")
 	target := "/hooks/topsecret?" + url.Values{
-		"sig": {"SHOWN-TOKEN"}, "hub.verify_token": {"SHOWN-TOKEN"}, "shop": {"7"}, "x": {"token-of-bravo"}, "api_key": {"SHOWN-TOKEN"},
+		"sig": {"SHOWN-TOKEN"}, "hub.verify_token": {"SHOWN-TOKEN"}, "event": {"7"}, "shop": {"SHOWN-TOKEN"}, "x": {"token-of-bravo"}, "api_key": {"SHOWN-TOKEN"},
 	}.Encode()
 	r.RequestURI, r.Host = target, "topsecret.example.com"
 	for name, value := range map[string]string{
 		"Authorization": "Bearer SHOWN-TOKEN", "Proxy-Authorization": "SHOWN-TOKEN", "Cookie": "a=SHOWN-TOKEN",
 		"X-Team": "blue", "X-Proof": "SHOWN-TOKEN", "X-Gitlab-Token": "SHOWN-TOKEN", "Cf-Webhook-Auth": "SHOWN-TOKEN",
-		"X-Api-Key": "SHOWN-TOKEN", "X-Mistake": "it is topsecret", "X-Other": "stays",
+		"X-Api-Key": "SHOWN-TOKEN", "X-Mistake": "it is topsecret", "X-Other": "SHOWN-TOKEN", "X-Hook-Secret": "SHOWN-TOKEN", "X-GitHub-Event": "push",
 		"Ocp-Apim-Subscription-Key": "SHOWN-TOKEN", "X-Functions-Key": "SHOWN-TOKEN", "X-Goog-Iap-Jwt-Assertion": "SHOWN-TOKEN", "X-Passphrase": "SHOWN-TOKEN",
 		"X-Capitals": "TOPSECRET", "Topsecret": "is a name", "Content-Type": "text/plain; topsecret",
 	} {
@@ -289,10 +361,10 @@ func TestRedaction(t *testing.T) {
 		}
 	}
 	got := get[rejectionDetail](t, rejectionsPath+"/"+id)
-	if got.Headers["X-Other"][0] != "stays" || got.Headers["X-Team"][0] != redacted || got.Headers["X-Time"][0] != "1700000000" {
+	if got.Headers["X-Other"][0] != redacted || got.Headers["X-Github-Event"][0] != "push" || got.Headers["X-Team"][0] != redacted || got.Headers["X-Time"][0] != "1700000000" {
 		t.Errorf("headers %v", got.Headers)
 	}
-	if !strings.Contains(got.URL, "shop=7") || !strings.Contains(got.URL, "sig="+redacted) {
+	if !strings.Contains(got.URL, "event=7") || !strings.Contains(got.URL, "sig="+redacted) {
 		t.Errorf("url %s", got.URL)
 	}
 	// A key that is rotated out, a header that is no longer required.
