@@ -47,7 +47,7 @@ func (d *delivery) read() error {
 		switch {
 		case int64(len(d.body)) > d.h.maxBody:
 			d.linger(conn, deadline)
-			return bodyTooLarge(d.h.maxBody)
+			return bodyTooLarge(d.h.maxBody, d.r.ContentLength)
 		case errors.Is(err, io.EOF):
 			d.arrived()
 			return nil
@@ -113,10 +113,12 @@ func (d *delivery) arrived() {
 // bodyError tells why a body did not arrive whole.
 func bodyError(err error) error {
 	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode == http.StatusRequestEntityTooLarge {
-		return &refusal{reason: "body_too_large", status: e.StatusCode, detail: "larger than a request_body directive allows"}
+		return &refusal{reason: "body_too_large", status: e.StatusCode, detail: "larger than a request_body directive allows",
+			remedy: "raise its max_size"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errBodyTimeout
 	}
-	return &refusal{reason: "body_incomplete", status: http.StatusBadRequest, detail: "the body ended before it was whole"}
+	return &refusal{reason: "body_incomplete", status: http.StatusBadRequest, detail: "the body ended before it was whole",
+		remedy: "the sender was cut off or gave up, and comes again; if it is always the same one, look at its proxy"}
 }

@@ -139,7 +139,10 @@ func printRejection(w io.Writer, r rejectionDetail) error {
 }
 
 func (b bodyView) String() string {
-	if !b.Read {
+	switch {
+	case !b.Read && b.Declared != nil:
+		return fmt.Sprintf("not read, %d bytes declared", *b.Declared)
+	case !b.Read:
 		return "not read"
 	}
 	text := fmt.Sprintf("%d bytes, SHA-256 %s", b.Bytes, b.SHA256)

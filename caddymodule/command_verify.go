@@ -160,10 +160,10 @@ func parseNow(text string, clock func() time.Time) (time.Time, error) {
 // notes says what the gateway would refuse a genuine delivery for.
 func (s *subject) notes(r *rawhttp.Request) (notes []string) {
 	if !slices.Contains(s.handler.methods, r.Method) {
-		notes = append(notes, methodNotAllowed(s.handler.methods).Error())
+		notes = append(notes, methodNotAllowed(s.handler.methods, r.Method).Error())
 	}
 	if int64(len(r.Body)) > s.handler.maxBody {
-		notes = append(notes, bodyTooLarge(s.handler.maxBody).Error())
+		notes = append(notes, bodyTooLarge(s.handler.maxBody, int64(len(r.Body))).Error())
 	}
 	return notes
 }

@@ -42,7 +42,7 @@ func TestVerifyCommand(t *testing.T) {
 		"old":                     {"", []string{delivery, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: all else is right, but it is 2d old: to judge it at its own time, add --now 2026-11-21T12:00:00Z\n"},
 		"early":                   {"", []string{delivery, "--now", "2026-11-21T11:00:00Z"}, exitNot, "hint: all else is right, but it is 1h0m0s ahead of now: "},
 		"old and altered":         {"", []string{delivery, "--body-file", har, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: it is 2d old, and on time (--now 2026-11-21T12:00:00Z) it would be refused for signature_mismatch: "},
-		"another method":          {"", []string{delivery, "--method", "PUT", "--now", stripeTime}, exitOK, "note: the gateway refuses it all the same: method_not_allowed: deliveries come with POST\n"},
+		"another method":          {"", []string{delivery, "--method", "PUT", "--now", stripeTime}, exitOK, "note: the gateway refuses it all the same: method_not_allowed: deliveries come with POST: if the sender uses PUT, write: methods POST PUT\n"},
 		"no request":              {"", nil, exitUsage, "no request: name its file, - for standard input, or give headers and body with -H and --body-file"},
 		"two requests":            {"", []string{delivery, delivery}, exitUsage, "one request at a time, not 2"},
 		"no file":                 {"", []string{"/gone.http"}, exitUsage, "open /gone.http"},

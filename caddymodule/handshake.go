@@ -34,7 +34,7 @@ func (d *delivery) handshake() (err error) {
 	case d.delivers():
 		return d.observed(err)
 	case err == nil && d.answer == nil:
-		return methodNotAllowed(d.h.methods)
+		return methodNotAllowed(d.h.methods, d.req.Method)
 	}
 	return err // a method is a limit: observe does not lift it
 }

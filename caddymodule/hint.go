@@ -30,6 +30,7 @@ const (
 	noteNoKey     = "the handler has no usable key now: see key_problems of the status"
 	noteUnread    = "it was refused before its body was read; the hint knows the headers alone"
 	noteTruncated = "its body is longer than what is kept of a rejection, so the signature cannot be tried again"
+	noteLimit     = "a limit refused it, before its signature was looked at; of each limit the newest is kept"
 	noteHandshake = "it was taken for a handshake: compare the provider's param, see caddy webhook providers"
 	noteChanged   = "with the keys and options of now the reason is "
 	noteGenuine   = "with the keys and options of now this delivery is genuine"
@@ -41,6 +42,8 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 	app := current()
 	h := app.handlerOf(r)
 	switch {
+	case r.limit:
+		return hint{text: r.remedy, note: noteLimit}, nil
 	case h == nil:
 		return hint{note: noteGone}, nil
 	case h.keys.inUse.Load() == nil:

@@ -68,7 +68,7 @@ func TestReports(t *testing.T) {
 		},
 		"a limit": {
 			alter:  func(r *http.Request) { r.Method = http.MethodGet },
-			logged: map[string]any{"outcome": "rejected", "reason": "method_not_allowed"},
+			logged: map[string]any{"outcome": "rejected", "reason": "method_not_allowed", "rejection": "000000000000"},
 			traced: map[string]any{"webhook.outcome": "rejected", "webhook.duplicate": false, "webhook.reason": "method_not_allowed"},
 		},
 	} {

@@ -24,9 +24,15 @@ type refusal struct {
 	retryAfter int // seconds; 0: no such header
 	allow      []string
 	detail     string
+	remedy     string // what the operator can write or do; "" if nothing
 }
 
-func (r *refusal) Error() string { return r.reason + ": " + r.detail }
+func (r *refusal) Error() string {
+	if r.remedy == "" {
+		return r.reason + ": " + r.detail
+	}
+	return r.reason + ": " + r.detail + ": " + r.remedy
+}
 
 var (
 	errOverloaded = &refusal{reason: "overloaded", status: http.StatusServiceUnavailable, retryAfter: 2,
@@ -36,19 +42,34 @@ var (
 	errKeyUnavailable = &refusal{reason: "key_unavailable", status: http.StatusServiceUnavailable, retryAfter: 10,
 		detail: "no key could be read since the start: see the log for the file"}
 	errBodyTimeout = &refusal{reason: "body_timeout", status: http.StatusRequestTimeout,
-		detail: "the body did not arrive within body_timeout"}
+		detail: "the body did not arrive within body_timeout",
+		remedy: "if the sender is that slow, raise body_timeout"}
 	errNoUpstream = &refusal{reason: "no_upstream", status: http.StatusBadGateway,
 		detail: "no handler after verify_webhook answered: add a reverse_proxy below it"}
 )
 
-func methodNotAllowed(methods []string) *refusal {
-	return &refusal{reason: "method_not_allowed", status: http.StatusMethodNotAllowed, allow: methods,
-		detail: "deliveries come with " + strings.Join(methods, ", ")}
+func methodNotAllowed(allowed []string, method string) *refusal {
+	r := &refusal{reason: "method_not_allowed", status: http.StatusMethodNotAllowed, allow: allowed,
+		detail: "deliveries come with " + strings.Join(allowed, ", ")}
+	if len(method) <= 16 && strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+		r.remedy = fmt.Sprintf("if the sender uses %s, write: methods %s %s", method, strings.Join(allowed, " "), method)
+	}
+	return r
 }
 
-func bodyTooLarge(limit int64) *refusal {
+// bodyTooLarge refuses a body of which declared bytes were announced, -1 if none.
+func bodyTooLarge(limit, declared int64) *refusal {
+	enough := 2 * limit
+	if declared > limit && declared <= 256<<20 { // more than that is nobody's page
+		enough = declared
+	}
+	size, unit := (enough+1<<10-1)>>10, "KiB"
+	if size >= 1<<10 {
+		size, unit = (enough+1<<20-1)>>20, "MiB"
+	}
 	return &refusal{reason: "body_too_large", status: http.StatusRequestEntityTooLarge,
-		detail: fmt.Sprintf("larger than max_body, %d bytes", limit)}
+		detail: fmt.Sprintf("larger than max_body, %d bytes", limit),
+		remedy: fmt.Sprintf("if the sender's page says that this is normal, write: max_body %d%s", size, unit)}
 }
 
 // twoHandlers refuses a request that another handler has had before.
@@ -86,6 +107,9 @@ func (d *delivery) refuse(err error) error {
 		}
 		if len(r.allow) > 0 {
 			header.Set("Allow", strings.Join(r.allow, ", "))
+		}
+		if status < 500 { // it is about the request, not about the gateway
+			d.keepLimit(r)
 		}
 	} else if r, ok := errors.AsType[*verifier.Rejection](err); ok {
 		status, reason = d.h.rejectStatus, string(r.Reason)

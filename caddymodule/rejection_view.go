@@ -38,6 +38,7 @@ type rejectionDetail struct {
 type bodyView struct {
 	Read        bool   `json:"read"` // false: it was refused before
 	Bytes       int    `json:"bytes"`
+	Declared    *int64 `json:"declared,omitempty"` // how many were announced, where it was not read
 	SHA256      string `json:"sha256,omitempty"`
 	ContentType string `json:"content_type"`
 	Truncated   bool   `json:"truncated"` // less of it is kept
@@ -61,6 +62,9 @@ func (r *rejection) shown(hide redaction) rejectionView {
 func (r *rejection) viewAll(app *App, h hint) rejectionDetail {
 	hide := r.redaction(app)
 	body := bodyView{Read: r.read, Bytes: r.length, ContentType: hide.text(r.header.Get("Content-Type")), Truncated: len(r.body) < r.length}
+	if !r.read && r.declared >= 0 {
+		body.Declared = &r.declared
+	}
 	if r.read {
 		sum := r.digest
 		if !body.Truncated {

@@ -26,7 +26,7 @@ const (
 	lineSize      = 64 // about what a header line takes besides its text
 )
 
-// A rejection is a request whose verification failed.
+// A rejection is a request whose verification failed, or one that a limit refused.
 type rejection struct {
 	id                           string
 	seq                          uint64
@@ -40,6 +40,9 @@ type rejection struct {
 	detail                       string
 	skew                         time.Duration
 	keys                         []string // labels of those that were tried
+	limit                        bool     // refused by one: the newest of each reason is kept
+	remedy                       string   // of a limit
+	declared                     int64    // bytes of its body; -1: not said
 
 	body   []byte // never shown: for Explain
 	read   bool   // it was refused after its body had been read
@@ -74,18 +77,26 @@ func randomID() string {
 	return hex.EncodeToString(b[2:])
 }
 
-// keep notes the refused request, if the configuration wants that.
+// keep notes a request that is not genuine, if the configuration wants that.
 func (d *delivery) keep(r *verifier.Rejection, observed bool) {
+	d.keepAs(rejection{reason: r.Reason, detail: r.Detail, skew: r.Skew, observed: observed})
+}
+
+// keepLimit notes a request that a limit refused, in place of the last that it
+// did: browsers and scanners must not drive out what is worth a look.
+func (d *delivery) keepLimit(r *refusal) {
+	d.keepAs(rejection{reason: verifier.Reason(r.reason), detail: r.detail, remedy: r.remedy, limit: true})
+}
+
+func (d *delivery) keepAs(entry rejection) {
 	most := d.h.app.keptPerHandler()
 	if most == 0 {
 		return
 	}
-	entry := &rejection{
-		time: d.h.now(), name: d.h.Name, provider: d.h.providerID(), place: d.h.place,
-		remote: d.r.RemoteAddr, method: d.req.Method, target: d.req.Target, host: d.req.Host, tls: d.req.TLS,
-		header: d.r.Header.Clone(), reason: r.Reason, detail: r.Detail, skew: r.Skew,
-		keys: d.h.keys.labels(), observed: observed, read: !d.unread(), length: len(d.body), tried: d.h.app.materials(),
-	}
+	entry.time, entry.name, entry.provider, entry.place = d.h.now(), d.h.Name, d.h.providerID(), d.h.place
+	entry.remote, entry.method, entry.target, entry.host, entry.tls = d.r.RemoteAddr, d.req.Method, d.req.Target, d.req.Host, d.req.TLS
+	entry.header, entry.keys, entry.tried = d.r.Header.Clone(), d.h.keys.labels(), d.h.app.materials()
+	entry.read, entry.length, entry.declared = !d.unread(), len(d.body), d.r.ContentLength
 	if len(entry.detail) > maxKeptDetail { // it may quote what a stranger wrote
 		entry.detail = strings.ToValidUTF8(entry.detail[:maxKeptDetail], "") + "…"
 	}
@@ -104,7 +115,7 @@ func (d *delivery) keep(r *verifier.Rejection, observed bool) {
 	}
 	entry.body = bytes.Clone(d.body[:room])
 	entry.size += room
-	d.rejection = kept.add(entry, most)
+	d.rejection = kept.add(&entry, most)
 }
 
 // add keeps a rejection in place of the oldest, and returns its id.
@@ -115,6 +126,9 @@ func (k *keeper) add(r *rejection, most int) string {
 	if k.byName == nil {
 		k.byName = make(map[string][]*rejection)
 	}
+	if r.limit {
+		k.dropLimit(r.name, r.reason)
+	}
 	k.seq++
 	r.seq = k.seq
 	k.bytes += r.size
@@ -124,6 +138,17 @@ func (k *keeper) add(r *rejection, most int) string {
 		k.dropOldest()
 	}
 	return r.id
+}
+
+// dropLimit drops what is kept of a name that a limit refused for the same reason.
+func (k *keeper) dropLimit(name string, reason verifier.Reason) {
+	k.byName[name] = slices.DeleteFunc(k.byName[name], func(r *rejection) bool {
+		same := r.limit && r.reason == reason
+		if same {
+			k.bytes -= r.size
+		}
+		return same
+	})
 }
 
 // trim drops the oldest of a name beyond most.

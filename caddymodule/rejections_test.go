@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -91,8 +92,8 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// TestKeptReasons: what fails verification is kept, observed or refused; a limit
-// that is reached is not.
+// TestKeptReasons: what fails verification is kept, observed or refused, and what
+// a limit refuses; what the gateway cannot do now is not.
 func TestKeptReasons(t *testing.T) {
 	for _, observe := range []bool{false, true} {
 		for reason, tc := range outcomes {
@@ -110,11 +111,11 @@ func TestKeptReasons(t *testing.T) {
 			}
 			serve(t, r, next, g.handlers...)
 			list := kept.list("")
-			if want := tc.status == http.StatusUnauthorized; want != (len(list) == 1) {
+			if want := tc.status < 500; want != (len(list) == 1) {
 				t.Errorf("%s, observe %t: %d kept", reason, observe, len(list))
 				continue
 			}
-			if len(list) == 1 && (string(list[0].reason) != reason || list[0].observed != observe) {
+			if len(list) == 1 && (string(list[0].reason) != reason || list[0].observed != (observe && !list[0].limit)) {
 				t.Errorf("%s, observe %t: kept as %s, %t", reason, observe, list[0].reason, list[0].observed)
 			}
 			if len(list) == 1 && strings.Contains(reason, "stale") && list[0].skew != 301*time.Second {
@@ -227,6 +228,75 @@ func TestKeptBounds(t *testing.T) {
 	serve(t, hosted, accepting, g.handlers...)
 	if r := kept.list("")[0]; len(r.host) > maxKeptSize {
 		t.Errorf("a host of %d bytes is kept as %d", len(r.host), r.size)
+	}
+}
+
+// TestLimitsLeaveATrace: what a limit refused is kept with what the operator can
+// write, the newest of each, beside what is not genuine.
+func TestLimitsLeaveATrace(t *testing.T) {
+	g := watched(t, "", timed(`"max_body":1000`, `"methods":["POST","PUT"]`))
+	serve(t, forged("{}"), accepting, g.handlers...)
+	for range 20 {
+		r := post()
+		r.ContentLength = 1500000
+		serve(t, r, accepting, g.handlers...)
+		r = post()
+		r.Method = http.MethodGet
+		serve(t, r, accepting, g.handlers...)
+		r = post()
+		r.Method = "x'y"
+		serve(t, r, accepting, g.handlers...)
+	}
+	r := post()
+	sends(r, body[:5], io.ErrUnexpectedEOF)
+	serve(t, r, accepting, g.handlers...)
+	want := map[verifier.Reason]string{
+		"body_too_large":     "if the sender's page says that this is normal, write: max_body 2MiB",
+		"method_not_allowed": "",
+		"body_incomplete":    "the sender was cut off or gave up, and comes again; if it is always the same one, look at its proxy",
+		"signature_mismatch": "",
+	}
+	list := kept.list("")
+	if len(list) != len(want) {
+		t.Fatalf("%d are kept, want one of each of %v", len(list), want)
+	}
+	for _, r := range list {
+		got := get[rejectionDetail](t, rejectionsPath+"/"+r.id)
+		hint, ok := want[r.reason]
+		if !ok || got.Hint != hint || r.limit != (got.Note == noteLimit) {
+			t.Errorf("%s: hint %q, note %q", r.reason, got.Hint, got.Note)
+		}
+		if r.reason == "body_too_large" && (got.Body.Declared == nil || *got.Body.Declared != 1500000 || !strings.Contains(got.Body.String(), "1500000 bytes declared")) {
+			t.Errorf("the body is shown as %+v", got.Body)
+		}
+	}
+	n, bytes := kept.totals()
+	var sum int64
+	for _, r := range list {
+		sum += r.size
+	}
+	if n != len(list) || bytes != sum {
+		t.Errorf("%d of %d bytes are counted, %d of %d are kept", n, bytes, len(list), sum)
+	}
+}
+
+// TestRemedies name the line that lets the request in.
+func TestRemedies(t *testing.T) {
+	for _, tc := range []struct{ got, want string }{
+		{bodyTooLarge(1<<20, -1).remedy, "max_body 2MiB"},
+		{bodyTooLarge(1<<20, 25<<20).remedy, "max_body 25MiB"},
+		{bodyTooLarge(1<<20, 25<<20+1).remedy, "max_body 26MiB"},
+		{bodyTooLarge(1<<20, 1<<60).remedy, "max_body 2MiB"},
+		{bodyTooLarge(1<<10, 1500).remedy, "max_body 2KiB"},
+		{methodNotAllowed([]string{"POST"}, "GET").remedy, "methods POST GET"},
+		{methodNotAllowed([]string{"POST", "PUT"}, "PATCH").remedy, "methods POST PUT PATCH"},
+	} {
+		if !strings.HasSuffix(tc.got, "write: "+tc.want) {
+			t.Errorf("%q, want it to end in %q", tc.got, tc.want)
+		}
+	}
+	if got := methodNotAllowed([]string{"POST"}, "}\n").remedy; got != "" {
+		t.Errorf("a stranger's text is offered: %q", got)
 	}
 }
 

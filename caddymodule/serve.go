@@ -104,10 +104,10 @@ func (d *delivery) admit() error {
 	}
 	v := d.h.keys.current.Load()
 	if !d.delivers() && (v == nil || !v.Greets(d.req.Method)) {
-		return methodNotAllowed(d.h.methods)
+		return methodNotAllowed(d.h.methods, d.req.Method)
 	}
 	if d.r.ContentLength > d.h.maxBody {
-		return bodyTooLarge(d.h.maxBody)
+		return bodyTooLarge(d.h.maxBody, d.r.ContentLength)
 	}
 	if v == nil {
 		return errKeyUnavailable
