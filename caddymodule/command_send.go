@@ -260,7 +260,7 @@ var statusWords = map[int]string{
 	http.StatusBadRequest:            "the body did not arrive whole, the app refuses it, or http:// is written for https://",
 	http.StatusUnauthorized:          "refused as not genuine: its log has the reason, caddy webhook rejections the hint",
 	http.StatusForbidden:             "refused, perhaps by something other than verify_webhook",
-	http.StatusNotFound:              "no such path: is it that of a sender in verify_webhooks, or does the matcher of a verify_webhook match it?",
+	http.StatusNotFound:              "no such path: is it that of a sender in verify_webhooks, or does the matcher of verify_webhook match it?",
 	http.StatusMethodNotAllowed:      "the method is not the sender's: see Allow",
 	http.StatusRequestTimeout:        "the body did not arrive in time",
 	http.StatusRequestEntityTooLarge: "the body is larger than max_body",
