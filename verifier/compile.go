@@ -44,7 +44,8 @@ type Verifier struct {
 
 	required     []requiredHeader
 	requiredJSON []requiredJSON
-	origin       string
+	origin       string // that is signed, with credentials where public_url has them
+	publicOrigin string // the same without: for what people read
 
 	handshakes []handshake
 	challenges []input // what anyone can have signed: see isChallenge
@@ -159,7 +160,7 @@ func compile(s Scheme) (*Verifier, error) {
 	for _, step := range []func() error{
 		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage, v.compileClaims,
 		v.compileTimestamp, v.compileDeliveryID, v.compileVaries, v.checkSlots,
-		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileHandshakes,
+		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileURLForms, v.compileHandshakes,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -289,10 +290,13 @@ func (v *Verifier) compilePublicURL() error {
 		return nil
 	}
 	u, err := url.Parse(v.scheme.PublicURL)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return wrong("public_url", "write the origin that the sender calls, scheme and host, no path: https://hooks.example.com")
 	}
-	v.origin = u.Scheme + "://" + u.Host
+	v.publicOrigin = u.Scheme + "://" + u.Host
+	_, authority, _ := strings.Cut(v.scheme.PublicURL, "://")
+	authority, _, _ = strings.Cut(authority, "/")
+	v.origin = u.Scheme + "://" + authority // as it is written: it is signed so
 	return nil
 }
 

@@ -178,7 +178,7 @@ func (s *search) withRequest(origin, target, method variant) guess {
 	v, req := *s.v, *s.c.Request
 	g.check.v, g.check.req = &v, &req
 	if origin.words != "" {
-		v.origin = origin.value
+		v.origin, v.publicOrigin = origin.value, origin.value
 		_, req.Host, _ = strings.Cut(origin.value, "://")
 	}
 	if target.words != "" {

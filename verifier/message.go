@@ -12,13 +12,19 @@ import (
 // through scratch, which is returned for reuse.
 func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []byte) ([]byte, *Rejection) {
 	scratch = scratch[:0]
+	bare := false // an origin without a slash stands before
 	for i := range t {
 		p := &t[i]
 		if p.slot == slotNone {
 			scratch = append(scratch, p.literal...)
+			bare = false
 			continue
 		}
 		if p.slot == slotBody && len(p.filters) == 0 {
+			if bare && !c.endsOrigin(body) {
+				return scratch, errBareOrigin
+			}
+			bare = bare && len(body) == 0
 			if len(scratch) > 0 {
 				w.Write(scratch)
 				scratch = scratch[:0]
@@ -39,6 +45,10 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 		if scratch, rej = c.appendSlot(scratch, p, secret, body); rej != nil {
 			return scratch, rej
 		}
+		if bare && !c.endsOrigin(scratch[start:]) {
+			return scratch, errBareOrigin
+		}
+		bare = bare && start == len(scratch) || p.slot == slotURL && c.target() == "" || p.slot == slotURLNoQuery && c.target() == ""
 		if !p.guard.oneWay(scratch[start:]) {
 			return scratch, reject(MalformedSignature, "a signed field holds a character that would let the message be read in two ways")
 		}
@@ -48,6 +58,8 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 	}
 	return scratch, nil
 }
+
+var errBareOrigin = reject(MalformedSignature, "what follows the URL, which is signed without a path, could be more of it")
 
 // appendSlot appends what fills a slot, through its filters.
 func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *Rejection) {
@@ -186,8 +198,9 @@ func (c *Check) appendRequest(dst []byte, s slot) []byte {
 	case slotMethod:
 		return append(dst, c.req.Method...)
 	case slotURL:
-		return append(c.appendOrigin(dst), c.req.Target...)
+		return append(c.appendOrigin(dst), c.target()...)
 	case slotURLNoQuery:
+		path, _, _ = strings.Cut(c.target(), "?")
 		return append(c.appendOrigin(dst), path...)
 	case slotURI:
 		return append(dst, c.req.Target...)
@@ -224,10 +237,18 @@ func (c *Check) host(itself bool) *Rejection {
 	return nil
 }
 
-func (c *Check) requestOrigin() string { return string(c.appendOrigin(nil)) }
+// requestOrigin is the origin without credentials, which are for nobody to read.
+func (c *Check) requestOrigin() string {
+	if c.v.origin != "" {
+		return c.v.publicOrigin
+	}
+	return string(c.appendOrigin(nil))
+}
 
 func (c *Check) appendOrigin(dst []byte) []byte {
 	switch {
+	case c.url.other:
+		return append(dst, c.url.origin...)
 	case c.v.origin != "":
 		return append(dst, c.v.origin...)
 	case c.req.TLS:

@@ -36,6 +36,7 @@ type Check struct {
 	message   int          // that it was signed by, of the scheme's
 
 	offered   int        // candidates seen
+	url       signedURL  // that the message is tried with
 	malformed *Rejection // why the last unreadable one could not be read
 	count     int        // candidates read
 	inline    [inlineCandidates]candidate

@@ -86,9 +86,16 @@ type Scheme struct {
 	Varies StringList `json:"varies,omitempty"`
 
 	// Origin (scheme, host, port) that the sender believes it calls, for schemes
-	// that sign the URL: "https://hooks.example.com". Path and query are those
-	// of the request. Default: as received.
+	// that sign the URL: "https://hooks.example.com", or with the credentials that
+	// the sender was given and signs: "https://user:pw@hooks.example.com". Path and
+	// query are those of the request. Default: as received.
 	PublicURL string `json:"public_url,omitempty"`
+	// Other ways to write the URL that this sender may have signed, of {url} and
+	// {url_no_query}: port (without its port, or with the default one), no_slash (a
+	// root without its slash), unescaped (some characters of the query unescaped,
+	// as HubSpot does), reencoded (the query decoded and escaped again). Default: as
+	// received alone.
+	URLForms StringList `json:"url_forms,omitempty"`
 
 	// Headers that a delivery must carry besides its signature.
 	RequireHeader []RequiredHeader `json:"require_header,omitempty"`
@@ -310,6 +317,9 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.BodyDecoded, o.BodyDecoded)
 	replace(&s.BodyForm, o.BodyForm)
 	replace(&s.PublicURL, o.PublicURL)
+	if len(o.URLForms) > 0 {
+		s.URLForms = o.URLForms
+	}
 	if len(o.Claims) > 0 {
 		s.Claims = o.Claims
 	}

@@ -83,14 +83,9 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			if !c.statesDigest() && len(c.v.messages) > 1 && t.has(slotBodyDigest, c.v.bodyDigest) {
 				continue // there is none: what another message comes to is the reason
 			}
-			var hits uint32
-			var rej *Rejection
-			if c.jws != nil {
-				hits, rej = c.matchJWS(k, t, body)
-			} else if k.macs != nil { // called by name: through a variable c would escape
-				hits, rej = c.matchMAC(k, t, body)
-			} else {
-				hits, rej = c.matchSignature(k, t, body)
+			hits, rej := c.matchMessage(k, t, body)
+			if hits == 0 && rej == nil && len(c.v.scheme.URLForms) > 0 && t.signsURL() {
+				hits = c.matchURLForms(k, t, body)
 			}
 			if rej != nil {
 				unusable = rej
@@ -109,6 +104,27 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 		return "", unusable
 	}
 	return "", c.mismatch()
+}
+
+func (c *Check) matchMessage(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+	switch { // called by name: through a variable c would escape
+	case c.jws != nil:
+		return c.matchJWS(k, t, body)
+	case k.macs != nil:
+		return c.matchMAC(k, t, body)
+	}
+	return c.matchSignature(k, t, body)
+}
+
+// matchURLForms tries the other URLs that the sender may have signed.
+func (c *Check) matchURLForms(k *compiledKey, t template, body []byte) uint32 {
+	for _, c.url = range c.urlForms() {
+		if hits, rej := c.matchMessage(k, t, body); rej == nil && hits != 0 {
+			return hits
+		}
+	}
+	c.url = signedURL{}
+	return 0
 }
 
 // offers reports whether any candidate was made with an algorithm.

@@ -1,0 +1,157 @@
+package verifier
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The URL that a sender signs is not always, byte for byte, the one that it
+// requests. A scheme's url_forms are the other ways to write it that the sender's
+// own library tries, or that its documentation tells. Each is still one signed
+// message of one request, so no form may let bytes move between the URL and what
+// stands behind it.
+const (
+	// Without its port, or with the scheme's default port where it has none.
+	formPort = "port"
+	// Without the slash of a root: what a URL without a path is requested with.
+	formNoSlash = "no_slash"
+	// With those characters of the query as they are that HubSpot unescapes.
+	formUnescaped = "unescaped"
+	// With names and values of the query decoded and escaped again, as ECMA-262's
+	// encodeURIComponent does: other escapes of the same fields.
+	formReencoded = "reencoded"
+)
+
+// signedURL is a URL that may have been signed in the place of the received one.
+// The zero value is the received one.
+type signedURL struct {
+	other  bool
+	origin string
+	target string
+}
+
+// urlForms lists the other URLs that the sender may have signed: at most seven.
+func (c *Check) urlForms() []signedURL {
+	forms := c.v.scheme.URLForms
+	origins, targets := []string{string(c.appendOrigin(nil))}, []string{c.req.Target}
+	if slices.Contains(forms, formPort) {
+		origins = append(origins, otherPort(origins[0]))
+	}
+	for _, form := range forms {
+		target := c.req.Target
+		switch form {
+		case formNoSlash:
+			target = strings.TrimSuffix(target, "/")
+			if target != "" {
+				continue // a path has its slash for a reason
+			}
+		case formUnescaped:
+			target = unescapeQuery(target)
+		case formReencoded:
+			target = reencodeQuery(target)
+		}
+		if !slices.Contains(targets, target) {
+			targets = append(targets, target)
+		}
+	}
+	var urls []signedURL
+	for i, target := range targets {
+		for j, origin := range origins {
+			if i+j > 0 {
+				urls = append(urls, signedURL{true, origin, target})
+			}
+		}
+	}
+	return urls
+}
+
+// target returns path and query as they are taken to be signed.
+func (c *Check) target() string {
+	if c.url.other {
+		return c.url.target
+	}
+	return c.req.Target
+}
+
+// endsOrigin reports whether an origin without a slash ends before text: neither
+// a port nor a path may begin there, and behind a host that the request chose
+// nothing that could be more of it.
+func (c *Check) endsOrigin(text []byte) bool {
+	switch {
+	case len(text) == 0:
+		return true
+	case c.v.origin == "":
+		return !uriByte(text[0])
+	}
+	return strings.IndexByte("/:?#@", text[0]) < 0
+}
+
+// otherPort takes the port off an origin, or adds its scheme's.
+func otherPort(origin string) string {
+	scheme, authority, _ := strings.Cut(origin, "://")
+	host := authority[strings.LastIndexByte(authority, '@')+1:]
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && i > strings.LastIndexByte(host, ']') {
+		return origin[:len(origin)-len(host)+i]
+	}
+	if scheme == "http" {
+		return origin + ":80"
+	}
+	return origin + ":443"
+}
+
+// unescaped are the characters that HubSpot signs unescaped:
+// https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation.
+// None of them divides the fields of a query. In a path a question mark would.
+const unescaped = ":/?@!$'()*,;"
+
+func unescapeQuery(target string) string {
+	path, query, _ := strings.Cut(target, "?")
+	var b strings.Builder
+	for i := 0; i < len(query); i++ {
+		if query[i] == '%' && i+2 < len(query) {
+			c, err := url.QueryUnescape(query[i : i+3])
+			if err == nil && strings.Contains(unescaped, c) {
+				b.WriteString(c)
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(query[i])
+	}
+	if b.Len() == 0 {
+		return target
+	}
+	return path + "?" + b.String()
+}
+
+func reencodeQuery(target string) string {
+	path, query, _ := strings.Cut(target, "?")
+	fields, err := parseForm([]byte(query))
+	if err != nil || len(fields) == 0 {
+		return target
+	}
+	b := append([]byte(path), '?')
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, '&')
+		}
+		b = append(appendEscaped(b, f.name, "-_.!~*'()"), '=')
+		b = appendEscaped(b, f.value, "-_.!~*'()")
+	}
+	return string(b)
+}
+
+func (v *Verifier) compileURLForms() error {
+	for _, form := range v.scheme.URLForms {
+		if err := known("url_forms", "form", form, formPort, formNoSlash, formUnescaped, formReencoded); err != nil {
+			return err
+		}
+	}
+	if len(v.scheme.URLForms) > 0 && !slices.ContainsFunc(v.messages, template.signsURL) {
+		return wrong("url_forms", "no message holds {url} or {url_no_query}: drop the field")
+	}
+	return nil
+}
+
+func (t template) signsURL() bool { return t.hasKind(slotURL) || t.hasKind(slotURLNoQuery) }
