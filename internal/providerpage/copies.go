@@ -36,7 +36,7 @@ func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) s
 	said := ""
 	switch {
 	case rule.ID == dedupe.IDAlone && facts.EventUnsigned:
-		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", which is not signed."
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", because the signature does not cover what the event is."
 	case rule.ID == dedupe.IDAlone:
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event."
 	case rule.ID == dedupe.IDWithBody && !facts.IDSigned:
@@ -58,7 +58,12 @@ func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) s
 }
 
 func eventPlace(p *providers.Provider) string {
-	return "the header `" + strings.Join(p.EventHeader, "` or `") + "`"
+	names := p.EventHeader
+	if len(names) == 1 {
+		return "the header `" + names[0] + "`"
+	}
+	last := len(names) - 1
+	return "the headers `" + strings.Join(names[:last], "`, `") + "` and `" + names[last] + "`"
 }
 
 // replay says in one of three forms what dedupe keeps from the app.

@@ -206,7 +206,7 @@ func limits(p *providers.Provider) (lines []string) {
 		lines = append(lines, fmt.Sprintf("A delivery that is refused is answered %d.", p.RejectStatus))
 	}
 	if len(p.EventHeader) > 0 {
-		lines = append(lines, "`{http.verify_webhook.event}` is what the header `"+strings.Join(p.EventHeader, "` or `")+"` says.")
+		lines = append(lines, "`{http.verify_webhook.event}` is what the header `"+strings.Join(p.EventHeader, "` or else `")+"` says.")
 	}
 	for _, path := range sorted(p.Scheme.RequireJSON) {
 		lines = append(lines, fmt.Sprintf("`%s` of the JSON body must be %s.", path, requiredValues(p.Scheme.RequireJSON[path])))

@@ -96,6 +96,9 @@ func (r *Report) facts(p *Provider) {
 			r.wrong(path, "proves is missing: say which facts of this file stand there")
 		}
 	}
+	if id := p.Scheme.DeliveryID; p.UniqueID && (id == nil || id.Off) {
+		r.wrong("unique_id", "there is no delivery_id that could be unique: say where it stands, or drop unique_id")
+	}
 	for i, param := range p.Params {
 		if param.Name == "" || param.Description == "" {
 			r.wrong(fmt.Sprintf("params[%d]", i), "name or description is missing: the user is asked for it in these words")

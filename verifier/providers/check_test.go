@@ -70,7 +70,12 @@ func TestCheckBroken(t *testing.T) {
 		{`"everything"`, `""`, "sources[0]: proves is missing"},
 		{`"retry": {"schedule": "5 times over a day", "span": "24h"},`, ``, "retry: no schedule"},
 		{`"timestamp": {"kv": "t"},
-		"delivery_id": {"json": "id"}`, `"timestamp": {"kv": "t"}`, "delivery_id: nothing tells deliveries apart"},
+		"delivery_id": {"json": "id"}
+	},
+	"unique_id": true`, `"timestamp": {"kv": "t"}
+	},
+	"unique_id": false`, "delivery_id: nothing tells deliveries apart"},
+		{`"delivery_id": {"json": "id"}`, `"delivery_id": {"json": "id", "off": true}`, "unique_id: there is no delivery_id"},
 		{`"source": "openssl dgst -sha256 -hmac KEY over the documented t.body",`, ``, "vectors[0]: source is missing"},
 		{`"openssl dgst -sha256 -hmac KEY over the documented t.body"`, `"caddy webhook sign"`, "vectors[0]: source is this project's own signer"},
 		{`"expect": "genuine"`, `"expect": "genuin"`, `vectors[0]: expect "genuin" is no verdict: did you mean "genuine"?`},

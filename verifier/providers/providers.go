@@ -47,8 +47,8 @@ type Provider struct {
 	UniqueID bool `json:"unique_id,omitempty"`
 	// BodiesDiffer: two events never share a body.
 	BodiesDiffer bool `json:"bodies_differ,omitempty"`
-	// EventHeader names the header that says what the event is. Several are
-	// alternatives.
+	// EventHeader names the headers that say what the event is, the most telling
+	// first. They are the same in all attempts.
 	EventHeader verifier.StringList `json:"event_header,omitempty"`
 	Retry       Retry               `json:"retry,omitzero"`
 
@@ -133,6 +133,11 @@ func Parse(name string, data []byte) (*Provider, error) {
 	if p.MaxBody < 0 {
 		return nil, fmt.Errorf("provider file %s: max_body %d: write a size in bytes", name, p.MaxBody)
 	}
+	for _, field := range p.EventHeader {
+		if field == "" || strings.Trim(field, headerLetters) != "" {
+			return nil, fmt.Errorf("provider file %s: event_header %q: write a header's name, of letters, digits and dashes", name, field)
+		}
+	}
 	scheme := p.Scheme
 	scheme.Handshakes = p.Handshake
 	scheme.Params = make(map[string]string)
@@ -149,6 +154,8 @@ func Parse(name string, data []byte) (*Provider, error) {
 	}
 	return p, nil
 }
+
+const headerLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
 // schemeError says where in the file a field is that is wrong.
 func schemeError(err error) error {

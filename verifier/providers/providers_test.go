@@ -44,6 +44,10 @@ func TestParseErrors(t *testing.T) {
 		"bad id":             {`{"id":"A b"}`, `id "A b": give it an id of lower-case letters`},
 		"no signature":       {`{"id":"a"}`, "scheme: signature: missing"},
 		"status 410":         {`{"id":"a","reject_status":410,"scheme":{"signature":{"header":"X"}}}`, "reject_status 410"},
+		"event no header":    {`{"id":"a","event_header":["X-A","X B"],"scheme":{"signature":{"header":"X"}}}`, `event_header "X B": write a header's name`},
+		"event empty":        {`{"id":"a","event_header":"","scheme":{"signature":{"header":"X"}}}`, `event_header "": write`},
+		"event misspelt":     {"{\"id\":\"a\",\n\"event_heder\":\"X\"}", `did you mean "event_header"?`},
+		"varies is no path":  {`{"id":"a","scheme":{"signature":{"header":"X"},"varies":"a..b"}}`, "scheme: varies: write a JSON path"},
 		"slot without param": {`{"id":"a","scheme":{"signature":{"header":"X"},"message":"{param:hook}{body}"}}`, "{param:hook} has no value"},
 	} {
 		t.Run(name, func(t *testing.T) {
