@@ -136,6 +136,16 @@ func TestMisplacedSecret(t *testing.T) {
 		texts = append(texts, ":80 {\n"+block+"\n}")
 	}
 	for _, s := range secrets {
+		for _, line := range []string{
+			"", "sender ", "sender github ", "sender " + s + " ", "sender github ok {\n", "sender github ok {\npath ", "sender github ok {\nname ",
+			"sender github ok {\n}\nsender github ok {\npath ", "sender github ok\n", "sender github ok\nsecret ",
+		} {
+			end := "\n}\n}"
+			if strings.HasSuffix(line, "path ") || strings.HasSuffix(line, "name ") || strings.HasSuffix(line, "{\n") {
+				end = "\n}" + end
+			}
+			texts = append(texts, ":80 {\nverify_webhooks "+s+" {\n"+line+s+end, ":80 {\nverify_webhooks /hooks/* "+s+" {\n"+line+s+end, ":80 {\nverify_webhooks /hooks/* {\n"+line+s+end)
+		}
 		for _, line := range []string{"", "key ", "window ", "wait ", "duplicate_response ", "duplicate_response 200 a "} {
 			texts = append(texts, ":80 {\nverify_webhook stripe ok {\ndedupe {\n"+line+s+"\n}\n}\n}")
 		}
