@@ -39,6 +39,7 @@ type App struct {
 	ended    bool // and gave it up for good
 	handlers []*Handler
 	logger   *zap.Logger
+	storage  storage // Caddy's
 	stop     chan struct{}
 	polling  sync.WaitGroup
 	unfollow context.CancelFunc // ends the fetching of published keys
@@ -62,6 +63,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // uses: caddy validate and a rejected reload come this far too.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.storage = ctx.Storage()
 	if a.MaxBuffered == nil {
 		a.MaxBuffered = new(int64(defaultMaxBuffered))
 	}
@@ -112,6 +114,8 @@ func (a *App) Start() error {
 		}
 		if p := h.keys.published; p != nil && p.jwks != "" {
 			a.polling.Go(func() { h.keys.follow(ctx) })
+		} else if p != nil && a.storage != nil {
+			go h.keys.recall(ctx, a.storage, h.published.storageKey())
 		}
 	}
 	if len(watched) == 0 {

@@ -74,6 +74,7 @@ func provision(t testing.TB, appConfig string, handlers ...string) (*gateway, er
 		return nil, err
 	}
 	g.app = app.(*App)
+	g.app.storage = make(shelf) // Caddy's own is a directory of whoever runs the tests
 	return g, nil
 }
 

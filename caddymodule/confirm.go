@@ -31,7 +31,7 @@ func (d *delivery) visit() error {
 	if address == "" || v.visited(address) {
 		return nil
 	}
-	err := v.fetcher.fetch(d.r.Context(), address, func(_ fetched, err error) error {
+	err := v.fetcher.fetch(d.r.Context(), need{address: address, client: clientOf(d.r)}, func(_ fetched, err error) error {
 		if err != nil {
 			d.h.logger.Error("the sender's handshake is not confirmed", zap.String("name", d.h.Name), zap.Error(withoutURL(err)))
 			return err

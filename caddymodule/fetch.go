@@ -8,8 +8,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,11 +23,6 @@ const (
 	// maxFetched is the longest answer that is read: sets of keys and
 	// certificates have some kilobytes.
 	maxFetched = 256 << 10
-	// maxFetches is how many fetches a fetcher begins in a minute: who forges
-	// deliveries must not make the gateway hammer the sender.
-	maxFetches = 10
-	// maxWaiters is how many requests wait for fetches at a time.
-	maxWaiters = 64
 	// failureLasts is how long an address that failed is not tried again.
 	failureLasts = 10 * time.Second
 )
@@ -41,14 +36,21 @@ type fetcher struct {
 	mu      sync.Mutex
 	flights map[string]*flight
 	failed  map[string]time.Time
-	begun   []time.Time // within a minute
-	waiting int
+	budget  fetchBudget
+}
+
+// A need is what a delivery has to have fetched.
+type need struct {
+	address string
+	client  netip.Prefix // who sent it
+	known   bool         // the address has served before: it needs no budget
 }
 
 // A flight is a fetch under way.
 type flight struct {
-	done chan struct{}
-	err  error // once done
+	done   chan struct{}
+	err    error        // once done
+	client *fetchClient // whose delivery began it
 }
 
 // fetched is an answer of status 200.
@@ -66,12 +68,12 @@ var (
 // fetch waits until the address is fetched, and settle, which every flight
 // calls once, has taken the answer or the error. A caller that gives up leaves
 // the flight to the others: what it brings is of use.
-func (f *fetcher) fetch(ctx context.Context, address string, settle func(fetched, error) error) error {
-	fl, err := f.join(address, settle)
+func (f *fetcher) fetch(ctx context.Context, n need, settle func(fetched, error) error) error {
+	fl, leave, err := f.join(n, settle)
 	if err != nil {
 		return err
 	}
-	defer f.leave()
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	select {
@@ -82,44 +84,36 @@ func (f *fetcher) fetch(ctx context.Context, address string, settle func(fetched
 	}
 }
 
-func (f *fetcher) join(address string, settle func(fetched, error) error) (*flight, error) {
+func (f *fetcher) join(n need, settle func(fetched, error) error) (fl *flight, leave func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := f.clock()
-	fl := f.flights[address]
+	now, client := f.clock(), f.budget.client(n.client)
+	fl = f.flights[n.address]
 	switch {
-	case f.waiting == maxWaiters:
-		return nil, errManyWaiters
-	case fl == nil && now.Sub(f.failed[address]) < failureLasts:
-		return nil, errFailedLately
-	case fl == nil && !f.mayBegin(now):
-		return nil, errManyFetches
+	case f.budget.waiting == maxWaiters || client.waiting == maxClientWaiters:
+		return nil, nil, errManyWaiters
+	case fl == nil && now.Sub(f.failed[n.address]) < failureLasts:
+		return nil, nil, errFailedLately
+	case fl == nil && !n.known && !f.budget.mayBegin(client, now):
+		return nil, nil, errManyFetches
 	case fl == nil:
-		fl = &flight{done: make(chan struct{})}
+		fl = &flight{done: make(chan struct{}), client: client}
 		if f.flights == nil {
 			f.flights, f.failed = make(map[string]*flight), make(map[string]time.Time)
 		}
-		f.flights[address] = fl
-		go f.fly(fl, address, settle)
+		f.flights[n.address] = fl
+		go f.fly(fl, n.address, settle)
 	}
-	f.waiting++
-	return fl, nil
+	f.budget.waiting++
+	client.waiting++
+	return fl, func() { f.leave(client) }, nil
 }
 
-func (f *fetcher) leave() {
+func (f *fetcher) leave(client *fetchClient) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waiting--
-}
-
-// mayBegin counts a fetch that begins now, unless there were too many.
-func (f *fetcher) mayBegin(now time.Time) bool {
-	f.begun = slices.DeleteFunc(f.begun, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
-	if len(f.begun) == maxFetches {
-		return false
-	}
-	f.begun = append(f.begun, now)
-	return true
+	f.budget.waiting--
+	client.waiting--
 }
 
 func (f *fetcher) fly(fl *flight, address string, settle func(fetched, error) error) {
@@ -136,8 +130,9 @@ func (f *fetcher) fly(fl *flight, address string, settle func(fetched, error) er
 	defer f.mu.Unlock()
 	now := f.clock()
 	maps.DeleteFunc(f.failed, func(_ string, at time.Time) bool { return now.Sub(at) >= failureLasts })
+	fl.client.failed = time.Time{}
 	if err != nil {
-		f.failed[address] = now
+		f.failed[address], fl.client.failed = now, now
 	}
 	delete(f.flights, address)
 	fl.err = err

@@ -28,9 +28,9 @@ func TestFetchOnceAtATime(t *testing.T) {
 		var all sync.WaitGroup
 		settled, full := 0, 0
 		var mu sync.Mutex
-		for range maxWaiters + 6 {
+		for i := range maxWaiters + 6 {
 			all.Go(func() {
-				err := f.fetch(t.Context(), "a", func(fetched, error) error { settled++; return nil })
+				err := f.fetch(t.Context(), need{address: "a", client: network(i / maxClientWaiters)}, func(fetched, error) error { settled++; return nil })
 				mu.Lock()
 				defer mu.Unlock()
 				if errors.Is(err, errManyWaiters) {
@@ -43,12 +43,12 @@ func TestFetchOnceAtATime(t *testing.T) {
 		cancel()
 		close(release)
 		all.Wait()
-		if calls != 1 || settled != 1 || full != 6 || f.waiting != 0 {
-			t.Errorf("%d fetches settled %d times, %d turned away, %d still wait", calls, settled, full, f.waiting)
+		if calls != 1 || settled != 1 || full != 6 || f.budget.waiting != 0 {
+			t.Errorf("%d fetches settled %d times, %d turned away, %d still wait", calls, settled, full, f.budget.waiting)
 		}
 		release = make(chan struct{})
-		if err := f.fetch(impatient, "b", taken); !errors.Is(err, context.Canceled) || f.waiting != 0 {
-			t.Errorf("a request that is gone: %v, %d wait", err, f.waiting)
+		if err := f.fetch(impatient, need{address: "b"}, taken); !errors.Is(err, context.Canceled) || f.budget.waiting != 0 {
+			t.Errorf("a request that is gone: %v, %d wait", err, f.budget.waiting)
 		}
 		close(release)
 	})
@@ -60,9 +60,9 @@ func TestFetchWaitsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, began := make(chan struct{}), time.Now()
 		f := &fetcher{get: func(context.Context, string) (fetched, error) { return fetched{}, nil }}
-		err := f.fetch(t.Context(), "a", func(fetched, error) error { <-release; return nil })
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != maxWait || f.waiting != 0 {
-			t.Errorf("%v after %s, %d wait", err, time.Since(began), f.waiting)
+		err := f.fetch(t.Context(), need{address: "a"}, func(fetched, error) error { <-release; return nil })
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != maxWait || f.budget.waiting != 0 {
+			t.Errorf("%v after %s, %d wait", err, time.Since(began), f.budget.waiting)
 		}
 		close(release)
 	})
@@ -78,7 +78,7 @@ func TestFetchFailures(t *testing.T) {
 	}}
 	fetch := func(address string, want string) {
 		t.Helper()
-		if err := f.fetch(t.Context(), address, taken); err == nil || err.Error() != want {
+		if err := f.fetch(t.Context(), need{address: address, client: network(0)}, taken); err == nil || err.Error() != want {
 			t.Errorf("%s at %s: %v, want %s", address, now.Sub(clock), err, want)
 		}
 	}
@@ -88,14 +88,13 @@ func TestFetchFailures(t *testing.T) {
 	fetch("a", errFailedLately.Error())
 	now = now.Add(1)
 	fetch("a", "down")
-	for i := range maxFetches - 2 {
+	for i := range maxClientFetches - 2 {
 		fetch("a"+strconv.Itoa(i), "down")
 	}
 	fetch("b", errManyFetches.Error())
-	now = clock.Add(time.Minute) // the first is forgotten
+	now = clock.Add(time.Minute)
 	fetch("b", "down")
-	fetch("c", errManyFetches.Error())
-	if calls != maxFetches+1 || len(f.failed) > maxFetches {
+	if calls != maxClientFetches+1 || len(f.failed) > maxClientFetches {
 		t.Errorf("%d fetches, %d failures kept", calls, len(f.failed))
 	}
 }

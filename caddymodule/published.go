@@ -49,6 +49,9 @@ type published struct {
 	stale        time.Time // when it is to be fetched again
 	tried        time.Time
 	certificates []certificate // the one used last is the last
+	expected     []string      // addresses that served before a restart
+
+	learned chan struct{} // holds something when another certificate has verified a delivery
 }
 
 type certificate struct {
@@ -71,7 +74,7 @@ func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *publish
 		algorithms += fmt.Sprint(s.Accept) // in the order of its keys
 	}
 	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " "), algorithms}
-	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS})
+	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS, learned: make(chan struct{}, 1)})
 	return id, p.(*published)
 }
 
@@ -149,6 +152,8 @@ func (p *published) keep(address string, got fetched, now time.Time, usable func
 		return nil
 	}
 	p.version++
+	c.proven = slices.Contains(p.expected, address) ||
+		slices.ContainsFunc(p.certificates, func(other certificate) bool { return other.address == address && other.proven })
 	p.certificates = slices.DeleteFunc(p.certificates, func(other certificate) bool { return other.address == address || now.After(other.until) })
 	if len(p.certificates) == maxCertificates {
 		i := max(0, slices.IndexFunc(p.certificates, func(c certificate) bool { return !c.proven }))
@@ -168,6 +173,12 @@ func (p *published) used(address string) {
 		return // of a set, or gone since
 	}
 	c := p.certificates[i]
+	if !c.proven {
+		select {
+		case p.learned <- struct{}{}:
+		default:
+		}
+	}
 	c.proven = true
 	p.certificates = append(slices.Delete(p.certificates, i, i+1), c)
 }
@@ -204,17 +215,17 @@ func parseCertificate(address, text string) (certificate, error) {
 // fetch gets the key of a delivery that none at hand has signed, and puts it to
 // use. Nil means that what the sender publishes now is in use, whether or not
 // the delivery's key is in it.
-func (k *keyring) fetch(ctx context.Context, keyID string) error {
+func (k *keyring) fetch(ctx context.Context, n need) error {
 	p := k.published
-	address := p.jwks
-	if address == "" {
-		address = keyID
+	if p.jwks != "" {
+		n.address = p.jwks
 	}
-	shown, _, _ := strings.Cut(address, "?") // a query may hold a token
-	if p.wants(address, p.fetcher.clock()) {
-		err := p.fetcher.fetch(ctx, address, func(got fetched, err error) error {
+	n.known = p.knows(n.address)
+	shown, _, _ := strings.Cut(n.address, "?") // a query may hold a token
+	if p.wants(n.address, p.fetcher.clock()) {
+		err := p.fetcher.fetch(ctx, n, func(got fetched, err error) error {
 			if err == nil {
-				err = p.keep(address, got, p.fetcher.clock(), k.usableKey)
+				err = p.keep(n.address, got, p.fetcher.clock(), k.usableKey)
 			}
 			if err != nil {
 				k.failed()
@@ -280,7 +291,7 @@ func (k *keyring) follow(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		if k.published.due(k.published.fetcher.clock()) {
-			_ = k.fetch(ctx, "") // logged there
+			_ = k.fetch(ctx, need{}) // logged there
 		}
 		select {
 		case <-ctx.Done():
@@ -322,7 +333,7 @@ func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	if awaiting.Add(held) > max(buffered.limit.Load()/4, d.h.maxBody+1) {
 		return keyNotFetched(errManyWaiters)
 	}
-	if err := d.h.keys.fetch(d.r.Context(), rej.KeyID); err != nil {
+	if err := d.h.keys.fetch(d.r.Context(), need{address: rej.KeyID, client: clientOf(d.r)}); err != nil {
 		return keyNotFetched(err)
 	}
 	v := d.h.keys.verifier()

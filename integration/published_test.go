@@ -165,7 +165,7 @@ func (v *vendor) newSNSSigner(t testing.TB, name string, until time.Time) *snsSi
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &snsSigner{key, "/SimpleNotificationService-" + name + ".pem"}
+	s := &snsSigner{key, "/SimpleNotificationService-" + name + strings.Repeat("0", 32-len(name)) + ".pem"}
 	template := &x509.Certificate{Subject: pkix.Name{CommonName: "sns.amazonaws.com"}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until}
 	v.publish(s.path, string(pemOf(certifyKey(t, template, template, &key.PublicKey, key))))
 	return s
@@ -259,6 +259,42 @@ func TestSNS(t *testing.T) {
 	if now, n := v.seen(); n != dials {
 		t.Errorf("forgeries had the gateway fetch %q", now)
 	}
+}
+
+// TestSNSRestart: the certificate that was in use before a restart is fetched
+// before any delivery names it, and forgeries cannot keep it away.
+func TestSNSRestart(t *testing.T) {
+	t.Parallel()
+	v := newVendor(t, snsHost)
+	one := v.newSNSSigner(t, "one", time.Now().Add(time.Hour))
+	dir := t.TempDir()
+	begin := func() *gateway {
+		a := newApp()
+		g, err := launch(dir, a, setup{site: snsSite, env: v.env})
+		if err != nil {
+			a.Close()
+			t.Fatal(err)
+		}
+		return g
+	}
+	g := begin()
+	if s := g.status(t, snsPost(t, one.message(t, nil))); s != http.StatusOK {
+		t.Fatal(s)
+	}
+	stored := filepath.Join(dir, "data", "caddy", "verify_webhook", "certificates", "*.json")
+	eventually(t, "the address in Caddy's storage", func() bool { files, _ := filepath.Glob(stored); return len(files) == 1 })
+	if err := g.stop(); err != nil {
+		t.Fatal(err)
+	}
+	g = begin()
+	defer func() {
+		if err := g.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, "the certificate", func() bool { asked, _ := v.seen(); return len(asked) == 2 })
+	v.down.Store(true)
+	g.comesTo(t, "a delivery while the vendor is down", http.StatusOK, snsPost(t, one.message(t, nil)))
 }
 
 // TestSNSVendorDown: a certificate that cannot be had loses no delivery.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,8 +27,9 @@ type Verifier struct {
 	bodySigned bool        // by a claim
 	http       *httpScheme // of the syntax http_signature, instead of messages
 
-	keyIDPath jsonPath
-	paths     []jsonPath // of all that is read in a body's JSON
+	keyIDPath       jsonPath
+	certificatePath *regexp.Regexp // of KeySource; nil: any
+	paths           []jsonPath     // of all that is read in a body's JSON
 
 	signaturePaths  []jsonPath // of a signature in the body; nil: a form field alone
 	timestamp       Timestamp

@@ -46,6 +46,14 @@ func (v *Verifier) compileKeySource() (err error) {
 	if problem := checkHosts(source.CertificateHosts); problem != "" {
 		return wrong("key_source", "certificate_hosts: %s", problem)
 	}
+	if source.CertificatePath != "" && len(source.CertificateHosts) == 0 {
+		return wrong("key_source", "certificate_path needs certificate_hosts")
+	}
+	if source.CertificatePath != "" {
+		if v.certificatePath, err = regexp.Compile("^(?:" + source.CertificatePath + ")$"); err != nil {
+			return wrong("key_source", "certificate_path: write a regular expression of the whole path: /certs/[0-9a-f]{32}\\.pem")
+		}
+	}
 	return nil
 }
 
@@ -81,15 +89,19 @@ func notPlain(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~/:", r))
 }
 
-// publishes reports whether a certificate's address is one that the source
-// allows: a file on its hosts, without a query, with which a host may answer
-// what whoever asks wants to hear.
-func (s *KeySource) publishes(address string) bool {
+// Publishes reports whether a certificate's address is one that the scheme's
+// source allows: a file on its hosts, named as the sender names them, without a
+// query, with which a host may answer what whoever asks wants to hear.
+func (v *Verifier) Publishes(address string) bool {
+	s := v.scheme.KeySource
+	if s == nil || len(s.CertificateHosts) == 0 {
+		return false
+	}
 	u, err := url.Parse(address)
 	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || u.Path == "/" || path.Clean(u.Path) != u.Path || len(address) > maxAddress || strings.ContainsFunc(address, notPlain) {
 		return false
 	}
-	return onHosts(s.CertificateHosts, u.Host)
+	return onHosts(s.CertificateHosts, u.Host) && (v.certificatePath == nil || v.certificatePath.MatchString(u.Path))
 }
 
 // onHosts reports whether a host is one of those that a provider's file names.
@@ -141,7 +153,7 @@ func (c *Check) bodyKeyID(body []byte) *Rejection {
 }
 
 func (c *Check) setKeyID(id, place string) *Rejection {
-	if source := c.v.scheme.KeySource; source != nil && len(source.CertificateHosts) > 0 && !source.publishes(id) {
+	if source := c.v.scheme.KeySource; source != nil && len(source.CertificateHosts) > 0 && !c.v.Publishes(id) {
 		return reject(MalformedSignature, "%s is not the address of a certificate on %s", place, strings.Join(source.CertificateHosts, " or "))
 	}
 	c.keyID = id

@@ -8,12 +8,12 @@ import (
 // TestCertificateAddress: whoever sends the request names the address. Only what
 // every reader of URLs takes for a host of the sender's is one.
 func TestCertificateAddress(t *testing.T) {
-	source := KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "api.paypal.com"}}
+	source := &Verifier{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "api.paypal.com"}}}}
 	for _, address := range []string{
 		"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123.pem",
 		"https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77",
 	} {
-		if !source.publishes(address) {
+		if !source.Publishes(address) {
 			t.Errorf("%s is the sender's", address)
 		}
 	}
@@ -57,7 +57,7 @@ func TestCertificateAddress(t *testing.T) {
 		"https://sns.s3-us-west-2.amazonaws.com/x.pem",
 		"https://api.paypal.com/" + strings.Repeat("x", 4<<10),
 	} {
-		if source.publishes(address) {
+		if source.Publishes(address) {
 			t.Errorf("%.80q passes for the sender's", address)
 		}
 	}

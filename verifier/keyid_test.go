@@ -11,7 +11,7 @@ import (
 
 // TestCertificateAddresses says which addresses a delivery may name.
 func TestCertificateAddresses(t *testing.T) {
-	source := &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "sns.*.amazonaws.com.cn", "api.paypal.com"}}
+	source := &Verifier{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "sns.*.amazonaws.com.cn", "api.paypal.com"}}}}
 	for address, want := range map[string]bool{
 		"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-7ff5.pem":    true,
 		"https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-1.pem":   true,
@@ -56,8 +56,37 @@ func TestCertificateAddresses(t *testing.T) {
 		"https://sns.*.amazonaws.com/cert.pem":            false,
 		"https://sns.us-east-1.amazonaws.com.cn.x/c.pem":  false,
 	} {
-		if got := source.publishes(address); got != want {
+		if got := source.Publishes(address); got != want {
 			t.Errorf("%q: %v, want %v", address, got, want)
+		}
+	}
+}
+
+// TestCertificatePath: what is not called as the sender's certificates are is not
+// asked for.
+func TestCertificatePath(t *testing.T) {
+	s := bare(func(s *Scheme) { s.Algorithm = Ed25519 })
+	s.KeyID = &KeyID{Header: "X-Cert"}
+	s.KeySource = &KeySource{CertificateHosts: []string{"api.paypal.com"}, CertificatePath: "/certs/CERT-[0-9a-f]{8}|/old\\.pem"}
+	v, err := New(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{
+		"/certs/CERT-360caa42": true, "/old.pem": true, "/certs/CERT-360caa42x": false, "/x/certs/CERT-360caa42": false,
+		"/oldxpem": false, "/old.pem/x": false, "/certs/CERT-360caa4g": false, "/certs/": false,
+	} {
+		if got := v.Publishes("https://api.paypal.com" + path); got != want {
+			t.Errorf("%s: %t, want %t", path, got, want)
+		}
+	}
+	if v.Publishes("https://api.example.com/old.pem") {
+		t.Error("another host")
+	}
+	for _, wrongSource := range []*KeySource{{CertificateHosts: []string{"api.paypal.com"}, CertificatePath: "("}, {JWKS: "https://keys.example.com/jwks", CertificatePath: "/x"}} {
+		s.KeySource = wrongSource
+		if _, err := New(s, nil); err == nil || !strings.Contains(err.Error(), "certificate_path") {
+			t.Errorf("%+v: %v", wrongSource, err)
 		}
 	}
 }

@@ -205,6 +205,10 @@ type KeySource struct {
 	// "sns.*.amazonaws.com". Any other address is malformed_signature: whoever
 	// names the key must not choose it.
 	CertificateHosts []string `json:"certificate_hosts,omitempty"`
+	// The form of such an address's path, a regular expression of the whole of
+	// it: what no certificate of the sender's is called is never asked for.
+	// Default: any path.
+	CertificatePath string `json:"certificate_path,omitempty"`
 }
 
 // Timestamp says where the time of a delivery attempt is.

@@ -262,6 +262,14 @@ func plainNotation(sig *verifier.Signature) string {
 	return "in " + encoding
 }
 
+// certificatePath says how the sender names its certificates, where the file does.
+func certificatePath(source *verifier.KeySource) string {
+	if source.CertificatePath == "" {
+		return ""
+	}
+	return ", where its path is `" + source.CertificatePath + "`"
+}
+
 // key says what the secret or public key looks like.
 func key(p *providers.Provider) string {
 	s := p.Scheme
@@ -272,7 +280,7 @@ func key(p *providers.Provider) string {
 		if s.KeyID.Header != "" {
 			named = "the header `" + s.KeyID.Header + "`"
 		}
-		return "The key is the certificate whose address stands in " + named + ", fetched from `" + strings.Join(source.CertificateHosts, "` or `") + "` alone (`*`: a region's name). `public_key` gives it once and for all instead."
+		return "The key is the certificate whose address stands in " + named + ", fetched from `" + strings.Join(source.CertificateHosts, "` or `") + "` alone (`*`: a region's name)" + certificatePath(source) + ". `public_key` gives it once and for all instead."
 	}
 	if !p.UsesSecret() {
 		return "The key is the sender's public key: PEM, a JSON Web Key or a set of them, or in " + or(s.PublicKeyEncoding, "base64") + "."

@@ -1,0 +1,129 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// recalled is what outlives a restart: addresses of certificates that have
+// verified deliveries, never the certificates, so that whoever can write Caddy's
+// storage does not choose the keys. Each address is checked and fetched again.
+type recalled struct {
+	Certificates []string `json:"certificates"`
+}
+
+// maxRecalled bounds what is read of the storage.
+const maxRecalled = 64 << 10
+
+const storageTimeout = 10 * time.Second
+
+// storage is what is used of Caddy's: by default a directory.
+type storage interface {
+	Load(ctx context.Context, key string) ([]byte, error)
+	Store(ctx context.Context, key string, value []byte) error
+}
+
+// storageKey is the place of a source's addresses in Caddy's storage.
+func (id publishedID) storageKey() string {
+	d := sha256.Sum256([]byte(strings.Join([]string{id.handler, id.hosts, id.algorithms}, "\x00")))
+	return "verify_webhook/certificates/" + hex.EncodeToString(d[:16]) + ".json"
+}
+
+// recall fetches the certificates that were in use before a restart, and notes
+// new ones for the next, until ctx ends. Nothing waits for it: a storage may hang.
+func (k *keyring) recall(ctx context.Context, store storage, key string) {
+	stored := k.recallFrom(ctx, store, key)
+	for {
+		if proven := k.published.provenAddresses(); len(proven) > 0 && !slices.Equal(proven, stored) {
+			if k.noteIn(ctx, store, key, proven) == nil {
+				stored = proven
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.published.learned:
+		}
+	}
+}
+
+// recallFrom returns the stored addresses that the scheme allows, and fetches
+// those that are not at hand.
+func (k *keyring) recallFrom(ctx context.Context, store storage, key string) []string {
+	loading, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	data, err := store.Load(loading, key)
+	var from recalled
+	if err == nil && len(data) <= maxRecalled {
+		err = json.Unmarshal(data, &from)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		k.logger.Warn("the addresses of the sender's certificates cannot be read from Caddy's storage", zap.Error(err))
+	}
+	v := k.current.Load()
+	if v == nil { // a param's file is missing: deliveries fetch what they need
+		return nil
+	}
+	addresses := slices.DeleteFunc(from.Certificates, func(address string) bool { return !v.Publishes(address) })
+	addresses = addresses[:min(len(addresses), maxCertificates)]
+	slices.Sort(addresses)
+	k.published.expect(addresses)
+	for _, address := range addresses {
+		if ctx.Err() != nil {
+			break
+		}
+		_ = k.fetch(ctx, need{address: address}) // logged there
+	}
+	return addresses
+}
+
+// noteIn stores addresses, whether or not the configuration is about to end.
+func (k *keyring) noteIn(ctx context.Context, store storage, key string, addresses []string) error {
+	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
+	defer cancel()
+	data, err := json.Marshal(recalled{addresses})
+	if err == nil {
+		err = store.Store(storing, key, data)
+	}
+	if err != nil {
+		k.logger.Warn("the addresses of the sender's certificates cannot be written to Caddy's storage: after a restart the first delivery fetches them", zap.Error(err))
+	}
+	return err
+}
+
+// expect makes addresses known: their fetches need no budget.
+func (p *published) expect(addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected = addresses
+}
+
+// knows reports whether an address is the set's, or that of a certificate that
+// has verified a delivery, now or before a restart.
+func (p *published) knows(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.jwks != "" || slices.Contains(p.expected, address) ||
+		slices.ContainsFunc(p.certificates, func(c certificate) bool { return c.proven && c.address == address })
+}
+
+func (p *published) provenAddresses() (addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.certificates {
+		if c.proven {
+			addresses = append(addresses, c.address)
+		}
+	}
+	slices.Sort(addresses)
+	return addresses
+}

@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shelf is a storage in memory.
+type shelf map[string][]byte
+
+func (s shelf) Load(_ context.Context, key string) ([]byte, error) {
+	if data, ok := s[key]; ok {
+		return data, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (s shelf) Store(_ context.Context, key string, value []byte) error {
+	s[key] = value
+	return nil
+}
+
+// TestRecall: the address of a certificate that has verified a delivery is stored,
+// and after a restart its certificate is at hand before a delivery names it,
+// whatever the budget is.
+func TestRecall(t *testing.T) {
+	_, key := newKey(t)
+	const one, two = "https://certs.acme.example/one.pem", "https://certs.acme.example/two.pem"
+	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
+	s := &sender{now: clock, pages: map[string]string{one: text, two: text}}
+	store := make(shelf)
+	recall := func(h *Handler) { // until there is nothing to do
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 8 { // it looks for the end and for news in any order
+			h.keys.recall(ctx, store, h.published.storageKey())
+		}
+	}
+
+	first := s.handler(t, `"name":"before"`, fromHosts)
+	s.step(t, first, "named", signedBy(key, one), 202, 1)
+	s.step(t, first, "fetched, but it verifies nothing", altered(signedBy(key, two)), 401, 1)
+	recall(first)
+	if len(store) != 1 || string(store[first.published.storageKey()]) != `{"certificates":["`+one+`"]}` {
+		t.Fatalf("stored: %s", store)
+	}
+
+	after := &sender{now: clock, pages: s.pages}
+	h := after.handler(t, `"name":"after"`, fromHosts)
+	store[h.published.storageKey()] = store[first.published.storageKey()]
+	for i := range 2 * maxFetches { // forgeries come first
+		_ = h.keys.published.fetcher.fetch(t.Context(), need{address: fmt.Sprint(i), client: network(i)}, taken)
+	}
+	after.asked = nil
+	stored := h.keys.recallFrom(t.Context(), store, h.published.storageKey())
+	if !slices.Equal(stored, []string{one}) || !slices.Equal(after.asked, []string{one}) {
+		t.Errorf("recalled %q, asked for %q", stored, after.asked)
+	}
+	after.step(t, h, "the first delivery after the restart", signedBy(key, one), 202, 0)
+}
+
+// altered makes a delivery one that nobody signed.
+func altered(r *http.Request) *http.Request {
+	r.Header.Set("X-Signature", strings.Repeat("00", 64))
+	return r
+}
+
+// TestRecallTrustsNothing: whoever can write Caddy's storage chooses neither keys
+// nor hosts.
+func TestRecallTrustsNothing(t *testing.T) {
+	_, key := newKey(t)
+	evil := "https://certs.evil.example/one.pem"
+	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
+	many := make([]string, 100)
+	for i := range many {
+		many[i] = fmt.Sprintf("https://certs.acme.example/%d.pem", i)
+	}
+	for what, tc := range map[string]struct {
+		data string
+		most int // fetches
+	}{
+		"a foreign host":     {`{"certificates":["` + evil + `"]}`, 0},
+		"a loopback address": {`{"certificates":["https://127.0.0.1/one.pem","http://certs.acme.example/one.pem"]}`, 0},
+		"a certificate":      {`{"certificates":["` + strings.ReplaceAll(text, "\n", `\n`) + `"]}`, 0},
+		"no JSON":            {"{", 0},
+		"nothing":            {"", 0},
+		"another shape":      {`{"certificates":{}}`, 0},
+		"too long":           {`{"certificates":["` + strings.Repeat(many[0]+`","`, 5000) + `"]}`, 0},
+		"too many":           {`{"certificates":["` + strings.Join(many, `","`) + `"]}`, maxCertificates},
+	} {
+		s := &sender{now: clock, pages: map[string]string{evil: text}}
+		h := s.handler(t, fromHosts)
+		h.keys.recallFrom(t.Context(), shelf{"k": []byte(tc.data)}, "k")
+		if len(s.asked) > tc.most || slices.ContainsFunc(s.asked, func(a string) bool { return !strings.HasPrefix(a, "https://certs.acme.example/") }) {
+			t.Errorf("%s: asked for %q", what, s.asked)
+		}
+		s.step(t, h, what, signedBy(key, evil), 401, 0)
+	}
+}
+
+// TestRecalledStay: forgeries do not drive out what was recalled and has verified
+// nothing since the restart.
+func TestRecalledStay(t *testing.T) {
+	_, key := newKey(t)
+	const one = "https://certs.acme.example/one.pem"
+	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
+	p := &published{}
+	p.expect([]string{one})
+	for _, address := range append([]string{one}, manyAddresses(3*maxCertificates)...) {
+		if err := p.keep(address, fetched{text: text}, clock, func(string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.wants(one, clock) {
+		t.Error("gone")
+	}
+}
+
+func manyAddresses(n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("https://certs.acme.example/%d.pem", i))
+	}
+	return all
+}
+
+// hung is a storage that never answers.
+type hung struct{ asked chan struct{} }
+
+func (s hung) Load(context.Context, string) ([]byte, error) {
+	close(s.asked)
+	select {}
+}
+
+func (hung) Store(context.Context, string, []byte) error { return errors.New("not reached") }
+
+// TestStorageThatHangs: it holds up neither deliveries nor a reload.
+func TestStorageThatHangs(t *testing.T) {
+	_, key := newKey(t)
+	const one = "https://certs.acme.example/one.pem"
+	s := &sender{now: clock, pages: map[string]string{one: certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))}}
+	h := s.handler(t, fromHosts)
+	store := hung{make(chan struct{})}
+	h.app.storage = store
+	if err := h.app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-store.asked
+	s.step(t, h, "meanwhile", signedBy(key, one), 202, 1)
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.app.Stop() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("Stop waits for the storage")
+	}
+}
