@@ -110,7 +110,7 @@ func TestKubernetesSecret(t *testing.T) {
 		}
 	}
 	mount("..2024_01", map[string]string{"old": "mounted-key-aa", "new": "mounted-key-bb"})
-	g := start(t, setup{site: "verify_webhook github {file." + dir + "}\nreverse_proxy APP {\nheader_up X-Key {http.verify_webhook.key}\n}"})
+	g := start(t, setup{site: "verify_webhook github {file." + dir + "} {\ndedupe off\n}\nreverse_proxy APP {\nheader_up X-Key {http.verify_webhook.key}\n}"})
 	for key, label := range map[string]string{"mounted-key-aa": "old", "mounted-key-bb": "new"} {
 		a, got := g.send(t, "HTTP/1.1", signed(t, "/", key))
 		wantTaken(t, label, a, got)
