@@ -141,14 +141,13 @@ func TestRedisDownReject(t *testing.T) {
 	m, _ := g.done(t)
 	s.Kill()
 	for range 8 { // before and after the store is taken for down
-		for _, m := range []message{m, at("/").message(t)} {
-			id := newCase()
-			a, err := g.post(t.Context(), g.h1, id, m)
-			if err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || len(g.app.got(id)) != 0 {
-				t.Errorf("answered %d, Retry-After %q, %v; app called %d times; want 503 with it, never",
-					a.status, a.header.Get("Retry-After"), err, len(g.app.got(id)))
-			}
+		id := newCase()
+		a, err := g.post(t.Context(), g.h1, id, at("/").message(t))
+		if err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || len(g.app.got(id)) != 0 {
+			t.Errorf("answered %d, Retry-After %q, %v; app called %d times; want 503 with it, never",
+				a.status, a.header.Get("Retry-After"), err, len(g.app.got(id)))
 		}
+		wantDuplicate(t, "of what this gateway took itself", g.once(t, m))
 	}
 	g.log.refused(t, "github", "store_down")
 	if n := g.metric(t, degraded); n != 1 {
@@ -205,13 +204,16 @@ func TestRedisFull(t *testing.T) {
 	}
 }
 
-// TestRedisFlushed: a server that forgets costs second copies, never a delivery.
-// What a gateway has in flight itself it remembers all the same.
+// TestRedisFlushed: what a gateway did and does itself it remembers though the
+// server has forgotten it, and tells it again. What it forgot on purpose stays
+// forgotten.
 func TestRedisFlushed(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	g := start(t, setup{global: redisStore(s.Addr, ""), site: githubSite})
+	other := g.beside(t, setup{global: redisStore(s.Addr, ""), site: githubSite})
 	done, _ := g.done(t)
+	forgotten, key := g.done(t)
 	id, m, d, finish := newCase(), at("/").message(t), newDesk(), make(chan struct{})
 	g.app.answer(id, d.serve(func(_ int, w http.ResponseWriter, _ *http.Request) {
 		g.app.until(finish)
@@ -231,8 +233,14 @@ func TestRedisFlushed(t *testing.T) {
 		}
 	}
 	wantDuplicate(t, "marked after the flush", g.do(t, g.h1, g.request(t, id, m)))
-	wantForwarded(t, "forgotten", g.once(t, done))
-	wantDuplicate(t, "and known again", g.once(t, done))
+	wantDuplicate(t, "of before the flush", g.once(t, done))
+	wantDuplicate(t, "and known to the server again", other.once(t, done))
+
+	wantDuplicate(t, "of another one", g.once(t, forgotten))
+	if a := other.forget(t, http.MethodDelete, key); a.status != http.StatusOK {
+		t.Errorf("forget: %d %s", a.status, a.body)
+	}
+	wantForwarded(t, "that a person made the other gateway forget", g.once(t, forgotten))
 }
 
 const redisPassword = "redis-password-6a11"
