@@ -132,8 +132,13 @@ func TestAWrongClockDeletesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			done(s, 0, 3, "a")
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
 			c.Advance(wrong.atStart)
-			s = reopen(t, s, o)
+			if s, err = Open(o); err != nil {
+				t.Fatal(err)
+			}
 			c.pass(wrong.runs)
 			done(s, 3, 4, "a")
 			c.Advance(wrong.later)
