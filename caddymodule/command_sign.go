@@ -32,7 +32,7 @@ Signs a body of your own and prints the delivery: as a request that "caddy
 webhook verify" reads (--format http), as a command to paste (curl), or as an
 object for programs (json: method, url, headers, body_base64).
 
-Timestamp and id go into headers where the sender has them there; without --id
+Timestamp and id go into headers or claims where the sender has them there; without --id
 it is a random one. Where they stand in the body they are yours to put there.
 Senders whose signature stands in the URL or in the body cannot be imitated.
 Asymmetric ones are signed with a --private-key. What is printed has been
@@ -86,8 +86,8 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.id != "" && !s.idInHeader() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note: --id is left out: this sender has no id in a header; one in the body is yours to put there")
+	if c.id != "" && !s.makesID() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: --id is left out: this sender has no id in a header or claim; one in the body is yours to put there")
 	}
 	if err := s.sign(r, c.id, now); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", s.contentType(r.Body))
 	}
-	if id == "" && s.idInHeader() {
+	if id == "" && s.makesID() {
 		id = newID()
 	}
 	req := requestOf(r)
@@ -165,9 +165,9 @@ func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
 	return err != nil || j.rejection != nil
 }
 
-func (s *subject) idInHeader() bool {
+func (s *subject) makesID() bool {
 	d := s.scheme.DeliveryID
-	return d != nil && len(d.Header) > 0
+	return d != nil && (len(d.Header) > 0 || d.Claim != "")
 }
 
 // newID is a random UUID (RFC 9562 §5.4): a form that every sender's id may have.

@@ -37,7 +37,11 @@ func (v *Verifier) compileClaims() error {
 	}
 	v.messages = []template{nil}
 	for _, name := range slices.Sorted(maps.Keys(s.Claims)) {
-		t, err := parseTemplate(s.Claims[name], s.Params)
+		text, ok := s.withParam(s.Claims[name])
+		if !ok {
+			continue // a claim of a param that has no value
+		}
+		t, err := parseTemplate(text, s.Params)
 		if err != nil {
 			return wrong("claims", "%s: %v", name, err)
 		}
@@ -57,6 +61,16 @@ func (v *Verifier) compileClaims() error {
 		return wrong("claims", "none covers the body: an altered body would pass. Name the claim that digests it (\"payload_hash\": \"{body|sha256|hex}\"), or say body_unsigned in a provider file if the sender signs no body")
 	}
 	return nil
+}
+
+// withParam reads {param:name?} as {param:name}, or reports that it has no value.
+func (s *Scheme) withParam(text string) (string, bool) {
+	_, rest, found := strings.Cut(text, "{param:")
+	name, _, closed := strings.Cut(rest, "?}")
+	if !found || !closed || strings.Contains(name, "}") {
+		return text, true
+	}
+	return strings.Replace(text, "{param:"+name+"?}", "{param:"+name+"}", 1), s.Params[name] != ""
 }
 
 // checkClaims holds the claims of a verified JWT against the delivery.
@@ -155,6 +169,9 @@ func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) 
 				header[p.arg] = strings.Join(slices.Concat(c.v.timestamp.Header, c.v.id.Header), ",")
 			}
 		}
+	}
+	for name, value := range c.v.signature.JWSHeader {
+		header[name] = value
 	}
 	if c.v.signature.Unencoded {
 		header["b64"], header["crit"] = false, []string{"b64"}

@@ -236,6 +236,9 @@ func (v *Verifier) compileMessage() error {
 		if v.scheme.Timestamp != nil {
 			unit = v.scheme.Timestamp.Unit
 		}
+		if err := t.checkOpen(); err != nil {
+			return wrong("message", "%v", err)
+		}
 		t.guard(unit)
 		for _, p := range t {
 			if p.slot == slotBodyDigest {

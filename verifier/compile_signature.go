@@ -113,6 +113,8 @@ func (v *Verifier) checkSyntax(sig *Signature) error {
 		return wrong("signature", "%s needs accept: which versions count, each with its algorithm", sig.Syntax)
 	case !versions && len(sig.Accept) > 0:
 		return wrong("signature", "accept goes with list, algorithm_prefix and JWS, not with %s", sig.Syntax)
+	case len(sig.JWSHeader) > 0 && !sig.isJWS():
+		return wrong("signature", "jws_header goes with a JWS, not with %s", sig.Syntax)
 	case sig.Unencoded && sig.Syntax != syntaxDetached:
 		return wrong("signature", "unencoded goes with jws_detached, not with %s", sig.Syntax)
 	case len(sig.JSON) > 1 && sig.Match != "any":

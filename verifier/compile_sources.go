@@ -139,6 +139,9 @@ func (v *Verifier) checkSlots() error {
 	if v.scheme.Timestamp == nil || ts.Off || v.http != nil {
 		return nil
 	}
+	if ts.Optional && (ts.JSON == "" || ts.Form != "" || v.timestampSigned || !v.coversBody()) {
+		return wrong("timestamp", "optional: only one at a JSON path of a body that the message covers may be missing, or anyone could leave it out")
+	}
 	signed := v.everyMessage(func(t template) bool {
 		return ts.Claim != "" || t.has(slotTimestamp, "") ||
 			len(ts.Header) > 0 && t.listsHeaders() ||

@@ -9,7 +9,7 @@ import (
 // A jsonLine is one member that {json_lines:Message,Subject?,Type} names. The
 // slot stands for the members of the body's object in that order, each as its
 // name, a line feed, its text and a line feed; one with a question mark is left
-// out where the object lacks it. Amazon SNS signs so:
+// out where the object lacks it or has null. Amazon SNS signs so:
 // https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
 //
 // The first text may hold anything, the others no line feed. So the signed
@@ -84,7 +84,7 @@ var (
 // that differs in its letters' case alone is refused: Go's own parser, for one,
 // takes the last of "Message" and "message" for either.
 func members(text []byte, lines []jsonLine) ([]*string, error) {
-	found := make([]*string, len(lines))
+	found, seen := make([]*string, len(lines)), make([]bool, len(lines))
 	s := jsonScanner{text: text}
 	if s.peek() != '{' {
 		return nil, errNoObject
@@ -100,8 +100,10 @@ func members(text []byte, lines []jsonLine) ([]*string, error) {
 		case i < 0:
 		case lines[i].name != name:
 			return nil, errSpelling
-		case found[i] != nil:
+		case seen[i]:
 			return nil, errDuplicate
+		case lines[i].optional && string(value) == "null": // as if it were missing
+			seen[i] = true
 		case value[0] != '"':
 			return nil, errLineString
 		default:
@@ -109,7 +111,7 @@ func members(text []byte, lines []jsonLine) ([]*string, error) {
 			if err != nil {
 				return nil, err
 			}
-			found[i] = &text
+			found[i], seen[i] = &text, true
 		}
 		if s.peek() == '}' {
 			break

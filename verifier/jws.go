@@ -117,6 +117,11 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if j.encoded, ok = j.critical(s); !ok {
 		return reject(MalformedSignature, "the header of the JWS in %s demands an extension that is not known here (crit), or its content is not encoded as this scheme has it (b64)", where)
 	}
+	for name, want := range s.JWSHeader {
+		if got, err := member(name).lookup(j.header); err != nil || got != want {
+			return reject(MalformedSignature, "%s of the header of the JWS in %s is not %s", name, where, want)
+		}
+	}
 	if c.keyID == "" && c.v.scheme.KeyID == nil {
 		c.keyID, _ = member("kid").lookup(j.header) // without one, every key is tried
 	}

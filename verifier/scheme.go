@@ -62,7 +62,7 @@ type Scheme struct {
 
 	// What claims of a JWT must hold, each a template: {"payload_hash":
 	// "{body|sha256|hex}"}. One whose name ends in ? may be absent where the body
-	// is empty. exp and nbf are always heeded, with a minute of leeway.
+	// is empty; one with {param:name?} counts where the param has a value. exp and nbf are always heeded, with a minute of leeway.
 	Claims map[string]string `json:"claims,omitempty"`
 
 	// States that the sender signs the body before it compresses it: where
@@ -178,6 +178,9 @@ type Signature struct {
 	// For a JWS the names of RFC 7518; default: that of the scheme's algorithm.
 	Accept map[string]Algorithm `json:"accept,omitempty"`
 
+	// What members of a JWS's header must be, and are made by Sign: {"tl_version": "2"}.
+	JWSHeader map[string]string `json:"jws_header,omitempty"`
+
 	// A detached JWS counts only if it signs the message as it is: b64 false of RFC
 	// 7797, marked as critical or not. Say so for each sender that does: of a key
 	// that signs tokens too, every token would otherwise be a delivery of its claims.
@@ -224,6 +227,9 @@ type Timestamp struct {
 	// s, ms, us (unix time in digits), rfc3339, iso8601_utc (no zone means UTC)
 	// or http_date (RFC 9110 §5.6.7). Default: s.
 	Unit string `json:"unit,omitempty"`
+	// Deliveries of some kinds have none: their age is not checked. Only with json
+	// in a body that the message covers, from which nobody can take it.
+	Optional bool `json:"optional,omitempty"`
 	// Off ends the check of freshness; the source still fills {timestamp}.
 	Off bool `json:"off,omitempty"`
 }

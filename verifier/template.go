@@ -22,8 +22,10 @@ type part struct {
 	path    jsonPath // of a json slot
 	// A json slot's member may be absent or null: the text is empty then.
 	optional bool
-	lines    []jsonLine // of a json_lines slot
-	filters  []filter
+	// The text may hold what ends it: see checkOpen.
+	open    bool
+	lines   []jsonLine // of a json_lines slot
+	filters []filter
 
 	guard guard
 }
@@ -222,6 +224,10 @@ func parseSlot(text string) (part, error) {
 	}
 	if filtered {
 		for f := range strings.SplitSeq(chain, "|") {
+			if f == "any" {
+				p.open = true
+				continue
+			}
 			known, ok := filters[f]
 			if !ok {
 				return part{}, fmt.Errorf("unknown filter %q: known are %s", f, filterList())
@@ -261,7 +267,15 @@ func (t template) guard(timestampUnit string) {
 			continue
 		}
 		g := &p.guard
+		if p.open {
+			continue // all others are read from the message's ends
+		}
 		g.end = t[i+1:].nextByte()
+		if t[:i].opens() && t[i-1].slot == slotNone {
+			g.start = t[i-1].literal[len(t[i-1].literal)-1]
+			g.form = formFree
+			continue
+		}
 		bodyBefore := t[:i].bodyIn()
 		if bodyBefore {
 			g.start = t[:i].lastByte()
@@ -285,6 +299,28 @@ func (t template) guard(timestampUnit string) {
 			}
 		}
 	}
+}
+
+func (t template) opens() bool { return slices.ContainsFunc(t, func(p part) bool { return p.open }) }
+
+// checkOpen lets one text of a message hold what divides it from the others: with
+// those before it read from the front and those behind it from the back, it is
+// what remains. Two of that kind could exchange pieces.
+func (t template) checkOpen() error {
+	if !t.opens() {
+		return nil
+	}
+	open := 0
+	for i, p := range t {
+		if p.open {
+			open++
+		}
+		touches := i > 0 && p.slot != slotNone && t[i-1].slot != slotNone
+		if p.slot != slotNone && p.slot != slotJSON || len(p.filters) > 0 || touches || open > 1 {
+			return errors.New("any goes with one {json:…} of a message that holds nothing but others and text between them, without filters")
+		}
+	}
+	return nil
 }
 
 // unixDigits is how many digits unix times have from 2001 to 2286.

@@ -67,6 +67,9 @@ func (c *Check) readTimestamp() *Rejection {
 	if ts.Off && !c.v.timestampSigned {
 		return nil // nobody asks for it
 	}
+	if c.timestamp == "" && ts.Optional {
+		return nil
+	}
 	if c.timestamp == "" {
 		return reject(MissingTimestamp, "no %s", ts.source())
 	}

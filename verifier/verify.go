@@ -270,6 +270,8 @@ func (c *Check) bodyTimestamp(body []byte) *Rejection {
 	}
 	text, err := c.bodyText(c.v.timestamp.Form, c.v.timestampPath, body)
 	switch {
+	case errors.Is(err, errNoValue) && c.v.timestamp.Optional:
+		return nil
 	case errors.Is(err, errNoValue):
 		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
 	case err != nil:

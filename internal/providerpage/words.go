@@ -350,7 +350,11 @@ func freshness(p *providers.Provider) string {
 	if s.Tolerance != nil {
 		tolerance = *s.Tolerance
 	}
-	return fmt.Sprintf("The time stands in %s (%s) and may be %s from now, both ways.", where, unitWords[or(ts.Unit, "s")], span(tolerance))
+	said := fmt.Sprintf("The time stands in %s (%s) and may be %s from now, both ways.", where, unitWords[or(ts.Unit, "s")], span(tolerance))
+	if ts.Optional {
+		said += " A delivery without it is of any age."
+	}
+	return said
 }
 
 var unitWords = map[string]string{"s": "unix seconds", "ms": "unix milliseconds", "us": "unix microseconds", "rfc3339": "RFC 3339", "iso8601_utc": "ISO 8601, UTC", "http_date": "HTTP date"}

@@ -268,7 +268,8 @@ func (a *alterer) ofTime() []alteration {
 		return nil
 	}
 	var all []alteration
-	if !ts.Off {
+	leaf := ts.JSON[strings.LastIndexByte(ts.JSON, '.')+1:]
+	if !ts.Off && !(ts.Optional && !strings.Contains(a.vec.Body, leaf)) {
 		far := time.Hour + 2*verifier.DefaultTolerance
 		if a.Tolerance != nil {
 			far = time.Hour + 2*time.Duration(*a.Tolerance)
