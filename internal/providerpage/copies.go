@@ -87,7 +87,7 @@ func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) str
 		if rule.ID != dedupe.IDAlone && !facts.BodySigned {
 			open = append(open, "all of the body")
 		}
-		return "Replay: only exact copies of a captured delivery are kept from the app, for " + window + ". The signature does not cover " + strings.Join(open, " and ") + ", and with another value there a copy is forwarded. Where the sender offers no more, narrow down who can send one: `require_header`, or `remote_ip` in the route's matcher."
+		return "Replay: only exact copies of a captured delivery are kept from the app, for " + window + ". The signature does not cover " + strings.Join(open, " and ") + ", and with another value there a copy is forwarded. Where the sender offers no more, narrow down who can send one, by `require_header` or `remote_ip`: see docs/dedupe.md."
 	}
 	return "Replay: nothing keeps copies of a captured delivery from the app."
 }
