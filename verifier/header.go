@@ -10,6 +10,11 @@ import (
 // headers: rotation needs two or three, an attacker would like a thousand.
 const maxCandidates = 32
 
+// maxPublic bounds those of them that a public key checks: each check hashes the
+// whole content again (Ed25519 hashes the signature before it) and multiplies on
+// a curve, where one HMAC serves all candidates.
+const maxPublic = 8
+
 // inlineCandidates is how many a Check holds without allocating.
 const inlineCandidates = 4
 
@@ -148,6 +153,11 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 	if c.offered++; c.offered > maxCandidates {
 		return reject(MalformedSignature, "more than %d signatures", maxCandidates)
+	}
+	if c.v.algorithms[algorithm].asymmetric() {
+		if c.public++; c.public > maxPublic {
+			return reject(MalformedSignature, "more than %d signatures for public keys", maxPublic)
+		}
 	}
 	s := &c.v.signature
 	size := c.v.sizes[algorithm]

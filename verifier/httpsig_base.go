@@ -11,9 +11,6 @@ import (
 const (
 	maxComponents = 64
 	maxBase       = 64 << 10 // bytes
-
-	// Signatures at most: each is tried with each key, and each may cover as much.
-	maxHTTPSignatures = 8
 )
 
 const contentDigestID = `"` + contentDigestField + `"`

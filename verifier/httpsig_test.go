@@ -224,8 +224,8 @@ func TestHTTPSignatures(t *testing.T) {
 		return req
 	}
 	expect(t, v, several(`("@method")`, `("@nothing");created=1`, signedList+";created=1", signedList+";created=1760000000"), testBody, genuine)
-	expect(t, v, several(slices.Repeat([]string{"()"}, maxHTTPSignatures-1)...), testBody, genuine)
-	expect(t, v, several(slices.Repeat([]string{"()"}, maxHTTPSignatures)...), testBody, MalformedSignature)
+	expect(t, v, several(slices.Repeat([]string{"()"}, maxPublic-1)...), testBody, genuine)
+	expect(t, v, several(slices.Repeat([]string{"()"}, maxPublic)...), testBody, MalformedSignature)
 
 	first := several()
 	addHTTPSignature(first, "sig2", "anything", signedList+";created=1759999990")

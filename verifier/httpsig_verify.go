@@ -42,8 +42,8 @@ func (c *Check) openHTTP() *Rejection {
 		return rej
 	}
 	labels := inputs.Names()
-	if n := max(len(labels), len(signatures.Names())); n > maxHTTPSignatures {
-		return reject(MalformedSignature, "more than %d signatures", maxHTTPSignatures)
+	if n := max(len(labels), len(signatures.Names())); n > maxPublic {
+		return reject(MalformedSignature, "more than %d signatures", maxPublic)
 	}
 	if !slices.Equal(slices.Sorted(slices.Values(labels)), slices.Sorted(slices.Values(signatures.Names()))) {
 		return reject(MalformedSignature, "headers %s and %s do not have the same labels", headerSignature, headerInput)

@@ -36,11 +36,13 @@ type Check struct {
 	message   int          // that it was signed by, of the scheme's
 
 	offered   int        // candidates seen
+	public    int        // of them, those that take a public key
 	url       signedURL  // that the message is tried with
 	malformed *Rejection // why the last unreadable one could not be read
 	count     int        // candidates read
 	inline    [inlineCandidates]candidate
 	more      []candidate
+	contents  [][]byte   // by message, for public keys
 	http      *httpCheck // the same, of the syntax http_signature
 }
 

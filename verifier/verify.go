@@ -65,6 +65,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 		unusable *Rejection
 	)
 	want := uint32(1)<<max(1, len(c.v.signature.Header)) - 1
+	states := c.statesDigest()
 	for i := range c.v.keys {
 		k := &c.v.keys[i]
 		if !c.offers(k.index) || !c.names(k) {
@@ -77,15 +78,15 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			continue
 		}
 		for message, t := range c.v.messages {
-			if c.statesDigest() && !t.has(slotBodyDigest, c.v.bodyDigest) {
+			if states && !t.has(slotBodyDigest, c.v.bodyDigest) {
 				continue // the URL says that the body is not covered otherwise
 			}
-			if !c.statesDigest() && len(c.v.messages) > 1 && t.has(slotBodyDigest, c.v.bodyDigest) {
+			if !states && len(c.v.messages) > 1 && t.has(slotBodyDigest, c.v.bodyDigest) {
 				continue // there is none: what another message comes to is the reason
 			}
-			hits, rej := c.matchMessage(k, t, body)
+			hits, rej := c.matchMessage(k, message, body)
 			if hits == 0 && rej == nil && len(c.v.scheme.URLForms) > 0 && t.signsURL() {
-				hits = c.matchURLForms(k, t, body)
+				hits = c.matchURLForms(k, message, body)
 			}
 			if rej != nil {
 				unusable = rej
@@ -106,20 +107,20 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 	return "", c.mismatch()
 }
 
-func (c *Check) matchMessage(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+func (c *Check) matchMessage(k *compiledKey, message int, body []byte) (hits uint32, rej *Rejection) {
 	switch { // called by name: through a variable c would escape
 	case c.jws != nil:
-		return c.matchJWS(k, t, body)
+		return c.matchJWS(k, c.v.messages[message], body)
 	case k.macs != nil:
-		return c.matchMAC(k, t, body)
+		return c.matchMAC(k, c.v.messages[message], body)
 	}
-	return c.matchSignature(k, t, body)
+	return c.matchSignature(k, message, body)
 }
 
 // matchURLForms tries the other URLs that the sender may have signed.
-func (c *Check) matchURLForms(k *compiledKey, t template, body []byte) uint32 {
+func (c *Check) matchURLForms(k *compiledKey, message int, body []byte) uint32 {
 	for _, c.url = range c.urlForms() {
-		if hits, rej := c.matchMessage(k, t, body); rej == nil && hits != 0 {
+		if hits, rej := c.matchMessage(k, message, body); rej == nil && hits != 0 {
 			return hits
 		}
 	}
@@ -176,9 +177,9 @@ func equal(a, b *[maxSignature]byte, size int) bool {
 	return different == 0
 }
 
-func (c *Check) matchSignature(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
-	var content bytes.Buffer
-	if _, rej = c.write(&content, nil, t, nil, body); rej != nil {
+func (c *Check) matchSignature(k *compiledKey, message int, body []byte) (hits uint32, rej *Rejection) {
+	content, rej := c.content(message, body)
+	if rej != nil {
 		return 0, rej
 	}
 	public := facts[k.algorithm].public
@@ -188,11 +189,30 @@ func (c *Check) matchSignature(k *compiledKey, t template, body []byte) (hits ui
 			continue
 		}
 		signature := bytes.Clone(cand.bytes()) // through an interface the Check itself would escape
-		if public.verify(k.public, content.Bytes(), signature) {
+		if public.verify(k.public, content, signature) {
 			hits |= 1 << cand.header
 		}
 	}
 	return hits, nil
+}
+
+// content builds what public keys verify a signature of, once for all of them: no
+// message of theirs holds a secret.
+func (c *Check) content(message int, body []byte) ([]byte, *Rejection) {
+	if c.contents != nil && c.contents[message] != nil && !c.url.other {
+		return c.contents[message], nil
+	}
+	var content bytes.Buffer
+	if _, rej := c.write(&content, nil, c.v.messages[message], nil, body); rej != nil {
+		return nil, rej
+	}
+	if c.contents == nil {
+		c.contents = make([][]byte, len(c.v.messages))
+	}
+	if !c.url.other {
+		c.contents[message] = content.Bytes()
+	}
+	return content.Bytes(), nil
 }
 
 // bodySignature reads a signature that stands in the body.
