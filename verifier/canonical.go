@@ -105,10 +105,11 @@ func listedNames(list, text string) ([]string, *Rejection) {
 	}
 	names := strings.Split(text, ",")
 	for i := range names {
-		names[i] = strings.ToLower(strings.TrimSpace(names[i]))
-		if len(names[i]) > maxHeaderName || !validHeaderName(names[i]) {
+		name := strings.TrimSpace(names[i])
+		if len(name) > maxHeaderName || !validHeaderName(name) {
 			return nil, reject(MalformedSignature, "header %s lists what is no header name", list)
 		}
+		names[i] = strings.ToLower(name)
 	}
 	slices.Sort(names)
 	for i := 1; i < len(names); i++ {
@@ -146,22 +147,36 @@ func uriEncodedTwice(target string) (string, *Rejection) {
 	if strings.Contains(query, "?") { // whose second part the sender's library drops
 		return "", reject(MalformedSignature, "the URL, which is signed, has two question marks")
 	}
-	b := appendEscaped(nil, path, ";,/?:@&=+$-_.!~*'()#")
+	if len(target) > maxStructured { // of one byte there may be five
+		return "", reject(MalformedSignature, "the URL, which is signed, has more than %d bytes", maxStructured)
+	}
+	const uri, component = ";,/?:@&=+$-_.!~*'()#", "-_.!~*'()"
+	b := appendEscaped(nil, path, uri, "%")
 	if has && query != "" {
-		escaped := appendEscaped(nil, query, "-_.!~*'()")
-		b = appendEscaped(append(b, '?'), string(escaped), ";,/?:@&=+$-_.!~*'()#")
+		b = appendEscaped(append(b, '?'), query, component, "%25")
 	}
 	return string(b), nil
 }
 
-func appendEscaped(dst []byte, text, keep string) []byte {
+// appendEscaped escapes what is neither a letter, a digit nor to be kept, with
+// what stands for a percent sign.
+func appendEscaped(dst []byte, text, keep, percent string) []byte {
 	const digits = "0123456789ABCDEF"
+	kept := func(c byte) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || strings.IndexByte(keep, c) >= 0
+	}
+	size := len(text)
 	for i := range len(text) {
-		c := text[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || strings.IndexByte(keep, c) >= 0 {
+		if !kept(text[i]) {
+			size += len(percent) + 1
+		}
+	}
+	dst = slices.Grow(dst, size)
+	for i := range len(text) {
+		if c := text[i]; kept(c) {
 			dst = append(dst, c)
 		} else {
-			dst = append(dst, '%', digits[c>>4], digits[c&15])
+			dst = append(append(dst, percent...), digits[c>>4], digits[c&15])
 		}
 	}
 	return dst
@@ -199,8 +214,7 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	if len(query) > 0 && len(form) > 0 {
 		b.WriteByte('.')
 	}
-	b.WriteString(joined(form))
-	return b.String(), nil
+	return joined(b.String(), form), nil
 }
 
 // formPHP writes a form without its signature as PHP serializes an array of
@@ -214,22 +228,30 @@ func formPHP(body []byte, signature string) (string, *Rejection) {
 	}
 	fields = slices.DeleteFunc(fields, func(f formField) bool { return f.name == signature })
 	sortFields(fields)
-	b := append(strconv.AppendInt([]byte("a:"), int64(len(fields)), 10), ":{"...)
+	size := 16
+	for _, f := range fields {
+		size += len(f.name) + len(f.value) + 2*len(`s:1234567:"";`)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	b.WriteString("a:" + strconv.Itoa(len(fields)) + ":{")
 	for i, f := range fields {
 		if f.name == "" || isDigit(f.name[0]) || strings.Trim(f.name, phpName) != "" || i > 0 && f.name == fields[i-1].name {
 			return "", reject(MalformedSignature, "a field of the form, which is signed, has a name that stands twice or is no plain key")
 		}
-		b = appendPHPString(appendPHPString(b, f.name), f.value)
+		writePHPString(&b, f.name)
+		writePHPString(&b, f.value)
 	}
-	return string(append(b, '}')), nil
+	b.WriteByte('}')
+	return b.String(), nil
 }
 
 const phpName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
-func appendPHPString(dst []byte, text string) []byte {
-	dst = strconv.AppendInt(append(dst, "s:"...), int64(len(text)), 10)
-	dst = append(append(dst, `:"`...), text...)
-	return append(dst, `";`...)
+func writePHPString(b *strings.Builder, text string) {
+	b.WriteString("s:" + strconv.Itoa(len(text)) + `:"`)
+	b.WriteString(text)
+	b.WriteString(`";`)
 }
 
 // checkSlot refuses slots that the rest of the scheme gives nothing to.

@@ -47,7 +47,7 @@ func (c *Check) signedForm(body []byte) (text string, ok bool) {
 	case t.hasKind(slotURLFormSorted):
 		fields, err := parseForm(body)
 		sortFields(fields)
-		return joined(fields), err == nil
+		return joined("", fields), err == nil
 	case t.hasKind(slotFormPHP):
 		text, rej := formPHP(body, c.v.signature.Form)
 		return text, rej == nil

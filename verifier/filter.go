@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"hash/crc32"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -85,6 +86,22 @@ func appendJSONString(dst, src []byte) []byte {
 		}
 	}
 	return append(append(dst, src[start:]...), '"')
+}
+
+// writeJSONString writes src to w as appendJSONString does, behind what stands in
+// scratch, in pieces: of a control character there are six bytes.
+func writeJSONString(w io.Writer, scratch, src []byte) []byte {
+	const piece = 1 << 10
+	scratch = append(scratch, '"')
+	for len(src) > 0 {
+		n := min(piece, len(src))
+		start := len(scratch)
+		scratch = appendJSONString(scratch, src[:n])
+		copy(scratch[start:], scratch[start+1:len(scratch)-1]) // without its own quotation marks
+		w.Write(scratch[:len(scratch)-2])
+		scratch, src = scratch[:0], src[n:]
+	}
+	return append(scratch, '"')
 }
 
 func filterList() string {

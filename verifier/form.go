@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"mime"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -44,24 +43,23 @@ func parseForm(form []byte) ([]formField, error) {
 	if err != nil || n == 0 {
 		return nil, err
 	}
+	reads(form)
 	fields := make([]formField, 0, n)
 	for {
 		name, value, rest, ok := cutPair(form)
 		if !ok {
 			return fields, nil
 		}
-		f := formField{string(name), string(value)}
-		if f.name, err = url.QueryUnescape(f.name); err != nil {
+		if !validEscapes(name) || !validEscapes(value) {
 			return nil, errEscape
 		}
-		if f.value, err = url.QueryUnescape(f.value); err != nil {
-			return nil, errEscape
-		}
+		f := formField{unescape(name), unescape(value)}
 		fields, form = append(fields, f), rest
 	}
 }
 
 func countFields(form []byte) (n int, err error) {
+	reads(form)
 	for {
 		_, _, rest, ok := cutPair(form)
 		if !ok {
@@ -77,6 +75,7 @@ func countFields(form []byte) (n int, err error) {
 // formValue returns the one value of a field: errNoValue without one, errForm of
 // several. It is as strict as parseForm, and keeps nothing but the value.
 func formValue(form []byte, name string) (string, error) {
+	reads(form)
 	var found []byte
 	for n, seen := 0, false; ; n++ {
 		key, value, rest, ok := cutPair(form)
@@ -84,7 +83,7 @@ func formValue(form []byte, name string) (string, error) {
 		case !ok && !seen:
 			return "", errNoValue
 		case !ok:
-			return url.QueryUnescape(string(found))
+			return unescape(found), nil
 		case n == maxFields:
 			return "", errFields
 		case !validEscapes(key) || !validEscapes(value):
@@ -100,7 +99,37 @@ func formValue(form []byte, name string) (string, error) {
 	}
 }
 
-// validEscapes reports whether url.QueryUnescape takes a text.
+// unescape decodes a text with valid escapes, as url.QueryUnescape does, and
+// takes no more room than what comes out.
+func unescape(text []byte) string {
+	escapes := bytes.Count(text, []byte{'%'})
+	if escapes == 0 && bytes.IndexByte(text, '+') < 0 {
+		return string(text)
+	}
+	var b strings.Builder
+	b.Grow(len(text) - 2*escapes)
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '+':
+			b.WriteByte(' ')
+		case '%':
+			b.WriteByte(hexDigit(text[i+1])<<4 | hexDigit(text[i+2]))
+			i += 2
+		default:
+			b.WriteByte(text[i])
+		}
+	}
+	return b.String()
+}
+
+func hexDigit(c byte) byte {
+	if isDigit(c) {
+		return c - '0'
+	}
+	return (c | 0x20 - 'a') + 10
+}
+
+// validEscapes reports whether each percent sign has its two hex digits.
 func validEscapes(text []byte) bool {
 	for {
 		i := bytes.IndexByte(text, '%')
@@ -124,8 +153,7 @@ func isEscapeOf(text []byte, name string) bool {
 	if len(text) > 3*len(name) { // spare the copy
 		return false
 	}
-	got, err := url.QueryUnescape(string(text))
-	return err == nil && got == name
+	return unescape(text) == name
 }
 
 // formValue returns the one value of a field of the body, which its Content-Type
@@ -171,14 +199,15 @@ func sortFields(fields []formField) {
 	})
 }
 
-// joined writes names and values without separators.
-func joined(fields []formField) string {
-	size := 0
+// joined writes names and values without separators, behind what stands before.
+func joined(before string, fields []formField) string {
+	size := len(before)
 	for _, f := range fields {
 		size += len(f.name) + len(f.value)
 	}
 	var b strings.Builder
 	b.Grow(size)
+	b.WriteString(before)
 	for _, f := range fields {
 		b.WriteString(f.name)
 		b.WriteString(f.value)
@@ -194,5 +223,5 @@ func formSorted(body []byte) (string, error) {
 		return "", err
 	}
 	sortFields(fields)
-	return joined(slices.Compact(fields)), nil
+	return joined("", slices.Compact(fields)), nil
 }

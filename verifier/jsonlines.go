@@ -84,6 +84,7 @@ var (
 // that differs in its letters' case alone is refused: Go's own parser, for one,
 // takes the last of "Message" and "message" for either.
 func members(text []byte, lines []jsonLine) ([]*string, error) {
+	reads(text)
 	found, seen := make([]*string, len(lines)), make([]bool, len(lines))
 	s := jsonScanner{text: text}
 	if s.peek() != '{' {

@@ -129,6 +129,7 @@ func (v *jsonValue) result() (string, error) {
 
 // lookupAll looks up the paths of all values while it reads the text once.
 func lookupAll(text []byte, values []jsonValue) {
+	reads(text)
 	s := jsonScanner{text: text}
 	for i := range values {
 		s.wanted = append(s.wanted, jsonWant{at: &values[i], rest: values[i].path})

@@ -94,11 +94,11 @@ func notPlain(r rune) bool {
 // query, with which a host may answer what whoever asks wants to hear.
 func (v *Verifier) Publishes(address string) bool {
 	s := v.scheme.KeySource
-	if s == nil || len(s.CertificateHosts) == 0 {
+	if s == nil || len(s.CertificateHosts) == 0 || len(address) > maxAddress {
 		return false
 	}
 	u, err := url.Parse(address)
-	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || u.Path == "/" || path.Clean(u.Path) != u.Path || len(address) > maxAddress || strings.ContainsFunc(address, notPlain) {
+	if err != nil || !fetchable(address) || u.RawQuery != "" || u.ForceQuery || u.Path == "/" || path.Clean(u.Path) != u.Path || strings.ContainsFunc(address, notPlain) {
 		return false
 	}
 	return onHosts(s.CertificateHosts, u.Host) && (v.certificatePath == nil || v.certificatePath.MatchString(u.Path))

@@ -34,6 +34,23 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 			}
 			continue
 		}
+		if p.slot == slotBody && len(p.filters) == 1 && p.filters[0].kind == quoted {
+			scratch = writeJSONString(w, scratch, body)
+			continue
+		}
+		if p.slot.takesApart() && len(p.filters) == 0 {
+			text, rej := c.takenApart(p, body)
+			if rej != nil {
+				return scratch, rej
+			}
+			if !p.guard.oneWay(text) {
+				return scratch, reject(MalformedSignature, twoWays)
+			}
+			w.Write(scratch)
+			w.Write(text)
+			scratch = scratch[:0]
+			continue
+		}
 		if p.slot == slotBodyDigest {
 			if !c.digestMatches(p, body) {
 				return scratch, reject(SignatureMismatch, "query parameter %s is not the body's digest", p.arg)
@@ -50,7 +67,7 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 		}
 		bare = bare && start == len(scratch) || p.slot == slotURL && c.target() == "" || p.slot == slotURLNoQuery && c.target() == ""
 		if !p.guard.oneWay(scratch[start:]) {
-			return scratch, reject(MalformedSignature, "a signed field holds a character that would let the message be read in two ways")
+			return scratch, reject(MalformedSignature, twoWays)
 		}
 	}
 	if len(scratch) > 0 {
@@ -60,6 +77,31 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 }
 
 var errBareOrigin = reject(MalformedSignature, "what follows the URL, which is signed without a path, could be more of it")
+
+const twoWays = "a signed field holds a character that would let the message be read in two ways"
+
+// takenApart returns what fills a slot that takes the body apart, which is done
+// once for all keys and URLs.
+func (c *Check) takenApart(p *part, body []byte) ([]byte, *Rejection) {
+	if !same(c.apart.body, body) || c.apart.texts == nil {
+		c.apart = apart{body: body, texts: make(map[*part][]byte)}
+	}
+	if text, ok := c.apart.texts[p]; ok {
+		return text, nil
+	}
+	text, rej := c.slotText(p, body)
+	if rej != nil {
+		return nil, rej
+	}
+	c.apart.texts[p] = []byte(text)
+	return c.apart.texts[p], nil
+}
+
+// apart is what slots have made of a body.
+type apart struct {
+	body  []byte
+	texts map[*part][]byte
+}
 
 // appendSlot appends what fills a slot, through its filters.
 func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *Rejection) {

@@ -19,6 +19,7 @@ func multipartValue(body []byte, boundary, name string) (string, error) {
 	if boundary == "" || len(boundary) > 70 { // RFC 2046 §5.1.1
 		return "", errForm
 	}
+	reads(body)
 	delimiter := []byte("\r\n--" + boundary)
 	rest, ok := bytes.CutPrefix(body, delimiter[2:])
 	if !ok {

@@ -42,7 +42,8 @@ type Check struct {
 	count     int        // candidates read
 	inline    [inlineCandidates]candidate
 	more      []candidate
-	contents  [][]byte   // by message, for public keys
+	contents  [][]byte // by message: see content
+	apart     apart
 	http      *httpCheck // the same, of the syntax http_signature
 }
 

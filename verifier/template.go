@@ -259,6 +259,15 @@ func (t template) coversBody() bool {
 	})
 }
 
+// takesApart reports whether a slot's text is made of parts of the body.
+func (s slot) takesApart() bool {
+	switch s {
+	case slotForm, slotFormSorted, slotURLFormSorted, slotFormPHP, slotJSONLines:
+		return true
+	}
+	return false
+}
+
 // guard notes for each slot what its text must not hold (see oneWay).
 func (t template) guard(timestampUnit string) {
 	for i := range t {

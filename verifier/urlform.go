@@ -31,8 +31,12 @@ type signedURL struct {
 	target string
 }
 
-// urlForms lists the other URLs that the sender may have signed: at most seven.
+// urlForms lists the other URLs that the sender may have signed: at most seven,
+// and none of a URL that is longer than any sender's.
 func (c *Check) urlForms() []signedURL {
+	if len(c.req.Target) > maxStructured {
+		return nil
+	}
 	forms := c.v.scheme.URLForms
 	origins, targets := []string{string(c.appendOrigin(nil))}, []string{c.req.Target}
 	if slices.Contains(forms, formPort) {
@@ -136,8 +140,8 @@ func reencodeQuery(target string) string {
 		if i > 0 {
 			b = append(b, '&')
 		}
-		b = append(appendEscaped(b, f.name, "-_.!~*'()"), '=')
-		b = appendEscaped(b, f.value, "-_.!~*'()")
+		b = append(appendEscaped(b, f.name, "-_.!~*'()", "%"), '=')
+		b = appendEscaped(b, f.value, "-_.!~*'()", "%")
 	}
 	return string(b)
 }
