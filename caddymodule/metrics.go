@@ -21,6 +21,8 @@ var (
 		"When a delivery was last accepted; absent until the first since the process started.", "name")
 	keyLastUsed = describe("key_last_used_timestamp_seconds",
 		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
+	timestampSkew = describe("timestamp_skew_seconds",
+		"Our clock less the timestamps of the newest verified deliveries: the youngest of them, or the median where most are from the future. Absent where a sender signs no time, and before the fourth.", "name")
 	keyErrors = describe("key_errors_total",
 		"Attempts to read a key file or to fetch a sender's key that failed; the last usable key stays in use.", "name")
 	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered, over all handlers: bodies in memory, and 64 KiB for each delivery that the app is working on.")
@@ -47,7 +49,7 @@ type collector struct{}
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsTotal, lastAccepted, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
+	for _, d := range []*prometheus.Desc{requestsTotal, lastAccepted, timestampSkew, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
 		ch <- d
 	}
 	durations.Describe(ch)
@@ -92,6 +94,9 @@ func (t *tally) collect(ch chan<- prometheus.Metric) {
 	}
 	if at := t.lastAccepted.Load(); at != 0 {
 		ch <- gauge(lastAccepted, seconds(at), t.name)
+	}
+	if skew, ok := t.skews.typical(); ok {
+		ch <- gauge(timestampSkew, skew.Seconds(), t.name)
 	}
 	for _, k := range t.keys() {
 		if k.used != 0 {

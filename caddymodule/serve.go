@@ -168,6 +168,7 @@ func (d *delivery) verify() error {
 	d.verifiedBy = verdict.Key
 	d.h.metrics.use(d.h.keys.noteUse(verdict), d.h.now())
 	if !verdict.Timestamp.IsZero() {
+		d.noteSkew(verdict.Timestamp)
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}
 	return nil

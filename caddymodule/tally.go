@@ -32,6 +32,7 @@ type tally struct {
 	observed, rejected                          reasonCounts
 	stages                                      [stages]prometheus.Histogram
 	lastAccepted                                atomic.Int64 // nanoseconds since 1970; 0: never
+	skews                                       skews
 
 	// When each key last verified, by label. The map is replaced, never changed.
 	used atomic.Pointer[map[string]*atomic.Int64]
