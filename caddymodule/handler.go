@@ -105,6 +105,7 @@ type Handler struct {
 	published    *publishedID // nil where the sender's keys are given
 	visits       visitor
 	recogniser   recogniser
+	tokenParam   string // of the URL, that is the secret; "" mostly
 	methods      []string
 	maxBody      int64
 	rejectStatus int
@@ -250,6 +251,11 @@ func (h *Handler) openKeys() error {
 	}
 	if err := h.checkHeaders(); err != nil {
 		return err
+	}
+	if s := scheme.Signature; s != nil && s.Query != "" && usesToken(scheme) {
+		h.tokenParam = s.Query
+		h.logger.Warn("the secret is part of the URL, which access logs and error logs show: filter it out of the log, see docs/operating.md#logs",
+			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
 	}
 	if err := h.provisionDedupe(scheme); err != nil {
 		return err

@@ -139,6 +139,17 @@ func (d *delivery) refuse(err error) error {
 // reasonBusy is the reason why a copy is asked to come again.
 var reasonBusy = dedupe.Busy.String()
 
+// appFailed is an error of the handlers below, which Caddy logs with the URL. Where
+// the URL holds the secret, our line tells of it instead.
+func (d *delivery) appFailed(err error) error {
+	if d.h.tokenParam == "" {
+		return err
+	}
+	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps a status that err has
+	d.warn("the app did not answer", "", err, zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID))
+	return fail(d.w, d.r, failure)
+}
+
 // unread reports whether some of the body may still be on the connection.
 func (d *delivery) unread() bool {
 	return d.r.ContentLength != int64(len(d.body))

@@ -220,7 +220,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	d.count()
 	if err != nil {
 		held.discard()
-		return err
+		return d.appFailed(err)
 	}
 	held.finish()
 	return nil

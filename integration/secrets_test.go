@@ -47,6 +47,38 @@ func TestLogFilter(t *testing.T) {
 	}
 }
 
+// TestTokenInURL: no line at INFO shows it, the app being down or not; with the
+// documented filter no access log does either.
+func TestTokenInURL(t *testing.T) {
+	t.Parallel()
+	const token = "token-in-the-url-51c9"
+	for name, s := range map[string]setup{
+		"as it comes": {level: "INFO"},
+		"filtered":    {format: "format filter {\nwrap json\nfields {\nrequest>headers delete\nrequest>uri query {\nreplace token REDACTED\n}\n}\n}", site: "log\n"},
+	} {
+		s.site += "handle /up {\nverify_webhook monday {env.URL_TOKEN}\nreverse_proxy APP\n}\nhandle {\nverify_webhook monday {env.URL_TOKEN} {\nname down\n}\nreverse_proxy 127.0.0.1:1\n}"
+		s.env = []string{"URL_TOKEN=" + token}
+		g := start(t, s)
+		g.wantLog(t, "the secret is part of the URL")
+		for path, want := range map[string]int{"/up": 200, "/down": 502} {
+			for _, word := range []string{token, "wrong"} {
+				r, err := http.NewRequest(http.MethodPost, "http://"+g.address+path+"?token="+word, strings.NewReader(`{"event":{"triggerUuid":"`+path+`"}}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", "application/json")
+				if a := g.do(t, g.h1, r); word == token && a.status != want || word != token && a.status != 401 {
+					t.Errorf("%s: %s with the token %q: answered %d", name, path, word, a.status)
+				}
+			}
+		}
+		g.log.await(t, "our own line", func(l logLine) bool { return l.ours() && l.text("msg") == "the app did not answer" })
+		if strings.Contains(g.log.String(), token) {
+			t.Errorf("%s: the log shows the token: %s", name, g.log)
+		}
+	}
+}
+
 // TestConfigKeepsPlaceholders: whoever may read the admin API sees where a key
 // comes from, not the key.
 func TestConfigKeepsPlaceholders(t *testing.T) {
