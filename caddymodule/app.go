@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -33,6 +34,7 @@ type App struct {
 	// over all handlers. 0 keeps nothing. Default: 16.
 	KeepRejected *int `json:"keep_rejected,omitempty"`
 
+	http     func() *caddyhttp.App // nil without a configuration around it
 	store    StoreModule
 	mu       sync.Mutex
 	holds    bool // a reference to the store
@@ -62,8 +64,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision prepares the app. It changes nothing that a running configuration
 // uses: caddy validate and a rejected reload come this far too.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
-	a.storage = ctx.Storage()
+	a.logger, a.http, a.storage = ctx.Logger(), httpApp(ctx), ctx.Storage()
 	if a.MaxBuffered == nil {
 		a.MaxBuffered = new(int64(defaultMaxBuffered))
 	}
@@ -98,6 +99,9 @@ func (a *App) register(h *Handler) {
 // Start opens the store, puts the limits into force and begins to watch the key
 // files and to fetch what senders publish.
 func (a *App) Start() error {
+	if err := a.advise(); err != nil {
+		return err
+	}
 	if err := a.open(); err != nil {
 		return err
 	}

@@ -143,9 +143,7 @@ func (c *Dedupe) identity(f dedupe.Facts) (dedupe.Identity, error) {
 func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool) {
 	name := zap.String("name", h.Name)
 	switch {
-	case c.Off:
-	case identity.Off():
-		h.logger.Warn("nothing tells this sender's deliveries apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off", name)
+	case c.Off, identity.Off(): // the app names those of the second kind, in one line
 	case c.Key == "id" && !signed:
 		h.logger.Warn("dedupe key id: the signature does not cover the id, so whoever captured one delivery can mark the id of another as done: use key id+content", name)
 	case identity.ID == dedupe.IDAlone && c.Window != nil && time.Duration(*c.Window) < minimumWarning:

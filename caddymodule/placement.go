@@ -1,0 +1,411 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// A finding is something about a configuration that its operator should know. It
+// is logged at the start and at each reload.
+type finding struct {
+	message string
+	fields  []zap.Field
+}
+
+// A spot is what a request is sent to.
+type spot struct{ host, path string }
+
+func (s spot) String() string { return s.host + s.path }
+
+// placed is a handler in a server.
+type placed struct {
+	handler *Handler
+	server  string
+}
+
+// A survey is what imagined requests met in the routes of a configuration.
+type survey struct {
+	servers map[string]*caddyhttp.Server
+	secure  map[string]bool // speaks TLS
+	seats   []seat
+	budget  int
+	walks   map[string]*walker
+
+	met     map[spot][]placed
+	touched map[*Handler]bool
+	behind  map[*Handler][]reply
+}
+
+// surveyBudget is how many routes a survey tries, a third of a second's work. A
+// configuration of thousands of handlers is surveyed in part.
+const surveyBudget = 250_000
+
+func surveyOf(app *caddyhttp.App) *survey {
+	s := &survey{
+		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker),
+		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
+	}
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		s.secure[name] = speaksTLS(app, app.Servers[name])
+		s.seats = append(s.seats, seatsOf(name, app.Servers[name])...)
+	}
+	for _, seat := range s.seats {
+		for _, server := range s.serversOf(seat) {
+			for at := range seat.spots() {
+				s.try(server, seat.method(), at)
+			}
+		}
+	}
+	return s
+}
+
+// findings returns what is to be warned of, or why the configuration must not
+// start.
+func (s *survey) findings() (all []finding, err error) {
+	if err := s.conflict(); err != nil {
+		return nil, err
+	}
+	for _, find := range []func() []finding{s.unguarded, s.impossible, s.unanswered, s.shared, s.sameName} {
+		all = append(all, find()...)
+	}
+	return all, nil
+}
+
+// speaksTLS decides as Caddy does when it starts to listen. A server that speaks
+// both counts as one that does.
+func speaksTLS(app *caddyhttp.App, server *caddyhttp.Server) bool {
+	plain := cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort)
+	return len(server.TLSConnPolicies) > 0 && slices.ContainsFunc(server.Listen, func(text string) bool {
+		a, err := caddy.ParseNetworkAddress(text)
+		return err == nil && int(a.StartPort) != plain
+	})
+}
+
+// serversOf lists the seat's server, and others where a request to the same host
+// and path may reach another handler of the same scope: a scope knows no port.
+func (s *survey) serversOf(at seat) []string {
+	servers := []string{at.server}
+	if at.handler.named || len(s.servers) == 1 {
+		return servers
+	}
+	for _, other := range s.seats {
+		if other.handler.named || other.handler.Name != at.handler.Name || slices.Contains(servers, other.server) {
+			continue
+		}
+		if slices.ContainsFunc(other.hosts, func(host string) bool { return slices.Contains(at.hosts, host) }) {
+			servers = append(servers, other.server)
+		}
+	}
+	return servers
+}
+
+// try walks once, however often it is called.
+func (s *survey) try(server, method string, at spot) *walker {
+	key := strings.Join([]string{server, method, at.host, at.path}, "\x00")
+	if w := s.walks[key]; w != nil {
+		return w
+	}
+	w := &walker{server: s.servers[server], budget: &s.budget}
+	s.walks[key] = w
+	w.walk(imagine(method, s.secure[server], at.host, at.path))
+	for _, h := range w.met {
+		s.met[at] = append(s.met[at], placed{h, server})
+	}
+	maps.Copy(s.touched, w.touched)
+	for h, answers := range w.behind {
+		s.behind[h] = append(s.behind[h], answers...)
+	}
+	return w
+}
+
+// appBehind is what answers behind a handler, "" where that cannot be told.
+func (s *survey) appBehind(h *Handler) string {
+	var apps []string
+	for _, a := range s.behind[h] {
+		if a.app == "" {
+			return ""
+		}
+		apps = append(apps, a.app)
+	}
+	slices.Sort(apps)
+	return strings.Join(slices.Compact(apps), ", ")
+}
+
+func (s *survey) differs(a, b *Handler) (how []string) {
+	if keysOf(a) != keysOf(b) {
+		how = append(how, "keys")
+	}
+	if one, other := s.appBehind(a), s.appBehind(b); one != "" && other != "" && one != other {
+		how = append(how, "apps")
+	}
+	return how
+}
+
+// keysOf spells out what a handler verifies with. It is compared, never shown.
+func keysOf(h *Handler) string {
+	var values []string
+	for _, v := range slices.Concat(h.Secret, h.PublicKey) {
+		values = append(values, v.Value)
+	}
+	slices.Sort(values)
+	text, _ := json.Marshal([]any{values, h.Param})
+	return string(text)
+}
+
+// conflict refuses two handlers without names that one request may reach, by a
+// header or its sender's address: their scope is provider, host and path, so one
+// sender's delivery would be taken for a copy of the other's.
+func (s *survey) conflict() error {
+	for _, at := range slices.SortedFunc(maps.Keys(s.met), func(a, b spot) int { return cmp.Compare(a.String(), b.String()) }) {
+		scopes := make(map[string]placed)
+		for _, p := range s.met[at] {
+			h := p.handler
+			if h.named || h.recogniser.off || h == scopes[h.recogniser.scheme].handler {
+				continue
+			}
+			first, taken := scopes[h.recogniser.scheme]
+			if !taken {
+				scopes[h.recogniser.scheme] = p
+				continue
+			}
+			// A site with two addresses has each of its handlers twice.
+			if first.server == p.server || len(s.differs(first.handler, h)) > 0 {
+				return s.needNames(first.handler, h, at)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *survey) needNames(a, b *Handler, at spot) error {
+	var both []seat
+	for _, seat := range s.seats {
+		if seat.handler == a || seat.handler == b {
+			both = append(both, seat)
+		}
+	}
+	how := "a port"
+	if kinds := kindsOf(both...); len(kinds) > 0 {
+		how = strings.Join(kinds, ", ")
+	}
+	return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have no name and can both get a request for %s (told apart by: %s): "+
+		"a delivery that one has taken would be a duplicate for the other. Give each a name: name %s-1, and name %s-2",
+		a.Name, min(a.place, b.place)+1, max(a.place, b.place)+1, at, how, a.Name, a.Name)
+}
+
+// unguarded finds requests near a handler's path that are answered, and pass no
+// handler: its matcher does not fit them, and the route behind does.
+func (s *survey) unguarded() (findings []finding) {
+	type gap struct{ folder, by string }
+	names, example := make(map[gap][]string), make(map[gap]spot)
+	var gaps []gap
+	for _, seat := range s.seats {
+		for at := range seat.spots() {
+			near, by := s.gapAt(seat, at)
+			if by == "" {
+				continue
+			}
+			g := gap{folderOf(at.path), by}
+			if names[g] == nil {
+				gaps, example[g] = append(gaps, g), near
+			}
+			names[g] = append(names[g], seat.handler.Name)
+		}
+	}
+	for _, g := range gaps {
+		findings = append(findings, finding{
+			"requests reach " + g.by + " without passing verify_webhook: list the senders in one block, verify_webhooks " + g.folder + "; it lets nothing else below that prefix through",
+			[]zap.Field{zap.Strings("names", sorted(names[g])), zap.Stringer("request", example[g])},
+		})
+	}
+	return findings
+}
+
+// gapAt returns a request beside one that the seat's handler verifies, or should,
+// and what answers it; "" if nothing does.
+func (s *survey) gapAt(seat seat, at spot) (near spot, by string) {
+	_, impossible := s.misses(seat)
+	if !impossible && !slices.Contains(s.try(seat.server, seat.method(), at).met, seat.handler) {
+		return spot{}, ""
+	}
+	for _, near := range seat.near(at) {
+		for _, a := range s.try(seat.server, seat.method(), near).open {
+			if impossible || s.mayBeBehind(a) {
+				return near, a.by
+			}
+		}
+	}
+	return spot{}, ""
+}
+
+// mayBeBehind reports whether what answers may be an app that handlers protect.
+// Another app may be open.
+func (s *survey) mayBeBehind(a reply) bool {
+	if a.app == "" {
+		return true
+	}
+	for h := range s.behind {
+		if app := s.appBehind(h); app == "" || slices.Contains(strings.Split(app, ", "), a.app) {
+			return true
+		}
+	}
+	return false
+}
+
+// folderOf proposes a prefix for a block.
+func folderOf(p string) string {
+	if folder := path.Dir(p); folder != "/" {
+		return folder + "/*"
+	}
+	return "/hooks/*"
+}
+
+// impossible finds handlers that none of their requests can reach.
+func (s *survey) impossible() (findings []finding) {
+	for _, seat := range s.seats {
+		if seen, missed := s.misses(seat); missed {
+			findings = append(findings, finding{
+				"no request can reach this verify_webhook: its matcher does not fit what handle_path, a rewrite or the route around it leaves of the path; write the path as it is there",
+				[]zap.Field{zap.String("name", seat.handler.Name), zap.Strings("matcher", seat.own), zap.String("request", seat.paths[0]), zap.String("path_there", seen)},
+			})
+		}
+	}
+	return findings
+}
+
+// misses reports whether requests come to the seat's route and none can match it,
+// and the path that the first one has there.
+func (s *survey) misses(seat seat) (seen string, missed bool) {
+	if seat.vague || s.touched[seat.handler] || len(seat.own) == 0 || s.budget <= 0 {
+		return "", false
+	}
+	for at := range seat.spots() {
+		w := s.try(seat.server, seat.method(), at)
+		if w.opaque {
+			return "", false
+		}
+		if there, ok := w.missed[seat.handler]; ok && !missed {
+			seen, missed = there, true
+		}
+	}
+	return seen, missed
+}
+
+// unanswered finds what Caddy answers with an empty 200, which a sender with a
+// wrong address takes for a delivery.
+func (s *survey) unanswered() (findings []finding) {
+	example, where := make(map[string]spot), make(map[string][]string) // by message
+	try := func(seat seat, at spot, message, place string) {
+		if !slices.Contains(where[message], place) && s.try(seat.server, seat.method(), at).empty {
+			example[message] = cmp.Or(example[message], at)
+			where[message] = append(where[message], place)
+		}
+	}
+	for _, seat := range s.seats {
+		listen := strings.Join(s.servers[seat.server].Listen, " ")
+		for at := range seat.spots() {
+			for _, near := range append(seat.near(at), spot{at.host, "/no-such-path"}) {
+				try(seat, near, "requests for other paths get Caddy's empty 200, which a sender takes for success: end the site with respond 404", cmp.Or(at.host, listen))
+			}
+			if !s.secure[seat.server] { // else a client that asks for another host gets no certificate
+				try(seat, spot{"other.invalid", at.path}, "requests for other hosts get Caddy's empty 200, which a sender takes for success: add a site for all hosts, "+everyHost(listen)+" { respond 404 }", listen)
+			}
+		}
+	}
+	for _, message := range slices.Sorted(maps.Keys(where)) {
+		findings = append(findings, finding{message, []zap.Field{zap.Strings("sites", where[message]), zap.Stringer("request", example[message])}})
+	}
+	return findings
+}
+
+// everyHost is the address of a site that takes what no other takes.
+func everyHost(listen string) string {
+	first, _, _ := strings.Cut(listen, " ")
+	if a, err := caddy.ParseNetworkAddress(first); err == nil && a.StartPort != 0 {
+		return fmt.Sprintf("http://:%d", a.StartPort)
+	}
+	return "http://"
+}
+
+// shared finds handlers whose operator gave them one name, and so one scope, and
+// that are not one.
+func (s *survey) shared() (findings []finding) {
+	for _, handlers := range s.byName(func(h *Handler) bool { return h.named && !h.recogniser.off }) {
+		var how []string
+		for _, h := range handlers[1:] {
+			if h.recogniser.scheme == handlers[0].recogniser.scheme {
+				how = append(how, s.differs(handlers[0], h)...)
+			}
+		}
+		if len(how) == 0 {
+			continue
+		}
+		findings = append(findings, finding{
+			"handlers of one name share what they remember: a delivery that one has taken is a duplicate for the others. Unless one app is behind all of them, give each a name of its own",
+			[]zap.Field{zap.String("name", handlers[0].Name), zap.Strings("different", sorted(how))},
+		})
+	}
+	return findings
+}
+
+// sameName finds handlers that are called alike because nobody named them.
+func (s *survey) sameName() (findings []finding) {
+	addresses := make(map[*Handler]string)
+	for _, seat := range s.seats {
+		addresses[seat.handler] += strings.Join(seat.paths, " ") + "\n"
+	}
+	for _, handlers := range s.byName(func(*Handler) bool { return true }) {
+		if !slices.ContainsFunc(handlers, func(h *Handler) bool { return !h.named }) {
+			continue
+		}
+		kinds := make(map[string]bool) // a site with two addresses has each handler twice
+		for _, h := range handlers {
+			kinds[keysOf(h)+addresses[h]] = true
+		}
+		if len(kinds) > 1 {
+			findings = append(findings, finding{
+				fmt.Sprintf("%d handlers are called %s, and metrics and status add them up: give each a name", len(kinds), handlers[0].Name), nil,
+			})
+		}
+	}
+	return findings
+}
+
+// byName lists handlers of one name, where there are several.
+func (s *survey) byName(take func(*Handler) bool) (groups [][]*Handler) {
+	byName := make(map[string][]*Handler)
+	for _, seat := range s.seats {
+		if h := seat.handler; take(h) && !slices.Contains(byName[h.Name], h) {
+			byName[h.Name] = append(byName[h.Name], h)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if len(byName[name]) > 1 {
+			groups = append(groups, byName[name])
+		}
+	}
+	return groups
+}
+
+func sorted(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+// method is one that the seat's handler takes.
+func (s seat) method() string {
+	if len(s.handler.methods) > 0 {
+		return s.handler.methods[0]
+	}
+	return http.MethodPost
+}

@@ -1,0 +1,234 @@
+package caddymodule
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// A seat is where a handler is placed: what the matchers above it suggest that a
+// request must be like to reach it.
+type seat struct {
+	handler *Handler
+	server  string
+	hosts   []string // "" alone where any will do
+	paths   []string // as they are called
+	own     []string // the path patterns beside the handler, as they are written
+	vague   bool     // something above matches or changes the path in a way that no sample follows
+	others  []string // what else is matched: header, query
+}
+
+// maxSamples bounds what is tried of one handler.
+const maxSamples = 8
+
+// A trail leads from a server's routes to a handler, outermost first.
+type trail struct {
+	hosts  []string
+	layers []layer
+	others []string
+	vague  bool
+}
+
+// A layer is a path matcher, or a rewrite that takes a prefix off or puts one on.
+type layer struct {
+	patterns     []string
+	strip, begin string
+}
+
+// seatsOf finds the handlers in a server's routes, its error routes aside.
+func seatsOf(name string, server *caddyhttp.Server) (seats []seat) {
+	var visit func(caddyhttp.RouteList, trail, int)
+	visit = func(list caddyhttp.RouteList, t trail, depth int) {
+		for i := range list {
+			route := &list[i]
+			inside := t.into(route)
+			for _, h := range route.Handlers {
+				switch h := h.(type) {
+				case *Handler:
+					seats = append(seats, inside.seat(h, name, route))
+				case *caddyhttp.Subroute:
+					visit(h.Routes, inside, depth)
+				case *caddyhttp.Invoke:
+					if named := server.NamedRoutes[h.Name]; named != nil && depth < maxInvoked && len(seats) < maxSeats {
+						visit(caddyhttp.RouteList{*named}, inside, depth+1)
+					}
+				case *rewrite.Rewrite:
+					inside = inside.rewritten(h)
+					if len(route.MatcherSets) == 0 {
+						t = t.rewritten(h)
+					} else {
+						t.vague = true
+					}
+				}
+			}
+		}
+	}
+	visit(server.Routes, trail{}, 0)
+	return seats
+}
+
+// maxSeats bounds routes that invoke each other many times over.
+const maxSeats = 10000
+
+// into follows the trail into a route.
+func (t trail) into(route *caddyhttp.Route) trail {
+	hosts, patterns := hostsAndPaths(route)
+	if len(hosts) > 0 {
+		t.hosts = hosts
+	}
+	if len(patterns) > 0 {
+		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
+	}
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			switch kind := kindOf(matcher).Name(); kind {
+			case "host", "path":
+			case "header", "query", "method", "remote_ip", "client_ip":
+				t.others = append(slices.Clip(t.others), kind)
+			default:
+				t.others = append(slices.Clip(t.others), kind)
+				t.vague = t.vague || kind != "verify_webhook_prefix"
+			}
+		}
+	}
+	return t
+}
+
+func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				hosts = append(hosts, *m...)
+			case *caddyhttp.MatchPath:
+				patterns = append(patterns, *m...)
+			}
+		}
+	}
+	return hosts, patterns
+}
+
+// rewritten follows the trail past a rewrite.
+func (t trail) rewritten(r *rewrite.Rewrite) trail {
+	begin, whole := strings.CutSuffix(r.URI, "{http.request.uri}")
+	switch {
+	case r.StripPathSuffix != "" || len(r.URISubstring)+len(r.PathRegexp) > 0 || strings.Contains(r.StripPathPrefix, "{"):
+		t.vague = true
+	case r.StripPathPrefix != "":
+		t.layers = append(slices.Clip(t.layers), layer{strip: "/" + strings.Trim(r.StripPathPrefix, "/")})
+	case whole && !strings.Contains(begin, "{"):
+		t.layers = append(slices.Clip(t.layers), layer{begin: begin})
+	case strings.Contains(r.URI, "{"):
+		t.vague = true
+	}
+	return t
+}
+
+func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others}
+	_, s.own = hostsAndPaths(route)
+	for i := len(t.layers) - 1; i >= 0; i-- {
+		for _, pattern := range t.layers[i].patterns {
+			path, ok := sampleOf(pattern)
+			if !ok {
+				s.vague = true
+				continue
+			}
+			s.paths = append(s.paths, calledAs(path, t.layers[:i]))
+		}
+	}
+	for _, host := range t.hosts {
+		if !strings.Contains(host, "{") {
+			s.hosts = append(s.hosts, strings.ReplaceAll(host, "*", "x"))
+		}
+	}
+	s.paths, s.hosts = few(s.paths, "/x"), few(s.hosts, "")
+	return s
+}
+
+// sampleOf returns a path that a pattern matches. Inside a text a star may be
+// anything: no sample stands for that.
+func sampleOf(pattern string) (path string, ok bool) {
+	fixed, isPrefix := strings.CutSuffix(pattern, "*")
+	if strings.ContainsAny(fixed, "*{%") || fixed != "" && fixed[0] != '/' {
+		return "", false
+	}
+	if isPrefix {
+		fixed += "x"
+	}
+	return "/" + strings.TrimPrefix(fixed, "/"), true
+}
+
+// calledAs undoes the rewrites of the layers above. A path that still has the
+// prefix that was taken off is called as it is written: /hooks/stripe inside of
+// handle_path /hooks/* is a mistake, and no way to write /hooks/hooks/stripe.
+func calledAs(path string, above []layer) string {
+	for _, l := range slices.Backward(above) {
+		if l.strip != "" && !isUnder(path, l.strip) {
+			path = l.strip + path
+		}
+		if rest, ok := strings.CutPrefix(path, l.begin); ok && l.begin != "" {
+			path = "/" + strings.TrimPrefix(rest, "/")
+		}
+	}
+	return path
+}
+
+func isUnder(path, folder string) bool {
+	rest, ok := strings.CutPrefix(path, folder)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// few returns the first of the texts, each once, or what stands for none.
+func few(texts []string, none string) []string {
+	seen := make(map[string]bool)
+	texts = slices.DeleteFunc(texts, func(s string) bool {
+		twice := seen[s]
+		seen[s] = true
+		return twice
+	})
+	if len(texts) == 0 {
+		return []string{none}
+	}
+	return texts[:min(len(texts), maxSamples)]
+}
+
+// kindsOf lists what tells requests of one path apart.
+func kindsOf(seats ...seat) []string {
+	kinds := make(map[string]bool)
+	for _, s := range seats {
+		for _, kind := range s.others {
+			kinds[kind] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// spots yields the requests that should reach the seat.
+func (s seat) spots() iter.Seq[spot] {
+	return func(yield func(spot) bool) {
+		for _, host := range s.hosts {
+			for _, path := range s.paths {
+				if !yield(spot{host, path}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// near lists what an app may take for the same path, and the path itself, which
+// a header may let past.
+func (s seat) near(at spot) []spot {
+	near := []spot{at, {at.host, at.path + "/"}, {at.host, at.path + ".json"}}
+	for _, pattern := range s.own {
+		if base, ok := strings.CutSuffix(pattern, "/*"); ok && base != "" && at.path == base+"/x" {
+			near = append(near, spot{at.host, base})
+		}
+	}
+	return near
+}

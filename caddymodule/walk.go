@@ -1,0 +1,226 @@
+package caddymodule
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// A reply is what a handler gives that ends a request with what may be a 2xx.
+type reply struct {
+	by  string // as the Caddyfile writes it: reverse_proxy app:3000
+	app string // the same where it is an app's that can be told from others
+}
+
+// A walker takes imagined requests through the routes of one server and notes
+// what they meet.
+type walker struct {
+	server *caddyhttp.Server
+	budget *int // routes that it may still try
+
+	met     []*Handler           // by a request that had passed no other, for certain
+	touched map[*Handler]bool    // met by whatever request
+	missed  map[*Handler]string  // the path with which a request came to a route that does not match it
+	open    []reply              // for certain, to a request that had passed no handler
+	empty   bool                 // nothing answers it, for certain: Caddy does, with an empty 200
+	opaque  bool                 // it came to a module that the walk does not know, or to one that may stop it
+	behind  map[*Handler][]reply // what answers what a handler lets through
+}
+
+// maxInvoked bounds routes that invoke each other.
+const maxInvoked = 8
+
+type onward func(imagined)
+
+// walk takes one request through the server's routes.
+func (w *walker) walk(m imagined) {
+	w.touched, w.missed, w.behind = make(map[*Handler]bool), make(map[*Handler]string), make(map[*Handler][]reply)
+	w.routes(w.server.Routes, m, w.unanswered)
+	if *w.budget <= 0 { // half a walk proves nothing
+		w.met, w.open, w.empty = nil, nil, false
+	}
+}
+
+func (w *walker) unanswered(m imagined) {
+	if m.passed == nil && !m.unsure {
+		w.empty = true
+	}
+}
+
+func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
+	for i := range list {
+		if *w.budget--; *w.budget <= 0 {
+			return
+		}
+		route := &list[i]
+		if route.Group != "" && slices.Contains(m.groups, route.Group) {
+			continue
+		}
+		v := m.judge(route.MatcherSets)
+		if v == never {
+			w.miss(route, m)
+			continue
+		}
+		if v != always && route.Group == "" && !route.Terminal && onlyPassesOn(route) {
+			continue
+		}
+		m.unsure = m.unsure || v == unclear
+		rest := list[i+1:]
+		if v != always {
+			w.routes(rest, m, next)
+		}
+		w.enter(route, m, func(m imagined) { w.routes(rest, m, next) })
+		return
+	}
+	next(m)
+}
+
+// enter takes a request into a route that matches it.
+func (w *walker) enter(route *caddyhttp.Route, m imagined, next onward) {
+	if route.Group != "" {
+		m.groups = append(slices.Clip(m.groups), route.Group)
+	}
+	if route.Terminal {
+		next = w.unanswered
+	}
+	w.handlers(route.Handlers, m, next)
+}
+
+func (w *walker) miss(route *caddyhttp.Route, m imagined) {
+	for _, h := range route.Handlers {
+		if h, ok := h.(*Handler); ok {
+			w.missed[h] = m.r.URL.Path
+		}
+	}
+}
+
+func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next onward) {
+	if len(list) == 0 {
+		next(m)
+		return
+	}
+	rest := func(m imagined) { w.handlers(list[1:], m, next) }
+	switch h := list[0].(type) {
+	case *Handler:
+		w.meet(h, m, rest)
+	case *caddyhttp.Subroute:
+		w.routes(h.Routes, m, rest)
+	case *caddyhttp.Invoke:
+		if route := w.server.NamedRoutes[h.Name]; route != nil && m.depth < maxInvoked {
+			m.depth++
+			w.routes(caddyhttp.RouteList{*route}, m, rest)
+		}
+	case *rewrite.Rewrite:
+		rest(m.after(func(r *http.Request, repl *caddy.Replacer) { h.Rewrite(r, repl) }))
+	default:
+		w.other(h, m, rest)
+	}
+}
+
+// other takes a request into a handler that neither verifies nor routes.
+func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
+	if passesOn(h) {
+		rest(m)
+		return
+	}
+	if a, ok := replyOf(h, m.r.Method); ok {
+		w.note(a, m)
+		return
+	}
+	switch kindOf(h) {
+	case "http.handlers.error", "http.handlers.static_response", "http.handlers.file_server": // a refusal
+	default:
+		w.opaque = true
+	}
+}
+
+func (w *walker) meet(h *Handler, m imagined, rest onward) {
+	w.touched[h] = true
+	if m.passed != nil { // two on one request are refused
+		return
+	}
+	if !m.unsure && !slices.Contains(w.met, h) {
+		w.met = append(w.met, h)
+	}
+	m.passed = h
+	rest(m.after(func(_ *http.Request, repl *caddy.Replacer) {
+		repl.Set(prefix+"name", h.Name)
+		repl.Set(prefix+"provider", h.providerID())
+		repl.Set(prefix+"verified", true)
+	}))
+}
+
+func (w *walker) note(a reply, m imagined) {
+	switch {
+	case m.passed != nil:
+		w.behind[m.passed] = append(w.behind[m.passed], a)
+	case !m.unsure:
+		w.open = append(w.open, a)
+	}
+}
+
+func onlyPassesOn(route *caddyhttp.Route) bool {
+	return !slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool { return !passesOn(h) })
+}
+
+// passesOn knows the handlers that hand every request on, with host and path as
+// they are.
+func passesOn(h caddyhttp.MiddlewareHandler) bool {
+	switch h := h.(type) {
+	case *caddyhttp.StaticResponse:
+		return h.StatusCode == "103"
+	case *fileserver.FileServer:
+		return h.PassThru
+	}
+	switch kindOf(h) {
+	case "http.handlers.verify_webhooks", "http.handlers.encode", "http.handlers.headers", "http.handlers.intercept",
+		"http.handlers.log_append", "http.handlers.map", "http.handlers.push", "http.handlers.request_body",
+		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing", "http.handlers.vars":
+		return true
+	}
+	return false
+}
+
+// replyOf tells what may answer a delivery with a 2xx. A file server refuses a
+// POST.
+func replyOf(h caddyhttp.MiddlewareHandler, method string) (reply, bool) {
+	switch h := h.(type) {
+	case *reverseproxy.Handler:
+		return replyOfProxy(h)
+	case *caddyhttp.StaticResponse:
+		status, err := strconv.Atoi(string(h.StatusCode))
+		if h.Abort || string(h.StatusCode) != "" && (err != nil || status < 200 || status > 299) {
+			return reply{}, false
+		}
+		return reply{by: strings.TrimSpace("respond " + string(h.StatusCode))}, true
+	case *fileserver.FileServer:
+		return reply{by: "file_server"}, method == http.MethodGet
+	}
+	return reply{}, false
+}
+
+func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
+	if h.Rewrite != nil && len(h.HandleResponse) > 0 { // forward_auth is a guard
+		return reply{}, false
+	}
+	a := reply{by: "reverse_proxy"}
+	var addresses []string
+	for _, u := range h.Upstreams {
+		addresses = append(addresses, u.Dial)
+	}
+	if len(addresses) > 0 {
+		a.by += " " + strings.Join(addresses, " ")
+	}
+	if h.DynamicUpstreams == nil {
+		slices.Sort(addresses)
+		a.app = strings.Join(addresses, " ")
+	}
+	return a, true
+}

@@ -1,0 +1,146 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// provisionRoutes provisions a server with these routes, given as JSON. The
+// context ends with the test, or by the returned function before.
+func provisionRoutes(routes string) (app *caddyhttp.App, end func(), err error) {
+	base, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: silent()})
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := caddy.NewContext(base)
+	config := fmt.Sprintf(`{"servers":{"s":{"listen":["127.0.0.1:8080"],"automatic_https":{"disable":true},%s}}}`, routes)
+	module, err := ctx.LoadModuleByID("http", json.RawMessage(config))
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	return module.(*caddyhttp.App), cancel, nil
+}
+
+const githubHook = `{"handler":"verify_webhook","provider":"github","secret":["a"]}`
+
+// oddRoutes are what a Caddyfile never becomes.
+var oddRoutes = []string{
+	`"routes":[]`,
+	`"routes":[{}]`,
+	`"routes":[{"handle":[` + githubHook + `]}]`,
+	`"routes":[{"handle":[` + githubHook + `,` + githubHook + `]}]`,
+	`"routes":[{"match":[{}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{},{"path":[]},{"host":[]}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"path":["","*","/*/x","//","/%2f","/{path}","/a b","\u0000"]}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"host":["","*","*.*","{env.X}","[::1]"]}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"not":[]}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"not":[{"not":[{"path":["/a"]}]}]}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"vars":{"":[""],"{http.verify_webhook.name}":[]}}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"file":{"try_files":["","=404","{path}"]}}],"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"file":{}}],"handle":[{"handler":"file_server"}]},{"handle":[` + githubHook + `]}]`,
+	`"routes":[{"match":[{"path_regexp":{"pattern":"(a+)+$"}}],"handle":[{"handler":"rewrite","uri":"/{http.regexp.1}"},` + githubHook + `]}]`,
+	`"routes":[{"handle":[{"handler":"rewrite","uri":"?"},{"handler":"rewrite","strip_path_prefix":"/"},{"handler":"rewrite","uri":"x%zz","method":"{"},` + githubHook + `]}]`,
+	`"routes":[{"handle":[{"handler":"subroute"},{"handler":"subroute","routes":[{"group":"g","handle":[` + githubHook + `]},{"group":"g","terminal":true}]}]}]`,
+	`"routes":[{"handle":[{"handler":"static_response","status_code":"{x}"}]},{"handle":[` + githubHook + `]}]`,
+	`"routes":[{"handle":[{"handler":"static_response","status_code":103},` + githubHook + `,{"handler":"reverse_proxy"}]}]`,
+	`"routes":[{"handle":[{"handler":"invoke","name":"none"}]},{"handle":[` + githubHook + `]}]`,
+	`"named_routes":{"a":{"handle":[{"handler":"invoke","name":"b"},{"handler":"invoke","name":"b"}]},"b":{"handle":[{"handler":"invoke","name":"a"},` + githubHook + `,{"handler":"invoke","name":"a"}]}},"routes":[{"handle":[{"handler":"invoke","name":"a"}]}]`,
+	`"errors":{"routes":[{"handle":[` + githubHook + `]}]}`,
+	`"routes":[{"handle":[{"handler":"subroute","errors":{"routes":[{"handle":[` + githubHook + `]}]}}]}]`,
+}
+
+func TestOddRoutesAreSurveyed(t *testing.T) {
+	for _, routes := range oddRoutes {
+		app, end, err := provisionRoutes(routes)
+		if err != nil {
+			t.Errorf("%s: %v", routes, err)
+			continue
+		}
+		_, _ = surveyOf(app).findings()
+		end()
+	}
+}
+
+// FuzzSurvey: whatever routes Caddy takes, they are surveyed, within bounds and
+// without a panic.
+func FuzzSurvey(f *testing.F) {
+	for _, routes := range oddRoutes {
+		f.Add(routes)
+	}
+	for _, caddyfile := range safePlacements {
+		f.Add(serverRoutes(f, caddyfile))
+	}
+	for _, c := range unsafePlacements {
+		f.Add(serverRoutes(f, c.caddyfile))
+	}
+	f.Fuzz(func(t *testing.T, routes string) {
+		for _, far := range []string{"file.", "https://", "fs", "root", "acme", "tls", "listen", "logs", "import", "template"} {
+			if strings.Contains(routes, far) { // what reaches outside of the test
+				return
+			}
+		}
+		app, end, err := provisionRoutes(routes)
+		if err != nil {
+			return
+		}
+		defer end()
+		s := surveyOf(app)
+		_, _ = s.findings()
+		if s.budget < -surveyBudget/100 {
+			t.Errorf("the budget is overdrawn by %d", -s.budget)
+		}
+	})
+}
+
+// serverRoutes returns the routes of a Caddyfile's first server.
+func serverRoutes(t testing.TB, caddyfile string) string {
+	t.Helper()
+	adapted, err := adapt("Caddyfile", caddyfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]map[string]json.RawMessage
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(adapted), &config); err != nil {
+		t.Fatal(err)
+	}
+	text := `"routes":` + string(config.Apps.HTTP.Servers["srv0"]["routes"])
+	if named := config.Apps.HTTP.Servers["srv0"]["named_routes"]; named != nil {
+		text += `,"named_routes":` + string(named)
+	}
+	return text
+}
+
+// TestThousandsOfHandlersAreSurveyedInPart: the start does not wait for more.
+func TestThousandsOfHandlersAreSurveyedInPart(t *testing.T) {
+	var routes []string
+	for i := range 1000 {
+		routes = append(routes, fmt.Sprintf(`{"match":[{"path":["/hooks/%d"]}],"handle":[%s]}`, i, githubHook))
+	}
+	app, end, err := provisionRoutes(`"routes":[` + strings.Join(append(routes, `{"handle":[{"handler":"reverse_proxy"}]}`), ",") + `]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	s := surveyOf(app)
+	findings, err := s.findings()
+	if err != nil || s.budget > 0 || s.budget < -surveyBudget/10 {
+		t.Errorf("%v, %d left", err, s.budget)
+	}
+	for _, f := range findings {
+		if strings.HasPrefix(f.message, deadMatcher) {
+			t.Errorf("what is not surveyed is held to be wrong: %v", f)
+		}
+	}
+}

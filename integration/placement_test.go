@@ -1,0 +1,82 @@
+package integration
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestPlacementIsWarnedOfAtTheStart: the start says what reaches the app
+// unverified; caddy validate does not.
+func TestPlacementIsWarnedOfAtTheStart(t *testing.T) {
+	t.Parallel()
+	const open = "verify_webhook /hooks/github github a-secret\nreverse_proxy APP\n"
+	const guarded = "verify_webhooks /hooks/* {\nsender github a-secret {\nname hub\n}\nreverse_proxy APP\n}\nrespond 404\n"
+	g := start(t, setup{site: open})
+	line := g.wantLog(t, "requests reach reverse_proxy "+g.app.address+" without passing verify_webhook", "verify_webhooks /hooks/*")
+	if line.text("level") != "warn" || line.text("logger") != "verify_webhook" || line.text("request") != "/hooks/github/" {
+		t.Errorf("logged as %v", line)
+	}
+	resp, err := g.h1.Post("http://"+g.address+line.text("request"), "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the request of the warning is answered %d: it does not reach the app", resp.StatusCode)
+	}
+	out, err := caddy(t, g.dir, nil, "validate", "--adapter", "caddyfile", "--config", g.caddyfile())
+	if err != nil || strings.Contains(out, "without passing verify_webhook") {
+		t.Errorf("validate: %v\n%s", err, out)
+	}
+	g.reload(t, guarded)
+	warnings := 0
+	for _, l := range g.log.all() {
+		if l.ours() && l.text("level") == "warn" && l.text("logger") == "verify_webhook" {
+			warnings++
+		}
+	}
+	if warnings != 1 {
+		t.Errorf("%d warnings, want that of the start", warnings)
+	}
+}
+
+// TestHandlersThatNeedNamesAreRefused: two tenants of one provider on one path,
+// told apart by a header, do not start, and a reload to them leaves what is in
+// force.
+func TestHandlersThatNeedNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	const tenants = `@a header X-Tenant a
+@b header X-Tenant b
+verify_webhook @a github one-secret
+verify_webhook @b github another-secret
+@unguarded vars {http.verify_webhook.name} ""
+respond @unguarded 404
+reverse_proxy APP
+`
+	g := start(t, setup{site: githubSite})
+	if err := g.write(tenants); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(g.caddyfile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post("http://"+g.admin+"/load", "text/caddyfile", bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusOK || !strings.Contains(string(answer), "the handlers 1 and 2 of the configuration have no name") || !strings.Contains(string(answer), "name github-1") {
+		t.Errorf("the reload was answered %d %s", resp.StatusCode, answer)
+	}
+	g.redial()
+	if a := g.once(t, at("/").message(t)); a.status != http.StatusOK {
+		t.Errorf("after the refused reload: %d", a.status)
+	}
+	g.reload(t, strings.NewReplacer("one-secret", "one-secret {\nname a\n}", "another-secret", "another-secret {\nname b\n}").Replace(tenants))
+}
