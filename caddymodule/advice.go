@@ -7,14 +7,18 @@ import (
 )
 
 // advise warns of what is probably not meant, and refuses handlers that would
-// take each other's deliveries for copies. It runs before anything is in force.
-func (a *App) advise() error {
+// take each other's deliveries for copies. It runs before anything is in force;
+// previous is the app that still is, nil at the start of the process.
+func (a *App) advise(previous *App) error {
 	findings := a.unrecognised()
 	placed, err := a.placement()
 	if err != nil {
 		return err
 	}
 	findings = append(findings, placed...)
+	if previous != nil {
+		findings = append(findings, a.forgets(previous)...)
+	}
 	for _, f := range findings {
 		a.logger.Warn(f.message, f.fields...)
 	}
@@ -68,4 +72,77 @@ func (a *App) unrecognised() []finding {
 		"nothing tells the deliveries of these senders apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
 		[]zap.Field{zap.Strings("names", sorted(names))},
 	}}
+}
+
+// A movable is a store module whose address or password, and so Identity, may
+// change while it finds the same deliveries. Keeps says what must not, in words
+// that may be logged.
+type movable interface{ Keeps() string }
+
+// forgets tells what this configuration no longer knows of what the one before
+// it remembered.
+func (a *App) forgets(before *App) (findings []finding) {
+	if was, is := keptBy(before.store), keptBy(a.store); was != is {
+		findings = append(findings, finding{
+			"another store than before the reload: it does not know what the app has taken so far, so copies of that are forwarded once more",
+			[]zap.Field{zap.String("before", describeStore(before.store)), zap.String("now", describeStore(a.store))},
+		})
+	}
+	told := make(map[string]bool)
+	for _, was := range before.named("") {
+		is := a.renamed(was)
+		if is == nil || told[was.Name] {
+			continue
+		}
+		told[was.Name] = true
+		findings = append(findings, finding{
+			"a handler has another name than before the reload: it does not know what the app has taken under the old one, so copies of that are forwarded once more",
+			[]zap.Field{zap.String("before", called(was)), zap.String("now", called(is))},
+		})
+	}
+	return findings
+}
+
+// renamed returns the handler that now verifies what the other did, if it
+// remembers in another scope.
+func (a *App) renamed(was *Handler) (is *Handler) {
+	if was.recogniser.off {
+		return nil
+	}
+	for _, h := range a.named("") {
+		if h.recogniser.off || h.recogniser.scheme != was.recogniser.scheme || keysOf(h) != keysOf(was) {
+			continue
+		}
+		if h.recogniser.scope == was.recogniser.scope {
+			return nil
+		}
+		is = h
+	}
+	return is
+}
+
+// called is the name that the operator gave.
+func called(h *Handler) string {
+	if !h.named {
+		return h.Name + ", by default"
+	}
+	return h.Name
+}
+
+func keptBy(s StoreModule) string {
+	if m, ok := s.(movable); ok {
+		return string(kindOf(s)) + "\x00" + m.Keeps()
+	}
+	return s.Identity()
+}
+
+func describeStore(s StoreModule) string {
+	kind := kindOf(s).Name()
+	switch s := s.(type) {
+	case *BoltStore:
+		return kind + " " + s.Path
+	case movable:
+		return kind + " " + s.Keeps()
+	}
+	return kind // an Identity may have a password in it
 }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func advisedOf(t testing.TB, config string) (warnings []string, err error) {
 		t.Fatal(err)
 	}
 	logs.TakeAll()
-	err = app.(*App).advise()
+	err = app.(*App).advise(nil)
 	return warned(logs), err
 }
 
@@ -720,6 +721,50 @@ func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
 			}
 			if err != nil && (strings.Contains(err.Error(), oneSecret) || strings.Contains(err.Error(), "192.0.2")) {
 				t.Errorf("the error repeats what is configured: %v", err)
+			}
+		})
+	}
+}
+
+// TestWhatAReloadForgetsIsWarnedOf: the second configuration is provisioned while
+// the first is in force, as in a reload.
+func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
+	const otherStore, otherName = "another store than before the reload", "a handler has another name than before the reload"
+	file := filepath.ToSlash(filepath.Join(t.TempDir(), "dedupe.db"))
+	bolt := func(path string) string { return `{"store":{"store":"bolt","path":"` + path + `"}}` }
+	stripe := func(more string) string { return `{"provider":"stripe","secret":["whsec_a"]` + more + `}` }
+	for name, c := range map[string]struct {
+		app, handler       string
+		newApp, newHandler string
+		want               []string
+	}{
+		"nothing":              {"", stripe(""), "", stripe(""), nil},
+		"a larger store":       {"", stripe(""), `{"store":{"store":"memory","max_entries":9}}`, stripe(""), nil},
+		"another kind":         {"", stripe(""), bolt(file), stripe(""), []string{otherStore + " … before=memory now=bolt " + file}},
+		"another file":         {bolt(file), stripe(""), bolt(file + "2"), stripe(""), []string{otherStore + " … before=bolt " + file + " now=bolt " + file + "2"}},
+		"a name":               {"", stripe(""), "", stripe(`,"name":"billing"`), []string{otherName + " … before=stripe, by default now=billing"}},
+		"the default's name":   {"", stripe(""), "", stripe(`,"name":"stripe"`), []string{otherName + " … before=stripe, by default now=stripe"}},
+		"another name":         {"", stripe(`,"name":"a"`), "", stripe(`,"name":"b"`), []string{otherName + " … before=a now=b"}},
+		"no name":              {"", stripe(`,"name":"a"`), "", stripe(""), []string{otherName + " … before=a now=stripe, by default"}},
+		"both":                 {"", stripe(`,"name":"a"`), bolt(file), stripe(`,"name":"b"`), []string{otherStore, otherName}},
+		"another key and name": {"", stripe(`,"name":"a"`), "", strings.Replace(stripe(`,"name":"b"`), "whsec_a", "whsec_b", 1), nil},
+		"another sender":       {"", stripe(""), "", `{"provider":"github","secret":["whsec_a"]}`, nil},
+		"nothing remembered":   {"", stripe(`,"name":"a","dedupe":{"off":true}`), "", stripe(`,"name":"b"`), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := mustProvision(t, c.app, c.handler)
+			before.start(t)
+			renewed := mustProvision(t, c.newApp, c.newHandler)
+			renewed.logs.TakeAll()
+			renewed.start(t)
+			got := warned(renewed.logs)
+			if len(got) != len(c.want) {
+				t.Fatalf("got %q, want %q", got, c.want)
+			}
+			for i, want := range c.want {
+				if !holdsInOrder(got[i], want) {
+					t.Errorf("got %q, want %q", got[i], want)
+				}
 			}
 		})
 	}

@@ -99,7 +99,7 @@ func (a *App) register(h *Handler) {
 // Start opens the store, puts the limits into force and begins to watch the key
 // files and to fetch what senders publish.
 func (a *App) Start() error {
-	if err := a.advise(); err != nil {
+	if err := a.advise(current()); err != nil {
 		return err
 	}
 	if err := a.open(); err != nil {

@@ -137,6 +137,12 @@ func (s *Store) Identity() string {
 	}, "\x00")
 }
 
+// Keeps is where deliveries are found again, whatever the server's address: a
+// reload that changes it is warned of.
+func (s *Store) Keeps() string {
+	return fmt.Sprintf("namespace %s, db %d", s.Namespace, s.DB)
+}
+
 // Gate implements caddymodule.StoreModule.
 func (s *Store) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
 	store, err := redis.Open(s.options)
