@@ -98,6 +98,8 @@ func slot(text string) string {
 			said += " as a JSON string"
 		case "hex", "base64", "base64url":
 			said += " in " + filter
+		case "any":
+			said += ", whatever it holds"
 		case "lower", "upper":
 			said += " in " + filter + " case"
 		default:
