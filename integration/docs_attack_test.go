@@ -208,3 +208,27 @@ func TestAttackFindsWhatIsUnguarded(t *testing.T) {
 		}
 	}
 }
+
+// TestGuardInARouteHolds: the idiom of the single directive, with an app a sender
+// in nested handlers, which Caddy would sort before the guard anywhere else.
+func TestGuardInARouteHolds(t *testing.T) {
+	t.Parallel()
+	for _, finding := range attack(t, `hooks.example.com {
+	route /hooks/* {
+		verify_webhook /hooks/github github {env.GITHUB_SECRET}
+		verify_webhook /hooks/stripe stripe {env.STRIPE_SECRET}
+		@unguarded vars {http.verify_webhook.name} ""
+		respond @unguarded 404
+		handle /hooks/github* {
+			reverse_proxy app:3000
+		}
+		handle_path /hooks/* {
+			reverse_proxy app:3000
+		}
+	}
+	respond 404
+}
+`, t.TempDir()) {
+		t.Error(finding)
+	}
+}
