@@ -3,7 +3,9 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -767,5 +769,38 @@ func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDocumentedFormsStartWithoutAWarning takes the Caddyfiles that people paste
+// first. Stores are left out: they say nothing about where handlers are placed.
+func TestDocumentedFormsStartWithoutAWarning(t *testing.T) {
+	fence := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+	store := regexp.MustCompile(`(?s)\tverify_webhook \{\n\t\tstore .*?\n\t\}\n`)
+	variable := regexp.MustCompile(`\{env\.(\w+)\}`)
+	var caddyfiles []string
+	for _, page := range []string{"../README.md", "../docs/getting-started.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
+			caddyfiles = append(caddyfiles, m[1])
+		}
+	}
+	example, err := os.ReadFile("../Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if caddyfiles = append(caddyfiles, string(example)); len(caddyfiles) < 4 {
+		t.Fatalf("only %d Caddyfiles found", len(caddyfiles))
+	}
+	for _, caddyfile := range caddyfiles {
+		for _, m := range variable.FindAllStringSubmatch(caddyfile, -1) {
+			t.Setenv(m[1], "whsec_"+strings.Repeat("c2VjcmV0", 4))
+		}
+		if warnings, err := advised(t, store.ReplaceAllString(caddyfile, "")); err != nil || len(warnings) > 0 {
+			t.Errorf("%v\n%s\nof\n%s", err, strings.Join(warnings, "\n"), caddyfile)
+		}
 	}
 }
