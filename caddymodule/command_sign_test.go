@@ -91,3 +91,40 @@ func TestSignUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestSignMakesClaims: what is signed holds what the sender's own library asks
+// for: an id, the issuer that a param names, a version in the header.
+func TestSignMakesClaims(t *testing.T) {
+	part := func(jws string, i int) map[string]any {
+		t.Helper()
+		text, err := base64.RawURLEncoding.DecodeString(strings.Split(jws, ".")[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var members map[string]any
+		if err := json.Unmarshal(text, &members); err != nil {
+			t.Fatal(err)
+		}
+		return members
+	}
+	signed := func(args ...string) map[string]string {
+		t.Helper()
+		out, errs, code := webhook(t, "{}", append([]string{"sign"}, append(args, "--body-file", "-", "--format", "json")...)...)
+		var r struct{ Headers map[string]string }
+		if err := json.Unmarshal([]byte(out), &r); code != exitOK || err != nil || errs != "" {
+			t.Fatalf("%v: %d %s %v", args, code, errs, err)
+		}
+		return r.Headers
+	}
+	bird := signed("messagebird_jwt", "--secret", stripeSecret)["Messagebird-Signature-Jwt"]
+	if id, _ := part(bird, 1)["jti"].(string); len(id) != 36 {
+		t.Errorf("messagebird_jwt: jti %q", id)
+	}
+	bird = signed("messagebird_jwt", "--secret", stripeSecret, "--id", "mine")["Messagebird-Signature-Jwt"]
+	if id := part(bird, 1)["jti"]; id != "mine" {
+		t.Errorf("messagebird_jwt: jti %q", id)
+	}
+	if iss := part(signed("livekit", "--secret", stripeSecret, "--param", "api_key=APIabc")["Authorization"], 1)["iss"]; iss != "APIabc" {
+		t.Errorf("livekit: iss %q", iss)
+	}
+}
