@@ -124,7 +124,11 @@ func TestDocumentedDefaults(t *testing.T) {
 			t.Errorf("configuration.md: %s: default %q, want %s", option, got, want)
 		}
 	}
-	ctx, cancel := caddycore.NewContext(caddycore.Context{Context: t.Context()})
+	base, err := caddycore.ProvisionContext(&caddycore.Config{Admin: &caddycore.AdminConfig{Disabled: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddycore.NewContext(base) // with a storage
 	defer cancel()
 	app := new(caddymodule.App)
 	if err := app.Provision(ctx); err != nil {
