@@ -10,7 +10,7 @@
 // more than MaxEntries. But every new delivery is one of which the memory knows
 // nothing, a lookup is 1.7 µs a day of the window, and behind it are page faults
 // and the lock of a growing file. So the memory is the bound, and loading a
-// million deliveries at start costs half a second.
+// million deliveries at start costs a second.
 //
 // Nothing that can be wrong with a file keeps deliveries from going on: what is
 // damaged is set aside, what is locked or full is tried again, and meanwhile the
