@@ -148,6 +148,20 @@ func TestGuardDeletesMarks(t *testing.T) {
 	}
 }
 
+// TestGuardDropsTrailers below its prefix, also of a request that no sender has:
+// the error routes may hand it to an app.
+func TestGuardDropsTrailers(t *testing.T) {
+	g, _ := newGuard(t)
+	for _, target := range []string{"/hooks/github", "/hooks/unknown"} {
+		r := httptest.NewRequest(http.MethodPost, target, nil)
+		r.Trailer = http.Header{"Webhook-Verified": nil}
+		r.Header.Set("Trailer", "Webhook-Verified")
+		if err := g.ServeHTTP(httptest.NewRecorder(), r, new(passing)); err != nil || r.Trailer != nil || r.Header.Get("Trailer") != "" {
+			t.Errorf("%s: trailers %v, announced as %q: %v", target, r.Trailer, r.Header.Get("Trailer"), err)
+		}
+	}
+}
+
 // TestGuardRefusesUncleanPaths below its prefix, and nothing elsewhere. A flood
 // of them fills no log.
 func TestGuardRefusesUncleanPaths(t *testing.T) {

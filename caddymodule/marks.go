@@ -29,6 +29,13 @@ func deleteMarks(h http.Header) {
 	}
 }
 
+// dropTrailers keeps what follows a body from the app: no signature covers it, and
+// an app may read it as a header, a mark among them.
+func dropTrailers(r *http.Request) {
+	r.Trailer = nil
+	r.Header.Del("Trailer")
+}
+
 // is reports whether a header is one of names, or would become one in an app
 // that takes _ and . for - (CGI does).
 func is(name string, names []string) bool {

@@ -81,8 +81,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // first let through, depending on their order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
 	deleteMarks(r.Header)
-	r.Trailer = nil // no signature covers one, and an app may read it as a header
-	r.Header.Del("Trailer")
+	dropTrailers(r)
 	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
 		return nil, first
 	}
