@@ -200,7 +200,7 @@ func limits(p *providers.Provider) (lines []string) {
 		lines = append(lines, "Methods: "+strings.Join(p.Methods, ", ")+".")
 	}
 	if p.MaxBody > 0 {
-		lines = append(lines, fmt.Sprintf("Bodies of up to %d bytes.", p.MaxBody))
+		lines = append(lines, "Bodies of up to "+size(p.MaxBody)+"; `max_body` sets another limit.")
 	}
 	if p.RejectStatus > 0 {
 		lines = append(lines, fmt.Sprintf("A delivery that is refused is answered %d.", p.RejectStatus))
@@ -215,6 +215,14 @@ func limits(p *providers.Provider) (lines []string) {
 		lines = append(lines, fmt.Sprintf("The header `%s` must be there once: `%s`.", h.Name, strings.Join(h.Values, "` or `")))
 	}
 	return lines
+}
+
+func size(bytes int64) string {
+	const mebi = 1 << 20
+	if bytes%mebi != 0 {
+		return fmt.Sprintf("%d bytes", bytes)
+	}
+	return fmt.Sprintf("%d MiB", bytes/mebi)
 }
 
 func rotation(p *providers.Provider) []string {

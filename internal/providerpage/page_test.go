@@ -103,6 +103,14 @@ func example() *providers.Provider {
 	}
 }
 
+func TestSize(t *testing.T) {
+	for bytes, want := range map[int64]string{1000: "1000 bytes", 1 << 20: "1 MiB", 25 << 20: "25 MiB", 1<<20 + 1: "1048577 bytes"} {
+		if got := size(bytes); got != want {
+			t.Errorf("%d: %s, want %s", bytes, got, want)
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
 	for name, got := range map[string]string{"acme.md": string(Markdown(example())), "acme.txt": Text(example())} {
 		path := filepath.Join("testdata", name)
