@@ -1,0 +1,28 @@
+package providers
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A note that says whose the public key is. A sender that signs for all of its
+// customers with one key proves to each what it signed for any other.
+var whoseKey = regexp.MustCompile(`(?i)\bthe same key signs for every customer\b|\bthe key signs for one [a-z ]+ alone\b`)
+
+// saysWhoseKey reports whether users learn if a stranger can have deliveries
+// signed: from a note, or since they are asked for what ties them to the customer.
+// A shared secret is the customer's own.
+func (p *Provider) saysWhoseKey() bool {
+	return p.UsesSecret() || p.tiedByParam() || slices.ContainsFunc(p.Notes, whoseKey.MatchString)
+}
+
+// tiedByParam reports whether a param that users must give is part of what is
+// signed, or of what the scheme requires.
+func (p *Provider) tiedByParam() bool {
+	scheme, err := json.Marshal(p.Scheme)
+	return err == nil && slices.ContainsFunc(p.Params, func(param Param) bool {
+		return !param.Optional && strings.Contains(string(scheme), "{param:"+param.Name)
+	})
+}
