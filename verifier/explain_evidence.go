@@ -22,6 +22,7 @@ var evidence = []struct {
 	{false, (*search).unsignedClause},
 	{false, (*search).unpackedClause},
 	{false, (*search).lengthClause},
+	{false, (*search).compareClause},
 }
 
 // requiredClause is about the headers that the operator asks for, which count
@@ -123,17 +124,24 @@ func (s *search) otherSenderClause() string {
 	if s.rej.Reason != MissingSignature || len(s.v.signature.Header) == 0 {
 		return ""
 	}
-	var names []string
+	var names, handlers []string
 	for _, o := range s.c.Others {
 		sig := o.Scheme.Signature
 		if sig == nil || len(sig.Header) == 0 || !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return soundsSigned(n) && len(n) > 12 }) {
 			continue // too common a name to tell senders apart
 		}
 		if !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return len(s.c.Request.Header[canonicalHeader(n)]) == 0 }) {
-			names = append(names, o.Name)
+			if len(o.Keys) > 0 {
+				handlers = append(handlers, o.Name)
+			} else {
+				names = append(names, o.Name)
+			}
 		}
 	}
-	if len(names) != 1 {
+	switch {
+	case len(handlers) == 1 && len(names) <= 1:
+		return fmt.Sprintf("the delivery has no %s but what handler %s reads: correct the URL at the sender", s.v.signature.place(0), handlers[0])
+	case len(names) != 1:
 		return ""
 	}
 	return fmt.Sprintf("the delivery has no %s but the headers of %s: if it is from there, write that sender's name and its secret, or correct the URL at the sender", s.v.signature.place(0), names[0])
@@ -185,6 +193,35 @@ func (s *search) lengthClause() string {
 	return ""
 }
 
+// apiKeys are how keys begin that call a sender's API. Some senders sign with
+// them, most have a signing secret beside.
+var apiKeys = []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "pk_live_", "pk_test_", "sk-", "ghp_", "gho_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xapp-", "shpat_", "SG.", "AKIA"}
+
+// nothingShown begins what is not found but only asked: it names no cause.
+const nothingShown = "nothing shows the cause; "
+
+// compareClause names what only the operator can compare, where the signature
+// is well-formed and no mistake was found.
+func (s *search) compareClause() string {
+	if s.rej.Reason != SignatureMismatch {
+		return ""
+	}
+	for i, k := range s.c.Keys {
+		for _, prefix := range apiKeys {
+			if k.Kind == Secret && strings.HasPrefix(k.Text, prefix) {
+				return fmt.Sprintf("%ssecret %s begins as an API key does (%s…): if the sender shows a signing secret for this webhook (whsec_… or the like), give that one", nothingShown, orDefault(k.Label, strconv.Itoa(i+1)), prefix)
+			}
+		}
+	}
+	for _, text := range s.v.messageTexts() {
+		if _, after, ok := strings.Cut(text, "{param:"); ok {
+			name, _, _ := strings.Cut(after, "}")
+			return fmt.Sprintf("%sthe sender signs the value of param %s too: compare it with what the sender shows for this webhook (another webhook's, or a simulator's, makes another signature)", nothingShown, name)
+		}
+	}
+	return ""
+}
+
 // timeClause is about the timestamp's unit, which its text shows, and about the
 // clocks, where the signature is right otherwise.
 func (s *search) timeClause(matched, besides bool) string {
@@ -228,7 +265,7 @@ func (s *search) ageClause(skew time.Duration, besides bool) string {
 	if skew < 0 {
 		return fmt.Sprintf("%sits timestamp is %s ahead: this machine's clock is that much behind, or the sender's ahead; set both by NTP%s", but, size, zone)
 	}
-	return fmt.Sprintf("%sit was made %s ago: this is a replay or was queued so long; if every delivery is so, this machine's clock is that much ahead, or the sender's behind%s", but, size, zone)
+	return fmt.Sprintf("%sit was made %s ago, and tolerance is %s: a retry that keeps its first time (set tolerance to the sender's retry span), a replay, or, if every delivery is so, a clock: this machine's is ahead or the sender's behind%s", but, size, s.v.tolerance, zone)
 }
 
 // plausible reports whether a time is one of a delivery: unix times of other

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"fmt"
+	"html"
 	"reflect"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ var secretEdits = []secretEdit{
 		}
 		return strings.TrimSpace(t[i+1:])
 	}},
+	{"HTML entities stand in the secret (&amp; for &): write the characters that they stand for", changed(html.UnescapeString)},
 	{"the secret's letters are capitals, the sender has small ones: copy it again", changed(strings.ToLower)},
 	{"an invisible character stands in the secret: type it, or copy it again", changed(func(t string) string {
 		return strings.Map(func(r rune) rune {

@@ -140,7 +140,12 @@ func renamed(s *search, yield func(guess) bool) {
 }
 
 // variant is another value for a part of the request, and the words for it.
-type variant struct{ value, words string }
+type variant struct{ value, words, advice string }
+
+// remedy says what to do about a path or query that was signed otherwise.
+func (v *variant) remedy() string {
+	return orDefault(v.advice, "let nothing in front rewrite path or query, or register the URL at the sender as it reaches this gateway")
+}
 
 // requests guesses that the sender called another URL than the one that arrived
 // here, or with another method.
@@ -155,7 +160,7 @@ func requests(s *search, yield func(guess) bool) {
 	if s.signs(slotMethod) {
 		for _, method := range []string{"POST", "GET", "PUT", "post"} {
 			if method != s.c.Request.Method {
-				methods = append(methods, variant{method, "the method " + method})
+				methods = append(methods, variant{value: method, words: "the method " + method})
 			}
 		}
 	}
@@ -192,20 +197,104 @@ func (s *search) withRequest(origin, target, method variant) guess {
 	case origin.words != "" && target.words == "" && method.words == "":
 		g.clause += ": write: public_url " + v.origin
 	case origin.words != "":
-		g.clause += ": write: public_url " + v.origin + ", and register the URL at the sender as it reaches this gateway"
+		g.clause += ": write: public_url " + v.origin + ", and " + target.remedy()
 	default:
-		g.clause += ", and not what arrived here: register the URL at the sender as it reaches this gateway, and let nothing in front rewrite it"
+		g.clause += ", and not what arrived here: " + target.remedy()
 	}
 	return g
+}
+
+// exchangedSlots guesses that the sender signs another part of the URL where the
+// scheme has one.
+func exchangedSlots(s *search, yield func(guess) bool) {
+	names := []string{"{url}", "{url_no_query}", "{uri}", "{path}", "{query}", "{query_sorted}", "{host}"}
+	for _, own := range s.v.messageTexts() {
+		for _, from := range names {
+			for _, to := range names {
+				if from == to || !strings.Contains(own, from) {
+					continue
+				}
+				text := strings.Replace(own, from, to, 1)
+				t, err := parseTemplate(text, s.v.scheme.Params)
+				if err != nil {
+					continue
+				}
+				g := guess{signing: s.asked, clause: fmt.Sprintf("the sender signs %s where the scheme has %s: write: message %q", to, from, text)}
+				if g.messages = []message{{template: t}}; !yield(g) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// maxOrders is the number of pairs of a query of which every order is tried.
+const maxOrders = 4
+
+// queries guesses that the sender signed the query's pairs in another order, or
+// with one character as it is that was sent escaped.
+func queries(s *search, yield func(guess) bool) {
+	path, query, asked := strings.Cut(s.c.Request.Target, "?")
+	if !asked || query == "" || len(query) > maxHeaderText || !s.signs(targetSlots...) {
+		return
+	}
+	origins := []variant{{}}
+	if s.signs(originSlots...) { // TLS may end in front besides
+		origins = append(origins, s.origins()[:1]...)
+	}
+	try := func(query, words, advice string) bool {
+		return !slices.ContainsFunc(origins, func(origin variant) bool {
+			return !yield(s.withRequest(origin, variant{path + "?" + query, words, advice}, variant{}))
+		})
+	}
+	for _, order := range orders(strings.Split(query, "&")) {
+		if !try(strings.Join(order, "&"), "the query's pairs in another order", "let nothing in front sort them, or register the URL with its parameters as they arrive here") {
+			return
+		}
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+2 < len(query) && len(seen) < 24; i++ {
+		escape := query[i:min(i+3, len(query))]
+		plain, err := url.QueryUnescape(escape)
+		if query[i] != '%' || err != nil || seen[escape] {
+			continue
+		}
+		seen[escape] = true
+		if !try(strings.ReplaceAll(query, escape, plain), fmt.Sprintf("the query with %q as it is, which arrived as %s", plain, escape), "register the URL at the sender with that character escaped, or leave it out") {
+			return
+		}
+	}
+}
+
+// orders lists the other orders of a query's pairs: all of a few, of more than
+// that those that libraries make.
+func orders(pairs []string) (out [][]string) {
+	if len(pairs) > maxOrders {
+		sorted, reversed := slices.Clone(pairs), slices.Clone(pairs)
+		slices.Sort(sorted)
+		slices.Reverse(reversed)
+		return [][]string{sorted, reversed}
+	}
+	var permute func(done, left []string)
+	permute = func(done, left []string) {
+		if len(left) == 0 && !slices.Equal(done, pairs) {
+			out = append(out, slices.Clone(done))
+		}
+		for i := range left {
+			permute(append(slices.Clone(done), left[i]), slices.Concat(left[:i], left[i+1:]))
+		}
+	}
+	permute(nil, pairs)
+	return out
 }
 
 // origins lists what the sender may take for scheme, host and port: the other
 // scheme, with and without a port, and what proxies in front say they were asked for.
 func (s *search) origins() []variant {
 	own := s.asked.check.requestOrigin()
-	hosts := []variant{{s.c.Request.Host, ""}}
+	hosts := []variant{{value: s.c.Request.Host}}
 	if _, host, ok := strings.Cut(own, "://"); ok && host != s.c.Request.Host {
-		hosts = append(hosts, variant{host, ""})
+		hosts = append(hosts, variant{value: host})
 	}
 	for _, name := range []string{"X-Forwarded-Host", "X-Original-Host", "Forwarded"} {
 		for _, line := range s.c.Request.Header[name] {
@@ -214,7 +303,7 @@ func (s *search) origins() []variant {
 				host = forwardedHost(line)
 			}
 			if u, err := url.Parse("https://" + host); err == nil && host != "" && u.Host == host {
-				hosts = append(hosts, variant{host, " (from header " + name + ")"})
+				hosts = append(hosts, variant{value: host, words: " (from header " + name + ")"})
 			}
 		}
 	}
@@ -232,7 +321,7 @@ func (s *search) origins() []variant {
 				}
 				seen := slices.ContainsFunc(out, func(v variant) bool { return v.value == origin })
 				if origin != own && !seen {
-					out = append(out, variant{origin, fmt.Sprintf("a URL that begins with %s%s, the gateway takes it for %s", origin, h.words, own)})
+					out = append(out, variant{value: origin, words: fmt.Sprintf("a URL that begins with %s%s, the gateway takes it for %s", origin, h.words, own)})
 				}
 			}
 		}
@@ -257,7 +346,7 @@ func (s *search) targets() (out []variant) {
 	own := s.c.Request.Target
 	add := func(target, words string) {
 		if target != own && !slices.ContainsFunc(out, func(v variant) bool { return v.value == target }) {
-			out = append(out, variant{target, words})
+			out = append(out, variant{value: target, words: words})
 		}
 	}
 	path, query, asked := strings.Cut(own, "?")
@@ -269,6 +358,9 @@ func (s *search) targets() (out []variant) {
 	}
 	if asked {
 		add(path, "a URL without the query")
+		if n := len(out); n > 0 && out[n-1].value == path {
+			out[n-1].advice = "if the sender adds these parameters after it signs, the message is {url_no_query}; if a proxy does, let it not"
+		}
 	}
 	if plain, err := url.PathUnescape(path); err == nil {
 		add(plain+tail, "a path without its percent escapes")
@@ -288,5 +380,8 @@ func (s *search) targets() (out []variant) {
 		add(strings.TrimSuffix(lines[0], "/")+own, "a path with the prefix of header X-Forwarded-Prefix")
 	}
 	add("", "the origin alone, without a path")
+	if n := len(out); n > 0 && out[n-1].value == "" {
+		out[n-1].advice = "register the URL at the sender with its path, or with a slash behind the host"
+	}
 	return out
 }

@@ -23,6 +23,7 @@ const (
 type presented struct {
 	header   string // or, where it stands in the URL:
 	query    string
+	body     string // or in the body: "form field x"
 	lines    int    // of the header
 	before   string // what stands before it in its item: "sha256=", "Bearer "
 	around   string // what it stands in: "quotes", "a list"
@@ -59,6 +60,7 @@ func (s *search) collect() {
 			s.collectLine(presented{header: name, lines: len(lines), likely: rank(own, name) < 2}, line)
 		}
 	}
+	s.collectBody()
 	_, query, _ := strings.Cut(s.c.Request.Target, "?")
 	fields, err := parseForm([]byte(query))
 	if err != nil || len(query) > maxHeaderText {
@@ -240,6 +242,8 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	add := func(format string, args ...any) { clauses = append(clauses, fmt.Sprintf(format, args...)) }
 	line := "signature header " + p.header
 	switch {
+	case p.body != "":
+		return []string{fmt.Sprintf("the right signature stands in %s, the scheme reads %s: name that place in the signature of the provider file", p.body, sig.place(0))}
 	case p.query != "" && p.query != sig.Query:
 		return []string{fmt.Sprintf("the right %s stands in the query parameter %s, the scheme reads %s: such a sender needs a provider file with signature query", s.noun(), p.query, sig.place(0))}
 	case p.query != "":

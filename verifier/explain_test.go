@@ -38,6 +38,11 @@ var (
 	explainSquare = Scheme{Signature: &Signature{Header: StringList{"x-square-hmacsha256-signature"}, Encoding: "base64"}, Message: StringList{"{url}{body}"}}
 	explainTwilio = Scheme{Algorithm: HMACSHA1, BodyUnsigned: true, Signature: &Signature{Header: StringList{"X-Twilio-Signature"}, Encoding: "base64"},
 		Message: StringList{"{url}{form_sorted}"}}
+	explainParam = bare(func(s *Scheme) {
+		s.Message, s.Params = StringList{"{param:webhook_id}|{body}"}, map[string]string{"webhook_id": "hook-1"}
+	})
+	explainInBody = Scheme{BodyUnsigned: true, Signature: &Signature{JSON: StringList{"sig.value"}},
+		Message: StringList{"{json:sig.time}{json:sig.token}"}}
 	explainToken   = Scheme{Algorithm: Token, BodyUnsigned: true, Signature: &Signature{Header: StringList{"Authorization"}, Prefix: "Bearer "}}
 	explainEd25519 = Scheme{Algorithm: Ed25519, Signature: &Signature{Header: StringList{"X-Signature-Ed25519"}},
 		Message: StringList{"{timestamp}{body}"}, Timestamp: &Timestamp{Header: StringList{"X-Signature-Timestamp"}}}
@@ -167,6 +172,11 @@ func secretMistakes() []everyday {
 			others: []Other{{Name: "github", Scheme: explainGitHub}, {Name: "standard_webhooks", Scheme: explainStandard}}, hint: "signed as standard_webhooks has it"},
 		{mistake: "the headers of another provider", scheme: explainAryeo, secret: explainSecret, req: stripe("unknown"), body: explainBody,
 			others: []Other{{Name: "github", Scheme: explainGitHub}, {Name: "stripe", Scheme: explainStripe}}, hint: "the headers of stripe"},
+		{mistake: "HTML entities in the secret", scheme: explainGitHub, secret: "a&lt;b&amp;c of a sender", req: post("X-Hub-Signature-256", "sha256="+hex256("a<b&c of a sender", explainBody)), body: explainBody, hint: "HTML entities stand in the secret"},
+		{mistake: "an API key as the secret", scheme: explainStripe, secret: "sk_test_0123456789", req: stripe(explainSecret), body: explainBody, hint: "secret 1 begins as an API key does (sk_test_…)"},
+		{mistake: "a wrong param", scheme: explainParam, secret: explainSecret, req: post("X-Signature", hex256(explainSecret, "hook-2|"+explainBody)), body: explainBody, hint: "the sender signs the value of param webhook_id too"},
+		{mistake: "GitHub's at Stripe's address, with a handler for both", scheme: explainStripe, secret: explainSecret, req: post("X-Hub-Signature-256", "sha256="+strings.Repeat("ab", 32)), body: explainBody,
+			others: []Other{{Name: "git", Scheme: explainGitHub, Keys: []Key{{Text: "another"}}}, {Name: "github", Scheme: explainGitHub}}, hint: "what handler git reads: correct the URL"},
 		{mistake: "the key of another environment", scheme: explainGitHub, secret: "the test mode's", req: github(explainBody), body: explainBody, hint: "."},
 		{mistake: "token without Bearer", scheme: explainToken, secret: explainSecret, req: post("Authorization", explainSecret), body: explainBody, hint: `without the prefix "Bearer "`},
 		{mistake: "token under another header", scheme: explainToken, secret: explainSecret, req: post("X-Api-Token", explainSecret), body: explainBody, hint: "stands in header X-Api-Token"},
@@ -180,7 +190,11 @@ func signatureMistakes() []everyday {
 		return everyday{mistake: mistake, scheme: explainAryeo, secret: explainSecret, req: req, body: explainBody, hint: hint}
 	}
 	timed := hex256(explainSecret, explainNow+"."+explainBody)
+	inBody := hex256(explainSecret, "1760000000tok_1")
 	return []everyday{
+		{mistake: "a form in place of JSON, signed alike", scheme: explainInBody, secret: explainSecret, req: post(), body: "time=1760000000&token=tok_1&value=" + inBody, hint: "the body is a form, the scheme reads sig.value"},
+		{mistake: "another member holds the signature", scheme: explainInBody, secret: explainSecret, req: post(),
+			body: `{"sig":{"time":"1760000000","token":"tok_1","value":"` + strings.Repeat("ab", 32) + `","parent":"` + inBody + `"}}`, hint: "the right signature stands in member parent beside it"},
 		a("base64 for hex", post("Signature", b64of(sum)), "written in base64, the scheme reads hex"),
 		{mistake: "hex for base64", scheme: bare(func(s *Scheme) { s.Signature.Encoding = "base64" }), secret: explainSecret, req: post("X-Signature", inHex), body: explainBody, hint: "written in hex, the scheme reads base64"},
 		a("base64 of the hex", post("Signature", b64of([]byte(inHex))), "base64 of hex"),
@@ -217,6 +231,10 @@ func urlMistakes() []everyday {
 	withPort.Host, withPort.TLS = "hooks.example.com:8443", true
 	form := "To=%2B15550100&From=%2B15550101"
 	twilio := post("X-Twilio-Signature", b64of(made(sha1.New, explainSecret, "https://hooks.example.com/hooks/acmeFrom+15550101To+15550100")))
+	const queryOf = "https://hooks.example.com/hooks/acme?b=x%2Cy&a=1&c=%2B"
+	at := func(signed string) *Request { return toPath(overTLS(square(signed)), "/hooks/acme?b=x%2Cy&a=1&c=%2B") }
+	sorted := explainSquare
+	sorted.Message = StringList{"v1|{query_sorted}|{body}"}
 	public := explainSquare
 	public.PublicURL = "https://old.example.com"
 	return []everyday{
@@ -229,6 +247,12 @@ func urlMistakes() []everyday {
 		sq("a slash too few", overTLS(square("https://hooks.example.com/hooks/acme/")), "a path with a slash at its end"),
 		sq("a slash too many", toPath(overTLS(square("https://hooks.example.com/hooks/acme")), "/hooks/acme/"), "a path without the slash"),
 		sq("a query is added", toPath(overTLS(square("https://hooks.example.com/hooks/acme")), "/hooks/acme?token=abc"), "a URL without the query"),
+		{mistake: "the parameters are the sender's own", scheme: explainSquare, secret: explainSecret, req: at("https://hooks.example.com/hooks/acme"), body: explainBody, hint: "if the sender adds these parameters after it signs, the message is {url_no_query}"},
+		{mistake: "another part of the URL is signed", scheme: sorted, secret: explainSecret, body: explainBody,
+			req: toPath(overTLS(post("x-square-hmacsha256-signature", b64of(made(sha256.New, explainSecret, "v1|"+queryOf+"|"+explainBody)))), "/hooks/acme?b=x%2Cy&a=1&c=%2B"), hint: `signs {url} where the scheme has {query_sorted}: write: message "v1|{url}|{body}"`},
+		{mistake: "pairs of the query in another order", scheme: explainSquare, secret: explainSecret, req: at("https://hooks.example.com/hooks/acme?a=1&b=x%2Cy&c=%2B"), body: explainBody, hint: "the query's pairs in another order"},
+		{mistake: "one character is signed unescaped", scheme: explainSquare, secret: explainSecret, req: at("https://hooks.example.com/hooks/acme?b=x,y&a=1&c=%2B"), body: explainBody, hint: `the query with "," as it is, which arrived as %2C`},
+		sq("a host without a path", toPath(overTLS(square("https://hooks.example.com")), "/"), "register the URL at the sender with its path, or with a slash"),
 		{mistake: "public_url is old", scheme: public, secret: explainSecret, req: square("https://hooks.example.com/hooks/acme"), body: explainBody, hint: "public_url https://hooks.example.com"},
 	}
 }
@@ -251,7 +275,7 @@ func timeMistakes() []everyday {
 		at("milliseconds for seconds", explainSlack, explainNow+"000", 0, "is in milliseconds, the scheme says seconds"),
 		at("seconds for milliseconds", rfc, explainNow, 0, "is in seconds, the scheme says milliseconds"),
 		at("RFC 3339 for seconds", explainSlack, testNow.UTC().Format(time.RFC3339), 0, "is in RFC 3339, the scheme says seconds"),
-		at("replayed", explainSlack, explainNow, 3*time.Hour+7*time.Minute, "it was made 3h7m0s ago: this is a replay or was queued so long"),
+		at("a stale retry", explainSlack, explainNow, 3*time.Hour+7*time.Minute, "it was made 3h7m0s ago, and tolerance is 5m0s: a retry that keeps its first time"),
 		at("this machine's clock is behind", explainSlack, explainNow, -12*time.Minute, "12m0s ahead: this machine's clock is that much behind"),
 		at("local time for UTC", explainSlack, explainNow, -2*time.Hour, "2h0m0s is a whole time zone"),
 		both,

@@ -44,7 +44,7 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 				return scratch, rej
 			}
 			if !p.guard.oneWay(text) {
-				return scratch, reject(MalformedSignature, twoWays)
+				return scratch, p.twoWays(text)
 			}
 			w.Write(scratch)
 			w.Write(text)
@@ -67,7 +67,7 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 		}
 		bare = bare && start == len(scratch) || p.slot == slotURL && c.target() == "" || p.slot == slotURLNoQuery && c.target() == ""
 		if !p.guard.oneWay(scratch[start:]) {
-			return scratch, reject(MalformedSignature, twoWays)
+			return scratch, p.twoWays(scratch[start:])
 		}
 	}
 	if len(scratch) > 0 {
@@ -78,7 +78,35 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 
 var errBareOrigin = reject(MalformedSignature, "what follows the URL, which is signed without a path, could be more of it")
 
-const twoWays = "a signed field holds a character that would let the message be read in two ways"
+// twoWays is the rejection of a message that would split in two ways. It names
+// the field and the character, the first that is one too many.
+func (p *part) twoWays(text []byte) *Rejection {
+	for _, c := range text {
+		if !p.guard.oneWay([]byte{c}) {
+			return reject(MalformedSignature, "%s, which is signed, holds %q, which would let the message be read in two ways", p.source(), c)
+		}
+	}
+	return reject(MalformedSignature, "%s, which is signed, would let the message be read in two ways", p.source())
+}
+
+// source names what fills a slot, for a person.
+func (p *part) source() string {
+	switch p.slot {
+	case slotJSON:
+		return p.arg + " of the body"
+	case slotForm:
+		return "form field " + p.arg
+	case slotHeader:
+		return "header " + p.arg
+	case slotID:
+		return "the delivery's id"
+	case slotTimestamp:
+		return "the timestamp"
+	case slotURL, slotURLNoQuery, slotURI, slotURIEncodedTwice, slotPath, slotQuery, slotQuerySorted, slotHost:
+		return "the URL"
+	}
+	return "a field"
+}
 
 // takenApart returns what fills a slot that takes the body apart, which is done
 // once for all keys and URLs.
