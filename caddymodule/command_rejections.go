@@ -128,13 +128,8 @@ func printRejection(w io.Writer, r rejectionDetail) error {
 		}
 	}
 	line("body", r.Body.String())
-	hint := r.Hint
-	if hint == "" && r.Note == "" {
-		hint = unexplained(string(r.Reason))
-	}
-	hint = cmp.Or(hint, "none: no usual mistake explains it")
 	line("note", r.Note)
-	line("hint", hint)
+	line("hint", cmp.Or(r.Hint, firstRemedy(string(r.Reason))))
 	return t.Flush()
 }
 

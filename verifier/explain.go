@@ -142,6 +142,7 @@ type mistake struct {
 var mistakes = []mistake{
 	{"none: only the signature is read wrongly", func(s *search, yield func(guess) bool) { yield(guess{signing: s.asked}) }},
 	{"another header of a JWS", renamed},
+	{"a body that was unpacked", unpackedInFront},
 	{"line breaks and marks around the body", bodies(bodyEdges)},
 	{"secret", secrets},
 	{"another handler's key", otherKeys},

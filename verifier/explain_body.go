@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -88,6 +89,20 @@ var bodyForms = []bodyEdit{
 	{formAnew + " (escapes in small letters)", writeForm(false, func(s string) string { return smallEscapes(url.QueryEscape(s)) })},
 	{formAnew + " (fields sorted)", writeForm(true, url.QueryEscape)},
 	{"the sender signed the form's text before it was URL-encoded: it must sign what it sends", writeForm(false, func(s string) string { return s })},
+}
+
+// unpackedInFront guesses that a body which is signed before it is compressed was
+// unpacked on the way, and the header that says otherwise was left.
+func unpackedInFront(s *search, yield func(guess) bool) {
+	if !s.v.scheme.BodyDecoded || len(s.c.Request.Header["Content-Encoding"]) == 0 || bytes.HasPrefix(s.c.Body, gzipMagic) {
+		return
+	}
+	g := guess{signing: s.asked, clause: "something in front unpacked the body and left the header Content-Encoding: have it drop that header too, or let the body pass untouched"}
+	req := *s.c.Request
+	req.Header = maps.Clone(req.Header)
+	delete(req.Header, "Content-Encoding")
+	g.check.req = &req
+	yield(g)
 }
 
 // bodies makes guesses of a table of edits.

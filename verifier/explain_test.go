@@ -38,7 +38,8 @@ var (
 	explainSquare = Scheme{Signature: &Signature{Header: StringList{"x-square-hmacsha256-signature"}, Encoding: "base64"}, Message: StringList{"{url}{body}"}}
 	explainTwilio = Scheme{Algorithm: HMACSHA1, BodyUnsigned: true, Signature: &Signature{Header: StringList{"X-Twilio-Signature"}, Encoding: "base64"},
 		Message: StringList{"{url}{form_sorted}"}}
-	explainParam = bare(func(s *Scheme) {
+	explainPacked = Scheme{BodyDecoded: true, Signature: &Signature{Header: StringList{"X-Hub-Signature-256"}, Prefix: "sha256="}}
+	explainParam  = bare(func(s *Scheme) {
 		s.Message, s.Params = StringList{"{param:webhook_id}|{body}"}, map[string]string{"webhook_id": "hook-1"}
 	})
 	explainInBody = Scheme{BodyUnsigned: true, Signature: &Signature{JSON: StringList{"sig.value"}},
@@ -140,6 +141,8 @@ func bodyMistakes() []everyday {
 		g("form written anew", form, "a=x%20y&b=%C3%A4(*)&c=~", "parsed it and wrote it anew"),
 		g("latin-1 becomes UTF-8", latin, `{"n":"Zoë"}`, "signed the body in Latin-1"),
 		g("UTF-8 becomes latin-1", `{"n":"Zoë"}`, latin, "signed the body in UTF-8, it arrived in Latin-1"),
+		{mistake: "a proxy unpacks, and says gzip", scheme: explainPacked, secret: explainSecret, body: explainBody, hint: "unpacked the body and left the header Content-Encoding",
+			req: post("Content-Encoding", "gzip", "X-Hub-Signature-256", "sha256="+hex256(explainSecret, explainBody)), others: []Other{{Name: "a", Scheme: explainGitHub}, {Name: "b", Scheme: explainGitHub}, {Name: "c", Scheme: explainGitHub}, {Name: "d", Scheme: explainGitHub}}},
 		g("sender reads its body twice", "", explainBody, "signed an empty body"),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash"
@@ -171,6 +172,9 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	}
 	encoding := orDefault(s.SecretEncoding, encUTF8)
 	key, err = decodeString(text, encoding)
+	if err != nil && encoding == encBase64 && hasSpareBits(text) {
+		return nil, 0, errors.New("the last character of the secret holds bits that no byte takes: one is missing at its end; if it is whole, the sender's library ignores those bits: give what this prints: printf %s SECRET | base64 -d | base64")
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("the secret is not valid %s: copy it whole, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
 	}
@@ -188,6 +192,19 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 		return d[:], length, nil
 	}
 	return key, length, nil
+}
+
+// hasSpareBits reports whether a text is base64 but for bits at its end.
+func hasSpareBits(text string) bool {
+	n := len(strings.TrimRight(text, "="))
+	if n == 0 || n%4 == 0 || strings.ContainsAny(text, "-_") {
+		return false
+	}
+	if _, err := base64.RawStdEncoding.DecodeString(text[:n]); err != nil {
+		return false
+	}
+	_, err := decodeString(text[:n-1]+"A"+text[n:], encBase64)
+	return err == nil
 }
 
 func newMACPool(a Algorithm, key []byte) *sync.Pool {

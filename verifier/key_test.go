@@ -269,3 +269,15 @@ func TestPrivateKeyAsSecret(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestSecretsWithSpareBits: what base64 -d takes and this package does not, for
+// it may be cut, is said with the remedy.
+func TestSecretsWithSpareBits(t *testing.T) {
+	base64 := bare(func(s *Scheme) { s.SecretEncoding = encBase64 })
+	for _, secret := range []string{"AAECAwQFBgcICQoLDA0ODx==", "AAECAwQFBgcICQoLDA0ODx"} {
+		if _, err := New(base64, []Key{{Text: secret}}); err == nil || !strings.Contains(err.Error(), "base64 -d | base64") || strings.Contains(err.Error(), secret[:5]) {
+			t.Errorf("%s: %v", secret, err)
+		}
+	}
+	mustVerifier(t, base64, Key{Text: "AAECAwQFBgcICQoLDA0ODw=="}) // which base64 prints of either
+}

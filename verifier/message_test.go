@@ -312,3 +312,13 @@ func TestURLDoesNotPassAsQuery(t *testing.T) {
 	expect(t, v, req("/hooks/acme?"+signed, signed), testBody, MalformedSignature)
 	expect(t, v, req("/hooks/acme?"+signed, signed+"?"+signed), testBody, genuine)
 }
+
+// TestTwoWaysAreNamed: the operator is told which field holds which character.
+func TestTwoWaysAreNamed(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{json:item.a}:{json:item.b}"}, true }), Key{Text: testKey})
+	body := `{"item":{"a":"x:y","b":"z"}}`
+	_, err := deliver(v, post("X-Signature", macOf(testKey, "x:y:z")), testNow, body)
+	if got := rejection(t, err).Detail; !strings.Contains(got, "item.a of the body, which is signed, holds ':'") {
+		t.Errorf("got %q", got)
+	}
+}
