@@ -38,7 +38,7 @@ func TestMaxBodyIsSourcedAndFits(t *testing.T) {
 		"postmark": 35_000_000 * 4 / 3, "sendgrid": 40_000_000, "mailgun": 25_000_000 * 112 / 100,
 		"mandrill": 2 * 25_000_000 * 112 / 100, // whole and in parts; base64 in a form has %2B, %2F and line breaks
 		"docusign": 25_000_000 * 4 / 3, "google_pubsub": 10_000_000 * 4 / 3,
-		"meta": 3 * mebi, "sanity": 32_000_000, "svix": 2 * mebi,
+		"meta": 3 * mebi, "contentful": 2_000_000, "sanity": 32_000_000, "svix": 2 * mebi,
 	} {
 		if limits[id] < documented {
 			t.Errorf("%s.json: max_body %d, but %d bytes are documented", id, limits[id], documented)
