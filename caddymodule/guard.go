@@ -91,9 +91,10 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) error {
 // MatchPrefix matches the requests that a verify_webhooks block owns: /hooks/*,
 // or * for all. Caddy's own path matcher sees the cleaned path alone, which
 // /hooks/acme/../../x and /hooks;x/stripe leave; an app that reads them otherwise
-// would get them from the next route. This one matches if the path is /hooks, or
-// lies below it, as it was sent, as it is cleaned, or as an app reads it that
-// takes a backslash for a slash and cuts ;x off a segment. Case does not count.
+// would get them from the next route. This one matches if the path is /hooks or
+// lies below it as it was sent, and if it is unclean and has the segments of
+// /hooks anywhere: no way of cleaning it is left to another route. Case does not
+// count.
 type MatchPrefix string
 
 // CaddyModule returns the Caddy module information.
@@ -171,27 +172,38 @@ func checkLiteralPath(p string) error {
 
 func (m MatchPrefix) owns(p string) bool {
 	base := m.base()
-	if base == "" {
-		return true
-	}
-	return isBelow(p, base) || isBelow(path.Clean("/"+p), base) || isBelow(asLaxAppsRead(p), base)
+	return base == "" || isBelow(p, base) || !isTidy(p) && mentions(p, base)
 }
 
 // isBelow reports whether base is p or begins it as a whole segment, whatever
 // ends a segment.
 func isBelow(p, base string) bool {
 	rest, ok := strings.CutPrefix(foldCase(p), foldCase(base))
-	return ok && (rest == "" || strings.ContainsRune("/\\;", rune(rest[0])) || rest[0] < ' ')
+	return ok && (rest == "" || endsSegment(rune(rest[0])))
 }
 
-func asLaxAppsRead(p string) string {
-	var read strings.Builder
-	for segment := range strings.SplitSeq(strings.ReplaceAll(p, `\`, "/"), "/") {
-		name, _, _ := strings.Cut(segment, ";")
-		read.WriteString("/" + name)
+// mentions reports whether the segments of base are among those of p, in their
+// order. Apps clean a path in more ways than one: they merge slashes or do not,
+// count an encoded slash as one or do not, cut ;x off before or after. All of them
+// only drop segments, so none reads base in a path that does not mention it.
+func mentions(p, base string) bool {
+	wanted := strings.Split(foldCase(strings.TrimPrefix(base, "/")), "/")
+	for segment := range strings.FieldsFuncSeq(foldCase(p), func(c rune) bool { return c == '/' || c == '\\' }) {
+		if end := strings.IndexFunc(segment, endsSegment); end >= 0 {
+			segment = segment[:end]
+		}
+		if segment == wanted[0] {
+			wanted = wanted[1:]
+		}
+		if len(wanted) == 0 {
+			return true
+		}
 	}
-	return path.Clean(read.String())
+	return false
 }
+
+// endsSegment reports whether some reader of a path takes c for the end of a segment.
+func endsSegment(c rune) bool { return c == '/' || c == '\\' || c == ';' || c < ' ' || c == 0x7f }
 
 // foldCase makes all spellings of a letter one. Lower case alone would not: ſ is
 // an S that has none.

@@ -41,6 +41,14 @@ func TestPrefixOwnsEverySpelling(t *testing.T) {
 		"/hooks%00/stripe":             true,
 		"/hooks/acme/../../x":          true, // as it was sent
 		"/hooks/%2e%2e/x":              true,
+		"/./hooks//../stripe":          true, // /hooks/stripe where slashes are not merged: new URL() of WHATWG
+		"/x/%2e%2e/hooks//../stripe":   true,
+		"/.\\hooks\\..;\\stripe":       true, // where ..; is no dot segment
+		"/a%2fb/../hooks/stripe":       true, // where an encoded slash is none
+		"/x/hooks;y/../../hooks":       true,
+		"/hooks%7f/stripe":             true,
+		"/x//stripe":                   false,
+		"/hooksters//x;hooks/..":       false,
 		"/":                            false,
 		"/hooksters":                   false,
 		"/hooks.json":                  false,
@@ -104,10 +112,29 @@ func FuzzPaths(f *testing.F) {
 				t.Errorf("%q: Caddy's path %s matches, and the block does not own it", target, pattern)
 			}
 		}
+		if read := withoutDots(u.Path); isBelow(read, "/hooks") && !MatchPrefix("/hooks/*").owns(u.Path) {
+			t.Errorf("%q: RFC 3986 §5.2.4 makes %s of it, and the block does not own it", target, read)
+		}
 		if isClean(u) && strings.TrimSuffix(u.Path, "/") != strings.TrimSuffix(path.Clean(u.Path), "/") {
 			t.Errorf("%q is clean, and cleaning changes it", target)
 		}
 	})
+}
+
+// withoutDots removes dot segments as RFC 3986 §5.2.4 does and new URL() of WHATWG:
+// empty segments stay, and .. removes one of them as any other.
+func withoutDots(p string) string {
+	var kept []string
+	for segment := range strings.SplitSeq(strings.TrimPrefix(p, "/"), "/") {
+		switch segment {
+		case ".":
+		case "..":
+			kept = kept[:max(0, len(kept)-1)]
+		default:
+			kept = append(kept, segment)
+		}
+	}
+	return "/" + strings.Join(kept, "/")
 }
 
 // passing is the next handler of a guard: it notes what comes through.

@@ -30,16 +30,21 @@ func isClean(u *url.URL) bool {
 	if u == nil {
 		return true
 	}
-	if strings.ContainsFunc(u.Path, func(r rune) bool { return r == '\\' || r == ';' || r < ' ' || r == 0x7f }) {
-		return false
-	}
 	// RawPath is set wherever Go would escape the path in another way. EscapedPath
 	// would drop it where it holds a byte that should have been escaped.
 	raw := strings.ToLower(u.RawPath)
 	if strings.Contains(raw, "%2f") || strings.Contains(raw, "%2e") {
 		return false
 	}
-	path := strings.TrimPrefix(u.Path, "/")
+	return isTidy(u.Path)
+}
+
+// isTidy reports whether no way of cleaning a decoded path changes it.
+func isTidy(path string) bool {
+	if strings.ContainsFunc(path, func(r rune) bool { return r != '/' && endsSegment(r) }) {
+		return false
+	}
+	path = strings.TrimPrefix(path, "/")
 	if path == "" {
 		return true
 	}
