@@ -40,7 +40,7 @@ func TestExitCodes(t *testing.T) {
 		{"", 0, "caddy webhook [command]"},
 		{"bogus", 2, `unknown command "bogus": see caddy webhook --help`},
 		{"providers", 0, "vendor SDK"},
-		{"providers stripe", 0, "verify_webhook /hooks/stripe stripe {env.STRIPE_SECRET}"},
+		{"providers stripe", 0, "sender stripe {env.STRIPE_SECRET}"},
 		{"providers strpe", 2, `unknown provider "strpe": did you mean "stripe"?`},
 		{"providers --jsn", 2, "unknown flag: --jsn: see caddy webhook providers --help"},
 		{"providers --check", 2, "flag needs an argument"},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -95,13 +96,20 @@ func exposed(t testing.TB) map[string][]string {
 	if err := os.WriteFile(keyFile, []byte(githubKey), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := start(t, setup{site: "verify_webhook github {\nsecret {file." + keyFile + "} as current\n}\nreverse_proxy APP"})
+	g := start(t, setup{site: "handle /hooks/stripe {\nverify_webhook stripe {env.STRIPE_KEY}\nreverse_proxy APP\n}\n" +
+		"handle {\nverify_webhook github {\nsecret {file." + keyFile + "} as current\n}\nreverse_proxy APP\n}"})
 	m := github.message(t)
 	if got := g.status(t, m); got != http.StatusOK {
 		t.Fatalf("genuine: %d", got)
 	}
 	g.status(t, m)                                      // a duplicate
 	g.status(t, message{path: "/", body: []byte("{}")}) // a refusal
+	for range 8 {                                       // of a sender that signs a time, enough to compare the clocks
+		m := stripe.deliver(t, stripeKey, time.Now(), []byte(`{"id":"`+newCase()+`"}`))
+		if got := g.status(t, m); got != http.StatusOK {
+			t.Fatalf("genuine, with a time: %d", got)
+		}
+	}
 	labels := make(map[string][]string)
 	for _, sample := range sampleLine.FindAllStringSubmatch(g.adminGet(t, "/metrics"), -1) {
 		for _, l := range labelName.FindAllStringSubmatch(sample[2], -1) {
