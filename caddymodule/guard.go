@@ -51,12 +51,8 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 }
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	deleteMarks(r.Header)
-	if !g.Prefix.owns(r.URL.Path) {
-		return next.ServeHTTP(w, r)
-	}
-	dropTrailers(r)
-	if !isClean(received(r).URL) {
+	deleteMarks(r)
+	if g.Prefix.owns(r.URL.Path) && !isClean(received(r).URL) {
 		return g.refuse(w, r)
 	}
 	return next.ServeHTTP(w, r)

@@ -175,11 +175,11 @@ func TestGuardDeletesMarks(t *testing.T) {
 	}
 }
 
-// TestGuardDropsTrailers below its prefix, also of a request that no sender has:
-// the error routes may hand it to an app.
+// TestGuardDropsTrailers on the whole site: a mark that follows a body is one to
+// an app that reads trailers as headers, whichever route leads there.
 func TestGuardDropsTrailers(t *testing.T) {
 	g, _ := newGuard(t)
-	for _, target := range []string{"/hooks/github", "/hooks/unknown"} {
+	for _, target := range []string{"/", "/other", "/hooks/github", "/hooks/unknown"} {
 		r := httptest.NewRequest(http.MethodPost, target, nil)
 		r.Trailer = http.Header{"Webhook-Verified": nil}
 		r.Header.Set("Trailer", "Webhook-Verified")

@@ -21,17 +21,15 @@ var marks = []string{
 // deleteMarks removes the marks that a request comes with, and the names that an
 // app takes for them. It runs before anything can refuse the request: what is
 // refused goes to handle_errors, which may hand it to an app all the same.
-func deleteMarks(h http.Header) {
-	for name := range h {
+//
+// Trailers go altogether: some apps read them as headers, and net/http adds to
+// them whatever comes after the body, declared or not.
+func deleteMarks(r *http.Request) {
+	for name := range r.Header {
 		if is(name, marks) {
-			delete(h, name)
+			delete(r.Header, name)
 		}
 	}
-}
-
-// dropTrailers keeps what follows a body from the app: no signature covers it, and
-// an app may read it as a header, a mark among them.
-func dropTrailers(r *http.Request) {
 	r.Trailer = nil
 	r.Header.Del("Trailer")
 }

@@ -80,8 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // is an error of the configuration: the second would refuse or double what the
 // first let through, depending on their order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
-	deleteMarks(r.Header)
-	dropTrailers(r)
+	deleteMarks(r)
 	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
 		return nil, first
 	}

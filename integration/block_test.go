@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -203,5 +204,28 @@ func TestBlockThatOwnsTheSite(t *testing.T) {
 			t.Errorf("%s: the error route called the app %d times", target, len(got))
 		}
 		wantUnmarked(t, target, got)
+	}
+}
+
+// TestForgedTrailersAreGone: a mark behind the body reaches no app, whichever
+// route of the site leads there, and whatever the sender has announced.
+func TestForgedTrailersAreGone(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: blockSite})
+	for _, path := range []string{"/other", "/hooks/github"} {
+		m := github.message(t)
+		m.path = path
+		id := newCase()
+		s := g.dial(t)
+		s.head("POST", path+"?case="+id, append(lines(m.header), "Trailer: X-Late", "Transfer-Encoding: chunked")...)
+		s.write(fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Late: 1\r\nWebhook-Verified: forged\r\n\r\n", len(m.body), m.body))
+		if a := s.answer(); a.status != http.StatusOK {
+			t.Errorf("%s: answered %d", path, a.status)
+		}
+		for _, got := range g.app.got(id) {
+			if len(got.Trailer) > 0 {
+				t.Errorf("%s: the app got the trailer %v", path, got.Trailer)
+			}
+		}
 	}
 }
