@@ -331,7 +331,7 @@ func TestAttemptsAreOneDelivery(t *testing.T) {
 			}
 		}
 	}
-	if want := 9; seen < want {
+	if want := 11; seen < want {
 		t.Errorf("%d bodies with what varies, want %d", seen, want)
 	}
 }
