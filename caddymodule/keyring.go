@@ -63,7 +63,11 @@ func (k *keyring) add(option string, use use, detail string, v Value) error {
 		}
 		s.texts = []labelled{{text: v.Value}}
 	case envValue:
-		text, err := readEnv(s.name)
+		read := readEnv
+		if use == useSecret || use == useUpstream {
+			read = readSecretEnv
+		}
+		text, err := read(s.name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", option, err)
 		}

@@ -57,6 +57,16 @@ var errUnreplaced = errors.New("this is a name or placeholder that nothing repla
 // are held against it: the value of a header may be ORDER_CREATED.
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$`)
 
+// reference matches what people leave in the place of a secret alone: where another
+// program would find it (op://vault/item/field, arn:aws:…, /run/secrets/x), an
+// expression of a language or template, and what a vendor's page has to be replaced.
+var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
+	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secretref:|enc\[|projects/[^/]+/secrets/)` +
+	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret)\b)` +
+	`|^\(\(.*\)\)$|^\[\[.*\]\]$|^<%.*%>$|^@[a-z][a-z0-9_-]*@$|^__[a-z]\w*__$|^%\([a-z_]\w*\)s$|^\$+\{?[a-z_]\w*\}?$` +
+	`|^(process\.env|os\.environ|env)[.[(]|^(os\.)?(getenv|lookup)\(` +
+	`|^(your|change|replace|insert|enter)[a-z _-]*$`)
+
 // valueKind says where a value's text comes from.
 type valueKind uint8
 
@@ -101,10 +111,10 @@ func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 	return envValue, name, nil
 }
 
-// checkLiteral looks at a secret that is written out: a name in its place would
-// verify what anyone signs with that name.
+// checkLiteral looks at a secret that is written out, here or in a variable: a name
+// in its place would verify what anyone signs with that name.
 func checkLiteral(text string) error {
-	if variableName.MatchString(text) {
+	if variableName.MatchString(text) || reference.MatchString(text) {
 		return errUnreplaced
 	}
 	if !strings.ContainsAny(text, `/\.`) {
@@ -116,13 +126,29 @@ func checkLiteral(text string) error {
 	return nil
 }
 
-// readEnv returns an environment variable's value.
+// readEnv returns an environment variable's value. It holds another name or
+// placeholder where the program that should have replaced it did not run.
 func readEnv(name string) (string, error) {
 	text := strings.TrimRight(os.Getenv(name), "\r\n")
 	if text == "" {
 		return "", fmt.Errorf("the environment variable %s is not set or empty: set it before Caddy starts", name)
 	}
+	if kind, _, err := parseValue(text); err != nil || kind != literalValue {
+		return "", fmt.Errorf("the environment variable %s: %w", name, errUnreplaced)
+	}
 	return text, nil
+}
+
+// readSecretEnv is readEnv for what is a secret.
+func readSecretEnv(name string) (string, error) {
+	text, err := readEnv(name)
+	if err == nil {
+		err = checkLiteral(text)
+	}
+	if err != nil && text != "" {
+		err = fmt.Errorf("the environment variable %s: %w", name, err)
+	}
+	return text, err
 }
 
 // Resolve returns the text that a value stands for. It is for guest modules
@@ -134,7 +160,7 @@ func Resolve(value string) (string, error) {
 	}
 	switch kind {
 	case envValue:
-		return readEnv(name)
+		return readSecretEnv(name)
 	case fileValue:
 		return readKeyFile(name)
 	}

@@ -112,7 +112,14 @@ func TestGuessableValues(t *testing.T) {
 // TestGuessableSecrets: what may be the value of a header, but is no secret.
 func TestGuessableSecrets(t *testing.T) {
 	path := write(t, "the secret itself", t.TempDir(), "stripe.key")
-	for _, text := range []string{"STRIPE_SECRET", "X_1", filepath.ToSlash(path)} {
+	references := []string{
+		"op://vault/item/field", "sm://project/secret", "ref+vault://secret/x#y", "doppler://x", "arn:aws:secretsmanager:eu-west-1:1:secret:stripe",
+		"ssm:/prod/stripe", "aws-sm:stripe", "awssm:x", "keyvault:stripe", "secretRef:stripe", "projects/p/secrets/stripe/versions/latest", "ENC[AES256_GCM,data:x]",
+		"((stripe-secret))", "[[secret]]", "<%= ENV['X'] %>", "@STRIPE_SECRET@", "__STRIPE_SECRET__", "%(secret)s", "$$X1", "$X}",
+		"process.env.STRIPE", "ENV['X']", "ENV.X", "env(X)", "os.environ['X']", "getenv(X)", "!Ref Stripe", "!secret stripe",
+		"/run/secrets/stripe", "./keys/stripe", "~/keys/stripe", "your-webhook-secret", "YOUR-SECRET", "changeme", "change-me", "Replace me",
+	}
+	for _, text := range append(references, "STRIPE_SECRET", "X_1", filepath.ToSlash(path)) {
 		asJSON, _ := json.Marshal(text)
 		for _, config := range []string{acme(`"secret":[` + string(asJSON) + `]`), acme(topsecret, `"sign_upstream":`+string(asJSON))} {
 			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "write {") {
@@ -137,11 +144,41 @@ func TestLiteralsWithBraces(t *testing.T) {
 		}
 	}
 	path := write(t, "{vault.x}", t.TempDir(), "key")
-	t.Setenv("VALUES_TEST", "{env.X}")
-	for value, want := range map[string]string{"{file." + path + "}": "{vault.x}", "{env.VALUES_TEST}": "{env.X}"} {
-		if got, err := Resolve(value); err != nil || got != want {
-			t.Errorf("%s: got %q, %v", value, got, err)
+	if got, err := Resolve("{file." + path + "}"); err != nil || got != "{vault.x}" {
+		t.Errorf("in a file: got %q, %v", got, err)
+	}
+}
+
+// TestGuessableVariables: a variable holds a reference where the program that
+// should have resolved it (op run, envsubst, a chart) did not run.
+func TestGuessableVariables(t *testing.T) {
+	config := func(option string) string {
+		return map[string]string{
+			"secret":         acme(`"secret":["{env.VALUES_TEST}"]`),
+			"require_header": acme(topsecret, `"require_header":[{"name":"X-Team","values":["{env.VALUES_TEST}"]}]`),
+			"sign_upstream":  acme(topsecret, `"sign_upstream":"{env.VALUES_TEST}"`),
+		}[option]
+	}
+	for text, options := range map[string][]string{
+		"${STRIPE_SECRET}":      {"secret", "require_header", "sign_upstream"},
+		"{file./run/x}":         {"secret", "require_header", "sign_upstream"},
+		"{{ .Values.secret }}":  {"secret", "require_header", "sign_upstream"},
+		"op://vault/item/field": {"secret", "sign_upstream"},
+		"STRIPE_SECRET":         {"secret", "sign_upstream"},
+	} {
+		t.Setenv("VALUES_TEST", text)
+		for _, option := range options {
+			if _, err := provision(t, "", config(option)); err == nil || !strings.Contains(err.Error(), "VALUES_TEST") || strings.Contains(err.Error(), text) {
+				t.Errorf("%s, the variable holds %s: got %v, want an error with its name", option, text, err)
+			}
 		}
+		if _, err := Resolve("{env.VALUES_TEST}"); err == nil {
+			t.Errorf("the password of a store: the variable holds %s, and it is taken", text)
+		}
+	}
+	t.Setenv("VALUES_TEST", "ORDER_CREATED") // no secret: the value of a header may be a word
+	if _, err := provision(t, "", config("require_header")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -189,7 +226,7 @@ func FuzzValue(f *testing.F) {
 
 func TestReadEnv(t *testing.T) {
 	for value, want := range map[string]string{
-		"text": "text", "text\n": "text", "text\r\n": "text", " te xt ": " te xt ", "a\nb\n": "a\nb", "{env.OTHER}": "{env.OTHER}",
+		"text": "text", "text\n": "text", "text\r\n": "text", " te xt ": " te xt ", "a\nb\n": "a\nb", `{"kty":"OKP"}`: `{"kty":"OKP"}`,
 	} {
 		t.Setenv("VALUES_TEST", value)
 		if got, err := readEnv("VALUES_TEST"); err != nil || got != want {
