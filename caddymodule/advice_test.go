@@ -78,6 +78,7 @@ const (
 	otherHosts    = "requests for other hosts get Caddy's empty 200"
 	otherPaths    = "requests for other paths get Caddy's empty 200"
 	sharedScope   = "handlers of one name share what they remember"
+	anyPath       = "handlers without a name tell deliveries apart by their path too"
 	unrecognised  = "nothing tells the deliveries of these senders apart"
 	guardLines    = "@unguarded vars {http.verify_webhook.name} \"\"\nrespond @unguarded 404\n"
 	oneSecret     = "whsec_c3RyaXBlLXNlY3JldA"
@@ -265,8 +266,32 @@ var safePlacements = map[string]string{
 		respond 404
 	}`,
 	"everything is verified": `hooks.example.com {
-		verify_webhook stripe whsec_a
+		verify_webhook stripe whsec_a {
+			name stripe
+		}
 		reverse_proxy app:3000
+	}`,
+	"any path, which is signed": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender square a {
+				path /hooks/square/*
+			}
+			sender twilio a {
+				path /hooks/twilio/*
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"any path, and no dedupe": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender github a {
+				path   /hooks/github/*
+				dedupe off
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
 	}`,
 	"another app beside": `hooks.example.com {
 		handle /hooks/stripe {
@@ -433,7 +458,30 @@ var unsafePlacements = map[string]struct {
 	"a path with everything below it, but not the path itself": {`hooks.example.com {
 		verify_webhook /hooks/stripe/* stripe whsec_a
 		reverse_proxy app:3000
+	}`, []string{openPath + ` … request=hooks.example.com/hooks/stripe`, anyPath}},
+	"a handle for everything below a path, but not the path itself": {`hooks.example.com {
+		handle /hooks/stripe/* {
+			verify_webhook stripe whsec_a {
+				name stripe
+			}
+			reverse_proxy app:3000
+		}
+		reverse_proxy app:3000
 	}`, []string{openPath + ` … request=hooks.example.com/hooks/stripe`}},
+	"any path, without a name": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			sender github a {
+				path /hooks/github/*
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	other.example.com {
+		verify_webhook /in* slack a
+		respond 200
+	}`, []string{anyPath + ` … names=[github slack]`}},
 	"a guard that Caddy sorts behind nested handles": {`hooks.example.com {
 		handle /hooks/* {
 			verify_webhook /hooks/stripe stripe whsec_a
@@ -451,7 +499,7 @@ var unsafePlacements = map[string]struct {
 		@live header X-Env live
 		verify_webhook @live stripe whsec_a
 		reverse_proxy app:3000
-	}`, []string{openPath + ` … request=hooks.example.com/x`}},
+	}`, []string{openPath + ` … request=hooks.example.com/x`, anyPath}},
 	"php for everything": {`hooks.example.com {
 		verify_webhook /hooks/stripe stripe whsec_a
 		root * /srv

@@ -17,6 +17,7 @@ type seat struct {
 	server  string
 	hosts   []string // "" alone where any will do
 	paths   []string // as they are called
+	below   []string // those that stand for everything below a path
 	own     []string // the path patterns beside the handler, as they are written
 	vague   bool     // something above matches or changes the path in a way that no sample follows
 	others  []string // what else is matched: header, query
@@ -138,7 +139,11 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 				s.vague = true
 				continue
 			}
-			s.paths = append(s.paths, calledAs(path, t.layers[:i]))
+			path = calledAs(path, t.layers[:i])
+			s.paths = append(s.paths, path)
+			if strings.HasSuffix(pattern, "/*") {
+				s.below = append(s.below, path)
+			}
 		}
 	}
 	for _, host := range t.hosts {
@@ -225,10 +230,8 @@ func (s seat) spots() iter.Seq[spot] {
 // a header may let past.
 func (s seat) near(at spot) []spot {
 	near := []spot{at, {at.host, at.path + "/"}, {at.host, at.path + ".json"}}
-	for _, pattern := range s.own {
-		if base, ok := strings.CutSuffix(pattern, "/*"); ok && base != "" && at.path == base+"/x" {
-			near = append(near, spot{at.host, base})
-		}
+	if folder := strings.TrimSuffix(at.path, "/x"); folder != "" && slices.Contains(s.below, at.path) {
+		near = append(near, spot{at.host, folder})
 	}
 	return near
 }

@@ -1,12 +1,16 @@
 package verifier
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A Coverage says what of a delivery its signature proves. Whoever captured one
 // genuine request can choose the rest when it is sent again.
 type Coverage struct {
 	ID   bool // the delivery id
 	Body bool // what Check.Content returns
+	Path bool // of the URL
 
 	v *Verifier
 }
@@ -17,7 +21,7 @@ func CoverageOf(s Scheme) Coverage {
 	if err != nil {
 		return Coverage{}
 	}
-	return Coverage{ID: v.idSigned, Body: v.coversBody() || v.everyMessage(template.coversForm), v: v}
+	return Coverage{ID: v.idSigned, Body: v.coversBody() || v.everyMessage(template.coversForm), Path: v.coversPath(), v: v}
 }
 
 // Header reports whether the signature covers a header's value.
@@ -37,6 +41,22 @@ func (v *Verifier) coversBody() bool {
 		return v.http.covers(contentDigestField)
 	}
 	return v.bodySigned || v.everyMessage(template.coversBody)
+}
+
+// coversPath reports whether another path of the URL is noticed.
+func (v *Verifier) coversPath() bool {
+	if v.http != nil {
+		return v.http.covers("@path") || v.http.covers("@target-uri") || v.http.covers("@request-target")
+	}
+	return v.everyMessage(func(t template) bool {
+		return slices.ContainsFunc(t, func(p part) bool {
+			switch p.slot {
+			case slotURL, slotURLNoQuery, slotURI, slotURIEncodedTwice, slotURLFormSorted, slotPath:
+				return covers(p.filters)
+			}
+			return false
+		})
+	})
 }
 
 // coversForm reports whether t holds the body, or all fields of a form.

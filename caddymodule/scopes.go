@@ -1,0 +1,99 @@
+package caddymodule
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// shared finds handlers whose operator gave them one name, and so one scope, and
+// that are not one.
+func (s *survey) shared() (findings []finding) {
+	for _, handlers := range s.byName(func(h *Handler) bool { return h.named && !h.recogniser.off }) {
+		var how []string
+		for _, h := range handlers[1:] {
+			if h.recogniser.scheme == handlers[0].recogniser.scheme {
+				how = append(how, s.differs(handlers[0], h)...)
+			}
+		}
+		if len(how) == 0 {
+			continue
+		}
+		findings = append(findings, finding{
+			"handlers of one name share what they remember: a delivery that one has taken is a duplicate for the others. Unless one app is behind all of them, give each a name of its own",
+			[]zap.Field{zap.String("name", handlers[0].Name), zap.Strings("different", sorted(how))},
+		})
+	}
+	return findings
+}
+
+// sameName finds handlers that are called alike because nobody named them.
+func (s *survey) sameName() (findings []finding) {
+	addresses := make(map[*Handler]string)
+	for _, seat := range s.seats {
+		addresses[seat.handler] += strings.Join(seat.paths, " ") + "\n"
+	}
+	for _, handlers := range s.byName(func(*Handler) bool { return true }) {
+		if !slices.ContainsFunc(handlers, func(h *Handler) bool { return !h.named }) {
+			continue
+		}
+		kinds := make(map[string]bool) // a site with two addresses has each handler twice
+		for _, h := range handlers {
+			kinds[keysOf(h)+addresses[h]] = true
+		}
+		if len(kinds) > 1 {
+			findings = append(findings, finding{
+				fmt.Sprintf("%d handlers are called %s, and metrics and status add them up: give each a name", len(kinds), handlers[0].Name), nil,
+			})
+		}
+	}
+	return findings
+}
+
+// anyPath finds handlers without a name that requests reach on more paths than
+// one. The path is then part of what tells deliveries apart, and anybody's choice
+// where it is not signed.
+func (s *survey) anyPath() (findings []finding) {
+	var names []string
+	for _, seat := range s.seats {
+		h := seat.handler
+		if h.named || h.recogniser.off || verifier.CoverageOf(h.keys.scheme).Path {
+			continue
+		}
+		for at := range seat.spots() {
+			other := spot{at.host, at.path + "x"}
+			if slices.Contains(s.try(seat.server, seat.method(), at).met, h) && slices.Contains(s.try(seat.server, seat.method(), other).met, h) {
+				names = append(names, h.Name)
+				break
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []finding{{
+		"handlers without a name tell deliveries apart by their path too, and requests reach these under any path: whoever captured a delivery can send it again under another one. Give each a name: name <name>",
+		[]zap.Field{zap.Strings("names", sorted(names))},
+	}}
+}
+
+// byName lists handlers of one name, where there are several.
+func (s *survey) byName(take func(*Handler) bool) (groups [][]*Handler) {
+	byName := make(map[string][]*Handler)
+	for _, seat := range s.seats {
+		if h := seat.handler; take(h) && !slices.Contains(byName[h.Name], h) {
+			byName[h.Name] = append(byName[h.Name], h)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if len(byName[name]) > 1 {
+			groups = append(groups, byName[name])
+		}
+	}
+	return groups
+}
