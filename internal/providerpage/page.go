@@ -241,7 +241,7 @@ func proof(p *providers.Provider) []string {
 	n := 0
 	for i := range p.Vectors {
 		if v := &p.Vectors[i]; v.Expect == "genuine" {
-			vectors[v.Kind(p)]++
+			vectors[v.Proof]++
 			n++
 		}
 	}

@@ -97,7 +97,7 @@ func example() *providers.Provider {
 		Sources:    []providers.Source{{URL: "https://acme.example/docs", Proves: "what *it* says"}},
 		Confidence: "official-doc", Notes: []string{"Use <key> and x-*, `<not this>`."},
 		Vectors: []providers.Vector{
-			{Source: "Acme documentation", Headers: map[string]string{"X-Sig": "v1=AA==", "X-Time": "1", "X-Other": "no"}, Expect: "genuine"},
+			{Source: "Acme documentation", Proof: providers.VendorDoc, Headers: map[string]string{"X-Sig": "v1=AA==", "X-Time": "1", "X-Other": "no"}, Expect: "genuine"},
 			{Source: "edited: body", Expect: "signature_mismatch"},
 		},
 	}

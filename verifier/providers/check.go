@@ -126,8 +126,11 @@ func (r *Report) vector(p *Provider, i int) {
 	case strings.Contains(source, "caddy-verify-webhook"), strings.Contains(source, "caddy webhook"):
 		r.wrong(path, "source is this project's own signer, which repeats our own mistakes: take one from elsewhere")
 	}
-	if vec.Proof != "" && !slices.Contains(Proofs, vec.Proof) {
-		r.wrong(path, "proof %q: write one of %v, or leave it out", string(vec.Proof), proofWords())
+	switch {
+	case vec.Proof == "":
+		r.wrong(path, "proof is missing: say what made or accepted the signature: one of %s", proofWords())
+	case !slices.Contains(Proofs, vec.Proof):
+		r.wrong(path, "proof %q: write one of %s", string(vec.Proof), proofWords())
 	}
 	if vec.Expect != genuine && !slices.Contains(verifier.Reasons, verifier.Reason(vec.Expect)) {
 		r.wrong(path, "expect %q is no verdict: %s", vec.Expect, verdictHint(vec.Expect))
@@ -152,12 +155,12 @@ func (r *Report) vector(p *Provider, i int) {
 	}
 }
 
-func proofWords() []string {
+func proofWords() string {
 	var words []string
-	for _, k := range Proofs {
-		words = append(words, string(k))
+	for _, proof := range Proofs {
+		words = append(words, string(proof))
 	}
-	return words
+	return strings.Join(words, ", ")
 }
 
 func verdictHint(word string) string {

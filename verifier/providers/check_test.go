@@ -26,6 +26,7 @@ const good = `{
 	"confidence": "official-doc",
 	"vectors": [{
 		"source": "openssl dgst -sha256 -hmac KEY over the documented t.body",
+		"proof": "openssl",
 		"headers": {"Acme-Signature": "t=1700000000,v1=d1c050a9d8456c5985d5fab8c7fd06bd06e9665d4c2377f798677b321ada905b"},
 		"body": "{\"id\":\"evt_1\",\"type\":\"order.paid\"}",
 		"secret": "acme-example-secret",
@@ -33,6 +34,7 @@ const good = `{
 		"expect": "genuine"
 	}, {
 		"source": "edited: the body's type; made from: openssl dgst -sha256 -hmac KEY over the documented t.body",
+		"proof": "openssl",
 		"headers": {"Acme-Signature": "t=1700000000,v1=d1c050a9d8456c5985d5fab8c7fd06bd06e9665d4c2377f798677b321ada905b"},
 		"body": "{\"id\":\"evt_1\",\"type\":\"order.void\"}",
 		"secret": "acme-example-secret",
@@ -79,7 +81,8 @@ func TestCheckBroken(t *testing.T) {
 		{`"source": "openssl dgst -sha256 -hmac KEY over the documented t.body",`, ``, "vectors[0]: source is missing"},
 		{`"openssl dgst -sha256 -hmac KEY over the documented t.body"`, `"caddy webhook sign"`, "vectors[0]: source is this project's own signer"},
 		{`"expect": "genuine"`, `"expect": "genuin"`, `vectors[0]: expect "genuin" is no verdict: did you mean "genuine"?`},
-		{`"expect": "genuine"`, `"expect": "genuine", "proof": "me"`, `vectors[0]: proof "me": write one of [vendor-doc`},
+		{`"proof": "openssl",`, ``, "vectors[0]: proof is missing: say what made or accepted the signature: one of vendor-doc, "},
+		{`"proof": "openssl"`, `"proof": "me"`, `vectors[0]: proof "me": write one of vendor-doc, `},
 		{`"expect": "genuine"`, `"expect": "stale_timestamp"`, "vectors[0]: got genuine, want stale_timestamp"},
 		{`"expect": "signature_mismatch"`, `"expect": "genuine"`, "vectors[1]: got signature_mismatch, want genuine"},
 		{`"secret": "acme-example-secret"`, `"secret": "acme-wrong-secret"`, "vectors[0]: got signature_mismatch, want genuine: the scheme does not say"},
@@ -174,7 +177,7 @@ func TestTemplate(t *testing.T) {
 	}
 	r := Check(p)
 	got := strings.Join(strs(r.Problems), "\n")
-	for _, want := range []string{"name: missing", "category: missing", "confidence: missing", "sources[0]: url is missing", "sources[0]: proves is missing", "vectors[0]: source is missing"} {
+	for _, want := range []string{"name: missing", "category: missing", "confidence: missing", "sources[0]: url is missing", "sources[0]: proves is missing", "vectors[0]: source is missing", "vectors[0]: proof is missing"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the template: no problem %q in\n%s", want, got)
 		}
@@ -193,36 +196,23 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-func TestProof(t *testing.T) {
-	for source, want := range map[string]Proof{
-		"Acme documentation, Verifying webhooks, example":                                                    VendorDoc,
-		"acme-docs outbound-webhooks.adoc":                                                                   VendorDoc,
-		"acme 23.1.0 (npm) webhooks.generateTestHeaderString; indented JSON":                                 VendorSDK,
-		"acme-node-sdk tests/lib/webhooks-test.js, primary key":                                              VendorSDK,
-		"openssl dgst -sha256 -hmac KEY over the body; accepted by @acme/sdk 1.0.0 verify":                   VendorSDK,
-		"svix 1.99.1 (npm) Webhook.sign; accepted by @acme/backend 3.25.0 verifyWebhook":                     VendorSDK,
-		"svix 1.99.1 (npm) Webhook.sign; text beyond ASCII":                                                  Library,
-		"standardwebhooks 1.1.1 (npm) Webhook.sign; accepted by standardwebhooks 1.1.1 (npm) Webhook.verify": Library,
-		"openssl dgst -sha256 -hmac KEY over the documented body; the ping of the documents":                 OpenSSL,
-		"OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY over the body":                                       OpenSSL,
-		"openssl dgst -sha256 -hmac KEY over the body, as acme 2.1 writes it; see the documentation":         OpenSSL,
-		"key and body of the documentation; OpenSSL 3.0.19, openssl dgst -sha256 -hmac KEY":                  OpenSSL,
-		"recorded delivery in the tests of somebody/client; recomputed with openssl dgst -sha512 -hmac KEY":  Library,
-		"the key pair published in acme/acme-webhooks README.md; OpenSSL 3.0.19, openssl pkeyutl -sign":      OpenSSL,
-		"HMAC computed by hand": Construction,
-		"edited: text changed, which it does not notice; made from: openssl dgst -sha256; accepted by acme 1.2.3": VendorSDK,
+// TestStrongestProof: of the genuine vectors alone the strongest proof counts.
+func TestStrongestProof(t *testing.T) {
+	for _, tc := range []struct {
+		vectors []Vector
+		want    Proof
+		words   string
+	}{
+		{nil, "", "none"},
+		{[]Vector{{Expect: "genuine"}}, "", "none"},
+		{[]Vector{{Proof: OpenSSL, Expect: "genuine"}}, OpenSSL, "openssl"},
+		{[]Vector{{Proof: Construction, Expect: "genuine"}, {Proof: VendorSDK, Expect: "genuine"}, {Proof: Library, Expect: "genuine"}}, VendorSDK, "vendor SDK"},
+		{[]Vector{{Proof: Construction, Expect: "genuine"}, {Proof: VendorDoc, Expect: "signature_mismatch"}}, Construction, "construction"},
 	} {
-		p := &Provider{ID: "acme_v2", Name: "Acme", Vectors: []Vector{{Source: source, Expect: "genuine"}}}
-		if got := p.Proof(); got != want {
-			t.Errorf("%s: %s, want %s", source, string(got), string(want))
+		p := &Provider{Vectors: tc.vectors}
+		if got := p.Proof(); got != tc.want || got.String() != tc.words {
+			t.Errorf("%v: %q (%s), want %q", tc.vectors, string(got), got, string(tc.want))
 		}
-		p.Vectors[0].Proof = Library
-		if got := p.Proof(); got != Library {
-			t.Errorf("%s: its own word does not count: %s", source, string(got))
-		}
-	}
-	if got := new(Provider).Proof(); got != "" || got.String() != "none" {
-		t.Errorf("without vectors: %s", string(got))
 	}
 }
 

@@ -85,6 +85,7 @@ type Source struct {
 // A Vector is a delivery whose verdict is known.
 type Vector struct {
 	Source     string            `json:"source"` // vendor document, SDK with version, or tool that made it
+	Proof      Proof             `json:"proof,omitempty"`
 	Method     string            `json:"method,omitempty"`
 	URL        string            `json:"url,omitempty"`
 	Headers    map[string]string `json:"headers"`
@@ -96,9 +97,6 @@ type Vector struct {
 	Now        int64             `json:"now,omitempty"` // unix seconds
 	Expect     string            `json:"expect"`        // "genuine", "handshake" or a verifier.Reason
 	Answer     *verifier.Answer  `json:"answer,omitempty"`
-	// Proof says what made or accepted the signature, where Source's words would
-	// be read wrongly. Default: see Vector.Kind.
-	Proof Proof `json:"proof,omitempty"`
 }
 
 // Handshakes returns the handshakes that are answered with the given params:

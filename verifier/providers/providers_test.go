@@ -3,6 +3,7 @@ package providers
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,6 +32,21 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s.json: nothing was altered", p.ID)
 			}
 		})
+	}
+}
+
+// TestEveryVectorSaysItsProof: nobody guesses it from the words of the source.
+func TestEveryVectorSaysItsProof(t *testing.T) {
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for i := range p.Vectors {
+			if proof := p.Vectors[i].Proof; !slices.Contains(Proofs, proof) {
+				t.Errorf("%s.json: vectors[%d]: proof %q is none of %q", p.ID, i, string(proof), Proofs)
+			}
+		}
 	}
 }
 
