@@ -67,6 +67,10 @@ var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	`|^(process\.env|os\.environ|env)[.[(]|^(os\.)?(getenv|lookup)\(` +
 	`|^(your|change|replace|insert|enter)[a-z _-]*$`)
 
+// masked matches what dashboards show in the place of a secret, and pages that
+// shorten one: whsec_••••••••, ********, sk_live_….
+var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$`)
+
 // valueKind says where a value's text comes from.
 type valueKind uint8
 
@@ -116,6 +120,9 @@ func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 func checkLiteral(text string) error {
 	if variableName.MatchString(text) || reference.MatchString(text) {
 		return errUnreplaced
+	}
+	if masked.MatchString(text) {
+		return errors.New("this is how a secret is masked or shortened: copy it whole; one that only looks so goes into a file")
 	}
 	if !strings.ContainsAny(text, `/\.`) {
 		return nil

@@ -135,6 +135,21 @@ func TestGuessableSecrets(t *testing.T) {
 	}
 }
 
+// TestMaskedSecrets: what a dashboard shows in the place of a secret, and how a
+// page shortens one, is the same for everybody.
+func TestMaskedSecrets(t *testing.T) {
+	for _, text := range []string{"********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c", "whsec_...", "whsec_…", "sk_live_4eC3…"} {
+		if err := checkLiteral(text); err == nil || !strings.Contains(err.Error(), "copy it whole") {
+			t.Errorf("%s: got %v, want an error with the remedy", text, err)
+		}
+	}
+	for _, text := range []string{"a*b**c", "...a", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} {
+		if err := checkLiteral(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestLiteralsWithBraces: a secret that a generator made may hold any character,
 // and a file or variable takes what looks like a name.
 func TestLiteralsWithBraces(t *testing.T) {

@@ -167,6 +167,9 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 		return nil, 0, errors.New("the secret is only the prefix of one: copy it whole")
 	}
 	text = strings.TrimPrefix(text, s.SecretPrefix)
+	if strings.TrimSpace(text) == "" {
+		text = ""
+	}
 	if s.SecretNormalize == "nfkd" {
 		text = norm.NFKD.String(text)
 	}

@@ -111,6 +111,8 @@ func TestKeyErrors(t *testing.T) {
 		want   string
 	}{
 		{"empty", hmac(nil), Key{}, "the secret is empty"},
+		{"blanks", hmac(nil), Key{Text: " \t "}, "the secret is empty"},
+		{"blanks behind the prefix", encoded("utf8"), Key{Text: "whsec_  "}, "the secret is empty"},
 		{"prefix alone", encoded("base64"), Key{Text: "whsec_"}, "the secret is empty"},
 		{"prefix alone, as text", encoded("utf8"), Key{Text: "whsec_"}, "the secret is empty"},
 		{"prefix alone, hex", encoded("hex"), Key{Text: "whsec_"}, "the secret is empty"},
