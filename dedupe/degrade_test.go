@@ -2,6 +2,7 @@ package dedupe_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,6 +251,36 @@ func TestTooManyUnwrittenDropTheOldest(t *testing.T) {
 			if st, _ := line.Claim(t.Context(), other(i), dedupe.Token{9}, time.Minute); st.Phase != want {
 				t.Errorf("delivery %d: got %v, want %v", i, st.Phase, want)
 			}
+		}
+	})
+}
+
+// One sender's flood while the store is down costs no other's deliveries.
+func TestDonesOfTheLargestRoomAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
+		line.down()
+		g := dedupe.NewGate(dedupe.Options{
+			Store: line, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), MaxUnwritten: 4,
+		})
+		rooms := []string{"quiet", "flood", "other", "flood", "flood", "flood", "flood", "other"}
+		for i, room := range rooms {
+			in := terms
+			in.Room = room
+			g.Claim(t.Context(), other(i), in).Claim.Done(200)
+		}
+		line.up()
+		if err := g.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var written []int
+		for i := range rooms {
+			if st, _ := line.Claim(t.Context(), other(i), dedupe.Token{9}, time.Minute); st.Phase == dedupe.Done {
+				written = append(written, i)
+			}
+		}
+		if want := []int{0, 2, 6, 7}; !slices.Equal(written, want) {
+			t.Errorf("written: %v, want %v: the oldest of the flood is given up", written, want)
 		}
 	})
 }

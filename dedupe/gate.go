@@ -31,7 +31,8 @@ type Options struct {
 	MaxInFlight int
 
 	// MaxUnwritten bounds the dones that wait until Store is back, at about 200 bytes
-	// each. Beyond it the oldest is given up. Default: 65 536.
+	// each. Beyond it the oldest of the room that has most is given up. Default:
+	// 65 536.
 	MaxUnwritten int
 
 	// NewToken is the source of randomness, of claims and of the jitter of polling.
@@ -147,9 +148,10 @@ type Gate struct {
 	mu        sync.Mutex
 	flights   map[Key]*flight
 	waiting   int
-	unwritten map[Key]*debt // dones that Store does not have yet
-	debts     []*debt       // what is to be written to Store, oldest first
-	keeping   bool          // the goroutine of writeback.go runs
+	unwritten map[Key]*debt  // dones that Store does not have yet
+	debts     []*debt        // what is to be written to Store, oldest first
+	owed      map[string]int // how many of them each room has
+	keeping   bool           // the goroutine of writeback.go runs
 	closed    bool
 
 	ctx     context.Context // ends with Close
@@ -184,6 +186,7 @@ func NewGate(o Options) *Gate {
 		maxDebts:  o.MaxUnwritten,
 		flights:   make(map[Key]*flight),
 		unwritten: make(map[Key]*debt),
+		owed:      make(map[string]int),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g

@@ -3,6 +3,7 @@ package dedupe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -15,13 +16,14 @@ type debt struct {
 	key       Key
 	release   bool
 	token     Token     // of a release
-	mark      Mark      // of a done
+	mark      Mark      // of a done; of a release, the room alone
 	until     time.Time // when it loses its meaning: the end of the lease or the window
 	writing   bool
 	cancelled bool
 }
 
-// owe queues a debt. The oldest is dropped when there are too many.
+// owe queues a debt. When there are too many, the oldest of the room that owes
+// most is given up, as in a store.
 func (g *Gate) owe(d *debt) {
 	g.mu.Lock()
 	if d.cancelled {
@@ -29,28 +31,49 @@ func (g *Gate) owe(d *debt) {
 		return
 	}
 	if len(g.debts) >= g.maxDebts {
-		g.dropOldest()
+		g.giveUp()
 	}
 	g.debts = append(g.debts, d)
+	g.owed[d.mark.Room]++
 	g.mu.Unlock()
 	g.wakeKeeper()
 }
 
 func (g *Gate) giveBack(key Key, token Token, t Terms) {
-	g.owe(&debt{key: key, token: token, release: true, until: time.Now().Add(t.Lease)})
+	g.owe(&debt{key: key, token: token, release: true, mark: Mark{Room: t.Room}, until: time.Now().Add(t.Lease)})
 }
 
-func (g *Gate) dropOldest() {
-	d := g.debts[0]
-	g.debts = g.debts[1:]
+func (g *Gate) giveUp() {
+	most := g.debts[0].mark.Room
+	for room, n := range g.owed {
+		if n > g.owed[most] {
+			most = room
+		}
+	}
+	i := slices.IndexFunc(g.debts, func(d *debt) bool { return d.mark.Room == most })
+	d := g.debts[i]
+	g.strike(i)
 	if d.release || d.cancelled {
 		return
 	}
 	g.written(d)
 	if g.dropped.Add(1) == 1 {
-		g.log.Error("too many deliveries wait for the dedupe store: the oldest may be forwarded again",
+		g.log.Error("too many deliveries wait for the dedupe store: the oldest of the handler that has most may be forwarded again",
 			"max_unwritten", g.maxDebts)
 	}
+}
+
+// strike takes a debt off the books. Gate.mu is held.
+func (g *Gate) strike(i int) {
+	room := g.debts[i].mark.Room
+	if g.owed[room]--; g.owed[room] == 0 {
+		delete(g.owed, room)
+	}
+	if i == 0 {
+		g.debts = g.debts[1:] // without moving the others
+		return
+	}
+	g.debts = slices.Delete(g.debts, i, i+1)
 }
 
 // written forgets that a done is unwritten. Gate.mu is held.
@@ -146,7 +169,7 @@ func (g *Gate) nextDebt() (d *debt, ok bool) {
 			return d, true
 		}
 		g.written(d)
-		g.debts = g.debts[1:]
+		g.strike(0)
 	}
 	g.debts = nil // let the array go
 	g.keeping = g.breaker.open()
@@ -172,7 +195,7 @@ func (g *Gate) pay(ctx context.Context, d *debt) error {
 	}
 	g.written(d)
 	if len(g.debts) > 0 && g.debts[0] == d {
-		g.debts = g.debts[1:]
+		g.strike(0)
 	}
 	return nil
 }
