@@ -105,7 +105,7 @@ type Handler struct {
 	published    *publishedID // nil where the sender's keys are given
 	visits       visitor
 	recogniser   recogniser
-	tokenParam   string // of the URL, that is the secret; "" mostly
+	confides     bool // its requests carry a secret: a token, or the value of a required header
 	methods      []string
 	maxBody      int64
 	rejectStatus int
@@ -252,8 +252,8 @@ func (h *Handler) openKeys() error {
 	if err := h.checkHeaders(); err != nil {
 		return err
 	}
+	h.confides = usesToken(scheme) || slices.ContainsFunc(required, hasSecret)
 	if s := scheme.Signature; s != nil && s.Query != "" && usesToken(scheme) {
-		h.tokenParam = s.Query
 		h.logger.Warn("the secret is part of the URL, which access logs and error logs show: filter it out of the log, see docs/operating.md#logs",
 			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
 	}
@@ -304,6 +304,11 @@ func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.Require
 	required = h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
 	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
 	return scheme, required, nil
+}
+
+// hasSecret reports whether a required header may have one: * is any value.
+func hasSecret(h verifier.RequiredHeader) bool {
+	return slices.ContainsFunc(h.Values, func(value string) bool { return value != "*" })
 }
 
 // gather adds what verifies to a keyring.

@@ -139,10 +139,10 @@ func (d *delivery) refuse(err error) error {
 // reasonBusy is the reason why a copy is asked to come again.
 var reasonBusy = dedupe.Busy.String()
 
-// appFailed is an error of the handlers below, which Caddy logs with the URL. Where
-// the URL holds the secret, our line tells of it instead.
+// appFailed is an error of the handlers below, which Caddy logs with the URL and
+// all headers. Where one of them holds a secret, our line tells of it instead.
 func (d *delivery) appFailed(err error) error {
-	if d.h.tokenParam == "" {
+	if !d.h.confides {
 		return err
 	}
 	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps a status that err has

@@ -148,3 +148,31 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsInHeaders: no line at INFO shows a shared token, or the value of a
+// required header, when the app is down.
+func TestSecretsInHeaders(t *testing.T) {
+	t.Parallel()
+	const token, team = "token-in-a-header-51c9", "team-in-a-header-51c9"
+	g := start(t, setup{
+		level: "INFO",
+		site: "handle /token {\nverify_webhook gitlab_token {env.HEADER_TOKEN}\nreverse_proxy 127.0.0.1:1\n}\n" +
+			"handle {\nverify_webhook github {env.GITHUB_KEY} {\nrequire_header X-Team {env.HEADER_TEAM}\n}\nreverse_proxy 127.0.0.1:1\n}",
+		env: []string{"HEADER_TOKEN=" + token, "HEADER_TEAM=" + team},
+	})
+	withToken, withTeam := github.message(t), github.message(t)
+	withToken.path, withToken.header = "/token", http.Header{"X-Gitlab-Token": {token}}
+	withTeam.path = "/team"
+	withTeam.header.Set("X-Team", team)
+	for _, m := range []message{withToken, withTeam} {
+		if s := g.status(t, m); s != http.StatusBadGateway {
+			t.Errorf("%s: answered %d, want 502", m.path, s)
+		}
+		g.log.await(t, "our own line", func(l logLine) bool {
+			return l.ours() && l.text("msg") == "the app did not answer" && l.text("name") == map[string]string{"/token": "gitlab_token", "/team": "github"}[m.path]
+		})
+		if log := g.log.String(); strings.Contains(log, token) || strings.Contains(log, team) {
+			t.Errorf("%s: the log shows the secret: %s", m.path, log)
+		}
+	}
+}
