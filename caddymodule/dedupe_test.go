@@ -305,6 +305,23 @@ func TestPinnedEvent(t *testing.T) {
 	}
 }
 
+// TestPinnedContentType: Content-Type is not signed and no part of the identity,
+// so that copies cannot pass under another one. Required, it swallows nothing either.
+func TestPinnedContentType(t *testing.T) {
+	g := running(t, "", `{"provider":"github","secret":["topsecret"],"require_header":[{"name":"Content-Type","values":["application/json"]}]}`)
+	attempt := func(contentType string, status int) outcome {
+		return g.send(hook("X-Hub-Signature-256", "sha256="+sign("topsecret", body), "X-GitHub-Event", "push", "X-GitHub-Delivery", "1", "Content-Type", contentType), answering(status))
+	}
+	attempt("application/json", 503).isForwarded(t)
+	if o := attempt("text/plain", 200); o.forward != nil || o.err == nil {
+		t.Error("another type, which the app answers and ignores, is taken")
+	}
+	attempt("application/json", 200).isForwarded(t)
+	if o := attempt("application/json", 200); o.forward != nil || o.err != nil {
+		t.Errorf("a copy of what was taken: forwarded %t, %v", o.forward != nil, o.err)
+	}
+}
+
 // TestEventPlaceholder: {http.verify_webhook.event} is what the event's header
 // says, of the verified alone, and fits a label.
 func TestEventPlaceholder(t *testing.T) {
