@@ -24,6 +24,11 @@ func (d *delivery) dress() error {
 	for _, name := range []string{"Connection", "Upgrade", "Expect", "Incremental"} {
 		h.Del(name)
 	}
+	for name := range h {
+		if is(name, rerouting) {
+			delete(h, name)
+		}
+	}
 	if d.unverified != nil {
 		return nil
 	}
@@ -45,6 +50,13 @@ func (d *delivery) sign(signer *verifier.Verifier, h http.Header) error {
 		id = dedupe.NewKey(d.h.Name, string(d.check.Content(d.body))).String()
 	}
 	return signer.Sign(&verifier.Request{Header: h}, id, d.h.now(), d.body)
+}
+
+// rerouting are headers by which some apps and frameworks route in place of the
+// path and method that were called: one sender could have its delivery taken for
+// another's. No signature needs them any more.
+var rerouting = []string{
+	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
 }
 
 // upstreamHeaders are those that the gateway sets as a sender of Standard Webhooks.

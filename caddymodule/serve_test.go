@@ -161,6 +161,7 @@ func TestGenuine(t *testing.T) {
 	for name, value := range map[string]string{
 		"Webhook-Verified": "forged", "Webhook-Delivery": "forged", "webhook_verified": "forged", "WEBHOOK.DELIVERY": "forged",
 		"Connection": "Webhook-Verified", "Upgrade": "h2c", "Expect": "100-continue", "Incremental": "?1", "Trailer": "X-Evil",
+		"X-Original-URL": "/hooks/stripe", "X-Rewrite-Url": "/hooks/stripe", "X_HTTP_Method_Override": "DELETE", "X-Http-Method": "PUT", "X-Method-Override": "PUT",
 		"X-Other": "stays",
 	} {
 		r.Header[name] = []string{value}
