@@ -29,7 +29,7 @@ func TestBodies(t *testing.T) {
 		"not UTF-8":         "\xff\xfe\x00" + bodyMark + "\xe9",
 		"line breaks":       "\r\n\r\n" + bodyMark + "\r\n",
 		"gzip":              zipped.String(),
-		"exactly max_body":  strings.Repeat("x", mebibyte),
+		"a mebibyte":        strings.Repeat("x", mebibyte),
 		"odd beyond a page": strings.Repeat("ab3", 4097),
 	}
 	for what, body := range bodies {
@@ -53,11 +53,14 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestBodyTooLarge: one byte more than max_body is refused, never cut off.
+// TestBodyTooLarge: one byte more than max_body is refused, never cut off. The
+// sender is one that documents no size, so that the default holds.
 func TestBodyTooLarge(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
-	m := github.deliver(t, githubKey, time.Now(), bytes.Repeat([]byte("x"), mebibyte+1))
+	a, got := g.send(t, "HTTP/1.1", aryeo.deliver(t, aryeoKey, time.Now(), bytes.Repeat([]byte("y"), mebibyte)))
+	wantTaken(t, "exactly max_body", a, got)
+	m := aryeo.deliver(t, aryeoKey, time.Now(), bytes.Repeat([]byte("x"), mebibyte+1))
 	for _, chunked := range []bool{false, true} {
 		for _, protocol := range protocols {
 			if protocol == "HTTP/1.1" && !chunked {
@@ -71,7 +74,7 @@ func TestBodyTooLarge(t *testing.T) {
 	t.Run("declared, before it is sent", func(t *testing.T) {
 		id := newCase()
 		s := g.dial(t)
-		s.head("POST", github.path+"?case="+id, append(lines(m.header), length(mebibyte+1))...)
+		s.head("POST", aryeo.path+"?case="+id, append(lines(m.header), length(mebibyte+1))...)
 		a := s.answer()
 		wantRefused(t, "HTTP/1.1", http.StatusRequestEntityTooLarge, a, g.app.got(id))
 		if a.header.Get("Connection") != "close" {
