@@ -13,6 +13,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/providerpage"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers/check"
 )
 
 // providersCommand is "caddy webhook providers".
@@ -160,7 +161,7 @@ func checkFile(w io.Writer, path string) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	report := providers.Check(p)
+	report := check.Run(p)
 	checkID(report, p, path)
 	for _, problem := range report.Problems {
 		kind := "wrong"
@@ -179,9 +180,9 @@ func checkFile(w io.Writer, path string) (int, error) {
 }
 
 // checkID compares the id with the file's name and the catalogue's ids.
-func checkID(report *providers.Report, p *providers.Provider, path string) {
+func checkID(report *check.Report, p *providers.Provider, path string) {
 	problem := func(field, format string, args ...any) {
-		report.Problems = append(report.Problems, providers.Problem{Path: field, Text: fmt.Sprintf(format, args...)})
+		report.Problems = append(report.Problems, check.Problem{Path: field, Text: fmt.Sprintf(format, args...)})
 	}
 	if want := strings.TrimSuffix(filepath.Base(path), ".json"); want != p.ID {
 		problem("id", "%q is not the file's name: in the catalogue the file is called %s.json", p.ID, p.ID)

@@ -85,7 +85,7 @@ va5t4wyanK5FtG9sMUR2/3+34MvbiUVRrztKPDAojWVvu2FR
 )
 
 // TestPastedKeys: whatever copying did to a key, for each algorithm it is the
-// same key. TestPastedPublicKeys of package providers does it for each preset.
+// same key. TestPastedPublicKeys of package check does it for each preset.
 func TestPastedKeys(t *testing.T) {
 	for _, tc := range []struct {
 		algorithms []Algorithm

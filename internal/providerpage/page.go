@@ -126,7 +126,7 @@ func Caddyfile(p *providers.Provider) string {
 
 // delivery shows a known answer: the request line, and the headers that count.
 func delivery(p *providers.Provider) []string {
-	i := slices.IndexFunc(p.Vectors, func(v providers.Vector) bool { return v.Expect == "genuine" })
+	i := slices.IndexFunc(p.Vectors, func(v providers.Vector) bool { return v.Expect == providers.Genuine })
 	if i < 0 {
 		return nil
 	}
@@ -240,7 +240,7 @@ func proof(p *providers.Provider) []string {
 	vectors := make(map[providers.Proof]int)
 	n := 0
 	for i := range p.Vectors {
-		if v := &p.Vectors[i]; v.Expect == "genuine" {
+		if v := &p.Vectors[i]; v.Expect == providers.Genuine {
 			vectors[v.Proof]++
 			n++
 		}

@@ -12,10 +12,8 @@ import (
 
 // Keys that nobody may take for real ones. The texts are 24 bytes of base64 too.
 const (
-	exampleText    = "ExampleSecretNotForProductionUse"
-	exampleHex     = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-	exampleOther   = "AnotherSecretNotForProductionUse"
-	exampleHexTwin = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+	exampleText = "ExampleSecretNotForProductionUse"
+	exampleHex  = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 )
 
 // Public keys whose private halves were thrown away.
@@ -51,20 +49,17 @@ YQIDAQAB
 
 // ExampleSecret returns a well-formed secret of the scheme, always the same; ""
 // where the receiver holds a public key only.
-func (p *Provider) ExampleSecret() string { return p.exampleSecret(exampleText, exampleHex) }
-
-func (p *Provider) exampleSecret(text, hex string) string {
-	if !slices.ContainsFunc(p.algorithms(), shared) {
-		return ""
-	}
+func (p *Provider) ExampleSecret() string {
 	s := &p.Scheme
-	if s.SecretEncoding == "hex" {
-		return s.SecretPrefix + hex
+	switch {
+	case !p.UsesSecret():
+		return ""
+	case s.SecretEncoding == "hex":
+		return s.SecretPrefix + exampleHex
+	case p.basic():
+		return s.SecretPrefix + "example:" + exampleText
 	}
-	if p.basic() {
-		text = "example:" + text
-	}
-	return s.SecretPrefix + text
+	return s.SecretPrefix + exampleText
 }
 
 // basic reports whether the secret is user:password of Basic authentication.
@@ -76,12 +71,21 @@ func (p *Provider) basic() bool {
 // ExamplePublicKey returns a public key of the scheme as PEM, "" where the
 // receiver shares a secret with the sender.
 func (p *Provider) ExamplePublicKey() string {
-	for _, a := range p.algorithms() {
-		if pem := examplePublicKey(a); pem != "" {
-			return pem
-		}
+	for _, pem := range p.ExamplePublicKeys() {
+		return pem
 	}
 	return ""
+}
+
+// ExamplePublicKeys returns a public key as PEM for each algorithm of the scheme
+// that has one.
+func (p *Provider) ExamplePublicKeys() (pems []string) {
+	for _, a := range p.Algorithms() {
+		if pem := examplePublicKey(a); pem != "" {
+			pems = append(pems, pem)
+		}
+	}
+	return pems
 }
 
 func examplePublicKey(a verifier.Algorithm) string {
@@ -107,10 +111,10 @@ func shared(a verifier.Algorithm) bool {
 
 // UsesSecret reports whether a handler of the provider is given a shared secret,
 // and not a public key. Of a scheme that knows both the secret is the usual one.
-func (p *Provider) UsesSecret() bool { return slices.ContainsFunc(p.algorithms(), shared) }
+func (p *Provider) UsesSecret() bool { return slices.ContainsFunc(p.Algorithms(), shared) }
 
-// algorithms lists what a delivery may be signed with.
-func (p *Provider) algorithms() []verifier.Algorithm {
+// Algorithms lists what a delivery may be signed with.
+func (p *Provider) Algorithms() []verifier.Algorithm {
 	if sig := p.Scheme.Signature; sig != nil && len(sig.Accept) > 0 {
 		return slices.Sorted(maps.Values(sig.Accept))
 	}
@@ -122,7 +126,7 @@ func (p *Provider) algorithms() []verifier.Algorithm {
 
 // CoversBody reports whether an altered body is refused.
 func (p *Provider) CoversBody() bool {
-	return !p.Scheme.BodyUnsigned && !slices.Contains(p.algorithms(), verifier.Token)
+	return !p.Scheme.BodyUnsigned && !slices.Contains(p.Algorithms(), verifier.Token)
 }
 
 // Signable reports whether a shared secret is all that it takes to sign any JSON

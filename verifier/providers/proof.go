@@ -38,7 +38,7 @@ func (k Proof) String() string {
 // Proof returns the strongest proof among the genuine vectors, "" without any.
 func (p *Provider) Proof() Proof {
 	for _, proof := range Proofs {
-		if slices.ContainsFunc(p.Vectors, func(vec Vector) bool { return vec.Expect == genuine && vec.Proof == proof }) {
+		if slices.ContainsFunc(p.Vectors, func(vec Vector) bool { return vec.Expect == Genuine && vec.Proof == proof }) {
 			return proof
 		}
 	}

@@ -82,7 +82,10 @@ type Source struct {
 	Proves string `json:"proves"`
 }
 
-// A Vector is a delivery whose verdict is known.
+// Genuine is the verdict of a delivery that nothing speaks against.
+const Genuine = "genuine"
+
+// A Vector is a delivery whose verdict is known. Package check runs it.
 type Vector struct {
 	Source     string            `json:"source"` // vendor document, SDK with version, or tool that made it
 	Proof      Proof             `json:"proof,omitempty"`
@@ -95,7 +98,7 @@ type Vector struct {
 	PublicKey  string            `json:"public_key,omitempty"`
 	Params     map[string]string `json:"params,omitempty"`
 	Now        int64             `json:"now,omitempty"` // unix seconds
-	Expect     string            `json:"expect"`        // "genuine", "handshake" or a verifier.Reason
+	Expect     string            `json:"expect"`        // Genuine, "handshake" or a verifier.Reason
 	Answer     *verifier.Answer  `json:"answer,omitempty"`
 }
 

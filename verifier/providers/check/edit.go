@@ -1,4 +1,4 @@
-package providers
+package check
 
 import (
 	"bytes"

@@ -1,10 +1,12 @@
-package providers
+package check
 
 import (
 	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // A note that says whose the public key is. A sender that signs for all of its
@@ -14,15 +16,15 @@ var whoseKey = regexp.MustCompile(`(?i)\bthe same key signs for every customer\b
 // saysWhoseKey reports whether users learn if a stranger can have deliveries
 // signed: from a note, or since they are asked for what ties them to the customer.
 // A shared secret is the customer's own.
-func (p *Provider) saysWhoseKey() bool {
-	return p.UsesSecret() || p.tiedByParam() || slices.ContainsFunc(p.Notes, whoseKey.MatchString)
+func saysWhoseKey(p *providers.Provider) bool {
+	return p.UsesSecret() || tiedByParam(p) || slices.ContainsFunc(p.Notes, whoseKey.MatchString)
 }
 
 // tiedByParam reports whether a param that users must give is part of what is
 // signed, or of what the scheme requires.
-func (p *Provider) tiedByParam() bool {
+func tiedByParam(p *providers.Provider) bool {
 	scheme, err := json.Marshal(p.Scheme)
-	return err == nil && slices.ContainsFunc(p.Params, func(param Param) bool {
+	return err == nil && slices.ContainsFunc(p.Params, func(param providers.Param) bool {
 		return !param.Optional && strings.Contains(string(scheme), "{param:"+param.Name)
 	})
 }

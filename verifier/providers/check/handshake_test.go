@@ -1,4 +1,4 @@
-package providers
+package check
 
 import (
 	"errors"
@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // greeters are the catalogue's providers with handshakes, and files of
 // testdata/handshake: the handshakes of senders that the catalogue does not have.
-func greeters(t *testing.T) []*Provider {
+func greeters(t *testing.T) []*providers.Provider {
 	t.Helper()
-	all, err := All()
+	all, err := providers.All()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all = slices.DeleteFunc(all, func(p *Provider) bool { return len(p.Handshake) == 0 })
+	all = slices.DeleteFunc(all, func(p *providers.Provider) bool { return len(p.Handshake) == 0 })
 	files, err := filepath.Glob("testdata/handshake/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func greeters(t *testing.T) []*Provider {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := Parse(file, data)
+		p, err := providers.Parse(file, data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +48,7 @@ func TestHandshakeVectors(t *testing.T) {
 	for _, p := range greeters(t) {
 		answered := 0
 		for i, vec := range p.HandshakeVectors {
-			got, answer := vec.greet(p)
+			got, answer := greet(p, &vec)
 			if got != vec.Expect || !reflect.DeepEqual(answer, vec.Answer) {
 				t.Errorf("%s.json: handshake vector %d (%s): got %s, %+v, want %s, %+v", p.ID, i, vec.Source, got, answer, vec.Expect, vec.Answer)
 			}
@@ -63,8 +64,8 @@ func TestHandshakeVectors(t *testing.T) {
 
 // greet takes a request the way of a gateway and returns "handshake" and the
 // answer, "genuine", a reason, or "no handshake" where only one would be let in.
-func (vec *Vector) greet(p *Provider) (string, *verifier.Answer) {
-	answer, err := vec.handshake(p)
+func greet(p *providers.Provider, vec *providers.Vector) (string, *verifier.Answer) {
+	answer, err := handshake(p, vec)
 	if rej, ok := errors.AsType[*verifier.Rejection](err); ok {
 		return string(rej.Reason), nil
 	}
@@ -79,7 +80,7 @@ func (vec *Vector) greet(p *Provider) (string, *verifier.Answer) {
 	return "genuine", nil
 }
 
-func (vec *Vector) handshake(p *Provider) (*verifier.Answer, error) {
+func handshake(p *providers.Provider, vec *providers.Vector) (*verifier.Answer, error) {
 	key := verifier.Key{Text: vec.Secret}
 	if vec.PublicKey != "" {
 		key = verifier.Key{Text: vec.PublicKey, Kind: verifier.PublicKey}
@@ -90,7 +91,7 @@ func (vec *Vector) handshake(p *Provider) (*verifier.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := vec.trial(p)
+	sent, err := newTrial(p, vec)
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +148,9 @@ func TestNoHandshakeReflects(t *testing.T) {
 	}
 }
 
-func notReflected(t *testing.T, p *Provider, i int, vec *Vector, evil string) {
+func notReflected(t *testing.T, p *providers.Provider, i int, vec *providers.Vector, evil string) {
 	t.Helper()
-	_, answer := vec.greet(p)
+	_, answer := greet(p, vec)
 	if answer == nil {
 		return
 	}
@@ -168,24 +169,4 @@ func escape(text string) string {
 		b.Write([]byte{'%', digits[text[i]>>4], digits[text[i]&15]})
 	}
 	return b.String()
-}
-
-// TestOptionalParams: a handshake that names an optional param waits for it, one
-// that names another is asked for.
-func TestOptionalParams(t *testing.T) {
-	websub, err := Get("websub")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := len(websub.Handshakes(nil)); n != 1 {
-		t.Errorf("%d handshakes without params, want 1", n)
-	}
-	if n := len(websub.Handshakes(map[string]string{"unsubscribe": "x"})); n != 2 {
-		t.Errorf("%d handshakes with unsubscribe, want 2", n)
-	}
-	scheme := websub.Scheme
-	scheme.Handshakes = websub.Handshakes(nil)
-	if err := verifier.Validate(scheme); err == nil || !strings.Contains(err.Error(), "param topic <value>") {
-		t.Errorf("got %v, want an error that names param topic", err)
-	}
 }

@@ -1,17 +1,19 @@
-package providers
+package check
 
 import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // TestPagesSayWhosePublicKeyItIs: with a key that signs for all customers of a
 // sender, any of them can have a delivery signed that verifies everywhere. Each
 // file with public keys says whose they are, or asks for what ties a delivery to
-// the customer; without its notes or params Check complains.
+// the customer; without its notes or params Run complains.
 func TestPagesSayWhosePublicKeyItIs(t *testing.T) {
-	all, err := All()
+	all, err := providers.All()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +22,7 @@ func TestPagesSayWhosePublicKeyItIs(t *testing.T) {
 		if p.UsesSecret() {
 			continue
 		}
-		if asks := slices.ContainsFunc(strs(Check(p).Problems), isAboutKeys); asks {
+		if asks := slices.ContainsFunc(strs(Run(p).Problems), isAboutKeys); asks {
 			t.Errorf("%s.json does not say whose its public key is", p.ID)
 		}
 		for _, note := range p.Notes {
@@ -33,8 +35,8 @@ func TestPagesSayWhosePublicKeyItIs(t *testing.T) {
 		}
 		bare := *p
 		bare.Notes, bare.Params = nil, nil
-		if !slices.ContainsFunc(strs(Check(&bare).Problems), isAboutKeys) {
-			t.Errorf("%s.json without notes and params: Check does not ask whose its public key is", p.ID)
+		if !slices.ContainsFunc(strs(Run(&bare).Problems), isAboutKeys) {
+			t.Errorf("%s.json without notes and params: Run does not ask whose its public key is", p.ID)
 		}
 	}
 	for _, id := range []string{"constant_contact", "dyte", "fal", "freshchat", "integrated_finance", "kick", "plaid", "travis", "truelayer", "wise"} {
@@ -65,7 +67,7 @@ func TestWhoseKeyIsSaidByNotesAndParams(t *testing.T) {
 		"secret of your own":  {`{"id":"acme","scheme":{"signature":{"header":"X"}}}`, true},
 		"token, your own too": {`{"id":"acme","scheme":{"algorithm":"token","body_unsigned":true,"signature":{"header":"X"}}}`, true},
 	} {
-		if got := parse(t, tc.file).saysWhoseKey(); got != tc.says {
+		if got := saysWhoseKey(parse(t, tc.file)); got != tc.says {
 			t.Errorf("%s: says whose key it is: %v", name, got)
 		}
 	}

@@ -1,13 +1,15 @@
-package providers
+package check
 
 import (
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // TestInputAlterationsBite: what is done to Signature-Input is found by nobody who
 // reads the signature alone; and each is done to a delivery that has it all.
 func TestInputAlterationsBite(t *testing.T) {
-	p, err := Get("rfc9421")
+	p, err := providers.Get("rfc9421")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -16,7 +18,7 @@ func TestInputAlterationsBite(t *testing.T) {
 	alone.Scheme = token("Signature")
 	judged := vec
 	judged.Secret = vec.Headers["Signature"]
-	judge, err := judged.trial(&alone)
+	judge, err := newTrial(&alone, &judged)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +31,7 @@ func TestInputAlterationsBite(t *testing.T) {
 			continue
 		}
 		tried++
-		if got := altered.run(); (got == genuine) == (alteration.name == "a label twice") {
+		if got := altered.run(); (got == providers.Genuine) == (alteration.name == "a label twice") {
 			t.Errorf("%s: got %s", alteration.name, got)
 		}
 	}

@@ -1,10 +1,12 @@
-package providers
+package check
 
 import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // pastedForms are the ways in which a key's text arrives from dashboards, env
@@ -59,7 +61,7 @@ func inLines(text, end string) string {
 // TestPastedPublicKeys: every preset with a public key verifies its vectors with
 // each form of the key.
 func TestPastedPublicKeys(t *testing.T) {
-	all, err := All()
+	all, err := providers.All()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +77,12 @@ func TestPastedPublicKeys(t *testing.T) {
 			for form, text := range pastedForms(t, vec.PublicKey) {
 				pasted := vec
 				pasted.PublicKey = text
-				trial, err := pasted.trial(p)
+				trial, err := newTrial(p, &pasted)
 				if err != nil {
 					t.Errorf("%s, %s: %v", p.ID, form, err)
 					continue
 				}
-				original, err := vec.trial(p)
+				original, err := newTrial(p, &vec)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,7 +1,6 @@
-package providers
+package check
 
 import (
-	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // good is a complete provider, whose signature openssl made.
@@ -43,24 +43,24 @@ const good = `{
 	}]
 }`
 
-func parse(t *testing.T, file string) *Provider {
+func parse(t *testing.T, file string) *providers.Provider {
 	t.Helper()
-	p, err := Parse("acme.json", []byte(file))
+	p, err := providers.Parse("acme.json", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func TestCheckGood(t *testing.T) {
-	r := Check(parse(t, good))
+func TestRunGood(t *testing.T) {
+	r := Run(parse(t, good))
 	if len(r.Problems) > 0 || r.Vectors != 2 || r.Genuine != 1 || r.Alterations < 15 {
 		t.Errorf("a complete file: %+v", r)
 	}
 }
 
-// TestCheckBroken spoils one thing at a time, and looks whether Check says so.
-func TestCheckBroken(t *testing.T) {
+// TestRunBroken spoils one thing at a time, and looks whether Run says so.
+func TestRunBroken(t *testing.T) {
 	for _, tc := range []struct{ old, new, want string }{
 		{`"name": "Acme", `, ``, "name: missing"},
 		{`"category": "payments",`, ``, "category: missing"},
@@ -92,7 +92,7 @@ func TestCheckBroken(t *testing.T) {
 		if strings.Count(good, tc.old) == 0 {
 			t.Fatalf("the file has no %q to spoil", tc.old)
 		}
-		r := Check(parse(t, strings.Replace(good, tc.old, tc.new, 1)))
+		r := Run(parse(t, strings.Replace(good, tc.old, tc.new, 1)))
 		found := false
 		for _, problem := range r.Problems {
 			found = found || strings.HasPrefix(problem.String(), tc.want)
@@ -104,7 +104,7 @@ func TestCheckBroken(t *testing.T) {
 			t.Errorf("%s: complete: %v", tc.new, r.Complete())
 		}
 	}
-	empty := Check(parse(t, `{"id":"a","scheme":{"signature":{"header":"X"}}}`))
+	empty := Run(parse(t, `{"id":"a","scheme":{"signature":{"header":"X"}}}`))
 	if s := strings.Join(strs(empty.Problems), "\n"); !strings.Contains(s, "vectors: missing") {
 		t.Errorf("an empty file: %s", s)
 	}
@@ -141,14 +141,14 @@ func TestAlterationsBite(t *testing.T) {
 		if weak.Scheme.Algorithm == verifier.Token {
 			judged.Secret = vec.Headers[weak.Scheme.Signature.Header[0]]
 		}
-		judge, err := judged.trial(&weak)
+		judge, err := newTrial(&weak, &judged)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var passed []string
 		for _, a := range alterations(p, &vec) {
 			altered := judge.clone()
-			if a.apply(altered) && altered.run() == genuine {
+			if a.apply(altered) && altered.run() == providers.Genuine {
 				passed = append(passed, a.name)
 			}
 		}
@@ -165,27 +165,27 @@ func token(header string) verifier.Scheme {
 }
 
 // TestTemplate: what contributors copy is a provider file, not one of the
-// catalogue, and Check asks for what is to be filled in.
+// catalogue, and Run asks for what is to be filled in.
 func TestTemplate(t *testing.T) {
-	data, err := os.ReadFile("_template.json")
+	data, err := os.ReadFile("../_template.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Parse("_template.json", data)
+	p, err := providers.Parse("_template.json", data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Check(p)
+	r := Run(p)
 	got := strings.Join(strs(r.Problems), "\n")
 	for _, want := range []string{"name: missing", "category: missing", "confidence: missing", "sources[0]: url is missing", "sources[0]: proves is missing", "vectors[0]: source is missing", "vectors[0]: proof is missing"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the template: no problem %q in\n%s", want, got)
 		}
 	}
-	if _, err := Get("_template"); err == nil {
+	if _, err := providers.Get("_template"); err == nil {
 		t.Error("the template is in the catalogue")
 	}
-	all, err := All()
+	all, err := providers.All()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,123 +193,5 @@ func TestTemplate(t *testing.T) {
 		if q.ID == p.ID {
 			t.Errorf("the template is in the catalogue as %s", q.ID)
 		}
-	}
-}
-
-// TestStrongestProof: of the genuine vectors alone the strongest proof counts.
-func TestStrongestProof(t *testing.T) {
-	for _, tc := range []struct {
-		vectors []Vector
-		want    Proof
-		words   string
-	}{
-		{nil, "", "none"},
-		{[]Vector{{Expect: "genuine"}}, "", "none"},
-		{[]Vector{{Proof: OpenSSL, Expect: "genuine"}}, OpenSSL, "openssl"},
-		{[]Vector{{Proof: Construction, Expect: "genuine"}, {Proof: VendorSDK, Expect: "genuine"}, {Proof: Library, Expect: "genuine"}}, VendorSDK, "vendor SDK"},
-		{[]Vector{{Proof: Construction, Expect: "genuine"}, {Proof: VendorDoc, Expect: "signature_mismatch"}}, Construction, "construction"},
-	} {
-		p := &Provider{Vectors: tc.vectors}
-		if got := p.Proof(); got != tc.want || got.String() != tc.words {
-			t.Errorf("%v: %q (%s), want %q", tc.vectors, string(got), got, string(tc.want))
-		}
-	}
-}
-
-// TestExamples: the example keys are keys of their schemes, and what is said to
-// cover the body has an alteration of the body that Check has seen refused.
-func TestExamples(t *testing.T) {
-	all, err := All()
-	if err != nil {
-		t.Fatal(err)
-	}
-	signable := 0
-	for _, p := range all {
-		scheme := p.Scheme
-		scheme.Params = p.ExampleParams()
-		for _, key := range []verifier.Key{{Text: p.ExampleSecret()}, {Text: p.ExamplePublicKey(), Kind: verifier.PublicKey}} {
-			if key.Text == "" {
-				continue
-			}
-			if _, err := verifier.New(scheme, []verifier.Key{key}); err != nil {
-				t.Errorf("%s: example key: %v", p.ID, err)
-			}
-		}
-		if p.ExampleSecret() == "" && p.ExamplePublicKey() == "" {
-			t.Errorf("%s: no example key", p.ID)
-		}
-		if p.Signable() {
-			signable++
-		}
-		body := alterer{Scheme: p.Scheme, p: p, vec: new(Vector)}
-		if p.CoversBody() != (len(body.ofBody()) > 0) {
-			t.Errorf("%s: covers its body: %v, but alterations: %d", p.ID, p.CoversBody(), len(body.ofBody()))
-		}
-	}
-	if signable < len(all)/2 {
-		t.Errorf("%d of %d can be signed", signable, len(all))
-	}
-}
-
-// TestAliases: an alias is found without reading the whole catalogue, and is the
-// provider itself.
-func TestAliases(t *testing.T) {
-	all, err := All()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := 0
-	for _, p := range all {
-		for _, alias := range append([]string{p.ID}, p.Aliases...) {
-			seen++
-			if got, err := Get(alias); err != nil || got != p {
-				t.Errorf("Get(%s) = %p, %v; want %s %p", alias, got, err, p.ID, p)
-			}
-		}
-	}
-	if seen == len(all) {
-		t.Error("no provider has an alias")
-	}
-}
-
-func BenchmarkGet(b *testing.B) {
-	for b.Loop() {
-		parsed.Clear()
-		if _, err := Get("stripe"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkGetAlias(b *testing.B) {
-	for b.Loop() {
-		parsed.Clear()
-		if _, err := Get("cisco_webex"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkCatalogue(b *testing.B) {
-	for b.Loop() {
-		parsed.Clear()
-		names, _ := ids()
-		for _, name := range names {
-			if _, err := load(name); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-}
-
-// TestProviderRoundTrip: a configuration that holds a provider is read again.
-func TestProviderRoundTrip(t *testing.T) {
-	p := parse(t, good)
-	data, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Parse("again.json", data); err != nil {
-		t.Errorf("%v in %s", err, data)
 	}
 }

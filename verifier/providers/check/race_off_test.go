@@ -1,5 +1,5 @@
 //go:build !race
 
-package providers
+package check
 
 const raceDetector = false

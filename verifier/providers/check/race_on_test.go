@@ -1,6 +1,6 @@
 //go:build race
 
-package providers
+package check
 
 // Under the race detector sync.Pool drops what is put into it at random.
 const raceDetector = true

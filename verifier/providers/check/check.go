@@ -1,4 +1,7 @@
-package providers
+// Package check holds a provider's file to what contributors are asked for: it
+// runs the vectors, alters every genuine one, and says what is missing. A gateway
+// does not import it.
+package check
 
 import (
 	"errors"
@@ -11,12 +14,10 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// genuine is the verdict of a delivery that nothing speaks against.
-const genuine = "genuine"
-
-// A Report is what Check found.
+// A Report is what Run found.
 type Report struct {
 	Vectors     int // run
 	Genuine     int // expected to pass
@@ -46,9 +47,9 @@ func (r *Report) advise(path, format string, args ...any) {
 	r.Problems = append(r.Problems, Problem{Path: path, Text: fmt.Sprintf(format, args...), Advice: true})
 }
 
-// Check runs a provider's vectors, alters every genuine one in each way that its
+// Run judges a provider's vectors, alters every genuine one in each way that its
 // scheme must notice, and says what the file lacks.
-func Check(p *Provider) *Report {
+func Run(p *providers.Provider) *Report {
 	r := new(Report)
 	r.facts(p)
 	for i := range p.Vectors {
@@ -69,7 +70,7 @@ func Check(p *Provider) *Report {
 var Confidences = []string{"official-doc", "official-sdk", "official-code", "official-sample", "secondary", "seed", "low"}
 
 // facts looks at everything but the vectors.
-func (r *Report) facts(p *Provider) {
+func (r *Report) facts(p *providers.Provider) {
 	if p.Name == "" {
 		r.wrong("name", "missing: write the sender's name as it spells it")
 	}
@@ -104,7 +105,7 @@ func (r *Report) facts(p *Provider) {
 			r.wrong(fmt.Sprintf("params[%d]", i), "name or description is missing: the user is asked for it in these words")
 		}
 	}
-	if !p.saysWhoseKey() {
+	if !saysWhoseKey(p) {
 		r.wrong("notes", "missing: whose the public key is: begin a note with \"The same key signs for every customer\" and what the app has to check, or say that \"the key signs for one account alone\"; or have a param that ties deliveries to the customer")
 	}
 	if p.Retry.Schedule == "" {
@@ -117,7 +118,7 @@ func (r *Report) facts(p *Provider) {
 }
 
 // vector runs one and, if it is genuine, its alterations.
-func (r *Report) vector(p *Provider, i int) {
+func (r *Report) vector(p *providers.Provider, i int) {
 	vec := &p.Vectors[i]
 	path := fmt.Sprintf("vectors[%d]", i)
 	switch source := strings.ToLower(vec.Source); {
@@ -129,18 +130,18 @@ func (r *Report) vector(p *Provider, i int) {
 	switch {
 	case vec.Proof == "":
 		r.wrong(path, "proof is missing: say what made or accepted the signature: one of %s", proofWords())
-	case !slices.Contains(Proofs, vec.Proof):
+	case !slices.Contains(providers.Proofs, vec.Proof):
 		r.wrong(path, "proof %q: write one of %s", string(vec.Proof), proofWords())
 	}
-	if vec.Expect != genuine && !slices.Contains(verifier.Reasons, verifier.Reason(vec.Expect)) {
+	if vec.Expect != providers.Genuine && !slices.Contains(verifier.Reasons, verifier.Reason(vec.Expect)) {
 		r.wrong(path, "expect %q is no verdict: %s", vec.Expect, verdictHint(vec.Expect))
 		return
 	}
 	r.Vectors++
-	if vec.Expect == genuine {
+	if vec.Expect == providers.Genuine {
 		r.Genuine++
 	}
-	t, err := vec.trial(p)
+	t, err := newTrial(p, vec)
 	if err != nil {
 		r.wrong(path, "cannot be run: %v", err)
 		return
@@ -150,21 +151,21 @@ func (r *Report) vector(p *Provider, i int) {
 		r.wrong(path, "got %s, want %s: %s (%s)", got, vec.Expect, failureHint(vec.Expect), vec.Source)
 		return
 	}
-	if got == genuine {
+	if got == providers.Genuine {
 		r.alter(path, p, vec, t)
 	}
 }
 
 func proofWords() string {
 	var words []string
-	for _, proof := range Proofs {
+	for _, proof := range providers.Proofs {
 		words = append(words, string(proof))
 	}
 	return strings.Join(words, ", ")
 }
 
 func verdictHint(word string) string {
-	known := []string{genuine}
+	known := []string{providers.Genuine}
 	for _, reason := range verifier.Reasons {
 		known = append(known, string(reason))
 	}
@@ -175,14 +176,14 @@ func verdictHint(word string) string {
 }
 
 func failureHint(want string) string {
-	if want == genuine {
+	if want == providers.Genuine {
 		return "the scheme does not say what this delivery's sender did, or headers, body or secret are not copied byte for byte"
 	}
 	return "the scheme refuses it for another reason, or does not refuse it"
 }
 
 // alter changes one thing at a time.
-func (r *Report) alter(path string, p *Provider, vec *Vector, t *trial) {
+func (r *Report) alter(path string, p *providers.Provider, vec *providers.Vector, t *trial) {
 	for _, a := range alterations(p, vec) {
 		altered := t.clone()
 		if !a.apply(altered) {
@@ -190,7 +191,7 @@ func (r *Report) alter(path string, p *Provider, vec *Vector, t *trial) {
 		}
 		r.Alterations++
 		switch got := altered.run(); {
-		case got == genuine:
+		case got == providers.Genuine:
 			r.wrong(path, "still passes with %s: the scheme reads less than the sender signs, or names the wrong part (%s)", a.name, vec.Source)
 		case !slices.Contains(verifier.Reasons, verifier.Reason(got)):
 			r.wrong(path, "cannot be tried with %s: %s", a.name, got)
@@ -206,21 +207,21 @@ type trial struct {
 	now  time.Time
 }
 
-func (vec *Vector) key() verifier.Key {
+func keyOf(vec *providers.Vector) verifier.Key {
 	if vec.PublicKey != "" {
 		return verifier.Key{Text: vec.PublicKey, Kind: verifier.PublicKey}
 	}
 	return verifier.Key{Text: vec.Secret}
 }
 
-func (vec *Vector) compile(p *Provider, key verifier.Key) (*verifier.Verifier, error) {
+func compile(p *providers.Provider, vec *providers.Vector, key verifier.Key) (*verifier.Verifier, error) {
 	scheme := p.Scheme
 	scheme.Params = vec.Params
 	return verifier.New(scheme, []verifier.Key{key})
 }
 
-func (vec *Vector) trial(p *Provider) (*trial, error) {
-	v, err := vec.compile(p, vec.key())
+func newTrial(p *providers.Provider, vec *providers.Vector) (*trial, error) {
+	v, err := compile(p, vec, keyOf(vec))
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +260,7 @@ func (t *trial) clone() *trial {
 func (t *trial) run() string {
 	err := t.judge()
 	if err == nil {
-		return genuine
+		return providers.Genuine
 	}
 	if rej, ok := errors.AsType[*verifier.Rejection](err); ok {
 		return string(rej.Reason)

@@ -1,4 +1,4 @@
-package providers
+package check
 
 import (
 	"maps"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // An alteration is a change that a scheme must notice. apply reports whether the
@@ -18,7 +19,7 @@ type alteration struct {
 }
 
 // alterations lists what every genuine delivery of a provider is tried with.
-func alterations(p *Provider, vec *Vector) []alteration {
+func alterations(p *providers.Provider, vec *providers.Vector) []alteration {
 	a := alterer{Scheme: p.Scheme, p: p, vec: vec}
 	return slices.Concat(a.ofBody(), a.ofLines(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL(), a.ofInput())
 }
@@ -26,8 +27,8 @@ func alterations(p *Provider, vec *Vector) []alteration {
 // An alterer knows what a provider's scheme signs.
 type alterer struct {
 	verifier.Scheme
-	p   *Provider
-	vec *Vector
+	p   *providers.Provider
+	vec *providers.Vector
 }
 
 // signs reports whether every message holds a slot, with filters or without: of
@@ -119,13 +120,16 @@ func (a *alterer) ofLines() []alteration {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
+// otherSecret makes an example secret, text or hex, another of the same form.
+var otherSecret = strings.NewReplacer("Example", "Another", "00112233", "33221100")
+
 func (a *alterer) ofKey() []alteration {
 	with := func(key verifier.Key) func(*trial) bool {
 		return func(t *trial) bool {
-			if key.Text == "" || key == a.vec.key() {
+			if key.Text == "" || key == keyOf(a.vec) {
 				return false
 			}
-			v, err := a.vec.compile(a.p, key)
+			v, err := compile(a.p, a.vec, key)
 			if err != nil {
 				return false // not a key of this scheme: there is nothing to show
 			}
@@ -136,14 +140,14 @@ func (a *alterer) ofKey() []alteration {
 	public := a.vec.PublicKey != "" || a.PublicKeyPrefix != "" && strings.HasPrefix(a.vec.Secret, a.PublicKeyPrefix)
 	if public {
 		var all []alteration
-		for _, algorithm := range a.p.algorithms() {
-			all = append(all, alteration{"another public key", with(verifier.Key{Text: examplePublicKey(algorithm), Kind: verifier.PublicKey})})
+		for _, pem := range a.p.ExamplePublicKeys() {
+			all = append(all, alteration{"another public key", with(verifier.Key{Text: pem, Kind: verifier.PublicKey})})
 		}
 		return all
 	}
 	all := []alteration{
-		{"another secret", with(verifier.Key{Text: a.p.exampleSecret(exampleText, exampleHex)})},
-		{"yet another secret", with(verifier.Key{Text: a.p.exampleSecret(exampleOther, exampleHexTwin)})},
+		{"another secret", with(verifier.Key{Text: a.p.ExampleSecret()})},
+		{"yet another secret", with(verifier.Key{Text: otherSecret.Replace(a.p.ExampleSecret())})},
 	}
 	if a.SecretEncoding == "" || a.SecretEncoding == "utf8" {
 		all = append(all, alteration{"a longer secret", with(verifier.Key{Text: a.vec.Secret + "x"})})
