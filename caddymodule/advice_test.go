@@ -75,6 +75,7 @@ func warned(logs *observer.ObservedLogs) (warnings []string) {
 const (
 	openPath      = "requests reach "
 	deadMatcher   = "no request can reach this verify_webhook"
+	shadowed      = "no request reaches this verify_webhook"
 	otherHosts    = "requests for other hosts get Caddy's empty 200"
 	otherPaths    = "requests for other paths get Caddy's empty 200"
 	sharedScope   = "handlers of one name share what they remember"
@@ -441,6 +442,33 @@ var unsafePlacements = map[string]struct {
 	caddyfile string
 	want      []string
 }{
+	"a block behind a proxy, in a route": {`hooks.example.com {
+		route {
+			reverse_proxy app:3000
+			verify_webhooks /hooks/* {
+				sender stripe whsec_a
+				reverse_proxy app:3000
+			}
+		}
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe request=/hooks/stripe"}},
+	"a block in a handle behind one for its prefix": {`hooks.example.com {
+		handle /api/* {
+			reverse_proxy app:3000
+		}
+		handle {
+			verify_webhooks /api/* {
+				sender stripe whsec_a
+				reverse_proxy other:3000
+			}
+			respond 404
+		}
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe request=/api/stripe"}},
+	"a directive behind a proxy, in a route": {`hooks.example.com {
+		route {
+			reverse_proxy app:3000
+			verify_webhook stripe whsec_a
+		}
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe"}},
 	"a matcher a sender before a proxy for everything": {`hooks.example.com {
 		verify_webhook /hooks/stripe stripe whsec_a
 		verify_webhook /hooks/github github a

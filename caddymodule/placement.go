@@ -75,7 +75,7 @@ func (s *survey) findings() (all []finding, err error) {
 	if err := s.conflict(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []finding{s.unguarded, s.impossible, s.unanswered, s.shared, s.sameName, s.anyPath} {
+	for _, find := range []func() []finding{s.unguarded, s.impossible, s.shadowed, s.unanswered, s.shared, s.sameName, s.anyPath} {
 		all = append(all, find()...)
 	}
 	return all, nil
@@ -299,6 +299,34 @@ func (s *survey) misses(seat seat) (seen string, missed bool) {
 		}
 	}
 	return seen, missed
+}
+
+// shadowed finds handlers before which something else has answered all of their
+// requests: what looks guarded is open.
+func (s *survey) shadowed() (findings []finding) {
+	for _, seat := range s.seats {
+		if by := s.shadow(seat); by != "" {
+			findings = append(findings, finding{
+				"no request reaches this verify_webhook: " + by + " answers before it, and nothing is verified; write it before what answers, or into the same handle or route",
+				[]zap.Field{zap.String("name", seat.handler.Name), zap.String("request", seat.paths[0])},
+			})
+		}
+	}
+	return findings
+}
+
+func (s *survey) shadow(seat seat) (by string) {
+	if _, impossible := s.misses(seat); impossible || seat.vague || s.touched[seat.handler] || s.budget <= 0 {
+		return ""
+	}
+	for at := range seat.spots() {
+		w := s.try(seat.server, seat.method(), at)
+		if w.opaque || len(w.open) == 0 {
+			return ""
+		}
+		by = w.open[0].by
+	}
+	return by
 }
 
 // unanswered finds what Caddy answers with an empty 200, which a sender with a
