@@ -152,11 +152,27 @@ func (f *file) setAside(cause error) {
 		"aside", aside, "error", cause)
 }
 
+// closePatience is how long closing may take. A transaction of bbolt that ends in
+// a panic can leave its lock locked, and closing would wait for it for ever.
+const closePatience = time.Second
+
+var errStuck = errors.New("a transaction that failed still holds it")
+
 func (f *file) detach() {
 	if f.db == nil {
 		return
 	}
-	if err := guard(f.db.Close); err != nil {
+	closed := make(chan error, 1)
+	go func(db *bbolt.DB) { closed <- guard(db.Close) }(f.db)
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	var err error
+	select {
+	case err = <-closed:
+	case <-patience.C:
+		err = errStuck
+	}
+	if err != nil {
 		f.log.Warn("closing the dedupe file failed", "error", err)
 	}
 	f.db = nil
