@@ -12,7 +12,7 @@ import (
 // wants one, in place of any that came.
 func (d *delivery) dress() error {
 	h := d.r.Header
-	signer := d.h.keys.signer.Load()
+	signer := d.keys.signer
 	for name := range h {
 		if signer != nil && is(name, upstreamHeaders) {
 			delete(h, name)

@@ -28,7 +28,7 @@ func (h *Handler) handshakes(p *providers.Provider) []verifier.Handshake {
 // nobody has signed. It may have a method that deliveries never have; what has
 // it and is no handshake stops here.
 func (d *delivery) handshake() (err error) {
-	d.answer, err = d.h.keys.current.Load().Handshake(&d.req)
+	d.answer, err = d.keys.verifier.Handshake(&d.req)
 	err = d.greets(err)
 	switch {
 	case d.delivers():
@@ -51,11 +51,11 @@ func (d *delivery) greets(err error) error {
 // mayGreet reports whether a request that is refused for its signature may be a
 // handshake all the same, which only its body tells.
 func (d *delivery) mayGreet(err error) bool {
-	return err != nil && d.h.keys.current.Load().MayGreet(&d.req, err)
+	return err != nil && d.keys.verifier.MayGreet(&d.req, err)
 }
 
 func (d *delivery) unsignedHandshake() (err error) {
-	d.answer, err = d.h.keys.current.Load().HandshakeBody(&d.req, d.body, d.unsigned)
+	d.answer, err = d.keys.verifier.HandshakeBody(&d.req, d.body, d.unsigned)
 	if err == nil && d.answer == nil {
 		err = d.unsigned
 	}

@@ -14,7 +14,7 @@ import (
 type hint struct {
 	text string
 	note string // what the hint could not take into account
-	of   *material
+	of   *snapshot
 }
 
 // explaining has room for one: Explain is many times as dear as a check, and a
@@ -46,7 +46,7 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 		return hint{text: r.remedy, note: noteLimit}, nil
 	case h == nil:
 		return hint{note: noteGone}, nil
-	case h.keys.inUse.Load() == nil:
+	case h.keys.current.Load() == nil:
 		return hint{note: noteNoKey}, nil
 	case r.reason == verifier.HandshakeMismatch:
 		return hint{note: noteHandshake}, nil
@@ -59,8 +59,8 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 	case <-ctx.Done():
 		return hint{}, ctx.Err()
 	}
-	m := h.keys.inUse.Load()
-	if r.hint.of == m { // only who explains reads and writes it
+	s := h.keys.current.Load()
+	if r.hint.of == s { // only who explains reads and writes it
 		return r.hint, nil
 	}
 	header, body := r.header, r.body
@@ -69,13 +69,13 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 		header.Del("Content-Length")
 	}
 	found, err := verifier.Explain(ctx, verifier.Case{
-		Scheme: m.scheme, Keys: m.keys, Body: body, Now: r.time, Others: r.others(app, h),
+		Scheme: s.scheme, Keys: s.keys, Body: body, Now: r.time, Others: r.others(app, h),
 		Request: &verifier.Request{Method: r.method, Header: header, Target: r.target, Host: r.host, TLS: r.tls},
 	})
 	if err != nil || ctx.Err() != nil { // cut short: the next who asks gets the whole
 		return hint{text: found.Hint}, err
 	}
-	r.hint = hint{text: found.Hint, of: m}
+	r.hint = hint{text: found.Hint, of: s}
 	switch {
 	case found.Genuine:
 		r.hint.note = noteGenuine
@@ -109,8 +109,8 @@ func (a *App) handlerOf(r *rejection) *Handler {
 // handlers, and those of the catalogue whose signature's header it has.
 func (r *rejection) others(app *App, h *Handler) (others []verifier.Other) {
 	for _, other := range app.named("") {
-		if m := other.keys.inUse.Load(); other != h && m != nil {
-			others = append(others, verifier.Other{Name: other.Name, Scheme: m.scheme, Keys: m.keys})
+		if s := other.keys.current.Load(); other != h && s != nil {
+			others = append(others, verifier.Other{Name: other.Name, Scheme: s.scheme, Keys: s.keys})
 		}
 	}
 	return append(others, othersFor(r.header, r.provider)...)

@@ -15,23 +15,16 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A keyring holds a handler's keys and the verifier that is compiled with them.
-// Values from files are read again by refresh; everything else is read once.
-// The verifier is swapped whole, so a request sees the old keys or the new ones.
+// A keyring holds a handler's keys: where they come from, and a snapshot of what
+// they are now. Values from files are read again by refresh; everything else is
+// read once.
 type keyring struct {
 	scheme  verifier.Scheme // without what the sources fill in
 	sources []*source
-	current atomic.Pointer[verifier.Verifier]
-	signer  atomic.Pointer[verifier.Verifier] // of sign_upstream
-	// The labels of the keys in use, for the log of a refusal, which must not
-	// wait for a refresh that waits for a file system.
-	labelsInUse atomic.Pointer[[]string]
-	inUse       atomic.Pointer[material] // what current was compiled of
-	trouble     atomic.Pointer[[]string] // files that cannot be used now, for the status
+	current atomic.Pointer[snapshot] // nil until every key that is needed was read
+	trouble atomic.Pointer[[]string] // files that cannot be used now, for the status
 
-	published *published   // what the sender publishes; nil where keys are given
-	version   atomic.Int64 // of published that is in use
-	until     atomic.Int64 // when a certificate in use ends, in Unix nanoseconds; 0: never
+	published *published // what the sender publishes; nil where keys are given
 
 	mu      sync.Mutex // one refresh at a time
 	started bool       // the first refresh is over: a change may be half-written
@@ -39,7 +32,36 @@ type keyring struct {
 	logger  *zap.Logger
 	failed  func() // counts a key file or address that could not be used
 
-	changed func() // is told of every change of the keys; nil: nobody is
+	changed func() // called after each change of the keys; may be nil
+}
+
+// A snapshot is all that a handler verifies and signs with at one time. It is
+// never changed: a rotation replaces it whole, and a request keeps the one that
+// it loads on arrival, so that no request sees old keys and new ones.
+type snapshot struct {
+	verifier *verifier.Verifier
+	signer   *verifier.Verifier // of sign_upstream; nil without
+	labels   []string           // of the keys, all fetched ones under one
+
+	// What verifier was compiled from, for Explain and redaction.
+	scheme verifier.Scheme
+	keys   []verifier.Key
+
+	version int       // of the published keys that are part of it
+	ends    time.Time // when the first certificate expires; zero: never
+}
+
+// keyLabels is safe on nil, which has none.
+func (s *snapshot) keyLabels() []string {
+	if s == nil {
+		return nil
+	}
+	return s.labels
+}
+
+// expired reports whether a certificate is no longer valid.
+func (s *snapshot) expired(now time.Time) bool {
+	return s != nil && !s.ends.IsZero() && now.After(s.ends)
 }
 
 // add registers a configured value and reads it unless it is a file.
@@ -133,7 +155,7 @@ func (k *keyring) watches() bool {
 	return slices.ContainsFunc(k.sources, func(s *source) bool { return s.kind == fileValue })
 }
 
-// refresh reads the files again and swaps the verifier if a text has changed.
+// refresh reads the files again and swaps the snapshot if a text has changed.
 // What cannot be used is logged, counted, and leaves the last usable text in
 // place. The error is of the configuration itself, not of a file.
 func (k *keyring) refresh() error {
@@ -155,39 +177,47 @@ func (k *keyring) refresh() error {
 
 // swap compiles what is there, files and fetched keys, and puts it to use.
 func (k *keyring) swap() error {
-	signer, err := k.compileSigner()
-	if err != nil {
+	s, err := k.compile()
+	if err != nil || s == nil {
 		return err
 	}
-	var fetched []verifier.Key
-	var version int
-	var until time.Time
-	if k.published != nil {
-		fetched, version, until = k.published.keys(k.published.fetcher.clock())
-	}
-	v, err := k.compile(fetched)
-	if err != nil || v == nil {
-		return err
-	}
-	k.signer.Store(signer)
-	labels := k.keyLabels()
-	if len(fetched) > 0 {
-		labels = append(labels, labelFetched)
-	}
-	k.labelsInUse.Store(&labels)
+	previous := k.current.Swap(s)
 	if k.changed != nil {
 		k.changed()
 	}
-	if k.current.Swap(v) != nil {
-		k.logger.Info("keys changed and are in use", zap.Strings("keys", some(labels)))
+	if previous != nil {
+		k.logger.Info("keys changed and are in use", zap.Strings("keys", some(s.labels)))
 	}
-	ends := int64(0)
-	if !until.IsZero() {
-		ends = until.UnixNano()
-	}
-	k.until.Store(ends)
-	k.version.Store(int64(version)) // last: who finds it takes what is current
 	return nil
+}
+
+// compile builds a snapshot of what is there, nil while something that every
+// delivery needs is not: all keys, or a required header's or param's value.
+func (k *keyring) compile() (*snapshot, error) {
+	signer, err := k.compileSigner()
+	if err != nil {
+		return nil, err
+	}
+	scheme, keys, ok := k.material()
+	if !ok || len(keys) == 0 && k.published == nil && k.watches() {
+		return nil, nil
+	}
+	s := &snapshot{signer: signer, scheme: scheme, keys: keys}
+	for _, key := range keys {
+		s.labels = append(s.labels, key.Label)
+	}
+	if k.published != nil {
+		var fetched []verifier.Key
+		fetched, s.version, s.ends = k.published.keys(k.published.fetcher.clock())
+		if s.keys = append(keys, fetched...); len(fetched) > 0 {
+			s.labels = append(s.labels, labelFetched)
+		}
+	}
+	s.verifier, err = verifier.New(s.scheme, s.keys)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // shortSecret is how many bytes a secret has at least, or a warning is due: 112
@@ -202,11 +232,11 @@ var errOneByte = errors.New("the secret is one byte long, which anyone finds by 
 // warnOfShort logs which secrets can be found by trying, when others become so.
 func (k *keyring) warnOfShort() {
 	var labels []string
-	if v := k.current.Load(); v != nil {
-		labels = v.ShortSecrets(shortSecret)
-	}
-	if signer := k.signer.Load(); signer != nil && len(signer.ShortSecrets(shortSecret)) > 0 {
-		labels = append(labels, "sign_upstream")
+	if s := k.current.Load(); s != nil {
+		labels = s.verifier.ShortSecrets(shortSecret)
+		if s.signer != nil && len(s.signer.ShortSecrets(shortSecret)) > 0 {
+			labels = append(labels, "sign_upstream")
+		}
 	}
 	if len(labels) > 0 && !slices.Equal(labels, k.short) {
 		k.logger.Warn("a secret is short enough to be found by trying: use at least 16 random characters where the sender lets you choose",
@@ -222,21 +252,6 @@ func some(labels []string) []string {
 		return labels
 	}
 	return append(slices.Clone(labels[:most]), fmt.Sprintf("and %d more", len(labels)-most))
-}
-
-// compile builds a verifier of what is there, nil while something that every
-// delivery needs is not: all keys, or a required header's or param's value.
-func (k *keyring) compile(fetched []verifier.Key) (*verifier.Verifier, error) {
-	scheme, keys, ok := k.material()
-	if !ok || len(keys) == 0 && k.published == nil && k.watches() {
-		return nil, nil
-	}
-	keys = append(keys, fetched...)
-	v, err := verifier.New(scheme, keys)
-	if err == nil {
-		k.inUse.Store(&material{scheme, keys})
-	}
-	return v, err
 }
 
 // material returns the scheme with its values filled in, and the keys; ok is
@@ -321,25 +336,6 @@ func newSigner(secret string) (*verifier.Verifier, error) {
 	return v, err
 }
 
-func (k *keyring) keyLabels() []string {
-	var labels []string
-	for _, s := range k.sources {
-		if !s.isKey() {
-			continue
-		}
-		for _, t := range s.texts {
-			labels = append(labels, s.keyLabel(t))
-		}
-	}
-	return labels
-}
-
-// material is what a verifier is compiled of, for Explain alone.
-type material struct {
-	scheme verifier.Scheme
-	keys   []verifier.Key
-}
-
 // problems says which files cannot be used now, and why.
 func (k *keyring) problems() []string {
 	var problems []string
@@ -349,12 +345,4 @@ func (k *keyring) problems() []string {
 		}
 	}
 	return problems
-}
-
-// labels lists the labels of the keys in use.
-func (k *keyring) labels() []string {
-	if l := k.labelsInUse.Load(); l != nil {
-		return *l
-	}
-	return nil
 }

@@ -78,11 +78,11 @@ func sign(secret, message string) string {
 // "" if none does.
 func (r *testRing) keyOf(t *testing.T, secret string) string {
 	t.Helper()
-	v := r.current.Load()
-	if v == nil {
-		t.Fatal("there is no verifier")
+	s := r.snapshot()
+	if s == nil {
+		t.Fatal("there is no key")
 	}
-	check, err := v.Open(&verifier.Request{Header: map[string][]string{"X-Signature": {sign(secret, "body")}}}, time.Unix(0, 0))
+	check, err := s.verifier.Open(&verifier.Request{Header: map[string][]string{"X-Signature": {sign(secret, "body")}}}, time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestLabels(t *testing.T) {
 	want := map[string]string{"second": "2", "third": "old", "in-dir-a": "a", "in-dir-b": "b", "sixth": "6"}
 	r.mustRefresh(t)
 	check(want)
-	if got := r.labels(); !slices.Equal(got, []string{"2", "old", "a", "b", "new/a", "new/b", "6"}) {
+	if got := r.snapshot().keyLabels(); !slices.Equal(got, []string{"2", "old", "a", "b", "new/a", "new/b", "6"}) {
 		t.Errorf("labels: %q", got)
 	}
 	// A position is that of the configuration: it does not move when a file appears.
@@ -289,33 +289,33 @@ func TestLabels(t *testing.T) {
 	r.mustRefresh(t)
 	want["first"] = "1"
 	check(want)
-	if got := r.labels(); !slices.Equal(got, []string{"1", "2", "old", "a", "b", "new/a", "new/b", "6"}) {
+	if got := r.snapshot().keyLabels(); !slices.Equal(got, []string{"1", "2", "old", "a", "b", "new/a", "new/b", "6"}) {
 		t.Errorf("labels: %q", got)
 	}
 }
 
-// TestLabelsWhileReading: a file system that hangs must not hold up refusals.
-func TestLabelsWhileReading(t *testing.T) {
+// TestSnapshotWhileReading: a file system that hangs must not hold up requests.
+func TestSnapshotWhileReading(t *testing.T) {
 	r := newRing(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "one", Label: "current"})
 	r.mustRefresh(t)
 	r.mu.Lock() // as refresh does while it reads
 	defer r.mu.Unlock()
 	got := make(chan []string, 1)
-	go func() { got <- r.labels() }()
+	go func() { got <- r.snapshot().keyLabels() }()
 	select {
 	case labels := <-got:
 		if !slices.Equal(labels, []string{"current"}) {
 			t.Errorf("labels: %q", labels)
 		}
 	case <-time.After(5 * time.Second):
-		t.Error("labels waits for the files to be read")
+		t.Error("snapshot waits for the files to be read")
 	}
 }
 
-// TestKeysAreSwappedWhole reads keys while they change: each delivery sees both
-// old keys or both new ones.
-func TestKeysAreSwappedWhole(t *testing.T) {
+// TestVerifierHoldsOneGeneration reads keys while they change: each verifier holds
+// both old keys or both new ones.
+func TestVerifierHoldsOneGeneration(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "a1", dir, "a")
 	write(t, "b1", dir, "b")

@@ -265,24 +265,21 @@ func (k *keyring) adopt() error {
 func (k *keyring) adopted() bool {
 	now := k.published.fetcher.clock()
 	_, version, _ := k.published.keys(now)
-	return int64(version) == k.version.Load() && !k.expired(now)
+	s := k.current.Load()
+	return s != nil && s.version == version && !s.expired(now)
 }
 
-// verifier returns what verifies now, nil while there is no key. A certificate
-// counts no longer than it says.
-func (k *keyring) verifier() *verifier.Verifier {
-	if k.published != nil && k.expired(k.published.fetcher.clock()) {
-		if err := k.adopt(); err != nil {
-			k.logger.Error("keys cannot be used", zap.Error(err))
-		}
+// snapshot returns what to verify and sign with now, nil while there is no key.
+// A certificate counts until it expires.
+func (k *keyring) snapshot() *snapshot {
+	s := k.current.Load()
+	if k.published == nil || !s.expired(k.published.fetcher.clock()) {
+		return s
+	}
+	if err := k.adopt(); err != nil {
+		k.logger.Error("keys cannot be used", zap.Error(err))
 	}
 	return k.current.Load()
-}
-
-// expired reports whether a certificate in use is valid no longer.
-func (k *keyring) expired(now time.Time) bool {
-	until := k.until.Load()
-	return until != 0 && now.UnixNano() > until
 }
 
 // follow fetches the sender's set at once and whenever it is old, until ctx ends.
@@ -326,7 +323,10 @@ func unknownKey(err error) *verifier.Rejection {
 // can name a key that is not at hand.
 var awaiting atomic.Int64
 
-// fetchKey fetches the delivery's key and opens the delivery anew with it.
+// fetchKey fetches the delivery's key and opens the delivery again with it. Here
+// alone a request changes its snapshot: the one that it came with lacks its key.
+// All that was decided with the old one is decided again, so that a header of
+// before the wait never passes together with a key of after it.
 func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	held := d.charged
 	defer awaiting.Add(-held)
@@ -336,13 +336,14 @@ func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	if err := d.h.keys.fetch(d.r.Context(), need{address: rej.KeyID, client: clientOf(d.r)}); err != nil {
 		return keyNotFetched(err)
 	}
-	v := d.h.keys.verifier()
-	if v == d.v { // the sender publishes no other key
+	newer := d.h.keys.snapshot()
+	if newer == d.keys { // the sender publishes no other key
 		return rej
 	}
-	d.v = v
+	d.keys = newer
+	d.unmet = newer.verifier.Required(d.r.Header)
 	var err error
-	d.check, err = v.Open(&d.req, d.h.now())
+	d.check, err = newer.verifier.Open(&d.req, d.h.now())
 	return err
 }
 

@@ -122,7 +122,7 @@ func TestPublishedSet(t *testing.T) {
 	s.step(t, h, "the sender is down", signedBy(a, "a"), 503, 1)
 	s.step(t, h, "the last good one stays", signedBy(b, "b"), 202, 0)
 
-	if labels := h.keys.labels(); !slices.Equal(labels, []string{"fetched"}) {
+	if labels := h.keys.snapshot().keyLabels(); !slices.Equal(labels, []string{"fetched"}) {
 		t.Errorf("labels %q", labels)
 	}
 	if got := h.keys.noteUse(verifier.Verdict{Key: "jwks/a"}); got != "fetched" {
@@ -151,7 +151,7 @@ func TestPublishedCertificates(t *testing.T) {
 	s.now = clock.Add(time.Hour + time.Second)
 	s.step(t, h, "valid no longer", signedBy(a, one), 503, 1)
 	s.step(t, h, "the other still is", signedBy(b, two), 202, 0)
-	if got := h.keys.labels(); !slices.Equal(got, []string{"fetched"}) {
+	if got := h.keys.snapshot().keyLabels(); !slices.Equal(got, []string{"fetched"}) {
 		t.Errorf("labels %q", got)
 	}
 	for text, what := range map[string]string{

@@ -69,11 +69,11 @@ func (k *keyring) recallFrom(ctx context.Context, store storage, key string) []s
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		k.logger.Warn("the addresses of the sender's certificates cannot be read from Caddy's storage", zap.Error(err))
 	}
-	v := k.current.Load()
-	if v == nil { // a param's file is missing: deliveries fetch what they need
+	s := k.current.Load()
+	if s == nil { // a param's file is missing: deliveries fetch what they need
 		return nil
 	}
-	addresses := slices.DeleteFunc(from.Certificates, func(address string) bool { return !v.Publishes(address) })
+	addresses := slices.DeleteFunc(from.Certificates, func(address string) bool { return !s.verifier.Publishes(address) })
 	addresses = addresses[:min(len(addresses), maxCertificates)]
 	slices.Sort(addresses)
 	k.published.expect(addresses)

@@ -43,25 +43,25 @@ type redaction struct {
 
 // redactionOf hides what is a credential of any of the handlers, in force or when
 // the request came: senders are set up with another's secret.
-func redactionOf(materials []*material) redaction {
+func redactionOf(all []*snapshot) redaction {
 	known := tokenPlaces()
 	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read)}
-	for _, m := range materials {
-		if m == nil { // its keys are yet to be read
+	for _, s := range all {
+		if s == nil { // its keys are yet to be read
 			continue
 		}
-		r.tokens(m.scheme)
-		for _, h := range m.scheme.RequireHeader {
+		r.tokens(s.scheme)
+		for _, h := range s.scheme.RequireHeader {
 			r.headers[http.CanonicalHeaderKey(h.Name)] = true
 			r.texts = append(r.texts, h.Values...)
 		}
-		for _, k := range m.keys {
+		for _, k := range s.keys {
 			if k.Kind != verifier.PublicKey {
-				text := strings.TrimPrefix(k.Text, m.scheme.SecretPrefix)
+				text := strings.TrimPrefix(k.Text, s.scheme.SecretPrefix)
 				r.texts = append(append(r.texts, k.Text, text), decodings(text)...)
 			}
 		}
-		r.texts = slices.AppendSeq(r.texts, maps.Values(m.scheme.Params))
+		r.texts = slices.AppendSeq(r.texts, maps.Values(s.scheme.Params))
 	}
 	// Short ones ("*", a param "1") would redact half of everything.
 	r.texts = slices.DeleteFunc(r.texts, func(text string) bool { return len(text) < shortest })

@@ -79,5 +79,5 @@ func (r *rejection) redaction(app *App) redaction {
 	if app == nil {
 		return redactionOf(r.tried)
 	}
-	return redactionOf(append(app.materials(), r.tried...))
+	return redactionOf(app.snapshots(r.tried...))
 }

@@ -49,7 +49,7 @@ type rejection struct {
 	length int    // of the body as it was read
 	digest [sha256.Size]byte
 	size   int64       // bytes that the rejection takes
-	tried  []*material // of all handlers when it came: their tokens stay hidden after a change
+	tried  []*snapshot // its own and those of all handlers then: their tokens stay hidden after a change
 	hint   hint
 }
 
@@ -95,7 +95,7 @@ func (d *delivery) keepAs(entry rejection) {
 	}
 	entry.time, entry.name, entry.provider, entry.place = d.h.now(), d.h.Name, d.h.providerID(), d.h.place
 	entry.remote, entry.method, entry.target, entry.host, entry.tls = d.r.RemoteAddr, d.req.Method, d.req.Target, d.req.Host, d.req.TLS
-	entry.header, entry.keys, entry.tried = d.r.Header.Clone(), d.h.keys.labels(), d.h.app.materials()
+	entry.header, entry.keys, entry.tried = d.r.Header.Clone(), d.keys.keyLabels(), d.h.app.snapshots(d.keys)
 	entry.read, entry.length, entry.declared = !d.unread(), len(d.body), d.r.ContentLength
 	if len(entry.detail) > maxKeptDetail { // it may quote what a stranger wrote
 		entry.detail = strings.ToValidUTF8(entry.detail[:maxKeptDetail], "") + "…"

@@ -52,10 +52,12 @@ func (a *App) named(name string) (handlers []*Handler) {
 	return handlers
 }
 
-// materials returns what the handlers verify with now.
-func (a *App) materials() (all []*material) {
-	for _, h := range a.named("") {
-		all = append(all, h.keys.inUse.Load())
+// snapshots returns what the handlers verify with now, and others besides.
+func (a *App) snapshots(others ...*snapshot) []*snapshot {
+	handlers := a.named("")
+	all := append(make([]*snapshot, 0, len(others)+len(handlers)), others...)
+	for _, h := range handlers {
+		all = append(all, h.keys.current.Load())
 	}
 	return all
 }

@@ -22,7 +22,7 @@ type delivery struct {
 	repl *caddy.Replacer
 
 	req     verifier.Request
-	v       *verifier.Verifier
+	keys    *snapshot // nil while there is no key; only fetchKey takes a newer one
 	check   verifier.Check
 	body    []byte
 	charged int64 // bytes of the budget that the delivery holds
@@ -76,7 +76,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // arrive notes the request as it was received, without the marks that it may
-// bring. It returns the name of another handler that has had the request, which
+// bring, and the keys that judge it. It returns the name of another handler that has had the request, which
 // is an error of the configuration: the second would refuse or double what the
 // first let through, depending on their order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
@@ -86,7 +86,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 	}
 	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
 
-	d = &delivery{h: h, w: w, r: r, repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
+	d = &delivery{h: h, w: w, r: r, keys: h.keys.snapshot(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
 	called := received(r)
 	d.req = verifier.Request{Method: called.Method, Header: r.Header, Target: called.RequestURI, Host: r.Host, TLS: r.TLS != nil}
 	if !strings.HasPrefix(d.req.Target, "/") && called.URL != nil { // absolute form, RFC 9112 §3.2.2
@@ -100,17 +100,16 @@ func (d *delivery) admit() error {
 	if !isClean(received(d.r).URL) {
 		return errUncleanPath
 	}
-	v := d.h.keys.current.Load()
-	if !d.delivers() && (v == nil || !v.Greets(d.req.Method)) {
+	if !d.delivers() && (d.keys == nil || !d.keys.verifier.Greets(d.req.Method)) {
 		return methodNotAllowed(d.h.methods, d.req.Method)
 	}
 	if d.r.ContentLength > d.h.maxBody {
 		return bodyTooLarge(d.h.maxBody, d.r.ContentLength)
 	}
-	if v == nil {
+	if d.keys == nil {
 		return errKeyUnavailable
 	}
-	d.unmet = v.Required(d.r.Header)
+	d.unmet = d.keys.verifier.Required(d.r.Header)
 	return nil
 }
 
@@ -121,8 +120,7 @@ func (d *delivery) open() (err error) {
 	if d.unverified != nil {
 		return nil
 	}
-	d.v = d.h.keys.verifier() // once there, always there
-	d.check, err = d.v.Open(&d.req, d.h.now())
+	d.check, err = d.keys.verifier.Open(&d.req, d.h.now())
 	if rej := unknownKey(err); rej != nil {
 		err = d.fetchKey(rej)
 	}

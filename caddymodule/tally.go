@@ -117,7 +117,7 @@ func (t *tally) prune() {
 // labels lists the keys of all handlers of the name, each label once.
 func (t *tally) labels() (labels []string) {
 	for h := range t.handlers {
-		labels = append(labels, h.keys.labels()...)
+		labels = append(labels, h.keys.current.Load().keyLabels()...)
 	}
 	slices.Sort(labels)
 	return slices.Compact(labels)
