@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -76,16 +74,19 @@ func checkParams(p *providers.Provider, scheme verifier.Scheme, given map[string
 	return "", nil
 }
 
-// knownParam holds that a name is the provider's, or stands in the scheme. Its
-// error does not repeat the name: who swaps name and value writes a secret there.
+// knownParam refuses a param that neither provider nor scheme asks for. Its error
+// does not repeat the name: who swaps name and value writes a secret there.
 func knownParam(p *providers.Provider, scheme verifier.Scheme, name string) error {
 	var names []string
 	for _, param := range p.Params {
 		names = append(names, param.Name)
 	}
-	scheme.Params = nil
-	text, _ := json.Marshal(scheme) // it came from JSON, or could have
-	if slices.Contains(names, name) || bytes.Contains(text, []byte("{param:"+name)) {
+	for _, asked := range scheme.ParamNames() {
+		if !slices.Contains(names, asked) {
+			names = append(names, asked)
+		}
+	}
+	if slices.Contains(names, name) {
 		return nil
 	}
 	if near := nearest.Of(name, names); near != "" {

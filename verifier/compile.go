@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -133,6 +134,21 @@ func (s Scheme) HeaderNames() []string {
 	}
 	return names
 }
+
+// ParamNames lists the params that the scheme asks for, {param:name} and
+// {param:name?}, each once and in no order that counts.
+func (s Scheme) ParamNames() []string {
+	text, _ := json.Marshal(s) // it came from JSON, or could have
+	var names []string
+	for _, m := range paramSlot.FindAllSubmatch(text, -1) {
+		if name := string(m[1]); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+var paramSlot = regexp.MustCompile(`\{param:([^}?]+)\??\}`)
 
 // algorithms lists what a signature of s may be made with: those that its items
 // may name, or its one algorithm.

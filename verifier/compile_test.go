@@ -224,3 +224,17 @@ func TestSchemeJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestParamNames(t *testing.T) {
+	text := `{"message":["{param:hook_id}.{body}","{param:hook}{param:hook_id}"],"signature":{"prefix":"{param:app}="},"claims":{"iss":"{param:key?}","jti":"{uuid}"},"require_json":{"TopicArn":"{param:topic}"}}`
+	var s Scheme
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		t.Fatal(err)
+	}
+	s.Params = map[string]string{"other": "{param:never}"}
+	got := s.ParamNames()
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"app", "hook", "hook_id", "key", "topic"}) {
+		t.Errorf("got %q", got)
+	}
+}

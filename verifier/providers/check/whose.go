@@ -1,10 +1,8 @@
 package check
 
 import (
-	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -23,8 +21,8 @@ func saysWhoseKey(p *providers.Provider) bool {
 // tiedByParam reports whether a param that users must give is part of what is
 // signed, or of what the scheme requires.
 func tiedByParam(p *providers.Provider) bool {
-	scheme, err := json.Marshal(p.Scheme)
-	return err == nil && slices.ContainsFunc(p.Params, func(param providers.Param) bool {
-		return !param.Optional && strings.Contains(string(scheme), "{param:"+param.Name)
+	asked := p.Scheme.ParamNames()
+	return slices.ContainsFunc(p.Params, func(param providers.Param) bool {
+		return !param.Optional && slices.Contains(asked, param.Name)
 	})
 }

@@ -63,6 +63,7 @@ func TestWhoseKeyIsSaidByNotesAndParams(t *testing.T) {
 		"own":                 {file(`"},"notes":["Give it in PEM. The key signs for one account alone."]`), true},
 		"signed param":        {file(`{param:hook}"},"params":[{"name":"hook","description":"id"}]`), true},
 		"optional param":      {file(`{param:hook}"},"params":[{"name":"hook","description":"id","optional":true}]`), false},
+		"longer param":        {file(`{param:hook_id}"},"params":[{"name":"hook","description":"id"},{"name":"hook_id","description":"id","optional":true}]`), false},
 		"param beside":        {file(`"},"params":[{"name":"hook","description":"id"}]`), false},
 		"secret of your own":  {`{"id":"acme","scheme":{"signature":{"header":"X"}}}`, true},
 		"token, your own too": {`{"id":"acme","scheme":{"algorithm":"token","body_unsigned":true,"signature":{"header":"X"}}}`, true},
