@@ -328,3 +328,30 @@ func TestForgettingHoldsThoughTheFileComesLater(t *testing.T) {
 		expect(t, third, key(1), false)
 	})
 }
+
+// A clock that is set right may be the last thing that happens before a restart:
+// nothing is pending then, and the file holds the ends of the windows by the
+// wrong clock.
+func TestAClockThatIsSetRightBeforeARestartForgetsNothing(t *testing.T) {
+	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
+	o := Options{Path: filepath.Join(t.TempDir(), "dedupe.db"), Now: c.Now, elapsed: c.elapsed}
+	reopen := func(s *Store) *Store {
+		if s != nil {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := reopen(nil)
+	s.Done(t.Context(), key(1), dedupe.Mark{Status: 200, TTL: 15 * time.Minute})
+	s = reopen(s) // written
+	c.Advance(time.Hour)
+	s = reopen(s)
+	defer s.Close()
+	expect(t, s, key(1), true)
+}

@@ -248,6 +248,9 @@ func (f *file) close() error {
 	f.once.Do(func() {
 		close(f.stop)
 		<-f.ended
+		if _, stepped := f.clockIsSteady(f.now()); stepped {
+			f.rewrite() // nothing may be pending, and the windows in the file end by another clock
+		}
 		err = f.flush()
 		switch st := f.stats(); {
 		case err != nil && st.Behind:

@@ -80,6 +80,9 @@ func (f *file) clockIsSteady(now time.Time) (steady, stepped bool) {
 		return elapsed >= steadyFor, false
 	}
 	f.steadySince(now)
+	if f.db == nil { // it is loaded when it opens
+		return false, true
+	}
 	if err := guard(f.load); err != nil {
 		f.log.Warn("the dedupe file could not be read again after a step of the clock", "error", err)
 	}
