@@ -147,7 +147,7 @@ func TestDocumentedWebhookCommands(t *testing.T) {
 			notes := filepath.Join(bin, "notes")
 			env := append(caddyEnv(dir, nil), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CADDY_ADMIN="+g.admin,
 				"REAL="+binary, "NOTES="+notes,
-				"GITHUB_SECRET=github-secret", "STRIPE_SECRET=whsec_stripe-secret")
+				"GITHUB_SECRET=github-test-secret", "STRIPE_SECRET=whsec_stripe-secret")
 			env = append(env, p.exports()...)
 			for _, b := range p.commands {
 				b.run(t, dir, env, translate, notes)

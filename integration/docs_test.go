@@ -234,17 +234,22 @@ func example(t testing.TB) (*gateway, *strings.Replacer) {
 	return g, strings.NewReplacer("8080", port, "8081", standIn, "2019", admin)
 }
 
-// TestExample: Caddyfile.example takes genuine deliveries of each of its
-// senders, and nothing else is answered 2xx.
+// TestExample: Caddyfile.example starts without a warning and takes genuine
+// deliveries of each of its senders, and nothing else is answered 2xx.
 func TestExample(t *testing.T) {
 	t.Parallel()
 	g, _ := example(t)
+	for _, l := range g.log.all() {
+		if l.ours() && l.text("level") == "warn" {
+			t.Errorf("warned at start: %s", l.raw)
+		}
+	}
 	for n, s := range []struct {
 		sender
 		key string
 	}{
-		{aryeo, "aryeo-secret"}, {yapily, "yapily-secret"}, {yapily, "yapily-new-secret"}, {workspace, "workspace-secret"},
-		{generic, "generic-secret"}, {stripe, "whsec_stripe-secret"}, {github, "github-secret"},
+		{aryeo, "aryeo-test-secret"}, {yapily, "yapily-test-secret"}, {yapily, "yapily-new-secret"}, {workspace, "workspace-secret"},
+		{generic, "generic-secret"}, {stripe, "whsec_stripe-secret"}, {github, "github-test-secret"},
 	} {
 		body := s.body + strings.Repeat(" ", n) // each is an event of its own
 		m := s.deliver(t, s.key, time.Now(), []byte(body))
