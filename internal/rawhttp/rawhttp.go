@@ -162,7 +162,7 @@ func (r *Request) headerLine(line string) error {
 	if !ok {
 		return errors.New("no colon: headers are written Name: value, and an empty line ends them")
 	}
-	return r.AddHeader(name, strings.Trim(value, " \t"))
+	return r.AddHeader(name, value)
 }
 
 // pseudoHeader reads what HTTP/2 has for a request line (RFC 9113 §8.3.1).
@@ -185,8 +185,10 @@ func (r *Request) pseudoHeader(line string) error {
 	return nil
 }
 
-// AddHeader adds one header line.
+// AddHeader adds one header line. White space round a value is no part of it (RFC
+// 9110 §5.5), wherever the line comes from.
 func (r *Request) AddHeader(name, value string) error {
+	value = strings.Trim(value, " \t")
 	switch {
 	case !isToken(name):
 		return errors.New("not a header name before the colon: headers are written Name: value, and an empty line ends them")
