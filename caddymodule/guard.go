@@ -52,7 +52,7 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	deleteMarks(r)
-	if g.Prefix.owns(r.URL.Path) && !isClean(received(r).URL) {
+	if g.Prefix.Match(r) && !isClean(received(r).URL) {
 		return g.refuse(w, r)
 	}
 	return next.ServeHTTP(w, r)
@@ -118,10 +118,11 @@ func (m *MatchPrefix) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // MatchWithError reports whether the request is below the prefix.
-func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) { return m.owns(r.URL.Path), nil }
+func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) { return m.Match(r), nil }
 
-// Match reports whether the request is below the prefix.
-func (m MatchPrefix) Match(r *http.Request) bool { return m.owns(r.URL.Path) }
+// Match reports whether the request is below the prefix, or may be: of x:/hooks or
+// http:hooks nothing is a path here, while a proxy hands all of it to the app.
+func (m MatchPrefix) Match(r *http.Request) bool { return r.URL.Opaque != "" || m.owns(r.URL.Path) }
 
 // base is the path whose descendants the prefix means, "" for all.
 func (m MatchPrefix) base() string {

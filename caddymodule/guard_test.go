@@ -165,7 +165,7 @@ func TestGuardDeletesMarks(t *testing.T) {
 	for _, target := range []string{"/", "/hooks/github", "/hooks/unknown"} {
 		next := new(passing)
 		r := httptest.NewRequest(http.MethodPost, target, nil)
-		r.Header = http.Header{"Webhook-Verified": {"github"}, "Webhook_delivery": {"00"}, "Webhook.tenant": {"a"}, "X-Kept": {"1"}}
+		r.Header = http.Header{"Webhook-Verified": {"github"}, "Webhook_delivery": {"00"}, "Webhook.tenant": {"a"}, "Webhook~Verified": {"github"}, "X-Kept": {"1"}}
 		if err := g.ServeHTTP(httptest.NewRecorder(), r, next); err != nil || len(next.headers) != 1 {
 			t.Fatalf("%s: %v", target, err)
 		}
@@ -213,6 +213,26 @@ func TestGuardRefusesUncleanPaths(t *testing.T) {
 	}
 }
 
+// TestGuardRefusesTargetsWithoutAPath, wherever it is: Go parses no path
+// out of them, and a proxy hands all of it to the app, which may read it as one.
+func TestGuardRefusesTargetsWithoutAPath(t *testing.T) {
+	g, _ := newGuard(t)
+	for _, target := range []string{"x:http://app/hooks/github", "http:hooks/github", "x:other"} {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.URL = u
+		if e, ok := errors.AsType[caddyhttp.HandlerError](g.ServeHTTP(httptest.NewRecorder(), r, new(passing))); !ok || e.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s passed the guard", target)
+		}
+		if !g.Prefix.Match(r) {
+			t.Errorf("%s is not matched", target)
+		}
+	}
+}
+
 // TestGuardChecksItsPrefix in JSON too.
 func TestGuardChecksItsPrefix(t *testing.T) {
 	for _, prefix := range []MatchPrefix{"", "/", "/*", "/hooks", "/hooks*", "hooks/*", "/a/../b/*", "/{env.X}/*", "@x", "/a*/*"} {
@@ -230,8 +250,13 @@ func TestGuardChecksItsPrefix(t *testing.T) {
 // TestSingleDirectiveRefusesUncleanPaths: its matcher cleans them, and the app
 // would get them as they were sent.
 func TestSingleDirectiveRefusesUncleanPaths(t *testing.T) {
-	for _, target := range []string{"/hooks/x/../acme", "/hooks//acme", "/hooks%2Facme", "/hooks/acme;x", "/hooks/%2e/acme"} {
-		r := httptest.NewRequest(http.MethodPost, target, nil)
+	for _, target := range []string{"/hooks/x/../acme", "/hooks//acme", "/hooks%2Facme", "/hooks/acme;x", "/hooks/%2e/acme", "x:http://app/hooks/acme", "http:hooks/acme"} {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.URL = u
 		d := &delivery{r: r}
 		if err := d.admit(); !errors.Is(err, errUncleanPath) {
 			t.Errorf("%s: %v, want %v", target, err, errUncleanPath)

@@ -35,17 +35,23 @@ func deleteMarks(r *http.Request) {
 }
 
 // is reports whether a header is one of names, or would become one in an app
-// that takes _ and . for - (CGI does).
+// that takes other characters for - (CGI does so with _, some servers with all
+// but letters and digits).
 func is(name string, names []string) bool {
 	for _, n := range names {
-		if len(n) == len(name) && strings.EqualFold(asDashes.Replace(name), n) {
+		if len(n) == len(name) && strings.EqualFold(strings.Map(asDash, name), n) {
 			return true
 		}
 	}
 	return false
 }
 
-var asDashes = strings.NewReplacer("_", "-", ".", "-")
+func asDash(r rune) rune {
+	if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+		return r
+	}
+	return '-'
+}
 
 // checkHeaders refuses a scheme that reads a mark: it is deleted before the
 // scheme is asked, and every delivery would be refused.

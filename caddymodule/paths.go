@@ -30,6 +30,9 @@ func isClean(u *url.URL) bool {
 	if u == nil {
 		return true
 	}
+	if u.Opaque != "" { // x:/hooks, http:hooks: no path to match, and all of it to the app
+		return false
+	}
 	// RawPath is set wherever Go would escape the path in another way. EscapedPath
 	// would drop it where it holds a byte that should have been escaped.
 	raw := strings.ToLower(u.RawPath)

@@ -112,6 +112,7 @@ func TestNothingWalksPastTheBlock(t *testing.T) {
 			"/hooks/generic/../../x", "/hooks/generic/..%2f..%2fx", "/hooks/generic/a%2fb", "/hooks/generic//", "/x/..;/hooks/github", "/;x/hooks/github",
 			"http://gateway/hooks/x/../github", "/hooks/billing/../github", "/hooks/billing/%2e%2e/github",
 			"/./hooks//../github", "/x/../hooks//%2e%2e/github", "/a%2fb/../hooks/github",
+			"x:http://gateway/hooks/github", "http:hooks/github", "x:/../hooks/github", "x:../hooks/github", `x:\hooks/github`, "x:other",
 		},
 		http.StatusOK: {"/", "/other", "/hooksters", "/hooks.json", "/files/a;b//c", "/moved", "/routed/hooks/github", "/stripped/hooks/github"},
 	} {
