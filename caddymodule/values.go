@@ -53,18 +53,20 @@ var unreplaced = regexp.MustCompile(`(?s)\{\s*[$.]?[A-Za-z_][A-Za-z0-9_-]+\s*([]
 
 var errUnreplaced = errors.New("this is a name or placeholder that nothing replaces with a value: write {env.NAME} or {file./path}; a value that only looks like one goes into a file")
 
-// variableName matches the usual name of an environment variable. Only secrets
-// are held against it: the value of a header may be ORDER_CREATED.
-var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$`)
+// variableName matches the usual name of an environment variable, alone or as it
+// begins a line of an .env file. Only secrets are held against it: the value of a
+// header may be ORDER_CREATED.
+var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(=|$)`)
 
 // reference matches what people leave in the place of a secret alone: where another
 // program would find it (op://vault/item/field, arn:aws:…, /run/secrets/x), an
 // expression of a language or template, and what a vendor's page has to be replaced.
 var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secretref:|enc\[|projects/[^/]+/secrets/)` +
-	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret)\b)` +
+	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
 	`|^\(\(.*\)\)$|^\[\[.*\]\]$|^<%.*%>$|^@[a-z][a-z0-9_-]*@$|^__[a-z]\w*__$|^%\([a-z_]\w*\)s$|^\$+\{?[a-z_]\w*\}?$` +
-	`|^(process\.env|os\.environ|env)[.[(]|^(os\.)?(getenv|lookup)\(` +
+	`|^(process\.env|import\.meta\.env|os\.environ|env)[.[(]|^((os|system)\.)?(getenv|lookup)\(` +
+	`|^@[a-z.]+\(|^\[[a-z][a-z _-]*\]$|^(var|local|data|module)\.[a-z_]+` +
 	`|^(your|change|replace|insert|enter)[a-z _-]*$`)
 
 // masked matches what dashboards show in the place of a secret, and pages that

@@ -117,7 +117,9 @@ func TestGuessableSecrets(t *testing.T) {
 		"ssm:/prod/stripe", "aws-sm:stripe", "awssm:x", "keyvault:stripe", "secretRef:stripe", "projects/p/secrets/stripe/versions/latest", "ENC[AES256_GCM,data:x]",
 		"((stripe-secret))", "[[secret]]", "<%= ENV['X'] %>", "@STRIPE_SECRET@", "__STRIPE_SECRET__", "%(secret)s", "$$X1", "$X}",
 		"process.env.STRIPE", "ENV['X']", "ENV.X", "env(X)", "os.environ['X']", "getenv(X)", "!Ref Stripe", "!secret stripe",
-		"/run/secrets/stripe", "./keys/stripe", "~/keys/stripe", "your-webhook-secret", "YOUR-SECRET", "changeme", "change-me", "Replace me",
+		"/run/secrets/stripe", "./keys/stripe", "~/keys/stripe", "your-webhook-secret", "YOUR-SECRET",
+		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/x)", "[your-webhook-secret]", "[GITHUB_SECRET]", "!env GITHUB_SECRET", "$__file{/run/secrets/x}",
+		"System.getenv(\"X\")", "import.meta.env.SECRET", "var.github_secret", "data.aws_secret.x", "GITHUB_SECRET=abcdefgh", "changeme", "change-me", "Replace me",
 	}
 	for _, text := range append(references, "STRIPE_SECRET", "X_1", filepath.ToSlash(path)) {
 		asJSON, _ := json.Marshal(text)
