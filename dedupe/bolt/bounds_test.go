@@ -329,6 +329,41 @@ func TestForgettingHoldsThoughTheFileComesLater(t *testing.T) {
 	})
 }
 
+// What a person made the gateway forget, and the app then took once more, is done,
+// whatever the file went through between the two.
+func TestADoneAfterAForgetHoldsThoughTheFileComesLater(t *testing.T) {
+	for name, behindAfter := range map[string]string{"before the done": "forget", "after the done": "done"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "d.db")
+			fill(t, path, 3)
+			first, _ := open(t, path)
+			synctest.Test(t, func(t *testing.T) {
+				second, _ := open(t, path)
+				if _, err := second.Forget(t.Context(), key(1)); err != nil {
+					t.Fatal(err)
+				}
+				if behindAfter == "forget" {
+					second.file.rewrite()
+				}
+				if err := second.Done(t.Context(), key(1), dedupe.Mark{Status: 200, TTL: time.Hour}); err != nil {
+					t.Fatal(err)
+				}
+				if behindAfter == "done" {
+					second.file.rewrite()
+				}
+				first.Close()
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				expect(t, second, key(1), true)
+				second.Close()
+				third, _ := open(t, path)
+				defer third.Close()
+				expect(t, third, key(1), true)
+			})
+		})
+	}
+}
+
 // A clock that is set right may be the last thing that happens before a restart:
 // nothing is pending then, and the file holds the ends of the windows by the
 // wrong clock.

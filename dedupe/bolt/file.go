@@ -100,6 +100,8 @@ func (f *file) add(r record) {
 	}
 	if !f.whole || r.forget {
 		f.pending = append(f.pending, r)
+	} else {
+		f.pending = slices.DeleteFunc(f.pending, func(p record) bool { return p.key == r.key }) // done again since
 	}
 	n := len(f.pending)
 	f.mu.Unlock()
@@ -121,7 +123,18 @@ func (f *file) rewrite() {
 // allBehind leaves of what is pending what the memory does not know. Mu is held.
 func (f *file) allBehind() {
 	f.whole = true
-	f.pending = slices.DeleteFunc(f.pending, func(r record) bool { return !r.forget })
+	forgotten := f.forgotten()
+	f.pending = slices.DeleteFunc(f.pending, func(r record) bool { return !r.forget || !forgotten[r.key] })
+}
+
+// forgotten are the keys whose newest record is that they are forgotten: what was
+// done again since is done. Mu is held.
+func (f *file) forgotten() map[dedupe.Key]bool {
+	last := make(map[dedupe.Key]bool)
+	for _, r := range f.pending {
+		last[r.key] = r.forget
+	}
+	return last
 }
 
 // forgetAgain undoes what loading the file undid: a person made the gateway
@@ -129,11 +142,7 @@ func (f *file) allBehind() {
 func (f *file) forgetAgain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	last := make(map[dedupe.Key]bool)
-	for _, r := range f.pending {
-		last[r.key] = r.forget
-	}
-	for key, forget := range last {
+	for key, forget := range f.forgotten() {
 		if forget {
 			_, _ = f.mem.Forget(context.Background(), key)
 		}
