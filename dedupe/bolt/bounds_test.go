@@ -364,6 +364,30 @@ func TestADoneAfterAForgetHoldsThoughTheFileComesLater(t *testing.T) {
 	}
 }
 
+// A step of the clock has the file read again, which must not bring back what is
+// about to be forgotten in it.
+func TestForgettingHoldsThoughTheClockWasSet(t *testing.T) {
+	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
+	o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		done(s, 0, 3, "a")
+		time.Sleep(time.Second) // written
+		c.Advance(time.Hour)
+		if _, err := s.Forget(t.Context(), key(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		expect(t, s, key(0), true)
+		expect(t, s, key(1), false)
+	})
+}
+
 // A clock that is set right may be the last thing that happens before a restart:
 // nothing is pending then, and the file holds the ends of the windows by the
 // wrong clock.

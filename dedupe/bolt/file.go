@@ -180,6 +180,9 @@ func (f *file) flush() error {
 		if err := f.attach(); err != nil {
 			return err
 		}
+		if _, stepped := f.clockIsSteady(f.now()); stepped { // before take: loading looks at what is pending
+			f.rewrite()
+		}
 		batch, whole := f.take()
 		if len(batch) == 0 && !whole {
 			return nil
