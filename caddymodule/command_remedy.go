@@ -7,7 +7,7 @@ import (
 )
 
 // remedies say what to look at first where no hint is found. What else it may be
-// stands in docs/troubleshooting.md, under the reason.
+// is in docs/troubleshooting.md, under the reason.
 var remedies = map[verifier.Reason]string{
 	verifier.MissingSignature:   "set the secret at the sender, and see that no proxy in front drops the header; the other headers may name another sender",
 	verifier.MalformedSignature: "compare the detail with the signature's header: its prefix, its encoding, its number of lines; or it is another sender's",

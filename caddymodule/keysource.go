@@ -10,7 +10,7 @@ import (
 
 // A source is one configured value and its last usable texts.
 type source struct {
-	option string // the option it stands in, for messages: "secret"
+	option string // the option that has it, for messages: "secret"
 	label  string
 	place  int // among the configured keys, from 1
 	kind   valueKind

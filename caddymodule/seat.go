@@ -156,7 +156,7 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 }
 
 // sampleOf returns a path that a pattern matches. Inside a text a star may be
-// anything: no sample stands for that.
+// anything: no sample can show that.
 func sampleOf(pattern string) (path string, ok bool) {
 	fixed, isPrefix := strings.CutSuffix(pattern, "*")
 	if strings.ContainsAny(fixed, "*{%") || fixed != "" && fixed[0] != '/' {
@@ -188,7 +188,7 @@ func isUnder(path, folder string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// few returns the first of the texts, each once, or what stands for none.
+// few returns the first of the texts, each once, or only none where there are no texts.
 func few(texts []string, none string) []string {
 	seen := make(map[string]bool)
 	texts = slices.DeleteFunc(texts, func(s string) bool {
