@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -24,19 +25,13 @@ func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.verify_webhook", New: func() caddy.Module { return new(adminAPI) }}
 }
 
-const (
-	deliveriesPath = "/verify_webhook/deliveries/" // followed by a delivery's key in hex
-	rejectionsPath = "/verify_webhook/rejections"
-	statusPath     = "/verify_webhook/status"
-)
-
 // Routes implements caddy.AdminRouter.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: deliveriesPath, Handler: caddy.AdminHandlerFunc(a.forget)},
-		{Pattern: rejectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.rejection)},
-		{Pattern: rejectionsPath, Handler: caddy.AdminHandlerFunc(a.rejections)},
-		{Pattern: statusPath, Handler: caddy.AdminHandlerFunc(a.status)},
+		{Pattern: adminapi.DeliveriesPath, Handler: caddy.AdminHandlerFunc(a.forget)},
+		{Pattern: adminapi.RejectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.rejection)},
+		{Pattern: adminapi.RejectionsPath, Handler: caddy.AdminHandlerFunc(a.rejections)},
+		{Pattern: adminapi.StatusPath, Handler: caddy.AdminHandlerFunc(a.status)},
 	}
 }
 
@@ -55,7 +50,7 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodDelete, w, r); err != nil {
 		return err
 	}
-	key, err := dedupe.ParseKey(strings.TrimPrefix(r.URL.Path, deliveriesPath))
+	key, err := dedupe.ParseKey(strings.TrimPrefix(r.URL.Path, adminapi.DeliveriesPath))
 	if err != nil {
 		return adminError(http.StatusBadRequest, err)
 	}
@@ -73,9 +68,9 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	case !forgotten:
 		return adminError(http.StatusNotFound, errors.New("no such delivery is remembered as done"))
 	}
-	return answerJSON(w, map[string]any{
-		"forgotten": key.String(),
-		"note":      "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it",
+	return answerJSON(w, adminapi.Forgotten{
+		Key:  key.String(),
+		Note: "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it",
 	})
 }
 
@@ -100,7 +95,7 @@ func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list := []rejectionView{}
+	list := []adminapi.Rejection{}
 	for _, rejection := range kept.list(r.URL.Query().Get("name")) {
 		list = append(list, rejection.view(app))
 	}
@@ -112,9 +107,9 @@ func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodGet, w, r); err != nil {
 		return err
 	}
-	rejection := kept.find(strings.TrimPrefix(r.URL.Path, rejectionsPath+"/"))
+	rejection := kept.find(strings.TrimPrefix(r.URL.Path, adminapi.RejectionsPath+"/"))
 	if rejection == nil {
-		return adminError(http.StatusNotFound, errors.New("no such rejection is kept (any more): GET "+rejectionsPath+" lists them"))
+		return adminError(http.StatusNotFound, errors.New("no such rejection is kept (any more): GET "+adminapi.RejectionsPath+" lists them"))
 	}
 	h, err := rejection.explain(r.Context())
 	if err != nil {

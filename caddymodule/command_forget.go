@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -48,7 +49,7 @@ func forget(w io.Writer, admin *adminFlags, args []string) (int, error) {
 	if err != nil {
 		return exitUsage, fmt.Errorf("%w: copy it from Webhook-Delivery or the access log", err)
 	}
-	answer, err := admin.ask(http.MethodDelete, deliveriesPath+key.String())
+	answer, err := admin.ask(http.MethodDelete, adminapi.DeliveriesPath+key.String())
 	if e, ok := errors.AsType[*adminRefusal](err); ok {
 		switch e.status {
 		case http.StatusConflict:
@@ -60,10 +61,10 @@ func forget(w io.Writer, admin *adminFlags, args []string) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	var said struct{ Forgotten, Note string }
+	var said adminapi.Forgotten
 	if err := json.Unmarshal(answer, &said); err != nil {
 		return exitUsage, errors.New("the admin endpoint answered something else than was asked for: is it a Caddy with verify_webhook?")
 	}
-	_, err = fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", said.Forgotten, said.Note)
+	_, err = fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", said.Key, said.Note)
 	return exitOK, err
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
 // rejectionsCommand is "caddy webhook rejections".
@@ -61,7 +63,7 @@ unknown.`,
 
 func askRejections(w io.Writer, admin *adminFlags, args []string, name string, asJSON bool) (int, error) {
 	if len(args) > 0 {
-		answer, err := admin.ask(http.MethodGet, rejectionsPath+"/"+url.PathEscape(args[0]))
+		answer, err := admin.ask(http.MethodGet, adminapi.RejectionsPath+"/"+url.PathEscape(args[0]))
 		if e, ok := errors.AsType[*adminRefusal](err); ok && e.status == http.StatusNotFound {
 			return exitUsage, fmt.Errorf("no rejection %q is kept (any more): caddy webhook rejections lists them", args[0])
 		}
@@ -74,14 +76,14 @@ func askRejections(w io.Writer, admin *adminFlags, args []string, name string, a
 	if name != "" {
 		filter = []string{name}
 	}
-	answer, err := admin.ask(http.MethodGet, rejectionsPath+nameQuery(filter))
+	answer, err := admin.ask(http.MethodGet, adminapi.RejectionsPath+nameQuery(filter))
 	if err != nil {
 		return exitUsage, err
 	}
 	return printed(w, answer, asJSON, printRejections)
 }
 
-func printRejections(w io.Writer, list []rejectionView) error {
+func printRejections(w io.Writer, list []adminapi.Rejection) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No rejection is kept: none since the process started, or keep_rejected off.")
 		return err
@@ -90,7 +92,7 @@ func printRejections(w io.Writer, list []rejectionView) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tWHEN\tHANDLER\tREASON\tREMOTE\tREQUEST")
 	for _, r := range list {
-		reason := string(r.Reason)
+		reason := r.Reason
 		if r.Observed {
 			reason += " (observed)"
 		}
@@ -100,7 +102,7 @@ func printRejections(w io.Writer, list []rejectionView) error {
 	return t.Flush()
 }
 
-func printRejection(w io.Writer, r rejectionDetail) error {
+func printRejection(w io.Writer, r adminapi.RejectionDetail) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
@@ -115,7 +117,7 @@ func printRejection(w io.Writer, r rejectionDetail) error {
 	line("time", r.Time.Local().Format(time.RFC3339))
 	line("handler", r.Name)
 	line("provider", r.Provider)
-	line("reason", string(r.Reason))
+	line("reason", r.Reason)
 	line("detail", r.Detail)
 	line("skew", r.Skew)
 	line("keys tried", strings.Join(r.Keys, ", "))
@@ -127,13 +129,13 @@ func printRejection(w io.Writer, r rejectionDetail) error {
 			line("header", name+": "+value)
 		}
 	}
-	line("body", r.Body.String())
+	line("body", bodyText(r.Body))
 	line("note", r.Note)
-	line("hint", cmp.Or(r.Hint, firstRemedy(string(r.Reason))))
+	line("hint", cmp.Or(r.Hint, firstRemedy(r.Reason)))
 	return t.Flush()
 }
 
-func (b bodyView) String() string {
+func bodyText(b adminapi.Body) string {
 	switch {
 	case !b.Read && b.Declared != nil:
 		return fmt.Sprintf("not read, %d bytes declared", *b.Declared)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
 // statusCommand is "caddy webhook status".
@@ -41,7 +43,7 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 			code, err := exitUsage, atMostOne(cmd, args, "name")
 			var answer []byte
 			if err == nil {
-				answer, err = admin.ask(http.MethodGet, statusPath+nameQuery(args))
+				answer, err = admin.ask(http.MethodGet, adminapi.StatusPath+nameQuery(args))
 			}
 			if err == nil {
 				code, err = printed(cmd.OutOrStdout(), answer, asJSON, printStatus)
@@ -62,7 +64,7 @@ func nameQuery(args []string) string {
 	return "?name=" + url.QueryEscape(args[0])
 }
 
-func printStatus(w io.Writer, s status) error {
+func printStatus(w io.Writer, s adminapi.Status) error {
 	now := time.Now()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	health := "healthy"
@@ -101,7 +103,7 @@ func printStatus(w io.Writer, s status) error {
 }
 
 // printReasons lists why deliveries were refused, or would have been.
-func printReasons(w io.Writer, handlers []handlerStatus) {
+func printReasons(w io.Writer, handlers []adminapi.Handler) {
 	heading := "\nHANDLER\tREASON\tREJECTED\tOBSERVED\n"
 	for _, h := range handlers {
 		reasons := maps.Clone(h.Rejected)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
 // TestStatus: everything that was counted, for each name once.
@@ -32,8 +34,8 @@ func TestStatus(t *testing.T) {
 	if err := g.handlers[0].keys.refresh(); err != nil {
 		t.Fatal(err)
 	}
-	s := get[status](t, statusPath)
-	if s.Store != (storeStatus{Kind: "memory", Entries: 1}) || s.BufferedBytes != 0 || s.MaxBuffered != 90000 || s.Kept != 6 || s.KeptBytes == 0 || s.Since.IsZero() {
+	s := get[adminapi.Status](t, adminapi.StatusPath)
+	if s.Store != (adminapi.Store{Kind: "memory", Entries: 1}) || s.BufferedBytes != 0 || s.MaxBuffered != 90000 || s.Kept != 6 || s.KeptBytes == 0 || s.Since.IsZero() {
 		t.Errorf("in all: %+v", s)
 	}
 	if len(s.Handlers) != 2 || s.Handlers[0].Name != "status-a" || s.Handlers[1].Name != "status-b" {
@@ -55,7 +57,7 @@ func TestStatus(t *testing.T) {
 	if b.Rejected["signature_mismatch"] != 1 || b.Observed["signature_mismatch"] != 2 || !b.Observe || b.LastAccepted != nil || len(b.Keys) != 1 || len(b.KeyProblems) != 0 {
 		t.Errorf("status-b counts %+v", b)
 	}
-	if one := get[status](t, statusPath+"?name=status-b"); len(one.Handlers) != 1 || one.Handlers[0].Name != "status-b" {
+	if one := get[adminapi.Status](t, adminapi.StatusPath+"?name=status-b"); len(one.Handlers) != 1 || one.Handlers[0].Name != "status-b" {
 		t.Errorf("of one name: %+v", one.Handlers)
 	}
 }
@@ -63,7 +65,7 @@ func TestStatus(t *testing.T) {
 // TestStatusForPrograms: never is null, and lists are lists when they are empty.
 func TestStatusForPrograms(t *testing.T) {
 	watched(t, "", strings.Replace(timed(), `"acme"`, `"status-c"`, 1))
-	w, err := ask(http.MethodGet, statusPath)
+	w, err := ask(http.MethodGet, adminapi.StatusPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +82,7 @@ func TestAdminRefuses(t *testing.T) {
 	serve(t, forged("{}"), accepting, g.handlers...)
 	id := kept.list("")[0].id
 	for path, method := range map[string]string{
-		statusPath: "GET", rejectionsPath: "GET", rejectionsPath + "/" + id: "GET", deliveriesPath + theKey.String(): "DELETE",
+		adminapi.StatusPath: "GET", adminapi.RejectionsPath: "GET", adminapi.RejectionsPath + "/" + id: "GET", adminapi.DeliveriesPath + theKey.String(): "DELETE",
 	} {
 		for _, other := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 			if other == method {
@@ -92,7 +94,7 @@ func TestAdminRefuses(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{statusPath + "?name=nobody", rejectionsPath + "?name=nobody", rejectionsPath + "/000000000000", rejectionsPath + "/", rejectionsPath + "/" + id + "/"} {
+	for _, path := range []string{adminapi.StatusPath + "?name=nobody", adminapi.RejectionsPath + "?name=nobody", adminapi.RejectionsPath + "/000000000000", adminapi.RejectionsPath + "/", adminapi.RejectionsPath + "/" + id + "/"} {
 		_, err := ask(http.MethodGet, path)
 		if caddyStatus(err) != http.StatusNotFound || strings.Contains(err.Error(), "nobody") {
 			t.Errorf("%s: %v, want 404", path, err)
@@ -108,7 +110,7 @@ func TestNothingRuns(t *testing.T) {
 	if app := current(); app != nil {
 		t.Fatalf("another test's app still runs")
 	}
-	for _, path := range []string{statusPath, rejectionsPath} {
+	for _, path := range []string{adminapi.StatusPath, adminapi.RejectionsPath} {
 		if _, err := ask(http.MethodGet, path); caddyStatus(err) != http.StatusNotFound {
 			t.Errorf("%s: %v", path, err)
 		}

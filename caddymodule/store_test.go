@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -350,7 +351,7 @@ func TestStoreHealth(t *testing.T) {
 	g := watched(t, boltAt(filepath.Join(dir, "dedupe.db")), once())
 	g.send(post(), answering(200)).isForwarded(t)
 	g.send(post(), answering(500)).isDuplicate(t) // from memory
-	s := get[status](t, statusPath).Store
+	s := get[adminapi.Status](t, adminapi.StatusPath).Store
 	if !s.Degraded || !strings.Contains(s.Problem, "cannot be opened") || !strings.Contains(s.Problem, "not a directory") {
 		t.Errorf("status: %+v", s)
 	}

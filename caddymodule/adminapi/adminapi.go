@@ -1,0 +1,113 @@
+// Package adminapi is the contract between a running gateway and those who ask
+// it: the paths below /verify_webhook/ of Caddy's admin endpoint, and the JSON
+// that they answer. Package caddymodule serves it, package command reads it.
+//
+// Fields are only added, never renamed or removed: monitoring reads them. No
+// field ever holds a secret or a body.
+//
+// The package imports nothing but the standard library.
+package adminapi
+
+import "time"
+
+// The paths, without scheme, host and query.
+const (
+	// DeliveriesPath is followed by a delivery's key in hex. DELETE forgets that
+	// the delivery is done, and answers Forgotten.
+	DeliveriesPath = "/verify_webhook/deliveries/"
+	// RejectionsPath answers a list of Rejection, newest first; followed by a
+	// slash and an id, one RejectionDetail. ?name= selects one handler's.
+	RejectionsPath = "/verify_webhook/rejections"
+	// StatusPath answers Status. ?name= selects one handler.
+	StatusPath = "/verify_webhook/status"
+)
+
+// Forgotten says which delivery is forgotten, and where.
+type Forgotten struct {
+	Key  string `json:"forgotten"` // the delivery's key in hex
+	Note string `json:"note"`
+}
+
+// Status describes the gateway and its handlers.
+type Status struct {
+	Since         time.Time `json:"since"` // the start of the process, from which everything is counted
+	Store         Store     `json:"store"`
+	BufferedBytes int64     `json:"buffered_bytes"`
+	MaxBuffered   int64     `json:"max_buffered"`
+	Kept          int       `json:"rejections_kept"`
+	KeptBytes     int64     `json:"rejections_kept_bytes"`
+	Handlers      []Handler `json:"handlers"` // in the order of their names
+}
+
+// Store describes the dedupe store.
+type Store struct {
+	Kind     string `json:"kind"` // memory, bolt, redis
+	Degraded bool   `json:"degraded"`
+	// What ails the store; absent while it is healthy.
+	Problem string `json:"problem,omitempty"`
+	// Deliveries remembered in this process.
+	Entries int `json:"entries"`
+	// Deliveries that are being forwarded, and dones that wait for the store.
+	InFlight  int `json:"in_flight"`
+	Unwritten int `json:"unwritten"`
+}
+
+// Handler describes all handlers of one name.
+type Handler struct {
+	Name         string            `json:"name"`
+	Provider     string            `json:"provider"` // "" without one
+	Observe      bool              `json:"observe"`
+	Accepted     uint64            `json:"accepted"`
+	Duplicates   uint64            `json:"duplicates"`
+	Handshakes   uint64            `json:"handshakes"`
+	Observed     map[string]uint64 `json:"observed"` // let through all the same, by reason
+	Rejected     map[string]uint64 `json:"rejected"` // by reason
+	LastAccepted *time.Time        `json:"last_accepted"`
+	Keys         []Key             `json:"keys"`
+	// Files that cannot be used now. Where keys is not empty, the last usable
+	// ones stay in use.
+	KeyProblems   []string `json:"key_problems"`
+	BufferedBytes int64    `json:"buffered_bytes"`
+}
+
+// Key says when a key last verified a delivery.
+type Key struct {
+	Label    string     `json:"label"`
+	LastUsed *time.Time `json:"last_used"` // null: not since the process started
+}
+
+// Rejection is what is shown of a refused delivery in a list.
+type Rejection struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	Name     string    `json:"name"`
+	Provider string    `json:"provider"` // "" without one
+	Reason   string    `json:"reason"`
+	Detail   string    `json:"detail"`
+	Skew     string    `json:"skew,omitempty"` // now minus the delivery's timestamp
+	Keys     []string  `json:"keys"`           // labels of those that were tried
+	Observed bool      `json:"observed"`       // and let through
+	Remote   string    `json:"remote"`
+	Method   string    `json:"method"`
+	Host     string    `json:"host"`
+	URL      string    `json:"url"`
+}
+
+// RejectionDetail is all that is shown of one refused delivery.
+type RejectionDetail struct {
+	Rejection
+	Headers map[string][]string `json:"headers"` // credentials redacted
+	Body    Body                `json:"body"`
+	Hint    string              `json:"hint"` // "" if no usual mistake explains it
+	Note    string              `json:"note,omitempty"`
+}
+
+// Body is what may be said of a body.
+type Body struct {
+	Read        bool   `json:"read"` // false: the delivery was refused before
+	Bytes       int    `json:"bytes"`
+	Declared    *int64 `json:"declared,omitempty"` // how many were announced, where it was not read
+	SHA256      string `json:"sha256,omitempty"`
+	ContentType string `json:"content_type"`
+	Truncated   bool   `json:"truncated"` // less of it is kept
+}
