@@ -47,7 +47,8 @@ var misplaced = regexp.MustCompile(`\{(env|file|http)\.([A-Za-z0-9_./-]*\})?`)
 // unreplaced matches what a shell, a template, a snippet or another program would
 // have replaced: {vault.x}, {tenant}, {$X}, {{ .Values.x }}, $X, ${X}, $(x), %X%,
 // <secret>, env.X, file:/x. Anyone who knows the kind can guess such a secret.
-var unreplaced = regexp.MustCompile(`(?s)\{\s*[$.]?[A-Za-z_][A-Za-z0-9_-]+\s*([].:|[}]|$)` +
+// With a sign before or behind the brace one letter is a name: {$X}, ${X}, #{X}.
+var unreplaced = regexp.MustCompile(`(?s)[$#@]\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}|\{\s*\$[A-Za-z_][A-Za-z0-9_]*\s*[:}]|\{\s*[$.]?[A-Za-z_][A-Za-z0-9_-]+\s*([].:|[}]|$)` +
 	`|^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{.*\}$|^\$\(.*\)$` +
 	`|^%[A-Za-z_][A-Za-z0-9_]*%$|^<[A-Za-z][A-Za-z0-9 _-]*>$|^[${]*(env|file|vault)[.:]|^\{\{.*\}\}$`)
 
@@ -62,16 +63,24 @@ var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(=|$)`)
 // program would find it (op://vault/item/field, arn:aws:…, /run/secrets/x), an
 // expression of a language or template, and what a vendor's page has to be replaced.
 var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
-	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secretref:|enc\[|projects/[^/]+/secrets/)` +
+	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
 	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
 	`|^\(\(.*\)\)$|^\[\[.*\]\]$|^<%.*%>$|^@[a-z][a-z0-9_-]*@$|^__[a-z]\w*__$|^%\([a-z_]\w*\)s$|^\$+\{?[a-z_]\w*\}?$` +
 	`|^(process\.env|import\.meta\.env|os\.environ|env)[.[(]|^((os|system)\.)?(getenv|lookup)\(` +
 	`|^@[a-z.]+\(|^\[[a-z][a-z _-]*\]$|^(var|local|data|module)\.[a-z_]+` +
-	`|^(your|change|replace|insert|enter)[a-z _-]*$`)
+	"|^`.*`$" + `|^%!\w?\(|(?-i:^(\$\{?[A-Z_][A-Z0-9_]*\}?[ :.-]?){2,}$)` +
+	`|^(your|change|replace|insert|enter)[a-z _-]*$` +
+	`|^[(<]?(undefined|null|none|nil|nan|unset|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$`)
+
+// secretPrefix matches what a sender's secrets begin with, before the part that
+// nobody filled in: whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
+var secretPrefix = regexp.MustCompile(`(?i)^([a-z]{2,8}(_(live|test|prod))?_|key-|(bearer|basic|token) +)`)
 
 // masked matches what dashboards show in the place of a secret, and pages that
-// shorten one: whsec_••••••••, ********, sk_live_….
-var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$`)
+// shorten one: whsec_••••••••, ********, sk_live_…, xxxx-xxxx, 1a2b...9f3c.
+var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$|\w(\.\.\.|…)|(?i:x{6}|^x{2,}([-_ ]x{2,})+$)`)
+
+var errMasked = errors.New("this is how a secret is masked or shortened: copy it whole; one that only looks so goes into a file")
 
 // valueKind says where a value's text comes from.
 type valueKind uint8
@@ -120,11 +129,18 @@ func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 // checkLiteral looks at a secret that is written out, here or in a variable: a name
 // in its place would verify what anyone signs with that name.
 func checkLiteral(text string) error {
-	if variableName.MatchString(text) || reference.MatchString(text) {
-		return errUnreplaced
+	bare := text
+	if n := len(text); n > 2 && text[0] == text[n-1] && strings.ContainsRune(`"'`, rune(text[0])) {
+		bare = text[1 : n-1]
 	}
-	if masked.MatchString(text) {
-		return errors.New("this is how a secret is masked or shortened: copy it whole; one that only looks so goes into a file")
+	bare = secretPrefix.ReplaceAllString(bare, "")
+	for _, part := range []string{text, bare} {
+		if unreplaced.MatchString(part) || variableName.MatchString(part) || reference.MatchString(part) {
+			return errUnreplaced
+		}
+		if masked.MatchString(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
+			return errMasked
+		}
 	}
 	if !strings.ContainsAny(text, `/\.`) {
 		return nil

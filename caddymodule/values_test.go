@@ -64,7 +64,9 @@ var guessable = []string{
 	"{{X1}}", "{{ X1 }}", "{{ .Values.secret }}", "{{.Secret}}", "{{ secrets.X }}", "${{ secrets.X }}", "{{ lookup('env', 'X') | x }}",
 	// names
 	"env.X", "env:X", "file./x", "file:/x", "file:///x", "vault:x", "$X", "$x_y", "${X}", "${X:-default}", "${X:?unset}", "$(cat /x)", "$env:X", "%X%", "%stripe_secret%",
-	"<secret>", "<your webhook secret>",
+	"<secret>", "<your webhook secret>", "<nil>",
+	// what Caddy leaves of {$X} in JSON, and one letter in the braces of others
+	"{$X}", "{$X:default}", "{ $X }", "whsec_{$X}", "x${X}", "whsec_${X}", "whsec_${NAME}", "'${X}'", "#{X}", "@{X}",
 }
 
 // TestGuessableValues: none of them becomes a value, in whatever option, written
@@ -120,6 +122,11 @@ func TestGuessableSecrets(t *testing.T) {
 		"/run/secrets/stripe", "./keys/stripe", "~/keys/stripe", "your-webhook-secret", "YOUR-SECRET",
 		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/x)", "[your-webhook-secret]", "[GITHUB_SECRET]", "!env GITHUB_SECRET", "$__file{/run/secrets/x}",
 		"System.getenv(\"X\")", "import.meta.env.SECRET", "var.github_secret", "data.aws_secret.x", "GITHUB_SECRET=abcdefgh", "changeme", "change-me", "Replace me",
+		"secretKeyRef:stripe", "secretKeyRef: stripe", "configMapKeyRef:stripe", "valueFrom: x", "`cat /run/secrets/stripe`", "$PREFIX$SECRET", "$A-$B", "%!s(int=1)",
+		"[object Object]", "undefined", "null", "None", "(hidden)", "redacted", "TODO", "placeholder",
+		// what a sender's secrets begin with, and one of these
+		"whsec_$NAME", "whsec_$(cat x)", "whsec_%NAME%", "whsec_<secret>", "whsec_{{X}}", "whsec_STRIPE_SECRET", "whsec_YOUR_SECRET", "whsec_changeme", "whsec_env.X",
+		"sk_live_$KEY", "key-$KEY", "Bearer $TOKEN", `"$X1"`, "'$X'", "whsec_undefined",
 	}
 	for _, text := range append(references, "STRIPE_SECRET", "X_1", filepath.ToSlash(path)) {
 		asJSON, _ := json.Marshal(text)
@@ -140,12 +147,16 @@ func TestGuessableSecrets(t *testing.T) {
 // TestMaskedSecrets: what a dashboard shows in the place of a secret, and how a
 // page shortens one, is the same for everybody.
 func TestMaskedSecrets(t *testing.T) {
-	for _, text := range []string{"********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c", "whsec_...", "whsec_…", "sk_live_4eC3…"} {
+	for _, text := range []string{"********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c", "whsec_...", "whsec_…", "sk_live_4eC3…",
+		"xxxxxxxx", "XXXX", "xxxx-xxxx-xxxx", "whsec_xxxx", "sk_live_xxxxxxxxxxxx", "1a2bxxxxxxxx9f3c", "aaaaaaaa", "whsec_00000000", "xxx", "whsec_1a2b...9f3c", "1a2b…9f3c",
+	} {
 		if err := checkLiteral(text); err == nil || !strings.Contains(err.Error(), "copy it whole") {
 			t.Errorf("%s: got %v, want an error with the remedy", text, err)
 		}
 	}
-	for _, text := range []string{"a*b**c", "...a", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} {
+	for _, text := range []string{
+		"a*b**c", "...a", "pa$$w0rd-9f31c0", "pa$word", "$1", "Xx1xxX2xxx", "a_b$c", "$ecret$auce", "%!x9f31c0", "aab", "whsec_aab", "None-of-your-9-tails", "`half", "9f$AB", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+	} {
 		if err := checkLiteral(text); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
@@ -155,7 +166,7 @@ func TestMaskedSecrets(t *testing.T) {
 // TestLiteralsWithBraces: a secret that a generator made may hold any character,
 // and a file or variable takes what looks like a name.
 func TestLiteralsWithBraces(t *testing.T) {
-	for _, text := range []string{"a{b}c", "{}", "}{", "pa$word", "100%", "a{1}b", "x<y", "$1", `{"kty":"OKP"}`, "k{;:q.}", "a}b{c", "envelope.x", "profile./x", "50% off%", "$", "${", "whsec_abc", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"} {
+	for _, text := range []string{"a{b}c", "{}", "}{", "pa$word", "100%", "a{1}b", "x<y", "$1", `{"kty":"OKP"}`, "k{;:q.}", "a}b{c", "envelope.x", "profile./x", "50% off%", "%!x9f31c0", "$", "${", "pa$$w0rd-9f31c0", "whsec_abc", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"} {
 		if kind, _, err := parseValue(text); err != nil || kind != literalValue {
 			t.Errorf("%s: %d, %v", text, kind, err)
 		}
