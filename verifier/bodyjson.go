@@ -1,19 +1,23 @@
 package verifier
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+)
 
 // bodyJSON is what the scheme's paths lead to in a body's JSON, read once for all
 // of them: a sender's message may name eight.
 type bodyJSON struct {
 	body   []byte
 	err    error // of the form field that wraps the JSON
-	values []jsonValue
+	values []jsonpath.Value
 }
 
 // collectPaths lists the paths that may be looked up before a delivery is
 // verified. Others, of handshakes, are read in small bodies alone.
 func (v *Verifier) collectPaths() {
-	add := func(p jsonPath) {
+	add := func(p jsonpath.Path) {
 		if len(p) > 0 {
 			v.paths = append(v.paths, p)
 		}
@@ -40,14 +44,14 @@ func (v *Verifier) collectPaths() {
 }
 
 // lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
-func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
-	i := slices.IndexFunc(c.v.paths, func(p jsonPath) bool { return &p[0] == &path[0] })
+func (c *Check) lookup(path jsonpath.Path, body []byte) (string, error) {
+	i := slices.IndexFunc(c.v.paths, func(p jsonpath.Path) bool { return &p[0] == &path[0] })
 	if i < 0 {
 		text, err := c.jsonText(body)
 		if err != nil {
 			return "", err
 		}
-		return path.lookup(text)
+		return path.Lookup(text)
 	}
 	if c.json == nil || !same(c.json.body, body) {
 		c.json = c.readJSON(body)
@@ -55,17 +59,17 @@ func (c *Check) lookup(path jsonPath, body []byte) (string, error) {
 	if c.json.err != nil {
 		return "", c.json.err
 	}
-	return c.json.values[i].result()
+	return c.json.values[i].Text()
 }
 
 func (c *Check) readJSON(body []byte) *bodyJSON {
 	text, err := c.jsonText(body)
-	j := &bodyJSON{body: body, err: err, values: make([]jsonValue, len(c.v.paths))}
+	j := &bodyJSON{body: body, err: err, values: make([]jsonpath.Value, len(c.v.paths))}
 	for i, p := range c.v.paths {
-		j.values[i].path = p
+		j.values[i].Path = p
 	}
 	if err == nil {
-		lookupAll(text, j.values)
+		jsonpath.LookupAll(text, j.values)
 	}
 	return j
 }
@@ -75,8 +79,8 @@ func (c *Check) jsonText(body []byte) ([]byte, error) {
 		return body, nil
 	}
 	text, err := c.formValue(body, c.v.scheme.BodyForm)
-	if err == errNoValue {
-		err = errNotJSON // the member is not missing: there is no JSON
+	if err == jsonpath.ErrNoValue {
+		err = jsonpath.ErrNotJSON // the member is not missing: there is no JSON
 	}
 	return []byte(text), err
 }

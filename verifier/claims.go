@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // A claim of a JWT that must say what a template says, as a rule a digest: it is
@@ -94,8 +96,8 @@ func (c *Check) checkClaims(body []byte) *Rejection {
 }
 
 func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
-	got, err := member(want.name).lookup(c.jws.claims)
-	if err == errNoValue {
+	got, err := jsonpath.Top(want.name).Lookup(c.jws.claims)
+	if err == jsonpath.ErrNoValue {
 		if want.optional && len(body) == 0 {
 			return nil
 		}
@@ -119,8 +121,8 @@ func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
 
 // numericDate reads a time of RFC 7519 §2: seconds, perhaps with a fraction.
 func (c *Check) numericDate(name string) (at time.Time, ok bool, rej *Rejection) {
-	text, err := member(name).lookup(c.jws.claims)
-	if err == errNoValue {
+	text, err := jsonpath.Top(name).Lookup(c.jws.claims)
+	if err == jsonpath.ErrNoValue {
 		return time.Time{}, false, nil
 	}
 	if err == nil {
@@ -135,9 +137,9 @@ func (c *Check) numericDate(name string) (at time.Time, ok bool, rej *Rejection)
 
 // claimTimestamp fills in a timestamp that is a claim.
 func (c *Check) claimTimestamp() *Rejection {
-	text, err := member(c.v.timestamp.Claim).lookup(c.jws.claims)
+	text, err := jsonpath.Top(c.v.timestamp.Claim).Lookup(c.jws.claims)
 	switch {
-	case err == errNoValue:
+	case err == jsonpath.ErrNoValue:
 		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
 	case err != nil:
 		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
@@ -28,22 +29,22 @@ type Verifier struct {
 	bodySigned bool        // by a claim
 	http       *httpScheme // of the syntax http_signature, instead of messages
 
-	keyIDPath       jsonPath
-	certificatePath *regexp.Regexp // of KeySource; nil: any
-	paths           []jsonPath     // of all that is read in a body's JSON
+	keyIDPath       jsonpath.Path
+	certificatePath *regexp.Regexp  // of KeySource; nil: any
+	paths           []jsonpath.Path // of all that is read in a body's JSON
 
-	signaturePaths  []jsonPath // of a signature in the body; nil: a form field alone
+	signaturePaths  []jsonpath.Path // of a signature in the body; nil: a form field alone
 	timestamp       Timestamp
 	timestampKV     string
-	timestampPath   jsonPath
+	timestampPath   jsonpath.Path
 	timestampSigned bool   // a message has the slot
 	bodyDigest      string // the query parameter of {body_digest:…}, if a message has one
 	tolerance       time.Duration
 
 	id       DeliveryID
-	idPath   jsonPath
+	idPath   jsonpath.Path
 	idSigned bool
-	varies   []jsonPath
+	varies   []jsonpath.Path
 
 	required     []requiredHeader
 	requiredJSON []requiredJSON

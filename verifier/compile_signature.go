@@ -1,6 +1,10 @@
 package verifier
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+)
 
 func (v *Verifier) compileSignature() error {
 	if v.scheme.Signature == nil {
@@ -15,14 +19,14 @@ func (v *Verifier) compileSignature() error {
 		return wrong("signature", "needs exactly one source: header, query, form, json or body; form and json together are of a sender that posts either")
 	}
 	for _, text := range sig.JSON {
-		path, err := parseJSONPath(text)
+		path, err := jsonpath.Parse(text)
 		if err != nil {
 			return wrong("signature", "json: %v", err)
 		}
 		v.signaturePaths = append(v.signaturePaths, path)
 	}
 	if sig.Form != "" && len(sig.JSON) == 0 {
-		v.signaturePaths = []jsonPath{nil}
+		v.signaturePaths = []jsonpath.Path{nil}
 	}
 	sig.Header = slices.Clone(sig.Header)
 	if n := max(len(sig.Header), len(sig.JSON)); n > maxCandidates {

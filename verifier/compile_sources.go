@@ -3,6 +3,8 @@ package verifier
 import (
 	"slices"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 func (v *Verifier) compileTimestamp() (err error) {
@@ -43,7 +45,7 @@ func (v *Verifier) compileTimestamp() (err error) {
 		return wrong("timestamp", "claim: only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
 	}
 	if ts.JSON != "" {
-		if v.timestampPath, err = parseJSONPath(ts.JSON); err != nil {
+		if v.timestampPath, err = jsonpath.Parse(ts.JSON); err != nil {
 			return wrong("timestamp", "json: %v", err)
 		}
 	}
@@ -77,7 +79,7 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		return wrong("delivery_id", "claim: only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
 	}
 	if id.JSON != "" {
-		if v.idPath, err = parseJSONPath(id.JSON); err != nil {
+		if v.idPath, err = jsonpath.Parse(id.JSON); err != nil {
 			return wrong("delivery_id", "json: %v", err)
 		}
 	}

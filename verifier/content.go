@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // Content returns what tells the body from others where copies of a delivery are
@@ -94,7 +96,7 @@ func (c *Check) signsQuery() bool {
 
 func (v *Verifier) compileVaries() error {
 	for _, text := range v.scheme.Varies {
-		path, err := parseJSONPath(text)
+		path, err := jsonpath.Parse(text)
 		if err != nil {
 			return wrong("varies", "%v", err)
 		}
@@ -106,9 +108,9 @@ func (v *Verifier) compileVaries() error {
 // withoutVarying cuts the values out that vary between the attempts of one
 // delivery. A body in which they cannot be found one way stays whole.
 func (v *Verifier) withoutVarying(body []byte) []byte {
-	var cuts []span
+	var cuts []jsonpath.Span
 	for _, path := range v.varies {
-		found, err := path.spans(body)
+		found, err := path.Spans(body)
 		if err != nil {
 			return body
 		}
@@ -117,11 +119,11 @@ func (v *Verifier) withoutVarying(body []byte) []byte {
 	if len(cuts) == 0 {
 		return body
 	}
-	slices.SortFunc(cuts, func(a, b span) int { return a.start - b.start })
+	slices.SortFunc(cuts, func(a, b jsonpath.Span) int { return a.Start - b.Start })
 	out, at := make([]byte, 0, len(body)), 0
 	for _, cut := range cuts {
-		if cut.start >= at { // else it lies in the one before
-			out, at = append(out, body[at:cut.start]...), cut.end
+		if cut.Start >= at { // else it lies in the one before
+			out, at = append(out, body[at:cut.Start]...), cut.End
 		}
 	}
 	return append(out, body[at:]...)

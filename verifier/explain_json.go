@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // jsonToken is a piece of a JSON text that is written anew, in the ways of the
@@ -279,7 +281,7 @@ func readNode(tokens []jsonToken, i, depth int) (jsonNode, int) {
 	if !object && !tokens[i].is('[') {
 		return n, i + 1
 	}
-	if depth > maxJSONDepth {
+	if depth > jsonpath.MaxDepth {
 		return n, -1
 	}
 	for i++; !tokens[i].is('}') && !tokens[i].is(']'); {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // collectBody looks for signatures that stand elsewhere in the body than where
@@ -31,7 +33,7 @@ func (s *search) collectBody() {
 		object := s.objectAt(path[:len(path)-1])
 		for _, name := range slices.Sorted(maps.Keys(object)) {
 			text, ok := object[name].(string)
-			if ok && name != path[len(path)-1].name && len(name) < 64 && len(text) <= maxHeaderText {
+			if ok && name != path.Last() && len(name) < 64 && len(text) <= maxHeaderText {
 				s.present(presented{body: "member " + name + " beside it", lines: 1, likely: soundsSigned(name)}, text)
 			}
 		}
@@ -52,21 +54,13 @@ func (s *search) formFields() []formField {
 }
 
 // objectAt returns the object at a path of the body.
-func (s *search) objectAt(path jsonPath) map[string]any {
-	var at any
-	if json.Unmarshal(s.c.Body, &at) != nil {
+func (s *search) objectAt(path jsonpath.Path) map[string]any {
+	places, err := path.Spans(s.c.Body)
+	if err != nil || len(places) == 0 {
 		return nil
 	}
-	for _, step := range path {
-		if list, ok := at.([]any); ok && step.array && step.index < len(list) {
-			at = list[step.index]
-		} else if object, ok := at.(map[string]any); ok && !step.array {
-			at = object[step.name]
-		} else {
-			return nil
-		}
-	}
-	object, _ := at.(map[string]any)
+	var object map[string]any
+	_ = json.Unmarshal(s.c.Body[places[0].Start:places[0].End], &object) // what is no object has no members
 	return object
 }
 
@@ -77,9 +71,9 @@ func formMessages(s *search, yield func(guess) bool) {
 		return
 	}
 	fields := s.formFields()
-	value := func(path jsonPath) string {
+	value := func(path jsonpath.Path) string {
 		for _, f := range fields {
-			if len(path) > 0 && f.name == path[len(path)-1].name {
+			if len(path) > 0 && f.name == path.Last() {
 				return f.value
 			}
 		}
@@ -92,7 +86,7 @@ func formMessages(s *search, yield func(guess) bool) {
 		t := slices.Clone(m.template)
 		for i := range t {
 			if p := &t[i]; p.slot == slotJSON {
-				p.slot, p.arg = slotForm, p.path[len(p.path)-1].name
+				p.slot, p.arg = slotForm, p.path.Last()
 			}
 		}
 		g := guess{signing: s.asked, clause: fmt.Sprintf("the body is a form, the scheme reads %s: the same sender's forms are signed alike; such a scheme names form fields in place of JSON paths", strings.Join(s.v.signature.JSON, " or "))}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"testing"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // A Cost is what a delivery costs before it is known to be genuine, in bytes that
@@ -18,7 +20,9 @@ type Cost struct{ Hashed, Read, Public int }
 func CountCosts(tb testing.TB) *Cost {
 	cost := new(Cost)
 	oldFacts, oldFilters, oldDigests := maps.Clone(facts), maps.Clone(filters), maps.Clone(contentDigests)
-	tb.Cleanup(func() { facts, filters, contentDigests, onRead = oldFacts, oldFilters, oldDigests, nil })
+	tb.Cleanup(func() {
+		facts, filters, contentDigests, onRead, jsonpath.OnRead = oldFacts, oldFilters, oldDigests, nil, nil
+	})
 	counting := func(make func() hash.Hash) func() hash.Hash {
 		return func() hash.Hash { return &countingHash{make(), cost} }
 	}
@@ -40,6 +44,7 @@ func CountCosts(tb testing.TB) *Cost {
 		contentDigests[name] = counting(make)
 	}
 	onRead = func(n int) { cost.Read += n }
+	jsonpath.OnRead = onRead
 	return cost
 }
 

@@ -8,6 +8,8 @@ import (
 	"mime"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // maxFields is how many fields of a form, or parameters of a URL, are read: as
@@ -72,7 +74,7 @@ func countFields(form []byte) (n int, err error) {
 	}
 }
 
-// formValue returns the one value of a field: errNoValue without one, errForm of
+// formValue returns the one value of a field: jsonpath.ErrNoValue without one, errForm of
 // several. It is as strict as parseForm, and keeps nothing but the value.
 func formValue(form []byte, name string) (string, error) {
 	reads(form)
@@ -81,7 +83,7 @@ func formValue(form []byte, name string) (string, error) {
 		key, value, rest, ok := cutPair(form)
 		switch {
 		case !ok && !seen:
-			return "", errNoValue
+			return "", jsonpath.ErrNoValue
 		case !ok:
 			return unescape(found), nil
 		case n == maxFields:

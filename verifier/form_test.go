@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 func TestFormFields(t *testing.T) {
@@ -21,9 +23,9 @@ func TestFormFields(t *testing.T) {
 		"no equals sign":             {"b&a", "", nil},
 		"twice":                      {"a=1&a=2", "", errForm},
 		"twice, once escaped":        {"a=1&%61=2", "", errForm},
-		"another's beginning":        {"ab=1", "", errNoValue},
-		"missing":                    {"b=1", "", errNoValue},
-		"nothing":                    {"", "", errNoValue},
+		"another's beginning":        {"ab=1", "", jsonpath.ErrNoValue},
+		"missing":                    {"b=1", "", jsonpath.ErrNoValue},
+		"nothing":                    {"", "", jsonpath.ErrNoValue},
 		"bad escape in another":      {"a=1&b=%4", "", errEscape},
 		"bad escape in its own":      {"a=%zz", "", errEscape},
 		"empty pairs are none":       {"&&a=1" + strings.Repeat("&", 1<<20), "1", nil},
@@ -35,7 +37,7 @@ func TestFormFields(t *testing.T) {
 				t.Errorf("formValue: %q, %v; want %q, %v", got, err, tc.want, tc.err)
 			}
 			_, err := parseForm([]byte(tc.form))
-			if want := tc.err; want != errForm && want != errNoValue && err != want {
+			if want := tc.err; want != errForm && want != jsonpath.ErrNoValue && err != want {
 				t.Errorf("parseForm: %v, want %v", err, want)
 			}
 		})

@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +17,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unicode/utf8"
 )
 
 // fuzzSchemes are one scheme a syntax and encoding, all with one key.
@@ -82,161 +80,6 @@ func FuzzSignatureHeader(f *testing.F) {
 		}
 		if rej := rejection(t, err); rej.Reason != SignatureMismatch {
 			t.Fatalf("got %v", rej)
-		}
-	})
-}
-
-// FuzzJSONPath holds the scanner against encoding/json: what it finds stands in
-// valid JSON, and is what a decoder finds there if no member appears twice.
-func FuzzJSONPath(f *testing.F) {
-	for _, path := range []string{"id", "data.id", "items[0].id", "items[only].id", "[0].eventId", "a[1][2]", "a[only]", "é"} {
-		for _, text := range []string{
-			`{"id":"a","data":{"id":1.5e3},"items":[{"id":true}],"é":"ü"}`, `[{"eventId":"\ud83d\ude00"}]`, `{"a":[0,[1,2,3]]}`,
-			`{"id":"\u0069\ud800"}`, `{"id":1,"i\u0064":2}`, `{"id":{"id":[]}}`, `{"data":[{"id":1}]}`, `{"id":null}`, `{"id":01}`,
-			"{\"id\":\"\xff\"}", `{"id":0,"i\u0064":`, `{"\u00e9":-0.0E-1}`, `{"id":"a"} {`, ` `, `"\`, strings.Repeat("[", 600),
-		} {
-			f.Add(path, []byte(text))
-		}
-	}
-	f.Fuzz(func(t *testing.T, path string, text []byte) {
-		p, err := parseJSONPath(path)
-		if err != nil || slices.ContainsFunc(p, func(s jsonStep) bool { return s.every }) {
-			return // walk knows no [*]
-		}
-		got, err := p.lookup(text)
-		if err != nil && !slices.ContainsFunc([]error{errNoValue, errNotJSON, errDuplicate, errArray, errDiffer, errSeveral}, func(e error) bool { return errors.Is(err, e) }) {
-			t.Fatalf("%v", err)
-		}
-		if errors.Is(err, errNotJSON) {
-			// stricter than a decoder in three things only
-			if json.Valid(text) && utf8.Valid(text) && !bytes.Contains(text, []byte(`\u`)) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxJSONDepth {
-				t.Fatalf("%q is JSON", text)
-			}
-			return
-		}
-		if (errors.Is(err, errDuplicate) || errors.Is(err, errSeveral)) && !json.Valid(text) {
-			return // refused for the one before the other was read
-		}
-		if !json.Valid(text) {
-			t.Fatalf("%q is no JSON, and got %q, %v", text, got, err)
-		}
-		if errors.Is(err, errDuplicate) || hasDuplicates(text) {
-			if errors.Is(err, errDuplicate) && !hasDuplicates(text) {
-				t.Fatalf("no member of %q appears twice", text)
-			}
-			return
-		}
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.UseNumber()
-		var value any
-		if err := d.Decode(&value); err != nil {
-			t.Fatal(err)
-		}
-		want, found := walk(value, p)
-		if found != (err == nil) || found && got != want {
-			t.Fatalf("%s of %q: got %q, %v; a decoder finds %q, %v", path, text, got, err, want, found)
-		}
-	})
-}
-
-func walk(value any, p jsonPath) (string, bool) {
-	for _, step := range p {
-		if step.array {
-			list, ok := value.([]any)
-			if !ok || step.index >= len(list) || step.only && len(list) > 1 {
-				return "", false
-			}
-			value = list[step.index]
-			continue
-		}
-		object, ok := value.(map[string]any)
-		if !ok {
-			return "", false
-		}
-		if value, ok = object[step.name]; !ok {
-			return "", false
-		}
-	}
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	case bool:
-		return fmt.Sprint(v), true
-	}
-	return "", false
-}
-
-// hasDuplicates reports whether any object holds a member twice, as a decoder
-// reads names.
-func hasDuplicates(text []byte) bool {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	type level struct {
-		names map[string]bool // nil: an array
-		value bool            // a value comes next
-	}
-	var stack []level
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return false
-		}
-		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
-			stack = stack[:len(stack)-1]
-			continue
-		}
-		if n := len(stack); n > 0 && stack[n-1].names != nil {
-			top := &stack[n-1]
-			if name, ok := token.(string); ok && !top.value {
-				if top.names[name] {
-					return true
-				}
-				top.names[name], top.value = true, true
-				continue
-			}
-			top.value = false
-		}
-		switch token {
-		case json.Delim('{'):
-			stack = append(stack, level{names: make(map[string]bool)})
-		case json.Delim('['):
-			stack = append(stack, level{})
-		}
-	}
-}
-
-// FuzzParseJSONPath: a path has one text.
-func FuzzParseJSONPath(f *testing.F) {
-	for _, text := range []string{"id", "data.id", "items[0].id", "[*].id", "[only].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		p, err := parseJSONPath(text)
-		if err != nil {
-			if p != nil {
-				t.Fatal("a path beside an error")
-			}
-			return
-		}
-		var b strings.Builder
-		for i, step := range p {
-			switch {
-			case step.every:
-				b.WriteString("[*]")
-			case step.only:
-				b.WriteString("[only]")
-			case step.array:
-				fmt.Fprintf(&b, "[%d]", step.index)
-			case i > 0:
-				b.WriteString("." + step.name)
-			default:
-				b.WriteString(step.name)
-			}
-		}
-		if b.String() != text || len(p) == 0 {
-			t.Fatalf("%q is read as %q", text, b.String())
 		}
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // A Handshake is a request with which a sender asks whether the address is its
@@ -110,7 +112,7 @@ type handshake struct {
 type place struct {
 	kind string // query, header, json or form
 	name string
-	path jsonPath
+	path jsonpath.Path
 }
 
 type condition struct {

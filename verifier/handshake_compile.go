@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 func (v *Verifier) compileHandshakes() error {
@@ -125,7 +127,7 @@ func parsePlace(text string) (place, error) {
 		return p, nil
 	case kind == "json":
 		var err error
-		p.path, err = parseJSONPath(name)
+		p.path, err = jsonpath.Parse(name)
 		return p, err
 	}
 	return p, errors.New("unknown source: write query:name, header:Name, json:path or form:name")
@@ -252,11 +254,7 @@ func (v *Verifier) answerJSON(h *handshake, raw json.RawMessage) (answerText, er
 			text = text[end:]
 			continue
 		}
-		s := jsonScanner{text: text}
-		if err := s.string(); err != nil {
-			return nil, err
-		}
-		word, err := unquoteJSON(text[:s.pos])
+		word, rest, err := jsonpath.CutString(text)
 		if err != nil {
 			return nil, err
 		}
@@ -265,7 +263,7 @@ func (v *Verifier) answerJSON(h *handshake, raw json.RawMessage) (answerText, er
 			return nil, err
 		}
 		t = slices.Concat(t, answerText{{literal: `"`}}, parts, answerText{{literal: `"`}})
-		text = text[s.pos:]
+		text = rest
 	}
 	return t, nil
 }

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // The two ways a JSON Web Signature stands in a delivery.
@@ -106,7 +108,7 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if err != nil {
 		return reject(MalformedSignature, "%s is not base64url", where)
 	}
-	alg, err := member("alg").lookup(j.header)
+	alg, err := jsonpath.Top("alg").Lookup(j.header)
 	if err != nil {
 		return reject(MalformedSignature, "the header of the JWS in %s names no algorithm: %v", where, err)
 	}
@@ -118,12 +120,12 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 		return reject(MalformedSignature, "the header of the JWS in %s demands an extension that is not known here (crit), or its content is not encoded as this scheme has it (b64)", where)
 	}
 	for name, want := range s.JWSHeader {
-		if got, err := member(name).lookup(j.header); err != nil || got != want {
+		if got, err := jsonpath.Top(name).Lookup(j.header); err != nil || got != want {
 			return reject(MalformedSignature, "%s of the header of the JWS in %s is not %s", name, where, want)
 		}
 	}
 	if c.keyID == "" && c.v.scheme.KeyID == nil {
-		c.keyID, _ = member("kid").lookup(j.header) // without one, every key is tried
+		c.keyID, _ = jsonpath.Top("kid").Lookup(j.header) // without one, every key is tried
 	}
 	c.jws = j
 	return c.add(place, uint8(slices.Index(c.v.algorithms, a)), signature)
@@ -139,7 +141,7 @@ func (j *jws) critical(s *Signature) (encoded, ok bool) {
 		return false, false
 	}
 	for _, name := range []string{"crit", "b64"} {
-		if _, err := member(name).lookup(j.header); err == errDuplicate || err == errNotJSON {
+		if _, err := jsonpath.Top(name).Lookup(j.header); err == jsonpath.ErrDuplicate || err == jsonpath.ErrNotJSON {
 			return false, false
 		}
 	}
@@ -160,9 +162,6 @@ func (j *jws) critical(s *Signature) (encoded, ok bool) {
 	}
 	return encoded, encoded || marked && s.Syntax == syntaxDetached
 }
-
-// member is the path to a member of the outermost object, whatever its name holds.
-func member(name string) jsonPath { return jsonPath{{name: name}} }
 
 // content is what the JWS signs: itself, or its header and the message.
 func (j *jws) content(message []byte) []byte {
@@ -219,7 +218,7 @@ func (c *Check) matchJWS(k *compiledKey, t template, body []byte) (hits uint32, 
 // listedHeaders writes the headers that a member of the JWS's header lists, one
 // a line: "Name: value\n". The list is signed, so lines cannot move.
 func (c *Check) listedHeaders(name string) (string, *Rejection) {
-	list, err := member(name).lookup(c.jws.header)
+	list, err := jsonpath.Top(name).Lookup(c.jws.header)
 	if err != nil {
 		return "", reject(MalformedSignature, "the header of the JWS does not list the signed headers (%s)", name)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // compileKeySource checks where keys are named and published.
@@ -20,7 +22,7 @@ func (v *Verifier) compileKeySource() (err error) {
 			return wrong("key_id", notAHeaderName)
 		}
 		if id.JSON != "" {
-			if v.keyIDPath, err = parseJSONPath(id.JSON); err != nil {
+			if v.keyIDPath, err = jsonpath.Parse(id.JSON); err != nil {
 				return wrong("key_id", "json: %v", err)
 			}
 		}

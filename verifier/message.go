@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // write feeds the signed content of t to w. Everything around the body passes
@@ -193,7 +195,7 @@ func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
 		return c.kvText(p.arg)
 	case slotJSON:
 		text, err := c.lookup(p.path, body)
-		if p.optional && err == errNoValue {
+		if p.optional && err == jsonpath.ErrNoValue {
 			return "", nil
 		}
 		if err != nil {

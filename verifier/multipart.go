@@ -3,6 +3,8 @@ package verifier
 import (
 	"bytes"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 var lineBreak = []byte("\r\n")
@@ -33,7 +35,7 @@ func multipartValue(body []byte, boundary, name string) (string, error) {
 			case !endsLine(after):
 				return "", errForm
 			case !seen:
-				return "", errNoValue
+				return "", jsonpath.ErrNoValue
 			}
 			return string(found), nil
 		}

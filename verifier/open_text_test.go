@@ -3,6 +3,8 @@ package verifier
 import (
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // TestTextThatHoldsItsEnd: Adyen divides eight fields with colons and escapes
@@ -26,11 +28,11 @@ func TestTextThatHoldsItsEnd(t *testing.T) {
 	} {
 		var parts []string
 		for _, name := range []string{"a", "b", "c", "d"} {
-			path, err := parseJSONPath(name)
+			path, err := jsonpath.Parse(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, _ := path.lookup([]byte(body))
+			text, _ := path.Lookup([]byte(body))
 			parts = append(parts, text)
 		}
 		expect(t, v, post("X-Signature", macOf(testKey, strings.Join(parts, ":"))), body, want)

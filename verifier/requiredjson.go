@@ -6,19 +6,21 @@ import (
 	"errors"
 	"maps"
 	"slices"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // requiredJSON is a path of the body and what may stand there.
 type requiredJSON struct {
 	name   string
-	path   jsonPath
+	path   jsonpath.Path
 	values [][sha256.Size]byte
 }
 
 func (v *Verifier) compileRequiredJSON() (err error) {
 	for _, name := range slices.Sorted(maps.Keys(v.scheme.RequireJSON)) {
 		r := requiredJSON{name: name}
-		if r.path, err = parseJSONPath(name); err != nil {
+		if r.path, err = jsonpath.Parse(name); err != nil {
 			return wrong("require_json", "%v", err)
 		}
 		if len(v.scheme.RequireJSON[name]) == 0 {
@@ -45,7 +47,7 @@ func (c *Check) checkRequiredJSON(body []byte) *Rejection {
 	for i := range c.v.requiredJSON {
 		r := &c.v.requiredJSON[i]
 		text, err := c.lookup(r.path, body)
-		if errors.Is(err, errNoValue) {
+		if errors.Is(err, jsonpath.ErrNoValue) {
 			return reject(MissingHeader, "no %s in the body, which is required", r.name)
 		}
 		if err != nil {

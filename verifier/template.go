@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
@@ -19,12 +20,12 @@ type part struct {
 	literal string
 	slot    slot // the zero slot: a literal
 	arg     string
-	path    jsonPath // of a json slot
+	path    jsonpath.Path // of a json slot
 	// A json slot's member may be absent or null: the text is empty then.
 	optional bool
 	// The text may hold what ends it: see checkOpen.
 	open    bool
-	lines   []jsonLine // of a json_lines slot
+	lines   []jsonpath.Member // of a json_lines slot
 	filters []filter
 
 	guard guard
@@ -200,11 +201,11 @@ func parseSlot(text string) (part, error) {
 		p.arg = canonicalHeader(arg)
 	case slotJSON:
 		p.arg, p.optional = strings.CutSuffix(arg, "?")
-		path, err := parseJSONPath(p.arg)
+		path, err := jsonpath.Parse(p.arg)
 		if err != nil {
 			return part{}, fmt.Errorf("{json:%s}: %w", arg, err)
 		}
-		if p.optional && slices.ContainsFunc(path, func(s jsonStep) bool { return s.every }) {
+		if p.optional && path.Many() {
 			return part{}, fmt.Errorf("{json:%s}: with [*] some elements may have the member and others not: drop the ?", arg)
 		}
 		p.path = path

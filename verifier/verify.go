@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // onRead is called with the length of each text that a parser goes over, where a
@@ -243,7 +245,7 @@ func (c *Check) bodySignature(body []byte) *Rejection {
 	present := false
 	for i, path := range c.v.signaturePaths {
 		text, err := c.bodyText(s.Form, path, body)
-		if errors.Is(err, errNoValue) || err == nil && text == "" {
+		if errors.Is(err, jsonpath.ErrNoValue) || err == nil && text == "" {
 			continue
 		}
 		if err != nil {
@@ -266,7 +268,7 @@ func (c *Check) bodySignature(body []byte) *Rejection {
 // readsForm reports which of two sources the body has: the field of a form, or a
 // path in JSON. Where a scheme has both, Content-Type decides, as it does for the
 // app; where the body is signed, the body, since that header is not.
-func (c *Check) readsForm(field string, path jsonPath, body []byte) bool {
+func (c *Check) readsForm(field string, path jsonpath.Path, body []byte) bool {
 	switch {
 	case field == "" || path == nil:
 		return field != ""
@@ -278,7 +280,7 @@ func (c *Check) readsForm(field string, path jsonPath, body []byte) bool {
 }
 
 // bodyText reads a text of the body from a field or a path.
-func (c *Check) bodyText(field string, path jsonPath, body []byte) (string, error) {
+func (c *Check) bodyText(field string, path jsonpath.Path, body []byte) (string, error) {
 	switch {
 	case !c.readsForm(field, path, body):
 		return c.lookup(path, body)
@@ -300,9 +302,9 @@ func (c *Check) bodyTimestamp(body []byte) *Rejection {
 	}
 	text, err := c.bodyText(c.v.timestamp.Form, c.v.timestampPath, body)
 	switch {
-	case errors.Is(err, errNoValue) && c.v.timestamp.Optional:
+	case errors.Is(err, jsonpath.ErrNoValue) && c.v.timestamp.Optional:
 		return nil
-	case errors.Is(err, errNoValue):
+	case errors.Is(err, jsonpath.ErrNoValue):
 		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
 	case err != nil:
 		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)
@@ -328,7 +330,7 @@ func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
 func (c *Check) deliveryID(body []byte) string {
 	switch {
 	case c.v.id.Claim != "":
-		id, err := member(c.v.id.Claim).lookup(c.jws.claims)
+		id, err := jsonpath.Top(c.v.id.Claim).Lookup(c.jws.claims)
 		if err != nil {
 			return ""
 		}

@@ -1,4 +1,4 @@
-package verifier
+package jsonpath
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-func (s *jsonScanner) space() {
+func (s *scanner) space() {
 	for s.pos < len(s.text) {
 		switch s.text[s.pos] {
 		case ' ', '\t', '\n', '\r':
@@ -20,7 +20,7 @@ func (s *jsonScanner) space() {
 }
 
 // peek skips white space and returns the next byte, 0 at the end.
-func (s *jsonScanner) peek() byte {
+func (s *scanner) peek() byte {
 	if s.space(); s.pos < len(s.text) {
 		return s.text[s.pos]
 	}
@@ -28,7 +28,7 @@ func (s *jsonScanner) peek() byte {
 }
 
 // scalar moves past a string, number or literal that begins with c.
-func (s *jsonScanner) scalar(c byte) error {
+func (s *scanner) scalar(c byte) error {
 	switch c {
 	case '"':
 		return s.string()
@@ -42,49 +42,49 @@ func (s *jsonScanner) scalar(c byte) error {
 	return s.number()
 }
 
-func (s *jsonScanner) literal(word string) error {
+func (s *scanner) literal(word string) error {
 	if !bytes.HasPrefix(s.text[s.pos:], []byte(word)) {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	s.pos += len(word)
 	return nil
 }
 
-func (s *jsonScanner) string() error {
+func (s *scanner) string() error {
 	start := s.pos
 	for s.pos++; s.pos < len(s.text); s.pos++ {
 		switch c := s.text[s.pos]; {
 		case c == '"':
 			s.pos++
 			if !utf8.Valid(s.text[start:s.pos]) {
-				return errNotJSON
+				return ErrNotJSON
 			}
 			return nil
 		case c == '\\':
 			if s.pos++; s.pos >= len(s.text) {
-				return errNotJSON
+				return ErrNotJSON
 			}
 			switch s.text[s.pos] {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 			case 'u':
 				if s.pos+4 >= len(s.text) {
-					return errNotJSON
+					return ErrNotJSON
 				}
 				if _, err := strconv.ParseUint(string(s.text[s.pos+1:s.pos+5]), 16, 16); err != nil {
-					return errNotJSON
+					return ErrNotJSON
 				}
 				s.pos += 4
 			default:
-				return errNotJSON
+				return ErrNotJSON
 			}
 		case c < 0x20:
-			return errNotJSON
+			return ErrNotJSON
 		}
 	}
-	return errNotJSON
+	return ErrNotJSON
 }
 
-func (s *jsonScanner) digits() bool {
+func (s *scanner) digits() bool {
 	start := s.pos
 	for s.pos < len(s.text) && s.text[s.pos]-'0' <= 9 {
 		s.pos++
@@ -92,7 +92,7 @@ func (s *jsonScanner) digits() bool {
 	return s.pos > start
 }
 
-func (s *jsonScanner) at(set string) bool {
+func (s *scanner) at(set string) bool {
 	if s.pos < len(s.text) && strings.IndexByte(set, s.text[s.pos]) >= 0 {
 		s.pos++
 		return true
@@ -101,26 +101,36 @@ func (s *jsonScanner) at(set string) bool {
 }
 
 // number follows RFC 8259 §6.
-func (s *jsonScanner) number() error {
+func (s *scanner) number() error {
 	s.at("-")
 	if !s.at("0") && !s.digits() {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	if s.at(".") && !s.digits() {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	if s.at("eE") {
 		s.at("+-")
 		if !s.digits() {
-			return errNotJSON
+			return ErrNotJSON
 		}
 	}
 	return nil
 }
 
-// unquoteJSON decodes a string that the scanner has accepted. A lone surrogate
+// CutString decodes the string that text begins with and returns what follows it.
+func CutString(text []byte) (decoded string, rest []byte, err error) {
+	s := scanner{text: text}
+	if err := s.string(); err != nil {
+		return "", nil, err
+	}
+	decoded, err = unquote(text[:s.pos])
+	return decoded, text[s.pos:], err
+}
+
+// unquote decodes a string that the scanner has accepted. A lone surrogate
 // has no UTF-8 form: invalid.
-func unquoteJSON(quoted []byte) (string, error) {
+func unquote(quoted []byte) (string, error) {
 	in := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(in, '\\') < 0 {
 		return string(in), nil
@@ -152,10 +162,10 @@ func appendUnquoted(out, in []byte) ([]byte, error) {
 			i += 4
 			if utf16.IsSurrogate(r) {
 				if !bytes.HasPrefix(in[i+1:], []byte(`\u`)) {
-					return nil, errNotJSON
+					return nil, ErrNotJSON
 				}
 				if r = utf16.DecodeRune(r, hexRune(in[i+3:])); r == utf8.RuneError {
-					return nil, errNotJSON
+					return nil, ErrNotJSON
 				}
 				i += 6
 			}

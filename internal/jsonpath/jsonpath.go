@@ -1,0 +1,397 @@
+// Package jsonpath reads scalars out of JSON that a stranger wrote, where every
+// reader of that JSON must find the same.
+//
+// A [Path] names one scalar. [Path.Lookup] and [LookupAll] read the whole text
+// once, so that what they find is part of valid JSON, and refuse what two parsers
+// could read differently: a member on the path that appears twice, invalid UTF-8,
+// a lone surrogate, anything after the value. They decode nothing off the path and
+// take no memory for it.
+//
+// The package owns the scanner and the language of paths. It imports the standard
+// library alone and does not know what a value means.
+package jsonpath
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Path names one scalar of a JSON text: member names joined by dots, array
+// elements by [n] ("items[0].id", "[0].eventId"). [*] is every element: the
+// scalars below must all exist and be equal. [only] is the one element of an array
+// that must not have another, so that nothing unsigned hides beside what is signed.
+type Path []step
+
+type step struct {
+	name  string
+	index int // of an array element, if name is not used
+	array bool
+	every bool // element of the array
+	only  bool // the array has no other
+}
+
+// ErrNoValue says that the text is JSON and the path leads to nothing, null, an
+// object or an array. Any other error of a lookup means that the path cannot be
+// read one way. An object or array is reported by an error that wraps ErrNoValue.
+var ErrNoValue = errors.New("no scalar value there")
+
+// What makes a path unreadable, as far as callers tell these apart.
+var (
+	ErrNotJSON   = errors.New("not valid JSON")
+	ErrDuplicate = errors.New("a member on the path appears twice")
+)
+
+var (
+	errArray    = errors.New("an array stands where the path names a member")
+	errDiffer   = errors.New("the elements of an array differ there")
+	errSeveral  = errors.New("an array on the path has more than its one element")
+	errNoScalar = fmt.Errorf("an object or array: %w", ErrNoValue)
+)
+
+// MaxDepth is how deep objects and arrays may nest: deeper JSON is ErrNotJSON.
+const MaxDepth = 512
+
+// OnRead is called with the length of each text before it is read. Tests set it to
+// count what a request costs; it is nil elsewhere.
+var OnRead func(length int)
+
+func reads(text []byte) {
+	if OnRead != nil {
+		OnRead(len(text))
+	}
+}
+
+// Parse reads a path as it is written in a scheme. Its error shows how to write one.
+func Parse(text string) (Path, error) {
+	var p Path
+	bad := errors.New("write a JSON path as member names joined by dots, array elements as [0], all of them as [*], a single one as [only]: data.id, items[0].id")
+	if text == "" {
+		return nil, bad
+	}
+	for rest, first := text, true; rest != ""; first = false {
+		if rest[0] == '[' {
+			digits, after, ok := strings.Cut(rest[1:], "]")
+			if !ok || after != "" && after[0] != '.' && after[0] != '[' {
+				return nil, bad
+			}
+			if digits == "*" {
+				p, rest = append(p, step{array: true, every: true}), after
+				continue
+			}
+			if digits == "only" {
+				p, rest = append(p, step{array: true, only: true}), after
+				continue
+			}
+			n, err := strconv.Atoi(digits)
+			if err != nil || digits != strconv.Itoa(n) || n < 0 {
+				return nil, bad
+			}
+			p, rest = append(p, step{index: n, array: true}), after
+			continue
+		}
+		if !first {
+			if rest[0] != '.' {
+				return nil, bad
+			}
+			rest = rest[1:]
+		}
+		end := strings.IndexAny(rest, ".[]")
+		if end < 0 {
+			end = len(rest)
+		}
+		if end == 0 || end < len(rest) && rest[end] == ']' {
+			return nil, bad
+		}
+		p, rest = append(p, step{name: rest[:end]}), rest[end:]
+	}
+	return p, nil
+}
+
+// Top is the path to a member of the outermost object, whatever its name holds.
+func Top(name string) Path { return Path{{name: name}} }
+
+// Many reports whether the path holds [*].
+func (p Path) Many() bool {
+	return slices.ContainsFunc(p, func(s step) bool { return s.every })
+}
+
+// Last is the name of the member at the end of the path, "" of an array element.
+func (p Path) Last() string { return p[len(p)-1].name }
+
+// Lookup returns the scalar at p: a string decoded, a number, true or false as it
+// is written. Errors are those of Value.Text.
+func (p Path) Lookup(text []byte) (string, error) {
+	v := []Value{{Path: p}}
+	LookupAll(text, v)
+	return v[0].Text()
+}
+
+// Spans returns where in the text the values at p are, of any kind: several with
+// [*], none where a member is missing.
+func (p Path) Spans(text []byte) ([]Span, error) {
+	v := []Value{{Path: p, spans: []Span{}}}
+	LookupAll(text, v)
+	return v[0].spans, v[0].ended
+}
+
+// A Span is the part of a text from byte Start up to, not including, byte End.
+type Span struct{ Start, End int }
+
+// A Value is a path and, after LookupAll, what is at its end.
+type Value struct {
+	Path  Path
+	text  string
+	seen  bool
+	state error  // what was there; nil only once a scalar was
+	ended error  // why the path cannot be read one way, whatever follows
+	spans []Span // of the values at the end of the path, unless nil: see Spans
+}
+
+func (v *Value) found() error {
+	if !v.seen {
+		return ErrNoValue
+	}
+	return v.state
+}
+
+// Text returns the scalar that LookupAll found, or ErrNoValue, or why the path
+// cannot be read one way.
+func (v *Value) Text() (string, error) {
+	if v.ended != nil {
+		return "", v.ended
+	}
+	return v.text, v.found()
+}
+
+// LookupAll looks up the paths of all values while it reads the text once.
+func LookupAll(text []byte, values []Value) {
+	reads(text)
+	s := scanner{text: text}
+	for i := range values {
+		s.wanted = append(s.wanted, search{at: &values[i], rest: values[i].Path})
+	}
+	err := s.value(s.wanted, 0)
+	if s.space(); err == nil && s.pos != len(text) {
+		err = ErrNotJSON
+	}
+	for i := range values {
+		if v := &values[i]; err != nil && v.ended == nil {
+			v.ended = err
+		}
+	}
+}
+
+// search is a path that leads into what is read next.
+type search struct {
+	at   *Value
+	rest Path // nothing left: it ends here
+
+	matched bool   // in an object: the member was there
+	state   error  // in an array, under [*]: of the first element that had no value, or another one
+	before  string // the value of the element before
+}
+
+type scanner struct {
+	text   []byte
+	pos    int
+	wanted []search // a stack: those of the values that are open
+	name   []byte   // the last member's, where it has escapes
+}
+
+// value reads one value, for the paths that lead into it.
+func (s *scanner) value(wants []search, depth int) error {
+	if depth > MaxDepth {
+		return ErrNotJSON
+	}
+	c, start := s.peek(), s.pos
+	if len(wants) == 1 && len(wants[0].rest) == 0 && wants[0].at.spans != nil {
+		v := wants[0].at
+		err := s.next(c, wants, depth)
+		v.spans = append(v.spans, Span{start, s.pos})
+		return err
+	}
+	return s.next(c, wants, depth)
+}
+
+func (s *scanner) next(c byte, wants []search, depth int) error {
+	switch c {
+	case '{':
+		return s.object(enter(wants, false), depth)
+	case '[':
+		return s.array(enter(wants, true), depth)
+	}
+	start := s.pos
+	if err := s.scalar(c); err != nil {
+		return err
+	}
+	for i := range wants {
+		v := wants[i].at
+		if v.ended != nil || len(wants[i].rest) > 0 {
+			continue
+		}
+		v.seen = true
+		switch raw := s.text[start:s.pos]; c {
+		case 'n':
+			v.state = ErrNoValue
+		case '"':
+			v.text, v.ended = unquote(raw)
+		default:
+			v.text = string(raw)
+		}
+	}
+	return nil
+}
+
+// enter keeps the paths that lead further, into an object or an array.
+func enter(wants []search, array bool) []search {
+	n := 0
+	for _, w := range wants {
+		switch {
+		case w.at.ended != nil:
+		case len(w.rest) == 0 || w.rest[0].array && !array:
+			w.at.seen, w.at.state = true, errNoScalar
+		case array && !w.rest[0].array:
+			w.at.seen, w.at.state = true, errArray
+		default:
+			wants[n] = w
+			n++
+		}
+	}
+	return wants[:n]
+}
+
+func (s *scanner) object(wants []search, depth int) error {
+	s.pos++ // {
+	base := len(s.wanted)
+	for first := true; ; first = false {
+		c := s.peek()
+		if c == '}' && first {
+			break
+		}
+		if c != '"' {
+			return ErrNotJSON
+		}
+		start := s.pos
+		if err := s.scalar(c); err != nil {
+			return err
+		}
+		if len(wants) > 0 {
+			s.enterMember(wants, s.text[start:s.pos])
+		}
+		if s.peek() != ':' {
+			return ErrNotJSON
+		}
+		s.pos++
+		if err := s.value(s.wanted[base:], depth+1); err != nil {
+			return err
+		}
+		s.wanted = s.wanted[:base]
+		switch s.peek() {
+		case ',':
+			s.pos++
+			continue
+		case '}':
+		default:
+			return ErrNotJSON
+		}
+		break
+	}
+	s.pos++ // }
+	return nil
+}
+
+// enterMember takes the paths along that lead into a member with a quoted name.
+func (s *scanner) enterMember(wants []search, quoted []byte) {
+	name := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(name, '\\') >= 0 {
+		var err error
+		if s.name, err = appendUnquoted(s.name[:0], name); err != nil {
+			return
+		}
+		name = s.name
+	}
+	for i := range wants {
+		w := &wants[i]
+		switch {
+		case string(name) != w.rest[0].name:
+		case w.matched:
+			w.at.ended = ErrDuplicate
+		default:
+			w.matched = true
+			s.wanted = append(s.wanted, search{at: w.at, rest: w.rest[1:]})
+		}
+	}
+}
+
+func (s *scanner) array(wants []search, depth int) error {
+	s.pos++ // [
+	base := len(s.wanted)
+	for i := 0; ; i++ {
+		if s.peek() == ']' && i == 0 {
+			break
+		}
+		if len(wants) > 0 {
+			wants = s.enterElement(wants, i)
+		}
+		if err := s.value(s.wanted[base:], depth+1); err != nil {
+			return err
+		}
+		s.wanted = s.wanted[:base]
+		for j := range wants {
+			wants[j].leaveElement(i)
+		}
+		switch s.peek() {
+		case ',':
+			s.pos++
+			continue
+		case ']':
+		default:
+			return ErrNotJSON
+		}
+		break
+	}
+	s.pos++ // ]
+	return nil
+}
+
+// enterElement takes the paths along that lead into an array's element i, and
+// keeps those that may lead into a later one.
+func (s *scanner) enterElement(wants []search, i int) []search {
+	n := 0
+	for _, w := range wants {
+		step := w.rest[0]
+		switch {
+		case i > 0 && step.only:
+			w.at.ended = errSeveral
+			continue
+		case w.at.ended != nil, !step.every && step.index < i:
+			continue
+		case step.every:
+			w.at.seen, w.at.state = false, nil
+		}
+		if step.every || step.index == i {
+			s.wanted = append(s.wanted, search{at: w.at, rest: w.rest[1:]})
+		}
+		wants[n] = w
+		n++
+	}
+	return wants[:n]
+}
+
+// leaveElement notes under [*] whether the elements so far have the same value.
+func (w *search) leaveElement(i int) {
+	if !w.rest[0].every {
+		return
+	}
+	if w.state == nil {
+		if w.state = w.at.found(); w.state == nil && i > 0 && w.at.text != w.before {
+			w.state = errDiffer
+		}
+	}
+	w.before = w.at.text
+	w.at.seen, w.at.state = true, w.state
+}
