@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
 // firstRead is what a body is given before any of it has arrived.
@@ -23,7 +25,7 @@ func (d *delivery) read() error {
 		d.arrived()
 		return nil
 	}
-	defer d.took(stageRead, d.begins())
+	defer d.took(metrics.Read, time.Now())
 	// The deadline is absolute. Caddy's idle timeouts stay below it. A writer
 	// that cannot set deadlines (a test's recorder) reads without.
 	conn := http.NewResponseController(d.w)

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -189,7 +190,7 @@ func (d *delivery) claim() error {
 		return nil
 	}
 	d.store = d.h.app.store
-	defer d.took(stageClaim, d.begins())
+	defer d.took(metrics.Claim, time.Now())
 	terms := r.terms
 	if id == "" && r.identity.ID != dedupe.NoID {
 		terms = r.unnamed
@@ -242,7 +243,7 @@ var notNow = map[dedupe.Outcome]string{
 // answerDuplicate tells the sender that the app has this delivery.
 func (d *delivery) answerDuplicate() error {
 	d.repl.Set(prefix+"duplicate", true)
-	d.end(endedDuplicate, "")
+	d.end(metrics.Duplicate, "")
 	d.w.Header().Set("Webhook-Duplicate", "true")
 	response := &d.h.recogniser.response
 	d.w.WriteHeader(response.Status)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
 // FuzzCaddyfile: no text makes the parser panic, no error repeats a secret, and
@@ -63,7 +65,7 @@ func FuzzCaddyfile(f *testing.F) {
 		if err := again.setDefaults(); err != nil {
 			return
 		}
-		again.metrics = tallyOf("fuzz")
+		again.metrics = metrics.Of("fuzz")
 		again.logger = newRing(again.Scheme).logger
 		if err := again.openKeys(); err != nil && whole && strings.Contains(err.Error(), marker) &&
 			!strings.Contains(text, "require_header") && !strings.Contains(text, "param") { // which may be called so

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -111,7 +112,7 @@ type Handler struct {
 	rejectStatus int
 	buffered     budget
 	warnings     limiter
-	metrics      *tally
+	metrics      *metrics.Counters
 	logger       *zap.Logger
 	now          func() time.Time
 }
@@ -134,14 +135,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.setDefaults(); err != nil {
 		return h.fail(err)
 	}
-	h.metrics = tallyOf(h.Name)
-	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+	h.metrics = metrics.Of(h.Name)
+	if err := metrics.Register(ctx.GetMetricsRegistry(), gauges); err != nil {
 		return err
 	}
 	if err := h.openKeys(); err != nil {
 		return h.fail(err)
 	}
-	h.metrics.join(h)
+	h.metrics.Join(h.keys)
 	h.warnAboutHeaders()
 	if h.Observe {
 		h.logger.Warn("observe: deliveries whose verification fails are let through", zap.String("name", h.Name))
@@ -260,7 +261,7 @@ func (h *Handler) openKeys() error {
 	if err := h.provisionDedupe(scheme); err != nil {
 		return err
 	}
-	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.keyFailed, changed: h.metrics.keysChanged}
+	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.metrics.KeyFailed, changed: h.metrics.KeysChanged}
 	if scheme.KeySource != nil {
 		var id publishedID
 		id, h.keys.published = publishedOf(h.Name, &scheme)
@@ -376,7 +377,7 @@ func (h *Handler) headerNames() []string {
 // was fetched, unless another configuration uses it.
 func (h *Handler) Cleanup() error {
 	if h.metrics != nil {
-		h.metrics.leave(h)
+		h.metrics.Leave(h.keys)
 	}
 	if h.published == nil {
 		return nil
@@ -392,8 +393,6 @@ func (h *Handler) providerID() string {
 	}
 	return h.provider.ID
 }
-
-func (h *Handler) keyFailed() { h.metrics.keyErrors.Add(1) }
 
 func firstOf[T any](lists ...[]T) []T {
 	for _, l := range lists {

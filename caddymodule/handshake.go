@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -88,7 +89,7 @@ func (d *delivery) answerHandshake() error {
 		header.Set("Connection", "close")
 	}
 	d.repl.Set(prefix+"handshake", true)
-	d.end(endedHandshake, "")
+	d.end(metrics.Handshake, "")
 	d.h.logger.Debug("handshake answered", zap.String("name", d.h.Name), zap.Int("status", d.answer.Status))
 	d.w.WriteHeader(d.answer.Status)
 	_, _ = io.WriteString(d.w, d.answer.Body) // a sender that is gone asks again

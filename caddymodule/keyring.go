@@ -51,6 +51,9 @@ type snapshot struct {
 	ends    time.Time // when the first certificate expires; zero: never
 }
 
+// Labels implements metrics.Keys.
+func (k *keyring) Labels() []string { return k.current.Load().keyLabels() }
+
 // keyLabels is safe on nil, which has none.
 func (s *snapshot) keyLabels() []string {
 	if s == nil {

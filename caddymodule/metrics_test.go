@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
 // samples gathers every sample of ours as name{label="value",…}, with its value;
@@ -66,7 +66,7 @@ func TestMetricLabels(t *testing.T) {
 	allowed := map[string][]string{
 		"name":    {"acme", "bravo"},
 		"outcome": {"accepted", "duplicate", "handshake", "observed", "rejected"},
-		"reason":  append(slices.Collect(maps.Keys(reasonPlaces)), otherReason),
+		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "handshake_mismatch", "in_flight", "store_down", "other"),
 		"stage":   {"read", "verify", "claim", "upstream"},
 		"key":     {"1"},
 	}
@@ -99,28 +99,15 @@ func TestMetricLabels(t *testing.T) {
 	}
 }
 
-// TestReasonsAreListed: a reason that is in no list would count as other.
+// TestReasonsAreListed: a reason that is not in the list of metrics counts as
+// other. TestOutcomes shows it of the rest.
 func TestReasonsAreListed(t *testing.T) {
-	for reason := range outcomes {
-		if reasonPlaces[reason] == 0 {
-			t.Errorf("%s is in neither list", reason)
-		}
-	}
+	c := metrics.Of("reasons")
 	for o := range notNow {
-		if reasonPlaces[o.String()] == 0 {
-			t.Errorf("%s is in neither list", o)
+		c.Count(metrics.Rejected, o.String(), clock)
+		if c.Totals().Rejected[o.String()] != 1 {
+			t.Errorf("%s is not listed", o)
 		}
-	}
-	if len(reasonPlaces) >= maxReasons {
-		t.Errorf("%d reasons, but room for %d", len(reasonPlaces), maxReasons-1)
-	}
-	if want := len(refusalReasons) + len(verifier.Reasons); len(reasonPlaces) != want {
-		t.Errorf("%d reasons, want %d: one stands twice", len(reasonPlaces), want)
-	}
-	var c reasonCounts
-	c.add("of-a-version-to-come")
-	if got := c.counts(); len(got) != 1 || got[otherReason] != 1 {
-		t.Errorf("an unknown reason counts as %v", got)
 	}
 }
 
@@ -193,7 +180,7 @@ func TestKeysGone(t *testing.T) {
 	if s[next] == 0 {
 		t.Error("the key that stays has lost its time")
 	}
-	h.metrics.use("old", clock) // a request that began before the rotation
+	h.metrics.KeyUsed("old", clock) // a request that began before the rotation
 	if _, there := g.samples(t)[old]; there {
 		t.Error("a late request brings the key back")
 	}

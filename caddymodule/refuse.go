@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -124,7 +125,7 @@ func (d *delivery) refuse(err error) error {
 		header.Set("Connection", "close")
 	}
 	d.repl.Set(prefix+"reason", reason)
-	d.end(endedRejected, reason)
+	d.end(metrics.Rejected, reason)
 	if reason == reasonBusy { // no error of anybody's: the copy before it is at the app
 		d.h.logger.Debug("a copy of this delivery is being forwarded",
 			zap.String("name", d.h.Name), zap.String("reason", reason), zap.String("delivery", d.key))

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -138,14 +139,14 @@ func (d *delivery) verify() error {
 	if d.unsigned != nil {
 		return d.unsignedHandshake()
 	}
-	began := d.begins()
+	began := time.Now()
 	verdict, err := d.check.Verify(d.body)
 	if rej := unknownKey(err); rej != nil {
 		if err = d.fetchKey(rej); err == nil {
 			verdict, err = d.check.Verify(d.body)
 		}
 	}
-	d.took(stageVerify, began)
+	d.took(metrics.Verify, began)
 	if d.mayGreet(err) { // where the signature stands in the body too
 		d.unsigned = err
 		return d.unsignedHandshake()
@@ -162,7 +163,7 @@ func (d *delivery) verify() error {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
-	d.h.metrics.use(d.h.keys.noteUse(verdict), d.h.now())
+	d.h.metrics.KeyUsed(d.h.keys.noteUse(verdict), d.h.now())
 	if !verdict.Timestamp.IsZero() {
 		d.noteSkew(verdict.Timestamp)
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
@@ -224,7 +225,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 
 // ask is the app's part of a delivery's time.
 func (d *delivery) ask(next caddyhttp.Handler, w http.ResponseWriter, r *http.Request) error {
-	defer d.took(stageUpstream, d.begins())
+	defer d.took(metrics.Upstream, time.Now())
 	return next.ServeHTTP(w, r)
 }
 
@@ -257,10 +258,10 @@ func (d *delivery) free() {
 
 func (d *delivery) count() {
 	if d.unverified == nil {
-		d.end(endedAccepted, "")
+		d.end(metrics.Accepted, "")
 		return
 	}
-	d.end(endedObserved, string(d.unverified.Reason))
+	d.end(metrics.Observed, string(d.unverified.Reason))
 	d.warn("delivery is not genuine and was let through (observe)", string(d.unverified.Reason), d.unverified)
 }
 

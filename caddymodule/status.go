@@ -53,14 +53,14 @@ func (a *App) storeStatus() (s adminapi.Store) {
 
 func statusOfName(handlers []*Handler) adminapi.Handler {
 	h := handlers[0]
-	t := h.metrics
+	t := h.metrics.Totals()
 	s := adminapi.Handler{
-		Name: h.Name, Provider: h.providerID(), Accepted: t.accepted.Load(), Duplicates: t.duplicates.Load(),
-		Handshakes: t.handshakes.Load(), Observed: t.observed.counts(), Rejected: t.rejected.counts(),
-		LastAccepted: moment(t.lastAccepted.Load()), Keys: []adminapi.Key{}, KeyProblems: []string{},
+		Name: h.Name, Provider: h.providerID(), Accepted: t.Accepted, Duplicates: t.Duplicates,
+		Handshakes: t.Handshakes, Observed: t.Observed, Rejected: t.Rejected,
+		LastAccepted: moment(t.LastAccepted), Keys: []adminapi.Key{}, KeyProblems: []string{},
 	}
-	for _, k := range t.keys() {
-		s.Keys = append(s.Keys, adminapi.Key{Label: k.label, LastUsed: moment(k.used)})
+	for _, k := range t.Keys {
+		s.Keys = append(s.Keys, adminapi.Key{Label: k.Label, LastUsed: moment(k.Last)})
 	}
 	for _, h := range handlers {
 		s.Observe = s.Observe || h.Observe
@@ -72,12 +72,12 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 	return s
 }
 
-// moment makes a time of nanoseconds since 1970; 0 is nil, never.
-func moment(nanoseconds int64) *time.Time {
-	if nanoseconds == 0 {
+// moment is nil for the zero time, which is never.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
 		return nil
 	}
-	return new(time.Unix(0, nanoseconds).UTC())
+	return new(t.UTC())
 }
 
 // handlerNames lists the names of a configuration, for who asks for another.

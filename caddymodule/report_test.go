@@ -4,8 +4,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -118,4 +120,58 @@ func TestNoReportWithoutReaders(t *testing.T) {
 		t.Errorf("logged %v", logged)
 	}
 	serve(t, post(), accepting, g.handlers...) // the background span of a request that is not traced
+}
+
+// TestSkewIsVisible as a metric, and as one warning an hour once a full window of
+// verified deliveries shows it. Forgeries show nothing.
+func TestSkewIsVisible(t *testing.T) {
+	signedAt := func(at time.Time, key string) *http.Request {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.Header.Set("X-Time", strconv.FormatInt(at.Unix(), 10))
+		r.Header.Set("X-Signature", sign(key, strconv.FormatInt(at.Unix(), 10)+"."+body))
+		return r
+	}
+	g := mustProvision(t, "", strings.Replace(acme(topsecret, signedTime), "acme", "skewed", 1))
+	at := clock
+	defer func() { clock = at }()
+	gauge := func() (float64, bool) {
+		families, err := g.registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "caddy_verify_webhook_timestamp_skew_seconds" {
+				for _, m := range f.GetMetric() {
+					if m.GetLabel()[0].GetValue() == "skewed" {
+						return m.GetGauge().GetValue(), true
+					}
+				}
+			}
+		}
+		return 0, false
+	}
+	for range 3 * 16 {
+		serve(t, signedAt(clock.Add(-2*time.Minute), "another"), accepting, g.handlers...)
+	}
+	if v, ok := gauge(); ok {
+		t.Errorf("forgeries make it %v", v)
+	}
+	g.logs.TakeAll()
+	for range 3 * 16 {
+		serve(t, signedAt(clock.Add(-2*time.Minute), "topsecret"), accepting, g.handlers...)
+	}
+	if v, ok := gauge(); !ok || v != 120 {
+		t.Errorf("the gauge is %v, %t; want 120", v, ok)
+	}
+	warned := func() int { return g.logs.FilterMessageSnippet("the sender's differ").Len() }
+	if n := warned(); n != 1 {
+		t.Errorf("warned %d times in an hour, want once", n)
+	}
+	clock = clock.Add(time.Hour)
+	for range 16 {
+		serve(t, signedAt(clock.Add(2*time.Minute), "topsecret"), accepting, g.handlers...)
+	}
+	if v, _ := gauge(); v != -120 || warned() != 2 {
+		t.Errorf("the gauge is %v, warned %d times; want -120 and twice", v, warned())
+	}
 }

@@ -2,30 +2,31 @@ package caddymodule
 
 import (
 	"context"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
 // A report is what Caddy's access log and its trace say of one request.
 type report struct {
 	name, provider string
-	outcome        ending
+	outcome        metrics.Outcome
 	reason         string // "" where nothing was wrong
 	delivery       string // its key in hex, "" if nothing identifies it
 	key            string // the label of the key that verified it
 	rejection      string // the id of what is kept of it
 }
 
-// end notes how a request ended: in the figures, in the access log, in the trace.
-func (d *delivery) end(e ending, reason string) {
-	if d.h.metrics == nil { // what a benchmark compares with
-		return
-	}
-	d.h.metrics.count(e, reason, d.h.now())
+// end notes how a request ended: in the counters, the access log and the trace.
+func (d *delivery) end(e metrics.Outcome, reason string) {
+	d.h.metrics.Count(e, reason, d.h.now())
 	r := report{
 		name: d.h.Name, provider: d.h.providerID(), outcome: e, reason: reason,
 		delivery: d.key, key: d.verifiedBy, rejection: d.rejection,
@@ -70,7 +71,7 @@ func (r *report) trace(ctx context.Context) {
 	attributes := []attribute.KeyValue{
 		attribute.String("webhook.name", r.name),
 		attribute.String("webhook.outcome", string(r.outcome)),
-		attribute.Bool("webhook.duplicate", r.outcome == endedDuplicate),
+		attribute.Bool("webhook.duplicate", r.outcome == metrics.Duplicate),
 	}
 	for _, a := range []struct{ name, value string }{
 		{"webhook.provider", r.provider}, {"webhook.reason", r.reason}, {"webhook.delivery", r.delivery},
@@ -80,6 +81,31 @@ func (r *report) trace(ctx context.Context) {
 		}
 	}
 	span.SetAttributes(attributes...)
+}
+
+// took notes the time of a stage: "defer d.took(stage, time.Now())".
+func (d *delivery) took(s metrics.Stage, began time.Time) {
+	d.h.metrics.Observe(s, time.Since(began))
+}
+
+// noteSkew notes when a verified delivery was signed, and warns where the clocks
+// differ so much that deliveries are about to be refused.
+func (d *delivery) noteSkew(signed time.Time) {
+	now := d.h.now()
+	if skew, warn := d.h.metrics.NoteSkew(now.Sub(signed), now); warn {
+		d.h.logger.Warn("the clock of this machine and the sender's differ; beyond the tolerance every delivery is refused: check the time synchronisation of this machine",
+			zap.String("name", d.h.Name), zap.Duration("skew", skew))
+	}
+}
+
+// gauges are the figures that the metrics show besides their own counters.
+func gauges() (inMemory int64, degraded bool, evictedEarly uint64) {
+	eachGate(func(g *dedupe.Gate) {
+		s := g.Stats()
+		degraded = degraded || s.Degraded
+		evictedEarly += s.EvictedEarly
+	})
+	return buffered.used.Load(), degraded, evictedEarly
 }
 
 // Interface guard

@@ -1,0 +1,130 @@
+package metrics
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The descriptions of all metrics.
+var (
+	requestsTotal = describe("requests_total",
+		"Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
+		"name", "outcome", "reason")
+	lastAccepted = describe("last_accepted_timestamp_seconds",
+		"When a delivery was last accepted; absent until the first since the process started.", "name")
+	keyLastUsed = describe("key_last_used_timestamp_seconds",
+		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
+	timestampSkew = describe("timestamp_skew_seconds",
+		"Our clock less the timestamps of the newest verified deliveries: the youngest of them, or the median where most are from the future. Absent where a sender signs no time, and before the fourth.", "name")
+	keyErrors = describe("key_errors_total",
+		"Attempts to read a key file or to fetch a sender's key that failed; the last usable key stays in use.", "name")
+	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered, over all handlers: bodies in memory, and 64 KiB for each delivery that the app is working on.")
+	storeDegraded = describe("store_degraded",
+		"1 while a dedupe store is taken for down and this process decides alone, or while its file cannot be opened or written.")
+	evictedEarly = describe("evicted_early_total",
+		"Deliveries forgotten before their window ended, for want of room: raise max_entries.")
+
+	// The buckets serve two scales. What the gateway does itself, verifying and
+	// claiming, takes micro- to milliseconds, and a server's round trip 500 ms at
+	// most (the budget of a call to the store). What it waits for, the body and the
+	// app, counts against the sender's patience: 3 s at Slack and Discord, 5 s at
+	// Shopify, 10 s at GitHub and Adyen, 15 s at Svix, 30 s at the most patient; the
+	// app has upstream_timeout, 60 s.
+	durations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "caddy_verify_webhook_duration_seconds",
+		Help:    "Time of a delivery's stages: read (its body arrives), verify (the signature), claim (the dedupe store, and the wait for a copy in flight), upstream (the app).",
+		Buckets: []float64{.0001, .001, .005, .025, .1, .5, 1, 3, 5, 10, 15, 30, 60},
+	}, []string{"name", "stage"})
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("caddy_verify_webhook_"+name, help, labels, nil)
+}
+
+// Gauges are the figures of the process that others keep. It is called for every
+// scrape.
+type Gauges func() (buffered int64, degraded bool, evictedEarly uint64)
+
+// Register shows the counters in a configuration's registry. Each configuration
+// has one of its own, and counts go on over a reload; a second call for the same
+// registry changes nothing. A nil registry, of a handler outside a configuration,
+// is ignored.
+func Register(registry *prometheus.Registry, g Gauges) error {
+	if registry == nil {
+		return nil
+	}
+	err := registry.Register(collector{g})
+	if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		return nil // by another handler of the configuration
+	}
+	return err
+}
+
+type collector struct{ gauges Gauges }
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{requestsTotal, lastAccepted, timestampSkew, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
+		ch <- d
+	}
+	durations.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	for _, counters := range inUse() {
+		counters.collect(ch)
+	}
+	buffered, degraded, evicted := c.gauges()
+	ch <- gauge(bufferedBytes, float64(buffered))
+	down := 0.0
+	if degraded {
+		down = 1
+	}
+	ch <- gauge(storeDegraded, down)
+	ch <- counter(evictedEarly, float64(evicted))
+}
+
+func (c *Counters) collect(ch chan<- prometheus.Metric) {
+	t := c.Totals()
+	requests := func(o Outcome, counts map[string]uint64) {
+		for _, reason := range slices.Sorted(maps.Keys(counts)) {
+			ch <- counter(requestsTotal, float64(counts[reason]), c.name, string(o), reason)
+		}
+	}
+	requests(Accepted, map[string]uint64{"": t.Accepted})
+	requests(Duplicate, map[string]uint64{"": t.Duplicates})
+	requests(Handshake, map[string]uint64{"": t.Handshakes})
+	requests(Observed, t.Observed)
+	requests(Rejected, t.Rejected)
+	ch <- counter(keyErrors, float64(t.KeyErrors), c.name)
+	for _, h := range c.stages {
+		ch <- h
+	}
+	if !t.LastAccepted.IsZero() {
+		ch <- gauge(lastAccepted, seconds(t.LastAccepted), c.name)
+	}
+	if t.SkewKnown {
+		ch <- gauge(timestampSkew, t.Skew.Seconds(), c.name)
+	}
+	for _, k := range t.Keys {
+		if !k.Last.IsZero() {
+			ch <- gauge(keyLastUsed, seconds(k.Last), c.name, k.Label)
+		}
+	}
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func counter(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+}
+
+// seconds is a time as Prometheus has it, in Unix seconds.
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }

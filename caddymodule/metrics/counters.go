@@ -1,0 +1,241 @@
+// Package metrics counts what becomes of deliveries, by handler name, from the
+// start of the process on, and shows it to Prometheus and to the status API.
+//
+// The counters of a name outlive a reload: [Of] returns the same ones to every
+// configuration that has the name. They are shown while a handler of the name is
+// in use (Join, Leave). Labels are bounded: names and key labels come from the
+// configurations in use, outcomes, stages and reasons from closed lists. Nothing
+// that a sender wrote becomes a label.
+//
+// The package imports nothing of the gateway; what it shows of others comes
+// through [Keys] and [Gauges].
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// Outcome says in one word what became of a request.
+type Outcome string
+
+// The outcomes.
+const (
+	Accepted  Outcome = "accepted"  // verified and handed to the app
+	Duplicate Outcome = "duplicate" // of a delivery that the app took
+	Observed  Outcome = "observed"  // not genuine, and let through
+	Handshake Outcome = "handshake" // answered by the gateway
+	Rejected  Outcome = "rejected"
+)
+
+// reasons are those of a refusal that is not about authenticity ("" is a failure
+// of the gateway itself) and the verifier's.
+var reasons = func() []string {
+	all := []string{
+		"", "method_not_allowed", "unclean_path", "body_too_large", "body_incomplete", "body_timeout",
+		"overloaded", "in_flight", "store_down", "key_unavailable", "handshake_failed", "no_upstream",
+	}
+	for _, r := range verifier.Reasons {
+		all = append(all, string(r))
+	}
+	return all
+}()
+
+// otherReason replaces a reason that is not in the list.
+const otherReason = "other"
+
+// Stage is a part of a delivery's way whose time is measured.
+type Stage string
+
+// The stages.
+const (
+	Read     Stage = "read"     // the body arrives
+	Verify   Stage = "verify"   // the signature
+	Claim    Stage = "claim"    // the dedupe store, and the wait for a copy in flight
+	Upstream Stage = "upstream" // the app
+)
+
+// Keys are the keys of one handler.
+type Keys interface {
+	// Labels returns the labels of the keys in use. It takes no lock under which
+	// Counters is called.
+	Labels() []string
+}
+
+// Counters counts for all handlers of one name.
+type Counters struct {
+	name   string
+	stages map[Stage]prometheus.Histogram // never changed
+
+	mu           sync.Mutex
+	keys         map[Keys]bool // of the handlers in use
+	counts       map[Outcome]map[string]uint64
+	lastAccepted time.Time
+	used         map[string]time.Time // by key label
+	keyErrors    uint64
+	skews        skews
+}
+
+// Totals is what has been counted for a name since the process started.
+type Totals struct {
+	Accepted, Duplicates, Handshakes uint64
+	Observed, Rejected               map[string]uint64 // by reason; only what has been counted
+	KeyErrors                        uint64
+	LastAccepted                     time.Time // zero: never
+	Keys                             []KeyUse  // by label
+	Skew                             time.Duration
+	SkewKnown                        bool // Skew is that of enough deliveries
+}
+
+// KeyUse is when a key last verified a delivery; zero: not since the process
+// started. Label is valid UTF-8, though a file's name need not be.
+type KeyUse struct {
+	Label string
+	Last  time.Time
+}
+
+// byName holds the counters of the process. Entries are never removed: there are
+// as many as configurations of the process had names.
+var byName struct {
+	sync.Mutex
+	counters map[string]*Counters
+}
+
+// Of returns the counters of a name.
+func Of(name string) *Counters {
+	byName.Lock()
+	defer byName.Unlock()
+	c := byName.counters[name]
+	if c == nil {
+		c = &Counters{
+			name: name, stages: make(map[Stage]prometheus.Histogram), keys: make(map[Keys]bool),
+			counts: make(map[Outcome]map[string]uint64), used: make(map[string]time.Time),
+		}
+		for _, s := range []Stage{Read, Verify, Claim, Upstream} {
+			c.stages[s] = durations.WithLabelValues(name, string(s)).(prometheus.Histogram)
+		}
+		for _, o := range []Outcome{Accepted, Duplicate, Observed, Handshake, Rejected} {
+			c.counts[o] = make(map[string]uint64)
+		}
+		if byName.counters == nil {
+			byName.counters = make(map[string]*Counters)
+		}
+		byName.counters[name] = c
+	}
+	return c
+}
+
+// inUse returns the counters that have a handler, by name.
+func inUse() (all []*Counters) {
+	byName.Lock()
+	defer byName.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(byName.counters)) {
+		c := byName.counters[name]
+		c.mu.Lock()
+		if len(c.keys) > 0 {
+			all = append(all, c)
+		}
+		c.mu.Unlock()
+	}
+	return all
+}
+
+// Join shows the counters until the handler with these keys leaves.
+func (c *Counters) Join(k Keys) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keys[k] = true
+}
+
+// Leave forgets the handler, and the keys that no other handler has.
+func (c *Counters) Leave(k Keys) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.keys, k)
+	c.prune()
+}
+
+// KeysChanged forgets the keys that no handler has any more.
+func (c *Counters) KeysChanged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.prune()
+}
+
+func (c *Counters) prune() {
+	labels := c.labels()
+	maps.DeleteFunc(c.used, func(label string, _ time.Time) bool { return !slices.Contains(labels, label) })
+}
+
+// labels lists the keys of all handlers, each label once.
+func (c *Counters) labels() (labels []string) {
+	for k := range c.keys {
+		labels = append(labels, k.Labels()...)
+	}
+	slices.Sort(labels)
+	return slices.Compact(labels)
+}
+
+// KeyUsed notes that a key has verified a delivery. A key that has been removed
+// meanwhile stays removed.
+func (c *Counters) KeyUsed(label string, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.used[label]; known || slices.Contains(c.labels(), label) {
+		c.used[label] = now
+	}
+}
+
+// KeyFailed counts a key that could not be read or fetched.
+func (c *Counters) KeyFailed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keyErrors++
+}
+
+// Count counts a request that has ended. A reason that is not of the closed list
+// counts as "other".
+func (c *Counters) Count(o Outcome, reason string, now time.Time) {
+	if !slices.Contains(reasons, reason) {
+		reason = otherReason
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[o][reason]++
+	if o == Accepted {
+		c.lastAccepted = now
+	}
+}
+
+// Observe adds the time of a stage.
+func (c *Counters) Observe(s Stage, took time.Duration) { c.stages[s].Observe(took.Seconds()) }
+
+// Totals returns what has been counted.
+func (c *Counters) Totals() Totals {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := Totals{
+		Accepted: c.counts[Accepted][""], Duplicates: c.counts[Duplicate][""], Handshakes: c.counts[Handshake][""],
+		Observed: maps.Clone(c.counts[Observed]), Rejected: maps.Clone(c.counts[Rejected]),
+		KeyErrors: c.keyErrors, LastAccepted: c.lastAccepted,
+	}
+	t.Skew, t.SkewKnown = c.skews.typical()
+	for _, label := range c.labels() {
+		k := KeyUse{Label: strings.ToValidUTF8(label, "\uFFFD"), Last: c.used[label]}
+		if n := len(t.Keys); n > 0 && t.Keys[n-1].Label == k.Label {
+			if k.Last.After(t.Keys[n-1].Last) {
+				t.Keys[n-1].Last = k.Last
+			}
+			continue
+		}
+		t.Keys = append(t.Keys, k)
+	}
+	return t
+}
