@@ -216,6 +216,31 @@ func (a *App) Cleanup() error {
 	return release(a.store)
 }
 
+// named returns the handlers of a name, all without one.
+func (a *App) named(name string) (handlers []*Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, h := range a.handlers {
+		if name == "" || h.Name == name {
+			handlers = append(handlers, h)
+		}
+	}
+	return handlers
+}
+
+// snapshots returns what the handlers verify with now, and others besides.
+func (a *App) snapshots(others ...*snapshot) []*snapshot {
+	handlers := a.named("")
+	all := append(make([]*snapshot, 0, len(others)+len(handlers)), others...)
+	for _, h := range handlers {
+		all = append(all, h.keys.current.Load())
+	}
+	return all
+}
+
+// keptPerHandler is how many rejections of a handler are kept.
+func (a *App) keptPerHandler() int { return orElse(a.KeepRejected, defaultKept) }
+
 // Interface guards
 var (
 	_ caddy.App          = (*App)(nil)

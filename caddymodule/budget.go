@@ -7,12 +7,6 @@ type budget struct {
 	limit, used atomic.Int64
 }
 
-// buffered is the budget of all handlers. It belongs to the process, not to a
-// configuration: bodies of the old one are still in memory after a reload.
-var buffered budget
-
-func init() { buffered.limit.Store(defaultMaxBuffered) }
-
 // What a delivery wants memory for. The nearer it is to the app, the more of a
 // budget it may use: large bodies, which anyone can send, leave an eighth to small
 // ones, and all bodies a sixteenth to what is verified.

@@ -10,9 +10,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
-// began is when the process started, from which everything is counted.
-var began = time.Now()
-
 // statusOf describes the app, and its handlers of a name or all.
 func statusOf(a *App, name string) adminapi.Status {
 	s := adminapi.Status{

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap/exp/zapslog"
@@ -120,66 +118,6 @@ func checkEntries(n *int) error {
 		return fmt.Errorf("max_entries: %d: give a positive number", *n)
 	}
 	return nil
-}
-
-// gates holds the open stores of the process by identity. Every configuration
-// that uses one holds a reference, and so does every delivery in flight: on a
-// reload the old configuration is cleaned up under its last requests.
-var gates = caddy.NewUsagePool()
-
-// pooledGate is a gate that the pool closes after its last user and visitor.
-type pooledGate struct {
-	*dedupe.Gate
-	visitors sync.WaitGroup
-}
-
-// closeBudget bounds what is still written when the last user of a store is gone.
-const closeBudget = 5 * time.Second
-
-// Destruct implements caddy.Destructor.
-func (p *pooledGate) Destruct() error {
-	p.visitors.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), closeBudget)
-	defer cancel()
-	return p.Close(ctx)
-}
-
-// acquire opens the store, or takes a reference to the open one of the same
-// identity. Every acquire is followed by one release.
-func acquire(s StoreModule) (*dedupe.Gate, error) {
-	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
-		gate, err := s.Gate(slog.New(currentLog{}))
-		if err != nil {
-			return nil, err
-		}
-		return &pooledGate{Gate: gate}, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return value.(*pooledGate).Gate, nil
-}
-
-func release(s StoreModule) error {
-	_, err := gates.Delete(s.Identity())
-	return err
-}
-
-// eachGate visits the open stores. A visit may wait for a server, so it is not
-// made under the pool's lock, which every delivery takes; the gate stays open
-// until it has ended.
-func eachGate(visit func(*dedupe.Gate)) {
-	var open []*pooledGate
-	gates.Range(func(_, value any) bool {
-		p := value.(*pooledGate)
-		p.visitors.Add(1) // still in the pool, so Destruct is yet to come
-		open = append(open, p)
-		return true
-	})
-	for _, p := range open {
-		visit(p.Gate)
-		p.visitors.Done()
-	}
 }
 
 // loadStore returns the configured store's module, the memory store without one.

@@ -1,0 +1,122 @@
+package caddymodule
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+// This file holds what belongs to the process and outlives a configuration:
+// after a reload, deliveries of the old configuration are still in flight, and
+// what was remembered, counted and kept goes on. Packages keys and metrics have
+// their own: fetched keys, and counters.
+
+// began is when the process started, from which everything is counted.
+var began = time.Now()
+
+// buffered is the budget of all handlers. Bodies of the old configuration
+// are still in memory after a reload.
+var buffered budget
+
+func init() { buffered.limit.Store(defaultMaxBuffered) }
+
+// inForce lists the apps that have started and not stopped, oldest first. During
+// a reload there are two; one that Caddy rolls back leaves the other.
+var inForce struct {
+	sync.Mutex
+	apps []*App
+}
+
+// begins makes the app the one that the admin API tells of.
+func (a *App) begins() {
+	names := make(map[string]bool)
+	for _, h := range a.handlers {
+		names[h.Name] = true
+	}
+	kept.limit(names, a.keptPerHandler())
+	inForce.Lock()
+	defer inForce.Unlock()
+	inForce.apps = append(inForce.apps, a)
+}
+
+func (a *App) ends() {
+	inForce.Lock()
+	defer inForce.Unlock()
+	inForce.apps = slices.DeleteFunc(inForce.apps, func(other *App) bool { return other == a })
+}
+
+// current returns the app of the configuration in force, nil if it has none.
+func current() *App {
+	inForce.Lock()
+	defer inForce.Unlock()
+	if n := len(inForce.apps); n > 0 {
+		return inForce.apps[n-1]
+	}
+	return nil
+}
+
+// gates holds the open stores of the process by identity. Every configuration
+// that uses one holds a reference, and so does every delivery in flight: on a
+// reload the old configuration is cleaned up under its last requests.
+var gates = caddy.NewUsagePool()
+
+// pooledGate is a gate that the pool closes after its last user and visitor.
+type pooledGate struct {
+	*dedupe.Gate
+	visitors sync.WaitGroup
+}
+
+// closeBudget bounds what is still written when the last user of a store is gone.
+const closeBudget = 5 * time.Second
+
+// Destruct implements caddy.Destructor.
+func (p *pooledGate) Destruct() error {
+	p.visitors.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeBudget)
+	defer cancel()
+	return p.Close(ctx)
+}
+
+// acquire opens the store, or takes a reference to the open one of the same
+// identity. Every acquire is followed by one release.
+func acquire(s StoreModule) (*dedupe.Gate, error) {
+	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
+		gate, err := s.Gate(slog.New(currentLog{}))
+		if err != nil {
+			return nil, err
+		}
+		return &pooledGate{Gate: gate}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value.(*pooledGate).Gate, nil
+}
+
+func release(s StoreModule) error {
+	_, err := gates.Delete(s.Identity())
+	return err
+}
+
+// eachGate visits the open stores. A visit may wait for a server, so it is not
+// made under the pool's lock, which every delivery takes; the gate stays open
+// until it has ended.
+func eachGate(visit func(*dedupe.Gate)) {
+	var open []*pooledGate
+	gates.Range(func(_, value any) bool {
+		p := value.(*pooledGate)
+		p.visitors.Add(1) // still in the pool, so Destruct is yet to come
+		open = append(open, p)
+		return true
+	})
+	for _, p := range open {
+		visit(p.Gate)
+		p.visitors.Done()
+	}
+}
