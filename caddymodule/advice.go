@@ -1,33 +1,37 @@
 package caddymodule
 
 import (
+	"encoding/json"
+	"slices"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 )
 
 // advise warns of what is probably not meant, and refuses handlers that would
 // take each other's deliveries for copies. It runs before anything is in force;
 // previous is the app that still is, nil at the start of the process.
 func (a *App) advise(previous *App) error {
-	findings := a.unrecognised()
-	placed, err := a.placement()
+	findings, err := a.survey()
 	if err != nil {
 		return err
 	}
-	findings = append(findings, placed...)
+	findings = append(a.unrecognised(), findings...)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
 	for _, f := range findings {
-		a.logger.Warn(f.message, f.fields...)
+		a.logger.Warn(f.Message, f.Fields...)
 	}
 	return nil
 }
 
-// placement surveys the routes. Other modules stand in them too: whatever they
+// survey looks at the routes. Modules of others are in them too: whatever they
 // make of an imagined request, the start goes on.
-func (a *App) placement() (findings []finding, err error) {
+func (a *App) survey() (findings []placement.Finding, err error) {
 	if a.http == nil {
 		return nil, nil
 	}
@@ -41,7 +45,7 @@ func (a *App) placement() (findings []finding, err error) {
 			findings, err = nil, nil
 		}
 	}()
-	return surveyOf(app).findings()
+	return placement.Survey(app)
 }
 
 // httpApp returns how to reach the app whose routes hold the handlers. It is
@@ -58,7 +62,7 @@ func httpApp(ctx caddy.Context) func() *caddyhttp.App {
 }
 
 // unrecognised names the senders whose copies are all forwarded.
-func (a *App) unrecognised() []finding {
+func (a *App) unrecognised() []placement.Finding {
 	var names []string
 	for _, h := range a.named("") {
 		if h.recogniser.off && (h.Dedupe == nil || !h.Dedupe.Off) {
@@ -68,9 +72,10 @@ func (a *App) unrecognised() []finding {
 	if len(names) == 0 {
 		return nil
 	}
-	return []finding{{
-		"nothing tells the deliveries of these senders apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
-		[]zap.Field{zap.Strings("names", sorted(names))},
+	slices.Sort(names)
+	return []placement.Finding{{
+		Message: "nothing tells the deliveries of these senders apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
+		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
 	}}
 }
 
@@ -81,11 +86,11 @@ type movable interface{ Keeps() string }
 
 // forgets tells what this configuration no longer knows of what the one before
 // it remembered.
-func (a *App) forgets(before *App) (findings []finding) {
+func (a *App) forgets(before *App) (findings []placement.Finding) {
 	if was, is := keptBy(before.store), keptBy(a.store); was != is {
-		findings = append(findings, finding{
-			"another store than before the reload: it does not know what the app has taken so far, so copies of that are forwarded once more",
-			[]zap.Field{zap.String("before", describeStore(before.store)), zap.String("now", describeStore(a.store))},
+		findings = append(findings, placement.Finding{
+			Message: "another store than before the reload: it does not know what the app has taken so far, so copies of that are forwarded once more",
+			Fields:  []zap.Field{zap.String("before", describeStore(before.store)), zap.String("now", describeStore(a.store))},
 		})
 	}
 	told := make(map[string]bool)
@@ -95,9 +100,9 @@ func (a *App) forgets(before *App) (findings []finding) {
 			continue
 		}
 		told[was.Name] = true
-		findings = append(findings, finding{
-			"a handler has another name than before the reload: it does not know what the app has taken under the old one, so copies of that are forwarded once more",
-			[]zap.Field{zap.String("before", called(was)), zap.String("now", called(is))},
+		findings = append(findings, placement.Finding{
+			Message: "a handler has another name than before the reload: it does not know what the app has taken under the old one, so copies of that are forwarded once more",
+			Fields:  []zap.Field{zap.String("before", called(was)), zap.String("now", called(is))},
 		})
 	}
 	return findings
@@ -110,7 +115,7 @@ func (a *App) renamed(was *Handler) (is *Handler) {
 		return nil
 	}
 	for _, h := range a.named("") {
-		if h.recogniser.off || h.recogniser.scheme != was.recogniser.scheme || keysOf(h) != keysOf(was) {
+		if h.recogniser.off || h.recogniser.scheme != was.recogniser.scheme || h.placed.Keys != was.placed.Keys {
 			continue
 		}
 		if h.recogniser.scope == was.recogniser.scope {
@@ -119,6 +124,17 @@ func (a *App) renamed(was *Handler) (is *Handler) {
 		is = h
 	}
 	return is
+}
+
+// keysAsWritten spells out what the handler verifies with.
+func (h *Handler) keysAsWritten() string {
+	var values []string
+	for _, v := range slices.Concat(h.Secret, h.PublicKey) {
+		values = append(values, v.Value)
+	}
+	slices.Sort(values)
+	text, _ := json.Marshal([]any{values, h.Param})
+	return string(text)
 }
 
 // called is the name that the operator gave.
@@ -134,6 +150,13 @@ func keptBy(s StoreModule) string {
 		return string(kindOf(s)) + "\x00" + m.Keeps()
 	}
 	return s.Identity()
+}
+
+func kindOf(s StoreModule) caddy.ModuleID {
+	if m, ok := s.(caddy.Module); ok {
+		return m.CaddyModule().ID
+	}
+	return ""
 }
 
 func describeStore(s StoreModule) string {

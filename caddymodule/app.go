@@ -85,7 +85,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) register(h *Handler) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	h.place = len(a.handlers)
+	h.placed.Place = len(a.handlers)
 	a.handlers = append(a.handlers, h)
 	share := *a.MaxBuffered
 	if len(a.handlers) > 1 {

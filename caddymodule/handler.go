@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -101,7 +102,7 @@ type Handler struct {
 	provider     *providers.Provider // nil without one
 	named        bool                // by the operator, not by the provider
 	app          *App
-	place        int // among the app's handlers
+	placed       placement.Handler
 	keys         *keyring
 	published    *publishedID // nil where the sender's keys are given
 	visits       visitor
@@ -151,10 +152,18 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	h.placed = placement.Handler{
+		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),
+		PathSigned: verifier.CoverageOf(h.keys.scheme).Path, NoDedupe: h.recogniser.off,
+	}
 	h.app = app.(*App)
 	h.app.register(h)
 	return nil
 }
+
+// Placed returns what matters of the handler where its place in the routes is
+// judged.
+func (h *Handler) Placed() *placement.Handler { return &h.placed }
 
 // fail says which handler an error is of.
 func (h *Handler) fail(err error) error {
@@ -415,4 +424,5 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ placement.Verifier          = (*Handler)(nil)
 )

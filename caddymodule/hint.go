@@ -95,7 +95,7 @@ func (a *App) handlerOf(r *rejection) *Handler {
 	}
 	named := a.named(r.name)
 	for _, h := range named {
-		if h.place == r.place {
+		if h.placed.Place == r.place {
 			return h
 		}
 	}

@@ -93,7 +93,7 @@ func (d *delivery) keepAs(entry rejection) {
 	if most == 0 {
 		return
 	}
-	entry.time, entry.name, entry.provider, entry.place = d.h.now(), d.h.Name, d.h.providerID(), d.h.place
+	entry.time, entry.name, entry.provider, entry.place = d.h.now(), d.h.Name, d.h.providerID(), d.h.placed.Place
 	entry.remote, entry.method, entry.target, entry.host, entry.tls = d.r.RemoteAddr, d.req.Method, d.req.Target, d.req.Host, d.req.TLS
 	entry.header, entry.keys, entry.tried = d.r.Header.Clone(), d.keys.keyLabels(), d.h.app.snapshots(d.keys)
 	entry.read, entry.length, entry.declared = !d.unread(), len(d.body), d.r.ContentLength

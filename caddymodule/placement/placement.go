@@ -1,11 +1,24 @@
-package caddymodule
+// Package placement says what is unsafe about where the verify_webhook handlers
+// of a configuration are placed: requests that walk past them to the app, routes
+// that keep every request from them, handlers that would take each other's
+// deliveries for copies.
+//
+// It reads the routes of a loaded configuration in two ways. A seat is where a
+// handler is placed: what the matchers above it suggest that a request must be
+// like to reach it. A walk takes an imagined request, made from a seat, through
+// the routes as Caddy would, and through both branches where the client decides,
+// and notes what it meets. A survey walks from every seat and tells what it found.
+// Where the walk meets what it does not know, it proves nothing, and the survey
+// stays silent.
+//
+// It knows Caddy's own modules and, of a handler, what Handler says: it imports
+// nothing of the gateway.
+package placement
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -15,12 +28,37 @@ import (
 	"go.uber.org/zap"
 )
 
-// A finding is something about a configuration that its operator should know. It
-// is logged at the start and at each reload.
-type finding struct {
-	message string
-	fields  []zap.Field
+// A Verifier is a verify_webhook handler in the routes: no request passes it
+// unverified.
+type Verifier interface {
+	caddyhttp.MiddlewareHandler
+
+	// Placed returns the same pointer at every call.
+	Placed() *Handler
 }
+
+// Handler is what matters here of a Verifier.
+type Handler struct {
+	Name       string // what it is called in logs and metrics
+	Named      bool   // by its operator: the name, and not provider, host and path, is the scope of what it remembers
+	Provider   string // its id, "" without one
+	Place      int    // among the handlers of the configuration, from 0
+	Method     string // one that it takes
+	Keys       string // spells out what it verifies with, secrets included: it is compared, never shown
+	PathSigned bool   // by what it verifies
+	NoDedupe   bool   // it forwards every copy
+}
+
+// A Finding is something about a configuration that its operator should know.
+type Finding struct {
+	Message string
+	Fields  []zap.Field
+}
+
+// Survey returns what is to be warned of, or why the configuration must not start.
+// It may panic where a matcher of another module does, which it asks about
+// requests that nobody sent.
+func Survey(app *caddyhttp.App) ([]Finding, error) { return surveyOf(app).findings() }
 
 // A spot is what a request is sent to.
 type spot struct{ host, path string }
@@ -62,7 +100,7 @@ func surveyOf(app *caddyhttp.App) *survey {
 	for _, seat := range s.seats {
 		for _, server := range s.serversOf(seat) {
 			for at := range seat.spots() {
-				s.try(server, seat.method(), at)
+				s.try(server, seat.handler.Method, at)
 			}
 		}
 	}
@@ -71,11 +109,11 @@ func surveyOf(app *caddyhttp.App) *survey {
 
 // findings returns what is to be warned of, or why the configuration must not
 // start.
-func (s *survey) findings() (all []finding, err error) {
+func (s *survey) findings() (all []Finding, err error) {
 	if err := s.conflict(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []finding{s.unguarded, s.impossible, s.shadowed, s.unanswered, s.shared, s.sameName, s.anyPath} {
+	for _, find := range []func() []Finding{s.unguarded, s.impossible, s.shadowed, s.unanswered, s.shared, s.sameName, s.anyPath} {
 		all = append(all, find()...)
 	}
 	return all, nil
@@ -95,11 +133,11 @@ func speaksTLS(app *caddyhttp.App, server *caddyhttp.Server) bool {
 // and path may reach another handler of the same scope: a scope knows no port.
 func (s *survey) serversOf(at seat) []string {
 	servers := []string{at.server}
-	if at.handler.named || len(s.servers) == 1 {
+	if at.handler.Named || len(s.servers) == 1 {
 		return servers
 	}
 	for _, other := range s.seats {
-		if other.handler.named || other.handler.Name != at.handler.Name || slices.Contains(servers, other.server) {
+		if other.handler.Named || other.handler.Name != at.handler.Name || slices.Contains(servers, other.server) {
 			continue
 		}
 		if slices.ContainsFunc(other.hosts, func(host string) bool { return slices.Contains(at.hosts, host) }) {
@@ -142,24 +180,13 @@ func (s *survey) appBehind(h *Handler) string {
 }
 
 func (s *survey) differs(a, b *Handler) (how []string) {
-	if keysOf(a) != keysOf(b) {
+	if a.Keys != b.Keys {
 		how = append(how, "keys")
 	}
 	if one, other := s.appBehind(a), s.appBehind(b); one != "" && other != "" && one != other {
 		how = append(how, "apps")
 	}
 	return how
-}
-
-// keysOf spells out what a handler verifies with. It is compared, never shown.
-func keysOf(h *Handler) string {
-	var values []string
-	for _, v := range slices.Concat(h.Secret, h.PublicKey) {
-		values = append(values, v.Value)
-	}
-	slices.Sort(values)
-	text, _ := json.Marshal([]any{values, h.Param})
-	return string(text)
 }
 
 // conflict refuses two handlers without names that one request may reach, by a
@@ -170,12 +197,12 @@ func (s *survey) conflict() error {
 		scopes := make(map[string]placed)
 		for _, p := range s.met[at] {
 			h := p.handler
-			if h.named || h.recogniser.off || h == scopes[h.recogniser.scheme].handler {
+			if h.Named || h.NoDedupe || h == scopes[h.Provider].handler {
 				continue
 			}
-			first, taken := scopes[h.recogniser.scheme]
+			first, taken := scopes[h.Provider]
 			if !taken {
-				scopes[h.recogniser.scheme] = p
+				scopes[h.Provider] = p
 				continue
 			}
 			// A site with two addresses has each of its handlers twice.
@@ -200,12 +227,12 @@ func (s *survey) needNames(a, b *Handler, at spot) error {
 	}
 	return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have no name and can both get a request for %s (told apart by: %s): "+
 		"a delivery that one has taken would be a duplicate for the other. Give each a name: name %s-1, and name %s-2",
-		a.Name, min(a.place, b.place)+1, max(a.place, b.place)+1, at, how, a.Name, a.Name)
+		a.Name, min(a.Place, b.Place)+1, max(a.Place, b.Place)+1, at, how, a.Name, a.Name)
 }
 
 // unguarded finds requests near a handler's path that are answered, and pass no
 // handler: its matcher does not fit them, and the route behind does.
-func (s *survey) unguarded() (findings []finding) {
+func (s *survey) unguarded() (findings []Finding) {
 	type gap struct{ folder, by string }
 	names, example := make(map[gap][]string), make(map[gap]spot)
 	var gaps []gap
@@ -223,7 +250,7 @@ func (s *survey) unguarded() (findings []finding) {
 		}
 	}
 	for _, g := range gaps {
-		findings = append(findings, finding{
+		findings = append(findings, Finding{
 			"requests reach " + g.by + " without passing verify_webhook: list the senders in one block, verify_webhooks " + g.folder + "; it lets nothing else below that prefix through",
 			[]zap.Field{zap.Strings("names", sorted(names[g])), zap.Stringer("request", example[g])},
 		})
@@ -235,11 +262,11 @@ func (s *survey) unguarded() (findings []finding) {
 // and what answers it; "" if nothing does.
 func (s *survey) gapAt(seat seat, at spot) (near spot, by string) {
 	_, impossible := s.misses(seat)
-	if !impossible && !slices.Contains(s.try(seat.server, seat.method(), at).met, seat.handler) {
+	if !impossible && !slices.Contains(s.try(seat.server, seat.handler.Method, at).met, seat.handler) {
 		return spot{}, ""
 	}
 	for _, near := range seat.near(at) {
-		for _, a := range s.try(seat.server, seat.method(), near).open {
+		for _, a := range s.try(seat.server, seat.handler.Method, near).open {
 			if impossible || s.mayBeBehind(a) {
 				return near, a.by
 			}
@@ -271,10 +298,10 @@ func folderOf(p string) string {
 }
 
 // impossible finds handlers that none of their requests can reach.
-func (s *survey) impossible() (findings []finding) {
+func (s *survey) impossible() (findings []Finding) {
 	for _, seat := range s.seats {
 		if seen, missed := s.misses(seat); missed {
-			findings = append(findings, finding{
+			findings = append(findings, Finding{
 				"no request can reach this verify_webhook: its matcher does not fit what handle_path, a rewrite or the route around it leaves of the path; write the path as it is there",
 				[]zap.Field{zap.String("name", seat.handler.Name), zap.Strings("matcher", seat.own), zap.String("request", seat.paths[0]), zap.String("path_there", seen)},
 			})
@@ -290,7 +317,7 @@ func (s *survey) misses(seat seat) (seen string, missed bool) {
 		return "", false
 	}
 	for at := range seat.spots() {
-		w := s.try(seat.server, seat.method(), at)
+		w := s.try(seat.server, seat.handler.Method, at)
 		if w.opaque {
 			return "", false
 		}
@@ -303,10 +330,10 @@ func (s *survey) misses(seat seat) (seen string, missed bool) {
 
 // shadowed finds handlers before which something else has answered all of their
 // requests: what looks guarded is open.
-func (s *survey) shadowed() (findings []finding) {
+func (s *survey) shadowed() (findings []Finding) {
 	for _, seat := range s.seats {
 		if by := s.shadow(seat); by != "" {
-			findings = append(findings, finding{
+			findings = append(findings, Finding{
 				"no request reaches this verify_webhook: " + by + " answers before it, and nothing is verified; write it before what answers, or into the same handle or route",
 				[]zap.Field{zap.String("name", seat.handler.Name), zap.String("request", seat.paths[0])},
 			})
@@ -320,7 +347,7 @@ func (s *survey) shadow(seat seat) (by string) {
 		return ""
 	}
 	for at := range seat.spots() {
-		w := s.try(seat.server, seat.method(), at)
+		w := s.try(seat.server, seat.handler.Method, at)
 		if w.opaque || len(w.open) == 0 {
 			return ""
 		}
@@ -331,10 +358,10 @@ func (s *survey) shadow(seat seat) (by string) {
 
 // unanswered finds what Caddy answers with an empty 200, which a sender with a
 // wrong address takes for a delivery.
-func (s *survey) unanswered() (findings []finding) {
+func (s *survey) unanswered() (findings []Finding) {
 	example, where := make(map[string]spot), make(map[string][]string) // by message
 	try := func(seat seat, at spot, message, place string) {
-		if !slices.Contains(where[message], place) && s.try(seat.server, seat.method(), at).empty {
+		if !slices.Contains(where[message], place) && s.try(seat.server, seat.handler.Method, at).empty {
 			example[message] = cmp.Or(example[message], at)
 			where[message] = append(where[message], place)
 		}
@@ -351,7 +378,7 @@ func (s *survey) unanswered() (findings []finding) {
 		}
 	}
 	for _, message := range slices.Sorted(maps.Keys(where)) {
-		findings = append(findings, finding{message, []zap.Field{zap.Strings("sites", where[message]), zap.Stringer("request", example[message])}})
+		findings = append(findings, Finding{message, []zap.Field{zap.Strings("sites", where[message]), zap.Stringer("request", example[message])}})
 	}
 	return findings
 }
@@ -368,12 +395,4 @@ func everyHost(listen string) string {
 func sorted(texts []string) []string {
 	slices.Sort(texts)
 	return slices.Compact(texts)
-}
-
-// method is one that the seat's handler takes.
-func (s seat) method() string {
-	if len(s.handler.methods) > 0 {
-		return s.handler.methods[0]
-	}
-	return http.MethodPost
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package placement
 
 import (
 	"crypto/tls"
@@ -10,6 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 )
+
+// prefix begins the placeholders that a Verifier sets.
+const prefix = "http.verify_webhook."
 
 // verdict is what a matcher says about an imagined request.
 type verdict uint8

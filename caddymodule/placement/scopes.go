@@ -1,4 +1,4 @@
-package caddymodule
+package placement
 
 import (
 	"fmt"
@@ -7,24 +7,22 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
-
-	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // shared finds handlers whose operator gave them one name, and so one scope, and
 // that are not one.
-func (s *survey) shared() (findings []finding) {
-	for _, handlers := range s.byName(func(h *Handler) bool { return h.named && !h.recogniser.off }) {
+func (s *survey) shared() (findings []Finding) {
+	for _, handlers := range s.byName(func(h *Handler) bool { return h.Named && !h.NoDedupe }) {
 		var how []string
 		for _, h := range handlers[1:] {
-			if h.recogniser.scheme == handlers[0].recogniser.scheme {
+			if h.Provider == handlers[0].Provider {
 				how = append(how, s.differs(handlers[0], h)...)
 			}
 		}
 		if len(how) == 0 {
 			continue
 		}
-		findings = append(findings, finding{
+		findings = append(findings, Finding{
 			"handlers of one name share what they remember: a delivery that one has taken is a duplicate for the others. Unless one app is behind all of them, give each a name of its own",
 			[]zap.Field{zap.String("name", handlers[0].Name), zap.Strings("different", sorted(how))},
 		})
@@ -33,21 +31,21 @@ func (s *survey) shared() (findings []finding) {
 }
 
 // sameName finds handlers that are called alike because nobody named them.
-func (s *survey) sameName() (findings []finding) {
+func (s *survey) sameName() (findings []Finding) {
 	addresses := make(map[*Handler]string)
 	for _, seat := range s.seats {
 		addresses[seat.handler] += strings.Join(seat.paths, " ") + "\n"
 	}
 	for _, handlers := range s.byName(func(*Handler) bool { return true }) {
-		if !slices.ContainsFunc(handlers, func(h *Handler) bool { return !h.named }) {
+		if !slices.ContainsFunc(handlers, func(h *Handler) bool { return !h.Named }) {
 			continue
 		}
 		kinds := make(map[string]bool) // a site with two addresses has each handler twice
 		for _, h := range handlers {
-			kinds[keysOf(h)+addresses[h]] = true
+			kinds[h.Keys+addresses[h]] = true
 		}
 		if len(kinds) > 1 {
-			findings = append(findings, finding{
+			findings = append(findings, Finding{
 				fmt.Sprintf("%d handlers are called %s, and metrics and status add them up: give each a name", len(kinds), handlers[0].Name), nil,
 			})
 		}
@@ -58,16 +56,16 @@ func (s *survey) sameName() (findings []finding) {
 // anyPath finds handlers without a name that requests reach on more paths than
 // one. The path is then part of what tells deliveries apart, and anybody's choice
 // where it is not signed.
-func (s *survey) anyPath() (findings []finding) {
+func (s *survey) anyPath() (findings []Finding) {
 	var names []string
 	for _, seat := range s.seats {
 		h := seat.handler
-		if h.named || h.recogniser.off || verifier.CoverageOf(h.keys.scheme).Path {
+		if h.Named || h.NoDedupe || h.PathSigned {
 			continue
 		}
 		for at := range seat.spots() {
 			other := spot{at.host, at.path + "x"}
-			if slices.Contains(s.try(seat.server, seat.method(), at).met, h) && slices.Contains(s.try(seat.server, seat.method(), other).met, h) {
+			if slices.Contains(s.try(seat.server, seat.handler.Method, at).met, h) && slices.Contains(s.try(seat.server, seat.handler.Method, other).met, h) {
 				names = append(names, h.Name)
 				break
 			}
@@ -76,7 +74,7 @@ func (s *survey) anyPath() (findings []finding) {
 	if len(names) == 0 {
 		return nil
 	}
-	return []finding{{
+	return []Finding{{
 		"handlers without a name tell deliveries apart by their path too, and requests reach these under any path: whoever captured a delivery can send it again under another one. Give each a name: name <name>",
 		[]zap.Field{zap.Strings("names", sorted(names))},
 	}}

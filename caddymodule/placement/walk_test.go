@@ -1,4 +1,4 @@
-package caddymodule
+package placement_test
 
 import (
 	"encoding/json"
@@ -6,25 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 )
 
-// provisionRoutes provisions a server with these routes, given as JSON. The
-// context ends with the test, or by the returned function before.
-func provisionRoutes(routes string) (app *caddyhttp.App, end func(), err error) {
-	base, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: silent()})
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := caddy.NewContext(base)
-	config := fmt.Sprintf(`{"servers":{"s":{"listen":["127.0.0.1:8080"],"automatic_https":{"disable":true},%s}}}`, routes)
-	module, err := ctx.LoadModuleByID("http", json.RawMessage(config))
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	return module.(*caddyhttp.App), cancel, nil
+// loadRoutes provisions a server with these routes, given as JSON.
+func loadRoutes(routes string) (app *caddyhttp.App, end func(), err error) {
+	return load(fmt.Appendf(nil, `{"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:8080"],"automatic_https":{"disable":true},%s}}}}}`, routes))
 }
 
 const githubHook = `{"handler":"verify_webhook","provider":"github","secret":["a"]}`
@@ -57,12 +46,12 @@ var oddRoutes = []string{
 
 func TestOddRoutesAreSurveyed(t *testing.T) {
 	for _, routes := range oddRoutes {
-		app, end, err := provisionRoutes(routes)
+		app, end, err := loadRoutes(routes)
 		if err != nil {
 			t.Errorf("%s: %v", routes, err)
 			continue
 		}
-		_, _ = surveyOf(app).findings()
+		_, _ = placement.Survey(app)
 		end()
 	}
 }
@@ -85,15 +74,13 @@ func FuzzSurvey(f *testing.F) {
 				return
 			}
 		}
-		app, end, err := provisionRoutes(routes)
+		app, end, err := loadRoutes(routes)
 		if err != nil {
 			return
 		}
 		defer end()
-		s := surveyOf(app)
-		_, _ = s.findings()
-		if s.budget < -surveyBudget/100 {
-			t.Errorf("the budget is overdrawn by %d", -s.budget)
+		if _, left, _ := placement.SurveyWithin(app); left < -placement.Budget/100 {
+			t.Errorf("the budget is overdrawn by %d", -left)
 		}
 	})
 }
@@ -101,10 +88,6 @@ func FuzzSurvey(f *testing.F) {
 // serverRoutes returns the routes of a Caddyfile's first server.
 func serverRoutes(t testing.TB, caddyfile string) string {
 	t.Helper()
-	adapted, err := adapt("Caddyfile", caddyfile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var config struct {
 		Apps struct {
 			HTTP struct {
@@ -112,7 +95,7 @@ func serverRoutes(t testing.TB, caddyfile string) string {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(adapted), &config); err != nil {
+	if err := json.Unmarshal(adapt(t, caddyfile), &config); err != nil {
 		t.Fatal(err)
 	}
 	text := `"routes":` + string(config.Apps.HTTP.Servers["srv0"]["routes"])
@@ -128,18 +111,17 @@ func TestThousandsOfHandlersAreSurveyedInPart(t *testing.T) {
 	for i := range 1000 {
 		routes = append(routes, fmt.Sprintf(`{"match":[{"path":["/hooks/%d"]}],"handle":[%s]}`, i, githubHook))
 	}
-	app, end, err := provisionRoutes(`"routes":[` + strings.Join(append(routes, `{"handle":[{"handler":"reverse_proxy"}]}`), ",") + `]`)
+	app, end, err := loadRoutes(`"routes":[` + strings.Join(append(routes, `{"handle":[{"handler":"reverse_proxy"}]}`), ",") + `]`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer end()
-	s := surveyOf(app)
-	findings, err := s.findings()
-	if err != nil || s.budget > 0 || s.budget < -surveyBudget/10 {
-		t.Errorf("%v, %d left", err, s.budget)
+	findings, left, err := placement.SurveyWithin(app)
+	if err != nil || left > 0 || left < -placement.Budget/10 {
+		t.Errorf("%v, %d left", err, left)
 	}
 	for _, f := range findings {
-		if strings.HasPrefix(f.message, deadMatcher) {
+		if strings.HasPrefix(f.Message, deadMatcher) {
 			t.Errorf("what is not surveyed is held to be wrong: %v", f)
 		}
 	}

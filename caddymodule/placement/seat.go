@@ -1,4 +1,4 @@
-package caddymodule
+package placement
 
 import (
 	"iter"
@@ -49,8 +49,8 @@ func seatsOf(name string, server *caddyhttp.Server) (seats []seat) {
 			inside := t.into(route)
 			for _, h := range route.Handlers {
 				switch h := h.(type) {
-				case *Handler:
-					seats = append(seats, inside.seat(h, name, route))
+				case Verifier:
+					seats = append(seats, inside.seat(h.Placed(), name, route))
 				case *caddyhttp.Subroute:
 					visit(h.Routes, inside, depth)
 				case *caddyhttp.Invoke:

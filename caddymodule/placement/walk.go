@@ -1,4 +1,4 @@
-package caddymodule
+package placement
 
 import (
 	"net/http"
@@ -95,8 +95,8 @@ func (w *walker) enter(route *caddyhttp.Route, m imagined, next onward) {
 
 func (w *walker) miss(route *caddyhttp.Route, m imagined) {
 	for _, h := range route.Handlers {
-		if h, ok := h.(*Handler); ok {
-			w.missed[h] = m.r.URL.Path
+		if h, ok := h.(Verifier); ok {
+			w.missed[h.Placed()] = m.r.URL.Path
 		}
 	}
 }
@@ -108,8 +108,8 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 	}
 	rest := func(m imagined) { w.handlers(list[1:], m, next) }
 	switch h := list[0].(type) {
-	case *Handler:
-		w.meet(h, m, rest)
+	case Verifier:
+		w.meet(h.Placed(), m, rest)
 	case *caddyhttp.Subroute:
 		w.routes(h.Routes, m, rest)
 	case *caddyhttp.Invoke:
@@ -152,7 +152,7 @@ func (w *walker) meet(h *Handler, m imagined, rest onward) {
 	m.passed = h
 	rest(m.after(func(_ *http.Request, repl *caddy.Replacer) {
 		repl.Set(prefix+"name", h.Name)
-		repl.Set(prefix+"provider", h.providerID())
+		repl.Set(prefix+"provider", h.Provider)
 		repl.Set(prefix+"verified", true)
 	}))
 }

@@ -1,0 +1,776 @@
+package placement_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"go.uber.org/zap/zapcore"
+
+	_ "github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
+)
+
+// load provisions a configuration's http app, and ends it with the function that
+// it returns.
+func load(config []byte) (app *caddyhttp.App, end func(), err error) {
+	cfg := caddy.Config{
+		Admin:   &caddy.AdminConfig{Disabled: true},
+		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}}}},
+	}
+	base, err := caddy.ProvisionContext(&cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := json.Unmarshal(config, &struct{ Apps *caddy.ModuleMap }{&cfg.AppsRaw}); err != nil {
+		return nil, nil, err
+	}
+	ctx, end := caddy.NewContext(base)
+	module, err := ctx.App("http")
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return module.(*caddyhttp.App), end, nil
+}
+
+func adapt(t testing.TB, caddyfile string) []byte {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, caddyfile)
+	}
+	return config
+}
+
+// survey returns what a Caddyfile is warned of: each message with its fields.
+func survey(t testing.TB, caddyfile string) (warnings []string, err error) {
+	t.Helper()
+	app, end, err := load(adapt(t, caddyfile))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, caddyfile)
+	}
+	defer end()
+	findings, err := placement.Survey(app)
+	for _, f := range findings {
+		text := f.Message
+		for _, field := range f.Fields {
+			values := zapcore.NewMapObjectEncoder()
+			field.AddTo(values)
+			text += fmt.Sprintf(" %s=%v", field.Key, values.Fields[field.Key])
+		}
+		warnings = append(warnings, text)
+	}
+	return warnings, err
+}
+
+// The beginnings of warnings, by what they are about.
+const (
+	openPath      = "requests reach "
+	deadMatcher   = "no request can reach this verify_webhook"
+	shadowed      = "no request reaches this verify_webhook"
+	otherHosts    = "requests for other hosts get Caddy's empty 200"
+	otherPaths    = "requests for other paths get Caddy's empty 200"
+	sharedScope   = "handlers of one name share what they remember"
+	anyPath       = "handlers without a name tell deliveries apart by their path too"
+	guardLines    = "@unguarded vars {http.verify_webhook.name} \"\"\nrespond @unguarded 404\n"
+	oneSecret     = "whsec_c3RyaXBlLXNlY3JldA"
+	anotherSecret = "whsec_YW5vdGhlci1zZWNyZXQ"
+)
+
+// safePlacements start without a warning.
+var safePlacements = map[string]string{
+	"guarded prefix": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			verify_webhook /hooks/github github a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"block": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			sender stripe whsec_b {
+				name stripe-test
+			}
+			sender {
+				name        acme
+				path        /hooks/acme/*
+				secret      a
+				signature   header Acme-Signature
+				delivery_id json id
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"block beside the app's other paths": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			handle /hooks/stripe {
+				reverse_proxy app:3000
+			}
+		}
+		reverse_proxy app:3000
+	}`,
+	"block for the whole site": `http:// {
+		verify_webhooks * {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+	}`,
+	"blocks with two prefixes, on two hosts": `a.example.com {
+		verify_webhooks /a/* {
+			sender stripe whsec_a {
+				name stripe-a
+			}
+			reverse_proxy app:3000
+		}
+		verify_webhooks /b/* {
+			sender stripe whsec_b {
+				name stripe-b
+			}
+			reverse_proxy app:3001
+		}
+		respond 404
+	}
+	b.example.com {
+		verify_webhooks /a/* {
+			sender github a
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"guard in a route, nested handles behind it": `hooks.example.com {
+		route /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			verify_webhook /hooks/github github a
+			` + guardLines + `
+			handle /hooks/stripe {
+				reverse_proxy app:3000
+			}
+			handle {
+				reverse_proxy app:3001
+			}
+		}
+		respond 404
+	}`,
+	"handle_path, paths as they are inside": `hooks.example.com {
+		handle_path /hooks/* {
+			verify_webhook /stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"prefix rewritten, paths as they are then": `hooks.example.com {
+		route /hooks/* {
+			rewrite * /v1{uri}
+			verify_webhook /v1/hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"one site with two hosts": `hooks.example.com, hooks.example.org {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"the app on another host": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	www.example.com {
+		reverse_proxy app:3000
+	}`,
+	"a site over http and https": `http://hooks.example.com, https://hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	http:// {
+		respond 404
+	}`,
+	"a site at two ports": `http://:8080, http://:8081 {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"a snippet on two hosts": `(hooks) {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	a.example.com {
+		import hooks
+	}
+	b.example.com {
+		import hooks
+	}
+	*.example.com {
+		import hooks
+	}`,
+	"two accounts with names": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a {
+				name stripe-live
+			}
+			verify_webhook /hooks/stripe-test stripe whsec_b {
+				name stripe-test
+			}
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"one name for one app at two paths": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a {
+				name stripe
+			}
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		route /old/hooks {
+			verify_webhook /old/hooks stripe whsec_a {
+				name stripe
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"everything is verified": `hooks.example.com {
+		verify_webhook stripe whsec_a {
+			name stripe
+		}
+		reverse_proxy app:3000
+	}`,
+	"any path, which is signed": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender square a {
+				path /hooks/square/*
+			}
+			sender twilio a {
+				path /hooks/twilio/*
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"any path, and no dedupe": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender github a {
+				path   /hooks/github/*
+				dedupe off
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"another app beside": `hooks.example.com {
+		handle /hooks/stripe {
+			verify_webhook stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle {
+			reverse_proxy frontend:8080
+		}
+	}`,
+	"files beside, which no POST gets": `hooks.example.com {
+		handle /hooks/stripe {
+			verify_webhook stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle {
+			root * /srv
+			try_files {path} /index.html
+			file_server
+		}
+	}`,
+	"php behind a guard": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			root * /srv
+			php_fastcgi app:9000
+		}
+		respond 404
+	}`,
+	"a guard written as an expression": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			@unguarded expression {http.verify_webhook.name} == null
+			respond @unguarded 404
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"a guard written as a list of the verified": `hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			@verified vars {http.verify_webhook.verified} true
+			reverse_proxy @verified app:3000
+			respond 404
+		}
+		respond 404
+	}`,
+	"a named route": `&(hooks) {
+		verify_webhook /hooks/stripe stripe whsec_a
+		` + guardLines + `
+		reverse_proxy app:3000
+	}
+	hooks.example.com {
+		handle /hooks/* {
+			invoke hooks
+		}
+		respond 404
+	}`,
+	"behind forward_auth": `hooks.example.com {
+		forward_auth auth:9000 {
+			uri /ask
+		}
+		verify_webhook /hooks/stripe stripe whsec_a
+		reverse_proxy app:3000
+	}`,
+	"plain http for every host": `http://:8080 {
+		bind 127.0.0.1
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"plain http for one host, and the others refused": `http://hooks.internal:8080 {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	http://:8080 {
+		respond 404
+	}`,
+	"tenants told apart by a header, each with a name": `hooks.example.com {
+		handle /hooks/* {
+			@a header X-Tenant a
+			@b header X-Tenant b
+			verify_webhook @a stripe whsec_a {
+				name stripe-a
+			}
+			verify_webhook @b stripe whsec_b {
+				name stripe-b
+			}
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"one provider, told apart by what the walk cannot judge": `hooks.example.com {
+		handle /hooks/* {
+			@a expression path('/hooks/a')
+			@b expression path('/hooks/b')
+			handle @a {
+				verify_webhook stripe whsec_a {
+					name stripe-a
+				}
+				reverse_proxy app:3000
+			}
+			handle @b {
+				verify_webhook stripe whsec_b {
+					name stripe-b
+				}
+				reverse_proxy app:3000
+			}
+		}
+		respond 404
+	}`,
+}
+
+func TestSafePlacementsStartWithoutAWarning(t *testing.T) {
+	for name, caddyfile := range safePlacements {
+		t.Run(name, func(t *testing.T) {
+			if warnings, err := survey(t, caddyfile); err != nil || len(warnings) > 0 {
+				t.Errorf("%v\n%s", err, strings.Join(warnings, "\n"))
+			}
+		})
+	}
+}
+
+// unsafePlacements start, each with these warnings and no other. A warning is
+// the beginning of its message and, behind " … ", of its fields.
+var unsafePlacements = map[string]struct {
+	caddyfile string
+	want      []string
+}{
+	"a block behind a proxy, in a route": {`hooks.example.com {
+		route {
+			reverse_proxy app:3000
+			verify_webhooks /hooks/* {
+				sender stripe whsec_a
+				reverse_proxy app:3000
+			}
+		}
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe request=/hooks/stripe"}},
+	"a block in a handle behind one for its prefix": {`hooks.example.com {
+		handle /api/* {
+			reverse_proxy app:3000
+		}
+		handle {
+			verify_webhooks /api/* {
+				sender stripe whsec_a
+				reverse_proxy other:3000
+			}
+			respond 404
+		}
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe request=/api/stripe"}},
+	"a directive behind a proxy, in a route": {`hooks.example.com {
+		route {
+			reverse_proxy app:3000
+			verify_webhook stripe whsec_a
+		}
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe"}},
+	"a matcher a sender before a proxy for everything": {`hooks.example.com {
+		verify_webhook /hooks/stripe stripe whsec_a
+		verify_webhook /hooks/github github a
+		reverse_proxy app:3000
+	}`, []string{openPath + ` … reverse_proxy app:3000 without passing verify_webhook … verify_webhooks /hooks/*; … names=[github stripe] request=hooks.example.com/hooks/github/`}},
+	"a handle a sender, and one app behind all": {`hooks.example.com {
+		handle /in/stripe {
+			verify_webhook stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle {
+			reverse_proxy app:3000
+		}
+	}`, []string{openPath + ` … verify_webhooks /in/*; … names=[stripe] request=hooks.example.com/in/stripe/`}},
+	"a path with everything below it, but not the path itself": {`hooks.example.com {
+		verify_webhook /hooks/stripe/* stripe whsec_a
+		reverse_proxy app:3000
+	}`, []string{openPath + ` … request=hooks.example.com/hooks/stripe`, anyPath}},
+	"a handle for everything below a path, but not the path itself": {`hooks.example.com {
+		handle /hooks/stripe/* {
+			verify_webhook stripe whsec_a {
+				name stripe
+			}
+			reverse_proxy app:3000
+		}
+		reverse_proxy app:3000
+	}`, []string{openPath + ` … request=hooks.example.com/hooks/stripe`}},
+	"any path, without a name": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			sender github a {
+				path /hooks/github/*
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	other.example.com {
+		verify_webhook /in* slack a
+		respond 200
+	}`, []string{anyPath + ` … names=[github slack]`}},
+	"a guard that Caddy sorts behind nested handles": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			handle /hooks/stripe {
+				reverse_proxy app:3000
+			}
+			handle {
+				reverse_proxy app:3000
+			}
+		}
+		respond 404
+	}`, []string{openPath + ` … request=hooks.example.com/hooks/stripe/`}},
+	"a header that decides whether anything is verified": {`hooks.example.com {
+		@live header X-Env live
+		verify_webhook @live stripe whsec_a
+		reverse_proxy app:3000
+	}`, []string{openPath + ` … request=hooks.example.com/x`, anyPath}},
+	"php for everything": {`hooks.example.com {
+		verify_webhook /hooks/stripe stripe whsec_a
+		root * /srv
+		php_fastcgi app:9000
+	}`, []string{openPath + ` … reverse_proxy app:9000 without`}},
+	"files for everything, for a sender that sends GET": {`hooks.example.com {
+		verify_webhook /hooks/stripe stripe whsec_a {
+			methods GET
+		}
+		file_server
+	}`, []string{openPath + ` … file_server without`}},
+	"a 200 for everything": {`hooks.example.com {
+		handle /hooks/stripe {
+			verify_webhook stripe whsec_a
+			reverse_proxy app:3000
+		}
+		respond 200
+	}`, []string{openPath + ` … respond 200 without`}},
+	"an unguarded named route": {`&(hooks) {
+		verify_webhook /hooks/stripe stripe whsec_a
+		reverse_proxy app:3000
+	}
+	hooks.example.com {
+		invoke hooks
+	}`, []string{openPath}},
+	"handle_path takes off what the matcher has": {`hooks.example.com {
+		handle_path /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{
+		openPath + ` … reverse_proxy app:3000 without passing verify_webhook … names=[stripe] request=hooks.example.com/hooks/stripe`,
+		deadMatcher + ` … name=stripe matcher=[/hooks/stripe] request=/hooks/stripe path_there=/stripe`,
+	}},
+	"the same with a guard": {`hooks.example.com {
+		handle_path /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{deadMatcher}},
+	"a rewrite puts on what the matcher has not": {`hooks.example.com {
+		route /hooks/* {
+			rewrite * /v1{uri}
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{deadMatcher + ` … path_there=/v1/hooks/stripe`}},
+	"a rewrite to one path": {`hooks.example.com {
+		route {
+			rewrite * /in
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+	}`, []string{deadMatcher + ` … path_there=/in`}},
+	"a matcher that leaves out the prefix around it": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{deadMatcher + ` … matcher=[/stripe] `}},
+	"other paths fall through": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+	}`, []string{otherPaths + ` … sites=[hooks.example.com] request=hooks.example.com/no-such-path`}},
+	"other paths than a block's fall through": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+	}`, []string{otherPaths + ` … sites=[hooks.example.com] request=hooks.example.com/no-such-path`}},
+	"near misses fall through": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			reverse_proxy /hooks/stripe app:3000
+		}
+		handle {
+			respond 404
+		}
+	}`, []string{otherPaths + ` … request=hooks.example.com/hooks/stripe/`}},
+	"plain http for one host": {`http://localhost:8080 {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{otherHosts + ` … http://:8080 { respond 404 } sites=[:8080]`}},
+	"a redirect to https does not take the other hosts": {`http://hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	https://www.example.com {
+		respond 404
+	}`, nil}, // Caddy redirects every other host
+	"one name, two keys, one app": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/a standard_webhooks ` + oneSecret + ` {
+				name customers
+			}
+			verify_webhook /hooks/b standard_webhooks ` + anotherSecret + ` {
+				name customers
+			}
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{sharedScope + ` … name=customers different=[keys]`}},
+	"one name, one key, two apps": {`a.example.com {
+		verify_webhook github a {
+			name github
+		}
+		reverse_proxy app-a:3000
+	}
+	b.example.com {
+		verify_webhook github a {
+			name github
+		}
+		reverse_proxy app-b:3000
+	}`, []string{sharedScope + ` … name=github different=[apps]`}},
+	"one name, two apps behind one handle": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/a github a {
+				name github
+			}
+			verify_webhook /hooks/b github b {
+				name github
+			}
+			` + guardLines + `
+			reverse_proxy /hooks/a app-a:3000
+			reverse_proxy /hooks/b app-b:3000
+		}
+		respond 404
+	}`, []string{sharedScope + ` … different=[apps keys]`}},
+	"two accounts without names": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			verify_webhook /hooks/stripe-test stripe whsec_b
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{"2 handlers are called stripe"}},
+	"two accounts, one with the other's name": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			verify_webhook /hooks/stripe-test stripe whsec_b {
+				name stripe
+			}
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{"2 handlers are called stripe"}},
+}
+
+func TestUnsafePlacementsAreWarnedOf(t *testing.T) {
+	for name, c := range unsafePlacements {
+		t.Run(name, func(t *testing.T) {
+			warnings, err := survey(t, c.caddyfile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest := slices.Clone(warnings)
+			for _, want := range c.want {
+				i := slices.IndexFunc(rest, func(w string) bool { return holdsInOrder(w, want) })
+				if i < 0 {
+					t.Errorf("no warning:\n%s\nbut:\n%s", want, strings.Join(warnings, "\n"))
+					return
+				}
+				rest = slices.Delete(rest, i, i+1)
+			}
+			if len(rest) > 0 {
+				t.Errorf("not asked for:\n%s", strings.Join(rest, "\n"))
+			}
+		})
+	}
+}
+
+// holdsInOrder reports whether a text begins with the first of the parts and
+// holds the others behind it.
+func holdsInOrder(text, parts string) bool {
+	for i, part := range strings.Split(parts, " … ") {
+		_, rest, found := strings.Cut(text, part)
+		if !found || i == 0 && !strings.HasPrefix(text, part) {
+			return false
+		}
+		text = rest
+	}
+	return true
+}
+
+func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
+	const site = "hooks.example.com {\nhandle /hooks/* {\n%s\n" + guardLines + "reverse_proxy app:3000\n}\nrespond 404\n}"
+	two := func(a, b string) string {
+		return fmt.Sprintf(site, "@a "+a+"\n@b "+b+"\nverify_webhook @a standard_webhooks "+oneSecret+"\nverify_webhook @b standard_webhooks "+anotherSecret)
+	}
+	for name, c := range map[string]struct {
+		caddyfile, want string // parts of the error; "" where it starts
+	}{
+		"header":           {two("header X-Tenant a", "header X-Tenant b"), "told apart by: header"},
+		"query":            {two("query tenant=a", "query tenant=b"), "told apart by: query"},
+		"client's address": {two("remote_ip 192.0.2.0/25", "client_ip 192.0.2.128/25"), "told apart by: client_ip, remote_ip"},
+		"method":           {two("method POST", "method PUT"), "told apart by: method"},
+		"header on one path": {two("{\npath /hooks/in\nheader X-Tenant a\n}", "{\npath /hooks/*\nheader X-Tenant b\n}"),
+			"hooks.example.com/hooks/in … name standard_webhooks-1"},
+		"paths":               {two("path /hooks/a", "path /hooks/b"), ""},
+		"hosts":               {two("host a.example.com", "host b.example.com"), ""},
+		"header, paths":       {two("{\npath /hooks/a\nheader X-Tenant a\n}", "{\npath /hooks/b\nheader X-Tenant b\n}"), ""},
+		"not clear":           {two("expression path('/hooks/a')", "expression path('/hooks/b')"), ""},
+		"the first takes all": {two("path /hooks/*", "path /hooks/b"), ""}, // and is refused on each request
+		"nested handles": {`http://:8080 {
+			@a header X-Tenant a
+			handle @a {
+				verify_webhook github a
+				reverse_proxy app-a:3000
+			}
+			handle {
+				verify_webhook github b
+				reverse_proxy app-b:3000
+			}
+		}`, "verify_webhook github: the handlers 1 and 2 … /x (told apart by: header)"},
+		"two ports, two keys":                  {"http://:8080 {\nverify_webhook github a\nreverse_proxy app:3000\n}\nhttp://:8081 {\nverify_webhook github b\nreverse_proxy app:3000\n}", "told apart by: a port"},
+		"two ports, two apps":                  {"http://:8080 {\nverify_webhook github a\nreverse_proxy app-a:3000\n}\nhttp://:8081 {\nverify_webhook github a\nreverse_proxy app-b:3000\n}", "told apart by: a port"},
+		"a wildcard host and one of its hosts": {"a.example.com {\nverify_webhook github a\nreverse_proxy app-a:3000\n}\n*.example.com {\nverify_webhook github b\nreverse_proxy app-b:3000\n}", ""},
+		"one of them without dedupe":           {fmt.Sprintf(site, "@a header X-Tenant a\n@b header X-Tenant b\nverify_webhook @a github a\nverify_webhook @b github b {\ndedupe off\n}"), ""},
+		"two providers":                        {fmt.Sprintf(site, "@a header X-Tenant a\n@b header X-Tenant b\nverify_webhook @a github a\nverify_webhook @b stripe whsec_b"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := survey(t, c.caddyfile)
+			if c.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !holdsInOrder(" "+err.Error(), " … "+c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), oneSecret) || strings.Contains(err.Error(), "192.0.2")) {
+				t.Errorf("the error repeats what is configured: %v", err)
+			}
+		})
+	}
+}
