@@ -49,3 +49,97 @@ func Example() {
 	// app; 204
 	// 200
 }
+
+// A provider's facts decide what tells one delivery from another, and how far
+// that keeps off what somebody captured and sends again.
+func ExampleIdentityOf() {
+	for _, f := range []dedupe.Facts{
+		{HasID: true, IDSigned: true, UniqueID: true, BodySigned: true}, // Standard Webhooks
+		{HasID: true, BodySigned: true},                                 // an unsigned id
+		{BodySigned: true, BodiesDiffer: true},                          // no id; each body is unique
+		{BodySigned: true},                                              // nothing
+	} {
+		i := dedupe.IdentityOf(f)
+		fmt.Println(i.ID == dedupe.IDAlone, i.Content, i.TTL(0), i.Keeps(f) == dedupe.AllCopies, i.Off())
+	}
+	// Output:
+	// true false 168h0m0s true false
+	// false true 168h0m0s false false
+	// false true 15m0s true false
+	// false false 15m0s false true
+}
+
+// Two apps behind one gateway get the same GitHub event at two addresses: their
+// scopes keep them apart. The spelling of an address does not.
+func ExampleRouteScope() {
+	one := dedupe.RouteScope("github", "Hooks.example.com:443", "/build/../build")
+	two := dedupe.RouteScope("github", "hooks.example.com", "/BUILD")
+	other := dedupe.RouteScope("github", "hooks.example.com", "/deploy")
+	fmt.Println(one == two, one == other)
+	// Output: true false
+}
+
+// A copy that arrives while the first is at the app waits, and shares its outcome.
+func ExampleGate_Claim() {
+	gate := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})})
+	defer gate.Close(context.Background())
+	key := dedupe.NewKey("stripe", "evt_1")
+
+	first := gate.Claim(context.Background(), key, dedupe.Terms{})
+	impatient := gate.Claim(context.Background(), key, dedupe.Terms{}) // Wait is 0
+	fmt.Println(first.Outcome, impatient.Outcome, impatient.RetryAfter)
+
+	copied := make(chan dedupe.Decision)
+	go func() { copied <- gate.Claim(context.Background(), key, dedupe.Terms{Wait: time.Minute}) }()
+	first.Claim.Done(204)
+	d := <-copied
+	fmt.Println(d.Outcome, d.Status)
+	// Output:
+	// held in_flight 3s
+	// duplicate 204
+}
+
+// A person presses "Redeliver": the delivery is forgotten and comes through.
+func ExampleGate_Forget() {
+	gate := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})})
+	defer gate.Close(context.Background())
+	key, err := dedupe.ParseKey("00112233445566778899aabbccddeeff") // from a log or a header
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gate.Claim(context.Background(), key, dedupe.Terms{}).Claim.Done(200)
+	fmt.Println(gate.Claim(context.Background(), key, dedupe.Terms{}).Outcome)
+	fmt.Println(gate.Forget(context.Background(), key))
+	fmt.Println(gate.Claim(context.Background(), key, dedupe.Terms{}).Outcome)
+	fmt.Println(gate.Forget(context.Background(), key)) // not while it is at the app
+	// Output:
+	// duplicate
+	// true <nil>
+	// held
+	// false the delivery is in flight
+}
+
+// A store is what a gate asks. A token owns a claim: another cannot renew it, and
+// what is done stays done whoever releases.
+func ExampleStore() {
+	ctx, key := context.Background(), dedupe.NewKey("stripe", "evt_1")
+	mine, other := dedupe.NewToken(), dedupe.NewToken()
+	var s dedupe.Store = dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: 1000})
+
+	state, _ := s.Claim(ctx, key, mine, 9*time.Second)
+	late, _ := s.Claim(ctx, key, other, 9*time.Second)
+	fmt.Println(state.Phase, "/", late.Phase)
+
+	held, _ := s.Renew(ctx, key, other, 9*time.Second)
+	fmt.Println(held)
+
+	_ = s.Done(ctx, key, dedupe.Mark{Status: 200, TTL: dedupe.DefaultTTL, Room: "stripe"})
+	_ = s.Release(ctx, key, mine)
+	state, _ = s.Claim(ctx, key, other, 9*time.Second)
+	fmt.Println(state.Phase, state.Status)
+	// Output:
+	// claimed / in flight
+	// false
+	// done 200
+}

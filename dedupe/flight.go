@@ -191,7 +191,7 @@ func (g *Gate) Stats() GateStats {
 	st.LostLeases = g.lost.Load()
 	st.DroppedDones = g.dropped.Load()
 	st.Restored = g.restored.Load()
-	if m, ok := g.store.(interface{ Stats() MemoryStats }); ok {
+	if m, ok := g.store.(LocalStore); ok {
 		ms := m.Stats()
 		st.EvictedEarly, st.Entries = ms.EvictedEarly, ms.Entries
 	} else if g.local != nil {

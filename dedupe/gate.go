@@ -372,10 +372,10 @@ func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
 	return found || shared, err
 }
 
-// Resize changes how many deliveries a store of this process remembers, if it is
-// one that takes a size (0: its default).
+// Resize changes how many deliveries a [LocalStore] remembers; 0: its default. With
+// another store it changes nothing.
 func (g *Gate) Resize(maxEntries int) {
-	if m, ok := g.store.(interface{ Resize(int) }); ok {
+	if m, ok := g.store.(LocalStore); ok {
 		m.Resize(maxEntries)
 	}
 }

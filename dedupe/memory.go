@@ -324,6 +324,6 @@ func (m *Memory) Stats() MemoryStats {
 }
 
 var (
-	_ Store     = (*Memory)(nil)
-	_ Forgetter = (*Memory)(nil)
+	_ LocalStore = (*Memory)(nil)
+	_ Forgetter  = (*Memory)(nil)
 )

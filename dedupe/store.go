@@ -8,7 +8,8 @@ import (
 
 // A Store knows who has seen which key. Four methods, one for each arrow in the
 // life of a delivery, and its health; package storetest holds the suite that a
-// store must pass.
+// store must pass. A store may also be a [Forgetter], a [SharedForgetter], a
+// [LocalStore], and an io.Closer, which the gate calls after its last use.
 //
 // An error means that the store could not be asked or did not answer in time:
 // whether the call had its effect is unknown. Repeating any call with the same
@@ -64,6 +65,18 @@ type SharedForgetter interface {
 	// Forgotten reports whether Forget was called for key, by any instance, within
 	// the time in which another may remember it.
 	Forgotten(ctx context.Context, key Key) (bool, error)
+}
+
+// A LocalStore is a [Store] that remembers in this process. Its size follows the
+// configuration, and it counts what it holds.
+type LocalStore interface {
+	Store
+
+	// Resize changes how many deliveries are remembered as done. 0: the default.
+	Resize(maxEntries int)
+
+	// Stats reads its figures.
+	Stats() MemoryStats
 }
 
 // State is what a store says about a key. The zero State is not an answer.

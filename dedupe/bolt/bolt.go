@@ -121,6 +121,6 @@ type FileStats struct {
 func (s *Store) File() FileStats { return s.file.stats() }
 
 var (
-	_ dedupe.Store     = (*Store)(nil)
-	_ dedupe.Forgetter = (*Store)(nil)
+	_ dedupe.LocalStore = (*Store)(nil)
+	_ dedupe.Forgetter  = (*Store)(nil)
 )
