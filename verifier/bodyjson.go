@@ -1,8 +1,10 @@
 package verifier
 
 import (
+	"errors"
 	"slices"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -79,7 +81,7 @@ func (c *Check) jsonText(body []byte) ([]byte, error) {
 		return body, nil
 	}
 	text, err := c.formValue(body, c.v.scheme.BodyForm)
-	if err == jsonpath.ErrNoValue {
+	if err == formdata.ErrNoValue {
 		err = jsonpath.ErrNotJSON // the member is not missing: there is no JSON
 	}
 	return []byte(text), err
@@ -88,4 +90,23 @@ func (c *Check) jsonText(body []byte) ([]byte, error) {
 // same reports whether two bodies are the same bytes in memory.
 func same(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// formValue returns the one value of a field of the body, which its Content-Type
+// may say is multipart/form-data.
+func (c *Check) formValue(body []byte, name string) (string, error) {
+	return formdata.ValueAs(c.contentType(), body, name)
+}
+
+// contentType is the Content-Type of the request, "" of none and of several.
+func (c *Check) contentType() string {
+	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
+		return lines[0]
+	}
+	return ""
+}
+
+// noValue reports whether a text that was looked for in a body is not there.
+func noValue(err error) bool {
+	return errors.Is(err, jsonpath.ErrNoValue) || errors.Is(err, formdata.ErrNoValue)
 }

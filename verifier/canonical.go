@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // Canonical forms that a template cannot put together. Each is named for what it
@@ -106,7 +109,7 @@ func listedNames(list, text string) ([]string, *Rejection) {
 	names := strings.Split(text, ",")
 	for i := range names {
 		name := strings.TrimSpace(names[i])
-		if len(name) > maxHeaderName || !validHeaderName(name) {
+		if len(name) > maxHeaderName || !httptoken.Valid(name) {
 			return nil, reject(MalformedSignature, "header %s lists what is no header name", list)
 		}
 		names[i] = strings.ToLower(name)
@@ -187,34 +190,45 @@ func appendEscaped(dst []byte, text, keep, percent string) []byte {
 // "https://host/path?a=1&b=2.Name1Name2". With GET there is only the query.
 func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	path, raw, _ := strings.Cut(c.req.Target, "?")
-	query, err := parseForm([]byte(raw))
+	query, err := formdata.Parse([]byte(raw))
 	if err != nil {
 		return "", reject(MalformedSignature, "the URL's query, which is signed: %v", err)
 	}
-	var form []formField
+	var fields []formdata.Field
 	if c.req.Method != "GET" {
-		if form, err = parseForm(body); err != nil {
+		if fields, err = formdata.Parse(body); err != nil {
 			return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 		}
 	}
-	sortFields(query)
-	sortFields(form)
+	formdata.Sort(query)
+	formdata.Sort(fields)
 	var b strings.Builder
 	b.Write(c.appendOrigin(nil))
 	b.WriteString(path)
-	if len(query)+len(form) > 0 {
+	if len(query)+len(fields) > 0 {
 		b.WriteByte('?')
 	}
 	for i, f := range query {
 		if i > 0 {
 			b.WriteByte('&')
 		}
-		b.WriteString(f.name + "=" + f.value)
+		b.WriteString(f.Name + "=" + f.Value)
 	}
-	if len(query) > 0 && len(form) > 0 {
+	if len(query) > 0 && len(fields) > 0 {
 		b.WriteByte('.')
 	}
-	return joined(b.String(), form), nil
+	return formdata.Join(b.String(), fields), nil
+}
+
+// formSorted joins names and values without separators, sorted bytewise,
+// repeated pairs once: what Twilio signs for a form.
+func formSorted(body []byte) (string, error) {
+	fields, err := formdata.Parse(body)
+	if err != nil {
+		return "", err
+	}
+	formdata.Sort(fields)
+	return formdata.Join("", slices.Compact(fields)), nil
 }
 
 // formPHP writes a form without its signature as PHP serializes an array of
@@ -222,25 +236,25 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 // way. Names that PHP would read as anything but the key that they are (numbers,
 // arrays, dots) are refused, and so is a name that stands twice.
 func formPHP(body []byte, signature string) (string, *Rejection) {
-	fields, err := parseForm(body)
+	fields, err := formdata.Parse(body)
 	if err != nil {
 		return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 	}
-	fields = slices.DeleteFunc(fields, func(f formField) bool { return f.name == signature })
-	sortFields(fields)
+	fields = slices.DeleteFunc(fields, func(f formdata.Field) bool { return f.Name == signature })
+	formdata.Sort(fields)
 	size := 16
 	for _, f := range fields {
-		size += len(f.name) + len(f.value) + 2*len(`s:1234567:"";`)
+		size += len(f.Name) + len(f.Value) + 2*len(`s:1234567:"";`)
 	}
 	var b strings.Builder
 	b.Grow(size)
 	b.WriteString("a:" + strconv.Itoa(len(fields)) + ":{")
 	for i, f := range fields {
-		if f.name == "" || isDigit(f.name[0]) || strings.Trim(f.name, phpName) != "" || i > 0 && f.name == fields[i-1].name {
+		if f.Name == "" || isDigit(f.Name[0]) || strings.Trim(f.Name, phpName) != "" || i > 0 && f.Name == fields[i-1].Name {
 			return "", reject(MalformedSignature, "a field of the form, which is signed, has a name that stands twice or is no plain key")
 		}
-		writePHPString(&b, f.name)
-		writePHPString(&b, f.value)
+		writePHPString(&b, f.Name)
+		writePHPString(&b, f.Value)
 	}
 	b.WriteByte('}')
 	return b.String(), nil

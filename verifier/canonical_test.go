@@ -5,8 +5,11 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
 // canonical is the default scheme with a message, which need not cover the body.
@@ -331,4 +334,35 @@ func TestCanonicalErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s: …%s…", tc.what, err, tc.field, tc.want)
 		}
 	}
+}
+
+// TestManyFields: of a form that nobody has authenticated no more is kept than
+// what is asked for, in every form of signed content.
+func TestManyFields(t *testing.T) {
+	const size = 1 << 20
+	for _, message := range []string{"{form:a}{body}", "{form_sorted}", "{url_form_sorted}", "{form_php}"} {
+		v := mustVerifier(t, bare(func(s *Scheme) {
+			s.Message, s.BodyUnsigned = StringList{message}, true
+			if message == "{form_php}" {
+				s.Signature = &Signature{Form: "signature"}
+			}
+		}), Key{Text: testKey})
+		for _, filler := range []string{"&", "a&", "=&", "a=1&b=2&", "%41&", "a=%41+&"} {
+			body := "signature=" + bodyHex + "&" + strings.Repeat(filler, size/len(filler))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			reason := judge(v, post("X-Signature", bodyHex), testNow, body)
+			runtime.ReadMemStats(&after)
+			if got := after.TotalAlloc - before.TotalAlloc; got > 4*uint64(len(body)) {
+				t.Errorf("%s of %q: %d KiB allocated for a body of %d KiB", message, filler, got>>10, len(body)>>10)
+			}
+			if filler != "&" && reason != string(MalformedSignature) {
+				t.Errorf("%s of %q: %s", message, filler, reason)
+			}
+		}
+	}
+	query := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{query_sorted}\n{body}"} }), Key{Text: testKey})
+	req := post("X-Signature", bodyHex)
+	req.Target += "?" + strings.Repeat("a&", formdata.MaxFields+1)
+	expect(t, query, req, testBody, MalformedSignature)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
@@ -285,7 +286,7 @@ func (v *Verifier) guardAlternatives() {
 
 func (v *Verifier) compileRequired() error {
 	for _, h := range v.scheme.RequireHeader {
-		if !validHeaderName(h.Name) {
+		if !httptoken.Valid(h.Name) {
 			return wrong("require_header", notAHeaderName)
 		}
 		if len(h.Values) == 0 {
@@ -348,11 +349,4 @@ func join[S ~string](list []S) string {
 		texts[i] = string(s)
 	}
 	return strings.Join(texts, ", ")
-}
-
-// validHeaderName follows RFC 9110 §5.6.2, token.
-func validHeaderName(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	})
 }

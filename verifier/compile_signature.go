@@ -3,6 +3,7 @@ package verifier
 import (
 	"slices"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -33,7 +34,7 @@ func (v *Verifier) compileSignature() error {
 		return wrong("signature", "%d headers or paths: at most %d are read", n, maxCandidates)
 	}
 	for i, name := range sig.Header {
-		if !validHeaderName(name) {
+		if !httptoken.Valid(name) {
 			return wrong("signature", notAHeaderName)
 		}
 		sig.Header[i] = canonicalHeader(name)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -167,7 +168,7 @@ func (v *Verifier) everyMessage(is func(template) bool) bool {
 func canonicalHeaders(field string, names StringList) (StringList, error) {
 	out := make(StringList, 0, len(names))
 	for _, name := range names {
-		if !validHeaderName(name) {
+		if !httptoken.Valid(name) {
 			return nil, wrong(field, notAHeaderName)
 		}
 		out = append(out, canonicalHeader(name))

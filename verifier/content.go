@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -47,9 +48,9 @@ func (c *Check) signedForm(body []byte) (text string, ok bool) {
 		text, err := formSorted(body)
 		return text, err == nil
 	case t.hasKind(slotURLFormSorted):
-		fields, err := parseForm(body)
-		sortFields(fields)
-		return joined("", fields), err == nil
+		fields, err := formdata.Parse(body)
+		formdata.Sort(fields)
+		return formdata.Join("", fields), err == nil
 	case t.hasKind(slotFormPHP):
 		text, rej := formPHP(body, c.v.signature.Form)
 		return text, rej == nil
@@ -64,14 +65,14 @@ func (c *Check) signedQuery() []byte {
 	if query == "" || c.v.signature.Query != "" || !c.signsQuery() {
 		return nil
 	}
-	fields, err := parseForm([]byte(query))
+	fields, err := formdata.Parse([]byte(query))
 	if err != nil {
 		return []byte(query)
 	}
-	sortFields(fields)
+	formdata.Sort(fields)
 	var out []byte
 	for _, f := range fields {
-		for _, text := range []string{f.name, f.value} {
+		for _, text := range []string{f.Name, f.Value} {
 			out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
 		}
 	}

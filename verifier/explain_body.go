@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
 // bodyEdit is one way in which a body may have changed between its signing and
@@ -225,7 +227,7 @@ func field(name string) func([]byte) []byte {
 		if !bytes.Contains(b, []byte(name+"=")) {
 			return nil
 		}
-		if text, err := formValue(b, name); err == nil {
+		if text, err := formdata.Value(b, name); err == nil {
 			return []byte(text)
 		}
 		return nil
@@ -247,16 +249,16 @@ func writeForm(sorted bool, escape func(string) string) func([]byte) []byte {
 		if bytes.IndexByte(b, '=') < 1 || bytes.ContainsAny(b, "{\"\n") {
 			return nil
 		}
-		fields, err := parseForm(b)
+		fields, err := formdata.Parse(b)
 		if err != nil {
 			return nil
 		}
 		if sorted {
-			slices.SortStableFunc(fields, func(a, b formField) int { return cmp.Compare(a.name, b.name) })
+			slices.SortStableFunc(fields, func(a, b formdata.Field) int { return cmp.Compare(a.Name, b.Name) })
 		}
 		pairs := make([]string, len(fields))
 		for i, f := range fields {
-			pairs[i] = escape(f.name) + "=" + escape(f.value)
+			pairs[i] = escape(f.Name) + "=" + escape(f.Value)
 		}
 		return []byte(strings.Join(pairs, "&"))
 	}

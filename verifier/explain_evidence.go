@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // evidence is what the headers alone prove, tried in order where no altered
@@ -81,7 +83,7 @@ func nearlyClause(name, got, want string) string {
 func (s *search) similar(name string) string {
 	var out []string
 	for have, lines := range s.c.Request.Header {
-		if have != canonicalHeader(name) && sameName(have, name) && len(lines) > 0 && validHeaderName(have) {
+		if have != canonicalHeader(name) && sameName(have, name) && len(lines) > 0 && httptoken.Valid(have) {
 			out = append(out, have)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // otherMessage is a way to put signed content together that senders use.
@@ -126,7 +128,7 @@ func renamed(s *search, yield func(guess) bool) {
 	}
 	own := s.v.signature.Header[0]
 	for _, name := range slices.Sorted(maps.Keys(s.c.Request.Header)) {
-		if !soundsSigned(name) || !validHeaderName(name) || slices.Contains(s.v.signature.Header, name) {
+		if !soundsSigned(name) || !httptoken.Valid(name) || slices.Contains(s.v.signature.Header, name) {
 			continue
 		}
 		g := guess{signing: s.asked, clause: fmt.Sprintf("the right signature stands in header %s, the scheme reads header %s: write: signature header %s", name, own, name)}

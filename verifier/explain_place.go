@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -20,8 +21,8 @@ func (s *search) collectBody() {
 	}
 	if fields := s.formFields(); fields != nil {
 		for _, f := range fields {
-			if f.name != sig.Form {
-				s.present(presented{body: "form field " + f.name, lines: 1, likely: soundsSigned(f.name)}, f.value)
+			if f.Name != sig.Form {
+				s.present(presented{body: "form field " + f.Name, lines: 1, likely: soundsSigned(f.Name)}, f.Value)
 			}
 		}
 		return
@@ -41,16 +42,16 @@ func (s *search) collectBody() {
 }
 
 // formFields returns the fields of a body that is a form and no JSON.
-func (s *search) formFields() []formField {
+func (s *search) formFields() []formdata.Field {
 	first := bytes.TrimSpace(s.c.Body)
 	if len(first) == 0 || first[0] == '{' || first[0] == '[' || bytes.IndexByte(first, '=') < 1 {
 		return nil
 	}
-	fields, err := parseForm(first)
+	fields, err := formdata.Parse(first)
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(fields, func(f formField) bool { return len(f.name) > 64 || len(f.value) > maxHeaderText })
+	return slices.DeleteFunc(fields, func(f formdata.Field) bool { return len(f.Name) > 64 || len(f.Value) > maxHeaderText })
 }
 
 // objectAt returns the object at a path of the body.
@@ -73,8 +74,8 @@ func formMessages(s *search, yield func(guess) bool) {
 	fields := s.formFields()
 	value := func(path jsonpath.Path) string {
 		for _, f := range fields {
-			if len(path) > 0 && f.name == path.Last() {
-				return f.value
+			if len(path) > 0 && f.Name == path.Last() {
+				return f.Value
 			}
 		}
 		return ""

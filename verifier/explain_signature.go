@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // What is looked at of a request: a sender writes a few short headers, a forger
@@ -49,7 +52,7 @@ func (s *search) collect() {
 	own := func(name string) bool { return slices.Contains(s.v.signature.Header, name) }
 	slices.SortStableFunc(names, func(a, b string) int { return rank(own, a) - rank(own, b) })
 	for _, name := range names {
-		if !validHeaderName(name) {
+		if !httptoken.Valid(name) {
 			continue
 		}
 		lines := s.c.Request.Header[name]
@@ -62,12 +65,12 @@ func (s *search) collect() {
 	}
 	s.collectBody()
 	_, query, _ := strings.Cut(s.c.Request.Target, "?")
-	fields, err := parseForm([]byte(query))
+	fields, err := formdata.Parse([]byte(query))
 	if err != nil || len(query) > maxHeaderText {
 		return
 	}
 	for _, f := range fields {
-		s.collectLine(presented{query: f.name, lines: 1, likely: f.name == s.v.signature.Query || soundsSigned(f.name)}, f.value)
+		s.collectLine(presented{query: f.Name, lines: 1, likely: f.Name == s.v.signature.Query || soundsSigned(f.Name)}, f.Value)
 	}
 }
 

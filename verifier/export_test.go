@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -21,7 +22,7 @@ func CountCosts(tb testing.TB) *Cost {
 	cost := new(Cost)
 	oldFacts, oldFilters, oldDigests := maps.Clone(facts), maps.Clone(filters), maps.Clone(contentDigests)
 	tb.Cleanup(func() {
-		facts, filters, contentDigests, onRead, jsonpath.OnRead = oldFacts, oldFilters, oldDigests, nil, nil
+		facts, filters, contentDigests, formdata.OnRead, jsonpath.OnRead = oldFacts, oldFilters, oldDigests, nil, nil
 	})
 	counting := func(make func() hash.Hash) func() hash.Hash {
 		return func() hash.Hash { return &countingHash{make(), cost} }
@@ -43,8 +44,8 @@ func CountCosts(tb testing.TB) *Cost {
 	for name, make := range contentDigests {
 		contentDigests[name] = counting(make)
 	}
-	onRead = func(n int) { cost.Read += n }
-	jsonpath.OnRead = onRead
+	formdata.OnRead = func(n int) { cost.Read += n }
+	jsonpath.OnRead = formdata.OnRead
 	return cost
 }
 

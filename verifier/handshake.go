@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -241,7 +242,7 @@ func (c *Check) textAt(p *place, body []byte) (text string, ok bool) {
 	switch p.kind {
 	case "query":
 		_, query, _ := strings.Cut(c.req.Target, "?")
-		text, err = formValue([]byte(query), p.name)
+		text, err = formdata.Value([]byte(query), p.name)
 	case "header":
 		if lines := c.req.Header[p.name]; len(lines) == 1 {
 			text = lines[0]
@@ -249,7 +250,7 @@ func (c *Check) textAt(p *place, body []byte) (text string, ok bool) {
 	case "json":
 		text, err = c.lookup(p.path, body)
 	case "form":
-		if c.isForm() {
+		if formdata.Is(c.contentType()) {
 			text, err = c.formValue(body, p.name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -120,7 +121,7 @@ func parsePlace(text string) (place, error) {
 	case kind == "query", kind == "form":
 		return p, nil
 	case kind == "header":
-		if !validHeaderName(name) {
+		if !httptoken.Valid(name) {
 			return p, errors.New(notAHeaderName)
 		}
 		p.name = canonicalHeader(name)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // HTTPSignature says what a signature of RFC 9421 must be like to count, beside
@@ -127,7 +129,7 @@ func knownComponent(item httpsfv.Item) bool {
 	case strings.HasPrefix(name, "@"):
 		return len(params) == 0 && slices.Contains(derivedComponents, name)
 	}
-	return len(params) == 0 && name == strings.ToLower(name) && validHeaderName(name)
+	return len(params) == 0 && name == strings.ToLower(name) && httptoken.Valid(name)
 }
 
 func (h *httpScheme) compileParams() error {

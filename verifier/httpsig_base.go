@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
 // What one signature may cover: bounds of work that nobody has authenticated.
@@ -117,10 +119,10 @@ func (c *Check) field(name string) (string, *Rejection) {
 func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	if c.http.query == nil {
 		c.http.query = make(map[string][]string)
-		fields, _ := parseForm([]byte(query)) // one that cannot be read has no parameter
+		fields, _ := formdata.Parse([]byte(query)) // one that cannot be read has no parameter
 		for _, f := range fields {
-			encoded := percentEncode(f.name)
-			c.http.query[encoded] = append(c.http.query[encoded], f.value)
+			encoded := percentEncode(f.Name)
+			c.http.query[encoded] = append(c.http.query[encoded], f.Value)
 		}
 	}
 	values := c.http.query[name]

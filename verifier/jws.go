@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -230,7 +231,7 @@ func (c *Check) listedHeaders(name string) (string, *Rejection) {
 	for header := range strings.SplitSeq(list, ",") {
 		header = strings.TrimSpace(header)
 		name := canonicalHeader(header)
-		if !validHeaderName(header) || len(header) > maxHeaderName || slices.Contains(listed, name) {
+		if !httptoken.Valid(header) || len(header) > maxHeaderName || slices.Contains(listed, name) {
 			return "", reject(MalformedSignature, "the JWS lists what is not the name of a header, or one twice")
 		}
 		value, rej := c.headerText(name)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -18,7 +19,7 @@ func (v *Verifier) compileKeySource() (err error) {
 		if sources(id.Header != "", id.JSON != "") != 1 {
 			return wrong("key_id", "needs exactly one source: header or json")
 		}
-		if id.Header != "" && !validHeaderName(id.Header) {
+		if id.Header != "" && !httptoken.Valid(id.Header) {
 			return wrong("key_id", notAHeaderName)
 		}
 		if id.JSON != "" {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
@@ -153,8 +154,8 @@ func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *R
 				return dst, rej
 			}
 		}
-		if p.slot == slotQuerySorted && strings.Count(c.req.Target, "&") > maxFields {
-			return dst, reject(MalformedSignature, "the query is signed in the order of its names: %v", errFields)
+		if p.slot == slotQuerySorted && strings.Count(c.req.Target, "&") > formdata.MaxFields {
+			return dst, reject(MalformedSignature, "the query is signed in the order of its names: %v", formdata.ErrFields)
 		}
 		dst = c.appendRequest(dst, p.slot)
 	default:
@@ -236,15 +237,15 @@ func (c *Check) statesDigest() bool {
 		return false
 	}
 	_, query, _ := strings.Cut(c.req.Target, "?")
-	fields, err := parseForm([]byte(query))
-	return err != nil || slices.ContainsFunc(fields, func(f formField) bool { return f.name == c.v.bodyDigest })
+	fields, err := formdata.Parse([]byte(query))
+	return err != nil || slices.ContainsFunc(fields, func(f formdata.Field) bool { return f.Name == c.v.bodyDigest })
 }
 
 // digestMatches reports whether a parameter of the signed URL is the body's
 // digest, through the slot's filters.
 func (c *Check) digestMatches(p *part, body []byte) bool {
 	_, query, _ := strings.Cut(c.req.Target, "?")
-	stated, err := formValue([]byte(query), p.arg)
+	stated, err := formdata.Value([]byte(query), p.arg)
 	if err != nil {
 		return false
 	}

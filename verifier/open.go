@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
 // Request is what a delivery says besides its body. The maps and strings are
@@ -140,7 +142,7 @@ func (c *Check) openSignatures() *Rejection {
 // openQuery reads a signature that stands in the URL.
 func (c *Check) openQuery(name string) *Rejection {
 	_, query, _ := strings.Cut(c.req.Target, "?")
-	text, err := formValue([]byte(query), name)
+	text, err := formdata.Value([]byte(query), name)
 	if err != nil || text == "" {
 		if !strings.Contains(query, name) {
 			return reject(MissingSignature, "no query parameter %s", name)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
@@ -188,14 +189,14 @@ func parseSlot(text string) (part, error) {
 	p := part{slot: s, arg: arg}
 	switch s {
 	case slotHeader:
-		if !validHeaderName(arg) {
+		if !httptoken.Valid(arg) {
 			return part{}, errors.New("{header:…}: what stands there is not a header name: write letters, digits and dashes")
 		}
 		if p.arg = canonicalHeader(arg); p.arg == "Host" { // net/http keeps it elsewhere
 			p.slot, p.arg = slotHost, ""
 		}
 	case slotSignedHeaders:
-		if !validHeaderName(arg) {
+		if !httptoken.Valid(arg) {
 			return part{}, errors.New("{signed_headers:…}: what stands there is not a header name: write letters, digits and dashes")
 		}
 		p.arg = canonicalHeader(arg)

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
 // The URL that a sender signs is not always, byte for byte, the one that it
@@ -131,7 +133,7 @@ func unescapeQuery(target string) string {
 
 func reencodeQuery(target string) string {
 	path, query, _ := strings.Cut(target, "?")
-	fields, err := parseForm([]byte(query))
+	fields, err := formdata.Parse([]byte(query))
 	if err != nil || len(fields) == 0 {
 		return target
 	}
@@ -140,8 +142,8 @@ func reencodeQuery(target string) string {
 		if i > 0 {
 			b = append(b, '&')
 		}
-		b = append(appendEscaped(b, f.name, "-_.!~*'()", "%"), '=')
-		b = appendEscaped(b, f.value, "-_.!~*'()", "%")
+		b = append(appendEscaped(b, f.Name, "-_.!~*'()", "%"), '=')
+		b = appendEscaped(b, f.Value, "-_.!~*'()", "%")
 	}
 	return string(b)
 }

@@ -3,21 +3,11 @@ package verifier
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
-
-// onRead is called with the length of each text that a parser goes over, where a
-// test counts what a delivery costs. It is nil elsewhere.
-var onRead func(int)
-
-func reads(text []byte) {
-	if onRead != nil {
-		onRead(len(text))
-	}
-}
 
 // Verdict is what is known of a genuine delivery.
 type Verdict struct {
@@ -245,7 +235,7 @@ func (c *Check) bodySignature(body []byte) *Rejection {
 	present := false
 	for i, path := range c.v.signaturePaths {
 		text, err := c.bodyText(s.Form, path, body)
-		if errors.Is(err, jsonpath.ErrNoValue) || err == nil && text == "" {
+		if noValue(err) || err == nil && text == "" {
 			continue
 		}
 		if err != nil {
@@ -276,7 +266,7 @@ func (c *Check) readsForm(field string, path jsonpath.Path, body []byte) bool {
 		text := bytes.TrimLeft(body, " \t\r\n")
 		return len(text) == 0 || text[0] != '{' && text[0] != '['
 	}
-	return c.isForm()
+	return formdata.Is(c.contentType())
 }
 
 // bodyText reads a text of the body from a field or a path.
@@ -285,7 +275,7 @@ func (c *Check) bodyText(field string, path jsonpath.Path, body []byte) (string,
 	case !c.readsForm(field, path, body):
 		return c.lookup(path, body)
 	case c.v.coversBody():
-		return formIn(body, field) // which kind of form it is says the signed body, not an unsigned header
+		return formdata.ValueIn(body, field) // which kind of form it is says the signed body, not an unsigned header
 	}
 	return c.formValue(body, field)
 }
@@ -302,9 +292,9 @@ func (c *Check) bodyTimestamp(body []byte) *Rejection {
 	}
 	text, err := c.bodyText(c.v.timestamp.Form, c.v.timestampPath, body)
 	switch {
-	case errors.Is(err, jsonpath.ErrNoValue) && c.v.timestamp.Optional:
+	case noValue(err) && c.v.timestamp.Optional:
 		return nil
-	case errors.Is(err, jsonpath.ErrNoValue):
+	case noValue(err):
 		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
 	case err != nil:
 		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)

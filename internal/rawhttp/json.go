@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // The parts of a HAR that make a request
@@ -135,7 +137,7 @@ func (e *harEntry) read() (*Request, error) {
 
 func (h *harRequest) read() (*Request, error) {
 	r := &Request{Method: h.Method, Header: make(http.Header)}
-	if !isToken(h.Method) {
+	if !httptoken.Valid(h.Method) {
 		return nil, errors.New("the request in the HAR has no method")
 	}
 	if err := r.SetURL(h.URL); err != nil {

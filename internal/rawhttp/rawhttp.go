@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // A Request is one saved request.
@@ -108,7 +110,7 @@ func (r *Request) requestLine(line string) error {
 		return errors.New("this is a response: save the request that the sender made")
 	}
 	words := strings.Fields(line)
-	if len(words) < 2 || len(words) > 3 || len(words) == 3 && !strings.HasPrefix(words[2], "HTTP/") || !isToken(words[0]) {
+	if len(words) < 2 || len(words) > 3 || len(words) == 3 && !strings.HasPrefix(words[2], "HTTP/") || !httptoken.Valid(words[0]) {
 		return errors.New("no request line: write the method and the path, such as POST /hooks/stripe HTTP/1.1")
 	}
 	r.Method = words[0]
@@ -171,7 +173,7 @@ func (r *Request) pseudoHeader(line string) error {
 	value = strings.TrimSpace(value)
 	switch name {
 	case "method":
-		if !isToken(value) {
+		if !httptoken.Valid(value) {
 			return errors.New(":method is not a method")
 		}
 		r.Method = value
@@ -190,7 +192,7 @@ func (r *Request) pseudoHeader(line string) error {
 func (r *Request) AddHeader(name, value string) error {
 	value = strings.Trim(value, " \t")
 	switch {
-	case !isToken(name):
+	case !httptoken.Valid(name):
 		return errors.New("not a header name before the colon: headers are written Name: value, and an empty line ends them")
 	case hasControl(strings.ReplaceAll(value, "\t", " ")):
 		return errors.New("the header's value holds a control character: save the request again, or take the character out")
@@ -264,13 +266,6 @@ func (r *Request) Write(w io.Writer, whole bool) error {
 
 // URL is the whole URL.
 func (r *Request) URL() string { return r.Scheme + "://" + r.Host + r.Target }
-
-// isToken follows RFC 9110 §5.6.2.
-func isToken(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
-		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
-	})
-}
 
 func hasControl(text string) bool {
 	return strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f })

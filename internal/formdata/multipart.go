@@ -1,10 +1,10 @@
-package verifier
+package formdata
 
 import (
 	"bytes"
 	"strings"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 var lineBreak = []byte("\r\n")
@@ -35,14 +35,14 @@ func multipartValue(body []byte, boundary, name string) (string, error) {
 			case !endsLine(after):
 				return "", errForm
 			case !seen:
-				return "", jsonpath.ErrNoValue
+				return "", ErrNoValue
 			}
 			return string(found), nil
 		}
-		if n == maxFields {
-			return "", errFields
+		if n == MaxFields {
+			return "", ErrFields
 		}
-		var p formPart
+		var p part
 		if p, rest, ok = readPart(rest); !ok {
 			break
 		}
@@ -69,8 +69,8 @@ func endsLine(text []byte) bool {
 	return len(text) == 0 || bytes.HasPrefix(text, lineBreak)
 }
 
-// formPart is what the headers of a part say of it.
-type formPart struct {
+// part is what the headers of a part say of it.
+type part struct {
 	name    []byte
 	field   bool // it has a name
 	file    bool
@@ -79,7 +79,7 @@ type formPart struct {
 
 // readPart reads the rest of a delimiter's line and a part's headers. What it
 // leaves begins with the empty line's break.
-func readPart(text []byte) (p formPart, rest []byte, ok bool) {
+func readPart(text []byte) (p part, rest []byte, ok bool) {
 	_, rest, ok = bytes.Cut(text, lineBreak)
 	if !ok || !endsLine(text) {
 		return p, nil, false
@@ -90,7 +90,7 @@ func readPart(text []byte) (p formPart, rest []byte, ok bool) {
 			return p, nil, false
 		}
 		key, value, colon := bytes.Cut(line, []byte{':'})
-		if !colon || !validHeaderName(string(key)) || bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		if !colon || !httptoken.Valid(key) || bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 			return p, nil, false
 		}
 		switch {
@@ -108,7 +108,7 @@ func readPart(text []byte) (p formPart, rest []byte, ok bool) {
 
 // readDisposition reads the value of Content-Disposition (RFC 7578 §4.2):
 // form-data; name="order"; filename="a.txt". Each parameter stands once.
-func (p *formPart) readDisposition(text []byte) bool {
+func (p *part) readDisposition(text []byte) bool {
 	kind, text, more := bytes.Cut(text, []byte{';'})
 	p.field = equalFold(bytes.Trim(kind, " \t"), "form-data")
 	named := false
@@ -122,7 +122,7 @@ func (p *formPart) readDisposition(text []byte) bool {
 			return false
 		}
 		switch key = bytes.Trim(key, " \t"); {
-		case !validHeaderName(string(key)): // a token, as a header's name is
+		case !httptoken.Valid(key): // a token, as a header's name is
 			return false
 		case equalFold(key, "name"):
 			if named || bytes.IndexByte(value, '\\') >= 0 {
@@ -151,7 +151,7 @@ func cutParam(text []byte) (value, rest []byte, more, ok bool) {
 	}
 	value, rest, more = bytes.Cut(text, []byte{';'})
 	value = bytes.Trim(value, " \t")
-	return value, rest, more, validHeaderName(string(value))
+	return value, rest, more, httptoken.Valid(value)
 }
 
 func equalFold(text []byte, word string) bool {

@@ -1,4 +1,13 @@
-package verifier
+// Package formdata reads the fields of forms that nobody has verified: urlencoded ones,
+// queries of URLs among them, and multipart/form-data.
+//
+// It is strict, so that every reader of the form finds the same: a bad escape is an
+// error, and a field has a value only if it appears once. It is bounded: no more
+// than [MaxFields] fields are read, and [Value] keeps nothing but the value that is
+// asked for.
+//
+// The package owns both parsers. It does not know what a field means.
+package formdata
 
 import (
 	"bytes"
@@ -8,24 +17,37 @@ import (
 	"mime"
 	"slices"
 	"strings"
-
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
-// maxFields is how many fields of a form, or parameters of a URL, are read: as
+// MaxFields is how many fields of a form, or parameters of a URL, are read: as
 // many as PHP, Express and Go's own multipart reader take. It bounds what a body
 // that nobody has authenticated costs: of a megabyte of "a&a&…" each field would
 // take sixteen times its own length.
-const maxFields = 1000
+const MaxFields = 1000
+
+// The errors that callers tell apart; a form can be malformed in other ways too.
+var (
+	ErrNoValue = errors.New("no such field")
+	ErrFields  = fmt.Errorf("more than %d fields, which are not read", MaxFields)
+)
 
 var (
 	errForm   = errors.New("not a form with that field once")
-	errEscape = errors.New("a percent sign stands without its two hex digits")
-	errFields = fmt.Errorf("more than %d fields, which are not read", maxFields)
+	errEscape = errors.New("a percent sign without its two hex digits")
 )
 
-// formField is a field of a form, decoded.
-type formField struct{ name, value string }
+// OnRead is called with the length of each text before it is read. Tests set it to
+// count what a request costs; it is nil elsewhere.
+var OnRead func(length int)
+
+func reads(text []byte) {
+	if OnRead != nil {
+		OnRead(len(text))
+	}
+}
+
+// A Field is a field of a form, decoded.
+type Field struct{ Name, Value string }
 
 // cutPair takes the first pair off an urlencoded form, as it is written. Empty
 // pairs ("a=1&&b=2") mean nothing and cost nothing. ok is false at the end.
@@ -38,15 +60,15 @@ func cutPair(form []byte) (name, value, rest []byte, ok bool) {
 	return name, value, rest, len(pair) > 0
 }
 
-// parseForm reads application/x-www-form-urlencoded strictly: a bad escape is
+// Parse reads application/x-www-form-urlencoded strictly: a bad escape is
 // an error, fields keep their order.
-func parseForm(form []byte) ([]formField, error) {
+func Parse(form []byte) ([]Field, error) {
 	n, err := countFields(form)
 	if err != nil || n == 0 {
 		return nil, err
 	}
 	reads(form)
-	fields := make([]formField, 0, n)
+	fields := make([]Field, 0, n)
 	for {
 		name, value, rest, ok := cutPair(form)
 		if !ok {
@@ -55,7 +77,7 @@ func parseForm(form []byte) ([]formField, error) {
 		if !validEscapes(name) || !validEscapes(value) {
 			return nil, errEscape
 		}
-		f := formField{unescape(name), unescape(value)}
+		f := Field{unescape(name), unescape(value)}
 		fields, form = append(fields, f), rest
 	}
 }
@@ -67,27 +89,27 @@ func countFields(form []byte) (n int, err error) {
 		if !ok {
 			return n, nil
 		}
-		if n++; n > maxFields {
-			return n, errFields
+		if n++; n > MaxFields {
+			return n, ErrFields
 		}
 		form = rest
 	}
 }
 
-// formValue returns the one value of a field: jsonpath.ErrNoValue without one, errForm of
-// several. It is as strict as parseForm, and keeps nothing but the value.
-func formValue(form []byte, name string) (string, error) {
+// Value returns the one value of a field of an urlencoded form: ErrNoValue without
+// one, another error of several. It is as strict as Parse.
+func Value(form []byte, name string) (string, error) {
 	reads(form)
 	var found []byte
 	for n, seen := 0, false; ; n++ {
 		key, value, rest, ok := cutPair(form)
 		switch {
 		case !ok && !seen:
-			return "", jsonpath.ErrNoValue
+			return "", ErrNoValue
 		case !ok:
 			return unescape(found), nil
-		case n == maxFields:
-			return "", errFields
+		case n == MaxFields:
+			return "", ErrFields
 		case !validEscapes(key) || !validEscapes(value):
 			return "", errEscape
 		}
@@ -125,7 +147,7 @@ func unescape(text []byte) string {
 }
 
 func hexDigit(c byte) byte {
-	if isDigit(c) {
+	if c <= '9' {
 		return c - '0'
 	}
 	return (c | 0x20 - 'a') + 10
@@ -145,7 +167,9 @@ func validEscapes(text []byte) bool {
 	}
 }
 
-func isHex(c byte) bool { return isDigit(c) || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' }
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
 
 // isEscapeOf reports whether a text with valid escapes stands for name.
 func isEscapeOf(text []byte, name string) bool {
@@ -158,72 +182,64 @@ func isEscapeOf(text []byte, name string) bool {
 	return unescape(text) == name
 }
 
-// formValue returns the one value of a field of the body, which its Content-Type
-// may say is multipart/form-data.
-func (c *Check) formValue(body []byte, name string) (string, error) {
-	if kind, params := c.contentType(); kind == "multipart/form-data" {
+// ValueAs is Value for a body of a content type, which may be multipart/form-data.
+// A body of any other type is read as urlencoded.
+func ValueAs(contentType string, body []byte, name string) (string, error) {
+	if kind, params := parseType(contentType); kind == "multipart/form-data" {
 		return multipartValue(body, params["boundary"], name)
 	}
-	return formValue(body, name)
+	return Value(body, name)
 }
 
-// formIn returns the one value of a field of the body, whichever kind of form it is.
-func formIn(body []byte, name string) (string, error) {
-	first, _, _ := bytes.Cut(body, []byte("\r\n"))
+// ValueIn is Value for a body whose first line tells which kind of form it is.
+func ValueIn(body []byte, name string) (string, error) {
+	first, _, _ := bytes.Cut(body, lineBreak)
 	if boundary, ok := bytes.CutPrefix(first, []byte("--")); ok && len(boundary) > 0 {
 		return multipartValue(body, string(boundary), name)
 	}
-	return formValue(body, name)
+	return Value(body, name)
 }
 
-// isForm reports whether Content-Type says that the body is a form.
-func (c *Check) isForm() bool {
-	kind, _ := c.contentType()
+// Is reports whether a content type is one of a form.
+func Is(contentType string) bool {
+	kind, _ := parseType(contentType)
 	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
 }
 
-// maxContentType is the longest Content-Type that is read, in bytes: of "a/b;c=d;…"
-// each parameter would take several times its own length.
-const maxContentType = 512
+// maxType is the longest content type that is read, in bytes: of "a/b;c=d;…" each
+// parameter would take several times its own length.
+const maxType = 512
 
-func (c *Check) contentType() (kind string, params map[string]string) {
-	if lines := c.req.Header["Content-Type"]; len(lines) == 1 && len(lines[0]) <= maxContentType {
-		if kind, params, err := mime.ParseMediaType(lines[0]); err == nil {
-			return kind, params
-		}
+func parseType(contentType string) (kind string, params map[string]string) {
+	if contentType == "" || len(contentType) > maxType {
+		return "", nil
 	}
-	return "", nil
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return "", nil
+	}
+	return kind, params
 }
 
-func sortFields(fields []formField) {
-	slices.SortFunc(fields, func(a, b formField) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.value, b.value))
+// Sort sorts fields bytewise by name, those of one name by value.
+func Sort(fields []Field) {
+	slices.SortFunc(fields, func(a, b Field) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
 	})
 }
 
-// joined writes names and values without separators, behind what stands before.
-func joined(before string, fields []formField) string {
+// Join writes names and values without separators behind a text.
+func Join(before string, fields []Field) string {
 	size := len(before)
 	for _, f := range fields {
-		size += len(f.name) + len(f.value)
+		size += len(f.Name) + len(f.Value)
 	}
 	var b strings.Builder
 	b.Grow(size)
 	b.WriteString(before)
 	for _, f := range fields {
-		b.WriteString(f.name)
-		b.WriteString(f.value)
+		b.WriteString(f.Name)
+		b.WriteString(f.Value)
 	}
 	return b.String()
-}
-
-// formSorted joins names and values without separators, sorted bytewise,
-// repeated pairs once: what Twilio signs for a form.
-func formSorted(body []byte) (string, error) {
-	fields, err := parseForm(body)
-	if err != nil {
-		return "", err
-	}
-	sortFields(fields)
-	return joined("", slices.Compact(fields)), nil
 }

@@ -1,19 +1,16 @@
-package verifier
+package formdata
 
 import (
 	"bytes"
 	"io"
 	"mime/multipart"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 func TestFormFields(t *testing.T) {
-	many := strings.Repeat("b=1&", maxFields-1)
+	many := strings.Repeat("b=1&", MaxFields-1)
 	for name, tc := range map[string]struct {
 		form, want string
 		err        error
@@ -23,56 +20,25 @@ func TestFormFields(t *testing.T) {
 		"no equals sign":             {"b&a", "", nil},
 		"twice":                      {"a=1&a=2", "", errForm},
 		"twice, once escaped":        {"a=1&%61=2", "", errForm},
-		"another's beginning":        {"ab=1", "", jsonpath.ErrNoValue},
-		"missing":                    {"b=1", "", jsonpath.ErrNoValue},
-		"nothing":                    {"", "", jsonpath.ErrNoValue},
+		"another's beginning":        {"ab=1", "", ErrNoValue},
+		"missing":                    {"b=1", "", ErrNoValue},
+		"nothing":                    {"", "", ErrNoValue},
 		"bad escape in another":      {"a=1&b=%4", "", errEscape},
 		"bad escape in its own":      {"a=%zz", "", errEscape},
 		"empty pairs are none":       {"&&a=1" + strings.Repeat("&", 1<<20), "1", nil},
 		"as many fields as are read": {many + "a=1", "1", nil},
-		"one more":                   {many + "a=1&c=1", "", errFields},
+		"one more":                   {many + "a=1&c=1", "", ErrFields},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := formValue([]byte(tc.form), "a"); got != tc.want || err != tc.err {
-				t.Errorf("formValue: %q, %v; want %q, %v", got, err, tc.want, tc.err)
+			if got, err := Value([]byte(tc.form), "a"); got != tc.want || err != tc.err {
+				t.Errorf("Value: %q, %v; want %q, %v", got, err, tc.want, tc.err)
 			}
-			_, err := parseForm([]byte(tc.form))
-			if want := tc.err; want != errForm && want != jsonpath.ErrNoValue && err != want {
-				t.Errorf("parseForm: %v, want %v", err, want)
+			_, err := Parse([]byte(tc.form))
+			if want := tc.err; want != errForm && want != ErrNoValue && err != want {
+				t.Errorf("Parse: %v, want %v", err, want)
 			}
 		})
 	}
-}
-
-// TestManyFields: of a form that nobody has authenticated no more is kept than
-// what is asked for, in every form of signed content.
-func TestManyFields(t *testing.T) {
-	const size = 1 << 20
-	for _, message := range []string{"{form:a}{body}", "{form_sorted}", "{url_form_sorted}", "{form_php}"} {
-		v := mustVerifier(t, bare(func(s *Scheme) {
-			s.Message, s.BodyUnsigned = StringList{message}, true
-			if message == "{form_php}" {
-				s.Signature = &Signature{Form: "signature"}
-			}
-		}), Key{Text: testKey})
-		for _, filler := range []string{"&", "a&", "=&", "a=1&b=2&", "%41&", "a=%41+&"} {
-			body := "signature=" + bodyHex + "&" + strings.Repeat(filler, size/len(filler))
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			reason := judge(v, post("X-Signature", bodyHex), testNow, body)
-			runtime.ReadMemStats(&after)
-			if got := after.TotalAlloc - before.TotalAlloc; got > 4*uint64(len(body)) {
-				t.Errorf("%s of %q: %d KiB allocated for a body of %d KiB", message, filler, got>>10, len(body)>>10)
-			}
-			if filler != "&" && reason != string(MalformedSignature) {
-				t.Errorf("%s of %q: %s", message, filler, reason)
-			}
-		}
-	}
-	query := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{query_sorted}\n{body}"} }), Key{Text: testKey})
-	req := post("X-Signature", bodyHex)
-	req.Target += "?" + strings.Repeat("a&", maxFields+1)
-	expect(t, query, req, testBody, MalformedSignature)
 }
 
 func TestPartsAreReadOneWay(t *testing.T) {
@@ -100,7 +66,7 @@ func TestPartsAreReadOneWay(t *testing.T) {
 		"no end":                {"--b\r\n" + part, "refused"},
 		"an attachment":         {"--b\r\nContent-Disposition: attachment; name=\"a\"\r\n\r\n1\r\n--b--", "refused"},
 		"another field":         {"--b\r\nContent-Disposition: form-data; name=\"A\"\r\n\r\n1\r\n--b--", "refused"},
-		"more parts than count": {strings.Repeat("--b\r\n\r\n", maxFields) + "--b\r\n" + part + "--b--", "refused"},
+		"more parts than count": {strings.Repeat("--b\r\n\r\n", MaxFields) + "--b\r\n" + part + "--b--", "refused"},
 		"urlencoded":            {"a=1", "refused"},
 	} {
 		got, err := multipartValue([]byte(tc.body), "b", "a")
@@ -147,27 +113,27 @@ func FuzzMultipart(f *testing.F) {
 	})
 }
 
-// FuzzForm: formValue says what parseForm and net/url say.
+// FuzzForm: Value says what Parse and net/url say.
 func FuzzForm(f *testing.F) {
 	f.Add([]byte("a=1&b=2"))
 	f.Add([]byte("&&%61=+%2B&a"))
 	f.Fuzz(func(t *testing.T, form []byte) {
-		fields, err := parseForm(form)
-		got, valueErr := formValue(form, "a")
+		fields, err := Parse(form)
+		got, valueErr := Value(form, "a")
 		if err != nil {
 			if valueErr == nil {
-				t.Fatalf("parseForm: %v, but %q is read", err, got)
+				t.Fatalf("Parse: %v, but %q is read", err, got)
 			}
 			return
 		}
 		var mine []string
 		for _, field := range fields {
-			if field.name == "a" {
-				mine = append(mine, field.value)
+			if field.Name == "a" {
+				mine = append(mine, field.Value)
 			}
 		}
 		if (len(mine) == 1) != (valueErr == nil) || valueErr == nil && mine[0] != got {
-			t.Errorf("formValue: %q, %v; parseForm has %q", got, valueErr, mine)
+			t.Errorf("Value: %q, %v; Parse has %q", got, valueErr, mine)
 		}
 		if theirs, err := url.ParseQuery(string(form)); err == nil && strings.Join(theirs["a"], "\n") != strings.Join(mine, "\n") {
 			t.Errorf("%q, net/url has %q", mine, theirs["a"])
