@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // A judgement is what the gateway would make of a request, its limits aside.
@@ -55,8 +56,12 @@ func (s *subject) steps(req *verifier.Request, body []byte, now time.Time) (j ju
 
 // hint asks for the cause of a rejection, "" where none is found.
 func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, now time.Time) string {
-	others := othersFor(req.Header, s.handler.providerID())
-	e, err := verifier.Explain(ctx, verifier.Case{Scheme: s.scheme, Keys: s.keys, Request: req, Body: body, Now: now, Others: others})
+	configured := ""
+	if s.Provider != nil {
+		configured = s.Provider.ID
+	}
+	others := providers.OthersFor(req.Header, configured)
+	e, err := verifier.Explain(ctx, verifier.Case{Scheme: s.Scheme, Keys: s.Keys, Request: req, Body: body, Now: now, Others: others})
 	if err != nil {
 		return ""
 	}

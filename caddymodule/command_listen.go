@@ -97,7 +97,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "listening on %s for %s; Ctrl-C ends it\n", spell(c.addr), s.handler.Name)
+	fmt.Fprintf(out, "listening on %s for %s; Ctrl-C ends it\n", spell(c.addr), s.Name)
 	w.report(ctx)
 	err = caddy.Stop()
 	w.rest(ctx)

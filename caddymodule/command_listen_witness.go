@@ -70,7 +70,7 @@ type sighting struct {
 // ServeHTTP keeps a copy of what the gateway reads, and of what it leaves unread:
 // a delivery that is refused by its headers is looked into with its body.
 func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	kept := &keptBody{ReadCloser: r.Body, limit: w.subject.handler.maxBody}
+	kept := &keptBody{ReadCloser: r.Body, limit: w.subject.MaxBody}
 	e := &sighting{at: time.Now(), request: &rawhttp.Request{
 		Method: r.Method, Scheme: "http", Host: r.Host, Target: r.URL.RequestURI(), Header: r.Header.Clone(),
 	}}
@@ -100,13 +100,13 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyh
 }
 
 func isSet(repl *caddy.Replacer, name string) bool {
-	value, _ := repl.Get(prefix + name)
+	value, _ := repl.Get("http.verify_webhook." + name)
 	set, _ := value.(bool)
 	return set
 }
 
 func textOf(repl *caddy.Replacer, name string) string {
-	text, _ := repl.GetString(prefix + name)
+	text, _ := repl.GetString("http.verify_webhook." + name)
 	return text
 }
 

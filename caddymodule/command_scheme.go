@@ -12,7 +12,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
@@ -64,9 +63,8 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 
 // A subject is the sender whose deliveries a command judges or makes.
 type subject struct {
+	*Sender
 	handler  *Handler // with its defaults, not provisioned
-	scheme   verifier.Scheme
-	keys     []verifier.Key
 	verifier *verifier.Verifier
 }
 
@@ -160,8 +158,8 @@ func (f *schemeFlags) override(h *Handler) error {
 func (f *schemeFlags) checkKeys() error {
 	check := func(flag string, texts ...string) error {
 		for _, text := range texts {
-			_, _, err := parseValue(text)
-			if errors.Is(err, errUnreplaced) {
+			err := CheckValue(text)
+			if errors.Is(err, ErrUnreplaced) {
 				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag, err)
 			}
 			if err != nil {
@@ -184,41 +182,24 @@ func values(texts []string) (all []Value) {
 	return all
 }
 
-// open reads the values and compiles the scheme. Unlike a gateway, which starts
-// without a key file and waits for it, a command needs everything now.
+// open resolves the sender and compiles its scheme.
 func (f *schemeFlags) open(h *Handler, signs bool) (*subject, error) {
-	if err := h.setDefaults(); err != nil {
-		return nil, err
-	}
-	scheme, required, err := h.compose()
+	sender, err := h.Sender()
 	if err != nil {
-		return nil, paramHint(err, h)
+		return nil, asFlags(paramHint(err, h), signs)
 	}
-	keys := &keyring{scheme: scheme, logger: zap.NewNop(), failed: func() {}}
-	if err := h.gather(keys, required); err != nil {
-		return nil, asFlags(err, signs)
-	}
-	for _, source := range keys.sources {
-		if source.kind == fileValue {
-			keys.reread(source)
-		}
-		if source.problem != "" {
-			return nil, asFlags(fmt.Errorf("%s: %s", source, source.problem), signs)
-		}
-	}
-	s := &subject{handler: h}
-	s.scheme, s.keys, _ = keys.material()
+	s := &subject{Sender: sender, handler: h}
 	if f.privateKey != "" {
 		text, err := Resolve(f.privateKey)
 		if err != nil {
 			return nil, fmt.Errorf("--private-key: %w", err)
 		}
-		s.keys = append(s.keys, verifier.Key{Label: "private", Text: text, Kind: verifier.PrivateKey})
+		s.Keys = append(s.Keys, verifier.Key{Label: "private", Text: text, Kind: verifier.PrivateKey})
 	}
-	if len(s.keys) == 0 {
+	if len(s.Keys) == 0 {
 		return nil, s.missingKey(signs)
 	}
-	if s.verifier, err = verifier.New(s.scheme, s.keys); err != nil {
+	if s.verifier, err = verifier.New(s.Scheme, s.Keys); err != nil {
 		if e, ok := errors.AsType[*verifier.KeyError](err); ok && e.Label == "private" {
 			return nil, fmt.Errorf("--private-key: %s", asFlags(errors.New(e.Problem), signs))
 		}
@@ -239,7 +220,7 @@ func asFlags(err error, signs bool) error {
 // missingKey says what to type.
 func (s *subject) missingKey(signs bool) error {
 	name := "SECRET"
-	p := s.handler.provider
+	p := s.Provider
 	if p != nil {
 		name = strings.ToUpper(p.ID) + "_SECRET"
 	}
@@ -254,10 +235,11 @@ func (s *subject) missingKey(signs bool) error {
 
 // paramHint names the flag where a provider's param is missing.
 func paramHint(err error, h *Handler) error {
-	if h.provider == nil {
+	provider, _ := providers.Read(h.Provider)
+	if provider == nil {
 		return err
 	}
-	for _, p := range h.provider.Params {
+	for _, p := range provider.Params {
 		if h.Param[p.Name] == "" && !p.Optional {
 			return fmt.Errorf("this sender needs a value: add --param %s=…, %s", p.Name, p.Description)
 		}
@@ -375,7 +357,7 @@ func configuredName(c map[string]any, raw json.RawMessage) string {
 	}
 	var h struct{ Provider json.RawMessage }
 	_ = json.Unmarshal(raw, &h) // it came from JSON
-	p, err := parseProvider(h.Provider)
+	p, err := providers.Read(h.Provider)
 	if err != nil || p == nil {
 		return "(without a name)"
 	}

@@ -115,7 +115,7 @@ func (c *sendRun) run(cmd *cobra.Command, args []string) (int, error) {
 
 // check refuses what would show nothing.
 func (c *sendRun) check(s *subject, args []string) error {
-	ts := s.scheme.Timestamp
+	ts := s.Scheme.Timestamp
 	dated := ts != nil && !ts.Off
 	switch {
 	case len(args) > 0:
@@ -141,7 +141,7 @@ func (c *sendRun) check(s *subject, args []string) error {
 }
 
 func (s *subject) coversBody() bool {
-	return !s.scheme.BodyUnsigned && s.scheme.Algorithm != verifier.Token
+	return !s.Scheme.BodyUnsigned && s.Scheme.Algorithm != verifier.Token
 }
 
 // poster delivers as senders do: it follows no redirect.
@@ -193,7 +193,7 @@ func (c *sendRun) meaning(s *subject, answer *http.Response) (good bool, text st
 // or an app that is down, says nothing of what was spoilt.
 func refuses(s *subject, code int) bool {
 	switch code {
-	case s.handler.rejectStatus, http.StatusUnauthorized, http.StatusForbidden:
+	case s.RejectStatus, http.StatusUnauthorized, http.StatusForbidden:
 		return true
 	}
 	_, other := statusWords[code]
@@ -214,7 +214,7 @@ func whyNoAnswer(err error) string {
 // refusalDue reports whether what is sent must not pass.
 func (c *sendRun) refusalDue(s *subject) bool {
 	tolerance := verifier.DefaultTolerance
-	if t := s.scheme.Tolerance; t != nil {
+	if t := s.Scheme.Tolerance; t != nil {
 		tolerance = time.Duration(*t)
 	}
 	return c.tamper != "" || c.age.Abs() > tolerance
@@ -243,7 +243,7 @@ func says(s *subject, answer *http.Response) string {
 		return "2xx without a Webhook-Delivery header: no verify_webhook is on this host and path (Caddy answers an empty 200 where no route matches), or copies are not told apart here"
 	case code >= 300 && code < 400:
 		return "a redirect, which senders do not follow: deliver to the address that it names"
-	case code == s.handler.rejectStatus:
+	case code == s.RejectStatus:
 		return "refused as not genuine: its log has the reason, caddy webhook rejections the hint"
 	}
 	if text, ok := statusWords[code]; ok {

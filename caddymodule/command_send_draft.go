@@ -58,17 +58,19 @@ func (d *draft) attempt(now time.Time) (*rawhttp.Request, error) {
 	case "body":
 		r.Body = append(bytes.Clone(r.Body), ' ')
 	case "signature":
-		name := http.CanonicalHeaderKey(d.scheme.Signature.Header[0])
+		name := http.CanonicalHeaderKey(d.Scheme.Signature.Header[0])
 		r.Header.Set(name, spoil(r.Header.Get(name)))
 	}
 	return &r, nil
 }
 
 func (s *subject) withOtherSecret() (*subject, error) {
+	sender := *s.Sender
 	other := *s
-	prefix := s.scheme.SecretPrefix
-	other.keys = slices.Clone(s.keys)
-	for i, k := range other.keys {
+	other.Sender = &sender
+	prefix := s.Scheme.SecretPrefix
+	other.Keys = slices.Clone(s.Keys)
+	for i, k := range other.Keys {
 		if k.Kind != verifier.Secret {
 			continue
 		}
@@ -76,10 +78,10 @@ func (s *subject) withOtherSecret() (*subject, error) {
 		if text = spoil(text); ok {
 			text = prefix + text
 		}
-		other.keys[i].Text = text
+		other.Keys[i].Text = text
 	}
 	var err error
-	other.verifier, err = verifier.New(other.scheme, other.keys)
+	other.verifier, err = verifier.New(other.Scheme, other.Keys)
 	return &other, err
 }
 
@@ -115,10 +117,10 @@ func spoil(text string) string {
 // exampleBody is a body with the id and the timestamp where the sender has them.
 func (s *subject) exampleBody(id string, now time.Time) []byte {
 	body := map[string]any{"id": id, "type": "caddy.webhook.send"}
-	if d := s.scheme.DeliveryID; d != nil {
+	if d := s.Scheme.DeliveryID; d != nil {
 		setPath(body, d.JSON, id)
 	}
-	if ts := s.scheme.Timestamp; ts != nil {
+	if ts := s.Scheme.Timestamp; ts != nil {
 		var value any = now.UTC().Format(time.RFC3339)
 		switch ts.Unit {
 		case "", "s":
@@ -131,10 +133,10 @@ func (s *subject) exampleBody(id string, now time.Time) []byte {
 		setPath(body, ts.JSON, value)
 	}
 	text, _ := json.Marshal(body) // maps of texts and numbers
-	d := s.scheme.DeliveryID
+	d := s.Scheme.DeliveryID
 	switch {
-	case s.scheme.BodyForm != "":
-		return []byte(url.Values{s.scheme.BodyForm: {string(text)}}.Encode())
+	case s.Scheme.BodyForm != "":
+		return []byte(url.Values{s.Scheme.BodyForm: {string(text)}}.Encode())
 	case d != nil && d.Form != "" && d.JSON == "":
 		return []byte(url.Values{d.Form: {id}}.Encode())
 	}

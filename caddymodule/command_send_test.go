@@ -162,15 +162,15 @@ func TestSpoil(t *testing.T) {
 
 func TestExampleBody(t *testing.T) {
 	at := time.Unix(1795262400, 0)
-	s := &subject{scheme: verifier.Scheme{
+	s := &subject{Sender: &Sender{Scheme: verifier.Scheme{
 		DeliveryID: &verifier.DeliveryID{JSON: "event.id"}, Timestamp: &verifier.Timestamp{JSON: "event.at.time", Unit: "ms"},
-	}}
+	}}}
 	var got map[string]map[string]any
 	_ = json.Unmarshal(s.exampleBody("x", at), &got)
 	if got["event"]["id"] != "x" || got["event"]["at"].(map[string]any)["time"] != 1795262400000.0 {
 		t.Errorf("%v", got)
 	}
-	s.scheme.BodyForm = "payload"
+	s.Scheme.BodyForm = "payload"
 	form, err := url.ParseQuery(string(s.exampleBody("x", at)))
 	if err != nil || !strings.Contains(form.Get("payload"), `"time":1795262400000`) {
 		t.Errorf("%v, %v", form, err)

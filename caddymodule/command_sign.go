@@ -97,7 +97,7 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 
 // newRequest is an unsigned delivery.
 func (s *subject) newRequest(f *requestFlags, stdin io.Reader) (*rawhttp.Request, error) {
-	r := &rawhttp.Request{Method: s.handler.methods[0], Header: make(http.Header)}
+	r := &rawhttp.Request{Method: s.Methods[0], Header: make(http.Header)}
 	if err := r.SetURL(defaultURL); err != nil {
 		return nil, err
 	}
@@ -139,9 +139,9 @@ func notSigned(r *verifier.Rejection) error {
 }
 
 func (s *subject) contentType(body []byte) string {
-	d := s.scheme.DeliveryID
+	d := s.Scheme.DeliveryID
 	switch {
-	case s.scheme.BodyForm != "" || d != nil && d.Form != "" || s.signs("{form"):
+	case s.Scheme.BodyForm != "" || d != nil && d.Form != "" || s.signs("{form"):
 		return "application/x-www-form-urlencoded"
 	case json.Valid(body):
 		return "application/json"
@@ -151,7 +151,7 @@ func (s *subject) contentType(body []byte) string {
 
 // signs reports whether a message has one of the slots.
 func (s *subject) signs(slots ...string) bool {
-	return slices.ContainsFunc(s.scheme.Message, func(message string) bool {
+	return slices.ContainsFunc(s.Scheme.Message, func(message string) bool {
 		return slices.ContainsFunc(slots, func(slot string) bool { return strings.Contains(message, slot) })
 	})
 }
@@ -166,7 +166,7 @@ func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
 }
 
 func (s *subject) makesID() bool {
-	d := s.scheme.DeliveryID
+	d := s.Scheme.DeliveryID
 	return d != nil && (len(d.Header) > 0 || d.Claim != "")
 }
 

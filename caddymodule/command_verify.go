@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +73,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) (int, error) {
 	if len(args) > 1 {
 		return exitUsage, fmt.Errorf("one request at a time, not %d", len(args))
 	}
-	r, err := c.read(cmd.InOrStdin(), args, s.handler.methods[0])
+	r, err := c.read(cmd.InOrStdin(), args, s.Methods[0])
 	if err != nil {
 		return exitUsage, err
 	}
@@ -87,7 +86,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	result := newResult(s.handler.Name, j)
+	result := newResult(s.Name, j)
 	if c.scheme.config == "" {
 		result.Name = ""
 	}
@@ -159,11 +158,8 @@ func parseNow(text string, clock func() time.Time) (time.Time, error) {
 
 // notes says what the gateway would refuse a genuine delivery for.
 func (s *subject) notes(r *rawhttp.Request) (notes []string) {
-	if !slices.Contains(s.handler.methods, r.Method) {
-		notes = append(notes, methodNotAllowed(s.handler.methods, r.Method).Error())
-	}
-	if int64(len(r.Body)) > s.handler.maxBody {
-		notes = append(notes, bodyTooLarge(s.handler.maxBody, int64(len(r.Body))).Error())
+	for _, refusal := range s.Limits(r.Method, int64(len(r.Body))) {
+		notes = append(notes, refusal.Error())
 	}
 	return notes
 }
@@ -268,7 +264,7 @@ func (f *requestFlags) register(cmd *cobra.Command) {
 // apply replaces what is given. Several -H of one name are several lines.
 func (f *requestFlags) apply(r *rawhttp.Request, stdin io.Reader) error {
 	if f.method != "" {
-		if err := checkMethods([]string{f.method}); err != nil {
+		if f.method != strings.ToUpper(f.method) || strings.ContainsAny(f.method, " \t,/") {
 			return errors.New("--method: write it in capitals, such as POST")
 		}
 		r.Method = f.method

@@ -177,7 +177,7 @@ func (h *Handler) fail(err error) error {
 // provider where it says something.
 func (h *Handler) setDefaults() error {
 	var err error
-	if h.provider, err = parseProvider(h.Provider); err != nil {
+	if h.provider, err = providers.Read(h.Provider); err != nil {
 		return err
 	}
 	p := h.provider
@@ -238,19 +238,6 @@ func checkName(name string) error {
 		return errors.New("name: write at most 64 letters, digits, dots, dashes and underscores")
 	}
 	return nil
-}
-
-// parseProvider returns the provider that a configuration names or defines, nil
-// if it does neither.
-func parseProvider(raw json.RawMessage) (*providers.Provider, error) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return nil, nil
-	}
-	var id string
-	if err := json.Unmarshal(raw, &id); err != nil {
-		return providers.Parse("(in the configuration)", raw)
-	}
-	return providers.Get(id)
 }
 
 // openKeys gathers every configured value and compiles the verifier.

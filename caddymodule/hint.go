@@ -2,8 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"net/textproto"
-	"sync"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
@@ -113,44 +111,5 @@ func (r *rejection) others(app *App, h *Handler) (others []verifier.Other) {
 			others = append(others, verifier.Other{Name: other.Name, Scheme: s.scheme, Keys: s.keys})
 		}
 	}
-	return append(others, othersFor(r.header, r.provider)...)
-}
-
-// maxOthers bounds the schemes that an explanation tries: a dozen senders share
-// a header's name at most.
-const maxOthers = 32
-
-// othersFor returns the senders of the catalogue whose signature stands in a
-// header that a request has: whoever configured the wrong one finds the right
-// one among them. They have no keys: those of the request's own handler are
-// the ones that may fit. Senders that share a token are none of them, since a
-// header alone makes those. The one that is configured is none either.
-func othersFor(header map[string][]string, configured string) []verifier.Other {
-	var others []verifier.Other
-	for _, p := range catalogue() {
-		if p.ID == configured || p.Scheme.Signature == nil || p.Scheme.Algorithm == verifier.Token || !hasAny(header, p.Scheme.Signature.Header) {
-			continue
-		}
-		scheme := p.Scheme
-		scheme.Params = p.ExampleParams() // what they are is not known; without any it does not compile
-		if others = append(others, verifier.Other{Name: p.ID, Scheme: scheme}); len(others) == maxOthers {
-			break
-		}
-	}
-	return others
-}
-
-// catalogue is every provider; one that cannot be read is an error elsewhere.
-var catalogue = sync.OnceValue(func() []*providers.Provider {
-	all, _ := providers.All()
-	return all
-})
-
-func hasAny(header map[string][]string, names []string) bool {
-	for _, name := range names {
-		if len(header[textproto.CanonicalMIMEHeaderKey(name)]) > 0 {
-			return true
-		}
-	}
-	return false
+	return append(others, providers.OthersFor(r.header, r.provider)...)
 }

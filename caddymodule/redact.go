@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // redacted stands in the place of a credential.
@@ -107,7 +108,8 @@ func usesToken(s verifier.Scheme) bool {
 // sender's door, too. A catalogue that cannot be read redacts nothing more.
 var tokenPlaces = sync.OnceValue(func() redaction {
 	r := redaction{headers: make(map[string]bool), params: make(map[string]bool), read: make(map[string]bool)}
-	for _, p := range catalogue() {
+	all, _ := providers.All()
+	for _, p := range all {
 		r.tokens(p.Scheme)
 	}
 	return r

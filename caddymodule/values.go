@@ -52,7 +52,9 @@ var unreplaced = regexp.MustCompile(`(?s)[$#@]\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}|\
 	`|^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{.*\}$|^\$\(.*\)$` +
 	`|^%[A-Za-z_][A-Za-z0-9_]*%$|^<[A-Za-z][A-Za-z0-9 _-]*>$|^[${]*(env|file|vault)[.:]|^\{\{.*\}\}$`)
 
-var errUnreplaced = errors.New("this is a name or placeholder that nothing replaces with a value: write {env.NAME} or {file./path}; a value that only looks like one goes into a file")
+// ErrUnreplaced is the error of a value that a shell, a template or another
+// program should have replaced.
+var ErrUnreplaced = errors.New("this is a name or placeholder that nothing replaces with a value: write {env.NAME} or {file./path}; a value that only looks like one goes into a file")
 
 // variableName matches the usual name of an environment variable, alone or as it
 // begins a line of an .env file. Only secrets are held against it: the value of a
@@ -108,7 +110,7 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 		return 0, "", fmt.Errorf("%s is replaced only as a whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
 	}
 	if unreplaced.MatchString(text) {
-		return 0, "", errUnreplaced
+		return 0, "", ErrUnreplaced
 	}
 	return literalValue, "", nil
 }
@@ -136,7 +138,7 @@ func checkLiteral(text string) error {
 	bare = secretPrefix.ReplaceAllString(bare, "")
 	for _, part := range []string{text, bare} {
 		if unreplaced.MatchString(part) || variableName.MatchString(part) || reference.MatchString(part) {
-			return errUnreplaced
+			return ErrUnreplaced
 		}
 		if masked.MatchString(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
 			return errMasked
@@ -159,7 +161,7 @@ func readEnv(name string) (string, error) {
 		return "", fmt.Errorf("the environment variable %s is not set or empty: set it before Caddy starts", name)
 	}
 	if kind, _, err := parseValue(text); err != nil || kind != literalValue {
-		return "", fmt.Errorf("the environment variable %s: %w", name, errUnreplaced)
+		return "", fmt.Errorf("the environment variable %s: %w", name, ErrUnreplaced)
 	}
 	return text, nil
 }
@@ -174,6 +176,14 @@ func readSecretEnv(name string) (string, error) {
 		err = fmt.Errorf("the environment variable %s: %w", name, err)
 	}
 	return text, err
+}
+
+// CheckValue reports whether value is written as a configuration's values are. It
+// reads no variable and no file. Errors name the variable or the path, never a
+// literal.
+func CheckValue(value string) error {
+	_, _, err := parseValue(value)
+	return err
 }
 
 // Resolve returns the text that a value stands for. It is for guest modules

@@ -331,6 +331,19 @@ func Get(id string) (*Provider, error) {
 	return nil, &UnknownError{ID: id, Near: nearest.Of(id, known)}
 }
 
+// Read returns the provider that a configuration names by its id or alias, or
+// defines in the language of the catalogue's files; nil if raw is empty or null.
+func Read(raw json.RawMessage) (*Provider, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	var id string
+	if err := json.Unmarshal(raw, &id); err != nil {
+		return Parse("(in the configuration)", raw)
+	}
+	return Get(id)
+}
+
 // All lists the catalogue in the order of its ids.
 func All() ([]*Provider, error) {
 	all, err := catalogue()

@@ -1,0 +1,65 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// A Sender is what a handler's configuration resolves to: how deliveries are
+// signed, with which keys, and what the gateway accepts besides. It is for tools
+// that judge or sign deliveries as the gateway would, without running one.
+type Sender struct {
+	Name         string              // the handler's
+	Provider     *providers.Provider // nil without one; read-only
+	Scheme       verifier.Scheme     // with the values of params and required headers
+	Keys         []verifier.Key      // empty if none is configured
+	Methods      []string            // at least one
+	MaxBody      int64               // bytes
+	RejectStatus int                 // the answer to a failed verification
+}
+
+// Sender resolves the handler's configuration and sets its defaults. The handler
+// need not be provisioned and must not be in use. A running gateway waits for a
+// key file that is missing; here every value must be readable now. Errors name
+// the option, never a secret.
+func (h *Handler) Sender() (*Sender, error) {
+	if err := h.setDefaults(); err != nil {
+		return nil, err
+	}
+	scheme, required, err := h.compose()
+	if err != nil {
+		return nil, err
+	}
+	keys := &keyring{scheme: scheme, logger: zap.NewNop(), failed: func() {}}
+	if err := h.gather(keys, required); err != nil {
+		return nil, err
+	}
+	for _, source := range keys.sources {
+		if source.kind == fileValue {
+			keys.reread(source)
+		}
+		if source.problem != "" {
+			return nil, fmt.Errorf("%s: %s", source, source.problem)
+		}
+	}
+	s := &Sender{Name: h.Name, Provider: h.provider, Methods: h.methods, MaxBody: h.maxBody, RejectStatus: h.rejectStatus}
+	s.Scheme, s.Keys, _ = keys.material()
+	return s, nil
+}
+
+// Limits returns why the gateway refuses a request of this method and size in
+// bytes, even if it is genuine.
+func (s *Sender) Limits(method string, size int64) (refusals []error) {
+	if !slices.Contains(s.Methods, method) {
+		refusals = append(refusals, methodNotAllowed(s.Methods, method))
+	}
+	if size > s.MaxBody {
+		refusals = append(refusals, bodyTooLarge(s.MaxBody, size))
+	}
+	return refusals
+}
