@@ -179,8 +179,8 @@ func TestKeptOff(t *testing.T) {
 	if logged := g.logs.TakeAll(); len(logged) != 1 || logged[0].ContextMap()["rejection"] != nil {
 		t.Errorf("logged %v", logged)
 	}
-	if got := get[[]adminapi.Rejection](t, adminapi.RejectionsPath); len(got) != 0 {
-		t.Errorf("listed %v", got)
+	if w, err := ask(http.MethodGet, adminapi.RejectionsPath); err != nil || strings.TrimSpace(w.Body.String()) != "[]" {
+		t.Errorf("listed %v, %v", w, err)
 	}
 }
 

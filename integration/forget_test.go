@@ -51,6 +51,9 @@ func TestForget(t *testing.T) {
 		next(t, "the app", d.arrived)
 		key := g.app.got(id)[0].Header.Get("Webhook-Delivery")
 		want(http.StatusConflict, http.MethodDelete, key)
+		if out, code := g.webhook(t, "forget", key); code != 1 || !strings.Contains(out, "in flight: wait for the app's answer") {
+			t.Errorf("caddy webhook forget: exit %d:\n%s", code, out)
+		}
 		close(finish)
 		wantForwarded(t, "the delivery", c.wait(t)[0])
 		wantDuplicate(t, "a copy", g.do(t, g.h1, g.request(t, id, m)))

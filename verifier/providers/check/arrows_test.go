@@ -13,17 +13,23 @@ import (
 
 const module = "github.com/verify-webhook/caddy-verify-webhook/"
 
-// TestArrows: check imports providers, which imports verifier, and never the
-// other way round. Of the product only the commands import check: what a gateway
-// does for a request contains no tool for authors of provider files. What judges
-// the places of handlers knows Caddy alone.
+// TestArrows: packages that are libraries import what they are built on and
+// nothing else. What a gateway does for a request contains no tool for authors of
+// provider files and no command: nothing but the commands imports check, nothing
+// but the module's root imports the commands. What judges the places of handlers
+// knows Caddy alone.
 func TestArrows(t *testing.T) {
 	mayImport := map[string][]string{
 		"verifier/providers":       {"internal/nearest", "verifier"},
 		"verifier/providers/check": {"internal/nearest", "verifier", "verifier/providers"},
 		"caddymodule/placement":    nil,
+		"caddymodule/adminapi":     nil,
 	}
-	importers := 0
+	importedBy := map[string]string{ // by the files of one directory alone
+		"verifier/providers/check": "caddymodule/command",
+		"caddymodule/command":      ".",
+	}
+	importers := make(map[string]int)
 	for file, imports := range productImports(t) {
 		dir := filepath.ToSlash(filepath.Dir(file))
 		for _, path := range imports {
@@ -32,16 +38,18 @@ func TestArrows(t *testing.T) {
 			if outside := strings.Contains(path, ".") && !ours && !strings.HasPrefix(dir, "caddymodule/"); limited && (outside || ours && !slices.Contains(allowed, within)) {
 				t.Errorf("%s imports %s: of ours it may import %q", file, path, allowed)
 			}
-			if within == "verifier/providers/check" {
-				importers++
-				if !strings.Contains(filepath.ToSlash(file), "/command") {
-					t.Errorf("%s imports %s: only commands do", file, path)
+			if importer, limited := importedBy[within]; limited {
+				importers[within]++
+				if dir != importer {
+					t.Errorf("%s imports %s: only %s does", file, path, importer)
 				}
 			}
 		}
 	}
-	if importers == 0 {
-		t.Error("nothing imports check: is the module's path still " + module + "?")
+	for path, importer := range importedBy {
+		if importers[path] == 0 {
+			t.Errorf("%s does not import %s: is the module's path still %s?", importer, path, module)
+		}
 	}
 }
 

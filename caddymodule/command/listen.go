@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"cmp"
@@ -19,6 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 )
 
 // listenCommand is "caddy webhook listen".
@@ -115,7 +117,7 @@ func free(addr string) error {
 }
 
 // gateway is a configuration with one handler on one port, which keeps nothing.
-func (c *listenRun) gateway(h *Handler) (*caddy.Config, error) {
+func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil || port == "" || port == "0" {
 		return nil, errors.New("--addr: write a port, such as :9000, or an address with one, 127.0.0.1:9000")

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"cmp"
@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -63,15 +64,15 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 
 // A subject is the sender whose deliveries a command judges or makes.
 type subject struct {
-	*Sender
-	handler  *Handler // with its defaults, not provisioned
+	*caddymodule.Sender
+	handler  *caddymodule.Handler // with its defaults, not provisioned
 	verifier *verifier.Verifier
 }
 
 // resolve reads SCHEME, or --config and --name in its place, with all values as
 // the gateway resolves them. It returns the arguments that follow.
 func (f *schemeFlags) resolve(args []string, signs bool) (*subject, []string, error) {
-	h := new(Handler)
+	h := new(caddymodule.Handler)
 	var err error
 	switch {
 	case f.config != "" && len(args) > 1:
@@ -133,7 +134,7 @@ func schemeOf(word string) (json.RawMessage, error) {
 }
 
 // override puts keys and params of the command line in place of the handler's.
-func (f *schemeFlags) override(h *Handler) error {
+func (f *schemeFlags) override(h *caddymodule.Handler) error {
 	if err := f.checkKeys(); err != nil {
 		return err
 	}
@@ -158,8 +159,8 @@ func (f *schemeFlags) override(h *Handler) error {
 func (f *schemeFlags) checkKeys() error {
 	check := func(flag string, texts ...string) error {
 		for _, text := range texts {
-			err := CheckValue(text)
-			if errors.Is(err, ErrUnreplaced) {
+			err := caddymodule.CheckValue(text)
+			if errors.Is(err, caddymodule.ErrUnreplaced) {
 				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag, err)
 			}
 			if err != nil {
@@ -175,22 +176,22 @@ func (f *schemeFlags) checkKeys() error {
 	return cmp.Or(check("--secret", f.secrets...), check("--public-key", f.publicKeys...), check("--private-key", private...))
 }
 
-func values(texts []string) (all []Value) {
+func values(texts []string) (all []caddymodule.Value) {
 	for _, t := range texts {
-		all = append(all, Value{Value: t})
+		all = append(all, caddymodule.Value{Value: t})
 	}
 	return all
 }
 
 // open resolves the sender and compiles its scheme.
-func (f *schemeFlags) open(h *Handler, signs bool) (*subject, error) {
+func (f *schemeFlags) open(h *caddymodule.Handler, signs bool) (*subject, error) {
 	sender, err := h.Sender()
 	if err != nil {
 		return nil, asFlags(paramHint(err, h), signs)
 	}
 	s := &subject{Sender: sender, handler: h}
 	if f.privateKey != "" {
-		text, err := Resolve(f.privateKey)
+		text, err := caddymodule.Resolve(f.privateKey)
 		if err != nil {
 			return nil, fmt.Errorf("--private-key: %w", err)
 		}
@@ -234,7 +235,7 @@ func (s *subject) missingKey(signs bool) error {
 }
 
 // paramHint names the flag where a provider's param is missing.
-func paramHint(err error, h *Handler) error {
+func paramHint(err error, h *caddymodule.Handler) error {
 	provider, _ := providers.Read(h.Provider)
 	if provider == nil {
 		return err
@@ -249,7 +250,7 @@ func paramHint(err error, h *Handler) error {
 
 // handler finds the handler of the configuration that --name names, or the only
 // one.
-func (f *schemeFlags) handler() (*Handler, error) {
+func (f *schemeFlags) handler() (*caddymodule.Handler, error) {
 	handlers, err := f.handlers()
 	if err != nil {
 		return nil, err
@@ -275,7 +276,7 @@ func (f *schemeFlags) handler() (*Handler, error) {
 	default:
 		return nil, fmt.Errorf("%s: %d different handlers are called %s: give each a name of its own", f.config, len(found), name)
 	}
-	h := new(Handler)
+	h := new(caddymodule.Handler)
 	if err := json.Unmarshal(found[0].raw, h); err != nil {
 		return nil, fmt.Errorf("%s: handler %s: %w", f.config, name, err)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"bytes"
@@ -170,7 +170,7 @@ func TestProvidersCheck(t *testing.T) {
 // contributingExample is the json block of CONTRIBUTING.md.
 func contributingExample(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "CONTRIBUTING.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "CONTRIBUTING.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,15 @@
-package caddymodule
+// Package command is "caddy webhook": what an operator types to look up a sender,
+// to judge, sign, send and watch deliveries, and to ask a running gateway.
+//
+// Importing it registers the commands with Caddy. It does nothing that the gateway
+// would do otherwise: a SCHEME or a handler of a configuration becomes a
+// caddymodule.Sender, and what a running gateway tells comes through the admin
+// endpoint as a type of package adminapi. Nothing imports this package but main
+// programs and the module's root package.
+//
+// Each command ends with one of three exit codes: 0, 1 or 2. It prints no secret,
+// and nothing that a sender wrote acts on the terminal.
+package command
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -162,7 +163,7 @@ func TestSpoil(t *testing.T) {
 
 func TestExampleBody(t *testing.T) {
 	at := time.Unix(1795262400, 0)
-	s := &subject{Sender: &Sender{Scheme: verifier.Scheme{
+	s := &subject{Sender: &caddymodule.Sender{Scheme: verifier.Scheme{
 		DeliveryID: &verifier.DeliveryID{JSON: "event.id"}, Timestamp: &verifier.Timestamp{JSON: "event.at.time", Unit: "ms"},
 	}}}
 	var got map[string]map[string]any

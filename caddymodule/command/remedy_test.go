@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 // TestEveryReasonHasARemedy: where no hint is found, something is said that can
 // be followed, and the page that it names has the reason.
 func TestEveryReasonHasARemedy(t *testing.T) {
-	page, err := os.ReadFile("../docs/troubleshooting.md")
+	page, err := os.ReadFile("../../docs/troubleshooting.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,40 +1,49 @@
-package caddymodule
+package command
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
-// adminServer answers as Caddy's admin endpoint does.
-func adminServer(t testing.TB, network, address string) string {
+// answers are what an admin endpoint answers, by method and request target: a
+// value of adminapi, or a refusal.
+type answers map[string]any
+
+type refusal struct {
+	status int
+	text   string
+}
+
+// adminServer answers as Caddy's admin endpoint does, and what it has no answer
+// for with 404.
+func adminServer(t testing.TB, network, address string, all answers) string {
 	t.Helper()
-	mux := http.NewServeMux()
-	for _, route := range new(adminAPI).Routes() {
-		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
-			err := route.Handler.ServeHTTP(w, r)
-			if e, ok := errors.AsType[caddy.APIError](err); ok {
-				w.WriteHeader(e.HTTPStatus)
-				_ = json.NewEncoder(w).Encode(map[string]string{"error": e.Err.Error()})
-			}
-		})
-	}
 	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := all[r.Method+" "+r.URL.RequestURI()]
+		if !ok {
+			answer = refusal{http.StatusNotFound, "nothing at " + r.URL.RequestURI()}
+		}
+		if no, ok := answer.(refusal); ok {
+			w.WriteHeader(no.status)
+			answer = map[string]string{"error": no.text}
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})}}
 	server.Start()
 	t.Cleanup(server.Close)
 	if network == "unix" {
@@ -63,16 +72,30 @@ func runs(t testing.TB, make func() *cobra.Command, args ...string) (out string,
 }
 
 func TestOperatorCommands(t *testing.T) {
-	g := watched(t, "", strings.Replace(once(), `"acme"`, `"shop"`, 1))
-	serve(t, post(), accepting, g.handlers...)
-	r := forged("{}")
-	r.RequestURI = "/hooks/acme?\x1b[2J"
-	r.Header["X-Evil-Event"] = []string{"\x1b]0;gone\a \u009b2J\u202e\U000e0001"}
-	serve(t, r, accepting, g.handlers...)
-	id := kept.list("")[0].id
-	key := dedupe.NewKey(string(dedupe.NamedScope("shop")), "", "id+content", "evt_1", digest(body)).String()
-	tcp := adminServer(t, "tcp", "127.0.0.1:0")
-	socket := adminServer(t, "unix", filepath.Join(t.TempDir(), "admin.sock"))
+	const id, key, inFlight = "3f9a52c07d1e", "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	used := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
+	shop := adminapi.Status{Since: used, Store: adminapi.Store{Kind: "memory", Entries: 1}, Handlers: []adminapi.Handler{{
+		Name: "shop", Accepted: 1, Rejected: map[string]uint64{"signature_mismatch": 1}, LastAccepted: &used, Keys: []adminapi.Key{{Label: "1", LastUsed: &used}},
+	}}}
+	refused := adminapi.Rejection{ID: id, Time: used, Name: "shop", Reason: "signature_mismatch", Keys: []string{"1"}, Remote: "203.0.113.9:4321", Method: "POST", URL: "/hooks/acme?\x1b[2J"}
+	nobodys := refusal{http.StatusNotFound, "no handler has that name; the names are: shop"}
+	all := answers{
+		"GET " + adminapi.StatusPath:                      shop,
+		"GET " + adminapi.StatusPath + "?name=shop":       shop,
+		"GET " + adminapi.StatusPath + "?name=nobody":     nobodys,
+		"GET " + adminapi.RejectionsPath:                  []adminapi.Rejection{refused},
+		"GET " + adminapi.RejectionsPath + "?name=shop":   []adminapi.Rejection{refused},
+		"GET " + adminapi.RejectionsPath + "?name=nobody": nobodys,
+		"GET " + adminapi.RejectionsPath + "/" + id: adminapi.RejectionDetail{
+			Rejection: refused, Body: adminapi.Body{Read: true, Bytes: 2, SHA256: "44136fa355"},
+			Headers: map[string][]string{"X-Team": {"(redacted)"}, "X-Evil-Event": {"\x1b]0;gone\a \u009b2J\u202e\U000e0001"}},
+		},
+		"GET " + adminapi.RejectionsPath + "/ffff":     refusal{http.StatusNotFound, "no such rejection"},
+		"DELETE " + adminapi.DeliveriesPath + key:      adminapi.Forgotten{Key: key, Note: "an instance keeps its own memory of it"},
+		"DELETE " + adminapi.DeliveriesPath + inFlight: refusal{http.StatusConflict, "in flight"},
+	}
+	tcp := adminServer(t, "tcp", "127.0.0.1:0", all)
+	socket := adminServer(t, "unix", filepath.Join(t.TempDir(), "admin.sock"), all)
 	nobody := httptest.NewServer(http.NotFoundHandler())
 	defer nobody.Close()
 	other := strings.TrimPrefix(nobody.URL, "http://")
@@ -103,7 +126,8 @@ func TestOperatorCommands(t *testing.T) {
 		{"id and name", rejectionsCommand, id + " --name shop --address " + tcp, 2, []string{"an id or --name, not both"}},
 
 		{"forget", forgetCommand, key + " --address " + socket, 0, []string{"Forgotten: " + key, "own memory"}},
-		{"forgotten already", forgetCommand, key + " --address " + tcp, 1, []string{"no such delivery is remembered as done: its next copy is forwarded anyway"}},
+		{"forgotten already", forgetCommand, strings.Repeat("0", 32) + " --address " + tcp, 1, []string{"no such delivery is remembered as done: its next copy is forwarded anyway"}},
+		{"in flight", forgetCommand, inFlight + " --address " + tcp, 1, []string{"in flight: wait for the app's answer"}},
 		{"no key", forgetCommand, "abc --address " + tcp, 2, []string{"a delivery key is 32 hex digits: copy it from Webhook-Delivery"}},
 		{"nothing", forgetCommand, "--address " + tcp, 2, []string{"caddy webhook forget <32 hexadecimal digits>"}},
 		{"forget without an endpoint", forgetCommand, key + " --address 127.0.0.1:1", 2, []string{"is Caddy running?"}},
@@ -126,28 +150,26 @@ func TestOperatorCommands(t *testing.T) {
 	}
 }
 
-// TestForgetCommandInFlight: what is under way is not forgotten, and it says so.
-func TestForgetCommandInFlight(t *testing.T) {
-	g := running(t, "", once())
-	address := adminServer(t, "tcp", "127.0.0.1:0")
-	g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
-		out, code := runs(t, forgetCommand, theKey.String(), "--address", address)
-		if code != exitNot || !strings.Contains(out, "in flight: wait for the app's answer") {
-			t.Errorf("exit %d: %s", code, out)
-		}
-		w.WriteHeader(http.StatusOK)
-		return nil
-	}).isForwarded(t)
-}
-
 // TestNothingKept: an empty list says what it means.
 func TestNothingKept(t *testing.T) {
-	watched(t, "", timed())
-	address := adminServer(t, "tcp", "127.0.0.1:0")
+	address := adminServer(t, "tcp", "127.0.0.1:0", answers{"GET " + adminapi.RejectionsPath: []adminapi.Rejection{}})
 	if out, code := runs(t, rejectionsCommand, "--address", address); code != exitOK || !strings.Contains(out, "No rejection is kept") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if out, code := runs(t, rejectionsCommand, "--json", "--address", address); code != exitOK || strings.TrimSpace(out) != "[]" {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// TestBodyText: what was not read says how much was announced.
+func TestBodyText(t *testing.T) {
+	declared := int64(1500000)
+	for want, b := range map[string]adminapi.Body{
+		"not read": {}, "not read, 1500000 bytes declared": {Declared: &declared},
+		"9 bytes, SHA-256 ab, text/plain, kept in part": {Read: true, Bytes: 9, SHA256: "ab", ContentType: "text/plain", Truncated: true},
+	} {
+		if got := bodyText(b); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"bufio"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -196,7 +197,7 @@ func TestOutcome(t *testing.T) {
 		"in flight":  {sighting{verified: true, status: 503, key: "1", id: "e\x1b", err: errors.New("overloaded: the bodies in memory have reached max_buffered"), reason: "overloaded"}, yellow, `genuine, not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
 		"handshake":  {sighting{handshake: true, status: 200}, yellow, "handshake: answered 200", "handshake"},
 		"observed":   {sighting{reason: "stale_timestamp", status: 200}, red, "not genuine, let through (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
-		"too large":  {sighting{reason: "body_too_large", status: 413, err: (&Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
+		"too large":  {sighting{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
 	} {
 		colour, text := w.verdict(&tc.sighting)
 		if colour != tc.colour || text != tc.want || tc.sighting.word() != tc.file {
