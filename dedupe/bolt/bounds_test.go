@@ -180,6 +180,66 @@ func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
 	expect(t, s, key(0), true)
 }
 
+// Nothing need be written for it: a minute later at most the file is read again.
+func TestAClockSetRightIsNoticedWithoutAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
+		o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done(s, 0, 3, "a")
+		s.Close()
+		c.Advance(30 * 24 * time.Hour)
+		if s, err = Open(o); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		expect(t, s, key(0), false)
+		c.Advance(-30 * 24 * time.Hour)
+		time.Sleep(lookPause)
+		synctest.Wait()
+		expect(t, s, key(0), true)
+	})
+}
+
+// A write that never ends is no failure that the disk reports.
+func TestADiskThatHangsIsNotHealthy(t *testing.T) {
+	c := new(clocks)
+	s, err := Open(Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	tx, err := s.file.db.Begin(true) // holds the database, as a write that the disk does not end
+	if err != nil {
+		t.Fatal(err)
+	}
+	done(s, 0, 1, "a")
+	until("no write began", func() bool { s.file.mu.Lock(); defer s.file.mu.Unlock(); return s.file.busy && s.file.writing > 0 })
+	c.pass(hangsAfter)
+	if err := s.Health(); err != nil {
+		t.Errorf("a slow disk: %v", err)
+	}
+	c.pass(time.Second)
+	if err := s.Health(); err == nil || !strings.Contains(err.Error(), "has not answered for 11s") {
+		t.Errorf("a disk that hangs: %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	until("not healthy again", func() bool { return s.Health() == nil && s.File().Pending == 0 })
+}
+
 func TestWhatHasExpiredIsRemovedAfterAnHourOfASteadyClock(t *testing.T) {
 	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
 	o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}

@@ -21,6 +21,8 @@ const (
 	txSize     = 10_000                 // in one transaction, after a time of failures
 	maxPending = 131_072                // 10 MB
 	retryPause = 2 * time.Second        // for a file that cannot be opened or written
+	lookPause  = time.Minute            // between two looks at the clock and the file, where nothing is to be written
+	hangsAfter = 10 * time.Second       // a disk that takes longer is not slow but ill
 )
 
 // A file writes what is done behind the requests' back. One goroutine owns the
@@ -39,7 +41,9 @@ type file struct {
 	writing int      // records of the batch that is being written
 	whole   bool     // the file is behind: all that the memory knows is to be written
 	open    bool
-	failure error // nil: all is well
+	failure error         // nil: all is well
+	busy    bool          // the goroutine is at the file
+	since   time.Duration // the time on elapsed at which that began
 
 	some, many chan struct{} // there is something to write; enough not to wait
 	stop       chan struct{}
@@ -152,12 +156,14 @@ func (f *file) forgetAgain() {
 func (f *file) run() {
 	defer close(f.ended)
 	for {
+		pause := flushDelay
 		select {
 		case <-f.some:
+		case <-time.After(lookPause):
+			pause = 0
 		case <-f.stop:
 			return
 		}
-		pause := flushDelay
 		for {
 			select {
 			case <-time.After(pause):
@@ -175,6 +181,8 @@ func (f *file) run() {
 
 // flush writes all that is pending, opening the file if need be.
 func (f *file) flush() error {
+	f.setBusy(true)
+	defer f.setBusy(false)
 	f.checkInode()
 	for mended := false; ; {
 		if err := f.attach(); err != nil {
@@ -249,9 +257,18 @@ func (f *file) recovered(message string) {
 	}
 }
 
+func (f *file) setBusy(busy bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy, f.since = busy, f.elapsed()
+}
+
 func (f *file) health() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if took := f.elapsed() - f.since; f.busy && took > hangsAfter {
+		return fmt.Errorf("the dedupe file has not answered for %s: look at its disk", took.Truncate(time.Second))
+	}
 	return f.failure
 }
 
