@@ -14,13 +14,14 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 // A block is a verify_webhooks block while it is read.
 type block struct {
 	httpcaddyfile.Helper
-	prefix      MatchPrefix
+	prefix      appview.Prefix
 	name        caddyfile.Token // the directive's name
 	open, close caddyfile.Token // its braces
 	senders     []*blockSender
@@ -81,8 +82,8 @@ func (b *block) readPrefix() error {
 	if !b.NextArg() || b.Val() == "" {
 		return b.Errf("verify_webhooks has no prefix: write verify_webhooks /hooks/*, or * for the whole site; an unset {$VARIABLE} vanishes")
 	}
-	b.prefix = MatchPrefix(b.Val())
-	if err := b.prefix.check(); err != nil {
+	b.prefix = appview.Prefix(b.Val())
+	if err := b.prefix.Check(); err != nil {
 		return b.Errf("verify_webhooks: %v", err)
 	}
 	if b.NextArg() {
@@ -160,13 +161,13 @@ func (b *block) checkNeighbours() error {
 		return nil
 	}
 	type neighbour struct {
-		prefix MatchPrefix
+		prefix appview.Prefix
 		at     caddyfile.Token
 	}
 	key := fmt.Sprintf("verify_webhooks of site %x", site)
 	before, _ := b.BlockState[key].([]neighbour)
 	for _, n := range before {
-		if n.prefix.owns(b.prefix.base()) || b.prefix.owns(n.prefix.base()) {
+		if n.prefix.Owns(b.prefix.Base()) || b.prefix.Owns(n.prefix.Base()) {
 			return errorAt(b.name, "verify_webhooks: one prefix of this site contains the other, see line %d: put the senders into one block, or give the blocks prefixes beside each other", n.at.Line)
 		}
 	}
@@ -245,7 +246,7 @@ func (b *block) subroute(rest caddyhttp.RouteList) *caddyhttp.Subroute {
 	}
 	owned.Routes = append(owned.Routes, rest...)
 	return &caddyhttp.Subroute{Routes: caddyhttp.RouteList{
-		{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(&Guard{Prefix: b.prefix}, "handler", "verify_webhooks", nil)}},
+		{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(&Guard{Prefix: MatchPrefix(b.prefix)}, "handler", "verify_webhooks", nil)}},
 		{
 			MatcherSetsRaw: caddyhttp.RawMatcherSets{{"verify_webhook_prefix": b.JSON(b.prefix)}},
 			HandlersRaw:    []json.RawMessage{caddyconfig.JSONModuleObject(owned, "handler", "subroute", nil)},

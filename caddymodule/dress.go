@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -14,7 +15,7 @@ func (d *delivery) dress() error {
 	h := d.r.Header
 	signer := d.keys.signer
 	for name := range h {
-		if signer != nil && is(name, upstreamHeaders) {
+		if signer != nil && appview.IsHeader(name, upstreamHeaders) {
 			delete(h, name)
 		}
 	}
@@ -25,7 +26,7 @@ func (d *delivery) dress() error {
 		h.Del(name)
 	}
 	for name := range h {
-		if is(name, rerouting) {
+		if appview.IsHeader(name, rerouting) {
 			delete(h, name)
 		}
 	}

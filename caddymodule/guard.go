@@ -1,17 +1,16 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
-	"path"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
 func init() {
@@ -52,11 +51,26 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	deleteMarks(r)
-	if g.Prefix.Match(r) && !isClean(received(r).URL) {
+	if g.Prefix.Match(r) && !appview.IsClean(received(r).URL) {
 		return g.refuse(w, r)
 	}
 	return next.ServeHTTP(w, r)
 }
+
+// received returns the request as it was called, before any rewrite.
+func received(r *http.Request) http.Request {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original
+	}
+	return *r
+}
+
+// errUncleanPath refuses a path that the app may read as another one than Caddy
+// matched: a matcher cleans the path, a proxy hands on what was sent. An app that
+// mounts by prefix would take /hooks/billing/../github, signed by github, for
+// billing's.
+var errUncleanPath = &refusal{reason: "unclean_path", status: http.StatusBadRequest,
+	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, or a control character: call the address as it is configured"}
 
 // refuse answers as the handlers do; no sender's figures count it, since nothing
 // tells whose it is.
@@ -99,7 +113,7 @@ func (*MatchPrefix) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the prefix.
-func (m *MatchPrefix) Provision(caddy.Context) error { return m.check() }
+func (m *MatchPrefix) Provision(caddy.Context) error { return appview.Prefix(*m).Check() }
 
 // UnmarshalCaddyfile reads
 //
@@ -111,7 +125,7 @@ func (m *MatchPrefix) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("verify_webhook_prefix takes one prefix: verify_webhook_prefix /hooks/*")
 	}
 	*m = MatchPrefix(text)
-	if err := m.check(); err != nil {
+	if err := appview.Prefix(*m).Check(); err != nil {
 		return d.Errf("%v", err)
 	}
 	return nil
@@ -122,89 +136,9 @@ func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) { return m.Ma
 
 // Match reports whether the request is below the prefix, or may be: of x:/hooks or
 // http:hooks nothing is a path here, while a proxy hands all of it to the app.
-func (m MatchPrefix) Match(r *http.Request) bool { return r.URL.Opaque != "" || m.owns(r.URL.Path) }
-
-// base is the path whose descendants the prefix means, "" for all.
-func (m MatchPrefix) base() string {
-	if m == "*" {
-		return ""
-	}
-	return strings.TrimSuffix(string(m), "/*")
+func (m MatchPrefix) Match(r *http.Request) bool {
+	return r.URL.Opaque != "" || appview.Prefix(m).Owns(r.URL.Path)
 }
-
-// check admits literal prefixes alone. It repeats nothing of what was written: it
-// may be a secret in the wrong place.
-func (m MatchPrefix) check() error {
-	text := string(m)
-	base, ok := strings.CutSuffix(text, "/*")
-	switch {
-	case text == "*":
-		return nil
-	case text == "/*":
-		return errors.New("the prefix is the whole site: write *")
-	case strings.Contains(text, "{"):
-		return errors.New("the prefix takes no placeholder: write it as it is called, such as /hooks/*")
-	case strings.HasPrefix(text, "@"):
-		return errors.New("a prefix is a path and no named matcher: write it as it is called, such as /hooks/*")
-	case !ok:
-		return errors.New("the prefix ends in a slash and a star: /hooks/* (/hooks and /hooks* are not prefixes); or write * for the whole site")
-	}
-	return checkLiteralPath(base)
-}
-
-// checkLiteralPath admits a path that matches itself alone, in whatever way it is
-// matched.
-func checkLiteralPath(p string) error {
-	if !strings.HasPrefix(p, "/") {
-		return errors.New("a path begins with a slash: /hooks/acme")
-	}
-	if strings.ContainsAny(p, "*?[]{}\\;%#\"<>^`| ") || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return errors.New("write the path as it is called: no wildcard but /* at its end, no placeholder, no query, no escape, no semicolon, no space")
-	}
-	if path.Clean(p) != strings.TrimSuffix(p, "/") {
-		return errors.New("the path has a dot or empty segment: write the path that it means")
-	}
-	return nil
-}
-
-func (m MatchPrefix) owns(p string) bool {
-	base := m.base()
-	return base == "" || isBelow(p, base) || !isTidy(p) && mentions(p, base)
-}
-
-// isBelow reports whether base is p or begins it as a whole segment, whatever
-// ends a segment.
-func isBelow(p, base string) bool {
-	rest, ok := strings.CutPrefix(foldCase(p), foldCase(base))
-	return ok && (rest == "" || endsSegment(rune(rest[0])))
-}
-
-// mentions reports whether the segments of base are among those of p, in their
-// order. Apps clean a path in more ways than one: they merge slashes or do not,
-// count an encoded slash as one or do not, cut ;x off before or after. All of them
-// only drop segments, so none reads base in a path that does not mention it.
-func mentions(p, base string) bool {
-	wanted := strings.Split(foldCase(strings.TrimPrefix(base, "/")), "/")
-	for segment := range strings.FieldsFuncSeq(foldCase(p), func(c rune) bool { return c == '/' || c == '\\' }) {
-		if end := strings.IndexFunc(segment, endsSegment); end >= 0 {
-			segment = segment[:end]
-		}
-		if segment == wanted[0] {
-			wanted = wanted[1:]
-		}
-		if len(wanted) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// endsSegment reports whether some reader of a path takes c for the end of a segment.
-func endsSegment(c rune) bool { return c == '/' || c == '\\' || c == ';' || c < ' ' || c == 0x7f }
-
-// foldCase makes all spellings of a letter one. Lower case alone would not: ſ is
-// an S that has none.
-func foldCase(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
 // Interface guards
 var (

@@ -3,7 +3,8 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
-	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
 // The marks are headers that only the gateway sets. Where the gateway deletes
@@ -26,7 +27,7 @@ var marks = []string{
 // them whatever comes after the body, declared or not.
 func deleteMarks(r *http.Request) {
 	for name := range r.Header {
-		if is(name, marks) {
+		if appview.IsHeader(name, marks) {
 			delete(r.Header, name)
 		}
 	}
@@ -34,30 +35,11 @@ func deleteMarks(r *http.Request) {
 	r.Header.Del("Trailer")
 }
 
-// is reports whether a header is one of names, or would become one in an app
-// that takes other characters for - (CGI does so with _, some servers with all
-// but letters and digits).
-func is(name string, names []string) bool {
-	for _, n := range names {
-		if len(n) == len(name) && strings.EqualFold(strings.Map(asDash, name), n) {
-			return true
-		}
-	}
-	return false
-}
-
-func asDash(r rune) rune {
-	if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-		return r
-	}
-	return '-'
-}
-
 // checkHeaders refuses a scheme that reads a mark: it is deleted before the
 // scheme is asked, and every delivery would be refused.
 func (h *Handler) checkHeaders() error {
 	for _, name := range h.headerNames() {
-		if is(name, marks) {
+		if appview.IsHeader(name, marks) {
 			return fmt.Errorf("header %s: the gateway deletes it from every request, because it is the gateway's own: name a header that the sender sets", name)
 		}
 	}

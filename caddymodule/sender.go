@@ -2,10 +2,11 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
 // A blockSender is a sender of a verify_webhooks block: a handler, and the path that it
@@ -19,7 +20,7 @@ type blockSender struct {
 
 // readSender reads one sender. It has the grammar of verify_webhook, without a
 // matcher and with a path.
-func readSender(segment caddyfile.Segment, prefix MatchPrefix) (*blockSender, error) {
+func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender, error) {
 	s := &blockSender{handler: new(Handler), at: segment[0]}
 	p := &parser{Dispenser: caddyfile.NewDispenser(segment), h: s.handler, directive: "sender", path: &s.path}
 	if len(segment) > 1 && isMatcher(segment[1].Text) {
@@ -33,13 +34,13 @@ func readSender(segment caddyfile.Segment, prefix MatchPrefix) (*blockSender, er
 		s.name = p.resolved.ID
 	}
 	if s.path != "" {
-		if err := checkPath(s.path, prefix); err != nil {
+		if err := prefix.CheckPath(s.path); err != nil {
 			return nil, p.at("path", "path: %v", err)
 		}
 		return s, nil
 	}
-	s.path = prefix.base() + "/" + s.name
-	if err := checkPath(s.path, prefix); err != nil {
+	s.path = prefix.Base() + "/" + s.name
+	if err := prefix.CheckPath(s.path); err != nil {
 		return nil, p.at("name", "name: it cannot be a path as well, which it is by default: give the sender a path")
 	}
 	return s, nil
@@ -60,26 +61,6 @@ func (p *parser) setPath(arg string) error {
 	return nil
 }
 
-// checkPath admits literal paths below the prefix.
-func checkPath(p string, prefix MatchPrefix) error {
-	if literal := strings.TrimSuffix(p, "/*"); literal != "" { // "": all of the prefix *
-		if err := checkLiteralPath(literal); err != nil {
-			return err
-		}
-	}
-	if !covers(prefix.base()+"/*", p) {
-		return fmt.Errorf("it is not below the prefix of verify_webhooks: write %s/…", prefix.base())
-	}
-	return nil
-}
-
-// covers reports whether every path that b means is one that a, which ends in
-// /*, means.
-func covers(a, b string) bool {
-	base, ok := strings.CutSuffix(foldCase(a), "*")
-	return ok && strings.HasPrefix(foldCase(b), base) && len(foldCase(b)) > len(base)
-}
-
 // checkSenders compares all senders of a block: each name is that of one, each
 // path means one.
 func (b *block) checkSenders() error {
@@ -89,11 +70,11 @@ func (b *block) checkSenders() error {
 				return errorAt(second.at, "sender: %s is the name of the sender on line %d already: give this one a name of its own, such as name %s-2", second.name, first.at.Line, second.name)
 			}
 			switch {
-			case foldCase(first.path) == foldCase(second.path):
+			case appview.FoldCase(first.path) == appview.FoldCase(second.path):
 				return errorAt(second.at, "sender: %s is the path of the sender on line %d already (case does not count): give one of them another path", second.path, first.at.Line)
-			case covers(first.path, second.path) && !strings.HasSuffix(second.path, "/*"):
+			case appview.Covers(first.path, second.path) && !strings.HasSuffix(second.path, "/*"):
 				return errorAt(second.at, "sender: the path %s is below %s of the sender on line %d, which would get its deliveries: write this sender above that one", second.path, first.path, first.at.Line)
-			case covers(first.path, second.path), covers(second.path, first.path) && strings.HasSuffix(first.path, "/*"):
+			case appview.Covers(first.path, second.path), appview.Covers(second.path, first.path) && strings.HasSuffix(first.path, "/*"):
 				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender paths of its own", second.path, first.path, first.at.Line)
 			}
 		}

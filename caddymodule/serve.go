@@ -12,6 +12,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -98,7 +99,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 }
 
 func (d *delivery) admit() error {
-	if !isClean(received(d.r).URL) {
+	if !appview.IsClean(received(d.r).URL) {
 		return errUncleanPath
 	}
 	if !d.delivers() && (d.keys == nil || !d.keys.verifier.Greets(d.req.Method)) {

@@ -1,32 +1,17 @@
-package caddymodule
+// Package appview knows how an app may read a request otherwise than the gateway
+// that judged it: which paths everybody reads alike, which an app may read as
+// below a prefix, which names of headers it takes for one. It knows no Caddy.
+package appview
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// errUncleanPath refuses a path that the app may read as another one than Caddy
-// matched: a matcher cleans the path, a proxy hands on what was sent. An app that
-// mounts by prefix would take /hooks/billing/../github, signed by github, for
-// billing's.
-var errUncleanPath = &refusal{reason: "unclean_path", status: http.StatusBadRequest,
-	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, or a control character: call the address as it is configured"}
-
-// received returns the request as it was called, before any rewrite.
-func received(r *http.Request) http.Request {
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return original
-	}
-	return *r
-}
-
-// isClean reports whether everybody reads a path alike: matchers that clean it,
+// IsClean reports whether everybody reads a path alike: matchers that clean it,
 // apps that do not, apps that decode %2f, take \ for / (Windows) or cut ;x off a
 // segment (Java).
-func isClean(u *url.URL) bool {
+func IsClean(u *url.URL) bool {
 	if u == nil {
 		return true
 	}
