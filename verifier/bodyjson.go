@@ -35,12 +35,12 @@ func (v *Verifier) collectPaths() {
 	}
 	for _, t := range v.messages {
 		for i := range t {
-			add(t[i].path)
+			add(t[i].Path)
 		}
 	}
 	for i := range v.claims {
 		for j := range v.claims[i].want {
-			add(v.claims[i].want[j].path)
+			add(v.claims[i].want[j].Path)
 		}
 	}
 }

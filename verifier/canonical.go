@@ -10,6 +10,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Canonical forms that a template cannot put together. Each is named for what it
@@ -268,20 +269,22 @@ func writePHPString(b *strings.Builder, text string) {
 	b.WriteString(`";`)
 }
 
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
 // checkSlot refuses slots that the rest of the scheme gives nothing to.
-func (v *Verifier) checkSlot(p *part) error {
+func (v *Verifier) checkSlot(p *template.Part) error {
 	sig := &v.signature
-	switch p.slot {
-	case slotKV:
+	switch p.Slot {
+	case template.KV:
 		switch {
 		case len(sig.Header) == 0 || sig.Syntax != "kv" && sig.Syntax != "positional":
-			return wrong("message", "{kv:%s}: the signature stands in no header with keys: set its syntax to kv", p.arg)
-		case slices.Contains(sig.Key, p.arg) || p.arg == v.timestampKV:
-			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.arg)
-		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.arg):
-			return wrong("message", "{kv:%s}: none of the names %s", p.arg, join(sig.Names))
+			return wrong("message", "{kv:%s}: the signature stands in no header with keys: set its syntax to kv", p.Arg)
+		case slices.Contains(sig.Key, p.Arg) || p.Arg == v.timestampKV:
+			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.Arg)
+		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.Arg):
+			return wrong("message", "{kv:%s}: none of the names %s", p.Arg, join(sig.Names))
 		}
-	case slotFormPHP:
+	case template.FormPHP:
 		if sig.Form == "" {
 			return wrong("message", "{form_php} leaves out the signature's field: say which with {\"form\": …}")
 		}
@@ -298,12 +301,7 @@ func (v *Verifier) checkDecoded() error {
 	inBody := v.signature.Form != "" || len(v.signature.JSON) > 0 || s.BodyForm != "" || s.KeyID != nil && s.KeyID.JSON != "" || v.timestamp.JSON != "" || v.timestamp.Form != "" || v.id.JSON != "" || v.id.Form != ""
 	for _, t := range v.messages {
 		for _, p := range t {
-			switch p.slot {
-			case slotJSON, slotForm, slotFormSorted, slotURLFormSorted, slotFormPHP, slotBodyDigest:
-				inBody = true
-			case slotBody:
-				inBody = inBody || len(p.filters) > 0
-			}
+			inBody = inBody || p.Slot.Facts().Inside || p.Slot == template.Body && !p.IsBody()
 		}
 	}
 	if inBody {

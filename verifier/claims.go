@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // A claim of a JWT that must say what a template says, as a rule a digest: it is
@@ -18,7 +19,7 @@ import (
 type claim struct {
 	name     string
 	optional bool // may be absent where the body is empty
-	want     template
+	want     template.Template
 	hex      bool // either case
 }
 
@@ -37,25 +38,29 @@ func (v *Verifier) compileClaims() error {
 	if len(s.Message) > 0 {
 		return wrong("message", "a jwt signs its own claims: drop the message, and say in claims what they must hold")
 	}
-	v.messages = []template{nil}
+	v.messages = []template.Template{nil}
 	for _, name := range slices.Sorted(maps.Keys(s.Claims)) {
-		text, ok := s.withParam(s.Claims[name])
-		if !ok {
-			continue // a claim of a param that has no value
+		t, err := template.Parse(s.Claims[name])
+		if slices.ContainsFunc(t, func(p template.Part) bool { return p.Slot == template.Param && p.Optional && s.Params[p.Arg] == "" }) {
+			continue
 		}
-		t, err := parseTemplate(text, s.Params)
+		if err == nil {
+			t, err = t.With(s.Params)
+		}
+		if err == nil {
+			err = t.Guard("")
+		}
 		if err != nil {
 			return wrong("claims", "%s: %v", name, err)
 		}
-		t.guard("")
-		v.bodySigned = v.bodySigned || t.coversBody()
+		v.bodySigned = v.bodySigned || t.CoversBody()
 		bare, optional := strings.CutSuffix(name, "?")
-		if optional && !t.coversBody() {
+		if optional && !t.CoversBody() {
 			return wrong("claims", "%s: only a digest of the body may be absent, where there is no body", name)
 		}
 		v.claims = append(v.claims, claim{
 			name: bare, optional: optional, want: t,
-			hex: strings.HasSuffix(s.Claims[name], "|hex}"),
+			hex: len(t) > 0 && t[len(t)-1].Hex(),
 		})
 	}
 	v.bodySigned = v.bodySigned || v.signature.Body
@@ -63,16 +68,6 @@ func (v *Verifier) compileClaims() error {
 		return wrong("claims", "none covers the body: an altered body would pass. Name the claim that digests it (\"payload_hash\": \"{body|sha256|hex}\"), or say body_unsigned in a provider file if the sender signs no body")
 	}
 	return nil
-}
-
-// withParam reads {param:name?} as {param:name}, or reports that it has no value.
-func (s *Scheme) withParam(text string) (string, bool) {
-	_, rest, found := strings.Cut(text, "{param:")
-	name, _, closed := strings.Cut(rest, "?}")
-	if !found || !closed || strings.Contains(name, "}") {
-		return text, true
-	}
-	return strings.Replace(text, "{param:"+name+"?}", "{param:"+name+"}", 1), s.Params[name] != ""
 }
 
 // checkClaims holds the claims of a verified JWT against the delivery.
@@ -167,8 +162,8 @@ func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) 
 	}
 	for _, t := range c.v.messages {
 		for _, p := range t {
-			if p.slot == slotListedHeaders {
-				header[p.arg] = strings.Join(slices.Concat(c.v.timestamp.Header, c.v.id.Header), ",")
+			if p.Slot == template.ListedHeaders {
+				header[p.Arg] = strings.Join(slices.Concat(c.v.timestamp.Header, c.v.id.Header), ",")
 			}
 		}
 	}

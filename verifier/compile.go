@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // A Verifier is a scheme compiled with keys. It is safe for concurrent use and
@@ -25,7 +25,7 @@ type Verifier struct {
 	algorithms []Algorithm
 	sizes      []int // of their signatures; 0: it varies
 	keys       []compiledKey
-	messages   []template
+	messages   []template.Template
 	claims     []claim
 	bodySigned bool        // by a claim
 	http       *httpScheme // of the syntax http_signature, instead of messages
@@ -127,10 +127,10 @@ func (s Scheme) HeaderNames() []string {
 		names = slices.AppendSeq(names, maps.Keys(h.When.Header))
 	}
 	for _, text := range s.Message {
-		t, _ := parseTemplate(text, s.Params) // what cannot be parsed names none
+		t, _ := template.Parse(text) // what cannot be parsed names none
 		for _, p := range t {
-			if p.slot == slotHeader || p.slot == slotSignedHeaders {
-				names = append(names, p.arg)
+			if p.Slot == template.Header || p.Slot == template.SignedHeaders {
+				names = append(names, p.Arg)
 			}
 		}
 	}
@@ -140,17 +140,24 @@ func (s Scheme) HeaderNames() []string {
 // ParamNames lists the params that the scheme asks for, {param:name} and
 // {param:name?}, each once and in no order that counts.
 func (s Scheme) ParamNames() []string {
-	text, _ := json.Marshal(s) // it came from JSON, or could have
+	texts := slices.Concat(s.Message, slices.Collect(maps.Values(s.Claims)))
+	if s.Signature != nil {
+		texts = append(texts, s.Signature.Prefix)
+	}
+	for _, values := range s.RequireJSON {
+		texts = append(texts, values...)
+	}
 	var names []string
-	for _, m := range paramSlot.FindAllSubmatch(text, -1) {
-		if name := string(m[1]); !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, text := range texts {
+		t, _ := template.Parse(text) // what is wrong with it, compiling says
+		for _, p := range t {
+			if p.Slot == template.Param && !slices.Contains(names, p.Arg) {
+				names = append(names, p.Arg)
+			}
 		}
 	}
 	return names
 }
-
-var paramSlot = regexp.MustCompile(`\{param:([^}?]+)\??\}`)
 
 // algorithms lists what a signature of s may be made with: those that its items
 // may name, or its one algorithm.
@@ -239,49 +246,41 @@ func (v *Verifier) compileMessage() error {
 	if len(texts) == 0 {
 		texts = StringList{"{body}"}
 	}
+	unit := ""
+	if v.scheme.Timestamp != nil {
+		unit = v.scheme.Timestamp.Unit
+	}
 	for _, text := range texts {
-		t, err := parseTemplate(text, v.scheme.Params)
+		t, err := v.scheme.parse(text)
+		if err == nil {
+			err = t.Guard(unit)
+		}
 		if err != nil {
 			return wrong("message", "%v", err)
 		}
-		if len(t) > 1 && t.hasKind(slotJSONLines) {
-			return wrong("message", "%v", errLinesAlone)
-		}
-		if !t.coversBody() && !v.scheme.BodyUnsigned {
+		if !t.CoversBody() && !v.scheme.BodyUnsigned {
 			return wrong("message", "does not cover the body: an altered body would pass. Put {body} (or a digest, {body|sha256|hex}) into it, or say body_unsigned in a provider file if the sender signs no body")
 		}
-		unit := ""
-		if v.scheme.Timestamp != nil {
-			unit = v.scheme.Timestamp.Unit
-		}
-		if err := t.checkOpen(); err != nil {
-			return wrong("message", "%v", err)
-		}
-		t.guard(unit)
 		for _, p := range t {
-			if p.slot == slotBodyDigest {
-				v.bodyDigest = p.arg
+			if p.Slot == template.BodyDigest {
+				v.bodyDigest = p.Arg
 			}
 		}
 		v.messages = append(v.messages, t)
 	}
 	if len(v.messages) > 1 {
-		v.guardAlternatives()
+		template.GuardAlternatives(v.messages)
 	}
 	return nil
 }
 
-// guardAlternatives keeps a URL that one message signs from passing as the query
-// that another signs in its place.
-func (v *Verifier) guardAlternatives() {
-	if !slices.ContainsFunc(v.messages, func(t template) bool { return t.hasKind(slotURL) || t.hasKind(slotURLNoQuery) }) {
-		return
+// parse splits a text of the scheme, with the values of its params.
+func (s *Scheme) parse(text string) (template.Template, error) {
+	t, err := template.Parse(text)
+	if err != nil {
+		return nil, err
 	}
-	for _, t := range v.messages {
-		for i := range t {
-			t[i].guard.noURL = t[i].slot == slotQuery || t[i].slot == slotQuerySorted
-		}
-	}
+	return t.With(s.Params)
 }
 
 func (v *Verifier) compileRequired() error {

@@ -93,15 +93,13 @@ func (v *Verifier) signatureForm(sig *Signature) error {
 }
 
 func (v *Verifier) compilePrefix() error {
-	prefix, err := parseTemplate(v.signature.Prefix, v.scheme.Params)
+	prefix, err := v.scheme.parse(v.signature.Prefix)
 	if err != nil {
 		return wrong("signature", "prefix: %v", err)
 	}
-	if len(prefix) > 1 || len(prefix) == 1 && prefix[0].slot != slotNone {
+	var ok bool
+	if v.prefix, ok = prefix.Text(); !ok {
 		return wrong("signature", "prefix: only text and {param:…} may stand in a prefix")
-	}
-	if len(prefix) == 1 {
-		v.prefix = prefix[0].literal
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 func (v *Verifier) compileTimestamp() (err error) {
@@ -89,18 +90,18 @@ func (v *Verifier) compileDeliveryID() (err error) {
 		v.idSigned = v.http.signsID(&id)
 		return nil
 	}
-	v.idSigned = v.everyMessage(func(t template) bool {
+	v.idSigned = v.everyMessage(func(t template.Template) bool {
 		switch {
 		case id.Claim != "":
 			return true
 		case id.JSON != "" || id.Form != "":
-			return v.bodySigned || t.coversBody() || t.proves(slotID, "") ||
-				(id.JSON == "" || t.proves(slotJSON, id.JSON) || t.signsLine(id.JSON)) &&
-					(id.Form == "" || t.has(slotFormPHP, "") || t.proves(slotForm, id.Form))
-		case len(id.Header) == 1 && t.proves(slotHeader, id.Header[0]):
+			return v.bodySigned || t.CoversBody() || t.Proves(template.ID, "") ||
+				(id.JSON == "" || t.Proves(template.JSON, id.JSON) || t.ProvesMember(id.JSON)) &&
+					(id.Form == "" || t.Has(template.FormPHP) || t.Proves(template.Form, id.Form))
+		case len(id.Header) == 1 && t.Proves(template.Header, id.Header[0]):
 			return true
 		}
-		return t.proves(slotID, "")
+		return t.Proves(template.ID, "")
 	})
 	return nil
 }
@@ -109,19 +110,19 @@ func (v *Verifier) compileDeliveryID() (err error) {
 // filled, and a timestamp that is not signed proves nothing.
 func (v *Verifier) checkSlots() error {
 	for _, t := range v.messages {
-		v.timestampSigned = v.timestampSigned || t.has(slotTimestamp, "")
-		if t.has(slotTimestamp, "") && v.scheme.Timestamp == nil {
+		v.timestampSigned = v.timestampSigned || t.Has(template.Timestamp)
+		if t.Has(template.Timestamp) && v.scheme.Timestamp == nil {
 			return wrong("message", "{timestamp} has no source: add a timestamp line")
 		}
-		if t.has(slotID, "") && v.scheme.DeliveryID == nil {
+		if t.Has(template.ID) && v.scheme.DeliveryID == nil {
 			return wrong("message", "{id} has no source: add a delivery_id line")
 		}
 	}
 	for _, t := range v.messages {
-		if sig := &v.signature; (sig.Form != "" || len(sig.JSON) > 0) && t.bodyIn() {
+		if sig := &v.signature; (sig.Form != "" || len(sig.JSON) > 0) && t.HasBody() {
 			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
 		}
-		if v.signature.Syntax != syntaxDetached && t.listsHeaders() {
+		if v.signature.Syntax != syntaxDetached && t.Has(template.ListedHeaders) {
 			return wrong("message", "{jws_headers:…} is listed in a detached JWS, not in a signature of syntax %s", v.signature.Syntax)
 		}
 		for _, p := range t {
@@ -130,7 +131,7 @@ func (v *Verifier) checkSlots() error {
 			}
 		}
 		for _, a := range v.algorithms {
-			if facts[a].plain && !t.has(slotSecret, "") {
+			if facts[a].plain && !t.Has(template.Secret) {
 				return wrong("message", "%s is a hash without a key: the message must hold {secret}", a)
 			}
 		}
@@ -145,13 +146,13 @@ func (v *Verifier) checkSlots() error {
 	if ts.Optional && (ts.JSON == "" || ts.Form != "" || v.timestampSigned || !v.coversBody()) {
 		return wrong("timestamp", "optional: only one at a JSON path of a body that the message covers may be missing, or anyone could leave it out")
 	}
-	signed := v.everyMessage(func(t template) bool {
-		return ts.Claim != "" || t.has(slotTimestamp, "") ||
-			len(ts.Header) > 0 && t.listsHeaders() ||
-			(ts.JSON != "" || ts.Form != "") && (v.bodySigned || t.coversBody() ||
-				(ts.JSON == "" || t.has(slotJSON, ts.JSON) || t.signsLine(ts.JSON)) && (ts.Form == "" || t.has(slotForm, ts.Form))) ||
-			len(ts.Header) > 0 && t.hasKind(slotSignedHeaders) || // which wants it among them
-			len(ts.Header) == 1 && t.has(slotHeader, ts.Header[0])
+	signed := v.everyMessage(func(t template.Template) bool {
+		return ts.Claim != "" || t.Has(template.Timestamp) ||
+			len(ts.Header) > 0 && t.Has(template.ListedHeaders) ||
+			(ts.JSON != "" || ts.Form != "") && (v.bodySigned || t.CoversBody() ||
+				(ts.JSON == "" || t.HasArg(template.JSON, ts.JSON) || t.ProvesMember(ts.JSON)) && (ts.Form == "" || t.HasArg(template.Form, ts.Form))) ||
+			len(ts.Header) > 0 && t.Has(template.SignedHeaders) || // which wants it among them
+			len(ts.Header) == 1 && t.HasArg(template.Header, ts.Header[0])
 	})
 	if !signed {
 		return wrong("timestamp", "the message does not contain it, so anyone could set it anew: put {timestamp} where the sender signs it, or write: timestamp off")
@@ -161,8 +162,8 @@ func (v *Verifier) checkSlots() error {
 
 // everyMessage reports whether all messages are so; a token has none, and
 // proves nothing of what stands beside it.
-func (v *Verifier) everyMessage(is func(template) bool) bool {
-	return len(v.messages) > 0 && !slices.ContainsFunc(v.messages, func(t template) bool { return !is(t) })
+func (v *Verifier) everyMessage(is func(template.Template) bool) bool {
+	return len(v.messages) > 0 && !slices.ContainsFunc(v.messages, func(t template.Template) bool { return !is(t) })
 }
 
 func canonicalHeaders(field string, names StringList) (StringList, error) {

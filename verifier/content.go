@@ -8,6 +8,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Content returns what tells the body from others where copies of a delivery are
@@ -43,15 +44,15 @@ func (c *Check) signedForm(body []byte) (text string, ok bool) {
 		return "", false
 	}
 	switch t := c.v.messages[c.message]; {
-	case t.coversBody():
-	case t.hasKind(slotFormSorted):
+	case t.CoversBody():
+	case t.Has(template.FormSorted):
 		text, err := formSorted(body)
 		return text, err == nil
-	case t.hasKind(slotURLFormSorted):
+	case t.Has(template.URLFormSorted):
 		fields, err := formdata.Parse(body)
 		formdata.Sort(fields)
 		return formdata.Join("", fields), err == nil
-	case t.hasKind(slotFormPHP):
+	case t.Has(template.FormPHP):
 		text, rej := formPHP(body, c.v.signature.Form)
 		return text, rej == nil
 	}
@@ -86,13 +87,7 @@ func (c *Check) signsQuery() bool {
 	if c.message >= len(c.v.messages) {
 		return false
 	}
-	return slices.ContainsFunc(c.v.messages[c.message], func(p part) bool {
-		switch p.slot {
-		case slotURL, slotURI, slotQuery, slotQuerySorted, slotURLFormSorted, slotURIEncodedTwice:
-			return true
-		}
-		return false
-	})
+	return c.v.messages[c.message].Some(func(f template.Facts) bool { return f.Query })
 }
 
 func (v *Verifier) compileVaries() error {

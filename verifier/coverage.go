@@ -1,8 +1,9 @@
 package verifier
 
 import (
-	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // A Coverage says what of a delivery its signature proves. Whoever captured one
@@ -21,7 +22,9 @@ func CoverageOf(s Scheme) Coverage {
 	if err != nil {
 		return Coverage{}
 	}
-	return Coverage{ID: v.idSigned, Body: v.coversBody() || v.everyMessage(template.coversForm), Path: v.coversPath(), v: v}
+	return Coverage{ID: v.idSigned, Body: v.coversBody() || v.everyMessage(func(t template.Template) bool {
+		return t.CoversBody() || t.Some(func(f template.Facts) bool { return f.Fields })
+	}), Path: v.coversPath(), v: v}
 }
 
 // Header reports whether the signature covers a header's value.
@@ -32,7 +35,7 @@ func (c Coverage) Header(name string) bool {
 	case c.v.http != nil:
 		return c.v.http.covers(strings.ToLower(name))
 	}
-	return c.v.everyMessage(func(t template) bool { return t.proves(slotHeader, canonicalHeader(name)) })
+	return c.v.everyMessage(func(t template.Template) bool { return t.Proves(template.Header, canonicalHeader(name)) })
 }
 
 // coversBody reports whether changing any byte of the body is noticed.
@@ -40,7 +43,7 @@ func (v *Verifier) coversBody() bool {
 	if v.http != nil {
 		return v.http.covers(contentDigestField)
 	}
-	return v.bodySigned || v.everyMessage(template.coversBody)
+	return v.bodySigned || v.everyMessage(template.Template.CoversBody)
 }
 
 // coversPath reports whether another path of the URL is noticed.
@@ -48,18 +51,7 @@ func (v *Verifier) coversPath() bool {
 	if v.http != nil {
 		return v.http.covers("@path") || v.http.covers("@target-uri") || v.http.covers("@request-target")
 	}
-	return v.everyMessage(func(t template) bool {
-		return slices.ContainsFunc(t, func(p part) bool {
-			switch p.slot {
-			case slotURL, slotURLNoQuery, slotURI, slotURIEncodedTwice, slotURLFormSorted, slotPath:
-				return covers(p.filters)
-			}
-			return false
-		})
+	return v.everyMessage(func(t template.Template) bool {
+		return t.Covers(func(f template.Facts) bool { return f.Path })
 	})
-}
-
-// coversForm reports whether t holds the body, or all fields of a form.
-func (t template) coversForm() bool {
-	return t.coversBody() || t.hasKind(slotFormSorted) || t.hasKind(slotURLFormSorted) || t.hasKind(slotFormPHP)
 }

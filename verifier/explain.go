@@ -6,6 +6,8 @@ import (
 	"hash/maphash"
 	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // A Case is a delivery to explain, with the scheme and keys it was checked against.
@@ -120,7 +122,7 @@ type signing struct {
 
 // message is one way to put the signed content together.
 type message struct {
-	template  template
+	template  template.Template
 	algorithm Algorithm // in place of the key's: a hash without a key
 }
 
@@ -176,7 +178,7 @@ func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *searc
 	check.bodyTimestamp(c.Body)
 	s.asked.check = check
 	for _, text := range v.messageTexts() {
-		t, _ := parseTemplate(text, v.scheme.Params) // compiled before
+		t, _ := v.scheme.parse(text) // compiled before
 		s.asked.messages = append(s.asked.messages, message{template: t})
 	}
 	return s

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // evidence is what the headers alone prove, tried in order where no altered
@@ -216,9 +217,9 @@ func (s *search) compareClause() string {
 		}
 	}
 	for _, text := range s.v.messageTexts() {
-		if _, after, ok := strings.Cut(text, "{param:"); ok {
-			name, _, _ := strings.Cut(after, "}")
-			return fmt.Sprintf("%sthe sender signs the value of param %s too: compare it with what the sender shows for this webhook (another webhook's, or a simulator's, makes another signature)", nothingShown, name)
+		t, _ := template.Parse(text)
+		if i := slices.IndexFunc(t, func(p template.Part) bool { return p.Slot == template.Param }); i >= 0 {
+			return fmt.Sprintf("%sthe sender signs the value of param %s too: compare it with what the sender shows for this webhook (another webhook's, or a simulator's, makes another signature)", nothingShown, t[i].Arg)
 		}
 	}
 	return ""

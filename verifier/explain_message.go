@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // otherMessage is a way to put signed content together that senders use.
@@ -60,17 +61,17 @@ func messages(s *search, yield func(guess) bool) {
 		if slices.Contains(own, m.text) {
 			continue
 		}
-		t, _ := parseTemplate(m.text, nil)
+		t, _ := template.Parse(m.text)
 		times, ids := []found{{}}, []found{{}}
-		if t.has(slotTimestamp, "") {
+		if t.Has(template.Timestamp) {
 			times = fillings(s.asked.check.timestamp, s.times)
 		}
-		if t.has(slotID, "") {
+		if t.Has(template.ID) {
 			ids = fillings(s.asked.check.deliveryID(s.c.Body), s.ids)
 		}
 		for _, at := range times {
 			for _, id := range ids {
-				g := guess{signing: s.asked, clause: messageClause(m, own, at, id)}
+				g := guess{signing: s.asked, clause: messageClause(m, t, own, at, id)}
 				g.messages = []message{{template: t, algorithm: m.algorithm}}
 				if at.text != "" {
 					g.check.timestamp = at.text
@@ -95,29 +96,31 @@ func fillings(own string, others []found) []found {
 	return others[:min(len(others), 3)]
 }
 
-func messageClause(m otherMessage, own StringList, at, id found) string {
+func messageClause(m otherMessage, t template.Template, own StringList, at, id found) string {
 	clause := fmt.Sprintf("the sender signs %s, the scheme says %s: write: message %q", m.text, strings.Join(own, " or "), m.text)
 	if m.algorithm != "" {
 		clause = fmt.Sprintf("the sender hashes %s with %s and makes no HMAC: such a sender needs a provider file with algorithm %s and allow_weak", m.text, m.algorithm, m.algorithm)
 	}
-	if strings.Contains(m.text, "{timestamp}") && at.header != "" {
+	if t.Has(template.Timestamp) && at.header != "" {
 		clause += ", with the timestamp of " + at.place()
 	}
-	if strings.Contains(m.text, "{id}") && id.header != "" {
+	if t.Has(template.ID) && id.header != "" {
 		clause += ", with the delivery_id of " + id.place()
 	}
 	return clause
 }
 
-var (
-	originSlots = []slot{slotURL, slotURLNoQuery, slotHost}
-	targetSlots = []slot{slotURL, slotURLNoQuery, slotURI, slotPath, slotQuery, slotQuerySorted}
-)
+func signsOrigin(t template.Template) bool {
+	return t.Some(func(f template.Facts) bool { return f.Origin })
+}
 
-func (s *search) signs(slots ...slot) bool {
-	return s.v.http != nil || slices.ContainsFunc(s.asked.messages, func(m message) bool {
-		return slices.ContainsFunc(slots, func(sl slot) bool { return m.template.has(sl, "") })
-	})
+func signsTarget(t template.Template) bool {
+	return t.Some(func(f template.Facts) bool { return f.Path || f.Query })
+}
+
+// signs reports whether a message holds a part of the request.
+func (s *search) signs(part func(template.Template) bool) bool {
+	return s.v.http != nil || slices.ContainsFunc(s.asked.messages, func(m message) bool { return part(m.template) })
 }
 
 // renamed guesses that a signature which states what it signs came in another
@@ -153,13 +156,13 @@ func (v *variant) remedy() string {
 // here, or with another method.
 func requests(s *search, yield func(guess) bool) {
 	origins, targets, methods := []variant{{}}, []variant{{}}, []variant{{}}
-	if s.signs(originSlots...) {
+	if s.signs(signsOrigin) {
 		origins = append(origins, s.origins()...)
 	}
-	if s.signs(targetSlots...) {
+	if s.signs(signsTarget) {
 		targets = append(targets, s.targets()...)
 	}
-	if s.signs(slotMethod) {
+	if s.signs(func(t template.Template) bool { return t.Has(template.Method) }) {
 		for _, method := range []string{"POST", "GET", "PUT", "post"} {
 			if method != s.c.Request.Method {
 				methods = append(methods, variant{value: method, words: "the method " + method})
@@ -209,19 +212,22 @@ func (s *search) withRequest(origin, target, method variant) guess {
 // exchangedSlots guesses that the sender signs another part of the URL where the
 // scheme has one.
 func exchangedSlots(s *search, yield func(guess) bool) {
-	names := []string{"{url}", "{url_no_query}", "{uri}", "{path}", "{query}", "{query_sorted}", "{host}"}
-	for _, own := range s.v.messageTexts() {
-		for _, from := range names {
-			for _, to := range names {
-				if from == to || !strings.Contains(own, from) {
+	slots := []template.Slot{template.URL, template.URLNoQuery, template.URI, template.Path, template.Query, template.QuerySorted, template.Host}
+	for _, text := range s.v.messageTexts() {
+		own, _ := template.Parse(text)
+		for _, from := range slots {
+			at := slices.IndexFunc(own, func(p template.Part) bool { return p.Slot == from && len(p.Filters) == 0 })
+			for _, to := range slots {
+				if at < 0 || from == to {
 					continue
 				}
-				text := strings.Replace(own, from, to, 1)
-				t, err := parseTemplate(text, s.v.scheme.Params)
+				other := slices.Clone(own)
+				other[at].Slot = to
+				t, err := other.With(s.v.scheme.Params)
 				if err != nil {
 					continue
 				}
-				g := guess{signing: s.asked, clause: fmt.Sprintf("the sender signs %s where the scheme has %s: write: message %q", to, from, text)}
+				g := guess{signing: s.asked, clause: fmt.Sprintf("the sender signs {%s} where the scheme has {%s}: write: message %q", to.Facts().Name, from.Facts().Name, other)}
 				if g.messages = []message{{template: t}}; !yield(g) {
 					return
 				}
@@ -237,11 +243,11 @@ const maxOrders = 4
 // with one character as it is that was sent escaped.
 func queries(s *search, yield func(guess) bool) {
 	path, query, asked := strings.Cut(s.c.Request.Target, "?")
-	if !asked || query == "" || len(query) > maxHeaderText || !s.signs(targetSlots...) {
+	if !asked || query == "" || len(query) > maxHeaderText || !s.signs(signsTarget) {
 		return
 	}
 	origins := []variant{{}}
-	if s.signs(originSlots...) { // TLS may end in front besides
+	if s.signs(signsOrigin) { // TLS may end in front besides
 		origins = append(origins, s.origins()[:1]...)
 	}
 	try := func(query, words, advice string) bool {

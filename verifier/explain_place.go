@@ -10,6 +10,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // collectBody looks for signatures that stand elsewhere in the body than where
@@ -86,8 +87,8 @@ func formMessages(s *search, yield func(guess) bool) {
 	for _, m := range s.asked.messages {
 		t := slices.Clone(m.template)
 		for i := range t {
-			if p := &t[i]; p.slot == slotJSON {
-				p.slot, p.arg = slotForm, p.path.Last()
+			if p := &t[i]; p.Slot == template.JSON {
+				p.Slot, p.Arg = template.Form, p.Path.Last()
 			}
 		}
 		g := guess{signing: s.asked, clause: fmt.Sprintf("the body is a form, the scheme reads %s: the same sender's forms are signed alike; such a scheme names form fields in place of JSON paths", strings.Join(s.v.signature.JSON, " or "))}

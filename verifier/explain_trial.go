@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // exhausted reports that no more may be tried.
@@ -45,7 +47,7 @@ func (s *search) matches(g signing) (reading, bool) {
 			continue
 		}
 		for _, m := range g.messages {
-			if g.check.statesDigest() && !m.template.has(slotBodyDigest, g.check.v.bodyDigest) {
+			if g.check.statesDigest() && !m.template.HasArg(template.BodyDigest, g.check.v.bodyDigest) {
 				continue
 			}
 			if k.algorithm.asymmetric() {
@@ -103,9 +105,9 @@ func (s *search) algorithms(k *compiledKey, m message) []Algorithm {
 	return out
 }
 
-func (s *search) matchesMAC(g *signing, k *compiledKey, t template, a Algorithm) (reading, bool) {
+func (s *search) matchesMAC(g *signing, k *compiledKey, t template.Template, a Algorithm) (reading, bool) {
 	f := facts[a]
-	if f.plain && !t.has(slotSecret, "") || !s.charge(hashCost(a, g.body)) {
+	if f.plain && !t.Has(template.Secret) || !s.charge(hashCost(a, g.body)) {
 		return reading{}, false
 	}
 	h := hmac.New(f.hash, k.secret)
@@ -141,7 +143,7 @@ func hashCost(a Algorithm, body []byte) int {
 	}
 }
 
-func (s *search) matchesPublic(g *signing, k *compiledKey, t template) (reading, bool) {
+func (s *search) matchesPublic(g *signing, k *compiledKey, t template.Template) (reading, bool) {
 	var content strings.Builder
 	c := g.check
 	if _, rej := c.write(&content, nil, t, nil, g.body); rej != nil {

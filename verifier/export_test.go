@@ -9,6 +9,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // A Cost is what a delivery costs before it is known to be genuine, in bytes that
@@ -20,9 +21,10 @@ type Cost struct{ Hashed, Read, Public int }
 // ends.
 func CountCosts(tb testing.TB) *Cost {
 	cost := new(Cost)
-	oldFacts, oldFilters, oldDigests := maps.Clone(facts), maps.Clone(filters), maps.Clone(contentDigests)
+	oldFacts, oldDigests := maps.Clone(facts), maps.Clone(contentDigests)
 	tb.Cleanup(func() {
-		facts, filters, contentDigests, formdata.OnRead, jsonpath.OnRead = oldFacts, oldFilters, oldDigests, nil, nil
+		facts, contentDigests = oldFacts, oldDigests
+		formdata.OnRead, jsonpath.OnRead, template.OnFilter = nil, nil, nil
 	})
 	counting := func(make func() hash.Hash) func() hash.Hash {
 		return func() hash.Hash { return &countingHash{make(), cost} }
@@ -36,16 +38,12 @@ func CountCosts(tb testing.TB) *Cost {
 		}
 		facts[a] = f
 	}
-	for name, f := range filters {
-		apply := f.apply
-		f.apply = func(dst, src []byte) []byte { cost.Hashed += len(src); return apply(dst, src) }
-		filters[name] = f
-	}
 	for name, make := range contentDigests {
 		contentDigests[name] = counting(make)
 	}
 	formdata.OnRead = func(n int) { cost.Read += n }
 	jsonpath.OnRead = formdata.OnRead
+	template.OnFilter = func(n int) { cost.Hashed += n }
 	return cost
 }
 

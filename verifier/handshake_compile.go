@@ -12,6 +12,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 func (v *Verifier) compileHandshakes() error {
@@ -304,5 +305,5 @@ func (v *Verifier) checkOracle(h *handshake) error {
 // to be signed for it. What it does not cover, whoever captured a handshake once
 // may write anew as often as it likes.
 func (v *Verifier) provesInput(in input) bool {
-	return in.inBody() && v.everyMessage(template.coversBody)
+	return in.inBody() && v.everyMessage(template.Template.CoversBody)
 }

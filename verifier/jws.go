@@ -10,6 +10,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // The two ways a JSON Web Signature stands in a delivery.
@@ -178,7 +179,7 @@ func (j *jws) content(message []byte) []byte {
 
 // signedJWS builds the content, which may be some MiB: a JWS that names no key is
 // tried with each.
-func (c *Check) signedJWS(k *compiledKey, t template, body []byte) ([]byte, *Rejection) {
+func (c *Check) signedJWS(k *compiledKey, t template.Template, body []byte) ([]byte, *Rejection) {
 	if c.jws.built != nil {
 		return c.jws.built, nil
 	}
@@ -187,13 +188,13 @@ func (c *Check) signedJWS(k *compiledKey, t template, body []byte) ([]byte, *Rej
 		return nil, rej
 	}
 	content := c.jws.content(message.Bytes())
-	if len(c.v.messages) == 1 && !t.has(slotSecret, "") {
+	if len(c.v.messages) == 1 && !t.Has(template.Secret) {
 		c.jws.built = content
 	}
 	return content, nil
 }
 
-func (c *Check) matchJWS(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+func (c *Check) matchJWS(k *compiledKey, t template.Template, body []byte) (hits uint32, rej *Rejection) {
 	content, rej := c.signedJWS(k, t, body)
 	if rej != nil {
 		return 0, rej

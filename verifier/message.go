@@ -9,21 +9,22 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // write feeds the signed content of t to w. Everything around the body passes
 // through scratch, which is returned for reuse.
-func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []byte) ([]byte, *Rejection) {
+func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, body []byte) ([]byte, *Rejection) {
 	scratch = scratch[:0]
 	bare := false // an origin without a slash stands before
 	for i := range t {
 		p := &t[i]
-		if p.slot == slotNone {
-			scratch = append(scratch, p.literal...)
+		if p.Slot == template.None {
+			scratch = append(scratch, p.Literal...)
 			bare = false
 			continue
 		}
-		if p.slot == slotBody && len(p.filters) == 0 {
+		if p.IsBody() {
 			if bare && !c.endsOrigin(body) {
 				return scratch, errBareOrigin
 			}
@@ -37,26 +38,26 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 			}
 			continue
 		}
-		if p.slot == slotBody && len(p.filters) == 1 && p.filters[0].kind == quoted {
-			scratch = writeJSONString(w, scratch, body)
+		if p.Slot == template.Body && p.Quoted() {
+			scratch = template.WriteQuoted(w, scratch, body)
 			continue
 		}
-		if p.slot.takesApart() && len(p.filters) == 0 {
+		if p.Slot.Facts().Apart && len(p.Filters) == 0 {
 			text, rej := c.takenApart(p, body)
 			if rej != nil {
 				return scratch, rej
 			}
-			if !p.guard.oneWay(text) {
-				return scratch, p.twoWays(text)
+			if !p.OneWay(text) {
+				return scratch, twoWays(p, text)
 			}
 			w.Write(scratch)
 			w.Write(text)
 			scratch = scratch[:0]
 			continue
 		}
-		if p.slot == slotBodyDigest {
+		if p.Slot == template.BodyDigest {
 			if !c.digestMatches(p, body) {
-				return scratch, reject(SignatureMismatch, "query parameter %s is not the body's digest", p.arg)
+				return scratch, reject(SignatureMismatch, "query parameter %s is not the body's digest", p.Arg)
 			}
 			continue
 		}
@@ -68,9 +69,9 @@ func (c *Check) write(w io.Writer, scratch []byte, t template, secret, body []by
 		if bare && !c.endsOrigin(scratch[start:]) {
 			return scratch, errBareOrigin
 		}
-		bare = bare && start == len(scratch) || p.slot == slotURL && c.target() == "" || p.slot == slotURLNoQuery && c.target() == ""
-		if !p.guard.oneWay(scratch[start:]) {
-			return scratch, p.twoWays(scratch[start:])
+		bare = bare && start == len(scratch) || p.Slot == template.URL && c.target() == "" || p.Slot == template.URLNoQuery && c.target() == ""
+		if !p.OneWay(scratch[start:]) {
+			return scratch, twoWays(p, scratch[start:])
 		}
 	}
 	if len(scratch) > 0 {
@@ -83,29 +84,30 @@ var errBareOrigin = reject(MalformedSignature, "what follows the URL, which is s
 
 // twoWays is the rejection of a message that would split in two ways. It names
 // the field and the character, the first that is one too many.
-func (p *part) twoWays(text []byte) *Rejection {
+func twoWays(p *template.Part, text []byte) *Rejection {
 	for _, c := range text {
-		if !p.guard.oneWay([]byte{c}) {
-			return reject(MalformedSignature, "%s, which is signed, holds %q, which would let the message be read in two ways", p.source(), c)
+		if !p.OneWay([]byte{c}) {
+			return reject(MalformedSignature, "%s, which is signed, holds %q, which would let the message be read in two ways", slotWords(p), c)
 		}
 	}
-	return reject(MalformedSignature, "%s, which is signed, would let the message be read in two ways", p.source())
+	return reject(MalformedSignature, "%s, which is signed, would let the message be read in two ways", slotWords(p))
 }
 
-// source names what fills a slot, for a person.
-func (p *part) source() string {
-	switch p.slot {
-	case slotJSON:
-		return p.arg + " of the body"
-	case slotForm:
-		return "form field " + p.arg
-	case slotHeader:
-		return "header " + p.arg
-	case slotID:
+// slotWords names what fills a slot, for a person.
+func slotWords(p *template.Part) string {
+	switch p.Slot {
+	case template.JSON:
+		return p.Arg + " of the body"
+	case template.Form:
+		return "form field " + p.Arg
+	case template.Header:
+		return "header " + p.Arg
+	case template.ID:
 		return "the delivery's id"
-	case slotTimestamp:
+	case template.Timestamp:
 		return "the timestamp"
-	case slotURL, slotURLNoQuery, slotURI, slotURIEncodedTwice, slotPath, slotQuery, slotQuerySorted, slotHost:
+	}
+	if f := p.Slot.Facts(); f.Origin || f.Path || f.Query {
 		return "the URL"
 	}
 	return "a field"
@@ -113,9 +115,9 @@ func (p *part) source() string {
 
 // takenApart returns what fills a slot that takes the body apart, which is done
 // once for all keys and URLs.
-func (c *Check) takenApart(p *part, body []byte) ([]byte, *Rejection) {
+func (c *Check) takenApart(p *template.Part, body []byte) ([]byte, *Rejection) {
 	if !same(c.apart.body, body) || c.apart.texts == nil {
-		c.apart = apart{body: body, texts: make(map[*part][]byte)}
+		c.apart = apart{body: body, texts: make(map[*template.Part][]byte)}
 	}
 	if text, ok := c.apart.texts[p]; ok {
 		return text, nil
@@ -131,33 +133,27 @@ func (c *Check) takenApart(p *part, body []byte) ([]byte, *Rejection) {
 // apart is what slots have made of a body.
 type apart struct {
 	body  []byte
-	texts map[*part][]byte
+	texts map[*template.Part][]byte
 }
 
 // appendSlot appends what fills a slot, through its filters.
-func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *Rejection) {
+func (c *Check) appendSlot(dst []byte, p *template.Part, secret, body []byte) ([]byte, *Rejection) {
 	start := len(dst)
-	chain := p.filters
-	switch {
-	case p.slot == slotTimestamp && c.timestamp != "": // the usual ones first
-		dst = append(dst, c.timestamp...)
-	case p.slot == slotID && c.id != "":
-		dst = append(dst, c.id...)
-	case p.slot == slotBody:
-		dst = chain[0].apply(dst, body) // a body without filters never comes here
-		chain = chain[1:]
-	case p.slot == slotSecret:
+	switch p.Slot {
+	case template.Body: // one without filters is written whole
+		return p.Append(dst, body), nil
+	case template.Secret:
 		dst = append(dst, secret...)
-	case p.slot >= slotMethod && p.slot <= slotHost:
-		if p.slot == slotURL || p.slot == slotURLNoQuery || p.slot == slotHost {
-			if rej := c.host(p.slot == slotHost); rej != nil {
+	case template.Method, template.URL, template.URLNoQuery, template.URI, template.Path, template.Query, template.QuerySorted, template.Host:
+		if p.Slot.Facts().Origin {
+			if rej := c.host(p.Slot == template.Host); rej != nil {
 				return dst, rej
 			}
 		}
-		if p.slot == slotQuerySorted && strings.Count(c.req.Target, "&") > formdata.MaxFields {
+		if p.Slot == template.QuerySorted && strings.Count(c.req.Target, "&") > formdata.MaxFields {
 			return dst, reject(MalformedSignature, "the query is signed in the order of its names: %v", formdata.ErrFields)
 		}
-		dst = c.appendRequest(dst, p.slot)
+		dst = c.appendRequest(dst, p.Slot)
 	default:
 		text, rej := c.slotText(p, body)
 		if rej != nil {
@@ -165,66 +161,64 @@ func (c *Check) appendSlot(dst []byte, p *part, secret, body []byte) ([]byte, *R
 		}
 		dst = append(dst, text...)
 	}
-	for _, f := range chain {
-		end := len(dst)
-		dst = f.apply(dst, dst[start:end])
-		dst = append(dst[:start], dst[end:]...)
-	}
-	return dst, nil
+	return p.Filter(dst, start), nil
 }
 
-func (c *Check) slotText(p *part, body []byte) (string, *Rejection) {
-	switch p.slot {
-	case slotTimestamp:
+func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
+	switch p.Slot {
+	case template.Timestamp:
 		if rej := c.bodyTimestamp(body); rej != nil {
 			return "", rej
 		}
 		return c.timestamp, nil
-	case slotID:
+	case template.ID:
+		if c.id != "" {
+			return c.id, nil
+		}
 		id := c.deliveryID(body)
 		if id == "" {
 			return "", reject(MissingHeader, "no delivery id, which is signed")
 		}
 		return id, nil
-	case slotHeader:
-		return c.headerText(p.arg)
-	case slotListedHeaders:
-		return c.listedHeaders(p.arg)
-	case slotSignedHeaders:
-		return c.signedHeaders(p.arg)
-	case slotKV:
-		return c.kvText(p.arg)
-	case slotJSON:
-		text, err := c.lookup(p.path, body)
-		if p.optional && err == jsonpath.ErrNoValue {
+	case template.Header:
+		return c.headerText(p.Arg)
+	case template.ListedHeaders:
+		return c.listedHeaders(p.Arg)
+	case template.SignedHeaders:
+		return c.signedHeaders(p.Arg)
+	case template.KV:
+		return c.kvText(p.Arg)
+	case template.JSON:
+		text, err := c.lookup(p.Path, body)
+		if p.Optional && err == jsonpath.ErrNoValue {
 			return "", nil
 		}
 		if err != nil {
-			return "", reject(MalformedSignature, "%s of the body is signed: %v", p.arg, err)
+			return "", reject(MalformedSignature, "%s of the body is signed: %v", p.Arg, err)
 		}
 		return text, nil
-	case slotForm:
-		text, err := c.formValue(body, p.arg)
+	case template.Form:
+		text, err := c.formValue(body, p.Arg)
 		if err != nil {
-			return "", reject(MalformedSignature, "form field %s is signed: %v", p.arg, err)
+			return "", reject(MalformedSignature, "form field %s is signed: %v", p.Arg, err)
 		}
 		if text == "" {
-			return "", reject(MalformedSignature, "form field %s is signed and empty", p.arg)
+			return "", reject(MalformedSignature, "form field %s is signed and empty", p.Arg)
 		}
 		return text, nil
-	case slotJSONLines:
-		return c.jsonLines(p.lines, body)
-	case slotFormSorted:
+	case template.JSONLines:
+		return c.jsonLines(p.Members, body)
+	case template.FormSorted:
 		text, err := formSorted(body)
 		if err != nil {
 			return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 		}
 		return text, nil
-	case slotURLFormSorted:
+	case template.URLFormSorted:
 		return c.urlFormSorted(body)
-	case slotURIEncodedTwice:
+	case template.URIEncodedTwice:
 		return uriEncodedTwice(c.req.Target)
-	case slotFormPHP:
+	case template.FormPHP:
 		return formPHP(body, c.v.signature.Form)
 	}
 	return "", reject(MalformedSignature, "the message has a slot that nothing fills")
@@ -243,17 +237,13 @@ func (c *Check) statesDigest() bool {
 
 // digestMatches reports whether a parameter of the signed URL is the body's
 // digest, through the slot's filters.
-func (c *Check) digestMatches(p *part, body []byte) bool {
+func (c *Check) digestMatches(p *template.Part, body []byte) bool {
 	_, query, _ := strings.Cut(c.req.Target, "?")
-	stated, err := formdata.Value([]byte(query), p.arg)
+	stated, err := formdata.Value([]byte(query), p.Arg)
 	if err != nil {
 		return false
 	}
-	text := body
-	for _, f := range p.filters {
-		text = f.apply(nil, text)
-	}
-	return subtle.ConstantTimeCompare(text, []byte(strings.ToLower(stated))) == 1
+	return subtle.ConstantTimeCompare(p.Append(nil, body), []byte(strings.ToLower(stated))) == 1
 }
 
 func (c *Check) headerText(name string) (string, *Rejection) {
@@ -265,23 +255,23 @@ func (c *Check) headerText(name string) (string, *Rejection) {
 }
 
 // appendRequest fills the slots of method and URL, as they were received.
-func (c *Check) appendRequest(dst []byte, s slot) []byte {
+func (c *Check) appendRequest(dst []byte, s template.Slot) []byte {
 	path, query, _ := strings.Cut(c.req.Target, "?")
 	switch s {
-	case slotMethod:
+	case template.Method:
 		return append(dst, c.req.Method...)
-	case slotURL:
+	case template.URL:
 		return append(c.appendOrigin(dst), c.target()...)
-	case slotURLNoQuery:
+	case template.URLNoQuery:
 		path, _, _ = strings.Cut(c.target(), "?")
 		return append(c.appendOrigin(dst), path...)
-	case slotURI:
+	case template.URI:
 		return append(dst, c.req.Target...)
-	case slotPath:
+	case template.Path:
 		return append(dst, path...)
-	case slotQuery:
+	case template.Query:
 		return append(dst, query...)
-	case slotQuerySorted:
+	case template.QuerySorted:
 		return append(dst, sortedQuery(query)...)
 	}
 	return append(dst, c.req.Host...)

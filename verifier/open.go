@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Request is what a delivery says besides its body. The maps and strings are
@@ -195,20 +196,20 @@ func (c *Check) openSources() *Rejection {
 		return nil // a token, or alternatives: one may lack a header that another signs
 	}
 	for _, p := range v.messages[0] {
-		switch p.slot {
-		case slotHeader:
-			if _, rej := c.headerText(p.arg); rej != nil {
+		switch p.Slot {
+		case template.Header:
+			if _, rej := c.headerText(p.Arg); rej != nil {
 				return rej
 			}
-		case slotSignedHeaders:
-			if _, rej := c.signedHeaders(p.arg); rej != nil {
+		case template.SignedHeaders:
+			if _, rej := c.signedHeaders(p.Arg); rej != nil {
 				return rej
 			}
-		case slotKV:
-			if _, rej := c.kvText(p.arg); rej != nil {
+		case template.KV:
+			if _, rej := c.kvText(p.Arg); rej != nil {
 				return rej
 			}
-		case slotID:
+		case template.ID:
 			if c.id == "" && len(v.id.Header) > 0 {
 				return reject(MissingHeader, "no header %s, which is signed", strings.Join(v.id.Header, " or "))
 			}

@@ -27,14 +27,15 @@ func (v *Verifier) compileRequiredJSON() (err error) {
 			return wrong("require_json", "%s: no value: name the values that pass", name)
 		}
 		for _, text := range v.scheme.RequireJSON[name] {
-			t, err := parseTemplate(text, v.scheme.Params)
+			t, err := v.scheme.parse(text)
 			if err != nil {
 				return wrong("require_json", "%s: %v", name, err)
 			}
-			if len(t) != 1 || t[0].slot != slotNone {
+			value, ok := t.Text()
+			if !ok || value == "" {
 				return wrong("require_json", "%s: only text and {param:…} may stand in a value", name)
 			}
-			r.values = append(r.values, sha256.Sum256([]byte(t[0].literal)))
+			r.values = append(r.values, sha256.Sum256([]byte(value)))
 		}
 		v.requiredJSON = append(v.requiredJSON, r)
 	}

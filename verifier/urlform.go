@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // The URL that a sender signs is not always, byte for byte, the one that it
@@ -88,7 +89,7 @@ func (c *Check) endsOrigin(text []byte) bool {
 	case len(text) == 0:
 		return true
 	case c.v.origin == "":
-		return !uriByte(text[0])
+		return !template.IsURI(text[0])
 	}
 	return strings.IndexByte("/:?#@", text[0]) < 0
 }
@@ -154,10 +155,8 @@ func (v *Verifier) compileURLForms() error {
 			return err
 		}
 	}
-	if len(v.scheme.URLForms) > 0 && !slices.ContainsFunc(v.messages, template.signsURL) {
+	if len(v.scheme.URLForms) > 0 && !slices.ContainsFunc(v.messages, template.Template.HasURL) {
 		return wrong("url_forms", "no message holds {url} or {url_no_query}: drop the field")
 	}
 	return nil
 }
-
-func (t template) signsURL() bool { return t.hasKind(slotURL) || t.hasKind(slotURLNoQuery) }

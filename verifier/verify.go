@@ -7,6 +7,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Verdict is what is known of a genuine delivery.
@@ -80,14 +81,14 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			continue
 		}
 		for message, t := range c.v.messages {
-			if states && !t.has(slotBodyDigest, c.v.bodyDigest) {
+			if states && !t.HasArg(template.BodyDigest, c.v.bodyDigest) {
 				continue // the URL says that the body is not covered otherwise
 			}
-			if !states && len(c.v.messages) > 1 && t.has(slotBodyDigest, c.v.bodyDigest) {
+			if !states && len(c.v.messages) > 1 && t.HasArg(template.BodyDigest, c.v.bodyDigest) {
 				continue // there is none: what another message comes to is the reason
 			}
 			hits, rej := c.matchMessage(k, message, body)
-			if hits == 0 && rej == nil && len(c.v.scheme.URLForms) > 0 && t.signsURL() {
+			if hits == 0 && rej == nil && len(c.v.scheme.URLForms) > 0 && t.HasURL() {
 				hits = c.matchURLForms(k, message, body)
 			}
 			if rej != nil {
@@ -140,7 +141,7 @@ func (c *Check) offers(algorithm uint8) bool {
 	return false
 }
 
-func (c *Check) matchMAC(k *compiledKey, t template, body []byte) (hits uint32, rej *Rejection) {
+func (c *Check) matchMAC(k *compiledKey, t template.Template, body []byte) (hits uint32, rej *Rejection) {
 	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)
 	m.Reset()

@@ -1,0 +1,129 @@
+package template
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Slot is a kind of text that a delivery puts into a message.
+type Slot uint8
+
+// The slots, with what fills each. None is literal text.
+const (
+	None            Slot = iota
+	Body                 // the raw body
+	Timestamp            // as the scheme's timestamp was sent
+	ID                   // the delivery id
+	Secret               // the receiver's secret, as bytes
+	Method               // of the request
+	URL                  // origin, path and query
+	URLNoQuery           // origin and path
+	URI                  // path and query
+	Path                 //
+	Query                // as it was received
+	QuerySorted          // its pairs in the order of their names
+	Host                 //
+	FormSorted           // names and values of a form's fields, sorted, without separators
+	URLFormSorted        // the URL with its query sorted, and the same of a form
+	URIEncodedTwice      // path and query, the query escaped, and both escaped again
+	FormPHP              // a form's fields as PHP serializes them
+	Header               // a header's value
+	SignedHeaders        // headers that a header lists
+	KV                   // a key's value beside the signature
+	JSON                 // a scalar of a JSON body
+	Form                 // a field of a form
+	BodyDigest           // nothing: a parameter of the URL must be the body's digest
+	Param                // a configured value: see Template.With
+	ListedHeaders        // headers that a JWS lists
+	JSONLines            // members of a JSON body, a line each
+)
+
+// Facts is what the language knows of a slot.
+type Facts struct {
+	Name     string   // as templates write it
+	argument argument // behind the colon of its name
+	chosen   chosen   // who chooses its text, where no filter does
+
+	Origin bool // it holds scheme and host of the URL, or the host
+	Path   bool // it holds the URL's path
+	Query  bool // it holds the URL's query
+	Fields bool // it holds all fields of a form
+	Inside bool // it is found by reading the body's JSON or form
+	Apart  bool // it is made of parts of the body, and no longer than that
+	Joined bool // it has no end that could be told from what follows
+}
+
+// argument is what a slot has behind its colon.
+type argument uint8
+
+const (
+	noArgument argument = iota
+	anyName
+	headerName
+	jsonPath
+	memberList
+)
+
+// chosen says who chooses the text of a slot.
+type chosen uint8
+
+const (
+	bySelf   chosen = iota // its own form ends it, or the receiver chose it
+	byAnyone               // whoever sends the request
+	byURI                  // the same, in characters of a URI
+	byClock                // it is a time: see Template.Guard
+)
+
+var facts = [...]Facts{
+	Body:            {Name: "body"},
+	Timestamp:       {Name: "timestamp", chosen: byClock},
+	ID:              {Name: "id", chosen: byAnyone},
+	Secret:          {Name: "secret"},
+	Method:          {Name: "method"},
+	URL:             {Name: "url", chosen: byURI, Origin: true, Path: true, Query: true},
+	URLNoQuery:      {Name: "url_no_query", chosen: byURI, Origin: true, Path: true},
+	URI:             {Name: "uri", chosen: byURI, Path: true, Query: true},
+	Path:            {Name: "path", chosen: byURI, Path: true},
+	Query:           {Name: "query", chosen: byURI, Query: true},
+	QuerySorted:     {Name: "query_sorted", chosen: byURI, Query: true},
+	Host:            {Name: "host", chosen: byURI, Origin: true},
+	FormSorted:      {Name: "form_sorted", Fields: true, Inside: true, Apart: true, Joined: true},
+	URLFormSorted:   {Name: "url_form_sorted", Origin: true, Path: true, Query: true, Fields: true, Inside: true, Apart: true, Joined: true},
+	URIEncodedTwice: {Name: "uri_encoded_twice", chosen: byURI, Path: true, Query: true},
+	FormPHP:         {Name: "form_php", Fields: true, Inside: true, Apart: true},
+	Header:          {Name: "header", argument: headerName, chosen: byAnyone},
+	SignedHeaders:   {Name: "signed_headers", argument: headerName, chosen: byAnyone},
+	KV:              {Name: "kv", argument: anyName, chosen: byAnyone},
+	JSON:            {Name: "json", argument: jsonPath, chosen: byAnyone, Inside: true},
+	Form:            {Name: "form", argument: anyName, chosen: byAnyone, Inside: true, Apart: true},
+	BodyDigest:      {Name: "body_digest", argument: anyName, Inside: true},
+	Param:           {Name: "param", argument: anyName},
+	ListedHeaders:   {Name: "jws_headers", argument: anyName},
+	JSONLines:       {Name: "json_lines", argument: memberList, Inside: true, Apart: true},
+}
+
+// Facts returns the row of s; that of None is empty.
+func (s Slot) Facts() Facts { return facts[s] }
+
+// slotNames lists the names of all slots.
+func slotNames() []string {
+	var names []string
+	for _, f := range facts[Body:] {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// slotList lists the slots as templates write them.
+func slotList() string {
+	var all []string
+	for _, f := range facts[Body:] {
+		name := f.Name
+		if f.argument != noArgument {
+			name += ":…"
+		}
+		all = append(all, "{"+name+"}")
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}

@@ -1,0 +1,275 @@
+package template
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+)
+
+// A Template is signed content, split into literals and slots.
+type Template []Part
+
+// A Part is a piece of a template.
+type Part struct {
+	Literal string // of the slot None alone
+	Slot    Slot
+	Arg     string            // behind the slot's colon: a canonical header name, a path without its ?
+	Path    jsonpath.Path     // of JSON
+	Members []jsonpath.Member // of JSONLines
+	// The member of JSON may be absent or null, and is empty then; the claim that
+	// holds Param counts where it has a value.
+	Optional bool
+	// The text may hold what ends it: see checkAny.
+	Any     bool
+	Filters []Filter
+
+	guard guard
+}
+
+// ErrLinesAlone: {json_lines:…} is a message by itself.
+var ErrLinesAlone = errors.New("{json_lines:…} stands alone, without filters: it is the whole message")
+
+// Parse splits text into literals and slots; params stay slots. Beside an error,
+// which is the first, it returns what can be read all the same.
+func Parse(text string) (Template, error) {
+	var t Template
+	var first error
+	for text != "" {
+		literal, rest, err := cutLiteral(text)
+		first = cmp.Or(first, err)
+		t, text = t.withLiteral(literal), rest
+		if text == "" {
+			break
+		}
+		slot, after, closed := strings.Cut(text[1:], "}")
+		if !closed {
+			return t, cmp.Or(first, errors.New(`a { without its }: write \{ for a brace`))
+		}
+		p, err := parseSlot(slot)
+		if first = cmp.Or(first, err); err == nil {
+			t = append(t, p)
+		}
+		text = after
+	}
+	return t, first
+}
+
+var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', '\\': '\\', '{': '{', '}': '}'}
+
+// cutLiteral reads the literal before the first slot.
+func cutLiteral(text string) (literal, rest string, err error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		c, ok := text[i], true
+		switch c {
+		case '{':
+			return b.String(), text[i:], err
+		case '}':
+			err = cmp.Or(err, errors.New(`a } without its {: write \} for a brace`))
+			continue
+		case '\\':
+			if i++; i == len(text) {
+				return b.String(), "", cmp.Or(err, errors.New(`ends in a single backslash: write \\ for a backslash`))
+			}
+			if c, ok = escapes[text[i]]; !ok {
+				err = cmp.Or(err, fmt.Errorf(`unknown escape \%c: known are \n \r \t \\ \{ \}`, text[i]))
+				continue
+			}
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), "", err
+}
+
+// withLiteral appends literal text, to a literal where t ends in one.
+func (t Template) withLiteral(text string) Template {
+	switch n := len(t); {
+	case text == "":
+		return t
+	case n > 0 && t[n-1].Slot == None:
+		t[n-1].Literal += text
+		return t
+	}
+	return append(t, Part{Literal: text})
+}
+
+func parseSlot(text string) (Part, error) {
+	name, chain, filtered := strings.Cut(text, "|")
+	name, arg, _ := strings.Cut(name, ":")
+	slot := Slot(slices.IndexFunc(facts[:], func(f Facts) bool { return f.Name == name && name != "" }))
+	if slot >= Slot(len(facts)) {
+		if nearest.Of(name, slotNames()) == "" { // no slip of the pen: it may be a secret on the wrong line
+			return Part{}, fmt.Errorf("unknown slot: known are %s", slotList())
+		}
+		return Part{}, fmt.Errorf("unknown slot {%s}: known are %s", name, slotList())
+	}
+	p := Part{Slot: slot}
+	if err := p.parseArgument(arg); err != nil {
+		return Part{}, err
+	}
+	switch {
+	case slot == JSONLines && filtered:
+		return Part{}, ErrLinesAlone
+	case slot == BodyDigest && !strings.HasSuffix(chain, "|hex"):
+		return Part{}, errors.New("{body_digest:…} needs the digest's filters, ending in hex: {body_digest:bodySHA256|sha256|hex}")
+	case slot == Param && filtered:
+		return Part{}, fmt.Errorf("{param:%s} takes no filters: give the value as it is signed", arg)
+	case !filtered:
+		return p, nil
+	}
+	for f := range strings.SplitSeq(chain, "|") {
+		if f == "any" {
+			p.Any = true
+			continue
+		}
+		i := slices.IndexFunc(filters, func(known Filter) bool { return known.Name == f })
+		if i < 0 {
+			return Part{}, fmt.Errorf("unknown filter %q: known are %s", f, filterList())
+		}
+		p.Filters = append(p.Filters, filters[i])
+	}
+	return p, nil
+}
+
+// parseArgument reads what stands behind the colon of a slot's name.
+func (p *Part) parseArgument(arg string) (err error) {
+	f := p.Slot.Facts()
+	switch {
+	case f.argument == noArgument && arg != "":
+		return fmt.Errorf("{%s} takes no name after a colon", f.Name)
+	case f.argument != noArgument && arg == "":
+		return fmt.Errorf("{%s} needs a name: {%s:…}", f.Name, f.Name)
+	}
+	p.Arg = arg
+	switch f.argument {
+	case headerName:
+		if !httptoken.Valid(arg) {
+			return fmt.Errorf("{%s:…}: what stands there is not a header name: write letters, digits and dashes", f.Name)
+		}
+		p.Arg = textproto.CanonicalMIMEHeaderKey(arg)
+		if p.Slot == Header && p.Arg == "Host" { // net/http keeps it elsewhere
+			p.Slot, p.Arg = Host, ""
+		}
+	case jsonPath:
+		p.Arg, p.Optional = strings.CutSuffix(arg, "?")
+		if p.Path, err = jsonpath.Parse(p.Arg); err != nil {
+			return fmt.Errorf("{%s:%s}: %w", f.Name, arg, err)
+		}
+		if p.Optional && p.Path.Many() {
+			return fmt.Errorf("{%s:%s}: with [*] some elements may have the member and others not: drop the ?", f.Name, arg)
+		}
+	case memberList:
+		p.Members, err = parseMembers(arg)
+	}
+	if p.Slot == Param {
+		p.Arg, p.Optional = strings.CutSuffix(arg, "?")
+	}
+	return err
+}
+
+// With puts the values of params in their places, as literals: braces and
+// backslashes in them mean nothing. Its error names a param without a value.
+func (t Template) With(params map[string]string) (Template, error) {
+	var out Template
+	for _, p := range t {
+		switch {
+		case p.Slot == None:
+			out = out.withLiteral(p.Literal)
+		case p.Slot != Param:
+			out = append(out, p)
+		case params[p.Arg] == "":
+			return nil, fmt.Errorf("{param:%s} has no value: give it with: param %s <value>", p.Arg, p.Arg)
+		default:
+			out = out.withLiteral(params[p.Arg])
+		}
+	}
+	return out, nil
+}
+
+// Text returns the text of a template that has no slots.
+func (t Template) Text() (text string, ok bool) {
+	switch {
+	case len(t) == 0:
+		return "", true
+	case len(t) > 1 || t[0].Slot != None:
+		return "", false
+	}
+	return t[0].Literal, true
+}
+
+// unescaper writes a literal as templates do.
+var unescaper = strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`, `\`, `\\`, "{", `\{`, "}", `\}`)
+
+// String writes t as a text that Parse reads.
+func (t Template) String() string {
+	var b strings.Builder
+	for _, p := range t {
+		if p.Slot == None {
+			b.WriteString(unescaper.Replace(p.Literal))
+			continue
+		}
+		b.WriteString("{" + p.Slot.Facts().Name)
+		if p.Arg != "" {
+			b.WriteString(":" + p.Arg)
+		}
+		if p.Optional {
+			b.WriteByte('?')
+		}
+		if p.Any {
+			b.WriteString("|any")
+		}
+		for _, f := range p.Filters {
+			b.WriteString("|" + f.Name)
+		}
+		b.WriteByte('}')
+	}
+	return b.String()
+}
+
+// Has reports whether a slot of a kind stands in t, whatever its argument.
+func (t Template) Has(s Slot) bool {
+	return slices.ContainsFunc(t, func(p Part) bool { return p.Slot == s })
+}
+
+// HasArg reports whether a slot of a kind and argument stands in t.
+func (t Template) HasArg(s Slot, arg string) bool {
+	return slices.ContainsFunc(t, func(p Part) bool { return p.Slot == s && p.Arg == arg })
+}
+
+// Some reports whether a slot of t is of a kind.
+func (t Template) Some(kind func(Facts) bool) bool {
+	return slices.ContainsFunc(t, func(p Part) bool { return kind(p.Slot.Facts()) })
+}
+
+var errMembers = errors.New("{json_lines:…}: write the members' names with commas, different ones in any case of their letters, a question mark after one that may be missing, not after the first or last: {json_lines:Message,Subject?,Type}")
+
+// parseMembers reads the members that {json_lines:Message,Subject?,Type} names.
+// The slot is those members of the body's object in that order, each as its name,
+// a line feed, its text and a line feed; one with a question mark is left out where
+// the object lacks it or has null. Amazon SNS signs so:
+// https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
+//
+// The first text may hold anything, the others no line feed. So the signed
+// content splits one way, read from its end: two lines are the last member, two
+// more the one before, and where one may be missing the name above tells.
+func parseMembers(text string) ([]jsonpath.Member, error) {
+	var all []jsonpath.Member
+	for item := range strings.SplitSeq(text, ",") {
+		name, optional := strings.CutSuffix(item, "?")
+		if name == "" || strings.ContainsAny(name, "?.[] \t\r\n") || slices.ContainsFunc(all, func(m jsonpath.Member) bool { return strings.EqualFold(m.Name, name) }) {
+			return nil, errMembers
+		}
+		all = append(all, jsonpath.Member{Name: name, Optional: optional})
+	}
+	if all[0].Optional || all[len(all)-1].Optional {
+		return nil, errMembers
+	}
+	return all, nil
+}
