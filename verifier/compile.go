@@ -230,27 +230,20 @@ func (v *Verifier) compileMessage() error {
 	if v.http != nil {
 		return v.compileHTTPMessage()
 	}
-	texts := v.scheme.Message
 	if slices.Contains(v.algorithms, Token) {
 		switch {
-		case len(texts) > 0:
+		case len(v.scheme.Message) > 0:
 			return wrong("message", "a token signs nothing: drop the message")
 		case !v.scheme.BodyUnsigned:
 			return wrong("algorithm", "a token does not cover the body: say body_unsigned in a provider file if the sender offers no signature")
 		}
 		return nil
 	}
-	if v.signature.Syntax == syntaxJWT {
-		return nil // see compileClaims
-	}
-	if len(texts) == 0 {
-		texts = StringList{"{body}"}
-	}
 	unit := ""
 	if v.scheme.Timestamp != nil {
 		unit = v.scheme.Timestamp.Unit
 	}
-	for _, text := range texts {
+	for _, text := range v.scheme.Messages() { // a JWT has none: see compileClaims
 		t, err := v.scheme.parse(text)
 		if err == nil {
 			err = t.Guard(unit)
@@ -272,6 +265,19 @@ func (v *Verifier) compileMessage() error {
 		template.GuardAlternatives(v.messages)
 	}
 	return nil
+}
+
+// Messages lists the templates of what is signed: the scheme's, or {body}. A token
+// has none, which signs nothing, nor have a JWT and a signature of RFC 9421, which
+// state themselves what they sign.
+func (s Scheme) Messages() StringList {
+	switch {
+	case len(s.Message) > 0:
+		return s.Message
+	case s.Signature == nil, s.Signature.Syntax == syntaxJWT, s.Signature.Syntax == syntaxHTTPSignature, slices.Contains(s.algorithms(), Token):
+		return nil
+	}
+	return StringList{"{body}"}
 }
 
 // parse splits a text of the scheme, with the values of its params.

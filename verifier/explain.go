@@ -177,19 +177,11 @@ func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *searc
 	}
 	check.bodyTimestamp(c.Body)
 	s.asked.check = check
-	for _, text := range v.messageTexts() {
+	for _, text := range v.scheme.Messages() {
 		t, _ := v.scheme.parse(text) // compiled before
 		s.asked.messages = append(s.asked.messages, message{template: t})
 	}
 	return s
-}
-
-// messageTexts lists the templates of the signed content; a token has none.
-func (v *Verifier) messageTexts() StringList {
-	if len(v.scheme.Message) == 0 && len(v.messages) > 0 {
-		return StringList{"{body}"}
-	}
-	return v.scheme.Message
 }
 
 // hint puts together what was found, as one sentence.

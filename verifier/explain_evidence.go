@@ -216,7 +216,7 @@ func (s *search) compareClause() string {
 			}
 		}
 	}
-	for _, text := range s.v.messageTexts() {
+	for _, text := range s.v.scheme.Messages() {
 		t, _ := template.Parse(text)
 		if i := slices.IndexFunc(t, func(p template.Part) bool { return p.Slot == template.Param }); i >= 0 {
 			return fmt.Sprintf("%sthe sender signs the value of param %s too: compare it with what the sender shows for this webhook (another webhook's, or a simulator's, makes another signature)", nothingShown, t[i].Arg)

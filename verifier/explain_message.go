@@ -56,7 +56,7 @@ func messages(s *search, yield func(guess) bool) {
 	if len(s.asked.messages) == 0 {
 		return
 	}
-	own := s.v.messageTexts()
+	own := s.v.scheme.Messages()
 	for _, m := range otherMessages {
 		if slices.Contains(own, m.text) {
 			continue
@@ -213,7 +213,7 @@ func (s *search) withRequest(origin, target, method variant) guess {
 // scheme has one.
 func exchangedSlots(s *search, yield func(guess) bool) {
 	slots := []template.Slot{template.URL, template.URLNoQuery, template.URI, template.Path, template.Query, template.QuerySorted, template.Host}
-	for _, text := range s.v.messageTexts() {
+	for _, text := range s.v.scheme.Messages() {
 		own, _ := template.Parse(text)
 		for _, from := range slots {
 			at := slices.IndexFunc(own, func(p template.Part) bool { return p.Slot == from && len(p.Filters) == 0 })

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -141,7 +142,7 @@ func notSigned(r *verifier.Rejection) error {
 func (s *subject) contentType(body []byte) string {
 	d := s.Scheme.DeliveryID
 	switch {
-	case s.Scheme.BodyForm != "" || d != nil && d.Form != "" || s.signs("{form"):
+	case s.Scheme.BodyForm != "" || d != nil && d.Form != "" || slices.ContainsFunc(s.Scheme.Message, signsForm):
 		return "application/x-www-form-urlencoded"
 	case json.Valid(body):
 		return "application/json"
@@ -149,11 +150,9 @@ func (s *subject) contentType(body []byte) string {
 	return "application/octet-stream"
 }
 
-// signs reports whether a message has one of the slots.
-func (s *subject) signs(slots ...string) bool {
-	return slices.ContainsFunc(s.Scheme.Message, func(message string) bool {
-		return slices.ContainsFunc(slots, func(slot string) bool { return strings.Contains(message, slot) })
-	})
+func signsForm(message string) bool {
+	t, _ := template.Parse(message) // the scheme compiles
+	return t.Has(template.Form) || t.Some(func(f template.Facts) bool { return f.Fields })
 }
 
 // tellsHTTP reports whether it matters that a signed request goes over plain

@@ -60,15 +60,15 @@ func TestPagesHoldNoEmptyWords(t *testing.T) {
 
 func TestMessage(t *testing.T) {
 	for template, want := range map[string]string{
-		"{body}":                              "the raw body",
-		"{timestamp}.{body}":                  "the timestamp, `.`, the raw body",
-		`{method}\n{body|md5|base64}`:         "the method, `\\n`, the MD5 of the raw body in base64",
-		`\{{body}\}`:                          "`{`, the raw body, `}`",
-		"{header:X-A|lower} {json:data.id}":   "the header `X-A` in lower case, a space, `data.id` of the JSON body",
-		"{url}{body_digest:hash|sha256|hex}":  "the whole URL, (nothing: the query parameter `hash` must be the SHA-256 of the body in hex)",
-		"{body|crc32}{param:hook}{form:a}":    "the CRC-32 of the raw body, the param `hook`, the form field `a`",
-		"{something:new|odd}{body|canonical}": "`{something:new|odd}`, the raw body as canonical",
-		"{unclosed":                           "`{unclosed`",
+		"{body}":                             "the raw body",
+		"{timestamp}.{body}":                 "the timestamp, `.`, the raw body",
+		`{method}\n{body|md5|base64}`:        "the method, `\\n`, the MD5 of the raw body in base64",
+		`\{{body}\}`:                         "`{`, the raw body, `}`",
+		"{header:X-A|lower} {json:data.id}":  "the header `X-A` in lower case, a space, `data.id` of the JSON body",
+		"{url}{body_digest:hash|sha256|hex}": "the whole URL, (nothing: the query parameter `hash` must be the SHA-256 of the body in hex)",
+		"{body|crc32}{param:hook}{form:a}":   "the CRC-32 of the raw body, the param `hook`, the form field `a`",
+		"{something:new|odd}{body}":          "`{something:new|odd}{body}`",
+		"{unclosed":                          "`{unclosed`",
 	} {
 		if got := message(template); got != want {
 			t.Errorf("%s: %s, want %s", template, got, want)

@@ -7,107 +7,82 @@ import (
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-var slotWords = map[string]string{
-	"body": "the raw body", "timestamp": "the timestamp", "id": "the delivery id", "secret": "the secret",
-	"method": "the method", "url": "the whole URL", "url_no_query": "the URL without its query", "uri": "path and query",
-	"path": "the path", "query": "the query", "query_sorted": "the query, its parameters sorted", "host": "the host",
-	"form_sorted":       "names and values of all form fields, sorted by name",
-	"url_form_sorted":   "the URL, its query sorted, and names and values of all form fields, sorted by name",
-	"uri_encoded_twice": "path and query, the query escaped, and both encoded again",
-	"form_php":          "all other form fields as PHP serializes them, sorted by name",
-}
-
-var slotWithName = map[string]string{
-	"header": "the header `%s`", "json": "`%s` of the JSON body", "form": "the form field `%s`", "param": "the param `%s`",
-	"jws_headers": "a line `Name: value` for each header that `%s` of the JWS's header lists",
-	"kv":          "`%s` beside the signature", "signed_headers": "the headers that `%s` lists, each `name:value`, joined by `;`",
+// slotWords say what fills a slot; %s is its argument.
+var slotWords = map[template.Slot]string{
+	template.Body: "the raw body", template.Timestamp: "the timestamp", template.ID: "the delivery id", template.Secret: "the secret",
+	template.Method: "the method", template.URL: "the whole URL", template.URLNoQuery: "the URL without its query", template.URI: "path and query",
+	template.Path: "the path", template.Query: "the query", template.QuerySorted: "the query, its parameters sorted", template.Host: "the host",
+	template.FormSorted:      "names and values of all form fields, sorted by name",
+	template.URLFormSorted:   "the URL, its query sorted, and names and values of all form fields, sorted by name",
+	template.URIEncodedTwice: "path and query, the query escaped, and both encoded again",
+	template.FormPHP:         "all other form fields as PHP serializes them, sorted by name",
+	template.Header:          "the header `%s`", template.JSON: "`%s` of the JSON body", template.Form: "the form field `%s`", template.Param: "the param `%s`",
+	template.ListedHeaders: "a line `Name: value` for each header that `%s` of the JWS's header lists",
+	template.KV:            "`%s` beside the signature", template.SignedHeaders: "the headers that `%s` lists, each `name:value`, joined by `;`",
+	template.BodyDigest: "(nothing: the query parameter `%s` must be the %s of the body in %s)",
+	template.JSONLines:  "name and text of these members of the JSON body, a line each: `%s`",
 }
 
 var digestNames = map[string]string{"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512", "md5": "MD5", "crc32": "CRC-32"}
 
 // message says a template in words: "the timestamp, `.`, the raw body".
-func message(template string) string {
+func message(text string) string {
+	t, err := template.Parse(text)
+	if err != nil {
+		return code(text)
+	}
 	var parts []string
-	var literal strings.Builder
-	flush := func() {
-		if literal.Len() > 0 {
-			parts = append(parts, code(literal.String()))
-			literal.Reset()
-		}
+	for _, p := range t {
+		parts = append(parts, slot(p))
 	}
-	for i := 0; i < len(template); i++ {
-		switch c := template[i]; {
-		case c == '\\' && i+1 < len(template):
-			if i++; template[i] != '{' && template[i] != '}' && template[i] != '\\' {
-				literal.WriteByte('\\') // \n stays readable as it is written
-			}
-			literal.WriteByte(template[i])
-		case c == '{':
-			end := strings.IndexByte(template[i:], '}')
-			if end < 0 {
-				return code(template)
-			}
-			flush()
-			parts = append(parts, slot(template[i+1:i+end]))
-			i += end
-		default:
-			literal.WriteByte(c)
-		}
-	}
-	flush()
 	return strings.Join(parts, ", ")
 }
+
+// visible writes line breaks as a template does.
+var visible = strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 func code(text string) string {
 	if text == " " {
 		return "a space"
 	}
-	return "`" + text + "`"
+	return "`" + visible.Replace(text) + "`"
 }
 
-// slot says what fills one slot, through its filters.
-func slot(text string) string {
-	words, filters, _ := strings.Cut(text, "|")
-	name, arg, _ := strings.Cut(words, ":")
-	if name == "body_digest" {
-		digest, encoding, _ := strings.Cut(filters, "|")
-		return fmt.Sprintf("(nothing: the query parameter `%s` must be the %s of the body in %s)", arg, digestName(digest), encoding)
+// slot says what fills one slot, through its filters; literal text is what it is.
+func slot(p template.Part) string {
+	switch p.Slot {
+	case template.None:
+		return code(p.Literal)
+	case template.BodyDigest:
+		return fmt.Sprintf(slotWords[p.Slot], p.Arg, digestName(p.Filters[0].Name), p.Filters[1].Name)
+	case template.JSONLines:
+		return fmt.Sprintf(slotWords[p.Slot], strings.ReplaceAll(strings.ReplaceAll(p.Arg, ",", "`, `"), "?`", "` (if it is there)"))
 	}
-	arg, optional := strings.CutSuffix(arg, "?")
-	said, ok := slotWords[name]
-	if format, named := slotWithName[name]; named {
-		said, ok = fmt.Sprintf(format, arg), true
+	said := slotWords[p.Slot]
+	if p.Arg != "" {
+		said = fmt.Sprintf(said, p.Arg)
 	}
-	if name == "json_lines" {
-		return "name and text of these members of the JSON body, a line each: `" + strings.ReplaceAll(strings.ReplaceAll(arg, ",", "`, `"), "?`", "` (if it is there)") + "`"
-	}
-	if !ok {
-		return "`{" + text + "}`"
-	}
-	if optional {
+	if p.Optional {
 		said += ", if there"
 	}
-	for filter := range strings.SplitSeq(filters, "|") {
-		switch filter {
-		case "":
+	if p.Any {
+		said += ", whatever it holds"
+	}
+	for _, f := range p.Filters {
+		switch f.Name {
 		case "json":
 			said += " as a JSON string"
-		case "hex", "base64", "base64url":
-			said += " in " + filter
-		case "any":
-			said += ", whatever it holds"
+		case "hex", "base64":
+			said += " in " + f.Name
 		case "lower", "upper":
-			said += " in " + filter + " case"
+			said += " in " + f.Name + " case"
 		default:
-			if digestNames[filter] == "" {
-				said += " as " + filter
-				continue
-			}
-			said = "the " + digestName(filter) + " of " + said
+			said = "the " + digestName(f.Name) + " of " + said
 		}
 	}
 	return said
@@ -126,6 +101,11 @@ func signed(p *providers.Provider) []string {
 	sig := s.Signature
 	if sig == nil {
 		return nil
+	}
+	var signed template.Template // all that is, of whichever message or claim
+	for _, text := range slices.Concat(s.Messages(), slices.Collect(maps.Values(s.Claims))) {
+		t, _ := template.Parse(text) // the scheme compiles
+		signed = append(signed, t...)
 	}
 	var lines []string
 	if s.Algorithm == verifier.Token {
@@ -148,29 +128,25 @@ func signed(p *providers.Provider) []string {
 	} else if components := s.SignedComponents(); components != nil {
 		lines = append(lines, httpSignature(s, components)...)
 	} else {
-		messages := s.Message
-		if len(messages) == 0 {
-			messages = verifier.StringList{"{body}"}
-		}
 		var said []string
-		for _, m := range messages {
+		for _, m := range s.Messages() {
 			said = append(said, message(m))
 		}
 		lines = append(lines, fmt.Sprintf("%s over %s.", algorithms(s), strings.Join(said, "; or over ")),
 			"The signature stands in "+carrier(sig)+notation(sig)+".")
-		if s.BodyUnsigned && strings.Contains(strings.Join(messages, ""), "{json_lines:") {
+		if s.BodyUnsigned && signed.Has(template.JSONLines) {
 			lines = append(lines, "**Other members of the body are not covered**: anyone who has seen a delivery can change or add them.")
 		} else if verifier.CoverageOf(known.Scheme(p)).Body {
 			if s.BodyUnsigned { // the language's word for a message without {body}
 				lines = append(lines, "All fields of a form are covered; their order and escapes make no difference.")
 			}
-		} else if s.BodyUnsigned && strings.Contains(strings.Join(messages, ""), "{form:") {
+		} else if s.BodyUnsigned && signed.Has(template.Form) {
 			lines = append(lines, "**Other fields of the form are not covered**: anyone who has seen a delivery can change or add them.")
 		} else if s.BodyUnsigned {
 			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
 		}
 	}
-	if all := strings.Join(s.Message, "") + strings.Join(slices.Collect(maps.Values(s.Claims)), ""); s.PublicURL == "" && (strings.Contains(all, "{url") || strings.Contains(all, "{host")) {
+	if s.PublicURL == "" && signed.Some(func(f template.Facts) bool { return f.Origin }) {
 		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
 	}
 	lines = append(lines, key(p))
@@ -310,11 +286,7 @@ func key(p *providers.Provider) string {
 func requiredValues(values []string) string {
 	var said []string
 	for _, value := range values {
-		if name, ok := strings.CutPrefix(value, "{param:"); ok {
-			said = append(said, "the param `"+strings.TrimSuffix(name, "}")+"`")
-		} else {
-			said = append(said, "`"+value+"`")
-		}
+		said = append(said, message(value))
 	}
 	return strings.Join(said, " or ")
 }

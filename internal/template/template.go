@@ -20,7 +20,7 @@ type Template []Part
 type Part struct {
 	Literal string // of the slot None alone
 	Slot    Slot
-	Arg     string            // behind the slot's colon: a canonical header name, a path without its ?
+	Arg     string            // behind the slot's colon, without the ? of what is optional
 	Path    jsonpath.Path     // of JSON
 	Members []jsonpath.Member // of JSONLines
 	// The member of JSON may be absent or null, and is empty then; the claim that
@@ -153,10 +153,6 @@ func (p *Part) parseArgument(arg string) (err error) {
 		if !httptoken.Valid(arg) {
 			return fmt.Errorf("{%s:…}: what stands there is not a header name: write letters, digits and dashes", f.Name)
 		}
-		p.Arg = textproto.CanonicalMIMEHeaderKey(arg)
-		if p.Slot == Header && p.Arg == "Host" { // net/http keeps it elsewhere
-			p.Slot, p.Arg = Host, ""
-		}
 	case jsonPath:
 		p.Arg, p.Optional = strings.CutSuffix(arg, "?")
 		if p.Path, err = jsonpath.Parse(p.Arg); err != nil {
@@ -174,8 +170,9 @@ func (p *Part) parseArgument(arg string) (err error) {
 	return err
 }
 
-// With puts the values of params in their places, as literals: braces and
-// backslashes in them mean nothing. Its error names a param without a value.
+// With makes t ready for requests: header names become canonical, and the values of
+// params literals, in which braces and backslashes mean nothing. Its error names a
+// param without a value.
 func (t Template) With(params map[string]string) (Template, error) {
 	var out Template
 	for _, p := range t {
@@ -183,6 +180,12 @@ func (t Template) With(params map[string]string) (Template, error) {
 		case p.Slot == None:
 			out = out.withLiteral(p.Literal)
 		case p.Slot != Param:
+			if p.Slot.Facts().argument == headerName {
+				p.Arg = textproto.CanonicalMIMEHeaderKey(p.Arg)
+			}
+			if p.Slot == Header && p.Arg == "Host" { // net/http keeps it elsewhere
+				p.Slot, p.Arg = Host, ""
+			}
 			out = append(out, p)
 		case params[p.Arg] == "":
 			return nil, fmt.Errorf("{param:%s} has no value: give it with: param %s <value>", p.Arg, p.Arg)

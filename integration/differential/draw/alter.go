@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/integration/differential"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // An alteration changes a genuine delivery. apply reports whether the delivery
@@ -35,10 +36,15 @@ func (d *drawer) alterations() []alteration {
 	if s.Timestamp != nil {
 		all = slices.Concat(all, ofTime)
 	}
-	if s.DeliveryID != nil && strings.Contains(strings.Join(s.Message, ""), "{id}") {
+	var signed template.Template
+	for _, text := range s.Message {
+		t, _ := template.Parse(text) // the scheme compiles
+		signed = append(signed, t...)
+	}
+	if s.DeliveryID != nil && signed.Has(template.ID) {
 		all = slices.Concat(all, ofID)
 	}
-	if message := strings.Join(s.Message, ""); strings.Contains(message, "{url") || strings.Contains(message, "{path}") {
+	if signed.Some(func(f template.Facts) bool { return f.Path }) {
 		all = slices.Concat(all, ofURL)
 	}
 	return slices.Concat(all, d.extra)

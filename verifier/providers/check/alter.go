@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -20,49 +21,52 @@ type alteration struct {
 
 // alterations lists what every genuine delivery of a provider is tried with.
 func alterations(p *providers.Provider, vec *providers.Vector) []alteration {
-	a := alterer{Scheme: p.Scheme, p: p, vec: vec}
+	a := newAlterer(p, vec)
 	return slices.Concat(a.ofBody(), a.ofLines(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL(), a.ofInput())
 }
 
 // An alterer knows what a provider's scheme signs.
 type alterer struct {
 	verifier.Scheme
-	p   *providers.Provider
-	vec *providers.Vector
+	p        *providers.Provider
+	vec      *providers.Vector
+	messages []template.Template // a signature of RFC 9421 has one, made of its components
 }
 
-// signs reports whether every message holds a slot, with filters or without: of
-// alternatives, the one that a vector was signed by may be one that lacks it.
-func (a *alterer) signs(slot string) bool {
-	for _, m := range a.messages() {
-		if !strings.Contains(m, "{"+slot+"}") && !strings.Contains(m, "{"+slot+"|") {
-			return false
-		}
+func newAlterer(p *providers.Provider, vec *providers.Vector) *alterer {
+	a := &alterer{Scheme: p.Scheme, p: p, vec: vec}
+	for _, text := range p.Scheme.Messages() {
+		t, _ := template.Parse(text) // the scheme compiles
+		a.messages = append(a.messages, t)
 	}
-	return len(a.messages()) > 0
+	if components := p.Scheme.SignedComponents(); components != nil {
+		a.messages = append(a.messages, slotsOf(components))
+	}
+	return a
 }
 
-func (a *alterer) messages() []string {
-	if a.Algorithm == verifier.Token {
-		return nil
-	}
-	if components := a.SignedComponents(); components != nil {
-		return []string{slotsOf(components)}
-	}
-	if len(a.Message) == 0 {
-		return []string{"{body}"}
-	}
-	return a.Message
+// every reports whether all messages are such: of alternatives, the one that a
+// vector was signed by may be one that is not.
+func (a *alterer) every(is func(template.Template) bool) bool {
+	return len(a.messages) > 0 && !slices.ContainsFunc(a.messages, func(t template.Template) bool { return !is(t) })
 }
 
-var headerSlot = regexp.MustCompile(`\{header:([^|}]+)`)
+// signs reports whether every message has a slot.
+func (a *alterer) signs(s template.Slot) bool {
+	return a.every(func(t template.Template) bool { return t.Has(s) })
+}
+
+// signsPart reports whether every message has a slot with a part of the URL.
+func (a *alterer) signsPart(part func(template.Facts) bool) bool {
+	return a.every(func(t template.Template) bool { return t.Some(part) })
+}
 
 // signedHeaders lists the headers that every message names.
 func (a *alterer) signedHeaders() []string {
 	var names []string
-	for _, m := range headerSlot.FindAllStringSubmatch(strings.Join(a.messages(), ""), -1) {
-		if a.signs("header:"+m[1]) && !slices.Contains(names, m[1]) {
-			names = append(names, m[1])
+	for _, p := range slices.Concat(a.messages...) {
+		if p.Slot == template.Header && !slices.Contains(names, p.Arg) && a.every(func(t template.Template) bool { return t.HasArg(template.Header, p.Arg) }) {
+			names = append(names, p.Arg)
 		}
 	}
 	return names
@@ -89,15 +93,18 @@ func (a *alterer) ofBody() []alteration {
 	}
 }
 
-var linesSlot = regexp.MustCompile(`\{json_lines:([^}]+)\}`)
-
 // ofLines changes the members of the body that alone are signed, and those that
 // must have a certain value.
 func (a *alterer) ofLines() []alteration {
 	names := sortedKeys(a.RequireJSON)
 	var signed []string
-	for _, m := range linesSlot.FindAllStringSubmatch(strings.Join(a.messages(), ""), -1) {
-		signed = strings.Split(strings.ReplaceAll(m[1], "?", ""), ",")
+	for _, p := range slices.Concat(a.messages...) {
+		if p.Slot == template.JSONLines {
+			signed = nil // of alternatives, the last
+		}
+		for _, m := range p.Members {
+			signed = append(signed, m.Name)
+		}
 	}
 	names = append(names, signed...)
 	var all []alteration
@@ -181,13 +188,13 @@ func (a *alterer) ofHeaders() []alteration {
 	}
 	if ts := a.Timestamp; ts != nil && len(ts.Header) > 0 {
 		once("the timestamp", ts.Header)
-		if !ts.Off || a.signs("timestamp") {
+		if !ts.Off || a.signs(template.Timestamp) {
 			without("timestamp", ts.Header)
 		}
 	}
 	if id := a.DeliveryID; id != nil && len(id.Header) > 0 {
 		once("the id", id.Header)
-		if a.signs("id") {
+		if a.signs(template.ID) {
 			without("id", id.Header)
 			changed("id", id.Header)
 		}
@@ -292,7 +299,7 @@ func (a *alterer) ofTime() []alteration {
 				return text + separator + pairOf(text, separator, ts.KV), true
 			})
 		}})
-		if a.signs("timestamp") {
+		if a.signs(template.Timestamp) {
 			all = append(all, alteration{"a timestamp of a second later", func(t *trial) bool {
 				return a.editSignature(t, func(text string) (string, bool) {
 					pair := pairOf(text, separator, ts.KV)
@@ -301,7 +308,7 @@ func (a *alterer) ofTime() []alteration {
 			}})
 		}
 	}
-	if len(ts.Header) > 0 && a.signs("timestamp") {
+	if len(ts.Header) > 0 && a.signs(template.Timestamp) {
 		all = append(all, alteration{"a timestamp of a second later", func(t *trial) bool {
 			name, ok := t.first(ts.Header)
 			if ok {
@@ -338,7 +345,7 @@ func nextDigit(text string) string {
 
 func (a *alterer) ofURL() []alteration {
 	var all []alteration
-	if slices.ContainsFunc([]string{"url", "url_no_query", "url_form_sorted", "uri", "uri_encoded_twice", "path"}, a.signs) {
+	if a.signsPart(func(f template.Facts) bool { return f.Path }) {
 		all = append(all, alteration{"another path", func(t *trial) bool {
 			path, query, has := strings.Cut(t.req.Target, "?")
 			t.req.Target = path + "x"
@@ -348,7 +355,7 @@ func (a *alterer) ofURL() []alteration {
 			return true
 		}})
 	}
-	if slices.ContainsFunc([]string{"url", "url_form_sorted", "uri", "uri_encoded_twice", "query", "query_sorted"}, a.signs) {
+	if a.signsPart(func(f template.Facts) bool { return f.Query }) {
 		all = append(all, alteration{"another query", func(t *trial) bool {
 			more := "?x=1"
 			if strings.Contains(t.req.Target, "?") {
@@ -358,10 +365,10 @@ func (a *alterer) ofURL() []alteration {
 			return true
 		}})
 	}
-	if a.signs("method") {
+	if a.signs(template.Method) {
 		all = append(all, alteration{"another method", func(t *trial) bool { t.req.Method += "X"; return true }})
 	}
-	if a.signs("host") || a.PublicURL == "" && (a.signs("url") || a.signs("url_no_query") || a.signs("url_form_sorted")) {
+	if a.signs(template.Host) || a.PublicURL == "" && a.signsPart(func(f template.Facts) bool { return f.Origin }) {
 		all = append(all, alteration{"another host", func(t *trial) bool { t.req.Host = "x" + t.req.Host; return true }})
 	}
 	return all

@@ -1,26 +1,30 @@
 package check
 
 import (
+	"net/textproto"
 	"regexp"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 const signatureInput = "Signature-Input"
 
-var componentSlots = map[string]string{
-	"@method": "{method}", "@target-uri": "{url}", "@authority": "{host}", "@path": "{path}", "@query": "{query}", "@request-target": "{uri}",
+var componentSlots = map[string]template.Slot{
+	"@method": template.Method, "@target-uri": template.URL, "@authority": template.Host, "@path": template.Path, "@query": template.Query, "@request-target": template.URI,
 }
 
-// slotsOf says in a template's words what a signature of RFC 9421 covers.
-func slotsOf(components []string) string {
-	var b strings.Builder
+// slotsOf says in slots what a signature of RFC 9421 covers.
+func slotsOf(components []string) template.Template {
+	var t template.Template
 	for _, name := range components {
-		if !strings.HasPrefix(name, "@") {
-			b.WriteString("{header:" + name + "}")
+		if slot, ok := componentSlots[name]; ok {
+			t = append(t, template.Part{Slot: slot})
+		} else if !strings.HasPrefix(name, "@") {
+			t = append(t, template.Part{Slot: template.Header, Arg: textproto.CanonicalMIMEHeaderKey(name)})
 		}
-		b.WriteString(componentSlots[name])
 	}
-	return b.String()
+	return t
 }
 
 var (

@@ -1,8 +1,10 @@
 package check
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -22,7 +24,7 @@ func TestInputAlterationsBite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := alterer{Scheme: p.Scheme, p: p, vec: &vec}
+	a := newAlterer(p, &vec)
 	tried := 0
 	for _, alteration := range a.ofInput() {
 		altered := judge.clone()
@@ -38,9 +40,7 @@ func TestInputAlterationsBite(t *testing.T) {
 	if tried < 9 {
 		t.Errorf("%d alterations", tried)
 	}
-	for _, slot := range []string{"method", "url", "header:content-digest"} {
-		if !a.signs(slot) {
-			t.Errorf("the alterations do not know that %s is signed", slot)
-		}
+	if !a.signs(template.Method) || !a.signs(template.URL) || !slices.Contains(a.signedHeaders(), "Content-Digest") {
+		t.Errorf("the alterations do not know all that is signed: %s", a.messages)
 	}
 }

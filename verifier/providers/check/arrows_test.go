@@ -21,7 +21,7 @@ const module = "github.com/verify-webhook/caddy-verify-webhook/"
 func TestArrows(t *testing.T) {
 	mayImport := map[string][]string{
 		"verifier/providers":       {"internal/nearest", "verifier"},
-		"verifier/providers/check": {"internal/nearest", "verifier", "verifier/providers"},
+		"verifier/providers/check": {"internal/nearest", "internal/template", "verifier", "verifier/providers"},
 		"caddymodule/placement":    nil,
 		"caddymodule/adminapi":     nil,
 		"internal/appview":         nil,
