@@ -1,28 +1,23 @@
 package command
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+	"net/url"
 	"strconv"
 	"strings"
-	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
 // adminFlags say where the running Caddy's admin endpoint is, as those of caddy
-// reload do.
+// reload do, and how its answer is printed.
 type adminFlags struct {
 	address, config, adapter string
+	json                     bool
 }
 
 func (f *adminFlags) register(cmd *cobra.Command) {
@@ -30,51 +25,67 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.config, "config", "c", "", "Configuration `file` that names the admin endpoint")
 	cmd.Flags().StringVarP(&f.adapter, "adapter", "a", "", "`Name` of the adapter of that file")
 	_ = cmd.MarkFlagFilename("config") // it fails only for a flag that does not exist
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 }
 
-// An adminRefusal is an error that the admin endpoint answered.
-type adminRefusal struct {
-	status  int
-	message string
+func (f *adminFlags) registerJSON(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.json, "json", false, "Print the endpoint's answer for programs")
 }
 
-func (e *adminRefusal) Error() string { return e.message }
+// An adminError is an error that the admin endpoint answered.
+type adminError struct {
+	status int
+	text   string
+}
 
-// ask makes one request of the admin endpoint, and returns what it answers.
-func (f *adminFlags) ask(method, path string) ([]byte, error) {
+func (e *adminError) Error() string { return e.text }
+
+// ask makes one request of the admin endpoint and prints the answer, a T: with
+// print for a person, or as it is for programs.
+func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io.Writer, T) error) error {
 	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
 	if err != nil {
-		return nil, fmt.Errorf("the admin endpoint's address is not known: %w: give it with --address", err)
+		return fmt.Errorf("the admin endpoint's address is not known: %w: give it with --address", err)
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, path, nil, nil)
+	resp, err := caddycmd.AdminAPIRequest(address, method, target, nil, nil)
 	if err != nil {
-		return nil, refused(address, err)
+		return adminFailure(address, err)
 	}
 	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	var v T
+	if err := json.Unmarshal(answer, &v); err != nil {
+		return errors.New("the admin endpoint answered something else than was asked for: is it a Caddy with verify_webhook?")
+	}
+	if f.json {
+		return writeJSON(w, json.RawMessage(answer), "\t")
+	}
+	return print(w, v)
 }
 
-// answered is how caddycmd words an error status.
-var answered = regexp.MustCompile(`(?s)^caddy responded with error: HTTP (\d+): (.*)$`)
-
-// refused tells an endpoint that cannot be reached from one that says no.
-func refused(address string, err error) error {
-	m := answered.FindStringSubmatch(err.Error())
-	if m == nil {
+// adminFailure tells an endpoint that cannot be reached from one that says no,
+// which caddycmd does in its text alone.
+func adminFailure(address string, err error) error {
+	answer, answered := strings.CutPrefix(err.Error(), "caddy responded with error: HTTP ")
+	if !answered {
 		reason := err.Error()
 		if i := strings.Index(reason, "dial "); i >= 0 { // what caddycmd says before it is the request
 			reason = reason[i:]
 		}
 		return fmt.Errorf("no admin endpoint answers at %s: %s: is Caddy running? Give another address with --address, or --config", address, reason)
 	}
-	status, _ := strconv.Atoi(m[1])
+	code, body, _ := strings.Cut(answer, ": ")
+	status, _ := strconv.Atoi(code)
 	var said struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal([]byte(m[2]), &said) != nil || said.Error == "" {
+	if json.Unmarshal([]byte(body), &said) != nil || said.Error == "" {
 		said.Error = fmt.Sprintf("the admin endpoint at %s answered %d: is it a Caddy with verify_webhook?", address, status)
 	}
-	return &adminRefusal{status, said.Error}
+	return &adminError{status, said.Error}
 }
 
 // atMostOne reports more arguments than a command takes.
@@ -85,58 +96,10 @@ func atMostOne(cmd *cobra.Command, args []string, what string) error {
 	return fmt.Errorf("one %s at a time, not %d: see %s --help", what, len(args), cmd.CommandPath())
 }
 
-// printed decodes an answer for a table, or passes it on for programs.
-func printed[T any](w io.Writer, answer []byte, asJSON bool, table func(io.Writer, T) error) (int, error) {
-	var v T
-	if err := json.Unmarshal(answer, &v); err != nil {
-		return exitUsage, errors.New("the admin endpoint answered something else than was asked for: is it a Caddy with verify_webhook?")
+// nameQuery selects the handlers of a name, or all of them for "".
+func nameQuery(name string) string {
+	if name == "" {
+		return ""
 	}
-	if !asJSON {
-		return exitOK, table(w, v)
-	}
-	return exitOK, writeJSON(w, json.RawMessage(answer), "\t")
-}
-
-// writeJSON writes for programs what may all the same end on a terminal: beyond
-// ASCII, too, there are characters that act on one (C1 controls, directions),
-// and JSON has escapes for them.
-func writeJSON(w io.Writer, v any, indent string) error {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", indent)
-	if err := encoder.Encode(v); err != nil {
-		return err
-	}
-	var plain []byte
-	for _, r := range text.String() {
-		if r < 0x7f || unicode.IsPrint(r) {
-			plain = utf8.AppendRune(plain, r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			plain = fmt.Appendf(plain, `\u%04x`, unit)
-		}
-	}
-	_, err := w.Write(plain)
-	return err
-}
-
-// plain makes a sender's text fit for a terminal: a control character could
-// rewrite what stands on it.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '\uFFFD'
-	}, text)
-}
-
-// ago writes a time for a person; nil is never.
-func ago(at *time.Time, now time.Time) string {
-	if at == nil {
-		return "never"
-	}
-	return humanize.RelTime(*at, now, "ago", "from now")
+	return "?name=" + url.QueryEscape(name)
 }

@@ -41,49 +41,49 @@ with what to change, and a delivery that is to come through again.
 	caddy webhook forget 5d41402abc4b2a76b9719d911017c592
 
 Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.`,
-		CobraFunc: func(cmd *cobra.Command) {
-			cmd.Use = "webhook"
-			cmd.RunE = func(cmd *cobra.Command, args []string) error {
-				if len(args) > 0 {
-					return finish(cmd, exitUsage, fmt.Errorf("unknown command %q: see caddy webhook --help", args[0]))
-				}
-				return cmd.Help()
-			}
-			cmd.Args = cobra.ArbitraryArgs
-			cmd.SetFlagErrorFunc(usageError)
-			cmd.AddCommand(providersCommand())
-			cmd.AddCommand(verifyCommand())
-			cmd.AddCommand(signCommand())
-			cmd.AddCommand(sendCommand())
-			cmd.AddCommand(listenCommand())
-			cmd.AddCommand(statusCommand(), rejectionsCommand(), forgetCommand())
-		},
+		CobraFunc: build,
 	})
 }
 
-// The exit codes of caddy webhook.
-const (
-	exitOK    = 0
-	exitNot   = 1 // not genuine, not complete
-	exitUsage = 2 // the command, or what it was given, cannot be read
-)
-
-// usageError is what a flag that does not exist comes to.
-func usageError(cmd *cobra.Command, err error) error {
-	return finish(cmd, exitUsage, fmt.Errorf("%w: see %s --help", err, cmd.CommandPath()))
+// build makes cmd "caddy webhook" with its commands.
+func build(cmd *cobra.Command) {
+	cmd.Use = "webhook"
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return end(cmd, fmt.Errorf("unknown command %q: see caddy webhook --help", args[0]))
+		}
+		return cmd.Help()
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return end(cmd, fmt.Errorf("%w: see %s --help", err, cmd.CommandPath()))
+	})
+	cmd.AddCommand(
+		providersCommand(), verifyCommand(), signCommand(), sendCommand(), listenCommand(),
+		statusCommand(), rejectionsCommand(), forgetCommand(),
+	)
+	for _, c := range cmd.Commands() {
+		c.SilenceUsage = true
+		c.Args = cobra.ArbitraryArgs // counted by the command: Cobra's errors end with 1
+		run := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error { return end(cmd, run(cmd, args)) }
+	}
 }
 
-// finish ends a command: one line on standard error, and the code.
-func finish(cmd *cobra.Command, code int, err error) error {
+// A negative is the answer "it is not": exit status 1. Its text, if any, says why.
+type negative string
+
+func (n negative) Error() string { return string(n) }
+
+// end prints an error in one line on standard error and sets the exit status: 0
+// without an error, 1 for a negative, 2 for any other.
+func end(cmd *cobra.Command, err error) error {
 	cmd.SilenceErrors = true
-	if err != nil {
+	if err != nil && err.Error() != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", err)
 	}
-	switch code {
-	case exitOK:
-		return nil
-	case exitNot: // Caddy ends with 1 for any error, and hands on only codes above it
-		return errors.New("no")
+	if _, ok := errors.AsType[negative](err); err == nil || ok {
+		return err // Caddy ends with 1 for any error, and hands on only codes above it
 	}
-	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })(cmd, nil)
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, nil })(cmd, nil)
 }

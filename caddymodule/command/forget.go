@@ -1,7 +1,6 @@
 package command
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,42 +28,30 @@ Exit status: 0 it is forgotten; 1 it is in flight, or not remembered; 2 the
 endpoint cannot be reached, or the key is none.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
   caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock`,
-		SilenceUsage: true,
-		Args:         cobra.ArbitraryArgs, // counted by forget, whose errors end with 2
 		RunE: func(cmd *cobra.Command, args []string) error {
-			code, err := forget(cmd.OutOrStdout(), &admin, args)
-			return finish(cmd, code, err)
+			if len(args) != 1 {
+				return errors.New("one delivery's key: caddy webhook forget <32 hexadecimal digits>")
+			}
+			key, err := dedupe.ParseKey(args[0])
+			if err != nil {
+				return fmt.Errorf("%w: copy it from Webhook-Delivery or the access log", err)
+			}
+			err = ask(cmd.OutOrStdout(), &admin, http.MethodDelete, adminapi.DeliveriesPath+key.String(), printForgotten)
+			e, _ := errors.AsType[*adminError](err)
+			switch {
+			case e != nil && e.status == http.StatusConflict:
+				return negative("the delivery is in flight: wait for the app's answer, then try again")
+			case e != nil && e.status == http.StatusNotFound:
+				return negative("no such delivery is remembered as done: its next copy is forwarded anyway")
+			}
+			return err
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	admin.register(cmd)
 	return cmd
 }
 
-func forget(w io.Writer, admin *adminFlags, args []string) (int, error) {
-	if len(args) != 1 {
-		return exitUsage, errors.New("one delivery's key: caddy webhook forget <32 hexadecimal digits>")
-	}
-	key, err := dedupe.ParseKey(args[0])
-	if err != nil {
-		return exitUsage, fmt.Errorf("%w: copy it from Webhook-Delivery or the access log", err)
-	}
-	answer, err := admin.ask(http.MethodDelete, adminapi.DeliveriesPath+key.String())
-	if e, ok := errors.AsType[*adminRefusal](err); ok {
-		switch e.status {
-		case http.StatusConflict:
-			return exitNot, errors.New("the delivery is in flight: wait for the app's answer, then try again")
-		case http.StatusNotFound:
-			return exitNot, errors.New("no such delivery is remembered as done: its next copy is forwarded anyway")
-		}
-	}
-	if err != nil {
-		return exitUsage, err
-	}
-	var said adminapi.Forgotten
-	if err := json.Unmarshal(answer, &said); err != nil {
-		return exitUsage, errors.New("the admin endpoint answered something else than was asked for: is it a Caddy with verify_webhook?")
-	}
-	_, err = fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", said.Key, said.Note)
-	return exitOK, err
+func printForgotten(w io.Writer, f adminapi.Forgotten) error {
+	_, err := fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", f.Key, f.Note)
+	return err
 }

@@ -1,20 +1,15 @@
 package command
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -45,12 +40,7 @@ sender is elsewhere. With :9000 everybody on the network can reach it, with
 		Example: `  caddy webhook listen stripe --secret '{env.STRIPE_SECRET}'
   caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --addr 127.0.0.1:9000 --to http://localhost:3000 --save deliveries
   caddy webhook listen --config Caddyfile --name billing`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.run(cmd, args); err != nil {
-				return finish(cmd, exitUsage, err)
-			}
-			return nil
-		},
+		RunE: c.run,
 	}
 	c.scheme.register(cmd, false)
 	flags := cmd.Flags()
@@ -69,7 +59,7 @@ type listenRun struct {
 }
 
 func (c *listenRun) run(cmd *cobra.Command, args []string) error {
-	s, args, err := c.scheme.resolve(args, false)
+	s, args, err := c.scheme.resolve(args)
 	if err != nil {
 		return err
 	}
@@ -88,27 +78,25 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	out := cmd.OutOrStdout()
-	w := &witness{
-		subject: s, screen: &screen{Writer: out, colour: mayColour(out)},
-		folder: c.save, alone: c.to == "", seen: make(chan *sighting, maxSightings),
+	p := &reporter{
+		recorder: newRecorder(s.MaxBody), subject: s, out: out, colour: mayColour(out), folder: c.save, alone: c.to == "",
 	}
-	w.install()
-	if err := free(c.addr); err != nil {
+	if err := checkFree(c.addr); err != nil {
 		return err
 	}
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "listening on %s for %s; Ctrl-C ends it\n", spell(c.addr), s.Name)
-	w.report(ctx)
+	p.run(ctx)
 	err = caddy.Stop()
-	w.rest(ctx)
+	p.rest(ctx)
 	return err
 }
 
-// free reports whether nobody listens there. Caddy itself would share the port
-// with another of the user's Caddys, and each get some of the requests.
-func free(addr string) error {
+// checkFree returns an error if something listens at addr. Caddy itself would share
+// the port with another Caddy of the user's, and each would get some of the requests.
+func checkFree(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("cannot %w: choose another address with --addr", err)
@@ -128,7 +116,7 @@ func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 	}
 	object := func(v any) json.RawMessage { return caddyconfig.JSON(v, nil) }
 	routes := []any{map[string]any{"handle": []any{
-		map[string]any{"handler": witnessName},
+		map[string]any{"handler": strings.TrimPrefix(recorderID, "http.handlers.")},
 		caddyconfig.JSONModuleObject(h, "handler", "verify_webhook", nil),
 		app,
 	}}}
@@ -188,96 +176,4 @@ func spell(addr string) string {
 		return "http://localhost:" + port + ", and on every other address of this machine,"
 	}
 	return "http://" + addr
-}
-
-// A screen is where verdicts are shown.
-type screen struct {
-	io.Writer
-	colour bool
-}
-
-// The colours of a verdict (ECMA-48 §8.3.117).
-const (
-	green  = "32"
-	yellow = "33"
-	red    = "31"
-)
-
-func (s *screen) paint(colour, text string) string {
-	if !s.colour {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-// mayColour reports whether w is a terminal whose user has nothing against
-// colours (https://no-color.org).
-func mayColour(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// report shows what the gateway sees, off the requests' way, until ctx ends.
-func (w *witness) report(ctx context.Context) {
-	for {
-		select {
-		case e := <-w.seen:
-			w.show(ctx, e)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// rest shows what has been seen since.
-func (w *witness) rest(ctx context.Context) {
-	for {
-		select {
-		case e := <-w.seen:
-			w.show(ctx, e)
-		default:
-			return
-		}
-	}
-}
-
-func (w *witness) show(ctx context.Context, e *sighting) {
-	colour, verdict := w.verdict(e)
-	fmt.Fprintf(w.screen, "%s %s\n", e.at.Format("15:04:05"), w.screen.paint(colour, verdict))
-	if e.judged {
-		hint := w.subject.explain(context.WithoutCancel(ctx), requestOf(e.request), e.request.Body, e.at, e.rejection, live)
-		if hint = cmp.Or(hint, unexplained(string(e.rejection.Reason))); hint != "" {
-			fmt.Fprintf(w.screen, "         hint: %s\n", printable(hint))
-		}
-	}
-	if w.folder == "" {
-		return
-	}
-	path, err := w.write(e)
-	if err != nil {
-		fmt.Fprintf(w.screen, "         not saved: %v\n", err)
-		return
-	}
-	fmt.Fprintf(w.screen, "         saved: %s\n", path)
-}
-
-// write saves a request as a file of the user's alone.
-func (w *witness) write(e *sighting) (path string, err error) {
-	if e.cut {
-		return "", errors.New("the body is larger than max_body")
-	}
-	path = filepath.Join(w.folder, e.at.UTC().Format("20060102T150405.000000000Z")+"-"+e.word()+".http")
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	err = e.request.Write(file, true)
-	if closing := file.Close(); err == nil {
-		err = closing
-	}
-	return path, errors.Join(err, os.Chtimes(path, time.Time{}, e.at)) // for --now file
 }

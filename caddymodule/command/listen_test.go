@@ -33,8 +33,8 @@ func listening(t *testing.T, args ...string) (url string, lines *bufio.Scanner, 
 	addr := l.Addr().String()
 	l.Close()
 	read, write := io.Pipe()
-	root := &cobra.Command{Use: "webhook"}
-	root.AddCommand(listenCommand())
+	root := new(cobra.Command)
+	build(root)
 	root.SetOut(write)
 	root.SetErr(write)
 	root.SetArgs(append([]string{"listen", "--addr", addr}, args...))
@@ -132,7 +132,7 @@ func TestListen(t *testing.T) {
 func signatureOf(t *testing.T, at time.Time) string {
 	t.Helper()
 	f := schemeFlags{secrets: []string{stripeSecret}}
-	s, _, err := f.resolve([]string{"stripe"}, true)
+	s, _, err := f.resolve([]string{"stripe"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,34 +187,34 @@ func TestListenDescribes(t *testing.T) {
 
 // TestOutcome: the verdicts that TestListen does not come to.
 func TestOutcome(t *testing.T) {
-	w := &witness{alone: true}
+	w := &reporter{recorder: new(recorder), alone: true}
 	for name, tc := range map[string]struct {
-		sighting
+		observation
 		colour, want, file string
 	}{
-		"no app":     {sighting{verified: true, status: 200, key: "1"}, green, "genuine: answered 200, key 1", "genuine"},
-		"a dead app": {sighting{verified: true, status: 502, key: "1", err: errors.New("dial tcp: refused")}, yellow, "genuine: the app does not answer, 502: dial tcp: refused, key 1", "genuine"},
-		"in flight":  {sighting{verified: true, status: 503, key: "1", id: "e\x1b", err: errors.New("overloaded: the bodies in memory have reached max_buffered"), reason: "overloaded"}, yellow, `genuine, not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
-		"handshake":  {sighting{handshake: true, status: 200}, yellow, "handshake: answered 200", "handshake"},
-		"observed":   {sighting{reason: "stale_timestamp", status: 200}, red, "not genuine, let through (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
-		"too large":  {sighting{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
+		"no app":     {observation{verified: true, status: 200, key: "1"}, green, "genuine: answered 200, key 1", "genuine"},
+		"a dead app": {observation{verified: true, status: 502, key: "1", err: errors.New("dial tcp: refused")}, yellow, "genuine: the app does not answer, 502: dial tcp: refused, key 1", "genuine"},
+		"in flight":  {observation{verified: true, status: 503, key: "1", id: "e\x1b", err: errors.New("overloaded: the bodies in memory have reached max_buffered"), reason: "overloaded"}, yellow, `genuine, not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
+		"handshake":  {observation{handshake: true, status: 200}, yellow, "handshake: answered 200", "handshake"},
+		"observed":   {observation{reason: "stale_timestamp", status: 200}, red, "not genuine, let through (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
+		"too large":  {observation{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
 	} {
-		colour, text := w.verdict(&tc.sighting)
-		if colour != tc.colour || text != tc.want || tc.sighting.word() != tc.file {
-			t.Errorf("%s: %s %q %s, want %s %q %s", name, colour, text, tc.sighting.word(), tc.colour, tc.want, tc.file)
+		colour, text := w.verdict(&tc.observation)
+		if colour != tc.colour || text != tc.want || tc.observation.word() != tc.file {
+			t.Errorf("%s: %s %q %s, want %s %q %s", name, colour, text, tc.observation.word(), tc.colour, tc.want, tc.file)
 		}
 	}
-	w.missed.Store(3)
-	if _, text := w.verdict(&sighting{handshake: true}); !strings.HasSuffix(text, " (3 more requests came too fast to be shown)") {
+	w.recorder.missed.Store(3)
+	if _, text := w.verdict(&observation{handshake: true}); !strings.HasSuffix(text, " (3 more requests came too fast to be shown)") {
 		t.Errorf("a flood: %q", text)
 	}
 }
 
 func TestColours(t *testing.T) {
-	if s := (&screen{colour: true}).paint(red, "no"); s != "\x1b[31mno\x1b[0m" {
+	if s := (&reporter{colour: true}).paint(red, "no"); s != "\x1b[31mno\x1b[0m" {
 		t.Errorf("%q", s)
 	}
-	if s := (&screen{}).paint(red, "no"); s != "no" {
+	if s := new(reporter).paint(red, "no"); s != "no" {
 		t.Errorf("%q", s)
 	}
 	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is

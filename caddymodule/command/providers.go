@@ -1,7 +1,6 @@
 package command
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,7 @@ import (
 
 // providersCommand is "caddy webhook providers".
 func providersCommand() *cobra.Command {
-	var c providersRun
+	c := new(providersRun)
 	cmd := &cobra.Command{
 		Use:   "providers [<id>] [--json] | --check <file>",
 		Short: "Lists the known senders, says how one signs, or checks a provider file",
@@ -37,13 +36,7 @@ Needs no configuration and no network.`,
   caddy webhook providers stripe
   caddy webhook providers --json
   caddy webhook providers --check ./acme.json`,
-		SilenceUsage: true,
-		Args:         cobra.ArbitraryArgs, // counted by run, whose errors end with 2
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c.checks = cmd.Flags().Changed("check")
-			code, err := c.run(cmd.OutOrStdout(), args)
-			return finish(cmd, code, err)
-		},
+		RunE: c.run,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -57,35 +50,33 @@ Needs no configuration and no network.`,
 	return cmd
 }
 
-// providersRun holds the flags.
 type providersRun struct {
-	json   bool
-	checks bool // --check was given
-	check  string
+	json  bool
+	check string
 }
 
-func (c *providersRun) run(w io.Writer, args []string) (int, error) {
+func (c *providersRun) run(cmd *cobra.Command, args []string) error {
+	w, checks := cmd.OutOrStdout(), cmd.Flags().Changed("check")
 	switch {
-	case c.checks && (len(args) > 0 || c.json):
-		return exitUsage, errors.New("--check takes a file and nothing else: caddy webhook providers --check ./acme.json")
-	case c.checks:
+	case checks && (len(args) > 0 || c.json):
+		return errors.New("--check takes a file and nothing else: caddy webhook providers --check ./acme.json")
+	case checks:
 		return checkFile(w, c.check)
 	case len(args) > 1:
-		return exitUsage, fmt.Errorf("one provider at a time, not %d: caddy webhook providers %s", len(args), args[0])
+		return fmt.Errorf("one provider at a time, not %d: caddy webhook providers %s", len(args), args[0])
 	}
 	list, err := selected(args)
-	if err != nil {
-		return exitUsage, err
-	}
 	switch {
+	case err != nil:
+		return err
 	case c.json:
-		return exitOK, printJSON(w, list)
+		return printJSON(w, list)
 	case len(args) > 0:
 		_, err = io.WriteString(w, providerpage.Text(list[0]))
 	default:
 		_, err = io.WriteString(w, providerpage.List(list))
 	}
-	return exitOK, err
+	return err
 }
 
 // selected returns the one provider that is asked for, or all.
@@ -142,24 +133,21 @@ func printJSON(w io.Writer, list []*providers.Provider) error {
 			ExampleSecret: p.ExampleSecret(), Params: append([]providers.Param{}, p.Params...), Docs: providerpage.Path(p),
 		})
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "\t")
-	return encoder.Encode(facts)
+	return writeJSON(w, facts, "\t")
 }
 
 // checkFile says whether a provider file could be part of the catalogue.
-func checkFile(w io.Writer, path string) (int, error) {
+func checkFile(w io.Writer, path string) error {
 	if path == "" {
-		return exitUsage, errors.New("--check names no file: caddy webhook providers --check ./acme.json")
+		return errors.New("--check names no file: caddy webhook providers --check ./acme.json")
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return exitUsage, fmt.Errorf("provider file: %w", err)
+		return fmt.Errorf("provider file: %w", err)
 	}
 	p, err := providers.Parse(path, data)
 	if err != nil {
-		return exitUsage, err
+		return err
 	}
 	report := check.Run(p)
 	checkID(report, p, path)
@@ -173,10 +161,10 @@ func checkFile(w io.Writer, path string) (int, error) {
 	fmt.Fprintf(w, "%s: vectors: %d, genuine: %d, alterations tried: %d, proof: %s\n", path, report.Vectors, report.Genuine, report.Alterations, p.Proof())
 	if !report.Complete() {
 		fmt.Fprintf(w, "%s: not complete\n", path)
-		return exitNot, nil
+		return negative("")
 	}
-	fmt.Fprintf(w, "%s: complete. Next, in a verify_webhooks block: %s\n", path, "sender "+relative(path)+" …")
-	return exitOK, nil
+	fmt.Fprintf(w, "%s: complete. Next, in a verify_webhooks block: sender ./%s …\n", path, filepath.Base(path))
+	return nil
 }
 
 // checkID compares the id with the file's name and the catalogue's ids.
@@ -193,6 +181,3 @@ func checkID(report *check.Report, p *providers.Provider, path string) {
 		}
 	}
 }
-
-// relative writes a path as a Caddyfile beside it would: ./acme.json.
-func relative(path string) string { return "./" + filepath.Base(path) }

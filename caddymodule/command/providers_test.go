@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -12,18 +11,11 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-func runProviders(t *testing.T, c providersRun, args ...string) (string, int, error) {
-	t.Helper()
-	var out bytes.Buffer
-	code, err := c.run(&out, args)
-	return out.String(), code, err
-}
-
 func TestProvidersList(t *testing.T) {
-	out, code, err := runProviders(t, providersRun{})
+	out, errs, code := webhook(t, "", "providers")
 	all, _ := providers.All()
-	if code != exitOK || err != nil || strings.Count(out, "\n") != len(all)+1 {
-		t.Fatalf("exit %d, %v, %d lines of %d providers", code, err, strings.Count(out, "\n"), len(all))
+	if code != exitOK || strings.Count(out, "\n") != len(all)+1 {
+		t.Fatalf("exit %d, %v, %d lines of %d providers", code, errs, strings.Count(out, "\n"), len(all))
 	}
 	if !regexp.MustCompile(`(?m)^github {5,}GitHub +[a-z-]+ +[a-z-]+ +vendor documentation$`).MatchString(out) {
 		t.Errorf("no line for GitHub in\n%s", out)
@@ -31,9 +23,9 @@ func TestProvidersList(t *testing.T) {
 }
 
 func TestProvidersOne(t *testing.T) {
-	out, code, err := runProviders(t, providersRun{}, "cisco_webex") // an alias
-	if code != exitOK || err != nil {
-		t.Fatal(code, err)
+	out, errs, code := webhook(t, "", "providers", "cisco_webex") // an alias
+	if code != exitOK {
+		t.Fatal(code, errs)
 	}
 	for _, want := range []string{
 		"Cisco Webex (webex, cisco_webex)\n", "sender webex {env.WEBEX_SECRET}\n",
@@ -46,9 +38,9 @@ func TestProvidersOne(t *testing.T) {
 }
 
 func TestProvidersJSON(t *testing.T) {
-	out, code, err := runProviders(t, providersRun{json: true}, "sinch_app")
-	if code != exitOK || err != nil {
-		t.Fatal(code, err)
+	out, errs, code := webhook(t, "", "providers", "--json", "sinch_app")
+	if code != exitOK {
+		t.Fatal(code, errs)
 	}
 	const want = `[
 	{
@@ -77,7 +69,7 @@ func TestProvidersJSON(t *testing.T) {
 	if out != want {
 		t.Errorf("got %s", out)
 	}
-	out, _, _ = runProviders(t, providersRun{json: true})
+	out, _, _ = webhook(t, "", "providers", "--json")
 	var list []map[string]any
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		t.Fatal(err)
@@ -93,23 +85,22 @@ func TestProvidersJSON(t *testing.T) {
 
 func TestProvidersUsage(t *testing.T) {
 	for name, tc := range map[string]struct {
-		run  providersRun
 		args []string
 		want string
 	}{
-		"mistyped":       {providersRun{}, []string{"stirpe"}, `unknown provider "stirpe": did you mean "stripe"?`},
-		"unheard of":     {providersRun{}, []string{"qqqqqqq"}, "caddy webhook providers lists them"},
-		"a path":         {providersRun{}, []string{"../../etc/passwd"}, "caddy webhook providers lists them"},
-		"two":            {providersRun{}, []string{"stripe", "github"}, "one provider at a time, not 2"},
-		"check and id":   {providersRun{checks: true, check: "a.json"}, []string{"stripe"}, "--check takes a file and nothing else"},
-		"check and json": {providersRun{checks: true, check: "a.json", json: true}, nil, "--check takes a file and nothing else"},
-		"check nothing":  {providersRun{checks: true}, nil, "--check names no file"},
-		"no file":        {providersRun{checks: true, check: "gone.json"}, nil, "gone.json"},
-		"a directory":    {providersRun{checks: true, check: t.TempDir()}, nil, "is a directory"},
+		"mistyped":       {[]string{"stirpe"}, `unknown provider "stirpe": did you mean "stripe"?`},
+		"unheard of":     {[]string{"qqqqqqq"}, "caddy webhook providers lists them"},
+		"a path":         {[]string{"../../etc/passwd"}, "caddy webhook providers lists them"},
+		"two":            {[]string{"stripe", "github"}, "one provider at a time, not 2"},
+		"check and id":   {[]string{"--check", "a.json", "stripe"}, "--check takes a file and nothing else"},
+		"check and json": {[]string{"--check", "a.json", "--json"}, "--check takes a file and nothing else"},
+		"check nothing":  {[]string{"--check", ""}, "--check names no file"},
+		"no file":        {[]string{"--check", "gone.json"}, "gone.json"},
+		"a directory":    {[]string{"--check", t.TempDir()}, "is a directory"},
 	} {
-		out, code, err := runProviders(t, tc.run, tc.args...)
-		if code != exitUsage || err == nil || !strings.Contains(err.Error(), tc.want) || out != "" {
-			t.Errorf("%s: exit %d, %v, printed %q; want 2 and %q", name, code, err, out, tc.want)
+		out, errs, code := webhook(t, "", append([]string{"providers"}, tc.args...)...)
+		if code != exitUsage || !strings.Contains(errs, tc.want) || out != "" {
+			t.Errorf("%s: exit %d, %v, printed %q; want 2 and %q", name, code, errs, out, tc.want)
 		}
 	}
 }
@@ -153,15 +144,13 @@ func TestProvidersCheck(t *testing.T) {
 			if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, code, err := runProviders(t, providersRun{checks: true, check: path})
-			if err != nil {
-				out += err.Error()
-			}
+			out, errs, code := webhook(t, "", "providers", "--check", path)
+			out += errs
 			if code != tc.code || !strings.Contains(out, tc.want) || !strings.Contains(out, path) {
 				t.Errorf("exit %d, want %d and %q with %s:\n%s", code, tc.code, tc.want, path, out)
 			}
-			if (err != nil) != (code == exitUsage) {
-				t.Errorf("exit %d with error %v", code, err)
+			if (errs != "") != (code == exitUsage) {
+				t.Errorf("exit %d with error %v", code, errs)
 			}
 		})
 	}

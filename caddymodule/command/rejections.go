@@ -21,7 +21,6 @@ import (
 // rejectionsCommand is "caddy webhook rejections".
 func rejectionsCommand() *cobra.Command {
 	var admin adminFlags
-	var asJSON bool
 	var name string
 	cmd := &cobra.Command{
 		Use:   "rejections [<id>] [--name <name>] [--json] [--address <admin>]",
@@ -40,47 +39,27 @@ unknown.`,
   caddy webhook rejections --name stripe
   caddy webhook rejections 3f9a52c07d1e
   caddy webhook rejections --json --address localhost:2020`,
-		SilenceUsage: true,
-		Args:         cobra.ArbitraryArgs, // counted by run, whose errors end with 2
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := atMostOne(cmd, args, "id")
-			if err == nil && len(args) > 0 && name != "" {
-				err = errors.New("an id or --name, not both: an id is of one handler")
+			if err := atMostOne(cmd, args, "id"); err != nil {
+				return err
 			}
-			if err != nil {
-				return finish(cmd, exitUsage, err)
+			if len(args) == 0 {
+				return ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.RejectionsPath+nameQuery(name), printRejections)
 			}
-			code, err := askRejections(cmd.OutOrStdout(), &admin, args, name, asJSON)
-			return finish(cmd, code, err)
+			if name != "" {
+				return errors.New("an id or --name, not both: an id is of one handler")
+			}
+			err := ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.RejectionsPath+"/"+url.PathEscape(args[0]), printRejection)
+			if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusNotFound {
+				return fmt.Errorf("no rejection %q is kept (any more): caddy webhook rejections lists them", args[0])
+			}
+			return err
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVar(&name, "name", "", "Only those of the handler of this `name`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the endpoint's answer for programs")
 	admin.register(cmd)
+	admin.registerJSON(cmd)
 	return cmd
-}
-
-func askRejections(w io.Writer, admin *adminFlags, args []string, name string, asJSON bool) (int, error) {
-	if len(args) > 0 {
-		answer, err := admin.ask(http.MethodGet, adminapi.RejectionsPath+"/"+url.PathEscape(args[0]))
-		if e, ok := errors.AsType[*adminRefusal](err); ok && e.status == http.StatusNotFound {
-			return exitUsage, fmt.Errorf("no rejection %q is kept (any more): caddy webhook rejections lists them", args[0])
-		}
-		if err != nil {
-			return exitUsage, err
-		}
-		return printed(w, answer, asJSON, printRejection)
-	}
-	var filter []string
-	if name != "" {
-		filter = []string{name}
-	}
-	answer, err := admin.ask(http.MethodGet, adminapi.RejectionsPath+nameQuery(filter))
-	if err != nil {
-		return exitUsage, err
-	}
-	return printed(w, answer, asJSON, printRejections)
 }
 
 func printRejections(w io.Writer, list []adminapi.Rejection) error {

@@ -1,16 +1,12 @@
 package command
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
@@ -31,10 +27,12 @@ type schemeFlags struct {
 	secrets, publicKeys, params []string
 	privateKey                  string
 	config, adapter, name       string
+	signs                       bool // the command makes deliveries
 }
 
 // register adds the flags to a command; signs says that it makes deliveries.
 func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
+	f.signs = signs
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.secrets, "secret", nil, "Shared secret: {env.NAME}, {file./path} or the `value` itself; repeatable")
 	if signs {
@@ -46,8 +44,6 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	flags.StringVar(&f.config, "config", "", "Take a handler of this configuration `file` in SCHEME's place")
 	flags.StringVar(&f.adapter, "adapter", "", "Config `adapter` of --config (default: by the file's name, as caddy run does)")
 	flags.StringVar(&f.name, "name", "", "The handler of --config; needed where there are several")
-	cmd.SilenceUsage = true
-	cmd.Args = cobra.ArbitraryArgs // counted by the command, whose errors end with 2
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 || f.config != "" {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -71,7 +67,7 @@ type subject struct {
 
 // resolve reads SCHEME, or --config and --name in its place, with all values as
 // the gateway resolves them. It returns the arguments that follow.
-func (f *schemeFlags) resolve(args []string, signs bool) (*subject, []string, error) {
+func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 	h := new(caddymodule.Handler)
 	var err error
 	switch {
@@ -93,7 +89,7 @@ func (f *schemeFlags) resolve(args []string, signs bool) (*subject, []string, er
 	if err := f.override(h); err != nil {
 		return nil, nil, err
 	}
-	s, err := f.open(h, signs)
+	s, err := f.open(h)
 	if err != nil {
 		err = f.named(err)
 	}
@@ -157,23 +153,26 @@ func (f *schemeFlags) override(h *caddymodule.Handler) error {
 // checkKeys refuses what the gateway would refuse in a configuration, and names
 // the flag.
 func (f *schemeFlags) checkKeys() error {
-	check := func(flag string, texts ...string) error {
-		for _, text := range texts {
+	type flag struct {
+		name  string
+		texts []string
+	}
+	flags := []flag{{"--secret", f.secrets}, {"--public-key", f.publicKeys}}
+	if f.privateKey != "" {
+		flags = append(flags, flag{"--private-key", []string{f.privateKey}})
+	}
+	for _, flag := range flags {
+		for _, text := range flag.texts {
 			err := caddymodule.CheckValue(text)
 			if errors.Is(err, caddymodule.ErrUnreplaced) {
-				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag, err)
+				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag.name, err)
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", flag, err)
+				return fmt.Errorf("%s: %w", flag.name, err)
 			}
 		}
-		return nil
 	}
-	var private []string
-	if f.privateKey != "" {
-		private = []string{f.privateKey}
-	}
-	return cmp.Or(check("--secret", f.secrets...), check("--public-key", f.publicKeys...), check("--private-key", private...))
+	return nil
 }
 
 func values(texts []string) (all []caddymodule.Value) {
@@ -184,10 +183,10 @@ func values(texts []string) (all []caddymodule.Value) {
 }
 
 // open resolves the sender and compiles its scheme.
-func (f *schemeFlags) open(h *caddymodule.Handler, signs bool) (*subject, error) {
+func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
 	sender, err := h.Sender()
 	if err != nil {
-		return nil, asFlags(paramHint(err, h), signs)
+		return nil, f.asFlags(paramHint(err, h))
 	}
 	s := &subject{Sender: sender, handler: h}
 	if f.privateKey != "" {
@@ -198,11 +197,11 @@ func (f *schemeFlags) open(h *caddymodule.Handler, signs bool) (*subject, error)
 		s.Keys = append(s.Keys, verifier.Key{Label: "private", Text: text, Kind: verifier.PrivateKey})
 	}
 	if len(s.Keys) == 0 {
-		return nil, s.missingKey(signs)
+		return nil, f.missingKey(sender.Provider)
 	}
 	if s.verifier, err = verifier.New(s.Scheme, s.Keys); err != nil {
 		if e, ok := errors.AsType[*verifier.KeyError](err); ok && e.Label == "private" {
-			return nil, fmt.Errorf("--private-key: %s", asFlags(errors.New(e.Problem), signs))
+			return nil, fmt.Errorf("--private-key: %s", f.asFlags(errors.New(e.Problem)))
 		}
 		return nil, err
 	}
@@ -210,25 +209,24 @@ func (f *schemeFlags) open(h *caddymodule.Handler, signs bool) (*subject, error)
 }
 
 // asFlags speaks of the flag where an error of the gateway's speaks of the option.
-func asFlags(err error, signs bool) error {
+func (f *schemeFlags) asFlags(err error) error {
 	words := []string{"give it with public_key", "give one with --public-key", "given with public_key", "given with --public-key", "give it with secret", "give one with --secret"}
-	if signs {
+	if f.signs {
 		words = append([]string{"takes a public key, not a secret: give it with public_key", "takes a private key, not a secret: give one with --private-key"}, words...)
 	}
 	return errors.New(strings.NewReplacer(words...).Replace(err.Error()))
 }
 
 // missingKey says what to type.
-func (s *subject) missingKey(signs bool) error {
+func (f *schemeFlags) missingKey(p *providers.Provider) error {
 	name := "SECRET"
-	p := s.Provider
 	if p != nil {
 		name = strings.ToUpper(p.ID) + "_SECRET"
 	}
 	switch {
 	case p == nil || p.UsesSecret():
 		return fmt.Errorf("no key: add --secret '{env.%s}'", name)
-	case signs:
+	case f.signs:
 		return errors.New("no key: this sender signs with a private key: add --private-key '{file./path/key.pem}'")
 	}
 	return errors.New("no key: this sender's deliveries are verified with its public key: add --public-key '{file./path/key.pem}'")
@@ -246,121 +244,4 @@ func paramHint(err error, h *caddymodule.Handler) error {
 		}
 	}
 	return err
-}
-
-// handler finds the handler of the configuration that --name names, or the only
-// one.
-func (f *schemeFlags) handler() (*caddymodule.Handler, error) {
-	handlers, err := f.handlers()
-	if err != nil {
-		return nil, err
-	}
-	names := handlerNames(handlers)
-	switch {
-	case len(names) == 0:
-		return nil, fmt.Errorf("%s: it holds no verify_webhook handler", f.config)
-	case f.name == "" && len(names) > 1:
-		return nil, fmt.Errorf("%s: it holds several handlers: choose one with --name: %s", f.config, strings.Join(names, ", "))
-	}
-	name := cmp.Or(f.name, names[0])
-	var found []foundHandler
-	for _, h := range handlers {
-		if h.name == name && !slices.ContainsFunc(found, func(other foundHandler) bool { return string(other.raw) == string(h.raw) }) {
-			found = append(found, h)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return nil, fmt.Errorf("%s: no handler is called %q: known are %s", f.config, name, strings.Join(names, ", "))
-	case 1:
-	default:
-		return nil, fmt.Errorf("%s: %d different handlers are called %s: give each a name of its own", f.config, len(found), name)
-	}
-	h := new(caddymodule.Handler)
-	if err := json.Unmarshal(found[0].raw, h); err != nil {
-		return nil, fmt.Errorf("%s: handler %s: %w", f.config, name, err)
-	}
-	h.Name = name
-	return h, nil
-}
-
-type foundHandler struct {
-	name string
-	raw  json.RawMessage
-}
-
-func handlerNames(handlers []foundHandler) (names []string) {
-	for _, h := range handlers {
-		names = append(names, h.name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// handlers adapts the configuration and finds all verify_webhook handlers, at
-// whatever depth of routes.
-func (f *schemeFlags) handlers() ([]foundHandler, error) {
-	text, err := os.ReadFile(f.config)
-	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
-	}
-	if name := f.adapterName(); name != "" {
-		adapter := caddyconfig.GetAdapter(name)
-		if adapter == nil {
-			return nil, fmt.Errorf("--adapter: this Caddy has no adapter %q: leave it out for a Caddyfile or for JSON", name)
-		}
-		if text, _, err = adapter.Adapt(text, map[string]any{"filename": f.config}); err != nil {
-			return nil, f.named(err)
-		}
-	}
-	var config any
-	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, fmt.Errorf("%s: not JSON: if it is a Caddyfile, add --adapter caddyfile", f.config)
-	}
-	return findHandlers(config, nil), nil
-}
-
-// adapterName is Caddy's own rule: what is called Caddyfile is one.
-func (f *schemeFlags) adapterName() string {
-	base := strings.ToLower(filepath.Base(f.config))
-	ext := filepath.Ext(base)
-	switch {
-	case f.adapter != "":
-		return f.adapter
-	case ext != ".json" && (strings.HasPrefix(base, "caddyfile") || strings.HasSuffix(base, "caddyfile")):
-		return "caddyfile"
-	}
-	return ""
-}
-
-func findHandlers(config any, found []foundHandler) []foundHandler {
-	switch c := config.(type) {
-	case []any:
-		for _, v := range c {
-			found = findHandlers(v, found)
-		}
-	case map[string]any:
-		if c["handler"] == "verify_webhook" {
-			raw, _ := json.Marshal(c) // it came from JSON
-			return append(found, foundHandler{configuredName(c, raw), raw})
-		}
-		for _, v := range c {
-			found = findHandlers(v, found)
-		}
-	}
-	return found
-}
-
-// configuredName is what the gateway calls a handler.
-func configuredName(c map[string]any, raw json.RawMessage) string {
-	if name, ok := c["name"].(string); ok && name != "" {
-		return name
-	}
-	var h struct{ Provider json.RawMessage }
-	_ = json.Unmarshal(raw, &h) // it came from JSON
-	p, err := providers.Read(h.Provider)
-	if err != nil || p == nil {
-		return "(without a name)"
-	}
-	return p.ID
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,26 +25,29 @@ const (
 		"Stripe-Signature: t=" + stripeTime + ",v1=" + stripeSignature + "\r\n\r\n" + stripeBody
 )
 
+// The exit statuses of caddy webhook.
+const (
+	exitOK    = 0
+	exitNot   = 1
+	exitUsage = 2
+)
+
 // webhook runs "caddy webhook" in process. What it is given may be secret, what
 // it prints never is.
-func webhook(t *testing.T, stdin string, args ...string) (stdout, stderr string, code int) {
+func webhook(t testing.TB, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	root := &cobra.Command{Use: "webhook", SilenceUsage: true}
-	root.AddCommand(verifyCommand(), signCommand(), sendCommand(), listenCommand())
+	root := new(cobra.Command)
+	build(root)
 	var out, errs bytes.Buffer
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&out)
 	root.SetErr(&errs)
-	root.SetFlagErrorFunc(usageError)
 	root.SetArgs(args)
-	root.SetContext(t.Context())
-	switch err := root.Execute(); {
-	case err == nil:
-		code = exitOK
-	case err.Error() == "no":
-		code = exitNot
-	default:
+	if err := root.ExecuteContext(t.Context()); err != nil {
 		code = exitUsage
+		if _, ok := errors.AsType[negative](err); ok {
+			code = exitNot
+		}
 	}
 	for _, text := range []string{out.String(), errs.String()} {
 		if strings.Contains(text, stripeSecret) {

@@ -24,7 +24,7 @@ import (
 
 // sendCommand is "caddy webhook send".
 func sendCommand() *cobra.Command {
-	c := sendRun{clock: time.Now}
+	c := new(sendRun)
 	cmd := &cobra.Command{
 		Use:   "send SCHEME --secret <value> --to <URL>",
 		Short: "Delivers as a sender would, to try out a deployment",
@@ -43,10 +43,7 @@ due; 1 they are not; 2 nobody answers, or something cannot be read.
   caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
   caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --tamper body
   caddy webhook send --config Caddyfile --name billing --to http://localhost:8080/hooks/billing --age 10m`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			code, err := c.run(cmd, args)
-			return finish(cmd, code, err)
-		},
+		RunE: c.run,
 	}
 	c.scheme.register(cmd, true)
 	flags := cmd.Flags()
@@ -71,46 +68,46 @@ type sendRun struct {
 	bodyFile, to, method, id, tamper string
 	times                            int
 	age                              time.Duration
-	clock                            func() time.Time
 }
 
-// sendTimeout is longer than a gateway waits for its app (60s).
-const sendTimeout = 90 * time.Second
-
-func (c *sendRun) run(cmd *cobra.Command, args []string) (int, error) {
-	s, args, err := c.scheme.resolve(args, true)
+func (c *sendRun) run(cmd *cobra.Command, args []string) error {
+	s, args, err := c.scheme.resolve(args)
 	if err == nil {
 		err = c.check(s, args)
 	}
 	if err != nil {
-		return exitUsage, err
+		return err
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	d, err := c.prepare(s, cmd.InOrStdin())
 	if err != nil {
-		return exitUsage, err
+		return err
 	}
-	expected := true
+	var result error
 	for n := range c.times {
-		r, err := d.attempt(c.clock().Add(-c.age))
+		r, err := d.attempt(time.Now().Add(-c.age))
 		if err != nil {
-			return exitUsage, err
+			return err
 		}
-		began := c.clock()
+		began := time.Now()
 		answer, err := deliver(ctx, c.to, r)
 		if err != nil {
-			return exitUsage, fmt.Errorf("%s does not answer: %w: %s", c.to, err, whyNoAnswer(err))
+			return fmt.Errorf("%s does not answer: %w: %s", c.to, err, whyNoAnswer(err))
 		}
 		good, meaning := c.meaning(s, answer)
-		expected = expected && good
-		fmt.Fprintf(cmd.OutOrStdout(), "%d: %s in %s: %s\n", n+1, statusLine(answer.StatusCode), c.clock().Sub(began).Round(time.Millisecond), meaning)
-		printHeaders(cmd.OutOrStdout(), answer.Header)
+		if !good {
+			result = negative("")
+		}
+		status := strings.TrimSpace(strconv.Itoa(answer.StatusCode) + " " + http.StatusText(answer.StatusCode))
+		fmt.Fprintf(cmd.OutOrStdout(), "%d: %s in %s: %s\n", n+1, status, time.Since(began).Round(time.Millisecond), meaning)
+		for _, name := range []string{"Webhook-Delivery", "Webhook-Duplicate", "Retry-After", "Allow", "Location"} {
+			if value := answer.Header.Get(name); value != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "   %s: %s\n", name, printable(value))
+			}
+		}
 	}
-	if !expected {
-		return exitNot, nil
-	}
-	return exitOK, nil
+	return result
 }
 
 // check refuses what would show nothing.
@@ -128,7 +125,7 @@ func (c *sendRun) check(s *subject, args []string) error {
 		return errors.New("--times: write 1 or more")
 	case c.tamper != "" && !slices.Contains([]string{"body", "signature", "secret"}, c.tamper):
 		return fmt.Errorf("--tamper %s: write body, signature or secret", c.tamper)
-	case c.tamper == "body" && !s.coversBody():
+	case c.tamper == "body" && (s.Scheme.BodyUnsigned || s.Scheme.Algorithm == verifier.Token):
 		return errors.New("--tamper body: this sender's signature does not cover the body, so nobody can tell: try --tamper signature")
 	case c.tamper == "secret" && c.scheme.privateKey != "":
 		return errors.New("--tamper secret: there is none, this sender signs with a private key: try --tamper signature")
@@ -140,13 +137,10 @@ func (c *sendRun) check(s *subject, args []string) error {
 	return nil
 }
 
-func (s *subject) coversBody() bool {
-	return !s.Scheme.BodyUnsigned && s.Scheme.Algorithm != verifier.Token
-}
-
-// poster delivers as senders do: it follows no redirect.
+// poster delivers as senders do: it follows no redirect. It waits longer than a
+// gateway waits for its app (60s).
 var poster = &http.Client{
-	Timeout:       sendTimeout,
+	Timeout:       90 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -267,17 +261,4 @@ var statusWords = map[int]string{
 	http.StatusBadGateway:            "genuine for all one can see, but the app behind does not answer",
 	http.StatusServiceUnavailable:    "not now: a copy is in flight, the gateway is full, or a key or store is missing; see its log",
 	http.StatusGatewayTimeout:        "the app took longer than upstream_timeout",
-}
-
-func statusLine(code int) string {
-	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
-}
-
-// printHeaders shows what the gateway says of a delivery.
-func printHeaders(w io.Writer, header http.Header) {
-	for _, name := range []string{"Webhook-Delivery", "Webhook-Duplicate", "Retry-After", "Allow", "Location"} {
-		if value := header.Get(name); value != "" {
-			fmt.Fprintf(w, "   %s: %s\n", name, printable(value))
-		}
-	}
 }

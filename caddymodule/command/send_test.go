@@ -22,7 +22,7 @@ import (
 func receiver(t *testing.T, provider string) *httptest.Server {
 	t.Helper()
 	f := schemeFlags{secrets: []string{stripeSecret}}
-	s, _, err := f.resolve([]string{provider}, false)
+	s, _, err := f.resolve([]string{provider})
 	if err != nil {
 		t.Fatal(err)
 	}

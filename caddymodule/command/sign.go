@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ import (
 
 // signCommand is "caddy webhook sign".
 func signCommand() *cobra.Command {
-	c := signRun{clock: time.Now}
+	c := new(signRun)
 	cmd := &cobra.Command{
 		Use:   "sign SCHEME --secret <value> --body-file <file>",
 		Short: "Makes a delivery as a sender would sign it",
@@ -43,12 +42,7 @@ verified with the same key.
   caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json --url https://hooks.example.com/hooks/stripe --format curl
   caddy webhook sign github --secret '{env.GITHUB_SECRET}' --body-file body.json | caddy webhook verify github - --secret '{env.GITHUB_SECRET}'
   caddy webhook sign discord --private-key '{file./tmp/ed25519.pem}' --body-file body.json --format json`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.run(cmd, args); err != nil {
-				return finish(cmd, exitUsage, err)
-			}
-			return nil
-		},
+		RunE: c.run,
 	}
 	c.scheme.register(cmd, true)
 	c.request.register(cmd)
@@ -63,14 +57,13 @@ type signRun struct {
 	scheme          schemeFlags
 	request         requestFlags
 	id, now, format string
-	clock           func() time.Time
 }
 
 func (c *signRun) run(cmd *cobra.Command, args []string) error {
 	if !slices.Contains([]string{"http", "curl", "json"}, c.format) {
 		return fmt.Errorf("--format %s: write http, curl or json", c.format)
 	}
-	s, args, err := c.scheme.resolve(args, true)
+	s, args, err := c.scheme.resolve(args)
 	switch {
 	case err != nil:
 		return err
@@ -79,12 +72,12 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 	case c.request.bodyFile == "":
 		return errors.New("no body: add --body-file body.json, or --body-file - for standard input")
 	}
-	now, err := parseNow(c.now, c.clock)
+	now, err := parseNow(c.now)
 	if err != nil {
 		return err
 	}
-	r, err := s.newRequest(&c.request, cmd.InOrStdin())
-	if err != nil {
+	r := s.newRequest()
+	if err := c.request.apply(r, cmd.InOrStdin()); err != nil {
 		return err
 	}
 	if c.id != "" && !s.makesID() {
@@ -94,18 +87,6 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return s.write(cmd.OutOrStdout(), r, c.format, c.request.bodyFile, now)
-}
-
-// newRequest is an unsigned delivery.
-func (s *subject) newRequest(f *requestFlags, stdin io.Reader) (*rawhttp.Request, error) {
-	r := &rawhttp.Request{Method: s.Methods[0], Header: make(http.Header)}
-	if err := r.SetURL(defaultURL); err != nil {
-		return nil, err
-	}
-	if err := f.apply(r, stdin); err != nil {
-		return nil, err
-	}
-	return r, nil
 }
 
 // sign makes r a genuine delivery, and makes sure of it.
@@ -124,13 +105,10 @@ func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 		return err
 	}
 	j, err := s.judge(req, r.Body, now)
-	switch {
-	case err != nil:
-		return err
-	case j.rejection != nil:
-		return notSigned(j.rejection)
+	if err == nil && j.rejection != nil {
+		err = notSigned(j.rejection)
 	}
-	return nil
+	return err
 }
 
 // notSigned says what this sender's deliveries hold that the signer does not
@@ -189,14 +167,12 @@ func (s *subject) write(w io.Writer, r *rawhttp.Request, format, bodyFile string
 		for name, lines := range r.Header {
 			headers[name] = strings.Join(lines, ", ")
 		}
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(struct {
+		return writeJSON(w, struct {
 			Method  string            `json:"method"`
 			URL     string            `json:"url"`
 			Headers map[string]string `json:"headers"`
-			Body    string            `json:"body_base64"`
-		}{r.Method, r.URL(), headers, base64.StdEncoding.EncodeToString(r.Body)})
+			Body    []byte            `json:"body_base64"`
+		}{r.Method, r.URL(), headers, r.Body}, "")
 	}
 	return r.Write(w, s.tellsHTTP(r, now))
 }

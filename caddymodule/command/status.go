@@ -5,8 +5,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -19,7 +19,6 @@ import (
 // statusCommand is "caddy webhook status".
 func statusCommand() *cobra.Command {
 	var admin adminFlags
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status [<name>] [--json] [--address <admin>]",
 		Short: "Says what the handlers of a running Caddy have counted",
@@ -37,31 +36,16 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
   caddy webhook status stripe
   caddy webhook status --json --address localhost:2020
   caddy webhook status --address unix//run/caddy-admin.sock`,
-		SilenceUsage: true,
-		Args:         cobra.ArbitraryArgs, // counted below, whose errors end with 2
 		RunE: func(cmd *cobra.Command, args []string) error {
-			code, err := exitUsage, atMostOne(cmd, args, "name")
-			var answer []byte
-			if err == nil {
-				answer, err = admin.ask(http.MethodGet, adminapi.StatusPath+nameQuery(args))
+			if err := atMostOne(cmd, args, "name"); err != nil {
+				return err
 			}
-			if err == nil {
-				code, err = printed(cmd.OutOrStdout(), answer, asJSON, printStatus)
-			}
-			return finish(cmd, code, err)
+			return ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.StatusPath+nameQuery(strings.Join(args, "")), printStatus)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the endpoint's answer for programs")
 	admin.register(cmd)
+	admin.registerJSON(cmd)
 	return cmd
-}
-
-func nameQuery(args []string) string {
-	if len(args) == 0 || args[0] == "" {
-		return ""
-	}
-	return "?name=" + url.QueryEscape(args[0])
 }
 
 func printStatus(w io.Writer, s adminapi.Status) error {

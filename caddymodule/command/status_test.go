@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -10,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
@@ -52,25 +49,6 @@ func adminServer(t testing.TB, network, address string, all answers) string {
 	return l.Addr().String()
 }
 
-// runs executes a command of caddy webhook, and returns what it prints and how
-// it ends.
-func runs(t testing.TB, make func() *cobra.Command, args ...string) (out string, code int) {
-	t.Helper()
-	var text bytes.Buffer
-	cmd := make()
-	cmd.SetOut(&text)
-	cmd.SetErr(&text)
-	cmd.SetArgs(args)
-	err := cmd.Execute()
-	if err == nil {
-		return text.String(), exitOK
-	}
-	if err.Error() == "no" {
-		return text.String(), exitNot
-	}
-	return text.String(), exitUsage
-}
-
 func TestOperatorCommands(t *testing.T) {
 	const id, key, inFlight = "3f9a52c07d1e", "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 	used := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
@@ -101,38 +79,37 @@ func TestOperatorCommands(t *testing.T) {
 	other := strings.TrimPrefix(nobody.URL, "http://")
 
 	for _, tc := range []struct {
-		name    string
-		command func() *cobra.Command
-		args    string
-		code    int
-		want    []string
+		name, args string
+		code       int
+		want       []string
 	}{
-		{"status", statusCommand, "--address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1         0           1         0         0           ", "shop     1    ", "shop     signature_mismatch  1         0"}},
-		{"status of a name", statusCommand, "shop --address " + tcp, 0, []string{"shop"}},
-		{"status over a socket", statusCommand, "--json --address " + socket, 0, []string{`"accepted": `, `"last_used": "2023-11-14T22:13:20Z"`}},
-		{"unknown name", statusCommand, "nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},
-		{"two names", statusCommand, "a b --address " + tcp, 2, []string{"one name at a time, not 2"}},
-		{"no endpoint", statusCommand, "--address 127.0.0.1:1", 2, []string{"no admin endpoint answers at 127.0.0.1:1: dial tcp", "is Caddy running? Give another address with --address"}},
-		{"no such socket", statusCommand, "--address unix//nonexistent.sock", 2, []string{"is Caddy running?"}},
-		{"another server", statusCommand, "--address " + other, 2, []string{"answered 404: is it a Caddy with verify_webhook?"}},
-		{"no configuration file", statusCommand, "--config /nonexistent/caddy.json", 2, []string{"--address"}},
+		{"status", "status --address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1         0           1         0         0           ", "shop     1    ", "shop     signature_mismatch  1         0"}},
+		{"status of a name", "status shop --address " + tcp, 0, []string{"shop"}},
+		{"status over a socket", "status --json --address " + socket, 0, []string{`"accepted": `, `"last_used": "2023-11-14T22:13:20Z"`}},
+		{"unknown name", "status nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},
+		{"two names", "status a b --address " + tcp, 2, []string{"one name at a time, not 2"}},
+		{"no endpoint", "status --address 127.0.0.1:1", 2, []string{"no admin endpoint answers at 127.0.0.1:1: dial tcp", "is Caddy running? Give another address with --address"}},
+		{"no such socket", "status --address unix//nonexistent.sock", 2, []string{"is Caddy running?"}},
+		{"another server", "status --address " + other, 2, []string{"answered 404: is it a Caddy with verify_webhook?"}},
+		{"no configuration file", "status --config /nonexistent/caddy.json", 2, []string{"--address"}},
 
-		{"rejections", rejectionsCommand, "--address " + tcp, 0, []string{id, "shop     signature_mismatch  203.0.113.9:4321  POST /hooks/acme?"}},
-		{"rejections of a name", rejectionsCommand, "--name shop --address " + tcp, 0, []string{id}},
-		{"one", rejectionsCommand, id + " --address " + socket, 0, []string{"reason      signature_mismatch", "X-Team: (redacted)", "body        2 bytes, SHA-256 44136fa355", "hint        "}},
-		{"one for programs", rejectionsCommand, id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`, `gone\u0007 \u009b2J\u202e\udb40\udc01"`}},
-		{"unknown id", rejectionsCommand, "ffff --address " + tcp, 2, []string{`no rejection "ffff" is kept (any more): caddy webhook rejections lists them`}},
-		{"rejections of nobody", rejectionsCommand, "--name nobody --address " + tcp, 2, []string{"the names are: shop"}},
-		{"id and name", rejectionsCommand, id + " --name shop --address " + tcp, 2, []string{"an id or --name, not both"}},
+		{"rejections", "rejections --address " + tcp, 0, []string{id, "shop     signature_mismatch  203.0.113.9:4321  POST /hooks/acme?"}},
+		{"rejections of a name", "rejections --name shop --address " + tcp, 0, []string{id}},
+		{"one", "rejections " + id + " --address " + socket, 0, []string{"reason      signature_mismatch", "X-Team: (redacted)", "body        2 bytes, SHA-256 44136fa355", "hint        "}},
+		{"one for programs", "rejections " + id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`, `gone\u0007 \u009b2J\u202e\udb40\udc01"`}},
+		{"unknown id", "rejections ffff --address " + tcp, 2, []string{`no rejection "ffff" is kept (any more): caddy webhook rejections lists them`}},
+		{"rejections of nobody", "rejections --name nobody --address " + tcp, 2, []string{"the names are: shop"}},
+		{"id and name", "rejections " + id + " --name shop --address " + tcp, 2, []string{"an id or --name, not both"}},
 
-		{"forget", forgetCommand, key + " --address " + socket, 0, []string{"Forgotten: " + key, "own memory"}},
-		{"forgotten already", forgetCommand, strings.Repeat("0", 32) + " --address " + tcp, 1, []string{"no such delivery is remembered as done: its next copy is forwarded anyway"}},
-		{"in flight", forgetCommand, inFlight + " --address " + tcp, 1, []string{"in flight: wait for the app's answer"}},
-		{"no key", forgetCommand, "abc --address " + tcp, 2, []string{"a delivery key is 32 hex digits: copy it from Webhook-Delivery"}},
-		{"nothing", forgetCommand, "--address " + tcp, 2, []string{"caddy webhook forget <32 hexadecimal digits>"}},
-		{"forget without an endpoint", forgetCommand, key + " --address 127.0.0.1:1", 2, []string{"is Caddy running?"}},
+		{"forget", "forget " + key + " --address " + socket, 0, []string{"Forgotten: " + key, "own memory"}},
+		{"forgotten already", "forget " + strings.Repeat("0", 32) + " --address " + tcp, 1, []string{"no such delivery is remembered as done: its next copy is forwarded anyway"}},
+		{"in flight", "forget " + inFlight + " --address " + tcp, 1, []string{"in flight: wait for the app's answer"}},
+		{"no key", "forget abc --address " + tcp, 2, []string{"a delivery key is 32 hex digits: copy it from Webhook-Delivery"}},
+		{"nothing", "forget --address " + tcp, 2, []string{"caddy webhook forget <32 hexadecimal digits>"}},
+		{"forget without an endpoint", "forget " + key + " --address 127.0.0.1:1", 2, []string{"is Caddy running?"}},
 	} {
-		out, code := runs(t, tc.command, strings.Fields(tc.args)...)
+		out, errs, code := webhook(t, "", strings.Fields(tc.args)...)
+		out += errs
 		if code != tc.code {
 			t.Errorf("%s: exit %d, want %d\n%s", tc.name, code, tc.code, out)
 		}
@@ -153,10 +130,10 @@ func TestOperatorCommands(t *testing.T) {
 // TestNothingKept: an empty list says what it means.
 func TestNothingKept(t *testing.T) {
 	address := adminServer(t, "tcp", "127.0.0.1:0", answers{"GET " + adminapi.RejectionsPath: []adminapi.Rejection{}})
-	if out, code := runs(t, rejectionsCommand, "--address", address); code != exitOK || !strings.Contains(out, "No rejection is kept") {
+	if out, _, code := webhook(t, "", "rejections", "--address", address); code != exitOK || !strings.Contains(out, "No rejection is kept") {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	if out, code := runs(t, rejectionsCommand, "--json", "--address", address); code != exitOK || strings.TrimSpace(out) != "[]" {
+	if out, _, code := webhook(t, "", "rejections", "--json", "--address", address); code != exitOK || strings.TrimSpace(out) != "[]" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }

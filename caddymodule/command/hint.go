@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,18 +69,10 @@ func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, 
 	return e.Hint
 }
 
-// circumstances is how a command comes by a request.
-type circumstances bool
-
-const (
-	live   circumstances = true  // it has just arrived
-	retold circumstances = false // it was saved
-)
-
-// explain returns the hint. Where the time alone is wrong, or hides what else
-// is, it says so: whoever looks at a delivery of yesterday wants to know whether
-// it was genuine then.
-func (s *subject) explain(ctx context.Context, req *verifier.Request, body []byte, now time.Time, r *verifier.Rejection, c circumstances) string {
+// explain returns the hint. If the time alone is wrong, or hides what else is, it
+// says so: whoever looks at a delivery of yesterday asks whether it was genuine
+// then. saved says that the request was saved, not received just now.
+func (s *subject) explain(ctx context.Context, req *verifier.Request, body []byte, now time.Time, r *verifier.Rejection, saved bool) string {
 	if r.Reason != verifier.StaleTimestamp && r.Reason != verifier.FutureTimestamp {
 		return s.hint(ctx, req, body, now)
 	}
@@ -89,10 +82,10 @@ func (s *subject) explain(ctx context.Context, req *verifier.Request, body []byt
 	switch {
 	case err != nil:
 		return ""
-	case j.rejection == nil && c == live:
-		return fmt.Sprintf("all else is right, but it is %s: a retry that keeps its first timestamp, a replay, or a clock that is off here or there; a sender that needs longer gets it with tolerance", age(r.Skew))
-	case j.rejection == nil:
+	case j.rejection == nil && saved:
 		return fmt.Sprintf("all else is right, but it is %s: to judge it at its own time, add --now %s", age(r.Skew), at)
+	case j.rejection == nil:
+		return fmt.Sprintf("all else is right, but it is %s: a retry that keeps its first timestamp, a replay, or a clock that is off here or there; a sender that needs longer gets it with tolerance", age(r.Skew))
 	case j.rejection.Reason == r.Reason: // a skew too large to undo
 		return s.hint(ctx, req, body, now)
 	}
@@ -117,4 +110,32 @@ func age(skew time.Duration) string {
 		}
 	}
 	return text + " " + word
+}
+
+// unexplained is what to look at where no usual mistake explains a mismatch.
+func unexplained(reason string) string {
+	if reason != string(verifier.SignatureMismatch) {
+		return ""
+	}
+	return "none of the usual mistakes explains it: most often the secret is that of another endpoint, or of test instead of live"
+}
+
+// remedies say what to look at first where no hint is found. What else it may be
+// is in docs/troubleshooting.md, under the reason.
+var remedies = map[verifier.Reason]string{
+	verifier.MissingSignature:   "set the secret at the sender, and see that no proxy in front drops the header; the other headers may name another sender",
+	verifier.MalformedSignature: "compare the detail with the signature's header: its prefix, its encoding, its number of lines; or it is another sender's",
+	verifier.MissingTimestamp:   "see that the sender sends its time with this kind of delivery, and that no proxy in front drops it",
+	verifier.MalformedTimestamp: "compare the time with the scheme's unit: seconds, milliseconds, a date",
+	verifier.StaleTimestamp:     "a retry that keeps its first time needs a longer tolerance; if every delivery is so, set the clocks by NTP",
+	verifier.FutureTimestamp:    "set the clocks of this machine and of the sender by NTP",
+	verifier.MissingHeader:      "compare require_header with what the sender sends, and see that no proxy in front drops it",
+	verifier.HeaderMismatch:     "compare require_header with what the sender sends",
+	verifier.HandshakeMismatch:  "compare the provider's param with what is set at the sender",
+}
+
+// firstRemedy is what is said where nothing explains a rejection.
+func firstRemedy(reason string) string {
+	text := cmp.Or(unexplained(reason), remedies[verifier.Reason(reason)], "no usual mistake explains it")
+	return text + " (docs/troubleshooting.md#" + reason + ")"
 }

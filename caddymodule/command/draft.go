@@ -27,8 +27,8 @@ type draft struct {
 
 func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 	f := requestFlags{headers: c.headers, bodyFile: c.bodyFile, method: c.method, url: c.to}
-	r, err := s.newRequest(&f, stdin)
-	if err != nil {
+	r := s.newRequest()
+	if err := f.apply(r, stdin); err != nil {
 		return nil, errors.New(strings.Replace(err.Error(), "--url", "--to", 1))
 	}
 	if u, err := url.Parse(c.to); err == nil {
@@ -38,9 +38,11 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 	if d.id == "" {
 		d.id = newID()
 	}
-	if c.tamper == "secret" {
-		d.signer, err = s.withOtherSecret()
+	if c.tamper != "secret" {
+		return d, nil
 	}
+	var err error
+	d.signer, err = s.withOtherSecret()
 	return d, err
 }
 

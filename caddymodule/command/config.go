@@ -1,0 +1,133 @@
+package command
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// handler finds the handler of the configuration that --name names, or the only
+// one.
+func (f *schemeFlags) handler() (*caddymodule.Handler, error) {
+	handlers, err := f.handlers()
+	if err != nil {
+		return nil, err
+	}
+	names := handlerNames(handlers)
+	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("%s: it holds no verify_webhook handler", f.config)
+	case f.name == "" && len(names) > 1:
+		return nil, fmt.Errorf("%s: it holds several handlers: choose one with --name: %s", f.config, strings.Join(names, ", "))
+	}
+	name := cmp.Or(f.name, names[0])
+	var found []foundHandler
+	for _, h := range handlers {
+		if h.name == name && !slices.ContainsFunc(found, func(other foundHandler) bool { return string(other.raw) == string(h.raw) }) {
+			found = append(found, h)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%s: no handler is called %q: known are %s", f.config, name, strings.Join(names, ", "))
+	case 1:
+	default:
+		return nil, fmt.Errorf("%s: %d different handlers are called %s: give each a name of its own", f.config, len(found), name)
+	}
+	h := new(caddymodule.Handler)
+	if err := json.Unmarshal(found[0].raw, h); err != nil {
+		return nil, fmt.Errorf("%s: handler %s: %w", f.config, name, err)
+	}
+	h.Name = name
+	return h, nil
+}
+
+type foundHandler struct {
+	name string
+	raw  json.RawMessage
+}
+
+func handlerNames(handlers []foundHandler) (names []string) {
+	for _, h := range handlers {
+		names = append(names, h.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// handlers adapts the configuration and finds all verify_webhook handlers, at
+// whatever depth of routes.
+func (f *schemeFlags) handlers() ([]foundHandler, error) {
+	text, err := os.ReadFile(f.config)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	if name := f.adapterName(); name != "" {
+		adapter := caddyconfig.GetAdapter(name)
+		if adapter == nil {
+			return nil, fmt.Errorf("--adapter: this Caddy has no adapter %q: leave it out for a Caddyfile or for JSON", name)
+		}
+		if text, _, err = adapter.Adapt(text, map[string]any{"filename": f.config}); err != nil {
+			return nil, f.named(err)
+		}
+	}
+	var config any
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, fmt.Errorf("%s: not JSON: if it is a Caddyfile, add --adapter caddyfile", f.config)
+	}
+	return findHandlers(config, nil), nil
+}
+
+// adapterName is Caddy's own rule: what is called Caddyfile is one.
+func (f *schemeFlags) adapterName() string {
+	base := strings.ToLower(filepath.Base(f.config))
+	ext := filepath.Ext(base)
+	switch {
+	case f.adapter != "":
+		return f.adapter
+	case ext != ".json" && (strings.HasPrefix(base, "caddyfile") || strings.HasSuffix(base, "caddyfile")):
+		return "caddyfile"
+	}
+	return ""
+}
+
+func findHandlers(config any, found []foundHandler) []foundHandler {
+	switch c := config.(type) {
+	case []any:
+		for _, v := range c {
+			found = findHandlers(v, found)
+		}
+	case map[string]any:
+		if c["handler"] == "verify_webhook" {
+			raw, _ := json.Marshal(c) // it came from JSON
+			return append(found, foundHandler{configuredName(c, raw), raw})
+		}
+		for _, v := range c {
+			found = findHandlers(v, found)
+		}
+	}
+	return found
+}
+
+// configuredName is what the gateway calls a handler.
+func configuredName(c map[string]any, raw json.RawMessage) string {
+	if name, ok := c["name"].(string); ok && name != "" {
+		return name
+	}
+	var h struct{ Provider json.RawMessage }
+	_ = json.Unmarshal(raw, &h) // it came from JSON
+	p, err := providers.Read(h.Provider)
+	if err != nil || p == nil {
+		return "(without a name)"
+	}
+	return p.ID
+}

@@ -1,0 +1,139 @@
+package command
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A recorder runs before the verify_webhook handler of "caddy webhook listen" and
+// notes each request and its outcome.
+type recorder struct {
+	maxBody int64 // what is kept of a body, in bytes
+	seen    chan *observation
+	missed  atomic.Int64 // observations since the last look for which seen had no room
+}
+
+// maxSeen is how many observations may wait to be shown. A flood is served all the
+// same and not shown in full.
+const maxSeen = 64
+
+// recorderID is registered while listen runs, and is part of no other configuration.
+const recorderID = "http.handlers.verify_webhook_recorder"
+
+var (
+	recording    atomic.Pointer[recorder] // a process has one listen at a time
+	registration sync.Once
+)
+
+// newRecorder returns the recorder of the configuration that is loaded next.
+func newRecorder(maxBody int64) *recorder {
+	w := &recorder{maxBody: maxBody, seen: make(chan *observation, maxSeen)}
+	recording.Store(w)
+	registration.Do(func() { caddy.RegisterModule(w) })
+	return w
+}
+
+// CaddyModule returns the Caddy module information.
+func (*recorder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: recorderID, New: func() caddy.Module { return recording.Load() }}
+}
+
+// An observation is a request and its outcome.
+type observation struct {
+	at      time.Time
+	request *rawhttp.Request
+	cut     bool // the body is longer than what is kept
+	status  int
+
+	verified, duplicate, handshake bool
+
+	key, id, reason string
+	err             error
+	rejection       *verifier.Rejection // err, if it is one: the request was refused for what it is
+}
+
+// ServeHTTP keeps a copy of what the gateway reads, and of what it leaves unread:
+// a delivery that is refused by its headers is looked into with its body.
+func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody}
+	e := &observation{at: time.Now(), request: &rawhttp.Request{
+		Method: r.Method, Scheme: "http", Host: r.Host, Target: r.URL.RequestURI(), Header: r.Header.Clone(),
+	}}
+	if len(r.RequestURI) > 0 && r.RequestURI[0] == '/' {
+		e.request.Target = r.RequestURI
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	r.Body = kept
+	response := caddyhttp.NewResponseRecorder(rw, nil, nil)
+	err := next.ServeHTTP(response, r)
+	kept.drain(http.NewResponseController(rw))
+
+	e.status, e.err = response.Status(), err
+	if failure, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		e.status, e.err = failure.StatusCode, failure.Err
+	}
+	e.request.Body, e.cut = kept.copy.Bytes(), kept.cut
+	e.verified, e.duplicate, e.handshake = isSet(repl, "verified"), isSet(repl, "duplicate"), isSet(repl, "handshake")
+	e.key, e.id, e.reason = textOf(repl, "key"), textOf(repl, "delivery_id"), textOf(repl, "reason")
+	e.rejection, _ = errors.AsType[*verifier.Rejection](err)
+	select {
+	case w.seen <- e:
+	default:
+		w.missed.Add(1)
+	}
+	return err
+}
+
+func isSet(repl *caddy.Replacer, name string) bool {
+	value, _ := repl.Get("http.verify_webhook." + name)
+	set, _ := value.(bool)
+	return set
+}
+
+func textOf(repl *caddy.Replacer, name string) string {
+	text, _ := repl.GetString("http.verify_webhook." + name)
+	return text
+}
+
+// keptBody keeps a copy of the first bytes that are read.
+type keptBody struct {
+	io.ReadCloser
+	copy  bytes.Buffer
+	limit int64
+	cut   bool
+	ended bool
+}
+
+func (b *keptBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	room := int(min(int64(n), b.limit-int64(b.copy.Len())))
+	b.copy.Write(p[:room])
+	b.cut = b.cut || room < n
+	b.ended = b.ended || err != nil
+	return n, err
+}
+
+// drain reads what the gateway left unread, as long as the rest takes no more than
+// two seconds to arrive.
+func (b *keptBody) drain(c *http.ResponseController) {
+	if b.ended {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // without it the server's own limits hold
+	_, _ = io.Copy(io.Discard, io.LimitReader(b, b.limit+1-int64(b.copy.Len())))
+	_ = c.SetReadDeadline(time.Time{})
+}
+
+// Interface guards
+var _ caddyhttp.MiddlewareHandler = (*recorder)(nil)

@@ -1,0 +1,163 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A reporter shows what a recorder observes, and saves the requests.
+type reporter struct {
+	recorder *recorder
+	subject  *subject
+	out      io.Writer
+	colour   bool
+	folder   string // "": nothing is saved
+	alone    bool   // no app is behind the gateway
+}
+
+// The colours of a verdict (ECMA-48 §8.3.117).
+const (
+	green  = "32"
+	yellow = "33"
+	red    = "31"
+)
+
+func (p *reporter) paint(colour, text string) string {
+	if !p.colour {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// mayColour reports whether w is a terminal whose user has nothing against
+// colours (https://no-color.org).
+func mayColour(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// run shows what the gateway sees, off the requests' way, until ctx ends.
+func (p *reporter) run(ctx context.Context) {
+	for {
+		select {
+		case e := <-p.recorder.seen:
+			p.show(ctx, e)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// rest shows what was seen since.
+func (p *reporter) rest(ctx context.Context) {
+	for {
+		select {
+		case e := <-p.recorder.seen:
+			p.show(ctx, e)
+		default:
+			return
+		}
+	}
+}
+
+func (p *reporter) show(ctx context.Context, e *observation) {
+	colour, verdict := p.verdict(e)
+	fmt.Fprintf(p.out, "%s %s\n", e.at.Format("15:04:05"), p.paint(colour, verdict))
+	if e.rejection != nil {
+		hint := p.subject.explain(context.WithoutCancel(ctx), requestOf(e.request), e.request.Body, e.at, e.rejection, false)
+		if hint = cmp.Or(hint, unexplained(string(e.rejection.Reason))); hint != "" {
+			fmt.Fprintf(p.out, "         hint: %s\n", printable(hint))
+		}
+	}
+	if p.folder == "" {
+		return
+	}
+	path, err := p.save(e)
+	if err != nil {
+		fmt.Fprintf(p.out, "         not saved: %v\n", err)
+		return
+	}
+	fmt.Fprintf(p.out, "         saved: %s\n", path)
+}
+
+// save writes a request to a file that only the user can read.
+func (p *reporter) save(e *observation) (path string, err error) {
+	if e.cut {
+		return "", errors.New("the body is larger than max_body")
+	}
+	path = filepath.Join(p.folder, e.at.UTC().Format("20060102T150405.000000000Z")+"-"+e.word()+".http")
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	err = e.request.Write(file, true)
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	return path, errors.Join(err, os.Chtimes(path, time.Time{}, e.at)) // for --now file
+}
+
+// verdict says in one line what became of a request.
+func (p *reporter) verdict(e *observation) (colour, text string) {
+	colour, text = p.outcome(e)
+	if n := p.recorder.missed.Swap(0); n > 0 {
+		text += fmt.Sprintf(" (%d more requests came too fast to be shown)", n)
+	}
+	return colour, text
+}
+
+func (p *reporter) outcome(e *observation) (colour, text string) {
+	switch {
+	case e.handshake:
+		return yellow, fmt.Sprintf("handshake: answered %d", e.status)
+	case e.duplicate:
+		return yellow, fmt.Sprintf("duplicate: answered %d, the app had taken it%s", e.status, e.particulars())
+	case e.verified && e.err != nil && e.status == http.StatusServiceUnavailable:
+		return yellow, fmt.Sprintf("genuine, not now: %v%s", e.err, e.particulars())
+	case e.verified && e.err != nil:
+		return yellow, fmt.Sprintf("genuine: the app does not answer, %d: %s%s", e.status, printable(e.err.Error()), e.particulars())
+	case e.verified && p.alone:
+		return green, fmt.Sprintf("genuine: answered %d%s", e.status, e.particulars())
+	case e.verified:
+		return green, fmt.Sprintf("genuine: the app answered %d%s", e.status, e.particulars())
+	case e.err == nil:
+		return red, fmt.Sprintf("not genuine, let through (observe): %s: the app answered %d", e.reason, e.status)
+	case e.rejection != nil:
+		return red, fmt.Sprintf("refused, %d: %s: %s", e.status, e.rejection.Reason, printable(e.rejection.Detail))
+	}
+	return red, fmt.Sprintf("refused, %d: %s", e.status, printable(e.err.Error()))
+}
+
+func (e *observation) particulars() string {
+	text := ", key " + printable(e.key)
+	if e.id != "" {
+		text += ", delivery id " + printable(e.id)
+	}
+	return text
+}
+
+// word is the verdict in the name of a file.
+func (e *observation) word() string {
+	switch {
+	case e.handshake:
+		return "handshake"
+	case e.duplicate:
+		return "duplicate"
+	case e.verified:
+		return "genuine"
+	case e.reason != "":
+		return e.reason
+	}
+	return "refused"
+}
