@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -36,7 +38,7 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 	}
 	d := &draft{subject: s, request: r, id: c.id, made: c.bodyFile == "", tamper: c.tamper, signer: s}
 	if d.id == "" {
-		d.id = newID()
+		d.id = uuid.NewString() // a form that every sender's id may have
 	}
 	if c.tamper != "secret" {
 		return d, nil

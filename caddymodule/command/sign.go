@@ -2,9 +2,7 @@ package command
 
 import (
 	"cmp"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
@@ -95,7 +94,7 @@ func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 		r.Header.Set("Content-Type", s.contentType(r.Body))
 	}
 	if id == "" && s.makesID() {
-		id = newID()
+		id = uuid.NewString()
 	}
 	req := requestOf(r)
 	if err := s.verifier.Sign(req, id, now, r.Body); err != nil {
@@ -145,15 +144,6 @@ func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
 func (s *subject) makesID() bool {
 	d := s.Scheme.DeliveryID
 	return d != nil && (len(d.Header) > 0 || d.Claim != "")
-}
-
-// newID is a random UUID (RFC 9562 §5.4): a form that every sender's id may have.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	text := hex.EncodeToString(b[:])
-	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
 }
 
 // write prints a signed delivery.
