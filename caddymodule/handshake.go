@@ -25,52 +25,6 @@ func (h *Handler) handshakes(p *providers.Provider) []verifier.Handshake {
 	return p.Handshakes(h.Param)
 }
 
-// handshake looks for one that headers alone tell from a delivery and that
-// nobody has signed. It may have a method that deliveries never have; what has
-// it and is no handshake stops here.
-func (d *delivery) handshake() (err error) {
-	d.answer, err = d.keys.verifier.Handshake(&d.req)
-	err = d.greets(err)
-	switch {
-	case d.delivers():
-		return d.observed(err)
-	case err == nil && d.answer == nil:
-		return methodNotAllowed(d.h.methods, d.req.Method)
-	}
-	return err // a method is a limit: observe does not lift it
-}
-
-// greets refuses a handshake without the headers that every request must carry.
-func (d *delivery) greets(err error) error {
-	if err == nil && d.answer != nil && d.unmet != nil {
-		d.answer = nil
-		return d.unmet
-	}
-	return err
-}
-
-// mayGreet reports whether a request that is refused for its signature may be a
-// handshake all the same, which only its body tells.
-func (d *delivery) mayGreet(err error) bool {
-	return err != nil && d.keys.verifier.MayGreet(&d.req, err)
-}
-
-func (d *delivery) unsignedHandshake() (err error) {
-	d.answer, err = d.keys.verifier.HandshakeBody(&d.req, d.body, d.unsigned)
-	if err == nil && d.answer == nil {
-		err = d.unsigned
-	}
-	return d.observed(d.greets(err))
-}
-
-// signedHandshake looks for one in what is verified.
-func (d *delivery) signedHandshake() (err error) {
-	if d.unverified == nil {
-		d.answer, err = d.check.Handshake(d.body)
-	}
-	return err
-}
-
 // answerHandshake answers in the app's place. It is no delivery: it is never
 // claimed and never forwarded.
 func (d *delivery) answerHandshake() error {

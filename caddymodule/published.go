@@ -341,10 +341,7 @@ func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 		return rej
 	}
 	d.keys = newer
-	d.unmet = newer.verifier.Required(d.r.Header)
-	var err error
-	d.check, err = newer.verifier.Open(&d.req, d.h.now())
-	return err
+	return d.begin()
 }
 
 func keyNotFetched(err error) *refusal {

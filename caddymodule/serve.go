@@ -29,9 +29,7 @@ type delivery struct {
 	body    []byte
 	charged int64 // bytes of the budget that the delivery holds
 
-	unmet    error            // of the required headers; never answered before the signature is checked
-	unsigned error            // why open refused what may yet be a handshake
-	answer   *verifier.Answer // to a handshake
+	answer *verifier.Answer // to a handshake; then it is no delivery
 
 	key       string // of the delivery, in hex; "" if nothing identifies it
 	claimed   *dedupe.Claim
@@ -48,7 +46,7 @@ type delivery struct {
 // ServeHTTP takes a request the way of every delivery. Each step refuses what it
 // can as early as it can: before the body is read, before it is hashed. What it
 // refuses early a sender can tell, by an answer that comes before the body is
-// sent; so what compares a secret answers late (see verify).
+// sent; so what compares a secret answers late (see verifier.Open).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	d, first := h.arrive(w, r)
 	if d == nil {
@@ -56,13 +54,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	defer d.free()
 	for _, step := range []func() error{
-		d.admit,           // method, declared length
-		d.handshake,       // a request of the sender's that is no delivery
-		d.open,            // all that headers alone decide
-		d.read,            // the body, whole or not at all
-		d.verify,          // the signature
-		d.signedHandshake, // the same, where a signature must prove it
-		d.claim,           // one copy at a time, and none that the app has taken
+		d.admit,  // method, declared length
+		d.open,   // all that headers alone decide
+		d.read,   // the body, whole or not at all
+		d.verify, // the signature
+		d.claim,  // one copy at a time, and none that the app has taken
 	} {
 		if err := step(); err != nil {
 			return d.refuse(err)
@@ -102,7 +98,7 @@ func (d *delivery) admit() error {
 	if !appview.IsClean(received(d.r).URL) {
 		return errUncleanPath
 	}
-	if !d.delivers() && (d.keys == nil || !d.keys.verifier.Greets(d.req.Method)) {
+	if !d.delivers() && (d.keys == nil || !d.keys.verifier.Greets(&d.req)) {
 		return methodNotAllowed(d.h.methods, d.req.Method)
 	}
 	if d.r.ContentLength > d.h.maxBody {
@@ -111,56 +107,49 @@ func (d *delivery) admit() error {
 	if d.keys == nil {
 		return errKeyUnavailable
 	}
-	d.unmet = d.keys.verifier.Required(d.r.Header)
 	return nil
 }
 
 // delivers reports whether deliveries come with the request's method.
 func (d *delivery) delivers() bool { return slices.Contains(d.h.methods, d.req.Method) }
 
-func (d *delivery) open() (err error) {
-	if d.unverified != nil {
-		return nil
-	}
-	d.check, err = d.keys.verifier.Open(&d.req, d.h.now())
-	if rej := unknownKey(err); rej != nil {
-		err = d.fetchKey(rej)
-	}
-	if d.mayGreet(err) {
-		d.unsigned = err
-		return nil
+// open looks at the headers. A handshake whose method no delivery has is refused
+// under observe too: methods are a limit, not verification.
+func (d *delivery) open() error {
+	err := d.begin()
+	if !d.delivers() {
+		return err
 	}
 	return d.observed(err)
+}
+
+func (d *delivery) begin() (err error) {
+	d.check, d.answer, err = d.keys.verifier.Open(&d.req, d.h.now())
+	return err
 }
 
 func (d *delivery) verify() error {
 	if d.unverified != nil {
 		return nil
 	}
-	if d.unsigned != nil {
-		return d.unsignedHandshake()
-	}
 	began := time.Now()
-	verdict, err := d.check.Verify(d.body)
+	verdict, answer, err := d.check.Verify(d.body)
 	if rej := unknownKey(err); rej != nil {
 		if err = d.fetchKey(rej); err == nil {
-			verdict, err = d.check.Verify(d.body)
+			verdict, answer, err = d.check.Verify(d.body)
 		}
 	}
 	d.took(metrics.Verify, began)
-	if d.mayGreet(err) { // where the signature stands in the body too
-		d.unsigned = err
-		return d.unsignedHandshake()
-	}
-	if err == nil {
-		// The value of a required header is a secret that a stranger can guess
-		// without a signature. Refused here, a wrong guess costs him what a right
-		// one costs, and looks the same: the whole body, and one MAC a key.
-		err = d.unmet
-	}
-	if err != nil {
+	if d.answer = answer; err != nil {
 		return d.observed(err)
 	}
+	if verdict != (verifier.Verdict{}) { // else an unsigned handshake
+		d.noteVerified(verdict)
+	}
+	return nil
+}
+
+func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
@@ -169,18 +158,12 @@ func (d *delivery) verify() error {
 		d.noteSkew(verdict.Timestamp)
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}
-	return nil
 }
 
 // observed lets a failed verification pass, noted, where the handler only
-// observes. Every other refusal holds: limits are not verification. The operator
-// is told of the required headers first, as by caddy webhook verify.
+// observes. Every other refusal holds: limits are not verification.
 func (d *delivery) observed(err error) error {
 	rejection, ok := err.(*verifier.Rejection)
-	if ok && d.unmet != nil {
-		err = d.unmet
-		rejection, ok = err.(*verifier.Rejection)
-	}
 	if !ok || !d.h.Observe {
 		return err
 	}

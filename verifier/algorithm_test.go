@@ -256,7 +256,7 @@ func TestMultipart(t *testing.T) {
 	expect(t, v, post(), json+kind+end, MalformedSignature)
 	expect(t, v, post("Content-Type", "multipart/form-data"), json+kind+end, MalformedSignature)
 
-	check, err := v.Open(req(), testNow)
+	check, _, err := v.Open(req(), testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestBodyForm(t *testing.T) {
 	expect(t, v, post(), body("seen"), SignatureMismatch)
 	expect(t, v, post(), `{"event":{}}`, MalformedSignature)
 	expect(t, v, post(), body("sent")+"&json=1", MalformedSignature)
-	check, err := v.Open(post(), testNow)
+	check, _, err := v.Open(post(), testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,9 +322,9 @@ func TestBodyDigest(t *testing.T) {
 	// The operator is not told of a digest that nobody sent.
 	forged := deliver("?x=1")
 	forged.Header["X-Signature"] = []string{macOf("another key", "x")}
-	check, err := v.Open(forged, testNow)
+	check, _, err := v.Open(forged, testNow)
 	if err == nil {
-		_, err = check.Verify(nil)
+		_, _, err = check.Verify(nil)
 	}
 	if want := "signature_mismatch: no key makes the signature"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)

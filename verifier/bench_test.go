@@ -83,13 +83,13 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 		b.Run(name+"/verify", func(b *testing.B) {
-			check, err := s.v.Open(s.req, benchNow)
+			check, _, err := s.v.Open(s.req, benchNow)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := check.Verify(benchBody); err != nil {
+				if _, _, err := check.Verify(benchBody); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -104,7 +104,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.v.Open(s.req, benchNow); err != nil {
+				if _, _, err := s.v.Open(s.req, benchNow); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -8,11 +8,11 @@ import (
 // contentOf verifies a delivery and returns what tells it from others.
 func contentOf(t *testing.T, v *Verifier, req *Request, body string) string {
 	t.Helper()
-	check, err := v.Open(req, testNow)
+	check, _, err := v.Open(req, testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := check.Verify([]byte(body)); err != nil {
+	if _, _, err := check.Verify([]byte(body)); err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
 	return string(check.Content([]byte(body)))

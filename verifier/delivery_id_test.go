@@ -147,11 +147,11 @@ func TestDeliveryID(t *testing.T) {
 
 func acceptedID(t *testing.T, v *Verifier, req *Request, body string) (string, bool) {
 	t.Helper()
-	check, err := v.Open(req, testNow)
+	check, _, err := v.Open(req, testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := check.Verify([]byte(body)); err != nil {
+	if _, _, err := check.Verify([]byte(body)); err != nil {
 		t.Fatal(err)
 	}
 	return check.DeliveryID([]byte(body))

@@ -2,14 +2,15 @@
 //
 // A Scheme is data: where a sender puts its signature, what bytes it signs and
 // how, where its timestamp and delivery id are. New compiles a scheme with the
-// receiver's keys once. A delivery is then checked in two steps, because the
-// first must work before a body has been read:
+// receiver's keys once. Judge then takes a request with its body the whole way. A
+// server that must decide before it reads a body takes the same way in two steps:
 //
-//	check, err := v.Open(request, now) // all that headers alone decide
-//	verdict, err := check.Verify(body) // the signature itself
+//	check, answer, err := v.Open(request, now) // all that headers alone decide
+//	verdict, answer, err := check.Verify(body) // the signature itself
 //
-// An error of either step is a *Rejection with one Reason of a closed list.
-// Signer is the inverse and shares the compiled scheme.
+// An error of either step is a *Rejection with one Reason of a closed list. An
+// answer that is not nil means that the request is a handshake, not a delivery.
+// Sign is the inverse and shares the compiled scheme.
 //
 // # Signed content
 //
@@ -42,8 +43,8 @@
 // # Handshakes
 //
 // What a sender asks before it delivers is a list of rules beside the scheme:
-// see Handshake. Verifier.Handshake answers those that nobody signs, before
-// Open; Check.Handshake those that are signed, after Verify.
+// see Handshake. Open answers those that are not signed and that headers alone
+// tell, Verify all others.
 //
 // The package does no I/O, knows no clock and imports neither Caddy nor an HTTP
 // server: bytes and headers in, verdict out.

@@ -62,11 +62,11 @@ func TestEitherBody(t *testing.T) {
 		req  *Request
 		body string
 	}{{asForm(), form(mac)}, {asMulti, multi(mac)}, {post(), object(`"sign":"` + mac + `"`)}} {
-		check, err := v.Open(tc.req, testNow)
+		check, _, err := v.Open(tc.req, testNow)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := check.Verify([]byte(tc.body)); err != nil {
+		if _, _, err := check.Verify([]byte(tc.body)); err != nil {
 			t.Fatal(err)
 		}
 		if id, signed := check.DeliveryID([]byte(tc.body)); id != "tok" || !signed {
@@ -102,11 +102,11 @@ func TestEitherBodyThatIsSigned(t *testing.T) {
 	for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""} {
 		for body, want := range map[string]string{` {"id":"a"}`: "a", "id=b": "b"} {
 			req := post("X-Signature", macOf(testKey, body), "Content-Type", kind)
-			check, err := v.Open(req, testNow)
+			check, _, err := v.Open(req, testNow)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := check.Verify([]byte(body)); err != nil {
+			if _, _, err := check.Verify([]byte(body)); err != nil {
 				t.Fatal(err)
 			}
 			if id, signed := check.DeliveryID([]byte(body)); id != want || !signed {

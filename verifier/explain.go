@@ -1,8 +1,8 @@
 package verifier
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"hash/maphash"
 	"strings"
 	"time"
@@ -80,17 +80,14 @@ func Explain(ctx context.Context, c Case) (Explanation, error) {
 	return Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.hint()}, nil
 }
 
-// check is the whole way of a delivery through a verifier.
+// check is Judge without handshakes: it says why the request is no delivery.
 func (v *Verifier) check(req *Request, now time.Time, body []byte) *Rejection {
-	err := v.Required(req.Header)
-	if err == nil {
-		var c Check
-		if c, err = v.Open(req, now); err == nil {
-			_, err = c.Verify(body)
-		}
+	c := Check{v: v, req: req, now: now, unmet: v.checkRequired(req.Header)}
+	rej := c.open()
+	if rej == nil {
+		_, rej = c.verify(body)
 	}
-	rej, _ := errors.AsType[*Rejection](err)
-	return rej
+	return cmp.Or(c.unmet, rej)
 }
 
 // search is one explanation under way.

@@ -5,7 +5,6 @@ import (
 	"hash"
 	"maps"
 	"testing"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
@@ -71,28 +70,3 @@ const (
 	MaxPublic, MaxDetail = maxPublic, maxDetail
 	RaceDetector         = raceDetector
 )
-
-// Arrive takes a delivery the way that a gateway takes it.
-func Arrive(v *Verifier, req *Request, now time.Time, body []byte) error {
-	if answer, err := v.Handshake(req); answer != nil || err != nil {
-		return err
-	}
-	if err := v.Required(req.Header); err != nil {
-		return err
-	}
-	check, err := v.Open(req, now)
-	if err == nil {
-		_, err = check.Verify(body)
-	}
-	if err != nil {
-		if v.MayGreet(req, err) {
-			_, err := v.HandshakeBody(req, body, err)
-			return err
-		}
-		return err
-	}
-	_, err = check.Handshake(body)
-	check.DeliveryID(body)
-	check.Content(body)
-	return err
-}

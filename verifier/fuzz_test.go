@@ -65,7 +65,7 @@ func FuzzSignatureHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, a, b string) {
 		v := verifiers[int(which)%len(verifiers)]
-		check, err := v.Open(post("X-A", a, "X-B", b), testNow)
+		check, _, err := v.Open(post("X-A", a, "X-B", b), testNow)
 		if err != nil {
 			rejection(t, err)
 			return
@@ -73,7 +73,7 @@ func FuzzSignatureHeader(f *testing.F) {
 		if check.count < 1 || check.count > maxCandidates || len(check.more) > maxCandidates {
 			t.Fatalf("%d candidates", check.count)
 		}
-		verdict, err := check.Verify([]byte("a body that nobody signed"))
+		verdict, _, err := check.Verify([]byte("a body that nobody signed"))
 		if err == nil || verdict != (Verdict{}) {
 			t.Fatalf("%q and %q verify", a, b)
 		}
@@ -102,12 +102,12 @@ func FuzzTemplate(f *testing.F) {
 		}
 		req := post("X-Signature", wrongHex, "X-A", value)
 		req.Target = value
-		check, err := v.Open(req, testNow)
+		check, _, err := v.Open(req, testNow)
 		if err != nil {
 			rejection(t, err)
 			return
 		}
-		if _, err := check.Verify(body); err == nil {
+		if _, _, err := check.Verify(body); err == nil {
 			t.Fatal("verifies")
 		}
 		check.DeliveryID(body)
@@ -147,7 +147,7 @@ func FuzzTimestamp(f *testing.F) {
 			}
 		}
 		v := mustVerifier(t, timed(unit), Key{Text: testKey})
-		_, err = v.Open(post("X-Time", text, "X-Signature", wrongHex), testNow)
+		_, _, err = v.Open(post("X-Time", text, "X-Signature", wrongHex), testNow)
 		away := math.Abs(float64(at.Unix())-float64(testNow.Unix())) > DefaultTolerance.Seconds()+1
 		if err == nil && away {
 			t.Fatalf("%q in %s is fresh", text, unit)
@@ -176,11 +176,11 @@ func FuzzSignVerify(f *testing.F) {
 		if err := v.Sign(req, id, testNow, body); err != nil {
 			return // the message needs an id that is not there or cannot stand in it
 		}
-		check, err := v.Open(req, testNow)
+		check, _, err := v.Open(req, testNow)
 		if err != nil {
 			t.Fatalf("scheme %#x: %v (%q)", choice, err, req.Header)
 		}
-		if _, err := check.Verify(body); err != nil {
+		if _, _, err := check.Verify(body); err != nil {
 			t.Fatalf("scheme %#x: %v (%q)", choice, err, req.Header)
 		}
 		if len(body) == 0 {
@@ -188,11 +188,11 @@ func FuzzSignVerify(f *testing.F) {
 		}
 		altered := bytes.Clone(body)
 		altered[int(bit/8)%len(body)] ^= 1 << (bit % 8)
-		check, err = v.Open(req, testNow)
+		check, _, err = v.Open(req, testNow)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := check.Verify(altered); err == nil {
+		if _, _, err := check.Verify(altered); err == nil {
 			t.Fatalf("scheme %#x: an altered body passes", choice)
 		}
 	})

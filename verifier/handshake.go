@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -150,67 +149,38 @@ const (
 	maxHandshakeBody = 16 << 10
 )
 
-// Greets reports whether a handshake may come with a method that no delivery
-// comes with. Those that stand in the body or are signed come as deliveries do.
-func (v *Verifier) Greets(method string) bool {
-	return slices.ContainsFunc(v.handshakes, func(h handshake) bool {
-		return h.stage == byHeaders && slices.Contains(h.methods, method)
-	})
+// Greets reports whether a request is an unsigned handshake that headers alone tell
+// from a delivery, whether it is answered or not. Such a request may have a method
+// that no delivery has.
+func (v *Verifier) Greets(req *Request) bool {
+	c := Check{v: v, req: req}
+	return slices.ContainsFunc(v.handshakes, func(h handshake) bool { return h.stage == byHeaders && c.is(&h, nil) })
 }
 
-// Handshake answers an unsigned handshake that headers alone tell from a
-// delivery. Both results are nil where the request is none; the error is a
-// *Rejection.
-func (v *Verifier) Handshake(req *Request) (*Answer, error) {
-	if len(v.handshakes) == 0 {
-		return nil, nil
-	}
-	c := Check{v: v, req: req}
-	return c.greet(byHeaders, nil, nil)
-}
-
-// MayGreet reports whether a request that Open or Verify has refused with err may
-// be an unsigned handshake all the same, which its body tells: the body of one
-// without a signature is worth reading then.
-func (v *Verifier) MayGreet(req *Request, err error) bool {
-	c := Check{v: v, req: req}
-	return slices.ContainsFunc(v.handshakes, func(h handshake) bool {
-		return h.stage == byBody && h.unsigned(err) && slices.Contains(h.methods, req.Method) &&
+// mayGreet reports whether a request that is refused with rej may be an unsigned
+// handshake all the same, which its body tells.
+func (c *Check) mayGreet(rej *Rejection) bool {
+	return slices.ContainsFunc(c.v.handshakes, func(h handshake) bool {
+		return h.stage == byBody && h.unsigned(rej) && slices.Contains(h.methods, c.req.Method) &&
 			!slices.ContainsFunc(h.when, func(cond condition) bool { return !cond.inBody() && !c.holds(&cond, nil) })
 	})
 }
 
-// unsigned reports whether a handshake may be what was refused with err.
-func (h *handshake) unsigned(err error) bool {
-	rej, ok := errors.AsType[*Rejection](err)
-	return ok && (rej.Reason == MissingSignature || rej.Reason == SignatureMismatch && h.signed == anySignature)
+// unsigned reports whether a handshake may be what was refused with rej.
+func (h *handshake) unsigned(rej *Rejection) bool {
+	return rej.Reason == MissingSignature || rej.Reason == SignatureMismatch && h.signed == anySignature
 }
 
-// HandshakeBody is Handshake for those that only the body tells from a delivery,
-// after Open or Verify has refused the request with err.
-func (v *Verifier) HandshakeBody(req *Request, body []byte, err error) (*Answer, error) {
-	c := Check{v: v, req: req}
-	return c.greet(byBody, body, err)
-}
-
-// Handshake answers a signed handshake, as Verifier.Handshake does an unsigned
-// one. Call it after Verify has accepted the same body.
-func (c *Check) Handshake(body []byte) (*Answer, error) {
-	return c.greet(verified, body, nil)
-}
-
-func (c *Check) greet(at stage, body []byte, refused error) (*Answer, error) {
+// greet answers the first handshake that the request is at a stage. Both results
+// are nil where it is none. At byBody the request was refused before.
+func (c *Check) greet(at stage, body []byte, refused *Rejection) (*Answer, *Rejection) {
 	for i := range c.v.handshakes {
 		h := &c.v.handshakes[i]
 		if (h.stage == byHeaders) != (at == byHeaders) || h.stage > at ||
 			at == verified && h.signed != "" || at == byBody && !h.unsigned(refused) || !c.is(h, body) {
 			continue
 		}
-		answer, rej := c.answer(h, body)
-		if rej != nil {
-			return nil, rej
-		}
-		return answer, nil
+		return c.answer(h, body)
 	}
 	return nil, nil
 }
@@ -294,8 +264,10 @@ func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 		}
 		answer.Header[name] = value
 	}
-	answer.Body, rej = c.fill(h.body, texts)
-	return answer, rej
+	if answer.Body, rej = c.fill(h.body, texts); rej != nil {
+		return nil, rej
+	}
+	return answer, nil
 }
 
 // allows reports whether a text may be repeated to whoever sent it: none that a

@@ -52,6 +52,8 @@ func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 		return nil, fmt.Errorf("when: signature: write %s or %s, or leave it out", noSignature, anySignature)
 	case h.signed != "" && rule.Signed:
 		return nil, errors.New("when: signature: a handshake that is signed as deliveries are has theirs")
+	case h.signed == anySignature && v.scheme.KeySource != nil:
+		return nil, fmt.Errorf("when: signature: %s does not go with key_source: a signature that no key at hand made may be a delivery's, by a key that is yet to be fetched; write %s", anySignature, noSignature)
 	case len(h.when) == 0 && (deliveries || rule.Signed):
 		return nil, errors.New("when: nothing tells it from a delivery: name a query parameter, header or JSON path that only the handshake has")
 	}

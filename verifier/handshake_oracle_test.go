@@ -47,7 +47,7 @@ func TestNoChallengeIsADelivery(t *testing.T) {
 				}
 				return post(append(tc.headers, header, signature)...)
 			}
-			check, err := v.Open(sign(bodyHex), testNow)
+			check, _, err := v.Open(sign(bodyHex), testNow)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +55,7 @@ func TestNoChallengeIsADelivery(t *testing.T) {
 			if _, rej := check.write(&content, nil, v.messages[len(v.messages)-1], nil, []byte(tc.body)); rej != nil {
 				t.Fatal(rej)
 			}
-			answer, err := v.Handshake(get("/?c=" + escapeQuery(content.String())))
+			answer, err := greeted(v, get("/?c="+escapeQuery(content.String())), "")
 			if err != nil || answer == nil {
 				t.Fatalf("%q is no challenge: %v", content.String(), err)
 			}

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -35,8 +36,15 @@ func get(target string, headers ...string) *Request {
 	return req
 }
 
-// noneSigned is what Open says of a request without a signature.
-var noneSigned = reject(MissingSignature, "none")
+// greeted is the answer to a handshake, or why the handshake is refused. Both are
+// nil where the request is none.
+func greeted(v *Verifier, req *Request, body string) (*Answer, error) {
+	j, err := v.Judge(req, []byte(body), testNow)
+	if rej, ok := errors.AsType[*Rejection](err); ok && rej.Reason != HandshakeMismatch {
+		return nil, nil
+	}
+	return j.Answer, err
+}
 
 const echo = `[{"when":{"method":"GET","query":{"challenge":"*"}},"respond":{"text":"{query:challenge}"}}]`
 
@@ -64,7 +72,7 @@ func TestHandshakeWhen(t *testing.T) {
 		{&Request{Method: "OPTIONS", Target: "/"}, "3"},
 		{&Request{Method: "PUT", Target: "/"}, ""},
 	} {
-		answer, err := v.Handshake(tc.req)
+		answer, err := greeted(v, tc.req, "")
 		if err != nil {
 			t.Errorf("%s %s: %v", tc.req.Method, tc.req.Target, err)
 		}
@@ -77,8 +85,8 @@ func TestHandshakeWhen(t *testing.T) {
 		}
 	}
 	for method, want := range map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": false, "get": false} {
-		if v.Greets(method) != want {
-			t.Errorf("Greets(%s) is not %t", method, want)
+		if v.Greets(&Request{Method: method, Target: "/?mode=a&challenge=x", Header: map[string][]string{"X-Kind": {"hello"}}}) != want {
+			t.Errorf("Greets with %s is not %t", method, want)
 		}
 	}
 }
@@ -110,7 +118,7 @@ func TestHandshakeBounds(t *testing.T) {
 			v    *Verifier
 			want bool
 		}{{v, tc.plain}, {spaced, tc.spaced}, {digits, tc.numbers}} {
-			answer, err := check.v.Handshake(get("/?challenge=" + tc.value))
+			answer, err := greeted(check.v, get("/?challenge="+tc.value), "")
 			if (answer != nil) != check.want {
 				t.Errorf("%.40s, verifier %d: answered: %t, want %t (%v)", tc.value, i, answer != nil, check.want, err)
 			}
@@ -142,7 +150,7 @@ func TestHandshakeRequire(t *testing.T) {
 		{"/?challenge=1", "me", false},
 		{"/?challenge=1&token=to*ken{}&token=to*ken{}", "me", false},
 	} {
-		answer, err := v.Handshake(get(tc.target, "X-From", tc.from))
+		answer, err := greeted(v, get(tc.target, "X-From", tc.from), "")
 		if (answer != nil) != tc.want || (err == nil) != tc.want {
 			t.Errorf("%s, %s: got %+v, %v", tc.target, tc.from, answer, err)
 		}
@@ -175,7 +183,7 @@ func TestHandshakeIsNoOracle(t *testing.T) {
 				body = `{"data":"abc"}`
 			}
 			v := mustGreeting(t, rules, edit)
-			answer, err := v.Handshake(get("/?c=" + content))
+			answer, err := greeted(v, get("/?c="+content), "")
 			if err != nil || answer.Body != macOf(testKey, content) {
 				t.Fatalf("got %+v, %v", answer, err)
 			}
@@ -194,30 +202,20 @@ func TestHandshakeIsNoOracle(t *testing.T) {
 func TestHandshakeKey(t *testing.T) {
 	keys := []Key{{Label: "current", Text: "one"}, {Label: "current", Text: "two"}}
 	v := mustGreeting(t, hmacEcho, nil, keys...)
-	answer, err := v.Handshake(get("/?c=abc"))
+	answer, err := greeted(v, get("/?c=abc"), "")
 	if err != nil || answer.Body != macOf("one", "abc") {
 		t.Errorf("unsigned: got %+v, %v", answer, err)
 	}
 	v = mustGreeting(t, `[{"when":{"json":{"event":"hello"}},"signed":true,"respond":{"json":{"t":"{hmac:json:token|hex}","n":[1,true,"{json:token}"]}}}]`, nil, keys...)
 	body := `{"event":"hello","token":"abc"}`
 	for _, key := range []string{"one", "two"} {
-		check, err := v.Open(post("X-Signature", macOf(key, body)), testNow)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := check.Verify([]byte(body)); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := check.Handshake([]byte(body))
+		answer, err := greeted(v, post("X-Signature", macOf(key, body)), body)
 		if want := `{"t":"` + macOf(key, "abc") + `","n":[1,true,"abc"]}`; err != nil || answer.Body != want || answer.ContentType != "application/json" {
 			t.Errorf("%s: got %+v, %v, want %s", key, answer, err, want)
 		}
 	}
-	if answer, err := v.Handshake(post()); answer != nil || err != nil {
-		t.Errorf("a signed handshake is answered before its signature is verified: %+v, %v", answer, err)
-	}
-	if v.MayGreet(post(), noneSigned) || v.Greets("POST") {
-		t.Error("a signed handshake needs no reading without a signature")
+	if _, answer, err := v.Open(post(), testNow); answer != nil || rejection(t, err).Reason != MissingSignature || v.Greets(post()) {
+		t.Errorf("a signed handshake needs no reading without a signature: %+v, %v", answer, err)
 	}
 }
 
@@ -225,8 +223,10 @@ func TestHandshakeKey(t *testing.T) {
 func TestHandshakeInBody(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"header":{"X-Kind":"*"},"json":{"kind":"hello"}},"respond":{"json":{"challenge":"{json:challenge}"}}}]`, nil)
 	req := post("X-Kind", "a")
-	if !v.MayGreet(req, noneSigned) || v.MayGreet(post(), noneSigned) || v.MayGreet(get("/", "X-Kind", "a"), noneSigned) || v.MayGreet(req, nil) {
-		t.Error("only a POST with the header is worth reading")
+	for _, other := range []*Request{post(), get("/", "X-Kind", "a")} {
+		if _, _, err := v.Open(other, testNow); err == nil {
+			t.Errorf("%s with %v: only a POST with the header is worth reading", other.Method, other.Header)
+		}
 	}
 	for body, want := range map[string]string{
 		`{"kind":"hello","challenge":"abc"}`:                              `{"challenge":"abc"}`,
@@ -243,7 +243,7 @@ func TestHandshakeInBody(t *testing.T) {
 		"hello": "",
 		"":      "",
 	} {
-		answer, err := v.HandshakeBody(req, []byte(body), noneSigned)
+		answer, err := greeted(v, req, body)
 		got := ""
 		if err != nil {
 			got = "refused"
@@ -253,8 +253,8 @@ func TestHandshakeInBody(t *testing.T) {
 		if got != want {
 			t.Errorf("%.60s: got %s, want %s", body, got, want)
 		}
-		if early, err := v.Handshake(req); early != nil || err != nil {
-			t.Errorf("answered without the body: %+v, %v", early, err)
+		if _, early, err := v.Open(req, testNow); early != nil || err != nil {
+			t.Errorf("answered or refused without the body: %+v, %v", early, err)
 		}
 	}
 }
@@ -304,7 +304,7 @@ func TestHandshakeErrors(t *testing.T) {
 func TestHandshakeJSON(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"method":"GET","query":{"c":"*"}},"respond":{"status":201,"json":{ "a" : "{param:p}-{query:c}", "b\n": {"c":[null,1.50]} }}}]`,
 		func(s *Scheme) { s.Params = map[string]string{"p": "\"\\\n<"} })
-	answer, err := v.Handshake(get("/?c=x"))
+	answer, err := greeted(v, get("/?c=x"), "")
 	if want := `{"a":"\"\\\n\u003c-x","b\n":{"c":[null,1.50]}}`; err != nil || answer.Body != want || answer.Status != 201 {
 		t.Errorf("got %+v, %v, want %s", answer, err, want)
 	}
@@ -321,17 +321,11 @@ func TestHandshakesCostDeliveriesNothing(t *testing.T) {
 		req := post("X-Signature", bodyHex)
 		body := []byte(testBody)
 		if n := testing.AllocsPerRun(200, func() {
-			if answer, err := v.Handshake(req); answer != nil || err != nil {
+			check, answer, err := v.Open(req, testNow)
+			if answer != nil || err != nil {
 				t.Error(answer, err)
 			}
-			check, err := v.Open(req, testNow)
-			if err != nil {
-				t.Error(err)
-			}
-			if _, err := check.Verify(body); err != nil {
-				t.Error(err)
-			}
-			if answer, err := check.Handshake(body); answer != nil || err != nil {
+			if _, answer, err := check.Verify(body); answer != nil || err != nil {
 				t.Error(answer, err)
 			}
 		}); n != 0 {
@@ -353,10 +347,7 @@ func FuzzHandshake(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query, header string, body []byte) {
 		for _, req := range []*Request{get("/?" + query), post("X-A", header), post()} {
-			answer, err := v.Handshake(req)
-			if answer == nil && err == nil && v.MayGreet(req, noneSigned) {
-				answer, err = v.HandshakeBody(req, body, noneSigned)
-			}
+			answer, err := greeted(v, req, string(body))
 			if err != nil && answer != nil {
 				t.Fatal("an answer beside an error")
 			}

@@ -36,14 +36,7 @@ func TestVisits(t *testing.T) {
 		"": false,
 	} {
 		body := `{"type":"confirm","visit":"` + address + `"}`
-		check, err := v.Open(post("X-Signature", macOf(testKey, body)), testNow)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := check.Verify([]byte(body)); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := check.Handshake([]byte(body))
+		answer, err := greeted(v, post("X-Signature", macOf(testKey, body)), body)
 		if want && (err != nil || answer == nil || answer.Visit != address || answer.Status != 200) {
 			t.Errorf("%q: %+v, %v", address, answer, err)
 		}

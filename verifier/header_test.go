@@ -191,7 +191,7 @@ func TestPrefixParam(t *testing.T) {
 	}), Key{Text: testKey})
 	expect(t, v, post("X-Signature", "hush{body}:"+bodyHex), testBody, genuine)
 	expect(t, v, post("X-Signature", "other:"+bodyHex), testBody, MalformedSignature)
-	_, err := v.Open(post("X-Signature", "other:"+bodyHex), testNow)
+	_, _, err := v.Open(post("X-Signature", "other:"+bodyHex), testNow)
 	if strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "{param:account}") {
 		t.Errorf("got %q, want the prefix as it was written", err)
 	}
@@ -244,7 +244,7 @@ func TestCandidateLimit(t *testing.T) {
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			expect(t, v, post("X-A", tc.a, "X-B", tc.b), testBody, tc.want)
-			check, err := v.Open(post("X-A", tc.a, "X-B", tc.b), testNow)
+			check, _, err := v.Open(post("X-A", tc.a, "X-B", tc.b), testNow)
 			if err == nil && check.count > maxCandidates {
 				t.Errorf("%d candidates kept", check.count)
 			}

@@ -52,8 +52,7 @@ func post(headers ...string) *Request {
 
 const genuine = "genuine"
 
-// judge returns "genuine" or the reason of the rejection, as a gateway finds it:
-// required headers, Open, Verify.
+// judge returns "genuine" or the reason of the rejection, as a gateway finds it.
 func judge(v *Verifier, req *Request, now time.Time, body string) string {
 	verdict, err := deliver(v, req, now, body)
 	if rej, ok := errors.AsType[*Rejection](err); ok {
@@ -69,14 +68,8 @@ func judge(v *Verifier, req *Request, now time.Time, body string) string {
 }
 
 func deliver(v *Verifier, req *Request, now time.Time, body string) (Verdict, error) {
-	if err := v.Required(req.Header); err != nil {
-		return Verdict{}, err
-	}
-	check, err := v.Open(req, now)
-	if err != nil {
-		return Verdict{}, err
-	}
-	return check.Verify([]byte(body))
+	j, err := v.Judge(req, []byte(body), now)
+	return j.Verdict, err
 }
 
 func expect[R ~string](t *testing.T, v *Verifier, req *Request, body string, want R) {

@@ -243,11 +243,11 @@ func TestSignJWS(t *testing.T) {
 				if syntax == syntaxDetached {
 					return
 				}
-				check, err := v.Open(req, testNow)
+				check, _, err := v.Open(req, testNow)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := check.Verify([]byte(testBody)); err != nil {
+				if _, _, err := check.Verify([]byte(testBody)); err != nil {
 					t.Fatal(err)
 				}
 				if id, signed := check.DeliveryID([]byte(testBody)); id != "evt_1" || !signed {

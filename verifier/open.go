@@ -1,95 +1,25 @@
 package verifier
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"strings"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// Request is what a delivery says besides its body. The maps and strings are
-// only read; a Check keeps the pointer until it is dropped.
-type Request struct {
-	Method string
-	// Header by canonical name, as net/http and textproto hold it.
-	Header map[string][]string
-	// Target is path and query as they were received: "/hooks/square?v=2".
-	Target string
-	Host   string
-	TLS    bool // for schemes that sign the URL and have no public_url
-}
-
-// Check is a delivery between its headers and its body. It is for one delivery
-// and one goroutine.
-type Check struct {
-	v   *Verifier
-	req *Request
-	now time.Time
-
-	timestamp string // as sent: it is signed verbatim
-	time      time.Time
-	id        string
-	json      *bodyJSON    // of the body, once a path into it was asked for
-	jws       *jws         // of a scheme whose signature is one
-	keyID     string       // that the delivery states; "": any key may have signed it
-	key       *compiledKey // that verified the delivery
-	message   int          // that it was signed by, of the scheme's
-
-	offered   int        // candidates seen
-	public    int        // of them, those that take a public key
-	url       signedURL  // that the message is tried with
-	malformed *Rejection // why the last unreadable one could not be read
-	count     int        // candidates read
-	inline    [inlineCandidates]candidate
-	more      []candidate
-	contents  [][]byte // by message: see content
-	apart     apart
-	http      *httpCheck // the same, of the syntax http_signature
-}
-
-// Required checks the headers that every delivery must carry, in constant time
-// for each value.
-func (v *Verifier) Required(header map[string][]string) error {
-	for i := range v.required {
-		h := &v.required[i]
-		lines := header[h.name]
-		switch {
-		case len(lines) == 0 || lines[0] == "":
-			return reject(MissingHeader, "no header %s", h.name)
-		case len(lines) > 1:
-			return reject(HeaderMismatch, "header %s stands on %d lines", h.name, len(lines))
-		}
-		got := sha256.Sum256([]byte(lines[0]))
-		match := 0
-		for j := range h.values {
-			match |= subtle.ConstantTimeCompare(got[:], h.values[j][:])
-		}
-		if match == 0 && !h.any {
-			return reject(HeaderMismatch, "header %s has none of its values", h.name)
-		}
-	}
-	return nil
-}
-
-// Open checks all that headers alone decide: a signature is there and can be
-// read one way, the timestamp is fresh at now. The error is a *Rejection.
-func (v *Verifier) Open(req *Request, now time.Time) (Check, error) {
-	c := Check{v: v, req: req, now: now}
+// open checks all that headers alone decide: a signature is there and can be read
+// one way, the timestamp is fresh.
+func (c *Check) open() *Rejection {
 	if rej := c.openSignatures(); rej != nil {
-		return Check{}, rej
+		return rej
 	}
 	if rej := c.openSources(); rej != nil {
-		return Check{}, rej
+		return rej
 	}
-	if v.scheme.Timestamp != nil && !v.timestamp.inside() && v.http == nil { // there each signature has its own
-		if rej := c.readTimestamp(); rej != nil {
-			return Check{}, rej
-		}
+	if v := c.v; v.scheme.Timestamp != nil && !v.timestamp.inside() && v.http == nil { // there each signature has its own
+		return c.readTimestamp()
 	}
-	return c, nil
+	return nil
 }
 
 func (c *Check) openSignatures() *Rejection {

@@ -9,27 +9,23 @@ import (
 // "delivered" or the reason of its rejection.
 func ping(t *testing.T, v *Verifier, req *Request, body string) string {
 	t.Helper()
-	if answer, err := v.Handshake(req); answer != nil || err != nil {
+	check, answer, err := v.Open(req, testNow)
+	if answer != nil {
 		return "answered before the signature is looked for"
 	}
-	check, err := v.Open(req, testNow)
+	var verdict Verdict
 	if err == nil {
-		_, err = check.Verify([]byte(body))
+		verdict, answer, err = check.Verify([]byte(body))
 	}
-	if v.MayGreet(req, err) {
-		if answer, greeting := v.HandshakeBody(req, []byte(body), err); greeting != nil {
-			t.Errorf("a ping is answered or passed over, not refused: %v", greeting)
-		} else if answer != nil {
-			return "answered"
-		}
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return string(rejection(t, err).Reason)
-	}
-	if answer, err := check.Handshake([]byte(body)); answer != nil || err != nil {
+	case answer == nil:
+		return "delivered"
+	case verdict != Verdict{}:
 		return "answered although it is a delivery"
 	}
-	return "delivered"
+	return "answered"
 }
 
 func asForm(headers ...string) *Request {
@@ -106,6 +102,15 @@ func TestPingErrors(t *testing.T) {
 	} {
 		if _, err := greeting(t, rules, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want …%s…", rules, err, want)
+		}
+	}
+	published := func(s *Scheme) {
+		s.Algorithm, s.PublicKeyEncoding, s.KeySource = Ed25519, "hex", &KeySource{JWKS: "https://example.com/jwks.json"}
+	}
+	for signature, want := range map[string]string{"any": "key_source", "absent": ""} {
+		_, err := greeting(t, `[{"when":{"form":{"a":"1"},"signature":"`+signature+`"},"respond":{}}]`, published, Key{Text: edPublic2, Kind: PublicKey})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s with published keys: %v, want …%s…", signature, err, want)
 		}
 	}
 }

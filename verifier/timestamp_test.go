@@ -108,7 +108,7 @@ func TestTolerance(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 			if tc.want != genuine {
-				if _, err := v.Open(req, testNow.Add(tc.skew)); rejection(t, err).Skew != tc.skew {
+				if _, _, err := v.Open(req, testNow.Add(tc.skew)); rejection(t, err).Skew != tc.skew {
 					t.Errorf("skew %v, want %v", rejection(t, err).Skew, tc.skew)
 				}
 			}
@@ -274,7 +274,7 @@ func TestTimestampHeaders(t *testing.T) {
 // TestSaturatedSkew: the text of a rejection survives times out of Duration's reach.
 func TestSaturatedSkew(t *testing.T) {
 	v := mustVerifier(t, timed("s"), Key{Text: testKey})
-	_, err := v.Open(post("X-Time", "999999999999999999", "X-Signature", timedMAC), testNow)
+	_, _, err := v.Open(post("X-Time", "999999999999999999", "X-Signature", timedMAC), testNow)
 	if rej := rejection(t, err); rej.Reason != FutureTimestamp || rej.Skew != math.MinInt64 || strings.Contains(rej.Detail, "-") {
 		t.Errorf("got %v (skew %d)", rej, rej.Skew)
 	}

@@ -3,26 +3,14 @@ package verifier
 import (
 	"bytes"
 	"encoding/binary"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// Verdict is what is known of a genuine delivery.
-type Verdict struct {
-	// Key is the label of the key that matched.
-	Key string
-	// KeyID is the id that the delivery states of it; "" where none is stated.
-	KeyID string
-	// Timestamp of the attempt; zero where the scheme has none.
-	Timestamp time.Time
-}
-
-// Verify decides whether body is what one of the keys signed. It may be called
-// once; the error is a *Rejection.
-func (c *Check) Verify(body []byte) (Verdict, error) {
+// verify decides whether body is what one of the keys signed.
+func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if rej := c.bodySignature(body); rej != nil {
 		return Verdict{}, rej
 	}

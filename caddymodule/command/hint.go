@@ -13,46 +13,16 @@ import (
 
 // A judgement is what the gateway would make of a request, its limits aside.
 type judgement struct {
-	verdict   verifier.Verdict
-	id        string
-	answer    *verifier.Answer // of a handshake
+	verifier.Judgement
 	rejection *verifier.Rejection
 }
 
-// judge takes a request the way of ServeHTTP.
-func (s *subject) judge(req *verifier.Request, body []byte, now time.Time) (j judgement, err error) {
-	j, err = s.steps(req, body, now)
+func (s *subject) judge(req *verifier.Request, body []byte, now time.Time) (judgement, error) {
+	j, err := s.verifier.Judge(req, body, now)
 	if rejection, ok := errors.AsType[*verifier.Rejection](err); ok {
 		return judgement{rejection: rejection}, nil
 	}
-	return j, err
-}
-
-func (s *subject) steps(req *verifier.Request, body []byte, now time.Time) (j judgement, err error) {
-	v := s.verifier
-	if err := v.Required(req.Header); err != nil {
-		return j, err
-	}
-	if j.answer, err = v.Handshake(req); err != nil || j.answer != nil {
-		return j, err
-	}
-	check, err := v.Open(req, now)
-	if err == nil {
-		j.verdict, err = check.Verify(body)
-	}
-	if v.MayGreet(req, err) {
-		if answer, greeting := v.HandshakeBody(req, body, err); answer != nil || greeting != nil {
-			return judgement{answer: answer}, greeting
-		}
-	}
-	if err != nil {
-		return j, err
-	}
-	if j.answer, err = check.Handshake(body); err != nil {
-		return j, err
-	}
-	j.id, _ = check.DeliveryID(body)
-	return j, nil
+	return judgement{Judgement: j}, err
 }
 
 // hint asks for the cause of a rejection, "" where none is found.

@@ -148,12 +148,12 @@ type result struct {
 }
 
 func newResult(j judgement) *result {
-	r := &result{Genuine: j.rejection == nil, Key: j.verdict.Key, DeliveryID: j.id}
-	if t := j.verdict.Timestamp; !t.IsZero() {
+	r := &result{Genuine: j.rejection == nil, Key: j.Verdict.Key, DeliveryID: j.ID}
+	if t := j.Verdict.Timestamp; !t.IsZero() {
 		r.Timestamp = t.UTC().Format(time.RFC3339Nano)
 	}
-	if j.answer != nil {
-		r.Handshake = j.answer.Status
+	if j.Answer != nil {
+		r.Handshake = j.Answer.Status
 	}
 	if j.rejection != nil {
 		r.Reason, r.Detail = string(j.rejection.Reason), j.rejection.Detail

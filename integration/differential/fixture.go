@@ -111,14 +111,7 @@ func (d *Delivery) Judge(provider string) error {
 	if err != nil {
 		return err
 	}
-	if err := v.Required(req.Header); err != nil {
-		return err
-	}
-	check, err := v.Open(req, time.Unix(d.Now, 0))
-	if err != nil {
-		return err
-	}
-	_, err = check.Verify(d.Bytes())
+	_, err = v.Judge(req, d.Bytes(), time.Unix(d.Now, 0))
 	return err
 }
 

@@ -178,14 +178,11 @@ func (c *captured) clone() *captured {
 
 // key verifies the delivery and identifies it as the handler does.
 func (c *captured) key(p *providers.Provider) (dedupe.Key, bool, error) {
-	if err := c.v.Required(c.req.Header); err != nil {
-		return dedupe.Key{}, false, err
-	}
-	check, err := c.v.Open(c.req, c.now)
+	check, _, err := c.v.Open(c.req, c.now)
 	if err != nil {
 		return dedupe.Key{}, false, err
 	}
-	if _, err := check.Verify(c.body); err != nil {
+	if _, _, err := check.Verify(c.body); err != nil {
 		return dedupe.Key{}, false, err
 	}
 	facts := known.Facts(p, known.Scheme(p))
@@ -314,11 +311,11 @@ func TestAttemptsAreOneDelivery(t *testing.T) {
 				}
 				seen++
 				c := capture(t, p, vec)
-				check, err := c.v.Open(c.req, c.now)
+				check, _, err := c.v.Open(c.req, c.now)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := check.Verify(c.body); err != nil {
+				if _, _, err := check.Verify(c.body); err != nil {
 					t.Fatal(err)
 				}
 				content := string(check.Content(c.body))

@@ -151,11 +151,7 @@ func (p *Provider) Signable() bool {
 	if err := v.Sign(req, "example-delivery", now, body); err != nil {
 		return false
 	}
-	check, err := v.Open(req, now)
-	if err != nil {
-		return false
-	}
-	_, err = check.Verify(body)
+	_, err = v.Judge(req, body, now)
 	return err == nil
 }
 

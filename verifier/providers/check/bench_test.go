@@ -122,12 +122,12 @@ func (t *benched) verify(tb testing.TB) func() {
 	if t.readsBody {
 		return t.whole(tb)
 	}
-	check, err := t.v.Open(t.req, t.now)
+	check, _, err := t.v.Open(t.req, t.now)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return func() {
-		if _, err := check.Verify(t.body); err != nil {
+		if _, _, err := check.Verify(t.body); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -136,11 +136,11 @@ func (t *benched) verify(tb testing.TB) func() {
 // whole is a delivery from its headers to the verdict.
 func (t *benched) whole(tb testing.TB) func() {
 	return func() {
-		check, err := t.v.Open(t.req, t.now)
+		check, _, err := t.v.Open(t.req, t.now)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if _, err := check.Verify(t.body); err != nil {
+		if _, _, err := check.Verify(t.body); err != nil {
 			tb.Fatal(err)
 		}
 	}

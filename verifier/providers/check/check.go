@@ -258,7 +258,7 @@ func (t *trial) clone() *trial {
 
 // run returns "genuine" or the reason of the rejection.
 func (t *trial) run() string {
-	err := t.judge()
+	_, err := t.v.Judge(t.req, t.body, t.now)
 	if err == nil {
 		return providers.Genuine
 	}
@@ -266,16 +266,4 @@ func (t *trial) run() string {
 		return string(rej.Reason)
 	}
 	return err.Error()
-}
-
-func (t *trial) judge() error {
-	if err := t.v.Required(t.req.Header); err != nil {
-		return err
-	}
-	check, err := t.v.Open(t.req, t.now)
-	if err != nil {
-		return err
-	}
-	_, err = check.Verify(t.body)
-	return err
 }
