@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,57 @@ import (
 
 	"go.uber.org/zap"
 )
+
+// conflict refuses two handlers without names that one request may reach, by a
+// header or its sender's address: their scope is provider, host and path, so one
+// sender's delivery would be taken for a copy of the other's.
+func (s *survey) conflict() error {
+	for _, at := range slices.SortedFunc(maps.Keys(s.met), func(a, b spot) int { return cmp.Compare(a.String(), b.String()) }) {
+		scopes := make(map[string]placed)
+		for _, p := range s.met[at] {
+			h := p.handler
+			if h.Named || h.NoDedupe || h == scopes[h.Provider].handler {
+				continue
+			}
+			first, taken := scopes[h.Provider]
+			if !taken {
+				scopes[h.Provider] = p
+				continue
+			}
+			// A site with two addresses has each of its handlers twice.
+			if first.server == p.server || len(s.differs(first.handler, h)) > 0 {
+				return s.needNames(first.handler, h, at)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *survey) needNames(a, b *Handler, at spot) error {
+	var both []seat
+	for _, seat := range s.seats {
+		if seat.handler == a || seat.handler == b {
+			both = append(both, seat)
+		}
+	}
+	how := "a port"
+	if kinds := kindsOf(both...); len(kinds) > 0 {
+		how = strings.Join(kinds, ", ")
+	}
+	return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have no name and can both get a request for %s (told apart by: %s): "+
+		"a delivery that one has taken would be a duplicate for the other. Give each a name: name %s-1, and name %s-2",
+		a.Name, min(a.Place, b.Place)+1, max(a.Place, b.Place)+1, at, how, a.Name, a.Name)
+}
+
+func (s *survey) differs(a, b *Handler) (how []string) {
+	if a.Keys != b.Keys {
+		how = append(how, "keys")
+	}
+	if one, other := s.appBehind(a), s.appBehind(b); one != "" && other != "" && one != other {
+		how = append(how, "apps")
+	}
+	return how
+}
 
 // shared finds handlers whose operator gave them one name, and so one scope, and
 // that are not one.
