@@ -45,6 +45,44 @@ func TestPlacementIsWarnedOfAtTheStart(t *testing.T) {
 	}
 }
 
+// TestWarningsOfPlacementHold: the request that a warning names is answered as the
+// warning says.
+func TestWarningsOfPlacementHold(t *testing.T) {
+	t.Parallel()
+	const block = "verify_webhooks /hooks/* {\nsender github a-secret\nreverse_proxy APP\n}\n"
+	for name, c := range map[string]struct {
+		site, warning string
+		status        int
+		app           string // the path that it gets, "" if it gets nothing
+	}{
+		"detour": {block + "handle_path /legacy/* {\nreverse_proxy APP\n}\nrespond 404",
+			"with the path of verified deliveries", http.StatusOK, "/hooks/github"},
+		"two handlers": {"route {\nverify_webhook /hooks/* gitlab_token a-token\nverify_webhook /hooks/github github a-secret\nreverse_proxy APP\n}",
+			"requests come to two verify_webhook handlers", http.StatusInternalServerError, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, setup{site: c.site})
+			target := g.wantLog(t, c.warning).text("request")
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+g.address+target, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Gitlab-Token", "a-token")
+			resp, err := g.h1.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != c.status {
+				t.Errorf("%s is answered %d, want %d", target, resp.StatusCode, c.status)
+			}
+			if got := g.app.got(""); c.app == "" && len(got) > 0 || c.app != "" && (len(got) != 1 || got[0].Target != c.app) {
+				t.Errorf("the app got %v, want %q", got, c.app)
+			}
+		})
+	}
+}
+
 // TestHandlersThatNeedNamesAreRefused: two tenants of one provider on one path,
 // told apart by a header, do not start, and a reload to them leaves what is in
 // force.

@@ -57,6 +57,69 @@ func (s *survey) gapAt(seat seat, at spot) (near spot, by string) {
 	return spot{}, ""
 }
 
+// detours finds requests that pass no handler and that an app gets with the path
+// of verified deliveries, because a route takes a prefix off or puts one on.
+func (s *survey) detours() (findings []Finding) {
+	type detour struct{ prefix, by string }
+	names, example := make(map[detour][]string), make(map[detour][]zap.Field)
+	var all []detour
+	for _, seat := range s.seats {
+		for at := range seat.spots() {
+			near, a, found := s.detour(seat, at)
+			if !found {
+				continue
+			}
+			prefix := path.Dir(a.path)
+			if prefix == "/" {
+				prefix = a.path
+			}
+			d := detour{strings.TrimSuffix(prefix, "/") + "/*", a.by}
+			if names[d] == nil {
+				all, example[d] = append(all, d), []zap.Field{zap.Stringer("request", near), zap.String("path_there", a.path)}
+			}
+			names[d] = append(names[d], seat.handler.Name)
+		}
+	}
+	for _, d := range all {
+		findings = append(findings, Finding{
+			"requests reach " + d.by + " with the path of verified deliveries, without passing verify_webhook: handle_path or a rewrite makes it the same; refuse it before that proxy, @hooks verify_webhook_prefix " + d.prefix + ", respond @hooks 404",
+			append([]zap.Field{zap.Strings("names", sorted(names[d]))}, example[d]...),
+		})
+	}
+	return findings
+}
+
+func (s *survey) detour(seat seat, at spot) (near spot, a reply, found bool) {
+	if _, by := s.gapAt(seat, at); by != "" { // which says enough
+		return spot{}, reply{}, false
+	}
+	for _, verified := range s.try(seat.server, seat.handler.Method, at).behind[seat.handler] {
+		if verified.app == "" {
+			continue
+		}
+		for _, called := range s.callsOf(seat.server, verified.path) {
+			near := spot{at.host, called}
+			for _, a := range s.try(seat.server, seat.handler.Method, near).open {
+				if a.app == verified.app && a.path == verified.path {
+					return near, a, true
+				}
+			}
+		}
+	}
+	return spot{}, reply{}, false
+}
+
+// callsOf lists paths that a server's routes may make the given one.
+func (s *survey) callsOf(server, path string) []string {
+	var calls []string
+	for _, layers := range s.apps[server] {
+		if called, ok := undone(path, layers); ok && len(calls) < maxSamples && !slices.Contains(calls, called) {
+			calls = append(calls, called)
+		}
+	}
+	return calls
+}
+
 // mayBeBehind reports whether what answers may be an app that handlers protect.
 // Another app may be open.
 func (s *survey) mayBeBehind(a reply) bool {

@@ -74,12 +74,14 @@ type survey struct {
 	servers map[string]*caddyhttp.Server
 	secure  map[string]bool // speaks TLS
 	seats   []seat
+	apps    map[string][][]layer // above the apps of a server
 	budget  int
 	walks   map[string]*walker
 
 	met     map[spot][]placed
 	touched map[*Handler]bool
 	behind  map[*Handler][]reply
+	blurred map[*Handler]bool // a walk that met it came to what it cannot judge
 }
 
 // surveyBudget is how many routes a survey tries, a third of a second's work. A
@@ -90,10 +92,13 @@ func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
 		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
+		apps: make(map[string][][]layer), blurred: make(map[*Handler]bool),
 	}
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		s.secure[name] = speaksTLS(app, app.Servers[name])
-		s.seats = append(s.seats, seatsOf(name, app.Servers[name])...)
+		var seats []seat
+		seats, s.apps[name] = seatsOf(name, app.Servers[name])
+		s.seats = append(s.seats, seats...)
 	}
 	for _, seat := range s.seats {
 		for _, server := range s.serversOf(seat) {
@@ -111,7 +116,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.conflict(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.impossible, s.shadowed, s.unanswered, s.shared, s.sameName, s.anyPath} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.shared, s.sameName, s.anyPath} {
 		all = append(all, find()...)
 	}
 	return all, nil
@@ -158,6 +163,9 @@ func (s *survey) try(server, method string, at spot) *walker {
 		s.met[at] = append(s.met[at], placed{h, server})
 	}
 	maps.Copy(s.touched, w.touched)
+	if w.opaque {
+		maps.Copy(s.blurred, w.touched)
+	}
 	for h, answers := range w.behind {
 		s.behind[h] = append(s.behind[h], answers...)
 	}

@@ -75,6 +75,8 @@ const (
 	openPath      = "requests reach "
 	deadMatcher   = "no request can reach this verify_webhook"
 	shadowed      = "no request reaches this verify_webhook"
+	twoOfThem     = "requests come to two verify_webhook handlers"
+	nothingBehind = "nothing answers what this verify_webhook lets through"
 	otherHosts    = "requests for other hosts get Caddy's empty 200"
 	otherPaths    = "requests for other paths get Caddy's empty 200"
 	sharedScope   = "handlers of one name share what they remember"
@@ -392,6 +394,96 @@ var safePlacements = map[string]string{
 		}
 		respond 404
 	}`,
+	"a prefix taken off beside a block, and the block's paths refused": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle_path /legacy/* {
+			@hooks verify_webhook_prefix /hooks/*
+			respond @hooks 404
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`,
+	"a prefix taken off beside a block, before another app": `hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle_path /legacy/* {
+			reverse_proxy legacy:3000
+		}
+		respond 404
+	}`,
+	"a prefix taken off before and behind a block": `hooks.example.com {
+		handle_path /api/* {
+			verify_webhooks /hooks/* {
+				sender stripe whsec_a
+				reverse_proxy app:3000
+			}
+			reverse_proxy app:3000
+		}
+		verify_webhooks /in/* {
+			sender github a
+			uri strip_prefix /in
+			reverse_proxy github:3000
+		}
+		respond 404
+	}`,
+	"an app that gets hooks under a prefix of their own": `hooks.example.com {
+		handle_path /api/* {
+			reverse_proxy app:3000
+		}
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			rewrite * /internal{uri}
+			reverse_proxy app:3001
+		}
+		respond 404
+	}`,
+	"a handler a tenant and one for the rest, each with what answers": `hooks.example.com {
+		@a header X-Tenant a
+		handle @a {
+			verify_webhook stripe whsec_a {
+				name stripe-a
+			}
+			reverse_proxy app:3000
+		}
+		handle {
+			verify_webhook stripe whsec_b {
+				name stripe-b
+			}
+			reverse_proxy app:3000
+		}
+	}`,
+	"a handler for what the first did not verify": `hooks.example.com {
+		route {
+			@a header X-Tenant a
+			verify_webhook @a stripe whsec_a {
+				name stripe-a
+			}
+			@unverified vars {http.verify_webhook.name} ""
+			verify_webhook @unverified stripe whsec_b {
+				name stripe-b
+			}
+			reverse_proxy app:3000
+		}
+	}`,
+	"a module behind that the walk does not know": `hooks.example.com {
+		verify_webhook github a {
+			name github
+		}
+		acme_server
+	}`,
+	"an answer behind for some methods alone": `hooks.example.com {
+		verify_webhook github a {
+			name github
+		}
+		@put method PUT
+		reverse_proxy @put app:3000
+		respond 404
+	}`,
 	"one provider, told apart by what the walk cannot judge": `hooks.example.com {
 		handle /hooks/* {
 			@a expression path('/hooks/a')
@@ -613,6 +705,137 @@ var unsafePlacements = map[string]struct {
 		}
 		respond 404
 	}`, []string{otherHosts + ` … http://:8080 { respond 404 } sites=[:8080]`}},
+	"a prefix taken off beside a block": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			sender github a
+			reverse_proxy app:3000
+		}
+		handle_path /legacy/* {
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{openPath + "reverse_proxy app:3000 with the path … @hooks verify_webhook_prefix /hooks/* … names=[github stripe] request=hooks.example.com/legacy/hooks/stripe path_there=/hooks/stripe"}},
+	"two prefixes taken off beside a block": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle_path /a/* {
+			handle_path /b/* {
+				reverse_proxy other:3000 app:3000
+			}
+		}
+		route /c/* {
+			uri strip_prefix /c
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{openPath + "reverse_proxy app:3000 … request=hooks.example.com/c/hooks/stripe path_there=/hooks/stripe"}},
+	"two prefixes taken off before the same app": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle_path /a/* {
+			handle_path /b/* {
+				reverse_proxy app:3000
+			}
+		}
+		respond 404
+	}`, []string{openPath + "reverse_proxy app:3000 … request=hooks.example.com/a/b/hooks/stripe path_there=/hooks/stripe"}},
+	"a prefix put on beside a block": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+		handle {
+			rewrite * /hooks{uri}
+			reverse_proxy app:3000
+		}
+	}`, []string{openPath + "reverse_proxy app:3000 … request=hooks.example.com/stripe path_there=/hooks/stripe"}},
+	"a prefix taken off behind a handler alone": {`hooks.example.com {
+		handle_path /hooks/* {
+			verify_webhook /stripe stripe whsec_a
+			` + guardLines + `
+			reverse_proxy app:3000
+		}
+		reverse_proxy app:3000
+	}`, []string{openPath + "reverse_proxy app:3000 … @hooks verify_webhook_prefix /stripe/* … names=[stripe] request=hooks.example.com/stripe path_there=/stripe"}},
+	"a prefix taken off in a block alone": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			uri strip_prefix /hooks
+			reverse_proxy app:3000
+		}
+		reverse_proxy app:3000
+	}`, []string{openPath + "reverse_proxy app:3000 … request=hooks.example.com/stripe path_there=/stripe"}},
+	"a handler for a path behind one for all below its prefix": {`hooks.example.com {
+		handle /hooks/* {
+			verify_webhook /hooks/* stripe whsec_a {
+				name stripe
+			}
+			verify_webhook /hooks/github github a
+			reverse_proxy app:3000
+		}
+		respond 404
+	}`, []string{twoOfThem + ` … names=[github stripe] request=hooks.example.com/hooks/github`}},
+	"a handler before a block": {`hooks.example.com {
+		route {
+			verify_webhook /hooks/* stripe whsec_a {
+				name stripe
+			}
+			verify_webhooks /hooks/* {
+				sender github a
+				reverse_proxy app:3000
+			}
+			respond 404
+		}
+	}`, []string{twoOfThem + ` … names=[github stripe] request=hooks.example.com/hooks/github`}},
+	"a handler by header behind one for everything": {`hooks.example.com {
+		@github header X-GitHub-Event *
+		route {
+			verify_webhook stripe whsec_a {
+				name stripe
+			}
+			verify_webhook @github github a {
+				name github
+			}
+			reverse_proxy app:3000
+		}
+	}`, []string{twoOfThem + ` … names=[github stripe] request=hooks.example.com/x`}},
+	"a handler for everything behind one by header": {`hooks.example.com {
+		@github header X-GitHub-Event *
+		route {
+			verify_webhook @github github a {
+				name github
+			}
+			verify_webhook stripe whsec_a {
+				name stripe
+			}
+			reverse_proxy app:3000
+		}
+	}`, []string{twoOfThem + ` … names=[github stripe] request=hooks.example.com/x`}},
+	"nothing behind a handler": {`hooks.example.com {
+		handle /hooks/stripe {
+			verify_webhook stripe whsec_a
+		}
+		handle {
+			reverse_proxy app:3000
+		}
+	}`, []string{nothingBehind + ` … names=[stripe] request=hooks.example.com/hooks/stripe`}},
+	"nothing behind a handler but for other paths": {`hooks.example.com {
+		verify_webhook /hooks/stripe stripe whsec_a
+		reverse_proxy /api/* app:3000
+	}`, []string{otherPaths, nothingBehind + ` … names=[stripe]`}},
+	"nothing behind a handler, in a route with others": {`hooks.example.com {
+		route /hooks/* {
+			verify_webhook /hooks/stripe stripe whsec_a
+			verify_webhook /hooks/github github a
+			header X-Frame-Options deny
+		}
+		respond /in/* 404
+	}`, []string{otherPaths, nothingBehind + ` … names=[github stripe] request=hooks.example.com/hooks/stripe`}},
 	"a redirect to https does not take the other hosts": {`http://hooks.example.com {
 		handle /hooks/* {
 			verify_webhook /hooks/stripe stripe whsec_a

@@ -1,6 +1,9 @@
 package placement
 
 import (
+	"cmp"
+	"slices"
+
 	"go.uber.org/zap"
 )
 
@@ -61,4 +64,61 @@ func (s *survey) shadow(seat seat) (by string) {
 		by = w.open[0].by
 	}
 	return by
+}
+
+// refused finds handlers whose requests come to another handler before, which lets
+// through what it verifies alone: that is answered 500.
+func (s *survey) refused() (findings []Finding) {
+	told := make(map[*Handler]bool)
+	for _, seat := range s.seats {
+		for at := range seat.spots() {
+			for _, p := range s.try(seat.server, seat.handler.Method, at).second {
+				if told[p.second] || !p.always && (seat.vague || s.metFirst(p.second)) {
+					continue
+				}
+				told[p.second] = true
+				findings = append(findings, Finding{
+					"requests come to two verify_webhook handlers, one after the other, and none passes both: give each a path of its own, or one handler both secrets",
+					[]zap.Field{zap.Strings("names", sorted([]string{p.first.Name, p.second.Name})), zap.Stringer("request", at)},
+				})
+			}
+		}
+	}
+	return findings
+}
+
+// metFirst reports whether some request comes to the handler that has passed no
+// other.
+func (s *survey) metFirst(h *Handler) bool {
+	for _, all := range s.met {
+		if slices.ContainsFunc(all, func(p placed) bool { return p.handler == h }) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropped finds handlers behind which nothing answers: each of their deliveries is
+// refused, since the app cannot have taken it.
+func (s *survey) dropped() (findings []Finding) {
+	var names []string
+	var example spot
+	for _, seat := range s.seats {
+		h := seat.handler
+		if s.blurred[h] || len(s.behind[h]) > 0 {
+			continue
+		}
+		for at := range seat.spots() {
+			if s.try(seat.server, h.Method, at).dropped[h] {
+				names, example = append(names, h.Name), cmp.Or(example, at)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []Finding{{
+		"nothing answers what this verify_webhook lets through, so each delivery is refused with no_upstream: write reverse_proxy behind it, in the same handle or route",
+		[]zap.Field{zap.Strings("names", sorted(names)), zap.Stringer("request", example)},
+	}}
 }

@@ -54,6 +54,7 @@ type imagined struct {
 	r      *http.Request
 	groups []string // those that one of their routes has matched
 	passed *Handler // the handler that has verified it, nil before
+	chosen bool     // since then the client has decided about a route
 	unsure bool     // it came past something that the walk cannot judge
 	depth  int      // of invoked routes
 }

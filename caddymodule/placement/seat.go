@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
@@ -40,8 +41,9 @@ type layer struct {
 	strip, begin string
 }
 
-// seatsOf finds the handlers in a server's routes, its error routes aside.
-func seatsOf(name string, server *caddyhttp.Server) (seats []seat) {
+// seatsOf finds the handlers in a server's routes, its error routes aside, and the
+// layers above its apps.
+func seatsOf(name string, server *caddyhttp.Server) (seats []seat, apps [][]layer) {
 	var visit func(caddyhttp.RouteList, trail, int)
 	visit = func(list caddyhttp.RouteList, t trail, depth int) {
 		for i := range list {
@@ -64,12 +66,16 @@ func seatsOf(name string, server *caddyhttp.Server) (seats []seat) {
 					} else {
 						t.vague = true
 					}
+				case *reverseproxy.Handler:
+					if !inside.vague && len(apps) < maxSeats {
+						apps = append(apps, inside.layers)
+					}
 				}
 			}
 		}
 	}
 	visit(server.Routes, trail{}, 0)
-	return seats
+	return seats, apps
 }
 
 // maxSeats bounds routes that invoke each other many times over.
@@ -181,6 +187,18 @@ func calledAs(path string, above []layer) string {
 		}
 	}
 	return path
+}
+
+// undone returns the path that the layers make the given one, if any does.
+func undone(path string, layers []layer) (called string, ok bool) {
+	for _, l := range slices.Backward(layers) {
+		rest, ok := strings.CutPrefix(l.strip+path, l.begin)
+		if !ok {
+			return "", false
+		}
+		path = "/" + strings.TrimPrefix(rest, "/")
+	}
+	return path, true
 }
 
 func isUnder(path, folder string) bool {

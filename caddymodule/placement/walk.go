@@ -17,6 +17,8 @@ import (
 type reply struct {
 	by  string // as the Caddyfile writes it: reverse_proxy app:3000
 	app string // the same where it is an app's that can be told from others
+
+	path string // of the request as it arrives there
 }
 
 // A walker takes imagined requests through the routes of one server and notes
@@ -32,6 +34,14 @@ type walker struct {
 	empty   bool                 // nothing answers it, for certain: Caddy does, with an empty 200
 	opaque  bool                 // it came to a module that the walk does not know, or to one that may stop it
 	behind  map[*Handler][]reply // what answers what a handler lets through
+	dropped map[*Handler]bool    // nothing answers what it lets through, for certain
+	second  []pair               // of handlers that meet on a request, which is refused
+}
+
+// A pair is two handlers that one request comes to.
+type pair struct {
+	first, second *Handler
+	always        bool // whatever the client does that has passed the first
 }
 
 // maxInvoked bounds routes that invoke each other.
@@ -41,16 +51,21 @@ type onward func(imagined)
 
 // walk takes one request through the server's routes.
 func (w *walker) walk(m imagined) {
-	w.touched, w.missed, w.behind = make(map[*Handler]bool), make(map[*Handler]string), make(map[*Handler][]reply)
+	w.touched, w.missed = make(map[*Handler]bool), make(map[*Handler]string)
+	w.behind, w.dropped = make(map[*Handler][]reply), make(map[*Handler]bool)
 	w.routes(w.server.Routes, m, w.unanswered)
 	if *w.budget <= 0 { // half a walk proves nothing
-		w.met, w.open, w.empty = nil, nil, false
+		w.met, w.open, w.empty, w.dropped, w.second = nil, nil, false, nil, nil
 	}
 }
 
 func (w *walker) unanswered(m imagined) {
-	if m.passed == nil && !m.unsure {
+	switch {
+	case m.unsure:
+	case m.passed == nil:
 		w.empty = true
+	default:
+		w.dropped[m.passed] = true
 	}
 }
 
@@ -71,7 +86,7 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 		if v != always && route.Group == "" && !route.Terminal && onlyPassesOn(route) {
 			continue
 		}
-		m.unsure = m.unsure || v == unclear
+		m.unsure, m.chosen = m.unsure || v == unclear, m.chosen || v != always
 		rest := list[i+1:]
 		if v != always {
 			w.routes(rest, m, next)
@@ -131,6 +146,9 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 		return
 	}
 	if a, ok := replyOf(h, m.r.Method); ok {
+		if proxy, ok := h.(*reverseproxy.Handler); ok && proxy.Rewrite != nil {
+			m = m.after(func(r *http.Request, repl *caddy.Replacer) { proxy.Rewrite.Rewrite(r, repl) })
+		}
 		w.note(a, m)
 		return
 	}
@@ -144,12 +162,15 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 func (w *walker) meet(h *Handler, m imagined, rest onward) {
 	w.touched[h] = true
 	if m.passed != nil { // two on one request are refused
+		if !m.unsure {
+			w.second = append(w.second, pair{m.passed, h, !m.chosen})
+		}
 		return
 	}
 	if !m.unsure && !slices.Contains(w.met, h) {
 		w.met = append(w.met, h)
 	}
-	m.passed = h
+	m.passed, m.chosen = h, false
 	rest(m.after(func(_ *http.Request, repl *caddy.Replacer) {
 		repl.Set(prefix+"name", h.Name)
 		repl.Set(prefix+"provider", h.Provider)
@@ -158,6 +179,7 @@ func (w *walker) meet(h *Handler, m imagined, rest onward) {
 }
 
 func (w *walker) note(a reply, m imagined) {
+	a.path = m.r.URL.Path
 	switch {
 	case m.passed != nil:
 		w.behind[m.passed] = append(w.behind[m.passed], a)
