@@ -87,7 +87,7 @@ func (f *schemeFlags) handlers() ([]foundHandler, error) {
 	return findHandlers(config, nil), nil
 }
 
-// adapterName is Caddy's own rule: what is called Caddyfile is one.
+// adapterName follows Caddy's own rule: a file that is called Caddyfile is one.
 func (f *schemeFlags) adapterName() string {
 	base := strings.ToLower(filepath.Base(f.config))
 	ext := filepath.Ext(base)
@@ -109,7 +109,7 @@ func findHandlers(config any, found []foundHandler) []foundHandler {
 	case map[string]any:
 		if c["handler"] == "verify_webhook" {
 			raw, _ := json.Marshal(c) // it came from JSON
-			return append(found, foundHandler{configuredName(c, raw), raw})
+			return append(found, foundHandler{configuredName(raw), raw})
 		}
 		for _, v := range c {
 			found = findHandlers(v, found)
@@ -118,13 +118,16 @@ func findHandlers(config any, found []foundHandler) []foundHandler {
 	return found
 }
 
-// configuredName is what the gateway calls a handler.
-func configuredName(c map[string]any, raw json.RawMessage) string {
-	if name, ok := c["name"].(string); ok && name != "" {
-		return name
+// configuredName returns what the gateway calls a handler.
+func configuredName(raw json.RawMessage) string {
+	var h struct {
+		Name     string
+		Provider json.RawMessage
 	}
-	var h struct{ Provider json.RawMessage }
-	_ = json.Unmarshal(raw, &h) // it came from JSON
+	_ = json.Unmarshal(raw, &h) // what is wrong with it shows when it is chosen
+	if h.Name != "" {
+		return h.Name
+	}
 	p, err := providers.Read(h.Provider)
 	if err != nil || p == nil {
 		return "(without a name)"

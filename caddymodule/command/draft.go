@@ -24,7 +24,7 @@ type draft struct {
 	id      string
 	made    bool // the body is ours
 	tamper  string
-	signer  *subject // with another secret where that is what is spoilt
+	signer  *subject // has another secret if the secret is spoilt
 }
 
 func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
@@ -48,7 +48,7 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 	return d, err
 }
 
-// attempt signs the delivery anew, with the same id, and spoils it.
+// attempt signs the delivery, with the same id each time, and spoils it.
 func (d *draft) attempt(now time.Time) (*rawhttp.Request, error) {
 	r := *d.request
 	r.Header = d.request.Header.Clone()
@@ -118,7 +118,7 @@ func spoil(text string) string {
 	return string(b)
 }
 
-// exampleBody is a body with the id and the timestamp where the sender has them.
+// exampleBody returns a body with the id and the timestamp where the sender has them.
 func (s *subject) exampleBody(id string, now time.Time) []byte {
 	body := map[string]any{"id": id, "type": "caddy.webhook.send"}
 	if d := s.Scheme.DeliveryID; d != nil {

@@ -25,7 +25,7 @@ func (s *subject) judge(req *verifier.Request, body []byte, now time.Time) (judg
 	return judgement{Judgement: j}, err
 }
 
-// hint asks for the cause of a rejection, "" where none is found.
+// hint returns the cause of a rejection, "" if none is found.
 func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, now time.Time) string {
 	configured := ""
 	if s.Provider != nil {
@@ -66,7 +66,7 @@ func (s *subject) explain(ctx context.Context, req *verifier.Request, body []byt
 	return text
 }
 
-// age says how old or early something is, in days where there are any.
+// age says how old or early a delivery is, in days if there are any.
 func age(skew time.Duration) string {
 	word := "old"
 	if skew < 0 {
@@ -82,7 +82,7 @@ func age(skew time.Duration) string {
 	return text + " " + word
 }
 
-// unexplained is what to look at where no usual mistake explains a mismatch.
+// unexplained says what to check if no usual mistake explains a mismatch.
 func unexplained(reason string) string {
 	if reason != string(verifier.SignatureMismatch) {
 		return ""
@@ -90,8 +90,8 @@ func unexplained(reason string) string {
 	return "none of the usual mistakes explains it: most often the secret is that of another endpoint, or of test instead of live"
 }
 
-// remedies say what to look at first where no hint is found. What else it may be
-// is in docs/troubleshooting.md, under the reason.
+// remedies say what to check first if there is no hint. Other causes are in
+// docs/troubleshooting.md, under the reason.
 var remedies = map[verifier.Reason]string{
 	verifier.MissingSignature:   "set the secret at the sender, and see that no proxy in front drops the header; the other headers may name another sender",
 	verifier.MalformedSignature: "compare the detail with the signature's header: its prefix, its encoding, its number of lines; or it is another sender's",
@@ -104,7 +104,7 @@ var remedies = map[verifier.Reason]string{
 	verifier.HandshakeMismatch:  "compare the provider's param with what is set at the sender",
 }
 
-// firstRemedy is what is said where nothing explains a rejection.
+// firstRemedy says what to check if nothing explains a rejection.
 func firstRemedy(reason string) string {
 	text := cmp.Or(unexplained(reason), remedies[verifier.Reason(reason)], "no usual mistake explains it")
 	return text + " (docs/troubleshooting.md#" + reason + ")"

@@ -104,7 +104,7 @@ func checkFree(addr string) error {
 	return l.Close()
 }
 
-// gateway is a configuration with one handler on one port, which keeps nothing.
+// gateway is the configuration: one handler on one port, nothing kept on disk.
 func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil || port == "" || port == "0" {
@@ -140,7 +140,7 @@ func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 	}, nil
 }
 
-// app is what stands behind the gateway.
+// app is the handler behind the gateway: a proxy to --to, or the answer 200.
 func (c *listenRun) app() (any, error) {
 	if c.to == "" {
 		return map[string]any{"handler": "static_response", "status_code": 200}, nil
@@ -169,7 +169,7 @@ func (c *listenRun) app() (any, error) {
 	return proxy, nil
 }
 
-// spell says where it listens, for a person.
+// spell names the URL at which addr can be reached, for a person.
 func spell(addr string) string {
 	host, port, _ := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {

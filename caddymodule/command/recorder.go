@@ -63,8 +63,8 @@ type observation struct {
 	rejection       *verifier.Rejection // err, if it is one: the request was refused for what it is
 }
 
-// ServeHTTP keeps a copy of what the gateway reads, and of what it leaves unread:
-// a delivery that is refused by its headers is looked into with its body.
+// ServeHTTP keeps a copy of what the gateway reads, and of what it leaves unread: a
+// delivery that is refused by its headers is explained and saved with its body.
 func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody}
 	e := &observation{at: time.Now(), request: &rawhttp.Request{
@@ -73,7 +73,6 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	if len(r.RequestURI) > 0 && r.RequestURI[0] == '/' {
 		e.request.Target = r.RequestURI
 	}
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	r.Body = kept
 	response := caddyhttp.NewResponseRecorder(rw, nil, nil)
 	err := next.ServeHTTP(response, r)
@@ -83,9 +82,12 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	if failure, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		e.status, e.err = failure.StatusCode, failure.Err
 	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	flag := func(name string) bool { value, _ := repl.Get("http.verify_webhook." + name); return value == true }
+	text := func(name string) string { value, _ := repl.GetString("http.verify_webhook." + name); return value }
 	e.request.Body, e.cut = kept.copy.Bytes(), kept.cut
-	e.verified, e.duplicate, e.handshake = isSet(repl, "verified"), isSet(repl, "duplicate"), isSet(repl, "handshake")
-	e.key, e.id, e.reason = textOf(repl, "key"), textOf(repl, "delivery_id"), textOf(repl, "reason")
+	e.verified, e.duplicate, e.handshake = flag("verified"), flag("duplicate"), flag("handshake")
+	e.key, e.id, e.reason = text("key"), text("delivery_id"), text("reason")
 	e.rejection, _ = errors.AsType[*verifier.Rejection](err)
 	select {
 	case w.seen <- e:
@@ -93,17 +95,6 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 		w.missed.Add(1)
 	}
 	return err
-}
-
-func isSet(repl *caddy.Replacer, name string) bool {
-	value, _ := repl.Get("http.verify_webhook." + name)
-	set, _ := value.(bool)
-	return set
-}
-
-func textOf(repl *caddy.Replacer, name string) string {
-	text, _ := repl.GetString("http.verify_webhook." + name)
-	return text
 }
 
 // keptBody keeps a copy of the first bytes that are read.

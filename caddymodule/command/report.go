@@ -36,8 +36,8 @@ func (p *reporter) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// mayColour reports whether w is a terminal whose user has nothing against
-// colours (https://no-color.org).
+// mayColour reports whether w is a terminal whose user has not turned colours off
+// (https://no-color.org).
 func mayColour(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
@@ -108,7 +108,7 @@ func (p *reporter) save(e *observation) (path string, err error) {
 	return path, errors.Join(err, os.Chtimes(path, time.Time{}, e.at)) // for --now file
 }
 
-// verdict says in one line what became of a request.
+// verdict says in one line how a request ended.
 func (p *reporter) verdict(e *observation) (colour, text string) {
 	colour, text = p.outcome(e)
 	if n := p.recorder.missed.Swap(0); n > 0 {
@@ -147,7 +147,7 @@ func (e *observation) particulars() string {
 	return text
 }
 
-// word is the verdict in the name of a file.
+// word is the verdict in a file's name.
 func (e *observation) word() string {
 	switch {
 	case e.handshake:

@@ -26,7 +26,7 @@ func (s *subject) newRequest() *rawhttp.Request {
 	return r
 }
 
-// requestFlags are the parts of a request.
+// requestFlags are the parts of a request, each in place of what it has.
 type requestFlags struct {
 	headers               []string
 	bodyFile, method, url string
@@ -43,7 +43,7 @@ func (f *requestFlags) register(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("url", cobra.NoFileCompletions)
 }
 
-// apply replaces what is given. Several -H of one name are several lines.
+// apply replaces in r what is given. Several -H of one name are several lines.
 func (f *requestFlags) apply(r *rawhttp.Request, stdin io.Reader) error {
 	if f.method != "" {
 		if f.method != strings.ToUpper(f.method) || strings.ContainsAny(f.method, " \t,/") {
@@ -87,7 +87,7 @@ func (f *requestFlags) apply(r *rawhttp.Request, stdin io.Reader) error {
 // maxInput bounds a file that is read whole. No sender's body comes near.
 const maxInput = 256 << 20
 
-// readInput reads a file, or standard input for "-", and when it was written.
+// readInput reads a file, and when it was written, or standard input for "-".
 func readInput(stdin io.Reader, name string) (data []byte, at time.Time, err error) {
 	if name != "-" {
 		file, err := os.Open(name)
@@ -107,13 +107,13 @@ func readInput(stdin io.Reader, name string) (data []byte, at time.Time, err err
 	return data, at, err
 }
 
-// requestOf is a saved request as a verifier sees it. A path without a scheme
-// stands for https, as senders deliver.
+// requestOf returns a saved request as a verifier sees it. One without a scheme is
+// taken for https, as senders deliver.
 func requestOf(r *rawhttp.Request) *verifier.Request {
 	return &verifier.Request{Method: r.Method, Header: r.Header, Target: r.Target, Host: r.Host, TLS: r.Scheme != "http"}
 }
 
-// parseNow reads RFC 3339 or unix seconds; "" is now.
+// parseNow reads RFC 3339 or Unix seconds; "" is now.
 func parseNow(text string) (time.Time, error) {
 	if text == "" {
 		return time.Now(), nil

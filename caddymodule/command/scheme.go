@@ -150,8 +150,8 @@ func (f *schemeFlags) override(h *caddymodule.Handler) error {
 	return nil
 }
 
-// checkKeys refuses what the gateway would refuse in a configuration, and names
-// the flag.
+// checkKeys refuses what the gateway would refuse in a configuration. Its errors
+// name the flag.
 func (f *schemeFlags) checkKeys() error {
 	type flag struct {
 		name  string
@@ -208,7 +208,7 @@ func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
 	return s, nil
 }
 
-// asFlags speaks of the flag where an error of the gateway's speaks of the option.
+// asFlags names the flag in an error of the gateway that names the option.
 func (f *schemeFlags) asFlags(err error) error {
 	words := []string{"give it with public_key", "give one with --public-key", "given with public_key", "given with --public-key", "give it with secret", "give one with --secret"}
 	if f.signs {
@@ -217,7 +217,7 @@ func (f *schemeFlags) asFlags(err error) error {
 	return errors.New(strings.NewReplacer(words...).Replace(err.Error()))
 }
 
-// missingKey says what to type.
+// missingKey says which flag to add.
 func (f *schemeFlags) missingKey(p *providers.Provider) error {
 	name := "SECRET"
 	if p != nil {
@@ -232,7 +232,7 @@ func (f *schemeFlags) missingKey(p *providers.Provider) error {
 	return errors.New("no key: this sender's deliveries are verified with its public key: add --public-key '{file./path/key.pem}'")
 }
 
-// paramHint names the flag where a provider's param is missing.
+// paramHint names the flag if err is that a provider's param is missing.
 func paramHint(err error, h *caddymodule.Handler) error {
 	provider, _ := providers.Read(h.Provider)
 	if provider == nil {

@@ -110,7 +110,7 @@ func (c *sendRun) run(cmd *cobra.Command, args []string) error {
 	return result
 }
 
-// check refuses what would show nothing.
+// check refuses a combination of flags that would show nothing.
 func (c *sendRun) check(s *subject, args []string) error {
 	ts := s.Scheme.Timestamp
 	dated := ts != nil && !ts.Off
@@ -194,7 +194,7 @@ func refuses(s *subject, code int) bool {
 	return code >= 400 && code < 500 && !other
 }
 
-// whyNoAnswer says what to look at.
+// whyNoAnswer says what to check.
 func whyNoAnswer(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "it speaks no TLS: write http://, or is it another port?"
@@ -205,7 +205,7 @@ func whyNoAnswer(err error) string {
 	return "is the address right, and does a server listen there?"
 }
 
-// refusalDue reports whether what is sent must not pass.
+// refusalDue reports whether the gateway must refuse what is sent.
 func (c *sendRun) refusalDue(s *subject) bool {
 	tolerance := verifier.DefaultTolerance
 	if t := s.Scheme.Tolerance; t != nil {
@@ -226,6 +226,7 @@ func (c *sendRun) spoilt() string {
 	return "a timestamp " + c.age.String() + " old"
 }
 
+// says returns what an answer means, leaving aside what was spoilt.
 func says(s *subject, answer *http.Response) string {
 	code := answer.StatusCode
 	switch {

@@ -88,7 +88,7 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 	return s.write(cmd.OutOrStdout(), r, c.format, c.request.bodyFile, now)
 }
 
-// sign makes r a genuine delivery, and makes sure of it.
+// sign makes r a genuine delivery, and verifies it.
 func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", s.contentType(r.Body))
@@ -110,8 +110,8 @@ func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 	return err
 }
 
-// notSigned says what this sender's deliveries hold that the signer does not
-// make up.
+// notSigned says what the signer cannot make up: something that this sender's
+// deliveries hold besides the signature.
 func notSigned(r *verifier.Rejection) error {
 	return fmt.Errorf("cannot be signed as it is: %s: %s: put it into the body or give it with -H; what the sender's deliveries hold is told by caddy webhook providers", r.Reason, r.Detail)
 }
@@ -167,8 +167,8 @@ func (s *subject) write(w io.Writer, r *rawhttp.Request, format, bodyFile string
 	return r.Write(w, s.tellsHTTP(r, now))
 }
 
-// curl writes a command for a POSIX shell. A body from standard input is part of
-// it, since it is gone.
+// curl writes a command for a POSIX shell. A body from standard input becomes part
+// of it, since it cannot be read again.
 func curl(r *rawhttp.Request, bodyFile string) string {
 	var text strings.Builder
 	if bodyFile == "-" {
