@@ -97,7 +97,7 @@ func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []adminapi.Rejection{}
 	for _, rejection := range kept.list(r.URL.Query().Get("name")) {
-		list = append(list, rejection.view(app))
+		list = append(list, rejection.view(rejection.redaction(app)))
 	}
 	return answerJSON(w, list)
 }
@@ -115,7 +115,7 @@ func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusInternalServerError, err)
 	}
-	return answerJSON(w, rejection.viewAll(current(), h))
+	return answerJSON(w, rejection.viewAll(rejection.redaction(current()), h))
 }
 
 // asked returns the app in force, if it has the name that is asked for.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -227,4 +228,41 @@ func (k *keeper) totals() (n int, bytes int64) {
 		n += len(list)
 	}
 	return n, k.bytes
+}
+
+// view returns what is shown of a rejection in a list.
+func (r *rejection) view(hide redaction) adminapi.Rejection {
+	v := adminapi.Rejection{
+		ID: r.id, Time: r.time.UTC(), Name: r.name, Provider: r.provider, Reason: string(r.reason), Detail: hide.text(r.detail),
+		Keys: append([]string{}, r.keys...), Observed: r.observed, Remote: r.remote, Method: r.method, Host: hide.text(r.host), URL: hide.target(r.target),
+	}
+	if r.skew != 0 {
+		v.Skew = r.skew.String()
+	}
+	return v
+}
+
+// viewAll returns all that is shown of a rejection. Never its body.
+func (r *rejection) viewAll(hide redaction, h hint) adminapi.RejectionDetail {
+	body := adminapi.Body{Read: r.read, Bytes: r.length, ContentType: hide.text(r.header.Get("Content-Type")), Truncated: len(r.body) < r.length}
+	if !r.read && r.declared >= 0 {
+		body.Declared = &r.declared
+	}
+	if r.read {
+		sum := r.digest
+		if !body.Truncated {
+			sum = sha256.Sum256(r.body)
+		}
+		body.SHA256 = hex.EncodeToString(sum[:])
+	}
+	return adminapi.RejectionDetail{Rejection: r.view(hide), Headers: hide.header(r.header), Body: body, Hint: h.text, Note: h.note}
+}
+
+// redaction hides the tokens of the keys that the rejection was kept with, and of
+// those in force.
+func (r *rejection) redaction(app *App) redaction {
+	if app == nil {
+		return redactionOf(r.tried)
+	}
+	return redactionOf(app.snapshots(r.tried...))
 }

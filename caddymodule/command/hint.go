@@ -11,20 +11,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A judgement is what the gateway would make of a request, its limits aside.
-type judgement struct {
-	verifier.Judgement
-	rejection *verifier.Rejection
-}
-
-func (s *subject) judge(req *verifier.Request, body []byte, now time.Time) (judgement, error) {
-	j, err := s.verifier.Judge(req, body, now)
-	if rejection, ok := errors.AsType[*verifier.Rejection](err); ok {
-		return judgement{rejection: rejection}, nil
-	}
-	return judgement{Judgement: j}, err
-}
-
 // hint returns the cause of a rejection, "" if none is found.
 func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, now time.Time) string {
 	configured := ""
@@ -48,18 +34,19 @@ func (s *subject) explain(ctx context.Context, req *verifier.Request, body []byt
 	}
 	then := now.Add(-r.Skew)
 	at := then.UTC().Format(time.RFC3339)
-	j, err := s.judge(req, body, then)
+	_, err := s.verifier.Judge(req, body, then)
+	other, _ := errors.AsType[*verifier.Rejection](err)
 	switch {
-	case err != nil:
-		return ""
-	case j.rejection == nil && saved:
+	case err == nil && saved:
 		return fmt.Sprintf("all else is right, but it is %s: to judge it at its own time, add --now %s", age(r.Skew), at)
-	case j.rejection == nil:
+	case err == nil:
 		return fmt.Sprintf("all else is right, but it is %s: a retry that keeps its first timestamp, a replay, or a clock that is off here or there; a sender that needs longer gets it with tolerance", age(r.Skew))
-	case j.rejection.Reason == r.Reason: // a skew too large to undo
+	case other == nil:
+		return ""
+	case other.Reason == r.Reason: // a skew too large to undo
 		return s.hint(ctx, req, body, now)
 	}
-	text := fmt.Sprintf("it is %s, and on time (--now %s) it would be refused for %s: %s", age(r.Skew), at, j.rejection.Reason, j.rejection.Detail)
+	text := fmt.Sprintf("it is %s, and on time (--now %s) it would be refused for %s: %s", age(r.Skew), at, other.Reason, other.Detail)
 	if more := s.hint(ctx, req, body, then); more != "" {
 		text += "; " + more
 	}

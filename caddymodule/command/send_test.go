@@ -29,8 +29,7 @@ func receiver(t *testing.T, provider string) *httptest.Server {
 	seen := make(map[string]bool)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		j, err := s.judge(&verifier.Request{Method: r.Method, Header: r.Header, Host: r.Host, Target: r.RequestURI}, body, time.Now())
-		if err != nil || j.rejection != nil {
+		if _, err := s.verifier.Judge(&verifier.Request{Method: r.Method, Header: r.Header, Host: r.Host, Target: r.RequestURI}, body, time.Now()); err != nil {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}

@@ -97,23 +97,15 @@ func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 		id = uuid.NewString()
 	}
 	req := requestOf(r)
-	if err := s.verifier.Sign(req, id, now, r.Body); err != nil {
-		if rejection, ok := errors.AsType[*verifier.Rejection](err); ok {
-			return notSigned(rejection)
-		}
-		return err
+	err := s.verifier.Sign(req, id, now, r.Body)
+	if err == nil {
+		_, err = s.verifier.Judge(req, r.Body, now)
 	}
-	j, err := s.judge(req, r.Body, now)
-	if err == nil && j.rejection != nil {
-		err = notSigned(j.rejection)
+	// Its deliveries hold something besides the signature that the signer cannot make up.
+	if r, ok := errors.AsType[*verifier.Rejection](err); ok {
+		return fmt.Errorf("cannot be signed as it is: %s: %s: put it into the body or give it with -H; what the sender's deliveries hold is told by caddy webhook providers", r.Reason, r.Detail)
 	}
 	return err
-}
-
-// notSigned says what the signer cannot make up: something that this sender's
-// deliveries hold besides the signature.
-func notSigned(r *verifier.Rejection) error {
-	return fmt.Errorf("cannot be signed as it is: %s: %s: put it into the body or give it with -H; what the sender's deliveries hold is told by caddy webhook providers", r.Reason, r.Detail)
 }
 
 func (s *subject) contentType(body []byte) string {
@@ -137,8 +129,8 @@ func signsForm(message string) bool {
 func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
 	req := requestOf(r)
 	req.TLS = !req.TLS
-	j, err := s.judge(req, r.Body, now)
-	return err != nil || j.rejection != nil
+	_, err := s.verifier.Judge(req, r.Body, now)
+	return err != nil
 }
 
 func (s *subject) makesID() bool {

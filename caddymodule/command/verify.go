@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // verifyCommand is "caddy webhook verify".
@@ -74,16 +75,17 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	req := requestOf(r)
-	j, err := s.judge(req, r.Body, now)
-	if err != nil {
+	j, err := s.verifier.Judge(req, r.Body, now)
+	rejection, refused := errors.AsType[*verifier.Rejection](err)
+	if err != nil && !refused {
 		return err
 	}
-	result := newResult(j)
+	result := newResult(j, rejection)
 	if c.scheme.config != "" {
 		result.Name = s.Name
 	}
-	if j.rejection != nil {
-		result.Hint = s.explain(cmd.Context(), req, r.Body, now, j.rejection, true)
+	if refused {
+		result.Hint = s.explain(cmd.Context(), req, r.Body, now, rejection, true)
 	}
 	for _, refusal := range s.Limits(r.Method, int64(len(r.Body))) {
 		result.Notes = append(result.Notes, refusal.Error())
@@ -93,7 +95,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 	} else {
 		_, err = io.WriteString(cmd.OutOrStdout(), result.String()+"\n")
 	}
-	if err == nil && j.rejection != nil {
+	if err == nil && refused {
 		err = negative("")
 	}
 	return err
@@ -147,16 +149,16 @@ type result struct {
 	Notes      []string `json:"notes,omitempty"`
 }
 
-func newResult(j judgement) *result {
-	r := &result{Genuine: j.rejection == nil, Key: j.Verdict.Key, DeliveryID: j.ID}
+func newResult(j verifier.Judgement, rejection *verifier.Rejection) *result {
+	r := &result{Genuine: rejection == nil, Key: j.Verdict.Key, DeliveryID: j.ID}
 	if t := j.Verdict.Timestamp; !t.IsZero() {
 		r.Timestamp = t.UTC().Format(time.RFC3339Nano)
 	}
 	if j.Answer != nil {
 		r.Handshake = j.Answer.Status
 	}
-	if j.rejection != nil {
-		r.Reason, r.Detail = string(j.rejection.Reason), j.rejection.Detail
+	if rejection != nil {
+		r.Reason, r.Detail = string(rejection.Reason), rejection.Detail
 	}
 	return r
 }

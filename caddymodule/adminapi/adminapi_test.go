@@ -1,0 +1,35 @@
+package adminapi
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// TestJSON holds the names that monitoring reads, and what is null or absent.
+func TestJSON(t *testing.T) {
+	at, declared := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), int64(9)
+	rejection := Rejection{ID: "3f9a52c07d1e", Time: at, Name: "shop", Reason: "signature_mismatch", Keys: []string{"1"}, Method: "POST", URL: "/hooks"}
+	const listed = `"id":"3f9a52c07d1e","time":"2026-11-21T12:00:00Z","name":"shop","provider":"","reason":"signature_mismatch","detail":"",` +
+		`"keys":["1"],"observed":false,"remote":"","method":"POST","host":"","url":"/hooks"`
+	for want, v := range map[string]any{
+		`{"forgotten":"00ff","note":"everywhere"}`: Forgotten{Key: "00ff", Note: "everywhere"},
+		`{` + listed + `}`:                         rejection,
+		`{` + listed + `,"headers":{"X-Team":["(redacted)"]},"body":{"read":false,"bytes":0,"declared":9,"content_type":"","truncated":false},"hint":""}`: RejectionDetail{
+			Rejection: rejection, Headers: map[string][]string{"X-Team": {"(redacted)"}}, Body: Body{Declared: &declared},
+		},
+		`{"since":"2026-11-21T12:00:00Z","store":{"kind":"memory","degraded":false,"entries":1,"in_flight":0,"unwritten":0},` +
+			`"buffered_bytes":0,"max_buffered":0,"rejections_kept":0,"rejections_kept_bytes":0,"handlers":[` +
+			`{"name":"shop","provider":"","observe":false,"accepted":0,"duplicates":0,"handshakes":0,"observed":{},"rejected":{"stale_timestamp":2},` +
+			`"last_accepted":null,"keys":[{"label":"1","last_used":null}],"key_problems":[],"buffered_bytes":0}]}`: Status{
+			Since: at, Store: Store{Kind: "memory", Entries: 1}, Handlers: []Handler{{
+				Name: "shop", Observed: map[string]uint64{}, Rejected: map[string]uint64{"stale_timestamp": 2}, Keys: []Key{{Label: "1"}}, KeyProblems: []string{},
+			}},
+		},
+	} {
+		got, err := json.Marshal(v)
+		if err != nil || string(got) != want {
+			t.Errorf("%T: %v\n%s, want\n%s", v, err, got, want)
+		}
+	}
+}
