@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -41,19 +41,13 @@ type App struct {
 	ended    bool // and gave it up for good
 	handlers []*Handler
 	logger   *zap.Logger
-	storage  storage // Caddy's
-	stop     chan struct{}
+	storage  keys.Storage // Caddy's
 	polling  sync.WaitGroup
 	unfollow context.CancelFunc // ends the fetching of published keys
 }
 
 const (
 	defaultMaxBuffered = 256 << 20
-
-	// keyPollInterval is how often key files are read again: a change is in use
-	// when two looks have found the same, within two seconds. Polling, because
-	// what mounts secrets swaps symbolic links, which file events miss.
-	keyPollInterval = time.Second
 )
 
 // CaddyModule returns the Caddy module information.
@@ -110,40 +104,9 @@ func (a *App) Start() error {
 	a.begins()
 	var ctx context.Context
 	ctx, a.unfollow = context.WithCancel(context.Background())
-	watched := make([]*keyring, 0, len(a.handlers))
 	for _, h := range a.handlers {
-		h.keys.warnOfShort()
-		if h.keys.watches() {
-			watched = append(watched, h.keys)
-		}
-		if p := h.keys.published; p != nil && p.jwks != "" {
-			a.polling.Go(func() { h.keys.follow(ctx) })
-		} else if p != nil && a.storage != nil {
-			go h.keys.recall(ctx, a.storage, h.published.storageKey())
-		}
+		h.keys.Follow(ctx, a.storage, &a.polling)
 	}
-	if len(watched) == 0 {
-		return nil
-	}
-	stop := make(chan struct{})
-	a.stop = stop
-	a.polling.Go(func() {
-		ticker := time.NewTicker(keyPollInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-ticker.C:
-			}
-			for _, k := range watched {
-				if err := k.refresh(); err != nil {
-					k.logger.Error("keys cannot be used", zap.Error(err))
-				}
-				k.warnOfShort()
-			}
-		}
-	})
 	return nil
 }
 
@@ -200,10 +163,6 @@ func (a *App) Cleanup() error {
 	if a.unfollow != nil {
 		a.unfollow()
 	}
-	if a.stop != nil {
-		close(a.stop)
-		a.stop = nil
-	}
 	a.polling.Wait()
 
 	a.mu.Lock()
@@ -229,11 +188,11 @@ func (a *App) named(name string) (handlers []*Handler) {
 }
 
 // snapshots returns what the handlers verify with now, and others besides.
-func (a *App) snapshots(others ...*snapshot) []*snapshot {
+func (a *App) snapshots(others ...*keys.Snapshot) []*keys.Snapshot {
 	handlers := a.named("")
-	all := append(make([]*snapshot, 0, len(others)+len(handlers)), others...)
+	all := append(make([]*keys.Snapshot, 0, len(others)+len(handlers)), others...)
 	for _, h := range handlers {
-		all = append(all, h.keys.current.Load())
+		all = append(all, h.keys.Current())
 	}
 	return all
 }

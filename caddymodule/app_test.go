@@ -9,7 +9,11 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -23,15 +27,25 @@ func TestPolling(t *testing.T) {
 	limit := buffered.limit.Load()
 	defer buffered.limit.Store(limit)
 	synctest.Test(t, func(t *testing.T) {
-		r := newRing(verifier.Scheme{})
-		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
-		r.mustRefresh(t)
-		literal := newRing(verifier.Scheme{})
-		literal.mustAdd(t, "secret", useSecret, "", Value{Value: "text"})
-		literal.mustRefresh(t)
+		core, logs := observer.New(zapcore.DebugLevel)
+		failures := 0
+		open := func(secret string) *keys.Set {
+			k, err := keys.Open(keys.Config{
+				Scheme: verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}},
+				Secret: []keys.Value{{Value: secret}},
+				Logger: zap.New(core), Failed: func() { failures++ },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		k := open("{file." + path + "}")
+		uses := func(secret string) bool { return k.Snapshot().Keys[0].Text == secret }
 		app := &App{MaxBuffered: new(int64(1000)), store: new(MemoryStore)}
-		app.register(&Handler{keys: r.keyring})
-		app.register(&Handler{keys: literal.keyring})
+		app.register(&Handler{keys: k})
+		app.register(&Handler{keys: open("text")})
+		const interval = time.Second
 		pass := func(d time.Duration) {
 			time.Sleep(d)
 			synctest.Wait()
@@ -39,31 +53,31 @@ func TestPolling(t *testing.T) {
 
 		write(t, "two", path)
 		pass(time.Minute)
-		if r.keyOf(t, "one") == "" {
+		if !uses("one") {
 			t.Error("files are read before Start")
 		}
 		if err := app.Start(); err != nil {
 			t.Fatal(err)
 		}
-		pass(2*keyPollInterval - time.Nanosecond)
-		if r.keyOf(t, "one") == "" {
+		pass(2*interval - time.Nanosecond)
+		if !uses("one") {
 			t.Error("in use after one look")
 		}
 		pass(time.Nanosecond)
-		if r.keyOf(t, "two") == "" {
+		if !uses("two") {
 			t.Error("not in use after two looks")
 		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		r.messages()
-		pass(10 * keyPollInterval)
-		if got := r.messages(); len(got) != 1 || r.failures != 10 || r.keyOf(t, "two") == "" {
-			t.Errorf("ten readings of a removed file: logged %q, counted %d", got, r.failures)
+		logs.TakeAll()
+		pass(10 * interval)
+		if got := logs.FilterLevelExact(zapcore.ErrorLevel).TakeAll(); len(got) != 1 || failures != 10 || !uses("two") {
+			t.Errorf("ten readings of a removed file: logged %v, counted %d", got, failures)
 		}
 		write(t, "three", path)
-		pass(2 * keyPollInterval)
-		if r.keyOf(t, "three") == "" {
+		pass(2 * interval)
+		if !uses("three") {
 			t.Error("not read when it is back")
 		}
 		if err := app.shut(); err != nil {
@@ -71,7 +85,7 @@ func TestPolling(t *testing.T) {
 		}
 		write(t, "four", path)
 		pass(time.Minute)
-		if r.keyOf(t, "three") == "" {
+		if !uses("three") {
 			t.Error("files are read after Cleanup")
 		}
 	})
@@ -135,7 +149,7 @@ func TestKeyArrives(t *testing.T) {
 		t.Errorf("without: %v", a.err)
 	}
 	write(t, "topsecret\n", dir, "key")
-	g.handlers[0].keys.look(t)
+	look(t, g.handlers[0].keys)
 	if a := serve(t, large(10), accepting, g.handlers...); a.err != nil {
 		t.Errorf("with: %v", a.err)
 	}

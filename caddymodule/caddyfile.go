@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -220,15 +221,15 @@ func (p *parser) finish() error {
 	if h.Name == "" && p.resolved == nil {
 		return p.at(p.directive, "%v", checkName(""))
 	}
-	scheme, _, err := withPublished(scheme, h.PublicKey)
+	scheme, err := keys.WithAddress(scheme, h.PublicKey)
 	if err != nil {
 		return p.at("public_key", "%v", err)
 	}
-	if name, err := checkParams(p.resolved, scheme, h.Param); err != nil {
+	if name, err := p.resolved.CheckParams(scheme, h.Param); err != nil {
 		return p.at("param "+name, "%v", err)
 	}
 	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {
-		return p.at(p.directive, "%v", errNoKey)
+		return p.at(p.directive, "%v", keys.ErrNoKey)
 	}
 	return p.checkScheme(scheme)
 }

@@ -2,8 +2,13 @@ package caddymodule
 
 import (
 	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -15,6 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 )
 
 // logCore is a core of Caddy's logging that keeps what is logged, from the
@@ -100,6 +107,49 @@ func (g *gateway) start(t testing.TB) {
 			t.Error(err)
 		}
 	})
+}
+
+// look reads the key files twice, as changes are in use after two looks.
+func look(t *testing.T, k *keys.Set) {
+	t.Helper()
+	for range 2 {
+		if err := k.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func sign(secret, message string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(message))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func write(t testing.TB, text string, path ...string) string {
+	t.Helper()
+	name := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// shelf is a storage in memory.
+type shelf map[string][]byte
+
+func (s shelf) Load(_ context.Context, key string) ([]byte, error) {
+	if data, ok := s[key]; ok {
+		return data, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (s shelf) Store(_ context.Context, key string, value []byte) error {
+	s[key] = value
+	return nil
 }
 
 // acme is a handler's configuration, with more members.
@@ -291,7 +341,7 @@ func TestValidateTwice(t *testing.T) {
 	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(stacks.String(), "caddymodule.(*App).Start") {
+	if strings.Contains(stacks.String(), "keys.(*Set).follow") {
 		t.Errorf("a goroutine watches key files:\n%s", stacks.String())
 	}
 	if _, err := os.Stat(path); err != nil {

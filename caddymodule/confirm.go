@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 )
 
 // maxVisited is how many visited addresses are remembered: who repeats a
@@ -14,7 +16,7 @@ const maxVisited = 16
 
 // A visitor requests the addresses that signed handshakes ask for.
 type visitor struct {
-	fetcher fetcher
+	fetcher keys.Fetcher
 
 	mu   sync.Mutex
 	done []string
@@ -31,9 +33,9 @@ func (d *delivery) visit() error {
 	if address == "" || v.visited(address) {
 		return nil
 	}
-	err := v.fetcher.fetch(d.r.Context(), need{address: address, client: clientOf(d.r)}, func(_ fetched, err error) error {
+	err := v.fetcher.Visit(d.r.Context(), address, clientOf(d.r), func(err error) error {
 		if err != nil {
-			d.h.logger.Error("the sender's handshake is not confirmed", zap.String("name", d.h.Name), zap.Error(withoutURL(err)))
+			d.h.logger.Error("the sender's handshake is not confirmed", zap.String("name", d.h.Name), zap.Error(err))
 			return err
 		}
 		v.remember(address)

@@ -13,7 +13,7 @@ import (
 // wants one, in place of any that came.
 func (d *delivery) dress() error {
 	h := d.r.Header
-	signer := d.keys.signer
+	signer := d.keys.Signer
 	for name := range h {
 		if signer != nil && appview.IsHeader(name, upstreamHeaders) {
 			delete(h, name)

@@ -106,7 +106,7 @@ func TestSignUpstreamFile(t *testing.T) {
 	g := mustProvision(t, "", timed(`"sign_upstream":"{file.`+filepath.ToSlash(path)+`}"`))
 	refresh := func() {
 		t.Helper()
-		g.handlers[0].keys.look(t)
+		look(t, g.handlers[0].keys)
 	}
 	signedWith := func(secret string) {
 		t.Helper()

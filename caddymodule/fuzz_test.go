@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
@@ -66,8 +67,8 @@ func FuzzCaddyfile(f *testing.F) {
 			return
 		}
 		again.metrics = metrics.Of("fuzz")
-		again.logger = newRing(again.Scheme).logger
-		if err := again.openKeys(); err != nil && whole && strings.Contains(err.Error(), marker) &&
+		again.logger = zap.NewNop()
+		if _, err := again.openKeys(); err != nil && whole && strings.Contains(err.Error(), marker) &&
 			!strings.Contains(text, "require_header") && !strings.Contains(text, "param") { // which may be called so
 			t.Errorf("the error repeats a secret: %v", err)
 		}

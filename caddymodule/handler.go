@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/textproto"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -61,11 +60,11 @@ type Handler struct {
 	Provider json.RawMessage `json:"provider,omitempty"`
 
 	// Shared secrets. Any of them verifies: that is how they are rotated.
-	Secret []Value `json:"secret,omitempty"`
+	Secret []keys.Value `json:"secret,omitempty"`
 	// The sender's public keys. Any of them verifies. An address, https://…, is
 	// that of a JSON Web Key Set, which is fetched. Default: what the provider's
 	// file says of where the sender publishes them.
-	PublicKey []Value `json:"public_key,omitempty"`
+	PublicKey []keys.Value `json:"public_key,omitempty"`
 	// Values that the provider asks for, by name.
 	Param map[string]string `json:"param,omitempty"`
 
@@ -103,8 +102,8 @@ type Handler struct {
 	named        bool                // by the operator, not by the provider
 	app          *App
 	placed       placement.Handler
-	keys         *keyring
-	published    *publishedID // nil where the sender's keys are given
+	keys         *keys.Set
+	fetcher      keys.Fetcher
 	visits       visitor
 	recogniser   recogniser
 	confides     bool // its requests carry a secret: a token, or the value of a required header
@@ -140,7 +139,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := metrics.Register(ctx.GetMetricsRegistry(), gauges); err != nil {
 		return err
 	}
-	if err := h.openKeys(); err != nil {
+	scheme, err := h.openKeys()
+	if err != nil {
 		return h.fail(err)
 	}
 	h.metrics.Join(h.keys)
@@ -154,7 +154,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.placed = placement.Handler{
 		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),
-		PathSigned: verifier.CoverageOf(h.keys.scheme).Path, NoDedupe: h.recogniser.off,
+		PathSigned: verifier.CoverageOf(scheme).Path, NoDedupe: h.recogniser.off,
 	}
 	h.app = app.(*App)
 	h.app.register(h)
@@ -240,14 +240,15 @@ func checkName(name string) error {
 	return nil
 }
 
-// openKeys gathers every configured value and compiles the verifier.
-func (h *Handler) openKeys() error {
+// openKeys reads every configured value and compiles the verifier. It returns the
+// scheme without them.
+func (h *Handler) openKeys() (verifier.Scheme, error) {
 	scheme, required, err := h.compose()
 	if err != nil {
-		return err
+		return scheme, err
 	}
 	if err := h.checkHeaders(); err != nil {
-		return err
+		return scheme, err
 	}
 	h.confides = usesToken(scheme) || slices.ContainsFunc(required, hasSecret)
 	if s := scheme.Signature; s != nil && s.Query != "" && usesToken(scheme) {
@@ -255,26 +256,21 @@ func (h *Handler) openKeys() error {
 			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
 	}
 	if err := h.provisionDedupe(scheme); err != nil {
-		return err
+		return scheme, err
 	}
-	h.keys = &keyring{scheme: scheme, logger: h.logger.With(zap.String("name", h.Name)), failed: h.metrics.KeyFailed, changed: h.metrics.KeysChanged}
-	if scheme.KeySource != nil {
-		var id publishedID
-		id, h.keys.published = publishedOf(h.Name, &scheme)
-		h.published = &id
+	config := h.keyConfig(scheme, required)
+	config.Fetcher, config.Logger = &h.fetcher, h.logger.With(zap.String("name", h.Name))
+	config.Failed, config.Changed = h.metrics.KeyFailed, h.metrics.KeysChanged
+	h.keys, err = keys.Open(config)
+	return scheme, err
+}
+
+// keyConfig says where the keys come from.
+func (h *Handler) keyConfig(scheme verifier.Scheme, required []verifier.RequiredHeader) keys.Config {
+	return keys.Config{
+		Name: h.Name, Scheme: scheme, Param: h.Param, RequireHeader: required,
+		Secret: h.Secret, PublicKey: h.PublicKey, SignUpstream: h.SignUpstream,
 	}
-	if err := h.gather(h.keys, required); err != nil {
-		return err
-	}
-	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {
-		return errNoKey
-	}
-	if h.SignUpstream != "" {
-		if err := h.keys.add("sign_upstream", useUpstream, "", Value{Value: h.SignUpstream}); err != nil {
-			return err
-		}
-	}
-	return h.keys.refresh()
 }
 
 // compose returns the scheme without the headers whose values are to be
@@ -285,10 +281,10 @@ func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.Require
 		scheme = h.provider.Scheme.With(scheme)
 	}
 	scheme.Handshakes = h.handshakes(h.provider)
-	if scheme, _, err = withPublished(scheme, h.PublicKey); err != nil {
+	if scheme, err = keys.WithAddress(scheme, h.PublicKey); err != nil {
 		return scheme, nil, err
 	}
-	if _, err := checkParams(h.provider, scheme, h.Param); err != nil {
+	if _, err := h.provider.CheckParams(scheme, h.Param); err != nil {
 		return scheme, nil, err
 	}
 	// With values as they are written: what is wrong shows now, not when a
@@ -307,40 +303,6 @@ func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.Require
 func hasSecret(h verifier.RequiredHeader) bool {
 	return slices.ContainsFunc(h.Values, func(value string) bool { return value != "*" })
 }
-
-// gather adds what verifies to a keyring.
-func (h *Handler) gather(keys *keyring, required []verifier.RequiredHeader) error {
-	for _, name := range slices.Sorted(maps.Keys(h.Param)) {
-		if err := keys.add("param "+name, useParam, name, Value{Value: h.Param[name]}); err != nil {
-			return err
-		}
-	}
-	for _, header := range required {
-		for _, value := range header.Values {
-			name := textproto.CanonicalMIMEHeaderKey(header.Name)
-			if err := keys.add("require_header "+header.Name, useHeader, name, Value{Value: value}); err != nil {
-				return err
-			}
-		}
-	}
-	for _, v := range h.Secret {
-		if err := keys.add("secret", useSecret, "", v); err != nil {
-			return err
-		}
-	}
-	_, publicKeys, err := withPublished(verifier.Scheme{}, h.PublicKey)
-	if err != nil {
-		return err
-	}
-	for _, v := range publicKeys {
-		if err := keys.add("public_key", usePublicKey, "", v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var errNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key); an unset {$NAME} vanishes before this is read")
 
 // warnAboutHeaders names headers that never arrive: since 2.11.4 Caddy's server
 // drops names with an underscore, since 2.11.5 those with a dot.
@@ -375,11 +337,10 @@ func (h *Handler) Cleanup() error {
 	if h.metrics != nil {
 		h.metrics.Leave(h.keys)
 	}
-	if h.published == nil {
+	if h.keys == nil {
 		return nil
 	}
-	_, err := publishedPool.Delete(*h.published)
-	return err
+	return h.keys.Close()
 }
 
 // providerID is "" without a provider.

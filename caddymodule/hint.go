@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -12,7 +13,7 @@ import (
 type hint struct {
 	text string
 	note string // what the hint could not take into account
-	of   *snapshot
+	of   *keys.Snapshot
 }
 
 // explaining has room for one: Explain is many times as dear as a check, and a
@@ -44,7 +45,7 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 		return hint{text: r.remedy, note: noteLimit}, nil
 	case h == nil:
 		return hint{note: noteGone}, nil
-	case h.keys.current.Load() == nil:
+	case h.keys.Current() == nil:
 		return hint{note: noteNoKey}, nil
 	case r.reason == verifier.HandshakeMismatch:
 		return hint{note: noteHandshake}, nil
@@ -57,7 +58,7 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 	case <-ctx.Done():
 		return hint{}, ctx.Err()
 	}
-	s := h.keys.current.Load()
+	s := h.keys.Current()
 	if r.hint.of == s { // only who explains reads and writes it
 		return r.hint, nil
 	}
@@ -67,7 +68,7 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 		header.Del("Content-Length")
 	}
 	found, err := verifier.Explain(ctx, verifier.Case{
-		Scheme: s.scheme, Keys: s.keys, Body: body, Now: r.time, Others: r.others(app, h),
+		Scheme: s.Scheme, Keys: s.Keys, Body: body, Now: r.time, Others: r.others(app, h),
 		Request: &verifier.Request{Method: r.method, Header: header, Target: r.target, Host: r.host, TLS: r.tls},
 	})
 	if err != nil || ctx.Err() != nil { // cut short: the next who asks gets the whole
@@ -107,8 +108,8 @@ func (a *App) handlerOf(r *rejection) *Handler {
 // handlers, and those of the catalogue whose signature's header it has.
 func (r *rejection) others(app *App, h *Handler) (others []verifier.Other) {
 	for _, other := range app.named("") {
-		if s := other.keys.current.Load(); other != h && s != nil {
-			others = append(others, verifier.Other{Name: other.Name, Scheme: s.scheme, Keys: s.keys})
+		if s := other.keys.Current(); other != h && s != nil {
+			others = append(others, verifier.Other{Name: other.Name, Scheme: s.Scheme, Keys: s.Keys})
 		}
 	}
 	return append(others, providers.OthersFor(r.header, r.provider)...)

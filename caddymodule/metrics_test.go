@@ -164,7 +164,7 @@ func TestKeysGone(t *testing.T) {
 	}
 	deliver("topsecret")
 	write(t, "successor", dir, "next")
-	h.keys.look(t)
+	look(t, h.keys)
 	deliver("successor")
 	if s := g.samples(t); s[old] == 0 || s[next] == 0 {
 		t.Fatalf("both keys are in use: %v, %v", s[old], s[next])
@@ -172,7 +172,7 @@ func TestKeysGone(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "old")); err != nil {
 		t.Fatal(err)
 	}
-	h.keys.look(t)
+	look(t, h.keys)
 	s := g.samples(t)
 	if _, there := s[old]; there {
 		t.Error("a key that is gone is still shown")

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -65,7 +66,7 @@ func init() { // optionNames reads the map that it would else be part of
 		"dedupe": (*parser).dedupe,
 		"sign_upstream": one(func(p *parser, arg string) error {
 			p.h.SignUpstream = p.value(arg)
-			_, _, err := parseValue(p.h.SignUpstream)
+			err := keys.CheckValue(p.h.SignUpstream)
 			return err
 		}),
 	}
@@ -101,7 +102,7 @@ func one(set func(p *parser, arg string) error) func(*parser, string, []string) 
 
 // keys reads <value>... [as <label>]. Zero values is an error: an unset
 // {$VARIABLE} vanishes before parsing and must not make the label a secret.
-func (p *parser) keys(name string, args []string, into *[]Value) error {
+func (p *parser) keys(name string, args []string, into *[]keys.Value) error {
 	label := ""
 	if n := len(args); n >= 2 && args[n-2] == "as" {
 		label, args = args[n-1], args[:n-2]
@@ -116,10 +117,10 @@ func (p *parser) keys(name string, args []string, into *[]Value) error {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
 	}
 	for _, arg := range args {
-		if _, _, err := parseValue(p.value(arg)); err != nil {
+		if err := keys.CheckValue(p.value(arg)); err != nil {
 			return p.Errf("%s: %v", name, err)
 		}
-		*into = append(*into, Value{Value: p.value(arg), Label: label})
+		*into = append(*into, keys.Value{Value: p.value(arg), Label: label})
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func (p *parser) param(name string, args []string) error {
 	if _, again := p.h.Param[args[0]]; again {
 		return p.Errf("param: this name stands already on line %d: keep one of them", p.lines["param "+args[0]])
 	}
-	if _, _, err := parseValue(p.value(args[1])); err != nil {
+	if err := keys.CheckValue(p.value(args[1])); err != nil {
 		return p.Errf("param: %v", err)
 	}
 	p.lines["param "+args[0]] = p.Line()
@@ -291,7 +292,7 @@ func (p *parser) requireHeader(name string, args []string) error {
 	}
 	values := make(verifier.StringList, 0, len(args)-1)
 	for _, arg := range args[1:] {
-		if _, _, err := parseValue(p.value(arg)); err != nil {
+		if err := keys.CheckValue(p.value(arg)); err != nil {
 			return p.Errf("require_header: %v", err)
 		}
 		values = append(values, p.value(arg))

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,6 +26,11 @@ var began = time.Now()
 var buffered budget
 
 func init() { buffered.limit.Store(defaultMaxBuffered) }
+
+// awaiting counts bytes of bodies of deliveries that wait for keys, over all
+// handlers. They may take a quarter of max_buffered, or one whole body: anyone
+// can name a key that is not at hand.
+var awaiting atomic.Int64
 
 // inForce lists the apps that have started and not stopped, oldest first. During
 // a reload there are two; one that Caddy rolls back leaves the other.

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -32,15 +33,14 @@ func (s *sender) handler(t *testing.T, more ...string) *Handler {
 	t.Helper()
 	g := mustProvision(t, "", acme(append([]string{`"algorithm":"ed25519"`}, more...)...))
 	h := g.handlers[0]
-	f := &h.keys.published.fetcher
-	f.now = func() time.Time { return s.now }
-	f.get = func(_ context.Context, address string) (fetched, error) {
+	h.fetcher.Now = func() time.Time { return s.now }
+	h.fetcher.Get = func(_ context.Context, address string) (keys.Page, error) {
 		s.asked = append(s.asked, address)
 		page, ok := s.pages[address]
 		if !ok {
-			return fetched{}, errors.New("status 404")
+			return keys.Page{}, errors.New("status 404")
 		}
-		return fetched{text: page}, nil
+		return keys.Page{Text: page}, nil
 	}
 	return h
 }
@@ -102,30 +102,30 @@ func TestPublishedSet(t *testing.T) {
 
 	s.step(t, h, "no set yet", signedBy(a, "a"), 503, 1)
 	s.step(t, h, "and just now none", signedBy(a, "a"), 503, 0)
-	s.now = s.now.Add(failureLasts)
+	s.now = s.now.Add(10 * time.Second)
 	s.pages[setAddress] = setOf("a", publicA)
 	s.step(t, h, "the set is there", signedBy(a, "a"), 202, 1)
 	s.step(t, h, "and stays", signedBy(a, "a"), 202, 0)
 	s.step(t, h, "a forgery", signedBy(b, "a"), 401, 0)
 	s.step(t, h, "an id that the new set lacks", signedBy(b, "b"), 401, 0)
-	s.now = s.now.Add(setLasts)
+	s.now = s.now.Add(time.Minute)
 	s.step(t, h, "a forgery with an id at hand", signedBy(b, "a"), 401, 0)
 	s.pages[setAddress] = setOf("b", publicB)
 	s.step(t, h, "the keys have changed", signedBy(b, "b"), 202, 1)
 	s.step(t, h, "the old one is gone", signedBy(a, "a"), 401, 0)
-	s.now = s.now.Add(setLasts)
+	s.now = s.now.Add(time.Minute)
 	s.pages[setAddress] = `{"keys":[]}`
 	s.step(t, h, "a set without keys", signedBy(a, "a"), 503, 1)
 	s.step(t, h, "the last good one stays", signedBy(b, "b"), 202, 0)
 	delete(s.pages, setAddress)
-	s.now = s.now.Add(failureLasts)
+	s.now = s.now.Add(10 * time.Second)
 	s.step(t, h, "the sender is down", signedBy(a, "a"), 503, 1)
 	s.step(t, h, "the last good one stays", signedBy(b, "b"), 202, 0)
 
-	if labels := h.keys.snapshot().keyLabels(); !slices.Equal(labels, []string{"fetched"}) {
+	if labels := h.keys.Snapshot().Labels(); !slices.Equal(labels, []string{"fetched"}) {
 		t.Errorf("labels %q", labels)
 	}
-	if got := h.keys.noteUse(verifier.Verdict{Key: "jwks/a"}); got != "fetched" {
+	if got := h.keys.NoteUse(verifier.Verdict{Key: "jwks/a"}); got != "fetched" {
 		t.Errorf("in metrics: %s", got)
 	}
 }
@@ -151,48 +151,8 @@ func TestPublishedCertificates(t *testing.T) {
 	s.now = clock.Add(time.Hour + time.Second)
 	s.step(t, h, "valid no longer", signedBy(a, one), 503, 1)
 	s.step(t, h, "the other still is", signedBy(b, two), 202, 0)
-	if got := h.keys.snapshot().keyLabels(); !slices.Equal(got, []string{"fetched"}) {
+	if got := h.keys.Snapshot().Labels(); !slices.Equal(got, []string{"fetched"}) {
 		t.Errorf("labels %q", got)
-	}
-	for text, what := range map[string]string{
-		"":                      "nothing",
-		"<html>" + s.pages[two]: "text before",
-		s.pages[two] + "x":      "text behind",
-		strings.ReplaceAll(s.pages[two], "CERTIFICATE", "PUBLIC KEY"): "no certificate",
-		setOf("a", a.Public().(ed25519.PublicKey)):                    "a set",
-	} {
-		if _, err := parseCertificate(one, text); err == nil {
-			t.Errorf("%s passes for a certificate", what)
-		}
-	}
-	if c, err := parseCertificate(one, strings.TrimSpace(s.pages[one]+s.pages[two])); err != nil || c.text != s.pages[one] {
-		t.Errorf("a chain: %v", err)
-	}
-}
-
-// TestPublishedBounds: a certificate that has verified a delivery stays, however
-// many others forgeries have fetched since, under the same file's name too.
-func TestPublishedBounds(t *testing.T) {
-	_, key := newKey(t)
-	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
-	p := &published{}
-	keep := func(address string) {
-		t.Helper()
-		if err := p.keep(address, fetched{text: text}, clock, func(string) error { return nil }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const one, two = "https://certs.acme.example/old/key.pem", "https://certs.acme.example/new/key.pem"
-	keep(one)
-	keep(two)
-	p.used(two)
-	p.used(one)
-	for i := range 3 * maxCertificates {
-		keep(fmt.Sprintf("https://certs.acme.example/%d/key.pem", i))
-	}
-	keys, _, _ := p.keys(clock)
-	if len(keys) != maxCertificates || p.wants(one, clock) || p.wants(two, clock) {
-		t.Errorf("%d kept, gone: %v, %v", len(keys), p.wants(one, clock), p.wants(two, clock))
 	}
 }
 
@@ -204,10 +164,10 @@ func TestWaitingLeavesRoom(t *testing.T) {
 	g.start(t)
 	h := g.handlers[0]
 	asked, release := make(chan struct{}), make(chan struct{})
-	h.keys.published.fetcher.get = func(context.Context, string) (fetched, error) {
+	h.fetcher.Get = func(context.Context, string) (keys.Page, error) {
 		close(asked)
 		<-release
-		return fetched{text: certificateOf(t, key, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))}, nil
+		return keys.Page{Text: certificateOf(t, key, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))}, nil
 	}
 	large := strings.Repeat("x", 10000)
 	deliver := func() outcome {
@@ -238,34 +198,13 @@ func TestWaitingLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestForgeryWaitsForNoFile: keys are read again under a lock, from a file system
-// that may hang; whoever names a key that the set lacks must not wait for it.
-func TestForgeryWaitsForNoFile(t *testing.T) {
-	public, key := newKey(t)
-	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
-	h := s.handler(t, fromSet)
-	s.step(t, h, "the set is there", signedBy(key, "a"), 202, 1)
-	h.keys.mu.Lock()
-	defer h.keys.mu.Unlock()
-	refused := make(chan error, 1)
-	go func() { refused <- serve(t, signedBy(key, "b"), accepting, h).err }()
-	select {
-	case err := <-refused:
-		if err == nil {
-			t.Error("a key that is not in the set is taken")
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("it waits")
-	}
-}
-
 // TestAddressInLog: an address from the environment may hold a token.
 func TestAddressInLog(t *testing.T) {
 	t.Setenv("TEST_SET", setAddress+"?token=SHOWN-TOKEN")
 	_, key := newKey(t)
 	g := mustProvision(t, "", acme(`"algorithm":"ed25519","public_key":["{env.TEST_SET}"]`))
 	h := g.handlers[0]
-	h.keys.published.fetcher.get = func(context.Context, string) (fetched, error) { return fetched{}, errors.New("down") }
+	h.fetcher.Get = func(context.Context, string) (keys.Page, error) { return keys.Page{}, errors.New("down") }
 	g.logs.TakeAll()
 	a := serve(t, signedBy(key, "a"), accepting, h)
 	logged := g.logs.TakeAll()
@@ -274,25 +213,6 @@ func TestAddressInLog(t *testing.T) {
 	}
 	if text := fmt.Sprint(a.err, logged); strings.Contains(text, "SHOWN-TOKEN") {
 		t.Error(text)
-	}
-}
-
-func TestSetIsDue(t *testing.T) {
-	usable := func(string) error { return nil }
-	for _, tc := range []struct{ says, lasts time.Duration }{{0, maxSetAge}, {time.Second, minSetAge}, {time.Hour, time.Hour}, {1000 * time.Hour, maxSetAge}} {
-		p := &published{jwks: setAddress}
-		if err := p.keep(setAddress, fetched{text: "{}", maxAge: tc.says}, clock, usable); err != nil {
-			t.Fatal(err)
-		}
-		if p.due(clock.Add(tc.lasts - 1)) {
-			t.Errorf("max-age %s: due too early", tc.says)
-		}
-		if !p.due(clock.Add(tc.lasts)) || p.due(clock.Add(tc.lasts+1)) || !p.due(clock.Add(tc.lasts+setLasts)) {
-			t.Errorf("max-age %s: not due, or due at every look", tc.says)
-		}
-	}
-	if (&published{}).due(clock) {
-		t.Error("certificates are fetched for deliveries alone")
 	}
 }
 
@@ -305,9 +225,6 @@ func TestPublishedOutlivesReload(t *testing.T) {
 	delete(s.pages, setAddress)
 	h := s.handler(t, fromSet)
 	s.step(t, h, "in the next configuration", signedBy(key, "a"), 202, 0)
-	if n, _ := publishedPool.References(*h.published); n != 2 {
-		t.Errorf("%d configurations use it, want 2", n)
-	}
 	if _, err := provision(t, "", acme(`"algorithm":"ecdsa-p256-sha256"`, fromSet)); err != nil {
 		t.Errorf("another algorithm, of which the set that was fetched holds no key: %v", err)
 	}
@@ -339,17 +256,56 @@ func TestKeyAddresses(t *testing.T) {
 		switch {
 		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: %v, want %q", config, err, want)
-		case want == "" && g.handlers[0].keys.published == nil:
+		case want == "" && !fetches(t, g.handlers[0]):
 			t.Errorf("%s: nothing is fetched", config)
 		}
 	}
-	g := mustProvision(t, "", acme(`"algorithm":"ed25519"`, fromHosts, pinned))
-	if g.handlers[0].keys.published != nil {
+	if g := mustProvision(t, "", acme(`"algorithm":"ed25519"`, fromHosts, pinned)); fetches(t, g.handlers[0]) {
 		t.Error("keys that are written out replace what the sender publishes")
 	}
 }
 
-// TestNothingFetchedStays: the contexts of the tests before have ended.
-func TestNothingFetchedStays(t *testing.T) {
-	publishedPool.Range(func(key, _ any) bool { t.Errorf("%v is still held", key); return true })
+// fetches reports whether a handler has a source of keys to fetch.
+func fetches(t *testing.T, h *Handler) bool {
+	t.Helper()
+	scheme, _, err := h.compose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scheme.KeySource != nil
+}
+
+// hung is a storage that never answers.
+type hung struct{ asked chan struct{} }
+
+func (s hung) Load(context.Context, string) ([]byte, error) {
+	close(s.asked)
+	select {}
+}
+
+func (hung) Store(context.Context, string, []byte) error { return errors.New("not reached") }
+
+// TestStorageThatHangs: it holds up neither deliveries nor a reload.
+func TestStorageThatHangs(t *testing.T) {
+	_, key := newKey(t)
+	const one = "https://certs.acme.example/one.pem"
+	s := &sender{now: clock, pages: map[string]string{one: certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))}}
+	h := s.handler(t, fromHosts)
+	store := hung{make(chan struct{})}
+	h.app.storage = store
+	if err := h.app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-store.asked
+	s.step(t, h, "meanwhile", signedBy(key, one), 202, 1)
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.app.Stop() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("Stop waits for the storage")
+	}
 }

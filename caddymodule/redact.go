@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -44,25 +45,25 @@ type redaction struct {
 
 // redactionOf hides what is a credential of any of the handlers, in force or when
 // the request came: senders are set up with another's secret.
-func redactionOf(all []*snapshot) redaction {
+func redactionOf(all []*keys.Snapshot) redaction {
 	known := tokenPlaces()
 	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read)}
 	for _, s := range all {
 		if s == nil { // its keys are yet to be read
 			continue
 		}
-		r.tokens(s.scheme)
-		for _, h := range s.scheme.RequireHeader {
+		r.tokens(s.Scheme)
+		for _, h := range s.Scheme.RequireHeader {
 			r.headers[http.CanonicalHeaderKey(h.Name)] = true
 			r.texts = append(r.texts, h.Values...)
 		}
-		for _, k := range s.keys {
+		for _, k := range s.Keys {
 			if k.Kind != verifier.PublicKey {
-				text := strings.TrimPrefix(k.Text, s.scheme.SecretPrefix)
+				text := strings.TrimPrefix(k.Text, s.Scheme.SecretPrefix)
 				r.texts = append(append(r.texts, k.Text, text), decodings(text)...)
 			}
 		}
-		r.texts = slices.AppendSeq(r.texts, maps.Values(s.scheme.Params))
+		r.texts = slices.AppendSeq(r.texts, maps.Values(s.Scheme.Params))
 	}
 	// Short ones ("*", a param "1") would redact half of everything.
 	r.texts = slices.DeleteFunc(r.texts, func(text string) bool { return len(text) < shortest })

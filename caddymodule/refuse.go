@@ -166,7 +166,7 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 		zap.String("name", d.h.Name),
 		zap.String("reason", reason),
 		zap.String("detail", strings.TrimPrefix(err.Error(), reason+": ")),
-		zap.Strings("keys", d.keys.keyLabels()),
+		zap.Strings("keys", d.keys.Labels()),
 		zap.Int("body_bytes", len(d.body)),
 	}, more...)
 	if r, ok := errors.AsType[*verifier.Rejection](err); ok && r.Skew != 0 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -49,8 +50,8 @@ type rejection struct {
 	read   bool   // it was refused after its body had been read
 	length int    // of the body as it was read
 	digest [sha256.Size]byte
-	size   int64       // bytes that the rejection takes
-	tried  []*snapshot // its own and those of all handlers then: their tokens stay hidden after a change
+	size   int64            // bytes that the rejection takes
+	tried  []*keys.Snapshot // its own and those of all handlers then: their tokens stay hidden after a change
 	hint   hint
 }
 
@@ -96,7 +97,7 @@ func (d *delivery) keepAs(entry rejection) {
 	}
 	entry.time, entry.name, entry.provider, entry.place = d.h.now(), d.h.Name, d.h.providerID(), d.h.placed.Place
 	entry.remote, entry.method, entry.target, entry.host, entry.tls = d.r.RemoteAddr, d.req.Method, d.req.Target, d.req.Host, d.req.TLS
-	entry.header, entry.keys, entry.tried = d.r.Header.Clone(), d.keys.keyLabels(), d.h.app.snapshots(d.keys)
+	entry.header, entry.keys, entry.tried = d.r.Header.Clone(), d.keys.Labels(), d.h.app.snapshots(d.keys)
 	entry.read, entry.length, entry.declared = !d.unread(), len(d.body), d.r.ContentLength
 	if len(entry.detail) > maxKeptDetail { // it may quote what a stranger wrote
 		entry.detail = strings.ToValidUTF8(entry.detail[:maxKeptDetail], "") + "…"

@@ -1,11 +1,9 @@
 package caddymodule
 
 import (
-	"fmt"
 	"slices"
 
-	"go.uber.org/zap"
-
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -35,20 +33,10 @@ func (h *Handler) Sender() (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := &keyring{scheme: scheme, logger: zap.NewNop(), failed: func() {}}
-	if err := h.gather(keys, required); err != nil {
+	s := &Sender{Name: h.Name, Provider: h.provider, Methods: h.methods, MaxBody: h.maxBody, RejectStatus: h.rejectStatus}
+	if s.Scheme, s.Keys, err = keys.Read(h.keyConfig(scheme, required)); err != nil {
 		return nil, err
 	}
-	for _, source := range keys.sources {
-		if source.kind == fileValue {
-			keys.reread(source)
-		}
-		if source.problem != "" {
-			return nil, fmt.Errorf("%s: %s", source, source.problem)
-		}
-	}
-	s := &Sender{Name: h.Name, Provider: h.provider, Methods: h.methods, MaxBody: h.maxBody, RejectStatus: h.rejectStatus}
-	s.Scheme, s.Keys, _ = keys.material()
 	return s, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -24,7 +25,7 @@ type delivery struct {
 	repl *caddy.Replacer
 
 	req     verifier.Request
-	keys    *snapshot // nil while there is no key; only fetchKey takes a newer one
+	keys    *keys.Snapshot // nil while there is no key; only fetchKey takes a newer one
 	check   verifier.Check
 	body    []byte
 	charged int64 // bytes of the budget that the delivery holds
@@ -84,7 +85,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 	}
 	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
 
-	d = &delivery{h: h, w: w, r: r, keys: h.keys.snapshot(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
+	d = &delivery{h: h, w: w, r: r, keys: h.keys.Snapshot(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
 	called := received(r)
 	d.req = verifier.Request{Method: called.Method, Header: r.Header, Target: called.RequestURI, Host: r.Host, TLS: r.TLS != nil}
 	if !strings.HasPrefix(d.req.Target, "/") && called.URL != nil { // absolute form, RFC 9112 §3.2.2
@@ -98,7 +99,7 @@ func (d *delivery) admit() error {
 	if !appview.IsClean(received(d.r).URL) {
 		return errUncleanPath
 	}
-	if !d.delivers() && (d.keys == nil || !d.keys.verifier.Greets(&d.req)) {
+	if !d.delivers() && (d.keys == nil || !d.keys.Verifier.Greets(&d.req)) {
 		return methodNotAllowed(d.h.methods, d.req.Method)
 	}
 	if d.r.ContentLength > d.h.maxBody {
@@ -124,7 +125,7 @@ func (d *delivery) open() error {
 }
 
 func (d *delivery) begin() (err error) {
-	d.check, d.answer, err = d.keys.verifier.Open(&d.req, d.h.now())
+	d.check, d.answer, err = d.keys.Verifier.Open(&d.req, d.h.now())
 	return err
 }
 
@@ -153,7 +154,7 @@ func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
-	d.h.metrics.KeyUsed(d.h.keys.noteUse(verdict), d.h.now())
+	d.h.metrics.KeyUsed(d.h.keys.NoteUse(verdict), d.h.now())
 	if !verdict.Timestamp.IsZero() {
 		d.noteSkew(verdict.Timestamp)
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))

@@ -62,9 +62,7 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 	for _, h := range handlers {
 		s.Observe = s.Observe || h.Observe
 		s.BufferedBytes += h.buffered.used.Load()
-		if problems := h.keys.trouble.Load(); problems != nil {
-			s.KeyProblems = append(s.KeyProblems, *problems...)
-		}
+		s.KeyProblems = append(s.KeyProblems, h.keys.Problems()...)
 	}
 	return s
 }

@@ -31,7 +31,7 @@ func TestStatus(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.handlers[0].keys.refresh(); err != nil {
+	if err := g.handlers[0].keys.Refresh(); err != nil {
 		t.Fatal(err)
 	}
 	s := get[adminapi.Status](t, adminapi.StatusPath)

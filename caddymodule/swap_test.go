@@ -15,6 +15,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 )
 
 // generations is a handler all of whose keys are files, which change at once.
@@ -47,7 +49,7 @@ func (g *generations) write(t *testing.T, generation string) {
 func (g *generations) rotate(t *testing.T) {
 	t.Helper()
 	g.write(t, "new")
-	g.handlers[0].keys.look(t)
+	look(t, g.handlers[0].keys)
 }
 
 // observation is all that tells which keys a request was judged with.
@@ -173,10 +175,10 @@ func TestFetchedKeyComesWithTheRest(t *testing.T) {
 		public, key := newKey(t)
 		s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
 		h := s.handler(t, `"name":"`+team+`"`, fromSet, `"require_header":[{"name":"X-Team","values":"{file.`+dir+`/team}"}]`)
-		get := h.keys.published.fetcher.get
-		h.keys.published.fetcher.get = func(ctx context.Context, address string) (fetched, error) {
+		get := h.fetcher.Get
+		h.fetcher.Get = func(ctx context.Context, address string) (keys.Page, error) {
 			write(t, "new-team", dir, "team")
-			h.keys.look(t)
+			look(t, h.keys)
 			return get(ctx, address)
 		}
 		r := signedBy(key, "a")

@@ -24,7 +24,7 @@ func TestSecurityNamesItsTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	byPackage := make(map[string][]string)
-	for _, dir := range []string{"verifier", "verifier/providers", "verifier/providers/check", "caddymodule", "caddymodule/placement", "caddymodule/redis", "dedupe", "dedupe/bolt", "dedupe/redis", "integration", "internal/appview", "internal/jsonpath", "internal/known", "internal/template"} {
+	for _, dir := range []string{"verifier", "verifier/providers", "verifier/providers/check", "caddymodule", "caddymodule/keys", "caddymodule/placement", "caddymodule/redis", "dedupe", "dedupe/bolt", "dedupe/redis", "integration", "internal/appview", "internal/jsonpath", "internal/known", "internal/template"} {
 		files, _ := filepath.Glob(filepath.Join("..", filepath.FromSlash(dir), "*_test.go"))
 		for _, file := range files {
 			source, err := os.ReadFile(file)

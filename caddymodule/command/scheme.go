@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -163,8 +164,8 @@ func (f *schemeFlags) checkKeys() error {
 	}
 	for _, flag := range flags {
 		for _, text := range flag.texts {
-			err := caddymodule.CheckValue(text)
-			if errors.Is(err, caddymodule.ErrUnreplaced) {
+			err := keys.CheckValue(text)
+			if errors.Is(err, keys.ErrUnreplaced) {
 				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag.name, err)
 			}
 			if err != nil {
@@ -175,9 +176,9 @@ func (f *schemeFlags) checkKeys() error {
 	return nil
 }
 
-func values(texts []string) (all []caddymodule.Value) {
+func values(texts []string) (all []keys.Value) {
 	for _, t := range texts {
-		all = append(all, caddymodule.Value{Value: t})
+		all = append(all, keys.Value{Value: t})
 	}
 	return all
 }
@@ -190,7 +191,7 @@ func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
 	}
 	s := &subject{Sender: sender, handler: h}
 	if f.privateKey != "" {
-		text, err := caddymodule.Resolve(f.privateKey)
+		text, err := keys.Resolve(f.privateKey)
 		if err != nil {
 			return nil, fmt.Errorf("--private-key: %w", err)
 		}

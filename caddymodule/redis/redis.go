@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/redis"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
@@ -86,7 +87,7 @@ func (s *Store) Provision(caddy.Context) error {
 		Namespace: s.Namespace, Username: s.Username, DB: s.DB,
 	}
 	if s.Password != "" {
-		password, err := caddymodule.Resolve(s.Password)
+		password, err := keys.Resolve(s.Password)
 		if err != nil {
 			return fmt.Errorf("store redis: password: %w", err)
 		}

@@ -22,6 +22,7 @@ func TestArrows(t *testing.T) {
 	mayImport := map[string][]string{
 		"verifier/providers":       {"internal/nearest", "verifier"},
 		"verifier/providers/check": {"internal/nearest", "internal/template", "verifier", "verifier/providers"},
+		"caddymodule/keys":         {"verifier", "verifier/providers"},
 		"caddymodule/placement":    nil,
 		"caddymodule/adminapi":     nil,
 		"internal/appview":         nil,

@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"context"
@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-func taken(_ fetched, err error) error { return err }
+func taken(_ Page, err error) error { return err }
 
 // TestFetchOnceAtATime: whoever asks while a fetch is under way shares it, and
 // no more than so many wait.
 func TestFetchOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls, release := 0, make(chan struct{})
-		f := &fetcher{get: func(context.Context, string) (fetched, error) {
+		f := &Fetcher{Get: func(context.Context, string) (Page, error) {
 			calls++
 			<-release
-			return fetched{text: "key"}, nil
+			return Page{Text: "key"}, nil
 		}}
 		var all sync.WaitGroup
 		settled, full := 0, 0
 		var mu sync.Mutex
 		for i := range maxWaiters + 6 {
 			all.Go(func() {
-				err := f.fetch(t.Context(), need{address: "a", client: network(i / maxClientWaiters)}, func(fetched, error) error { settled++; return nil })
+				err := f.fetch(t.Context(), need{address: "a", client: network(i / maxClientWaiters)}, func(Page, error) error { settled++; return nil })
 				mu.Lock()
 				defer mu.Unlock()
 				if errors.Is(err, errManyWaiters) {
@@ -59,8 +59,8 @@ func TestFetchOnceAtATime(t *testing.T) {
 func TestFetchWaitsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, began := make(chan struct{}), time.Now()
-		f := &fetcher{get: func(context.Context, string) (fetched, error) { return fetched{}, nil }}
-		err := f.fetch(t.Context(), need{address: "a"}, func(fetched, error) error { <-release; return nil })
+		f := &Fetcher{Get: func(context.Context, string) (Page, error) { return Page{}, nil }}
+		err := f.fetch(t.Context(), need{address: "a"}, func(Page, error) error { <-release; return nil })
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != maxWait || f.budget.waiting != 0 {
 			t.Errorf("%v after %s, %d wait", err, time.Since(began), f.budget.waiting)
 		}
@@ -72,9 +72,9 @@ func TestFetchWaitsInVain(t *testing.T) {
 // out.
 func TestFetchFailures(t *testing.T) {
 	now, calls := clock, 0
-	f := &fetcher{now: func() time.Time { return now }, get: func(context.Context, string) (fetched, error) {
+	f := &Fetcher{Now: func() time.Time { return now }, Get: func(context.Context, string) (Page, error) {
 		calls++
-		return fetched{}, errors.New("down")
+		return Page{}, errors.New("down")
 	}}
 	fetch := func(address string, want string) {
 		t.Helper()
@@ -125,11 +125,11 @@ func TestGetAddress(t *testing.T) {
 	client.Transport = s.Client().Transport
 	defer func() { client.Transport = transport }()
 	got, err := getAddress(t.Context(), s.URL+"/key")
-	if err != nil || got.text != "key" || got.maxAge != 10*time.Minute {
+	if err != nil || got.Text != "key" || got.MaxAge != 10*time.Minute {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for path, want := range map[string]string{"/elsewhere": "status 302", "/created": "status 201", "/none": "status 404", "/long": "longer than"} {
-		if got, err := getAddress(t.Context(), s.URL+path); err == nil || !strings.HasPrefix(err.Error(), want) || got.text != "" {
+		if got, err := getAddress(t.Context(), s.URL+path); err == nil || !strings.HasPrefix(err.Error(), want) || got.Text != "" {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}

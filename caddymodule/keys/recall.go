@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"context"
@@ -26,8 +26,8 @@ const maxRecalled = 64 << 10
 
 const storageTimeout = 10 * time.Second
 
-// storage is what is used of Caddy's: by default a directory.
-type storage interface {
+// Storage is what is used of Caddy's: by default a directory.
+type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 	Store(ctx context.Context, key string, value []byte) error
 }
@@ -40,7 +40,7 @@ func (id publishedID) storageKey() string {
 
 // recall fetches the certificates that were in use before a restart, and notes
 // new ones for the next, until ctx ends. Nothing waits for it: a storage may hang.
-func (k *keyring) recall(ctx context.Context, store storage, key string) {
+func (k *Set) recall(ctx context.Context, store Storage, key string) {
 	stored := k.recallFrom(ctx, store, key)
 	for {
 		if proven := k.published.provenAddresses(); len(proven) > 0 && !slices.Equal(proven, stored) {
@@ -58,7 +58,7 @@ func (k *keyring) recall(ctx context.Context, store storage, key string) {
 
 // recallFrom returns the stored addresses that the scheme allows, and fetches
 // those that are not at hand.
-func (k *keyring) recallFrom(ctx context.Context, store storage, key string) []string {
+func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []string {
 	loading, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	data, err := store.Load(loading, key)
@@ -73,7 +73,7 @@ func (k *keyring) recallFrom(ctx context.Context, store storage, key string) []s
 	if s == nil { // a param's file is missing: deliveries fetch what they need
 		return nil
 	}
-	addresses := slices.DeleteFunc(from.Certificates, func(address string) bool { return !s.verifier.Publishes(address) })
+	addresses := slices.DeleteFunc(from.Certificates, func(address string) bool { return !s.Verifier.Publishes(address) })
 	addresses = addresses[:min(len(addresses), maxCertificates)]
 	slices.Sort(addresses)
 	k.published.expect(addresses)
@@ -87,7 +87,7 @@ func (k *keyring) recallFrom(ctx context.Context, store storage, key string) []s
 }
 
 // noteIn stores addresses, whether or not the configuration is about to end.
-func (k *keyring) noteIn(ctx context.Context, store storage, key string, addresses []string) error {
+func (k *Set) noteIn(ctx context.Context, store Storage, key string, addresses []string) error {
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
 	data, err := json.Marshal(recalled{addresses})

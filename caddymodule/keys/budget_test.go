@@ -1,15 +1,12 @@
-package caddymodule
+package keys
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // network is a client's, from a benchmark's addresses (RFC 2544).
@@ -29,12 +26,12 @@ func TestForgeriesDoNotStarve(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d clients, one forgery every %s", tc.clients, tc.every), func(t *testing.T) {
 			now, asked := clock, 0
-			f := &fetcher{now: func() time.Time { return now }, get: func(_ context.Context, address string) (fetched, error) {
+			f := &Fetcher{Now: func() time.Time { return now }, Get: func(_ context.Context, address string) (Page, error) {
 				asked++
 				if address == "genuine" {
-					return fetched{text: "certificate"}, nil
+					return Page{Text: "certificate"}, nil
 				}
-				return fetched{}, errors.New("status 404")
+				return Page{}, errors.New("status 404")
 			}}
 			n, inMinute, most := 0, 0, 0
 			for forge := clock; forge.Before(clock.Add(20 * time.Minute)); forge = forge.Add(tc.every) {
@@ -60,7 +57,7 @@ func TestForgeriesDoNotStarve(t *testing.T) {
 
 // TestKnownAddressesNeedNoBudget: whatever forgeries have used up.
 func TestKnownAddressesNeedNoBudget(t *testing.T) {
-	f := &fetcher{now: func() time.Time { return clock }, get: func(context.Context, string) (fetched, error) { return fetched{}, nil }}
+	f := &Fetcher{Now: func() time.Time { return clock }, Get: func(context.Context, string) (Page, error) { return Page{}, nil }}
 	for i := range maxFetches {
 		if err := f.fetch(t.Context(), need{address: fmt.Sprint(i), client: network(i)}, taken); err != nil {
 			t.Fatal(err)
@@ -90,7 +87,7 @@ func TestClientsAreForgotten(t *testing.T) {
 func TestOneClientWaits(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	f := &fetcher{get: func(context.Context, string) (fetched, error) { <-release; return fetched{}, nil }}
+	f := &Fetcher{Get: func(context.Context, string) (Page, error) { <-release; return Page{}, nil }}
 	leaves := 0
 	for range maxWaiters {
 		if _, _, err := f.join(need{address: "slow", client: network(0)}, taken); err == nil {
@@ -102,24 +99,5 @@ func TestOneClientWaits(t *testing.T) {
 	}
 	if _, _, err := f.join(need{address: "slow", client: network(1)}, taken); err != nil {
 		t.Errorf("another: %v", err)
-	}
-}
-
-func TestClientOf(t *testing.T) {
-	for remote, want := range map[string]string{
-		"203.0.113.9:1234": "203.0.113.9/32", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::/64", "[2001:db8:1:2::1]:2": "2001:db8:1:2::/64",
-		"[::ffff:203.0.113.9]:1": "203.0.113.9/32", "[fe80::1%eth0]:1": "fe80::/64", "@": "invalid Prefix", "": "invalid Prefix",
-	} {
-		r := httptest.NewRequest("POST", "/", nil)
-		r.RemoteAddr = remote
-		if got := clientOf(r).String(); got != want {
-			t.Errorf("%s: %s, want %s", remote, got, want)
-		}
-	}
-	// What trusted_proxies makes of X-Forwarded-For.
-	r := httptest.NewRequest("POST", "/", nil)
-	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: "198.51.100.7"}))
-	if got := clientOf(r).String(); got != "198.51.100.7/32" {
-		t.Errorf("behind a trusted proxy: %s", got)
 	}
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"os"
@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -17,7 +19,7 @@ import (
 // it step by step. No step of it is ever a key; the last good one stays.
 func TestHalfWrittenFile(t *testing.T) {
 	path := write(t, "the-first-secret", t.TempDir(), "key")
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
 	r.mustRefresh(t)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
@@ -47,7 +49,7 @@ func TestHalfWrittenFile(t *testing.T) {
 // TestStalledWriter: one byte is no secret, however long it stays.
 func TestStalledWriter(t *testing.T) {
 	path := write(t, "the-first-secret", t.TempDir(), "key")
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
 	r.mustRefresh(t)
 	for _, text := range []string{"b", "whsec_"} {
@@ -69,7 +71,7 @@ func TestStalledWriter(t *testing.T) {
 func TestChangedKeysAreNamed(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "the-first-secret", dir, "keys", "previous")
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + filepath.Join(dir, "keys") + "}"})
 	r.mustRefresh(t)
 	write(t, "the-second-secret", dir, "keys", "current")
@@ -112,7 +114,7 @@ func TestOpenKeyFiles(t *testing.T) {
 			if err := os.Chmod(dir, tc.dir); err != nil {
 				t.Fatal(err)
 			}
-			r := newRing(verifier.Scheme{})
+			r := newTestSet(verifier.Scheme{})
 			r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + dir + "}"})
 			for range 3 {
 				r.mustRefresh(t)
@@ -132,28 +134,48 @@ func TestOpenKeyFiles(t *testing.T) {
 // in use, once, by its label. NIST SP 800-131A Rev. 2 §10: 112 bits.
 func TestShortSecrets(t *testing.T) {
 	const warning = "a secret is short enough to be found by trying"
+	secrets := func(texts ...string) Config {
+		c := Config{Scheme: verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}}
+		for _, text := range texts {
+			c.Secret = append(c.Secret, Value{Value: text})
+		}
+		return c
+	}
+	labelled, hex, signs := secrets("13-bytes-long", "S1", "14-bytes-long."), secrets("30313233343536373839616263"), secrets("14-bytes-long.")
+	labelled.Secret[1].Label = "old"
+	hex.Scheme.SecretEncoding = "hex"
+	signs.SignUpstream = "c2hvcnQ="
+	public := secrets()
+	public.Scheme.Algorithm = "ed25519"
+	public.PublicKey = []Value{{Value: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}}
 	for _, tc := range []struct {
-		config string
+		config Config
 		want   []any
 	}{
-		{acme(`"secret":["x"]`), []any{"1"}},
-		{acme(`"secret":["13-bytes-long",{"value":"S1","label":"old"},"14-bytes-long."]`), []any{"1", "old"}},
-		{acme(`"secret":["14-bytes-long.","0123456789abcdef0123456789abcdef"]`), nil},
-		{acme(`"secret_encoding":"hex","secret":["30313233343536373839616263"]`), []any{"1"}},
-		{acme(`"secret":["14-bytes-long."],"sign_upstream":"c2hvcnQ="`), []any{"sign_upstream"}},
-		{acme(onePublic), nil},
+		{secrets("x"), []any{"1"}},
+		{labelled, []any{"1", "old"}},
+		{secrets("14-bytes-long.", "0123456789abcdef0123456789abcdef"), nil},
+		{hex, []any{"1"}},
+		{signs, []any{"sign_upstream"}},
+		{public, nil},
 	} {
-		g := mustProvision(t, "", tc.config)
-		g.start(t)
-		g.handlers[0].keys.warnOfShort() // as at each look
+		core, logs := observer.New(zapcore.DebugLevel)
+		tc.config.Logger = zap.New(core)
+		k, err := Open(tc.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // as at each look
+			k.warnOfShort()
+		}
 		var got []any
-		for _, e := range g.logs.All() {
+		for _, e := range logs.All() {
 			if strings.HasPrefix(e.Message, warning) {
 				got = append(got, e.ContextMap()["keys"].([]any)...)
 			}
 		}
 		if !slices.Equal(got, tc.want) {
-			t.Errorf("%s: warned of %v, want %v", tc.config, got, tc.want)
+			t.Errorf("%+v: warned of %v, want %v", tc.config.Secret, got, tc.want)
 		}
 	}
 }

@@ -1,15 +1,15 @@
-package caddymodule
+package keys
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // shelf is a storage in memory.
@@ -36,39 +36,39 @@ func TestRecall(t *testing.T) {
 	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
 	s := &sender{now: clock, pages: map[string]string{one: text, two: text}}
 	store := make(shelf)
-	recall := func(h *Handler) { // until there is nothing to do
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		for range 8 { // it looks for the end and for news in any order
-			h.keys.recall(ctx, store, h.published.storageKey())
-		}
-	}
 
-	first := s.handler(t, `"name":"before"`, fromHosts)
-	s.step(t, first, "named", signedBy(key, one), 202, 1)
-	s.step(t, first, "fetched, but it verifies nothing", altered(signedBy(key, two)), 401, 1)
-	recall(first)
-	if len(store) != 1 || string(store[first.published.storageKey()]) != `{"certificates":["`+one+`"]}` {
+	first := s.open(t, fromHosts)
+	s.step(t, first, "named", signedBy(key, one), true, 1)
+	s.step(t, first, "fetched, but it verifies nothing", altered(signedBy(key, two)), false, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 8 { // it looks for the end and for news in any order
+		first.recall(ctx, store, first.id.storageKey())
+	}
+	if len(store) != 1 || string(store[first.id.storageKey()]) != `{"certificates":["`+one+`"]}` {
 		t.Fatalf("stored: %s", store)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
 	}
 
 	after := &sender{now: clock, pages: s.pages}
-	h := after.handler(t, `"name":"after"`, fromHosts)
-	store[h.published.storageKey()] = store[first.published.storageKey()]
+	k := after.open(t, fromHosts)
+	defer k.Close()
 	for i := range 2 * maxFetches { // forgeries come first
-		_ = h.keys.published.fetcher.fetch(t.Context(), need{address: fmt.Sprint(i), client: network(i)}, taken)
+		_ = k.fetcher.fetch(t.Context(), need{address: fmt.Sprint(i), client: network(i)}, taken)
 	}
 	after.asked = nil
-	stored := h.keys.recallFrom(t.Context(), store, h.published.storageKey())
+	stored := k.recallFrom(t.Context(), store, k.id.storageKey())
 	if !slices.Equal(stored, []string{one}) || !slices.Equal(after.asked, []string{one}) {
 		t.Errorf("recalled %q, asked for %q", stored, after.asked)
 	}
-	after.step(t, h, "the first delivery after the restart", signedBy(key, one), 202, 0)
+	after.step(t, k, "the first delivery after the restart", signedBy(key, one), true, 0)
 }
 
 // altered makes a delivery one that nobody signed.
-func altered(r *http.Request) *http.Request {
-	r.Header.Set("X-Signature", strings.Repeat("00", 64))
+func altered(r *verifier.Request) *verifier.Request {
+	r.Header["X-Signature"] = []string{strings.Repeat("00", 64)}
 	return r
 }
 
@@ -96,12 +96,15 @@ func TestRecallTrustsNothing(t *testing.T) {
 		"too many":           {`{"certificates":["` + strings.Join(many, `","`) + `"]}`, maxCertificates},
 	} {
 		s := &sender{now: clock, pages: map[string]string{evil: text}}
-		h := s.handler(t, fromHosts)
-		h.keys.recallFrom(t.Context(), shelf{"k": []byte(tc.data)}, "k")
+		k := s.open(t, fromHosts)
+		k.recallFrom(t.Context(), shelf{"k": []byte(tc.data)}, "k")
 		if len(s.asked) > tc.most || slices.ContainsFunc(s.asked, func(a string) bool { return !strings.HasPrefix(a, "https://certs.acme.example/") }) {
 			t.Errorf("%s: asked for %q", what, s.asked)
 		}
-		s.step(t, h, what, signedBy(key, evil), 401, 0)
+		s.step(t, k, what, signedBy(key, evil), false, 0)
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -114,7 +117,7 @@ func TestRecalledStay(t *testing.T) {
 	p := &published{}
 	p.expect([]string{one})
 	for _, address := range append([]string{one}, manyAddresses(3*maxCertificates)...) {
-		if err := p.keep(address, fetched{text: text}, clock, func(string) error { return nil }); err != nil {
+		if err := p.keep(address, Page{Text: text}, clock, func(string) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,39 +131,4 @@ func manyAddresses(n int) (all []string) {
 		all = append(all, fmt.Sprintf("https://certs.acme.example/%d.pem", i))
 	}
 	return all
-}
-
-// hung is a storage that never answers.
-type hung struct{ asked chan struct{} }
-
-func (s hung) Load(context.Context, string) ([]byte, error) {
-	close(s.asked)
-	select {}
-}
-
-func (hung) Store(context.Context, string, []byte) error { return errors.New("not reached") }
-
-// TestStorageThatHangs: it holds up neither deliveries nor a reload.
-func TestStorageThatHangs(t *testing.T) {
-	_, key := newKey(t)
-	const one = "https://certs.acme.example/one.pem"
-	s := &sender{now: clock, pages: map[string]string{one: certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))}}
-	h := s.handler(t, fromHosts)
-	store := hung{make(chan struct{})}
-	h.app.storage = store
-	if err := h.app.Start(); err != nil {
-		t.Fatal(err)
-	}
-	<-store.asked
-	s.step(t, h, "meanwhile", signedBy(key, one), 202, 1)
-	stopped := make(chan error, 1)
-	go func() { stopped <- h.app.Stop() }()
-	select {
-	case err := <-stopped:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("Stop waits for the storage")
-	}
 }

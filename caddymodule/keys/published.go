@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"context"
@@ -6,14 +6,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -39,8 +38,7 @@ const (
 // published holds the public keys that a sender publishes, as far as they were
 // fetched: one set, or certificates that deliveries name. It outlives a reload.
 type published struct {
-	fetcher fetcher
-	jwks    string // address of the set; "": there are certificates
+	jwks string // address of the set; "": there are certificates
 
 	mu           sync.Mutex
 	version      int // changes when the keys do
@@ -59,10 +57,6 @@ type certificate struct {
 	from, until   time.Time
 	proven        bool // it has verified a delivery: what forgeries name does not drive it out
 }
-
-// publishedPool keeps them by handler and source while any configuration uses
-// them: a reload while the sender's server is down loses no key.
-var publishedPool = caddy.NewUsagePool()
 
 // algorithms are part of it: keys of another would be refused, and with them the
 // configuration that has come to want other ones.
@@ -124,11 +118,11 @@ func (p *published) due(now time.Time) bool {
 }
 
 // keep takes what was fetched. usable says whether the scheme can use the key.
-func (p *published) keep(address string, got fetched, now time.Time, usable func(text string) error) error {
-	c := certificate{address: address, text: got.text}
+func (p *published) keep(address string, got Page, now time.Time, usable func(text string) error) error {
+	c := certificate{address: address, text: got.Text}
 	if p.jwks == "" {
 		var err error
-		if c, err = parseCertificate(address, got.text); err != nil {
+		if c, err = parseCertificate(address, got.Text); err != nil {
 			return err
 		}
 		if now.Before(c.from) || now.After(c.until) {
@@ -145,8 +139,8 @@ func (p *published) keep(address string, got fetched, now time.Time, usable func
 			p.version++
 		}
 		age := maxSetAge
-		if got.maxAge > 0 {
-			age = min(max(got.maxAge, minSetAge), maxSetAge)
+		if got.MaxAge > 0 {
+			age = min(max(got.MaxAge, minSetAge), maxSetAge)
 		}
 		p.set, p.since, p.stale = c.text, now, now.Add(age)
 		return nil
@@ -212,24 +206,29 @@ func parseCertificate(address, text string) (certificate, error) {
 	return certificate{address: address, text: string(pem.EncodeToMemory(first)), from: c.NotBefore, until: c.NotAfter}, nil
 }
 
-// fetch gets the key of a delivery that none at hand has signed, and puts it to
-// use. Nil means that what the sender publishes now is in use, whether or not
-// the delivery's key is in it.
-func (k *keyring) fetch(ctx context.Context, n need) error {
+// Fetch gets the key of a delivery that none at hand has signed, waits for it, and
+// puts it to use. id is what the delivery calls its key, client who sent it. Nil
+// means that what the sender publishes now is in use, whether or not the
+// delivery's key is in it. Errors hold no address.
+func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
+	return k.fetch(ctx, need{address: id, client: client})
+}
+
+func (k *Set) fetch(ctx context.Context, n need) error {
 	p := k.published
 	if p.jwks != "" {
 		n.address = p.jwks
 	}
 	n.known = p.knows(n.address)
 	shown, _, _ := strings.Cut(n.address, "?") // a query may hold a token
-	if p.wants(n.address, p.fetcher.clock()) {
-		err := p.fetcher.fetch(ctx, n, func(got fetched, err error) error {
+	if p.wants(n.address, k.fetcher.clock()) {
+		err := k.fetcher.fetch(ctx, n, func(got Page, err error) error {
 			if err == nil {
-				err = p.keep(n.address, got, p.fetcher.clock(), k.usableKey)
+				err = p.keep(n.address, got, k.fetcher.clock(), k.usableKey)
 			}
 			if err != nil {
 				k.failed()
-				k.logger.Error("the sender's key cannot be fetched", zap.String("address", shown), zap.Error(withoutURL(err)),
+				k.logger.Error("the sender's key cannot be fetched", zap.String("address", shown), zap.Error(err),
 					zap.String("consequence", "those at hand stay in use; deliveries signed with another are answered 503"))
 			}
 			return err
@@ -242,7 +241,7 @@ func (k *keyring) fetch(ctx context.Context, n need) error {
 }
 
 // usableKey reports whether a fetched text is a key of the scheme.
-func (k *keyring) usableKey(text string) error {
+func (k *Set) usableKey(text string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.usable(&source{use: usePublicKey}, []labelled{{text: text}})
@@ -250,7 +249,7 @@ func (k *keyring) usableKey(text string) error {
 
 // adopt puts what was fetched to use, if it is not yet. Only then it waits for
 // the lock, under which files are read.
-func (k *keyring) adopt() error {
+func (k *Set) adopt() error {
 	if k.adopted() {
 		return nil
 	}
@@ -262,18 +261,18 @@ func (k *keyring) adopt() error {
 	return k.swap()
 }
 
-func (k *keyring) adopted() bool {
-	now := k.published.fetcher.clock()
+func (k *Set) adopted() bool {
+	now := k.fetcher.clock()
 	_, version, _ := k.published.keys(now)
 	s := k.current.Load()
 	return s != nil && s.version == version && !s.expired(now)
 }
 
-// snapshot returns what to verify and sign with now, nil while there is no key.
+// Snapshot returns what to verify and sign with now, nil while there is no key.
 // A certificate counts until it expires.
-func (k *keyring) snapshot() *snapshot {
+func (k *Set) Snapshot() *Snapshot {
 	s := k.current.Load()
-	if k.published == nil || !s.expired(k.published.fetcher.clock()) {
+	if k.published == nil || !s.expired(k.fetcher.clock()) {
 		return s
 	}
 	if err := k.adopt(); err != nil {
@@ -282,12 +281,12 @@ func (k *keyring) snapshot() *snapshot {
 	return k.current.Load()
 }
 
-// follow fetches the sender's set at once and whenever it is old, until ctx ends.
-func (k *keyring) follow(ctx context.Context) {
+// followSet fetches the sender's set at once and whenever it is old, until ctx ends.
+func (k *Set) followSet(ctx context.Context) {
 	ticker := time.NewTicker(setPollInterval)
 	defer ticker.Stop()
 	for {
-		if k.published.due(k.published.fetcher.clock()) {
+		if k.published.due(k.fetcher.clock()) {
 			_ = k.fetch(ctx, need{}) // logged there
 		}
 		select {
@@ -298,54 +297,13 @@ func (k *keyring) follow(ctx context.Context) {
 	}
 }
 
-// noteUse keeps a certificate that verifies deliveries among those that are
+// NoteUse keeps a certificate that verifies deliveries among those that are
 // kept, and returns what metrics call the key: those that were fetched, which
 // are never beside others, share a name, for there is no end of them.
-func (k *keyring) noteUse(verdict verifier.Verdict) string {
+func (k *Set) NoteUse(verdict verifier.Verdict) string {
 	if k.published == nil {
 		return verdict.Key
 	}
 	k.published.used(verdict.KeyID)
 	return labelFetched
-}
-
-// unknownKey returns the rejection of a delivery whose key the sender may have
-// published since, nil of any other.
-func unknownKey(err error) *verifier.Rejection {
-	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
-		return rej
-	}
-	return nil
-}
-
-// awaiting counts bytes of bodies of deliveries that wait for keys, over all
-// handlers. They may take a quarter of max_buffered, or one whole body: anyone
-// can name a key that is not at hand.
-var awaiting atomic.Int64
-
-// fetchKey fetches the delivery's key and opens the delivery again with it. Here
-// alone a request changes its snapshot: the one that it came with lacks its key.
-// All that was decided with the old one is decided again, so that a header of
-// before the wait never passes together with a key of after it.
-func (d *delivery) fetchKey(rej *verifier.Rejection) error {
-	held := d.charged
-	defer awaiting.Add(-held)
-	if awaiting.Add(held) > max(buffered.limit.Load()/4, d.h.maxBody+1) {
-		return keyNotFetched(errManyWaiters)
-	}
-	if err := d.h.keys.fetch(d.r.Context(), need{address: rej.KeyID, client: clientOf(d.r)}); err != nil {
-		return keyNotFetched(err)
-	}
-	newer := d.h.keys.snapshot()
-	if newer == d.keys { // the sender publishes no other key
-		return rej
-	}
-	d.keys = newer
-	return d.begin()
-}
-
-func keyNotFetched(err error) *refusal {
-	r := *errKeyUnavailable
-	r.detail = "the sender's key cannot be fetched now: " + withoutURL(err).Error()
-	return &r
 }

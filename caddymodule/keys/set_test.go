@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"crypto/hmac"
@@ -18,49 +18,39 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// testRing is a keyring with its log and its count of failures.
-type testRing struct {
-	*keyring
+// testSet is a Set with its log and its count of failures.
+type testSet struct {
+	*Set
 	logs     *observer.ObservedLogs
 	failures int
 }
 
-func newRing(scheme verifier.Scheme) *testRing {
+func newTestSet(scheme verifier.Scheme) *testSet {
 	core, logs := observer.New(zapcore.DebugLevel)
-	r := &testRing{logs: logs}
+	r := &testSet{logs: logs}
 	if scheme.Signature == nil {
 		scheme.Signature = &verifier.Signature{Header: verifier.StringList{"X-Signature"}}
 	}
-	r.keyring = &keyring{scheme: scheme, logger: zap.New(core), failed: func() { r.failures++ }}
+	r.Set = newSet(Config{Scheme: scheme, Logger: zap.New(core), Failed: func() { r.failures++ }})
 	return r
 }
 
-func (r *testRing) mustAdd(t *testing.T, option string, use use, detail string, v Value) {
+func (r *testSet) mustAdd(t *testing.T, option string, use use, detail string, v Value) {
 	t.Helper()
 	if err := r.add(option, use, detail, v); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r *testRing) mustRefresh(t *testing.T) {
+func (r *testSet) mustRefresh(t *testing.T) {
 	t.Helper()
-	if err := r.refresh(); err != nil {
+	if err := r.Refresh(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// look reads the files twice, as changes are in use after two looks.
-func (k *keyring) look(t *testing.T) {
-	t.Helper()
-	for range 2 {
-		if err := k.refresh(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // messages returns what was logged since it was last asked.
-func (r *testRing) messages() []string {
+func (r *testSet) messages() []string {
 	var all []string
 	for _, e := range r.logs.TakeAll() {
 		all = append(all, e.Level.String()+" "+e.Message)
@@ -76,13 +66,13 @@ func sign(secret, message string) string {
 
 // keyOf returns the label of the key that a delivery signed with secret matches,
 // "" if none does.
-func (r *testRing) keyOf(t *testing.T, secret string) string {
+func (r *testSet) keyOf(t *testing.T, secret string) string {
 	t.Helper()
-	s := r.snapshot()
+	s := r.Snapshot()
 	if s == nil {
 		t.Fatal("there is no key")
 	}
-	j, err := s.verifier.Judge(&verifier.Request{Header: map[string][]string{"X-Signature": {sign(secret, "body")}}}, []byte("body"), time.Unix(0, 0))
+	j, err := s.Verifier.Judge(&verifier.Request{Header: map[string][]string{"X-Signature": {sign(secret, "body")}}}, []byte("body"), time.Unix(0, 0))
 	if err != nil {
 		return ""
 	}
@@ -98,7 +88,7 @@ const (
 func TestRefresh(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, "one\n", dir, "key")
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
 	r.mustRefresh(t)
 	first := r.current.Load()
@@ -158,7 +148,7 @@ func TestRefresh(t *testing.T) {
 	step("link swapped", "five", "four", true, 0, keyChanged)
 
 	// A delivery in flight keeps the verifier that it began with.
-	r2 := &testRing{keyring: &keyring{}}
+	r2 := &testSet{Set: &Set{}}
 	r2.current.Store(first)
 	if r2.keyOf(t, "one") == "" {
 		t.Error("the first verifier was changed by later keys")
@@ -168,7 +158,7 @@ func TestRefresh(t *testing.T) {
 // TestRefreshUndecodable: text that is no key of the scheme is as bad as none.
 func TestRefreshUndecodable(t *testing.T) {
 	path := write(t, "6f6e65", t.TempDir(), "key")
-	r := newRing(verifier.Scheme{SecretEncoding: "hex"})
+	r := newTestSet(verifier.Scheme{SecretEncoding: "hex"})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
 	r.mustRefresh(t)
 	write(t, marker, path)
@@ -194,7 +184,7 @@ func TestRefreshUndecodable(t *testing.T) {
 
 func TestMissingAtStart(t *testing.T) {
 	dir := t.TempDir()
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + filepath.Join(dir, "key") + "}"})
 	r.mustRefresh(t)
 	if r.current.Load() != nil || r.failures != 1 {
@@ -231,7 +221,7 @@ func TestMissingPart(t *testing.T) {
 		"param":  {withParam, useParam, "hook", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRing(tc.scheme)
+			r := newTestSet(tc.scheme)
 			r.mustAdd(t, name, tc.use, tc.detail, missing)
 			r.mustAdd(t, "secret", useSecret, "", Value{Value: "one"})
 			r.mustRefresh(t)
@@ -254,7 +244,7 @@ func TestLabels(t *testing.T) {
 	write(t, "in-dir-a", dir, "keys", "a")
 	write(t, "in-dir-b", dir, "keys", "b")
 	late := filepath.Join(dir, "late")
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	for _, v := range []Value{
 		{Value: "{file." + late + "}"},
 		{Value: "second"},
@@ -276,7 +266,7 @@ func TestLabels(t *testing.T) {
 	want := map[string]string{"second": "2", "third": "old", "in-dir-a": "a", "in-dir-b": "b", "sixth": "6"}
 	r.mustRefresh(t)
 	check(want)
-	if got := r.snapshot().keyLabels(); !slices.Equal(got, []string{"2", "old", "a", "b", "new/a", "new/b", "6"}) {
+	if got := r.Snapshot().Labels(); !slices.Equal(got, []string{"2", "old", "a", "b", "new/a", "new/b", "6"}) {
 		t.Errorf("labels: %q", got)
 	}
 	// A position is that of the configuration: it does not move when a file appears.
@@ -285,20 +275,20 @@ func TestLabels(t *testing.T) {
 	r.mustRefresh(t)
 	want["first"] = "1"
 	check(want)
-	if got := r.snapshot().keyLabels(); !slices.Equal(got, []string{"1", "2", "old", "a", "b", "new/a", "new/b", "6"}) {
+	if got := r.Snapshot().Labels(); !slices.Equal(got, []string{"1", "2", "old", "a", "b", "new/a", "new/b", "6"}) {
 		t.Errorf("labels: %q", got)
 	}
 }
 
 // TestSnapshotWhileReading: a file system that hangs must not hold up requests.
 func TestSnapshotWhileReading(t *testing.T) {
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "one", Label: "current"})
 	r.mustRefresh(t)
 	r.mu.Lock() // as refresh does while it reads
 	defer r.mu.Unlock()
 	got := make(chan []string, 1)
-	go func() { got <- r.snapshot().keyLabels() }()
+	go func() { got <- r.Snapshot().Labels() }()
 	select {
 	case labels := <-got:
 		if !slices.Equal(labels, []string{"current"}) {
@@ -315,7 +305,7 @@ func TestVerifierHoldsOneGeneration(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "a1", dir, "a")
 	write(t, "b1", dir, "b")
-	r := newRing(verifier.Scheme{})
+	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + filepath.Join(dir, "a") + "}"})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + filepath.Join(dir, "b") + "}"})
 	r.mustRefresh(t)
@@ -325,7 +315,7 @@ func TestVerifierHoldsOneGeneration(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := r.refresh(); err != nil {
+		if err := r.Refresh(); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -335,7 +325,7 @@ func TestVerifierHoldsOneGeneration(t *testing.T) {
 			running = false
 		default:
 		}
-		one := &testRing{keyring: &keyring{}}
+		one := &testSet{Set: &Set{}}
 		one.current.Store(r.current.Load())
 		if (one.keyOf(t, "a1") != "") != (one.keyOf(t, "b1") != "") || (one.keyOf(t, "a1") == "") == (one.keyOf(t, "a2") == "") {
 			t.Fatal("a verifier holds an old key and a new one")

@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"fmt"
@@ -67,7 +67,7 @@ func (s *source) keyLabel(t labelled) string {
 // reread reports whether a file's texts have changed and are usable. A change
 // counts once two looks have found the same: between them a writer that does not
 // rename, such as an editor or scp, has ended.
-func (k *keyring) reread(s *source) (changed bool) {
+func (k *Set) reread(s *source) (changed bool) {
 	texts, err := readFiles(s.name)
 	unchanged := err == nil && slices.Equal(texts, s.texts)
 	if settled := slices.Equal(texts, s.waiting); err == nil && !unchanged && k.started && !settled {
@@ -95,7 +95,7 @@ func (k *keyring) reread(s *source) (changed bool) {
 }
 
 // unusable counts a failed look, and logs a new reason: once, not at every look.
-func (k *keyring) unusable(s *source, err error) {
+func (k *Set) unusable(s *source, err error) {
 	k.failed()
 	problem := err.Error()
 	if problem == s.problem {
@@ -112,7 +112,7 @@ func (k *keyring) unusable(s *source, err error) {
 // warnIfExposed logs who else may read or write a key file, once a reason.
 // Reading alone is no warning: Docker and Kubernetes mount secrets so, where there
 // are no others.
-func (k *keyring) warnIfExposed(s *source) {
+func (k *Set) warnIfExposed(s *source) {
 	problem, dangerous := exposure(s.name)
 	if problem == s.exposed {
 		return

@@ -1,13 +1,10 @@
-package caddymodule
+package keys
 
 import (
-	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
@@ -73,24 +70,4 @@ func (b *fetchBudget) mayBegin(c *fetchClient, now time.Time) bool {
 	b.begun = append(b.begun, now)
 	c.begun++
 	return true
-}
-
-// clientOf returns whom a request counts for: the address that Caddy trusts, of
-// IPv6 the network that one customer has.
-func clientOf(r *http.Request) netip.Prefix {
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if text == "" {
-		text, _, _ = net.SplitHostPort(r.RemoteAddr)
-	}
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	address = address.Unmap().WithZone("")
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	prefix, _ := address.Prefix(bits) // it fails only for too many bits
-	return prefix
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package keys
 
 import (
 	"context"
@@ -27,11 +27,13 @@ const (
 	failureLasts = 10 * time.Second
 )
 
-// A fetcher gets what a sender publishes: each address once at a time, whoever
+// A Fetcher gets what a sender publishes: each address once at a time, whoever
 // waits for it. The zero value works.
-type fetcher struct {
-	get func(context.Context, string) (fetched, error) // default: getAddress
-	now func() time.Time                               // default: time.Now
+type Fetcher struct {
+	// Get requests an address. Default: over https, without redirects.
+	Get func(ctx context.Context, address string) (Page, error)
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -53,10 +55,10 @@ type flight struct {
 	client *fetchClient // whose delivery began it
 }
 
-// fetched is an answer of status 200.
-type fetched struct {
-	text   string
-	maxAge time.Duration // of Cache-Control; 0: it says nothing
+// A Page is an answer of status 200.
+type Page struct {
+	Text   string        // without white space around
+	MaxAge time.Duration // of Cache-Control; 0: it says nothing
 }
 
 var (
@@ -65,10 +67,16 @@ var (
 	errManyWaiters  = errors.New("too many deliveries wait for fetches")
 )
 
+// Visit fetches an address for a client, and waits until settle, which is called
+// once for all who wait, has taken the outcome. Its errors hold no address.
+func (f *Fetcher) Visit(ctx context.Context, address string, client netip.Prefix, settle func(error) error) error {
+	return f.fetch(ctx, need{address: address, client: client}, func(_ Page, err error) error { return settle(err) })
+}
+
 // fetch waits until the address is fetched, and settle, which every flight
 // calls once, has taken the answer or the error. A caller that gives up leaves
 // the flight to the others: what it brings is of use.
-func (f *fetcher) fetch(ctx context.Context, n need, settle func(fetched, error) error) error {
+func (f *Fetcher) fetch(ctx context.Context, n need, settle func(Page, error) error) error {
 	fl, leave, err := f.join(n, settle)
 	if err != nil {
 		return err
@@ -84,7 +92,7 @@ func (f *fetcher) fetch(ctx context.Context, n need, settle func(fetched, error)
 	}
 }
 
-func (f *fetcher) join(n need, settle func(fetched, error) error) (fl *flight, leave func(), err error) {
+func (f *Fetcher) join(n need, settle func(Page, error) error) (fl *flight, leave func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, client := f.clock(), f.budget.client(n.client)
@@ -109,17 +117,17 @@ func (f *fetcher) join(n need, settle func(fetched, error) error) (fl *flight, l
 	return fl, func() { f.leave(client) }, nil
 }
 
-func (f *fetcher) leave(client *fetchClient) {
+func (f *Fetcher) leave(client *fetchClient) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.budget.waiting--
 	client.waiting--
 }
 
-func (f *fetcher) fly(fl *flight, address string, settle func(fetched, error) error) {
+func (f *Fetcher) fly(fl *flight, address string, settle func(Page, error) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	get := f.get
+	get := f.Get
 	if get == nil {
 		get = getAddress
 	}
@@ -139,11 +147,11 @@ func (f *fetcher) fly(fl *flight, address string, settle func(fetched, error) er
 	close(fl.done)
 }
 
-func (f *fetcher) clock() time.Time {
-	if f.now == nil {
+func (f *Fetcher) clock() time.Time {
+	if f.Now == nil {
 		return time.Now()
 	}
-	return f.now()
+	return f.Now()
 }
 
 // client fetches with the machine's roots and the proxy of the environment. It
@@ -159,31 +167,31 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-func getAddress(ctx context.Context, address string) (fetched, error) {
+func getAddress(ctx context.Context, address string) (Page, error) {
 	if !strings.HasPrefix(address, "https://") {
-		return fetched{}, errors.New("not an https address")
+		return Page{}, errors.New("not an https address")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return fetched{}, err
+		return Page{}, err
 	}
 	req.Header.Set("User-Agent", "caddy-verify-webhook")
 	res, err := client.Do(req)
 	if err != nil {
-		return fetched{}, err
+		return Page{}, withoutURL(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fetched{}, fmt.Errorf("status %d", res.StatusCode)
+		return Page{}, fmt.Errorf("status %d", res.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxFetched+1))
 	if err != nil {
-		return fetched{}, err
+		return Page{}, err
 	}
 	if len(body) > maxFetched {
-		return fetched{}, fmt.Errorf("longer than %d bytes", maxFetched)
+		return Page{}, fmt.Errorf("longer than %d bytes", maxFetched)
 	}
-	return fetched{text: strings.TrimSpace(string(body)), maxAge: maxAge(res.Header)}, nil
+	return Page{Text: strings.TrimSpace(string(body)), MaxAge: maxAge(res.Header)}, nil
 }
 
 // maxAge reads max-age of Cache-Control (RFC 9111 §5.2.2.1).

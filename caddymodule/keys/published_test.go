@@ -1,0 +1,236 @@
+package keys
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+const (
+	marker = "SECRET-MARKER-7f3a"
+	body   = `{"id":"evt_1"}`
+)
+
+var clock = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// A sender has Ed25519 keys and pages that are fetched.
+type sender struct {
+	pages map[string]string
+	asked []string
+	now   time.Time
+}
+
+// open opens a set of keys whose fetches go to the sender's pages.
+func (s *sender) open(t *testing.T, source verifier.KeySource) *Set {
+	t.Helper()
+	k, err := Open(Config{
+		Name: t.Name(),
+		Scheme: verifier.Scheme{
+			Algorithm: "ed25519",
+			Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}},
+			KeyID:     &verifier.KeyID{Header: "X-Key"},
+			KeySource: &source,
+		},
+		Fetcher: &Fetcher{
+			Now: func() time.Time { return s.now },
+			Get: func(_ context.Context, address string) (Page, error) {
+				s.asked = append(s.asked, address)
+				page, ok := s.pages[address]
+				if !ok {
+					return Page{}, errors.New("status 404")
+				}
+				return Page{Text: page}, nil
+			},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const setAddress = "https://keys.acme.example/jwks.json"
+
+var (
+	fromSet   = verifier.KeySource{JWKS: setAddress}
+	fromHosts = verifier.KeySource{CertificateHosts: []string{"certs.acme.example"}}
+)
+
+func signedBy(key ed25519.PrivateKey, id string) *verifier.Request {
+	return &verifier.Request{Header: http.Header{"X-Signature": {fmt.Sprintf("%x", ed25519.Sign(key, []byte(body)))}, "X-Key": {id}}}
+}
+
+// judge is what a handler does with a delivery, whose key may have to be fetched.
+func judge(k *Set, r *verifier.Request) error {
+	j, err := k.Snapshot().Verifier.Judge(r, []byte(body), clock)
+	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
+		if err := k.Fetch(context.Background(), rej.KeyID, netip.Prefix{}); err != nil {
+			return err
+		}
+		j, err = k.Snapshot().Verifier.Judge(r, []byte(body), clock)
+	}
+	if err == nil {
+		k.NoteUse(j.Verdict)
+	}
+	return err
+}
+
+// step is one delivery, whether it is genuine, and how often the sender is asked.
+func (s *sender) step(t *testing.T, k *Set, what string, r *verifier.Request, genuine bool, asked int) {
+	t.Helper()
+	before := len(s.asked)
+	if err := judge(k, r); (err == nil) != genuine || len(s.asked)-before != asked {
+		t.Errorf("%s: %v and asked %q, want %t and %d", what, err, s.asked[before:], genuine, asked)
+	}
+}
+
+func newKey(t *testing.T) (public ed25519.PublicKey, private ed25519.PrivateKey) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public, private
+}
+
+func setOf(kid string, public ed25519.PublicKey) string {
+	return `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"` + kid + `","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}]}`
+}
+
+func certificateOf(t *testing.T, key ed25519.PrivateKey, from, until time.Time) string {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// TestPublishedBounds: a certificate that has verified a delivery stays, however
+// many others forgeries have fetched since, under the same file's name too.
+func TestPublishedBounds(t *testing.T) {
+	_, key := newKey(t)
+	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
+	p := &published{}
+	keep := func(address string) {
+		t.Helper()
+		if err := p.keep(address, Page{Text: text}, clock, func(string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const one, two = "https://certs.acme.example/old/key.pem", "https://certs.acme.example/new/key.pem"
+	keep(one)
+	keep(two)
+	p.used(two)
+	p.used(one)
+	for i := range 3 * maxCertificates {
+		keep(fmt.Sprintf("https://certs.acme.example/%d/key.pem", i))
+	}
+	keys, _, _ := p.keys(clock)
+	if len(keys) != maxCertificates || p.wants(one, clock) || p.wants(two, clock) {
+		t.Errorf("%d kept, gone: %v, %v", len(keys), p.wants(one, clock), p.wants(two, clock))
+	}
+}
+
+// TestCertificateText: the first of a chain counts, and nothing stands around it.
+func TestCertificateText(t *testing.T) {
+	public, key := newKey(t)
+	const address = "https://certs.acme.example/one.pem"
+	one, two := certificateOf(t, key, clock, clock.Add(time.Hour)), certificateOf(t, key, clock, clock.Add(2*time.Hour))
+	for text, what := range map[string]string{
+		"":             "nothing",
+		"<html>" + two: "text before",
+		two + "x":      "text behind",
+		strings.ReplaceAll(two, "CERTIFICATE", "PUBLIC KEY"): "no certificate",
+		setOf("a", public): "a set",
+	} {
+		if _, err := parseCertificate(address, text); err == nil {
+			t.Errorf("%s passes for a certificate", what)
+		}
+	}
+	if c, err := parseCertificate(address, strings.TrimSpace(one+two)); err != nil || c.text != one {
+		t.Errorf("a chain: %v", err)
+	}
+}
+
+// TestForgeryWaitsForNoFile: keys are read again under a lock, from a file system
+// that may hang; whoever names a key that the set lacks must not wait for it.
+func TestForgeryWaitsForNoFile(t *testing.T) {
+	public, key := newKey(t)
+	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
+	k := s.open(t, fromSet)
+	defer k.Close()
+	s.step(t, k, "the set is there", signedBy(key, "a"), true, 1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	refused := make(chan error, 1)
+	go func() { refused <- judge(k, signedBy(key, "b")) }()
+	select {
+	case err := <-refused:
+		if err == nil {
+			t.Error("a key that is not in the set is taken")
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits")
+	}
+}
+
+func TestSetIsDue(t *testing.T) {
+	usable := func(string) error { return nil }
+	for _, tc := range []struct{ says, lasts time.Duration }{{0, maxSetAge}, {time.Second, minSetAge}, {time.Hour, time.Hour}, {1000 * time.Hour, maxSetAge}} {
+		p := &published{jwks: setAddress}
+		if err := p.keep(setAddress, Page{Text: "{}", MaxAge: tc.says}, clock, usable); err != nil {
+			t.Fatal(err)
+		}
+		if p.due(clock.Add(tc.lasts - 1)) {
+			t.Errorf("max-age %s: due too early", tc.says)
+		}
+		if !p.due(clock.Add(tc.lasts)) || p.due(clock.Add(tc.lasts+1)) || !p.due(clock.Add(tc.lasts+setLasts)) {
+			t.Errorf("max-age %s: not due, or due at every look", tc.says)
+		}
+	}
+	if (&published{}).due(clock) {
+		t.Error("certificates are fetched for deliveries alone")
+	}
+}
+
+// TestPublishedOutlivesSet: what was fetched is there for the next configuration,
+// also while the sender is down, and gone with the last.
+func TestPublishedOutlivesSet(t *testing.T) {
+	public, key := newKey(t)
+	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
+	first := s.open(t, fromSet)
+	s.step(t, first, "fetched", signedBy(key, "a"), true, 1)
+	delete(s.pages, setAddress)
+	second := s.open(t, fromSet)
+	s.step(t, second, "in the next configuration", signedBy(key, "a"), true, 0)
+	for _, k := range []*Set{first, second} {
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	third := s.open(t, fromSet)
+	s.step(t, third, "after the last", signedBy(key, "a"), false, 1)
+	if err := third.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNothingFetchedStays: the tests before have closed their sets.
+func TestNothingFetchedStays(t *testing.T) {
+	publishedPool.Range(func(key, _ any) bool { t.Errorf("%v is still held", key); return true })
+}

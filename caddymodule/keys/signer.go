@@ -1,0 +1,60 @@
+package keys
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// compileSigner builds what signs for the app, nil where nothing does. Its
+// secret is the app's alone: were it one of the sender's, whoever signs for the
+// sender could sign for the gateway.
+func (k *Set) compileSigner() (*verifier.Verifier, error) {
+	i := slices.IndexFunc(k.sources, func(s *source) bool { return s.use == useUpstream })
+	if i < 0 || len(k.sources[i].texts) == 0 {
+		return nil, nil
+	}
+	secret := k.sources[i].texts[0].text
+	signer, err := newSigner(secret)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range k.sources {
+		for _, t := range s.texts {
+			if s.use == useSecret && (t.text == secret || signsLike(signer, t.text)) {
+				return nil, errors.New("sign_upstream: the same secret as one of the sender's: give the app a secret of its own")
+			}
+		}
+	}
+	return signer, nil
+}
+
+// signsLike reports whether a secret is the signer's, written otherwise: the
+// prefix whsec_ and the padding are optional.
+func signsLike(signer *verifier.Verifier, secret string) bool {
+	other, err := newSigner(secret)
+	if err != nil {
+		return false
+	}
+	a, b := make(http.Header), make(http.Header)
+	return signer.Sign(&verifier.Request{Header: a}, "probe", time.Unix(0, 0), nil) == nil &&
+		other.Sign(&verifier.Request{Header: b}, "probe", time.Unix(0, 0), nil) == nil &&
+		a.Get("Webhook-Signature") == b.Get("Webhook-Signature")
+}
+
+// newSigner signs as Standard Webhooks does.
+func newSigner(secret string) (*verifier.Verifier, error) {
+	p, err := providers.Get("standard_webhooks")
+	if err != nil {
+		return nil, err
+	}
+	v, err := verifier.New(p.Scheme, []verifier.Key{{Text: secret}})
+	if e, ok := errors.AsType[*verifier.KeyError](err); ok {
+		return nil, errors.New(e.Problem)
+	}
+	return v, err
+}

@@ -1,0 +1,235 @@
+package keys
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseValue(t *testing.T) {
+	for text, want := range map[string]struct {
+		kind valueKind
+		name string
+		err  string // holds this; "" for none
+	}{
+		"{env.A_B}":             {envValue, "A_B", ""},
+		"{file./run/a key}":     {fileValue, "/run/a key", ""},
+		"{file.relative}":       {fileValue, "relative", ""},
+		`{file.C:\keys\acme}`:   {fileValue, `C:\keys\acme`, ""},
+		marker:                  {literalValue, "", ""},
+		"{":                     {literalValue, "", ""},
+		"a b{}c":                {literalValue, "", ""},
+		"":                      {0, "", "empty: "},
+		"{env.}":                {0, "", "{env.…} is not resolved here"},
+		"{http.request.host}":   {0, "", "{http.…} is not resolved here"},
+		"{http.vars.x}":         {0, "", "{http.…} is not resolved here"},
+		"{system.hostname}":     {0, "", "{system.…} is not resolved here"},
+		"{time.now}":            {0, "", "{time.…} is not resolved here"},
+		marker + "{env.A}":      {0, "", "{env.A} is replaced only as a whole value"},
+		"{env.A}" + marker:      {0, "", "{env.A} is replaced only as a whole value"},
+		"{env.A}{env.B}":        {0, "", "{env.A} is replaced only as a whole value"},
+		" {file./a}":            {0, "", "{file./a} is replaced only as a whole value"},
+		marker + "{http.a}":     {0, "", "{http.a} is replaced only as a whole value"},
+		"{env." + "A}\n":        {0, "", "{env.A} is replaced only as a whole value"},
+		"{vars." + "a" + "}":    {0, "", "{vars.…} is not resolved here"},
+		"{caddy.version_short}": {0, "", "{caddy.…} is not resolved here"},
+	} {
+		kind, name, err := parseValue(text)
+		if want.err != "" {
+			if err == nil || !strings.Contains(err.Error(), want.err) || strings.Contains(err.Error(), marker) {
+				t.Errorf("%q: got the error %v, want one with %q", text, err, want.err)
+			}
+			continue
+		}
+		if err != nil || kind != want.kind || name != want.name {
+			t.Errorf("%q: got %d %q %v, want %d %q", text, kind, name, err, want.kind, want.name)
+		}
+	}
+}
+
+// guessable reads what people leave where a value belongs: names and placeholders
+// that nothing replaces. Taken as it is written, each would be a secret that
+// anyone can guess. Secrets may be the value of a header, but are no secret.
+func guessable(t testing.TB) (texts struct{ Values, Secrets []string }) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "guessable.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &texts); err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
+
+// TestGuessable: none of them is taken for a flag or for a store's password, as it
+// is or in a variable. What each option does with them, package caddymodule tests.
+func TestGuessable(t *testing.T) {
+	texts := guessable(t)
+	for _, text := range append(texts.Values, texts.Secrets...) {
+		if _, err := Resolve(text); err == nil || err.Error() == text {
+			t.Errorf("%s is taken for a password", text)
+		}
+		t.Setenv("VALUES_TEST", text)
+		if _, err := Resolve("{env.VALUES_TEST}"); err == nil || !strings.Contains(err.Error(), "VALUES_TEST") {
+			t.Errorf("the variable holds %s, and it is taken for a password: %v", text, err)
+		}
+	}
+	for _, text := range texts.Values {
+		if err := CheckValue(text); err == nil {
+			t.Errorf("%s is taken for a value", text)
+		}
+	}
+	for _, text := range texts.Secrets {
+		if err := CheckValue(text); err != nil {
+			t.Errorf("%s is no value of a header: %v", text, err)
+		}
+	}
+}
+
+// TestMaskedSecrets: what a dashboard shows in the place of a secret, and how a
+// page shortens one, is the same for everybody.
+func TestMaskedSecrets(t *testing.T) {
+	for _, text := range []string{"********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c", "whsec_...", "whsec_…", "sk_live_4eC3…",
+		"xxxxxxxx", "XXXX", "xxxx-xxxx-xxxx", "whsec_xxxx", "sk_live_xxxxxxxxxxxx", "1a2bxxxxxxxx9f3c", "aaaaaaaa", "whsec_00000000", "xxx", "whsec_1a2b...9f3c", "1a2b…9f3c",
+	} {
+		if err := checkLiteral(text); err == nil || !strings.Contains(err.Error(), "copy it whole") {
+			t.Errorf("%s: got %v, want an error with the remedy", text, err)
+		}
+	}
+	for _, text := range []string{
+		"a*b**c", "...a", "pa$$w0rd-9f31c0", "pa$word", "$1", "Xx1xxX2xxx", "a_b$c", "$ecret$auce", "%!x9f31c0", "aab", "whsec_aab", "None-of-your-9-tails", "`half", "9f$AB", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+	} {
+		if err := checkLiteral(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestLiteralsWithBraces: a secret that a generator made may hold any character,
+// and a file or variable takes what looks like a name.
+func TestLiteralsWithBraces(t *testing.T) {
+	for _, text := range []string{"a{b}c", "{}", "}{", "pa$word", "100%", "a{1}b", "x<y", "$1", `{"kty":"OKP"}`, "k{;:q.}", "a}b{c", "envelope.x", "profile./x", "50% off%", "%!x9f31c0", "$", "${", "pa$$w0rd-9f31c0", "whsec_abc", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"} {
+		if kind, _, err := parseValue(text); err != nil || kind != literalValue {
+			t.Errorf("%s: %d, %v", text, kind, err)
+		}
+	}
+	path := write(t, "{vault.x}", t.TempDir(), "key")
+	if got, err := Resolve("{file." + path + "}"); err != nil || got != "{vault.x}" {
+		t.Errorf("in a file: got %q, %v", got, err)
+	}
+}
+
+// TestPlaceholderDefault: what follows the name may be the secret itself.
+func TestPlaceholderDefault(t *testing.T) {
+	for _, text := range []string{"{env.X:" + marker + "}", "{env.X=" + marker + "}", "{env.X:-" + marker + "}", "{env." + marker + "@{x}}", "{file./" + marker + "!{x}"} {
+		_, _, err := parseValue(text)
+		if err == nil || strings.Contains(err.Error(), marker) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func FuzzValue(f *testing.F) {
+	for _, text := range []string{"{env.A}", "{file./a}", "a{env.B}c", "{http.x}", "", "{env.}", "\n{file.}", marker} {
+		f.Add(text)
+	}
+	for _, text := range guessable(f).Values {
+		f.Add(text)
+		f.Add(marker + text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		kind, name, err := parseValue(text)
+		switch {
+		case err != nil:
+			if kind != 0 || name != "" {
+				t.Errorf("%q: an error and %d %q", text, kind, name)
+			}
+		case kind == literalValue:
+			for _, begins := range []string{"{env.", "{file.", "{http."} {
+				if text == "" || strings.Contains(text, begins) || placeholder.MatchString(text) {
+					t.Errorf("%q is taken as it is", text)
+				}
+			}
+			for _, wrapped := range []string{"{" + text + "}", "{file./" + text + "}}", "{" + text + "{env.A}"} {
+				if kind, name, err := parseValue(wrapped); err == nil && kind == envValue || kind == fileValue && strings.ContainsAny(name, "{}") {
+					t.Errorf("%q is read as %d %q", wrapped, kind, name)
+				}
+			}
+		case text != "{env."+name+"}" && text != "{file."+name+"}" || name == "" || strings.ContainsAny(name, "{}"):
+			t.Errorf("%q: read as %d %q, which is something else", text, kind, name)
+		}
+	})
+}
+
+func TestReadEnv(t *testing.T) {
+	for value, want := range map[string]string{
+		"text": "text", "text\n": "text", "text\r\n": "text", " te xt ": " te xt ", "a\nb\n": "a\nb", `{"kty":"OKP"}`: `{"kty":"OKP"}`,
+	} {
+		t.Setenv("VALUES_TEST", value)
+		if got, err := readEnv("VALUES_TEST"); err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", value, got, err, want)
+		}
+	}
+	for _, value := range []string{"", "\n", "\r\n\n"} {
+		t.Setenv("VALUES_TEST", value)
+		if _, err := readEnv("VALUES_TEST"); err == nil || !strings.Contains(err.Error(), "VALUES_TEST") {
+			t.Errorf("%q: got %v, want an error with the variable's name", value, err)
+		}
+	}
+	if _, err := readEnv("VALUES_TEST_UNSET"); err == nil || !strings.Contains(err.Error(), "VALUES_TEST_UNSET") {
+		t.Errorf("unset: got %v", err)
+	}
+}
+
+func write(t testing.TB, text string, path ...string) string {
+	t.Helper()
+	name := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestReadFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"plain": "text", "newline": "text\n", "crlf": "text\r\n", "lines": "a\r\nb\n", "spaces": " text ",
+		"empty": "", "only-newlines": "\r\n\n",
+		"largest": strings.Repeat("x", maxKeyFile), "too-large": strings.Repeat("x", maxKeyFile+1),
+		"keys/b": "two\n", "keys/a": "one", "keys/.hidden": marker, "keys/..data/a": marker,
+		"dots/.only": marker, "nested/sub/key": marker, "partly/a": "one", "partly/b": "",
+	} {
+		write(t, text, dir, name)
+	}
+	if err := os.Symlink("plain", filepath.Join(dir, "link")); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "none"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]labelled{
+		"plain": {{"", "text"}}, "newline": {{"", "text"}}, "crlf": {{"", "text"}}, "lines": {{"", "a\r\nb"}},
+		"spaces": {{"", " text "}}, "link": {{"", "text"}}, "largest": {{"", strings.Repeat("x", maxKeyFile)}},
+		"keys": {{"a", "one"}, {"b", "two"}},
+	} {
+		if got, err := readFiles(filepath.Join(dir, name)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %.60q, %v", name, got, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"missing": "missing", "empty": "the file is empty", "only-newlines": "the file is empty", "too-large": "65537 bytes",
+		"dots": "no key file", "none": "no key file", "nested": "not a regular file", "partly": "the file is empty",
+	} {
+		got, err := readFiles(filepath.Join(dir, name))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) || got != nil {
+			t.Errorf("%s: got %q, %v, want an error with the path and %q", name, got, err, want)
+		}
+	}
+}
