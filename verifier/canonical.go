@@ -10,7 +10,6 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Canonical forms that a template cannot put together. Each is named for what it
@@ -30,10 +29,10 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 		w.Write(body)
 		return nil
 	}
-	coding, rej := c.single("Content-Encoding", MalformedSignature)
+	coding, err := c.header("Content-Encoding")
 	switch {
-	case rej != nil:
-		return rej
+	case err != nil && err != errAbsent:
+		return reject(MalformedSignature, "header Content-Encoding: %v", err)
 	case coding == "" && !bytes.HasPrefix(body, gzipMagic):
 		w.Write(body)
 		return nil
@@ -77,7 +76,7 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	if rej != nil {
 		return "", rej
 	}
-	for _, must := range append([]string{list}, c.v.timestamp.Header...) {
+	for _, must := range append([]string{list}, c.v.timestampAt.headers()...) {
 		if !slices.Contains(names, strings.ToLower(must)) {
 			return "", reject(MalformedSignature, "header %s does not list %s, which must be signed", list, must)
 		}
@@ -270,42 +269,3 @@ func writePHPString(b *strings.Builder, text string) {
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-// checkSlot refuses slots that the rest of the scheme gives nothing to.
-func (v *Verifier) checkSlot(p *template.Part) error {
-	sig := &v.signature
-	switch p.Slot {
-	case template.KV:
-		switch {
-		case len(sig.Header) == 0 || sig.Syntax != "kv" && sig.Syntax != "positional":
-			return wrong("message", "{kv:%s}: the signature stands in no header with keys: set its syntax to kv", p.Arg)
-		case slices.Contains(sig.Key, p.Arg) || p.Arg == v.timestampKV:
-			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.Arg)
-		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.Arg):
-			return wrong("message", "{kv:%s}: none of the names %s", p.Arg, join(sig.Names))
-		}
-	case template.FormPHP:
-		if sig.Form == "" {
-			return wrong("message", "{form_php} leaves out the signature's field: say which with {\"form\": …}")
-		}
-	}
-	return nil
-}
-
-// checkDecoded refuses what would look into a body that is still compressed.
-func (v *Verifier) checkDecoded() error {
-	s := &v.scheme
-	if !s.BodyDecoded {
-		return nil
-	}
-	inBody := v.signature.Form != "" || len(v.signature.JSON) > 0 || s.BodyForm != "" || s.KeyID != nil && s.KeyID.JSON != "" || v.timestamp.JSON != "" || v.timestamp.Form != "" || v.id.JSON != "" || v.id.Form != ""
-	for _, t := range v.messages {
-		for _, p := range t {
-			inBody = inBody || p.Slot.Facts().Inside || p.Slot == template.Body && !p.IsBody()
-		}
-	}
-	if inBody {
-		return wrong("body_decoded", "goes with {body} alone: nothing else may be looked up in a body that may be compressed")
-	}
-	return nil
-}

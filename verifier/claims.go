@@ -130,22 +130,6 @@ func (c *Check) numericDate(name string) (at time.Time, ok bool, rej *Rejection)
 	return at, true, nil
 }
 
-// claimTimestamp fills in a timestamp that is a claim.
-func (c *Check) claimTimestamp() *Rejection {
-	text, err := jsonpath.Top(c.v.timestamp.Claim).Lookup(c.jws.claims)
-	switch {
-	case err == jsonpath.ErrNoValue:
-		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
-	case err != nil:
-		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)
-	}
-	c.timestamp = text
-	if c.v.timestamp.Unit == "s" { // a NumericDate may have a fraction
-		c.timestamp, _, _ = strings.Cut(text, ".")
-	}
-	return nil
-}
-
 // signJWS writes a JWS of either kind.
 func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) {
 	header := make(map[string]any)
@@ -163,7 +147,7 @@ func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) 
 	for _, t := range c.v.messages {
 		for _, p := range t {
 			if p.Slot == template.ListedHeaders {
-				header[p.Arg] = strings.Join(slices.Concat(c.v.timestamp.Header, c.v.id.Header), ",")
+				header[p.Arg] = strings.Join(slices.Concat(c.v.timestampAt.headers(), c.v.idAt.headers()), ",")
 			}
 		}
 	}
@@ -218,8 +202,8 @@ func (c *Check) claimSet(id string, body []byte) ([]byte, error) {
 		set[ts.Claim] = json.Number(formatTimestamp(c.now, ts.Unit))
 		set["exp"] = c.now.Add(c.v.tolerance).Unix()
 	}
-	if name := c.v.id.Claim; name != "" && id != "" {
-		set[name] = id
+	if c.v.idAt.are(inClaim) && id != "" {
+		set[c.v.idAt[0].name] = id
 	}
 	return json.Marshal(set)
 }

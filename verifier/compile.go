@@ -30,20 +30,19 @@ type Verifier struct {
 	bodySigned bool        // by a claim
 	http       *httpScheme // of the syntax http_signature, instead of messages
 
-	keyIDPath       jsonpath.Path
+	signatureAt sources // the index of each is its candidates' place
+	timestampAt sources
+	idAt        sources
+	keyIDAt     sources
+
 	certificatePath *regexp.Regexp  // of KeySource; nil: any
 	paths           []jsonpath.Path // of all that is read in a body's JSON
 
-	signaturePaths  []jsonpath.Path // of a signature in the body; nil: a form field alone
 	timestamp       Timestamp
-	timestampKV     string
-	timestampPath   jsonpath.Path
 	timestampSigned bool   // a message has the slot
 	bodyDigest      string // the query parameter of {body_digest:…}, if a message has one
 	tolerance       time.Duration
 
-	id       DeliveryID
-	idPath   jsonpath.Path
 	idSigned bool
 	varies   []jsonpath.Path
 
@@ -224,69 +223,6 @@ func (v *Verifier) compileKeyFields() error {
 		}
 	}
 	return nil
-}
-
-func (v *Verifier) compileMessage() error {
-	if v.http != nil {
-		return v.compileHTTPMessage()
-	}
-	if slices.Contains(v.algorithms, Token) {
-		switch {
-		case len(v.scheme.Message) > 0:
-			return wrong("message", "a token signs nothing: drop the message")
-		case !v.scheme.BodyUnsigned:
-			return wrong("algorithm", "a token does not cover the body: say body_unsigned in a provider file if the sender offers no signature")
-		}
-		return nil
-	}
-	unit := ""
-	if v.scheme.Timestamp != nil {
-		unit = v.scheme.Timestamp.Unit
-	}
-	for _, text := range v.scheme.Messages() { // a JWT has none: see compileClaims
-		t, err := v.scheme.parse(text)
-		if err == nil {
-			err = t.Guard(unit)
-		}
-		if err != nil {
-			return wrong("message", "%v", err)
-		}
-		if !t.CoversBody() && !v.scheme.BodyUnsigned {
-			return wrong("message", "does not cover the body: an altered body would pass. Put {body} (or a digest, {body|sha256|hex}) into it, or say body_unsigned in a provider file if the sender signs no body")
-		}
-		for _, p := range t {
-			if p.Slot == template.BodyDigest {
-				v.bodyDigest = p.Arg
-			}
-		}
-		v.messages = append(v.messages, t)
-	}
-	if len(v.messages) > 1 {
-		template.GuardAlternatives(v.messages)
-	}
-	return nil
-}
-
-// Messages lists the templates of what is signed: the scheme's, or {body}. A token
-// has none, which signs nothing, nor have a JWT and a signature of RFC 9421, which
-// state themselves what they sign.
-func (s Scheme) Messages() StringList {
-	switch {
-	case len(s.Message) > 0:
-		return s.Message
-	case s.Signature == nil, s.Signature.Syntax == syntaxJWT, s.Signature.Syntax == syntaxHTTPSignature, slices.Contains(s.algorithms(), Token):
-		return nil
-	}
-	return StringList{"{body}"}
-}
-
-// parse splits a text of the scheme, with the values of its params.
-func (s *Scheme) parse(text string) (template.Template, error) {
-	t, err := template.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	return t.With(s.Params)
 }
 
 func (v *Verifier) compileRequired() error {

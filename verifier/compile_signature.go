@@ -2,43 +2,24 @@ package verifier
 
 import (
 	"slices"
-
-	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
-func (v *Verifier) compileSignature() error {
+func (v *Verifier) compileSignature() (err error) {
 	if v.scheme.Signature == nil {
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	}
 	sig := *v.scheme.Signature
-	switch sources(len(sig.Header) > 0, sig.Query != "", sig.Form != "" || len(sig.JSON) > 0, sig.Body) {
-	case 0:
+	all := sig.sources()
+	if len(all) == 0 {
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
-	case 1:
-	default:
-		return wrong("signature", "needs exactly one source: header, query, form, json or body; form and json together are of a sender that posts either")
 	}
-	for _, text := range sig.JSON {
-		path, err := jsonpath.Parse(text)
-		if err != nil {
-			return wrong("signature", "json: %v", err)
-		}
-		v.signaturePaths = append(v.signaturePaths, path)
+	if len(all) > maxCandidates {
+		return wrong("signature", "%d headers or paths: at most %d are read", len(all), maxCandidates)
 	}
-	if sig.Form != "" && len(sig.JSON) == 0 {
-		v.signaturePaths = []jsonpath.Path{nil}
+	if v.signatureAt, err = v.compileSources("signature", all, "header, query, form, json or body"+orEither); err != nil {
+		return err
 	}
-	sig.Header = slices.Clone(sig.Header)
-	if n := max(len(sig.Header), len(sig.JSON)); n > maxCandidates {
-		return wrong("signature", "%d headers or paths: at most %d are read", n, maxCandidates)
-	}
-	for i, name := range sig.Header {
-		if !httptoken.Valid(name) {
-			return wrong("signature", notAHeaderName)
-		}
-		sig.Header[i] = canonicalHeader(name)
-	}
+	sig.Header = v.signatureAt.headers()
 	sig.Match = orDefault(sig.Match, "any")
 	sig.Syntax = orDefault(sig.Syntax, "raw")
 	if err := v.compileHTTPSignature(&sig); err != nil {

@@ -166,10 +166,9 @@ func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *searc
 	if s.collect(); v.statesMessage() {
 		return s
 	}
-	check.openSignatures() // what cannot be read is looked for in presented
+	check.openSignatures(c.Body) // what cannot be read is looked for in presented
 	check.openSources()
-	check.bodySignature(c.Body)
-	if check.timestamp == "" && v.timestampKV != "" {
+	if check.timestamp == "" && v.timestampAt.are(inKV) {
 		check.timestamp = s.looseTimestamp()
 	}
 	check.bodyTimestamp(c.Body)

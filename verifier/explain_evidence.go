@@ -139,11 +139,11 @@ func (s *search) otherSenderClause() string {
 	}
 	switch {
 	case len(handlers) == 1 && len(names) <= 1:
-		return fmt.Sprintf("the delivery has no %s but what handler %s reads: correct the URL at the sender", s.v.signature.place(0), handlers[0])
+		return fmt.Sprintf("the delivery has no %s but what handler %s reads: correct the URL at the sender", s.v.signatureAt[0], handlers[0])
 	case len(names) != 1:
 		return ""
 	}
-	return fmt.Sprintf("the delivery has no %s but the headers of %s: if it is from there, write that sender's name and its secret, or correct the URL at the sender", s.v.signature.place(0), names[0])
+	return fmt.Sprintf("the delivery has no %s but the headers of %s: if it is from there, write that sender's name and its secret, or correct the URL at the sender", s.v.signatureAt[0], names[0])
 }
 
 func (s *search) unsignedClause() string {
@@ -237,7 +237,7 @@ func (s *search) timeClause(matched, besides bool) string {
 		if actual == "" {
 			return ""
 		}
-		return fmt.Sprintf("the %s is in %s, the scheme says %s: write %s there, or correct the sender", s.v.timestamp.source(), unitNames[actual], unitNames[unit], actual)
+		return fmt.Sprintf("the timestamp (%s) is in %s, the scheme says %s: write %s there, or correct the sender", s.v.timestampAt, unitNames[actual], unitNames[unit], actual)
 	}
 	if !matched {
 		return ""

@@ -28,7 +28,8 @@ func (s *search) collectBody() {
 		}
 		return
 	}
-	for _, path := range s.v.signaturePaths {
+	for _, at := range s.v.signatureAt {
+		path := at.path
 		if len(path) == 0 {
 			continue
 		}
@@ -73,9 +74,9 @@ func formMessages(s *search, yield func(guess) bool) {
 		return
 	}
 	fields := s.formFields()
-	value := func(path jsonpath.Path) string {
+	value := func(all sources) string {
 		for _, f := range fields {
-			if len(path) > 0 && f.Name == path.Last() {
+			if all.are(inJSON) && f.Name == all[0].path.Last() {
 				return f.Value
 			}
 		}
@@ -94,9 +95,9 @@ func formMessages(s *search, yield func(guess) bool) {
 		g := guess{signing: s.asked, clause: fmt.Sprintf("the body is a form, the scheme reads %s: the same sender's forms are signed alike; such a scheme names form fields in place of JSON paths", strings.Join(s.v.signature.JSON, " or "))}
 		g.messages = []message{{template: t}}
 		if g.check.timestamp == "" {
-			g.check.timestamp = value(s.v.timestampPath)
+			g.check.timestamp = value(s.v.timestampAt)
 		}
-		if id := value(s.v.idPath); id != "" {
+		if id := value(s.v.idAt); id != "" {
 			g.check.id = id
 		}
 		if !yield(g) {

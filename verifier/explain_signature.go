@@ -177,7 +177,7 @@ func (s *search) looseTimestamp() string {
 	for _, name := range s.v.signature.Header {
 		for _, line := range s.c.Request.Header[name] {
 			for item := range strings.FieldsFuncSeq(line, func(r rune) bool { return !unicode.IsDigit(r) && !unicode.IsLetter(r) && r != '=' }) {
-				if text, ok := strings.CutPrefix(item, s.v.timestampKV+"="); ok && timely(text) {
+				if text, ok := strings.CutPrefix(item, s.v.timestampAt.key()+"="); ok && timely(text) {
 					return text
 				}
 			}
@@ -246,12 +246,12 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	line := "signature header " + p.header
 	switch {
 	case p.body != "":
-		return []string{fmt.Sprintf("the right signature stands in %s, the scheme reads %s: name that place in the signature of the provider file", p.body, sig.place(0))}
+		return []string{fmt.Sprintf("the right signature stands in %s, the scheme reads %s: name that place in the signature of the provider file", p.body, s.v.signatureAt[0])}
 	case p.query != "" && p.query != sig.Query:
-		return []string{fmt.Sprintf("the right %s stands in the query parameter %s, the scheme reads %s: such a sender needs a provider file with signature query", s.noun(), p.query, sig.place(0))}
+		return []string{fmt.Sprintf("the right %s stands in the query parameter %s, the scheme reads %s: such a sender needs a provider file with signature query", s.noun(), p.query, s.v.signatureAt[0])}
 	case p.query != "":
 	case !slices.Contains(sig.Header, p.header):
-		own := sig.place(0)
+		own := s.v.signatureAt[0]
 		if len(sig.Header) > 0 && sameName(p.header, sig.Header[0]) {
 			add("the right %s arrives as header %s, the scheme reads %s: send it under that name, or write: %s", s.noun(), p.header, own, line)
 		} else {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // A Handshake is a request with which a sender asks whether the address is its
@@ -108,22 +107,15 @@ type handshake struct {
 	body        answerText
 }
 
-// place is where in a request a text is read: one source of the rule's words.
-type place struct {
-	kind string // query, header, json or form
-	name string
-	path jsonpath.Path
-}
-
 type condition struct {
-	place
+	source
 	any    bool
 	values []string
 }
 
 // input is a text of the request that the answer repeats or signs.
 type input struct {
-	place
+	source
 	pattern *regexp.Regexp // nil: any visible characters
 }
 
@@ -196,33 +188,24 @@ func (c *Check) holds(cond *condition, body []byte) bool {
 	if cond.inBody() && len(body) > maxHandshakeBody {
 		return false
 	}
-	if cond.kind == "json" {
+	if cond.kind == inJSON {
 		// Most deliveries do not even mention the word: spare them the parser.
 		if !cond.any && !slices.ContainsFunc(cond.values, func(v string) bool { return bytes.Contains(body, []byte(v)) }) {
 			return false
 		}
 	}
-	text, ok := c.textAt(&cond.place, body)
+	text, ok := c.textAt(&cond.source, body)
 	return ok && (cond.any || slices.Contains(cond.values, text))
 }
 
 // textAt reads a source that is there once and not empty.
-func (c *Check) textAt(p *place, body []byte) (text string, ok bool) {
+func (c *Check) textAt(s *source, body []byte) (text string, ok bool) {
 	var err error
-	switch p.kind {
-	case "query":
-		_, query, _ := strings.Cut(c.req.Target, "?")
-		text, err = formdata.Value([]byte(query), p.name)
-	case "header":
-		if lines := c.req.Header[p.name]; len(lines) == 1 {
-			text = lines[0]
-		}
-	case "json":
-		text, err = c.lookup(p.path, body)
-	case "form":
-		if formdata.Is(c.contentType()) {
-			text, err = c.formValue(body, p.name)
-		}
+	switch {
+	case s.kind != inForm:
+		text, err = c.read(s, body)
+	case formdata.Is(c.contentType()): // nothing else says so of a body that is not signed
+		text, err = c.formValue(body, s.name)
 	}
 	return text, err == nil && text != ""
 }
@@ -230,22 +213,22 @@ func (c *Check) textAt(p *place, body []byte) (text string, ok bool) {
 func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 	for i := range h.require {
 		cond := &h.require[i]
-		text, ok := c.textAt(&cond.place, body)
+		text, ok := c.textAt(&cond.source, body)
 		got, match := sha256.Sum256([]byte(text)), 0 // digests hide lengths too
 		for _, value := range cond.values {
 			want := sha256.Sum256([]byte(value))
 			match |= subtle.ConstantTimeCompare(got[:], want[:])
 		}
 		if !ok || match == 0 && !cond.any {
-			return nil, reject(HandshakeMismatch, "%s has not the required value", cond.place)
+			return nil, reject(HandshakeMismatch, "%s has not the required value", cond.source)
 		}
 	}
 	texts := make([]string, len(h.inputs))
 	for i := range h.inputs {
 		in := &h.inputs[i]
-		text, ok := c.textAt(&in.place, body)
+		text, ok := c.textAt(&in.source, body)
 		if !ok || !in.allows(text) {
-			return nil, reject(HandshakeMismatch, "%s is missing or holds what no challenge of this sender holds", in.place)
+			return nil, reject(HandshakeMismatch, "%s is missing or holds what no challenge of this sender holds", in.source)
 		}
 		texts[i] = text
 	}
@@ -347,20 +330,8 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// inBody reports whether the text stands in the body.
-func (p place) inBody() bool { return p.kind == "json" || p.kind == "form" }
-
-func (p place) String() string {
-	switch p.kind {
-	case "query":
-		return "query parameter " + p.name
-	case "json":
-		return p.name + " of the body"
-	case "form":
-		return "form field " + p.name
-	}
-	return "header " + p.name
-}
+// inBody reports whether the text is in the body.
+func (s source) inBody() bool { return s.kind == inJSON || s.kind == inForm }
 
 // deliveryMethods are those whose requests an unsigned handshake must not
 // swallow without a mark of its own.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
@@ -79,15 +78,15 @@ func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 func (v *Verifier) conditions(f HandshakeFields, params bool) ([]condition, error) {
 	var out []condition
 	for _, group := range []struct {
-		kind   string
+		kind   place
 		fields map[string]StringList
-	}{{"query", f.Query}, {"header", f.Header}, {"json", f.JSON}, {"form", f.Form}} {
+	}{{inQuery, f.Query}, {inHeader, f.Header}, {inJSON, f.JSON}, {inForm, f.Form}} {
 		for _, name := range slices.Sorted(maps.Keys(group.fields)) {
-			p, err := parsePlace(group.kind + ":" + name)
+			p, err := parseSource(string(group.kind) + ":" + name)
 			if err != nil {
 				return nil, err
 			}
-			c := condition{place: p}
+			c := condition{source: p}
 			if len(group.fields[name]) == 0 {
 				return nil, fmt.Errorf("%s: no value: name the values that it may have, or *", p)
 			}
@@ -115,33 +114,20 @@ func (v *Verifier) param(name string) (string, error) {
 	return "", wrong("handshake", "{param:%s} has no value: give it with: param %s <value>, or leave the sender's handshakes to the app with: handshake off", name, name)
 }
 
-// parsePlace reads query:name, header:Name, json:path or form:name.
-func parsePlace(text string) (place, error) {
+// parseSource reads query:name, header:Name, json:path or form:name.
+func parseSource(text string) (source, error) {
 	kind, name, _ := strings.Cut(text, ":")
-	p := place{kind: kind, name: name}
-	switch {
-	case name == "":
-	case kind == "query", kind == "form":
-		return p, nil
-	case kind == "header":
-		if !httptoken.Valid(name) {
-			return p, errors.New(notAHeaderName)
-		}
-		p.name = canonicalHeader(name)
-		return p, nil
-	case kind == "json":
-		var err error
-		p.path, err = jsonpath.Parse(name)
-		return p, err
+	if name == "" || !slices.Contains([]place{inQuery, inHeader, inJSON, inForm}, place(kind)) {
+		return source{}, errors.New("unknown source: write query:name, header:Name, json:path or form:name")
 	}
-	return p, errors.New("unknown source: write query:name, header:Name, json:path or form:name")
+	return newSource(place(kind), name)
 }
 
 func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {
 	r := &rule.Respond
 	patterns := make(map[string]*regexp.Regexp)
 	for source, text := range rule.Pattern {
-		p, err := parsePlace(source)
+		p, err := parseSource(source)
 		if err != nil {
 			return fmt.Errorf("pattern: %w", err)
 		}
@@ -151,7 +137,7 @@ func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {
 	}
 	for name, text := range r.Header {
 		name = canonicalHeader(name)
-		if !slices.ContainsFunc(h.when, func(c condition) bool { return c.kind == "header" && c.name == name }) {
+		if !slices.ContainsFunc(h.when, func(c condition) bool { return c.kind == inHeader && c.name == name }) {
 			return fmt.Errorf("respond: header %s: only a header that when names can be answered", name)
 		}
 		if h.header == nil {
@@ -227,13 +213,13 @@ func (v *Verifier) answerText(h *handshake, text string, escape func(string) str
 				return nil, fmt.Errorf("{hmac:%s}: end it in |hex, |base64 or |base64url", slot)
 			}
 		}
-		p, err := parsePlace(slot)
+		p, err := parseSource(slot)
 		if err != nil {
 			return nil, fmt.Errorf("{%s}: %w, or {param:name}, or {hmac:SOURCE|hex}", slot, err)
 		}
 		if part.input = slices.IndexFunc(h.inputs, func(in input) bool { return in.String() == p.String() }); part.input < 0 {
 			part.input = len(h.inputs)
-			h.inputs = append(h.inputs, input{place: p})
+			h.inputs = append(h.inputs, input{source: p})
 		}
 		t = append(t, part)
 	}
@@ -296,7 +282,7 @@ func (v *Verifier) checkOracle(h *handshake) error {
 			continue
 		}
 		if in.pattern == nil {
-			return fmt.Errorf("pattern: missing for %s: anyone could have any text signed; say which form a challenge of the sender has", in.place)
+			return fmt.Errorf("pattern: missing for %s: anyone could have any text signed; say which form a challenge of the sender has", in.source)
 		}
 		v.challenges = append(v.challenges, in)
 	}

@@ -19,7 +19,7 @@ type HandshakeVisit struct {
 
 // visit is a compiled HandshakeVisit.
 type visit struct {
-	place
+	source
 	hosts []string
 }
 
@@ -30,7 +30,7 @@ func (h *handshake) compileVisit(rule *Handshake) error {
 	if !rule.Signed {
 		return errors.New("visit: goes with signed alone: else anyone could have the gateway visit an address")
 	}
-	p, err := parsePlace("json:" + rule.Visit.JSON)
+	p, err := newSource(inJSON, rule.Visit.JSON)
 	if err != nil {
 		return fmt.Errorf("visit: %w", err)
 	}
@@ -40,7 +40,7 @@ func (h *handshake) compileVisit(rule *Handshake) error {
 	if problem := checkHosts(rule.Visit.Hosts); problem != "" {
 		return fmt.Errorf("visit: hosts: %s", problem)
 	}
-	h.visit = &visit{place: p, hosts: rule.Visit.Hosts}
+	h.visit = &visit{source: p, hosts: rule.Visit.Hosts}
 	return nil
 }
 
@@ -49,10 +49,10 @@ func (c *Check) addressToVisit(h *handshake, body []byte) (string, *Rejection) {
 	if h.visit == nil {
 		return "", nil
 	}
-	address, ok := c.textAt(&h.visit.place, body)
+	address, ok := c.textAt(&h.visit.source, body)
 	u, err := url.Parse(address)
 	if !ok || err != nil || !fetchable(address) || u.Path != "/" || !onHosts(h.visit.hosts, u.Host) {
-		return "", reject(HandshakeMismatch, "%s is not an address of the sender's own hosts", h.visit.place)
+		return "", reject(HandshakeMismatch, "%s is not an address of the sender's own hosts", h.visit.source)
 	}
 	return address, nil
 }

@@ -181,11 +181,11 @@ func (v *Verifier) compileHTTPMessage() error {
 func (h *httpScheme) covers(name string) bool { return slices.Contains(h.components, `"`+name+`"`) }
 
 // signsID reports whether every signature covers the delivery's id.
-func (h *httpScheme) signsID(id *DeliveryID) bool {
-	if id.JSON != "" || id.Form != "" {
+func (h *httpScheme) signsID(at sources) bool {
+	if at.are(inJSON, inForm) {
 		return h.covers(contentDigestField)
 	}
-	return len(id.Header) == 1 && h.covers(strings.ToLower(id.Header[0]))
+	return len(at) == 1 && h.covers(strings.ToLower(at[0].name))
 }
 
 // SignedComponents lists what every signature of RFC 9421 must cover, as the

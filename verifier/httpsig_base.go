@@ -107,7 +107,7 @@ func (c *Check) field(name string) (string, *Rejection) {
 	for i, line := range lines {
 		values[i] = strings.Trim(line, " \t")
 		// HTTP/2 leaves blanks in place, and an id with some is another id.
-		if values[i] != line && slices.Contains(c.v.id.Header, canonicalHeader(name)) {
+		if values[i] != line && slices.Contains(c.v.idAt.headers(), canonicalHeader(name)) {
 			return "", reject(MalformedSignature, "header %s, the delivery's id, begins or ends in white space", name)
 		}
 	}

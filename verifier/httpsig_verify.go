@@ -78,12 +78,9 @@ func (c *Check) openHTTP() *Rejection {
 
 // structured reads a header that is a dictionary.
 func (c *Check) structured(name string) (*httpsfv.Dictionary, *Rejection) {
-	value, rej := c.single(name, MalformedSignature)
+	value, rej := c.need(source{kind: inHeader, name: name}, nil, MissingSignature, MalformedSignature, "")
 	if rej != nil {
 		return nil, rej
-	}
-	if value == "" {
-		return nil, reject(MissingSignature, "no header %s", name)
 	}
 	d, err := dictionary(value)
 	if err != nil {

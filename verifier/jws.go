@@ -90,7 +90,7 @@ const (
 // addJWS reads a JWS as the delivery's one candidate.
 func (c *Check) addJWS(place uint8, text string) *Rejection {
 	s := &c.v.signature
-	where := s.place(place)
+	where := c.v.signatureAt[place]
 	header, rest, ok := strings.Cut(text, ".")
 	claims, signature, two := strings.Cut(rest, ".")
 	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader || len(text) > maxJWS && !s.Body {
@@ -245,7 +245,7 @@ func (c *Check) listedHeaders(name string) (string, *Rejection) {
 		listed = append(listed, name)
 		b.WriteString(header + ": " + value + "\n")
 	}
-	for _, must := range slices.Concat(c.v.timestamp.Header, c.v.id.Header) {
+	for _, must := range slices.Concat(c.v.timestampAt.headers(), c.v.idAt.headers()) {
 		if !slices.Contains(listed, must) {
 			return "", reject(MalformedSignature, "the JWS does not sign header %s", must)
 		}

@@ -8,24 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
 // compileKeySource checks where keys are named and published.
 func (v *Verifier) compileKeySource() (err error) {
 	if id := v.scheme.KeyID; id != nil {
-		if sources(id.Header != "", id.JSON != "") != 1 {
-			return wrong("key_id", "needs exactly one source: header or json")
-		}
-		if id.Header != "" && !httptoken.Valid(id.Header) {
-			return wrong("key_id", notAHeaderName)
-		}
-		if id.JSON != "" {
-			if v.keyIDPath, err = jsonpath.Parse(id.JSON); err != nil {
-				return wrong("key_id", "json: %v", err)
-			}
+		if v.keyIDAt, err = v.compileSources("key_id", id.sources(), "header or json"); err != nil {
+			return err
 		}
 	}
 	source := v.scheme.KeySource
@@ -37,7 +26,7 @@ func (v *Verifier) compileKeySource() (err error) {
 			return wrong("key_source", "%s takes a shared secret, which nobody publishes", a)
 		}
 	}
-	if sources(source.JWKS != "", len(source.CertificateHosts) > 0) != 1 {
+	if (source.JWKS != "") == (len(source.CertificateHosts) > 0) {
 		return wrong("key_source", "needs exactly one of jwks and certificate_hosts")
 	}
 	if source.JWKS != "" && !fetchable(source.JWKS) {
@@ -129,35 +118,18 @@ func matchesHost(pattern, host string) bool {
 	return true
 }
 
-// headerKeyID reads the key's id where a header states it.
-func (c *Check) headerKeyID() *Rejection {
-	id := c.v.scheme.KeyID
-	if id == nil || id.Header == "" {
+// readKeyID reads the key's id, where it is in places of a kind.
+func (c *Check) readKeyID(kind place, body []byte) *Rejection {
+	if !c.v.keyIDAt.are(kind) {
 		return nil
 	}
-	value, rej := c.single(canonicalHeader(id.Header), MalformedSignature)
-	if rej != nil {
-		return rej
+	at := &c.v.keyIDAt[0]
+	id, err := c.read(at, body)
+	if err != nil && err != errAbsent { // without the header, every key is tried
+		return at.refused(err, MalformedSignature, MalformedSignature, ", which names the key")
 	}
-	return c.setKeyID(value, "header "+id.Header)
-}
-
-// bodyKeyID reads it where the body does.
-func (c *Check) bodyKeyID(body []byte) *Rejection {
-	id := c.v.scheme.KeyID
-	if id == nil || id.JSON == "" {
-		return nil
-	}
-	value, err := c.lookup(c.v.keyIDPath, body)
-	if err != nil {
-		return reject(MalformedSignature, "%s of the body names the key: %v", id.JSON, err)
-	}
-	return c.setKeyID(value, id.JSON+" of the body")
-}
-
-func (c *Check) setKeyID(id, place string) *Rejection {
 	if source := c.v.scheme.KeySource; source != nil && len(source.CertificateHosts) > 0 && !c.v.Publishes(id) {
-		return reject(MalformedSignature, "%s is not the address of a certificate on %s", place, strings.Join(source.CertificateHosts, " or "))
+		return reject(MalformedSignature, "%s is not the address of a certificate on %s", at, strings.Join(source.CertificateHosts, " or "))
 	}
 	c.keyID = id
 	return nil

@@ -96,16 +96,13 @@ func twoWays(p *template.Part, text []byte) *Rejection {
 // slotWords names what fills a slot, for a person.
 func slotWords(p *template.Part) string {
 	switch p.Slot {
-	case template.JSON:
-		return p.Arg + " of the body"
-	case template.Form:
-		return "form field " + p.Arg
-	case template.Header:
-		return "header " + p.Arg
 	case template.ID:
 		return "the delivery's id"
 	case template.Timestamp:
 		return "the timestamp"
+	}
+	if s := slotSource(p); s.kind != "" {
+		return s.String()
 	}
 	if f := p.Slot.Facts(); f.Origin || f.Path || f.Query {
 		return "the URL"
@@ -180,32 +177,12 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 			return "", reject(MissingHeader, "no delivery id, which is signed")
 		}
 		return id, nil
-	case template.Header:
-		return c.headerText(p.Arg)
+	case template.Header, template.KV, template.JSON, template.Form:
+		return c.signedText(p, body)
 	case template.ListedHeaders:
 		return c.listedHeaders(p.Arg)
 	case template.SignedHeaders:
 		return c.signedHeaders(p.Arg)
-	case template.KV:
-		return c.kvText(p.Arg)
-	case template.JSON:
-		text, err := c.lookup(p.Path, body)
-		if p.Optional && err == jsonpath.ErrNoValue {
-			return "", nil
-		}
-		if err != nil {
-			return "", reject(MalformedSignature, "%s of the body is signed: %v", p.Arg, err)
-		}
-		return text, nil
-	case template.Form:
-		text, err := c.formValue(body, p.Arg)
-		if err != nil {
-			return "", reject(MalformedSignature, "form field %s is signed: %v", p.Arg, err)
-		}
-		if text == "" {
-			return "", reject(MalformedSignature, "form field %s is signed and empty", p.Arg)
-		}
-		return text, nil
 	case template.JSONLines:
 		return c.jsonLines(p.Members, body)
 	case template.FormSorted:
@@ -246,12 +223,39 @@ func (c *Check) digestMatches(p *template.Part, body []byte) bool {
 	return subtle.ConstantTimeCompare(p.Append(nil, body), []byte(strings.ToLower(stated))) == 1
 }
 
-func (c *Check) headerText(name string) (string, *Rejection) {
-	value, rej := c.single(name, MalformedSignature)
-	if rej == nil && value == "" {
-		rej = reject(MissingHeader, "no header %s, which is signed", name)
+// slotSource is where the text of a slot is found, for slots that say so.
+func slotSource(p *template.Part) source {
+	switch p.Slot {
+	case template.Header:
+		return source{kind: inHeader, name: p.Arg}
+	case template.KV:
+		return source{kind: inKV, name: p.Arg}
+	case template.JSON:
+		return source{kind: inJSON, name: p.Arg, path: p.Path}
+	case template.Form:
+		return source{kind: inForm, name: p.Arg}
 	}
-	return value, rej
+	return source{}
+}
+
+// signedText returns the text of such a slot.
+func (c *Check) signedText(p *template.Part, body []byte) (string, *Rejection) {
+	s := slotSource(p)
+	text, err := c.read(&s, body)
+	if p.Optional && err == jsonpath.ErrNoValue { // and not of an object or array
+		return "", nil
+	}
+	if err == nil && text == "" && s.kind == inForm {
+		err = errEmpty
+	}
+	if err == nil {
+		return text, nil
+	}
+	missing := MalformedSignature
+	if s.kind == inHeader {
+		missing = MissingHeader
+	}
+	return "", s.refused(err, missing, MalformedSignature, ", which is signed")
 }
 
 // appendRequest fills the slots of method and URL, as they were received.

@@ -336,14 +336,14 @@ func (s Scheme) With(o Scheme) Scheme {
 	if len(o.Message) > 0 {
 		s.Message = o.Message
 	}
-	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && ts.sources() == 0 {
+	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && len(ts.sources()) == 0 {
 		off := *s.Timestamp
 		off.Off = true
 		s.Timestamp = &off
 	} else {
 		replace(&s.Timestamp, ts)
 	}
-	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && id.sources() == 0 {
+	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && len(id.sources()) == 0 {
 		off := *s.DeliveryID
 		off.Off = true
 		s.DeliveryID = &off

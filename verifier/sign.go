@@ -29,15 +29,15 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 			req.Header[name] = []string{h.Values[0]}
 		}
 	}
-	if v.scheme.Timestamp != nil && !v.timestamp.inside() {
+	if v.scheme.Timestamp != nil && !v.timestampAt.inside() {
 		c.timestamp = formatTimestamp(now, v.timestamp.Unit)
-		if len(v.timestamp.Header) > 0 {
-			req.Header[v.timestamp.Header[0]] = []string{c.timestamp}
+		if v.timestampAt.are(inHeader) {
+			req.Header[v.timestampAt[0].name] = []string{c.timestamp}
 		}
 	}
-	if len(v.id.Header) > 0 && id != "" {
+	if v.idAt.are(inHeader) && id != "" {
 		c.id = id
-		req.Header[v.id.Header[0]] = []string{id}
+		req.Header[v.idAt[0].name] = []string{id}
 	}
 	if v.http != nil {
 		return c.signHTTP(k, body)
@@ -96,20 +96,20 @@ func (k *compiledKey) sum(content []byte) ([]byte, error) {
 
 // writeSignature writes a header's value in the scheme's syntax.
 func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string {
-	s := &v.signature
+	s, key := &v.signature, v.timestampAt.key()
 	switch s.Syntax {
 	case "kv":
-		if v.timestampKV == "" {
+		if key == "" {
 			return s.Key[0] + "=" + text
 		}
-		return v.timestampKV + "=" + timestamp + s.PairSeparator + s.Key[0] + "=" + text
+		return key + "=" + timestamp + s.PairSeparator + s.Key[0] + "=" + text
 	case "positional":
 		parts := make([]string, len(s.Names))
 		for i, name := range s.Names {
 			switch name {
 			case s.Key[0]:
 				parts[i] = text
-			case v.timestampKV:
+			case key:
 				parts[i] = timestamp
 			}
 		}

@@ -3,6 +3,7 @@ package verifier
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,67 @@ func formatTimestamp(t time.Time, unit string) string {
 	return strconv.FormatInt(t.Unix(), 10)
 }
 
+func (v *Verifier) compileTimestamp() (err error) {
+	if v.scheme.Timestamp == nil {
+		if v.scheme.Tolerance != nil {
+			return wrong("tolerance", "the scheme has no timestamp to compare: add timestamp, or drop tolerance")
+		}
+		return nil
+	}
+	ts := *v.scheme.Timestamp
+	all := ts.sources()
+	if len(all) == 0 && ts.Off {
+		return wrong("timestamp", "off: the scheme has no timestamp to switch off: drop the line")
+	}
+	if v.timestampAt, err = v.compileSources("timestamp", all, "header, kv, json, form or claim"+orEither); err != nil {
+		return err
+	}
+	ts.Unit = orDefault(ts.Unit, "s")
+	if err := known("timestamp", "unit", ts.Unit, "s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"); err != nil {
+		return err
+	}
+	if key := v.timestampAt.key(); key != "" {
+		switch syntax := v.signature.Syntax; {
+		case v.http != nil: // see compileCreated
+		case syntax != "kv" && syntax != "positional":
+			return wrong("timestamp", "kv: the signature's syntax is %s, which has no keys", syntax)
+		case slices.Contains(v.signature.Key, key):
+			return wrong("timestamp", "kv: that key carries the signature")
+		case syntax == "positional" && !slices.Contains(v.signature.Names, key):
+			return wrong("timestamp", "kv: none of the names %s", join(v.signature.Names))
+		}
+	}
+	v.tolerance = DefaultTolerance
+	if v.scheme.Tolerance != nil {
+		v.tolerance = time.Duration(*v.scheme.Tolerance)
+	}
+	if v.tolerance <= 0 {
+		return wrong("tolerance", "%s would refuse every delivery: give a positive duration, or switch the check off with: timestamp off", v.tolerance)
+	}
+	v.timestamp = ts
+	return nil
+}
+
+// bodyTimestamp fills in a timestamp that only the signed content shows.
+func (c *Check) bodyTimestamp(body []byte) *Rejection {
+	if c.timestamp != "" || !c.v.timestampAt.inside() {
+		return nil
+	}
+	src := &c.v.timestampAt[0]
+	text, err := c.read(src, body)
+	switch {
+	case absent(err) && c.v.timestamp.Optional:
+		return nil
+	case err != nil:
+		return src.refused(err, MissingTimestamp, MalformedTimestamp, "")
+	}
+	c.timestamp = text
+	if src.kind == inClaim && c.v.timestamp.Unit == "s" { // a NumericDate may have a fraction
+		c.timestamp, _, _ = strings.Cut(text, ".")
+	}
+	return nil
+}
+
 // readTimestamp parses the delivery's timestamp and compares it with now.
 func (c *Check) readTimestamp() *Rejection {
 	ts := &c.v.timestamp
@@ -71,11 +133,11 @@ func (c *Check) readTimestamp() *Rejection {
 		return nil
 	}
 	if c.timestamp == "" {
-		return reject(MissingTimestamp, "no %s", ts.source())
+		return reject(MissingTimestamp, "no %s", c.v.timestampAt)
 	}
 	t, err := parseTimestamp(c.timestamp, ts.Unit)
 	if err != nil {
-		return reject(MalformedTimestamp, "%s is not a time in %s", ts.source(), ts.Unit)
+		return reject(MalformedTimestamp, "%s is not a time in %s", c.v.timestampAt, ts.Unit)
 	}
 	c.time = t
 	if ts.Off {
@@ -90,24 +152,4 @@ func (c *Check) readTimestamp() *Rejection {
 		return &Rejection{Reason: FutureTimestamp, Detail: "the delivery is " + ahead.Round(time.Second).String() + " ahead, tolerance " + c.v.tolerance.String(), Skew: skew}
 	}
 	return nil
-}
-
-// inside reports whether only the verified content shows the time.
-func (ts *Timestamp) inside() bool { return ts.JSON != "" || ts.Form != "" || ts.Claim != "" }
-
-// source names where the timestamp stands, for a person.
-func (ts *Timestamp) source() string {
-	switch {
-	case ts.KV != "":
-		return "key " + ts.KV + " beside the signature"
-	case ts.Claim != "":
-		return "claim " + ts.Claim + " of the JWT"
-	case ts.JSON != "" && ts.Form != "":
-		return "form field " + ts.Form + ", or timestamp at " + ts.JSON + " of a JSON body"
-	case ts.Form != "":
-		return "form field " + ts.Form
-	case ts.JSON != "":
-		return "timestamp at " + ts.JSON + " of the body"
-	}
-	return "header " + strings.Join(ts.Header, " or ")
 }

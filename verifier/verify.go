@@ -4,20 +4,80 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
+// open checks all that headers alone decide: a signature is there and can be read
+// one way, the timestamp is fresh.
+func (c *Check) open() *Rejection {
+	if c.v.http != nil {
+		if rej := c.openHTTP(); rej != nil {
+			return rej
+		}
+	} else if c.v.signatureAt.are(inHeader, inQuery) {
+		if rej := c.openSignatures(nil); rej != nil {
+			return rej
+		}
+	}
+	if rej := c.openSources(); rej != nil {
+		return rej
+	}
+	if v := c.v; v.scheme.Timestamp != nil && !v.timestampAt.inside() && v.http == nil { // there each signature has its own
+		return c.readTimestamp()
+	}
+	return nil
+}
+
+// openSources reads timestamp, id and signed headers. Each may stand on one
+// line only: of two, the app might read the other.
+func (c *Check) openSources() *Rejection {
+	v := c.v
+	timestamp, rej := c.firstHeader(v.timestampAt, MalformedTimestamp)
+	if rej != nil {
+		return rej
+	}
+	if timestamp != "" { // else it stands beside the signature, or in the body
+		c.timestamp = timestamp
+	}
+	if c.id, rej = c.firstHeader(v.idAt, MalformedSignature); rej != nil {
+		return rej
+	}
+	if rej := c.readKeyID(inHeader, nil); rej != nil {
+		return rej
+	}
+	if len(v.messages) != 1 {
+		return nil // a token, or alternatives: one may lack a header that another signs
+	}
+	for _, p := range v.messages[0] {
+		switch p.Slot {
+		case template.Header, template.KV:
+			if _, rej := c.signedText(&p, nil); rej != nil {
+				return rej
+			}
+		case template.SignedHeaders:
+			if _, rej := c.signedHeaders(p.Arg); rej != nil {
+				return rej
+			}
+		case template.ID:
+			if c.id == "" && v.idAt.are(inHeader) {
+				return reject(MissingHeader, "no %s, which is signed", v.idAt)
+			}
+		}
+	}
+	return nil
+}
+
 // verify decides whether body is what one of the keys signed.
 func (c *Check) verify(body []byte) (Verdict, *Rejection) {
-	if rej := c.bodySignature(body); rej != nil {
-		return Verdict{}, rej
+	if c.v.signatureAt.are(inJSON, inForm, inBody) {
+		if rej := c.openSignatures(body); rej != nil {
+			return Verdict{}, rej
+		}
 	}
 	if rej := c.checkRequiredJSON(body); rej != nil {
 		return Verdict{}, rej
 	}
-	if rej := c.bodyKeyID(body); rej != nil {
+	if rej := c.readKeyID(inJSON, body); rej != nil {
 		return Verdict{}, rej
 	}
 	key, rej := c.match(body)
@@ -33,7 +93,7 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 		}
 	}
 	// Only now is a timestamp in the signed content worth reading.
-	if c.v.timestamp.inside() {
+	if c.v.timestampAt.inside() {
 		if rej := c.bodyTimestamp(body); rej != nil {
 			return Verdict{}, rej
 		}
@@ -55,7 +115,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 		matched  uint32 // headers that hold a match, by index
 		unusable *Rejection
 	)
-	want := uint32(1)<<max(1, len(c.v.signature.Header)) - 1
+	want := uint32(1)<<max(1, len(c.v.signatureAt)) - 1
 	states := c.statesDigest()
 	for i := range c.v.keys {
 		k := &c.v.keys[i]
@@ -204,122 +264,4 @@ func (c *Check) content(message int, body []byte) ([]byte, *Rejection) {
 		c.contents[message] = content.Bytes()
 	}
 	return content.Bytes(), nil
-}
-
-// bodySignature reads a signature that stands in the body.
-func (c *Check) bodySignature(body []byte) *Rejection {
-	s := &c.v.signature
-	if s.Body {
-		if len(body) == 0 {
-			return reject(MissingSignature, "no %s", s.place(0))
-		}
-		if rej := c.addAll(0, string(body)); rej != nil {
-			return rej
-		}
-		return c.readable()
-	}
-	if len(c.v.signaturePaths) == 0 {
-		return nil // it stands elsewhere
-	}
-	present := false
-	for i, path := range c.v.signaturePaths {
-		text, err := c.bodyText(s.Form, path, body)
-		if noValue(err) || err == nil && text == "" {
-			continue
-		}
-		if err != nil {
-			return reject(MalformedSignature, "%s: %v", s.place(uint8(i)), err)
-		}
-		present = true
-		if rej := c.addAll(uint8(i), text); rej != nil {
-			return rej
-		}
-		if c.readsForm(s.Form, path, body) {
-			break // one field, whatever paths a JSON body has
-		}
-	}
-	if !present {
-		return reject(MissingSignature, "no %s", s.place(0))
-	}
-	return c.readable()
-}
-
-// readsForm reports which of two sources the body has: the field of a form, or a
-// path in JSON. Where a scheme has both, Content-Type decides, as it does for the
-// app; where the body is signed, the body, since that header is not.
-func (c *Check) readsForm(field string, path jsonpath.Path, body []byte) bool {
-	switch {
-	case field == "" || path == nil:
-		return field != ""
-	case c.v.coversBody():
-		text := bytes.TrimLeft(body, " \t\r\n")
-		return len(text) == 0 || text[0] != '{' && text[0] != '['
-	}
-	return formdata.Is(c.contentType())
-}
-
-// bodyText reads a text of the body from a field or a path.
-func (c *Check) bodyText(field string, path jsonpath.Path, body []byte) (string, error) {
-	switch {
-	case !c.readsForm(field, path, body):
-		return c.lookup(path, body)
-	case c.v.coversBody():
-		return formdata.ValueIn(body, field) // which kind of form it is says the signed body, not an unsigned header
-	}
-	return c.formValue(body, field)
-}
-
-// bodyTimestamp fills in a timestamp that stands in the body.
-func (c *Check) bodyTimestamp(body []byte) *Rejection {
-	switch {
-	case c.timestamp != "":
-		return nil
-	case c.v.timestamp.Claim != "":
-		return c.claimTimestamp()
-	case c.v.timestamp.JSON == "" && c.v.timestamp.Form == "":
-		return nil
-	}
-	text, err := c.bodyText(c.v.timestamp.Form, c.v.timestampPath, body)
-	switch {
-	case noValue(err) && c.v.timestamp.Optional:
-		return nil
-	case noValue(err):
-		return reject(MissingTimestamp, "no %s", c.v.timestamp.source())
-	case err != nil:
-		return reject(MalformedTimestamp, "%s: %v", c.v.timestamp.source(), err)
-	}
-	c.timestamp = text
-	return nil
-}
-
-// DeliveryID returns the id of the delivery, "" if it has none, and whether the
-// signature covers it: an id that it does not cover can be chosen by whoever
-// replays a captured body. Call it after Verify has accepted the same body.
-//
-// An id in the body that cannot be read one way (no JSON, a member twice, not a
-// scalar) is no id.
-func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
-	if c.v.id.Off {
-		return "", false
-	}
-	id = c.deliveryID(body)
-	return id, id != "" && c.v.idSigned
-}
-
-func (c *Check) deliveryID(body []byte) string {
-	switch {
-	case c.v.id.Claim != "":
-		id, err := jsonpath.Top(c.v.id.Claim).Lookup(c.jws.claims)
-		if err != nil {
-			return ""
-		}
-		return id
-	case c.v.id.JSON != "" || c.v.id.Form != "":
-		id, err := c.bodyText(c.v.id.Form, c.v.idPath, body)
-		if err != nil {
-			return ""
-		}
-		return id
-	}
-	return c.id
 }

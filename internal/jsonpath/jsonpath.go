@@ -164,7 +164,10 @@ func (v *Value) Text() (string, error) {
 	if v.ended != nil {
 		return "", v.ended
 	}
-	return v.text, v.found()
+	if err := v.found(); err != nil {
+		return "", err // the text of other elements is none of all
+	}
+	return v.text, nil
 }
 
 // LookupAll looks up the paths of all values while it reads the text once.

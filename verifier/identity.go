@@ -11,6 +11,70 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
+func (v *Verifier) compileDeliveryID() (err error) {
+	if v.scheme.DeliveryID == nil {
+		return nil
+	}
+	all := v.scheme.DeliveryID.sources()
+	if len(all) == 0 && v.scheme.DeliveryID.Off {
+		return wrong("delivery_id", "off: the scheme has no delivery id to switch off: drop the line")
+	}
+	if v.idAt, err = v.compileSources("delivery_id", all, "header, json, form or claim"+orEither); err != nil {
+		return err
+	}
+	v.idSigned = v.http != nil && v.http.signsID(v.idAt) || v.everyMessage(func(t template.Template) bool {
+		return t.Proves(template.ID, "") || v.signs(t, v.idAt, t.Proves)
+	})
+	return nil
+}
+
+// signs reports whether a message signs the text at a place, by a slot of it that
+// has finds in the message.
+func (v *Verifier) signs(t template.Template, all sources, has func(template.Slot, string) bool) bool {
+	if len(all) != 1 {
+		return false
+	}
+	s := all[0]
+	bodySigned := v.bodySigned || t.CoversBody()
+	field := func(name string) bool { return bodySigned || t.Has(template.FormPHP) || has(template.Form, name) }
+	switch s.kind {
+	case inClaim:
+		return true
+	case inHeader:
+		return has(template.Header, s.name)
+	case inForm:
+		return field(s.name)
+	case inJSON:
+		return (bodySigned || has(template.JSON, s.name) || t.ProvesMember(s.name)) && (s.form == "" || field(s.form))
+	}
+	return false
+}
+
+// DeliveryID returns the id of the delivery, "" if it has none, and whether the
+// signature covers it: an id that it does not cover can be chosen by whoever
+// replays a captured body. Call it after Verify has accepted the same body.
+//
+// An id in the body that cannot be read one way (no JSON, a member twice, not a
+// scalar) is no id.
+func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
+	if c.v.scheme.DeliveryID == nil || c.v.scheme.DeliveryID.Off {
+		return "", false
+	}
+	id = c.deliveryID(body)
+	return id, id != "" && c.v.idSigned
+}
+
+func (c *Check) deliveryID(body []byte) string {
+	if !c.v.idAt.inside() {
+		return c.id
+	}
+	id, err := c.read(&c.v.idAt[0], body)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
 // Content returns what tells the body from others where copies of a delivery are
 // looked for: what was signed, as it was understood and not as it was written,
 // since whoever captured a delivery can reorder a form, escape it otherwise or

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -38,6 +39,48 @@ type candidate struct {
 	size      uint8
 	header    uint8 // index of the header it came from
 	algorithm uint8 // index into the verifier's algorithms
+}
+
+// openSignatures reads the candidates, those in the body once it is there.
+func (c *Check) openSignatures(body []byte) *Rejection {
+	s, all := &c.v.signature, c.v.signatureAt
+	present := false
+	for i := range all {
+		if lines := c.req.Header[all[i].name]; s.Lines == "any" && len(lines) > 1 {
+			for _, line := range lines {
+				if rej := c.addAll(uint8(i), line); rej != nil {
+					return rej
+				}
+			}
+		} else {
+			text, err := c.read(&all[i], body)
+			if err == nil && text == "" {
+				err = errAbsent
+			}
+			switch {
+			case absent(err) && s.Match != "all":
+				continue
+			case err != nil:
+				return all[i].refused(err, MissingSignature, MalformedSignature, "")
+			}
+			if rej := c.addAll(uint8(i), text); rej != nil {
+				return rej
+			}
+		}
+		present = true
+		if s.Match == "first_present" || all[i].form != "" && c.postsForm(body) { // one field, whatever paths a JSON body has
+			break
+		}
+	}
+	switch {
+	case !present:
+		return reject(MissingSignature, "no %s", all)
+	case c.count > 0:
+		return nil
+	case c.malformed != nil:
+		return c.malformed
+	}
+	return reject(MalformedSignature, "%s holds no signature of the scheme's kind", all)
 }
 
 // addAll reads the candidates of one header's value.
@@ -86,7 +129,7 @@ func (c *Check) addRaw(header uint8, value string) *Rejection {
 	s := &c.v.signature
 	text, ok := strings.CutPrefix(value, c.v.prefix)
 	if !ok && !s.PrefixOptional {
-		c.malformed = reject(MalformedSignature, "%s does not begin with the scheme's prefix %q", s.place(header), s.Prefix)
+		c.malformed = reject(MalformedSignature, "%s does not begin with the scheme's prefix %q", c.v.signatureAt[header], s.Prefix)
 		return nil
 	}
 	if s.isJWS() {
@@ -113,17 +156,17 @@ func (c *Check) addLabelled(header uint8, label, text string) *Rejection {
 }
 
 func (c *Check) addPairs(header uint8, value string) *Rejection {
-	s := &c.v.signature
+	s, timeKey := &c.v.signature, c.v.timestampAt.key()
 	position, timed, signing := 0, false, false
 	for pair := range strings.SplitSeq(value, s.PairSeparator) {
 		if s.Syntax == "positional" && position == len(s.Names) {
-			return reject(MalformedSignature, "%s has more than its %d parts", s.place(header), len(s.Names))
+			return reject(MalformedSignature, "%s has more than its %d parts", c.v.signatureAt[header], len(s.Names))
 		}
 		name, text, ok := s.cutPair(pair, position)
 		position++
 		if !ok {
 			if !signing || name == "" {
-				return reject(MalformedSignature, "%s has a part without =", s.place(header))
+				return reject(MalformedSignature, "%s has a part without =", c.v.signatureAt[header])
 			}
 			// One more value of the key before: v0=5257a8…,88a022… (rotation).
 			if rej := c.add(header, 0, name); rej != nil {
@@ -135,9 +178,9 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 			if rej := c.add(header, 0, text); rej != nil {
 				return rej
 			}
-		} else if name == c.v.timestampKV && name != "" {
+		} else if name == timeKey && name != "" {
 			if timed {
-				return reject(MalformedTimestamp, "key %s stands twice in %s", name, s.place(header))
+				return reject(MalformedTimestamp, "key %s stands twice in %s", name, c.v.signatureAt[header])
 			}
 			if c.timestamp != "" && c.timestamp != text {
 				return reject(MalformedTimestamp, "key %s differs between the signature headers", name)
@@ -181,7 +224,7 @@ func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 	}
 	if err != nil || n != size || n == 0 {
 		c.malformed = reject(MalformedSignature, "%s: %d characters are no signature of %s in %s",
-			s.place(header), len(text), c.v.algorithms[algorithm], s.Encoding)
+			c.v.signatureAt[header], len(text), c.v.algorithms[algorithm], s.Encoding)
 		return nil
 	}
 	if c.count < inlineCandidates {
@@ -209,26 +252,77 @@ func (c *candidate) bytes() []byte {
 	return c.sum[:c.size]
 }
 
-// place names where a signature stands, for a person.
-func (s *Signature) place(header uint8) string {
-	switch {
-	case s.Query != "":
-		return "query parameter " + s.Query
-	case s.Form != "" && len(s.JSON) > 0:
-		return "form field " + s.Form + ", or " + s.JSON[header] + " of a JSON body"
-	case s.Form != "":
-		return "form field " + s.Form
-	case len(s.JSON) > 0:
-		return s.JSON[header] + " of the body"
-	case s.Body:
-		return "the body"
-	}
-	return "header " + s.Header[header]
-}
-
 func (c *Check) candidate(i int) *candidate {
 	if i < inlineCandidates {
 		return &c.inline[i]
 	}
 	return &c.more[i-inlineCandidates]
+}
+
+// cutGroup takes the first set of pairs off a kv value. It is no iterator: a loop
+// over one would make its Check escape.
+func (s *Signature) cutGroup(value string) (group, rest string, more bool) {
+	if s.GroupSeparator == "" {
+		return value, "", false
+	}
+	return strings.Cut(value, s.GroupSeparator)
+}
+
+// cutPair reads a pair of a kv value, or the part of a positional one at a
+// position that has a name.
+func (s *Signature) cutPair(pair string, position int) (name, text string, ok bool) {
+	text = strings.TrimSpace(pair)
+	if s.Syntax == "positional" {
+		return s.Names[position], text, true
+	}
+	name, text, ok = strings.Cut(text, "=")
+	if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' {
+		text = text[1 : n-1]
+	}
+	return name, text, ok
+}
+
+// pairText returns the one text that a key beside the signatures has. The headers
+// were read before: see addPairs.
+func (c *Check) pairText(key string) (text string, err error) {
+	s := &c.v.signature
+	seen := false
+	for _, header := range s.Header {
+		for _, line := range c.req.Header[header] {
+			for rest, more := line, true; more; {
+				var group string
+				group, rest, more = s.cutGroup(rest)
+				value, found := s.valueOf(group, key)
+				if found > 1 || found == 1 && seen && value != text {
+					return "", errors.New("it has two values")
+				}
+				if found == 1 {
+					text, seen = value, true
+				}
+			}
+		}
+		if seen && s.Match == "first_present" {
+			break
+		}
+	}
+	if !seen {
+		return "", errAbsent
+	}
+	return text, nil
+}
+
+// valueOf returns what a key of a set of pairs has, and how often it stands there.
+func (s *Signature) valueOf(group, key string) (value string, found int) {
+	position := 0
+	for pair := range strings.SplitSeq(group, s.PairSeparator) {
+		if s.Syntax == "positional" && position == len(s.Names) {
+			break
+		}
+		name, text, ok := s.cutPair(pair, position)
+		position++
+		if ok && name == key {
+			value, found = text, found+1
+		}
+	}
+	return value, found
 }

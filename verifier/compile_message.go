@@ -1,0 +1,165 @@
+package verifier
+
+import (
+	"slices"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
+)
+
+func (v *Verifier) compileMessage() error {
+	if v.http != nil {
+		return v.compileHTTPMessage()
+	}
+	if slices.Contains(v.algorithms, Token) {
+		switch {
+		case len(v.scheme.Message) > 0:
+			return wrong("message", "a token signs nothing: drop the message")
+		case !v.scheme.BodyUnsigned:
+			return wrong("algorithm", "a token does not cover the body: say body_unsigned in a provider file if the sender offers no signature")
+		}
+		return nil
+	}
+	unit := ""
+	if v.scheme.Timestamp != nil {
+		unit = v.scheme.Timestamp.Unit
+	}
+	for _, text := range v.scheme.Messages() { // a JWT has none: see compileClaims
+		t, err := v.scheme.parse(text)
+		if err == nil {
+			err = t.Guard(unit)
+		}
+		if err != nil {
+			return wrong("message", "%v", err)
+		}
+		if !t.CoversBody() && !v.scheme.BodyUnsigned {
+			return wrong("message", "does not cover the body: an altered body would pass. Put {body} (or a digest, {body|sha256|hex}) into it, or say body_unsigned in a provider file if the sender signs no body")
+		}
+		for _, p := range t {
+			if p.Slot == template.BodyDigest {
+				v.bodyDigest = p.Arg
+			}
+		}
+		v.messages = append(v.messages, t)
+	}
+	if len(v.messages) > 1 {
+		template.GuardAlternatives(v.messages)
+	}
+	return nil
+}
+
+// Messages lists the templates of what is signed: the scheme's, or {body}. A token
+// has none, which signs nothing, nor have a JWT and a signature of RFC 9421, which
+// state themselves what they sign.
+func (s Scheme) Messages() StringList {
+	switch {
+	case len(s.Message) > 0:
+		return s.Message
+	case s.Signature == nil, s.Signature.Syntax == syntaxJWT, s.Signature.Syntax == syntaxHTTPSignature, slices.Contains(s.algorithms(), Token):
+		return nil
+	}
+	return StringList{"{body}"}
+}
+
+// parse splits a text of the scheme, with the values of its params.
+func (s *Scheme) parse(text string) (template.Template, error) {
+	t, err := template.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return t.With(s.Params)
+}
+
+// checkSlots ties the message to its sources: a slot without one cannot be
+// filled, and a timestamp that is not signed proves nothing.
+func (v *Verifier) checkSlots() error {
+	for _, t := range v.messages {
+		v.timestampSigned = v.timestampSigned || t.Has(template.Timestamp)
+		if t.Has(template.Timestamp) && v.scheme.Timestamp == nil {
+			return wrong("message", "{timestamp} has no source: add a timestamp line")
+		}
+		if t.Has(template.ID) && v.scheme.DeliveryID == nil {
+			return wrong("message", "{id} has no source: add a delivery_id line")
+		}
+	}
+	for _, t := range v.messages {
+		if v.signatureAt.are(inJSON, inForm) && t.HasBody() {
+			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
+		}
+		if v.signature.Syntax != syntaxDetached && t.Has(template.ListedHeaders) {
+			return wrong("message", "{jws_headers:…} is listed in a detached JWS, not in a signature of syntax %s", v.signature.Syntax)
+		}
+		for _, p := range t {
+			if err := v.checkSlot(&p); err != nil {
+				return err
+			}
+		}
+		for _, a := range v.algorithms {
+			if facts[a].plain && !t.Has(template.Secret) {
+				return wrong("message", "%s is a hash without a key: the message must hold {secret}", a)
+			}
+		}
+	}
+	if err := v.checkDecoded(); err != nil {
+		return err
+	}
+	ts := &v.timestamp
+	if v.scheme.Timestamp == nil || ts.Off || v.http != nil {
+		return nil
+	}
+	if ts.Optional && (!v.timestampAt.are(inJSON) || ts.Form != "" || v.timestampSigned || !v.coversBody()) {
+		return wrong("timestamp", "optional: only one at a JSON path of a body that the message covers may be missing, or anyone could leave it out")
+	}
+	signed := v.everyMessage(func(t template.Template) bool {
+		return t.Has(template.Timestamp) || v.signs(t, v.timestampAt, t.HasArg) ||
+			v.timestampAt.are(inHeader) && (t.Has(template.ListedHeaders) || t.Has(template.SignedHeaders)) // which ask for it among them
+	})
+	if !signed {
+		return wrong("timestamp", "the message does not contain it, so anyone could set it anew: put {timestamp} where the sender signs it, or write: timestamp off")
+	}
+	return nil
+}
+
+// everyMessage reports whether all messages are so; a token has none, and
+// proves nothing of what stands beside it.
+func (v *Verifier) everyMessage(is func(template.Template) bool) bool {
+	return len(v.messages) > 0 && !slices.ContainsFunc(v.messages, func(t template.Template) bool { return !is(t) })
+}
+
+// checkSlot refuses slots that the rest of the scheme gives nothing to.
+func (v *Verifier) checkSlot(p *template.Part) error {
+	sig := &v.signature
+	switch p.Slot {
+	case template.KV:
+		switch {
+		case len(sig.Header) == 0 || sig.Syntax != "kv" && sig.Syntax != "positional":
+			return wrong("message", "{kv:%s}: the signature stands in no header with keys: set its syntax to kv", p.Arg)
+		case slices.Contains(sig.Key, p.Arg) || p.Arg == v.timestampAt.key():
+			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.Arg)
+		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.Arg):
+			return wrong("message", "{kv:%s}: none of the names %s", p.Arg, join(sig.Names))
+		}
+	case template.FormPHP:
+		if sig.Form == "" {
+			return wrong("message", "{form_php} leaves out the signature's field: say which with {\"form\": …}")
+		}
+	}
+	return nil
+}
+
+// checkDecoded refuses what would look into a body that is still compressed.
+func (v *Verifier) checkDecoded() error {
+	s := &v.scheme
+	if !s.BodyDecoded {
+		return nil
+	}
+	inBody := s.BodyForm != "" || v.signatureAt.are(inJSON, inForm) || v.keyIDAt.are(inJSON) || v.timestampAt.are(inJSON, inForm) || v.idAt.are(inJSON, inForm)
+	for _, t := range v.messages {
+		for _, p := range t {
+			inBody = inBody || p.Slot.Facts().Inside || p.Slot == template.Body && !p.IsBody()
+		}
+	}
+	if inBody {
+		return wrong("body_decoded", "goes with {body} alone: nothing else may be looked up in a body that may be compressed")
+	}
+	return nil
+}

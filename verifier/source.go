@@ -1,0 +1,398 @@
+package verifier
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
+)
+
+// A source says where in a delivery a text is found: a signature, a timestamp, an
+// id, what fills a slot, what a handshake shows.
+type source struct {
+	kind place
+	name string        // of a header canonical, of JSON the path as it is written
+	path jsonpath.Path // of JSON, and of a claim in the JWT's
+	form string        // of JSON: the field that counts instead where the body is a form
+}
+
+// A place is the kind of a source, in the words of a scheme.
+type place string
+
+const (
+	inHeader place = "header"
+	inQuery  place = "query" // a parameter of the URL
+	inKV     place = "kv"    // a key beside the signature
+	inClaim  place = "claim" // of a JWT
+	inJSON   place = "json"  // a path in the body
+	inForm   place = "form"  // a field of the body
+	inBody   place = "body"  // which is nothing else
+)
+
+// newSource checks the name of a source.
+func newSource(kind place, name string) (s source, err error) {
+	s = source{kind: kind, name: name}
+	switch kind {
+	case inHeader:
+		if !httptoken.Valid(name) {
+			return s, errors.New(notAHeaderName)
+		}
+		s.name = canonicalHeader(name)
+	case inJSON:
+		s.path, err = jsonpath.Parse(name)
+	case inClaim:
+		s.path = jsonpath.Top(name)
+	}
+	return s, err
+}
+
+const orEither = "; form and json together are of a sender that posts either"
+
+// sources are all places of one text, which are alternatives.
+type sources []source
+
+// at returns sources of one kind.
+func at(kind place, names ...string) (all sources) {
+	for _, name := range names {
+		all = append(all, source{kind: kind, name: name})
+	}
+	return all
+}
+
+// atOne is at for a name that may be absent.
+func atOne(kind place, name string) sources {
+	if name == "" {
+		return nil
+	}
+	return at(kind, name)
+}
+
+// inBodies returns sources in JSON or in a form: with both, the field counts where
+// the body is a form.
+func inBodies(form string, paths sources) sources {
+	for i := range paths {
+		paths[i].form = form
+	}
+	if len(paths) == 0 {
+		return atOne(inForm, form)
+	}
+	return paths
+}
+
+func (s *Signature) sources() sources {
+	all := slices.Concat(at(inHeader, s.Header...), atOne(inQuery, s.Query), inBodies(s.Form, at(inJSON, s.JSON...)))
+	if s.Body {
+		all = append(all, source{kind: inBody})
+	}
+	return all
+}
+
+func (ts *Timestamp) sources() sources {
+	return slices.Concat(at(inHeader, ts.Header...), atOne(inKV, ts.KV), inBodies(ts.Form, atOne(inJSON, ts.JSON)), atOne(inClaim, ts.Claim))
+}
+
+func (id *DeliveryID) sources() sources {
+	return slices.Concat(at(inHeader, id.Header...), inBodies(id.Form, atOne(inJSON, id.JSON)), atOne(inClaim, id.Claim))
+}
+
+func (id *KeyID) sources() sources {
+	return slices.Concat(atOne(inHeader, id.Header), atOne(inJSON, id.JSON))
+}
+
+// compileSources checks the sources of a field of the scheme, which are of one kind.
+func (v *Verifier) compileSources(field string, all sources, kinds string) (out sources, err error) {
+	for i := range all {
+		if all[i].kind != all[0].kind {
+			all = nil
+			break
+		}
+	}
+	if len(all) == 0 {
+		return nil, wrong(field, "needs exactly one source: %s", kinds)
+	}
+	for _, s := range all {
+		compiled, err := newSource(s.kind, s.name)
+		switch {
+		case err != nil && s.kind == inJSON:
+			return nil, wrong(field, "json: %v", err)
+		case err != nil:
+			return nil, wrong(field, "%v", err)
+		}
+		if s.kind == inClaim && v.signature.Syntax != syntaxJWT {
+			return nil, wrong(field, "claim: only a jwt has claims, not a signature of syntax %s", v.signature.Syntax)
+		}
+		compiled.form = s.form
+		out = append(out, compiled)
+	}
+	return out, nil
+}
+
+// headers lists the names of those that are headers.
+func (all sources) headers() (names []string) {
+	for _, s := range all {
+		if s.kind == inHeader {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// are reports whether the text is in places of a kind.
+func (all sources) are(kinds ...place) bool {
+	return len(all) > 0 && slices.Contains(kinds, all[0].kind)
+}
+
+// key returns the name of the key beside the signature where the text is.
+func (all sources) key() string {
+	if all.are(inKV) {
+		return all[0].name
+	}
+	return ""
+}
+
+// inside reports whether only the signed content shows the text.
+func (all sources) inside() bool { return all.are(inJSON, inForm, inClaim) }
+
+func (all sources) String() string {
+	var words []string
+	for _, s := range all {
+		words = append(words, s.String())
+	}
+	return strings.Join(words, " or ")
+}
+
+// String names the place, for people.
+func (s source) String() string {
+	switch s.kind {
+	case inQuery:
+		return "query parameter " + s.name
+	case inKV:
+		return "key " + s.name + " beside the signature"
+	case inClaim:
+		return "claim " + s.name + " of the JWT"
+	case inForm:
+		return "form field " + s.name
+	case inBody:
+		return "the body"
+	case inJSON:
+		if s.form != "" {
+			return "form field " + s.form + ", or " + s.name + " of a JSON body"
+		}
+		return s.name + " of the body"
+	}
+	return "header " + s.name
+}
+
+var (
+	errAbsent = errors.New("it is not there")
+	errEmpty  = errors.New("it is empty")
+	errNot1   = errors.New("it is empty or there more than once")
+)
+
+// absent reports whether a text was not there. Any other error means that it cannot
+// be read one way.
+func absent(err error) bool {
+	return err == errAbsent || errors.Is(err, jsonpath.ErrNoValue) || errors.Is(err, formdata.ErrNoValue)
+}
+
+// read returns the text of a source. Headers and parameters that are empty are
+// absent.
+func (c *Check) read(s *source, body []byte) (string, error) {
+	switch s.kind {
+	case inHeader:
+		return c.header(s.name)
+	case inQuery:
+		_, query, _ := strings.Cut(c.req.Target, "?")
+		text, err := formdata.Value([]byte(query), s.name)
+		switch {
+		case err == nil && text != "":
+			return text, nil
+		case !strings.Contains(query, s.name):
+			return "", errAbsent
+		}
+		return "", errNot1
+	case inKV:
+		return c.pairText(s.name)
+	case inClaim:
+		return s.path.Lookup(c.jws.claims)
+	case inBody:
+		return string(body), nil
+	}
+	field := s.name
+	if s.kind == inJSON {
+		if s.form == "" || !c.postsForm(body) {
+			return c.lookup(s.path, body)
+		}
+		field = s.form
+	}
+	if c.v.coversBody() {
+		return formdata.ValueIn(body, field) // which kind of form it is says the signed body, not an unsigned header
+	}
+	return c.formValue(body, field)
+}
+
+// postsForm reports whether a sender of forms or JSON has sent a form: Content-Type
+// decides, as it does for the app; where the body is signed, the body, since that
+// header is not.
+func (c *Check) postsForm(body []byte) bool {
+	if c.v.coversBody() {
+		text := bytes.TrimLeft(body, " \t\r\n")
+		return len(text) == 0 || text[0] != '{' && text[0] != '['
+	}
+	return formdata.Is(c.contentType())
+}
+
+// header returns a header's value. It may be on one line only: of two, the app
+// might read the other.
+func (c *Check) header(name string) (string, error) {
+	switch lines := c.req.Header[name]; {
+	case len(lines) == 0 || len(lines) == 1 && lines[0] == "":
+		return "", errAbsent
+	case len(lines) > 1:
+		return "", fmt.Errorf("%d lines instead of one", len(lines))
+	default:
+		return lines[0], nil
+	}
+}
+
+// need is read for a text without which the delivery is refused, with one reason
+// where it is missing and another where it cannot be read. why says what needs it.
+func (c *Check) need(s source, body []byte, missing, malformed Reason, why string) (string, *Rejection) {
+	text, err := c.read(&s, body)
+	if err != nil {
+		return "", s.refused(err, missing, malformed, why)
+	}
+	return text, nil
+}
+
+func (s source) refused(err error, missing, malformed Reason, why string) *Rejection {
+	if absent(err) {
+		return reject(missing, "no %s%s", s, why)
+	}
+	return reject(malformed, "%s%s: %v", s, why, err)
+}
+
+// headerText returns the value of a header that is signed.
+func (c *Check) headerText(name string) (string, *Rejection) {
+	return c.need(source{kind: inHeader, name: name}, nil, MissingHeader, MalformedSignature, ", which is signed")
+}
+
+// firstHeader reads alternatives in headers: the first that is there counts, and
+// each may be on one line only.
+func (c *Check) firstHeader(all sources, malformed Reason) (first string, rej *Rejection) {
+	for i := range all {
+		if all[i].kind != inHeader {
+			break
+		}
+		text, err := c.header(all[i].name)
+		if err != nil && err != errAbsent {
+			return "", all[i].refused(err, malformed, malformed, "")
+		}
+		if first == "" {
+			first = text
+		}
+	}
+	return first, nil
+}
+
+// bodyJSON is what the scheme's paths lead to in a body's JSON, read once for all
+// of them: a sender's message may name eight.
+type bodyJSON struct {
+	body   []byte
+	err    error // of the form field that wraps the JSON
+	values []jsonpath.Value
+}
+
+// collectPaths lists the paths that may be looked up before a delivery is
+// verified. Others, of handshakes, are read in small bodies alone.
+func (v *Verifier) collectPaths() {
+	add := func(p jsonpath.Path) {
+		if len(p) > 0 {
+			v.paths = append(v.paths, p)
+		}
+	}
+	for _, s := range slices.Concat(v.signatureAt, v.timestampAt, v.idAt, v.keyIDAt) {
+		if s.kind == inJSON {
+			add(s.path)
+		}
+	}
+	for _, r := range v.requiredJSON {
+		add(r.path)
+	}
+	for _, t := range v.messages {
+		for i := range t {
+			add(t[i].Path)
+		}
+	}
+	for i := range v.claims {
+		for j := range v.claims[i].want {
+			add(v.claims[i].want[j].Path)
+		}
+	}
+}
+
+// lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
+func (c *Check) lookup(path jsonpath.Path, body []byte) (string, error) {
+	i := slices.IndexFunc(c.v.paths, func(p jsonpath.Path) bool { return &p[0] == &path[0] })
+	if i < 0 {
+		text, err := c.jsonText(body)
+		if err != nil {
+			return "", err
+		}
+		return path.Lookup(text)
+	}
+	if c.json == nil || !same(c.json.body, body) {
+		c.json = c.readJSON(body)
+	}
+	if c.json.err != nil {
+		return "", c.json.err
+	}
+	return c.json.values[i].Text()
+}
+
+func (c *Check) readJSON(body []byte) *bodyJSON {
+	text, err := c.jsonText(body)
+	j := &bodyJSON{body: body, err: err, values: make([]jsonpath.Value, len(c.v.paths))}
+	for i, p := range c.v.paths {
+		j.values[i].Path = p
+	}
+	if err == nil {
+		jsonpath.LookupAll(text, j.values)
+	}
+	return j
+}
+
+func (c *Check) jsonText(body []byte) ([]byte, error) {
+	if c.v.scheme.BodyForm == "" {
+		return body, nil
+	}
+	text, err := c.formValue(body, c.v.scheme.BodyForm)
+	if err == formdata.ErrNoValue {
+		err = jsonpath.ErrNotJSON // the member is not missing: there is no JSON
+	}
+	return []byte(text), err
+}
+
+// same reports whether two bodies are the same bytes in memory.
+func same(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// formValue returns the one value of a field of the body, which its Content-Type
+// may say is multipart/form-data.
+func (c *Check) formValue(body []byte, name string) (string, error) {
+	return formdata.ValueAs(c.contentType(), body, name)
+}
+
+// contentType is the Content-Type of the request, "" of none and of several.
+func (c *Check) contentType() string {
+	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
+		return lines[0]
+	}
+	return ""
+}
