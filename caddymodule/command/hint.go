@@ -7,18 +7,20 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // hint returns the cause of a rejection, "" if none is found.
-func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, now time.Time) string {
+func (s *subject) hint(ctx context.Context, r *rawhttp.Request, at time.Time) string {
 	configured := ""
 	if s.Provider != nil {
 		configured = s.Provider.ID
 	}
-	others := providers.OthersFor(req.Header, configured)
-	e, err := verifier.Explain(ctx, verifier.Case{Scheme: s.Scheme, Keys: s.Keys, Request: req, Body: body, Now: now, Others: others})
+	e, err := verifier.Explain(ctx, verifier.Case{
+		Scheme: s.Scheme, Keys: s.Keys, Request: requestOf(r), Body: r.Body, Now: at, Others: providers.OthersFor(r.Header, configured),
+	})
 	if err != nil {
 		return ""
 	}
@@ -28,26 +30,26 @@ func (s *subject) hint(ctx context.Context, req *verifier.Request, body []byte, 
 // explain returns the hint. If the time alone is wrong, or hides what else is, it
 // says so: whoever looks at a delivery of yesterday asks whether it was genuine
 // then. saved says that the request was saved, not received just now.
-func (s *subject) explain(ctx context.Context, req *verifier.Request, body []byte, now time.Time, r *verifier.Rejection, saved bool) string {
-	if r.Reason != verifier.StaleTimestamp && r.Reason != verifier.FutureTimestamp {
-		return s.hint(ctx, req, body, now)
+func (s *subject) explain(ctx context.Context, r *rawhttp.Request, now time.Time, rejection *verifier.Rejection, saved bool) string {
+	if rejection.Reason != verifier.StaleTimestamp && rejection.Reason != verifier.FutureTimestamp {
+		return s.hint(ctx, r, now)
 	}
-	then := now.Add(-r.Skew)
+	then, skew := now.Add(-rejection.Skew), age(rejection.Skew)
 	at := then.UTC().Format(time.RFC3339)
-	_, err := s.verifier.Judge(req, body, then)
+	_, err := s.verifier.Judge(requestOf(r), r.Body, then)
 	other, _ := errors.AsType[*verifier.Rejection](err)
 	switch {
 	case err == nil && saved:
-		return fmt.Sprintf("all else is right, but it is %s: to judge it at its own time, add --now %s", age(r.Skew), at)
+		return fmt.Sprintf("all else is right, but it is %s: to judge it at its own time, add --now %s", skew, at)
 	case err == nil:
-		return fmt.Sprintf("all else is right, but it is %s: a retry that keeps its first timestamp, a replay, or a clock that is off here or there; a sender that needs longer gets it with tolerance", age(r.Skew))
+		return fmt.Sprintf("all else is right, but it is %s: a retry that keeps its first timestamp, a replay, or a clock that is off here or there; a sender that needs longer gets it with tolerance", skew)
 	case other == nil:
 		return ""
-	case other.Reason == r.Reason: // a skew too large to undo
-		return s.hint(ctx, req, body, now)
+	case other.Reason == rejection.Reason: // a skew too large to undo
+		return s.hint(ctx, r, now)
 	}
-	text := fmt.Sprintf("it is %s, and on time (--now %s) it would be refused for %s: %s", age(r.Skew), at, other.Reason, other.Detail)
-	if more := s.hint(ctx, req, body, then); more != "" {
+	text := fmt.Sprintf("it is %s, and on time (--now %s) it would be refused for %s: %s", skew, at, other.Reason, other.Detail)
+	if more := s.hint(ctx, r, then); more != "" {
 		text += "; " + more
 	}
 	return text

@@ -75,7 +75,7 @@ func (p *reporter) show(ctx context.Context, e *observation) {
 	colour, verdict := p.verdict(e)
 	fmt.Fprintf(p.out, "%s %s\n", e.at.Format("15:04:05"), p.paint(colour, verdict))
 	if e.rejection != nil {
-		hint := p.subject.explain(context.WithoutCancel(ctx), requestOf(e.request), e.request.Body, e.at, e.rejection, false)
+		hint := p.subject.explain(context.WithoutCancel(ctx), e.request, e.at, e.rejection, false)
 		if hint = cmp.Or(hint, unexplained(string(e.rejection.Reason))); hint != "" {
 			fmt.Fprintf(p.out, "         hint: %s\n", printable(hint))
 		}

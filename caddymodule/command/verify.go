@@ -74,8 +74,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	req := requestOf(r)
-	j, err := s.verifier.Judge(req, r.Body, now)
+	j, err := s.verifier.Judge(requestOf(r), r.Body, now)
 	rejection, refused := errors.AsType[*verifier.Rejection](err)
 	if err != nil && !refused {
 		return err
@@ -85,7 +84,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 		result.Name = s.Name
 	}
 	if refused {
-		result.Hint = s.explain(cmd.Context(), req, r.Body, now, rejection, true)
+		result.Hint = s.explain(cmd.Context(), r, now, rejection, true)
 	}
 	for _, refusal := range s.Limits(r.Method, int64(len(r.Body))) {
 		result.Notes = append(result.Notes, refusal.Error())
