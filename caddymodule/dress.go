@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -25,8 +26,10 @@ func (d *delivery) dress() error {
 	for _, name := range []string{"Connection", "Upgrade", "Expect", "Incremental"} {
 		h.Del(name)
 	}
+	// One sender could have its delivery taken for another's. What the signature
+	// covers is the sender's word, and stays.
 	for name := range h {
-		if appview.IsHeader(name, rerouting) {
+		if appview.IsHeader(name, appview.RoutingHeaders) && (d.unverified != nil || !slices.Contains(d.h.signedRouting, name)) {
 			delete(h, name)
 		}
 	}
@@ -51,13 +54,6 @@ func (d *delivery) sign(signer *verifier.Verifier, h http.Header) error {
 		id = dedupe.NewKey(d.h.Name, string(d.check.Content(d.body))).String()
 	}
 	return signer.Sign(&verifier.Request{Header: h}, id, d.h.now(), d.body)
-}
-
-// rerouting are headers by which some apps and frameworks route in place of the
-// path and method that were called: one sender could have its delivery taken for
-// another's. No signature needs them any more.
-var rerouting = []string{
-	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
 }
 
 // upstreamHeaders are those that the gateway sets as a sender of Standard Webhooks.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,6 +148,31 @@ func TestSameSecret(t *testing.T) {
 			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "the same secret as one of the sender's") {
 				t.Errorf("%s: %v", config, err)
 			}
+		}
+	}
+}
+
+// TestSignedRoutingHeadersReachTheApp: what the signature covers is the sender's
+// word. A twin of its name is not, nor is any of it where observe lets through
+// what is not genuine.
+func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
+	for observed, want := range map[bool][]string{false: {"/signed"}, true: nil} {
+		g := mustProvision(t, "", acme(topsecret, `"observe":true,"message":"{header:X-Original-Url}.{body}"`))
+		r := post()
+		r.Header.Set("X-Original-Url", "/signed")
+		r.Header["X_original_url"] = []string{"/forged"}
+		r.Header.Set("X-Rewrite-Url", "/forged")
+		r.Header.Set("X-Signature", sign("topsecret", "/signed."+body))
+		if observed {
+			r.Header.Set("X-Signature", sign("other", "/signed."+body))
+		}
+		a := serve(t, r, accepting, g.handlers...)
+		if a.err != nil || a.forward == nil {
+			t.Fatalf("%d %v", a.status, a.err)
+		}
+		h := a.forward.Header
+		if got := h["X-Original-Url"]; !slices.Equal(got, want) || h["X_original_url"] != nil || h["X-Rewrite-Url"] != nil {
+			t.Errorf("observed %t: the app gets %v", observed, h)
 		}
 	}
 }

@@ -18,10 +18,11 @@ func init() {
 	caddy.RegisterModule(new(MatchPrefix))
 }
 
-// Guard is the first handler of a verify_webhooks block. It deletes the headers
-// that only the gateway may set from every request of the site, and refuses with
-// 400 a path below the prefix that the app may read as another one: dot or empty
-// segments, an encoded slash or dot, a backslash, a semicolon, a control
+// Guard is the first handler of a verify_webhooks block. From every request of the
+// site it deletes the headers that only the gateway may set, and from requests
+// beside the prefix those by which an app could read a path below it. It refuses
+// with 400 a path below the prefix that the app may read as another one: dot or
+// empty segments, an encoded slash or dot, a backslash, a semicolon, a control
 // character.
 //
 // It verifies nothing. In JSON, put it before a route with the matcher
@@ -51,7 +52,9 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	deleteMarks(r)
-	if g.Prefix.Match(r) && !appview.IsClean(received(r).URL) {
+	if !g.Prefix.Match(r) {
+		appview.Prefix(g.Prefix).DeleteDetours(r.Header, r.URL.Path)
+	} else if !appview.IsClean(received(r).URL) {
 		return g.refuse(w, r)
 	}
 	return next.ServeHTTP(w, r)

@@ -2,9 +2,11 @@ package caddymodule
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +50,23 @@ func TestGuardDeletesMarks(t *testing.T) {
 		}
 		if got := next.headers[0]; len(got) != 1 || got.Get("X-Kept") != "1" {
 			t.Errorf("%s: the next handler got %v", target, got)
+		}
+	}
+}
+
+// TestGuardDeletesDetours beside its prefix: the app must not read another path
+// from a header. A delivery keeps them until its signature is verified.
+func TestGuardDeletesDetours(t *testing.T) {
+	g, _ := newGuard(t)
+	for target, want := range map[string][]string{"/shop": {"X-Forwarded-Prefix"}, "/hooks/github": {"X-Forwarded-Prefix", "X-Original-Url", "X_rewrite_url"}} {
+		next := new(passing)
+		r := httptest.NewRequest(http.MethodPost, target, nil)
+		r.Header = http.Header{"X-Original-Url": {"/hooks/github"}, "X_rewrite_url": {"/hooks/github"}, "X-Forwarded-Prefix": {"/shop"}}
+		if err := g.ServeHTTP(httptest.NewRecorder(), r, next); err != nil || len(next.headers) != 1 {
+			t.Fatalf("%s: %v", target, err)
+		}
+		if got := slices.Sorted(maps.Keys(next.headers[0])); !slices.Equal(got, want) {
+			t.Errorf("%s: the next handler got %v, want %v", target, got, want)
 		}
 	}
 }

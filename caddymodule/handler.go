@@ -20,6 +20,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -98,23 +99,24 @@ type Handler struct {
 	// secret, and none of the sender's. Default: none.
 	SignUpstream string `json:"sign_upstream,omitempty"`
 
-	provider     *providers.Provider // nil without one
-	named        bool                // by the operator, not by the provider
-	app          *App
-	placed       placement.Handler
-	keys         *keys.Set
-	fetcher      keys.Fetcher
-	visits       visitor
-	recogniser   recogniser
-	confides     bool // its requests carry a secret: a token, or the value of a required header
-	methods      []string
-	maxBody      int64
-	rejectStatus int
-	buffered     budget
-	warnings     limiter
-	metrics      *metrics.Counters
-	logger       *zap.Logger
-	now          func() time.Time
+	provider      *providers.Provider // nil without one
+	named         bool                // by the operator, not by the provider
+	app           *App
+	placed        placement.Handler
+	keys          *keys.Set
+	fetcher       keys.Fetcher
+	visits        visitor
+	recogniser    recogniser
+	signedRouting []string // the headers of appview.RoutingHeaders that its signature covers
+	confides      bool     // its requests carry a secret: a token, or the value of a required header
+	methods       []string
+	maxBody       int64
+	rejectStatus  int
+	buffered      budget
+	warnings      limiter
+	metrics       *metrics.Counters
+	logger        *zap.Logger
+	now           func() time.Time
 }
 
 const (
@@ -152,9 +154,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	signed := verifier.CoverageOf(scheme)
+	for _, name := range appview.RoutingHeaders {
+		if signed.Header(name) {
+			h.signedRouting = append(h.signedRouting, name)
+		}
+	}
 	h.placed = placement.Handler{
 		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),
-		PathSigned: verifier.CoverageOf(scheme).Path, NoDedupe: h.recogniser.off,
+		PathSigned: signed.Path, NoDedupe: h.recogniser.off,
 	}
 	h.app = app.(*App)
 	h.app.register(h)

@@ -161,6 +161,24 @@ func TestBlockTakesItsSenders(t *testing.T) {
 	}
 }
 
+// TestNoHeaderLeadsBelowTheBlock: an app that routes by a header in place of the
+// path is not led to a sender's path by a request beside the prefix.
+func TestNoHeaderLeadsBelowTheBlock(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: blockSite})
+	for _, protocol := range protocols {
+		for name, value := range map[string]string{"X-Original-Url": "/hooks/github", "X-Rewrite-Url": "/hooks/github", "X-Script-Name": "/shop", "X-Forwarded-Prefix": "/hooks"} {
+			a, got, _ := g.sendTarget(t, protocol, http.MethodPost, "/shop/hooks/github", http.Header{name: {value}, "X-Forwarded-Uri": {"/cart"}}, "{}")
+			if a.status != http.StatusOK || len(got) != 1 {
+				t.Fatalf("%s: answered %d", protocol, a.status)
+			}
+			if h := got[0].Header; h[name] != nil || h.Get("X-Forwarded-Uri") != "/cart" {
+				t.Errorf("%s: the app gets %s: %v", protocol, name, h)
+			}
+		}
+	}
+}
+
 // TestBlockMethods: the path alone chooses the sender, who says which methods it
 // takes. Elsewhere below the prefix there is nothing, whatever the method.
 func TestBlockMethods(t *testing.T) {

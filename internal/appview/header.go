@@ -1,6 +1,59 @@
 package appview
 
-import "strings"
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// pathHeaders are headers that some apps read in place of the path that was
+// called, or for a part of it to take off or put on: Yii for X-Rewrite-Url, IIS
+// and old versions of Symfony and Zend for X-Original-Url, WSGI middleware for
+// X-Script-Name, Quarkus for X-Forwarded-Prefix, apps of Azure, Envoy and Netlify
+// for what these set.
+var pathHeaders = []string{
+	"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Ms-Original-Url", "X-Envoy-Original-Path",
+	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name",
+}
+
+// RoutingHeaders are headers by which some apps route in place of the path and
+// method that were called.
+var RoutingHeaders = append(slices.Clip(pathHeaders),
+	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method")
+
+// DeleteDetours deletes the headers by which an app could take a request for a
+// path beside the prefix for one below it. Others that it routes by stay: the
+// proxy in front may have set them.
+func (m Prefix) DeleteDetours(h http.Header, path string) {
+	for name, values := range h {
+		if IsHeader(name, pathHeaders) && slices.ContainsFunc(values, func(value string) bool { return m.mayLead(value, path) }) {
+			delete(h, name)
+		}
+	}
+}
+
+// mayLead reports whether a header's value could be read as a path below the
+// prefix, or makes the path that was called one when taken off or put on.
+func (m Prefix) mayLead(value, path string) bool {
+	value = strings.TrimSpace(value)
+	if i := strings.IndexAny(value, "?#"); i >= 0 {
+		value = value[:i]
+	}
+	if plain, err := url.PathUnescape(value); err == nil {
+		value = plain
+	}
+	if strings.Contains(value, ",") { // a list: of prefixes that a proxy each has added
+		joined := strings.NewReplacer(",", "/", " ", "").Replace(value)
+		return mentions(joined+path, m.Base())
+	}
+	if !strings.HasPrefix(value, "/") {
+		return mentions(value, m.Base())
+	}
+	value = strings.TrimSuffix(value, "/")
+	rest, ok := strings.CutPrefix(FoldCase(path), FoldCase(value))
+	return m.Owns(value) || m.Owns(value+path) || ok && m.Owns(rest)
+}
 
 // IsHeader reports whether a header is one of names, or would become one in an app
 // that takes other characters for - (CGI does so with _, some servers with all

@@ -1,0 +1,60 @@
+package appview
+
+import (
+	"net/http"
+	"testing"
+)
+
+// TestHeadersThatLeadBelowThePrefix: by whatever an app makes of such a header, no
+// request beside the prefix becomes one below it, and what leads elsewhere stays.
+func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
+	for _, c := range []struct {
+		prefix             Prefix
+		path, name, header string
+		goes               bool
+	}{
+		// in place of the path
+		{"/hooks/*", "/", "X-Original-Url", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Rewrite-Url", "/hooks", true},
+		{"/hooks/*", "/", "X-Rewrite-Url", "/HOOKS/stripe?x=1#y", true},
+		{"/hooks/*", "/", "X-Original-Url", "/%68ooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", "/x/..%2fhooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", "//h.example.com/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", "https://h.example.com/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", "hooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", " /hooks/%zz", true},
+		{"/hooks/*", "/", "X_Original_URL", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Uri", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Ms-Original-Url", "https://h/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Envoy-Original-Path", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Forwarded-Uri", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Forwarded-Path", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", "/", false},
+		{"/hooks/*", "/", "X-Original-Url", "/shop/hooks", false},
+		{"/hooks/*", "/", "X-Original-Url", "/hooksters", false},
+		{"/hooks/*", "/", "X-Original-Url", "", false},
+		{"/hooks/*", "/", "X-Forwarded-Uri", "https://h.example.com/shop", false},
+		// taken off the path
+		{"/hooks/*", "/legacy/hooks/stripe", "X-Script-Name", "/legacy", true},
+		{"/hooks/*", "/legacy/hooks/stripe", "X-Script-Name", "/legacy/", true},
+		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Prefix", "/Legacy", true},
+		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Prefix", "/x, /legacy", true},
+		{"/hooks/*", "/legacy/shop", "X-Script-Name", "/legacy", false},
+		{"/hooks/*", "/shop", "X-Script-Name", "/", false},
+		// put on the path
+		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks", true},
+		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "/api/", true},
+		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api", false},
+		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /hooks", true},
+		{"/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /v1", false},
+		// no path at all
+		{"/hooks/*", "/", "X-Http-Method-Override", "DELETE", false},
+		{"/hooks/*", "/", "Referer", "/hooks/stripe", false},
+	} {
+		h := http.Header{c.name: {"/shop", c.header}}
+		c.prefix.DeleteDetours(h, c.path)
+		if gone := len(h) == 0; gone != c.goes {
+			t.Errorf("%s: %s with %s: %q: deleted %t, want %t", c.prefix, c.path, c.name, c.header, gone, c.goes)
+		}
+	}
+}
