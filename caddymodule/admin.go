@@ -96,8 +96,9 @@ func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list := []adminapi.Rejection{}
-	for _, rejection := range kept.list(r.URL.Query().Get("name")) {
-		list = append(list, rejection.view(rejection.redaction(app)))
+	now := app.handlersNow()
+	for _, request := range kept.List(r.URL.Query().Get("name")) {
+		list = append(list, request.Show(now))
 	}
 	return answerJSON(w, list)
 }
@@ -107,15 +108,15 @@ func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodGet, w, r); err != nil {
 		return err
 	}
-	rejection := kept.find(strings.TrimPrefix(r.URL.Path, adminapi.RejectionsPath+"/"))
-	if rejection == nil {
+	request := kept.Find(strings.TrimPrefix(r.URL.Path, adminapi.RejectionsPath+"/"))
+	if request == nil {
 		return adminError(http.StatusNotFound, errors.New("no such rejection is kept (any more): GET "+adminapi.RejectionsPath+" lists them"))
 	}
-	h, err := rejection.explain(r.Context())
+	detail, err := request.ShowAll(r.Context(), current().handlersNow())
 	if err != nil {
 		return adminError(http.StatusInternalServerError, err)
 	}
-	return answerJSON(w, rejection.viewAll(rejection.redaction(current()), h))
+	return answerJSON(w, detail)
 }
 
 // asked returns the app in force, if it has the name that is asked for.

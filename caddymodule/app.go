@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -187,18 +188,21 @@ func (a *App) named(name string) (handlers []*Handler) {
 	return handlers
 }
 
-// snapshots returns what the handlers verify with now, and others besides.
-func (a *App) snapshots(others ...*keys.Snapshot) []*keys.Snapshot {
-	handlers := a.named("")
-	all := append(make([]*keys.Snapshot, 0, len(others)+len(handlers)), others...)
-	for _, h := range handlers {
-		all = append(all, h.keys.Current())
+// handlersNow are the handlers with their keys of now; a nil App has none.
+func (a *App) handlersNow() []rejected.Handler {
+	if a == nil {
+		return nil
 	}
-	return all
+	all := a.named("")
+	now := make([]rejected.Handler, 0, len(all))
+	for _, h := range all {
+		now = append(now, h.seen(h.keys.Current()))
+	}
+	return now
 }
 
 // keptPerHandler is how many rejections of a handler are kept.
-func (a *App) keptPerHandler() int { return orElse(a.KeepRejected, defaultKept) }
+func (a *App) keptPerHandler() int { return orElse(a.KeepRejected, rejected.PerHandler) }
 
 // Interface guards
 var (

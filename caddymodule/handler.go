@@ -258,8 +258,8 @@ func (h *Handler) openKeys() (verifier.Scheme, error) {
 	if err := h.checkHeaders(); err != nil {
 		return scheme, err
 	}
-	h.confides = usesToken(scheme) || slices.ContainsFunc(required, hasSecret)
-	if s := scheme.Signature; s != nil && s.Query != "" && usesToken(scheme) {
+	h.confides = scheme.UsesToken() || slices.ContainsFunc(required, hasSecret)
+	if s := scheme.Signature; s != nil && s.Query != "" && scheme.UsesToken() {
 		h.logger.Warn("the secret is part of the URL, which access logs and error logs show: filter it out of the log, see docs/operating.md#logs",
 			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -32,6 +33,9 @@ func init() { buffered.limit.Store(defaultMaxBuffered) }
 // can name a key that is not at hand.
 var awaiting atomic.Int64
 
+// kept holds the newest refused requests of all handlers.
+var kept rejected.Store
+
 // inForce lists the apps that have started and not stopped, oldest first. During
 // a reload there are two; one that Caddy rolls back leaves the other.
 var inForce struct {
@@ -45,7 +49,7 @@ func (a *App) begins() {
 	for _, h := range a.handlers {
 		names[h.Name] = true
 	}
-	kept.limit(names, a.keptPerHandler())
+	kept.Restrict(names, a.keptPerHandler())
 	inForce.Lock()
 	defer inForce.Unlock()
 	inForce.apps = append(inForce.apps, a)

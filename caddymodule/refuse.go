@@ -12,7 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -135,6 +137,36 @@ func (d *delivery) refuse(err error) error {
 	failure := caddyhttp.Error(status, err)
 	d.warn("delivery refused", reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
 	return fail(d.w, d.r, failure)
+}
+
+// keep keeps a request that is not genuine for the operator, if the configuration
+// says so.
+func (d *delivery) keep(r *verifier.Rejection, observed bool) {
+	d.keepRequest(rejected.Request{Reason: r.Reason, Detail: r.Detail, Skew: r.Skew, Observed: observed})
+}
+
+// keepLimit keeps a request that a limit refused.
+func (d *delivery) keepLimit(r *refusal) {
+	d.keepRequest(rejected.Request{Reason: verifier.Reason(r.reason), Detail: r.detail, Remedy: r.remedy, Limit: true})
+}
+
+func (d *delivery) keepRequest(r rejected.Request) {
+	most := d.h.app.keptPerHandler()
+	if most == 0 {
+		return
+	}
+	r.Request, r.Remote, r.Time, r.Handler = d.req, d.r.RemoteAddr, d.h.now(), d.h.seen(d.keys)
+	r.Body, r.Read, r.Declared = d.body, !d.unread(), d.r.ContentLength
+	r.Tried = []*keys.Snapshot{d.keys}
+	for _, h := range d.h.app.named("") {
+		r.Tried = append(r.Tried, h.keys.Current())
+	}
+	d.rejection = kept.Add(r, most)
+}
+
+// seen is what is kept and shown of the handler with these keys.
+func (h *Handler) seen(k *keys.Snapshot) rejected.Handler {
+	return rejected.Handler{Name: h.Name, Provider: h.providerID(), Place: h.placed.Place, Keys: k}
 }
 
 // reasonBusy is the reason why a copy is asked to come again.

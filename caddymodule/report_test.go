@@ -75,8 +75,8 @@ func TestReports(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			defer func(id func() string) { kept.newID = id }(kept.newID)
-			kept.newID = func() string { return strings.Repeat("0", 12) }
+			defer func() { kept.NewID = nil }()
+			kept.NewID = func() string { return strings.Repeat("0", 12) }
 			config := once()
 			if tc.config != "" {
 				config = once(tc.config)

@@ -16,7 +16,7 @@ func statusOf(a *App, name string) adminapi.Status {
 		Since: began.UTC(), Store: a.storeStatus(), BufferedBytes: buffered.used.Load(), MaxBuffered: *a.MaxBuffered,
 		Handlers: []adminapi.Handler{},
 	}
-	s.Kept, s.KeptBytes = kept.totals()
+	s.Kept, s.KeptBytes = kept.Totals()
 	byName := make(map[string][]*Handler)
 	var names []string
 	for _, h := range a.named(name) {

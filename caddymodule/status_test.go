@@ -80,7 +80,7 @@ func TestStatusForPrograms(t *testing.T) {
 func TestAdminRefuses(t *testing.T) {
 	g := watched(t, "", timed())
 	serve(t, forged("{}"), accepting, g.handlers...)
-	id := kept.list("")[0].id
+	id := newestID()
 	for path, method := range map[string]string{
 		adminapi.StatusPath: "GET", adminapi.RejectionsPath: "GET", adminapi.RejectionsPath + "/" + id: "GET", adminapi.DeliveriesPath + theKey.String(): "DELETE",
 	} {

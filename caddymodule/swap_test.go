@@ -103,9 +103,10 @@ func (g *generations) deliver(t *testing.T, secret, team string, touch func()) (
 	for _, e := range g.logs.FilterMessage("delivery refused").TakeAll() {
 		fields := e.ContextMap()
 		o.logged = labelsIn(fields["keys"])
-		if r := kept.find(fields["rejection"].(string)); r != nil {
-			o.kept = strings.Join(r.keys, " ")
-			if redactionOf(r.tried).text(o.logged+"-secret") == redacted {
+		if r := kept.Find(fields["rejection"].(string)); r != nil {
+			o.kept = strings.Join(r.Show(nil).Keys, " ")
+			r.Detail = o.logged + "-secret"
+			if r.Show(nil).Detail == "(redacted)" {
 				o.hide = o.logged
 			}
 		}

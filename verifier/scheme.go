@@ -373,3 +373,9 @@ func replace[T comparable](field *T, with T) {
 		*field = with
 	}
 }
+
+// UsesToken reports whether deliveries carry the secret itself in place of a
+// signature, or may.
+func (s Scheme) UsesToken() bool {
+	return s.Algorithm == Token || s.Signature != nil && slices.Contains(slices.Collect(maps.Values(s.Signature.Accept)), Token)
+}

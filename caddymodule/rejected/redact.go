@@ -1,4 +1,4 @@
-package caddymodule
+package rejected
 
 import (
 	"maps"
@@ -82,7 +82,7 @@ func (r *redaction) tokens(s verifier.Scheme) {
 	for _, name := range s.HeaderNames() {
 		r.read[http.CanonicalHeaderKey(name)] = true
 	}
-	if s.Signature == nil || !usesToken(s) {
+	if s.Signature == nil || !s.UsesToken() {
 		return
 	}
 	for _, name := range s.Signature.Header {
@@ -91,18 +91,6 @@ func (r *redaction) tokens(s verifier.Scheme) {
 	if s.Signature.Query != "" {
 		r.params[s.Signature.Query] = true
 	}
-}
-
-func usesToken(s verifier.Scheme) bool {
-	if s.Algorithm == verifier.Token {
-		return true
-	}
-	for _, a := range s.Signature.Accept {
-		if a == verifier.Token {
-			return true
-		}
-	}
-	return false
 }
 
 // tokenPlaces are those of the catalogue: a sender's token is one at another

@@ -1,7 +1,8 @@
-package caddymodule
+package rejected
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -35,21 +36,19 @@ const (
 	noteGenuine   = "with the keys and options of now this delivery is genuine"
 )
 
-// explain says what the operator could change. A rejection is explained with the
-// configuration in force: what has been put right since shows.
-func (r *rejection) explain(ctx context.Context) (hint, error) {
-	app := current()
-	h := app.handlerOf(r)
+// explain says what the operator could change, with the handlers of now.
+func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
+	h := r.handlerOf(now)
 	switch {
-	case r.limit:
-		return hint{text: r.remedy, note: noteLimit}, nil
+	case r.Limit:
+		return hint{text: r.Remedy, note: noteLimit}, nil
 	case h == nil:
 		return hint{note: noteGone}, nil
-	case h.keys.Current() == nil:
+	case h.Keys == nil:
 		return hint{note: noteNoKey}, nil
-	case r.reason == verifier.HandshakeMismatch:
+	case r.Reason == verifier.HandshakeMismatch:
 		return hint{note: noteHandshake}, nil
-	case r.read && !r.whole():
+	case r.Read && !r.whole():
 		return hint{note: noteTruncated}, nil
 	}
 	select {
@@ -58,59 +57,50 @@ func (r *rejection) explain(ctx context.Context) (hint, error) {
 	case <-ctx.Done():
 		return hint{}, ctx.Err()
 	}
-	s := h.keys.Current()
-	if r.hint.of == s { // only who explains reads and writes it
+	if r.hint.of == h.Keys { // only who explains reads and writes it
 		return r.hint, nil
 	}
-	header, body := r.header, r.body
-	if !r.read { // an empty body would be taken for one that something had lost
-		header, body = header.Clone(), []byte(unread)
-		header.Del("Content-Length")
+	request, body := r.Request, r.Body
+	if !r.Read { // an empty body would be taken for one that something had lost
+		request.Header, body = http.Header(r.Header).Clone(), []byte(unread)
+		delete(request.Header, "Content-Length")
 	}
 	found, err := verifier.Explain(ctx, verifier.Case{
-		Scheme: s.Scheme, Keys: s.Keys, Body: body, Now: r.time, Others: r.others(app, h),
-		Request: &verifier.Request{Method: r.method, Header: header, Target: r.target, Host: r.host, TLS: r.tls},
+		Scheme: h.Keys.Scheme, Keys: h.Keys.Keys, Request: &request, Body: body, Now: r.Time, Others: r.others(h, now),
 	})
 	if err != nil || ctx.Err() != nil { // cut short: the next who asks gets the whole
 		return hint{text: found.Hint}, err
 	}
-	r.hint = hint{text: found.Hint, of: s}
+	r.hint = hint{text: found.Hint, of: h.Keys}
 	switch {
 	case found.Genuine:
 		r.hint.note = noteGenuine
-	case !r.read:
+	case !r.Read:
 		r.hint.note = noteUnread
-	case found.Reason != r.reason:
+	case found.Reason != r.Reason:
 		r.hint.note = noteChanged + string(found.Reason)
 	}
 	return r.hint, nil
 }
 
-// handlerOf returns the handler that refused the request, or the one that has
-// its name now.
-func (a *App) handlerOf(r *rejection) *Handler {
-	if a == nil {
-		return nil
-	}
-	named := a.named(r.name)
-	for _, h := range named {
-		if h.placed.Place == r.place {
-			return h
+// handlerOf returns the handler that refused the request, or the first that has
+// its name now, nil if none has.
+func (r *Request) handlerOf(now []Handler) (h *Handler) {
+	for i := range now {
+		if n := &now[i]; n.Name == r.Handler.Name && (h == nil || n.Place == r.Handler.Place) {
+			h = n
 		}
 	}
-	if len(named) > 0 {
-		return named[0]
-	}
-	return nil
+	return h
 }
 
 // others are the senders that a request may be of in truth: those of the other
 // handlers, and those of the catalogue whose signature's header it has.
-func (r *rejection) others(app *App, h *Handler) (others []verifier.Other) {
-	for _, other := range app.named("") {
-		if s := other.keys.Current(); other != h && s != nil {
-			others = append(others, verifier.Other{Name: other.Name, Scheme: s.Scheme, Keys: s.Keys})
+func (r *Request) others(h *Handler, now []Handler) (others []verifier.Other) {
+	for i := range now {
+		if n := &now[i]; n != h && n.Keys != nil {
+			others = append(others, verifier.Other{Name: n.Name, Scheme: n.Keys.Scheme, Keys: n.Keys.Keys})
 		}
 	}
-	return append(others, providers.OthersFor(r.header, r.provider)...)
+	return append(others, providers.OthersFor(r.Header, r.Handler.Provider)...)
 }

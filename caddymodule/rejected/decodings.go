@@ -1,4 +1,4 @@
-package caddymodule
+package rejected
 
 import (
 	"encoding/base64"

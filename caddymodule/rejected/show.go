@@ -1,0 +1,55 @@
+package rejected
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+)
+
+// Show returns what a list shows of the request. now are the handlers of the
+// configuration in force: their keys are hidden, too.
+func (r *Request) Show(now []Handler) adminapi.Rejection { return r.shown(r.redaction(now)) }
+
+func (r *Request) shown(hide redaction) adminapi.Rejection {
+	v := adminapi.Rejection{
+		ID: r.id, Time: r.Time.UTC(), Name: r.Handler.Name, Provider: r.Handler.Provider, Reason: string(r.Reason), Detail: hide.text(r.Detail),
+		Keys: append([]string{}, r.Handler.Keys.Labels()...), Observed: r.Observed, Remote: r.Remote, Method: r.Method, Host: hide.text(r.Host), URL: hide.target(r.Target),
+	}
+	if r.Skew != 0 {
+		v.Skew = r.Skew.String()
+	}
+	return v
+}
+
+// ShowAll returns all that is shown of the request, with a hint at the cause. One
+// request is explained at a time; the error is that ctx ended first.
+func (r *Request) ShowAll(ctx context.Context, now []Handler) (adminapi.RejectionDetail, error) {
+	h, err := r.explain(ctx, now)
+	if err != nil {
+		return adminapi.RejectionDetail{}, err
+	}
+	hide := r.redaction(now)
+	body := adminapi.Body{Read: r.Read, Bytes: r.length, ContentType: hide.text(http.Header(r.Header).Get("Content-Type")), Truncated: len(r.Body) < r.length}
+	if !r.Read && r.Declared >= 0 {
+		body.Declared = &r.Declared
+	}
+	if r.Read {
+		sum := r.digest
+		if !body.Truncated {
+			sum = sha256.Sum256(r.Body)
+		}
+		body.SHA256 = hex.EncodeToString(sum[:])
+	}
+	return adminapi.RejectionDetail{Rejection: r.shown(hide), Headers: hide.header(r.Header), Body: body, Hint: h.text, Note: h.note}, nil
+}
+
+func (r *Request) redaction(now []Handler) redaction {
+	all := r.Tried
+	for _, h := range now {
+		all = append(all[:len(all):len(all)], h.Keys)
+	}
+	return redactionOf(all)
+}
