@@ -1,6 +1,3 @@
-// Package caddymodule is Caddy's face of the gateway: the verify_webhook
-// handler, its Caddyfile, the app that handlers share, and the key files. What
-// makes a delivery genuine is decided in package verifier.
 package caddymodule
 
 import (
