@@ -16,7 +16,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
-	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -67,7 +66,7 @@ type recogniser struct {
 }
 
 // provisionDedupe compiles the rules.
-func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
+func (h *Handler) provisionDedupe() error {
 	p := h.provider
 	if p == nil {
 		p = new(providers.Provider)
@@ -76,7 +75,7 @@ func (h *Handler) provisionDedupe(scheme verifier.Scheme) error {
 	if c == nil {
 		c = new(Dedupe)
 	}
-	facts := known.Facts(p, scheme)
+	facts := known.Facts(p, h.rules)
 	identity, err := c.identity(facts)
 	if err != nil {
 		return err

@@ -100,6 +100,7 @@ type Handler struct {
 	named         bool                // by the operator, not by the provider
 	app           *App
 	placed        placement.Handler
+	rules         *verifier.Rules // with the values of params and headers as they are written
 	keys          *keys.Set
 	fetcher       keys.Fetcher
 	visits        visitor
@@ -138,8 +139,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := metrics.Register(ctx.GetMetricsRegistry(), gauges); err != nil {
 		return err
 	}
-	scheme, err := h.openKeys()
-	if err != nil {
+	if err := h.openKeys(); err != nil {
 		return h.fail(err)
 	}
 	h.metrics.Join(h.keys)
@@ -151,15 +151,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	signed := verifier.CoverageOf(scheme)
 	for _, name := range appview.RoutingHeaders {
-		if signed.Header(name) {
+		if h.rules.SignsHeader(name) {
 			h.signedRouting = append(h.signedRouting, name)
 		}
 	}
 	h.placed = placement.Handler{
 		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),
-		PathSigned: signed.Path, NoDedupe: h.recogniser.off,
+		PathSigned: h.rules.SignsPath(), NoDedupe: h.recogniser.off,
 	}
 	h.app = app.(*App)
 	h.app.register(h)
@@ -245,29 +244,28 @@ func checkName(name string) error {
 	return nil
 }
 
-// openKeys reads every configured value and compiles the verifier. It returns the
-// scheme without them.
-func (h *Handler) openKeys() (verifier.Scheme, error) {
+// openKeys reads every configured value and compiles the verifier.
+func (h *Handler) openKeys() error {
 	scheme, required, err := h.compose()
 	if err != nil {
-		return scheme, err
+		return err
 	}
 	if err := h.checkHeaders(); err != nil {
-		return scheme, err
+		return err
 	}
 	h.confides = scheme.UsesToken() || slices.ContainsFunc(required, hasSecret)
 	if s := scheme.Signature; s != nil && s.Query != "" && scheme.UsesToken() {
 		h.logger.Warn("the secret is part of the URL, which access logs and error logs show: filter it out of the log, see docs/operating.md#logs",
 			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
 	}
-	if err := h.provisionDedupe(scheme); err != nil {
-		return scheme, err
+	if err := h.provisionDedupe(); err != nil {
+		return err
 	}
 	config := h.keyConfig(scheme, required)
 	config.Fetcher, config.Logger = &h.fetcher, h.logger.With(zap.String("name", h.Name))
 	config.Failed, config.Changed = h.metrics.KeyFailed, h.metrics.KeysChanged
 	h.keys, err = keys.Open(config)
-	return scheme, err
+	return err
 }
 
 // keyConfig says where the keys come from.
@@ -296,7 +294,7 @@ func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.Require
 	// missing file appears, and no header without a value drops out.
 	written := scheme
 	written.Params = h.Param
-	if err := verifier.Validate(written); err != nil {
+	if h.rules, err = verifier.Compile(written); err != nil {
 		return scheme, nil, err
 	}
 	required = h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
@@ -312,7 +310,7 @@ func hasSecret(h verifier.RequiredHeader) bool {
 // warnAboutHeaders names headers that never arrive: since 2.11.4 Caddy's server
 // drops names with an underscore, since 2.11.5 those with a dot.
 func (h *Handler) warnAboutHeaders() {
-	for _, name := range h.headerNames() {
+	for _, name := range h.rules.Scheme().HeaderNames() {
 		option := ""
 		if strings.Contains(name, "_") {
 			option = "expected_underscore_headers"
@@ -324,16 +322,6 @@ func (h *Handler) warnAboutHeaders() {
 		h.logger.Warn("the server drops this header before any handler sees it, unless its name is listed in a server option",
 			zap.String("name", h.Name), zap.String("header", name), zap.String("option", "servers { "+option+" "+name+" }"))
 	}
-}
-
-// headerNames lists the headers that decide on a delivery, as they are written.
-func (h *Handler) headerNames() []string {
-	scheme := h.Scheme
-	if h.provider != nil {
-		scheme = h.provider.Scheme.With(scheme)
-	}
-	scheme.Handshakes = h.handshakes(h.provider)
-	return scheme.HeaderNames()
 }
 
 // Cleanup ends the handler's part in what is shown of its name, and gives up what

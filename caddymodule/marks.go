@@ -38,7 +38,7 @@ func deleteMarks(r *http.Request) {
 // checkHeaders refuses a scheme that reads a mark: it is deleted before the
 // scheme is asked, and every delivery would be refused.
 func (h *Handler) checkHeaders() error {
-	for _, name := range h.headerNames() {
+	for _, name := range h.rules.Scheme().HeaderNames() {
 		if appview.IsHeader(name, marks) {
 			return fmt.Errorf("header %s: the gateway deletes it from every request, because it is the gateway's own: name a header that the sender sets", name)
 		}

@@ -405,7 +405,7 @@ func parseSize(args []string) (int64, error) {
 // what is wrong. Values that are resolved later stand in for themselves.
 func (p *parser) checkScheme(scheme verifier.Scheme) error {
 	scheme.Params = p.h.Param
-	err := verifier.Validate(scheme)
+	_, err := verifier.Compile(scheme)
 	if e, ok := errors.AsType[*verifier.SchemeError](err); ok {
 		return p.at(e.Field, "%v", e)
 	}

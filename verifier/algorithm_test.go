@@ -120,7 +120,7 @@ func TestWeakAlgorithms(t *testing.T) {
 	} {
 		t.Run(string(tc.algorithm), func(t *testing.T) {
 			s := bare(func(s *Scheme) { s.Algorithm, s.Message = tc.algorithm, StringList{tc.message} })
-			if err := Validate(s); err == nil || !strings.Contains(err.Error(), "allow_weak") {
+			if err := validate(s); err == nil || !strings.Contains(err.Error(), "allow_weak") {
 				t.Errorf("without allow_weak: got %v", err)
 			} else if keyless := tc.algorithm != HMACMD5; strings.Contains(err.Error(), "write hmac-"+string(tc.algorithm)) != keyless {
 				t.Errorf("whoever writes sha256 means hmac-sha256, mostly: got %v", err)
@@ -132,7 +132,7 @@ func TestWeakAlgorithms(t *testing.T) {
 			expect(t, mustVerifier(t, s, Key{Text: testKey + "x"}), post("X-Signature", tc.signature), testBody, SignatureMismatch)
 		})
 	}
-	err := Validate(bare(func(s *Scheme) { s.Algorithm, s.AllowWeak = SHA256, true }))
+	err := validate(bare(func(s *Scheme) { s.Algorithm, s.AllowWeak = SHA256, true }))
 	if err == nil || !strings.Contains(err.Error(), "{secret}") {
 		t.Errorf("a hash of the body alone: got %v", err)
 	}
@@ -177,7 +177,7 @@ func TestSignatureElsewhere(t *testing.T) {
 		"no source":                         bare(func(s *Scheme) { s.Signature = &Signature{} }),
 		"the body that holds the signature": bare(func(s *Scheme) { s.Signature = &Signature{JSON: StringList{"sig"}} }),
 	} {
-		if Validate(s) == nil {
+		if validate(s) == nil {
 			t.Errorf("%s: no error", what)
 		}
 	}
@@ -214,7 +214,7 @@ func TestToken(t *testing.T) {
 	expect(t, inBody, post(), `{"auth":{"token":"abc","token":"abc"}}`, MalformedSignature)
 
 	withID := token(func(*Signature) {}).With(Scheme{DeliveryID: &DeliveryID{JSON: "id"}})
-	if CoverageOf(withID).ID {
+	if signsID(withID) {
 		t.Error("a token is said to prove an id")
 	}
 	for what, s := range map[string]Scheme{
@@ -223,7 +223,7 @@ func TestToken(t *testing.T) {
 		"a timestamp that it does not prove": token(func(*Signature) {}).With(Scheme{Timestamp: &Timestamp{Header: StringList{"X-Time"}}}),
 		"another syntax":                     token(func(s *Signature) { s.Syntax, s.Key = "kv", StringList{"t"} }),
 	} {
-		if Validate(s) == nil {
+		if validate(s) == nil {
 			t.Errorf("%s: no error", what)
 		}
 	}
@@ -335,7 +335,7 @@ func TestBodyDigest(t *testing.T) {
 		"{url}{body_digest:bodySHA256|crc32|hex}", // no digest
 		"{url}{body_digest:bodySHA256}",
 	} {
-		if Validate(bare(func(s *Scheme) { s.Message = StringList{message} })) == nil {
+		if validate(bare(func(s *Scheme) { s.Message = StringList{message} })) == nil {
 			t.Errorf("%s: no error", message)
 		}
 	}

@@ -43,7 +43,7 @@ func TestOptionalMembers(t *testing.T) {
 	} {
 		expect(t, v, post("X-Signature", macOf(testKey, tc.content)), tc.body, tc.want)
 	}
-	if err := Validate(bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{json:i[*].a?}"}, true })); err == nil || !strings.Contains(err.Error(), "drop the ?") {
+	if err := validate(bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{json:i[*].a?}"}, true })); err == nil || !strings.Contains(err.Error(), "drop the ?") {
 		t.Errorf("[*] with ?: %v", err)
 	}
 }
@@ -62,7 +62,7 @@ func TestBodyAsJSONString(t *testing.T) {
 		expect(t, v, post("X-Signature", macOf(testKey, content)), body+"x", SignatureMismatch)
 	}
 	for _, lossy := range []string{"{body|json|upper}", "{body|hex}", "{body|json|crc32}"} {
-		if err := Validate(bare(func(s *Scheme) { s.Message = StringList{lossy} })); err == nil {
+		if err := validate(bare(func(s *Scheme) { s.Message = StringList{lossy} })); err == nil {
 			t.Errorf("%s is taken to cover the body", lossy)
 		}
 	}
@@ -278,7 +278,7 @@ func TestKeccak256(t *testing.T) {
 	expect(t, v, post("X-Signature", keccakOfBodyAndKey), testBody, MalformedSignature)
 	expect(t, v, post("X-Signature", "0x"+flip(keccakOfBodyAndKey)), testBody, SignatureMismatch)
 	expect(t, v, post("X-Signature", "0x"+keccakOfBodyAndKey), testBody+" ", SignatureMismatch)
-	err := Validate(bare(func(s *Scheme) { s.Algorithm = Keccak256 }))
+	err := validate(bare(func(s *Scheme) { s.Algorithm = Keccak256 }))
 	if err == nil || !strings.Contains(err.Error(), "{secret}") {
 		t.Errorf("without the secret: %v", err)
 	}
@@ -288,13 +288,13 @@ func TestKeccak256(t *testing.T) {
 // whose parts can be moved proves nothing that stands behind it.
 func TestCanonicalFormsAndIDs(t *testing.T) {
 	php := Scheme{Signature: &Signature{Form: "s"}, Message: StringList{"{form_php}"}, BodyUnsigned: true, DeliveryID: &DeliveryID{Form: "id"}}
-	if !CoverageOf(php).ID {
+	if !signsID(php) {
 		t.Error("the id in a form as PHP serializes it is not taken for signed")
 	}
 	sorted := bare(func(s *Scheme) {
 		s.Message, s.BodyUnsigned, s.DeliveryID = StringList{"{url_form_sorted}.{id}."}, true, &DeliveryID{Header: StringList{"X-Id"}}
 	})
-	if CoverageOf(sorted).ID {
+	if signsID(sorted) {
 		t.Error("an id behind fields without separators is taken for signed")
 	}
 }
@@ -328,7 +328,7 @@ func TestCanonicalErrors(t *testing.T) {
 		{"decoded, and a digest", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{body|sha256|hex}"} }, "body_decoded", "{body} alone"},
 		{"decoded, and a slot of it", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{json:id}.{body}"} }, "body_decoded", "{body} alone"},
 	} {
-		err := Validate(bare(tc.edit))
+		err := validate(bare(tc.edit))
 		scheme, ok := errors.AsType[*SchemeError](err)
 		if !ok || scheme.Field != tc.field || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %s: …%s…", tc.what, err, tc.field, tc.want)

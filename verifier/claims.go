@@ -27,7 +27,7 @@ type claim struct {
 // differ (RFC 7519 §4.1.4 speaks of a few minutes at most).
 const clockLeeway = time.Minute
 
-func (v *Verifier) compileClaims() error {
+func (v *Rules) compileClaims() error {
 	s := &v.scheme
 	if v.signature.Syntax != syntaxJWT {
 		if len(s.Claims) > 0 {

@@ -5,96 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
-
-// A Verifier is a scheme compiled with keys. It is safe for concurrent use and
-// never changes: new keys are a new Verifier.
-type Verifier struct {
-	scheme     Scheme
-	signature  Signature // defaults filled in, header names canonical
-	prefix     string    // of a raw signature, its params filled in
-	algorithms []Algorithm
-	sizes      []int // of their signatures; 0: it varies
-	keys       []compiledKey
-	messages   []template.Template
-	claims     []claim
-	bodySigned bool        // by a claim
-	http       *httpScheme // of the syntax http_signature, instead of messages
-
-	signatureAt sources // the index of each is its candidates' place
-	timestampAt sources
-	idAt        sources
-	keyIDAt     sources
-
-	certificatePath *regexp.Regexp  // of KeySource; nil: any
-	paths           []jsonpath.Path // of all that is read in a body's JSON
-
-	timestamp       Timestamp
-	timestampSigned bool   // a message has the slot
-	bodyDigest      string // the query parameter of {body_digest:…}, if a message has one
-	tolerance       time.Duration
-
-	idSigned bool
-	varies   []jsonpath.Path
-
-	required     []requiredHeader
-	requiredJSON []requiredJSON
-	origin       string // that is signed, with credentials where public_url has them
-	publicOrigin string // the same without: for what people read
-
-	handshakes []handshake
-	challenges []input // what anyone can have signed: see isChallenge
-}
-
-type requiredHeader struct {
-	name   string
-	any    bool
-	values [][sha256.Size]byte
-}
-
-// A SchemeError says which field of a scheme is wrong and what to write instead.
-type SchemeError struct {
-	Field   string // the field's word in JSON and Caddyfile
-	Problem string
-}
-
-func (e *SchemeError) Error() string { return e.Field + ": " + e.Problem }
-
-func wrong(field, format string, args ...any) error {
-	return &SchemeError{Field: field, Problem: fmt.Sprintf(format, args...)}
-}
-
-// New compiles a scheme with the receiver's keys. Its errors are *SchemeError
-// and *KeyError; neither quotes a key.
-func New(s Scheme, keys []Key) (*Verifier, error) {
-	v, err := compile(s)
-	if err != nil {
-		return nil, err
-	}
-	if len(keys) == 0 && s.KeySource == nil {
-		return nil, wrong("secret", "no key: without one nothing can be verified")
-	}
-	if v.keys, err = s.compileKeys(keys); err != nil {
-		return nil, err
-	}
-	return v, nil
-}
-
-// Validate reports the first thing that is wrong with a scheme itself, as a
-// *SchemeError. It needs no keys.
-func Validate(s Scheme) error {
-	_, err := compile(s)
-	return err
-}
 
 // HeaderNames lists the headers that the scheme reads, as they are written.
 func (s Scheme) HeaderNames() []string {
@@ -178,25 +95,7 @@ func (s *Scheme) algorithms() []Algorithm {
 	return out
 }
 
-func compile(s Scheme) (*Verifier, error) {
-	v := &Verifier{scheme: s, algorithms: s.algorithms()}
-	for _, a := range v.algorithms {
-		v.sizes = append(v.sizes, facts[a].size)
-	}
-	for _, step := range []func() error{
-		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage, v.compileClaims,
-		v.compileTimestamp, v.compileDeliveryID, v.compileVaries, v.checkSlots,
-		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileURLForms, v.compileHandshakes,
-	} {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
-	v.collectPaths()
-	return v, nil
-}
-
-func (v *Verifier) compileKeyFields() error {
+func (v *Rules) compileKeyFields() error {
 	s := &v.scheme
 	if s.Algorithm != "" && !s.Algorithm.known() {
 		return unknown("algorithm", "algorithm", s.Algorithm, Algorithms)
@@ -225,7 +124,7 @@ func (v *Verifier) compileKeyFields() error {
 	return nil
 }
 
-func (v *Verifier) compileRequired() error {
+func (v *Rules) compileRequired() error {
 	for _, h := range v.scheme.RequireHeader {
 		if !httptoken.Valid(h.Name) {
 			return wrong("require_header", notAHeaderName)
@@ -249,7 +148,7 @@ func (v *Verifier) compileRequired() error {
 	return nil
 }
 
-func (v *Verifier) compilePublicURL() error {
+func (v *Rules) compilePublicURL() error {
 	if v.scheme.PublicURL == "" {
 		return nil
 	}

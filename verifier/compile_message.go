@@ -6,7 +6,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-func (v *Verifier) compileMessage() error {
+func (v *Rules) compileMessage() error {
 	if v.http != nil {
 		return v.compileHTTPMessage()
 	}
@@ -71,7 +71,7 @@ func (s *Scheme) parse(text string) (template.Template, error) {
 
 // checkSlots ties the message to its sources: a slot without one cannot be
 // filled, and a timestamp that is not signed proves nothing.
-func (v *Verifier) checkSlots() error {
+func (v *Rules) checkSlots() error {
 	for _, t := range v.messages {
 		v.timestampSigned = v.timestampSigned || t.Has(template.Timestamp)
 		if t.Has(template.Timestamp) && v.scheme.Timestamp == nil {
@@ -121,12 +121,12 @@ func (v *Verifier) checkSlots() error {
 
 // everyMessage reports whether all messages are so; a token has none, and
 // proves nothing of what stands beside it.
-func (v *Verifier) everyMessage(is func(template.Template) bool) bool {
+func (v *Rules) everyMessage(is func(template.Template) bool) bool {
 	return len(v.messages) > 0 && !slices.ContainsFunc(v.messages, func(t template.Template) bool { return !is(t) })
 }
 
 // checkSlot refuses slots that the rest of the scheme gives nothing to.
-func (v *Verifier) checkSlot(p *template.Part) error {
+func (v *Rules) checkSlot(p *template.Part) error {
 	sig := &v.signature
 	switch p.Slot {
 	case template.KV:
@@ -147,7 +147,7 @@ func (v *Verifier) checkSlot(p *template.Part) error {
 }
 
 // checkDecoded refuses what would look into a body that is still compressed.
-func (v *Verifier) checkDecoded() error {
+func (v *Rules) checkDecoded() error {
 	s := &v.scheme
 	if !s.BodyDecoded {
 		return nil

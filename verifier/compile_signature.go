@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-func (v *Verifier) compileSignature() (err error) {
+func (v *Rules) compileSignature() (err error) {
 	if v.scheme.Signature == nil {
 		return wrong("signature", "missing: say which header carries the signature (signature header X-Signature)")
 	}
@@ -36,7 +36,7 @@ func (v *Verifier) compileSignature() (err error) {
 }
 
 // signatureForm fills in how the signature is written.
-func (v *Verifier) signatureForm(sig *Signature) error {
+func (v *Rules) signatureForm(sig *Signature) error {
 	token := slices.Contains(v.algorithms, Token)
 	if token {
 		if sig.Syntax != "raw" {
@@ -73,7 +73,7 @@ func (v *Verifier) signatureForm(sig *Signature) error {
 	return nil
 }
 
-func (v *Verifier) compilePrefix() error {
+func (v *Rules) compilePrefix() error {
 	prefix, err := v.scheme.parse(v.signature.Prefix)
 	if err != nil {
 		return wrong("signature", "prefix: %v", err)
@@ -87,7 +87,7 @@ func (v *Verifier) compilePrefix() error {
 
 // checkSyntax refuses fields that the syntax does not read and asks for those
 // that it needs.
-func (v *Verifier) checkSyntax(sig *Signature) error {
+func (v *Rules) checkSyntax(sig *Signature) error {
 	pairs := sig.Syntax == "kv" || sig.Syntax == "positional"
 	versions := sig.Syntax == "list" || sig.Syntax == "algorithm_prefix" || sig.isJWS()
 	switch {

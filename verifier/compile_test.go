@@ -131,7 +131,7 @@ func TestSchemeErrors(t *testing.T) {
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			s := bare(tc.edit)
-			err := Validate(s)
+			err := validate(s)
 			schemeErr, ok := errors.AsType[*SchemeError](err)
 			if !ok || schemeErr.Field != tc.field {
 				t.Fatalf("got %v, want a *SchemeError of %s", err, tc.field)
@@ -181,7 +181,7 @@ func TestSchemesThatHold(t *testing.T) {
 		},
 		"public_url with a slash and a port": func(s *Scheme) { s.PublicURL = "http://h:8080/" },
 	} {
-		if err := Validate(bare(edit)); err != nil {
+		if err := validate(bare(edit)); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -1,8 +1,9 @@
 // Package verifier decides whether a webhook delivery is genuine.
 //
 // A Scheme is data: where a sender puts its signature, what bytes it signs and
-// how, where its timestamp and delivery id are. New compiles a scheme with the
-// receiver's keys once. Judge then takes a request with its body the whole way. A
+// how, where its timestamp and delivery id are. Compile reads a scheme into Rules,
+// which say what the signature covers. Rules.Verifier binds them to the receiver's
+// keys; New does both. Judge then takes a request with its body the whole way. A
 // server that must decide before it reads a body takes the same way in two steps:
 //
 //	check, answer, err := v.Open(request, now) // all that headers alone decide

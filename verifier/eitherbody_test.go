@@ -90,7 +90,7 @@ func TestEitherBodyErrors(t *testing.T) {
 	} {
 		s := eitherBody
 		tc.edit(&s)
-		if err := Validate(s); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if err := validate(s); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want …%s…", what, err, tc.want)
 		}
 	}

@@ -185,8 +185,8 @@ func requests(s *search, yield func(guess) bool) {
 
 func (s *search) withRequest(origin, target, method variant) guess {
 	g := guess{signing: s.asked}
-	v, req := *s.v, *s.c.Request
-	g.check.v, g.check.req = &v, &req
+	v, req := s.v.copy(), *s.c.Request
+	g.check.v, g.check.req = v, &req
 	if origin.words != "" {
 		v.origin, v.publicOrigin = origin.value, origin.value
 		_, req.Host, _ = strings.Cut(origin.value, "://")

@@ -70,6 +70,12 @@ func (s *search) matches(g signing) (reading, bool) {
 // or an HTTP message signature (RFC 9421), which no template describes.
 func (v *Verifier) statesMessage() bool { return v.http != nil || v.signature.isJWS() }
 
+// copy returns a verifier that can be altered alone.
+func (v *Verifier) copy() *Verifier {
+	r := *v.rules
+	return &Verifier{rules: &r, keys: v.keys}
+}
+
 // passes checks a signing as a delivery, freshness aside.
 func (s *search) passes(g *signing) (reading, bool) {
 	cost := 0
@@ -80,7 +86,7 @@ func (s *search) passes(g *signing) (reading, bool) {
 			cost += 2 * hashCost(a, g.body) // a digest of the body, too
 		}
 	}
-	v := *g.check.v
+	v := g.check.v.copy()
 	v.keys, v.required, v.tolerance = g.keys, nil, math.MaxInt64
 	if len(g.keys) == 0 || !s.charge(cost) || v.check(g.check.req, s.c.Now, g.body) != nil {
 		return reading{}, false

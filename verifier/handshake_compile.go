@@ -14,7 +14,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-func (v *Verifier) compileHandshakes() error {
+func (v *Rules) compileHandshakes() error {
 	for i := range v.scheme.Handshakes {
 		h, err := v.compileHandshake(&v.scheme.Handshakes[i])
 		if e, ok := errors.AsType[*SchemeError](err); ok {
@@ -28,7 +28,7 @@ func (v *Verifier) compileHandshakes() error {
 	return nil
 }
 
-func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
+func (v *Rules) compileHandshake(rule *Handshake) (*handshake, error) {
 	h := &handshake{methods: rule.When.Method, status: rule.Respond.Status, signed: rule.When.Signature}
 	if len(h.methods) == 0 {
 		h.methods = []string{"POST"}
@@ -75,7 +75,7 @@ func (v *Verifier) compileHandshake(rule *Handshake) (*handshake, error) {
 }
 
 // conditions compiles fields, in a fixed order.
-func (v *Verifier) conditions(f HandshakeFields, params bool) ([]condition, error) {
+func (v *Rules) conditions(f HandshakeFields, params bool) ([]condition, error) {
 	var out []condition
 	for _, group := range []struct {
 		kind   place
@@ -107,7 +107,7 @@ func (v *Verifier) conditions(f HandshakeFields, params bool) ([]condition, erro
 	return out, nil
 }
 
-func (v *Verifier) param(name string) (string, error) {
+func (v *Rules) param(name string) (string, error) {
 	if value := v.scheme.Params[name]; value != "" {
 		return value, nil
 	}
@@ -123,7 +123,7 @@ func parseSource(text string) (source, error) {
 	return newSource(place(kind), name)
 }
 
-func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {
+func (v *Rules) compileResponse(h *handshake, rule *Handshake) (err error) {
 	r := &rule.Respond
 	patterns := make(map[string]*regexp.Regexp)
 	for source, text := range rule.Pattern {
@@ -180,7 +180,7 @@ func (v *Verifier) compileResponse(h *handshake, rule *Handshake) (err error) {
 }
 
 // answerText splits a text into literals, written as escape does, and slots.
-func (v *Verifier) answerText(h *handshake, text string, escape func(string) string) (answerText, error) {
+func (v *Rules) answerText(h *handshake, text string, escape func(string) string) (answerText, error) {
 	var t answerText
 	literal := func(s string) {
 		if s != "" {
@@ -228,7 +228,7 @@ func (v *Verifier) answerText(h *handshake, text string, escape func(string) str
 
 // answerJSON makes one template of a JSON text: its strings are templates. What
 // fills their slots needs no escape (see allows).
-func (v *Verifier) answerJSON(h *handshake, raw json.RawMessage) (answerText, error) {
+func (v *Rules) answerJSON(h *handshake, raw json.RawMessage) (answerText, error) {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, raw); err != nil {
 		return nil, err
@@ -266,7 +266,7 @@ func escapeJSON(text string) string {
 // checkOracle refuses HMACs that no key could make, and asks for the form of
 // what a stranger has signed: whoever asks gets a signature, and must not be able
 // to ask for one of a delivery.
-func (v *Verifier) checkOracle(h *handshake) error {
+func (v *Rules) checkOracle(h *handshake) error {
 	for _, part := range slices.Concat(append(slices.Collect(maps.Values(h.header)), h.body)...) {
 		if part.hmac == "" {
 			continue
@@ -292,6 +292,6 @@ func (v *Verifier) checkOracle(h *handshake) error {
 // provesInput reports whether the signature of a signed handshake covers what is
 // to be signed for it. What it does not cover, whoever captured a handshake once
 // may write anew as often as it likes.
-func (v *Verifier) provesInput(in input) bool {
+func (v *Rules) provesInput(in input) bool {
 	return in.inBody() && v.everyMessage(template.Template.CoversBody)
 }

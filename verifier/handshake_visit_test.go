@@ -50,7 +50,7 @@ func TestVisits(t *testing.T) {
 		`visit: hosts: "*.amazonaws.com"`: func(h *Handshake) { h.Visit.Hosts = []string{"*.amazonaws.com"} },
 		"visit: write a JSON path":        func(h *Handshake) { h.Visit.JSON = "a..b" },
 	} {
-		if err := Validate(visiting(edit)); err == nil || !strings.Contains(err.Error(), want) {
+		if err := validate(visiting(edit)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -88,6 +88,17 @@ func bare(edit func(*Scheme)) Scheme {
 	return s
 }
 
+// validate compiles a scheme for its error.
+func validate(s Scheme) error {
+	_, err := Compile(s)
+	return err
+}
+
+func signsID(s Scheme) bool {
+	r, err := Compile(s)
+	return err == nil && r.SignsID()
+}
+
 func rejection(t *testing.T, err error) *Rejection {
 	t.Helper()
 	rej, ok := errors.AsType[*Rejection](err)

@@ -59,7 +59,7 @@ type httpScheme struct {
 	components []string       // the same as they are serialized
 }
 
-func (v *Verifier) compileHTTPSignature(sig *Signature) error {
+func (v *Rules) compileHTTPSignature(sig *Signature) error {
 	if sig.Syntax != syntaxHTTPSignature {
 		if v.scheme.HTTPSignature != nil {
 			return wrong("http_signature", "goes with the syntax http_signature, not with %s", sig.Syntax)
@@ -153,7 +153,7 @@ func (h *httpScheme) compileParams() error {
 }
 
 // compileCreated makes created the timestamp: the signature always covers it.
-func (v *Verifier) compileCreated() error {
+func (v *Rules) compileCreated() error {
 	ts := Timestamp{}
 	if v.scheme.Timestamp != nil {
 		ts = *v.scheme.Timestamp
@@ -167,7 +167,7 @@ func (v *Verifier) compileCreated() error {
 }
 
 // compileHTTPMessage stands in for a message: the components are it.
-func (v *Verifier) compileHTTPMessage() error {
+func (v *Rules) compileHTTPMessage() error {
 	if len(v.scheme.Message) > 0 {
 		return wrong("message", "http_signature signs components, not a message: name them in http_signature")
 	}

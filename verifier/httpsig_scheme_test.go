@@ -95,7 +95,7 @@ func TestHTTPSignatureErrors(t *testing.T) {
 		"key_id":  {func(s *Scheme) { s.KeyID = &KeyID{Header: "X-Key"} }},
 	} {
 		for i, edit := range edits {
-			err := Validate(ofRFC9421(edit))
+			err := validate(ofRFC9421(edit))
 			if e, ok := errors.AsType[*SchemeError](err); !ok || e.Field != field {
 				t.Errorf("%s %d: got %v", field, i, err)
 			}

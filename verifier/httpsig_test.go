@@ -333,12 +333,12 @@ func TestHTTPSignatureID(t *testing.T) {
 		{DeliveryID{JSON: "id"}, nil, true},
 		{DeliveryID{Form: "id"}, nil, true},
 	} {
-		if got := CoverageOf(ofRFC9421(func(s *Scheme) { s.DeliveryID = &tc.id }, tc.components...)).ID; got != tc.want {
+		if got := signsID(ofRFC9421(func(s *Scheme) { s.DeliveryID = &tc.id }, tc.components...)); got != tc.want {
 			t.Errorf("%+v by %v: signed is %v", tc.id, tc.components, got)
 		}
 	}
 	unsigned := ofRFC9421(func(s *Scheme) { s.BodyUnsigned, s.DeliveryID = true, &DeliveryID{JSON: "id"} }, "@method")
-	if CoverageOf(unsigned).ID {
+	if signsID(unsigned) {
 		t.Error("an id in a body that nobody signs counts as signed")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-func (v *Verifier) compileDeliveryID() (err error) {
+func (v *Rules) compileDeliveryID() (err error) {
 	if v.scheme.DeliveryID == nil {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (v *Verifier) compileDeliveryID() (err error) {
 
 // signs reports whether a message signs the text at a place, by a slot of it that
 // has finds in the message.
-func (v *Verifier) signs(t template.Template, all sources, has func(template.Slot, string) bool) bool {
+func (v *Rules) signs(t template.Template, all sources, has func(template.Slot, string) bool) bool {
 	if len(all) != 1 {
 		return false
 	}
@@ -154,7 +154,7 @@ func (c *Check) signsQuery() bool {
 	return c.v.messages[c.message].Some(func(f template.Facts) bool { return f.Query })
 }
 
-func (v *Verifier) compileVaries() error {
+func (v *Rules) compileVaries() error {
 	for _, text := range v.scheme.Varies {
 		path, err := jsonpath.Parse(text)
 		if err != nil {
@@ -167,7 +167,7 @@ func (v *Verifier) compileVaries() error {
 
 // withoutVarying cuts the values out that vary between the attempts of one
 // delivery. A body in which they cannot be found one way stays whole.
-func (v *Verifier) withoutVarying(body []byte) []byte {
+func (v *Rules) withoutVarying(body []byte) []byte {
 	var cuts []jsonpath.Span
 	for _, path := range v.varies {
 		found, err := path.Spans(body)

@@ -118,25 +118,25 @@ func TestJSONLinesErrors(t *testing.T) {
 		"{json_lines:a,b|base64}{body}":      "stands alone",
 		"{json_lines:a,b}\n{json_lines:c,d}": "stands alone",
 	} {
-		err := Validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{message}, BodyUnsigned: true})
+		err := validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{message}, BodyUnsigned: true})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", message, err, want)
 		}
 	}
-	if err := Validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{linesOfSNS}}); err == nil {
+	if err := validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{linesOfSNS}}); err == nil {
 		t.Error("other members are not signed: body_unsigned must say so")
 	}
 	signs := Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{linesOfSNS}, BodyUnsigned: true, DeliveryID: &DeliveryID{JSON: "MessageId"}}
-	if !CoverageOf(signs).ID {
+	if !signsID(signs) {
 		t.Error("MessageId is signed")
 	}
 	for _, unsigned := range []string{"Other", "Subject", "message", "a.MessageId"} { // one that may be missing is added by anyone
 		signs.DeliveryID = &DeliveryID{JSON: unsigned}
-		if CoverageOf(signs).ID {
+		if signsID(signs) {
 			t.Errorf("%s is not signed", unsigned)
 		}
 		signs.Timestamp = &Timestamp{JSON: unsigned}
-		if Validate(signs) == nil {
+		if validate(signs) == nil {
 			t.Errorf("a time in %s proves nothing", unsigned)
 		}
 		signs.Timestamp = nil

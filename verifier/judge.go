@@ -149,8 +149,14 @@ func (c *Check) refusal(rej *Rejection) error {
 	return &unmet
 }
 
+type requiredHeader struct {
+	name   string
+	any    bool
+	values [][sha256.Size]byte
+}
+
 // checkRequired looks for the headers that every request must carry.
-func (v *Verifier) checkRequired(header map[string][]string) *Rejection {
+func (v *Rules) checkRequired(header map[string][]string) *Rejection {
 	for i := range v.required {
 		if rej := v.required[i].check(header); rej != nil {
 			return rej

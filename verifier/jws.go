@@ -43,7 +43,7 @@ func (s *Signature) isJWS() bool { return s.Syntax == syntaxJWT || s.Syntax == s
 // compileJWS fills in which algorithms a JWS may name. They are of one family:
 // were a secret and a public key good for one scheme, a sender could be taken at
 // its word about which of the two a signature wants (RFC 8725 §2.1).
-func (v *Verifier) compileJWS(sig *Signature) error {
+func (v *Rules) compileJWS(sig *Signature) error {
 	if len(sig.Header) > 1 {
 		return wrong("signature", "a JWS stands in one place: name one header")
 	}

@@ -105,7 +105,7 @@ func TestDetachedIsNoToken(t *testing.T) {
 	}
 	expect(t, unencoded, req, testBody, genuine)
 	s.Signature = &Signature{Header: StringList{"X-Signature"}, Unencoded: true}
-	if err := Validate(s); err == nil || !strings.Contains(err.Error(), "jws_detached") {
+	if err := validate(s); err == nil || !strings.Contains(err.Error(), "jws_detached") {
 		t.Errorf("without a JWS: %v", err)
 	}
 }

@@ -302,7 +302,7 @@ func TestJWSSchemeErrors(t *testing.T) {
 		}, "detached JWS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := Validate(jwt(tc.edit)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if err := validate(jwt(tc.edit)); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})

@@ -11,7 +11,7 @@ import (
 )
 
 // compileKeySource checks where keys are named and published.
-func (v *Verifier) compileKeySource() (err error) {
+func (v *Rules) compileKeySource() (err error) {
 	if id := v.scheme.KeyID; id != nil {
 		if v.keyIDAt, err = v.compileSources("key_id", id.sources(), "header or json"); err != nil {
 			return err
@@ -84,7 +84,7 @@ func notPlain(r rune) bool {
 // Publishes reports whether a certificate's address is one that the scheme's
 // source allows: a file on its hosts, named as the sender names them, without a
 // query, with which a host may answer what whoever asks wants to hear.
-func (v *Verifier) Publishes(address string) bool {
+func (v *Rules) Publishes(address string) bool {
 	s := v.scheme.KeySource
 	if s == nil || len(s.CertificateHosts) == 0 || len(address) > maxAddress {
 		return false

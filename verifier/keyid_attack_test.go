@@ -8,7 +8,7 @@ import (
 // TestCertificateAddress: whoever sends the request names the address. Only what
 // every reader of URLs takes for a host of the sender's is one.
 func TestCertificateAddress(t *testing.T) {
-	source := &Verifier{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "api.paypal.com"}}}}
+	source := &Rules{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "api.paypal.com"}}}}
 	for _, address := range []string{
 		"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123.pem",
 		"https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77",
@@ -64,7 +64,7 @@ func TestCertificateAddress(t *testing.T) {
 	for _, pattern := range []string{"sns.*.com", "sns.*.*", "*.example.com", "s*.example.com", "a..example.com", "a.example.com.", ".a.example.com", "example", "a.*.b", "a.b.*"} {
 		s := detached(Ed25519)
 		s.KeyID, s.KeySource = &KeyID{Header: "X-Key"}, &KeySource{CertificateHosts: []string{pattern}}
-		if Validate(s) == nil {
+		if validate(s) == nil {
 			t.Errorf("%s is a pattern for anyone's host", pattern)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 // TestCertificateAddresses says which addresses a delivery may name.
 func TestCertificateAddresses(t *testing.T) {
-	source := &Verifier{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "sns.*.amazonaws.com.cn", "api.paypal.com"}}}}
+	source := &Rules{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "sns.*.amazonaws.com.cn", "api.paypal.com"}}}}
 	for address, want := range map[string]bool{
 		"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-7ff5.pem":    true,
 		"https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-1.pem":   true,
@@ -117,7 +117,7 @@ func TestKeySourceErrors(t *testing.T) {
 		if tc.a == "" {
 			tc.a = Ed25519
 		}
-		err := Validate(Scheme{Algorithm: tc.a, Signature: &Signature{Header: StringList{"X-Signature"}}, KeyID: tc.id, KeySource: tc.source})
+		err := validate(Scheme{Algorithm: tc.a, Signature: &Signature{Header: StringList{"X-Signature"}}, KeyID: tc.id, KeySource: tc.source})
 		if err == nil || !strings.HasPrefix(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %s", name, err, tc.want)
 		}

@@ -46,7 +46,7 @@ func TestOneTextMayHoldItsEnd(t *testing.T) {
 		"{json:a|any}:{json:b|any}", "{json:a|any}{json:b}", "{json:a}{json:b|any}", "{json:a|any}:{body}", "{body}:{json:a|any}",
 		"{json:a|any}:{header:X}", "{url}:{json:a|any}", "{json:a|any|lower}:{json:b}", "{json:a|any}:{json:b|sha256|hex}", "{body|any}",
 	} {
-		err := Validate(bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{message}, true }))
+		err := validate(bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{message}, true }))
 		if err == nil || !strings.Contains(err.Error(), "any goes with one") {
 			t.Errorf("%s: got %v", message, err)
 		}
@@ -78,7 +78,7 @@ func TestTimeThatMayBeMissing(t *testing.T) {
 			s.Timestamp, s.Message, s.BodyUnsigned = &Timestamp{JSON: "t", Optional: true}, StringList{"{json:t?}"}, true
 		},
 	} {
-		if err := Validate(bare(edit)); err == nil || !strings.Contains(err.Error(), "optional") {
+		if err := validate(bare(edit)); err == nil || !strings.Contains(err.Error(), "optional") {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestClaimOfAParam(t *testing.T) {
 	other := scheme(nil)
 	other.Signature.JWSHeader = map[string]string{"kind": "token"}
 	expect(t, mustVerifier(t, other, Key{Text: testKey}), with, testBody, MalformedSignature)
-	if err := Validate(bare(func(s *Scheme) { s.Signature.JWSHeader = map[string]string{"a": "b"} })); err == nil {
+	if err := validate(bare(func(s *Scheme) { s.Signature.JWSHeader = map[string]string{"a": "b"} })); err == nil {
 		t.Error("jws_header without a JWS")
 	}
 }

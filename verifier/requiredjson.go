@@ -17,7 +17,7 @@ type requiredJSON struct {
 	values [][sha256.Size]byte
 }
 
-func (v *Verifier) compileRequiredJSON() (err error) {
+func (v *Rules) compileRequiredJSON() (err error) {
 	for _, name := range slices.Sorted(maps.Keys(v.scheme.RequireJSON)) {
 		r := requiredJSON{name: name}
 		if r.path, err = jsonpath.Parse(name); err != nil {

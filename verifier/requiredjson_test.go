@@ -34,13 +34,13 @@ func TestRequireJSON(t *testing.T) {
 		"a{param:x":    "a { without its }",
 	} {
 		scheme.RequireJSON = map[string]StringList{"a": {value}}
-		if err := Validate(scheme); err == nil || !strings.HasPrefix(err.Error(), "require_json: ") || !strings.Contains(err.Error(), want) {
+		if err := validate(scheme); err == nil || !strings.HasPrefix(err.Error(), "require_json: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", value, err, want)
 		}
 	}
 	for path, values := range map[string]StringList{"a": nil, "a..b": {"x"}} {
 		scheme.RequireJSON = map[string]StringList{path: values}
-		if err := Validate(scheme); err == nil {
+		if err := validate(scheme); err == nil {
 			t.Errorf("%s %q: no error", path, values)
 		}
 	}

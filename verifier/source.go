@@ -105,7 +105,7 @@ func (id *KeyID) sources() sources {
 }
 
 // compileSources checks the sources of a field of the scheme, which are of one kind.
-func (v *Verifier) compileSources(field string, all sources, kinds string) (out sources, err error) {
+func (v *Rules) compileSources(field string, all sources, kinds string) (out sources, err error) {
 	for i := range all {
 		if all[i].kind != all[0].kind {
 			all = nil
@@ -310,7 +310,7 @@ type bodyJSON struct {
 
 // collectPaths lists the paths that may be looked up before a delivery is
 // verified. Others, of handshakes, are read in small bodies alone.
-func (v *Verifier) collectPaths() {
+func (v *Rules) collectPaths() {
 	add := func(p jsonpath.Path) {
 		if len(p) > 0 {
 			v.paths = append(v.paths, p)

@@ -62,7 +62,7 @@ func formatTimestamp(t time.Time, unit string) string {
 	return strconv.FormatInt(t.Unix(), 10)
 }
 
-func (v *Verifier) compileTimestamp() (err error) {
+func (v *Rules) compileTimestamp() (err error) {
 	if v.scheme.Timestamp == nil {
 		if v.scheme.Tolerance != nil {
 			return wrong("tolerance", "the scheme has no timestamp to compare: add timestamp, or drop tolerance")

@@ -149,7 +149,7 @@ func reencodeQuery(target string) string {
 	return string(b)
 }
 
-func (v *Verifier) compileURLForms() error {
+func (v *Rules) compileURLForms() error {
 	for _, form := range v.scheme.URLForms {
 		if err := known("url_forms", "form", form, formPort, formNoSlash, formUnescaped, formReencoded); err != nil {
 			return err

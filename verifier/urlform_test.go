@@ -128,7 +128,7 @@ func TestURLFormErrors(t *testing.T) {
 		"write the origin":    func(s *Scheme) { s.PublicURL = "https://user:secret@h.example/path" },
 		"that the sender cal": func(s *Scheme) { s.PublicURL = "https://user:sec ret@h.example" },
 	} {
-		err := Validate(bare(edit))
+		err := validate(bare(edit))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ret@") {
 			t.Errorf("got %v, want …%s…", err, want)
 		}

@@ -13,18 +13,18 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// Facts returns what is known of the deliveries of a provider under a scheme: its
-// own, or what a configuration made of it.
-func Facts(p *providers.Provider, s verifier.Scheme) dedupe.Facts {
-	covered := verifier.CoverageOf(s)
+// Facts returns what is known of the deliveries of a provider under rules: of its
+// own scheme, or of what a configuration made of it.
+func Facts(p *providers.Provider, rules *verifier.Rules) dedupe.Facts {
+	s := rules.Scheme()
 	return dedupe.Facts{
 		HasID:        s.DeliveryID != nil && !s.DeliveryID.Off,
-		IDSigned:     covered.ID,
+		IDSigned:     rules.SignsID(),
 		UniqueID:     p.UniqueID,
-		BodySigned:   covered.Body,
+		BodySigned:   rules.SignsContent(),
 		BodiesDiffer: p.BodiesDiffer,
 		EventUnsigned: slices.ContainsFunc(p.EventHeader, func(name string) bool {
-			return !covered.Header(name) && !pinned(s, name)
+			return !rules.SignsHeader(name) && !pinned(s, name)
 		}),
 	}
 }
@@ -45,11 +45,4 @@ func Lines(header map[string][]string, names []string) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// Scheme returns the provider's scheme with example values for its params.
-func Scheme(p *providers.Provider) verifier.Scheme {
-	s := p.Scheme
-	s.Params = p.ExampleParams()
-	return s
 }

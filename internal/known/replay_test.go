@@ -90,7 +90,7 @@ func replay(t *testing.T, p *providers.Provider, c *captured, said string) (iden
 	if !ok {
 		return false, false
 	}
-	facts := known.Facts(p, known.Scheme(p))
+	facts := known.Facts(p, rules(p))
 	for name, a := range alterations(p) {
 		altered := c.clone()
 		if !a.apply(altered) {
@@ -152,7 +152,7 @@ func capture(t *testing.T, p *providers.Provider, vec *providers.Vector) *captur
 	}
 	// Vectors may lack what real deliveries have beside the signature.
 	var beside []string
-	if id := p.Scheme.DeliveryID; id != nil && len(id.Header) > 0 && !verifier.CoverageOf(known.Scheme(p)).ID {
+	if id := p.Scheme.DeliveryID; id != nil && len(id.Header) > 0 && !rules(p).SignsID() {
 		beside = append(beside, id.Header[0])
 	}
 	if len(p.EventHeader) > 0 {
@@ -185,7 +185,7 @@ func (c *captured) key(p *providers.Provider) (dedupe.Key, bool, error) {
 	if _, _, err := check.Verify(c.body); err != nil {
 		return dedupe.Key{}, false, err
 	}
-	facts := known.Facts(p, known.Scheme(p))
+	facts := known.Facts(p, rules(p))
 	d := dedupe.Delivery{Content: check.Content(c.body)}
 	d.ID, _ = check.DeliveryID(c.body)
 	if facts.EventUnsigned {
@@ -258,10 +258,18 @@ func headers(all map[string]alteration, what string, names []string) {
 	}
 }
 
+func rules(p *providers.Provider) *verifier.Rules {
+	r, err := p.Rules()
+	if err != nil {
+		panic(err) // of a file that has been parsed
+	}
+	return r
+}
+
 // unsignedForm says whether the way a form is written may count: not where its
 // fields are what is signed.
 func unsignedForm(p *providers.Provider) string {
-	if verifier.CoverageOf(known.Scheme(p)).Body {
+	if rules(p).SignsContent() {
 		return ""
 	}
 	return "body"
@@ -347,7 +355,11 @@ func TestFactsOfAPinnedEvent(t *testing.T) {
 		if tc.values != nil {
 			s.RequireHeader = []verifier.RequiredHeader{{Name: "x-github-event", Values: tc.values}}
 		}
-		if got := known.Facts(p, s).EventUnsigned; got != tc.unsigned {
+		compiled, err := verifier.Compile(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := known.Facts(p, compiled).EventUnsigned; got != tc.unsigned {
 			t.Errorf("%q: unsigned %t", tc.values, got)
 		}
 	}

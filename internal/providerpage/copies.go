@@ -14,7 +14,11 @@ import (
 // copies says what tells deliveries apart, as the handler derives it, and what
 // follows for one that was captured and is sent again.
 func copies(p *providers.Provider) []string {
-	facts := known.Facts(p, known.Scheme(p))
+	rules, err := p.Rules()
+	if err != nil {
+		return nil // not of a file that Parse has read
+	}
+	facts := known.Facts(p, rules)
 	rule := dedupe.IdentityOf(facts)
 	if rule.Off() {
 		return []string{"Nothing is known that tells two deliveries apart, so every copy is forwarded. If two events never share a body, say so: `dedupe { key content }`.", replay(p, facts, rule)}

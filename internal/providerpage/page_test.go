@@ -148,7 +148,7 @@ func TestCopies(t *testing.T) {
 			p.EventHeader = verifier.StringList{"X-Event"}
 		},
 		"Replay: only exact copies of a captured delivery are kept from the app, for 49h. The signature does not cover all of the body,": func(p *providers.Provider) {
-			p.Scheme.DeliveryID, p.Scheme.Message, p.Scheme.BodyUnsigned = nil, verifier.StringList{"{json:id}"}, true
+			p.Scheme.DeliveryID, p.Scheme.Timestamp, p.Scheme.Message, p.Scheme.BodyUnsigned = nil, nil, verifier.StringList{"{json:id}"}, true
 		},
 		"Replay: nothing keeps copies of a captured delivery from the app.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
 	} {

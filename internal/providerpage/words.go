@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
@@ -136,7 +135,7 @@ func signed(p *providers.Provider) []string {
 			"The signature stands in "+carrier(sig)+notation(sig)+".")
 		if s.BodyUnsigned && signed.Has(template.JSONLines) {
 			lines = append(lines, "**Other members of the body are not covered**: anyone who has seen a delivery can change or add them.")
-		} else if verifier.CoverageOf(known.Scheme(p)).Body {
+		} else if rules, err := p.Rules(); err == nil && rules.SignsContent() {
 			if s.BodyUnsigned { // the language's word for a message without {body}
 				lines = append(lines, "All fields of a form are covered; their order and escapes make no difference.")
 			}

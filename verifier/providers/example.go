@@ -136,9 +136,11 @@ func (p *Provider) Signable() bool {
 	if secret == "" {
 		return false
 	}
-	scheme := p.Scheme
-	scheme.Params = p.ExampleParams()
-	v, err := verifier.New(scheme, []verifier.Key{{Text: secret}})
+	rules, err := p.Rules()
+	if err != nil {
+		return false
+	}
+	v, err := rules.Verifier([]verifier.Key{{Text: secret}})
 	if err != nil {
 		return false
 	}
@@ -153,6 +155,14 @@ func (p *Provider) Signable() bool {
 	}
 	_, err = v.Judge(req, body, now)
 	return err == nil
+}
+
+// Rules compiles the provider's scheme with all its handshakes and with example
+// values for its params. The error is a *verifier.SchemeError.
+func (p *Provider) Rules() (*verifier.Rules, error) {
+	scheme := p.Scheme
+	scheme.Params, scheme.Handshakes = p.ExampleParams(), p.Handshake
+	return verifier.Compile(scheme)
 }
 
 // ExampleParams gives every param a value.

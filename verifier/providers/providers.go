@@ -139,18 +139,12 @@ func Parse(name string, data []byte) (*Provider, error) {
 			return nil, fmt.Errorf("provider file %s: event_header %q: write a header's name, of letters, digits and dashes", name, field)
 		}
 	}
-	scheme := p.Scheme
-	scheme.Handshakes = p.Handshake
-	scheme.Params = make(map[string]string)
-	for _, param := range p.Params { // any value will do to see whether the scheme holds together
-		scheme.Params[param.Name] = param.Name
-	}
 	for _, h := range p.Handshake {
 		if h.OptIn != "" && !slices.ContainsFunc(p.Params, func(param Param) bool { return param.Optional && param.Name == h.OptIn }) {
 			return nil, fmt.Errorf("provider file %s: handshake: opt_in %q is no optional param: add it to params", name, h.OptIn)
 		}
 	}
-	if err := verifier.Validate(scheme); err != nil {
+	if _, err := p.Rules(); err != nil {
 		return nil, fmt.Errorf("provider file %s: %w", name, schemeError(err))
 	}
 	return p, nil

@@ -171,7 +171,7 @@ func TestOptionalParams(t *testing.T) {
 	}
 	scheme := websub.Scheme
 	scheme.Handshakes = websub.Handshakes(nil)
-	if err := verifier.Validate(scheme); err == nil || !strings.Contains(err.Error(), "param topic <value>") {
+	if _, err := verifier.Compile(scheme); err == nil || !strings.Contains(err.Error(), "param topic <value>") {
 		t.Errorf("got %v, want an error that names param topic", err)
 	}
 }
