@@ -28,15 +28,14 @@ type draft struct {
 }
 
 func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
-	f := requestFlags{headers: c.headers, bodyFile: c.bodyFile, method: c.method, url: c.to}
 	r := s.newRequest()
-	if err := f.apply(r, stdin); err != nil {
+	if err := c.request.apply(r, stdin); err != nil {
 		return nil, errors.New(strings.Replace(err.Error(), "--url", "--to", 1))
 	}
-	if u, err := url.Parse(c.to); err == nil {
+	if u, err := url.Parse(c.request.url); err == nil {
 		r.Target = u.RequestURI() // as the client writes it
 	}
-	d := &draft{subject: s, request: r, id: c.id, made: c.bodyFile == "", tamper: c.tamper, signer: s}
+	d := &draft{subject: s, request: r, id: c.id, made: c.request.bodyFile == "", tamper: c.tamper, signer: s}
 	if d.id == "" {
 		d.id = uuid.NewString() // a form that every sender's id may have
 	}

@@ -47,10 +47,10 @@ due; 1 they are not; 2 nobody answers, or something cannot be read.
 	}
 	c.scheme.register(cmd, true)
 	flags := cmd.Flags()
-	flags.StringVar(&c.to, "to", "", "The `URL` to deliver to")
-	flags.StringArrayVarP(&c.headers, "header", "H", nil, "A further `header`, 'Name: value'; repeatable")
-	flags.StringVar(&c.bodyFile, "body-file", "", "The `file` of the body, byte for byte; - for standard input (default: a small JSON body)")
-	flags.StringVar(&c.method, "method", "", "The request's `method` (default: the sender's, mostly POST)")
+	flags.StringVar(&c.request.url, "to", "", "The `URL` to deliver to")
+	flags.StringArrayVarP(&c.request.headers, "header", "H", nil, "A further `header`, 'Name: value'; repeatable")
+	flags.StringVar(&c.request.bodyFile, "body-file", "", "The `file` of the body, byte for byte; - for standard input (default: a small JSON body)")
+	flags.StringVar(&c.request.method, "method", "", "The request's `method` (default: the sender's, mostly POST)")
 	flags.StringVar(&c.id, "id", "", "The delivery's `id` (default: a random one)")
 	flags.IntVar(&c.times, "times", 1, "How often to send it")
 	flags.DurationVar(&c.age, "age", 0, "How old its timestamp is, such as 10m")
@@ -63,11 +63,11 @@ due; 1 they are not; 2 nobody answers, or something cannot be read.
 }
 
 type sendRun struct {
-	scheme                           schemeFlags
-	headers                          []string
-	bodyFile, to, method, id, tamper string
-	times                            int
-	age                              time.Duration
+	scheme     schemeFlags
+	request    requestFlags // its url is --to
+	id, tamper string
+	times      int
+	age        time.Duration
 }
 
 func (c *sendRun) run(cmd *cobra.Command, args []string) error {
@@ -91,9 +91,9 @@ func (c *sendRun) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		began := time.Now()
-		answer, err := deliver(ctx, c.to, r)
+		answer, err := deliver(ctx, c.request.url, r)
 		if err != nil {
-			return fmt.Errorf("%s does not answer: %w: %s", c.to, err, whyNoAnswer(err))
+			return fmt.Errorf("%s does not answer: %w: %s", c.request.url, err, whyNoAnswer(err))
 		}
 		good, meaning := c.meaning(s, answer)
 		if !good {
@@ -117,9 +117,9 @@ func (c *sendRun) check(s *subject, args []string) error {
 	switch {
 	case len(args) > 0:
 		return errors.New("the body's file is given with --body-file")
-	case c.to == "":
+	case c.request.url == "":
 		return errors.New("no address: add --to https://hooks.example.com/hooks/stripe")
-	case !strings.HasPrefix(c.to, "https://") && !strings.HasPrefix(c.to, "http://"):
+	case !strings.HasPrefix(c.request.url, "https://") && !strings.HasPrefix(c.request.url, "http://"):
 		return errors.New("--to: write the whole URL, with https:// or http://, such as https://hooks.example.com/hooks/stripe")
 	case c.times < 1:
 		return errors.New("--times: write 1 or more")
@@ -131,7 +131,7 @@ func (c *sendRun) check(s *subject, args []string) error {
 		return errors.New("--tamper secret: there is none, this sender signs with a private key: try --tamper signature")
 	case c.age != 0 && !dated:
 		return errors.New("--age: this sender's deliveries have no timestamp that is checked, so their age shows nothing")
-	case c.age != 0 && (ts.JSON != "" || ts.Form != "") && c.bodyFile != "":
+	case c.age != 0 && (ts.JSON != "" || ts.Form != "") && c.request.bodyFile != "":
 		return errors.New("--age: this sender's timestamp stands in the body: write it there, or leave out --body-file")
 	}
 	return nil
