@@ -1,0 +1,154 @@
+package inbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The form of a delivery in a file or a message: a version, then its fields in a
+// fixed order, each string with its length before it. Headers hold bytes that are
+// not UTF-8, so it is no text format. Later fields are added at the end: what an
+// older reader does not know it leaves.
+const codecVersion = 1
+
+var errCodec = errors.New("inbox: not a delivery, or damaged")
+
+// AppendBinary appends all of d to b, in a form that [Delivery.UnmarshalBinary]
+// reads. The error is always nil.
+func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
+	b = append(b, codecVersion)
+	b = append(b, d.Key[:]...)
+	for _, s := range d.texts() {
+		b = appendString(b, *s)
+	}
+	b = appendTime(b, d.Received)
+	b = appendTime(b, d.Timestamp)
+	if d.TLS == nil {
+		b = append(b, 0)
+	} else {
+		b = append(b, 1)
+		b = binary.BigEndian.AppendUint16(b, d.TLS.Version)
+		b = binary.BigEndian.AppendUint16(b, d.TLS.CipherSuite)
+		b = appendString(b, d.TLS.ServerName)
+		b = appendString(b, d.TLS.Protocol)
+		b = appendStrings(b, d.TLS.Peers)
+	}
+	b = binary.AppendUvarint(b, uint64(len(d.Header)))
+	for _, name := range slices.Sorted(maps.Keys(d.Header)) {
+		b = appendString(b, name)
+		b = appendStrings(b, d.Header[name])
+	}
+	return appendString(b, d.Body), nil
+}
+
+// UnmarshalBinary sets d to what AppendBinary wrote. It keeps no part of b.
+func (d *Delivery) UnmarshalBinary(b []byte) error {
+	r := reader{b: b}
+	if r.take(1)[0] != codecVersion {
+		return errCodec
+	}
+	*d = Delivery{Key: Key(r.take(len(Key{})))}
+	for _, s := range d.texts() {
+		*s = string(r.bytes())
+	}
+	d.Received, d.Timestamp = r.time(), r.time()
+	if r.take(1)[0] != 0 {
+		d.TLS = &TLS{
+			Version:     binary.BigEndian.Uint16(r.take(2)),
+			CipherSuite: binary.BigEndian.Uint16(r.take(2)),
+			ServerName:  string(r.bytes()),
+			Protocol:    string(r.bytes()),
+		}
+		for range r.count() {
+			d.TLS.Peers = append(d.TLS.Peers, slices.Clone(r.bytes()))
+		}
+	}
+	d.Header = make(map[string][]string)
+	for range r.count() {
+		name, lines := string(r.bytes()), []string(nil)
+		for range r.count() {
+			lines = append(lines, string(r.bytes()))
+		}
+		d.Header[name] = lines
+	}
+	d.Body = slices.Clone(r.bytes())
+	if r.failed {
+		*d = Delivery{}
+		return errCodec
+	}
+	return nil
+}
+
+// texts are the fields that are strings, in the order of the form.
+func (d *Delivery) texts() []*string {
+	return []*string{
+		&d.Handler, &d.Tenant, &d.Label, &d.Server, &d.ID, &d.Event,
+		&d.Method, &d.Target, &d.Host, &d.Proto, &d.Remote, &d.Local,
+	}
+}
+
+func appendString[T ~string | ~[]byte](b []byte, s T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func appendStrings[T ~string | ~[]byte](b []byte, list []T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+// appendTime writes nanoseconds since 1970, and 0 for the zero time.
+func appendTime(b []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return binary.AppendVarint(b, 0)
+	}
+	return binary.AppendVarint(b, t.UnixNano())
+}
+
+// A reader reads zeros once something is missing, and remembers that.
+type reader struct {
+	b      []byte
+	failed bool
+}
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.b) {
+		r.failed, r.b = true, nil
+		return make([]byte, min(n, len(Key{}))) // a length beyond the end is damage: bytes asks for none
+	}
+	head := r.b[:n]
+	r.b = r.b[n:]
+	return head
+}
+
+// count reads how many items follow; each takes at least one byte.
+func (r *reader) count() int {
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 || n > uint64(len(r.b)-size) {
+		r.failed, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[size:]
+	return int(n)
+}
+
+func (r *reader) bytes() []byte { return r.take(r.count()) }
+
+func (r *reader) time() time.Time {
+	n, size := binary.Varint(r.b)
+	if size <= 0 {
+		r.failed, r.b = true, nil
+		return time.Time{}
+	}
+	r.b = r.b[size:]
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}

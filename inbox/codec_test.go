@@ -1,0 +1,78 @@
+package inbox
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+func full() *Delivery {
+	return &Delivery{
+		Key: Key{1, 255}, Queue: Queue{Handler: "stripe", Tenant: "acme"}, Server: "srv0",
+		Received: time.Unix(1_800_000_000, 123_456_789), Label: "current", ID: "evt_1", Event: "order.paid",
+		Timestamp: time.Unix(1_799_999_999, 0), Method: "POST", Target: "/hooks/stripe?a=%2f\xff", Host: "h.example",
+		Proto: "HTTP/2.0", Remote: "[::1]:1", Local: "127.0.0.1:443",
+		TLS:    &TLS{Version: 0x304, CipherSuite: 0x1301, ServerName: "h.example", Protocol: "h2", Peers: [][]byte{{1}, {2, 3}}},
+		Header: map[string][]string{"A": {"", "x\xffy"}, "Content-Type": {"application/json"}, "None": nil},
+		Body:   []byte("{\"a\":\x00\xff}"),
+	}
+}
+
+func TestADeliveryReadsAsItWasWritten(t *testing.T) {
+	for name, want := range map[string]*Delivery{"full": full(), "empty": {Header: map[string][]string{}}} {
+		b, _ := want.AppendBinary([]byte("before"))
+		got := new(Delivery)
+		if err := got.UnmarshalBinary(b[len("before"):]); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !got.Received.Equal(want.Received) || !got.Timestamp.Equal(want.Timestamp) {
+			t.Errorf("%s: times are %v and %v", name, got.Received, got.Timestamp)
+		}
+		got.Received, got.Timestamp = want.Received, want.Timestamp
+		if len(got.Body) == 0 {
+			got.Body = want.Body
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+func TestAShortenedDeliveryIsRefused(t *testing.T) {
+	b, _ := full().AppendBinary(nil)
+	for n := range b {
+		if err := new(Delivery).UnmarshalBinary(b[:n]); err == nil {
+			t.Errorf("%d of %d bytes are read as a delivery", n, len(b))
+		}
+	}
+	if err := new(Delivery).UnmarshalBinary(append(b, "of a later version"...)); err != nil {
+		t.Errorf("what a later version added is not ignored: %v", err)
+	}
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	b, _ := full().AppendBinary(nil)
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var d, again Delivery
+		if d.UnmarshalBinary(b) != nil {
+			return
+		}
+		c, _ := d.AppendBinary(nil)
+		if err := again.UnmarshalBinary(c); err != nil || !reflect.DeepEqual(d, again) {
+			t.Errorf("%v: read %+v, then %+v", err, d, again)
+		}
+	})
+}
+
+func TestKeysAreHex(t *testing.T) {
+	k := Key{1, 2, 255}
+	if got, err := ParseKey(k.String()); got != k || err != nil {
+		t.Errorf("got %v %v", got, err)
+	}
+	for _, s := range []string{"", "00", k.String() + "00", "zz" + k.String()[2:]} {
+		if _, err := ParseKey(s); err == nil {
+			t.Errorf("%q is a key", s)
+		}
+	}
+}

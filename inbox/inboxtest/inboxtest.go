@@ -1,0 +1,389 @@
+// Package inboxtest is the suite that every engine of an inbox must pass. It reads
+// as the specification of [inbox.Engine].
+package inboxtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// A Subject is one engine under test, open.
+type Subject struct {
+	Engine inbox.Engine
+
+	// Now is the engine's clock, and Advance lets time go by on it, without sleeping.
+	Now     func() time.Time
+	Advance func(d time.Duration)
+
+	// Reopen closes the engine and opens it again, and returns once it is open.
+	Reopen func() inbox.Engine
+
+	// Crash opens what a kill -9 would leave at this moment. The engine before is not
+	// used any more. nil if the engine keeps nothing.
+	Crash func() inbox.Engine
+
+	// Break makes the engine unable to store, or heals it, and returns when it must
+	// have noticed. nil if nothing can.
+	Break func(ail bool)
+}
+
+// A Factory opens an empty engine that lives until tb ends. maxSize bounds what it
+// stores; 0: its default.
+type Factory func(tb TB, maxSize int64) Subject
+
+// TB is what a factory may use of a test. The model test's own type has no more.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// Run runs the suite.
+func Run(t *testing.T, open Factory) {
+	for _, c := range slices.Concat(lifeCases, operatorCases) {
+		t.Run(c.name, func(t *testing.T) { c.run(&probe{t: t, Subject: open(t, 0)}) })
+	}
+	t.Run("what is too much is refused, and leaves room for others", func(t *testing.T) {
+		testRoom(&probe{t: t, Subject: open(t, 256<<10)})
+	})
+	t.Run("a restart keeps all", func(t *testing.T) {
+		p := &probe{t: t, Subject: open(t, 0)}
+		p.testRestart(p.Reopen)
+	})
+	t.Run("a crash keeps what was answered, and ends attempts", func(t *testing.T) {
+		p := &probe{t: t, Subject: open(t, 0)}
+		if p.Crash == nil {
+			t.Skip("the engine keeps nothing")
+		}
+		p.testRestart(p.Crash)
+	})
+	t.Run("an engine that ails refuses, says so, and loses nothing", func(t *testing.T) {
+		testBreak(&probe{t: t, Subject: open(t, 0)})
+	})
+	t.Run("who does not wait for the answer is not owed", func(t *testing.T) {
+		testAbandoned(&probe{t: t, Subject: open(t, 0)})
+	})
+	t.Run("of copies at once one is stored", func(t *testing.T) { testCopiesAtOnce(t, open(t, 0).Engine) })
+	t.Run("each delivery has one attempt at a time", func(t *testing.T) { testOneAttempt(t, open(t, 0)) })
+	t.Run("a hundred thousand outlive a restart", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes seconds")
+		}
+		testMany(&probe{t: t, Subject: open(t, 0)}, 100_000)
+	})
+	t.Run("model", func(t *testing.T) { testModel(t, open) })
+}
+
+// A probe is an engine with opinions: each method calls and checks the answer.
+type probe struct {
+	t *testing.T
+	Subject
+}
+
+var (
+	shop  = inbox.Queue{Handler: "shop"}
+	acme  = inbox.Queue{Handler: "many", Tenant: "acme"}
+	other = inbox.Queue{Handler: "many", Tenant: "other"}
+)
+
+func key(n int) inbox.Key { return inbox.Key{byte(n), byte(n >> 8), byte(n >> 16), 255} }
+
+// delivery is number n of q, with bytes that a text format would trip over.
+func (p *probe) delivery(q inbox.Queue, n int) *inbox.Delivery {
+	return &inbox.Delivery{
+		Key: key(n), Queue: q, Server: "srv0", Received: p.Now().Add(-time.Second).Round(0),
+		Label: "current", ID: fmt.Sprint("evt_", n), Event: "order.paid", Timestamp: time.Unix(1_700_000_000, 0),
+		Method: "POST", Target: "/hooks/x?y=%2f\xff", Host: "h", Proto: "HTTP/2.0", Remote: "[::1]:9", Local: "[::1]:443",
+		TLS:    &inbox.TLS{Version: 0x304, ServerName: "h", Peers: [][]byte{{1, 2}}},
+		Header: map[string][]string{"A": {"1", "\xff"}, "Content-Type": {"application/json"}},
+		Body:   fmt.Appendf(nil, "{\"n\":%d,\"\x00\xff\"}", n),
+	}
+}
+
+func (p *probe) accept(q inbox.Queue, n int) inbox.Entry {
+	p.t.Helper()
+	return p.acceptAs(q, n, false, false).Entry
+}
+
+func (p *probe) acceptAs(q inbox.Queue, n int, running, isCopy bool) inbox.Accepted {
+	p.t.Helper()
+	got, err := p.Engine.Accept(p.t.Context(), p.delivery(q, n), running)
+	if err != nil || got.Copy != isCopy || got.Entry.Key != key(n) {
+		p.t.Fatalf("accept: got %+v %v, want a copy: %v", got, err, isCopy)
+	}
+	return got
+}
+
+// find checks the state of a delivery; 0: there is none.
+func (p *probe) find(n int, want inbox.State) inbox.Entry {
+	p.t.Helper()
+	e, found, err := p.Engine.Find(p.t.Context(), key(n))
+	if err != nil || e.State != want || found != (want != 0) {
+		p.t.Fatalf("find %d: got %v %v %v, want %v", n, e.State, found, err, want)
+	}
+	return e
+}
+
+// take checks which delivery an attempt is for; -1: none.
+func (p *probe) take(q inbox.Queue, which inbox.Which, want int) *inbox.Attempt {
+	p.t.Helper()
+	a, err := p.Engine.Take(p.t.Context(), q, which)
+	switch {
+	case err != nil:
+		p.t.Fatalf("take: %v", err)
+	case a == nil && want >= 0:
+		p.t.Fatalf("take: got none, want %d", want)
+	case a == nil:
+	case want < 0:
+		p.t.Fatalf("take: got %+v, want none", a.Entry)
+	case a.Entry.Key != key(want) || a.Entry.Key != a.Delivery.Key || a.Entry.State != inbox.InAttempt:
+		p.t.Fatalf("take: got %+v, want %d", a.Entry, want)
+	}
+	return a
+}
+
+// none checks that nothing is to be attempted in q.
+func (p *probe) none(q inbox.Queue) { p.t.Helper(); p.take(q, inbox.NextDue, -1) }
+
+func (p *probe) retry(a *inbox.Attempt, after time.Duration, h inbox.Hold) {
+	p.Engine.Settle(a, inbox.Settlement{To: inbox.Pending, Status: 503, After: after, Hold: h})
+}
+
+func (p *probe) end(a *inbox.Attempt, to inbox.State) {
+	p.Engine.Settle(a, inbox.Settlement{To: to, Status: 200})
+}
+
+// dead makes number n of q dead.
+func (p *probe) dead(q inbox.Queue, n int) {
+	p.t.Helper()
+	p.end(p.acceptAs(q, n, true, false).Attempt, inbox.Dead)
+}
+
+func (p *probe) discard(s inbox.Selection, want ...int) {
+	p.t.Helper()
+	keys, err := p.Engine.Discard(p.t.Context(), s)
+	if err != nil || len(keys) != len(want) {
+		p.t.Fatalf("discard: got %d %v, want %d", len(keys), err, len(want))
+	}
+	for _, n := range want {
+		if !slices.Contains(keys, key(n)) {
+			p.t.Fatalf("discard: %d is not among them", n)
+		}
+		p.find(n, 0)
+	}
+}
+
+func (p *probe) replay(s inbox.Selection, handler string, want int) {
+	p.t.Helper()
+	if n, err := p.Engine.Replay(p.t.Context(), s, handler); n != want || err != nil {
+		p.t.Fatalf("replay: got %d %v, want %d", n, err, want)
+	}
+}
+
+// stats reads the figures of q; all zero if it holds nothing.
+func (p *probe) stats(q inbox.Queue) inbox.QueueStats {
+	p.t.Helper()
+	all, err := p.Engine.Queues(p.t.Context())
+	if err != nil {
+		p.t.Fatalf("queues: %v", err)
+	}
+	for _, s := range all {
+		if s.Queue == q {
+			return s
+		}
+	}
+	return inbox.QueueStats{Queue: q}
+}
+
+// same checks that a delivery is what was received, the name of the handler aside.
+func (p *probe) same(got, want *inbox.Delivery) {
+	p.t.Helper()
+	g, w := *got, *want
+	if !g.Received.Equal(w.Received) || !g.Timestamp.Equal(w.Timestamp) {
+		p.t.Errorf("times: got %v and %v, want %v and %v", g.Received, g.Timestamp, w.Received, w.Timestamp)
+	}
+	g.Received, g.Timestamp, g.Handler = w.Received, w.Timestamp, w.Handler
+	if !reflect.DeepEqual(g, w) {
+		p.t.Errorf("got %+v, want %+v", g, w)
+	}
+}
+
+func byKey(numbers ...int) inbox.Selection {
+	var s inbox.Selection
+	for _, n := range numbers {
+		s.Keys = append(s.Keys, key(n))
+	}
+	return s
+}
+
+func testRoom(p *probe) {
+	large := func(q inbox.Queue, n int) inbox.Why {
+		d := p.delivery(q, n)
+		d.Body = make([]byte, 2<<10)
+		_, err := p.Engine.Accept(p.t.Context(), d, false)
+		var refused *inbox.NotStoredError
+		if errors.As(err, &refused) {
+			return refused.Why
+		}
+		if err != nil {
+			p.t.Fatalf("accept: %v", err)
+		}
+		return ""
+	}
+	fill := func(q inbox.Queue, from int) (stored int, why inbox.Why) {
+		for ; why == "" && stored < 200; stored++ {
+			why = large(q, from+stored)
+		}
+		return stored - 1, why
+	}
+	first, why := fill(acme, 0)
+	if why != inbox.WhyFull && why != inbox.WhyShare || first < 80 {
+		p.t.Fatalf("%d of 120 stored, then %q", first, why)
+	}
+	if n, why := fill(other, 1000); n < 10 || why == "" {
+		p.t.Errorf("the second tenant: %d, then %q", n, why)
+	}
+	if n, _ := fill(shop, 2000); n < 2 {
+		p.t.Errorf("another handler finds no room")
+	}
+	a := p.take(acme, inbox.NextDue, 0)
+	p.end(a, inbox.Delivered)
+	for i := 1; i < 40; i++ {
+		p.end(p.take(acme, inbox.NextDue, i), inbox.Delivered)
+	}
+	if why := large(acme, 500); why != "" {
+		p.t.Errorf("when there is room again: %q", why)
+	}
+	if st := p.Engine.Status(); st.Health != nil || st.Bytes > st.Limit || st.Limit != 256<<10 {
+		p.t.Errorf("status: %+v", st)
+	}
+}
+
+func (p *probe) testRestart(restart func() inbox.Engine) {
+	id := p.Engine.Status().ID
+	p.accept(shop, 1)
+	p.retry(p.take(shop, inbox.NextDue, 1), time.Hour, inbox.HoldTime)
+	p.dead(shop, 2)
+	p.accept(acme, 3)
+	p.Engine.Settle(p.take(acme, inbox.NextDue, 3), inbox.Settlement{To: inbox.Delivered, Status: 204, Keep: time.Hour})
+	p.accept(acme, 4)
+	p.end(p.take(acme, inbox.NextDue, 4), inbox.Delivered)
+	p.accept(other, 5)
+	p.retry(p.take(other, inbox.NextDue, 5), time.Hour, inbox.HoldApp)
+	p.accept(other, 6)
+	p.discard(byKey(6), 6)
+	p.dead(other, 7)
+	p.replay(byKey(7), "", 1)
+	running := p.acceptAs(shop, 8, true, false)
+	p.written()
+
+	p.Engine = restart()
+	if got := p.Engine.Status().ID; got != id || id == "" {
+		p.t.Errorf("its id was %q and is %q", id, got)
+	}
+	e := p.find(1, inbox.Pending)
+	if e.Attempts != 1 || e.Status != 503 || e.Generation != 0 || !e.Due.After(p.Now()) {
+		p.t.Errorf("of what waits: %+v", e)
+	}
+	p.find(2, inbox.Dead)
+	p.find(3, inbox.Delivered)
+	p.find(4, 0)
+	if e = p.find(5, inbox.Pending); e.Due.After(p.Now()) {
+		p.t.Errorf("what waits for the app is not tried at once: %+v", e)
+	}
+	p.find(6, 0)
+	if e = p.find(7, inbox.Pending); !e.Replayed || e.Generation != 1 {
+		p.t.Errorf("of what was replayed: %+v", e)
+	}
+	p.find(8, inbox.Pending)
+	p.Engine.Settle(running.Attempt, inbox.Settlement{To: inbox.Delivered}) // of a process that is no more
+	p.find(8, inbox.Pending)
+	a := p.take(shop, inbox.NextDue, 8)
+	p.same(a.Delivery, p.delivery(shop, 8))
+	p.none(shop)
+	p.acceptAs(shop, 1, false, true)
+	p.acceptAs(shop, 9, false, false)
+	if n := p.find(9, inbox.Pending).Position; n <= p.find(8, inbox.InAttempt).Position {
+		p.t.Errorf("position %d is used again", n)
+	}
+}
+
+// written waits until all that was settled is written.
+func (p *probe) written() {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); p.Engine.Status().Unwritten > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("%d marks are not written", p.Engine.Status().Unwritten)
+		}
+	}
+}
+
+func testBreak(p *probe) {
+	if st := p.Engine.Status(); st.Health != nil {
+		p.t.Fatalf("ails at first: %v", st.Health)
+	}
+	if p.Break == nil {
+		p.t.Skip("nothing can ail it")
+	}
+	p.accept(shop, 1)
+	p.dead(shop, 2)
+	p.accept(shop, 3)
+	a := p.take(shop, inbox.NextDue, 1)
+	p.Break(true)
+	_, err := p.Engine.Accept(p.t.Context(), p.delivery(shop, 4), false)
+	var refused *inbox.NotStoredError
+	if !errors.As(err, &refused) || p.Engine.Status().Health == nil {
+		p.t.Errorf("ails, and accepts (%v) or is healthy (%v)", err, p.Engine.Status().Health)
+	}
+	p.Engine.Settle(a, inbox.Settlement{To: inbox.Delivered}) // what the app took meanwhile
+	p.Break(false)
+	if st := p.Engine.Status(); st.Health != nil {
+		p.t.Fatalf("still ails: %v", st.Health)
+	}
+	p.find(1, 0)
+	p.find(2, inbox.Dead)
+	p.find(3, inbox.Pending)
+	p.find(4, 0)
+	p.accept(shop, 4)
+	p.written()
+	p.Engine = p.Reopen()
+	p.find(1, 0)
+	p.find(2, inbox.Dead)
+	p.find(3, inbox.Pending)
+	p.find(4, inbox.Pending)
+}
+
+// An accept whose context ends tells whether the delivery is stored: with an error
+// it is not, and never will be attempted.
+func testAbandoned(p *probe) {
+	ctx, cancel := context.WithCancel(p.t.Context())
+	cancel()
+	refused := make(map[int]bool)
+	for n := range 50 {
+		_, err := p.Engine.Accept(ctx, p.delivery(shop, n), false)
+		refused[n] = err != nil
+	}
+	p.accept(acme, 1000) // after all of them
+	check := func() {
+		p.t.Helper()
+		for n, refused := range refused {
+			_, found, err := p.Engine.Find(p.t.Context(), key(n))
+			if err != nil || found == refused {
+				p.t.Errorf("%d was refused: %v, and is found: %v %v", n, refused, found, err)
+			}
+		}
+	}
+	check()
+	p.Engine = p.Reopen()
+	check()
+	for n, refused := range refused {
+		p.acceptAs(shop, n, false, !refused)
+	}
+}

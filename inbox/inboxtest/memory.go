@@ -1,0 +1,371 @@
+package inboxtest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// A Memory is an engine that is as simple as it can be: one map, one lock, no file.
+// It keeps nothing over a restart of the process, so it keeps no promise; it says
+// what an engine does, and tests compare others with it.
+type Memory struct {
+	Now     func() time.Time
+	MaxSize int64 // 0: no limit
+
+	mu      sync.Mutex
+	records map[inbox.Key]*record
+	next    uint64
+	changed chan struct{}
+	ails    error
+}
+
+type record struct {
+	inbox.Entry
+	d       *inbox.Delivery
+	attempt *inbox.Attempt // that runs
+}
+
+// never is when what waits for a configuration is due.
+var never = time.Unix(1<<40, 0)
+
+// NewMemory returns an engine that holds nothing. maxSize bounds it; 0: nothing
+// does.
+func NewMemory(now func() time.Time, maxSize int64) *Memory {
+	return &Memory{Now: now, MaxSize: maxSize, records: make(map[inbox.Key]*record), changed: make(chan struct{}, 1)}
+}
+
+// Ail makes it refuse all calls, with a reason, or work again, with nil.
+func (m *Memory) Ail(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ails = why
+}
+
+// Restart ends all attempts, as the end of a process does.
+func (m *Memory) Restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.records {
+		if r.State == inbox.InAttempt {
+			r.State = inbox.Pending
+		}
+		if r.State == inbox.Pending && r.Hold != inbox.HoldTime {
+			r.Due = m.Now()
+		}
+	}
+}
+
+// Accept implements [inbox.Engine].
+func (m *Memory) Accept(_ context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: m.ails}
+	}
+	m.expireKept()
+	r := m.records[d.Key]
+	answer := inbox.Accepted{Copy: r != nil && r.State != inbox.Delivered}
+	switch {
+	case answer.Copy:
+		if r.State == inbox.Dead {
+			m.revive(r)
+		}
+	default:
+		b, _ := d.AppendBinary(nil)
+		room := inbox.Room{Limit: m.MaxSize}
+		for _, o := range m.records {
+			room.Used += int64(o.Size)
+			if o.Handler == d.Handler {
+				room.Handler += int64(o.Size)
+			}
+			if o.Queue == d.Queue {
+				room.Queue += int64(o.Size)
+			}
+		}
+		if why := room.Refuses(d.Queue, int64(len(b))); why != "" {
+			return inbox.Accepted{}, &inbox.NotStoredError{Why: why}
+		}
+		m.next++
+		now := m.Now()
+		r = &record{d: new(inbox.Delivery), Entry: inbox.Entry{
+			Key: d.Key, Queue: d.Queue, Label: d.Label, State: inbox.Pending, Position: m.next,
+			Received: d.Received, Since: now, Due: now, Size: len(b),
+		}}
+		if err := r.d.UnmarshalBinary(b); err != nil {
+			return inbox.Accepted{}, err
+		}
+		m.records[d.Key] = r
+	}
+	if running && r.State == inbox.Pending {
+		answer.Attempt = m.begin(r)
+	}
+	answer.Entry = r.view()
+	return answer, nil
+}
+
+func (m *Memory) begin(r *record) *inbox.Attempt {
+	r.State = inbox.InAttempt
+	r.attempt = &inbox.Attempt{Entry: r.view(), Delivery: r.d}
+	return r.attempt
+}
+
+// view is the entry as others see it: what is not due by time has no time.
+func (r *record) view() inbox.Entry {
+	e := r.Entry
+	if e.State != inbox.Delivered && (e.State != inbox.Pending || e.Due == never) {
+		e.Due = time.Time{}
+	}
+	return e
+}
+
+func (m *Memory) revive(r *record) {
+	now := m.Now()
+	r.State, r.Since, r.Due, r.Hold = inbox.Pending, now, now, inbox.HoldTime
+	r.Attempts, r.Status, r.Replayed = 0, 0, false
+	r.Generation++
+}
+
+func (m *Memory) expireKept() {
+	maps.DeleteFunc(m.records, func(_ inbox.Key, r *record) bool {
+		return r.State == inbox.Delivered && !r.Due.After(m.Now())
+	})
+}
+
+// ordered are the records of s, by order of acceptance.
+func (m *Memory) ordered(s inbox.Selection) []*record {
+	m.expireKept()
+	var all []*record
+	for k, r := range m.records {
+		if (len(s.Keys) == 0 || slices.Contains(s.Keys, k)) && s.Includes(r.Entry) {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b *record) int { return int(a.Position) - int(b.Position) })
+	return all
+}
+
+// Find implements [inbox.Engine].
+func (m *Memory) Find(_ context.Context, key inbox.Key) (inbox.Entry, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return inbox.Entry{}, false, inbox.ErrUnavailable
+	}
+	m.expireKept()
+	if r := m.records[key]; r != nil {
+		return r.view(), true, nil
+	}
+	return inbox.Entry{}, false, nil
+}
+
+// Take implements [inbox.Engine].
+func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inbox.Attempt, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return nil, inbox.ErrUnavailable
+	}
+	var first *record
+	for _, r := range m.ordered(inbox.Selection{States: []inbox.State{inbox.Pending}}) {
+		suits := r.Queue == q
+		earlier := first == nil || r.Due.Before(first.Due)
+		switch which {
+		case inbox.NextDue:
+			suits = suits && !r.Due.After(m.Now())
+		case inbox.Probe:
+			suits = suits && (r.Hold == inbox.HoldApp || r.Hold == inbox.HoldTime && r.Attempts == 0)
+		case inbox.Oldest:
+			earlier = first == nil || r.Since.Before(first.Since)
+		}
+		if suits && earlier {
+			first = r
+		}
+	}
+	if first == nil {
+		return nil, nil
+	}
+	return m.begin(first), nil
+}
+
+// Settle implements [inbox.Engine].
+func (m *Memory) Settle(a *inbox.Attempt, s inbox.Settlement) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.records[a.Entry.Key]
+	if r == nil || r.State != inbox.InAttempt || r.attempt != a {
+		return
+	}
+	if s.To == inbox.Delivered && s.Keep <= 0 {
+		delete(m.records, r.Key)
+		return
+	}
+	r.State, r.Hold, r.Due = s.To, s.Hold, m.Now().Add(s.After)
+	switch {
+	case s.To == inbox.Delivered:
+		r.Due = m.Now().Add(s.Keep)
+	case s.Hold == inbox.HoldRoute:
+		r.Due = never
+	}
+	if !s.Unspent {
+		r.Attempts, r.Status = r.Attempts+1, s.Status
+	}
+}
+
+// Hasten implements [inbox.Engine].
+func (m *Memory) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return inbox.ErrUnavailable
+	}
+	for _, r := range m.records {
+		if r.Queue == q && r.State == inbox.Pending && r.Hold == h {
+			r.Due = m.Now()
+		}
+	}
+	return nil
+}
+
+// Get implements [inbox.Engine].
+func (m *Memory) Get(_ context.Context, key inbox.Key) (*inbox.Delivery, inbox.Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return nil, inbox.Entry{}, inbox.ErrUnavailable
+	}
+	m.expireKept()
+	if r := m.records[key]; r != nil {
+		return r.d, r.view(), nil
+	}
+	return nil, inbox.Entry{}, inbox.ErrNotFound
+}
+
+// List implements [inbox.Engine].
+func (m *Memory) List(_ context.Context, s inbox.Selection, after uint64, limit int) ([]inbox.Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return nil, inbox.ErrUnavailable
+	}
+	var found []inbox.Entry
+	for _, r := range m.ordered(s) {
+		if r.Position > after && len(found) < limit {
+			found = append(found, r.view())
+		}
+	}
+	return found, nil
+}
+
+// Replay implements [inbox.Engine].
+func (m *Memory) Replay(_ context.Context, s inbox.Selection, handler string) (int, error) {
+	if s.Empty() {
+		return 0, inbox.ErrEmptySelection
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return 0, inbox.ErrUnavailable
+	}
+	n := 0
+	for _, r := range m.ordered(s) {
+		switch r.State {
+		case inbox.InAttempt:
+			continue
+		case inbox.Pending:
+			r.Due, r.Hold = m.Now(), inbox.HoldTime
+		default:
+			m.revive(r)
+			r.Replayed = true
+		}
+		if n++; handler != "" && handler != r.Handler {
+			r.Handler, r.d.Handler = handler, handler
+			m.next++
+			r.Position = m.next
+		}
+	}
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+	return n, nil
+}
+
+// Discard implements [inbox.Engine].
+func (m *Memory) Discard(_ context.Context, s inbox.Selection) (keys []inbox.Key, err error) {
+	if s.Empty() {
+		return nil, inbox.ErrEmptySelection
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return nil, inbox.ErrUnavailable
+	}
+	for _, r := range m.ordered(s) {
+		keys = append(keys, r.Key)
+		delete(m.records, r.Key)
+	}
+	return keys, nil
+}
+
+// Queues implements [inbox.Engine].
+func (m *Memory) Queues(context.Context) ([]inbox.QueueStats, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ails != nil {
+		return nil, inbox.ErrUnavailable
+	}
+	queues := make(map[inbox.Queue]*inbox.QueueStats)
+	for _, r := range m.ordered(inbox.Selection{}) {
+		q := queues[r.Queue]
+		if q == nil {
+			q = &inbox.QueueStats{Queue: r.Queue}
+			queues[r.Queue] = q
+		}
+		q.Bytes += int64(r.Size)
+		switch r.State {
+		case inbox.Pending:
+			q.Pending++
+			if q.Oldest.IsZero() || r.Since.Before(q.Oldest) {
+				q.Oldest = r.Since
+			}
+			if due := r.view().Due; !due.IsZero() && (q.Due.IsZero() || due.Before(q.Due)) {
+				q.Due = due
+			}
+		case inbox.InAttempt:
+			q.InAttempt++
+		case inbox.Delivered:
+			q.Delivered++
+		case inbox.Dead:
+			q.Dead++
+		}
+	}
+	var all []inbox.QueueStats
+	for _, q := range queues {
+		all = append(all, *q)
+	}
+	return all, nil
+}
+
+// Status implements [inbox.Engine].
+func (m *Memory) Status() inbox.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := inbox.Status{ID: "memory", Health: m.ails, Limit: m.MaxSize}
+	for _, r := range m.records {
+		s.Bytes += int64(r.Size)
+	}
+	return s
+}
+
+// Changed implements [inbox.Engine].
+func (m *Memory) Changed() <-chan struct{} { return m.changed }
+
+// Close implements [inbox.Engine].
+func (m *Memory) Close(context.Context) error { return nil }
+
+var _ inbox.Engine = (*Memory)(nil)
