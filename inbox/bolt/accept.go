@@ -1,0 +1,246 @@
+package bolt
+
+import (
+	"context"
+	"math"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// An accept is a delivery on its way into the file. Its fields below done are
+// owned by whoever holds the store's mu.
+type accept struct {
+	d       *inbox.Delivery
+	seq     uint64
+	record  []byte
+	running bool
+	done    chan struct{} // closed once answer or err is set
+
+	answer   inbox.Accepted
+	err      error
+	answered bool
+	left     bool   // nobody waits for the answer: withdraw it
+	fresh    *entry // what will be linked, if the commit succeeds
+	reserved bool   // fresh counts against the room already
+	revives  *entry // what is dead, and will be as next
+	next     entry
+	moves    bool        // it is there, and gets another handler
+	was      inbox.State // of what moves
+}
+
+// Accept implements [inbox.Engine].
+func (s *Store) Accept(ctx context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
+	a := &accept{d: d, running: running, done: make(chan struct{})}
+	s.mu.Lock()
+	if err := s.refuses(); err != nil {
+		s.mu.Unlock()
+		return inbox.Accepted{}, err
+	}
+	s.purge()
+	if e := s.idx.entries[d.Key]; e != nil && e.state != inbox.Dead && e.state != inbox.Delivered {
+		defer s.mu.Unlock()
+		return s.join(e, a), nil
+	}
+	s.mu.Unlock()
+	return s.submit(ctx, a)
+}
+
+// submit has a committed, and returns its answer.
+func (s *Store) submit(ctx context.Context, a *accept) (inbox.Accepted, error) {
+	s.mu.Lock()
+	a.seq = s.nextSeq
+	s.nextSeq++
+	s.mu.Unlock()
+	var err error
+	if a.record, err = s.sealing.seal(a.seq, a.d); err != nil || len(a.record) > math.MaxUint32 {
+		return inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: err}
+	}
+	s.mu.Lock()
+	if err := s.refuses(); err != nil {
+		s.mu.Unlock()
+		return inbox.Accepted{}, err
+	}
+	s.accepts = append(s.accepts, a)
+	s.mu.Unlock()
+	signal(s.wake)
+
+	select {
+	case <-a.done:
+		return a.answer, a.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.answered {
+		return a.answer, a.err
+	}
+	a.left = true
+	return inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyTimeout, Err: ctx.Err()}
+}
+
+// refuses says why nothing is stored now. Mu is held.
+func (s *Store) refuses() error {
+	err := s.health
+	if s.closed {
+		err = errClosed
+	}
+	if err == nil && s.db != nil {
+		return nil
+	}
+	return &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: err}
+}
+
+// join answers a copy of what is there. Mu is held.
+func (s *Store) join(e *entry, a *accept) inbox.Accepted {
+	answer := inbox.Accepted{Copy: true}
+	if a.running && e.state == inbox.Pending {
+		answer.Attempt = s.begin(e, a.d)
+	}
+	answer.Entry = e.view()
+	return answer
+}
+
+// begin begins an attempt of e, which is pending. Mu is held.
+func (s *Store) begin(e *entry, d *inbox.Delivery) *inbox.Attempt {
+	s.serial++
+	s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, s.serial })
+	return &inbox.Attempt{Entry: e.view(), Delivery: d, Handle: handle{e.key, e.seq, e.attempt}}
+}
+
+// A handle finds the entry of an attempt again, also after the file was reopened.
+type handle struct {
+	key    inbox.Key
+	seq    uint64
+	serial uint32
+}
+
+// plan prepares what waits to be accepted, and returns what is to be written.
+// What asks for more room than there is, is answered. Mu is held.
+func (s *Store) plan(waiting []*accept) (planned []*accept) {
+	disk, known := inbox.Why(""), false
+	keys := make(map[inbox.Key]bool, len(waiting))
+	for _, a := range waiting {
+		e := s.idx.entries[a.d.Key]
+		switch {
+		case a.left:
+			continue
+		case a.moves:
+			if e == nil || e.state == inbox.InAttempt || e.state == inbox.Locked || keys[e.key] {
+				a.reply(inbox.Accepted{}, inbox.ErrNotFound)
+				continue
+			}
+			a.fresh = s.newEntry(a)
+			moved := *e
+			moved.seq, moved.group, moved.size, moved.sealed = a.seq, a.fresh.group, a.fresh.size, a.fresh.sealed
+			*a.fresh, a.was = moved, e.state
+			s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, 0 }) // nobody takes it meanwhile
+		case keys[a.d.Key] || e != nil && e.state != inbox.Dead && e.state != inbox.Delivered:
+			// A copy: of what is there, or of what is written with it.
+		case e != nil && e.state == inbox.Dead:
+			a.revives, a.next = e, s.revived(e)
+		default:
+			if !known {
+				disk, known = s.disk(), true
+			}
+			why := s.idx.room(a.d.Queue, s.o.MaxSize).Refuses(a.d.Queue, int64(len(a.record)))
+			if why == "" {
+				why = disk
+			}
+			if why != "" {
+				a.reply(inbox.Accepted{}, &inbox.NotStoredError{Why: why})
+				continue
+			}
+			a.fresh = s.newEntry(a)
+			a.reserved = true
+			s.idx.account(a.fresh, int64(a.fresh.size))
+		}
+		keys[a.d.Key] = true
+		planned = append(planned, a)
+	}
+	return planned
+}
+
+func (s *Store) newEntry(a *accept) *entry {
+	now := s.o.Now().UnixNano()
+	return &entry{
+		key: a.d.Key, seq: a.seq, received: a.d.Received.UnixNano(), since: now, due: now,
+		group: s.idx.group(a.d.Queue, a.d.Label), size: uint32(len(a.record)), sealed: s.sealing.first,
+		state: inbox.Pending,
+	}
+}
+
+// revived is e in its next generation.
+func (s *Store) revived(e *entry) entry {
+	next := *e
+	next.since = s.o.Now().UnixNano()
+	next.due = next.since
+	next.generation++
+	next.attempts, next.status, next.state, next.hold, next.replayed = 0, 0, inbox.Pending, inbox.HoldTime, false
+	return next
+}
+
+func (a *accept) reply(answer inbox.Accepted, err error) {
+	a.answer, a.err, a.answered = answer, err, true
+	close(a.done)
+}
+
+// conclude answers what was committed, or was not. Mu is held.
+func (s *Store) conclude(planned []*accept, failure error) {
+	for _, a := range planned {
+		if a.reserved {
+			s.idx.account(a.fresh, -int64(a.fresh.size))
+		}
+		old := s.idx.entries[a.d.Key]
+		if failure != nil {
+			if a.moves && old != nil {
+				s.idx.change(old, func() { old.state = a.was })
+			}
+			if a.fresh != nil {
+				s.remove(a.fresh.key, a.fresh.seq) // the disk may have it all the same
+			}
+			a.reply(inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: failure})
+			continue
+		}
+		switch {
+		case a.fresh != nil && a.left && !a.moves:
+			s.remove(a.fresh.key, a.fresh.seq)
+			if old != nil { // the same commit removed it
+				s.idx.unlink(old)
+			}
+			continue
+		case a.fresh != nil:
+			if old != nil { // it was delivered and kept, or it moves: the same commit removed it
+				s.idx.unlink(old)
+			} else if a.moves { // it was discarded meanwhile
+				s.remove(a.fresh.key, a.fresh.seq)
+				a.reply(inbox.Accepted{}, inbox.ErrNotFound)
+				continue
+			}
+			a.fresh.group = s.idx.group(a.d.Queue, a.d.Label) // its queue may have ended meanwhile
+			s.idx.link(a.fresh)
+			answer := inbox.Accepted{}
+			if a.running {
+				answer.Attempt = s.begin(a.fresh, a.d)
+			}
+			answer.Entry = a.fresh.view()
+			a.reply(answer, nil)
+		case a.revives != nil && a.revives == old && old.state == inbox.Dead:
+			a.next.dirty = old.dirty
+			s.idx.change(old, func() { *old = a.next })
+			s.log.Info("a copy of a dead delivery was received: it is pending again", "key", old.key.String())
+			a.reply(s.join(old, a), nil)
+		case old != nil:
+			a.reply(s.join(old, a), nil)
+		default: // discarded meanwhile
+			a.reply(inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable})
+		}
+	}
+}
+
+// disk says whether what is left of the file system is reserved. Mu is held.
+func (s *Store) disk() inbox.Why {
+	if s.o.Reserve > 0 && s.o.free(s.dir()) < s.o.Reserve {
+		return inbox.WhyDisk
+	}
+	return ""
+}

@@ -1,0 +1,255 @@
+// Package bolt keeps the deliveries of an inbox in a file of one process.
+//
+// One goroutine owns the writing: it commits what waits at once, and collects
+// while it commits, so that a lone sender waits for one commit and many senders
+// share one. What a delivery is (its body) is written once; what changes (its
+// state) is a short value beside it. All states are in memory, at less than 200
+// bytes a delivery; bodies are read when they are needed.
+//
+// Nothing that can be wrong with a file keeps deliveries from going on. While it
+// is being opened, is locked by another process, damaged, deleted or full, what is
+// received is refused, and so forwarded at once. What is stored is never removed
+// or renamed, whatever state the file is in. Marks (that the app took a delivery)
+// need space too: some of the disk is reserved for them, and they are repeated
+// until they are written.
+//
+// After a failed commit nothing is known of what the disk has: the file is closed
+// and read again.
+package bolt
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"go.etcd.io/bbolt"
+)
+
+// Options configure a [Store]. Only Path must be set.
+type Options struct {
+	// Path is the file. It and its directories are created if need be, for the owner
+	// alone. One process has it at a time. Not on NFS.
+	Path string
+
+	// MaxSize bounds the bytes of the deliveries that are stored, pending or dead;
+	// the file may be larger. Default: 1 GiB.
+	MaxSize int64
+
+	// Reserve is how much of the file system must stay free for marks: with less,
+	// nothing is stored. Default: 64 MiB. Negative: none.
+	Reserve int64
+
+	// Keys encrypt bodies and headers with AES-256-GCM: the first seals, all open.
+	// Each is 32 random bytes. Default: no encryption.
+	Keys [][]byte
+
+	// Now is the wall clock. Default: time.Now.
+	Now func() time.Time
+
+	// Logger hears of a file that is locked, damaged, deleted or cannot be written.
+	// It is told keys, which are digests, but never ids or bodies. Default: silence.
+	Logger *slog.Logger
+
+	// Set by tests.
+	free     func(dir string) int64 // bytes of the file system that may be used
+	mayWrite func() error           // before each commit: a disk that fails
+}
+
+const (
+	defaultMaxSize = 1 << 30
+	defaultReserve = 64 << 20
+	keptShare      = 10 // kept bodies take at most a tenth of MaxSize
+)
+
+// Store implements [inbox.Engine].
+type Store struct {
+	o       Options
+	log     *slog.Logger
+	sealing *sealer
+	changed chan struct{}
+	wake    chan struct{} // there is something to write
+	stop    chan struct{}
+	ended   chan struct{}
+
+	mu      sync.Mutex
+	idx     *index
+	id      string
+	db      *bbolt.DB // nil: not open. Written by the committer alone, with mu held
+	health  error     // nil: deliveries are stored
+	nextSeq uint64
+	serial  uint32 // of the last attempt
+	accepts []*accept
+	marks   []mark
+	writing int // marks of the commit that runs
+	marked  uint64
+	written uint64 // marks up to this one are on the disk
+	waiters []waiter
+	damaged int // records of the file that cannot be read
+	closed  bool
+
+	// Owned by the committer.
+	inode     os.FileInfo // of the open file
+	failing   time.Time   // until when the file is not opened again
+	refusedAs os.FileInfo // the damaged file that was read in vain
+}
+
+// A waiter waits until a mark is written.
+type waiter struct {
+	mark uint64
+	done chan struct{}
+}
+
+// Open returns a store that opens its file in the background. The error is a
+// missing path or a key of the wrong length, never what is wrong with the file.
+func Open(o Options) (*Store, error) {
+	if o.Path == "" {
+		return nil, errors.New("inbox bolt: no file (path <file>)")
+	}
+	if o.MaxSize <= 0 {
+		o.MaxSize = defaultMaxSize
+	}
+	if o.Reserve == 0 {
+		o.Reserve = defaultReserve
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.free == nil {
+		o.free = freeBytes
+	}
+	if o.mayWrite == nil {
+		o.mayWrite = func() error { return nil }
+	}
+	sealing := &sealer{open: make(map[keyID]cipher.AEAD)}
+	for _, k := range o.Keys {
+		if err := sealing.add(k); err != nil {
+			return nil, err
+		}
+	}
+	s := &Store{
+		o: o, log: o.Logger.With("path", o.Path), sealing: sealing,
+		changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		stop: make(chan struct{}), ended: make(chan struct{}),
+		idx: newIndex(), health: errOpening,
+	}
+	go s.run()
+	return s, nil
+}
+
+var (
+	errOpening = errors.New("the inbox file is being opened")
+	errClosed  = errors.New("the inbox is closed")
+)
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Find implements [inbox.Engine].
+func (s *Store) Find(_ context.Context, key inbox.Key) (inbox.Entry, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return inbox.Entry{}, false, inbox.ErrUnavailable
+	}
+	s.purge()
+	e := s.idx.entries[key]
+	if e == nil {
+		return inbox.Entry{}, false, nil
+	}
+	return e.view(), true, nil
+}
+
+// Hasten implements [inbox.Engine]. It is not written: what is held for a reason
+// other than its time is due when the file is opened.
+func (s *Store) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return inbox.ErrUnavailable
+	}
+	if queue := s.idx.queues[q]; queue != nil {
+		queue.hasten(h, s.o.Now().UnixNano())
+	}
+	return nil
+}
+
+// Queues implements [inbox.Engine].
+func (s *Store) Queues(context.Context) ([]inbox.QueueStats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return nil, inbox.ErrUnavailable
+	}
+	s.purge()
+	all := make([]inbox.QueueStats, 0, len(s.idx.queues))
+	for _, q := range s.idx.queues {
+		all = append(all, q.stats())
+	}
+	return all, nil
+}
+
+// Status implements [inbox.Engine].
+func (s *Store) Status() inbox.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return inbox.Status{
+		ID: s.id, Health: s.health, Bytes: s.idx.bytes, Limit: s.o.MaxSize,
+		Unwritten: len(s.marks) + s.writing, Damaged: s.damaged,
+	}
+}
+
+// Changed implements [inbox.Engine].
+func (s *Store) Changed() <-chan struct{} { return s.changed }
+
+// Close implements [inbox.Engine].
+func (s *Store) Close(ctx context.Context) error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	until := s.marked
+	s.mu.Unlock()
+	if !again {
+		err := s.await(ctx, until)
+		close(s.stop)
+		select {
+		case <-s.ended:
+			return err
+		case <-ctx.Done():
+			return errors.Join(err, errors.New("inbox bolt: the file does not answer"))
+		}
+	}
+	<-s.ended
+	return nil
+}
+
+// await waits until a mark is written.
+func (s *Store) await(ctx context.Context, mark uint64) error {
+	s.mu.Lock()
+	if s.written >= mark {
+		s.mu.Unlock()
+		return nil
+	}
+	w := waiter{mark, make(chan struct{})}
+	s.waiters = append(s.waiters, w)
+	s.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(errors.New("inbox bolt: some marks are not written yet"), ctx.Err())
+	}
+}
+
+var _ inbox.Engine = (*Store)(nil)

@@ -1,0 +1,136 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+)
+
+// A clock that only the test moves, for the whole store.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// until waits for something that another goroutine does.
+func until(tb inboxtest.TB, what string, ok func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("%s", what)
+		}
+	}
+}
+
+// open returns a store that has opened its file.
+func open(tb inboxtest.TB, o Options) *Store {
+	tb.Helper()
+	s, err := Open(o)
+	if err != nil {
+		tb.Fatalf("open: %v", err)
+	}
+	until(tb, "the file does not open", func() bool { return s.Status().ID != "" })
+	tb.Cleanup(func() { closeStore(tb, s) })
+	return s
+}
+
+func closeStore(tb inboxtest.TB, s *Store) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		tb.Fatalf("close: %v", err)
+	}
+}
+
+// copied is what a kill -9 would leave of the file at this moment. No commit runs.
+func copied(tb inboxtest.TB, from, to string) {
+	tb.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(to), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		tb.Fatalf("copy: %v", err)
+	}
+}
+
+// fastDir is a directory in memory where there is one: the suite syncs often.
+func fastDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "inbox")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func run(t *testing.T, with Options) {
+	dir, n := fastDir(t), 0
+	inboxtest.Run(t, func(tb inboxtest.TB, maxSize int64) inboxtest.Subject {
+		n++
+		c := newClock()
+		o := with
+		o.Path, o.MaxSize, o.Now = filepath.Join(dir, fmt.Sprint(n), "inbox.db"), maxSize, c.Now
+		s := open(tb, o)
+		return inboxtest.Subject{
+			Engine: s, Now: c.Now, Advance: c.Advance,
+			Reopen: func() inbox.Engine {
+				closeStore(tb, s)
+				s = open(tb, o)
+				return s
+			},
+			Crash: func() inbox.Engine {
+				n++
+				path := filepath.Join(dir, fmt.Sprint(n), "inbox.db")
+				copied(tb, o.Path, path)
+				o.Path = path
+				s = open(tb, o)
+				return s
+			},
+			Break: func(ail bool) { hide(tb, s, ail) },
+		}
+	})
+}
+
+// hide takes the file away from where it belongs, or puts it back, and returns when
+// the store has noticed.
+func hide(tb inboxtest.TB, s *Store, ail bool) {
+	from, to := s.o.Path, s.o.Path+".hidden"
+	if !ail {
+		from, to = to, from
+	}
+	if err := os.Rename(from, to); err != nil {
+		tb.Fatalf("%v", err)
+	}
+	until(tb, "the store does not notice", func() bool { return (s.Status().Health != nil) == ail })
+}
+
+func TestBolt(t *testing.T) { run(t, Options{}) }
+
+func TestBoltWithEncryption(t *testing.T) {
+	run(t, Options{Keys: [][]byte{make([]byte, 32)}})
+}

@@ -1,0 +1,182 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Without a list of free pages in the file, bbolt walks all pages when it opens
+// one, in a goroutine of its own (freepages in its db.go). A damaged page makes it
+// panic there, where nobody can recover, and the process ends. So every page that
+// it will follow is checked first.
+
+const (
+	pageHeader  = 16 // id 8, flags 2, count 2, overflow 4
+	elementSize = 16 // branch: position 4, key 4, page 8; leaf: flags 4, position 4, key 4, value 4
+	branchPage  = 0x01
+	leafPage    = 0x02
+	bucketEntry = 0x01
+	metaSize    = 64
+	metaMagic   = 0xED0CDAED
+)
+
+var native = binary.NativeEndian // bbolt maps its structures onto the file
+
+// checkFile returns errDamaged if opening the file would be dangerous, and an error
+// of the system or of the lock as bbolt has it. A file that is missing or empty is
+// well.
+func checkFile(path string) error {
+	if st, err := os.Stat(path); err != nil || st.Size() == 0 {
+		return nil // opening will tell
+	}
+	// For the lock, and for the page size.
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer closeFile(db)
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	c := checker{f: f, size: int64(db.Info().PageSize), end: uint64(st.Size())}
+	root, err := c.root()
+	if err != nil {
+		return err
+	}
+	return c.walk(root, 0)
+}
+
+type checker struct {
+	f    io.ReaderAt
+	size int64  // of a page
+	end  uint64 // of the file
+	high uint64 // pages from here on are not in use
+	seen []bool
+}
+
+func (c *checker) damage(page uint64, what string) error {
+	return fmt.Errorf("%w: page %d: %s", errDamaged, page, what)
+}
+
+// root reads the newer of the two meta pages that are whole.
+func (c *checker) root() (root uint64, err error) {
+	var newest uint64
+	found := false
+	for page := range int64(2) {
+		var m [metaSize]byte
+		if _, err := c.f.ReadAt(m[:], page*c.size+pageHeader); err != nil {
+			continue
+		}
+		sum := fnv.New64a()
+		sum.Write(m[:metaSize-8])
+		txid := native.Uint64(m[48:])
+		if native.Uint32(m[:]) != metaMagic || native.Uint64(m[metaSize-8:]) != sum.Sum64() || found && txid < newest {
+			continue
+		}
+		newest, found = txid, true
+		root, c.high = native.Uint64(m[16:]), native.Uint64(m[40:])
+	}
+	if !found || c.high*uint64(c.size) > c.end {
+		return 0, c.damage(0, "the file was cut short, or is none of bbolt")
+	}
+	c.seen = make([]bool, c.high)
+	return root, nil
+}
+
+// walk checks a page and all below it. Each is used once, so it ends.
+func (c *checker) walk(page uint64, depth int) error {
+	if page < 2 || page >= c.high || depth > 64 {
+		return c.damage(page, "it is none")
+	}
+	buf := make([]byte, c.size)
+	at := int64(page) * c.size
+	if _, err := c.f.ReadAt(buf, at); err != nil {
+		return fmt.Errorf("%w: page %d: %w", errDamaged, page, err)
+	}
+	flags, count, overflow := native.Uint16(buf[8:]), int64(native.Uint16(buf[10:])), uint64(native.Uint32(buf[12:]))
+	if native.Uint64(buf) != page || page+overflow >= c.high {
+		return c.damage(page, "its header is another's")
+	}
+	for p := page; p <= page+overflow; p++ {
+		if c.seen[p] {
+			return c.damage(p, "it is used twice")
+		}
+		c.seen[p] = true
+	}
+	extent := int64(overflow+1) * c.size
+	elements := buf[pageHeader:]
+	if need := count * elementSize; need > extent-pageHeader {
+		return c.damage(page, "it is too small for what it holds")
+	} else if need > int64(len(elements)) {
+		elements = make([]byte, need)
+		if _, err := c.f.ReadAt(elements, at+pageHeader); err != nil {
+			return fmt.Errorf("%w: page %d: %w", errDamaged, page, err)
+		}
+	}
+	for i := range count {
+		e := elements[i*elementSize:]
+		start := pageHeader + i*elementSize // positions count from here
+		switch flags {
+		case branchPage:
+			if start+int64(native.Uint32(e))+int64(native.Uint32(e[4:])) > extent {
+				return c.damage(page, "a key is out of bounds")
+			}
+			if err := c.walk(native.Uint64(e[8:]), depth+1); err != nil {
+				return err
+			}
+		case leafPage:
+			value := start + int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:]))
+			length := int64(native.Uint32(e[12:]))
+			if value+length > extent {
+				return c.damage(page, "a value is out of bounds")
+			}
+			if native.Uint32(e)&bucketEntry != 0 {
+				if err := c.bucket(page, at+value, length, depth); err != nil {
+					return err
+				}
+			}
+		default:
+			return c.damage(page, "it is of no kind")
+		}
+	}
+	return nil
+}
+
+// bucket checks a bucket: its root page, or the page that it has in itself.
+func (c *checker) bucket(page uint64, at, length int64, depth int) error {
+	buf := make([]byte, min(length, c.size))
+	if _, err := c.f.ReadAt(buf, at); err != nil || len(buf) < 16 {
+		return c.damage(page, "a bucket is out of bounds")
+	}
+	if root := native.Uint64(buf); root != 0 {
+		return c.walk(root, depth+1)
+	}
+	inner := buf[16:]
+	if len(inner) < pageHeader || native.Uint16(inner[8:]) != leafPage {
+		return c.damage(page, "a bucket is of no kind")
+	}
+	for i := range int(native.Uint16(inner[10:])) {
+		start := pageHeader + i*elementSize
+		if start+elementSize > len(inner) {
+			return c.damage(page, "a bucket is too small for what it holds")
+		}
+		e := inner[start:]
+		end := int64(start) + int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:])) + int64(native.Uint32(e[12:]))
+		if end > int64(len(inner)) || native.Uint32(e)&bucketEntry != 0 {
+			return c.damage(page, "a value of a bucket is out of bounds")
+		}
+	}
+	return nil
+}

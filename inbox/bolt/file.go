@@ -1,0 +1,326 @@
+package bolt
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+var (
+	errLocked  = errors.New("the inbox file is in use by another process")
+	errDeleted = errors.New("the inbox file was deleted or replaced while it was open: what it holds is delivered as long as this process runs; restart it to store again")
+)
+
+// guard turns a panic of bbolt, which trusts what it reads, into errDamaged; also
+// the fault of reading a mapped page that a truncated file no longer has.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, r)
+		}
+	}()
+	return f()
+}
+
+func (s *Store) dir() string { return filepath.Dir(s.o.Path) }
+
+// attach opens the file, unless it is open or has just failed to.
+func (s *Store) attach() {
+	if s.db != nil || s.o.Now().Before(s.failing) {
+		return
+	}
+	if !s.untouched() {
+		err := s.open()
+		if err == nil {
+			return
+		}
+		s.report(err)
+		s.refusedAs, _ = os.Stat(s.o.Path)
+		if !errors.Is(err, errDamaged) {
+			s.refusedAs = nil
+		}
+	}
+	s.failing = s.o.Now().Add(retryPause)
+}
+
+// untouched reports whether the file is the damaged one that was read already:
+// reading it again would cost much and tell nothing.
+func (s *Store) untouched() bool {
+	if s.refusedAs == nil {
+		return false
+	}
+	st, err := os.Stat(s.o.Path)
+	return err == nil && os.SameFile(st, s.refusedAs) && st.Size() == s.refusedAs.Size() && st.ModTime().Equal(s.refusedAs.ModTime())
+}
+
+// report logs what is wrong when it is new, not each time it is tried again.
+func (s *Store) report(err error) {
+	s.mu.Lock()
+	known := s.health != nil && s.health.Error() == err.Error()
+	s.health = err
+	s.mu.Unlock()
+	if !known {
+		s.log.Error("the inbox does not store deliveries: they go to the app at once", "error", err)
+	}
+}
+
+func (s *Store) open() error {
+	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
+		return fmt.Errorf("the inbox file cannot be opened: %w", err)
+	}
+	db, inode, err := openFile(s.o.Path)
+	if err != nil {
+		return err
+	}
+	if db, inode, err = s.compact(db, inode); err != nil {
+		return err
+	}
+	s.inode = inode
+	var loaded *load
+	if err = guard(func() error { loaded, err = s.load(db); return err }); err == nil && !s.sameFile() {
+		err = errors.New("the inbox file was replaced while it was opened")
+	}
+	if err != nil {
+		closeFile(db)
+		return err
+	}
+	s.mu.Lock()
+	again := s.health != errOpening
+	s.adopt(loaded)
+	s.db, s.health, s.id, s.damaged = db, nil, loaded.id, loaded.damaged
+	entries := len(s.idx.entries)
+	s.mu.Unlock()
+	if loaded.damaged > 0 {
+		s.log.Error("some records of the inbox file are damaged, and are left alone", "records", loaded.damaged, "first", loaded.firstDamaged)
+	}
+	if again || entries > 0 {
+		s.log.Info("the inbox file is open", "deliveries", entries)
+	}
+	signal(s.changed)
+	return nil
+}
+
+// openFile opens or creates a file, with the buckets that it must have.
+func openFile(path string) (db *bbolt.DB, inode os.FileInfo, err error) {
+	before, statErr := os.Stat(path)
+	fresh := statErr != nil || before.Size() == 0
+	var opened *os.File
+	err = guard(func() error {
+		if err := checkFile(path); err != nil {
+			return err
+		}
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout: 100 * time.Millisecond, // for the lock
+
+			// A list of free pages that is written with every commit makes them slow for
+			// good once there are many. Without it, opening reads all pages.
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				if opened, err = os.OpenFile(name, flag, mode); err == nil {
+					inode, err = opened.Stat()
+				}
+				return opened, err
+			},
+		})
+		if err != nil {
+			return err
+		}
+		return db.Update(func(tx *bbolt.Tx) error {
+			for _, name := range [][]byte{deliveries, states} {
+				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+					return err
+				}
+			}
+			b, err := tx.CreateBucketIfNotExists(about)
+			if err != nil || b.Get(nameKey) != nil {
+				return err
+			}
+			var name [8]byte
+			rand.Read(name[:]) // never fails
+			return errors.Join(b.Put(versionKey, []byte{formatVersion}), b.Put(nameKey, []byte(hex.EncodeToString(name[:]))))
+		})
+	})
+	if err == nil && fresh {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		if db != nil {
+			closeFile(db)
+		}
+		_ = opened.Close() // bbolt does not, if it panics; nil is no file
+		return nil, nil, classify(err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		closeFile(db)
+		return nil, nil, err
+	}
+	return db, inode, nil
+}
+
+// classify tells what the system refuses from what bbolt finds in the file.
+func classify(err error) error {
+	var path *fs.PathError
+	var sys syscall.Errno
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return errLocked
+	case errors.As(err, &path), errors.As(err, &sys):
+		return fmt.Errorf("the inbox file cannot be opened: %w", err)
+	}
+	return fmt.Errorf("the inbox file is not one, or %w, and is left alone: repair or move it: %w", errDamaged, err)
+}
+
+// syncDir makes the name of a new file outlive a power failure.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+// A load is what a file holds.
+type load struct {
+	idx          *index
+	id           string
+	last         uint64 // the highest sequence number
+	damaged      int
+	firstDamaged uint64
+}
+
+func (s *Store) load(db *bbolt.DB) (*load, error) {
+	l := &load{idx: newIndex()}
+	now := s.o.Now().UnixNano()
+	return l, db.View(func(tx *bbolt.Tx) error {
+		if st, err := os.Stat(s.o.Path); err != nil || st.Size() < tx.Size() {
+			return fmt.Errorf("%w: it was cut short", errDamaged)
+		}
+		if b := tx.Bucket(about); b.Get(versionKey) == nil || b.Get(versionKey)[0] != formatVersion {
+			return fmt.Errorf("%w: its format is that of another version", errDamaged)
+		}
+		l.id = string(tx.Bucket(about).Get(nameKey))
+		return tx.Bucket(states).ForEach(func(k, v []byte) error {
+			l.last = max(l.last, seqOf(k))
+			e, err := readState(l.idx, k, v)
+			if err == nil && l.idx.entries[e.key] != nil {
+				err = errDamaged // a key has one record
+			}
+			if err != nil {
+				if l.damaged++; l.damaged == 1 {
+					l.firstDamaged = seqOf(k)
+				}
+				return nil
+			}
+			if e.state == inbox.Pending && e.hold != inbox.HoldTime {
+				e.due = now
+			}
+			if !s.sealing.has(e.sealed) {
+				e.state = inbox.Locked
+			}
+			l.idx.link(e)
+			return nil
+		})
+	})
+}
+
+// adopt makes what was loaded the index, and adds what this process knows and the
+// file does not: attempts that run, and marks that were not written. Mu is held.
+func (s *Store) adopt(l *load) {
+	old := s.idx
+	s.idx, s.nextSeq = l.idx, max(s.nextSeq, l.last+1)
+	marks := s.marks
+	s.marks = nil
+	dropped := 0
+	for _, m := range marks {
+		if m.e == nil {
+			s.marks = append(s.marks, m)
+			if e := s.idx.entries[m.key]; e != nil && e.seq == m.seq {
+				s.idx.unlink(e)
+			}
+		} else if e := s.idx.entries[m.e.key]; e != nil && e.seq == m.e.seq && !m.e.gone {
+			s.idx.unlink(e)
+			m.e.group = s.idx.group(m.e.group.queue.Queue, m.e.group.label)
+			s.idx.link(m.e)
+			s.marks = append(s.marks, m)
+		} else {
+			dropped++
+		}
+	}
+	s.advance(uint64(dropped))
+	for key, o := range old.entries {
+		if e := s.idx.entries[key]; o.state == inbox.InAttempt && e != nil && e.seq == o.seq && e.state == inbox.Pending {
+			s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, o.attempt })
+		}
+	}
+}
+
+// detach closes the file. What it holds is read again when it is opened.
+func (s *Store) detach(why error) {
+	s.mu.Lock()
+	db := s.db
+	s.db = nil
+	s.mu.Unlock()
+	if db == nil {
+		return
+	}
+	closeFile(db)
+	if why != errClosed {
+		s.report(why)
+	}
+}
+
+// closeFile closes db. A transaction that ended in a panic can leave its lock
+// locked, and closing would wait for it for ever.
+func closeFile(db *bbolt.DB) {
+	closed := make(chan error, 1)
+	go func() { closed <- guard(db.Close) }()
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-closed:
+	case <-patience.C:
+	}
+}
+
+// checkInode notices a file that was deleted or replaced. What it holds is still
+// delivered. Once it holds nothing, a new file is made.
+func (s *Store) checkInode() {
+	if s.db == nil {
+		return
+	}
+	if s.sameFile() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.health == errDeleted {
+			s.health = nil
+			s.log.Info("the inbox file is back")
+		}
+		return
+	}
+	s.bypass()
+	s.mu.Lock()
+	empty := len(s.idx.entries)+len(s.marks) == 0
+	s.mu.Unlock()
+	if empty {
+		s.detach(errDeleted)
+	}
+}
+
+func (s *Store) bypass() { s.report(errDeleted) }

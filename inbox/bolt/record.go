@@ -1,0 +1,247 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// The file holds three buckets. "deliveries" leads from a sequence number, 8
+// bytes, big endian, to a delivery, which never changes. "states" leads from the
+// same number to its state: the delivery's key is part of it, so that both are
+// written in one step. "inbox" holds the name of the file.
+//
+//	delivery: version, id of the encryption key, then either (id 0)
+//	          checksum, inbox.Delivery    or    nonce, sealed inbox.Delivery
+//	state:    see appendState
+//
+// Number, key, handler, tenant, label and time of receipt are the additional data
+// of the sealed ones, so that a delivery cannot be given another's state.
+var (
+	deliveries = []byte("deliveries")
+	states     = []byte("states")
+	about      = []byte("inbox")
+	nameKey    = []byte("name")
+	versionKey = []byte("version")
+)
+
+const formatVersion = 1
+
+// A keyID tells which key sealed a delivery; zero: none did.
+type keyID [4]byte
+
+var (
+	errDamaged = errors.New("damaged")
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// A sealer has the encryption keys.
+type sealer struct {
+	first keyID // what seals; zero: nothing is sealed
+	open  map[keyID]cipher.AEAD
+}
+
+func (s *sealer) add(key []byte) error {
+	if len(key) != 32 {
+		return fmt.Errorf("inbox bolt: an encryption key is 32 bytes, not %d", len(key))
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(append([]byte("verify_webhook inbox: id of a key\n"), key...))
+	id := keyID(sum[:4])
+	if id == (keyID{}) {
+		id[0] = 1
+	}
+	if len(s.open) == 0 {
+		s.first = id
+	}
+	s.open[id] = aead
+	return nil
+}
+
+func (s *sealer) has(id keyID) bool { return id == keyID{} || s.open[id] != nil }
+
+// bound is what a delivery is bound to.
+func bound(seq uint64, d *inbox.Delivery) []byte {
+	b := binary.BigEndian.AppendUint64(nil, seq)
+	b = append(b, d.Key[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(d.Received.UnixNano()))
+	for _, text := range []string{d.Handler, d.Tenant, d.Label} {
+		b = appendText(b, text)
+	}
+	return b
+}
+
+// seal returns the record of d.
+func (s *sealer) seal(seq uint64, d *inbox.Delivery) ([]byte, error) {
+	b := make([]byte, 0, 1024+len(d.Body))
+	b = append(b, formatVersion)
+	b = append(b, s.first[:]...)
+	if s.first == (keyID{}) {
+		at := len(b)
+		b, err := d.AppendBinary(append(b, 0, 0, 0, 0))
+		binary.BigEndian.PutUint32(b[at:], checksum(bound(seq, d), b[at+4:]))
+		return b, err
+	}
+	plain, err := d.AppendBinary(make([]byte, 0, 1024+len(d.Body)))
+	if err != nil {
+		return nil, err
+	}
+	var nonce [12]byte
+	rand.Read(nonce[:]) // never fails
+	b = append(b, nonce[:]...)
+	return s.open[s.first].Seal(b, nonce[:], plain, bound(seq, d)), nil
+}
+
+func checksum(parts ...[]byte) uint32 {
+	var sum uint32
+	for _, p := range parts {
+		sum = crc32.Update(sum, castagnoli, p)
+	}
+	return sum
+}
+
+// unseal reads the record of what, of which key, queue, label and time of receipt
+// are set.
+func (s *sealer) unseal(seq uint64, what *inbox.Delivery, b []byte) (*inbox.Delivery, error) {
+	if len(b) < 1+4+4 || b[0] != formatVersion {
+		return nil, errDamaged
+	}
+	id, plain := keyID(b[1:5]), b[5:]
+	switch {
+	case id == keyID{}:
+		sum := binary.BigEndian.Uint32(plain)
+		if plain = plain[4:]; checksum(bound(seq, what), plain) != sum {
+			return nil, errDamaged
+		}
+	case s.open[id] == nil:
+		return nil, inbox.ErrLocked
+	case len(plain) < 12:
+		return nil, errDamaged
+	default:
+		var err error
+		if plain, err = s.open[id].Open(nil, plain[:12], plain[12:], bound(seq, what)); err != nil {
+			return nil, errDamaged
+		}
+	}
+	d := new(inbox.Delivery)
+	if err := d.UnmarshalBinary(plain); err != nil {
+		return nil, errDamaged
+	}
+	return d, nil
+}
+
+const (
+	stateFixed   = 4 + 3*2 + 4 + 4 + 3*8 + 16 // before the texts
+	flagReplayed = 1
+)
+
+// appendState appends the state of e, as it is kept in the file: what is in
+// attempt is pending there, for its attempt ends with the process.
+func (e *entry) appendState(b []byte) []byte {
+	at := len(b)
+	state := e.state
+	if state == inbox.InAttempt {
+		state = inbox.Pending
+	}
+	var flags byte
+	if e.replayed {
+		flags = flagReplayed
+	}
+	b = append(b, formatVersion, byte(state), byte(e.hold), flags)
+	b = binary.BigEndian.AppendUint16(b, e.attempts)
+	b = binary.BigEndian.AppendUint16(b, e.status)
+	b = binary.BigEndian.AppendUint16(b, e.generation)
+	b = append(b, e.sealed[:]...)
+	b = binary.BigEndian.AppendUint32(b, e.size)
+	for _, t := range []int64{e.received, e.since, e.due} {
+		b = binary.BigEndian.AppendUint64(b, uint64(t))
+	}
+	b = append(b, e.key[:]...)
+	for _, text := range []string{e.group.queue.Handler, e.group.queue.Tenant, e.group.label} {
+		b = appendText(b, text)
+	}
+	return binary.BigEndian.AppendUint32(b, checksum(b[at:]))
+}
+
+// readState is the inverse of appendState. The group is looked up in x.
+func readState(x *index, k, b []byte) (*entry, error) {
+	if len(k) != 8 || len(b) < stateFixed+4 || b[0] != formatVersion {
+		return nil, errDamaged
+	}
+	b, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
+	if checksum(b) != sum {
+		return nil, errDamaged
+	}
+	num := binary.BigEndian
+	e := &entry{
+		seq: num.Uint64(k), state: inbox.State(b[1]), hold: inbox.Hold(b[2]), replayed: b[3]&flagReplayed != 0,
+		attempts: num.Uint16(b[4:]), status: num.Uint16(b[6:]), generation: num.Uint16(b[8:]),
+		sealed: keyID(b[10:]), size: num.Uint32(b[14:]),
+		received: int64(num.Uint64(b[18:])), since: int64(num.Uint64(b[26:])), due: int64(num.Uint64(b[34:])),
+		key: inbox.Key(b[42:]),
+	}
+	var texts [3]string
+	rest := b[stateFixed:]
+	for i := range texts {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 || n > uint64(len(rest)-size) {
+			return nil, errDamaged
+		}
+		texts[i], rest = string(rest[size:size+int(n)]), rest[size+int(n):]
+	}
+	if e.state != inbox.Pending && e.state != inbox.Dead && e.state != inbox.Delivered || e.hold > inbox.HoldRoute || e.size == 0 {
+		return nil, errDamaged
+	}
+	e.group = x.group(inbox.Queue{Handler: texts[0], Tenant: texts[1]}, texts[2])
+	return e, nil
+}
+
+// outline is the part of a delivery that its state knows.
+func (e *entry) outline() *inbox.Delivery {
+	return &inbox.Delivery{
+		Key: e.key, Queue: e.group.queue.Queue, Label: e.group.label, Received: time.Unix(0, e.received),
+	}
+}
+
+func appendText(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// stateKey is the key in a state; zero if it is not one.
+func stateKey(state []byte) inbox.Key {
+	if len(state) < stateFixed {
+		return inbox.Key{}
+	}
+	return inbox.Key(state[stateFixed-len(inbox.Key{}):])
+}
+
+func seqOf(k []byte) uint64 {
+	if len(k) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(k)
+}
+
+func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// sameDelivery reports whether what was read is what its state says.
+func sameDelivery(d, outline *inbox.Delivery) bool {
+	return bytes.Equal(d.Key[:], outline.Key[:]) && d.Queue == outline.Queue && d.Label == outline.Label
+}

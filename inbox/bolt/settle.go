@@ -1,0 +1,356 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"go.etcd.io/bbolt"
+)
+
+// Take implements [inbox.Engine].
+func (s *Store) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inbox.Attempt, error) {
+	for {
+		s.mu.Lock()
+		db := s.db
+		queue := s.idx.queues[q]
+		if db == nil {
+			s.mu.Unlock()
+			return nil, inbox.ErrUnavailable
+		}
+		var e *entry
+		if queue != nil {
+			e = queue.next(which, s.o.Now().UnixNano())
+		}
+		if e == nil {
+			s.mu.Unlock()
+			return nil, nil
+		}
+		a := s.begin(e, nil)
+		seq, outline := e.seq, e.outline()
+		s.mu.Unlock()
+
+		d, err := s.read(db, seq, outline)
+		if err == nil {
+			a.Delivery = d
+			return a, nil
+		}
+		if errors.Is(err, inbox.ErrUnavailable) {
+			s.Settle(a, inbox.Settlement{To: inbox.Pending, Unspent: true})
+			return nil, err
+		}
+		s.lock(a, err)
+	}
+}
+
+// read reads a delivery. The error is ErrLocked, errDamaged or ErrUnavailable.
+func (s *Store) read(db *bbolt.DB, seq uint64, outline *inbox.Delivery) (d *inbox.Delivery, err error) {
+	err = guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error {
+			d, err = s.sealing.unseal(seq, outline, tx.Bucket(deliveries).Get(seqKey(seq)))
+			return err
+		})
+	})
+	switch {
+	case err == nil && !sameDelivery(d, outline):
+		return nil, errDamaged
+	case err == nil, errors.Is(err, inbox.ErrLocked), errors.Is(err, errDamaged):
+		return d, err
+	}
+	return nil, inbox.ErrUnavailable // the file was closed meanwhile
+}
+
+// lock puts away what cannot be read, until the file is opened the next time.
+func (s *Store) lock(a *inbox.Attempt, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.running(a); e != nil {
+		s.idx.change(e, func() { e.state, e.attempt = inbox.Locked, 0 })
+		s.log.Error("a delivery in the inbox cannot be read, and is left alone",
+			"key", e.key.String(), "handler", e.group.queue.Handler, "received", time.Unix(0, e.received), "error", why)
+	}
+}
+
+// running returns the entry of an attempt that runs; nil if it ended. Mu is held.
+func (s *Store) running(a *inbox.Attempt) *entry {
+	h, _ := a.Handle.(handle)
+	e := s.idx.entries[h.key]
+	if e == nil || e.seq != h.seq || e.attempt != h.serial || e.state != inbox.InAttempt {
+		return nil
+	}
+	return e
+}
+
+// Settle implements [inbox.Engine].
+func (s *Store) Settle(a *inbox.Attempt, st inbox.Settlement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.running(a)
+	if e == nil {
+		return
+	}
+	if st.To == inbox.Delivered && st.Keep <= 0 {
+		s.drop(e)
+		return
+	}
+	now := s.o.Now().UnixNano()
+	s.idx.change(e, func() {
+		e.attempt, e.state, e.hold, e.due = 0, st.To, st.Hold, now+int64(st.After)
+		if st.Hold == inbox.HoldRoute {
+			e.due = never
+		}
+		if st.To == inbox.Delivered {
+			e.due = now + int64(st.Keep)
+		}
+		if !st.Unspent {
+			e.attempts = uint16(min(int(e.attempts)+1, math.MaxUint16))
+			e.status = uint16(max(0, min(st.Status, math.MaxUint16)))
+		}
+	})
+	if !st.Unspent || st.To != inbox.Pending {
+		s.touch(e)
+	}
+	s.purge()
+}
+
+// purge removes what was kept for long enough, or takes more than its share. Mu
+// is held.
+func (s *Store) purge() {
+	if len(s.idx.kept.list) == 0 {
+		return
+	}
+	now := s.o.Now().UnixNano()
+	for len(s.idx.kept.list) > 0 {
+		first := s.idx.kept.list[0]
+		if first.due > now && s.idx.keptSize <= s.o.MaxSize/keptShare {
+			return
+		}
+		s.drop(first)
+	}
+}
+
+// A mark is a change that is to be written, of what is at seq if its key is key:
+// the state of e, or, without it, the removal.
+type mark struct {
+	e   *entry
+	key inbox.Key
+	seq uint64
+}
+
+// touch has the state of e written. Mu is held.
+func (s *Store) touch(e *entry) {
+	if !e.dirty {
+		e.dirty = true
+		s.push(mark{e, e.key, e.seq})
+	}
+}
+
+// drop removes e from the index and from the file. Mu is held.
+func (s *Store) drop(e *entry) {
+	s.idx.unlink(e)
+	s.remove(e.key, e.seq)
+}
+
+func (s *Store) remove(key inbox.Key, seq uint64) { s.push(mark{key: key, seq: seq}) }
+
+func (s *Store) push(m mark) {
+	s.marks = append(s.marks, m)
+	s.marked++
+	signal(s.wake)
+}
+
+// Get implements [inbox.Engine].
+func (s *Store) Get(_ context.Context, key inbox.Key) (*inbox.Delivery, inbox.Entry, error) {
+	s.mu.Lock()
+	s.purge()
+	db, e := s.db, s.idx.entries[key]
+	if db == nil {
+		s.mu.Unlock()
+		return nil, inbox.Entry{}, inbox.ErrUnavailable
+	}
+	if e == nil {
+		s.mu.Unlock()
+		return nil, inbox.Entry{}, inbox.ErrNotFound
+	}
+	view, outline := e.view(), e.outline()
+	s.mu.Unlock()
+	d, err := s.read(db, view.Position, outline)
+	if errors.Is(err, errDamaged) {
+		err = inbox.ErrLocked
+		s.mu.Lock()
+		if s.idx.entries[key] != e {
+			err = inbox.ErrNotFound // it was removed meanwhile
+		}
+		s.mu.Unlock()
+	}
+	return d, view, err
+}
+
+// listPage is how many states one read transaction looks at: a long one would
+// keep the file from using its free pages again.
+const listPage = 256
+
+// List implements [inbox.Engine].
+func (s *Store) List(ctx context.Context, sel inbox.Selection, after uint64, limit int) ([]inbox.Entry, error) {
+	s.mu.Lock()
+	s.purge()
+	db := s.db
+	s.mu.Unlock()
+	if db == nil {
+		return nil, inbox.ErrUnavailable
+	}
+	keys := keySet(sel)
+	var found []inbox.Entry
+	for len(found) < limit && after < math.MaxUint64 {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var page []uint64
+		keyOf := make(map[uint64]inbox.Key)
+		err := guard(func() error {
+			return db.View(func(tx *bbolt.Tx) error {
+				c := tx.Bucket(states).Cursor()
+				for k, v := c.Seek(seqKey(after + 1)); k != nil && len(page) < listPage; k, v = c.Next() {
+					page = append(page, seqOf(k))
+					keyOf[seqOf(k)] = stateKey(v)
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			return nil, inbox.ErrUnavailable
+		}
+		if len(page) == 0 {
+			break
+		}
+		s.mu.Lock()
+		for _, seq := range page {
+			e := s.idx.entries[keyOf[seq]]
+			if e == nil || e.seq != seq || keys != nil && !keys[e.key] {
+				continue
+			}
+			if v := e.view(); sel.Includes(v) && len(found) < limit {
+				found = append(found, v)
+			}
+		}
+		s.mu.Unlock()
+		after = page[len(page)-1]
+	}
+	return found, nil
+}
+
+func keySet(sel inbox.Selection) map[inbox.Key]bool {
+	if len(sel.Keys) == 0 {
+		return nil
+	}
+	keys := make(map[inbox.Key]bool, len(sel.Keys))
+	for _, k := range sel.Keys {
+		keys[k] = true
+	}
+	return keys
+}
+
+// selected are the entries of sel. Mu is held.
+func (s *Store) selected(sel inbox.Selection) (chosen []*entry) {
+	s.purge()
+	if len(sel.Keys) > 0 {
+		for k := range keySet(sel) {
+			if e := s.idx.entries[k]; e != nil && sel.Includes(e.view()) {
+				chosen = append(chosen, e)
+			}
+		}
+		return chosen
+	}
+	for _, e := range s.idx.entries {
+		if sel.Includes(e.view()) {
+			chosen = append(chosen, e)
+		}
+	}
+	return chosen
+}
+
+// Discard implements [inbox.Engine].
+func (s *Store) Discard(ctx context.Context, sel inbox.Selection) ([]inbox.Key, error) {
+	if sel.Empty() {
+		return nil, inbox.ErrEmptySelection
+	}
+	s.mu.Lock()
+	if s.db == nil {
+		s.mu.Unlock()
+		return nil, inbox.ErrUnavailable
+	}
+	var keys []inbox.Key
+	for _, e := range s.selected(sel) {
+		keys = append(keys, e.key)
+		s.drop(e)
+	}
+	until := s.marked
+	s.mu.Unlock()
+	return keys, s.await(ctx, until)
+}
+
+// Replay implements [inbox.Engine].
+func (s *Store) Replay(ctx context.Context, sel inbox.Selection, handler string) (int, error) {
+	if sel.Empty() {
+		return 0, inbox.ErrEmptySelection
+	}
+	if handler != "" {
+		keys, err := s.move(ctx, sel, handler)
+		if err != nil || len(keys) == 0 {
+			return 0, err
+		}
+		sel = inbox.Selection{Keys: keys}
+	}
+	s.mu.Lock()
+	if s.db == nil {
+		s.mu.Unlock()
+		return 0, inbox.ErrUnavailable
+	}
+	n := 0
+	for _, e := range s.selected(sel) {
+		switch e.state {
+		case inbox.InAttempt, inbox.Locked:
+			continue
+		case inbox.Pending:
+			s.idx.change(e, func() { e.due, e.hold = s.o.Now().UnixNano(), inbox.HoldTime })
+		default:
+			next := s.revived(e)
+			next.replayed = true
+			s.idx.change(e, func() { *e = next })
+		}
+		s.touch(e)
+		n++
+	}
+	until := s.marked
+	s.mu.Unlock()
+	signal(s.changed)
+	return n, s.await(ctx, until)
+}
+
+// move gives what is selected to another handler, and returns the keys of all that
+// may be replayed. A delivery is bound to its handler, so it is written again.
+func (s *Store) move(ctx context.Context, sel inbox.Selection, handler string) (keys []inbox.Key, err error) {
+	s.mu.Lock()
+	chosen := s.selected(sel)
+	s.mu.Unlock()
+	for _, e := range chosen {
+		d, view, err := s.Get(ctx, e.key)
+		switch {
+		case errors.Is(err, inbox.ErrNotFound), errors.Is(err, inbox.ErrLocked), view.State == inbox.InAttempt:
+			continue
+		case err != nil:
+			return nil, err
+		}
+		keys = append(keys, e.key)
+		if d.Handler == handler {
+			continue
+		}
+		d.Handler = handler
+		if _, err := s.submit(ctx, &accept{d: d, moves: true, done: make(chan struct{})}); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
