@@ -11,8 +11,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// unknownKey returns the rejection of a delivery whose key the sender may have
-// published since, nil of any other.
+// unknownKey returns err if it rejects a delivery for a key that the sender may have
+// published since, else nil.
 func unknownKey(err error) *verifier.Rejection {
 	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
 		return rej
@@ -20,10 +20,10 @@ func unknownKey(err error) *verifier.Rejection {
 	return nil
 }
 
-// fetchKey fetches the delivery's key and opens the delivery again with it. Here
-// alone a request changes its snapshot: the one that it came with lacks its key.
-// All that was decided with the old one is decided again, so that a header of
-// before the wait never passes together with a key of after it.
+// fetchKey waits for the delivery's key and judges the headers again. Only here does
+// a request change its snapshot, since the first one lacks its key. What the first
+// decided is decided again, so that a header value from before the wait never passes
+// together with a key from after it.
 func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	held := d.charged
 	defer awaiting.Add(-held)
@@ -47,8 +47,8 @@ func keyNotFetched(err error) *refusal {
 	return &r
 }
 
-// clientOf returns whom a request counts for: the address that Caddy trusts, of
-// IPv6 the network that one customer has.
+// clientOf returns the client whose budget a request uses: the address that Caddy
+// trusts, for IPv6 its /64 network.
 func clientOf(r *http.Request) netip.Prefix {
 	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if text == "" {

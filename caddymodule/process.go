@@ -28,9 +28,9 @@ var buffered budget
 
 func init() { buffered.limit.Store(defaultMaxBuffered) }
 
-// awaiting counts bytes of bodies of deliveries that wait for keys, over all
-// handlers. They may take a quarter of max_buffered, or one whole body: anyone
-// can name a key that is not at hand.
+// awaiting counts the bytes of bodies that wait for keys, over all handlers. They may
+// take a quarter of max_buffered, or be one whole body: anyone can name a key that
+// has yet to be fetched.
 var awaiting atomic.Int64
 
 // kept holds the newest refused requests of all handlers.

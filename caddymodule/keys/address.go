@@ -14,23 +14,22 @@ var (
 	errOwnAddress   = errors.New("public_key: each delivery of this sender names the address of its certificate, which is fetched from the sender's hosts: drop the line, or give the certificate itself")
 )
 
-// WithAddress returns the scheme with the address of a JSON Web Key Set as its
-// source, if one is among the public keys of a configuration. Keys that are
-// written out replace what the sender publishes.
+// WithAddress returns the scheme with the source that a configuration's public keys
+// choose: an address, https://…, is that of a JSON Web Key Set, and keys that are
+// written out leave nothing to fetch. Errors begin with the option.
 func WithAddress(scheme verifier.Scheme, publicKeys []Value) (verifier.Scheme, error) {
 	scheme, _, err := withAddress(scheme, publicKeys)
 	return scheme, err
 }
 
-// withAddress separates the address of a JSON Web Key Set from the keys that a
-// configuration writes out, and makes it the scheme's source.
+// withAddress also returns the keys that are written out.
 func withAddress(scheme verifier.Scheme, keys []Value) (verifier.Scheme, []Value, error) {
 	var written []Value
 	address := ""
 	for _, v := range keys {
 		text := v.Value
 		if kind, name, err := parseValue(text); err == nil && kind == envValue {
-			text, _ = readEnv(name) // where it fails, it does so again with its option's name
+			text, _ = readEnv(name, false) // an error comes again from add, with the option's name
 		}
 		switch {
 		case strings.HasPrefix(text, "http://"):

@@ -9,36 +9,36 @@ import (
 )
 
 const (
-	// maxFetches is how many fetches of unknown addresses a fetcher begins in a
-	// minute: who forges deliveries must not make the gateway hammer the sender.
+	// maxFetches is how many fetches of unknown addresses a Fetcher begins in a
+	// minute, so that forged deliveries do not make the gateway hammer the sender.
 	maxFetches = 60
-	// maxClientFetches is how many of them one client causes. A sender needs one
-	// for each certificate, of which it has one or two.
+	// maxClientFetches is how many of them one client may cause. A sender needs one
+	// for each of its one or two certificates.
 	maxClientFetches = 6
-	// failuresCount is how long a client that named an address in vain is kept to
-	// the first half of maxFetches: the rest is for those that did not.
+	// failuresCount is how long a client whose fetch failed may use only the first
+	// half of maxFetches. The rest is for clients without a failure.
 	failuresCount = time.Hour
-	// maxClients is how many are remembered, at some 200 bytes each.
+	// maxClients is how many clients are remembered, at about 200 bytes each.
 	maxClients = 4096
-	// maxWaiters is how many requests wait for fetches at a time, and
-	// maxClientWaiters how many of one client.
+	// maxWaiters is how many requests may wait for fetches, maxClientWaiters how
+	// many of one client.
 	maxWaiters       = 64
 	maxClientWaiters = 16
 )
 
-// A fetchBudget says which deliveries may cause a fetch, so that forgeries do not
-// use up what the genuine sender needs. Its fetcher's lock guards it.
+// A fetchBudget decides which requests may cause a fetch, so that forgeries do not
+// use up what the genuine sender needs. The Fetcher's lock guards it.
 type fetchBudget struct {
-	begun   []time.Time // within a minute
+	begun   []time.Time // of the last minute
 	waiting int
 	clients *simplelru.LRU[netip.Prefix, *fetchClient]
 }
 
-// fetchClient is what one client has asked for.
+// A fetchClient counts what one client has asked for.
 type fetchClient struct {
-	since   time.Time // when its minute began
-	begun   int       // within it
-	failed  time.Time // when it last named an address in vain; zero: it did not
+	since   time.Time // when its current minute began
+	begun   int       // fetches in that minute
+	failed  time.Time // when its last fetch failed; zero: never
 	waiting int
 }
 
@@ -54,7 +54,7 @@ func (b *fetchBudget) client(address netip.Prefix) *fetchClient {
 	return c
 }
 
-// mayBegin counts a fetch that begins now, unless there were too many.
+// mayBegin reports whether a client may cause one more fetch now, and counts it.
 func (b *fetchBudget) mayBegin(c *fetchClient, now time.Time) bool {
 	b.begun = slices.DeleteFunc(b.begun, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
 	if now.Sub(c.since) >= time.Minute {

@@ -18,19 +18,21 @@ import (
 
 const (
 	fetchTimeout = 5 * time.Second
-	// maxWait is how long a request waits for a fetch and for what comes of it.
+	// maxWait is how long a request waits for a fetch and for the use of its result.
 	maxWait = 2 * fetchTimeout
-	// maxFetched is the longest answer that is read: sets of keys and
-	// certificates have some kilobytes.
+	// maxFetched is the longest page that is read. Key sets and certificates have a
+	// few kilobytes.
 	maxFetched = 256 << 10
 	// failureLasts is how long an address that failed is not tried again.
 	failureLasts = 10 * time.Second
 )
 
-// A Fetcher gets what a sender publishes: each address once at a time, whoever
-// waits for it. The zero value works.
+// A Fetcher fetches what a sender publishes. Callers that ask for one address at the
+// same time share a fetch. It is safe for concurrent use, and its zero value works;
+// Get and Now are set before use.
 type Fetcher struct {
-	// Get requests an address. Default: over https, without redirects.
+	// Get requests an address. Default: over https, without redirects, at most
+	// 256 KiB.
 	Get func(ctx context.Context, address string) (Page, error)
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
@@ -41,24 +43,24 @@ type Fetcher struct {
 	budget  fetchBudget
 }
 
-// A need is what a delivery has to have fetched.
+// A need is an address to fetch.
 type need struct {
 	address string
-	client  netip.Prefix // who sent it
-	known   bool         // the address has served before: it needs no budget
+	client  netip.Prefix // whose request needs it
+	known   bool         // it has served a key before, and needs no budget
 }
 
-// A flight is a fetch under way.
+// A flight is a fetch in progress.
 type flight struct {
 	done   chan struct{}
-	err    error        // once done
-	client *fetchClient // whose delivery began it
+	err    error        // set before done is closed
+	client *fetchClient // whose request began it
 }
 
-// A Page is an answer of status 200.
+// A Page is the body of an answer with status 200.
 type Page struct {
-	Text   string        // without white space around
-	MaxAge time.Duration // of Cache-Control; 0: it says nothing
+	Text   string        // without surrounding white space
+	MaxAge time.Duration // of Cache-Control; 0 if it is not there
 }
 
 var (
@@ -67,15 +69,15 @@ var (
 	errManyWaiters  = errors.New("too many deliveries wait for fetches")
 )
 
-// Visit fetches an address for a client, and waits until settle, which is called
-// once for all who wait, has taken the outcome. Its errors hold no address.
+// Visit requests an address because client sent a request that names it, and drops
+// the answer. It waits until settle has returned, which is called once however many
+// wait; its argument is nil if the answer had status 200. Errors hold no address.
 func (f *Fetcher) Visit(ctx context.Context, address string, client netip.Prefix, settle func(error) error) error {
 	return f.fetch(ctx, need{address: address, client: client}, func(_ Page, err error) error { return settle(err) })
 }
 
-// fetch waits until the address is fetched, and settle, which every flight
-// calls once, has taken the answer or the error. A caller that gives up leaves
-// the flight to the others: what it brings is of use.
+// fetch waits until the address is fetched and settle has returned, which is called
+// once a fetch. The fetch goes on if a caller gives up, for others and later ones.
 func (f *Fetcher) fetch(ctx context.Context, n need, settle func(Page, error) error) error {
 	fl, leave, err := f.join(n, settle)
 	if err != nil {
@@ -154,9 +156,8 @@ func (f *Fetcher) clock() time.Time {
 	return f.Now()
 }
 
-// client fetches with the machine's roots and the proxy of the environment. It
-// keeps no connection and follows no redirect: what a sender publishes stands
-// at the address itself.
+// client trusts the machine's roots and uses the proxy of the environment. It keeps
+// no connections and follows no redirects: only the configured host chooses keys.
 var client = &http.Client{
 	Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,

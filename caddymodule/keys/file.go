@@ -72,9 +72,9 @@ func readKeyFile(path string) (string, error) {
 	return text, nil
 }
 
-// exposure says who else may read or write a file, or a directory of key files;
-// "" where nobody may, or where the system does not tell. dangerous means that
-// others can put a key of their own there.
+// exposure says who else may read or write a key file or a directory of key files,
+// "" if no other user may or the system does not tell. dangerous means that others
+// can put a key of their own there.
 func exposure(path string) (problem string, dangerous bool) {
 	if runtime.GOOS == "windows" { // all files have the same mode there
 		return "", false

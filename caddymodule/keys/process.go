@@ -1,11 +1,36 @@
 package keys
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// This file holds what belongs to the process and outlives a configuration.
+// This file holds what belongs to the process and outlives a configuration: the
+// keys that were fetched. A reload while the sender's server is down loses none.
 
-// publishedPool holds what senders publish, by handler and source, while any
-// configuration uses it: a reload while the sender's server is down loses no key.
+// publishedPool holds what senders publish while a configuration uses it.
 var publishedPool = caddy.NewUsagePool()
+
+// publishedID is the key of publishedPool. The algorithms are part of it: a key set
+// fetched for one algorithm may hold no key for another, and a configuration that
+// got it would not load.
+type publishedID struct{ handler, jwks, hosts, algorithms string }
+
+// publishedOf returns what was fetched for a handler and its source. Each call is
+// followed by one Delete from the pool.
+func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *published) {
+	source, algorithms := scheme.KeySource, string(scheme.Algorithm)
+	if s := scheme.Signature; s != nil {
+		algorithms += fmt.Sprint(s.Accept) // in the order of its keys
+	}
+	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " "), algorithms}
+	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS, learned: make(chan struct{}, 1)})
+	return id, p.(*published)
+}
+
+// Destruct implements caddy.Destructor. Fetches end by themselves.
+func (*published) Destruct() error { return nil }

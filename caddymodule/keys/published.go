@@ -1,81 +1,59 @@
 package keys
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 const (
-	// setLasts is the least time between two fetches of a set for deliveries that
-	// name a key which it lacks.
+	// setLasts is how long a key set is not fetched again for a delivery whose key it
+	// lacks.
 	setLasts = time.Minute
-	// A set is fetched again, off every request's way, when it is as old as its
-	// Cache-Control says, within these bounds.
+	// A key set is fetched again at the age that its Cache-Control allows, within
+	// these bounds.
 	minSetAge, maxSetAge = 5 * time.Minute, 24 * time.Hour
-	// maxCertificates is how many are kept of one sender, which has one or two.
+	// maxCertificates is how many certificates of a sender are kept. It has one or two.
 	maxCertificates = 16
 
-	setLabel = "jwks"
-	// labelFetched stands for all fetched keys in metrics and logs.
+	setLabel = "jwks" // before the id of a key in a set
+	// labelFetched is the label of all fetched keys in metrics and logs.
 	labelFetched = "fetched"
-
-	setPollInterval = 10 * time.Second
 )
 
-// published holds the public keys that a sender publishes, as far as they were
-// fetched: one set, or certificates that deliveries name. It outlives a reload.
+// published holds the public keys that were fetched from a sender: one key set, or
+// certificates that deliveries name.
 type published struct {
-	jwks string // address of the set; "": there are certificates
+	jwks string // address of the key set; "" where deliveries name certificates
 
 	mu           sync.Mutex
-	version      int // changes when the keys do
+	version      int // grows when the keys change
 	set          string
-	since        time.Time // when the set was fetched
-	stale        time.Time // when it is to be fetched again
-	tried        time.Time
-	certificates []certificate // the one used last is the last
-	expected     []string      // addresses that served before a restart
+	fetched      time.Time     // of the set
+	stale        time.Time     // when the set is too old
+	tried        time.Time     // when due was last true
+	certificates []certificate // the last is the one used last
+	expected     []string      // addresses of certificates that verified deliveries before a restart
 
-	learned chan struct{} // holds something when another certificate has verified a delivery
+	learned chan struct{} // signals that another certificate has verified a delivery
 }
 
 type certificate struct {
 	address, text string
 	from, until   time.Time
-	proven        bool // it has verified a delivery: what forgeries name does not drive it out
+	proven        bool // it has verified a delivery; dropped last
 }
 
-// algorithms are part of it: keys of another would be refused, and with them the
-// configuration that has come to want other ones.
-type publishedID struct{ handler, jwks, hosts, algorithms string }
-
-func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *published) {
-	source, algorithms := scheme.KeySource, string(scheme.Algorithm)
-	if s := scheme.Signature; s != nil {
-		algorithms += fmt.Sprint(s.Accept) // in the order of its keys
-	}
-	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " "), algorithms}
-	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS, learned: make(chan struct{}, 1)})
-	return id, p.(*published)
-}
-
-// Destruct has nothing to end: fetches under way end by themselves.
-func (*published) Destruct() error { return nil }
-
-// keys returns what is valid at now, and until when it all is (zero: no end).
+// keys returns the keys that are valid now, and when the first expires (zero:
+// never).
 func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,19 +72,19 @@ func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until
 	return keys, p.version, until
 }
 
-// wants reports whether a fetch may bring what is not at hand.
-func (p *published) wants(address string, now time.Time) bool {
+// lacks reports whether fetching address may yield a key that we do not have.
+func (p *published) lacks(address string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.jwks != "" {
-		return p.set == "" || now.Sub(p.since) >= setLasts
+		return p.set == "" || now.Sub(p.fetched) >= setLasts
 	}
 	return !slices.ContainsFunc(p.certificates, func(c certificate) bool {
 		return c.address == address && !now.Before(c.from) && !now.After(c.until)
 	})
 }
 
-// due reports whether the set is to be fetched again, and notes the attempt.
+// due reports whether to fetch the key set now. Then it is not due for a while.
 func (p *published) due(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,12 +95,12 @@ func (p *published) due(now time.Time) bool {
 	return true
 }
 
-// keep takes what was fetched. usable says whether the scheme can use the key.
-func (p *published) keep(address string, got Page, now time.Time, usable func(text string) error) error {
-	c := certificate{address: address, text: got.Text}
+// keep takes a page that was fetched. usable returns why it is no key of the scheme.
+func (p *published) keep(address string, page Page, now time.Time, usable func(text string) error) error {
+	c := certificate{address: address, text: page.Text}
 	if p.jwks == "" {
 		var err error
-		if c, err = parseCertificate(address, got.Text); err != nil {
+		if c, err = parseCertificate(address, page.Text); err != nil {
 			return err
 		}
 		if now.Before(c.from) || now.After(c.until) {
@@ -139,10 +117,10 @@ func (p *published) keep(address string, got Page, now time.Time, usable func(te
 			p.version++
 		}
 		age := maxSetAge
-		if got.MaxAge > 0 {
-			age = min(max(got.MaxAge, minSetAge), maxSetAge)
+		if page.MaxAge > 0 {
+			age = min(max(page.MaxAge, minSetAge), maxSetAge)
 		}
-		p.set, p.since, p.stale = c.text, now, now.Add(age)
+		p.set, p.fetched, p.stale = c.text, now, now.Add(age)
 		return nil
 	}
 	p.version++
@@ -157,14 +135,13 @@ func (p *published) keep(address string, got Page, now time.Time, usable func(te
 	return nil
 }
 
-// used notes that a certificate has verified a delivery: it stays among those
-// that are kept.
+// used notes that the certificate at address has verified a delivery.
 func (p *published) used(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.certificates, func(c certificate) bool { return c.address == address })
 	if i < 0 {
-		return // of a set, or gone since
+		return // it is in a key set, or was dropped
 	}
 	c := p.certificates[i]
 	if !c.proven {
@@ -177,9 +154,10 @@ func (p *published) used(address string) {
 	p.certificates = append(slices.Delete(p.certificates, i, i+1), c)
 }
 
-var errNoCertificate = errors.New("what stands there is not a certificate in PEM")
+var errNoCertificate = errors.New("the address serves no certificate in PEM")
 
-// parseCertificate reads the first of what may be a chain, with nothing around.
+// parseCertificate reads the first certificate of a chain. Nothing else may be
+// around or between.
 func parseCertificate(address, text string) (certificate, error) {
 	rest := []byte(text)
 	var first *pem.Block
@@ -204,106 +182,4 @@ func parseCertificate(address, text string) (certificate, error) {
 		return certificate{}, errNoCertificate
 	}
 	return certificate{address: address, text: string(pem.EncodeToMemory(first)), from: c.NotBefore, until: c.NotAfter}, nil
-}
-
-// Fetch gets the key of a delivery that none at hand has signed, waits for it, and
-// puts it to use. id is what the delivery calls its key, client who sent it. Nil
-// means that what the sender publishes now is in use, whether or not the
-// delivery's key is in it. Errors hold no address.
-func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
-	return k.fetch(ctx, need{address: id, client: client})
-}
-
-func (k *Set) fetch(ctx context.Context, n need) error {
-	p := k.published
-	if p.jwks != "" {
-		n.address = p.jwks
-	}
-	n.known = p.knows(n.address)
-	shown, _, _ := strings.Cut(n.address, "?") // a query may hold a token
-	if p.wants(n.address, k.fetcher.clock()) {
-		err := k.fetcher.fetch(ctx, n, func(got Page, err error) error {
-			if err == nil {
-				err = p.keep(n.address, got, k.fetcher.clock(), k.usableKey)
-			}
-			if err != nil {
-				k.failed()
-				k.logger.Error("the sender's key cannot be fetched", zap.String("address", shown), zap.Error(err),
-					zap.String("consequence", "those at hand stay in use; deliveries signed with another are answered 503"))
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return k.adopt()
-}
-
-// usableKey reports whether a fetched text is a key of the scheme.
-func (k *Set) usableKey(text string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.usable(&source{use: usePublicKey}, []labelled{{text: text}})
-}
-
-// adopt puts what was fetched to use, if it is not yet. Only then it waits for
-// the lock, under which files are read.
-func (k *Set) adopt() error {
-	if k.adopted() {
-		return nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.adopted() {
-		return nil
-	}
-	return k.swap()
-}
-
-func (k *Set) adopted() bool {
-	now := k.fetcher.clock()
-	_, version, _ := k.published.keys(now)
-	s := k.current.Load()
-	return s != nil && s.version == version && !s.expired(now)
-}
-
-// Snapshot returns what to verify and sign with now, nil while there is no key.
-// A certificate counts until it expires.
-func (k *Set) Snapshot() *Snapshot {
-	s := k.current.Load()
-	if k.published == nil || !s.expired(k.fetcher.clock()) {
-		return s
-	}
-	if err := k.adopt(); err != nil {
-		k.logger.Error("keys cannot be used", zap.Error(err))
-	}
-	return k.current.Load()
-}
-
-// followSet fetches the sender's set at once and whenever it is old, until ctx ends.
-func (k *Set) followSet(ctx context.Context) {
-	ticker := time.NewTicker(setPollInterval)
-	defer ticker.Stop()
-	for {
-		if k.published.due(k.fetcher.clock()) {
-			_ = k.fetch(ctx, need{}) // logged there
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-// NoteUse keeps a certificate that verifies deliveries among those that are
-// kept, and returns what metrics call the key: those that were fetched, which
-// are never beside others, share a name, for there is no end of them.
-func (k *Set) NoteUse(verdict verifier.Verdict) string {
-	if k.published == nil {
-		return verdict.Key
-	}
-	k.published.used(verdict.KeyID)
-	return labelFetched
 }

@@ -141,8 +141,8 @@ func TestPublishedBounds(t *testing.T) {
 		keep(fmt.Sprintf("https://certs.acme.example/%d/key.pem", i))
 	}
 	keys, _, _ := p.keys(clock)
-	if len(keys) != maxCertificates || p.wants(one, clock) || p.wants(two, clock) {
-		t.Errorf("%d kept, gone: %v, %v", len(keys), p.wants(one, clock), p.wants(two, clock))
+	if len(keys) != maxCertificates || p.lacks(one, clock) || p.lacks(two, clock) {
+		t.Errorf("%d kept, gone: %v, %v", len(keys), p.lacks(one, clock), p.lacks(two, clock))
 	}
 }
 

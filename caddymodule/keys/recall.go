@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,9 +15,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// recalled is what outlives a restart: addresses of certificates that have
-// verified deliveries, never the certificates, so that whoever can write Caddy's
-// storage does not choose the keys. Each address is checked and fetched again.
+// recalled is what Caddy's storage keeps over a restart: the addresses of
+// certificates that have verified deliveries. The certificates are checked and
+// fetched again, so whoever can write the storage chooses no key.
 type recalled struct {
 	Certificates []string `json:"certificates"`
 }
@@ -26,20 +27,20 @@ const maxRecalled = 64 << 10
 
 const storageTimeout = 10 * time.Second
 
-// Storage is what is used of Caddy's: by default a directory.
+// Storage is the part of Caddy's storage that a Set uses.
 type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 	Store(ctx context.Context, key string, value []byte) error
 }
 
-// storageKey is the place of a source's addresses in Caddy's storage.
+// storageKey is the storage key of a source's addresses.
 func (id publishedID) storageKey() string {
 	d := sha256.Sum256([]byte(strings.Join([]string{id.handler, id.hosts, id.algorithms}, "\x00")))
 	return "verify_webhook/certificates/" + hex.EncodeToString(d[:16]) + ".json"
 }
 
-// recall fetches the certificates that were in use before a restart, and notes
-// new ones for the next, until ctx ends. Nothing waits for it: a storage may hang.
+// recall fetches the certificates that were in use before a restart, and stores the
+// addresses of new ones for the next, until ctx ends.
 func (k *Set) recall(ctx context.Context, store Storage, key string) {
 	stored := k.recallFrom(ctx, store, key)
 	for {
@@ -56,8 +57,8 @@ func (k *Set) recall(ctx context.Context, store Storage, key string) {
 	}
 }
 
-// recallFrom returns the stored addresses that the scheme allows, and fetches
-// those that are not at hand.
+// recallFrom fetches the certificates at the stored addresses that the scheme
+// allows, and returns these addresses.
 func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []string {
 	loading, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
@@ -81,12 +82,12 @@ func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []strin
 		if ctx.Err() != nil {
 			break
 		}
-		_ = k.fetch(ctx, need{address: address}) // logged there
+		_ = k.Fetch(ctx, address, netip.Prefix{}) // logs its errors
 	}
 	return addresses
 }
 
-// noteIn stores addresses, whether or not the configuration is about to end.
+// noteIn stores addresses, even if ctx has just ended.
 func (k *Set) noteIn(ctx context.Context, store Storage, key string, addresses []string) error {
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
@@ -100,15 +101,15 @@ func (k *Set) noteIn(ctx context.Context, store Storage, key string, addresses [
 	return err
 }
 
-// expect makes addresses known: their fetches need no budget.
+// expect makes addresses known.
 func (p *published) expect(addresses []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected = addresses
 }
 
-// knows reports whether an address is the set's, or that of a certificate that
-// has verified a delivery, now or before a restart.
+// knows reports whether an address has verified deliveries, now or before a restart,
+// or is the configured one. Known addresses need no budget.
 func (p *published) knows(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -121,7 +121,7 @@ func TestRecalledStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p.wants(one, clock) {
+	if p.lacks(one, clock) {
 		t.Error("gone")
 	}
 }

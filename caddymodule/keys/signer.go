@@ -10,9 +10,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// compileSigner builds what signs for the app, nil where nothing does. Its
-// secret is the app's alone: were it one of the sender's, whoever signs for the
-// sender could sign for the gateway.
+// compileSigner builds what signs for the app, nil where nothing does. It refuses the
+// sender's secrets, with which the sender could sign for the gateway.
 func (k *Set) compileSigner() (*verifier.Verifier, error) {
 	i := slices.IndexFunc(k.sources, func(s *source) bool { return s.use == useUpstream })
 	if i < 0 || len(k.sources[i].texts) == 0 {
@@ -33,8 +32,8 @@ func (k *Set) compileSigner() (*verifier.Verifier, error) {
 	return signer, nil
 }
 
-// signsLike reports whether a secret is the signer's, written otherwise: the
-// prefix whsec_ and the padding are optional.
+// signsLike reports whether secret is the signer's in another spelling: the prefix
+// whsec_ and the padding are optional.
 func signsLike(signer *verifier.Verifier, secret string) bool {
 	other, err := newSigner(secret)
 	if err != nil {
@@ -46,7 +45,7 @@ func signsLike(signer *verifier.Verifier, secret string) bool {
 		a.Get("Webhook-Signature") == b.Get("Webhook-Signature")
 }
 
-// newSigner signs as Standard Webhooks does.
+// newSigner returns what signs as Standard Webhooks does.
 func newSigner(secret string) (*verifier.Verifier, error) {
 	p, err := providers.Get("standard_webhooks")
 	if err != nil {

@@ -6,22 +6,24 @@ import (
 	"strconv"
 
 	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// A source is one configured value and its last usable texts.
+// A source is one configured value.
 type source struct {
-	option string // the option that has it, for messages: "secret"
+	option string // for messages: "secret"
 	label  string
-	place  int // among the configured keys, from 1
+	place  int // its position among the configured keys, from 1
 	kind   valueKind
-	name   string // variable or path
+	name   string // of the variable or file
 	use    use
-	detail string // header or param name
+	detail string // name of the header or param
 
 	texts   []labelled
-	waiting []labelled // what the last look found, which is not in use yet
+	waiting []labelled // found by the last read and not in use yet
 	problem string     // why the file cannot be used now; "" if it can
-	exposed string     // who else may read or write it, once that was logged
+	exposed string     // who else may read or write the file, as logged
 }
 
 // use says what a value is for.
@@ -35,8 +37,7 @@ const (
 	useUpstream
 )
 
-// String names the source for a person: its option and where its text comes
-// from, never the text.
+// String names the option and the variable or file, never the text.
 func (s *source) String() string {
 	switch s.kind {
 	case envValue:
@@ -49,9 +50,9 @@ func (s *source) String() string {
 
 func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicKey }
 
-// keyLabel names a key: as the configuration does, as its file is called, or by
-// its place in the configuration, which stays the same while files come and go.
-// Never by anything of the key itself.
+// keyLabel is the label that the configuration gives a key, the name of its file in
+// a directory, or its position in the configuration, which does not change with the
+// files. It never depends on the key itself.
 func (s *source) keyLabel(t labelled) string {
 	switch {
 	case s.label != "" && t.label != "":
@@ -64,9 +65,18 @@ func (s *source) keyLabel(t labelled) string {
 	return strconv.Itoa(s.place)
 }
 
-// reread reports whether a file's texts have changed and are usable. A change
-// counts once two looks have found the same: between them a writer that does not
-// rename, such as an editor or scp, has ended.
+// key makes a key of one of the source's texts.
+func (s *source) key(t labelled) verifier.Key {
+	key := verifier.Key{Label: s.keyLabel(t), Text: t.text}
+	if s.use == usePublicKey {
+		key.Kind = verifier.PublicKey
+	}
+	return key
+}
+
+// reread reads a file again and reports whether its text changed and is in use. A
+// change counts once two reads have found it, because a writer that does not rename,
+// such as an editor or scp, may be halfway through at the first.
 func (k *Set) reread(s *source) (changed bool) {
 	texts, err := readFiles(s.name)
 	unchanged := err == nil && slices.Equal(texts, s.texts)
@@ -74,11 +84,11 @@ func (k *Set) reread(s *source) (changed bool) {
 		s.waiting = texts
 		return false
 	}
-	if s.waiting = nil; err == nil && !unchanged { // trying a key costs milliseconds
+	if s.waiting = nil; err == nil && !unchanged { // a try takes milliseconds
 		err = k.usable(s, texts)
 	}
 	if err != nil {
-		s.waiting = texts // tried again at each look, as a part of it may be elsewhere
+		s.waiting = texts // tried again at each read: what is missing may be in another file
 		k.unusable(s, err)
 		return false
 	}
@@ -94,9 +104,9 @@ func (k *Set) reread(s *source) (changed bool) {
 	return true
 }
 
-// unusable counts a failed look, and logs a new reason: once, not at every look.
+// unusable counts a failed read. It logs a reason once, not at each read.
 func (k *Set) unusable(s *source, err error) {
-	k.failed()
+	k.countFailure()
 	problem := err.Error()
 	if problem == s.problem {
 		return
@@ -109,9 +119,9 @@ func (k *Set) unusable(s *source, err error) {
 	k.logger.Error("key file cannot be used", zap.Stringer("option", s), zap.Error(err), zap.String("consequence", consequence))
 }
 
-// warnIfExposed logs who else may read or write a key file, once a reason.
-// Reading alone is no warning: Docker and Kubernetes mount secrets so, where there
-// are no others.
+// warnIfExposed logs who else may read or write a key file, each reason once. A
+// readable file is no warning: Docker and Kubernetes mount secrets that way, in
+// containers without other users.
 func (k *Set) warnIfExposed(s *source) {
 	problem, dangerous := exposure(s.name)
 	if problem == s.exposed {

@@ -10,10 +10,9 @@ import (
 	"strings"
 )
 
-// Value is a secret or key as it stands in a configuration: {env.NAME},
-// {file./path} (a file, or a directory with one key a file), or the text itself.
-// It is resolved when the handler is provisioned, never from a request and never
-// twice.
+// Value is a secret or key as a configuration writes it: {env.NAME}, {file./path} (a
+// file, or a directory with one key a file), or the text itself. It is resolved once,
+// when the handler is provisioned, and never from a request.
 type Value struct {
 	// The text or the one placeholder. A placeholder inside a longer text is an error.
 	Value string `json:"value"`
@@ -155,49 +154,49 @@ func checkLiteral(text string) error {
 
 // readEnv returns an environment variable's value. It holds another name or
 // placeholder where the program that should have replaced it did not run.
-func readEnv(name string) (string, error) {
+func readEnv(name string, secret bool) (string, error) {
 	text := strings.TrimRight(os.Getenv(name), "\r\n")
 	if text == "" {
 		return "", fmt.Errorf("the environment variable %s is not set or empty: set it before Caddy starts", name)
 	}
-	if kind, _, err := parseValue(text); err != nil || kind != literalValue {
-		return "", fmt.Errorf("the environment variable %s: %w", name, ErrUnreplaced)
+	kind, _, err := parseValue(text)
+	switch {
+	case err != nil || kind != literalValue:
+		err = ErrUnreplaced
+	case secret:
+		err = checkLiteral(text)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the environment variable %s: %w", name, err)
 	}
 	return text, nil
 }
 
-// readSecretEnv is readEnv for what is a secret.
-func readSecretEnv(name string) (string, error) {
-	text, err := readEnv(name)
-	if err == nil {
-		err = checkLiteral(text)
+// readValue returns the text that a value stands for. A secret may not be one that
+// anyone can guess.
+func readValue(value string, secret bool) (string, error) {
+	kind, name, err := parseValue(value)
+	switch {
+	case err != nil:
+		return "", err
+	case kind == envValue:
+		return readEnv(name, secret)
+	case kind == fileValue:
+		return readKeyFile(name)
+	case secret:
+		err = checkLiteral(value)
 	}
-	if err != nil && text != "" {
-		err = fmt.Errorf("the environment variable %s: %w", name, err)
-	}
-	return text, err
+	return value, err
 }
 
-// CheckValue reports whether value is written as a configuration's values are. It
-// reads no variable and no file. Errors name the variable or the path, never a
-// literal.
+// CheckValue returns what is wrong with a value as it is written. It reads no
+// variable and no file. Errors name the variable or the path, never a literal.
 func CheckValue(value string) error {
 	_, _, err := parseValue(value)
 	return err
 }
 
-// Resolve returns the text that a value stands for. It is for guest modules
-// (stores), whose passwords are written in the same notation as secrets.
-func Resolve(value string) (string, error) {
-	kind, name, err := parseValue(value)
-	if err != nil {
-		return "", err
-	}
-	switch kind {
-	case envValue:
-		return readSecretEnv(name)
-	case fileValue:
-		return readKeyFile(name)
-	}
-	return value, checkLiteral(value)
-}
+// Resolve returns the secret that a value stands for. It is for guest modules
+// (stores) and commands, which take passwords and keys in the notation of a
+// configuration. Errors name the variable or the path, never a literal.
+func Resolve(value string) (string, error) { return readValue(value, true) }

@@ -170,17 +170,17 @@ func TestReadEnv(t *testing.T) {
 		"text": "text", "text\n": "text", "text\r\n": "text", " te xt ": " te xt ", "a\nb\n": "a\nb", `{"kty":"OKP"}`: `{"kty":"OKP"}`,
 	} {
 		t.Setenv("VALUES_TEST", value)
-		if got, err := readEnv("VALUES_TEST"); err != nil || got != want {
+		if got, err := readEnv("VALUES_TEST", false); err != nil || got != want {
 			t.Errorf("%q: got %q, %v, want %q", value, got, err, want)
 		}
 	}
 	for _, value := range []string{"", "\n", "\r\n\n"} {
 		t.Setenv("VALUES_TEST", value)
-		if _, err := readEnv("VALUES_TEST"); err == nil || !strings.Contains(err.Error(), "VALUES_TEST") {
+		if _, err := readEnv("VALUES_TEST", false); err == nil || !strings.Contains(err.Error(), "VALUES_TEST") {
 			t.Errorf("%q: got %v, want an error with the variable's name", value, err)
 		}
 	}
-	if _, err := readEnv("VALUES_TEST_UNSET"); err == nil || !strings.Contains(err.Error(), "VALUES_TEST_UNSET") {
+	if _, err := readEnv("VALUES_TEST_UNSET", false); err == nil || !strings.Contains(err.Error(), "VALUES_TEST_UNSET") {
 		t.Errorf("unset: got %v", err)
 	}
 }

@@ -1,0 +1,150 @@
+package keys
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/textproto"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// Config says where a handler's keys come from.
+type Config struct {
+	// Name is the handler's name. A reload keeps what was fetched under it.
+	Name string
+	// Scheme is how deliveries are signed, without the values below. WithAddress
+	// adds the address of a key set.
+	Scheme verifier.Scheme
+	// Param holds the values of the scheme's params by name, written like a Value.
+	Param map[string]string
+	// RequireHeader lists headers that deliveries must have besides those of
+	// Scheme, their values written like a Value.
+	RequireHeader []verifier.RequiredHeader
+	// Secret and PublicKey verify deliveries. One that fits is enough.
+	Secret, PublicKey []Value
+	// SignUpstream is the secret that signs for the app, written like a Value.
+	// Default: nothing is signed.
+	SignUpstream string
+
+	// Fetcher fetches what the sender publishes. Default: a new one.
+	Fetcher *Fetcher
+	// Logger reports key files and fetches that fail. Default: nothing is logged.
+	Logger *zap.Logger
+	// Failed is called when a key file or address cannot be used, Changed after
+	// each change of the keys. Both may be nil.
+	Failed, Changed func()
+}
+
+// ErrNoKey is the error of a configuration without a key whose sender publishes
+// none either.
+var ErrNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key); an unset {$NAME} vanishes before this is read")
+
+// Open reads the values and compiles the first snapshot. A key file that cannot be
+// read is no error: it is logged, and Refresh tries it again. Errors name the
+// option and never hold a secret. The caller must Close the Set.
+func Open(c Config) (*Set, error) {
+	k, err := gather(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Secret)+len(c.PublicKey) == 0 && c.Scheme.KeySource == nil {
+		return nil, ErrNoKey
+	}
+	if c.SignUpstream != "" {
+		if err := k.add("sign_upstream", useUpstream, "", Value{Value: c.SignUpstream}); err != nil {
+			return nil, err
+		}
+	}
+	if c.Scheme.KeySource != nil {
+		k.id, k.published = publishedOf(c.Name, &c.Scheme)
+	}
+	if err := k.Refresh(); err != nil {
+		_ = k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// Read returns the scheme with its values filled in, and the keys that a
+// configuration has now: none if it names none. It fetches nothing and, unlike
+// Open, fails if a key file cannot be used. Errors name the option and never hold a
+// secret.
+func Read(c Config) (verifier.Scheme, []verifier.Key, error) {
+	k, err := gather(c)
+	if err != nil {
+		return verifier.Scheme{}, nil, err
+	}
+	for _, s := range k.sources {
+		if s.kind == fileValue {
+			k.reread(s)
+		}
+		if s.problem != "" {
+			return verifier.Scheme{}, nil, fmt.Errorf("%s: %s", s, s.problem)
+		}
+	}
+	scheme, keys, _ := k.material()
+	return scheme, keys, nil
+}
+
+// gather returns a Set with the sources of all that verifies.
+func gather(c Config) (*Set, error) {
+	k := &Set{scheme: c.Scheme, fetcher: cmp.Or(c.Fetcher, new(Fetcher)), logger: cmp.Or(c.Logger, zap.NewNop()), failed: c.Failed, changed: c.Changed}
+	for _, name := range slices.Sorted(maps.Keys(c.Param)) {
+		if err := k.add("param "+name, useParam, name, Value{Value: c.Param[name]}); err != nil {
+			return nil, err
+		}
+	}
+	for _, header := range c.RequireHeader {
+		for _, value := range header.Values {
+			if err := k.add("require_header "+header.Name, useHeader, textproto.CanonicalMIMEHeaderKey(header.Name), Value{Value: value}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, v := range c.Secret {
+		if err := k.add("secret", useSecret, "", v); err != nil {
+			return nil, err
+		}
+	}
+	_, publicKeys, err := withAddress(verifier.Scheme{}, c.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range publicKeys {
+		if err := k.add("public_key", usePublicKey, "", v); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// add registers a value, and reads it unless it is a file.
+func (k *Set) add(option string, use use, detail string, v Value) error {
+	s := &source{option: option, use: use, detail: detail, label: v.Label, place: 1}
+	for _, earlier := range k.sources {
+		if earlier.isKey() {
+			s.place++
+		}
+	}
+	var err error
+	if s.kind, s.name, err = parseValue(v.Value); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	if s.kind != fileValue {
+		text, err := readValue(v.Value, use == useSecret || use == useUpstream)
+		if err != nil {
+			return fmt.Errorf("%s: %w", option, err)
+		}
+		s.texts = []labelled{{text: text}}
+		if err := k.usable(s, s.texts); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	k.sources = append(k.sources, s)
+	return nil
+}

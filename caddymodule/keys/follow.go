@@ -1,0 +1,185 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+const (
+	// fileInterval is how often key files are read again. A change counts once two
+	// reads have found it, so it is in use within two seconds. Files are polled
+	// because what mounts secrets swaps symbolic links, which file events miss.
+	fileInterval = time.Second
+	// setInterval is how often the age of a fetched key set is looked at.
+	setInterval = 10 * time.Second
+)
+
+// Follow keeps the keys current until ctx ends. It reads key files again, and
+// fetches what the sender publishes before a delivery needs it: a key set at once
+// and whenever it is old, and the certificates whose addresses are in store, which
+// may be nil. Follow returns at once and adds its work to running; only what waits
+// for store is not part of it, since a store may hang.
+func (k *Set) Follow(ctx context.Context, store Storage, running *sync.WaitGroup) {
+	k.warnOfShort()
+	if k.watches() {
+		running.Go(func() { k.followFiles(ctx) })
+	}
+	switch {
+	case k.published == nil:
+	case k.published.jwks != "":
+		running.Go(func() { k.followSet(ctx) })
+	case store != nil:
+		go k.recall(ctx, store, k.id.storageKey())
+	}
+}
+
+func (k *Set) followFiles(ctx context.Context) {
+	ticker := time.NewTicker(fileInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := k.Refresh(); err != nil {
+			k.logger.Error("keys cannot be used", zap.Error(err))
+		}
+		k.warnOfShort()
+	}
+}
+
+func (k *Set) followSet(ctx context.Context) {
+	ticker := time.NewTicker(setInterval)
+	defer ticker.Stop()
+	for {
+		if k.published.due(k.fetcher.clock()) {
+			_ = k.Fetch(ctx, "", netip.Prefix{}) // logs its errors
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Fetch fetches a key that a delivery names and that is not in the snapshot, and
+// puts it into use. id is the key's id in the delivery, client who sent it. Nil
+// means that the snapshot has what the sender publishes now, with or without that
+// key. Errors hold no address.
+//
+// Fetch waits, so that the delivery can be verified after all. Answering 503 while
+// the fetch runs would be simpler, but loses deliveries: FusionAuth, whose key set
+// is fetched, never retries, and its "All the webhooks must succeed" undoes what
+// the webhook tells of. Constant Contact publishes no schedule, Amazon SNS gives
+// up after three retries in a minute.
+func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
+	p := k.published
+	address := id
+	if p.jwks != "" {
+		address = p.jwks
+	}
+	shown, _, _ := strings.Cut(address, "?") // a query may hold a token
+	if p.lacks(address, k.fetcher.clock()) {
+		err := k.fetcher.fetch(ctx, need{address, client, p.knows(address)}, func(page Page, err error) error {
+			if err == nil {
+				err = p.keep(address, page, k.fetcher.clock(), k.usableKey)
+			}
+			if err != nil {
+				k.countFailure()
+				k.logger.Error("the sender's key cannot be fetched", zap.String("address", shown), zap.Error(err),
+					zap.String("consequence", "those at hand stay in use; deliveries signed with another are answered 503"))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return k.adopt()
+}
+
+// usableKey returns why a fetched text is no key of the scheme.
+func (k *Set) usableKey(text string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.usable(&source{use: usePublicKey}, []labelled{{text: text}})
+}
+
+// adopt puts into use what was fetched. It takes the lock, under which files are
+// read, only if the snapshot is not up to date.
+func (k *Set) adopt() error {
+	if k.adopted() {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.adopted() {
+		return nil
+	}
+	return k.swap()
+}
+
+func (k *Set) adopted() bool {
+	now := k.fetcher.clock()
+	_, version, _ := k.published.keys(now)
+	s := k.Current()
+	return s != nil && s.version == version && !s.expired(now)
+}
+
+// NoteUse notes that a key has verified a delivery, and returns its label for
+// metrics. A certificate that has verified one is not dropped for one that has not.
+// All fetched keys share a label, because a sender may publish any number of them.
+func (k *Set) NoteUse(verdict verifier.Verdict) string {
+	if k.published == nil {
+		return verdict.Key
+	}
+	k.published.used(verdict.KeyID)
+	return labelFetched
+}
+
+func (k *Set) countFailure() {
+	if k.failed != nil {
+		k.failed()
+	}
+}
+
+// shortSecret is the length in bytes below which a secret is warned of: 112 bits,
+// which NIST SP 800-131A Rev. 2 §10 asks of an HMAC key. Shorter ones are allowed,
+// because some senders take what a person types.
+const shortSecret = 14
+
+// warnOfShort names the secrets that can be found by trying, unless it has before.
+func (k *Set) warnOfShort() {
+	var labels []string
+	if s := k.Current(); s != nil {
+		labels = s.Verifier.ShortSecrets(shortSecret)
+		if s.Signer != nil && len(s.Signer.ShortSecrets(shortSecret)) > 0 {
+			labels = append(labels, "sign_upstream")
+		}
+	}
+	if len(labels) > 0 && !slices.Equal(labels, k.short) {
+		k.logger.Warn("a secret is short enough to be found by trying: use at least 16 random characters where the sender lets you choose",
+			zap.Strings("keys", some(labels)))
+	}
+	k.short = labels
+}
+
+// some keeps a log line short: a folder may hold thousands of keys.
+func some(labels []string) []string {
+	const most = 32
+	if len(labels) <= most {
+		return labels
+	}
+	return append(slices.Clone(labels[:most]), fmt.Sprintf("and %d more", len(labels)-most))
+}
