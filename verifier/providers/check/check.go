@@ -4,8 +4,12 @@
 package check
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -152,7 +156,36 @@ func (r *Report) vector(p *providers.Provider, i int) {
 		return
 	}
 	if got == providers.Genuine {
+		r.greeted(path, p, vec, t)
 		r.alter(path, p, vec, t)
+	}
+}
+
+// greeted looks whether a handshake takes a genuine delivery for its own: then the
+// gateway answers it, and the app never sees it. Optional handshakes count too. What
+// is a delivery only without one of these is among the handshake vectors as well.
+func (r *Report) greeted(path string, p *providers.Provider, vec *providers.Vector, t *trial) {
+	rules, _ := json.Marshal(p.Handshake) // they came from JSON
+	params := make(map[string]string)
+	for _, param := range p.Params {
+		if bytes.Contains(rules, []byte("{param:"+param.Name+"}")) || bytes.Contains(rules, []byte(`"opt_in":"`+param.Name+`"`)) {
+			params[param.Name] = append(param.Values, "any")[0]
+		}
+	}
+	maps.Copy(params, vec.Params)
+	scheme := p.Scheme
+	scheme.Params, scheme.Handshakes = params, p.Handshakes(params)
+	v, err := verifier.New(scheme, []verifier.Key{keyOf(vec)})
+	if err != nil {
+		r.wrong("handshake", "cannot be read: %v", err)
+		return
+	}
+	judgement, err := v.Judge(t.req, t.body, t.now)
+	switch {
+	case err != nil:
+		r.wrong(path, "is refused once handshakes are answered: %v (%s)", err, vec.Source)
+	case judgement.Answer != nil && !slices.ContainsFunc(p.HandshakeVectors, func(h providers.Vector) bool { return h.Body == vec.Body && h.Answer != nil }):
+		r.wrong(path, "is answered as a handshake, so the app never sees it: have \"when\" name what only the handshake has; one that really is a handshake belongs to handshake_vectors (%s)", vec.Source)
 	}
 }
 
@@ -229,7 +262,7 @@ func newTrial(p *providers.Provider, vec *providers.Vector) (*trial, error) {
 	if vec.BodyBase64 != nil {
 		t.body = vec.BodyBase64
 	}
-	t.req = &verifier.Request{Method: vec.Method, Header: make(map[string][]string)}
+	t.req = &verifier.Request{Method: cmp.Or(vec.Method, "POST"), Header: make(map[string][]string)}
 	for name, value := range vec.Headers {
 		name = textproto.CanonicalMIMEHeaderKey(name)
 		t.req.Header[name] = append(t.req.Header[name], value)

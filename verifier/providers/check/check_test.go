@@ -88,6 +88,9 @@ func TestRunBroken(t *testing.T) {
 		{`"secret": "acme-example-secret"`, `"secret": "acme-wrong-secret"`, "vectors[0]: got signature_mismatch, want genuine: the scheme does not say"},
 		{`"secret": "acme-example-secret"`, `"secret": ""`, "vectors[0]: cannot be run: key 1: the secret is empty"},
 		{`"now": 1700000000`, `"now": 1700009999`, "vectors[0]: got stale_timestamp, want genuine"},
+		{`"unique_id": true,`, `"handshake": [{"when": {"json": {"type": "*"}}, "signed": true, "respond": {}}],`, "vectors[0]: is answered as a handshake"},
+		{`"unique_id": true,`, `"params": [{"name": "confirm", "description": "on", "optional": true}],
+	"handshake": [{"when": {"json": {"id": "*"}}, "opt_in": "confirm", "signed": true, "respond": {}}],`, "vectors[0]: is answered as a handshake"},
 	} {
 		if strings.Count(good, tc.old) == 0 {
 			t.Fatalf("the file has no %q to spoil", tc.old)
