@@ -81,7 +81,7 @@ func TestSignUsage(t *testing.T) {
 		"no such file":            {"discord --private-key {file./gone} --body-file -", "--private-key: stat /gone"},
 		"another format":          {"stripe --secret a --body-file - --format xml", "--format xml: write http, curl or json"},
 		"signed in the body":      {"mailgun --secret a --body-file -", "cannot be signed"},
-		"no timestamp in it":      {"linear --secret a --body-file -", "cannot be signed as it is: missing_timestamp: no timestamp at webhookTimestamp of the body"},
+		"no timestamp in it":      {"linear --secret a --body-file -", "cannot be signed as it is: missing_timestamp: no webhookTimestamp of the body"},
 		"a time that is none":     {"stripe --secret a --body-file - --now x", "--now: write RFC 3339"},
 		"a file that is not here": {"stripe --secret a --body-file /gone", "--body-file: open /gone"},
 	} {
