@@ -40,10 +40,10 @@ func TestSchemeErrors(t *testing.T) {
 		{"positional, key not among names", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Key, s.Signature.Names = "positional", StringList{"a"}, []string{"b", "c"}
 		}, "signature", []string{`"a" is none of the names b, c`}},
-		{"names with raw", func(s *Scheme) { s.Signature.Names = []string{"a"} }, "signature", []string{"names goes with positional"}},
+		{"names with raw", func(s *Scheme) { s.Signature.Names = []string{"a"} }, "signature", []string{"names goes with positional, not with raw"}},
 		{"list without accept", func(s *Scheme) { s.Signature.Syntax = "list" }, "signature", []string{"list needs accept"}},
 		{"algorithm_prefix without accept", func(s *Scheme) { s.Signature.Syntax = "algorithm_prefix" }, "signature", []string{"algorithm_prefix needs accept"}},
-		{"accept with raw", func(s *Scheme) { s.Signature.Accept = map[string]Algorithm{"v1": HMACSHA256} }, "signature", []string{"accept goes with list, algorithm_prefix and JWS"}},
+		{"accept with raw", func(s *Scheme) { s.Signature.Accept = map[string]Algorithm{"v1": HMACSHA256} }, "signature", []string{"accept goes with list, algorithm_prefix"}},
 		{"accept of an unknown algorithm", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Accept = "list", map[string]Algorithm{"v1": "none"}
 		}, "signature", []string{`accept v1: unknown algorithm "none"`, "hmac-sha256"}},
@@ -51,7 +51,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"optional prefix with list", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Accept, s.Signature.PrefixOptional = "list", map[string]Algorithm{"v1": HMACSHA256}, true
 		}, "signature", []string{"prefix goes with raw"}},
-		{"key with raw", func(s *Scheme) { s.Signature.Key = header }, "signature", []string{"key goes with kv, positional and keyed_list"}},
+		{"key with raw", func(s *Scheme) { s.Signature.Key = header }, "signature", []string{"key goes with kv, positional, keyed_list"}},
 		{"key with list", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Accept, s.Signature.Key = "list", map[string]Algorithm{"v1": HMACSHA256}, header
 		}, "signature", []string{"key goes with kv"}},

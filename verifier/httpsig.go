@@ -60,12 +60,6 @@ type httpScheme struct {
 }
 
 func (v *Rules) compileHTTPSignature(sig *Signature) error {
-	if sig.Syntax != syntaxHTTPSignature {
-		if v.scheme.HTTPSignature != nil {
-			return wrong("http_signature", "goes with the syntax http_signature, not with %s", sig.Syntax)
-		}
-		return nil
-	}
 	h := new(httpScheme)
 	if v.scheme.HTTPSignature != nil {
 		h.HTTPSignature = *v.scheme.HTTPSignature

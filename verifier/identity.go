@@ -65,7 +65,7 @@ func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
 }
 
 func (c *Check) deliveryID(body []byte) string {
-	if !c.v.idAt.inside() {
+	if c.id != "" || !c.v.idAt.inside() {
 		return c.id
 	}
 	id, err := c.read(&c.v.idAt[0], body)

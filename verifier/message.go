@@ -139,6 +139,17 @@ func (c *Check) appendSlot(dst []byte, p *template.Part, secret, body []byte) ([
 	switch p.Slot {
 	case template.Body: // one without filters is written whole
 		return p.Append(dst, body), nil
+	case template.Timestamp:
+		if rej := c.bodyTimestamp(body); rej != nil {
+			return dst, rej
+		}
+		dst = append(dst, c.timestamp...)
+	case template.ID:
+		id := c.deliveryID(body)
+		if id == "" {
+			return dst, reject(MissingHeader, "no delivery id, which is signed")
+		}
+		dst = append(dst, id...)
 	case template.Secret:
 		dst = append(dst, secret...)
 	case template.Method, template.URL, template.URLNoQuery, template.URI, template.Path, template.Query, template.QuerySorted, template.Host:
@@ -163,20 +174,6 @@ func (c *Check) appendSlot(dst []byte, p *template.Part, secret, body []byte) ([
 
 func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 	switch p.Slot {
-	case template.Timestamp:
-		if rej := c.bodyTimestamp(body); rej != nil {
-			return "", rej
-		}
-		return c.timestamp, nil
-	case template.ID:
-		if c.id != "" {
-			return c.id, nil
-		}
-		id := c.deliveryID(body)
-		if id == "" {
-			return "", reject(MissingHeader, "no delivery id, which is signed")
-		}
-		return id, nil
 	case template.Header, template.KV, template.JSON, template.Form:
 		return c.signedText(p, body)
 	case template.ListedHeaders:

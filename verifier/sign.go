@@ -3,7 +3,6 @@ package verifier
 import (
 	"bytes"
 	"errors"
-	"strings"
 	"time"
 )
 
@@ -92,50 +91,4 @@ func (k *compiledKey) sum(content []byte) ([]byte, error) {
 	m.Reset()
 	m.Write(content)
 	return m.Sum(nil), nil
-}
-
-// writeSignature writes a header's value in the scheme's syntax.
-func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string {
-	s, key := &v.signature, v.timestampAt.key()
-	switch s.Syntax {
-	case "kv":
-		if key == "" {
-			return s.Key[0] + "=" + text
-		}
-		return key + "=" + timestamp + s.PairSeparator + s.Key[0] + "=" + text
-	case "positional":
-		parts := make([]string, len(s.Names))
-		for i, name := range s.Names {
-			switch name {
-			case s.Key[0]:
-				parts[i] = text
-			case key:
-				parts[i] = timestamp
-			}
-		}
-		for len(parts) > 0 && parts[len(parts)-1] == "" {
-			parts = parts[:len(parts)-1] // places of signatures by other keys
-		}
-		return strings.Join(parts, s.PairSeparator)
-	case "list", "algorithm_prefix":
-		return v.versionOf(k.algorithm) + s.VersionSeparator + text
-	case "keyed_list":
-		id := k.label
-		if len(s.Key) > 0 {
-			id = s.Key[0]
-		}
-		return id + s.VersionSeparator + text
-	}
-	return v.prefix + text
-}
-
-// versionOf returns the first accepted version, in order, that stands for a.
-func (v *Verifier) versionOf(a Algorithm) string {
-	found := ""
-	for version, accepted := range v.signature.Accept {
-		if accepted == a && (found == "" || version < found) {
-			found = version
-		}
-	}
-	return found
 }

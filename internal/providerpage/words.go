@@ -213,25 +213,22 @@ func notation(sig *verifier.Signature) string {
 	case sig.Syntax == "jwt":
 		return ""
 	}
-	return ", " + plainNotation(sig)
+	return ", " + plainNotation(sig.WithDefaults())
 }
 
-func plainNotation(sig *verifier.Signature) string {
+func plainNotation(sig verifier.Signature) string {
 	encoding := sig.Encoding
-	if encoding == "" {
-		encoding = "hex"
-	}
 	switch sig.Syntax {
 	case "kv":
 		return fmt.Sprintf("as `%s=` among `key=value` pairs, in %s", strings.Join(sig.Key, "=` or `"), encoding)
 	case "positional":
-		return fmt.Sprintf("as `%s` of `%s`, in %s", strings.Join(sig.Key, "` or `"), strings.Join(sig.Names, or(sig.PairSeparator, ",")), encoding)
+		return fmt.Sprintf("as `%s` of `%s`, in %s", strings.Join(sig.Key, "` or `"), strings.Join(sig.Names, sig.PairSeparator), encoding)
 	case "list":
-		return fmt.Sprintf("behind `%s`, one item a key, in %s", strings.Join(sorted(sig.Accept), or(sig.VersionSeparator, ",")+"` or `")+or(sig.VersionSeparator, ","), encoding)
+		return fmt.Sprintf("behind `%s`, one item a key, in %s", strings.Join(sorted(sig.Accept), sig.VersionSeparator+"` or `")+sig.VersionSeparator, encoding)
 	case "keyed_list":
-		return "behind a key's id and `" + or(sig.VersionSeparator, "|") + "`, one item a key, in " + encoding
+		return "behind a key's id and `" + sig.VersionSeparator + "`, one item a key, in " + encoding
 	case "algorithm_prefix":
-		return fmt.Sprintf("behind `%s`, in %s", strings.Join(sorted(sig.Accept), or(sig.VersionSeparator, "=")+"` or `")+or(sig.VersionSeparator, "="), encoding)
+		return fmt.Sprintf("behind `%s`, in %s", strings.Join(sorted(sig.Accept), sig.VersionSeparator+"` or `")+sig.VersionSeparator, encoding)
 	}
 	if sig.Prefix != "" {
 		return "in " + encoding + " behind `" + strings.TrimSpace(sig.Prefix) + "`"

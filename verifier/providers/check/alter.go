@@ -290,10 +290,7 @@ func (a *alterer) ofTime() []alteration {
 			alteration{"a clock that is far behind", func(t *trial) bool { t.now = t.now.Add(-far); return true }})
 	}
 	if ts.KV != "" && a.Signature != nil && a.Signature.Syntax == "kv" {
-		separator := a.Signature.PairSeparator
-		if separator == "" {
-			separator = ","
-		}
+		separator := a.Signature.WithDefaults().PairSeparator
 		all = append(all, alteration{"the timestamp's key twice", func(t *trial) bool {
 			return a.editSignature(t, func(text string) (string, bool) {
 				return text + separator + pairOf(text, separator, ts.KV), true
