@@ -4,72 +4,15 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
-
-// A Handshake is a request with which a sender asks whether the address is its
-// receiver's, and the answer that it wants. It is no delivery: nothing is
-// forwarded for it. A provider's file has a list of them; the first that a
-// request is decides.
-type Handshake struct {
-	// What such a request looks like.
-	When HandshakeWhen `json:"when"`
-	// It is signed as deliveries are, and answered only once its signature is
-	// verified. Of one that is not signed anybody can be the sender.
-	Signed bool `json:"signed,omitempty"`
-	// The optional param of the provider's that must have a value for this rule
-	// to count. Default: it always does.
-	OptIn string `json:"opt_in,omitempty"`
-	// An address that must be requested before the answer. Default: none.
-	Visit *HandshakeVisit `json:"visit,omitempty"`
-	// What it must hold besides; one that does not is refused. Values may be
-	// {param:name} and are compared in constant time.
-	Require HandshakeFields `json:"require,omitzero"`
-	// Form of the values that the answer repeats or signs, by source
-	// ("query:crc_token"): a regular expression (RE2) for the whole value.
-	// Default: up to 512 visible ASCII characters. Whatever the form, a value is
-	// ASCII without < > " ' & and \, spaces apart, and no longer.
-	Pattern map[string]string `json:"pattern,omitempty"`
-	Respond HandshakeResponse `json:"respond"`
-}
-
-// HandshakeWhen tells a handshake from a delivery.
-type HandshakeWhen struct {
-	Method StringList `json:"method,omitempty"` // default: POST
-	// Of a ping, which the sender does not sign as it signs deliveries: absent (it
-	// has no signature) or any (its signature may be one that none of the keys
-	// made). What a key has signed is then a delivery and never this handshake.
-	// Default: the rule does not look at signatures.
-	Signature string `json:"signature,omitempty"`
-	HandshakeFields
-}
-
-// HandshakeFields are parameters of the URL, headers, JSON paths and form fields
-// of the body with the values that they may have, each of them there once. The
-// value "*" stands for any but an empty one. Form fields are looked for where
-// Content-Type says that the body is a form.
-type HandshakeFields struct {
-	Query  map[string]StringList `json:"query,omitempty"`
-	Header map[string]StringList `json:"header,omitempty"`
-	JSON   map[string]StringList `json:"json,omitempty"`
-	Form   map[string]StringList `json:"form,omitempty"`
-}
-
-// HandshakeResponse is the answer. In its texts, those inside JSON too, stand
-// the slots {query:name} {header:Name} {json:path} {param:name}, and
-// {hmac:SOURCE|hex} (base64, base64url): the HMAC of a source, such as
-// query:crc_token, with the key and algorithm of deliveries.
-type HandshakeResponse struct {
-	Status int               `json:"status,omitempty"` // 2xx; default: 200
-	Header map[string]string `json:"header,omitempty"` // only headers that "when" names
-	Text   string            `json:"text,omitempty"`   // a body of text/plain
-	JSON   json.RawMessage   `json:"json,omitempty"`   // or one of application/json
-}
 
 // An Answer is what a handshake is answered with. Its texts cannot break out of
 // the header or the content type that they stand in.
@@ -336,3 +279,43 @@ func (s source) inBody() bool { return s.kind == inJSON || s.kind == inForm }
 // deliveryMethods are those whose requests an unsigned handshake must not
 // swallow without a mark of its own.
 var deliveryMethods = []string{"POST", "PUT", "PATCH"}
+
+// visit is a compiled HandshakeVisit.
+type visit struct {
+	source
+	hosts []string
+}
+
+func (h *handshake) compileVisit(rule *Handshake) error {
+	if rule.Visit == nil {
+		return nil
+	}
+	if !rule.Signed {
+		return errors.New("visit: goes with signed alone: else anyone could have the gateway visit an address")
+	}
+	p, err := newSource(inJSON, rule.Visit.JSON)
+	if err != nil {
+		return fmt.Errorf("visit: %w", err)
+	}
+	if len(rule.Visit.Hosts) == 0 {
+		return errors.New("visit: hosts: missing: name the sender's own")
+	}
+	if problem := checkHosts(rule.Visit.Hosts); problem != "" {
+		return fmt.Errorf("visit: hosts: %s", problem)
+	}
+	h.visit = &visit{source: p, hosts: rule.Visit.Hosts}
+	return nil
+}
+
+// addressToVisit reads the address of a handshake, "" where it wants no visit.
+func (c *Check) addressToVisit(h *handshake, body []byte) (string, *Rejection) {
+	if h.visit == nil {
+		return "", nil
+	}
+	address, ok := c.textAt(&h.visit.source, body)
+	u, err := url.Parse(address)
+	if !ok || err != nil || !fetchable(address) || u.Path != "/" || !onHosts(h.visit.hosts, u.Host) {
+		return "", reject(HandshakeMismatch, "%s is not an address of the sender's own hosts", h.visit.source)
+	}
+	return address, nil
+}

@@ -10,28 +10,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
-// HTTPSignature says what a signature of RFC 9421 must be like to count, beside
-// the syntax http_signature. Others are as if they were not there: proxies and
-// networks on the way may add theirs.
-type HTTPSignature struct {
-	// Label of the signature in both headers. Default: any.
-	Label string `json:"label,omitempty"`
-	// Components that every signature must cover, in any order and beside others:
-	// fields in lower case, and @method, @target-uri, @authority, @scheme,
-	// @request-target, @path, @query, @query-param;name="x". Sign covers these.
-	// Without body_unsigned, content-digest must be among them: nothing else
-	// covers the body. Default: @method, @target-uri, content-digest.
-	Components StringList `json:"components,omitempty"`
-	// Parameters that every signature must have besides created, which timestamp
-	// asks for: expires, nonce, keyid, alg, tag or others. Default: none.
-	Params StringList `json:"params,omitempty"`
-	// Value of the parameter tag, which tells applications apart. Default: any.
-	Tag string `json:"tag,omitempty"`
-	// Digests of Content-Digest (RFC 9530) that count, sha-256 and sha-512. One
-	// must be there, and each that is there must be the body's. Default: both.
-	Digests StringList `json:"digests,omitempty"`
-}
-
 const (
 	syntaxHTTPSignature = "http_signature"
 	contentDigestField  = "content-digest"

@@ -3,10 +3,17 @@ package verifier
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -105,4 +112,128 @@ func parsePrivate(raw []byte) crypto.Signer {
 		return key
 	}
 	return nil
+}
+
+// jwk is a JSON Web Key (RFC 7517) of a kind that verifies signatures.
+type jwk struct {
+	Kty string `json:"kty"`
+	Kid string `json:"kid"`
+	Use string `json:"use"`
+	Alg string `json:"alg"`
+	Crv string `json:"crv"`
+	X   string `json:"x"`
+	Y   string `json:"y"`
+	N   string `json:"n"`
+	E   string `json:"e"`
+
+	Ops []string        `json:"key_ops"`
+	D   json.RawMessage `json:"d"` // of a private key, with which anyone who reads it signs
+}
+
+// maxSetKeys bounds a set: each key costs milliseconds to try, and every one of
+// them is tried for a delivery that names none. Real sets have a handful.
+const maxSetKeys = 64
+
+// isJWK reports whether the text of a public key is a JSON Web Key or a set of them.
+func isJWK(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
+
+// compileJWKs makes one key for each member of a JSON Web Key Set (RFC 7517), or
+// of the one JSON Web Key, that can verify one of the scheme's algorithms. Other
+// members are skipped: senders publish keys for other uses in the same set.
+func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal([]byte(k.Text), &set); err != nil {
+		return nil, errors.New("begins like a JSON Web Key Set and is no JSON: copy it whole")
+	}
+	if set.Keys == nil {
+		set.Keys = []json.RawMessage{json.RawMessage(k.Text)}
+	}
+	if len(set.Keys) > maxSetKeys {
+		return nil, fmt.Errorf("a set of %d keys: at most %d are read", len(set.Keys), maxSetKeys)
+	}
+	var out []compiledKey
+	private := false
+	for _, raw := range set.Keys {
+		var member jwk
+		if json.Unmarshal(raw, &member) != nil || !member.verifies() {
+			private = private || member.D != nil
+			continue
+		}
+		public := member.public()
+		if key, ok := public.(ed25519.PublicKey); public == nil || ok && forgeable(key) {
+			continue
+		}
+		for i, a := range s.algorithms() {
+			if !a.asymmetric() || !facts[a].public.accepts(public) || member.Alg != "" && joseAlgorithms[member.Alg].kind() != a.kind() {
+				continue
+			}
+			c := compiledKey{label: k.Label, id: member.Kid, algorithm: a, index: uint8(i), public: public}
+			if member.Kid != "" && len(set.Keys) > 1 {
+				c.label += "/" + member.Kid
+			}
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 && private {
+		return nil, fmt.Errorf("the JSON Web Key Set holds no public key for %s but a private one: give the sender's public key", join(s.algorithms()))
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the JSON Web Key Set holds no public key for %s", join(s.algorithms()))
+	}
+	return out, nil
+}
+
+// verifies reports whether a JWK is one to verify with (RFC 7517 §4.2 and §4.3).
+func (j *jwk) verifies() bool {
+	return (j.Use == "" || j.Use == "sig") && (j.Ops == nil || slices.Contains(j.Ops, "verify")) && j.D == nil
+}
+
+// public returns the key that a JWK describes (RFC 7518 §6, RFC 8037 §2), nil if
+// it describes none of those that this package knows.
+func (j *jwk) public() crypto.PublicKey {
+	x, errX := decodeString(j.X, encBase64URL)
+	y, errY := decodeString(j.Y, encBase64URL)
+	n, errN := decodeString(j.N, encBase64URL)
+	e, errE := decodeString(j.E, encBase64URL)
+	if errors.Join(errX, errY, errN, errE) != nil {
+		return nil
+	}
+	curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[j.Crv]
+	switch {
+	case j.Kty == "OKP" && j.Crv == "Ed25519" && len(x) == ed25519.PublicKeySize:
+		return ed25519.PublicKey(x)
+	case j.Kty == "RSA" && len(n) <= maxLong && len(e) <= 4:
+		return rsaKey(new(big.Int).SetBytes(n), new(big.Int).SetBytes(e).Int64())
+	case j.Kty == "EC" && curve != nil:
+		size := (curve.Params().BitSize + 7) / 8
+		if len(x) > size || len(y) > size {
+			return nil
+		}
+		// RFC 7518 §6.2.1.2 wants the full length; TrueLayer's set drops zeros.
+		point := make([]byte, 1+2*size)
+		point[0] = 4 // uncompressed, SEC 1 §2.3.3
+		copy(point[1+size-len(x):], x)
+		copy(point[1+2*size-len(y):], y)
+		if key, err := ecdsa.ParseUncompressedPublicKey(curve, point); err == nil {
+			return key
+		}
+	}
+	return nil
+}
+
+// rsaKey returns nil for what crypto/rsa refuses as well, but not whatever GODEBUG
+// says: fewer than 1024 bits, an exponent that signs nothing.
+func rsaKey(n *big.Int, e int64) crypto.PublicKey {
+	if n.BitLen() < 1024 || n.Bit(0) == 0 || e < 3 || e&1 == 0 || e > math.MaxInt32 {
+		return nil
+	}
+	return &rsa.PublicKey{N: n, E: int(e)}
+}
+
+// kind is the algorithm apart from how its signatures are written.
+func (a Algorithm) kind() string {
+	kind, _, _ := strings.Cut(string(a), ":")
+	return kind
 }

@@ -2,7 +2,9 @@ package verifier
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,4 +151,79 @@ func (e *SchemeError) Error() string { return e.Field + ": " + e.Problem }
 
 func wrong(field, format string, args ...any) error {
 	return &SchemeError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}
+
+// With returns s with every field that o sets replaced by o's. Required headers
+// add up, and so do required JSON paths; an Off without a source switches off the source that s has.
+func (s Scheme) With(o Scheme) Scheme {
+	replace(&s.Algorithm, o.Algorithm)
+	replace(&s.AllowWeak, o.AllowWeak)
+	replace(&s.SecretEncoding, o.SecretEncoding)
+	replace(&s.SecretPrefix, o.SecretPrefix)
+	replace(&s.SecretSuffix, o.SecretSuffix)
+	replace(&s.SecretNormalize, o.SecretNormalize)
+	replace(&s.KeyDerivation, o.KeyDerivation)
+	replace(&s.PublicKeyEncoding, o.PublicKeyEncoding)
+	replace(&s.PublicKeyPrefix, o.PublicKeyPrefix)
+	replace(&s.PrivateKeyPrefix, o.PrivateKeyPrefix)
+	replace(&s.KeyID, o.KeyID)
+	replace(&s.KeySource, o.KeySource)
+	replace(&s.Signature, o.Signature)
+	replace(&s.HTTPSignature, o.HTTPSignature)
+	replace(&s.Tolerance, o.Tolerance)
+	replace(&s.BodyUnsigned, o.BodyUnsigned)
+	replace(&s.BodyDecoded, o.BodyDecoded)
+	replace(&s.BodyForm, o.BodyForm)
+	replace(&s.PublicURL, o.PublicURL)
+	if len(o.URLForms) > 0 {
+		s.URLForms = o.URLForms
+	}
+	if len(o.Claims) > 0 {
+		s.Claims = o.Claims
+	}
+	if len(o.Message) > 0 {
+		s.Message = o.Message
+	}
+	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && len(ts.sources()) == 0 {
+		off := *s.Timestamp
+		off.Off = true
+		s.Timestamp = &off
+	} else {
+		replace(&s.Timestamp, ts)
+	}
+	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && len(id.sources()) == 0 {
+		off := *s.DeliveryID
+		off.Off = true
+		s.DeliveryID = &off
+	} else {
+		replace(&s.DeliveryID, id)
+	}
+	if len(o.Varies) > 0 {
+		s.Varies = o.Varies
+	}
+	s.RequireHeader = slices.Concat(s.RequireHeader, o.RequireHeader)
+	if len(o.RequireJSON) > 0 {
+		s.RequireJSON = maps.Clone(s.RequireJSON)
+		if s.RequireJSON == nil {
+			s.RequireJSON = make(map[string]StringList)
+		}
+		maps.Copy(s.RequireJSON, o.RequireJSON)
+	}
+	if o.Params != nil {
+		s.Params = o.Params
+	}
+	return s
+}
+
+func replace[T comparable](field *T, with T) {
+	var unset T
+	if with != unset {
+		*field = with
+	}
+}
+
+// UsesToken reports whether deliveries carry the secret itself in place of a
+// signature, or may.
+func (s Scheme) UsesToken() bool {
+	return s.Algorithm == Token || s.Signature != nil && slices.Contains(slices.Collect(maps.Values(s.Signature.Accept)), Token)
 }

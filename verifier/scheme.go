@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -253,6 +251,98 @@ type RequiredHeader struct {
 	Values StringList `json:"values"`
 }
 
+// HTTPSignature says what a signature of RFC 9421 must be like to count, beside
+// the syntax http_signature. Others are as if they were not there: proxies and
+// networks on the way may add theirs.
+type HTTPSignature struct {
+	// Label of the signature in both headers. Default: any.
+	Label string `json:"label,omitempty"`
+	// Components that every signature must cover, in any order and beside others:
+	// fields in lower case, and @method, @target-uri, @authority, @scheme,
+	// @request-target, @path, @query, @query-param;name="x". Sign covers these.
+	// Without body_unsigned, content-digest must be among them: nothing else
+	// covers the body. Default: @method, @target-uri, content-digest.
+	Components StringList `json:"components,omitempty"`
+	// Parameters that every signature must have besides created, which timestamp
+	// asks for: expires, nonce, keyid, alg, tag or others. Default: none.
+	Params StringList `json:"params,omitempty"`
+	// Value of the parameter tag, which tells applications apart. Default: any.
+	Tag string `json:"tag,omitempty"`
+	// Digests of Content-Digest (RFC 9530) that count, sha-256 and sha-512. One
+	// must be there, and each that is there must be the body's. Default: both.
+	Digests StringList `json:"digests,omitempty"`
+}
+
+// A Handshake is a request with which a sender asks whether the address is its
+// receiver's, and the answer that it wants. It is no delivery: nothing is
+// forwarded for it. A provider's file has a list of them; the first that a
+// request is decides.
+type Handshake struct {
+	// What such a request looks like.
+	When HandshakeWhen `json:"when"`
+	// It is signed as deliveries are, and answered only once its signature is
+	// verified. Of one that is not signed anybody can be the sender.
+	Signed bool `json:"signed,omitempty"`
+	// The optional param of the provider's that must have a value for this rule
+	// to count. Default: it always does.
+	OptIn string `json:"opt_in,omitempty"`
+	// An address that must be requested before the answer. Default: none.
+	Visit *HandshakeVisit `json:"visit,omitempty"`
+	// What it must hold besides; one that does not is refused. Values may be
+	// {param:name} and are compared in constant time.
+	Require HandshakeFields `json:"require,omitzero"`
+	// Form of the values that the answer repeats or signs, by source
+	// ("query:crc_token"): a regular expression (RE2) for the whole value.
+	// Default: up to 512 visible ASCII characters. Whatever the form, a value is
+	// ASCII without < > " ' & and \, spaces apart, and no longer.
+	Pattern map[string]string `json:"pattern,omitempty"`
+	Respond HandshakeResponse `json:"respond"`
+}
+
+// HandshakeWhen tells a handshake from a delivery.
+type HandshakeWhen struct {
+	Method StringList `json:"method,omitempty"` // default: POST
+	// Of a ping, which the sender does not sign as it signs deliveries: absent (it
+	// has no signature) or any (its signature may be one that none of the keys
+	// made). What a key has signed is then a delivery and never this handshake.
+	// Default: the rule does not look at signatures.
+	Signature string `json:"signature,omitempty"`
+	HandshakeFields
+}
+
+// HandshakeFields are parameters of the URL, headers, JSON paths and form fields
+// of the body with the values that they may have, each of them there once. The
+// value "*" stands for any but an empty one. Form fields are looked for where
+// Content-Type says that the body is a form.
+type HandshakeFields struct {
+	Query  map[string]StringList `json:"query,omitempty"`
+	Header map[string]StringList `json:"header,omitempty"`
+	JSON   map[string]StringList `json:"json,omitempty"`
+	Form   map[string]StringList `json:"form,omitempty"`
+}
+
+// HandshakeResponse is the answer. In its texts, those inside JSON too, stand
+// the slots {query:name} {header:Name} {json:path} {param:name}, and
+// {hmac:SOURCE|hex} (base64, base64url): the HMAC of a source, such as
+// query:crc_token, with the key and algorithm of deliveries.
+type HandshakeResponse struct {
+	Status int               `json:"status,omitempty"` // 2xx; default: 200
+	Header map[string]string `json:"header,omitempty"` // only headers that "when" names
+	Text   string            `json:"text,omitempty"`   // a body of text/plain
+	JSON   json.RawMessage   `json:"json,omitempty"`   // or one of application/json
+}
+
+// A HandshakeVisit is an address that the sender wants requested before it
+// sends: whoever holds the Answer does that, and answers once it worked. It
+// goes with signed alone, and with hosts of the sender's own: nobody else can
+// point the receiver at an address.
+type HandshakeVisit struct {
+	// Path in the body of the address, which the signature covers: https, path /.
+	JSON string `json:"json"`
+	// Hosts, as in KeySource.
+	Hosts []string `json:"hosts"`
+}
+
 // StringList is a list of strings that JSON may also write as one string.
 type StringList []string
 
@@ -303,79 +393,4 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // MarshalJSON writes the duration as text.
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return json.Marshal(time.Duration(d).String())
-}
-
-// With returns s with every field that o sets replaced by o's. Required headers
-// add up, and so do required JSON paths; an Off without a source switches off the source that s has.
-func (s Scheme) With(o Scheme) Scheme {
-	replace(&s.Algorithm, o.Algorithm)
-	replace(&s.AllowWeak, o.AllowWeak)
-	replace(&s.SecretEncoding, o.SecretEncoding)
-	replace(&s.SecretPrefix, o.SecretPrefix)
-	replace(&s.SecretSuffix, o.SecretSuffix)
-	replace(&s.SecretNormalize, o.SecretNormalize)
-	replace(&s.KeyDerivation, o.KeyDerivation)
-	replace(&s.PublicKeyEncoding, o.PublicKeyEncoding)
-	replace(&s.PublicKeyPrefix, o.PublicKeyPrefix)
-	replace(&s.PrivateKeyPrefix, o.PrivateKeyPrefix)
-	replace(&s.KeyID, o.KeyID)
-	replace(&s.KeySource, o.KeySource)
-	replace(&s.Signature, o.Signature)
-	replace(&s.HTTPSignature, o.HTTPSignature)
-	replace(&s.Tolerance, o.Tolerance)
-	replace(&s.BodyUnsigned, o.BodyUnsigned)
-	replace(&s.BodyDecoded, o.BodyDecoded)
-	replace(&s.BodyForm, o.BodyForm)
-	replace(&s.PublicURL, o.PublicURL)
-	if len(o.URLForms) > 0 {
-		s.URLForms = o.URLForms
-	}
-	if len(o.Claims) > 0 {
-		s.Claims = o.Claims
-	}
-	if len(o.Message) > 0 {
-		s.Message = o.Message
-	}
-	if ts := o.Timestamp; ts != nil && ts.Off && s.Timestamp != nil && len(ts.sources()) == 0 {
-		off := *s.Timestamp
-		off.Off = true
-		s.Timestamp = &off
-	} else {
-		replace(&s.Timestamp, ts)
-	}
-	if id := o.DeliveryID; id != nil && id.Off && s.DeliveryID != nil && len(id.sources()) == 0 {
-		off := *s.DeliveryID
-		off.Off = true
-		s.DeliveryID = &off
-	} else {
-		replace(&s.DeliveryID, id)
-	}
-	if len(o.Varies) > 0 {
-		s.Varies = o.Varies
-	}
-	s.RequireHeader = slices.Concat(s.RequireHeader, o.RequireHeader)
-	if len(o.RequireJSON) > 0 {
-		s.RequireJSON = maps.Clone(s.RequireJSON)
-		if s.RequireJSON == nil {
-			s.RequireJSON = make(map[string]StringList)
-		}
-		maps.Copy(s.RequireJSON, o.RequireJSON)
-	}
-	if o.Params != nil {
-		s.Params = o.Params
-	}
-	return s
-}
-
-func replace[T comparable](field *T, with T) {
-	var unset T
-	if with != unset {
-		*field = with
-	}
-}
-
-// UsesToken reports whether deliveries carry the secret itself in place of a
-// signature, or may.
-func (s Scheme) UsesToken() bool {
-	return s.Algorithm == Token || s.Signature != nil && slices.Contains(slices.Collect(maps.Values(s.Signature.Accept)), Token)
 }
