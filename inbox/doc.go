@@ -31,8 +31,10 @@
 //     found out. It is kept as bytes: see [Delivery.AppendBinary].
 //   - [Engine]: the contract of what keeps deliveries. Package bolt holds the one
 //     in a file, and inboxtest the suite that every engine must pass.
+//   - [Box]: decides when an attempt is made. It knows which apps are down, takes
+//     turns between handlers and tenants, and settles what an attempt found out.
 //
-// The package knows neither Caddy nor HTTP, neither verification nor deduplication:
-// two deliveries with the same [Key] are copies of each other, and that is all it
-// asks.
+// An attempt is a function that the caller supplies. The package knows neither
+// Caddy nor HTTP, neither verification nor deduplication: two deliveries with the
+// same [Key] are copies of each other, and that is all it asks.
 package inbox

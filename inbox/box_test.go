@@ -1,0 +1,508 @@
+package inbox_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+)
+
+// An app in a bubble of virtual time: what it answers, and what it was asked.
+type app struct {
+	mu      sync.Mutex
+	start   time.Time
+	answer  func(a *inbox.Attempt) inbox.Result
+	lasts   time.Duration
+	asked   map[inbox.Key][]time.Duration // when each attempt began
+	order   []inbox.Key
+	running int
+	most    int // at once
+}
+
+func (p *app) deliver(ctx context.Context, a *inbox.Attempt) inbox.Result {
+	p.mu.Lock()
+	p.asked[a.Entry.Key] = append(p.asked[a.Entry.Key], time.Since(p.start))
+	p.order = append(p.order, a.Entry.Key)
+	p.running++
+	p.most = max(p.most, p.running)
+	answer, lasts := p.answer, p.lasts
+	p.mu.Unlock()
+	select {
+	case <-time.After(lasts):
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running--
+	if ctx.Err() != nil {
+		return inbox.Result{}
+	}
+	return answer(a)
+}
+
+func (p *app) set(answer func(a *inbox.Attempt) inbox.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer = answer
+}
+
+// calls reads when the attempts of a delivery began.
+func (p *app) calls(n int) []time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.asked[key(n)])
+}
+
+func (p *app) total() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.order)
+}
+
+func says(status int) func(*inbox.Attempt) inbox.Result {
+	return func(*inbox.Attempt) inbox.Result { return inbox.Result{Status: status} }
+}
+
+var shop = inbox.Queue{Handler: "shop"}
+
+func key(n int) inbox.Key { return inbox.Key{byte(n), byte(n >> 8)} }
+
+type bench struct {
+	*testing.T
+	box *inbox.Box
+	mem *inboxtest.Memory
+	app *app
+}
+
+// inBubble runs a test of a box in virtual time. Chance is always in the middle,
+// so that pauses are what the policy says.
+func inBubble(t *testing.T, o inbox.Options, run func(b *bench)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{T: t, mem: inboxtest.NewMemory(time.Now, 0)}
+		b.app = &app{start: time.Now(), answer: says(200), asked: make(map[inbox.Key][]time.Duration)}
+		o.Engine, o.Deliver, o.Chance = b.mem, b.app.deliver, func() float64 { return 0.5 }
+		b.box = inbox.NewBox(o)
+		defer b.box.Close(context.Background())
+		run(b)
+	})
+}
+
+func (b *bench) accept(q inbox.Queue, numbers ...int) {
+	b.Helper()
+	for _, n := range numbers {
+		d := &inbox.Delivery{Key: key(n), Queue: q, Received: time.Now(), Body: []byte("{}")}
+		if _, err := b.box.Accept(b.Context(), d, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (b *bench) state(n int, want inbox.State) inbox.Entry {
+	b.Helper()
+	e, _, _ := b.mem.Find(b.Context(), key(n))
+	if e.State != want {
+		b.Errorf("%d is %v, want %v", n, e.State, want)
+	}
+	return e
+}
+
+// pass lets time go by until all is quiet.
+func (b *bench) pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+func numbers(from, to int) (list []int) {
+	for n := from; n < to; n++ {
+		list = append(list, n)
+	}
+	return list
+}
+
+func TestWhatIsAcceptedIsDeliveredAtOnce(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.accept(shop, 1, 2, 3)
+		b.pass(0)
+		for n := 1; n <= 3; n++ {
+			b.state(n, 0)
+			if got := b.app.calls(n); len(got) != 1 || got[0] > 0 {
+				b.Errorf("%d was tried at %v", n, got)
+			}
+		}
+	})
+}
+
+func TestTheScheduleOfRetries(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.app.set(says(500))
+		b.accept(shop, 1)
+		b.pass(4 * 24 * time.Hour)
+		want := []time.Duration{0}
+		for i := 0; want[len(want)-1]+inbox.DefaultRetry[min(i, 9)] < inbox.DefaultExpire; i++ {
+			want = append(want, want[i]+inbox.DefaultRetry[min(i, 9)])
+		}
+		got := b.app.calls(1)
+		if len(got) != len(want) {
+			b.Fatalf("attempts at %v, want %v", got, want)
+		}
+		for i, at := range got {
+			if late := at - want[i]; late < 0 || late > time.Duration(i)*25*time.Millisecond {
+				b.Errorf("attempt %d at %v, want %v", i, at, want[i])
+			}
+		}
+		if e := b.state(1, inbox.Dead); e.Attempts != len(want) || e.Status != 500 {
+			b.Errorf("%+v", e)
+		}
+	})
+}
+
+func TestPausesAreSpread(t *testing.T) {
+	for chance, want := range map[float64]time.Duration{0: 4 * time.Second, 1: 6 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			mem := inboxtest.NewMemory(time.Now, 0)
+			box := inbox.NewBox(inbox.Options{
+				Engine: mem, Chance: func() float64 { return chance },
+				Deliver: func(context.Context, *inbox.Attempt) inbox.Result { return inbox.Result{Status: 500} },
+			})
+			defer box.Close(t.Context())
+			start := time.Now()
+			box.Accept(t.Context(), &inbox.Delivery{Key: key(1), Queue: shop, Received: start}, false)
+			synctest.Wait()
+			if e, _, _ := mem.Find(t.Context(), key(1)); e.Due.Sub(start) != want {
+				t.Errorf("chance %v: due after %v, want %v", chance, e.Due.Sub(start), want)
+			}
+		})
+	}
+}
+
+func TestRetryAfterIsALowerBound(t *testing.T) {
+	for after, want := range map[time.Duration]time.Duration{
+		time.Second: 5 * time.Second, time.Minute: time.Minute, 5 * time.Hour: time.Hour,
+	} {
+		inBubble(t, inbox.Options{}, func(b *bench) {
+			b.app.set(func(*inbox.Attempt) inbox.Result { return inbox.Result{Status: 503, RetryAfter: after} })
+			b.accept(shop, 1)
+			b.pass(0)
+			if e := b.state(1, inbox.Pending); e.Due.Sub(e.Since) != want || e.Hold != inbox.HoldTime {
+				b.Errorf("Retry-After %v: due after %v, want %v", after, e.Due.Sub(e.Since), want)
+			}
+		})
+	}
+}
+
+func TestSomeStatusesEndIt(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.box.Configure(map[string]inbox.Policy{"shop": {DeadOn: []int{410}, Keep: time.Hour}})
+		b.app.set(says(410))
+		b.accept(shop, 1)
+		b.pass(0)
+		b.state(1, inbox.Dead)
+		b.app.set(says(204))
+		b.accept(shop, 2)
+		b.pass(0)
+		b.state(2, inbox.Delivered)
+		b.pass(time.Hour)
+		b.state(2, 0)
+		b.app.set(func(*inbox.Attempt) inbox.Result { return inbox.Result{Taken: true} })
+		b.accept(inbox.Queue{Handler: "other"}, 3)
+		b.pass(0)
+		b.state(3, 0)
+	})
+}
+
+func TestAPanicIsNoAnswer(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.app.set(func(*inbox.Attempt) inbox.Result { panic("the app closed its connection") })
+		b.accept(shop, 1)
+		b.pass(0)
+		if e := b.state(1, inbox.Pending); e.Attempts != 1 || e.Hold != inbox.HoldApp {
+			b.Errorf("%+v", e)
+		}
+	})
+}
+
+func TestConcurrencyGrowsWithSuccess(t *testing.T) {
+	inBubble(t, inbox.Options{Concurrency: 8}, func(b *bench) {
+		b.app.lasts = time.Second
+		b.accept(shop, numbers(0, 200)...)
+		for i, want := range []int{1, 2, 4, 6, 6} { // three quarters of the places, for one handler
+			b.pass(time.Millisecond)
+			b.app.mu.Lock()
+			if b.app.running != want {
+				t.Errorf("round %d: %d run at once, want %d", i, b.app.running, want)
+			}
+			b.app.mu.Unlock()
+			b.pass(time.Second - time.Millisecond)
+		}
+		b.pass(time.Minute)
+		if b.app.total() != 200 || b.app.most != 6 {
+			t.Errorf("%d attempts, %d at once", b.app.total(), b.app.most)
+		}
+	})
+}
+
+// An outage: nothing is spent, each probe is of another delivery, and what waits is
+// sent as soon as the app is back, oldest first.
+func TestAnAppThatIsDown(t *testing.T) {
+	inBubble(t, inbox.Options{Concurrency: 4}, func(b *bench) {
+		b.app.set(says(502))
+		b.accept(shop, numbers(0, 20)...)
+		b.pass(10 * time.Second)
+		if !b.box.Holds(shop) {
+			b.Fatal("the app does not count as down")
+		}
+		if b.box.Holds(inbox.Queue{Handler: "other"}) {
+			b.Error("another app counts as down, too")
+		}
+		before := b.app.total()
+		b.pass(10 * time.Minute)
+		b.accept(shop, 20)
+		b.pass(0)
+		probes := b.app.total() - before
+		if probes < 115 || probes > 121 {
+			b.Errorf("%d probes in ten minutes, want one each five seconds", probes)
+		}
+		for n := range 20 {
+			if e := b.state(n, inbox.Pending); e.Attempts > 1 {
+				b.Errorf("%d spent %d attempts", n, e.Attempts)
+			}
+			if calls := len(b.app.calls(n)); calls < 5 || calls > 8 {
+				b.Errorf("%d was probed %d times of 120: they do not take turns", n, calls)
+			}
+		}
+		if len(b.app.calls(20)) > 0 {
+			b.Error("what came while the app was down was sent to it")
+		}
+
+		b.app.set(says(200))
+		b.app.mu.Lock()
+		b.app.lasts = 10 * time.Millisecond
+		b.app.mu.Unlock()
+		before = b.app.total()
+		b.pass(6 * time.Second)
+		if b.box.Holds(shop) {
+			b.Error("the app is back, and counts as down")
+		}
+		for n := range 21 {
+			b.state(n, 0)
+		}
+		sent := b.app.order[before+1:] // after the probe
+		for i, k := range sent {       // attempts that begin together may overtake each other
+			if early := i - int(k[0]); early < -4 || early > 4 {
+				b.Errorf("not oldest first: %v", sent)
+			}
+		}
+	})
+}
+
+func TestASynchronous2xxEndsAnOutage(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		for n := range 3 { // asked by the handler itself
+			if b.box.Holds(shop) {
+				b.Fatalf("down after %d", n)
+			}
+			got, err := b.box.Accept(b.Context(), &inbox.Delivery{Key: key(n), Queue: shop, Received: time.Now()}, true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.box.Finish(got.Attempt, inbox.Result{})
+		}
+		b.pass(time.Second)
+		if !b.box.Holds(shop) || b.app.total() > 0 {
+			b.Fatalf("not down after three, or asked: %d", b.app.total())
+		}
+		b.box.Heard(shop, key(9), inbox.Result{Status: 500})
+		if !b.box.Holds(shop) {
+			b.Error("a 500 ends it")
+		}
+		b.box.Heard(shop, key(9), inbox.Result{Status: 200})
+		b.pass(25 * time.Millisecond)
+		if b.box.Holds(shop) || b.app.total() != 3 {
+			b.Errorf("still down, or only %d were sent", b.app.total())
+		}
+	})
+}
+
+func TestTheSameDeliveryDoesNotMakeAnAppDown(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.app.set(says(504))
+		b.accept(shop, 1)
+		b.pass(time.Hour)
+		if b.box.Holds(shop) || len(b.app.calls(1)) < 5 {
+			b.Errorf("one delivery that times out makes the app down, after %v", b.app.calls(1))
+		}
+	})
+}
+
+func TestAHandlerThatHangsLeavesPlacesForOthers(t *testing.T) {
+	inBubble(t, inbox.Options{Concurrency: 16}, func(b *bench) {
+		hangs := inbox.Queue{Handler: "hangs"}
+		b.app.lasts = time.Second
+		b.accept(hangs, numbers(0, 300)...)
+		b.pass(20 * time.Second) // it has earned all its places
+		b.app.mu.Lock()
+		b.app.lasts = 60 * time.Second
+		b.app.mu.Unlock()
+		b.pass(2 * time.Second)
+		b.app.mu.Lock()
+		b.app.lasts = 10 * time.Millisecond // of the others
+		b.app.mu.Unlock()
+		for tenant := range 3 {
+			q := inbox.Queue{Handler: "shop", Tenant: fmt.Sprint(tenant)}
+			b.accept(q, numbers(1000+100*tenant, 1020+100*tenant)...)
+		}
+		b.pass(2 * time.Second)
+		for tenant := range 3 {
+			for n := range 20 {
+				b.state(1000+100*tenant+n, 0)
+			}
+		}
+		b.app.mu.Lock()
+		defer b.app.mu.Unlock()
+		if b.app.running == 0 || b.app.running > 12 {
+			b.Errorf("%d hang", b.app.running)
+		}
+	})
+}
+
+func TestPauseAndResume(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.box.Pause("shop")
+		b.accept(shop, 1)
+		b.pass(time.Hour)
+		if b.app.total() != 0 || !b.box.Holds(shop) {
+			b.Error("the app is asked though its handler is paused")
+		}
+		all, err := b.box.Queues(b.Context())
+		if err != nil || len(all) != 1 || !all[0].Paused || all[0].Pending != 1 {
+			b.Errorf("%+v %v", all, err)
+		}
+		b.box.Resume("shop")
+		b.pass(25 * time.Millisecond)
+		b.state(1, 0)
+	})
+}
+
+func TestWhatDoesNotReachItsHandlerIsTriedOnceAConfiguration(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.app.set(func(a *inbox.Attempt) inbox.Result {
+			return inbox.Result{Unreached: a.Entry.Key == key(1), Status: 200}
+		})
+		b.accept(shop, 1, 2)
+		b.pass(time.Hour)
+		b.state(2, 0)
+		b.accept(shop, 3)
+		b.pass(time.Hour)
+		b.state(3, 0)
+		if got := b.app.calls(1); len(got) != 1 {
+			b.Fatalf("tried at %v", got)
+		}
+		b.box.Configure(nil)
+		b.pass(time.Hour)
+		if got := b.app.calls(1); len(got) != 2 {
+			b.Fatalf("tried at %v", got)
+		}
+		if e := b.state(1, inbox.Pending); e.Attempts != 0 {
+			b.Errorf("%+v", e)
+		}
+		b.app.set(says(200))
+		b.box.Configure(nil)
+		b.pass(time.Second)
+		b.state(1, 0)
+	})
+}
+
+func TestWhatIsHeldBackExpiresToo(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.box.Configure(map[string]inbox.Policy{"shop": {Expire: time.Hour}})
+		b.box.Pause("shop")
+		b.accept(shop, numbers(0, 200)...)
+		b.pass(59 * time.Minute)
+		b.state(0, inbox.Pending)
+		b.pass(2 * time.Minute)
+		for n := range 200 {
+			b.state(n, inbox.Dead)
+		}
+		b.box.Resume("shop")
+		if _, err := b.mem.Replay(b.Context(), inbox.Selection{Handler: "shop"}, ""); err != nil {
+			b.Fatal(err)
+		}
+		b.pass(time.Second)
+		b.state(0, 0) // a replay has a life of its own
+	})
+}
+
+func TestAnEngineThatOpensLate(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.accept(shop, 1)
+		b.pass(0)
+		b.app.set(says(500))
+		b.accept(shop, 2)
+		b.pass(0)
+		b.mem.Ail(fmt.Errorf("the test says so"))
+		b.app.set(says(200))
+		b.pass(time.Minute)
+		if _, err := b.box.Accept(b.Context(), &inbox.Delivery{Key: key(3), Queue: shop}, false); err == nil {
+			b.Error("it accepts")
+		}
+		b.mem.Ail(nil)
+		b.pass(2 * time.Second)
+		b.state(2, 0)
+	})
+}
+
+func TestCloseWaitsWithinItsBudget(t *testing.T) {
+	for lasts, want := range map[time.Duration]inbox.State{5 * time.Second: 0, time.Minute: inbox.Pending} {
+		synctest.Test(t, func(t *testing.T) {
+			mem := inboxtest.NewMemory(time.Now, 0)
+			p := &app{start: time.Now(), answer: says(200), lasts: lasts, asked: make(map[inbox.Key][]time.Duration)}
+			box := inbox.NewBox(inbox.Options{Engine: mem, Deliver: p.deliver})
+			box.Accept(t.Context(), &inbox.Delivery{Key: key(1), Queue: shop, Received: time.Now()}, false)
+			box.Accept(t.Context(), &inbox.Delivery{Key: key(2), Queue: shop, Received: time.Now()}, false)
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			start := time.Now()
+			box.Close(ctx)
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("closing took %v", took)
+			}
+			e, _, _ := mem.Find(t.Context(), key(1))
+			if e.State != want || e.Attempts != 0 {
+				t.Errorf("an attempt of %v: %+v", lasts, e)
+			}
+			if e, _, _ := mem.Find(t.Context(), key(2)); e.State != inbox.Pending || len(p.calls(2)) != 0 {
+				t.Errorf("what waited: %+v, tried %v", e, p.calls(2))
+			}
+		})
+	}
+}
+
+func TestSettledIsTold(t *testing.T) {
+	var mu sync.Mutex
+	told := make(map[inbox.State]int)
+	o := inbox.Options{Settled: func(_ *inbox.Attempt, _ inbox.Result, s inbox.Settlement) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[s.To]++
+	}}
+	inBubble(t, o, func(b *bench) {
+		b.box.Configure(map[string]inbox.Policy{"shop": {Retry: []time.Duration{time.Second}, Expire: 10 * time.Second}})
+		b.app.set(says(404))
+		b.accept(shop, 1)
+		b.pass(4500 * time.Millisecond)
+		b.app.set(says(200))
+		b.accept(shop, 2)
+		b.pass(time.Second)
+		b.app.set(says(404))
+		b.accept(shop, 3)
+		b.pass(time.Minute)
+		if want := map[inbox.State]int{inbox.Pending: 5 + 10, inbox.Delivered: 2, inbox.Dead: 1}; !maps.Equal(told, want) {
+			b.Errorf("told %v, want %v", told, want)
+		}
+	})
+}

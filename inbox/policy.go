@@ -1,0 +1,90 @@
+package inbox
+
+import (
+	"slices"
+	"time"
+)
+
+// A Policy is how long and how often one handler tries. Zero means the default,
+// except for DeadOn and Keep.
+type Policy struct {
+	Retry  []time.Duration // pauses after the first, second, … attempt; the last repeats. Default: DefaultRetry
+	Expire time.Duration   // how long a generation lives before it is dead. Default: 3 days
+	DeadOn []int           // statuses of the app that end it at once
+	Keep   time.Duration   // how long a delivery is kept for replay after the app took it. Default: not at all
+}
+
+// DefaultExpire outlives a weekend: from Friday evening to Monday morning are 62 h.
+const DefaultExpire = 3 * 24 * time.Hour
+
+// DefaultRetry is dense at first, for a deploy, and then bearable for an app that
+// fails for hours.
+var DefaultRetry = []time.Duration{
+	5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+	time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 12 * time.Hour,
+}
+
+// maxRetryAfter bounds what an app may ask for.
+const maxRetryAfter = time.Hour
+
+func (p Policy) withDefaults() Policy {
+	if len(p.Retry) == 0 {
+		p.Retry = DefaultRetry
+	}
+	if p.Expire <= 0 {
+		p.Expire = DefaultExpire
+	}
+	return p
+}
+
+// pause is how long the next attempt waits after one that was number n, from 0.
+// Chance, from 0 to 1, spreads it by ±20 %, so that what failed together is not
+// tried again together.
+func (p Policy) pause(n int, chance float64) time.Duration {
+	d := p.Retry[min(n, len(p.Retry)-1)]
+	return time.Duration(float64(d) * (0.8 + 0.4*chance))
+}
+
+// A Result is what came of an attempt.
+type Result struct {
+	Status     int           // the app's, where it answered; 0: it did not
+	RetryAfter time.Duration // what the app asked for; at most an hour counts
+	Unreached  bool          // the delivery did not reach its handler
+	Taken      bool          // the app took it already, from another instance
+}
+
+func (r Result) delivered() bool {
+	return !r.Unreached && (r.Taken || r.Status >= 200 && r.Status < 300)
+}
+
+// unanswered reports whether the app seems not to be there: a proxy says 502 to
+// 504 for it.
+func (r Result) unanswered() bool {
+	return !r.Unreached && !r.Taken && (r.Status == 0 || r.Status >= 502 && r.Status <= 504)
+}
+
+// settlement is what a result means for a delivery. While the app is down nothing
+// is spent, and what was a probe goes behind all that waits.
+func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance float64) Settlement {
+	switch {
+	case r.delivered():
+		return Settlement{To: Delivered, Status: r.Status, Keep: p.Keep}
+	case r.Unreached:
+		return Settlement{To: Pending, Hold: HoldRoute, Unspent: true}
+	case slices.Contains(p.DeadOn, r.Status), !now.Before(e.Since.Add(p.Expire)):
+		return Settlement{To: Dead, Status: r.Status}
+	}
+	s := Settlement{To: Pending, Status: r.Status, After: p.pause(e.Attempts, chance)}
+	if wait := min(r.RetryAfter, maxRetryAfter); wait > 0 {
+		s.After = max(s.After, wait)
+	} else if r.unanswered() {
+		s.Hold = HoldApp
+	}
+	if down && r.unanswered() {
+		s.Unspent = true
+		if s.Hold == HoldApp {
+			s.After = time.Hour
+		}
+	}
+	return s
+}

@@ -1,0 +1,349 @@
+package inbox
+
+import (
+	"fmt"
+	"time"
+)
+
+// turns are the queues that may have something due, in the order of their turns,
+// and what is known of the others.
+type turns struct {
+	list    []Queue
+	has     map[Queue]bool
+	fresh   bool      // the engine was asked, and nothing was said to have changed
+	asked   time.Time // when
+	nothing time.Time // until when nothing else is due; zero: nothing ever is
+}
+
+func (t *turns) add(q Queue) {
+	if !t.has[q] {
+		t.has[q] = true
+		t.list = append(t.list, q)
+	}
+}
+
+func (t *turns) next() Queue {
+	q := t.list[0]
+	t.list = t.list[1:]
+	delete(t.has, q)
+	return q
+}
+
+// by notes that something is due at a time.
+func (t *turns) by(at time.Time) {
+	if t.nothing.IsZero() || at.Before(t.nothing) {
+		t.nothing = at
+	}
+}
+
+const (
+	// Asking the engine costs time for each queue. One that became due since has been
+	// added by whoever made it due, so this is only how soon turns are fair to it.
+	askPause = 20 * time.Millisecond
+
+	unavailablePause = time.Second // an engine that opens says so; one that heals may not
+
+	expireStep = 64 // how many expire before others have their turn
+)
+
+// look has the engine asked again.
+func (b *Box) look() {
+	b.mu.Lock()
+	b.turns.fresh = false
+	b.mu.Unlock()
+	signal(b.wake)
+}
+
+// run begins attempts until Close.
+func (b *Box) run() {
+	defer close(b.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-b.engine.Changed():
+			b.mu.Lock()
+			b.turns.fresh = false
+			b.mu.Unlock()
+		case <-b.wake:
+		case <-timer.C:
+		}
+		if b.ask() {
+			b.begin()
+		}
+		if at, ok := b.nextTime(); ok {
+			timer.Reset(max(at.Sub(b.o.Now()), 0))
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+// nextTime is when to look again, if nothing happens before.
+func (b *Box) nextTime() (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := &b.turns
+	again := t.asked.Add(askPause)
+	if t.fresh && (t.nothing.IsZero() || again.Before(t.nothing)) {
+		return t.nothing, !t.nothing.IsZero()
+	}
+	return again, true
+}
+
+// ask finds out which queues have something due, if that may have changed. It
+// reports whether the engine answered when it was asked last.
+func (b *Box) ask() bool {
+	now := b.o.Now()
+	b.mu.Lock()
+	t := &b.turns
+	soon := now.Before(t.asked.Add(askPause)) && !now.Before(t.asked) // a clock may be set back
+	known := t.fresh && (t.nothing.IsZero() || now.Before(t.nothing))
+	changed := b.changed
+	b.changed = nil
+	b.mu.Unlock()
+	for _, q := range changed {
+		_ = b.engine.Hasten(b.ctx, q, HoldApp) // an engine that is not open makes them due when it is
+	}
+	if known || soon {
+		return true
+	}
+	all, err := b.engine.Queues(b.ctx)
+	b.mu.Lock()
+	t.asked, t.fresh, t.nothing = now, true, time.Time{}
+	if err != nil {
+		t.by(now.Add(unavailablePause))
+		b.mu.Unlock()
+		return false
+	}
+	var expired, probes []Queue
+	holds := make(map[Queue]bool, len(all))
+	for _, q := range all {
+		holds[q.Queue] = true
+		if q.Pending == 0 {
+			continue
+		}
+		if end := q.Oldest.Add(b.policy(q.Handler).Expire); !end.After(now) {
+			expired = append(expired, q.Queue)
+		} else {
+			t.by(end)
+		}
+		p := b.paces[q.Queue]
+		switch {
+		case b.paused[q.Handler] || p != nil && p.isDown() && p.probing:
+		case p != nil && p.isDown() && p.probe.After(now):
+			t.by(p.probe)
+		case p != nil && p.isDown():
+			probes = append(probes, q.Queue)
+		case q.Due.IsZero():
+		case q.Due.After(now):
+			t.by(q.Due)
+		default:
+			t.add(q.Queue)
+		}
+	}
+	for q, p := range b.paces {
+		if !holds[q] && p.idle() {
+			delete(b.paces, q)
+		}
+	}
+	b.mu.Unlock()
+	for _, q := range expired {
+		b.expire(q)
+	}
+	for _, q := range probes {
+		b.probe(q)
+	}
+	return true
+}
+
+// probe asks an app that is down. Apps that are down, however many, take half of
+// the places at most.
+func (b *Box) probe(q Queue) {
+	b.mu.Lock()
+	p, now := b.pace(q), b.o.Now()
+	if b.attempts > b.o.Concurrency/2 {
+		b.turns.by(now.Add(time.Second))
+		b.mu.Unlock()
+		return
+	}
+	p.probing, p.probe = true, now.Add(probePause)
+	b.mu.Unlock()
+	if !b.take(q, Probe) && !b.take(q, NextDue) {
+		b.mu.Lock()
+		p.probing = false
+		b.turns.by(p.probe)
+		b.mu.Unlock()
+	}
+}
+
+// begin begins as many attempts as may run now, one a turn.
+func (b *Box) begin() {
+	for held := 0; ; {
+		b.mu.Lock()
+		t := &b.turns
+		if b.closed || b.attempts >= b.o.Concurrency || held >= len(t.list) {
+			b.mu.Unlock()
+			return
+		}
+		q := t.next()
+		p := b.paces[q]
+		if b.paused[q.Handler] || p != nil && p.isDown() {
+			t.fresh = false // it may expire, or be probed
+			b.mu.Unlock()
+			continue
+		}
+		if !b.mayRun(q) {
+			t.add(q)
+			held++
+			b.mu.Unlock()
+			continue
+		}
+		b.mu.Unlock()
+		if b.take(q, NextDue) {
+			b.mu.Lock()
+			t.add(q)
+			b.mu.Unlock()
+			held = 0
+		}
+	}
+}
+
+// mayRun reports whether q may run another attempt. Mu is held.
+func (b *Box) mayRun(q Queue) bool {
+	free := b.o.Concurrency - b.attempts
+	running, limit := 0, 1
+	if p := b.paces[q]; p != nil {
+		running, limit = p.running, p.limit
+	}
+	return running < limit && b.handlers[q.Handler] < handlerTurns*free &&
+		(q.Tenant == "" || running < tenantTurns*free)
+}
+
+// take begins an attempt of q, if there is one to be made.
+func (b *Box) take(q Queue, which Which) bool {
+	a, err := b.engine.Take(b.ctx, q, which)
+	if a == nil {
+		if err != nil {
+			b.look()
+		}
+		return false
+	}
+	b.mu.Lock()
+	p := b.pace(q)
+	p.running++
+	b.handlers[q.Handler]++
+	b.attempts++
+	b.running.Add(1)
+	b.mu.Unlock()
+	go func() {
+		defer b.running.Done()
+		b.finish(a, b.deliver(a), true)
+	}()
+	return true
+}
+
+// deliver calls Deliver. A proxy aborts a broken answer with a panic, and nobody
+// above would recover it.
+func (b *Box) deliver(a *Attempt) (r Result) {
+	defer func() {
+		if v := recover(); v != nil {
+			b.log.Warn("an attempt panicked: it counts as no answer", "handler", a.Entry.Handler, "key", a.Entry.Key.String(), "panic", fmt.Sprint(v))
+			r = Result{}
+		}
+	}()
+	return b.o.Deliver(b.ctx, a)
+}
+
+// finish settles an attempt; ours says that take began it.
+func (b *Box) finish(a *Attempt, r Result, ours bool) {
+	q, now := a.Entry.Queue, b.o.Now()
+	b.mu.Lock()
+	b.heard(q, a.Entry.Key, r)
+	p := b.pace(q)
+	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), now, b.o.Chance())
+	if b.ctx.Err() != nil && ours && !r.delivered() {
+		s = Settlement{To: Pending, Unspent: true} // interrupted
+	}
+	if ours {
+		p.running--
+		p.probing = false
+		b.attempts--
+		if b.handlers[q.Handler]--; b.handlers[q.Handler] == 0 {
+			delete(b.handlers, q.Handler)
+		}
+	}
+	b.mu.Unlock()
+
+	b.engine.Settle(a, s)
+	b.mu.Lock()
+	switch {
+	case p.isDown():
+		b.turns.by(p.probe)
+	case s.To == Pending && s.Hold != HoldRoute:
+		b.turns.by(now.Add(s.After))
+	}
+	b.mu.Unlock()
+	signal(b.wake)
+	b.o.Settled(a, r, s)
+}
+
+// expire makes dead what has been tried for long enough, and is not in attempt.
+func (b *Box) expire(q Queue) {
+	b.mu.Lock()
+	life := b.policy(q.Handler).Expire
+	b.mu.Unlock()
+	for range expireStep {
+		a, err := b.engine.Take(b.ctx, q, Oldest)
+		if err != nil || a == nil {
+			return
+		}
+		s := Settlement{To: Dead, Unspent: true}
+		if expired := !a.Entry.Since.Add(life).After(b.o.Now()); !expired {
+			b.engine.Settle(a, Settlement{To: Pending, Unspent: true, Hold: a.Entry.Hold, After: time.Second})
+			b.look()
+			return
+		}
+		b.engine.Settle(a, s)
+		b.o.Settled(a, Result{Status: a.Entry.Status}, s)
+	}
+	b.look()
+}
+
+// pace returns the pace of q, a new one if need be. Mu is held.
+func (b *Box) pace(q Queue) *pace {
+	p := b.paces[q]
+	if p == nil {
+		p = &pace{limit: 1}
+		b.paces[q] = p
+	}
+	return p
+}
+
+func (b *Box) policy(handler string) Policy { return b.policies[handler].withDefaults() }
+
+// heard notes how the app answered. Mu is held.
+func (b *Box) heard(q Queue, key Key, r Result) {
+	p := b.pace(q)
+	if !p.heard(key, r, b.o.Concurrency, b.o.Now()) {
+		return
+	}
+	if p.isDown() {
+		b.log.Warn("the app does not answer: deliveries wait in the inbox", "handler", q.Handler, "tenant", q.Tenant)
+	} else {
+		b.log.Info("the app answers again: deliveries are sent", "handler", q.Handler, "tenant", q.Tenant)
+	}
+	b.turns.fresh = false
+	b.changed = append(b.changed, q)
+	signal(b.wake)
+}
+
+// hasten makes due what all queues hold for a reason.
+func (b *Box) hasten(h Hold) {
+	all, _ := b.engine.Queues(b.ctx) // an engine that is not open makes them due when it is
+	for _, q := range all {
+		_ = b.engine.Hasten(b.ctx, q.Queue, h)
+	}
+}
