@@ -29,10 +29,13 @@ func TestPolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		failures := 0
+		rules, err := verifier.Compile(verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		open := func(secret string) *keys.Set {
 			k, err := keys.Open(keys.Config{
-				Scheme: verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}},
-				Secret: []keys.Value{{Value: secret}},
+				Rules: rules, Secret: []keys.Value{{Value: secret}},
 				Logger: zap.New(core), Failed: func() { failures++ },
 			})
 			if err != nil {

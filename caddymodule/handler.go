@@ -246,14 +246,15 @@ func checkName(name string) error {
 
 // openKeys reads every configured value and compiles the verifier.
 func (h *Handler) openKeys() error {
-	scheme, required, err := h.compose()
+	err := h.compose()
 	if err != nil {
 		return err
 	}
 	if err := h.checkHeaders(); err != nil {
 		return err
 	}
-	h.confides = scheme.UsesToken() || slices.ContainsFunc(required, hasSecret)
+	scheme := h.rules.Scheme()
+	h.confides = scheme.UsesToken() || slices.ContainsFunc(h.Scheme.RequireHeader, hasSecret)
 	if s := scheme.Signature; s != nil && s.Query != "" && scheme.UsesToken() {
 		h.logger.Warn("the secret is part of the URL, which access logs and error logs show: filter it out of the log, see docs/operating.md#logs",
 			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
@@ -261,7 +262,7 @@ func (h *Handler) openKeys() error {
 	if err := h.provisionDedupe(); err != nil {
 		return err
 	}
-	config := h.keyConfig(scheme, required)
+	config := h.keyConfig()
 	config.Fetcher, config.Logger = &h.fetcher, h.logger.With(zap.String("name", h.Name))
 	config.Failed, config.Changed = h.metrics.KeyFailed, h.metrics.KeysChanged
 	h.keys, err = keys.Open(config)
@@ -269,37 +270,31 @@ func (h *Handler) openKeys() error {
 }
 
 // keyConfig says where the keys come from.
-func (h *Handler) keyConfig(scheme verifier.Scheme, required []verifier.RequiredHeader) keys.Config {
+func (h *Handler) keyConfig() keys.Config {
 	return keys.Config{
-		Name: h.Name, Scheme: scheme, Param: h.Param, RequireHeader: required,
+		Name: h.Name, Rules: h.rules, RequireHeader: h.Scheme.RequireHeader, // the provider's are literal
 		Secret: h.Secret, PublicKey: h.PublicKey, SignUpstream: h.SignUpstream,
 	}
 }
 
-// compose returns the scheme without the headers whose values are to be
-// resolved, and these.
-func (h *Handler) compose() (scheme verifier.Scheme, required []verifier.RequiredHeader, err error) {
-	scheme = h.Scheme
+// compose compiles the scheme with values as they are written: what is wrong shows
+// now, not when a missing file appears, and no header without a value drops out.
+func (h *Handler) compose() error {
+	scheme := h.Scheme
 	if h.provider != nil {
 		scheme = h.provider.Scheme.With(scheme)
 	}
 	scheme.Handshakes = h.handshakes(h.provider)
-	if scheme, err = keys.WithAddress(scheme, h.PublicKey); err != nil {
-		return scheme, nil, err
+	scheme, err := keys.WithAddress(scheme, h.PublicKey)
+	if err != nil {
+		return err
 	}
 	if _, err := h.provider.CheckParams(scheme, h.Param); err != nil {
-		return scheme, nil, err
+		return err
 	}
-	// With values as they are written: what is wrong shows now, not when a
-	// missing file appears, and no header without a value drops out.
-	written := scheme
-	written.Params = h.Param
-	if h.rules, err = verifier.Compile(written); err != nil {
-		return scheme, nil, err
-	}
-	required = h.Scheme.RequireHeader // ours are values to resolve; the provider's are not
-	scheme.RequireHeader = scheme.RequireHeader[:len(scheme.RequireHeader)-len(required)]
-	return scheme, required, nil
+	scheme.Params = h.Param
+	h.rules, err = verifier.Compile(scheme)
+	return err
 }
 
 // hasSecret reports whether a required header may have one: * is any value.

@@ -268,11 +268,10 @@ func TestKeyAddresses(t *testing.T) {
 // fetches reports whether a handler has a source of keys to fetch.
 func fetches(t *testing.T, h *Handler) bool {
 	t.Helper()
-	scheme, _, err := h.compose()
-	if err != nil {
+	if err := h.compose(); err != nil {
 		t.Fatal(err)
 	}
-	return scheme.KeySource != nil
+	return h.rules.Scheme().KeySource != nil
 }
 
 // hung is a storage that never answers.

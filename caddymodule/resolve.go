@@ -29,12 +29,12 @@ func (h *Handler) Sender() (*Sender, error) {
 	if err := h.setDefaults(); err != nil {
 		return nil, err
 	}
-	scheme, required, err := h.compose()
-	if err != nil {
+	if err := h.compose(); err != nil {
 		return nil, err
 	}
+	var err error
 	s := &Sender{Name: h.Name, Provider: h.provider, Methods: h.methods, MaxBody: h.maxBody, RejectStatus: h.rejectStatus}
-	if s.Scheme, s.Keys, err = keys.Read(h.keyConfig(scheme, required)); err != nil {
+	if s.Scheme, s.Keys, err = keys.Read(h.keyConfig()); err != nil {
 		return nil, err
 	}
 	return s, nil

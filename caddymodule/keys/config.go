@@ -17,13 +17,12 @@ import (
 type Config struct {
 	// Name is the handler's name. A reload keeps what was fetched under it.
 	Name string
-	// Scheme is how deliveries are signed, without the values below. WithAddress
-	// adds the address of a key set.
-	Scheme verifier.Scheme
-	// Param holds the values of the scheme's params by name, written like a Value.
-	Param map[string]string
-	// RequireHeader lists headers that deliveries must have besides those of
-	// Scheme, their values written like a Value.
+	// Rules are how deliveries are signed, with the values of params and of
+	// RequireHeader as they are written: like a Value. WithAddress adds the address
+	// of a key set to a scheme.
+	Rules *verifier.Rules
+	// RequireHeader lists the required headers of Rules, the last ones, whose values
+	// are written like a Value. The others are literal.
 	RequireHeader []verifier.RequiredHeader
 	// Secret and PublicKey verify deliveries. One that fits is enough.
 	Secret, PublicKey []Value
@@ -52,7 +51,7 @@ func Open(c Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Secret)+len(c.PublicKey) == 0 && c.Scheme.KeySource == nil {
+	if len(c.Secret)+len(c.PublicKey) == 0 && k.scheme.KeySource == nil {
 		return nil, ErrNoKey
 	}
 	if c.SignUpstream != "" {
@@ -60,8 +59,8 @@ func Open(c Config) (*Set, error) {
 			return nil, err
 		}
 	}
-	if c.Scheme.KeySource != nil {
-		k.id, k.published = publishedOf(c.Name, &c.Scheme)
+	if k.scheme.KeySource != nil {
+		k.id, k.published = publishedOf(c.Name, &k.scheme)
 	}
 	if err := k.Refresh(); err != nil {
 		_ = k.Close()
@@ -93,9 +92,10 @@ func Read(c Config) (verifier.Scheme, []verifier.Key, error) {
 
 // gather returns a Set with the sources of all that verifies.
 func gather(c Config) (*Set, error) {
-	k := &Set{scheme: c.Scheme, fetcher: cmp.Or(c.Fetcher, new(Fetcher)), logger: cmp.Or(c.Logger, zap.NewNop()), failed: c.Failed, changed: c.Changed}
-	for _, name := range slices.Sorted(maps.Keys(c.Param)) {
-		if err := k.add("param "+name, useParam, name, Value{Value: c.Param[name]}); err != nil {
+	k := &Set{rules: c.Rules, scheme: c.Rules.Scheme(), fetcher: cmp.Or(c.Fetcher, new(Fetcher)), logger: cmp.Or(c.Logger, zap.NewNop()), failed: c.Failed, changed: c.Changed}
+	k.scheme.RequireHeader = k.scheme.RequireHeader[:len(k.scheme.RequireHeader)-len(c.RequireHeader)]
+	for _, name := range slices.Sorted(maps.Keys(k.scheme.Params)) {
+		if err := k.add("param "+name, useParam, name, Value{Value: k.scheme.Params[name]}); err != nil {
 			return nil, err
 		}
 	}

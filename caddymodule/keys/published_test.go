@@ -38,12 +38,12 @@ func (s *sender) open(t *testing.T, source verifier.KeySource) *Set {
 	t.Helper()
 	k, err := Open(Config{
 		Name: t.Name(),
-		Scheme: verifier.Scheme{
+		Rules: mustCompile(verifier.Scheme{
 			Algorithm: "ed25519",
 			Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}},
 			KeyID:     &verifier.KeyID{Header: "X-Key"},
 			KeySource: &source,
-		},
+		}),
 		Fetcher: &Fetcher{
 			Now: func() time.Time { return s.now },
 			Get: func(_ context.Context, address string) (Page, error) {

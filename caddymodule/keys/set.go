@@ -15,7 +15,8 @@ import (
 // A Set holds a handler's keys: where they come from, and a Snapshot of what they
 // are now. It is safe for concurrent use.
 type Set struct {
-	scheme  verifier.Scheme // without the values of the sources
+	rules   *verifier.Rules // what keys are tried with
+	scheme  verifier.Scheme // of the rules, without the values of the sources
 	sources []*source
 	current atomic.Pointer[Snapshot] // nil until every key that is needed was read
 	trouble atomic.Pointer[[]string] // see Problems
@@ -40,9 +41,8 @@ type Snapshot struct {
 	Verifier *verifier.Verifier
 	// Signer signs for the app. It is nil where nothing is signed.
 	Signer *verifier.Verifier
-	// Scheme and Keys are what Verifier was compiled from. They are read-only.
-	Scheme verifier.Scheme
-	Keys   []verifier.Key
+	// Keys are those of Verifier. They are read-only.
+	Keys []verifier.Key
 
 	labels  []string
 	version int       // of the published keys
@@ -144,7 +144,7 @@ func (k *Set) compile() (*Snapshot, error) {
 	if !ok || len(keys) == 0 && k.published == nil && k.watches() {
 		return nil, nil
 	}
-	s := &Snapshot{Signer: signer, Scheme: scheme, Keys: keys}
+	s := &Snapshot{Signer: signer, Keys: keys}
 	for _, key := range keys {
 		s.labels = append(s.labels, key.Label)
 	}
@@ -155,7 +155,7 @@ func (k *Set) compile() (*Snapshot, error) {
 			s.labels = append(s.labels, labelFetched)
 		}
 	}
-	s.Verifier, err = verifier.New(s.Scheme, s.Keys)
+	s.Verifier, err = verifier.New(scheme, s.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (k *Set) compile() (*Snapshot, error) {
 // while the value of a required header or param is missing.
 func (k *Set) material() (scheme verifier.Scheme, keys []verifier.Key, ok bool) {
 	scheme = k.scheme
-	scheme.Params = k.params()
+	scheme.Params = make(map[string]string)
 	scheme.RequireHeader = slices.Clone(scheme.RequireHeader)
 	headers := make(map[string]int) // name → its index in RequireHeader
 	for _, s := range k.sources {
@@ -177,6 +177,8 @@ func (k *Set) material() (scheme verifier.Scheme, keys []verifier.Key, ok bool) 
 			switch s.use {
 			case useSecret, usePublicKey:
 				keys = append(keys, s.key(t))
+			case useParam:
+				scheme.Params[s.detail] = t.text
 			case useHeader:
 				i, ok := headers[s.detail]
 				if !ok {
@@ -189,22 +191,6 @@ func (k *Set) material() (scheme verifier.Scheme, keys []verifier.Key, ok bool) 
 		}
 	}
 	return scheme, keys, true
-}
-
-// params returns the values of all params. A missing one has its name as value, so
-// that a key can be tried without it.
-func (k *Set) params() map[string]string {
-	params := make(map[string]string)
-	for _, s := range k.sources {
-		if s.use != useParam {
-			continue
-		}
-		params[s.detail] = s.detail
-		if len(s.texts) > 0 {
-			params[s.detail] = s.texts[0].text
-		}
-	}
-	return params
 }
 
 // watches reports whether any value is in a file.
@@ -225,10 +211,8 @@ func (k *Set) usable(s *source, texts []labelled) error {
 	if !s.isKey() {
 		return nil
 	}
-	scheme := k.scheme
-	scheme.Params = k.params()
 	for _, t := range texts {
-		v, err := verifier.New(scheme, []verifier.Key{s.key(t)})
+		v, err := k.rules.Verifier([]verifier.Key{s.key(t)})
 		if e, ok := errors.AsType[*verifier.KeyError](err); ok {
 			return errors.New(e.Problem)
 		}

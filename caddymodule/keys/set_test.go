@@ -25,13 +25,21 @@ type testSet struct {
 	failures int
 }
 
+func mustCompile(scheme verifier.Scheme) *verifier.Rules {
+	rules, err := verifier.Compile(scheme)
+	if err != nil {
+		panic(err)
+	}
+	return rules
+}
+
 func newTestSet(scheme verifier.Scheme) *testSet {
 	core, logs := observer.New(zapcore.DebugLevel)
 	r := &testSet{logs: logs}
 	if scheme.Signature == nil {
 		scheme.Signature = &verifier.Signature{Header: verifier.StringList{"X-Signature"}}
 	}
-	r.Set, _ = gather(Config{Scheme: scheme, Logger: zap.New(core), Failed: func() { r.failures++ }}) // of nothing yet: it cannot fail
+	r.Set, _ = gather(Config{Rules: mustCompile(scheme), Logger: zap.New(core), Failed: func() { r.failures++ }}) // of nothing yet: it cannot fail
 	return r
 }
 
@@ -209,7 +217,7 @@ func TestMissingAtStart(t *testing.T) {
 func TestMissingPart(t *testing.T) {
 	dir := t.TempDir()
 	missing := Value{Value: "{file." + filepath.Join(dir, "missing") + "}"}
-	withParam := verifier.Scheme{Message: verifier.StringList{"{param:hook}{body}"}}
+	withParam := verifier.Scheme{Message: verifier.StringList{"{param:hook}{body}"}, Params: map[string]string{"hook": missing.Value}}
 	for name, tc := range map[string]struct {
 		scheme verifier.Scheme
 		use    use

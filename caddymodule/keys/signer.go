@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -45,13 +46,21 @@ func signsLike(signer *verifier.Verifier, secret string) bool {
 		a.Get("Webhook-Signature") == b.Get("Webhook-Signature")
 }
 
-// newSigner returns what signs as Standard Webhooks does.
-func newSigner(secret string) (*verifier.Verifier, error) {
+var standardWebhooks = sync.OnceValues(func() (*verifier.Rules, error) {
 	p, err := providers.Get("standard_webhooks")
 	if err != nil {
 		return nil, err
 	}
-	v, err := verifier.New(p.Scheme, []verifier.Key{{Text: secret}})
+	return p.Rules()
+})
+
+// newSigner returns what signs as Standard Webhooks does.
+func newSigner(secret string) (*verifier.Verifier, error) {
+	rules, err := standardWebhooks()
+	if err != nil {
+		return nil, err
+	}
+	v, err := rules.Verifier([]verifier.Key{{Text: secret}})
 	if e, ok := errors.AsType[*verifier.KeyError](err); ok {
 		return nil, errors.New(e.Problem)
 	}

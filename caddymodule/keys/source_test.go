@@ -134,8 +134,11 @@ func TestOpenKeyFiles(t *testing.T) {
 // in use, once, by its label. NIST SP 800-131A Rev. 2 §10: 112 bits.
 func TestShortSecrets(t *testing.T) {
 	const warning = "a secret is short enough to be found by trying"
+	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
+	inHex, ed25519 := scheme, scheme
+	inHex.SecretEncoding, ed25519.Algorithm = "hex", verifier.Ed25519
 	secrets := func(texts ...string) Config {
-		c := Config{Scheme: verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}}
+		c := Config{Rules: mustCompile(scheme)}
 		for _, text := range texts {
 			c.Secret = append(c.Secret, Value{Value: text})
 		}
@@ -143,10 +146,10 @@ func TestShortSecrets(t *testing.T) {
 	}
 	labelled, hex, signs := secrets("13-bytes-long", "S1", "14-bytes-long."), secrets("30313233343536373839616263"), secrets("14-bytes-long.")
 	labelled.Secret[1].Label = "old"
-	hex.Scheme.SecretEncoding = "hex"
+	hex.Rules = mustCompile(inHex)
 	signs.SignUpstream = "c2hvcnQ="
 	public := secrets()
-	public.Scheme.Algorithm = "ed25519"
+	public.Rules = mustCompile(ed25519)
 	public.PublicKey = []Value{{Value: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}}
 	for _, tc := range []struct {
 		config Config

@@ -66,7 +66,7 @@ func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
 		delete(request.Header, "Content-Length")
 	}
 	found, err := verifier.Explain(ctx, verifier.Case{
-		Scheme: h.Keys.Scheme, Keys: h.Keys.Keys, Request: &request, Body: body, Now: r.Time, Others: r.others(h, now),
+		Scheme: h.Keys.Verifier.Scheme(), Keys: h.Keys.Keys, Request: &request, Body: body, Now: r.Time, Others: r.others(h, now),
 	})
 	if err != nil || ctx.Err() != nil { // cut short: the next who asks gets the whole
 		return hint{text: found.Hint}, err
@@ -99,7 +99,7 @@ func (r *Request) handlerOf(now []Handler) (h *Handler) {
 func (r *Request) others(h *Handler, now []Handler) (others []verifier.Other) {
 	for i := range now {
 		if n := &now[i]; n != h && n.Keys != nil {
-			others = append(others, verifier.Other{Name: n.Name, Scheme: n.Keys.Scheme, Keys: n.Keys.Keys})
+			others = append(others, verifier.Other{Name: n.Name, Scheme: n.Keys.Verifier.Scheme(), Keys: n.Keys.Keys})
 		}
 	}
 	return append(others, providers.OthersFor(r.Header, r.Handler.Provider)...)

@@ -52,18 +52,19 @@ func redactionOf(all []*keys.Snapshot) redaction {
 		if s == nil { // its keys are yet to be read
 			continue
 		}
-		r.tokens(s.Scheme)
-		for _, h := range s.Scheme.RequireHeader {
+		scheme := s.Verifier.Scheme()
+		r.tokens(scheme)
+		for _, h := range scheme.RequireHeader {
 			r.headers[http.CanonicalHeaderKey(h.Name)] = true
 			r.texts = append(r.texts, h.Values...)
 		}
 		for _, k := range s.Keys {
 			if k.Kind != verifier.PublicKey {
-				text := strings.TrimPrefix(k.Text, s.Scheme.SecretPrefix)
+				text := strings.TrimPrefix(k.Text, scheme.SecretPrefix)
 				r.texts = append(append(r.texts, k.Text, text), decodings(text)...)
 			}
 		}
-		r.texts = slices.AppendSeq(r.texts, maps.Values(s.Scheme.Params))
+		r.texts = slices.AppendSeq(r.texts, maps.Values(scheme.Params))
 	}
 	// Short ones ("*", a param "1") would redact half of everything.
 	r.texts = slices.DeleteFunc(r.texts, func(text string) bool { return len(text) < shortest })

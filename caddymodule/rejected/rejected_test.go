@@ -19,10 +19,11 @@ var clock = time.Unix(1_700_000_000, 0)
 // handler has a secret and signs the body in X-Signature, with HMAC-SHA256 in hex.
 func handler(t testing.TB, name string, place int, secret string) Handler {
 	t.Helper()
-	set, err := keys.Open(keys.Config{
-		Name: name, Secret: []keys.Value{{Value: secret}},
-		Scheme: verifier.Scheme{Signature: &verifier.Signature{Header: []string{"X-Signature"}}},
-	})
+	rules, err := verifier.Compile(verifier.Scheme{Signature: &verifier.Signature{Header: []string{"X-Signature"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := keys.Open(keys.Config{Name: name, Rules: rules, Secret: []keys.Value{{Value: secret}}})
 	if err != nil {
 		t.Fatal(err)
 	}
