@@ -59,6 +59,7 @@ type recogniser struct {
 	scheme   string
 	event    []string // headers that say what the event is
 	counts   []string // the same where they are not signed: they are part of the identity
+	method   bool     // so is the method
 	terms    dedupe.Terms
 	unnamed  dedupe.Terms // of a delivery without the id that it should have
 	response DuplicateResponse
@@ -75,7 +76,7 @@ func (h *Handler) provisionDedupe() error {
 	if c == nil {
 		c = new(Dedupe)
 	}
-	facts := known.Facts(p, h.rules)
+	facts := known.Facts(p, h.rules, h.methods)
 	identity, err := c.identity(facts)
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func (h *Handler) provisionDedupe() error {
 	r := &h.recogniser
 	*r = recogniser{
 		identity: identity, scheme: p.ID, off: c.Off || identity.Off(), response: DuplicateResponse{Status: http.StatusOK},
-		event: p.EventHeader,
+		event: p.EventHeader, method: facts.MethodUnsigned,
 	}
 	if facts.EventUnsigned {
 		r.counts = p.EventHeader
@@ -173,7 +174,11 @@ func (d *delivery) claim() error {
 	if event := eventOf(d.req.Header, r.event); event != "" {
 		d.repl.Set(prefix+"event", event)
 	}
-	key, ok := r.identity.Key(scope, r.scheme, dedupe.Delivery{ID: id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)})
+	is := dedupe.Delivery{ID: id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
+	if r.method {
+		is.Method = d.req.Method
+	}
+	key, ok := r.identity.Key(scope, r.scheme, is)
 	if !ok {
 		return nil
 	}

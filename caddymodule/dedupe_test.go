@@ -287,6 +287,40 @@ func TestAnotherEventSwallowsNothing(t *testing.T) {
 	}
 }
 
+// TestAnotherMethodSwallowsNothing: the same of a method that is not signed. Where
+// it is, or where one is taken alone, it does not count.
+func TestAnotherMethodSwallowsNothing(t *testing.T) {
+	const several = `"methods":["POST","PUT"]`
+	for name, c := range map[string]struct {
+		config string
+		signed string // before the body
+		counts bool
+	}{
+		"unsigned":      {several, "", true},
+		"signed":        {several + `,"message":"{method}.{body}"`, "POST.", false},
+		"one method":    {`"methods":["POST"]`, "", false},
+		"preset's":      {`"provider":"x_signature"`, "", true},
+		"preset's, one": {`"provider":"x_signature","methods":["POST"]`, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := running(t, "", acme(topsecret, `"dedupe":{"key":"content"}`, c.config))
+			attempt := func(method string, status int) outcome {
+				r := hook("X-Signature", sign("topsecret", c.signed+body))
+				r.Method = method
+				return g.send(r, answering(status))
+			}
+			attempt("POST", 503).isForwarded(t)
+			if o := attempt("PUT", 200); (o.forward != nil) != c.counts {
+				t.Errorf("another method is forwarded: %t", o.forward != nil)
+			}
+			attempt("POST", 200).isForwarded(t)
+			if o := attempt("POST", 200); o.forward != nil {
+				t.Error("a copy of what was taken is forwarded")
+			}
+		})
+	}
+}
+
 // TestPinnedEvent: an event that the configuration requires is nobody's choice,
 // and where bodies differ the id is not needed either.
 func TestPinnedEvent(t *testing.T) {

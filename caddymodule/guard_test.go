@@ -143,6 +143,33 @@ func TestGuardChecksItsPrefix(t *testing.T) {
 	}
 }
 
+// TestMethodInQuery: a query that the signature does not cover names no method for
+// the app. A signed one may.
+func TestMethodInQuery(t *testing.T) {
+	for _, c := range []struct {
+		config, signed, query string
+		status                int
+	}{
+		{"", body, "_method=OPTIONS", 400},
+		{"", body, "a=b&%5fMethod=OPTIONS", 400},
+		{`"observe":true`, body, "_method=OPTIONS", 400},
+		{"", body, "a=_method", 202},
+		{`"message":"{query}.{body}"`, "_method=PUT." + body, "_method=PUT", 202},
+		{`"message":"{query}.{body}"`, "." + body, "_method=PUT", 401},
+	} {
+		more := []string{topsecret}
+		if c.config != "" {
+			more = append(more, c.config)
+		}
+		g := mustProvision(t, "", acme(more...))
+		r := httptest.NewRequest(http.MethodPost, "/hooks/acme?"+c.query, strings.NewReader(body))
+		r.Header.Set("X-Signature", sign("topsecret", c.signed))
+		if a := serve(t, r, accepting, g.handlers...); a.status != c.status || (a.forward != nil) != (c.status == 202) {
+			t.Errorf("%s?%s: answered %d, want %d", c.config, c.query, a.status, c.status)
+		}
+	}
+}
+
 // TestSingleDirectiveRefusesUncleanPaths: its matcher cleans them, and the app
 // would get them as they were sent.
 func TestSingleDirectiveRefusesUncleanPaths(t *testing.T) {

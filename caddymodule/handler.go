@@ -17,7 +17,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -96,25 +95,24 @@ type Handler struct {
 	// secret, and none of the sender's. Default: none.
 	SignUpstream string `json:"sign_upstream,omitempty"`
 
-	provider      *providers.Provider // nil without one
-	named         bool                // by the operator, not by the provider
-	app           *App
-	placed        placement.Handler
-	rules         *verifier.Rules // with the values of params and headers as they are written
-	keys          *keys.Set
-	fetcher       keys.Fetcher
-	visits        visitor
-	recogniser    recogniser
-	signedRouting []string // the headers of appview.RoutingHeaders that its signature covers
-	confides      bool     // its requests carry a secret: a token, or the value of a required header
-	methods       []string
-	maxBody       int64
-	rejectStatus  int
-	buffered      budget
-	warnings      limiter
-	metrics       *metrics.Counters
-	logger        *zap.Logger
-	now           func() time.Time
+	provider     *providers.Provider // nil without one
+	named        bool                // by the operator, not by the provider
+	app          *App
+	placed       placement.Handler
+	rules        *verifier.Rules // with the values of params and headers as they are written
+	keys         *keys.Set
+	fetcher      keys.Fetcher
+	visits       visitor
+	recogniser   recogniser
+	confides     bool // its requests carry a secret: a token, or the value of a required header
+	methods      []string
+	maxBody      int64
+	rejectStatus int
+	buffered     budget
+	warnings     limiter
+	metrics      *metrics.Counters
+	logger       *zap.Logger
+	now          func() time.Time
 }
 
 const (
@@ -150,11 +148,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("verify_webhook")
 	if err != nil {
 		return err
-	}
-	for _, name := range appview.RoutingHeaders {
-		if h.rules.SignsHeader(name) {
-			h.signedRouting = append(h.signedRouting, name)
-		}
 	}
 	h.placed = placement.Handler{
 		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),

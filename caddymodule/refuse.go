@@ -47,6 +47,10 @@ var (
 	errBodyTimeout = &refusal{reason: "body_timeout", status: http.StatusRequestTimeout,
 		detail: "the body did not arrive within body_timeout",
 		remedy: "if the sender is that slow, raise body_timeout"}
+	// With it, a captured delivery could have the app answer 2xx to another method,
+	// and the sender's own attempt would be a duplicate.
+	errMethodInQuery = &refusal{reason: "method_in_query", status: http.StatusBadRequest,
+		detail: "the query has _method, which apps may take for the method, and the signature does not cover it: call the address without it"}
 	errNoUpstream = &refusal{reason: "no_upstream", status: http.StatusBadGateway,
 		detail: "no handler after verify_webhook answered: add a reverse_proxy below it"}
 )

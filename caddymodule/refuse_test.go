@@ -35,8 +35,9 @@ var outcomes = map[string]struct {
 
 	"method_not_allowed": {alter: func(r *http.Request) { r.Method = "GET" }, config: `"methods":["POST","PUT"]`, status: 405,
 		header: map[string]string{"Allow": "POST, PUT", "Connection": "close"}},
-	"unclean_path":   {alter: func(r *http.Request) { r.URL.Path = "/hooks//acme" }, status: 400, header: map[string]string{"Connection": "close"}},
-	"body_too_large": {config: `"max_body":13`, status: 413, header: map[string]string{"Connection": "close"}},
+	"unclean_path":    {alter: func(r *http.Request) { r.URL.Path = "/hooks//acme" }, status: 400, header: map[string]string{"Connection": "close"}},
+	"method_in_query": {alter: func(r *http.Request) { r.RequestURI = "/hooks/acme?a=b&%5Fmethod=OPTIONS" }, status: 400, header: map[string]string{"Connection": "close"}},
+	"body_too_large":  {config: `"max_body":13`, status: 413, header: map[string]string{"Connection": "close"}},
 	"body_incomplete": {alter: func(r *http.Request) { sends(r, body[:5], io.ErrUnexpectedEOF) }, status: 400,
 		header: map[string]string{"Connection": "close"}},
 	"body_timeout": {alter: func(r *http.Request) { sends(r, body[:5], fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded)) }, status: 408,

@@ -99,6 +99,9 @@ func (d *delivery) admit() error {
 	if !appview.IsClean(received(d.r).URL) {
 		return errUncleanPath
 	}
+	if _, query, _ := strings.Cut(d.req.Target, "?"); appview.NamesMethod(query) && !d.h.rules.SignsQuery() {
+		return errMethodInQuery
+	}
 	if !d.delivers() && (d.keys == nil || !d.keys.Verifier.Greets(&d.req)) {
 		return methodNotAllowed(d.h.methods, d.req.Method)
 	}

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -29,7 +28,7 @@ func (d *delivery) dress() error {
 	// One sender could have its delivery taken for another's. What the signature
 	// covers is the sender's word, and stays.
 	for name := range h {
-		if appview.IsHeader(name, appview.RoutingHeaders) && (d.unverified != nil || !slices.Contains(d.h.signedRouting, name)) {
+		if appview.IsHeader(name, appview.RoutingHeaders) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
 			delete(h, name)
 		}
 	}

@@ -56,6 +56,9 @@ type Facts struct {
 	// A header that the signature does not cover says what the event is, so that
 	// the same id and body can be made to mean something else.
 	EventUnsigned bool
+
+	// It comes with one of several methods, and the signature does not cover which.
+	MethodUnsigned bool
 }
 
 // IdentityOf derives the rule from the facts.
@@ -85,7 +88,7 @@ func (i Identity) Keeps(f Facts) Replay {
 	switch {
 	case i.Off():
 		return NothingKept
-	case f.EventUnsigned, i.ID != NoID && !f.IDSigned, i.ID != IDAlone && !f.BodySigned:
+	case f.EventUnsigned, f.MethodUnsigned, i.ID != NoID && !f.IDSigned, i.ID != IDAlone && !f.BodySigned:
 		return ExactCopies
 	}
 	return AllCopies
@@ -112,6 +115,7 @@ func (i Identity) Off() bool { return i.ID == NoID && !i.Content }
 type Delivery struct {
 	ID      string   // the sender's, "" where it is missing, null or not a scalar
 	Event   []string // lines of the header that says what the event is, where it is not signed
+	Method  string   // of the request, where that is not signed and several are taken, else ""
 	Content []byte   // what was signed; empty where that tells nothing
 }
 
@@ -138,6 +142,9 @@ func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
 		fields = append(fields, "id", id)
 	default:
 		fields = append(fields, "id+content", id, digest(d.Content))
+	}
+	if d.Method != "" {
+		fields = append(fields, "method "+d.Method)
 	}
 	for _, line := range d.Event {
 		fields = append(fields, strings.ToLower(strings.TrimSpace(line)))

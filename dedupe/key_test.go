@@ -154,6 +154,7 @@ func TestKeeps(t *testing.T) {
 		{"an unsigned id, bodies differ", Facts{HasID: true, BodySigned: true, BodiesDiffer: true}, AllCopies, DefaultTTL},
 		{"the same, but a header decides", Facts{HasID: true, BodySigned: true, BodiesDiffer: true, EventUnsigned: true}, ExactCopies, DefaultTTL},
 		{"bodies differ", Facts{BodySigned: true, BodiesDiffer: true}, AllCopies, ContentTTL},
+		{"a signed id and an unsigned method", Facts{HasID: true, IDSigned: true, UniqueID: true, MethodUnsigned: true}, ExactCopies, DefaultTTL},
 		{"bodies differ and are not signed", Facts{BodiesDiffer: true}, ExactCopies, ContentTTL},
 	} {
 		i := IdentityOf(c.facts)

@@ -131,14 +131,28 @@ func (v *Rules) coversBody() bool {
 	return v.bodySigned || v.everyMessage(template.Template.CoversBody)
 }
 
+// SignsMethod reports whether the signature covers the request's method.
+func (v *Rules) SignsMethod() bool {
+	return v.covers(func(f template.Facts) bool { return f.Name == template.Method.Facts().Name }, "@method")
+}
+
 // SignsPath reports whether the signature covers the path of the URL.
 func (v *Rules) SignsPath() bool {
+	return v.covers(func(f template.Facts) bool { return f.Path }, "@path", "@target-uri", "@request-target")
+}
+
+// SignsQuery reports whether the signature covers the query of the URL.
+func (v *Rules) SignsQuery() bool {
+	return v.covers(func(f template.Facts) bool { return f.Query }, "@query", "@target-uri", "@request-target")
+}
+
+// covers reports whether every message has a slot of a kind, or the signature of
+// RFC 9421 covers one of the components.
+func (v *Rules) covers(kind func(template.Facts) bool, components ...string) bool {
 	if v.http != nil {
-		return v.http.covers("@path") || v.http.covers("@target-uri") || v.http.covers("@request-target")
+		return slices.ContainsFunc(components, v.http.covers)
 	}
-	return v.everyMessage(func(t template.Template) bool {
-		return t.Covers(func(f template.Facts) bool { return f.Path })
-	})
+	return v.everyMessage(func(t template.Template) bool { return t.Covers(kind) })
 }
 
 // A SchemeError says which field of a scheme is wrong and what to write instead.

@@ -39,7 +39,7 @@ const (
 // of the gateway itself) and the verifier's.
 var reasons = func() []string {
 	all := []string{
-		"", "method_not_allowed", "unclean_path", "body_too_large", "body_incomplete", "body_timeout",
+		"", "method_not_allowed", "unclean_path", "method_in_query", "body_too_large", "body_incomplete", "body_timeout",
 		"overloaded", "in_flight", "store_down", "key_unavailable", "handshake_failed", "no_upstream",
 	}
 	for _, r := range verifier.Reasons {

@@ -1,6 +1,7 @@
 // Package appview knows how an app may read a request otherwise than the gateway
 // that judged it: which paths everybody reads alike, which an app may read as
-// below a prefix, which names of headers it takes for one. It knows no Caddy.
+// below a prefix, which names of headers it takes for one, whether the
+// query names the method. It knows no Caddy.
 package appview
 
 import (

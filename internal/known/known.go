@@ -13,9 +13,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// Facts returns what is known of the deliveries of a provider under rules: of its
-// own scheme, or of what a configuration made of it.
-func Facts(p *providers.Provider, rules *verifier.Rules) dedupe.Facts {
+// Facts returns what is known of the deliveries of a provider under rules and
+// methods: of its own, or of what a configuration made of them.
+func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedupe.Facts {
 	s := rules.Scheme()
 	return dedupe.Facts{
 		HasID:        s.DeliveryID != nil && !s.DeliveryID.Off,
@@ -26,6 +26,7 @@ func Facts(p *providers.Provider, rules *verifier.Rules) dedupe.Facts {
 		EventUnsigned: slices.ContainsFunc(p.EventHeader, func(name string) bool {
 			return !rules.SignsHeader(name) && !pinned(s, name)
 		}),
+		MethodUnsigned: len(methods) > 1 && !rules.SignsMethod(),
 	}
 }
 

@@ -90,7 +90,7 @@ func replay(t *testing.T, p *providers.Provider, c *captured, said string) (iden
 	if !ok {
 		return false, false
 	}
-	facts := known.Facts(p, rules(p))
+	facts := known.Facts(p, rules(p), p.Methods)
 	for name, a := range alterations(p) {
 		altered := c.clone()
 		if !a.apply(altered) {
@@ -185,11 +185,14 @@ func (c *captured) key(p *providers.Provider) (dedupe.Key, bool, error) {
 	if _, _, err := check.Verify(c.body); err != nil {
 		return dedupe.Key{}, false, err
 	}
-	facts := known.Facts(p, rules(p))
+	facts := known.Facts(p, rules(p), p.Methods)
 	d := dedupe.Delivery{Content: check.Content(c.body)}
 	d.ID, _ = check.DeliveryID(c.body)
 	if facts.EventUnsigned {
 		d.Event = known.Lines(c.req.Header, p.EventHeader)
+	}
+	if facts.MethodUnsigned {
+		d.Method = c.req.Method
 	}
 	key, ok := dedupe.IdentityOf(facts).Key(dedupe.NamedScope("x"), p.ID, d)
 	return key, ok, nil
@@ -197,7 +200,7 @@ func (c *captured) key(p *providers.Provider) (dedupe.Key, bool, error) {
 
 // An alteration is what somebody without a key can do to a captured delivery.
 type alteration struct {
-	unsigned string // what it changes that may be unsigned: id, event, body; "" if nothing that counts
+	unsigned string // what it changes that may be unsigned: id, event, method, body; "" if nothing that counts
 	apply    func(*captured) bool
 }
 
@@ -222,6 +225,9 @@ func alterations(p *providers.Provider) map[string]alteration {
 	}
 	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
 		all["Content-Type: "+kind] = alteration{"", func(c *captured) bool { c.req.Header["Content-Type"] = []string{kind}; return true }}
+	}
+	for _, method := range p.Methods {
+		all["method "+method] = alteration{"method", func(c *captured) bool { c.req.Method = method; return true }}
 	}
 	all["another User-Agent"] = alteration{"", func(c *captured) bool { c.req.Header["User-Agent"] = []string{"x"}; return true }}
 	if id := p.Scheme.DeliveryID; id != nil {
@@ -359,7 +365,7 @@ func TestFactsOfAPinnedEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := known.Facts(p, compiled).EventUnsigned; got != tc.unsigned {
+		if got := known.Facts(p, compiled, p.Methods).EventUnsigned; got != tc.unsigned {
 			t.Errorf("%q: unsigned %t", tc.values, got)
 		}
 	}

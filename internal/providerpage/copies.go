@@ -18,7 +18,7 @@ func copies(p *providers.Provider) []string {
 	if err != nil {
 		return nil // not of a file that Parse has read
 	}
-	facts := known.Facts(p, rules)
+	facts := known.Facts(p, rules, p.Methods)
 	rule := dedupe.IdentityOf(facts)
 	if rule.Off() {
 		return []string{"Nothing is known that tells two deliveries apart, so every copy is forwarded. If two events never share a body, say so: `dedupe { key content }`.", replay(p, facts, rule)}
@@ -55,6 +55,9 @@ func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) s
 			said = "The body together with " + eventPlace(p) + ": two events never share both."
 		}
 	}
+	if facts.MethodUnsigned {
+		said += " The method counts too, because the signature does not cover it; with one method (`methods POST`) it does not."
+	}
 	if varies := p.Scheme.Varies; len(varies) > 0 && rule.ID != dedupe.IDAlone {
 		said += " `" + strings.Join(varies, "` and `") + "` vary between attempts and do not count."
 	}
@@ -87,6 +90,9 @@ func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) str
 		}
 		if facts.EventUnsigned {
 			open = append(open, eventPlace(p))
+		}
+		if facts.MethodUnsigned {
+			open = append(open, "the method")
 		}
 		if rule.ID != dedupe.IDAlone && !facts.BodySigned {
 			open = append(open, "all of the body")

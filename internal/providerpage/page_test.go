@@ -142,6 +142,8 @@ func TestCopies(t *testing.T) {
 			p.Scheme.DeliveryID, p.UniqueID = &verifier.DeliveryID{JSON: "id"}, false
 		},
 		"The body: two events never share one.":                                   func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
+		"The method counts too, because the signature does not cover it":          func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
+		"The signature does not cover the method, and with another value there":   func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
 		"say so: `dedupe { key content }`":                                        func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
 		"Replay: all copies of a captured delivery are kept from the app for 7d.": func(*providers.Provider) {},
 		"Replay: only exact copies of a captured delivery are kept from the app, for 7d. The signature does not cover the header `X-Id` and the header `X-Event`,": func(p *providers.Provider) {
@@ -153,6 +155,7 @@ func TestCopies(t *testing.T) {
 		"Replay: nothing keeps copies of a captured delivery from the app.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
 	} {
 		p := example()
+		p.Methods = []string{"POST"}
 		change(p)
 		if got := strings.Join(copies(p), " "); !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q", got, want)

@@ -1,0 +1,45 @@
+package appview
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// NamesMethod reports whether a query has the parameter _method, which Rails,
+// Symfony, Laravel and Spring can take for the request's method, in any spelling:
+// PHP drops blanks before a name, reads dots, blanks and a first bracket as _, and
+// ends a name at a zero byte; some servers divide parameters by ; or ignore case.
+func NamesMethod(query string) bool {
+	fields := strings.FieldsFunc(query, func(c rune) bool { return c == '&' || c == ';' })
+	return slices.ContainsFunc(fields, func(field string) bool {
+		name, _, _ := strings.Cut(field, "=")
+		name = unescapeValid(strings.ReplaceAll(FoldCase(name), "%u00", "%")) // %u005f is of IIS
+		name, _, _ = strings.Cut(strings.TrimLeft(name, " \t\r\n\v\f"), "\x00")
+		name = strings.NewReplacer(".", "_", " ", "_").Replace(name)
+		if rest, ok := strings.CutPrefix(name, "["); ok {
+			name = "_" + rest
+		}
+		name, _, _ = strings.Cut(name, "[") // a list or a map of them
+		return FoldCase(name) == FoldCase("_method")
+	})
+}
+
+// unescapeValid resolves the escapes that are valid and leaves the others, as PHP
+// and Rails do.
+func unescapeValid(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		n := 1
+		if len(s) >= 3 && s[0] == '%' {
+			n = 3
+		}
+		plain, err := url.QueryUnescape(s[:n])
+		if err != nil {
+			plain, n = s[:1], 1
+		}
+		b.WriteString(plain)
+		s = s[n:]
+	}
+	return b.String()
+}
