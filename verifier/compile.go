@@ -1,14 +1,12 @@
 package verifier
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
@@ -120,30 +118,6 @@ func (v *Rules) compileKeyFields() error {
 		if f.value != "" && !slices.Contains(f.known, f.value) {
 			return unknown(f.field, "value", f.value, f.known)
 		}
-	}
-	return nil
-}
-
-func (v *Rules) compileRequired() error {
-	for _, h := range v.scheme.RequireHeader {
-		if !httptoken.Valid(h.Name) {
-			return wrong("require_header", notAHeaderName)
-		}
-		if len(h.Values) == 0 {
-			return wrong("require_header", "%s: no value: name the values that pass, or * for any", h.Name)
-		}
-		if strings.EqualFold(h.Name, "Host") {
-			return wrong("require_header", "Host is the address of the site: write it there")
-		}
-		r := requiredHeader{name: canonicalHeader(h.Name)}
-		for _, value := range h.Values {
-			if value == "" {
-				return wrong("require_header", "%s: an empty value: a header without content proves nothing", h.Name)
-			}
-			r.any = r.any || value == "*"
-			r.values = append(r.values, sha256.Sum256([]byte(value)))
-		}
-		v.required = append(v.required, r)
 	}
 	return nil
 }

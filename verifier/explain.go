@@ -82,7 +82,8 @@ func Explain(ctx context.Context, c Case) (Explanation, error) {
 
 // check is Judge without handshakes: it says why the request is no delivery.
 func (v *Verifier) check(req *Request, now time.Time, body []byte) *Rejection {
-	c := Check{v: v, req: req, now: now, unmet: v.checkRequired(req.Header)}
+	c := Check{v: v, req: req, now: now}
+	c.unmet = c.checkRequired(v.required, nil)
 	rej := c.open()
 	if rej == nil {
 		_, rej = c.verify(body)

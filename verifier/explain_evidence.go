@@ -33,7 +33,7 @@ var evidence = []struct {
 func (s *search) requiredClause() string {
 	for i, h := range s.c.Scheme.RequireHeader {
 		lines := s.c.Request.Header[canonicalHeader(h.Name)]
-		if s.v.required[i].check(s.c.Request.Header) == nil {
+		if s.asked.check.checkRequired(s.v.required[i:i+1], nil) == nil {
 			continue
 		}
 		switch {

@@ -40,8 +40,16 @@ func (v *Rules) compileHandshake(rule *Handshake) (*handshake, error) {
 	if h.when, err = v.conditions(rule.When.HandshakeFields, false); err != nil {
 		return nil, fmt.Errorf("when: %w", err)
 	}
-	if h.require, err = v.conditions(rule.Require, true); err != nil {
+	require, err := v.conditions(rule.Require, true)
+	if err != nil {
 		return nil, fmt.Errorf("require: %w", err)
+	}
+	for _, cond := range require {
+		r := required{source: cond.source, any: cond.any}
+		for _, value := range cond.values {
+			r.allow(value)
+		}
+		h.require = append(h.require, r)
 	}
 	deliveries := slices.ContainsFunc(h.methods, func(m string) bool { return slices.Contains(deliveryMethods, m) })
 	switch {
@@ -63,7 +71,7 @@ func (v *Rules) compileHandshake(rule *Handshake) (*handshake, error) {
 		return nil, err
 	}
 	inBody := h.signed != "" || // known once Open has looked for it
-		slices.ContainsFunc(slices.Concat(h.when, h.require), func(c condition) bool { return c.inBody() }) ||
+		slices.ContainsFunc(slices.Concat(h.when, require), func(c condition) bool { return c.inBody() }) ||
 		slices.ContainsFunc(h.inputs, func(in input) bool { return in.inBody() })
 	switch {
 	case rule.Signed:

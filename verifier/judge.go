@@ -1,8 +1,6 @@
 package verifier
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"time"
 )
 
@@ -91,7 +89,8 @@ func (v *Verifier) Judge(req *Request, body []byte, now time.Time) (Judgement, e
 // secret that a stranger could guess without a signature, and an answer before the
 // body is read would tell whether the guess is right.
 func (v *Verifier) Open(req *Request, now time.Time) (Check, *Answer, error) {
-	c := Check{v: v, req: req, now: now, unmet: v.checkRequired(req.Header)}
+	c := Check{v: v, req: req, now: now}
+	c.unmet = c.checkRequired(v.required, nil)
 	answer, rej := c.greet(byHeaders, nil, nil)
 	if answer == nil && rej == nil {
 		rej = c.open()
@@ -147,40 +146,4 @@ func (c *Check) refusal(rej *Rejection) error {
 	unmet := *c.unmet
 	unmet.UnknownKey, unmet.KeyID = rej.UnknownKey, rej.KeyID
 	return &unmet
-}
-
-type requiredHeader struct {
-	name   string
-	any    bool
-	values [][sha256.Size]byte
-}
-
-// checkRequired looks for the headers that every request must carry.
-func (v *Rules) checkRequired(header map[string][]string) *Rejection {
-	for i := range v.required {
-		if rej := v.required[i].check(header); rej != nil {
-			return rej
-		}
-	}
-	return nil
-}
-
-// check compares in constant time for each value.
-func (h *requiredHeader) check(header map[string][]string) *Rejection {
-	lines := header[h.name]
-	switch {
-	case len(lines) == 0 || lines[0] == "":
-		return reject(MissingHeader, "no header %s", h.name)
-	case len(lines) > 1:
-		return reject(HeaderMismatch, "header %s stands on %d lines", h.name, len(lines))
-	}
-	got := sha256.Sum256([]byte(lines[0]))
-	match := 0
-	for j := range h.values {
-		match |= subtle.ConstantTimeCompare(got[:], h.values[j][:])
-	}
-	if match == 0 && !h.any {
-		return reject(HeaderMismatch, "header %s has none of its values", h.name)
-	}
-	return nil
 }

@@ -40,8 +40,8 @@ type Rules struct {
 	idSigned bool
 	varies   []jsonpath.Path
 
-	required     []requiredHeader
-	requiredJSON []requiredJSON
+	required     []required // headers
+	requiredJSON []required
 	origin       string // that is signed, with credentials where public_url has them
 	publicOrigin string // the same without: for what people read
 

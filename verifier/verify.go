@@ -74,7 +74,9 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 			return Verdict{}, rej
 		}
 	}
-	if rej := c.checkRequiredJSON(body); rej != nil {
+	// Before the signature: who does not even know the values must not make the
+	// gateway fetch a key.
+	if rej := c.checkRequired(c.v.requiredJSON, body); rej != nil {
 		return Verdict{}, rej
 	}
 	if rej := c.readKeyID(inJSON, body); rej != nil {

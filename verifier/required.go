@@ -1,0 +1,93 @@
+package verifier
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// required is a text that every delivery must have, and what it may be.
+type required struct {
+	source
+	any    bool
+	values [][sha256.Size]byte // digests hide lengths too
+}
+
+func (r *required) allow(value string) {
+	r.values = append(r.values, sha256.Sum256([]byte(value)))
+}
+
+// allows compares in constant time for each value.
+func (r *required) allows(text string) bool {
+	got, match := sha256.Sum256([]byte(text)), 0
+	for i := range r.values {
+		match |= subtle.ConstantTimeCompare(got[:], r.values[i][:])
+	}
+	return match == 1 || r.any
+}
+
+func (v *Rules) compileRequired() error {
+	for _, h := range v.scheme.RequireHeader {
+		s, err := newSource(inHeader, h.Name)
+		switch {
+		case err != nil:
+			return wrong("require_header", "%v", err)
+		case len(h.Values) == 0:
+			return wrong("require_header", "%s: no value: name the values that pass, or * for any", h.Name)
+		case strings.EqualFold(h.Name, "Host"):
+			return wrong("require_header", "Host is the address of the site: write it there")
+		}
+		r := required{source: s, any: slices.Contains(h.Values, "*")}
+		for _, value := range h.Values {
+			if value == "" {
+				return wrong("require_header", "%s: an empty value: a header without content proves nothing", h.Name)
+			}
+			r.allow(value)
+		}
+		v.required = append(v.required, r)
+	}
+	return nil
+}
+
+func (v *Rules) compileRequiredJSON() error {
+	for _, name := range slices.Sorted(maps.Keys(v.scheme.RequireJSON)) {
+		s, err := newSource(inJSON, name)
+		if err != nil {
+			return wrong("require_json", "%v", err)
+		}
+		if len(v.scheme.RequireJSON[name]) == 0 {
+			return wrong("require_json", "%s: no value: name the values that pass", name)
+		}
+		r := required{source: s}
+		for _, text := range v.scheme.RequireJSON[name] {
+			t, err := v.scheme.parse(text)
+			if err != nil {
+				return wrong("require_json", "%s: %v", name, err)
+			}
+			value, ok := t.Text()
+			if !ok || value == "" {
+				return wrong("require_json", "%s: only text and {param:…} may stand in a value", name)
+			}
+			r.allow(value)
+		}
+		v.requiredJSON = append(v.requiredJSON, r)
+	}
+	return nil
+}
+
+// checkRequired reports the first of texts that is missing or has none of its
+// values.
+func (c *Check) checkRequired(all []required, body []byte) *Rejection {
+	for i := range all {
+		text, rej := c.need(all[i].source, body, MissingHeader, HeaderMismatch, ", which is required")
+		if rej == nil && !all[i].allows(text) {
+			rej = reject(HeaderMismatch, "%s has none of its required values", all[i].source)
+		}
+		if rej != nil {
+			return rej
+		}
+	}
+	return nil
+}
