@@ -47,6 +47,11 @@
 // see Handshake. Open answers those that are not signed and that headers alone
 // tell, Verify all others.
 //
+// # Explanations
+//
+// Explain, in the files explain*.go, says why a delivery is refused. It builds on
+// all of the above, and nothing of the above on it.
+//
 // The package does no I/O, knows no clock and imports neither Caddy nor an HTTP
 // server: bytes and headers in, verdict out.
 package verifier
