@@ -221,7 +221,7 @@ func (p *parser) finish() error {
 	if h.Name == "" && p.resolved == nil {
 		return p.at(p.directive, "%v", checkName(""))
 	}
-	scheme, err := keys.WithAddress(scheme, h.PublicKey)
+	scheme, _, err := keys.WithAddress(scheme, h.PublicKey)
 	if err != nil {
 		return p.at("public_key", "%v", err)
 	}

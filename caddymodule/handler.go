@@ -278,7 +278,7 @@ func (h *Handler) compose() error {
 		scheme = h.provider.Scheme.With(scheme)
 	}
 	scheme.Handshakes = h.handshakes(h.provider)
-	scheme, err := keys.WithAddress(scheme, h.PublicKey)
+	scheme, _, err := keys.WithAddress(scheme, h.PublicKey)
 	if err != nil {
 		return err
 	}

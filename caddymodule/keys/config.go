@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/textproto"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -111,7 +112,7 @@ func gather(c Config) (*Set, error) {
 			return nil, err
 		}
 	}
-	_, publicKeys, err := withAddress(verifier.Scheme{}, c.PublicKey)
+	_, publicKeys, err := WithAddress(verifier.Scheme{}, c.PublicKey)
 	if err != nil {
 		return nil, err
 	}
@@ -147,4 +148,39 @@ func (k *Set) add(option string, use use, detail string, v Value) error {
 	}
 	k.sources = append(k.sources, s)
 	return nil
+}
+
+// WithAddress returns the scheme with the source that a configuration's public keys
+// choose, and the keys that are written out: an address, https://…, is that of a JSON
+// Web Key Set, and keys that are written out leave nothing to fetch. Errors begin with
+// the option.
+func WithAddress(scheme verifier.Scheme, publicKeys []Value) (withSource verifier.Scheme, written []Value, err error) {
+	address := ""
+	for _, v := range publicKeys {
+		text := v.Value
+		if kind, name, err := parseValue(text); err == nil && kind == envValue {
+			text, _ = readEnv(name, false) // an error comes again from add, with the option's name
+		}
+		switch {
+		case strings.HasPrefix(text, "http://"):
+			return scheme, nil, errors.New("public_key: http:// lets anyone on the way replace the keys: write https://")
+		case !strings.HasPrefix(text, "https://"):
+			written = append(written, v)
+		case address != "":
+			return scheme, nil, errors.New("public_key: two addresses: keep the one of the sender's JSON Web Key Set")
+		case v.Label != "":
+			return scheme, nil, errors.New("public_key: an address takes no label: its keys have ids of their own")
+		case scheme.KeySource != nil && len(scheme.KeySource.CertificateHosts) > 0:
+			return scheme, nil, errors.New("public_key: each delivery of this sender names the address of its certificate, which is fetched from the sender's hosts: drop the line, or give the certificate itself")
+		default:
+			address = text
+		}
+	}
+	switch {
+	case address != "":
+		scheme.KeySource = &verifier.KeySource{JWKS: address}
+	case len(written) > 0:
+		scheme.KeySource = nil
+	}
+	return scheme, written, nil
 }

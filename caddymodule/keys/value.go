@@ -45,8 +45,8 @@ var misplaced = regexp.MustCompile(`\{(env|file|http)\.([A-Za-z0-9_./-]*\})?`)
 
 // unreplaced matches what a shell, a template, a snippet or another program would
 // have replaced: {vault.x}, {tenant}, {$X}, {{ .Values.x }}, $X, ${X}, $(x), %X%,
-// <secret>, env.X, file:/x. Anyone who knows the kind can guess such a secret.
-// With a sign before or behind the brace one letter is a name: {$X}, ${X}, #{X}.
+// <secret>, env.X, file:/x. Anyone who knows the tool can guess such a secret. A name
+// in braces has two letters or more, unless $, # or @ says that it is one: {$X}, #{X}.
 var unreplaced = regexp.MustCompile(`(?s)[$#@]\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}|\{\s*\$[A-Za-z_][A-Za-z0-9_]*\s*[:}]|\{\s*[$.]?[A-Za-z_][A-Za-z0-9_-]+\s*([].:|[}]|$)` +
 	`|^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{.*\}$|^\$\(.*\)$` +
 	`|^%[A-Za-z_][A-Za-z0-9_]*%$|^<[A-Za-z][A-Za-z0-9 _-]*>$|^[${]*(env|file|vault)[.:]|^\{\{.*\}\}$`)
@@ -55,14 +55,15 @@ var unreplaced = regexp.MustCompile(`(?s)[$#@]\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}|\
 // program should have replaced.
 var ErrUnreplaced = errors.New("this is a name or placeholder that nothing replaces with a value: write {env.NAME} or {file./path}; a value that only looks like one goes into a file")
 
-// variableName matches the usual name of an environment variable, alone or as it
-// begins a line of an .env file. Only secrets are held against it: the value of a
+// variableName matches the usual name of an environment variable, alone or at the
+// beginning of a line of an .env file. It applies to secrets only: the value of a
 // header may be ORDER_CREATED.
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(=|$)`)
 
-// reference matches what people leave in the place of a secret alone: where another
-// program would find it (op://vault/item/field, arn:aws:…, /run/secrets/x), an
-// expression of a language or template, and what a vendor's page has to be replaced.
+// reference matches what people leave in the place of a secret: where another program
+// would find it (op://vault/item/field, arn:aws:…, /run/secrets/x), an expression of a
+// language or template, what a program prints for no value, and the placeholders of
+// vendors' pages.
 var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
 	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
@@ -73,8 +74,8 @@ var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	`|^(your|change|replace|insert|enter)[a-z _-]*$` +
 	`|^[(<]?(undefined|null|none|nil|nan|unset|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$`)
 
-// secretPrefix matches what a sender's secrets begin with, before the part that
-// nobody filled in: whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
+// secretPrefix matches what a sender's secrets begin with, where the rest may be one of
+// the above: whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
 var secretPrefix = regexp.MustCompile(`(?i)^([a-z]{2,8}(_(live|test|prod))?_|key-|(bearer|basic|token) +)`)
 
 // masked matches what dashboards show in the place of a secret, and pages that
@@ -92,8 +93,8 @@ const (
 	fileValue
 )
 
-// parseValue tells what kind of value text is. Errors name the variable or the
-// path, never a literal.
+// parseValue returns the kind of a value, and the name of its variable or file. Errors
+// name the variable or the path, never a literal.
 func parseValue(text string) (kind valueKind, name string, err error) {
 	if text == "" {
 		return 0, "", errors.New("empty: an unset {$VARIABLE} vanishes before this is read; write {env.VARIABLE} to be told")
@@ -127,8 +128,8 @@ func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 	return envValue, name, nil
 }
 
-// checkLiteral looks at a secret that is written out, here or in a variable: a name
-// in its place would verify what anyone signs with that name.
+// checkLiteral refuses a secret, written out or in a variable, that is the name of one
+// or otherwise the same for everybody: anyone could sign with it.
 func checkLiteral(text string) error {
 	bare := text
 	if n := len(text); n > 2 && text[0] == text[n-1] && strings.ContainsRune(`"'`, rune(text[0])) {
@@ -152,8 +153,8 @@ func checkLiteral(text string) error {
 	return nil
 }
 
-// readEnv returns an environment variable's value. It holds another name or
-// placeholder where the program that should have replaced it did not run.
+// readEnv returns an environment variable's value, unless it is a name or placeholder
+// that a program should have replaced.
 func readEnv(name string, secret bool) (string, error) {
 	text := strings.TrimRight(os.Getenv(name), "\r\n")
 	if text == "" {
@@ -172,8 +173,8 @@ func readEnv(name string, secret bool) (string, error) {
 	return text, nil
 }
 
-// readValue returns the text that a value stands for. A secret may not be one that
-// anyone can guess.
+// readValue returns the text that a value stands for, unless it is a secret that anyone
+// can guess.
 func readValue(value string, secret bool) (string, error) {
 	kind, name, err := parseValue(value)
 	switch {
