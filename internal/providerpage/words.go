@@ -181,14 +181,8 @@ func carrier(sig *verifier.Signature) string {
 	switch {
 	case sig.Query != "":
 		return "the query parameter `" + sig.Query + "`"
-	case len(sig.JSON) > 0:
-		where := "`" + strings.Join(sig.JSON, "` or `") + "` of the JSON body"
-		if sig.Form != "" {
-			where += ", or the field `" + sig.Form + "` of a form"
-		}
-		return where
-	case sig.Form != "":
-		return "the form field `" + sig.Form + "`"
+	case len(sig.JSON) > 0 || sig.Form != "":
+		return inBody(sig.Form, sig.JSON...)
 	case sig.Body:
 		return "the body, which is nothing else"
 	}
@@ -201,6 +195,18 @@ func carrier(sig *verifier.Signature) string {
 		plural = "s"
 	}
 	return "the header" + plural + " `" + strings.Join(sig.Header, "`"+between+"`") + "`"
+}
+
+// inBody names places in JSON, in a form, or in whichever of the two the body is.
+func inBody(form string, paths ...string) string {
+	if len(paths) == 0 {
+		return "the form field `" + form + "`"
+	}
+	where := "`" + strings.Join(paths, "` or `") + "` of the JSON body"
+	if form != "" {
+		where += ", or the field `" + form + "` of a form"
+	}
+	return where
 }
 
 // notation says how the signature is written there.
@@ -309,12 +315,10 @@ func freshness(p *providers.Provider) string {
 		where = "`" + ts.KV + "` of the signature's header"
 	case ts.Claim != "":
 		where = "the claim `" + ts.Claim + "`"
-	case ts.JSON != "" && ts.Form != "":
-		where = "`" + ts.JSON + "` of the JSON body, or the field `" + ts.Form + "` of a form"
-	case ts.Form != "":
-		where = "the form field `" + ts.Form + "`"
+	case ts.JSON == "":
+		where = inBody(ts.Form)
 	default:
-		where = "`" + ts.JSON + "` of the JSON body"
+		where = inBody(ts.Form, ts.JSON)
 	}
 	tolerance := verifier.Duration(verifier.DefaultTolerance)
 	if s.Tolerance != nil {

@@ -38,66 +38,54 @@ var ErrLinesAlone = errors.New("{json_lines:…} stands alone, without filters: 
 
 // Parse splits text into literals and slots; params stay slots. Beside an error,
 // which is the first, it returns what can be read all the same.
-func Parse(text string) (Template, error) {
-	var t Template
-	var first error
-	for text != "" {
-		literal, rest, err := cutLiteral(text)
-		first = cmp.Or(first, err)
-		t, text = t.withLiteral(literal), rest
-		if text == "" {
-			break
-		}
-		slot, after, closed := strings.Cut(text[1:], "}")
-		if !closed {
-			return t, cmp.Or(first, errors.New(`a { without its }: write \{ for a brace`))
-		}
-		p, err := parseSlot(slot)
-		if first = cmp.Or(first, err); err == nil {
-			t = append(t, p)
-		}
-		text = after
-	}
-	return t, first
-}
-
-var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', '\\': '\\', '{': '{', '}': '}'}
-
-// cutLiteral reads the literal before the first slot.
-func cutLiteral(text string) (literal, rest string, err error) {
-	var b strings.Builder
+func Parse(text string) (t Template, err error) {
 	for i := 0; i < len(text); i++ {
-		c, ok := text[i], true
-		switch c {
+		var bad error
+		switch text[i] {
 		case '{':
-			return b.String(), text[i:], err
+			slot, _, closed := strings.Cut(text[i+1:], "}")
+			if !closed {
+				return t, cmp.Or(err, errors.New(`a { without its }: write \{ for a brace`))
+			}
+			var p Part
+			if p, bad = parseSlot(slot); bad == nil {
+				t = append(t, p)
+			}
+			i += len(slot) + 1
 		case '}':
-			err = cmp.Or(err, errors.New(`a } without its {: write \} for a brace`))
-			continue
+			bad = errors.New(`a } without its {: write \} for a brace`)
 		case '\\':
 			if i++; i == len(text) {
-				return b.String(), "", cmp.Or(err, errors.New(`ends in a single backslash: write \\ for a backslash`))
+				return t, cmp.Or(err, errors.New(`ends in a single backslash: write \\ for a backslash`))
 			}
-			if c, ok = escapes[text[i]]; !ok {
-				err = cmp.Or(err, fmt.Errorf(`unknown escape \%c: known are \n \r \t \\ \{ \}`, text[i]))
-				continue
+			literal, ok := escapes[text[i]]
+			if !ok {
+				bad = fmt.Errorf(`unknown escape \%c: known are \n \r \t \\ \{ \}`, text[i])
 			}
+			t = t.withLiteral(literal)
+		default:
+			n := strings.IndexAny(text[i:], `{}\`)
+			if n < 0 {
+				n = len(text) - i
+			}
+			t = t.withLiteral(text[i : i+n])
+			i += n - 1
 		}
-		b.WriteByte(c)
+		err = cmp.Or(err, bad)
 	}
-	return b.String(), "", err
+	return t, err
 }
+
+var escapes = map[byte]string{'n': "\n", 'r': "\r", 't': "\t", '\\': `\`, '{': "{", '}': "}"}
 
 // withLiteral appends literal text, to a literal where t ends in one.
 func (t Template) withLiteral(text string) Template {
-	switch n := len(t); {
-	case text == "":
-		return t
-	case n > 0 && t[n-1].Slot == None:
+	if n := len(t); n > 0 && t[n-1].Slot == None {
 		t[n-1].Literal += text
-		return t
+	} else if text != "" {
+		t = append(t, Part{Literal: text})
 	}
-	return append(t, Part{Literal: text})
+	return t
 }
 
 func parseSlot(text string) (Part, error) {
