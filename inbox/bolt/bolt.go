@@ -41,7 +41,8 @@ type Options struct {
 	MaxSize int64
 
 	// Reserve is how much of the file system must stay free for marks: with less,
-	// nothing is stored. Default: 64 MiB. Negative: none.
+	// nothing is stored. One commit of marks may change as many pages as 32 MiB have.
+	// Default: 64 MiB. Negative: none.
 	Reserve int64
 
 	// Keys encrypt bodies and headers with AES-256-GCM: the first seals, all open.

@@ -161,6 +161,9 @@ func openFile(path string) (db *bbolt.DB, inode os.FileInfo, err error) {
 			closeFile(db)
 		}
 		_ = opened.Close() // bbolt does not, if it panics; nil is no file
+		if fresh && !errors.Is(err, bolterrors.ErrTimeout) {
+			os.Remove(path) // half made, on a full disk
+		}
 		return nil, nil, classify(err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
