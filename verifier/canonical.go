@@ -3,6 +3,7 @@ package verifier
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"slices"
 	"strconv"
@@ -199,6 +200,9 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 		if fields, err = formdata.Parse(body); err != nil {
 			return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 		}
+		if formdata.Alike(fields) {
+			return "", reject(MalformedSignature, "the body is signed as a form: %v", errAlike)
+		}
 	}
 	formdata.Sort(query)
 	formdata.Sort(fields)
@@ -227,9 +231,14 @@ func formSorted(body []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if formdata.Alike(fields) {
+		return "", errAlike
+	}
 	formdata.Sort(fields)
 	return formdata.Join("", slices.Compact(fields)), nil
 }
+
+var errAlike = errors.New("two of its names differ in what some readers take for the same")
 
 // formPHP writes a form without its signature as PHP serializes an array of
 // texts sorted by name. Every text stands behind its length, so it is read one
@@ -239,6 +248,9 @@ func formPHP(body []byte, signature string) (string, *Rejection) {
 	fields, err := formdata.Parse(body)
 	if err != nil {
 		return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
+	}
+	if formdata.Alike(fields) {
+		return "", reject(MalformedSignature, "the body is signed as a form: %v", errAlike)
 	}
 	fields = slices.DeleteFunc(fields, func(f formdata.Field) bool { return f.Name == signature })
 	formdata.Sort(fields)

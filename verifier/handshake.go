@@ -146,7 +146,7 @@ func (c *Check) textAt(s *source, body []byte) (text string, ok bool) {
 	case s.kind != inForm:
 		text, err = c.read(s, body)
 	case formdata.Is(c.contentType()): // nothing else says so of a body that is not signed
-		text, err = c.formValue(body, s.name)
+		text, err = formdata.ValueAs(c.contentType(), body, s.name)
 	}
 	return text, err == nil && text != ""
 }

@@ -201,7 +201,7 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 // jsonLines writes the content of the slot.
 func (c *Check) jsonLines(lines []jsonpath.Member, body []byte) (string, *Rejection) {
 	if field := c.v.scheme.BodyForm; field != "" {
-		text, err := c.formValue(body, field)
+		text, err := c.aloneInForm(body, field)
 		if err != nil {
 			return "", reject(MalformedSignature, "form field %s is signed: %v", field, err)
 		}
@@ -258,7 +258,7 @@ func slotSource(p *template.Part) source {
 	case template.JSON:
 		return source{kind: inJSON, name: p.Arg, path: p.Path}
 	case template.Form:
-		return source{kind: inForm, name: p.Arg}
+		return source{kind: inForm, name: p.Arg, alone: true}
 	}
 	return source{}
 }

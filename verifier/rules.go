@@ -31,6 +31,7 @@ type Rules struct {
 
 	certificatePath *regexp.Regexp  // of KeySource; nil: any
 	paths           []jsonpath.Path // of all that is read in a body's JSON
+	aloneJSON       bool            // what they lead to may be all that is signed of it: see jsonpath.Value
 
 	timestamp       Timestamp
 	timestampSigned bool   // a message has the slot

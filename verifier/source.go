@@ -19,6 +19,9 @@ type source struct {
 	name string        // of a header canonical, of JSON the path as it is written
 	path jsonpath.Path // of JSON, and of a claim in the JWT's
 	form string        // of JSON: the field that counts instead where the body is a form
+	// Of a field: it may be all that is signed of the form (see formdata.ValueAlone).
+	// Of JSON that depends on the scheme: see jsonpath.Value.
+	alone bool
 }
 
 // A place is the kind of a source, in the words of a scheme.
@@ -233,7 +236,10 @@ func (c *Check) read(s *source, body []byte) (string, error) {
 	if c.v.coversBody() {
 		return formdata.ValueIn(body, field) // which kind of form it is says the signed body, not an unsigned header
 	}
-	return c.formValue(body, field)
+	if s.alone {
+		return c.aloneInForm(body, field)
+	}
+	return formdata.ValueAs(c.contentType(), body, field)
 }
 
 // postsForm reports whether a sender of forms or JSON has sent a form: Content-Type
@@ -311,6 +317,7 @@ type bodyJSON struct {
 // collectPaths lists the paths that may be looked up before a delivery is
 // verified. Others, of handshakes, are read in small bodies alone.
 func (v *Rules) collectPaths() {
+	v.aloneJSON = !v.coversBody()
 	add := func(p jsonpath.Path) {
 		if len(p) > 0 {
 			v.paths = append(v.paths, p)
@@ -359,7 +366,7 @@ func (c *Check) readJSON(body []byte) *bodyJSON {
 	text, err := c.jsonText(body)
 	j := &bodyJSON{body: body, err: err, values: make([]jsonpath.Value, len(c.v.paths))}
 	for i, p := range c.v.paths {
-		j.values[i].Path = p
+		j.values[i].Path, j.values[i].Alone = p, c.v.aloneJSON
 	}
 	if err == nil {
 		jsonpath.LookupAll(text, j.values)
@@ -371,7 +378,7 @@ func (c *Check) jsonText(body []byte) ([]byte, error) {
 	if c.v.scheme.BodyForm == "" {
 		return body, nil
 	}
-	text, err := c.formValue(body, c.v.scheme.BodyForm)
+	text, err := c.aloneInForm(body, c.v.scheme.BodyForm)
 	if err == formdata.ErrNoValue {
 		err = jsonpath.ErrNotJSON // the member is not missing: there is no JSON
 	}
@@ -383,10 +390,10 @@ func same(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// formValue returns the one value of a field of the body, which its Content-Type
-// may say is multipart/form-data.
-func (c *Check) formValue(body []byte, name string) (string, error) {
-	return formdata.ValueAs(c.contentType(), body, name)
+// aloneInForm returns the one value of a field of the body, where other fields may
+// not be signed.
+func (c *Check) aloneInForm(body []byte, name string) (string, error) {
+	return formdata.ValueAlone(c.req.Header["Content-Type"], body, name)
 }
 
 // contentType is the Content-Type of the request, "" of none and of several.

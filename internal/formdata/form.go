@@ -98,7 +98,10 @@ func countFields(form []byte) (n int, err error) {
 
 // Value returns the one value of a field of an urlencoded form: ErrNoValue without
 // one, another error of several. It is as strict as Parse.
-func Value(form []byte, name string) (string, error) {
+func Value(form []byte, name string) (string, error) { return value(form, name, false) }
+
+// value is Value, with alone as ValueAlone.
+func value(form []byte, name string, alone bool) (string, error) {
 	reads(form)
 	var found []byte
 	for n, seen := 0, false; ; n++ {
@@ -112,6 +115,8 @@ func Value(form []byte, name string) (string, error) {
 			return "", ErrFields
 		case !validEscapes(key) || !validEscapes(value):
 			return "", errEscape
+		case alone && isAlike(unescape(key), name):
+			return "", errAlike
 		}
 		if isEscapeOf(key, name) {
 			if seen {
@@ -186,7 +191,7 @@ func isEscapeOf(text []byte, name string) bool {
 // A body of any other type is read as urlencoded.
 func ValueAs(contentType string, body []byte, name string) (string, error) {
 	if kind, params := parseType(contentType); kind == "multipart/form-data" {
-		return multipartValue(body, params["boundary"], name)
+		return multipartValue(body, params["boundary"], name, false)
 	}
 	return Value(body, name)
 }
@@ -195,7 +200,7 @@ func ValueAs(contentType string, body []byte, name string) (string, error) {
 func ValueIn(body []byte, name string) (string, error) {
 	first, _, _ := bytes.Cut(body, lineBreak)
 	if boundary, ok := bytes.CutPrefix(first, []byte("--")); ok && len(boundary) > 0 {
-		return multipartValue(body, string(boundary), name)
+		return multipartValue(body, string(boundary), name, false)
 	}
 	return Value(body, name)
 }

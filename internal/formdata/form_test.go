@@ -69,7 +69,7 @@ func TestPartsAreReadOneWay(t *testing.T) {
 		"more parts than count": {strings.Repeat("--b\r\n\r\n", MaxFields) + "--b\r\n" + part + "--b--", "refused"},
 		"urlencoded":            {"a=1", "refused"},
 	} {
-		got, err := multipartValue([]byte(tc.body), "b", "a")
+		got, err := multipartValue([]byte(tc.body), "b", "a", false)
 		if err != nil {
 			got = "refused"
 		}
@@ -86,7 +86,7 @@ func FuzzMultipart(f *testing.F) {
 	f.Add([]byte("--b\r\nContent-Type: text/plain\r\nContent-Disposition: form-data; name=a; filename=\"x\"\r\n\r\n1\r\n--b\r\n\r\n--b--"))
 	f.Add([]byte("x\r\n--b\t\r\nContent-Disposition: form-data; name=\"b\"; name*0=\"a\"\r\n\r\n--b--"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := multipartValue(body, "b", "a")
+		got, err := multipartValue(body, "b", "a", false)
 		if err != nil {
 			return
 		}

@@ -17,7 +17,7 @@ var lineBreak = []byte("\r\n")
 // handful of bytes that nobody has authenticated. This reader keeps nothing but
 // the value, and refuses what two readers could take differently: bare line
 // feeds, folded headers, a boundary that something follows.
-func multipartValue(body []byte, boundary, name string) (string, error) {
+func multipartValue(body []byte, boundary, name string, alone bool) (string, error) {
 	if boundary == "" || len(boundary) > 70 { // RFC 2046 §5.1.1
 		return "", errForm
 	}
@@ -50,6 +50,9 @@ func multipartValue(body []byte, boundary, name string) (string, error) {
 		end := bytes.Index(rest, delimiter)
 		if end < 0 {
 			break
+		}
+		if alone && p.field && isAlike(string(p.name), name) {
+			return "", errAlike
 		}
 		if p.field && string(p.name) == name {
 			if seen || p.file || p.encoded {

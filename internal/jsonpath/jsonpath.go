@@ -7,8 +7,7 @@
 // a lone surrogate, anything after the value. They decode nothing off the path and
 // take no memory for it.
 //
-// The package owns the scanner and the language of paths. It imports the standard
-// library alone and does not know what a value means.
+// The package owns the scanner and the language of paths, and does not know what a value means.
 package jsonpath
 
 import (
@@ -18,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
 )
 
 // A Path names one scalar of a JSON text: member names joined by dots, array
@@ -46,6 +47,7 @@ var (
 )
 
 var (
+	errSpelling = errors.New("one is spelled in other letters, which some parsers take for the same")
 	errArray    = errors.New("an array stands where the path names a member")
 	errDiffer   = errors.New("the elements of an array differ there")
 	errSeveral  = errors.New("an array on the path has more than its one element")
@@ -143,7 +145,11 @@ type Span struct{ Start, End int }
 
 // A Value is a path and, after LookupAll, what is at its end.
 type Value struct {
-	Path  Path
+	Path Path
+	// No object on the path may have a member that differs from the path's in the case
+	// of its letters alone: the path's own may be all that is signed of the text.
+	Alone bool
+
 	text  string
 	seen  bool
 	state error  // what was there; nil only once a scalar was
@@ -319,8 +325,11 @@ func (s *scanner) enterMember(wants []search, quoted []byte) {
 	}
 	for i := range wants {
 		w := &wants[i]
-		switch {
-		case string(name) != w.rest[0].name:
+		switch step := w.rest[0].name; {
+		case string(name) != step:
+			if w.at.Alone && alike.Same(name, step) {
+				w.at.ended = errSpelling
+			}
 		case w.matched:
 			w.at.ended = ErrDuplicate
 		default:

@@ -210,3 +210,25 @@ func FuzzJSONPaths(f *testing.F) {
 		}
 	})
 }
+
+// TestAMemberStandsAlone: of what is signed alone, no object on the path has a
+// member that parsers which ignore the case of letters take for the path's.
+func TestAMemberStandsAlone(t *testing.T) {
+	for text, want := range map[string]error{
+		`{"a":{"key":"1"},"b":2,"ab":{"Key":3}}`: nil,
+		`{"a":{"key":"1","keys":2,"ke":3}}`:      nil,
+		`{"a":{"key":"1","Key":2}}`:              errSpelling,
+		`{"a":{"KEY":2,"key":"1"}}`:              errSpelling,
+		`{"A":{"key":2},"a":{"key":"1"}}`:        errSpelling,
+		`{"a":{"key":"1"},"\u0041":{}}`:          errSpelling,
+		`{"a":{"\u212aey":"2","key":"1"}}`:       errSpelling,
+		`{"a":{"` + "K" + `ey":"2","key":"1"}}`:  errSpelling,
+		`{"a":{"Key":"2"}}`:                      errSpelling,
+	} {
+		v := []Value{{Path: Path{{name: "a"}, {name: "key"}}, Alone: true}}
+		LookupAll([]byte(text), v)
+		if got, err := v[0].Text(); err != want || err == nil && got != "1" {
+			t.Errorf("%s: %q, %v; want %v", text, got, err, want)
+		}
+	}
+}

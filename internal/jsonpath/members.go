@@ -3,7 +3,8 @@ package jsonpath
 import (
 	"errors"
 	"slices"
-	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
 )
 
 // A Member is a name that Members looks for.
@@ -14,7 +15,6 @@ type Member struct {
 
 var (
 	errNoObject   = errors.New("the body is no JSON object")
-	errSpelling   = errors.New("one is spelled in other letters, which some parsers take for the same")
 	errLineString = errors.New("one is not a string")
 )
 
@@ -35,7 +35,7 @@ func Members(text []byte, names []Member) ([]*string, error) {
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(names, func(m Member) bool { return strings.EqualFold(m.Name, name) })
+		i := slices.IndexFunc(names, func(m Member) bool { return alike.Same(m.Name, name) })
 		switch {
 		case i < 0:
 		case names[i].Name != name:

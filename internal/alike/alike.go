@@ -1,0 +1,109 @@
+// Package alike tells which names of members and fields different readers take for
+// one. Go's encoding/json, .NET and many frameworks ignore the case of letters, PHP
+// and Rack rewrite the names of form fields: a name beside a signed one that some
+// reader takes for it would carry a value that nobody signed.
+//
+// The package owns these rules, and knows neither JSON nor forms.
+package alike
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Same reports whether two names differ in the case of their letters at most, under
+// Unicode's simple folding (ſ is s, U+212A is k) and the rules of Java, which takes
+// İ and ı for i. It allocates nothing.
+func Same[A, B ~string | ~[]byte](a A, b B) bool {
+	i, j := 0, 0
+	for i < len(a) && j < len(b) {
+		x, n := decode(a, i)
+		y, m := decode(b, j)
+		if x != y && foldRune(x) != foldRune(y) {
+			return false
+		}
+		i, j = i+n, j+m
+	}
+	return i == len(a) && j == len(b)
+}
+
+// decode reads the rune at i. A byte that is no UTF-8 is a rune of its own.
+func decode[T ~string | ~[]byte](text T, i int) (rune, int) {
+	if c := text[i]; c < utf8.RuneSelf {
+		return rune(c), 1
+	}
+	r, n := utf8.DecodeRuneInString(string(text[i:min(i+utf8.UTFMax, len(text))]))
+	if n == 1 {
+		return -rune(text[i]), 1
+	}
+	return r, n
+}
+
+func foldRune(r rune) rune {
+	switch {
+	case r >= 'A' && r <= 'Z':
+		return r + 'a' - 'A'
+	case r < utf8.RuneSelf:
+		return r
+	case r == 'İ' || r == 'ı':
+		return 'i'
+	}
+	least := r
+	for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+		least = min(least, other)
+	}
+	if least >= 'A' && least <= 'Z' {
+		return least + 'a' - 'A'
+	}
+	return least
+}
+
+// Field returns what readers of forms make of a field's name, in one case of its
+// letters. PHP ends it at a zero byte, drops blanks before it, and writes an
+// underscore for a blank, a dot and a bracket that nothing closes.
+func Field(name string) string {
+	name, _, _ = strings.Cut(name, "\x00")
+	name = strings.TrimLeft(name, blanks)
+	i := strings.IndexFunc(name, func(r rune) bool { return fieldRune(r) != r })
+	if i < 0 {
+		return name
+	}
+	var out strings.Builder
+	out.Grow(len(name))
+	out.WriteString(name[:i])
+	for i < len(name) {
+		r, n := decode(name, i)
+		if r < 0 {
+			out.WriteByte(name[i])
+		} else {
+			out.WriteRune(fieldRune(r))
+		}
+		i += n
+	}
+	return out.String()
+}
+
+const blanks = " \t\r\n"
+
+func fieldRune(r rune) rune {
+	switch r {
+	case ' ', '\t', '\r', '\n', '.', '[':
+		return '_'
+	}
+	return foldRune(r)
+}
+
+// Array returns the name of the list or map that a field with brackets in its name
+// belongs to, as Field has it, and "" of any other field: a[], a[b] and [a] are a.
+// PHP, Rack and Express put it in the place of a field a.
+func Array(name string) string {
+	if !strings.ContainsAny(name, "[]") {
+		return ""
+	}
+	name = strings.TrimLeft(name, "[]"+blanks)
+	if end := strings.IndexAny(name, "[]"); end >= 0 {
+		name = name[:end]
+	}
+	return Field(name)
+}

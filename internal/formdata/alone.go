@@ -1,0 +1,64 @@
+package formdata
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
+)
+
+var (
+	errAlike     = errors.New("a field beside it has a name that some readers take for the same")
+	errNoForm    = errors.New("the Content-Type is not one of a form in UTF-8, so the app may read something else")
+	errSemicolon = errors.New("a semicolon that is not escaped, which some readers take for the end of a field")
+)
+
+// ValueAlone is ValueAs for a form of which nothing but that field may be signed. It
+// refuses a form that another reader could find another value of the field in: by
+// a name that is taken for the field's, by a semicolon that divides fields, or by a
+// Content-Type of something else.
+func ValueAlone(contentType []string, body []byte, name string) (string, error) {
+	kind := ""
+	if len(contentType) > 0 {
+		var params map[string]string
+		kind, params = parseType(contentType[0])
+		charset := strings.ToLower(params["charset"])
+		if len(contentType) > 1 || !Is(contentType[0]) || !slices.Contains([]string{"", "utf-8", "us-ascii", "iso-8859-1"}, charset) {
+			return "", errNoForm
+		}
+		if kind == "multipart/form-data" {
+			return multipartValue(body, params["boundary"], name, true)
+		}
+	}
+	if bytes.IndexByte(body, ';') >= 0 {
+		return "", errSemicolon
+	}
+	return value(body, name, true)
+}
+
+// isAlike reports whether some reader takes another name for name.
+func isAlike(other, name string) bool {
+	if other == name {
+		return false
+	}
+	want := alike.Field(name)
+	return alike.Field(other) == want || alike.Array(other) == want
+}
+
+// Alike reports whether some reader takes two fields of different names for one.
+func Alike(fields []Field) bool {
+	names := make(map[string]string, len(fields))
+	for _, f := range fields {
+		key := alike.Field(f.Name)
+		if name, ok := names[key]; ok && name != f.Name {
+			return true
+		}
+		names[key] = f.Name
+	}
+	return slices.ContainsFunc(fields, func(f Field) bool {
+		name, ok := names[alike.Array(f.Name)]
+		return ok && name != "" && name != f.Name
+	})
+}

@@ -1,0 +1,61 @@
+package formdata
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// twins are names that PHP, Rack, Express or .NET take for a_b.
+var twins = []string{"a.b", "a b", " a_b", "\ta_b", "a_b\x00", "a_b\x00c", "a_b[]", "a[b", "a_b[x]", "[a_b]", "]a_b", "A_B", "a_B", "[A.b]"}
+
+func TestAFieldStandsAlone(t *testing.T) {
+	urlencoded, multipart := []string{"application/x-www-form-urlencoded"}, []string{"multipart/form-data; boundary=b"}
+	part := func(name, value string) string {
+		return "--b\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n"
+	}
+	for _, tc := range []struct {
+		kind []string
+		body string
+		want error
+	}{
+		{urlencoded, "a_b=1&c=2", nil},
+		{urlencoded, "a_bc=2&a_b=1&b=3&a=4", nil},
+		{nil, "a_b=1", nil},
+		{[]string{"application/x-www-form-urlencoded; charset=UTF-8"}, "a_b=1", nil},
+		{[]string{"application/x-www-form-urlencoded; charset=utf-16"}, "a_b=1", errNoForm},
+		{[]string{"application/json"}, `{"a_b":"2","x":"&a_b=1&y="}`, errNoForm},
+		{[]string{"multipart/form-data; boundary=b; boundary=c"}, "a_b=1", errNoForm},
+		{append(urlencoded, multipart...), "a_b=1", errNoForm},
+		{urlencoded, "a_b=1&c=2;a_b=3", errSemicolon},
+		{urlencoded, "c=1", ErrNoValue},
+		{multipart, part("a_b", "1") + part("c", "2;3") + "--b--", nil},
+		{multipart, part("a_b", "1") + part("A_b", "2") + "--b--", errAlike},
+		{multipart, part("a_b[]", "2") + part("a_b", "1") + "--b--", errAlike},
+	} {
+		got, err := ValueAlone(tc.kind, []byte(tc.body), "a_b")
+		if err != tc.want || err == nil && got != "1" {
+			t.Errorf("%q of %s: %q, %v; want %v", tc.body, tc.kind, got, err, tc.want)
+		}
+	}
+	for _, twin := range twins {
+		for _, form := range []string{"a_b=1&" + url.QueryEscape(twin) + "=2", url.QueryEscape(twin) + "&a_b=1"} {
+			if got, err := ValueAlone(urlencoded, []byte(form), "a_b"); err != errAlike {
+				t.Errorf("%s: %q, %v", form, got, err)
+			}
+			fields, err := Parse([]byte(form))
+			if err != nil || !Alike(fields) {
+				t.Errorf("%s: no two fields of it are alike (%v)", form, err)
+			}
+		}
+	}
+}
+
+func TestDifferentFieldsAreNotAlike(t *testing.T) {
+	for _, form := range []string{"a=1&b=2", "a=1&a=2", "a[]=1&a[]=2", "a[x]=1&a[y]=2", "a_b=1&a=2&b=3", "Body=1&Body2=3", strings.Repeat("a&", MaxFields)} {
+		fields, err := Parse([]byte(form))
+		if err != nil || Alike(fields) {
+			t.Errorf("%s: alike (%v)", form, err)
+		}
+	}
+}

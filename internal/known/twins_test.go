@@ -1,0 +1,117 @@
+package known_test
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+var spaceless = regexp.MustCompile(`" :`)
+
+// TestNothingPassesForASignedMember: where the signature covers members or fields
+// and not the body, no other of a name that some reader takes for the same passes
+// beside them, in any preset.
+func TestNothingPassesForASignedMember(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := make(map[string]int)
+	for _, p := range all {
+		if rules(p).SignsContent() {
+			continue
+		}
+		var members, fields []string
+		for _, text := range p.Scheme.Messages() {
+			parsed, err := template.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, part := range parsed {
+				switch part.Slot {
+				case template.JSON:
+					members = append(members, part.Arg)
+				case template.JSONLines:
+					for _, m := range part.Members {
+						members = append(members, m.Name)
+					}
+				case template.Form:
+					fields = append(fields, part.Arg)
+				}
+			}
+		}
+		if p.Scheme.BodyForm != "" {
+			fields = append(fields, p.Scheme.BodyForm)
+		}
+		if s := p.Scheme.Signature; len(s.JSON) > 0 && s.Form == "" {
+			members = append(members, s.JSON...)
+		}
+		for i := range p.Vectors {
+			vec := &p.Vectors[i]
+			if vec.Expect != "genuine" {
+				continue
+			}
+			c := capture(t, p, vec)
+			for _, path := range members {
+				for _, step := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]*?", r) }) {
+					for _, twin := range []string{strings.ToUpper(step[:1]) + step[1:], strings.ToUpper(step), strings.NewReplacer("s", "ſ", "k", "K", "i", "İ").Replace(step)} {
+						if twin == step {
+							continue
+						}
+						for _, added := range []string{`"` + twin + `":[],"` + step + `":`, `"\u00` + hex(twin[0]) + twin[1:] + `":"x","` + step + `":`} {
+							evil := c.clone()
+							evil.body = bytes.Replace(spaceless.ReplaceAll(c.body, []byte(`":`)), []byte(`"`+step+`":`), []byte(added), 1)
+							if twin[0] >= 0x80 || !bytes.Contains(evil.body, []byte(added)) {
+								continue
+							}
+							tried[p.ID]++
+							refused(t, p, evil, added)
+						}
+					}
+				}
+			}
+			if strings.HasPrefix(c.contentType(), "multipart/") {
+				continue
+			}
+			for _, name := range fields {
+				for _, twin := range []string{strings.Replace(name, "_", ".", 1), strings.Replace(name, "_", "+", 1), "+" + name, name + "%00", name + "%5B%5D", name + "%5Ba%5D", "%5B" + name + "%5D", strings.ToUpper(name), strings.ReplaceAll(name, "s", "%C5%BF")} {
+					if twin == name {
+						continue
+					}
+					for _, body := range []string{string(c.body) + "&" + twin + "=evil", twin + "=evil&" + string(c.body)} {
+						tried[p.ID]++
+						evil := c.clone()
+						evil.body = []byte(body)
+						refused(t, p, evil, twin)
+					}
+				}
+			}
+		}
+	}
+	t.Log(tried)
+	for _, id := range []string{"adyen_payments", "dropbox_sign", "braintree", "travis", "aws_sns", "aircall"} {
+		if tried[id] == 0 {
+			t.Errorf("%s: no twin was tried", id)
+		}
+	}
+}
+
+func hex(c byte) string { return string([]byte{"0123456789abcdef"[c>>4], "0123456789abcdef"[c&15]}) }
+
+func (c *captured) contentType() string {
+	if lines := c.req.Header["Content-Type"]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
+}
+
+func refused(t *testing.T, p *providers.Provider, c *captured, what string) {
+	t.Helper()
+	if _, _, err := c.key(p); err == nil {
+		t.Errorf("%s: passes with %s", p.ID, what)
+	}
+}
