@@ -48,6 +48,21 @@ func (a *App) survey() (findings []placement.Finding, err error) {
 	return placement.Survey(app)
 }
 
+// site says what the configuration fixes of the hosts of a handler's requests; nil:
+// nothing is known, or they are told apart by other means. The first delivery asks:
+// it may arrive before Start, since Caddy starts apps in no order.
+func (a *App) site(h *Handler) *placement.Site {
+	a.located.Do(func() {
+		if a.http == nil {
+			return
+		}
+		if app := a.http(); app != nil {
+			a.siteOf = placement.SitesOf(app)
+		}
+	})
+	return a.siteOf[&h.placed]
+}
+
 // httpApp returns how to reach the app whose routes hold the handlers. It is
 // provisioned around this one, and whole only when that is over.
 func httpApp(ctx caddy.Context) func() *caddyhttp.App {

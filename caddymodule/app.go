@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
@@ -36,6 +37,8 @@ type App struct {
 	KeepRejected *int `json:"keep_rejected,omitempty"`
 
 	http     func() *caddyhttp.App // nil without a configuration around it
+	located  sync.Once
+	siteOf   map[*placement.Handler]*placement.Site // see site
 	store    StoreModule
 	mu       sync.Mutex
 	holds    bool // a reference to the store

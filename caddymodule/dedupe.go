@@ -89,7 +89,7 @@ func (h *Handler) provisionDedupe() error {
 	if facts.EventUnsigned {
 		r.counts = p.EventHeader
 	}
-	if h.named { // the name is the scope; else provider, host and path are
+	if h.named { // the name is the scope; else the route is
 		r.scope = dedupe.NamedScope(h.Name)
 	}
 	if d := c.DuplicateResponse; d != nil {
@@ -161,11 +161,7 @@ func (d *delivery) claim() error {
 	}
 	scope := r.scope
 	if scope == "" {
-		path, _, _ := strings.Cut(d.req.Target, "?")
-		if plain, err := url.PathUnescape(path); err == nil { // as matchers see it
-			path = plain
-		}
-		scope = dedupe.RouteScope(r.scheme, d.req.Host, path)
+		scope = d.route()
 	}
 	id, _ := d.check.DeliveryID(d.body)
 	if id != "" {
@@ -212,6 +208,19 @@ func (d *delivery) claim() error {
 			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
 		}
 	}
+}
+
+// route is the scope of a handler without a name.
+func (d *delivery) route() dedupe.Scope {
+	path, _, _ := strings.Cut(d.req.Target, "?")
+	if plain, err := url.PathUnescape(path); err == nil { // as matchers see it
+		path = plain
+	}
+	scheme := d.h.recogniser.scheme
+	if site := d.h.app.site(d.h); site != nil && !site.Lists(d.req.Host) {
+		return dedupe.SiteScope(scheme, site.Address(d.req.Host), path)
+	}
+	return dedupe.RouteScope(scheme, d.req.Host, path)
 }
 
 const maxEvent = 128

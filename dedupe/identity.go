@@ -167,15 +167,25 @@ type Scope string
 func NamedScope(name string) Scope { return "name\x00" + Scope(name) }
 
 // RouteScope is the scope of a handler without an explicit name: the provider,
-// and host and path as the sender called them. Host and path are brought into
+// and host and path as the sender called them, where the configuration lists the
+// host (else: SiteScope). Host and path are brought into
 // one form (lower case, no port, no final dot, cleaned), since Caddy's matchers
 // ignore these differences too: whoever captured a request could otherwise have
 // it taken for new by calling /Hooks/stripe.
 func RouteScope(provider, host, urlPath string) Scope {
 	return Scope(strings.Join([]string{
-		"route", provider, canonicalHost(host), strings.ToLower(path.Clean("/" + urlPath)),
+		"route", provider, canonicalHost(host), canonicalPath(urlPath),
 	}, "\x00"))
 }
+
+// SiteScope is RouteScope where the configuration does not fix the host, so that
+// whoever captured a request could otherwise send it again under another one:
+// site, the address as the configuration writes it, takes the host's place.
+func SiteScope(provider, site, urlPath string) Scope {
+	return Scope(strings.Join([]string{"site", provider, site, canonicalPath(urlPath)}, "\x00"))
+}
+
+func canonicalPath(urlPath string) string { return strings.ToLower(path.Clean("/" + urlPath)) }
 
 func canonicalHost(host string) string {
 	if ap, err := netip.ParseAddrPort(host); err == nil {

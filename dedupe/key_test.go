@@ -182,10 +182,17 @@ func TestScope(t *testing.T) {
 		RouteScope("github", "example.org", "/hooks/github"),
 		RouteScope("github", "example.com", "/hooks/github2"),
 		NamedScope("github"),
+		SiteScope("github", "example.com", "/hooks/github"),
 	} {
 		if other == base {
 			t.Errorf("%q is taken for %q", other, base)
 		}
+	}
+	if a, b := SiteScope("github", ":8080", "/hooks/github"), SiteScope("github", ":8080", "/Hooks//GitHub"); a != b {
+		t.Errorf("%q is not %q", a, b)
+	}
+	if a, b := SiteScope("github", ":8080", "/hooks/github"), SiteScope("github", ":8081", "/hooks/github"); a == b {
+		t.Errorf("%q for two ports", a)
 	}
 	if a, b := RouteScope("x", "[::1]:443", "/"), RouteScope("x", "[::1]", "/"); a != b {
 		t.Errorf("%q is not %q", a, b)

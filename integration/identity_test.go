@@ -16,6 +16,16 @@ const identitySite = `
 		}
 		reverse_proxy APP
 	}
+	@listed host listed-a.test listed-b.test
+	handle @listed {
+		verify_webhook /aryeo aryeo {env.ARYEO_KEY}
+		reverse_proxy APP
+	}
+	@wild host *.wild.test
+	handle @wild {
+		verify_webhook /aryeo aryeo {env.ARYEO_KEY}
+		reverse_proxy APP
+	}
 	handle {
 		verify_webhook /github github {env.GITHUB_KEY}
 		verify_webhook /github-too github {env.GITHUB_KEY}
@@ -70,7 +80,7 @@ func TestIdentity(t *testing.T) {
 	event := func(pending string) []byte {
 		return []byte(`{"id":"evt_a","pending_webhooks":` + pending + `,"note":"` + bodyMark + `"}`)
 	}
-	aryeo1 := fresh(jsonBody)
+	aryeo1, aryeo2, aryeo3 := fresh(jsonBody), fresh(jsonBody), fresh(jsonBody)
 	with := func(name string, m message, value string) message {
 		m = m.clone()
 		m.header.Set(name, value)
@@ -99,12 +109,15 @@ func TestIdentity(t *testing.T) {
 		"Stripe, signed again later": {stripe.deliver(t, stripeKey, time.Now().Add(-time.Minute), []byte(`{"id":"evt_b"}`)).to("", "/stripe"),
 			stripe.deliver(t, stripeKey, time.Now(), []byte(`{"id":"evt_b"}`)).to("", "/stripe"), true},
 
-		"Aryeo, same body":  {signedBy(t, aryeo, "/aryeo", aryeo1), signedBy(t, aryeo, "/aryeo", aryeo1), true},
-		"Aryeo, other body": {aryeo.message(t).to("", "/aryeo"), aryeo.message(t).to("", "/aryeo"), false},
-		"Aryeo, other path": {signedBy(t, aryeo, "/aryeo", aryeo1).to("path.test", ""), signedBy(t, aryeo, "/aryeo-too", aryeo1).to("path.test", ""), false},
-		"Aryeo, other host": {signedBy(t, aryeo, "/aryeo", aryeo1).to("a.test", ""), signedBy(t, aryeo, "/aryeo", aryeo1).to("b.test", ""), false},
-		"Aryeo, host and path written otherwise": {signedBy(t, aryeo, "/aryeo", aryeo1).to("same.test", ""),
-			signedBy(t, aryeo, "/aryeo", aryeo1).to("SAME.test:8080", "/ARYEO"), true},
+		"Aryeo, same body":                        {signedBy(t, aryeo, "/aryeo", aryeo1), signedBy(t, aryeo, "/aryeo", aryeo1), true},
+		"Aryeo, other body":                       {aryeo.message(t).to("", "/aryeo"), aryeo.message(t).to("", "/aryeo"), false},
+		"Aryeo, other path":                       {signedBy(t, aryeo, "/aryeo", aryeo2).to("path.test", ""), signedBy(t, aryeo, "/aryeo-too", aryeo2).to("path.test", ""), false},
+		"Aryeo, other host, any taken":            {signedBy(t, aryeo, "/aryeo", aryeo3).to("a.test", ""), signedBy(t, aryeo, "/aryeo", aryeo3).to("b.test", ""), true},
+		"Aryeo, other host, a wildcard":           {signedBy(t, aryeo, "/aryeo", aryeo1).to("a.wild.test", ""), signedBy(t, aryeo, "/aryeo", aryeo1).to("b.wild.test:99", ""), true},
+		"Aryeo, other host, both listed":          {signedBy(t, aryeo, "/aryeo", aryeo1).to("listed-a.test", ""), signedBy(t, aryeo, "/aryeo", aryeo1).to("listed-b.test", ""), false},
+		"Aryeo, a listed host, written otherwise": {signedBy(t, aryeo, "/aryeo", github3).to("listed-a.test", ""), signedBy(t, aryeo, "/aryeo", github3).to("LISTED-A.test:99", ""), true},
+		"Aryeo, host and path written otherwise": {signedBy(t, aryeo, "/aryeo", github2).to("same.test", ""),
+			signedBy(t, aryeo, "/aryeo", github2).to("SAME.test:8080", "/ARYEO"), true},
 
 		"one name, two hosts and paths": {signedBy(t, aryeo, "/one", aryeo1).to("a.test", ""), signedBy(t, aryeo, "/also-one", aryeo1).to("b.test", ""), true},
 		"two names":                     {signedBy(t, aryeo, "/one", github2), signedBy(t, aryeo, "/two", github2), false},

@@ -22,6 +22,8 @@ type seat struct {
 	own     []string // the path patterns beside the handler, as they are written
 	vague   bool     // something above matches or changes the path in a way that no sample follows
 	others  []string // what else is matched: header, query
+	named   []string // every host that is matched above, as it is written
+	guessed bool     // something above may look at the host that is no host matcher
 }
 
 // maxSamples bounds what is tried of one handler.
@@ -29,10 +31,12 @@ const maxSamples = 8
 
 // A trail leads from a server's routes to a handler, outermost first.
 type trail struct {
-	hosts  []string
-	layers []layer
-	others []string
-	vague  bool
+	hosts   []string
+	layers  []layer
+	others  []string
+	vague   bool
+	named   []string // as in a seat
+	guessed bool
 }
 
 // A layer is a path matcher, or a rewrite that takes a prefix off or puts one on.
@@ -85,13 +89,14 @@ const maxSeats = 10000
 func (t trail) into(route *caddyhttp.Route) trail {
 	hosts, patterns := hostsAndPaths(route)
 	if len(hosts) > 0 {
-		t.hosts = hosts
+		t.hosts, t.named = hosts, append(slices.Clip(t.named), hosts...)
 	}
 	if len(patterns) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
 	}
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
+			t.guessed = t.guessed || mayLookAtHost(matcher)
 			switch kind := kindOf(matcher).Name(); kind {
 			case "host", "path":
 			case "header", "query", "method", "remote_ip", "client_ip":
@@ -136,7 +141,7 @@ func (t trail) rewritten(r *rewrite.Rewrite) trail {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		for _, pattern := range t.layers[i].patterns {

@@ -1,0 +1,131 @@
+package placement
+
+import (
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// A Site is what the configuration says of the hosts under which requests reach a
+// handler. Where it lists a host, that host tells the handler's deliveries apart
+// from those of another; where it takes any, the host is the client's choice.
+type Site struct {
+	hosts    []string // literal ones
+	patterns []string // those with a star or a placeholder; "" for every host
+	listen   string   // of the server, where another one has a handler of the same address
+}
+
+// SitesOf returns the sites of all handlers in the routes. One whose host is
+// matched by other means than a host matcher (an expression, a header), or whose
+// place is not known, has none.
+func SitesOf(app *caddyhttp.App) map[*Handler]*Site {
+	sites, guessed := make(map[*Handler]*Site), make(map[*Handler]bool)
+	servers := make(map[string][]string) // with a handler of the same scope, by its provider and pattern
+	repl := caddy.NewReplacer()
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		seats, _ := seatsOf(name, app.Servers[name])
+		for _, seat := range seats {
+			h := seat.handler
+			if sites[h] == nil {
+				sites[h] = &Site{listen: strings.Join(app.Servers[name].Listen, " ")}
+			}
+			guessed[h] = guessed[h] || seat.guessed
+			for _, host := range few(seat.named, "") {
+				sites[h].add(strings.ToLower(repl.ReplaceKnown(host, "")))
+			}
+			if h.Named {
+				continue
+			}
+			for _, pattern := range sites[h].patterns {
+				key := h.Provider + " " + pattern
+				servers[key] = sorted(append(servers[key], name))
+			}
+		}
+	}
+	maps.DeleteFunc(sites, func(h *Handler, _ *Site) bool { return guessed[h] })
+	for h, site := range sites {
+		if !slices.ContainsFunc(site.patterns, func(p string) bool { return len(servers[h.Provider+" "+p]) > 1 }) {
+			site.listen = ""
+		}
+	}
+	return sites
+}
+
+func (s *Site) add(host string) {
+	list := &s.hosts
+	if host == "" || strings.ContainsAny(host, "*{") {
+		list = &s.patterns
+	}
+	if i, found := slices.BinarySearch(*list, host); !found {
+		*list = slices.Insert(*list, i, host)
+	}
+}
+
+// Lists reports whether the configuration lists the host of a request.
+func (s *Site) Lists(host string) bool {
+	_, listed := slices.BinarySearch(s.hosts, hostOf(host))
+	return listed
+}
+
+// Address takes the place of a host that the site does not list: the pattern that
+// it matches, the same whichever host a client chooses. It tells ports apart only
+// where handlers on several could not be told apart otherwise: two gateways that
+// share a store may listen on different ones.
+func (s *Site) Address(host string) string {
+	host = hostOf(host)
+	for _, pattern := range s.patterns {
+		if pattern != "" && (strings.Contains(pattern, "{") || covers(pattern, host)) {
+			return strings.TrimSpace(pattern + " " + s.listen)
+		}
+	}
+	return s.listen
+}
+
+// hostOf drops a port, as Caddy's host matcher does.
+func hostOf(host string) string {
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		host = bare
+	}
+	return strings.ToLower(strings.Trim(host, "[]"))
+}
+
+// covers matches as Caddy's host matcher does: a star is one label.
+func covers(pattern, host string) bool {
+	want, got := strings.Split(pattern, "."), strings.Split(host, ".")
+	return slices.EqualFunc(want, got, func(w, g string) bool { return w == "*" || w == g })
+}
+
+// mayLookAtHost reports whether a matcher that is no host matcher may decide by the
+// host.
+func mayLookAtHost(matcher any) bool {
+	var headers []string
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchHeader:
+		for name := range *m {
+			headers = append(headers, name)
+		}
+	case *caddyhttp.MatchHeaderRE:
+		for name := range *m {
+			headers = append(headers, name)
+		}
+	case *caddyhttp.MatchNot:
+		return slices.ContainsFunc(m.MatcherSets, func(set caddyhttp.MatcherSet) bool {
+			return slices.ContainsFunc(set, func(matcher any) bool {
+				return kindOf(matcher) == "http.matchers.host" || mayLookAtHost(matcher)
+			})
+		})
+	default:
+		switch kindOf(matcher) {
+		case "http.matchers.host", "http.matchers.path", "http.matchers.path_regexp", "http.matchers.method", "http.matchers.query",
+			"http.matchers.remote_ip", "http.matchers.client_ip", "http.matchers.verify_webhook_prefix":
+			return false
+		}
+		return true
+	}
+	return slices.ContainsFunc(headers, func(name string) bool { return http.CanonicalHeaderKey(name) == "Host" })
+}

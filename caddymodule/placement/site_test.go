@@ -1,0 +1,70 @@
+package placement_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
+)
+
+// TestSites: a host tells deliveries apart only where the configuration lists it.
+// Where a client can choose it, all requests to a site have one address.
+func TestSites(t *testing.T) {
+	const block = " {\nverify_webhooks /hooks/* {\nsender github a\nreverse_proxy app:3000\n}\nrespond 404\n}"
+	inSite := func(address, matchers, on string) string {
+		return address + " {\n" + matchers + "\nhandle " + on + " {\nverify_webhook /hooks/github github a\nreverse_proxy app:3000\n}\nrespond 404\n}"
+	}
+	for name, c := range map[string]struct {
+		caddyfile string
+		addresses map[string]string // by the request's host; "listed", or "called" where the host counts as it was called
+	}{
+		"one host":            {"hooks.example.com" + block, map[string]string{"hooks.example.com": "listed", "HOOKS.example.com:443": "listed"}},
+		"two hosts":           {"http://a.example.com, http://b.example.com" + block, map[string]string{"a.example.com": "listed", "b.example.com:80": "listed"}},
+		"any host":            {"http://:8080" + block, map[string]string{"a.example.com": "", "b.example.com:99": "", "": "", "[::1]:5": ""}},
+		"a wildcard":          {"http://*.example.com:8080" + block, map[string]string{"a.example.com": "*.example.com", "B.EXAMPLE.com:8080": "*.example.com"}},
+		"a host and wildcard": {"http://a.example.com, http://*.example.com" + block, map[string]string{"a.example.com": "listed", "b.example.com": "*.example.com"}},
+		"an address":          {"http://127.0.0.1:8080, http://[::1]:8080" + block, map[string]string{"127.0.0.1:8080": "listed", "[::1]:8080": "listed", "[::1]": "listed"}},
+		"a host inside of a wildcard": {inSite("http://*.example.com", "@a host a.example.com", "@a"),
+			map[string]string{"a.example.com": "listed"}},
+		"a wildcard inside of a host": {inSite("http://a.example.com", "@a host *.example.com", "@a"), map[string]string{"a.example.com": "listed"}},
+		"a named route of two sites": {"&(hook) {\nverify_webhook github a\n}\nhttp://a.example.com:8080 {\ninvoke hook\nreverse_proxy app-a:3000\n}\nhttp://*.example.org:8080 {\ninvoke hook\nreverse_proxy app-b:3000\n}",
+			map[string]string{"a.example.com": "listed", "b.example.org": "*.example.org", "c.example.org": "*.example.org"}},
+		"any host on two ports":              {"http://:8080" + block + "\nhttp://:8081" + block, map[string]string{"a.example.com": ":8080"}},
+		"any host on two ports, two senders": {"http://:8080" + block + "\nhttp://:8081" + strings.ReplaceAll(block, "github", "slack"), map[string]string{"a.example.com": ""}},
+		"any host on two ports, a name":      {"http://:8080" + block + "\nhttp://:8081" + strings.Replace(block, "github a", "github a {\nname gh\n}", 1), map[string]string{"a.example.com": ""}},
+		"a wildcard beside any host":         {"http://*.example.com:8080" + block + "\nhttp://:8081" + block, map[string]string{"a.example.com": "*.example.com"}},
+		"a header":                           {inSite("http://:8080", "@a header X-Tenant a", "@a"), map[string]string{"a.example.com": ""}},
+		"header Host":                        {inSite("http://:8080", "@a header host a.example.com", "@a"), map[string]string{"a.example.com": "called"}},
+		"regexp Host":                        {inSite("http://:8080", "@a header_regexp Host ^a", "@a"), map[string]string{"a.example.com": "called"}},
+		"not a host":                         {inSite("http://:8080", "@a not host b.example.com", "@a"), map[string]string{"a.example.com": "called"}},
+		"not a path":                         {inSite("http://:8080", "@a not path /x", "@a"), map[string]string{"a.example.com": ""}},
+		"an expression":                      {inSite("http://:8080", "@a expression `{host} == \"a.example.com\"`", "@a"), map[string]string{"a.example.com": "called"}},
+		"vars":                               {inSite("http://:8080", "@a vars {host} a.example.com", "@a"), map[string]string{"a.example.com": "called"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app, end, err := load(adapt(t, c.caddyfile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer end()
+			sites := placement.SitesOf(app)
+			for host, want := range c.addresses {
+				var got []string
+				for _, site := range sites {
+					if site.Lists(host) {
+						got = append(got, "listed")
+					} else {
+						got = append(got, site.Address(host))
+					}
+				}
+				if len(got) == 0 {
+					got = []string{"called"}
+				}
+				if !slices.Contains(got, want) {
+					t.Errorf("%q: got %q, want %q", host, got, want)
+				}
+			}
+		})
+	}
+}
