@@ -146,6 +146,10 @@ func TestMisplacedSecret(t *testing.T) {
 			}
 			texts = append(texts, ":80 {\nverify_webhooks "+s+" {\n"+line+s+end, ":80 {\nverify_webhooks /hooks/* "+s+" {\n"+line+s+end, ":80 {\nverify_webhooks /hooks/* {\n"+line+s+end)
 		}
+		for _, routes := range []string{"handle {\n", "route {\nhandle /x {\n", "handle_path /hooks/* {\nroute {\nhandle {\n"} {
+			end := strings.Repeat("}\n", strings.Count(routes, "{")+2)
+			texts = append(texts, ":80 {\nverify_webhooks /hooks/* {\nsender github ok\n"+routes+s+"\n"+end, ":80 {\nverify_webhooks /hooks/* {\nsender github ok\n"+routes+"respond 200\n"+s+" x\n"+end)
+		}
 		for _, line := range []string{"", "key ", "window ", "wait ", "duplicate_response ", "duplicate_response 200 a "} {
 			texts = append(texts, ":80 {\nverify_webhook stripe ok {\ndedupe {\n"+line+s+"\n}\n}\n}")
 		}

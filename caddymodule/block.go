@@ -204,20 +204,21 @@ func (b *block) parseRest() (caddyhttp.RouteList, error) {
 }
 
 // unrecognized makes a better error of Caddy's about a word that is no directive,
-// which repeats it: it may be a secret on a line of its own.
+// in the block or in a handle or route in it. Caddy repeats the word: it may be a
+// secret on a line of its own.
 func (b *block) unrecognized(err error) error {
-	for _, segment := range b.rest {
-		word := segment.Directive()
-		if !strings.HasPrefix(err.Error(), "unrecognized directive: "+word+" - ") {
+	for _, at := range slices.Concat(b.rest...) {
+		word := at.Text
+		if !strings.Contains(err.Error(), "unrecognized directive: "+word+" - are you sure") {
 			continue
 		}
 		if _, ok := options[word]; ok || word == "path" {
-			return errorAt(segment[0], "%s is an option of a sender: write it into that sender's block", word)
+			return errorAt(at, "%s is an option of a sender: write it into that sender's block", word)
 		}
 		if near := nearest.Of(word, slices.Concat(usual, []string{"sender"})); near != "" {
-			return errorAt(segment[0], "unknown directive %s: did you mean %s?", word, near)
+			return errorAt(at, "unknown directive %s: did you mean %s?", word, near)
 		}
-		return errorAt(segment[0], "a line begins with a word that is no directive (it is not repeated here, as it may be a secret): the block of verify_webhooks takes sender, and what handle takes")
+		return errorAt(at, "a line begins with a word that is no directive (it is not repeated here, as it may be a secret): the block of verify_webhooks takes sender, and what handle takes")
 	}
 	return err
 }

@@ -202,7 +202,8 @@ func TestConfigRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ config, want string }{
 		"unknown field":             {acme(withMarker, `"colour":1`), `unknown field "colour"`},
 		"unknown field of a scheme": {acme(withMarker, `"timestamp":{"headr":"X"}`), `unknown field "headr"`},
-		"unknown field of a secret": {acme(`"secret":[{"value":"` + marker + `","lable":"x"}]`), `unknown field "lable"`},
+		"unknown field of a secret": {acme(`"secret":[{"value":"` + marker + `","lable":"x"}]`), `secret or public_key: write a string or {"value": …, "label": …}`},
+		"a secret for a field":      {acme(`"secret":[{"` + marker + `":"acme"}]`), `secret or public_key: write a string or {"value": …, "label": …}`},
 		"unknown field of a provider": {`{"provider":{"id":"a","colour":1,"scheme":{"signature":{"header":"X"}}},` + withMarker + `}`,
 			`unknown field "colour"`},
 		"secret as a number":      {acme(`"secret":[1]`), "secret"},

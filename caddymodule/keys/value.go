@@ -27,9 +27,9 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 	}
 	type plain Value
 	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields() // as Caddy does everywhere else
-	if err := d.Decode((*plain)(v)); err != nil {
-		return fmt.Errorf("secret or public_key: %w: write a string or {\"value\": …, \"label\": …}", err)
+	d.DisallowUnknownFields()         // as Caddy does everywhere else
+	if d.Decode((*plain)(v)) != nil { // its error quotes a member's name, which may be the secret
+		return errors.New("secret or public_key: write a string or {\"value\": …, \"label\": …}")
 	}
 	return nil
 }
