@@ -262,7 +262,7 @@ func TestWithoutDedupe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := running(t, "", tc.config)
-			accepted := g.count(t, "accepted", "")
+			accepted := g.count(t, "delivered", "")
 			for range 2 {
 				ctx, leave := context.WithCancel(context.Background())
 				w := newWire()
@@ -290,7 +290,7 @@ func TestWithoutDedupe(t *testing.T) {
 					t.Errorf("stamped %v for the app, %v for the sender", o.forward.Header, o.header)
 				}
 			}
-			if n := g.count(t, "accepted", "") - accepted; n != 2 {
+			if n := g.count(t, "delivered", "") - accepted; n != 2 {
 				t.Errorf("%v counted", n)
 			}
 		})

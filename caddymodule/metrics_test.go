@@ -65,8 +65,8 @@ func TestMetricLabels(t *testing.T) {
 	serve(t, post(), accepting, g.handlers[1])
 	allowed := map[string][]string{
 		"name":    {"acme", "bravo"},
-		"outcome": {"accepted", "duplicate", "handshake", "observed", "rejected"},
-		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "handshake_mismatch", "in_flight", "store_down", "other"),
+		"outcome": {"delivered", "failed", "duplicate", "handshake", "observed", "rejected"},
+		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted", "handshake_mismatch", "in_flight", "store_down", "other"),
 		"stage":   {"read", "verify", "claim", "upstream"},
 		"key":     {"1"},
 	}
@@ -90,7 +90,7 @@ func TestMetricLabels(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"requests_total", "duration_seconds", "last_accepted_timestamp_seconds", "key_last_used_timestamp_seconds",
+		"requests_total", "duration_seconds", "last_delivered_timestamp_seconds", "key_last_used_timestamp_seconds",
 		"key_errors_total", "buffered_bytes", "store_degraded", "evicted_early_total",
 	} {
 		if !seen[name] {
@@ -117,7 +117,7 @@ func TestTimestamps(t *testing.T) {
 	name := `"name":"timestamps"`
 	g := mustProvision(t, "", strings.Replace(timed(`"delivery_id":{"json":"id"}`), `"name":"acme"`, name, 1))
 	g.start(t)
-	const last, key = `last_accepted_timestamp_seconds{name="timestamps"}`, `key_last_used_timestamp_seconds{key="1",name="timestamps"}`
+	const last, key = `last_delivered_timestamp_seconds{name="timestamps"}`, `key_last_used_timestamp_seconds{key="1",name="timestamps"}`
 	if s := g.samples(t); s[last] != 0 || s[key] != 0 {
 		t.Errorf("before the first: %v, %v", s[last], s[key])
 	}
@@ -132,7 +132,7 @@ func TestTimestamps(t *testing.T) {
 	serve(t, bad, accepting, g.handlers...)
 	s := g.samples(t)
 	if got := s[last]; got != float64(at.Unix()) {
-		t.Errorf("last accepted %v, want %d", got, at.Unix())
+		t.Errorf("last delivered %v, want %d", got, at.Unix())
 	}
 	if got := s[key]; got != float64(at.Add(time.Minute).Unix()) {
 		t.Errorf("key last used %v, want %d", got, at.Add(time.Minute).Unix())
@@ -190,7 +190,7 @@ func TestKeysGone(t *testing.T) {
 // counts go on when it is back.
 func TestNamesGone(t *testing.T) {
 	config := strings.Replace(timed(), `"name":"acme"`, `"name":"leaving"`, 1)
-	const requests = `requests_total{name="leaving",outcome="accepted",reason=""}`
+	const requests = `requests_total{name="leaving",outcome="delivered",reason=""}`
 	g := mustProvision(t, "", config)
 	h := g.handlers[0]
 	serve(t, post(), accepting, h)

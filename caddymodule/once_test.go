@@ -154,7 +154,7 @@ func (o outcome) isRefused(t *testing.T, reason, retryAfter string) {
 
 func TestTaken(t *testing.T) {
 	g := running(t, "", once())
-	accepted, duplicate := g.count(t, "accepted", ""), g.count(t, "duplicate", "")
+	accepted, duplicate := g.count(t, "delivered", ""), g.count(t, "duplicate", "")
 	first := g.send(post(), answering(202))
 	first.isForwarded(t)
 	first.has(t, "false", theKey.String(), "")
@@ -168,7 +168,7 @@ func TestTaken(t *testing.T) {
 	r.Header.Set("X-Time", "1700000100")
 	r.Header.Set("X-Signature", sign("topsecret", "1700000100."+body))
 	g.send(r, answering(500)).isDuplicate(t)
-	if n, m := g.count(t, "accepted", "")-accepted, g.count(t, "duplicate", "")-duplicate; n != 1 || m != 3 {
+	if n, m := g.count(t, "delivered", "")-accepted, g.count(t, "duplicate", "")-duplicate; n != 1 || m != 3 {
 		t.Errorf("counted %v accepted, %v duplicates", n, m)
 	}
 	// Only what is verified is looked up.

@@ -62,7 +62,7 @@ func TestOutcomes(t *testing.T) {
 			}
 			g := mustProvision(t, `{"max_buffered":8192}`, config)
 			g.start(t)
-			before, accepted := g.count(t, "rejected", reason), g.count(t, "accepted", "")
+			before, accepted := g.count(t, "rejected", reason), g.count(t, "delivered", "")
 			g.logs.TakeAll()
 			r := post()
 			if tc.alter != nil {
@@ -101,7 +101,7 @@ func TestOutcomes(t *testing.T) {
 			if n := g.count(t, "rejected", reason) - before; n != 1 {
 				t.Errorf("counted %v times", n)
 			}
-			if n := g.count(t, "accepted", "") - accepted; n != 0 && reason != "no_upstream" {
+			if n := g.count(t, "delivered", "") - accepted; n != 0 && reason != "no_upstream" {
 				t.Errorf("counted as accepted")
 			}
 			logged := g.logs.TakeAll()

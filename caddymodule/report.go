@@ -2,6 +2,9 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -34,6 +37,30 @@ func (d *delivery) end(e metrics.Outcome, reason string) {
 	ctx := d.r.Context()
 	r.log(ctx)
 	r.trace(ctx)
+}
+
+// outcomeOf says what the app made of a delivery: by its status, or by the error
+// with which the handlers below gave up. reverse_proxy's are 502 and 503 where it
+// reaches no app, and 504 where the app does not answer in time.
+func outcomeOf(status int, err error) (metrics.Outcome, string) {
+	if err != nil {
+		status = http.StatusInternalServerError
+		if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode != 0 {
+			status = e.StatusCode
+		}
+		switch {
+		case status == http.StatusGatewayTimeout, errors.Is(err, context.DeadlineExceeded):
+			return metrics.Failed, "timeout"
+		case status == http.StatusBadGateway, status == http.StatusServiceUnavailable:
+			return metrics.Failed, "unreachable"
+		case status < 300: // whatever it says, it is an error
+			status = http.StatusInternalServerError
+		}
+	}
+	if status >= 200 && status < 300 {
+		return metrics.Delivered, ""
+	}
+	return metrics.Failed, fmt.Sprintf("status_%dxx", status/100)
 }
 
 // log adds the report to the line of the access log, as one object: webhook. A

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -48,9 +50,9 @@ func TestReports(t *testing.T) {
 		logged map[string]any
 		traced map[string]any
 	}{
-		"accepted": {
-			logged: map[string]any{"outcome": "accepted", "key": "1", "delivery": key},
-			traced: map[string]any{"webhook.outcome": "accepted", "webhook.duplicate": false, "webhook.delivery": key},
+		"delivered": {
+			logged: map[string]any{"outcome": "delivered", "key": "1", "delivery": key},
+			traced: map[string]any{"webhook.outcome": "delivered", "webhook.duplicate": false, "webhook.delivery": key},
 		},
 		"duplicate": {
 			copies: 1,
@@ -173,5 +175,58 @@ func TestSkewIsVisible(t *testing.T) {
 	}
 	if v, _ := gauge(); v != -120 || warned() != 2 {
 		t.Errorf("the gauge is %v, warned %d times; want -120 and twice", v, warned())
+	}
+}
+
+// TestOutcomesOfTheApp: a delivery is delivered by a 2xx of the app and by nothing
+// else.
+func TestOutcomesOfTheApp(t *testing.T) {
+	answer := func(status int) caddyhttp.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(status); return nil }
+	}
+	fail := func(err error) caddyhttp.HandlerFunc {
+		return func(http.ResponseWriter, *http.Request) error { return err }
+	}
+	for name, tc := range map[string]struct {
+		app             caddyhttp.HandlerFunc
+		outcome, reason string
+	}{
+		"200":                      {answer(200), "delivered", ""},
+		"204":                      {answer(204), "delivered", ""},
+		"a redirect":               {answer(302), "failed", "status_3xx"},
+		"404":                      {answer(404), "failed", "status_4xx"},
+		"500":                      {answer(500), "failed", "status_5xx"},
+		"no connection":            {fail(caddyhttp.Error(502, errors.New("dial tcp: connection refused"))), "failed", "unreachable"},
+		"no healthy upstream":      {fail(caddyhttp.Error(503, errors.New("no upstreams available"))), "failed", "unreachable"},
+		"no answer in time":        {fail(caddyhttp.Error(504, errors.New("net/http: timeout awaiting response headers"))), "failed", "timeout"},
+		"upstream_timeout":         {fail(context.DeadlineExceeded), "failed", "timeout"},
+		"a handler's own error":    {fail(caddyhttp.Error(429, errors.New("rate limit"))), "failed", "status_4xx"},
+		"an error without status":  {fail(errors.New("broken")), "failed", "status_5xx"},
+		"an error that says 200":   {fail(caddyhttp.Error(200, errors.New("broken"))), "failed", "status_5xx"},
+		"a 200 broken off":         {func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(200); panic(http.ErrAbortHandler) }, "failed", "aborted"},
+		"a panic before an answer": {func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }, "failed", "aborted"},
+		"broken off once settled": {func(w http.ResponseWriter, _ *http.Request) error {
+			_, _ = w.Write(make([]byte, maxHeld+1))
+			panic(http.ErrAbortHandler)
+		}, "delivered", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := mustProvision(t, "", once())
+			g.start(t)
+			before, last := g.count(t, tc.outcome, tc.reason), g.handlers[0].metrics.Totals().LastDelivered
+			at := clock
+			defer func() { clock = at }()
+			clock = last.Add(time.Minute)
+			func() {
+				defer func() { _ = recover() }()
+				serve(t, post(), tc.app, g.handlers...)
+			}()
+			if n := g.count(t, tc.outcome, tc.reason) - before; n != 1 {
+				t.Errorf("%s %s was counted %v times", tc.outcome, tc.reason, n)
+			}
+			if moved := g.handlers[0].metrics.Totals().LastDelivered.After(last); moved != (tc.outcome == "delivered") {
+				t.Errorf("last delivered moved: %t", moved)
+			}
+		})
 	}
 }

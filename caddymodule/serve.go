@@ -198,11 +198,22 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	defer cancel()
 
 	held := &heldResponse{ResponseWriter: d.w, settle: d.settle, passing: d.claimed == nil}
+	returned := false
+	defer func() {
+		switch {
+		case returned:
+		case d.claimed != nil && held.passing: // settled before the panic
+			d.count(outcomeOf(held.status, nil))
+		default: // the app broke off its answer
+			d.count(metrics.Failed, "aborted")
+		}
+	}()
 	err := d.ask(next, held, d.r.WithContext(ctx))
+	returned = true
 	if err == nil && held.status == 0 {
 		return d.refuse(errNoUpstream)
 	}
-	d.count()
+	d.count(outcomeOf(held.status, err))
 	if err != nil {
 		held.discard()
 		return d.appFailed(err)
@@ -244,9 +255,10 @@ func (d *delivery) free() {
 	d.uncharge()
 }
 
-func (d *delivery) count() {
+// count notes what became of a delivery that was forwarded.
+func (d *delivery) count(o metrics.Outcome, reason string) {
 	if d.unverified == nil {
-		d.end(metrics.Accepted, "")
+		d.end(o, reason)
 		return
 	}
 	d.end(metrics.Observed, string(d.unverified.Reason))

@@ -153,7 +153,7 @@ func (g *gateway) budgetsAreFree(t testing.TB) {
 
 func TestGenuine(t *testing.T) {
 	g := mustProvision(t, "", timed(`"delivery_id":{"json":"id"}`))
-	before := g.count(t, "accepted", "")
+	before := g.count(t, "delivered", "")
 	r := post()
 	sends(r, body, io.EOF)
 	r.TransferEncoding = []string{"chunked"}
@@ -194,7 +194,7 @@ func TestGenuine(t *testing.T) {
 	if fmt.Sprint(f.Header) != fmt.Sprint(want) {
 		t.Errorf("the app gets\n%v\nwant\n%v", f.Header, want)
 	}
-	if n := g.count(t, "accepted", "") - before; n != 1 {
+	if n := g.count(t, "delivered", "") - before; n != 1 {
 		t.Errorf("counted %v times", n)
 	}
 	g.budgetsAreFree(t)

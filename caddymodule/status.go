@@ -52,9 +52,9 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 	h := handlers[0]
 	t := h.metrics.Totals()
 	s := adminapi.Handler{
-		Name: h.Name, Provider: h.providerID(), Accepted: t.Accepted, Duplicates: t.Duplicates,
+		Name: h.Name, Provider: h.providerID(), Delivered: t.Delivered, Failed: t.Failed, Duplicates: t.Duplicates,
 		Handshakes: t.Handshakes, Observed: t.Observed, Rejected: t.Rejected,
-		LastAccepted: moment(t.LastAccepted), Keys: []adminapi.Key{}, KeyProblems: []string{},
+		LastDelivered: moment(t.LastDelivered), Keys: []adminapi.Key{}, KeyProblems: []string{},
 	}
 	for _, k := range t.Keys {
 		s.Keys = append(s.Keys, adminapi.Key{Label: k.Label, LastUsed: moment(k.Last)})

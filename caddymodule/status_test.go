@@ -42,11 +42,11 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("handlers %+v", s.Handlers)
 	}
 	a, b := s.Handlers[0], s.Handlers[1]
-	if a.Accepted != 1 || a.Duplicates != 1 || a.Rejected["signature_mismatch"] != 3 || len(a.Rejected) != 1 || len(a.Observed) != 0 || a.Observe {
+	if a.Delivered != 1 || a.Duplicates != 1 || a.Rejected["signature_mismatch"] != 3 || len(a.Rejected) != 1 || len(a.Observed) != 0 || a.Observe {
 		t.Errorf("status-a counts %+v", a)
 	}
-	if a.LastAccepted == nil || !a.LastAccepted.Equal(clock) {
-		t.Errorf("last accepted %v", a.LastAccepted)
+	if a.LastDelivered == nil || !a.LastDelivered.Equal(clock) {
+		t.Errorf("last delivered %v", a.LastDelivered)
 	}
 	if len(a.Keys) != 2 || a.Keys[0].Label != "current" || a.Keys[0].LastUsed == nil || a.Keys[1].Label != "old" || a.Keys[1].LastUsed != nil {
 		t.Errorf("keys %+v", a.Keys)
@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 	if len(a.KeyProblems) != 1 || !strings.Contains(a.KeyProblems[0], "no such file") {
 		t.Errorf("key problems %q", a.KeyProblems)
 	}
-	if b.Rejected["signature_mismatch"] != 1 || b.Observed["signature_mismatch"] != 2 || !b.Observe || b.LastAccepted != nil || len(b.Keys) != 1 || len(b.KeyProblems) != 0 {
+	if b.Rejected["signature_mismatch"] != 1 || b.Observed["signature_mismatch"] != 2 || !b.Observe || b.LastDelivered != nil || len(b.Keys) != 1 || len(b.KeyProblems) != 0 {
 		t.Errorf("status-b counts %+v", b)
 	}
 	if one := get[adminapi.Status](t, adminapi.StatusPath+"?name=status-b"); len(one.Handlers) != 1 || one.Handlers[0].Name != "status-b" {
@@ -69,7 +69,7 @@ func TestStatusForPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"last_accepted":null`, `"keys":[{"label":"1","last_used":null}]`, `"key_problems":[]`, `"rejected":{}`, `"observed":{}`, `"kind":"memory","degraded":false`} {
+	for _, want := range []string{`"last_delivered":null`, `"keys":[{"label":"1","last_used":null}]`, `"key_problems":[]`, `"rejected":{}`, `"observed":{}`, `"kind":"memory","degraded":false`} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %s in %s", want, w.Body)
 		}

@@ -309,7 +309,7 @@ func TestKubernetesCaddyfile(t *testing.T) {
 			t.Errorf("%s: %d, want 200", path, status)
 		}
 	}
-	if _, text := get(operators[0] + "/metrics"); !strings.Contains(text, `caddy_verify_webhook_requests_total{name="github",outcome="accepted"`) {
+	if _, text := get(operators[0] + "/metrics"); !strings.Contains(text, `caddy_verify_webhook_requests_total{name="github",outcome="delivered"`) {
 		t.Error("/metrics does not count the delivery")
 	}
 	end(2)

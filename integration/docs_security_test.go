@@ -24,7 +24,10 @@ func TestSecurityNamesItsTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	byPackage := make(map[string][]string)
-	for _, dir := range []string{"verifier", "verifier/providers", "verifier/providers/check", "caddymodule", "caddymodule/keys", "caddymodule/placement", "caddymodule/redis", "dedupe", "dedupe/bolt", "dedupe/redis", "integration", "internal/appview", "internal/jsonpath", "internal/known", "internal/template"} {
+	tests := func(dir string) []string {
+		if names, read := byPackage[dir]; read {
+			return names
+		}
 		files, _ := filepath.Glob(filepath.Join("..", filepath.FromSlash(dir), "*_test.go"))
 		for _, file := range files {
 			source, err := os.ReadFile(file)
@@ -35,6 +38,7 @@ func TestSecurityNamesItsTests(t *testing.T) {
 				byPackage[dir] = append(byPackage[dir], string(m[1]))
 			}
 		}
+		return byPackage[dir]
 	}
 	rows := 0
 	for line := range strings.Lines(string(text)) {
@@ -48,7 +52,7 @@ func TestSecurityNamesItsTests(t *testing.T) {
 			dir, _, _ := strings.Cut(strings.TrimSpace(part), ":")
 			for _, m := range namedTest.FindAllStringSubmatch(part, -1) {
 				held++
-				if !slices.Contains(byPackage[dir], m[1]) {
+				if !slices.Contains(tests(dir), m[1]) {
 					t.Errorf("SECURITY.md: %s: package %q has no %s", strings.TrimSpace(cells[1]), dir, m[1])
 				}
 			}

@@ -302,7 +302,7 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	accepted := 0.0
 	for line := range strings.Lines(g.adminGet(t, "/metrics")) {
-		if strings.HasPrefix(line, "caddy_verify_webhook_requests_total{") && strings.Contains(line, `outcome="accepted"`) {
+		if strings.HasPrefix(line, "caddy_verify_webhook_requests_total{") && strings.Contains(line, `outcome="delivered"`) {
 			accepted++
 		}
 	}

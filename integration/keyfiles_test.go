@@ -172,7 +172,7 @@ func TestReloadKeepsServing(t *testing.T) {
 	if name := got[0].Header.Get("Webhook-Verified"); name != "renamed" {
 		t.Errorf("Webhook-Verified: %q, want the new configuration's", name)
 	}
-	if n := g.metric(t, `caddy_verify_webhook_requests_total{name="github",outcome="accepted",reason=""}`); n != 0 {
+	if n := g.metric(t, `caddy_verify_webhook_requests_total{name="github",outcome="delivered",reason=""}`); n != 0 {
 		t.Errorf("a name that no configuration has any more is still counted: %v", n)
 	}
 }

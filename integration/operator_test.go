@@ -101,7 +101,7 @@ func TestMetrics(t *testing.T) {
 	}
 	g.status(t, message{path: "/", method: "GET"})
 	for labels, want := range map[string]float64{
-		`outcome="accepted",reason=""`:                   3,
+		`outcome="delivered",reason=""`:                  3,
 		`outcome="rejected",reason="missing_signature"`:  2,
 		`outcome="rejected",reason="method_not_allowed"`: 1,
 	} {
@@ -110,9 +110,9 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s %v, want %v", sample, n, want)
 		}
 	}
-	const last, key = `caddy_verify_webhook_last_accepted_timestamp_seconds{name="counted"}`, `caddy_verify_webhook_key_last_used_timestamp_seconds{key="1",name="counted"}`
+	const last, key = `caddy_verify_webhook_last_delivered_timestamp_seconds{name="counted"}`, `caddy_verify_webhook_key_last_used_timestamp_seconds{key="1",name="counted"}`
 	if now, at, used := float64(time.Now().Unix()), g.metric(t, last), g.metric(t, key); at < now-patience.Seconds() || at > now+1 || used > at || used < at-1 {
-		t.Errorf("last accepted %v, key last used %v, now %v", at, used, now)
+		t.Errorf("last delivered %v, key last used %v, now %v", at, used, now)
 	}
 	for stage, want := range map[string]float64{"read": 3, "verify": 3, "claim": 3, "upstream": 3} {
 		sample := `caddy_verify_webhook_duration_seconds_count{name="counted",stage="` + stage + `"}`
@@ -121,7 +121,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	g.reload(t, "verify_webhook github {env.GITHUB_KEY} {\nname counted\n}\nheader X-Generation 2\nreverse_proxy APP")
-	if n := g.metric(t, `caddy_verify_webhook_requests_total{name="counted",outcome="accepted",reason=""}`); n != 3 {
+	if n := g.metric(t, `caddy_verify_webhook_requests_total{name="counted",outcome="delivered",reason=""}`); n != 3 {
 		t.Errorf("after a reload %v accepted, want 3", n)
 	}
 	g.reload(t, "verify_webhook github {env.GITHUB_KEY} {\nname renamed\n}\nreverse_proxy APP")

@@ -151,11 +151,11 @@ func TestStatusCommand(t *testing.T) {
 	var s struct {
 		Store    struct{ Kind string }
 		Handlers []struct {
-			Name, Provider       string
-			Accepted, Duplicates int
-			Rejected             map[string]int
-			LastAccepted         time.Time `json:"last_accepted"`
-			Keys                 []struct {
+			Name, Provider        string
+			Delivered, Duplicates int
+			Rejected              map[string]int
+			LastDelivered         time.Time `json:"last_delivered"`
+			Keys                  []struct {
 				Label    string
 				LastUsed *time.Time `json:"last_used"`
 			}
@@ -167,8 +167,8 @@ func TestStatusCommand(t *testing.T) {
 		t.Fatalf("exit %d, %v in\n%s", code, err, out)
 	}
 	h := s.Handlers[0]
-	if s.Store.Kind != "memory" || h.Name != "shop" || h.Provider != "github" || h.Accepted != 1 || h.Duplicates != 1 || h.Rejected["missing_signature"] != 1 ||
-		time.Since(h.LastAccepted) > patience || len(h.Keys) != 1 || h.Keys[0].Label != "current" || h.Keys[0].LastUsed == nil ||
+	if s.Store.Kind != "memory" || h.Name != "shop" || h.Provider != "github" || h.Delivered != 1 || h.Duplicates != 1 || h.Rejected["missing_signature"] != 1 ||
+		time.Since(h.LastDelivered) > patience || len(h.Keys) != 1 || h.Keys[0].Label != "current" || h.Keys[0].LastUsed == nil ||
 		len(h.KeyProblems) != 1 || !strings.Contains(h.KeyProblems[0], "/none") {
 		t.Errorf("status %s", out)
 	}
@@ -177,7 +177,7 @@ func TestStatusCommand(t *testing.T) {
 		code int
 		want string
 	}{
-		{"status", 0, "shop     github    1         1           1 "},
+		{"status", 0, "shop     github    1          0       1           1 "},
 		{"status nobody", 2, "no handler has that name; the names are: shop"},
 		{"rejections ffff", 2, `no rejection "ffff" is kept`},
 		{"forget " + strings.Repeat("0", 32), 1, "no such delivery is remembered as done"},
@@ -214,8 +214,8 @@ func TestAccessLog(t *testing.T) {
 		})
 		return line.fields["webhook"].(map[string]any)
 	}
-	want := map[string]any{"name": "github", "provider": "github", "outcome": "accepted", "delivery": a.header.Get("Webhook-Delivery"), "key": "1"}
-	if got := access("accepted"); fmt.Sprint(got) != fmt.Sprint(want) {
+	want := map[string]any{"name": "github", "provider": "github", "outcome": "delivered", "delivery": a.header.Get("Webhook-Delivery"), "key": "1"}
+	if got := access("delivered"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("logged %v, want %v", got, want)
 	}
 	want = map[string]any{"name": "github", "provider": "github", "outcome": "rejected", "reason": "missing_signature",
@@ -234,7 +234,7 @@ func TestTracing(t *testing.T) {
 	})
 	g.do(t, g.h1, g.request(t, newCase(), at("/").message(t)))
 	g.status(t, message{path: "/", body: []byte(jsonBody)})
-	for _, outcome := range []string{"accepted", "rejected"} {
+	for _, outcome := range []string{"delivered", "rejected"} {
 		g.log.await(t, "a span: "+outcome, func(l logLine) bool {
 			return strings.Contains(l.raw, `"Key":"webhook.outcome","Value":{"Type":"STRING","Value":"`+outcome+`"}`) &&
 				strings.Contains(l.raw, `"Key":"webhook.name"`)

@@ -54,16 +54,18 @@ type Store struct {
 
 // Handler describes all handlers of one name.
 type Handler struct {
-	Name         string            `json:"name"`
-	Provider     string            `json:"provider"` // "" without one
-	Observe      bool              `json:"observe"`
-	Accepted     uint64            `json:"accepted"`
-	Duplicates   uint64            `json:"duplicates"`
-	Handshakes   uint64            `json:"handshakes"`
-	Observed     map[string]uint64 `json:"observed"` // let through all the same, by reason
-	Rejected     map[string]uint64 `json:"rejected"` // by reason
-	LastAccepted *time.Time        `json:"last_accepted"`
-	Keys         []Key             `json:"keys"`
+	Name       string            `json:"name"`
+	Provider   string            `json:"provider"` // "" without one
+	Observe    bool              `json:"observe"`
+	Delivered  uint64            `json:"delivered"` // the app answered 2xx
+	Failed     map[string]uint64 `json:"failed"`    // the app did not, by reason
+	Duplicates uint64            `json:"duplicates"`
+	Handshakes uint64            `json:"handshakes"`
+	Observed   map[string]uint64 `json:"observed"` // let through all the same, by reason
+	Rejected   map[string]uint64 `json:"rejected"` // by reason
+	// When the app last answered 2xx; null: not since the process started.
+	LastDelivered *time.Time `json:"last_delivered"`
+	Keys          []Key      `json:"keys"`
 	// Files that cannot be used now. Where keys is not empty, the last usable
 	// ones stay in use.
 	KeyProblems   []string `json:"key_problems"`

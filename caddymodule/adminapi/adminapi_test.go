@@ -20,10 +20,10 @@ func TestJSON(t *testing.T) {
 		},
 		`{"since":"2026-11-21T12:00:00Z","store":{"kind":"memory","degraded":false,"entries":1,"in_flight":0,"unwritten":0},` +
 			`"buffered_bytes":0,"max_buffered":0,"rejections_kept":0,"rejections_kept_bytes":0,"handlers":[` +
-			`{"name":"shop","provider":"","observe":false,"accepted":0,"duplicates":0,"handshakes":0,"observed":{},"rejected":{"stale_timestamp":2},` +
-			`"last_accepted":null,"keys":[{"label":"1","last_used":null}],"key_problems":[],"buffered_bytes":0}]}`: Status{
+			`{"name":"shop","provider":"","observe":false,"delivered":0,"failed":{"timeout":1},"duplicates":0,"handshakes":0,"observed":{},"rejected":{"stale_timestamp":2},` +
+			`"last_delivered":null,"keys":[{"label":"1","last_used":null}],"key_problems":[],"buffered_bytes":0}]}`: Status{
 			Since: at, Store: Store{Kind: "memory", Entries: 1}, Handlers: []Handler{{
-				Name: "shop", Observed: map[string]uint64{}, Rejected: map[string]uint64{"stale_timestamp": 2}, Keys: []Key{{Label: "1"}}, KeyProblems: []string{},
+				Name: "shop", Failed: map[string]uint64{"timeout": 1}, Observed: map[string]uint64{}, Rejected: map[string]uint64{"stale_timestamp": 2}, Keys: []Key{{Label: "1"}}, KeyProblems: []string{},
 			}},
 		},
 	} {

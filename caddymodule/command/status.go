@@ -24,9 +24,9 @@ func statusCommand() *cobra.Command {
 		Short: "Says what the handlers of a running Caddy have counted",
 		Long: `
 Asks the admin endpoint of a running Caddy, and prints for every verify_webhook
-handler, or the one of a name: what it accepted, answered as a duplicate, let
-through under observe and rejected, by reason; when it last accepted a delivery;
-when each key last verified one (a key that no longer does can be removed after a
+handler, or the one of a name: what the app answered with 2xx and what it
+failed, what was answered as a duplicate, let through under observe and rejected,
+by reason; when the app last answered 2xx; when each key last verified one (a key that no longer does can be removed after a
 rotation); key files that cannot be used. For all: the dedupe store's health,
 and the bytes of bodies in memory. Counts begin with the process; never means:
 not since then.
@@ -62,14 +62,14 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 	}
 	fmt.Fprintf(t, "\nbodies in memory\t%s of %s\n", humanize.IBytes(uint64(s.BufferedBytes)), humanize.IBytes(uint64(s.MaxBuffered)))
 	fmt.Fprintf(t, "rejections kept\t%d (%s)\n", s.Kept, humanize.IBytes(uint64(s.KeptBytes)))
-	fmt.Fprintln(t, "\nHANDLER\tPROVIDER\tACCEPTED\tDUPLICATES\tREJECTED\tOBSERVED\tHANDSHAKES\tLAST ACCEPTED")
+	fmt.Fprintln(t, "\nHANDLER\tPROVIDER\tDELIVERED\tFAILED\tDUPLICATES\tREJECTED\tOBSERVED\tHANDSHAKES\tLAST DELIVERED")
 	for _, h := range s.Handlers {
 		provider := h.Provider
 		if provider == "" {
 			provider = "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", h.Name, provider, h.Accepted, h.Duplicates,
-			total(h.Rejected), total(h.Observed), h.Handshakes, ago(h.LastAccepted, now))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", h.Name, provider, h.Delivered, total(h.Failed), h.Duplicates,
+			total(h.Rejected), total(h.Observed), h.Handshakes, ago(h.LastDelivered, now))
 	}
 	fmt.Fprintln(t, "\nHANDLER\tKEY\tLAST USED")
 	for _, h := range s.Handlers {
@@ -86,14 +86,16 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 	return t.Flush()
 }
 
-// printReasons lists why deliveries were refused, or would have been.
+// printReasons lists why deliveries were refused, or would have been, and why the
+// app did not take them.
 func printReasons(w io.Writer, handlers []adminapi.Handler) {
-	heading := "\nHANDLER\tREASON\tREJECTED\tOBSERVED\n"
+	heading := "\nHANDLER\tREASON\tREJECTED\tOBSERVED\tFAILED\n"
 	for _, h := range handlers {
 		reasons := maps.Clone(h.Rejected)
 		maps.Copy(reasons, h.Observed)
+		maps.Copy(reasons, h.Failed)
 		for _, reason := range slices.Sorted(maps.Keys(reasons)) {
-			fmt.Fprintf(w, "%s%s\t%s\t%d\t%d\n", heading, h.Name, reason, h.Rejected[reason], h.Observed[reason])
+			fmt.Fprintf(w, "%s%s\t%s\t%d\t%d\t%d\n", heading, h.Name, reason, h.Rejected[reason], h.Observed[reason], h.Failed[reason])
 			heading = ""
 		}
 	}

@@ -53,7 +53,7 @@ func TestOperatorCommands(t *testing.T) {
 	const id, key, inFlight = "3f9a52c07d1e", "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 	used := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
 	shop := adminapi.Status{Since: used, Store: adminapi.Store{Kind: "memory", Entries: 1}, Handlers: []adminapi.Handler{{
-		Name: "shop", Accepted: 1, Rejected: map[string]uint64{"signature_mismatch": 1}, LastAccepted: &used, Keys: []adminapi.Key{{Label: "1", LastUsed: &used}},
+		Name: "shop", Delivered: 1, Failed: map[string]uint64{"timeout": 2}, Rejected: map[string]uint64{"signature_mismatch": 1}, LastDelivered: &used, Keys: []adminapi.Key{{Label: "1", LastUsed: &used}},
 	}}}
 	refused := adminapi.Rejection{ID: id, Time: used, Name: "shop", Reason: "signature_mismatch", Keys: []string{"1"}, Remote: "203.0.113.9:4321", Method: "POST", URL: "/hooks/acme?\x1b[2J"}
 	nobodys := refusal{http.StatusNotFound, "no handler has that name; the names are: shop"}
@@ -83,9 +83,9 @@ func TestOperatorCommands(t *testing.T) {
 		code       int
 		want       []string
 	}{
-		{"status", "status --address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1         0           1         0         0           ", "shop     1    ", "shop     signature_mismatch  1         0"}},
+		{"status", "status --address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1          2       0           1         0         0           ", "shop     timeout             0         0         2", "shop     1    ", "shop     signature_mismatch  1         0"}},
 		{"status of a name", "status shop --address " + tcp, 0, []string{"shop"}},
-		{"status over a socket", "status --json --address " + socket, 0, []string{`"accepted": `, `"last_used": "2023-11-14T22:13:20Z"`}},
+		{"status over a socket", "status --json --address " + socket, 0, []string{`"delivered": `, `"last_used": "2023-11-14T22:13:20Z"`}},
 		{"unknown name", "status nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},
 		{"two names", "status a b --address " + tcp, 2, []string{"one name at a time, not 2"}},
 		{"no endpoint", "status --address 127.0.0.1:1", 2, []string{"no admin endpoint answers at 127.0.0.1:1: dial tcp", "is Caddy running? Give another address with --address"}},

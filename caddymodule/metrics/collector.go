@@ -12,10 +12,10 @@ import (
 // The descriptions of all metrics.
 var (
 	requestsTotal = describe("requests_total",
-		"Deliveries by outcome: accepted (verified and handed on), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
+		"Deliveries by outcome: delivered (the app answered 2xx), failed (it did not, with a reason), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
 		"name", "outcome", "reason")
-	lastAccepted = describe("last_accepted_timestamp_seconds",
-		"When a delivery was last accepted; absent until the first since the process started.", "name")
+	lastDelivered = describe("last_delivered_timestamp_seconds",
+		"When the app last answered a delivery with 2xx; absent until the first since the process started.", "name")
 	keyLastUsed = describe("key_last_used_timestamp_seconds",
 		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
 	timestampSkew = describe("timestamp_skew_seconds",
@@ -68,7 +68,7 @@ type collector struct{ gauges Gauges }
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsTotal, lastAccepted, timestampSkew, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
+	for _, d := range []*prometheus.Desc{requestsTotal, lastDelivered, timestampSkew, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
 		ch <- d
 	}
 	durations.Describe(ch)
@@ -96,7 +96,11 @@ func (c *Counters) collect(ch chan<- prometheus.Metric) {
 			ch <- counter(requestsTotal, float64(counts[reason]), c.name, string(o), reason)
 		}
 	}
-	requests(Accepted, map[string]uint64{"": t.Accepted})
+	requests(Delivered, map[string]uint64{"": t.Delivered})
+	for _, reason := range failures { // from zero on, so that an alert sees the first
+		t.Failed[reason] += 0
+	}
+	requests(Failed, t.Failed)
 	requests(Duplicate, map[string]uint64{"": t.Duplicates})
 	requests(Handshake, map[string]uint64{"": t.Handshakes})
 	requests(Observed, t.Observed)
@@ -105,8 +109,8 @@ func (c *Counters) collect(ch chan<- prometheus.Metric) {
 	for _, h := range c.stages {
 		ch <- h
 	}
-	if !t.LastAccepted.IsZero() {
-		ch <- gauge(lastAccepted, seconds(t.LastAccepted), c.name)
+	if !t.LastDelivered.IsZero() {
+		ch <- gauge(lastDelivered, seconds(t.LastDelivered), c.name)
 	}
 	if t.SkewKnown {
 		ch <- gauge(timestampSkew, t.Skew.Seconds(), c.name)

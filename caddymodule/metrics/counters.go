@@ -28,7 +28,8 @@ type Outcome string
 
 // The outcomes.
 const (
-	Accepted  Outcome = "accepted"  // verified and handed to the app
+	Delivered Outcome = "delivered" // the app answered 2xx
+	Failed    Outcome = "failed"    // the app did not: see the reason
 	Duplicate Outcome = "duplicate" // of a delivery that the app took
 	Observed  Outcome = "observed"  // not genuine, and let through
 	Handshake Outcome = "handshake" // answered by the gateway
@@ -36,17 +37,21 @@ const (
 )
 
 // reasons are those of a refusal that is not about authenticity ("" is a failure
-// of the gateway itself) and the verifier's.
+// of the gateway itself), those of an app that fails, and the verifier's.
 var reasons = func() []string {
 	all := []string{
 		"", "method_not_allowed", "unclean_path", "method_in_query", "body_too_large", "body_incomplete", "body_timeout",
 		"overloaded", "in_flight", "store_down", "key_unavailable", "handshake_failed", "no_upstream",
 	}
+	all = append(all, failures...)
 	for _, r := range verifier.Reasons {
 		all = append(all, string(r))
 	}
 	return all
 }()
+
+// failures are the reasons of Failed.
+var failures = []string{"status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted"}
 
 // otherReason replaces a reason that is not in the list.
 const otherReason = "other"
@@ -74,24 +79,24 @@ type Counters struct {
 	name   string
 	stages map[Stage]prometheus.Histogram // never changed
 
-	mu           sync.Mutex
-	keys         map[Keys]bool // of the handlers in use
-	counts       map[Outcome]map[string]uint64
-	lastAccepted time.Time
-	used         map[string]time.Time // by key label
-	keyErrors    uint64
-	skews        skews
+	mu            sync.Mutex
+	keys          map[Keys]bool // of the handlers in use
+	counts        map[Outcome]map[string]uint64
+	lastDelivered time.Time
+	used          map[string]time.Time // by key label
+	keyErrors     uint64
+	skews         skews
 }
 
 // Totals is what has been counted for a name since the process started.
 type Totals struct {
-	Accepted, Duplicates, Handshakes uint64
-	Observed, Rejected               map[string]uint64 // by reason; only what has been counted
-	KeyErrors                        uint64
-	LastAccepted                     time.Time // zero: never
-	Keys                             []KeyUse  // by label
-	Skew                             time.Duration
-	SkewKnown                        bool // Skew is that of enough deliveries
+	Delivered, Duplicates, Handshakes uint64
+	Failed, Observed, Rejected        map[string]uint64 // by reason; only what has been counted
+	KeyErrors                         uint64
+	LastDelivered                     time.Time // the last 2xx of the app; zero: never
+	Keys                              []KeyUse  // by label
+	Skew                              time.Duration
+	SkewKnown                         bool // Skew is that of enough deliveries
 }
 
 // KeyUse is when a key last verified a delivery; zero: not since the process
@@ -121,7 +126,7 @@ func Of(name string) *Counters {
 		for _, s := range []Stage{Read, Verify, Claim, Upstream} {
 			c.stages[s] = durations.WithLabelValues(name, string(s)).(prometheus.Histogram)
 		}
-		for _, o := range []Outcome{Accepted, Duplicate, Observed, Handshake, Rejected} {
+		for _, o := range []Outcome{Delivered, Failed, Duplicate, Observed, Handshake, Rejected} {
 			c.counts[o] = make(map[string]uint64)
 		}
 		if byName.counters == nil {
@@ -209,8 +214,8 @@ func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts[o][reason]++
-	if o == Accepted {
-		c.lastAccepted = now
+	if o == Delivered {
+		c.lastDelivered = now
 	}
 }
 
@@ -222,9 +227,9 @@ func (c *Counters) Totals() Totals {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := Totals{
-		Accepted: c.counts[Accepted][""], Duplicates: c.counts[Duplicate][""], Handshakes: c.counts[Handshake][""],
-		Observed: maps.Clone(c.counts[Observed]), Rejected: maps.Clone(c.counts[Rejected]),
-		KeyErrors: c.keyErrors, LastAccepted: c.lastAccepted,
+		Delivered: c.counts[Delivered][""], Duplicates: c.counts[Duplicate][""], Handshakes: c.counts[Handshake][""],
+		Failed: maps.Clone(c.counts[Failed]), Observed: maps.Clone(c.counts[Observed]), Rejected: maps.Clone(c.counts[Rejected]),
+		KeyErrors: c.keyErrors, LastDelivered: c.lastDelivered,
 	}
 	t.Skew, t.SkewKnown = c.skews.typical()
 	for _, label := range c.labels() {
