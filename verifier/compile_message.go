@@ -82,7 +82,7 @@ func (v *Rules) checkSlots() error {
 		}
 	}
 	for _, t := range v.messages {
-		if v.signatureAt.are(inJSON, inForm) && t.HasBody() {
+		if v.signatureAt.are(inJSON|inForm) && t.HasBody() {
 			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
 		}
 		if v.signature.Syntax != syntaxDetached && t.Has(template.ListedHeaders) {
@@ -152,7 +152,7 @@ func (v *Rules) checkDecoded() error {
 	if !s.BodyDecoded {
 		return nil
 	}
-	inBody := s.BodyForm != "" || v.signatureAt.are(inJSON, inForm) || v.keyIDAt.are(inJSON) || v.timestampAt.are(inJSON, inForm) || v.idAt.are(inJSON, inForm)
+	inBody := s.BodyForm != "" || v.signatureAt.are(inJSON|inForm) || v.keyIDAt.are(inJSON) || v.timestampAt.are(inJSON|inForm) || v.idAt.are(inJSON|inForm)
 	for _, t := range v.messages {
 		for _, p := range t {
 			inBody = inBody || p.Slot.Facts().Inside || p.Slot == template.Body && !p.IsBody()

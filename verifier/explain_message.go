@@ -111,11 +111,11 @@ func messageClause(m otherMessage, t template.Template, own StringList, at, id f
 }
 
 func signsOrigin(t template.Template) bool {
-	return t.Some(func(f template.Facts) bool { return f.Origin })
+	return t.Some(func(f *template.Facts) bool { return f.Origin })
 }
 
 func signsTarget(t template.Template) bool {
-	return t.Some(func(f template.Facts) bool { return f.Path || f.Query })
+	return t.Some(func(f *template.Facts) bool { return f.Path || f.Query })
 }
 
 // signs reports whether a message holds a part of the request.

@@ -90,7 +90,7 @@ func (v *Rules) conditions(f HandshakeFields, params bool) ([]condition, error) 
 		fields map[string]StringList
 	}{{inQuery, f.Query}, {inHeader, f.Header}, {inJSON, f.JSON}, {inForm, f.Form}} {
 		for _, name := range slices.Sorted(maps.Keys(group.fields)) {
-			p, err := parseSource(string(group.kind) + ":" + name)
+			p, err := newSource(group.kind, name)
 			if err != nil {
 				return nil, err
 			}
@@ -124,12 +124,15 @@ func (v *Rules) param(name string) (string, error) {
 
 // parseSource reads query:name, header:Name, json:path or form:name.
 func parseSource(text string) (source, error) {
-	kind, name, _ := strings.Cut(text, ":")
-	if name == "" || !slices.Contains([]place{inQuery, inHeader, inJSON, inForm}, place(kind)) {
-		return source{}, errors.New("unknown source: write query:name, header:Name, json:path or form:name")
+	word, name, _ := strings.Cut(text, ":")
+	kind := map[string]place{"query": inQuery, "header": inHeader, "json": inJSON, "form": inForm}[word]
+	if kind == 0 || name == "" {
+		return source{}, errSource
 	}
-	return newSource(place(kind), name)
+	return newSource(kind, name)
 }
+
+var errSource = errors.New("unknown source: write query:name, header:Name, json:path or form:name")
 
 func (v *Rules) compileResponse(h *handshake, rule *Handshake) (err error) {
 	r := &rule.Respond

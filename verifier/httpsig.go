@@ -154,7 +154,7 @@ func (h *httpScheme) covers(name string) bool { return slices.Contains(h.compone
 
 // signsID reports whether every signature covers the delivery's id.
 func (h *httpScheme) signsID(at sources) bool {
-	if at.are(inJSON, inForm) {
+	if at.are(inJSON | inForm) {
 		return h.covers(contentDigestField)
 	}
 	return len(at) == 1 && h.covers(strings.ToLower(at[0].name))

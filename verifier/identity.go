@@ -151,7 +151,7 @@ func (c *Check) signsQuery() bool {
 	if c.message >= len(c.v.messages) {
 		return false
 	}
-	return c.v.messages[c.message].Some(func(f template.Facts) bool { return f.Query })
+	return c.v.messages[c.message].Some(func(f *template.Facts) bool { return f.Query })
 }
 
 func (v *Rules) compileVaries() error {

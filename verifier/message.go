@@ -101,7 +101,7 @@ func slotWords(p *template.Part) string {
 	case template.Timestamp:
 		return "the timestamp"
 	}
-	if s := slotSource(p); s.kind != "" {
+	if s := slotSource(p); s.kind != 0 {
 		return s.String()
 	}
 	if f := p.Slot.Facts(); f.Origin || f.Path || f.Query {

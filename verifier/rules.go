@@ -112,7 +112,7 @@ func (v *Rules) SignsID() bool { return v.idSigned }
 // SignsContent reports whether the signature covers what Check.Content returns.
 func (v *Rules) SignsContent() bool {
 	return v.coversBody() || v.everyMessage(func(t template.Template) bool {
-		return t.CoversBody() || t.Some(func(f template.Facts) bool { return f.Fields })
+		return t.CoversBody() || t.Some(func(f *template.Facts) bool { return f.Fields })
 	})
 }
 
@@ -134,22 +134,22 @@ func (v *Rules) coversBody() bool {
 
 // SignsMethod reports whether the signature covers the request's method.
 func (v *Rules) SignsMethod() bool {
-	return v.covers(func(f template.Facts) bool { return f.Name == template.Method.Facts().Name }, "@method")
+	return v.covers(func(f *template.Facts) bool { return f.Name == template.Method.Facts().Name }, "@method")
 }
 
 // SignsPath reports whether the signature covers the path of the URL.
 func (v *Rules) SignsPath() bool {
-	return v.covers(func(f template.Facts) bool { return f.Path }, "@path", "@target-uri", "@request-target")
+	return v.covers(func(f *template.Facts) bool { return f.Path }, "@path", "@target-uri", "@request-target")
 }
 
 // SignsQuery reports whether the signature covers the query of the URL.
 func (v *Rules) SignsQuery() bool {
-	return v.covers(func(f template.Facts) bool { return f.Query }, "@query", "@target-uri", "@request-target")
+	return v.covers(func(f *template.Facts) bool { return f.Query }, "@query", "@target-uri", "@request-target")
 }
 
 // covers reports whether every message has a slot of a kind, or the signature of
 // RFC 9421 covers one of the components.
-func (v *Rules) covers(kind func(template.Facts) bool, components ...string) bool {
+func (v *Rules) covers(kind func(*template.Facts) bool, components ...string) bool {
 	if v.http != nil {
 		return slices.ContainsFunc(components, v.http.covers)
 	}

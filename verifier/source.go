@@ -24,17 +24,17 @@ type source struct {
 	alone bool
 }
 
-// A place is the kind of a source, in the words of a scheme.
-type place string
+// A place is the kind of a source; a set of them is their sum.
+type place uint8
 
 const (
-	inHeader place = "header"
-	inQuery  place = "query" // a parameter of the URL
-	inKV     place = "kv"    // a key beside the signature
-	inClaim  place = "claim" // of a JWT
-	inJSON   place = "json"  // a path in the body
-	inForm   place = "form"  // a field of the body
-	inBody   place = "body"  // which is nothing else
+	inHeader place = 1 << iota
+	inQuery        // a parameter of the URL
+	inKV           // a key beside the signature
+	inClaim        // of a JWT
+	inJSON         // a path in the body
+	inForm         // a field of the body
+	inBody         // which is nothing else
 )
 
 // newSource checks the name of a source.
@@ -50,6 +50,10 @@ func newSource(kind place, name string) (s source, err error) {
 		s.path, err = jsonpath.Parse(name)
 	case inClaim:
 		s.path = jsonpath.Top(name)
+	case inQuery, inForm:
+		if name == "" {
+			return s, errSource
+		}
 	}
 	return s, err
 }
@@ -145,10 +149,8 @@ func (all sources) headers() (names []string) {
 	return names
 }
 
-// are reports whether the text is in places of a kind.
-func (all sources) are(kinds ...place) bool {
-	return len(all) > 0 && slices.Contains(kinds, all[0].kind)
-}
+// are reports whether the text is in places of one of the kinds.
+func (all sources) are(kinds place) bool { return len(all) > 0 && all[0].kind&kinds != 0 }
 
 // key returns the name of the key beside the signature where the text is.
 func (all sources) key() string {
@@ -159,7 +161,7 @@ func (all sources) key() string {
 }
 
 // inside reports whether only the signed content shows the text.
-func (all sources) inside() bool { return all.are(inJSON, inForm, inClaim) }
+func (all sources) inside() bool { return all.are(inJSON | inForm | inClaim) }
 
 func (all sources) String() string {
 	var words []string

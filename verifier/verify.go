@@ -14,7 +14,7 @@ func (c *Check) open() *Rejection {
 		if rej := c.openHTTP(); rej != nil {
 			return rej
 		}
-	} else if c.v.signatureAt.are(inHeader, inQuery) {
+	} else if c.v.signatureAt.are(inHeader | inQuery) {
 		if rej := c.openSignatures(nil); rej != nil {
 			return rej
 		}
@@ -48,10 +48,11 @@ func (c *Check) openSources() *Rejection {
 	if len(v.messages) != 1 {
 		return nil // a token, or alternatives: one may lack a header that another signs
 	}
-	for _, p := range v.messages[0] {
+	for i := range v.messages[0] {
+		p := &v.messages[0][i]
 		switch p.Slot {
 		case template.Header, template.KV:
-			if _, rej := c.signedText(&p, nil); rej != nil {
+			if _, rej := c.signedText(p, nil); rej != nil {
 				return rej
 			}
 		case template.SignedHeaders:
@@ -69,7 +70,7 @@ func (c *Check) openSources() *Rejection {
 
 // verify decides whether body is what one of the keys signed.
 func (c *Check) verify(body []byte) (Verdict, *Rejection) {
-	if c.v.signatureAt.are(inJSON, inForm, inBody) {
+	if c.v.signatureAt.are(inJSON | inForm | inBody) {
 		if rej := c.openSignatures(body); rej != nil {
 			return Verdict{}, rej
 		}

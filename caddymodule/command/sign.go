@@ -121,7 +121,7 @@ func (s *subject) contentType(body []byte) string {
 
 func signsForm(message string) bool {
 	t, _ := template.Parse(message) // the scheme compiles
-	return t.Has(template.Form) || t.Some(func(f template.Facts) bool { return f.Fields })
+	return t.Has(template.Form) || t.Some(func(f *template.Facts) bool { return f.Fields })
 }
 
 // tellsHTTP reports whether it matters that a signed request goes over plain

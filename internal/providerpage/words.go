@@ -145,7 +145,7 @@ func signed(p *providers.Provider) []string {
 			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
 		}
 	}
-	if s.PublicURL == "" && signed.Some(func(f template.Facts) bool { return f.Origin }) {
+	if s.PublicURL == "" && signed.Some(func(f *template.Facts) bool { return f.Origin }) {
 		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
 	}
 	lines = append(lines, key(p))

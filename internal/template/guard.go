@@ -154,7 +154,7 @@ func (t Template) CoversBody() bool {
 
 // Covers reports whether a slot of a kind stands in t and changing any byte of
 // its text changes the message.
-func (t Template) Covers(kind func(Facts) bool) bool {
+func (t Template) Covers(kind func(*Facts) bool) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return kind(p.Slot.Facts()) && p.Covers() })
 }
 

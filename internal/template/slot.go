@@ -102,8 +102,8 @@ var facts = [...]Facts{
 	JSONLines:       {Name: "json_lines", argument: memberList, Inside: true, Apart: true},
 }
 
-// Facts returns the row of s; that of None is empty.
-func (s Slot) Facts() Facts { return facts[s] }
+// Facts returns the row of s, which is not to be changed; that of None is empty.
+func (s Slot) Facts() *Facts { return &facts[s] }
 
 // slotNames lists the names of all slots.
 func slotNames() []string {

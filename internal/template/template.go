@@ -235,7 +235,7 @@ func (t Template) HasArg(s Slot, arg string) bool {
 }
 
 // Some reports whether a slot of t is of a kind.
-func (t Template) Some(kind func(Facts) bool) bool {
+func (t Template) Some(kind func(*Facts) bool) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return kind(p.Slot.Facts()) })
 }
 

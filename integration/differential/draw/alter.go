@@ -44,7 +44,7 @@ func (d *drawer) alterations() []alteration {
 	if s.DeliveryID != nil && signed.Has(template.ID) {
 		all = slices.Concat(all, ofID)
 	}
-	if signed.Some(func(f template.Facts) bool { return f.Path }) {
+	if signed.Some(func(f *template.Facts) bool { return f.Path }) {
 		all = slices.Concat(all, ofURL)
 	}
 	return slices.Concat(all, d.extra)

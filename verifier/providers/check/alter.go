@@ -57,7 +57,7 @@ func (a *alterer) signs(s template.Slot) bool {
 }
 
 // signsPart reports whether every message has a slot with a part of the URL.
-func (a *alterer) signsPart(part func(template.Facts) bool) bool {
+func (a *alterer) signsPart(part func(*template.Facts) bool) bool {
 	return a.every(func(t template.Template) bool { return t.Some(part) })
 }
 
@@ -342,7 +342,7 @@ func nextDigit(text string) string {
 
 func (a *alterer) ofURL() []alteration {
 	var all []alteration
-	if a.signsPart(func(f template.Facts) bool { return f.Path }) {
+	if a.signsPart(func(f *template.Facts) bool { return f.Path }) {
 		all = append(all, alteration{"another path", func(t *trial) bool {
 			path, query, has := strings.Cut(t.req.Target, "?")
 			t.req.Target = path + "x"
@@ -352,7 +352,7 @@ func (a *alterer) ofURL() []alteration {
 			return true
 		}})
 	}
-	if a.signsPart(func(f template.Facts) bool { return f.Query }) {
+	if a.signsPart(func(f *template.Facts) bool { return f.Query }) {
 		all = append(all, alteration{"another query", func(t *trial) bool {
 			more := "?x=1"
 			if strings.Contains(t.req.Target, "?") {
@@ -365,7 +365,7 @@ func (a *alterer) ofURL() []alteration {
 	if a.signs(template.Method) {
 		all = append(all, alteration{"another method", func(t *trial) bool { t.req.Method += "X"; return true }})
 	}
-	if a.signs(template.Host) || a.PublicURL == "" && a.signsPart(func(f template.Facts) bool { return f.Origin }) {
+	if a.signs(template.Host) || a.PublicURL == "" && a.signsPart(func(f *template.Facts) bool { return f.Origin }) {
 		all = append(all, alteration{"another host", func(t *trial) bool { t.req.Host = "x" + t.req.Host; return true }})
 	}
 	return all
