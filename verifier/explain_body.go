@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"hash/maphash"
 	"io"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonstyle"
 )
 
 // bodyEdit is one way in which a body may have changed between its signing and
@@ -277,4 +279,41 @@ func smallEscapes(s string) string {
 		}
 	}
 	return string(b)
+}
+
+// jsonBodies guesses that the body was parsed and written anew, in the styles of
+// common libraries, the usual ones first.
+func jsonBodies(s *search, yield func(guess) bool) {
+	if len(s.c.Body) == 0 || !s.charge(8*len(s.c.Body)) || !json.Valid(s.c.Body) {
+		return
+	}
+	text := jsonstyle.Parse(s.c.Body)
+	if !s.charge(128 * len(text)) { // splitting and sorting, as measured
+		return
+	}
+	out := make([]byte, 0, 2*len(s.c.Body))
+	escapes := slices.DeleteFunc(slices.Clone(jsonstyle.Escapes), func(e jsonstyle.Escape) bool { return !e.Concerns(s.c.Body) })
+	for _, in := range []struct {
+		order  string
+		text   jsonstyle.Text
+		spaces []jsonstyle.Space
+	}{{"", text, jsonstyle.Spaces[:2]}, {"with its keys sorted", text.Sorted(), jsonstyle.Spaces[:2]}, {"", text, jsonstyle.Spaces[2:]}} {
+		for _, space := range in.spaces {
+			for _, escape := range escapes {
+				body := in.text.Append(out[:0], space, escape, 3*len(s.c.Body)+4096)
+				if !s.charge(2*len(body) + 8*len(in.text)) { // as measured
+					return
+				}
+				if body == nil {
+					continue
+				}
+				style := slices.DeleteFunc([]string{space.Name, escape.Name, in.order}, func(part string) bool { return part == "" })
+				clause := fmt.Sprintf("the sender signed the JSON %s, it arrived written otherwise: something parsed it and wrote it anew, on the way or at the sender after signing; %s",
+					strings.Join(style, ", "), rawBytes)
+				if out = body; !s.guessBody(body, clause, yield) {
+					return
+				}
+			}
+		}
+	}
 }

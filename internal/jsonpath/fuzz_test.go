@@ -34,7 +34,7 @@ func FuzzJSONPath(f *testing.F) {
 		}
 		if errors.Is(err, ErrNotJSON) {
 			// stricter than a decoder in three things only
-			if json.Valid(text) && utf8.Valid(text) && !bytes.Contains(text, []byte(`\u`)) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= MaxDepth {
+			if json.Valid(text) && utf8.Valid(text) && !bytes.Contains(text, []byte(`\u`)) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxDepth {
 				t.Fatalf("%q is JSON", text)
 			}
 			return

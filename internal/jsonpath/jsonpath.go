@@ -54,8 +54,8 @@ var (
 	errNoScalar = fmt.Errorf("an object or array: %w", ErrNoValue)
 )
 
-// MaxDepth is how deep objects and arrays may nest: deeper JSON is ErrNotJSON.
-const MaxDepth = 512
+// maxDepth is how deep objects and arrays may nest: deeper JSON is ErrNotJSON.
+const maxDepth = 512
 
 // OnRead is called with the length of each text before it is read. Tests set it to
 // count what a request costs; it is nil elsewhere.
@@ -213,7 +213,7 @@ type scanner struct {
 
 // value reads one value, for the paths that lead into it.
 func (s *scanner) value(wants []search, depth int) error {
-	if depth > MaxDepth {
+	if depth > maxDepth {
 		return ErrNotJSON
 	}
 	c, start := s.peek(), s.pos
