@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -13,8 +14,9 @@ import (
 
 // Without a list of free pages in the file, bbolt walks all pages when it opens
 // one, in a goroutine of its own (freepages in its db.go). A damaged page makes it
-// panic there, where nobody can recover, and the process ends. So every page that
-// it will follow is checked first.
+// panic there, where nobody can recover, and the process ends; or it panics where we
+// can, and goes on reading in that goroutine. So all that it will look at is checked
+// first: pages, bounds, and the order of keys.
 
 const (
 	pageHeader  = 16 // id 8, flags 2, count 2, overflow 4
@@ -30,32 +32,34 @@ var native = binary.NativeEndian // bbolt maps its structures onto the file
 
 // checkFile returns errDamaged if opening the file would be dangerous, and an error
 // of the system or of the lock as bbolt has it. A file that is missing or empty is
-// well.
-func checkFile(path string) error {
+// well. A page that forgot how much it holds is whole, but then deliveries and states
+// are not equally many: lacks says by how many.
+func checkFile(path string) (lacks int, err error) {
 	if st, err := os.Stat(path); err != nil || st.Size() == 0 {
-		return nil // opening will tell
+		return 0, nil // opening will tell
 	}
 	// For the lock, and for the page size.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, ReadOnly: true})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer closeFile(db)
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	c := checker{f: f, size: int64(db.Info().PageSize), end: uint64(st.Size())}
+	c := checker{f: f, size: int64(db.Info().PageSize), end: uint64(st.Size()), counts: make(map[string]int)}
 	root, err := c.root()
-	if err != nil {
-		return err
+	if err == nil {
+		err = c.walk(root, 0, nil, nil)
 	}
-	return c.walk(root, 0)
+	lacks = c.counts[string(deliveries)] - c.counts[string(states)]
+	return max(lacks, -lacks), err
 }
 
 type checker struct {
@@ -64,6 +68,9 @@ type checker struct {
 	end  uint64 // of the file
 	high uint64 // pages from here on are not in use
 	seen []bool
+
+	name   string         // of the bucket below which the walk is
+	counts map[string]int // of what each bucket holds
 }
 
 func (c *checker) damage(page uint64, what string) error {
@@ -95,8 +102,9 @@ func (c *checker) root() (root uint64, err error) {
 	return root, nil
 }
 
-// walk checks a page and all below it. Each is used once, so it ends.
-func (c *checker) walk(page uint64, depth int) error {
+// walk checks a page and all below it, whose keys are at least low and below high;
+// nil: no bound. Each page is used once, so it ends.
+func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	if page < 2 || page >= c.high || depth > 64 {
 		return c.damage(page, "it is none")
 	}
@@ -125,30 +133,49 @@ func (c *checker) walk(page uint64, depth int) error {
 			return fmt.Errorf("%w: page %d: %w", errDamaged, page, err)
 		}
 	}
+	if flags != leafPage && (flags != branchPage || count == 0) {
+		return c.damage(page, "it is of no kind")
+	}
+	keys := make([][]byte, count)
 	for i := range count {
-		e := elements[i*elementSize:]
-		start := pageHeader + i*elementSize // positions count from here
-		switch flags {
-		case branchPage:
-			if start+int64(native.Uint32(e))+int64(native.Uint32(e[4:])) > extent {
-				return c.damage(page, "a key is out of bounds")
-			}
-			if err := c.walk(native.Uint64(e[8:]), depth+1); err != nil {
+		// A position counts from its element, and the key is there, of a leaf before the value.
+		e, start := elements[i*elementSize:], pageHeader+i*elementSize
+		position, length, value := int64(native.Uint32(e)), int64(native.Uint32(e[4:])), int64(0)
+		if flags == leafPage {
+			position, length, value = int64(native.Uint32(e[4:])), int64(native.Uint32(e[8:])), int64(native.Uint32(e[12:]))
+		}
+		if start+position+length+value > extent {
+			return c.damage(page, "a key or value is out of bounds")
+		}
+		key := make([]byte, length)
+		if from := start + position; from+length <= c.size {
+			copy(key, buf[from:])
+		} else if _, err := c.f.ReadAt(key, at+from); err != nil {
+			return fmt.Errorf("%w: page %d: %w", errDamaged, page, err)
+		}
+		if i == 0 && bytes.Compare(low, key) > 0 || i > 0 && bytes.Compare(keys[i-1], key) >= 0 || high != nil && bytes.Compare(key, high) >= 0 {
+			return c.damage(page, "its keys are not in order")
+		}
+		keys[i] = key
+		if flags == leafPage && native.Uint32(e)&bucketEntry == 0 {
+			c.counts[c.name]++
+		} else if flags == leafPage {
+			c.name = string(key)
+			if err := c.bucket(page, at+start+position+length, value, depth); err != nil {
 				return err
 			}
-		case leafPage:
-			value := start + int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:]))
-			length := int64(native.Uint32(e[12:]))
-			if value+length > extent {
-				return c.damage(page, "a value is out of bounds")
-			}
-			if native.Uint32(e)&bucketEntry != 0 {
-				if err := c.bucket(page, at+value, length, depth); err != nil {
-					return err
-				}
-			}
-		default:
-			return c.damage(page, "it is of no kind")
+		}
+	}
+	if flags == leafPage {
+		return nil
+	}
+	for i := range count {
+		next := high
+		if i+1 < count {
+			next = keys[i+1]
+		}
+		if err := c.walk(native.Uint64(elements[i*elementSize+8:]), depth+1, keys[i], next); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -161,13 +188,14 @@ func (c *checker) bucket(page uint64, at, length int64, depth int) error {
 		return c.damage(page, "a bucket is out of bounds")
 	}
 	if root := native.Uint64(buf); root != 0 {
-		return c.walk(root, depth+1)
+		return c.walk(root, depth+1, nil, nil)
 	}
 	inner := buf[16:]
 	if len(inner) < pageHeader || native.Uint16(inner[8:]) != leafPage {
 		return c.damage(page, "a bucket is of no kind")
 	}
-	for i := range int(native.Uint16(inner[10:])) {
+	c.counts[c.name] = int(native.Uint16(inner[10:]))
+	for i := range c.counts[c.name] {
 		start := pageHeader + i*elementSize
 		if start+elementSize > len(inner) {
 			return c.damage(page, "a bucket is too small for what it holds")

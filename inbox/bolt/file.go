@@ -80,6 +80,10 @@ func (s *Store) open() error {
 	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
 		return fmt.Errorf("the inbox file cannot be opened: %w", err)
 	}
+	lacks := 0
+	if err := guard(func() (err error) { lacks, err = checkFile(s.o.Path); return err }); err != nil {
+		return classify(err)
+	}
 	db, inode, err := openFile(s.o.Path)
 	if err != nil {
 		return err
@@ -99,11 +103,11 @@ func (s *Store) open() error {
 	s.mu.Lock()
 	again := s.health != errOpening
 	s.adopt(loaded)
-	s.db, s.health, s.id, s.damaged = db, nil, loaded.id, loaded.damaged
+	s.db, s.health, s.id, s.damaged = db, nil, loaded.id, max(loaded.damaged, lacks)
 	entries := len(s.idx.entries)
 	s.mu.Unlock()
-	if loaded.damaged > 0 {
-		s.log.Error("some records of the inbox file are damaged, and are left alone", "records", loaded.damaged, "first", loaded.firstDamaged)
+	if n := max(loaded.damaged, lacks); n > 0 {
+		s.log.Error("some records of the inbox file are damaged, and are left alone", "records", n, "first", loaded.firstDamaged)
 	}
 	if again || entries > 0 {
 		s.log.Info("the inbox file is open", "deliveries", entries)
@@ -118,9 +122,6 @@ func openFile(path string) (db *bbolt.DB, inode os.FileInfo, err error) {
 	fresh := statErr != nil || before.Size() == 0
 	var opened *os.File
 	err = guard(func() error {
-		if err := checkFile(path); err != nil {
-			return err
-		}
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: 100 * time.Millisecond, // for the lock
 
