@@ -12,7 +12,7 @@ type turns struct {
 	has     map[Queue]bool
 	fresh   bool      // the engine was asked, and nothing was said to have changed
 	asked   time.Time // when
-	nothing time.Time // until when nothing else is due; zero: nothing ever is
+	nothing time.Time // until when nothing else is due
 }
 
 func (t *turns) add(q Queue) {
@@ -31,7 +31,7 @@ func (t *turns) next() Queue {
 
 // by notes that something is due at a time.
 func (t *turns) by(at time.Time) {
-	if t.nothing.IsZero() || at.Before(t.nothing) {
+	if at.Before(t.nothing) {
 		t.nothing = at
 	}
 }
@@ -40,6 +40,8 @@ const (
 	// Asking the engine costs time for each queue. One that became due since has been
 	// added by whoever made it due, so this is only how soon turns are fair to it.
 	askPause = 20 * time.Millisecond
+
+	lookPause = time.Minute // a clock may have been set
 
 	unavailablePause = time.Second // an engine that opens says so; one that heals may not
 
@@ -73,24 +75,19 @@ func (b *Box) run() {
 		if b.ask() {
 			b.begin()
 		}
-		if at, ok := b.nextTime(); ok {
-			timer.Reset(max(at.Sub(b.o.Now()), 0))
-		} else {
-			timer.Stop()
-		}
+		timer.Reset(max(b.nextTime().Sub(b.o.Now()), 0))
 	}
 }
 
 // nextTime is when to look again, if nothing happens before.
-func (b *Box) nextTime() (time.Time, bool) {
+func (b *Box) nextTime() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := &b.turns
-	again := t.asked.Add(askPause)
-	if t.fresh && (t.nothing.IsZero() || again.Before(t.nothing)) {
-		return t.nothing, !t.nothing.IsZero()
+	if !t.fresh || !t.nothing.After(t.asked.Add(askPause)) {
+		return t.asked.Add(askPause)
 	}
-	return again, true
+	return t.nothing
 }
 
 // ask finds out which queues have something due, if that may have changed. It
@@ -99,10 +96,14 @@ func (b *Box) ask() bool {
 	now := b.o.Now()
 	b.mu.Lock()
 	t := &b.turns
-	soon := now.Before(t.asked.Add(askPause)) && !now.Before(t.asked) // a clock may be set back
-	known := t.fresh && (t.nothing.IsZero() || now.Before(t.nothing))
+	soon := now.Before(t.asked.Add(askPause)) && !now.Before(t.asked)
+	known := t.fresh && now.Before(t.nothing) && !now.Before(t.asked) // a clock may be set back
 	changed := b.changed
 	b.changed = nil
+	if !known && !soon {
+		// Before the engine is asked: what is settled meanwhile adds to it.
+		t.asked, t.fresh, t.nothing = now, true, now.Add(lookPause)
+	}
 	b.mu.Unlock()
 	for _, q := range changed {
 		_ = b.engine.Hasten(b.ctx, q, HoldApp) // an engine that is not open makes them due when it is
@@ -112,7 +113,6 @@ func (b *Box) ask() bool {
 	}
 	all, err := b.engine.Queues(b.ctx)
 	b.mu.Lock()
-	t.asked, t.fresh, t.nothing = now, true, time.Time{}
 	if err != nil {
 		t.by(now.Add(unavailablePause))
 		b.mu.Unlock()
@@ -202,12 +202,15 @@ func (b *Box) begin() {
 			continue
 		}
 		b.mu.Unlock()
-		if b.take(q, NextDue) {
-			b.mu.Lock()
+		took := b.take(q, NextDue)
+		b.mu.Lock()
+		if took {
 			t.add(q)
-			b.mu.Unlock()
 			held = 0
+		} else {
+			t.fresh = false // when the next of it is due is not known
 		}
+		b.mu.Unlock()
 	}
 }
 
