@@ -1,0 +1,427 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+)
+
+// The simulation: a gateway with an inbox before an app, in virtual time, for a
+// day. Senders send copies and give up after a few attempts, the app is down and
+// slow and refuses, the gateway is killed and started again, and now and then it
+// cannot store. What the promise says is checked at the end.
+//
+// A test that never fails proves nothing, so TestInboxAblations takes away one part
+// of the protocol at a time and expects violations.
+const (
+	simDeliveries = 1500
+	simSpan       = 6 * time.Hour // in which senders begin
+	simAfter      = 24 * time.Hour
+)
+
+// A variation is how the simulated gateway departs from the protocol.
+type variation struct {
+	name         string
+	answerFirst  bool // the sender is answered before the delivery is synced
+	markFirst    bool // the mark is written before the app's 2xx
+	keysInMemory bool // the key is not kept with the delivery
+	attemptsFree bool // an attempt does not keep others from beginning
+
+	first bool // no ablation: inbox first
+}
+
+func TestInboxSimulation(t *testing.T) {
+	for seed, v := range []variation{{name: "the app is asked first"}, {name: "inbox first", first: true}} {
+		t.Run(v.name, func(t *testing.T) {
+			s := simulateInbox(t, uint64(seed), v)
+			for i, v := range s.violations() {
+				if t.Error(v); i > 10 {
+					t.Fatal("and more")
+				}
+			}
+			t.Log(s)
+		})
+	}
+}
+
+func TestInboxAblations(t *testing.T) {
+	for _, v := range []variation{
+		{name: "answer before sync", answerFirst: true},
+		{name: "mark before the app's 2xx", markFirst: true},
+		{name: "key not in the transaction", keysInMemory: true},
+		{name: "one attempt a key not held", attemptsFree: true},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			for seed := range uint64(5) {
+				if found := simulateInbox(t, seed, v).violations(); len(found) > 0 {
+					t.Logf("%d violations, such as: %s", len(found), found[0])
+					return
+				}
+			}
+			t.Fatal("the simulation did not notice")
+		})
+	}
+}
+
+type sim struct {
+	v      variation
+	start  time.Time
+	disk   *inboxtest.Memory // outlives the gateway
+	events []*event
+
+	mu    sync.Mutex
+	gw    *gateway
+	kills int
+	rnd   *rand.Rand
+	down  bool // the app
+}
+
+// A gateway is one life of it: a restart makes a new one.
+type gateway struct {
+	*inboxtest.Memory // what it has of the disk
+	sim               *sim
+	box               *inbox.Box
+	dead              chan struct{}
+	killed            bool                    // the same, for the time after the bubble
+	keys              map[inbox.Key]inbox.Key // of the ablation that keeps them in memory
+}
+
+type event struct {
+	id     int
+	key    inbox.Key
+	acks   int
+	stored time.Duration // when a copy was accepted last
+	calls  []*call
+}
+
+// A call is one attempt as the app saw it.
+type call struct {
+	by         *gateway
+	start, end time.Duration
+	stored     bool // it came out of the inbox
+	took       bool
+	settled    bool // the gateway lived to record it
+}
+
+func (g *gateway) isDead() bool {
+	select {
+	case <-g.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+// Accept answers nobody once the gateway is dead. A commit takes a while.
+func (g *gateway) Accept(ctx context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
+	lost := &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: errors.New("killed")}
+	if g.sim.v.keysInMemory {
+		g.sim.mu.Lock()
+		private, known := g.keys[d.Key]
+		if !known {
+			private = inbox.Key{byte(len(g.keys)), byte(len(g.keys) >> 8), byte(g.sim.kills), 1}
+			g.keys[d.Key] = private
+		}
+		g.sim.mu.Unlock()
+		copied := *d
+		copied.Key, d = private, &copied
+	}
+	commit := func() (inbox.Accepted, error) {
+		time.Sleep(time.Millisecond)
+		g.sim.mu.Lock() // a process does nothing after its end
+		defer g.sim.mu.Unlock()
+		if g.isDead() {
+			return inbox.Accepted{}, lost
+		}
+		return g.Memory.Accept(ctx, d, running)
+	}
+	if g.sim.v.answerFirst {
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			commit()
+		}()
+		return inbox.Accepted{Copy: true}, nil
+	}
+	return commit()
+}
+
+func (g *gateway) Take(ctx context.Context, q inbox.Queue, w inbox.Which) (*inbox.Attempt, error) {
+	g.sim.mu.Lock()
+	defer g.sim.mu.Unlock()
+	if g.isDead() {
+		return nil, inbox.ErrUnavailable
+	}
+	a, err := g.Memory.Take(ctx, q, w)
+	switch {
+	case a == nil:
+	case g.sim.v.markFirst:
+		g.Memory.Settle(a, inbox.Settlement{To: inbox.Delivered})
+	case g.sim.v.attemptsFree:
+		g.Memory.Settle(a, inbox.Settlement{To: inbox.Pending, After: time.Second, Unspent: true})
+	}
+	return a, err
+}
+
+func (g *gateway) Settle(a *inbox.Attempt, s inbox.Settlement) {
+	g.sim.mu.Lock()
+	defer g.sim.mu.Unlock()
+	if g.isDead() {
+		return
+	}
+	if g.sim.v.attemptsFree && s.To == inbox.Delivered {
+		g.Memory.Discard(context.Background(), inbox.Selection{Keys: []inbox.Key{a.Entry.Key}})
+	}
+	g.Memory.Settle(a, s)
+}
+
+func simulateInbox(t *testing.T, seed uint64, v variation) *sim {
+	s := &sim{v: v, rnd: rand.New(rand.NewPCG(seed, 1))}
+	synctest.Test(t, func(t *testing.T) {
+		s.start = time.Now()
+		s.disk = inboxtest.NewMemory(time.Now, 0)
+		s.boot()
+		var chaos, senders sync.WaitGroup
+		stop := make(chan struct{})
+		chaos.Go(func() { s.every(stop, 4*time.Minute, s.kill) })
+		chaos.Go(func() { s.every(stop, 9*time.Minute, s.outage) })
+		chaos.Go(func() { s.every(stop, 17*time.Minute, s.ail) })
+		for i := range simDeliveries {
+			s.events = append(s.events, &event{id: i, key: inbox.Key{byte(i), byte(i >> 8), 7}})
+		}
+		for i, e := range s.events {
+			senders.Go(func() { s.send(e, rand.New(rand.NewPCG(seed, uint64(100+i)))) })
+		}
+		senders.Wait()
+		close(stop)
+		chaos.Wait()
+		time.Sleep(simAfter) // what is stored has until then
+		s.gw.box.Close(context.Background())
+	})
+	return s
+}
+
+func (s *sim) now() time.Duration { return time.Since(s.start) }
+
+func (s *sim) random(d time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(s.rnd.Int64N(int64(d)))
+}
+
+func (s *sim) every(stop chan struct{}, mean time.Duration, do func()) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(s.random(2 * mean)):
+			do()
+		}
+	}
+}
+
+func (s *sim) boot() {
+	g := &gateway{Memory: s.disk, sim: s, dead: make(chan struct{}), keys: make(map[inbox.Key]inbox.Key)}
+	g.box = inbox.NewBox(inbox.Options{Engine: g, Concurrency: 4, Deliver: g.attempt})
+	g.box.Configure(map[string]inbox.Policy{"shop": {Expire: 365 * 24 * time.Hour}})
+	s.mu.Lock()
+	s.gw = g
+	s.mu.Unlock()
+}
+
+// kill ends the gateway as kill -9 does, and starts it again.
+func (s *sim) kill() {
+	s.mu.Lock()
+	g := s.gw
+	s.kills++
+	g.killed = true
+	close(g.dead)
+	s.disk.Restart()
+	s.mu.Unlock()
+	s.boot()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	g.box.Close(ctx)
+}
+
+// outage has the app down for up to twenty minutes.
+func (s *sim) outage() {
+	s.set(true)
+	time.Sleep(s.random(20 * time.Minute))
+	s.set(false)
+}
+
+func (s *sim) set(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+// ail keeps the disk from storing for up to two minutes.
+func (s *sim) ail() {
+	s.disk.Ail(errors.New("the disk is full"))
+	time.Sleep(s.random(2 * time.Minute))
+	s.disk.Ail(nil)
+}
+
+// send is a sender: three attempts in two minutes, some in two copies.
+func (s *sim) send(e *event, r *rand.Rand) {
+	time.Sleep(time.Duration(r.Int64N(int64(simSpan))))
+	for range 3 {
+		s.mu.Lock()
+		g := s.gw
+		s.mu.Unlock()
+		ack := make(chan bool, 2)
+		for range 1 + r.IntN(2) {
+			go func() { ack <- g.serve(e) }()
+		}
+		select {
+		case ok := <-ack:
+			if ok {
+				s.mu.Lock()
+				e.acks++
+				s.mu.Unlock()
+				if r.IntN(10) > 0 { // one in ten sends all the same, for its answer was lost
+					return
+				}
+			}
+		case <-time.After(10 * time.Second):
+		}
+		time.Sleep(time.Duration(30+r.IntN(60)) * time.Second)
+	}
+}
+
+// serve is what the handler does, in short, and whether the sender reads a 2xx. A
+// dead gateway answers nobody.
+func (g *gateway) serve(e *event) bool {
+	if entry, found, _ := g.find(e.key); found && entry.State != inbox.Dead {
+		return !g.isDead() // a copy of what is stored
+	}
+	d := &inbox.Delivery{Key: e.key, Queue: shop, Received: time.Now(), ID: fmt.Sprint(e.id)}
+	if g.sim.v.first || g.box.Holds(shop) {
+		if g.accept(e, d) {
+			return !g.isDead()
+		}
+	}
+	c := g.sim.app(g, e, false)
+	g.box.Heard(shop, e.key, result(c))
+	return (c.took || g.accept(e, d)) && !g.isDead()
+}
+
+// accept stores a copy.
+func (g *gateway) accept(e *event, d *inbox.Delivery) bool {
+	_, err := g.box.Accept(context.Background(), d, false)
+	g.sim.mu.Lock()
+	defer g.sim.mu.Unlock()
+	e.stored = g.sim.now()
+	return err == nil
+}
+
+func (g *gateway) find(key inbox.Key) (inbox.Entry, bool, error) {
+	if g.sim.v.keysInMemory {
+		g.sim.mu.Lock()
+		private, known := g.keys[key]
+		g.sim.mu.Unlock()
+		if !known {
+			return inbox.Entry{}, false, nil
+		}
+		key = private
+	}
+	return g.Memory.Find(context.Background(), key)
+}
+
+// attempt is one out of the inbox.
+func (g *gateway) attempt(_ context.Context, a *inbox.Attempt) inbox.Result {
+	var id int
+	fmt.Sscan(a.Delivery.ID, &id)
+	return result(g.sim.app(g, g.sim.events[id], true))
+}
+
+func result(c *call) inbox.Result {
+	if c.took {
+		return inbox.Result{Status: 200}
+	}
+	return inbox.Result{Status: 503}
+}
+
+// app is the app: now and then it fails or is slow, and ends what it began.
+func (s *sim) app(by *gateway, e *event, stored bool) *call {
+	s.mu.Lock()
+	c := &call{by: by, start: s.now(), stored: stored}
+	if by.isDead() {
+		s.mu.Unlock()
+		return c // killed just before it could forward
+	}
+	e.calls = append(e.calls, c)
+	lasts := time.Duration(1+s.rnd.IntN(200)) * time.Millisecond
+	if s.rnd.IntN(20) == 0 {
+		lasts = 8 * time.Second
+	}
+	fails := s.rnd.IntN(10) == 0
+	s.mu.Unlock()
+	time.Sleep(lasts)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.end, c.took = s.now(), !s.down && !fails
+	c.settled = !by.isDead()
+	return c
+}
+
+// violations compares what happened with the promise, word for word:
+//
+//   - The sender gets a 2xx only if the app gave one or the delivery lies in the
+//     inbox; from then on it is tried until the app answers 2xx.
+//   - What lies in the inbox has one attempt at a time, and comes again after the
+//     app took it only if the gateway died before its mark, or another copy was
+//     accepted since. (Copies are kept off by dedupe, which is not here.)
+func (s *sim) violations() (found []string) {
+	say := func(e *event, format string, args ...any) {
+		found = append(found, fmt.Sprintf("delivery %d: ", e.id)+fmt.Sprintf(format, args...))
+	}
+	for _, e := range s.events {
+		taken := false
+		for n, y := range e.calls {
+			for _, x := range e.calls[:n] {
+				switch {
+				case !x.stored || !y.stored || x.by != y.by && x.by.killed && !x.settled:
+				case y.start < x.end:
+					say(e, "two attempts at once: %v–%v and from %v", x.start, x.end, y.start)
+				case x.took && x.settled && e.stored < x.end:
+					say(e, "taken at %v, sent again at %v", x.end, y.start)
+				}
+			}
+			taken = taken || y.took
+		}
+		if e.acks > 0 && !taken {
+			say(e, "acknowledged, and never taken in %d attempts", len(e.calls))
+		}
+	}
+	if all, err := s.disk.Queues(context.Background()); len(all) > 0 || err != nil {
+		found = append(found, fmt.Sprintf("left in the inbox: %+v %v", all, err))
+	}
+	return found
+}
+
+func (s *sim) String() string {
+	acks, calls, twice := 0, 0, 0
+	for _, e := range s.events {
+		took := 0
+		for _, c := range e.calls {
+			calls++
+			if c.took {
+				took++
+			}
+		}
+		acks += min(e.acks, 1)
+		twice += max(took-1, 0)
+	}
+	return fmt.Sprintf("%d of %d deliveries acknowledged, %d calls of the app, %d of them taken again; %d kills",
+		acks, len(s.events), calls, twice, s.kills)
+}
