@@ -194,9 +194,9 @@ func (s source) String() string {
 }
 
 var (
-	errAbsent = errors.New("it is not there")
-	errEmpty  = errors.New("it is empty")
-	errNot1   = errors.New("it is empty or there more than once")
+	errAbsent    = errors.New("it is not there")
+	errEmpty     = errors.New("it is empty")
+	errAmbiguous = errors.New("it is empty or there more than once")
 )
 
 // absent reports whether a text was not there. Any other error means that it cannot
@@ -220,7 +220,7 @@ func (c *Check) read(s *source, body []byte) (string, error) {
 		case !strings.Contains(query, s.name):
 			return "", errAbsent
 		}
-		return "", errNot1
+		return "", errAmbiguous
 	case inKV:
 		return c.pairText(s.name)
 	case inClaim:

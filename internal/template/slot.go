@@ -19,10 +19,10 @@ const (
 	URL                  // origin, path and query
 	URLNoQuery           // origin and path
 	URI                  // path and query
-	Path                 //
-	Query                // as it was received
+	Path                 // of the URL, without the query
+	Query                // of the URL, as it was received
 	QuerySorted          // its pairs in the order of their names
-	Host                 //
+	Host                 // of the request
 	FormSorted           // names and values of a form's fields, sorted, without separators
 	URLFormSorted        // the URL with its query sorted, and the same of a form
 	URIEncodedTwice      // path and query, the query escaped, and both escaped again
@@ -41,19 +41,19 @@ const (
 // Facts is what the language knows of a slot.
 type Facts struct {
 	Name     string   // as templates write it
-	argument argument // behind the colon of its name
-	chosen   chosen   // who chooses its text, where no filter does
+	argument argument // what follows the colon after its name
+	chosen   chosen   // who chooses its text, unless a filter fixes its form
 
-	Origin bool // it holds scheme and host of the URL, or the host
-	Path   bool // it holds the URL's path
-	Query  bool // it holds the URL's query
-	Fields bool // it holds all fields of a form
-	Inside bool // it is found by reading the body's JSON or form
-	Apart  bool // it is made of parts of the body, and no longer than that
-	Joined bool // it has no end that could be told from what follows
+	Origin bool // holds scheme and host of the URL, or the host
+	Path   bool // holds the URL's path
+	Query  bool // holds the URL's query
+	Fields bool // holds all fields of a form
+	Inside bool // is found by reading the body's JSON or form
+	Apart  bool // is made of parts of the body, and no longer than it
+	Joined bool // has no end that can be told from what follows
 }
 
-// argument is what a slot has behind its colon.
+// argument is what follows the colon of a slot.
 type argument uint8
 
 const (
@@ -71,7 +71,7 @@ const (
 	bySelf   chosen = iota // its own form ends it, or the receiver chose it
 	byAnyone               // whoever sends the request
 	byURI                  // the same, in characters of a URI
-	byClock                // it is a time: see Template.Guard
+	byClock                // the sender's clock: see Template.Guard
 )
 
 var facts = [...]Facts{
