@@ -66,7 +66,7 @@ func (s *survey) shadow(seat seat) (by string) {
 	return by
 }
 
-// refused finds handlers whose requests come to another handler before, which lets
+// refused finds handlers whose requests reach another handler first, which lets
 // through what it verifies alone: that is answered 500.
 func (s *survey) refused() (findings []Finding) {
 	told := make(map[*Handler]bool)
@@ -87,7 +87,7 @@ func (s *survey) refused() (findings []Finding) {
 	return findings
 }
 
-// metFirst reports whether some request comes to the handler that has passed no
+// metFirst reports whether some request reaches the handler that has passed no
 // other.
 func (s *survey) metFirst(h *Handler) bool {
 	for _, all := range s.met {

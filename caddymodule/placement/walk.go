@@ -38,7 +38,7 @@ type walker struct {
 	second  []pair               // of handlers that meet on a request, which is refused
 }
 
-// A pair is two handlers that one request comes to.
+// A pair is two handlers that one request reaches.
 type pair struct {
 	first, second *Handler
 	always        bool // whatever the client does that has passed the first
