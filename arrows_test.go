@@ -44,7 +44,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	},
 
 	// Libraries: neither Caddy nor each other.
-	"verifier":           {ours: []string{"internal/formdata", "internal/httptoken", "internal/jsonpath", "internal/nearest", "internal/template"}, outside: []string{"github.com/dunglas/httpsfv", "golang.org/x/crypto", "golang.org/x/text"}},
+	"verifier":           {ours: []string{"internal/formdata", "internal/httptoken", "internal/jsonpath", "internal/jsonstyle", "internal/nearest", "internal/template"}, outside: []string{"github.com/dunglas/httpsfv", "golang.org/x/crypto", "golang.org/x/text"}},
 	"verifier/providers": {ours: []string{"internal/nearest", "verifier"}},
 	"dedupe":             {},
 	"dedupe/bolt":        {ours: []string{"dedupe"}, outside: []string{"go.etcd.io/bbolt"}},
@@ -70,6 +70,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"internal/formdata":  {ours: []string{"internal/httptoken"}},
 	"internal/httptoken": {},
 	"internal/jsonpath":  {},
+	"internal/jsonstyle": {},
 	"internal/nearest":   {},
 	"internal/rawhttp":   {ours: []string{"internal/httptoken"}},
 	"internal/template":  {ours: []string{"internal/httptoken", "internal/jsonpath", "internal/nearest"}},

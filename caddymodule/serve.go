@@ -75,9 +75,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // arrive notes the request as it was received, without the marks that it may
-// bring, and the keys that judge it. It returns the name of another handler that has had the request, which
-// is an error of the configuration: the second would refuse or double what the
-// first let through, depending on their order.
+// bring, and the keys that judge it. It returns the name of another handler that
+// has had the request, which is an error of the configuration: the second would
+// refuse or double what the first let through, depending on their order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
 	deleteMarks(r)
 	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
