@@ -317,7 +317,11 @@ func TestBodyDigest(t *testing.T) {
 	expect(t, v, deliver(signed), testBody, genuine)
 	expect(t, v, deliver(signed), "", SignatureMismatch)
 	expect(t, v, deliver("?body%53HA256=0"), "", SignatureMismatch)
-	expect(t, v, deliver("?x=1"), "", genuine)
+	expect(t, v, deliver("?x=1"), "", MalformedSignature) // its fields could be in the query
+	get := deliver("?x=1")
+	get.Method = "GET"
+	expect(t, v, get, "", genuine)
+	expect(t, v, deliver(signed+"&x=1"), testBody, MalformedSignature) // the parameter could be the text of a field
 
 	// The operator is not told of a digest that nobody sent.
 	forged := deliver("?x=1")

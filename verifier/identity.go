@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
@@ -80,78 +79,100 @@ func (c *Check) deliveryID(body []byte) string {
 // since whoever captured a delivery can reorder a form, escape it otherwise or
 // compress a body again. So it is
 //
+//   - path and query, as far as they are signed: two steps of one call may post equal
+//     forms to ?step=1 and ?step=2;
 //   - the fields of a form in signed order, where those are signed;
 //   - the SHA-256 of what comes out of a compressed body, under body_decoded;
-//   - the query, where there is no body and the query is signed;
 //   - else the body, without the members that vary between attempts.
 //
-// It is empty if none of that tells anything. Call it after Verify has accepted
-// the same body.
+// What is signed without a separator has none here: however its bytes are divided
+// into path, query and fields, it is one delivery. The origin does not count, which
+// some senders sign now with a port and now without.
+//
+// It is empty if neither a body nor a signed query tells anything. Call it after
+// Verify has accepted the same body.
 func (c *Check) Content(body []byte) []byte {
-	if len(body) == 0 {
-		return c.signedQuery()
+	url, told := c.signedURL()
+	if len(body) == 0 && !told {
+		return nil
 	}
 	if c.v.scheme.BodyDecoded {
 		sum := sha256.New()
 		_ = c.writeBody(sum, body) // as Verify has done
-		return sum.Sum(nil)
+		return sum.Sum(url)
 	}
-	if text, ok := c.signedForm(body); ok {
-		return []byte(text)
+	if text, ok := c.signedForm(url, body); ok {
+		return text
 	}
-	return c.v.withoutVarying(body)
+	if len(url) == 0 {
+		return c.v.withoutVarying(body)
+	}
+	return slices.Concat(binary.AppendUvarint(nil, uint64(len(url))), url, c.v.withoutVarying(body))
 }
 
-// signedForm returns the fields of a form as the message holds them.
-func (c *Check) signedForm(body []byte) (text string, ok bool) {
+// signedForm returns the fields of a form as the message holds them, behind the
+// URL.
+func (c *Check) signedForm(url, body []byte) (text []byte, ok bool) {
 	if c.message >= len(c.v.messages) {
-		return "", false
+		return nil, false
 	}
 	switch t := c.v.messages[c.message]; {
 	case t.CoversBody():
 	case t.Has(template.FormSorted):
 		text, err := formSorted(body)
-		return text, err == nil
+		return append(url, text...), err == nil
 	case t.Has(template.URLFormSorted):
-		fields, err := formdata.Parse(body)
-		formdata.Sort(fields)
-		return formdata.Join("", fields), err == nil
+		text, rej := c.urlFormSorted(body)
+		if rej != nil {
+			return nil, false
+		}
+		return []byte(text[len(c.appendOrigin(nil)):]), true
 	case t.Has(template.FormPHP):
 		text, rej := formPHP(body, c.v.signature.Form)
-		return text, rej == nil
+		return append(url, text...), rej == nil
 	}
-	return "", false
+	return nil, false
 }
 
-// signedQuery returns the parameters of a signed query, decoded and sorted, each
-// behind its length: some senders sign them in another form than they send.
-func (c *Check) signedQuery() []byte {
-	_, query, _ := strings.Cut(c.req.Target, "?")
-	if query == "" || c.v.signature.Query != "" || !c.signsQuery() {
-		return nil
+// signedURL returns path and query as far as the message signs them, and whether
+// there is a query among that.
+func (c *Check) signedURL() (text []byte, query bool) {
+	if c.v.signature.Query != "" { // which is another for each attempt
+		return nil, false
 	}
-	fields, err := formdata.Parse([]byte(query))
-	if err != nil {
-		return []byte(query)
-	}
-	formdata.Sort(fields)
-	var out []byte
-	for _, f := range fields {
-		for _, text := range []string{f.Name, f.Value} {
-			out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
-		}
-	}
-	return out
-}
-
-func (c *Check) signsQuery() bool {
+	path, raw, _ := strings.Cut(c.req.Target, "?")
 	if h := c.v.http; h != nil {
-		return h.covers("@query") || h.covers("@target-uri") || h.covers("@request-target")
+		whole := h.covers("@target-uri") || h.covers("@request-target")
+		if whole || h.covers("@path") {
+			text = append(text, path...)
+		}
+		if whole || h.covers("@query") {
+			text, query = append(append(text, '?'), raw...), raw != ""
+		}
+		return text, query
 	}
 	if c.message >= len(c.v.messages) {
-		return false
+		return nil, false
 	}
-	return c.v.messages[c.message].Some(func(f *template.Facts) bool { return f.Query })
+	for i := range c.v.messages[c.message] {
+		p := &c.v.messages[c.message][i]
+		f := p.Slot.Facts()
+		if !f.Path && !f.Query || len(p.Filters) > 0 {
+			continue
+		}
+		query = query || f.Query && raw != ""
+		switch p.Slot {
+		case template.URL:
+			text = append(text, c.target()...)
+		case template.URLNoQuery:
+			path, _, _ := strings.Cut(c.target(), "?")
+			text = append(text, path...)
+		case template.URLFormSorted: // see signedForm
+		default:
+			text, _ = c.appendSlot(text, p, nil, nil)
+		}
+	}
+	return text, query
 }
 
 func (v *Rules) compileVaries() error {

@@ -87,6 +87,9 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if rej != nil {
 		return Verdict{}, rej
 	}
+	if rej := c.boundary(body); rej != nil {
+		return Verdict{}, rej
+	}
 	if len(c.v.challenges) > 0 && c.isChallenge(body) {
 		return Verdict{}, reject(SignatureMismatch, "the signed content has the form of a challenge, which anyone can have signed")
 	}

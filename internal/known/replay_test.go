@@ -88,6 +88,9 @@ func replay(t *testing.T, p *providers.Provider, c *captured, said string) (iden
 		t.Fatal(err)
 	}
 	if !ok {
+		if page := string(providerpage.Markdown(p)); said != nothingKept && !strings.Contains(page, "is forwarded each time.") {
+			t.Errorf("a delivery passes each time, and the page says that %s: %s", said, c.body)
+		}
 		return false, false
 	}
 	facts := known.Facts(p, rules(p), p.Methods)

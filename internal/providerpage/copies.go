@@ -2,11 +2,14 @@ package providerpage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -29,7 +32,7 @@ func copies(p *providers.Provider) []string {
 	if rule.ID != dedupe.NoID && rule.Content {
 		said += fmt.Sprintf(" One without its id is known by its body for %s.", span(verifier.Duration(dedupe.ContentTTL)))
 	}
-	return []string{said, replay(p, facts, rule)}
+	return []string{said, replay(p, facts, rule) + withoutID(p, rules, rule)}
 }
 
 func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) string {
@@ -71,6 +74,29 @@ func eventPlace(p *providers.Provider) string {
 	}
 	last := len(names) - 1
 	return "the headers `" + strings.Join(names[:last], "`, `") + "` and `" + names[last] + "`"
+}
+
+// withoutID says what becomes of copies of a delivery without what tells others
+// apart, where there can be one.
+func withoutID(p *providers.Provider, rules *verifier.Rules, rule dedupe.Identity) string {
+	switch {
+	case rule.ID == dedupe.NoID && !rules.SignsQuery():
+		return " One without a body is forwarded each time."
+	case rule.ID == dedupe.NoID || rule.Content || needsID(p):
+		return ""
+	}
+	return " One without the id in " + idPlace(p.Scheme.DeliveryID) + " is forwarded each time."
+}
+
+// needsID reports whether the signature cannot be verified without the id.
+func needsID(p *providers.Provider) bool {
+	id, messages := p.Scheme.DeliveryID, p.Scheme.Messages()
+	return len(messages) > 0 && !slices.ContainsFunc(messages, func(text string) bool {
+		t, err := template.Parse(text)
+		return err != nil || !slices.ContainsFunc(t, func(part template.Part) bool {
+			return part.Slot == template.ID || slices.Contains(part.Members, jsonpath.Member{Name: id.JSON}) || part.Slot == template.Header && len(id.Header) == 1 && strings.EqualFold(part.Arg, id.Header[0])
+		})
+	})
 }
 
 // replay says in one of three forms what dedupe keeps from the app.

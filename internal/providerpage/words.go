@@ -148,6 +148,9 @@ func signed(p *providers.Provider) []string {
 	if s.PublicURL == "" && signed.Some(func(f *template.Facts) bool { return f.Origin }) {
 		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
 	}
+	if signed.RunsInto(template.FormSorted) || signed.Has(template.URLFormSorted) {
+		lines = append(lines, "**Keep the address that the sender has free of a query.** Nothing in what is signed says where the URL ends and the form begins: with a query, whoever captured a delivery can move text between the two, and only some of that can be refused here.")
+	}
 	lines = append(lines, key(p))
 	return append(lines, freshness(p))
 }

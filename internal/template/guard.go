@@ -110,6 +110,25 @@ func (t Template) checkAny() error {
 	return nil
 }
 
+// RunsInto reports whether a URL, or a part of one, stands before a slot of t and
+// nothing between them that cannot be in a URL: only the slot's text can tell where
+// the URL ends.
+func (t Template) RunsInto(s Slot) bool {
+	open := false
+	for i := range t {
+		p := &t[i]
+		switch whole := !slices.ContainsFunc(p.Filters, func(f Filter) bool { return f.kind != filterFold }); {
+		case p.Slot == None:
+			open = open && !strings.ContainsFunc(p.Literal, func(r rune) bool { return r < 0x80 && !uriBytes[r] })
+		case open && p.Slot == s && whole:
+			return true
+		case p.Slot.Facts().chosen == byURI && whole:
+			open = true
+		}
+	}
+	return false
+}
+
 // nextByte returns the first byte of the first literal before any body, or 0.
 func (t Template) nextByte() byte {
 	for _, p := range t {
@@ -195,7 +214,7 @@ func (p *Part) OneWay(text []byte) bool {
 		return true
 	case byClock:
 		return len(text) == g.length
-	case byURI: // literals may well be characters of a URI: a piece of JSON never is
+	case byURI: // literals may be characters of a URI, and so may a body's first: see RunsInto
 		for _, c := range text {
 			if !uriBytes[c] {
 				return false

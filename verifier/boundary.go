@@ -1,0 +1,132 @@
+package verifier
+
+import (
+	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
+)
+
+// Some senders sign the URL and what follows it as one text, and nothing in that
+// text says where the URL ends: https://host/hook?shop=42 with the field 3=x is
+// signed as https://host/hook?shop=423x. Whoever captured a delivery could move
+// bytes between the query and the body. So a delivery that is signed so is held to
+// what genuine ones have in common, which leaves one place for the boundary, or, of
+// forms, few.
+
+// boundary refuses a genuine signature over a text that could be divided elsewhere.
+func (c *Check) boundary(body []byte) *Rejection {
+	if c.message >= len(c.v.messages) {
+		return nil
+	}
+	switch t := c.v.messages[c.message]; {
+	case t.RunsInto(template.Body):
+		return c.bodyBoundary(body)
+	case t.RunsInto(template.FormSorted):
+		return c.formBoundary(body)
+	case t.Has(template.URLFormSorted):
+		return c.urlFormBoundary(body)
+	case t.Has(template.BodyDigest):
+		return c.digestBoundary()
+	}
+	return nil
+}
+
+// bodyBoundary: a body that is not empty begins with a byte that no URL holds, as
+// JSON objects and XML do, or with such a byte behind a bracket, as arrays of objects
+// do. Brackets in the URL have their partners in it.
+func (c *Check) bodyBoundary(body []byte) *Rejection {
+	if len(body) > 0 && template.IsURI(body[0]) && !(body[0] == '[' && len(body) > 1 && !template.IsURI(body[1])) {
+		return reject(MalformedSignature, "the body begins with what could be the end of the URL, which is signed before it: only JSON objects, arrays of objects, or text that no URL holds may follow")
+	}
+	open := 0
+	for i := range len(c.req.Target) {
+		switch c.req.Target[i] {
+		case '[':
+			open++
+		case ']':
+			open--
+		}
+		if open < 0 {
+			break
+		}
+	}
+	if open != 0 {
+		return reject(MalformedSignature, "the URL, which is signed before the body, has a bracket without its partner, which could be the body's")
+	}
+	return nil
+}
+
+// formBoundary: a GET has no body. The name that follows a query begins with a letter,
+// and the query ends in a value.
+func (c *Check) formBoundary(body []byte) *Rejection {
+	if c.bodyless() {
+		return bodyOfNone(body)
+	}
+	fields, err := formdata.Parse(body)
+	if err != nil {
+		return reject(MalformedSignature, "the body is signed as a form: %v", err)
+	}
+	_, query, has := strings.Cut(c.req.Target, "?")
+	if len(fields) == 0 {
+		if has {
+			return errMovedForm
+		}
+		return nil
+	}
+	formdata.Sort(fields)
+	first := fields[0].Name
+	if has && (first == "" || !isLetter(first[0])) || first != "" && strings.IndexByte("?/", first[0]) >= 0 {
+		return reject(MalformedSignature, "the first name of the form, which is signed behind the URL, begins with what could be the end of the URL")
+	}
+	if has && (query == "" || strings.IndexByte("&=%?", query[len(query)-1]) >= 0 || len(query) > 1 && query[len(query)-2] == '%') {
+		return reject(MalformedSignature, "the query, which is signed before the form, does not end in a value, whose rest could be in the form")
+	}
+	return nil
+}
+
+// urlFormBoundary: a dot divides the query from the form, so the query has none.
+func (c *Check) urlFormBoundary(body []byte) *Rejection {
+	if c.bodyless() {
+		return bodyOfNone(body)
+	}
+	_, query, _ := strings.Cut(c.req.Target, "?")
+	fields, err := formdata.Parse([]byte(query))
+	if err != nil {
+		return reject(MalformedSignature, "the URL's query, which is signed: %v", err)
+	}
+	for _, f := range fields {
+		if strings.Contains(f.Name, ".") || strings.Contains(f.Value, ".") {
+			return reject(MalformedSignature, "the query, which is signed before a dot and the form, holds a dot: register the URL without one in its query")
+		}
+	}
+	if form, err := formdata.Parse(body); len(fields) > 0 && (err != nil || len(form) == 0) {
+		return errMovedForm
+	}
+	return nil
+}
+
+// digestBoundary: the parameter that digests the body is the last of the URL, as the
+// sender appends it. Elsewhere it could be the text of a field that another message
+// signs behind the URL.
+func (c *Check) digestBoundary() *Rejection {
+	last := c.req.Target[strings.LastIndexAny(c.req.Target, "?&")+1:]
+	if name, _, _ := strings.Cut(last, "="); name != c.v.bodyDigest {
+		return reject(MalformedSignature, "query parameter %s, which digests the body, is not the last of the URL", c.v.bodyDigest)
+	}
+	return nil
+}
+
+var errMovedForm = reject(MalformedSignature, "the URL has a query, which is signed before the form, and the form has no fields: they could be in the query")
+
+// bodyless reports whether the request's method is one without a body.
+func (c *Check) bodyless() bool { return c.req.Method == "GET" || c.req.Method == "HEAD" }
+
+func bodyOfNone(body []byte) *Rejection {
+	if len(body) == 0 {
+		return nil
+	}
+	return reject(MalformedSignature, "a GET or HEAD has a body, which could be the end of the URL, which is signed before it")
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
