@@ -20,7 +20,8 @@ type Engine interface {
 	// and is kept is replaced by d.
 	//
 	// With running, the caller makes an attempt already: the record is in attempt at
-	// once, and the caller settles [Accepted.Attempt], which is nil for a copy.
+	// once, and the caller settles [Accepted.Attempt]. It is nil for a copy if another
+	// attempt runs: then what the caller's comes to changes nothing.
 	//
 	// An error means that d is not stored, and never will be attempted: if ctx ends
 	// while the outcome is unknown, the engine removes what it may have stored.
@@ -142,7 +143,7 @@ type Entry struct {
 	Since      time.Time // when this generation began: it expires by that
 	Due        time.Time // of what is pending; of what is kept: when it is removed
 	Hold       Hold
-	Attempts   int  // that were spent in this generation
+	Attempts   int  // that were spent in this generation: the next is number Attempts+1
 	Status     int  // the app's last; 0: no answer, or no attempt
 	Generation int  // 0 at first; each replay, and each copy of what was dead, adds one
 	Replayed   bool // a person began this generation: it is no duplicate of what the app took
@@ -153,7 +154,7 @@ type Entry struct {
 type Accepted struct {
 	Entry   Entry
 	Copy    bool     // its key was there already
-	Attempt *Attempt // that runs already, where the caller said so
+	Attempt *Attempt // the caller's, where it said that one runs
 }
 
 // An Attempt is a delivery that its caller has alone, until it is settled.

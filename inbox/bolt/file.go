@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -187,8 +188,12 @@ func classify(err error) error {
 	return fmt.Errorf("the inbox file is not one, or %w, and is left alone: repair or move it: %w", errDamaged, err)
 }
 
-// syncDir makes the name of a new file outlive a power failure.
+// syncDir makes the name of a new file outlive a power failure. Windows has no such
+// call, and does it by itself.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
