@@ -9,17 +9,17 @@
 // Handler.ServeHTTP takes a request through steps; each refuses what it can as
 // early as it can. A delivery holds what the steps find out:
 //
-//	arrive           serve.go      delete forged marks, note the request as received, load the keys once
-//	admit            serve.go      path, method, declared length
-//	handshake        handshake.go  answer what the sender asks before it delivers
-//	open             serve.go      all that headers alone decide
-//	read             body.go       the body, whole or not at all, charged to a budget (budget.go)
-//	verify           serve.go      the signature; a key that is not at hand is fetched (fetchkey.go)
-//	signedHandshake  handshake.go
-//	claim            dedupe.go     one copy at a time, and none that the app has taken
-//	forward          serve.go      the headers that the app sees (upstream.go), the app's answer
-//	                               held until the delivery is settled (response.go)
+//	arrive   serve.go   delete forged marks, note the request as received, load the keys once
+//	admit    serve.go   path, method, declared length
+//	open     serve.go   all that headers alone decide
+//	read     body.go    the body, whole or not at all, charged to a budget (budget.go)
+//	verify   serve.go   the signature; a key that is missing is fetched (fetchkey.go)
+//	claim    dedupe.go  one copy at a time, and none that the app has taken
+//	forward  serve.go   the headers that the app sees (upstream.go); the app's answer is held
+//	                    until the delivery is settled (response.go)
 //
+// A request that open or verify recognizes as a handshake is answered in
+// handshake.go (visit.go, where the sender asks for a visit) and never forwarded.
 // What is refused is answered in refuse.go, and each end is reported in report.go:
 // to the counters, the access log and the trace. A doubt about a signature
 // rejects; a doubt about a duplicate forwards.
