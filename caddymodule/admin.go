@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
-	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
 func init() {
@@ -28,7 +27,8 @@ func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes implements caddy.AdminRouter.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: adminapi.DeliveriesPath, Handler: caddy.AdminHandlerFunc(a.forget)},
+		{Pattern: adminapi.DeliveriesPath + "/", Handler: caddy.AdminHandlerFunc(a.forget)},
+		{Pattern: adminapi.DeliveriesPath, Handler: caddy.AdminHandlerFunc(a.deliveries)},
 		{Pattern: adminapi.RejectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.rejection)},
 		{Pattern: adminapi.RejectionsPath, Handler: caddy.AdminHandlerFunc(a.rejections)},
 		{Pattern: adminapi.StatusPath, Handler: caddy.AdminHandlerFunc(a.status)},
@@ -40,38 +40,12 @@ func only(method string, w http.ResponseWriter, r *http.Request) error {
 	if r.Method == method {
 		return nil
 	}
-	w.Header().Set("Allow", method) // RFC 9110 §15.5.6
-	return adminError(http.StatusMethodNotAllowed, fmt.Errorf("use %s", method))
+	return notAllowed(w, method)
 }
 
-// forget makes a delivery that the app took come through again, because a person
-// who presses "Redeliver" means it: DELETE /verify_webhook/deliveries/KEY.
-func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
-	if err := only(http.MethodDelete, w, r); err != nil {
-		return err
-	}
-	key, err := dedupe.ParseKey(strings.TrimPrefix(r.URL.Path, adminapi.DeliveriesPath))
-	if err != nil {
-		return adminError(http.StatusBadRequest, err)
-	}
-	forgotten := false
-	eachGate(func(g *dedupe.Gate) {
-		found, failure := g.Forget(r.Context(), key)
-		forgotten = forgotten || found
-		err = errors.Join(err, failure)
-	})
-	switch {
-	case errors.Is(err, dedupe.ErrInFlight):
-		return adminError(http.StatusConflict, errors.New("the delivery is in flight: wait for its answer"))
-	case err != nil:
-		return adminError(http.StatusServiceUnavailable, err)
-	case !forgotten:
-		return adminError(http.StatusNotFound, errors.New("no such delivery is remembered as done"))
-	}
-	return answerJSON(w, adminapi.Forgotten{
-		Key:  key.String(),
-		Note: "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it",
-	})
+func notAllowed(w http.ResponseWriter, methods ...string) error {
+	w.Header().Set("Allow", strings.Join(methods, ", ")) // RFC 9110 §15.5.6
+	return adminError(http.StatusMethodNotAllowed, fmt.Errorf("use %s", strings.Join(methods, " or ")))
 }
 
 // status tells how the handlers are: GET /verify_webhook/status[?name=NAME].

@@ -27,7 +27,7 @@ func ask(method, path string) (*httptest.ResponseRecorder, error) {
 }
 
 func remove(key string) error {
-	_, err := ask(http.MethodDelete, adminapi.DeliveriesPath+key)
+	_, err := ask(http.MethodDelete, adminapi.DeliveriesPath+"/"+key)
 	return err
 }
 
@@ -55,7 +55,7 @@ func TestForget(t *testing.T) {
 		for _, g := range taken {
 			g.send(post(), answering(200)).isForwarded(t)
 		}
-		w, err := ask(http.MethodDelete, adminapi.DeliveriesPath+strings.ToUpper(key))
+		w, err := ask(http.MethodDelete, adminapi.DeliveriesPath+"/"+strings.ToUpper(key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestForgetInFlight(t *testing.T) {
 
 func TestForgetRefused(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodHead, "delete"} {
-		if _, err := ask(method, adminapi.DeliveriesPath+theKey.String()); caddyStatus(err) != http.StatusMethodNotAllowed {
+		if _, err := ask(method, adminapi.DeliveriesPath+"/"+theKey.String()); caddyStatus(err) != http.StatusMethodNotAllowed {
 			t.Errorf("%s: %v", method, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
@@ -35,6 +36,13 @@ type App struct {
 	// memory, to be explained to the operator: at most 64 KiB of each, and 4 MiB
 	// over all handlers. 0 keeps nothing. Default: 16.
 	KeepRejected *int `json:"keep_rejected,omitempty"`
+
+	// How many of the newest genuine deliveries of each handler are kept in memory
+	// for the operator, of those that went to the app and, besides, of the others,
+	// such as duplicates: times, outcome, the app's status and identifiers, never a
+	// body or a header. Over all handlers at most 65536, and 32 MiB. 0 keeps nothing.
+	// Default: 256.
+	KeepDeliveries *int `json:"keep_deliveries,omitempty"`
 
 	http     func() *caddyhttp.App // nil without a configuration around it
 	located  sync.Once
@@ -71,6 +79,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if n := a.keptPerHandler(); n < 0 {
 		return fmt.Errorf("keep_rejected: %d: give the number of rejections to keep of each handler, or 0 for none", n)
+	}
+	if n := a.deliveriesPerHandler(); n < 0 {
+		return fmt.Errorf("keep_deliveries: %d: give the number of deliveries to keep of each handler, or 0 for none", n)
 	}
 	var err error
 	a.store, err = loadStore(ctx, a)
@@ -206,6 +217,9 @@ func (a *App) handlersNow() []rejected.Handler {
 
 // keptPerHandler is how many rejections of a handler are kept.
 func (a *App) keptPerHandler() int { return orElse(a.KeepRejected, rejected.PerHandler) }
+
+// deliveriesPerHandler is how many deliveries of a handler are kept.
+func (a *App) deliveriesPerHandler() int { return orElse(a.KeepDeliveries, history.PerHandler) }
 
 // Interface guards
 var (

@@ -163,14 +163,14 @@ func (d *delivery) claim() error {
 	if scope == "" {
 		scope = d.route()
 	}
-	id, _ := d.check.DeliveryID(d.body)
-	if id != "" {
-		d.repl.Set(prefix+"delivery_id", id)
+	d.id, _ = d.check.DeliveryID(d.body)
+	if d.id != "" {
+		d.repl.Set(prefix+"delivery_id", d.id)
 	}
-	if event := eventOf(d.req.Header, r.event); event != "" {
-		d.repl.Set(prefix+"event", event)
+	if d.event = eventOf(d.req.Header, r.event); d.event != "" {
+		d.repl.Set(prefix+"event", d.event)
 	}
-	is := dedupe.Delivery{ID: id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
+	is := dedupe.Delivery{ID: d.id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
 	if r.method {
 		is.Method = d.req.Method
 	}
@@ -192,7 +192,7 @@ func (d *delivery) claim() error {
 	d.store = d.h.app.store
 	defer d.took(metrics.Claim, time.Now())
 	terms := r.terms
-	if id == "" && r.identity.ID != dedupe.NoID {
+	if d.id == "" && r.identity.ID != dedupe.NoID {
 		terms = r.unnamed
 	}
 	switch decision := gate.Claim(d.r.Context(), key, terms); decision.Outcome {

@@ -37,8 +37,8 @@
 //
 // Packages below this one know nothing of it: keys (values, key files, published
 // keys: one immutable snapshot that a request loads once), metrics (the counters),
-// rejected (what is kept of refused requests, redacted and explained), placement
-// (warnings at start about where handlers are), adminapi (paths and types of the
-// admin API). Package command, the caddy webhook commands, imports this one
+// history (what became of the newest genuine deliveries), rejected (what is kept of
+// refused requests, redacted and explained), placement (warnings at start about where
+// handlers are), adminapi (paths and types of the admin API). Package command, the caddy webhook commands, imports this one
 // through [Handler.Sender].
 package caddymodule

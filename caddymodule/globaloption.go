@@ -2,7 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,6 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 )
 
 func init() {
@@ -25,6 +28,7 @@ func init() {
 //		store redis  { … }
 //		max_buffered <size>
 //		keep_rejected <n> | off
+//		keep_deliveries <n> | off
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 	d.Next() // consume option name
@@ -50,11 +54,20 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 			if app.KeepRejected != nil {
 				return nil, d.Errf("keep_rejected stands already: keep one of them")
 			}
-			n, err := parseKept(d.RemainingArgs())
+			n, err := parseKept(d.RemainingArgs(), "rejections", rejected.PerHandler)
 			if err != nil {
 				return nil, d.Errf("keep_rejected: %v", err)
 			}
 			app.KeepRejected = &n
+		case "keep_deliveries":
+			if app.KeepDeliveries != nil {
+				return nil, d.Errf("keep_deliveries is already set; remove one")
+			}
+			n, err := parseKept(d.RemainingArgs(), "deliveries", history.PerHandler)
+			if err != nil {
+				return nil, d.Errf("keep_deliveries: %v", err)
+			}
+			app.KeepDeliveries = &n
 		case "store":
 			if app.StoreRaw != nil {
 				return nil, d.Errf("store stands already: keep one of them")
@@ -64,7 +77,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, keep_rejected <n>, store <kind>")
+			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, keep_rejected <n>, keep_deliveries <n>, store <kind>")
 		}
 	}
 	value, err := json.Marshal(app)
@@ -72,7 +85,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 }
 
 // parseKept reads a number above 0, or off.
-func parseKept(args []string) (int, error) {
+func parseKept(args []string, what string, usual int) (int, error) {
 	if len(args) == 1 && args[0] == "off" {
 		return 0, nil
 	}
@@ -81,7 +94,7 @@ func parseKept(args []string) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, errors.New("write how many rejections to keep of each handler, such as 16, or off")
+	return 0, fmt.Errorf("write how many %s to keep of each handler, such as %d, or off", what, usual)
 }
 
 func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {

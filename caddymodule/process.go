@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
@@ -36,11 +37,48 @@ var awaiting atomic.Int64
 // kept holds the newest refused requests of all handlers.
 var kept rejected.Store
 
+// recent holds the newest genuine deliveries of all handlers.
+var recent history.Store
+
 // inForce lists the apps that have started and not stopped, oldest first. During
 // a reload there are two; one that Caddy rolls back leaves the other.
-var inForce struct {
-	sync.Mutex
-	apps []*App
+var inForce runningApps
+
+type runningApps struct {
+	mu    sync.Mutex
+	apps  []*App
+	until chan struct{} // closed when the newest is no longer the newest
+}
+
+// change runs f, which alters apps.
+func (r *runningApps) change(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.newest()
+	f()
+	if r.until != nil && r.newest() != before {
+		close(r.until)
+		r.until = nil
+	}
+}
+
+// now returns the app of the configuration in force, nil if it has none, and a
+// channel that is closed as soon as it is another. What Caddy's admin server waits
+// for at its end, such as a stream of events, must end then.
+func (r *runningApps) now() (*App, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.until == nil {
+		r.until = make(chan struct{})
+	}
+	return r.newest(), r.until
+}
+
+func (r *runningApps) newest() *App {
+	if n := len(r.apps); n > 0 {
+		return r.apps[n-1]
+	}
+	return nil
 }
 
 // begins makes the app the one that the admin API tells of.
@@ -50,25 +88,20 @@ func (a *App) begins() {
 		names[h.Name] = true
 	}
 	kept.Restrict(names, a.keptPerHandler())
-	inForce.Lock()
-	defer inForce.Unlock()
-	inForce.apps = append(inForce.apps, a)
+	recent.Restrict(names, a.deliveriesPerHandler())
+	inForce.change(func() { inForce.apps = append(inForce.apps, a) })
 }
 
 func (a *App) ends() {
-	inForce.Lock()
-	defer inForce.Unlock()
-	inForce.apps = slices.DeleteFunc(inForce.apps, func(other *App) bool { return other == a })
+	inForce.change(func() {
+		inForce.apps = slices.DeleteFunc(inForce.apps, func(other *App) bool { return other == a })
+	})
 }
 
 // current returns the app of the configuration in force, nil if it has none.
 func current() *App {
-	inForce.Lock()
-	defer inForce.Unlock()
-	if n := len(inForce.apps); n > 0 {
-		return inForce.apps[n-1]
-	}
-	return nil
+	app, _ := inForce.now()
+	return app
 }
 
 // gates holds the open stores of the process by identity. Every configuration

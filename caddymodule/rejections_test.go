@@ -45,11 +45,16 @@ func get[T any](t testing.TB, path string) (v T) {
 // watched starts a gateway of which nothing is kept yet.
 func watched(t testing.TB, appConfig string, handlers ...string) *gateway {
 	t.Helper()
-	kept.Restrict(nil, 0)
+	nothingKept()
 	g := mustProvision(t, appConfig, handlers...)
 	g.start(t)
-	t.Cleanup(func() { kept.Restrict(nil, 0) })
+	t.Cleanup(nothingKept)
 	return g
+}
+
+func nothingKept() {
+	kept.Restrict(nil, 0)
+	recent.Restrict(nil, 0)
 }
 
 // newestID is the id of the newest that is kept.

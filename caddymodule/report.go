@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
@@ -27,8 +28,10 @@ type report struct {
 	rejection      string // the id of what is kept of it
 }
 
-// end notes how a request ended: in the counters, the access log and the trace.
+// end notes how a request ended: in the counters, the history, the access log and
+// the trace.
 func (d *delivery) end(e metrics.Outcome, reason string) {
+	d.remember(e, reason)
 	d.h.metrics.Count(e, reason, d.h.now())
 	r := report{
 		name: d.h.Name, provider: d.h.providerID(), outcome: e, reason: reason,
@@ -37,6 +40,19 @@ func (d *delivery) end(e metrics.Outcome, reason string) {
 	ctx := d.r.Context()
 	r.log(ctx)
 	r.trace(ctx)
+}
+
+// remember keeps what a key verified for the operator, if the configuration says so.
+// What anyone can send must not drive it out.
+func (d *delivery) remember(o metrics.Outcome, reason string) {
+	most := d.h.app.deliveriesPerHandler()
+	if most == 0 || d.verifiedBy == "" {
+		return
+	}
+	recent.Add(history.Delivery{
+		Name: d.h.Name, Provider: d.h.providerID(), Time: d.came, Outcome: o, Reason: reason, Status: d.status, App: d.appTook,
+		ID: d.id, Event: d.event, Key: d.verifiedBy, Delivery: d.key, Keys: d.keys,
+	}, most)
 }
 
 // outcomeOf says what the app made of a delivery: by its status, or by the error

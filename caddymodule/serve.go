@@ -39,6 +39,11 @@ type delivery struct {
 
 	verifiedBy string // the label of the key that verified it
 	rejection  string // the id of what is kept of it, if anything is
+	id, event  string // what the sender says it is; once verified
+
+	came    time.Time
+	appTook time.Duration // 0: the app was not asked
+	status  int           // that the app answered, 0: none
 
 	// Why it is not genuine, where observe lets it through all the same.
 	unverified *verifier.Rejection
@@ -85,7 +90,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 	}
 	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
 
-	d = &delivery{h: h, w: w, r: r, keys: h.keys.Snapshot(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
+	d = &delivery{h: h, w: w, r: r, keys: h.keys.Snapshot(), came: h.now(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
 	called := received(r)
 	d.req = verifier.Request{Method: called.Method, Header: r.Header, Target: called.RequestURI, Host: r.Host, TLS: r.TLS != nil}
 	if !strings.HasPrefix(d.req.Target, "/") && called.URL != nil { // absolute form, RFC 9112 §3.2.2
@@ -223,8 +228,12 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 }
 
 // ask is the app's part of a delivery's time.
-func (d *delivery) ask(next caddyhttp.Handler, w http.ResponseWriter, r *http.Request) error {
-	defer d.took(metrics.Upstream, time.Now())
+func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request) error {
+	began := time.Now()
+	defer func() {
+		d.took(metrics.Upstream, began)
+		d.appTook, d.status = time.Since(began), w.status
+	}()
 	return next.ServeHTTP(w, r)
 }
 

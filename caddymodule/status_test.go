@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,10 +83,11 @@ func TestAdminRefuses(t *testing.T) {
 	serve(t, forged("{}"), accepting, g.handlers...)
 	id := newestID()
 	for path, method := range map[string]string{
-		adminapi.StatusPath: "GET", adminapi.RejectionsPath: "GET", adminapi.RejectionsPath + "/" + id: "GET", adminapi.DeliveriesPath + theKey.String(): "DELETE",
+		adminapi.StatusPath: "GET", adminapi.RejectionsPath: "GET", adminapi.RejectionsPath + "/" + id: "GET", adminapi.DeliveriesPath + "/" + theKey.String(): "DELETE",
+		adminapi.DeliveriesPath: "GET, DELETE",
 	} {
 		for _, other := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
-			if other == method {
+			if slices.Contains(strings.Split(method, ", "), other) {
 				continue
 			}
 			w, err := ask(other, path)
@@ -94,7 +96,7 @@ func TestAdminRefuses(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{adminapi.StatusPath + "?name=nobody", adminapi.RejectionsPath + "?name=nobody", adminapi.RejectionsPath + "/000000000000", adminapi.RejectionsPath + "/", adminapi.RejectionsPath + "/" + id + "/"} {
+	for _, path := range []string{adminapi.StatusPath + "?name=nobody", adminapi.RejectionsPath + "?name=nobody", adminapi.DeliveriesPath + "?name=nobody", adminapi.RejectionsPath + "/000000000000", adminapi.RejectionsPath + "/", adminapi.RejectionsPath + "/" + id + "/"} {
 		_, err := ask(http.MethodGet, path)
 		if caddyStatus(err) != http.StatusNotFound || strings.Contains(err.Error(), "nobody") {
 			t.Errorf("%s: %v, want 404", path, err)
@@ -110,7 +112,7 @@ func TestNothingRuns(t *testing.T) {
 	if app := current(); app != nil {
 		t.Fatalf("another test's app still runs")
 	}
-	for _, path := range []string{adminapi.StatusPath, adminapi.RejectionsPath} {
+	for _, path := range []string{adminapi.StatusPath, adminapi.RejectionsPath, adminapi.DeliveriesPath, adminapi.DeliveriesPath + "?follow=1"} {
 		if _, err := ask(http.MethodGet, path); caddyStatus(err) != http.StatusNotFound {
 			t.Errorf("%s: %v", path, err)
 		}

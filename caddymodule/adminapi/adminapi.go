@@ -12,9 +12,18 @@ import "time"
 
 // The paths, without scheme, host and query.
 const (
-	// DeliveriesPath is followed by a delivery's key in hex. DELETE forgets that
-	// the delivery is done, and answers Forgotten.
-	DeliveriesPath = "/verify_webhook/deliveries/"
+	// DeliveriesPath answers a list of Delivery, newest first. ?name=, ?outcome=,
+	// ?event= and ?id= (the sender's) select by exact value, ?limit= the newest so
+	// many; without it, 256. With ?follow=1 or Accept: text/event-stream it answers
+	// Server-Sent Events: those that are kept, oldest first, then each as it ends. An
+	// event's data is a Delivery and its id the Cursor; with a header Last-Event-ID
+	// the stream goes on after that one. An event named missed says that some before
+	// the next one are no longer kept. The stream ends when the configuration changes.
+	//
+	// DELETE with ?name= and ?id= forgets that the deliveries of that sender's id are
+	// done, and answers ForgottenByID. Followed by a slash and a delivery's key in
+	// hex, DELETE forgets that one, and answers Forgotten.
+	DeliveriesPath = "/verify_webhook/deliveries"
 	// RejectionsPath answers a list of Rejection, newest first; followed by a
 	// slash and an id, one RejectionDetail. ?name= selects one handler's.
 	RejectionsPath = "/verify_webhook/rejections"
@@ -26,6 +35,32 @@ const (
 type Forgotten struct {
 	Key  string `json:"forgotten"` // the delivery's key in hex
 	Note string `json:"note"`
+}
+
+// ForgottenByID says which deliveries of one sender's id are forgotten, and which
+// are not. All are keys in hex.
+type ForgottenByID struct {
+	Keys     []string `json:"forgotten"`
+	InFlight []string `json:"in_flight"` // to be forgotten once the app has answered
+	NotDone  []string `json:"not_done"`  // not remembered as done: the next copy is forwarded anyway
+	Note     string   `json:"note"`
+}
+
+// Delivery is a request whose signature was valid, and what became of it.
+type Delivery struct {
+	Cursor     string    `json:"cursor"` // the place in the order; see DeliveriesPath
+	Time       time.Time `json:"time"`   // of its arrival
+	Name       string    `json:"name"`
+	Provider   string    `json:"provider"` // "" without one
+	Outcome    string    `json:"outcome"`  // delivered, failed, duplicate, handshake, rejected
+	Reason     string    `json:"reason"`   // "" where nothing was wrong
+	Attempt    int       `json:"attempt"`  // which request of this delivery it is, from 1
+	Status     int       `json:"status"`   // that the app answered; 0: none
+	AppSeconds float64   `json:"app_seconds"`
+	ID         string    `json:"id"` // the sender's id, "" without one
+	Event      string    `json:"event"`
+	Key        string    `json:"key"`      // the label of the key that verified it
+	Delivery   string    `json:"delivery"` // the delivery's key in hex, "" if nothing identifies it
 }
 
 // Status describes the gateway and its handlers.

@@ -13,8 +13,14 @@ func TestJSON(t *testing.T) {
 	const listed = `"id":"3f9a52c07d1e","time":"2026-11-21T12:00:00Z","name":"shop","provider":"","reason":"signature_mismatch","detail":"",` +
 		`"keys":["1"],"observed":false,"remote":"","method":"POST","host":"","url":"/hooks"`
 	for want, v := range map[string]any{
-		`{"forgotten":"00ff","note":"everywhere"}`: Forgotten{Key: "00ff", Note: "everywhere"},
-		`{` + listed + `}`:                         rejection,
+		`{"forgotten":"00ff","note":"everywhere"}`:                      Forgotten{Key: "00ff", Note: "everywhere"},
+		`{` + listed + `}`:                                              rejection,
+		`{"forgotten":["00ff"],"in_flight":[],"not_done":[],"note":""}`: ForgottenByID{Keys: []string{"00ff"}, InFlight: []string{}, NotDone: []string{}},
+		`{"cursor":"c-7","time":"2026-11-21T12:00:00Z","name":"shop","provider":"","outcome":"failed","reason":"status_5xx","attempt":2,` +
+			`"status":500,"app_seconds":0.25,"id":"evt_1","event":"paid","key":"1","delivery":"00ff"}`: Delivery{
+			Cursor: "c-7", Time: at, Name: "shop", Outcome: "failed", Reason: "status_5xx", Attempt: 2, Status: 500, AppSeconds: 0.25,
+			ID: "evt_1", Event: "paid", Key: "1", Delivery: "00ff",
+		},
 		`{` + listed + `,"headers":{"X-Team":["(redacted)"]},"body":{"read":false,"bytes":0,"declared":9,"content_type":"","truncated":false},"hint":""}`: RejectionDetail{
 			Rejection: rejection, Headers: map[string][]string{"X-Team": {"(redacted)"}}, Body: Body{Declared: &declared},
 		},

@@ -36,7 +36,7 @@ endpoint cannot be reached, or the key is none.`,
 			if err != nil {
 				return fmt.Errorf("%w: copy it from Webhook-Delivery or the access log", err)
 			}
-			err = ask(cmd.OutOrStdout(), &admin, http.MethodDelete, adminapi.DeliveriesPath+key.String(), printForgotten)
+			err = ask(cmd.OutOrStdout(), &admin, http.MethodDelete, adminapi.DeliveriesPath+"/"+key.String(), printForgotten)
 			e, _ := errors.AsType[*adminError](err)
 			switch {
 			case e != nil && e.status == http.StatusConflict:

@@ -68,9 +68,9 @@ func TestOperatorCommands(t *testing.T) {
 			Rejection: refused, Body: adminapi.Body{Read: true, Bytes: 2, SHA256: "44136fa355"},
 			Headers: map[string][]string{"X-Team": {"(redacted)"}, "X-Evil-Event": {"\x1b]0;gone\a \u009b2J\u202e\U000e0001"}},
 		},
-		"GET " + adminapi.RejectionsPath + "/ffff":     refusal{http.StatusNotFound, "no such rejection"},
-		"DELETE " + adminapi.DeliveriesPath + key:      adminapi.Forgotten{Key: key, Note: "an instance keeps its own memory of it"},
-		"DELETE " + adminapi.DeliveriesPath + inFlight: refusal{http.StatusConflict, "in flight"},
+		"GET " + adminapi.RejectionsPath + "/ffff":           refusal{http.StatusNotFound, "no such rejection"},
+		"DELETE " + adminapi.DeliveriesPath + "/" + key:      adminapi.Forgotten{Key: key, Note: "an instance keeps its own memory of it"},
+		"DELETE " + adminapi.DeliveriesPath + "/" + inFlight: refusal{http.StatusConflict, "in flight"},
 	}
 	tcp := adminServer(t, "tcp", "127.0.0.1:0", all)
 	socket := adminServer(t, "unix", filepath.Join(t.TempDir(), "admin.sock"), all)

@@ -47,7 +47,7 @@ type redaction struct {
 // the request came: senders are set up with another's secret.
 func redactionOf(all []*keys.Snapshot) redaction {
 	known := tokenPlaces()
-	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read)}
+	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read), texts: textsOf(all)}
 	for _, s := range all {
 		if s == nil { // its keys are yet to be read
 			continue
@@ -56,22 +56,42 @@ func redactionOf(all []*keys.Snapshot) redaction {
 		r.tokens(scheme)
 		for _, h := range scheme.RequireHeader {
 			r.headers[http.CanonicalHeaderKey(h.Name)] = true
-			r.texts = append(r.texts, h.Values...)
+		}
+	}
+	return r
+}
+
+// Hide returns a function that replaces a text with a key in it, of any of the
+// snapshots and however the key is encoded, and returns any other text as it is.
+// Nil snapshots have no keys.
+func Hide(all []*keys.Snapshot) func(text string) string {
+	return redaction{texts: textsOf(all)}.text
+}
+
+// textsOf returns the texts of keys, required values and params, in lower case.
+func textsOf(all []*keys.Snapshot) (texts []string) {
+	for _, s := range all {
+		if s == nil {
+			continue
+		}
+		scheme := s.Verifier.Scheme()
+		for _, h := range scheme.RequireHeader {
+			texts = append(texts, h.Values...)
 		}
 		for _, k := range s.Keys {
 			if k.Kind != verifier.PublicKey {
 				text := strings.TrimPrefix(k.Text, scheme.SecretPrefix)
-				r.texts = append(append(r.texts, k.Text, text), decodings(text)...)
+				texts = append(append(texts, k.Text, text), decodings(text)...)
 			}
 		}
-		r.texts = slices.AppendSeq(r.texts, maps.Values(scheme.Params))
+		texts = slices.AppendSeq(texts, maps.Values(scheme.Params))
 	}
 	// Short ones ("*", a param "1") would redact half of everything.
-	r.texts = slices.DeleteFunc(r.texts, func(text string) bool { return len(text) < shortest })
-	for i, text := range r.texts {
-		r.texts[i] = lower(text)
+	texts = slices.DeleteFunc(texts, func(text string) bool { return len(text) < shortest })
+	for i, text := range texts {
+		texts[i] = lower(text)
 	}
-	return r
+	return texts
 }
 
 // shortest is how long a text is that is looked for in all values.

@@ -1,0 +1,232 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
+
+// deliveries lists what is kept, newest first, or goes on telling it:
+// GET /verify_webhook/deliveries[?name=NAME&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
+// DELETE /verify_webhook/deliveries?name=NAME&id=SENDER_ID forgets.
+func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet:
+	case http.MethodDelete:
+		return a.forgetByID(w, r)
+	default:
+		return notAllowed(w, http.MethodGet, http.MethodDelete)
+	}
+	_, until := inForce.now() // before it is asked, so that no change falls between
+	app, err := asked(r)
+	if err != nil {
+		return err
+	}
+	query, limit, err := deliveryQuery(r)
+	if err != nil {
+		return adminError(http.StatusBadRequest, err)
+	}
+	if params := r.URL.Query(); params.Get("follow") != "1" && !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if limit < 0 {
+			limit = history.PerHandler
+		}
+		return answerJSON(w, new(history.View).Show(recent.List(query, limit), app.snapshots()))
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	s := stream{w: w, app: app, query: query, limit: limit, beat: beat.C, gone: r.Context().Done(), until: until}
+	if cursor := r.Header.Get("Last-Event-ID"); cursor != "" {
+		s.last, s.limit = history.ParseCursor(cursor), -1
+	}
+	s.run()
+	return nil
+}
+
+// deliveryQuery reads the filters; a limit of -1 is none.
+func deliveryQuery(r *http.Request) (q history.Query, limit int, err error) {
+	params := r.URL.Query()
+	q = history.Query{Name: params.Get("name"), Outcome: metrics.Outcome(params.Get("outcome")), Event: params.Get("event"), ID: params.Get("id")}
+	known := []metrics.Outcome{"", metrics.Delivered, metrics.Failed, metrics.Duplicate, metrics.Handshake, metrics.Rejected}
+	if !slices.Contains(known, q.Outcome) {
+		return q, 0, errors.New("unknown outcome: deliveries are delivered, failed, duplicate, handshake or rejected (after their signature was verified)")
+	}
+	limit = -1
+	if text := params.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 0 {
+			return q, 0, errors.New("limit: write how many deliveries to show, such as 50")
+		}
+	}
+	return q, limit, nil
+}
+
+// snapshots are the keys of all handlers of now.
+func (a *App) snapshots() (all []*keys.Snapshot) {
+	for _, h := range a.named("") {
+		all = append(all, h.keys.Current())
+	}
+	return all
+}
+
+const (
+	// heartbeat is how often a stream says that it is still there, for proxies and
+	// for clients whose connection is dead.
+	heartbeat = 15 * time.Second
+	// streamPatience is how long a client may leave a stream unread. It comes back with
+	// Last-Event-ID.
+	streamPatience = 10 * time.Second
+)
+
+// A stream tells one client of deliveries as Server-Sent Events. It reads them from
+// the history when there are new ones, so that no delivery waits for a client.
+type stream struct {
+	w     http.ResponseWriter
+	app   *App
+	query history.Query
+	limit int    // of those that are kept at the beginning; -1: all
+	last  uint64 // the Seq of the newest that the client knows
+	beat  <-chan time.Time
+	gone  <-chan struct{} // closed when the client is gone
+	until <-chan struct{} // closed when the configuration is no longer in force
+	view  history.View
+}
+
+// run ends when the client is gone or does not read, or with the configuration:
+// Caddy's admin server waits for its requests when it stops.
+func (s *stream) run() {
+	control := http.NewResponseController(s.w)
+	// Caddy's admin server gives a request ten seconds to be read, and takes one
+	// whose client is silent for longer as gone. Not every writer has a deadline.
+	_ = control.SetReadDeadline(time.Time{})
+	header := s.w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-store")
+	text := []byte("retry: 1000\n\n")
+	first := true
+	for {
+		news := recent.After(s.last, s.query)
+		if first && s.limit >= 0 {
+			news.Deliveries = news.Deliveries[max(0, len(news.Deliveries)-s.limit):]
+		}
+		if news.Missed && (!first || s.last > 0) {
+			text = append(text, "event: missed\ndata: {}\n\n"...)
+		}
+		text = s.append(text, news.Deliveries)
+		s.last, first = news.Last, false
+		if len(text) > 0 {
+			_ = control.SetWriteDeadline(time.Now().Add(streamPatience))
+			if _, err := s.w.Write(text); err != nil || control.Flush() != nil {
+				return
+			}
+		}
+		text = text[:0]
+		select {
+		case <-news.More:
+		case <-s.beat:
+			text = append(text, ": still here\n\n"...)
+		case <-s.gone:
+			return
+		case <-s.until:
+			return
+		}
+	}
+}
+
+func (s *stream) append(text []byte, list []*history.Delivery) []byte {
+	if len(list) == 0 {
+		return text
+	}
+	for _, d := range s.view.Show(list, s.app.snapshots()) {
+		data, err := json.Marshal(d) // one line, as an event's data must be
+		if err != nil {
+			continue // texts and numbers alone
+		}
+		text = fmt.Appendf(text, "id: %s\ndata: %s\n\n", d.Cursor, data)
+	}
+	return text
+}
+
+// forget makes a delivery that the app took come through again, because a person
+// who presses "Redeliver" means it: DELETE /verify_webhook/deliveries/KEY.
+func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
+	if err := only(http.MethodDelete, w, r); err != nil {
+		return err
+	}
+	key, err := dedupe.ParseKey(strings.TrimPrefix(r.URL.Path, adminapi.DeliveriesPath+"/"))
+	if err != nil {
+		return adminError(http.StatusBadRequest, err)
+	}
+	forgotten, err := forgetDone(r.Context(), key)
+	switch {
+	case errors.Is(err, dedupe.ErrInFlight):
+		return adminError(http.StatusConflict, errors.New("the delivery is in flight: wait for its answer"))
+	case err != nil:
+		return adminError(http.StatusServiceUnavailable, err)
+	case !forgotten:
+		return adminError(http.StatusNotFound, errors.New("no such delivery is remembered as done"))
+	}
+	return answerJSON(w, adminapi.Forgotten{Key: key.String(), Note: ownMemory})
+}
+
+const ownMemory = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
+
+// forgetDone forgets in every open store that a delivery is done.
+func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error) {
+	eachGate(func(g *dedupe.Gate) {
+		found, failure := g.Forget(ctx, key)
+		forgotten = forgotten || found
+		err = errors.Join(err, failure)
+	})
+	return forgotten, err
+}
+
+// forgetByID forgets all deliveries of a handler that bear one id of their sender,
+// as far as they are kept.
+func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
+	q := history.Query{Name: r.URL.Query().Get("name"), ID: r.URL.Query().Get("id")}
+	if q.Name == "" || q.ID == "" {
+		return adminError(http.StatusBadRequest, errors.New("give name and id: another handler's sender may use the same id"))
+	}
+	if _, err := asked(r); err != nil {
+		return err
+	}
+	answer := adminapi.ForgottenByID{Keys: []string{}, InFlight: []string{}, NotDone: []string{}, Note: ownMemory}
+	var seen []string
+	for _, d := range recent.List(q, -1) {
+		if d.Delivery != "" && !slices.Contains(seen, d.Delivery) {
+			seen = append(seen, d.Delivery)
+		}
+	}
+	if len(seen) == 0 {
+		return adminError(http.StatusNotFound, errors.New("no delivery of that id is kept, and only those that are kept are found by the sender's id: give the delivery's key"))
+	}
+	for _, text := range seen {
+		key, err := dedupe.ParseKey(text)
+		if err != nil {
+			return adminError(http.StatusInternalServerError, err)
+		}
+		forgotten, err := forgetDone(r.Context(), key)
+		switch {
+		case errors.Is(err, dedupe.ErrInFlight):
+			answer.InFlight = append(answer.InFlight, text)
+		case err != nil:
+			return adminError(http.StatusServiceUnavailable, err)
+		case forgotten:
+			answer.Keys = append(answer.Keys, text)
+		default:
+			answer.NotDone = append(answer.NotDone, text)
+		}
+	}
+	return answerJSON(w, answer)
+}

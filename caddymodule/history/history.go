@@ -1,0 +1,292 @@
+// Package history keeps the newest deliveries of each handler in memory, so that
+// an operator can see what became of one: when it arrived, how often, what the app
+// answered and how long it took. Of a delivery it keeps identifiers and times,
+// never its body or the value of a header, except the sender's id and event.
+//
+// A [Store] takes a [Delivery] when it has ended ([Store.Add]: one short lock) and
+// is asked by the admin API, for a list ([Store.List]) or for what is new
+// ([Store.After]).
+//
+// It is for what a key has verified. What anyone can send is not added, so that a
+// flood of forgeries drives out no genuine delivery; refused requests have a store
+// of their own, package rejected. What was verified and not handed to the app, such
+// as a duplicate, has a ring of its own for the same reason: whoever replays a
+// captured delivery drives out such copies alone.
+package history
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+)
+
+// PerHandler is how many deliveries of a handler are kept by default.
+const PerHandler = 256
+
+// The bounds over all handlers. Every ring has an equal share of both.
+const (
+	maxEntries = 1 << 16
+	maxBytes   = 32 << 20
+)
+
+const (
+	maxText = 512 // bytes of an id or an event
+	// entrySize is what an entry takes besides its text: the struct, its place in a
+	// ring, and the count of its attempts.
+	entrySize = int64(unsafe.Sizeof(Delivery{})) + 128
+)
+
+// A Delivery is one request whose signature was valid, and what became of it. It
+// does not change once it is added.
+type Delivery struct {
+	Name     string // the handler's
+	Provider string // the provider's id, "" without one
+	Time     time.Time
+	Outcome  metrics.Outcome
+	Reason   string        // of the outcome, "" where nothing was wrong
+	Status   int           // that the app answered; 0: none
+	App      time.Duration // that the app took; 0: it was not asked
+	ID       string        // the sender's id of the delivery, "" without one
+	Event    string        // what the sender says the event is, "" if it does not
+	Key      string        // the label of the key that verified it
+	Delivery string        // the delivery's key in hex, "" if nothing identifies it
+	// Keys judged the delivery: their secrets stay hidden after a change.
+	Keys *keys.Snapshot
+
+	// Seq numbers the deliveries of a store, from 1. Add sets it.
+	Seq uint64
+	// Attempt says which request of this delivery it is, from 1, as long as one of
+	// them is kept. Add sets it.
+	Attempt int
+}
+
+// forwarded reports whether the app was asked.
+func (d *Delivery) forwarded() bool {
+	return d.Outcome == metrics.Delivered || d.Outcome == metrics.Failed
+}
+
+func (d *Delivery) size() int64 { return entrySize + int64(len(d.ID)+len(d.Event)) }
+
+// A Query selects deliveries; an empty field selects all.
+type Query struct {
+	Name, Event, ID string // exact; ID is the sender's
+	Outcome         metrics.Outcome
+}
+
+func (q *Query) selects(d *Delivery) bool {
+	return (q.Name == "" || q.Name == d.Name) && (q.Outcome == "" || q.Outcome == d.Outcome) &&
+		(q.Event == "" || q.Event == d.Event) && (q.ID == "" || q.ID == d.ID)
+}
+
+// A Store holds the newest deliveries: of each handler name a number, twice (those
+// that went to the app, and the others), and over all 65 536 and 32 MiB. The zero
+// Store is ready. It is safe for concurrent use.
+type Store struct {
+	mu       sync.Mutex
+	seq      uint64
+	rings    map[ringID]*ring
+	attempts map[string]attempts // by the delivery's key
+	changed  chan struct{}       // nil while nobody waits
+}
+
+type ringID struct {
+	name      string
+	forwarded bool
+}
+
+// attempts counts the requests of one delivery.
+type attempts struct{ made, kept int }
+
+// Add keeps a delivery in place of the oldest, most of its handler's name. Its id
+// and its event are copied, and cut beyond 512 bytes. A most of 0 keeps nothing.
+func (s *Store) Add(d Delivery, most int) {
+	if most == 0 {
+		return
+	}
+	d.ownText()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	d.Seq, d.Attempt = s.seq, 1
+	if d.Delivery != "" {
+		if s.attempts == nil {
+			s.attempts = make(map[string]attempts)
+		}
+		a := s.attempts[d.Delivery]
+		a.made++
+		a.kept++
+		s.attempts[d.Delivery] = a
+		d.Attempt = a.made
+	}
+	r := s.ring(ringID{d.Name, d.forwarded()})
+	r.push(&d)
+	s.trim(r, most)
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// ownText copies the texts of a request, which may be parts of its body, and would
+// keep the whole of it in memory.
+func (d *Delivery) ownText() {
+	id, event := clip(d.ID), clip(d.Event)
+	var b strings.Builder
+	b.Grow(len(id) + len(event))
+	b.WriteString(id)
+	b.WriteString(event)
+	d.ID, d.Event = b.String()[:len(id)], b.String()[len(id):]
+}
+
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
+// ring returns the ring of an id. A new one takes its share from the others.
+func (s *Store) ring(id ringID) *ring {
+	r := s.rings[id]
+	if r != nil {
+		return r
+	}
+	if s.rings == nil {
+		s.rings = make(map[ringID]*ring)
+	}
+	r = new(ring)
+	s.rings[id] = r
+	for _, other := range s.rings {
+		s.trim(other, other.n)
+	}
+	return r
+}
+
+// trim drops the oldest of a ring beyond most and beyond its share.
+func (s *Store) trim(r *ring, most int) {
+	n := len(s.rings)
+	most = min(most, maxEntries/n)
+	for r.n > most || r.bytes > maxBytes/int64(n) && r.n > 0 {
+		d := r.pop()
+		a := s.attempts[d.Delivery]
+		if a.kept--; a.kept > 0 {
+			s.attempts[d.Delivery] = a
+		} else {
+			delete(s.attempts, d.Delivery)
+		}
+	}
+}
+
+// Restrict drops what a configuration that is now in force does not keep:
+// deliveries of names that it does not have, and all but the newest most of each
+// name, of those that went to the app and of the others.
+func (s *Store) Restrict(names map[string]bool, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, r := range s.rings {
+		if names[id.name] {
+			s.trim(r, most)
+		} else {
+			s.trim(r, 0)
+			delete(s.rings, id)
+		}
+	}
+}
+
+// List returns the newest deliveries that a query selects, newest first, at most
+// limit; all if limit is negative.
+func (s *Store) List(q Query, limit int) []*Delivery {
+	news := s.After(0, q)
+	slices.Reverse(news.Deliveries)
+	if limit >= 0 && len(news.Deliveries) > limit {
+		return news.Deliveries[:limit]
+	}
+	return news.Deliveries
+}
+
+// News are the deliveries after one.
+type News struct {
+	Deliveries []*Delivery // in the order in which they ended
+	Last       uint64      // the Seq of the newest delivery of all, selected or not
+	// Missed says that some after the one asked for are no longer kept.
+	Missed bool
+	// More is closed when there is another.
+	More <-chan struct{}
+}
+
+// After returns the deliveries with a Seq above seq that a query selects.
+func (s *Store) After(seq uint64, q Query) News {
+	s.mu.Lock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	n := News{Last: s.seq, More: s.changed}
+	for id, r := range s.rings {
+		if q.Name == "" || q.Name == id.name {
+			n.Deliveries = r.after(seq, n.Deliveries)
+			n.Missed = n.Missed || r.dropped > seq
+		}
+	}
+	s.mu.Unlock()
+	n.Deliveries = slices.DeleteFunc(n.Deliveries, func(d *Delivery) bool { return !q.selects(d) })
+	slices.SortFunc(n.Deliveries, func(a, b *Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	return n
+}
+
+// Totals returns how many deliveries are kept, and about how many bytes they take.
+func (s *Store) Totals() (n int, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rings {
+		n += r.n
+		bytes += r.bytes
+	}
+	return n, bytes
+}
+
+// A ring holds deliveries in the order of their Seq.
+type ring struct {
+	all     []*Delivery
+	oldest  int // where it is
+	n       int
+	bytes   int64
+	dropped uint64 // the Seq of the newest that was dropped
+}
+
+func (r *ring) push(d *Delivery) {
+	if r.n == len(r.all) {
+		grown := r.after(0, make([]*Delivery, 0, max(8, 2*r.n)))
+		r.all, r.oldest = grown[:cap(grown)], 0
+	}
+	r.all[(r.oldest+r.n)%len(r.all)] = d
+	r.n++
+	r.bytes += d.size()
+}
+
+func (r *ring) pop() *Delivery {
+	d := r.all[r.oldest]
+	r.all[r.oldest] = nil
+	r.oldest = (r.oldest + 1) % len(r.all)
+	r.n--
+	r.bytes -= d.size()
+	r.dropped = d.Seq
+	return d
+}
+
+// after appends those with a Seq above seq to list.
+func (r *ring) after(seq uint64, list []*Delivery) []*Delivery {
+	first := r.n
+	for first > 0 && r.all[(r.oldest+first-1)%len(r.all)].Seq > seq {
+		first--
+	}
+	for i := first; i < r.n; i++ {
+		list = append(list, r.all[(r.oldest+i)%len(r.all)])
+	}
+	return list
+}
