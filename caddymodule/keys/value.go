@@ -65,6 +65,18 @@ var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(=|$)`)
 // language or template, what a program prints for no value, and the placeholders of
 // vendors' pages.
 var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
+	// Of a secret manager, a build or a playbook.
+	`|^((aws|gcp|azure):|secrets?manager:|kubernetes:|k8s:|vault:|doppler:|infisical:|key(ring|chain):|1password:|(go)?pass:|sealed:|env[:/])` +
+	`|^(secret(key)?ref|configmapkeyref|valuefrom|null=)$|^(fn::|ref: |(export|env) [a-z_])|^\$ansible_vault;|^-----begin (pgp|age)` +
+	`|^!(vault|getatt|base64|join|importvalue|reference)\b|(?-i:^(secrets?|kv|keys|vault)/[a-z][a-z0-9_./#-]*$)` +
+	// Paths.
+	`|^@(\.{0,2}/|[\w./-]+\.[a-z]+$)|^/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|^[a-z]:\\|^%\w+%\\|(?-i:^[a-z][a-z0-9_/-]*\.(key|pem|txt|secret|json|env)$)` +
+	// Expressions.
+	`|^(secrets|vars|config|settings|steps|inputs|outputs|credentials|rails|deno|bun|values)(\.[a-z_]\w*)+(\(|$)|^[a-z_][\w.]*\((["'].*["']|\.{0,2}/.*)\)$` +
+	`|^<+[a-z][\w .!?-]*>+$|^[@%#~]{2}[a-z_]\w*[@%#~]{2}$|^~[a-z_]\w*~$|^\{[%#].*[%#]\}$|^\$\[.*\]$|^<\(.*\)$|^:[a-z]+(_[a-z]+)+$` +
+	// What is shown for a value that is not known yet, or not to be seen.
+	`|^\([a-z][a-z ]*\)$` +
+	// The rest.
 	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
 	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
 	`|^\(\(.*\)\)$|^\[\[.*\]\]$|^<%.*%>$|^@[a-z][a-z0-9_-]*@$|^__[a-z]\w*__$|^%\([a-z_]\w*\)s$|^\$+\{?[a-z_]\w*\}?$` +
@@ -131,9 +143,9 @@ func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 // checkLiteral refuses a secret, written out or in a variable, that is the name of one
 // or otherwise the same for everybody: anyone could sign with it.
 func checkLiteral(text string) error {
-	bare := text
-	if n := len(text); n > 2 && text[0] == text[n-1] && strings.ContainsRune(`"'`, rune(text[0])) {
-		bare = text[1 : n-1]
+	bare := unquoted(text)
+	if bare == "" {
+		return errors.New("nothing but quotes, which docker --env-file and kubectl --from-env-file keep: give the variable a value, or write {file./path}")
 	}
 	bare = secretPrefix.ReplaceAllString(bare, "")
 	for _, part := range []string{text, bare} {
@@ -151,6 +163,15 @@ func checkLiteral(text string) error {
 		return errors.New("this is the path of a file, not what is in it: write {file./path}")
 	}
 	return nil
+}
+
+// unquoted takes a pair of quotes off, as programs leave them in a variable. A quote
+// alone is nothing either.
+func unquoted(text string) string {
+	if text == "" || !strings.ContainsRune(`"'`, rune(text[0])) || text[0] != text[len(text)-1] {
+		return text
+	}
+	return strings.TrimSuffix(text[1:], text[:1])
 }
 
 // readEnv returns an environment variable's value, unless it is a name or placeholder

@@ -101,6 +101,7 @@ func TestMaskedSecrets(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
+		`"9f31c0a2"`, `"a`, `a"`, "(9f31c0)", "secrets-9f.31", "config.9f31", "<9f31c0>", "@9f31c0", "/9f31c0/aB", "kv/9F31c0", "passw0rd:9f31c0", "a/b.c", "%%9f%%31", "Ref:x", "9f31(x)", "envy:9f31",
 		"a*b**c", "...a", "pa$$w0rd-9f31c0", "pa$word", "$1", "Xx1xxX2xxx", "a_b$c", "$ecret$auce", "%!x9f31c0", "aab", "whsec_aab", "None-of-your-9-tails", "`half", "9f$AB", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 	} {
 		if err := checkLiteral(text); err != nil {
