@@ -10,13 +10,17 @@ import (
 
 const (
 	// maxFetches is how many fetches of unknown addresses a Fetcher begins in a
-	// minute, so that forged deliveries do not make the gateway hammer the sender.
+	// minute, and a quarter more for clients whose last fetch served a key, so that forged deliveries do not make the gateway hammer the sender.
 	maxFetches = 60
 	// maxClientFetches is how many of them one client may cause. A sender needs one
 	// for each of its one or two certificates.
 	maxClientFetches = 6
-	// failuresCount is how long a client whose fetch failed may use only the first
-	// half of maxFetches. The rest is for clients without a failure.
+	// maxNetworkFetches is how many the clients of one IPv6 /48 may cause together:
+	// whoever has one has 65,536 clients.
+	maxNetworkFetches = 12
+	// failuresCount is how long a client whose fetch failed, or whose /48 has one
+	// that failed, may use only the first half of maxFetches. The rest is for clients
+	// without a failure.
 	failuresCount = time.Hour
 	// maxClients is how many clients are remembered, at about 200 bytes each.
 	maxClients = 4096
@@ -36,38 +40,84 @@ type fetchBudget struct {
 
 // A fetchClient counts what one client has asked for.
 type fetchClient struct {
+	address netip.Prefix
 	since   time.Time // when its current minute began
 	begun   int       // fetches in that minute
 	failed  time.Time // when its last fetch failed; zero: never
+	served  bool      // its last fetch did not
 	waiting int
 }
 
+// client returns what is known of a client. It is remembered with keep: requests that
+// are refused push nobody out.
 func (b *fetchBudget) client(address netip.Prefix) *fetchClient {
+	if b.clients != nil {
+		if c, ok := b.clients.Get(address); ok {
+			return c
+		}
+	}
+	return &fetchClient{address: address}
+}
+
+// keep remembers clients, of which one may be nil.
+func (b *fetchBudget) keep(clients ...*fetchClient) {
 	if b.clients == nil {
 		b.clients, _ = simplelru.NewLRU[netip.Prefix, *fetchClient](maxClients, nil) // it fails only for a size below 1
 	}
-	c, ok := b.clients.Get(address)
-	if !ok {
-		c = new(fetchClient)
-		b.clients.Add(address, c)
+	for _, c := range clients {
+		if c != nil {
+			b.clients.Add(c.address, c)
+		}
 	}
-	return c
 }
 
-// mayBegin reports whether a client may cause one more fetch now, and counts it.
-func (b *fetchBudget) mayBegin(c *fetchClient, now time.Time) bool {
+// network returns the counts of the IPv6 /48 that a client is in, nil for IPv4.
+func (b *fetchBudget) network(client netip.Prefix) *fetchClient {
+	if !client.Addr().Is6() {
+		return nil
+	}
+	network, _ := client.Addr().Prefix(48)
+	return b.client(network)
+}
+
+// mayBegin reports whether a client of a network may cause one more fetch now, and
+// counts it. The network may be nil.
+func (b *fetchBudget) mayBegin(c, network *fetchClient, now time.Time) bool {
 	b.begun = slices.DeleteFunc(b.begun, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
-	if now.Sub(c.since) >= time.Minute {
-		c.since, c.begun = now, 0
-	}
 	most := maxFetches
-	if !c.failed.IsZero() && now.Sub(c.failed) < failuresCount {
-		most /= 2
+	switch {
+	case c.failedLately(now) || !c.served && network.failedLately(now):
+		most = maxFetches / 2
+	case c.served:
+		most = maxFetches * 5 / 4
 	}
-	if len(b.begun) >= most || c.begun == maxClientFetches {
+	if len(b.begun) >= most || c.inMinute(now) >= maxClientFetches || network.inMinute(now) >= maxNetworkFetches {
 		return false
 	}
 	b.begun = append(b.begun, now)
-	c.begun++
+	c.count()
+	network.count()
 	return true
+}
+
+func (c *fetchClient) failedLately(now time.Time) bool {
+	return c != nil && !c.failed.IsZero() && now.Sub(c.failed) < failuresCount
+}
+
+// inMinute returns how many fetches the client has caused in its minute, which begins
+// with the first of them.
+func (c *fetchClient) inMinute(now time.Time) int {
+	if c == nil {
+		return 0
+	}
+	if now.Sub(c.since) >= time.Minute {
+		c.since, c.begun = now, 0
+	}
+	return c.begun
+}
+
+func (c *fetchClient) count() {
+	if c != nil {
+		c.begun++
+	}
 }

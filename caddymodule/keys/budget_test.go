@@ -55,6 +55,45 @@ func TestForgeriesDoNotStarve(t *testing.T) {
 	}
 }
 
+// TestNetworksDoNotStarve: whoever has one IPv6 /48, or one after another, leaves
+// fetches to clients of other networks, and to those that have been served most.
+func TestNetworksDoNotStarve(t *testing.T) {
+	subnet := func(network, i int) netip.Prefix {
+		a := netip.MustParseAddr("2001:db8::").As16()
+		a[5], a[6], a[7] = byte(network), byte(i>>8), byte(i)
+		return netip.PrefixFrom(netip.AddrFrom16(a), 64)
+	}
+	for networks, asked := range map[int]int{1: maxNetworkFetches, 3: 3 * maxNetworkFetches, 60: maxFetches} {
+		now := clock
+		f := &Fetcher{Now: func() time.Time { return now }, Get: func(context.Context, string) (Page, error) { return Page{}, nil }}
+		if err := f.fetch(t.Context(), need{address: "old", client: network(1)}, taken); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(2 * time.Minute)
+		for i := range 200 * networks {
+			address := fmt.Sprint("forged", i)
+			_, leave, err := f.join(need{address: address, client: subnet(i%networks, i/networks)}, taken) // and does not wait
+			if err == nil {
+				leave()
+			}
+		}
+		f.mu.Lock()
+		begun := len(f.budget.begun)
+		f.mu.Unlock()
+		if begun != asked {
+			t.Errorf("%d networks began %d fetches, want %d", networks, begun, asked)
+		}
+		if networks == 1 {
+			if err := f.fetch(t.Context(), need{address: "new", client: network(2)}, taken); err != nil {
+				t.Errorf("another client: %v", err)
+			}
+		}
+		if err := f.fetch(t.Context(), need{address: "newer", client: network(1)}, taken); err != nil {
+			t.Errorf("%d networks: a client that was served before: %v", networks, err)
+		}
+	}
+}
+
 // TestKnownAddressesNeedNoBudget: whatever forgeries have used up.
 func TestKnownAddressesNeedNoBudget(t *testing.T) {
 	f := &Fetcher{Now: func() time.Time { return clock }, Get: func(context.Context, string) (Page, error) { return Page{}, nil }}
@@ -75,7 +114,7 @@ func TestKnownAddressesNeedNoBudget(t *testing.T) {
 func TestClientsAreForgotten(t *testing.T) {
 	var b fetchBudget
 	for i := range 3 * maxClients {
-		b.client(network(i)).failed = clock
+		b.keep(b.client(network(i)))
 	}
 	if n := b.clients.Len(); n != maxClients {
 		t.Errorf("%d clients are kept", n)

@@ -52,9 +52,10 @@ type need struct {
 
 // A flight is a fetch in progress.
 type flight struct {
-	done   chan struct{}
-	err    error        // set before done is closed
-	client *fetchClient // whose request began it
+	done    chan struct{}
+	err     error        // set before done is closed
+	client  *fetchClient // whose request began it
+	network *fetchClient // that the client is in; may be nil
 }
 
 // A Page is the body of an answer with status 200.
@@ -97,23 +98,24 @@ func (f *Fetcher) fetch(ctx context.Context, n need, settle func(Page, error) er
 func (f *Fetcher) join(n need, settle func(Page, error) error) (fl *flight, leave func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, client := f.clock(), f.budget.client(n.client)
+	now, client, network := f.clock(), f.budget.client(n.client), f.budget.network(n.client)
 	fl = f.flights[n.address]
 	switch {
 	case f.budget.waiting == maxWaiters || client.waiting == maxClientWaiters:
 		return nil, nil, errManyWaiters
 	case fl == nil && now.Sub(f.failed[n.address]) < failureLasts:
 		return nil, nil, errFailedLately
-	case fl == nil && !n.known && !f.budget.mayBegin(client, now):
+	case fl == nil && !n.known && !f.budget.mayBegin(client, network, now):
 		return nil, nil, errManyFetches
 	case fl == nil:
-		fl = &flight{done: make(chan struct{}), client: client}
+		fl = &flight{done: make(chan struct{}), client: client, network: network}
 		if f.flights == nil {
 			f.flights, f.failed = make(map[string]*flight), make(map[string]time.Time)
 		}
 		f.flights[n.address] = fl
 		go f.fly(fl, n.address, settle)
 	}
+	f.budget.keep(client, network)
 	f.budget.waiting++
 	client.waiting++
 	return fl, func() { f.leave(client) }, nil
@@ -140,9 +142,12 @@ func (f *Fetcher) fly(fl *flight, address string, settle func(Page, error) error
 	defer f.mu.Unlock()
 	now := f.clock()
 	maps.DeleteFunc(f.failed, func(_ string, at time.Time) bool { return now.Sub(at) >= failureLasts })
-	fl.client.failed = time.Time{}
+	fl.client.failed, fl.client.served = time.Time{}, err == nil
 	if err != nil {
 		f.failed[address], fl.client.failed = now, now
+		if fl.network != nil {
+			fl.network.failed = now
+		}
 	}
 	delete(f.flights, address)
 	fl.err = err
