@@ -19,7 +19,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = append(a.unrecognised(), findings...)
+	findings = slices.Concat(a.unrecognised(), a.sharedSecrets(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -92,6 +92,23 @@ func (a *App) unrecognised() []placement.Finding {
 		Message: "nothing tells the deliveries of these senders apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
 		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
 	}}
+}
+
+// sharedSecrets names handlers that sign for the app with another sender's secret.
+func (a *App) sharedSecrets() (findings []placement.Finding) {
+	handlers := a.named("")
+	for _, h := range handlers {
+		signer := h.keys.Current()
+		i := slices.IndexFunc(handlers, func(other *Handler) bool { return signer.SignsAs(other.keys.Current()) })
+		if i < 0 {
+			continue
+		}
+		findings = append(findings, placement.Finding{
+			Message: "sign_upstream is the secret of another handler's sender, who can sign for the gateway with it: give the app a secret of its own",
+			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[i].Name)},
+		})
+	}
+	return findings
 }
 
 // A movable is a store module whose address or password, and so Identity, may

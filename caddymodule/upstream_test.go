@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -149,6 +150,28 @@ func TestSameSecret(t *testing.T) {
 				t.Errorf("%s: %v", config, err)
 			}
 		}
+	}
+}
+
+// TestSameKeyBytes: nor is it the sender's in another encoding, in which an answer to
+// a handshake (the CRC of X) would be a signature for the app.
+func TestSameKeyBytes(t *testing.T) {
+	const text = "tw-consumer-secret-0123456789abcd"
+	ours := "whsec_" + base64.StdEncoding.EncodeToString([]byte(text))
+	padded := "whsec_" + base64.StdEncoding.EncodeToString([]byte(text+"\x00"))
+	for _, config := range []string{
+		`{"provider":"x_twitter","secret":["` + text + `"],"sign_upstream":"` + ours + `"}`,
+		`{"provider":"x_twitter","secret":["another-secret-of-the-sender","` + text + `"],"sign_upstream":"` + padded + `"}`,
+		acme(`"secret":["`+hex.EncodeToString([]byte(text))+`"],"secret_encoding":"hex"`, `"sign_upstream":"`+ours+`"`),
+	} {
+		if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "the same secret as one of the sender's") {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+	g := mustProvision(t, "", `{"name":"a","provider":"github","secret":["a-secret-of-its-own"],"sign_upstream":"`+ours+`"}`, `{"name":"b","provider":"x_twitter","secret":["`+text+`"]}`)
+	found := g.app.sharedSecrets()
+	if len(found) != 1 || !strings.HasPrefix(found[0].Message, "sign_upstream is the secret of another handler's sender") {
+		t.Errorf("over two handlers: %v", found)
 	}
 }
 

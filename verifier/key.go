@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -157,6 +158,19 @@ func (v *Verifier) ShortSecrets(bytes int) (labels []string) {
 	}
 	return labels
 }
+
+// SharesSecret reports whether one of the shared secrets is also one of the other's:
+// the same bytes, however both are written.
+func (v *Verifier) SharesSecret(other *Verifier) bool {
+	return slices.ContainsFunc(v.keys, func(a compiledKey) bool {
+		return a.length > 0 && slices.ContainsFunc(other.keys, func(b compiledKey) bool {
+			return b.length > 0 && bytes.Equal(hmacKey(a.secret), hmacKey(b.secret))
+		})
+	})
+}
+
+// hmacKey drops what an HMAC pads its key with: with and without it, it signs alike.
+func hmacKey(secret []byte) []byte { return bytes.TrimRight(secret, "\x00") }
 
 // decodeSecret returns the bytes of a key, and how many of them are the secret's.
 func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {

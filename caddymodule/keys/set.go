@@ -159,6 +159,9 @@ func (k *Set) compile() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.SignsAs(s) {
+		return nil, errSharedSecret
+	}
 	return s, nil
 }
 

@@ -26,11 +26,20 @@ func (k *Set) compileSigner() (*verifier.Verifier, error) {
 	for _, s := range k.sources {
 		for _, t := range s.texts {
 			if s.use == useSecret && (t.text == secret || signsLike(signer, t.text)) {
-				return nil, errors.New("sign_upstream: the same secret as one of the sender's: give the app a secret of its own")
+				return nil, errSharedSecret
 			}
 		}
 	}
 	return signer, nil
+}
+
+var errSharedSecret = errors.New("sign_upstream: the same secret as one of the sender's: give the app a secret of its own")
+
+// SignsAs reports whether s signs for the app with a secret of the senders of the other:
+// they could sign for the gateway, and so could whoever an answer to a handshake is
+// made for. Either may be nil.
+func (s *Snapshot) SignsAs(other *Snapshot) bool {
+	return s != nil && s.Signer != nil && other != nil && s.Signer.SharesSecret(other.Verifier)
 }
 
 // signsLike reports whether secret is the signer's in another spelling: the prefix
