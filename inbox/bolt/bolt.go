@@ -1,6 +1,6 @@
 // Package bolt keeps the deliveries of an inbox in a file of one process.
 //
-// One goroutine owns the writing: it commits what waits at once, and collects
+// One goroutine owns the writing: it commits what is received at once, and collects
 // while it commits, so that a lone sender waits for one commit and many senders
 // share one. What a delivery is (its body) is written once; what changes (its
 // state) is a short value beside it. All states are in memory, at less than 200
@@ -245,6 +245,7 @@ func (s *Store) await(ctx context.Context, mark uint64) error {
 	w := waiter{mark, make(chan struct{})}
 	s.waiters = append(s.waiters, w)
 	s.mu.Unlock()
+	signal(s.wake)
 	select {
 	case <-w.done:
 		return nil

@@ -13,6 +13,8 @@ const (
 	lookPause  = time.Second     // between two looks at the file, where nothing is to be written
 	retryPause = 2 * time.Second // for a file that cannot be opened or written
 
+	markPause = 5 * time.Millisecond // for marks that wait for an accept
+
 	// What one commit holds at most, so that who waits for the next does not wait long.
 	maxAccepts = 1024
 	maxBytes   = 16 << 20
@@ -34,6 +36,7 @@ func (s *Store) run() {
 		look.Reset(lookPause)
 		select {
 		case <-s.wake:
+			s.ride()
 		case <-look.C:
 			s.checkInode()
 			s.mu.Lock()
@@ -47,6 +50,33 @@ func (s *Store) run() {
 			return
 		}
 	}
+}
+
+// ride waits a moment for an accept that marks can ride with: alone, a mark costs as
+// many syncs. What a kill forgets meanwhile is delivered again.
+func (s *Store) ride() {
+	pause := time.NewTimer(markPause)
+	defer pause.Stop()
+	for {
+		s.mu.Lock()
+		alone := !s.hurry()
+		s.mu.Unlock()
+		if !alone {
+			return
+		}
+		select {
+		case <-s.wake:
+		case <-pause.C:
+			return
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// hurry reports whether something waits for a commit. Mu is held.
+func (s *Store) hurry() bool {
+	return len(s.accepts)+len(s.waiters) > 0 || len(s.marks) >= maxMarks
 }
 
 // refuseAll answers what waits. Mu is held.
@@ -116,7 +146,10 @@ func (s *Store) commit() bool {
 		err = s.health
 	}
 	s.conclude(planned, err)
-	return len(s.accepts)+len(s.marks) > 0 && err == nil || deleted
+	if len(s.marks) > 0 {
+		signal(s.wake)
+	}
+	return s.hurry() && err == nil || deleted
 }
 
 // next takes what is to be accepted by one commit. Mu is held.
