@@ -235,6 +235,9 @@ func (r *Request) readBody(rest []byte) error {
 		return fmt.Errorf("Content-Length says %d bytes and %d follow the empty line: the body was cut off or its line ends were changed; save it again, or drop Content-Length if these bytes are what was sent", n, len(rest))
 	}
 	r.Body = rest[:n]
+	if more := rest[n:]; len(bytes.Trim(more, "\r\n")) > 0 { // editors and tools end a file in a line break
+		return fmt.Errorf("Content-Length says %d bytes and %d follow the empty line: the body was changed or is not one request's; save it again, or drop Content-Length if these bytes are what was sent", n, len(rest))
+	}
 	return nil
 }
 
