@@ -209,6 +209,7 @@ type scanner struct {
 	pos    int
 	wanted []search // a stack: those of the values that are open
 	name   []byte   // the last member's, where it has escapes
+	open   []byte   // the brackets of what is skipped
 }
 
 // value reads one value, for the paths that lead into it.
@@ -217,6 +218,9 @@ func (s *scanner) value(wants []search, depth int) error {
 		return ErrNotJSON
 	}
 	c, start := s.peek(), s.pos
+	if len(wants) == 0 {
+		return s.skip(c, depth)
+	}
 	if len(wants) == 1 && len(wants[0].rest) == 0 && wants[0].at.spans != nil {
 		v := wants[0].at
 		err := s.next(c, wants, depth)
