@@ -14,23 +14,23 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// copies says what tells deliveries apart, as the handler derives it, and what
-// follows for one that was captured and is sent again.
+// copies describes how the handler recognises copies of a delivery, and what
+// that means for a captured delivery that is sent again.
 func copies(p *providers.Provider) []string {
 	rules, err := p.Rules()
 	if err != nil {
-		return nil // not of a file that Parse has read
+		return nil // Parse did not read this provider
 	}
 	facts := known.Facts(p, rules, p.Methods)
 	rule := dedupe.IdentityOf(facts)
 	if rule.Off() {
-		return []string{"Nothing is known that tells two deliveries apart, so every copy is forwarded. If two events never share a body, say so: `dedupe { key content }`.", replay(p, facts, rule)}
+		return []string{"Copies cannot be recognised, so every copy is forwarded. If two events never share a body, configure `dedupe { key content }`.", replay(p, facts, rule)}
 	}
 	said := identity(p, facts, rule)
 	ttl := rule.TTL(time.Duration(p.Retry.Span))
-	said += fmt.Sprintf(" A delivery that the app took is remembered for %s by default.", span(verifier.Duration(ttl)))
+	said += fmt.Sprintf(" A delivery that the app accepted is remembered for %s by default.", span(verifier.Duration(ttl)))
 	if rule.ID != dedupe.NoID && rule.Content {
-		said += fmt.Sprintf(" One without its id is known by its body for %s.", span(verifier.Duration(dedupe.ContentTTL)))
+		said += fmt.Sprintf(" One without an id is recognised by its body for %s.", span(verifier.Duration(dedupe.ContentTTL)))
 	}
 	return []string{said, replay(p, facts, rule) + withoutID(p, rules, rule)}
 }
@@ -43,13 +43,13 @@ func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) s
 	said := ""
 	switch {
 	case rule.ID == dedupe.IDAlone && facts.EventUnsigned:
-		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", because the signature does not cover what the event is."
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", because the signature does not cover the event type."
 	case rule.ID == dedupe.IDAlone:
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event."
 	case rule.ID == dedupe.IDWithBody && !facts.IDSigned:
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the signature does not cover the id."
 	case rule.ID == dedupe.IDWithBody:
-		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the id is not known to be new for each event."
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the id may not be new for each event."
 	case facts.HasID:
 		said = "The body: two events never share one. The id in " + idPlace(p.Scheme.DeliveryID) + " does not count, because the signature does not cover it."
 	default:
@@ -76,19 +76,19 @@ func eventPlace(p *providers.Provider) string {
 	return "the headers `" + strings.Join(names[:last], "`, `") + "` and `" + names[last] + "`"
 }
 
-// withoutID says what becomes of copies of a delivery without what tells others
-// apart, where there can be one.
+// withoutID describes how copies are handled if a delivery lacks the id or
+// body that they are recognised by.
 func withoutID(p *providers.Provider, rules *verifier.Rules, rule dedupe.Identity) string {
 	switch {
 	case rule.ID == dedupe.NoID && !rules.SignsQuery():
-		return " One without a body is forwarded each time."
+		return " A delivery without a body is forwarded each time."
 	case rule.ID == dedupe.NoID || rule.Content || needsID(p):
 		return ""
 	}
-	return " One without the id in " + idPlace(p.Scheme.DeliveryID) + " is forwarded each time."
+	return " A delivery without the id in " + idPlace(p.Scheme.DeliveryID) + " is forwarded each time."
 }
 
-// needsID reports whether the signature cannot be verified without the id.
+// needsID reports whether every signed message includes the id.
 func needsID(p *providers.Provider) bool {
 	id, messages := p.Scheme.DeliveryID, p.Scheme.Messages()
 	return len(messages) > 0 && !slices.ContainsFunc(messages, func(text string) bool {
@@ -99,14 +99,14 @@ func needsID(p *providers.Provider) bool {
 	})
 }
 
-// replay says in one of three forms what dedupe keeps from the app.
+// replay describes which copies of a captured delivery dedupe keeps from the app.
 func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) string {
 	window := span(verifier.Duration(rule.TTL(time.Duration(p.Retry.Span))))
 	switch rule.Keeps(facts) {
 	case dedupe.AllCopies:
-		said := "Replay: all copies of a captured delivery are kept from the app for " + window + "."
+		said := "Replay: no copy of a captured delivery reaches the app for " + window + "."
 		if ts := p.Scheme.Timestamp; ts == nil || ts.Off {
-			said += " Later ones are forwarded."
+			said += " Later copies are forwarded."
 		}
 		return said
 	case dedupe.ExactCopies:
@@ -123,7 +123,7 @@ func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) str
 		if rule.ID != dedupe.IDAlone && !facts.BodySigned {
 			open = append(open, "all of the body")
 		}
-		return "Replay: only exact copies of a captured delivery are kept from the app, for " + window + ". The signature does not cover " + strings.Join(open, " and ") + ", and with another value there a copy is forwarded. Where the sender offers no more, narrow down who can send one, by `require_header` or `remote_ip`: see docs/dedupe.md."
+		return "Replay: exact copies of a captured delivery do not reach the app for " + window + ". The signature does not cover " + strings.Join(open, " and ") + ": a copy with another value there is forwarded. To restrict who can send one, use `require_header` or `remote_ip`: see docs/dedupe.md."
 	}
-	return "Replay: nothing keeps copies of a captured delivery from the app."
+	return "Replay: copies of a captured delivery reach the app."
 }

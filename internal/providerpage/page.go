@@ -1,5 +1,5 @@
-// Package providerpage says what a provider's file says, for people: as a page
-// of docs/providers and as the text of "caddy webhook providers ID".
+// Package providerpage describes a provider in prose: as a page of
+// docs/providers and as the output of "caddy webhook providers ID".
 package providerpage
 
 import (
@@ -17,10 +17,10 @@ import (
 
 //go:generate go run ./gen
 
-// Path is where a provider's page is, from the root of the repository.
+// Path returns the path of a provider's page from the root of the repository.
 func Path(p *providers.Provider) string { return "docs/providers/" + p.ID + ".md" }
 
-// A section is a heading and what stands below it: paragraphs, or a list.
+// A section is a heading with paragraphs, a list or a code block.
 type section struct {
 	title string
 	lines []string
@@ -44,7 +44,7 @@ func sections(p *providers.Provider) []section {
 	return slices.DeleteFunc(all, func(s section) bool { return len(s.lines) == 0 })
 }
 
-// Text is what the command prints.
+// Text returns the provider's description as plain text, for the terminal.
 func Text(p *providers.Provider) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s)\n\n%s", p.Name, strings.Join(append([]string{p.ID}, p.Aliases...), ", "), Caddyfile(p))
@@ -60,10 +60,10 @@ func Text(p *providers.Provider) string {
 	return b.String()
 }
 
-// plain takes the marks out that mean something in Markdown only.
+// plain removes Markdown markup.
 var plain = strings.NewReplacer(`\*`, "*", `\<`, "<", "**", "", "<http", "http", ">: ", ": ")
 
-// prose is a file's text in Markdown, where <key> is no tag and * no emphasis.
+// prose escapes text for Markdown: <key> is not a tag and * is not emphasis.
 func prose(text string) string {
 	parts := strings.Split(text, "`")
 	for i := 0; i < len(parts); i += 2 { // the others are code
@@ -72,7 +72,7 @@ func prose(text string) string {
 	return strings.Join(parts, "`")
 }
 
-// Markdown is the provider's page.
+// Markdown returns the provider's page.
 func Markdown(p *providers.Provider) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "<!-- Made by go generate ./... from verifier/providers/%s.json: change that file. -->\n\n# %s\n\n", p.ID, p.Name)
@@ -96,7 +96,7 @@ func Markdown(p *providers.Provider) []byte {
 	return b.Bytes()
 }
 
-// Caddyfile is a whole site with the provider as its one sender.
+// Caddyfile returns a complete site with the provider as its only sender.
 func Caddyfile(p *providers.Provider) string {
 	env := strings.ToUpper(p.ID)
 	line := "sender " + p.ID
@@ -124,7 +124,7 @@ func Caddyfile(p *providers.Provider) string {
 `
 }
 
-// delivery shows a known answer: the request line, and the headers that count.
+// delivery shows the first genuine vector: its request line and the headers that the scheme reads.
 func delivery(p *providers.Provider) []string {
 	i := slices.IndexFunc(p.Vectors, func(v providers.Vector) bool { return v.Expect == providers.Genuine })
 	if i < 0 {
@@ -173,7 +173,7 @@ func retries(p *providers.Provider) string {
 	case r.Span > 0:
 		return span(r.Span) + " from the first attempt to the last."
 	}
-	return "No source states them."
+	return "Not documented."
 }
 
 func traps(p *providers.Provider) (lines []string) {
@@ -194,7 +194,7 @@ func params(p *providers.Provider) (lines []string) {
 	return lines
 }
 
-// limits says what differs from the defaults.
+// limits lists what differs from the defaults.
 func limits(p *providers.Provider) (lines []string) {
 	if len(p.Methods) > 0 {
 		lines = append(lines, "Methods: "+strings.Join(p.Methods, ", ")+".")
@@ -203,16 +203,16 @@ func limits(p *providers.Provider) (lines []string) {
 		lines = append(lines, "Bodies of up to "+size(p.MaxBody)+"; `max_body` sets another limit.")
 	}
 	if p.RejectStatus > 0 {
-		lines = append(lines, fmt.Sprintf("A delivery that is refused is answered %d.", p.RejectStatus))
+		lines = append(lines, fmt.Sprintf("Refused deliveries are answered with status %d.", p.RejectStatus))
 	}
 	if len(p.EventHeader) > 0 {
-		lines = append(lines, "`{http.verify_webhook.event}` is what the header `"+strings.Join(p.EventHeader, "` or else `")+"` says.")
+		lines = append(lines, "`{http.verify_webhook.event}` is the value of the header `"+strings.Join(p.EventHeader, "` or else `")+"`.")
 	}
 	for _, path := range sorted(p.Scheme.RequireJSON) {
 		lines = append(lines, fmt.Sprintf("`%s` of the JSON body must be %s.", path, requiredValues(p.Scheme.RequireJSON[path])))
 	}
 	for _, h := range p.Scheme.RequireHeader {
-		lines = append(lines, fmt.Sprintf("The header `%s` must be there once: `%s`.", h.Name, strings.Join(h.Values, "` or `")))
+		lines = append(lines, fmt.Sprintf("The header `%s` must appear exactly once, with the value `%s`.", h.Name, strings.Join(h.Values, "` or `")))
 	}
 	return lines
 }
@@ -227,13 +227,13 @@ func size(bytes int64) string {
 
 func rotation(p *providers.Provider) []string {
 	if p.Scheme.KeySource != nil {
-		return []string{"Nothing to do: what the sender publishes is fetched when a delivery needs it. While it cannot be had, such deliveries are answered 503 (`key_unavailable`) and come again."}
+		return []string{"Nothing to do: published keys are fetched when a delivery needs them. While a key is unavailable, its deliveries are answered 503 (`key_unavailable`) so that the sender retries."}
 	}
 	env, option := strings.ToUpper(p.ID), "secret {env.%[1]s_OLD_SECRET} {env.%[1]s_SECRET}"
 	if !p.UsesSecret() {
 		option = "public_key {env.%[1]s_OLD_PUBLIC_KEY} {env.%[1]s_PUBLIC_KEY}"
 	}
-	return []string{fmt.Sprintf("Let the old key and the new one both verify (`"+option+"`, or a directory with one key a file: `{file./etc/keys/%[2]s}`), change it at the sender, and take the old one away when `{http.verify_webhook.key}` no longer names it.", env, p.ID)}
+	return []string{fmt.Sprintf("Configure the old and the new key (`"+option+"`, or a directory with one key per file: `{file./etc/keys/%[2]s}`), change the key at the sender, and remove the old one once `{http.verify_webhook.key}` no longer shows it.", env, p.ID)}
 }
 
 func proof(p *providers.Provider) []string {
@@ -252,9 +252,9 @@ func proof(p *providers.Provider) []string {
 		}
 	}
 	if n == 0 {
-		return []string{"None: no delivery of this sender's has been seen to verify."}
+		return []string{"None: no delivery from this sender has been verified yet."}
 	}
-	return []string{fmt.Sprintf("Genuine deliveries that others signed or checked, all of which verify: %d (%s). Others, refused as they must be: %d. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
+	return []string{fmt.Sprintf("Genuine deliveries signed or checked by others, all of which verify: %d (%s). Altered ones, all refused: %d. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
 }
 
 func sources(p *providers.Provider) (lines []string) {
@@ -264,7 +264,7 @@ func sources(p *providers.Provider) (lines []string) {
 	return lines
 }
 
-// Index is the page that lists all providers by category.
+// Index returns the page that lists all providers by category.
 func Index(all []*providers.Provider) []byte {
 	groups := make(map[string][]*providers.Provider)
 	for _, p := range all {
@@ -272,8 +272,8 @@ func Index(all []*providers.Provider) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
-	fmt.Fprintf(&b, "%d senders whose webhooks are verified by their name alone: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. Another one is [a file of yours](../providers.md); [how to add it here](../../CONTRIBUTING.md#adding-a-provider).\n\n", len(all))
-	b.WriteString("What proves a provider: *vendor documentation* or *vendor SDK*: a signature printed in the vendor's documents, or made or accepted by its own code. *other implementation*: by another project's code. *openssl*: by openssl over what the documents say is signed.\n")
+	fmt.Fprintf(&b, "%d senders whose webhooks you can verify by name: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. For any other sender, [write a provider file](../providers.md); to share it, see [Adding a provider](../../CONTRIBUTING.md#adding-a-provider).\n\n", len(all))
+	b.WriteString("Proof is where a provider's test signatures come from. *vendor documentation*: printed in the vendor's documents. *vendor SDK*: made or accepted by the vendor's own code. *other implementation*: by another project's code. *openssl*: made by openssl over the content that the documents say is signed.\n")
 	for _, category := range sorted(groups) {
 		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", category)
 		list := groups[category]
@@ -287,7 +287,7 @@ func Index(all []*providers.Provider) []byte {
 	return b.Bytes()
 }
 
-// List is the plain listing of the command.
+// List returns the table that "caddy webhook providers" prints.
 func List(all []*providers.Provider) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -299,7 +299,7 @@ func List(all []*providers.Provider) string {
 	return b.String()
 }
 
-// Files returns every page by its name in docs/providers.
+// Files returns every page by its file name in docs/providers.
 func Files() (map[string][]byte, error) {
 	all, err := providers.All()
 	if err != nil {
@@ -314,7 +314,7 @@ func Files() (map[string][]byte, error) {
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// span writes a duration as people do: 7d, 36h, 15m.
+// span formats a duration in its largest whole unit: 7d, 36h, 15m.
 func span(d verifier.Duration) string {
 	t := time.Duration(d)
 	switch {

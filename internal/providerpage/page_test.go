@@ -12,7 +12,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// TestPagesAreFresh compares docs/providers with what the catalogue says now.
+// TestPagesAreFresh compares docs/providers with the catalogue.
 func TestPagesAreFresh(t *testing.T) {
 	dir := filepath.Join("..", "..", "docs", "providers")
 	files, err := Files()
@@ -35,13 +35,13 @@ func TestPagesAreFresh(t *testing.T) {
 	}
 	for _, path := range old {
 		if files[filepath.Base(path)] == nil {
-			t.Errorf("docs/providers/%s is of no provider: %s", filepath.Base(path), remedy)
+			t.Errorf("docs/providers/%s has no provider: %s", filepath.Base(path), remedy)
 		}
 	}
 }
 
-// TestPagesHoldNoEmptyWords looks for what a field that this package does not
-// know would leave behind.
+// TestPagesHoldNoEmptyWords looks for gaps left by a field that this package
+// does not know.
 func TestPagesHoldNoEmptyWords(t *testing.T) {
 	files, err := Files()
 	if err != nil {
@@ -76,7 +76,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // example has most of what a file can say.
 func example() *providers.Provider {
@@ -124,35 +124,35 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got != string(want) {
-			t.Errorf("%s differs; go test ./internal/providerpage -update writes it anew. Got:\n%s", path, got)
+			t.Errorf("%s differs; go test ./internal/providerpage -update rewrites it. Got:\n%s", path, got)
 		}
 	}
 }
 
-// TestIdentity: what the pages say follows from the same rule as the handler's.
+// TestCopies: pages and handler follow the same rule.
 func TestCopies(t *testing.T) {
 	for want, change := range map[string]func(*providers.Provider){
-		"The body: two events never share one. The id in the header `X-Id` does not count":                                                                                                    func(*providers.Provider) {},
-		"together with the body, because the signature does not cover the id. A delivery that the app took is remembered for 7d by default. One without its id is known by its body for 15m.": func(p *providers.Provider) { p.BodiesDiffer = false },
-		"together with the body and the header `X-Event`, because the signature does not cover the id.":                                                                                       func(p *providers.Provider) { p.EventHeader = verifier.StringList{"X-Event"} },
+		"The body: two events never share one. The id in the header `X-Id` does not count":                                                                                                            func(*providers.Provider) {},
+		"together with the body, because the signature does not cover the id. A delivery that the app accepted is remembered for 7d by default. One without an id is recognised by its body for 15m.": func(p *providers.Provider) { p.BodiesDiffer = false },
+		"together with the body and the header `X-Event`, because the signature does not cover the id.":                                                                                               func(p *providers.Provider) { p.EventHeader = verifier.StringList{"X-Event"} },
 		"`id` of the JSON body, which is signed and new for each event.": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.BodiesDiffer = &verifier.DeliveryID{JSON: "id"}, false
 		},
-		"because the id is not known to be new": func(p *providers.Provider) {
+		"because the id may not be new": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.UniqueID = &verifier.DeliveryID{JSON: "id"}, false
 		},
-		"The body: two events never share one.":                                   func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
-		"The method counts too, because the signature does not cover it":          func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
-		"The signature does not cover the method, and with another value there":   func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
-		"say so: `dedupe { key content }`":                                        func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
-		"Replay: all copies of a captured delivery are kept from the app for 7d.": func(*providers.Provider) {},
-		"Replay: only exact copies of a captured delivery are kept from the app, for 7d. The signature does not cover the header `X-Id` and the header `X-Event`,": func(p *providers.Provider) {
+		"The body: two events never share one.":                                    func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
+		"The method counts too, because the signature does not cover it":           func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
+		"The signature does not cover the method: a copy with another value there": func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
+		"configure `dedupe { key content }`":                                       func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
+		"Replay: no copy of a captured delivery reaches the app for 7d.":           func(*providers.Provider) {},
+		"Replay: exact copies of a captured delivery do not reach the app for 7d. The signature does not cover the header `X-Id` and the header `X-Event`:": func(p *providers.Provider) {
 			p.EventHeader = verifier.StringList{"X-Event"}
 		},
-		"Replay: only exact copies of a captured delivery are kept from the app, for 49h. The signature does not cover all of the body,": func(p *providers.Provider) {
+		"Replay: exact copies of a captured delivery do not reach the app for 49h. The signature does not cover all of the body:": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.Scheme.Timestamp, p.Scheme.Message, p.Scheme.BodyUnsigned = nil, nil, verifier.StringList{"{json:id}"}, true
 		},
-		"Replay: nothing keeps copies of a captured delivery from the app.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
+		"Replay: copies of a captured delivery reach the app.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
 	} {
 		p := example()
 		p.Methods = []string{"POST"}

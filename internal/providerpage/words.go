@@ -11,7 +11,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// slotWords say what fills a slot; %s is its argument.
+// slotWords describes the text of each slot; %s is its argument.
 var slotWords = map[template.Slot]string{
 	template.Body: "the raw body", template.Timestamp: "the timestamp", template.ID: "the delivery id", template.Secret: "the secret",
 	template.Method: "the method", template.URL: "the whole URL", template.URLNoQuery: "the URL without its query", template.URI: "path and query",
@@ -21,15 +21,15 @@ var slotWords = map[template.Slot]string{
 	template.URIEncodedTwice: "path and query, the query escaped, and both encoded again",
 	template.FormPHP:         "all other form fields as PHP serializes them, sorted by name",
 	template.Header:          "the header `%s`", template.JSON: "`%s` of the JSON body", template.Form: "the form field `%s`", template.Param: "the param `%s`",
-	template.ListedHeaders: "a line `Name: value` for each header that `%s` of the JWS's header lists",
-	template.KV:            "`%s` beside the signature", template.SignedHeaders: "the headers that `%s` lists, each `name:value`, joined by `;`",
+	template.ListedHeaders: "a line `Name: value` for each header listed in `%s` of the JWS header",
+	template.KV:            "`%s` from the signature header", template.SignedHeaders: "the headers listed in `%s`, each as `name:value`, joined by `;`",
 	template.BodyDigest: "(nothing: the query parameter `%s` must be the %s of the body in %s)",
-	template.JSONLines:  "name and text of these members of the JSON body, a line each: `%s`",
+	template.JSONLines:  "a line for each of these members of the JSON body, its name and text: `%s`",
 }
 
 var digestNames = map[string]string{"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512", "md5": "MD5", "crc32": "CRC-32"}
 
-// message says a template in words: "the timestamp, `.`, the raw body".
+// message describes a template in words: "the timestamp, `.`, the raw body".
 func message(text string) string {
 	t, err := template.Parse(text)
 	if err != nil {
@@ -42,7 +42,7 @@ func message(text string) string {
 	return strings.Join(parts, ", ")
 }
 
-// visible writes line breaks as a template does.
+// visible escapes line breaks as templates do.
 var visible = strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 func code(text string) string {
@@ -52,7 +52,7 @@ func code(text string) string {
 	return "`" + visible.Replace(text) + "`"
 }
 
-// slot says what fills one slot, through its filters; literal text is what it is.
+// slot describes one part of a template: its slot and filters, or its literal text.
 func slot(p template.Part) string {
 	switch p.Slot {
 	case template.None:
@@ -60,17 +60,17 @@ func slot(p template.Part) string {
 	case template.BodyDigest:
 		return fmt.Sprintf(slotWords[p.Slot], p.Arg, digestName(p.Filters[0].Name), p.Filters[1].Name)
 	case template.JSONLines:
-		return fmt.Sprintf(slotWords[p.Slot], strings.ReplaceAll(strings.ReplaceAll(p.Arg, ",", "`, `"), "?`", "` (if it is there)"))
+		return fmt.Sprintf(slotWords[p.Slot], strings.ReplaceAll(strings.ReplaceAll(p.Arg, ",", "`, `"), "?`", "` (if present)"))
 	}
 	said := slotWords[p.Slot]
 	if p.Arg != "" {
 		said = fmt.Sprintf(said, p.Arg)
 	}
 	if p.Optional {
-		said += ", if there"
+		said += ", if present"
 	}
 	if p.Any {
-		said += ", whatever it holds"
+		said += " (any value)"
 	}
 	for _, f := range p.Filters {
 		switch f.Name {
@@ -94,36 +94,36 @@ func digestName(filter string) string {
 	return filter
 }
 
-// signed says what is signed, how, and where the signature stands.
+// signed describes what is signed, how, and where the signature is.
 func signed(p *providers.Provider) []string {
 	s := p.Scheme
 	sig := s.Signature
 	if sig == nil {
 		return nil
 	}
-	var signed template.Template // all that is, of whichever message or claim
+	var signed template.Template // the parts of all messages and claims
 	for _, text := range slices.Concat(s.Messages(), slices.Collect(maps.Values(s.Claims))) {
 		t, _ := template.Parse(text) // the scheme compiles
 		signed = append(signed, t...)
 	}
 	var lines []string
 	if s.Algorithm == verifier.Token {
-		what := "The secret itself stands in " + carrier(sig) + ": it proves who sends, not what. Nothing is signed."
+		what := "The secret itself is in " + carrier(sig) + ". It authenticates the sender, not the content: nothing is signed."
 		if strings.EqualFold(strings.TrimSpace(sig.Prefix), "basic") {
-			what = "Basic authentication in " + carrier(sig) + "; the secret is `user:password`. It proves who sends, not what. Nothing is signed."
+			what = "Basic authentication in " + carrier(sig) + "; the secret is `user:password`. It authenticates the sender, not the content: nothing is signed."
 		}
 		lines = append(lines, what)
 	} else if sig.Syntax == "jwt" {
-		lines = append(lines, "A JWT of "+algorithms(s)+" stands in "+carrier(sig)+notation(sig)+". Any other algorithm is refused, `none` above all.")
+		lines = append(lines, "A JWT signed with "+algorithms(s)+" is in "+carrier(sig)+notation(sig)+". Any other algorithm is refused, including `none`.")
 		for _, name := range sorted(s.Claims) {
 			bare, optional := strings.CutSuffix(name, "?")
 			said := fmt.Sprintf("Its claim `%s` must be %s.", bare, message(s.Claims[name]))
 			if optional {
-				said += " It may be missing where the body is empty."
+				said += " It may be missing if the body is empty."
 			}
 			lines = append(lines, said)
 		}
-		lines = append(lines, "`exp` and `nbf` are heeded, with a minute of leeway.")
+		lines = append(lines, "`exp` and `nbf` are checked, with a minute of leeway.")
 	} else if components := s.SignedComponents(); components != nil {
 		lines = append(lines, httpSignature(s, components)...)
 	} else {
@@ -132,35 +132,35 @@ func signed(p *providers.Provider) []string {
 			said = append(said, message(m))
 		}
 		lines = append(lines, fmt.Sprintf("%s over %s.", algorithms(s), strings.Join(said, "; or over ")),
-			"The signature stands in "+carrier(sig)+notation(sig)+".")
+			"The signature is in "+carrier(sig)+notation(sig)+".")
 		if s.BodyUnsigned && signed.Has(template.JSONLines) {
 			lines = append(lines, "**Other members of the body are not covered**: anyone who has seen a delivery can change or add them.")
 		} else if rules, err := p.Rules(); err == nil && rules.SignsContent() {
-			if s.BodyUnsigned { // the language's word for a message without {body}
-				lines = append(lines, "All fields of a form are covered; their order and escapes make no difference.")
+			if s.BodyUnsigned { // the message has no {body}
+				lines = append(lines, "All form fields are covered; their order and escaping do not matter.")
 			}
 		} else if s.BodyUnsigned && signed.Has(template.Form) {
 			lines = append(lines, "**Other fields of the form are not covered**: anyone who has seen a delivery can change or add them.")
 		} else if s.BodyUnsigned {
-			lines = append(lines, "**The body is not covered**: an altered one is not noticed here. Let the app ask the sender's API for what the delivery names.")
+			lines = append(lines, "**The body is not covered**: an altered body passes. Have the app fetch what the delivery names from the sender's API.")
 		}
 	}
 	if s.PublicURL == "" && signed.Some(func(f *template.Facts) bool { return f.Origin }) {
-		lines = append(lines, "The URL is signed as the sender was given it. Behind another proxy, which changes it, add `public_url https://hooks.example.com`.")
+		lines = append(lines, "The signature covers the URL as registered with the sender. Behind another proxy that changes it, add `public_url https://hooks.example.com`.")
 	}
 	if signed.RunsInto(template.FormSorted) || signed.Has(template.URLFormSorted) {
-		lines = append(lines, "**Keep the address that the sender has free of a query.** Nothing in what is signed says where the URL ends and the form begins: with a query, whoever captured a delivery can move text between the two, and only some of that can be refused here.")
+		lines = append(lines, "**Register a URL without a query.** The signed content does not mark where the URL ends and the form begins: with a query, anyone who captured a delivery can move text between the two, and only some of that can be refused here.")
 	}
 	lines = append(lines, key(p))
 	return append(lines, freshness(p))
 }
 
-// httpSignature says what a signature of RFC 9421 covers.
+// httpSignature describes what an RFC 9421 signature covers.
 func httpSignature(s verifier.Scheme, components []string) []string {
-	lines := []string{fmt.Sprintf("%s over at least the components `%s`, put together as RFC 9421 says; the sender names them in the header `Signature-Input`.", algorithms(s), strings.Join(components, "` `")),
-		"The signature stands in the header `Signature`, under the same label."}
+	lines := []string{fmt.Sprintf("%s over at least the components `%s`, assembled as RFC 9421 specifies; the sender lists them in the header `Signature-Input`.", algorithms(s), strings.Join(components, "` `")),
+		"The signature is in the header `Signature`, under the same label."}
 	if !s.BodyUnsigned {
-		lines = append(lines, "The body is covered by the header `Content-Digest` (RFC 9530), which is computed anew and must fit.")
+		lines = append(lines, "The body is covered through the header `Content-Digest` (RFC 9530), which must match the body.")
 	}
 	return lines
 }
@@ -187,7 +187,7 @@ func carrier(sig *verifier.Signature) string {
 	case len(sig.JSON) > 0 || sig.Form != "":
 		return inBody(sig.Form, sig.JSON...)
 	case sig.Body:
-		return "the body, which is nothing else"
+		return "the body, which holds only the signature"
 	}
 	between := " or "
 	if sig.Match == "all" {
@@ -200,7 +200,7 @@ func carrier(sig *verifier.Signature) string {
 	return "the header" + plural + " `" + strings.Join(sig.Header, "`"+between+"`") + "`"
 }
 
-// inBody names places in JSON, in a form, or in whichever of the two the body is.
+// inBody names places in a JSON body, in a form, or in either.
 func inBody(form string, paths ...string) string {
 	if len(paths) == 0 {
 		return "the form field `" + form + "`"
@@ -212,13 +212,13 @@ func inBody(form string, paths ...string) string {
 	return where
 }
 
-// notation says how the signature is written there.
+// notation describes the encoding of the signature.
 func notation(sig *verifier.Signature) string {
 	switch {
 	case sig.Syntax == "jws_detached":
-		return " as a JWS without its content (RFC 7515 appendix F)"
+		return " as a detached JWS (RFC 7515 appendix F)"
 	case sig.Syntax == "jwt" && sig.Prefix != "":
-		return " behind `" + strings.TrimSpace(sig.Prefix) + "`"
+		return ", after `" + strings.TrimSpace(sig.Prefix) + "`"
 	case sig.Syntax == "jwt":
 		return ""
 	}
@@ -229,46 +229,46 @@ func plainNotation(sig verifier.Signature) string {
 	encoding := sig.Encoding
 	switch sig.Syntax {
 	case "kv":
-		return fmt.Sprintf("as `%s=` among `key=value` pairs, in %s", strings.Join(sig.Key, "=` or `"), encoding)
+		return fmt.Sprintf("in %[2]s, as `%[1]s=` among `key=value` pairs", strings.Join(sig.Key, "=` or `"), encoding)
 	case "positional":
-		return fmt.Sprintf("as `%s` of `%s`, in %s", strings.Join(sig.Key, "` or `"), strings.Join(sig.Names, sig.PairSeparator), encoding)
+		return fmt.Sprintf("in %[3]s, as `%[1]s` of `%[2]s`", strings.Join(sig.Key, "` or `"), strings.Join(sig.Names, sig.PairSeparator), encoding)
 	case "list":
-		return fmt.Sprintf("behind `%s`, one item a key, in %s", strings.Join(sorted(sig.Accept), sig.VersionSeparator+"` or `")+sig.VersionSeparator, encoding)
+		return fmt.Sprintf("in %[2]s after `%[1]s`, one item per key", strings.Join(sorted(sig.Accept), sig.VersionSeparator+"` or `")+sig.VersionSeparator, encoding)
 	case "keyed_list":
-		return "behind a key's id and `" + sig.VersionSeparator + "`, one item a key, in " + encoding
+		return "in " + encoding + " after the key id and `" + sig.VersionSeparator + "`, one item per key"
 	case "algorithm_prefix":
-		return fmt.Sprintf("behind `%s`, in %s", strings.Join(sorted(sig.Accept), sig.VersionSeparator+"` or `")+sig.VersionSeparator, encoding)
+		return fmt.Sprintf("in %[2]s after `%[1]s`", strings.Join(sorted(sig.Accept), sig.VersionSeparator+"` or `")+sig.VersionSeparator, encoding)
 	}
 	if sig.Prefix != "" {
-		return "in " + encoding + " behind `" + strings.TrimSpace(sig.Prefix) + "`"
+		return "in " + encoding + " after `" + strings.TrimSpace(sig.Prefix) + "`"
 	}
 	return "in " + encoding
 }
 
-// certificatePath says how the sender names its certificates, where the file does.
+// certificatePath describes the path of the sender's certificates, if the file restricts it.
 func certificatePath(source *verifier.KeySource) string {
 	if source.CertificatePath == "" {
 		return ""
 	}
-	return ", where its path is `" + source.CertificatePath + "`"
+	return ", with the path `" + source.CertificatePath + "`"
 }
 
-// key says what the secret or public key looks like.
+// key describes the secret or public key.
 func key(p *providers.Provider) string {
 	s := p.Scheme
 	if source := s.KeySource; source != nil && source.JWKS != "" {
-		return "The sender publishes its keys at <" + source.JWKS + ">, from where they are fetched. `public_key` gives another address, or the keys themselves."
+		return "The sender publishes its keys at <" + source.JWKS + ">; they are fetched from there. `public_key` sets another address, or the keys themselves."
 	} else if source != nil {
 		named := "`" + s.KeyID.JSON + "` of the JSON body"
 		if s.KeyID.Header != "" {
 			named = "the header `" + s.KeyID.Header + "`"
 		}
-		return "The key is the certificate whose address stands in " + named + ", fetched from `" + strings.Join(source.CertificateHosts, "` or `") + "` alone (`*`: a region's name)" + certificatePath(source) + ". `public_key` gives it once and for all instead."
+		return "The key is a certificate. Its URL is in " + named + "; it is fetched only from `" + strings.Join(source.CertificateHosts, "` or `") + "` (`*`: a region's name)" + certificatePath(source) + ". `public_key` sets a fixed key instead."
 	}
 	if !p.UsesSecret() {
 		return "The key is the sender's public key: PEM, a JSON Web Key or a set of them, or in " + or(s.PublicKeyEncoding, "base64") + "."
 	}
-	said := "The secret is used as it stands"
+	said := "The secret is used as is"
 	if s.SecretEncoding != "" && s.SecretEncoding != "utf8" {
 		said = "The secret is " + s.SecretEncoding + " and is decoded"
 	}
@@ -287,7 +287,7 @@ func key(p *providers.Provider) string {
 	return said + "."
 }
 
-// requiredValues names what may stand in a place.
+// requiredValues names the values that a member may have.
 func requiredValues(values []string) string {
 	var said []string
 	for _, value := range values {
@@ -296,7 +296,7 @@ func requiredValues(values []string) string {
 	return strings.Join(said, " or ")
 }
 
-// freshness says what is known of a delivery's time.
+// freshness describes the check of the timestamp.
 func freshness(p *providers.Provider) string {
 	s := p.Scheme
 	ts := s.Timestamp
@@ -327,9 +327,9 @@ func freshness(p *providers.Provider) string {
 	if s.Tolerance != nil {
 		tolerance = *s.Tolerance
 	}
-	said := fmt.Sprintf("The time stands in %s (%s) and may be %s from now, both ways.", where, unitWords[or(ts.Unit, "s")], span(tolerance))
+	said := fmt.Sprintf("The time is in %s (%s) and may differ from the clock by up to %s.", where, unitWords[or(ts.Unit, "s")], span(tolerance))
 	if ts.Optional {
-		said += " A delivery without it is of any age."
+		said += " A delivery without it may be of any age."
 	}
 	return said
 }

@@ -110,7 +110,7 @@ func (r *Report) facts(p *providers.Provider) {
 		}
 	}
 	if !saysWhoseKey(p) {
-		r.wrong("notes", "missing: whose the public key is: begin a note with \"The same key signs for every customer\" and what the app has to check, or say that \"the key signs for one account alone\"; or have a param that ties deliveries to the customer")
+		r.wrong("notes", "missing: whose the public key is: begin a note with \"The same key signs for every customer\" and what the app has to check, or say that \"the key signs for one account only\"; or have a param that ties deliveries to the customer")
 	}
 	if p.Retry.Schedule == "" {
 		r.advise("retry", "no schedule: if the sender documents its retries, write them in words, and their span (\"72h\"), from which the window of dedupe follows")

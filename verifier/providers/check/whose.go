@@ -9,7 +9,7 @@ import (
 
 // A note that says whose the public key is. A sender that signs for all of its
 // customers with one key proves to each what it signed for any other.
-var whoseKey = regexp.MustCompile(`(?i)\bthe same key signs for every customer\b|\bthe key signs for one [a-z ]+ alone\b`)
+var whoseKey = regexp.MustCompile(`(?i)\bthe same key signs for every customer\b|\bthe key signs for one [a-z ]+ (only|alone)\b`)
 
 // saysWhoseKey reports whether users learn if a stranger can have deliveries
 // signed: from a note, or since they are asked for what ties them to the customer.

@@ -60,7 +60,7 @@ func TestWhoseKeyIsSaidByNotesAndParams(t *testing.T) {
 		"another note":        {file(`"},"notes":["Give the public key in PEM."]`), false},
 		"shared":              {file(`"},"notes":["The same key signs for every customer: let the app check the account."]`), true},
 		"shared, perhaps":     {file(`"},"notes":["Whether the same key signs for every customer was not confirmed."]`), true},
-		"own":                 {file(`"},"notes":["Give it in PEM. The key signs for one account alone."]`), true},
+		"own":                 {file(`"},"notes":["Give it in PEM. The key signs for one account only."]`), true},
 		"signed param":        {file(`{param:hook}"},"params":[{"name":"hook","description":"id"}]`), true},
 		"optional param":      {file(`{param:hook}"},"params":[{"name":"hook","description":"id","optional":true}]`), false},
 		"longer param":        {file(`{param:hook_id}"},"params":[{"name":"hook","description":"id"},{"name":"hook_id","description":"id","optional":true}]`), false},
