@@ -93,7 +93,7 @@ func TestSendToGateway(t *testing.T) {
 		to := "http://" + g.address + "/hooks/" + name
 		for args, want := range map[string]string{
 			"":                   ": 200 OK in ",
-			"--times 2":          "duplicate: the app had taken it\n",
+			"--times 2":          "duplicate: already accepted by the app\n",
 			"--tamper body":      ": 401 Unauthorized in ",
 			"--tamper signature": ": 401 Unauthorized in ",
 			"--tamper secret":    ": 401 Unauthorized in ",
@@ -170,7 +170,7 @@ func TestListenForCurl(t *testing.T) {
 	}
 	want("genuine: the app answered 200, key 1")
 	want("saved: ")
-	want("duplicate: answered 200, the app had taken it")
+	want("duplicate: answered 200, already accepted by the app")
 	want("saved: ")
 	got := app.got("curl")
 	if len(got) != 1 || string(got[0].Body) != body || got[0].Target != "/a.b/c?case=curl&x=[1]" {

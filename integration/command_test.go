@@ -54,7 +54,7 @@ func TestExitCodes(t *testing.T) {
 		{"verify stripe broken.json --secret a", 2, "broken.json: it begins like JSON and is no HAR"},
 		{"verify stripe -H X:1 --secret a", 1, "missing_signature"},
 		{"sign stripe --secret a", 2, "no body: add --body-file"},
-		{"send stripe --secret a --to http://127.0.0.1:1", 2, "does not answer"},
+		{"send stripe --secret a --to http://127.0.0.1:1", 2, "no answer from"},
 		{"listen stripe --secret a --addr 9000", 2, "--addr: write a port"},
 		{"verify --help", 0, "caddy webhook verify stripe delivery.http"},
 		{"sign --help", 0, "--format curl"},

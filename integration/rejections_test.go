@@ -179,8 +179,8 @@ func TestStatusCommand(t *testing.T) {
 	}{
 		{"status", 0, "shop     github    1          0       1           1 "},
 		{"status nobody", 2, "no handler has that name; the names are: shop"},
-		{"rejections ffff", 2, `no rejection "ffff" is kept`},
-		{"forget " + strings.Repeat("0", 32), 1, "no such delivery is remembered as done"},
+		{"rejections ffff", 2, `no rejection "ffff"`},
+		{"forget " + strings.Repeat("0", 32), 1, "no such delivery is remembered"},
 		{"forget xyz", 2, "a delivery key is 32 hex digits"},
 	} {
 		if out, code := g.webhook(t, strings.Fields(tc.args)...); code != tc.code || !strings.Contains(out, tc.want) {

@@ -135,7 +135,7 @@ type RejectionDetail struct {
 	Rejection
 	Headers map[string][]string `json:"headers"` // credentials redacted
 	Body    Body                `json:"body"`
-	Hint    string              `json:"hint"` // "" if no usual mistake explains it
+	Hint    string              `json:"hint"` // "" if no common mistake explains it
 	Note    string              `json:"note,omitempty"`
 }
 

@@ -13,26 +13,26 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// adminFlags say where the running Caddy's admin endpoint is, as those of caddy
-// reload do, and how its answer is printed.
+// adminFlags locate the admin endpoint of a running Caddy, with the flags of caddy
+// reload, and choose the output format.
 type adminFlags struct {
 	address, config, adapter string
 	json                     bool
 }
 
 func (f *adminFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.address, "address", "", "`Address` of the running Caddy's admin endpoint, if it is not localhost:2019")
+	cmd.Flags().StringVar(&f.address, "address", "", "`Address` of the admin endpoint (default: localhost:2019)")
 	cmd.Flags().StringVarP(&f.config, "config", "c", "", "Configuration `file` that names the admin endpoint")
-	cmd.Flags().StringVarP(&f.adapter, "adapter", "a", "", "`Name` of the adapter of that file")
-	_ = cmd.MarkFlagFilename("config") // it fails only for a flag that does not exist
+	cmd.Flags().StringVarP(&f.adapter, "adapter", "a", "", "`Name` of the config adapter for that file")
+	_ = cmd.MarkFlagFilename("config") // fails only for an unknown flag
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 }
 
 func (f *adminFlags) registerJSON(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.json, "json", false, "Print the endpoint's answer for programs")
+	cmd.Flags().BoolVar(&f.json, "json", false, "Print the endpoint's JSON answer")
 }
 
-// An adminError is an error that the admin endpoint answered.
+// An adminError is an error response of the admin endpoint.
 type adminError struct {
 	status int
 	text   string
@@ -40,12 +40,12 @@ type adminError struct {
 
 func (e *adminError) Error() string { return e.text }
 
-// ask makes one request of the admin endpoint and prints the answer, a T: with
-// print for a person, or as it is for programs.
+// ask sends one request to the admin endpoint and prints its answer, a T: through
+// print, or unchanged with --json.
 func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io.Writer, T) error) error {
 	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
 	if err != nil {
-		return fmt.Errorf("the admin endpoint's address is not known: %w: give it with --address", err)
+		return fmt.Errorf("cannot determine the admin endpoint's address: %w: set it with --address", err)
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, method, target, nil, nil)
 	if err != nil {
@@ -58,7 +58,7 @@ func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io
 	}
 	var v T
 	if err := json.Unmarshal(answer, &v); err != nil {
-		return errors.New("the admin endpoint answered something else than was asked for: is it a Caddy with verify_webhook?")
+		return errors.New("unexpected answer from the admin endpoint: is it a Caddy with verify_webhook?")
 	}
 	if f.json {
 		return writeJSON(w, json.RawMessage(answer), "\t")
@@ -66,16 +66,16 @@ func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io
 	return print(w, v)
 }
 
-// adminFailure tells an endpoint that cannot be reached from one that says no,
-// which caddycmd does in its text alone.
+// adminFailure separates an unreachable endpoint from one that answers with an
+// error. caddycmd tells them apart only in its message.
 func adminFailure(address string, err error) error {
 	answer, answered := strings.CutPrefix(err.Error(), "caddy responded with error: HTTP ")
 	if !answered {
 		reason := err.Error()
-		if i := strings.Index(reason, "dial "); i >= 0 { // what caddycmd says before it is the request
+		if i := strings.Index(reason, "dial "); i >= 0 { // caddycmd puts the request before it
 			reason = reason[i:]
 		}
-		return fmt.Errorf("no admin endpoint answers at %s: %s: is Caddy running? Give another address with --address, or --config", address, reason)
+		return fmt.Errorf("no answer from the admin endpoint at %s: %s: is Caddy running? Set another address with --address or --config", address, reason)
 	}
 	code, body, _ := strings.Cut(answer, ": ")
 	status, _ := strconv.Atoi(code)
@@ -88,7 +88,7 @@ func adminFailure(address string, err error) error {
 	return &adminError{status, said.Error}
 }
 
-// atMostOne reports more arguments than a command takes.
+// atMostOne returns an error for more than one argument.
 func atMostOne(cmd *cobra.Command, args []string, what string) error {
 	if len(args) <= 1 {
 		return nil
@@ -96,7 +96,7 @@ func atMostOne(cmd *cobra.Command, args []string, what string) error {
 	return fmt.Errorf("one %s at a time, not %d: see %s --help", what, len(args), cmd.CommandPath())
 }
 
-// nameQuery selects the handlers of a name, or all of them for "".
+// nameQuery returns the query that selects the handlers called name; "" selects all.
 func nameQuery(name string) string {
 	if name == "" {
 		return ""

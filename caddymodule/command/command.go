@@ -1,14 +1,13 @@
-// Package command is "caddy webhook": what an operator types to look up a sender,
-// to judge, sign, send and watch deliveries, and to ask a running gateway.
+// Package command implements "caddy webhook": look up a sender; verify, sign, send
+// and watch deliveries; query a running gateway.
 //
-// Importing it registers the commands with Caddy. It does nothing that the gateway
-// would do otherwise: a SCHEME or a handler of a configuration becomes a
-// caddymodule.Sender, and what a running gateway tells comes through the admin
-// endpoint as a type of package adminapi. Nothing imports this package but main
-// programs and the module's root package.
+// Importing it registers the commands with Caddy. It behaves as the gateway does: a
+// SCHEME or a configured handler becomes a caddymodule.Sender, and a running gateway
+// answers through its admin endpoint with the types of package adminapi. Only main
+// programs and the module's root package import this package.
 //
-// Each command ends with one of three exit codes: 0, 1 or 2. It prints no secret,
-// and nothing that a sender wrote acts on the terminal.
+// Each command exits with 0, 1 or 2. No command prints a secret, and no text of a
+// sender can control the terminal.
 package command
 
 import (
@@ -22,30 +21,30 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "webhook",
-		Short: "Looks up and tries out webhook senders",
+		Short: "Inspects senders; verifies, signs and sends test deliveries",
 		Long: `
-Tools for the operator of verify_webhook, with the words and the values of the
-Caddyfile: what the gateway knows of a sender, why a saved delivery is refused,
-deliveries signed as the sender would, and a gateway to watch.
+Tools for operators of verify_webhook, with the options and values of the
+Caddyfile: look up a sender, find out why a saved delivery is refused, sign and
+send deliveries as the sender does, and run a gateway that shows its verdicts.
 
 	caddy webhook providers stripe
 	caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}'
 	caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
 	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --to http://localhost:3000
 
-Of a gateway that runs: what came of its deliveries, the newest that it refused
-with what to change, and a delivery that is to come through again.
+For a running gateway: its counters, its latest rejections with what to change,
+and forgetting a delivery so that its next copy is forwarded.
 
 	caddy webhook status
 	caddy webhook rejections
 	caddy webhook forget 5d41402abc4b2a76b9719d911017c592
 
-Exit status: 0 all is well, 1 it is not, 2 the command or a file cannot be read.`,
+Exit status: 0 success, 1 failure, 2 invalid command or unreadable file.`,
 		CobraFunc: build,
 	})
 }
 
-// build makes cmd "caddy webhook" with its commands.
+// build adds the subcommands to "caddy webhook".
 func build(cmd *cobra.Command) {
 	cmd.Use = "webhook"
 	cmd.Args = cobra.ArbitraryArgs
@@ -64,26 +63,26 @@ func build(cmd *cobra.Command) {
 	)
 	for _, c := range cmd.Commands() {
 		c.SilenceUsage = true
-		c.Args = cobra.ArbitraryArgs // counted by the command: Cobra's errors end with 1
+		c.Args = cobra.ArbitraryArgs // each command counts its own: Cobra's errors exit with 1
 		run := c.RunE
 		c.RunE = func(cmd *cobra.Command, args []string) error { return end(cmd, run(cmd, args)) }
 	}
 }
 
-// A negative is the answer "it is not": exit status 1. Its text, if any, says why.
+// A negative is a "no" as the result: exit status 1. Its text, if any, says why.
 type negative string
 
 func (n negative) Error() string { return string(n) }
 
-// end prints an error in one line on standard error and sets the exit status: 0
-// without an error, 1 for a negative, 2 for any other.
+// end prints an error on one line of standard error and sets the exit status: 0 for
+// none, 1 for a negative, 2 for any other.
 func end(cmd *cobra.Command, err error) error {
 	cmd.SilenceErrors = true
 	if err != nil && err.Error() != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", err)
 	}
 	if _, ok := errors.AsType[negative](err); err == nil || ok {
-		return err // Caddy ends with 1 for any error, and hands on only codes above it
+		return err // Caddy exits with 1 for any error, and passes on only codes above it
 	}
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, nil })(cmd, nil)
 }

@@ -15,8 +15,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// handler finds the handler of the configuration that --name names, or the only
-// one.
+// handler returns the configured handler that --name selects, or the only one.
 func (f *schemeFlags) handler() (*caddymodule.Handler, error) {
 	handlers, err := f.handlers()
 	if err != nil {
@@ -25,9 +24,9 @@ func (f *schemeFlags) handler() (*caddymodule.Handler, error) {
 	names := handlerNames(handlers)
 	switch {
 	case len(names) == 0:
-		return nil, fmt.Errorf("%s: it holds no verify_webhook handler", f.config)
+		return nil, fmt.Errorf("%s: no verify_webhook handler found", f.config)
 	case f.name == "" && len(names) > 1:
-		return nil, fmt.Errorf("%s: it holds several handlers: choose one with --name: %s", f.config, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s: several handlers found: choose one with --name: %s", f.config, strings.Join(names, ", "))
 	}
 	name := cmp.Or(f.name, names[0])
 	var found []foundHandler
@@ -38,10 +37,10 @@ func (f *schemeFlags) handler() (*caddymodule.Handler, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("%s: no handler is called %q: known are %s", f.config, name, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s: no handler is called %q: its handlers are %s", f.config, name, strings.Join(names, ", "))
 	case 1:
 	default:
-		return nil, fmt.Errorf("%s: %d different handlers are called %s: give each a name of its own", f.config, len(found), name)
+		return nil, fmt.Errorf("%s: %d different handlers are called %s: give each a unique name", f.config, len(found), name)
 	}
 	h := new(caddymodule.Handler)
 	if err := json.Unmarshal(found[0].raw, h); err != nil {
@@ -64,8 +63,8 @@ func handlerNames(handlers []foundHandler) (names []string) {
 	return slices.Compact(names)
 }
 
-// handlers adapts the configuration and finds all verify_webhook handlers, at
-// whatever depth of routes.
+// handlers adapts the configuration and returns its verify_webhook handlers at any
+// depth of routes.
 func (f *schemeFlags) handlers() ([]foundHandler, error) {
 	text, err := os.ReadFile(f.config)
 	if err != nil {
@@ -74,7 +73,7 @@ func (f *schemeFlags) handlers() ([]foundHandler, error) {
 	if name := f.adapterName(); name != "" {
 		adapter := caddyconfig.GetAdapter(name)
 		if adapter == nil {
-			return nil, fmt.Errorf("--adapter: this Caddy has no adapter %q: leave it out for a Caddyfile or for JSON", name)
+			return nil, fmt.Errorf("--adapter: this Caddy has no adapter %q: omit --adapter for a Caddyfile or JSON", name)
 		}
 		if text, _, err = adapter.Adapt(text, map[string]any{"filename": f.config}); err != nil {
 			return nil, f.named(err)
@@ -87,7 +86,7 @@ func (f *schemeFlags) handlers() ([]foundHandler, error) {
 	return findHandlers(config, nil), nil
 }
 
-// adapterName follows Caddy's own rule: a file that is called Caddyfile is one.
+// adapterName follows Caddy's rule: a file called Caddyfile is a Caddyfile.
 func (f *schemeFlags) adapterName() string {
 	base := strings.ToLower(filepath.Base(f.config))
 	ext := filepath.Ext(base)
@@ -118,19 +117,19 @@ func findHandlers(config any, found []foundHandler) []foundHandler {
 	return found
 }
 
-// configuredName returns what the gateway calls a handler.
+// configuredName returns the gateway's name for a handler.
 func configuredName(raw json.RawMessage) string {
 	var h struct {
 		Name     string
 		Provider json.RawMessage
 	}
-	_ = json.Unmarshal(raw, &h) // what is wrong with it shows when it is chosen
+	_ = json.Unmarshal(raw, &h) // choosing the handler reports its errors
 	if h.Name != "" {
 		return h.Name
 	}
 	p, err := providers.Read(h.Provider)
 	if err != nil || p == nil {
-		return "(without a name)"
+		return "(unnamed)"
 	}
 	return p.ID
 }

@@ -22,9 +22,9 @@ type draft struct {
 	*subject
 	request *rawhttp.Request
 	id      string
-	made    bool // the body is ours
+	made    bool // the body is generated
 	tamper  string
-	signer  *subject // has another secret if the secret is spoilt
+	signer  *subject // has another secret for --tamper secret
 }
 
 func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
@@ -33,11 +33,11 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 		return nil, errors.New(strings.Replace(err.Error(), "--url", "--to", 1))
 	}
 	if u, err := url.Parse(c.request.url); err == nil {
-		r.Target = u.RequestURI() // as the client writes it
+		r.Target = u.RequestURI() // as the HTTP client sends it
 	}
 	d := &draft{subject: s, request: r, id: c.id, made: c.request.bodyFile == "", tamper: c.tamper, signer: s}
 	if d.id == "" {
-		d.id = uuid.NewString() // a form that every sender's id may have
+		d.id = uuid.NewString() // valid as the id of any sender
 	}
 	if c.tamper != "secret" {
 		return d, nil
@@ -47,7 +47,7 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 	return d, err
 }
 
-// attempt signs the delivery, with the same id each time, and spoils it.
+// attempt signs the delivery, with the same id each time, and tampers with it.
 func (d *draft) attempt(now time.Time) (*rawhttp.Request, error) {
 	r := *d.request
 	r.Header = d.request.Header.Clone()
@@ -88,8 +88,8 @@ func (s *subject) withOtherSecret() (*subject, error) {
 	return &other, err
 }
 
-// spoil alters one character in the middle of the longest word, which keeps its
-// form, hex or base64. At the end of base64 there may be bits that mean nothing.
+// spoil changes one character in the middle of the longest word and keeps it valid
+// hex or base64. The last character of base64 may have unused bits.
 func spoil(text string) string {
 	isWord := func(c byte) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '+' || c == '/' || c == '-' || c == '_'
@@ -117,7 +117,7 @@ func spoil(text string) string {
 	return string(b)
 }
 
-// exampleBody returns a body with the id and the timestamp where the sender has them.
+// exampleBody returns a body with the id and the timestamp where the sender puts them.
 func (s *subject) exampleBody(id string, now time.Time) []byte {
 	body := map[string]any{"id": id, "type": "caddy.webhook.send"}
 	if d := s.Scheme.DeliveryID; d != nil {
@@ -135,7 +135,7 @@ func (s *subject) exampleBody(id string, now time.Time) []byte {
 		}
 		setPath(body, ts.JSON, value)
 	}
-	text, _ := json.Marshal(body) // maps of texts and numbers
+	text, _ := json.Marshal(body) // maps of strings and numbers
 	d := s.Scheme.DeliveryID
 	switch {
 	case s.Scheme.BodyForm != "":
@@ -146,8 +146,8 @@ func (s *subject) exampleBody(id string, now time.Time) []byte {
 	return text
 }
 
-// setPath sets a member by its path. Paths through arrays are left alone: the
-// signer says what is missing.
+// setPath sets a member by its path. It skips paths through arrays: the signer
+// reports the missing value.
 func setPath(object map[string]any, path string, value any) {
 	if path == "" || strings.Contains(path, "[") {
 		return

@@ -17,20 +17,20 @@ func forgetCommand() *cobra.Command {
 	var admin adminFlags
 	cmd := &cobra.Command{
 		Use:   "forget <key> [--address <admin>]",
-		Short: "Lets a delivery that the app took come through again",
+		Short: "Forgets a delivery so that its next copy is forwarded",
 		Long: `
-Makes a running Caddy forget that the app has taken a delivery, so that the next
-copy is forwarded: for "Redeliver" in the sender's dashboard. The key is the
-delivery's, 32 hexadecimal digits, from the header Webhook-Delivery, the access
-log (webhook>delivery) or the placeholder {http.verify_webhook.delivery}.
+Makes a running Caddy forget that the app accepted a delivery, so that the next
+copy is forwarded: for "Redeliver" in the sender's dashboard. Pass the delivery's
+key, 32 hexadecimal digits, from the Webhook-Delivery header, the access log
+(webhook>delivery) or the placeholder {http.verify_webhook.delivery}.
 
-Exit status: 0 it is forgotten; 1 it is in flight, or not remembered; 2 the
-endpoint cannot be reached, or the key is none.`,
+Exit status: 0 forgotten; 1 in flight or not remembered; 2 the endpoint cannot be
+reached, or the key is invalid.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
   caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("one delivery's key: caddy webhook forget <32 hexadecimal digits>")
+				return errors.New("pass the key of one delivery: caddy webhook forget <32 hexadecimal digits>")
 			}
 			key, err := dedupe.ParseKey(args[0])
 			if err != nil {
@@ -42,7 +42,7 @@ endpoint cannot be reached, or the key is none.`,
 			case e != nil && e.status == http.StatusConflict:
 				return negative("the delivery is in flight: wait for the app's answer, then try again")
 			case e != nil && e.status == http.StatusNotFound:
-				return negative("no such delivery is remembered as done: its next copy is forwarded anyway")
+				return negative("no such delivery is remembered: its next copy is forwarded anyway")
 			}
 			return err
 		},

@@ -12,7 +12,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// hint returns the cause of a rejection, "" if none is found.
+// hint returns the cause of a rejection, or "" if it finds none.
 func (s *subject) hint(ctx context.Context, r *rawhttp.Request, at time.Time) string {
 	configured := ""
 	if s.Provider != nil {
@@ -27,9 +27,9 @@ func (s *subject) hint(ctx context.Context, r *rawhttp.Request, at time.Time) st
 	return e.Hint
 }
 
-// explain returns the hint. If the time alone is wrong, or hides what else is, it
-// says so: whoever looks at a delivery of yesterday asks whether it was genuine
-// then. saved says that the request was saved, not received just now.
+// explain returns the hint. It says whether only the timestamp is wrong or hides
+// another error: for yesterday's delivery the question is whether it was genuine
+// then. saved marks a request read from a file, not one just received.
 func (s *subject) explain(ctx context.Context, r *rawhttp.Request, now time.Time, rejection *verifier.Rejection, saved bool) string {
 	if rejection.Reason != verifier.StaleTimestamp && rejection.Reason != verifier.FutureTimestamp {
 		return s.hint(ctx, r, now)
@@ -40,9 +40,9 @@ func (s *subject) explain(ctx context.Context, r *rawhttp.Request, now time.Time
 	other, _ := errors.AsType[*verifier.Rejection](err)
 	switch {
 	case err == nil && saved:
-		return fmt.Sprintf("all else is right, but it is %s: to judge it at its own time, add --now %s", skew, at)
+		return fmt.Sprintf("everything else is valid, but it is %s: to verify it at its own time, add --now %s", skew, at)
 	case err == nil:
-		return fmt.Sprintf("all else is right, but it is %s: a retry that keeps its first timestamp, a replay, or a clock that is off here or there; a sender that needs longer gets it with tolerance", skew)
+		return fmt.Sprintf("everything else is valid, but it is %s: a retry that keeps its first timestamp, a replay, or a wrong clock here or at the sender; raise tolerance for a sender that needs longer", skew)
 	case other == nil:
 		return ""
 	case other.Reason == rejection.Reason: // a skew too large to undo
@@ -55,7 +55,7 @@ func (s *subject) explain(ctx context.Context, r *rawhttp.Request, now time.Time
 	return text
 }
 
-// age says how old or early a delivery is, in days if there are any.
+// age formats how old or early a delivery is, in days from one day on.
 func age(skew time.Duration) string {
 	word := "old"
 	if skew < 0 {
@@ -71,30 +71,30 @@ func age(skew time.Duration) string {
 	return text + " " + word
 }
 
-// unexplained says what to check if no usual mistake explains a mismatch.
+// unexplained says what to check when no common mistake explains a mismatch.
 func unexplained(reason string) string {
 	if reason != string(verifier.SignatureMismatch) {
 		return ""
 	}
-	return "none of the usual mistakes explains it: most often the secret is that of another endpoint, or of test instead of live"
+	return "no common mistake explains it: most likely the secret belongs to another endpoint, or to test mode instead of live"
 }
 
-// remedies say what to check first if there is no hint. Other causes are in
-// docs/troubleshooting.md, under the reason.
+// remedies say what to check first when there is no hint. docs/troubleshooting.md
+// lists other causes under each reason.
 var remedies = map[verifier.Reason]string{
-	verifier.MissingSignature:   "set the secret at the sender, and see that no proxy in front drops the header; the other headers may name another sender",
-	verifier.MalformedSignature: "compare the detail with the signature's header: its prefix, its encoding, its number of lines; or it is another sender's",
-	verifier.MissingTimestamp:   "see that the sender sends its time with this kind of delivery, and that no proxy in front drops it",
-	verifier.MalformedTimestamp: "compare the time with the scheme's unit: seconds, milliseconds, a date",
-	verifier.StaleTimestamp:     "a retry that keeps its first time needs a longer tolerance; if every delivery is so, set the clocks by NTP",
-	verifier.FutureTimestamp:    "set the clocks of this machine and of the sender by NTP",
-	verifier.MissingHeader:      "compare require_header with what the sender sends, and see that no proxy in front drops it",
-	verifier.HeaderMismatch:     "compare require_header with what the sender sends",
-	verifier.HandshakeMismatch:  "compare the provider's param with what is set at the sender",
+	verifier.MissingSignature:   "set the secret at the sender, and check that no proxy in front drops the header; the other headers may name another sender",
+	verifier.MalformedSignature: "compare the detail with the signature header: prefix, encoding, number of lines; it may be another sender's",
+	verifier.MissingTimestamp:   "check that the sender sends a timestamp with this kind of delivery, and that no proxy in front drops it",
+	verifier.MalformedTimestamp: "compare the timestamp with the scheme's unit: seconds, milliseconds, a date",
+	verifier.StaleTimestamp:     "a retry that keeps its first timestamp needs a longer tolerance; if every delivery is stale, synchronize the clocks with NTP",
+	verifier.FutureTimestamp:    "synchronize the clocks of this machine and of the sender with NTP",
+	verifier.MissingHeader:      "compare require_header with the sender's headers, and check that no proxy in front drops it",
+	verifier.HeaderMismatch:     "compare require_header with the sender's headers",
+	verifier.HandshakeMismatch:  "compare the provider's param with the value set at the sender",
 }
 
-// firstRemedy says what to check if nothing explains a rejection.
+// firstRemedy says what to check when nothing explains a rejection.
 func firstRemedy(reason string) string {
-	text := cmp.Or(unexplained(reason), remedies[verifier.Reason(reason)], "no usual mistake explains it")
+	text := cmp.Or(unexplained(reason), remedies[verifier.Reason(reason)], "no common mistake explains it")
 	return text + " (docs/troubleshooting.md#" + reason + ")"
 }

@@ -17,7 +17,7 @@ func TestEveryReasonHasARemedy(t *testing.T) {
 	}
 	for _, reason := range verifier.Reasons {
 		text := firstRemedy(string(reason))
-		if strings.Contains(text, "no usual mistake explains it (") || strings.HasPrefix(text, "none:") {
+		if strings.Contains(text, "no common mistake explains it (") || strings.HasPrefix(text, "none:") {
 			t.Errorf("%s: %s", reason, text)
 		}
 		if !strings.Contains(string(page), "\n## "+string(reason)+"\n") {

@@ -23,19 +23,19 @@ func listenCommand() *cobra.Command {
 	c := new(listenRun)
 	cmd := &cobra.Command{
 		Use:   "listen SCHEME --secret <value>...",
-		Short: "Runs a gateway for one sender and shows each verdict",
+		Short: "Runs a gateway for one sender and shows its verdicts",
 		Long: `
-A real gateway on one port, on any path: what it lets through here it lets
-through in production. Prints what becomes of each request, and where a usual
-mistake explains a refusal, a hint. Genuine deliveries are passed on to --to, or
-answered 200 without it. Ends on Ctrl-C.
+A real gateway on one port, on any path: a delivery that passes here passes in
+production. Prints the outcome of each request and, when a common mistake explains
+a refusal, a hint. Forwards genuine deliveries to --to, or answers them 200
+without it. Ctrl-C stops it.
 
---save writes each request to a file of its own that "caddy webhook verify"
-reads. They hold what your senders send: keep them as you keep that.
+--save writes each request to its own file, for "caddy webhook verify". The files
+hold your senders' data: protect them as you protect that data.
 
-No TLS, no admin endpoint, and nothing is kept: put a tunnel in front where the
-sender is elsewhere. With :9000 everybody on the network can reach it, with
-127.0.0.1:9000 this machine alone.
+It has no TLS and no admin endpoint, and keeps no state: put a tunnel in front for
+a remote sender. Anyone on the network can reach :9000, only this machine can
+reach 127.0.0.1:9000.
 ` + schemeHelp,
 		Example: `  caddy webhook listen stripe --secret '{env.STRIPE_SECRET}'
   caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --addr 127.0.0.1:9000 --to http://localhost:3000 --save deliveries
@@ -45,9 +45,9 @@ sender is elsewhere. With :9000 everybody on the network can reach it, with
 	c.scheme.register(cmd, false)
 	flags := cmd.Flags()
 	flags.StringVar(&c.addr, "addr", ":9000", "The `address` to listen on")
-	flags.StringVar(&c.to, "to", "", "The app's `URL`, to which genuine deliveries go (default: they are answered 200)")
-	flags.StringVar(&c.save, "save", "", "A `folder` to write each request to")
-	_ = cmd.MarkFlagDirname("save") // it fails only for a flag that does not exist
+	flags.StringVar(&c.to, "to", "", "The app's `URL`, for genuine deliveries (default: answer them 200)")
+	flags.StringVar(&c.save, "save", "", "The `folder` to write requests to")
+	_ = cmd.MarkFlagDirname("save") // fails only for an unknown flag
 	_ = cmd.RegisterFlagCompletionFunc("addr", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
 	return cmd
@@ -64,7 +64,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if len(args) > 0 {
-		return errors.New("one SCHEME and no more: listen serves one sender")
+		return errors.New("pass one SCHEME: listen serves one sender")
 	}
 	config, err := c.gateway(s.handler)
 	if err != nil {
@@ -87,15 +87,15 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "listening on %s for %s; Ctrl-C ends it\n", spell(c.addr), s.Name)
+	fmt.Fprintf(out, "listening on %s for %s; press Ctrl-C to stop\n", spell(c.addr), s.Name)
 	p.run(ctx)
 	err = caddy.Stop()
 	p.rest(ctx)
 	return err
 }
 
-// checkFree returns an error if something listens at addr. Caddy itself would share
-// the port with another Caddy of the user's, and each would get some of the requests.
+// checkFree returns an error if something listens on addr. Caddy would share the port
+// with another Caddy, and each would get some of the requests.
 func checkFree(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -104,11 +104,11 @@ func checkFree(addr string) error {
 	return l.Close()
 }
 
-// gateway is the configuration: one handler on one port, nothing kept on disk.
+// gateway returns the configuration: one handler on one port, nothing on disk.
 func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil || port == "" || port == "0" {
-		return nil, errors.New("--addr: write a port, such as :9000, or an address with one, 127.0.0.1:9000")
+		return nil, errors.New("--addr: write a port, such as :9000, or an address and port, such as 127.0.0.1:9000")
 	}
 	app, err := c.app()
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 	}}}
 	return &caddy.Config{
 		Admin: &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(false)}},
-		// The verdicts are the log. Caddy's own would repeat the requests' headers.
+		// The verdicts replace Caddy's log, which would repeat the requests' headers.
 		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "FATAL"}}}},
 		AppsRaw: caddy.ModuleMap{
 			"http": object(map[string]any{
@@ -134,13 +134,13 @@ func (c *listenRun) gateway(h *caddymodule.Handler) (*caddy.Config, error) {
 					"routes":          routes,
 				}},
 			}),
-			// The http app brings it; unasked it tidies the user's storage.
+			// The http app loads it; by default it cleans the user's storage.
 			"tls": object(map[string]any{"disable_storage_check": true, "disable_storage_clean": true}),
 		},
 	}, nil
 }
 
-// app is the handler behind the gateway: a proxy to --to, or the answer 200.
+// app returns the handler behind the gateway: a proxy to --to, or a 200 response.
 func (c *listenRun) app() (any, error) {
 	if c.to == "" {
 		return map[string]any{"handler": "static_response", "status_code": 200}, nil
@@ -151,7 +151,7 @@ func (c *listenRun) app() (any, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return nil, errors.New("--to: write the app's address without a path, such as http://localhost:3000: path and query are those of the request")
+		return nil, errors.New("--to: write the app's address without a path, such as http://localhost:3000: path and query come from the request")
 	}
 	host, port := u.Hostname(), u.Port()
 	proxy := map[string]any{"handler": "reverse_proxy"}
@@ -169,11 +169,11 @@ func (c *listenRun) app() (any, error) {
 	return proxy, nil
 }
 
-// spell names the URL at which addr can be reached, for a person.
+// spell returns the URL of addr for display.
 func spell(addr string) string {
 	host, port, _ := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return "http://localhost:" + port + ", and on every other address of this machine,"
+		return "http://localhost:" + port + ", and on all other addresses of this machine,"
 	}
 	return "http://" + addr
 }

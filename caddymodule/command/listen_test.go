@@ -84,9 +84,9 @@ func TestListen(t *testing.T) {
 		want      []string
 	}{
 		{genuine, []string{`\d\d:\d\d:\d\d genuine: the app answered 202, key 1, delivery id evt_1`, `saved: .*Z-genuine\.http`}},
-		{genuine, []string{`duplicate: answered 200, the app had taken it, key 1, delivery id evt_1`, `saved: .*Z-duplicate\.http`}},
-		{old, []string{`refused, 401: stale_timestamp: the delivery is 1h0m\ds old, tolerance 5m0s`, `hint: all else is right, but it is 1h0m\ds old: a retry`, `saved: .*Z-stale_timestamp\.http`}},
-		{spoil(wrong), []string{`refused, 401: signature_mismatch: `, `hint: none of the usual mistakes explains it`, `saved: .*Z-signature_mismatch\.http`}},
+		{genuine, []string{`duplicate: answered 200, already accepted by the app, key 1, delivery id evt_1`, `saved: .*Z-duplicate\.http`}},
+		{old, []string{`refused, 401: stale_timestamp: the delivery is 1h0m\ds old, tolerance 5m0s`, `hint: everything else is valid, but it is 1h0m\ds old: a retry`, `saved: .*Z-stale_timestamp\.http`}},
+		{spoil(wrong), []string{`refused, 401: signature_mismatch: `, `hint: no common mistake explains it`, `saved: .*Z-signature_mismatch\.http`}},
 		{"", []string{`refused, 401: missing_signature: no header Stripe-Signature`, `saved: .*Z-missing_signature\.http`}},
 	} {
 		go post(tc.signature)
@@ -155,7 +155,7 @@ func TestListenUsage(t *testing.T) {
 		want string
 	}{
 		"no key":          {[]string{"stripe"}, "no key: add --secret"},
-		"two schemes":     {[]string{"stripe", "github", "--secret", "a"}, "one SCHEME and no more"},
+		"two schemes":     {[]string{"stripe", "github", "--secret", "a"}, "pass one SCHEME"},
 		"a bare port":     {[]string{"stripe", "--secret", "a", "--addr", "9000"}, "--addr: write a port, such as :9000"},
 		"no port":         {[]string{"stripe", "--secret", "a", "--addr", "localhost:"}, "--addr: write a port"},
 		"a path to":       {[]string{"stripe", "--secret", "a", "--to", "http://localhost:3000/hooks"}, "--to: write the app's address without a path"},
@@ -173,9 +173,9 @@ func TestListenUsage(t *testing.T) {
 
 func TestListenDescribes(t *testing.T) {
 	for addr, want := range map[string]string{
-		":9000":          "http://localhost:9000, and on every other address of this machine,",
-		"0.0.0.0:9000":   "http://localhost:9000, and on every other address of this machine,",
-		"[::]:9000":      "http://localhost:9000, and on every other address of this machine,",
+		":9000":          "http://localhost:9000, and on all other addresses of this machine,",
+		"0.0.0.0:9000":   "http://localhost:9000, and on all other addresses of this machine,",
+		"[::]:9000":      "http://localhost:9000, and on all other addresses of this machine,",
 		"127.0.0.1:9000": "http://127.0.0.1:9000",
 		"[::1]:9000":     "http://[::1]:9000",
 	} {
@@ -193,10 +193,10 @@ func TestOutcome(t *testing.T) {
 		colour, want, file string
 	}{
 		"no app":     {observation{verified: true, status: 200, key: "1"}, green, "genuine: answered 200, key 1", "genuine"},
-		"a dead app": {observation{verified: true, status: 502, key: "1", err: errors.New("dial tcp: refused")}, yellow, "genuine: the app does not answer, 502: dial tcp: refused, key 1", "genuine"},
-		"in flight":  {observation{verified: true, status: 503, key: "1", id: "e\x1b", err: errors.New("overloaded: the bodies in memory have reached max_buffered"), reason: "overloaded"}, yellow, `genuine, not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
+		"a dead app": {observation{verified: true, status: 502, key: "1", err: errors.New("dial tcp: refused")}, yellow, "genuine, but no answer from the app, 502: dial tcp: refused, key 1", "genuine"},
+		"in flight":  {observation{verified: true, status: 503, key: "1", id: "e\x1b", err: errors.New("overloaded: the bodies in memory have reached max_buffered"), reason: "overloaded"}, yellow, `genuine, but not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
 		"handshake":  {observation{handshake: true, status: 200}, yellow, "handshake: answered 200", "handshake"},
-		"observed":   {observation{reason: "stale_timestamp", status: 200}, red, "not genuine, let through (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
+		"observed":   {observation{reason: "stale_timestamp", status: 200}, red, "not genuine, forwarded (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
 		"too large":  {observation{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
 	} {
 		colour, text := w.verdict(&tc.observation)
@@ -205,7 +205,7 @@ func TestOutcome(t *testing.T) {
 		}
 	}
 	w.recorder.missed.Store(3)
-	if _, text := w.verdict(&observation{handshake: true}); !strings.HasSuffix(text, " (3 more requests came too fast to be shown)") {
+	if _, text := w.verdict(&observation{handshake: true}); !strings.HasSuffix(text, " (3 more requests arrived too fast to be shown)") {
 		t.Errorf("a flood: %q", text)
 	}
 }

@@ -20,16 +20,16 @@ func providersCommand() *cobra.Command {
 	c := new(providersRun)
 	cmd := &cobra.Command{
 		Use:   "providers [<id>] [--json] | --check <file>",
-		Short: "Lists the known senders, says how one signs, or checks a provider file",
+		Short: "Lists senders, shows how one signs, or checks a provider file",
 		Long: `
-Without an argument: every sender of the catalogue, with what proves its entry.
+Without an argument: every sender of the catalogue, with the proof of its entry.
 
-With an id or alias: a Caddyfile to paste, what is signed, what tells deliveries
-apart and for how long, retries, parameters, traps, proof and sources.
+With an id or alias: a Caddyfile to paste, the signed content, how copies are
+recognised and for how long, retries, parameters, traps, proof and sources.
 
 With --check: reads a provider file of your own, runs its vectors, alters each
-genuine one in every way that must be refused, and says what is missing. Exit
-status 0: complete; 1: something is wrong or missing; 2: it cannot be read.
+genuine one in every way that must be refused, and reports what is missing. Exit
+status: 0 complete; 1 something is wrong or missing; 2 the file cannot be read.
 
 Needs no configuration and no network.`,
 		Example: `  caddy webhook providers
@@ -44,9 +44,9 @@ Needs no configuration and no network.`,
 			return providerIDs(), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	cmd.Flags().BoolVar(&c.json, "json", false, "Print a list of objects for programs")
+	cmd.Flags().BoolVar(&c.json, "json", false, "Print a JSON list")
 	cmd.Flags().StringVar(&c.check, "check", "", "Check a provider `file`")
-	_ = cmd.MarkFlagFilename("check", "json") // it fails only for a flag that does not exist
+	_ = cmd.MarkFlagFilename("check", "json") // fails only for an unknown flag
 	return cmd
 }
 
@@ -59,7 +59,7 @@ func (c *providersRun) run(cmd *cobra.Command, args []string) error {
 	w, checks := cmd.OutOrStdout(), cmd.Flags().Changed("check")
 	switch {
 	case checks && (len(args) > 0 || c.json):
-		return errors.New("--check takes a file and nothing else: caddy webhook providers --check ./acme.json")
+		return errors.New("--check accepts a file and no argument: caddy webhook providers --check ./acme.json")
 	case checks:
 		return checkFile(w, c.check)
 	case len(args) > 1:
@@ -79,7 +79,7 @@ func (c *providersRun) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// selected returns the one provider that is asked for, or all.
+// selected returns the provider in args, or all without arguments.
 func selected(args []string) ([]*providers.Provider, error) {
 	if len(args) == 0 {
 		return providers.All()
@@ -89,7 +89,7 @@ func selected(args []string) ([]*providers.Provider, error) {
 		if e.Near != "" {
 			return nil, err
 		}
-		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; a file of yours is checked with --check %s", e.ID, e.ID)
+		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; to check your own file, add --check %s", e.ID, e.ID)
 	}
 	return []*providers.Provider{p}, err
 }
@@ -106,7 +106,7 @@ func providerIDs() []string {
 	return ids
 }
 
-// providerFacts is one provider for programs.
+// providerFacts is a provider in JSON.
 type providerFacts struct {
 	ID         string   `json:"id"`
 	Name       string   `json:"name"`
@@ -114,14 +114,14 @@ type providerFacts struct {
 	Category   string   `json:"category"`
 	Confidence string   `json:"confidence"`
 	Proof      string   `json:"proof"` // vendor-doc, vendor-sdk, library, openssl, construction
-	// A shared secret is all that it takes to sign any JSON body.
+	// A shared secret is enough to sign any JSON body.
 	Signable bool `json:"signable"`
-	// An altered body is refused.
+	// The signature covers the body.
 	CoversBody bool `json:"covers_body"`
-	// A well-formed secret; "" where the receiver holds a public key.
+	// A well-formed secret; "" for a sender verified with a public key.
 	ExampleSecret string            `json:"example_secret"`
 	Params        []providers.Param `json:"params"`
-	Docs          string            `json:"docs"` // from the root of the repository
+	Docs          string            `json:"docs"` // path from the repository's root
 }
 
 func printJSON(w io.Writer, list []*providers.Provider) error {
@@ -136,10 +136,10 @@ func printJSON(w io.Writer, list []*providers.Provider) error {
 	return writeJSON(w, facts, "\t")
 }
 
-// checkFile says whether a provider file could be part of the catalogue.
+// checkFile reports whether a provider file could be part of the catalogue.
 func checkFile(w io.Writer, path string) error {
 	if path == "" {
-		return errors.New("--check names no file: caddy webhook providers --check ./acme.json")
+		return errors.New("--check: no file: caddy webhook providers --check ./acme.json")
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -160,20 +160,20 @@ func checkFile(w io.Writer, path string) error {
 	}
 	fmt.Fprintf(w, "%s: vectors: %d, genuine: %d, alterations tried: %d, proof: %s\n", path, report.Vectors, report.Genuine, report.Alterations, p.Proof())
 	if !report.Complete() {
-		fmt.Fprintf(w, "%s: not complete\n", path)
+		fmt.Fprintf(w, "%s: incomplete\n", path)
 		return negative("")
 	}
 	fmt.Fprintf(w, "%s: complete. Next, in a verify_webhooks block: sender ./%s …\n", path, filepath.Base(path))
 	return nil
 }
 
-// checkID compares the id with the file's name and the catalogue's ids.
+// checkID compares the id with the file's name and the ids of the catalogue.
 func checkID(report *check.Report, p *providers.Provider, path string) {
 	problem := func(field, format string, args ...any) {
 		report.Problems = append(report.Problems, check.Problem{Path: field, Text: fmt.Sprintf(format, args...)})
 	}
 	if want := strings.TrimSuffix(filepath.Base(path), ".json"); want != p.ID {
-		problem("id", "%q is not the file's name: in the catalogue the file is called %s.json", p.ID, p.ID)
+		problem("id", "%q is not the file's name: the catalogue requires %s.json", p.ID, p.ID)
 	}
 	for _, alias := range append([]string{p.ID}, p.Aliases...) {
 		if other, err := providers.Get(alias); err == nil && other.ID != p.ID {

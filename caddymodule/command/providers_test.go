@@ -92,9 +92,9 @@ func TestProvidersUsage(t *testing.T) {
 		"unheard of":     {[]string{"qqqqqqq"}, "caddy webhook providers lists them"},
 		"a path":         {[]string{"../../etc/passwd"}, "caddy webhook providers lists them"},
 		"two":            {[]string{"stripe", "github"}, "one provider at a time, not 2"},
-		"check and id":   {[]string{"--check", "a.json", "stripe"}, "--check takes a file and nothing else"},
-		"check and json": {[]string{"--check", "a.json", "--json"}, "--check takes a file and nothing else"},
-		"check nothing":  {[]string{"--check", ""}, "--check names no file"},
+		"check and id":   {[]string{"--check", "a.json", "stripe"}, "--check accepts a file and no argument"},
+		"check and json": {[]string{"--check", "a.json", "--json"}, "--check accepts a file and no argument"},
+		"check nothing":  {[]string{"--check", ""}, "--check: no file"},
 		"no file":        {[]string{"--check", "gone.json"}, "gone.json"},
 		"a directory":    {[]string{"--check", t.TempDir()}, "is a directory"},
 	} {

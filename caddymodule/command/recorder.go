@@ -17,26 +17,26 @@ import (
 )
 
 // A recorder runs before the verify_webhook handler of "caddy webhook listen" and
-// notes each request and its outcome.
+// records each request and its outcome.
 type recorder struct {
-	maxBody int64 // what is kept of a body, in bytes
+	maxBody int64 // limit of the copy of a body, in bytes
 	seen    chan *observation
 	missed  atomic.Int64 // observations since the last look for which seen had no room
 }
 
-// maxSeen is how many observations may wait to be shown. A flood is served all the
-// same and not shown in full.
+// maxSeen limits the observations that wait to be shown. A flood is still served, but
+// not shown in full.
 const maxSeen = 64
 
-// recorderID is registered while listen runs, and is part of no other configuration.
+// recorderID is registered only by listen; no other configuration contains it.
 const recorderID = "http.handlers.verify_webhook_recorder"
 
 var (
-	recording    atomic.Pointer[recorder] // a process has one listen at a time
+	recording    atomic.Pointer[recorder] // a process runs one listen at a time
 	registration sync.Once
 )
 
-// newRecorder returns the recorder of the configuration that is loaded next.
+// newRecorder returns the recorder for the next configuration.
 func newRecorder(maxBody int64) *recorder {
 	w := &recorder{maxBody: maxBody, seen: make(chan *observation, maxSeen)}
 	recording.Store(w)
@@ -53,18 +53,18 @@ func (*recorder) CaddyModule() caddy.ModuleInfo {
 type observation struct {
 	at      time.Time
 	request *rawhttp.Request
-	cut     bool // the body is longer than what is kept
+	cut     bool // the body is longer than maxBody
 	status  int
 
 	verified, duplicate, handshake bool
 
 	key, id, reason string
 	err             error
-	rejection       *verifier.Rejection // err, if it is one: the request was refused for what it is
+	rejection       *verifier.Rejection // err, if it is one
 }
 
-// ServeHTTP keeps a copy of what the gateway reads, and of what it leaves unread: a
-// delivery that is refused by its headers is explained and saved with its body.
+// ServeHTTP keeps a copy of the whole body, including the part that the gateway does
+// not read: a delivery refused by its headers is explained and saved with its body.
 func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody}
 	e := &observation{at: time.Now(), request: &rawhttp.Request{
@@ -97,7 +97,7 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	return err
 }
 
-// keptBody keeps a copy of the first bytes that are read.
+// keptBody keeps a copy of the first bytes read.
 type keptBody struct {
 	io.ReadCloser
 	copy  bytes.Buffer
@@ -115,13 +115,12 @@ func (b *keptBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// drain reads what the gateway left unread, as long as the rest takes no more than
-// two seconds to arrive.
+// drain reads the rest of the body, for at most two seconds.
 func (b *keptBody) drain(c *http.ResponseController) {
 	if b.ended {
 		return
 	}
-	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // without it the server's own limits hold
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // without it the server's limits apply
 	_, _ = io.Copy(io.Discard, io.LimitReader(b, b.limit+1-int64(b.copy.Len())))
 	_ = c.SetReadDeadline(time.Time{})
 }

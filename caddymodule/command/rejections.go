@@ -24,16 +24,16 @@ func rejectionsCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "rejections [<id>] [--name <name>] [--json] [--address <admin>]",
-		Short: "Lists refused deliveries, or explains one",
+		Short: "Lists rejected deliveries, or explains one",
 		Long: `
-Asks the admin endpoint of a running Caddy for the newest deliveries whose
-verification failed (keep_rejected says how many are kept of each handler).
+Asks the admin endpoint of a running Caddy for the latest deliveries whose
+verification failed (keep_rejected sets how many each handler keeps).
 
-Without an argument: a list, newest first. With an id, which stands in the list
-and as rejection in the log: the whole request but its body, with credentials
-redacted, and a hint: which usual mistake would explain it, and what to change.
+Without an argument: a list, newest first. With an id, from the list or from
+rejection in the log: the request without its body and with credentials redacted,
+and a hint: which common mistake would explain it, and what to change.
 
-Exit status: 0, or 2 if the endpoint cannot be reached, or the id or the name is
+Exit status: 0, or 2 if the endpoint cannot be reached or the id or name is
 unknown.`,
 		Example: `  caddy webhook rejections
   caddy webhook rejections --name stripe
@@ -47,16 +47,16 @@ unknown.`,
 				return ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.RejectionsPath+nameQuery(name), printRejections)
 			}
 			if name != "" {
-				return errors.New("an id or --name, not both: an id is of one handler")
+				return errors.New("pass an id or --name, not both: an id belongs to one handler")
 			}
 			err := ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.RejectionsPath+"/"+url.PathEscape(args[0]), printRejection)
 			if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusNotFound {
-				return fmt.Errorf("no rejection %q is kept (any more): caddy webhook rejections lists them", args[0])
+				return fmt.Errorf("no rejection %q: it may have been evicted; caddy webhook rejections lists those kept", args[0])
 			}
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "Only those of the handler of this `name`")
+	cmd.Flags().StringVar(&name, "name", "", "Only rejections of the handler with this `name`")
 	admin.register(cmd)
 	admin.registerJSON(cmd)
 	return cmd
@@ -64,7 +64,7 @@ unknown.`,
 
 func printRejections(w io.Writer, list []adminapi.Rejection) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "No rejection is kept: none since the process started, or keep_rejected off.")
+		_, err := fmt.Fprintln(w, "No rejections: none since the process started, or keep_rejected is off.")
 		return err
 	}
 	now := time.Now()
@@ -77,7 +77,7 @@ func printRejections(w io.Writer, list []adminapi.Rejection) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), r.Name, reason, plain(r.Remote), plain(r.Method+" "+r.URL))
 	}
-	fmt.Fprintln(t, "\ncaddy webhook rejections <id> tells more, with a hint")
+	fmt.Fprintln(t, "\ncaddy webhook rejections <id> shows one in full, with a hint")
 	return t.Flush()
 }
 
@@ -90,7 +90,7 @@ func printRejection(w io.Writer, r adminapi.RejectionDetail) error {
 	}
 	outcome := "refused"
 	if r.Observed {
-		outcome = "let through (observe)"
+		outcome = "forwarded (observe)"
 	}
 	line("rejection", r.ID+", "+outcome)
 	line("time", r.Time.Local().Format(time.RFC3339))
@@ -126,7 +126,7 @@ func bodyText(b adminapi.Body) string {
 		text += ", " + b.ContentType
 	}
 	if b.Truncated {
-		text += ", kept in part"
+		text += ", partly kept"
 	}
 	return text
 }

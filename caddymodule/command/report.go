@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// A reporter shows what a recorder observes, and saves the requests.
+// A reporter prints the observations of a recorder and saves the requests.
 type reporter struct {
 	recorder *recorder
 	subject  *subject
 	out      io.Writer
 	colour   bool
-	folder   string // "": nothing is saved
-	alone    bool   // no app is behind the gateway
+	folder   string // "" saves nothing
+	alone    bool   // no app behind the gateway
 }
 
 // The colours of a verdict (ECMA-48 §8.3.117).
@@ -36,7 +36,7 @@ func (p *reporter) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// mayColour reports whether w is a terminal whose user has not turned colours off
+// mayColour reports whether w is a terminal and colours are not disabled
 // (https://no-color.org).
 func mayColour(w io.Writer) bool {
 	file, ok := w.(*os.File)
@@ -47,7 +47,7 @@ func mayColour(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// run shows what the gateway sees, off the requests' way, until ctx ends.
+// run prints observations, outside the requests' path, until ctx ends.
 func (p *reporter) run(ctx context.Context) {
 	for {
 		select {
@@ -59,7 +59,7 @@ func (p *reporter) run(ctx context.Context) {
 	}
 }
 
-// rest shows what was seen since.
+// rest prints the remaining observations.
 func (p *reporter) rest(ctx context.Context) {
 	for {
 		select {
@@ -91,7 +91,7 @@ func (p *reporter) show(ctx context.Context, e *observation) {
 	fmt.Fprintf(p.out, "         saved: %s\n", path)
 }
 
-// save writes a request to a file that only the user can read.
+// save writes a request to a file with mode 0600.
 func (p *reporter) save(e *observation) (path string, err error) {
 	if e.cut {
 		return "", errors.New("the body is larger than max_body")
@@ -105,14 +105,14 @@ func (p *reporter) save(e *observation) (path string, err error) {
 	if closing := file.Close(); err == nil {
 		err = closing
 	}
-	return path, errors.Join(err, os.Chtimes(path, time.Time{}, e.at)) // for --now file
+	return path, errors.Join(err, os.Chtimes(path, time.Time{}, e.at)) // read by --now file
 }
 
-// verdict says in one line how a request ended.
+// verdict returns the outcome of a request in one line.
 func (p *reporter) verdict(e *observation) (colour, text string) {
 	colour, text = p.outcome(e)
 	if n := p.recorder.missed.Swap(0); n > 0 {
-		text += fmt.Sprintf(" (%d more requests came too fast to be shown)", n)
+		text += fmt.Sprintf(" (%d more requests arrived too fast to be shown)", n)
 	}
 	return colour, text
 }
@@ -122,17 +122,17 @@ func (p *reporter) outcome(e *observation) (colour, text string) {
 	case e.handshake:
 		return yellow, fmt.Sprintf("handshake: answered %d", e.status)
 	case e.duplicate:
-		return yellow, fmt.Sprintf("duplicate: answered %d, the app had taken it%s", e.status, e.particulars())
+		return yellow, fmt.Sprintf("duplicate: answered %d, already accepted by the app%s", e.status, e.particulars())
 	case e.verified && e.err != nil && e.status == http.StatusServiceUnavailable:
-		return yellow, fmt.Sprintf("genuine, not now: %v%s", e.err, e.particulars())
+		return yellow, fmt.Sprintf("genuine, but not now: %v%s", e.err, e.particulars())
 	case e.verified && e.err != nil:
-		return yellow, fmt.Sprintf("genuine: the app does not answer, %d: %s%s", e.status, printable(e.err.Error()), e.particulars())
+		return yellow, fmt.Sprintf("genuine, but no answer from the app, %d: %s%s", e.status, printable(e.err.Error()), e.particulars())
 	case e.verified && p.alone:
 		return green, fmt.Sprintf("genuine: answered %d%s", e.status, e.particulars())
 	case e.verified:
 		return green, fmt.Sprintf("genuine: the app answered %d%s", e.status, e.particulars())
 	case e.err == nil:
-		return red, fmt.Sprintf("not genuine, let through (observe): %s: the app answered %d", e.reason, e.status)
+		return red, fmt.Sprintf("not genuine, forwarded (observe): %s: the app answered %d", e.reason, e.status)
 	case e.rejection != nil:
 		return red, fmt.Sprintf("refused, %d: %s: %s", e.status, e.rejection.Reason, printable(e.rejection.Detail))
 	}
@@ -147,7 +147,7 @@ func (e *observation) particulars() string {
 	return text
 }
 
-// word is the verdict in a file's name.
+// word returns the verdict for a file's name.
 func (e *observation) word() string {
 	switch {
 	case e.handshake:

@@ -16,17 +16,17 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// defaultURL is what a request without a file calls: where listen listens.
+// defaultURL is the URL of a request without a file: the default address of listen.
 const defaultURL = "http://localhost:9000/"
 
-// newRequest returns an unsigned request without headers and body to defaultURL.
+// newRequest returns an unsigned request to defaultURL without headers and body.
 func (s *subject) newRequest() *rawhttp.Request {
 	r := &rawhttp.Request{Method: s.Methods[0], Header: make(http.Header)}
-	_ = r.SetURL(defaultURL) // it fails only for what is no URL
+	_ = r.SetURL(defaultURL) // fails only for an invalid URL
 	return r
 }
 
-// requestFlags are the parts of a request, each in place of what it has.
+// requestFlags override parts of a request.
 type requestFlags struct {
 	headers               []string
 	bodyFile, method, url string
@@ -36,14 +36,14 @@ func (f *requestFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "A `header` of the request, 'Name: value'; repeatable")
 	flags.StringVar(&f.bodyFile, "body-file", "", "The `file` of the body, byte for byte; - for standard input")
-	flags.StringVar(&f.method, "method", "", "The request's `method` (default: the file's, else the sender's, mostly POST)")
-	flags.StringVar(&f.url, "url", "", "The `URL` that the sender calls, for schemes that sign it (default: the file's, a path standing for https; else "+defaultURL+")")
+	flags.StringVar(&f.method, "method", "", "The request's `method` (default: the file's, else the sender's, usually POST)")
+	flags.StringVar(&f.url, "url", "", "The `URL` that the sender calls, for schemes that sign it (default: the file's, with https for a bare path; else "+defaultURL+")")
 	_ = cmd.RegisterFlagCompletionFunc("method", cobra.FixedCompletions([]string{"POST", "PUT", "GET"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("header", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("url", cobra.NoFileCompletions)
 }
 
-// apply replaces in r what is given. Several -H of one name are several lines.
+// apply replaces the given parts of r. Repeated -H of one name set several lines.
 func (f *requestFlags) apply(r *rawhttp.Request, stdin io.Reader) error {
 	if f.method != "" {
 		if f.method != strings.ToUpper(f.method) || strings.ContainsAny(f.method, " \t,/") {
@@ -84,10 +84,10 @@ func (f *requestFlags) apply(r *rawhttp.Request, stdin io.Reader) error {
 	return nil
 }
 
-// maxInput bounds a file that is read whole. No sender's body comes near.
+// maxInput limits a file, in bytes. No sender's body comes near it.
 const maxInput = 256 << 20
 
-// readInput reads a file, and when it was written, or standard input for "-".
+// readInput reads a file and its modification time, or standard input for "-".
 func readInput(stdin io.Reader, name string) (data []byte, at time.Time, err error) {
 	if name != "-" {
 		file, err := os.Open(name)
@@ -102,18 +102,18 @@ func readInput(stdin io.Reader, name string) (data []byte, at time.Time, err err
 	}
 	data, err = io.ReadAll(io.LimitReader(stdin, maxInput+1))
 	if err == nil && len(data) > maxInput {
-		err = fmt.Errorf("%s: larger than %d MiB: no delivery is", name, maxInput>>20)
+		err = fmt.Errorf("%s: larger than %d MiB: not a delivery", name, maxInput>>20)
 	}
 	return data, at, err
 }
 
-// requestOf returns a saved request as a verifier sees it. One without a scheme is
-// taken for https, as senders deliver.
+// requestOf converts a saved request for a verifier. Without a URL scheme it assumes
+// https, as senders deliver.
 func requestOf(r *rawhttp.Request) *verifier.Request {
 	return &verifier.Request{Method: r.Method, Header: r.Header, Target: r.Target, Host: r.Host, TLS: r.Scheme != "http"}
 }
 
-// parseNow reads RFC 3339 or Unix seconds; "" is now.
+// parseNow parses RFC 3339 or Unix seconds; "" is now.
 func parseNow(text string) (time.Time, error) {
 	if text == "" {
 		return time.Now(), nil

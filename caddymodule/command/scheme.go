@@ -15,23 +15,23 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// schemeHelp is in the help of every command that takes a SCHEME.
+// schemeHelp is part of the help of every command with a SCHEME.
 const schemeHelp = `
-SCHEME is an id of "caddy webhook providers", the path of a provider file
-(./acme.json), or a handler of your configuration, with its keys and options:
---config Caddyfile --name billing. Keys are written as in the Caddyfile:
-{env.NAME}, {file./path} or the text itself, which other users of the machine
-can read in the list of processes; prefer the first two.`
+SCHEME is an id from "caddy webhook providers" or the path of a provider file
+(./acme.json). Use --config Caddyfile --name billing instead for a handler of your
+configuration, with its keys and options. Write keys as in the Caddyfile:
+{env.NAME}, {file./path} or the text itself. Prefer the first two: other users of
+the machine can read the text in the process list.`
 
-// schemeFlags say how a sender signs, and with what.
+// schemeFlags select a sender's scheme and its keys.
 type schemeFlags struct {
 	secrets, publicKeys, params []string
 	privateKey                  string
 	config, adapter, name       string
-	signs                       bool // the command makes deliveries
+	signs                       bool // the command signs deliveries
 }
 
-// register adds the flags to a command; signs says that it makes deliveries.
+// register adds the flags to a command; signs is set for one that signs deliveries.
 func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	f.signs = signs
 	flags := cmd.Flags()
@@ -41,17 +41,17 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	} else {
 		flags.StringArrayVar(&f.publicKeys, "public-key", nil, "The sender's public key: {file./path}, {env.NAME} or the `value` itself; repeatable")
 	}
-	flags.StringArrayVar(&f.params, "param", nil, "What the provider asks for besides, as `name=value`; repeatable")
-	flags.StringVar(&f.config, "config", "", "Take a handler of this configuration `file` in SCHEME's place")
-	flags.StringVar(&f.adapter, "adapter", "", "Config `adapter` of --config (default: by the file's name, as caddy run does)")
-	flags.StringVar(&f.name, "name", "", "The handler of --config; needed where there are several")
+	flags.StringArrayVar(&f.params, "param", nil, "A parameter of the provider, as `name=value`; repeatable")
+	flags.StringVar(&f.config, "config", "", "Use a handler of this configuration `file` instead of SCHEME")
+	flags.StringVar(&f.adapter, "adapter", "", "Config `adapter` of --config (default: by file name, as caddy run does)")
+	flags.StringVar(&f.name, "name", "", "The handler of --config; required if there are several")
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 || f.config != "" {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		return providerIDs(), cobra.ShellCompDirectiveDefault // files, where no id begins so
+		return providerIDs(), cobra.ShellCompDirectiveDefault // complete file names if no id matches
 	}
-	_ = cmd.RegisterFlagCompletionFunc("secret", cobra.NoFileCompletions) // it fails only for a flag that does not exist
+	_ = cmd.RegisterFlagCompletionFunc("secret", cobra.NoFileCompletions) // fails only for an unknown flag
 	_ = cmd.RegisterFlagCompletionFunc("param", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		handlers, _ := f.handlers()
@@ -59,25 +59,25 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	})
 }
 
-// A subject is the sender whose deliveries a command judges or makes.
+// A subject is the sender whose deliveries a command verifies or signs.
 type subject struct {
 	*caddymodule.Sender
 	handler  *caddymodule.Handler // with its defaults, not provisioned
 	verifier *verifier.Verifier
 }
 
-// resolve reads SCHEME, or --config and --name in its place, with all values as
-// the gateway resolves them. It returns the arguments that follow.
+// resolve reads SCHEME, or --config and --name instead, and resolves all values as
+// the gateway does. It returns the remaining arguments.
 func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 	h := new(caddymodule.Handler)
 	var err error
 	switch {
 	case f.config != "" && len(args) > 1:
-		err = fmt.Errorf("--config names the handler in SCHEME's place: leave %q out", args[0])
+		err = fmt.Errorf("--config replaces SCHEME: omit %q", args[0])
 	case f.config != "":
 		h, err = f.handler()
 	case f.name != "" || f.adapter != "":
-		err = errors.New("--name and --adapter go with --config: --config Caddyfile --name billing")
+		err = errors.New("--name and --adapter require --config: --config Caddyfile --name billing")
 	case len(args) == 0:
 		err = errors.New("no SCHEME: name a provider (caddy webhook providers lists them), a file such as ./acme.json, or --config Caddyfile --name billing")
 	default:
@@ -97,7 +97,7 @@ func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 	return s, args, err
 }
 
-// named puts the configuration's file before an error that does not name it.
+// named prefixes an error with the configuration's file unless the error names it.
 func (f *schemeFlags) named(err error) error {
 	if f.config == "" || strings.HasPrefix(err.Error(), f.config+":") {
 		return err
@@ -105,7 +105,7 @@ func (f *schemeFlags) named(err error) error {
 	return fmt.Errorf("%s: %w", f.config, err)
 }
 
-// schemeOf reads a provider's id or the path of a provider file.
+// schemeOf resolves a provider's id or the path of a provider file.
 func schemeOf(word string) (json.RawMessage, error) {
 	if strings.HasSuffix(word, ".json") {
 		data, err := os.ReadFile(word)
@@ -118,11 +118,11 @@ func schemeOf(word string) (json.RawMessage, error) {
 		return data, nil
 	}
 	if strings.ContainsAny(word, `/\.`) {
-		return nil, fmt.Errorf("%q is no provider: the name of a provider file ends in .json; a delivery's file comes after SCHEME", word)
+		return nil, fmt.Errorf("%q is not a provider: provider files end in .json; a delivery's file comes after SCHEME", word)
 	}
 	_, err := providers.Get(word)
 	if e, ok := errors.AsType[*providers.UnknownError](err); ok && e.Near == "" {
-		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; a file of yours is named by its path, ./%s.json", word, word)
+		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; for your own file, write its path, ./%s.json", word, word)
 	}
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func schemeOf(word string) (json.RawMessage, error) {
 	return json.Marshal(word)
 }
 
-// override puts keys and params of the command line in place of the handler's.
+// override replaces the handler's keys and params with those of the command line.
 func (f *schemeFlags) override(h *caddymodule.Handler) error {
 	if err := f.checkKeys(); err != nil {
 		return err
@@ -151,8 +151,8 @@ func (f *schemeFlags) override(h *caddymodule.Handler) error {
 	return nil
 }
 
-// checkKeys refuses what the gateway would refuse in a configuration. Its errors
-// name the flag.
+// checkKeys refuses the values that the gateway refuses in a configuration. Its
+// errors name the flag.
 func (f *schemeFlags) checkKeys() error {
 	type flag struct {
 		name  string
@@ -166,7 +166,7 @@ func (f *schemeFlags) checkKeys() error {
 		for _, text := range flag.texts {
 			err := keys.CheckValue(text)
 			if errors.Is(err, keys.ErrUnreplaced) {
-				return fmt.Errorf("%s: %w (in single quotes, or the shell replaces it)", flag.name, err)
+				return fmt.Errorf("%s: %w (use single quotes, or the shell expands it)", flag.name, err)
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", flag.name, err)
@@ -209,7 +209,7 @@ func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
 	return s, nil
 }
 
-// asFlags names the flag in an error of the gateway that names the option.
+// asFlags replaces option names with flag names in an error of the gateway.
 func (f *schemeFlags) asFlags(err error) error {
 	words := []string{"give it with public_key", "give one with --public-key", "given with public_key", "given with --public-key", "give it with secret", "give one with --secret"}
 	if f.signs {
@@ -218,7 +218,7 @@ func (f *schemeFlags) asFlags(err error) error {
 	return errors.New(strings.NewReplacer(words...).Replace(err.Error()))
 }
 
-// missingKey says which flag to add.
+// missingKey returns an error that names the flag to add.
 func (f *schemeFlags) missingKey(p *providers.Provider) error {
 	name := "SECRET"
 	if p != nil {
@@ -230,10 +230,11 @@ func (f *schemeFlags) missingKey(p *providers.Provider) error {
 	case f.signs:
 		return errors.New("no key: this sender signs with a private key: add --private-key '{file./path/key.pem}'")
 	}
-	return errors.New("no key: this sender's deliveries are verified with its public key: add --public-key '{file./path/key.pem}'")
+	return errors.New("no key: this sender's deliveries are verified with a public key: add --public-key '{file./path/key.pem}'")
 }
 
-// paramHint names the flag if err is that a provider's param is missing.
+// paramHint returns an error that names the flag if a required param is missing, else
+// err.
 func paramHint(err error, h *caddymodule.Handler) error {
 	provider, _ := providers.Read(h.Provider)
 	if provider == nil {
@@ -241,7 +242,7 @@ func paramHint(err error, h *caddymodule.Handler) error {
 	}
 	for _, p := range provider.Params {
 		if h.Param[p.Name] == "" && !p.Optional {
-			return fmt.Errorf("this sender needs a value: add --param %s=…, %s", p.Name, p.Description)
+			return fmt.Errorf("this sender requires a parameter: add --param %s=…, %s", p.Name, p.Description)
 		}
 	}
 	return err

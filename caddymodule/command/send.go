@@ -27,17 +27,17 @@ func sendCommand() *cobra.Command {
 	c := new(sendRun)
 	cmd := &cobra.Command{
 		Use:   "send SCHEME --secret <value> --to <URL>",
-		Short: "Delivers as a sender would, to try out a deployment",
+		Short: "Sends test deliveries to a deployment",
 		Long: `
-Signs a delivery as "caddy webhook sign" does, posts it to --to, and says what
-the answer means. Without --body-file it is a small JSON body with a random id.
+Signs a delivery as "caddy webhook sign" does, posts it to --to, and explains the
+answer. The default body is a small JSON object with a random id.
 
---times 2 sends it again as a retry, same id and body under a new signature: the
-app must not see it twice. --tamper and --age send what must be refused: an
+--times 2 sends a retry: the same id and body with a new signature. The app must
+not receive it twice. --tamper and --age send deliveries that must be refused: an
 altered body, an altered signature, another secret, an old timestamp.
 
-Exit status: 0 the answers are as they should be: 2xx, or a refusal where one is
-due; 1 they are not; 2 nobody answers, or something cannot be read.
+Exit status: 0 every answer is as expected: 2xx, or a refusal where one is due;
+1 an answer is not; 2 no answer, or an input cannot be read.
 ` + schemeHelp,
 		Example: `  caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe
   caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
@@ -48,13 +48,13 @@ due; 1 they are not; 2 nobody answers, or something cannot be read.
 	c.scheme.register(cmd, true)
 	flags := cmd.Flags()
 	flags.StringVar(&c.request.url, "to", "", "The `URL` to deliver to")
-	flags.StringArrayVarP(&c.request.headers, "header", "H", nil, "A further `header`, 'Name: value'; repeatable")
+	flags.StringArrayVarP(&c.request.headers, "header", "H", nil, "An additional `header`, 'Name: value'; repeatable")
 	flags.StringVar(&c.request.bodyFile, "body-file", "", "The `file` of the body, byte for byte; - for standard input (default: a small JSON body)")
-	flags.StringVar(&c.request.method, "method", "", "The request's `method` (default: the sender's, mostly POST)")
+	flags.StringVar(&c.request.method, "method", "", "The request's `method` (default: the sender's, usually POST)")
 	flags.StringVar(&c.id, "id", "", "The delivery's `id` (default: a random one)")
-	flags.IntVar(&c.times, "times", 1, "How often to send it")
-	flags.DurationVar(&c.age, "age", 0, "How old its timestamp is, such as 10m")
-	flags.StringVar(&c.tamper, "tamper", "", "What to spoil: body, signature or secret")
+	flags.IntVar(&c.times, "times", 1, "How many times to send it")
+	flags.DurationVar(&c.age, "age", 0, "The age of its timestamp, such as 10m")
+	flags.StringVar(&c.tamper, "tamper", "", "What to alter: body, signature or secret")
 	_ = cmd.RegisterFlagCompletionFunc("tamper", cobra.FixedCompletions([]string{"body", "signature", "secret"}, cobra.ShellCompDirectiveNoFileComp))
 	for _, name := range []string{"to", "header", "method", "id", "times", "age"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
@@ -64,7 +64,7 @@ due; 1 they are not; 2 nobody answers, or something cannot be read.
 
 type sendRun struct {
 	scheme     schemeFlags
-	request    requestFlags // its url is --to
+	request    requestFlags // url is --to
 	id, tamper string
 	times      int
 	age        time.Duration
@@ -93,7 +93,7 @@ func (c *sendRun) run(cmd *cobra.Command, args []string) error {
 		began := time.Now()
 		answer, err := deliver(ctx, c.request.url, r)
 		if err != nil {
-			return fmt.Errorf("%s does not answer: %w: %s", c.request.url, err, whyNoAnswer(err))
+			return fmt.Errorf("no answer from %s: %w: %s", c.request.url, err, whyNoAnswer(err))
 		}
 		good, meaning := c.meaning(s, answer)
 		if !good {
@@ -110,13 +110,13 @@ func (c *sendRun) run(cmd *cobra.Command, args []string) error {
 	return result
 }
 
-// check refuses a combination of flags that would show nothing.
+// check refuses combinations of flags that test nothing.
 func (c *sendRun) check(s *subject, args []string) error {
 	ts := s.Scheme.Timestamp
 	dated := ts != nil && !ts.Off
 	switch {
 	case len(args) > 0:
-		return errors.New("the body's file is given with --body-file")
+		return errors.New("pass the body's file with --body-file")
 	case c.request.url == "":
 		return errors.New("no address: add --to https://hooks.example.com/hooks/stripe")
 	case !strings.HasPrefix(c.request.url, "https://") && !strings.HasPrefix(c.request.url, "http://"):
@@ -126,25 +126,25 @@ func (c *sendRun) check(s *subject, args []string) error {
 	case c.tamper != "" && !slices.Contains([]string{"body", "signature", "secret"}, c.tamper):
 		return fmt.Errorf("--tamper %s: write body, signature or secret", c.tamper)
 	case c.tamper == "body" && (s.Scheme.BodyUnsigned || s.Scheme.Algorithm == verifier.Token):
-		return errors.New("--tamper body: this sender's signature does not cover the body, so nobody can tell: try --tamper signature")
+		return errors.New("--tamper body: this sender's signature does not cover the body: try --tamper signature")
 	case c.tamper == "secret" && c.scheme.privateKey != "":
-		return errors.New("--tamper secret: there is none, this sender signs with a private key: try --tamper signature")
+		return errors.New("--tamper secret: this sender signs with a private key, not a secret: try --tamper signature")
 	case c.age != 0 && !dated:
-		return errors.New("--age: this sender's deliveries have no timestamp that is checked, so their age shows nothing")
+		return errors.New("--age: the scheme checks no timestamp, so age has no effect")
 	case c.age != 0 && (ts.JSON != "" || ts.Form != "") && c.request.bodyFile != "":
-		return errors.New("--age: this sender's timestamp stands in the body: write it there, or leave out --body-file")
+		return errors.New("--age: this sender's timestamp is in the body: set it there, or omit --body-file")
 	}
 	return nil
 }
 
-// poster delivers as senders do: it follows no redirect. It waits longer than a
-// gateway waits for its app (60s).
+// poster delivers as senders do: it follows no redirects. Its timeout exceeds the
+// gateway's for the app (60s).
 var poster = &http.Client{
 	Timeout:       90 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// deliver posts one request, and drops the answer's body.
+// deliver posts one request and discards the answer's body.
 func deliver(ctx context.Context, to string, r *rawhttp.Request) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, r.Method, to, bytes.NewReader(r.Body))
 	if err != nil {
@@ -163,11 +163,11 @@ func deliver(ctx context.Context, to string, r *rawhttp.Request) (*http.Response
 		return nil, err
 	}
 	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection serves the next attempt
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the next attempt reuses the connection
 	return answer, nil
 }
 
-// meaning says whether an answer is as it should be, and what it means.
+// meaning reports whether an answer is as expected, and explains it.
 func (c *sendRun) meaning(s *subject, answer *http.Response) (good bool, text string) {
 	code := answer.StatusCode
 	taken := code >= 200 && code < 300
@@ -175,16 +175,16 @@ func (c *sendRun) meaning(s *subject, answer *http.Response) (good bool, text st
 		return taken, says(s, answer)
 	}
 	if taken {
-		return false, "ACCEPTED, and should have been refused: " + c.spoilt() + " passed. Is verify_webhook on this path, without observe?"
+		return false, "ACCEPTED, but should have been refused: " + c.spoilt() + " passed. Is verify_webhook on this path, without observe?"
 	}
 	if refuses(s, code) {
-		return true, "refused, as it should be"
+		return true, "refused, as expected"
 	}
 	return false, says(s, answer)
 }
 
-// refuses reports whether a status can be the answer to a forgery. A wrong path,
-// or an app that is down, says nothing of what was spoilt.
+// refuses reports whether a status can be the answer to a forgery. A wrong path or
+// an app that is down proves nothing.
 func refuses(s *subject, code int) bool {
 	switch code {
 	case s.RejectStatus, http.StatusUnauthorized, http.StatusForbidden:
@@ -194,18 +194,18 @@ func refuses(s *subject, code int) bool {
 	return code >= 400 && code < 500 && !other
 }
 
-// whyNoAnswer says what to check.
+// whyNoAnswer suggests what to check.
 func whyNoAnswer(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return "it speaks no TLS: write http://, or is it another port?"
+		return "the server does not speak TLS: write http://, or check the port"
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "a sender would not deliver there either; for a certificate of Caddy's own, on this machine: caddy trust"
+		return "a sender would not deliver there either; to trust Caddy's local certificates on this machine: caddy trust"
 	}
-	return "is the address right, and does a server listen there?"
+	return "check the address, and that a server listens there"
 }
 
-// refusalDue reports whether the gateway must refuse what is sent.
+// refusalDue reports whether the gateway must refuse the delivery.
 func (c *sendRun) refusalDue(s *subject) bool {
 	tolerance := verifier.DefaultTolerance
 	if t := s.Scheme.Tolerance; t != nil {
@@ -221,25 +221,25 @@ func (c *sendRun) spoilt() string {
 	case "signature":
 		return "an altered signature"
 	case "secret":
-		return "a signature by another secret"
+		return "a signature with another secret"
 	}
 	return "a timestamp " + c.age.String() + " old"
 }
 
-// says returns what an answer means, leaving aside what was spoilt.
+// says explains an answer, regardless of tampering.
 func says(s *subject, answer *http.Response) string {
 	code := answer.StatusCode
 	switch {
 	case code >= 200 && code < 300 && answer.Header.Get("Webhook-Duplicate") == "true":
-		return "duplicate: the app had taken it"
+		return "duplicate: already accepted by the app"
 	case code >= 200 && code < 300 && answer.Header.Get("Webhook-Delivery") != "":
-		return "accepted: the app took it"
+		return "accepted by the app"
 	case code >= 200 && code < 300:
-		return "2xx without a Webhook-Delivery header: no verify_webhook is on this host and path (Caddy answers an empty 200 where no route matches), or copies are not told apart here"
+		return "2xx without a Webhook-Delivery header: no verify_webhook on this host and path (Caddy answers an empty 200 where no route matches), or no dedupe"
 	case code >= 300 && code < 400:
-		return "a redirect, which senders do not follow: deliver to the address that it names"
+		return "a redirect, which senders do not follow: deliver to its Location instead"
 	case code == s.RejectStatus:
-		return "refused as not genuine: its log has the reason, caddy webhook rejections the hint"
+		return "refused as not genuine: the log has the reason, caddy webhook rejections a hint"
 	}
 	if text, ok := statusWords[code]; ok {
 		return text
@@ -247,19 +247,19 @@ func says(s *subject, answer *http.Response) string {
 	if code < 500 {
 		return "refused"
 	}
-	return "the app, or what stands before it, failed: the sender would try again"
+	return "the app, or a proxy before it, failed: the sender would retry"
 }
 
-// statusWords says what the gateway means by its other answers.
+// statusWords explains the gateway's other answers.
 var statusWords = map[int]string{
-	http.StatusBadRequest:            "the body did not arrive whole, the app refuses it, or http:// is written for https://",
-	http.StatusUnauthorized:          "refused as not genuine: its log has the reason, caddy webhook rejections the hint",
+	http.StatusBadRequest:            "the body was incomplete, the app refused it, or https:// is required instead of http://",
+	http.StatusUnauthorized:          "refused as not genuine: the log has the reason, caddy webhook rejections a hint",
 	http.StatusForbidden:             "refused, perhaps by something other than verify_webhook",
-	http.StatusNotFound:              "no such path: is it that of a sender in verify_webhooks, or does the matcher of verify_webhook match it?",
-	http.StatusMethodNotAllowed:      "the method is not the sender's: see Allow",
+	http.StatusNotFound:              "no such path: check the senders in verify_webhooks, or the matcher of verify_webhook",
+	http.StatusMethodNotAllowed:      "the sender does not use this method: see Allow",
 	http.StatusRequestTimeout:        "the body did not arrive in time",
 	http.StatusRequestEntityTooLarge: "the body is larger than max_body",
-	http.StatusBadGateway:            "genuine for all one can see, but the app behind does not answer",
-	http.StatusServiceUnavailable:    "not now: a copy is in flight, the gateway is full, or a key or store is missing; see its log",
+	http.StatusBadGateway:            "the signature appears valid, but the app did not respond",
+	http.StatusServiceUnavailable:    "not now: a copy is in flight, the gateway is full, or a key or the store is unavailable; see its log",
 	http.StatusGatewayTimeout:        "the app took longer than upstream_timeout",
 }

@@ -47,11 +47,11 @@ func TestSendCommand(t *testing.T) {
 	for _, provider := range []string{"stripe", "github", "linear", "trello"} {
 		to := receiver(t, provider).URL + "/hooks?a=%2F"
 		for args, want := range map[string]string{
-			"":                   "1: 200 OK in T: accepted: the app took it\n   Webhook-Delivery: abc\n",
-			"--tamper body":      "1: 401 Unauthorized in T: refused, as it should be\n",
-			"--tamper signature": "1: 401 Unauthorized in T: refused, as it should be\n",
-			"--tamper secret":    "1: 401 Unauthorized in T: refused, as it should be\n",
-			"--times 2 --id x-1": "1: 200 OK in T: accepted: the app took it\n   Webhook-Delivery: abc\n2: 200 OK in T: duplicate: the app had taken it\n   Webhook-Delivery: abc\n   Webhook-Duplicate: true\n",
+			"":                   "1: 200 OK in T: accepted by the app\n   Webhook-Delivery: abc\n",
+			"--tamper body":      "1: 401 Unauthorized in T: refused, as expected\n",
+			"--tamper signature": "1: 401 Unauthorized in T: refused, as expected\n",
+			"--tamper secret":    "1: 401 Unauthorized in T: refused, as expected\n",
+			"--times 2 --id x-1": "1: 200 OK in T: accepted by the app\n   Webhook-Delivery: abc\n2: 200 OK in T: duplicate: already accepted by the app\n   Webhook-Delivery: abc\n   Webhook-Duplicate: true\n",
 		} {
 			if provider == "linear" && strings.HasPrefix(args, "--times") {
 				continue // its body holds the time of the attempt
@@ -82,19 +82,19 @@ func TestSendVerdict(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"taken":                {204, "", exitOK, "2xx without a Webhook-Delivery header: no verify_webhook is on this host and path"},
+		"taken":                {204, "", exitOK, "2xx without a Webhook-Delivery header: no verify_webhook on this host and path"},
 		"refused":              {401, "", exitNot, "refused as not genuine"},
-		"no path":              {404, "", exitNot, "does the matcher of verify_webhook match it?"},
+		"no path":              {404, "", exitNot, "or the matcher of verify_webhook"},
 		"redirected":           {302, "", exitNot, "a redirect, which senders do not follow"},
-		"no app":               {502, "", exitNot, "the app behind does not answer"},
-		"an app that fails":    {500, "", exitNot, "the sender would try again"},
-		"a forgery that goes":  {200, "body", exitNot, "ACCEPTED, and should have been refused: an altered body passed"},
-		"a forgery refused":    {401, "secret", exitOK, "refused, as it should be"},
-		"refused by a route":   {403, "secret", exitOK, "refused, as it should be"},
-		"a status of its own":  {422, "secret", exitOK, "refused, as it should be"},
-		"a forgery nowhere":    {404, "secret", exitNot, "does the matcher of verify_webhook match it?"},
-		"nothing behind it":    {502, "secret", exitNot, "the app behind does not answer"},
-		"a forgery that kills": {500, "secret", exitNot, "the sender would try again"},
+		"no app":               {502, "", exitNot, "the app did not respond"},
+		"an app that fails":    {500, "", exitNot, "the sender would retry"},
+		"a forgery that goes":  {200, "body", exitNot, "ACCEPTED, but should have been refused: an altered body passed"},
+		"a forgery refused":    {401, "secret", exitOK, "refused, as expected"},
+		"refused by a route":   {403, "secret", exitOK, "refused, as expected"},
+		"a status of its own":  {422, "secret", exitOK, "refused, as expected"},
+		"a forgery nowhere":    {404, "secret", exitNot, "or the matcher of verify_webhook"},
+		"nothing behind it":    {502, "secret", exitNot, "the app did not respond"},
+		"a forgery that kills": {500, "secret", exitNot, "the sender would retry"},
 		"a forgery that ends":  {302, "signature", exitNot, "a redirect"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -125,17 +125,17 @@ func TestSendUsage(t *testing.T) {
 		"no address":        {"stripe --secret a", "no address: add --to"},
 		"a path":            {"stripe --secret a --to /hooks", "--to: write the whole URL"},
 		"no scheme":         {"stripe --secret a --to localhost:8080/hooks", "--to: write the whole URL"},
-		"no TLS there":      {"stripe --secret a --to https://" + plain.Listener.Addr().String(), "it speaks no TLS: write http://"},
+		"no TLS there":      {"stripe --secret a --to https://" + plain.Listener.Addr().String(), "the server does not speak TLS: write http://"},
 		"an unknown CA":     {"stripe --secret a --to " + secure.URL, "a sender would not deliver there either"},
-		"nobody there":      {"stripe --secret a --to " + closed.URL, closed.URL + " does not answer: dial tcp"},
+		"nobody there":      {"stripe --secret a --to " + closed.URL, closed.URL + ": dial tcp"},
 		"no times":          {"stripe --secret a --to http://a --times 0", "--times: write 1 or more"},
 		"what to tamper":    {"stripe --secret a --to http://a --tamper all", "--tamper all: write body, signature or secret"},
 		"an unsigned body":  {"telegram --secret a --to http://a --tamper body", "does not cover the body"},
 		"no secret":         {"discord --private-key {file." + key + "} --to http://a --tamper secret", "try --tamper signature"},
-		"no timestamp":      {"github --secret a --to http://a --age 10m", "have no timestamp that is checked"},
-		"theirs in a body":  {"linear --secret a --to http://a --age 10m --body-file -", "stands in the body"},
+		"no timestamp":      {"github --secret a --to http://a --age 10m", "checks no timestamp"},
+		"theirs in a body":  {"linear --secret a --to http://a --age 10m --body-file -", "is in the body"},
 		"no body that fits": {"mailgun --secret a --to http://a", "cannot be signed"},
-		"an argument":       {"stripe body.json --secret a --to http://a", "given with --body-file"},
+		"an argument":       {"stripe body.json --secret a --to http://a", "file with --body-file"},
 	} {
 		out, errs, code := webhook(t, "{}", append([]string{"send"}, strings.Fields(tc.args)...)...)
 		if code != exitUsage || !strings.Contains(errs, tc.want) || strings.Count(errs, "\n") != 1 || out != "" {

@@ -25,17 +25,17 @@ func signCommand() *cobra.Command {
 	c := new(signRun)
 	cmd := &cobra.Command{
 		Use:   "sign SCHEME --secret <value> --body-file <file>",
-		Short: "Makes a delivery as a sender would sign it",
+		Short: "Signs a delivery as a sender does",
 		Long: `
-Signs a body of your own and prints the delivery: as a request that "caddy
-webhook verify" reads (--format http), as a command to paste (curl), or as an
-object for programs (json: method, url, headers, body_base64).
+Signs a body and prints the delivery: as a request for "caddy webhook verify"
+(--format http), as a command to paste (curl), or as a JSON object (json: method,
+url, headers, body_base64).
 
-Timestamp and id go into headers or claims where the sender has them there; without --id
-it is a random one. Where they stand in the body they are yours to put there.
-Senders whose signature stands in the URL or in the body cannot be imitated.
-Asymmetric ones are signed with a --private-key. What is printed has been
-verified with the same key.
+Adds the timestamp and the id (random without --id) where the sender has them in
+headers or claims. Where the sender has them in the body, put them there yourself.
+Senders with the signature in the URL or in the body are not supported. Asymmetric
+schemes require --private-key. The printed delivery has been verified with the
+same key.
 ` + schemeHelp,
 		Example: `  caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json
   caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json --url https://hooks.example.com/hooks/stripe --format curl
@@ -45,9 +45,9 @@ verified with the same key.
 	}
 	c.scheme.register(cmd, true)
 	c.request.register(cmd)
-	cmd.Flags().StringVar(&c.id, "id", "", "The delivery's `id`, where it stands in a header (default: a random one)")
+	cmd.Flags().StringVar(&c.id, "id", "", "The delivery's `id`, if the sender has it in a header or claim (default: a random one)")
 	cmd.Flags().StringVar(&c.now, "now", "", "The `time` of the attempt, RFC 3339 or unix seconds (default: now)")
-	cmd.Flags().StringVar(&c.format, "format", "http", "How to print it: http, curl or json")
+	cmd.Flags().StringVar(&c.format, "format", "http", "Output format: http, curl or json")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"http", "curl", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -67,7 +67,7 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 	case err != nil:
 		return err
 	case len(args) > 0:
-		return errors.New("the body's file is given with --body-file")
+		return errors.New("pass the body's file with --body-file")
 	case c.request.bodyFile == "":
 		return errors.New("no body: add --body-file body.json, or --body-file - for standard input")
 	}
@@ -80,7 +80,7 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if c.id != "" && !s.makesID() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note: --id is left out: this sender has no id in a header or claim; one in the body is yours to put there")
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: --id is ignored: this sender has no id in a header or claim; put it into the body yourself")
 	}
 	if err := s.sign(r, c.id, now); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (c *signRun) run(cmd *cobra.Command, args []string) error {
 	return s.write(cmd.OutOrStdout(), r, c.format, c.request.bodyFile, now)
 }
 
-// sign makes r a genuine delivery, and verifies it.
+// sign turns r into a genuine delivery and verifies it.
 func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", s.contentType(r.Body))
@@ -101,9 +101,9 @@ func (s *subject) sign(r *rawhttp.Request, id string, now time.Time) error {
 	if err == nil {
 		_, err = s.verifier.Judge(req, r.Body, now)
 	}
-	// Its deliveries hold something besides the signature that the signer cannot make up.
+	// The sender's deliveries carry a value that the signer cannot generate.
 	if r, ok := errors.AsType[*verifier.Rejection](err); ok {
-		return fmt.Errorf("cannot be signed as it is: %s: %s: put it into the body or give it with -H; what the sender's deliveries hold is told by caddy webhook providers", r.Reason, r.Detail)
+		return fmt.Errorf("cannot be signed: %s: %s: put it into the body or add it with -H; caddy webhook providers shows what the sender's deliveries contain", r.Reason, r.Detail)
 	}
 	return err
 }
@@ -120,12 +120,12 @@ func (s *subject) contentType(body []byte) string {
 }
 
 func signsForm(message string) bool {
-	t, _ := template.Parse(message) // the scheme compiles
+	t, _ := template.Parse(message) // the scheme has been compiled
 	return t.Has(template.Form) || t.Some(func(f *template.Facts) bool { return f.Fields })
 }
 
-// tellsHTTP reports whether it matters that a signed request goes over plain
-// HTTP: whether it would be refused if it came over HTTPS.
+// tellsHTTP reports whether a request signed for plain HTTP would be refused over
+// HTTPS.
 func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
 	req := requestOf(r)
 	req.TLS = !req.TLS
@@ -159,14 +159,14 @@ func (s *subject) write(w io.Writer, r *rawhttp.Request, format, bodyFile string
 	return r.Write(w, s.tellsHTTP(r, now))
 }
 
-// curl writes a command for a POSIX shell. A body from standard input becomes part
-// of it, since it cannot be read again.
+// curl returns a command for a POSIX shell. It includes a body from standard input,
+// which cannot be read again.
 func curl(r *rawhttp.Request, bodyFile string) string {
 	var text strings.Builder
 	if bodyFile == "-" {
 		text.WriteString("printf %s " + quote(base64.StdEncoding.EncodeToString(r.Body)) + " | base64 -d |\n")
 	}
-	// Without the last two curl would tidy a path and read brackets as patterns.
+	// Without the last two, curl cleans the path and expands brackets.
 	text.WriteString("curl --silent --show-error --include --path-as-is --globoff \\\n\t--request " + quote(r.Method) + " \\\n")
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
@@ -177,7 +177,7 @@ func curl(r *rawhttp.Request, bodyFile string) string {
 	return text.String()
 }
 
-// quote makes text one word of a POSIX shell.
+// quote returns text as one word of a POSIX shell.
 func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

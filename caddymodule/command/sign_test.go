@@ -50,7 +50,7 @@ func TestSignID(t *testing.T) {
 	if !strings.Contains(out, "\r\nX-Github-Delivery: mine\r\n") {
 		t.Errorf("no id of the caller's in %s", out)
 	}
-	if _, errs, code := webhook(t, "{}", "sign", "stripe", "--secret", stripeSecret, "--body-file", "-", "--id", "mine"); code != exitOK || !strings.Contains(errs, "note: --id is left out") {
+	if _, errs, code := webhook(t, "{}", "sign", "stripe", "--secret", stripeSecret, "--body-file", "-", "--id", "mine"); code != exitOK || !strings.Contains(errs, "note: --id is ignored") {
 		t.Errorf("an id that nothing carries: exit %d, %s", code, errs)
 	}
 }
@@ -72,7 +72,7 @@ func TestSignUsage(t *testing.T) {
 	key := file(t, "key.pem", testPrivateKey(t))
 	for name, tc := range map[string]struct{ args, want string }{
 		"no body":                 {"stripe --secret a", "no body: add --body-file body.json"},
-		"a body as argument":      {"stripe body.json --secret a", "given with --body-file"},
+		"a body as argument":      {"stripe body.json --secret a", "file with --body-file"},
 		"no key":                  {"stripe --body-file -", "add --secret '{env.STRIPE_SECRET}'"},
 		"no private key":          {"discord --body-file -", "add --private-key '{file./path/key.pem}'"},
 		"a secret for a key":      {"discord --secret a --body-file -", "takes a private key, not a secret: give one with --private-key"},
@@ -81,7 +81,7 @@ func TestSignUsage(t *testing.T) {
 		"no such file":            {"discord --private-key {file./gone} --body-file -", "--private-key: stat /gone"},
 		"another format":          {"stripe --secret a --body-file - --format xml", "--format xml: write http, curl or json"},
 		"signed in the body":      {"mailgun --secret a --body-file -", "cannot be signed"},
-		"no timestamp in it":      {"linear --secret a --body-file -", "cannot be signed as it is: missing_timestamp: no webhookTimestamp of the body"},
+		"no timestamp in it":      {"linear --secret a --body-file -", "cannot be signed: missing_timestamp: no webhookTimestamp of the body"},
 		"a time that is none":     {"stripe --secret a --body-file - --now x", "--now: write RFC 3339"},
 		"a file that is not here": {"stripe --secret a --body-file /gone", "--body-file: open /gone"},
 	} {

@@ -21,15 +21,15 @@ func statusCommand() *cobra.Command {
 	var admin adminFlags
 	cmd := &cobra.Command{
 		Use:   "status [<name>] [--json] [--address <admin>]",
-		Short: "Says what the handlers of a running Caddy have counted",
+		Short: "Shows counters and key usage of a running gateway",
 		Long: `
-Asks the admin endpoint of a running Caddy, and prints for every verify_webhook
-handler, or the one of a name: what the app answered with 2xx and what it
-failed, what was answered as a duplicate, let through under observe and rejected,
-by reason; when the app last answered 2xx; when each key last verified one (a key that no longer does can be removed after a
-rotation); key files that cannot be used. For all: the dedupe store's health,
-and the bytes of bodies in memory. Counts begin with the process; never means:
-not since then.
+Asks the admin endpoint of a running Caddy and prints, for each verify_webhook
+handler or the named one: deliveries that the app answered with 2xx, failed at the
+app, answered as duplicates, forwarded under observe and rejected, by reason; when
+the app last answered 2xx; when each key last verified a delivery (after a rotation,
+remove a key that no longer does); unusable key files. For all handlers: the health
+of the dedupe store and the bytes of bodies in memory. Counts start with the process;
+"never" means not since then.
 
 Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 		Example: `  caddy webhook status
@@ -86,8 +86,8 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 	return t.Flush()
 }
 
-// printReasons lists why deliveries were refused, or would have been, and why the
-// app did not take them.
+// printReasons lists why deliveries were rejected, or would have been, and why
+// attempts failed at the app.
 func printReasons(w io.Writer, handlers []adminapi.Handler) {
 	heading := "\nHANDLER\tREASON\tREJECTED\tOBSERVED\tFAILED\n"
 	for _, h := range handlers {

@@ -88,7 +88,7 @@ func TestOperatorCommands(t *testing.T) {
 		{"status over a socket", "status --json --address " + socket, 0, []string{`"delivered": `, `"last_used": "2023-11-14T22:13:20Z"`}},
 		{"unknown name", "status nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},
 		{"two names", "status a b --address " + tcp, 2, []string{"one name at a time, not 2"}},
-		{"no endpoint", "status --address 127.0.0.1:1", 2, []string{"no admin endpoint answers at 127.0.0.1:1: dial tcp", "is Caddy running? Give another address with --address"}},
+		{"no endpoint", "status --address 127.0.0.1:1", 2, []string{"no answer from the admin endpoint at 127.0.0.1:1: dial tcp", "is Caddy running? Set another address with --address"}},
 		{"no such socket", "status --address unix//nonexistent.sock", 2, []string{"is Caddy running?"}},
 		{"another server", "status --address " + other, 2, []string{"answered 404: is it a Caddy with verify_webhook?"}},
 		{"no configuration file", "status --config /nonexistent/caddy.json", 2, []string{"--address"}},
@@ -97,12 +97,12 @@ func TestOperatorCommands(t *testing.T) {
 		{"rejections of a name", "rejections --name shop --address " + tcp, 0, []string{id}},
 		{"one", "rejections " + id + " --address " + socket, 0, []string{"reason      signature_mismatch", "X-Team: (redacted)", "body        2 bytes, SHA-256 44136fa355", "hint        "}},
 		{"one for programs", "rejections " + id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`, `gone\u0007 \u009b2J\u202e\udb40\udc01"`}},
-		{"unknown id", "rejections ffff --address " + tcp, 2, []string{`no rejection "ffff" is kept (any more): caddy webhook rejections lists them`}},
+		{"unknown id", "rejections ffff --address " + tcp, 2, []string{`no rejection "ffff": it may have been evicted`}},
 		{"rejections of nobody", "rejections --name nobody --address " + tcp, 2, []string{"the names are: shop"}},
 		{"id and name", "rejections " + id + " --name shop --address " + tcp, 2, []string{"an id or --name, not both"}},
 
 		{"forget", "forget " + key + " --address " + socket, 0, []string{"Forgotten: " + key, "own memory"}},
-		{"forgotten already", "forget " + strings.Repeat("0", 32) + " --address " + tcp, 1, []string{"no such delivery is remembered as done: its next copy is forwarded anyway"}},
+		{"forgotten already", "forget " + strings.Repeat("0", 32) + " --address " + tcp, 1, []string{"no such delivery is remembered: its next copy is forwarded anyway"}},
 		{"in flight", "forget " + inFlight + " --address " + tcp, 1, []string{"in flight: wait for the app's answer"}},
 		{"no key", "forget abc --address " + tcp, 2, []string{"a delivery key is 32 hex digits: copy it from Webhook-Delivery"}},
 		{"nothing", "forget --address " + tcp, 2, []string{"caddy webhook forget <32 hexadecimal digits>"}},
@@ -130,7 +130,7 @@ func TestOperatorCommands(t *testing.T) {
 // TestNothingKept: an empty list says what it means.
 func TestNothingKept(t *testing.T) {
 	address := adminServer(t, "tcp", "127.0.0.1:0", answers{"GET " + adminapi.RejectionsPath: []adminapi.Rejection{}})
-	if out, _, code := webhook(t, "", "rejections", "--address", address); code != exitOK || !strings.Contains(out, "No rejection is kept") {
+	if out, _, code := webhook(t, "", "rejections", "--address", address); code != exitOK || !strings.Contains(out, "No rejections: ") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if out, _, code := webhook(t, "", "rejections", "--json", "--address", address); code != exitOK || strings.TrimSpace(out) != "[]" {
@@ -143,7 +143,7 @@ func TestBodyText(t *testing.T) {
 	declared := int64(1500000)
 	for want, b := range map[string]adminapi.Body{
 		"not read": {}, "not read, 1500000 bytes declared": {Declared: &declared},
-		"9 bytes, SHA-256 ab, text/plain, kept in part": {Read: true, Bytes: 9, SHA256: "ab", ContentType: "text/plain", Truncated: true},
+		"9 bytes, SHA-256 ab, text/plain, partly kept": {Read: true, Bytes: 9, SHA256: "ab", ContentType: "text/plain", Truncated: true},
 	} {
 		if got := bodyText(b); got != want {
 			t.Errorf("%q, want %q", got, want)

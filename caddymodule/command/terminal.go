@@ -15,9 +15,8 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// writeJSON writes for programs what may all the same end on a terminal: beyond
-// ASCII, too, there are characters that act on one (C1 controls, directions),
-// and JSON has escapes for them.
+// writeJSON writes ASCII JSON, which may still be shown on a terminal: C1 controls and
+// bidirectional characters beyond ASCII can control it, so they are escaped.
 func writeJSON(w io.Writer, v any, indent string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -40,7 +39,7 @@ func writeJSON(w io.Writer, v any, indent string) error {
 	return err
 }
 
-// printable quotes a sender's text that could act on a terminal.
+// printable quotes a sender's text if it could control a terminal.
 func printable(text string) string {
 	if strings.ContainsFunc(text, func(c rune) bool { return !strconv.IsPrint(c) }) {
 		return strconv.Quote(text)
@@ -48,7 +47,7 @@ func printable(text string) string {
 	return text
 }
 
-// plain replaces in a sender's text for a table what could act on a terminal.
+// plain replaces the characters of a sender's text that could control a terminal.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -58,7 +57,7 @@ func plain(text string) string {
 	}, text)
 }
 
-// ago writes a time for a person; nil is never.
+// ago formats a time relative to now; nil is "never".
 func ago(at *time.Time, now time.Time) string {
 	if at == nil {
 		return "never"

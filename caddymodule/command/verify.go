@@ -19,20 +19,20 @@ func verifyCommand() *cobra.Command {
 	c := new(verifyRun)
 	cmd := &cobra.Command{
 		Use:   "verify SCHEME [<file>|-] --secret <value>...",
-		Short: "Says whether a saved delivery is genuine, and why not",
+		Short: "Verifies a saved delivery and explains a failure",
 		Long: `
-Reads one request and does with it what the gateway would do. The request is a
-file as "caddy webhook listen --save" and other tools write it (POST /path
-HTTP/1.1, headers, an empty line, the body byte for byte), a HAR (--entry
-chooses one), standard input (-), or headers and body apart (-H, --body-file).
-The latter also replace those of the file.
+Reads one request and verifies it as the gateway does. The request is a file as
+written by "caddy webhook listen --save" and other tools (POST /path HTTP/1.1,
+headers, an empty line, the body byte for byte), a HAR (--entry chooses one),
+standard input (-), or separate headers and body (-H, --body-file). The latter
+also override those of a file.
 
-Prints one line if it is genuine. If not: the reason, and a hint where a usual
-mistake explains it (the wrong secret's encoding, a body that was parsed and
-written anew, a URL that differs, …). Exit status: 0 genuine, 1 not, 2 something
+Prints one line if it is genuine. If not: the reason, and a hint when a common
+mistake explains it (a wrong encoding of the secret, a body that was parsed and
+re-encoded, a different URL, …). Exit status: 0 genuine, 1 not genuine, 2 an input
 cannot be read. Needs no network, and never prints a secret.
 
-Old deliveries are stale: judge them at their own time, with --now.
+Old deliveries are stale: verify them at their own time with --now.
 ` + schemeHelp,
 		Example: `  caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}'
   caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}' --now 2026-11-21T12:00:00Z
@@ -43,9 +43,9 @@ Old deliveries are stale: judge them at their own time, with --now.
 	}
 	c.scheme.register(cmd, false)
 	c.request.register(cmd)
-	cmd.Flags().IntVar(&c.entry, "entry", 0, "Which request of a HAR, by its `number` from 1")
-	cmd.Flags().StringVar(&c.now, "now", "", "When it arrived: RFC 3339, unix seconds, or file for the HAR's or the file's `time` (default: now)")
-	cmd.Flags().BoolVar(&c.json, "json", false, "Print one object for programs")
+	cmd.Flags().IntVar(&c.entry, "entry", 0, "The request of a HAR, by its `number` from 1")
+	cmd.Flags().StringVar(&c.now, "now", "", "When it arrived: RFC 3339, unix seconds, or file for the `time` of the HAR or the saved request (default: now)")
+	cmd.Flags().BoolVar(&c.json, "json", false, "Print a JSON object")
 	_ = cmd.RegisterFlagCompletionFunc("now", cobra.FixedCompletions([]string{"file"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -100,7 +100,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// read puts the request together.
+// read assembles the request from file and flags.
 func (c *verifyRun) read(s *subject, stdin io.Reader, args []string) (*rawhttp.Request, error) {
 	r := s.newRequest()
 	switch {
@@ -116,29 +116,29 @@ func (c *verifyRun) read(s *subject, stdin io.Reader, args []string) (*rawhttp.R
 			r.Time = at
 		}
 	case c.entry != 0:
-		return nil, errors.New("--entry goes with a HAR: name the file")
+		return nil, errors.New("--entry requires a HAR: name the file")
 	case len(c.request.headers) == 0 && c.request.bodyFile == "":
-		return nil, errors.New("no request: name its file, - for standard input, or give headers and body with -H and --body-file")
+		return nil, errors.New("no request: name its file, - for standard input, or pass headers and body with -H and --body-file")
 	}
 	return r, c.request.apply(r, stdin)
 }
 
-// time reads --now.
+// time parses --now.
 func (c *verifyRun) time(r *rawhttp.Request) (time.Time, error) {
 	if c.now != "file" {
 		return parseNow(c.now)
 	}
 	if r.Time.IsZero() {
-		return time.Time{}, errors.New("--now file: standard input has no time: give one, such as 2026-11-21T12:00:00Z")
+		return time.Time{}, errors.New("--now file: standard input has no time: write one, such as 2026-11-21T12:00:00Z")
 	}
 	return r.Time, nil
 }
 
-// A result is what verify prints.
+// A result is the output of verify.
 type result struct {
 	Genuine    bool     `json:"genuine"`
-	Name       string   `json:"name,omitempty"`      // of the configuration's handler
-	Handshake  int      `json:"handshake,omitempty"` // the status it is answered with
+	Name       string   `json:"name,omitempty"`      // name of the configured handler
+	Handshake  int      `json:"handshake,omitempty"` // status of the answer
 	Key        string   `json:"key,omitempty"`
 	Timestamp  string   `json:"timestamp,omitempty"`
 	DeliveryID string   `json:"delivery_id,omitempty"`
@@ -182,7 +182,7 @@ func (r *result) String() string {
 		text.WriteString("\nhint: " + printable(hint))
 	}
 	for _, note := range r.Notes {
-		text.WriteString("\nnote: the gateway refuses it all the same: " + note)
+		text.WriteString("\nnote: the gateway still refuses it: " + note)
 	}
 	return text.String()
 }

@@ -39,17 +39,17 @@ func TestVerifyCommand(t *testing.T) {
 		"two headers":             {"", []string{delivery, "-H", header, "-H", header, "--now", stripeTime}, exitNot, "not genuine: malformed_signature: "},
 		"an altered byte":         {strings.Replace(stripeHTTP, "evt_1", "evt_2", 1), []string{"-", "--now", stripeTime}, exitNot, "not genuine: signature_mismatch: "},
 		"no signature":            {"POST / HTTP/1.1\n\n{}", []string{"-"}, exitNot, "not genuine: missing_signature: no header Stripe-Signature\n"},
-		"old":                     {"", []string{delivery, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: all else is right, but it is 2d old: to judge it at its own time, add --now 2026-11-21T12:00:00Z\n"},
-		"early":                   {"", []string{delivery, "--now", "2026-11-21T11:00:00Z"}, exitNot, "hint: all else is right, but it is 1h0m0s ahead of now: "},
+		"old":                     {"", []string{delivery, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: everything else is valid, but it is 2d old: to verify it at its own time, add --now 2026-11-21T12:00:00Z\n"},
+		"early":                   {"", []string{delivery, "--now", "2026-11-21T11:00:00Z"}, exitNot, "hint: everything else is valid, but it is 1h0m0s ahead of now: "},
 		"old and altered":         {"", []string{delivery, "--body-file", har, "--now", "2026-11-23T12:00:00Z"}, exitNot, "hint: it is 2d old, and on time (--now 2026-11-21T12:00:00Z) it would be refused for signature_mismatch: "},
-		"another method":          {"", []string{delivery, "--method", "PUT", "--now", stripeTime}, exitOK, "note: the gateway refuses it all the same: method_not_allowed: deliveries come with POST: if the sender uses PUT, write: methods POST PUT\n"},
-		"no request":              {"", nil, exitUsage, "no request: name its file, - for standard input, or give headers and body with -H and --body-file"},
+		"another method":          {"", []string{delivery, "--method", "PUT", "--now", stripeTime}, exitOK, "note: the gateway still refuses it: method_not_allowed: deliveries come with POST: if the sender uses PUT, write: methods POST PUT\n"},
+		"no request":              {"", nil, exitUsage, "no request: name its file, - for standard input, or pass headers and body with -H and --body-file"},
 		"two requests":            {"", []string{delivery, delivery}, exitUsage, "one request at a time, not 2"},
 		"no file":                 {"", []string{"/gone.http"}, exitUsage, "open /gone.http"},
 		"no request in the file":  {"", []string{body}, exitUsage, body + ": JSON without a request"},
 		"a directory":             {"", []string{t.TempDir()}, exitUsage, "is a directory"},
 		"which entry":             {"", []string{har}, exitUsage, "choose one with --entry, counted from 1; those with a body: 2"},
-		"an entry of nothing":     {"", []string{"--entry", "1"}, exitUsage, "--entry goes with a HAR"},
+		"an entry of nothing":     {"", []string{"--entry", "1"}, exitUsage, "--entry requires a HAR"},
 		"no time":                 {"", []string{delivery, "--now", "noon"}, exitUsage, "--now: write RFC 3339"},
 		"milliseconds":            {"", []string{delivery, "--now", stripeTime + "000"}, exitUsage, "--now: write RFC 3339"},
 		"standard input's time":   {stripeHTTP, []string{"-", "--now", "file"}, exitUsage, "standard input has no time"},
@@ -96,7 +96,7 @@ func TestVerifyURL(t *testing.T) {
 func TestVerifyJSON(t *testing.T) {
 	for now, want := range map[string]map[string]any{
 		stripeTime:             {"genuine": true, "key": "1", "timestamp": "2026-11-21T12:00:00Z", "delivery_id": "evt_1"},
-		"2026-11-21T13:00:00Z": {"genuine": false, "reason": "stale_timestamp", "detail": "the delivery is 1h0m0s old, tolerance 5m0s", "hint": "all else is right, but it is 1h0m0s old: to judge it at its own time, add --now 2026-11-21T12:00:00Z"},
+		"2026-11-21T13:00:00Z": {"genuine": false, "reason": "stale_timestamp", "detail": "the delivery is 1h0m0s old, tolerance 5m0s", "hint": "everything else is valid, but it is 1h0m0s old: to verify it at its own time, add --now 2026-11-21T12:00:00Z"},
 	} {
 		out, _, _ := webhook(t, stripeHTTP, "verify", "stripe", "-", "--secret", stripeSecret, "--now", now, "--json")
 		var got map[string]any
@@ -140,7 +140,7 @@ func TestVerifyHint(t *testing.T) {
 	}
 	for secret, want := range map[string]bool{"another": true, stripeSecret: false} {
 		out, _, _ = webhook(t, stripeHTTP, "verify", "stripe", "-", "--secret", secret, "--now", stripeTime)
-		if strings.Contains(out, "\nhint: none of the usual mistakes explains it: most often the secret is that of another endpoint") != want {
+		if strings.Contains(out, "\nhint: no common mistake explains it: most likely the secret belongs to another endpoint") != want {
 			t.Errorf("%q: %s", secret, out)
 		}
 	}
