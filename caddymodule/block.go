@@ -218,7 +218,7 @@ func (b *block) unrecognized(err error) error {
 		if near := nearest.Of(word, slices.Concat(usual, []string{"sender"})); near != "" {
 			return errorAt(at, "unknown directive %s: did you mean %s?", word, near)
 		}
-		return errorAt(at, "a line begins with a word that is no directive (it is not repeated here, as it may be a secret): the block of verify_webhooks takes sender, and what handle takes")
+		return errorAt(at, "a line begins with a word that is no directive (not repeated here, as it may be a secret): the block of verify_webhooks takes sender, and what handle takes")
 	}
 	return err
 }

@@ -145,7 +145,7 @@ func (p *parser) provider(word string) error {
 	var err error
 	p.resolved, err = providers.Get(word)
 	if e, ok := errors.AsType[*providers.UnknownError](err); ok && e.Near == "" {
-		return p.Errf("the first argument is no provider of the catalogue (it is not repeated here, as it may be a secret): write %s <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (%s ./acme.json <secret>)", p.directive, p.directive)
+		return p.Errf("the first argument is no provider of the catalogue (not repeated here, as it may be a secret): write %s <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (%s ./acme.json <secret>)", p.directive, p.directive)
 	}
 	if err != nil {
 		return p.Errf("%v", err)
@@ -178,7 +178,7 @@ func (p *parser) option(name string) error {
 		return p.Errf("%s", unknownOption(name, p.optionNames()...))
 	}
 	if line, again := p.lines[name]; again && !repeatable[name] {
-		return p.Errf("%s stands already on line %d: keep one of them", name, line)
+		return p.Errf("%s is already set on line %d: remove one", name, line)
 	}
 	p.lines[name] = p.Line()
 	var args []string

@@ -146,8 +146,8 @@ func TestDedupeRefused(t *testing.T) {
 		"sign empty":           {acme(topsecret, `"sign_upstream":"whsec_"`), "sign_upstream: the secret is empty"},
 		"sign from a variable": {acme(topsecret, `"sign_upstream":"{env.DEDUPE_TEST}"`), "sign_upstream {env.DEDUPE_TEST}: the secret is not valid base64"},
 		"sign unset":           {acme(topsecret, `"sign_upstream":"{env.DEDUPE_TEST_UNSET}"`), "sign_upstream: the environment variable DEDUPE_TEST_UNSET is not set or empty"},
-		"sign in text":         {acme(topsecret, `"sign_upstream":"`+marker+`{env.A}"`), "sign_upstream: {env.A} is replaced only as a whole value"},
-		"sign as the sender":   {acme(`"secret":["x","`+upstreamSecret+`"]`, `"sign_upstream":"`+upstreamSecret+`"`), "sign_upstream: the same secret as one of the sender's"},
+		"sign in text":         {acme(topsecret, `"sign_upstream":"`+marker+`{env.A}"`), "sign_upstream: {env.A} must be the whole value"},
+		"sign as the sender":   {acme(`"secret":["x","`+upstreamSecret+`"]`, `"sign_upstream":"`+upstreamSecret+`"`), "sign_upstream: this secret is also one of the sender's"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := provision(t, "", tc.config)

@@ -43,7 +43,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 		switch d.Val() {
 		case "max_buffered":
 			if app.MaxBuffered != nil {
-				return nil, d.Errf("max_buffered stands already: keep one of them")
+				return nil, d.Errf("max_buffered is already set: remove one")
 			}
 			size, err := parseSize(d.RemainingArgs())
 			if err != nil {
@@ -52,7 +52,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 			app.MaxBuffered = &size
 		case "keep_rejected":
 			if app.KeepRejected != nil {
-				return nil, d.Errf("keep_rejected stands already: keep one of them")
+				return nil, d.Errf("keep_rejected is already set: remove one")
 			}
 			n, err := parseKept(d.RemainingArgs(), "rejections", rejected.PerHandler)
 			if err != nil {
@@ -70,7 +70,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 			app.KeepDeliveries = &n
 		case "store":
 			if app.StoreRaw != nil {
-				return nil, d.Errf("store stands already: keep one of them")
+				return nil, d.Errf("store is already set: remove one")
 			}
 			var err error
 			if app.StoreRaw, err = parseStore(d); err != nil {
@@ -151,7 +151,7 @@ func parseStoreBlock(d *caddyfile.Dispenser, options map[string]func(string) err
 	store := d.Val()
 	seen := make(map[string]bool)
 	if d.NextArg() {
-		return d.Errf("store %s: options stand in a block", store)
+		return d.Errf("store %s: write the options in a block", store)
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()

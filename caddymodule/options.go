@@ -130,7 +130,7 @@ func (p *parser) param(name string, args []string) error {
 		return p.Errf("param takes a name and a value: param <name> <value>")
 	}
 	if _, again := p.h.Param[args[0]]; again {
-		return p.Errf("param: this name stands already on line %d: keep one of them", p.lines["param "+args[0]])
+		return p.Errf("param: this name is already set on line %d: remove one", p.lines["param "+args[0]])
 	}
 	if err := keys.CheckValue(p.value(args[1])); err != nil {
 		return p.Errf("param: %v", err)
@@ -324,7 +324,7 @@ func (p *parser) dedupe(name string, args []string) error {
 	for nesting := p.Nesting(); p.NextBlock(nesting); {
 		word := p.Val()
 		if seen[word] {
-			return p.Errf("dedupe: %s stands already: keep one of them", word)
+			return p.Errf("dedupe: %s is already set: remove one", word)
 		}
 		seen[word] = true
 		if err := p.h.Dedupe.option(word, p.RemainingArgs()); err != nil {
@@ -378,7 +378,7 @@ func unknownOption(word string, known ...string) string {
 	if near := nearest.Of(word, known); near != "" {
 		return fmt.Sprintf("unknown option %s: did you mean %s?", word, near)
 	}
-	return "a line begins with a word that is no option (it is not repeated here, as it may be a secret): known are " + strings.Join(known, ", ")
+	return "a line begins with an unknown option (not repeated here, as it may be a secret): known are " + strings.Join(known, ", ")
 }
 
 func parseTimeout(arg string) (*caddy.Duration, error) {

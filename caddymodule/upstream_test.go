@@ -146,7 +146,7 @@ func TestSameSecret(t *testing.T) {
 	for _, inbound := range []string{upstreamSecret, bare} {
 		for _, ours := range []string{upstreamSecret, bare} {
 			config := `{"provider":"standard_webhooks","secret":["` + inbound + `"],"sign_upstream":"` + ours + `"}`
-			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "the same secret as one of the sender's") {
+			if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "this secret is also one of the sender's") {
 				t.Errorf("%s: %v", config, err)
 			}
 		}

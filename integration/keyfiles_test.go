@@ -64,7 +64,7 @@ func TestKeyFiles(t *testing.T) {
 	}
 
 	put(t, path, "")
-	broken := g.log.await(t, "an unusable key file", saying("key file cannot be used"))
+	broken := g.log.await(t, "an unusable key file", saying("cannot use key file"))
 	if broken.text("level") != "error" || broken.text("name") != "github" {
 		t.Errorf("the log line has level %q and name %q", broken.text("level"), broken.text("name"))
 	}
@@ -77,7 +77,7 @@ func TestKeyFiles(t *testing.T) {
 
 	put(t, path, "file-key-one-11")
 	g.comesTo(t, "the key after the damage", http.StatusOK, one)
-	g.log.await(t, "the file is usable again", saying("key file can be used again"))
+	g.log.await(t, "the file is usable again", saying("key file is usable again"))
 	for _, l := range g.log.all() {
 		if strings.Contains(l.text("msg"), "config") && strings.Contains(l.text("msg"), "reload") {
 			t.Errorf("the key changed with a reload: %s", l.raw)

@@ -314,7 +314,7 @@ func TestSNSVendorDown(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || len(got) > 0 {
 		t.Errorf("a new certificate while the vendor is down: %d %v", a.status, a.header)
 	}
-	g.wantLog(t, "the sender's key cannot be fetched")
+	g.wantLog(t, "cannot fetch the sender's key")
 	if n := g.metric(t, `caddy_verify_webhook_key_errors_total{name="aws_sns"}`); n < 1 {
 		t.Errorf("key_errors_total: %v", n)
 	}

@@ -291,7 +291,7 @@ func TestStoreErrors(t *testing.T) {
 		{"store memory {\nmax_entries -1\n}", "max_entries"},
 		{"store etcd", "memory and bolt are built in"},
 		{"store", "memory, bolt or redis"},
-		{"store memory\nstore bolt", "stands already"},
+		{"store memory\nstore bolt", "is already set"},
 	} {
 		path := filepath.Join(dir, fmt.Sprintf("Caddyfile-%d", i))
 		text := "{\nverify_webhook {\n" + strings.ReplaceAll(c.lines, "DIR", filepath.ToSlash(dir)) + "\n}\n}\nhttp://:1 {\nverify_webhook github {env.GITHUB_KEY}\n}\n"

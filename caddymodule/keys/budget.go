@@ -9,36 +9,37 @@ import (
 )
 
 const (
-	// maxFetches is how many fetches of unknown addresses a Fetcher begins in a
-	// minute, and a quarter more for clients whose last fetch served a key, so that forged deliveries do not make the gateway hammer the sender.
+	// maxFetches limits the fetches of unknown addresses that a Fetcher starts per
+	// minute, so that forged deliveries cannot make the gateway hammer the sender. A
+	// quarter more is for clients whose last fetch served a key.
 	maxFetches = 60
-	// maxClientFetches is how many of them one client may cause. A sender needs one
-	// for each of its one or two certificates.
+	// maxClientFetches limits the fetches that one client may cause. A sender needs
+	// one for each of its one or two certificates.
 	maxClientFetches = 6
-	// maxNetworkFetches is how many the clients of one IPv6 /48 may cause together:
-	// whoever has one has 65,536 clients.
+	// maxNetworkFetches limits the fetches that the clients of one IPv6 /48 may cause
+	// together: a /48 holds 65,536 clients.
 	maxNetworkFetches = 12
-	// failuresCount is how long a client whose fetch failed, or whose /48 has one
-	// that failed, may use only the first half of maxFetches. The rest is for clients
+	// failuresCount is how long a client with a failed fetch, its own or of its /48,
+	// may use only the first half of maxFetches. The rest is reserved for clients
 	// without a failure.
 	failuresCount = time.Hour
-	// maxClients is how many clients are remembered, at about 200 bytes each.
+	// maxClients limits the clients remembered, at about 200 bytes each.
 	maxClients = 4096
-	// maxWaiters is how many requests may wait for fetches, maxClientWaiters how
-	// many of one client.
+	// maxWaiters limits the requests that wait for fetches, maxClientWaiters those of
+	// one client.
 	maxWaiters       = 64
 	maxClientWaiters = 16
 )
 
-// A fetchBudget decides which requests may cause a fetch, so that forgeries do not
-// use up what the genuine sender needs. The Fetcher's lock guards it.
+// A fetchBudget decides which requests may cause a fetch, so that forgeries cannot
+// use up the genuine sender's share. The Fetcher's lock guards it.
 type fetchBudget struct {
 	begun   []time.Time // of the last minute
 	waiting int
 	clients *simplelru.LRU[netip.Prefix, *fetchClient]
 }
 
-// A fetchClient counts what one client has asked for.
+// A fetchClient counts the fetches of one client.
 type fetchClient struct {
 	address netip.Prefix
 	since   time.Time // when its current minute began
@@ -48,8 +49,8 @@ type fetchClient struct {
 	waiting int
 }
 
-// client returns what is known of a client. It is remembered with keep: requests that
-// are refused push nobody out.
+// client returns the record of a client. Only keep stores it, so refused requests
+// evict no client.
 func (b *fetchBudget) client(address netip.Prefix) *fetchClient {
 	if b.clients != nil {
 		if c, ok := b.clients.Get(address); ok {
@@ -59,10 +60,10 @@ func (b *fetchBudget) client(address netip.Prefix) *fetchClient {
 	return &fetchClient{address: address}
 }
 
-// keep remembers clients, of which one may be nil.
+// keep stores clients, of which one may be nil.
 func (b *fetchBudget) keep(clients ...*fetchClient) {
 	if b.clients == nil {
-		b.clients, _ = simplelru.NewLRU[netip.Prefix, *fetchClient](maxClients, nil) // it fails only for a size below 1
+		b.clients, _ = simplelru.NewLRU[netip.Prefix, *fetchClient](maxClients, nil) // fails only for a size below 1
 	}
 	for _, c := range clients {
 		if c != nil {

@@ -14,39 +14,37 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// Config says where a handler's keys come from.
+// Config describes the sources of a handler's keys.
 type Config struct {
-	// Name is the handler's name. A reload keeps what was fetched under it.
+	// Name is the handler's name. A reload keeps the keys fetched under it.
 	Name string
-	// Rules are how deliveries are signed, with the values of params and of
-	// RequireHeader as they are written: like a Value. WithAddress adds the address
-	// of a key set to a scheme.
+	// Rules are the compiled scheme. The values of its params and of RequireHeader are
+	// still written like a Value. WithAddress adds the address of a key set.
 	Rules *verifier.Rules
-	// RequireHeader lists the required headers of Rules, the last ones, whose values
-	// are written like a Value. The others are literal.
+	// RequireHeader lists the last required headers of Rules, whose values are written
+	// like a Value. The values of the others are literal.
 	RequireHeader []verifier.RequiredHeader
-	// Secret and PublicKey verify deliveries. One that fits is enough.
+	// Secret and PublicKey verify deliveries. One match is enough.
 	Secret, PublicKey []Value
-	// SignUpstream is the secret that signs for the app, written like a Value.
-	// Default: nothing is signed.
+	// SignUpstream is the secret for signing upstream requests, written like a Value.
+	// Default: no signature.
 	SignUpstream string
 
-	// Fetcher fetches what the sender publishes. Default: a new one.
+	// Fetcher fetches the sender's published keys. Default: a new one.
 	Fetcher *Fetcher
-	// Logger reports key files and fetches that fail. Default: nothing is logged.
+	// Logger reports unusable key files and failed fetches. Default: no logs.
 	Logger *zap.Logger
-	// Failed is called when a key file or address cannot be used, Changed after
-	// each change of the keys. Both may be nil.
+	// Failed is called for each unusable key file or address, Changed after each key
+	// change. Both may be nil.
 	Failed, Changed func()
 }
 
-// ErrNoKey is the error of a configuration without a key whose sender publishes
-// none either.
-var ErrNoKey = errors.New("secret: missing: without a key nothing can be verified; add: secret {env.NAME} (or public_key); an unset {$NAME} vanishes before this is read")
+// ErrNoKey reports a configuration without a key for a sender that publishes none.
+var ErrNoKey = errors.New("secret: missing: a key is required to verify deliveries; add: secret {env.NAME} (or public_key); an unset {$NAME} vanishes before this is read")
 
-// Open reads the values and compiles the first snapshot. A key file that cannot be
-// read is no error: it is logged, and Refresh tries it again. Errors name the
-// option and never hold a secret. The caller must Close the Set.
+// Open reads the values and compiles the first snapshot. An unreadable key file is
+// not an error: Open logs it, and Refresh tries it again. Errors name the option and
+// never hold a secret. The caller must Close the Set.
 func Open(c Config) (*Set, error) {
 	k, err := gather(c)
 	if err != nil {
@@ -70,10 +68,9 @@ func Open(c Config) (*Set, error) {
 	return k, nil
 }
 
-// Read returns the scheme with its values filled in, and the keys that a
-// configuration has now: none if it names none. It fetches nothing and, unlike
-// Open, fails if a key file cannot be used. Errors name the option and never hold a
-// secret.
+// Read returns the scheme with its values filled in and the configured keys, if any.
+// It fetches nothing and, unlike Open, fails for an unusable key file. Errors name the
+// option and never hold a secret.
 func Read(c Config) (verifier.Scheme, []verifier.Key, error) {
 	k, err := gather(c)
 	if err != nil {
@@ -91,7 +88,7 @@ func Read(c Config) (verifier.Scheme, []verifier.Key, error) {
 	return scheme, keys, nil
 }
 
-// gather returns a Set with the sources of all that verifies.
+// gather returns a Set with the sources of keys, params and required headers.
 func gather(c Config) (*Set, error) {
 	k := &Set{rules: c.Rules, scheme: c.Rules.Scheme(), fetcher: cmp.Or(c.Fetcher, new(Fetcher)), logger: cmp.Or(c.Logger, zap.NewNop()), failed: c.Failed, changed: c.Changed}
 	k.scheme.RequireHeader = k.scheme.RequireHeader[:len(k.scheme.RequireHeader)-len(c.RequireHeader)]
@@ -150,28 +147,27 @@ func (k *Set) add(option string, use use, detail string, v Value) error {
 	return nil
 }
 
-// WithAddress returns the scheme with the source that a configuration's public keys
-// choose, and the keys that are written out: an address, https://…, is that of a JSON
-// Web Key Set, and keys that are written out leave nothing to fetch. Errors begin with
-// the option.
+// WithAddress returns the scheme with the key source that a configuration's public
+// keys select, and the literal keys. An https:// address is that of a JSON Web Key
+// Set; with literal keys nothing is fetched. Errors begin with the option.
 func WithAddress(scheme verifier.Scheme, publicKeys []Value) (withSource verifier.Scheme, written []Value, err error) {
 	address := ""
 	for _, v := range publicKeys {
 		text := v.Value
 		if kind, name, err := parseValue(text); err == nil && kind == envValue {
-			text, _ = readEnv(name, false) // an error comes again from add, with the option's name
+			text, _ = readEnv(name, false) // add reports an error again, with the option's name
 		}
 		switch {
 		case strings.HasPrefix(text, "http://"):
-			return scheme, nil, errors.New("public_key: http:// lets anyone on the way replace the keys: write https://")
+			return scheme, nil, errors.New("public_key: over http:// anyone on the network path can replace the keys: write https://")
 		case !strings.HasPrefix(text, "https://"):
 			written = append(written, v)
 		case address != "":
 			return scheme, nil, errors.New("public_key: two addresses: keep the one of the sender's JSON Web Key Set")
 		case v.Label != "":
-			return scheme, nil, errors.New("public_key: an address takes no label: its keys have ids of their own")
+			return scheme, nil, errors.New("public_key: an address has no label: its keys have their own ids")
 		case scheme.KeySource != nil && len(scheme.KeySource.CertificateHosts) > 0:
-			return scheme, nil, errors.New("public_key: each delivery of this sender names the address of its certificate, which is fetched from the sender's hosts: drop the line, or give the certificate itself")
+			return scheme, nil, errors.New("public_key: this sender's deliveries name the address of its certificate, which is fetched from the sender's hosts: remove the line, or write the certificate itself")
 		default:
 			address = text
 		}

@@ -1,20 +1,19 @@
-// Package keys holds the keys of one handler: the values that a configuration
-// names, the key files, which it reads again while they change, and the keys that
-// a sender publishes, which it fetches.
+// Package keys holds the keys of one handler: configured values, key files, which it
+// rereads when they change, and published keys, which it fetches.
 //
 // A [Value] is a secret or key as a configuration writes it: the text itself,
-// {env.NAME} or {file./path}. Text that only stands in for a secret, which anyone
-// could guess, is an error.
+// {env.NAME} or {file./path}. A placeholder for a secret, which anyone could guess,
+// is an error.
 //
-// A [Set] is opened from a [Config] and holds at most one [Snapshot]: all that a
-// handler verifies and signs with at one time. A change compiles a new snapshot
-// and swaps it whole; a request loads one on arrival and keeps it. What cannot be
-// used, a damaged file or a sender that is down, leaves the last snapshot in place.
+// A [Set] is opened from a [Config] and holds at most one [Snapshot]: everything that
+// a handler verifies and signs with at one time. A key change compiles a new snapshot
+// and swaps it as a whole; a request loads one on arrival and keeps it. A damaged file
+// or a sender that is down leaves the last snapshot in place.
 //
-// A [Fetcher] asks for what senders publish, each address once at a time, within a
-// budget by client: whoever forges deliveries neither makes the gateway hammer a
-// sender nor uses up what the genuine sender needs.
+// A [Fetcher] fetches published keys, each address once at a time, within a budget per
+// client: forged deliveries can neither make the gateway hammer a sender nor use up
+// the genuine sender's share.
 //
-// The package knows no requests. It imports verifier, its providers, and what Caddy
-// offers to every module.
+// The package knows nothing of requests. It imports verifier, its providers and
+// Caddy's core.
 package keys

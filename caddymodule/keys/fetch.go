@@ -18,18 +18,17 @@ import (
 
 const (
 	fetchTimeout = 5 * time.Second
-	// maxWait is how long a request waits for a fetch and for the use of its result.
+	// maxWait limits how long a request waits for a fetch and the use of its result.
 	maxWait = 2 * fetchTimeout
-	// maxFetched is the longest page that is read. Key sets and certificates have a
-	// few kilobytes.
+	// maxFetched limits a fetched page, in bytes. Key sets and certificates have a few
+	// kilobytes.
 	maxFetched = 256 << 10
-	// failureLasts is how long an address that failed is not tried again.
+	// failureLasts is the pause before a failed address is tried again.
 	failureLasts = 10 * time.Second
 )
 
-// A Fetcher fetches what a sender publishes. Callers that ask for one address at the
-// same time share a fetch. It is safe for concurrent use, and its zero value works;
-// Get and Now are set before use.
+// A Fetcher fetches published keys. Concurrent callers for one address share a fetch.
+// It is safe for concurrent use, and its zero value works. Set Get and Now before use.
 type Fetcher struct {
 	// Get requests an address. Default: over https, without redirects, at most
 	// 256 KiB.
@@ -46,22 +45,22 @@ type Fetcher struct {
 // A need is an address to fetch.
 type need struct {
 	address string
-	client  netip.Prefix // whose request needs it
-	known   bool         // it has served a key before, and needs no budget
+	client  netip.Prefix // client of the request
+	known   bool         // it has served a key before: no budget
 }
 
 // A flight is a fetch in progress.
 type flight struct {
 	done    chan struct{}
 	err     error        // set before done is closed
-	client  *fetchClient // whose request began it
+	client  *fetchClient // client of the request that began it
 	network *fetchClient // that the client is in; may be nil
 }
 
 // A Page is the body of an answer with status 200.
 type Page struct {
 	Text   string        // without surrounding white space
-	MaxAge time.Duration // of Cache-Control; 0 if it is not there
+	MaxAge time.Duration // of Cache-Control; 0 without one
 }
 
 var (
@@ -70,15 +69,15 @@ var (
 	errManyWaiters  = errors.New("too many deliveries wait for fetches")
 )
 
-// Visit requests an address because client sent a request that names it, and drops
-// the answer. It waits until settle has returned, which is called once however many
-// wait; its argument is nil if the answer had status 200. Errors hold no address.
+// Visit requests an address named in a request of client, and discards the answer. It
+// calls settle once, however many callers wait, and waits until settle returns. The
+// argument of settle is nil for status 200. Errors hold no address.
 func (f *Fetcher) Visit(ctx context.Context, address string, client netip.Prefix, settle func(error) error) error {
 	return f.fetch(ctx, need{address: address, client: client}, func(_ Page, err error) error { return settle(err) })
 }
 
-// fetch waits until the address is fetched and settle has returned, which is called
-// once a fetch. The fetch goes on if a caller gives up, for others and later ones.
+// fetch waits until the address is fetched and settle, called once per fetch, has
+// returned. If a caller gives up, the fetch continues for other and later ones.
 func (f *Fetcher) fetch(ctx context.Context, n need, settle func(Page, error) error) error {
 	fl, leave, err := f.join(n, settle)
 	if err != nil {
@@ -161,8 +160,8 @@ func (f *Fetcher) clock() time.Time {
 	return f.Now()
 }
 
-// client trusts the machine's roots and uses the proxy of the environment. It keeps
-// no connections and follows no redirects: only the configured host chooses keys.
+// client trusts the machine's roots and uses the environment's proxy. It keeps no
+// connections and follows no redirects: only the configured host chooses keys.
 var client = &http.Client{
 	Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -200,7 +199,7 @@ func getAddress(ctx context.Context, address string) (Page, error) {
 	return Page{Text: strings.TrimSpace(string(body)), MaxAge: maxAge(res.Header)}, nil
 }
 
-// maxAge reads max-age of Cache-Control (RFC 9111 §5.2.2.1).
+// maxAge returns max-age of Cache-Control (RFC 9111 §5.2.2.1).
 func maxAge(header http.Header) time.Duration {
 	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
@@ -211,7 +210,7 @@ func maxAge(header http.Header) time.Duration {
 	return 0
 }
 
-// withoutURL takes the address off an error of net/http: it may hold a token.
+// withoutURL removes the URL from an error of net/http: it may hold a token.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

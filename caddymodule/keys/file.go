@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// maxKeyFile bounds what is read of one key file.
+// maxKeyFile limits a key file, in bytes.
 const maxKeyFile = 64 << 10
 
-// labelled is one text and the name of the file in a directory that holds it.
+// labelled is a text and, for a directory, the name of its file.
 type labelled struct{ label, text string }
 
-// readFiles returns the text of a file, or of every file of a directory that
-// does not begin with a dot, in the order of their names. A Kubernetes secret
-// mounts its keys as links beside dot-directories.
+// readFiles returns the text of a file, or of each file of a directory sorted by
+// name, except dot files: Kubernetes mounts the keys of a secret as links beside
+// dot-directories.
 func readFiles(path string) ([]labelled, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func readFiles(path string) ([]labelled, error) {
 		all = append(all, labelled{label: e.Name(), text: text})
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: the directory holds no key file", path)
+		return nil, fmt.Errorf("%s: no key file in this directory", path)
 	}
 	return all, nil
 }
@@ -59,7 +59,7 @@ func readKeyFile(path string) (string, error) {
 		return "", fmt.Errorf("%s: not a regular file", path)
 	}
 	if info.Size() > maxKeyFile {
-		return "", fmt.Errorf("%s: %d bytes: a key file holds one key, at most %d bytes", path, info.Size(), maxKeyFile)
+		return "", fmt.Errorf("%s: %d bytes: write one key per file, at most %d bytes", path, info.Size(), maxKeyFile)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -72,11 +72,10 @@ func readKeyFile(path string) (string, error) {
 	return text, nil
 }
 
-// exposure says who else may read or write a key file or a directory of key files,
-// "" if no other user may or the system does not tell. dangerous means that others
-// can put a key of their own there.
+// exposure says whether other users may read or write a key file or directory; "" if
+// not, or if the system does not tell. dangerous means that they can add a key.
 func exposure(path string) (problem string, dangerous bool) {
-	if runtime.GOOS == "windows" { // all files have the same mode there
+	if runtime.GOOS == "windows" { // modes mean nothing there
 		return "", false
 	}
 	paths := []string{path}
@@ -92,10 +91,10 @@ func exposure(path string) (problem string, dangerous bool) {
 		switch {
 		case err != nil:
 			continue
-		case info.Mode().Perm()&0o002 != 0: // in a directory they may add a file, sticky or not
-			return path + " can be written by every user of this machine: chmod o-w", true
+		case info.Mode().Perm()&0o002 != 0: // in a directory, sticky or not, they can add a file
+			return path + " is writable by every user of this machine: chmod o-w", true
 		case problem == "" && !info.IsDir() && info.Mode().Perm()&0o004 != 0:
-			problem = path + " can be read by every user of this machine: chmod o-r"
+			problem = path + " is readable by every user of this machine: chmod o-r"
 		}
 	}
 	return problem, false

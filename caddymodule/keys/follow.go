@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// fileInterval is how often key files are read again. A change counts once two
-	// reads have found it, so it is in use within two seconds. Files are polled
-	// because what mounts secrets swaps symbolic links, which file events miss.
+	// fileInterval is how often key files are reread. A change counts after two equal
+	// reads, so it is in use within two seconds. Files are polled because file events
+	// miss the symbolic links that secret mounts swap.
 	fileInterval = time.Second
-	// setInterval is how often the age of a fetched key set is looked at.
+	// setInterval is how often the age of a fetched key set is checked.
 	setInterval = 10 * time.Second
 )
 
-// Follow keeps the keys current until ctx ends. It reads key files again, and
-// fetches what the sender publishes before a delivery needs it: a key set at once
-// and whenever it is old, and the certificates whose addresses are in store, which
-// may be nil. Follow returns at once and adds its work to running; only what waits
-// for store is not part of it, since a store may hang.
+// Follow keeps the keys current until ctx ends. It rereads key files, and fetches
+// published keys before a delivery needs them: a key set at once and whenever it is
+// old, and the certificates whose addresses are in store, which may be nil. Follow
+// returns at once and adds its goroutines to running, except for those that wait for
+// store, which may hang.
 func (k *Set) Follow(ctx context.Context, store Storage, running *sync.WaitGroup) {
 	k.warnOfShort()
 	if k.watches() {
@@ -73,16 +73,16 @@ func (k *Set) followSet(ctx context.Context) {
 	}
 }
 
-// Fetch fetches a key that a delivery names and that is not in the snapshot, and
-// puts it into use. id is the key's id in the delivery, client who sent it. Nil
-// means that the snapshot has what the sender publishes now, with or without that
-// key. Errors hold no address.
+// Fetch fetches a key that a delivery names and the snapshot lacks, and puts it into
+// use. id is the key's id in the delivery, client its source. Nil means that the
+// snapshot has all keys that the sender publishes now, with or without that one.
+// Errors hold no address.
 //
-// Fetch waits, so that the delivery can be verified after all. Answering 503 while
-// the fetch runs would be simpler, but loses deliveries: FusionAuth, whose key set
-// is fetched, never retries, and its "All the webhooks must succeed" undoes what
-// the webhook tells of. Constant Contact publishes no schedule, Amazon SNS gives
-// up after three retries in a minute.
+// Fetch waits, so that the delivery can still be verified. Answering 503 during the
+// fetch would be simpler but loses deliveries: FusionAuth, whose key set is fetched,
+// never retries, and its "All the webhooks must succeed" rolls back the transaction.
+// Constant Contact publishes no retry schedule; Amazon SNS gives up after three
+// retries in a minute.
 func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
 	p := k.published
 	address := id
@@ -97,8 +97,8 @@ func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
 			}
 			if err != nil {
 				k.countFailure()
-				k.logger.Error("the sender's key cannot be fetched", zap.String("address", shown), zap.Error(err),
-					zap.String("consequence", "those at hand stay in use; deliveries signed with another are answered 503"))
+				k.logger.Error("cannot fetch the sender's key", zap.String("address", shown), zap.Error(err),
+					zap.String("consequence", "the keys fetched before stay in use; deliveries signed with another key are answered 503"))
 			}
 			return err
 		})
@@ -109,15 +109,15 @@ func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
 	return k.adopt()
 }
 
-// usableKey returns why a fetched text is no key of the scheme.
+// usableKey returns why a fetched text is not a key of the scheme.
 func (k *Set) usableKey(text string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.usable(&source{use: usePublicKey}, []labelled{{text: text}})
 }
 
-// adopt puts into use what was fetched. It takes the lock, under which files are
-// read, only if the snapshot is not up to date.
+// adopt puts fetched keys into use. It acquires the lock, held while files are read,
+// only if the snapshot is out of date.
 func (k *Set) adopt() error {
 	if k.adopted() {
 		return nil
@@ -137,9 +137,9 @@ func (k *Set) adopted() bool {
 	return s != nil && s.version == version && !s.expired(now)
 }
 
-// NoteUse notes that a key has verified a delivery, and returns its label for
-// metrics. A certificate that has verified one is not dropped for one that has not.
-// All fetched keys share a label, because a sender may publish any number of them.
+// NoteUse records that a key verified a delivery, and returns its label for metrics.
+// A certificate that verified one is not dropped for one that has not. All fetched
+// keys share a label, because a sender may publish any number of them.
 func (k *Set) NoteUse(verdict verifier.Verdict) string {
 	if k.published == nil {
 		return verdict.Key
@@ -154,12 +154,12 @@ func (k *Set) countFailure() {
 	}
 }
 
-// shortSecret is the length in bytes below which a secret is warned of: 112 bits,
-// which NIST SP 800-131A Rev. 2 §10 asks of an HMAC key. Shorter ones are allowed,
-// because some senders take what a person types.
+// shortSecret is the length in bytes below which a secret is logged as short: 112
+// bits, the minimum of NIST SP 800-131A Rev. 2 §10 for an HMAC key. Shorter ones are
+// allowed, because some senders accept any text that a person types.
 const shortSecret = 14
 
-// warnOfShort names the secrets that can be found by trying, unless it has before.
+// warnOfShort logs the secrets that can be guessed, each set of them once.
 func (k *Set) warnOfShort() {
 	var labels []string
 	if s := k.Current(); s != nil {
@@ -169,13 +169,13 @@ func (k *Set) warnOfShort() {
 		}
 	}
 	if len(labels) > 0 && !slices.Equal(labels, k.short) {
-		k.logger.Warn("a secret is short enough to be found by trying: use at least 16 random characters where the sender lets you choose",
+		k.logger.Warn("a secret is short enough to be guessed: use at least 16 random characters if the sender lets you choose",
 			zap.Strings("keys", some(labels)))
 	}
 	k.short = labels
 }
 
-// some keeps a log line short: a folder may hold thousands of keys.
+// some shortens a list for a log line: a folder may hold thousands of keys.
 func some(labels []string) []string {
 	const most = 32
 	if len(labels) <= most {

@@ -9,10 +9,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// This file holds what belongs to the process and outlives a configuration: the
-// keys that were fetched. A reload while the sender's server is down loses none.
+// This file holds the state that outlives a configuration: the fetched keys. A reload
+// while the sender's server is down loses none.
 
-// publishedPool holds what senders publish while a configuration uses it.
+// publishedPool holds published keys while a configuration uses them.
 var publishedPool = caddy.NewUsagePool()
 
 // publishedID is the key of publishedPool. The algorithms are part of it: a key set
@@ -20,8 +20,8 @@ var publishedPool = caddy.NewUsagePool()
 // got it would not load.
 type publishedID struct{ handler, jwks, hosts, algorithms string }
 
-// publishedOf returns what was fetched for a handler and its source. Each call is
-// followed by one Delete from the pool.
+// publishedOf returns the fetched keys of a handler and its source. Each call needs
+// one Delete from the pool.
 func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *published) {
 	source, algorithms := scheme.KeySource, string(scheme.Algorithm)
 	if s := scheme.Signature; s != nil {
@@ -32,5 +32,5 @@ func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *publish
 	return id, p.(*published)
 }
 
-// Destruct implements caddy.Destructor. Fetches end by themselves.
+// Destruct implements caddy.Destructor. Running fetches end on their own.
 func (*published) Destruct() error { return nil }

@@ -15,22 +15,21 @@ import (
 )
 
 const (
-	// setLasts is how long a key set is not fetched again for a delivery whose key it
-	// lacks.
+	// setLasts is the minimum time between two fetches of a key set for deliveries
+	// whose key it lacks.
 	setLasts = time.Minute
-	// A key set is fetched again at the age that its Cache-Control allows, within
-	// these bounds.
+	// Bounds of the age, from Cache-Control, at which a key set is fetched again.
 	minSetAge, maxSetAge = 5 * time.Minute, 24 * time.Hour
-	// maxCertificates is how many certificates of a sender are kept. It has one or two.
+	// maxCertificates limits the certificates kept of a sender, which has one or two.
 	maxCertificates = 16
 
-	setLabel = "jwks" // before the id of a key in a set
+	setLabel = "jwks" // prefix of the id of a key in a set
 	// labelFetched is the label of all fetched keys in metrics and logs.
 	labelFetched = "fetched"
 )
 
-// published holds the public keys that were fetched from a sender: one key set, or
-// certificates that deliveries name.
+// published holds the public keys fetched from a sender: one key set, or certificates
+// that deliveries name.
 type published struct {
 	jwks string // address of the key set; "" where deliveries name certificates
 
@@ -39,21 +38,20 @@ type published struct {
 	set          string
 	fetched      time.Time     // of the set
 	stale        time.Time     // when the set is too old
-	tried        time.Time     // when due was last true
-	certificates []certificate // the last is the one used last
-	expected     []string      // addresses of certificates that verified deliveries before a restart
+	tried        time.Time     // last time that due was true
+	certificates []certificate // most recently used last
+	expected     []string      // addresses of certificates proven before a restart
 
-	learned chan struct{} // signals that another certificate has verified a delivery
+	learned chan struct{} // signals that another certificate verified a delivery
 }
 
 type certificate struct {
 	address, text string
 	from, until   time.Time
-	proven        bool // it has verified a delivery; dropped last
+	proven        bool // verified a delivery; dropped last
 }
 
-// keys returns the keys that are valid now, and when the first expires (zero:
-// never).
+// keys returns the valid keys and the time when the first expires (zero: never).
 func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +82,8 @@ func (p *published) lacks(address string, now time.Time) bool {
 	})
 }
 
-// due reports whether to fetch the key set now. Then it is not due for a while.
+// due reports whether to fetch the key set now. After a true it is not due for a
+// while.
 func (p *published) due(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +94,7 @@ func (p *published) due(now time.Time) bool {
 	return true
 }
 
-// keep takes a page that was fetched. usable returns why it is no key of the scheme.
+// keep stores a fetched page. usable returns why it is not a key of the scheme.
 func (p *published) keep(address string, page Page, now time.Time, usable func(text string) error) error {
 	c := certificate{address: address, text: page.Text}
 	if p.jwks == "" {
@@ -104,7 +103,7 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 			return err
 		}
 		if now.Before(c.from) || now.After(c.until) {
-			return fmt.Errorf("the certificate is valid from %s to %s, which is not now", c.from.Format(time.RFC3339), c.until.Format(time.RFC3339))
+			return fmt.Errorf("the certificate is not valid now, only from %s to %s", c.from.Format(time.RFC3339), c.until.Format(time.RFC3339))
 		}
 	}
 	if err := usable(c.text); err != nil {
@@ -135,13 +134,13 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 	return nil
 }
 
-// used notes that the certificate at address has verified a delivery.
+// used records that the certificate at address verified a delivery.
 func (p *published) used(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.certificates, func(c certificate) bool { return c.address == address })
 	if i < 0 {
-		return // it is in a key set, or was dropped
+		return // in a key set, or dropped
 	}
 	c := p.certificates[i]
 	if !c.proven {
@@ -156,8 +155,8 @@ func (p *published) used(address string) {
 
 var errNoCertificate = errors.New("the address serves no certificate in PEM")
 
-// parseCertificate reads the first certificate of a chain. Nothing else may be
-// around or between.
+// parseCertificate returns the first certificate of a chain. Other text around or
+// between certificates is an error.
 func parseCertificate(address, text string) (certificate, error) {
 	rest := []byte(text)
 	var first *pem.Block

@@ -15,14 +15,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// recalled is what Caddy's storage keeps over a restart: the addresses of
-// certificates that have verified deliveries. The certificates are checked and
-// fetched again, so whoever can write the storage chooses no key.
+// recalled is the record in Caddy's storage that survives a restart: the addresses of
+// proven certificates. The certificates are fetched and checked again, so write access
+// to the storage does not choose a key.
 type recalled struct {
 	Certificates []string `json:"certificates"`
 }
 
-// maxRecalled bounds what is read of the storage.
+// maxRecalled limits the record in the storage, in bytes.
 const maxRecalled = 64 << 10
 
 const storageTimeout = 10 * time.Second
@@ -39,8 +39,8 @@ func (id publishedID) storageKey() string {
 	return "verify_webhook/certificates/" + hex.EncodeToString(d[:16]) + ".json"
 }
 
-// recall fetches the certificates that were in use before a restart, and stores the
-// addresses of new ones for the next, until ctx ends.
+// recall fetches the certificates in use before a restart, and stores the addresses
+// of new ones for the next, until ctx ends.
 func (k *Set) recall(ctx context.Context, store Storage, key string) {
 	stored := k.recallFrom(ctx, store, key)
 	for {
@@ -57,8 +57,8 @@ func (k *Set) recall(ctx context.Context, store Storage, key string) {
 	}
 }
 
-// recallFrom fetches the certificates at the stored addresses that the scheme
-// allows, and returns these addresses.
+// recallFrom fetches the certificates at those stored addresses that the scheme
+// allows, and returns the addresses.
 func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []string {
 	loading, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
@@ -68,10 +68,10 @@ func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []strin
 		err = json.Unmarshal(data, &from)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		k.logger.Warn("the addresses of the sender's certificates cannot be read from Caddy's storage", zap.Error(err))
+		k.logger.Warn("cannot read the addresses of the sender's certificates from Caddy's storage", zap.Error(err))
 	}
 	s := k.current.Load()
-	if s == nil { // a param's file is missing: deliveries fetch what they need
+	if s == nil { // a param's file is missing: deliveries fetch certificates on demand
 		return nil
 	}
 	addresses := slices.DeleteFunc(from.Certificates, func(address string) bool { return !s.Verifier.Publishes(address) })
@@ -87,7 +87,7 @@ func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []strin
 	return addresses
 }
 
-// noteIn stores addresses, even if ctx has just ended.
+// noteIn stores addresses even after ctx has ended.
 func (k *Set) noteIn(ctx context.Context, store Storage, key string, addresses []string) error {
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
@@ -96,20 +96,21 @@ func (k *Set) noteIn(ctx context.Context, store Storage, key string, addresses [
 		err = store.Store(storing, key, data)
 	}
 	if err != nil {
-		k.logger.Warn("the addresses of the sender's certificates cannot be written to Caddy's storage: after a restart the first delivery fetches them", zap.Error(err))
+		k.logger.Warn("cannot write the addresses of the sender's certificates to Caddy's storage: after a restart the first delivery fetches them", zap.Error(err))
 	}
 	return err
 }
 
-// expect makes addresses known.
+// expect marks addresses as known.
 func (p *published) expect(addresses []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected = addresses
 }
 
-// knows reports whether an address has verified deliveries, now or before a restart,
-// or is the configured one. Known addresses need no budget.
+// knows reports whether the certificate at an address verified deliveries, now or
+// before a restart, or the address is the configured one. Known addresses need no
+// budget.
 func (p *published) knows(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

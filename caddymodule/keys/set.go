@@ -12,36 +12,36 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// A Set holds a handler's keys: where they come from, and a Snapshot of what they
-// are now. It is safe for concurrent use.
+// A Set holds the sources of a handler's keys and the current Snapshot. It is safe for
+// concurrent use.
 type Set struct {
-	rules   *verifier.Rules // what keys are tried with
+	rules   *verifier.Rules // compiled scheme
 	scheme  verifier.Scheme // of the rules, without the values of the sources
 	sources []*source
-	current atomic.Pointer[Snapshot] // nil until every key that is needed was read
+	current atomic.Pointer[Snapshot] // nil until all required keys have been read
 	trouble atomic.Pointer[[]string] // see Problems
 
-	published *published  // what the sender publishes; nil where keys are given
+	published *published  // published keys; nil with literal keys
 	id        publishedID // of published
 	fetcher   *Fetcher
 
 	mu      sync.Mutex // guards sources, started and short; one refresh at a time
-	started bool       // the first refresh is over: a change may be half-written
-	short   []string   // labels of short secrets, as last warned of
+	started bool       // after the first refresh: a change may be half-written
+	short   []string   // labels of short secrets already logged
 	logger  *zap.Logger
 	failed  func() // may be nil
 	changed func() // may be nil
 }
 
-// A Snapshot is all that a handler verifies and signs with at one time. It never
-// changes: a rotation replaces it whole. A request keeps the one that it loads on
-// arrival, so no request sees both old and new keys.
+// A Snapshot is everything that a handler verifies and signs with at one time. It is
+// immutable: a rotation replaces it as a whole. A request keeps the snapshot that it
+// loads on arrival, so no request sees both old and new keys.
 type Snapshot struct {
 	// Verifier verifies deliveries.
 	Verifier *verifier.Verifier
-	// Signer signs for the app. It is nil where nothing is signed.
+	// Signer signs upstream requests. It is nil without sign_upstream.
 	Signer *verifier.Verifier
-	// Keys are those of Verifier. They are read-only.
+	// Keys are the keys of Verifier. They are read-only.
 	Keys []verifier.Key
 
 	labels  []string
@@ -49,8 +49,8 @@ type Snapshot struct {
 	ends    time.Time // when the first certificate expires; zero: never
 }
 
-// Labels returns what logs and metrics call the keys. All fetched keys share one
-// label. A nil Snapshot has none.
+// Labels returns the labels of the keys in logs and metrics. All fetched keys share
+// one label. A nil Snapshot has none.
 func (s *Snapshot) Labels() []string {
 	if s == nil {
 		return nil
@@ -63,7 +63,7 @@ func (s *Snapshot) expired(now time.Time) bool {
 	return s != nil && !s.ends.IsZero() && now.After(s.ends)
 }
 
-// Close releases what was fetched, which other Sets may still use.
+// Close releases the fetched keys, which other Sets may still use.
 func (k *Set) Close() error {
 	if k.published == nil {
 		return nil
@@ -72,8 +72,8 @@ func (k *Set) Close() error {
 	return err
 }
 
-// Snapshot returns what verifies a request that arrives now, nil while a key is
-// missing. No certificate in it has expired.
+// Snapshot returns the snapshot for a request that arrives now; nil while a key is
+// missing. None of its certificates has expired.
 func (k *Set) Snapshot() *Snapshot {
 	if k.published != nil && k.Current().expired(k.fetcher.clock()) {
 		if err := k.adopt(); err != nil {
@@ -83,19 +83,20 @@ func (k *Set) Snapshot() *Snapshot {
 	return k.Current()
 }
 
-// Current returns the newest snapshot, nil while a key is missing. Unlike Snapshot
-// it takes no lock and does not look whether a certificate has expired.
+// Current returns the newest snapshot; nil while a key is missing. Unlike Snapshot it
+// acquires no lock and does not check whether a certificate has expired.
 func (k *Set) Current() *Snapshot { return k.current.Load() }
 
-// Labels returns the labels of the current snapshot. It takes no lock.
+// Labels returns the labels of the current snapshot. It acquires no lock.
 func (k *Set) Labels() []string { return k.Current().Labels() }
 
-// Problems says which key files cannot be used now, and why. It takes no lock.
+// Problems lists the key files that cannot be used now, with reasons. It acquires no
+// lock.
 func (k *Set) Problems() []string { return *k.trouble.Load() }
 
-// Refresh reads the key files again and swaps the snapshot if one has changed. A
-// file that cannot be used is logged and counted, and its last usable text stays.
-// An error says that the keys do not fit the configuration.
+// Refresh rereads the key files and swaps the snapshot if one has changed. It logs and
+// counts an unusable file and keeps its last usable text. An error means that the keys
+// do not fit the configuration.
 func (k *Set) Refresh() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -133,8 +134,8 @@ func (k *Set) swap() error {
 	return nil
 }
 
-// compile builds a snapshot, nil while something is missing that every delivery
-// needs: all keys, or the value of a required header or param.
+// compile builds a snapshot; nil while all keys, or the value of a required header or
+// param, are missing.
 func (k *Set) compile() (*Snapshot, error) {
 	signer, err := k.compileSigner()
 	if err != nil {
@@ -165,7 +166,7 @@ func (k *Set) compile() (*Snapshot, error) {
 	return s, nil
 }
 
-// material returns the scheme with its values filled in, and the keys. ok is false
+// resolved returns the scheme with its values filled in, and the keys. ok is false
 // while the value of a required header or param is missing.
 func (k *Set) material() (scheme verifier.Scheme, keys []verifier.Key, ok bool) {
 	scheme = k.scheme
@@ -201,11 +202,11 @@ func (k *Set) watches() bool {
 	return slices.ContainsFunc(k.sources, func(s *source) bool { return s.kind == fileValue })
 }
 
-// errOneByte does not apply to secrets that are written out: variables and files
-// are cut off or half-written more easily.
-var errOneByte = errors.New("the secret is one byte long, which anyone finds by trying: copy it whole")
+// errOneByte does not apply to literal secrets: variables and files are more easily
+// cut off or half-written.
+var errOneByte = errors.New("the secret is one byte long, so anyone can guess it: copy all of it")
 
-// usable returns why a text cannot be used, nil if all can.
+// usable returns why a text cannot be used; nil if all can.
 func (k *Set) usable(s *source, texts []labelled) error {
 	if s.use == useUpstream {
 		_, err := newSigner(texts[0].text)

@@ -88,8 +88,8 @@ func (r *testSet) keyOf(t *testing.T, secret string) string {
 }
 
 const (
-	keyUnusable = "error key file cannot be used"
-	keyUsable   = "info key file can be used again"
+	keyUnusable = "error cannot use key file"
+	keyUsable   = "info key file is usable again"
 	keyChanged  = "info keys changed and are in use"
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// compileSigner builds what signs for the app, nil where nothing does. It refuses the
-// sender's secrets, with which the sender could sign for the gateway.
+// compileSigner builds the signer of upstream requests; nil without sign_upstream. It
+// refuses the sender's secrets: the sender could then sign for the gateway.
 func (k *Set) compileSigner() (*verifier.Verifier, error) {
 	i := slices.IndexFunc(k.sources, func(s *source) bool { return s.use == useUpstream })
 	if i < 0 || len(k.sources[i].texts) == 0 {
@@ -33,7 +33,7 @@ func (k *Set) compileSigner() (*verifier.Verifier, error) {
 	return signer, nil
 }
 
-var errSharedSecret = errors.New("sign_upstream: the same secret as one of the sender's: give the app a secret of its own")
+var errSharedSecret = errors.New("sign_upstream: this secret is also one of the sender's: use a separate secret for the app")
 
 // SignsAs reports whether s signs for the app with a secret of the senders of the other:
 // they could sign for the gateway, and so could whoever an answer to a handshake is
@@ -42,8 +42,8 @@ func (s *Snapshot) SignsAs(other *Snapshot) bool {
 	return s != nil && s.Signer != nil && other != nil && s.Signer.SharesSecret(other.Verifier)
 }
 
-// signsLike reports whether secret is the signer's in another spelling: the prefix
-// whsec_ and the padding are optional.
+// signsLike reports whether secret is the signer's secret in another spelling: the
+// prefix whsec_ and the padding are optional.
 func signsLike(signer *verifier.Verifier, secret string) bool {
 	other, err := newSigner(secret)
 	if err != nil {
@@ -63,7 +63,7 @@ var standardWebhooks = sync.OnceValues(func() (*verifier.Rules, error) {
 	return p.Rules()
 })
 
-// newSigner returns what signs as Standard Webhooks does.
+// newSigner returns a signer for Standard Webhooks.
 func newSigner(secret string) (*verifier.Verifier, error) {
 	rules, err := standardWebhooks()
 	if err != nil {

@@ -21,12 +21,12 @@ type source struct {
 	detail string // name of the header or param
 
 	texts   []labelled
-	waiting []labelled // found by the last read and not in use yet
-	problem string     // why the file cannot be used now; "" if it can
+	waiting []labelled // found by the last read, not in use yet
+	problem string     // why the file cannot be used; "" if it can
 	exposed string     // who else may read or write the file, as logged
 }
 
-// use says what a value is for.
+// use is the purpose of a value.
 type use uint8
 
 const (
@@ -50,9 +50,9 @@ func (s *source) String() string {
 
 func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicKey }
 
-// keyLabel is the label that the configuration gives a key, the name of its file in
-// a directory, or its position in the configuration, which does not change with the
-// files. It never depends on the key itself.
+// keyLabel returns the configured label of a key, the name of its file in a directory,
+// or its position in the configuration, which does not change with the files. It never
+// depends on the key itself.
 func (s *source) keyLabel(t labelled) string {
 	switch {
 	case s.label != "" && t.label != "":
@@ -65,7 +65,7 @@ func (s *source) keyLabel(t labelled) string {
 	return strconv.Itoa(s.place)
 }
 
-// key makes a key of one of the source's texts.
+// key converts one of the source's texts into a key.
 func (s *source) key(t labelled) verifier.Key {
 	key := verifier.Key{Label: s.keyLabel(t), Text: t.text}
 	if s.use == usePublicKey {
@@ -74,9 +74,9 @@ func (s *source) key(t labelled) verifier.Key {
 	return key
 }
 
-// reread reads a file again and reports whether its text changed and is in use. A
-// change counts once two reads have found it, because a writer that does not rename,
-// such as an editor or scp, may be halfway through at the first.
+// reread rereads a file and reports whether a changed text is now in use. A change
+// counts after two equal reads, because a writer that does not rename, such as an
+// editor or scp, may be halfway through at the first.
 func (k *Set) reread(s *source) (changed bool) {
 	texts, err := readFiles(s.name)
 	unchanged := err == nil && slices.Equal(texts, s.texts)
@@ -84,17 +84,17 @@ func (k *Set) reread(s *source) (changed bool) {
 		s.waiting = texts
 		return false
 	}
-	if s.waiting = nil; err == nil && !unchanged { // a try takes milliseconds
+	if s.waiting = nil; err == nil && !unchanged { // compiling takes milliseconds
 		err = k.usable(s, texts)
 	}
 	if err != nil {
-		s.waiting = texts // tried again at each read: what is missing may be in another file
+		s.waiting = texts // tried again at each read: it may need another file that is missing
 		k.unusable(s, err)
 		return false
 	}
 	if s.problem != "" {
 		s.problem = ""
-		k.logger.Info("key file can be used again", zap.Stringer("option", s))
+		k.logger.Info("key file is usable again", zap.Stringer("option", s))
 	}
 	if unchanged {
 		return false
@@ -104,7 +104,7 @@ func (k *Set) reread(s *source) (changed bool) {
 	return true
 }
 
-// unusable counts a failed read. It logs a reason once, not at each read.
+// unusable counts a failed read. It logs each reason once, not at each read.
 func (k *Set) unusable(s *source, err error) {
 	k.countFailure()
 	problem := err.Error()
@@ -114,13 +114,13 @@ func (k *Set) unusable(s *source, err error) {
 	s.problem = problem
 	consequence := "the last usable key stays in use"
 	if len(s.texts) == 0 {
-		consequence = "there is no earlier key to use in its place"
+		consequence = "there is no earlier key to use instead"
 	}
-	k.logger.Error("key file cannot be used", zap.Stringer("option", s), zap.Error(err), zap.String("consequence", consequence))
+	k.logger.Error("cannot use key file", zap.Stringer("option", s), zap.Error(err), zap.String("consequence", consequence))
 }
 
-// warnIfExposed logs who else may read or write a key file, each reason once. A
-// readable file is no warning: Docker and Kubernetes mount secrets that way, in
+// warnIfExposed logs that other users may read or write a key file, each reason once.
+// A readable file is not a warning: Docker and Kubernetes mount secrets that way, in
 // containers without other users.
 func (k *Set) warnIfExposed(s *source) {
 	problem, dangerous := exposure(s.name)
@@ -134,5 +134,5 @@ func (k *Set) warnIfExposed(s *source) {
 	if dangerous {
 		log = k.logger.Warn
 	}
-	log("key file is open to others", zap.Stringer("option", s), zap.String("problem", problem))
+	log("key file is accessible to other users", zap.Stringer("option", s), zap.String("problem", problem))
 }

@@ -100,10 +100,10 @@ func TestOpenKeyFiles(t *testing.T) {
 	}{
 		"the owner's":               {0o600, 0o700, 0, ""},
 		"a group's":                 {0o660, 0o770, 0, ""},
-		"readable by all":           {0o644, 0o755, zapcore.InfoLevel, "can be read by every user"},
-		"writable by all":           {0o666, 0o755, zapcore.WarnLevel, "can be written by every user"},
-		"in a folder of everyone's": {0o600, 0o777, zapcore.WarnLevel, "can be written by every user"},
-		"in a folder like /tmp":     {0o600, 0o777 | os.ModeSticky, zapcore.WarnLevel, "can be written by every user"},
+		"readable by all":           {0o644, 0o755, zapcore.InfoLevel, "is readable by every user"},
+		"writable by all":           {0o666, 0o755, zapcore.WarnLevel, "is writable by every user"},
+		"in a folder of everyone's": {0o600, 0o777, zapcore.WarnLevel, "is writable by every user"},
+		"in a folder like /tmp":     {0o600, 0o777 | os.ModeSticky, zapcore.WarnLevel, "is writable by every user"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "keys")
@@ -119,7 +119,7 @@ func TestOpenKeyFiles(t *testing.T) {
 			for range 3 {
 				r.mustRefresh(t)
 			}
-			logged := r.logs.FilterMessage("key file is open to others").All()
+			logged := r.logs.FilterMessage("key file is accessible to other users").All()
 			if tc.want == "" && len(logged) == 0 {
 				return
 			}
@@ -133,7 +133,7 @@ func TestOpenKeyFiles(t *testing.T) {
 // TestShortSecrets: a secret that can be found by trying is warned of when it is
 // in use, once, by its label. NIST SP 800-131A Rev. 2 §10: 112 bits.
 func TestShortSecrets(t *testing.T) {
-	const warning = "a secret is short enough to be found by trying"
+	const warning = "a secret is short enough to be guessed"
 	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
 	inHex, ed25519 := scheme, scheme
 	inHex.SecretEncoding, ed25519.Algorithm = "hex", verifier.Ed25519

@@ -11,12 +11,13 @@ import (
 )
 
 // Value is a secret or key as a configuration writes it: {env.NAME}, {file./path} (a
-// file, or a directory with one key a file), or the text itself. It is resolved once,
-// when the handler is provisioned, and never from a request.
+// file, or a directory with one key per file), or the text itself. It is resolved when
+// the handler is provisioned, never from a request.
 type Value struct {
-	// The text or the one placeholder. A placeholder inside a longer text is an error.
+	// Value is the text or one placeholder. A placeholder inside a longer text is an
+	// error.
 	Value string `json:"value"`
-	// What logs, metrics and placeholders call the key. Default: its position.
+	// Label names the key in logs, metrics and placeholders. Default: its position.
 	Label string `json:"label,omitempty"`
 }
 
@@ -27,43 +28,43 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 	}
 	type plain Value
 	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()         // as Caddy does everywhere else
+	d.DisallowUnknownFields()         // as Caddy does elsewhere
 	if d.Decode((*plain)(v)) != nil { // its error quotes a member's name, which may be the secret
 		return errors.New("secret or public_key: write a string or {\"value\": …, \"label\": …}")
 	}
 	return nil
 }
 
-// placeholder matches a whole value that Caddy's own replacer would expand, so
-// that one we do not expand is an error and not a guessable literal.
+// placeholder matches a whole value that Caddy's replacer would expand: one that we do
+// not expand is an error, not a guessable literal.
 var placeholder = regexp.MustCompile(`^\{(env|file|http|system|time|vars|tls|caddy|args)\.[^{}]*\}$`)
 
-// misplaced matches the beginning of such a placeholder in any other text: inside
-// a longer one, around another placeholder, or without its closing brace. In a
-// Caddyfile {host} and its like reach us as {http.…}.
+// misplaced matches the beginning of such a placeholder in other text: inside a longer
+// one, around another placeholder, or without its closing brace. In a Caddyfile {host}
+// and other shorthands reach us as {http.…}.
 var misplaced = regexp.MustCompile(`\{(env|file|http)\.([A-Za-z0-9_./-]*\})?`)
 
-// unreplaced matches what a shell, a template, a snippet or another program would
-// have replaced: {vault.x}, {tenant}, {$X}, {{ .Values.x }}, $X, ${X}, $(x), %X%,
-// <secret>, env.X, file:/x. Anyone who knows the tool can guess such a secret. A name
-// in braces has two letters or more, unless $, # or @ says that it is one: {$X}, #{X}.
+// unreplaced matches placeholders of shells, templates, snippets and other programs:
+// {vault.x}, {tenant}, {$X}, {{ .Values.x }}, $X, ${X}, $(x), %X%, <secret>, env.X,
+// file:/x. Anyone who knows the tool can guess such a secret. A name in braces has two
+// letters or more, unless $, # or @ marks it as one: {$X}, #{X}.
 var unreplaced = regexp.MustCompile(`(?s)[$#@]\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}|\{\s*\$[A-Za-z_][A-Za-z0-9_]*\s*[:}]|\{\s*[$.]?[A-Za-z_][A-Za-z0-9_-]+\s*([].:|[}]|$)` +
 	`|^\$(env:)?[A-Za-z_][A-Za-z0-9_]*$|^\$\{.*\}$|^\$\(.*\)$` +
 	`|^%[A-Za-z_][A-Za-z0-9_]*%$|^<[A-Za-z][A-Za-z0-9 _-]*>$|^[${]*(env|file|vault)[.:]|^\{\{.*\}\}$`)
 
-// ErrUnreplaced is the error of a value that a shell, a template or another
-// program should have replaced.
-var ErrUnreplaced = errors.New("this is a name or placeholder that nothing replaces with a value: write {env.NAME} or {file./path}; a value that only looks like one goes into a file")
+// ErrUnreplaced reports a value that a shell, a template or another program should
+// have replaced.
+var ErrUnreplaced = errors.New("this is a name or placeholder that nothing replaces: write {env.NAME} or {file./path}; put a real value that looks like one into a file")
 
 // variableName matches the usual name of an environment variable, alone or at the
 // beginning of a line of an .env file. It applies to secrets only: the value of a
 // header may be ORDER_CREATED.
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(=|$)`)
 
-// reference matches what people leave in the place of a secret: where another program
-// would find it (op://vault/item/field, arn:aws:…, /run/secrets/x), an expression of a
-// language or template, what a program prints for no value, and the placeholders of
-// vendors' pages.
+// reference matches common stand-ins for a secret: a reference for another program
+// (op://vault/item/field, arn:aws:…, /run/secrets/x), an expression of a language or
+// template, the output of a program for a missing value, and placeholders of vendors'
+// pages.
 var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	// Of a secret manager, a build or a playbook.
 	`|^((aws|gcp|azure):|secrets?manager:|kubernetes:|k8s:|vault:|doppler:|infisical:|key(ring|chain):|1password:|(go)?pass:|sealed:|env[:/])` +
@@ -86,17 +87,17 @@ var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	`|^(your|change|replace|insert|enter)[a-z _-]*$` +
 	`|^[(<]?(undefined|null|none|nil|nan|unset|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$`)
 
-// secretPrefix matches what a sender's secrets begin with, where the rest may be one of
-// the above: whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
+// secretPrefix matches the prefix of a sender's secrets, before any of the above:
+// whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
 var secretPrefix = regexp.MustCompile(`(?i)^([a-z]{2,8}(_(live|test|prod))?_|key-|(bearer|basic|token) +)`)
 
-// masked matches what dashboards show in the place of a secret, and pages that
-// shorten one: whsec_••••••••, ********, sk_live_…, xxxx-xxxx, 1a2b...9f3c.
+// masked matches secrets as dashboards mask or shorten them: whsec_••••••••, ********,
+// sk_live_…, xxxx-xxxx, 1a2b...9f3c.
 var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$|\w(\.\.\.|…)|(?i:x{6}|^x{2,}([-_ ]x{2,})+$)`)
 
-var errMasked = errors.New("this is how a secret is masked or shortened: copy it whole; one that only looks so goes into a file")
+var errMasked = errors.New("this looks like a masked or shortened secret: copy all of it; put a real one that looks like this into a file")
 
-// valueKind says where a value's text comes from.
+// valueKind is the source of a value's text.
 type valueKind uint8
 
 const (
@@ -105,21 +106,21 @@ const (
 	fileValue
 )
 
-// parseValue returns the kind of a value, and the name of its variable or file. Errors
+// parseValue returns the kind of a value and the name of its variable or file. Errors
 // name the variable or the path, never a literal.
 func parseValue(text string) (kind valueKind, name string, err error) {
 	if text == "" {
-		return 0, "", errors.New("empty: an unset {$VARIABLE} vanishes before this is read; write {env.VARIABLE} to be told")
+		return 0, "", errors.New("empty: an unset {$VARIABLE} vanishes before this is read; write {env.VARIABLE} to get an error instead")
 	}
 	if m := placeholder.FindStringSubmatch(text); m != nil {
 		return parsePlaceholder(m[1], strings.TrimSuffix(strings.TrimPrefix(text, "{"+m[1]+"."), "}"))
 	}
 	if m := misplaced.FindStringSubmatch(text); m != nil {
 		shown := m[0]
-		if m[2] == "" { // what follows may be anything
+		if m[2] == "" { // the rest may be anything
 			shown = "{" + m[1] + ".…}"
 		}
-		return 0, "", fmt.Errorf("%s is replaced only as a whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
+		return 0, "", fmt.Errorf("%s must be the whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
 	}
 	if unreplaced.MatchString(text) {
 		return 0, "", ErrUnreplaced
@@ -130,18 +131,18 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 	switch {
 	case name == "" || namespace != "env" && namespace != "file":
-		return 0, "", fmt.Errorf("{%s.…} is not resolved here: write {env.NAME}, {file./path} or the text itself", namespace)
+		return 0, "", fmt.Errorf("{%s.…} is not supported here: write {env.NAME}, {file./path} or the text itself", namespace)
 	case namespace == "file":
 		return fileValue, name, nil
 	case strings.ContainsAny(name, ":="):
 		variable, _, _ := strings.Cut(strings.ReplaceAll(name, "=", ":"), ":") // the rest may be a secret
-		return 0, "", fmt.Errorf("{env.%s…}: a variable has no default here: write {env.%s}", variable, variable)
+		return 0, "", fmt.Errorf("{env.%s…}: defaults are not supported here: write {env.%s}", variable, variable)
 	}
 	return envValue, name, nil
 }
 
-// checkLiteral refuses a secret, written out or in a variable, that is the name of one
-// or otherwise the same for everybody: anyone could sign with it.
+// checkLiteral refuses a secret, literal or in a variable, that is only the name of
+// one or otherwise guessable: anyone could sign with it.
 func checkLiteral(text string) error {
 	bare := unquoted(text)
 	if bare == "" {
@@ -160,7 +161,7 @@ func checkLiteral(text string) error {
 		return nil
 	}
 	if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
-		return errors.New("this is the path of a file, not what is in it: write {file./path}")
+		return errors.New("this is the path of a file, not its content: write {file./path}")
 	}
 	return nil
 }
@@ -174,8 +175,8 @@ func unquoted(text string) string {
 	return strings.TrimSuffix(text[1:], text[:1])
 }
 
-// readEnv returns an environment variable's value, unless it is a name or placeholder
-// that a program should have replaced.
+// readEnv returns the value of an environment variable. It refuses a name or
+// placeholder that a program should have replaced.
 func readEnv(name string, secret bool) (string, error) {
 	text := strings.TrimRight(os.Getenv(name), "\r\n")
 	if text == "" {
@@ -194,8 +195,7 @@ func readEnv(name string, secret bool) (string, error) {
 	return text, nil
 }
 
-// readValue returns the text that a value stands for, unless it is a secret that anyone
-// can guess.
+// readValue resolves a value to its text. It refuses a guessable secret.
 func readValue(value string, secret bool) (string, error) {
 	kind, name, err := parseValue(value)
 	switch {
@@ -211,14 +211,14 @@ func readValue(value string, secret bool) (string, error) {
 	return value, err
 }
 
-// CheckValue returns what is wrong with a value as it is written. It reads no
-// variable and no file. Errors name the variable or the path, never a literal.
+// CheckValue returns an error for an invalid notation of a value. It reads no variable
+// and no file. Errors name the variable or the path, never a literal.
 func CheckValue(value string) error {
 	_, _, err := parseValue(value)
 	return err
 }
 
-// Resolve returns the secret that a value stands for. It is for guest modules
-// (stores) and commands, which take passwords and keys in the notation of a
-// configuration. Errors name the variable or the path, never a literal.
+// Resolve returns the secret for a value: for guest modules (stores) and commands,
+// whose passwords and keys use the notation of a configuration. Errors name the
+// variable or the path, never a literal.
 func Resolve(value string) (string, error) { return readValue(value, true) }

@@ -23,19 +23,19 @@ func TestParseValue(t *testing.T) {
 		"{":                     {literalValue, "", ""},
 		"a b{}c":                {literalValue, "", ""},
 		"":                      {0, "", "empty: "},
-		"{env.}":                {0, "", "{env.…} is not resolved here"},
-		"{http.request.host}":   {0, "", "{http.…} is not resolved here"},
-		"{http.vars.x}":         {0, "", "{http.…} is not resolved here"},
-		"{system.hostname}":     {0, "", "{system.…} is not resolved here"},
-		"{time.now}":            {0, "", "{time.…} is not resolved here"},
-		marker + "{env.A}":      {0, "", "{env.A} is replaced only as a whole value"},
-		"{env.A}" + marker:      {0, "", "{env.A} is replaced only as a whole value"},
-		"{env.A}{env.B}":        {0, "", "{env.A} is replaced only as a whole value"},
-		" {file./a}":            {0, "", "{file./a} is replaced only as a whole value"},
-		marker + "{http.a}":     {0, "", "{http.a} is replaced only as a whole value"},
-		"{env." + "A}\n":        {0, "", "{env.A} is replaced only as a whole value"},
-		"{vars." + "a" + "}":    {0, "", "{vars.…} is not resolved here"},
-		"{caddy.version_short}": {0, "", "{caddy.…} is not resolved here"},
+		"{env.}":                {0, "", "{env.…} is not supported here"},
+		"{http.request.host}":   {0, "", "{http.…} is not supported here"},
+		"{http.vars.x}":         {0, "", "{http.…} is not supported here"},
+		"{system.hostname}":     {0, "", "{system.…} is not supported here"},
+		"{time.now}":            {0, "", "{time.…} is not supported here"},
+		marker + "{env.A}":      {0, "", "{env.A} must be the whole value"},
+		"{env.A}" + marker:      {0, "", "{env.A} must be the whole value"},
+		"{env.A}{env.B}":        {0, "", "{env.A} must be the whole value"},
+		" {file./a}":            {0, "", "{file./a} must be the whole value"},
+		marker + "{http.a}":     {0, "", "{http.a} must be the whole value"},
+		"{env." + "A}\n":        {0, "", "{env.A} must be the whole value"},
+		"{vars." + "a" + "}":    {0, "", "{vars.…} is not supported here"},
+		"{caddy.version_short}": {0, "", "{caddy.…} is not supported here"},
 	} {
 		kind, name, err := parseValue(text)
 		if want.err != "" {
@@ -96,7 +96,7 @@ func TestMaskedSecrets(t *testing.T) {
 	for _, text := range []string{"********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c", "whsec_...", "whsec_…", "sk_live_4eC3…",
 		"xxxxxxxx", "XXXX", "xxxx-xxxx-xxxx", "whsec_xxxx", "sk_live_xxxxxxxxxxxx", "1a2bxxxxxxxx9f3c", "aaaaaaaa", "whsec_00000000", "xxx", "whsec_1a2b...9f3c", "1a2b…9f3c",
 	} {
-		if err := checkLiteral(text); err == nil || !strings.Contains(err.Error(), "copy it whole") {
+		if err := checkLiteral(text); err == nil || !strings.Contains(err.Error(), "copy all of it") {
 			t.Errorf("%s: got %v, want an error with the remedy", text, err)
 		}
 	}

@@ -12,31 +12,30 @@ import (
 // The descriptions of all metrics.
 var (
 	requestsTotal = describe("requests_total",
-		"Deliveries by outcome: delivered (the app answered 2xx), failed (it did not, with a reason), duplicate (of one that the app took), observed (not genuine, let through), handshake (answered by the gateway), rejected (with a reason).",
+		"Deliveries by outcome: delivered (the app answered 2xx), failed (it did not, with a reason), duplicate (already accepted by the app), observed (not genuine, but forwarded), handshake (answered by the gateway), rejected (with a reason).",
 		"name", "outcome", "reason")
 	lastDelivered = describe("last_delivered_timestamp_seconds",
-		"When the app last answered a delivery with 2xx; absent until the first since the process started.", "name")
+		"Time at which the app last answered a delivery with 2xx; absent until the first since the process started.", "name")
 	keyLastUsed = describe("key_last_used_timestamp_seconds",
-		"When a key last verified a delivery; absent until the first since the process started.", "name", "key")
+		"Time at which a key last verified a delivery; absent until the first since the process started.", "name", "key")
 	timestampSkew = describe("timestamp_skew_seconds",
-		"Our clock less the timestamps of the newest verified deliveries: the youngest of them, or the median where most are from the future. Absent where a sender signs no time, and before the fourth.", "name")
+		"This clock minus the timestamps of the latest verified deliveries: the smallest difference, or the median if most are from the future. Absent if the sender signs no timestamp, and before the fourth delivery.", "name")
 	keyErrors = describe("key_errors_total",
-		"Attempts to read a key file or to fetch a sender's key that failed; the last usable key stays in use.", "name")
-	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered, over all handlers: bodies in memory, and 64 KiB for each delivery that the app is working on.")
+		"Failed attempts to read a key file or to fetch a sender's key; the last usable key stays in use.", "name")
+	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered by all handlers: bodies in memory, and 64 KiB for each delivery in progress at the app.")
 	storeDegraded = describe("store_degraded",
-		"1 while a dedupe store is taken for down and this process decides alone, or while its file cannot be opened or written.")
+		"1 while a dedupe store is considered down and this process decides alone, or while its file cannot be opened or written.")
 	evictedEarly = describe("evicted_early_total",
-		"Deliveries forgotten before their window ended, for want of room: raise max_entries.")
+		"Deliveries forgotten before their window ended, for lack of space: raise max_entries.")
 
-	// The buckets serve two scales. What the gateway does itself, verifying and
-	// claiming, takes micro- to milliseconds, and a server's round trip 500 ms at
-	// most (the budget of a call to the store). What it waits for, the body and the
-	// app, counts against the sender's patience: 3 s at Slack and Discord, 5 s at
-	// Shopify, 10 s at GitHub and Adyen, 15 s at Svix, 30 s at the most patient; the
-	// app has upstream_timeout, 60 s.
+	// The buckets serve two scales. The gateway's own stages, verify and claim, take
+	// micro- to milliseconds, plus at most 500 ms for a round trip to the store (the
+	// budget of a call). The body and the app count against the sender's timeout: 3 s
+	// at Slack and Discord, 5 s at Shopify, 10 s at GitHub and Adyen, 15 s at Svix, 30 s
+	// at the most patient; the app has upstream_timeout, 60 s.
 	durations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_verify_webhook_duration_seconds",
-		Help:    "Time of a delivery's stages: read (its body arrives), verify (the signature), claim (the dedupe store, and the wait for a copy in flight), upstream (the app).",
+		Help:    "Duration of a delivery's stages: read (the body), verify (the signature), claim (the dedupe store, and the wait for a copy in flight), upstream (the app).",
 		Buckets: []float64{.0001, .001, .005, .025, .1, .5, 1, 3, 5, 10, 15, 30, 60},
 	}, []string{"name", "stage"})
 )
@@ -45,14 +44,13 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("caddy_verify_webhook_"+name, help, labels, nil)
 }
 
-// Gauges are the figures of the process that others keep. It is called for every
+// Gauges returns process figures kept by other packages. It is called for every
 // scrape.
 type Gauges func() (buffered int64, degraded bool, evictedEarly uint64)
 
-// Register shows the counters in a configuration's registry. Each configuration
-// has one of its own, and counts go on over a reload; a second call for the same
-// registry changes nothing. A nil registry, of a handler outside a configuration,
-// is ignored.
+// Register adds the counters to a configuration's registry. Each configuration has its
+// own registry, while counts continue over a reload. A second call for a registry
+// changes nothing. A nil registry, of a handler outside a configuration, is ignored.
 func Register(registry *prometheus.Registry, g Gauges) error {
 	if registry == nil {
 		return nil
@@ -130,5 +128,5 @@ func counter(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric 
 	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 }
 
-// seconds is a time as Prometheus has it, in Unix seconds.
+// seconds converts a time to Unix seconds, the unit of Prometheus.
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }

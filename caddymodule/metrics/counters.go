@@ -1,14 +1,13 @@
-// Package metrics counts what becomes of deliveries, by handler name, from the
-// start of the process on, and shows it to Prometheus and to the status API.
+// Package metrics counts the outcomes of deliveries by handler name since the start of
+// the process, for Prometheus and the status API.
 //
-// The counters of a name outlive a reload: [Of] returns the same ones to every
-// configuration that has the name. They are shown while a handler of the name is
-// in use (Join, Leave). Labels are bounded: names and key labels come from the
-// configurations in use, outcomes, stages and reasons from closed lists. Nothing
-// that a sender wrote becomes a label.
+// The counters of a name outlive a reload: [Of] returns the same counters to every
+// configuration. They are shown while a handler with the name is in use (Join, Leave).
+// Labels are bounded: names and key labels come from the configurations in use,
+// outcomes, stages and reasons from closed lists. No text of a sender becomes a label.
 //
-// The package imports nothing of the gateway; what it shows of others comes
-// through [Keys] and [Gauges].
+// The package imports nothing of the gateway; figures of other packages come through
+// [Keys] and [Gauges].
 package metrics
 
 import (
@@ -23,21 +22,21 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// Outcome says in one word what became of a request.
+// Outcome is the result of a request.
 type Outcome string
 
 // The outcomes.
 const (
 	Delivered Outcome = "delivered" // the app answered 2xx
 	Failed    Outcome = "failed"    // the app did not: see the reason
-	Duplicate Outcome = "duplicate" // of a delivery that the app took
-	Observed  Outcome = "observed"  // not genuine, and let through
+	Duplicate Outcome = "duplicate" // already accepted by the app
+	Observed  Outcome = "observed"  // not genuine, but forwarded
 	Handshake Outcome = "handshake" // answered by the gateway
 	Rejected  Outcome = "rejected"
 )
 
-// reasons are those of a refusal that is not about authenticity ("" is a failure
-// of the gateway itself), those of an app that fails, and the verifier's.
+// reasons are the reasons that do not concern authenticity ("" is a failure of the
+// gateway itself), those of a failing app, and those of the verifier.
 var reasons = func() []string {
 	all := []string{
 		"", "method_not_allowed", "unclean_path", "method_in_query", "body_too_large", "body_incomplete", "body_timeout",
@@ -53,10 +52,10 @@ var reasons = func() []string {
 // failures are the reasons of Failed.
 var failures = []string{"status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted"}
 
-// otherReason replaces a reason that is not in the list.
+// otherReason replaces an unlisted reason.
 const otherReason = "other"
 
-// Stage is a part of a delivery's way whose time is measured.
+// Stage is a measured part of a delivery's path.
 type Stage string
 
 // The stages.
@@ -69,12 +68,12 @@ const (
 
 // Keys are the keys of one handler.
 type Keys interface {
-	// Labels returns the labels of the keys in use. It takes no lock under which
-	// Counters is called.
+	// Labels returns the labels of the keys in use. It must not acquire a lock that is
+	// held during calls to Counters.
 	Labels() []string
 }
 
-// Counters counts for all handlers of one name.
+// Counters are the counters of all handlers with one name.
 type Counters struct {
 	name   string
 	stages map[Stage]prometheus.Histogram // never changed
@@ -88,26 +87,26 @@ type Counters struct {
 	skews         skews
 }
 
-// Totals is what has been counted for a name since the process started.
+// Totals are the counts of a name since the process started.
 type Totals struct {
 	Delivered, Duplicates, Handshakes uint64
-	Failed, Observed, Rejected        map[string]uint64 // by reason; only what has been counted
+	Failed, Observed, Rejected        map[string]uint64 // by reason, without zeros
 	KeyErrors                         uint64
 	LastDelivered                     time.Time // the last 2xx of the app; zero: never
 	Keys                              []KeyUse  // by label
 	Skew                              time.Duration
-	SkewKnown                         bool // Skew is that of enough deliveries
+	SkewKnown                         bool // enough deliveries for Skew
 }
 
-// KeyUse is when a key last verified a delivery; zero: not since the process
-// started. Label is valid UTF-8, though a file's name need not be.
+// KeyUse is the time at which a key last verified a delivery; zero: not since the
+// process started. Label is valid UTF-8, even if the file's name is not.
 type KeyUse struct {
 	Label string
 	Last  time.Time
 }
 
-// byName holds the counters of the process. Entries are never removed: there are
-// as many as configurations of the process had names.
+// byName holds the process's counters by handler name. Entries are never removed:
+// only configurations add names.
 var byName struct {
 	sync.Mutex
 	counters map[string]*Counters
@@ -137,7 +136,7 @@ func Of(name string) *Counters {
 	return c
 }
 
-// inUse returns the counters that have a handler, by name.
+// inUse returns the counters with a handler, sorted by name.
 func inUse() (all []*Counters) {
 	byName.Lock()
 	defer byName.Unlock()
@@ -152,14 +151,14 @@ func inUse() (all []*Counters) {
 	return all
 }
 
-// Join shows the counters until the handler with these keys leaves.
+// Join shows the counters until Leave for the handler with these keys.
 func (c *Counters) Join(k Keys) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keys[k] = true
 }
 
-// Leave forgets the handler, and the keys that no other handler has.
+// Leave removes the handler, and the keys that no other handler has.
 func (c *Counters) Leave(k Keys) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,7 +166,7 @@ func (c *Counters) Leave(k Keys) {
 	c.prune()
 }
 
-// KeysChanged forgets the keys that no handler has any more.
+// KeysChanged removes the keys that no handler has any longer.
 func (c *Counters) KeysChanged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +178,7 @@ func (c *Counters) prune() {
 	maps.DeleteFunc(c.used, func(label string, _ time.Time) bool { return !slices.Contains(labels, label) })
 }
 
-// labels lists the keys of all handlers, each label once.
+// labels returns the key labels of all handlers, each once.
 func (c *Counters) labels() (labels []string) {
 	for k := range c.keys {
 		labels = append(labels, k.Labels()...)
@@ -188,8 +187,8 @@ func (c *Counters) labels() (labels []string) {
 	return slices.Compact(labels)
 }
 
-// KeyUsed notes that a key has verified a delivery. A key that has been removed
-// meanwhile stays removed.
+// KeyUsed records that a key verified a delivery. It ignores a key that has been
+// removed meanwhile.
 func (c *Counters) KeyUsed(label string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,15 +197,14 @@ func (c *Counters) KeyUsed(label string, now time.Time) {
 	}
 }
 
-// KeyFailed counts a key that could not be read or fetched.
+// KeyFailed counts a failure to read or fetch a key.
 func (c *Counters) KeyFailed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keyErrors++
 }
 
-// Count counts a request that has ended. A reason that is not of the closed list
-// counts as "other".
+// Count counts a finished request. An unlisted reason counts as "other".
 func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	if !slices.Contains(reasons, reason) {
 		reason = otherReason
@@ -219,10 +217,10 @@ func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	}
 }
 
-// Observe adds the time of a stage.
+// Observe records the duration of a stage.
 func (c *Counters) Observe(s Stage, took time.Duration) { c.stages[s].Observe(took.Seconds()) }
 
-// Totals returns what has been counted.
+// Totals returns the counts.
 func (c *Counters) Totals() Totals {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,23 +6,22 @@ import (
 )
 
 const (
-	skewSamples = 16 // of the newest deliveries
-	skewEnough  = 4  // of them, before anything is said
+	skewSamples = 16 // latest deliveries considered
+	skewEnough  = 4  // minimum before a result
 	skewWarning = time.Minute
 	skewQuiet   = time.Hour // between two warnings of a name
 )
 
-// skews are our time less the timestamp, of the newest verified deliveries.
+// skews are our time minus the timestamp of the latest verified deliveries.
 type skews struct {
 	n      uint64
 	newest [skewSamples]time.Duration
 	warned time.Time
 }
 
-// NoteSkew notes how far our clock is ahead of the timestamp of a verified
-// delivery; what is not verified could say anything. It reports whether to warn:
-// where the clocks differ so much that deliveries are about to be refused, once an
-// hour at most.
+// NoteSkew records how far our clock is ahead of the timestamp of a verified delivery.
+// It reports whether to warn, at most once an hour: when the clocks differ so much
+// that deliveries may soon be refused.
 func (c *Counters) NoteSkew(skew time.Duration, now time.Time) (typical time.Duration, warn bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,17 +37,17 @@ func (c *Counters) NoteSkew(skew time.Duration, now time.Time) (typical time.Dur
 	return typical, true
 }
 
-// note adds one and reports whether it fills the window.
+// note adds a skew and reports whether it fills the window.
 func (s *skews) note(skew time.Duration) bool {
 	s.newest[s.n%skewSamples] = skew
 	s.n++
 	return s.n%skewSamples == 0
 }
 
-// typical is the skew of the clocks, and whether enough is known to tell. A retry
-// may bear the time of the first attempt, and a queue delays a delivery: both only
-// make it older, so what counts is the youngest. No honest delivery is from the
-// future, but a sender may have one bad clock among many: there the median counts.
+// typical returns the skew of the clocks, and whether it is known. A retry may keep
+// the timestamp of the first attempt, and a queue delays a delivery: both only make it
+// older, so the youngest counts. No honest delivery is from the future, but one of a
+// sender's clocks may be wrong: then the median counts.
 func (s *skews) typical() (skew time.Duration, known bool) {
 	n := min(s.n, skewSamples)
 	if n < skewEnough {

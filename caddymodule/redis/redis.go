@@ -1,5 +1,5 @@
-// Package redis makes the redis store available to verify_webhook: one more
-// --with for who shares deliveries between several instances.
+// Package redis adds the redis store to verify_webhook, for several instances that
+// share deliveries: one more --with.
 package redis
 
 import (
@@ -28,12 +28,12 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(Store))
-	// The library writes every failed dial to standard error. What matters of it
-	// the gate says, once.
+	// The library writes every failed dial to standard error. The gate logs an outage
+	// once.
 	goredis.SetLogger(debugLog{})
 }
 
-// debugLog is where the library's own messages go.
+// debugLog logs the library's messages at debug level.
 type debugLog struct{}
 
 func (debugLog) Printf(_ context.Context, format string, v ...any) {
@@ -44,28 +44,29 @@ func (debugLog) Printf(_ context.Context, format string, v ...any) {
 
 // Store shares deliveries between instances over Redis or Valkey, 7 or later.
 type Store struct {
-	// host:port. One server; several are sentinels or nodes of a cluster.
+	// Address is host:port of one server, or of several sentinels or cluster nodes.
 	Address []string `json:"address,omitempty"`
-	// Begins every key, so that staging and production on one server do not
-	// swallow each other's deliveries. Required.
+	// Namespace is the prefix of every key, so that staging and production on one server
+	// do not swallow each other's deliveries. Required.
 	Namespace string `json:"namespace,omitempty"`
-	// standalone, sentinel or cluster. Default: standalone.
+	// Mode is standalone, sentinel or cluster. Default: standalone.
 	Mode string `json:"mode,omitempty"`
-	// The name of the monitored master (mode sentinel).
+	// Master is the name of the monitored master (mode sentinel).
 	Master string `json:"master,omitempty"`
 
 	Username string `json:"username,omitempty"`
-	// Literal, {env.NAME} or {file./path}, resolved when the configuration is loaded.
+	// Password is literal, {env.NAME} or {file./path}, resolved when the configuration is
+	// loaded.
 	Password string `json:"password,omitempty"`
 	// Default: 0.
 	DB int `json:"db,omitempty"`
-	// Connect over TLS. Default: no.
+	// TLS connects over TLS. Default: false.
 	TLS bool `json:"tls,omitempty"`
-	// A PEM file of authorities to trust instead of the system's.
+	// CA is a PEM file of authorities to trust instead of the system's.
 	CA string `json:"ca,omitempty"`
 
-	// What happens while the store is down: degrade (each instance decides alone
-	// and writes back later) or reject (503). Default: degrade.
+	// Down is the behaviour while the store is down: degrade (each instance decides
+	// alone and writes back later) or reject (503). Default: degrade.
 	Down string `json:"down,omitempty"`
 
 	options     redis.Options
@@ -80,7 +81,7 @@ func (*Store) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves the password and checks the options. It connects to nothing.
+// Provision resolves the password and checks the options. It opens no connection.
 func (s *Store) Provision(caddy.Context) error {
 	s.options = redis.Options{
 		Addresses: s.Address, Mode: redis.Mode(s.Mode), Master: s.Master,
@@ -122,14 +123,14 @@ func (s *Store) tlsConfig() (*tls.Config, error) {
 	}
 	config.RootCAs = x509.NewCertPool()
 	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", s.CA)
+		return nil, fmt.Errorf("%s: no PEM certificate found", s.CA)
 	}
 	s.authorities = sha256.Sum256(pem)
 	return config, nil
 }
 
-// Identity implements caddymodule.StoreModule. A changed password or
-// authority is another store: the next configuration connects with it.
+// Identity implements caddymodule.StoreModule. With another password or authority it
+// is another store, so the next configuration connects with it.
 func (s *Store) Identity() string {
 	password := sha256.Sum256([]byte(s.options.Password))
 	return strings.Join([]string{
@@ -170,13 +171,13 @@ func (s *Store) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
 func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the store's name
 	if d.NextArg() {
-		return d.Errf("store redis: options stand in a block")
+		return d.Errf("store redis: write the options in a block")
 	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word, args := d.Val(), d.RemainingArgs()
 		if seen[word] {
-			return d.Errf("store redis: %s stands already: keep one of them", word)
+			return d.Errf("store redis: %s is already set: remove one", word)
 		}
 		seen[word] = true
 		if err := s.option(word, args); err != nil {
@@ -190,7 +191,7 @@ func (s *Store) option(word string, args []string) error {
 	single := map[string]*string{"namespace": &s.Namespace, "username": &s.Username, "password": &s.Password, "down": &s.Down}
 	if into, ok := single[word]; ok {
 		if len(args) != 1 {
-			return fmt.Errorf("%s takes one argument, not %d: an unset {$VARIABLE} vanishes", word, len(args))
+			return fmt.Errorf("%s requires one argument, not %d: an unset {$VARIABLE} vanishes", word, len(args))
 		}
 		if args[0] == "" {
 			return fmt.Errorf("%s is empty: an unset {$VARIABLE} vanishes", word)
@@ -218,12 +219,12 @@ func (s *Store) option(word string, args []string) error {
 	case word == "address" || word == "mode" || word == "db" || word == "tls":
 		return fmt.Errorf("%s: write address <host:port>..., mode standalone | sentinel <master> | cluster, db <n>, tls [<ca.pem>]", word)
 	default:
-		// A word that is near no option may be the password on a line of its own.
+		// A word unlike any option may be the password on its own line.
 		known := []string{"address", "namespace", "mode", "username", "password", "db", "tls", "down"}
 		if near := nearest.Of(word, known); near != "" {
 			return fmt.Errorf("unknown option %s: did you mean %s?", word, near)
 		}
-		return errors.New("a line begins with a word that is no option (it is not repeated here, as it may be a secret): known are " + strings.Join(known, ", "))
+		return errors.New("a line begins with an unknown option (not repeated here, as it may be a secret): known are " + strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// decodings returns what a text may be an encoding of, as a whole or in a part: a
-// key inside "Basic dXNlcjprZXk=" begins at any of four characters.
+// decodings returns the possible decodings of a text or of a part of it: a key inside
+// "Basic dXNlcjprZXk=" begins at any of four characters.
 func decodings(text string) (all []string) {
 	for _, unescape := range []func(string) (string, error){url.PathUnescape, url.QueryUnescape} {
 		if plain, err := unescape(text); err == nil && plain != text {
@@ -27,7 +27,7 @@ func decodings(text string) (all []string) {
 		run = asStandard.Replace(run)
 		for offset := 0; offset < 4 && len(run) >= shortest+2; offset++ {
 			part := run[offset:]
-			if len(part)%4 == 1 { // no end of any base64
+			if len(part)%4 == 1 { // not a valid length of base64
 				part = part[:len(part)-1]
 			}
 			if plain, err := base64.RawStdEncoding.DecodeString(part); err == nil {
@@ -46,7 +46,7 @@ func isBase64(c rune) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("+/-_", c)
 }
 
-// lower is strings.ToLower of ASCII alone: what is decoded need not be text.
+// lower is strings.ToLower for ASCII only: decoded bytes need not be text.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {

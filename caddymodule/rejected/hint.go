@@ -9,34 +9,34 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A hint is what the operator is told besides the reason. It is worked out when
-// somebody asks, and kept until the keys change.
+// A hint tells the operator more than the reason. It is computed on request and cached
+// until the keys change.
 type hint struct {
 	text string
-	note string // what the hint could not take into account
+	note string // what the hint could not consider
 	of   *keys.Snapshot
 }
 
-// explaining has room for one: Explain is many times as dear as a check, and a
-// flood of questions must not take the processor from the deliveries.
+// explaining allows one Explain at a time: it costs many times a verification, and a
+// flood of queries must not take the CPU from the deliveries.
 var explaining = make(chan struct{}, 1)
 
-// unread stands for a body that was not read: nobody signs it.
+// unread replaces a body that was not read: nobody signs it.
 const unread = "the body was not read"
 
-// What is said in place of a hint.
+// Notes in place of a hint.
 const (
-	noteGone      = "the handler is no longer part of the configuration, so there is nothing to explain it with"
-	noteNoKey     = "the handler has no usable key now: see key_problems of the status"
-	noteUnread    = "it was refused before its body was read; the hint knows the headers alone"
-	noteTruncated = "its body is longer than what is kept of a rejection, so the signature cannot be tried again"
-	noteLimit     = "a limit refused it, before its signature was looked at; of each limit the newest is kept"
-	noteHandshake = "it was taken for a handshake: compare the provider's param, see caddy webhook providers"
-	noteChanged   = "with the keys and options of now the reason is "
-	noteGenuine   = "with the keys and options of now this delivery is genuine"
+	noteGone      = "the handler is no longer part of the configuration, so there are no keys to explain it with"
+	noteNoKey     = "the handler has no usable key now: see key_problems in the status"
+	noteUnread    = "it was refused before its body was read; the hint considers only the headers"
+	noteTruncated = "its body is longer than a rejection keeps, so the signature cannot be verified again"
+	noteLimit     = "a limit refused it before its signature was verified; only the latest of each limit is kept"
+	noteHandshake = "it was treated as a handshake: compare the provider's param, see caddy webhook providers"
+	noteChanged   = "with the current keys and options the reason is "
+	noteGenuine   = "with the current keys and options this delivery is genuine"
 )
 
-// explain says what the operator could change, with the handlers of now.
+// explain says what the operator could change, given the current handlers.
 func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
 	h := r.handlerOf(now)
 	switch {
@@ -57,18 +57,18 @@ func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
 	case <-ctx.Done():
 		return hint{}, ctx.Err()
 	}
-	if r.hint.of == h.Keys { // only who explains reads and writes it
+	if r.hint.of == h.Keys { // guarded by explaining
 		return r.hint, nil
 	}
 	request, body := r.Request, r.Body
-	if !r.Read { // an empty body would be taken for one that something had lost
+	if !r.Read { // an empty body would look like a lost one
 		request.Header, body = http.Header(r.Header).Clone(), []byte(unread)
 		delete(request.Header, "Content-Length")
 	}
 	found, err := verifier.Explain(ctx, verifier.Case{
 		Scheme: h.Keys.Verifier.Scheme(), Keys: h.Keys.Keys, Request: &request, Body: body, Now: r.Time, Others: r.others(h, now),
 	})
-	if err != nil || ctx.Err() != nil { // cut short: the next who asks gets the whole
+	if err != nil || ctx.Err() != nil { // interrupted: do not cache it
 		return hint{text: found.Hint}, err
 	}
 	r.hint = hint{text: found.Hint, of: h.Keys}
@@ -83,8 +83,8 @@ func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
 	return r.hint, nil
 }
 
-// handlerOf returns the handler that refused the request, or the first that has
-// its name now, nil if none has.
+// handlerOf returns the handler that refused the request, or else the first that has
+// its name now; nil if none has.
 func (r *Request) handlerOf(now []Handler) (h *Handler) {
 	for i := range now {
 		if n := &now[i]; n.Name == r.Handler.Name && (h == nil || n.Place == r.Handler.Place) {
@@ -94,8 +94,8 @@ func (r *Request) handlerOf(now []Handler) (h *Handler) {
 	return h
 }
 
-// others are the senders that a request may be of in truth: those of the other
-// handlers, and those of the catalogue whose signature's header it has.
+// others returns the senders that the request may really come from: those of the other
+// handlers, and those of the catalogue whose signature header it has.
 func (r *Request) others(h *Handler, now []Handler) (others []verifier.Other) {
 	for i := range now {
 		if n := &now[i]; n != h && n.Keys != nil {

@@ -13,13 +13,12 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// redacted stands in the place of a credential.
+// redacted replaces a credential.
 const redacted = "(redacted)"
 
-// What is shown of a request fails closed: values of headers and query parameters
-// that are known to hold no credential, by their whole name or by a word in it, and
-// those that a scheme reads. Everything else is redacted, and so is what holds a
-// key, however it is written.
+// Redaction fails closed. It shows values of headers and query parameters that hold no
+// credential, according to their whole name or a word in it, and those that a scheme
+// reads. It redacts everything else, and any value that holds a key in any encoding.
 var (
 	harmlessNames = []string{
 		"accept", "acceptcharset", "acceptencoding", "acceptlanguage", "cachecontrol", "connection", "contentencoding",
@@ -27,29 +26,29 @@ var (
 		"upgrade", "useragent", "via", "xforwardedfor", "xforwardedhost", "xforwardedproto", "xrealip", "traceparent",
 	}
 	harmlessWords = []string{"event", "topic", "timestamp", "delivery", "attempt", "retry", "signature", "digest", "algorithm"}
-	// credentialWords overrule both, and what a scheme reads: X-Gitlab-Token,
-	// X-Hook-Secret, X-Event-Api-Key.
+	// credentialWords override both, and the headers that a scheme reads:
+	// X-Gitlab-Token, X-Hook-Secret, X-Event-Api-Key.
 	credentialWords = []string{
 		"auth", "cookie", "token", "secret", "passw", "passphrase", "credential", "session", "assertion", "oidc",
 		"apikey", "accesskey", "privatekey", "subscriptionkey", "functionskey", "sharedkey", "signingkey",
 	}
 )
 
-// A redaction knows which parts of a request are not shown. A signature proves
-// one body and is the sender's own; a token is the secret itself.
+// A redaction decides which parts of a request are hidden. A signature proves one body
+// and may be shown; a token is the secret itself.
 type redaction struct {
 	headers, params map[string]bool // of tokens and required values: canonical; as written
 	read            map[string]bool // headers that schemes read: canonical
 	texts           []string        // of the keys, in lower case
 }
 
-// redactionOf hides what is a credential of any of the handlers, in force or when
-// the request came: senders are set up with another's secret.
+// redactionOf hides the credentials of all handlers, now and when the request arrived:
+// senders get configured with another sender's secret.
 func redactionOf(all []*keys.Snapshot) redaction {
 	known := tokenPlaces()
 	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read), texts: textsOf(all)}
 	for _, s := range all {
-		if s == nil { // its keys are yet to be read
+		if s == nil { // its keys have not been read yet
 			continue
 		}
 		scheme := s.Verifier.Scheme()
@@ -94,11 +93,11 @@ func textsOf(all []*keys.Snapshot) (texts []string) {
 	return texts
 }
 
-// shortest is how long a text is that is looked for in all values.
+// shortest is the minimum length of a text searched for in all values.
 const shortest = 6
 
-// tokens adds the headers that a scheme reads, and the places where it has a token
-// in place of a signature.
+// tokens adds the headers that a scheme reads, and the places of its token if it has
+// one instead of a signature.
 func (r *redaction) tokens(s verifier.Scheme) {
 	for _, name := range s.HeaderNames() {
 		r.read[http.CanonicalHeaderKey(name)] = true
@@ -114,8 +113,8 @@ func (r *redaction) tokens(s verifier.Scheme) {
 	}
 }
 
-// tokenPlaces are those of the catalogue: a sender's token is one at another
-// sender's door, too. A catalogue that cannot be read redacts nothing more.
+// tokenPlaces are the token places of the whole catalogue: a token may arrive at
+// another sender's handler. An unreadable catalogue adds none.
 var tokenPlaces = sync.OnceValue(func() redaction {
 	r := redaction{headers: make(map[string]bool), params: make(map[string]bool), read: make(map[string]bool)}
 	all, _ := providers.All()
@@ -173,8 +172,8 @@ func (r redaction) target(target string) string {
 	return path + "?" + strings.Join(params, "&")
 }
 
-// harmless reports whether a name says that the value is no credential, credential
-// that it is one.
+// harmless reports whether the name tells that the value is not a credential,
+// credential that it is one.
 func harmless(name string) bool {
 	plain := bare(name)
 	return slices.Contains(harmlessNames, plain) || hasOne(plain, harmlessWords)
@@ -186,7 +185,7 @@ func hasOne(name string, words []string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
 }
 
-// bare is a name as the lists above have it.
+// bare normalizes a name to the form of the lists above.
 func bare(name string) string { return separators.Replace(lower(name)) }
 
 var separators = strings.NewReplacer("-", "", "_", "", ".", "")
@@ -199,9 +198,9 @@ func (r redaction) text(value string) string {
 	return value
 }
 
-// holdsText reports whether a value has a key in it, in any case of its letters,
-// for hex has two: senders are set up with the key in the wrong place. The key may
-// be escaped, or in hexadecimal or base64, alone or as a part, and that twice over.
+// holdsText reports whether a value contains a key, ignoring case, since hex has two:
+// senders get configured with the key in the wrong place. The key may be escaped or in
+// hexadecimal or base64, alone or as a part, and encoded twice.
 func (r redaction) holdsText(value string) bool {
 	level := []string{value}
 	for range 3 {

@@ -9,8 +9,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
-// Show returns what a list shows of the request. now are the handlers of the
-// configuration in force: their keys are hidden, too.
+// Show returns the request for a list. now are the handlers of the current
+// configuration, whose keys are hidden too.
 func (r *Request) Show(now []Handler) adminapi.Rejection { return r.shown(r.redaction(now)) }
 
 func (r *Request) shown(hide redaction) adminapi.Rejection {
@@ -24,8 +24,8 @@ func (r *Request) shown(hide redaction) adminapi.Rejection {
 	return v
 }
 
-// ShowAll returns all that is shown of the request, with a hint at the cause. One
-// request is explained at a time; the error is that ctx ended first.
+// ShowAll returns the request in full, with a hint at the cause. Requests are explained
+// one at a time; it returns an error if ctx ends first.
 func (r *Request) ShowAll(ctx context.Context, now []Handler) (adminapi.RejectionDetail, error) {
 	h, err := r.explain(ctx, now)
 	if err != nil {

@@ -1,15 +1,14 @@
-// Package rejected keeps the newest requests that a gateway has refused, and
-// tells the operator why: what was sent, without its credentials and never its
-// body, and a hint at the cause.
+// Package rejected keeps the latest requests that a gateway has refused and shows them
+// to the operator: the request without credentials and never its body, and a hint at
+// the cause.
 //
-// A [Store] takes a [Request] on the delivery's way ([Store.Add], which only
-// copies), and shows it when the admin API asks ([Store.List], [Store.Find]).
-// Only then is it redacted and explained, with the keys and options that are in
-// force then: what has been put right since shows.
+// [Store.Add] copies a [Request] on the delivery's path, and nothing more. The admin
+// API shows it ([Store.List], [Store.Find]). Only then is it redacted and explained,
+// with the keys and options current at that time: an error corrected since is visible.
 //
-// What is shown fails closed. Values of headers and query parameters are shown if
-// their name is known to be harmless or a scheme reads them, and if they hold none
-// of the gateway's keys, however these are encoded; everything else is redacted.
+// Redaction fails closed. Values of headers and query parameters are shown if their
+// name is known to be harmless or a scheme reads them, and if they contain none of the
+// gateway's keys in any encoding. Everything else is redacted.
 package rejected
 
 import (
@@ -29,63 +28,63 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// PerHandler is how many requests of a handler are kept by default.
+// PerHandler is the default number of requests kept per handler.
 const PerHandler = 16
 
 const (
-	maxSize   = 64 << 10 // of one request: its body is cut to fit
+	maxSize   = 64 << 10 // per request: its body is cut to fit
 	maxBytes  = 4 << 20  // of all requests
 	maxDetail = 1 << 10
-	lineSize  = 64 // about what a header line takes besides its text
+	lineSize  = 64 // approximate overhead of a header line
 )
 
-// A Handler is a handler as it is now, or as it was when it refused a request.
+// A Handler is the current state of a handler, or its state when it refused a request.
 type Handler struct {
 	Name     string
 	Provider string         // the provider's id, "" without one
-	Place    int            // among the handlers of its configuration
+	Place    int            // index among the handlers of its configuration
 	Keys     *keys.Snapshot // nil while it has no usable key
 }
 
-// A Request is one whose verification failed, or one that a limit refused.
+// A Request is a request that failed verification or that a limit refused.
 type Request struct {
 	verifier.Request         // as it was received
 	Handler          Handler // that refused it
-	// Tried are the keys of all handlers at the time: they stay hidden after a change.
+	// Tried are the keys of all handlers at that time: they stay hidden after a change.
 	Tried    []*keys.Snapshot
 	Remote   string // address and port of the client
 	Time     time.Time
 	Reason   verifier.Reason
 	Detail   string
-	Skew     time.Duration // now minus its timestamp; 0 if that is not the reason
-	Observed bool          // it was let through all the same
+	Skew     time.Duration // now minus its timestamp; 0 if the timestamp is not the reason
+	Observed bool          // it was forwarded all the same
 
-	// Limit says that a limit refused it, and Remedy what the operator can do. Of
-	// each limit of a handler the newest is kept: browsers and scanners must not
-	// drive out what is worth a look.
+	// Limit is set if a limit refused it; Remedy says what the operator can do. Only the
+	// latest of each limit of a handler is kept: browsers and scanners must not evict
+	// failed verifications.
 	Limit  bool
 	Remedy string
 
 	Body     []byte
 	Read     bool  // the whole body was read before the refusal
-	Declared int64 // bytes that the sender announced; -1: none
+	Declared int64 // bytes announced by the sender; -1: none
 
 	id     string
 	seq    uint64
-	length int // of the body as it was read
+	length int // of the body as read
 	digest [sha256.Size]byte
-	size   int64 // bytes that the request takes
+	size   int64 // of the request in memory, in bytes
 	hint   hint
 }
 
-// whole reports whether all that was sent is kept.
+// whole reports whether the complete body is kept.
 func (r *Request) whole() bool { return r.Read && len(r.Body) == r.length }
 
-// A Store holds the newest refused requests: of each handler name a number, and
-// 4 MiB in all. The zero Store is ready. It is safe for concurrent use.
+// A Store holds the latest refused requests: a number per handler name, and 4 MiB in
+// all. The zero Store is ready to use. It is safe for concurrent use.
 type Store struct {
-	// NewID names a request. Default: 48 random bits, so that none names two in a
-	// lifetime. An id is no secret, and a flood of forgeries draws many.
+	// NewID returns an id for a request. Default: 48 random bits, which do not repeat in
+	// practice. An id is not a secret, and a flood of forgeries draws many.
 	NewID func() string
 
 	mu     sync.Mutex
@@ -100,11 +99,11 @@ func randomID() string {
 	return hex.EncodeToString(b[2:])
 }
 
-// Add keeps a request in place of the oldest, most of its handler's name, and
-// returns its id. Of headers and body it keeps copies.
+// Add stores a request, at most most per handler name, evicts the oldest and returns
+// the id. It copies headers and body.
 func (s *Store) Add(r Request, most int) (id string) {
 	r.Header, r.length = http.Header(r.Header).Clone(), len(r.Body)
-	if len(r.Detail) > maxDetail { // it may quote what a stranger wrote
+	if len(r.Detail) > maxDetail { // it may quote the request
 		r.Detail = strings.ToValidUTF8(r.Detail[:maxDetail], "") + "…"
 	}
 	r.size = int64(len(r.Target) + len(r.Host) + len(r.Detail))
@@ -147,7 +146,7 @@ func (s *Store) Add(r Request, most int) (id string) {
 	return r.id
 }
 
-// dropLimit drops what is kept of a name that a limit refused for the same reason.
+// dropLimit drops the earlier request of a name that a limit refused for this reason.
 func (s *Store) dropLimit(name string, reason verifier.Reason) {
 	s.byName[name] = slices.DeleteFunc(s.byName[name], func(r *Request) bool {
 		same := r.Limit && r.Reason == reason
@@ -158,7 +157,7 @@ func (s *Store) dropLimit(name string, reason verifier.Reason) {
 	})
 }
 
-// trim drops the oldest of a name beyond most.
+// trim drops the oldest requests of a name beyond most.
 func (s *Store) trim(name string, most int) {
 	list := s.byName[name]
 	surplus := len(list) - most
@@ -174,7 +173,7 @@ func (s *Store) trim(name string, most int) {
 	}
 }
 
-// dropOldest drops the oldest of all names.
+// dropOldest drops the oldest request of all names.
 func (s *Store) dropOldest() {
 	oldest := ""
 	for name, list := range s.byName {
@@ -185,8 +184,8 @@ func (s *Store) dropOldest() {
 	s.trim(oldest, len(s.byName[oldest])-1)
 }
 
-// Restrict drops what a configuration that is now in force does not keep: requests
-// of names that it does not have, and of each name all but the newest most.
+// Restrict drops the requests that the current configuration does not keep: those of
+// unknown names, and of each name all but the latest most.
 func (s *Store) Restrict(names map[string]bool, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +198,7 @@ func (s *Store) Restrict(names map[string]bool, most int) {
 	}
 }
 
-// List returns the requests of a name, or of all ("") newest first.
+// List returns the requests of a name, or of all names for "", newest first.
 func (s *Store) List(name string) (all []*Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +211,7 @@ func (s *Store) List(name string) (all []*Request) {
 	return all
 }
 
-// Find returns the request of an id, nil if it is not kept (any more).
+// Find returns the request with an id; nil if it is unknown or evicted.
 func (s *Store) Find(id string) *Request {
 	all := s.List("")
 	if i := slices.IndexFunc(all, func(r *Request) bool { return r.id == id }); i >= 0 {
@@ -221,7 +220,7 @@ func (s *Store) Find(id string) *Request {
 	return nil
 }
 
-// Totals returns how many requests are kept, and how many bytes they take.
+// Totals returns the number of requests kept, and their size in bytes.
 func (s *Store) Totals() (n int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
