@@ -164,7 +164,7 @@ func TestSameKeyBytes(t *testing.T) {
 		`{"provider":"x_twitter","secret":["another-secret-of-the-sender","` + text + `"],"sign_upstream":"` + padded + `"}`,
 		acme(`"secret":["`+hex.EncodeToString([]byte(text))+`"],"secret_encoding":"hex"`, `"sign_upstream":"`+ours+`"`),
 	} {
-		if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "the same secret as one of the sender's") {
+		if _, err := provision(t, "", config); err == nil || !strings.Contains(err.Error(), "this secret is also one of the sender's") {
 			t.Errorf("%s: %v", config, err)
 		}
 	}

@@ -59,7 +59,7 @@ func TestProvidersJSON(t *testing.T) {
 		"params": [
 			{
 				"name": "app_key",
-				"description": "the application key from Sinch's dashboard, which stands before the colon in Authorization"
+				"description": "the application key from Sinch's dashboard: the part before the colon in Authorization"
 			}
 		],
 		"docs": "docs/providers/sinch_app.md"

@@ -191,7 +191,7 @@ func (s *Store) option(word string, args []string) error {
 	single := map[string]*string{"namespace": &s.Namespace, "username": &s.Username, "password": &s.Password, "down": &s.Down}
 	if into, ok := single[word]; ok {
 		if len(args) != 1 {
-			return fmt.Errorf("%s requires one argument, not %d: an unset {$VARIABLE} vanishes", word, len(args))
+			return fmt.Errorf("%s takes one argument, not %d: an unset {$VARIABLE} vanishes", word, len(args))
 		}
 		if args[0] == "" {
 			return fmt.Errorf("%s is empty: an unset {$VARIABLE} vanishes", word)
