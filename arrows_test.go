@@ -58,7 +58,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"verifier/providers/check":      {ours: []string{"internal/nearest", "internal/template", "verifier", "verifier/providers"}},
 	"dedupe/storetest":              {ours: []string{"dedupe"}, outside: []string{"pgregory.net/rapid"}},
 	"inbox/inboxtest":               {ours: []string{"inbox"}, outside: []string{"pgregory.net/rapid"}},
-	"internal/providerpage":         {ours: []string{"dedupe", "internal/known", "internal/template", "verifier", "verifier/providers"}},
+	"internal/providerpage":         {ours: []string{"dedupe", "internal/jsonpath", "internal/known", "internal/template", "verifier", "verifier/providers"}},
 	"internal/providerpage/gen":     {ours: []string{"internal/providerpage"}},
 	"integration":                   {},
 	"integration/differential":      {ours: []string{"verifier", "verifier/providers"}},
