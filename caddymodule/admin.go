@@ -84,7 +84,7 @@ func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
 	}
 	request := kept.Find(strings.TrimPrefix(r.URL.Path, adminapi.RejectionsPath+"/"))
 	if request == nil {
-		return adminError(http.StatusNotFound, errors.New("no such rejection is kept (any more): GET "+adminapi.RejectionsPath+" lists them"))
+		return adminError(http.StatusNotFound, errors.New("rejection not found: it may have been evicted: GET "+adminapi.RejectionsPath+" lists them"))
 	}
 	detail, err := request.ShowAll(r.Context(), current().handlersNow())
 	if err != nil {

@@ -45,8 +45,8 @@ func (b *breaker) close() {
 	b.down.Store(false)
 }
 
-// The four calls, with their budgets. None heeds the sender's context: one who
-// hangs up must not leave a claim in doubt, nor count against the store.
+// The four calls, with their budgets. None uses the request's context: a client that
+// disconnects must not leave a claim undecided, nor count against the store.
 
 func (g *Gate) claimStore(key Key, token Token, lease time.Duration) (state State, err error) {
 	err = g.counted(g.ctx, func(ctx context.Context) error {
@@ -103,9 +103,9 @@ func (g *Gate) announceDown(err error) {
 	g.wakeKeeper()
 }
 
-// Check asks the store once, without a delivery, and takes it for down if it does
-// not answer within a second. Called at start, it tells the operator of a wrong
-// address before the first delivery has waited for it.
+// Check probes the store once, without a delivery, and marks it down if it does not
+// answer within a second. Called at start, it reports a wrong address before the first
+// delivery waits for it.
 func (g *Gate) Check() {
 	ctx, cancel := context.WithTimeout(g.ctx, renewBudget)
 	defer cancel()

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A Claim is the right to forward one delivery. It is renewed in the background
-// until it is settled by the first call of Done or Release, any later call does
-// nothing, or until Terms.Limit and one lease have gone by: then somebody else
-// may have the delivery, and only Done still has an effect.
+// A Claim is the right to forward one delivery. It is renewed in the background until
+// the first call of Done or Release settles it, or until Terms.Limit and one lease have
+// passed: then another attempt may own the delivery, and only Done has an effect. Later
+// calls do nothing.
 //
 // The methods may be called from any goroutine, also after the server loaded a
 // new configuration.
@@ -47,11 +47,10 @@ func (g *Gate) hold(f *flight, token Token, t Terms, inStore, asked bool) *Claim
 // Key returns the key of the delivery.
 func (c *Claim) Key() Key { return c.key }
 
-// Done records that the app took the delivery, and with which status. When it
-// returns, after at most 500 ms, each waiting and each later copy that reaches
-// this process is a duplicate; those that reach other instances are, too, if the
-// store took the mark, else as soon as it does. There is no error to return: a
-// delivery that the app took is never to be refused because of the store.
+// Done records that the app accepted the delivery, with its status. When it returns,
+// after at most 500 ms, every waiting and later copy in this process is a duplicate;
+// so are copies at other instances once the store has the mark. It returns no error: a
+// delivery that the app accepted is never refused because of the store.
 func (c *Claim) Done(status int) {
 	owns, _, ok := c.settle()
 	if !ok {
@@ -94,9 +93,9 @@ func (g *Gate) record(f *flight, key Key, m Mark) {
 	}
 }
 
-// Release gives the delivery back: the app did not take it, and the next copy
-// goes to the app. The first in the queue is told when the store was, after at
-// most 500 ms.
+// Release returns the delivery: the app did not accept it, and the next copy is
+// forwarded. The first waiter gets it once the store has the release, after at most
+// 500 ms.
 func (c *Claim) Release() {
 	owns, asked, ok := c.settle()
 	if !ok {

@@ -162,18 +162,18 @@ func (g *Gate) concludeLocked(f *flight, status int) {
 type GateStats struct {
 	InFlight     int    // keys in flight in this process
 	Waiting      int    // copies that wait for them
-	Degraded     bool   // the store is taken for down, or ails
-	Problem      string // what ails it, for the operator; "" if nothing does
-	Unwritten    int    // dones that wait until the store is back
+	Degraded     bool   // the store is down or unhealthy
+	Problem      string // what is wrong with it; "" if nothing
+	Unwritten    int    // dones not yet written to the store
 	DecidedAlone uint64 // deliveries forwarded without the store's consent
 	LostLeases   uint64 // claims that the store gave away or forgot before they were settled
 	Restored     uint64 // dones that the store had forgotten, and this process had not
-	DroppedDones uint64 // dones given up because too many were unwritten
-	EvictedEarly uint64 // dones that the store forgot before their window ended, for want of space
+	DroppedDones uint64 // dones dropped because too many were unwritten
+	EvictedEarly uint64 // dones forgotten before their window ended, for lack of space
 	Entries      int    // dones in the memory of this process
 }
 
-// Stats reads the figures.
+// Stats returns the figures.
 func (g *Gate) Stats() GateStats {
 	g.mu.Lock()
 	st := GateStats{InFlight: len(g.flights), Waiting: g.waiting, Unwritten: len(g.unwritten)}

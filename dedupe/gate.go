@@ -23,11 +23,11 @@ type Options struct {
 	// needs none.
 	Local *Memory
 
-	// Reject refuses what Local does not know while Store is down ("down reject"),
-	// as without Local.
+	// Reject refuses deliveries unknown to Local while Store is down ("down reject"), as
+	// without Local.
 	Reject bool
 
-	// MaxInFlight bounds the keys in flight in this process. Default: 10 000.
+	// MaxInFlight limits the keys in flight in this process. Default: 10 000.
 	MaxInFlight int
 
 	// MaxUnwritten bounds the dones that wait until Store is back, at about 200 bytes
@@ -39,13 +39,13 @@ type Options struct {
 	// It must be safe for concurrent use. Default: NewToken.
 	NewToken func() Token
 
-	// Logger hears of a store that is down, of leases lost and of dones given up. It
-	// is told keys, which are digests, but never ids or bodies. Default: silence.
+	// Logger reports outages of the store, lost leases and dropped dones. It gets keys,
+	// which are digests, but never ids or bodies. Default: no logs.
 	Logger *slog.Logger
 }
 
-// Terms are what one handler wants of a claim. Zero means the default, except
-// for Wait.
+// Terms are one handler's parameters of a claim. Zero means the default, except for
+// Wait.
 type Terms struct {
 	TTL   time.Duration // how long a delivery stays done. Default: 7 days
 	Wait  time.Duration // how long a copy waits for the one in flight. 0: it does not
@@ -95,10 +95,10 @@ type Outcome uint8
 
 const (
 	Held       Outcome = iota + 1 // forward it, then settle Decision.Claim
-	Duplicate                     // the app took it already, with Decision.Status
+	Duplicate                     // already accepted by the app, with Decision.Status
 	Busy                          // a copy is in flight, and it did not end in time
 	Overloaded                    // too many deliveries are in flight
-	StoreDown                     // the store cannot be asked, and this process may not decide alone
+	StoreDown                     // the store is down, and this process may not decide alone
 )
 
 func (o Outcome) String() string {
@@ -340,10 +340,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Forget makes a delivery that was done come through again, and reports whether
-// there was anything to forget. The error is ErrInFlight while it is being
-// forwarded or its done is being written. Other instances learn of it from the
-// store; while it is down, what they remember themselves remains with them.
+// Forget forgets a done delivery, so that its next copy is forwarded, and reports
+// whether there was anything to forget. It returns ErrInFlight while the delivery is
+// being forwarded or its done is being written. Other instances learn of it from the
+// store; while the store is down, they keep what they remember.
 func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
 	g.mu.Lock()
 	d := g.unwritten[key]

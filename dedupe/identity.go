@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// IDTrust says how far a sender's delivery id identifies a delivery.
+// IDTrust is how far a sender's delivery id identifies a delivery.
 type IDTrust uint8
 
 const (
@@ -28,8 +28,8 @@ const (
 	IDAlone
 )
 
-// An Identity is the rule by which the deliveries of one handler are told apart.
-// The zero Identity identifies nothing: dedupe is off.
+// An Identity is the rule that recognises copies of a delivery at one handler. The zero
+// Identity identifies nothing: dedupe is off.
 type Identity struct {
 	ID IDTrust
 
@@ -44,7 +44,7 @@ type Identity struct {
 	Long bool
 }
 
-// Facts is what is known of a sender's deliveries.
+// Facts describes a sender's deliveries.
 type Facts struct {
 	HasID    bool // there is a delivery id
 	IDSigned bool // the signature covers it
@@ -74,7 +74,7 @@ func IdentityOf(f Facts) Identity {
 	return Identity{ID: IDWithBody, Content: f.BodiesDiffer || !f.IDSigned}
 }
 
-// Replay says how far an identity keeps off what somebody captured and sends again.
+// Replay is how far an identity blocks replays of a captured delivery.
 type Replay uint8
 
 const (
@@ -83,7 +83,7 @@ const (
 	AllCopies                 // all that counts is signed
 )
 
-// Keeps says what the rule keeps off, given the facts.
+// Keeps returns which replays the rule blocks, given the facts.
 func (i Identity) Keeps(f Facts) Replay {
 	switch {
 	case i.Off():
@@ -111,7 +111,7 @@ const ContentTTL = 15 * time.Minute
 // Off reports whether the rule can never identify a delivery.
 func (i Identity) Off() bool { return i.ID == NoID && !i.Content }
 
-// A Delivery is what is looked at of a verified delivery.
+// A Delivery holds the parts of a verified delivery that may identify it.
 type Delivery struct {
 	ID      string   // the sender's, "" where it is missing, null or not a scalar
 	Event   []string // lines of the header that says what the event is, where it is not signed

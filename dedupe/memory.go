@@ -301,17 +301,17 @@ func (m *Memory) Each(visit func(Key, Mark)) {
 	}
 }
 
-// Health implements [Store]. A memory cannot ail.
+// Health implements [Store]. It always returns nil.
 func (m *Memory) Health() error { return nil }
 
 // MemoryStats are figures of a [Memory] for the operator.
 type MemoryStats struct {
 	Entries      int    // deliveries remembered as done, ended windows included
 	InFlight     int    // deliveries in flight
-	EvictedEarly uint64 // forgotten before their window ended, for want of room
+	EvictedEarly uint64 // forgotten before their window ended, for lack of space
 }
 
-// Stats reads the figures.
+// Stats returns the figures.
 func (m *Memory) Stats() MemoryStats {
 	st := MemoryStats{InFlight: int(m.inFlight.Load()), EvictedEarly: m.early.Load()}
 	for i := range m.shards {

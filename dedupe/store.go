@@ -33,13 +33,13 @@ type Store interface {
 	// Release gives key back if token still has it. It never removes what is done.
 	Release(ctx context.Context, key Key, token Token) error
 
-	// Health tells what keeps the store from remembering as it should, though its
-	// calls succeed; nil if nothing does. It asks nobody and does not wait. The text
-	// is for the operator.
+	// Health returns what keeps the store from remembering although its calls succeed;
+	// nil if nothing does. It makes no call and does not wait. The text is for the
+	// operator.
 	Health() error
 }
 
-// A Mark is what is recorded of a delivery that is done.
+// A Mark is the record of a done delivery.
 type Mark struct {
 	Status int           // the app's, 100–999
 	TTL    time.Duration // how long it counts; nothing that is not positive
@@ -49,16 +49,16 @@ type Mark struct {
 	Room string
 }
 
-// A Forgetter is a [Store] that can be made to forget, for a person who wants a
-// delivery that was done to come through again.
+// A Forgetter is a [Store] that can forget a done delivery, so that an operator can
+// have its next copy forwarded.
 type Forgetter interface {
 	// Forget removes what is done and reports whether there was anything to remove.
 	// The error is ErrInFlight, and nothing changes, while somebody has the key.
 	Forget(ctx context.Context, key Key) (found bool, err error)
 }
 
-// A SharedForgetter tells the other instances what was forgotten, so that none
-// restores it from what it remembers itself.
+// A SharedForgetter tells the other instances what was forgotten, so that none restores
+// it from its own memory.
 type SharedForgetter interface {
 	Forgetter
 
@@ -89,9 +89,9 @@ type State struct {
 type Phase uint8
 
 const (
-	Claimed  Phase = iota + 1 // the caller has it now
+	Claimed  Phase = iota + 1 // the caller owns it now
 	InFlight                  // another attempt has it
-	Done                      // the app took it
+	Done                      // the app accepted it
 )
 
 func (p Phase) String() string {

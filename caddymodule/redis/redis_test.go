@@ -205,7 +205,7 @@ func TestProvisionRefused(t *testing.T) {
 		`"namespace":"x"`:                                                      "store redis: no address (address <host:port>)",
 		`"address":["localhost:1"]`:                                            "store redis: no namespace; one keeps staging and production",
 		good + `,"mode":"` + marker + `"`:                                      "store redis: unknown mode: want standalone, sentinel or cluster",
-		good + `,"mode":"sentinel"`:                                            "mode sentinel wants the name of the master",
+		good + `,"mode":"sentinel"`:                                            "mode sentinel requires the name of the master",
 		good + `,"master":"m"`:                                                 "only in mode sentinel",
 		good + `,"mode":"cluster","db":1`:                                      "a cluster has only db 0",
 		good + `,"down":"` + marker + `"`:                                      "store redis: down: write degrade or reject",
@@ -216,7 +216,7 @@ func TestProvisionRefused(t *testing.T) {
 		good + `,"password":"` + marker + `{env.A}"`:                           "store redis: password: {env.A} must be the whole value",
 		good + `,"password":"{file./nonexistent/pw}"`:                          "store redis: password: stat /nonexistent/pw",
 		good + `,"pasword":"` + marker + `"`:                                   "unknown field",
-		`"address":["a:1","b:1"],"namespace":"x"`:                              "several addresses want mode sentinel <master> or mode cluster",
+		`"address":["a:1","b:1"],"namespace":"x"`:                              "several addresses require mode sentinel <master> or mode cluster",
 		`"namespace":"x","address":["redis://:` + marker + `@localhost:6379"]`: "an address is not host:port",
 	} {
 		err := validate([]byte(`{"apps":{"verify_webhook":{"store":{"store":"redis",` + config + `}}}}`))

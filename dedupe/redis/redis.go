@@ -82,18 +82,18 @@ func (o Options) Validate() error {
 	case o.Namespace == "":
 		return errors.New("redis: no namespace; one keeps staging and production on one server apart (namespace <text>)")
 	case o.Mode == Sentinel && o.Master == "":
-		return errors.New("redis: mode sentinel wants the name of the master (mode sentinel <master>)")
+		return errors.New("redis: mode sentinel requires the name of the master (mode sentinel <master>)")
 	case o.Mode != Sentinel && o.Master != "":
 		return errors.New("redis: a master is named only in mode sentinel")
 	case o.Mode == Cluster && o.DB != 0:
 		return errors.New("redis: a cluster has only db 0")
 	case (o.Mode == "" || o.Mode == Standalone) && len(o.Addresses) > 1:
-		return errors.New("redis: several addresses want mode sentinel <master> or mode cluster")
+		return errors.New("redis: several addresses require mode sentinel <master> or mode cluster")
 	}
 	for _, address := range o.Addresses {
 		// Not repeated: a URL may hold the password, and the log of a failed dial would.
 		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "/") {
-			return errors.New("redis: an address is not host:port: no URL; username, password, db and tls are options of their own")
+			return errors.New("redis: an address is not host:port: write no URL; username, password, db and tls are separate options")
 		}
 	}
 	switch o.Mode {
@@ -267,7 +267,8 @@ func (s *Store) Forgotten(ctx context.Context, k dedupe.Key) (bool, error) {
 	return n == 1, nil
 }
 
-// Health implements [dedupe.Store]. Whatever ails the server fails the calls.
+// Health implements [dedupe.Store]. It returns nil: an unhealthy server fails its
+// calls.
 func (s *Store) Health() error { return nil }
 
 // Close closes the connections.
