@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -40,16 +41,27 @@ type adminError struct {
 
 func (e *adminError) Error() string { return e.text }
 
+const notVerifyWebhook = "unexpected answer from the admin endpoint: is it a Caddy with verify_webhook?"
+
+// request sends one request to the admin endpoint and returns its answer, a success.
+func (f *adminFlags) request(method, target string, header http.Header) (*http.Response, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
+	if err != nil {
+		return nil, fmt.Errorf("cannot determine the admin endpoint's address: %w: set it with --address", err)
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, target, header, nil)
+	if err != nil {
+		return nil, adminFailure(address, err)
+	}
+	return resp, nil
+}
+
 // ask sends one request to the admin endpoint and prints its answer, a T: through
 // print, or unchanged with --json.
 func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io.Writer, T) error) error {
-	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
+	resp, err := f.request(method, target, nil)
 	if err != nil {
-		return fmt.Errorf("cannot determine the admin endpoint's address: %w: set it with --address", err)
-	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, target, nil, nil)
-	if err != nil {
-		return adminFailure(address, err)
+		return err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
@@ -58,7 +70,7 @@ func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io
 	}
 	var v T
 	if err := json.Unmarshal(answer, &v); err != nil {
-		return errors.New("unexpected answer from the admin endpoint: is it a Caddy with verify_webhook?")
+		return errors.New(notVerifyWebhook)
 	}
 	if f.json {
 		return writeJSON(w, json.RawMessage(answer), "\t")

@@ -32,10 +32,11 @@ send deliveries as the sender does, and run a gateway that shows its verdicts.
 	caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
 	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --to http://localhost:3000
 
-For a running gateway: its counters, its latest rejections with what to change,
-and forgetting a delivery so that its next copy is forwarded.
+For a running gateway: its counters, its latest deliveries, its latest rejections
+with what to change, and forgetting a delivery so that its next copy is forwarded.
 
 	caddy webhook status
+	caddy webhook deliveries --follow
 	caddy webhook rejections
 	caddy webhook forget 5d41402abc4b2a76b9719d911017c592
 
@@ -59,7 +60,7 @@ func build(cmd *cobra.Command) {
 	})
 	cmd.AddCommand(
 		providersCommand(), verifyCommand(), signCommand(), sendCommand(), listenCommand(),
-		statusCommand(), rejectionsCommand(), forgetCommand(),
+		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(),
 	)
 	for _, c := range cmd.Commands() {
 		c.SilenceUsage = true

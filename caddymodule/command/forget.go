@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -15,22 +16,31 @@ import (
 // forgetCommand is "caddy webhook forget".
 func forgetCommand() *cobra.Command {
 	var admin adminFlags
+	var name, id string
 	cmd := &cobra.Command{
-		Use:   "forget <key> [--address <admin>]",
+		Use:   "forget (<key> | --name <name> --id <sender's id>) [--address <admin>]",
 		Short: "Forgets a delivery so that its next copy is forwarded",
 		Long: `
 Makes a running Caddy forget that the app accepted a delivery, so that the next
 copy is forwarded: for "Redeliver" in the sender's dashboard. Pass the delivery's
-key, 32 hexadecimal digits, from the Webhook-Delivery header, the access log
-(webhook>delivery) or the placeholder {http.verify_webhook.delivery}.
+key, 32 hexadecimal digits, from caddy webhook deliveries, the Webhook-Delivery
+header, the access log (webhook>delivery) or the placeholder
+{http.verify_webhook.delivery}.
 
-Exit status: 0 forgotten; 1 in flight or not remembered; 2 the endpoint cannot be
-reached, or the key is invalid.`,
+Or pass --name and --id: it forgets all kept deliveries of that handler with that
+id of the sender's (see caddy webhook deliveries).
+
+Exit status: 0 forgotten; 1 in flight, not remembered, or no such delivery is
+kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
-  caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock`,
+  caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock
+  caddy webhook forget --name stripe --id evt_1NG8Du2eZvKYlo2CUI79vXWy`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("pass the key of one delivery: caddy webhook forget <32 hexadecimal digits>")
+			switch {
+			case len(args) == 0 && name != "" && id != "":
+				return forgetByID(cmd.OutOrStdout(), &admin, name, id)
+			case len(args) != 1 || name != "" || id != "":
+				return errors.New("pass the key of one delivery, or --name and --id: caddy webhook forget <32 hexadecimal digits>")
 			}
 			key, err := dedupe.ParseKey(args[0])
 			if err != nil {
@@ -47,11 +57,40 @@ reached, or the key is invalid.`,
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&name, "name", "", "The `name` of the handler, with --id")
+	cmd.Flags().StringVar(&id, "id", "", "The sender's `id` of the delivery, with --name")
 	admin.register(cmd)
 	return cmd
 }
 
 func printForgotten(w io.Writer, f adminapi.Forgotten) error {
 	_, err := fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", f.Key, f.Note)
+	return err
+}
+
+// forgetByID forgets all that the endpoint knows by one id of the sender's.
+func forgetByID(w io.Writer, admin *adminFlags, name, id string) error {
+	query := url.Values{"name": {name}, "id": {id}}
+	err := ask(w, admin, http.MethodDelete, adminapi.DeliveriesPath+"?"+query.Encode(), printForgottenByID)
+	if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusNotFound {
+		return negative(e.text)
+	}
+	return err
+}
+
+func printForgottenByID(w io.Writer, f adminapi.ForgottenByID) error {
+	for _, key := range f.Keys {
+		fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n", key)
+	}
+	for _, key := range f.NotDone {
+		fmt.Fprintf(w, "Not remembered as done: %s. Its next copy is forwarded anyway.\n", key)
+	}
+	for _, key := range f.InFlight {
+		fmt.Fprintf(w, "In flight: %s. Wait for the app's answer, then try again.\n", key)
+	}
+	if len(f.Keys) == 0 || len(f.InFlight) > 0 {
+		return negative("")
+	}
+	_, err := fmt.Fprintf(w, "(%s)\n", f.Note)
 	return err
 }

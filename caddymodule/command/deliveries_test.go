@@ -1,0 +1,114 @@
+package command
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+)
+
+var paid = adminapi.Delivery{
+	Cursor: "c-1", Time: time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC), Name: "shop", Outcome: "failed", Reason: "status_5xx", Attempt: 2, Status: 503, AppSeconds: 0.2504567,
+	ID: "evt_\x1b[2J1", Event: "paid\u202e", Key: "1", Delivery: "0123456789abcdef0123456789abcdef",
+}
+
+func TestDeliveriesCommand(t *testing.T) {
+	const key, busy = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	forget := "DELETE " + adminapi.DeliveriesPath + "?id=evt_%s&name=shop"
+	address := adminServer(t, "tcp", "127.0.0.1:0", answers{
+		"GET " + adminapi.DeliveriesPath: []adminapi.Delivery{paid, {Name: "shop", Outcome: "handshake", Key: "1", Attempt: 1}},
+		"GET " + adminapi.DeliveriesPath + "?event=paid&id=evt_1&limit=5&name=shop&outcome=failed": []adminapi.Delivery{paid},
+		"GET " + adminapi.DeliveriesPath + "?name=quiet":                                           []adminapi.Delivery{},
+		"GET " + adminapi.DeliveriesPath + "?name=nobody":                                          refusal{http.StatusNotFound, "no handler has that name; the names are: shop"},
+		"GET " + adminapi.DeliveriesPath + "?limit=10&name=nobody":                                 refusal{http.StatusNotFound, "no handler has that name; the names are: shop"},
+		"GET " + adminapi.DeliveriesPath + "?limit=10":                                             []adminapi.Delivery{},
+		fmt.Sprintf(forget, "1"):                                                                   adminapi.ForgottenByID{Keys: []string{key, busy}, Note: "an instance keeps its own memory of it"},
+		fmt.Sprintf(forget, "2"):                                                                   adminapi.ForgottenByID{Keys: []string{key}, InFlight: []string{busy}, NotDone: []string{key}},
+		fmt.Sprintf(forget, "3"):                                                                   adminapi.ForgottenByID{NotDone: []string{key}},
+		fmt.Sprintf(forget, "4"):                                                                   refusal{http.StatusNotFound, "only those that are kept are found by the sender's id"},
+		fmt.Sprintf(forget, "5"):                                                                   refusal{http.StatusServiceUnavailable, "the store is down"},
+	})
+	for _, tc := range []struct {
+		args string
+		code int
+		want []string
+	}{
+		{"deliveries", 0, []string{"HANDLER  OUTCOME             STATUS  APP    ATTEMPT  EVENT", "shop     failed: status_5xx  503     250ms  2        paid", key, "shop     handshake           -       -      1        -"}},
+		{"deliveries --name shop --outcome failed --event paid --id evt_1 --limit 5", 0, []string{key}},
+		{"deliveries --json", 0, []string{`"id": "evt_\u001b[2J1"`, `"event": "paid\u202e"`, `"app_seconds": 0.2504567`}},
+		{"deliveries --name quiet", 0, []string{"No such delivery is kept", "keep_deliveries off"}},
+		{"deliveries --name nobody", 2, []string{"the names are: shop"}},
+		{"deliveries shop", 2, []string{"takes no argument"}},
+		{"deliveries --follow --name nobody", 2, []string{"the names are: shop"}},
+		{"deliveries --follow", 2, []string{"is it a Caddy with verify_webhook?"}}, // an older one lists
+		{"forget --name shop --id evt_1", 0, []string{"Forgotten: " + key, "Forgotten: " + busy, "own memory"}},
+		{"forget --name shop --id evt_2", 1, []string{"Forgotten: " + key, "In flight: " + busy, "Not remembered as done: " + key}},
+		{"forget --name shop --id evt_3", 1, []string{"Not remembered as done: " + key + ". Its next copy is forwarded anyway"}},
+		{"forget --name shop --id evt_4", 1, []string{"Error: only those that are kept"}},
+		{"forget --name shop --id evt_5", 2, []string{"Error: the store is down"}},
+		{"forget --name shop", 2, []string{"or --name and --id"}},
+		{"forget --id evt_1", 2, []string{"or --name and --id"}},
+		{"forget --name shop --id evt_1 " + key, 2, []string{"or --name and --id"}},
+	} {
+		out, errs, code := webhook(t, "", append(strings.Fields(tc.args), "--address", address)...)
+		out += errs
+		if code != tc.code {
+			t.Errorf("%s: exit %d, want %d\n%s", tc.args, code, tc.code, out)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %q in\n%s", tc.args, want, out)
+			}
+		}
+		if strings.ContainsAny(out, "\x1b\u202e") {
+			t.Errorf("%s: a sender's control characters reach the terminal: %q", tc.args, out)
+		}
+	}
+}
+
+// TestFollowConnectsAgain: a stream ends with each reload, and the command goes on
+// after the last delivery that it printed, until the handler is gone for good.
+func TestFollowConnectsAgain(t *testing.T) {
+	pause := followPause
+	followPause = 0
+	t.Cleanup(func() { followPause = pause })
+	for _, asJSON := range []bool{false, true} {
+		var asked []string
+		streams := []string{
+			"retry: 1000\n\n" + `id: c-1` + "\n" + `data: {"cursor":"c-1","name":"shop","outcome":"delivered","id":"evt_1\u001b[2J"}` + "\n\n: still here\n\n",
+			"", // a restart
+			"event: missed\ndata: {}\n\nevent: later\ndata: {}\n\nid: c-5\n" + `data: {"cursor":"c-5","name":"shop","outcome":"failed","reason":"timeout","id":"evt_5"}` + "\n\nid: c-6\ndata: {\"cut",
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.RequestURI()+" "+r.Header.Get("Accept")+" "+r.Header.Get("Last-Event-ID"))
+			if n := len(asked) - 1; n < len(streams) && streams[n] != "" {
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprint(w, streams[n])
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"error":"the configuration in force has no verify_webhook handler"}`)
+		}))
+		args := []string{"deliveries", "--follow", "--name", "shop", "--address", strings.TrimPrefix(server.URL, "http://")}
+		if asJSON {
+			args = append(args, "--json")
+		}
+		out, errs, code := webhook(t, "", args...)
+		server.Close()
+		if lines := strings.Split(strings.TrimSpace(out), "\n"); asJSON && (len(lines) != 2 || !strings.Contains(lines[0], `"evt_1\u001b[2J"`)) ||
+			!asJSON && (len(lines) != 3 || !strings.Contains(lines[0], "OUTCOME") || !strings.Contains(lines[2], "failed: timeout")) || strings.Contains(out, "\x1b") {
+			t.Errorf("printed:\n%s", out)
+		}
+		if code != 2 || strings.Count(errs, "no verify_webhook handler") != 3 || !strings.Contains(errs, "some deliveries are missing here") {
+			t.Errorf("exit %d:\n%s", code, errs)
+		}
+		if len(asked) != len(streams)+maxRefusals || asked[0] != adminapi.DeliveriesPath+"?limit=10&name=shop text/event-stream " ||
+			!strings.HasSuffix(asked[2], " c-1") || !strings.HasSuffix(asked[3], " c-5") {
+			t.Errorf("asked %q", asked)
+		}
+	}
+}
