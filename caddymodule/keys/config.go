@@ -84,7 +84,7 @@ func Read(c Config) (verifier.Scheme, []verifier.Key, error) {
 			return verifier.Scheme{}, nil, fmt.Errorf("%s: %s", s, s.problem)
 		}
 	}
-	scheme, keys, _ := k.material()
+	scheme, keys, _ := k.resolved()
 	return scheme, keys, nil
 }
 

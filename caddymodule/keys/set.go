@@ -141,7 +141,7 @@ func (k *Set) compile() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	scheme, keys, ok := k.material()
+	scheme, keys, ok := k.resolved()
 	if !ok || len(keys) == 0 && k.published == nil && k.watches() {
 		return nil, nil
 	}
@@ -168,7 +168,7 @@ func (k *Set) compile() (*Snapshot, error) {
 
 // resolved returns the scheme with its values filled in, and the keys. ok is false
 // while the value of a required header or param is missing.
-func (k *Set) material() (scheme verifier.Scheme, keys []verifier.Key, ok bool) {
+func (k *Set) resolved() (scheme verifier.Scheme, keys []verifier.Key, ok bool) {
 	scheme = k.scheme
 	scheme.Params = make(map[string]string)
 	scheme.RequireHeader = slices.Clone(scheme.RequireHeader)
