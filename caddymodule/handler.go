@@ -17,6 +17,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -151,7 +152,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.placed = placement.Handler{
 		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),
-		PathSigned: h.rules.SignsPath(), NoDedupe: h.recogniser.off,
+		PathSigned: h.rules.SignsPath(), NoDedupe: h.recogniser.off, Timeout: time.Duration(*h.UpstreamTimeout),
 	}
 	h.app = app.(*App)
 	h.app.register(h)
@@ -218,11 +219,20 @@ func (h *Handler) checkLimits() error {
 	return nil
 }
 
+// knownMethods are those of IANA's HTTP Method Registry, and two of UPnP and caches.
+var knownMethods = strings.Fields("GET HEAD POST PUT PATCH DELETE OPTIONS QUERY CONNECT TRACE PRI ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT " +
+	"COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH REBIND REPORT SEARCH " +
+	"UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL M-SEARCH PURGE")
+
 func checkMethods(methods []string) error {
 	for _, m := range methods {
-		if m == "" || strings.ToUpper(m) != m || strings.ContainsAny(m, " \t,/") {
-			return errors.New("methods: not a method of HTTP: write them apart and in capitals, such as POST PUT")
+		if slices.Contains(knownMethods, m) {
+			continue
 		}
+		if near := nearest.Of(strings.ToUpper(m), knownMethods); near != "" && !strings.ContainsAny(m, " \t,/") {
+			return fmt.Errorf("methods: %s is not a method of HTTP: did you mean %s?", m, near)
+		}
+		return errors.New("methods: not a method of HTTP: write them apart and in capitals, such as POST PUT")
 	}
 	return nil
 }

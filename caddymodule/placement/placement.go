@@ -20,6 +20,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -37,14 +38,15 @@ type Verifier interface {
 
 // Handler is what matters here of a Verifier.
 type Handler struct {
-	Name       string // what it is called in logs and metrics
-	Named      bool   // by its operator: the name, and not provider, host and path, is the scope of what it remembers
-	Provider   string // its id, "" without one
-	Place      int    // among the handlers of the configuration, from 0
-	Method     string // one that it takes
-	Keys       string // spells out what it verifies with, secrets included: it is compared, never shown
-	PathSigned bool   // by what it verifies
-	NoDedupe   bool   // it forwards every copy
+	Name       string        // what it is called in logs and metrics
+	Named      bool          // by its operator: the name, and not provider, host and path, is the scope of what it remembers
+	Provider   string        // its id, "" without one
+	Place      int           // among the handlers of the configuration, from 0
+	Method     string        // one that it takes
+	Keys       string        // spells out what it verifies with, secrets included: it is compared, never shown
+	PathSigned bool          // by what it verifies
+	NoDedupe   bool          // it forwards every copy
+	Timeout    time.Duration // that it gives the app
 }
 
 // A Finding is something about a configuration that its operator should know.
@@ -116,7 +118,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.conflict(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.shared, s.sameName, s.anyPath} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.endless, s.shared, s.sameName, s.anyPath} {
 		all = append(all, find()...)
 	}
 	return all, nil

@@ -80,6 +80,7 @@ const (
 	otherHosts    = "requests for other hosts get Caddy's empty 200"
 	otherPaths    = "requests for other paths get Caddy's empty 200"
 	sharedScope   = "handlers of one name share what they remember"
+	endless       = "upstream_timeout does not end a request to FastCGI"
 	anyPath       = "handlers without a name tell deliveries apart by their path too"
 	guardLines    = "@unguarded vars {http.verify_webhook.name} \"\"\nrespond @unguarded 404\n"
 	oneSecret     = "whsec_c3RyaXBlLXNlY3JldA"
@@ -319,7 +320,10 @@ var safePlacements = map[string]string{
 			verify_webhook /hooks/stripe stripe whsec_a
 			` + guardLines + `
 			root * /srv
-			php_fastcgi app:9000
+			php_fastcgi app:9000 {
+				read_timeout 60s
+				write_timeout 1m
+			}
 		}
 		respond 404
 	}`,
@@ -607,11 +611,39 @@ var unsafePlacements = map[string]struct {
 		verify_webhook @live stripe whsec_a
 		reverse_proxy app:3000
 	}`, []string{openPath + ` … request=hooks.example.com/x`, anyPath}},
+	"FastCGI without a bound": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a {
+				name stripe
+			}
+			sender slack a {
+				upstream_timeout 2s
+			}
+			root * /srv
+			reverse_proxy app:9000 {
+				transport fastcgi {
+					read_timeout 60s
+					write_timeout 2s
+				}
+			}
+		}
+		respond 404
+	}`, []string{endless + ` … read_timeout 2s and write_timeout 2s … name=slack`}},
+	"FastCGI without a bound for what is sent": {`hooks.example.com {
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			root * /srv
+			php_fastcgi app:9000 {
+				read_timeout 60s
+			}
+		}
+		respond 404
+	}`, []string{endless + ` … read_timeout 1m0s … name=stripe`}},
 	"php for everything": {`hooks.example.com {
 		verify_webhook /hooks/stripe stripe whsec_a
 		root * /srv
 		php_fastcgi app:9000
-	}`, []string{openPath + ` … reverse_proxy app:9000 without`}},
+	}`, []string{openPath + ` … reverse_proxy app:9000 without`, endless}},
 	"files for everything, for a sender that sends GET": {`hooks.example.com {
 		verify_webhook /hooks/stripe stripe whsec_a {
 			methods GET

@@ -122,3 +122,22 @@ func (s *survey) dropped() (findings []Finding) {
 		[]zap.Field{zap.Strings("names", sorted(names)), zap.Stringer("request", example)},
 	}}
 }
+
+// endless finds apps behind FastCGI that may take longer than their handler gives
+// them: that transport does not end with its request.
+func (s *survey) endless() (findings []Finding) {
+	told := make(map[*Handler]bool)
+	for _, seat := range s.seats {
+		h := seat.handler
+		if told[h] || !slices.ContainsFunc(s.behind[h], func(a reply) bool { return a.patience > h.Timeout }) {
+			continue
+		}
+		told[h] = true
+		limit := h.Timeout.String()
+		findings = append(findings, Finding{
+			"upstream_timeout does not end a request to FastCGI: while the app hangs, the sender has no answer and its copies wait; write read_timeout " + limit + " and write_timeout " + limit + " into transport fastcgi or php_fastcgi",
+			[]zap.Field{zap.String("name", h.Name)},
+		})
+	}
+	return findings
+}

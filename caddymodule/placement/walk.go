@@ -1,15 +1,18 @@
 package placement
 
 import (
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
@@ -19,6 +22,8 @@ type reply struct {
 	app string // the same where it is an app's that can be told from others
 
 	path string // of the request as it arrives there
+
+	patience time.Duration // how long it takes at most whatever its caller does; 0: it ends with the request
 }
 
 // A walker takes imagined requests through the routes of one server and notes
@@ -239,6 +244,12 @@ func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
 	}
 	if len(addresses) > 0 {
 		a.by += " " + strings.Join(addresses, " ")
+	}
+	if t, ok := h.Transport.(*fastcgi.Transport); ok { // it looks at the context while it connects alone
+		a.patience = time.Duration(max(t.ReadTimeout, t.WriteTimeout))
+		if t.ReadTimeout <= 0 || t.WriteTimeout <= 0 {
+			a.patience = math.MaxInt64
+		}
 	}
 	if h.DynamicUpstreams == nil {
 		slices.Sort(addresses)

@@ -1,6 +1,7 @@
 package rejected
 
 import (
+	"encoding/base64"
 	"maps"
 	"net/http"
 	"net/url"
@@ -67,7 +68,8 @@ func Hide(all []*keys.Snapshot) func(text string) string {
 	return redaction{texts: textsOf(all)}.text
 }
 
-// textsOf returns the texts of keys, required values and params, in lower case.
+// textsOf returns the texts of keys, required values, params and the password of
+// public_url, in lower case.
 func textsOf(all []*keys.Snapshot) (texts []string) {
 	for _, s := range all {
 		if s == nil {
@@ -84,6 +86,12 @@ func textsOf(all []*keys.Snapshot) (texts []string) {
 			}
 		}
 		texts = slices.AppendSeq(texts, maps.Values(scheme.Params))
+		if u, err := url.Parse(scheme.PublicURL); err == nil && u.User != nil {
+			if password, ok := u.User.Password(); ok {
+				basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+				texts = append(texts, password, basic)
+			}
+		}
 	}
 	// Short ones ("*", a param "1") would redact half of everything.
 	texts = slices.DeleteFunc(texts, func(text string) bool { return len(text) < shortest })
