@@ -113,7 +113,7 @@ func TestKeepRejectedOff(t *testing.T) {
 	if list := g.rejections(t, ""); len(list) != 0 {
 		t.Errorf("kept %+v", list)
 	}
-	if out, code := g.webhook(t, "rejections"); code != 0 || !strings.Contains(out, "keep_rejected off") {
+	if out, code := g.webhook(t, "rejections"); code != 0 || !strings.Contains(out, "keep_rejected is off") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 }
