@@ -173,6 +173,9 @@ func (c *Check) appendSlot(dst []byte, p *template.Part, secret, body []byte) ([
 }
 
 func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
+	if rej := c.checkJSONType(p.Slot); rej != nil {
+		return "", rej
+	}
 	switch p.Slot {
 	case template.Header, template.KV, template.JSON, template.Form:
 		return c.signedText(p, body)
@@ -183,29 +186,57 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 	case template.JSONLines:
 		return c.jsonLines(p.Members, body)
 	case template.FormSorted:
+		if rej := c.checkFormType(body); rej != nil {
+			return "", rej
+		}
 		text, err := formSorted(body)
 		if err != nil {
 			return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
 		}
 		return text, nil
 	case template.URLFormSorted:
+		if rej := c.checkFormType(body); rej != nil && c.req.Method != "GET" {
+			return "", rej
+		}
 		return c.urlFormSorted(body)
 	case template.URIEncodedTwice:
 		return uriEncodedTwice(c.req.Target)
 	case template.FormPHP:
+		if rej := c.checkFormType(body); rej != nil {
+			return "", rej
+		}
 		return formPHP(body, c.v.signature.Form)
 	}
 	return "", reject(MalformedSignature, "the message has a slot that nothing fills")
 }
 
+// checkJSONType refuses JSON of which only members are signed under the Content-Type
+// of a form: the app would read a form that hides in a member that is not signed.
+func (c *Check) checkJSONType(s template.Slot) *Rejection {
+	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines
+	if reads && c.v.scheme.BodyForm == "" && slices.ContainsFunc(c.req.Header["Content-Type"], formdata.Is) {
+		return reject(MalformedSignature, "members of the body are signed as JSON: the Content-Type is that of a form, so the app may read something else")
+	}
+	return nil
+}
+
+// checkFormType refuses a body whose fields are signed under a Content-Type by which
+// the app reads other fields: the signature's own field could hold a whole form.
+func (c *Check) checkFormType(body []byte) *Rejection {
+	if len(body) == 0 {
+		return nil
+	}
+	if err := formdata.CheckType(c.req.Header["Content-Type"]); err != nil {
+		return reject(MalformedSignature, "the body is signed as a form: %v", err)
+	}
+	return nil
+}
+
 // jsonLines writes the content of the slot.
 func (c *Check) jsonLines(lines []jsonpath.Member, body []byte) (string, *Rejection) {
-	if field := c.v.scheme.BodyForm; field != "" {
-		text, err := c.aloneInForm(body, field)
-		if err != nil {
-			return "", reject(MalformedSignature, "form field %s is signed: %v", field, err)
-		}
-		body = []byte(text)
+	body, err := c.jsonText(body)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
 	}
 	texts, err := jsonpath.Members(body, lines)
 	if err != nil {

@@ -20,22 +20,41 @@ var (
 // a name that is taken for the field's, by a semicolon that divides fields, or by a
 // Content-Type of something else.
 func ValueAlone(contentType []string, body []byte, name string) (string, error) {
-	kind := ""
-	if len(contentType) > 0 {
-		var params map[string]string
-		kind, params = parseType(contentType[0])
-		charset := strings.ToLower(params["charset"])
-		if len(contentType) > 1 || !Is(contentType[0]) || !slices.Contains([]string{"", "utf-8", "us-ascii", "iso-8859-1"}, charset) {
-			return "", errNoForm
-		}
-		if kind == "multipart/form-data" {
-			return multipartValue(body, params["boundary"], name, true)
-		}
+	kind, params, err := formType(contentType)
+	if err != nil {
+		return "", err
+	}
+	if kind == multipartForm {
+		return multipartValue(body, params["boundary"], name, true)
 	}
 	if bytes.IndexByte(body, ';') >= 0 {
 		return "", errSemicolon
 	}
 	return value(body, name, true)
+}
+
+// CheckType refuses a Content-Type under which another reader would not find the
+// fields that [Parse] does: one of something else than an urlencoded form, or of
+// several lines. None at all is allowed.
+func CheckType(contentType []string) error {
+	if kind, _, err := formType(contentType); err != nil || kind == multipartForm {
+		return errNoForm
+	}
+	return nil
+}
+
+// formType reads the lines of Content-Type, which must be of a form in a charset
+// that leaves ASCII as it is. Without any, kind is "".
+func formType(contentType []string) (kind string, params map[string]string, err error) {
+	if len(contentType) == 0 {
+		return "", nil, nil
+	}
+	kind, params = parseType(contentType[0])
+	charset := strings.ToLower(params["charset"])
+	if len(contentType) > 1 || !Is(contentType[0]) || !slices.Contains([]string{"", "utf-8", "us-ascii", "iso-8859-1"}, charset) {
+		return "", nil, errNoForm
+	}
+	return kind, params, nil
 }
 
 // isAlike reports whether some reader takes another name for name.

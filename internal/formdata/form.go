@@ -190,7 +190,7 @@ func isEscapeOf(text []byte, name string) bool {
 // ValueAs is Value for a body of a content type, which may be multipart/form-data.
 // A body of any other type is read as urlencoded.
 func ValueAs(contentType string, body []byte, name string) (string, error) {
-	if kind, params := parseType(contentType); kind == "multipart/form-data" {
+	if kind, params := parseType(contentType); kind == multipartForm {
 		return multipartValue(body, params["boundary"], name, false)
 	}
 	return Value(body, name)
@@ -205,10 +205,12 @@ func ValueIn(body []byte, name string) (string, error) {
 	return Value(body, name)
 }
 
+const multipartForm = "multipart/form-data"
+
 // Is reports whether a content type is one of a form.
 func Is(contentType string) bool {
 	kind, _ := parseType(contentType)
-	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
+	return kind == "application/x-www-form-urlencoded" || kind == multipartForm
 }
 
 // maxType is the longest content type that is read, in bytes: of "a/b;c=d;…" each

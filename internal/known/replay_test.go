@@ -19,9 +19,9 @@ import (
 
 // What a page says of a captured delivery that is sent again.
 const (
-	allCopies   = "all copies of a captured delivery are kept from the app"
-	exactCopies = "only exact copies of a captured delivery are kept from the app"
-	nothingKept = "nothing keeps copies of a captured delivery from the app"
+	allCopies   = "no copy of a captured delivery reaches the app for"
+	exactCopies = "exact copies of a captured delivery do not reach the app for"
+	nothingKept = "copies of a captured delivery reach the app."
 )
 
 // TestReplaysAsThePageSays alters every genuine vector of every preset in what
@@ -76,6 +76,9 @@ func promise(t *testing.T, p *providers.Provider) (found string) {
 		if strings.Contains(page, "Replay: "+said) {
 			found = said
 		}
+	}
+	if found == "" {
+		t.Fatalf("%s: none of the three sentences on replay", p.ID)
 	}
 	return found
 }

@@ -115,3 +115,54 @@ func refused(t *testing.T, p *providers.Provider, c *captured, what string) {
 		t.Errorf("%s: passes with %s", p.ID, what)
 	}
 }
+
+// TestSignedFieldsAreReadUnderTheirContentType: an app goes by the Content-Type. Where
+// the fields of a body are signed, and not its bytes, another Content-Type would have
+// it read what nobody signed: paddle_classic's own field, which is not signed, could
+// hold a whole multipart form.
+func TestSignedFieldsAreReadUnderTheirContentType(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := make(map[string]int)
+	for _, p := range all {
+		form, json := false, false
+		for _, text := range p.Scheme.Messages() {
+			parsed, err := template.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, part := range parsed {
+				form = form || part.Slot == template.FormSorted || part.Slot == template.URLFormSorted || part.Slot == template.FormPHP
+				json = json || (part.Slot == template.JSON || part.Slot == template.JSONLines) && !rules(p).SignsContent() && p.Scheme.BodyForm == ""
+			}
+		}
+		for i := range p.Vectors {
+			vec := &p.Vectors[i]
+			if vec.Expect != "genuine" {
+				continue
+			}
+			c := capture(t, p, vec)
+			var others []string
+			switch {
+			case form && c.contentType() == "application/x-www-form-urlencoded" && len(c.body) > 0:
+				others = []string{"multipart/form-data; boundary=x", "application/json", "application/x-www-form-urlencoded; charset=utf-7"}
+			case json && len(c.body) > 0 && c.body[0] == '{':
+				others = []string{"multipart/form-data; boundary=x", "application/x-www-form-urlencoded"}
+			}
+			for _, other := range others {
+				tried[p.ID]++
+				evil := c.clone()
+				evil.req.Header["Content-Type"] = []string{other}
+				refused(t, p, evil, other)
+			}
+		}
+	}
+	t.Log(tried)
+	for _, id := range []string{"paddle_classic", "twilio", "plivo_v3", "adyen_payments", "aws_sns"} {
+		if tried[id] == 0 {
+			t.Errorf("%s: no Content-Type was tried", id)
+		}
+	}
+}
