@@ -78,6 +78,9 @@ func (c *Check) sign(k *compiledKey, body []byte) ([]byte, error) {
 	if _, rej := c.write(&content, nil, c.v.messages[0], k.secret, body); rej != nil {
 		return nil, rej
 	}
+	if rej := c.boundary(body); rej != nil { // it would be refused
+		return nil, rej
+	}
 	return k.sum(content.Bytes())
 }
 
