@@ -134,12 +134,15 @@ func parsePlaceholder(namespace, name string) (valueKind, string, error) {
 		return 0, "", fmt.Errorf("{%s.…} is not supported here: write {env.NAME}, {file./path} or the text itself", namespace)
 	case namespace == "file":
 		return fileValue, name, nil
-	case strings.ContainsAny(name, ":="):
-		variable, _, _ := strings.Cut(strings.ReplaceAll(name, "=", ":"), ":") // the rest may be a secret
+	case strings.ContainsAny(name, notInNames):
+		variable := name[:strings.IndexAny(name, notInNames)] // the rest may be a secret
 		return 0, "", fmt.Errorf("{env.%s…}: defaults are not supported here: write {env.%s}", variable, variable)
 	}
 	return envValue, name, nil
 }
+
+// notInNames are characters by which other programs divide a variable from its default.
+const notInNames = ":=|?,; \t"
 
 // checkLiteral refuses a secret, literal or in a variable, that is only the name of
 // one or otherwise guessable: anyone could sign with it.

@@ -234,3 +234,13 @@ func TestReadFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultsAreNotQuoted: what follows the name of a variable may be the secret.
+func TestDefaultsAreNotQuoted(t *testing.T) {
+	for _, separator := range []string{":", "=", ":-", "|", "?", ",", ";", " ", "\t"} {
+		err := CheckValue("{env.ACME" + separator + "s3cr3t}")
+		if err == nil || strings.Contains(err.Error(), "s3cr3t") || !strings.Contains(err.Error(), "{env.ACME}") {
+			t.Errorf("%q: %v", separator, err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package appview
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -11,19 +10,29 @@ import (
 // PHP drops blanks before a name, reads dots, blanks and a first bracket as _, and
 // ends a name at a zero byte; some servers divide parameters by ; or ignore case.
 func NamesMethod(query string) bool {
-	fields := strings.FieldsFunc(query, func(c rune) bool { return c == '&' || c == ';' })
-	return slices.ContainsFunc(fields, func(field string) bool {
+	for field := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, _, _ := strings.Cut(field, "=")
+		if len(name) < len("_method") || !strings.ContainsAny(name, "dD%") { // most, at once: anyone can send thousands
+			continue
+		}
 		name = unescapeValid(strings.ReplaceAll(FoldCase(name), "%u00", "%")) // %u005f is of IIS
 		name, _, _ = strings.Cut(strings.TrimLeft(name, " \t\r\n\v\f"), "\x00")
-		name = strings.NewReplacer(".", "_", " ", "_").Replace(name)
+		name = asPHP.Replace(name)
 		if rest, ok := strings.CutPrefix(name, "["); ok {
 			name = "_" + rest
 		}
 		name, _, _ = strings.Cut(name, "[") // a list or a map of them
-		return FoldCase(name) == FoldCase("_method")
-	})
+		if FoldCase(name) == foldedMethod {
+			return true
+		}
+	}
+	return false
 }
+
+var (
+	asPHP        = strings.NewReplacer(".", "_", " ", "_")
+	foldedMethod = FoldCase("_method")
+)
 
 // unescapeValid resolves the escapes that are valid and leaves the others, as PHP
 // and Rails do.
