@@ -223,8 +223,8 @@ func TestConfigRefused(t *testing.T) {
 		"variable not base64":     {acme(`"secret":["{env.CONFIG_TEST_MARKER}"],"secret_encoding":"hex"`), "secret {env.CONFIG_TEST_MARKER}: the secret is not valid hex"},
 		"secret of one byte":      {acme(`"secret":["{env.CONFIG_TEST_BYTE}"]`), "secret {env.CONFIG_TEST_BYTE}: the secret is one byte long"},
 		"secret of one byte, hex": {acme(`"secret":["{env.CONFIG_TEST_HEX}"],"secret_encoding":"hex"`), "secret {env.CONFIG_TEST_HEX}: the secret is one byte long"},
-		"only a prefix":           {`{"provider":"stripe","secret":["whsec_"]}`, "secret: the secret is only the prefix of one"},
-		"only a longer prefix":    {acme(`"secret":["sk_live_"]`), "secret: the secret is only the prefix of one"},
+		"only a prefix":           {`{"provider":"stripe","secret":["whsec_"]}`, "secret: the secret is only a prefix"},
+		"only a longer prefix":    {acme(`"secret":["sk_live_"]`), "secret: the secret is only a prefix"},
 		"decoded secret empty":    {`{"provider":"standard_webhooks","secret":["whsec_"]}`, "secret: the secret is empty"},
 		"secret for a public key": {acme(`"algorithm":"ed25519"`, withMarker), "give it with public_key"},
 		"public key for a secret": {acme(`"public_key":["` + marker + `"]`), "give it with secret"},
@@ -258,8 +258,8 @@ func TestConfigRefused(t *testing.T) {
 		"unsigned timestamp":  {acme(withMarker, `"timestamp":{"header":"X-Time"}`), "timestamp: the message does not contain it"},
 		"lone tolerance":      {acme(withMarker, `"tolerance":"5m"`), "tolerance: the scheme has no timestamp"},
 		"public_url":          {acme(withMarker, `"public_url":"https://a.example/path"`), "public_url: "},
-		"param unasked":       {acme(withMarker, `"param":{"hook":"x"}`), "param: this sender asks for none"},
-		"param mistyped":      {`{"provider":"meta","param":{"verify_token":"x","verify_tokn":"y"},` + withMarker + `}`, "param: nothing asks for one of this name: did you mean verify_token?"},
+		"param unasked":       {acme(withMarker, `"param":{"hook":"x"}`), "param: this sender has none"},
+		"param mistyped":      {`{"provider":"meta","param":{"verify_token":"x","verify_tokn":"y"},` + withMarker + `}`, "unknown param: did you mean verify_token?"},
 		"param missing":       {acme(withMarker, `"message":"{param:hook}{body}"`), "{param:hook} has no value"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestParamNames(t *testing.T) {
 		hook(`,"hok_id":"y"`):                   "did you mean hook_id?",
 		hook(`,"h":"y"`):                        "known are hook_id",
 		hook(`,"":"y"`):                         "known are hook_id",
-		acme(topsecret, `"param":{"hook":"x"}`): "asks for none",
+		acme(topsecret, `"param":{"hook":"x"}`): "has none",
 		`{"provider":"livekit","secret":["a-secret"],"param":{"api_key":"x"}}`:          "",
 		`{"provider":"livekit","secret":["a-secret"],"param":{"api":"x"}}`:              "api_key",
 		`{"provider":"aws_sns","param":{"topic_arn":"arn:aws:sns:x:1:y","topic":"y"}}`:  "topic_arn",

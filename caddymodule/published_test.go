@@ -246,7 +246,7 @@ func TestKeyAddresses(t *testing.T) {
 		acme(`"algorithm":"ed25519"`, `"public_key":["`+setAddress+`","`+setAddress+`2"]`):        "two addresses",
 		acme(`"algorithm":"ed25519"`, `"public_key":[{"value":"`+setAddress+`","label":"main"}]`): "has no label",
 		acme(`"algorithm":"ed25519"`, fromHosts, `"public_key":["`+setAddress+`"]`):               "name the address of its certificate",
-		acme(`"public_key":["` + setAddress + `"]`):                                               "takes a shared secret",
+		acme(`"public_key":["` + setAddress + `"]`):                                               "uses a shared secret",
 		acme(`"algorithm":"ed25519"`):                                                             "secret: missing",
 		`{"provider":"aws_sns"}`:                                                                  "param topic_arn",
 		`{"provider":"aws_sns","param":{"topic_arn":"arn","confirm_subscription":"yes"}}`:         "confirm_subscription: write on",

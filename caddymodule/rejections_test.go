@@ -79,7 +79,7 @@ func TestKept(t *testing.T) {
 	}
 	got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+id)
 	want := adminapi.Rejection{
-		ID: id, Time: clock.UTC(), Name: "acme", Reason: string(verifier.SignatureMismatch), Detail: "no key makes the signature", Keys: []string{"1"},
+		ID: id, Time: clock.UTC(), Name: "acme", Reason: string(verifier.SignatureMismatch), Detail: "no key matches the signature", Keys: []string{"1"},
 		Remote: "203.0.113.9:4321", Method: "POST", Host: "hooks.example.com", URL: "/hooks/acme?event=7",
 	}
 	if fmt.Sprint(got.Rejection) != fmt.Sprint(want) || fmt.Sprint(list[0]) != fmt.Sprint(want) {

@@ -330,7 +330,7 @@ func TestBodyDigest(t *testing.T) {
 	if err == nil {
 		_, _, err = check.Verify(nil)
 	}
-	if want := "signature_mismatch: no key makes the signature"; err == nil || err.Error() != want {
+	if want := "signature_mismatch: no key matches the signature"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 

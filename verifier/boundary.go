@@ -37,7 +37,7 @@ func (c *Check) boundary(body []byte) *Rejection {
 // do. Brackets in the URL have their partners in it.
 func (c *Check) bodyBoundary(body []byte) *Rejection {
 	if len(body) > 0 && template.IsURI(body[0]) && !(body[0] == '[' && len(body) > 1 && !template.IsURI(body[1])) {
-		return reject(MalformedSignature, "the body begins with what could be the end of the URL, which is signed before it: only JSON objects, arrays of objects, or text that no URL holds may follow")
+		return reject(MalformedSignature, "the start of the body could be the end of the URL, which is signed before it: only JSON objects, arrays of objects, or text that cannot be in a URL may follow")
 	}
 	open := 0
 	for i := range len(c.req.Target) {
@@ -52,7 +52,7 @@ func (c *Check) bodyBoundary(body []byte) *Rejection {
 		}
 	}
 	if open != 0 {
-		return reject(MalformedSignature, "the URL, which is signed before the body, has a bracket without its partner, which could be the body's")
+		return reject(MalformedSignature, "the URL, which is signed before the body, has an unmatched bracket, which could belong to the body")
 	}
 	return nil
 }
@@ -77,10 +77,10 @@ func (c *Check) formBoundary(body []byte) *Rejection {
 	formdata.Sort(fields)
 	first := fields[0].Name
 	if has && (first == "" || !isLetter(first[0])) || first != "" && strings.IndexByte("?/", first[0]) >= 0 {
-		return reject(MalformedSignature, "the first name of the form, which is signed behind the URL, begins with what could be the end of the URL")
+		return reject(MalformedSignature, "the first name of the form, which is signed after the URL, could begin with the end of the URL")
 	}
 	if has && (query == "" || strings.IndexByte("&=%?", query[len(query)-1]) >= 0 || len(query) > 1 && query[len(query)-2] == '%') {
-		return reject(MalformedSignature, "the query, which is signed before the form, does not end in a value, whose rest could be in the form")
+		return reject(MalformedSignature, "the query, which is signed before the form, does not end in a complete value: the rest could be in the form")
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func bodyOfNone(body []byte) *Rejection {
 	if len(body) == 0 {
 		return nil
 	}
-	return reject(MalformedSignature, "a GET or HEAD has a body, which could be the end of the URL, which is signed before it")
+	return reject(MalformedSignature, "a GET or HEAD has a body, which could be the end of the URL signed before it")
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }

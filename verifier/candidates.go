@@ -80,7 +80,7 @@ func (c *Check) openSignatures(body []byte) *Rejection {
 	case c.malformed != nil:
 		return c.malformed
 	}
-	return reject(MalformedSignature, "%s holds no signature of the scheme's kind", all)
+	return reject(MalformedSignature, "%s holds no signature that the scheme accepts", all)
 }
 
 // addAll reads the candidates of one header's value.
@@ -180,7 +180,7 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 			}
 		} else if name == timeKey && name != "" {
 			if timed {
-				return reject(MalformedTimestamp, "key %s stands twice in %s", name, c.v.signatureAt[header])
+				return reject(MalformedTimestamp, "key %s appears twice in %s", name, c.v.signatureAt[header])
 			}
 			if c.timestamp != "" && c.timestamp != text {
 				return reject(MalformedTimestamp, "key %s differs between the signature headers", name)
@@ -223,7 +223,7 @@ func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 		}
 	}
 	if err != nil || n != size || n == 0 {
-		c.malformed = reject(MalformedSignature, "%s: %d characters are no signature of %s in %s",
+		c.malformed = reject(MalformedSignature, "%s: %d characters are not a signature of %s in %s",
 			c.v.signatureAt[header], len(text), c.v.algorithms[algorithm], s.Encoding)
 		return nil
 	}

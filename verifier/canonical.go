@@ -38,10 +38,10 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 		w.Write(body)
 		return nil
 	case coding != "" && !strings.EqualFold(coding, "gzip"):
-		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is read here")
+		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is supported")
 	}
 	if err := writeDecoded(w, body); err != nil {
-		return reject(MalformedSignature, "the body is no single gzip stream of at most %d MiB", maxDecoded>>20)
+		return reject(MalformedSignature, "the body is not a single gzip stream of at most %d MiB", maxDecoded>>20)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 		}
 		value = strings.TrimSpace(value)
 		if holdsHeader(value, names) {
-			return "", reject(MalformedSignature, "header %s holds what would let the signed headers be read in two ways", canonicalHeader(name))
+			return "", reject(MalformedSignature, "header %s holds text that lets the signed headers be read in two ways", canonicalHeader(name))
 		}
 		if i > 0 {
 			b.WriteByte(';')
@@ -111,7 +111,7 @@ func listedNames(list, text string) ([]string, *Rejection) {
 	for i := range names {
 		name := strings.TrimSpace(names[i])
 		if len(name) > maxHeaderName || !httptoken.Valid(name) {
-			return nil, reject(MalformedSignature, "header %s lists what is no header name", list)
+			return nil, reject(MalformedSignature, "header %s lists an invalid header name", list)
 		}
 		names[i] = strings.ToLower(name)
 	}
@@ -238,7 +238,7 @@ func formSorted(body []byte) (string, error) {
 	return formdata.Join("", slices.Compact(fields)), nil
 }
 
-var errAlike = errors.New("two of its names differ in what some readers take for the same")
+var errAlike = errors.New("two of its names differ, but some readers treat them as the same")
 
 // formPHP writes a form without its signature as PHP serializes an array of
 // texts sorted by name. Every text stands behind its length, so it is read one
@@ -263,7 +263,7 @@ func formPHP(body []byte, signature string) (string, *Rejection) {
 	b.WriteString("a:" + strconv.Itoa(len(fields)) + ":{")
 	for i, f := range fields {
 		if f.Name == "" || isDigit(f.Name[0]) || strings.Trim(f.Name, phpName) != "" || i > 0 && f.Name == fields[i-1].Name {
-			return "", reject(MalformedSignature, "a field of the form, which is signed, has a name that stands twice or is no plain key")
+			return "", reject(MalformedSignature, "a field of the form, which is signed, has a name that appears twice or is not a plain key")
 		}
 		writePHPString(&b, f.Name)
 		writePHPString(&b, f.Value)

@@ -313,9 +313,9 @@ func TestCanonicalErrors(t *testing.T) {
 		}, "message", "is the signature"},
 		{"a key that no position has", func(s *Scheme) {
 			s.Message, s.Signature.Syntax, s.Signature.Key, s.Signature.Names = StringList{"{kv:x}{body}"}, "positional", StringList{"s"}, []string{"s"}
-		}, "message", "none of the names"},
+		}, "message", "not one of the names"},
 		{"PHP's form without a form", func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{form_php}"}, true }, "message", "leaves out the signature's field"},
-		{"a list that is no header", func(s *Scheme) { s.Message = StringList{"{signed_headers:a b}{body}"} }, "message", "not a header name"},
+		{"a list that is no header", func(s *Scheme) { s.Message = StringList{"{signed_headers:a b}{body}"} }, "message", "invalid header name"},
 		{"groups of raw", func(s *Scheme) { s.Signature.GroupSeparator = " " }, "signature", "goes with kv"},
 		{"all lines", func(s *Scheme) { s.Signature.Lines = "all" }, "signature", `only "any"`},
 		{"lines of a form", func(s *Scheme) {
@@ -324,9 +324,9 @@ func TestCanonicalErrors(t *testing.T) {
 			s.BodyUnsigned = true
 		}, "signature", `only "any"`},
 		{"base64-hex of RSA", func(s *Scheme) { s.Algorithm, s.Signature.Encoding = RSAPSSSHA256, "base64-hex" }, "signature", "at most 64 bytes"},
-		{"decoded, and a path into it", func(s *Scheme) { s.BodyDecoded, s.DeliveryID = true, &DeliveryID{JSON: "id"} }, "body_decoded", "{body} alone"},
-		{"decoded, and a digest", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{body|sha256|hex}"} }, "body_decoded", "{body} alone"},
-		{"decoded, and a slot of it", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{json:id}.{body}"} }, "body_decoded", "{body} alone"},
+		{"decoded, and a path into it", func(s *Scheme) { s.BodyDecoded, s.DeliveryID = true, &DeliveryID{JSON: "id"} }, "body_decoded", "only with {body}"},
+		{"decoded, and a digest", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{body|sha256|hex}"} }, "body_decoded", "only with {body}"},
+		{"decoded, and a slot of it", func(s *Scheme) { s.BodyDecoded, s.Message = true, StringList{"{json:id}.{body}"} }, "body_decoded", "only with {body}"},
 	} {
 		err := validate(bare(tc.edit))
 		scheme, ok := errors.AsType[*SchemeError](err)

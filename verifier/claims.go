@@ -96,7 +96,7 @@ func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
 		if want.optional && len(body) == 0 {
 			return nil
 		}
-		return reject(SignatureMismatch, "the JWT has no claim %s, which this scheme needs", want.name)
+		return reject(SignatureMismatch, "the JWT has no claim %s, which the scheme requires", want.name)
 	}
 	if err != nil {
 		return reject(MalformedSignature, "claim %s of the JWT: %v", want.name, err)
@@ -109,7 +109,7 @@ func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
 		got = strings.ToLower(got)
 	}
 	if subtle.ConstantTimeCompare(text.Bytes(), []byte(got)) != 1 {
-		return reject(SignatureMismatch, "claim %s of the JWT does not hold for this delivery: it is of another one, or something was altered", want.name)
+		return reject(SignatureMismatch, "claim %s of the JWT does not match this delivery: the JWT belongs to another one, or something was altered", want.name)
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func unknown[S ~string](field, what string, word S, known []S) error {
 
 // notAHeaderName does not repeat the text: where the name was an unset variable,
 // a header's secret value stands in its place.
-const notAHeaderName = "what stands there is not a header name: write letters, digits and dashes"
+const notAHeaderName = "invalid header name: write letters, digits and dashes"
 
 func join[S ~string](list []S) string {
 	texts := make([]string, len(list))

@@ -107,14 +107,14 @@ func (v *Rules) checkSlots() error {
 		return nil
 	}
 	if ts.Optional && (!v.timestampAt.are(inJSON) || ts.Form != "" || v.timestampSigned || !v.coversBody()) {
-		return wrong("timestamp", "optional: only one at a JSON path of a body that the message covers may be missing, or anyone could leave it out")
+		return wrong("timestamp", "optional: requires a JSON path in a body that the message covers: otherwise anyone could leave the timestamp out")
 	}
 	signed := v.everyMessage(func(t template.Template) bool {
 		return t.Has(template.Timestamp) || v.signs(t, v.timestampAt, t.HasArg) ||
 			v.timestampAt.are(inHeader) && (t.Has(template.ListedHeaders) || t.Has(template.SignedHeaders)) // which ask for it among them
 	})
 	if !signed {
-		return wrong("timestamp", "the message does not contain it, so anyone could set it anew: put {timestamp} where the sender signs it, or write: timestamp off")
+		return wrong("timestamp", "the message does not contain it, so anyone could change it: put {timestamp} where the sender signs it, or write: timestamp off")
 	}
 	return nil
 }
@@ -132,11 +132,11 @@ func (v *Rules) checkSlot(p *template.Part) error {
 	case template.KV:
 		switch {
 		case len(sig.Header) == 0 || sig.Syntax != "kv" && sig.Syntax != "positional":
-			return wrong("message", "{kv:%s}: the signature stands in no header with keys: set its syntax to kv", p.Arg)
+			return wrong("message", "{kv:%s}: the signature is not in a header with keys: set its syntax to kv", p.Arg)
 		case slices.Contains(sig.Key, p.Arg) || p.Arg == v.timestampAt.key():
 			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.Arg)
 		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.Arg):
-			return wrong("message", "{kv:%s}: none of the names %s", p.Arg, join(sig.Names))
+			return wrong("message", "{kv:%s}: not one of the names %s", p.Arg, join(sig.Names))
 		}
 	case template.FormPHP:
 		if sig.Form == "" {
@@ -159,7 +159,7 @@ func (v *Rules) checkDecoded() error {
 		}
 	}
 	if inBody {
-		return wrong("body_decoded", "goes with {body} alone: nothing else may be looked up in a body that may be compressed")
+		return wrong("body_decoded", "works only with {body}: nothing else can be read from a body that may be compressed")
 	}
 	return nil
 }

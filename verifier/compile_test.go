@@ -28,8 +28,8 @@ func TestSchemeErrors(t *testing.T) {
 
 		{"no signature", func(s *Scheme) { s.Signature = nil }, "signature", []string{"signature header X-Signature"}},
 		{"no signature header", func(s *Scheme) { s.Signature.Header = nil }, "signature", []string{"signature header X-Signature"}},
-		{"empty signature header", func(s *Scheme) { s.Signature.Header = StringList{""} }, "signature", []string{"is not a header name"}},
-		{"signature header with a colon", func(s *Scheme) { s.Signature.Header = StringList{"X:"} }, "signature", []string{"is not a header name"}},
+		{"empty signature header", func(s *Scheme) { s.Signature.Header = StringList{""} }, "signature", []string{"invalid header name"}},
+		{"signature header with a colon", func(s *Scheme) { s.Signature.Header = StringList{"X:"} }, "signature", []string{"invalid header name"}},
 		{"33 signature headers", func(s *Scheme) { s.Signature.Header = slices.Repeat(header, 33) }, "signature", []string{"33 headers or paths: at most 32"}},
 		{"match", func(s *Scheme) { s.Signature.Match = "some" }, "signature", []string{"unknown match", "first_present, any, all"}},
 		{"syntax", func(s *Scheme) { s.Signature.Syntax = "csv" }, "signature", []string{"raw, kv, list, positional, keyed_list, algorithm_prefix"}},
@@ -39,7 +39,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"positional without names", func(s *Scheme) { s.Signature.Syntax = "positional"; s.Signature.Key = StringList{"a"} }, "signature", []string{"what each position means"}},
 		{"positional, key not among names", func(s *Scheme) {
 			s.Signature.Syntax, s.Signature.Key, s.Signature.Names = "positional", StringList{"a"}, []string{"b", "c"}
-		}, "signature", []string{`"a" is none of the names b, c`}},
+		}, "signature", []string{`"a" is not one of the names b, c`}},
 		{"names with raw", func(s *Scheme) { s.Signature.Names = []string{"a"} }, "signature", []string{"names goes with positional, not with raw"}},
 		{"list without accept", func(s *Scheme) { s.Signature.Syntax = "list" }, "signature", []string{"list needs accept"}},
 		{"algorithm_prefix without accept", func(s *Scheme) { s.Signature.Syntax = "algorithm_prefix" }, "signature", []string{"algorithm_prefix needs accept"}},
@@ -79,7 +79,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"body with a name", func(s *Scheme) { s.Message = StringList{"{body:x}"} }, "message", []string{"{body} takes no name"}},
 		{"header without a name", func(s *Scheme) { s.Message = StringList{"{header}{body}"} }, "message", []string{"{header:…}"}},
 		{"header with an empty name", func(s *Scheme) { s.Message = StringList{"{header:}{body}"} }, "message", []string{"{header:…}"}},
-		{"header with a space", func(s *Scheme) { s.Message = StringList{"{header:X Y}{body}"} }, "message", []string{"is not a header name"}},
+		{"header with a space", func(s *Scheme) { s.Message = StringList{"{header:X Y}{body}"} }, "message", []string{"invalid header name"}},
 		{"json with a wrong path", func(s *Scheme) { s.Message = StringList{"{json:a..b}{body}"} }, "message", []string{"data.id, items[0].id"}},
 		{"param without a value", func(s *Scheme) { s.Message = StringList{"{param:hook}{body}"} }, "message", []string{"param hook <value>"}},
 		{"param with an empty value", func(s *Scheme) {
@@ -89,12 +89,12 @@ func TestSchemeErrors(t *testing.T) {
 		{"timestamp without a source", func(s *Scheme) { s.Message = StringList{"{timestamp}.{body}"} }, "message", []string{"add a timestamp line"}},
 		{"id without a source", func(s *Scheme) { s.Message = StringList{"{id}.{body}"} }, "message", []string{"add a delivery_id line"}},
 
-		{"tolerance without a timestamp", func(s *Scheme) { s.Tolerance = duration(time.Minute) }, "tolerance", []string{"add timestamp, or drop tolerance"}},
+		{"tolerance without a timestamp", func(s *Scheme) { s.Tolerance = duration(time.Minute) }, "tolerance", []string{"add one, or drop tolerance"}},
 		{"tolerance zero", timedEdit(func(s *Scheme) { s.Tolerance = duration(0) }), "tolerance", []string{"timestamp off"}},
 		{"tolerance negative", timedEdit(func(s *Scheme) { s.Tolerance = duration(-time.Minute) }), "tolerance", []string{"positive", "timestamp off"}},
 		{"timestamp without a place", timedEdit(func(s *Scheme) { s.Timestamp.Header = nil }), "timestamp", []string{"header, kv, json, form or claim"}},
 		{"timestamp in two places", timedEdit(func(s *Scheme) { s.Timestamp.JSON = "at" }), "timestamp", []string{"exactly one source"}},
-		{"timestamp header", timedEdit(func(s *Scheme) { s.Timestamp.Header = StringList{"X Y"} }), "timestamp", []string{"is not a header name"}},
+		{"timestamp header", timedEdit(func(s *Scheme) { s.Timestamp.Header = StringList{"X Y"} }), "timestamp", []string{"invalid header name"}},
 		{"timestamp unit", timedEdit(func(s *Scheme) { s.Timestamp.Unit = "ns" }), "timestamp", []string{"s, ms, us, rfc3339, iso8601_utc, http_date"}},
 		{"timestamp kv with raw", timedEdit(func(s *Scheme) { s.Timestamp = &Timestamp{KV: "t"} }), "timestamp", []string{"syntax is raw, which has no keys"}},
 		{"timestamp kv is the signature", timedEdit(func(s *Scheme) {
@@ -102,7 +102,7 @@ func TestSchemeErrors(t *testing.T) {
 		}), "timestamp", []string{"carries the signature"}},
 		{"timestamp kv is no name", timedEdit(func(s *Scheme) {
 			s.Timestamp, s.Signature.Syntax, s.Signature.Key, s.Signature.Names = &Timestamp{KV: "t"}, "positional", StringList{"s"}, []string{"s", "u"}
-		}), "timestamp", []string{"none of the names s, u"}},
+		}), "timestamp", []string{"not one of the names s, u"}},
 		{"timestamp path", timedEdit(func(s *Scheme) { s.Timestamp = &Timestamp{JSON: "a."} }), "timestamp", []string{"items[0].id"}},
 		{"timestamp not signed", timedEdit(func(s *Scheme) { s.Message = nil }), "timestamp", []string{"put {timestamp}", "timestamp off"}},
 		{"timestamp not signed in one of two", timedEdit(func(s *Scheme) { s.Message = StringList{"{timestamp}{body}", "{body}"} }), "timestamp", []string{"timestamp off"}},
@@ -115,10 +115,10 @@ func TestSchemeErrors(t *testing.T) {
 
 		{"id without a place", func(s *Scheme) { s.DeliveryID = &DeliveryID{} }, "delivery_id", []string{"header, json, form or claim"}},
 		{"id in two places", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: header, JSON: "id"} }, "delivery_id", []string{"exactly one source"}},
-		{"id header", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: StringList{"é"}} }, "delivery_id", []string{"is not a header name"}},
+		{"id header", func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: StringList{"é"}} }, "delivery_id", []string{"invalid header name"}},
 		{"id path", func(s *Scheme) { s.DeliveryID = &DeliveryID{JSON: "[x]"} }, "delivery_id", []string{"items[0].id"}},
 
-		{"required header", func(s *Scheme) { s.RequireHeader = []RequiredHeader{{Name: "", Values: header}} }, "require_header", []string{"is not a header name"}},
+		{"required header", func(s *Scheme) { s.RequireHeader = []RequiredHeader{{Name: "", Values: header}} }, "require_header", []string{"invalid header name"}},
 		{"required without a value", func(s *Scheme) { s.RequireHeader = []RequiredHeader{{Name: "X"}} }, "require_header", []string{"* for any"}},
 		{"required empty value", func(s *Scheme) { s.RequireHeader = []RequiredHeader{{Name: "X", Values: StringList{"a", ""}}} }, "require_header", []string{"an empty value"}},
 

@@ -82,7 +82,7 @@ func TestEitherBodyErrors(t *testing.T) {
 		want string
 	}{
 		"a header beside a form": {func(s *Scheme) { s.Signature = &Signature{Header: StringList{"X-S"}, Form: "s"} }, "exactly one source"},
-		"all of several paths":   {func(s *Scheme) { s.Signature = &Signature{JSON: StringList{"a", "b"}, Match: "all"} }, "match goes with headers"},
+		"all of several paths":   {func(s *Scheme) { s.Signature = &Signature{JSON: StringList{"a", "b"}, Match: "all"} }, "match applies to headers"},
 		"a time that the form alone does not sign": {func(s *Scheme) {
 			s.Message, s.Timestamp = StringList{"{json:s.time}"}, &Timestamp{JSON: "s.time", Form: "time"}
 		}, "the message does not contain it"},

@@ -29,7 +29,7 @@ func Example() {
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// signature_mismatch: no key makes the signature
+	// signature_mismatch: no key matches the signature
 }
 
 // stripe signs as Stripe does: a timestamp and signatures in one header.
@@ -187,7 +187,7 @@ func ExampleKeyError() {
 	if errors.As(err, &bad) {
 		fmt.Println(bad.Label+":", bad.Problem)
 	}
-	// Output: next: the secret is only the prefix of one: copy it whole
+	// Output: next: the secret is only a prefix: copy the whole secret
 }
 
 // Every refusal has one reason of a closed list.

@@ -40,57 +40,57 @@ var bodyEdges = []bodyEdit{
 		func(b []byte) []byte { return bytes.TrimSuffix(bytes.TrimSuffix(b, lf), []byte("\r")) }},
 	{"the sender signed the body without the line breaks at its end: something added them (an editor, a template); " + rawBytes,
 		func(b []byte) []byte { return bytes.TrimRight(b, "\r\n") }},
-	{"the sender signed a line break at the body's end that is not there any more: something trimmed the body; " + rawBytes,
+	{"the sender signed a line break at the body's end, but it is gone: something trimmed the body; " + rawBytes,
 		func(b []byte) []byte { return slices.Concat(b, lf) }},
-	{"the sender signed a line break (CR LF) at the body's end that is not there any more: something trimmed the body; " + rawBytes,
+	{"the sender signed a line break (CR LF) at the body's end, but it is gone: something trimmed the body; " + rawBytes,
 		func(b []byte) []byte { return slices.Concat(b, crlf) }},
 	{"the sender signed the body without the white space around it: something added it; " + rawBytes, bytes.TrimSpace},
 	{"the sender signed the body without the byte order mark at its front: something added it (an editor, PowerShell, .NET); " + rawBytes,
 		func(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }},
-	{"the sender signed a byte order mark at the body's front that is not there any more: " + rawBytes,
+	{"the sender signed a byte order mark at the body's start, but it is gone: " + rawBytes,
 		func(b []byte) []byte { return slices.Concat(byteOrderMark, b) }},
 	{"the sender signed an empty body, not this one: its code reads the body twice or signs before it writes, or something on the way wrote this body",
 		func(b []byte) []byte { return b[:0] }},
-	{"the sender signed the body uncompressed and sent it with gzip: have it sent uncompressed, or unpack it in front of the gateway", gunzip},
+	{"the sender signed the body uncompressed and sent it with gzip: send it uncompressed, or unpack it in front of the gateway", gunzip},
 }
 
 var bodyTexts = []bodyEdit{
-	{"the sender signed lines that end in LF, they arrived with CR LF: something converts line ends (git, a mail or Windows tool); " + rawBytes,
+	{"the sender signed lines that end in LF, but they arrived with CR LF: something converts line ends (git, a mail or Windows tool); " + rawBytes,
 		func(b []byte) []byte { return bytes.ReplaceAll(b, crlf, lf) }},
-	{"the sender signed lines that end in CR LF, they arrived with LF: something converts line ends (git, an editor, a paste); " + rawBytes,
+	{"the sender signed lines that end in CR LF, but they arrived with LF: something converts line ends (git, an editor, a paste); " + rawBytes,
 		func(b []byte) []byte { return bytes.ReplaceAll(bytes.ReplaceAll(b, crlf, lf), lf, crlf) }},
-	{"the sender signed the body in Latin-1, it arrived in UTF-8: something converted it, or the sender does after signing; " + rawBytes, toLatin1},
-	{"the sender signed the body in UTF-8, it arrived in Latin-1: something converted it; " + rawBytes, fromLatin1},
-	{"the sender signed the body with composed characters (NFC), it arrived decomposed: " + rawBytes, onlyText(norm.NFC.Bytes)},
-	{"the sender signed the body with decomposed characters (NFD), it arrived composed: " + rawBytes, onlyText(norm.NFD.Bytes)},
+	{"the sender signed the body in Latin-1, but it arrived in UTF-8: something converted it, or the sender does after signing; " + rawBytes, toLatin1},
+	{"the sender signed the body in UTF-8, but it arrived in Latin-1: something converted it; " + rawBytes, fromLatin1},
+	{"the sender signed the body with composed characters (NFC), but it arrived decomposed: " + rawBytes, onlyText(norm.NFC.Bytes)},
+	{"the sender signed the body with decomposed characters (NFD), but it arrived composed: " + rawBytes, onlyText(norm.NFD.Bytes)},
 }
 
 var bodyWraps = []bodyEdit{
-	{"the body arrived in base64, the sender signed what it stands for: decode it in front of the gateway (isBase64Encoded of a cloud function)", unbase64},
-	{"the sender signed its body in base64: such a message is {body|base64}", func(b []byte) []byte { return base64.StdEncoding.AppendEncode(nil, b) }},
-	{"the body arrived as a JSON string, the sender signed the text in it: something serialised it once more; " + rawBytes, unquote},
+	{"the body arrived in base64, but the sender signed the decoded body: decode it in front of the gateway (isBase64Encoded of a cloud function)", unbase64},
+	{"the sender signed its body in base64: write the message {body|base64}", func(b []byte) []byte { return base64.StdEncoding.AppendEncode(nil, b) }},
+	{"the body arrived as a JSON string, but the sender signed the text inside: something serialized it again; " + rawBytes, unquote},
 	{"the body arrived wrapped in the member body of another JSON: unwrap it in front of the gateway", unwrap("body", false)},
 	{"the body arrived wrapped in the member body of another JSON, in base64: unwrap and decode it in front of the gateway", unwrap("body", true)},
-	{"the body arrived wrapped in the member payload of another JSON: unwrap it, or the sender signs that member alone", unwrap("payload", false)},
-	{"the body arrived wrapped in the member data of another JSON: unwrap it, or the sender signs that member alone", unwrap("data", false)},
-	{"the body arrived wrapped in the member event of another JSON: unwrap it, or the sender signs that member alone", unwrap("event", false)},
+	{"the body arrived wrapped in the member payload of another JSON: unwrap it, or the sender signs only that member", unwrap("payload", false)},
+	{"the body arrived wrapped in the member data of another JSON: unwrap it, or the sender signs only that member", unwrap("data", false)},
+	{"the body arrived wrapped in the member event of another JSON: unwrap it, or the sender signs only that member", unwrap("event", false)},
 	{"the body arrived wrapped in the member rawBody of another JSON: unwrap it in front of the gateway", unwrap("rawBody", false)},
-	{"the body is a form, the sender signed the JSON in its field payload: choose the content type application/json at the sender", field("payload")},
-	{"the sender signed the form payload=…, the JSON arrived unwrapped: " + rawBytes,
+	{"the body is a form, but the sender signed the JSON in its field payload: choose the content type application/json at the sender", field("payload")},
+	{"the sender signed the form payload=…, but the JSON arrived unwrapped: " + rawBytes,
 		func(b []byte) []byte { return []byte("payload=" + url.QueryEscape(string(b))) }},
-	{"the sender signed an empty body, it arrived as {}: a parser made that of nothing; " + rawBytes, only("{}", "")},
-	{"the sender signed {}, it arrived as an empty body: a parser made nothing of it; " + rawBytes, only("", "{}")},
-	{"the sender signed null, it arrived as an empty body: " + rawBytes, only("", "null")},
+	{"the sender signed an empty body, but it arrived as {}: a parser wrote that for an empty body; " + rawBytes, only("{}", "")},
+	{"the sender signed {}, but it arrived as an empty body: a parser dropped it; " + rawBytes, only("", "{}")},
+	{"the sender signed null, but it arrived as an empty body: " + rawBytes, only("", "null")},
 }
 
-const formAnew = "the sender signed the form written otherwise: something on the way parsed it and wrote it anew; " + rawBytes
+const formAnew = "the sender signed the form written differently: something on the way parsed and re-serialized it; " + rawBytes
 
 var bodyForms = []bodyEdit{
 	{formAnew + " (spaces as +)", writeForm(false, url.QueryEscape)},
 	{formAnew + " (spaces as %20)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") })},
 	{formAnew + " (as encodeURIComponent writes it)", writeForm(false, encodeURIComponent)},
 	{formAnew + " (spaces as +, * kept)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "%2A", "*") })},
-	{formAnew + " (escapes in small letters)", writeForm(false, func(s string) string { return smallEscapes(url.QueryEscape(s)) })},
+	{formAnew + " (lower-case escapes)", writeForm(false, func(s string) string { return smallEscapes(url.QueryEscape(s)) })},
 	{formAnew + " (fields sorted)", writeForm(true, url.QueryEscape)},
 	{"the sender signed the form's text before it was URL-encoded: it must sign what it sends", writeForm(false, func(s string) string { return s })},
 }
@@ -101,7 +101,7 @@ func unpackedInFront(s *search, yield func(guess) bool) {
 	if !s.v.scheme.BodyDecoded || len(s.c.Request.Header["Content-Encoding"]) == 0 || bytes.HasPrefix(s.c.Body, gzipMagic) {
 		return
 	}
-	g := guess{signing: s.asked, clause: "something in front unpacked the body and left the header Content-Encoding: have it drop that header too, or let the body pass untouched"}
+	g := guess{signing: s.asked, clause: "something in front unpacked the body and left the header Content-Encoding: make it drop that header too, or pass the body on untouched"}
 	req := *s.c.Request
 	req.Header = maps.Clone(req.Header)
 	delete(req.Header, "Content-Encoding")
@@ -308,7 +308,7 @@ func jsonBodies(s *search, yield func(guess) bool) {
 					continue
 				}
 				style := slices.DeleteFunc([]string{space.Name, escape.Name, in.order}, func(part string) bool { return part == "" })
-				clause := fmt.Sprintf("the sender signed the JSON %s, it arrived written otherwise: something parsed it and wrote it anew, on the way or at the sender after signing; %s",
+				clause := fmt.Sprintf("the sender signed the JSON %s, but it arrived written differently: something parsed and re-serialized it, on the way or at the sender after signing; %s",
 					strings.Join(style, ", "), rawBytes)
 				if out = body; !s.guessBody(body, clause, yield) {
 					return

@@ -66,7 +66,7 @@ func TestExplainCatalogue(t *testing.T) {
 		{"a line break after the body", func(c verifier.Case) verifier.Case { c.Body = append(c.Body[:len(c.Body):len(c.Body)], '\n'); return c }, "without the line break at its end", 100},
 		{"a space after the secret", func(c verifier.Case) verifier.Case {
 			return edit(c, func(s string) string { return s + " " })
-		}, "white space or a line break round the secret", 100},
+		}, "white space or a line break around", 100},
 		{"another name of the signature's header", func(c verifier.Case) verifier.Case {
 			if s := c.Scheme.Signature; len(s.Header) == 1 && s.Header[0] != "Authorization" {
 				c.Request.Header["Acme-Webhook-Signature"] = c.Request.Header[textproto.CanonicalMIMEHeaderKey(s.Header[0])]

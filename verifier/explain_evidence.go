@@ -39,11 +39,11 @@ func (s *search) requiredClause() string {
 		switch {
 		case len(lines) == 0 || lines[0] == "":
 			if name := s.similar(h.Name); name != "" {
-				return fmt.Sprintf("require_header asks for %s, the delivery has %s: send it under that name, or change the line", h.Name, name)
+				return fmt.Sprintf("require_header expects %s, but the delivery has %s: send it under that name, or change the line", h.Name, name)
 			}
-			return fmt.Sprintf("require_header asks for %s, which the delivery does not have: set it at the sender, see whether a proxy in front drops it, or take the line away", h.Name)
+			return fmt.Sprintf("require_header expects %s, but the delivery does not have it: set it at the sender, check whether a proxy in front drops it, or remove the line", h.Name)
 		case len(lines) > 1:
-			return fmt.Sprintf("header %s stands on %d lines: make the sender or the proxy in front send it once", h.Name, len(lines))
+			return fmt.Sprintf("header %s appears on %d lines: make the sender or the proxy in front send it only once", h.Name, len(lines))
 		}
 		for _, want := range h.Values {
 			if clause := nearlyClause(h.Name, lines[0], want); clause != "" {
@@ -65,7 +65,7 @@ func nearlyClause(name, got, want string) string {
 	case bare(got) == "":
 		return ""
 	case bare(got) == bare(want):
-		return fmt.Sprintf("header %s differs from require_header in quotes or white space alone: take them away on the side that has them", name)
+		return fmt.Sprintf("header %s differs from require_header only in quotes or white space: remove them on the side that has them", name)
 	case token == want:
 		return fmt.Sprintf("header %s has a word before the value (Bearer, Basic): write it in require_header too", name)
 	case wanted == got:
@@ -102,7 +102,7 @@ func (s *search) otherNameClause() string {
 		}
 		have := s.similar(name)
 		if have != "" && !slices.ContainsFunc(own, func(n string) bool { return canonicalHeader(n) == have }) {
-			return fmt.Sprintf("the scheme reads header %s, the delivery has %s: send it under that name (many servers drop names with _ or .), or change the scheme's line", name, have)
+			return fmt.Sprintf("the scheme reads header %s, but the delivery has %s: send it under that name (many servers drop names with _ or .), or change the scheme", name, have)
 		}
 	}
 	return ""
@@ -111,7 +111,7 @@ func (s *search) otherNameClause() string {
 func (s *search) linesClause() string {
 	for _, name := range s.c.Scheme.HeaderNames() {
 		if n := len(s.c.Request.Header[canonicalHeader(name)]); n > 1 {
-			return fmt.Sprintf("header %s stands on %d lines: make the sender or the proxy in front send it once", name, n)
+			return fmt.Sprintf("header %s appears on %d lines: make the sender or the proxy in front send it only once", name, n)
 		}
 	}
 	return ""
@@ -160,7 +160,7 @@ func (s *search) unsignedClause() string {
 	}) {
 		return ""
 	}
-	return fmt.Sprintf("nobody signed this delivery, it has no header %s and none that looks like one: set the secret at the sender, and see that no proxy in front drops the header", strings.Join(s.v.signature.Header, " or "))
+	return fmt.Sprintf("this delivery is not signed: it has no header %s or similar: set the secret at the sender, and check that no proxy in front drops the header", strings.Join(s.v.signature.Header, " or "))
 }
 
 // unpackedClause finds bodies that are not what their Content-Encoding says.
@@ -170,7 +170,7 @@ func (s *search) unpackedClause() string {
 		len(s.c.Body) == 0 || bytes.HasPrefix(s.c.Body, []byte("\x1f\x8b")) {
 		return ""
 	}
-	return "Content-Encoding says gzip, and the body is not compressed any more: something in front unpacked it; let it pass untouched, the sender may have signed the packed bytes"
+	return "Content-Encoding says gzip, but the body is no longer compressed: something in front unpacked it; pass it on untouched, since the sender may have signed the compressed bytes"
 }
 
 // lengthClause finds bodies that lost or gained bytes.
@@ -184,9 +184,9 @@ func (s *search) lengthClause() string {
 		switch {
 		case err != nil || n == uint64(len(s.c.Body)):
 		case len(s.c.Body) == 0:
-			return fmt.Sprintf("the body is empty, Content-Length says %d bytes: something read it before it was verified; %s", n, rawBytes)
+			return fmt.Sprintf("the body is empty, but Content-Length says %d bytes: something read it before it was verified; %s", n, rawBytes)
 		default:
-			return fmt.Sprintf("the body has %d bytes, Content-Length says %d: it was altered or cut off after the sender wrote it; %s", len(s.c.Body), n, rawBytes)
+			return fmt.Sprintf("the body has %d bytes, but Content-Length says %d: it was altered or cut off after the sender wrote it; %s", len(s.c.Body), n, rawBytes)
 		}
 	}
 	return ""
@@ -208,14 +208,14 @@ func (s *search) compareClause() string {
 	for i, k := range s.c.Keys {
 		for _, prefix := range apiKeys {
 			if k.Kind == Secret && strings.HasPrefix(k.Text, prefix) {
-				return fmt.Sprintf("%ssecret %s begins as an API key does (%s…): if the sender shows a signing secret for this webhook (whsec_… or the like), give that one", nothingShown, orDefault(k.Label, strconv.Itoa(i+1)), prefix)
+				return fmt.Sprintf("%ssecret %s begins like an API key (%s…): if the sender shows a signing secret for this webhook (whsec_… or the like), give that one", nothingShown, orDefault(k.Label, strconv.Itoa(i+1)), prefix)
 			}
 		}
 	}
 	for _, text := range s.v.scheme.Messages() {
 		t, _ := template.Parse(text)
 		if i := slices.IndexFunc(t, func(p template.Part) bool { return p.Slot == template.Param }); i >= 0 {
-			return fmt.Sprintf("%sthe sender signs the value of param %s too: compare it with what the sender shows for this webhook (another webhook's, or a simulator's, makes another signature)", nothingShown, t[i].Arg)
+			return fmt.Sprintf("%sthe sender also signs the value of param %s: compare it with the one that the sender shows for this webhook (the value of another webhook or of a simulator gives another signature)", nothingShown, t[i].Arg)
 		}
 	}
 	return ""
@@ -237,7 +237,7 @@ func (s *search) timeClause(matched, besides bool) string {
 		if actual == "" {
 			return ""
 		}
-		return fmt.Sprintf("the timestamp (%s) is in %s, the scheme says %s: write %s there, or correct the sender", s.v.timestampAt, unitNames[actual], unitNames[unit], actual)
+		return fmt.Sprintf("the timestamp (%s) is in %s, but the scheme says %s: write %s there, or correct the sender", s.v.timestampAt, unitNames[actual], unitNames[unit], actual)
 	}
 	if !matched {
 		return ""
@@ -264,7 +264,7 @@ func (s *search) ageClause(skew time.Duration, besides bool) string {
 	if skew < 0 {
 		return fmt.Sprintf("%sits timestamp is %s ahead: this machine's clock is that much behind, or the sender's ahead; set both by NTP%s", but, size, zone)
 	}
-	return fmt.Sprintf("%sit was made %s ago, and tolerance is %s: a retry that keeps its first time (set tolerance to the sender's retry span), a replay, or, if every delivery is so, a clock: this machine's is ahead or the sender's behind%s", but, size, s.v.tolerance, zone)
+	return fmt.Sprintf("%sit was made %s ago, and tolerance is %s: a retry that keeps its first time (set tolerance to the sender's retry span), a replay, or, if it happens with every delivery, a clock: this machine's is ahead or the sender's behind%s", but, size, s.v.tolerance, zone)
 }
 
 // plausible reports whether a time is one of a delivery: unix times of other

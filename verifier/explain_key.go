@@ -18,27 +18,27 @@ type secretEdit struct {
 
 var secretEdits = []secretEdit{
 	{"", func(t string) string { return t }}, // for the encodings alone
-	{"there is white space or a line break round the secret: take it away (printf %s, not echo)", changed(strings.TrimSpace)},
-	{"the sender's secret has a line break at its end (it was made with echo): set it anew at the sender, without", func(t string) string { return t + "\n" }},
-	{"there are quotes round the secret: take them away", changed(func(t string) string { return strings.Trim(strings.TrimSpace(t), "\"'`") })},
-	{"the prefix v1, stands before the secret: take it away, and whsec_ too where secret_prefix does not name it", cutPrefix("v1,whsec_", "v1,whpk_", "v1,")},
-	{"the prefix whsec_ stands before the secret and is no part of the key: take it away, or name it with secret_prefix", cutPrefix("whsec_")},
-	{"the prefix whsec_ is a part of this sender's secret and is missing: write the secret with it, whole, as the dashboard shows it", func(t string) string {
+	{"the secret has white space or a line break around it: remove it (printf %s, not echo)", changed(strings.TrimSpace)},
+	{"the sender's secret has a line break at its end (it was made with echo): set it again at the sender, without it", func(t string) string { return t + "\n" }},
+	{"the secret has quotes around it: remove them", changed(func(t string) string { return strings.Trim(strings.TrimSpace(t), "\"'`") })},
+	{"the secret begins with the prefix v1,: remove it, and whsec_ too unless secret_prefix names it", cutPrefix("v1,whsec_", "v1,whpk_", "v1,")},
+	{"the secret begins with the prefix whsec_, which is not part of the key: remove it, or name it with secret_prefix", cutPrefix("whsec_")},
+	{"the prefix whsec_ is part of this sender's secret but is missing: write the whole secret, as the dashboard shows it", func(t string) string {
 		if strings.HasPrefix(t, "whsec_") {
 			return ""
 		}
 		return "whsec_" + t
 	}},
-	{"a word stands before the secret (NAME=, Bearer): give what follows it alone", func(t string) string {
+	{"a word precedes the secret (NAME=, Bearer): give only the text after it", func(t string) string {
 		i := strings.LastIndexAny(t, "= ")
 		if text := strings.TrimSpace(t[:max(i, 0)]); text == "" || i+1 == len(t) || strings.Trim(t[i:], "=") == "" {
 			return ""
 		}
 		return strings.TrimSpace(t[i+1:])
 	}},
-	{"HTML entities stand in the secret (&amp; for &): write the characters that they stand for", changed(html.UnescapeString)},
-	{"the secret's letters are capitals, the sender has small ones: copy it again", changed(strings.ToLower)},
-	{"an invisible character stands in the secret: type it, or copy it again", changed(func(t string) string {
+	{"the secret holds HTML entities (&amp; for &): write the characters themselves", changed(html.UnescapeString)},
+	{"the secret is in upper case, but the sender's is in lower case: copy it again", changed(strings.ToLower)},
+	{"the secret holds an invisible character: type it, or copy it again", changed(func(t string) string {
 		return strings.Map(func(r rune) rune {
 			if r == '\u00a0' || r == '\ufeff' || unicode.Is(unicode.Cf, r) {
 				return -1
@@ -96,7 +96,7 @@ func secrets(s *search, yield func(guess) bool) {
 					}
 					g.clause = secretClause(k, edit.clause, encoding, own)
 					if prefix != s.c.Scheme.SecretPrefix && edit.clause == "" {
-						g.clause += fmt.Sprintf("; the prefix %s is a part of the key: the scheme must not take it off", s.c.Scheme.SecretPrefix)
+						g.clause += fmt.Sprintf("; the prefix %s is part of the key: the scheme must not remove it", s.c.Scheme.SecretPrefix)
 					}
 					if !yield(g) {
 						return
@@ -131,9 +131,9 @@ func secretClause(k Key, edit, encoding, own string) string {
 	if encoding != own && !(encoding == encBase64 && own == encBase64URL) {
 		switch encoding {
 		case encUTF8:
-			where = fmt.Sprintf("the text of the secret is itself the key, not %s of it: write: secret_encoding utf8", own)
+			where = fmt.Sprintf("the text of the secret is the key itself, not %s of it: write: secret_encoding utf8", own)
 		default:
-			where = fmt.Sprintf("the secret is the key in %s, which the scheme takes for %s: write: secret_encoding %s", encoding, own, encoding)
+			where = fmt.Sprintf("the secret is the key in %s, but the scheme reads it as %s: write: secret_encoding %s", encoding, own, encoding)
 		}
 	}
 	text := edit
@@ -141,7 +141,7 @@ func secretClause(k Key, edit, encoding, own string) string {
 		text += "; and "
 	}
 	if text += where; text == "" {
-		text = "the secret must be read otherwise"
+		text = "the secret must be read differently"
 	}
 	return "secret " + k.Label + ": " + text
 }
@@ -159,7 +159,7 @@ func otherKeys(s *search, yield func(guess) bool) {
 			if err != nil {
 				continue
 			}
-			g := guess{signing: s.asked, clause: fmt.Sprintf("the delivery is signed with a key of handler %s: give this one that key, or correct the URL at the sender", o.Name)}
+			g := guess{signing: s.asked, clause: fmt.Sprintf("the delivery is signed with a key of handler %s: add that key to this handler, or correct the URL at the sender", o.Name)}
 			if g.keys = keys; !yield(g) {
 				return
 			}
@@ -181,7 +181,7 @@ func publicAlgorithms(s *search, yield func(guess) bool) {
 				continue
 			}
 			k.algorithm = a
-			g := guess{signing: s.asked, clause: fmt.Sprintf("the sender signs with %s, the scheme says %s: write: algorithm %s", a, own, a)}
+			g := guess{signing: s.asked, clause: fmt.Sprintf("the sender signs with %s, but the scheme says %s: write: algorithm %s", a, own, a)}
 			if g.keys = []compiledKey{k}; !yield(g) {
 				return
 			}
@@ -220,10 +220,10 @@ func (s *search) others() (out fromOthers) {
 	switch list := strings.Join(names, " or "); {
 	case len(names) == 0:
 	case len(names) <= 3:
-		out.clause = fmt.Sprintf("the delivery is signed as %s has it, with the key given here: write that sender's name in place of this scheme", list)
+		out.clause = fmt.Sprintf("the delivery is signed as %s signs, with this key: write that sender's name instead of this scheme", list)
 		out.note = fmt.Sprintf(" (or write the sender's name, %s)", list)
 	default:
-		out.clause = "the delivery is signed as several other senders have it, with the key given here: name the right one in place of this scheme"
+		out.clause = "the delivery is signed as several other senders sign, with this key: name the right one instead of this scheme"
 	}
 	return out
 }

@@ -97,9 +97,9 @@ func fillings(own string, others []found) []found {
 }
 
 func messageClause(m otherMessage, t template.Template, own StringList, at, id found) string {
-	clause := fmt.Sprintf("the sender signs %s, the scheme says %s: write: message %q", m.text, strings.Join(own, " or "), m.text)
+	clause := fmt.Sprintf("the sender signs %s, but the scheme says %s: write: message %q", m.text, strings.Join(own, " or "), m.text)
 	if m.algorithm != "" {
-		clause = fmt.Sprintf("the sender hashes %s with %s and makes no HMAC: such a sender needs a provider file with algorithm %s and allow_weak", m.text, m.algorithm, m.algorithm)
+		clause = fmt.Sprintf("the sender hashes %s with %s instead of HMAC: write a provider file with algorithm %s and allow_weak", m.text, m.algorithm, m.algorithm)
 	}
 	if t.Has(template.Timestamp) && at.header != "" {
 		clause += ", with the timestamp of " + at.place()
@@ -134,7 +134,7 @@ func renamed(s *search, yield func(guess) bool) {
 		if !soundsSigned(name) || !httptoken.Valid(name) || slices.Contains(s.v.signature.Header, name) {
 			continue
 		}
-		g := guess{signing: s.asked, clause: fmt.Sprintf("the right signature stands in header %s, the scheme reads header %s: write: signature header %s", name, own, name)}
+		g := guess{signing: s.asked, clause: fmt.Sprintf("the right signature is in header %s, but the scheme reads header %s: write: signature header %s", name, own, name)}
 		req := *s.c.Request
 		req.Header = maps.Clone(req.Header)
 		req.Header[own] = req.Header[name]
@@ -149,7 +149,7 @@ type variant struct{ value, words, advice string }
 
 // remedy says what to do about a path or query that was signed otherwise.
 func (v *variant) remedy() string {
-	return orDefault(v.advice, "let nothing in front rewrite path or query, or register the URL at the sender as it reaches this gateway")
+	return orDefault(v.advice, "make sure nothing in front rewrites path or query, or register the URL at the sender as it reaches this gateway")
 }
 
 // requests guesses that the sender called another URL than the one that arrived
@@ -204,7 +204,7 @@ func (s *search) withRequest(origin, target, method variant) guess {
 	case origin.words != "":
 		g.clause += ": write: public_url " + v.origin + ", and " + target.remedy()
 	default:
-		g.clause += ", and not what arrived here: " + target.remedy()
+		g.clause += ", not what arrived here: " + target.remedy()
 	}
 	return g
 }
@@ -256,7 +256,7 @@ func queries(s *search, yield func(guess) bool) {
 		})
 	}
 	for _, order := range orders(strings.Split(query, "&")) {
-		if !try(strings.Join(order, "&"), "the query's pairs in another order", "let nothing in front sort them, or register the URL with its parameters as they arrive here") {
+		if !try(strings.Join(order, "&"), "the query's pairs in another order", "make sure nothing in front sorts them, or register the URL with its parameters as they arrive here") {
 			return
 		}
 	}
@@ -329,7 +329,7 @@ func (s *search) origins() []variant {
 				}
 				seen := slices.ContainsFunc(out, func(v variant) bool { return v.value == origin })
 				if origin != own && !seen {
-					out = append(out, variant{value: origin, words: fmt.Sprintf("a URL that begins with %s%s, the gateway takes it for %s", origin, h.words, own)})
+					out = append(out, variant{value: origin, words: fmt.Sprintf("a URL that begins with %s%s, but the gateway received %s", origin, h.words, own)})
 				}
 			}
 		}
@@ -367,7 +367,7 @@ func (s *search) targets() (out []variant) {
 	if asked {
 		add(path, "a URL without the query")
 		if n := len(out); n > 0 && out[n-1].value == path {
-			out[n-1].advice = "if the sender adds these parameters after it signs, the message is {url_no_query}; if a proxy does, let it not"
+			out[n-1].advice = "if the sender adds these parameters after it signs, the message is {url_no_query}; if a proxy does, stop it"
 		}
 	}
 	if plain, err := url.PathUnescape(path); err == nil {
@@ -376,7 +376,7 @@ func (s *search) targets() (out []variant) {
 	if plain, err := url.QueryUnescape(query); err == nil && asked {
 		add(path+"?"+plain, "a query without its percent escapes")
 	}
-	add(strings.ToLower(path)+tail, "a path in small letters")
+	add(strings.ToLower(path)+tail, "a lower-case path")
 	for _, name := range []string{"X-Original-Uri", "X-Forwarded-Uri", "X-Rewrite-Url", "X-Original-Url"} {
 		if lines := s.c.Request.Header[name]; len(lines) == 1 {
 			if u, err := url.Parse(lines[0]); err == nil {
@@ -387,9 +387,9 @@ func (s *search) targets() (out []variant) {
 	if lines := s.c.Request.Header["X-Forwarded-Prefix"]; len(lines) == 1 {
 		add(strings.TrimSuffix(lines[0], "/")+own, "a path with the prefix of header X-Forwarded-Prefix")
 	}
-	add("", "the origin alone, without a path")
+	add("", "only the origin, without a path")
 	if n := len(out); n > 0 && out[n-1].value == "" {
-		out[n-1].advice = "register the URL at the sender with its path, or with a slash behind the host"
+		out[n-1].advice = "register the URL at the sender with its path, or with a slash after the host"
 	}
 	return out
 }

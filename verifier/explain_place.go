@@ -92,7 +92,7 @@ func formMessages(s *search, yield func(guess) bool) {
 				p.Slot, p.Arg = template.Form, p.Path.Last()
 			}
 		}
-		g := guess{signing: s.asked, clause: fmt.Sprintf("the body is a form, the scheme reads %s: the same sender's forms are signed alike; such a scheme names form fields in place of JSON paths", strings.Join(s.v.signature.JSON, " or "))}
+		g := guess{signing: s.asked, clause: fmt.Sprintf("the body is a form, but the scheme reads %s: this sender signs forms the same way; for them a scheme names form fields instead of JSON paths", strings.Join(s.v.signature.JSON, " or "))}
 		g.messages = []message{{template: t}}
 		if g.check.timestamp == "" {
 			g.check.timestamp = value(s.v.timestampAt)

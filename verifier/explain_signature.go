@@ -233,9 +233,9 @@ func (s *search) readingClause(r reading) string {
 	if own := r.key.algorithm; r.algorithm != own && !facts[r.algorithm].plain { // whose clause says it
 		where := "write: algorithm " + string(r.algorithm)
 		if facts[r.algorithm].weak || len(s.v.signature.Accept) > 0 {
-			where = "such a sender needs a provider file that says so"
+			where = "write a provider file that says so"
 		}
-		clauses = append(clauses, fmt.Sprintf("the sender signs with %s, the scheme says %s: %s", r.algorithm, own, where))
+		clauses = append(clauses, fmt.Sprintf("the sender signs with %s, but the scheme says %s: %s", r.algorithm, own, where))
 	}
 	return strings.Join(clauses, ", and ")
 }
@@ -246,19 +246,19 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	line := "signature header " + p.header
 	switch {
 	case p.body != "":
-		return []string{fmt.Sprintf("the right signature stands in %s, the scheme reads %s: name that place in the signature of the provider file", p.body, s.v.signatureAt[0])}
+		return []string{fmt.Sprintf("the right signature is in %s, but the scheme reads %s: name that place in the signature of the provider file", p.body, s.v.signatureAt[0])}
 	case p.query != "" && p.query != sig.Query:
-		return []string{fmt.Sprintf("the right %s stands in the query parameter %s, the scheme reads %s: such a sender needs a provider file with signature query", s.noun(), p.query, s.v.signatureAt[0])}
+		return []string{fmt.Sprintf("the right %s is in the query parameter %s, but the scheme reads %s: write a provider file with signature query", s.noun(), p.query, s.v.signatureAt[0])}
 	case p.query != "":
 	case !slices.Contains(sig.Header, p.header):
 		own := s.v.signatureAt[0]
 		if len(sig.Header) > 0 && sameName(p.header, sig.Header[0]) {
-			add("the right %s arrives as header %s, the scheme reads %s: send it under that name, or write: %s", s.noun(), p.header, own, line)
+			add("the right %s arrives as header %s, but the scheme reads %s: send it under that name, or write: %s", s.noun(), p.header, own, line)
 		} else {
-			add("the right %s stands in header %s, the scheme reads %s: write: %s", s.noun(), p.header, own, line)
+			add("the right %s is in header %s, but the scheme reads %s: write: %s", s.noun(), p.header, own, line)
 		}
 	case p.lines > 1:
-		add("header %s stands on %d lines, of which one holds the right signature: make the sender or the proxy in front send it once", p.header, p.lines)
+		add("header %s appears on %d lines, of which one holds the right signature: make the sender or the proxy in front send it only once", p.header, p.lines)
 		return clauses
 	case sig.Match == "first_present" && p.header != sig.Header[0] && len(s.c.Request.Header[sig.Header[0]]) > 0:
 		add("header %s holds the right signature, but %s comes first and decides: drop that header or name the other one first", p.header, sig.Header[0])
@@ -269,14 +269,14 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 		where = "query parameter " + p.query
 	}
 	if cut {
-		add("the signature in %s is cut off after %d bytes, what is there is right: look for what shortens it (a column, a proxy's limit, a copy by hand)", where, len(p.bytes))
+		add("the signature in %s is cut off after %d bytes, but the rest matches: look for what shortens it (a database column, a proxy's limit, a copy by hand)", where, len(p.bytes))
 		return clauses
 	}
 	switch own := sig.Encoding; {
 	case strings.Contains(p.encoding, " "):
 		add("the signature in %s is written in %s: the sender must encode it once, as %s", where, p.encoding, own)
 	case p.encoding != own && (own != encBase64 || p.encoding != encBase64URL):
-		add("the signature in %s is written in %s, the scheme reads %s: write %s after the header's name", where, p.encoding, own, p.encoding)
+		add("the signature in %s is written in %s, but the scheme reads %s: write %s after the header's name", where, p.encoding, own, p.encoding)
 	}
 	return append(clauses, s.syntaxClauses(p, where)...)
 }
@@ -293,18 +293,18 @@ func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
 		case p.before == s.v.prefix || strings.HasSuffix(s.v.prefix, p.before) && p.before != "":
 		case p.before == "":
 			if !sig.PrefixOptional {
-				add("the %s in %s comes without the prefix %q that the scheme asks for: take prefix off the signature line, unless something on the way cut it off", s.noun(), where, sig.Prefix)
+				add("the %s in %s lacks the prefix %q that the scheme expects: remove prefix from the signature line, unless something on the way cut it off", s.noun(), where, sig.Prefix)
 			}
 		case p.around == "a list" && strings.HasSuffix(p.before, "=") && p.header != "":
 			add("header %s is a list of keys, the signature is that of %s: write: signature header %s kv %s", p.header, label, p.header, label)
 		case s.v.prefix == "":
-			add("the %s in %s stands after %q: write: prefix %q", s.noun(), where, p.before, p.before)
+			add("the %s in %s follows %q: write: prefix %q", s.noun(), where, p.before, p.before)
 		default:
-			add("the %s in %s stands after %q, the scheme asks for the prefix %q: change the prefix", s.noun(), where, p.before, sig.Prefix)
+			add("the %s in %s follows %q, but the scheme expects the prefix %q: change the prefix", s.noun(), where, p.before, sig.Prefix)
 		}
 	case "kv":
 		if !slices.Contains(sig.Key, label) {
-			add("the right signature in %s is not that of key %s but stands %s: change the key", where, sig.Key[0], after(p.before))
+			add("the right signature in %s is not under key %s but %s: change the key", where, sig.Key[0], after(p.before))
 		}
 	case "list", "algorithm_prefix":
 		if _, ok := sig.Accept[label]; !ok {
@@ -312,10 +312,10 @@ func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
 		}
 	}
 	if len(clauses) == 0 && p.around != "" && p.around != "a list" {
-		add("the signature in %s stands in %s: the sender must leave them out", where, p.around)
+		add("the signature in %s is in %s: the sender must leave them out", where, p.around)
 	}
 	if len(clauses) == 0 && p.around == "a list" && sig.Syntax == "raw" {
-		add("header %s holds more than the signature: something joined several values or lines into one; the sender's header must stand alone", p.header)
+		add("header %s holds more than the signature: something joined several values or lines into one; the header must hold only the signature", p.header)
 	}
 	return clauses
 }

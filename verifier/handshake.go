@@ -155,7 +155,7 @@ func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 	for i := range h.require {
 		r := &h.require[i]
 		if text, ok := c.textAt(&r.source, body); !ok || !r.allows(text) {
-			return nil, reject(HandshakeMismatch, "%s has not the required value", r.source)
+			return nil, reject(HandshakeMismatch, "%s does not have the required value", r.source)
 		}
 	}
 	texts := make([]string, len(h.inputs))
@@ -163,7 +163,7 @@ func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 		in := &h.inputs[i]
 		text, ok := c.textAt(&in.source, body)
 		if !ok || !in.allows(text) {
-			return nil, reject(HandshakeMismatch, "%s is missing or holds what no challenge of this sender holds", in.source)
+			return nil, reject(HandshakeMismatch, "%s is missing or does not look like a challenge of this sender", in.source)
 		}
 		texts[i] = text
 	}
@@ -212,7 +212,7 @@ func (c *Check) fill(t answerText, texts []string) (string, *Rejection) {
 		case p.hmac != "":
 			sum := c.hmac(texts[p.input])
 			if sum == nil {
-				return "", reject(HandshakeMismatch, "the answer is made with a shared secret, and there is only a public key")
+				return "", reject(HandshakeMismatch, "the answer needs a shared secret, but there is only a public key")
 			}
 			b.WriteString(encode(sum, p.hmac))
 		default:
@@ -283,14 +283,14 @@ func (h *handshake) compileVisit(rule *Handshake) error {
 		return nil
 	}
 	if !rule.Signed {
-		return errors.New("visit: goes with signed alone: else anyone could have the gateway visit an address")
+		return errors.New("visit: requires signed: otherwise anyone could make the gateway visit an address")
 	}
 	p, err := newSource(inJSON, rule.Visit.JSON)
 	if err != nil {
 		return fmt.Errorf("visit: %w", err)
 	}
 	if len(rule.Visit.Hosts) == 0 {
-		return errors.New("visit: hosts: missing: name the sender's own")
+		return errors.New("visit: hosts: missing: name the sender's hosts")
 	}
 	if problem := checkHosts(rule.Visit.Hosts); problem != "" {
 		return fmt.Errorf("visit: hosts: %s", problem)
@@ -307,7 +307,7 @@ func (c *Check) addressToVisit(h *handshake, body []byte) (string, *Rejection) {
 	address, ok := c.textAt(&h.visit.source, body)
 	u, err := url.Parse(address)
 	if !ok || err != nil || !fetchable(address) || u.Path != "/" || !onHosts(h.visit.hosts, u.Host) {
-		return "", reject(HandshakeMismatch, "%s is not an address of the sender's own hosts", h.visit.source)
+		return "", reject(HandshakeMismatch, "%s is not an address on the sender's hosts", h.visit.source)
 	}
 	return address, nil
 }

@@ -58,11 +58,11 @@ func (v *Rules) compileHandshake(rule *Handshake) (*handshake, error) {
 	case h.signed != "" && h.signed != noSignature && h.signed != anySignature:
 		return nil, fmt.Errorf("when: signature: write %s or %s, or leave it out", noSignature, anySignature)
 	case h.signed != "" && rule.Signed:
-		return nil, errors.New("when: signature: a handshake that is signed as deliveries are has theirs")
+		return nil, errors.New("when: signature: drop it: a signed handshake is signed as deliveries are")
 	case h.signed == anySignature && v.scheme.KeySource != nil:
-		return nil, fmt.Errorf("when: signature: %s does not go with key_source: a signature that no key at hand made may be a delivery's, by a key that is yet to be fetched; write %s", anySignature, noSignature)
+		return nil, fmt.Errorf("when: signature: %s does not work with key_source: a signature that no known key matches may belong to a delivery whose key is not fetched yet; write %s", anySignature, noSignature)
 	case len(h.when) == 0 && (deliveries || rule.Signed):
-		return nil, errors.New("when: nothing tells it from a delivery: name a query parameter, header or JSON path that only the handshake has")
+		return nil, errors.New("when: does not distinguish it from a delivery: name a query parameter, header or JSON path that only the handshake has")
 	}
 	if err := v.compileResponse(h, rule); err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (v *Rules) compileResponse(h *handshake, rule *Handshake) (err error) {
 	for name, text := range r.Header {
 		name = canonicalHeader(name)
 		if !slices.ContainsFunc(h.when, func(c condition) bool { return c.kind == inHeader && c.name == name }) {
-			return fmt.Errorf("respond: header %s: only a header that when names can be answered", name)
+			return fmt.Errorf("respond: header %s: only a header named in when can be answered", name)
 		}
 		if h.header == nil {
 			h.header = make(map[string]answerText)
@@ -159,7 +159,7 @@ func (v *Rules) compileResponse(h *handshake, rule *Handshake) (err error) {
 		}
 		for _, part := range h.header[name] {
 			if strings.ContainsFunc(part.literal, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-				return fmt.Errorf("respond: header %s: a control character cannot stand in a header", name)
+				return fmt.Errorf("respond: header %s: a header cannot hold a control character", name)
 			}
 		}
 	}
@@ -286,14 +286,14 @@ func (v *Rules) checkOracle(h *handshake) error {
 			return fmt.Errorf("respond: {hmac:…}: the scheme's algorithm is %s, not an HMAC", join(v.algorithms))
 		}
 		if v.signature.isJWS() || v.http != nil { // what they sign is not in v.messages: see isChallenge
-			return fmt.Errorf("respond: {hmac:…}: with the syntax %s the answer to a stranger's text could be the signature of a delivery: leave this handshake to the app", v.signature.Syntax)
+			return fmt.Errorf("respond: {hmac:…}: with the syntax %s the answer to a stranger could be the signature of a delivery: leave this handshake to the app", v.signature.Syntax)
 		}
 		in := h.inputs[part.input]
 		if h.stage == verified && v.provesInput(in) {
 			continue
 		}
 		if in.pattern == nil {
-			return fmt.Errorf("pattern: missing for %s: anyone could have any text signed; say which form a challenge of the sender has", in.source)
+			return fmt.Errorf("pattern: missing for %s: anyone could get any text signed; describe the form of the sender's challenges", in.source)
 		}
 		v.challenges = append(v.challenges, in)
 	}

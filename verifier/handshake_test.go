@@ -264,9 +264,9 @@ func pad(n int) string { return strings.Repeat(" ", n) }
 // TestHandshakeErrors: what is wrong with a rule is said.
 func TestHandshakeErrors(t *testing.T) {
 	for rules, want := range map[string]string{
-		`[{"when":{},"respond":{}}]`:                                                                       "nothing tells it from a delivery",
-		`[{"when":{"method":"PUT"},"respond":{}}]`:                                                         "nothing tells it from a delivery",
-		`[{"when":{"method":"GET"},"signed":true,"respond":{}}]`:                                           "nothing tells it from a delivery",
+		`[{"when":{},"respond":{}}]`:                                                                       "does not distinguish it from a delivery",
+		`[{"when":{"method":"PUT"},"respond":{}}]`:                                                         "does not distinguish it from a delivery",
+		`[{"when":{"method":"GET"},"signed":true,"respond":{}}]`:                                           "does not distinguish it from a delivery",
 		`[{"when":{"method":"GET"},"respond":{"status":302}}]`:                                             "write a 2xx",
 		`[{"when":{"method":"GET"},"respond":{"status":204,"text":"x"}}]`:                                  "204 has no body",
 		`[{"when":{"method":"GET"},"respond":{"text":"x","json":{}}}]`:                                     "text or json",
@@ -274,11 +274,11 @@ func TestHandshakeErrors(t *testing.T) {
 		`[{"when":{"method":"GET"},"respond":{"text":"{body}"}}]`:                                          "unknown source",
 		`[{"when":{"method":"GET"},"respond":{"text":"{query:}"}}]`:                                        "unknown source",
 		`[{"when":{"method":"GET"},"respond":{"text":"{json:a..b}"}}]`:                                     "JSON path",
-		`[{"when":{"method":"GET"},"respond":{"text":"{header:a b}"}}]`:                                    "not a header name",
+		`[{"when":{"method":"GET"},"respond":{"text":"{header:a b}"}}]`:                                    "invalid header name",
 		`[{"when":{"method":"GET"},"respond":{"text":"{hmac:query:a}"}}]`:                                  "|base64url",
-		`[{"when":{"method":"GET"},"respond":{"text":"{hmac:query:a|hex}"}}]`:                              "anyone could have any text signed",
+		`[{"when":{"method":"GET"},"respond":{"text":"{hmac:query:a|hex}"}}]`:                              "anyone could get any text signed",
 		`[{"when":{"method":"GET"},"respond":{"text":"{param:x}"}}]`:                                       "param x <value>",
-		`[{"when":{"method":"GET"},"respond":{"header":{"Location":"{query:a}"}}}]`:                        "only a header that when names",
+		`[{"when":{"method":"GET"},"respond":{"header":{"Location":"{query:a}"}}}]`:                        "only a header named in when",
 		`[{"when":{"header":{"X-A":"*"}},"respond":{"header":{"X-A":"a\r\nb"}}}]`:                          "control character",
 		`[{"when":{"method":"GET"},"pattern":{"query:a":"("},"respond":{"text":"{query:a}"}}]`:             "pattern: query:a",
 		`[{"when":{"method":"GET"},"pattern":{"query:b":"a"},"respond":{"text":"{query:a}"}}]`:             "does not use query parameter b",

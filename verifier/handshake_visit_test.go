@@ -45,7 +45,7 @@ func TestVisits(t *testing.T) {
 		}
 	}
 	for want, edit := range map[string]func(*Handshake){
-		"visit: goes with signed alone":   func(h *Handshake) { h.Signed = false },
+		"visit: requires signed":          func(h *Handshake) { h.Signed = false },
 		"visit: hosts: missing":           func(h *Handshake) { h.Visit.Hosts = nil },
 		`visit: hosts: "*.amazonaws.com"`: func(h *Handshake) { h.Visit.Hosts = []string{"*.amazonaws.com"} },
 		"visit: write a JSON path":        func(h *Handshake) { h.Visit.JSON = "a..b" },

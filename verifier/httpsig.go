@@ -45,11 +45,11 @@ func (v *Rules) compileHTTPSignature(sig *Signature) error {
 	alg, ok := httpAlgorithms[v.algorithms[0]]
 	switch {
 	case len(sig.Header) != 1 || sig.Header[0] != headerSignature:
-		return wrong("signature", "http_signature stands in the header Signature, beside Signature-Input: no other")
+		return wrong("signature", "http_signature reads the headers Signature and Signature-Input, no other")
 	case len(sig.Key) > 0 || orDefault(sig.Encoding, encBase64) != encBase64:
 		return wrong("signature", "http_signature has its own form: drop key and encoding")
 	case !ok:
-		return wrong("algorithm", "%s is none of RFC 9421: known are %s", v.algorithms[0], join(slices.Sorted(maps.Keys(httpAlgorithms))))
+		return wrong("algorithm", "%s is not an algorithm of RFC 9421: known are %s", v.algorithms[0], join(slices.Sorted(maps.Keys(httpAlgorithms))))
 	case v.scheme.KeyID != nil:
 		return wrong("key_id", "a signature of RFC 9421 names its key itself, in keyid: drop the line")
 	}
@@ -75,11 +75,11 @@ func (h *httpScheme) compileComponents() error {
 		}
 		item, err := httpsfv.UnmarshalItem([]string{`"` + name + `"` + params})
 		if err != nil || !knownComponent(item) {
-			return wrong("http_signature", `components: number %d: write a field in lower case or one of %s; of parameters only @query-param;name="x" is known`, i+1, join(derivedComponents))
+			return wrong("http_signature", `components: number %d: write a field in lower case or one of %s; the only parameter supported is that of @query-param;name="x"`, i+1, join(derivedComponents))
 		}
 		id, err := httpsfv.Marshal(item)
 		if err != nil || slices.Contains(h.components, id) {
-			return wrong("http_signature", "components: number %d stands there twice", i+1)
+			return wrong("http_signature", "components: number %d is listed twice", i+1)
 		}
 		h.items, h.components = append(h.items, item), append(h.components, id)
 	}

@@ -31,7 +31,7 @@ func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string,
 	for _, item := range list.Items {
 		id, err := httpsfv.Marshal(item)
 		if err != nil || !knownComponent(item) {
-			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, which is no component of a request or has a parameter that is not supported (sf, bs, key, req, tr)", id)
+			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, which is not a component of a request or has an unsupported parameter (sf, bs, key, req, tr)", id)
 		}
 		if slices.Contains(covered, id) {
 			return nil, nil, reject(MalformedSignature, "a signature covers %.64q twice", id)
@@ -100,7 +100,7 @@ func (c *Check) field(name string) (string, *Rejection) {
 		return "", reject(MissingHeader, "no header %.64q, which is signed", name)
 	}
 	if len(lines) > 1 && name == contentDigestField {
-		return "", reject(MalformedSignature, "header %s stands on %d lines", headerDigest, len(lines))
+		return "", reject(MalformedSignature, "header %s appears on %d lines", headerDigest, len(lines))
 	}
 	size := 0
 	for _, line := range lines {
@@ -132,7 +132,7 @@ func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	}
 	values := c.http.query[name]
 	if len(values) != 1 {
-		return "", reject(MalformedSignature, "query parameter %.64q is signed and does not stand once", name)
+		return "", reject(MalformedSignature, "query parameter %.64q is signed and must appear exactly once", name)
 	}
 	return percentEncode(values[0]), nil
 }
@@ -168,7 +168,7 @@ type contentDigest struct {
 // longest target: room for as many RSA signatures as anybody offers.
 const maxStructured = 16 << 10
 
-var errDictionary = errors.New("not a dictionary as RFC 9651 §4.1.2 writes it")
+var errDictionary = errors.New("not a dictionary in the form of RFC 9651 §4.1.2")
 
 var withoutBlanks = strings.NewReplacer(" ", "", "\t", "")
 

@@ -99,7 +99,7 @@ func (c *Check) openHTTPSignature(input, signature httpsfv.Member) (cand httpCan
 	item, _ := signature.(httpsfv.Item)
 	cand.signature, _ = item.Value.([]byte)
 	if n, size := len(cand.signature), c.v.sizes[0]; n == 0 || n > maxLong || size > 0 && n != size {
-		return cand, reject(MalformedSignature, "header %s: %d bytes are no signature of %s", headerSignature, n, c.v.algorithms[0])
+		return cand, reject(MalformedSignature, "header %s: %d bytes are not a signature of %s", headerSignature, n, c.v.algorithms[0])
 	}
 	if rej = c.openHTTPParams(list.Params, &cand); rej != nil {
 		return cand, rej

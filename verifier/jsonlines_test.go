@@ -112,11 +112,11 @@ func TestJSONLinesErrors(t *testing.T) {
 		"{json_lines:a?,b}":                  "write the members' names",
 		"{json_lines:a,b?}":                  "write the members' names",
 		"{json_lines:a.b,c}":                 "write the members' names",
-		"{json_lines:a,b}{json:c}":           "stands alone",
-		"v1{json_lines:a,b}":                 "stands alone",
-		"{json_lines:a,b|sha256|hex}":        "stands alone",
-		"{json_lines:a,b|base64}{body}":      "stands alone",
-		"{json_lines:a,b}\n{json_lines:c,d}": "stands alone",
+		"{json_lines:a,b}{json:c}":           "must be the whole message",
+		"v1{json_lines:a,b}":                 "must be the whole message",
+		"{json_lines:a,b|sha256|hex}":        "must be the whole message",
+		"{json_lines:a,b|base64}{body}":      "must be the whole message",
+		"{json_lines:a,b}\n{json_lines:c,d}": "must be the whole message",
 	} {
 		err := validate(Scheme{Signature: &Signature{JSON: StringList{"s"}}, Message: StringList{message}, BodyUnsigned: true})
 		if err == nil || !strings.Contains(err.Error(), want) {

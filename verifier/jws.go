@@ -45,7 +45,7 @@ func (s *Signature) isJWS() bool { return s.Syntax == syntaxJWT || s.Syntax == s
 // its word about which of the two a signature wants (RFC 8725 §2.1).
 func (v *Rules) compileJWS(sig *Signature) error {
 	if len(sig.Header) > 1 {
-		return wrong("signature", "a JWS stands in one place: name one header")
+		return wrong("signature", "a JWS is in one place: name one header")
 	}
 	if sig.Encoding != "" {
 		return wrong("signature", "encoding: a JWS is base64url by itself (RFC 7515): drop it")
@@ -54,15 +54,15 @@ func (v *Rules) compileJWS(sig *Signature) error {
 	if len(sig.Accept) == 0 {
 		sig.Accept = joseNames(v.algorithms[0])
 		if len(sig.Accept) == 0 {
-			return wrong("algorithm", "%s has no name in JOSE (RFC 7518): ecdsa wants its raw form, ecdsa-p256-sha256:raw", v.algorithms[0])
+			return wrong("algorithm", "%s has no name in JOSE (RFC 7518): use the raw form, ecdsa-p256-sha256:raw", v.algorithms[0])
 		}
 	}
 	for name, a := range sig.Accept {
 		if sig.Body && strings.HasPrefix(string(a), "ecdsa-") {
-			return wrong("signature", "body: of an ECDSA signature anyone can make a second one, and so a copy of the body that passes as new: no known sender does this")
+			return wrong("signature", "body: anyone can derive a second valid ECDSA signature, and so a copy of the body that passes as new: no known sender does this")
 		}
 		if joseAlgorithms[name] != a {
-			return wrong("signature", "accept %s: that name of JOSE does not stand for %s", name, a)
+			return wrong("signature", "accept %s: that JOSE name does not mean %s", name, a)
 		}
 		if a.asymmetric() != v.algorithms[0].asymmetric() {
 			return wrong("signature", "accept: secrets and public keys do not mix: a sender must not choose between them")
@@ -94,13 +94,13 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	header, rest, ok := strings.Cut(text, ".")
 	claims, signature, two := strings.Cut(rest, ".")
 	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader || len(text) > maxJWS && !s.Body {
-		return reject(MalformedSignature, "%s is not three parts with dots between, header.claims.signature", where)
+		return reject(MalformedSignature, "%s is not three parts separated by dots, header.claims.signature", where)
 	}
 	if strings.Contains(text, "=") { // RFC 7515 §2; and a body that is a token has one form
-		return reject(MalformedSignature, "%s has padding, which a JWS is written without", where)
+		return reject(MalformedSignature, "%s has padding, which a JWS must not have", where)
 	}
 	if detached := claims == ""; detached != (s.Syntax == syntaxDetached) {
-		return reject(MalformedSignature, "%s: the middle part of a detached JWS is empty, and of no other", where)
+		return reject(MalformedSignature, "%s: the middle part of a JWS must be empty if and only if it is detached", where)
 	}
 	j := &jws{signed: text[:len(text)-len(signature)-1]}
 	var err error
@@ -119,7 +119,7 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 		return reject(MalformedSignature, "the JWS in %s is not made with %s", where, join(slices.Sorted(maps.Keys(s.Accept))))
 	}
 	if j.encoded, ok = j.critical(s); !ok {
-		return reject(MalformedSignature, "the header of the JWS in %s demands an extension that is not known here (crit), or its content is not encoded as this scheme has it (b64)", where)
+		return reject(MalformedSignature, "the header of the JWS in %s requires an unknown extension (crit), or its content is not encoded as the scheme expects (b64)", where)
 	}
 	for name, want := range s.JWSHeader {
 		if got, err := jsonpath.Top(name).Lookup(j.header); err != nil || got != want {
@@ -233,7 +233,7 @@ func (c *Check) listedHeaders(name string) (string, *Rejection) {
 		header = strings.TrimSpace(header)
 		name := canonicalHeader(header)
 		if !httptoken.Valid(header) || len(header) > maxHeaderName || slices.Contains(listed, name) {
-			return "", reject(MalformedSignature, "the JWS lists what is not the name of a header, or one twice")
+			return "", reject(MalformedSignature, "the JWS lists an invalid header name, or one header twice")
 		}
 		value, rej := c.headerText(name)
 		if rej != nil {

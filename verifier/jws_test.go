@@ -286,12 +286,12 @@ func TestJWSSchemeErrors(t *testing.T) {
 		"a message":                {func(s *Scheme) { s.Message = StringList{"{body}"} }, "drop the message"},
 		"two headers":              {func(s *Scheme) { s.Signature.Header = StringList{"A", "B"} }, "name one header"},
 		"an encoding":              {func(s *Scheme) { s.Signature.Encoding = "hex" }, "base64url by itself"},
-		"a body that ECDSA signs":  {func(s *Scheme) { s.Algorithm, s.Signature.Header, s.Signature.Body = ECDSAP256SHA256Raw, nil, true }, "a second one"},
+		"a body that ECDSA signs":  {func(s *Scheme) { s.Algorithm, s.Signature.Header, s.Signature.Body = ECDSAP256SHA256Raw, nil, true }, "derive a second valid"},
 		"DER":                      {func(s *Scheme) { s.Algorithm = ECDSAP256SHA256 }, "ecdsa-p256-sha256:raw"},
 		"two families": {func(s *Scheme) {
 			s.Signature.Accept = map[string]Algorithm{"HS256": HMACSHA256, "RS256": RSAPKCS1v15SHA256}
 		}, "do not mix"},
-		"none":                 {func(s *Scheme) { s.Signature.Accept = map[string]Algorithm{"none": HMACSHA256} }, "does not stand for"},
+		"none":                 {func(s *Scheme) { s.Signature.Accept = map[string]Algorithm{"none": HMACSHA256} }, "does not mean"},
 		"an optional constant": {func(s *Scheme) { s.Claims["iss?"] = "acme" }, "may be absent"},
 		"claims without a JWT": {func(s *Scheme) { s.Signature.Syntax, s.Timestamp, s.DeliveryID = "raw", nil, nil }, "only a jwt has claims"},
 		"an id in no claims": {func(s *Scheme) {

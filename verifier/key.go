@@ -175,10 +175,10 @@ func hmacKey(secret []byte) []byte { return bytes.TrimRight(secret, "\x00") }
 // decodeSecret returns the bytes of a key, and how many of them are the secret's.
 func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	if p := unpaste(text); p.isPEM() {
-		return nil, 0, errors.New("a PEM key given as a shared secret: whoever has it could sign; a sender's public key is given with public_key")
+		return nil, 0, errors.New("a PEM key given as a shared secret: anyone who has it could sign; a sender's public key is given with public_key")
 	}
 	if bareSecretPrefix.MatchString(text) && text != s.SecretPrefix { // which decodes to nothing, below
-		return nil, 0, errors.New("the secret is only the prefix of one: copy it whole")
+		return nil, 0, errors.New("the secret is only a prefix: copy the whole secret")
 	}
 	text = strings.TrimPrefix(text, s.SecretPrefix)
 	if strings.TrimSpace(text) == "" {
@@ -190,13 +190,13 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	encoding := orDefault(s.SecretEncoding, encUTF8)
 	key, err = decodeString(text, encoding)
 	if err != nil && encoding == encBase64 && hasSpareBits(text) {
-		return nil, 0, errors.New("the last character of the secret holds bits that no byte takes: one is missing at its end; if it is whole, the sender's library ignores those bits: give what this prints: printf %s SECRET | base64 -d | base64")
+		return nil, 0, errors.New("the last character of the secret holds extra bits: a character is missing at its end; if the secret is complete, the sender's library ignores those bits: use the output of: printf %s SECRET | base64 -d | base64")
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("the secret is not valid %s: copy it whole, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
+		return nil, 0, fmt.Errorf("the secret is not valid %s: copy all of it, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
 	}
 	if len(key) == 0 {
-		return nil, 0, errors.New("the secret is empty: an empty key would accept what anyone signs")
+		return nil, 0, errors.New("the secret is empty: with an empty key anyone could sign")
 	}
 	length = len(key)
 	key = append(key, s.SecretSuffix...)

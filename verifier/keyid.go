@@ -23,7 +23,7 @@ func (v *Rules) compileKeySource() (err error) {
 	}
 	for _, a := range v.algorithms {
 		if !a.asymmetric() {
-			return wrong("key_source", "%s takes a shared secret, which nobody publishes", a)
+			return wrong("key_source", "%s uses a shared secret, which is never published", a)
 		}
 	}
 	if (source.JWKS != "") == (len(source.CertificateHosts) > 0) {
@@ -57,7 +57,7 @@ func checkHosts(hosts []string) string {
 		for i, label := range labels {
 			if len(labels) < 3 || label == "" || label == "*" && (i == 0 || i > len(labels)-3) ||
 				label != "*" && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-				return strconv.Quote(host) + ": write whole host names of three labels or more in lower case; * stands for a cloud's region, neither first nor in the sender's own domain"
+				return strconv.Quote(host) + ": write whole host names of three labels or more in lower case; * stands for a cloud's region, not first and not in the sender's domain"
 			}
 		}
 	}
@@ -142,16 +142,16 @@ func (c *Check) names(k *compiledKey) bool {
 
 // mismatch is the rejection of a delivery that no key has signed.
 func (c *Check) mismatch() *Rejection {
-	rej := reject(SignatureMismatch, "no key makes the signature")
+	rej := reject(SignatureMismatch, "no key matches the signature")
 	if c.count > 1 {
-		rej.Detail = fmt.Sprintf("no key makes any of the %d signatures", c.count)
+		rej.Detail = fmt.Sprintf("no key matches any of the %d signatures", c.count)
 	}
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}
 	rej.UnknownKey, rej.KeyID = !c.atHand(c.keyID), c.keyID
 	if rej.UnknownKey {
-		rej.Detail = "no key at hand has the id that the delivery states, or made its signature"
+		rej.Detail = "no known key has the key id of the delivery or matches its signature"
 	}
 	return rej
 }

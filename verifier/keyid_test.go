@@ -100,11 +100,11 @@ func TestKeySourceErrors(t *testing.T) {
 	}{
 		"no place":           {id: &KeyID{}, want: "key_id: needs exactly one source"},
 		"two places":         {id: &KeyID{Header: "X-Key", JSON: "key"}, want: "key_id: needs exactly one source"},
-		"no header name":     {id: &KeyID{Header: "X Key"}, want: "key_id: what stands there is not a header name"},
+		"no header name":     {id: &KeyID{Header: "X Key"}, want: "key_id: invalid header name"},
 		"no path":            {id: &KeyID{JSON: "a..b"}, want: "key_id: json: write a JSON path"},
 		"nothing":            {source: &KeySource{}, want: "key_source: needs exactly one of jwks and certificate_hosts"},
 		"both":               {source: &KeySource{JWKS: "https://a.example/j", CertificateHosts: []string{"a.b.c"}}, want: "key_source: needs exactly one"},
-		"a secret":           {source: &KeySource{JWKS: "https://a.example/j"}, a: HMACSHA256, want: "key_source: hmac-sha256 takes a shared secret"},
+		"a secret":           {source: &KeySource{JWKS: "https://a.example/j"}, a: HMACSHA256, want: "key_source: hmac-sha256 uses a shared secret"},
 		"a plain address":    {source: &KeySource{JWKS: "http://a.example/j"}, want: "key_source: jwks: write an https address"},
 		"a user":             {source: &KeySource{JWKS: "https://u@a.example/j"}, want: "key_source: jwks: write an https address"},
 		"unnamed":            {source: &KeySource{CertificateHosts: []string{"api.a.example"}}, want: "key_source: certificate_hosts needs key_id"},

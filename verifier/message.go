@@ -80,17 +80,17 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 	return scratch, nil
 }
 
-var errBareOrigin = reject(MalformedSignature, "what follows the URL, which is signed without a path, could be more of it")
+var errBareOrigin = reject(MalformedSignature, "the URL is signed without a path, so the text after it could continue it")
 
 // twoWays is the rejection of a message that would split in two ways. It names
 // the field and the character, the first that is one too many.
 func twoWays(p *template.Part, text []byte) *Rejection {
 	for _, c := range text {
 		if !p.OneWay([]byte{c}) {
-			return reject(MalformedSignature, "%s, which is signed, holds %q, which would let the message be read in two ways", slotWords(p), c)
+			return reject(MalformedSignature, "%s, which is signed, holds %q, so the message could be read in two ways", slotWords(p), c)
 		}
 	}
-	return reject(MalformedSignature, "%s, which is signed, would let the message be read in two ways", slotWords(p))
+	return reject(MalformedSignature, "%s, which is signed, could be read in two ways within the message", slotWords(p))
 }
 
 // slotWords names what fills a slot, for a person.
@@ -207,7 +207,7 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 		}
 		return formPHP(body, c.v.signature.Form)
 	}
-	return "", reject(MalformedSignature, "the message has a slot that nothing fills")
+	return "", reject(MalformedSignature, "the message has a slot without a value")
 }
 
 // checkJSONType refuses JSON of which only members are signed under the Content-Type
@@ -249,7 +249,7 @@ func (c *Check) jsonLines(lines []jsonpath.Member, body []byte) (string, *Reject
 		case text == nil:
 			return "", reject(MalformedSignature, "member %s of the body is signed and missing", l.Name)
 		case i > 0 && strings.Contains(*text, "\n"):
-			return "", reject(MalformedSignature, "member %s of the body holds a line feed, which would let the message be read in two ways", l.Name)
+			return "", reject(MalformedSignature, "member %s of the body holds a line feed, so the message could be read in two ways", l.Name)
 		default:
 			b.WriteString(l.Name + "\n" + *text + "\n")
 		}
@@ -355,7 +355,7 @@ func sortedQuery(query string) string {
 // only a message that has the host itself looks at it.
 func (c *Check) host(itself bool) *Rejection {
 	if (itself || c.v.origin == "") && strings.ContainsAny(c.req.Host, "/?#") {
-		return reject(MalformedSignature, "the request's host, which is signed, is none")
+		return reject(MalformedSignature, "the request's host, which is signed, is not a host name")
 	}
 	return nil
 }

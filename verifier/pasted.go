@@ -80,13 +80,13 @@ func (p *pastedKey) readPEM(text string) {
 	m := pemBlock.FindStringSubmatchIndex(text)
 	switch {
 	case blocks > 1:
-		p.broken = fmt.Sprintf("%d PEM blocks: give the sender's own key or certificate alone", blocks)
+		p.broken = fmt.Sprintf("%d PEM blocks: give only the sender's own key or certificate", blocks)
 		return
 	case m == nil || text[m[2]:m[3]] != text[m[6]:m[7]]:
-		p.broken = "a PEM that is not whole: copy it from -----BEGIN to -----END"
+		p.broken = "an incomplete PEM: copy it from -----BEGIN to -----END"
 		return
 	case strings.TrimSpace(text[m[1]:]) != "":
-		p.broken = "a PEM with text behind it: give the key alone"
+		p.broken = "a PEM with text after it: give only the key"
 		return
 	}
 	p.label = text[m[2]:m[3]]

@@ -95,8 +95,8 @@ func TestPingWithAnySignature(t *testing.T) {
 func TestPingErrors(t *testing.T) {
 	for rules, want := range map[string]string{
 		`[{"when":{"form":{"a":"1"},"signature":"none"},"respond":{}}]`:                 "write absent or any",
-		`[{"when":{"form":{"a":"1"},"signature":"absent"},"signed":true,"respond":{}}]`: "has theirs",
-		`[{"when":{"signature":"absent"},"respond":{}}]`:                                "nothing tells it from a delivery",
+		`[{"when":{"form":{"a":"1"},"signature":"absent"},"signed":true,"respond":{}}]`: "drop it",
+		`[{"when":{"signature":"absent"},"respond":{}}]`:                                "does not distinguish it from a delivery",
 		`[{"when":{"form":{"":"1"},"signature":"absent"},"respond":{}}]`:                "form:name",
 		`[{"when":{"form":{"a":"{b}"},"signature":"absent"},"respond":{}}]`:             "a value is text",
 	} {

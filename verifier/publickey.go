@@ -41,7 +41,7 @@ func (s *Scheme) decodePublic(a Algorithm, p *pastedKey) (crypto.PublicKey, erro
 		return nil, fmt.Errorf("not a public key of %s but of another algorithm: copy the one that belongs to this sender, or set algorithm", a)
 	}
 	if k, ok := key.(ed25519.PublicKey); ok && forgeable(k) {
-		return nil, errors.New("this public key accepts signatures that nobody made (a placeholder?): copy the sender's own")
+		return nil, errors.New("this public key accepts forged signatures (a placeholder?): copy the sender's own")
 	}
 	return key, nil
 }
@@ -145,7 +145,7 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal([]byte(k.Text), &set); err != nil {
-		return nil, errors.New("begins like a JSON Web Key Set and is no JSON: copy it whole")
+		return nil, errors.New("begins like a JSON Web Key Set but is not valid JSON: copy all of it")
 	}
 	if set.Keys == nil {
 		set.Keys = []json.RawMessage{json.RawMessage(k.Text)}

@@ -35,14 +35,14 @@ func (v *Rules) compileRequired() error {
 		case err != nil:
 			return wrong("require_header", "%v", err)
 		case len(h.Values) == 0:
-			return wrong("require_header", "%s: no value: name the values that pass, or * for any", h.Name)
+			return wrong("require_header", "%s: no value: name the accepted values, or * for any", h.Name)
 		case strings.EqualFold(h.Name, "Host"):
 			return wrong("require_header", "Host is the address of the site: write it there")
 		}
 		r := required{source: s, any: slices.Contains(h.Values, "*")}
 		for _, value := range h.Values {
 			if value == "" {
-				return wrong("require_header", "%s: an empty value: a header without content proves nothing", h.Name)
+				return wrong("require_header", "%s: an empty value proves nothing: write the value, or * for any", h.Name)
 			}
 			r.allow(value)
 		}
@@ -58,7 +58,7 @@ func (v *Rules) compileRequiredJSON() error {
 			return wrong("require_json", "%v", err)
 		}
 		if len(v.scheme.RequireJSON[name]) == 0 {
-			return wrong("require_json", "%s: no value: name the values that pass", name)
+			return wrong("require_json", "%s: no value: name the accepted values", name)
 		}
 		r := required{source: s}
 		for _, text := range v.scheme.RequireJSON[name] {
@@ -68,7 +68,7 @@ func (v *Rules) compileRequiredJSON() error {
 			}
 			value, ok := t.Text()
 			if !ok || value == "" {
-				return wrong("require_json", "%s: only text and {param:…} may stand in a value", name)
+				return wrong("require_json", "%s: a value may hold only text and {param:…}", name)
 			}
 			r.allow(value)
 		}
@@ -83,7 +83,7 @@ func (c *Check) checkRequired(all []required, body []byte) *Rejection {
 	for i := range all {
 		text, rej := c.need(all[i].source, body, MissingHeader, HeaderMismatch, ", which is required")
 		if rej == nil && !all[i].allows(text) {
-			rej = reject(HeaderMismatch, "%s has none of its required values", all[i].source)
+			rej = reject(HeaderMismatch, "%s has an unexpected value", all[i].source)
 		}
 		if rej != nil {
 			return rej

@@ -80,7 +80,7 @@ func (v *Rules) compileSignature() (err error) {
 	case sig.Syntax == syntaxHTTPSignature:
 		err = v.compileHTTPSignature(&sig)
 	case token && sig.Syntax != "raw":
-		return wrong("signature", "a token stands alone: raw, not %s", sig.Syntax)
+		return wrong("signature", "a token has the syntax raw, not %s", sig.Syntax)
 	case token:
 		sig.Encoding = orDefault(sig.Encoding, encUTF8)
 	case sig.isJWS():
@@ -126,17 +126,17 @@ func (v *Rules) checkSyntax(sig *Signature) error {
 	}
 	switch {
 	case len(sig.JSON) > 1 && sig.Match != "any":
-		return wrong("signature", "match goes with headers: of several paths each may match")
+		return wrong("signature", "match applies to headers: with several paths each may match")
 	case sig.Body && sig.Syntax != syntaxJWT:
-		return wrong("signature", "body: only a jwt is a body that carries its own signature, not %s", sig.Syntax)
+		return wrong("signature", "body: only a jwt carries its own signature as the body, not %s", sig.Syntax)
 	case sig.Encoding == encBase64Hex && slices.ContainsFunc(v.sizes, func(n int) bool { return n == 0 || n > maxSignature }):
 		return wrong("signature", "encoding base64-hex goes with signatures of at most %d bytes, such as those of HMAC", maxSignature)
 	case sig.Lines != "" && (sig.Lines != "any" || len(sig.Header) == 0):
-		return wrong("signature", "lines: only \"any\", for a header that may stand on several lines, each of which may match")
+		return wrong("signature", "lines: only \"any\": the header may appear on several lines, and each may match")
 	}
 	for _, key := range sig.Key {
 		if sig.Syntax == "positional" && !slices.Contains(sig.Names, key) {
-			return wrong("signature", "key %q is none of the names %s", key, join(sig.Names))
+			return wrong("signature", "key %q is not one of the names %s", key, join(sig.Names))
 		}
 	}
 	for version, a := range sig.Accept {
@@ -165,7 +165,7 @@ func (v *Rules) compilePrefix() error {
 	}
 	var ok bool
 	if v.prefix, ok = prefix.Text(); !ok {
-		return wrong("signature", "prefix: only text and {param:…} may stand in a prefix")
+		return wrong("signature", "prefix: a prefix may hold only text and {param:…}")
 	}
 	return nil
 }

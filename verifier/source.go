@@ -58,7 +58,7 @@ func newSource(kind place, name string) (s source, err error) {
 	return s, err
 }
 
-const orEither = "; form and json together are of a sender that posts either"
+const orEither = "; form and json together for a sender that posts either"
 
 // sources are all places of one text, which are alternatives.
 type sources []source
@@ -196,7 +196,7 @@ func (s source) String() string {
 var (
 	errAbsent    = errors.New("it is not there")
 	errEmpty     = errors.New("it is empty")
-	errAmbiguous = errors.New("it is empty or there more than once")
+	errAmbiguous = errors.New("it is empty or appears more than once")
 )
 
 // absent reports whether a text was not there. Any other error means that it cannot

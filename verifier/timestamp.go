@@ -65,7 +65,7 @@ func formatTimestamp(t time.Time, unit string) string {
 func (v *Rules) compileTimestamp() (err error) {
 	if v.scheme.Timestamp == nil {
 		if v.scheme.Tolerance != nil {
-			return wrong("tolerance", "the scheme has no timestamp to compare: add timestamp, or drop tolerance")
+			return wrong("tolerance", "the scheme has no timestamp: add one, or drop tolerance")
 		}
 		return nil
 	}
@@ -89,7 +89,7 @@ func (v *Rules) compileTimestamp() (err error) {
 		case slices.Contains(v.signature.Key, key):
 			return wrong("timestamp", "kv: that key carries the signature")
 		case syntax == "positional" && !slices.Contains(v.signature.Names, key):
-			return wrong("timestamp", "kv: none of the names %s", join(v.signature.Names))
+			return wrong("timestamp", "kv: not one of the names %s", join(v.signature.Names))
 		}
 	}
 	v.tolerance = DefaultTolerance
@@ -97,7 +97,7 @@ func (v *Rules) compileTimestamp() (err error) {
 		v.tolerance = time.Duration(*v.scheme.Tolerance)
 	}
 	if v.tolerance <= 0 {
-		return wrong("tolerance", "%s would refuse every delivery: give a positive duration, or switch the check off with: timestamp off", v.tolerance)
+		return wrong("tolerance", "%s would refuse every delivery: write a positive duration, or switch the check off with: timestamp off", v.tolerance)
 	}
 	v.timestamp = ts
 	return nil

@@ -91,7 +91,7 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 		return Verdict{}, rej
 	}
 	if len(c.v.challenges) > 0 && c.isChallenge(body) {
-		return Verdict{}, reject(SignatureMismatch, "the signed content has the form of a challenge, which anyone can have signed")
+		return Verdict{}, reject(SignatureMismatch, "the signed content looks like a challenge, which anyone can get signed")
 	}
 	if c.v.signature.Syntax == syntaxJWT {
 		if rej := c.checkClaims(body); rej != nil {

@@ -163,7 +163,7 @@ func TestSchemeUsage(t *testing.T) {
 		"a provider too":        {"stripe DELIVERY --config Caddyfile --name billing", `--config replaces SCHEME: omit "stripe"`},
 		"unlike any":            {"qqqq DELIVERY", "for your own file, write its path, ./qqqq.json"},
 		"no param":              {"meta DELIVERY --secret a", "add --param verify_token=…"},
-		"a param of no sender":  {"stripe DELIVERY --secret a --param hook=x", "param: this sender asks for none"},
+		"a param of no sender":  {"stripe DELIVERY --secret a --param hook=x", "param: this sender has none"},
 		"a param without value": {"meta DELIVERY --secret a --param verify_token", "--param: write name=value"},
 		"an unknown flag":       {"stripe --sekret a", "unknown flag: --sekret: see webhook verify --help"},
 	} {

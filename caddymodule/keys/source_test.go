@@ -61,7 +61,7 @@ func TestStalledWriter(t *testing.T) {
 			t.Errorf("%q is a key", text)
 		}
 	}
-	if problems := r.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "only the prefix") {
+	if problems := r.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "only a prefix") {
 		t.Errorf("the status says %q", problems)
 	}
 }

@@ -36,7 +36,7 @@ func refused(h Handler) Request {
 	return Request{
 		Request: verifier.Request{Method: "POST", Target: "/hooks/acme", Host: "hooks.example.com", Header: map[string][]string{"X-Signature": {strings.Repeat("00", 32)}}},
 		Handler: h, Tried: []*keys.Snapshot{h.Keys}, Time: clock, Remote: "203.0.113.9:4321", Declared: 2,
-		Reason: verifier.SignatureMismatch, Detail: "no key makes the signature", Body: []byte("{}"), Read: true,
+		Reason: verifier.SignatureMismatch, Detail: "no key matches the signature", Body: []byte("{}"), Read: true,
 	}
 }
 

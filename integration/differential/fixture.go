@@ -148,7 +148,7 @@ func (d *Delivery) Check(provider string) error {
 		return fmt.Errorf("cannot be judged: %w", got)
 	}
 	if d.Expect != Genuine && d.Expect != Refused {
-		return fmt.Errorf("expect %q is no verdict: regenerate the fixture", d.Expect)
+		return fmt.Errorf("expect %q is not a verdict: regenerate the fixture", d.Expect)
 	}
 	agree := (got == nil) == (d.Expect == Genuine)
 	switch {

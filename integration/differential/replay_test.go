@@ -74,7 +74,7 @@ func TestCheck(t *testing.T) {
 		{"the SDK accepts, we refuse", provider, genuine, func(d *Delivery) { d.SetBytes(append(d.Bytes(), ' ')) }, "the SDK says genuine, we say signature_mismatch"},
 		{"the SDK refuses, we accept", provider, genuine, func(d *Delivery) { d.Expect = Refused }, "the SDK says refused, we say genuine"},
 		{"a difference that is none", provider, refused, func(d *Delivery) { d.Differs = "why" }, "both say refused"},
-		{"no verdict", provider, genuine, func(d *Delivery) { d.Expect = "" }, "is no verdict"},
+		{"no verdict", provider, genuine, func(d *Delivery) { d.Expect = "" }, "is not a verdict"},
 		{"another clock", provider, genuine, func(d *Delivery) { d.Now += 301 }, "stale_timestamp"},
 		{"an unknown provider", "strip", genuine, func(*Delivery) {}, `unknown provider "strip"`},
 		{"no key", provider, genuine, func(d *Delivery) { d.Secret = "" }, "cannot be judged"},

@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	errAlike     = errors.New("a field beside it has a name that some readers take for the same")
-	errNoForm    = errors.New("the Content-Type is not one of a form in UTF-8, so the app may read something else")
-	errSemicolon = errors.New("a semicolon that is not escaped, which some readers take for the end of a field")
+	errAlike     = errors.New("another field has a name that some readers treat as the same")
+	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
+	errSemicolon = errors.New("an unescaped semicolon, which some readers treat as the end of a field")
 )
 
 // ValueAlone is ValueAs for a form of which nothing but that field may be signed. It

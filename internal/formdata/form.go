@@ -28,12 +28,12 @@ const MaxFields = 1000
 // The errors that callers tell apart; a form can be malformed in other ways too.
 var (
 	ErrNoValue = errors.New("no such field")
-	ErrFields  = fmt.Errorf("more than %d fields, which are not read", MaxFields)
+	ErrFields  = fmt.Errorf("more than %d fields", MaxFields)
 )
 
 var (
-	errForm   = errors.New("not a form with that field once")
-	errEscape = errors.New("a percent sign without its two hex digits")
+	errForm   = errors.New("not a form with exactly one such field")
+	errEscape = errors.New("a percent sign without two hex digits")
 )
 
 // OnRead is called with the length of each text before it is read. Tests set it to

@@ -47,8 +47,8 @@ var (
 )
 
 var (
-	errSpelling = errors.New("one is spelled in other letters, which some parsers take for the same")
-	errArray    = errors.New("an array stands where the path names a member")
+	errSpelling = errors.New("a member has the same name in another case, and some parsers treat the two as one")
+	errArray    = errors.New("there is an array where the path names a member")
 	errDiffer   = errors.New("the elements of an array differ there")
 	errSeveral  = errors.New("an array on the path has more than its one element")
 	errNoScalar = fmt.Errorf("an object or array: %w", ErrNoValue)

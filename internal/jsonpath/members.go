@@ -14,7 +14,7 @@ type Member struct {
 }
 
 var (
-	errNoObject   = errors.New("the body is no JSON object")
+	errNoObject   = errors.New("the body is not a JSON object")
 	errLineString = errors.New("one is not a string")
 )
 

@@ -34,7 +34,7 @@ type Part struct {
 }
 
 // ErrLinesAlone: {json_lines:…} is a message by itself.
-var ErrLinesAlone = errors.New("{json_lines:…} stands alone, without filters: it is the whole message")
+var ErrLinesAlone = errors.New("{json_lines:…} must be the whole message, without filters")
 
 // Parse splits text into literals and slots; params stay slots. Beside an error,
 // which is the first, it returns what can be read all the same.
@@ -139,7 +139,7 @@ func (p *Part) parseArgument(arg string) (err error) {
 	switch f.argument {
 	case headerName:
 		if !httptoken.Valid(arg) {
-			return fmt.Errorf("{%s:…}: what stands there is not a header name: write letters, digits and dashes", f.Name)
+			return fmt.Errorf("{%s:…}: invalid header name: write letters, digits and dashes", f.Name)
 		}
 	case jsonPath:
 		p.Arg, p.Optional = strings.CutSuffix(arg, "?")

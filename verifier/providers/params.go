@@ -49,10 +49,10 @@ func (p *Provider) knownParam(scheme verifier.Scheme, name string) error {
 		return nil
 	}
 	if near := nearest.Of(name, names); near != "" {
-		return fmt.Errorf("param: nothing asks for one of this name: did you mean %s?", near)
+		return fmt.Errorf("unknown param: did you mean %s?", near)
 	}
 	if len(names) == 0 {
-		return errors.New("param: this sender asks for none: drop the line")
+		return errors.New("param: this sender has none: drop the line")
 	}
-	return fmt.Errorf("param: nothing asks for one of this name: known are %s", strings.Join(names, ", "))
+	return fmt.Errorf("unknown param: known are %s", strings.Join(names, ", "))
 }

@@ -123,7 +123,7 @@ func Parse(name string, data []byte) (*Provider, error) {
 		return nil, fmt.Errorf("provider file %s: %s", name, explainJSON(data, err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("provider file %s: more text after the provider's object: keep one object a file", name)
+		return nil, fmt.Errorf("provider file %s: more text after the provider's object: keep one object per file", name)
 	}
 	if !validID(p.ID) {
 		return nil, fmt.Errorf("provider file %s: id %q: give it an id of lower-case letters, digits and underscores; it names the handler in logs and metrics", name, p.ID)
@@ -141,7 +141,7 @@ func Parse(name string, data []byte) (*Provider, error) {
 	}
 	for _, h := range p.Handshake {
 		if h.OptIn != "" && !slices.ContainsFunc(p.Params, func(param Param) bool { return param.Optional && param.Name == h.OptIn }) {
-			return nil, fmt.Errorf("provider file %s: handshake: opt_in %q is no optional param: add it to params", name, h.OptIn)
+			return nil, fmt.Errorf("provider file %s: handshake: opt_in %q is not an optional param: add it to params", name, h.OptIn)
 		}
 	}
 	if _, err := p.Rules(); err != nil {
@@ -295,7 +295,7 @@ var catalogue = sync.OnceValues(func() ([]*Provider, error) {
 		}
 		for _, id := range append([]string{p.ID}, p.Aliases...) {
 			if owner[id] != "" {
-				return nil, fmt.Errorf("provider file %s.json: id or alias %s is %s's already", name, id, owner[id])
+				return nil, fmt.Errorf("provider file %s.json: id or alias %s already belongs to %s", name, id, owner[id])
 			}
 			owner[id] = p.ID
 		}

@@ -61,7 +61,7 @@ func Run(p *providers.Provider) *Report {
 	}
 	switch {
 	case len(p.Vectors) == 0:
-		r.wrong("vectors", "missing: add a delivery that somebody else signed: an example of the documentation, the SDK's, or openssl over the documented message")
+		r.wrong("vectors", "missing: add a delivery signed by someone else: an example of the documentation, the SDK's, or openssl over the documented message")
 	case r.Genuine == 0:
 		r.wrong("vectors", "none is genuine: nothing shows that real deliveries pass")
 	case r.Genuine == len(p.Vectors):
@@ -98,11 +98,11 @@ func (r *Report) facts(p *providers.Provider) {
 			r.wrong(path, "url is missing: a fact without its source cannot be looked up again")
 		}
 		if s.Proves == "" {
-			r.wrong(path, "proves is missing: say which facts of this file stand there")
+			r.wrong(path, "proves is missing: say which facts of this file it supports")
 		}
 	}
 	if id := p.Scheme.DeliveryID; p.UniqueID && (id == nil || id.Off) {
-		r.wrong("unique_id", "there is no delivery_id that could be unique: say where it stands, or drop unique_id")
+		r.wrong("unique_id", "there is no delivery_id that could be unique: say where it is, or drop unique_id")
 	}
 	for i, param := range p.Params {
 		if param.Name == "" || param.Description == "" {
@@ -117,7 +117,7 @@ func (r *Report) facts(p *providers.Provider) {
 	}
 	id := p.Scheme.DeliveryID
 	if (id == nil || id.Off) && !p.BodiesDiffer {
-		r.advise("delivery_id", "nothing tells deliveries apart, so copies are forwarded: name the id in scheme.delivery_id, or say bodies_differ if two events never share a body")
+		r.advise("delivery_id", "copies cannot be recognised, so they are forwarded: name the id in scheme.delivery_id, or say bodies_differ if two events never share a body")
 	}
 }
 
@@ -138,7 +138,7 @@ func (r *Report) vector(p *providers.Provider, i int) {
 		r.wrong(path, "proof %q: write one of %s", string(vec.Proof), proofWords())
 	}
 	if vec.Expect != providers.Genuine && !slices.Contains(verifier.Reasons, verifier.Reason(vec.Expect)) {
-		r.wrong(path, "expect %q is no verdict: %s", vec.Expect, verdictHint(vec.Expect))
+		r.wrong(path, "expect %q is not a verdict: %s", vec.Expect, verdictHint(vec.Expect))
 		return
 	}
 	r.Vectors++
@@ -185,7 +185,7 @@ func (r *Report) greeted(path string, p *providers.Provider, vec *providers.Vect
 	case err != nil:
 		r.wrong(path, "is refused once handshakes are answered: %v (%s)", err, vec.Source)
 	case judgement.Answer != nil && !slices.ContainsFunc(p.HandshakeVectors, func(h providers.Vector) bool { return h.Body == vec.Body && h.Answer != nil }):
-		r.wrong(path, "is answered as a handshake, so the app never sees it: have \"when\" name what only the handshake has; one that really is a handshake belongs to handshake_vectors (%s)", vec.Source)
+		r.wrong(path, "is answered as a handshake, so the app never sees it: let \"when\" name what only the handshake has; one that really is a handshake belongs to handshake_vectors (%s)", vec.Source)
 	}
 }
 

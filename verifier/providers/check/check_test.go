@@ -76,11 +76,11 @@ func TestRunBroken(t *testing.T) {
 	},
 	"unique_id": true`, `"timestamp": {"kv": "t"}
 	},
-	"unique_id": false`, "delivery_id: nothing tells deliveries apart"},
+	"unique_id": false`, "delivery_id: copies cannot be recognised"},
 		{`"delivery_id": {"json": "id"}`, `"delivery_id": {"json": "id", "off": true}`, "unique_id: there is no delivery_id"},
 		{`"source": "openssl dgst -sha256 -hmac KEY over the documented t.body",`, ``, "vectors[0]: source is missing"},
 		{`"openssl dgst -sha256 -hmac KEY over the documented t.body"`, `"caddy webhook sign"`, "vectors[0]: source is this project's own signer"},
-		{`"expect": "genuine"`, `"expect": "genuin"`, `vectors[0]: expect "genuin" is no verdict: did you mean "genuine"?`},
+		{`"expect": "genuine"`, `"expect": "genuin"`, `vectors[0]: expect "genuin" is not a verdict: did you mean "genuine"?`},
 		{`"proof": "openssl",`, ``, "vectors[0]: proof is missing: say what made or accepted the signature: one of vendor-doc, "},
 		{`"proof": "openssl"`, `"proof": "me"`, `vectors[0]: proof "me": write one of vendor-doc, `},
 		{`"expect": "genuine"`, `"expect": "stale_timestamp"`, "vectors[0]: got genuine, want stale_timestamp"},
