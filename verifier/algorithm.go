@@ -22,8 +22,8 @@ import (
 // Algorithm names how a signature is made. A key belongs to exactly one.
 type Algorithm string
 
-// The algorithms of this package. Those of the last group are weak: a scheme
-// must say allow_weak to use one, because its sender offers nothing better.
+// The supported algorithms. Those of the last group are weak: a scheme must set
+// allow_weak to use one, because its sender offers nothing better.
 const (
 	HMACSHA256 Algorithm = "hmac-sha256" // RFC 2104 with FIPS 180-4
 	HMACSHA1   Algorithm = "hmac-sha1"
@@ -41,17 +41,17 @@ const (
 	RSAPSSSHA256       Algorithm = "rsa-pss-sha256" // RFC 8017 §8.1, salt of any length
 	RSAPSSSHA512       Algorithm = "rsa-pss-sha512"
 
-	// Token is no signature: the secret itself, or user:password of Basic
-	// authentication, stands in the request. It proves who sends, not what.
+	// Token is not a signature: the request carries the secret itself, or
+	// user:password of Basic authentication. It proves who sends, not what.
 	Token Algorithm = "token"
 
-	// Keccak256 is Keccak's hash as it was before FIPS 202, of a message that
-	// holds {secret}. A sponge has no length extension, so this is no weak MAC.
+	// Keccak256 is Keccak before FIPS 202, over a message that holds {secret}. A
+	// sponge has no length extension, so this is not a weak MAC.
 	Keccak256 Algorithm = "keccak256"
 
 	HMACMD5         Algorithm = "hmac-md5"
 	RSAPKCS1v15SHA1 Algorithm = "rsa-pkcs1v15-sha1"
-	SHA1            Algorithm = "sha1"   // of a message that holds {secret}
+	SHA1            Algorithm = "sha1"   // over a message that holds {secret}
 	SHA256          Algorithm = "sha256" // the same
 )
 
@@ -63,11 +63,11 @@ var Algorithms = []Algorithm{
 	Token, Keccak256, HMACMD5, RSAPKCS1v15SHA1, SHA1, SHA256,
 }
 
-// algorithmFacts is what the package knows of an algorithm.
+// algorithmFacts holds the properties of an algorithm.
 type algorithmFacts struct {
-	size   int              // of a signature in bytes; 0: it varies
-	hash   func() hash.Hash // of a shared secret's algorithm
-	plain  bool             // the hash itself, not HMAC: the secret is in the message
+	size   int              // of a signature in bytes; 0 if it varies
+	hash   func() hash.Hash // of an algorithm with a shared secret
+	plain  bool             // a plain hash, not HMAC: the secret is in the message
 	weak   bool
 	public publicAlgorithm // nil for a shared secret
 }
@@ -89,7 +89,7 @@ var facts = map[Algorithm]algorithmFacts{
 	RSAPSSSHA256:       {public: rsaAlgorithm{hash: crypto.SHA256, pss: true}},
 	RSAPSSSHA512:       {public: rsaAlgorithm{hash: crypto.SHA512, pss: true}},
 
-	Token: {size: sha256.Size}, // compared as digests, so that its length does not show
+	Token: {size: sha256.Size}, // compared as digests, which hides its length
 
 	Keccak256: {size: 32, hash: sha3.NewLegacyKeccak256, plain: true},
 
@@ -104,12 +104,12 @@ func (a Algorithm) known() bool { _, ok := facts[a]; return ok }
 // asymmetric reports whether the receiver holds a public key, not a secret.
 func (a Algorithm) asymmetric() bool { return facts[a].public != nil }
 
-// A publicAlgorithm verifies with a sender's public key, and signs with the
-// private one for a Signer.
+// A publicAlgorithm verifies with a sender's public key and signs with its private
+// one.
 type publicAlgorithm interface {
-	// accepts reports whether a key is of the algorithm's kind.
+	// accepts reports whether a key suits the algorithm.
 	accepts(crypto.PublicKey) bool
-	// raw returns the key that bytes without any structure stand for, or nil.
+	// fromRaw returns the key that unstructured bytes encode, or nil.
 	fromRaw([]byte) crypto.PublicKey
 	verify(key crypto.PublicKey, content, signature []byte) bool
 	sign(key crypto.Signer, content []byte) ([]byte, error)
@@ -181,7 +181,7 @@ func (a ecdsaAlgorithm) sign(key crypto.Signer, content []byte) ([]byte, error) 
 	var inner cryptobyte.String
 	var r, s big.Int
 	input := cryptobyte.String(der)
-	input.ReadASN1(&inner, asn1.SEQUENCE) // made a line above
+	input.ReadASN1(&inner, asn1.SEQUENCE) // built above, so it parses
 	inner.ReadASN1Integer(&r)
 	inner.ReadASN1Integer(&s)
 	size := (a.curve.Params().BitSize + 7) / 8

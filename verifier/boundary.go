@@ -7,12 +7,11 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// Some senders sign the URL and what follows it as one text, and nothing in that
-// text says where the URL ends: https://host/hook?shop=42 with the field 3=x is
-// signed as https://host/hook?shop=423x. Whoever captured a delivery could move
-// bytes between the query and the body. So a delivery that is signed so is held to
-// what genuine ones have in common, which leaves one place for the boundary, or, of
-// forms, few.
+// Some senders sign the URL and the body as one text that does not say where the URL
+// ends: https://host/hook?shop=42 with the field 3=x is signed as
+// https://host/hook?shop=423x. An attacker who captured a delivery could move bytes
+// between query and body. These checks accept only what genuine deliveries have in
+// common, which leaves one possible boundary, or a few for forms.
 
 // boundary refuses a genuine signature over a text that could be divided elsewhere.
 func (c *Check) boundary(body []byte) *Rejection {
@@ -32,9 +31,9 @@ func (c *Check) boundary(body []byte) *Rejection {
 	return nil
 }
 
-// bodyBoundary: a body that is not empty begins with a byte that no URL holds, as
-// JSON objects and XML do, or with such a byte behind a bracket, as arrays of objects
-// do. Brackets in the URL have their partners in it.
+// bodyBoundary requires a body that is empty or starts with a byte that no URL holds,
+// as JSON objects and XML do, or with a bracket and then such a byte, as arrays of
+// objects do. Brackets in the URL must be balanced.
 func (c *Check) bodyBoundary(body []byte) *Rejection {
 	if len(body) > 0 && template.IsURI(body[0]) && !(body[0] == '[' && len(body) > 1 && !template.IsURI(body[1])) {
 		return reject(MalformedSignature, "the start of the body could be the end of the URL, which is signed before it: only JSON objects, arrays of objects, or text that cannot be in a URL may follow")
@@ -57,7 +56,7 @@ func (c *Check) bodyBoundary(body []byte) *Rejection {
 	return nil
 }
 
-// formBoundary: a GET has no body. The name that follows a query begins with a letter,
+// formBoundary: a GET has no body, the first name after a query begins with a letter,
 // and the query ends in a value.
 func (c *Check) formBoundary(body []byte) *Rejection {
 	if c.bodyless() {
@@ -85,7 +84,8 @@ func (c *Check) formBoundary(body []byte) *Rejection {
 	return nil
 }
 
-// urlFormBoundary: a dot divides the query from the form, so the query has none.
+// urlFormBoundary: a dot separates the query from the form, so the query must not
+// hold one.
 func (c *Check) urlFormBoundary(body []byte) *Rejection {
 	if c.bodyless() {
 		return bodyOfNone(body)
@@ -106,9 +106,9 @@ func (c *Check) urlFormBoundary(body []byte) *Rejection {
 	return nil
 }
 
-// digestBoundary: the parameter that digests the body is the last of the URL, as the
-// sender appends it. Elsewhere it could be the text of a field that another message
-// signs behind the URL.
+// digestBoundary: the parameter with the body's digest must be the last of the URL,
+// where the sender appends it. Elsewhere it could be the text of a field that another
+// message signs after the URL.
 func (c *Check) digestBoundary() *Rejection {
 	last := c.req.Target[strings.LastIndexAny(c.req.Target, "?&")+1:]
 	if name, _, _ := strings.Cut(last, "="); name != c.v.bodyDigest {
@@ -119,7 +119,6 @@ func (c *Check) digestBoundary() *Rejection {
 
 var errMovedForm = reject(MalformedSignature, "the URL has a query, which is signed before the form, and the form has no fields: they could be in the query")
 
-// bodyless reports whether the request's method is one without a body.
 func (c *Check) bodyless() bool { return c.req.Method == "GET" || c.req.Method == "HEAD" }
 
 func bodyOfNone(body []byte) *Rejection {

@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// maxCandidates bounds the signatures that one delivery may offer, over all its
-// headers: rotation needs two or three, an attacker would like a thousand.
+// maxCandidates limits the signatures of one delivery over all its headers. Rotation
+// needs two or three; the limit bounds an attacker's work.
 const maxCandidates = 32
 
-// maxPublic bounds those of them that a public key checks: each check hashes the
-// whole content again (Ed25519 hashes the signature before it) and multiplies on
-// a curve, where one HMAC serves all candidates.
+// maxPublic limits the candidates checked with a public key: each check hashes the
+// content again (Ed25519 hashes the signature first) and multiplies on a curve,
+// whereas one HMAC serves all candidates.
 const maxPublic = 8
 
-// inlineCandidates is how many a Check holds without allocating.
+// inlineCandidates is the number that a Check holds without allocating.
 const inlineCandidates = 4
 
-// maxSignature is the longest signature in bytes that is kept without
-// allocating: HMAC-SHA512, Ed25519. maxLong is the longest at all: RSA of 8192 bits.
+// maxSignature is the longest signature in bytes kept without allocating
+// (HMAC-SHA512, Ed25519). maxLong is the longest accepted: RSA with 8192 bits.
 const (
 	maxSignature = 64
 	maxLong      = 1024
 )
 
-// What bounds the list of headers that a delivery says it signs.
+// Limits of the list of signed headers in a delivery.
 const (
 	maxListed     = 32
 	maxHeaderName = 128
@@ -35,13 +35,14 @@ const (
 // candidate is one decoded signature of a delivery.
 type candidate struct {
 	sum       [maxSignature]byte
-	long      []byte // the signature, where its size varies or does not fit sum
+	long      []byte // used if the size varies or exceeds sum
 	size      uint8
 	header    uint8 // index of the header it came from
 	algorithm uint8 // index into the verifier's algorithms
 }
 
-// openSignatures reads the candidates, those in the body once it is there.
+// openSignatures reads the candidates in headers and query, or, given the body, in
+// the body.
 func (c *Check) openSignatures(body []byte) *Rejection {
 	s, all := &c.v.signature, c.v.signatureAt
 	present := false
@@ -68,7 +69,7 @@ func (c *Check) openSignatures(body []byte) *Rejection {
 			}
 		}
 		present = true
-		if s.Match == "first_present" || all[i].form != "" && c.postsForm(body) { // one field, whatever paths a JSON body has
+		if s.Match == "first_present" || all[i].form != "" && c.postsForm(body) { // one field, however many paths a JSON body has
 			break
 		}
 	}
@@ -138,7 +139,7 @@ func (c *Check) addRaw(header uint8, value string) *Rejection {
 	return c.add(header, 0, text)
 }
 
-// addLabelled adds an item if its version, algorithm name or key id counts.
+// addLabelled adds an item whose version, algorithm name or key id is accepted.
 // Others are skipped: a sender may add versions that this receiver does not know.
 func (c *Check) addLabelled(header uint8, label, text string) *Rejection {
 	s := &c.v.signature
@@ -168,7 +169,7 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 			if !signing || name == "" {
 				return reject(MalformedSignature, "%s has a part without =", c.v.signatureAt[header])
 			}
-			// One more value of the key before: v0=5257a8…,88a022… (rotation).
+			// Another value of the previous key: v0=5257a8…,88a022… (rotation).
 			if rej := c.add(header, 0, name); rej != nil {
 				return rej
 			}
@@ -191,8 +192,8 @@ func (c *Check) addPairs(header uint8, value string) *Rejection {
 	return nil
 }
 
-// add decodes one candidate. One that cannot be read matches nothing; it is a
-// reason to refuse only where no other can be read (see openSignatures).
+// add decodes one candidate. A malformed one matches nothing; the delivery is refused
+// for it only if no other candidate is well-formed (see openSignatures).
 func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 	if c.offered++; c.offered > maxCandidates {
 		return reject(MalformedSignature, "more than %d signatures", maxCandidates)
@@ -217,7 +218,7 @@ func (c *Check) add(header, algorithm uint8, text string) *Rejection {
 			size = n
 		}
 	} else {
-		var buf [3 * maxSignature]byte // base64 of hex is the longest way to write it
+		var buf [3 * maxSignature]byte // base64 of hex is the longest encoding
 		if len(text) <= len(buf) {
 			n, err = decode(cand.sum[:], buf[:copy(buf[:], text)], s.Encoding)
 		}
@@ -244,7 +245,6 @@ func decodeLong(text, encoding string) ([]byte, int, error) {
 	return dst, len(dst), err
 }
 
-// bytes returns the signature.
 func (c *candidate) bytes() []byte {
 	if c.long != nil {
 		return c.long
@@ -259,8 +259,8 @@ func (c *Check) candidate(i int) *candidate {
 	return &c.more[i-inlineCandidates]
 }
 
-// cutGroup takes the first set of pairs off a kv value. It is no iterator: a loop
-// over one would make its Check escape.
+// cutGroup cuts the first set of pairs off a kv value. An iterator would make the
+// Check escape.
 func (s *Signature) cutGroup(value string) (group, rest string, more bool) {
 	if s.GroupSeparator == "" {
 		return value, "", false
@@ -268,8 +268,8 @@ func (s *Signature) cutGroup(value string) (group, rest string, more bool) {
 	return strings.Cut(value, s.GroupSeparator)
 }
 
-// cutPair reads a pair of a kv value, or the part of a positional one at a
-// position that has a name.
+// cutPair reads a pair of a kv value, or the part of a positional one if its position
+// has a name.
 func (s *Signature) cutPair(pair string, position int) (name, text string, ok bool) {
 	text = strings.TrimSpace(pair)
 	if s.Syntax == "positional" {
@@ -282,8 +282,8 @@ func (s *Signature) cutPair(pair string, position int) (name, text string, ok bo
 	return name, text, ok
 }
 
-// pairText returns the one text that a key beside the signatures has. The headers
-// were read before: see addPairs.
+// pairText returns the one value of a key beside the signatures. addPairs has already
+// validated the headers.
 func (c *Check) pairText(key string) (text string, err error) {
 	s := &c.v.signature
 	seen := false
@@ -311,7 +311,8 @@ func (c *Check) pairText(key string) (text string, err error) {
 	return text, nil
 }
 
-// valueOf returns what a key of a set of pairs has, and how often it stands there.
+// valueOf returns the value of a key in a set of pairs, and how often the key
+// appears.
 func (s *Signature) valueOf(group, key string) (value string, found int) {
 	position := 0
 	for pair := range strings.SplitSeq(group, s.PairSeparator) {

@@ -13,15 +13,14 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
-// Canonical forms that a template cannot put together. Each is named for what it
-// does; docs/providers.md says which sender signs which.
+// Canonical forms that a template cannot express, named for what they do;
+// docs/providers.md says which sender signs which.
 
-// maxDecoded is the longest body that is taken out of a compressed one. The
-// bytes go to the hash and are not kept.
+// maxDecoded limits the decompressed body. Its bytes are hashed and not kept.
 const maxDecoded = 8 << 20
 
-// gzipMagic begins every gzip stream (RFC 1952 §2.3.1) and no text: where a proxy
-// has dropped Content-Encoding, it still tells the one from the other.
+// gzipMagic begins every gzip stream (RFC 1952 §2.3.1) and no text, so a compressed
+// body is recognised even if a proxy dropped Content-Encoding.
 var gzipMagic = []byte{0x1f, 0x8b}
 
 // writeBody writes the body as its sender signed it.
@@ -46,8 +45,8 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 	return nil
 }
 
-// writeDecoded decodes one gzip member (RFC 1952) and refuses whatever follows it: two
-// decoders could read that differently.
+// writeDecoded decompresses one gzip member (RFC 1952) and refuses trailing data,
+// which two decoders could read differently.
 func writeDecoded(w io.Writer, body []byte) error {
 	in := bytes.NewReader(body)
 	r, err := gzip.NewReader(in)
@@ -65,9 +64,9 @@ func writeDecoded(w io.Writer, body []byte) error {
 	return nil
 }
 
-// signedHeaders writes the headers that a header lists ("a,b") as
-// "a:value;b:value", names in lower case and sorted. The list and the timestamp's
-// header must be among them, or they could be exchanged.
+// signedHeaders writes the headers listed in a header ("a,b") as "a:value;b:value",
+// names in lower case and sorted. The list and the timestamp's header must be among
+// them, or an attacker could replace them.
 func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	text, rej := c.headerText(list)
 	if rej != nil {
@@ -84,7 +83,7 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	}
 	var b strings.Builder
 	for i, name := range names {
-		value := c.req.Host // net/http keeps it elsewhere
+		value := c.req.Host // net/http moves it out of the headers
 		if name != "host" {
 			if value, rej = c.headerText(canonicalHeader(name)); rej != nil {
 				return "", rej
@@ -102,7 +101,7 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	return b.String(), nil
 }
 
-// listedNames reads a list of headers' names, in lower case and sorted.
+// listedNames reads a list of header names, in lower case and sorted.
 func listedNames(list, text string) ([]string, *Rejection) {
 	if strings.Count(text, ",") >= maxListed {
 		return nil, reject(MalformedSignature, "header %s lists more than %d headers", list, maxListed)
@@ -124,15 +123,15 @@ func listedNames(list, text string) ([]string, *Rejection) {
 	return names, nil
 }
 
-// holdsHeader reports whether a header's value holds what looks like the next of
-// the sorted names, ";name:".
+// holdsHeader reports whether a value contains what looks like the next of the sorted
+// names, ";name:".
 func holdsHeader(value string, names []string) bool {
 	for {
 		_, after, found := strings.Cut(value, ";")
 		if !found {
 			return false
 		}
-		end := strings.IndexAny(after, ":;") // no name holds either
+		end := strings.IndexAny(after, ":;") // neither occurs in a name
 		if end < 0 {
 			return false
 		}
@@ -143,15 +142,14 @@ func holdsHeader(value string, names []string) bool {
 	}
 }
 
-// uriEncodedTwice writes path and query of a request with the query escaped as
-// one component, and then the whole as a URI once more, what is escaped in it
-// too: ECMA-262's encodeURI over the escaped query.
+// uriEncodedTwice escapes the query as one component and then the whole URI again,
+// including the earlier escapes: ECMA-262's encodeURI over the escaped query.
 func uriEncodedTwice(target string) (string, *Rejection) {
 	path, query, has := strings.Cut(target, "?")
-	if strings.Contains(query, "?") { // whose second part the sender's library drops
+	if strings.Contains(query, "?") { // the sender's library drops its second part
 		return "", reject(MalformedSignature, "the URL, which is signed, has two question marks")
 	}
-	if len(target) > maxStructured { // of one byte there may be five
+	if len(target) > maxStructured { // one byte may become five
 		return "", reject(MalformedSignature, "the URL, which is signed, has more than %d bytes", maxStructured)
 	}
 	const uri, component = ";,/?:@&=+$-_.!~*'()#", "-_.!~*'()"
@@ -162,8 +160,8 @@ func uriEncodedTwice(target string) (string, *Rejection) {
 	return string(b), nil
 }
 
-// appendEscaped escapes what is neither a letter, a digit nor to be kept, with
-// what stands for a percent sign.
+// appendEscaped escapes all but letters, digits and keep, writing percent for a
+// percent sign.
 func appendEscaped(dst []byte, text, keep, percent string) []byte {
 	const digits = "0123456789ABCDEF"
 	kept := func(c byte) bool {
@@ -186,9 +184,9 @@ func appendEscaped(dst []byte, text, keep, percent string) []byte {
 	return dst
 }
 
-// urlFormSorted writes the URL with the fields of its query sorted, and behind
-// it those of a form body, sorted and without separators:
-// "https://host/path?a=1&b=2.Name1Name2". With GET there is only the query.
+// urlFormSorted writes the URL with the fields of its query sorted, then those of a
+// form body, sorted and without separators: "https://host/path?a=1&b=2.Name1Name2".
+// For GET, only the query.
 func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	path, raw, _ := strings.Cut(c.req.Target, "?")
 	query, err := formdata.Parse([]byte(raw))
@@ -224,8 +222,8 @@ func (c *Check) urlFormSorted(body []byte) (string, *Rejection) {
 	return formdata.Join(b.String(), fields), nil
 }
 
-// formSorted joins names and values without separators, sorted bytewise,
-// repeated pairs once: what Twilio signs for a form.
+// formSorted joins names and values without separators, sorted bytewise, repeated
+// pairs once: what Twilio signs for a form.
 func formSorted(body []byte) (string, error) {
 	fields, err := formdata.Parse(body)
 	if err != nil {
@@ -240,10 +238,10 @@ func formSorted(body []byte) (string, error) {
 
 var errAlike = errors.New("two of its names differ, but some readers treat them as the same")
 
-// formPHP writes a form without its signature as PHP serializes an array of
-// texts sorted by name. Every text stands behind its length, so it is read one
-// way. Names that PHP would read as anything but the key that they are (numbers,
-// arrays, dots) are refused, and so is a name that stands twice.
+// formPHP serializes a form without its signature as PHP does an array of texts
+// sorted by name. Each text follows its length, so there is one way to read it. Names
+// that PHP would not read as plain keys (numbers, arrays, dots) and repeated names
+// are refused.
 func formPHP(body []byte, signature string) (string, *Rejection) {
 	fields, err := formdata.Parse(body)
 	if err != nil {

@@ -14,17 +14,17 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// A claim of a JWT that must say what a template says, as a rule a digest: it is
-// how a JWT covers the body.
+// A claim of a JWT must equal the text of a template, usually a digest: this is how a
+// JWT covers the body.
 type claim struct {
 	name     string
-	optional bool // may be absent where the body is empty
+	optional bool // may be absent if the body is empty
 	want     template.Template
 	hex      bool // either case
 }
 
-// clockLeeway is how far exp and nbf may be overstepped: clocks of two machines
-// differ (RFC 7519 §4.1.4 speaks of a few minutes at most).
+// clockLeeway is the tolerance for exp and nbf, for clocks that differ (RFC 7519
+// §4.1.4 suggests a few minutes at most).
 const clockLeeway = time.Minute
 
 func (v *Rules) compileClaims() error {
@@ -70,7 +70,7 @@ func (v *Rules) compileClaims() error {
 	return nil
 }
 
-// checkClaims holds the claims of a verified JWT against the delivery.
+// checkClaims compares the claims of a verified JWT with the delivery.
 func (c *Check) checkClaims(body []byte) *Rejection {
 	for i := range c.v.claims {
 		if rej := c.checkClaim(&c.v.claims[i], body); rej != nil {
@@ -130,12 +130,12 @@ func (c *Check) numericDate(name string) (at time.Time, ok bool, rej *Rejection)
 	return at, true, nil
 }
 
-// signJWS writes a JWS of either kind.
+// signJWS writes a JWS, compact or detached.
 func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) {
 	header := make(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(c.v.signature.Accept)) {
 		if c.v.signature.Accept[name] == k.algorithm {
-			header["alg"] = name // the last: EdDSA is wider known than Ed25519
+			header["alg"] = name // the last: EdDSA is better known than Ed25519
 		}
 	}
 	if k.id != "" {
@@ -180,7 +180,7 @@ func (c *Check) signJWS(k *compiledKey, id string, body []byte) (string, error) 
 	return strings.TrimSuffix(j.signed, ".") + c.v.signature.separator() + encode(sum, encBase64URL), nil
 }
 
-// separator stands between what a JWS shows of its content and its signature.
+// separator separates the content shown in a JWS from its signature.
 func (s *Signature) separator() string {
 	if s.Syntax == syntaxDetached {
 		return ".."
@@ -188,7 +188,7 @@ func (s *Signature) separator() string {
 	return "."
 }
 
-// claimSet is the claims that a sender of this scheme would sign.
+// claimSet returns the claims that a sender of this scheme would sign.
 func (c *Check) claimSet(id string, body []byte) ([]byte, error) {
 	set := make(map[string]any)
 	for _, want := range c.v.claims {

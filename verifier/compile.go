@@ -11,7 +11,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// HeaderNames lists the headers that the scheme reads, as they are written.
+// HeaderNames lists the headers that the scheme reads, as the scheme spells them.
 func (s Scheme) HeaderNames() []string {
 	var names []string
 	if s.Signature != nil {
@@ -41,7 +41,7 @@ func (s Scheme) HeaderNames() []string {
 		names = slices.AppendSeq(names, maps.Keys(h.When.Header))
 	}
 	for _, text := range s.Message {
-		t, _ := template.Parse(text) // what cannot be parsed names none
+		t, _ := template.Parse(text) // a malformed template names none
 		for _, p := range t {
 			if p.Slot == template.Header || p.Slot == template.SignedHeaders {
 				names = append(names, p.Arg)
@@ -51,8 +51,8 @@ func (s Scheme) HeaderNames() []string {
 	return names
 }
 
-// ParamNames lists the params that the scheme asks for, {param:name} and
-// {param:name?}, each once and in no order that counts.
+// ParamNames lists the params that the scheme uses, {param:name} and {param:name?},
+// each once, in no particular order.
 func (s Scheme) ParamNames() []string {
 	texts := slices.Concat(s.Message, slices.Collect(maps.Values(s.Claims)))
 	if s.Signature != nil {
@@ -63,7 +63,7 @@ func (s Scheme) ParamNames() []string {
 	}
 	var names []string
 	for _, text := range texts {
-		t, _ := template.Parse(text) // what is wrong with it, compiling says
+		t, _ := template.Parse(text) // Compile reports malformed templates
 		for _, p := range t {
 			if p.Slot == template.Param && !slices.Contains(names, p.Arg) {
 				names = append(names, p.Arg)
@@ -73,8 +73,8 @@ func (s Scheme) ParamNames() []string {
 	return names
 }
 
-// algorithms lists what a signature of s may be made with: those that its items
-// may name, or its one algorithm.
+// algorithms lists the algorithms that items of the signature may name, or the
+// scheme's only one.
 func (s *Scheme) algorithms() []Algorithm {
 	if s.Signature == nil || len(s.Signature.Accept) == 0 {
 		if s.Algorithm == "" {
@@ -83,7 +83,7 @@ func (s *Scheme) algorithms() []Algorithm {
 		return []Algorithm{s.Algorithm}
 	}
 	var out []Algorithm
-	for _, a := range Algorithms { // in a fixed order
+	for _, a := range Algorithms {
 		for _, accepted := range s.Signature.Accept {
 			if a == accepted && !slices.Contains(out, a) {
 				out = append(out, a)
@@ -133,7 +133,7 @@ func (v *Rules) compilePublicURL() error {
 	v.publicOrigin = u.Scheme + "://" + u.Host
 	_, authority, _ := strings.Cut(v.scheme.PublicURL, "://")
 	authority, _, _ = strings.Cut(authority, "/")
-	v.origin = u.Scheme + "://" + authority // as it is written: it is signed so
+	v.origin = u.Scheme + "://" + authority // as written: it is signed in this form
 	return nil
 }
 
@@ -144,8 +144,8 @@ func known(field, what, value string, known ...string) error {
 	return nil
 }
 
-// unknown lists the words that are known. It repeats the given word only where
-// it is a slip of one of them: a secret on the wrong line stays out of errors.
+// unknown lists the known words. It repeats the given word only if it is a near miss
+// of one of them, so that a misplaced secret never appears in an error.
 func unknown[S ~string](field, what string, word S, known []S) error {
 	if nearest.Of(string(word), strings.Split(join(known), ", ")) != "" {
 		what += fmt.Sprintf(" %q", word)
@@ -153,8 +153,8 @@ func unknown[S ~string](field, what string, word S, known []S) error {
 	return wrong(field, "unknown %s: known are %s", what, join(known))
 }
 
-// notAHeaderName does not repeat the text: where the name was an unset variable,
-// a header's secret value stands in its place.
+// notAHeaderName does not repeat the text, which may be a secret: if a variable was
+// unset, a header's value may have moved into the name's place.
 const notAHeaderName = "invalid header name: write letters, digits and dashes"
 
 func join[S ~string](list []S) string {

@@ -47,9 +47,9 @@ func (v *Rules) compileMessage() error {
 	return nil
 }
 
-// Messages lists the templates of what is signed: the scheme's, or {body}. A token
-// has none, which signs nothing, nor have a JWT and a signature of RFC 9421, which
-// state themselves what they sign.
+// Messages lists the templates of the signed content: the scheme's, or {body}. A
+// token signs nothing and has none; neither do a JWT and an RFC 9421 signature, which
+// state what they sign.
 func (s Scheme) Messages() StringList {
 	switch {
 	case len(s.Message) > 0:
@@ -60,7 +60,7 @@ func (s Scheme) Messages() StringList {
 	return StringList{"{body}"}
 }
 
-// parse splits a text of the scheme, with the values of its params.
+// parse parses a text of the scheme, with the values of its params.
 func (s *Scheme) parse(text string) (template.Template, error) {
 	t, err := template.Parse(text)
 	if err != nil {
@@ -69,8 +69,8 @@ func (s *Scheme) parse(text string) (template.Template, error) {
 	return t.With(s.Params)
 }
 
-// checkSlots ties the message to its sources: a slot without one cannot be
-// filled, and a timestamp that is not signed proves nothing.
+// checkSlots requires a source for each slot, and a signed timestamp: an unsigned one
+// proves nothing.
 func (v *Rules) checkSlots() error {
 	for _, t := range v.messages {
 		v.timestampSigned = v.timestampSigned || t.Has(template.Timestamp)
@@ -111,7 +111,7 @@ func (v *Rules) checkSlots() error {
 	}
 	signed := v.everyMessage(func(t template.Template) bool {
 		return t.Has(template.Timestamp) || v.signs(t, v.timestampAt, t.HasArg) ||
-			v.timestampAt.are(inHeader) && (t.Has(template.ListedHeaders) || t.Has(template.SignedHeaders)) // which ask for it among them
+			v.timestampAt.are(inHeader) && (t.Has(template.ListedHeaders) || t.Has(template.SignedHeaders)) // which require it in their list
 	})
 	if !signed {
 		return wrong("timestamp", "the message does not contain it, so anyone could change it: put {timestamp} where the sender signs it, or write: timestamp off")
@@ -119,13 +119,13 @@ func (v *Rules) checkSlots() error {
 	return nil
 }
 
-// everyMessage reports whether all messages are so; a token has none, and
-// proves nothing of what stands beside it.
+// everyMessage reports whether is holds for all messages. False for a token, which
+// has none and proves nothing else.
 func (v *Rules) everyMessage(is func(template.Template) bool) bool {
 	return len(v.messages) > 0 && !slices.ContainsFunc(v.messages, func(t template.Template) bool { return !is(t) })
 }
 
-// checkSlot refuses slots that the rest of the scheme gives nothing to.
+// checkSlot refuses slots that the rest of the scheme cannot fill.
 func (v *Rules) checkSlot(p *template.Part) error {
 	sig := &v.signature
 	switch p.Slot {
@@ -146,7 +146,7 @@ func (v *Rules) checkSlot(p *template.Part) error {
 	return nil
 }
 
-// checkDecoded refuses what would look into a body that is still compressed.
+// checkDecoded refuses slots that would read from a compressed body.
 func (v *Rules) checkDecoded() error {
 	s := &v.scheme
 	if !s.BodyDecoded {

@@ -14,7 +14,7 @@ const (
 	encHex       = "hex"
 	encBase64    = "base64"
 	encBase64URL = "base64url"
-	// base64 of a text that is hex itself: of signatures alone.
+	// base64 of hex text; only for signatures
 	encBase64Hex = "base64-hex"
 )
 
@@ -22,10 +22,10 @@ var errEncoding = errors.New("not in its encoding")
 
 func canonicalHeader(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
 
-// decode writes the bytes that src stands for into dst and returns their
-// number. One text, one meaning: no white space, no non-zero trailing bits.
-// base64 takes the standard or the URL alphabet, padded or not, because senders
-// of one family differ in it; hex takes either case.
+// decode decodes src into dst and returns the length. Each value has one encoding: no
+// white space, no non-zero trailing bits. base64 accepts the standard and the URL
+// alphabet, padded or not, because senders of one family differ; hex accepts either
+// case.
 func decode(dst, src []byte, encoding string) (int, error) {
 	switch encoding {
 	case encUTF8:
@@ -74,7 +74,7 @@ func decodeString(text, encoding string) ([]byte, error) {
 	return dst[:n], err
 }
 
-// encode is decode's inverse, in the form most senders write.
+// encode is the inverse of decode, in the most common form.
 func encode(b []byte, encoding string) string {
 	switch encoding {
 	case encUTF8:

@@ -17,53 +17,54 @@ type Case struct {
 	Request *Request
 	Body    []byte
 	Now     time.Time
-	// Other senders that it may really be of.
+	// Other senders that may have sent it.
 	Others []Other
 }
 
-// Other is another scheme that a delivery may really be of: one of the
-// catalogue, without keys (it is tried with the case's), or that of another
-// handler of the same gateway, with its own.
+// Other is another scheme that the delivery may follow: one of the catalogue, without
+// keys (tried with the case's), or that of another handler of the same gateway, with
+// its own.
 type Other struct {
-	// Name is what the hint calls it: a provider's id, a handler's name.
+	// Name appears in the hint: a provider's id or a handler's name.
 	Name   string
 	Scheme Scheme
 	Keys   []Key
 }
 
-// An Explanation says why a delivery is not genuine. It is for the operator
-// alone: it holds no secret, expected MAC, signature or piece of a body, but it
-// does say which guess at them was right.
+// An Explanation says why a delivery is not genuine. It is only for the operator: it
+// holds no secret, expected MAC, signature or part of a body, but it does reveal
+// which guess at them was right.
 type Explanation struct {
 	Genuine bool
 	Reason  Reason        // "" when genuine
-	Detail  string        // what the check found, see Rejection
-	Skew    time.Duration // now minus the delivery's timestamp, where one was read
-	Hint    string        // one sentence: what to change and where; "" if nothing was found
+	Detail  string        // of the Rejection
+	Skew    time.Duration // now minus the delivery's timestamp; zero without one
+	Hint    string        // one sentence: what to change and where; "" if no cause was found
 }
 
-// The bounds of one explanation. They keep the worst case, a forged delivery of
-// 64 KiB that is no mistake at all, under 50 ms; beyond them a mistake may stay
-// unnamed. A cost is counted in bytes that SHA-256 could hash in the same time.
+// The limits of one explanation keep the worst case, a forged delivery of 64 KiB,
+// below 50 ms; beyond them a mistake may remain unnamed. Costs are in bytes that
+// SHA-256 hashes in the same time.
 const (
 	maxTrials = 512      // signatures computed or verified, and bodies rewritten
-	maxCost   = 24 << 20 // 24 MiB; a larger body may cost
-	maxPasses = 48       // so many times its length,
-	maxLarge  = 96 << 20 // but no more than this
+	maxCost   = 24 << 20 // 24 MiB; for a larger body,
+	maxPasses = 48       // this many times its length,
+	maxLarge  = 96 << 20 // but at most this
 )
 
-// Explain checks a delivery again and, if it is not genuine, looks for the usual
-// mistake that made it so: it alters one thing at a time (a line break at the
-// body's end, the encoding of the secret, the port in the URL, …) and sees
-// whether the signature is right then. A hint names a cause only if an altered
-// check verifies, or if the headers alone prove it.
+// Explain checks a delivery again and, if it is not genuine, looks for the mistake:
+// it alters one thing at a time (a line break at the body's end, the encoding of the
+// secret, the port in the URL, …) and checks whether the signature is valid then. A
+// hint names a cause only if an altered check verifies, or if the headers alone prove
+// it.
 //
-// It is a forging oracle for whoever reads it, and many times as dear as a check:
-// it is for the operator's tools, never for a request's way or a response.
+// The result is a forging oracle for anyone who reads it, and costs many times a
+// verification: use it only in the operator's tools, never while serving a request or
+// in a response.
 //
-// The search is bounded and ends with ctx, with what was found until then. The
-// error is a *SchemeError or a *KeyError, of the case's own scheme and keys;
-// others that do not compile are passed over.
+// The search is bounded and ends with ctx, returning what was found. The error is a
+// *SchemeError or a *KeyError of the case's own scheme and keys; others that do not
+// compile are skipped.
 func Explain(ctx context.Context, c Case) (Explanation, error) {
 	v, err := New(c.Scheme, c.Keys)
 	if err != nil {
@@ -80,7 +81,7 @@ func Explain(ctx context.Context, c Case) (Explanation, error) {
 	return Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.hint()}, nil
 }
 
-// check is Judge without handshakes: it says why the request is no delivery.
+// check is Judge without handshakes: it says why the request is not a delivery.
 func (v *Verifier) check(req *Request, now time.Time, body []byte) *Rejection {
 	c := Check{v: v, req: req, now: now}
 	c.unmet = c.checkRequired(v.required, nil)
@@ -91,26 +92,26 @@ func (v *Verifier) check(req *Request, now time.Time, body []byte) *Rejection {
 	return cmp.Or(c.unmet, rej)
 }
 
-// search is one explanation under way.
+// search is an explanation in progress.
 type search struct {
 	ctx   context.Context
 	v     *Verifier
 	c     *Case
 	rej   *Rejection
-	asked signing // what the configuration says was signed
+	asked signing // what should have been signed according to the configuration
 
-	presented []presented // what the request holds that could be a signature
-	times     []found     // and what could be its timestamp or id, where the scheme has none
+	presented []presented // texts of the request that could be signatures
+	times     []found     // and those that could be a timestamp or id, if the scheme has none
 	ids       []found
 
 	trials, cost int
 	limit        int
-	refused      bool // something was left untried
+	refused      bool // the limits left something untried
 	seed         maphash.Seed
-	bodies       map[uint64]bool // those tried, by hash: rewriting often gives the same twice
+	bodies       map[uint64]bool // hashes of bodies tried: edits often give the same result
 }
 
-// signing is what a sender may have done: with which keys it signed what.
+// signing is what a sender may have signed, and with which keys.
 type signing struct {
 	check    Check
 	messages []message
@@ -118,27 +119,27 @@ type signing struct {
 	body     []byte
 }
 
-// message is one way to put the signed content together.
+// message is one candidate for the signed content.
 type message struct {
 	template  template.Template
-	algorithm Algorithm // in place of the key's: a hash without a key
+	algorithm Algorithm // replaces the key's: a hash without a key
 }
 
-// guess is a signing that differs from the configured one in one way. The clause
-// says in which, and what to change and where.
+// guess is a signing that differs from the configured one in one respect. The clause
+// says in which, and what to change.
 type guess struct {
 	signing
 	clause string
 }
 
-// mistake is one kind of guesses.
+// mistake is one kind of guess.
 type mistake struct {
 	name    string
 	guesses func(*search, func(guess) bool)
 }
 
-// mistakes in the order in which they are tried: the usual and the cheap first,
-// for a large body leaves room for few.
+// mistakes in the order they are tried: common and cheap ones first, since a large
+// body leaves time for only a few.
 var mistakes = []mistake{
 	{"none: only the signature is read wrongly", func(s *search, yield func(guess) bool) { yield(guess{signing: s.asked}) }},
 	{"another header of a JWS", renamed},
@@ -167,7 +168,7 @@ func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *searc
 	if s.collect(); v.statesMessage() {
 		return s
 	}
-	check.openSignatures(c.Body) // what cannot be read is looked for in presented
+	check.openSignatures(c.Body) // malformed candidates end up in presented
 	check.openSources()
 	if check.timestamp == "" && v.timestampAt.are(inKV) {
 		check.timestamp = s.looseTimestamp()
@@ -175,13 +176,13 @@ func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *searc
 	check.bodyTimestamp(c.Body)
 	s.asked.check = check
 	for _, text := range v.scheme.Messages() {
-		t, _ := v.scheme.parse(text) // compiled before
+		t, _ := v.scheme.parse(text) // compiled before, so it parses
 		s.asked.messages = append(s.asked.messages, message{template: t})
 	}
 	return s
 }
 
-// hint puts together what was found, as one sentence.
+// hint combines the findings into one sentence.
 func (s *search) hint() string {
 	if clause := s.requiredClause(); clause != "" {
 		return clause
@@ -201,8 +202,8 @@ func (s *search) hint() string {
 	return strings.Join(clauses, "; ")
 }
 
-// run tries the others, then every mistake. It reports whether anything made the
-// signature right; then nothing but a clause may still be missing.
+// run tries the other senders, then every mistake. It reports whether a guess made
+// the signature valid, even if no clause describes it.
 func (s *search) run() (clauses []string, matched bool) {
 	others := s.others()
 	if others.certain {
@@ -226,7 +227,7 @@ func (s *search) run() (clauses []string, matched bool) {
 		})
 		if found {
 			switch {
-			case others.clause != "" && len(clauses) > 1: // no slip of the pen but another sender
+			case others.clause != "" && len(clauses) > 1: // another sender rather than a mistake
 				return []string{others.clause}, true
 			case len(clauses) > 0:
 				clauses[0] += others.note

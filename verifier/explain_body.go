@@ -21,8 +21,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonstyle"
 )
 
-// bodyEdit is one way in which a body may have changed between its signing and
-// here. Undo returns the body as it was signed, nil where it cannot have been so.
+// bodyEdit is one way in which a body may have changed after it was signed. Undo
+// returns the signed body, or nil if the edit cannot apply.
 type bodyEdit struct {
 	clause string
 	undo   func([]byte) []byte
@@ -95,8 +95,8 @@ var bodyForms = []bodyEdit{
 	{"the sender signed the form's text before it was URL-encoded: it must sign what it sends", writeForm(false, func(s string) string { return s })},
 }
 
-// unpackedInFront guesses that a body which is signed before it is compressed was
-// unpacked on the way, and the header that says otherwise was left.
+// unpackedInFront guesses that something in front decompressed a body that is signed
+// before compression, and kept the header.
 func unpackedInFront(s *search, yield func(guess) bool) {
 	if !s.v.scheme.BodyDecoded || len(s.c.Request.Header["Content-Encoding"]) == 0 || bytes.HasPrefix(s.c.Body, gzipMagic) {
 		return
@@ -109,7 +109,6 @@ func unpackedInFront(s *search, yield func(guess) bool) {
 	yield(g)
 }
 
-// bodies makes guesses of a table of edits.
 func bodies(edits []bodyEdit) func(*search, func(guess) bool) {
 	return func(s *search, yield func(guess) bool) {
 		for _, e := range edits {
@@ -120,7 +119,7 @@ func bodies(edits []bodyEdit) func(*search, func(guess) bool) {
 	}
 }
 
-// guessBody yields a body that was not tried before. Writing one counts too.
+// guessBody yields a body that was not tried before. Building it has a cost too.
 func (s *search) guessBody(body []byte, clause string, yield func(guess) bool) bool {
 	hash := maphash.Bytes(s.seed, body)
 	if s.bodies[hash] {
@@ -135,7 +134,7 @@ func (s *search) guessBody(body []byte, clause string, yield func(guess) bool) b
 	return yield(g)
 }
 
-// maxUnpacked bounds what a compressed body may become: bombs are forged too.
+// maxUnpacked limits a decompressed body: a forged one may be a bomb.
 const maxUnpacked = 1 << 20
 
 func gunzip(b []byte) []byte {
@@ -146,7 +145,7 @@ func gunzip(b []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	out, err := io.ReadAll(io.LimitReader(r, maxUnpacked)) // what is longer verifies as nothing
+	out, err := io.ReadAll(io.LimitReader(r, maxUnpacked)) // a longer one cannot verify
 	if err != nil {
 		return nil
 	}
@@ -245,7 +244,7 @@ func only(arrived, signed string) func([]byte) []byte {
 	}
 }
 
-// writeForm writes a form's fields anew, each name and value through escape.
+// writeForm re-serializes a form's fields, with each name and value through escape.
 func writeForm(sorted bool, escape func(string) string) func([]byte) []byte {
 	return func(b []byte) []byte {
 		if bytes.IndexByte(b, '=') < 1 || bytes.ContainsAny(b, "{\"\n") {
@@ -266,7 +265,8 @@ func writeForm(sorted bool, escape func(string) string) func([]byte) []byte {
 	}
 }
 
-// encodeURIComponent is JavaScript's: it keeps !'()* besides the unreserved.
+// encodeURIComponent is JavaScript's: it keeps !'()* in addition to unreserved
+// characters.
 func encodeURIComponent(s string) string { return componentEscapes.Replace(url.QueryEscape(s)) }
 
 var componentEscapes = strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*")
@@ -281,8 +281,8 @@ func smallEscapes(s string) string {
 	return string(b)
 }
 
-// jsonBodies guesses that the body was parsed and written anew, in the styles of
-// common libraries, the usual ones first.
+// jsonBodies guesses that the body was parsed and re-serialized, in the styles of
+// common libraries, common ones first.
 func jsonBodies(s *search, yield func(guess) bool) {
 	if len(s.c.Body) == 0 || !s.charge(8*len(s.c.Body)) || !json.Valid(s.c.Body) {
 		return

@@ -13,8 +13,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// evidence is what the headers alone prove, tried in order where no altered
-// check verified. Besides: also where the signature itself is right.
+// evidence is what the headers alone prove, in this order, if no altered check
+// verified. Besides: also if the signature itself is valid.
 var evidence = []struct {
 	besides bool
 	clause  func(*search) string
@@ -28,8 +28,8 @@ var evidence = []struct {
 	{false, (*search).compareClause},
 }
 
-// requiredClause is about the headers that the operator asks for, which count
-// before any signature.
+// requiredClause checks the operator's required headers, which are checked before any
+// signature.
 func (s *search) requiredClause() string {
 	for i, h := range s.c.Scheme.RequireHeader {
 		lines := s.c.Request.Header[canonicalHeader(h.Name)]
@@ -55,8 +55,8 @@ func (s *search) requiredClause() string {
 	return ""
 }
 
-// nearlyClause says what divides a header's value from the configured one. It
-// repeats neither: they may be credentials.
+// nearlyClause says how a header's value differs from the configured one. It repeats
+// neither, as both may be credentials.
 func nearlyClause(name, got, want string) string {
 	bare := func(t string) string { return strings.TrimSpace(strings.Trim(strings.TrimSpace(t), `"'`)) }
 	_, token, _ := strings.Cut(got, " ")
@@ -76,7 +76,7 @@ func nearlyClause(name, got, want string) string {
 	return ""
 }
 
-// similar returns the header that has nearly this name, where name is absent.
+// similar returns a header with nearly this name if name itself is absent.
 func (s *search) similar(name string) string {
 	var out []string
 	for have, lines := range s.c.Request.Header {
@@ -90,7 +90,7 @@ func (s *search) similar(name string) string {
 	return ""
 }
 
-// otherNameClause finds a header that the scheme reads under nearly its name.
+// otherNameClause finds a required header of the scheme under nearly its name.
 func (s *search) otherNameClause() string {
 	if !slices.Contains([]Reason{MissingSignature, MissingTimestamp, MissingHeader}, s.rej.Reason) {
 		return ""
@@ -117,8 +117,8 @@ func (s *search) linesClause() string {
 	return ""
 }
 
-// otherSenderClause names the one other sender all of whose headers are there,
-// where none of this scheme's is.
+// otherSenderClause names the only other sender whose headers are all there, if none
+// of this scheme's is.
 func (s *search) otherSenderClause() string {
 	if s.rej.Reason != MissingSignature || len(s.v.signature.Header) == 0 {
 		return ""
@@ -127,7 +127,7 @@ func (s *search) otherSenderClause() string {
 	for _, o := range s.c.Others {
 		sig := o.Scheme.Signature
 		if sig == nil || len(sig.Header) == 0 || !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return soundsSigned(n) && len(n) > 12 }) {
-			continue // too common a name to tell senders apart
+			continue // too common to identify a sender
 		}
 		if !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return len(s.c.Request.Header[canonicalHeader(n)]) == 0 }) {
 			if len(o.Keys) > 0 {
@@ -156,14 +156,14 @@ func (s *search) unsignedClause() string {
 		}
 	}
 	if slices.ContainsFunc(s.presented, func(p presented) bool {
-		return p.encoding != encUTF8 && slices.Contains([]int{20, 32, 48, 64}, len(p.bytes)) // as long as one
+		return p.encoding != encUTF8 && slices.Contains([]int{20, 32, 48, 64}, len(p.bytes)) // as long as a signature
 	}) {
 		return ""
 	}
 	return fmt.Sprintf("this delivery is not signed: it has no header %s or similar: set the secret at the sender, and check that no proxy in front drops the header", strings.Join(s.v.signature.Header, " or "))
 }
 
-// unpackedClause finds bodies that are not what their Content-Encoding says.
+// unpackedClause finds bodies that do not match their Content-Encoding.
 func (s *search) unpackedClause() string {
 	lines := s.c.Request.Header["Content-Encoding"]
 	if s.rej.Reason != SignatureMismatch || len(lines) != 1 || !strings.EqualFold(lines[0], "gzip") ||
@@ -192,15 +192,15 @@ func (s *search) lengthClause() string {
 	return ""
 }
 
-// apiKeys are how keys begin that call a sender's API. Some senders sign with
-// them, most have a signing secret beside.
+// apiKeys are prefixes of API keys. Some senders sign with their API key, most have a
+// separate signing secret.
 var apiKeys = []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "pk_live_", "pk_test_", "sk-", "ghp_", "gho_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xapp-", "shpat_", "SG.", "AKIA"}
 
-// nothingShown begins what is not found but only asked: it names no cause.
+// nothingShown begins hints that only suggest a check and name no cause.
 const nothingShown = "nothing shows the cause; "
 
-// compareClause names what only the operator can compare, where the signature
-// is well-formed and no mistake was found.
+// compareClause names what only the operator can compare, if the signature is
+// well-formed and no mistake was found.
 func (s *search) compareClause() string {
 	if s.rej.Reason != SignatureMismatch {
 		return ""
@@ -221,8 +221,8 @@ func (s *search) compareClause() string {
 	return ""
 }
 
-// timeClause is about the timestamp's unit, which its text shows, and about the
-// clocks, where the signature is right otherwise.
+// timeClause checks the timestamp's unit, which its text shows, and, if the signature
+// is valid otherwise, the clocks.
 func (s *search) timeClause(matched, besides bool) string {
 	text, unit := s.asked.check.timestamp, s.v.timestamp.Unit
 	if s.v.statesMessage() && matched && (s.rej.Reason == StaleTimestamp || s.rej.Reason == FutureTimestamp) {
@@ -245,8 +245,7 @@ func (s *search) timeClause(matched, besides bool) string {
 	return s.ageClause(s.c.Now.Sub(t), besides)
 }
 
-// ageClause names the clocks, or what else keeps a genuine delivery out of its
-// window; "" inside it.
+// ageClause says why the timestamp is outside the tolerance; "" if it is inside.
 func (s *search) ageClause(skew time.Duration, besides bool) string {
 	ahead := -max(skew, -math.MaxInt64)
 	size := max(skew, ahead).Round(time.Second)
@@ -267,8 +266,8 @@ func (s *search) ageClause(skew time.Duration, besides bool) string {
 	return fmt.Sprintf("%sit was made %s ago, and tolerance is %s: a retry that keeps its first time (set tolerance to the sender's retry span), a replay, or, if it happens with every delivery, a clock: this machine's is ahead or the sender's behind%s", but, size, s.v.tolerance, zone)
 }
 
-// plausible reports whether a time is one of a delivery: unix times of other
-// units fall far outside.
+// plausible reports whether a time can be that of a delivery: unix times in the wrong
+// unit are far outside.
 func plausible(t time.Time) bool { return t.Year() > 2000 && t.Year() < 2200 }
 
 var unitNames = map[string]string{
@@ -276,7 +275,7 @@ var unitNames = map[string]string{
 	"iso8601_utc": "ISO 8601 without a zone", "http_date": "the form of HTTP dates",
 }
 
-// unitOf names the one unit in which text is a time.
+// unitOf returns the only unit in which text is a plausible time.
 func unitOf(text string) string {
 	for _, unit := range []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"} {
 		if t, err := parseTimestamp(text, unit); err == nil && plausible(t) {

@@ -9,15 +9,15 @@ import (
 	"unicode"
 )
 
-// secretEdit is one way in which a secret's text may differ from what the
-// sender's dashboard shows. Undo returns "" where it cannot.
+// secretEdit is one way in which a secret's text may differ from the sender's
+// dashboard. Undo returns "" if it does not apply.
 type secretEdit struct {
 	clause string
 	undo   func(string) string
 }
 
 var secretEdits = []secretEdit{
-	{"", func(t string) string { return t }}, // for the encodings alone
+	{"", func(t string) string { return t }}, // encodings only
 	{"the secret has white space or a line break around it: remove it (printf %s, not echo)", changed(strings.TrimSpace)},
 	{"the sender's secret has a line break at its end (it was made with echo): set it again at the sender, without it", func(t string) string { return t + "\n" }},
 	{"the secret has quotes around it: remove them", changed(func(t string) string { return strings.Trim(strings.TrimSpace(t), "\"'`") })},
@@ -70,8 +70,8 @@ func cutPrefix(prefixes ...string) func(string) string {
 	}
 }
 
-// secrets guesses that a secret's text was altered on its way into the
-// configuration, or stands for other bytes.
+// secrets guesses that a secret's text was altered when it was configured, or has
+// another encoding.
 func secrets(s *search, yield func(guess) bool) {
 	own := orDefault(s.c.Scheme.SecretEncoding, encUTF8)
 	for i, k := range s.c.Keys {
@@ -87,7 +87,7 @@ func secrets(s *search, yield func(guess) bool) {
 			}
 			for _, encoding := range slices.Compact(append([]string{own}, secretEncodings...)) {
 				if encoding == encBase64URL {
-					encoding = encBase64 // which reads both
+					encoding = encBase64 // reads both alphabets
 				}
 				for _, prefix := range slices.Compact([]string{s.c.Scheme.SecretPrefix, ""}) {
 					g, ok := s.withSecret(k, text, encoding, prefix, &tried)
@@ -107,7 +107,7 @@ func secrets(s *search, yield func(guess) bool) {
 	}
 }
 
-// withSecret makes a guess of a secret whose bytes were not tried before.
+// withSecret makes a guess with a secret whose bytes were not tried before.
 func (s *search) withSecret(k Key, text, encoding, prefix string, tried *[]string) (guess, bool) {
 	scheme := s.c.Scheme
 	scheme.SecretEncoding, scheme.SecretPrefix = encoding, prefix
@@ -146,13 +146,13 @@ func secretClause(k Key, edit, encoding, own string) string {
 	return "secret " + k.Label + ": " + text
 }
 
-// otherKeys guesses that another handler's key signed, in this handler's scheme.
+// otherKeys guesses that another handler's key was used with this handler's scheme.
 func otherKeys(s *search, yield func(guess) bool) {
 	for _, o := range s.c.Others {
 		if len(o.Keys) == 0 {
 			continue
 		}
-		for _, read := range []Scheme{o.Scheme, s.c.Scheme} { // as that handler reads the text, or this one
+		for _, read := range []Scheme{o.Scheme, s.c.Scheme} { // the text as either handler reads it
 			scheme := s.c.Scheme
 			scheme.SecretEncoding, scheme.SecretPrefix, scheme.SecretSuffix = read.SecretEncoding, read.SecretPrefix, read.SecretSuffix
 			keys, err := scheme.compileKeys(o.Keys)
@@ -167,8 +167,8 @@ func otherKeys(s *search, yield func(guess) bool) {
 	}
 }
 
-// publicAlgorithms guesses that a public key's owner signs with another
-// algorithm of the same kind of key.
+// publicAlgorithms guesses that the sender uses another algorithm for the same kind
+// of public key.
 func publicAlgorithms(s *search, yield func(guess) bool) {
 	for i := range s.v.keys {
 		k := s.v.keys[i]
@@ -189,19 +189,19 @@ func publicAlgorithms(s *search, yield func(guess) bool) {
 	}
 }
 
-// fromOthers is what the other schemes say of a delivery.
+// fromOthers is the result of trying the other schemes.
 type fromOthers struct {
 	clause  string
-	note    string // to go with another finding
-	certain bool   // another handler takes it as it is, with a key that is not this one's
+	note    string // appended to another finding
+	certain bool   // another handler accepts the delivery with a key of its own
 }
 
-// others checks the delivery as the other senders would, freshness aside.
+// others checks the delivery with the other senders' schemes, except for freshness.
 func (s *search) others() (out fromOthers) {
 	var names []string
 	for _, o := range s.c.Others {
 		if len(o.Keys) == 0 && s.cost > s.limit/4 {
-			continue // half the catalogue may write X-Signature: the rest is for the search
+			continue // half the catalogue may use X-Signature: leave the rest to the search
 		}
 		if reflect.DeepEqual(o.Scheme, s.c.Scheme) && len(o.Keys) == 0 || !s.carries(&o) || !s.acceptedBy(&o) {
 			continue
@@ -228,7 +228,8 @@ func (s *search) others() (out fromOthers) {
 	return out
 }
 
-// carries reports whether all that another scheme reads the signature from is there.
+// carries reports whether the delivery has everything from which another scheme reads
+// signatures.
 func (s *search) carries(o *Other) bool {
 	sig := o.Scheme.Signature
 	if sig == nil {
@@ -247,7 +248,7 @@ func (s *search) acceptedBy(o *Other) bool {
 	}
 	scheme.RequireHeader, scheme.Handshakes = nil, nil
 	if scheme.Algorithm == Token {
-		return false // the same secret in the open proves no scheme
+		return false // the same secret in clear text does not identify a scheme
 	}
 	if scheme.Timestamp != nil {
 		ts := *scheme.Timestamp

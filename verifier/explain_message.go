@@ -12,10 +12,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// otherMessage is a way to put signed content together that senders use.
+// otherMessage is a form of signed content that some senders use.
 type otherMessage struct {
 	text      string
-	algorithm Algorithm // with the secret in the message
+	algorithm Algorithm // for a secret in the message
 }
 
 var otherMessages = []otherMessage{
@@ -50,8 +50,8 @@ var otherMessages = []otherMessage{
 	{text: "{body}{secret}", algorithm: SHA1},
 }
 
-// messages guesses that the sender signs other content. A timestamp or id that
-// the scheme does not have comes from a header that looks like one.
+// messages guesses that the sender signs other content. A timestamp or id that the
+// scheme does not have is read from a header that looks like one.
 func messages(s *search, yield func(guess) bool) {
 	if len(s.asked.messages) == 0 {
 		return
@@ -87,8 +87,8 @@ func messages(s *search, yield func(guess) bool) {
 	}
 }
 
-// fillings lists what may fill a slot: what the scheme has, or else what was
-// found. An empty text means the scheme's.
+// fillings lists candidates for a slot: the scheme's own (empty text) or what was
+// found.
 func fillings(own string, others []found) []found {
 	if own != "" {
 		return []found{{}}
@@ -118,13 +118,13 @@ func signsTarget(t template.Template) bool {
 	return t.Some(func(f *template.Facts) bool { return f.Path || f.Query })
 }
 
-// signs reports whether a message holds a part of the request.
+// signs reports whether a message contains a part of the request.
 func (s *search) signs(part func(template.Template) bool) bool {
 	return s.v.http != nil || slices.ContainsFunc(s.asked.messages, func(m message) bool { return part(m.template) })
 }
 
-// renamed guesses that a signature which states what it signs came in another
-// header; those that do not are found by their bytes, wherever they stand.
+// renamed guesses that a signature that states its content is in another header;
+// other signatures are found anywhere by their bytes.
 func renamed(s *search, yield func(guess) bool) {
 	if !s.v.statesMessage() || s.v.http != nil || len(s.v.signature.Header) == 0 {
 		return
@@ -144,16 +144,15 @@ func renamed(s *search, yield func(guess) bool) {
 	}
 }
 
-// variant is another value for a part of the request, and the words for it.
+// variant is another value for a part of the request, with its description.
 type variant struct{ value, words, advice string }
 
-// remedy says what to do about a path or query that was signed otherwise.
+// remedy says what to do if another path or query was signed.
 func (v *variant) remedy() string {
 	return orDefault(v.advice, "make sure nothing in front rewrites path or query, or register the URL at the sender as it reaches this gateway")
 }
 
-// requests guesses that the sender called another URL than the one that arrived
-// here, or with another method.
+// requests guesses that the sender called another URL or used another method.
 func requests(s *search, yield func(guess) bool) {
 	origins, targets, methods := []variant{{}}, []variant{{}}, []variant{{}}
 	if s.signs(signsOrigin) {
@@ -209,8 +208,8 @@ func (s *search) withRequest(origin, target, method variant) guess {
 	return g
 }
 
-// exchangedSlots guesses that the sender signs another part of the URL where the
-// scheme has one.
+// exchangedSlots guesses that the sender signs another part of the URL than the
+// scheme says.
 func exchangedSlots(s *search, yield func(guess) bool) {
 	slots := []template.Slot{template.URL, template.URLNoQuery, template.URI, template.Path, template.Query, template.QuerySorted, template.Host}
 	for _, text := range s.v.scheme.Messages() {
@@ -236,18 +235,18 @@ func exchangedSlots(s *search, yield func(guess) bool) {
 	}
 }
 
-// maxOrders is the number of pairs of a query of which every order is tried.
+// maxOrders is the largest number of query pairs of which all orders are tried.
 const maxOrders = 4
 
-// queries guesses that the sender signed the query's pairs in another order, or
-// with one character as it is that was sent escaped.
+// queries guesses that the sender signed the query's pairs in another order, or with
+// one escaped character unescaped.
 func queries(s *search, yield func(guess) bool) {
 	path, query, asked := strings.Cut(s.c.Request.Target, "?")
 	if !asked || query == "" || len(query) > maxHeaderText || !s.signs(signsTarget) {
 		return
 	}
 	origins := []variant{{}}
-	if s.signs(signsOrigin) { // TLS may end in front besides
+	if s.signs(signsOrigin) { // TLS may also end in front
 		origins = append(origins, s.origins()[:1]...)
 	}
 	try := func(query, words, advice string) bool {
@@ -274,8 +273,8 @@ func queries(s *search, yield func(guess) bool) {
 	}
 }
 
-// orders lists the other orders of a query's pairs: all of a few, of more than
-// that those that libraries make.
+// orders lists other orders of a query's pairs: all for a few, otherwise those that
+// libraries produce.
 func orders(pairs []string) (out [][]string) {
 	if len(pairs) > maxOrders {
 		sorted, reversed := slices.Clone(pairs), slices.Clone(pairs)
@@ -296,8 +295,8 @@ func orders(pairs []string) (out [][]string) {
 	return out
 }
 
-// origins lists what the sender may take for scheme, host and port: the other
-// scheme, with and without a port, and what proxies in front say they were asked for.
+// origins lists what the sender may have signed as scheme, host and port: the other
+// scheme, with and without a port, and what proxies in front report.
 func (s *search) origins() []variant {
 	own := s.asked.check.requestOrigin()
 	hosts := []variant{{value: s.c.Request.Host}}
@@ -348,8 +347,8 @@ func forwardedHost(line string) string {
 	return ""
 }
 
-// targets lists what path and query may have been before a proxy or a slip of
-// the registered URL. The words do not repeat them: a query may hold a token.
+// targets lists the path and query that a proxy or a typo in the registered URL may
+// have changed. Descriptions do not repeat them: a query may hold a token.
 func (s *search) targets() (out []variant) {
 	own := s.c.Request.Target
 	add := func(target, words string) {

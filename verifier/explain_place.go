@@ -13,8 +13,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// collectBody looks for signatures that stand elsewhere in the body than where
-// the scheme reads one: in a form's fields, or beside it in the same object.
+// collectBody looks for signatures in other places of the body: in form fields, or in
+// the object that holds the scheme's.
 func (s *search) collectBody() {
 	sig := &s.v.signature
 	if sig.Form == "" && len(sig.JSON) == 0 || !s.charge(4*len(s.c.Body)) {
@@ -43,7 +43,7 @@ func (s *search) collectBody() {
 	}
 }
 
-// formFields returns the fields of a body that is a form and no JSON.
+// formFields returns the fields of a body that is a form and not JSON.
 func (s *search) formFields() []formdata.Field {
 	first := bytes.TrimSpace(s.c.Body)
 	if len(first) == 0 || first[0] == '{' || first[0] == '[' || bytes.IndexByte(first, '=') < 1 {
@@ -63,12 +63,12 @@ func (s *search) objectAt(path jsonpath.Path) map[string]any {
 		return nil
 	}
 	var object map[string]any
-	_ = json.Unmarshal(s.c.Body[places[0].Start:places[0].End], &object) // what is no object has no members
+	_ = json.Unmarshal(s.c.Body[places[0].Start:places[0].End], &object) // anything but an object has no members
 	return object
 }
 
-// formMessages guesses that what a scheme reads in JSON came in the fields of a
-// form that have the members' names.
+// formMessages guesses that a form's fields hold what the scheme reads from JSON
+// members of the same names.
 func formMessages(s *search, yield func(guess) bool) {
 	if len(s.v.signature.JSON) == 0 {
 		return

@@ -14,28 +14,28 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
-// What is looked at of a request: a sender writes a few short headers, a forger
+// Limits of the search in a request: a sender writes a few short headers, an attacker
 // may write thousands.
 const (
 	maxPresented  = 64
 	maxHeaderText = 4 << 10
-	minCut        = 8 // bytes of a cut signature that prove the rest: 2^-64
+	minCut        = 8 // bytes of a truncated signature that prove the rest: 2^-64
 )
 
-// presented is something in a request that could be a signature.
+// presented is a text of the request that could be a signature.
 type presented struct {
-	header   string // or, where it stands in the URL:
+	header   string // its place: a header, or
 	query    string
-	body     string // or in the body: "form field x"
+	body     string // a place in the body: "form field x"
 	lines    int    // of the header
-	before   string // what stands before it in its item: "sha256=", "Bearer "
-	around   string // what it stands in: "quotes", "a list"
+	before   string // text before it in its item: "sha256=", "Bearer "
+	around   string // its context: "quotes", "a list"
 	encoding string // hex, base64, base64url, utf8, or two of them
 	bytes    []byte
-	likely   bool // by the header's name
+	likely   bool // judging by the header's name
 }
 
-// found is some other piece of a request, and where it stands.
+// found is another text of a request and its place.
 type found struct{ text, header, key string }
 
 func (f found) place() string {
@@ -45,8 +45,8 @@ func (f found) place() string {
 	return "header " + f.header
 }
 
-// collect looks for signatures, timestamps and ids: in the scheme's headers
-// first, then in those that sound like it, then in all others.
+// collect looks for signatures, timestamps and ids in the scheme's headers first,
+// then in those with similar names, then in all others.
 func (s *search) collect() {
 	names := slices.Sorted(maps.Keys(s.c.Request.Header))
 	own := func(name string) bool { return slices.Contains(s.v.signature.Header, name) }
@@ -90,8 +90,8 @@ func soundsSigned(name string) bool {
 		func(word string) bool { return strings.Contains(name, word) })
 }
 
-// collectLine takes one value apart at everything that separates signatures
-// from what stands beside them.
+// collectLine splits one value at everything that may separate signatures from other
+// text.
 func (s *search) collectLine(p presented, line string) {
 	if slices.Contains(s.v.algorithms, Token) {
 		s.collectTokens(p, line)
@@ -122,15 +122,15 @@ func (s *search) collectLine(p presented, line string) {
 			}
 		}
 	}
-	// A list's version stands before a comma: "v1,K5oZ…".
+	// A list's version before a comma: "v1,K5oZ…".
 	if version, text, ok := strings.Cut(strings.TrimSpace(line), ","); ok && len(version) < 8 && len(items) == 2 {
 		p.before, p.around = version+",", ""
 		s.present(p, text)
 	}
 }
 
-// collectTokens looks for a token as it is, after the name of an authentication
-// scheme, and in base64, as Basic has it.
+// collectTokens looks for a token in clear text, after an authentication scheme, and
+// in base64, as in Basic.
 func (s *search) collectTokens(p presented, line string) {
 	add := func(text string) {
 		if text = strings.TrimSpace(text); text == "" || len(s.presented) >= maxPresented {
@@ -155,7 +155,7 @@ func (s *search) collectTokens(p presented, line string) {
 	}
 }
 
-// collectSources notes what could be a timestamp or an id.
+// collectSources collects texts that could be a timestamp or an id.
 func (s *search) collectSources(header, line string) {
 	name := strings.ToLower(header)
 	if timely(line) || strings.Contains(name, "timestamp") && len(line) < 40 {
@@ -166,13 +166,13 @@ func (s *search) collectSources(header, line string) {
 	}
 }
 
-// timely reports whether text has the form of a unix time.
+// timely reports whether text looks like a unix time.
 func timely(text string) bool {
 	return (len(text) == 10 || len(text) == 13) && strings.Trim(text, "0123456789") == ""
 }
 
-// looseTimestamp reads the timestamp that stands beside the signature, where the
-// header cannot be read as the scheme has it.
+// looseTimestamp reads the timestamp beside the signature even if the header does not
+// follow the scheme's syntax.
 func (s *search) looseTimestamp() string {
 	for _, name := range s.v.signature.Header {
 		for _, line := range s.c.Request.Header[name] {
@@ -186,8 +186,8 @@ func (s *search) looseTimestamp() string {
 	return ""
 }
 
-// present keeps what text decodes to. All hex is hex: base64 of that many bytes
-// has other letters too.
+// present records what text decodes to. Hex digits are always hex: base64 of that
+// length would contain other letters.
 func (s *search) present(p presented, text string) {
 	if len(text) < 2*minCut && len(text) != 0 && !p.likely || len(s.presented) >= maxPresented {
 		return
@@ -222,15 +222,15 @@ func guessDecode(text string) ([]byte, string) {
 	return nil, ""
 }
 
-// readingClause says how a signature that is right differs from how the scheme
-// reads it; "" if it does not.
+// readingClause says how a valid signature is written differently from the scheme; ""
+// if it is not.
 func (s *search) readingClause(r reading) string {
 	var clauses []string
 	p := r.presented
 	if p != nil {
 		clauses = s.placeClauses(p, r.cut)
 	}
-	if own := r.key.algorithm; r.algorithm != own && !facts[r.algorithm].plain { // whose clause says it
+	if own := r.key.algorithm; r.algorithm != own && !facts[r.algorithm].plain { // another clause says so
 		where := "write: algorithm " + string(r.algorithm)
 		if facts[r.algorithm].weak || len(s.v.signature.Accept) > 0 {
 			where = "write a provider file that says so"
@@ -281,8 +281,7 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	return append(clauses, s.syntaxClauses(p, where)...)
 }
 
-// syntaxClauses says what stands around a signature and should not, or the
-// other way round.
+// syntaxClauses describes unexpected or missing text around a signature.
 func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
 	sig := &s.v.signature
 	add := func(format string, args ...any) { clauses = append(clauses, fmt.Sprintf(format, args...)) }
@@ -334,8 +333,8 @@ func after(label string) string {
 	return fmt.Sprintf("after %q", label)
 }
 
-// sameName reports whether two header names differ in case, separators and the
-// old prefix X- alone.
+// sameName reports whether two header names differ only in case, separators and the
+// prefix X-.
 func sameName(a, b string) bool {
 	plain := func(name string) string {
 		name = strings.Map(func(r rune) rune {

@@ -14,7 +14,7 @@ func (s *search) exhausted() bool {
 	return s.trials >= maxTrials || s.cost >= s.limit || s.ctx.Err() != nil
 }
 
-// charge counts one trial over n bytes, and reports whether it may be made.
+// charge counts one trial over n bytes and reports whether the limits allow it.
 func (s *search) charge(n int) bool {
 	if s.exhausted() || s.cost+n > s.limit {
 		s.refused = true
@@ -25,15 +25,15 @@ func (s *search) charge(n int) bool {
 	return true
 }
 
-// reading is how a signature that turned out right was read.
+// reading is how a valid signature was read.
 type reading struct {
 	presented *presented // nil: as the scheme reads it
 	algorithm Algorithm
 	key       *compiledKey
-	cut       bool // only the first bytes were there
+	cut       bool // only the first bytes are present
 }
 
-// matches reports whether a signing makes any of the presented signatures.
+// matches reports whether a signing produces any of the presented signatures.
 func (s *search) matches(g signing) (reading, bool) {
 	if s.v.statesMessage() {
 		return s.passes(&g)
@@ -66,24 +66,24 @@ func (s *search) matches(g signing) (reading, bool) {
 	return reading{}, false
 }
 
-// statesMessage reports whether the signature itself says what is signed: a JWS
-// or an HTTP message signature (RFC 9421), which no template describes.
+// statesMessage reports whether the signature itself names the signed content, which
+// no template describes: a JWS or RFC 9421.
 func (v *Verifier) statesMessage() bool { return v.http != nil || v.signature.isJWS() }
 
-// copy returns a verifier that can be altered alone.
+// copy returns a verifier that can be altered independently.
 func (v *Verifier) copy() *Verifier {
 	r := *v.rules
 	return &Verifier{rules: &r, keys: v.keys}
 }
 
-// passes checks a signing as a delivery, freshness aside.
+// passes checks a signing as a delivery, except for freshness.
 func (s *search) passes(g *signing) (reading, bool) {
 	cost := 0
 	for i := range g.keys {
 		if a := g.keys[i].algorithm; a.asymmetric() {
 			cost += publicCost(a, len(g.body))
 		} else {
-			cost += 2 * hashCost(a, g.body) // a digest of the body, too
+			cost += 2 * hashCost(a, g.body) // plus a digest of the body
 		}
 	}
 	v := g.check.v.copy()
@@ -94,8 +94,8 @@ func (s *search) passes(g *signing) (reading, bool) {
 	return reading{algorithm: g.keys[0].algorithm, key: &g.keys[0]}, true
 }
 
-// algorithms lists those that a shared secret is tried with: its own, and those
-// whose signatures are as long as one that was presented.
+// algorithms lists those to try with a shared secret: its own, and those whose
+// signatures have the length of a presented one.
 func (s *search) algorithms(k *compiledKey, m message) []Algorithm {
 	if m.algorithm != "" {
 		return []Algorithm{m.algorithm}
@@ -139,7 +139,7 @@ func (s *search) matchesMAC(g *signing, k *compiledKey, t template.Template, a A
 	return reading{}, false
 }
 
-// hashCost is that of one MAC over a body.
+// hashCost is the cost of one MAC over a body.
 func hashCost(a Algorithm, body []byte) int {
 	switch n := len(body) + 512; a {
 	case HMACSHA256, HMACSHA1, SHA256, SHA1:
@@ -173,7 +173,7 @@ func (s *search) matchesPublic(g *signing, k *compiledKey, t template.Template) 
 	return reading{}, false
 }
 
-// publicCost is that of verifying once: P-384 has no assembly.
+// publicCost is the cost of one verification: P-384 has no assembly.
 func publicCost(a Algorithm, content int) int {
 	if a == ECDSAP384SHA384 || a == ECDSAP384SHA384Raw {
 		return 1<<20 + 3*content

@@ -12,30 +12,30 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
-// An Answer is what a handshake is answered with. Its texts cannot break out of
-// the header or the content type that they stand in.
+// An Answer is the response to a handshake. Its texts cannot break out of their
+// header or content type.
 type Answer struct {
 	Status      int               `json:"status"`
 	ContentType string            `json:"content_type,omitempty"` // "": there is no body
 	Header      map[string]string `json:"header,omitempty"`
 	Body        string            `json:"body,omitempty"`
-	// An address of the sender's that must be requested first: see HandshakeVisit.
+	// An address of the sender to request before answering: see HandshakeVisit.
 	Visit string `json:"visit,omitempty"`
 }
 
-// A stage is a point on a request's way at which handshakes are looked for.
+// A stage is a point in a request's processing at which handshakes are recognised.
 type stage uint8
 
 const (
-	byHeaders stage = iota // not signed, and headers alone tell
-	byBody                 // not signed, and only the body tells
-	verified               // signed, or of the stage before and signed all the same
+	byHeaders stage = iota // unsigned, recognised by headers alone
+	byBody                 // unsigned, recognised by the body
+	verified               // signed, or any of the earlier stages with a valid signature
 )
 
 // handshake is a compiled Handshake.
 type handshake struct {
 	stage   stage
-	signed  string // what its signature may be: see HandshakeWhen
+	signed  string // allowed states of its signature: see HandshakeWhen
 	methods []string
 	when    []condition
 	require []required
@@ -60,7 +60,7 @@ type input struct {
 	pattern *regexp.Regexp // nil: any visible characters
 }
 
-// answerText is split into literals and slots as a message is.
+// answerText is an answer's template, split into literals and slots.
 type answerText []answerPart
 
 type answerPart struct {
@@ -70,28 +70,27 @@ type answerPart struct {
 }
 
 const (
-	// What a rule's when.signature may be.
+	// The values of a rule's when.signature.
 	noSignature  = "absent"
 	anySignature = "any"
 
-	// maxEcho is the longest text that an answer repeats. The longest challenge
-	// of a known sender has 128 characters or so.
+	// maxEcho limits the texts that an answer repeats. The longest challenge of a
+	// known sender has about 128 characters.
 	maxEcho = 512
-	// maxHandshakeBody is the longest body in which a handshake is looked for:
-	// deliveries are spared the search.
+	// maxHandshakeBody limits the bodies searched for a handshake, to keep deliveries
+	// fast.
 	maxHandshakeBody = 16 << 10
 )
 
-// Greets reports whether a request is an unsigned handshake that headers alone tell
-// from a delivery, whether it is answered or not. Such a request may have a method
-// that no delivery has.
+// Greets reports whether headers alone show that the request is an unsigned
+// handshake, answered or not. Such a request may have a method that no delivery has.
 func (v *Verifier) Greets(req *Request) bool {
 	c := Check{v: v, req: req}
 	return slices.ContainsFunc(v.handshakes, func(h handshake) bool { return h.stage == byHeaders && c.is(&h, nil) })
 }
 
-// mayGreet reports whether a request that is refused with rej may be an unsigned
-// handshake all the same, which its body tells.
+// mayGreet reports whether a request refused with rej may still be an unsigned
+// handshake, which the body decides.
 func (c *Check) mayGreet(rej *Rejection) bool {
 	return slices.ContainsFunc(c.v.handshakes, func(h handshake) bool {
 		return h.stage == byBody && h.unsigned(rej) && slices.Contains(h.methods, c.req.Method) &&
@@ -99,13 +98,13 @@ func (c *Check) mayGreet(rej *Rejection) bool {
 	})
 }
 
-// unsigned reports whether a handshake may be what was refused with rej.
+// unsigned reports whether the handshake may be what was refused with rej.
 func (h *handshake) unsigned(rej *Rejection) bool {
 	return rej.Reason == MissingSignature || rej.Reason == SignatureMismatch && h.signed == anySignature
 }
 
-// greet answers the first handshake that the request is at a stage. Both results
-// are nil where it is none. At byBody the request was refused before.
+// greet answers the first handshake that matches at a stage. Both results are nil if
+// none does. At byBody the request has already been refused.
 func (c *Check) greet(at stage, body []byte, refused *Rejection) (*Answer, *Rejection) {
 	for i := range c.v.handshakes {
 		h := &c.v.handshakes[i]
@@ -118,19 +117,18 @@ func (c *Check) greet(at stage, body []byte, refused *Rejection) (*Answer, *Reje
 	return nil, nil
 }
 
-// is reports whether the request is that handshake.
 func (c *Check) is(h *handshake, body []byte) bool {
 	return slices.Contains(h.methods, c.req.Method) &&
 		!slices.ContainsFunc(h.when, func(cond condition) bool { return !c.holds(&cond, body) })
 }
 
-// holds reports whether a condition is met. The values of "when" are no secrets.
+// holds reports whether a condition is met. The values of "when" are not secret.
 func (c *Check) holds(cond *condition, body []byte) bool {
 	if cond.inBody() && len(body) > maxHandshakeBody {
 		return false
 	}
 	if cond.kind == inJSON {
-		// Most deliveries do not even mention the word: spare them the parser.
+		// Skip the parser for most deliveries, which do not contain the word.
 		if !cond.any && !slices.ContainsFunc(cond.values, func(v string) bool { return bytes.Contains(body, []byte(v)) }) {
 			return false
 		}
@@ -139,13 +137,13 @@ func (c *Check) holds(cond *condition, body []byte) bool {
 	return ok && (cond.any || slices.Contains(cond.values, text))
 }
 
-// textAt reads a source that is there once and not empty.
+// textAt reads a source that appears exactly once and is not empty.
 func (c *Check) textAt(s *source, body []byte) (text string, ok bool) {
 	var err error
 	switch {
 	case s.kind != inForm:
 		text, err = c.read(s, body)
-	case formdata.Is(c.contentType()): // nothing else says so of a body that is not signed
+	case formdata.Is(c.contentType()): // nothing else identifies the content of an unsigned body
 		text, err = formdata.ValueAs(c.contentType(), body, s.name)
 	}
 	return text, err == nil && text != ""
@@ -188,9 +186,9 @@ func (c *Check) answer(h *handshake, body []byte) (*Answer, *Rejection) {
 	return answer, nil
 }
 
-// allows reports whether a text may be repeated to whoever sent it: none that a
-// browser could take for markup or script, a header for its end, or JSON for
-// the end of a string.
+// allows reports whether a text may be repeated to an unauthenticated client: nothing
+// that a browser could read as markup or script, that could end a header, or that
+// could end a JSON string.
 func (in *input) allows(text string) bool {
 	if len(text) > maxEcho || strings.ContainsFunc(text, func(r rune) bool {
 		return r < ' ' || r > '~' || strings.ContainsRune(`<>"'&\`, r)
@@ -222,7 +220,7 @@ func (c *Check) fill(t answerText, texts []string) (string, *Rejection) {
 	return b.String(), nil
 }
 
-// hmac signs with the key that verified the request, or else with the first.
+// hmac signs with the key that verified the request, or with the first.
 func (c *Check) hmac(text string) []byte {
 	k := c.key
 	for i := range c.v.keys {
@@ -240,14 +238,14 @@ func (c *Check) hmac(text string) []byte {
 	return m.Sum(nil)
 }
 
-// isChallenge reports whether what a delivery's signature covers could be a
-// challenge of an unsigned handshake that is answered with an HMAC: then anybody
-// can have the gateway make that signature, and it proves nothing.
+// isChallenge reports whether the signed content could be a challenge of an unsigned
+// handshake that is answered with an HMAC: anyone can then make the gateway produce
+// that signature, so it proves nothing.
 func (c *Check) isChallenge(body []byte) bool {
 	for _, t := range c.v.messages {
 		var content head
 		if _, rej := c.write(&content, nil, t, nil, body); rej != nil {
-			continue // no signature was made of it either
+			continue // it is not signed
 		}
 		if len(content) <= maxEcho && slices.ContainsFunc(c.v.challenges, func(in input) bool { return in.allows(string(content)) }) {
 			return true
@@ -256,8 +254,8 @@ func (c *Check) isChallenge(body []byte) bool {
 	return false
 }
 
-// head keeps the beginning of what is written to it, enough to see that it is
-// too long for a challenge.
+// head keeps the first bytes written to it, enough to see that a text is too long for
+// a challenge.
 type head []byte
 
 func (h *head) Write(p []byte) (int, error) {
@@ -265,11 +263,10 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// inBody reports whether the text is in the body.
 func (s source) inBody() bool { return s.kind == inJSON || s.kind == inForm }
 
-// deliveryMethods are those whose requests an unsigned handshake must not
-// swallow without a mark of its own.
+// deliveryMethods are those with which an unsigned handshake must carry a mark of its
+// own, so that it does not swallow deliveries.
 var deliveryMethods = []string{"POST", "PUT", "PATCH"}
 
 // visit is a compiled HandshakeVisit.
@@ -299,7 +296,7 @@ func (h *handshake) compileVisit(rule *Handshake) error {
 	return nil
 }
 
-// addressToVisit reads the address of a handshake, "" where it wants no visit.
+// addressToVisit returns the address that a handshake must visit, or "".
 func (c *Check) addressToVisit(h *handshake, body []byte) (string, *Rejection) {
 	if h.visit == nil {
 		return "", nil

@@ -18,7 +18,7 @@ func (v *Rules) compileHandshakes() error {
 	for i := range v.scheme.Handshakes {
 		h, err := v.compileHandshake(&v.scheme.Handshakes[i])
 		if e, ok := errors.AsType[*SchemeError](err); ok {
-			return e // a param that the user forgot, not a mistake of the rule's
+			return e // the user forgot a param; the rule is correct
 		}
 		if err != nil {
 			return wrong("handshake", "rule %d: %v", i+1, err)
@@ -70,7 +70,7 @@ func (v *Rules) compileHandshake(rule *Handshake) (*handshake, error) {
 	if err := h.compileVisit(rule); err != nil {
 		return nil, err
 	}
-	inBody := h.signed != "" || // known once Open has looked for it
+	inBody := h.signed != "" || // known after Open
 		slices.ContainsFunc(slices.Concat(h.when, require), func(c condition) bool { return c.inBody() }) ||
 		slices.ContainsFunc(h.inputs, func(in input) bool { return in.inBody() })
 	switch {
@@ -82,7 +82,7 @@ func (v *Rules) compileHandshake(rule *Handshake) (*handshake, error) {
 	return h, v.checkOracle(h)
 }
 
-// conditions compiles fields, in a fixed order.
+// conditions compiles fields in a fixed order.
 func (v *Rules) conditions(f HandshakeFields, params bool) ([]condition, error) {
 	var out []condition
 	for _, group := range []struct {
@@ -190,7 +190,8 @@ func (v *Rules) compileResponse(h *handshake, rule *Handshake) (err error) {
 	return nil
 }
 
-// answerText splits a text into literals, written as escape does, and slots.
+// answerText parses a text into slots and literals; literals are written as escape
+// does.
 func (v *Rules) answerText(h *handshake, text string, escape func(string) string) (answerText, error) {
 	var t answerText
 	literal := func(s string) {
@@ -237,8 +238,8 @@ func (v *Rules) answerText(h *handshake, text string, escape func(string) string
 	return t, nil
 }
 
-// answerJSON makes one template of a JSON text: its strings are templates. What
-// fills their slots needs no escape (see allows).
+// answerJSON makes one template of a JSON text whose strings are templates. Slot
+// texts need no escaping (see allows).
 func (v *Rules) answerJSON(h *handshake, raw json.RawMessage) (answerText, error) {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, raw); err != nil {
@@ -270,13 +271,12 @@ func (v *Rules) answerJSON(h *handshake, raw json.RawMessage) (answerText, error
 }
 
 func escapeJSON(text string) string {
-	quoted, _ := json.Marshal(text) // of a string: cannot fail
+	quoted, _ := json.Marshal(text) // cannot fail for a string
 	return string(quoted[1 : len(quoted)-1])
 }
 
-// checkOracle refuses HMACs that no key could make, and asks for the form of
-// what a stranger has signed: whoever asks gets a signature, and must not be able
-// to ask for one of a delivery.
+// checkOracle refuses HMACs that no key could make, and requires a pattern for what a
+// stranger can get signed, so that nobody obtains the signature of a delivery.
 func (v *Rules) checkOracle(h *handshake) error {
 	for _, part := range slices.Concat(append(slices.Collect(maps.Values(h.header)), h.body)...) {
 		if part.hmac == "" {
@@ -285,7 +285,7 @@ func (v *Rules) checkOracle(h *handshake) error {
 		if !slices.ContainsFunc(v.algorithms, func(a Algorithm) bool { return facts[a].hash != nil && !facts[a].plain }) {
 			return fmt.Errorf("respond: {hmac:…}: the scheme's algorithm is %s, not an HMAC", join(v.algorithms))
 		}
-		if v.signature.isJWS() || v.http != nil { // what they sign is not in v.messages: see isChallenge
+		if v.signature.isJWS() || v.http != nil { // they do not sign v.messages: see isChallenge
 			return fmt.Errorf("respond: {hmac:…}: with the syntax %s the answer to a stranger could be the signature of a delivery: leave this handshake to the app", v.signature.Syntax)
 		}
 		in := h.inputs[part.input]
@@ -300,9 +300,8 @@ func (v *Rules) checkOracle(h *handshake) error {
 	return nil
 }
 
-// provesInput reports whether the signature of a signed handshake covers what is
-// to be signed for it. What it does not cover, whoever captured a handshake once
-// may write anew as often as it likes.
+// provesInput reports whether the signature of a signed handshake covers the input.
+// An attacker who captured a handshake could otherwise replace the input at will.
 func (v *Rules) provesInput(in input) bool {
 	return in.inBody() && v.everyMessage(template.Template.CoversBody)
 }

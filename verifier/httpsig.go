@@ -18,23 +18,23 @@ const (
 	headerDigest        = "Content-Digest"
 )
 
-// httpAlgorithms are those of the registry of RFC 9421 §6.2.2 by the name that
-// the parameter alg has for them.
+// httpAlgorithms maps algorithms to their names in the registry of RFC 9421 §6.2.2,
+// the values of the parameter alg.
 var httpAlgorithms = map[Algorithm]string{
 	HMACSHA256: "hmac-sha256", Ed25519: "ed25519",
 	ECDSAP256SHA256Raw: "ecdsa-p256-sha256", ECDSAP384SHA384Raw: "ecdsa-p384-sha384",
 	RSAPKCS1v15SHA256: "rsa-v1_5-sha256", RSAPSSSHA512: "rsa-pss-sha512",
 }
 
-// derivedComponents are those of requests (RFC 9421 §2.2).
+// derivedComponents are the derived components of requests (RFC 9421 §2.2).
 var derivedComponents = []string{"@method", "@target-uri", "@authority", "@scheme", "@request-target", "@path", "@query", "@query-param"}
 
 // httpScheme is an HTTPSignature with its defaults filled in.
 type httpScheme struct {
 	HTTPSignature
-	alg        string         // the scheme's algorithm in the registry's words
+	alg        string         // the registry's name of the scheme's algorithm
 	items      []httpsfv.Item // the components
-	components []string       // the same as they are serialized
+	components []string       // the components in serialized form
 }
 
 func (v *Rules) compileHTTPSignature(sig *Signature) error {
@@ -86,8 +86,8 @@ func (h *httpScheme) compileComponents() error {
 	return nil
 }
 
-// knownComponent reports whether there is such a component of requests. What
-// the parameters sf, bs, key, req and tr do with fields is not supported.
+// knownComponent reports whether requests have such a component. The parameters sf,
+// bs, key, req and tr are not supported.
 func knownComponent(item httpsfv.Item) bool {
 	name, ok := item.Value.(string)
 	params := item.Params.Names()
@@ -124,7 +124,7 @@ func (h *httpScheme) compileParams() error {
 	return nil
 }
 
-// compileCreated makes created the timestamp: the signature always covers it.
+// compileCreated makes created the timestamp: every signature covers it.
 func (v *Rules) compileCreated() error {
 	ts := Timestamp{}
 	if v.scheme.Timestamp != nil {
@@ -138,7 +138,7 @@ func (v *Rules) compileCreated() error {
 	return nil
 }
 
-// compileHTTPMessage stands in for a message: the components are it.
+// compileHTTPMessage replaces compileMessage: the components are the message.
 func (v *Rules) compileHTTPMessage() error {
 	if len(v.scheme.Message) > 0 {
 		return wrong("message", "http_signature signs components, not a message: name them in http_signature")
@@ -160,8 +160,8 @@ func (h *httpScheme) signsID(at sources) bool {
 	return len(at) == 1 && h.covers(strings.ToLower(at[0].name))
 }
 
-// SignedComponents lists what every signature of RFC 9421 must cover, as the
-// scheme writes it; schemes of another syntax have none.
+// SignedComponents lists the components that every RFC 9421 signature must cover, as
+// the scheme writes them; empty for other syntaxes.
 func (s Scheme) SignedComponents() StringList {
 	if s.Signature == nil || s.Signature.Syntax != syntaxHTTPSignature {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
-// What one signature may cover: bounds of work that nobody has authenticated.
+// Limits of one signature base: they bound the work before authentication.
 const (
 	maxComponents = 64
 	maxBase       = 64 << 10 // bytes
@@ -22,8 +22,8 @@ const (
 
 const contentDigestID = `"` + contentDigestField + `"`
 
-// httpBase puts together what a signature over the components of list signs
-// (RFC 9421 §2.5), and lists these as they are serialized.
+// httpBase builds the signature base for the components of list (RFC 9421 §2.5), and
+// returns the components in serialized form.
 func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string, rej *Rejection) {
 	if len(list.Items) > maxComponents {
 		return nil, nil, reject(MalformedSignature, "a signature covers more than %d components", maxComponents)
@@ -54,7 +54,8 @@ func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string,
 			return nil, nil, reject(MalformedSignature, "a signature covers more than %d bytes", maxBase)
 		}
 	}
-	// §2.3: serialized anew, not as received, which differs in white space at most.
+	// §2.3: re-serialized, which differs from the received text in white space at
+	// most.
 	params, err := httpsfv.Marshal(list)
 	if err != nil {
 		return nil, nil, reject(MalformedSignature, "header %s: %v", headerInput, errDictionary)
@@ -70,7 +71,7 @@ func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
 		return c.req.Method, nil
 	case "@target-uri":
 		return c.requestOrigin() + c.req.Target, c.host(false)
-	case "@authority": // normalized as RFC 9110 §4.2.3 says
+	case "@authority": // normalized (RFC 9110 §4.2.3)
 		scheme, authority, _ := strings.Cut(c.requestOrigin(), "://")
 		return strings.TrimSuffix(strings.ToLower(authority), map[string]string{"https": ":443", "http": ":80"}[scheme]), c.host(false)
 	case "@scheme":
@@ -85,15 +86,15 @@ func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
 	case "@query-param":
 		param, _ := item.Params.Get("name")
 		return c.queryParam(query, param.(string))
-	case "host": // net/http keeps it elsewhere
+	case "host": // net/http moves it out of the headers
 		return c.req.Host, c.host(true)
 	default:
 		return c.field(name)
 	}
 }
 
-// field returns a header's value. Lines are joined as HTTP allows anybody on the
-// way to, but for the digest, which this package itself reads.
+// field returns a header's value. Lines are joined, as any proxy may, except for the
+// digest, which this package parses itself.
 func (c *Check) field(name string) (string, *Rejection) {
 	lines := c.req.Header[canonicalHeader(name)]
 	if len(lines) == 0 {
@@ -104,14 +105,14 @@ func (c *Check) field(name string) (string, *Rejection) {
 	}
 	size := 0
 	for _, line := range lines {
-		if size += len(line) + len(", "); size > maxBase { // before any of it is copied
+		if size += len(line) + len(", "); size > maxBase { // checked before it is copied
 			return "", reject(MalformedSignature, "header %.64q, which is signed, has more than %d bytes", name, maxBase)
 		}
 	}
 	values := make([]string, len(lines))
 	for i, line := range lines {
 		values[i] = strings.Trim(line, " \t")
-		// HTTP/2 leaves blanks in place, and an id with some is another id.
+		// HTTP/2 keeps surrounding blanks, and an id with blanks is a different id.
 		if values[i] != line && slices.Contains(c.v.idAt.headers(), canonicalHeader(name)) {
 			return "", reject(MalformedSignature, "header %s, the delivery's id, begins or ends in white space", name)
 		}
@@ -119,12 +120,12 @@ func (c *Check) field(name string) (string, *Rejection) {
 	return strings.Join(values, ", "), nil
 }
 
-// queryParam returns the one value of a parameter, name and value percent-encoded
-// (RFC 9421 §2.2.8).
+// queryParam returns the value of a parameter that appears once, name and value
+// percent-encoded (RFC 9421 §2.2.8).
 func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	if c.http.query == nil {
 		c.http.query = make(map[string][]string)
-		fields, _ := formdata.Parse([]byte(query)) // one that cannot be read has no parameter
+		fields, _ := formdata.Parse([]byte(query)) // a malformed query has no parameter
 		for _, f := range fields {
 			encoded := percentEncode(f.Name)
 			c.http.query[encoded] = append(c.http.query[encoded], f.Value)
@@ -137,8 +138,8 @@ func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	return percentEncode(values[0]), nil
 }
 
-// percentEncode leaves what the URL Standard leaves of a form's texts, but for
-// the space, which is %20 here.
+// percentEncode keeps what the URL Standard keeps in forms, but writes a space as
+// %20.
 func percentEncode(text string) string {
 	const digits = "0123456789ABCDEF"
 	var b strings.Builder
@@ -155,26 +156,26 @@ func percentEncode(text string) string {
 	return b.String()
 }
 
-// contentDigests are the algorithms of RFC 9530 §5 that nobody can collide.
+// contentDigests are the collision-resistant algorithms of RFC 9530 §5.
 var contentDigests = map[string]func() hash.Hash{"sha-256": sha256.New, "sha-512": sha512.New}
 
-// contentDigest is what a delivery says its body's digest is.
+// contentDigest is one digest of the body that a delivery states.
 type contentDigest struct {
 	hash func() hash.Hash
 	sum  []byte
 }
 
-// maxStructured is the longest structured field that is read, in bytes, and the
-// longest target: room for as many RSA signatures as anybody offers.
+// maxStructured is the longest structured field and the longest target in bytes: room
+// for more RSA signatures than any sender offers.
 const maxStructured = 16 << 10
 
 var errDictionary = errors.New("not a dictionary in the form of RFC 9651 §4.1.2")
 
 var withoutBlanks = strings.NewReplacer(" ", "", "\t", "")
 
-// dictionary reads a Dictionary of RFC 9651. White space apart, it must be
-// written as §4.1.2 says: where a key stands twice, §4.2.2 lets the last one win
-// without a word, and others that read the request may take the first.
+// dictionary parses a Dictionary of RFC 9651. White space apart, it must be
+// serialized as in §4.1.2: §4.2.2 silently lets the last of two equal keys win, while
+// another reader may use the first.
 func dictionary(text string) (*httpsfv.Dictionary, error) {
 	if len(text) > maxStructured {
 		return nil, errDictionary
@@ -190,8 +191,8 @@ func dictionary(text string) (*httpsfv.Dictionary, error) {
 	return d, nil
 }
 
-// openDigest reads Content-Digest. Digests that do not count are skipped: a
-// sender may add ones that this receiver does not know.
+// openDigest reads Content-Digest. Digests of other algorithms are skipped: a sender
+// may add ones that this receiver does not know.
 func (c *Check) openDigest(text string) ([]contentDigest, *Rejection) {
 	d, err := dictionary(text)
 	if err != nil {
@@ -216,7 +217,7 @@ func (c *Check) openDigest(text string) ([]contentDigest, *Rejection) {
 	return digests, nil
 }
 
-// areOf reports whether all digests are the body's.
+// areOf reports whether all digests match the body.
 func areOf(digests []contentDigest, body []byte) bool {
 	match := 1
 	for _, d := range digests {

@@ -6,8 +6,8 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// signHTTP writes Content-Digest, Signature-Input and Signature over what the
-// scheme requires. Signed headers that it does not set itself are the caller's.
+// signHTTP writes Content-Digest, Signature-Input and Signature over the components
+// that the scheme requires. The caller sets all other signed headers.
 func (c *Check) signHTTP(k *compiledKey, body []byte) error {
 	h := c.v.http
 	if h.covers(contentDigestField) {
@@ -37,7 +37,7 @@ func (c *Check) signHTTP(k *compiledKey, body []byte) error {
 	return c.setHeader(headerSignature, label, httpsfv.NewItem(sum))
 }
 
-// signHTTPParams writes created and alg, and what else is required or known.
+// signHTTPParams writes created, alg and the other required or known parameters.
 func (c *Check) signHTTPParams(k *compiledKey, params *httpsfv.Params) error {
 	h := c.v.http
 	params.Add("created", c.now.Unix())
@@ -66,7 +66,7 @@ func (c *Check) signHTTPParams(k *compiledKey, params *httpsfv.Params) error {
 	return nil
 }
 
-// setHeader makes a header a dictionary of one member.
+// setHeader sets a header to a dictionary with one member.
 func (c *Check) setHeader(name, key string, value httpsfv.Member) error {
 	d := httpsfv.NewDictionary()
 	d.Add(key, value)

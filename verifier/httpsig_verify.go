@@ -9,26 +9,26 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// httpCheck is what a Check knows of the signatures of RFC 9421.
+// httpCheck is the state of a Check for RFC 9421 signatures.
 type httpCheck struct {
 	candidates []httpCandidate
-	digests    []contentDigest     // of Content-Digest, once a signature covers it
-	noDigest   *Rejection          // or why it has none
-	query      map[string][]string // once a signature covers one of its parameters
+	digests    []contentDigest     // of Content-Digest, if a signature covers it
+	noDigest   *Rejection          // why digests is empty
+	query      map[string][]string // set if a signature covers a parameter
 }
 
-// httpCandidate is one signature that counts.
+// httpCandidate is one acceptable signature.
 type httpCandidate struct {
 	base      []byte
-	digest    bool // Content-Digest is covered
+	digest    bool // the signature covers Content-Digest
 	signature []byte
 	keyID     string
-	time      time.Time // created; zero if nobody asks for it
+	time      time.Time // created; zero if the scheme does not require it
 }
 
-// openHTTP reads the signatures that count (RFC 9421 §3.2, steps 1 to 4 and 7).
-// Each header may stand on one line only, although a dictionary may be split:
-// of two lines, the app or a proxy might read one.
+// openHTTP reads the acceptable signatures (RFC 9421 §3.2, steps 1 to 4 and 7). A
+// dictionary may be split over lines, but is refused here: the app or a proxy might
+// read only one of them.
 func (c *Check) openHTTP() *Rejection {
 	if len(c.req.Target)+len(c.req.Host) > maxStructured {
 		return reject(MalformedSignature, "the request's URL has more than %d bytes", maxStructured)
@@ -76,7 +76,7 @@ func (c *Check) openHTTP() *Rejection {
 	return nil
 }
 
-// structured reads a header that is a dictionary.
+// structured parses a header that is a dictionary.
 func (c *Check) structured(name string) (*httpsfv.Dictionary, *Rejection) {
 	value, rej := c.need(source{kind: inHeader, name: name}, nil, MissingSignature, MalformedSignature, "")
 	if rej != nil {
@@ -89,8 +89,8 @@ func (c *Check) structured(name string) (*httpsfv.Dictionary, *Rejection) {
 	return d, nil
 }
 
-// openHTTPSignature reads the signature of one label. One that does not count
-// is a reason to refuse only where no other does.
+// openHTTPSignature reads the signature with one label. The delivery is refused for
+// an unacceptable one only if no other is acceptable.
 func (c *Check) openHTTPSignature(input, signature httpsfv.Member) (cand httpCandidate, rej *Rejection) {
 	list, ok := input.(httpsfv.InnerList)
 	if !ok {
@@ -133,8 +133,8 @@ func (c *Check) openHTTPParams(params *httpsfv.Params, cand *httpCandidate) *Rej
 			}
 		}
 	}
-	// An algorithm is the key's: what the request says must agree, and chooses
-	// nothing (§3.2, step 6).
+	// The key determines the algorithm; the request's must agree and selects nothing
+	// (§3.2, step 6).
 	if alg, ok := texts["alg"]; ok && alg != h.alg {
 		return reject(MalformedSignature, "the signature's alg is not %s, the scheme's", h.alg)
 	}
@@ -145,8 +145,8 @@ func (c *Check) openHTTPParams(params *httpsfv.Params, cand *httpCandidate) *Rej
 	return c.openHTTPTimes(params, cand)
 }
 
-// openHTTPTimes compares created and expires with now. Beyond expires the sender
-// itself no longer vouches for the delivery: there is no tolerance then.
+// openHTTPTimes compares created and expires with now. There is no tolerance for
+// expires, after which the sender no longer vouches for the delivery.
 func (c *Check) openHTTPTimes(params *httpsfv.Params, cand *httpCandidate) *Rejection {
 	c.timestamp = ""
 	if value, ok := params.Get("created"); ok {
@@ -175,7 +175,7 @@ func (c *Check) openHTTPTimes(params *httpsfv.Params, cand *httpCandidate) *Reje
 	return nil
 }
 
-// matchHTTP tries each signature that counts with each key that it may be of.
+// matchHTTP tries each candidate with each key that may have made it.
 func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 	tried := false
 	fits := areOf(c.http.digests, body)
@@ -196,7 +196,7 @@ func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 	if !tried {
 		return "", reject(SignatureMismatch, "header %s is not the body's", headerDigest)
 	}
-	// The first that no key has: those who sign on the way add theirs behind.
+	// The first with an unknown key: intermediaries append theirs.
 	if i := slices.IndexFunc(c.http.candidates, func(cand httpCandidate) bool { return !c.atHand(cand.keyID) }); i >= 0 {
 		c.keyID = c.http.candidates[i].keyID
 	}

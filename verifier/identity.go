@@ -27,8 +27,8 @@ func (v *Rules) compileDeliveryID() (err error) {
 	return nil
 }
 
-// signs reports whether a message signs the text at a place, by a slot of it that
-// has finds in the message.
+// signs reports whether a message signs the text at a place, with a slot for which
+// has returns true.
 func (v *Rules) signs(t template.Template, all sources, has func(template.Slot, string) bool) bool {
 	if len(all) != 1 {
 		return false
@@ -50,11 +50,11 @@ func (v *Rules) signs(t template.Template, all sources, has func(template.Slot, 
 }
 
 // DeliveryID returns the id of the delivery, "" if it has none, and whether the
-// signature covers it: an id that it does not cover can be chosen by whoever
-// replays a captured body. Call it after Verify has accepted the same body.
+// signature covers it: an attacker who replays a captured body can choose an id that
+// is not covered. Call it after Verify has accepted the same body.
 //
-// An id in the body that cannot be read one way (no JSON, a member twice, not a
-// scalar) is no id.
+// An id in the body that is ambiguous (invalid JSON, a repeated member, not a scalar)
+// is no id.
 func (c *Check) DeliveryID(body []byte) (id string, signed bool) {
 	if c.v.scheme.DeliveryID == nil || c.v.scheme.DeliveryID.Off {
 		return "", false
@@ -74,23 +74,22 @@ func (c *Check) deliveryID(body []byte) string {
 	return id
 }
 
-// Content returns what tells the body from others where copies of a delivery are
-// looked for: what was signed, as it was understood and not as it was written,
-// since whoever captured a delivery can reorder a form, escape it otherwise or
-// compress a body again. So it is
+// Content returns the part of a delivery by which copies are recognised if it has no
+// id: the signed content as parsed, not as written, because an attacker who captured
+// a delivery can reorder or re-escape a form, or compress the body again. It is
 //
-//   - path and query, as far as they are signed: two steps of one call may post equal
-//     forms to ?step=1 and ?step=2;
-//   - the fields of a form in signed order, where those are signed;
-//   - the SHA-256 of what comes out of a compressed body, under body_decoded;
-//   - else the body, without the members that vary between attempts.
+//   - the signed part of path and query: two steps of one call may post equal forms
+//     to ?step=1 and ?step=2;
+//   - the fields of a form in signed order, if those are signed;
+//   - the SHA-256 of the decompressed body, with body_decoded;
+//   - otherwise the body, without the members that vary between attempts.
 //
-// What is signed without a separator has none here: however its bytes are divided
-// into path, query and fields, it is one delivery. The origin does not count, which
-// some senders sign now with a port and now without.
+// Text that is signed without separators has none here either: however it is divided
+// into path, query and fields, it is the same delivery. The origin is left out, since
+// some senders sign it sometimes with a port and sometimes without.
 //
-// It is empty if neither a body nor a signed query tells anything. Call it after
-// Verify has accepted the same body.
+// It is empty if there is neither a body nor a signed query. Call it after Verify has
+// accepted the same body.
 func (c *Check) Content(body []byte) []byte {
 	url, told := c.signedURL()
 	if len(body) == 0 && !told {
@@ -98,7 +97,7 @@ func (c *Check) Content(body []byte) []byte {
 	}
 	if c.v.scheme.BodyDecoded {
 		sum := sha256.New()
-		_ = c.writeBody(sum, body) // as Verify has done
+		_ = c.writeBody(sum, body) // Verify has already succeeded
 		return sum.Sum(url)
 	}
 	if text, ok := c.signedForm(url, body); ok {
@@ -110,8 +109,7 @@ func (c *Check) Content(body []byte) []byte {
 	return slices.Concat(binary.AppendUvarint(nil, uint64(len(url))), url, c.v.withoutVarying(body))
 }
 
-// signedForm returns the fields of a form as the message holds them, behind the
-// URL.
+// signedForm returns the form's fields as the message holds them, after the URL.
 func (c *Check) signedForm(url, body []byte) (text []byte, ok bool) {
 	if c.message >= len(c.v.messages) {
 		return nil, false
@@ -134,10 +132,10 @@ func (c *Check) signedForm(url, body []byte) (text []byte, ok bool) {
 	return nil, false
 }
 
-// signedURL returns path and query as far as the message signs them, and whether
-// there is a query among that.
+// signedURL returns the path and query that the message signs, and whether there is a
+// query.
 func (c *Check) signedURL() (text []byte, query bool) {
-	if c.v.signature.Query != "" { // which is another for each attempt
+	if c.v.signature.Query != "" { // it differs in each attempt
 		return nil, false
 	}
 	path, raw, _ := strings.Cut(c.req.Target, "?")
@@ -186,8 +184,8 @@ func (v *Rules) compileVaries() error {
 	return nil
 }
 
-// withoutVarying cuts the values out that vary between the attempts of one
-// delivery. A body in which they cannot be found one way stays whole.
+// withoutVarying removes the values that vary between attempts of one delivery. A
+// body in which they are ambiguous is returned unchanged.
 func (v *Rules) withoutVarying(body []byte) []byte {
 	var cuts []jsonpath.Span
 	for _, path := range v.varies {
@@ -203,7 +201,7 @@ func (v *Rules) withoutVarying(body []byte) []byte {
 	slices.SortFunc(cuts, func(a, b jsonpath.Span) int { return a.Start - b.Start })
 	out, at := make([]byte, 0, len(body)), 0
 	for _, cut := range cuts {
-		if cut.Start >= at { // else it lies in the one before
+		if cut.Start >= at { // otherwise it is inside the previous one
 			out, at = append(out, body[at:cut.Start]...), cut.End
 		}
 	}

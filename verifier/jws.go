@@ -13,14 +13,14 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// The two ways a JSON Web Signature stands in a delivery.
+// The two forms of a JSON Web Signature in a delivery.
 const (
 	syntaxJWT      = "jwt"          // compact: header.claims.signature (RFC 7519)
 	syntaxDetached = "jws_detached" // header..signature over the message (RFC 7515 appendix F)
 )
 
-// joseAlgorithms are the names of RFC 7518 §3.1 and RFC 8037 that stand for an
-// algorithm of this package. "none" is not among them.
+// joseAlgorithms maps names of RFC 7518 §3.1 and RFC 8037 to algorithms. "none" is
+// excluded.
 var joseAlgorithms = map[string]Algorithm{
 	"HS256": HMACSHA256, "HS384": HMACSHA384, "HS512": HMACSHA512,
 	"RS256": RSAPKCS1v15SHA256, "RS512": RSAPKCS1v15SHA512,
@@ -29,8 +29,8 @@ var joseAlgorithms = map[string]Algorithm{
 	"EdDSA": Ed25519, "Ed25519": Ed25519,
 }
 
-// joseNames are the names that stand for a: one, or none, but for Ed25519, which
-// RFC 8037 called EdDSA first.
+// joseNames returns the names for a: one or none, except that RFC 8037 first called
+// Ed25519 EdDSA.
 func joseNames(a Algorithm) map[string]Algorithm {
 	names := maps.Clone(joseAlgorithms)
 	maps.DeleteFunc(names, func(_ string, other Algorithm) bool { return other != a })
@@ -40,9 +40,9 @@ func joseNames(a Algorithm) map[string]Algorithm {
 // isJWS reports whether the signature carries what it signs, or its header.
 func (s *Signature) isJWS() bool { return s.Syntax == syntaxJWT || s.Syntax == syntaxDetached }
 
-// compileJWS fills in which algorithms a JWS may name. They are of one family:
-// were a secret and a public key good for one scheme, a sender could be taken at
-// its word about which of the two a signature wants (RFC 8725 §2.1).
+// compileJWS sets the algorithms that a JWS may name. All are of one family: if a
+// scheme accepted both a secret and a public key, the sender could choose how its
+// signature is checked (RFC 8725 §2.1).
 func (v *Rules) compileJWS(sig *Signature) error {
 	if len(sig.Header) > 1 {
 		return wrong("signature", "a JWS is in one place: name one header")
@@ -71,23 +71,23 @@ func (v *Rules) compileJWS(sig *Signature) error {
 	return nil
 }
 
-// jws is a JSON Web Signature as it was sent, not yet verified.
+// jws is a received JSON Web Signature, not yet verified.
 type jws struct {
 	header  []byte // JSON
-	claims  []byte // JSON of a compact one
-	signed  string // header and claims as they were sent
-	encoded bool   // a detached message is signed in base64url, the default of RFC 7515
-	built   []byte // content, once for all keys where it is the same for them
+	claims  []byte // JSON; only in a compact JWS
+	signed  string // header and claims as sent
+	encoded bool   // a detached message is signed in base64url, RFC 7515's default
+	built   []byte // the content, if it is the same for all keys
 }
 
-// What bounds the header of a JWS, and a JWS that is no body: both are read before
-// anything is verified. Real ones have some hundred bytes.
+// Limits of the header of a JWS and of a JWS outside the body, which are read before
+// anything is verified. Real ones have a few hundred bytes.
 const (
 	maxJWSHeader = 8 << 10
 	maxJWS       = 64 << 10
 )
 
-// addJWS reads a JWS as the delivery's one candidate.
+// addJWS reads a JWS as the only candidate.
 func (c *Check) addJWS(place uint8, text string) *Rejection {
 	s := &c.v.signature
 	where := c.v.signatureAt[place]
@@ -96,7 +96,7 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if !ok || !two || strings.Contains(signature, ".") || len(header) > maxJWSHeader || len(text) > maxJWS && !s.Body {
 		return reject(MalformedSignature, "%s is not three parts separated by dots, header.claims.signature", where)
 	}
-	if strings.Contains(text, "=") { // RFC 7515 §2; and a body that is a token has one form
+	if strings.Contains(text, "=") { // RFC 7515 §2; also, a token that is the body has only one form
 		return reject(MalformedSignature, "%s has padding, which a JWS must not have", where)
 	}
 	if detached := claims == ""; detached != (s.Syntax == syntaxDetached) {
@@ -127,16 +127,16 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 		}
 	}
 	if c.keyID == "" && c.v.scheme.KeyID == nil {
-		c.keyID, _ = jsonpath.Top("kid").Lookup(j.header) // without one, every key is tried
+		c.keyID, _ = jsonpath.Top("kid").Lookup(j.header) // without it, every key is tried
 	}
 	c.jws = j
 	return c.add(place, uint8(slices.Index(c.v.algorithms, a)), signature)
 }
 
-// critical reads the members of the header that change what is signed: b64 of
-// RFC 7797, which only a detached JWS may use, and never without crit but where
-// the scheme asks for it. Any other that must be understood is not (RFC 7515
-// §4.1.11). Names are compared as §4 has it, case and all, and stand once.
+// critical reads the header members that change the signed content: b64 of RFC 7797,
+// only in a detached JWS, and without crit only if the scheme says so. Any other
+// critical extension is refused (RFC 7515 §4.1.11). Names are compared
+// case-sensitively and must be unique (§4).
 func (j *jws) critical(s *Signature) (encoded, ok bool) {
 	var h map[string]json.RawMessage
 	if json.Unmarshal(j.header, &h) != nil {
@@ -165,20 +165,20 @@ func (j *jws) critical(s *Signature) (encoded, ok bool) {
 	return encoded, encoded || marked && s.Syntax == syntaxDetached
 }
 
-// content is what the JWS signs: itself, or its header and the message.
+// content returns the signed content: the JWS itself, or its header and the message.
 func (j *jws) content(message []byte) []byte {
 	if len(j.claims) > 0 {
 		return []byte(j.signed)
 	}
-	content := []byte(j.signed) // which ends in the dot before the empty part
+	content := []byte(j.signed) // ends with the dot before the empty part
 	if j.encoded {
 		return base64.RawURLEncoding.AppendEncode(content, message)
 	}
 	return append(content, message...)
 }
 
-// signedJWS builds the content, which may be some MiB: a JWS that names no key is
-// tried with each.
+// signedJWS builds the content, once for all keys if possible: it may be several MiB,
+// and a JWS that names no key is tried with each.
 func (c *Check) signedJWS(k *compiledKey, t template.Template, body []byte) ([]byte, *Rejection) {
 	if c.jws.built != nil {
 		return c.jws.built, nil
@@ -217,8 +217,8 @@ func (c *Check) matchJWS(k *compiledKey, t template.Template, body []byte) (hits
 	return hits, nil
 }
 
-// listedHeaders writes the headers that a member of the JWS's header lists, one
-// a line: "Name: value\n". The list is signed, so lines cannot move.
+// listedHeaders writes the headers listed in a member of the JWS header, one per
+// line: "Name: value\n". The list is signed, so lines cannot be moved.
 func (c *Check) listedHeaders(name string) (string, *Rejection) {
 	list, err := jsonpath.Top(name).Lookup(c.jws.header)
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *Check) listedHeaders(name string) (string, *Rejection) {
 		if rej != nil {
 			return "", rej
 		}
-		if strings.ContainsAny(value, "\r\n") { // as RFC 9110 §5.5 has it; here a line would end
+		if strings.ContainsAny(value, "\r\n") { // RFC 9110 §5.5; a line break would also end the line here
 			return "", reject(MalformedSignature, "header %s, which the JWS signs, holds a line break", name)
 		}
 		listed = append(listed, name)

@@ -20,30 +20,30 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Key is one key of the receiver, as the sender's dashboard shows it.
+// Key is a key of the receiver, as the sender's dashboard shows it.
 type Key struct {
-	// Label is what verdicts, logs and metrics call the key. Default: its
-	// position among the keys, from 1.
+	// Label names the key in verdicts, logs and metrics. Default: its position among
+	// the keys, from 1.
 	Label string
-	// Text is the secret or key. Surrounding line breaks are the caller's to cut.
+	// Text is the secret or key. The caller trims surrounding line breaks.
 	Text string
 	Kind KeyKind
-	// ID is what deliveries call the key (a key id, the address of a certificate).
+	// ID is the key's name in deliveries (a key id, the address of a certificate).
 	// Default: none, and the key is tried for every delivery.
 	ID string
 }
 
-// KeyKind says what a key's text is.
+// KeyKind is the kind of a key.
 type KeyKind uint8
 
 // The kinds of keys.
 const (
 	Secret     KeyKind = iota // shared with the sender
 	PublicKey                 // the sender's
-	PrivateKey                // for a Signer; verifies as its public half
+	PrivateKey                // for Sign; also verifies
 )
 
-// A KeyError says which key cannot be used and why, and nothing of its text.
+// A KeyError says which key is unusable and why, without any of its text.
 type KeyError struct {
 	Label   string
 	Problem string
@@ -51,31 +51,32 @@ type KeyError struct {
 
 func (e *KeyError) Error() string { return "key " + e.Label + ": " + e.Problem }
 
-// compiledKey is one key for one algorithm. One secret is several compiled keys
-// where a scheme lets a version choose among algorithms.
+// compiledKey is a key for one algorithm. A secret becomes several if the scheme lets
+// a version choose among algorithms.
 type compiledKey struct {
 	label     string
 	id        string // "": tried for every delivery
 	algorithm Algorithm
-	index     uint8  // of the algorithm among the scheme's
+	index     uint8  // of the algorithm in the scheme
 	secret    []byte // decoded, for {secret}
 	macs      *sync.Pool
-	token     [sha256.Size]byte // the secret's digest, of Token
+	token     [sha256.Size]byte // of Token: the secret's digest
 	public    crypto.PublicKey
 	private   crypto.Signer
-	length    int // of a secret in bytes, as it was decoded
+	length    int // of the decoded secret in bytes
 }
 
-// bareSecretPrefix matches what vendors begin their secrets with, alone: whsec_,
-// sk_live_. Who copied no more has a secret that anyone can guess.
+// bareSecretPrefix matches a vendor's prefix without a secret (whsec_, sk_live_),
+// which anyone can guess.
 var bareSecretPrefix = regexp.MustCompile(`^[a-z]{2,12}(_[a-z]{2,8})*[_-]$`)
 
-// mac is a reusable HMAC (or hash, where the secret is in the message) with room for what is written around the body.
+// mac is a reusable HMAC (or hash, if the secret is in the message) with scratch
+// space for the content around the body.
 type mac struct {
 	hash.Hash
-	w       io.Writer // the hash again: converting one interface to another costs a look-up
+	w       io.Writer // the hash again, to avoid an interface conversion per request
 	scratch []byte
-	sum     [maxSignature]byte // zeros after the algorithm's size
+	sum     [maxSignature]byte // zero beyond the algorithm's size
 }
 
 func (s *Scheme) compileKeys(keys []Key) ([]compiledKey, error) {
@@ -137,7 +138,7 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 		}
 		out = append(out, c)
 	}
-	if len(out) > 0 { // of several algorithms a public key fits one
+	if len(out) > 0 { // a public key fits only one algorithm
 		return out, nil
 	}
 	if problem != nil {
@@ -149,7 +150,8 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 	return nil, errors.New("the scheme's algorithm takes a shared secret, not a public or private key: give it with secret")
 }
 
-// ShortSecrets returns the labels of shared secrets of fewer than so many bytes.
+// ShortSecrets returns the labels of shared secrets shorter than the given number of
+// bytes.
 func (v *Verifier) ShortSecrets(bytes int) (labels []string) {
 	for _, k := range v.keys {
 		if k.length > 0 && k.length < bytes && !slices.Contains(labels, k.label) {
@@ -159,8 +161,8 @@ func (v *Verifier) ShortSecrets(bytes int) (labels []string) {
 	return labels
 }
 
-// SharesSecret reports whether one of the shared secrets is also one of the other's:
-// the same bytes, however both are written.
+// SharesSecret reports whether the two have a secret in common: the same bytes, in
+// any encoding.
 func (v *Verifier) SharesSecret(other *Verifier) bool {
 	return slices.ContainsFunc(v.keys, func(a compiledKey) bool {
 		return a.length > 0 && slices.ContainsFunc(other.keys, func(b compiledKey) bool {
@@ -169,15 +171,15 @@ func (v *Verifier) SharesSecret(other *Verifier) bool {
 	})
 }
 
-// hmacKey drops what an HMAC pads its key with: with and without it, it signs alike.
+// hmacKey removes trailing zeros, with which HMAC pads its key anyway.
 func hmacKey(secret []byte) []byte { return bytes.TrimRight(secret, "\x00") }
 
-// decodeSecret returns the bytes of a key, and how many of them are the secret's.
+// decodeSecret returns a key's bytes, and how many of them are the secret's.
 func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	if p := unpaste(text); p.isPEM() {
 		return nil, 0, errors.New("a PEM key given as a shared secret: anyone who has it could sign; a sender's public key is given with public_key")
 	}
-	if bareSecretPrefix.MatchString(text) && text != s.SecretPrefix { // which decodes to nothing, below
+	if bareSecretPrefix.MatchString(text) && text != s.SecretPrefix { // it would decode to nothing below
 		return nil, 0, errors.New("the secret is only a prefix: copy the whole secret")
 	}
 	text = strings.TrimPrefix(text, s.SecretPrefix)
@@ -211,7 +213,7 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	return key, length, nil
 }
 
-// hasSpareBits reports whether a text is base64 but for bits at its end.
+// hasSpareBits reports whether a text is valid base64 except for bits at its end.
 func hasSpareBits(text string) bool {
 	n := len(strings.TrimRight(text, "="))
 	if n == 0 || n%4 == 0 || strings.ContainsAny(text, "-_") {

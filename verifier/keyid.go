@@ -49,8 +49,8 @@ func (v *Rules) compileKeySource() (err error) {
 	return nil
 }
 
-// checkHosts says what is wrong with host names of a provider's file, "" if
-// nothing is.
+// checkHosts describes the first problem with a provider file's host names, or
+// returns "".
 func checkHosts(hosts []string) string {
 	for _, host := range hosts {
 		labels := strings.Split(host, ".")
@@ -64,26 +64,26 @@ func checkHosts(hosts []string) string {
 	return ""
 }
 
-// fetchable reports whether keys may be fetched from an address: https, and
-// nothing in it that makes one host look like another.
+// fetchable reports whether keys may be fetched from an address: https, without
+// anything that makes one host look like another.
 func fetchable(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && u.Scheme == "https" && u.Host != "" && u.Host == u.Hostname() && u.User == nil &&
 		u.Fragment == "" && u.Opaque == "" && !strings.ContainsAny(address, "\\ \t\r\n#")
 }
 
-// maxAddress is the longest address of a certificate that is read, in bytes.
+// maxAddress is the longest accepted certificate address in bytes.
 const maxAddress = 512
 
-// notPlain reports what may mean something else to another reader of URLs:
-// escapes, other alphabets, punctuation that no certificate's address has.
+// notPlain reports characters that other URL parsers may read differently: escapes,
+// other alphabets, punctuation that no certificate's address has.
 func notPlain(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~/:", r))
 }
 
-// Publishes reports whether a certificate's address is one that the scheme's
-// source allows: a file on its hosts, named as the sender names them, without a
-// query, with which a host may answer what whoever asks wants to hear.
+// Publishes reports whether the scheme's source allows a certificate address: a file
+// on its hosts with an expected path, without a query, which could make a host return
+// what an attacker chooses.
 func (v *Rules) Publishes(address string) bool {
 	s := v.scheme.KeySource
 	if s == nil || len(s.CertificateHosts) == 0 || len(address) > maxAddress {
@@ -96,13 +96,13 @@ func (v *Rules) Publishes(address string) bool {
 	return onHosts(s.CertificateHosts, u.Host) && (v.certificatePath == nil || v.certificatePath.MatchString(u.Path))
 }
 
-// onHosts reports whether a host is one of those that a provider's file names.
 func onHosts(patterns []string, host string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return matchesHost(pattern, host) })
 }
 
-// region is the form of a cloud region's name. Any label would do harm: a bucket
-// called sns has the address sns.s3.amazonaws.com, and its owner fills it.
+// region matches the name of a cloud region. Any label would be unsafe: a bucket
+// called sns has the address sns.s3.amazonaws.com, and its owner controls the
+// content.
 var region = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 
 func matchesHost(pattern, host string) bool {
@@ -118,7 +118,7 @@ func matchesHost(pattern, host string) bool {
 	return true
 }
 
-// readKeyID reads the key's id, where it is in places of a kind.
+// readKeyID reads the key id if its source is of this kind.
 func (c *Check) readKeyID(kind place, body []byte) *Rejection {
 	if !c.v.keyIDAt.are(kind) {
 		return nil
@@ -135,12 +135,13 @@ func (c *Check) readKeyID(kind place, body []byte) *Rejection {
 	return nil
 }
 
-// names reports whether the delivery may be of a key, by the id that it states.
+// names reports whether the key may have signed the delivery, by the key id that the
+// delivery states.
 func (c *Check) names(k *compiledKey) bool {
 	return k.id == "" || c.keyID == "" || k.id == c.keyID
 }
 
-// mismatch is the rejection of a delivery that no key has signed.
+// mismatch returns the rejection if no key matches.
 func (c *Check) mismatch() *Rejection {
 	rej := reject(SignatureMismatch, "no key matches the signature")
 	if c.count > 1 {
@@ -156,7 +157,7 @@ func (c *Check) mismatch() *Rejection {
 	return rej
 }
 
-// atHand reports whether a key has an id.
+// atHand reports whether a key has the id.
 func (c *Check) atHand(id string) bool {
 	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id })
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// write feeds the signed content of t to w. Everything around the body passes
-// through scratch, which is returned for reuse.
+// write feeds the signed content of t to w. All but the body goes through scratch,
+// which is returned for reuse.
 func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, body []byte) ([]byte, *Rejection) {
 	scratch = scratch[:0]
-	bare := false // an origin without a slash stands before
+	bare := false // an origin without a slash precedes
 	for i := range t {
 		p := &t[i]
 		if p.Slot == template.None {
@@ -82,8 +82,8 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 
 var errBareOrigin = reject(MalformedSignature, "the URL is signed without a path, so the text after it could continue it")
 
-// twoWays is the rejection of a message that would split in two ways. It names
-// the field and the character, the first that is one too many.
+// twoWays rejects a message that could be split in two ways. It names the field and
+// the first offending character.
 func twoWays(p *template.Part, text []byte) *Rejection {
 	for _, c := range text {
 		if !p.OneWay([]byte{c}) {
@@ -93,7 +93,7 @@ func twoWays(p *template.Part, text []byte) *Rejection {
 	return reject(MalformedSignature, "%s, which is signed, could be read in two ways within the message", slotWords(p))
 }
 
-// slotWords names what fills a slot, for a person.
+// slotWords describes a slot for a person.
 func slotWords(p *template.Part) string {
 	switch p.Slot {
 	case template.ID:
@@ -110,8 +110,8 @@ func slotWords(p *template.Part) string {
 	return "a field"
 }
 
-// takenApart returns what fills a slot that takes the body apart, which is done
-// once for all keys and URLs.
+// takenApart returns the text of a slot that parses the body, computed once for all
+// keys and URLs.
 func (c *Check) takenApart(p *template.Part, body []byte) ([]byte, *Rejection) {
 	if !same(c.apart.body, body) || c.apart.texts == nil {
 		c.apart = apart{body: body, texts: make(map[*template.Part][]byte)}
@@ -127,17 +127,17 @@ func (c *Check) takenApart(p *template.Part, body []byte) ([]byte, *Rejection) {
 	return c.apart.texts[p], nil
 }
 
-// apart is what slots have made of a body.
+// apart is the result of slots that parse the body.
 type apart struct {
 	body  []byte
 	texts map[*template.Part][]byte
 }
 
-// appendSlot appends what fills a slot, through its filters.
+// appendSlot appends the text of a slot, through its filters.
 func (c *Check) appendSlot(dst []byte, p *template.Part, secret, body []byte) ([]byte, *Rejection) {
 	start := len(dst)
 	switch p.Slot {
-	case template.Body: // one without filters is written whole
+	case template.Body: // without filters it is written directly
 		return p.Append(dst, body), nil
 	case template.Timestamp:
 		if rej := c.bodyTimestamp(body); rej != nil {
@@ -210,8 +210,8 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 	return "", reject(MalformedSignature, "the message has a slot without a value")
 }
 
-// checkJSONType refuses JSON of which only members are signed under the Content-Type
-// of a form: the app would read a form that hides in a member that is not signed.
+// checkJSONType refuses JSON of which only members are signed if the Content-Type is
+// that of a form: the app would read a form hidden in an unsigned member.
 func (c *Check) checkJSONType(s template.Slot) *Rejection {
 	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines
 	if reads && c.v.scheme.BodyForm == "" && slices.ContainsFunc(c.req.Header["Content-Type"], formdata.Is) {
@@ -220,8 +220,8 @@ func (c *Check) checkJSONType(s template.Slot) *Rejection {
 	return nil
 }
 
-// checkFormType refuses a body whose fields are signed under a Content-Type by which
-// the app reads other fields: the signature's own field could hold a whole form.
+// checkFormType refuses signed form fields under a Content-Type that makes the app
+// read other fields: the signature's own field could hold an entire form.
 func (c *Check) checkFormType(body []byte) *Rejection {
 	if len(body) == 0 {
 		return nil
@@ -257,8 +257,8 @@ func (c *Check) jsonLines(lines []jsonpath.Member, body []byte) (string, *Reject
 	return b.String(), nil
 }
 
-// statesDigest reports whether the URL has the parameter that a message compares
-// with the body: then no message without the comparison counts.
+// statesDigest reports whether the URL has the parameter with the body's digest. If
+// so, messages without that comparison are not accepted.
 func (c *Check) statesDigest() bool {
 	if c.v.bodyDigest == "" {
 		return false
@@ -268,7 +268,7 @@ func (c *Check) statesDigest() bool {
 	return err != nil || slices.ContainsFunc(fields, func(f formdata.Field) bool { return f.Name == c.v.bodyDigest })
 }
 
-// digestMatches reports whether a parameter of the signed URL is the body's
+// digestMatches reports whether the parameter of the signed URL equals the body's
 // digest, through the slot's filters.
 func (c *Check) digestMatches(p *template.Part, body []byte) bool {
 	_, query, _ := strings.Cut(c.req.Target, "?")
@@ -279,7 +279,7 @@ func (c *Check) digestMatches(p *template.Part, body []byte) bool {
 	return subtle.ConstantTimeCompare(p.Append(nil, body), []byte(strings.ToLower(stated))) == 1
 }
 
-// slotSource is where the text of a slot is found, for slots that say so.
+// slotSource is the source of a slot's text, for slots that have one.
 func slotSource(p *template.Part) source {
 	switch p.Slot {
 	case template.Header:
@@ -298,7 +298,7 @@ func slotSource(p *template.Part) source {
 func (c *Check) signedText(p *template.Part, body []byte) (string, *Rejection) {
 	s := slotSource(p)
 	text, err := c.read(&s, body)
-	if p.Optional && err == jsonpath.ErrNoValue { // and not of an object or array
+	if p.Optional && err == jsonpath.ErrNoValue { // not for an object or array
 		return "", nil
 	}
 	if err == nil && text == "" && s.kind == inForm {
@@ -314,7 +314,7 @@ func (c *Check) signedText(p *template.Part, body []byte) (string, *Rejection) {
 	return "", s.refused(err, missing, MalformedSignature, ", which is signed")
 }
 
-// appendRequest fills the slots of method and URL, as they were received.
+// appendRequest appends the method or URL as received.
 func (c *Check) appendRequest(dst []byte, s template.Slot) []byte {
 	path, query, _ := strings.Cut(c.req.Target, "?")
 	switch s {
@@ -350,9 +350,9 @@ func sortedQuery(query string) string {
 	return strings.Join(pairs, "&")
 }
 
-// host refuses one that holds a path: HTTP/2 lets it by, and what of the URL is
-// the path, which names the route, would be anybody's choice. Behind public_url
-// only a message that has the host itself looks at it.
+// host refuses a host that contains a path, which HTTP/2 allows: an attacker could
+// then choose which part of the URL is the path, and so the route. With public_url it
+// matters only to a message that has the host itself.
 func (c *Check) host(itself bool) *Rejection {
 	if (itself || c.v.origin == "") && strings.ContainsAny(c.req.Host, "/?#") {
 		return reject(MalformedSignature, "the request's host, which is signed, is not a host name")
@@ -360,7 +360,7 @@ func (c *Check) host(itself bool) *Rejection {
 	return nil
 }
 
-// requestOrigin is the origin without credentials, which are for nobody to read.
+// requestOrigin returns the origin without credentials.
 func (c *Check) requestOrigin() string {
 	if c.v.origin != "" {
 		return c.v.publicOrigin

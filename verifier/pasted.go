@@ -8,27 +8,27 @@ import (
 	"unicode"
 )
 
-// pastedKey is a public or private key's text without what copying did to it:
-// quotes round it, line breaks written as \n or lost, base64 around the whole.
-// A key has one meaning whatever its line breaks, so nothing is guessed.
+// pastedKey is the text of a public or private key, with the effects of copying
+// undone: quotes around it, line breaks written as \n or lost, base64 around it. Line
+// breaks do not change a key's meaning, so nothing is guessed.
 type pastedKey struct {
-	text   string   // JSON, or the scheme's encoding without white space; "" where der is set
-	der    []byte   // of a PEM
-	label  string   // what the PEM says it is
-	seen   []string // what was undone, for an error
-	broken string   // why it can be no key; "" if it can
+	text   string   // JSON, or the scheme's encoding without white space; "" if der is set
+	der    []byte   // from a PEM
+	label  string   // the PEM's label
+	seen   []string // what was undone, for errors
+	broken string   // why it is not a key; "" if it may be
 }
 
-// pemBlock matches a PEM whose line breaks may be lost or doubled.
+// pemBlock matches a PEM, even with lost or doubled line breaks.
 var pemBlock = regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END ([A-Z0-9 ]+)-----`)
 
-// escapes are line breaks and quotes as JSON, env files and dashboards write
-// them. No form of a key holds a backslash of its own.
+// escapes undoes line breaks and quotes as JSON, env files and dashboards escape
+// them. No key contains a backslash itself.
 var escapes = strings.NewReplacer(`\\r`, "\r", `\\n`, "\n", `\r`, "\r", `\n`, "\n", `\t`, "\t", `\"`, `"`, `\/`, `/`)
 
 func unpaste(text string) pastedKey {
 	var p pastedKey
-	p.read(text, 2) // a base64 of a PEM may be in quotes, on either side
+	p.read(text, 2) // a PEM in base64 may have quotes inside and outside
 	return p
 }
 
@@ -96,13 +96,13 @@ func (p *pastedKey) readPEM(text string) {
 	}
 }
 
-// isPEM reports whether the text is a PEM, however it was pasted.
+// isPEM reports whether the text is a PEM, in any pasted form.
 func (p *pastedKey) isPEM() bool { return strings.Contains(strings.Join(p.seen, ","), "PEM") }
 
-// isPrivate reports whether a PEM says that it holds a private key.
+// isPrivate reports whether a PEM is labelled as a private key.
 func (p *pastedKey) isPrivate() bool { return strings.HasSuffix(p.label, "PRIVATE KEY") }
 
-// bytes returns the PEM's content, or what the text stands for in an encoding.
+// bytes returns the PEM's content, or the decoded text.
 func (p *pastedKey) bytes(prefix, encoding string) ([]byte, error) {
 	if p.der != nil {
 		return p.der, nil
@@ -110,7 +110,8 @@ func (p *pastedKey) bytes(prefix, encoding string) ([]byte, error) {
 	return decodeString(strings.TrimPrefix(p.text, prefix), encoding)
 }
 
-// says ends an error with what was seen, never with the text itself.
+// says describes what was recognised for the end of an error, without the text
+// itself.
 func (p *pastedKey) says() string {
 	switch {
 	case p.broken != "":

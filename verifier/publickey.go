@@ -17,9 +17,9 @@ import (
 	"strings"
 )
 
-// decodePublic reads a sender's public key for an algorithm: PEM (PKIX, PKCS #1
-// or a certificate, of which only the key counts), or those structures or the
-// bare key in the scheme's encoding.
+// decodePublic reads a sender's public key: PEM (PKIX, PKCS #1, or a certificate, of
+// which only the key is used), or those structures or the bare key in the scheme's
+// encoding.
 func (s *Scheme) decodePublic(a Algorithm, p *pastedKey) (crypto.PublicKey, error) {
 	wrong := fmt.Errorf("not a public key of %s: give PEM, or the bare key or a PKIX structure in the scheme's public_key_encoding%s", a, p.says())
 	raw, err := p.bytes(s.PublicKeyPrefix, orDefault(s.PublicKeyEncoding, encBase64))
@@ -59,11 +59,11 @@ func parsePublic(der []byte) crypto.PublicKey {
 	return nil
 }
 
-// forgeable reports whether a key is a point of small order, such as thirty-two
-// zeros: for at least one message in eight the empty signature verifies then.
+// forgeable reports whether a key is a point of small order, such as 32 zero bytes:
+// an empty signature is then valid for at least one message in eight.
 func forgeable(key ed25519.PublicKey) bool {
 	signature := make([]byte, ed25519.SignatureSize)
-	for _, r := range []byte{0, 1} { // R of a small-order key is one of these often enough
+	for _, r := range []byte{0, 1} { // one of them is R of a small-order key often enough
 		signature[0] = r
 		for i := range byte(64) {
 			if ed25519.Verify(key, []byte{i}, signature) {
@@ -74,7 +74,6 @@ func forgeable(key ed25519.PublicKey) bool {
 	return false
 }
 
-// decodePrivate reads a private key, for a Signer.
 func (s *Scheme) decodePrivate(a Algorithm, p *pastedKey) (crypto.Signer, error) {
 	wrong := fmt.Errorf("not a private key of %s: give PKCS #8 as PEM or in the scheme's public_key_encoding%s", a, p.says())
 	if strings.HasSuffix(p.label, "PUBLIC KEY") || p.label == "CERTIFICATE" {
@@ -95,7 +94,7 @@ func parsePrivate(raw []byte) crypto.Signer {
 	switch len(raw) {
 	case ed25519.SeedSize:
 		return ed25519.NewKeyFromSeed(raw)
-	case ed25519.PrivateKeySize: // seed and public key, as Svix writes whsk_
+	case ed25519.PrivateKeySize: // seed and public key, as in Svix's whsk_
 		if key := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize]); bytes.Equal(key, raw) {
 			return key
 		}
@@ -114,7 +113,7 @@ func parsePrivate(raw []byte) crypto.Signer {
 	return nil
 }
 
-// jwk is a JSON Web Key (RFC 7517) of a kind that verifies signatures.
+// jwk is a JSON Web Key (RFC 7517) that can verify signatures.
 type jwk struct {
 	Kty string `json:"kty"`
 	Kid string `json:"kid"`
@@ -127,19 +126,19 @@ type jwk struct {
 	E   string `json:"e"`
 
 	Ops []string        `json:"key_ops"`
-	D   json.RawMessage `json:"d"` // of a private key, with which anyone who reads it signs
+	D   json.RawMessage `json:"d"` // only in a private key
 }
 
-// maxSetKeys bounds a set: each key costs milliseconds to try, and every one of
-// them is tried for a delivery that names none. Real sets have a handful.
+// maxSetKeys limits a set: each key costs milliseconds, and all are tried for a
+// delivery without a key id. Real sets have a handful.
 const maxSetKeys = 64
 
 // isJWK reports whether the text of a public key is a JSON Web Key or a set of them.
 func isJWK(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
 
-// compileJWKs makes one key for each member of a JSON Web Key Set (RFC 7517), or
-// of the one JSON Web Key, that can verify one of the scheme's algorithms. Other
-// members are skipped: senders publish keys for other uses in the same set.
+// compileJWKs makes a key of each member of a JSON Web Key Set (RFC 7517), or of a
+// single JSON Web Key, that fits one of the scheme's algorithms. Others are skipped:
+// senders publish keys for other uses in the same set.
 func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -185,13 +184,13 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 	return out, nil
 }
 
-// verifies reports whether a JWK is one to verify with (RFC 7517 §4.2 and §4.3).
+// verifies reports whether a JWK is for verifying (RFC 7517 §4.2 and §4.3).
 func (j *jwk) verifies() bool {
 	return (j.Use == "" || j.Use == "sig") && (j.Ops == nil || slices.Contains(j.Ops, "verify")) && j.D == nil
 }
 
-// public returns the key that a JWK describes (RFC 7518 §6, RFC 8037 §2), nil if
-// it describes none of those that this package knows.
+// public returns the key that a JWK describes (RFC 7518 §6, RFC 8037 §2), nil if its
+// type is not supported.
 func (j *jwk) public() crypto.PublicKey {
 	x, errX := decodeString(j.X, encBase64URL)
 	y, errY := decodeString(j.Y, encBase64URL)
@@ -211,7 +210,7 @@ func (j *jwk) public() crypto.PublicKey {
 		if len(x) > size || len(y) > size {
 			return nil
 		}
-		// RFC 7518 §6.2.1.2 wants the full length; TrueLayer's set drops zeros.
+		// RFC 7518 §6.2.1.2 requires the full length; TrueLayer's set drops zeros.
 		point := make([]byte, 1+2*size)
 		point[0] = 4 // uncompressed, SEC 1 §2.3.3
 		copy(point[1+size-len(x):], x)
@@ -223,8 +222,8 @@ func (j *jwk) public() crypto.PublicKey {
 	return nil
 }
 
-// rsaKey returns nil for what crypto/rsa refuses as well, but not whatever GODEBUG
-// says: fewer than 1024 bits, an exponent that signs nothing.
+// rsaKey returns nil for keys that crypto/rsa refuses as well, but here regardless of
+// GODEBUG: fewer than 1024 bits, or an unusable exponent.
 func rsaKey(n *big.Int, e int64) crypto.PublicKey {
 	if n.BitLen() < 1024 || n.Bit(0) == 0 || e < 3 || e&1 == 0 || e > math.MaxInt32 {
 		return nil
@@ -232,7 +231,7 @@ func rsaKey(n *big.Int, e int64) crypto.PublicKey {
 	return &rsa.PublicKey{N: n, E: int(e)}
 }
 
-// kind is the algorithm apart from how its signatures are written.
+// kind is the algorithm without the form of its signatures.
 func (a Algorithm) kind() string {
 	kind, _, _ := strings.Cut(string(a), ":")
 	return kind

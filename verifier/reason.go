@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Reason says in one stable word why a delivery is not genuine. Senders never
-// see it; logs, metrics and placeholders do.
+// Reason is the stable, one-word reason why a delivery is not genuine. Logs, metrics
+// and placeholders show it; senders never see it.
 type Reason string
 
-// The closed list of reasons that verification gives.
+// The complete list of verification reasons.
 const (
-	MissingSignature   Reason = "missing_signature"   // no signature header, or an empty one
-	MalformedSignature Reason = "malformed_signature" // a signature, id or signed field that cannot be read one way
-	SignatureMismatch  Reason = "signature_mismatch"  // well-formed, but no key makes it
+	MissingSignature   Reason = "missing_signature"   // no signature, or an empty one
+	MalformedSignature Reason = "malformed_signature" // a signature, id or signed field that is ambiguous or invalid
+	SignatureMismatch  Reason = "signature_mismatch"  // well-formed, but no key matches
 	MissingTimestamp   Reason = "missing_timestamp"
 	MalformedTimestamp Reason = "malformed_timestamp"
 	StaleTimestamp     Reason = "stale_timestamp"  // older than the tolerance
 	FutureTimestamp    Reason = "future_timestamp" // further ahead than the tolerance
-	MissingHeader      Reason = "missing_header"   // a required or signed header, or required member of the body, is absent
-	HeaderMismatch     Reason = "header_mismatch"  // one that is required has another value, or several
-	// A handshake with the wrong token, or a challenge that is not to be repeated.
+	MissingHeader      Reason = "missing_header"   // a required or signed header, or a required member of the body, is absent
+	HeaderMismatch     Reason = "header_mismatch"  // a required header or member has another value, or several
+	// A handshake with the wrong token, or a challenge that must not be repeated.
 	HandshakeMismatch Reason = "handshake_mismatch"
 )
 
@@ -32,20 +32,19 @@ var Reasons = []Reason{
 	MissingHeader, HeaderMismatch, HandshakeMismatch,
 }
 
-// Rejection is the error of Open and Verify. Its text is for the operator's
-// log: it names headers and times, never a secret, an expected MAC, a
-// presented signature or a piece of a body.
+// Rejection is the error of Open and Verify. Its text is for the operator's log: it
+// names headers and times, never a secret, an expected MAC, a received signature or
+// part of a body.
 type Rejection struct {
 	Reason Reason
 	Detail string
-	Skew   time.Duration // now minus the delivery's timestamp, where one was read
+	Skew   time.Duration // now minus the delivery's timestamp; zero without one
 
-	// UnknownKey says that the sender publishes its keys (Scheme.KeySource) and
-	// that none of those at hand made the signature: with KeyID, because none has
-	// that id; without, because the set may have changed. Whoever holds the keys
-	// may fetch them anew and ask again.
+	// UnknownKey reports that the sender publishes its keys (Scheme.KeySource) and no
+	// known key matches: with KeyID, because none has that id; without, because the
+	// set may have changed. The caller may fetch the keys and verify again.
 	UnknownKey bool
-	KeyID      string // as the delivery states it, unverified; of KeySource's hosts
+	KeyID      string // as stated by the delivery, unverified; on KeySource's hosts
 }
 
 func (r *Rejection) Error() string {
@@ -55,8 +54,8 @@ func (r *Rejection) Error() string {
 	return string(r.Reason) + ": " + r.Detail
 }
 
-// maxDetail is the longest detail in bytes: log lines and kept rejections hold
-// one, and part of it may be a name that the request chose.
+// maxDetail is the longest detail in bytes: log lines and kept rejections hold it,
+// and part of it may be a name chosen by the client.
 const maxDetail = 512
 
 func reject(reason Reason, format string, args ...any) *Rejection {

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// required is a text that every delivery must have, and what it may be.
+// required is a text that every delivery must have, with its accepted values.
 type required struct {
 	source
 	any    bool
-	values [][sha256.Size]byte // digests hide lengths too
+	values [][sha256.Size]byte // digests, which also hide lengths
 }
 
 func (r *required) allow(value string) {
 	r.values = append(r.values, sha256.Sum256([]byte(value)))
 }
 
-// allows compares in constant time for each value.
+// allows compares all values in constant time.
 func (r *required) allows(text string) bool {
 	got, match := sha256.Sum256([]byte(text)), 0
 	for i := range r.values {
@@ -77,8 +77,7 @@ func (v *Rules) compileRequiredJSON() error {
 	return nil
 }
 
-// checkRequired reports the first of texts that is missing or has none of its
-// values.
+// checkRequired reports the first text that is missing or has an unexpected value.
 func (c *Check) checkRequired(all []required, body []byte) *Rejection {
 	for i := range all {
 		text, rej := c.need(all[i].source, body, MissingHeader, HeaderMismatch, ", which is required")

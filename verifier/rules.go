@@ -12,30 +12,30 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// Rules are a compiled scheme. They never change and are safe for concurrent use.
+// Rules are a compiled scheme: immutable and safe for concurrent use.
 type Rules struct {
 	scheme     Scheme
-	signature  Signature // defaults filled in, header names canonical
-	prefix     string    // of a raw signature, its params filled in
+	signature  Signature // with defaults and canonical header names
+	prefix     string    // of a raw signature, with its params
 	algorithms []Algorithm
-	sizes      []int // of their signatures; 0: it varies
+	sizes      []int // of their signatures; 0 if it varies
 	messages   []template.Template
 	claims     []claim
 	bodySigned bool        // by a claim
-	http       *httpScheme // of the syntax http_signature, instead of messages
+	http       *httpScheme // for the syntax http_signature, instead of messages
 
-	signatureAt sources // the index of each is its candidates' place
+	signatureAt sources // candidates refer to it by index
 	timestampAt sources
 	idAt        sources
 	keyIDAt     sources
 
 	certificatePath *regexp.Regexp  // of KeySource; nil: any
-	paths           []jsonpath.Path // of all that is read in a body's JSON
-	aloneJSON       bool            // what they lead to may be all that is signed of it: see jsonpath.Value
+	paths           []jsonpath.Path // all paths read in a JSON body
+	aloneJSON       bool            // their members may be all that is signed of it: see jsonpath.Value
 
 	timestamp       Timestamp
 	timestampSigned bool   // a message has the slot
-	bodyDigest      string // the query parameter of {body_digest:…}, if a message has one
+	bodyDigest      string // the query parameter of {body_digest:…}, if a message has that slot
 	tolerance       time.Duration
 
 	idSigned bool
@@ -43,15 +43,15 @@ type Rules struct {
 
 	required     []required // headers
 	requiredJSON []required
-	origin       string // that is signed, with credentials where public_url has them
-	publicOrigin string // the same without: for what people read
+	origin       string // the signed origin, with the credentials of public_url
+	publicOrigin string // the same without credentials, for messages
 
 	handshakes []handshake
-	challenges []input // what anyone can have signed: see isChallenge
+	challenges []input // what anyone can get signed: see isChallenge
 }
 
-// A Verifier is Rules with the receiver's keys. It is safe for concurrent use and
-// never changes: new keys are a new Verifier.
+// A Verifier is Rules with the receiver's keys. It is immutable and safe for
+// concurrent use; to change keys, make a new Verifier.
 type Verifier struct {
 	*rules
 	keys []compiledKey
@@ -69,8 +69,8 @@ func New(s Scheme, keys []Key) (*Verifier, error) {
 	return r.Verifier(keys)
 }
 
-// Verifier binds the rules to keys. Its errors are *KeyError, and *SchemeError
-// where a scheme whose keys are not published has none; neither quotes a key.
+// Verifier binds the rules to keys. Errors are *KeyError, or *SchemeError if there
+// are no keys and the scheme does not publish any; neither quotes a key.
 func (v *Rules) Verifier(keys []Key) (*Verifier, error) {
 	if len(keys) == 0 && v.scheme.KeySource == nil {
 		return nil, wrong("secret", "no key: without one nothing can be verified")
@@ -82,7 +82,7 @@ func (v *Rules) Verifier(keys []Key) (*Verifier, error) {
 	return &Verifier{rules: v, keys: compiled}, nil
 }
 
-// Compile reads a scheme. It reports the first thing that is wrong with it, as a
+// Compile checks and compiles a scheme. It reports the first problem as a
 // *SchemeError.
 func Compile(s Scheme) (*Rules, error) {
 	v := &Rules{scheme: s, algorithms: s.algorithms()}
@@ -102,14 +102,14 @@ func Compile(s Scheme) (*Rules, error) {
 	return v, nil
 }
 
-// Scheme returns what was compiled.
+// Scheme returns the compiled scheme.
 func (v *Rules) Scheme() Scheme { return v.scheme }
 
-// SignsID reports whether the signature covers the delivery id. Whoever captured a
-// genuine request can change what it does not cover and send it again.
+// SignsID reports whether the signature covers the delivery id. An attacker who
+// captured a genuine request can change what it does not cover and resend it.
 func (v *Rules) SignsID() bool { return v.idSigned }
 
-// SignsContent reports whether the signature covers what Check.Content returns.
+// SignsContent reports whether the signature covers the result of Check.Content.
 func (v *Rules) SignsContent() bool {
 	return v.coversBody() || v.everyMessage(func(t template.Template) bool {
 		return t.CoversBody() || t.Some(func(f *template.Facts) bool { return f.Fields })
@@ -124,7 +124,7 @@ func (v *Rules) SignsHeader(name string) bool {
 	return v.everyMessage(func(t template.Template) bool { return t.Proves(template.Header, canonicalHeader(name)) })
 }
 
-// coversBody reports whether changing any byte of the body is noticed.
+// coversBody reports whether the signature covers every byte of the body.
 func (v *Rules) coversBody() bool {
 	if v.http != nil {
 		return v.http.covers(contentDigestField)
@@ -147,8 +147,8 @@ func (v *Rules) SignsQuery() bool {
 	return v.covers(func(f *template.Facts) bool { return f.Query }, "@query", "@target-uri", "@request-target")
 }
 
-// covers reports whether every message has a slot of a kind, or the signature of
-// RFC 9421 covers one of the components.
+// covers reports whether every message has a slot of a kind, or the RFC 9421
+// signature covers one of the components.
 func (v *Rules) covers(kind func(*template.Facts) bool, components ...string) bool {
 	if v.http != nil {
 		return slices.ContainsFunc(components, v.http.covers)
@@ -156,9 +156,9 @@ func (v *Rules) covers(kind func(*template.Facts) bool, components ...string) bo
 	return v.everyMessage(func(t template.Template) bool { return t.Covers(kind) })
 }
 
-// A SchemeError says which field of a scheme is wrong and what to write instead.
+// A SchemeError names the wrong field of a scheme and what to write instead.
 type SchemeError struct {
-	Field   string // the field's word in JSON and Caddyfile
+	Field   string // as in JSON and the Caddyfile
 	Problem string
 }
 
@@ -168,8 +168,8 @@ func wrong(field, format string, args ...any) error {
 	return &SchemeError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
 
-// With returns s with every field that o sets replaced by o's. Required headers
-// add up, and so do required JSON paths; an Off without a source switches off the source that s has.
+// With returns s with every field that o sets replaced by o's. Required headers and
+// JSON paths are added; an Off without a source switches off the source of s.
 func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.Algorithm, o.Algorithm)
 	replace(&s.AllowWeak, o.AllowWeak)
@@ -237,7 +237,7 @@ func replace[T comparable](field *T, with T) {
 	}
 }
 
-// UsesToken reports whether deliveries carry the secret itself in place of a
+// UsesToken reports whether deliveries carry the secret itself instead of a
 // signature, or may.
 func (s Scheme) UsesToken() bool {
 	return s.Algorithm == Token || s.Signature != nil && slices.Contains(slices.Collect(maps.Values(s.Signature.Accept)), Token)

@@ -7,130 +7,130 @@ import (
 	"time"
 )
 
-// Scheme describes how one kind of sender signs. The zero value of every field
-// means its default; the same words serve provider files, JSON and Caddyfile.
+// Scheme describes how one kind of sender signs. The zero value of each field is its
+// default; provider files, JSON and Caddyfile use the same words.
 type Scheme struct {
 	// Algorithm of the signature. Default: hmac-sha256.
 	Algorithm Algorithm `json:"algorithm,omitempty"`
-	// Allows an algorithm that is weak, for a sender that offers nothing better.
+	// Allows a weak algorithm, for a sender that offers nothing better.
 	AllowWeak bool `json:"allow_weak,omitempty"`
 
-	// How the text of a secret becomes the bytes of a key: utf8, base64,
-	// base64url or hex. Default: utf8.
+	// Encoding of the key in a secret's text: utf8, base64, base64url or hex.
+	// Default: utf8.
 	SecretEncoding string `json:"secret_encoding,omitempty"`
-	// Taken off a secret's text where present, before decoding ("whsec_").
+	// Removed from a secret's text, if present, before decoding ("whsec_").
 	SecretPrefix string `json:"secret_prefix,omitempty"`
 	// Appended to the decoded key (Fitbit signs with the secret and "&").
 	SecretSuffix string `json:"secret_suffix,omitempty"`
-	// Unicode form a secret's text is brought into before decoding: nfkd or none.
+	// Unicode normalization of a secret's text before decoding: nfkd or none.
 	SecretNormalize string `json:"secret_normalize,omitempty"`
-	// Hash of the decoded key that is the real key: sha1 or sha256. Default: none.
+	// Hash that makes the key from the decoded one: sha1 or sha256. Default: none.
 	KeyDerivation string `json:"key_derivation,omitempty"`
 
-	// How a public key that is not PEM is written: base64, base64url or hex.
-	// The bytes are the raw key or a PKIX structure. Default: base64.
+	// Encoding of a public key that is not PEM: base64, base64url or hex of the raw
+	// key or a PKIX structure. Default: base64.
 	PublicKeyEncoding string `json:"public_key_encoding,omitempty"`
-	// A key whose text begins so is a public key, even where it is given as a
+	// A key that begins with this prefix is a public key, even if configured as a
 	// secret ("whpk_" of Standard Webhooks).
 	PublicKeyPrefix string `json:"public_key_prefix,omitempty"`
-	// Taken off a private key's text; only a Signer uses private keys.
+	// Removed from a private key's text; only Sign uses private keys.
 	PrivateKeyPrefix string `json:"private_key_prefix,omitempty"`
 
-	// Which key made the signature, where the delivery says so. Keys that have an
-	// id are then tried only for theirs. Default: every key is tried; a JWS names
-	// its key itself (kid).
+	// Where the delivery names the key that signed it. Keys with an id are then tried
+	// only for theirs. Default: every key is tried; a JWS names its key itself (kid).
 	KeyID *KeyID `json:"key_id,omitempty"`
-	// Where the sender publishes its public keys, for a receiver that is given
-	// none. This package never fetches: see Rejection.UnknownKey.
+	// Where the sender publishes its public keys, if none are configured. This
+	// package never fetches them: see Rejection.UnknownKey.
 	KeySource *KeySource `json:"key_source,omitempty"`
 
-	// Where the signature is and how its header is written. Required.
+	// Where the signature is and how it is written. Required.
 	Signature *Signature `json:"signature,omitempty"`
 
-	// What a signature of RFC 9421 must cover. It goes with the signature's syntax
-	// http_signature, and stands in the place of a message.
+	// What a signature of RFC 9421 must cover. Only with the syntax http_signature,
+	// where it replaces the message.
 	HTTPSignature *HTTPSignature `json:"http_signature,omitempty"`
 
-	// Template of the signed content. Several are documented alternatives: each
-	// is tried. Default: "{body}".
+	// Template of the signed content. Several are documented alternatives, tried in
+	// turn. Default: "{body}".
 	Message StringList `json:"message,omitempty"`
-	// States that the sender really signs less than the body. Without it a
-	// message that does not cover the body is an error.
+	// Confirms that the sender signs less than the body. Without it a message that
+	// does not cover the body is an error.
 	BodyUnsigned bool `json:"body_unsigned,omitempty"`
 
-	// What claims of a JWT must hold, each a template: {"payload_hash":
-	// "{body|sha256|hex}"}. One whose name ends in ? may be absent where the body
-	// is empty; one with {param:name?} counts where the param has a value. exp and nbf are always heeded, with a minute of leeway.
+	// Required claims of a JWT, each a template: {"payload_hash":
+	// "{body|sha256|hex}"}. A name that ends in ? may be absent if the body is empty;
+	// a claim with {param:name?} is checked only if the param has a value. exp and
+	// nbf are always checked, with a minute of leeway.
 	Claims map[string]string `json:"claims,omitempty"`
 
-	// States that the sender signs the body before it compresses it: where
-	// Content-Encoding says gzip (RFC 9110 §8.4), or nothing and the body is a gzip
-	// stream all the same, {body} is what comes out of it, at most 8 MiB. The app gets what was sent, and so the same out of it.
+	// States that the sender signs the body before compressing it: if
+	// Content-Encoding says gzip (RFC 9110 §8.4), or is absent and the body is a gzip
+	// stream, {body} is the decompressed body, at most 8 MiB. The app receives the
+	// body as sent.
 	BodyDecoded bool `json:"body_decoded,omitempty"`
 
-	// The field of a form body whose value is the JSON that paths lead into, for
-	// senders that wrap it so. Default: the body is the JSON.
+	// The field of a form body that holds the JSON, for senders that wrap it.
+	// Default: the body is the JSON.
 	BodyForm string `json:"body_form,omitempty"`
 
-	// Where the time of the attempt is. Default: the scheme has none.
+	// The timestamp of the delivery attempt. Default: none.
 	Timestamp *Timestamp `json:"timestamp,omitempty"`
-	// How far the timestamp may be from now, both ways. Default: 5m.
+	// Largest accepted difference between timestamp and now, both ways. Default: 5m.
 	Tolerance *Duration `json:"tolerance,omitempty"`
 
-	// Where the id of the delivery is. Default: the scheme has none.
+	// The id of the delivery. Default: none.
 	DeliveryID *DeliveryID `json:"delivery_id,omitempty"`
-	// Members of a JSON body that vary between the attempts of one delivery, such
-	// as a counter ("[*].attemptNumber"): they do not tell deliveries apart.
+	// Members of a JSON body that vary between attempts of one delivery, such as a
+	// counter ("[*].attemptNumber"). They are ignored when copies are recognised.
 	Varies StringList `json:"varies,omitempty"`
 
-	// Origin (scheme, host, port) that the sender believes it calls, for schemes
-	// that sign the URL: "https://hooks.example.com", or with the credentials that
-	// the sender was given and signs: "https://user:pw@hooks.example.com". Path and
-	// query are those of the request. Default: as received.
+	// Origin (scheme, host, port) under which the sender knows the receiver, for
+	// schemes that sign the URL: "https://hooks.example.com", or with the credentials
+	// that the sender was given and signs: "https://user:pw@hooks.example.com". Path
+	// and query are the request's. Default: as received.
 	PublicURL string `json:"public_url,omitempty"`
-	// Other ways to write the URL that this sender may have signed, of {url} and
+	// Other forms of the URL that this sender may have signed, for {url} and
 	// {url_no_query}: port (without its port, or with the default one), no_slash (a
-	// root without its slash), unescaped (some characters of the query unescaped,
-	// as HubSpot does), reencoded (the query decoded and escaped again). Default: as
-	// received alone.
+	// root without its slash), unescaped (some characters of the query unescaped, as
+	// HubSpot does), reencoded (the query decoded and escaped again). Default: only
+	// as received.
 	URLForms StringList `json:"url_forms,omitempty"`
 
-	// Headers that a delivery must carry besides its signature.
+	// Headers that a delivery must carry in addition to its signature.
 	RequireHeader []RequiredHeader `json:"require_header,omitempty"`
-	// What must stand in the body, by JSON path: one of the values, in which
-	// {param:name} may stand ("TopicArn": "{param:topic_arn}"). It proves
-	// something only of what the message covers.
+	// Required values in the body, by JSON path: one of the values, which may hold
+	// {param:name} ("TopicArn": "{param:topic_arn}"). Only what the message covers
+	// proves anything.
 	RequireJSON map[string]StringList `json:"require_json,omitempty"`
 
-	// Values for {param:name}. They come from configuration, not from the
-	// scheme's file, and are never parsed as templates.
+	// Values of {param:name}. They come from the configuration, not from the scheme's
+	// file, and are never parsed as templates.
 	Params map[string]string `json:"-"`
 
-	// Handshakes that the receiver answers itself. They stand beside the scheme
-	// in a provider's file: see Handshake.
+	// Handshakes that the receiver answers itself. A provider file has them next to
+	// its scheme: see Handshake.
 	Handshakes []Handshake `json:"-"`
 }
 
-// DefaultTolerance is how far a timestamp may be from now where the scheme says
-// nothing: five minutes, as in the Standard Webhooks reference libraries.
+// DefaultTolerance is the default of Scheme.Tolerance: five minutes, as in the
+// Standard Webhooks reference libraries.
 const DefaultTolerance = 5 * time.Minute
 
-// Signature describes what carries the signatures: headers, as a rule.
+// Signature describes where the signatures are, usually in headers, and their syntax.
 type Signature struct {
 	// Names of the headers.
 	Header StringList `json:"header,omitempty"`
-	// Where no header carries it: a parameter of the URL's query, a field of a
-	// form body, paths in a JSON body, or the body whole (a JWT). Exactly one of
-	// the five is set, or form and json, of a sender that posts either: the field
-	// counts where Content-Type says that the body is a form, the paths elsewhere.
-	// Each path that is there may match.
+	// Instead of a header: a parameter of the URL's query, a field of a form body,
+	// paths in a JSON body, or the entire body (a JWT). Exactly one of the five is
+	// set, or form and json for a sender that posts either: the field is read if
+	// Content-Type says that the body is a form, the paths otherwise. Each present
+	// path may match.
 	Query string     `json:"query,omitempty"`
 	Form  string     `json:"form,omitempty"`
 	JSON  StringList `json:"json,omitempty"`
 	Body  bool       `json:"body,omitempty"`
-	// With several headers: first_present (the first that is there decides), any
-	// (each one that is there may match) or all (each one must be there and
-	// match). Default: any.
+	// With several headers: first_present (the first one present decides), any (each
+	// one present may match) or all (all must be present and match). Default: any.
 	Match string `json:"match,omitempty"`
 
 	// How the value is written. Default: raw.
@@ -146,76 +146,75 @@ type Signature struct {
 	//	http_signature    sig1=:pxcQw6G3…=: of RFC 9421, beside Signature-Input
 	Syntax string `json:"syntax,omitempty"`
 
-	// Text before the signature (raw). Required in the value unless optional.
+	// Text before the signature (raw). Required unless optional.
 	Prefix         string `json:"prefix,omitempty"`
 	PrefixOptional bool   `json:"prefix_optional,omitempty"`
 
-	// Keys whose values are signatures (kv, positional; with keyed_list the key
-	// ids that count, default all). Every occurrence is a candidate, and with kv
-	// so is every part without = that follows one.
+	// Keys whose values are signatures (kv, positional; with keyed_list the accepted
+	// key ids, default all). Every occurrence is a candidate; with kv, so is each
+	// part without = after one.
 	Key StringList `json:"key,omitempty"`
-	// What each position means (positional), so that key and timestamp can name it.
+	// The name of each position (positional), for key and timestamp.
 	Names []string `json:"names,omitempty"`
-	// Between pairs (kv, positional). Default: ",".
+	// Separates pairs (kv, positional). Default: ",".
 	PairSeparator string `json:"pair_separator,omitempty"`
-	// Between sets of pairs (kv) that say the same but for the signature: one for
-	// each secret while secrets rotate. Default: the value is one set.
+	// Separates sets of pairs (kv) that differ only in the signature: one for each
+	// secret during a rotation. Default: the value is one set.
 	GroupSeparator string `json:"group_separator,omitempty"`
 
-	// What a header on several lines means: "any", each line may match (rotation).
-	// Default: the delivery is malformed.
+	// "any": the header may appear on several lines, each of which may match
+	// (rotation). Default: such a delivery is malformed.
 	Lines string `json:"lines,omitempty"`
 
-	// Between items (list: space; keyed_list: "&"; raw: one item alone).
+	// Separates items (list: space; keyed_list: "&"; raw: a single item).
 	ItemSeparator string `json:"item_separator,omitempty"`
-	// Between an item's version, key id or algorithm and its signature
-	// (list: ","; keyed_list: "|"; algorithm_prefix: "=").
+	// Separates an item's version, key id or algorithm from its signature (list: ",";
+	// keyed_list: "|"; algorithm_prefix: "=").
 	VersionSeparator string `json:"version_separator,omitempty"`
-	// Versions or algorithm names that count, each with its algorithm (list,
-	// algorithm_prefix). Others are skipped: a sender cannot choose weaker ones.
-	// For a JWS the names of RFC 7518; default: that of the scheme's algorithm.
+	// Accepted versions or algorithm names with their algorithms (list,
+	// algorithm_prefix). Others are skipped: a sender cannot choose weaker ones. For
+	// a JWS the names of RFC 7518; default: that of the scheme's algorithm.
 	Accept map[string]Algorithm `json:"accept,omitempty"`
 
-	// What members of a JWS's header must be, and are made by Sign: {"tl_version": "2"}.
+	// Required members of a JWS's header, which Sign sets: {"tl_version": "2"}.
 	JWSHeader map[string]string `json:"jws_header,omitempty"`
 
-	// A detached JWS counts only if it signs the message as it is: b64 false of RFC
-	// 7797, marked as critical or not. Say so for each sender that does: of a key
-	// that signs tokens too, every token would otherwise be a delivery of its claims.
+	// Accepts a detached JWS only if it signs the message unencoded: b64 false of RFC
+	// 7797, marked as critical or not. Set it for each such sender: if its key also
+	// signs tokens, every token would otherwise pass as a delivery of its claims.
 	Unencoded bool `json:"unencoded,omitempty"`
 
-	// How signature bytes are written: hex (either case), base64 (standard or
-	// URL alphabet, padding optional), base64url, or base64-hex (base64 of the
-	// hex text). Default: hex.
+	// Encoding of the signature: hex (either case), base64 (standard or URL alphabet,
+	// padding optional), base64url, or base64-hex (base64 of the hex text). Default:
+	// hex.
 	Encoding string `json:"encoding,omitempty"`
 }
 
-// KeyID says where the id of the key is that signed the delivery.
+// KeyID says where the id of the signing key is.
 type KeyID struct {
 	// Exactly one of these.
 	Header string `json:"header,omitempty"`
 	JSON   string `json:"json,omitempty"` // path in the body
 }
 
-// KeySource says where a sender publishes its public keys: exactly one of these.
+// KeySource says where a sender publishes its public keys: exactly one of jwks and
+// certificate_hosts.
 type KeySource struct {
 	// Address of a JSON Web Key Set (RFC 7517 §5).
 	JWKS string `json:"jwks,omitempty"`
-	// The delivery's key id is the address of a certificate on one of these
-	// hosts, where * stands for the name of a cloud's region (us-east-1):
-	// "sns.*.amazonaws.com". Any other address is malformed_signature: whoever
-	// names the key must not choose it.
+	// The delivery's key id is the address of a certificate on one of these hosts,
+	// where * matches a cloud region (us-east-1): "sns.*.amazonaws.com". Any other
+	// address is malformed_signature: the request must not choose the key.
 	CertificateHosts []string `json:"certificate_hosts,omitempty"`
-	// The form of such an address's path, a regular expression of the whole of
-	// it: what no certificate of the sender's is called is never asked for.
-	// Default: any path.
+	// Regular expression that the address's whole path must match, so that only the
+	// sender's certificates are fetched. Default: any path.
 	CertificatePath string `json:"certificate_path,omitempty"`
 }
 
 // Timestamp says where the time of a delivery attempt is.
 type Timestamp struct {
-	// Exactly one of these, or form and json as of the signature. Several headers
-	// are alternatives: the first present counts.
+	// Exactly one of these, or form and json as in Signature. Of several headers, the
+	// first one present is read.
 	Header StringList `json:"header,omitempty"`
 	KV     string     `json:"kv,omitempty"`    // key beside the signature (kv, positional; created of http_signature)
 	JSON   string     `json:"json,omitempty"`  // path in the body
@@ -225,95 +224,93 @@ type Timestamp struct {
 	// s, ms, us (unix time in digits), rfc3339, iso8601_utc (no zone means UTC)
 	// or http_date (RFC 9110 §5.6.7). Default: s.
 	Unit string `json:"unit,omitempty"`
-	// Deliveries of some kinds have none: their age is not checked. Only with json
-	// in a body that the message covers, from which nobody can take it.
+	// Some kinds of deliveries have no timestamp: their age is not checked. Only with
+	// json in a body that the message covers, so that nobody can remove it.
 	Optional bool `json:"optional,omitempty"`
-	// Off ends the check of freshness; the source still fills {timestamp}.
+	// Off disables the freshness check; the source still fills {timestamp}.
 	Off bool `json:"off,omitempty"`
 }
 
 // DeliveryID says where the id of a delivery is.
 type DeliveryID struct {
-	// Exactly one of these, or form and json as of the signature. Several headers
-	// are alternatives: the first present counts.
+	// Exactly one of these, or form and json as in Signature. Of several headers, the
+	// first one present is read.
 	Header StringList `json:"header,omitempty"`
 	JSON   string     `json:"json,omitempty"`  // path in the body
 	Form   string     `json:"form,omitempty"`  // field of a form body
 	Claim  string     `json:"claim,omitempty"` // of a JWT
-	// Off ends the use as an id; the source still fills {id}.
+	// Off disables the use as an id; the source still fills {id}.
 	Off bool `json:"off,omitempty"`
 }
 
-// RequiredHeader is a header that a delivery must carry once, with one of the
-// values. The value "*" stands for any.
+// RequiredHeader is a header that a delivery must carry exactly once, with one of the
+// values. "*" accepts any value.
 type RequiredHeader struct {
 	Name   string     `json:"name"`
 	Values StringList `json:"values"`
 }
 
-// HTTPSignature says what a signature of RFC 9421 must be like to count, beside
-// the syntax http_signature. Others are as if they were not there: proxies and
-// networks on the way may add theirs.
+// HTTPSignature says which signatures of RFC 9421 are accepted (syntax
+// http_signature). Others are ignored: proxies and networks may add theirs.
 type HTTPSignature struct {
 	// Label of the signature in both headers. Default: any.
 	Label string `json:"label,omitempty"`
-	// Components that every signature must cover, in any order and beside others:
+	// Components that every signature must cover, in any order and among others:
 	// fields in lower case, and @method, @target-uri, @authority, @scheme,
 	// @request-target, @path, @query, @query-param;name="x". Sign covers these.
-	// Without body_unsigned, content-digest must be among them: nothing else
-	// covers the body. Default: @method, @target-uri, content-digest.
+	// Without body_unsigned, content-digest must be among them: nothing else covers
+	// the body. Default: @method, @target-uri, content-digest.
 	Components StringList `json:"components,omitempty"`
 	// Parameters that every signature must have besides created, which timestamp
-	// asks for: expires, nonce, keyid, alg, tag or others. Default: none.
+	// requires: expires, nonce, keyid, alg, tag or others. Default: none.
 	Params StringList `json:"params,omitempty"`
-	// Value of the parameter tag, which tells applications apart. Default: any.
+	// Value of the parameter tag, which identifies an application. Default: any.
 	Tag string `json:"tag,omitempty"`
-	// Digests of Content-Digest (RFC 9530) that count, sha-256 and sha-512. One
-	// must be there, and each that is there must be the body's. Default: both.
+	// Accepted digests of Content-Digest (RFC 9530), sha-256 and sha-512. At least
+	// one must be present, and all present must match the body. Default: both.
 	Digests StringList `json:"digests,omitempty"`
 }
 
-// A Handshake is a request with which a sender asks whether the address is its
-// receiver's, and the answer that it wants. It is no delivery: nothing is
-// forwarded for it. A provider's file has a list of them; the first that a
-// request is decides.
+// A Handshake is a request by which a sender checks that the receiver expects it, and
+// the answer. It is not a delivery and is not forwarded. A provider file lists
+// several; the first one that matches a request decides.
 type Handshake struct {
-	// What such a request looks like.
+	// Which requests it matches.
 	When HandshakeWhen `json:"when"`
-	// It is signed as deliveries are, and answered only once its signature is
-	// verified. Of one that is not signed anybody can be the sender.
+	// The handshake is signed as deliveries are, and answered only after
+	// verification. Anyone can send an unsigned one.
 	Signed bool `json:"signed,omitempty"`
-	// The optional param of the provider's that must have a value for this rule
-	// to count. Default: it always does.
+	// The optional param of the provider that enables this rule by having a value.
+	// Default: always enabled.
 	OptIn string `json:"opt_in,omitempty"`
-	// An address that must be requested before the answer. Default: none.
+	// An address to request before answering. Default: none.
 	Visit *HandshakeVisit `json:"visit,omitempty"`
-	// What it must hold besides; one that does not is refused. Values may be
+	// Further required values; a request without them is refused. Values may be
 	// {param:name} and are compared in constant time.
 	Require HandshakeFields `json:"require,omitzero"`
-	// Form of the values that the answer repeats or signs, by source
-	// ("query:crc_token"): a regular expression (RE2) for the whole value.
-	// Default: up to 512 visible ASCII characters. Whatever the form, a value is
-	// ASCII without < > " ' & and \, spaces apart, and no longer.
+	// Pattern of the values that the answer repeats or signs, by source
+	// ("query:crc_token"): a regular expression (RE2) for the entire value. Default:
+	// up to 512 visible ASCII characters. With any pattern, a value is limited to
+	// that length, to ASCII and spaces, without < > " ' & and \.
 	Pattern map[string]string `json:"pattern,omitempty"`
 	Respond HandshakeResponse `json:"respond"`
 }
 
-// HandshakeWhen tells a handshake from a delivery.
+// HandshakeWhen distinguishes a handshake from a delivery.
 type HandshakeWhen struct {
 	Method StringList `json:"method,omitempty"` // default: POST
-	// Of a ping, which the sender does not sign as it signs deliveries: absent (it
-	// has no signature) or any (its signature may be one that none of the keys
-	// made). What a key has signed is then a delivery and never this handshake.
-	// Default: the rule does not look at signatures.
+	// For a ping, which the sender does not sign as it signs deliveries: absent (it
+	// has no signature) or any (its signature may match none of the keys). A request
+	// that a key did sign is a delivery, never this handshake. Default: signatures
+	// are not considered.
 	Signature string `json:"signature,omitempty"`
 	HandshakeFields
 }
 
-// HandshakeFields are parameters of the URL, headers, JSON paths and form fields
-// of the body with the values that they may have, each of them there once. The
-// value "*" stands for any but an empty one. Form fields are looked for where
-// Content-Type says that the body is a form.
+// HandshakeFields are parameters of the URL, headers, JSON paths and form fields of
+// the body with their accepted values; each must appear exactly once. "*" accepts any
+// value that is not empty. Form fields are read if Content-Type says that the body is
+// a form.
 type HandshakeFields struct {
 	Query  map[string]StringList `json:"query,omitempty"`
 	Header map[string]StringList `json:"header,omitempty"`
@@ -321,29 +318,28 @@ type HandshakeFields struct {
 	Form   map[string]StringList `json:"form,omitempty"`
 }
 
-// HandshakeResponse is the answer. In its texts, those inside JSON too, stand
+// HandshakeResponse is the answer. Its texts, including those inside JSON, may hold
 // the slots {query:name} {header:Name} {json:path} {param:name}, and
 // {hmac:SOURCE|hex} (base64, base64url): the HMAC of a source, such as
 // query:crc_token, with the key and algorithm of deliveries.
 type HandshakeResponse struct {
 	Status int               `json:"status,omitempty"` // 2xx; default: 200
-	Header map[string]string `json:"header,omitempty"` // only headers that "when" names
+	Header map[string]string `json:"header,omitempty"` // only headers named in "when"
 	Text   string            `json:"text,omitempty"`   // a body of text/plain
 	JSON   json.RawMessage   `json:"json,omitempty"`   // or one of application/json
 }
 
-// A HandshakeVisit is an address that the sender wants requested before it
-// sends: whoever holds the Answer does that, and answers once it worked. It
-// goes with signed alone, and with hosts of the sender's own: nobody else can
-// point the receiver at an address.
+// A HandshakeVisit is an address that the sender requires to be requested first: the
+// holder of the Answer requests it, and answers if that succeeds. It requires signed,
+// and hosts of the sender, so that nobody else can direct the receiver to an address.
 type HandshakeVisit struct {
-	// Path in the body of the address, which the signature covers: https, path /.
+	// Path in the body of the address, which the signature must cover: https, path /.
 	JSON string `json:"json"`
 	// Hosts, as in KeySource.
 	Hosts []string `json:"hosts"`
 }
 
-// StringList is a list of strings that JSON may also write as one string.
+// StringList is a list of strings that JSON may also write as a single string.
 type StringList []string
 
 // UnmarshalJSON reads a string or a list of strings.
@@ -359,7 +355,7 @@ func (l *StringList) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-// MarshalJSON writes a list of one as a string.
+// MarshalJSON writes a list of one element as a string.
 func (l StringList) MarshalJSON() ([]byte, error) {
 	if len(l) == 1 {
 		return json.Marshal(l[0])
@@ -367,8 +363,8 @@ func (l StringList) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(l))
 }
 
-// Duration is a time.Duration that JSON writes as text ("5m"); numbers are
-// nanoseconds, as in Caddy's own JSON.
+// Duration is a time.Duration written as text in JSON ("5m"); numbers are
+// nanoseconds, as in Caddy's JSON.
 type Duration time.Duration
 
 // UnmarshalJSON reads "5m" or nanoseconds.

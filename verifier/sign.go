@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Sign makes req the genuine delivery of body: it sets the headers that a
-// sender of this scheme would, signed by the first key that can sign (a secret,
-// or a private key). Timestamp and id go where the scheme has them; those that
-// stand in the body are the caller's to put there. It is Verify's inverse over
-// the same compiled scheme.
+// Sign makes req a genuine delivery of body: it sets the headers that a sender of
+// this scheme would set, signed with the first key that can sign (a secret or a
+// private key). It also sets timestamp and id, unless they are in the body, which the
+// caller provides.
 func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) error {
 	if len(v.signature.Header) == 0 {
 		return errors.New("this scheme carries its signature in the URL or in the body: such deliveries cannot be signed here")
@@ -78,13 +77,12 @@ func (c *Check) sign(k *compiledKey, body []byte) ([]byte, error) {
 	if _, rej := c.write(&content, nil, c.v.messages[0], k.secret, body); rej != nil {
 		return nil, rej
 	}
-	if rej := c.boundary(body); rej != nil { // it would be refused
+	if rej := c.boundary(body); rej != nil { // Verify would refuse it
 		return nil, rej
 	}
 	return k.sum(content.Bytes())
 }
 
-// sum signs content.
 func (k *compiledKey) sum(content []byte) ([]byte, error) {
 	if k.private != nil {
 		return facts[k.algorithm].public.sign(k.private, content)

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// A syntax is a way in which signatures are written.
+// A syntax is one way to write signatures.
 type syntax struct {
 	name    string
-	fields  []string // those of a Signature that not every syntax has, and this one has
-	needs   []string // those of them that must be set
+	fields  []string // the fields of a Signature that this syntax has and some others do not
+	needs   []string // those that must be set
 	item    string   // default of item_separator
 	version string   // default of version_separator
 }
 
-// syntaxes are described in Signature.Syntax. How each is read is in addAll, how it
-// is written in writeSignature.
+// syntaxes are described in Signature.Syntax. addAll reads them, writeSignature
+// writes them.
 var syntaxes = []syntax{
 	{name: "raw", fields: []string{"prefix"}},
 	{name: "kv", fields: []string{"key", "group_separator"}, needs: []string{"key"}},
@@ -28,12 +28,12 @@ var syntaxes = []syntax{
 	{name: syntaxHTTPSignature},
 }
 
-// fieldMeanings say what a field that a syntax needs is for.
+// fieldMeanings explain the fields that syntaxes need.
 var fieldMeanings = map[string]string{
 	"key": "which keys carry signatures", "accept": "which versions count, each with its algorithm", "names": "what each position means",
 }
 
-// syntax returns the row of the signature's syntax; there is one once it is compiled.
+// syntax returns the row of the signature's syntax, which compiling guarantees.
 func (s *Signature) syntax() syntax {
 	i := slices.IndexFunc(syntaxes, func(row syntax) bool { return row.name == orDefault(s.Syntax, "raw") })
 	if i < 0 {
@@ -43,7 +43,7 @@ func (s *Signature) syntax() syntax {
 }
 
 // WithDefaults returns s with the defaults of match, syntax, encoding and the
-// separators filled in. Those of a token's encoding and of a JWS are others.
+// separators filled in. Tokens and JWS have other encodings.
 func (s Signature) WithDefaults() Signature {
 	row := s.syntax()
 	s.Match = orDefault(s.Match, "any")
@@ -106,8 +106,8 @@ func (v *Rules) compileSignature() (err error) {
 	return v.compilePrefix()
 }
 
-// checkSyntax refuses fields that the syntax does not have and asks for those that
-// it needs.
+// checkSyntax refuses fields that the syntax does not have and requires those that it
+// needs.
 func (v *Rules) checkSyntax(sig *Signature) error {
 	row := sig.syntax()
 	for _, f := range []struct {
@@ -170,7 +170,7 @@ func (v *Rules) compilePrefix() error {
 	return nil
 }
 
-// writeSignature writes a header's value in the scheme's syntax.
+// writeSignature writes the signature in the scheme's syntax.
 func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string {
 	s, key := &v.signature, v.timestampAt.key()
 	switch s.Syntax {
@@ -190,7 +190,7 @@ func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string
 			}
 		}
 		for len(parts) > 0 && parts[len(parts)-1] == "" {
-			parts = parts[:len(parts)-1] // places of signatures by other keys
+			parts = parts[:len(parts)-1] // drop positions of signatures by other keys
 		}
 		return strings.Join(parts, s.PairSeparator)
 	case "list", "algorithm_prefix":
@@ -205,7 +205,7 @@ func (v *Verifier) writeSignature(k *compiledKey, timestamp, text string) string
 	return v.prefix + text
 }
 
-// versionOf returns the first accepted version, in order, that stands for a.
+// versionOf returns the first accepted version, in order, for the algorithm.
 func (v *Verifier) versionOf(a Algorithm) string {
 	found := ""
 	for version, accepted := range v.signature.Accept {

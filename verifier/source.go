@@ -12,19 +12,19 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
-// A source says where in a delivery a text is found: a signature, a timestamp, an
-// id, what fills a slot, what a handshake shows.
+// A source is the place of a text in a delivery: a signature, a timestamp, an id, the
+// text of a slot or a field of a handshake.
 type source struct {
 	kind place
-	name string        // of a header canonical, of JSON the path as it is written
-	path jsonpath.Path // of JSON, and of a claim in the JWT's
-	form string        // of JSON: the field that counts instead where the body is a form
-	// Of a field: it may be all that is signed of the form (see formdata.ValueAlone).
-	// Of JSON that depends on the scheme: see jsonpath.Value.
+	name string        // canonical for a header; for JSON the path as written
+	path jsonpath.Path // in JSON or in the claims of a JWT
+	form string        // with JSON: the field read instead if the body is a form
+	// With a form field: it may be all that is signed of the form (see
+	// formdata.ValueAlone). For JSON this depends on the scheme: see jsonpath.Value.
 	alone bool
 }
 
-// A place is the kind of a source; a set of them is their sum.
+// A place is the kind of a source, or a set of kinds.
 type place uint8
 
 const (
@@ -34,10 +34,10 @@ const (
 	inClaim        // of a JWT
 	inJSON         // a path in the body
 	inForm         // a field of the body
-	inBody         // which is nothing else
+	inBody         // the entire body
 )
 
-// newSource checks the name of a source.
+// newSource returns a source after checking its name.
 func newSource(kind place, name string) (s source, err error) {
 	s = source{kind: kind, name: name}
 	switch kind {
@@ -60,10 +60,9 @@ func newSource(kind place, name string) (s source, err error) {
 
 const orEither = "; form and json together for a sender that posts either"
 
-// sources are all places of one text, which are alternatives.
+// sources are the alternative places of one text.
 type sources []source
 
-// at returns sources of one kind.
 func at(kind place, names ...string) (all sources) {
 	for _, name := range names {
 		all = append(all, source{kind: kind, name: name})
@@ -71,7 +70,7 @@ func at(kind place, names ...string) (all sources) {
 	return all
 }
 
-// atOne is at for a name that may be absent.
+// atOne is at for a name that may be empty.
 func atOne(kind place, name string) sources {
 	if name == "" {
 		return nil
@@ -79,8 +78,8 @@ func atOne(kind place, name string) sources {
 	return at(kind, name)
 }
 
-// inBodies returns sources in JSON or in a form: with both, the field counts where
-// the body is a form.
+// inBodies returns sources in JSON or in a form; if both are set, the field is read
+// if the body is a form.
 func inBodies(form string, paths sources) sources {
 	for i := range paths {
 		paths[i].form = form
@@ -111,7 +110,8 @@ func (id *KeyID) sources() sources {
 	return slices.Concat(atOne(inHeader, id.Header), atOne(inJSON, id.JSON))
 }
 
-// compileSources checks the sources of a field of the scheme, which are of one kind.
+// compileSources checks the sources of a field of the scheme, which must be of one
+// kind.
 func (v *Rules) compileSources(field string, all sources, kinds string) (out sources, err error) {
 	for i := range all {
 		if all[i].kind != all[0].kind {
@@ -139,7 +139,7 @@ func (v *Rules) compileSources(field string, all sources, kinds string) (out sou
 	return out, nil
 }
 
-// headers lists the names of those that are headers.
+// headers lists the names of the headers among them.
 func (all sources) headers() (names []string) {
 	for _, s := range all {
 		if s.kind == inHeader {
@@ -149,10 +149,10 @@ func (all sources) headers() (names []string) {
 	return names
 }
 
-// are reports whether the text is in places of one of the kinds.
+// are reports whether the text is in a place of one of the kinds.
 func (all sources) are(kinds place) bool { return len(all) > 0 && all[0].kind&kinds != 0 }
 
-// key returns the name of the key beside the signature where the text is.
+// key returns the name of the key, beside the signature, that holds the text.
 func (all sources) key() string {
 	if all.are(inKV) {
 		return all[0].name
@@ -160,7 +160,7 @@ func (all sources) key() string {
 	return ""
 }
 
-// inside reports whether only the signed content shows the text.
+// inside reports whether the text is inside the signed content.
 func (all sources) inside() bool { return all.are(inJSON | inForm | inClaim) }
 
 func (all sources) String() string {
@@ -171,7 +171,7 @@ func (all sources) String() string {
 	return strings.Join(words, " or ")
 }
 
-// String names the place, for people.
+// String describes the place for people.
 func (s source) String() string {
 	switch s.kind {
 	case inQuery:
@@ -199,14 +199,13 @@ var (
 	errAmbiguous = errors.New("it is empty or appears more than once")
 )
 
-// absent reports whether a text was not there. Any other error means that it cannot
-// be read one way.
+// absent reports whether a text was not there. Any other error means that it is
+// ambiguous or invalid.
 func absent(err error) bool {
 	return err == errAbsent || errors.Is(err, jsonpath.ErrNoValue) || errors.Is(err, formdata.ErrNoValue)
 }
 
-// read returns the text of a source. Headers and parameters that are empty are
-// absent.
+// read returns the text of a source. Empty headers and parameters count as absent.
 func (c *Check) read(s *source, body []byte) (string, error) {
 	switch s.kind {
 	case inHeader:
@@ -236,7 +235,7 @@ func (c *Check) read(s *source, body []byte) (string, error) {
 		field = s.form
 	}
 	if c.v.coversBody() {
-		return formdata.ValueIn(body, field) // which kind of form it is says the signed body, not an unsigned header
+		return formdata.ValueIn(body, field) // the signed body tells the kind of form, not an unsigned header
 	}
 	if s.alone {
 		return c.aloneInForm(body, field)
@@ -244,9 +243,9 @@ func (c *Check) read(s *source, body []byte) (string, error) {
 	return formdata.ValueAs(c.contentType(), body, field)
 }
 
-// postsForm reports whether a sender of forms or JSON has sent a form: Content-Type
-// decides, as it does for the app; where the body is signed, the body, since that
-// header is not.
+// postsForm reports whether a sender of forms or JSON has sent a form. Content-Type
+// decides, as for the app; if the body is signed, the body decides, since that header
+// is not.
 func (c *Check) postsForm(body []byte) bool {
 	if c.v.coversBody() {
 		text := bytes.TrimLeft(body, " \t\r\n")
@@ -255,8 +254,8 @@ func (c *Check) postsForm(body []byte) bool {
 	return formdata.Is(c.contentType())
 }
 
-// header returns a header's value. It may be on one line only: of two, the app
-// might read the other.
+// header returns a header's value. A header on two lines is refused: the app might
+// read the other line.
 func (c *Check) header(name string) (string, error) {
 	switch lines := c.req.Header[name]; {
 	case len(lines) == 0 || len(lines) == 1 && lines[0] == "":
@@ -268,8 +267,8 @@ func (c *Check) header(name string) (string, error) {
 	}
 }
 
-// need is read for a text without which the delivery is refused, with one reason
-// where it is missing and another where it cannot be read. why says what needs it.
+// need reads a text that is required, with one reason if it is missing and another if
+// it is malformed. why says who requires it.
 func (c *Check) need(s source, body []byte, missing, malformed Reason, why string) (string, *Rejection) {
 	text, err := c.read(&s, body)
 	if err != nil {
@@ -290,8 +289,7 @@ func (c *Check) headerText(name string) (string, *Rejection) {
 	return c.need(source{kind: inHeader, name: name}, nil, MissingHeader, MalformedSignature, ", which is signed")
 }
 
-// firstHeader reads alternatives in headers: the first that is there counts, and
-// each may be on one line only.
+// firstHeader returns the first header present. A header on two lines is refused.
 func (c *Check) firstHeader(all sources, malformed Reason) (first string, rej *Rejection) {
 	for i := range all {
 		if all[i].kind != inHeader {
@@ -308,16 +306,16 @@ func (c *Check) firstHeader(all sources, malformed Reason) (first string, rej *R
 	return first, nil
 }
 
-// bodyJSON is what the scheme's paths lead to in a body's JSON, read once for all
-// of them: a sender's message may name eight.
+// bodyJSON holds the values of the scheme's paths in a JSON body, read once for all:
+// a message may name eight.
 type bodyJSON struct {
 	body   []byte
-	err    error // of the form field that wraps the JSON
+	err    error // from the form field that wraps the JSON
 	values []jsonpath.Value
 }
 
-// collectPaths lists the paths that may be looked up before a delivery is
-// verified. Others, of handshakes, are read in small bodies alone.
+// collectPaths lists the paths read before a delivery is verified. Those of
+// handshakes are read only in small bodies.
 func (v *Rules) collectPaths() {
 	v.aloneJSON = !v.coversBody()
 	add := func(p jsonpath.Path) {
@@ -345,7 +343,8 @@ func (v *Rules) collectPaths() {
 	}
 }
 
-// lookup finds a scalar in the JSON of the body, or of the form field that wraps it.
+// lookup returns a scalar of the JSON in the body, or in the form field that wraps
+// it.
 func (c *Check) lookup(path jsonpath.Path, body []byte) (string, error) {
 	i := slices.IndexFunc(c.v.paths, func(p jsonpath.Path) bool { return &p[0] == &path[0] })
 	if i < 0 {
@@ -382,23 +381,23 @@ func (c *Check) jsonText(body []byte) ([]byte, error) {
 	}
 	text, err := c.aloneInForm(body, c.v.scheme.BodyForm)
 	if err == formdata.ErrNoValue {
-		err = jsonpath.ErrNotJSON // the member is not missing: there is no JSON
+		err = jsonpath.ErrNotJSON // not a missing member: there is no JSON
 	}
 	return []byte(text), err
 }
 
-// same reports whether two bodies are the same bytes in memory.
+// same reports whether two bodies are the same memory.
 func same(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// aloneInForm returns the one value of a field of the body, where other fields may
-// not be signed.
+// aloneInForm returns the one value of a field of the body whose other fields may be
+// unsigned.
 func (c *Check) aloneInForm(body []byte, name string) (string, error) {
 	return formdata.ValueAlone(c.req.Header["Content-Type"], body, name)
 }
 
-// contentType is the Content-Type of the request, "" of none and of several.
+// contentType returns the request's Content-Type, "" if there are none or several.
 func (c *Check) contentType() string {
 	if lines := c.req.Header["Content-Type"]; len(lines) == 1 {
 		return lines[0]

@@ -11,12 +11,13 @@ import (
 
 var errTimestamp = errors.New("not a timestamp of its unit")
 
-// imfFixdate is the one form of RFC 9110 §5.6.7 that senders may produce.
+// imfFixdate is the preferred form of RFC 9110 §5.6.7, the only one that senders may
+// produce.
 const imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// parseTimestamp reads text in a unit. Unix times are digits without a leading
-// zero and no more: with a sign, a fraction or a zero in front, one instant has
-// several texts, and bytes could move between a timestamp and what it touches.
+// parseTimestamp reads text in a unit. Unix times are only digits without a leading
+// zero: with a sign, a fraction or zeros in front, one instant would have several
+// texts, and bytes could move between a timestamp and adjacent text.
 func parseTimestamp(text, unit string) (time.Time, error) {
 	switch unit {
 	case "rfc3339":
@@ -45,7 +46,7 @@ func parseTimestamp(text, unit string) (time.Time, error) {
 	return time.Unix(n, 0), nil
 }
 
-// formatTimestamp is parseTimestamp's inverse.
+// formatTimestamp is the inverse of parseTimestamp.
 func formatTimestamp(t time.Time, unit string) string {
 	switch unit {
 	case "rfc3339":
@@ -103,7 +104,7 @@ func (v *Rules) compileTimestamp() (err error) {
 	return nil
 }
 
-// bodyTimestamp fills in a timestamp that only the signed content shows.
+// bodyTimestamp reads a timestamp inside the signed content.
 func (c *Check) bodyTimestamp(body []byte) *Rejection {
 	if c.timestamp != "" || !c.v.timestampAt.inside() {
 		return nil
@@ -127,7 +128,7 @@ func (c *Check) bodyTimestamp(body []byte) *Rejection {
 func (c *Check) readTimestamp() *Rejection {
 	ts := &c.v.timestamp
 	if ts.Off && !c.v.timestampSigned {
-		return nil // nobody asks for it
+		return nil // not required
 	}
 	if c.timestamp == "" && ts.Optional {
 		return nil
@@ -147,7 +148,7 @@ func (c *Check) readTimestamp() *Rejection {
 	switch {
 	case skew > c.v.tolerance:
 		return &Rejection{Reason: StaleTimestamp, Detail: "the delivery is " + skew.Round(time.Second).String() + " old, tolerance " + c.v.tolerance.String(), Skew: skew}
-	case skew < -c.v.tolerance: // not -skew: the least Duration is its own negative
+	case skew < -c.v.tolerance: // not -skew: the smallest Duration is its own negative
 		ahead := -max(skew, -math.MaxInt64)
 		return &Rejection{Reason: FutureTimestamp, Detail: "the delivery is " + ahead.Round(time.Second).String() + " ahead, tolerance " + c.v.tolerance.String(), Skew: skew}
 	}

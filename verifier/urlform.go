@@ -9,33 +9,32 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// The URL that a sender signs is not always, byte for byte, the one that it
-// requests. A scheme's url_forms are the other ways to write it that the sender's
-// own library tries, or that its documentation tells. Each is still one signed
-// message of one request, so no form may let bytes move between the URL and what
-// stands behind it.
+// The URL that a sender signs may differ in its bytes from the one it requests. A
+// scheme's url_forms are the other forms that the sender's own library tries or its
+// documentation describes. Each must still be one message of one request: no form may
+// let bytes move between the URL and the text after it.
 const (
-	// Without its port, or with the scheme's default port where it has none.
+	// Without its port, or with the scheme's default port if it has none.
 	formPort = "port"
-	// Without the slash of a root: what a URL without a path is requested with.
+	// Without the slash of a root: a URL without a path is requested with one.
 	formNoSlash = "no_slash"
-	// With those characters of the query as they are that HubSpot unescapes.
+	// With the query's characters unescaped that HubSpot unescapes.
 	formUnescaped = "unescaped"
 	// With names and values of the query decoded and escaped again, as ECMA-262's
-	// encodeURIComponent does: other escapes of the same fields.
+	// encodeURIComponent does.
 	formReencoded = "reencoded"
 )
 
-// signedURL is a URL that may have been signed in the place of the received one.
-// The zero value is the received one.
+// signedURL is a URL that may have been signed instead of the received one, which is
+// the zero value.
 type signedURL struct {
 	other  bool
 	origin string
 	target string
 }
 
-// urlForms lists the other URLs that the sender may have signed: at most seven,
-// and none of a URL that is longer than any sender's.
+// urlForms lists the other URLs that the sender may have signed: at most seven, none
+// for a URL longer than any sender's.
 func (c *Check) urlForms() []signedURL {
 	if len(c.req.Target) > maxStructured {
 		return nil
@@ -73,7 +72,7 @@ func (c *Check) urlForms() []signedURL {
 	return urls
 }
 
-// target returns path and query as they are taken to be signed.
+// target returns path and query in the form being tried.
 func (c *Check) target() string {
 	if c.url.other {
 		return c.url.target
@@ -81,9 +80,9 @@ func (c *Check) target() string {
 	return c.req.Target
 }
 
-// endsOrigin reports whether an origin without a slash ends before text: neither
-// a port nor a path may begin there, and behind a host that the request chose
-// nothing that could be more of it.
+// endsOrigin reports whether an origin without a slash ends before text: text must
+// not begin like a port or path, nor, if the request chose the host, like the rest of
+// it.
 func (c *Check) endsOrigin(text []byte) bool {
 	switch {
 	case len(text) == 0:
@@ -94,7 +93,7 @@ func (c *Check) endsOrigin(text []byte) bool {
 	return strings.IndexByte("/:?#@", text[0]) < 0
 }
 
-// otherPort takes the port off an origin, or adds its scheme's.
+// otherPort removes the port from an origin, or adds the scheme's default.
 func otherPort(origin string) string {
 	scheme, authority, _ := strings.Cut(origin, "://")
 	host := authority[strings.LastIndexByte(authority, '@')+1:]
@@ -109,7 +108,7 @@ func otherPort(origin string) string {
 
 // unescaped are the characters that HubSpot signs unescaped:
 // https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation.
-// None of them divides the fields of a query. In a path a question mark would.
+// None of them separates the fields of a query; in a path a question mark would.
 const unescaped = ":/?@!$'()*,;"
 
 func unescapeQuery(target string) string {

@@ -7,8 +7,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// open checks all that headers alone decide: a signature is there and can be read
-// one way, the timestamp is fresh.
+// open checks what the headers alone decide: there is an unambiguous signature, and
+// the timestamp is fresh.
 func (c *Check) open() *Rejection {
 	if c.v.http != nil {
 		if rej := c.openHTTP(); rej != nil {
@@ -22,21 +22,21 @@ func (c *Check) open() *Rejection {
 	if rej := c.openSources(); rej != nil {
 		return rej
 	}
-	if v := c.v; v.scheme.Timestamp != nil && !v.timestampAt.inside() && v.http == nil { // there each signature has its own
+	if v := c.v; v.scheme.Timestamp != nil && !v.timestampAt.inside() && v.http == nil { // each RFC 9421 signature has its own
 		return c.readTimestamp()
 	}
 	return nil
 }
 
-// openSources reads timestamp, id and signed headers. Each may stand on one
-// line only: of two, the app might read the other.
+// openSources reads timestamp, id and signed headers. A header on two lines is
+// refused: the app might read the other line.
 func (c *Check) openSources() *Rejection {
 	v := c.v
 	timestamp, rej := c.firstHeader(v.timestampAt, MalformedTimestamp)
 	if rej != nil {
 		return rej
 	}
-	if timestamp != "" { // else it stands beside the signature, or in the body
+	if timestamp != "" { // otherwise it is beside the signature or in the body
 		c.timestamp = timestamp
 	}
 	if c.id, rej = c.firstHeader(v.idAt, MalformedSignature); rej != nil {
@@ -68,14 +68,14 @@ func (c *Check) openSources() *Rejection {
 	return nil
 }
 
-// verify decides whether body is what one of the keys signed.
+// verify decides whether one of the keys signed body.
 func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if c.v.signatureAt.are(inJSON | inForm | inBody) {
 		if rej := c.openSignatures(body); rej != nil {
 			return Verdict{}, rej
 		}
 	}
-	// Before the signature: who does not even know the values must not make the
+	// Before the signature: a client that does not know the values must not make the
 	// gateway fetch a key.
 	if rej := c.checkRequired(c.v.requiredJSON, body); rej != nil {
 		return Verdict{}, rej
@@ -98,7 +98,7 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 			return Verdict{}, rej
 		}
 	}
-	// Only now is a timestamp in the signed content worth reading.
+	// Only now can a timestamp in the signed content be trusted.
 	if c.v.timestampAt.inside() {
 		if rej := c.bodyTimestamp(body); rej != nil {
 			return Verdict{}, rej
@@ -110,15 +110,15 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	return Verdict{Key: key, KeyID: c.keyID, Timestamp: c.time}, nil
 }
 
-// match makes one MAC for each key and message, compares every candidate of the
-// key's algorithm with it, and returns the label of the first key that matches.
+// match makes one MAC for each key and message, compares it with every candidate of
+// the key's algorithm, and returns the label of the first key that matches.
 func (c *Check) match(body []byte) (string, *Rejection) {
 	if c.v.http != nil {
 		return c.matchHTTP(body)
 	}
 	var (
 		label    string
-		matched  uint32 // headers that hold a match, by index
+		matched  uint32 // indexes of headers with a match
 		unusable *Rejection
 	)
 	want := uint32(1)<<max(1, len(c.v.signatureAt)) - 1
@@ -136,10 +136,10 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 		}
 		for message, t := range c.v.messages {
 			if states && !t.HasArg(template.BodyDigest, c.v.bodyDigest) {
-				continue // the URL says that the body is not covered otherwise
+				continue // the URL states that the body is covered by a digest
 			}
 			if !states && len(c.v.messages) > 1 && t.HasArg(template.BodyDigest, c.v.bodyDigest) {
-				continue // there is none: what another message comes to is the reason
+				continue // no digest in the URL: the other messages determine the reason
 			}
 			hits, rej := c.matchMessage(k, message, body)
 			if hits == 0 && rej == nil && len(c.v.scheme.URLForms) > 0 && t.HasURL() {
@@ -165,7 +165,7 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 }
 
 func (c *Check) matchMessage(k *compiledKey, message int, body []byte) (hits uint32, rej *Rejection) {
-	switch { // called by name: through a variable c would escape
+	switch { // a call through a variable would make c escape
 	case c.jws != nil:
 		return c.matchJWS(k, c.v.messages[message], body)
 	case k.macs != nil:
@@ -174,7 +174,7 @@ func (c *Check) matchMessage(k *compiledKey, message int, body []byte) (hits uin
 	return c.matchSignature(k, message, body)
 }
 
-// matchURLForms tries the other URLs that the sender may have signed.
+// matchURLForms tries the other forms of the URL.
 func (c *Check) matchURLForms(k *compiledKey, message int, body []byte) uint32 {
 	for _, c.url = range c.urlForms() {
 		if hits, rej := c.matchMessage(k, message, body); rej == nil && hits != 0 {
@@ -185,7 +185,6 @@ func (c *Check) matchURLForms(k *compiledKey, message int, body []byte) uint32 {
 	return 0
 }
 
-// offers reports whether any candidate was made with an algorithm.
 func (c *Check) offers(algorithm uint8) bool {
 	for i := range c.count {
 		if c.candidate(i).algorithm == algorithm {
@@ -223,9 +222,9 @@ func (c *Check) matchToken(k *compiledKey) (match bool) {
 	return match
 }
 
-// equal compares two signatures of size bytes, padded with zeros, in constant
-// time: as subtle.ConstantTimeCompare, but eight bytes at a step, which
-// deliveries with several candidates feel.
+// equal compares two signatures of size bytes, padded with zeros, in constant time:
+// subtle.ConstantTimeCompare eight bytes at a time, which is measurable for
+// deliveries with several candidates.
 func equal(a, b *[maxSignature]byte, size int) bool {
 	var different uint64
 	for i := 0; i < size && i < maxSignature; i += 8 {
@@ -253,8 +252,8 @@ func (c *Check) matchSignature(k *compiledKey, message int, body []byte) (hits u
 	return hits, nil
 }
 
-// content builds what public keys verify a signature of, once for all of them: no
-// message of theirs holds a secret.
+// content builds the content that public keys verify, once for all of them: it never
+// contains a secret.
 func (c *Check) content(message int, body []byte) ([]byte, *Rejection) {
 	if c.contents != nil && c.contents[message] != nil && !c.url.other {
 		return c.contents[message], nil

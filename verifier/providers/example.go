@@ -10,13 +10,13 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// Keys that nobody may take for real ones. The texts are 24 bytes of base64 too.
+// Obviously fake keys. The texts are also 24 bytes in base64.
 const (
 	exampleText = "ExampleSecretNotForProductionUse"
 	exampleHex  = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 )
 
-// Public keys whose private halves were thrown away.
+// Public keys whose private keys were discarded.
 const (
 	exampleEd25519 = `-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAyOVmjMpCEHJN+ErbnfmNIxG6ikFz9sEc/QNUgWkuVjs=
@@ -47,8 +47,8 @@ YQIDAQAB
 -----END PUBLIC KEY-----`
 )
 
-// ExampleSecret returns a well-formed secret of the scheme, always the same; ""
-// where the receiver holds a public key only.
+// ExampleSecret returns a well-formed secret of the scheme, always the same; "" if
+// the receiver holds only a public key.
 func (p *Provider) ExampleSecret() string {
 	s := &p.Scheme
 	switch {
@@ -68,8 +68,8 @@ func (p *Provider) basic() bool {
 	return p.Scheme.Algorithm == verifier.Token && sig != nil && strings.EqualFold(strings.TrimSpace(sig.Prefix), "basic")
 }
 
-// ExamplePublicKey returns a public key of the scheme as PEM, "" where the
-// receiver shares a secret with the sender.
+// ExamplePublicKey returns a public key of the scheme as PEM; "" if the scheme uses a
+// shared secret.
 func (p *Provider) ExamplePublicKey() string {
 	for _, pem := range p.ExamplePublicKeys() {
 		return pem
@@ -77,8 +77,8 @@ func (p *Provider) ExamplePublicKey() string {
 	return ""
 }
 
-// ExamplePublicKeys returns a public key as PEM for each algorithm of the scheme
-// that has one.
+// ExamplePublicKeys returns a PEM public key for each asymmetric algorithm of the
+// scheme.
 func (p *Provider) ExamplePublicKeys() (pems []string) {
 	for _, a := range p.Algorithms() {
 		if pem := examplePublicKey(a); pem != "" {
@@ -104,16 +104,15 @@ func examplePublicKey(a verifier.Algorithm) string {
 	return ""
 }
 
-// shared reports whether sender and receiver hold the same secret.
 func shared(a verifier.Algorithm) bool {
 	return a == verifier.Token || strings.HasPrefix(string(a), "hmac-") || a == verifier.SHA1 || a == verifier.SHA256 || a == verifier.Keccak256
 }
 
-// UsesSecret reports whether a handler of the provider is given a shared secret,
-// and not a public key. Of a scheme that knows both the secret is the usual one.
+// UsesSecret reports whether a handler of the provider needs a shared secret rather
+// than a public key. If the scheme accepts both, a secret is usual.
 func (p *Provider) UsesSecret() bool { return slices.ContainsFunc(p.Algorithms(), shared) }
 
-// Algorithms lists what a delivery may be signed with.
+// Algorithms lists the algorithms of the provider's deliveries.
 func (p *Provider) Algorithms() []verifier.Algorithm {
 	if sig := p.Scheme.Signature; sig != nil && len(sig.Accept) > 0 {
 		return slices.Sorted(maps.Values(sig.Accept))
@@ -129,8 +128,8 @@ func (p *Provider) CoversBody() bool {
 	return !p.Scheme.BodyUnsigned && !slices.Contains(p.Algorithms(), verifier.Token)
 }
 
-// Signable reports whether a shared secret is all that it takes to sign any JSON
-// body as the sender would: it signs one with the example secret, and verifies it.
+// Signable reports whether a shared secret is enough to sign any JSON body as the
+// sender does: it signs one with the example secret and verifies it.
 func (p *Provider) Signable() bool {
 	secret := p.ExampleSecret()
 	if secret == "" {
@@ -157,8 +156,8 @@ func (p *Provider) Signable() bool {
 	return err == nil
 }
 
-// Rules compiles the provider's scheme with all its handshakes and with example
-// values for its params. The error is a *verifier.SchemeError.
+// Rules compiles the provider's scheme with all its handshakes and example values for
+// its params. The error is a *verifier.SchemeError.
 func (p *Provider) Rules() (*verifier.Rules, error) {
 	scheme := p.Scheme
 	scheme.Params, scheme.Handshakes = p.ExampleParams(), p.Handshake

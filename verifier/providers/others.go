@@ -7,24 +7,23 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// maxOthers bounds the schemes that an explanation tries: a dozen senders share
-// a header's name at most.
+// maxOthers limits the schemes that an explanation tries: at most a dozen senders
+// share a header name.
 const maxOthers = 32
 
-// OthersFor returns the senders of the catalogue whose signature header is
-// present in header, for Explain to try: a request that was configured as one
-// sender's may be another's. They have no keys, since those of the request's own
-// handler are the ones that may fit. Senders that share a token are left out,
-// because a header alone makes those; so is the one whose id is configured.
+// OthersFor returns the senders of the catalogue whose signature header is present,
+// for Explain to try. They have no keys: Explain tries those of the request's
+// handler. Token senders are left out, because a header alone proves nothing about
+// them; so is the configured provider.
 func OthersFor(header map[string][]string, configured string) []verifier.Other {
-	all, _ := catalogue() // one that cannot be read is an error elsewhere
+	all, _ := catalogue() // an unreadable catalogue is reported elsewhere
 	var others []verifier.Other
 	for _, p := range all {
 		if p.ID == configured || p.Scheme.Signature == nil || p.Scheme.Algorithm == verifier.Token || !hasAny(header, p.Scheme.Signature.Header) {
 			continue
 		}
 		scheme := p.Scheme
-		scheme.Params = p.ExampleParams() // what they are is not known; without any it does not compile
+		scheme.Params = p.ExampleParams() // the real values are unknown, but without params it does not compile
 		if others = append(others, verifier.Other{Name: p.ID, Scheme: scheme}); len(others) == maxOthers {
 			break
 		}

@@ -11,10 +11,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// CheckParams looks for params that nothing asks for, which are mistyped, and at
-// those that have a closed list of values. scheme is the provider's, or what a
-// configuration made of it; a nil Provider asks for nothing itself. name is the
-// param that err is of. Errors never hold a value.
+// CheckParams reports params that do not exist, and values outside a closed list.
+// scheme is the provider's, or the configured variant; a nil Provider has no params
+// of its own. name is the param that err is about. Errors never hold a value.
 func (p *Provider) CheckParams(scheme verifier.Scheme, given map[string]string) (name string, err error) {
 	if p == nil {
 		p = new(Provider)
@@ -33,8 +32,8 @@ func (p *Provider) CheckParams(scheme verifier.Scheme, given map[string]string) 
 	return "", nil
 }
 
-// knownParam refuses a param that neither provider nor scheme asks for. Its error
-// does not repeat the name: who swaps name and value writes a secret there.
+// knownParam refuses a param that neither provider nor scheme uses. Its error does
+// not repeat the name: if name and value are swapped, it is a secret.
 func (p *Provider) knownParam(scheme verifier.Scheme, name string) error {
 	var names []string
 	for _, param := range p.Params {

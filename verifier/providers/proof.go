@@ -2,8 +2,8 @@ package providers
 
 import "slices"
 
-// A Proof says what stands behind a known answer: who, other than this project,
-// made or accepted the signature.
+// A Proof says who, other than this project, made or accepted the signature of a
+// vector.
 type Proof string
 
 // The kinds of proof, the strongest first.
@@ -12,13 +12,13 @@ const (
 	VendorSDK    Proof = "vendor-sdk"   // made or accepted by the vendor's own code
 	Library      Proof = "library"      // by another project's implementation of the scheme
 	OpenSSL      Proof = "openssl"      // by openssl over the documented message
-	Construction Proof = "construction" // by something else over our reading of the documents
+	Construction Proof = "construction" // by other code, from our reading of the documents
 )
 
 // Proofs lists the kinds, the strongest first.
 var Proofs = []Proof{VendorDoc, VendorSDK, Library, OpenSSL, Construction}
 
-// String says the kind in words.
+// String describes the proof in words.
 func (k Proof) String() string {
 	switch k {
 	case VendorDoc:

@@ -1,8 +1,8 @@
-// Package providers is the catalogue of known senders: one JSON file each, with
-// the scheme, the facts that a receiver needs, their sources, and known-answer
-// vectors that this project's own signer did not make.
+// Package providers is the catalogue of known senders: a JSON file for each, with the
+// scheme, the facts that a receiver needs, their sources, and known-answer vectors
+// that this project's own signer did not make.
 //
-// A file of the user's own is read by the same Parse and means the same.
+// Parse reads a user's own file in the same way.
 package providers
 
 import (
@@ -25,30 +25,30 @@ import (
 
 // A Provider describes one sender.
 type Provider struct {
-	ID       string   `json:"id"`                 // what a configuration writes: lower case, digits, underscores
+	ID       string   `json:"id"`                 // as in a configuration: lower case, digits, underscores
 	Name     string   `json:"name"`               // as the sender spells it
-	Aliases  []string `json:"aliases,omitempty"`  // other ids that mean the same
+	Aliases  []string `json:"aliases,omitempty"`  // other ids of the same provider
 	Category string   `json:"category,omitempty"` // payments, scm, chat, …
 
 	Scheme verifier.Scheme `json:"scheme"`
 	Params []Param         `json:"params,omitempty"`
 
-	// Handshakes that are answered in the receiver's place: see Provider.Handshakes.
+	// Handshakes that the receiver answers: see Provider.Handshakes.
 	Handshake []verifier.Handshake `json:"handshake,omitempty"`
 
-	// Methods that deliveries come with. Default: POST.
+	// Methods of deliveries. Default: POST.
 	Methods []string `json:"methods,omitempty"`
 	// MaxBody is the largest body in bytes that the sender documents.
 	MaxBody int64 `json:"max_body,omitempty"`
-	// RejectStatus is the status that the sender wants for a refusal. Default: 401.
+	// RejectStatus is the status that the sender expects for a refusal. Default: 401.
 	RejectStatus int `json:"reject_status,omitempty"`
 
-	// UniqueID: the delivery id names one event and is the same in all retries.
+	// UniqueID: the delivery id identifies one event and is the same in all retries.
 	UniqueID bool `json:"unique_id,omitempty"`
 	// BodiesDiffer: two events never share a body.
 	BodiesDiffer bool `json:"bodies_differ,omitempty"`
-	// EventHeader names the headers that say what the event is, the most telling
-	// first. They are the same in all attempts.
+	// EventHeader names the headers with the event type, the most specific first.
+	// They are the same in all attempts.
 	EventHeader verifier.StringList `json:"event_header,omitempty"`
 	Retry       Retry               `json:"retry,omitzero"`
 
@@ -56,38 +56,38 @@ type Provider struct {
 	Confidence string   `json:"confidence,omitempty"`
 	Notes      []string `json:"notes,omitempty"`
 	Vectors    []Vector `json:"vectors,omitempty"`
-	// Handshakes whose answer is known, or that are refused.
+	// Handshakes with a known answer or refusal.
 	HandshakeVectors []Vector `json:"handshake_vectors,omitempty"`
 }
 
-// A Param is a value that the provider asks for beside its keys; templates name
-// it {param:name}.
+// A Param is a value that the provider needs in addition to its keys; templates use
+// it as {param:name}.
 type Param struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
 	Optional    bool   `json:"optional,omitempty"`
-	// Values that it may have. Default: any.
+	// Accepted values. Default: any.
 	Values []string `json:"values,omitempty"`
 }
 
-// Retry is what the sender does with a delivery that was not taken.
+// Retry is what the sender does with a delivery that was not accepted.
 type Retry struct {
 	Schedule string            `json:"schedule,omitempty"` // in words
 	Span     verifier.Duration `json:"span,omitempty"`     // from the first attempt to the last
 }
 
-// A Source is where a fact was read, and which.
+// A Source is a page or file and the facts that it supports.
 type Source struct {
 	URL    string `json:"url"`
 	Proves string `json:"proves"`
 }
 
-// Genuine is the verdict of a delivery that nothing speaks against.
+// Genuine is the verdict of a delivery that passes every check.
 const Genuine = "genuine"
 
-// A Vector is a delivery whose verdict is known. Package check runs it.
+// A Vector is a delivery with a known verdict. Package check runs it.
 type Vector struct {
-	Source     string            `json:"source"` // vendor document, SDK with version, or tool that made it
+	Source     string            `json:"source"` // vendor document, SDK with version, or tool
 	Proof      Proof             `json:"proof,omitempty"`
 	Method     string            `json:"method,omitempty"`
 	URL        string            `json:"url,omitempty"`
@@ -102,11 +102,11 @@ type Vector struct {
 	Answer     *verifier.Answer  `json:"answer,omitempty"`
 }
 
-// Handshakes returns the handshakes that are answered with the given params:
-// those that name an optional one (opt_in, {param:name}) wait until it has a value.
+// Handshakes returns the handshakes that are answered with the given params: those
+// that name an optional one (opt_in, {param:name}) only if it has a value.
 func (p *Provider) Handshakes(given map[string]string) []verifier.Handshake {
 	return slices.DeleteFunc(slices.Clone(p.Handshake), func(h verifier.Handshake) bool {
-		rule, _ := json.Marshal(h) // it came from JSON
+		rule, _ := json.Marshal(h) // it was parsed from JSON
 		return slices.ContainsFunc(p.Params, func(param Param) bool {
 			return param.Optional && given[param.Name] == "" &&
 				(h.OptIn == param.Name || bytes.Contains(rule, []byte("{param:"+param.Name+"}")))
@@ -114,7 +114,7 @@ func (p *Provider) Handshakes(given map[string]string) []verifier.Handshake {
 	})
 }
 
-// Parse reads a provider file. name is the file's, for errors.
+// Parse reads a provider file. name is the file's name, for errors.
 func Parse(name string, data []byte) (*Provider, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -152,7 +152,7 @@ func Parse(name string, data []byte) (*Provider, error) {
 
 const headerLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
-// schemeError says where in the file a field is that is wrong.
+// schemeError names the wrong field of the file.
 func schemeError(err error) error {
 	if e, ok := errors.AsType[*verifier.SchemeError](err); ok && e.Field == "handshake" {
 		return err
@@ -160,7 +160,7 @@ func schemeError(err error) error {
 	return fmt.Errorf("scheme: %w", err)
 }
 
-// explainJSON adds the line to an error of the decoder.
+// explainJSON adds the line number to an error of the decoder.
 func explainJSON(data []byte, err error) string {
 	offset := int64(-1)
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -183,7 +183,7 @@ func explainJSON(data []byte, err error) string {
 	return fmt.Sprintf("line %d: %v", 1+bytes.Count(data[:offset], []byte{'\n'}), err)
 }
 
-// fieldNames lists the words of a provider file's objects.
+// fieldNames lists the field names of provider files.
 var fieldNames = sync.OnceValue(func() []string {
 	names := make(map[string]bool)
 	var walk func(reflect.Type)
@@ -214,9 +214,9 @@ func validID(id string) bool {
 //go:embed [a-z0-9]*.json
 var files embed.FS
 
-// parsed holds the providers that were asked for, by id. Each file is read when
-// its provider is: a Caddyfile names two or three of some two hundred, and the
-// vectors of all of them would cost every start some milliseconds.
+// parsed holds loaded providers by id. Each file is read on first use: a Caddyfile
+// names two or three of over two hundred, and the vectors of all would cost every
+// start some milliseconds.
 var parsed sync.Map
 
 // load returns the provider of an embedded file, nil if there is none.
@@ -255,8 +255,8 @@ func ids() ([]string, error) {
 	return all, nil
 }
 
-// loadAlias returns the provider that has an alias, nil if there is none. Only
-// files that hold the word are parsed.
+// loadAlias returns the provider with an alias, nil if there is none. Only files that
+// contain the word are parsed.
 func loadAlias(alias string) (*Provider, error) {
 	all, err := ids()
 	if err != nil {
@@ -325,8 +325,8 @@ func Get(id string) (*Provider, error) {
 	return nil, &UnknownError{ID: id, Near: nearest.Of(id, known)}
 }
 
-// Read returns the provider that a configuration names by its id or alias, or
-// defines in the language of the catalogue's files; nil if raw is empty or null.
+// Read returns the provider named by its id or alias, or defined inline in the
+// language of provider files; nil if raw is empty or null.
 func Read(raw json.RawMessage) (*Provider, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
@@ -338,16 +338,16 @@ func Read(raw json.RawMessage) (*Provider, error) {
 	return Get(id)
 }
 
-// All lists the catalogue in the order of its ids.
+// All lists the catalogue, ordered by id.
 func All() ([]*Provider, error) {
 	all, err := catalogue()
 	return slices.Clone(all), err
 }
 
-// An UnknownError says that the catalogue has no provider of an id.
+// An UnknownError says that the catalogue has no such provider.
 type UnknownError struct {
 	ID   string
-	Near string // the id that was probably meant, if any
+	Near string // the id that was probably meant, or ""
 }
 
 func (e *UnknownError) Error() string {

@@ -12,14 +12,14 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// An alteration is a change that a scheme must notice. apply reports whether the
-// delivery has what is to be changed.
+// An alteration is a change that a scheme must detect. apply reports whether it found
+// something to change.
 type alteration struct {
 	name  string
 	apply func(*trial) bool
 }
 
-// alterations lists what every genuine delivery of a provider is tried with.
+// alterations lists the changes to try on every genuine delivery of a provider.
 func alterations(p *providers.Provider, vec *providers.Vector) []alteration {
 	a := newAlterer(p, vec)
 	return slices.Concat(a.ofBody(), a.ofLines(), a.ofKey(), a.ofHeaders(), a.ofSignature(), a.ofTime(), a.ofURL(), a.ofInput())
@@ -30,13 +30,13 @@ type alterer struct {
 	verifier.Scheme
 	p        *providers.Provider
 	vec      *providers.Vector
-	messages []template.Template // a signature of RFC 9421 has one, made of its components
+	messages []template.Template // for RFC 9421, one made of its components
 }
 
 func newAlterer(p *providers.Provider, vec *providers.Vector) *alterer {
 	a := &alterer{Scheme: p.Scheme, p: p, vec: vec}
 	for _, text := range p.Scheme.Messages() {
-		t, _ := template.Parse(text) // the scheme compiles
+		t, _ := template.Parse(text) // the scheme has compiled
 		a.messages = append(a.messages, t)
 	}
 	if components := p.Scheme.SignedComponents(); components != nil {
@@ -45,8 +45,8 @@ func newAlterer(p *providers.Provider, vec *providers.Vector) *alterer {
 	return a
 }
 
-// every reports whether all messages are such: of alternatives, the one that a
-// vector was signed by may be one that is not.
+// every reports whether is holds for all messages: the vector may be signed by any of
+// the alternatives.
 func (a *alterer) every(is func(template.Template) bool) bool {
 	return len(a.messages) > 0 && !slices.ContainsFunc(a.messages, func(t template.Template) bool { return !is(t) })
 }
@@ -56,7 +56,7 @@ func (a *alterer) signs(s template.Slot) bool {
 	return a.every(func(t template.Template) bool { return t.Has(s) })
 }
 
-// signsPart reports whether every message has a slot with a part of the URL.
+// signsPart reports whether every message has a slot with that part of the URL.
 func (a *alterer) signsPart(part func(*template.Facts) bool) bool {
 	return a.every(func(t template.Template) bool { return t.Some(part) })
 }
@@ -93,14 +93,14 @@ func (a *alterer) ofBody() []alteration {
 	}
 }
 
-// ofLines changes the members of the body that alone are signed, and those that
-// must have a certain value.
+// ofLines changes signed members of the body if no others are signed, and members
+// with a required value.
 func (a *alterer) ofLines() []alteration {
 	names := sortedKeys(a.RequireJSON)
 	var signed []string
 	for _, p := range slices.Concat(a.messages...) {
 		if p.Slot == template.JSONLines {
-			signed = nil // of alternatives, the last
+			signed = nil // with alternatives, the last
 		}
 		for _, m := range p.Members {
 			signed = append(signed, m.Name)
@@ -127,7 +127,7 @@ func (a *alterer) ofLines() []alteration {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// otherSecret makes an example secret, text or hex, another of the same form.
+// otherSecret turns an example secret, text or hex, into another of the same form.
 var otherSecret = strings.NewReplacer("Example", "Another", "00112233", "33221100")
 
 func (a *alterer) ofKey() []alteration {
@@ -138,7 +138,7 @@ func (a *alterer) ofKey() []alteration {
 			}
 			v, err := compile(a.p, a.vec, key)
 			if err != nil {
-				return false // not a key of this scheme: there is nothing to show
+				return false // not a key of this scheme: nothing to test
 			}
 			t.v = v
 			return true
@@ -162,10 +162,10 @@ func (a *alterer) ofKey() []alteration {
 	return all
 }
 
-// ofHeaders takes away, doubles and changes the headers beside the signature's.
+// ofHeaders removes, doubles and changes the headers beside the signature's.
 func (a *alterer) ofHeaders() []alteration {
 	var all []alteration
-	once := func(what string, names []string) { // it may stand on one line only
+	once := func(what string, names []string) { // on two lines
 		all = append(all, alteration{"a second line of " + what, func(t *trial) bool {
 			name, ok := t.first(names)
 			if ok {
@@ -214,8 +214,8 @@ func (a *alterer) ofHeaders() []alteration {
 	return all
 }
 
-// encoded matches what a signature looks like in its header, and so does a
-// version or key that touches it: what is changed is its end or middle.
+// encoded matches an encoded signature in its header, with any adjacent version or
+// key: the end or middle of it is changed.
 var encoded = regexp.MustCompile(`[A-Za-z0-9+/=_-]{24,}`)
 
 func (a *alterer) ofSignature() []alteration {
@@ -242,7 +242,7 @@ func (a *alterer) ofSignature() []alteration {
 		{"a signature that is not in its encoding", edit(func(text string) string { return text + "!" })},
 		{"a signature cut short", edit(func(text string) string { return text[:max(0, len(text)-4)] })},
 		{"another signature", edit(func(text string) string {
-			i := len(text) - len(text)/3 - 1 // not the last: it may hold bits that mean nothing
+			i := len(text) - len(text)/3 - 1 // not the last: it may hold unused bits
 			if i < 0 {
 				return "0"
 			}
@@ -327,7 +327,7 @@ func pairOf(text, separator, key string) string {
 	return key + "=1"
 }
 
-// nextDigit changes the last digit: a time that is as fresh as before.
+// nextDigit changes the last digit: the time stays fresh.
 func nextDigit(text string) string {
 	i := strings.LastIndexAny(text, "0123456789")
 	if i < 0 {

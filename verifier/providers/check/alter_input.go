@@ -14,7 +14,7 @@ var componentSlots = map[string]template.Slot{
 	"@method": template.Method, "@target-uri": template.URL, "@authority": template.Host, "@path": template.Path, "@query": template.Query, "@request-target": template.URI,
 }
 
-// slotsOf says in slots what a signature of RFC 9421 covers.
+// slotsOf translates the components of an RFC 9421 signature into slots.
 func slotsOf(components []string) template.Template {
 	var t template.Template
 	for _, name := range components {
@@ -33,7 +33,7 @@ var (
 	createdParam   = regexp.MustCompile(`created=[0-9]+`)
 )
 
-// ofInput changes what a signature of RFC 9421 says of itself.
+// ofInput changes the parameters of an RFC 9421 signature.
 func (a *alterer) ofInput() []alteration {
 	if a.SignedComponents() == nil {
 		return nil

@@ -1,6 +1,5 @@
-// Package check holds a provider's file to what contributors are asked for: it
-// runs the vectors, alters every genuine one, and says what is missing. A gateway
-// does not import it.
+// Package check reviews a provider file as contributors must: it runs the vectors,
+// alters every genuine one, and reports what is missing. Gateways do not import it.
 package check
 
 import (
@@ -21,24 +20,24 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A Report is what Run found.
+// A Report is the result of Run.
 type Report struct {
 	Vectors     int // run
 	Genuine     int // expected to pass
-	Alterations int // tried, each of which must be refused
+	Alterations int // tried; each must be refused
 	Problems    []Problem
 }
 
-// A Problem is what keeps a provider out of the catalogue, or advice.
+// A Problem keeps a provider out of the catalogue, unless it is advice.
 type Problem struct {
 	Path   string // of the field in the file: "vectors[2]"
 	Text   string // what is wrong and what to do
-	Advice bool   // may stay as it is
+	Advice bool   // optional
 }
 
 func (p Problem) String() string { return p.Path + ": " + p.Text }
 
-// Complete reports whether nothing is wrong; advice does not count.
+// Complete reports whether there are no problems other than advice.
 func (r *Report) Complete() bool {
 	return !slices.ContainsFunc(r.Problems, func(p Problem) bool { return !p.Advice })
 }
@@ -51,8 +50,8 @@ func (r *Report) advise(path, format string, args ...any) {
 	r.Problems = append(r.Problems, Problem{Path: path, Text: fmt.Sprintf(format, args...), Advice: true})
 }
 
-// Run judges a provider's vectors, alters every genuine one in each way that its
-// scheme must notice, and says what the file lacks.
+// Run checks a provider's vectors, applies every alteration that its scheme must
+// detect to each genuine one, and reports what the file lacks.
 func Run(p *providers.Provider) *Report {
 	r := new(Report)
 	r.facts(p)
@@ -70,10 +69,10 @@ func Run(p *providers.Provider) *Report {
 	return r
 }
 
-// Confidences are the usual words for how far a file can be trusted.
+// Confidences are the usual values of a provider's confidence.
 var Confidences = []string{"official-doc", "official-sdk", "official-code", "official-sample", "secondary", "seed", "low"}
 
-// facts looks at everything but the vectors.
+// facts checks everything except the vectors.
 func (r *Report) facts(p *providers.Provider) {
 	if p.Name == "" {
 		r.wrong("name", "missing: write the sender's name as it spells it")
@@ -121,7 +120,7 @@ func (r *Report) facts(p *providers.Provider) {
 	}
 }
 
-// vector runs one and, if it is genuine, its alterations.
+// vector runs one vector and, if it is genuine, its alterations.
 func (r *Report) vector(p *providers.Provider, i int) {
 	vec := &p.Vectors[i]
 	path := fmt.Sprintf("vectors[%d]", i)
@@ -161,11 +160,12 @@ func (r *Report) vector(p *providers.Provider, i int) {
 	}
 }
 
-// greeted looks whether a handshake takes a genuine delivery for its own: then the
-// gateway answers it, and the app never sees it. Optional handshakes count too. What
-// is a delivery only without one of these is among the handshake vectors as well.
+// greeted reports a genuine delivery that a handshake matches: the gateway would
+// answer it, and the app would never see it. Optional handshakes count too. A
+// delivery that becomes a handshake with one of these is listed among the handshake
+// vectors as well.
 func (r *Report) greeted(path string, p *providers.Provider, vec *providers.Vector, t *trial) {
-	rules, _ := json.Marshal(p.Handshake) // they came from JSON
+	rules, _ := json.Marshal(p.Handshake) // they were parsed from JSON
 	params := make(map[string]string)
 	for _, param := range p.Params {
 		if bytes.Contains(rules, []byte("{param:"+param.Name+"}")) || bytes.Contains(rules, []byte(`"opt_in":"`+param.Name+`"`)) {
@@ -215,7 +215,7 @@ func failureHint(want string) string {
 	return "the scheme refuses it for another reason, or does not refuse it"
 }
 
-// alter changes one thing at a time.
+// alter applies each alteration on its own.
 func (r *Report) alter(path string, p *providers.Provider, vec *providers.Vector, t *trial) {
 	for _, a := range alterations(p, vec) {
 		altered := t.clone()
@@ -232,7 +232,7 @@ func (r *Report) alter(path string, p *providers.Provider, vec *providers.Vector
 	}
 }
 
-// A trial is a delivery and the verifier that judges it.
+// A trial is a delivery with its verifier.
 type trial struct {
 	v    *verifier.Verifier
 	req  *verifier.Request
@@ -277,7 +277,7 @@ func newTrial(p *providers.Provider, vec *providers.Vector) (*trial, error) {
 	return t, nil
 }
 
-// clone makes a trial that can be altered alone.
+// clone returns a copy that can be altered independently.
 func (t *trial) clone() *trial {
 	c := *t
 	req := *t.req

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// editSignature changes whatever carries the signature; false takes it away.
+// editSignature changes the text that holds the signature; false removes it.
 func (a *alterer) editSignature(t *trial, f func(string) (string, bool)) (done bool) {
 	s := a.Signature
 	if s == nil {
@@ -63,7 +63,7 @@ func editField(form, field string, f func(string) (string, bool)) (string, bool)
 	return strings.Join(pairs, "&"), done
 }
 
-// editMember changes the text of a JSON member, known by the end of its path.
+// editMember changes the text of a JSON member, found by the last name of its path.
 func (t *trial) editMember(path string, f func(string) (string, bool)) (done bool) {
 	leaf := path[strings.LastIndexByte(path, '.')+1:]
 	member := regexp.MustCompile(`"` + regexp.QuoteMeta(leaf) + `"(\s*:\s*)"([^"\\]*)"`)
@@ -83,7 +83,7 @@ func (t *trial) isForm() bool {
 	return strings.HasPrefix(strings.Join(t.req.Header["Content-Type"], ""), "application/x-www-form-urlencoded")
 }
 
-// first returns the first of the headers that is present: the one that counts.
+// first returns the first of the headers that is present, which the scheme reads.
 func (t *trial) first(names []string) (string, bool) {
 	for _, name := range names {
 		name = textproto.CanonicalMIMEHeaderKey(name)
