@@ -101,7 +101,7 @@ http://localhost {
 		"by a name of its own":    {append(now, "--config", config, "--name", "team", "-H", "X-Team: blue"), exitOK, "genuine: key current"},
 		"its required headers":    {append(now, "--config", config, "--name", "team"), exitNot, "missing_header: no header X-Team"},
 		"its tolerance":           {[]string{"--config", config, "--name", "long"}, exitOK, "genuine: key 1"},
-		"another key":             {append(now, "--config", config, "--name", "team", "-H", "X-Team: blue", "--secret", "no"), exitNot, "signature_mismatch"},
+		"another key":             {append(now, "--config", config, "--name", "team", "-H", "X-Team: blue", "--secret", "another"), exitNot, "signature_mismatch"},
 		"the only one":            {append(now, "--config", alone), exitOK, "genuine: key 1"},
 		"an adapter":              {append(now, "--config", alone, "--adapter", "caddyfile"), exitOK, "genuine: key 1"},
 		"one of several":          {[]string{"--config", config}, exitUsage, "choose one with --name: long, stripe, team"},

@@ -1,12 +1,18 @@
 package keys
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 func TestParseValue(t *testing.T) {
@@ -107,6 +113,77 @@ func TestMaskedSecrets(t *testing.T) {
 		if err := checkLiteral(text); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// TestRandomSecretsAreTaken: whatever a generator or a sender makes of random bytes
+// is no name and no reference, with the prefixes that senders use.
+func TestRandomSecretsAreTaken(t *testing.T) {
+	const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	random := rand.New(rand.NewPCG(1, 2))
+	bytesOf := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(random.Uint32())
+		}
+		return b
+	}
+	letters := func(alphabet string) func(n int) string {
+		return func(n int) string {
+			b := bytesOf(n)
+			for i := range b {
+				b[i] = alphabet[random.IntN(len(alphabet))]
+			}
+			return string(b)
+		}
+	}
+	for name, random := range map[string]func(n int) string{
+		"hex":             func(n int) string { return hex.EncodeToString(bytesOf(n / 2)) },
+		"hexadecimal":     letters("0123456789ABCDEF"),
+		"base32":          letters("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
+		"base62":          letters(base62),
+		"base64":          func(n int) string { return base64.StdEncoding.EncodeToString(bytesOf(n * 3 / 4)) },
+		"base64, for URL": func(n int) string { return base64.RawURLEncoding.EncodeToString(bytesOf(n * 3 / 4)) },
+		"with symbols":    letters(base62 + "!@#$%^&*-_+="),
+		"uuid": func(int) string {
+			b := bytesOf(16)
+			return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+		},
+	} {
+		for i := range 1500 {
+			text := []string{"", "", "whsec_", "sk_live_", "key-", "Bearer "}[i%6] + random(16+i%3*8)
+			if err := checkLiteral(text); err != nil {
+				t.Errorf("%s: %q: %v", name, text, err)
+			}
+		}
+	}
+}
+
+// TestSecretsOfTheVectors: of all secrets that senders' documents and tests have,
+// those alone are refused that read as a name.
+func TestSecretsOfTheVectors(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused []string
+	for _, p := range all {
+		for _, v := range slices.Concat(p.Vectors, p.HandshakeVectors) {
+			if v.Secret == "" || v.Expect != providers.Genuine && v.Expect != "handshake" {
+				continue
+			}
+			if kind, _, err := parseValue(v.Secret); err != nil || kind != literalValue || checkLiteral(v.Secret) != nil {
+				refused = append(refused, v.Secret)
+			}
+		}
+		if secret := p.ExampleSecret(); secret != "" && checkLiteral(secret) != nil {
+			t.Errorf("%s: the page's example %q is refused", p.ID, secret)
+		}
+	}
+	slices.Sort(refused)
+	refused = slices.Compact(refused)
+	if want := []string{"AKIAXXXXXXXX", "EXAMPLE_KEY", "SamplePrimaryKey", "SampleSecondaryKey", "TEST_KEY", "integration_private_key", "secret", "whsec_test_secret"}; !slices.Equal(refused, want) {
+		t.Errorf("refused: %q, want %q", refused, want)
 	}
 }
 

@@ -1,0 +1,104 @@
+package keys
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// checkLiteral refuses a secret, literal or in a variable, that is only the name of
+// one or otherwise guessable: anyone could sign with it.
+func checkLiteral(text string) error {
+	bare := secretPrefix.ReplaceAllString(unquoted(text), "")
+	for _, part := range []string{text, bare} {
+		if part != "" && !strings.ContainsFunc(part, isSeen) {
+			return errors.New("nothing but quotes or invisible characters; docker --env-file and kubectl --from-env-file keep quotes: give the variable a value, or write {file./path}")
+		}
+		if unreplaced.MatchString(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || reference.MatchString(part) {
+			return ErrUnreplaced
+		}
+		if masked.MatchString(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
+			return errMasked
+		}
+	}
+	if !strings.ContainsAny(text, `/\.`) {
+		return nil
+	}
+	if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
+		return errors.New("this is the path of a file, not its content: write {file./path}")
+	}
+	return nil
+}
+
+// isSeen reports whether a character is neither a quote nor invisible.
+func isSeen(r rune) bool {
+	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && !strings.ContainsRune("\"'`“”‘’„‚«»", r)
+}
+
+// unquoted takes a pair of quotes off, as programs leave them in a variable.
+func unquoted(text string) string {
+	if text == "" || !strings.ContainsRune(`"'`, rune(text[0])) || text[0] != text[len(text)-1] {
+		return text
+	}
+	return strings.TrimSuffix(text[1:], text[:1]) // a quote alone is a pair too
+}
+
+// variableName matches the usual name of an environment variable, alone or at the
+// beginning of a line of an .env file. Digits end a word: in a random text they are
+// anywhere.
+var variableName = regexp.MustCompile(`^[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+(=|$)`)
+
+// secretName matches what people call a secret: TOKEN, Bearer, stripe_secret,
+// webhookSecret. Words with hyphens or spaces may be somebody's passphrase.
+var secretName = regexp.MustCompile(`^(` + roles + `|[a-z]+[0-9]{0,2}(_[a-z]+[0-9]{0,2})*_` + roles + `|[A-Z]+([_-][A-Z]+)*-` + roles + `|[A-Za-z][a-z]+([A-Z][a-z]+)*` + capitalRoles + `)$`)
+
+const (
+	roles        = `(?i:secrets?|tokens?|(pass)?keys?|password|passwd|passphrase|bearer|basic|authorization|credentials?|signature|hmac)`
+	capitalRoles = `(Secrets?|Tokens?|Keys?|Password|Passphrase)`
+)
+
+// sigil matches the name of a variable behind or between the marks of a shell, a
+// template or a framework, half-written ones too: \$X, %X, $X$, {$X, $(X, %env(X)%.
+var sigil = regexp.MustCompile(`^\\*(\{\s*)?[$%]+[{(\[]*\s*(` + identifier + `\s*[$%})\]]*|(?i:env|getenv|secret|file)\(.*)$`)
+
+// identifier is a variable's name that has no entropy: words, with digits at their
+// ends alone.
+const identifier = `([A-Z]+[0-9]{0,2}(_[A-Z]+[0-9]{0,2})*|[a-z]+(_[a-z]+)*|[a-z]+([A-Z][a-z]+)+)`
+
+// reference matches common stand-ins for a secret: a reference for another program
+// (op://vault/item/field, arn:aws:…, /run/secrets/x), an expression of a language or
+// template, the output of a program for a missing value, and placeholders of vendors'
+// pages.
+var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
+	// Of a secret manager, a build or a playbook.
+	`|^((aws|gcp|azure|secrets?manager|gcsm|kubernetes|k8s|sealed|(hc)?vault|doppler|infisical|akeyless|conjur|berglas|chamber|credstash|sops|key(ring|chain)|1password|op|bw|bitwarden|lpass|lastpass|keepass(xc)?|dashlane|(go)?pass|cmd|exec|shell):|env[:/=])` +
+	`|^(secret(key)?ref|configmapkeyref|valuefrom|null=)$|^(fn::|ref: |(export|env) [a-z_])|^\$ansible_vault;|^-----begin (pgp|age)` +
+	`|^!(vault|getatt|base64|join|importvalue|reference)\b|(?-i:^(secrets?|kv|keys|vault)/[a-z][a-z0-9_./#-]*$)` +
+	// Paths.
+	`|^@(\.{0,2}/|[\w./-]+\.[a-z]+$)|^/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|^[a-z]:\\|^%\w+%\\|(?-i:^(/[a-z][a-z0-9_.-]*){2,}$)|^\\\\[a-z]|(?-i:^[a-z][a-z0-9_/-]*\.(key|pem|txt|secret|json|env)$)` +
+	// Expressions.
+	`|^(secrets|vars|config|settings|steps|inputs|outputs|credentials|rails|deno|bun|values)(\.[a-z_]\w*)+(\(|$)|^[a-z_][\w.]*\((["'].*["']|\.{0,2}/.*)\)$` +
+	`|^<+[a-z][\w .!?-]*>+$|^[@%#~]{2}[a-z_]\w*[@%#~]{2}$|^~[a-z_]\w*~$|^\{[%#].*[%#]\}$|^\$\[.*\]$|^<\(.*\)$|^:[a-z]+(_[a-z]+)+$` +
+	// What is shown for a value that is not known yet, or not to be seen.
+	`|^\([a-z][a-z ]*\)$` +
+	// The rest.
+	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
+	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
+	`|^\(\(.*\)\)$|^\[\[.*\]\]$|^<%.*%>$|^@[a-z][a-z0-9_-]*@$|^__[a-z]\w*__$|^%\([a-z_]\w*\)s$|^\$+\{?[a-z_]\w{0,13}\}?$` +
+	`|^(process\.env|import\.meta\.env|os\.environ|env)[.[(]|^((os|system)\.)?(getenv|lookup)\(` +
+	`|^@[a-z.]+\(|^\[[a-z][a-z _-]*\]$|^(var|local|data|module)\.[a-z_]+` +
+	"|^`.*`$" + `|^%!\w?\(|(?-i:^(\$\{?[A-Z_][A-Z0-9_]*\}?[ :.-]?){2,}$)` +
+	`|^(your|change|replace|insert|enter)[a-z _-]*$` +
+	`|^[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$`)
+
+// secretPrefix matches the prefix of a sender's secrets, before any of the above:
+// whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
+var secretPrefix = regexp.MustCompile(`(?i)^([a-z]{2,8}(_(live|test|prod))?_|key-|(bearer|basic|token) +)`)
+
+// masked matches secrets as dashboards mask or shorten them: whsec_••••••••, ********,
+// sk_live_…, xxxx-xxxx, 1a2b...9f3c.
+var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$|\w(\.\.\.|…)|(?i:x{6}|^x{2,}([-_ ]x{2,})+$)`)
+
+var errMasked = errors.New("this looks like a masked or shortened secret: copy all of it; put a real one that looks like this into a file")
