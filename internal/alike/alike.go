@@ -1,9 +1,9 @@
-// Package alike tells which names of members and fields different readers take for
-// one. Go's encoding/json, .NET and many frameworks ignore the case of letters, PHP
-// and Rack rewrite the names of form fields: a name beside a signed one that some
-// reader takes for it would carry a value that nobody signed.
+// Package alike tells which names of members and fields some readers treat as the
+// same. Go's encoding/json, .NET and many frameworks ignore case, PHP and Rack
+// rewrite the names of form fields: a field with such a name next to a signed one
+// would carry an unsigned value in its place.
 //
-// The package owns these rules, and knows neither JSON nor forms.
+// The package knows neither JSON nor forms.
 package alike
 
 import (
@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// Same reports whether two names differ in the case of their letters at most, under
-// Unicode's simple folding (ſ is s, U+212A is k) and the rules of Java, which takes
-// İ and ı for i. It allocates nothing.
+// Same reports whether two names are equal under Unicode's simple case folding (ſ is
+// s, U+212A is k) and Java's rules, which equate İ and ı with i. It does not
+// allocate.
 func Same[A, B ~string | ~[]byte](a A, b B) bool {
 	i, j := 0, 0
 	for i < len(a) && j < len(b) {
@@ -28,7 +28,7 @@ func Same[A, B ~string | ~[]byte](a A, b B) bool {
 	return i == len(a) && j == len(b)
 }
 
-// decode reads the rune at i. A byte that is no UTF-8 is a rune of its own.
+// decode reads the rune at i. An invalid UTF-8 byte is a rune of its own.
 func decode[T ~string | ~[]byte](text T, i int) (rune, int) {
 	if c := text[i]; c < utf8.RuneSelf {
 		return rune(c), 1
@@ -59,9 +59,9 @@ func foldRune(r rune) rune {
 	return least
 }
 
-// Field returns what readers of forms make of a field's name, in one case of its
-// letters. PHP ends it at a zero byte, drops blanks before it, and writes an
-// underscore for a blank, a dot and a bracket that nothing closes.
+// Field returns a field's name as form readers see it, in one case. PHP ends it at a
+// zero byte, drops leading blanks, and turns blanks, dots and unclosed brackets into
+// underscores.
 func Field(name string) string {
 	name, _, _ = strings.Cut(name, "\x00")
 	name = strings.TrimLeft(name, blanks)
@@ -94,9 +94,9 @@ func fieldRune(r rune) rune {
 	return foldRune(r)
 }
 
-// Array returns the name of the list or map that a field with brackets in its name
-// belongs to, as Field has it, and "" of any other field: a[], a[b] and [a] are a.
-// PHP, Rack and Express put it in the place of a field a.
+// Array returns the name, normalized by Field, of the list or map that a field with
+// brackets belongs to: a for a[], a[b] and [a]; "" for any other field. PHP, Rack and
+// Express let it replace a field a.
 func Array(name string) string {
 	if !strings.ContainsAny(name, "[]") {
 		return ""

@@ -7,24 +7,21 @@ import (
 	"strings"
 )
 
-// pathHeaders are headers that some apps read in place of the path that was
-// called, or for a part of it to take off or put on: Yii for X-Rewrite-Url, IIS
-// and old versions of Symfony and Zend for X-Original-Url, WSGI middleware for
-// X-Script-Name, Quarkus for X-Forwarded-Prefix, apps of Azure, Envoy and Netlify
-// for what these set.
+// pathHeaders are headers that some apps read instead of the requested path, or as a
+// prefix to remove or add: Yii reads X-Rewrite-Url, IIS and old versions of Symfony
+// and Zend X-Original-Url, WSGI middleware X-Script-Name, Quarkus X-Forwarded-Prefix,
+// and apps behind Azure, Envoy and Netlify those of their proxies.
 var pathHeaders = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Ms-Original-Url", "X-Envoy-Original-Path",
 	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name",
 }
 
-// RoutingHeaders are headers by which some apps route in place of the path and
-// method that were called.
+// RoutingHeaders are headers by which some apps route instead of path and method.
 var RoutingHeaders = append(slices.Clip(pathHeaders),
 	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method")
 
-// DeleteDetours deletes the headers by which an app could take a request for a
-// path beside the prefix for one below it. Others that it routes by stay: the
-// proxy in front may have set them.
+// DeleteDetours deletes headers that could make an app read a request outside the
+// prefix as one below it. Others stay: the proxy in front may have set them.
 func (m Prefix) DeleteDetours(h http.Header, path string) {
 	for name, values := range h {
 		if IsHeader(name, pathHeaders) && slices.ContainsFunc(values, func(value string) bool { return m.mayLead(value, path) }) {
@@ -33,8 +30,8 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 	}
 }
 
-// mayLead reports whether a header's value could be read as a path below the
-// prefix, or makes the path that was called one when taken off or put on.
+// mayLead reports whether a header's value could be read as a path below the prefix,
+// or turns the requested path into one when removed or added.
 func (m Prefix) mayLead(value, path string) bool {
 	value = strings.TrimSpace(value)
 	if i := strings.IndexAny(value, "?#"); i >= 0 {
@@ -43,7 +40,7 @@ func (m Prefix) mayLead(value, path string) bool {
 	if plain, err := url.PathUnescape(value); err == nil {
 		value = plain
 	}
-	if strings.Contains(value, ",") { // a list: of prefixes that a proxy each has added
+	if strings.Contains(value, ",") { // a list of prefixes, one per proxy
 		joined := strings.NewReplacer(",", "/", " ", "").Replace(value)
 		return mentions(joined+path, m.Base())
 	}
@@ -55,9 +52,9 @@ func (m Prefix) mayLead(value, path string) bool {
 	return m.Owns(value) || m.Owns(value+path) || ok && m.Owns(rest)
 }
 
-// IsHeader reports whether a header is one of names, or would become one in an app
-// that takes other characters for - (CGI does so with _, some servers with all
-// but letters and digits).
+// IsHeader reports whether a header is one of names, or becomes one in an app that
+// equates other characters with - (CGI does so with _, some servers with all but
+// letters and digits).
 func IsHeader(name string, names []string) bool {
 	for _, n := range names {
 		if len(n) == len(name) && strings.EqualFold(strings.Map(asDash, name), n) {

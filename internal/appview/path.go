@@ -1,7 +1,6 @@
-// Package appview knows how an app may read a request otherwise than the gateway
-// that judged it: which paths everybody reads alike, which an app may read as
-// below a prefix, which names of headers it takes for one, whether the
-// query names the method. It knows no Caddy.
+// Package appview describes how apps may read a request differently from the gateway:
+// which paths are unambiguous, which an app may read as below a prefix, which header
+// names it may confuse, whether the query names the method. It does not import Caddy.
 package appview
 
 import (
@@ -9,18 +8,18 @@ import (
 	"strings"
 )
 
-// IsClean reports whether everybody reads a path alike: matchers that clean it,
-// apps that do not, apps that decode %2f, take \ for / (Windows) or cut ;x off a
-// segment (Java).
+// IsClean reports whether all parties read a path alike: matchers that clean it, apps
+// that do not, apps that decode %2f, read \ as / (Windows) or cut ;x off a segment
+// (Java).
 func IsClean(u *url.URL) bool {
 	if u == nil {
 		return true
 	}
-	if u.Opaque != "" { // x:/hooks, http:hooks: no path to match, and all of it to the app
+	if u.Opaque != "" { // x:/hooks, http:hooks: matchers see no path, the app all of it
 		return false
 	}
-	// RawPath is set wherever Go would escape the path in another way. EscapedPath
-	// would drop it where it holds a byte that should have been escaped.
+	// RawPath is set if Go would escape the path differently. EscapedPath would drop
+	// it if a byte is not escaped as it should be.
 	raw := strings.ToLower(u.RawPath)
 	if strings.Contains(raw, "%2f") || strings.Contains(raw, "%2e") {
 		return false
@@ -28,7 +27,7 @@ func IsClean(u *url.URL) bool {
 	return isTidy(u.Path)
 }
 
-// isTidy reports whether no way of cleaning a decoded path changes it.
+// isTidy reports whether a decoded path is the same under every way of cleaning it.
 func isTidy(path string) bool {
 	if strings.ContainsFunc(path, func(r rune) bool { return r != '/' && endsSegment(r) }) {
 		return false

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// A Prefix means all paths below one, as it is configured: /hooks/*, or * for
-// every path.
+// A Prefix is a configured set of paths: all below one, /hooks/*, or every path, *.
 type Prefix string
 
-// Base is the path whose descendants the prefix means, "" for all.
+// Base is the path above the prefix's paths, "" for all.
 func (m Prefix) Base() string {
 	if m == "*" {
 		return ""
@@ -19,8 +18,8 @@ func (m Prefix) Base() string {
 	return strings.TrimSuffix(string(m), "/*")
 }
 
-// Check admits literal prefixes alone. It repeats nothing of what was written: it
-// may be a secret in the wrong place.
+// Check allows only literal prefixes. Its error does not repeat the text, which may
+// be a misplaced secret.
 func (m Prefix) Check() error {
 	text := string(m)
 	base, ok := strings.CutSuffix(text, "/*")
@@ -39,9 +38,10 @@ func (m Prefix) Check() error {
 	return checkLiteral(base)
 }
 
-// CheckPath admits literal paths below the prefix, and all paths below one: /hooks/acme/*.
+// CheckPath allows literal paths below the prefix, and all paths below one:
+// /hooks/acme/*.
 func (m Prefix) CheckPath(p string) error {
-	if literal := strings.TrimSuffix(p, "/*"); literal != "" { // "": all of the prefix *
+	if literal := strings.TrimSuffix(p, "/*"); literal != "" { // "": the prefix is *
 		if err := checkLiteral(literal); err != nil {
 			return err
 		}
@@ -52,8 +52,7 @@ func (m Prefix) CheckPath(p string) error {
 	return nil
 }
 
-// checkLiteral admits a path that matches itself alone, in whatever way it is
-// matched.
+// checkLiteral allows a path that matches only itself under every way of matching.
 func checkLiteral(p string) error {
 	if !strings.HasPrefix(p, "/") {
 		return errors.New("a path begins with a slash: /hooks/acme")
@@ -67,25 +66,25 @@ func checkLiteral(p string) error {
 	return nil
 }
 
-// Owns reports whether a decoded path is below the prefix as it was sent, or is
-// unclean and has the segments of the prefix anywhere: an app may then read it as
-// below. Case does not count.
+// Owns reports whether a decoded path is below the prefix, or is unclean and contains
+// the prefix's segments anywhere, so that an app may read it as below. Case is
+// ignored.
 func (m Prefix) Owns(p string) bool {
 	base := m.Base()
 	return base == "" || isBelow(p, base) || !isTidy(p) && mentions(p, base)
 }
 
-// isBelow reports whether base is p or begins it as a whole segment, whatever
-// ends a segment.
+// isBelow reports whether base is p or its first whole segments, whatever ends a
+// segment.
 func isBelow(p, base string) bool {
 	rest, ok := strings.CutPrefix(FoldCase(p), FoldCase(base))
 	return ok && (rest == "" || endsSegment(rune(rest[0])))
 }
 
-// mentions reports whether the segments of base are among those of p, in their
-// order. Apps clean a path in more ways than one: they merge slashes or do not,
-// count an encoded slash as one or do not, cut ;x off before or after. All of them
-// only drop segments, so none reads base in a path that does not mention it.
+// mentions reports whether p contains the segments of base in order. Apps clean paths
+// differently: they merge slashes or not, treat an encoded slash as one or not, cut
+// ;x off before or after. All of them only drop segments, so none can read base in a
+// path that does not contain it.
 func mentions(p, base string) bool {
 	wanted := strings.Split(FoldCase(strings.TrimPrefix(base, "/")), "/")
 	for segment := range strings.FieldsFuncSeq(FoldCase(p), func(c rune) bool { return c == '/' || c == '\\' }) {
@@ -102,15 +101,14 @@ func mentions(p, base string) bool {
 	return false
 }
 
-// endsSegment reports whether some reader of a path takes c for the end of a segment.
+// endsSegment reports whether some reader ends a path segment at c.
 func endsSegment(c rune) bool { return c == '/' || c == '\\' || c == ';' || c < ' ' || c == 0x7f }
 
-// FoldCase makes all spellings of a letter one. Lower case alone would not: ſ is
-// an S that has none.
+// FoldCase maps all case variants of a letter to one. Lower-casing is not enough: ſ
+// is an S without a lower case.
 func FoldCase(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
-// Covers reports whether every path that b means is one that a, which ends in
-// /*, means.
+// Covers reports whether a, which ends in /*, includes every path of b.
 func Covers(a, b string) bool {
 	base, ok := strings.CutSuffix(FoldCase(a), "*")
 	return ok && strings.HasPrefix(FoldCase(b), base) && len(FoldCase(b)) > len(base)

@@ -15,10 +15,10 @@ var (
 	errSemicolon = errors.New("an unescaped semicolon, which some readers treat as the end of a field")
 )
 
-// ValueAlone is ValueAs for a form of which nothing but that field may be signed. It
-// refuses a form that another reader could find another value of the field in: by
-// a name that is taken for the field's, by a semicolon that divides fields, or by a
-// Content-Type of something else.
+// ValueAlone is ValueAs for a form whose other fields may be unsigned. It refuses a
+// form in which another reader could find another value of the field: through an
+// equivalent name, a semicolon that separates fields, or a Content-Type of something
+// else.
 func ValueAlone(contentType []string, body []byte, name string) (string, error) {
 	kind, params, err := formType(contentType)
 	if err != nil {
@@ -34,8 +34,8 @@ func ValueAlone(contentType []string, body []byte, name string) (string, error) 
 }
 
 // CheckType refuses a Content-Type under which another reader would not find the
-// fields that [Parse] does: one of something else than an urlencoded form, or of
-// several lines. None at all is allowed.
+// fields that [Parse] does: anything but an urlencoded form, or several lines. It may
+// be absent.
 func CheckType(contentType []string) error {
 	if kind, _, err := formType(contentType); err != nil || kind == multipartForm {
 		return errNoForm
@@ -43,8 +43,8 @@ func CheckType(contentType []string) error {
 	return nil
 }
 
-// formType reads the lines of Content-Type, which must be of a form in a charset
-// that leaves ASCII as it is. Without any, kind is "".
+// formType parses the Content-Type lines, which must be those of a form in an
+// ASCII-compatible charset. Without any, kind is "".
 func formType(contentType []string) (kind string, params map[string]string, err error) {
 	if len(contentType) == 0 {
 		return "", nil, nil
@@ -57,7 +57,7 @@ func formType(contentType []string) (kind string, params map[string]string, err 
 	return kind, params, nil
 }
 
-// isAlike reports whether some reader takes another name for name.
+// isAlike reports whether some reader equates another name with name.
 func isAlike(other, name string) bool {
 	if other == name {
 		return false
@@ -66,7 +66,7 @@ func isAlike(other, name string) bool {
 	return alike.Field(other) == want || alike.Array(other) == want
 }
 
-// Alike reports whether some reader takes two fields of different names for one.
+// Alike reports whether some reader equates two fields with different names.
 func Alike(fields []Field) bool {
 	names := make(map[string]string, len(fields))
 	for _, f := range fields {

@@ -1,12 +1,11 @@
-// Package formdata reads the fields of forms that nobody has verified: urlencoded ones,
-// queries of URLs among them, and multipart/form-data.
+// Package formdata reads the fields of unverified forms: urlencoded ones, including
+// URL queries, and multipart/form-data.
 //
 // It is strict, so that every reader of the form finds the same: a bad escape is an
-// error, and a field has a value only if it appears once. It is bounded: no more
-// than [MaxFields] fields are read, and [Value] keeps nothing but the value that is
-// asked for.
+// error, and a field has a value only if it appears once. It is bounded: it reads at
+// most [MaxFields] fields, and [Value] keeps only the requested value.
 //
-// The package owns both parsers. It does not know what a field means.
+// It does not know what a field means.
 package formdata
 
 import (
@@ -19,13 +18,12 @@ import (
 	"strings"
 )
 
-// MaxFields is how many fields of a form, or parameters of a URL, are read: as
-// many as PHP, Express and Go's own multipart reader take. It bounds what a body
-// that nobody has authenticated costs: of a megabyte of "a&a&…" each field would
-// take sixteen times its own length.
+// MaxFields limits the fields of a form or the parameters of a URL, as PHP, Express
+// and Go's multipart reader do. It bounds the cost of an unauthenticated body: in a
+// megabyte of "a&a&…" each field would take sixteen times its length.
 const MaxFields = 1000
 
-// The errors that callers tell apart; a form can be malformed in other ways too.
+// Errors that callers distinguish; a form can be malformed in other ways too.
 var (
 	ErrNoValue = errors.New("no such field")
 	ErrFields  = fmt.Errorf("more than %d fields", MaxFields)
@@ -36,8 +34,8 @@ var (
 	errEscape = errors.New("a percent sign without two hex digits")
 )
 
-// OnRead is called with the length of each text before it is read. Tests set it to
-// count what a request costs; it is nil elsewhere.
+// OnRead is called with the length of each text before it is read. Only tests set it,
+// to measure the cost of a request.
 var OnRead func(length int)
 
 func reads(text []byte) {
@@ -49,8 +47,8 @@ func reads(text []byte) {
 // A Field is a field of a form, decoded.
 type Field struct{ Name, Value string }
 
-// cutPair takes the first pair off an urlencoded form, as it is written. Empty
-// pairs ("a=1&&b=2") mean nothing and cost nothing. ok is false at the end.
+// cutPair cuts the first pair off an urlencoded form, undecoded. Empty pairs
+// ("a=1&&b=2") are skipped. ok is false at the end.
 func cutPair(form []byte) (name, value, rest []byte, ok bool) {
 	for len(form) > 0 && form[0] == '&' {
 		form = form[1:]
@@ -60,8 +58,8 @@ func cutPair(form []byte) (name, value, rest []byte, ok bool) {
 	return name, value, rest, len(pair) > 0
 }
 
-// Parse reads application/x-www-form-urlencoded strictly: a bad escape is
-// an error, fields keep their order.
+// Parse parses application/x-www-form-urlencoded strictly: a bad escape is an error.
+// Fields keep their order.
 func Parse(form []byte) ([]Field, error) {
 	n, err := countFields(form)
 	if err != nil || n == 0 {
@@ -96,8 +94,8 @@ func countFields(form []byte) (n int, err error) {
 	}
 }
 
-// Value returns the one value of a field of an urlencoded form: ErrNoValue without
-// one, another error of several. It is as strict as Parse.
+// Value returns the only value of a field of an urlencoded form: ErrNoValue if there
+// is none, another error if there are several. It is as strict as Parse.
 func Value(form []byte, name string) (string, error) { return value(form, name, false) }
 
 // value is Value, with alone as ValueAlone.
@@ -128,8 +126,8 @@ func value(form []byte, name string, alone bool) (string, error) {
 	}
 }
 
-// unescape decodes a text with valid escapes, as url.QueryUnescape does, and
-// takes no more room than what comes out.
+// unescape decodes a text with valid escapes like url.QueryUnescape, without
+// allocating more than the result.
 func unescape(text []byte) string {
 	escapes := bytes.Count(text, []byte{'%'})
 	if escapes == 0 && bytes.IndexByte(text, '+') < 0 {
@@ -158,7 +156,7 @@ func hexDigit(c byte) byte {
 	return (c | 0x20 - 'a') + 10
 }
 
-// validEscapes reports whether each percent sign has its two hex digits.
+// validEscapes reports whether two hex digits follow each percent sign.
 func validEscapes(text []byte) bool {
 	for {
 		i := bytes.IndexByte(text, '%')
@@ -176,19 +174,19 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// isEscapeOf reports whether a text with valid escapes stands for name.
+// isEscapeOf reports whether a text with valid escapes decodes to name.
 func isEscapeOf(text []byte, name string) bool {
 	if !bytes.ContainsAny(text, "%+") {
 		return string(text) == name
 	}
-	if len(text) > 3*len(name) { // spare the copy
+	if len(text) > 3*len(name) { // avoid the copy
 		return false
 	}
 	return unescape(text) == name
 }
 
 // ValueAs is Value for a body of a content type, which may be multipart/form-data.
-// A body of any other type is read as urlencoded.
+// Any other type is read as urlencoded.
 func ValueAs(contentType string, body []byte, name string) (string, error) {
 	if kind, params := parseType(contentType); kind == multipartForm {
 		return multipartValue(body, params["boundary"], name, false)
@@ -196,7 +194,7 @@ func ValueAs(contentType string, body []byte, name string) (string, error) {
 	return Value(body, name)
 }
 
-// ValueIn is Value for a body whose first line tells which kind of form it is.
+// ValueIn is Value for a body whose first line shows the kind of form.
 func ValueIn(body []byte, name string) (string, error) {
 	first, _, _ := bytes.Cut(body, lineBreak)
 	if boundary, ok := bytes.CutPrefix(first, []byte("--")); ok && len(boundary) > 0 {
@@ -207,14 +205,14 @@ func ValueIn(body []byte, name string) (string, error) {
 
 const multipartForm = "multipart/form-data"
 
-// Is reports whether a content type is one of a form.
+// Is reports whether a content type is that of a form.
 func Is(contentType string) bool {
 	kind, _ := parseType(contentType)
 	return kind == "application/x-www-form-urlencoded" || kind == multipartForm
 }
 
-// maxType is the longest content type that is read, in bytes: of "a/b;c=d;…" each
-// parameter would take several times its own length.
+// maxType is the longest accepted content type in bytes: in "a/b;c=d;…" each
+// parameter would take several times its length.
 const maxType = 512
 
 func parseType(contentType string) (kind string, params map[string]string) {
@@ -228,14 +226,14 @@ func parseType(contentType string) (kind string, params map[string]string) {
 	return kind, params
 }
 
-// Sort sorts fields bytewise by name, those of one name by value.
+// Sort sorts fields bytewise by name, then by value.
 func Sort(fields []Field) {
 	slices.SortFunc(fields, func(a, b Field) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
 	})
 }
 
-// Join writes names and values without separators behind a text.
+// Join appends names and values without separators to a text.
 func Join(before string, fields []Field) string {
 	size := len(before)
 	for _, f := range fields {

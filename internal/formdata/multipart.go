@@ -9,14 +9,13 @@ import (
 
 var lineBreak = []byte("\r\n")
 
-// multipartValue returns the one value of a field of multipart/form-data (RFC
-// 7578). A file or an encoded part is no value, and a field that stands twice has
-// none.
+// multipartValue returns the only value of a field of multipart/form-data (RFC 7578).
+// Files, encoded parts and repeated fields have no value.
 //
-// mime/multipart would build a map for each part's headers, some kilobytes for a
-// handful of bytes that nobody has authenticated. This reader keeps nothing but
-// the value, and refuses what two readers could take differently: bare line
-// feeds, folded headers, a boundary that something follows.
+// mime/multipart would build a map for each part's headers: kilobytes for a few
+// unauthenticated bytes. This reader keeps only the value, and refuses what two
+// readers could parse differently: bare line feeds, folded headers, text after a
+// boundary.
 func multipartValue(body []byte, boundary, name string, alone bool) (string, error) {
 	if boundary == "" || len(boundary) > 70 { // RFC 2046 §5.1.1
 		return "", errForm
@@ -46,7 +45,7 @@ func multipartValue(body []byte, boundary, name string, alone bool) (string, err
 		if p, rest, ok = readPart(rest); !ok {
 			break
 		}
-		// The empty line after the headers may be the one before the delimiter too.
+		// The empty line after the headers may also be the one before the delimiter.
 		end := bytes.Index(rest, delimiter)
 		if end < 0 {
 			break
@@ -66,13 +65,13 @@ func multipartValue(body []byte, boundary, name string, alone bool) (string, err
 	return "", errForm
 }
 
-// endsLine reports whether nothing but blanks stands before the line's end.
+// endsLine reports whether only blanks precede the end of the line.
 func endsLine(text []byte) bool {
 	text = bytes.TrimLeft(text, " \t")
 	return len(text) == 0 || bytes.HasPrefix(text, lineBreak)
 }
 
-// part is what the headers of a part say of it.
+// part is a part as its headers describe it.
 type part struct {
 	name    []byte
 	field   bool // it has a name
@@ -80,8 +79,8 @@ type part struct {
 	encoded bool
 }
 
-// readPart reads the rest of a delimiter's line and a part's headers. What it
-// leaves begins with the empty line's break.
+// readPart reads the rest of a delimiter's line and a part's headers. The rest begins
+// with the line break of the empty line.
 func readPart(text []byte) (p part, rest []byte, ok bool) {
 	_, rest, ok = bytes.Cut(text, lineBreak)
 	if !ok || !endsLine(text) {
@@ -109,8 +108,8 @@ func readPart(text []byte) (p part, rest []byte, ok bool) {
 	return p, rest, true
 }
 
-// readDisposition reads the value of Content-Disposition (RFC 7578 §4.2):
-// form-data; name="order"; filename="a.txt". Each parameter stands once.
+// readDisposition parses the value of Content-Disposition (RFC 7578 §4.2): form-data;
+// name="order"; filename="a.txt". Parameters must not repeat.
 func (p *part) readDisposition(text []byte) bool {
 	kind, text, more := bytes.Cut(text, []byte{';'})
 	p.field = equalFold(bytes.Trim(kind, " \t"), "form-data")
@@ -125,7 +124,7 @@ func (p *part) readDisposition(text []byte) bool {
 			return false
 		}
 		switch key = bytes.Trim(key, " \t"); {
-		case !httptoken.Valid(key): // a token, as a header's name is
+		case !httptoken.Valid(key): // a token, like a header name
 			return false
 		case equalFold(key, "name"):
 			if named || bytes.IndexByte(value, '\\') >= 0 {
@@ -134,7 +133,7 @@ func (p *part) readDisposition(text []byte) bool {
 			named, p.name = true, value
 		case equalFold(key, "filename"), equalFold(key, "filename*"):
 			p.file = true
-		case len(key) > 4 && equalFold(key[:5], "name*"): // not here, says RFC 7578
+		case len(key) > 4 && equalFold(key[:5], "name*"): // RFC 7578 forbids it
 			return false
 		}
 	}
@@ -142,8 +141,8 @@ func (p *part) readDisposition(text []byte) bool {
 	return true
 }
 
-// cutParam takes a parameter's value off the text after its equals sign. Readers
-// differ in whether a quotation mark behind a backslash ends it: refused.
+// cutParam cuts a parameter's value off the text after its equals sign. Readers
+// disagree on whether a quotation mark after a backslash ends it, so it is refused.
 func cutParam(text []byte) (value, rest []byte, more, ok bool) {
 	if text, quoted := bytes.CutPrefix(text, []byte{'"'}); quoted {
 		if value, rest, ok = bytes.Cut(text, []byte{'"'}); !ok || bytes.HasSuffix(value, []byte{'\\'}) {

@@ -1,13 +1,12 @@
-// Package jsonpath reads scalars out of JSON that a stranger wrote, where every
-// reader of that JSON must find the same.
+// Package jsonpath reads scalars from untrusted JSON so that every reader of that
+// JSON finds the same.
 //
-// A [Path] names one scalar. [Path.Lookup] and [LookupAll] read the whole text
-// once, so that what they find is part of valid JSON, and refuse what two parsers
-// could read differently: a member on the path that appears twice, invalid UTF-8,
-// a lone surrogate, anything after the value. They decode nothing off the path and
-// take no memory for it.
+// A [Path] names one scalar. [Path.Lookup] and [LookupAll] read the whole text once,
+// so that their results are part of valid JSON, and refuse what two parsers could
+// read differently: a repeated member on the path, invalid UTF-8, a lone surrogate,
+// trailing text. They decode nothing off the path and allocate nothing for it.
 //
-// The package owns the scanner and the language of paths, and does not know what a value means.
+// The package does not know what a value means.
 package jsonpath
 
 import (
@@ -21,26 +20,26 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
 )
 
-// A Path names one scalar of a JSON text: member names joined by dots, array
-// elements by [n] ("items[0].id", "[0].eventId"). [*] is every element: the
-// scalars below must all exist and be equal. [only] is the one element of an array
-// that must not have another, so that nothing unsigned hides beside what is signed.
+// A Path names one scalar of a JSON text: member names joined by dots, array elements
+// by [n] ("items[0].id", "[0].eventId"). [*] is every element: the scalars below must
+// all exist and be equal. [only] is the element of an array with exactly one, so that
+// nothing unsigned hides next to it.
 type Path []step
 
 type step struct {
 	name  string
-	index int // of an array element, if name is not used
+	index int // of an array element; unused with name
 	array bool
-	every bool // element of the array
-	only  bool // the array has no other
+	every bool // every element of the array
+	only  bool // the array's only element
 }
 
-// ErrNoValue says that the text is JSON and the path leads to nothing, null, an
-// object or an array. Any other error of a lookup means that the path cannot be
-// read one way. An object or array is reported by an error that wraps ErrNoValue.
+// ErrNoValue reports that the text is JSON but the path leads to nothing, null, an
+// object or an array; in the last two cases an error wraps it. Any other error of a
+// lookup means that the path is ambiguous or the text invalid.
 var ErrNoValue = errors.New("no scalar value there")
 
-// What makes a path unreadable, as far as callers tell these apart.
+// Why a path is ambiguous, as far as callers distinguish.
 var (
 	ErrNotJSON   = errors.New("not valid JSON")
 	ErrDuplicate = errors.New("a member on the path appears twice")
@@ -54,11 +53,11 @@ var (
 	errNoScalar = fmt.Errorf("an object or array: %w", ErrNoValue)
 )
 
-// maxDepth is how deep objects and arrays may nest: deeper JSON is ErrNotJSON.
+// maxDepth limits the nesting of objects and arrays: deeper JSON is ErrNotJSON.
 const maxDepth = 512
 
-// OnRead is called with the length of each text before it is read. Tests set it to
-// count what a request costs; it is nil elsewhere.
+// OnRead is called with the length of each text before it is read. Only tests set it,
+// to measure the cost of a request.
 var OnRead func(length int)
 
 func reads(text []byte) {
@@ -67,7 +66,7 @@ func reads(text []byte) {
 	}
 }
 
-// Parse reads a path as it is written in a scheme. Its error shows how to write one.
+// Parse parses a path of a scheme. Its error shows the syntax.
 func Parse(text string) (Path, error) {
 	var p Path
 	bad := errors.New("write a JSON path as member names joined by dots, array elements as [0], all of them as [*], a single one as [only]: data.id, items[0].id")
@@ -113,48 +112,48 @@ func Parse(text string) (Path, error) {
 	return p, nil
 }
 
-// Top is the path to a member of the outermost object, whatever its name holds.
+// Top is the path to a member of the outermost object, for any name.
 func Top(name string) Path { return Path{{name: name}} }
 
-// Many reports whether the path holds [*].
+// Many reports whether the path contains [*].
 func (p Path) Many() bool {
 	return slices.ContainsFunc(p, func(s step) bool { return s.every })
 }
 
-// Last is the name of the member at the end of the path, "" of an array element.
+// Last is the name of the member at the end of the path, "" for an array element.
 func (p Path) Last() string { return p[len(p)-1].name }
 
-// Lookup returns the scalar at p: a string decoded, a number, true or false as it
-// is written. Errors are those of Value.Text.
+// Lookup returns the scalar at p: a decoded string, or a number, true or false as
+// written. Errors are those of Value.Text.
 func (p Path) Lookup(text []byte) (string, error) {
 	v := []Value{{Path: p}}
 	LookupAll(text, v)
 	return v[0].Text()
 }
 
-// Spans returns where in the text the values at p are, of any kind: several with
-// [*], none where a member is missing.
+// Spans returns the positions of the values at p, of any kind: several with [*], none
+// if a member is missing.
 func (p Path) Spans(text []byte) ([]Span, error) {
 	v := []Value{{Path: p, spans: []Span{}}}
 	LookupAll(text, v)
 	return v[0].spans, v[0].ended
 }
 
-// A Span is the part of a text from byte Start up to, not including, byte End.
+// A Span is the part of a text from byte Start to before byte End.
 type Span struct{ Start, End int }
 
-// A Value is a path and, after LookupAll, what is at its end.
+// A Value is a path and, after LookupAll, the value at its end.
 type Value struct {
 	Path Path
-	// No object on the path may have a member that differs from the path's in the case
-	// of its letters alone: the path's own may be all that is signed of the text.
+	// Refuse objects on the path with a member whose name differs from the path's
+	// only in case: the path's members may be all that is signed of the text.
 	Alone bool
 
 	text  string
 	seen  bool
-	state error  // what was there; nil only once a scalar was
-	ended error  // why the path cannot be read one way, whatever follows
-	spans []Span // of the values at the end of the path, unless nil: see Spans
+	state error  // why there is no scalar; nil if there is one
+	ended error  // why the path is ambiguous, whatever follows
+	spans []Span // of the values at the end of the path, if not nil: see Spans
 }
 
 func (v *Value) found() error {
@@ -164,19 +163,19 @@ func (v *Value) found() error {
 	return v.state
 }
 
-// Text returns the scalar that LookupAll found, or ErrNoValue, or why the path
-// cannot be read one way.
+// Text returns the scalar that LookupAll found, ErrNoValue, or the reason why the
+// path is ambiguous.
 func (v *Value) Text() (string, error) {
 	if v.ended != nil {
 		return "", v.ended
 	}
 	if err := v.found(); err != nil {
-		return "", err // the text of other elements is none of all
+		return "", err // [*]: an element's text is not that of all
 	}
 	return v.text, nil
 }
 
-// LookupAll looks up the paths of all values while it reads the text once.
+// LookupAll looks up all values in one pass over the text.
 func LookupAll(text []byte, values []Value) {
 	reads(text)
 	s := scanner{text: text}
@@ -194,25 +193,25 @@ func LookupAll(text []byte, values []Value) {
 	}
 }
 
-// search is a path that leads into what is read next.
+// search is a path into the value that is read next.
 type search struct {
 	at   *Value
-	rest Path // nothing left: it ends here
+	rest Path // empty: it ends here
 
-	matched bool   // in an object: the member was there
-	state   error  // in an array, under [*]: of the first element that had no value, or another one
-	before  string // the value of the element before
+	matched bool   // in an object: the member was found
+	state   error  // in an array, under [*]: of the first element without a value or with another one
+	before  string // the value of the previous element
 }
 
 type scanner struct {
 	text   []byte
 	pos    int
-	wanted []search // a stack: those of the values that are open
-	name   []byte   // the last member's, where it has escapes
-	open   []byte   // the brackets of what is skipped
+	wanted []search // a stack of the searches of open values
+	name   []byte   // of the last member, if it has escapes
+	open   []byte   // the open brackets of a skipped value
 }
 
-// value reads one value, for the paths that lead into it.
+// value reads one value for the searches that lead into it.
 func (s *scanner) value(wants []search, depth int) error {
 	if depth > maxDepth {
 		return ErrNotJSON
@@ -259,7 +258,7 @@ func (s *scanner) next(c byte, wants []search, depth int) error {
 	return nil
 }
 
-// enter keeps the paths that lead further, into an object or an array.
+// enter keeps the searches that lead into an object or an array.
 func enter(wants []search, array bool) []search {
 	n := 0
 	for _, w := range wants {
@@ -317,7 +316,7 @@ func (s *scanner) object(wants []search, depth int) error {
 	return nil
 }
 
-// enterMember takes the paths along that lead into a member with a quoted name.
+// enterMember adds the searches that lead into a member with a quoted name.
 func (s *scanner) enterMember(wants []search, quoted []byte) {
 	name := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
@@ -374,8 +373,8 @@ func (s *scanner) array(wants []search, depth int) error {
 	return nil
 }
 
-// enterElement takes the paths along that lead into an array's element i, and
-// keeps those that may lead into a later one.
+// enterElement adds the searches that lead into element i of an array, and keeps
+// those that may lead into a later one.
 func (s *scanner) enterElement(wants []search, i int) []search {
 	n := 0
 	for _, w := range wants {
@@ -398,7 +397,7 @@ func (s *scanner) enterElement(wants []search, i int) []search {
 	return wants[:n]
 }
 
-// leaveElement notes under [*] whether the elements so far have the same value.
+// leaveElement records, under [*], whether the elements so far have the same value.
 func (w *search) leaveElement(i int) {
 	if !w.rest[0].every {
 		return

@@ -7,10 +7,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
 )
 
-// A Member is a name that Members looks for.
+// A Member is a name to look for in Members.
 type Member struct {
 	Name     string
-	Optional bool // null is as good as missing
+	Optional bool // null counts as missing
 }
 
 var (
@@ -18,10 +18,9 @@ var (
 	errLineString = errors.New("one is not a string")
 )
 
-// Members returns the strings that an object has under the names, nil for those
-// that it lacks. What is not signed may be added to a body by anyone; so a name
-// that differs in its letters' case alone is refused: Go's own parser, for one,
-// takes the last of "Message" and "message" for either.
+// Members returns the string members of an object by name, nil for missing ones.
+// Anyone can add unsigned members to a body, so one whose name differs only in case
+// is refused: Go's own parser reads the last of "Message" and "message" for either.
 func Members(text []byte, names []Member) ([]*string, error) {
 	reads(text)
 	found, seen := make([]*string, len(names)), make([]bool, len(names))
@@ -42,7 +41,7 @@ func Members(text []byte, names []Member) ([]*string, error) {
 			return nil, errSpelling
 		case seen[i]:
 			return nil, ErrDuplicate
-		case names[i].Optional && string(value) == "null": // as if it were missing
+		case names[i].Optional && string(value) == "null": // counts as missing
 			seen[i] = true
 		case value[0] != '"':
 			return nil, errLineString
@@ -68,7 +67,7 @@ func Members(text []byte, names []Member) ([]*string, error) {
 	return found, nil
 }
 
-// member reads a name and its value, as it is written.
+// member reads a name and its value, undecoded.
 func (s *scanner) member() (name string, value []byte, err error) {
 	if s.peek() != '"' {
 		return "", nil, ErrNotJSON

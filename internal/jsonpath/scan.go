@@ -124,7 +124,7 @@ func (s *scanner) digits() bool {
 	return s.pos > start
 }
 
-// integer moves past digits that begin with c and are a number by themselves.
+// integer moves past the digits of a number that begins with c.
 func (s *scanner) integer(c byte) bool {
 	if c-'1' > 8 {
 		return false
@@ -140,21 +140,21 @@ func (s *scanner) integer(c byte) bool {
 	return true
 }
 
-// skip moves past a value that begins with c and that no path leads into. It accepts
-// what value accepts, at a fraction of the cost: a body may be a million numbers.
+// skip moves past a value that begins with c and is not on any path. It accepts the
+// same as value at a fraction of the cost: a body may be a million numbers.
 func (s *scanner) skip(c byte, depth int) error {
 	s.open = s.open[:0]
 	for {
 		if depth+len(s.open) > maxDepth {
 			return ErrNotJSON
 		}
-		done := true // with the value
+		done := true // the value is complete
 		switch c {
 		case '{', '[':
 			s.pos++
 			s.open = append(s.open, c)
 			c = s.peek()
-			done = c == s.open[len(s.open)-1]+2 // its end
+			done = c == s.open[len(s.open)-1]+2 // its closing bracket
 		default:
 			if !s.integer(c) {
 				if err := s.scalar(c); err != nil {
@@ -193,7 +193,7 @@ func (s *scanner) skip(c byte, depth int) error {
 	}
 }
 
-// CutString decodes the string that text begins with and returns what follows it.
+// CutString decodes the string at the start of text and returns the rest.
 func CutString(text []byte) (decoded string, rest []byte, err error) {
 	s := scanner{text: text}
 	if err := s.string(); err != nil {
@@ -203,8 +203,8 @@ func CutString(text []byte) (decoded string, rest []byte, err error) {
 	return decoded, text[s.pos:], err
 }
 
-// unquote decodes a string that the scanner has accepted. A lone surrogate
-// has no UTF-8 form: invalid.
+// unquote decodes a string that the scanner has accepted. A lone surrogate is
+// invalid: it has no UTF-8 form.
 func unquote(quoted []byte) (string, error) {
 	in := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(in, '\\') < 0 {
@@ -252,7 +252,7 @@ func appendUnquoted(out, in []byte) ([]byte, error) {
 	return out, nil
 }
 
-// hexRune reads the four hexadecimal digits of a \u escape.
+// hexRune reads the four hex digits of a \u escape.
 func hexRune(b []byte) rune {
 	n, _ := strconv.ParseUint(string(b[:4]), 16, 16)
 	return rune(n)

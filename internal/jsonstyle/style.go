@@ -1,9 +1,8 @@
-// Package jsonstyle writes a JSON text again, in the ways of the usual libraries: with
-// other white space, other escapes, its keys sorted. Numbers keep their text.
+// Package jsonstyle rewrites a JSON text in the styles of common libraries: other
+// white space, other escapes, sorted keys. Numbers keep their text.
 //
-// It is for finding out how a text was written that arrived written otherwise. It
-// owns the list of styles, does not know what it is written for, and imports the
-// standard library alone.
+// It helps to find the original form of a text that was re-serialized. It imports
+// only the standard library.
 package jsonstyle
 
 import (
@@ -14,23 +13,23 @@ import (
 	"unicode/utf8"
 )
 
-// A Space is white space between tokens as a library writes it.
+// A Space is a library's white space between tokens.
 type Space struct {
-	Name         string // in words; "" for the text's own
+	Name         string // in words; "" to keep the text's own
 	keep         bool
-	comma, colon string // what follows them
-	indent       string // "": all on one line
+	comma, colon string // the separators with the space after them
+	indent       string // "": a single line
 }
 
-// An Escape is how a library writes strings.
+// An Escape is a library's way to write strings.
 type Escape struct {
-	Name               string // in words; "" for the text's own
+	Name               string // in words; "" to keep the text's own
 	keep               bool
 	slash, ascii, html bool
-	quotes             bool // " and ' too, in capitals: System.Text.Json of .NET
+	quotes             bool // also " and ', with capital hex digits: System.Text.Json of .NET
 }
 
-// Spaces are the usual ways, the most usual first.
+// Spaces lists the common styles, most common first.
 var Spaces = []Space{
 	{Name: "compact"},
 	{Name: "with a space after each comma and colon", comma: " ", colon: " "},
@@ -40,7 +39,7 @@ var Spaces = []Space{
 	{keep: true},
 }
 
-// Escapes are the usual ways, the most usual first.
+// Escapes lists the common styles, most common first.
 var Escapes = []Escape{
 	{keep: true},
 	{Name: "without needless escapes"},
@@ -51,7 +50,7 @@ var Escapes = []Escape{
 	{Name: `with <, >, &, quotes and non-ASCII characters as \uXXXX in capitals`, ascii: true, html: true, quotes: true},
 }
 
-// Concerns reports whether an escape can change anything in a text.
+// Concerns reports whether the escape can change anything in a text.
 func (e *Escape) Concerns(text []byte) bool {
 	return e.keep || bytes.IndexByte(text, '\\') >= 0 ||
 		e.slash && bytes.IndexByte(text, '/') >= 0 || e.html && bytes.ContainsAny(text, "<>&") ||
@@ -59,8 +58,7 @@ func (e *Escape) Concerns(text []byte) bool {
 		e.ascii && slices.ContainsFunc(text, func(c byte) bool { return c >= utf8.RuneSelf })
 }
 
-// Append appends the text to out in a style; nil where out becomes longer than limit
-// bytes.
+// Append appends the text in a style to out; nil if out would exceed limit bytes.
 func (tokens Text) Append(out []byte, space Space, escape Escape, limit int) []byte {
 	special := escape.special()
 	depth := 0
@@ -109,10 +107,10 @@ func (tokens Text) Append(out []byte, space Space, escape Escape, limit int) []b
 	return out
 }
 
-const short = "\b\t\n\f\r\"\\" // what has an escape of its own,
+const short = "\b\t\n\f\r\"\\" // characters with a short escape,
 const letter = "btnfr\"\\"     // and its letter
 
-// special reports what stands for itself in a string, by byte, and what does not.
+// special returns the bytes that may need an escape in a string.
 func (e *Escape) special() (table [256]bool) {
 	for c := range table {
 		b := byte(c)

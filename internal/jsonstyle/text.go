@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// A Text is JSON, split to be written again.
+// A Text is tokenized JSON, ready to be rewritten.
 type Text []token
 
 type token struct {
 	space []byte // white space before it
-	raw   []byte // as it stands in the text
-	str   []byte // a string, decoded; nil: another token
+	raw   []byte // as in the text
+	str   []byte // a decoded string; nil for other tokens
 }
 
-// Parse splits valid JSON, of which it keeps the bytes.
+// Parse tokenizes valid JSON. The result refers to its bytes.
 func Parse(text []byte) Text {
-	marks := 1 // no two of the other tokens stand side by side
+	marks := 1 // other tokens are never adjacent
 	for _, c := range "{}[],:" {
 		marks += bytes.Count(text, []byte{byte(c)})
 	}
@@ -30,7 +30,7 @@ func Parse(text []byte) Text {
 		}
 		t := token{space: text[start:i]}
 		if start = i; i == len(text) {
-			return append(tokens, t) // what stands behind the last
+			return append(tokens, t) // after the last token
 		}
 		switch c := text[i]; {
 		case c == '"':
@@ -64,19 +64,18 @@ func Parse(text []byte) Text {
 
 func (t *token) is(c byte) bool { return t.str == nil && len(t.raw) == 1 && t.raw[0] == c }
 
-// node is a value with its members or elements, by their tokens' places.
+// node is a value with its members or elements, as ranges of tokens.
 type node struct {
 	name        []byte // of a member
 	first, last int
 	inner       []node
 }
 
-// maxDepth bounds the recursion.
+// maxDepth limits the recursion.
 const maxDepth = 512
 
-// Sorted orders the members of every object by name, as json.dumps with sort_keys,
-// Go's maps and canonical JSON do. It is nil where the text is nested deeper than
-// 512 objects and arrays.
+// Sorted orders the members of every object by name, like json.dumps with sort_keys,
+// Go's maps and canonical JSON. It returns nil if the text is nested deeper than 512.
 func (tokens Text) Sorted() Text {
 	root, next := readNode(tokens, 0, 0)
 	if next < 0 {
@@ -85,7 +84,7 @@ func (tokens Text) Sorted() Text {
 	return root.append(make([]token, 0, len(tokens)), tokens)
 }
 
-// readNode reads the value at i and returns the place behind it, -1 if it is too deep.
+// readNode reads the value at i and returns the index after it, -1 if it is too deep.
 func readNode(tokens []token, i, depth int) (node, int) {
 	n := node{first: i, last: i}
 	object := tokens[i].is('{')

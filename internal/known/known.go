@@ -1,6 +1,6 @@
-// Package known ties what a provider's file says of a sender's deliveries to
-// what its scheme proves of them: the facts from which follows what identifies a
-// delivery. The handler and the provider's page both ask here.
+// Package known combines a provider file's facts with what its scheme proves, to
+// determine how copies of a delivery are recognised. Handlers and provider pages use
+// it.
 package known
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// Facts returns what is known of the deliveries of a provider under rules and
-// methods: of its own, or of what a configuration made of them.
+// Facts returns the facts about deliveries of a provider under rules and methods,
+// which may be the provider's own or configured.
 func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedupe.Facts {
 	s := rules.Scheme()
 	return dedupe.Facts{
@@ -30,15 +30,15 @@ func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedup
 	}
 }
 
-// pinned reports whether a header is required to have one certain value.
+// pinned reports whether a header is required to have one specific value.
 func pinned(s verifier.Scheme, name string) bool {
 	return slices.ContainsFunc(s.RequireHeader, func(h verifier.RequiredHeader) bool {
 		return strings.EqualFold(h.Name, name) && len(h.Values) == 1 && h.Values[0] != "*"
 	})
 }
 
-// Lines returns all lines of the headers that say what the event is, each with its
-// header's name, as an identity counts them.
+// Lines returns all lines of the event headers, each with its header's name, as they
+// enter an identity.
 func Lines(header map[string][]string, names []string) (lines []string) {
 	for _, name := range names {
 		for _, line := range header[textproto.CanonicalMIMEHeaderKey(name)] {

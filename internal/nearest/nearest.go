@@ -1,8 +1,8 @@
-// Package nearest finds the word that a person who mistyped one probably meant.
+// Package nearest finds the word that a mistyped one was probably meant to be.
 package nearest
 
-// Of returns the known word with the fewest edits from word, "" where more than
-// a third of the letters, rounded, and more than one would have to change.
+// Of returns the known word with the fewest edits from word, "" if more than one edit
+// and more than a third of the letters, rounded, are needed.
 func Of(word string, known []string) string {
 	best, least := "", max(1, (len(word)+1)/3)
 	for _, k := range known {

@@ -19,7 +19,7 @@ import (
 func copies(p *providers.Provider) []string {
 	rules, err := p.Rules()
 	if err != nil {
-		return nil // Parse did not read this provider
+		return nil // the provider was not made by Parse
 	}
 	facts := known.Facts(p, rules, p.Methods)
 	rule := dedupe.IdentityOf(facts)

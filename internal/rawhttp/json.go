@@ -14,13 +14,13 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
-// The parts of a HAR that make a request
-// (http://www.softwareishard.com/blog/har-12-spec/), and of our own JSON.
+// The parts of a HAR that describe a request
+// (http://www.softwareishard.com/blog/har-12-spec/), and our own JSON.
 type document struct {
 	Log *struct {
 		Entries []harEntry `json:"entries"`
 	} `json:"log"`
-	harEntry // an entry alone
+	harEntry // a single entry
 	harRequest
 	BodyBase64 *[]byte `json:"body_base64"`
 }
@@ -38,7 +38,7 @@ type harRequest struct {
 		MimeType  string     `json:"mimeType"`
 		Text      *string    `json:"text"`
 		Encoding  string     `json:"encoding"`
-		Encoding2 string     `json:"_encoding"` // custom fields of a HAR begin so
+		Encoding2 string     `json:"_encoding"` // custom HAR fields begin with _
 		Params    []harParam `json:"params"`
 	} `json:"postData"`
 }
@@ -53,7 +53,7 @@ type harParam struct {
 	FileName *string `json:"fileName"`
 }
 
-// harHeaders are a list of names and values, or one object of them.
+// harHeaders are a list of names and values, or an object of them.
 type harHeaders []harHeader
 
 func (h *harHeaders) UnmarshalJSON(b []byte) error {
@@ -96,7 +96,7 @@ func parseJSON(data []byte, entry int) (*Request, error) {
 	return nil, errors.New("JSON without a request: give a HAR, one entry of it, or a raw request; a body alone is given with --body-file")
 }
 
-// choose returns the entry that is asked for, or the only one.
+// choose returns the requested entry, or the only one.
 func choose(entries []harEntry, n int) (*harEntry, error) {
 	switch {
 	case len(entries) == 0:
@@ -144,14 +144,14 @@ func (h *harRequest) read() (*Request, error) {
 		return nil, fmt.Errorf("the request in the HAR: url: %w", err)
 	}
 	for _, line := range h.Headers {
-		if strings.HasPrefix(line.Name, ":") { // HTTP/2: the URL says the same
+		if strings.HasPrefix(line.Name, ":") { // HTTP/2: same as the URL
 			continue
 		}
 		if err := r.AddHeader(line.Name, line.Value); err != nil {
 			return nil, fmt.Errorf("the request in the HAR: headers: %w", err)
 		}
 	}
-	r.Header.Del("Transfer-Encoding") // a HAR's text is the body itself
+	r.Header.Del("Transfer-Encoding") // a HAR holds the decoded body
 	if h.Post == nil {
 		return r, nil
 	}
@@ -173,8 +173,8 @@ func (h *harRequest) body(r *Request) (err error) {
 	return err
 }
 
-// form writes the fields as a browser does. Where the sender escapes otherwise
-// the bytes differ, and nobody can tell from the HAR.
+// form encodes the fields as a browser does. If the sender escapes differently the
+// bytes differ, which the HAR does not show.
 func form(params []harParam) ([]byte, error) {
 	if slices.ContainsFunc(params, func(p harParam) bool { return p.FileName != nil }) {
 		return nil, errors.New("the HAR holds the files of a form and not the bytes that were sent: give the body with --body-file")

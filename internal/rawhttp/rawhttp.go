@@ -1,6 +1,6 @@
-// Package rawhttp reads requests that tools have saved: as HTTP/1.1 would send
-// them, as a HAR, or as the JSON of "caddy webhook sign". The body comes out
-// byte for byte, since a signature is over bytes.
+// Package rawhttp reads requests saved by tools: in the form of HTTP/1.1, as a HAR,
+// or as the JSON of "caddy webhook sign". It keeps the body byte for byte, since a
+// signature covers bytes.
 package rawhttp
 
 import (
@@ -23,23 +23,23 @@ import (
 // A Request is one saved request.
 type Request struct {
 	Method string
-	Scheme string // https or http; "" where the file does not say
+	Scheme string // https or http; "" if the file does not say
 	Host   string
-	Target string      // path and query as they were sent
+	Target string      // path and query as sent
 	Header http.Header // without Host
 	Body   []byte
-	Time   time.Time // when it was sent, where the file says so (HAR)
+	Time   time.Time // when it was sent, if the file says (HAR)
 }
 
-// Parse reads one request. Of a HAR with several it takes the entry with the
-// given number, counted from 1; 0 is the only one.
+// Parse reads one request. For a HAR with several, entry selects one, counted from 1;
+// 0 requires a single one.
 //
-// A raw request is its request line, its headers, an empty line and the body. A
-// head may end its lines in CRLF or LF, lack the version, or have the
-// pseudo-headers of HTTP/2. Content-Length decides where the body ends; without
-// it, the body is all that follows. A chunked body is decoded.
+// A raw request is its request line, its headers, an empty line and the body. Its
+// head may end lines in CRLF or LF, lack the version, or have the pseudo-headers of
+// HTTP/2. Content-Length determines the end of the body; without it, the rest is the
+// body. A chunked body is decoded.
 //
-// The errors say what to do, and quote nothing of the file.
+// Errors say what to do, and quote nothing from the file.
 func Parse(data []byte, entry int) (*Request, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errors.New("this is UTF-16, as PowerShell's > writes it: save the bytes as they were sent")
@@ -61,7 +61,7 @@ func parseRaw(data []byte) (*Request, error) {
 	r := &Request{Header: make(http.Header)}
 	lines := &head{rest: data}
 	line, ok := lines.next()
-	for ok && line == "" { // RFC 9112 §2.2 lets a reader skip them
+	for ok && line == "" { // RFC 9112 §2.2 allows skipping them
 		line, ok = lines.next()
 	}
 	if err := r.requestLine(line); err != nil {
@@ -86,10 +86,10 @@ func parseRaw(data []byte) (*Request, error) {
 	return r, r.readBody(lines.rest)
 }
 
-// A head is read line by line; what follows it stays as it is.
+// A head is read line by line; the rest is kept as it is.
 type head struct {
 	rest []byte
-	n    int // of the line that was read last
+	n    int // number of the last line read
 }
 
 func (h *head) next() (line string, ok bool) {
@@ -117,7 +117,7 @@ func (r *Request) requestLine(line string) error {
 	return r.setTarget(words[1])
 }
 
-// setTarget reads a path, or a whole URL (RFC 9112 §3.2).
+// setTarget parses a path or an absolute URL (RFC 9112 §3.2).
 func (r *Request) setTarget(text string) error {
 	switch {
 	case hasControl(text) || strings.Contains(text, " "):
@@ -129,14 +129,14 @@ func (r *Request) setTarget(text string) error {
 	return r.SetURL(text)
 }
 
-// SetURL makes text the URL that the sender called: an absolute one of http or
-// https. Path and query stay as they are written.
+// SetURL sets the URL that the sender called: an absolute http or https URL. Path and
+// query keep their spelling.
 func (r *Request) SetURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || hasControl(text) {
 		return errors.New("not a URL that a sender calls: write a path, or the whole, such as https://hooks.example.com/hooks/stripe")
 	}
-	text, _, _ = strings.Cut(text, "#") // a fragment is never sent
+	text, _, _ = strings.Cut(text, "#") // fragments are never sent
 	_, rest, _ := strings.Cut(text, "://")
 	r.Scheme, r.Host, r.Target = u.Scheme, u.Host, rest[len(hostOf(rest)):]
 	if !strings.HasPrefix(r.Target, "/") {
@@ -145,7 +145,7 @@ func (r *Request) SetURL(text string) error {
 	return nil
 }
 
-// hostOf cuts what follows the authority.
+// hostOf cuts off the text after the authority.
 func hostOf(text string) string {
 	if i := strings.IndexAny(text, "/?"); i >= 0 {
 		return text[:i]
@@ -167,7 +167,7 @@ func (r *Request) headerLine(line string) error {
 	return r.AddHeader(name, value)
 }
 
-// pseudoHeader reads what HTTP/2 has for a request line (RFC 9113 §8.3.1).
+// pseudoHeader reads the parts of an HTTP/2 request line (RFC 9113 §8.3.1).
 func (r *Request) pseudoHeader(line string) error {
 	name, value, _ := strings.Cut(line, ":")
 	value = strings.TrimSpace(value)
@@ -187,8 +187,8 @@ func (r *Request) pseudoHeader(line string) error {
 	return nil
 }
 
-// AddHeader adds one header line. White space round a value is no part of it (RFC
-// 9110 §5.5), wherever the line comes from.
+// AddHeader adds a header line. White space around a value is not part of it (RFC
+// 9110 §5.5).
 func (r *Request) AddHeader(name, value string) error {
 	value = strings.Trim(value, " \t")
 	switch {
@@ -201,17 +201,17 @@ func (r *Request) AddHeader(name, value string) error {
 		r.Header[name] = append(r.Header[name], value)
 	case r.Host == "":
 		r.Host = value
-	case r.Scheme == "" && r.Host != value: // beside a whole URL it means nothing
+	case r.Scheme == "" && r.Host != value: // ignored with an absolute URL
 		return errors.New("two hosts: keep one")
 	}
 	return nil
 }
 
-// readBody takes the body off what follows the head.
+// readBody cuts the body off the text after the head.
 func (r *Request) readBody(rest []byte) error {
 	if codings, ok := r.Header["Transfer-Encoding"]; ok {
 		r.Header.Del("Transfer-Encoding")
-		r.Header.Del("Content-Length") // RFC 9112 §6.3: the former overrides
+		r.Header.Del("Content-Length") // RFC 9112 §6.3: Transfer-Encoding overrides it
 		if !strings.EqualFold(strings.Join(codings, ","), "chunked") {
 			return errors.New("a Transfer-Encoding other than chunked: save the body decoded, and drop that line")
 		}
@@ -235,15 +235,14 @@ func (r *Request) readBody(rest []byte) error {
 		return fmt.Errorf("Content-Length says %d bytes and %d follow the empty line: the body was cut off or its line ends were changed; save it again, or drop Content-Length if these bytes are what was sent", n, len(rest))
 	}
 	r.Body = rest[:n]
-	if more := rest[n:]; len(bytes.Trim(more, "\r\n")) > 0 { // editors and tools end a file in a line break
+	if more := rest[n:]; len(bytes.Trim(more, "\r\n")) > 0 { // editors end files with a line break
 		return fmt.Errorf("Content-Length says %d bytes and %d follow the empty line: the body was changed or is not one request's; save it again, or drop Content-Length if these bytes are what was sent", n, len(rest))
 	}
 	return nil
 }
 
-// Write writes the request so that Parse reads it: with the whole URL in its
-// first line where it went over plain HTTP and whole says that it matters, as a
-// path stands for https.
+// Write writes the request so that Parse reads it: with an absolute URL if it used
+// plain HTTP and whole is set, since a path implies https.
 func (r *Request) Write(w io.Writer, whole bool) error {
 	target := r.Target
 	if whole && r.Scheme == "http" {
@@ -267,7 +266,7 @@ func (r *Request) Write(w io.Writer, whole bool) error {
 	return err
 }
 
-// URL is the whole URL.
+// URL returns the absolute URL.
 func (r *Request) URL() string { return r.Scheme + "://" + r.Host + r.Target }
 
 func hasControl(text string) bool {

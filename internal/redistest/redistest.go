@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// A Server is one process on a free port of the loopback interface. It ends with
-// the test.
+// A Server is a process on a free port of the loopback interface. It ends with the
+// test.
 type Server struct {
 	Addr string
 
@@ -28,10 +28,10 @@ type Server struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a server without persistence, with further arguments as given
-// ("--requirepass", "x"), and returns when it accepts connections. Without a
-// redis-server or valkey-server on the machine the test is skipped, but where CI
-// is true it fails: there, a suite without a server proves nothing.
+// Start starts a server without persistence, with additional arguments
+// ("--requirepass", "x"), and returns when it accepts connections. Without
+// redis-server or valkey-server on the machine the test is skipped, or fails if CI is
+// true.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	s := find(tb)
@@ -57,7 +57,7 @@ func find(tb testing.TB) *Server {
 	return s
 }
 
-// StartTLS starts a server that speaks nothing but TLS.
+// StartTLS starts a server that accepts only TLS.
 func StartTLS(tb testing.TB, certFile, keyFile string) *Server {
 	tb.Helper()
 	port := strings.TrimPrefix(freeAddr(tb), "127.0.0.1:")
@@ -67,7 +67,7 @@ func StartTLS(tb testing.TB, certFile, keyFile string) *Server {
 	return s
 }
 
-// StartSentinel starts a sentinel that alone watches over master, by the given name.
+// StartSentinel starts a single sentinel that monitors master under the given name.
 func StartSentinel(tb testing.TB, name string, master *Server) *Server {
 	tb.Helper()
 	s := find(tb)
@@ -107,7 +107,7 @@ func (s *Server) Port() int {
 	return n
 }
 
-// Restart starts the process again, on the same port and directory, after Kill.
+// Restart starts the process again after Kill, on the same port and directory.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -143,7 +143,7 @@ func untilReady(out io.Reader) error {
 	return fmt.Errorf("the server did not start:\n%s", strings.Join(said, "\n"))
 }
 
-// Kill ends the process at once, as a crash does. It may be called twice.
+// Kill ends the process immediately, as a crash does. It may be called twice.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

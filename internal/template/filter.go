@@ -14,29 +14,29 @@ import (
 	"strings"
 )
 
-// A Filter turns the text of a slot into what is signed.
+// A Filter transforms the text of a slot before it is signed.
 type Filter struct {
 	Name  string
 	kind  filterKind
-	apply func(dst, src []byte) []byte // appends to dst and never keeps src
+	apply func(dst, src []byte) []byte // appends to dst and must not keep src
 }
 
 type filterKind uint8
 
 const (
-	filterLossy  filterKind = iota // different inputs may give one output
-	filterDigest                   // a cryptographic digest: fixed length, no two inputs found
-	filterText                     // an encoding: one output for one input
-	filterQuoted                   // an encoding whose output says itself where it ends
-	filterFold                     // changes letters' case alone
+	filterLossy  filterKind = iota // different inputs may have the same output
+	filterDigest                   // a cryptographic digest: fixed length, no known collisions
+	filterText                     // an injective encoding
+	filterQuoted                   // an injective encoding that marks its own end
+	filterFold                     // changes only the case of letters
 )
 
 var filters = []Filter{
 	{"sha1", filterDigest, func(dst, src []byte) []byte { d := sha1.Sum(src); return append(dst, d[:]...) }},
 	{"sha256", filterDigest, func(dst, src []byte) []byte { d := sha256.Sum256(src); return append(dst, d[:]...) }},
 	{"sha512", filterDigest, func(dst, src []byte) []byte { d := sha512.Sum512(src); return append(dst, d[:]...) }},
-	// MD5 is what some senders digest a body with before they sign it with a
-	// secret. Collisions need a chosen body; second preimages are out of reach.
+	// MD5: some senders digest a body with it before they sign it with a secret.
+	// Collisions need a chosen body; second preimages are infeasible.
 	{"md5", filterDigest, func(dst, src []byte) []byte { d := md5.Sum(src); return append(dst, d[:]...) }},
 	{"crc32", filterLossy, func(dst, src []byte) []byte { return strconv.AppendUint(dst, uint64(crc32.ChecksumIEEE(src)), 10) }},
 	{"hex", filterText, hex.AppendEncode},
@@ -55,11 +55,11 @@ func filterList() string {
 	return strings.Join(names, " ")
 }
 
-// OnFilter is called with the length of each text that a filter goes over. Tests
-// set it to count what a delivery costs; it is nil otherwise.
+// OnFilter is called with the length of each text that a filter processes. Only tests
+// set it, to measure the cost of a delivery.
 var OnFilter func(length int)
 
-// Append appends what the part's filters make of text.
+// Append appends text after the part's filters.
 func (p *Part) Append(dst, text []byte) []byte {
 	if len(p.Filters) == 0 {
 		return append(dst, text...)
@@ -68,7 +68,7 @@ func (p *Part) Append(dst, text []byte) []byte {
 	return filter(p.Filters[0].run(dst, text), start, p.Filters[1:])
 }
 
-// Filter replaces dst[start:] by what the part's filters make of it.
+// Filter applies the part's filters to dst[start:].
 func (p *Part) Filter(dst []byte, start int) []byte { return filter(dst, start, p.Filters) }
 
 func filter(dst []byte, start int, chain []Filter) []byte {
@@ -87,9 +87,9 @@ func (f *Filter) run(dst, src []byte) []byte {
 	return f.apply(dst, src)
 }
 
-// Covers reports whether every byte that goes into the part's filters counts in
-// what comes out: they digest or quote first, so that the message still splits
-// one way, and lose nothing later.
+// Covers reports whether the output of the part's filters depends on every byte of
+// the input: they digest or quote first, so that the message can still be split in
+// only one way, and lose nothing later.
 func (p *Part) Covers() bool {
 	for i, f := range p.Filters {
 		switch {
@@ -102,20 +102,19 @@ func (p *Part) Covers() bool {
 	return true
 }
 
-// Hex reports whether the text is written in hex at last, so that its letters'
-// case does not count.
+// Hex reports whether the result is hex, so that case is ignored.
 func (p *Part) Hex() bool {
 	return len(p.Filters) > 0 && p.Filters[len(p.Filters)-1].Name == "hex"
 }
 
-// Quoted reports whether the text is written as a JSON string and no more:
-// WriteQuoted writes it so in pieces.
+// Quoted reports whether the text is only written as a JSON string, which WriteQuoted
+// does in pieces.
 func (p *Part) Quoted() bool { return len(p.Filters) == 1 && p.Filters[0].kind == filterQuoted }
 
-// WriteQuoted writes text to w as a JSON string, behind what is in scratch. It
-// returns what is still to be written.
+// WriteQuoted writes text to w as a JSON string, after the content of scratch. It
+// returns what remains to be written.
 func WriteQuoted(w io.Writer, scratch, text []byte) []byte {
-	const piece = 1 << 10 // of a control character there are six bytes
+	const piece = 1 << 10 // a control character becomes six bytes
 	if OnFilter != nil {
 		OnFilter(len(text))
 	}
@@ -124,17 +123,17 @@ func WriteQuoted(w io.Writer, scratch, text []byte) []byte {
 		n := min(piece, len(text))
 		start := len(scratch)
 		scratch = appendJSONString(scratch, text[:n])
-		copy(scratch[start:], scratch[start+1:len(scratch)-1]) // without its own quotation marks
+		copy(scratch[start:], scratch[start+1:len(scratch)-1]) // without its own quotes
 		w.Write(scratch[:len(scratch)-2])
 		scratch, text = scratch[:0], text[n:]
 	}
 	return append(scratch, '"')
 }
 
-// appendJSONString writes src as a JSON string the way of ECMA-262, 25.5.2.3
-// (QuoteJSONString): of the control characters five have short escapes, and
-// nothing beyond them is escaped but the quotation mark and the backslash. Bytes
-// that are no UTF-8 stay as they are: two inputs never become one.
+// appendJSONString writes src as a JSON string like ECMA-262, 25.5.2.3
+// (QuoteJSONString): five control characters have short escapes, and of all other
+// characters only the quotation mark and the backslash are escaped. Invalid UTF-8 is
+// kept: no two inputs have the same output.
 func appendJSONString(dst, src []byte) []byte {
 	dst = append(dst, '"')
 	start := 0

@@ -9,29 +9,29 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
-// guard is what the text of a slot must not hold so that the message splits one
-// way. The zero guard lets everything pass: the text's own form ends it.
+// guard says what the text of a slot must not contain, so that there is one way to
+// split the message. The zero guard allows everything: the text marks its own end.
 type guard struct {
 	chosen chosen
-	// The first byte of the next literal, where no body stands between. The
-	// first such byte ends the text.
+	// The first byte of the next literal, if no body is in between. It ends the text
+	// where it first appears.
 	end byte
-	// The last byte of the literal before, where a body stands before that. The
-	// last such byte begins the text.
+	// The last byte of the previous literal, if a body precedes that. The text begins
+	// after its last appearance.
 	start byte
-	// A body stands on a side without a literal.
+	// A body is on a side without a literal.
 	loose bool
-	// Bytes at the front, or in all, that the form itself counts.
+	// The required length, of the start or of all, for texts of a fixed form.
 	length int
-	// A query, where another message has the URL: it must not look like one.
+	// A query; another message has a URL here, so it must not look like one.
 	noURL bool
 }
 
-// unixDigits is how many digits unix times have from 2001 to 2286.
+// unixDigits is the number of digits of unix times from 2001 to 2286.
 var unixDigits = map[string]int{"": 10, "s": 10, "ms": 13, "us": 16}
 
-// Guard notes for each slot what its text must not hold, where times have a unit
-// (see OneWay). It refuses a message that no guard divides.
+// Guard sets the guard of each slot for timestamps in a unit (see OneWay). It refuses
+// a message that no guard makes unambiguous.
 func (t Template) Guard(timestampUnit string) error {
 	if err := t.checkAny(); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (t Template) Guard(timestampUnit string) error {
 	for i := range t {
 		p := &t[i]
 		if p.Any || slices.ContainsFunc(p.Filters, func(f Filter) bool { return f.kind != filterFold }) {
-			continue // of a message with any, all others are read from its ends
+			continue // a message with such a slot is read from its ends
 		}
 		g := &p.guard
 		g.end = t[i+1:].nextByte()
@@ -59,7 +59,7 @@ func (t Template) Guard(timestampUnit string) error {
 		switch by := p.Slot.Facts().chosen; {
 		case by == byAnyone, by == byURI && t.HasBody():
 			g.chosen = by
-		case by == byClock && timestampUnit == "iso8601_utc": // a fraction and a zone may follow or not
+		case by == byClock && timestampUnit == "iso8601_utc": // fraction and zone are optional
 			g.chosen, g.length, g.start = byAnyone, len("2006-01-02T15:04:05"), 0
 		case by == byClock:
 			touches := i > 0 && t[i-1].Slot != None || i+1 < len(t) && t[i+1].Slot != None ||
@@ -72,8 +72,8 @@ func (t Template) Guard(timestampUnit string) error {
 	return nil
 }
 
-// GuardAlternatives keeps a URL that one message signs from passing as the query
-// that another signs in its place.
+// GuardAlternatives keeps a URL signed by one message from passing as the query
+// signed by another.
 func GuardAlternatives(messages []Template) {
 	if !slices.ContainsFunc(messages, Template.HasURL) {
 		return
@@ -85,14 +85,14 @@ func GuardAlternatives(messages []Template) {
 	}
 }
 
-// HasURL reports whether the URL with its origin stands in t.
+// HasURL reports whether t contains the URL with its origin.
 func (t Template) HasURL() bool { return t.Has(URL) || t.Has(URLNoQuery) }
 
 func (t Template) hasAny() bool { return slices.ContainsFunc(t, func(p Part) bool { return p.Any }) }
 
-// checkAny lets one text of a message hold what divides it from the others: with
-// those before it read from the front and those behind it from the back, it is
-// what remains. Two of that kind could exchange pieces.
+// checkAny lets one text of a message contain its own delimiters: it is what remains
+// after the parts before it are read from the front and those after it from the back.
+// Two such texts could exchange pieces.
 func (t Template) checkAny() error {
 	if !t.hasAny() {
 		return nil
@@ -110,9 +110,9 @@ func (t Template) checkAny() error {
 	return nil
 }
 
-// RunsInto reports whether a URL, or a part of one, stands before a slot of t and
-// nothing between them that cannot be in a URL: only the slot's text can tell where
-// the URL ends.
+// RunsInto reports whether a URL, or part of one, precedes a slot of t without
+// anything in between that cannot be in a URL, so that only the slot's text can show
+// where the URL ends.
 func (t Template) RunsInto(s Slot) bool {
 	open := false
 	for i := range t {
@@ -155,10 +155,9 @@ func (t Template) lastByte() byte {
 	return 0
 }
 
-// IsBody reports whether p is the body itself, not a digest of it.
 func (p *Part) IsBody() bool { return p.Slot == Body && len(p.Filters) == 0 }
 
-// HasBody reports whether the body itself, not a digest of it, stands in t.
+// HasBody reports whether t contains the body itself, not a digest of it.
 func (t Template) HasBody() bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return p.IsBody() })
 }
@@ -171,16 +170,15 @@ func (t Template) CoversBody() bool {
 	})
 }
 
-// Covers reports whether a slot of a kind stands in t and changing any byte of
-// its text changes the message.
+// Covers reports whether t contains a slot of a kind and changing any byte of its
+// text changes the message.
 func (t Template) Covers(kind func(*Facts) bool) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return kind(p.Slot.Facts()) && p.Covers() })
 }
 
-// Proves reports whether the message gives back the text of a slot: literals
-// end it and all that stands before it, it touches no slot, and no body stands
-// before it. Or it is the last, after nothing but literals and times of a fixed
-// number of digits.
+// Proves reports whether a slot's text can be recovered from the message: literals
+// end it and everything before it, it is next to no slot, and no body precedes it. Or
+// it is last, after only literals and times with a fixed number of digits.
 func (t Template) Proves(s Slot, arg string) bool {
 	i := slices.IndexFunc(t, func(p Part) bool { return p.Slot == s && p.Arg == arg && len(p.Filters) == 0 })
 	if i > 0 && i == len(t)-1 && !slices.ContainsFunc(t[:i], func(p Part) bool { return p.Slot != None && p.guard.chosen != byClock }) {
@@ -194,16 +192,15 @@ func (t Template) Proves(s Slot, arg string) bool {
 	})
 }
 
-// ProvesMember reports whether {json_lines:…} stands in t and always has a
-// member's line.
+// ProvesMember reports whether t contains {json_lines:…} and always has a line for
+// the member.
 func (t Template) ProvesMember(name string) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return slices.Contains(p.Members, jsonpath.Member{Name: name}) })
 }
 
-// OneWay reports whether text may stand in the slot: without the byte that ends
-// it and the one that begins it, or, where nothing divides it from a body, made
-// of the characters of ids alone, so that no piece of a captured JSON body
-// passes as one.
+// OneWay reports whether the slot may have this text: it contains neither of its
+// delimiters or, without a delimiter next to a body, only the characters of ids, so
+// that no piece of a captured JSON body passes as one.
 func (p *Part) OneWay(text []byte) bool {
 	g := &p.guard
 	if g.noURL && (bytes.HasPrefix(text, []byte("http://")) || bytes.HasPrefix(text, []byte("https://"))) {
@@ -214,7 +211,7 @@ func (p *Part) OneWay(text []byte) bool {
 		return true
 	case byClock:
 		return len(text) == g.length
-	case byURI: // literals may be characters of a URI, and so may a body's first: see RunsInto
+	case byURI: // literals may be characters of a URI, and so may the start of a body: see RunsInto
 		for _, c := range text {
 			if !uriBytes[c] {
 				return false
@@ -233,8 +230,8 @@ func (p *Part) OneWay(text []byte) bool {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// IsURI reports whether c may stand in a URI (RFC 3986), or is no ASCII, which
-// some senders do not escape.
+// IsURI reports whether c may occur in a URI (RFC 3986), or is not ASCII, which some
+// senders do not escape.
 func IsURI(c byte) bool { return uriBytes[c] }
 
 var uriBytes = func() (table [256]bool) {

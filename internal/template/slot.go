@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// A Slot is a kind of text that a delivery puts into a message.
+// A Slot is a kind of text that a message takes from a delivery.
 type Slot uint8
 
-// The slots, with what fills each. None is literal text.
+// The slots and their texts. None is literal text.
 const (
 	None            Slot = iota
 	Body                 // the raw body
-	Timestamp            // as the scheme's timestamp was sent
+	Timestamp            // the scheme's timestamp as sent
 	ID                   // the delivery id
 	Secret               // the receiver's secret, as bytes
 	Method               // of the request
@@ -20,40 +20,40 @@ const (
 	URLNoQuery           // origin and path
 	URI                  // path and query
 	Path                 // of the URL, without the query
-	Query                // of the URL, as it was received
-	QuerySorted          // its pairs in the order of their names
+	Query                // of the URL, as received
+	QuerySorted          // its pairs in order of their names
 	Host                 // of the request
 	FormSorted           // names and values of a form's fields, sorted, without separators
-	URLFormSorted        // the URL with its query sorted, and the same of a form
-	URIEncodedTwice      // path and query, the query escaped, and both escaped again
+	URLFormSorted        // the URL with its query sorted, then a form in the same way
+	URIEncodedTwice      // path and query, the query escaped, then both escaped again
 	FormPHP              // a form's fields as PHP serializes them
 	Header               // a header's value
 	SignedHeaders        // headers that a header lists
-	KV                   // a key's value beside the signature
+	KV                   // the value of a key beside the signature
 	JSON                 // a scalar of a JSON body
 	Form                 // a field of a form
-	BodyDigest           // nothing: a parameter of the URL must be the body's digest
+	BodyDigest           // empty: a parameter of the URL must be the body's digest
 	Param                // a configured value: see Template.With
 	ListedHeaders        // headers that a JWS lists
-	JSONLines            // members of a JSON body, a line each
+	JSONLines            // members of a JSON body, one per line
 )
 
-// Facts is what the language knows of a slot.
+// Facts are the properties of a slot.
 type Facts struct {
-	Name     string   // as templates write it
-	argument argument // what follows the colon after its name
+	Name     string   // in templates
+	argument argument // after the colon
 	chosen   chosen   // who chooses its text, unless a filter fixes its form
 
 	Origin bool // holds scheme and host of the URL, or the host
 	Path   bool // holds the URL's path
 	Query  bool // holds the URL's query
 	Fields bool // holds all fields of a form
-	Inside bool // is found by reading the body's JSON or form
-	Apart  bool // is made of parts of the body, and no longer than it
-	Joined bool // has no end that can be told from what follows
+	Inside bool // read from the body's JSON or form
+	Apart  bool // made of parts of the body, and not longer than it
+	Joined bool // has no end that separates it from the following text
 }
 
-// argument is what follows the colon of a slot.
+// argument is the kind of text after a slot's colon.
 type argument uint8
 
 const (
@@ -64,13 +64,13 @@ const (
 	memberList
 )
 
-// chosen says who chooses the text of a slot.
+// chosen says who chooses a slot's text.
 type chosen uint8
 
 const (
 	bySelf   chosen = iota // its own form ends it, or the receiver chose it
-	byAnyone               // whoever sends the request
-	byURI                  // the same, in characters of a URI
+	byAnyone               // anyone who sends the request
+	byURI                  // anyone, in characters of a URI
 	byClock                // the sender's clock: see Template.Guard
 )
 
@@ -102,7 +102,8 @@ var facts = [...]Facts{
 	JSONLines:       {Name: "json_lines", argument: memberList, Inside: true, Apart: true},
 }
 
-// Facts returns the row of s, which is not to be changed; that of None is empty.
+// Facts returns the properties of s, which must not be changed; those of None are
+// empty.
 func (s Slot) Facts() *Facts { return &facts[s] }
 
 // slotNames lists the names of all slots.
@@ -114,7 +115,7 @@ func slotNames() []string {
 	return names
 }
 
-// slotList lists the slots as templates write them.
+// slotList lists the slots in template syntax.
 func slotList() string {
 	var all []string
 	for _, f := range facts[Body:] {

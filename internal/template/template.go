@@ -13,20 +13,20 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
-// A Template is signed content, split into literals and slots.
+// A Template is signed content, parsed into literals and slots.
 type Template []Part
 
 // A Part is a piece of a template.
 type Part struct {
-	Literal string // of the slot None alone
+	Literal string // only with the slot None
 	Slot    Slot
-	Arg     string            // behind the slot's colon, without the ? of what is optional
+	Arg     string            // after the slot's colon, without the ? of an optional one
 	Path    jsonpath.Path     // of JSON
 	Members []jsonpath.Member // of JSONLines
-	// The member of JSON may be absent or null, and is empty then; the claim that
-	// holds Param counts where it has a value.
+	// The member of JSON may be absent or null, and is then empty; a claim with Param
+	// is checked only if the param has a value.
 	Optional bool
-	// The text may hold what ends it: see checkAny.
+	// The text may contain its own delimiter: see checkAny.
 	Any     bool
 	Filters []Filter
 
@@ -36,8 +36,8 @@ type Part struct {
 // ErrLinesAlone: {json_lines:…} is a message by itself.
 var ErrLinesAlone = errors.New("{json_lines:…} must be the whole message, without filters")
 
-// Parse splits text into literals and slots; params stay slots. Beside an error,
-// which is the first, it returns what can be read all the same.
+// Parse parses text into literals and slots; params remain slots. With an error,
+// which is the first, it still returns what it could parse.
 func Parse(text string) (t Template, err error) {
 	for i := 0; i < len(text); i++ {
 		var bad error
@@ -78,7 +78,7 @@ func Parse(text string) (t Template, err error) {
 
 var escapes = map[byte]string{'n': "\n", 'r': "\r", 't': "\t", '\\': `\`, '{': "{", '}': "}"}
 
-// withLiteral appends literal text, to a literal where t ends in one.
+// withLiteral appends literal text, to the last part if that is a literal.
 func (t Template) withLiteral(text string) Template {
 	if n := len(t); n > 0 && t[n-1].Slot == None {
 		t[n-1].Literal += text
@@ -93,7 +93,7 @@ func parseSlot(text string) (Part, error) {
 	name, arg, _ := strings.Cut(name, ":")
 	slot := Slot(slices.IndexFunc(facts[:], func(f Facts) bool { return f.Name == name && name != "" }))
 	if slot >= Slot(len(facts)) {
-		if nearest.Of(name, slotNames()) == "" { // no slip of the pen: it may be a secret on the wrong line
+		if nearest.Of(name, slotNames()) == "" { // not a typo: it may be a misplaced secret
 			return Part{}, fmt.Errorf("unknown slot: known are %s", slotList())
 		}
 		return Part{}, fmt.Errorf("unknown slot {%s}: known are %s", name, slotList())
@@ -126,7 +126,7 @@ func parseSlot(text string) (Part, error) {
 	return p, nil
 }
 
-// parseArgument reads what stands behind the colon of a slot's name.
+// parseArgument reads the text after the colon of a slot's name.
 func (p *Part) parseArgument(arg string) (err error) {
 	f := p.Slot.Facts()
 	switch {
@@ -158,9 +158,9 @@ func (p *Part) parseArgument(arg string) (err error) {
 	return err
 }
 
-// With makes t ready for requests: header names become canonical, and the values of
-// params literals, in which braces and backslashes mean nothing. Its error names a
-// param without a value.
+// With prepares t for requests: it makes header names canonical and replaces params
+// by their values as literals, in which braces and backslashes have no meaning. Its
+// error names a param without a value.
 func (t Template) With(params map[string]string) (Template, error) {
 	var out Template
 	for _, p := range t {
@@ -171,7 +171,7 @@ func (t Template) With(params map[string]string) (Template, error) {
 			if p.Slot.Facts().argument == headerName {
 				p.Arg = textproto.CanonicalMIMEHeaderKey(p.Arg)
 			}
-			if p.Slot == Header && p.Arg == "Host" { // net/http keeps it elsewhere
+			if p.Slot == Header && p.Arg == "Host" { // net/http moves it out of the headers
 				p.Slot, p.Arg = Host, ""
 			}
 			out = append(out, p)
@@ -184,7 +184,7 @@ func (t Template) With(params map[string]string) (Template, error) {
 	return out, nil
 }
 
-// Text returns the text of a template that has no slots.
+// Text returns the text of a template without slots.
 func (t Template) Text() (text string, ok bool) {
 	switch {
 	case len(t) == 0:
@@ -195,10 +195,10 @@ func (t Template) Text() (text string, ok bool) {
 	return t[0].Literal, true
 }
 
-// unescaper writes a literal as templates do.
+// unescaper escapes a literal as templates do.
 var unescaper = strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`, `\`, `\\`, "{", `\{`, "}", `\}`)
 
-// String writes t as a text that Parse reads.
+// String returns t in the syntax of Parse.
 func (t Template) String() string {
 	var b strings.Builder
 	for _, p := range t {
@@ -224,32 +224,32 @@ func (t Template) String() string {
 	return b.String()
 }
 
-// Has reports whether a slot of a kind stands in t, whatever its argument.
+// Has reports whether t contains a slot of this kind, with any argument.
 func (t Template) Has(s Slot) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return p.Slot == s })
 }
 
-// HasArg reports whether a slot of a kind and argument stands in t.
+// HasArg reports whether t contains a slot of this kind with this argument.
 func (t Template) HasArg(s Slot, arg string) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return p.Slot == s && p.Arg == arg })
 }
 
-// Some reports whether a slot of t is of a kind.
+// Some reports whether kind holds for some slot of t.
 func (t Template) Some(kind func(*Facts) bool) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return kind(p.Slot.Facts()) })
 }
 
 var errMembers = errors.New("{json_lines:…}: write the members' names with commas, different ones in any case of their letters, a question mark after one that may be missing, not after the first or last: {json_lines:Message,Subject?,Type}")
 
-// parseMembers reads the members that {json_lines:Message,Subject?,Type} names.
-// The slot is those members of the body's object in that order, each as its name,
-// a line feed, its text and a line feed; one with a question mark is left out where
-// the object lacks it or has null. Amazon SNS signs so:
+// parseMembers parses the member list of {json_lines:Message,Subject?,Type}. The
+// slot's text is those members of the body's object in that order, each as its name,
+// a line feed, its text and a line feed; one with a question mark is left out if it
+// is missing or null. Amazon SNS signs this way:
 // https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
 //
-// The first text may hold anything, the others no line feed. So the signed
-// content splits one way, read from its end: two lines are the last member, two
-// more the one before, and where one may be missing the name above tells.
+// The first text may hold anything, the others no line feed, so the content can be
+// split in only one way from its end: two lines are the last member, the two before
+// them the previous one, and the name shows whether an optional member is present.
 func parseMembers(text string) ([]jsonpath.Member, error) {
 	var all []jsonpath.Member
 	for item := range strings.SplitSeq(text, ",") {
