@@ -15,16 +15,16 @@ import (
 // unguarded finds requests near a handler's path that are answered, and pass no
 // handler: its matcher does not fit them, and the route behind does.
 func (s *survey) unguarded() (findings []Finding) {
-	type gap struct{ folder, by string }
+	type gap struct{ folder, by, loose string }
 	names, example := make(map[gap][]string), make(map[gap]spot)
 	var gaps []gap
 	for _, seat := range s.seats {
 		for at := range seat.spots() {
-			near, by := s.gapAt(seat, at)
+			near, by, loose := s.gapAt(seat, at)
 			if by == "" {
 				continue
 			}
-			g := gap{folderOf(at.path), by}
+			g := gap{folderOf(at.path), by, strings.Join(loose, ", ")}
 			if names[g] == nil {
 				gaps, example[g] = append(gaps, g), near
 			}
@@ -32,92 +32,48 @@ func (s *survey) unguarded() (findings []Finding) {
 		}
 	}
 	for _, g := range gaps {
+		fields := []zap.Field{zap.Strings("names", sorted(names[g])), zap.Stringer("request", example[g])}
+		if g.loose != "" {
+			fields = append(fields, zap.String("unless_matched_by", g.loose))
+		}
 		findings = append(findings, Finding{
 			"requests reach " + g.by + " without passing verify_webhook: list the senders in one block, verify_webhooks " + g.folder + "; it lets nothing else below that prefix through",
-			[]zap.Field{zap.Strings("names", sorted(names[g])), zap.Stringer("request", example[g])},
+			fields,
 		})
 	}
 	return findings
 }
 
 // gapAt returns a request beside one that the seat's handler verifies, or should,
-// and what answers it; "" if nothing does.
-func (s *survey) gapAt(seat seat, at spot) (near spot, by string) {
+// and what answers it; "" if nothing does. Where it is one of those that a matcher
+// does not match which no sample follows, it names the matcher.
+func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string) {
 	_, impossible := s.misses(seat)
-	if !impossible && !slices.Contains(s.try(seat.server, seat.handler.Method, at).met, seat.handler) {
-		return spot{}, ""
-	}
-	for _, near := range seat.near(at) {
-		for _, a := range s.try(seat.server, seat.handler.Method, near).open {
-			if impossible || s.mayBeBehind(a) {
-				return near, a.by
-			}
-		}
-	}
-	return spot{}, ""
-}
-
-// detours finds requests that pass no handler and that an app gets with the path
-// of verified deliveries, because a route takes a prefix off or puts one on.
-func (s *survey) detours() (findings []Finding) {
-	type detour struct{ prefix, by string }
-	names, example := make(map[detour][]string), make(map[detour][]zap.Field)
-	var all []detour
-	for _, seat := range s.seats {
-		for at := range seat.spots() {
-			near, a, found := s.detour(seat, at)
-			if !found {
-				continue
-			}
-			prefix := path.Dir(a.path)
-			if prefix == "/" {
-				prefix = a.path
-			}
-			d := detour{strings.TrimSuffix(prefix, "/") + "/*", a.by}
-			if names[d] == nil {
-				all, example[d] = append(all, d), []zap.Field{zap.Stringer("request", near), zap.String("path_there", a.path)}
-			}
-			names[d] = append(names[d], seat.handler.Name)
-		}
-	}
-	for _, d := range all {
-		findings = append(findings, Finding{
-			"requests reach " + d.by + " with the path of verified deliveries, without passing verify_webhook: handle_path or a rewrite makes it the same; refuse it before that proxy, @hooks verify_webhook_prefix " + d.prefix + ", respond @hooks 404",
-			append([]zap.Field{zap.Strings("names", sorted(names[d]))}, example[d]...),
-		})
-	}
-	return findings
-}
-
-func (s *survey) detour(seat seat, at spot) (near spot, a reply, found bool) {
-	if _, by := s.gapAt(seat, at); by != "" { // which says enough
-		return spot{}, reply{}, false
-	}
-	for _, verified := range s.try(seat.server, seat.handler.Method, at).behind[seat.handler] {
-		if verified.app == "" {
-			continue
-		}
-		for _, called := range s.callsOf(seat.server, verified.path) {
-			near := spot{at.host, called}
+	met := slices.Contains(s.try(seat.server, seat.handler.Method, at).met, seat.handler)
+	if impossible || met {
+		for _, near := range seat.near(at) {
 			for _, a := range s.try(seat.server, seat.handler.Method, near).open {
-				if a.app == verified.app && a.path == verified.path {
-					return near, a, true
+				if impossible || s.mayBeBehind(a) {
+					return near, a.by, nil
 				}
 			}
 		}
 	}
-	return spot{}, reply{}, false
-}
-
-// callsOf lists paths that a server's routes may make the given one.
-func (s *survey) callsOf(server, path string) []string {
-	var calls []string
-	for _, layers := range s.apps[server] {
-		if called, ok := undone(path, layers); ok && len(calls) < maxSamples && !slices.Contains(calls, called) {
-			calls = append(calls, called)
+	for _, l := range seat.loose {
+		if !met || l.kind == "file" { // of which the walk has only supposed that it is there
+			loose = append(loose, l.kind)
 		}
 	}
-	return calls
+	if impossible || len(loose) == 0 {
+		return spot{}, "", nil
+	}
+	behind := s.verified(seat, at)
+	for _, a := range s.probe(probe{server: seat.server, method: seat.handler.Method, at: at, strays: true}).open {
+		if s.mayBeBehind(a) || slices.ContainsFunc(behind, func(b reply) bool { return b.app == "" || share(a.addresses, b.addresses) }) {
+			return at, a.by, sorted(loose)
+		}
+	}
+	return spot{}, "", nil
 }
 
 // mayBeBehind reports whether what answers may be an app that handlers protect.

@@ -1,13 +1,15 @@
 // Package placement says what is unsafe about where the verify_webhook handlers
-// of a configuration are placed: requests that walk past them to the app, routes
-// that keep every request from them, handlers that would take each other's
-// deliveries for copies.
+// of a configuration are placed: requests that walk past them to the app, on the
+// same site, on another one or through the error routes, routes that keep every
+// request from them, handlers that would take each other's deliveries for copies.
 //
 // It reads the routes of a loaded configuration in two ways. A seat is where a
 // handler is placed: what the matchers above it suggest that a request must be
 // like to reach it. A walk takes an imagined request, made from a seat, through
 // the routes as Caddy would, and through both branches where the client decides,
 // and notes what it meets. A survey walks from every seat and tells what it found.
+// A probe is a walk that asks one question more: where does a request go that strays
+// from a matcher, that another host is called for, or that the error routes get?
 // Where the walk meets what it does not know, it proves nothing, and the survey
 // stays silent.
 //
@@ -76,9 +78,11 @@ type survey struct {
 	servers map[string]*caddyhttp.Server
 	secure  map[string]bool // speaks TLS
 	seats   []seat
-	apps    map[string][][]layer // above the apps of a server
+	apps    []app
+	loose   map[*caddyhttp.Route]bool
 	budget  int
 	walks   map[string]*walker
+	probes  map[probe]*walker
 
 	met     map[spot][]placed
 	touched map[*Handler]bool
@@ -92,15 +96,15 @@ const surveyBudget = 250_000
 
 func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
-		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker),
+		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
-		apps: make(map[string][][]layer), blurred: make(map[*Handler]bool),
+		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool),
 	}
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		s.secure[name] = speaksTLS(app, app.Servers[name])
-		var seats []seat
-		seats, s.apps[name] = seatsOf(name, app.Servers[name])
-		s.seats = append(s.seats, seats...)
+		p := placeOf(name, app.Servers[name])
+		s.seats, s.apps = append(s.seats, p.seats...), append(s.apps, p.apps...)
+		maps.Copy(s.loose, p.loose)
 	}
 	for _, seat := range s.seats {
 		for _, server := range s.serversOf(seat) {

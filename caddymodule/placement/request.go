@@ -2,8 +2,12 @@ package placement
 
 import (
 	"crypto/tls"
+	"iter"
+	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -52,6 +56,9 @@ func (v verdict) not() verdict {
 // routes as Caddy would, and through both branches where the client decides.
 type imagined struct {
 	r      *http.Request
+	called string   // its path as it was called
+	strays bool     // it is not one of those that the next route's matchers are for which no sample follows
+	fits   bool     // it is one of them
 	groups []string // those that one of their routes has matched
 	passed *Handler // the handler that has verified it, nil before
 	chosen bool     // since then the client has decided about a route
@@ -66,7 +73,18 @@ func imagine(method string, secure bool, host, path string) imagined {
 		from.TLS = new(tls.ConnectionState)
 	}
 	r, _ := prepareImagined(from)
-	return imagined{r: r}
+	return imagined{r: r, called: path}
+}
+
+// refusedBy returns the request as error routes get it.
+func (m imagined) refusedBy(h *Handler, status int) imagined {
+	return m.after(func(_ *http.Request, repl *caddy.Replacer) {
+		repl.Set(prefix+"name", h.Name)
+		repl.Set(prefix+"provider", h.Provider)
+		repl.Set(prefix+"verified", false)
+		repl.Set("http.error.status_code", status)
+		repl.Set("http.error.status_text", http.StatusText(status))
+	})
 }
 
 // prepareImagined gives a request the context that matchers and rewrites need.
@@ -95,6 +113,24 @@ func (m imagined) after(change func(*http.Request, *caddy.Replacer)) imagined {
 	return m
 }
 
+// clientsOwn matches placeholders that hold what the client chooses.
+var clientsOwn = regexp.MustCompile(`(/?)\{http\.request\.(uri\.query|header)\.([^{}]+)\}`)
+
+// chooses gives a request the query and headers that make the path of a rewrite's
+// URI the given one.
+func chooses(r *http.Request, uri, path string) {
+	for _, m := range clientsOwn.FindAllStringSubmatch(uri, -1) {
+		value := strings.TrimPrefix(path, m[1])
+		if m[2] == "header" {
+			r.Header.Set(m[3], value)
+			continue
+		}
+		query := r.URL.Query()
+		query.Set(m[3], value)
+		r.URL.RawQuery = query.Encode()
+	}
+}
+
 func (m imagined) judge(sets caddyhttp.MatcherSets) verdict {
 	if len(sets) == 0 {
 		return always
@@ -115,37 +151,87 @@ func (m imagined) judgeSet(set caddyhttp.MatcherSet) verdict {
 }
 
 func (m imagined) judgeMatcher(matcher any) verdict {
+	v := m.judgeAlone(matcher)
+	if !m.fits && !m.strays || looseKind(matcher) == "" {
+		return v
+	}
+	if m.fits {
+		return always
+	}
+	if _, exact := matcher.(*caddyhttp.MatchProtocol); exact {
+		return v
+	}
+	return never
+}
+
+func (m imagined) judgeAlone(matcher any) verdict {
 	switch t := matcher.(type) {
 	case *caddyhttp.MatchNot:
 		return m.judgeNot(t)
-	case *caddyhttp.VarsMatcher:
-		var keys []string
-		for key := range *t {
-			keys = append(keys, key)
-		}
-		return m.judgeVars(keys, t)
-	case *caddyhttp.MatchVarsRE:
-		var keys []string
-		for key := range *t {
-			keys = append(keys, key)
-		}
-		return m.judgeVars(keys, t)
 	case *fileserver.MatchFile:
 		return m.judgeFile(t)
+	}
+	switch reach := reachOf(matcher); reach {
+	case always:
+		return m.ask(matcher)
+	default:
+		return reach
+	}
+}
+
+// reachOf says what decides about a matcher: always where host and path do, and the
+// walk itself, either where the client does.
+func reachOf(matcher any) verdict {
+	switch t := matcher.(type) {
+	case *caddyhttp.VarsMatcher:
+		return reachOfVars(maps.Keys(*t))
+	case *caddyhttp.MatchVarsRE:
+		return reachOfVars(maps.Keys(*t))
+	case *caddyhttp.MatchExpression:
+		if followed(t.Expr) {
+			return always
+		}
+		return unclear
 	case *caddyhttp.MatchProtocol:
 		if *t != "http" && *t != "https" {
 			return either
 		}
-		return m.ask(t)
+		return always
+	case *caddyhttp.MatchNot:
+		v := always
+		for _, set := range t.MatcherSets {
+			for _, matcher := range set {
+				v = max(v, reachOf(matcher))
+			}
+		}
+		return v
+	case *fileserver.MatchFile:
+		return always
 	}
 	switch kindOf(matcher) {
 	case "http.matchers.host", "http.matchers.path", "http.matchers.path_regexp", "http.matchers.verify_webhook_prefix":
-		return m.ask(matcher)
+		return always
 	case "http.matchers.header", "http.matchers.header_regexp", "http.matchers.query", "http.matchers.method",
 		"http.matchers.remote_ip", "http.matchers.client_ip":
 		return either
 	}
 	return unclear
+}
+
+// reachOfVars knows what verify_webhook says, which is how a guard is written, and
+// what host and path say.
+func reachOfVars(keys iter.Seq[string]) verdict {
+	v := always
+	for key := range keys {
+		switch name := strings.Trim(key, "{}"); {
+		case name == prefix+"name", name == prefix+"provider", name == prefix+"verified":
+		case strings.HasPrefix(name, "http.request.header."):
+			v = max(v, either)
+		case !isFollowed(name):
+			return unclear
+		}
+	}
+	return v
 }
 
 // ask lets a matcher decide that looks at host and path alone.
@@ -166,30 +252,51 @@ func (m imagined) ask(matcher any) verdict {
 
 func (m imagined) judgeNot(not *caddyhttp.MatchNot) verdict {
 	v := never
+	m.strays, m.fits = false, false
 	for _, set := range not.MatcherSets {
 		v = v.or(m.judgeSet(set))
 	}
 	return v.not()
 }
 
-// judgeVars knows what verify_webhook says, which is how a guard is written, and
-// what host and path say.
-func (m imagined) judgeVars(keys []string, matcher any) verdict {
-	known := true
-	for _, key := range keys {
-		switch name := strings.Trim(key, "{}"); {
-		case name == prefix+"name", name == prefix+"provider", name == prefix+"verified":
-		case name == "http.request.host", strings.HasPrefix(name, "http.request.uri.path"):
-		case strings.HasPrefix(name, "http.request.header."):
-			known = false
-		default:
-			return unclear
+var (
+	placeholders = regexp.MustCompile(`\{([^{}]*)\}`)
+	pathCalls    = regexp.MustCompile(`\b(path|path_regexp|host)\(`)
+)
+
+// followed reports whether an expression looks at host, path and the status of an
+// error alone.
+func followed(expression string) bool {
+	for _, m := range placeholders.FindAllStringSubmatch(expression, -1) {
+		if !isFollowed(m[1]) {
+			return false
 		}
 	}
-	if !known {
-		return either
+	return !strings.Contains(pathCalls.ReplaceAllString(expression, ""), "(")
+}
+
+// isFollowed reports whether a placeholder is one of the host's, the path's or of
+// the status of an error.
+func isFollowed(name string) bool {
+	return name == "http.request.host" || strings.HasPrefix(name, "http.request.uri.path") || strings.HasPrefix(name, "http.error.status_")
+}
+
+// looseKind names a matcher that no sample follows, "" for others: what it matches
+// the walk cannot imagine, or not what comes near.
+func looseKind(matcher any) string {
+	kind := kindOf(matcher).Name()
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchPath:
+		if slices.ContainsFunc(*m, func(pattern string) bool { _, ok := sampleOf(pattern); return !ok }) {
+			return kind
+		}
+	case *caddyhttp.MatchPathRE, *caddyhttp.MatchExpression, *caddyhttp.MatchProtocol, *fileserver.MatchFile:
+		return kind
 	}
-	return m.ask(matcher)
+	if reachOf(matcher) == unclear {
+		return kind
+	}
+	return ""
 }
 
 // judgeFile takes it that no file has the name of a webhook's path, so that only

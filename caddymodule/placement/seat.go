@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
@@ -24,6 +25,7 @@ type seat struct {
 	others  []string // what else is matched: header, query
 	named   []string // every host that is matched above, as it is written
 	guessed bool     // something above may look at the host that is no host matcher
+	loose   []looseRoute
 }
 
 // maxSamples bounds what is tried of one handler.
@@ -37,49 +39,82 @@ type trail struct {
 	vague   bool
 	named   []string // as in a seat
 	guessed bool
+	loose   []looseRoute
+	refused bool // in the error routes
 }
 
-// A layer is a path matcher, or a rewrite that takes a prefix off or puts one on.
-type layer struct {
-	patterns     []string
-	strip, begin string
+// A looseRoute has a matcher that no sample follows: an expression, path_regexp.
+type looseRoute struct {
+	route *caddyhttp.Route
+	kind  string // of the matcher
 }
 
-// seatsOf finds the handlers in a server's routes, its error routes aside, and the
-// layers above its apps.
-func seatsOf(name string, server *caddyhttp.Server) (seats []seat, apps [][]layer) {
-	var visit func(caddyhttp.RouteList, trail, int)
-	visit = func(list caddyhttp.RouteList, t trail, depth int) {
-		for i := range list {
-			route := &list[i]
-			inside := t.into(route)
-			for _, h := range route.Handlers {
-				switch h := h.(type) {
-				case Verifier:
-					seats = append(seats, inside.seat(h.Placed(), name, route))
-				case *caddyhttp.Subroute:
-					visit(h.Routes, inside, depth)
-				case *caddyhttp.Invoke:
-					if named := server.NamedRoutes[h.Name]; named != nil && depth < maxInvoked && len(seats) < maxSeats {
-						visit(caddyhttp.RouteList{*named}, inside, depth+1)
-					}
-				case *rewrite.Rewrite:
-					inside = inside.rewritten(h)
-					if len(route.MatcherSets) == 0 {
-						t = t.rewritten(h)
-					} else {
-						t.vague = true
-					}
-				case *reverseproxy.Handler:
-					if !inside.vague && len(apps) < maxSeats {
-						apps = append(apps, inside.layers)
-					}
+// A place is what a visit of a server's routes finds.
+type place struct {
+	name   string
+	server *caddyhttp.Server
+	seats  []seat
+	apps   []app
+	loose  map[*caddyhttp.Route]bool // above a seat
+}
+
+// placeOf finds the handlers in a server's routes, its error routes aside, and its
+// apps, those too.
+func placeOf(name string, server *caddyhttp.Server) *place {
+	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool)}
+	p.visit(server.Routes, trail{}, 0)
+	if server.Errors != nil {
+		p.visit(server.Errors.Routes, trail{refused: true}, 0)
+	}
+	return p
+}
+
+func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
+	for i := range list {
+		route := &list[i]
+		inside := t.into(route)
+		for _, h := range route.Handlers {
+			switch h := h.(type) {
+			case Verifier:
+				if !t.refused {
+					p.sit(inside, h.Placed(), route)
+				}
+			case *caddyhttp.Subroute:
+				p.visit(h.Routes, inside, depth)
+			case *caddyhttp.Invoke:
+				if named := p.server.NamedRoutes[h.Name]; named != nil && depth < maxInvoked && len(p.seats) < maxSeats {
+					p.visit(caddyhttp.RouteList{*named}, inside, depth+1)
+				}
+			case *rewrite.Rewrite:
+				inside = inside.rewritten(h)
+				if len(route.MatcherSets) == 0 {
+					t = t.rewritten(h)
+				} else {
+					t = t.maybe(inside)
+				}
+			case *intercept.Intercept:
+				p.visitAnswers(h.HandleResponse, inside, depth)
+			case *reverseproxy.Handler:
+				p.visitAnswers(h.HandleResponse, inside, depth)
+				if len(p.apps) < maxSeats {
+					p.apps = append(p.apps, inside.app(h, p.name))
 				}
 			}
 		}
 	}
-	visit(server.Routes, trail{}, 0)
-	return seats, apps
+}
+
+func (p *place) visitAnswers(handlers []caddyhttp.ResponseHandler, t trail, depth int) {
+	for _, h := range handlers {
+		p.visit(h.Routes, t, depth)
+	}
+}
+
+func (p *place) sit(t trail, h *Handler, route *caddyhttp.Route) {
+	p.seats = append(p.seats, t.seat(h, p.name, route))
+	for _, l := range t.loose {
+		p.loose[l.route] = true
+	}
 }
 
 // maxSeats bounds routes that invoke each other many times over.
@@ -94,9 +129,15 @@ func (t trail) into(route *caddyhttp.Route) trail {
 	if len(patterns) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
 	}
+	if prefixes := regexpPrefixes(route); len(prefixes) > 0 {
+		t.layers = append(slices.Clip(t.layers), layer{prefixes: prefixes})
+	}
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
 			t.guessed = t.guessed || mayLookAtHost(matcher)
+			if kind := looseKind(matcher); kind != "" {
+				t.loose = append(slices.Clip(t.loose), looseRoute{route, kind})
+			}
 			switch kind := kindOf(matcher).Name(); kind {
 			case "host", "path":
 			case "header", "query", "method", "remote_ip", "client_ip":
@@ -124,26 +165,13 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 	return hosts, patterns
 }
 
-// rewritten follows the trail past a rewrite.
-func (t trail) rewritten(r *rewrite.Rewrite) trail {
-	begin, whole := strings.CutSuffix(r.URI, "{http.request.uri}")
-	switch {
-	case r.StripPathSuffix != "" || len(r.URISubstring)+len(r.PathRegexp) > 0 || strings.Contains(r.StripPathPrefix, "{"):
-		t.vague = true
-	case r.StripPathPrefix != "":
-		t.layers = append(slices.Clip(t.layers), layer{strip: "/" + strings.Trim(r.StripPathPrefix, "/")})
-	case whole && !strings.Contains(begin, "{"):
-		t.layers = append(slices.Clip(t.layers), layer{begin: begin})
-	case strings.Contains(r.URI, "{"):
-		t.vague = true
-	}
-	return t
-}
-
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
+		if t.layers[i].maybe {
+			continue
+		}
 		for _, pattern := range t.layers[i].patterns {
 			path, ok := sampleOf(pattern)
 			if !ok {
@@ -157,13 +185,18 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 			}
 		}
 	}
+	s.paths, s.hosts = few(s.paths, "/x"), t.sampleHosts()
+	return s
+}
+
+// sampleHosts returns hosts that the trail lets through, "" alone where any will do.
+func (t trail) sampleHosts() (hosts []string) {
 	for _, host := range t.hosts {
 		if !strings.Contains(host, "{") {
-			s.hosts = append(s.hosts, strings.ReplaceAll(host, "*", "x"))
+			hosts = append(hosts, strings.ReplaceAll(host, "*", "x"))
 		}
 	}
-	s.paths, s.hosts = few(s.paths, "/x"), few(s.hosts, "")
-	return s
+	return few(hosts, "")
 }
 
 // sampleOf returns a path that a pattern matches. Inside a text a star may be
@@ -177,33 +210,6 @@ func sampleOf(pattern string) (path string, ok bool) {
 		fixed += "x"
 	}
 	return "/" + strings.TrimPrefix(fixed, "/"), true
-}
-
-// calledAs undoes the rewrites of the layers above. A path that still has the
-// prefix that was taken off is called as it is written: /hooks/stripe inside of
-// handle_path /hooks/* is a mistake, and no way to write /hooks/hooks/stripe.
-func calledAs(path string, above []layer) string {
-	for _, l := range slices.Backward(above) {
-		if l.strip != "" && !isUnder(path, l.strip) {
-			path = l.strip + path
-		}
-		if rest, ok := strings.CutPrefix(path, l.begin); ok && l.begin != "" {
-			path = "/" + strings.TrimPrefix(rest, "/")
-		}
-	}
-	return path
-}
-
-// undone returns the path that the layers make the given one, if any does.
-func undone(path string, layers []layer) (called string, ok bool) {
-	for _, l := range slices.Backward(layers) {
-		rest, ok := strings.CutPrefix(l.strip+path, l.begin)
-		if !ok {
-			return "", false
-		}
-		path = "/" + strings.TrimPrefix(rest, "/")
-	}
-	return path, true
 }
 
 func isUnder(path, folder string) bool {

@@ -28,8 +28,7 @@ func SitesOf(app *caddyhttp.App) map[*Handler]*Site {
 	servers := make(map[string][]string) // with a handler of the same scope, by its provider and pattern
 	repl := caddy.NewReplacer()
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
-		seats, _ := seatsOf(name, app.Servers[name])
-		for _, seat := range seats {
+		for _, seat := range placeOf(name, app.Servers[name]).seats {
 			h := seat.handler
 			if sites[h] == nil {
 				sites[h] = &Site{listen: strings.Join(app.Servers[name].Listen, " ")}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
@@ -21,7 +22,9 @@ type reply struct {
 	by  string // as the Caddyfile writes it: reverse_proxy app:3000
 	app string // the same where it is an app's that can be told from others
 
-	path string // of the request as it arrives there
+	addresses []string // of the app
+	path      string   // of the request as it arrives there
+	asCalled  bool     // it reads the path from the request's first line
 
 	patience time.Duration // how long it takes at most whatever its caller does; 0: it ends with the request
 }
@@ -30,11 +33,15 @@ type reply struct {
 // what they meet.
 type walker struct {
 	server *caddyhttp.Server
-	budget *int // routes that it may still try
+	budget *int                      // routes that it may still try
+	loose  map[*caddyhttp.Route]bool // routes that its requests stray from
+	fits   []looseRoute              // those of them that they go into
+	path   string                    // that its client gives a rewrite which lets it choose
 
 	met     []*Handler           // by a request that had passed no other, for certain
 	touched map[*Handler]bool    // met by whatever request
 	missed  map[*Handler]string  // the path with which a request came to a route that does not match it
+	answers []int                // statuses that respond gave what had passed no handler
 	open    []reply              // for certain, to a request that had passed no handler
 	empty   bool                 // nothing answers it, for certain: Caddy does, with an empty 200
 	opaque  bool                 // it came to a module that the walk does not know, or to one that may stop it
@@ -55,10 +62,13 @@ const maxInvoked = 8
 type onward func(imagined)
 
 // walk takes one request through the server's routes.
-func (w *walker) walk(m imagined) {
+func (w *walker) walk(m imagined) { w.through(w.server.Routes, m) }
+
+// through takes one request through routes.
+func (w *walker) through(routes caddyhttp.RouteList, m imagined) {
 	w.touched, w.missed = make(map[*Handler]bool), make(map[*Handler]string)
 	w.behind, w.dropped = make(map[*Handler][]reply), make(map[*Handler]bool)
-	w.routes(w.server.Routes, m, w.unanswered)
+	w.routes(routes, m, w.unanswered)
 	if *w.budget <= 0 { // half a walk proves nothing
 		w.met, w.open, w.empty, w.dropped, w.second = nil, nil, false, nil, nil
 	}
@@ -83,6 +93,8 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 		if route.Group != "" && slices.Contains(m.groups, route.Group) {
 			continue
 		}
+		m.fits = slices.ContainsFunc(w.fits, func(l looseRoute) bool { return l.route == route })
+		m.strays = w.loose[route] && !m.fits
 		v := m.judge(route.MatcherSets)
 		if v == never {
 			w.miss(route, m)
@@ -138,9 +150,33 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 			w.routes(caddyhttp.RouteList{*route}, m, rest)
 		}
 	case *rewrite.Rewrite:
-		rest(m.after(func(r *http.Request, repl *caddy.Replacer) { h.Rewrite(r, repl) }))
+		rest(m.after(func(r *http.Request, repl *caddy.Replacer) { w.rewrite(h, r, repl) }))
+	case *intercept.Intercept:
+		w.intercept(h, m, rest)
 	default:
 		w.other(h, m, rest)
+	}
+}
+
+func (w *walker) rewrite(h *rewrite.Rewrite, r *http.Request, repl *caddy.Replacer) {
+	if w.path != "" {
+		chooses(r, h.URI, w.path)
+	}
+	h.Rewrite(r, repl)
+}
+
+// intercept takes a request also into what the answer to it leads to. A refusal of
+// verify_webhook is no answer, but an error.
+func (w *walker) intercept(h *intercept.Intercept, m imagined, rest onward) {
+	before := len(w.answers)
+	rest(m)
+	for _, status := range w.answers[before:] {
+		for _, handler := range h.HandleResponse {
+			if handler.Match == nil || handler.Match.Match(status, nil) {
+				w.routes(handler.Routes, m, func(imagined) {})
+				break
+			}
+		}
 	}
 }
 
@@ -150,9 +186,14 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 		rest(m)
 		return
 	}
+	if h, ok := h.(*caddyhttp.StaticResponse); ok && m.passed == nil && !m.unsure {
+		if status, err := strconv.Atoi(string(h.StatusCode)); err == nil {
+			w.answers = append(w.answers, status)
+		}
+	}
 	if a, ok := replyOf(h, m.r.Method); ok {
-		if proxy, ok := h.(*reverseproxy.Handler); ok && proxy.Rewrite != nil {
-			m = m.after(func(r *http.Request, repl *caddy.Replacer) { proxy.Rewrite.Rewrite(r, repl) })
+		if proxy, ok := h.(*reverseproxy.Handler); ok {
+			m = w.proxied(proxy, m)
 		}
 		w.note(a, m)
 		return
@@ -162,6 +203,20 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 	default:
 		w.opaque = true
 	}
+}
+
+// proxied takes a request also into what the app's answer leads to, and returns it
+// as the app gets it.
+func (w *walker) proxied(h *reverseproxy.Handler, m imagined) imagined {
+	if m.passed == nil {
+		for _, handler := range h.HandleResponse {
+			w.routes(handler.Routes, m, func(imagined) {})
+		}
+	}
+	if h.Rewrite == nil {
+		return m
+	}
+	return m.after(func(r *http.Request, repl *caddy.Replacer) { w.rewrite(h.Rewrite, r, repl) })
 }
 
 func (w *walker) meet(h *Handler, m imagined, rest onward) {
@@ -184,7 +239,9 @@ func (w *walker) meet(h *Handler, m imagined, rest onward) {
 }
 
 func (w *walker) note(a reply, m imagined) {
-	a.path = m.r.URL.Path
+	if a.path = m.r.URL.Path; a.asCalled {
+		a.path = m.called
+	}
 	switch {
 	case m.passed != nil:
 		w.behind[m.passed] = append(w.behind[m.passed], a)
@@ -207,7 +264,7 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 		return h.PassThru
 	}
 	switch kindOf(h) {
-	case "http.handlers.verify_webhooks", "http.handlers.encode", "http.handlers.headers", "http.handlers.intercept",
+	case "http.handlers.verify_webhooks", "http.handlers.encode", "http.handlers.headers",
 		"http.handlers.log_append", "http.handlers.map", "http.handlers.push", "http.handlers.request_body",
 		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing", "http.handlers.vars":
 		return true
@@ -238,22 +295,29 @@ func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
 		return reply{}, false
 	}
 	a := reply{by: "reverse_proxy"}
-	var addresses []string
-	for _, u := range h.Upstreams {
-		addresses = append(addresses, u.Dial)
-	}
+	addresses := addressesOf(h)
 	if len(addresses) > 0 {
 		a.by += " " + strings.Join(addresses, " ")
 	}
-	if t, ok := h.Transport.(*fastcgi.Transport); ok { // it looks at the context while it connects alone
+	if t, ok := h.Transport.(*fastcgi.Transport); ok { // REQUEST_URI is the path as it was called
+		a.asCalled = true
+		// It looks at the context while it connects alone.
 		a.patience = time.Duration(max(t.ReadTimeout, t.WriteTimeout))
 		if t.ReadTimeout <= 0 || t.WriteTimeout <= 0 {
 			a.patience = math.MaxInt64
 		}
 	}
 	if h.DynamicUpstreams == nil {
+		a.addresses = slices.Clone(addresses)
 		slices.Sort(addresses)
 		a.app = strings.Join(addresses, " ")
 	}
 	return a, true
+}
+
+func addressesOf(h *reverseproxy.Handler) (addresses []string) {
+	for _, u := range h.Upstreams {
+		addresses = append(addresses, u.Dial)
+	}
+	return addresses
 }

@@ -68,6 +68,9 @@ func FuzzSurvey(f *testing.F) {
 	for _, c := range unsafePlacements {
 		f.Add(serverRoutes(f, c.caddyfile))
 	}
+	for beside := range besides {
+		f.Add(serverRoutes(f, hooks(beside)))
+	}
 	f.Fuzz(func(t *testing.T, routes string) {
 		for _, far := range []string{"file.", "https://", "fs", "root", "acme", "tls", "listen", "logs", "import", "template"} {
 			if strings.Contains(routes, far) { // what reaches outside of the test

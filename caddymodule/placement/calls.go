@@ -1,0 +1,173 @@
+package placement
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// A layer is a path matcher, or a rewrite. What undoes it guesses: a walk does it
+// again, and shows whether the guess is right.
+type layer struct {
+	patterns     []string
+	prefixes     []string    // that the paths of a path_regexp matcher begin with
+	strip, begin string      // a prefix that is taken off or put on
+	suffix       string      // that is taken off
+	swaps        [][2]string // texts that are replaced
+	whole        bool        // the path that comes out has nothing of the one that goes in
+	maybe        bool        // beside a matcher, in a route before
+}
+
+// An app is a proxy in the routes, with what leads to it.
+type app struct {
+	server    string
+	addresses []string
+	hosts     []string // as in a seat
+	layers    []layer
+	refused   bool // in the error routes
+}
+
+func (t trail) app(h *reverseproxy.Handler, server string) app {
+	if h.Rewrite != nil {
+		t = t.rewritten(h.Rewrite)
+	}
+	return app{server, addressesOf(h), t.sampleHosts(), t.layers, t.refused}
+}
+
+// rewritten follows the trail past a rewrite.
+func (t trail) rewritten(r *rewrite.Rewrite) trail {
+	uri, _, _ := strings.Cut(r.URI, "?")
+	begin, putsOn := strings.CutSuffix(r.URI, "{http.request.uri}")
+	l := layer{}
+	switch {
+	case r.StripPathSuffix != "" || len(r.URISubstring)+len(r.PathRegexp) > 0:
+		t.vague = true
+		l.suffix = r.StripPathSuffix
+		for _, swap := range r.URISubstring {
+			l.swaps = append(l.swaps, [2]string{swap.Find, swap.Replace})
+		}
+		for _, swap := range r.PathRegexp {
+			to, _, _ := strings.Cut(swap.Replace, "$")
+			l.swaps = append(l.swaps, [2]string{literalPrefix(swap.Find), to})
+		}
+	case strings.Contains(r.StripPathPrefix, "{"):
+		t.vague = true
+	case r.StripPathPrefix != "":
+		l.strip = "/" + strings.Trim(r.StripPathPrefix, "/")
+	case putsOn && !strings.Contains(begin, "{"):
+		l.begin = begin
+	case uri != "":
+		t.vague = t.vague || strings.Contains(uri, "{")
+		l.whole = true
+	}
+	t.layers = append(slices.Clip(t.layers), l)
+	return t
+}
+
+// maybe follows the trail past a route that some requests go into: through its
+// rewrite.
+func (t trail) maybe(inside trail) trail {
+	layers := slices.Clone(inside.layers)
+	for i := len(t.layers); i < len(layers); i++ {
+		layers[i].maybe = true
+	}
+	t.layers, t.vague = layers, true
+	return t
+}
+
+func regexpPrefixes(route *caddyhttp.Route) (prefixes []string) {
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if m, ok := matcher.(*caddyhttp.MatchPathRE); ok {
+				prefixes = append(prefixes, literalPrefix(m.Pattern))
+			}
+		}
+	}
+	return prefixes
+}
+
+// literalPrefix returns the text with which what a pattern matches begins.
+func literalPrefix(pattern string) string {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return ""
+	}
+	re, err := regexp.Compile(strings.TrimPrefix(tree.Simplify().String(), `\A`))
+	if err != nil {
+		return ""
+	}
+	prefix, _ := re.LiteralPrefix()
+	return prefix
+}
+
+// calls lists paths that the layers may make the given one, the path itself first.
+func calls(path string, layers []layer) []string {
+	paths, any := []string{path}, false
+	for _, l := range slices.Backward(layers) {
+		var before []string
+		for _, p := range paths {
+			before = append(before, l.undone(p)...)
+		}
+		for _, pattern := range l.patterns {
+			if sample, ok := sampleOf(pattern); ok && any {
+				before = append(before, sample)
+			}
+		}
+		any = any || l.whole
+		paths = append(before, paths...)
+	}
+	if any {
+		paths = append(paths, "/x")
+	}
+	return few(append([]string{path}, paths...), path)
+}
+
+// undone lists what a layer may have made the path of.
+func (l layer) undone(path string) (paths []string) {
+	rest := strings.TrimPrefix(path, "/")
+	for _, prefix := range l.prefixes {
+		paths = append(paths, prefix+rest, prefix+path)
+	}
+	if l.strip != "" {
+		paths = append(paths, l.strip+path)
+	}
+	if rest, ok := strings.CutPrefix(path, l.begin); ok && l.begin != "" {
+		paths = append(paths, "/"+strings.TrimPrefix(rest, "/"))
+	}
+	if l.suffix != "" {
+		paths = append(paths, path+l.suffix)
+	}
+	for _, swap := range l.swaps {
+		from, to := swap[0], swap[1]
+		switch {
+		case to != "" && strings.Contains(path, to):
+			paths = append(paths, strings.Replace(path, to, from, 1))
+		case to == "":
+			paths = append(paths, from+path, "/"+from+rest, path+from)
+		}
+	}
+	return slices.DeleteFunc(paths, func(p string) bool { return !strings.HasPrefix(p, "/") })
+}
+
+// calledAs undoes the rewrites of the layers above. A path that still has the
+// prefix that was taken off is called as it is written: /hooks/stripe inside of
+// handle_path /hooks/* is a mistake, and no way to write /hooks/hooks/stripe.
+func calledAs(path string, above []layer) string {
+	for _, l := range slices.Backward(above) {
+		if l.maybe {
+			continue
+		}
+		if l.strip != "" && !isUnder(path, l.strip) {
+			path = l.strip + path
+		}
+		if rest, ok := strings.CutPrefix(path, l.begin); ok && l.begin != "" {
+			path = "/" + strings.TrimPrefix(rest, "/")
+		}
+	}
+	return path
+}

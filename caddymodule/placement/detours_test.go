@@ -1,0 +1,182 @@
+package placement_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// hooks is a site with a block for /hooks/*, before what else is in it.
+func hooks(more string) string {
+	return "hooks.example.com {\nverify_webhooks /hooks/* {\nsender stripe whsec_a\nreverse_proxy app:3000\n}\n" + more + "\n}\n"
+}
+
+// matched is a site whose only handler has a matcher, before one app for all.
+func matched(matcher string) string {
+	return "hooks.example.com {\n" + matcher + "\nverify_webhook @m stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}"
+}
+
+// TestMatchersThatMissRequestsAreWarnedOf: what decides whether a request is verified
+// is the client's choice, or no prefix that an app could be held to.
+func TestMatchersThatMissRequestsAreWarnedOf(t *testing.T) {
+	for matcher, kind := range map[string]string{
+		"@m path_regexp ^/hooks/stripe$":        "path_regexp",
+		"@m expression path('/hooks/stripe')":   "expression",
+		"@m expression `{method} == 'POST'`":    "expression",
+		"@m not expression {query.skip} == '1'": "not",
+		"@m protocol http":                      "protocol",
+		"@m file /hook":                         "file",
+		"@m file":                               "file",
+		"@m file {path} =404":                   "file",
+		"@m path *.hook":                        "path",
+		"@m path /a/*/hook":                     "path",
+		"@m path /hooks%2fstripe":               "path",
+		"@m tls early_data":                     "tls",
+		"map {path} {hook} {\n/hooks/stripe 1\ndefault 0\n}\n@m vars {hook} 1": "vars",
+	} {
+		t.Run(matcher, func(t *testing.T) {
+			isWarnedOf(t, matched(matcher), openPath+`reverse_proxy app:3000 without … names=[stripe] … unless_matched_by=`+kind)
+			isWarnedOf(t, strings.Replace(matched(matcher), "\nreverse_proxy", "\n"+guardLines+"reverse_proxy", 1))
+		})
+	}
+	for _, matcher := range []string{"@m header Stripe-Signature *", "@m header_regexp Stripe-Signature .", "@m method POST", "@m query a=b",
+		"@m remote_ip 192.0.2.0/24", "@m not header X-Skip 1", "@m protocol http/2+"} {
+		t.Run(matcher, func(t *testing.T) { isWarnedOf(t, matched(matcher), openPath+"reverse_proxy app:3000 without") })
+	}
+	for _, matcher := range []string{"@m not path /admin/*", "@m protocol https", "@m host hooks.example.com"} {
+		t.Run(matcher, func(t *testing.T) { isWarnedOf(t, matched(matcher)) })
+	}
+}
+
+func TestMatchersThatMissRequestsBeforeHandles(t *testing.T) {
+	const site = "hooks.example.com {\n@m path_regexp ^/hooks/stripe$\nhandle @m {\nverify_webhook stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}\nhandle {\nreverse_proxy %\n}\n}"
+	isWarnedOf(t, strings.Replace(site, "%", "app:3000", 1), openPath+"reverse_proxy app:3000 without … unless_matched_by=path_regexp")
+	isWarnedOf(t, strings.Replace(site, "%", "other:3000", 1))
+	isWarnedOf(t, "hooks.example.com {\n@m path_regexp ^/hooks/\nhandle @m {\nverify_webhooks /hooks/* {\nsender stripe whsec_a\nreverse_proxy app:3000\n}\n}\nhandle {\nreverse_proxy app:3000\n}\n}")
+}
+
+// besides are ways from a block's site to its app with the path of verified
+// deliveries, each with a path that leads there.
+var besides = map[string]string{
+	"uri replace /x /hooks\nreverse_proxy app:3000":                                                                                                      "/x/stripe",
+	"route /legacy/* {\nuri replace /legacy /hooks\nreverse_proxy app:3000\n}\nrespond 404":                                                              "/legacy/stripe",
+	"route /legacy/* {\nuri replace /legacy/ /\nreverse_proxy app:3000\n}\nrespond 404":                                                                  "/legacy/hooks/stripe",
+	"route {\nuri path_regexp ^/v1 \"\"\nreverse_proxy app:3000\n}":                                                                                      "/v1/hooks/stripe",
+	"@r path_regexp r ^/v1/(.*)$\nroute @r {\nrewrite * /{re.r.1}\nreverse_proxy app:3000\n}\nrespond 404":                                               "/v1/hooks/stripe",
+	"route /in {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\nrespond 404":                                                                       "/in",
+	"route /in {\nrewrite * {query.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                                           "/in",
+	"route /in {\nrewrite * /{header.X-Path}?a=b\nreverse_proxy app:3000\n}\nrespond 404":                                                                "/in",
+	"handle /in {\nreverse_proxy app:3000 {\nrewrite /hooks/stripe\n}\n}\nrespond 404":                                                                   "/in",
+	"route {\nrewrite /in /hooks/stripe\nreverse_proxy app:3000\n}":                                                                                      "/in",
+	"try_files /hooks/stripe\nreverse_proxy app:3000":                                                                                                    "/x",
+	"handle /in {\nreverse_proxy other:1 {\nhandle_response {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\n}\nrespond 404":                    "/in",
+	"handle /in {\nintercept {\n@e status 4xx\nhandle_response @e {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 404\n}\nrespond 404": "/in",
+	"handle /in {\nintercept {\nhandle_response {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 200\n}\nrespond 404":                   "/in",
+	"handle_path /a/* {\nhandle_path /b/* {\nreverse_proxy app:3000 app:3001\n}\n}\nrespond 404":                                                         "/a/b/hooks/stripe",
+}
+
+// TestRewritesToAVerifiedPathAreWarnedOf: a route without a handler makes the path of
+// verified deliveries, and the same app is behind it.
+func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
+	const how = openPath + "reverse_proxy app:3000 with the path … handle_path or a rewrite makes it the same; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com"
+	for beside, request := range besides {
+		t.Run(beside, func(t *testing.T) {
+			by := how
+			if strings.Contains(beside, "app:3001") {
+				by = strings.Replace(how, "app:3000", "app:3000 app:3001", 1)
+			}
+			isWarnedOf(t, hooks(beside), by+request+" path_there=/hooks/stripe")
+			if !strings.Contains(beside, "intercept") && !strings.Contains(beside, "handle_response") {
+				isWarnedOf(t, hooks(strings.ReplaceAll(beside, "app:300", "other:300")))
+			}
+		})
+	}
+	for _, beside := range []string{
+		"route {\nuri path_regexp ^/v[0-9]/in /hooks\nreverse_proxy app:3000\n}", // whose path does not follow from ^/v
+		"rewrite /old/* /in{uri}\nreverse_proxy app:3000",
+		"route {\nuri strip_suffix .json\nreverse_proxy app:3000\n}", // a path that the block owns
+		"handle /in {\nintercept {\n@e status 5xx\nhandle_response @e {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 404\n}\nrespond 404",
+		"handle /in/* {\nforward_auth auth:3000 {\nuri /ask\n}\nuri replace /in /hooks\nreverse_proxy app:3000\n}\nrespond 404",
+	} {
+		t.Run(beside, func(t *testing.T) { isWarnedOf(t, hooks(beside)) })
+	}
+}
+
+// TestTheAppAtAnotherAddressIsWarnedOf: the same app is behind another site, port or
+// host, which verifies nothing below the prefix.
+func TestTheAppAtAnotherAddressIsWarnedOf(t *testing.T) {
+	const how = openPath + "reverse_proxy app:3000 with the path … another site, or another address of this one, has the same app; … @hooks verify_webhook_prefix /hooks/*, … request="
+	const other = "b.example.com {\n%\n}\n"
+	in := func(site, text string) string { return hooks("respond 404") + strings.Replace(site, "%", text, 1) }
+	for name, c := range map[string]struct{ caddyfile, want string }{
+		"another site":         {in(other, "reverse_proxy app:3000"), how + "b.example.com/hooks/stripe"},
+		"its prefix":           {in(other, "handle /hooks/* {\nreverse_proxy app:3000\n}\nrespond 404"), how + "b.example.com/hooks/stripe"},
+		"its other paths":      {in(other, "reverse_proxy /api/* app:3000\nrespond 404"), ""},
+		"another app":          {in(other, "reverse_proxy other:3000"), ""},
+		"one of its addresses": {in(other, "reverse_proxy other:1 http://APP:3000"), strings.Replace(how, "app:3000", "other:1 APP:3000", 1) + "b.example.com/hooks/stripe"},
+		"behind basic_auth":    {in(other, "basic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\nreverse_proxy app:3000"), ""},
+		"prefix refused":       {in(other, "@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000"), ""},
+		"verified there too":   {in(other, "verify_webhooks /hooks/* {\nsender stripe whsec_b {\nname stripe-b\n}\nreverse_proxy app:3000\n}\nreverse_proxy app:3000"), ""},
+		"a wildcard site":      {in("*.example.com {\n%\n}\n", "reverse_proxy app:3000"), how + "x.example.com/hooks/stripe"},
+		"another port":         {in("http://:8080 {\n%\n}\n", "reverse_proxy app:3000"), how + "hooks.example.com/hooks/stripe"},
+		"this machine's port":  {in("http://:8080 {\nbind 127.0.0.1 ::1\n%\n}\n", "reverse_proxy app:3000"), ""},
+		"prefix taken off": {in(other, "handle_path /in/* {\nreverse_proxy app:3000\n}\nrespond 404"),
+			openPath + "reverse_proxy app:3000 … rewrite makes it the same; … request=b.example.com/in/hooks/stripe path_there=/hooks/stripe"},
+		"the app on this machine": {strings.ReplaceAll(in(other, "reverse_proxy 127.0.0.1:3000"), "app:3000", "localhost:3000"),
+			strings.Replace(how, "app", "127.0.0.1", 1) + "b.example.com/hooks/stripe"},
+		"a host in the site": {"http:// {\n@m host hooks.example.com\nverify_webhook @m stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}",
+			strings.Replace(how, "/hooks/*", "/x/*", 1) + "other.invalid/x"},
+		"php": {strings.NewReplacer("reverse_proxy app:3000", "php_fastcgi app:9000 {\nroot /srv\nread_timeout 60s\nwrite_timeout 60s\n}").Replace(in(other, "reverse_proxy app:3000")),
+			strings.Replace(how, "app:3000", "app:9000", 1) + "b.example.com/hooks/stripe"},
+		"php beside": {strings.ReplaceAll(hooks("reverse_proxy app:3000"), "reverse_proxy app:3000", "php_fastcgi app:9000 {\nroot /srv\nread_timeout 60s\nwrite_timeout 60s\n}"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.want == "" {
+				isWarnedOf(t, c.caddyfile)
+				return
+			}
+			isWarnedOf(t, c.caddyfile, c.want)
+		})
+	}
+}
+
+// TestErrorRoutesToTheAppAreWarnedOf: what the gateway refuses is an error, and the
+// error routes hand it to the app.
+func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {
+	const how = openPath + "reverse_proxy app:3000 with the path … handle_errors hands it what was refused; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com/hooks/stripe"
+	single := func(errors string) string {
+		return "hooks.example.com {\nhandle /hooks/* {\nverify_webhook /hooks/stripe stripe whsec_a\n" + guardLines + "\nreverse_proxy app:3000\n}\nrespond 404\n" + errors + "\n}\n"
+	}
+	for errors, warned := range map[string]bool{
+		"handle_errors {\nreverse_proxy app:3000\n}":                                                               true,
+		"handle_errors 401 {\nreverse_proxy app:3000\n}":                                                           true,
+		"handle_errors 4xx 5xx {\nreverse_proxy app:3000\n}":                                                       true,
+		"handle_errors {\n@up expression {err.status_code} < 500\nreverse_proxy @up app:3000\n}":                   true,
+		"handle_errors {\n@post method POST\nreverse_proxy @post app:3000\n}":                                      true,
+		"handle_errors {\n" + guardLines + "reverse_proxy app:3000\n}":                                             true, // the name is set
+		"handle_errors {\n@verified vars {http.verify_webhook.verified} true\nreverse_proxy @verified app:3000\n}": false,
+		"handle_errors {\n@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000\n}":    false,
+		"handle_errors 502 504 {\nreverse_proxy app:3000\n}":                                                       false, // what was verified
+		"handle_errors {\nrewrite * /error/{err.status_code}\nreverse_proxy app:3000\n}":                           false,
+		"handle_errors {\nreverse_proxy errors:3000\n}":                                                            false,
+		"handle_errors {\nrewrite * /error.html\nfile_server\n}":                                                   false,
+		"handle_errors {\nrespond \"{err.status_code} {err.status_text}\"\n}":                                      false,
+	} {
+		t.Run(errors, func(t *testing.T) {
+			for _, site := range []string{hooks("respond 404\n" + errors), single(errors)} {
+				if warned {
+					isWarnedOf(t, site, how)
+				} else {
+					isWarnedOf(t, site)
+				}
+			}
+		})
+	}
+}
+
+// TestRefusedNearMissesThatAnInterceptHandsToTheApp: respond is an answer, and no
+// error.
+func TestRefusedNearMissesThatAnInterceptHandsToTheApp(t *testing.T) {
+	const site = "hooks.example.com {\nintercept {\n@e status %\nhandle_response @e {\nreverse_proxy app:3000\n}\n}\nhandle /hooks/* {\nverify_webhook /hooks/stripe stripe whsec_a\n" + guardLines + "\nreverse_proxy app:3000\n}\nrespond 404\n}"
+	isWarnedOf(t, strings.Replace(site, "%", "404", 1), openPath+"reverse_proxy app:3000 without … request=hooks.example.com/hooks/stripe/")
+	isWarnedOf(t, strings.Replace(site, "%", "5xx", 1))
+}
