@@ -8,20 +8,20 @@ import (
 )
 
 const (
-	breakerLimit = 5                      // failures in a row that make a store down
-	breakerSlow  = 300 * time.Millisecond // an answer that took longer is a failure
-	breakerPause = 2 * time.Second        // between two tries whether it is back
+	breakerLimit = 5                      // consecutive failures that mark a store as down
+	breakerSlow  = 300 * time.Millisecond // a slower response counts as a failure
+	breakerPause = 2 * time.Second        // between probes of a store that is down
 )
 
-// errStoreDown stands for a call that was not made because the breaker is open.
+// errStoreDown reports a call that was not made because the breaker is open.
 var errStoreDown = errors.New("the dedupe store is down")
 
-// A breaker keeps deliveries from waiting for a store that does not answer. Once
-// it is open only the keeper asks the store, so that no delivery pays for
-// finding out whether it is back. The zero breaker is closed.
+// A breaker keeps deliveries from waiting for a store that does not respond. While it
+// is open only the background goroutine calls the store, so that no delivery waits
+// for a probe. The zero breaker is closed.
 //
-// Claims and dones count, because they need room; a full Redis still renews and
-// releases, and would look well.
+// Only claims and dones count, because they need space; a full Redis still renews and
+// releases, and would look healthy.
 type breaker struct {
 	failures atomic.Int32
 	down     atomic.Bool
@@ -29,7 +29,7 @@ type breaker struct {
 
 func (b *breaker) open() bool { return b.down.Load() }
 
-// note counts one call and reports whether it opened the breaker.
+// note counts a call and reports whether it opened the breaker.
 func (b *breaker) note(err error, took time.Duration) (tripped bool) {
 	if err == nil && took <= breakerSlow {
 		if b.failures.Load() != 0 {
@@ -45,8 +45,8 @@ func (b *breaker) close() {
 	b.down.Store(false)
 }
 
-// The four calls, with their budgets. None uses the request's context: a client that
-// disconnects must not leave a claim undecided, nor count against the store.
+// The four calls with their time limits. None uses the request's context: a client
+// that disconnects must not leave a claim undecided, nor count against the store.
 
 func (g *Gate) claimStore(key Key, token Token, lease time.Duration) (state State, err error) {
 	err = g.counted(g.ctx, func(ctx context.Context) error {
@@ -89,7 +89,7 @@ func (g *Gate) counted(ctx context.Context, call func(context.Context) error) er
 	start := time.Now()
 	err := call(ctx)
 	if errors.Is(err, ErrFull) {
-		return err // the store is well
+		return err // the store is healthy
 	}
 	if g.breaker.note(err, time.Since(start)) {
 		g.announceDown(err)
@@ -100,7 +100,7 @@ func (g *Gate) counted(ctx context.Context, call func(context.Context) error) er
 func (g *Gate) announceDown(err error) {
 	g.log.Error("the dedupe store is down: until it is back this instance knows only its own deliveries",
 		"error", err, "degrade", g.decidesAlone())
-	g.wakeKeeper()
+	g.wakeWriter()
 }
 
 // Check probes the store once, without a delivery, and marks it down if it does not
@@ -114,8 +114,8 @@ func (g *Gate) Check() {
 	}
 }
 
-// try claims and releases a key that nobody else has. Only a whole claim shows
-// that there is room and that the server is not a replica.
+// try claims and releases a random key. Only a complete claim shows that there is
+// space and that the server is not a replica.
 func (g *Gate) try(ctx context.Context) error {
 	key, token := Key(g.newToken()), g.newToken()
 	if _, err := g.store.Claim(ctx, key, token, breakerPause); err != nil {

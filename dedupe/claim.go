@@ -19,22 +19,22 @@ type Claim struct {
 	key   Key
 	token Token
 	terms Terms
-	end   time.Time // when renewing ends
+	end   time.Time // when renewals end
 
 	mu      sync.Mutex
 	timer   *time.Timer
 	settled bool
-	inStore bool // the store is known to have our token
+	inStore bool // the store has our token
 	asked   bool // the store may have our token
-	lapsed  bool // renewing ended; the flight is somebody else's
+	lapsed  bool // renewals ended: another attempt may own the flight
 }
 
-// hold makes a claim of a flight. inStore is false where the store did not
-// answer: its renewals then claim. asked is false where it was not even asked.
+// hold makes a claim for a flight. inStore is false if the store did not respond: the
+// renewals then claim. asked is false if it was not called.
 func (g *Gate) hold(f *flight, token Token, t Terms, inStore, asked bool) *Claim {
 	c := &Claim{g: g, f: f, key: f.key, token: token, terms: t, inStore: inStore, asked: asked}
 	c.end = time.Now().Add(t.Limit + t.Lease)
-	c.mu.Lock() // the timer must not fire before it is stored
+	c.mu.Lock() // the timer must not fire before it is set
 	c.timer = time.AfterFunc(t.Lease/3, c.renew)
 	c.mu.Unlock()
 	g.mu.Lock()
@@ -63,10 +63,10 @@ func (c *Claim) Done(status int) {
 	c.g.record(f, c.key, Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room})
 }
 
-// record writes a mark, here at once and to the store within its budget or later,
-// and ends the flight, if there is one.
+// record writes a mark, locally at once and to the store within its time limit or
+// later, and ends the flight if there is one.
 func (g *Gate) record(f *flight, key Key, m Mark) {
-	d := &debt{key: key, mark: m, until: time.Now().Add(m.TTL), writing: true}
+	d := &pendingWrite{key: key, mark: m, until: time.Now().Add(m.TTL), writing: true}
 	if g.local != nil {
 		g.local.Done(g.ctx, key, m) // does not fail
 	}
@@ -89,7 +89,7 @@ func (g *Gate) record(f *flight, key Key, m Mark) {
 	}
 	g.mu.Unlock()
 	if err != nil {
-		g.owe(d)
+		g.queueWrite(d)
 	}
 }
 
@@ -102,14 +102,14 @@ func (c *Claim) Release() {
 		return
 	}
 	if asked && c.g.releaseStore(c.g.ctx, c.key, c.token) != nil {
-		c.g.giveBack(c.key, c.token, c.terms)
+		c.g.queueRelease(c.key, c.token, c.terms)
 	}
 	if owns {
 		c.g.pass(c.f)
 	}
 }
 
-// settle stops the renewals. ok is false if the claim was settled before; owns is
+// settle stops the renewals. ok is false if the claim was already settled; owns is
 // false if its flight was handed on, asked if the store cannot have our token.
 func (c *Claim) settle() (owns, asked, ok bool) {
 	c.mu.Lock()
@@ -122,7 +122,7 @@ func (c *Claim) settle() (owns, asked, ok bool) {
 	return !c.lapsed, c.asked, true
 }
 
-// renew runs every third of the lease, on its own goroutine.
+// renew runs every third of the lease, in its own goroutine.
 func (c *Claim) renew() {
 	c.mu.Lock()
 	if c.settled || c.lapsed {
@@ -148,9 +148,9 @@ func (c *Claim) renew() {
 	if !errors.Is(err, errStoreDown) {
 		c.asked = true
 		if c.settled {
-			// Settled while we asked. A done stands whatever came after, but a release
-			// may have been overtaken by our claiming again: it is repeated.
-			c.g.giveBack(c.key, c.token, c.terms)
+			// Settled during the call. A done is final, but our renewal may have
+			// overtaken a release by claiming again: repeat the release.
+			c.g.queueRelease(c.key, c.token, c.terms)
 		}
 	}
 	if c.settled || c.lapsed {
@@ -158,20 +158,19 @@ func (c *Claim) renew() {
 	}
 	next := c.terms.Lease / 3
 	if err != nil {
-		next /= 3 // three more tries before the lease ends
+		next /= 3 // three more attempts before the lease ends
 	}
 	c.timer.Reset(min(next, max(time.Until(c.end), time.Millisecond)))
 }
 
-// extend renews the lease. Where the store does not know our claim, because it
-// did not answer or has forgotten, it claims: if nobody took the delivery
-// meanwhile, nobody will as long as we have it.
+// extend renews the lease. If the store does not know our claim, because it did not
+// respond or has forgotten it, extend claims again.
 func (c *Claim) extend(inStore bool) (held bool, err error) {
 	g := c.g
 	if inStore {
 		held, err = g.renewStore(c.key, c.token, c.terms.Lease)
 		if err != nil {
-			return true, err // still ours, as far as we know
+			return true, err // as far as we know, we still hold it
 		}
 		if held {
 			return true, nil

@@ -2,27 +2,25 @@ package dedupe
 
 import "container/heap"
 
-// dones are the deliveries that a shard of a [Memory] knows as done. They lie in
-// one slab without pointers, which the garbage collector skips however large it
-// is (a million linked entries take it 170 ms), and form one queue for each room,
-// oldest first. Looking one up does not move it: whoever replays old deliveries
-// cannot keep them at the cost of new ones.
+// dones are the done deliveries of a shard of a [Memory]. They are stored in one slab
+// without pointers, which the garbage collector skips (a million linked entries cost
+// it 170 ms), and form a queue per room, oldest first. Lookups do not reorder:
+// replaying old deliveries must not keep them at the cost of new ones.
 //
-// A room has no size of its own. As long as there is space it takes what it
-// needs; then the room that holds most makes way, so that no sender can push out
-// what a smaller one has.
+// Rooms have no fixed size. When space runs out, the largest room gives way, so that
+// no sender can displace the deliveries of a smaller one.
 type dones struct {
 	size  int
 	at    map[Key]int32
 	slab  []slot
-	free  int32 // the first unused slot of the slab; they are linked by next
+	free  int32 // the first unused slot of the slab; next links them
 	rooms []*room
 	named map[string]*room
 	byEnd roomHeap // first the one whose oldest window ends first
-	bySum roomHeap // first the one that holds most
+	bySum roomHeap // first the largest
 }
 
-// A slot takes 40 bytes, and 24 to 48 in the map.
+// A slot uses 40 bytes, plus 24 to 48 in the map.
 type slot struct {
 	key        Key
 	mark       doneMark
@@ -32,7 +30,7 @@ type slot struct {
 
 const none = -1
 
-// A room is the queue of those who share it.
+// A room is the queue of the deliveries with one Mark.Room.
 type room struct {
 	name           string
 	number         int32
@@ -41,7 +39,7 @@ type room struct {
 	place          [2]int // in byEnd and bySum
 }
 
-// A roomHeap has that room first which is before all others.
+// A roomHeap orders rooms by less.
 type roomHeap struct {
 	list   []*room
 	which  int // of room.place
@@ -74,8 +72,8 @@ func newDones(size int) *dones {
 	return d
 }
 
-// end is when the oldest window of a room ends. Where windows of one room differ,
-// a long one may hide shorter ones behind it: they cost space, not correctness.
+// end is when the window of a room's oldest delivery ends. If windows in a room
+// differ, it may hide shorter ones: that costs space, not correctness.
 func (d *dones) end(r *room) int64 { return d.slab[r.oldest].mark.until() }
 
 func (d *dones) get(key Key) (doneMark, bool) {
@@ -86,12 +84,12 @@ func (d *dones) get(key Key) (doneMark, bool) {
 	return d.slab[i].mark, true
 }
 
-// put makes key the newest of a room, and reports whether another delivery had to
-// go before its window ended.
+// put adds key as the newest of a room, and reports whether a delivery had to be
+// evicted before its window ended.
 //
-// At most two whose window has ended go first, so that the work of expiry is
-// spread and no burst of it ever holds the lock. One is added for two that may
-// go: what is expired never piles up.
+// It first removes at most two expired deliveries, so that expiry never holds the
+// lock for long. Removing up to two for each one added keeps expired ones from piling
+// up.
 func (d *dones) put(key Key, m doneMark, name string, now int64) (evicted bool) {
 	for range 2 {
 		if len(d.byEnd.list) == 0 || d.end(d.byEnd.list[0]) > now {
@@ -109,8 +107,8 @@ func (d *dones) put(key Key, m doneMark, name string, now int64) (evicted bool) 
 	return evicted
 }
 
-// recall makes key the oldest of a room, unless it is known or would be the next
-// to go.
+// recall adds key as the oldest of a room, unless it is known or would be the next
+// victim.
 func (d *dones) recall(key Key, m doneMark, name string) (evicted bool) {
 	if _, known := d.at[key]; known {
 		return false
@@ -127,8 +125,8 @@ func (d *dones) recall(key Key, m doneMark, name string) (evicted bool) {
 	return evicted
 }
 
-// victim is the oldest of the room that holds most: of the newcomer's own, if no
-// other holds more.
+// victim is the oldest of the largest room; the newcomer's own room if none is
+// larger.
 func (d *dones) victim(newcomer string) int32 {
 	most := d.bySum.list[0]
 	if own := d.named[newcomer]; own != nil && own.sum >= most.sum {
@@ -137,7 +135,7 @@ func (d *dones) victim(newcomer string) int32 {
 	return most.oldest
 }
 
-// take fills an unused slot. The slab grows by doubling, and never beyond size.
+// take fills an unused slot. The slab doubles as it grows, up to size.
 func (d *dones) take(key Key, m doneMark) int32 {
 	i := d.free
 	if i != none {
@@ -156,7 +154,7 @@ func (d *dones) take(key Key, m doneMark) int32 {
 	return i
 }
 
-// link puts a slot at one end of a room's queue.
+// link adds a slot at either end of a room's queue.
 func (d *dones) link(i int32, name string, front bool) {
 	r := d.named[name]
 	if r == nil {
@@ -181,7 +179,7 @@ func (d *dones) link(i int32, name string, front bool) {
 	heap.Fix(&d.bySum, r.place[1])
 }
 
-// number finds a place for a room.
+// number returns an unused index for a room.
 func (d *dones) number() int32 {
 	for i, r := range d.rooms {
 		if r == nil {
@@ -217,8 +215,8 @@ func (d *dones) remove(i int32) {
 	heap.Fix(&d.bySum, r.place[1])
 }
 
-// leave takes an empty room off the books. Its place in byEnd is found without
-// comparing it, since it has no oldest any more.
+// leave removes an empty room. Its position in byEnd is found without comparing,
+// since it has no oldest.
 func (d *dones) leave(r *room) {
 	for _, h := range []*roomHeap{&d.byEnd, &d.bySum} {
 		i, last := r.place[h.which], len(h.list)-1
@@ -232,8 +230,8 @@ func (d *dones) leave(r *room) {
 	delete(d.named, r.name)
 }
 
-// resized returns dones with space for size, and how many had to go. If that is
-// less than before, what is left moves: neither slab nor map ever shrinks.
+// resized returns dones with space for size, and the number of evicted deliveries.
+// For a smaller size it copies the rest: slab and map never shrink.
 func (d *dones) resized(size int) (_ *dones, evicted int) {
 	for d.size = size; len(d.at) > size; evicted++ {
 		d.remove(d.bySum.list[0].oldest)
@@ -246,7 +244,7 @@ func (d *dones) resized(size int) (_ *dones, evicted int) {
 	return smaller, evicted
 }
 
-// each visits all, one room after the other, the oldest first.
+// each visits all deliveries, room by room, oldest first.
 func (d *dones) each(f func(e slot, name string)) {
 	for _, r := range d.bySum.list {
 		for i := r.oldest; i != none; i = d.slab[i].next {

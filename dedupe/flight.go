@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// A flight is a key that one delivery of this process is in charge of: it asks
-// the store, or holds the claim. Other copies of the delivery queue behind it.
-// All fields but elsewhere, which is for the one in charge, are guarded by Gate.mu.
+// A flight is a key that one delivery of this process, the leader, is deciding or
+// forwarding. Other copies queue behind it. All fields are guarded by Gate.mu, except
+// elsewhere, which only the leader uses.
 type flight struct {
-	key       Key
-	claim     *Claim    // once the one in charge may forward
-	waiters   []*waiter // first come, first served
-	looking   bool      // the store has not yet said whether the delivery is done
-	elsewhere time.Time // until when another instance has it, as the store last said
+	key         Key
+	claim       *Claim    // set when the leader may forward
+	waiters     []*waiter // in order of arrival
+	looking     bool      // the store has not yet said whether the delivery is done
+	remoteUntil time.Time // until when another instance owns it, according to the store
 }
 
-// A waiter is told once: that it is in charge now, that it must not wait, or that
-// the delivery is done.
+// A waiter gets one message: it is the new leader, it must not wait, or the delivery
+// is done.
 type waiter struct {
-	patient bool      // it may wait for a delivery in flight
-	news    chan news // holds one, so that telling never blocks
+	patient bool      // it may wait for the app
+	news    chan news // buffered, so that sending never blocks
 }
 
 type news struct {
-	yourTurn bool
-	busy     bool
-	status   int
+	leads  bool
+	busy   bool
+	status int
 }
 
-// entry is what a delivery gets at the door: a decision, or a flight that it is
-// in charge of, or a flight and its place in the queue.
+// entry is the local result for a delivery: a decision, a flight to lead, or a flight
+// to wait for.
 type entry struct {
 	decision Decision
 	flight   *flight
 	waiter   *waiter
 }
 
-// enter asks the local layer, which comes before any store.
+// enter consults local state, before any store.
 func (g *Gate) enter(key Key, t Terms) entry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,9 +62,9 @@ func (g *Gate) enter(key Key, t Terms) entry {
 	return entry{flight: f, waiter: w}
 }
 
-// found ends the looking: the delivery is in flight, here or elsewhere. Until then
-// any number of copies may wait, however impatient, since most often the answer is
-// that it is done; now those stay that may wait for the app. Gate.mu is held.
+// found ends looking: the delivery is in flight, here or elsewhere. Until then any
+// number of copies may wait, since most often the answer is that it is done; now only
+// those that may wait for the app remain. Gate.mu is held.
 func (g *Gate) found(f *flight) {
 	if !f.looking {
 		return
@@ -82,8 +82,8 @@ func (g *Gate) found(f *flight) {
 	f.waiters = stay
 }
 
-// await waits for news, for t.Wait or for the store's answer, and as long as the
-// sender is there.
+// await waits for a message, until t.Wait or the time for the store's answer has
+// passed, or the client disconnects.
 func (g *Gate) await(ctx context.Context, f *flight, w *waiter, t Terms) entry {
 	timer := time.NewTimer(max(t.Wait, renewBudget))
 	defer timer.Stop()
@@ -104,16 +104,16 @@ func (g *Gate) await(ctx context.Context, f *flight, w *waiter, t Terms) entry {
 	switch {
 	case n.busy:
 		return entry{decision: busy(t)}
-	case !n.yourTurn:
+	case !n.leads:
 		return entry{decision: Decision{Outcome: Duplicate, Status: n.status}}
 	case ctx.Err() != nil:
-		g.pass(f) // nobody would read the answer; the next in the queue has a sender
+		g.pass(f) // the client is gone; the next in the queue takes over
 		return entry{decision: busy(t)}
 	}
 	return entry{flight: f}
 }
 
-// leave takes w out of the queue, or reports that it was told news meanwhile.
+// leave removes w from the queue, or reports that it already has a message.
 func (g *Gate) leave(f *flight, w *waiter) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -127,7 +127,7 @@ func (g *Gate) leave(f *flight, w *waiter) bool {
 	return false
 }
 
-// pass puts the next in the queue in charge, or ends the flight.
+// pass makes the next in the queue the leader, or ends the flight.
 func (g *Gate) pass(f *flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -139,10 +139,10 @@ func (g *Gate) pass(f *flight) {
 	w := f.waiters[0]
 	f.waiters = f.waiters[1:]
 	g.waiting--
-	w.news <- news{yourTurn: true}
+	w.news <- news{leads: true}
 }
 
-// conclude ends the flight of a delivery that is done, and tells all who wait.
+// conclude ends the flight of a done delivery and tells all waiters.
 func (g *Gate) conclude(f *flight, status int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -158,22 +158,22 @@ func (g *Gate) concludeLocked(f *flight, status int) {
 	f.waiters = nil
 }
 
-// GateStats are figures of a [Gate] for the operator. The counters only grow.
+// GateStats are figures about a [Gate] for the operator. Counters only grow.
 type GateStats struct {
 	InFlight     int    // keys in flight in this process
-	Waiting      int    // copies that wait for them
+	Waiting      int    // copies waiting for them
 	Degraded     bool   // the store is down or unhealthy
-	Problem      string // what is wrong with it; "" if nothing
+	Problem      string // what is wrong with the store; "" if nothing
 	Unwritten    int    // dones not yet written to the store
-	DecidedAlone uint64 // deliveries forwarded without the store's consent
+	DecidedAlone uint64 // deliveries forwarded without the store's answer
 	LostLeases   uint64 // claims that the store gave away or forgot before they were settled
-	Restored     uint64 // dones that the store had forgotten, and this process had not
-	DroppedDones uint64 // dones dropped because too many were unwritten
+	Restored     uint64 // dones restored from local memory after the store forgot them
+	DroppedDones uint64 // dones dropped because of MaxUnwritten
 	EvictedEarly uint64 // dones forgotten before their window ended, for lack of space
 	Entries      int    // dones in the memory of this process
 }
 
-// Stats returns the figures.
+// Stats returns figures about the gate.
 func (g *Gate) Stats() GateStats {
 	g.mu.Lock()
 	st := GateStats{InFlight: len(g.flights), Waiting: g.waiting, Unwritten: len(g.unwritten)}

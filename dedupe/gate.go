@@ -10,17 +10,16 @@ import (
 	"time"
 )
 
-// Options configure a [Gate]. Only Store must be set.
+// Options configure a [Gate]. Only Store is required.
 type Options struct {
-	// Store is what the instances of the gateway share, or what this one has alone.
-	// The gate closes it if it is an io.Closer.
+	// Store is shared by all instances of the gateway, or belongs to this one. The
+	// gate closes it if it is an io.Closer.
 	Store Store
 
-	// Local remembers what this process did, besides Store. It is asked where Store
-	// does not know a delivery, since a server may have lost what it knew, and
-	// decides while Store is down ("down degrade"): deliveries go on, and what was
-	// done is written to Store later. A store that is in this process (memory, bolt)
-	// needs none.
+	// Local remembers what this process did. It is consulted if Store does not know a
+	// delivery, since a server may lose data, and it decides while Store is down
+	// ("down degrade"): deliveries continue, and the dones are written to Store
+	// later. A store inside this process (memory, bolt) does not need it.
 	Local *Memory
 
 	// Reject refuses deliveries unknown to Local while Store is down ("down reject"), as
@@ -30,12 +29,11 @@ type Options struct {
 	// MaxInFlight limits the keys in flight in this process. Default: 10 000.
 	MaxInFlight int
 
-	// MaxUnwritten bounds the dones that wait until Store is back, at about 200 bytes
-	// each. Beyond it the oldest of the room that has most is given up. Default:
-	// 65 536.
+	// MaxUnwritten limits the dones waiting for Store, at about 200 bytes each.
+	// Beyond it the oldest of the room with the most is dropped. Default: 65 536.
 	MaxUnwritten int
 
-	// NewToken is the source of randomness, of claims and of the jitter of polling.
+	// NewToken is the source of randomness for claims and for the jitter of polling.
 	// It must be safe for concurrent use. Default: NewToken.
 	NewToken func() Token
 
@@ -54,25 +52,26 @@ type Terms struct {
 	Room  string        // whose space in the store the delivery takes once done; see Mark
 }
 
-// Defaults of [Terms], and the bounds of a [Gate].
+// Defaults of [Terms] and limits of a [Gate].
 const (
 	DefaultTTL   = 7 * 24 * time.Hour // the longest known gap between two attempts is 6.2 days
 	DefaultLimit = time.Minute
 
-	// Senders with three attempts in 15 s exist, so what a killed instance had in
-	// flight must be free sooner. A longer lease would spare renewals, one in 3 s
-	// and only of attempts that take longer, and bear longer pauses of the process.
+	// Some senders make three attempts in 15 s, so the deliveries of a killed
+	// instance must be free sooner. A longer lease would save renewals (one every 3
+	// s, only for longer attempts) and tolerate longer pauses of the process.
 	DefaultLease = 9 * time.Second
 
 	maxWaiters          = 8
 	defaultMaxInFlight  = 10_000
 	defaultMaxUnwritten = 65_536
 
-	// A claim, a done and a release delay a sender's answer; a renewal nobody.
+	// A claim, done or release delays the response to the sender; a renewal delays
+	// nothing.
 	callBudget  = 500 * time.Millisecond
 	renewBudget = time.Second
 
-	// How often a copy of a delivery in flight at another instance asks again.
+	// How often a copy polls a delivery in flight at another instance.
 	pollFirst = 50 * time.Millisecond
 	pollLast  = 250 * time.Millisecond
 )
@@ -96,9 +95,9 @@ type Outcome uint8
 const (
 	Held       Outcome = iota + 1 // forward it, then settle Decision.Claim
 	Duplicate                     // already accepted by the app, with Decision.Status
-	Busy                          // a copy is in flight, and it did not end in time
+	Busy                          // a copy is in flight and did not end in time
 	Overloaded                    // too many deliveries are in flight
-	StoreDown                     // the store is down, and this process may not decide alone
+	StoreDown                     // the store is down, and this process must not decide alone
 )
 
 func (o Outcome) String() string {
@@ -117,24 +116,23 @@ func (o Outcome) String() string {
 	return "unknown"
 }
 
-// A Decision is the answer of [Gate.Claim].
+// A Decision is the result of [Gate.Claim].
 type Decision struct {
 	Outcome    Outcome
-	Claim      *Claim        // of Held, else nil
-	Status     int           // of Duplicate: the app's status at the time
-	RetryAfter time.Duration // of Busy, Overloaded and StoreDown: 1 to 10 s
+	Claim      *Claim        // set if Held
+	Status     int           // if Duplicate: the app's original status
+	RetryAfter time.Duration // if Busy, Overloaded or StoreDown: 1 to 10 s
 }
 
-// A Gate lets one copy of each delivery through at a time. It is the local layer
-// before a [Store]: what this process has in flight, and what it has done but
-// not yet written, is always asked first, so that neither a slow store nor one
-// that comes back after a failure makes this process forward a delivery twice at
-// once.
+// A Gate lets one copy of each delivery through at a time. It is the local layer in
+// front of a [Store]: deliveries that this process has in flight, or done but not yet
+// written, are checked first, so that neither a slow store nor one that recovers
+// makes this process forward a delivery twice at once.
 //
-// A gate may be shared by any number of handlers, and outlives a reload: it
-// belongs to the store's identity (kind, address, namespace), not to a
-// configuration. Whoever shares it counts references, one for each configuration
-// and one for each delivery in flight, and calls Close after the last.
+// A gate may be shared by any number of handlers and survives a reload: it belongs to
+// the store's identity (kind, address, namespace), not to a configuration. Its users
+// count references, one for each configuration and one for each delivery in flight,
+// and call Close after the last.
 type Gate struct {
 	store     Store
 	local     *Memory
@@ -142,27 +140,27 @@ type Gate struct {
 	log       *slog.Logger
 	newToken  func() Token
 	maxFlight int
-	maxDebts  int
+	maxQueued int
 	breaker   breaker
 
-	mu        sync.Mutex
-	flights   map[Key]*flight
-	waiting   int
-	unwritten map[Key]*debt  // dones that Store does not have yet
-	debts     []*debt        // what is to be written to Store, oldest first
-	owed      map[string]int // how many of them each room has
-	keeping   bool           // the goroutine of writeback.go runs
-	closed    bool
+	mu         sync.Mutex
+	flights    map[Key]*flight
+	waiting    int
+	unwritten  map[Key]*pendingWrite // dones that Store does not have yet
+	queue      []*pendingWrite       // what is to be written to Store, oldest first
+	queued     map[string]int        // how many of them each room has
+	writerRuns bool                  // the goroutine of writeback.go runs
+	closed     bool
 
-	ctx     context.Context // ends with Close
+	ctx     context.Context // canceled by Close
 	cancel  context.CancelFunc
-	keepers sync.WaitGroup
+	writers sync.WaitGroup
 
 	alone, lost, dropped, restored atomic.Uint64
 }
 
-// NewGate returns a gate before o.Store. It asks the store nothing yet: one that
-// is down does not keep a server from starting.
+// NewGate returns a gate in front of o.Store. It does not call the store: a store
+// that is down does not keep a server from starting.
 func NewGate(o Options) *Gate {
 	if o.MaxInFlight <= 0 {
 		o.MaxInFlight = defaultMaxInFlight
@@ -183,18 +181,18 @@ func NewGate(o Options) *Gate {
 		log:       o.Logger,
 		newToken:  o.NewToken,
 		maxFlight: o.MaxInFlight,
-		maxDebts:  o.MaxUnwritten,
+		maxQueued: o.MaxUnwritten,
 		flights:   make(map[Key]*flight),
-		unwritten: make(map[Key]*debt),
-		owed:      make(map[string]int),
+		unwritten: make(map[Key]*pendingWrite),
+		queued:    make(map[string]int),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
 
-// Claim decides about one verified delivery. Copies of a delivery in flight wait
-// up to t.Wait, at most 8 a key, and no longer than ctx; nothing else heeds ctx,
-// so that a sender who hangs up leaves no claim in doubt.
+// Claim decides about one verified delivery. Copies of a delivery in flight wait up to
+// t.Wait, at most 8 per key, and no longer than ctx. Nothing else depends on ctx, so
+// that a client that disconnects leaves no claim undecided.
 //
 // If the outcome is Held, the caller forwards the delivery and settles the claim:
 //
@@ -218,9 +216,9 @@ func (g *Gate) Claim(ctx context.Context, key Key, t Terms) Decision {
 	return g.ask(ctx, e.flight, t, deadline)
 }
 
-// ask is run by the one delivery of this process that is in charge of the key.
-// It asks the store until it has the claim, or somebody is done, or it must not
-// wait any longer; each way out hands the flight on or keeps it.
+// ask is run by the leader of a key. It calls the store until it has the claim, the
+// delivery is done, or the time to wait has passed; every return hands the flight on
+// or keeps it.
 func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) Decision {
 	token := g.newToken()
 	for poll := 0; ; poll++ {
@@ -233,7 +231,7 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 			return g.decideAlone(f, token, t, err)
 		case state.Phase == Claimed:
 			if m, ok := g.secondOpinion(f.key); ok {
-				g.record(f, f.key, m) // in the place of our claim
+				g.record(f, f.key, m) // replaces our claim
 				return Decision{Outcome: Duplicate, Status: m.Status}
 			}
 			return Decision{Outcome: Held, Claim: g.hold(f, token, t, true, true)}
@@ -241,11 +239,11 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 			g.conclude(f, state.Status)
 			return Decision{Outcome: Duplicate, Status: state.Status}
 		}
-		// In flight at another instance, or at one that died: claiming is asking.
+		// In flight at another instance, possibly a dead one: poll by claiming.
 		g.mu.Lock()
 		g.found(f)
 		g.mu.Unlock()
-		f.elsewhere = time.Now().Add(t.Lease)
+		f.remoteUntil = time.Now().Add(t.Lease)
 		pause := pollPause(poll, token)
 		if time.Until(deadline) < pause || !sleep(ctx, pause) {
 			g.pass(f)
@@ -254,10 +252,10 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 	}
 }
 
-// decideAlone is the way of a delivery whose claim the store did not answer. The
-// claim may have arrived all the same: it is renewed if we forward, and given
-// back if we do not. We do not if another instance had the delivery when we last
-// heard: its attempt is likely to run still.
+// decideAlone decides a delivery whose claim the store did not answer. The claim may
+// still have arrived: it is renewed if we forward, and released if we do not. We do
+// not forward if another instance owned the delivery when last heard: its attempt is
+// probably still running.
 func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision {
 	asked := !errors.Is(err, errStoreDown)
 	var m Mark
@@ -265,19 +263,19 @@ func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision 
 	if g.local != nil {
 		m, done = g.local.Lookup(f.key)
 	}
-	elsewhere := time.Now().Before(f.elsewhere)
-	if !done && !elsewhere && g.decidesAlone() {
+	remote := time.Now().Before(f.remoteUntil)
+	if !done && !remote && g.decidesAlone() {
 		g.alone.Add(1)
 		return Decision{Outcome: Held, Claim: g.hold(f, token, t, false, asked)}
 	}
 	if asked {
-		g.giveBack(f.key, token, t)
+		g.queueRelease(f.key, token, t)
 	}
 	switch {
 	case done:
 		g.conclude(f, m.Status)
 		return Decision{Outcome: Duplicate, Status: m.Status}
-	case elsewhere && g.decidesAlone():
+	case remote && g.decidesAlone():
 		g.pass(f)
 		return busy(t)
 	}
@@ -285,12 +283,12 @@ func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision 
 	return Decision{Outcome: StoreDown, RetryAfter: breakerPause}
 }
 
-// decidesAlone reports whether deliveries go on while the store is down.
+// decidesAlone reports whether deliveries continue while the store is down.
 func (g *Gate) decidesAlone() bool { return g.local != nil && !g.reject }
 
-// secondOpinion asks what this process remembers of a delivery that the store
-// does not know: it may have been flushed, or failed over to a replica that lags.
-// What a person made the store forget stays forgotten.
+// secondOpinion consults local memory about a delivery that the store does not know:
+// it may have been flushed, or failed over to a lagging replica. What an operator
+// made the store forget stays forgotten.
 func (g *Gate) secondOpinion(key Key) (Mark, bool) {
 	if g.local == nil {
 		return Mark{}, false
@@ -313,22 +311,21 @@ func (g *Gate) secondOpinion(key Key) (Mark, bool) {
 	return m, true
 }
 
-// busy tells a sender when to come back: a claim whose owner lives is renewed
-// every third of the lease, one whose owner died ends within a lease.
+// busy tells a sender when to retry: a claim with a live owner is renewed every third
+// of the lease, one whose owner died ends within a lease.
 func busy(t Terms) Decision {
 	return Decision{Outcome: Busy, RetryAfter: min(max(t.Lease/3, time.Second), 10*time.Second)}
 }
 
-// pollPause grows from 50 to 250 ms and is spread by ±20 %, so that instances
-// that began at the same time do not ask in step. The token is as good a source
-// of chance as any: it is drawn for each attempt.
+// pollPause grows from 50 to 250 ms with a jitter of ±20 %, so that instances do not
+// poll in step. The token, new for each attempt, is the source of randomness.
 func pollPause(n int, token Token) time.Duration {
 	pause := min(pollFirst<<min(n, 8), pollLast)
 	chance := time.Duration(token[n%len(token)]) // 0 to 255
 	return pause*4/5 + pause*2/5*chance/255
 }
 
-// sleep reports whether d went by before ctx ended.
+// sleep reports whether d passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -372,23 +369,22 @@ func (g *Gate) Forget(ctx context.Context, key Key) (found bool, err error) {
 	return found || shared, err
 }
 
-// Resize changes how many deliveries a [LocalStore] remembers; 0: its default. With
-// another store it changes nothing.
+// Resize changes how many deliveries a [LocalStore] remembers; 0 means its default.
+// It does nothing for other stores.
 func (g *Gate) Resize(maxEntries int) {
 	if m, ok := g.store.(LocalStore); ok {
 		m.Resize(maxEntries)
 	}
 }
 
-// Close gives up waiting for a store that is down: it tries to write what is
-// still unwritten, until ctx ends or a write fails, and closes the store. To be
-// called once, when no handler and no delivery uses the gate any more.
+// Close tries to write all unwritten dones, until ctx ends or a write fails, and
+// closes the store. Call it once, when no handler or delivery uses the gate.
 func (g *Gate) Close(ctx context.Context) error {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
 	g.cancel()
-	g.keepers.Wait()
+	g.writers.Wait()
 
 	err := g.writeAll(ctx)
 	if c, ok := g.store.(io.Closer); ok {

@@ -12,19 +12,19 @@ import (
 type IDTrust uint8
 
 const (
-	// NoID: there is no id, or it is not to be used.
+	// NoID: there is no id, or it is not used.
 	NoID IDTrust = iota
 
-	// IDWithBody: the id counts together with the body's digest. For an id that
-	// the signature does not cover, because who captured one genuine request could
-	// otherwise send it under a future id and have the real event taken for a
-	// duplicate; and for an id that names a resource rather than an event, because
-	// it comes back with every change.
+	// IDWithBody: the id counts together with the body's digest. For an id that the
+	// signature does not cover: an attacker who captured one genuine request could
+	// otherwise send it under a future id, so that the real event is treated as a
+	// duplicate. Also for an id that names a resource rather than an event, because
+	// it repeats with every change.
 	IDWithBody
 
-	// IDAlone: the id is covered by the signature and the provider's file calls it
-	// unique per event. Bodies may then differ between the attempts of one delivery
-	// (a counter of pending webhooks, a time of sending).
+	// IDAlone: the signature covers the id, and the provider's file says that it is
+	// unique per event. Bodies may then differ between attempts of one delivery (a
+	// counter of pending webhooks, a send time).
 	IDAlone
 )
 
@@ -33,14 +33,13 @@ const (
 type Identity struct {
 	ID IDTrust
 
-	// Content lets the body's digest stand in where there is no id: where the
-	// provider's file says that two events never share a body, since otherwise the
-	// second of two equal events would be swallowed; and where the id is not signed,
-	// since who captured a delivery could otherwise take the id away and have it
-	// forwarded each time.
+	// Content uses the body's digest if there is no id: if the provider's file says
+	// that two events never share a body, since otherwise the second of two equal
+	// events would be dropped; or if the id is not signed, since an attacker could
+	// otherwise remove it and have a captured delivery forwarded again.
 	Content bool
 
-	// Long remembers a content for as long as an id.
+	// Long remembers content for as long as an id.
 	Long bool
 }
 
@@ -48,16 +47,16 @@ type Identity struct {
 type Facts struct {
 	HasID    bool // there is a delivery id
 	IDSigned bool // the signature covers it
-	UniqueID bool // it is new for each event
+	UniqueID bool // it is different for each event
 
-	BodySigned   bool // the signature covers what the body means
+	BodySigned   bool // the signature covers the meaning of the body
 	BodiesDiffer bool // two events never share a body
 
-	// A header that the signature does not cover says what the event is, so that
-	// the same id and body can be made to mean something else.
+	// An unsigned header gives the event type, so that the same id and body can be
+	// made to mean something else.
 	EventUnsigned bool
 
-	// It comes with one of several methods, and the signature does not cover which.
+	// Several methods are accepted, and the signature does not cover the method.
 	MethodUnsigned bool
 }
 
@@ -69,7 +68,7 @@ func IdentityOf(f Facts) Identity {
 	case f.IDSigned && f.UniqueID:
 		return Identity{ID: IDAlone, Content: f.BodiesDiffer}
 	case !f.IDSigned && f.BodiesDiffer && !f.EventUnsigned:
-		return Identity{Content: true, Long: true} // who replays can choose the id, not the body
+		return Identity{Content: true, Long: true} // a replay can choose the id, not the body
 	}
 	return Identity{ID: IDWithBody, Content: f.BodiesDiffer || !f.IDSigned}
 }
@@ -79,8 +78,8 @@ type Replay uint8
 
 const (
 	NothingKept Replay = iota // every copy is forwarded
-	ExactCopies               // something counts that the signature does not cover
-	AllCopies                 // all that counts is signed
+	ExactCopies               // an unsigned part counts
+	AllCopies                 // all parts that count are signed
 )
 
 // Keeps returns which replays the rule blocks, given the facts.
@@ -94,9 +93,9 @@ func (i Identity) Keeps(f Facts) Replay {
 	return AllCopies
 }
 
-// TTL returns how long a delivery is remembered by default: as long as its
-// sender goes on retrying (span), and no less than is usual for what identifies
-// it. A body alone is remembered for a short time, since equal events do happen.
+// TTL returns how long a delivery is remembered by default: at least as long as its
+// sender retries (span), and at least the usual time for what identifies it. A body
+// alone is remembered only briefly, since equal events do happen.
 func (i Identity) TTL(span time.Duration) time.Duration {
 	if i.ID != NoID || i.Long {
 		return max(DefaultTTL, span)
@@ -104,8 +103,8 @@ func (i Identity) TTL(span time.Duration) time.Duration {
 	return max(ContentTTL, span)
 }
 
-// ContentTTL is how long a body alone is remembered, unless the sender goes on
-// retrying for longer.
+// ContentTTL is how long a body alone is remembered, unless the sender retries for
+// longer.
 const ContentTTL = 15 * time.Minute
 
 // Off reports whether the rule can never identify a delivery.
@@ -113,23 +112,23 @@ func (i Identity) Off() bool { return i.ID == NoID && !i.Content }
 
 // A Delivery holds the parts of a verified delivery that may identify it.
 type Delivery struct {
-	ID      string   // the sender's, "" where it is missing, null or not a scalar
-	Event   []string // lines of the header that says what the event is, where it is not signed
-	Method  string   // of the request, where that is not signed and several are taken, else ""
-	Content []byte   // what was signed; empty where that tells nothing
+	ID      string   // the sender's; "" if it is missing, null or not a scalar
+	Event   []string // lines of the event type header, if it is not signed
+	Method  string   // of the request, if it is not signed and several are accepted; otherwise ""
+	Content []byte   // what was signed; empty if it identifies nothing
 }
 
-// Key returns the key of one verified delivery, or false if nothing identifies
-// it: then it is forwarded without dedupe. scheme is the id of the signature
+// Key returns the key of a verified delivery, or false if nothing identifies it, in
+// which case it is forwarded without dedupe. scheme is the id of the signature
 // scheme.
 //
-// Neither the secret (it rotates) nor the timestamp (it changes with each
-// attempt) is part of a key.
+// Neither the secret (it rotates) nor the timestamp (it changes with each attempt) is
+// part of a key.
 func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
-	var room [8]string // without an allocation, unless an event has many lines
+	var room [8]string // avoids an allocation, unless an event has many lines
 	fields := append(room[:0], string(scope), scheme)
 	id := d.ID
-	if i.ID != IDAlone { // a signed one counts as it was signed
+	if i.ID != IDAlone { // a signed id counts exactly as signed
 		id = strings.TrimSpace(id)
 	}
 	switch {
@@ -157,30 +156,29 @@ func digest(body []byte) string {
 	return string(sum[:])
 }
 
-// A Scope separates deliveries that carry the same id but are not the same:
-// GitHub gives one event the same id at every hook that listens to it, so two
-// apps behind one gateway must not swallow each other's copy.
+// A Scope separates deliveries with the same id that are different: GitHub gives one
+// event the same id at every hook, so two apps behind one gateway must not lose each
+// other's copy.
 type Scope string
 
-// NamedScope is the scope of a handler whose operator gave it a name. Handlers
-// with the same name share their deliveries, whatever their address.
+// NamedScope is the scope of a handler with a configured name. Handlers with the same
+// name share their deliveries, whatever their address.
 func NamedScope(name string) Scope { return "name\x00" + Scope(name) }
 
-// RouteScope is the scope of a handler without an explicit name: the provider,
-// and host and path as the sender called them, where the configuration lists the
-// host (else: SiteScope). Host and path are brought into
-// one form (lower case, no port, no final dot, cleaned), since Caddy's matchers
-// ignore these differences too: whoever captured a request could otherwise have
-// it taken for new by calling /Hooks/stripe.
+// RouteScope is the scope of a handler without a configured name: the provider, and
+// host and path as the sender called them, if the configuration lists the host
+// (otherwise: SiteScope). Host and path are normalized (lower case, no port, no final
+// dot, cleaned), since Caddy's matchers ignore these differences too: an attacker
+// could otherwise pass off a captured request as new by calling /Hooks/stripe.
 func RouteScope(provider, host, urlPath string) Scope {
 	return Scope(strings.Join([]string{
 		"route", provider, canonicalHost(host), canonicalPath(urlPath),
 	}, "\x00"))
 }
 
-// SiteScope is RouteScope where the configuration does not fix the host, so that
-// whoever captured a request could otherwise send it again under another one:
-// site, the address as the configuration writes it, takes the host's place.
+// SiteScope is RouteScope if the configuration does not fix the host: an attacker
+// could otherwise resend a captured request under another one. site, the address as
+// configured, replaces the host.
 func SiteScope(provider, site, urlPath string) Scope {
 	return Scope(strings.Join([]string{"site", provider, site, canonicalPath(urlPath)}, "\x00"))
 }

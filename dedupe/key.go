@@ -8,10 +8,10 @@ import (
 	"errors"
 )
 
-// A Key names one delivery: the first 16 bytes of a SHA-256. What went into it
-// (the sender's ids, perhaps a body) cannot be read back, so a Key may be logged
-// and shown. Two deliveries share one by accident with a probability of about
-// 1.5e-21 among 1e9 keys; on purpose, it takes 2^128 trials.
+// A Key names one delivery: the first 16 bytes of a SHA-256. Its input (the sender's
+// ids, perhaps a body) cannot be recovered, so a Key may be logged and shown. The
+// probability of an accidental collision among 1e9 keys is about 1.5e-21; finding
+// a second input for a key takes 2^128 trials.
 type Key [16]byte
 
 // NewKey hashes the fields. Each is preceded by its length, so that ("ab", "c")
@@ -30,8 +30,8 @@ func NewKey(fields ...string) Key {
 	return Key(sum[:16])
 }
 
-// String returns the key as 32 hex digits, the form in which it appears in logs,
-// in the Webhook-Delivery header and in the admin API.
+// String returns the key as 32 hex digits, the form used in logs, the
+// Webhook-Delivery header and the admin API.
 func (k Key) String() string { return hex.EncodeToString(k[:]) }
 
 // ParseKey is the inverse of [Key.String]. The error does not repeat s.
@@ -50,9 +50,9 @@ func ParseKey(s string) (Key, error) {
 // gateway and its store.
 type Token [16]byte
 
-// NewToken draws a token from the operating system's source of randomness.
+// NewToken returns a random token from the operating system.
 func NewToken() Token {
 	var t Token
-	rand.Read(t[:]) // never fails since Go 1.24: it ends the program instead
+	rand.Read(t[:]) // never fails since Go 1.24: it crashes the program instead
 	return t
 }

@@ -16,12 +16,11 @@ const (
 
 // MemoryOptions configure a [Memory]. The zero value means the defaults.
 type MemoryOptions struct {
-	// MaxEntries bounds the deliveries remembered as done; beyond it the oldest of
-	// the room that holds most is forgotten before its time. Default:
-	// DefaultMaxEntries.
+	// MaxEntries limits the deliveries remembered as done; beyond it the oldest of
+	// the largest room is forgotten early. Default: DefaultMaxEntries.
 	MaxEntries int
 
-	// MaxInFlight bounds the deliveries in flight; beyond it Claim returns ErrFull.
+	// MaxInFlight limits the deliveries in flight; beyond it Claim returns ErrFull.
 	// Default: DefaultMaxInFlight.
 	MaxInFlight int
 
@@ -30,12 +29,12 @@ type MemoryOptions struct {
 	Now func() time.Time
 }
 
-// Memory is the store without a network or a file: it forgets with the process.
+// Memory is the store without a network or a file: its content is lost with the
+// process.
 //
-// Deliveries in flight are kept apart from those done, in a map from which
-// nothing is ever evicted.
+// Deliveries in flight are in a separate map, from which nothing is evicted.
 //
-// All methods may be called at the same time. None fails but Claim, with ErrFull.
+// All methods may be called concurrently. Only Claim can fail, with ErrFull.
 type Memory struct {
 	now       func() time.Time
 	base      time.Time
@@ -45,8 +44,8 @@ type Memory struct {
 	early     atomic.Uint64
 }
 
-// One lock serves 1.4 M claims and dones a second; 16 cost nothing and serve 2 M
-// on two cores. Small stores get one shard, so that the bound is exact.
+// One lock serves 1.4 M claims and dones a second; 16 cost nothing and serve 2 M on
+// two cores. Small stores get one shard, so that the limit is exact.
 const (
 	shardCount      = 16
 	shardingMinimum = 4096
@@ -56,7 +55,7 @@ type shard struct {
 	mu     sync.Mutex
 	flying map[Key]lease
 	done   *dones
-	_      [64]byte // keeps the locks of neighbours out of one cache line
+	_      [64]byte // keeps neighbouring locks in different cache lines
 }
 
 type lease struct {
@@ -81,7 +80,7 @@ func (m doneMark) unpack(now int64, room string) Mark {
 	return Mark{Status: m.status(), TTL: time.Duration(m.until()-now) * time.Millisecond, Room: room}
 }
 
-// NewMemory returns an empty store. It has nothing to close.
+// NewMemory returns an empty store, which needs no Close.
 func NewMemory(o MemoryOptions) *Memory {
 	if o.MaxEntries <= 0 {
 		o.MaxEntries = DefaultMaxEntries
@@ -135,8 +134,8 @@ func (m *Memory) Claim(_ context.Context, key Key, token Token, term time.Durati
 	return State{Phase: Claimed}, nil
 }
 
-// admit counts one more in flight, unless that is too many. Leases that ended
-// without a release are looked for only when the bound is reached.
+// admit counts one more delivery in flight, unless there are too many. It looks for
+// expired leases only at the limit.
 func (m *Memory) admit(s *shard, now int64) bool {
 	if m.inFlight.Add(1) <= m.maxFlight {
 		return true
@@ -208,8 +207,8 @@ func (m *Memory) land(s *shard, key Key) {
 	}
 }
 
-// Resize changes MaxEntries (0: the default). What no longer fits is forgotten,
-// the oldest of the largest room first.
+// Resize changes MaxEntries (0: the default). Excess deliveries are forgotten, the
+// oldest of the largest room first.
 func (m *Memory) Resize(maxEntries int) {
 	if maxEntries <= 0 {
 		maxEntries = DefaultMaxEntries
@@ -227,7 +226,7 @@ func (m *Memory) Resize(maxEntries int) {
 	}
 }
 
-// Forget implements [Forgetter]. It does not fail but with ErrInFlight.
+// Forget implements [Forgetter]. Its only error is ErrInFlight.
 func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 	now := m.millis()
 	s := m.shard(key)
@@ -245,8 +244,7 @@ func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 	return false, nil
 }
 
-// Lookup returns the mark of a delivery that is done, with what is left of its
-// window.
+// Lookup returns the mark of a done delivery with the remainder of its window.
 func (m *Memory) Lookup(key Key) (Mark, bool) {
 	now := m.millis()
 	s := m.shard(key)
@@ -261,9 +259,9 @@ func (m *Memory) Lookup(key Key) (Mark, bool) {
 	return e.mark.unpack(now, s.done.rooms[e.room].name), true
 }
 
-// Recall adds a delivery that was done before all that the memory knows, as a
-// store does that reads a file from its newest entry to its oldest. One that is
-// known stays as it is, and one that would be the next to go is not taken.
+// Recall adds a done delivery as older than all others, for a store that reads a file
+// from its newest entry to its oldest. It ignores deliveries that are known or would
+// be evicted next.
 func (m *Memory) Recall(key Key, d Mark) {
 	if d.TTL.Milliseconds() <= 0 {
 		return
@@ -276,8 +274,7 @@ func (m *Memory) Recall(key Key, d Mark) {
 	}
 }
 
-// Each visits all deliveries that are done: within a room the oldest first, as
-// far as one lock reaches at a time.
+// Each visits all done deliveries, within a room and shard the oldest first.
 func (m *Memory) Each(visit func(Key, Mark)) {
 	now := m.millis()
 	type item struct {
@@ -304,14 +301,14 @@ func (m *Memory) Each(visit func(Key, Mark)) {
 // Health implements [Store]. It always returns nil.
 func (m *Memory) Health() error { return nil }
 
-// MemoryStats are figures of a [Memory] for the operator.
+// MemoryStats are figures about a [Memory] for the operator.
 type MemoryStats struct {
-	Entries      int    // deliveries remembered as done, ended windows included
+	Entries      int    // deliveries remembered as done, including expired ones
 	InFlight     int    // deliveries in flight
 	EvictedEarly uint64 // forgotten before their window ended, for lack of space
 }
 
-// Stats returns the figures.
+// Stats returns figures about the memory.
 func (m *Memory) Stats() MemoryStats {
 	st := MemoryStats{InFlight: int(m.inFlight.Load()), EvictedEarly: m.early.Load()}
 	for i := range m.shards {

@@ -6,86 +6,85 @@ import (
 	"time"
 )
 
-// A Store knows who has seen which key. Four methods, one for each arrow in the
-// life of a delivery, and its health; package storetest holds the suite that a
+// A Store remembers the state of each key. It has four methods, one for each
+// transition of a delivery, and Health; package storetest holds the suite that every
 // store must pass. A store may also be a [Forgetter], a [SharedForgetter], a
 // [LocalStore], and an io.Closer, which the gate calls after its last use.
 //
-// An error means that the store could not be asked or did not answer in time:
-// whether the call had its effect is unknown. Repeating any call with the same
-// arguments is safe.
+// An error means that the store was not reached or did not respond in time: the call
+// may or may not have had its effect. Any call may be repeated with the same
+// arguments.
 //
-// A store that bounds how much it remembers shares its space by [Mark.Room]: when
-// it is full, the oldest done of the room that holds most is forgotten.
+// A store of limited size shares its space by [Mark.Room]: when it is full, the
+// oldest done of the largest room is forgotten.
 type Store interface {
-	// Claim takes key for token, for the time of lease, if nobody has it. The state
-	// is Claimed if token has it now, also when it had it before (a repeated call
-	// whose first answer was lost; the lease starts again). Otherwise it is InFlight
-	// or Done, and nothing was changed.
+	// Claim gives key to token for the time of lease, if it is free. The state is
+	// Claimed if token has it now, even if it had it before (a repeated call whose
+	// first response was lost; the lease starts again). Otherwise it is InFlight or
+	// Done, and nothing has changed.
 	Claim(ctx context.Context, key Key, token Token, lease time.Duration) (State, error)
 
-	// Renew starts the lease again if token still has key, and reports whether.
+	// Renew restarts the lease if token still has key, and reports whether it does.
 	Renew(ctx context.Context, key Key, token Token, lease time.Duration) (held bool, err error)
 
-	// Done records that the app took the delivery. It is written whoever has the key.
+	// Done records that the app accepted the delivery, whoever has the key.
 	Done(ctx context.Context, key Key, m Mark) error
 
-	// Release gives key back if token still has it. It never removes what is done.
+	// Release frees key if token still has it. It never removes a done.
 	Release(ctx context.Context, key Key, token Token) error
 
-	// Health returns what keeps the store from remembering although its calls succeed;
-	// nil if nothing does. It makes no call and does not wait. The text is for the
-	// operator.
+	// Health reports why the store does not remember although its calls succeed; nil
+	// if it does. It makes no call and does not wait. The text is for the operator.
 	Health() error
 }
 
 // A Mark is the record of a done delivery.
 type Mark struct {
 	Status int           // the app's, 100–999
-	TTL    time.Duration // how long it counts; nothing that is not positive
+	TTL    time.Duration // how long it counts; always positive
 
-	// Room is whose space in the store it takes: the handler's name. Never anything
-	// that a request chooses, or a flood could make rooms of its own.
+	// Room is the share of the store that it uses: the handler's name. A request must
+	// not be able to choose it, or a flood could create rooms of its own.
 	Room string
 }
 
 // A Forgetter is a [Store] that can forget a done delivery, so that an operator can
 // have its next copy forwarded.
 type Forgetter interface {
-	// Forget removes what is done and reports whether there was anything to remove.
-	// The error is ErrInFlight, and nothing changes, while somebody has the key.
+	// Forget removes a done and reports whether there was one. The error is
+	// ErrInFlight, and nothing changes, while the key is claimed.
 	Forget(ctx context.Context, key Key) (found bool, err error)
 }
 
-// A SharedForgetter tells the other instances what was forgotten, so that none restores
-// it from its own memory.
+// A SharedForgetter tells other instances which deliveries were forgotten, so that
+// none restores them from its own memory.
 type SharedForgetter interface {
 	Forgetter
 
-	// Forgotten reports whether Forget was called for key, by any instance, within
-	// the time in which another may remember it.
+	// Forgotten reports whether any instance called Forget for key, within the time
+	// for which another may remember it.
 	Forgotten(ctx context.Context, key Key) (bool, error)
 }
 
-// A LocalStore is a [Store] that remembers in this process. Its size follows the
-// configuration, and it counts what it holds.
+// A LocalStore is a [Store] in this process. Its size follows the configuration, and
+// it counts its entries.
 type LocalStore interface {
 	Store
 
-	// Resize changes how many deliveries are remembered as done. 0: the default.
+	// Resize limits the deliveries remembered as done. 0: the default.
 	Resize(maxEntries int)
 
-	// Stats reads its figures.
+	// Stats returns its figures.
 	Stats() MemoryStats
 }
 
 // State is what a store says about a key. The zero State is not an answer.
 type State struct {
 	Phase  Phase
-	Status int // the app's status, where Phase is Done
+	Status int // the app's status, if Phase is Done
 }
 
-// Phase is where in its life a delivery is, as seen by the one who claims it.
+// Phase is the state of a delivery for the caller of Claim.
 type Phase uint8
 
 const (
@@ -110,7 +109,7 @@ var (
 	// ErrInFlight refuses to forget a delivery that is being forwarded.
 	ErrInFlight = errors.New("the delivery is in flight")
 
-	// ErrFull refuses a claim because as many as allowed are in flight. The store is
-	// well: later claims may succeed.
+	// ErrFull refuses a claim because MaxInFlight is reached. The store is healthy:
+	// later claims may succeed.
 	ErrFull = errors.New("too many deliveries in flight")
 )

@@ -7,96 +7,95 @@ import (
 	"time"
 )
 
-// A debt is a done or a release that the store did not take. It is paid by the
-// keeper, a goroutine that runs only while there is something to do. A done is
-// owed until its window ends: however long the store was down, what was taken
-// meanwhile is not forwarded again, as far as MaxUnwritten reaches.
-// The flags are guarded by Gate.mu.
-type debt struct {
+// A pendingWrite is a done or a release that the store did not accept. The background
+// goroutine, which runs only while there is work, writes it later. A done remains
+// pending until its window ends: however long the store was down, accepted deliveries
+// are not forwarded again, up to MaxUnwritten. The flags are guarded by Gate.mu.
+type pendingWrite struct {
 	key       Key
 	release   bool
-	token     Token     // of a release
-	mark      Mark      // of a done; of a release, the room alone
-	until     time.Time // when it loses its meaning: the end of the lease or the window
+	token     Token     // for a release
+	mark      Mark      // for a done; for a release, only the room
+	until     time.Time // when it becomes pointless: the end of the lease or window
 	writing   bool
 	cancelled bool
 }
 
-// owe queues a debt. When there are too many, the oldest of the room that owes
-// most is given up, as in a store.
-func (g *Gate) owe(d *debt) {
+// queueWrite queues a write. When there are too many, the oldest of the room with the
+// most is dropped, as in a store.
+func (g *Gate) queueWrite(w *pendingWrite) {
 	g.mu.Lock()
-	if d.cancelled {
+	if w.cancelled {
 		g.mu.Unlock()
 		return
 	}
-	if len(g.debts) >= g.maxDebts {
-		g.giveUp()
+	if len(g.queue) >= g.maxQueued {
+		g.dropOldest()
 	}
-	g.debts = append(g.debts, d)
-	g.owed[d.mark.Room]++
+	g.queue = append(g.queue, w)
+	g.queued[w.mark.Room]++
 	g.mu.Unlock()
-	g.wakeKeeper()
+	g.wakeWriter()
 }
 
-func (g *Gate) giveBack(key Key, token Token, t Terms) {
-	g.owe(&debt{key: key, token: token, release: true, mark: Mark{Room: t.Room}, until: time.Now().Add(t.Lease)})
+func (g *Gate) queueRelease(key Key, token Token, t Terms) {
+	g.queueWrite(&pendingWrite{key: key, token: token, release: true, mark: Mark{Room: t.Room}, until: time.Now().Add(t.Lease)})
 }
 
-func (g *Gate) giveUp() {
-	most := g.debts[0].mark.Room
-	for room, n := range g.owed {
-		if n > g.owed[most] {
+func (g *Gate) dropOldest() {
+	most := g.queue[0].mark.Room
+	for room, n := range g.queued {
+		if n > g.queued[most] {
 			most = room
 		}
 	}
-	i := slices.IndexFunc(g.debts, func(d *debt) bool { return d.mark.Room == most })
-	d := g.debts[i]
-	g.strike(i)
-	if d.release || d.cancelled {
+	i := slices.IndexFunc(g.queue, func(w *pendingWrite) bool { return w.mark.Room == most })
+	w := g.queue[i]
+	g.dequeue(i)
+	if w.release || w.cancelled {
 		return
 	}
-	g.written(d)
+	g.written(w)
 	if g.dropped.Add(1) == 1 {
-		g.log.Error("too many deliveries wait for the dedupe store: the oldest of the handler that has most may be forwarded again",
-			"max_unwritten", g.maxDebts)
+		g.log.Error("too many deliveries wait for the dedupe store: copies of the oldest may be forwarded again",
+			"max_unwritten", g.maxQueued)
 	}
 }
 
-// strike takes a debt off the books. Gate.mu is held.
-func (g *Gate) strike(i int) {
-	room := g.debts[i].mark.Room
-	if g.owed[room]--; g.owed[room] == 0 {
-		delete(g.owed, room)
+// dequeue removes a write from the queue. Gate.mu is held.
+func (g *Gate) dequeue(i int) {
+	room := g.queue[i].mark.Room
+	if g.queued[room]--; g.queued[room] == 0 {
+		delete(g.queued, room)
 	}
 	if i == 0 {
-		g.debts = g.debts[1:] // without moving the others
+		g.queue = g.queue[1:] // without moving the others
 		return
 	}
-	g.debts = slices.Delete(g.debts, i, i+1)
+	g.queue = slices.Delete(g.queue, i, i+1)
 }
 
-// written forgets that a done is unwritten. Gate.mu is held.
-func (g *Gate) written(d *debt) {
-	if g.unwritten[d.key] == d {
-		delete(g.unwritten, d.key)
+// written records that a done is written. Gate.mu is held.
+func (g *Gate) written(w *pendingWrite) {
+	if g.unwritten[w.key] == w {
+		delete(g.unwritten, w.key)
 	}
 }
 
-// wakeKeeper starts the keeper unless it runs.
-func (g *Gate) wakeKeeper() {
+// wakeWriter starts the background goroutine unless it runs.
+func (g *Gate) wakeWriter() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.keeping || g.closed {
+	if g.writerRuns || g.closed {
 		return
 	}
-	g.keeping = true
-	g.keepers.Go(g.keep)
+	g.writerRuns = true
+	g.writers.Go(g.runWriter)
 }
 
-// keep tries every two seconds whether a store that is down is back, then pays
-// the debts. It ends when all is well.
-func (g *Gate) keep() {
+// runWriter probes a store that is down every two seconds, then writes the queue. It
+// ends when the queue is empty and the store is up.
+func (g *Gate) runWriter() {
 	pause := 100 * time.Millisecond
 	for {
 		if g.breaker.open() {
@@ -106,14 +105,14 @@ func (g *Gate) keep() {
 			g.probe()
 			continue
 		}
-		d, ok := g.nextDebt()
+		w, ok := g.nextWrite()
 		if !ok {
 			return
 		}
-		if d == nil {
+		if w == nil {
 			continue
 		}
-		if err := g.pay(g.ctx, d); err == nil {
+		if err := g.writeOne(g.ctx, w); err == nil {
 			pause = 100 * time.Millisecond
 			continue
 		}
@@ -136,8 +135,8 @@ func (g *Gate) probe() {
 	g.announce()
 }
 
-// announce claims at once what was forwarded without the store's consent and
-// still runs, before another instance is handed a copy.
+// announce claims running deliveries that were forwarded without the store's answer,
+// before another instance gets a copy.
 func (g *Gate) announce() {
 	g.mu.Lock()
 	var claims []*Claim
@@ -157,59 +156,59 @@ func (g *Gate) announce() {
 	}
 }
 
-// nextDebt returns the oldest debt that still matters, marked as being written,
-// or nil. ok is false if all is well, and then the keeper must end.
-func (g *Gate) nextDebt() (d *debt, ok bool) {
+// nextWrite returns the oldest write that still matters, marked as being written, or
+// nil. ok is false if there is nothing left to do: the goroutine must end.
+func (g *Gate) nextWrite() (w *pendingWrite, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.debts) > 0 {
-		d := g.debts[0]
-		if !d.cancelled && time.Now().Before(d.until) {
-			d.writing = true
-			return d, true
+	for len(g.queue) > 0 {
+		w := g.queue[0]
+		if !w.cancelled && time.Now().Before(w.until) {
+			w.writing = true
+			return w, true
 		}
-		g.written(d)
-		g.strike(0)
+		g.written(w)
+		g.dequeue(0)
 	}
-	g.debts = nil // let the array go
-	g.keeping = g.breaker.open()
-	return nil, g.keeping
+	g.queue = nil // free the array
+	g.writerRuns = g.breaker.open()
+	return nil, g.writerRuns
 }
 
-// pay writes one debt, which nextDebt returned.
-func (g *Gate) pay(ctx context.Context, d *debt) error {
+// writeOne writes w, which nextWrite returned.
+func (g *Gate) writeOne(ctx context.Context, w *pendingWrite) error {
 	var err error
 	switch {
-	case d.release:
-		err = g.releaseStore(ctx, d.key, d.token)
+	case w.release:
+		err = g.releaseStore(ctx, w.key, w.token)
 	default:
-		m := d.mark
-		m.TTL = time.Until(d.until)
-		err = g.doneStore(ctx, d.key, m)
+		m := w.mark
+		m.TTL = time.Until(w.until)
+		err = g.doneStore(ctx, w.key, m)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d.writing = false
+	w.writing = false
 	if err != nil {
 		return err
 	}
-	g.written(d)
-	if len(g.debts) > 0 && g.debts[0] == d {
-		g.strike(0)
+	g.written(w)
+	if len(g.queue) > 0 && g.queue[0] == w {
+		g.dequeue(0)
 	}
 	return nil
 }
 
-// writeAll pays the debts on the way out, until one cannot be paid.
+// writeAll writes the queue on Close, until a write fails.
 func (g *Gate) writeAll(ctx context.Context) error {
 	g.breaker.close()
 	for {
-		d, _ := g.nextDebt()
-		if d == nil {
+		w, _ := g.nextWrite()
+		if w == nil {
 			return nil
 		}
-		if err := g.pay(ctx, d); err != nil {
-			return fmt.Errorf("%d deliveries that the app took could not be written: %w", g.Stats().Unwritten, err)
+		if err := g.writeOne(ctx, w); err != nil {
+			return fmt.Errorf("%d accepted deliveries could not be written: %w", g.Stats().Unwritten, err)
 		}
 	}
 }

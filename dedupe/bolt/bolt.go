@@ -1,20 +1,18 @@
-// Package bolt is the dedupe store of one machine that remembers over a restart:
-// the memory store, and a bbolt file of what is done.
+// Package bolt is a dedupe store for a single machine that survives a restart: the
+// memory store, plus a bbolt file of the done deliveries.
 //
-// The file is never on a request's way. It is read once, when the store opens,
-// and written in the background, at most 100 ms or 1000 deliveries late: that
-// much is forgotten when the process is killed, and may be forwarded again. What
-// is in flight is not written at all, since it should end with its process.
+// Requests never touch the file. It is read once, when the store opens, and written
+// in the background, at most 100 ms or 1000 deliveries late: if the process is
+// killed, that many are forgotten and may be forwarded again. Deliveries in flight
+// are not written, since they end with their process.
 //
-// Looking the file up where the memory knows nothing would let the file remember
-// more than MaxEntries. But every new delivery is one of which the memory knows
-// nothing, a lookup is 1.7 µs a day of the window, and behind it are page faults
-// and the lock of a growing file. So the memory is the bound, and loading a
-// million deliveries at start costs a second.
+// Consulting the file about keys that the memory does not know would let it remember
+// more than MaxEntries. But every new delivery is such a key, a lookup costs 1.7 µs
+// per day of the window, plus page faults and the lock of a growing file. So the
+// memory sets the limit, and loading a million deliveries at start takes a second.
 //
-// Nothing that can be wrong with a file keeps deliveries from going on: what is
-// damaged is set aside, what is locked or full is tried again, and meanwhile the
-// store is a memory store.
+// No problem with the file stops deliveries: a damaged file is set aside, a locked or
+// full one is retried, and meanwhile the store works as a memory store.
 package bolt
 
 import (
@@ -26,36 +24,35 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// Options configure a [Store]. Only Path must be set.
+// Options configure a [Store]. Only Path is required.
 type Options struct {
-	// Path is the file. It and its directories are created if need be, for the owner
-	// alone. One process has it at a time.
+	// Path is the file. It and its directories are created if necessary, accessible
+	// only to the owner. Only one process can open it at a time.
 	Path string
 
-	// MaxEntries bounds what is done in memory and in the file alike. Beyond it the
-	// oldest of the room that holds most is forgotten. Default:
-	// dedupe.DefaultMaxEntries.
+	// MaxEntries limits the done deliveries in memory and in the file. Beyond it the
+	// oldest of the largest room is forgotten. Default: dedupe.DefaultMaxEntries.
 	MaxEntries int
 
-	// Now is the wall clock, by which the file tells when a window ends. Default:
+	// Now is the wall clock, which decides when a window in the file ends. Default:
 	// time.Now.
 	Now func() time.Time
 
-	elapsed func() time.Duration // the memory's clock, which nobody sets
+	elapsed func() time.Duration // the memory's clock, which cannot be set
 
-	// Logger hears of a file that is damaged, locked or cannot be written. Default:
-	// silence.
+	// Logger reports a file that is damaged, locked or cannot be written. Default: no
+	// logs.
 	Logger *slog.Logger
 }
 
-// Store implements [dedupe.Store]. All but Done and Forget is the memory's.
+// Store implements [dedupe.Store]. Only Done and Forget differ from the memory's.
 type Store struct {
 	*dedupe.Memory
 	file *file
 }
 
-// Open returns a store that knows what the file holds, or a memory store that
-// goes on trying to open the file. The error is only ever a missing path.
+// Open returns a store with the file's content, or a memory store that keeps trying
+// to open the file. It fails only if Path is missing.
 func Open(o Options) (*Store, error) {
 	if o.Path == "" {
 		return nil, errors.New("bolt: no file (path <file>)")
@@ -79,7 +76,7 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Done implements [dedupe.Store]. It does not fail and does not wait.
+// Done implements [dedupe.Store]. It neither fails nor waits.
 func (s *Store) Done(ctx context.Context, key dedupe.Key, m dedupe.Mark) error {
 	_, again := s.Lookup(key)
 	s.Memory.Done(ctx, key, m) // does not fail
@@ -89,35 +86,36 @@ func (s *Store) Done(ctx context.Context, key dedupe.Key, m dedupe.Mark) error {
 	return nil
 }
 
-// Resize changes MaxEntries, of the file with the next that is done.
+// Resize changes MaxEntries. The file follows with the next done delivery.
 func (s *Store) Resize(maxEntries int) {
 	s.Memory.Resize(maxEntries)
 	s.file.resize(maxEntries)
 }
 
-// Health implements [dedupe.Store]: a file that cannot be opened or written.
+// Health implements [dedupe.Store]. It reports a file that cannot be opened or
+// written.
 func (s *Store) Health() error { return s.file.health() }
 
 // Forget implements [dedupe.Forgetter].
 func (s *Store) Forget(ctx context.Context, key dedupe.Key) (bool, error) {
 	found, err := s.Memory.Forget(ctx, key)
 	if err == nil {
-		s.file.add(record{key: key, forget: true}) // also if only the file remembers
+		s.file.add(record{key: key, forget: true}) // the file may know a key that the memory does not
 	}
 	return found, err
 }
 
-// Close writes what is not yet written and closes the file.
+// Close writes all pending records and closes the file.
 func (s *Store) Close() error { return s.file.close() }
 
-// FileStats are figures of the file for the operator.
+// FileStats are figures about the file for the operator.
 type FileStats struct {
-	Attached bool // the file is open; else only the memory remembers
-	Pending  int  // dones not yet written
-	Behind   bool // all that the memory knows is to be written
+	Attached bool // the file is open; otherwise only the memory remembers
+	Pending  int  // records not yet written
+	Behind   bool // the entire memory must be written
 }
 
-// File reads the figures.
+// File returns figures about the file.
 func (s *Store) File() FileStats { return s.file.stats() }
 
 var (

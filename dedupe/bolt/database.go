@@ -15,8 +15,8 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// guard turns a panic of bbolt, which trusts what it reads, into errDamaged; also
-// the fault of reading a mapped page that a truncated file no longer has.
+// guard turns a panic of bbolt, which trusts what it reads, into errDamaged,
+// including the fault of reading a mapped page of a truncated file.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -27,8 +27,8 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// attach opens and loads the file, unless it is open. A damaged one is set aside
-// and replaced at once. One that may only be read is loaded all the same.
+// attach opens and loads the file, unless it is open. A damaged file is set aside and
+// replaced immediately. A read-only file is loaded too.
 func (f *file) attach() error {
 	if f.db != nil {
 		return nil
@@ -64,7 +64,7 @@ func (f *file) openAndLoad(readOnly bool) error {
 	fresh := err != nil || st.Size() == 0
 	err = guard(func() error {
 		db, err := bbolt.Open(f.path, 0o600, &bbolt.Options{
-			Timeout:      100 * time.Millisecond, // for the lock
+			Timeout:      100 * time.Millisecond, // to get the lock
 			FreelistType: bbolt.FreelistMapType,
 			ReadOnly:     readOnly,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -81,7 +81,7 @@ func (f *file) openAndLoad(readOnly bool) error {
 	if err != nil {
 		f.db = nil
 		if fresh && !readOnly && !errors.Is(err, errLocked) {
-			os.Remove(f.path) // half made, on a full disk
+			os.Remove(f.path) // incomplete, on a full disk
 		}
 		return err
 	}
@@ -94,8 +94,7 @@ func (f *file) openAndLoad(readOnly bool) error {
 
 var errLocked = errors.New("in use by another process")
 
-// classify tells what the system refuses, and may grant later, from what bbolt
-// finds in the file.
+// classify distinguishes temporary errors of the system from damage found by bbolt.
 func classify(err error) error {
 	var path *fs.PathError
 	var sys syscall.Errno
@@ -110,9 +109,8 @@ func classify(err error) error {
 	return fmt.Errorf("%w: %w", errDamaged, err)
 }
 
-// load hands to the memory what has not expired, as older than all that it knows.
-// The clock may have been wrong when an entry was written, so its end is at most
-// one window away.
+// load adds unexpired entries to the memory as older than those it has. The clock may
+// have been wrong when an entry was written, so its end is at most one window away.
 func (f *file) load() error {
 	sums := make(map[string]int)
 	err := f.db.View(func(tx *bbolt.Tx) error {
@@ -138,8 +136,8 @@ func (f *file) load() error {
 	return nil
 }
 
-// setAside renames a damaged file, for whoever looks into it later. The new one
-// gets all that the memory knows.
+// setAside renames a damaged file, for later inspection. The new file gets the
+// memory's content.
 func (f *file) setAside(cause error) {
 	f.detach()
 	aside := fmt.Sprintf("%s.damaged-%d", f.path, f.now().Unix())
@@ -152,8 +150,8 @@ func (f *file) setAside(cause error) {
 		"aside", aside, "error", cause)
 }
 
-// closePatience is how long closing may take. A transaction of bbolt that ends in
-// a panic can leave its lock locked, and closing would wait for it for ever.
+// closePatience limits the time for closing. A transaction of bbolt that panics can
+// leave its lock locked, and closing would wait for it forever.
 const closePatience = time.Second
 
 var errStuck = errors.New("a transaction that failed still holds it")
@@ -181,8 +179,8 @@ func (f *file) detach() {
 	f.mu.Unlock()
 }
 
-// checkInode notices a file that was deleted or replaced under us: what is written
-// to it would be gone with the process.
+// checkInode detects a file that was deleted or replaced while open: anything written
+// to it would be lost with the process.
 func (f *file) checkInode() {
 	if f.db == nil {
 		return

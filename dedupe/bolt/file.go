@@ -16,36 +16,36 @@ import (
 )
 
 const (
-	flushDelay = 100 * time.Millisecond // the most that a kill -9 forgets
-	flushSize  = 1000                   // as many do not wait for the delay to end
-	txSize     = 10_000                 // in one transaction, after a time of failures
+	flushDelay = 100 * time.Millisecond // the most that a kill -9 loses
+	flushSize  = 1000                   // this many are written without waiting for flushDelay
+	txSize     = 10_000                 // per transaction, after failures
 	maxPending = 131_072                // 10 MB
 	retryPause = 2 * time.Second        // for a file that cannot be opened or written
-	lookPause  = time.Minute            // between two looks at the clock and the file, where nothing is to be written
-	hangsAfter = 10 * time.Second       // a disk that takes longer is not slow but ill
+	lookPause  = time.Minute            // between checks of the clock and the file when idle
+	hangsAfter = 10 * time.Second       // a slower disk counts as failed
 )
 
-// A file writes what is done behind the requests' back. One goroutine owns the
-// database; the requests only append to a slice.
+// A file writes done deliveries in the background. One goroutine owns the database;
+// requests only append to a slice.
 type file struct {
 	path    string
 	now     func() time.Time
-	elapsed func() time.Duration // on a clock that nobody sets
+	elapsed func() time.Duration // on a clock that cannot be set
 	log     *slog.Logger
 	mem     *dedupe.Memory
-	entries atomic.Int64 // how many the file may hold
+	entries atomic.Int64 // the file's MaxEntries
 
 	mu      sync.Mutex
 	pending []record
-	spare   []record // the array of the last batch, to be used again
-	writing int      // records of the batch that is being written
-	whole   bool     // the file is behind: all that the memory knows is to be written
+	spare   []record // the array of the last batch, for reuse
+	writing int      // records in the current batch
+	whole   bool     // the entire memory must be written
 	open    bool
-	failure error         // nil: all is well
-	busy    bool          // the goroutine is at the file
-	since   time.Duration // the time on elapsed at which that began
+	failure error         // nil: none
+	busy    bool          // the goroutine is accessing the file
+	since   time.Duration // when that began, by elapsed
 
-	some, many chan struct{} // there is something to write; enough not to wait
+	some, many chan struct{} // something to write; enough to write now
 	stop       chan struct{}
 	ended      chan struct{}
 	once       sync.Once
@@ -55,8 +55,8 @@ type file struct {
 	inode  os.FileInfo    // of the open file
 	sums   map[string]int // entries in the file, by room
 	loaded bool
-	wall   time.Time     // since when the clock is steady
-	mark   time.Duration // the same on the other clock
+	wall   time.Time     // since when the clock has been steady
+	mark   time.Duration // the same by elapsed
 }
 
 func newFile(o Options, mem *dedupe.Memory) *file {
@@ -79,8 +79,8 @@ func (f *file) resize(entries int) {
 
 func (f *file) size() int { return int(f.entries.Load()) }
 
-// start opens and loads the file before the first delivery, since what it holds
-// must be known by then. If that fails, the goroutine goes on trying.
+// start opens and loads the file before the first delivery needs its content. If that
+// fails, the goroutine keeps trying.
 func (f *file) start() {
 	if err := f.attach(); err != nil {
 		signal(f.some)
@@ -95,8 +95,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// add is all that a request does for the file. What is too much to keep for a file
-// that cannot be written is not lost: the memory has it.
+// add queues a record for the file. If the queue is full, nothing is lost: the memory
+// has it.
 func (f *file) add(r record) {
 	f.mu.Lock()
 	if len(f.pending) >= maxPending {
@@ -117,22 +117,21 @@ func (f *file) add(r record) {
 	}
 }
 
-// rewrite has the next flush write all that the memory knows.
+// rewrite makes the next flush write the entire memory.
 func (f *file) rewrite() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.allBehind()
 }
 
-// allBehind leaves of what is pending what the memory does not know. Mu is held.
+// allBehind keeps only pending records that the memory does not have. mu is held.
 func (f *file) allBehind() {
 	f.whole = true
 	forgotten := f.forgotten()
 	f.pending = slices.DeleteFunc(f.pending, func(r record) bool { return !r.forget || !forgotten[r.key] })
 }
 
-// forgotten are the keys whose newest record is that they are forgotten: what was
-// done again since is done. Mu is held.
+// forgotten returns the keys whose newest pending record forgets them. mu is held.
 func (f *file) forgotten() map[dedupe.Key]bool {
 	last := make(map[dedupe.Key]bool)
 	for _, r := range f.pending {
@@ -141,8 +140,8 @@ func (f *file) forgotten() map[dedupe.Key]bool {
 	return last
 }
 
-// forgetAgain undoes what loading the file undid: a person made the gateway
-// forget, and the file has not heard of it yet.
+// forgetAgain repeats an operator's forget of a key that loading the file restored,
+// since the file did not have it yet.
 func (f *file) forgetAgain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -179,7 +178,7 @@ func (f *file) run() {
 	}
 }
 
-// flush writes all that is pending, opening the file if need be.
+// flush writes all pending records, opening the file if necessary.
 func (f *file) flush() error {
 	f.setBusy(true)
 	defer f.setBusy(false)
@@ -188,7 +187,7 @@ func (f *file) flush() error {
 		if err := f.attach(); err != nil {
 			return err
 		}
-		if _, stepped := f.clockIsSteady(f.now()); stepped { // before take: loading looks at what is pending
+		if _, stepped := f.clockIsSteady(f.now()); stepped { // before take: loading reads the pending records
 			f.rewrite()
 		}
 		batch, whole := f.take()
@@ -235,7 +234,7 @@ func (f *file) putBack(batch []record, whole bool) {
 	}
 }
 
-// report logs a failure when it is new, not each time it is tried again.
+// report logs a failure when it starts, not on each retry.
 func (f *file) report(what string, err error) {
 	failure := fmt.Errorf("the dedupe file %s: %w", what, err)
 	f.mu.Lock()
@@ -278,7 +277,7 @@ func (f *file) close() error {
 		close(f.stop)
 		<-f.ended
 		if _, stepped := f.clockIsSteady(f.now()); stepped {
-			f.rewrite() // nothing may be pending, and the windows in the file end by another clock
+			f.rewrite() // even if nothing is pending: the windows in the file follow another clock
 		}
 		err = f.flush()
 		switch st := f.stats(); {

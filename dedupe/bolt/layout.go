@@ -11,13 +11,12 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The file holds one bucket for each room, named "r" and the room. In it a
-// sequence number, 8 bytes, big endian, leads to a done: its key, the end of its
-// window, its length, the status. So the oldest of a room is the first of its
-// bucket, what is added goes behind the last, and pages are filled one after the
-// other, never one here and one there.
+// The file has a bucket for each room, named "r" and the room. In it a sequence
+// number (8 bytes, big endian) maps to a done delivery: its key, the end and the
+// length of its window, the status. So the oldest of a room is first in its bucket,
+// new entries are appended, and pages fill one after the other.
 
-// A record is a done, or the forgetting of one.
+// A record marks a delivery as done or forgotten.
 type record struct {
 	key    dedupe.Key
 	until  int64 // Unix time in milliseconds
@@ -25,13 +24,13 @@ type record struct {
 	status uint16
 	room   string
 	forget bool
-	again  bool // an earlier done of the key may be in the file
+	again  bool // the file may have an earlier record of the key
 }
 
 const (
 	valueSize = len(dedupe.Key{}) + 8 + 8 + 2
-	maxTTL    = 366 * 24 * time.Hour // more is damage
-	sweepSize = 10_000               // expired ones that one transaction removes
+	maxTTL    = 366 * 24 * time.Hour // a longer one is damage
+	sweepSize = 10_000               // expired entries removed per transaction
 )
 
 func (r record) value() []byte {
@@ -42,7 +41,7 @@ func (r record) value() []byte {
 	return binary.BigEndian.AppendUint16(b, r.status)
 }
 
-// errDamaged marks what no trying again will mend.
+// errDamaged marks errors that a retry cannot fix.
 var errDamaged = errors.New("damaged")
 
 func decode(k, v []byte) (r record, err error) {
@@ -60,7 +59,7 @@ func decode(k, v []byte) (r record, err error) {
 	return r, nil
 }
 
-// newestFirst visits all entries, one room after the other.
+// newestFirst visits all entries, room by room.
 func newestFirst(tx *bbolt.Tx, visit func(record)) error {
 	return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 		if name[0] != 'r' {
@@ -80,8 +79,8 @@ func newestFirst(tx *bbolt.Tx, visit func(record)) error {
 	})
 }
 
-// A sheaf is one transaction's view of the file: it adds, removes, and keeps
-// count of each room.
+// A sheaf is a transaction that adds and removes entries and counts those of each
+// room.
 type sheaf struct {
 	tx   *bbolt.Tx
 	sums map[string]int
@@ -89,7 +88,7 @@ type sheaf struct {
 
 func bucketOf(room string) []byte { return []byte("r" + room) }
 
-// add puts a batch at the end of its rooms.
+// add appends a batch to its rooms.
 func (s *sheaf) add(batch []record) error {
 	batch, gone := lastWords(batch)
 	if err := s.removeAll(gone); err != nil {
@@ -103,7 +102,7 @@ func (s *sheaf) add(batch []record) error {
 		if err != nil {
 			return err
 		}
-		b.FillPercent = 1 // entries are added at the end alone
+		b.FillPercent = 1 // entries are only appended
 		n, err := b.NextSequence()
 		if err != nil {
 			return err
@@ -116,8 +115,8 @@ func (s *sheaf) add(batch []record) error {
 	return nil
 }
 
-// lastWords leaves the last record of each key, and names the keys whose earlier
-// entries in the file have to go.
+// lastWords keeps the last record of each key, and returns the keys whose earlier
+// entries must be removed from the file.
 func lastWords(batch []record) (left []record, gone map[dedupe.Key]bool) {
 	for _, r := range batch {
 		if r.forget || r.again {
@@ -142,8 +141,8 @@ func lastWords(batch []record) (left []record, gone map[dedupe.Key]bool) {
 	return left, gone
 }
 
-// removeAll looks for keys in the whole file: it is not ordered by key, and a
-// second done of one, or a person who forgets one, is rare.
+// removeAll scans the file for keys: it is not ordered by key, but repeated and
+// forgotten deliveries are rare.
 func (s *sheaf) removeAll(keys map[dedupe.Key]bool) error {
 	if len(keys) == 0 {
 		return nil
@@ -157,8 +156,8 @@ func (s *sheaf) removeAll(keys map[dedupe.Key]bool) error {
 	return nil
 }
 
-// trim removes the oldest of the room that holds most until no more than size are
-// left, as the memory does.
+// trim removes the oldest entries of the largest room until at most size are left,
+// like the memory.
 func (s *sheaf) trim(size int) error {
 	total := 0
 	for _, n := range s.sums {
@@ -184,7 +183,7 @@ func (s *sheaf) trim(size int) error {
 	return nil
 }
 
-// sweep removes entries whose window has ended, and reports whether that was all.
+// sweep removes expired entries, and reports whether it removed all.
 func (s *sheaf) sweep(now int64) (all bool, err error) {
 	left := sweepSize
 	for room := range maps.Clone(s.sums) {
@@ -197,8 +196,8 @@ func (s *sheaf) sweep(now int64) (all bool, err error) {
 	return left > 0, nil
 }
 
-// remove takes up to n entries of a room that match, the oldest first. (They are
-// collected first: deleting under a cursor makes it skip.)
+// remove removes up to n matching entries of a room, oldest first. They are collected
+// first, because deleting under a cursor makes it skip.
 func (s *sheaf) remove(room string, n int, match func(record) (take, stop bool)) (removed int, err error) {
 	b := s.tx.Bucket(bucketOf(room))
 	if b == nil || n <= 0 {

@@ -10,18 +10,17 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// What has expired is removed once an hour, and only after an hour in which the
-// wall clock went as fast as the monotonic one. A machine that boots with a wrong
-// clock, or one whose clock jumps, would otherwise throw away what has not
-// expired at all.
+// Expired entries are removed once an hour, and only if the wall clock kept pace with
+// the monotonic clock for an hour. A machine that boots with a wrong clock, or whose
+// clock jumps, would otherwise remove unexpired entries.
 const (
 	steadyFor    = time.Hour
 	steadyWithin = time.Minute
 )
 
-// write puts a batch into the file, in one transaction, and removes what there is
-// no space for. whole: all that the memory knows is written as well. So it is
-// after a step of the clock: the ends of the windows in the file are wrong.
+// write writes a batch to the file in one transaction, and removes what exceeds the
+// limit. With whole it writes the entire memory, as after a clock step, which
+// invalidates the windows in the file.
 func (f *file) write(batch []record, whole bool) error {
 	now := f.now()
 	sweep, stepped := f.clockIsSteady(now)
@@ -54,8 +53,8 @@ func (f *file) write(batch []record, whole bool) error {
 	return nil
 }
 
-// everything returns what the memory knows, the oldest first as far as the ends
-// of their windows tell.
+// everything returns the memory's content, oldest first as far as the ends of windows
+// tell.
 func (f *file) everything(now time.Time) (all []record) {
 	f.mem.Each(func(key dedupe.Key, m dedupe.Mark) {
 		r := f.recordOf(key, m, now)
@@ -67,13 +66,13 @@ func (f *file) everything(now time.Time) (all []record) {
 }
 
 func (f *file) recordOf(key dedupe.Key, m dedupe.Mark, now time.Time) record {
-	ttl := min(m.TTL, maxTTL).Truncate(time.Millisecond) // a longer one would be damage
+	ttl := min(m.TTL, maxTTL).Truncate(time.Millisecond) // a longer one would count as damage
 	return record{key: key, status: uint16(m.Status), ttl: ttl, until: now.Add(ttl).UnixMilli(), room: m.Room}
 }
 
-// clockIsSteady reports whether what has expired may be removed, and whether the
-// clock was set. Then what the file holds is looked at again: at start it may have
-// seemed expired.
+// clockIsSteady reports whether expired entries may be removed, and whether the clock
+// was stepped. After a step the file is read again: entries may have looked expired
+// at start.
 func (f *file) clockIsSteady(now time.Time) (steady, stepped bool) {
 	elapsed := f.elapsed() - f.mark
 	if drift := now.Round(0).Sub(f.wall) - elapsed; drift.Abs() <= steadyWithin {

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The reference: what a store is, without locks, bounds, networks or files.
+// The reference: a store without locks, limits, networks or files.
 type model struct {
 	now  time.Duration
 	keys map[dedupe.Key]entry
@@ -53,9 +53,9 @@ func (m *model) release(k dedupe.Key, tok dedupe.Token) {
 	}
 }
 
-// testModel drives the store and the reference with the same random calls. Times
-// are odd on purpose: no two ends fall together, so that a server's own clock,
-// which goes on meanwhile, cannot decide a case.
+// testModel makes the same random calls to the store and the reference. Times are odd
+// on purpose: no two ends coincide, so that the server's own clock, which keeps
+// running, cannot decide a case.
 func testModel(t *testing.T, open Factory) {
 	keys := rapid.SampledFrom([]dedupe.Key{key, key2})
 	tokens := rapid.SampledFrom([]dedupe.Token{mine, his, {3}})

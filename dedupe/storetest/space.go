@@ -7,7 +7,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// How a store that bounds what it remembers shares its space.
+// How a store of limited size shares its space.
 
 func testEviction(t *testing.T, open Factory) {
 	s := open(t, 3)
@@ -25,7 +25,7 @@ func testEviction(t *testing.T, open Factory) {
 		p.claim(keys[0], his, map[bool]dedupe.State{true: claimed, false: isDone(200)}[i == 3])
 	}
 	for _, k := range keys[1:] {
-		p.claim(k, his, isDone(200)) // looking keys[0] up did not keep it
+		p.claim(k, his, isDone(200)) // the earlier lookup did not keep keys[0]
 	}
 	p.claim(key, his, inFlight)
 	m, ok := s.Store.(interface{ Stats() dedupe.MemoryStats })
@@ -59,8 +59,8 @@ func testExpiredFirst(t *testing.T, open Factory) {
 	p.remembers("new", 1, 1)
 }
 
-// One sender sends more than the store has space for. With a restart at the end,
-// if the store keeps anything: what it keeps is shared in the same way.
+// One sender sends more than the store can hold, with a restart at the end if the
+// store is persistent: the space must be shared in the same way.
 func testFlood(t *testing.T, open Factory) {
 	s := open(t, 10)
 	if !s.Bounded {
@@ -87,7 +87,7 @@ func testShares(t *testing.T, open Factory) {
 		t.Skip("the store has no bound of its own")
 	}
 	p := &probe{t: t, Subject: s}
-	p.fill("a", 20, window) // alone, it has all
+	p.fill("a", 20, window) // alone, it may use all space
 	p.remembers("a", 20, 12)
 	p.fill("b", 20, window)
 	p.fill("c", 2, window)
@@ -96,7 +96,7 @@ func testShares(t *testing.T, open Factory) {
 	p.remembers("b", 20, 5)
 }
 
-// fill marks n deliveries of a room as done, one after the other.
+// fill marks n deliveries of a room as done, in order.
 func (p *probe) fill(room string, n int, ttl time.Duration) {
 	p.t.Helper()
 	for i := range n {
@@ -104,14 +104,13 @@ func (p *probe) fill(room string, n int, ttl time.Duration) {
 		if err := p.Store.Done(p.t.Context(), roomKey(room, i), m); err != nil {
 			p.t.Fatalf("done: %v", err)
 		}
-		p.Advance(time.Millisecond) // so that a file can tell their order
+		p.Advance(time.Millisecond) // so that a file preserves their order
 	}
 }
 
 func roomKey(room string, i int) dedupe.Key { return dedupe.NewKey(room, string(rune('0'+i))) }
 
-// remembers checks that of the n deliveries of a room the newest are known, and
-// no other.
+// remembers checks that of n deliveries of a room exactly the newest are known.
 func (p *probe) remembers(room string, n, newest int) {
 	p.t.Helper()
 	for i := range n {

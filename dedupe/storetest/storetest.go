@@ -1,5 +1,5 @@
-// Package storetest is the suite that every dedupe store must pass. It reads as
-// the specification of [dedupe.Store].
+// Package storetest is the suite that every dedupe store must pass. It is the
+// specification of [dedupe.Store].
 package storetest
 
 import (
@@ -16,27 +16,28 @@ import (
 type Subject struct {
 	Store dedupe.Store
 
-	// Advance lets time go by for the store, without sleeping: by its injected clock,
-	// or by taking d off every lifetime in the server.
+	// Advance lets time pass for the store without sleeping: with its injected clock,
+	// or by subtracting d from every lifetime in the server.
 	Advance func(d time.Duration)
 
-	// Reopen closes the store and opens it again on what it kept, as a restart does.
-	// nil if the store keeps nothing.
+	// Reopen closes the store and opens it again with its persistent content, as a
+	// restart does. nil if there is none.
 	Reopen func() dedupe.Store
 
-	// Break makes the store ail, or heals it, and returns when the store must have
-	// noticed. nil if nothing can ail it.
+	// Break makes the store unhealthy, or healthy again, and returns when the store
+	// must have noticed. nil if it cannot become unhealthy.
 	Break func(ail bool)
 
-	// Bounded says that the store heeded the factory's maxEntries.
+	// Bounded says that the store respects the factory's maxEntries.
 	Bounded bool
 }
 
-// A Factory opens an empty store that lives until tb ends. maxEntries bounds what
-// it remembers as done; 0 means its default.
+// A Factory opens an empty store that lives until tb ends. maxEntries limits the
+// dones; 0 means the store's default.
 type Factory func(tb TB, maxEntries int) Subject
 
-// TB is what a factory may use of a test. The model test's own type has no more.
+// TB is the part of testing.TB that a factory may use: the model test's own type has
+// no more.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -66,7 +67,7 @@ func Run(t *testing.T, open Factory) {
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 }
 
-// A probe is a store with opinions: each method calls and checks the answer.
+// A probe wraps a store; each method makes a call and checks the result.
 type probe struct {
 	t *testing.T
 	Subject
@@ -105,7 +106,7 @@ func (p *probe) release(k dedupe.Key, tok dedupe.Token) {
 var (
 	key  = dedupe.NewKey("storetest", "a")
 	key2 = dedupe.NewKey("storetest", "b")
-	mine = dedupe.Token{1, 0, 255, '\r', '\n'} // bytes that a text protocol would trip over
+	mine = dedupe.Token{1, 0, 255, '\r', '\n'} // bytes that would confuse a text protocol
 	his  = dedupe.Token{2}
 
 	claimed  = dedupe.State{Phase: dedupe.Claimed}
@@ -240,8 +241,8 @@ var cases = []struct {
 	}},
 }
 
-// An ailing store may fail its calls, and then its gate takes it for down; where
-// they succeed, Health is all that tells the operator.
+// An unhealthy store may fail its calls, and its gate then treats it as down; if the
+// calls succeed, only Health tells the operator.
 func testHealth(t *testing.T, s Subject) {
 	ailing := func() bool {
 		k, tok := dedupe.NewKey("health"), dedupe.NewToken()
