@@ -1,17 +1,15 @@
-// Package history keeps the newest deliveries of each handler in memory, so that
-// an operator can see what became of one: when it arrived, how often, what the app
-// answered and how long it took. Of a delivery it keeps identifiers and times,
-// never its body or the value of a header, except the sender's id and event.
+// Package history keeps the newest deliveries of each handler in memory, so that an
+// operator can see what happened to one: when it arrived, how often, how the app
+// responded and how long it took. It keeps identifiers and times, never a body or a
+// header's value, except the sender's id and event.
 //
-// A [Store] takes a [Delivery] when it has ended ([Store.Add]: one short lock) and
-// is asked by the admin API, for a list ([Store.List]) or for what is new
-// ([Store.After]).
+// A [Store] gets a [Delivery] when it has ended ([Store.Add]: one short lock). The
+// admin API reads a list ([Store.List]) or new deliveries ([Store.After]).
 //
-// It is for what a key has verified. What anyone can send is not added, so that a
-// flood of forgeries drives out no genuine delivery; refused requests have a store
-// of their own, package rejected. What was verified and not handed to the app, such
-// as a duplicate, has a ring of its own for the same reason: whoever replays a
-// captured delivery drives out such copies alone.
+// Only verified deliveries are added, so that a flood of forgeries displaces nothing
+// genuine; refused requests are in package rejected. Verified deliveries that did not
+// go to the app, such as duplicates, have a separate ring for the same reason:
+// replaying a captured delivery displaces only others like it.
 package history
 
 import (
@@ -26,10 +24,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
-// PerHandler is how many deliveries of a handler are kept by default.
+// PerHandler is the default number of deliveries kept for a handler.
 const PerHandler = 256
 
-// The bounds over all handlers. Every ring has an equal share of both.
+// Limits over all handlers. Every ring has an equal share of both.
 const (
 	maxEntries = 1 << 16
 	maxBytes   = 32 << 20
@@ -37,43 +35,43 @@ const (
 
 const (
 	maxText = 512 // bytes of an id or an event
-	// entrySize is what an entry takes besides its text: the struct, its place in a
-	// ring, and the count of its attempts.
+	// entrySize is the memory of an entry besides its text: the struct, its place in
+	// a ring, and the count of its attempts.
 	entrySize = int64(unsafe.Sizeof(Delivery{})) + 128
 )
 
-// A Delivery is one request whose signature was valid, and what became of it. It
-// does not change once it is added.
+// A Delivery is one request with a valid signature, and its result. It does not
+// change once added.
 type Delivery struct {
 	Name     string // the handler's
-	Provider string // the provider's id, "" without one
+	Provider string // the provider's id, or ""
 	Time     time.Time
 	Outcome  metrics.Outcome
-	Reason   string        // of the outcome, "" where nothing was wrong
-	Status   int           // that the app answered; 0: none
-	App      time.Duration // that the app took; 0: it was not asked
-	ID       string        // the sender's id of the delivery, "" without one
-	Event    string        // what the sender says the event is, "" if it does not
+	Reason   string        // of the outcome, "" for a success
+	Status   int           // of the app's response; 0: none
+	App      time.Duration // how long the app took; 0: not called
+	ID       string        // the sender's id of the delivery, or ""
+	Event    string        // the sender's event type, or ""
 	Key      string        // the label of the key that verified it
 	Delivery string        // the delivery's key in hex, "" if nothing identifies it
-	// Keys judged the delivery: their secrets stay hidden after a change.
+	// Keys verified the delivery: their secrets remain redacted after a change.
 	Keys *keys.Snapshot
 
 	// Seq numbers the deliveries of a store, from 1. Add sets it.
 	Seq uint64
-	// Attempt says which request of this delivery it is, from 1, as long as one of
-	// them is kept. Add sets it.
+	// Attempt numbers the requests of this delivery, from 1, as long as one of them
+	// is kept. Add sets it.
 	Attempt int
 }
 
-// forwarded reports whether the app was asked.
+// forwarded reports whether the app was called.
 func (d *Delivery) forwarded() bool {
 	return d.Outcome == metrics.Delivered || d.Outcome == metrics.Failed
 }
 
 func (d *Delivery) size() int64 { return entrySize + int64(len(d.ID)+len(d.Event)) }
 
-// A Query selects deliveries; an empty field selects all.
+// A Query selects deliveries; empty fields match all.
 type Query struct {
 	Name, Event, ID string // exact; ID is the sender's
 	Outcome         metrics.Outcome
@@ -84,15 +82,15 @@ func (q *Query) selects(d *Delivery) bool {
 		(q.Event == "" || q.Event == d.Event) && (q.ID == "" || q.ID == d.ID)
 }
 
-// A Store holds the newest deliveries: of each handler name a number, twice (those
-// that went to the app, and the others), and over all 65 536 and 32 MiB. The zero
-// Store is ready. It is safe for concurrent use.
+// A Store holds the newest deliveries: a number for each handler name, separately for
+// those that went to the app and the others, and in total at most 65 536 and 32 MiB.
+// The zero Store is ready to use and safe for concurrent use.
 type Store struct {
 	mu       sync.Mutex
 	seq      uint64
 	rings    map[ringID]*ring
 	attempts map[string]attempts // by the delivery's key
-	changed  chan struct{}       // nil while nobody waits
+	changed  chan struct{}       // nil while nobody is waiting
 }
 
 type ringID struct {
@@ -103,8 +101,8 @@ type ringID struct {
 // attempts counts the requests of one delivery.
 type attempts struct{ made, kept int }
 
-// Add keeps a delivery in place of the oldest, most of its handler's name. Its id
-// and its event are copied, and cut beyond 512 bytes. A most of 0 keeps nothing.
+// Add adds a delivery, replacing the oldest beyond most of its handler's name. It
+// copies id and event, cut to 512 bytes. With a most of 0 it keeps nothing.
 func (s *Store) Add(d Delivery, most int) {
 	if most == 0 {
 		return
@@ -133,8 +131,8 @@ func (s *Store) Add(d Delivery, most int) {
 	}
 }
 
-// ownText copies the texts of a request, which may be parts of its body, and would
-// keep the whole of it in memory.
+// ownText copies the texts of a request, which could otherwise keep its entire body
+// in memory.
 func (d *Delivery) ownText() {
 	id, event := clip(d.ID), clip(d.Event)
 	var b strings.Builder
@@ -151,7 +149,8 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
-// ring returns the ring of an id. A new one takes its share from the others.
+// ring returns the ring of an id, creating it if necessary, which shrinks the shares
+// of others.
 func (s *Store) ring(id ringID) *ring {
 	r := s.rings[id]
 	if r != nil {
@@ -168,7 +167,7 @@ func (s *Store) ring(id ringID) *ring {
 	return r
 }
 
-// trim drops the oldest of a ring beyond most and beyond its share.
+// trim drops the oldest entries of a ring beyond most and its share.
 func (s *Store) trim(r *ring, most int) {
 	n := len(s.rings)
 	most = min(most, maxEntries/n)
@@ -183,9 +182,8 @@ func (s *Store) trim(r *ring, most int) {
 	}
 }
 
-// Restrict drops what a configuration that is now in force does not keep:
-// deliveries of names that it does not have, and all but the newest most of each
-// name, of those that went to the app and of the others.
+// Restrict applies a new configuration: it drops deliveries of unknown handler names,
+// and all but the newest most of each ring.
 func (s *Store) Restrict(names map[string]bool, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,8 +197,8 @@ func (s *Store) Restrict(names map[string]bool, most int) {
 	}
 }
 
-// List returns the newest deliveries that a query selects, newest first, at most
-// limit; all if limit is negative.
+// List returns the newest deliveries that match a query, newest first: at most limit,
+// or all if limit is negative.
 func (s *Store) List(q Query, limit int) []*Delivery {
 	news := s.After(0, q)
 	slices.Reverse(news.Deliveries)
@@ -210,17 +208,17 @@ func (s *Store) List(q Query, limit int) []*Delivery {
 	return news.Deliveries
 }
 
-// News are the deliveries after one.
+// News are the deliveries after a given one.
 type News struct {
-	Deliveries []*Delivery // in the order in which they ended
-	Last       uint64      // the Seq of the newest delivery of all, selected or not
-	// Missed says that some after the one asked for are no longer kept.
+	Deliveries []*Delivery // in the order they ended
+	Last       uint64      // the Seq of the newest delivery, matching or not
+	// Missed reports that some after the given one were already dropped.
 	Missed bool
-	// More is closed when there is another.
+	// More is closed when there is a new delivery.
 	More <-chan struct{}
 }
 
-// After returns the deliveries with a Seq above seq that a query selects.
+// After returns the deliveries with a Seq above seq that match a query.
 func (s *Store) After(seq uint64, q Query) News {
 	s.mu.Lock()
 	if s.changed == nil {
@@ -239,7 +237,7 @@ func (s *Store) After(seq uint64, q Query) News {
 	return n
 }
 
-// Totals returns how many deliveries are kept, and about how many bytes they take.
+// Totals returns the number of deliveries and their approximate size in bytes.
 func (s *Store) Totals() (n int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,13 +248,13 @@ func (s *Store) Totals() (n int, bytes int64) {
 	return n, bytes
 }
 
-// A ring holds deliveries in the order of their Seq.
+// A ring holds deliveries in order of their Seq.
 type ring struct {
 	all     []*Delivery
-	oldest  int // where it is
+	oldest  int // its index
 	n       int
 	bytes   int64
-	dropped uint64 // the Seq of the newest that was dropped
+	dropped uint64 // the Seq of the newest one dropped
 }
 
 func (r *ring) push(d *Delivery) {

@@ -11,16 +11,15 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 )
 
-// A View shows deliveries. A sender may be set up to send a key as its id, so that
-// none of the gateway's secrets is shown. The zero View is ready; it is for one
-// goroutine, and may be used for as long as one asks.
+// A View converts deliveries for display. It redacts the gateway's secrets, since a
+// sender may be configured to send a key as its id. The zero View is ready to use, in
+// one goroutine and for one request.
 type View struct {
 	known map[*keys.Snapshot]bool
 	hide  func(string) string
 }
 
-// Show returns what is shown of deliveries, in their order. now are the keys in
-// force.
+// Show converts deliveries, in order. now are the current keys.
 func (v *View) Show(list []*Delivery, now []*keys.Snapshot) []adminapi.Delivery {
 	for _, d := range list {
 		v.learn(d.Keys)
@@ -56,19 +55,19 @@ func (v *View) learn(k *keys.Snapshot) {
 	v.known[k], v.hide = true, nil
 }
 
-// process tells cursors of this process from those of another.
+// process distinguishes cursors of this process from those of others.
 var process = strconv.FormatInt(time.Now().UnixNano(), 36)
 
-// Cursor names a place in the order of deliveries: after the one with this Seq.
+// Cursor names the position after the delivery with this Seq.
 func Cursor(seq uint64) string { return fmt.Sprintf("%s-%d", process, seq) }
 
-// ParseCursor returns the Seq of a cursor. That of another process, or of none, is
-// 0: everything that is kept comes after it.
+// ParseCursor returns the Seq of a cursor, or 0, before everything, if the cursor is
+// invalid or from another process.
 func ParseCursor(cursor string) uint64 {
 	number, ours := strings.CutPrefix(cursor, process+"-")
 	if !ours {
 		return 0
 	}
-	seq, _ := strconv.ParseUint(number, 10, 64) // 0 if it is none
+	seq, _ := strconv.ParseUint(number, 10, 64) // 0 if invalid
 	return seq
 }

@@ -1,5 +1,5 @@
 // Package redis adds the redis store to verify_webhook, for several instances that
-// share deliveries: one more --with.
+// share deliveries. Build it in with one more --with.
 package redis
 
 import (
@@ -129,8 +129,8 @@ func (s *Store) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// Identity implements caddymodule.StoreModule. With another password or authority it
-// is another store, so the next configuration connects with it.
+// Identity implements caddymodule.StoreModule. A change of password or authority
+// makes it another store, so that the new configuration reconnects.
 func (s *Store) Identity() string {
 	password := sha256.Sum256([]byte(s.options.Password))
 	return strings.Join([]string{
@@ -139,8 +139,8 @@ func (s *Store) Identity() string {
 	}, "\x00")
 }
 
-// Keeps is where deliveries are found again, whatever the server's address: a
-// reload that changes it is warned of.
+// Keeps identifies the data, whatever the server's address: a reload that changes it
+// logs a warning.
 func (s *Store) Keeps() string {
 	return fmt.Sprintf("namespace %s, db %d", s.Namespace, s.DB)
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/caddyserver/xcaddy"
 )
 
-// remedies say what usually helps where a step of xcaddy fails. What went wrong
-// is in the step's output, which the user has already seen.
+// remedies say what usually helps if a step of xcaddy fails. The step's output, which
+// the user has already seen, says what went wrong.
 var remedies = map[xcaddy.Step]string{
 	xcaddy.StepPinVersions: "a version or a package that does not exist, or no access to the Go module proxy",
 	xcaddy.StepTidyModule:  "no access to the Go module proxy",
 	xcaddy.StepCompile:     "a plugin that does not fit this version of Caddy, or a package that is not in the folder of its module",
 }
 
-// build runs xcaddy, its output going to standard error.
+// build runs xcaddy with its output on standard error.
 func build(ctx context.Context, c *config) error {
 	b, err := c.builder()
 	if err != nil {
@@ -36,8 +36,8 @@ func build(ctx context.Context, c *config) error {
 		_, err := io.Copy(os.Stderr, e.Output)
 		return err
 	}
-	// The output ends up in public CI logs; a private module proxy's address
-	// may hold a password.
+	// The output ends up in public CI logs; the address of a private module proxy may
+	// contain a password.
 	b.RedactCredentials = true
 
 	err = b.Build(ctx, c.Output)
@@ -54,8 +54,8 @@ func build(ctx context.Context, c *config) error {
 	return nil
 }
 
-// checkModules starts the program that was built and looks for the modules
-// that the file expects: a plugin may compile and yet register nothing.
+// checkModules runs the new program and looks for the expected modules: a plugin may
+// compile without registering anything.
 func checkModules(ctx context.Context, c *config) error {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.Output, "list-modules")
@@ -71,7 +71,7 @@ func checkModules(ctx context.Context, c *config) error {
 	return nil
 }
 
-// missingModules are those of want that no line of "caddy list-modules" names.
+// missingModules returns those of want that "caddy list-modules" does not list.
 func missingModules(listing string, want []string) []string {
 	lines := strings.Split(listing, "\n")
 	for i, line := range lines {

@@ -21,8 +21,8 @@ type config struct {
 	Plugins []plugin `toml:"plugin"`
 }
 
-// plugin is one Go package to compile in: a published version, or a folder
-// that takes the place of its Go module.
+// plugin is a Go package to compile in: a published version, or a folder that
+// replaces its Go module.
 type plugin struct {
 	Package string `toml:"package"`
 	Version string `toml:"version"`
@@ -31,8 +31,7 @@ type plugin struct {
 
 const defaultOutput = "build/caddy"
 
-// readConfig reads and checks the file at path. The paths in the result are
-// absolute, so that it no longer matters where the program was started.
+// readConfig reads and checks the file at path. The paths in the result are absolute.
 func readConfig(path string) (*config, error) {
 	c := &config{Output: defaultOutput}
 	meta, err := toml.DecodeFile(path, c)
@@ -52,8 +51,8 @@ func readConfig(path string) (*config, error) {
 	return c, nil
 }
 
-// check finds what is missing or contradicts itself, and makes paths absolute,
-// starting from dir.
+// check finds missing and contradictory settings, and makes paths absolute, relative
+// to dir.
 func (c *config) check(dir string) error {
 	if c.Caddy == "" {
 		return errors.New(`caddy is missing: name the version, for example caddy = "v2.11.9"`)
@@ -87,7 +86,7 @@ func (c *config) check(dir string) error {
 	return nil
 }
 
-// builder translates the file into xcaddy's terms.
+// builder converts the configuration for xcaddy.
 func (c *config) builder() (xcaddy.Builder, error) {
 	b := xcaddy.Builder{CaddyVersion: c.Caddy}
 	folders := map[string]string{} // Go module to the folder that replaces it
@@ -122,9 +121,9 @@ func (c *config) builder() (xcaddy.Builder, error) {
 				return b, fmt.Errorf("plugin %s: its Go module %s is replaced by %s, so version has no effect: take it out",
 					p.Package, module, folders[module])
 			}
-			// xcaddy runs "go get" for the module itself, not for packages
-			// below it, and "go get" without a version asks the module proxy,
-			// which fails for a module that was never published.
+			// xcaddy runs "go get" for the module itself, not for packages below it.
+			// Without a version that queries the module proxy, which fails for an
+			// unpublished module.
 			if p.Package == module {
 				d.Version = placeholderVersion(module)
 			}
@@ -149,8 +148,8 @@ func modulePath(folder string) (string, error) {
 
 var majorSuffix = regexp.MustCompile(`/(v[2-9]|v[1-9][0-9]+)$`)
 
-// placeholderVersion is the version that a replaced module is required at. Its
-// major version must agree with the path's suffix.
+// placeholderVersion is the required version of a replaced module. Its major version
+// must match the path's suffix.
 func placeholderVersion(module string) string {
 	if m := majorSuffix.FindStringSubmatch(module); m != nil {
 		return m[1] + ".0.0"

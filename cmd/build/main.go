@@ -1,10 +1,9 @@
-// Command build makes the Caddy that xcaddy.toml describes: it hands the file
-// to xcaddy and then asks the result for the modules that must be in it.
+// Command build builds the Caddy described by xcaddy.toml: it runs xcaddy and then
+// checks that the result contains the expected modules.
 //
 //	go -C cmd/build run . [-config FILE] [-output FILE]
 //
-// It is a Go module of its own, so that xcaddy stays out of the dependencies
-// of those who import the gateway.
+// It is a separate Go module, which keeps xcaddy out of the gateway's dependencies.
 package main
 
 import (
@@ -57,9 +56,9 @@ func run(ctx context.Context, configFile, output string, extra []string) error {
 	return nil
 }
 
-// findRoot is the nearest folder at or above dir that holds xcaddy.toml.
-// "go -C cmd/build run ." starts in cmd/build and no longer knows where the
-// user stood, so that this is what relative paths in flags can count from.
+// findRoot returns the nearest folder at or above dir that holds xcaddy.toml. "go -C
+// cmd/build run ." starts in cmd/build and does not know the user's directory, so
+// relative paths in flags start from that folder.
 func findRoot(dir string) string {
 	for at := dir; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, configName)); err == nil {

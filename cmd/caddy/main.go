@@ -1,6 +1,5 @@
-// Command caddy is Caddy with verify_webhook compiled in: the standard modules,
-// this project's, and nothing else. Its dependencies are those of this
-// repository's go.sum, so that two builds of one commit are the same program.
+// Command caddy is Caddy with its standard modules and verify_webhook. It has the
+// dependencies of this repository's go.sum, so that builds of a commit are identical.
 package main
 
 import (

@@ -1,11 +1,10 @@
-// Package check holds tests of what deploy/ gives to Prometheus and Grafana, by
-// Prometheus's own code: alerts.yml with its unit tests (promtool's format, read
-// here because promtool itself takes minutes to compile), and every query of the
-// dashboard. Whether the gateway has the metrics they name is tested in
-// integration/deploy_test.go.
+// Package check tests the Prometheus and Grafana files in deploy/ with Prometheus's own
+// code: alerts.yml with its unit tests (in promtool's format, run here because promtool
+// takes minutes to compile), and every query of the dashboard.
+// integration/deploy_test.go tests whether the gateway has the metrics they use.
 //
-// It is a Go module of its own, so that Prometheus stays out of the gateway's
-// dependencies. What it reads lies outside of it, where go test sees no change:
+// It is a separate Go module, which keeps Prometheus out of the gateway's dependencies.
+// It reads files outside the module, whose changes go test does not see:
 //
 //	go -C deploy/check test -count=1 ./...
 package check
