@@ -8,50 +8,51 @@ import (
 	"time"
 )
 
-// Options configure a [Box]. Engine and Deliver must be set.
+// Options configure a [Box]. Engine and Deliver are required.
 type Options struct {
-	// Engine keeps the deliveries. The box closes it.
+	// Engine stores the deliveries. The box closes it.
 	Engine Engine
 
-	// Deliver makes one attempt. It is called by many goroutines at once; a panic
-	// counts as no answer. When ctx ends, the box is being closed. How long an attempt
-	// may take is the caller's to decide.
+	// Deliver makes one attempt. It is called concurrently; a panic counts as no
+	// answer. ctx ends when the box closes. The caller limits the duration of an
+	// attempt.
 	Deliver func(ctx context.Context, a *Attempt) Result
 
-	// Concurrency bounds the attempts that run at once. Default: 16.
+	// Concurrency limits concurrent attempts. Default: 16.
 	Concurrency int
 
-	// Settled is called after an attempt was settled, by many goroutines at once. It
-	// must not wait. Default: nothing is called.
+	// Settled is called concurrently, after an attempt was settled. It must not
+	// block. Default: none.
 	Settled func(a *Attempt, r Result, s Settlement)
 
 	// Now is the wall clock, the same as the engine's. Default: time.Now.
 	Now func() time.Time
 
-	// Chance is from 0 to 1, and safe for concurrent use. Default: math/rand/v2.
+	// Chance returns a random number from 0 to 1, and is safe for concurrent use.
+	// Default: math/rand/v2.
 	Chance func() float64
 
-	// Logger hears of apps that go down and come back. Default: silence.
+	// Logger reports apps that go down and come back. Default: no logs.
 	Logger *slog.Logger
 }
 
-// A Box sees to it that what an engine keeps is delivered: it makes the attempts
-// that are due, in turns between handlers and tenants, as many at once as an app
-// has shown that it can take.
+// A Box delivers what an engine stores: it makes the attempts that are due, in turn
+// for handlers and tenants, with as much concurrency as each app has shown that it
+// can handle.
 //
-// An app is down when it did not answer several deliveries of a queue, or a proxy
-// answered 502 to 504 for it, and no 2xx came between. While it is down, nothing
-// but a probe every 5 s is sent, each time another delivery, and no attempt is
-// spent. The first 2xx ends that, whoever asked for it, and what waited for the
-// app is due at once, oldest first.
+// An app is down if it did not answer several deliveries of a queue, or a proxy
+// answered 502 to 504 for it, without a 2xx in between. While it is down, only a
+// probe is sent every 5 s, each time a different delivery, and no attempts are spent.
+// The first 2xx to any request ends that, and all deliveries waiting for the app
+// become due, oldest first.
 //
-// A box belongs to its engine, not to a configuration: it outlives a reload.
+// A box belongs to its engine, not to a configuration: it survives a reload.
 type Box struct {
 	o      Options
 	engine Engine
 	log    *slog.Logger
 
-	ctx     context.Context // of the attempts
+	ctx     context.Context // for attempts
 	cancel  context.CancelFunc
 	wake    chan struct{}
 	stop    chan struct{}
@@ -62,14 +63,14 @@ type Box struct {
 	policies map[string]Policy
 	paused   map[string]bool // handlers
 	paces    map[Queue]*pace
-	handlers map[string]int // attempts that run
-	attempts int            // of all of them
+	handlers map[string]int // running attempts
+	attempts int            // in total
 	turns    turns
-	changed  []Queue // whose app went down or came back: what waits for it is to be hastened
+	changed  []Queue // whose app went down or came back: to be hastened
 	closed   bool
 }
 
-// NewBox returns a box that makes attempts from now on.
+// NewBox returns a running box.
 func NewBox(o Options) *Box {
 	if o.Concurrency <= 0 {
 		o.Concurrency = 16
@@ -98,12 +99,12 @@ func NewBox(o Options) *Box {
 	return b
 }
 
-// Engine returns the engine, for whoever looks things up, replays or discards.
+// Engine returns the engine, for lookups, replays and discards.
 func (b *Box) Engine() Engine { return b.engine }
 
-// Configure says how each handler tries, by its name, and makes due what did not
-// reach its handler: to be called when a configuration has come into force. What
-// belongs to other handlers is tried by the defaults.
+// Configure sets the policy of each handler by its name, and makes deliveries due
+// that did not reach their handler. Call it when a configuration takes effect.
+// Deliveries of other handlers use the defaults.
 func (b *Box) Configure(policies map[string]Policy) {
 	b.mu.Lock()
 	b.policies = policies
@@ -112,8 +113,8 @@ func (b *Box) Configure(policies map[string]Policy) {
 	b.look()
 }
 
-// Accept is [Engine.Accept], and begins the attempts. With running, the caller
-// makes the first one itself, and then calls Finish.
+// Accept is [Engine.Accept], and starts attempts. With running, the caller makes the
+// first attempt itself and then calls Finish.
 func (b *Box) Accept(ctx context.Context, d *Delivery, running bool) (Accepted, error) {
 	got, err := b.engine.Accept(ctx, d, running)
 	if err == nil && got.Attempt == nil && got.Entry.State == Pending {
@@ -128,8 +129,8 @@ func (b *Box) Accept(ctx context.Context, d *Delivery, running bool) (Accepted, 
 // Finish settles an attempt that the caller made itself.
 func (b *Box) Finish(a *Attempt, r Result) { b.finish(a, r, false) }
 
-// Heard tells how the app answered a delivery that is not in the inbox: a 2xx ends
-// that an app is down.
+// Heard reports the app's answer to a delivery that is not in the inbox: a 2xx means
+// that the app is up.
 func (b *Box) Heard(q Queue, key Key, r Result) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,8 +139,8 @@ func (b *Box) Heard(q Queue, key Key, r Result) {
 	}
 }
 
-// Holds reports whether deliveries of q are to be stored without asking the app:
-// it is known to be down, or its handler is paused.
+// Holds reports whether deliveries of q must be stored without calling the app: the
+// app is down, or its handler is paused.
 func (b *Box) Holds(q Queue) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -147,8 +148,8 @@ func (b *Box) Holds(q Queue) bool {
 	return b.paused[q.Handler] || p != nil && p.isDown()
 }
 
-// Pause stops the attempts of a handler, until Resume or the end of the process.
-// Those that run are not interrupted.
+// Pause stops attempts of a handler until Resume or the end of the process. Running
+// attempts continue.
 func (b *Box) Pause(handler string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -163,14 +164,14 @@ func (b *Box) Resume(handler string) {
 	b.look()
 }
 
-// QueueStatus is what a queue holds, and how the app takes it.
+// QueueStatus is a queue's content and the state of its app.
 type QueueStatus struct {
 	QueueStats
-	Down   time.Time // since when the app is down; zero: it is not
+	Down   time.Time // since when the app is down; zero if it is up
 	Paused bool
 }
 
-// Queues is [Engine.Queues] with what the box knows.
+// Queues is [Engine.Queues] with the box's information.
 func (b *Box) Queues(ctx context.Context) ([]QueueStatus, error) {
 	all, err := b.engine.Queues(ctx)
 	b.mu.Lock()
@@ -186,9 +187,8 @@ func (b *Box) Queues(ctx context.Context) ([]QueueStatus, error) {
 	return list, err
 }
 
-// Close begins no more attempts, waits for those that run until ctx ends, and
-// closes the engine. What did not end by then stays pending, and is tried again
-// when the engine is opened the next time.
+// Close stops making attempts, waits for running ones until ctx ends, and closes the
+// engine. Unfinished attempts remain pending for the next start.
 func (b *Box) Close(ctx context.Context) error {
 	b.mu.Lock()
 	again := b.closed
@@ -215,11 +215,10 @@ func (b *Box) Close(ctx context.Context) error {
 	b.cancel()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
-	return b.engine.Close(ctx) // the marks of the last attempts
+	return b.engine.Close(ctx) // writes the marks of the last attempts
 }
 
-// closePatience is for what must end once an attempt is interrupted, and for the
-// last marks.
+// closePatience is the time for interrupted attempts to end, and for the last marks.
 const closePatience = 2 * time.Second
 
 func signal(c chan struct{}) {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// The form of a delivery in a file or a message: a version, then its fields in a
-// fixed order, each string with its length before it. Headers hold bytes that are
-// not UTF-8, so it is no text format. Later fields are added at the end: what an
-// older reader does not know it leaves.
+// The binary form of a delivery in a file or a message: a version, then its fields in
+// a fixed order, strings preceded by their length. Headers may hold bytes that are
+// not UTF-8, so it is not a text format. New fields are appended: older readers
+// ignore them.
 const codecVersion = 1
 
 var errCodec = errors.New("inbox: not a delivery, or damaged")
 
-// AppendBinary appends all of d to b, in a form that [Delivery.UnmarshalBinary]
-// reads. The error is always nil.
+// AppendBinary appends d to b in the form that [Delivery.UnmarshalBinary] reads. The
+// error is always nil.
 func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, codecVersion)
 	b = append(b, d.Key[:]...)
@@ -44,7 +44,8 @@ func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 	return appendString(b, d.Body), nil
 }
 
-// UnmarshalBinary sets d to what AppendBinary wrote. It keeps no part of b.
+// UnmarshalBinary sets d to the result of AppendBinary. It copies all it needs from
+// b.
 func (d *Delivery) UnmarshalBinary(b []byte) error {
 	r := reader{b: b}
 	if r.take(1)[0] != codecVersion {
@@ -82,7 +83,7 @@ func (d *Delivery) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// texts are the fields that are strings, in the order of the form.
+// texts returns the string fields, in the order of the form.
 func (d *Delivery) texts() []*string {
 	return []*string{
 		&d.Handler, &d.Tenant, &d.Label, &d.Server, &d.ID, &d.Event,
@@ -103,7 +104,7 @@ func appendStrings[T ~string | ~[]byte](b []byte, list []T) []byte {
 	return b
 }
 
-// appendTime writes nanoseconds since 1970, and 0 for the zero time.
+// appendTime appends nanoseconds since 1970, 0 for the zero time.
 func appendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
 		return binary.AppendVarint(b, 0)
@@ -111,7 +112,7 @@ func appendTime(b []byte, t time.Time) []byte {
 	return binary.AppendVarint(b, t.UnixNano())
 }
 
-// A reader reads zeros once something is missing, and remembers that.
+// A reader returns zeros after reading past the end, and remembers it.
 type reader struct {
 	b      []byte
 	failed bool
@@ -120,14 +121,14 @@ type reader struct {
 func (r *reader) take(n int) []byte {
 	if n > len(r.b) {
 		r.failed, r.b = true, nil
-		return make([]byte, min(n, len(Key{}))) // a length beyond the end is damage: bytes asks for none
+		return make([]byte, min(n, len(Key{}))) // a length beyond the end is damage: avoid a large allocation
 	}
 	head := r.b[:n]
 	r.b = r.b[n:]
 	return head
 }
 
-// count reads how many items follow; each takes at least one byte.
+// count reads a number of items; each has at least one byte.
 func (r *reader) count() int {
 	n, size := binary.Uvarint(r.b)
 	if size <= 0 || n > uint64(len(r.b)-size) {

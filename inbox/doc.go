@@ -27,14 +27,14 @@
 //
 // The parts:
 //
-//   - [Delivery]: a verified request as it was received, and what verification
-//     found out. It is kept as bytes: see [Delivery.AppendBinary].
-//   - [Engine]: the contract of what keeps deliveries. Package bolt holds the one
-//     in a file, and inboxtest the suite that every engine must pass.
-//   - [Box]: decides when an attempt is made. It knows which apps are down, takes
-//     turns between handlers and tenants, and settles what an attempt found out.
+//   - [Delivery]: a verified request as received, with the results of verification,
+//     stored as bytes: see [Delivery.AppendBinary].
+//   - [Engine]: the contract of the storage. Package bolt implements it with a file, and
+//     inboxtest holds the suite that every engine must pass.
+//   - [Box]: decides when to make an attempt. It knows which apps are down, takes turns
+//     between handlers and tenants, and settles attempts.
 //
-// An attempt is a function that the caller supplies. The package knows neither
-// Caddy nor HTTP, neither verification nor deduplication: two deliveries with the
-// same [Key] are copies of each other, and that is all it asks.
+// The caller supplies the function that makes an attempt. The package knows neither
+// Caddy nor HTTP, neither verification nor deduplication: two deliveries with the same
+// [Key] are copies of each other.
 package inbox

@@ -6,90 +6,89 @@ import (
 	"time"
 )
 
-// An Engine keeps deliveries. Package inboxtest holds the suite that an engine
+// An Engine stores deliveries. Package inboxtest holds the suite that every engine
 // must pass.
 //
-// There is one record a key. While an engine is not open (see [Status.Health]),
-// Accept refuses with a [NotStoredError], and the methods that return an error
-// return [ErrUnavailable]. All methods are safe for concurrent use.
+// There is one record per key. While an engine is not open (see [Status.Health]),
+// Accept returns a [NotStoredError], and other methods with an error return
+// [ErrUnavailable]. All methods are safe for concurrent use.
 type Engine interface {
-	// Accept stores d, and returns once it is kept: synced, or acknowledged by the
-	// replicas. The key is kept in the same step. If the key is pending or in attempt
-	// already, nothing is stored, and [Accepted.Copy] says so. A copy of what is dead
-	// or was delivered makes it pending again, in a new generation; what was delivered
-	// and is kept is replaced by d.
+	// Accept stores d with its key, and returns when it is durable: synced, or
+	// acknowledged by the replicas. If the key is pending or in attempt, it stores
+	// nothing and sets [Accepted.Copy]. A copy of a dead or delivered one makes it
+	// pending again, in a new generation; d replaces a delivered one that is kept.
 	//
-	// With running, the caller makes an attempt already: the record is in attempt at
-	// once, and the caller settles [Accepted.Attempt]. It is nil for a copy if another
-	// attempt runs: then what the caller's comes to changes nothing.
+	// With running, the caller is already making an attempt: the record is in attempt
+	// at once, and the caller settles [Accepted.Attempt]. That is nil for a copy if
+	// another attempt is running: the result of the caller's attempt then changes
+	// nothing.
 	//
-	// An error means that d is not stored, and never will be attempted: if ctx ends
-	// while the outcome is unknown, the engine removes what it may have stored.
+	// An error means that d is not stored and will never be attempted: if ctx ends
+	// before the outcome is known, the engine removes what it may have stored.
 	Accept(ctx context.Context, d *Delivery, running bool) (Accepted, error)
 
-	// Find tells what is known of a key, and whether anything is. It reads no body:
-	// it is asked for each delivery that is received.
+	// Find returns the record of a key, if there is one. It does not read the body:
+	// it is called for each received delivery.
 	Find(ctx context.Context, key Key) (e Entry, found bool, err error)
 
-	// Take begins an attempt at a delivery of q, chosen as which says: nil if there is
+	// Take begins an attempt of a delivery of q, chosen by which: nil if there is
 	// none. No other attempt of it begins before this one is settled or its process
-	// has died. What is locked is passed over.
+	// has died. Locked deliveries are skipped.
 	Take(ctx context.Context, q Queue, which Which) (*Attempt, error)
 
-	// Settle ends an attempt, once. It neither waits nor fails: this process knows at
-	// once, and what cannot be written is written as soon as possible, before Close
-	// returns if possible. It changes nothing if the record was discarded meanwhile.
+	// Settle ends an attempt, once. It neither waits nor fails: this process sees the
+	// result immediately, and it is written as soon as possible, before Close returns
+	// if possible. It does nothing if the record was discarded meanwhile.
 	Settle(a *Attempt, s Settlement)
 
 	// Hasten makes pending deliveries of q that are held for the reason h (HoldApp or
-	// HoldRoute) due now, those that were accepted first before others. What is held
-	// for one of these is due at once when the engine is opened the next time.
+	// HoldRoute) due now, in order of acceptance. Opening the engine does the same
+	// for both reasons.
 	Hasten(ctx context.Context, q Queue, h Hold) error
 
 	// Get reads a delivery with its body. The error is ErrNotFound, ErrLocked or
 	// ErrUnavailable.
 	Get(ctx context.Context, key Key) (*Delivery, Entry, error)
 
-	// List returns up to limit records of s that were accepted after the one at
-	// position after (0: from the first), in the order in which they were accepted.
+	// List returns up to limit records of s after the position after (0: from the
+	// start), in order of acceptance.
 	List(ctx context.Context, s Selection, after uint64, limit int) ([]Entry, error)
 
-	// Replay makes what is dead, or delivered and kept, pending again, due now, in a
-	// new generation, and counts its attempts anew. With a handler, it belongs to that
-	// one from then on. It returns how many of s it changed, once that is kept. What
-	// is pending becomes due now, but stays in its generation.
+	// Replay makes dead or kept delivered records pending and due now, in a new
+	// generation, with no attempts counted. If handler is set, they move to that
+	// handler. It returns the number of records of s changed, when that is durable.
+	// Pending records become due now, but keep their generation.
 	Replay(ctx context.Context, s Selection, handler string) (int, error)
 
-	// Discard removes the records of s, also those in attempt or locked, and returns
-	// their keys once that is kept.
+	// Discard removes the records of s, including those in attempt or locked, and
+	// returns their keys when that is durable.
 	Discard(ctx context.Context, s Selection) ([]Key, error)
 
-	// Queues counts what each queue holds. A queue that holds nothing is left out.
+	// Queues counts the records of each queue that is not empty.
 	Queues(ctx context.Context) ([]QueueStats, error)
 
-	// Status asks nobody and does not wait.
+	// Status returns immediately, without I/O.
 	Status() Status
 
-	// Changed receives when something may have become due that the caller did not
-	// bring about by Accept or Settle: after opening, after Replay. It is for one
-	// listener.
+	// Changed receives when something may have become due other than by the caller's
+	// Accept or Settle: after opening, after Replay. It serves one listener.
 	Changed() <-chan struct{}
 
-	// Close writes what is not yet written, until ctx ends. Attempts that are not
-	// settled are pending when the engine is opened the next time.
+	// Close writes what is unwritten, until ctx ends. Attempts that are not settled
+	// will be pending at the next start.
 	Close(ctx context.Context) error
 }
 
-// State is where in its life a delivery is.
+// State is the state of a delivery.
 type State uint8
 
-// The states. What is locked counts neither as pending nor as dead.
+// The states. Locked records count neither as pending nor as dead.
 const (
-	Pending   State = iota + 1 // waits for an attempt
-	InAttempt                  // an attempt runs
-	Delivered                  // the app took it; it is kept for replay
-	Dead                       // given up, until a person replays or discards it
-	Locked                     // it cannot be read: its key is missing, or it is damaged
+	Pending   State = iota + 1 // waiting for an attempt
+	InAttempt                  // an attempt is running
+	Delivered                  // the app accepted it; it is kept for replay
+	Dead                       // given up, until an operator replays or discards it
+	Locked                     // unreadable: its key is missing, or it is damaged
 )
 
 func (s State) String() string {
@@ -108,75 +107,74 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Which says which delivery of a queue an attempt is for.
+// Which selects a delivery of a queue for an attempt.
 type Which uint8
 
 const (
-	// NextDue is the one that has been due for longest.
+	// NextDue is the one that has been due longest.
 	NextDue Which = iota + 1
 
-	// Probe is the one that is due first, though it may not be due yet, among those
-	// that HoldApp holds or that were never attempted.
+	// Probe is the one due first, even if it is not due yet, among those with HoldApp
+	// or without any attempt.
 	Probe
 
 	// Oldest is the one whose generation began first, due or not.
 	Oldest
 )
 
-// Hold is why a pending delivery is not due yet.
+// Hold says why a pending delivery is not due yet.
 type Hold uint8
 
 const (
-	HoldTime  Hold = iota // its time: nothing else makes it due
+	HoldTime  Hold = iota // until its time
 	HoldApp               // the app did not answer; its next answer makes it due
-	HoldRoute             // it did not reach its handler; a configuration makes it due, and time does not
+	HoldRoute             // it did not reach its handler; a new configuration makes it due, not time
 )
 
-// An Entry is what an engine knows of a delivery without reading its body.
+// An Entry is what an engine knows about a delivery without reading its body.
 type Entry struct {
 	Key Key
 	Queue
 	Label      string // of the key that signed it
 	State      State
-	Position   uint64 // in the order of acceptance; never 0
+	Position   uint64 // in order of acceptance; never 0
 	Received   time.Time
-	Since      time.Time // when this generation began: it expires by that
-	Due        time.Time // of what is pending; of what is kept: when it is removed
+	Since      time.Time // when this generation began; it determines the expiry
+	Due        time.Time // if pending; if kept: when it is removed
 	Hold       Hold
-	Attempts   int  // that were spent in this generation: the next is number Attempts+1
-	Status     int  // the app's last; 0: no answer, or no attempt
-	Generation int  // 0 at first; each replay, and each copy of what was dead, adds one
-	Replayed   bool // a person began this generation: it is no duplicate of what the app took
-	Size       int  // bytes of room that it takes
+	Attempts   int  // spent in this generation: the next is number Attempts+1
+	Status     int  // the app's last; 0: no answer or no attempt
+	Generation int  // from 0; each replay, and each copy of a dead one, adds one
+	Replayed   bool // an operator began this generation: it is not a duplicate for the app
+	Size       int  // bytes of space used
 }
 
-// Accepted is the answer of [Engine.Accept].
+// Accepted is the result of [Engine.Accept].
 type Accepted struct {
 	Entry   Entry
-	Copy    bool     // its key was there already
-	Attempt *Attempt // the caller's, where it said that one runs
+	Copy    bool     // its key already existed
+	Attempt *Attempt // the caller's, if it is already running one
 }
 
-// An Attempt is a delivery that its caller has alone, until it is settled.
+// An Attempt is a delivery reserved for its caller until it is settled.
 type Attempt struct {
 	Entry    Entry
 	Delivery *Delivery
-	Handle   any // the engine's own
+	Handle   any // for the engine
 }
 
-// A Settlement is what an attempt came to.
+// A Settlement is the result of an attempt.
 type Settlement struct {
-	To      State         // Delivered, Dead, or Pending for another attempt
+	To      State         // Delivered, Dead, or Pending for a retry
 	Status  int           // the app's; 0: no answer
-	After   time.Duration // to Pending: when it is due, from now
-	Hold    Hold          // to Pending: what may make it due sooner
-	Unspent bool          // to Pending: it does not count as an attempt
-	Keep    time.Duration // to Delivered: how long it is kept for replay; 0: it is removed
+	After   time.Duration // for Pending: when it is due, from now
+	Hold    Hold          // for Pending: what may make it due sooner
+	Unspent bool          // for Pending: it does not count as an attempt
+	Keep    time.Duration // for Delivered: how long to keep it for replay; 0: remove it
 }
 
-// A Selection selects records: those with one of Keys, if there are any, and with
-// each of the other fields that is set. An empty one selects all in List, and is
-// refused by Replay and Discard.
+// A Selection selects records that match all fields that are set; Keys matches any of
+// its keys. An empty one selects everything in List; Replay and Discard refuse it.
 type Selection struct {
 	Keys    []Key
 	Handler string
@@ -185,12 +183,12 @@ type Selection struct {
 	States  []State
 }
 
-// Empty reports whether s selects all.
+// Empty reports whether s selects everything.
 func (s Selection) Empty() bool {
 	return len(s.Keys)+len(s.States) == 0 && s.Handler+s.Tenant+s.Label == ""
 }
 
-// Includes reports whether e has what s asks for, Keys aside.
+// Includes reports whether e matches s, except for Keys.
 func (s Selection) Includes(e Entry) bool {
 	if s.Handler != "" && s.Handler != e.Handler || s.Tenant != "" && s.Tenant != e.Tenant || s.Label != "" && s.Label != e.Label {
 		return false
@@ -203,43 +201,43 @@ func (s Selection) Includes(e Entry) bool {
 	return len(s.States) == 0
 }
 
-// QueueStats counts what one queue holds.
+// QueueStats counts the records of one queue.
 type QueueStats struct {
 	Queue
 	Pending, InAttempt, Delivered, Dead, Locked int
 
-	Bytes  int64     // of all of them
-	Oldest time.Time // the beginning of the oldest generation that is pending; zero: none is
-	Due    time.Time // when the next is due; zero: none is pending, or none by time
+	Bytes  int64     // of all records
+	Oldest time.Time // the beginning of the oldest pending generation; zero: none is pending
+	Due    time.Time // when the next is due; zero: none is pending, or none is due by time
 }
 
-// Status is how an engine does.
+// Status is the state of an engine.
 type Status struct {
-	// ID names what keeps the deliveries: a file, a stream. It stays the same over
-	// restarts, and another one has another. "" until it is known.
+	// ID identifies the storage: a file, a stream. It survives restarts and is
+	// unique. "" until it is known.
 	ID string
 
-	// Health is nil while deliveries are stored, and else says why not, for the
-	// operator. What was stored before may still be delivered meanwhile.
+	// Health is nil while deliveries are stored; otherwise it tells the operator why
+	// not. Stored deliveries may still be delivered.
 	Health error
 
-	Bytes, Limit int64 // the room that is taken, and max_size
-	Unwritten    int   // settlements that only this process knows
-	Damaged      int   // records of which not even the state can be read; they are left alone
+	Bytes, Limit int64 // space used, and max_size
+	Unwritten    int   // settlements not yet written
+	Damaged      int   // records without a readable state; they are left alone
 }
 
-// Why is why a delivery was not stored: the value of a metric's label.
+// Why says why a delivery was not stored. It is a metric label.
 type Why string
 
 const (
-	WhyUnavailable Why = "unavailable" // the engine is not open: Status.Health says why
-	WhyTimeout     Why = "timeout"     // it did not answer in time
+	WhyUnavailable Why = "unavailable" // the engine is not open: see Status.Health
+	WhyTimeout     Why = "timeout"     // the engine did not answer in time
 	WhyFull        Why = "full"        // max_size is reached
-	WhyShare       Why = "share"       // the queue has its share of max_size
-	WhyDisk        Why = "disk"        // what is left of the disk is reserved for marks
+	WhyShare       Why = "share"       // the queue has used its share of max_size
+	WhyDisk        Why = "disk"        // the remaining disk space is reserved for marks
 )
 
-// A NotStoredError refuses a delivery, which then is forwarded at once.
+// A NotStoredError refuses a delivery, which is then forwarded immediately.
 type NotStoredError struct {
 	Why Why
 	Err error // for the operator; may be nil
@@ -256,15 +254,15 @@ func (e *NotStoredError) Error() string {
 func (e *NotStoredError) Unwrap() error { return e.Err }
 
 var (
-	// ErrUnavailable: the engine is not open.
+	// ErrUnavailable reports that the engine is not open.
 	ErrUnavailable = errors.New("the inbox is not open")
 
-	// ErrNotFound: nothing is known of the key.
+	// ErrNotFound reports an unknown key.
 	ErrNotFound = errors.New("the inbox has no such delivery")
 
-	// ErrLocked: the delivery is there, but cannot be read.
+	// ErrLocked reports a delivery that exists but cannot be read.
 	ErrLocked = errors.New("the delivery cannot be read: its encryption key is missing, or it is damaged")
 
-	// ErrEmptySelection refuses to replay or discard all there is.
+	// ErrEmptySelection refuses to replay or discard everything.
 	ErrEmptySelection = errors.New("select deliveries by key, handler, tenant, label or state")
 )

@@ -3,36 +3,36 @@ package inbox
 import "time"
 
 const (
-	downAfter  = 3               // deliveries without an answer, one after the other: the app is down
-	probePause = 5 * time.Second // between two probes of an app that is down
+	downAfter  = 3               // consecutive deliveries without an answer: the app is down
+	probePause = 5 * time.Second // between probes of an app that is down
 
-	// How many attempts one handler, or one tenant of it, may run for each place that
-	// is free: whoever hangs leaves something for the next. See Room.
+	// Attempts that one handler, or one of its tenants, may run for each free slot: a
+	// handler that hangs leaves some for others. See Room.
 	handlerTurns = 3
 	tenantTurns  = 1
 )
 
-// A pace is how the app takes what one queue holds.
+// A pace tracks how the app handles the deliveries of one queue.
 type pace struct {
 	running int
-	limit   int // of attempts at once: one at first, one more with each success
+	limit   int // of concurrent attempts: first one, then one more with each success
 	failing map[Key]struct{}
-	down    time.Time // since when; zero: it is not
-	probe   time.Time // when the next may be made
+	down    time.Time // since when; zero: it is up
+	probe   time.Time // when the next is allowed
 	probing bool
 }
 
 func (p *pace) isDown() bool { return !p.down.IsZero() }
 
-// idle reports whether p says nothing that a new one would not.
+// idle reports whether p is the same as a new one.
 func (p *pace) idle() bool { return p.running == 0 && len(p.failing) == 0 && !p.isDown() }
 
-// heard notes how the app answered a delivery, of an attempt of ours or not, and
-// reports whether it went down or came back with that.
+// heard records the app's answer to a delivery, from an attempt or not, and reports
+// whether the app went down or came back.
 func (p *pace) heard(key Key, r Result, concurrency int, now time.Time) (changed bool) {
 	switch {
 	case r.Taken || r.Unreached:
-		return false // the app was not asked
+		return false // the app was not called
 	case r.delivered():
 		clear(p.failing)
 		if p.isDown() {

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// A Policy is how long and how often one handler tries. Zero means the default,
+// A Policy says how long and how often a handler retries. Zero means the default,
 // except for DeadOn and Keep.
 type Policy struct {
 	Retry  []time.Duration // pauses after the first, second, … attempt; the last repeats. Default: DefaultRetry
-	Expire time.Duration   // how long a generation lives before it is dead. Default: 3 days
-	DeadOn []int           // statuses of the app that end it at once
-	Keep   time.Duration   // how long a delivery is kept for replay after the app took it. Default: not at all
+	Expire time.Duration   // lifetime of a generation before it is dead. Default: 3 days
+	DeadOn []int           // statuses of the app that make it dead immediately
+	Keep   time.Duration   // how long a delivered one is kept for replay. Default: not kept
 }
 
-// DefaultExpire outlives a weekend: from Friday evening to Monday morning are 62 h.
+// DefaultExpire covers a weekend: Friday evening to Monday morning is 62 h.
 const DefaultExpire = 3 * 24 * time.Hour
 
-// DefaultRetry is dense at first, for a deploy, and then bearable for an app that
+// DefaultRetry is frequent at first, for a deploy, and then moderate for an app that
 // fails for hours.
 var DefaultRetry = []time.Duration{
 	5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
 	time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 12 * time.Hour,
 }
 
-// maxRetryAfter bounds what an app may ask for.
+// maxRetryAfter limits the Retry-After of an app.
 const maxRetryAfter = time.Hour
 
 func (p Policy) withDefaults() Policy {
@@ -37,34 +37,34 @@ func (p Policy) withDefaults() Policy {
 	return p
 }
 
-// pause is how long the next attempt waits after one that was number n, from 0.
-// Chance, from 0 to 1, spreads it by ±20 %, so that what failed together is not
-// tried again together.
+// pause is the time before the attempt after number n, from 0. chance, from 0 to 1,
+// spreads it by ±20 %, so that deliveries that failed together are not retried
+// together.
 func (p Policy) pause(n int, chance float64) time.Duration {
 	d := p.Retry[min(n, len(p.Retry)-1)]
 	return time.Duration(float64(d) * (0.8 + 0.4*chance))
 }
 
-// A Result is what came of an attempt.
+// A Result is the outcome of an attempt.
 type Result struct {
-	Status     int           // the app's, where it answered; 0: it did not
-	RetryAfter time.Duration // what the app asked for; at most an hour counts
+	Status     int           // the app's; 0: no answer
+	RetryAfter time.Duration // requested by the app; at most an hour is used
 	Unreached  bool          // the delivery did not reach its handler
-	Taken      bool          // the app took it already, from another instance
+	Taken      bool          // the app has already accepted it, from another instance
 }
 
 func (r Result) delivered() bool {
 	return !r.Unreached && (r.Taken || r.Status >= 200 && r.Status < 300)
 }
 
-// unanswered reports whether the app seems not to be there: a proxy says 502 to
-// 504 for it.
+// unanswered reports whether the app seems to be down: a proxy answers 502 to 504 for
+// it.
 func (r Result) unanswered() bool {
 	return !r.Unreached && !r.Taken && (r.Status == 0 || r.Status >= 502 && r.Status <= 504)
 }
 
-// settlement is what a result means for a delivery. While the app is down nothing
-// is spent, and what was a probe goes behind all that waits.
+// settlement translates a result. While the app is down no attempts are spent, and a
+// probed delivery goes to the end of the queue.
 func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance float64) Settlement {
 	switch {
 	case r.delivered():

@@ -1,10 +1,10 @@
 package inbox
 
-// A Room is how the space of an engine is taken when a delivery asks for some.
-// The share of a handler, and of a tenant within it, follows from what is free:
-// a handler may take eight times as much, a tenant four times. So one alone can
-// take 8/9 of the limit, however many fill up at once there is something left for
-// the next, and no number of handlers needs to be known.
+// A Room is the space of an engine in use when a delivery arrives. The share of a
+// handler, and of a tenant within it, depends on the free space: a handler may use
+// eight times as much, a tenant four times. So one alone can use 8/9 of the limit,
+// there is always something left for another, and the number of handlers need not be
+// known.
 type Room struct {
 	Limit   int64 // max_size; 0: none
 	Used    int64 // by all
@@ -17,7 +17,7 @@ const (
 	tenantShare  = 4
 )
 
-// Refuses says why a delivery of q that takes size bytes must not be stored, or "".
+// Refuses says why a delivery of q with size bytes must not be stored, or "".
 func (r Room) Refuses(q Queue, size int64) Why {
 	free := r.Limit - r.Used - size
 	switch {
@@ -26,7 +26,7 @@ func (r Room) Refuses(q Queue, size int64) Why {
 	case free < 0:
 		return WhyFull
 	case r.Handler+size > handlerShare*free && r.Handler == r.Used:
-		return WhyFull // it has all that there is
+		return WhyFull // it already has its maximum
 	case r.Handler+size > handlerShare*free, q.Tenant != "" && r.Queue+size > tenantShare*free:
 		return WhyShare
 	}

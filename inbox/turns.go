@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// turns are the queues that may have something due, in the order of their turns,
-// and what is known of the others.
+// turns are the queues that may have something due, in order, and what is known about
+// the others.
 type turns struct {
 	list    []Queue
 	has     map[Queue]bool
-	fresh   bool      // the engine was asked, and nothing was said to have changed
+	fresh   bool      // the engine was queried and has not signalled a change since
 	asked   time.Time // when
-	nothing time.Time // until when nothing else is due
+	nothing time.Time // until then nothing else is due
 }
 
 func (t *turns) add(q Queue) {
@@ -29,7 +29,7 @@ func (t *turns) next() Queue {
 	return q
 }
 
-// by notes that something is due at a time.
+// by records that something is due at a time.
 func (t *turns) by(at time.Time) {
 	if at.Before(t.nothing) {
 		t.nothing = at
@@ -37,18 +37,18 @@ func (t *turns) by(at time.Time) {
 }
 
 const (
-	// Asking the engine costs time for each queue. One that became due since has been
-	// added by whoever made it due, so this is only how soon turns are fair to it.
+	// Querying the engine takes time for each queue. Whoever makes one due in between
+	// also adds it, so this only limits how soon turns are fair to it.
 	askPause = 20 * time.Millisecond
 
-	lookPause = time.Minute // a clock may have been set
+	lookPause = time.Minute // the clock may have been set
 
-	unavailablePause = time.Second // an engine that opens says so; one that heals may not
+	unavailablePause = time.Second // an engine that opens signals it; one that recovers may not
 
-	expireStep = 64 // how many expire before others have their turn
+	expireStep = 64 // entries that expire before other queues get a turn
 )
 
-// look has the engine asked again.
+// look makes the box query the engine again.
 func (b *Box) look() {
 	b.mu.Lock()
 	b.turns.fresh = false
@@ -56,7 +56,7 @@ func (b *Box) look() {
 	signal(b.wake)
 }
 
-// run begins attempts until Close.
+// run starts attempts until Close.
 func (b *Box) run() {
 	defer close(b.ended)
 	timer := time.NewTimer(0)
@@ -79,7 +79,7 @@ func (b *Box) run() {
 	}
 }
 
-// nextTime is when to look again, if nothing happens before.
+// nextTime is when to look again if nothing happens before.
 func (b *Box) nextTime() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,23 +90,23 @@ func (b *Box) nextTime() time.Time {
 	return t.nothing
 }
 
-// ask finds out which queues have something due, if that may have changed. It
-// reports whether the engine answered when it was asked last.
+// ask queries the engine for queues with something due, if that may have changed. It
+// reports whether the last query succeeded.
 func (b *Box) ask() bool {
 	now := b.o.Now()
 	b.mu.Lock()
 	t := &b.turns
 	soon := now.Before(t.asked.Add(askPause)) && !now.Before(t.asked)
-	known := t.fresh && now.Before(t.nothing) && !now.Before(t.asked) // a clock may be set back
+	known := t.fresh && now.Before(t.nothing) && !now.Before(t.asked) // the clock may have been set back
 	changed := b.changed
 	b.changed = nil
 	if !known && !soon {
-		// Before the engine is asked: what is settled meanwhile adds to it.
+		// Before the query: deliveries settled meanwhile add to it.
 		t.asked, t.fresh, t.nothing = now, true, now.Add(lookPause)
 	}
 	b.mu.Unlock()
 	for _, q := range changed {
-		_ = b.engine.Hasten(b.ctx, q, HoldApp) // an engine that is not open makes them due when it is
+		_ = b.engine.Hasten(b.ctx, q, HoldApp) // opening the engine does it too
 	}
 	if known || soon {
 		return true
@@ -159,8 +159,8 @@ func (b *Box) ask() bool {
 	return true
 }
 
-// probe asks an app that is down. Apps that are down, however many, take half of
-// the places at most.
+// probe probes an app that is down. All such probes together use at most half of the
+// slots.
 func (b *Box) probe(q Queue) {
 	b.mu.Lock()
 	p, now := b.pace(q), b.o.Now()
@@ -179,7 +179,7 @@ func (b *Box) probe(q Queue) {
 	}
 }
 
-// begin begins as many attempts as may run now, one a turn.
+// begin starts as many attempts as may run now, one per turn.
 func (b *Box) begin() {
 	for held := 0; ; {
 		b.mu.Lock()
@@ -191,7 +191,7 @@ func (b *Box) begin() {
 		q := t.next()
 		p := b.paces[q]
 		if b.paused[q.Handler] || p != nil && p.isDown() {
-			t.fresh = false // it may expire, or be probed
+			t.fresh = false // it may expire or be probed
 			b.mu.Unlock()
 			continue
 		}
@@ -208,13 +208,13 @@ func (b *Box) begin() {
 			t.add(q)
 			held = 0
 		} else {
-			t.fresh = false // when the next of it is due is not known
+			t.fresh = false // its next due time is unknown
 		}
 		b.mu.Unlock()
 	}
 }
 
-// mayRun reports whether q may run another attempt. Mu is held.
+// mayRun reports whether q may run another attempt. mu is held.
 func (b *Box) mayRun(q Queue) bool {
 	free := b.o.Concurrency - b.attempts
 	running, limit := 0, 1
@@ -225,7 +225,7 @@ func (b *Box) mayRun(q Queue) bool {
 		(q.Tenant == "" || running < tenantTurns*free)
 }
 
-// take begins an attempt of q, if there is one to be made.
+// take starts an attempt of q, if there is one to make.
 func (b *Box) take(q Queue, which Which) bool {
 	a, err := b.engine.Take(b.ctx, q, which)
 	if a == nil {
@@ -248,8 +248,8 @@ func (b *Box) take(q Queue, which Which) bool {
 	return true
 }
 
-// deliver calls Deliver. A proxy aborts a broken answer with a panic, and nobody
-// above would recover it.
+// deliver calls Deliver. A proxy aborts a broken response with a panic, which would
+// otherwise end the process.
 func (b *Box) deliver(a *Attempt) (r Result) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -260,7 +260,7 @@ func (b *Box) deliver(a *Attempt) (r Result) {
 	return b.o.Deliver(b.ctx, a)
 }
 
-// finish settles an attempt; ours says that take began it.
+// finish settles an attempt; ours means that take started it.
 func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	q, now := a.Entry.Queue, b.o.Now()
 	b.mu.Lock()
@@ -293,7 +293,7 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	b.o.Settled(a, r, s)
 }
 
-// expire makes dead what has been tried for long enough, and is not in attempt.
+// expire makes deliveries dead that are past their lifetime and not in attempt.
 func (b *Box) expire(q Queue) {
 	b.mu.Lock()
 	life := b.policy(q.Handler).Expire
@@ -315,7 +315,7 @@ func (b *Box) expire(q Queue) {
 	b.look()
 }
 
-// pace returns the pace of q, a new one if need be. Mu is held.
+// pace returns the pace of q, creating it if necessary. mu is held.
 func (b *Box) pace(q Queue) *pace {
 	p := b.paces[q]
 	if p == nil {
@@ -327,7 +327,7 @@ func (b *Box) pace(q Queue) *pace {
 
 func (b *Box) policy(handler string) Policy { return b.policies[handler].withDefaults() }
 
-// heard notes how the app answered. Mu is held.
+// heard records the app's answer. mu is held.
 func (b *Box) heard(q Queue, key Key, r Result) {
 	p := b.pace(q)
 	if !p.heard(key, r, b.o.Concurrency, b.o.Now()) {
@@ -343,9 +343,9 @@ func (b *Box) heard(q Queue, key Key, r Result) {
 	signal(b.wake)
 }
 
-// hasten makes due what all queues hold for a reason.
+// hasten makes everything held for a reason due, in all queues.
 func (b *Box) hasten(h Hold) {
-	all, _ := b.engine.Queues(b.ctx) // an engine that is not open makes them due when it is
+	all, _ := b.engine.Queues(b.ctx) // opening the engine does it too
 	for _, q := range all {
 		_ = b.engine.Hasten(b.ctx, q.Queue, h)
 	}

@@ -7,25 +7,25 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// An accept is a delivery on its way into the file. Its fields below done are
-// owned by whoever holds the store's mu.
+// An accept is a delivery waiting to be written. The fields below done are guarded by
+// the store's mu.
 type accept struct {
 	d       *inbox.Delivery
 	seq     uint64
 	record  []byte
 	running bool
-	done    chan struct{} // closed once answer or err is set
+	done    chan struct{} // closed when answer or err is set
 
 	answer   inbox.Accepted
 	err      error
 	answered bool
-	left     bool   // nobody waits for the answer: withdraw it
-	fresh    *entry // what will be linked, if the commit succeeds
-	reserved bool   // fresh counts against the room already
-	revives  *entry // what is dead, and will be as next
+	left     bool   // the caller is gone: withdraw it
+	fresh    *entry // to be linked if the commit succeeds
+	reserved bool   // fresh is already counted in the room
+	revives  *entry // a dead entry, to be replaced by next
 	next     entry
-	moves    bool        // it is there, and gets another handler
-	was      inbox.State // of what moves
+	moves    bool        // it exists, and moves to another handler
+	was      inbox.State // of an entry that moves
 }
 
 // Accept implements [inbox.Engine].
@@ -45,7 +45,7 @@ func (s *Store) Accept(ctx context.Context, d *inbox.Delivery, running bool) (in
 	return s.submit(ctx, a)
 }
 
-// submit has a committed, and returns its answer.
+// submit has a committed, and returns its result.
 func (s *Store) submit(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	s.mu.Lock()
 	a.seq = s.nextSeq
@@ -78,7 +78,7 @@ func (s *Store) submit(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	return inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyTimeout, Err: ctx.Err()}
 }
 
-// refuses says why nothing is stored now. Mu is held.
+// refuses says why nothing can be stored now. mu is held.
 func (s *Store) refuses() error {
 	err := s.health
 	if s.closed {
@@ -90,7 +90,7 @@ func (s *Store) refuses() error {
 	return &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: err}
 }
 
-// join answers a copy of what is there. Mu is held.
+// join returns the result for a copy. mu is held.
 func (s *Store) join(e *entry, a *accept) inbox.Accepted {
 	answer := inbox.Accepted{Copy: true}
 	if a.running && e.state == inbox.Pending {
@@ -100,22 +100,22 @@ func (s *Store) join(e *entry, a *accept) inbox.Accepted {
 	return answer
 }
 
-// begin begins an attempt of e, which is pending. Mu is held.
+// begin begins an attempt of the pending entry e. mu is held.
 func (s *Store) begin(e *entry, d *inbox.Delivery) *inbox.Attempt {
 	s.serial++
 	s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, s.serial })
 	return &inbox.Attempt{Entry: e.view(), Delivery: d, Handle: handle{e.key, e.seq, e.attempt}}
 }
 
-// A handle finds the entry of an attempt again, also after the file was reopened.
+// A handle finds the entry of an attempt, even after the file was reopened.
 type handle struct {
 	key    inbox.Key
 	seq    uint64
 	serial uint32
 }
 
-// plan prepares what waits to be accepted, and returns what is to be written.
-// What asks for more room than there is, is answered. Mu is held.
+// plan prepares waiting accepts and returns those to write. It answers those that
+// exceed the room. mu is held.
 func (s *Store) plan(waiting []*accept) (planned []*accept) {
 	disk, known := inbox.Why(""), false
 	keys := make(map[inbox.Key]bool, len(waiting))
@@ -133,9 +133,9 @@ func (s *Store) plan(waiting []*accept) (planned []*accept) {
 			moved := *e
 			moved.seq, moved.group, moved.size, moved.sealed = a.seq, a.fresh.group, a.fresh.size, a.fresh.sealed
 			*a.fresh, a.was = moved, e.state
-			s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, 0 }) // nobody takes it meanwhile
+			s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, 0 }) // nothing else takes it meanwhile
 		case keys[a.d.Key] || e != nil && e.state != inbox.Dead && e.state != inbox.Delivered:
-			// A copy: of what is there, or of what is written with it.
+			// A copy of an existing delivery, or of one in the same commit.
 		case e != nil && e.state == inbox.Dead:
 			a.revives, a.next = e, s.revived(e)
 		default:
@@ -169,7 +169,7 @@ func (s *Store) newEntry(a *accept) *entry {
 	}
 }
 
-// revived is e in its next generation.
+// revived returns e in its next generation.
 func (s *Store) revived(e *entry) entry {
 	next := *e
 	next.since = s.o.Now().UnixNano()
@@ -184,7 +184,7 @@ func (a *accept) reply(answer inbox.Accepted, err error) {
 	close(a.done)
 }
 
-// conclude answers what was committed, or was not. Mu is held.
+// conclude answers accepts after a commit or its failure. mu is held.
 func (s *Store) conclude(planned []*accept, failure error) {
 	for _, a := range planned {
 		if a.reserved {
@@ -196,7 +196,7 @@ func (s *Store) conclude(planned []*accept, failure error) {
 				s.idx.change(old, func() { old.state = a.was })
 			}
 			if a.fresh != nil {
-				s.remove(a.fresh.key, a.fresh.seq) // the disk may have it all the same
+				s.remove(a.fresh.key, a.fresh.seq) // it may be on the disk anyway
 			}
 			a.reply(inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: failure})
 			continue
@@ -204,19 +204,19 @@ func (s *Store) conclude(planned []*accept, failure error) {
 		switch {
 		case a.fresh != nil && a.left && !a.moves:
 			s.remove(a.fresh.key, a.fresh.seq)
-			if old != nil { // the same commit removed it
+			if old != nil { // removed by the same commit
 				s.idx.unlink(old)
 			}
 			continue
 		case a.fresh != nil:
-			if old != nil { // it was delivered and kept, or it moves: the same commit removed it
+			if old != nil { // delivered and kept, or moving: removed by the same commit
 				s.idx.unlink(old)
-			} else if a.moves { // it was discarded meanwhile
+			} else if a.moves { // discarded meanwhile
 				s.remove(a.fresh.key, a.fresh.seq)
 				a.reply(inbox.Accepted{}, inbox.ErrNotFound)
 				continue
 			}
-			a.fresh.group = s.idx.group(a.d.Queue, a.d.Label) // its queue may have ended meanwhile
+			a.fresh.group = s.idx.group(a.d.Queue, a.d.Label) // its queue may have been removed meanwhile
 			s.idx.link(a.fresh)
 			answer := inbox.Accepted{}
 			if a.running {
@@ -237,7 +237,8 @@ func (s *Store) conclude(planned []*accept, failure error) {
 	}
 }
 
-// disk says whether what is left of the file system is reserved. Mu is held.
+// disk reports whether the free space of the file system is down to the reserve. mu
+// is held.
 func (s *Store) disk() inbox.Why {
 	if s.o.Reserve > 0 && s.o.free(s.dir()) < s.o.Reserve {
 		return inbox.WhyDisk

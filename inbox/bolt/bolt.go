@@ -1,20 +1,18 @@
 // Package bolt keeps the deliveries of an inbox in a file of one process.
 //
-// One goroutine owns the writing: it commits what is received at once, and collects
-// while it commits, so that a lone sender waits for one commit and many senders
-// share one. What a delivery is (its body) is written once; what changes (its
-// state) is a short value beside it. All states are in memory, at less than 200
-// bytes a delivery; bodies are read when they are needed.
+// One goroutine writes: it commits received deliveries immediately, and collects more
+// while it commits, so that a lone sender waits for one commit and many senders share
+// one. The delivery itself (its body) is written once; its state is a short value beside
+// it. All states are in memory, less than 200 bytes each; bodies are read when needed.
 //
-// Nothing that can be wrong with a file keeps deliveries from going on. While it
-// is being opened, is locked by another process, damaged, deleted or full, what is
-// received is refused, and so forwarded at once. What is stored is never removed
-// or renamed, whatever state the file is in. Marks (that the app took a delivery)
-// need space too: some of the disk is reserved for them, and they are repeated
-// until they are written.
+// No problem with the file stops deliveries. While it is being opened, is locked by
+// another process, damaged, deleted or full, received deliveries are refused, and so
+// forwarded immediately. Stored deliveries are never removed or renamed, whatever the
+// state of the file. Marks (that the app accepted a delivery) need space too: some of
+// the disk is reserved for them, and they are retried until they are written.
 //
-// After a failed commit nothing is known of what the disk has: the file is closed
-// and read again.
+// After a failed commit the content of the disk is unknown: the file is closed and read
+// again.
 package bolt
 
 import (
@@ -30,41 +28,42 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Options configure a [Store]. Only Path must be set.
+// Options configure a [Store]. Only Path is required.
 type Options struct {
-	// Path is the file. It and its directories are created if need be, for the owner
-	// alone. One process has it at a time. Not on NFS.
+	// Path is the file. It and its directories are created if necessary, accessible
+	// only to the owner. Only one process can open it at a time. NFS is not
+	// supported.
 	Path string
 
-	// MaxSize bounds the bytes of the deliveries that are stored, pending or dead;
-	// the file may be larger. Default: 1 GiB.
+	// MaxSize limits the size of all stored deliveries, pending or dead; the file may
+	// be larger. Default: 1 GiB.
 	MaxSize int64
 
-	// Reserve is how much of the file system must stay free for marks: with less,
-	// nothing is stored. One commit of marks may change as many pages as 32 MiB have.
+	// Reserve is the space of the file system kept free for marks: with less, nothing
+	// is stored. A commit of marks may change as many pages as fit into 32 MiB.
 	// Default: 64 MiB. Negative: none.
 	Reserve int64
 
-	// Keys encrypt bodies and headers with AES-256-GCM: the first seals, all open.
-	// Each is 32 random bytes. Default: no encryption.
+	// Keys encrypt bodies and headers with AES-256-GCM: the first encrypts, all
+	// decrypt. Each has 32 random bytes. Default: no encryption.
 	Keys [][]byte
 
 	// Now is the wall clock. Default: time.Now.
 	Now func() time.Time
 
-	// Logger hears of a file that is locked, damaged, deleted or cannot be written.
-	// It is told keys, which are digests, but never ids or bodies. Default: silence.
+	// Logger reports a file that is locked, damaged, deleted or cannot be written. It
+	// gets keys, which are digests, but never ids or bodies. Default: no logs.
 	Logger *slog.Logger
 
 	// Set by tests.
-	free     func(dir string) int64 // bytes of the file system that may be used
-	mayWrite func() error           // before each commit: a disk that fails
+	free     func(dir string) int64 // usable bytes of the file system
+	mayWrite func() error           // before each commit: simulates a failing disk
 }
 
 const (
 	defaultMaxSize = 1 << 30
 	defaultReserve = 64 << 20
-	keptShare      = 10 // kept bodies take at most a tenth of MaxSize
+	keptShare      = 10 // kept bodies use at most a tenth of MaxSize
 )
 
 // Store implements [inbox.Engine].
@@ -80,33 +79,33 @@ type Store struct {
 	mu      sync.Mutex
 	idx     *index
 	id      string
-	db      *bbolt.DB // nil: not open. Written by the committer alone, with mu held
+	db      *bbolt.DB // nil: not open. Set only by the committer, with mu held
 	health  error     // nil: deliveries are stored
 	nextSeq uint64
 	serial  uint32 // of the last attempt
 	accepts []*accept
 	marks   []mark
-	writing int // marks of the commit that runs
+	writing int // marks in the current commit
 	marked  uint64
-	written uint64 // marks up to this one are on the disk
+	written uint64 // marks up to this one are on disk
 	waiters []waiter
-	damaged int // records of the file that cannot be read
+	damaged int // unreadable records of the file
 	closed  bool
 
 	// Owned by the committer.
 	inode     os.FileInfo // of the open file
-	failing   time.Time   // until when the file is not opened again
-	refusedAs os.FileInfo // the damaged file that was read in vain
+	failing   time.Time   // the file is not reopened before this time
+	refusedAs os.FileInfo // the damaged file at the last attempt to open it
 }
 
-// A waiter waits until a mark is written.
+// A waiter waits for a mark to be written.
 type waiter struct {
 	mark uint64
 	done chan struct{}
 }
 
-// Open returns a store that opens its file in the background. The error is a
-// missing path or a key of the wrong length, never what is wrong with the file.
+// Open returns a store that opens its file in the background. It fails only for a
+// missing path or a key of the wrong length, never for a problem with the file.
 func Open(o Options) (*Store, error) {
 	if o.Path == "" {
 		return nil, errors.New("inbox bolt: no file (path <file>)")
@@ -172,8 +171,8 @@ func (s *Store) Find(_ context.Context, key inbox.Key) (inbox.Entry, bool, error
 	return e.view(), true, nil
 }
 
-// Hasten implements [inbox.Engine]. It is not written: what is held for a reason
-// other than its time is due when the file is opened.
+// Hasten implements [inbox.Engine]. It writes nothing: opening the file makes
+// everything held for a reason other than its time due.
 func (s *Store) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +234,7 @@ func (s *Store) Close(ctx context.Context) error {
 	return nil
 }
 
-// await waits until a mark is written.
+// await waits for a mark to be written.
 func (s *Store) await(ctx context.Context, mark uint64) error {
 	s.mu.Lock()
 	if s.written >= mark {

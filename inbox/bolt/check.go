@@ -12,11 +12,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Without a list of free pages in the file, bbolt walks all pages when it opens
-// one, in a goroutine of its own (freepages in its db.go). A damaged page makes it
-// panic there, where nobody can recover, and the process ends; or it panics where we
-// can, and goes on reading in that goroutine. So all that it will look at is checked
-// first: pages, bounds, and the order of keys.
+// The file has no list of free pages, so bbolt walks all pages when it opens it, in a
+// goroutine (freepages in its db.go). A damaged page makes it panic there, which
+// cannot be recovered and ends the process; or it panics in ours, and keeps reading
+// in that goroutine. So everything that it reads is checked first: pages, bounds, and
+// the order of keys.
 
 const (
 	pageHeader  = 16 // id 8, flags 2, count 2, overflow 4
@@ -30,15 +30,15 @@ const (
 
 var native = binary.NativeEndian // bbolt maps its structures onto the file
 
-// checkFile returns errDamaged if opening the file would be dangerous, and an error
-// of the system or of the lock as bbolt has it. A file that is missing or empty is
-// well. A page that forgot how much it holds is whole, but then deliveries and states
-// are not equally many: lacks says by how many.
+// checkFile returns errDamaged if opening the file would be dangerous, or bbolt's
+// error if it cannot be opened or locked. A missing or empty file is valid. A page
+// that lost elements may be intact otherwise, but then the numbers of deliveries and
+// states differ: lacks is the difference.
 func checkFile(path string) (lacks int, err error) {
 	if st, err := os.Stat(path); err != nil || st.Size() == 0 {
-		return 0, nil // opening will tell
+		return 0, nil // opening it reports the error
 	}
-	// For the lock, and for the page size.
+	// For the lock and the page size.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, ReadOnly: true})
 	if err != nil {
 		return 0, err
@@ -66,18 +66,18 @@ type checker struct {
 	f    io.ReaderAt
 	size int64  // of a page
 	end  uint64 // of the file
-	high uint64 // pages from here on are not in use
+	high uint64 // pages from here on are unused
 	seen []bool
 
-	name   string         // of the bucket below which the walk is
-	counts map[string]int // of what each bucket holds
+	name   string         // of the bucket being walked
+	counts map[string]int // elements of each bucket
 }
 
 func (c *checker) damage(page uint64, what string) error {
 	return fmt.Errorf("%w: page %d: %s", errDamaged, page, what)
 }
 
-// root reads the newer of the two meta pages that are whole.
+// root returns the root page of the newer valid meta page.
 func (c *checker) root() (root uint64, err error) {
 	var newest uint64
 	found := false
@@ -103,7 +103,7 @@ func (c *checker) root() (root uint64, err error) {
 }
 
 // walk checks a page and all below it, whose keys are at least low and below high;
-// nil: no bound. Each page is used once, so it ends.
+// nil means no bound. Each page is used once, so it ends.
 func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	if page < 2 || page >= c.high || depth > 64 {
 		return c.damage(page, "it is none")
@@ -138,7 +138,8 @@ func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	}
 	keys := make([][]byte, count)
 	for i := range count {
-		// A position counts from its element, and the key is there, of a leaf before the value.
+		// Positions are relative to the element; in a leaf the key precedes the
+		// value.
 		e, start := elements[i*elementSize:], pageHeader+i*elementSize
 		position, length, value := int64(native.Uint32(e)), int64(native.Uint32(e[4:])), int64(0)
 		if flags == leafPage {
@@ -181,7 +182,7 @@ func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	return nil
 }
 
-// bucket checks a bucket: its root page, or the page that it has in itself.
+// bucket checks a bucket: its root page, or its inline page.
 func (c *checker) bucket(page uint64, at, length int64, depth int) error {
 	buf := make([]byte, min(length, c.size))
 	if _, err := c.f.ReadAt(buf, at); err != nil || len(buf) < 16 {

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	lookPause  = time.Second     // between two looks at the file, where nothing is to be written
+	lookPause  = time.Second     // between checks of the file when idle
 	retryPause = 2 * time.Second // for a file that cannot be opened or written
 
-	markPause = 5 * time.Millisecond // for marks that wait for an accept
+	markPause = 5 * time.Millisecond // marks wait this long for an accept
 
-	// What one commit holds at most, so that who waits for the next does not wait long.
+	// Limits of one commit, so that the next does not wait long.
 	maxAccepts = 1024
 	maxBytes   = 16 << 20
 	maxMarks   = 4096
 )
 
-// run is the committer: it alone opens, writes and closes the file.
+// run is the committer: only it opens, writes and closes the file.
 func (s *Store) run() {
 	defer close(s.ended)
 	look := time.NewTimer(0)
@@ -52,8 +52,8 @@ func (s *Store) run() {
 	}
 }
 
-// ride waits a moment for an accept that marks can ride with: alone, a mark costs as
-// many syncs. What a kill forgets meanwhile is delivered again.
+// ride waits briefly for an accept to commit marks with: on their own, marks cost as
+// many syncs. Marks lost by a kill in the meantime lead to another delivery.
 func (s *Store) ride() {
 	pause := time.NewTimer(markPause)
 	defer pause.Stop()
@@ -74,12 +74,12 @@ func (s *Store) ride() {
 	}
 }
 
-// hurry reports whether something waits for a commit. Mu is held.
+// hurry reports whether something is waiting for a commit. mu is held.
 func (s *Store) hurry() bool {
 	return len(s.accepts)+len(s.waiters) > 0 || len(s.marks) >= maxMarks
 }
 
-// refuseAll answers what waits. Mu is held.
+// refuseAll answers all waiting accepts. mu is held.
 func (s *Store) refuseAll(err error) {
 	for _, a := range s.accepts {
 		a.reply(inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: err})
@@ -87,14 +87,14 @@ func (s *Store) refuseAll(err error) {
 	s.accepts = nil
 }
 
-// A change is one record of the states as it is to be written.
+// A change is one record of the states bucket to write.
 type change struct {
 	mark
 	state []byte
 }
 
-// commit writes what waits, and reports whether there may be more to write. What
-// was stored is answered after it is synced, and not before.
+// commit writes what is waiting, and reports whether there may be more. It answers
+// accepts only after the sync.
 func (s *Store) commit() bool {
 	s.mu.Lock()
 	if s.db == nil {
@@ -152,7 +152,7 @@ func (s *Store) commit() bool {
 	return s.hurry() && err == nil || deleted
 }
 
-// next takes what is to be accepted by one commit. Mu is held.
+// next returns the accepts for one commit. mu is held.
 func (s *Store) next() []*accept {
 	n, size := 0, 0
 	for n < len(s.accepts) && n < maxAccepts && size < maxBytes {
@@ -164,8 +164,7 @@ func (s *Store) next() []*accept {
 	return waiting
 }
 
-// replaced are the sequence numbers of what the planned ones take the place of.
-// Mu is held.
+// replaced returns the sequence numbers that planned accepts replace. mu is held.
 func (s *Store) replaced(planned []*accept) map[*accept]uint64 {
 	olds := make(map[*accept]uint64)
 	for _, a := range planned {
@@ -176,7 +175,7 @@ func (s *Store) replaced(planned []*accept) map[*accept]uint64 {
 	return olds
 }
 
-// advance counts marks that are written, and tells who waits. Mu is held.
+// advance counts written marks and wakes those waiting for them. mu is held.
 func (s *Store) advance(n uint64) {
 	s.written += n
 	left := s.waiters[:0]
@@ -190,7 +189,7 @@ func (s *Store) advance(n uint64) {
 	s.waiters = left
 }
 
-// write makes one transaction. What it frees, later ones use.
+// write makes one transaction. Later ones reuse the pages that it frees.
 func (s *Store) write(planned []*accept, olds map[*accept]uint64, changes []change) error {
 	if err := s.o.mayWrite(); err != nil {
 		return err
@@ -201,13 +200,13 @@ func (s *Store) write(planned []*accept, olds map[*accept]uint64, changes []chan
 	}
 	defer tx.Rollback()
 	bodies, entries := tx.Bucket(deliveries), tx.Bucket(states)
-	bodies.FillPercent, entries.FillPercent = 0.9, 0.9 // both grow at their end
+	bodies.FillPercent, entries.FillPercent = 0.9, 0.9 // both grow only at the end
 	erase := func(seq uint64) error {
 		return errors.Join(bodies.Delete(seqKey(seq)), entries.Delete(seqKey(seq)))
 	}
 	for _, c := range changes {
 		switch {
-		case stateKey(entries.Get(seqKey(c.seq))) != c.key: // it was removed, or moved
+		case stateKey(entries.Get(seqKey(c.seq))) != c.key: // removed or moved
 		case c.e == nil:
 			err = erase(c.seq)
 		default:
@@ -236,8 +235,8 @@ func (s *Store) write(planned []*accept, olds map[*accept]uint64, changes []chan
 	return tx.Commit()
 }
 
-// sameFile reports whether the file at the path is still the one that is open.
-// What is written to one that was deleted would be gone with the process.
+// sameFile reports whether the file at the path is still the open one. Anything
+// written to a deleted file would be lost with the process.
 func (s *Store) sameFile() bool {
 	st, err := os.Stat(s.o.Path)
 	return err == nil && os.SameFile(st, s.inode)

@@ -8,12 +8,12 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A smaller file is not worth it.
+// Smaller files are not compacted.
 const compactFrom = 4 << 20
 
-// compact writes what a file holds into a new one, in the place of the old, if
-// more than half of it is free: a file of bbolt never shrinks. It returns the file
-// that is to be used; if there is no room for the new one, the old.
+// compact replaces a file by a compacted copy if more than half of it is free: a
+// bbolt file never shrinks. It returns the file to use, which is the old one if there
+// is no room for the copy.
 func (s *Store) compact(db *bbolt.DB, inode os.FileInfo) (*bbolt.DB, os.FileInfo, error) {
 	st, err := os.Stat(s.o.Path)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *Store) compact(db *bbolt.DB, inode os.FileInfo) (*bbolt.DB, os.FileInfo
 	if st.Size() < compactFrom || free <= st.Size()/2 || s.o.free(s.dir()) < st.Size()-free+max(s.o.Reserve, 0) {
 		return db, inode, nil
 	}
-	path := s.o.Path + ".compact" // of no use to anybody who finds it
+	path := s.o.Path + ".compact" // useless if left behind
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return db, inode, nil
 	}
@@ -42,7 +42,7 @@ func (s *Store) compact(db *bbolt.DB, inode os.FileInfo) (*bbolt.DB, os.FileInfo
 		return bbolt.Compact(small, db, 4<<20)
 	})
 	if err == nil {
-		err = os.Rename(path, s.o.Path) // who waits for the lock of the old one finds another at the path
+		err = os.Rename(path, s.o.Path) // a process waiting for the old file's lock detects that the path changed
 	}
 	if err != nil {
 		closeFile(small)

@@ -23,8 +23,8 @@ var (
 	errDeleted = errors.New("the inbox file was deleted or replaced while it was open: what it holds is delivered as long as this process runs; restart it to store again")
 )
 
-// guard turns a panic of bbolt, which trusts what it reads, into errDamaged; also
-// the fault of reading a mapped page that a truncated file no longer has.
+// guard turns a panic of bbolt, which trusts what it reads, into errDamaged,
+// including the fault of reading a mapped page of a truncated file.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -37,7 +37,7 @@ func guard(f func() error) (err error) {
 
 func (s *Store) dir() string { return filepath.Dir(s.o.Path) }
 
-// attach opens the file, unless it is open or has just failed to.
+// attach opens the file, unless it is open or has just failed to open.
 func (s *Store) attach() {
 	if s.db != nil || s.o.Now().Before(s.failing) {
 		return
@@ -56,8 +56,8 @@ func (s *Store) attach() {
 	s.failing = s.o.Now().Add(retryPause)
 }
 
-// untouched reports whether the file is the damaged one that was read already:
-// reading it again would cost much and tell nothing.
+// untouched reports whether the file is the damaged one that was already read:
+// reading it again is expensive and pointless.
 func (s *Store) untouched() bool {
 	if s.refusedAs == nil {
 		return false
@@ -66,7 +66,7 @@ func (s *Store) untouched() bool {
 	return err == nil && os.SameFile(st, s.refusedAs) && st.Size() == s.refusedAs.Size() && st.ModTime().Equal(s.refusedAs.ModTime())
 }
 
-// report logs what is wrong when it is new, not each time it is tried again.
+// report logs a problem when it starts, not on each retry.
 func (s *Store) report(err error) {
 	s.mu.Lock()
 	known := s.health != nil && s.health.Error() == err.Error()
@@ -117,17 +117,17 @@ func (s *Store) open() error {
 	return nil
 }
 
-// openFile opens or creates a file, with the buckets that it must have.
+// openFile opens or creates a file with its buckets.
 func openFile(path string) (db *bbolt.DB, inode os.FileInfo, err error) {
 	before, statErr := os.Stat(path)
 	fresh := statErr != nil || before.Size() == 0
 	var opened *os.File
 	err = guard(func() error {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: 100 * time.Millisecond, // for the lock
+			Timeout: 100 * time.Millisecond, // to get the lock
 
-			// A list of free pages that is written with every commit makes them slow for
-			// good once there are many. Without it, opening reads all pages.
+			// Writing the list of free pages with every commit makes commits slow
+			// once there are many. Without it, opening reads all pages.
 			NoFreelistSync: true,
 			FreelistType:   bbolt.FreelistMapType,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -162,9 +162,9 @@ func openFile(path string) (db *bbolt.DB, inode os.FileInfo, err error) {
 		if db != nil {
 			closeFile(db)
 		}
-		_ = opened.Close() // bbolt does not, if it panics; nil is no file
+		_ = opened.Close() // bbolt does not close it after a panic; nil is harmless
 		if fresh && !errors.Is(err, bolterrors.ErrTimeout) {
-			os.Remove(path) // half made, on a full disk
+			os.Remove(path) // incomplete, on a full disk
 		}
 		return nil, nil, classify(err)
 	}
@@ -175,7 +175,7 @@ func openFile(path string) (db *bbolt.DB, inode os.FileInfo, err error) {
 	return db, inode, nil
 }
 
-// classify tells what the system refuses from what bbolt finds in the file.
+// classify distinguishes errors of the system from damage found by bbolt.
 func classify(err error) error {
 	var path *fs.PathError
 	var sys syscall.Errno
@@ -188,8 +188,8 @@ func classify(err error) error {
 	return fmt.Errorf("the inbox file is not one, or %w, and is left alone: repair or move it: %w", errDamaged, err)
 }
 
-// syncDir makes the name of a new file outlive a power failure. Windows has no such
-// call, and does it by itself.
+// syncDir makes a new file's name survive a power failure. Windows has no such call
+// and does this itself.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -205,7 +205,7 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// A load is what a file holds.
+// A load is the content of a file.
 type load struct {
 	idx          *index
 	id           string
@@ -229,7 +229,7 @@ func (s *Store) load(db *bbolt.DB) (*load, error) {
 			l.last = max(l.last, seqOf(k))
 			e, err := readState(l.idx, k, v)
 			if err == nil && l.idx.entries[e.key] != nil {
-				err = errDamaged // a key has one record
+				err = errDamaged // a key may have only one record
 			}
 			if err != nil {
 				if l.damaged++; l.damaged == 1 {
@@ -249,8 +249,8 @@ func (s *Store) load(db *bbolt.DB) (*load, error) {
 	})
 }
 
-// adopt makes what was loaded the index, and adds what this process knows and the
-// file does not: attempts that run, and marks that were not written. Mu is held.
+// adopt makes the loaded content the index, and adds what only this process knows:
+// running attempts and unwritten marks. mu is held.
 func (s *Store) adopt(l *load) {
 	old := s.idx
 	s.idx, s.nextSeq = l.idx, max(s.nextSeq, l.last+1)
@@ -280,7 +280,7 @@ func (s *Store) adopt(l *load) {
 	}
 }
 
-// detach closes the file. What it holds is read again when it is opened.
+// detach closes the file. Opening it reads its content again.
 func (s *Store) detach(why error) {
 	s.mu.Lock()
 	db := s.db
@@ -295,8 +295,8 @@ func (s *Store) detach(why error) {
 	}
 }
 
-// closeFile closes db. A transaction that ended in a panic can leave its lock
-// locked, and closing would wait for it for ever.
+// closeFile closes db. A transaction that ended in a panic can leave its lock locked,
+// and closing would wait for it forever.
 func closeFile(db *bbolt.DB) {
 	closed := make(chan error, 1)
 	go func() { closed <- guard(db.Close) }()
@@ -308,8 +308,8 @@ func closeFile(db *bbolt.DB) {
 	}
 }
 
-// checkInode notices a file that was deleted or replaced. What it holds is still
-// delivered. Once it holds nothing, a new file is made.
+// checkInode detects a file that was deleted or replaced. Its deliveries are still
+// delivered; then a new file is created.
 func (s *Store) checkInode() {
 	if s.db == nil {
 		return

@@ -4,5 +4,5 @@ package bolt
 
 import "math"
 
-// freeBytes does not know: writing will tell.
+// freeBytes is unknown here: a failed write shows a full disk.
 func freeBytes(string) int64 { return math.MaxInt64 }

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// freeBytes is what is left for this process on the file system of dir.
+// freeBytes returns the space available to this process on dir's file system.
 func freeBytes(dir string) int64 {
 	var st syscall.Statfs_t
 	if syscall.Statfs(dir, &st) != nil {
-		return math.MaxInt64 // writing will tell
+		return math.MaxInt64 // a failed write shows a full disk
 	}
 	return int64(min(st.Bavail*uint64(st.Bsize), math.MaxInt64))
 }

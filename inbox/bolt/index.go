@@ -8,18 +8,18 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// An entry is the state of one delivery in memory. There may be a million of
-// them, so it is small: times are nanoseconds, and what many share is one group.
+// An entry is the state of one delivery in memory. There may be a million, so it is
+// small: times are nanoseconds, and shared fields are in a group.
 type entry struct {
 	key      inbox.Key
-	seq      uint64 // where it is in the file
+	seq      uint64 // its position in the file
 	received int64
 	since    int64
 	due      int64
 	group    *group
 	size     uint32
 	places   [2]int32 // in the heaps of its queue
-	attempt  uint32   // the serial of the one that runs
+	attempt  uint32   // the serial of the running one
 	sealed   keyID
 
 	attempts, status, generation uint16
@@ -27,11 +27,11 @@ type entry struct {
 	state    inbox.State
 	hold     inbox.Hold
 	replayed bool
-	dirty    bool // a mark for it waits to be written
-	gone     bool // it is not in the index any more
+	dirty    bool // a mark for it is waiting to be written
+	gone     bool // no longer in the index
 }
 
-// A group is what entries have in common: queue, and label of the key.
+// A group holds what entries share: queue and key label.
 type group struct {
 	queue *queue
 	label string
@@ -52,14 +52,14 @@ func (e *entry) view() inbox.Entry {
 	return v
 }
 
-// An index is all that is known of the deliveries in a file.
+// An index is everything known about the deliveries in a file.
 type index struct {
 	entries  map[inbox.Key]*entry
 	queues   map[inbox.Queue]*queue
 	groups   map[groupKey]*group
 	handlers map[string]int64 // bytes
 	bytes    int64
-	kept     order // what was delivered and is kept, by the time of its removal
+	kept     order // delivered and kept entries, by the time of their removal
 	keptSize int64
 }
 
@@ -75,8 +75,8 @@ func newIndex() *index {
 	}
 }
 
-// group returns the one of q and label. It is kept as long as the index: the
-// number of handlers, tenants and labels is the configuration's.
+// group returns the group of q and label. Groups live as long as the index: the
+// configuration limits the number of handlers, tenants and labels.
 func (x *index) group(q inbox.Queue, label string) *group {
 	k := groupKey{q, label}
 	g := x.groups[k]
@@ -91,7 +91,7 @@ func (x *index) group(q inbox.Queue, label string) *group {
 	return g
 }
 
-// room is what a delivery of q finds.
+// room returns the space available to a delivery of q.
 func (x *index) room(q inbox.Queue, limit int64) inbox.Room {
 	r := inbox.Room{Limit: limit, Used: x.bytes, Handler: x.handlers[q.Handler]}
 	if queue := x.queues[q]; queue != nil {
@@ -100,7 +100,7 @@ func (x *index) room(q inbox.Queue, limit int64) inbox.Room {
 	return r
 }
 
-// link adds e, which is in no index.
+// link adds e.
 func (x *index) link(e *entry) {
 	x.entries[e.key] = e
 	x.account(e, int64(e.size))
@@ -115,7 +115,7 @@ func (x *index) unlink(e *entry) {
 	e.gone = true
 }
 
-// account counts bytes of e. A queue that has none is forgotten.
+// account counts bytes of e. Empty queues are removed.
 func (x *index) account(e *entry, size int64) {
 	q := e.group.queue
 	q.bytes += size
@@ -128,7 +128,7 @@ func (x *index) account(e *entry, size int64) {
 	}
 }
 
-// change takes e out of its place, has f change it, and puts it where it belongs.
+// change applies f to e and reorders it.
 func (x *index) change(e *entry, f func()) {
 	x.leave(e)
 	f()
@@ -161,7 +161,7 @@ func (x *index) leave(e *entry) {
 	}
 }
 
-// A queue is what is stored for one handler and tenant.
+// A queue holds the entries of one handler and tenant.
 type queue struct {
 	inbox.Queue
 	due    order
@@ -170,7 +170,7 @@ type queue struct {
 	bytes  int64
 }
 
-// next chooses what an attempt is for; nil if there is nothing.
+// next returns the entry for the next attempt, or nil.
 func (q *queue) next(which inbox.Which, now int64) *entry {
 	if len(q.due.list) == 0 {
 		return nil
@@ -195,7 +195,7 @@ func (q *queue) next(which inbox.Which, now int64) *entry {
 	return nil
 }
 
-// hasten makes what is held for h due.
+// hasten makes entries held for h due.
 func (q *queue) hasten(h inbox.Hold, now int64) {
 	for _, e := range q.due.list {
 		if e.hold == h {
@@ -220,11 +220,11 @@ func (q *queue) stats() inbox.QueueStats {
 	return st
 }
 
-// An order is a heap of entries, by the time at which they are due or at which
-// their generation began; of one time, what was accepted first is first.
+// An order is a heap of entries, by the time they are due or their generation began,
+// then by order of acceptance.
 type order struct {
 	list  []*entry
-	place int // which of an entry's places is its place here
+	place int // index of the entry's place here
 	byAge bool
 }
 

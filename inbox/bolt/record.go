@@ -15,17 +15,17 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// The file holds three buckets. "deliveries" leads from a sequence number, 8
-// bytes, big endian, to a delivery, which never changes. "states" leads from the
-// same number to its state: the delivery's key is part of it, so that both are
-// written in one step. "inbox" holds the name of the file.
+// The file has three buckets. "deliveries" maps a sequence number (8 bytes, big endian)
+// to a delivery, which never changes. "states" maps the same number to its state, which
+// includes the delivery's key, so that both are written in one step. "inbox" holds the
+// name of the file.
 //
 //	delivery: version, id of the encryption key, then either (id 0)
 //	          checksum, inbox.Delivery    or    nonce, sealed inbox.Delivery
 //	state:    see appendState
 //
-// Number, key, handler, tenant, label and time of receipt are the additional data
-// of the sealed ones, so that a delivery cannot be given another's state.
+// Number, key, handler, tenant, label and time of receipt are additional data of sealed
+// deliveries, so that a delivery cannot be given the state of another.
 var (
 	deliveries = []byte("deliveries")
 	states     = []byte("states")
@@ -36,7 +36,7 @@ var (
 
 const formatVersion = 1
 
-// A keyID tells which key sealed a delivery; zero: none did.
+// A keyID identifies the key that encrypted a delivery; zero: none.
 type keyID [4]byte
 
 var (
@@ -44,9 +44,9 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// A sealer has the encryption keys.
+// A sealer holds the encryption keys.
 type sealer struct {
-	first keyID // what seals; zero: nothing is sealed
+	first keyID // the key that encrypts; zero: none
 	open  map[keyID]cipher.AEAD
 }
 
@@ -76,7 +76,7 @@ func (s *sealer) add(key []byte) error {
 
 func (s *sealer) has(id keyID) bool { return id == keyID{} || s.open[id] != nil }
 
-// bound is what a delivery is bound to.
+// bound is the additional data of a delivery.
 func bound(seq uint64, d *inbox.Delivery) []byte {
 	b := binary.BigEndian.AppendUint64(nil, seq)
 	b = append(b, d.Key[:]...)
@@ -116,8 +116,8 @@ func checksum(parts ...[]byte) uint32 {
 	return sum
 }
 
-// unseal reads the record of what, of which key, queue, label and time of receipt
-// are set.
+// unseal decodes or decrypts a record. what has its key, queue, label and time of
+// receipt.
 func (s *sealer) unseal(seq uint64, what *inbox.Delivery, b []byte) (*inbox.Delivery, error) {
 	if len(b) < 1+4+4 || b[0] != formatVersion {
 		return nil, errDamaged
@@ -151,8 +151,8 @@ const (
 	flagReplayed = 1
 )
 
-// appendState appends the state of e, as it is kept in the file: what is in
-// attempt is pending there, for its attempt ends with the process.
+// appendState appends the state of e in its file format. An entry in attempt is
+// written as pending, because its attempt ends with the process.
 func (e *entry) appendState(b []byte) []byte {
 	at := len(b)
 	state := e.state
@@ -179,7 +179,7 @@ func (e *entry) appendState(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, checksum(b[at:]))
 }
 
-// readState is the inverse of appendState. The group is looked up in x.
+// readState is the inverse of appendState. It looks up the group in x.
 func readState(x *index, k, b []byte) (*entry, error) {
 	if len(k) != 8 || len(b) < stateFixed+4 || b[0] != formatVersion {
 		return nil, errDamaged
@@ -212,7 +212,7 @@ func readState(x *index, k, b []byte) (*entry, error) {
 	return e, nil
 }
 
-// outline is the part of a delivery that its state knows.
+// outline returns the part of a delivery that its state holds.
 func (e *entry) outline() *inbox.Delivery {
 	return &inbox.Delivery{
 		Key: e.key, Queue: e.group.queue.Queue, Label: e.group.label, Received: time.Unix(0, e.received),
@@ -224,7 +224,7 @@ func appendText(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// stateKey is the key in a state; zero if it is not one.
+// stateKey returns the key in a state; zero if the state is invalid.
 func stateKey(state []byte) inbox.Key {
 	if len(state) < stateFixed {
 		return inbox.Key{}
@@ -241,7 +241,7 @@ func seqOf(k []byte) uint64 {
 
 func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
-// sameDelivery reports whether what was read is what its state says.
+// sameDelivery reports whether a delivery matches its state.
 func sameDelivery(d, outline *inbox.Delivery) bool {
 	return bytes.Equal(d.Key[:], outline.Key[:]) && d.Queue == outline.Queue && d.Label == outline.Label
 }

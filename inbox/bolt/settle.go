@@ -59,10 +59,10 @@ func (s *Store) read(db *bbolt.DB, seq uint64, outline *inbox.Delivery) (d *inbo
 	case err == nil, errors.Is(err, inbox.ErrLocked), errors.Is(err, errDamaged):
 		return d, err
 	}
-	return nil, inbox.ErrUnavailable // the file was closed meanwhile
+	return nil, inbox.ErrUnavailable // closed meanwhile
 }
 
-// lock puts away what cannot be read, until the file is opened the next time.
+// lock sets aside an unreadable delivery until the file is reopened.
 func (s *Store) lock(a *inbox.Attempt, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *Store) lock(a *inbox.Attempt, why error) {
 	}
 }
 
-// running returns the entry of an attempt that runs; nil if it ended. Mu is held.
+// running returns the entry of a running attempt; nil if it ended. mu is held.
 func (s *Store) running(a *inbox.Attempt) *entry {
 	h, _ := a.Handle.(handle)
 	e := s.idx.entries[h.key]
@@ -115,8 +115,8 @@ func (s *Store) Settle(a *inbox.Attempt, st inbox.Settlement) {
 	s.purge()
 }
 
-// purge removes what was kept for long enough, or takes more than its share. Mu
-// is held.
+// purge removes delivered entries that were kept long enough or exceed their share.
+// mu is held.
 func (s *Store) purge() {
 	if len(s.idx.kept.list) == 0 {
 		return
@@ -131,15 +131,15 @@ func (s *Store) purge() {
 	}
 }
 
-// A mark is a change that is to be written, of what is at seq if its key is key:
-// the state of e, or, without it, the removal.
+// A mark is a change to write for the entry at seq, if its key is key: the state of e
+// or, without e, the removal.
 type mark struct {
 	e   *entry
 	key inbox.Key
 	seq uint64
 }
 
-// touch has the state of e written. Mu is held.
+// touch queues the state of e for writing. mu is held.
 func (s *Store) touch(e *entry) {
 	if !e.dirty {
 		e.dirty = true
@@ -147,7 +147,7 @@ func (s *Store) touch(e *entry) {
 	}
 }
 
-// drop removes e from the index and from the file. Mu is held.
+// drop removes e from the index and the file. mu is held.
 func (s *Store) drop(e *entry) {
 	s.idx.unlink(e)
 	s.remove(e.key, e.seq)
@@ -181,15 +181,15 @@ func (s *Store) Get(_ context.Context, key inbox.Key) (*inbox.Delivery, inbox.En
 		err = inbox.ErrLocked
 		s.mu.Lock()
 		if s.idx.entries[key] != e {
-			err = inbox.ErrNotFound // it was removed meanwhile
+			err = inbox.ErrNotFound // removed meanwhile
 		}
 		s.mu.Unlock()
 	}
 	return d, view, err
 }
 
-// listPage is how many states one read transaction looks at: a long one would
-// keep the file from using its free pages again.
+// listPage is the number of states read per transaction: a long one would keep the
+// file from reusing its free pages.
 const listPage = 256
 
 // List implements [inbox.Engine].
@@ -252,7 +252,7 @@ func keySet(sel inbox.Selection) map[inbox.Key]bool {
 	return keys
 }
 
-// selected are the entries of sel. Mu is held.
+// selected returns the entries of sel. mu is held.
 func (s *Store) selected(sel inbox.Selection) (chosen []*entry) {
 	s.purge()
 	if len(sel.Keys) > 0 {
@@ -329,8 +329,8 @@ func (s *Store) Replay(ctx context.Context, sel inbox.Selection, handler string)
 	return n, s.await(ctx, until)
 }
 
-// move gives what is selected to another handler, and returns the keys of all that
-// may be replayed. A delivery is bound to its handler, so it is written again.
+// move gives the selected entries to another handler, and returns the keys of all
+// that may be replayed. A delivery is bound to its handler, so it is rewritten.
 func (s *Store) move(ctx context.Context, sel inbox.Selection, handler string) (keys []inbox.Key, err error) {
 	s.mu.Lock()
 	chosen := s.selected(sel)

@@ -12,7 +12,7 @@ type engineCase struct {
 	run  func(p *probe)
 }
 
-// The life of a delivery.
+// The life cycle of a delivery.
 var lifeCases = []engineCase{
 	{"what is accepted is taken as it was received", func(p *probe) {
 		p.find(1, 0)
@@ -66,7 +66,7 @@ var lifeCases = []engineCase{
 		if e := p.find(1, inbox.Pending); e.Attempts != 1 || e.Status != 503 {
 			p.t.Errorf("entry: %+v", e)
 		}
-		p.end(a, inbox.Delivered) // it is settled already
+		p.end(a, inbox.Delivered) // already settled
 		p.find(1, inbox.Pending)
 		b := p.take(shop, inbox.NextDue, 1)
 		p.end(a, inbox.Delivered)
@@ -153,7 +153,7 @@ var lifeCases = []engineCase{
 
 		p.accept(shop, 2)
 		p.Engine.Settle(p.take(shop, inbox.NextDue, 2), inbox.Settlement{To: inbox.Delivered, Keep: time.Hour})
-		p.accept(shop, 2) // a new delivery takes the place of what was kept
+		p.accept(shop, 2) // a new delivery replaces the kept one
 		p.take(shop, inbox.NextDue, 2)
 	}},
 	{"an app that answers again makes due what waits for it", func(p *probe) {
@@ -169,7 +169,7 @@ var lifeCases = []engineCase{
 		p.take(shop, inbox.NextDue, 0) // accepted first
 		p.take(shop, inbox.NextDue, 1)
 		p.none(shop)
-		p.hasten(acme, inbox.HoldApp) // has none
+		p.hasten(acme, inbox.HoldApp) // none
 	}},
 	{"what does not reach its handler waits for a configuration, however long", func(p *probe) {
 		p.accept(shop, 1)
@@ -209,7 +209,7 @@ var lifeCases = []engineCase{
 	}},
 }
 
-// What a person asks for.
+// Operations of an operator.
 var operatorCases = []engineCase{
 	{"a replay begins a new generation and keeps the marks", func(p *probe) {
 		want := p.delivery(shop, 1)
@@ -229,7 +229,7 @@ var operatorCases = []engineCase{
 		}
 		a := p.take(shop, inbox.NextDue, 1)
 		p.same(a.Delivery, want)
-		p.replay(byKey(1), "", 0) // an attempt runs
+		p.replay(byKey(1), "", 0) // an attempt is running
 		p.retry(a, time.Hour, inbox.HoldTime)
 		p.replay(byKey(1), "", 1) // makes it due
 		if e := p.find(1, inbox.Pending); e.Generation != 1 || e.Attempts != 1 {
@@ -248,7 +248,7 @@ var operatorCases = []engineCase{
 		p.dead(acme, 1)
 		p.accept(acme, 2)
 		p.accept(acme, 3)
-		p.take(acme, inbox.NextDue, 2) // runs
+		p.take(acme, inbox.NextDue, 2) // running
 		p.replay(inbox.Selection{Handler: "many"}, "new", 2)
 		moved := inbox.Queue{Handler: "new", Tenant: "acme"}
 		p.Engine = p.Reopen()
@@ -303,7 +303,7 @@ var operatorCases = []engineCase{
 		p.discard(byKey(1), 1)
 		p.retry(a, 0, inbox.HoldTime)
 		p.find(1, 0)
-		p.accept(shop, 1) // another
+		p.accept(shop, 1) // another one
 		p.end(a, inbox.Delivered)
 		p.find(1, inbox.Pending)
 	}},

@@ -37,8 +37,8 @@ func testCopiesAtOnce(t *testing.T, e inbox.Engine) {
 	}
 }
 
-// testOneAttempt has many accept, take, settle, replay and discard at once. Each
-// delivery has one attempt at a time, and each that was answered is settled once.
+// testOneAttempt runs accept, take, settle, replay and discard concurrently. Each
+// delivery has at most one attempt at a time, and each accepted one is settled once.
 func testOneAttempt(t *testing.T, s Subject) {
 	const deliveries, takers = 400, 8
 	p := &probe{t: t, Subject: s}
@@ -140,7 +140,7 @@ func testMany(p *probe, n int) {
 	}
 }
 
-// testModel drives the engine and a Memory with the same random calls.
+// testModel makes the same random calls to the engine and a Memory.
 func testModel(t *testing.T, open Factory) {
 	queues := rapid.SampledFrom([]inbox.Queue{shop, acme, other})
 	numbers := rapid.IntRange(0, 5)

@@ -1,5 +1,5 @@
-// Package inboxtest is the suite that every engine of an inbox must pass. It reads
-// as the specification of [inbox.Engine].
+// Package inboxtest is the suite that every inbox engine must pass. It is the
+// specification of [inbox.Engine].
 package inboxtest
 
 import (
@@ -14,31 +14,32 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A Subject is one engine under test, open.
+// A Subject is an open engine under test.
 type Subject struct {
 	Engine inbox.Engine
 
-	// Now is the engine's clock, and Advance lets time go by on it, without sleeping.
+	// Now is the engine's clock, and Advance moves it, without sleeping.
 	Now     func() time.Time
 	Advance func(d time.Duration)
 
-	// Reopen closes the engine and opens it again, and returns once it is open.
+	// Reopen closes the engine, opens it again and waits until it is open.
 	Reopen func() inbox.Engine
 
-	// Crash opens what a kill -9 would leave at this moment. The engine before is not
-	// used any more. nil if the engine keeps nothing.
+	// Crash opens what a kill -9 would leave at this moment. The previous engine is
+	// no longer used. nil if the engine is not persistent.
 	Crash func() inbox.Engine
 
-	// Break makes the engine unable to store, or heals it, and returns when it must
-	// have noticed. nil if nothing can.
+	// Break makes the engine unable to store, or able again, and returns when it must
+	// have noticed. nil if it cannot fail.
 	Break func(ail bool)
 }
 
-// A Factory opens an empty engine that lives until tb ends. maxSize bounds what it
-// stores; 0: its default.
+// A Factory opens an empty engine that lives until tb ends. maxSize limits what it
+// stores; 0 means its default.
 type Factory func(tb TB, maxSize int64) Subject
 
-// TB is what a factory may use of a test. The model test's own type has no more.
+// TB is the part of testing.TB that a factory may use: the model test's own type has
+// no more.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -77,7 +78,7 @@ func Run(t *testing.T, open Factory) {
 			t.Skip("takes seconds")
 		}
 		p, n := &probe{t: t, Subject: open(t, 0)}, 100_000
-		if p.Crash == nil { // a reference, which looks through all it has for each call
+		if p.Crash == nil { // the reference, which scans everything on each call
 			n = 1000
 		}
 		testMany(p, n)
@@ -85,7 +86,7 @@ func Run(t *testing.T, open Factory) {
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 }
 
-// A probe is an engine with opinions: each method calls and checks the answer.
+// A probe wraps an engine; each method makes a call and checks the result.
 type probe struct {
 	t *testing.T
 	Subject
@@ -99,7 +100,7 @@ var (
 
 func key(n int) inbox.Key { return inbox.Key{byte(n), byte(n >> 8), byte(n >> 16), 255} }
 
-// delivery is number n of q, with bytes that a text format would trip over.
+// delivery returns number n of q, with bytes that would confuse a text format.
 func (p *probe) delivery(q inbox.Queue, n int) *inbox.Delivery {
 	return &inbox.Delivery{
 		Key: key(n), Queue: q, Server: "srv0", Received: p.Now().Add(-time.Second).Round(0),
@@ -125,7 +126,7 @@ func (p *probe) acceptAs(q inbox.Queue, n int, running, isCopy bool) inbox.Accep
 	return got
 }
 
-// find checks the state of a delivery; 0: there is none.
+// find checks the state of a delivery; 0: none.
 func (p *probe) find(n int, want inbox.State) inbox.Entry {
 	p.t.Helper()
 	e, found, err := p.Engine.Find(p.t.Context(), key(n))
@@ -135,7 +136,7 @@ func (p *probe) find(n int, want inbox.State) inbox.Entry {
 	return e
 }
 
-// take checks which delivery an attempt is for; -1: none.
+// take checks which delivery an attempt gets; -1: none.
 func (p *probe) take(q inbox.Queue, which inbox.Which, want int) *inbox.Attempt {
 	p.t.Helper()
 	a, err := p.Engine.Take(p.t.Context(), q, which)
@@ -153,7 +154,7 @@ func (p *probe) take(q inbox.Queue, which inbox.Which, want int) *inbox.Attempt 
 	return a
 }
 
-// none checks that nothing is to be attempted in q.
+// none checks that q has nothing due.
 func (p *probe) none(q inbox.Queue) { p.t.Helper(); p.take(q, inbox.NextDue, -1) }
 
 func (p *probe) retry(a *inbox.Attempt, after time.Duration, h inbox.Hold) {
@@ -191,7 +192,7 @@ func (p *probe) replay(s inbox.Selection, handler string, want int) {
 	}
 }
 
-// stats reads the figures of q; all zero if it holds nothing.
+// stats returns the figures of q; all zero if it is empty.
 func (p *probe) stats(q inbox.Queue) inbox.QueueStats {
 	p.t.Helper()
 	all, err := p.Engine.Queues(p.t.Context())
@@ -206,7 +207,7 @@ func (p *probe) stats(q inbox.Queue) inbox.QueueStats {
 	return inbox.QueueStats{Queue: q}
 }
 
-// same checks that a delivery is what was received, the name of the handler aside.
+// same compares a delivery with the received one, except for the handler's name.
 func (p *probe) same(got, want *inbox.Delivery) {
 	p.t.Helper()
 	g, w := *got, *want
@@ -307,7 +308,7 @@ func (p *probe) testRestart(restart func() inbox.Engine) {
 		p.t.Errorf("of what was replayed: %+v", e)
 	}
 	p.find(8, inbox.Pending)
-	p.Engine.Settle(running.Attempt, inbox.Settlement{To: inbox.Delivered}) // of a process that is no more
+	p.Engine.Settle(running.Attempt, inbox.Settlement{To: inbox.Delivered}) // of a dead process
 	p.find(8, inbox.Pending)
 	a := p.take(shop, inbox.NextDue, 8)
 	p.same(a.Delivery, p.delivery(shop, 8))
@@ -319,7 +320,7 @@ func (p *probe) testRestart(restart func() inbox.Engine) {
 	}
 }
 
-// written waits until all that was settled is written.
+// written waits until all settlements are written.
 func (p *probe) written() {
 	p.t.Helper()
 	for end := time.Now().Add(30 * time.Second); p.Engine.Status().Unwritten > 0; time.Sleep(time.Millisecond) {
@@ -346,7 +347,7 @@ func testBreak(p *probe) {
 	if !errors.As(err, &refused) || p.Engine.Status().Health == nil {
 		p.t.Errorf("ails, and accepts (%v) or is healthy (%v)", err, p.Engine.Status().Health)
 	}
-	p.Engine.Settle(a, inbox.Settlement{To: inbox.Delivered}) // what the app took meanwhile
+	p.Engine.Settle(a, inbox.Settlement{To: inbox.Delivered}) // accepted by the app meanwhile
 	p.Break(false)
 	if st := p.Engine.Status(); st.Health != nil {
 		p.t.Fatalf("still ails: %v", st.Health)
@@ -364,8 +365,8 @@ func testBreak(p *probe) {
 	p.find(4, inbox.Pending)
 }
 
-// An accept whose context ends tells whether the delivery is stored: with an error
-// it is not, and never will be attempted.
+// An accept whose context ends must say whether the delivery is stored: after an
+// error it is not, and is never attempted.
 func testAbandoned(p *probe) {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	cancel()
@@ -374,7 +375,7 @@ func testAbandoned(p *probe) {
 		_, err := p.Engine.Accept(ctx, p.delivery(shop, n), false)
 		refused[n] = err != nil
 	}
-	p.accept(acme, 1000) // after all of them
+	p.accept(acme, 1000) // the last one
 	check := func() {
 		p.t.Helper()
 		for n, refused := range refused {

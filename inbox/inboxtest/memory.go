@@ -10,9 +10,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A Memory is an engine that is as simple as it can be: one map, one lock, no file.
-// It keeps nothing over a restart of the process, so it keeps no promise; it says
-// what an engine does, and tests compare others with it.
+// A Memory is the simplest possible engine: one map, one lock, no file. It is not
+// persistent; it is the reference that tests compare others with.
 type Memory struct {
 	Now     func() time.Time
 	MaxSize int64 // 0: no limit
@@ -27,26 +26,25 @@ type Memory struct {
 type record struct {
 	inbox.Entry
 	d       *inbox.Delivery
-	attempt *inbox.Attempt // that runs
+	attempt *inbox.Attempt // the running attempt
 }
 
-// never is when what waits for a configuration is due.
+// never is the due time of deliveries waiting for a configuration.
 var never = time.Unix(1<<40, 0)
 
-// NewMemory returns an engine that holds nothing. maxSize bounds it; 0: nothing
-// does.
+// NewMemory returns an empty engine. maxSize limits it; 0: no limit.
 func NewMemory(now func() time.Time, maxSize int64) *Memory {
 	return &Memory{Now: now, MaxSize: maxSize, records: make(map[inbox.Key]*record), changed: make(chan struct{}, 1)}
 }
 
-// Ail makes it refuse all calls, with a reason, or work again, with nil.
+// Ail makes all calls fail with a reason, or succeed again with nil.
 func (m *Memory) Ail(why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ails = why
 }
 
-// Restart ends all attempts, as the end of a process does.
+// Restart ends all attempts, as a restart of the process does.
 func (m *Memory) Restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,7 +112,8 @@ func (m *Memory) begin(r *record) *inbox.Attempt {
 	return r.attempt
 }
 
-// view is the entry as others see it: what is not due by time has no time.
+// view returns the entry as callers see it: without a due time if time does not make
+// it due.
 func (r *record) view() inbox.Entry {
 	e := r.Entry
 	if e.State != inbox.Delivered && (e.State != inbox.Pending || e.Due == never) {
@@ -136,7 +135,7 @@ func (m *Memory) expireKept() {
 	})
 }
 
-// ordered are the records of s, by order of acceptance.
+// ordered returns the records of s in order of acceptance.
 func (m *Memory) ordered(s inbox.Selection) []*record {
 	m.expireKept()
 	var all []*record
