@@ -211,11 +211,19 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 }
 
 // checkJSONType refuses JSON of which only members are signed if the Content-Type is
-// that of a form: the app would read a form hidden in an unsigned member.
+// that of a form, or has another charset: the app would read what is hidden in an
+// unsigned member.
 func (c *Check) checkJSONType(s template.Slot) *Rejection {
 	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines
-	if reads && c.v.scheme.BodyForm == "" && slices.ContainsFunc(c.req.Header["Content-Type"], formdata.Is) {
+	if !reads || c.v.scheme.BodyForm != "" {
+		return nil
+	}
+	contentType := c.req.Header["Content-Type"]
+	if slices.ContainsFunc(contentType, formdata.Is) {
 		return reject(MalformedSignature, "members of the body are signed as JSON: the Content-Type is that of a form, so the app may read something else")
+	}
+	if err := formdata.CheckCharset(contentType); err != nil {
+		return reject(MalformedSignature, "members of the body are signed as JSON: %v", err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 var (
 	errAlike     = errors.New("another field has a name that some readers treat as the same")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
+	errNoUTF8    = errors.New("the Content-Type is not that of one UTF-8 text, so the app may read something else")
 	errSemicolon = errors.New("an unescaped semicolon, which some readers treat as the end of a field")
 )
 
@@ -35,12 +36,36 @@ func ValueAlone(contentType []string, body []byte, name string) (string, error) 
 
 // CheckType refuses a Content-Type under which another reader would not find the
 // fields that [Parse] does: anything but an urlencoded form, or several lines. It may
-// be absent.
+// be absent: frameworks then read no form at all, or the urlencoded one (Rack).
 func CheckType(contentType []string) error {
 	if kind, _, err := formType(contentType); err != nil || kind == multipartForm {
 		return errNoForm
 	}
 	return nil
+}
+
+// CheckCharset refuses a Content-Type whose charset would make another reader of the
+// same bytes see other text, such as UTF-7 or UTF-16, several lines, and one that is
+// too long.
+func CheckCharset(contentType []string) error {
+	if len(contentType) == 0 {
+		return nil
+	}
+	if len(contentType) > 1 || len(contentType[0]) > maxType {
+		return errNoUTF8
+	}
+	kind, params := parseType(contentType[0])
+	unread := kind == "" && strings.Contains(strings.ToLower(contentType[0]), "charset")
+	if unread || !isASCIICompatible(params["charset"]) {
+		return errNoUTF8
+	}
+	return nil
+}
+
+// isASCIICompatible reports whether no byte of ASCII means anything else in a charset,
+// and no other byte means one of ASCII.
+func isASCIICompatible(charset string) bool {
+	return slices.Contains([]string{"", "utf-8", "utf8", "us-ascii", "iso-8859-1"}, strings.ToLower(charset))
 }
 
 // formType parses the Content-Type lines, which must be those of a form in an
@@ -50,8 +75,7 @@ func formType(contentType []string) (kind string, params map[string]string, err 
 		return "", nil, nil
 	}
 	kind, params = parseType(contentType[0])
-	charset := strings.ToLower(params["charset"])
-	if len(contentType) > 1 || !Is(contentType[0]) || !slices.Contains([]string{"", "utf-8", "us-ascii", "iso-8859-1"}, charset) {
+	if len(contentType) > 1 || !Is(contentType[0]) || !isASCIICompatible(params["charset"]) {
 		return "", nil, errNoForm
 	}
 	return kind, params, nil

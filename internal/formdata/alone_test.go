@@ -59,3 +59,16 @@ func TestDifferentFieldsAreNotAlike(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckCharset(t *testing.T) {
+	for _, taken := range [][]string{nil, {""}, {"text/plain"}, {"application/json; charset=UTF-8;"}, {`application/json; charset="utf8"`}, {"application/json; charset=iso-8859-1"}, {"json"}, {"a b"}} {
+		if err := CheckCharset(taken); err != nil {
+			t.Errorf("%q: %v", taken, err)
+		}
+	}
+	for _, refused := range [][]string{{"application/json; charset=utf-7"}, {"text/plain; Charset=UTF-16LE"}, {"a b; charset=utf-7"}, {"application/json; charset=utf-8; charset=utf-7"}, {"application/json", "application/json"}, {"text/plain; a=" + strings.Repeat("x", maxType)}} {
+		if err := CheckCharset(refused); err == nil {
+			t.Errorf("%q is taken", refused)
+		}
+	}
+}
