@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"iter"
 	"net"
 	"path"
 	"slices"
@@ -10,12 +11,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// A detour is a way by which an app gets a request that has passed no handler, with
-// the path of verified deliveries.
-type detour struct {
-	prefix, by string
-	how        string
-}
+// A detour is a way by which an app gets requests that have passed no handler, with
+// the path of verified deliveries. Those of one folder are one.
+type detour struct{ prefix, by, how, host, folder string }
 
 // How a detour leads to the app.
 const (
@@ -32,14 +30,15 @@ func (s *survey) detours() (findings []Finding) {
 	var all []detour
 	for _, seat := range s.seats {
 		for at := range seat.spots() {
-			near, there, d, found := s.detour(seat, at)
-			if !found {
+			if _, by, _ := s.gapAt(seat, at); by != "" { // which says enough
 				continue
 			}
-			if names[d] == nil {
-				all, example[d] = append(all, d), []zap.Field{zap.Stringer("request", near), zap.String("path_there", there)}
+			for d, fields := range s.detoursOf(seat, at) {
+				if names[d] == nil {
+					all, example[d] = append(all, d), fields
+				}
+				names[d] = append(names[d], seat.handler.Name)
 			}
-			names[d] = append(names[d], seat.handler.Name)
 		}
 	}
 	for _, d := range all {
@@ -51,25 +50,43 @@ func (s *survey) detours() (findings []Finding) {
 	return findings
 }
 
-func (s *survey) detour(seat seat, at spot) (near spot, there string, d detour, found bool) {
-	if _, by, _ := s.gapAt(seat, at); by != "" { // which says enough
-		return spot{}, "", detour{}, false
-	}
-	for _, verified := range s.verified(seat, at) {
-		for _, app := range s.apps {
-			if !share(app.addresses, verified.addresses) || app.server != seat.server && s.isLocal(app.server) {
+// detoursOf yields the detours round a seat, one to each app at most, each with an
+// example.
+func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
+	return func(yield func(detour, []zap.Field) bool) {
+		verified := s.verified(seat, at)
+		for _, to := range s.apps {
+			if to.server != seat.server && s.isLocal(to.server) {
 				continue
 			}
-			for near, open := range s.waysTo(app, seat, at, verified.path) {
-				for _, a := range open {
-					if share(a.addresses, verified.addresses) && path.Clean(a.path) == path.Clean(verified.path) {
-						return near, a.path, detour{folderThere(a.path), a.by, howOf(app, near, at)}, true
-					}
+			near, a, found := s.wayTo(to, seat, at, verified)
+			if !found {
+				continue
+			}
+			d := detour{folderThere(a.path), a.by, howOf(to, near, at), near.host, path.Dir(near.path)}
+			if !yield(d, []zap.Field{zap.Stringer("request", near), zap.String("path_there", a.path)}) {
+				return
+			}
+		}
+	}
+}
+
+// wayTo returns a request that comes to an app as one of the verified deliveries
+// does.
+func (s *survey) wayTo(to app, seat seat, at spot, verified []reply) (near spot, a reply, found bool) {
+	for _, v := range verified {
+		if !share(to.addresses, v.addresses) {
+			continue
+		}
+		for near, open := range s.waysTo(to, seat, at, v.path) {
+			for _, a := range open {
+				if share(a.addresses, v.addresses) && path.Clean(a.path) == path.Clean(v.path) {
+					return near, a, true
 				}
 			}
 		}
 	}
-	return spot{}, "", detour{}, false
+	return spot{}, reply{}, false
 }
 
 // verified returns what answers deliveries that the seat's handler lets through.
@@ -82,7 +99,7 @@ func (s *survey) verified(seat seat, at spot) []reply {
 }
 
 // waysTo walks to an app as the layers above it suggest, and yields what answers.
-func (s *survey) waysTo(to app, seat seat, at spot, path string) func(yield func(spot, []reply) bool) {
+func (s *survey) waysTo(to app, seat seat, at spot, path string) iter.Seq2[spot, []reply] {
 	return func(yield func(spot, []reply) bool) {
 		p := probe{server: to.server, method: seat.handler.Method, path: path}
 		if to.refused {

@@ -139,6 +139,22 @@ func TestTheAppAtAnotherAddressIsWarnedOf(t *testing.T) {
 	}
 }
 
+// TestOneAddressInCommonIsTheApp: a proxy to several reaches each of them.
+func TestOneAddressInCommonIsTheApp(t *testing.T) {
+	isWarnedOf(t, "hooks.example.com {\n@live header X-Env live\nhandle @live {\nverify_webhook stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}\nreverse_proxy app:3000 app:3001\n}",
+		openPath+"reverse_proxy app:3000 app:3001 without … request=hooks.example.com/x")
+}
+
+// TestEachWayRoundIsWarnedOf: one start names all of them, a site with two hosts once.
+func TestEachWayRoundIsWarnedOf(t *testing.T) {
+	const app = openPath + "reverse_proxy app:3000 with the path … "
+	isWarnedOf(t, strings.Replace(hooks("handle_path /a/* {\nreverse_proxy app:3000\n}\nroute /in {\nrewrite * /hooks/github\nreverse_proxy app:3000\n}\nrespond 404\nhandle_errors {\nreverse_proxy app:3000\n}"),
+		"sender stripe whsec_a", "sender stripe whsec_a\nsender github a", 1)+"b.example.com, c.example.com {\nreverse_proxy app:3000\n}",
+		app+"names=[github stripe] request=hooks.example.com/a/hooks/stripe", app+"names=[github] request=hooks.example.com/in",
+		app+"handle_errors hands … names=[github stripe] request=hooks.example.com/hooks/stripe",
+		app+"names=[github stripe] request=b.example.com/hooks/stripe")
+}
+
 // TestErrorRoutesToTheAppAreWarnedOf: what the gateway refuses is an error, and the
 // error routes hand it to the app.
 func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {

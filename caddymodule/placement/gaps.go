@@ -69,7 +69,7 @@ func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string
 	}
 	behind := s.verified(seat, at)
 	for _, a := range s.probe(probe{server: seat.server, method: seat.handler.Method, at: at, strays: true}).open {
-		if s.mayBeBehind(a) || slices.ContainsFunc(behind, func(b reply) bool { return b.app == "" || share(a.addresses, b.addresses) }) {
+		if s.mayBeBehind(a) || slices.ContainsFunc(behind, a.mayBe) {
 			return at, a.by, sorted(loose)
 		}
 	}
@@ -82,13 +82,16 @@ func (s *survey) mayBeBehind(a reply) bool {
 	if a.app == "" {
 		return true
 	}
-	for h := range s.behind {
-		if app := s.appBehind(h); app == "" || slices.Contains(strings.Split(app, ", "), a.app) {
+	for _, answers := range s.behind {
+		if slices.ContainsFunc(answers, a.mayBe) {
 			return true
 		}
 	}
 	return false
 }
+
+// mayBe reports whether two replies may be one app's.
+func (a reply) mayBe(b reply) bool { return b.app == "" || share(a.addresses, b.addresses) }
 
 // folderOf proposes a prefix for a block.
 func folderOf(p string) string {
