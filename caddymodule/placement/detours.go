@@ -179,7 +179,8 @@ func normal(address string) string {
 type probe struct {
 	server, method string
 	at             spot
-	strays         bool     // from the routes above handlers whose matchers no sample follows
+	strays         bool     // from the routes above handlers whose matchers no sample follows:
+	given          verdict  // never or always is what all of these say
 	into           *Handler // whose routes it goes into all the same
 	path           string   // that a client gives a rewrite which lets it choose
 	refuses        *Handler // and the error routes go on
@@ -198,7 +199,7 @@ func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	m := imagine(p.method, s.secure[p.server], p.at.host, p.at.path)
 	switch {
 	case p.strays:
-		w.loose, w.fits = s.loose, into
+		w.loose, w.given, w.fits = s.loose, p.given, into
 		w.walk(m)
 	case p.refuses != nil:
 		for _, status := range statuses {

@@ -42,6 +42,8 @@ func TestMatchersThatMissRequestsAreWarnedOf(t *testing.T) {
 		"@m remote_ip 192.0.2.0/24", "@m not header X-Skip 1", "@m protocol http/2+"} {
 		t.Run(matcher, func(t *testing.T) { isWarnedOf(t, matched(matcher), openPath+"reverse_proxy app:3000 without") })
 	}
+	isWarnedOf(t, matched("@m expression {query.a} == '1'\n@n expression {query.b} == '1'\nverify_webhook @n github a"), openPath+"reverse_proxy app:3000 without … names=[github stripe] … unless_matched_by=expression")
+	isWarnedOf(t, matched("@m expression {query.a} == '1'\n@n not expression {query.a} == '1'\nverify_webhook @n github a {\nname github\n}"))
 	for _, matcher := range []string{"@m not path /admin/*", "@m protocol https", "@m host hooks.example.com"} {
 		t.Run(matcher, func(t *testing.T) { isWarnedOf(t, matched(matcher)) })
 	}

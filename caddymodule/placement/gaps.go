@@ -68,9 +68,11 @@ func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string
 		return spot{}, "", nil
 	}
 	behind := s.verified(seat, at)
-	for _, a := range s.probe(probe{server: seat.server, method: seat.handler.Method, at: at, strays: true}).open {
-		if s.mayBeBehind(a) || slices.ContainsFunc(behind, a.mayBe) {
-			return at, a.by, sorted(loose)
+	for _, given := range []verdict{never, always} { // so that a matcher and its opposite leave no gap
+		for _, a := range s.probe(probe{server: seat.server, method: seat.handler.Method, at: at, strays: true, given: given}).open {
+			if s.mayBeBehind(a) || slices.ContainsFunc(behind, a.mayBe) {
+				return at, a.by, sorted(loose)
+			}
 		}
 	}
 	return spot{}, "", nil

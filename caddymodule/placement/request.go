@@ -56,9 +56,10 @@ func (v verdict) not() verdict {
 // routes as Caddy would, and through both branches where the client decides.
 type imagined struct {
 	r      *http.Request
-	called string   // its path as it was called
-	strays bool     // it is not one of those that the next route's matchers are for which no sample follows
-	fits   bool     // it is one of them
+	called string // its path as it was called
+	loose  bool   // the next route has a matcher that no sample follows: given says what it says
+	given  verdict
+	fits   bool     // it goes into the next route, whatever such a matcher says
 	groups []string // those that one of their routes has matched
 	passed *Handler // the handler that has verified it, nil before
 	chosen bool     // since then the client has decided about a route
@@ -151,17 +152,14 @@ func (m imagined) judgeSet(set caddyhttp.MatcherSet) verdict {
 }
 
 func (m imagined) judgeMatcher(matcher any) verdict {
-	v := m.judgeAlone(matcher)
-	if !m.fits && !m.strays || looseKind(matcher) == "" {
-		return v
-	}
-	if m.fits {
+	switch kind := looseKind(matcher); {
+	case kind == "", !m.fits && !m.loose:
+	case m.fits:
 		return always
+	case kind != "protocol" && kind != "not":
+		return m.given
 	}
-	if _, exact := matcher.(*caddyhttp.MatchProtocol); exact {
-		return v
-	}
-	return never
+	return m.judgeAlone(matcher)
 }
 
 func (m imagined) judgeAlone(matcher any) verdict {
@@ -252,7 +250,7 @@ func (m imagined) ask(matcher any) verdict {
 
 func (m imagined) judgeNot(not *caddyhttp.MatchNot) verdict {
 	v := never
-	m.strays, m.fits = false, false
+	m.fits = false
 	for _, set := range not.MatcherSets {
 		v = v.or(m.judgeSet(set))
 	}

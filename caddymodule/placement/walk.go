@@ -34,7 +34,8 @@ type reply struct {
 type walker struct {
 	server *caddyhttp.Server
 	budget *int                      // routes that it may still try
-	loose  map[*caddyhttp.Route]bool // routes that its requests stray from
+	loose  map[*caddyhttp.Route]bool // those with a matcher that no sample follows
+	given  verdict                   // what the loose matchers of these say
 	fits   []looseRoute              // those of them that they go into
 	path   string                    // that its client gives a rewrite which lets it choose
 
@@ -94,7 +95,7 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 			continue
 		}
 		m.fits = slices.ContainsFunc(w.fits, func(l looseRoute) bool { return l.route == route })
-		m.strays = w.loose[route] && !m.fits
+		m.loose, m.given = w.loose[route], w.given
 		v := m.judge(route.MatcherSets)
 		if v == never {
 			w.miss(route, m)
