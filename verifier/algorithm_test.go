@@ -43,9 +43,9 @@ func asymmetric(a Algorithm) Scheme {
 	})
 }
 
-// TestPublicAlgorithms: each accepts what openssl signed with its key, and
-// nothing else: not another body, not a bit more, not the signature of another
-// algorithm by the same key.
+// TestPublicAlgorithms: each accepts what openssl signed with its key, and nothing
+// else: no other body, no flipped bit, no signature of another algorithm with the
+// same key.
 func TestPublicAlgorithms(t *testing.T) {
 	signatures := map[Algorithm]struct{ key, signature string }{
 		ECDSAP256SHA256:    {p256Public, p256DER},
@@ -106,8 +106,7 @@ func mustPublic(t *testing.T, text string) any {
 	return parsePublic(raw)
 }
 
-// TestWeakAlgorithms: they are there for senders that have nothing better, and
-// only for who says so.
+// TestWeakAlgorithms: weak algorithms require allow_weak.
 func TestWeakAlgorithms(t *testing.T) {
 	for _, tc := range []struct {
 		algorithm Algorithm
@@ -251,7 +250,7 @@ func TestMultipart(t *testing.T) {
 	expect(t, v, req(), json+json+kind+end, MalformedSignature)
 	expect(t, v, req(), json+part(`name="kind"; filename="a.txt"`, "sent")+end, MalformedSignature)
 	expect(t, v, req(), json+part("name=\"kind\"\r\nContent-Transfer-Encoding: quoted-printable", "sent")+end, MalformedSignature)
-	expect(t, v, req(), json+kind, MalformedSignature) // cut short
+	expect(t, v, req(), json+kind, MalformedSignature) // truncated
 	expect(t, v, req(), "json={}&kind=sent", MalformedSignature)
 	expect(t, v, post(), json+kind+end, MalformedSignature)
 	expect(t, v, post("Content-Type", "multipart/form-data"), json+kind+end, MalformedSignature)
@@ -265,7 +264,7 @@ func TestMultipart(t *testing.T) {
 	}
 }
 
-// TestBodyForm: JSON that stands in a field of a form, as some senders wrap it.
+// TestBodyForm: JSON inside a form field, as some senders wrap it.
 func TestBodyForm(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.BodyForm, s.BodyUnsigned = "json", true
@@ -308,8 +307,8 @@ func TestBodyDigest(t *testing.T) {
 	expect(t, v, deliver(""), testBody, SignatureMismatch)
 	expect(t, v, deliver(signed+"&bodySHA256=0"), testBody, SignatureMismatch)
 
-	// Beside an alternative for forms: a URL that states a digest is held to it,
-	// or an empty body would pass for any JSON.
+	// With an alternative for forms, a URL with a digest requires the digest, or an
+	// empty body would pass for any JSON.
 	v = mustVerifier(t, bare(func(s *Scheme) {
 		s.Message = StringList{"{url}{form_sorted}", "{url}{body_digest:bodySHA256|sha256|hex}"}
 		s.BodyUnsigned = true
@@ -323,7 +322,7 @@ func TestBodyDigest(t *testing.T) {
 	expect(t, v, get, "", genuine)
 	expect(t, v, deliver(signed+"&x=1"), testBody, MalformedSignature) // the parameter could be the text of a field
 
-	// The operator is not told of a digest that nobody sent.
+	// The operator is not told about a digest that was not sent.
 	forged := deliver("?x=1")
 	forged.Header["X-Signature"] = []string{macOf("another key", "x")}
 	check, _, err := v.Open(forged, testNow)
@@ -336,7 +335,7 @@ func TestBodyDigest(t *testing.T) {
 
 	for _, message := range []string{
 		"{body_digest:bodySHA256|sha256|hex}",     // nothing signs the digest
-		"{url}{body_digest:bodySHA256|crc32|hex}", // no digest
+		"{url}{body_digest:bodySHA256|crc32|hex}", // not a digest
 		"{url}{body_digest:bodySHA256}",
 	} {
 		if validate(bare(func(s *Scheme) { s.Message = StringList{message} })) == nil {

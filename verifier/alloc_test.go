@@ -2,7 +2,7 @@ package verifier
 
 import "testing"
 
-// TestNoAllocations: a genuine delivery costs no allocation, in Open or
+// TestNoAllocations: verifying a genuine delivery allocates nothing, in Open or
 // Verify.
 func TestNoAllocations(t *testing.T) {
 	if raceDetector {

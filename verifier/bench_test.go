@@ -25,7 +25,7 @@ func mustVerifier(tb testing.TB, s Scheme, keys ...Key) *Verifier {
 func benchSchemes(tb testing.TB) map[string]struct {
 	v       *Verifier
 	req     *Request
-	content string // what stands before the body in the signed content
+	content string // precedes the body in the signed content
 } {
 	tb.Helper()
 	bare := mustVerifier(tb, Scheme{Signature: &Signature{Header: StringList{"X-Signature"}}}, Key{Text: "secret"})
@@ -66,8 +66,8 @@ func benchSchemes(tb testing.TB) map[string]struct {
 	return out
 }
 
-// BenchmarkVerify compares Verify with a bare HMAC-SHA256 over the same bytes by
-// a hash that is reused: the floor that no verifier can go below.
+// BenchmarkVerify compares Verify with a bare HMAC-SHA256 over the same bytes with a
+// reused hash: the lower bound for any verifier.
 func BenchmarkVerify(b *testing.B) {
 	for _, name := range []string{"body", "stripe", "standard_webhooks"} {
 		s := benchSchemes(b)[name]
@@ -97,7 +97,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen is what a delivery costs before its body is read.
+// BenchmarkOpen measures the work before the body is read.
 func BenchmarkOpen(b *testing.B) {
 	for _, name := range []string{"body", "stripe", "standard_webhooks"} {
 		s := benchSchemes(b)[name]

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestNothingMovesBetweenURLAndBody: where a URL and what follows it are signed as one
-// text, bytes of a captured delivery that somebody moves from the one to the other do
-// not pass, and what senders send does.
+// TestNothingMovesBetweenURLAndBody: if a URL and the following text are signed as
+// one, bytes of a captured delivery moved from one to the other are refused, and what
+// senders really send is accepted.
 func TestNothingMovesBetweenURLAndBody(t *testing.T) {
 	const origin = "http://hooks.example.com"
 	form := func(fields string) string { return strings.NewReplacer("=", "", "&", "").Replace(fields) }
@@ -57,8 +57,9 @@ func TestNothingMovesBetweenURLAndBody(t *testing.T) {
 	}
 }
 
-// TestMovedBytesAreOneDelivery: what cannot be told from a genuine form, letters at the
-// end of the query or a first field that is swallowed by it, is no other delivery.
+// TestMovedBytesAreOneDelivery: moving bytes in a way that looks like a genuine form
+// (letters at the end of the query, a first field absorbed by it) makes no new
+// delivery.
 func TestMovedBytesAreOneDelivery(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.Message, s.BodyUnsigned = StringList{"{url}{form_sorted}"}, true
@@ -88,8 +89,8 @@ func TestMovedBytesAreOneDelivery(t *testing.T) {
 	}
 }
 
-// TestTheSignedURLTellsDeliveriesApart: equal bodies that were signed for two addresses
-// are two deliveries, and one origin or another makes none.
+// TestTheSignedURLTellsDeliveriesApart: equal bodies signed for two addresses are two
+// deliveries; the origin makes no difference.
 func TestTheSignedURLTellsDeliveriesApart(t *testing.T) {
 	for _, message := range []string{"{url}{body}", "{body}{url}", "{uri}\n{body}", "{path}\n{query}\n{body}", "{path}\n{query_sorted}\n{body|sha256|hex}", "{uri_encoded_twice}\n{body}"} {
 		v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{message} }), Key{Text: testKey})

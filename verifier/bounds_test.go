@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	// worst is the longest body that gateways take by default.
+	// worst is the longest body that gateways accept by default.
 	worst = 1 << 20
-	// Beside four times the bytes of a delivery this much may be allocated. A
-	// quarter of the body shows as much, with a quarter to spare.
+	// Allowed in addition to four times the bytes of a delivery. A quarter of the
+	// body still shows, with margin.
 	spare   = 1 << 20
 	quarter = 4
 )
@@ -31,8 +31,9 @@ const (
 // repeat fills a size with copies of a text.
 func repeat(text string, size int) string { return strings.Repeat(text, size/len(text)) }
 
-// worstTexts are texts of about a size whose parts cost most, were each part to
-// cost anything: of forms, JSON, XML, multipart bodies, lists and pairs of headers.
+// worstTexts are texts of about a size with as many parts as possible, in case each
+// part costs something: forms, JSON, XML, multipart bodies, lists and pairs of
+// headers.
 func worstTexts(size int) []string {
 	var wide strings.Builder
 	for i := 0; wide.Len() < size-20; i++ {
@@ -50,7 +51,7 @@ func worstTexts(size int) []string {
 	}
 }
 
-// worstBodies are worst texts, and what unpacks to more.
+// worstBodies are worst texts, also compressed.
 func worstBodies(size int) (bodies [][]byte) {
 	for _, text := range worstTexts(size) {
 		bodies = append(bodies, []byte(text))
@@ -60,7 +61,7 @@ func worstBodies(size int) (bodies [][]byte) {
 	return append(bodies, packed(make([]byte, 8<<20)), packed(make([]byte, 9<<20)), packed(noise))
 }
 
-// worstAround are worst texts around what a genuine body says.
+// worstAround are worst texts around the content of a genuine body.
 func worstAround(genuine []byte, size int) (bodies [][]byte) {
 	inner, object := bytes.CutPrefix(bytes.TrimSpace(genuine), []byte("{"))
 	for _, filler := range []string{"0,", `{"a":[]},`, `"\u00e9",`, "1e1,"} {
@@ -86,7 +87,7 @@ func packed(text []byte) []byte {
 	return b.Bytes()
 }
 
-// preset is a provider with a genuine delivery of it.
+// preset is a provider with one of its genuine deliveries.
 type preset struct {
 	v     *verifier.Verifier
 	req   *verifier.Request
@@ -95,8 +96,8 @@ type preset struct {
 	names []string
 }
 
-// presetKeys is how often each preset is given its key: what is read must not
-// be read for each.
+// presetKeys is the number of keys of each preset: nothing may be parsed once per
+// key.
 const presetKeys = 2
 
 func presets(tb testing.TB) map[string]preset {
@@ -142,7 +143,7 @@ func presets(tb testing.TB) map[string]preset {
 	return out
 }
 
-// allocated returns the bytes that f allocates. No other test runs beside.
+// allocated returns the bytes that f allocates. No other test may run in parallel.
 func allocated(f func()) int {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -151,10 +152,10 @@ func allocated(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// tooDear says what a delivery that nobody has authenticated costs too much, ""
-// if nothing: four times its bytes and a little memory, ten times an HMAC of it,
-// for each key, through hashes, and ten times its bytes through parsers. What a
-// compressed body unpacks to is measured against the longest body.
+// tooDear says in what respect an unauthenticated delivery costs too much, or "". The
+// limits are four times its bytes and a little memory, ten times its HMAC for each
+// key through hashes, and ten times its bytes through parsers. Decompressed bytes are
+// measured against the longest body.
 func tooDear(p preset, req *verifier.Request, body []byte, spare int, cost *verifier.Cost) string {
 	size := len(body) + len(req.Target)
 	for name, lines := range req.Header {
@@ -183,7 +184,7 @@ func tooDear(p preset, req *verifier.Request, body []byte, spare int, cost *veri
 	return ""
 }
 
-// arrive takes a delivery the way that a gateway takes it.
+// arrive handles a delivery as a gateway does.
 func arrive(v *verifier.Verifier, req *verifier.Request, now time.Time, body []byte) error {
 	check, answer, err := v.Open(req, now)
 	if answer != nil || err != nil {
@@ -196,8 +197,8 @@ func arrive(v *verifier.Verifier, req *verifier.Request, now time.Time, body []b
 	return err
 }
 
-// FuzzBounds looks for a dearer delivery than those of the table, in presets that
-// take bodies and headers apart most.
+// FuzzBounds looks for a more expensive delivery than those of the table, in the
+// presets that parse bodies and headers most.
 func FuzzBounds(f *testing.F) {
 	cost := verifier.CountCosts(f)
 	all := presets(f)

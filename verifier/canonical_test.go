@@ -12,7 +12,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
 
-// canonical is the default scheme with a message, which need not cover the body.
+// canonical is the default scheme with a message that may leave out the body.
 func canonical(t *testing.T, message string, edit func(*Scheme)) *Verifier {
 	return mustVerifier(t, bare(func(s *Scheme) {
 		s.Message, s.BodyUnsigned = StringList{message}, true
@@ -22,8 +22,8 @@ func canonical(t *testing.T, message string, edit func(*Scheme)) *Verifier {
 	}), Key{Text: testKey})
 }
 
-// TestOptionalMembers: a member that is absent or null is empty text, an object
-// is refused, and so is a text that holds what divides it from the next.
+// TestOptionalMembers: an absent or null member is empty text; an object is refused,
+// and so is a text with the delimiter.
 func TestOptionalMembers(t *testing.T) {
 	v := canonical(t, "{json:i[only].a}:{json:i[only].b?}:{json:i[only].c.d?}", nil)
 	for _, tc := range []struct{ body, content, want string }{
@@ -80,8 +80,8 @@ func gzipped(t *testing.T, text string) string {
 	return b.String()
 }
 
-// TestBodySignedBeforeCompression: what is signed is what comes out of one gzip
-// stream, no more and no other coding.
+// TestBodySignedBeforeCompression: the decompressed body of exactly one gzip stream
+// is signed; other codings are refused.
 func TestBodySignedBeforeCompression(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.BodyDecoded = true }), Key{Text: testKey})
 	packed, long := gzipped(t, testBody), strings.Repeat("0", maxDecoded+1)
@@ -152,8 +152,8 @@ func TestSignedHeaders(t *testing.T) {
 	expect(t, v, twice, testBody, MalformedSignature)
 }
 
-// TestSignedHeadersAreFew: what a request says it signs is read once, and bounded
-// before anything is looked for or repeated to the operator.
+// TestSignedHeadersAreFew: the request's list of signed headers is read once, and
+// limited before any header is looked up or quoted.
 func TestSignedHeadersAreFew(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.Message, s.Timestamp = StringList{"{signed_headers:X-List}\\n{body}"}, &Timestamp{Header: StringList{"X-Time"}}
@@ -284,8 +284,8 @@ func TestKeccak256(t *testing.T) {
 	}
 }
 
-// TestCanonicalFormsAndIDs: a form that ends itself proves the id in it; one
-// whose parts can be moved proves nothing that stands behind it.
+// TestCanonicalFormsAndIDs: a form that marks its own end proves the id in it; one
+// with movable parts proves nothing after it.
 func TestCanonicalFormsAndIDs(t *testing.T) {
 	php := Scheme{Signature: &Signature{Form: "s"}, Message: StringList{"{form_php}"}, BodyUnsigned: true, DeliveryID: &DeliveryID{Form: "id"}}
 	if !signsID(php) {
@@ -299,7 +299,7 @@ func TestCanonicalFormsAndIDs(t *testing.T) {
 	}
 }
 
-// TestCanonicalErrors: what the rest of a scheme must say for these slots.
+// TestCanonicalErrors: what these slots require of the rest of a scheme.
 func TestCanonicalErrors(t *testing.T) {
 	for _, tc := range []struct {
 		what  string
@@ -336,8 +336,8 @@ func TestCanonicalErrors(t *testing.T) {
 	}
 }
 
-// TestManyFields: of a form that nobody has authenticated no more is kept than
-// what is asked for, in every form of signed content.
+// TestManyFields: an unauthenticated form is not kept beyond the needed fields, in
+// any kind of signed content.
 func TestManyFields(t *testing.T) {
 	const size = 1 << 20
 	for _, message := range []string{"{form:a}{body}", "{form_sorted}", "{url_form_sorted}", "{form_php}"} {

@@ -162,7 +162,7 @@ func timedEdit(edit func(*Scheme)) func(*Scheme) {
 	}
 }
 
-// TestSchemesThatHold: near the errors above, and right.
+// TestSchemesThatHold: valid schemes that resemble the errors above.
 func TestSchemesThatHold(t *testing.T) {
 	for what, edit := range map[string]func(*Scheme){
 		"defaults":                  nil,
@@ -187,8 +187,8 @@ func TestSchemesThatHold(t *testing.T) {
 	}
 }
 
-// TestSchemeIsNotChanged: New writes into nothing that the caller holds; a
-// provider's scheme is shared by every handler.
+// TestSchemeIsNotChanged: New does not modify the caller's data; all handlers share a
+// provider's scheme.
 func TestSchemeIsNotChanged(t *testing.T) {
 	text := `{"signature":{"header":["x-sig","X-SIG-2"],"match":"any"},"message":"{timestamp}.{body}","timestamp":{"header":"x-time"},"tolerance":"1m0s","delivery_id":{"header":"x-id"},"require_header":[{"name":"x-team","values":"blue"}]}`
 	var s Scheme

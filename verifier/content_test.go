@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// contentOf verifies a delivery and returns what tells it from others.
+// contentOf verifies a delivery and returns its Content.
 func contentOf(t *testing.T, v *Verifier, req *Request, body string) string {
 	t.Helper()
 	check, _, err := v.Open(req, testNow)
@@ -18,8 +18,8 @@ func contentOf(t *testing.T, v *Verifier, req *Request, body string) string {
 	return string(check.Content([]byte(body)))
 }
 
-// TestContentIsWhatWasSigned: the same signed content written otherwise is the
-// same; other signed content is not.
+// TestContentIsWhatWasSigned: the same signed content in another spelling is the
+// same; different content is not.
 func TestContentIsWhatWasSigned(t *testing.T) {
 	type delivery struct{ target, body string }
 	form := delivery{"/", "a=1&b=x+y"}
@@ -55,7 +55,7 @@ func TestContentIsWhatWasSigned(t *testing.T) {
 	}
 }
 
-// TestContentIsTheBody: without such a form, every byte counts.
+// TestContentIsTheBody: otherwise every byte counts.
 func TestContentIsTheBody(t *testing.T) {
 	v := mustVerifier(t, bare(nil), Key{Text: testKey})
 	for _, body := range []string{`{"a":1}`, "a=1&b=2", " "} {
@@ -69,7 +69,7 @@ func TestContentIsTheBody(t *testing.T) {
 	}
 }
 
-// TestNoContent: nothing that is signed tells two deliveries without a body apart.
+// TestNoContent: without a body, nothing signed distinguishes two deliveries.
 func TestNoContent(t *testing.T) {
 	v := mustVerifier(t, bare(nil), Key{Text: testKey})
 	req := post("X-Signature", macOf(testKey, ""))
@@ -85,8 +85,8 @@ func TestNoContent(t *testing.T) {
 	}
 }
 
-// TestVarying: members that vary between attempts do not count, others do, and
-// what cannot be read one way counts whole.
+// TestVarying: members that vary between attempts are ignored, others count, and if
+// they are ambiguous the entire body counts.
 func TestVarying(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Varies = StringList{"[*].attempt", "[*].context.again"} }), Key{Text: testKey})
 	content := func(body string) string {
@@ -115,7 +115,7 @@ func TestVarying(t *testing.T) {
 	}
 }
 
-// FuzzVarying: what varies is cut out whole, and nothing else is lost.
+// FuzzVarying: varying members are removed completely, and nothing else.
 func FuzzVarying(f *testing.F) {
 	v := mustVerifier(f, bare(func(s *Scheme) { s.Varies = StringList{"a", "b.c", "b", "d[*].e"} }), Key{Text: testKey})
 	for _, seed := range []string{`{"a":1,"b":{"c":[2]},"d":[{"e":"x"},{"e":null},{}]}`, `{"b":{"c":1},"b":2}`, `{"a" : "\u0061" }`, `[]`, `{`} {
@@ -138,8 +138,8 @@ func FuzzVarying(f *testing.F) {
 	})
 }
 
-// TestFormIDIsReadAsTheBytesAre: which kind of form a signed body is says the
-// body; the Content-Type, which nobody signed, cannot hide the id in it.
+// TestFormIDIsReadAsTheBytesAre: the signed body determines the kind of form; the
+// unsigned Content-Type cannot hide the id in it.
 func TestFormIDIsReadAsTheBytesAre(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.DeliveryID = &DeliveryID{Form: "id"} }), Key{Text: testKey})
 	multipart := "--b\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\ne1\r\n--b--\r\n"

@@ -2,8 +2,9 @@ package verifier
 
 import "testing"
 
-// TestSignedID: an id counts as signed only if the message gives it back in one
-// way: literals end it and all before it, it touches nothing, no body precedes.
+// TestSignedID: an id counts as signed only if it can be recovered from the message:
+// literals end it and everything before it, it is next to no slot, and no body
+// precedes it.
 func TestSignedID(t *testing.T) {
 	header := &DeliveryID{Header: StringList{"X-Id"}}
 	inJSON := &DeliveryID{JSON: "data.id"}
@@ -27,7 +28,7 @@ func TestSignedID(t *testing.T) {
 		{"{timestamp}.{body}.{id}", header, false}, // follows the body
 		{"{body}.{id}.{timestamp}", header, false},
 		{"{body|sha256|hex}.{timestamp}.{id}", header, false}, // nothing ends it
-		{"{uri}.{id}.{timestamp}.{body}", header, false},      // a URI holds points
+		{"{uri}.{id}.{timestamp}.{body}", header, false},      // a URI may hold dots
 		{"{host}:{id}:{timestamp}:{body}", header, false},
 		{"{uri}|{id}|{timestamp}|{body}", header, true}, // but no bars
 		{"{form_sorted}.{id}.{timestamp}.{body}", header, false},
@@ -79,8 +80,8 @@ func TestSignedID(t *testing.T) {
 	}
 }
 
-// TestDeliveryID: what is an id. What cannot be read one way is none, and no
-// reason to refuse a delivery that does not need it.
+// TestDeliveryID: an ambiguous id is no id, and no reason to refuse a delivery that
+// does not need it.
 func TestDeliveryID(t *testing.T) {
 	inJSON, inForm := &DeliveryID{JSON: "data.id"}, &DeliveryID{Form: "id"}
 	for _, tc := range []struct {

@@ -14,7 +14,7 @@ var eitherBody = Scheme{
 	DeliveryID: &DeliveryID{JSON: "s.token", Form: "token"},
 }
 
-// TestEitherBody: Content-Type alone decides where signature, time and id stand.
+// TestEitherBody: only Content-Type decides where signature, time and id are.
 func TestEitherBody(t *testing.T) {
 	v := mustVerifier(t, eitherBody, Key{Text: testKey})
 	mac, other := macOf(testKey, "1760000000tok"), macOf("another", "1760000000tok")
@@ -75,7 +75,7 @@ func TestEitherBody(t *testing.T) {
 	}
 }
 
-// TestEitherBodyErrors: a source of a form proves what one of JSON does, no more.
+// TestEitherBodyErrors: a form field proves no more than a JSON member.
 func TestEitherBodyErrors(t *testing.T) {
 	for what, tc := range map[string]struct {
 		edit func(*Scheme)
@@ -96,7 +96,8 @@ func TestEitherBodyErrors(t *testing.T) {
 	}
 }
 
-// TestEitherBodyThatIsSigned: no unsigned header chooses which id a signed body has.
+// TestEitherBodyThatIsSigned: an unsigned header cannot choose which id a signed body
+// has.
 func TestEitherBodyThatIsSigned(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.DeliveryID = &DeliveryID{JSON: "id", Form: "id"} }), Key{Text: testKey})
 	for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""} {

@@ -65,7 +65,7 @@ func ExampleVerifier_Judge() {
 	// Output: evt_test_webhook 2017-04-21 11:36:17 +0000 UTC <nil>
 }
 
-// A server that reads the body only if the headers are in order.
+// A server that reads the body only if the headers are acceptable.
 func ExampleVerifier_Open() {
 	v, err := verifier.New(stripe, []verifier.Key{{Text: "whsec_test_secret"}})
 	if err != nil {
@@ -88,7 +88,8 @@ func ExampleVerifier_Open() {
 	// Output: 1 evt_test_webhook true
 }
 
-// During a rotation both secrets count. The verdict names the one that matched.
+// During a rotation both secrets are accepted. The verdict names the one that
+// matched.
 func ExampleNew_rotation() {
 	v, err := verifier.New(stripe, []verifier.Key{
 		{Label: "new", Text: "whsec_the_next_one"},
@@ -147,7 +148,7 @@ func ExampleScheme() {
 	// Output: <nil>
 }
 
-// What is wrong with a scheme is an error of Compile, not of the first delivery.
+// Compile reports errors of a scheme, not the first delivery.
 func ExampleCompile() {
 	_, err := verifier.Compile(verifier.Scheme{
 		Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}},
@@ -161,8 +162,8 @@ func ExampleCompile() {
 	// Output: message
 }
 
-// Compiled rules say what a signature proves. Whoever captured a delivery can
-// change the rest and send it again.
+// Compiled rules say what a signature proves. An attacker who captured a delivery can
+// change the rest and resend it.
 func ExampleRules() {
 	rules, err := verifier.Compile(stripe)
 	if err != nil {
@@ -180,7 +181,7 @@ func ExampleRules() {
 	// User-Agent: false
 }
 
-// A key that cannot be used is an error of New, which does not quote it.
+// New reports an unusable key without quoting it.
 func ExampleKeyError() {
 	_, err := verifier.New(stripe, []verifier.Key{{Text: "whsec_test_secret"}, {Label: "next", Text: "whsec_"}})
 	var bad *verifier.KeyError
@@ -213,8 +214,7 @@ func ExampleRejection() {
 	// stale_timestamp 1h0m0s
 }
 
-// Some senders ask first whether the address is their receiver's. The request is
-// that of Meta's documentation:
+// Some senders first check the address. The request is from Meta's documentation:
 // https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 func ExampleAnswer() {
 	p, err := providers.Get("meta")
@@ -257,7 +257,7 @@ func ExampleVerifier_Sign() {
 	// Output: t=1492774577,v1=88a022085c6bdb887b02cb26ff76dd681234d9675c0f22844059f55552a8883a
 }
 
-// A saved delivery does not verify: an editor put a line break at its end. The
+// A saved delivery does not verify: an editor added a line break at its end. The
 // signature is openssl's, over {"n":0}.
 func ExampleExplain() {
 	e, err := verifier.Explain(context.Background(), verifier.Case{

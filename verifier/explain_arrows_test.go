@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// noImports leaves imported packages unknown: what this package declares, the type
-// checker resolves without them.
+// noImports leaves imported packages unknown: the type checker resolves this
+// package's declarations without them.
 type noImports struct{}
 
 func (noImports) Import(string) (*types.Package, error) { return nil, errors.New("not needed") }
 
-// TestEngineKnowsNoExplain: arrows lead from the explain files into the engine and
-// none back. A request's way can then be read, and reviewed, without them.
+// TestEngineKnowsNoExplain: the explain files use the engine, never the other way
+// round, so that the engine can be read and reviewed without them.
 func TestEngineKnowsNoExplain(t *testing.T) {
 	entries, err := os.ReadDir(".")
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// forgedCases are deliveries of 64 KiB that nobody signed, made so that as much
-// as possible must be tried.
+// forgedCases are unsigned deliveries of 64 KiB that make Explain try as much as
+// possible.
 func forgedCases() map[string]Case {
 	const size = 64 << 10
 	fill := func(head, item, tail string) []byte {
@@ -76,7 +76,7 @@ func forgedCases() map[string]Case {
 	}
 }
 
-// searched runs the search of a forged delivery and hands it back.
+// searched runs the search for a forged delivery and returns it.
 func searched(tb testing.TB, ctx context.Context, c Case) (*search, string) {
 	tb.Helper()
 	v := mustVerifier(tb, c.Scheme, c.Keys...)
@@ -113,7 +113,7 @@ func TestExplainEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// BenchmarkExplain is the worst case: 50 ms is promised.
+// BenchmarkExplain measures the worst case; the limit is 50 ms.
 func BenchmarkExplain(b *testing.B) {
 	for name, c := range forgedCases() {
 		b.Run(name, func(b *testing.B) {

@@ -12,8 +12,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// catalogueCases makes a case of every genuine known answer, with the whole
-// catalogue as the others.
+// catalogueCases makes a case of every genuine vector, with the entire catalogue as
+// the others.
 func catalogueCases(t *testing.T) (cases map[string]verifier.Case) {
 	t.Helper()
 	all, err := providers.All()
@@ -50,8 +50,8 @@ func catalogueCases(t *testing.T) (cases map[string]verifier.Case) {
 	return cases
 }
 
-// TestExplainCatalogue makes the same mistakes with the known answers of every
-// sender: the hint names them, or nothing, and nothing else.
+// TestExplainCatalogue makes the same mistakes with the vectors of every sender: the
+// hint must name the mistake or nothing.
 func TestExplainCatalogue(t *testing.T) {
 	edit := func(c verifier.Case, secret func(string) string) verifier.Case {
 		c.Keys = []verifier.Key{{Text: secret(c.Keys[0].Text), Kind: c.Keys[0].Kind}}
@@ -60,7 +60,7 @@ func TestExplainCatalogue(t *testing.T) {
 	for _, m := range []struct {
 		mistake string
 		make    func(verifier.Case) verifier.Case
-		hint    string // "": that nothing is claimed
+		hint    string // "": there must be no hint
 		least   int
 	}{
 		{"a line break after the body", func(c verifier.Case) verifier.Case { c.Body = append(c.Body[:len(c.Body):len(c.Body)], '\n'); return c }, "without the line break at its end", 100},
@@ -96,7 +96,7 @@ func TestExplainCatalogue(t *testing.T) {
 			named := 0
 			for id, c := range catalogueCases(t) {
 				if e, err := verifier.Explain(t.Context(), c); err != nil || !e.Genuine {
-					continue // needs what the table of headers does not say
+					continue // needs more than the table of headers
 				}
 				c.Request = &verifier.Request{Method: c.Request.Method, Header: maps.Clone(c.Request.Header), Target: c.Request.Target, Host: c.Request.Host, TLS: c.Request.TLS}
 				c = m.make(c)
@@ -122,8 +122,8 @@ func TestExplainCatalogue(t *testing.T) {
 	}
 }
 
-// TestExplainAnotherProvider gives every sender's deliveries to a handler of
-// nobody's scheme, with the right secret.
+// TestExplainAnotherProvider sends every sender's deliveries to a handler with
+// another scheme and the right secret.
 func TestExplainAnotherProvider(t *testing.T) {
 	named := 0
 	for id, c := range catalogueCases(t) {

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// The schemes of the tests, as the catalogue has them.
+// The schemes of the tests, as in the catalogue.
 var (
 	explainGitHub = Scheme{Signature: &Signature{Header: StringList{"X-Hub-Signature-256"}, Prefix: "sha256="}}
 	explainStripe = Scheme{Signature: &Signature{Header: StringList{"Stripe-Signature"}, Syntax: "kv", Key: StringList{"v1"}},
@@ -55,8 +55,7 @@ const (
 	explainNow    = "1760000000"
 )
 
-// made is the signature of content by the standard library's HMAC: what the
-// sender of a test makes, apart from this package.
+// made signs content with the standard library's HMAC, independently of this package.
 func made(h func() hash.Hash, key, content string) []byte {
 	m := hmac.New(h, []byte(key))
 	m.Write([]byte(content))
@@ -86,7 +85,7 @@ type everyday struct {
 	body    string
 	others  []Other
 	now     time.Time
-	hint    string // words that only the true cause has; a dot stands alone for what cannot be known
+	hint    string // words that only the true cause has; "." if the cause cannot be known
 }
 
 func toPath(req *Request, target string) *Request { req.Target = target; return req }
@@ -285,7 +284,7 @@ func timeMistakes() []everyday {
 	}
 }
 
-// evidenceMistakes are those that the headers prove: no altered check verifies.
+// evidenceMistakes are proved by headers: no altered check verifies.
 func evidenceMistakes() []everyday {
 	team := explainGitHub
 	team.RequireHeader = []RequiredHeader{{Name: "X-Team", Values: StringList{"blue team"}}}
@@ -296,7 +295,7 @@ func evidenceMistakes() []everyday {
 		}
 		return everyday{mistake: mistake, scheme: scheme, secret: explainSecret, req: req, body: body, hint: hint}
 	}
-	twoNames := explainSlack // either name will do: the absence of one proves nothing
+	twoNames := explainSlack // either name is accepted: the absence of one proves nothing
 	twoNames.Signature = &Signature{Header: StringList{"X-Acme-Signature", "Acme-Signature"}, Prefix: "v0="}
 	return []everyday{
 		{mistake: "a timestamp is missing", scheme: twoNames, secret: explainSecret, body: explainBody, hint: ".", req: post("Acme-Signature", "v0="+strings.Repeat("ab", 32))},
@@ -314,7 +313,7 @@ func evidenceMistakes() []everyday {
 	}
 }
 
-// TestExplainPublicKeys makes some of the mistakes with keys that only verify.
+// TestExplainPublicKeys makes some of the mistakes with public keys.
 func TestExplainPublicKeys(t *testing.T) {
 	public, private, _ := ed25519.GenerateKey(nil)
 	curve, _ := ecdsa.GenerateKey(elliptic.P256(), nil)
@@ -361,8 +360,8 @@ func TestExplainGenuineAndUnusable(t *testing.T) {
 	}
 }
 
-// TestExplainEverydayMistakes holds the promise of the command and the admin
-// API: a hint for nearly every usual mistake, and never one that is wrong.
+// TestExplainEverydayMistakes checks the promise of the command and the admin API: a
+// hint for nearly every common mistake, and never a wrong one.
 func TestExplainEverydayMistakes(t *testing.T) {
 	named, all := 0, 0
 	for _, table := range [][]everyday{bodyMistakes(), secretMistakes(), signatureMistakes(), urlMistakes(), timeMistakes(), evidenceMistakes()} {
@@ -388,13 +387,13 @@ func TestExplainEverydayMistakes(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d named", named, all)
-	if all < 20 || named*20 < all*18 { // what is promised; the table itself asks for all
+	if all < 20 || named*20 < all*18 { // the promise; the table itself requires all
 		t.Errorf("%d of %d mistakes have a hint", named, all)
 	}
 }
 
-// keepsSilent checks that no piece of the secret, the body, the signature or an
-// expected MAC stands in an explanation.
+// keepsSilent checks that an explanation holds no part of the secret, the body, the
+// signature or an expected MAC.
 func keepsSilent(t *testing.T, e Explanation, m everyday) {
 	t.Helper()
 	hidden := []string{m.secret, explainSecret, m.body, explainBody}

@@ -11,13 +11,12 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
-// A Cost is what a delivery costs before it is known to be genuine, in bytes that
-// go through hashes and parsers and in checks by public keys. Clocks measure the
-// machine too.
+// A Cost is the work for a delivery before it is authenticated: bytes through hashes
+// and parsers, and checks with public keys. Unlike time, it does not depend on the
+// machine.
 type Cost struct{ Hashed, Read, Public int }
 
-// CountCosts counts the costs of verifiers that are made after it, until the test
-// ends.
+// CountCosts counts the costs of verifiers made after it until the test ends.
 func CountCosts(tb testing.TB) *Cost {
 	cost := new(Cost)
 	oldFacts, oldDigests := maps.Clone(facts), maps.Clone(contentDigests)

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// fuzzSchemes are one scheme a syntax and encoding, all with one key.
+// fuzzSchemes are one scheme per syntax and encoding, all with the same key.
 func fuzzSchemes(tb testing.TB) []*Verifier {
 	accept := map[string]Algorithm{"v1": HMACSHA256, "v1a": Ed25519, "sha1": HMACSHA1, "sha512": HMACSHA512}
 	var out []*Verifier
@@ -49,8 +49,8 @@ func fuzzSchemes(tb testing.TB) []*Verifier {
 	return out
 }
 
-// FuzzSignatureHeader: whatever stands in signature headers, nothing panics, the
-// candidates are bounded, and nothing but a genuine signature is one.
+// FuzzSignatureHeader: for any signature headers, nothing panics, candidates are
+// limited, and only a genuine signature is accepted.
 func FuzzSignatureHeader(f *testing.F) {
 	verifiers := fuzzSchemes(f)
 	for i := range verifiers {
@@ -114,8 +114,8 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-// FuzzTimestamp: a unix time that is read writes itself again, one in another
-// form is the same instant; none is fresh that is not within the tolerance.
+// FuzzTimestamp: a parsed unix time formats to the same text, any other form to the
+// same instant; none outside the tolerance is fresh.
 func FuzzTimestamp(f *testing.F) {
 	for _, unit := range []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"} {
 		for _, text := range []string{
@@ -155,8 +155,8 @@ func FuzzTimestamp(f *testing.F) {
 	})
 }
 
-// FuzzSignVerify: over random schemes, what Sign makes is accepted, and not with
-// one bit of the body flipped.
+// FuzzSignVerify: for random schemes, a delivery signed by Sign is accepted, but not
+// after one bit of the body is flipped.
 func FuzzSignVerify(f *testing.F) {
 	for i := range uint32(64) {
 		f.Add(i*0x9e3779b1, []byte(`{"id":"evt_1","a":[1,2]}`), "msg_1", "topsecret", uint16(i*7))
@@ -174,7 +174,7 @@ func FuzzSignVerify(f *testing.F) {
 		req := post()
 		req.Target = "/hooks/acme?v=2"
 		if err := v.Sign(req, id, testNow, body); err != nil {
-			return // the message needs an id that is not there or cannot stand in it
+			return // the message needs an id that is missing or not allowed
 		}
 		check, _, err := v.Open(req, testNow)
 		if err != nil {
@@ -223,7 +223,7 @@ var privateKeys = sync.OnceValue(func() map[Algorithm]string {
 	return keys
 })
 
-// randomScheme takes each of its parts from some bits of choice.
+// randomScheme derives each part from some bits of choice.
 func randomScheme(choice uint32, secret string) (*Verifier, error) {
 	pick := func(n uint32) uint32 {
 		got := choice % n
@@ -266,7 +266,7 @@ func randomScheme(choice uint32, secret string) (*Verifier, error) {
 	unit := []string{"s", "ms", "us", "rfc3339", "iso8601_utc", "http_date"}[pick(6)]
 	switch {
 	case !strings.Contains(s.Message[0], "{timestamp}"):
-	case sig.Syntax == "kv" && unit != "http_date", sig.Syntax == "positional" && unit != "http_date": // that one holds a comma
+	case sig.Syntax == "kv" && unit != "http_date", sig.Syntax == "positional" && unit != "http_date": // http_date contains a comma
 		s.Timestamp = &Timestamp{KV: "t", Unit: unit}
 	default:
 		s.Timestamp = &Timestamp{Header: StringList{"X-Time"}, Unit: unit}
@@ -276,7 +276,7 @@ func randomScheme(choice uint32, secret string) (*Verifier, error) {
 	return New(s, []Key{key})
 }
 
-// TestRandomSchemes: the generator of FuzzSignVerify reaches what it is meant to.
+// TestRandomSchemes: the generator of FuzzSignVerify covers what it should.
 func TestRandomSchemes(t *testing.T) {
 	seen := make(map[string]bool)
 	for i := range uint32(4096) {

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// anyHMAC has whatever an answer may repeat signed.
+// anyHMAC answers with an HMAC of any text that an answer may repeat.
 const anyHMAC = `[{"when":{"method":"GET","query":{"c":"*"}},"pattern":{"query:c":".{1,512}"},"respond":{"text":"{hmac:query:c|hex}"}}]`
 
-// TestNoChallengeIsADelivery: whatever a scheme signs, a delivery whose signed
-// content a stranger could have had signed is none.
+// TestNoChallengeIsADelivery: for any scheme, a delivery whose signed content a
+// stranger can get signed is refused.
 func TestNoChallengeIsADelivery(t *testing.T) {
 	const header = "X-Signature"
 	for name, tc := range map[string]struct {
@@ -69,9 +69,9 @@ func escapeQuery(text string) string {
 	return strings.NewReplacer("%", "%25", "&", "%26", "+", "%2B", "#", "%23").Replace(text)
 }
 
-// TestOraclesDoNotCompile: where the content of a signature cannot be compared
-// with a challenge, or the challenge is anybody's although the handshake is
-// signed, a rule that answers an HMAC is refused.
+// TestOraclesDoNotCompile: a rule that answers an HMAC is refused if the signed
+// content cannot be compared with a challenge, or if anyone can choose the challenge
+// although the handshake is signed.
 func TestOraclesDoNotCompile(t *testing.T) {
 	signed := func(rule string) string { return strings.Replace(rule, `"respond"`, `"signed":true,"respond"`, 1) }
 	const inHeader = `[{"when":{"header":{"X-Kind":"hello"}},"respond":{"text":"{hmac:header:X-Kind|hex}"}}]`

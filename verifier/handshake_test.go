@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// greeting compiles the default scheme with handshake rules written as in a file.
+// greeting compiles the default scheme with handshake rules in the form of a provider
+// file.
 func greeting(tb testing.TB, rules string, edit func(*Scheme), keys ...Key) (*Verifier, error) {
 	tb.Helper()
 	s := bare(edit)
@@ -36,8 +37,8 @@ func get(target string, headers ...string) *Request {
 	return req
 }
 
-// greeted is the answer to a handshake, or why the handshake is refused. Both are
-// nil where the request is none.
+// greeted returns the answer to a handshake, or why it is refused. Both are nil if
+// the request is not a handshake.
 func greeted(v *Verifier, req *Request, body string) (*Answer, error) {
 	j, err := v.Judge(req, []byte(body), testNow)
 	if rej, ok := errors.AsType[*Rejection](err); ok && rej.Reason != HandshakeMismatch {
@@ -102,7 +103,7 @@ func TestHandshakeBounds(t *testing.T) {
 		{"abc", true, true, false},
 		{"123", true, true, true},
 		{"x", true, true, true},
-		{"123%0a", false, false, false}, // $ would let it pass
+		{"123%0a", false, false, false}, // $ would accept it
 		{"x123", true, true, false},
 		{"~!%23$%25()*%2b,-./:;=?@[]^_%60{|}", true, true, false},
 		{"a%20b", false, true, false},
@@ -132,7 +133,7 @@ func TestHandshakeBounds(t *testing.T) {
 	}
 }
 
-// TestHandshakeRequire: a token is asked for, and stands in no error.
+// TestHandshakeRequire: a token is required and appears in no error.
 func TestHandshakeRequire(t *testing.T) {
 	rules := `[{"when":{"method":"GET","query":{"challenge":"*"}},"require":{"query":{"token":"{param:token}"},"header":{"X-From":["me","you"]}},"respond":{"text":"ok"}}]`
 	v := mustGreeting(t, rules, func(s *Scheme) { s.Params = map[string]string{"token": "to*ken{}"} })
@@ -165,7 +166,7 @@ func TestHandshakeRequire(t *testing.T) {
 
 const hmacEcho = `[{"when":{"method":"GET","query":{"c":"*"}},"pattern":{"query:c":"[a-z]{1,9}"},"respond":{"text":"{hmac:query:c|hex}"}}]`
 
-// TestHandshakeIsNoOracle: what anybody can have signed is no delivery.
+// TestHandshakeIsNoOracle: what anyone can get signed is not a delivery.
 func TestHandshakeIsNoOracle(t *testing.T) {
 	for name, edit := range map[string]func(*Scheme){
 		"body":      nil,
@@ -188,7 +189,7 @@ func TestHandshakeIsNoOracle(t *testing.T) {
 				t.Fatalf("got %+v, %v", answer, err)
 			}
 			expect(t, v, post("X-Signature", answer.Body), body, SignatureMismatch)
-			if name != "digest" { // there nothing else is ever signed
+			if name != "digest" { // there nothing else is signed
 				expect(t, v, post("X-Signature", macOf(testKey, strings.Replace(content, "abc", testBody, 1))), strings.Replace(body, `abc`, testBody, 1), map[bool]string{true: genuine, false: string(MalformedSignature)}[name != "json"])
 			}
 			without := mustGreeting(t, "[]", edit)
@@ -197,8 +198,8 @@ func TestHandshakeIsNoOracle(t *testing.T) {
 	}
 }
 
-// TestHandshakeKey: the first secret answers for nobody, and for a signed
-// handshake the secret that signed it does, whatever the labels are.
+// TestHandshakeKey: the first secret answers an unsigned handshake; a signed one is
+// answered with the secret that signed it, whatever the labels.
 func TestHandshakeKey(t *testing.T) {
 	keys := []Key{{Label: "current", Text: "one"}, {Label: "current", Text: "two"}}
 	v := mustGreeting(t, hmacEcho, nil, keys...)
@@ -219,7 +220,7 @@ func TestHandshakeKey(t *testing.T) {
 	}
 }
 
-// TestHandshakeInBody: unsigned ones that only the body tells.
+// TestHandshakeInBody: unsigned handshakes recognised only by the body.
 func TestHandshakeInBody(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"header":{"X-Kind":"*"},"json":{"kind":"hello"}},"respond":{"json":{"challenge":"{json:challenge}"}}}]`, nil)
 	req := post("X-Kind", "a")
@@ -261,7 +262,7 @@ func TestHandshakeInBody(t *testing.T) {
 
 func pad(n int) string { return strings.Repeat(" ", n) }
 
-// TestHandshakeErrors: what is wrong with a rule is said.
+// TestHandshakeErrors: errors say what is wrong with a rule.
 func TestHandshakeErrors(t *testing.T) {
 	for rules, want := range map[string]string{
 		`[{"when":{},"respond":{}}]`:                                                                       "does not distinguish it from a delivery",
@@ -300,7 +301,7 @@ func TestHandshakeErrors(t *testing.T) {
 	}
 }
 
-// TestHandshakeJSON: params and literals are escaped where they stand.
+// TestHandshakeJSON: params and literals are escaped as their place requires.
 func TestHandshakeJSON(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"method":"GET","query":{"c":"*"}},"respond":{"status":201,"json":{ "a" : "{param:p}-{query:c}", "b\n": {"c":[null,1.50]} }}}]`,
 		func(s *Scheme) { s.Params = map[string]string{"p": "\"\\\n<"} })
@@ -310,8 +311,8 @@ func TestHandshakeJSON(t *testing.T) {
 	}
 }
 
-// TestHandshakesCostDeliveriesNothing: nothing where there are none, and no
-// allocation where a method or a word of the body tells a delivery at once.
+// TestHandshakesCostDeliveriesNothing: no cost without handshakes, and no allocation
+// if a method or a word of the body identifies a delivery at once.
 func TestHandshakesCostDeliveriesNothing(t *testing.T) {
 	if raceDetector {
 		t.Skip("sync.Pool allocates under the race detector")
@@ -334,8 +335,8 @@ func TestHandshakesCostDeliveriesNothing(t *testing.T) {
 	}
 }
 
-// FuzzHandshake: whatever a request holds, the answer cannot break out of its
-// header, its JSON or its content type, and is no longer than it may be.
+// FuzzHandshake: for any request, the answer cannot break out of its header, JSON or
+// content type, and does not exceed its limit.
 func FuzzHandshake(f *testing.F) {
 	v := mustGreeting(f, `[
 		{"when":{"method":"GET","query":{"c":"*"}},"respond":{"text":"{query:c}"}},

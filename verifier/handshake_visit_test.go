@@ -16,7 +16,7 @@ func visiting(edit func(*Handshake)) Scheme {
 	return bare(func(s *Scheme) { s.Handshakes = []Handshake{h} })
 }
 
-// TestVisits says which addresses a signed handshake may have requested.
+// TestVisits: which addresses a signed handshake may visit.
 func TestVisits(t *testing.T) {
 	v, err := New(visiting(nil), []Key{{Text: testKey}})
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// wrongHex and wrongBase64 are well-formed signatures that no key here makes.
+// wrongHex and wrongBase64 are well-formed signatures that match no key here.
 var (
 	wrongHex    = strings.Repeat("ab", 32)
 	wrongBase64 = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="
 )
 
-// TestSignatureEncoding: texts are decoded first and bytes compared; one text
-// has one meaning.
+// TestSignatureEncoding: signatures are decoded and compared as bytes; each text has
+// one meaning.
 func TestSignatureEncoding(t *testing.T) {
 	for _, tc := range []struct {
 		encoding, what, text string
@@ -72,7 +72,7 @@ func TestSignatureEncoding(t *testing.T) {
 	}
 }
 
-// TestEveryBitCounts: of a signature, in every place.
+// TestEveryBitCounts: each bit of a signature matters, in every place.
 func TestEveryBitCounts(t *testing.T) {
 	for algorithm, mac := range map[Algorithm]string{HMACSHA256: bodyHex, HMACSHA512: body512Hex} {
 		v := mustVerifier(t, bare(func(s *Scheme) { s.Algorithm = algorithm }), Key{Text: testKey})
@@ -85,7 +85,7 @@ func TestEveryBitCounts(t *testing.T) {
 	}
 }
 
-// TestSignatureSyntax: how each syntax is read, what is skipped and what is not.
+// TestSignatureSyntax: how each syntax is read, what is skipped and what is refused.
 func TestSignatureSyntax(t *testing.T) {
 	raw := func(prefix string, optional bool) *Signature {
 		return &Signature{Prefix: prefix, PrefixOptional: optional}
@@ -183,7 +183,7 @@ func TestSignatureSyntax(t *testing.T) {
 // openssl dgst -sha512 -hmac topsecret over testBody
 const body512Hex = "406a26bdc0dc21d1ec81b724d021fee40946f464805dcbd1f6a1ea3e0244951264acc56b7354132ffb06e556edd290b0b6f830999483901020e08d9f272a4286"
 
-// TestPrefixParam: a param in a prefix is text, and rejections do not show it.
+// TestPrefixParam: a param in a prefix is literal, and rejections do not show it.
 func TestPrefixParam(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.Signature.Prefix = "{param:account}:"
@@ -197,7 +197,7 @@ func TestPrefixParam(t *testing.T) {
 	}
 }
 
-// TestCandidateLimit: 32 signatures in all headers together, read or not.
+// TestCandidateLimit: 32 signatures in all headers together, malformed ones included.
 // TestPublicLimit: of signatures that take a public key few are tried, and what
 // they sign is put together once.
 func TestPublicLimit(t *testing.T) {
@@ -252,8 +252,8 @@ func TestCandidateLimit(t *testing.T) {
 	}
 }
 
-// TestSeveralHeaders: the modes of match. Yapily sends a rotation header beside
-// the first, Svix one of two names.
+// TestSeveralHeaders: the modes of match. Yapily sends a rotation header in addition
+// to the first, Svix one of two names.
 func TestSeveralHeaders(t *testing.T) {
 	good, bad, junk := bodyHex, wrongHex, "junk"
 	for _, tc := range []struct {
@@ -284,7 +284,7 @@ func TestSeveralHeaders(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %.4s %.4s", tc.match, tc.a, tc.b), func(t *testing.T) {
 			v := mustVerifier(t, Scheme{Signature: &Signature{Header: StringList{"X-A", "x-b"}, Match: tc.match}}, Key{Text: testKey})
 			expect(t, v, post("X-A", tc.a, "X-B", tc.b), testBody, tc.want)
-			if tc.a == "" { // absent is as good as empty
+			if tc.a == "" { // absent is the same as empty
 				expect(t, v, post("X-B", tc.b), testBody, tc.want)
 			}
 		})
@@ -308,8 +308,8 @@ func TestAllNeedsEveryHeader(t *testing.T) {
 	}
 }
 
-// TestRepeatedLines: of two lines the app might read the other one, so what is
-// read may stand on one only. Equal lines are no better.
+// TestRepeatedLines: a header on two lines is refused, even with equal values: the
+// app might read the other line.
 func TestRepeatedLines(t *testing.T) {
 	s := Scheme{
 		Signature:     &Signature{Header: StringList{"X-Signature", "X-Other"}},
@@ -337,7 +337,7 @@ func TestRepeatedLines(t *testing.T) {
 	expect(t, v, post(append(headers, "X-Unread", "a", "X-Unread", "b")...), testBody, genuine)
 }
 
-// TestEmptyHeaders: an empty value is an absent one, never a signature or a value.
+// TestEmptyHeaders: an empty value counts as absent, never as a signature or a value.
 func TestEmptyHeaders(t *testing.T) {
 	s := Scheme{
 		Signature:  &Signature{Header: StringList{"X-Signature"}},
@@ -349,7 +349,7 @@ func TestEmptyHeaders(t *testing.T) {
 	for name, want := range map[string]Reason{
 		"X-Signature": MissingSignature, "X-Time": MissingTimestamp, "X-Id": MissingHeader, "X-Topic": MissingHeader,
 	} {
-		// what a receiver that took "" for the value would accept
+		// accepted by a receiver that reads "" as the value
 		values := map[string]string{"X-Time": "1760000000", "X-Id": "id-1", "X-Topic": "paid"}
 		values[name] = ""
 		mac := macOf(testKey, values["X-Id"]+"."+values["X-Time"]+"."+values["X-Topic"]+"."+testBody)
@@ -365,7 +365,7 @@ func TestEmptyHeaders(t *testing.T) {
 	}
 }
 
-// TestSeparators: a provider's file may choose them.
+// TestSeparators: a provider file may choose them.
 func TestSeparators(t *testing.T) {
 	v := mustVerifier(t, Scheme{Signature: &Signature{Header: StringList{"S"}, Syntax: "kv", Key: StringList{"h1"}, PairSeparator: ";"}}, Key{Text: testKey})
 	expect(t, v, post("S", "ts=1;h1="+bodyHex), testBody, genuine)
@@ -374,7 +374,7 @@ func TestSeparators(t *testing.T) {
 	expect(t, v, post("S", "v1="+wrongHex+", v1="+bodyHex), testBody, genuine)
 }
 
-// TestRejectionTexts: what goes to logs holds nothing presented or expected.
+// TestRejectionTexts: log texts contain nothing received or expected.
 func TestRejectionTexts(t *testing.T) {
 	s := Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}},

@@ -39,8 +39,8 @@ func macOf(key, content string) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
-// post is a request with headers given as name, value, name, value. A name
-// given again is one more header line.
+// post returns a request with headers given as name, value, name, value. A repeated
+// name adds a header line.
 func post(headers ...string) *Request {
 	req := &Request{Method: "POST", Target: "/hooks/acme", Host: "hooks.example.com", Header: make(map[string][]string)}
 	for i := 0; i < len(headers); i += 2 {
@@ -52,7 +52,7 @@ func post(headers ...string) *Request {
 
 const genuine = "genuine"
 
-// judge returns "genuine" or the reason of the rejection, as a gateway finds it.
+// judge returns "genuine" or the reason of the rejection, as in a gateway.
 func judge(v *Verifier, req *Request, now time.Time, body string) string {
 	verdict, err := deliver(v, req, now, body)
 	if rej, ok := errors.AsType[*Rejection](err); ok {
@@ -79,7 +79,7 @@ func expect[R ~string](t *testing.T, v *Verifier, req *Request, body string, wan
 	}
 }
 
-// bare is the default scheme: hex of the body in X-Signature, changed by edit.
+// bare is the default scheme (hex of the body in X-Signature), changed by edit.
 func bare(edit func(*Scheme)) Scheme {
 	s := Scheme{Signature: &Signature{Header: StringList{"X-Signature"}}}
 	if edit != nil {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestHTTPSignedIDIsOne: HTTP/2 hands on blanks around a value. The signature
-// does not cover them, so an id with some would be a new one of an old delivery.
+// TestHTTPSignedIDIsOne: HTTP/2 passes on blanks around a value. The signature does
+// not cover them, so they would turn an old delivery's id into a new one.
 func TestHTTPSignedIDIsOne(t *testing.T) {
 	scheme := ofRFC9421(func(s *Scheme) { s.DeliveryID = &DeliveryID{Header: StringList{"X-Id"}} }, "@method", "@target-uri", "content-digest", "x-id")
 	v := mustVerifier(t, scheme, Key{Text: testKey})
@@ -22,8 +22,8 @@ func TestHTTPSignedIDIsOne(t *testing.T) {
 	}
 }
 
-// TestHostIsNoPath: HTTP/2 lets a path stand in :authority. What of the URL is
-// the host and what the path would not be signed, and the path names the route.
+// TestHostIsNoPath: HTTP/2 allows a path in :authority. The boundary between host and
+// path would be unsigned, and the path determines the route.
 func TestHostIsNoPath(t *testing.T) {
 	input := `("@method" "@target-uri" "content-digest");created=1760000000`
 	rfc := mustVerifier(t, ofRFC9421(nil), Key{Text: testKey})
@@ -52,8 +52,8 @@ func TestHostIsNoPath(t *testing.T) {
 	expect(t, behind, req, testBody, genuine)
 }
 
-// TestHTTPSignatureWork: what a request that nobody has signed may cost. Each of
-// these took up to 3 s and made many times its own size.
+// TestHTTPSignatureWork: the cost of unsigned requests. Each of these once took up to
+// 3 s and allocated many times its size.
 func TestHTTPSignatureWork(t *testing.T) {
 	const long = 500 << 10
 	v := mustVerifier(t, ofRFC9421(nil), Key{Text: testKey})

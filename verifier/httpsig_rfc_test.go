@@ -46,8 +46,8 @@ func rfcRequest(input, signature string) *Request {
 }
 
 // TestHTTPSignatureOfTheRFC: the requests of RFC 9421 Appendix B.2 and B.3 verify
-// with the keys of B.1. Those that do not cover the digest are a sender's that
-// leaves the body unsigned, and pass nowhere else.
+// with the keys of B.1. Those that do not cover the digest verify only with
+// body_unsigned.
 func TestHTTPSignatureOfTheRFC(t *testing.T) {
 	for _, tc := range []struct {
 		section          string
@@ -88,7 +88,7 @@ func TestHTTPSignatureOfTheRFC(t *testing.T) {
 			v := mustVerifier(t, scheme, tc.key)
 			req := rfcRequest(tc.input, tc.signature)
 			want := genuine
-			if len(tc.components) == 0 { // what covers nothing is never accepted
+			if len(tc.components) == 0 { // a signature that covers nothing is never accepted
 				want = string(MalformedSignature)
 			}
 			if got := judge(v, req, rfcCreated, rfcBody); got != want {
@@ -107,7 +107,7 @@ func TestHTTPSignatureOfTheRFC(t *testing.T) {
 	}
 }
 
-// TestHTTPSignatureTransformed: what Appendix B.4 says of changes on the way.
+// TestHTTPSignatureTransformed: the changes in transit of Appendix B.4.
 func TestHTTPSignatureTransformed(t *testing.T) {
 	v := mustVerifier(t, ofRFC9421(func(s *Scheme) { s.Algorithm, s.BodyUnsigned = Ed25519, true }, "@method", "@path", "@authority"),
 		Key{Text: rfcEd25519, Kind: PublicKey})
@@ -144,8 +144,8 @@ func TestHTTPSignatureTransformed(t *testing.T) {
 	}
 }
 
-// TestHTTPSignatureThroughProxy: Appendix B.3, where the app's server sees
-// another authority than the sender called, and public_url names the sender's.
+// TestHTTPSignatureThroughProxy: Appendix B.3, where the app's server sees another
+// authority than the sender, and public_url names the sender's.
 func TestHTTPSignatureThroughProxy(t *testing.T) {
 	const cert = ":MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJMZXQncyBBdXRoZW50aWNhdGUxGzAZBgNVBAMMEkxBIEludGVybWVkaWF0ZSBDQTAeFw0yMDAxMTQyMjU1MzNaFw0yMTAxMjMyMjU1MzNaMA0xCzAJBgNVBAMMAkJDMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8YnXXfaUgmnMtOXU/IncWalRhebrXmckC8vdgJ1p5Be5F/3YC8OthxM4+k1M6aEAEFcGzkJiNy6J84y7uzo9M6NyMHAwCQYDVR0TBAIwADAfBgNVHSMEGDAWgBRm3WjLa38lbEYCuiCPct0ZaSED2DAOBgNVHQ8BAf8EBAMCBsAwEwYDVR0lBAwwCgYIKwYBBQUHAwIwHQYDVR0RAQH/BBMwEYEPYmRjQGV4YW1wbGUuY29tMAoGCCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMjeSkC3dFCOOB8TAiEAx/kHSB4urmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk=:"
 	scheme := ofRFC9421(func(s *Scheme) { s.Algorithm, s.BodyUnsigned = ECDSAP256SHA256Raw, true }, "@path", "@query", "client-cert")
@@ -160,8 +160,8 @@ func TestHTTPSignatureThroughProxy(t *testing.T) {
 	}
 }
 
-// TestHTTPSignatureOfOthers: random requests that another implementation signed
-// verify, and not with one byte of the body changed, one header or the target.
+// TestHTTPSignatureOfOthers: random requests signed by another implementation verify,
+// but not after a change of a body byte, a header or the target.
 func TestHTTPSignatureOfOthers(t *testing.T) {
 	text, err := os.ReadFile("testdata/http-message-signatures/signed.json")
 	if err != nil {

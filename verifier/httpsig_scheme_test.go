@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestHTTPSignatureSign: what Sign writes is what Verify takes, and the first
-// example is what openssl makes of the RFC's base.
+// TestHTTPSignatureSign: Verify accepts what Sign writes, and the first example
+// equals openssl's result for the RFC's base.
 func TestHTTPSignatureSign(t *testing.T) {
 	for _, tc := range []struct {
 		what  string
@@ -51,7 +51,7 @@ func TestHTTPSignatureSign(t *testing.T) {
 	}
 }
 
-// TestHTTPSignatureErrors: schemes that cannot be.
+// TestHTTPSignatureErrors: invalid schemes.
 func TestHTTPSignatureErrors(t *testing.T) {
 	for field, edits := range map[string][]func(*Scheme){
 		"signature": {
@@ -107,8 +107,8 @@ func TestHTTPSignatureErrors(t *testing.T) {
 	}
 }
 
-// FuzzDictionary: what is read has one reading: written down and read again it is
-// the same, and no key was dropped on the way.
+// FuzzDictionary: parsing is unambiguous: serialized and parsed again, a dictionary
+// is the same, and no key is dropped.
 func FuzzDictionary(f *testing.F) {
 	for _, seed := range []string{
 		`sig1=("@method" "content-digest");created=1;keyid="a\"b"`, `sig1=:YQ==:, sig2=:Yg==:`, `a=1,a=2`, `a;x;x`, `a=?1`, `a=( "x"  );y`,
@@ -136,8 +136,7 @@ func FuzzDictionary(f *testing.F) {
 	})
 }
 
-// FuzzHTTPSignature: no header makes a delivery genuine that nobody signed, nor
-// a check panic.
+// FuzzHTTPSignature: no header makes an unsigned delivery genuine, or a check panic.
 func FuzzHTTPSignature(f *testing.F) {
 	good := httpPost(signedLines, signedList+";created=1760000000")
 	f.Add(good.Header["Signature-Input"][0], good.Header["Signature"][0], good.Header["Content-Digest"][0], "/hooks/acme")

@@ -13,16 +13,16 @@ const (
 	digest256 = "8wE/kzufuAq22ZXnrZ2jb2g4N7odgelQyUPUARHqwvA="
 	digest512 = "KOMGrHBIrkLAJd1dy0XswqjFtVYngpnLwoZXSmyzz9eDsAr48kVTOUVGZpVdCcMwCoB5/ZimwoCznWIbKUd9RQ=="
 
-	// What a delivery of these tests covers: written out here, so that the
-	// package's own reading of a request proves nothing to itself.
+	// What a delivery of these tests covers, written out, since the package's own
+	// reading of a request would prove nothing.
 	signedLines = "\"@method\": POST\n" +
 		"\"@target-uri\": http://hooks.example.com/hooks/acme\n" +
 		"\"content-digest\": sha-256=:" + digest256 + ":\n"
 	signedList = `("@method" "@target-uri" "content-digest")`
 )
 
-// httpPost is testBody with one signature of testKey: of lines, under an input
-// that need not say the same.
+// httpPost is testBody with one signature of testKey: over lines, with an input that
+// may differ.
 func httpPost(lines, input string) *Request {
 	req := post("Content-Digest", "sha-256=:"+digest256+":")
 	addHTTPSignature(req, "sig1", lines, input)
@@ -48,9 +48,9 @@ func addLine(name, value string) func(*Request) {
 	return func(r *Request) { r.Header[name] = append(r.Header[name], value) }
 }
 
-// TestHTTPSignature: one change to a delivery at a time, and what it is refused
-// for. A signature that is made over the change itself shows that the scheme's
-// requirements refuse it, and not the signature.
+// TestHTTPSignature: the reason for each single change to a delivery. If the
+// signature covers the change, the scheme's requirements refuse it, not the
+// signature.
 func TestHTTPSignature(t *testing.T) {
 	const created = ";created=1760000000"
 	whole := func(params string) *Request { return httpPost(signedLines, signedList+params) }
@@ -88,7 +88,7 @@ func TestHTTPSignature(t *testing.T) {
 		{"too few bytes", whole(created), setHeader("Signature", `sig1=:YQ==:`), string(MalformedSignature)},
 		{"loose bits of base64", whole(created), func(r *Request) {
 			text := []byte(r.Header["Signature"][0])
-			text[len(text)-3]++ // of its six bits the last two mean nothing and are zero
+			text[len(text)-3]++ // the last two of its six bits are unused and zero
 			r.Header["Signature"][0] = string(text)
 		}, string(MalformedSignature)},
 		{"a component taken away", whole(created), setHeader("Signature-Input", `sig1=("@target-uri" "content-digest")`+created), string(MalformedSignature)},
@@ -142,8 +142,7 @@ func TestHTTPSignature(t *testing.T) {
 	}
 }
 
-// TestHTTPSignatureDigest: the body's digest, where the signature over the header
-// is right in any case.
+// TestHTTPSignatureDigest: the body's digest, with a valid signature over the header.
 func TestHTTPSignatureDigest(t *testing.T) {
 	const right256, right512 = "sha-256=:" + digest256 + ":", "sha-512=:" + digest512 + ":"
 	wrong256 := "sha-256=:" + strings.Replace(digest256, "8wE", "9wE", 1) + ":"
@@ -180,7 +179,7 @@ func TestHTTPSignatureDigest(t *testing.T) {
 	}
 }
 
-// TestHTTPSignatureRequirements: what a scheme may ask for.
+// TestHTTPSignatureRequirements: what a scheme may require.
 func TestHTTPSignatureRequirements(t *testing.T) {
 	full := func() *Request {
 		return httpPost(signedLines, signedList+`;created=1760000000;tag="a";nonce="n"`)
@@ -211,8 +210,8 @@ func TestHTTPSignatureRequirements(t *testing.T) {
 	expect(t, v, httpPost(signedLines, signedList+";expires=1759999999"), testBody, StaleTimestamp)
 }
 
-// TestHTTPSignatures: of several, one that counts is enough; those of others on
-// the way do no harm, and too many do not pass.
+// TestHTTPSignatures: one acceptable signature is enough; those of intermediaries are
+// harmless, and too many are refused.
 func TestHTTPSignatures(t *testing.T) {
 	v := mustVerifier(t, ofRFC9421(nil), Key{Text: testKey})
 	several := func(others ...string) *Request {
@@ -236,7 +235,7 @@ func TestHTTPSignatures(t *testing.T) {
 	expect(t, v, several(signedList+";created=1759999990"), testBody+"x", SignatureMismatch)
 }
 
-// TestHTTPSignatureBounds: nobody has authenticated the work yet.
+// TestHTTPSignatureBounds: the limits of unauthenticated work.
 func TestHTTPSignatureBounds(t *testing.T) {
 	v := mustVerifier(t, ofRFC9421(nil, "content-digest"), Key{Text: testKey})
 	const digest = "\"content-digest\": sha-256=:" + digest256 + ":\n"
@@ -264,17 +263,17 @@ func TestHTTPSignatureBounds(t *testing.T) {
 		}
 	}
 	good := func() *Request { return httpPost(digest, `("content-digest");created=1760000000`) }
-	one := good() // too large itself: passed over
+	one := good() // too large itself: skipped
 	one.Header["X-Large"] = []string{strings.Repeat("x", maxBase)}
 	addHTTPSignature(one, "large", "anything", `("content-digest" "x-large");created=1760000000`)
 	expect(t, v, one, testBody, genuine)
-	all := good() // not too large but together
+	all := good() // too large together
 	all.Header["X-Large"] = []string{strings.Repeat("x", maxBase/2)}
 	for _, label := range []string{"a", "b"} {
 		addHTTPSignature(all, label, "anything", `("content-digest" "x-large");created=1760000000`)
 	}
 	expect(t, v, all, testBody, MalformedSignature)
-	field := good() // a field that nobody needs so long
+	field := good() // a long field that is not needed
 	addHTTPSignature(field, "long", "anything", `("@path");x="`+strings.Repeat("x", maxStructured)+`"`)
 	expect(t, v, field, testBody, MalformedSignature)
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// content returns what the slot makes of a body, or the rejection's words.
+// content returns the slot's text for a body, or the rejection.
 func content(t *testing.T, slot, body string) string {
 	t.Helper()
 	scheme := Scheme{Signature: &Signature{JSON: StringList{"Signature"}}, Message: StringList{slot}, BodyUnsigned: true}
@@ -63,8 +63,8 @@ func TestJSONLines(t *testing.T) {
 	}
 }
 
-// TestJSONLinesSplitOneWay writes the texts of one message, as a publisher may
-// choose them, into the members of another: no two bodies make one content.
+// TestJSONLinesSplitOneWay puts the texts of one message, which a publisher can
+// choose, into the members of another: no two bodies have the same content.
 func TestJSONLinesSplitOneWay(t *testing.T) {
 	texts := []string{"x", "", "x\nMessageId\n1", "x\nMessageId\n1\nSubject\nx", "Subject\nx", "x\nMessageId\n1\nTimestamp\nx\nToken\nx\nType\nx\nMessage\nx"}
 	small := []string{"x", "1", "", "Subject", "Token", "Type", "MessageId", "Timestamp"}
@@ -130,7 +130,7 @@ func TestJSONLinesErrors(t *testing.T) {
 	if !signsID(signs) {
 		t.Error("MessageId is signed")
 	}
-	for _, unsigned := range []string{"Other", "Subject", "message", "a.MessageId"} { // one that may be missing is added by anyone
+	for _, unsigned := range []string{"Other", "Subject", "message", "a.MessageId"} { // anyone can add an optional one
 		signs.DeliveryID = &DeliveryID{JSON: unsigned}
 		if signsID(signs) {
 			t.Errorf("%s is not signed", unsigned)

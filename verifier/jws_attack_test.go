@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestJWSHasOneForm: RFC 7515 §2 leaves padding away. Where the body is the token
-// (Wix), one with padding would be another body: a copy that passes for new.
+// TestJWSHasOneForm: RFC 7515 §2 omits padding. If the token is the body (Wix), a
+// padded one would be another body: a copy that passes as new.
 func TestJWSHasOneForm(t *testing.T) {
 	s := jwt(func(s *Scheme) {
 		s.Signature = &Signature{Body: true, Syntax: syntaxJWT}
@@ -31,8 +31,8 @@ func TestJWSHasOneForm(t *testing.T) {
 	}
 }
 
-// TestListedHeadersAreBounded: the list is read before anything is verified, so
-// a delivery that is not the sender's must not make it long, nor fill the log.
+// TestListedHeadersAreBounded: the list is read before anything is verified, so a
+// forged delivery must not make it long or fill the log.
 func TestListedHeadersAreBounded(t *testing.T) {
 	s := detached(HMACSHA256)
 	s.Message = StringList{`{method} {path}\n{jws_headers:list}{body}`}
@@ -66,9 +66,9 @@ func TestListedHeadersAreBounded(t *testing.T) {
 	}
 }
 
-// TestDetachedIsNoToken: Saleor signs webhooks with the key of its customers'
-// access tokens. A token without its middle part is a signature over it, which is
-// the form that such a sender never gives a delivery.
+// TestDetachedIsNoToken: Saleor signs webhooks with the key of its customers' access
+// tokens. Without its middle part a token is a detached signature over it, in a form
+// that the sender never uses for deliveries.
 func TestDetachedIsNoToken(t *testing.T) {
 	sign := func(header, content string) *Request {
 		header = base64.RawURLEncoding.EncodeToString([]byte(header))
@@ -110,8 +110,8 @@ func TestDetachedIsNoToken(t *testing.T) {
 	}
 }
 
-// TestKeySetOfOthers: of a set only what verifies signatures counts, and no key
-// that makes verification cost what its publisher likes.
+// TestKeySetOfOthers: only keys of a set that verify signatures are used, and none
+// that lets its publisher choose the cost of verification.
 func TestKeySetOfOthers(t *testing.T) {
 	s := detached(RSAPKCS1v15SHA256)
 	n := func(size int) string {
@@ -146,7 +146,7 @@ func TestKeySetOfOthers(t *testing.T) {
 	}
 }
 
-// TestJWSWork: a JWS without a kid is tried with every key, and its content built
+// TestJWSWork: a JWS without a kid is tried with every key, but its content is built
 // once.
 func TestJWSWork(t *testing.T) {
 	keys := make([]Key, 10)

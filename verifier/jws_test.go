@@ -52,7 +52,7 @@ func TestJWSOfTheRFCs(t *testing.T) {
 	}
 }
 
-// jwt is a scheme whose claim "body" digests the body and whose time is iat.
+// jwt is a scheme with a digest of the body in the claim "body" and the time in iat.
 func jwt(edit func(*Scheme)) Scheme {
 	s := bare(func(s *Scheme) {
 		s.Signature.Syntax = syntaxJWT
@@ -76,7 +76,7 @@ func token(header, claims string) string {
 	return content + "." + b64.EncodeToString(mustHex(macOf(testKey, content)))
 }
 
-// claimsOf are claims that hold for testBody at testNow, with more in front.
+// claimsOf returns valid claims for testBody at testNow, preceded by more.
 func claimsOf(more string) string {
 	return fmt.Sprintf(`{%s"iat":%d,"jti":"evt_1","body":%q}`, more, testNow.Unix(), digestOfBody)
 }
@@ -128,8 +128,8 @@ func TestJWT(t *testing.T) {
 	}
 }
 
-// TestJWTClaimMayBeAbsent: only where the body is empty, and only if the scheme
-// says so: participants' tokens of LiveKit are signed with the same secret.
+// TestJWTClaimMayBeAbsent: only if the body is empty and the scheme says so: LiveKit
+// signs its participants' tokens with the same secret.
 func TestJWTClaimMayBeAbsent(t *testing.T) {
 	without := post("X-Signature", token(hs256, `{"iat":`+strconv.FormatInt(testNow.Unix(), 10)+`}`))
 	optional := mustVerifier(t, jwt(func(s *Scheme) { s.Claims = map[string]string{"body?": "{body|sha256|hex}"} }), Key{Text: testKey})
@@ -138,7 +138,7 @@ func TestJWTClaimMayBeAbsent(t *testing.T) {
 	expect(t, mustVerifier(t, jwt(nil), Key{Text: testKey}), without, "", SignatureMismatch)
 }
 
-// TestJWTKeyConfusion: the text of a public key is no shared secret.
+// TestJWTKeyConfusion: the text of a public key is not a shared secret.
 func TestJWTKeyConfusion(t *testing.T) {
 	public := "-----BEGIN PUBLIC KEY-----\n" + rsaPublic + "\n-----END PUBLIC KEY-----\n"
 	if _, err := New(jwt(nil), []Key{{Text: public}}); err == nil || !strings.Contains(err.Error(), "public_key") {
@@ -150,8 +150,8 @@ func TestJWTKeyConfusion(t *testing.T) {
 	expect(t, v, post("X-Signature", forged), testBody, MalformedSignature)
 }
 
-// TestJWSKeyID: a key set's member is tried only for its id, and an id that none
-// has says so where the set is published.
+// TestJWSKeyID: a key of a set is tried only for its id; an unknown id of a published
+// set is reported as such.
 func TestJWSKeyID(t *testing.T) {
 	set := `{"keys":[
 		{"kty":"OKP","crv":"Ed25519","kid":"other","x":"` + publicX(t, 1) + `"},
@@ -203,7 +203,7 @@ func publicX(t *testing.T, seed byte) string {
 	return base64.RawURLEncoding.EncodeToString(privateX(seed).Public().(ed25519.PublicKey))
 }
 
-// TestSignJWS: what Sign makes, Verify takes, for every name of JOSE.
+// TestSignJWS: Verify accepts what Sign makes, for every JOSE name.
 func TestSignJWS(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

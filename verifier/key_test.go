@@ -91,9 +91,8 @@ func TestSecret(t *testing.T) {
 	}
 }
 
-// TestKeyErrors: a key that cannot be used is an error that names the key's
-// label and shows nothing of its text. An empty key is none: with it anyone
-// could sign.
+// TestKeyErrors: an unusable key is an error that names the key's label and shows
+// nothing of its text. An empty key is refused: with it anyone could sign.
 func TestKeyErrors(t *testing.T) {
 	const shown = "S3cr3t"
 	b64 := func(hexText string) string { return base64.StdEncoding.EncodeToString([]byte(unhex(hexText))) }
@@ -167,7 +166,7 @@ func TestKeyErrors(t *testing.T) {
 	}
 }
 
-// TestEd25519Keys: every form that a public key comes in, and the private half.
+// TestEd25519Keys: every form of a public key, and the private half.
 func TestEd25519Keys(t *testing.T) {
 	const spki = "302a300506032b6570032100" // RFC 8410 §4
 	pkcs8 := "302e020100300506032b657004220420"
@@ -240,8 +239,8 @@ TCzeDb2GkOdDOKH1oQIDAQAB
 )
 
 // TestForgeableKeys: points of small order (RFC 8032 §8.7 leaves them to the
-// verifier) verify signatures that need no private key. The eight encodings are
-// those of libsodium's deny list.
+// verifier) accept signatures made without a private key. The eight encodings are
+// from libsodium's deny list.
 func TestForgeableKeys(t *testing.T) {
 	for _, key := range []string{
 		"0100000000000000000000000000000000000000000000000000000000000000",
@@ -262,8 +261,8 @@ func TestForgeableKeys(t *testing.T) {
 	}
 }
 
-// TestPrivateKeyAsSecret: the sender's private key would decode as a secret, and
-// nothing would ever verify.
+// TestPrivateKeyAsSecret: the sender's private key would decode as a secret, but
+// verify nothing.
 func TestPrivateKeyAsSecret(t *testing.T) {
 	s := Scheme{SecretEncoding: "base64", SecretPrefix: "whsec_", PrivateKeyPrefix: "whsk_", Signature: &Signature{Header: StringList{"X"}}}
 	_, err := New(s, []Key{{Text: "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="}})
@@ -272,8 +271,8 @@ func TestPrivateKeyAsSecret(t *testing.T) {
 	}
 }
 
-// TestSecretsWithSpareBits: what base64 -d takes and this package does not, for
-// it may be cut, is said with the remedy.
+// TestSecretsWithSpareBits: base64 -d accepts a possibly truncated secret; this
+// package refuses it with a remedy.
 func TestSecretsWithSpareBits(t *testing.T) {
 	base64 := bare(func(s *Scheme) { s.SecretEncoding = encBase64 })
 	for _, secret := range []string{"AAECAwQFBgcICQoLDA0ODx==", "AAECAwQFBgcICQoLDA0ODx"} {
@@ -281,5 +280,5 @@ func TestSecretsWithSpareBits(t *testing.T) {
 			t.Errorf("%s: %v", secret, err)
 		}
 	}
-	mustVerifier(t, base64, Key{Text: "AAECAwQFBgcICQoLDA0ODw=="}) // which base64 prints of either
+	mustVerifier(t, base64, Key{Text: "AAECAwQFBgcICQoLDA0ODw=="}) // base64 prints this for either
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestCertificateAddress: whoever sends the request names the address. Only what
-// every reader of URLs takes for a host of the sender's is one.
+// TestCertificateAddress: anyone who sends a request chooses the address. It must be
+// on a host that every URL parser reads as one of the sender's.
 func TestCertificateAddress(t *testing.T) {
 	source := &Rules{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "api.paypal.com"}}}}
 	for _, address := range []string{
@@ -49,11 +49,11 @@ func TestCertificateAddress(t *testing.T) {
 		"https://sns..amazonaws.com/x.pem",
 		"https://sns.a.b.amazonaws.com/x.pem",
 		"https://sns.amazonaws.com/x.pem",
-		"https://sns.bucket\u3002s3.amazonaws.com/x.pem", // a full stop to IDNA
+		"https://sns.bucket\u3002s3.amazonaws.com/x.pem", // a full stop in IDNA
 		"https://sns.bucket%E3%80%82s3.amazonaws.com/x.pem",
 		"https://sns.a,b.amazonaws.com/x.pem",
 		"https://sns.*.amazonaws.com/x.pem",
-		"https://sns.s3.amazonaws.com/x.pem", // the bucket "sns" of S3, which anyone may own
+		"https://sns.s3.amazonaws.com/x.pem", // the S3 bucket "sns", which anyone may own
 		"https://sns.s3-us-west-2.amazonaws.com/x.pem",
 		"https://api.paypal.com/" + strings.Repeat("x", 4<<10),
 	} {
@@ -70,8 +70,8 @@ func TestCertificateAddress(t *testing.T) {
 	}
 }
 
-// TestUnknownKeyOfSeveral: a network on the way signs too. Its signature must not
-// hide that the sender's own is made with a key that is not at hand yet.
+// TestUnknownKeyOfSeveral: intermediaries sign too. Their signature must not hide
+// that the sender's was made with an unknown key.
 func TestUnknownKeyOfSeveral(t *testing.T) {
 	s := ofRFC9421(func(s *Scheme) {
 		s.Algorithm, s.KeySource = Ed25519, &KeySource{JWKS: "https://sender.example/jwks.json"}

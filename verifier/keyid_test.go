@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestCertificateAddresses says which addresses a delivery may name.
+// TestCertificateAddresses: which addresses a delivery may name.
 func TestCertificateAddresses(t *testing.T) {
 	source := &Rules{scheme: Scheme{KeySource: &KeySource{CertificateHosts: []string{"sns.*.amazonaws.com", "sns.*.amazonaws.com.cn", "api.paypal.com"}}}}
 	for address, want := range map[string]bool{
@@ -35,7 +35,7 @@ func TestCertificateAddresses(t *testing.T) {
 		"https://evil.com\\@api.paypal.com/c":   false,
 		"https://a:b@api.paypal.com/cert":       false,
 		"https://xapi.paypal.com/cert":          false,
-		"https://api.paypal.com/cert?x=1":       false, // a host may answer what is asked for
+		"https://api.paypal.com/cert?x=1":       false, // a host may return what is requested
 		"https://api.paypal.com/cert?":          false,
 		"https://api.paypal.com/cert#x":         false,
 		"https://api.paypal.com/a/../cert":      false,
@@ -48,7 +48,8 @@ func TestCertificateAddresses(t *testing.T) {
 		"https://127.0.0.1/cert":                false,
 		"https://api.paypal.com/c%zz":           false,
 
-		// A bucket called sns has these addresses, and its owner fills it.
+		// A bucket called sns has these addresses, and its owner controls the
+		// content.
 		"https://sns.s3.amazonaws.com/cert.pem":           false,
 		"https://sns.s3-us-west-2.amazonaws.com/cert.pem": false,
 		"https://sns.a.us-east-1.amazonaws.com/cert.pem":  false,
@@ -62,8 +63,7 @@ func TestCertificateAddresses(t *testing.T) {
 	}
 }
 
-// TestCertificatePath: what is not called as the sender's certificates are is not
-// asked for.
+// TestCertificatePath: only paths of the sender's certificates are fetched.
 func TestCertificatePath(t *testing.T) {
 	s := bare(func(s *Scheme) { s.Algorithm = Ed25519 })
 	s.KeyID = &KeyID{Header: "X-Cert"}
@@ -124,8 +124,8 @@ func TestKeySourceErrors(t *testing.T) {
 	}
 }
 
-// TestKeyID gives a verifier two keys with ids and one without, and looks which
-// of them counts, and when the caller is told to fetch.
+// TestKeyID: which of two keys with ids and one without are tried, and when the
+// caller is told to fetch.
 func TestKeyID(t *testing.T) {
 	var texts [3]string
 	var private [3]ed25519.PrivateKey

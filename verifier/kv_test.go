@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestKeysBesideTheSignature: {kv:…} is the one value of a key, whatever order
-// and spaces the header has.
+// TestKeysBesideTheSignature: {kv:…} is the one value of a key, for any order and
+// spaces in the header.
 func TestKeysBesideTheSignature(t *testing.T) {
 	v := mustVerifier(t, Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"sign"}},
@@ -22,7 +22,7 @@ func TestKeysBesideTheSignature(t *testing.T) {
 		"sign=" + mac + ",t=1760000000":                                "malformed_signature",
 		"sign=" + mac + ",env=master,env=master,t=1760000000":          "malformed_signature",
 		"sign=" + mac + ",env=main,env=master,t=1760000000":            "malformed_signature",
-		"sign=" + shifted + ",env=a.b,t=1760000000":                    "malformed_signature", // holds what ends it
+		"sign=" + shifted + ",env=a.b,t=1760000000":                    "malformed_signature", // contains the delimiter
 		"sign=" + mac + ",env=master,t=1760000000,t=1760000000":        "malformed_timestamp",
 		"sign=" + mac + ",env=master,t=1760000001":                     "signature_mismatch",
 		"sign=" + mac + ",environment=master,t=1760000000,env":         "malformed_signature",
@@ -32,7 +32,7 @@ func TestKeysBesideTheSignature(t *testing.T) {
 	}
 }
 
-// TestKeysOfGroups: what is signed beside the signatures says the same in each set.
+// TestKeysOfGroups: other signed keys must be the same in each set.
 func TestKeysOfGroups(t *testing.T) {
 	v := mustVerifier(t, Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"s"}, GroupSeparator: " "},
@@ -55,7 +55,7 @@ func TestKeysOfPositions(t *testing.T) {
 	expect(t, v, post("X-Signature", "master,"+mac+",x"), testBody, MalformedSignature)
 }
 
-// TestGroups: while secrets rotate there is a set of pairs for each.
+// TestGroups: one set of pairs for each secret during a rotation.
 func TestGroups(t *testing.T) {
 	v := mustVerifier(t, Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"v1"}, GroupSeparator: " "},
@@ -78,8 +78,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestLines: a header that may stand on several lines offers each; any other is
-// malformed then.
+// TestLines: every line of a header with lines "any" is a candidate; any other
+// repeated header is malformed.
 func TestLines(t *testing.T) {
 	edit := func(s *Scheme) {
 		s.Signature.Prefix, s.Signature.PrefixOptional, s.Signature.Lines = "sha256=", true, "any"
@@ -101,7 +101,7 @@ func TestLines(t *testing.T) {
 	expect(t, one, post("X-Signature", bodyHex, "X-Signature", bodyHex), testBody, MalformedSignature)
 }
 
-// TestItemsOfRaw: signatures one behind the other.
+// TestItemsOfRaw: several signatures in one header.
 func TestItemsOfRaw(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Signature.ItemSeparator, s.Signature.Encoding = ",", "base64" }), Key{Text: testKey})
 	other := "A" + bodyBase64[1:]
@@ -132,8 +132,8 @@ func TestBase64OfHex(t *testing.T) {
 	}
 }
 
-// TestSeveralValuesOfOneKey: while secrets rotate, Outpost writes the signature of
-// each behind one key, with commas between
+// TestSeveralValuesOfOneKey: during a rotation, Outpost writes the signatures of all
+// secrets after one key, separated by commas
 // (https://github.com/hookdeck/outpost/pull/128).
 func TestSeveralValuesOfOneKey(t *testing.T) {
 	v := mustVerifier(t, Scheme{
@@ -148,8 +148,8 @@ func TestSeveralValuesOfOneKey(t *testing.T) {
 		"v0=" + other + "," + mac + ",t=1760000000":                        genuine,
 		"t=1760000000,v0=" + other + "," + other + "," + mac:               genuine,
 		"t=1760000000,v0=" + other + "," + flip(mac):                       "signature_mismatch",
-		"t=1760000000," + mac + ",v0=" + other:                             "malformed_signature", // behind another key
-		mac + ",v0=" + other + ",t=1760000000":                             "malformed_signature", // behind none
+		"t=1760000000," + mac + ",v0=" + other:                             "malformed_signature", // after another key
+		mac + ",v0=" + other + ",t=1760000000":                             "malformed_signature", // without a key
 		"t=1760000000,v1=" + other + "," + mac:                             "malformed_signature",
 		"t=1760000000,v0=" + mac + ",":                                     "malformed_signature",
 		"t=1760000000,v0=" + mac + strings.Repeat(","+other, 31):           genuine,

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestMessage: every slot and filter. content is what the sender signs, written
-// out by hand; mac is what openssl makes of it.
+// TestMessage: every slot and filter. content is the signed content, written by hand;
+// mac is openssl's.
 func TestMessage(t *testing.T) {
 	const jsonBody = `{"id":"evt_1","data":{"n":[{"k":"v\u00e9"}]},"amount":1.50,"ok":true}`
 	const formBody = "b=2&a=x+y&c=%7E&a2="
@@ -54,7 +54,7 @@ func TestMessage(t *testing.T) {
 			content: "https://hooks.example.com/hooks/acme?b=2&a=1&a=0a1b1b2|b=2&a=1&b=1&b=2", mac: "6769e99ab5dadf3bfd27234ff1f442f3527cadb6bf1a2fae7c8dbfc5e118e889"},
 		{message: "{param:hook}|{body}", body: testBody,
 			content: "WH-1|{\"n\":0}", mac: "f4a2a1a73723a827f51704917249fdc415483bddd9e03bcc53edd483f548f2a6"},
-		{message: "{param:braces}{body}", body: testBody, // never expanded again
+		{message: "{param:braces}{body}", body: testBody, // not expanded again
 			content: "{body}{timestamp}\\n{\"n\":0}", mac: "d257d4d5697b6778960b9d839d897904f81b267bf57594ace9028aa5adc258be"},
 		{message: "\\{body\\}\\\\\\r\\n\\t{body}", body: testBody,
 			content: "{body}\\\r\n\t{\"n\":0}", mac: "82ce13f3dccce459b01934cd2a1f57e2cdf94dc976e9ef40f8842be1b278c3ab"},
@@ -91,7 +91,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// TestURLOfRequest: without public_url the URL is the one that was received.
+// TestURLOfRequest: without public_url the URL is as received.
 func TestURLOfRequest(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{url}{body}"} }), Key{Text: testKey})
 	for _, tc := range []struct {
@@ -118,8 +118,7 @@ func TestURLOfRequest(t *testing.T) {
 	expect(t, v, req, testBody, genuine)
 }
 
-// TestAlternatives: of several messages each is tried; what one lacks does not
-// stand in the way of the other.
+// TestAlternatives: each message is tried; what one lacks does not affect the other.
 func TestAlternatives(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{header:X-Nonce}.{body}", "{body}"} }), Key{Text: testKey})
 	expect(t, v, post("X-Signature", bodyHex), testBody, genuine)
@@ -128,7 +127,7 @@ func TestAlternatives(t *testing.T) {
 	expect(t, v, post("X-Signature", macOf(testKey, "."+testBody)), testBody, MissingHeader)
 }
 
-// TestSignedFieldsInBody: what cannot be read one way is not signed by anyone.
+// TestSignedFieldsInBody: ambiguous fields are refused.
 func TestSignedFieldsInBody(t *testing.T) {
 	for _, tc := range []struct {
 		message, body, content string
@@ -155,8 +154,8 @@ func TestSignedFieldsInBody(t *testing.T) {
 	}
 }
 
-// TestMessageSplitsOneWay: somebody holds a genuine delivery and cuts its signed
-// content in another way. The MAC is the genuine one; only the cut is new.
+// TestMessageSplitsOneWay: an attacker divides the signed content of a genuine
+// delivery differently. The MAC is genuine; only the division is new.
 func TestMessageSplitsOneWay(t *testing.T) {
 	type cut struct{ id, time, header, target, body string }
 	for _, tc := range []struct {
@@ -257,7 +256,7 @@ func TestMessageSplitsOneWay(t *testing.T) {
 }
 
 // TestSlotsHoldWhatSendersSend: the rules above refuse nothing that real senders
-// put into those slots.
+// send.
 func TestSlotsHoldWhatSendersSend(t *testing.T) {
 	for _, tc := range []struct {
 		what, message, unit, time, id, target, body, content string
@@ -297,8 +296,8 @@ func TestSlotsHoldWhatSendersSend(t *testing.T) {
 // printf %s '{"n":0}' | openssl dgst -sha256
 const bodySHA256 = "f3013f933b9fb80ab6d995e7ad9da36f683837ba1d81e950c943d40111eac2f0"
 
-// TestURLDoesNotPassAsQuery: of two documented messages one signs the query and
-// the other the URL; a signed URL sent as the query is no delivery of that query.
+// TestURLDoesNotPassAsQuery: one message signs the query, another the URL; a signed
+// URL sent as the query is refused.
 func TestURLDoesNotPassAsQuery(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{query_sorted}\\n{body}", "{url}\\n{body}"} }), Key{Text: testKey})
 	req := func(target, content string) *Request {
@@ -313,7 +312,7 @@ func TestURLDoesNotPassAsQuery(t *testing.T) {
 	expect(t, v, req("/hooks/acme?"+signed, signed+"?"+signed), testBody, genuine)
 }
 
-// TestTwoWaysAreNamed: the operator is told which field holds which character.
+// TestTwoWaysAreNamed: the operator learns which field holds which character.
 func TestTwoWaysAreNamed(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Message, s.BodyUnsigned = StringList{"{json:item.a}:{json:item.b}"}, true }), Key{Text: testKey})
 	body := `{"item":{"a":"x:y","b":"z"}}`

@@ -7,9 +7,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 )
 
-// TestTextThatHoldsItsEnd: Adyen divides eight fields with colons and escapes
-// nothing (https://github.com/Adyen/adyen-python-api-library/issues/117). One of
-// them may hold colons: no two bodies have one message then.
+// TestTextThatHoldsItsEnd: Adyen separates eight fields with colons and escapes
+// nothing (https://github.com/Adyen/adyen-python-api-library/issues/117). Only one
+// may hold colons, so that no two bodies have the same message.
 func TestTextThatHoldsItsEnd(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) {
 		s.Message, s.BodyUnsigned = StringList{"{json:a}:{json:b?|any}:{json:c}:{json:d}"}, true
@@ -39,8 +39,8 @@ func TestTextThatHoldsItsEnd(t *testing.T) {
 	}
 }
 
-// TestOneTextMayHoldItsEnd: where two could, or where what stands beside them is
-// not known to end, a message could be read in two ways.
+// TestOneTextMayHoldItsEnd: with two such texts, or one next to a text without an
+// end, a message would be ambiguous.
 func TestOneTextMayHoldItsEnd(t *testing.T) {
 	for _, message := range []string{
 		"{json:a|any}:{json:b|any}", "{json:a|any}{json:b}", "{json:a}{json:b|any}", "{json:a|any}:{body}", "{body}:{json:a|any}",
@@ -53,7 +53,8 @@ func TestOneTextMayHoldItsEnd(t *testing.T) {
 	}
 }
 
-// TestTimeThatMayBeMissing: only a kind of delivery that has none is of any age.
+// TestTimeThatMayBeMissing: the age is unchecked only for a kind of delivery without
+// a timestamp.
 func TestTimeThatMayBeMissing(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.Timestamp = &Timestamp{JSON: "meta.at", Unit: "rfc3339", Optional: true} }), Key{Text: testKey})
 	for body, want := range map[string]string{
@@ -84,7 +85,7 @@ func TestTimeThatMayBeMissing(t *testing.T) {
 	}
 }
 
-// TestClaimOfAParam: a claim that names a param counts where the param has a value.
+// TestClaimOfAParam: a claim with a param is checked only if the param has a value.
 func TestClaimOfAParam(t *testing.T) {
 	scheme := func(params map[string]string) Scheme {
 		return Scheme{

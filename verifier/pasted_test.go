@@ -84,8 +84,8 @@ va5t4wyanK5FtG9sMUR2/3+34MvbiUVRrztKPDAojWVvu2FR
 	sshEd25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM7XauTr2+Re+zriU8+lhmRgcNQShf/4pn+kcXGytkXl x" // ssh-keygen -t ed25519
 )
 
-// TestPastedKeys: whatever copying did to a key, for each algorithm it is the
-// same key. TestPastedPublicKeys of package check does it for each preset.
+// TestPastedKeys: copying may change a key's text, but not the key, for each
+// algorithm. TestPastedPublicKeys of package check tests each preset.
 func TestPastedKeys(t *testing.T) {
 	for _, tc := range []struct {
 		algorithms []Algorithm
@@ -138,7 +138,7 @@ func pastedForms(t *testing.T, text string) map[string]string {
 		"indented": "    " + strings.ReplaceAll(text, "\n", "\n    "), "cut at 60": cutAt(text, 60),
 		"base64": strings.Join(lines, ""), "base64 in lines": strings.Join(lines, "\r\n"), "base64 quoted": `"` + strings.Join(lines, "") + `"`,
 	}
-	if !strings.HasPrefix(text, "-----") { // base64 twice is nobody's form
+	if !strings.HasPrefix(text, "-----") { // a double base64 is not supported
 		delete(forms, "base64")
 		delete(forms, "base64 in lines")
 		delete(forms, "base64 quoted")
@@ -154,7 +154,7 @@ func cutAt(text string, n int) string {
 	return text[:n] + "\n" + cutAt(text[n:], n)
 }
 
-// TestPastedKeyErrors: an error says what was seen, and nothing of the key.
+// TestPastedKeyErrors: an error says what was recognised, and nothing of the key.
 func TestPastedKeyErrors(t *testing.T) {
 	inBase64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	der := func(s string) string {
@@ -197,7 +197,7 @@ func TestPastedKeyErrors(t *testing.T) {
 	}
 }
 
-// TestPEMAsSecret: a public key is public. As a shared secret it lets anyone sign.
+// TestPEMAsSecret: a public key used as a shared secret would let anyone sign.
 func TestPEMAsSecret(t *testing.T) {
 	for _, pemText := range []string{pemP384, pemCertificateP384, pemPrivateP384} {
 		for what, text := range pastedForms(t, pemText) {
@@ -208,8 +208,7 @@ func TestPEMAsSecret(t *testing.T) {
 	}
 }
 
-// FuzzPastedKey: no text panics, and a text that is read as one key is still
-// that key when it is quoted.
+// FuzzPastedKey: no text panics, and a text that is a key is the same key in quotes.
 func FuzzPastedKey(f *testing.F) {
 	for _, text := range []string{pemP384, pemCertificateEd25519, pemRequestP384, sshEd25519, `{"kty":"EC"}`, "", `"`, `\n`, "-----BEGIN A-----", "LS0tLS1CRUdJTiA="} {
 		f.Add(text)

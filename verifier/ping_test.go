@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// ping is what becomes of a request, the way a gateway takes it: "answered",
-// "delivered" or the reason of its rejection.
+// ping returns the result of a request in a gateway: "answered", "delivered" or the
+// reason of its rejection.
 func ping(t *testing.T, v *Verifier, req *Request, body string) string {
 	t.Helper()
 	check, answer, err := v.Open(req, testNow)
@@ -32,8 +32,8 @@ func asForm(headers ...string) *Request {
 	return post(append([]string{"Content-Type", "application/x-www-form-urlencoded; charset=UTF-8"}, headers...)...)
 }
 
-// TestPingWithoutSignature: a ping that a sender does not sign is answered; what
-// is signed is a delivery, and what is signed wrongly is refused.
+// TestPingWithoutSignature: an unsigned ping is answered; a signed request is a
+// delivery, and a wrongly signed one is refused.
 func TestPingWithoutSignature(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"form":{"webhook_id":"*"},"signature":"absent"},"respond":{}},
 		{"when":{"header":{"X-Event":"ping"},"signature":"absent"},"respond":{}}]`, nil)
@@ -70,7 +70,7 @@ func TestPingWithoutSignature(t *testing.T) {
 	}
 }
 
-// TestPingWithAnySignature: a ping that a key of the sender's own has signed.
+// TestPingWithAnySignature: a ping signed with a key that only the sender has.
 func TestPingWithAnySignature(t *testing.T) {
 	v := mustGreeting(t, `[{"when":{"form":{"events":"[]"},"signature":"any"},"respond":{}}]`, nil)
 	const empty, full = "events=%5B%5D", "events=%5B%7B%7D%5D"

@@ -13,8 +13,8 @@ var rotated = map[string]string{
 	"gamma": "42df2dda96a4e2710aeed761d7dad900b563c4495dc114c484315304be1dfb4b",
 }
 
-// TestRotation: any number of keys, signatures and headers. The verdict names
-// the key that matched, wherever its signature stands.
+// TestRotation: any number of keys, signatures and headers. The verdict names the key
+// that matched, wherever its signature is.
 func TestRotation(t *testing.T) {
 	v := mustVerifier(t,
 		Scheme{Signature: &Signature{Header: StringList{"X-A", "X-B"}, Syntax: "kv", Key: StringList{"v1"}}},
@@ -61,7 +61,7 @@ func TestRotation(t *testing.T) {
 		}
 	}
 
-	// all: the headers may be of different keys
+	// all: the headers may be signed with different keys
 	s = Scheme{Signature: &Signature{Header: StringList{"X-0", "X-1"}, Match: "all"}}
 	v = mustVerifier(t, s, keys...)
 	verdict, err := deliver(v, post("X-0", rotated["gamma"], "X-1", rotated["beta"]), testNow, testBody)
@@ -83,8 +83,8 @@ const (
 	edSig3     = "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
 )
 
-// TestKeyBelongsToOneAlgorithm: an item's version selects among what is
-// configured; no key ever checks another algorithm's signature.
+// TestKeyBelongsToOneAlgorithm: an item's version selects among the configured
+// algorithms; no key checks another algorithm's signature.
 func TestKeyBelongsToOneAlgorithm(t *testing.T) {
 	mixed := func() *Signature {
 		return &Signature{Header: StringList{"S"}, Syntax: "list", Accept: map[string]Algorithm{"v1": HMACSHA256, "v1a": Ed25519, "v5": HMACSHA512}}
@@ -111,7 +111,7 @@ func TestKeyBelongsToOneAlgorithm(t *testing.T) {
 		{"SHA-512 under v1a, beside a v5", []Key{secret, public}, "v5," + wrongHex + wrongHex + " v1a," + hmac512, SignatureMismatch, ""},
 		{"Ed25519 under v5, beside a v1a", []Key{secret, public}, "v1a," + wrongHex + wrongHex + " v5," + edSig2, SignatureMismatch, ""},
 		{"SHA-256 under v5", []Key{secret, public}, "v5," + hmac256, MalformedSignature, ""},
-		// the public key is public: a MAC under it must be worth nothing
+		// the public key is public: a MAC made with it must be worthless
 		{"MAC under the public key's text", []Key{public}, "v1," + macOf(edPublic2, edMessage2), SignatureMismatch, ""},
 		{"MAC under the public key's bytes", []Key{public}, "v1," + macOf(unhex(edPublic2), edMessage2), SignatureMismatch, ""},
 		{"MAC under no key", []Key{public, secret}, "v1," + macOf("", edMessage2), SignatureMismatch, ""},

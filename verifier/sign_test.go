@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSign: what Sign makes is what Verify takes, in every syntax, and nothing
-// altered is. Fixed values show that it writes what senders write.
+// TestSign: Verify accepts what Sign makes, in every syntax, and nothing altered.
+// Fixed values show that Sign writes what senders write.
 func TestSign(t *testing.T) {
 	secret := Key{Text: testKey}
 	private := Key{Text: edSeed2, Kind: PrivateKey}

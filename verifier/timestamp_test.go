@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestParseTimestamp: one instant, one text; nothing but the unit's own form.
+// TestParseTimestamp: each instant has one text in a unit.
 func TestParseTimestamp(t *testing.T) {
 	at := time.Date(2025, 10, 9, 8, 53, 20, 0, time.UTC) // 1760000000, by date -u -d @1760000000
 	for _, tc := range []struct {
@@ -80,7 +80,7 @@ func TestParseTimestamp(t *testing.T) {
 	}
 }
 
-// TestTolerance: the same both ways, its edge included.
+// TestTolerance: the same in both directions, including the limit.
 func TestTolerance(t *testing.T) {
 	minute := Duration(time.Minute)
 	for _, tc := range []struct {
@@ -127,8 +127,8 @@ func timed(unit string) Scheme {
 // openssl
 const timedMAC = "a5e6ac59bf6a410d07072d1bd182062662bec60e4d1270123e91f6b4152d2457"
 
-// TestTimestampSources: every unit from a header, a key beside the signature and
-// the body. The text is signed as it was sent.
+// TestTimestampSources: every unit from a header, a key beside the signature and the
+// body. The text is signed as sent.
 func TestTimestampSources(t *testing.T) {
 	for _, tc := range []struct {
 		what, unit, text string
@@ -186,7 +186,7 @@ func TestTimestampSources(t *testing.T) {
 	}
 }
 
-// TestTimestampInBody: the signature is looked at first, then the time.
+// TestTimestampInBody: the signature is checked first, then the time.
 func TestTimestampInBody(t *testing.T) {
 	v := mustVerifier(t, Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}},
@@ -210,7 +210,7 @@ func TestTimestampInBody(t *testing.T) {
 		expect(t, v, post("X-Signature", macOf(testKey, body)), body, want)
 		expect(t, v, post("X-Signature", wrongHex), body, SignatureMismatch)
 	}
-	// signed once more beside the body, from the body
+	// also signed outside the body
 	v = mustVerifier(t, Scheme{
 		Signature: &Signature{Header: StringList{"X-Signature"}},
 		Message:   StringList{"{timestamp}.{body}"},
@@ -222,7 +222,7 @@ func TestTimestampInBody(t *testing.T) {
 	expect(t, v, post("X-Signature", wrongHex), `{"at":1,"at":2}`, MalformedTimestamp)
 }
 
-// TestRepeatedTimestampKey: candidates may stand several times, the time may not.
+// TestRepeatedTimestampKey: candidates may repeat, the timestamp must not.
 func TestRepeatedTimestampKey(t *testing.T) {
 	sig := &Signature{Header: StringList{"X-A", "X-B"}, Syntax: "kv", Key: StringList{"v1"}}
 	v := mustVerifier(t, Scheme{Signature: sig, Message: StringList{"{timestamp}.{body}"}, Timestamp: &Timestamp{KV: "t"}}, Key{Text: testKey})
@@ -247,7 +247,8 @@ func TestRepeatedTimestampKey(t *testing.T) {
 	}
 }
 
-// TestTimestampOff: freshness ends, the text is still signed and still digits.
+// TestTimestampOff: freshness is not checked, but the text is still signed and still
+// digits.
 func TestTimestampOff(t *testing.T) {
 	s := timed("s")
 	s.Timestamp.Off = true
@@ -259,7 +260,7 @@ func TestTimestampOff(t *testing.T) {
 	expect(t, v, post("X-Signature", macOf(testKey, "."+testBody)), testBody, MissingTimestamp)
 }
 
-// TestTimestampHeaders: of several headers the first that is there counts.
+// TestTimestampHeaders: of several headers the first one present is read.
 func TestTimestampHeaders(t *testing.T) {
 	s := timed("s")
 	s.Timestamp.Header = StringList{"webhook-timestamp", "svix-timestamp"}
@@ -271,7 +272,7 @@ func TestTimestampHeaders(t *testing.T) {
 	expect(t, v, post("Svix-Timestamp", "1760000000", "Svix-Timestamp", "1760000000", "X-Signature", timedMAC), testBody, MalformedTimestamp)
 }
 
-// TestSaturatedSkew: the text of a rejection survives times out of Duration's reach.
+// TestSaturatedSkew: a rejection can express times beyond the range of Duration.
 func TestSaturatedSkew(t *testing.T) {
 	v := mustVerifier(t, timed("s"), Key{Text: testKey})
 	_, _, err := v.Open(post("X-Time", "999999999999999999", "X-Signature", timedMAC), testNow)
@@ -289,8 +290,8 @@ func TestVerdictTime(t *testing.T) {
 	}
 }
 
-// TestTimestampOffUnread: a check that is switched off asks for no timestamp,
-// unless the message is made with it.
+// TestTimestampOffUnread: with the check off the timestamp is read only if the
+// message contains it.
 func TestTimestampOffUnread(t *testing.T) {
 	unread := mustVerifier(t, bare(func(s *Scheme) {
 		s.Timestamp = &Timestamp{Header: StringList{"X-Time"}, Off: true}

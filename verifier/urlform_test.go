@@ -11,8 +11,8 @@ func signedOver(content string, target, host string) *Request {
 	return req
 }
 
-// TestURLForms: each form is the one that its sender's library or page tells, and
-// a scheme without it takes the URL as received alone.
+// TestURLForms: each form follows the sender's library or page, and a scheme without
+// it accepts only the URL as received.
 func TestURLForms(t *testing.T) {
 	with := func(public string, forms ...string) *Verifier {
 		return mustVerifier(t, bare(func(s *Scheme) {
@@ -59,8 +59,8 @@ func TestURLForms(t *testing.T) {
 	}
 }
 
-// TestURLWithoutSlashEnds: behind an origin alone nothing may stand that could be
-// more of the URL, or what a sender signed for a path would pass as a body.
+// TestURLWithoutSlashEnds: after an origin nothing may follow that could continue the
+// URL, or a body could absorb a signed path.
 func TestURLWithoutSlashEnds(t *testing.T) {
 	for _, tc := range []struct {
 		public, body, want string
@@ -74,7 +74,7 @@ func TestURLWithoutSlashEnds(t *testing.T) {
 		{"https://h.example", "@evil.example", "signature_mismatch"},
 		{"", "{}", genuine},
 		{"", "", genuine},
-		{"", "A=1", "signature_mismatch"}, // may be the host's end
+		{"", "A=1", "signature_mismatch"}, // could be the end of the host
 		{"", ".evil.example/{}", "signature_mismatch"},
 	} {
 		v := mustVerifier(t, bare(func(s *Scheme) {
@@ -106,7 +106,7 @@ func TestURLFormsAreFew(t *testing.T) {
 	}
 }
 
-// TestCredentialsOfPublicURL: they are signed, and nothing shows them.
+// TestCredentialsOfPublicURL: they are signed, but never shown.
 func TestCredentialsOfPublicURL(t *testing.T) {
 	s := bare(func(s *Scheme) { s.Message, s.PublicURL = StringList{"{url}{body}"}, "https://user:p%40ss@h.example/" })
 	v := mustVerifier(t, s, Key{Text: testKey})
