@@ -30,6 +30,7 @@ const (
 // store, which may hang.
 func (k *Set) Follow(ctx context.Context, store Storage, running *sync.WaitGroup) {
 	k.warnOfShort()
+	k.warnOfNames()
 	if k.watches() {
 		running.Go(func() { k.followFiles(ctx) })
 	}
@@ -55,6 +56,7 @@ func (k *Set) followFiles(ctx context.Context) {
 			k.logger.Error("keys cannot be used", zap.Error(err))
 		}
 		k.warnOfShort()
+		k.warnOfNames()
 	}
 }
 
@@ -173,6 +175,23 @@ func (k *Set) warnOfShort() {
 			zap.Strings("keys", some(labels)))
 	}
 	k.short = labels
+}
+
+// warnOfNames logs the secrets that read as the name of one, each set of them once.
+func (k *Set) warnOfNames() {
+	var labels []string
+	for _, s := range k.sources {
+		for _, t := range s.texts {
+			if s.use == useSecret && spokenName.MatchString(t.text) {
+				labels = append(labels, s.keyLabel(t))
+			}
+		}
+	}
+	if len(labels) > 0 && !slices.Equal(labels, k.named) {
+		k.logger.Warn("a secret reads as the name of one, which can be guessed: copy its value, or use at least 16 random characters if the sender lets you choose",
+			zap.Strings("keys", some(labels)))
+	}
+	k.named = labels
 }
 
 // some shortens a list for a log line: a folder may hold thousands of keys.

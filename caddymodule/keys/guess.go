@@ -51,8 +51,13 @@ func unquoted(text string) string {
 var variableName = regexp.MustCompile(`^[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+(=|$)`)
 
 // secretName matches what people call a secret: TOKEN, Bearer, stripe_secret,
-// webhookSecret. Words with hyphens or spaces may be somebody's passphrase.
+// webhookSecret. Words with hyphens or spaces are a
+// spokenName.
 var secretName = regexp.MustCompile(`^(` + roles + `|[a-z]+[0-9]{0,2}(_[a-z]+[0-9]{0,2})*_` + roles + `|[A-Z]+([_-][A-Z]+)*-` + roles + `|[A-Za-z][a-z]+([A-Z][a-z]+)*` + capitalRoles + `)$`)
+
+// spokenName matches a few words that name a secret and may be somebody's passphrase:
+// stripe-webhook-secret, My signing key.
+var spokenName = regexp.MustCompile(`^[A-Za-z]+([ -][A-Za-z]+){0,3}[ -]` + roles + `$`)
 
 const (
 	roles        = `(?i:secrets?|tokens?|(pass)?keys?|password|passwd|passphrase|bearer|basic|authorization|credentials?|signature|hmac)`

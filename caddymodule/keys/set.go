@@ -28,6 +28,7 @@ type Set struct {
 	mu      sync.Mutex // guards sources, started and short; one refresh at a time
 	started bool       // after the first refresh: a change may be half-written
 	short   []string   // labels of short secrets already logged
+	named   []string   // labels of secrets that read as a name already logged
 	logger  *zap.Logger
 	failed  func() // may be nil
 	changed func() // may be nil

@@ -182,3 +182,33 @@ func TestShortSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestSpokenNames: a few words that say what they are may be a passphrase, or the name
+// of the secret where its value belongs. They are taken, and warned of once.
+func TestSpokenNames(t *testing.T) {
+	const warning = "a secret reads as the name of one"
+	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
+	path := write(t, "github webhook token", t.TempDir(), "key")
+	c := Config{Rules: mustCompile(scheme), SignUpstream: "c2hvcnQ=", Secret: []Value{
+		{Value: "stripe-webhook-secret"}, {Value: "0123456789abcdef"}, {Value: "My signing key", Label: "old"}, {Value: "{file." + path + "}"},
+		{Value: "correct-horse-battery-staple"}, {Value: "a-b-c-d-e-f-secret"}, {Value: "acme-9f31c0-secret"},
+	}}
+	core, logs := observer.New(zapcore.DebugLevel)
+	c.Logger = zap.New(core)
+	k, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as at each look
+		k.warnOfNames()
+	}
+	var got []any
+	for _, e := range logs.All() {
+		if strings.HasPrefix(e.Message, warning) {
+			got = append(got, e.ContextMap()["keys"].([]any)...)
+		}
+	}
+	if want := []any{"1", "old", "4"}; !slices.Equal(got, want) {
+		t.Errorf("warned of %v, want %v", got, want)
+	}
+}
