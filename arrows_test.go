@@ -24,12 +24,13 @@ var rooms = map[string]struct{ ours, outside []string }{
 	// The gateway. Nothing but the root imports the commands.
 	"caddymodule": {
 		ours: []string{
-			"caddymodule/adminapi", "caddymodule/history", "caddymodule/keys", "caddymodule/metrics", "caddymodule/placement", "caddymodule/rejected",
-			"dedupe", "dedupe/bolt", "internal/appview", "internal/known", "internal/nearest", "verifier", "verifier/providers",
+			"caddymodule/adminapi", "caddymodule/attempt", "caddymodule/history", "caddymodule/keys", "caddymodule/metrics", "caddymodule/placement", "caddymodule/rejected",
+			"dedupe", "dedupe/bolt", "inbox", "inbox/bolt", "internal/appview", "internal/known", "internal/nearest", "verifier", "verifier/providers",
 		},
 		outside: []string{caddy, zap, "go.opentelemetry.io/otel", "github.com/dustin/go-humanize"},
 	},
 	"caddymodule/adminapi":  {},
+	"caddymodule/attempt":   {ours: []string{"inbox"}, outside: []string{caddy}},
 	"caddymodule/history":   {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "caddymodule/metrics", "caddymodule/rejected"}},
 	"caddymodule/keys":      {ours: []string{"verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/metrics":   {ours: []string{"verifier"}, outside: []string{prometheus}},

@@ -26,6 +26,10 @@ type App struct {
 	// Where is remembered which deliveries the app has taken. Default: memory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.verify_webhook.stores inline_key=store"`
 
+	// What keeps deliveries that the app has not accepted, of the handlers that have
+	// an inbox. Default: bolt.
+	InboxRaw json.RawMessage `json:"inbox,omitempty" caddy:"namespace=http.handlers.verify_webhook.inboxes inline_key=inbox"`
+
 	// How many bytes deliveries may hold at once, over all handlers: their bodies,
 	// and 64 KiB for each that the app is working on. Beyond it deliveries are
 	// answered 503 with Retry-After. Where there are several handlers, one holds at
@@ -48,9 +52,11 @@ type App struct {
 	located  sync.Once
 	siteOf   map[*placement.Handler]*placement.Site // see site
 	store    StoreModule
+	inbox    InboxModule
 	mu       sync.Mutex
-	holds    bool // a reference to the store
-	ended    bool // and gave it up for good
+	holds    bool // a reference to the store, and to the inbox if there is one
+	ended    bool // and gave them up for good
+	box      *box // nil without an inbox
 	handlers []*Handler
 	logger   *zap.Logger
 	storage  keys.Storage // Caddy's
@@ -84,7 +90,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("keep_deliveries: %d: give the number of deliveries to keep of each handler, or 0 for none", n)
 	}
 	var err error
-	a.store, err = loadStore(ctx, a)
+	if a.store, err = loadStore(ctx, a); err != nil {
+		return err
+	}
+	a.inbox, err = loadInbox(ctx, a)
 	return err
 }
 
@@ -120,8 +129,10 @@ func (a *App) Start() error {
 	var ctx context.Context
 	ctx, a.unfollow = context.WithCancel(context.Background())
 	for _, h := range a.handlers {
+		h.adviseInbox()
 		h.keys.Follow(ctx, a.storage, &a.polling)
 	}
+	a.followInbox(ctx)
 	return nil
 }
 
@@ -149,6 +160,7 @@ func (a *App) open() error {
 		return err
 	}
 	a.holds = true
+	a.openInbox()
 	if r, ok := a.store.(Resizer); ok {
 		r.Resize(gate)
 	}
@@ -187,6 +199,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.holds = false
+	a.closeInbox()
 	return release(a.store)
 }
 

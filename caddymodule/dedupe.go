@@ -153,12 +153,56 @@ func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool)
 }
 
 // claim asks whether the app is to see this delivery now. Only what is verified
-// is ever looked up.
+// is ever looked up. The inbox is asked first: what it has is owed to the app,
+// whatever the store remembers.
 func (d *delivery) claim() error {
 	r := &d.h.recogniser
 	if d.unverified != nil {
 		return nil
 	}
+	key, ok := d.identify()
+	if d.h.Inbox != nil {
+		if d.box = d.h.app.theBox(); d.box != nil && !ok {
+			key = dedupe.Key(dedupe.NewToken()) // to name it in the inbox
+		}
+	}
+	if !ok && d.box == nil {
+		return nil
+	}
+	d.name(key)
+	if !ok {
+		return nil
+	}
+	if d.box != nil && d.inInbox() || r.off {
+		return nil
+	}
+	gate, err := d.h.app.gate()
+	if err != nil { // a doubt about a duplicate forwards
+		d.h.logger.Error("the dedupe store cannot be opened; forwarding without it", zap.String("name", d.h.Name), zap.Error(err))
+		return nil
+	}
+	d.store = d.h.app.store
+	d.gate = gate
+	defer d.took(metrics.Claim, time.Now())
+	switch decision := gate.Claim(d.r.Context(), key, d.terms()); decision.Outcome {
+	case dedupe.Held:
+		d.claimed = decision.Claim
+		return nil
+	case dedupe.Duplicate:
+		d.duplicate, d.stored = true, decision.Status == dedupe.Stored
+		return nil
+	default:
+		return &refusal{
+			reason: decision.Outcome.String(), status: http.StatusServiceUnavailable,
+			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
+		}
+	}
+}
+
+// identify notes what the sender says the delivery is, and returns its key; ok is
+// false if nothing tells it from others.
+func (d *delivery) identify() (key dedupe.Key, ok bool) {
+	r := &d.h.recogniser
 	scope := r.scope
 	if scope == "" {
 		scope = d.route()
@@ -174,40 +218,23 @@ func (d *delivery) claim() error {
 	if r.method {
 		is.Method = d.req.Method
 	}
-	key, ok := r.identity.Key(scope, r.scheme, is)
-	if !ok {
-		return nil
-	}
+	return r.identity.Key(scope, r.scheme, is)
+}
+
+// name gives the delivery its key, which the sender is told too.
+func (d *delivery) name(key dedupe.Key) {
+	d.hash = key
 	d.key = key.String()
 	d.repl.Set(prefix+"delivery", d.key)
 	d.w.Header().Set(markDelivery, d.key)
-	if r.off {
-		return nil
+}
+
+// terms are those on which the delivery is claimed.
+func (d *delivery) terms() dedupe.Terms {
+	if r := &d.h.recogniser; d.id == "" && r.identity.ID != dedupe.NoID {
+		return r.unnamed
 	}
-	gate, err := d.h.app.gate()
-	if err != nil { // a doubt about a duplicate forwards
-		d.h.logger.Error("the dedupe store cannot be opened; forwarding without it", zap.String("name", d.h.Name), zap.Error(err))
-		return nil
-	}
-	d.store = d.h.app.store
-	defer d.took(metrics.Claim, time.Now())
-	terms := r.terms
-	if d.id == "" && r.identity.ID != dedupe.NoID {
-		terms = r.unnamed
-	}
-	switch decision := gate.Claim(d.r.Context(), key, terms); decision.Outcome {
-	case dedupe.Held:
-		d.claimed = decision.Claim
-		return nil
-	case dedupe.Duplicate:
-		d.duplicate = true
-		return nil
-	default:
-		return &refusal{
-			reason: decision.Outcome.String(), status: http.StatusServiceUnavailable,
-			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
-		}
-	}
+	return d.h.recogniser.terms
 }
 
 // route is the scope of a handler without a name.
@@ -253,11 +280,19 @@ var notNow = map[dedupe.Outcome]string{
 	dedupe.StoreDown:  "the dedupe store does not answer, and down reject is configured",
 }
 
-// answerDuplicate tells the sender that the app has this delivery.
+// answerDuplicate tells the sender that the app, or the inbox, has this delivery.
 func (d *delivery) answerDuplicate() error {
 	d.repl.Set(prefix+"duplicate", true)
 	d.end(metrics.Duplicate, "")
 	d.w.Header().Set("Webhook-Duplicate", "true")
+	if d.stored {
+		d.w.Header().Set("Webhook-Stored", "true")
+	}
+	return d.answerTaken()
+}
+
+// answerTaken answers in the app's place.
+func (d *delivery) answerTaken() error {
 	response := &d.h.recogniser.response
 	d.w.WriteHeader(response.Status)
 	_, _ = d.w.Write([]byte(response.Body)) // the sender may be gone: nothing depends on it

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 )
 
@@ -26,6 +28,7 @@ func init() {
 //		store memory { max_entries <n> }
 //		store bolt   { path <file>   max_entries <n> }
 //		store redis  { … }
+//		inbox bolt { path <file>   max_size <size>   concurrency <n>   encrypt <value>... }
 //		max_buffered <size>
 //		keep_rejected <n> | off
 //		keep_deliveries <n> | off
@@ -76,8 +79,16 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 			if app.StoreRaw, err = parseStore(d); err != nil {
 				return nil, err
 			}
+		case "inbox":
+			if app.InboxRaw != nil {
+				return nil, d.Errf("inbox is already set: remove one")
+			}
+			var err error
+			if app.InboxRaw, err = parseInbox(d); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, keep_rejected <n>, keep_deliveries <n>, store <kind>")
+			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, keep_rejected <n>, keep_deliveries <n>, store <kind>, inbox <engine>")
 		}
 	}
 	value, err := json.Marshal(app)
@@ -110,6 +121,87 @@ func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		return nil, err
 	}
 	return caddyconfig.JSONModuleObject(module, "store", name, nil), nil
+}
+
+func parseInbox(d *caddyfile.Dispenser) (json.RawMessage, error) {
+	if !d.NextArg() {
+		return nil, d.Errf("inbox: name an engine: bolt or nats; handlers use it that say inbox")
+	}
+	name := d.Val()
+	if _, err := caddy.GetModule(inboxNamespace + "." + name); err != nil {
+		return nil, d.Errf("%v", inboxNotCompiledIn(name))
+	}
+	module, err := caddyfile.UnmarshalModule(d, inboxNamespace+"."+name)
+	if err != nil {
+		return nil, err
+	}
+	return caddyconfig.JSONModuleObject(module, "inbox", name, nil), nil
+}
+
+// UnmarshalCaddyfile sets up the engine from Caddyfile tokens:
+//
+//	bolt {
+//		path        <file>
+//		max_size    <size>
+//		concurrency <n>
+//		encrypt     <value>...
+//	}
+func (b *BoltInbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the engine's name
+	if d.NextArg() {
+		return d.Errf("inbox bolt: write the options in a block")
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		args := d.RemainingArgs()
+		if seen[word] && word != "encrypt" {
+			return d.Errf("inbox bolt: %s is already set: remove one", word)
+		}
+		seen[word] = true
+		if err := b.option(word, args); err != nil {
+			return d.Errf("inbox bolt: %v", err)
+		}
+	}
+	return nil
+}
+
+func (b *BoltInbox) option(word string, args []string) error {
+	switch word {
+	case "path", "max_size", "concurrency", "encrypt":
+	default:
+		return errors.New(unknownOption(word, "path", "max_size", "concurrency", "encrypt"))
+	}
+	if len(args) == 0 || slices.Contains(args, "") {
+		return fmt.Errorf("%s has no value: an unset {$VARIABLE} vanishes", word)
+	}
+	if len(args) > 1 && word != "encrypt" {
+		return fmt.Errorf("%s takes one argument, not %d", word, len(args))
+	}
+	switch word {
+	case "path":
+		b.Path = args[0]
+	case "max_size":
+		size, err := parseSize(args)
+		if err != nil {
+			return fmt.Errorf("max_size: %w", err)
+		}
+		b.MaxSize = &size
+	case "concurrency":
+		n, err := strconv.Atoi(args[0])
+		if err != nil || n <= 0 {
+			return errors.New("concurrency: write a positive number, such as 16")
+		}
+		b.Concurrency = &n
+	case "encrypt":
+		for _, arg := range args {
+			if err := keys.CheckValue(arg); err != nil {
+				return fmt.Errorf("encrypt: %w", err)
+			}
+		}
+		b.Encrypt = append(b.Encrypt, args...)
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens:
@@ -178,4 +270,5 @@ func parseStoreBlock(d *caddyfile.Dispenser, options map[string]func(string) err
 var (
 	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
 	_ caddyfile.Unmarshaler = (*BoltStore)(nil)
+	_ caddyfile.Unmarshaler = (*BoltInbox)(nil)
 )

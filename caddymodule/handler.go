@@ -96,9 +96,14 @@ type Handler struct {
 	// secret, and none of the sender's. Default: none.
 	SignUpstream string `json:"sign_upstream,omitempty"`
 
+	// Keep what the app does not accept, and retry it until it does. Default: its
+	// sender gets the app's answer and retries.
+	Inbox *Inbox `json:"inbox,omitempty"`
+
 	provider     *providers.Provider // nil without one
 	named        bool                // by the operator, not by the provider
 	app          *App
+	server       *caddyhttp.Server // that the handler is a part of; nil outside of Caddy
 	placed       placement.Handler
 	rules        *verifier.Rules // with the values of params and headers as they are written
 	keys         *keys.Set
@@ -155,6 +160,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		PathSigned: h.rules.SignsPath(), NoDedupe: h.recogniser.off, Timeout: time.Duration(*h.UpstreamTimeout),
 	}
 	h.app = app.(*App)
+	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	h.app.register(h)
 	return nil
 }
@@ -263,6 +269,9 @@ func (h *Handler) openKeys() error {
 			zap.String("name", h.Name), zap.String("filter", "request>uri query { replace "+s.Query+" REDACTED }"))
 	}
 	if err := h.provisionDedupe(); err != nil {
+		return err
+	}
+	if err := h.checkInbox(); err != nil {
 		return err
 	}
 	config := h.keyConfig()

@@ -130,7 +130,7 @@ func (p *pooledGate) Destruct() error {
 // identity. Every acquire is followed by one release.
 func acquire(s StoreModule) (*dedupe.Gate, error) {
 	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
-		gate, err := s.Gate(slog.New(currentLog{}))
+		gate, err := s.Gate(slog.New(currentLog{name: "store"}))
 		if err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -26,16 +25,17 @@ type report struct {
 	delivery       string // its key in hex, "" if nothing identifies it
 	key            string // the label of the key that verified it
 	rejection      string // the id of what is kept of it
+	attempt        int    // out of the inbox, from 1; 0: it was just received
 }
 
 // end notes how a request ended: in the counters, the history, the access log and
 // the trace.
 func (d *delivery) end(e metrics.Outcome, reason string) {
-	d.remember(e, reason)
+	d.remember(e, reason, d.status, d.appTook)
 	d.h.metrics.Count(e, reason, d.h.now())
 	r := report{
 		name: d.h.Name, provider: d.h.providerID(), outcome: e, reason: reason,
-		delivery: d.key, key: d.verifiedBy, rejection: d.rejection,
+		delivery: d.key, key: d.verifiedBy, rejection: d.rejection, attempt: d.attempts,
 	}
 	ctx := d.r.Context()
 	r.log(ctx)
@@ -44,13 +44,13 @@ func (d *delivery) end(e metrics.Outcome, reason string) {
 
 // remember keeps what a key verified for the operator, if the configuration says so.
 // What anyone can send must not drive it out.
-func (d *delivery) remember(o metrics.Outcome, reason string) {
+func (d *delivery) remember(o metrics.Outcome, reason string, status int, took time.Duration) {
 	most := d.h.app.deliveriesPerHandler()
 	if most == 0 || d.verifiedBy == "" {
 		return
 	}
 	recent.Add(history.Delivery{
-		Name: d.h.Name, Provider: d.h.providerID(), Time: d.came, Outcome: o, Reason: reason, Status: d.status, App: d.appTook,
+		Name: d.h.Name, Provider: d.h.providerID(), Time: d.came, Outcome: o, Reason: reason, Status: status, App: took,
 		ID: d.id, Event: d.event, Key: d.verifiedBy, Delivery: d.key, Keys: d.keys,
 	}, most)
 }
@@ -60,17 +60,12 @@ func (d *delivery) remember(o metrics.Outcome, reason string) {
 // reaches no app, and 504 where the app does not answer in time.
 func outcomeOf(status int, err error) (metrics.Outcome, string) {
 	if err != nil {
-		status = http.StatusInternalServerError
-		if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode != 0 {
-			status = e.StatusCode
-		}
-		switch {
-		case status == http.StatusGatewayTimeout, errors.Is(err, context.DeadlineExceeded):
+		status = errorStatus(err)
+		switch status {
+		case http.StatusGatewayTimeout:
 			return metrics.Failed, "timeout"
-		case status == http.StatusBadGateway, status == http.StatusServiceUnavailable:
+		case http.StatusBadGateway, http.StatusServiceUnavailable:
 			return metrics.Failed, "unreachable"
-		case status < 300: // whatever it says, it is an error
-			status = http.StatusInternalServerError
 		}
 	}
 	if status >= 200 && status < 300 {
@@ -100,6 +95,9 @@ func (r *report) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 		if f.value != "" {
 			enc.AddString(f.name, f.value)
 		}
+	}
+	if r.attempt > 0 {
+		enc.AddInt("attempt", r.attempt)
 	}
 	return nil
 }

@@ -5,14 +5,17 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -32,14 +35,23 @@ type delivery struct {
 
 	answer *verifier.Answer // to a handshake; then it is no delivery
 
-	key       string // of the delivery, in hex; "" if nothing identifies it
+	hash      dedupe.Key // of the delivery; zero if it has none
+	key       string     // in hex; "" if nothing identifies it
 	claimed   *dedupe.Claim
-	duplicate bool        // the app has taken this delivery before
-	store     StoreModule // of which this delivery holds a reference
+	duplicate bool // the app, or the inbox, has this delivery
+	stored    bool // the inbox has it, or had it last
+	gate      *dedupe.Gate
+	store     StoreModule    // of which this delivery holds a reference
+	box       *box           // of which it holds one too; nil if it cannot be stored
+	left      bool           // an attempt goes on and frees what the delivery holds
+	noted     atomic.Bool    // the store knows that the inbox has it
+	attempt   *inbox.Attempt // the one that runs, once the delivery is stored
+	attempts  int            // which attempt out of the inbox it is, from 1; 0: it was just received
 
-	verifiedBy string // the label of the key that verified it
-	rejection  string // the id of what is kept of it, if anything is
-	id, event  string // what the sender says it is; once verified
+	verifiedBy string    // the label of the key that verified it
+	rejection  string    // the id of what is kept of it, if anything is
+	id, event  string    // what the sender says it is; once verified
+	signed     time.Time // by its timestamp; zero if it has none
 
 	came    time.Time
 	appTook time.Duration // 0: the app was not asked
@@ -54,11 +66,14 @@ type delivery struct {
 // refuses early a sender can tell, by an answer that comes before the body is
 // sent; so what compares a secret answers late (see verifier.Open).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if back := attempt.Take(r.Context()); back != nil {
+		return h.again(back, w, r, next)
+	}
 	d, first := h.arrive(w, r)
 	if d == nil {
 		return h.twoHandlers(first, w, r)
 	}
-	defer d.free()
+	defer d.leave()
 	for _, step := range []func() error{
 		d.admit,  // method, declared length
 		d.open,   // all that headers alone decide
@@ -73,8 +88,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return d.answerHandshake()
 		}
 	}
-	if d.duplicate {
+	switch {
+	case d.duplicate:
 		return d.answerDuplicate()
+	case d.box != nil:
+		return d.entrust(next)
 	}
 	return d.forward(next)
 }
@@ -163,7 +181,7 @@ func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
 	d.h.metrics.KeyUsed(d.h.keys.NoteUse(verdict), d.h.now())
-	if !verdict.Timestamp.IsZero() {
+	if d.signed = verdict.Timestamp; !d.signed.IsZero() {
 		d.noteSkew(verdict.Timestamp)
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))
 	}
@@ -192,11 +210,11 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	if err := d.chargeForward(); err != nil {
 		return d.refuse(err)
 	}
-	if err := d.dress(); err != nil {
+	if err := d.dress(d.r.Header); err != nil {
 		return d.refuse(err)
 	}
 	ctx := d.r.Context()
-	if d.unverified == nil && !d.h.recogniser.off {
+	if d.unverified == nil && (!d.h.recogniser.off || d.box != nil) {
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(*d.h.UpstreamTimeout))
@@ -215,6 +233,9 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	}()
 	err := d.ask(next, held, d.r.WithContext(ctx))
 	returned = true
+	if d.box != nil && err == nil {
+		d.box.Heard(d.queue(), inbox.Key(d.hash), inbox.Result{Status: held.status})
+	}
 	if err == nil && held.status == 0 {
 		return d.refuse(errNoUpstream)
 	}
@@ -241,18 +262,23 @@ func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request)
 // happens, an error, another status, a panic of the handlers below, free gives
 // the delivery back so that the next copy is forwarded.
 func (d *delivery) settle(status int) {
-	if d.claimed == nil {
-		return
-	}
-	if status >= 200 && status < 300 {
-		d.claimed.Done(status)
-	} else {
+	switch {
+	case status >= 200 && status < 300:
+		d.accepted(status)
+	case d.claimed != nil:
 		d.claimed.Release()
 	}
 }
 
+// leave frees what the delivery holds, unless an attempt goes on.
+func (d *delivery) leave() {
+	if !d.left {
+		d.free()
+	}
+}
+
 // free gives back what the delivery holds: its claim unless it is done, its
-// reference to the store, its part of the budget. The body itself is never
+// references to store and inbox, its part of the budget. The body itself is never
 // reused: a transport may still read it after the handler has returned.
 func (d *delivery) free() {
 	if d.claimed != nil {
@@ -260,6 +286,9 @@ func (d *delivery) free() {
 	}
 	if d.store != nil {
 		_ = release(d.store)
+	}
+	if d.box != nil {
+		d.box.release()
 	}
 	d.uncharge()
 }

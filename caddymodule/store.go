@@ -157,6 +157,7 @@ func notCompiledIn(name string) error {
 // currentLog writes to whatever Caddy's log is now: a store outlives the
 // configuration, and the log, that it was opened under.
 type currentLog struct {
+	name  string // store or inbox
 	attrs []slog.Attr
 	group []string
 }
@@ -164,7 +165,7 @@ type currentLog struct {
 func (l currentLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
 func (l currentLog) Handle(ctx context.Context, r slog.Record) error {
-	var h slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.WithName(strings.Join(append([]string{"verify_webhook.store"}, l.group...), ".")))
+	var h slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.WithName(strings.Join(append([]string{"verify_webhook", l.name}, l.group...), ".")))
 	return h.WithAttrs(l.attrs).Handle(ctx, r)
 }
 

@@ -47,7 +47,8 @@ func (g *Gate) hold(f *flight, token Token, t Terms, inStore, asked bool) *Claim
 // Key returns the key of the delivery.
 func (c *Claim) Key() Key { return c.key }
 
-// Done records that the app accepted the delivery, with its status. When it returns,
+// Done records that the app accepted the delivery, with its status, or that an inbox
+// has it, with Stored. When it returns,
 // after at most 500 ms, every waiting and later copy in this process is a duplicate;
 // so are copies at other instances once the store has the mark. It returns no error: a
 // delivery that the app accepted is never refused because of the store.
@@ -62,6 +63,10 @@ func (c *Claim) Done(status int) {
 	}
 	c.g.record(f, c.key, Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room})
 }
+
+// Record marks a delivery as done without a claim: the app accepted it later, out of
+// an inbox. It waits as [Claim.Done] does.
+func (g *Gate) Record(key Key, m Mark) { g.record(nil, key, m) }
 
 // record writes a mark, locally at once and to the store within its time limit or
 // later, and ends the flight if there is one.

@@ -120,7 +120,7 @@ func (o Outcome) String() string {
 type Decision struct {
 	Outcome    Outcome
 	Claim      *Claim        // set if Held
-	Status     int           // if Duplicate: the app's original status
+	Status     int           // if Duplicate: the app's original status, or Stored
 	RetryAfter time.Duration // if Busy, Overloaded or StoreDown: 1 to 10 s
 }
 

@@ -40,13 +40,17 @@ type Store interface {
 
 // A Mark is the record of a done delivery.
 type Mark struct {
-	Status int           // the app's, 100–999
+	Status int           // the app's, 100–999, or Stored
 	TTL    time.Duration // how long it counts; always positive
 
 	// Room is the share of the store that it uses: the handler's name. A request must
 	// not be able to choose it, or a flood could create rooms of its own.
 	Room string
 }
+
+// Stored is the status of a done delivery that an inbox has: its copies are
+// duplicates, although the app may not have it yet.
+const Stored = 1
 
 // A Forgetter is a [Store] that can forget a done delivery, so that an operator can
 // have its next copy forwarded.
@@ -81,7 +85,7 @@ type LocalStore interface {
 // State is what a store says about a key. The zero State is not an answer.
 type State struct {
 	Phase  Phase
-	Status int // the app's status, if Phase is Done
+	Status int // of the mark, if Phase is Done
 }
 
 // Phase is the state of a delivery for the caller of Claim.

@@ -31,8 +31,8 @@ func (p *pace) idle() bool { return p.running == 0 && len(p.failing) == 0 && !p.
 // whether the app went down or came back.
 func (p *pace) heard(key Key, r Result, concurrency int, now time.Time) (changed bool) {
 	switch {
-	case r.Taken || r.Unreached:
-		return false // the app was not called
+	case !r.asked():
+		return false
 	case r.delivered():
 		clear(p.failing)
 		if p.isDown() {

@@ -51,16 +51,20 @@ type Result struct {
 	RetryAfter time.Duration // requested by the app; at most an hour is used
 	Unreached  bool          // the delivery did not reach its handler
 	Taken      bool          // the app has already accepted it, from another instance
+	Later      time.Duration // the app was not called; this long from now it may be; 0: it was
 }
 
 func (r Result) delivered() bool {
-	return !r.Unreached && (r.Taken || r.Status >= 200 && r.Status < 300)
+	return r.Taken || r.asked() && r.Status >= 200 && r.Status < 300
 }
+
+// asked reports whether the app was called.
+func (r Result) asked() bool { return !r.Unreached && !r.Taken && r.Later == 0 }
 
 // unanswered reports whether the app seems to be down: a proxy answers 502 to 504 for
 // it.
 func (r Result) unanswered() bool {
-	return !r.Unreached && !r.Taken && (r.Status == 0 || r.Status >= 502 && r.Status <= 504)
+	return r.asked() && (r.Status == 0 || r.Status >= 502 && r.Status <= 504)
 }
 
 // settlement translates a result. While the app is down no attempts are spent, and a
@@ -71,6 +75,8 @@ func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance f
 		return Settlement{To: Delivered, Status: r.Status, Keep: p.Keep}
 	case r.Unreached:
 		return Settlement{To: Pending, Hold: HoldRoute, Unspent: true}
+	case r.Later > 0:
+		return Settlement{To: Pending, Status: e.Status, After: r.Later, Unspent: true}
 	case slices.Contains(p.DeadOn, r.Status), !now.Before(e.Since.Add(p.Expire)):
 		return Settlement{To: Dead, Status: r.Status}
 	}

@@ -99,6 +99,7 @@ func (c *Counters) collect(ch chan<- prometheus.Metric) {
 		t.Failed[reason] += 0
 	}
 	requests(Failed, t.Failed)
+	requests(Stored, t.Stored)
 	requests(Duplicate, map[string]uint64{"": t.Duplicates})
 	requests(Handshake, map[string]uint64{"": t.Handshakes})
 	requests(Observed, t.Observed)

@@ -29,6 +29,7 @@ type Outcome string
 const (
 	Delivered Outcome = "delivered" // the app answered 2xx
 	Failed    Outcome = "failed"    // the app did not: see the reason
+	Stored    Outcome = "stored"    // in the inbox, answered 2xx: see the reason
 	Duplicate Outcome = "duplicate" // already accepted by the app
 	Observed  Outcome = "observed"  // not genuine, but forwarded
 	Handshake Outcome = "handshake" // answered by the gateway
@@ -43,6 +44,7 @@ var reasons = func() []string {
 		"overloaded", "in_flight", "store_down", "key_unavailable", "handshake_failed", "no_upstream",
 	}
 	all = append(all, failures...)
+	all = append(all, stored...)
 	for _, r := range verifier.Reasons {
 		all = append(all, string(r))
 	}
@@ -51,6 +53,9 @@ var reasons = func() []string {
 
 // failures are the reasons of Failed.
 var failures = []string{"status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted"}
+
+// stored are the reasons of Stored, besides those of a failing app.
+var stored = []string{"first", "held", "late", "copy"}
 
 // otherReason replaces an unlisted reason.
 const otherReason = "other"
@@ -84,18 +89,19 @@ type Counters struct {
 	lastDelivered time.Time
 	used          map[string]time.Time // by key label
 	keyErrors     uint64
+	bypassed      map[string]uint64 // by why
 	skews         skews
 }
 
 // Totals are the counts of a name since the process started.
 type Totals struct {
-	Delivered, Duplicates, Handshakes uint64
-	Failed, Observed, Rejected        map[string]uint64 // by reason, without zeros
-	KeyErrors                         uint64
-	LastDelivered                     time.Time // the last 2xx of the app; zero: never
-	Keys                              []KeyUse  // by label
-	Skew                              time.Duration
-	SkewKnown                         bool // enough deliveries for Skew
+	Delivered, Duplicates, Handshakes  uint64
+	Failed, Stored, Observed, Rejected map[string]uint64 // by reason, without zeros
+	KeyErrors                          uint64
+	LastDelivered                      time.Time // the last 2xx of the app; zero: never
+	Keys                               []KeyUse  // by label
+	Skew                               time.Duration
+	SkewKnown                          bool // enough deliveries for Skew
 }
 
 // KeyUse is the time at which a key last verified a delivery; zero: not since the
@@ -120,12 +126,12 @@ func Of(name string) *Counters {
 	if c == nil {
 		c = &Counters{
 			name: name, stages: make(map[Stage]prometheus.Histogram), keys: make(map[Keys]bool),
-			counts: make(map[Outcome]map[string]uint64), used: make(map[string]time.Time),
+			counts: make(map[Outcome]map[string]uint64), used: make(map[string]time.Time), bypassed: make(map[string]uint64),
 		}
 		for _, s := range []Stage{Read, Verify, Claim, Upstream} {
 			c.stages[s] = durations.WithLabelValues(name, string(s)).(prometheus.Histogram)
 		}
-		for _, o := range []Outcome{Delivered, Failed, Duplicate, Observed, Handshake, Rejected} {
+		for _, o := range []Outcome{Delivered, Failed, Stored, Duplicate, Observed, Handshake, Rejected} {
 			c.counts[o] = make(map[string]uint64)
 		}
 		if byName.counters == nil {
@@ -217,6 +223,14 @@ func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	}
 }
 
+// Bypassed counts a delivery that the inbox did not store. The reason why is from a
+// closed list.
+func (c *Counters) Bypassed(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bypassed[why]++
+}
+
 // Observe records the duration of a stage.
 func (c *Counters) Observe(s Stage, took time.Duration) { c.stages[s].Observe(took.Seconds()) }
 
@@ -227,7 +241,7 @@ func (c *Counters) Totals() Totals {
 	t := Totals{
 		Delivered: c.counts[Delivered][""], Duplicates: c.counts[Duplicate][""], Handshakes: c.counts[Handshake][""],
 		Failed: maps.Clone(c.counts[Failed]), Observed: maps.Clone(c.counts[Observed]), Rejected: maps.Clone(c.counts[Rejected]),
-		KeyErrors: c.keyErrors, LastDelivered: c.lastDelivered,
+		Stored: maps.Clone(c.counts[Stored]), KeyErrors: c.keyErrors, LastDelivered: c.lastDelivered,
 	}
 	t.Skew, t.SkewKnown = c.skews.typical()
 	for _, label := range c.labels() {

@@ -43,6 +43,10 @@ type Provider struct {
 	// RejectStatus is the status that the sender expects for a refusal. Default: 401.
 	RejectStatus int `json:"reject_status,omitempty"`
 
+	// ReadsAnswer: the sender acts on what the app answers, such as a reply to show or
+	// the next step of a call, so the gateway cannot answer before the app.
+	ReadsAnswer bool `json:"reads_answer,omitempty"`
+
 	// UniqueID: the delivery id identifies one event and is the same in all retries.
 	UniqueID bool `json:"unique_id,omitempty"`
 	// BodiesDiffer: two events never share a body.

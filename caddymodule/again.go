@@ -1,0 +1,153 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+const (
+	markAttempt  = "Webhook-Attempt"  // from 2 on: which attempt it is
+	markReceived = "Webhook-Received" // when the delivery was received, RFC 3339
+)
+
+// notNowPause is how long an attempt is put off that the gateway cannot make now.
+const notNowPause = 5 * time.Second
+
+// again makes an attempt at a stored delivery. It was verified when it was received:
+// its timestamp may be stale by now, and its key gone.
+func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if back.Entry.Handler != h.Name {
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("a stored delivery of %s reached verify_webhook %s: its route has changed", back.Entry.Handler, h.Name))
+	}
+	d, first := h.arrive(w, r)
+	if d == nil {
+		return h.twoHandlers(first, w, r)
+	}
+	defer d.free()
+	d.recall(back)
+	back.Ends(inbox.Result{}) // it is reached; what panics has given no answer
+	if h.SignUpstream != "" && (d.keys == nil || d.keys.Signer == nil) {
+		back.Ends(inbox.Result{Later: notNowPause})
+		return caddyhttp.Error(http.StatusServiceUnavailable, errKeyUnavailable)
+	}
+	if !d.charge(int64(len(d.body))+atTheApp, forTheApp) {
+		back.Ends(inbox.Result{Later: notNowPause})
+		return caddyhttp.Error(http.StatusServiceUnavailable, errManyInFlight)
+	}
+	switch d.claimAgain(r.Context(), back) {
+	case dedupe.Duplicate:
+		back.Ends(inbox.Result{Taken: true})
+		return d.answerDuplicate()
+	case dedupe.Busy, dedupe.Overloaded:
+		back.Ends(inbox.Result{Later: notNowPause})
+		d.w.WriteHeader(http.StatusServiceUnavailable)
+		return nil
+	}
+	if err := d.dress(r.Header); err != nil {
+		return err
+	}
+	r.Header.Set(markAttempt, strconv.Itoa(back.Entry.Attempts+1))
+	r.Header.Set(markReceived, d.came.UTC().Format(time.RFC3339))
+	ctx, cancel := context.WithTimeout(r.Context(), time.Duration(*h.UpstreamTimeout))
+	defer cancel()
+	return d.try(back, next, r.WithContext(ctx))
+}
+
+// try asks the app.
+func (d *delivery) try(back *attempt.Return, next caddyhttp.Handler, r *http.Request) error {
+	held := &heldResponse{ResponseWriter: d.w, settle: func(int) {}, passing: true}
+	returned := false
+	defer func() {
+		if !returned { // the app broke off its answer
+			d.end(metrics.Failed, "aborted")
+		}
+	}()
+	err := d.ask(next, held, r)
+	returned = true
+	result := inbox.Result{Status: held.status, RetryAfter: retryAfter(held.Header(), d.h.now())}
+	outcome, reason := outcomeOf(held.status, err)
+	switch {
+	case err != nil:
+		result.Status = errorStatus(err)
+	case held.status == 0:
+		result.Status, reason = errNoUpstream.status, errNoUpstream.reason
+	}
+	if outcome == metrics.Delivered {
+		d.accepted(held.status)
+	}
+	back.Ends(result)
+	d.end(outcome, reason)
+	if err != nil {
+		return d.appFailed(err)
+	}
+	return nil
+}
+
+// recall takes from the inbox what verification found out.
+func (d *delivery) recall(back *attempt.Return) {
+	stored := back.Delivery
+	d.body, d.came = stored.Body, stored.Received
+	d.arrived()
+	d.id, d.event, d.verifiedBy, d.signed = stored.ID, stored.Event, stored.Label, stored.Timestamp
+	d.hash, d.key, d.attempts = dedupe.Key(stored.Key), stored.Key.String(), back.Entry.Attempts+1
+	d.repl.Set(prefix+"verified", true)
+	d.repl.Set(prefix+"key", d.verifiedBy)
+	d.repl.Set(prefix+"delivery", d.key)
+	d.repl.Set(prefix+"attempt", d.attempts)
+	d.repl.Set(prefix+"received", d.came.UTC().Format(time.RFC3339))
+	for name, value := range map[string]string{"delivery_id": d.id, "event": d.event} {
+		if value != "" {
+			d.repl.Set(prefix+name, value)
+		}
+	}
+	if !d.signed.IsZero() {
+		d.repl.Set(prefix+"timestamp", d.signed.UTC().Format(time.RFC3339))
+	}
+}
+
+// claimAgain asks the dedupe store whether the app has the delivery from another
+// instance, or is being asked by one. That the inbox has it says nothing about the app,
+// and a person who replays it wishes the app to see it again.
+func (d *delivery) claimAgain(ctx context.Context, back *attempt.Return) dedupe.Outcome {
+	if d.h.recogniser.off || back.Entry.Replayed {
+		return dedupe.Held
+	}
+	gate, err := d.h.app.gate()
+	if err != nil {
+		d.h.logger.Error("the dedupe store cannot be opened; forwarding without it", zap.String("name", d.h.Name), zap.Error(err))
+		return dedupe.Held
+	}
+	d.store, d.gate = d.h.app.store, gate
+	terms := d.terms()
+	terms.Wait = 0
+	decision := gate.Claim(ctx, d.hash, terms)
+	switch {
+	case decision.Outcome == dedupe.Held:
+		d.claimed = decision.Claim
+	case decision.Outcome == dedupe.Duplicate && decision.Status == dedupe.Stored, decision.Outcome == dedupe.StoreDown:
+		return dedupe.Held
+	}
+	return decision.Outcome
+}
+
+// accepted records that the app accepted the delivery.
+func (d *delivery) accepted(status int) {
+	switch {
+	case d.claimed != nil && !d.noted.Load():
+		d.claimed.Done(status)
+	case d.gate != nil:
+		terms := d.terms()
+		d.gate.Record(d.hash, dedupe.Mark{Status: status, TTL: terms.TTL, Room: terms.Room})
+	}
+}

@@ -1,0 +1,155 @@
+// Package attempt makes the requests on which the app is asked while no sender
+// waits for the answer.
+//
+// [Record] keeps a verified request as an [inbox.Delivery]. [Send] rebuilds the
+// request and sends it through a Caddy server, in this process: the same routes,
+// proxy, logs and metrics as when it was received. The handler that verified it
+// finds it with [Take], skips verification, and says with [Return.Ends] what the app
+// answered. A request from outside cannot claim to be one: what marks it is a value
+// of its context.
+//
+// [Apart] makes a request of its own for the first attempt, so that it may go on
+// after the server has answered the sender and taken back what belongs to the
+// connection.
+//
+// The package verifies nothing and decides nothing about retries.
+package attempt
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// A Return is a stored delivery on its way back to its handler.
+type Return struct {
+	*inbox.Attempt
+
+	taken  atomic.Bool
+	result inbox.Result
+}
+
+// Ends says what the attempt found out. A delivery for which it is not called did
+// not reach its handler.
+func (b *Return) Ends(r inbox.Result) { b.result = r }
+
+type returnKey struct{}
+
+// Take returns the stored delivery that a request carries, to the first handler that
+// asks; nil for a request from outside.
+func Take(ctx context.Context) *Return {
+	b, _ := ctx.Value(returnKey{}).(*Return)
+	if b == nil || !b.taken.CompareAndSwap(false, true) {
+		return nil
+	}
+	return b
+}
+
+// Send makes one attempt through server. The result is what the handler said with
+// [Return.Ends], whatever reached the response: handle_errors may answer 200 for an
+// app that failed.
+func Send(ctx context.Context, server http.Handler, a *inbox.Attempt) (result inbox.Result) {
+	b := &Return{Attempt: a, result: inbox.Result{Unreached: true}}
+	r, err := request(context.WithValue(ctx, returnKey{}, b), a.Delivery)
+	if err != nil { // what was received once is a request; only a damaged record is none
+		return b.result
+	}
+	defer func() {
+		// A proxy aborts a broken answer so, and no server above would recover it.
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			panic(v)
+		}
+		result = b.result
+	}()
+	server.ServeHTTP(sink{header: make(http.Header)}, r)
+	return b.result
+}
+
+// Record keeps of a request what an attempt rebuilds it from: target and method as
+// they were received, the headers as they are now. Header and body are shared with
+// the request.
+func Record(r *http.Request, method, target string, body []byte) inbox.Delivery {
+	d := inbox.Delivery{
+		Method: method, Target: target, Host: r.Host, Proto: r.Proto, Remote: r.RemoteAddr,
+		Header: r.Header, Body: body,
+	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		d.Local = local.String()
+	}
+	if t := r.TLS; t != nil {
+		d.TLS = &inbox.TLS{Version: t.Version, CipherSuite: t.CipherSuite, ServerName: t.ServerName, Protocol: t.NegotiatedProtocol}
+		for _, c := range t.PeerCertificates {
+			d.TLS.Peers = append(d.TLS.Peers, c.Raw)
+		}
+	}
+	return d
+}
+
+// request rebuilds the request of a delivery as Caddy's server expects it.
+func request(ctx context.Context, d *inbox.Delivery) (*http.Request, error) {
+	u, err := url.ParseRequestURI(d.Target)
+	if err != nil {
+		return nil, err
+	}
+	// Placeholders of the local address take it for granted.
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, localAddr(d.Local))
+	r := (&http.Request{
+		Method: d.Method, URL: u, RequestURI: d.Target, Host: d.Host, Proto: d.Proto, RemoteAddr: d.Remote,
+		Header: http.Header(d.Header).Clone(),
+		Body:   io.NopCloser(bytes.NewReader(d.Body)), ContentLength: int64(len(d.Body)),
+	}).WithContext(ctx)
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	r.Header.Set("Content-Length", strconv.Itoa(len(d.Body)))
+	var ok bool
+	if r.ProtoMajor, r.ProtoMinor, ok = http.ParseHTTPVersion(d.Proto); !ok {
+		return nil, fmt.Errorf("protocol: %q", d.Proto)
+	}
+	if t := d.TLS; t != nil {
+		r.TLS = &tls.ConnectionState{
+			HandshakeComplete: true, Version: t.Version, CipherSuite: t.CipherSuite,
+			ServerName: t.ServerName, NegotiatedProtocol: t.Protocol,
+		}
+		for _, der := range t.Peers {
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				return nil, err
+			}
+			r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, c)
+		}
+	}
+	return r, nil
+}
+
+func localAddr(text string) net.Addr {
+	if a, err := netip.ParseAddrPort(text); err == nil {
+		return net.TCPAddrFromAddrPort(a)
+	}
+	return &net.UnixAddr{Name: text, Net: "unix"}
+}
+
+// A sink takes an answer that no sender waits for. It can do what a connection can,
+// or Caddy would log that it cannot.
+type sink struct{ header http.Header }
+
+func (w sink) Header() http.Header         { return w.header }
+func (w sink) WriteHeader(int)             {}
+func (w sink) Write(p []byte) (int, error) { return len(p), nil }
+func (w sink) FlushError() error           { return nil }
+func (w sink) EnableFullDuplex() error     { return nil }
+
+func (w sink) SetReadDeadline(time.Time) error  { return nil }
+func (w sink) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,174 @@
+package caddymodule
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// boxes holds the open inboxes of the process by identity, as gates holds the
+// stores. Every configuration that uses one holds a reference, and so does every
+// delivery that may be stored in it.
+var boxes = caddy.NewUsagePool()
+
+// A box is an inbox that the pool closes after its last user.
+type box struct {
+	*inbox.Box
+	identity string
+}
+
+// Destruct implements caddy.Destructor. An attempt that runs is given some time: what
+// ends in it is not made again.
+func (b *box) Destruct() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopBudget)
+	defer cancel()
+	return b.Close(ctx)
+}
+
+// stopBudget is how long attempts may go on once no configuration has their inbox.
+const stopBudget = 10 * time.Second
+
+func (b *box) release() { _, _ = boxes.Delete(b.identity) }
+
+// acquireBox opens the engine, or takes a reference to the open one of the same
+// identity. Every acquireBox is followed by one release.
+func acquireBox(identity string, m InboxModule) (*box, error) {
+	value, _, err := boxes.LoadOrNew(identity, func() (caddy.Destructor, error) {
+		logger := slog.New(currentLog{name: "inbox"})
+		engine, err := m.Engine(logger)
+		if err != nil {
+			return nil, err
+		}
+		return &box{
+			Box: inbox.NewBox(inbox.Options{
+				Engine: engine, Deliver: handBack, Concurrency: m.Attempts(), Settled: settled, Logger: logger,
+			}),
+			identity: identity,
+		}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value.(*box), nil
+}
+
+// openInbox takes the configuration's reference to its inbox. A configuration
+// without one has the default file's while it holds anything: what was accepted is
+// delivered, whatever the configuration says by then. The caller holds a.mu.
+func (a *App) openInbox() {
+	if !a.needsInbox() {
+		return
+	}
+	b, err := acquireBox(a.inbox.Identity(), a.inbox)
+	if err != nil {
+		a.logger.Error("the inbox cannot be opened; deliveries go to the app as without one", zap.Error(err))
+		return
+	}
+	a.box = b
+}
+
+// closeInbox gives up the reference. The caller holds a.mu.
+func (a *App) closeInbox() {
+	if a.box != nil {
+		a.box.release()
+		a.box = nil
+	}
+}
+
+// theBox returns the open inbox with a reference for one delivery; nil if there is
+// none.
+func (a *App) theBox() *box {
+	if err := a.open(); err != nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.box == nil {
+		return nil
+	}
+	b, err := acquireBox(a.box.identity, a.inbox)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// forcePause is how often it is looked whether the configuration is in force.
+const forcePause = 20 * time.Millisecond
+
+// followInbox says to the inbox how its handlers retry, as soon as the configuration
+// is in force: before, what is handed back goes to the one before.
+func (a *App) followInbox(ctx context.Context) {
+	a.mu.Lock()
+	b := a.box
+	a.mu.Unlock()
+	if b == nil {
+		return
+	}
+	a.polling.Go(func() {
+		tick := time.NewTicker(forcePause)
+		defer tick.Stop()
+		for activeApp() != a {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		b.Configure(a.policies())
+	})
+}
+
+// activeApp returns the app of the configuration in force: the one that requests are
+// served by, where inForce may be ahead of it. It is nil if there is none.
+func activeApp() *App {
+	value, err := caddy.ActiveContext().AppIfConfigured("verify_webhook")
+	if err != nil {
+		return nil
+	}
+	app, _ := value.(*App)
+	return app
+}
+
+// handBack makes an attempt through the server on which the delivery was received, or
+// another one with a handler of the same name.
+func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
+	app := activeApp()
+	if app == nil {
+		return inbox.Result{Unreached: true}
+	}
+	handlers := app.named(a.Entry.Handler)
+	handlers = slices.DeleteFunc(handlers, func(h *Handler) bool { return h.server == nil })
+	if len(handlers) == 0 {
+		return inbox.Result{Unreached: true}
+	}
+	server := handlers[0].server
+	for _, h := range handlers {
+		if h.server.Name() == a.Delivery.Server {
+			server = h.server
+		}
+	}
+	return attempt.Send(ctx, server, a)
+}
+
+// settled tells what became of an attempt.
+func settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
+	e := a.Entry
+	fields := []zap.Field{
+		zap.String("name", e.Handler), zap.String("delivery", e.Key.String()), zap.Int("attempt", e.Attempts+1), zap.Int("status", r.Status),
+	}
+	log := caddy.Log().Named("verify_webhook.inbox")
+	switch {
+	case s.To == inbox.Dead:
+		log.Error("a delivery is a dead letter: it is kept until a person replays or discards it", fields...)
+	case r.Unreached:
+		log.Warn("a stored delivery did not reach its handler: it waits for a configuration in which it does", fields...)
+	}
+}

@@ -1,0 +1,180 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+const (
+	// storeBudget bounds storing, well below a lease. What takes longer goes to the app.
+	storeBudget = 2 * time.Second
+
+	// findBudget bounds the question whether the inbox has a delivery.
+	findBudget = 500 * time.Millisecond
+)
+
+// inInbox reports whether the inbox has the delivery. What it had given up is tried
+// again, since its sender sends it again.
+func (d *delivery) inInbox() bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), findBudget)
+	defer cancel()
+	e, found, err := d.box.Engine().Find(ctx, inbox.Key(d.hash))
+	if err != nil || !found || e.State == inbox.Delivered {
+		return false
+	}
+	if e.State == inbox.Dead && !d.put(false) {
+		return false
+	}
+	d.duplicate, d.stored = true, true
+	return true
+}
+
+// entrust asks the app, and stores what it does not accept. The sender gets a 2xx only
+// if the app gave one or the delivery is stored; what cannot be stored is answered as
+// without an inbox.
+func (d *delivery) entrust(next caddyhttp.Handler) error {
+	if d.h.Inbox.First || d.box.Holds(d.queue()) {
+		reason := "held"
+		if d.h.Inbox.First {
+			reason = "first"
+		}
+		if d.put(false) {
+			return d.answerStored(reason)
+		}
+		return d.forward(next)
+	}
+	if d.chargeForward() != nil { // no room while the app works on it: store it
+		if d.put(false) {
+			return d.answerStored("held")
+		}
+		return d.refuse(errManyInFlight)
+	}
+	a, err := d.start(next)
+	if err != nil {
+		return d.refuse(err)
+	}
+	timer := time.NewTimer(d.h.Inbox.patience())
+	defer timer.Stop()
+	select {
+	case <-a.ended:
+	case <-timer.C:
+		if d.put(true) && a.goesOn() {
+			d.left = true
+			return d.answerStored("late")
+		}
+		<-a.ended
+	}
+	return d.concluded(a)
+}
+
+// concluded settles a delivery by the app's answer, and gives it to the sender unless
+// the delivery is stored instead.
+func (d *delivery) concluded(a *firstAttempt) error {
+	a.Join()
+	d.appTook, d.status = a.took, a.status
+	outcome, reason := a.outcome()
+	stored := d.attempt != nil
+	if a.owed() && !stored {
+		stored = d.put(true)
+	}
+	d.hear(a.result())
+	switch {
+	case a.owed() && stored:
+		return d.answerStored(reason)
+	case a.panicked != nil:
+		d.count(outcome, reason)
+		panic(a.panicked)
+	case a.err == nil && a.status == 0:
+		return d.refuse(errNoUpstream)
+	}
+	d.count(outcome, reason)
+	if a.err != nil {
+		return d.appFailed(a.err)
+	}
+	a.finish()
+	return nil
+}
+
+// hear tells the inbox what the app answered.
+func (d *delivery) hear(r inbox.Result) {
+	if d.attempt != nil {
+		d.box.Finish(d.attempt, r)
+	} else {
+		d.box.Heard(d.queue(), inbox.Key(d.hash), r)
+	}
+}
+
+func (d *delivery) queue() inbox.Queue { return inbox.Queue{Handler: d.h.Name} }
+
+// put stores the delivery, and tells the dedupe store. With running, an attempt runs:
+// see [inbox.Box.Accept]. It reports whether the delivery is stored.
+func (d *delivery) put(running bool) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
+	defer cancel()
+	got, err := d.box.Accept(ctx, d.record(), running)
+	if err != nil {
+		why := "error"
+		if e, ok := errors.AsType[*inbox.NotStoredError](err); ok {
+			why = string(e.Why)
+		}
+		d.h.metrics.Bypassed(why)
+		d.warn("delivery not stored in the inbox: its sender gets the app's answer", why, err)
+		return false
+	}
+	d.attempt = got.Attempt
+	if d.claimed != nil {
+		d.noted.Store(true)
+		d.claimed.Done(dedupe.Stored)
+	}
+	return true
+}
+
+// record is what is stored of the delivery: the request as it was received, without
+// the marks that it came with, and what verification found out.
+func (d *delivery) record() *inbox.Delivery {
+	record := attempt.Record(d.r, d.req.Method, received(d.r).RequestURI, d.body)
+	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
+	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
+	if d.h.server != nil {
+		record.Server = d.h.server.Name()
+	}
+	return &record
+}
+
+// answerStored tells the sender that the gateway has the delivery.
+func (d *delivery) answerStored(reason string) error {
+	d.end(metrics.Stored, reason)
+	d.w.Header().Set("Webhook-Stored", "true")
+	return d.answerTaken()
+}
+
+// owes reports whether the app did not accept a delivery that it answered so. The
+// other 4xx are about the delivery, and its sender is told.
+func owes(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout,
+		http.StatusTooEarly, http.StatusTooManyRequests: // a wrong deploy, or not now
+		return true
+	}
+	return status < 200 || status >= 300 && status < 400 || status >= 500
+}
+
+// errorStatus is the status of what the handlers below gave up with.
+func errorStatus(err error) int {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return http.StatusGatewayTimeout
+	}
+	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode >= 300 {
+		return e.StatusCode
+	}
+	return http.StatusInternalServerError // whatever it says, it is an error
+}

@@ -1,0 +1,267 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
+)
+
+func init() {
+	caddy.RegisterModule(new(BoltInbox))
+}
+
+// Inbox keeps genuine deliveries that the app does not accept, and retries them
+// until it does.
+type Inbox struct {
+	// Store each delivery and answer its sender before the app is asked, for apps
+	// that are slow or senders that are impatient. Default: the app is asked first
+	// and answers the sender itself; what it does not accept is stored.
+	First bool `json:"first,omitempty"`
+	// How long the sender waits for the app. Then the delivery is stored and the
+	// sender answered while the attempt goes on. Default: 4s.
+	After *caddy.Duration `json:"after,omitempty"`
+	// The pauses after the first, second, … attempt; the last repeats. Each varies
+	// by ±20 %. A Retry-After of the app, at most 1h, is a lower bound.
+	// Default: 5s 30s 2m 10m 30m 1h 2h 4h 8h 12h.
+	Retry []caddy.Duration `json:"retry,omitempty"`
+	// How long it is tried before it is a dead letter. Default: 3d.
+	Expire *caddy.Duration `json:"expire,omitempty"`
+	// Statuses of the app that make it a dead letter at once. Default: 410.
+	DeadOn []int `json:"dead_on,omitzero"`
+	// How long a delivery is kept for replay after the app accepted it. Default: not
+	// at all.
+	Keep *caddy.Duration `json:"keep,omitempty"`
+}
+
+const defaultAfter = caddy.Duration(4 * time.Second)
+
+// patience is how long the sender waits for the app.
+func (i *Inbox) patience() time.Duration { return time.Duration(orElse(i.After, defaultAfter)) }
+
+// policy is how the deliveries of a handler are retried.
+func (i *Inbox) policy() inbox.Policy {
+	p := inbox.Policy{Expire: time.Duration(orElse(i.Expire, 0)), DeadOn: i.DeadOn, Keep: time.Duration(orElse(i.Keep, 0))}
+	for _, d := range i.Retry {
+		p.Retry = append(p.Retry, time.Duration(d))
+	}
+	if i.DeadOn == nil {
+		p.DeadOn = []int{410}
+	}
+	return p
+}
+
+// checkInbox refuses what cannot be meant.
+func (h *Handler) checkInbox() error {
+	i := h.Inbox
+	if i == nil {
+		return nil
+	}
+	switch {
+	case h.Dedupe != nil && h.Dedupe.Off:
+		return errors.New("inbox: it recognises copies of what it stored by what dedupe finds: remove dedupe off")
+	case i.First && h.Handshake != nil && h.Handshake.Off:
+		return errors.New("inbox first: the sender would not get the app's answer to a handshake: remove handshake off, or write inbox")
+	case i.First && h.provider != nil && h.provider.ReadsAnswer:
+		return fmt.Errorf("inbox first: %s reads the app's answer, which comes after its sender is answered: write inbox, so that the app is asked first", h.provider.Name)
+	case i.patience() <= 0:
+		return errors.New("inbox: after: give a positive duration, such as 4s")
+	case i.Expire != nil && *i.Expire <= 0:
+		return errors.New("inbox: expire: give a positive duration, such as 3d")
+	case i.Keep != nil && *i.Keep < 0:
+		return errors.New("inbox: keep: give a duration, such as 24h, or 0s for none")
+	case slices.ContainsFunc(i.Retry, func(d caddy.Duration) bool { return d <= 0 }):
+		return errors.New("inbox: retry: give positive durations, such as 5s 30s 2m")
+	case slices.ContainsFunc(i.DeadOn, func(s int) bool { return s < 300 || s > 599 }):
+		return errors.New("inbox: dead_on: give statuses from 300 to 599, such as 410")
+	}
+	return nil
+}
+
+// adviseInbox warns of an app that refuses what comes late.
+func (h *Handler) adviseInbox() {
+	if h.Inbox == nil || h.SignUpstream != "" {
+		return
+	}
+	if t := h.rules.Scheme().Timestamp; t != nil && !t.Off {
+		h.logger.Warn("inbox: the sender's signature has a time, so an app that checks the signature itself refuses what it gets late: let it rely on Webhook-Verified, or write sign_upstream",
+			zap.String("name", h.Name))
+	}
+}
+
+// An InboxModule is a guest module of the namespace
+// http.handlers.verify_webhook.inboxes: it says which engine to open, and opens it.
+// Its Provision connects to nothing and opens nothing, as caddy validate runs it too.
+type InboxModule interface {
+	// Identity is what two configurations must have in common to share an engine: all
+	// of its options.
+	Identity() string
+	// Engine opens the engine in the background. It is called when the configuration
+	// starts, and not if one of the same Identity is open.
+	Engine(logger *slog.Logger) (inbox.Engine, error)
+	// Attempts bounds the attempts that run at once; 0: the default, 16.
+	Attempts() int
+}
+
+// BoltInbox keeps deliveries in a file of this process.
+type BoltInbox struct {
+	// The file. One process has it at a time; not on NFS.
+	// Default: verify_webhook/inbox.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+	// How many bytes deliveries may take, pending or dead. What comes beyond goes to
+	// the app at once. Default: 1073741824 (1 GiB).
+	MaxSize *int64 `json:"max_size,omitempty"`
+	// How many attempts run at once, over all handlers. Default: 16.
+	Concurrency *int `json:"concurrency,omitempty"`
+	// Keys that encrypt bodies and headers: 32 random bytes each, as base64 or hex,
+	// literal, {env.NAME} or {file./path}. The first seals, all open. Default: none.
+	Encrypt []string `json:"encrypt,omitempty"`
+
+	keys [][]byte
+}
+
+// CaddyModule returns the Caddy module information.
+func (*BoltInbox) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: inboxNamespace + ".bolt", New: func() caddy.Module { return new(BoltInbox) }}
+}
+
+// inboxNamespace is where the modules of engines live.
+const inboxNamespace = "http.handlers.verify_webhook.inboxes"
+
+// Provision checks the options and makes the path absolute.
+func (b *BoltInbox) Provision(caddy.Context) error {
+	if b.Path == "" {
+		b.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "inbox.db")
+	}
+	path, err := filepath.Abs(b.Path)
+	if err != nil {
+		return fmt.Errorf("inbox bolt: path %s: %w", b.Path, err)
+	}
+	b.Path = path
+	if b.MaxSize != nil && *b.MaxSize <= 0 {
+		return fmt.Errorf("inbox bolt: max_size: %d: give a positive size, such as 1GiB", *b.MaxSize)
+	}
+	if b.Concurrency != nil && *b.Concurrency <= 0 {
+		return fmt.Errorf("inbox bolt: concurrency: %d: give a positive number, such as 16", *b.Concurrency)
+	}
+	b.keys = nil
+	for _, value := range b.Encrypt {
+		text, err := keys.Resolve(value)
+		if err != nil {
+			return fmt.Errorf("inbox bolt: encrypt: %w", err)
+		}
+		key, err := encryptionKey(text)
+		if err != nil {
+			return fmt.Errorf("inbox bolt: encrypt: %w", err)
+		}
+		b.keys = append(b.keys, key)
+	}
+	return nil
+}
+
+// encryptionKey decodes 32 bytes. The error does not repeat the text.
+func encryptionKey(text string) ([]byte, error) {
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if key, err := decode(text); err == nil && len(key) == 32 {
+			return key, nil
+		}
+	}
+	return nil, errors.New("a key is 32 random bytes as base64 or hex: make one with openssl rand -base64 32")
+}
+
+// Identity implements InboxModule.
+func (b *BoltInbox) Identity() string {
+	sum := sha256.New()
+	for _, key := range b.keys {
+		sum.Write(key)
+	}
+	return fmt.Sprintf("bolt\x00%s\x00%d\x00%d\x00%x", b.Path, orElse(b.MaxSize, 0), b.Attempts(), sum.Sum(nil))
+}
+
+// Engine implements InboxModule.
+func (b *BoltInbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
+	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orElse(b.MaxSize, 0), Keys: b.keys, Logger: logger})
+}
+
+// Attempts implements InboxModule.
+func (b *BoltInbox) Attempts() int { return orElse(b.Concurrency, 0) }
+
+// loadInbox returns the configured engine's module, that of the default file
+// without one.
+func loadInbox(ctx caddy.Context, a *App) (InboxModule, error) {
+	if len(a.InboxRaw) == 0 {
+		b := new(BoltInbox)
+		return b, b.Provision(ctx)
+	}
+	module, err := ctx.LoadModule(a, "InboxRaw")
+	if err != nil {
+		var named struct {
+			Inbox string `json:"inbox"`
+		}
+		if json.Unmarshal(a.InboxRaw, &named) == nil {
+			if _, missing := caddy.GetModule(inboxNamespace + "." + named.Inbox); missing != nil {
+				return nil, inboxNotCompiledIn(named.Inbox)
+			}
+		}
+		return nil, err
+	}
+	engine, ok := module.(InboxModule)
+	if !ok {
+		return nil, fmt.Errorf("inbox: %T is no engine of an inbox", module)
+	}
+	return engine, nil
+}
+
+func inboxNotCompiledIn(name string) error {
+	if name == "nats" {
+		return errors.New("inbox nats is not in this Caddy: build one with it: xcaddy build --with " + modulePath + " --with " + modulePath + "/caddymodule/nats")
+	}
+	return errors.New("inbox: an unknown engine (not repeated here, as it may be a secret): bolt is built in, nats is one more --with")
+}
+
+// needsInbox reports whether the configuration has an inbox, or one without a
+// configuration holds deliveries that are still to be made. The caller holds a.mu.
+func (a *App) needsInbox() bool {
+	if len(a.InboxRaw) > 0 || slices.ContainsFunc(a.handlers, func(h *Handler) bool { return h.Inbox != nil }) {
+		return true
+	}
+	b, ok := a.inbox.(*BoltInbox)
+	if !ok {
+		return false
+	}
+	_, err := os.Stat(b.Path)
+	return err == nil
+}
+
+// policies says how the handlers of the configuration retry, by name.
+func (a *App) policies() map[string]inbox.Policy {
+	all := make(map[string]inbox.Policy)
+	for _, h := range a.named("") {
+		if h.Inbox != nil {
+			all[h.Name] = h.Inbox.policy()
+		}
+	}
+	return all
+}
+
+// Interface guards
+var (
+	_ InboxModule       = (*BoltInbox)(nil)
+	_ caddy.Provisioner = (*BoltInbox)(nil)
+)
