@@ -51,8 +51,7 @@ func unquoted(text string) string {
 var variableName = regexp.MustCompile(`^[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+(=|$)`)
 
 // secretName matches what people call a secret: TOKEN, Bearer, stripe_secret,
-// webhookSecret. Words with hyphens or spaces are a
-// spokenName.
+// webhookSecret. Words with hyphens or spaces are a spokenName.
 var secretName = regexp.MustCompile(`^(` + roles + `|[a-z]+[0-9]{0,2}(_[a-z]+[0-9]{0,2})*_` + roles + `|[A-Z]+([_-][A-Z]+)*-` + roles + `|[A-Za-z][a-z]+([A-Z][a-z]+)*` + capitalRoles + `)$`)
 
 // spokenName matches a few words that name a secret and may be somebody's passphrase:
