@@ -29,9 +29,9 @@ type Claim struct {
 	lapsed  bool // renewals ended: another attempt may own the flight
 }
 
-// hold makes a claim for a flight. inStore is false if the store did not respond: the
-// renewals then claim. asked is false if it was not called.
-func (g *Gate) hold(f *flight, token Token, t Terms, inStore, asked bool) *Claim {
+// newClaim makes a claim for a flight. inStore is false if the store did not respond:
+// the renewals then claim. asked is false if it was not called.
+func (g *Gate) newClaim(f *flight, token Token, t Terms, inStore, asked bool) *Claim {
 	c := &Claim{g: g, f: f, key: f.key, token: token, terms: t, inStore: inStore, asked: asked}
 	c.end = time.Now().Add(t.Limit + t.Lease)
 	c.mu.Lock() // the timer must not fire before it is set

@@ -234,7 +234,7 @@ func (g *Gate) ask(ctx context.Context, f *flight, t Terms, deadline time.Time) 
 				g.record(f, f.key, m) // replaces our claim
 				return Decision{Outcome: Duplicate, Status: m.Status}
 			}
-			return Decision{Outcome: Held, Claim: g.hold(f, token, t, true, true)}
+			return Decision{Outcome: Held, Claim: g.newClaim(f, token, t, true, true)}
 		case state.Phase == Done:
 			g.conclude(f, state.Status)
 			return Decision{Outcome: Duplicate, Status: state.Status}
@@ -266,7 +266,7 @@ func (g *Gate) decideAlone(f *flight, token Token, t Terms, err error) Decision 
 	remote := time.Now().Before(f.remoteUntil)
 	if !done && !remote && g.decidesAlone() {
 		g.alone.Add(1)
-		return Decision{Outcome: Held, Claim: g.hold(f, token, t, false, asked)}
+		return Decision{Outcome: Held, Claim: g.newClaim(f, token, t, false, asked)}
 	}
 	if asked {
 		g.queueRelease(f.key, token, t)

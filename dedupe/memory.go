@@ -175,7 +175,7 @@ func (m *Memory) Release(_ context.Context, key Key, token Token) error {
 	defer s.mu.Unlock()
 
 	if l, ok := s.flying[key]; ok && l.token == token {
-		m.land(s, key)
+		m.endFlight(s, key)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (m *Memory) Done(_ context.Context, key Key, d Mark) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	m.land(s, key)
+	m.endFlight(s, key)
 	if d.TTL.Milliseconds() <= 0 {
 		if i, ok := s.done.at[key]; ok {
 			s.done.remove(i)
@@ -200,7 +200,7 @@ func (m *Memory) Done(_ context.Context, key Key, d Mark) error {
 	return nil
 }
 
-func (m *Memory) land(s *shard, key Key) {
+func (m *Memory) endFlight(s *shard, key Key) {
 	if _, ok := s.flying[key]; ok {
 		delete(s.flying, key)
 		m.inFlight.Add(-1)

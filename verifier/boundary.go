@@ -60,7 +60,7 @@ func (c *Check) bodyBoundary(body []byte) *Rejection {
 // and the query ends in a value.
 func (c *Check) formBoundary(body []byte) *Rejection {
 	if c.bodyless() {
-		return bodyOfNone(body)
+		return refuseBody(body)
 	}
 	fields, err := formdata.Parse(body)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *Check) formBoundary(body []byte) *Rejection {
 // hold one.
 func (c *Check) urlFormBoundary(body []byte) *Rejection {
 	if c.bodyless() {
-		return bodyOfNone(body)
+		return refuseBody(body)
 	}
 	_, query, _ := strings.Cut(c.req.Target, "?")
 	fields, err := formdata.Parse([]byte(query))
@@ -121,7 +121,7 @@ var errMovedForm = reject(MalformedSignature, "the URL has a query, which is sig
 
 func (c *Check) bodyless() bool { return c.req.Method == "GET" || c.req.Method == "HEAD" }
 
-func bodyOfNone(body []byte) *Rejection {
+func refuseBody(body []byte) *Rejection {
 	if len(body) == 0 {
 		return nil
 	}

@@ -83,15 +83,15 @@ var bodyWraps = []bodyEdit{
 	{"the sender signed null, but it arrived as an empty body: " + rawBytes, only("", "null")},
 }
 
-const formAnew = "the sender signed the form written differently: something on the way parsed and re-serialized it; " + rawBytes
+const formRewritten = "the sender signed the form written differently: something on the way parsed and re-serialized it; " + rawBytes
 
 var bodyForms = []bodyEdit{
-	{formAnew + " (spaces as +)", writeForm(false, url.QueryEscape)},
-	{formAnew + " (spaces as %20)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") })},
-	{formAnew + " (as encodeURIComponent writes it)", writeForm(false, encodeURIComponent)},
-	{formAnew + " (spaces as +, * kept)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "%2A", "*") })},
-	{formAnew + " (lower-case escapes)", writeForm(false, func(s string) string { return smallEscapes(url.QueryEscape(s)) })},
-	{formAnew + " (fields sorted)", writeForm(true, url.QueryEscape)},
+	{formRewritten + " (spaces as +)", writeForm(false, url.QueryEscape)},
+	{formRewritten + " (spaces as %20)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") })},
+	{formRewritten + " (as encodeURIComponent writes it)", writeForm(false, encodeURIComponent)},
+	{formRewritten + " (spaces as +, * kept)", writeForm(false, func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "%2A", "*") })},
+	{formRewritten + " (lower-case escapes)", writeForm(false, func(s string) string { return smallEscapes(url.QueryEscape(s)) })},
+	{formRewritten + " (fields sorted)", writeForm(true, url.QueryEscape)},
 	{"the sender signed the form's text before it was URL-encoded: it must sign what it sends", writeForm(false, func(s string) string { return s })},
 }
 

@@ -89,9 +89,9 @@ func (v *Verifier) Greets(req *Request) bool {
 	return slices.ContainsFunc(v.handshakes, func(h handshake) bool { return h.stage == byHeaders && c.is(&h, nil) })
 }
 
-// mayGreet reports whether a request refused with rej may still be an unsigned
+// mayBeHandshake reports whether a request refused with rej may still be an unsigned
 // handshake, which the body decides.
-func (c *Check) mayGreet(rej *Rejection) bool {
+func (c *Check) mayBeHandshake(rej *Rejection) bool {
 	return slices.ContainsFunc(c.v.handshakes, func(h handshake) bool {
 		return h.stage == byBody && h.unsigned(rej) && slices.Contains(h.methods, c.req.Method) &&
 			!slices.ContainsFunc(h.when, func(cond condition) bool { return !cond.inBody() && !c.holds(&cond, nil) })
@@ -103,9 +103,9 @@ func (h *handshake) unsigned(rej *Rejection) bool {
 	return rej.Reason == MissingSignature || rej.Reason == SignatureMismatch && h.signed == anySignature
 }
 
-// greet answers the first handshake that matches at a stage. Both results are nil if
-// none does. At byBody the request has already been refused.
-func (c *Check) greet(at stage, body []byte, refused *Rejection) (*Answer, *Rejection) {
+// answerHandshake answers the first handshake that matches at a stage. Both results
+// are nil if none does. At byBody the request has already been refused.
+func (c *Check) answerHandshake(at stage, body []byte, refused *Rejection) (*Answer, *Rejection) {
 	for i := range c.v.handshakes {
 		h := &c.v.handshakes[i]
 		if (h.stage == byHeaders) != (at == byHeaders) || h.stage > at ||

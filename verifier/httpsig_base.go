@@ -217,8 +217,8 @@ func (c *Check) openDigest(text string) ([]contentDigest, *Rejection) {
 	return digests, nil
 }
 
-// areOf reports whether all digests match the body.
-func areOf(digests []contentDigest, body []byte) bool {
+// allMatch reports whether all digests match the body.
+func allMatch(digests []contentDigest, body []byte) bool {
 	match := 1
 	for _, d := range digests {
 		h := d.hash()

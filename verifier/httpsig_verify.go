@@ -78,7 +78,7 @@ func (c *Check) openHTTP() *Rejection {
 
 // structured parses a header that is a dictionary.
 func (c *Check) structured(name string) (*httpsfv.Dictionary, *Rejection) {
-	value, rej := c.need(source{kind: inHeader, name: name}, nil, MissingSignature, MalformedSignature, "")
+	value, rej := c.require(source{kind: inHeader, name: name}, nil, MissingSignature, MalformedSignature, "")
 	if rej != nil {
 		return nil, rej
 	}
@@ -178,7 +178,7 @@ func (c *Check) openHTTPTimes(params *httpsfv.Params, cand *httpCandidate) *Reje
 // matchHTTP tries each candidate with each key that may have made it.
 func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 	tried := false
-	fits := areOf(c.http.digests, body)
+	fits := allMatch(c.http.digests, body)
 	for i := range c.http.candidates {
 		cand := &c.http.candidates[i]
 		if cand.digest && !fits {
@@ -197,7 +197,7 @@ func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 		return "", reject(SignatureMismatch, "header %s is not the body's", headerDigest)
 	}
 	// The first with an unknown key: intermediaries append theirs.
-	if i := slices.IndexFunc(c.http.candidates, func(cand httpCandidate) bool { return !c.atHand(cand.keyID) }); i >= 0 {
+	if i := slices.IndexFunc(c.http.candidates, func(cand httpCandidate) bool { return !c.knowsKey(cand.keyID) }); i >= 0 {
 		c.keyID = c.http.candidates[i].keyID
 	}
 	return "", c.mismatch()

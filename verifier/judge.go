@@ -43,7 +43,7 @@ type Check struct {
 	inline    [inlineCandidates]candidate
 	more      []candidate
 	contents  [][]byte // by message: see content
-	apart     apart
+	bodySlots bodySlots
 	http      *httpCheck // for the syntax http_signature
 }
 
@@ -89,13 +89,13 @@ func (v *Verifier) Judge(req *Request, body []byte, now time.Time) (Judgement, e
 func (v *Verifier) Open(req *Request, now time.Time) (Check, *Answer, error) {
 	c := Check{v: v, req: req, now: now}
 	c.unmet = c.checkRequired(v.required, nil)
-	answer, rej := c.greet(byHeaders, nil, nil)
+	answer, rej := c.answerHandshake(byHeaders, nil, nil)
 	if answer == nil && rej == nil {
 		rej = c.open()
 		if rej == nil {
 			return c, nil, nil
 		}
-		if c.mayGreet(rej) {
+		if c.mayBeHandshake(rej) {
 			return Check{v: v, req: req, now: now, unmet: c.unmet, refused: rej}, nil, nil
 		}
 	}
@@ -117,10 +117,10 @@ func (c *Check) Verify(body []byte) (Verdict, *Answer, error) {
 	}
 	switch {
 	case rej == nil && c.unmet == nil:
-		answer, rej = c.greet(verified, body, nil)
+		answer, rej = c.answerHandshake(verified, body, nil)
 	case rej != nil && !rej.UnknownKey: // a newer key may make it a delivery
 		unsigned := Check{v: c.v, req: c.req}
-		if a, other := unsigned.greet(byBody, body, rej); a != nil || other != nil {
+		if a, other := unsigned.answerHandshake(byBody, body, rej); a != nil || other != nil {
 			answer, rej = a, other
 		}
 	}

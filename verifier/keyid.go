@@ -150,14 +150,14 @@ func (c *Check) mismatch() *Rejection {
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}
-	rej.UnknownKey, rej.KeyID = !c.atHand(c.keyID), c.keyID
+	rej.UnknownKey, rej.KeyID = !c.knowsKey(c.keyID), c.keyID
 	if rej.UnknownKey {
 		rej.Detail = "no known key has the key id of the delivery or matches its signature"
 	}
 	return rej
 }
 
-// atHand reports whether a key has the id.
-func (c *Check) atHand(id string) bool {
+// knowsKey reports whether a key has the id.
+func (c *Check) knowsKey(id string) bool {
 	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id })
 }

@@ -43,12 +43,12 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 			continue
 		}
 		if p.Slot.Facts().Apart && len(p.Filters) == 0 {
-			text, rej := c.takenApart(p, body)
+			text, rej := c.bodySlot(p, body)
 			if rej != nil {
 				return scratch, rej
 			}
 			if !p.OneWay(text) {
-				return scratch, twoWays(p, text)
+				return scratch, ambiguous(p, text)
 			}
 			w.Write(scratch)
 			w.Write(text)
@@ -71,7 +71,7 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 		}
 		bare = bare && start == len(scratch) || p.Slot == template.URL && c.target() == "" || p.Slot == template.URLNoQuery && c.target() == ""
 		if !p.OneWay(scratch[start:]) {
-			return scratch, twoWays(p, scratch[start:])
+			return scratch, ambiguous(p, scratch[start:])
 		}
 	}
 	if len(scratch) > 0 {
@@ -82,9 +82,9 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 
 var errBareOrigin = reject(MalformedSignature, "the URL is signed without a path, so the text after it could continue it")
 
-// twoWays rejects a message that could be split in two ways. It names the field and
+// ambiguous rejects a message that could be split in two ways. It names the field and
 // the first offending character.
-func twoWays(p *template.Part, text []byte) *Rejection {
+func ambiguous(p *template.Part, text []byte) *Rejection {
 	for _, c := range text {
 		if !p.OneWay([]byte{c}) {
 			return reject(MalformedSignature, "%s, which is signed, holds %q, so the message could be read in two ways", slotWords(p), c)
@@ -110,25 +110,25 @@ func slotWords(p *template.Part) string {
 	return "a field"
 }
 
-// takenApart returns the text of a slot that parses the body, computed once for all
+// bodySlot returns the text of a slot that parses the body, computed once for all
 // keys and URLs.
-func (c *Check) takenApart(p *template.Part, body []byte) ([]byte, *Rejection) {
-	if !same(c.apart.body, body) || c.apart.texts == nil {
-		c.apart = apart{body: body, texts: make(map[*template.Part][]byte)}
+func (c *Check) bodySlot(p *template.Part, body []byte) ([]byte, *Rejection) {
+	if !same(c.bodySlots.body, body) || c.bodySlots.texts == nil {
+		c.bodySlots = bodySlots{body: body, texts: make(map[*template.Part][]byte)}
 	}
-	if text, ok := c.apart.texts[p]; ok {
+	if text, ok := c.bodySlots.texts[p]; ok {
 		return text, nil
 	}
 	text, rej := c.slotText(p, body)
 	if rej != nil {
 		return nil, rej
 	}
-	c.apart.texts[p] = []byte(text)
-	return c.apart.texts[p], nil
+	c.bodySlots.texts[p] = []byte(text)
+	return c.bodySlots.texts[p], nil
 }
 
-// apart is the result of slots that parse the body.
-type apart struct {
+// bodySlots holds the result of slots that parse the body.
+type bodySlots struct {
 	body  []byte
 	texts map[*template.Part][]byte
 }

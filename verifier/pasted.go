@@ -110,9 +110,9 @@ func (p *pastedKey) bytes(prefix, encoding string) ([]byte, error) {
 	return decodeString(strings.TrimPrefix(p.text, prefix), encoding)
 }
 
-// says describes what was recognised for the end of an error, without the text
+// seenText describes what was recognised for the end of an error, without the text
 // itself.
-func (p *pastedKey) says() string {
+func (p *pastedKey) seenText() string {
 	switch {
 	case p.broken != "":
 		return " (seen: " + p.broken + ")"

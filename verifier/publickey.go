@@ -21,7 +21,7 @@ import (
 // which only the key is used), or those structures or the bare key in the scheme's
 // encoding.
 func (s *Scheme) decodePublic(a Algorithm, p *pastedKey) (crypto.PublicKey, error) {
-	wrong := fmt.Errorf("not a public key of %s: give PEM, or the bare key or a PKIX structure in the scheme's public_key_encoding%s", a, p.says())
+	wrong := fmt.Errorf("not a public key of %s: give PEM, or the bare key or a PKIX structure in the scheme's public_key_encoding%s", a, p.seenText())
 	raw, err := p.bytes(s.PublicKeyPrefix, orDefault(s.PublicKeyEncoding, encBase64))
 	if p.isPrivate() || err == nil && len(raw) > ed25519.PrivateKeySize && parsePrivate(raw) != nil {
 		return nil, fmt.Errorf("not a public key of %s but a private one: give the sender's public key (openssl pkey -pubout makes it of your own)", a)
@@ -75,7 +75,7 @@ func forgeable(key ed25519.PublicKey) bool {
 }
 
 func (s *Scheme) decodePrivate(a Algorithm, p *pastedKey) (crypto.Signer, error) {
-	wrong := fmt.Errorf("not a private key of %s: give PKCS #8 as PEM or in the scheme's public_key_encoding%s", a, p.says())
+	wrong := fmt.Errorf("not a private key of %s: give PKCS #8 as PEM or in the scheme's public_key_encoding%s", a, p.seenText())
 	if strings.HasSuffix(p.label, "PUBLIC KEY") || p.label == "CERTIFICATE" {
 		return nil, fmt.Errorf("not a private key of %s but a public one, which cannot sign", a)
 	}

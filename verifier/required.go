@@ -80,7 +80,7 @@ func (v *Rules) compileRequiredJSON() error {
 // checkRequired reports the first text that is missing or has an unexpected value.
 func (c *Check) checkRequired(all []required, body []byte) *Rejection {
 	for i := range all {
-		text, rej := c.need(all[i].source, body, MissingHeader, HeaderMismatch, ", which is required")
+		text, rej := c.require(all[i].source, body, MissingHeader, HeaderMismatch, ", which is required")
 		if rej == nil && !all[i].allows(text) {
 			rej = reject(HeaderMismatch, "%s has an unexpected value", all[i].source)
 		}

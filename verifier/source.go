@@ -267,9 +267,9 @@ func (c *Check) header(name string) (string, error) {
 	}
 }
 
-// need reads a text that is required, with one reason if it is missing and another if
+// require reads a text that is required, with one reason if it is missing and another if
 // it is malformed. why says who requires it.
-func (c *Check) need(s source, body []byte, missing, malformed Reason, why string) (string, *Rejection) {
+func (c *Check) require(s source, body []byte, missing, malformed Reason, why string) (string, *Rejection) {
 	text, err := c.read(&s, body)
 	if err != nil {
 		return "", s.refused(err, missing, malformed, why)
@@ -286,7 +286,7 @@ func (s source) refused(err error, missing, malformed Reason, why string) *Rejec
 
 // headerText returns the value of a header that is signed.
 func (c *Check) headerText(name string) (string, *Rejection) {
-	return c.need(source{kind: inHeader, name: name}, nil, MissingHeader, MalformedSignature, ", which is signed")
+	return c.require(source{kind: inHeader, name: name}, nil, MissingHeader, MalformedSignature, ", which is signed")
 }
 
 // firstHeader returns the first header present. A header on two lines is refused.

@@ -79,9 +79,9 @@ func newestFirst(tx *bbolt.Tx, visit func(record)) error {
 	})
 }
 
-// A sheaf is a transaction that adds and removes entries and counts those of each
+// An update is a transaction that adds and removes entries and counts those of each
 // room.
-type sheaf struct {
+type update struct {
 	tx   *bbolt.Tx
 	sums map[string]int
 }
@@ -89,8 +89,8 @@ type sheaf struct {
 func bucketOf(room string) []byte { return []byte("r" + room) }
 
 // add appends a batch to its rooms.
-func (s *sheaf) add(batch []record) error {
-	batch, gone := lastWords(batch)
+func (s *update) add(batch []record) error {
+	batch, gone := lastRecords(batch)
 	if err := s.removeAll(gone); err != nil {
 		return err
 	}
@@ -115,9 +115,9 @@ func (s *sheaf) add(batch []record) error {
 	return nil
 }
 
-// lastWords keeps the last record of each key, and returns the keys whose earlier
+// lastRecords keeps the last record of each key, and returns the keys whose earlier
 // entries must be removed from the file.
-func lastWords(batch []record) (left []record, gone map[dedupe.Key]bool) {
+func lastRecords(batch []record) (left []record, gone map[dedupe.Key]bool) {
 	for _, r := range batch {
 		if r.forget || r.again {
 			if gone == nil {
@@ -143,7 +143,7 @@ func lastWords(batch []record) (left []record, gone map[dedupe.Key]bool) {
 
 // removeAll scans the file for keys: it is not ordered by key, but repeated and
 // forgotten deliveries are rare.
-func (s *sheaf) removeAll(keys map[dedupe.Key]bool) error {
+func (s *update) removeAll(keys map[dedupe.Key]bool) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (s *sheaf) removeAll(keys map[dedupe.Key]bool) error {
 
 // trim removes the oldest entries of the largest room until at most size are left,
 // like the memory.
-func (s *sheaf) trim(size int) error {
+func (s *update) trim(size int) error {
 	total := 0
 	for _, n := range s.sums {
 		total += n
@@ -184,7 +184,7 @@ func (s *sheaf) trim(size int) error {
 }
 
 // sweep removes expired entries, and reports whether it removed all.
-func (s *sheaf) sweep(now int64) (all bool, err error) {
+func (s *update) sweep(now int64) (all bool, err error) {
 	left := sweepSize
 	for room := range maps.Clone(s.sums) {
 		n, err := s.remove(room, left, func(r record) (take, stop bool) { return r.until <= now, r.until > now })
@@ -198,7 +198,7 @@ func (s *sheaf) sweep(now int64) (all bool, err error) {
 
 // remove removes up to n matching entries of a room, oldest first. They are collected
 // first, because deleting under a cursor makes it skip.
-func (s *sheaf) remove(room string, n int, match func(record) (take, stop bool)) (removed int, err error) {
+func (s *update) remove(room string, n int, match func(record) (take, stop bool)) (removed int, err error) {
 	b := s.tx.Bucket(bucketOf(room))
 	if b == nil || n <= 0 {
 		return 0, nil

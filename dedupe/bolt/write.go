@@ -25,9 +25,9 @@ func (f *file) write(batch []record, whole bool) error {
 	now := f.now()
 	sweep, stepped := f.clockIsSteady(now)
 	if whole || stepped {
-		batch = append(batch[:len(batch):len(batch)], f.everything(now)...)
+		batch = append(batch[:len(batch):len(batch)], f.snapshot(now)...)
 	}
-	s := sheaf{sums: maps.Clone(f.sums)}
+	s := update{sums: maps.Clone(f.sums)}
 	all := true
 	err := guard(func() error {
 		return f.db.Update(func(tx *bbolt.Tx) (err error) {
@@ -53,9 +53,9 @@ func (f *file) write(batch []record, whole bool) error {
 	return nil
 }
 
-// everything returns the memory's content, oldest first as far as the ends of windows
+// snapshot returns the memory's content, oldest first as far as the ends of windows
 // tell.
-func (f *file) everything(now time.Time) (all []record) {
+func (f *file) snapshot(now time.Time) (all []record) {
 	f.mem.Each(func(key dedupe.Key, m dedupe.Mark) {
 		r := f.recordOf(key, m, now)
 		r.again = true

@@ -155,16 +155,16 @@ func (r *Report) vector(p *providers.Provider, i int) {
 		return
 	}
 	if got == providers.Genuine {
-		r.greeted(path, p, vec, t)
+		r.answered(path, p, vec, t)
 		r.alter(path, p, vec, t)
 	}
 }
 
-// greeted reports a genuine delivery that a handshake matches: the gateway would
+// answered reports a genuine delivery that a handshake matches: the gateway would
 // answer it, and the app would never see it. Optional handshakes count too. A
 // delivery that becomes a handshake with one of these is listed among the handshake
 // vectors as well.
-func (r *Report) greeted(path string, p *providers.Provider, vec *providers.Vector, t *trial) {
+func (r *Report) answered(path string, p *providers.Provider, vec *providers.Vector, t *trial) {
 	rules, _ := json.Marshal(p.Handshake) // they were parsed from JSON
 	params := make(map[string]string)
 	for _, param := range p.Params {
