@@ -45,7 +45,7 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
 }
 
-// The same through a gate: with its flight, token, timers and budgets.
+// The same through a gate, with its flight, token, timers and time limits.
 func BenchmarkGate(b *testing.B) {
 	g := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})})
 	var n atomic.Uint64
@@ -76,7 +76,7 @@ func BenchmarkIdentity(b *testing.B) {
 	}
 }
 
-// What a number of dones costs in memory, as the operating system sees it.
+// The memory of a number of dones, as seen by the operating system.
 func BenchmarkResident(b *testing.B) {
 	for _, entries := range []int{131_072, 1_000_000} {
 		b.Run(strconv.Itoa(entries), func(b *testing.B) {
@@ -133,8 +133,8 @@ func BenchmarkExpiryPause(b *testing.B) {
 	}
 }
 
-// What a full garbage collection takes with a number of dones in memory: the part
-// that grows with them is marking, and entries without pointers have none.
+// The duration of a full garbage collection with a number of dones in memory: marking
+// grows with them unless entries have no pointers.
 func BenchmarkCollection(b *testing.B) {
 	for _, entries := range []int{0, 131_072, 1_000_000} {
 		b.Run(strconv.Itoa(entries), func(b *testing.B) {

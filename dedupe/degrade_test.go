@@ -12,7 +12,7 @@ import (
 
 func other(n int) dedupe.Key { return dedupe.NewKey("another", string(rune(n))) }
 
-// trip makes g take its store for down.
+// trip makes g treat its store as down.
 func (w *world) trip(g *dedupe.Gate) {
 	w.t.Helper()
 	for i := range 5 {
@@ -63,13 +63,13 @@ func TestDonesAreWrittenWhenTheStoreIsBackHoweverLate(t *testing.T) {
 		if got := w.claim(w.b, terms, dedupe.Duplicate); got.Status != 201 {
 			w.t.Errorf("status: got %d, want 201", got.Status)
 		}
-		time.Sleep(time.Hour) // the window counts from the done, not from the writing
+		time.Sleep(time.Hour) // the window starts with the done, not with the write
 		w.claim(w.b, terms, dedupe.Held).Claim.Release()
 	})
 }
 
-// Between the store's return and the writing of a done, the store does not know
-// of it. The local layer does.
+// After the store's return, and before a done is written, only the local layer knows
+// it.
 func TestAnUnwrittenDoneCountsThoughTheStoreIsBack(t *testing.T) {
 	inWorld(t, false, func(w *world) {
 		d := w.claim(w.a, terms, dedupe.Held)
@@ -91,7 +91,7 @@ func TestDoneReturnsSoonThoughTheStoreHangs(t *testing.T) {
 		waiter := w.later(w.t.Context(), w.a, terms)
 		w.lineA.set(func(string) fault { return fault{delay: time.Hour} })
 		start := time.Now()
-		go func() { w.decided(waiter, dedupe.Duplicate) }() // at once, not after the budget
+		go func() { w.decided(waiter, dedupe.Duplicate) }() // at once, not after the time limit
 		d.Claim.Done(200)
 		if took := time.Since(start); took > 500*time.Millisecond {
 			w.t.Errorf("done took %v, want at most 500ms", took)
@@ -146,7 +146,7 @@ func TestAStoreThatIsDownRefusesUnlessTheInstanceMayDecide(t *testing.T) {
 	})
 }
 
-// A claim whose reply was lost may be in the store.
+// A claim with a lost reply may be in the store.
 func TestAClaimInDoubtIsGivenBackIfWeRefuse(t *testing.T) {
 	inWorld(t, false, func(w *world) {
 		w.lineA.set(func(op string) fault {
@@ -187,8 +187,8 @@ func TestAStoreThatGoesDownWhileACopyWaitsDoesNotSetItFree(t *testing.T) {
 	})
 }
 
-// What was begun while the store was down is claimed as soon as it is back, long
-// before its first renewal would be due.
+// Deliveries begun while the store was down are claimed as soon as it is back, long
+// before their first renewal.
 func TestAStoreThatIsBackLearnsWhatIsInFlight(t *testing.T) {
 	inWorld(t, true, func(w *world) {
 		w.lineA.down()
@@ -255,7 +255,8 @@ func TestTooManyUnwrittenDropTheOldest(t *testing.T) {
 	})
 }
 
-// One sender's flood while the store is down costs no other's deliveries.
+// A flood by one sender while the store is down does not displace other senders'
+// deliveries.
 func TestDonesOfTheLargestRoomAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
@@ -305,7 +306,7 @@ func TestAStoreThatForgotIsToldAgain(t *testing.T) {
 		if d := w.claim(w.a, terms, dedupe.Duplicate); d.Status != 201 {
 			w.t.Errorf("status %d", d.Status)
 		}
-		w.claim(w.b, terms, dedupe.Duplicate) // which never knew
+		w.claim(w.b, terms, dedupe.Duplicate) // it never knew the delivery
 		if n := w.a.Stats().Restored; n != 1 {
 			w.t.Errorf("restored %d, want 1", n)
 		}
@@ -314,8 +315,8 @@ func TestAStoreThatForgotIsToldAgain(t *testing.T) {
 	})
 }
 
-// The store comes back after it had forgotten, and with a line that is too slow to
-// say whether a person made it forget: the app did take the delivery.
+// The store returns after losing its data, over a connection too slow to say whether
+// an operator made it forget: the app did accept the delivery.
 func TestASecondOpinionNeedsNoStore(t *testing.T) {
 	inWorld(t, true, func(w *world) {
 		w.claim(w.a, terms, dedupe.Held).Claim.Done(201)
@@ -333,7 +334,7 @@ func TestASecondOpinionNeedsNoStore(t *testing.T) {
 	})
 }
 
-// down reject refuses what nobody can know, not what this instance did itself.
+// down reject refuses unknown deliveries, but not copies of this instance's own.
 func TestRejectAnswersWhatThisInstanceKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &faulty{Store: newServer()}

@@ -50,8 +50,8 @@ func Example() {
 	// 200
 }
 
-// A provider's facts decide what tells one delivery from another, and how far
-// that keeps off what somebody captured and sends again.
+// A provider's facts determine how copies are recognised, and how far that blocks
+// replays of captured deliveries.
 func ExampleIdentityOf() {
 	for _, f := range []dedupe.Facts{
 		{HasID: true, IDSigned: true, UniqueID: true, BodySigned: true}, // Standard Webhooks
@@ -70,7 +70,7 @@ func ExampleIdentityOf() {
 }
 
 // Two apps behind one gateway get the same GitHub event at two addresses: their
-// scopes keep them apart. The spelling of an address does not.
+// scopes separate them. The spelling of an address does not matter.
 func ExampleRouteScope() {
 	one := dedupe.RouteScope("github", "Hooks.example.com:443", "/build/../build")
 	two := dedupe.RouteScope("github", "hooks.example.com", "/BUILD")
@@ -79,7 +79,7 @@ func ExampleRouteScope() {
 	// Output: true false
 }
 
-// A copy that arrives while the first is at the app waits, and shares its outcome.
+// A copy that arrives while the first is at the app waits for its outcome.
 func ExampleGate_Claim() {
 	gate := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})})
 	defer gate.Close(context.Background())
@@ -103,7 +103,7 @@ func ExampleGate_Claim() {
 func ExampleGate_Forget() {
 	gate := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})})
 	defer gate.Close(context.Background())
-	key, err := dedupe.ParseKey("00112233445566778899aabbccddeeff") // from a log or a header
+	key, err := dedupe.ParseKey("00112233445566778899aabbccddeeff") // An operator uses "Redeliver": the delivery is forgotten and forwarded again.
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -120,8 +120,8 @@ func ExampleGate_Forget() {
 	// false the delivery is in flight
 }
 
-// A store is what a gate asks. A token owns a claim: another cannot renew it, and
-// what is done stays done whoever releases.
+// A gate calls a store. A token owns a claim: another cannot renew it, and a done is
+// final whoever releases.
 func ExampleStore() {
 	ctx, key := context.Background(), dedupe.NewKey("stripe", "evt_1")
 	mine, other := dedupe.NewToken(), dedupe.NewToken()

@@ -12,10 +12,9 @@ import (
 
 var errBroken = errors.New("connection refused")
 
-// A faulty store stands between one gate and the store that it shares with
-// others. Faults are decided by hook, which sees the name of each call: it may
-// sleep, fail the call before it has an effect, or let it have its effect and
-// lose the reply.
+// A faulty store is between one gate and the store that it shares with others. The
+// hook, called with the name of each call, may sleep, fail the call before it has an
+// effect, or let it have its effect and lose the reply.
 type faulty struct {
 	dedupe.Store
 	mu    sync.Mutex
@@ -25,7 +24,7 @@ type faulty struct {
 
 type fault struct {
 	before error // the call has no effect
-	after  error // it has, but nobody learns of it
+	after  error // it has an effect, but the reply is lost
 	delay  time.Duration
 }
 
@@ -108,8 +107,8 @@ func (f *faulty) Forgotten(ctx context.Context, k dedupe.Key) (forgotten bool, e
 	return forgotten, err
 }
 
-// A server is a memory that several instances share. It leaves notes of what was
-// forgotten, and may lose all it knows.
+// A server is a memory shared by several instances. It records which deliveries were
+// forgotten, and may lose its data.
 type server struct {
 	*dedupe.Memory
 	mu    sync.Mutex
@@ -137,7 +136,7 @@ func (s *server) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
 	return found, err
 }
 
-// A forgetful store is a memory until it is flushed, and then another.
+// A forgetful store is a memory that can be flushed.
 type forgetful struct{ memory atomic.Pointer[dedupe.Memory] }
 
 func (f *forgetful) flush() { f.memory.Store(dedupe.NewMemory(dedupe.MemoryOptions{})) }

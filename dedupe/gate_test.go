@@ -15,7 +15,7 @@ var (
 	terms = dedupe.Terms{Wait: 10 * time.Second}
 )
 
-// A world is two instances of the gateway, each behind its own line to one store.
+// A world is two instances of the gateway with separate connections to one store.
 type world struct {
 	t            *testing.T
 	store        *server
@@ -23,7 +23,7 @@ type world struct {
 	a, b         *dedupe.Gate
 }
 
-// inWorld runs f in a bubble of its own time. degrade gives the gates a memory of their own.
+// inWorld runs f in a bubble with virtual time. degrade gives the gates local memory.
 func inWorld(t *testing.T, degrade bool, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, store: newServer()}
@@ -55,7 +55,7 @@ func (w *world) claim(g *dedupe.Gate, t dedupe.Terms, want dedupe.Outcome) dedup
 	return d
 }
 
-// later claims in the background and returns once the claim waits or is decided.
+// later claims in the background and returns when the claim waits or is decided.
 func (w *world) later(ctx context.Context, g *dedupe.Gate, t dedupe.Terms) <-chan dedupe.Decision {
 	c := make(chan dedupe.Decision, 1)
 	go func() { c <- g.Claim(ctx, key, t) }()
@@ -178,7 +178,7 @@ func TestAtMostEightWaitForAKey(t *testing.T) {
 
 func TestAWaiterWhoIsCalledAsItsSenderLeavesPassesTheTurnOn(t *testing.T) {
 	inWorld(t, false, func(w *world) {
-		for range 100 { // the order of the two events is the scheduler's
+		for range 100 { // the scheduler decides the order of the two events
 			d := w.claim(w.a, terms, dedupe.Held)
 			ctx, hangUp := context.WithCancel(w.t.Context())
 			first := w.later(ctx, w.a, terms)
@@ -225,7 +225,7 @@ func TestAnAttemptWithoutEndLosesItsClaim(t *testing.T) {
 			w.t.Errorf("renewed %d times, want at most 23", n)
 		}
 
-		d.Claim.Release() // disturbs nobody
+		d.Claim.Release() // affects no other
 		w.claim(w.a, dedupe.Terms{}, dedupe.Busy)
 		w.claim(w.b, dedupe.Terms{}, dedupe.Busy)
 		next.Claim.Release()
@@ -286,8 +286,8 @@ func TestALostLeaseIsTakenBackIfNobodyHasIt(t *testing.T) {
 	})
 }
 
-// A process that is killed neither renews nor releases. Senders with three
-// attempts in 15 s exist.
+// A killed process neither renews nor releases. Some senders make three attempts in
+// 15 s.
 func TestWhatAKilledInstanceHadInFlightIsFreeWithin10s(t *testing.T) {
 	inWorld(t, false, func(w *world) {
 		w.claim(w.a, dedupe.Terms{}, dedupe.Held)
@@ -301,8 +301,8 @@ func TestWhatAKilledInstanceHadInFlightIsFreeWithin10s(t *testing.T) {
 	})
 }
 
-// Copies that come together while the store is asked are not in flight: if the
-// delivery is done, each learns so.
+// Copies that arrive while the store is being called are not in flight: if the
+// delivery is done, each of them learns it.
 func TestCopiesOfWhatIsDoneDoNotCountAsInFlight(t *testing.T) {
 	inWorld(t, true, func(w *world) {
 		w.claim(w.b, terms, dedupe.Held).Claim.Done(202)
@@ -320,8 +320,8 @@ func TestCopiesOfWhatIsDoneDoNotCountAsInFlight(t *testing.T) {
 	})
 }
 
-// If the store says that it is not done, as many wait as ever, and no one who
-// may not.
+// If the store says that it is not done, as many wait as usual, and none that must
+// not.
 func TestCopiesOfWhatIsNotDoneWaitAsEver(t *testing.T) {
 	for name, held := range map[string]bool{"here": true, "elsewhere": false} {
 		t.Run(name, func(t *testing.T) {
@@ -392,8 +392,8 @@ func TestForget(t *testing.T) {
 		forget(w.b, false, dedupe.ErrInFlight) // at another instance
 		d.Claim.Done(200)
 		forget(w.b, true, nil)
-		// Though done at this very instance before. Nor does a refusal by the app
-		// bring the memory of it back.
+		// Although done at this very instance before. A refusal by the app does not
+		// restore the memory of it.
 		w.claim(w.a, terms, dedupe.Held).Claim.Release()
 		w.claim(w.a, terms, dedupe.Held).Claim.Done(200)
 		w.claim(w.b, terms, dedupe.Duplicate)

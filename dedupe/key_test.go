@@ -23,7 +23,7 @@ func TestKeyFieldsCannotRunTogether(t *testing.T) {
 	}
 }
 
-// However the fields are cut, a key belongs to one list of them.
+// However fields are divided, a key belongs to one list of them.
 func TestKeyIsInjective(t *testing.T) {
 	fields := rapid.SliceOfN(rapid.StringMatching(`[ab\x00]{0,9}`), 0, 4)
 	rapid.Check(t, func(t *rapid.T) {
@@ -34,8 +34,8 @@ func TestKeyIsInjective(t *testing.T) {
 	})
 }
 
-// The key of a delivery must survive an upgrade: a changed recipe would forget
-// all that is done, in every store.
+// A delivery's key must survive an upgrade: a changed format would forget all dones
+// in every store.
 func TestKeyRecipeIsFixed(t *testing.T) {
 	// printf '\0\0\0\0\0\0\0\1a\0\0\0\0\0\0\0\2bc' | sha256sum | cut -c1-32
 	if got, want := NewKey("a", "bc").String(), "3fafa1cf2f19a7c1129beb20cf0983f7"; got != want {
@@ -119,7 +119,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestNoIdentity: two deliveries of which nothing is known are two.
+// TestNoIdentity: two deliveries without identity are different.
 func TestNoIdentity(t *testing.T) {
 	for name, c := range map[string]struct {
 		identity Identity
@@ -137,7 +137,7 @@ func TestNoIdentity(t *testing.T) {
 	}
 }
 
-// TestKeeps: a rule keeps all copies off only if all that counts is signed.
+// TestKeeps: a rule blocks all copies only if everything that counts is signed.
 func TestKeeps(t *testing.T) {
 	for _, c := range []struct {
 		name   string

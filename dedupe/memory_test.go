@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A clock goes when told to.
+// A clock that only the test moves.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -63,7 +63,7 @@ func TestMemoryRefusesMoreInFlightThanAllowed(t *testing.T) {
 	if err := claim("c"); err != nil {
 		t.Fatalf("claim c after a release: %v", err)
 	}
-	c.Advance(2 * time.Minute) // leases of owners who never came back make room
+	c.Advance(2 * time.Minute) // leases of owners that never returned make room
 	if err := claim("d"); err != nil {
 		t.Fatalf("claim d after the leases ended: %v", err)
 	}
@@ -99,8 +99,8 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// A shard with rooms, expiry and space for few behaves as one that looks through
-// all it has, whatever the order of calls.
+// A shard with rooms, expiry and little space behaves like one that scans all its
+// entries, for any order of calls.
 func TestMemoryAgainstAListOfAll(t *testing.T) {
 	type done struct {
 		key   dedupe.Key
@@ -120,14 +120,14 @@ func TestMemoryAgainstAListOfAll(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"done": func(t *rapid.T) {
 				k, room := key(), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "room")
-				ttl := time.Hour // one window a room: within it the oldest ends first
+				ttl := time.Hour // one window per room: within it the oldest ends first
 				if room == "c" {
 					ttl = time.Minute
 				}
 				if err := m.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: ttl, Room: room}); err != nil {
 					t.Fatal(err)
 				}
-				for i := len(list) - 1; i >= 0; i-- { // the memory may keep them a while longer
+				for i := len(list) - 1; i >= 0; i-- { // the memory may keep them longer
 					if !list[i].until.After(c.Now()) {
 						remove(i)
 					}
@@ -173,7 +173,7 @@ func TestMemoryAgainstAListOfAll(t *testing.T) {
 				if st := m.Stats(); known > size || st.Entries > size || each != known {
 					t.Fatalf("%d known, %d visited, %+v", known, each, st)
 				}
-				for i := len(list) - 1; i >= 0; i-- { // what went early: the oldest of its room
+				for i := len(list) - 1; i >= 0; i-- { // evicted: the oldest of its room
 					d := list[i]
 					if _, ok := m.Lookup(d.key); ok || !d.until.After(c.Now()) {
 						continue

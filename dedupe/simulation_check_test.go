@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// After a cut, the gate takes its store for down until its next probe, and pays
-// its debts one by one.
+// After a cut, the gate treats its store as down until its next probe, and writes its
+// queue one by one.
 const aftermath = 6 * time.Second
 
 // violations compares what happened with the promise, word for word:
@@ -49,8 +49,8 @@ func (s *sim) violations() []string {
 	return found
 }
 
-// flushedBetween: the store forgot x before y began, at another instance. The same
-// one knows what it did and what it does.
+// flushedBetween: the store lost x before y began at another instance. The same
+// instance knows its own deliveries.
 func (s *sim) flushedBetween(x, y *call) bool {
 	if x.by == y.by {
 		return false
@@ -72,17 +72,17 @@ func (e *event) takenBy(t time.Duration) bool {
 	return false
 }
 
-// excusedOverlap: y began while x ran. x's gateway died meanwhile, or could not
-// renew, or one of the two was begun without the store.
+// excusedOverlap: y began while x was running. x's gateway died meanwhile or could
+// not renew, or one of the two began without the store.
 func excusedOverlap(x, y *call) bool {
 	return x.by.crashed > 0 && x.by.crashed <= y.start ||
 		x.by.cutDuring(x.start-time.Second, y.start, aftermath) ||
 		y.by.cutDuring(y.start-time.Second, y.start, aftermath)
 }
 
-// excusedRepeat: y began after the app had taken x. x's gateway died before it
-// could record that, or its record did not reach the store before y asked, or y
-// could not ask.
+// excusedRepeat: y began after the app had accepted x. x's gateway died before
+// recording that, or its record did not reach the store before y asked, or y could
+// not ask.
 func excusedRepeat(x, y *call) bool {
 	if !x.settled || y.by.cutDuring(y.start-time.Second, y.start, aftermath) {
 		return true

@@ -12,14 +12,14 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// The simulation: thousands of deliveries, three instances of the gateway before
-// one app, in virtual time. Senders are impatient and send copies at once, the
-// app fails and is slow, gateways are killed, the line of one gateway to the
-// store refuses, hangs or loses replies. What the promise allows is listed in
-// simulation_check_test.go; anything else is a violation.
+// The simulation: thousands of deliveries, three instances of the gateway in front of
+// one app, in virtual time. Senders are impatient and send concurrent copies, the app
+// fails and is slow, gateways are killed, and the connection of one gateway to the
+// store fails, hangs or loses replies. simulation_check_test.go lists what the
+// promise allows; anything else is a violation.
 //
-// A test that never fails proves nothing, so TestAblations takes away one part
-// of the protocol at a time and expects violations.
+// A test that never fails proves nothing, so TestAblations removes one part of the
+// protocol at a time and expects violations.
 const (
 	simEvents  = 3000
 	simSpan    = 20 * time.Minute // in which first attempts are made
@@ -28,19 +28,19 @@ const (
 	simTimeout = 2 * time.Second // of the senders
 )
 
-// A variation is how a simulated gateway departs from the protocol.
+// A variation is how a simulated gateway deviates from the protocol.
 type variation struct {
 	name           string
 	noRenewal      bool // leases are not renewed
-	noTokenCompare bool // who releases a delivery releases it for everybody
+	noTokenCompare bool // a release by anyone releases the delivery
 	doneFirst      bool // done is recorded before the app answered
 	busyIsFine     bool // a copy of a delivery in flight is answered 200
-	noSecondLook   bool // what a gate remembers itself is not asked
+	noSecondLook   bool // a gate's own memory is not consulted
 
-	// These are no ablations:
-	flush  bool // the store forgets all now and then
+	// Not ablations:
+	flush  bool // the store loses its data now and then
 	reject bool // the gates refuse while the store is down
-	calm   bool // no gateway is killed and no line cut
+	calm   bool // no gateway is killed and no connection cut
 }
 
 func TestSimulation(t *testing.T) {
@@ -73,7 +73,7 @@ func TestAblations(t *testing.T) {
 		{name: "no second opinion", noSecondLook: true, calm: true, flush: true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			for seed := range uint64(10) { // the rarer ones may need some luck
+			for seed := range uint64(10) { // rare ones may need several seeds
 				if found := simulate(t, seed, v).violations(); len(found) > 0 {
 					t.Logf("%d violations, such as: %s", len(found), found[0])
 					return
@@ -91,22 +91,22 @@ type sim struct {
 
 	mu        sync.Mutex
 	flushes   []time.Duration
-	instances []*instance // those that live now
+	instances []*instance // the living ones
 	all       []*instance
 	events    []*event
 }
 
-// An instance is one life of one gateway: a restart makes a new one.
+// An instance is one process of a gateway: a restart makes a new one.
 type instance struct {
 	sim     *sim
 	line    *faulty
 	gate    *dedupe.Gate
 	dead    chan struct{}
-	crashed time.Duration // 0: it lived
+	crashed time.Duration // 0: it did not crash
 	cuts    []cut
 }
 
-// A cut is a time in which an instance and the store did not understand each other.
+// A cut is a time in which an instance and the store could not communicate.
 type cut struct{ from, to time.Duration }
 
 type event struct {
@@ -176,7 +176,7 @@ func (s *sim) boot() *instance {
 
 func jitter(string) fault { return fault{delay: time.Duration(rand.IntN(3000)) * time.Microsecond} }
 
-// ablated takes parts of the protocol away.
+// ablated removes parts of the protocol.
 type ablated struct {
 	*faulty
 	s *sim
@@ -196,10 +196,10 @@ func (a ablated) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) erro
 	return a.faulty.Release(ctx, k, t)
 }
 
-// Forgotten: that a person made the store forget is reason enough not to look.
+// Forgotten: an operator made the store forget, so local memory is not consulted.
 func (a ablated) Forgotten(context.Context, dedupe.Key) (bool, error) { return a.s.v.noSecondLook, nil }
 
-// send is a sender: it tries until it reads a 2xx, with one copy or more.
+// send is a sender: it retries until it reads a 2xx, with one or more copies.
 func (s *sim) send(e *event, r *rand.Rand) {
 	time.Sleep(time.Duration(r.Int64N(int64(simSpan))))
 	for attempt := 0; attempt < 60; attempt++ {
@@ -238,8 +238,8 @@ type plan struct {
 	takes bool
 }
 
-// appPlan: two calls in ten fail. One in five outlives the senders' patience and
-// two leases, and then every second fails.
+// appPlan: two calls in ten fail. One in five takes longer than the senders' timeout
+// and two leases; of those, every second fails.
 func appPlan(r *rand.Rand) plan {
 	p := plan{lasts: time.Duration(5+r.IntN(45)) * time.Millisecond, takes: r.IntN(10) >= 2}
 	if r.IntN(5) == 0 {
@@ -249,8 +249,8 @@ func appPlan(r *rand.Rand) plan {
 	return p
 }
 
-// serve does what the handler does, and reports whether the sender was answered
-// 2xx. It returns nothing of use once its instance is dead.
+// serve does what the handler does, and reports whether the sender got a 2xx. The
+// result is meaningless once its instance is dead.
 func (i *instance) serve(ctx context.Context, e *event, p plan) bool {
 	answer := make(chan bool, 1)
 	go func() { answer <- i.handle(ctx, e, p) }()
@@ -286,7 +286,7 @@ func (i *instance) handle(ctx context.Context, e *event, p plan) bool {
 	c := i.sim.app(i, e, p)
 	select {
 	case <-i.dead:
-		return false // killed: nobody settles
+		return false // killed: not settled
 	default:
 	}
 	if c.took {
@@ -304,13 +304,13 @@ func (i *instance) handle(ctx context.Context, e *event, p plan) bool {
 	return c.took
 }
 
-// app is the app behind the gateways. It ends what it began, whoever asked.
+// app is the app behind the gateways. It finishes every call.
 func (s *sim) app(by *instance, e *event, p plan) *call {
 	s.mu.Lock()
 	select {
 	case <-by.dead:
 		s.mu.Unlock()
-		return &call{} // killed just before it could forward
+		return &call{} // killed before it could forward
 	default:
 	}
 	c := &call{by: by, start: s.now(), end: -1}
@@ -344,7 +344,7 @@ func (s *sim) killGateways(r *rand.Rand, stop chan struct{}) {
 	}
 }
 
-// flushStore makes the store forget all, as FLUSHALL does.
+// flushStore makes the store lose its data, like FLUSHALL.
 func (s *sim) flushStore(r *rand.Rand, stop chan struct{}) {
 	for {
 		select {
@@ -359,7 +359,7 @@ func (s *sim) flushStore(r *rand.Rand, stop chan struct{}) {
 	}
 }
 
-// cutLines disturbs one line at a time, for longer than a lease or for less.
+// cutLines disturbs one connection at a time, for more or less than a lease.
 func (s *sim) cutLines(r *rand.Rand, stop chan struct{}) {
 	faults := []func(string) fault{
 		func(string) fault { return fault{before: errBroken} },

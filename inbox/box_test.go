@@ -14,7 +14,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
 
-// An app in a bubble of virtual time: what it answers, and what it was asked.
+// An app in a bubble of virtual time: its answers and the requests to it.
 type app struct {
 	mu      sync.Mutex
 	start   time.Time
@@ -53,7 +53,7 @@ func (p *app) set(answer func(a *inbox.Attempt) inbox.Result) {
 	p.answer = answer
 }
 
-// calls reads when the attempts of a delivery began.
+// calls returns when the attempts of a delivery began.
 func (p *app) calls(n int) []time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,8 +81,8 @@ type bench struct {
 	app *app
 }
 
-// inBubble runs a test of a box in virtual time. Chance is always in the middle,
-// so that pauses are what the policy says.
+// inBubble tests a box in virtual time. Chance is always in the middle, so that
+// pauses follow the policy exactly.
 func inBubble(t *testing.T, o inbox.Options, run func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{T: t, mem: inboxtest.NewMemory(time.Now, 0)}
@@ -113,7 +113,7 @@ func (b *bench) state(n int, want inbox.State) inbox.Entry {
 	return e
 }
 
-// pass lets time go by until all is quiet.
+// pass lets time pass until all is quiet.
 func (b *bench) pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 func numbers(from, to int) (list []int) {
@@ -229,7 +229,7 @@ func TestConcurrencyGrowsWithSuccess(t *testing.T) {
 	inBubble(t, inbox.Options{Concurrency: 8}, func(b *bench) {
 		b.app.lasts = time.Second
 		b.accept(shop, numbers(0, 200)...)
-		for i, want := range []int{1, 2, 4, 6, 6} { // three quarters of the places, for one handler
+		for i, want := range []int{1, 2, 4, 6, 6} { // three quarters of the slots, for one handler
 			b.pass(time.Millisecond)
 			b.app.mu.Lock()
 			if b.app.running != want {
@@ -245,8 +245,8 @@ func TestConcurrencyGrowsWithSuccess(t *testing.T) {
 	})
 }
 
-// An outage: nothing is spent, each probe is of another delivery, and what waits is
-// sent as soon as the app is back, oldest first.
+// An outage: no attempts are spent, each probe is of a different delivery, and
+// pending ones are sent as soon as the app is back, oldest first.
 func TestAnAppThatIsDown(t *testing.T) {
 	inBubble(t, inbox.Options{Concurrency: 4}, func(b *bench) {
 		b.app.set(says(502))
@@ -291,7 +291,7 @@ func TestAnAppThatIsDown(t *testing.T) {
 			b.state(n, 0)
 		}
 		sent := b.app.order[before+1:] // after the probe
-		for i, k := range sent {       // attempts that begin together may overtake each other
+		for i, k := range sent {       // concurrent attempts may overtake each other
 			if early := i - int(k[0]); early < -4 || early > 4 {
 				b.Errorf("not oldest first: %v", sent)
 			}
@@ -301,7 +301,7 @@ func TestAnAppThatIsDown(t *testing.T) {
 
 func TestASynchronous2xxEndsAnOutage(t *testing.T) {
 	inBubble(t, inbox.Options{}, func(b *bench) {
-		for n := range 3 { // asked by the handler itself
+		for n := range 3 { // called by the handler itself
 			if b.box.Holds(shop) {
 				b.Fatalf("down after %d", n)
 			}
@@ -432,7 +432,7 @@ func TestWhatIsHeldBackExpiresToo(t *testing.T) {
 			b.Fatal(err)
 		}
 		b.pass(time.Second)
-		b.state(0, 0) // a replay has a life of its own
+		b.state(0, 0) // a replay is a new generation
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
 )
 
-// A gateway that stores each delivery, answers the sender, and then asks the app,
+// A gateway that stores each delivery, answers the sender, and then calls the app,
 // which fails at first.
 func ExampleBox() {
 	dir, err := os.MkdirTemp("", "inbox")

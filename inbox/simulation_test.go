@@ -14,28 +14,28 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
 
-// The simulation: a gateway with an inbox before an app, in virtual time, for a
-// day. Senders send copies and give up after a few attempts, the app is down and
-// slow and refuses, the gateway is killed and started again, and now and then it
-// cannot store. What the promise says is checked at the end.
+// The simulation: a gateway with an inbox in front of an app, in virtual time, for a
+// day. Senders send copies and give up after a few attempts, the app is down, slow
+// and refuses, the gateway is killed and restarted, and sometimes it cannot store.
+// The promise is checked at the end.
 //
-// A test that never fails proves nothing, so TestInboxAblations takes away one part
-// of the protocol at a time and expects violations.
+// A test that never fails proves nothing, so TestInboxAblations removes one part of
+// the protocol at a time and expects violations.
 const (
 	simDeliveries = 1500
 	simSpan       = 6 * time.Hour // in which senders begin
 	simAfter      = 24 * time.Hour
 )
 
-// A variation is how the simulated gateway departs from the protocol.
+// A variation is how the simulated gateway deviates from the protocol.
 type variation struct {
 	name         string
 	answerFirst  bool // the sender is answered before the delivery is synced
 	markFirst    bool // the mark is written before the app's 2xx
 	keysInMemory bool // the key is not kept with the delivery
-	attemptsFree bool // an attempt does not keep others from beginning
+	attemptsFree bool // an attempt does not prevent others
 
-	first bool // no ablation: inbox first
+	first bool // not an ablation: inbox first
 }
 
 func TestInboxSimulation(t *testing.T) {
@@ -74,7 +74,7 @@ func TestInboxAblations(t *testing.T) {
 type sim struct {
 	v      variation
 	start  time.Time
-	disk   *inboxtest.Memory // outlives the gateway
+	disk   *inboxtest.Memory // survives the gateway
 	events []*event
 
 	mu    sync.Mutex
@@ -84,9 +84,9 @@ type sim struct {
 	down  bool // the app
 }
 
-// A gateway is one life of it: a restart makes a new one.
+// A gateway is one process: a restart makes a new one.
 type gateway struct {
-	*inboxtest.Memory // what it has of the disk
+	*inboxtest.Memory // its view of the disk
 	sim               *sim
 	box               *inbox.Box
 	dead              chan struct{}
@@ -98,7 +98,7 @@ type event struct {
 	id     int
 	key    inbox.Key
 	acks   int
-	stored time.Duration // when a copy was accepted last
+	stored time.Duration // when a copy was last accepted
 	calls  []*call
 }
 
@@ -106,7 +106,7 @@ type event struct {
 type call struct {
 	by         *gateway
 	start, end time.Duration
-	stored     bool // it came out of the inbox
+	stored     bool // from the inbox
 	took       bool
 	settled    bool // the gateway lived to record it
 }
@@ -120,7 +120,7 @@ func (g *gateway) isDead() bool {
 	}
 }
 
-// Accept answers nobody once the gateway is dead. A commit takes a while.
+// Accept does not return once the gateway is dead. A commit takes some time.
 func (g *gateway) Accept(ctx context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
 	lost := &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: errors.New("killed")}
 	if g.sim.v.keysInMemory {
@@ -136,7 +136,7 @@ func (g *gateway) Accept(ctx context.Context, d *inbox.Delivery, running bool) (
 	}
 	commit := func() (inbox.Accepted, error) {
 		time.Sleep(time.Millisecond)
-		g.sim.mu.Lock() // a process does nothing after its end
+		g.sim.mu.Lock() // a dead process does nothing
 		defer g.sim.mu.Unlock()
 		if g.isDead() {
 			return inbox.Accepted{}, lost
@@ -202,7 +202,7 @@ func simulateInbox(t *testing.T, seed uint64, v variation) *sim {
 		senders.Wait()
 		close(stop)
 		chaos.Wait()
-		time.Sleep(simAfter) // what is stored has until then
+		time.Sleep(simAfter) // the time to deliver what is stored
 		s.gw.box.Close(context.Background())
 	})
 	return s
@@ -236,7 +236,7 @@ func (s *sim) boot() {
 	s.mu.Unlock()
 }
 
-// kill ends the gateway as kill -9 does, and starts it again.
+// kill ends the gateway like kill -9, and restarts it.
 func (s *sim) kill() {
 	s.mu.Lock()
 	g := s.gw
@@ -251,7 +251,7 @@ func (s *sim) kill() {
 	g.box.Close(ctx)
 }
 
-// outage has the app down for up to twenty minutes.
+// outage takes the app down for up to twenty minutes.
 func (s *sim) outage() {
 	s.set(true)
 	time.Sleep(s.random(20 * time.Minute))
@@ -288,7 +288,7 @@ func (s *sim) send(e *event, r *rand.Rand) {
 				s.mu.Lock()
 				e.acks++
 				s.mu.Unlock()
-				if r.IntN(10) > 0 { // one in ten sends all the same, for its answer was lost
+				if r.IntN(10) > 0 { // one in ten retries anyway, because its response was lost
 					return
 				}
 			}
@@ -298,11 +298,11 @@ func (s *sim) send(e *event, r *rand.Rand) {
 	}
 }
 
-// serve is what the handler does, in short, and whether the sender reads a 2xx. A
-// dead gateway answers nobody.
+// serve does what the handler does, and reports whether the sender reads a 2xx. A
+// dead gateway does not answer.
 func (g *gateway) serve(e *event) bool {
 	if entry, found, _ := g.find(e.key); found && entry.State != inbox.Dead {
-		return !g.isDead() // a copy of what is stored
+		return !g.isDead() // a copy of a stored delivery
 	}
 	d := &inbox.Delivery{Key: e.key, Queue: shop, Received: time.Now(), ID: fmt.Sprint(e.id)}
 	if g.sim.v.first || g.box.Holds(shop) {
@@ -337,7 +337,7 @@ func (g *gateway) find(key inbox.Key) (inbox.Entry, bool, error) {
 	return g.Memory.Find(context.Background(), key)
 }
 
-// attempt is one out of the inbox.
+// attempt is one from the inbox.
 func (g *gateway) attempt(_ context.Context, a *inbox.Attempt) inbox.Result {
 	var id int
 	fmt.Sscan(a.Delivery.ID, &id)
@@ -351,13 +351,13 @@ func result(c *call) inbox.Result {
 	return inbox.Result{Status: 503}
 }
 
-// app is the app: now and then it fails or is slow, and ends what it began.
+// app is the app: sometimes it fails or is slow; it finishes every call.
 func (s *sim) app(by *gateway, e *event, stored bool) *call {
 	s.mu.Lock()
 	c := &call{by: by, start: s.now(), stored: stored}
 	if by.isDead() {
 		s.mu.Unlock()
-		return c // killed just before it could forward
+		return c // killed before it could forward
 	}
 	e.calls = append(e.calls, c)
 	lasts := time.Duration(1+s.rnd.IntN(200)) * time.Millisecond

@@ -11,9 +11,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// What the file costs a delivery: claim and done through a gate, on the memory
-// store and on this one, turn by turn in the same run; alone, and with an app that
-// takes 50 µs, less than any real one.
+// The cost of the file for a delivery: claim and done through a gate, with the memory
+// store and with this one, alternating in one run; alone, and with an app that takes
+// 50 µs, less than any real one.
 func BenchmarkAgainstMemory(b *testing.B) {
 	file, err := Open(Options{Path: filepath.Join(b.TempDir(), "d.db")})
 	if err != nil {

@@ -66,8 +66,8 @@ func TestBolt(t *testing.T) {
 	})
 }
 
-// breakFile puts a file where the directory of the store's file is, or takes it
-// away, and has the store notice.
+// breakFile puts a file in place of the directory of the store's file, or removes it,
+// and lets the store notice.
 func breakFile(tb storetest.TB, s *Store, ail bool) {
 	dir := filepath.Dir(s.file.path)
 	if err := os.RemoveAll(dir); err != nil {
@@ -91,7 +91,7 @@ func breakFile(tb storetest.TB, s *Store, ail bool) {
 
 func key(i int) dedupe.Key { return dedupe.NewKey("bolt", fmt.Sprint(i)) }
 
-// A log collects what is said, since being loud is part of the contract.
+// A log collects log lines: reporting problems is part of the contract.
 type log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -147,7 +147,7 @@ func TestAKillForgetsAtMost100ms(t *testing.T) {
 		time.Sleep(101 * time.Millisecond)
 		synctest.Wait()
 		s.Done(t.Context(), key(2), dedupe.Mark{Status: 200, TTL: time.Hour})
-		left, err := os.ReadFile(path) // as a kill would leave it
+		left, err := os.ReadFile(path) // as after a kill
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +241,7 @@ func TestALockedFileIsLeftAloneAndTriedAgain(t *testing.T) {
 		if !second.File().Attached || second.File().Pending != 0 {
 			t.Errorf("not attached after the lock was free: %+v", second.File())
 		}
-		expect(t, second, key(0), true) // what the other process knew
+		expect(t, second, key(0), true) // done in the other process
 		if err := second.Close(); err != nil {
 			t.Error(err)
 		}
@@ -294,7 +294,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	}
 }
 
-// Whatever bit flips, the start goes on and deliveries are remembered.
+// Whichever bit flips, the store starts and remembers deliveries.
 func TestFlippedBits(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole.db")
 	fill(t, whole, 2000)
@@ -356,8 +356,8 @@ func TestOpenWantsAPath(t *testing.T) {
 	}
 }
 
-// A window longer than the file holds must not look like damage at the next start,
-// and take all the others along.
+// A window longer than the file allows must not look like damage at the next start,
+// which would discard all others.
 func TestLongWindow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dedupe.db")
 	s, _ := open(t, path)

@@ -20,7 +20,7 @@ func done(s *Store, from, to int, room string) {
 	}
 }
 
-// entriesIn counts what a closed file holds.
+// entriesIn counts the entries of a closed file.
 func entriesIn(t *testing.T, path string) (n int) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -47,7 +47,7 @@ func reopen(t *testing.T, s *Store, o Options) *Store {
 	return s
 }
 
-// The newest are those whose senders may still come again.
+// The newest are those whose senders may still retry.
 func TestAFileKeepsTheNewestAndNoMoreThanItMay(t *testing.T) {
 	o := Options{Path: filepath.Join(t.TempDir(), "d.db"), MaxEntries: 1000}
 	s, err := Open(o)
@@ -96,7 +96,7 @@ func TestADoneOfALongTimeAgoIsReplacedInTheFile(t *testing.T) {
 	}
 }
 
-// clocks are the wall clock, which somebody may set, and one that nobody does.
+// clocks are the wall clock, which can be set, and one that cannot.
 type clocks struct {
 	clock
 	mono time.Duration
@@ -115,7 +115,7 @@ func (c *clocks) elapsed() time.Duration {
 	return c.mono
 }
 
-// A machine may boot with any clock, and have it set a moment later.
+// A machine may boot with any clock, and correct it a moment later.
 func TestAWrongClockDeletesNothing(t *testing.T) {
 	const month = 30 * 24 * time.Hour
 	for name, wrong := range map[string]struct{ atStart, later, runs time.Duration }{
@@ -156,8 +156,8 @@ func TestAWrongClockDeletesNothing(t *testing.T) {
 	}
 }
 
-// The clock is set right while the gateway runs: what seemed expired at the start
-// is known again from the next write on.
+// The clock is corrected while the gateway runs: entries that seemed expired at start
+// are known again after the next write.
 func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
 	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
 	o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}
@@ -180,7 +180,7 @@ func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
 	expect(t, s, key(0), true)
 }
 
-// Nothing need be written for it: a minute later at most the file is read again.
+// Even without a write: the file is read again within a minute.
 func TestAClockSetRightIsNoticedWithoutAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
@@ -204,7 +204,7 @@ func TestAClockSetRightIsNoticedWithoutAWrite(t *testing.T) {
 	})
 }
 
-// A write that never ends is no failure that the disk reports.
+// The disk reports no failure for a write that never ends.
 func TestADiskThatHangsIsNotHealthy(t *testing.T) {
 	c := new(clocks)
 	s, err := Open(Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed})
@@ -220,7 +220,7 @@ func TestADiskThatHangsIsNotHealthy(t *testing.T) {
 			}
 		}
 	}
-	tx, err := s.file.db.Begin(true) // holds the database, as a write that the disk does not end
+	tx, err := s.file.db.Begin(true) // locks the database, like a write that the disk does not finish
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,8 +300,8 @@ func TestADeletedFileIsWrittenAgain(t *testing.T) {
 	}
 }
 
-// TestAFileCutShortWhileOpenIsSetAside: bbolt reads pages that are gone, and the
-// panic leaves its lock locked. Neither what is done nor the end waits for that.
+// TestAFileCutShortWhileOpenIsSetAside: bbolt reads missing pages, and the panic
+// leaves its lock locked. Neither dones nor Close may wait for it.
 func TestAFileCutShortWhileOpenIsSetAside(t *testing.T) {
 	for _, size := range []int64{0, 1, 4096, 8192, 12288} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -339,8 +339,8 @@ func TestAFileDeletedBeforeTheEndIsWrittenAtTheEnd(t *testing.T) {
 	}
 }
 
-// However much is done while the file cannot be written, it gets all that the
-// memory knows in the end.
+// However many dones arrive while the file cannot be written, it gets the entire
+// memory in the end.
 func TestNothingIsTooMuchForAFileThatIsBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.db")
 	first, _ := open(t, path)
@@ -389,8 +389,8 @@ func TestForgettingHoldsThoughTheFileComesLater(t *testing.T) {
 	})
 }
 
-// What a person made the gateway forget, and the app then took once more, is done,
-// whatever the file went through between the two.
+// A delivery that an operator made the gateway forget, and that the app then accepted
+// again, is done, whatever happened to the file in between.
 func TestADoneAfterAForgetHoldsThoughTheFileComesLater(t *testing.T) {
 	for name, behindAfter := range map[string]string{"before the done": "forget", "after the done": "done"} {
 		t.Run(name, func(t *testing.T) {
@@ -424,8 +424,8 @@ func TestADoneAfterAForgetHoldsThoughTheFileComesLater(t *testing.T) {
 	}
 }
 
-// A step of the clock has the file read again, which must not bring back what is
-// about to be forgotten in it.
+// A clock step makes the store read the file again, which must not restore deliveries
+// about to be removed from it.
 func TestForgettingHoldsThoughTheClockWasSet(t *testing.T) {
 	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
 	o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}
@@ -448,9 +448,8 @@ func TestForgettingHoldsThoughTheClockWasSet(t *testing.T) {
 	})
 }
 
-// A clock that is set right may be the last thing that happens before a restart:
-// nothing is pending then, and the file holds the ends of the windows by the
-// wrong clock.
+// A clock correction may be the last event before a restart: nothing is pending then,
+// but the windows in the file follow the wrong clock.
 func TestAClockThatIsSetRightBeforeARestartForgetsNothing(t *testing.T) {
 	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
 	o := Options{Path: filepath.Join(t.TempDir(), "dedupe.db"), Now: c.Now, elapsed: c.elapsed}

@@ -65,7 +65,7 @@ func appendTo(path string, size int) error {
 	return err
 }
 
-// A disk that was mounted read-only after a crash still tells what was done.
+// A disk that is mounted read-only after a crash can still be read.
 func TestAFileThatMayOnlyBeReadIsLoaded(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {

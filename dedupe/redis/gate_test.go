@@ -9,7 +9,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
-// eventually waits for a condition that only the real clock brings about.
+// eventually waits for a condition that depends on the real clock.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -24,9 +24,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// A server is unreachable at start, comes up, dies, loses all it knew, is paused:
-// deliveries go on all the time, and what was taken meanwhile is known to the
-// other instance in the end.
+// A server is unreachable at start, comes up, dies, loses its data, is paused:
+// deliveries continue all the time, and in the end the other instance knows those
+// accepted meanwhile.
 func TestAServerThatComesAndGoes(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
@@ -86,7 +86,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 	}
 
 	k := take(here)
-	server.Kill() // and with it all that it knew
+	server.Kill() // with all its data
 	known(here, k)
 	for range 6 {
 		keys = append(keys, take(here))

@@ -15,9 +15,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
-// Three gates on one real server, used by eight deliveries at a time, some of
-// whose gates die without a word. Porcupine then searches, for each key, an order
-// of the calls that a single register of claims could have given.
+// Three gates on one real server, used by eight deliveries at a time; some gates die
+// silently. Porcupine then searches, for each key, an order of calls that a single
+// register of claims allows.
 
 type operation struct {
 	op  string // claim, done, release, crash
@@ -25,12 +25,11 @@ type operation struct {
 	id  int64 // of the attempt
 }
 
-// The register of one key: who has it. An attempt that crashed may lose it at
-// any later moment; whether its lease has ended is not known to the model, and
-// so both goes on to be possible.
+// The register of one key: its owner. A crashed attempt may lose it at any later
+// moment; the model does not know whether the lease has ended, so it allows both.
 type register struct {
 	done    bool
-	holder  int64 // 0: nobody
+	holder  int64 // 0: none
 	crashed bool
 }
 
@@ -50,7 +49,7 @@ func step(state, in, out any) []any {
 			}
 			return nil
 		}
-		return []any{r} // "try later" is always allowed: a copy may be asking
+		return []any{r} // "try later" is always allowed: a copy may be calling
 	case "done":
 		return []any{register{done: true}}
 	case "release":
@@ -116,7 +115,7 @@ type history struct {
 	ids   atomic.Int64
 }
 
-// record runs one call and notes when it began and ended.
+// record runs one call and notes its start and end.
 func (h *history) record(client int, in operation, call func() any) any {
 	from := time.Since(h.start).Nanoseconds()
 	out := call()
@@ -159,7 +158,7 @@ func TestLinearizable(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(client)))
 			for round := range rounds / clients {
-				// All clients work on the same few keys, which move on.
+				// All clients use the same few keys, which advance.
 				key := (round*keys*clients/rounds + r.IntN(4)) % keys
 				g, line := gates[r.IntN(3)], (*mortal)(nil)
 				if r.IntN(40) == 0 {
@@ -176,7 +175,7 @@ func TestLinearizable(t *testing.T) {
 				switch n := r.IntN(10); {
 				case line != nil:
 					h.record(client, operation{"crash", key, id}, func() any { line.dead.Store(true); return nil })
-					id, d = claim(client, gates[0], key, 2*time.Second) // its heir waits for the lease to end
+					id, d = claim(client, gates[0], key, 2*time.Second) // the next owner waits for the lease to end
 					if d.Outcome == dedupe.Held {
 						h.record(client, operation{"release", key, id}, func() any { d.Claim.Release(); return nil })
 					}
@@ -213,8 +212,8 @@ func check(t *testing.T, ops []porcupine.Operation, lost uint64) {
 	}
 }
 
-// The checker notices what it should: two holders, a duplicate of what nobody
-// did, a delivery taken again.
+// The checker detects what it should: two owners, a duplicate of a delivery that was
+// not done, a done delivery claimed again.
 func TestTheCheckerBites(t *testing.T) {
 	at := func(n int64, op string, id int64, out any) porcupine.Operation {
 		return porcupine.Operation{Input: operation{op, 1, id}, Call: 2 * n, Output: out, Return: 2*n + 1}

@@ -24,8 +24,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
-// age takes d off the lifetime of every key that matches: time goes by without
-// anybody sleeping.
+// age subtracts d from the lifetime of every matching key: time passes without
+// sleeping.
 const age = `
 for _, k in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
   local left = redis.call('PTTL', k) - ARGV[2]
@@ -65,7 +65,7 @@ func TestStandalone(t *testing.T) {
 	})
 }
 
-// The rights are those that docs/dedupe.md calls enough.
+// The rights that docs/dedupe.md lists.
 func TestUserAndPassword(t *testing.T) {
 	acl := filepath.Join(t.TempDir(), "users.acl")
 	users := "user default off\nuser gateway on >opensesame ~x:wh:* +@read +@write +@scripting +@connection\n"
@@ -153,7 +153,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// walk takes one delivery through its life, to show that every call arrives.
+// walk takes one delivery through its states, to show that every call works.
 func walk(t *testing.T, s *Store) {
 	t.Helper()
 	ctx, k, tok := t.Context(), dedupe.NewKey("walk"), dedupe.NewToken()
@@ -206,8 +206,7 @@ func TestAForeignValueIsAnError(t *testing.T) {
 	}
 }
 
-// A server that is out of memory takes no claim, but says so at once; the gate
-// above then decides alone.
+// A server out of memory refuses claims immediately; the gate then decides alone.
 func TestOutOfMemoryIsAnError(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
 	s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "x"})
@@ -224,7 +223,7 @@ func TestOutOfMemoryIsAnError(t *testing.T) {
 }
 
 func TestADeadServerAnswersWithinTheBudget(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}

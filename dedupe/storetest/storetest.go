@@ -57,13 +57,13 @@ func Run(t *testing.T, open Factory) {
 			c.run(&probe{t: t, Subject: s})
 		})
 	}
-	t.Run("the oldest goes when there is no space", func(t *testing.T) { testEviction(t, open) })
-	t.Run("whose window has ended goes before any other", func(t *testing.T) { testExpiredFirst(t, open) })
-	t.Run("a flood pushes out its own", func(t *testing.T) { testFlood(t, open) })
+	t.Run("the oldest is evicted when there is no space", func(t *testing.T) { testEviction(t, open) })
+	t.Run("expired ones are evicted before any other", func(t *testing.T) { testExpiredFirst(t, open) })
+	t.Run("a flood evicts only its own", func(t *testing.T) { testFlood(t, open) })
 	t.Run("each room keeps its fair share", func(t *testing.T) { testShares(t, open) })
-	t.Run("a restart keeps what is done and drops what is in flight", func(t *testing.T) { testRestart(t, open) })
-	t.Run("of many claims at once one succeeds", func(t *testing.T) { testConcurrency(t, open(t, 0).Store) })
-	t.Run("a store that ails says so, and when it is well again", func(t *testing.T) { testHealth(t, open(t, 0)) })
+	t.Run("a restart keeps dones and drops claims", func(t *testing.T) { testRestart(t, open) })
+	t.Run("exactly one of many concurrent claims succeeds", func(t *testing.T) { testConcurrency(t, open(t, 0).Store) })
+	t.Run("an unhealthy store reports it, and its recovery", func(t *testing.T) { testHealth(t, open(t, 0)) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 }
 
@@ -119,19 +119,19 @@ var cases = []struct {
 	name string
 	run  func(p *probe)
 }{
-	{"who claims first has it", func(p *probe) {
+	{"the first claim gets the delivery", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.claim(key, his, inFlight)
 		p.claim(key2, his, claimed)
 	}},
-	{"a claim repeated after a lost reply succeeds, and starts the lease again", func(p *probe) {
+	{"a claim repeated after a lost reply succeeds, and restarts the lease", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.Advance(lease - time.Second)
 		p.claim(key, mine, claimed)
 		p.Advance(lease - time.Second)
 		p.claim(key, his, inFlight)
 	}},
-	{"a released delivery is claimed again", func(p *probe) {
+	{"a released delivery can be claimed again", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.release(key, mine)
 		p.claim(key, his, claimed)
@@ -148,7 +148,7 @@ var cases = []struct {
 		p.Advance(2 * time.Second)
 		p.claim(key, his, claimed)
 	}},
-	{"what is absent cannot be renewed, and may be released", func(p *probe) {
+	{"an absent delivery cannot be renewed, but may be released", func(p *probe) {
 		p.renew(key, mine, false)
 		p.release(key, mine)
 		p.claim(key, mine, claimed)
@@ -162,7 +162,7 @@ var cases = []struct {
 		p.Advance(lease - time.Second)
 		p.claim(key, his, inFlight)
 	}},
-	{"a lease that ended belongs to whoever claims next", func(p *probe) {
+	{"after a lease ends, the next claim gets the delivery", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.Advance(lease + time.Second)
 		p.renew(key, mine, false)
@@ -171,13 +171,13 @@ var cases = []struct {
 		p.release(key, mine)
 		p.claim(key, mine, inFlight)
 	}},
-	{"what is done stays done, with its status", func(p *probe) {
+	{"a done delivery stays done, with its status", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.done(key, 204, window)
 		p.claim(key, mine, isDone(204))
 		p.claim(key, his, isDone(204))
 	}},
-	{"what is done can be neither renewed nor released", func(p *probe) {
+	{"a done delivery can be neither renewed nor released", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.done(key, 200, window)
 		p.renew(key, mine, false)
@@ -188,7 +188,7 @@ var cases = []struct {
 		p.done(key, 201, window)
 		p.claim(key, mine, isDone(201))
 	}},
-	{"done is written after the lease went to another, who then cannot undo it", func(p *probe) {
+	{"done is written even after another claim, which cannot undo it", func(p *probe) {
 		p.claim(key, mine, claimed)
 		p.Advance(lease + time.Second)
 		p.claim(key, his, claimed)
@@ -218,7 +218,7 @@ var cases = []struct {
 		p.Advance(lease + time.Second)
 		p.claim(key, his, isDone(200))
 	}},
-	{"forget removes what is done and refuses what is in flight", func(p *probe) {
+	{"forget removes a done delivery and refuses one in flight", func(p *probe) {
 		f, ok := p.Store.(dedupe.Forgetter)
 		if !ok {
 			p.t.Skip("not a Forgetter")

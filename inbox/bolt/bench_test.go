@@ -15,7 +15,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// large is a delivery as a sender makes it: 1 KiB of body, 0.65 KiB of headers.
+// large is a typical delivery: 1 KiB of body, 0.65 KiB of headers.
 func large(n int) *inbox.Delivery {
 	d := delivery(n)
 	d.Method, d.Target, d.Host, d.Proto = "POST", "/hooks/shop", "hooks.example.com", "HTTP/2.0"
@@ -27,8 +27,8 @@ func large(n int) *inbox.Delivery {
 	return d
 }
 
-// Durable accepts a second, on the disk of the temporary directory, and how long
-// one takes. The mark of each is among them: what is accepted is delivered.
+// Durable accepts per second, on the disk of the temporary directory, and the latency
+// of one. Each delivery is also marked as delivered.
 func BenchmarkAccept(b *testing.B) {
 	for _, writers := range []int{1, 16, 64} {
 		for name, keys := range map[string][][]byte{"": nil, "/encrypted": {keyA}} {
@@ -77,7 +77,7 @@ func benchmarkAccept(b *testing.B, writers int, keys [][]byte) {
 	}
 }
 
-// What a pending delivery costs in memory; its body is on the disk.
+// The memory of a pending delivery; its body is on disk.
 func BenchmarkMemory(b *testing.B) {
 	const n = 100_000
 	for b.Loop() {
@@ -100,7 +100,7 @@ func heapInUse() uint64 {
 	return st.HeapAlloc
 }
 
-// How long opening a file takes that holds 100 000 pending deliveries.
+// The time to open a file with 100 000 pending deliveries.
 func BenchmarkOpen(b *testing.B) {
 	const n = 100_000
 	path := filepath.Join(b.TempDir(), "inbox.db")

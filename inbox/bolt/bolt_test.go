@@ -63,7 +63,7 @@ func closeStore(tb inboxtest.TB, s *Store) {
 	}
 }
 
-// copied is what a kill -9 would leave of the file at this moment. No commit runs.
+// copied is the file that a kill -9 would leave at this moment. No commit is running.
 func copied(tb inboxtest.TB, from, to string) {
 	tb.Helper()
 	b, err := os.ReadFile(from)
@@ -78,7 +78,7 @@ func copied(tb inboxtest.TB, from, to string) {
 	}
 }
 
-// fastDir is a directory in memory where there is one: the suite syncs often.
+// fastDir is a directory in memory if there is one: the suite syncs often.
 func fastDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "inbox")
 	if err != nil {
@@ -116,8 +116,7 @@ func run(t *testing.T, with Options) {
 	})
 }
 
-// hide takes the file away from where it belongs, or puts it back, and returns when
-// the store has noticed.
+// hide moves the file away or back, and returns when the store has noticed.
 func hide(tb inboxtest.TB, s *Store, ail bool) {
 	from, to := s.o.Path, s.o.Path+".hidden"
 	if !ail {

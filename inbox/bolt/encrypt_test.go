@@ -29,7 +29,7 @@ func TestEncryption(t *testing.T) {
 	}
 	s := reopen(nil, keyA)
 	put(t, s, 1)
-	s = reopen(s, keyB, keyA) // the first seals, all open
+	s = reopen(s, keyB, keyA) // the first encrypts, all decrypt
 	put(t, s, 2)
 	if d, _, err := s.Get(t.Context(), key(1)); err != nil || !bytes.Equal(d.Body, delivery(1).Body) {
 		t.Errorf("with the old key: %v", err)
@@ -87,7 +87,7 @@ func TestNothingReadableIsInAnEncryptedFile(t *testing.T) {
 	}
 }
 
-// A delivery that somebody gave another's state or place is not delivered.
+// A delivery with the state or place of another is not delivered.
 func TestDeliveriesCannotBeSwapped(t *testing.T) {
 	for name, keys := range map[string][][]byte{"sealed": {keyA}, "plain": nil} {
 		t.Run(name, func(t *testing.T) {

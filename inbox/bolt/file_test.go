@@ -17,7 +17,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A log collects what is said, since being loud is part of the contract.
+// A log collects log lines: reporting problems is part of the contract.
 type log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -35,7 +35,7 @@ func (l *log) String() string {
 	return l.buf.String()
 }
 
-// begin opens a store that may not be able to open its file.
+// begin opens a store whose file may not be accessible.
 func begin(t *testing.T, o Options) (*Store, *log) {
 	t.Helper()
 	l := new(log)
@@ -48,7 +48,7 @@ func begin(t *testing.T, o Options) (*Store, *log) {
 	return s, l
 }
 
-// refuses checks that what is received goes to the app at once, and why.
+// refuses checks that a received delivery goes to the app immediately, and why.
 func refuses(t *testing.T, s *Store, why inbox.Why, health string) {
 	t.Helper()
 	_, err := s.Accept(t.Context(), delivery(-1), false)
@@ -173,8 +173,8 @@ func TestADamagedFileIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Whatever bit flips, the start goes on, no delivery is handed on in another form
-// than it was stored in, and what is not hit is there.
+// Whichever bit flips, the store starts, delivers nothing in an altered form, and has
+// all that is intact.
 func TestFlippedBits(t *testing.T) {
 	dir := fastDir(t)
 	whole := filepath.Join(dir, "whole.db")
@@ -269,8 +269,8 @@ func TestADamagedDeliveryIsLockedAndOthersGoOn(t *testing.T) {
 	}
 }
 
-// A file that is deleted holds what is stored only as long as the process lives:
-// nothing more is stored in it, and what it holds is delivered.
+// Deliveries in a deleted file exist only as long as the process: nothing more is
+// stored in it, and they are delivered.
 func TestADeletedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inbox.db")
 	s, l := begin(t, Options{Path: path})
@@ -280,7 +280,7 @@ func TestADeletedFile(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	refuses(t, s, inbox.WhyUnavailable, "deleted") // the very next, before anybody looked
+	refuses(t, s, inbox.WhyUnavailable, "deleted") // immediately, before the next check
 	if !strings.Contains(l.String(), "deleted or replaced") {
 		t.Errorf("log: %s", l)
 	}
@@ -299,7 +299,7 @@ func TestADeletedFile(t *testing.T) {
 	}
 }
 
-// After a commit that failed, nothing is known of what the disk has.
+// After a failed commit the content of the disk is unknown.
 func TestACommitThatFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inbox.db")
 	var fails atomic.Bool
@@ -351,8 +351,8 @@ func TestACommitThatFails(t *testing.T) {
 	found(t, s, 2, true)
 }
 
-// Settlements are repeated until they are written, and Close waits for that as
-// long as it may.
+// Settlements are retried until they are written, and Close waits for them as long as
+// it may.
 func TestMarksAreRepeated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inbox.db")
 	var fails atomic.Bool
@@ -371,7 +371,7 @@ func TestMarksAreRepeated(t *testing.T) {
 	for range n {
 		a, err := s.Take(t.Context(), shop, inbox.NextDue)
 		if a == nil || err != nil {
-			break // the store has noticed: the app is not asked about the rest
+			break // the store has noticed: leave out the rest
 		}
 		s.Settle(a, inbox.Settlement{To: inbox.Delivered})
 	}
@@ -427,7 +427,7 @@ func TestAFileShrinksWhenItIsOpened(t *testing.T) {
 	until(t, "the lock was lost", func() bool { return errors.Is(second.Status().Health, errLocked) })
 }
 
-// What is kept for replay takes a tenth of the room at most.
+// Deliveries kept for replay use at most a tenth of the space.
 func TestKeptBodiesGiveWay(t *testing.T) {
 	s := open(t, Options{Path: filepath.Join(t.TempDir(), "inbox.db"), MaxSize: 100 << 10})
 	for n := range 20 {

@@ -21,9 +21,10 @@ func smallDisk(t *testing.T, size string) (dir string) {
 	return dir
 }
 
-// backlog stores until the disk is full, as in an outage of the app, and then has
-// the app take some from all over the file, so that many pages change at once. It returns how many were stored, why no more were, and
-// how many of those that the app took would be sent again after a restart.
+// backlog stores until the disk is full, as in an outage of the app, and then lets
+// the app accept some from all over the file, so that many pages change at once. It
+// returns how many were stored, why no more were, and how many accepted ones would be
+// sent again after a restart.
 func backlog(t *testing.T, reserve int64) (stored int, why inbox.Why, again int) {
 	t.Helper()
 	path := filepath.Join(smallDisk(t, "8m"), "inbox.db")
@@ -84,7 +85,7 @@ func backlog(t *testing.T, reserve int64) (stored int, why inbox.Why, again int)
 	if again < 0 {
 		t.Errorf("%d stored, %d taken, but only %d pending: some are lost", stored, taken, pending)
 	}
-	// With space, what waits is written.
+	// With space, the pending marks are written.
 	if err := syscall.Mount("tmpfs", filepath.Dir(path), "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +93,8 @@ func backlog(t *testing.T, reserve int64) (stored int, why inbox.Why, again int)
 	return stored, why, again
 }
 
-// Marks need space too: without some that is kept for them, an outage that fills
-// the disk has all of it delivered twice.
+// Marks need space too: without a reserve, all deliveries of an outage that fills the
+// disk would be delivered twice.
 func TestAFullDisk(t *testing.T) {
 	stored, why, again := backlog(t, 4<<20)
 	t.Logf("with a reserve: %d stored, then %s; %d would be sent again", stored, why, again)
@@ -107,7 +108,7 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
-// A disk that is full before the file is made, and one that may only be read.
+// A disk that is full before the file exists, and a read-only one.
 func TestAFullOrReadOnlyDiskAtStart(t *testing.T) {
 	dir := smallDisk(t, "64k")
 	if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 60<<10), 0o600); err != nil {

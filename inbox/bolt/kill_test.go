@@ -49,7 +49,7 @@ func found(t *testing.T, s *Store, n int, want bool) {
 	}
 }
 
-// TestMain lets the test's own program be the process that is killed.
+// TestMain makes the test binary the process that is killed.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("INBOX_TEST_CHILD"); path != "" {
 		child(path)
@@ -57,8 +57,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child accepts deliveries, takes some, and says what it did once it is done: "a"
-// for accepted, "t" before it settles what the app took.
+// child accepts deliveries, delivers some, and reports each step when it is done: "a"
+// for accepted, "t" before it settles a delivered one.
 func child(path string) {
 	s, err := Open(Options{Path: path})
 	if err != nil {
@@ -86,7 +86,7 @@ func child(path string) {
 	wg.Wait()
 }
 
-// TestKill: what was answered is there after a kill -9, in the middle of anything.
+// TestKill: after a kill -9 at any moment, all accepted deliveries are there.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inbox.db")
 	accepted, taken, again := make(map[int]bool), make(map[int]bool), 0

@@ -14,7 +14,7 @@ type engineCase struct {
 
 // The life cycle of a delivery.
 var lifeCases = []engineCase{
-	{"what is accepted is taken as it was received", func(p *probe) {
+	{"an accepted delivery is taken as received", func(p *probe) {
 		p.find(1, 0)
 		want := p.delivery(acme, 1)
 		e := p.accept(acme, 1)
@@ -36,7 +36,7 @@ var lifeCases = []engineCase{
 			p.t.Errorf("get what is not there: %v", err)
 		}
 	}},
-	{"what the app took is removed, and a later copy is another delivery", func(p *probe) {
+	{"a delivered one is removed, and a later copy is a new delivery", func(p *probe) {
 		p.accept(shop, 1)
 		p.end(p.take(shop, inbox.NextDue, 1), inbox.Delivered)
 		p.find(1, 0)
@@ -44,7 +44,7 @@ var lifeCases = []engineCase{
 		p.accept(shop, 1)
 		p.take(shop, inbox.NextDue, 1)
 	}},
-	{"a copy of what is pending or in attempt is not stored again", func(p *probe) {
+	{"a copy of a pending one or one in attempt is not stored again", func(p *probe) {
 		first := p.accept(shop, 1)
 		if e := p.acceptAs(shop, 1, false, true).Entry; e.Position != first.Position || e.State != inbox.Pending {
 			p.t.Errorf("entry: %+v", e)
@@ -74,7 +74,7 @@ var lifeCases = []engineCase{
 		p.end(b, inbox.Delivered)
 		p.find(1, 0)
 	}},
-	{"what is due first is taken first, and nothing before it is due", func(p *probe) {
+	{"the one due first is taken first, and none before it is due", func(p *probe) {
 		for n := range 3 {
 			p.accept(shop, n)
 		}
@@ -96,7 +96,7 @@ var lifeCases = []engineCase{
 		p.Advance(time.Hour)
 		p.take(shop, inbox.NextDue, 0)
 	}},
-	{"an attempt that runs already is the only one", func(p *probe) {
+	{"an attempt that is already running is the only one", func(p *probe) {
 		got := p.acceptAs(shop, 1, true, false)
 		if got.Attempt == nil || got.Entry.State != inbox.InAttempt {
 			p.t.Fatalf("got %+v", got)
@@ -114,7 +114,7 @@ var lifeCases = []engineCase{
 		p.end(second.Attempt, inbox.Delivered)
 		p.find(1, 0)
 	}},
-	{"an attempt that is not spent does not count", func(p *probe) {
+	{"an unspent attempt does not count", func(p *probe) {
 		p.accept(shop, 1)
 		p.Engine.Settle(p.take(shop, inbox.NextDue, 1), inbox.Settlement{To: inbox.Pending, Status: 502, Unspent: true, After: time.Minute})
 		if e := p.find(1, inbox.Pending); e.Attempts != 0 || e.Status != 0 {
@@ -122,7 +122,7 @@ var lifeCases = []engineCase{
 		}
 		p.none(shop)
 	}},
-	{"what is dead stays", func(p *probe) {
+	{"dead ones stay", func(p *probe) {
 		p.dead(shop, 1)
 		p.Advance(365 * 24 * time.Hour)
 		p.find(1, inbox.Dead)
@@ -131,7 +131,7 @@ var lifeCases = []engineCase{
 		p.Engine = p.Reopen()
 		p.find(1, inbox.Dead)
 	}},
-	{"a copy of what is dead makes it pending again", func(p *probe) {
+	{"a copy of a dead one makes it pending again", func(p *probe) {
 		p.dead(shop, 1)
 		received := p.find(1, inbox.Dead).Received
 		p.Advance(time.Hour)
@@ -141,7 +141,7 @@ var lifeCases = []engineCase{
 		}
 		p.take(shop, inbox.NextDue, 1)
 	}},
-	{"what was delivered is kept for as long as asked", func(p *probe) {
+	{"a delivered one is kept for the requested time", func(p *probe) {
 		p.accept(shop, 1)
 		p.Engine.Settle(p.take(shop, inbox.NextDue, 1), inbox.Settlement{To: inbox.Delivered, Status: 201, Keep: time.Hour})
 		if e := p.find(1, inbox.Delivered); e.Status != 201 {
@@ -156,7 +156,7 @@ var lifeCases = []engineCase{
 		p.accept(shop, 2) // a new delivery replaces the kept one
 		p.take(shop, inbox.NextDue, 2)
 	}},
-	{"an app that answers again makes due what waits for it", func(p *probe) {
+	{"an app that is back makes the ones held for it due", func(p *probe) {
 		for n := range 4 {
 			p.accept(shop, n)
 		}
@@ -171,7 +171,7 @@ var lifeCases = []engineCase{
 		p.none(shop)
 		p.hasten(acme, inbox.HoldApp) // none
 	}},
-	{"what does not reach its handler waits for a configuration, however long", func(p *probe) {
+	{"one that does not reach its handler waits for a configuration, however long", func(p *probe) {
 		p.accept(shop, 1)
 		p.retry(p.take(shop, inbox.NextDue, 1), 0, inbox.HoldRoute)
 		p.Advance(24 * time.Hour)
@@ -195,7 +195,7 @@ var lifeCases = []engineCase{
 			p.Advance(time.Millisecond)
 		}
 	}},
-	{"the oldest is found whatever it waits for", func(p *probe) {
+	{"the oldest is found whatever it is held for", func(p *probe) {
 		p.accept(shop, 1)
 		p.retry(p.take(shop, inbox.NextDue, 1), 0, inbox.HoldRoute)
 		p.Advance(time.Second)
@@ -237,14 +237,14 @@ var operatorCases = []engineCase{
 		}
 		p.take(shop, inbox.NextDue, 1)
 	}},
-	{"what was delivered and is kept can be replayed", func(p *probe) {
+	{"a kept delivered one can be replayed", func(p *probe) {
 		p.accept(shop, 1)
 		p.Engine.Settle(p.take(shop, inbox.NextDue, 1), inbox.Settlement{To: inbox.Delivered, Keep: time.Hour})
 		p.replay(inbox.Selection{Handler: "shop", States: []inbox.State{inbox.Delivered}}, "", 1)
 		p.Advance(2 * time.Hour)
 		p.take(shop, inbox.NextDue, 1)
 	}},
-	{"a replay may give a delivery to another handler", func(p *probe) {
+	{"a replay may move a delivery to another handler", func(p *probe) {
 		p.dead(acme, 1)
 		p.accept(acme, 2)
 		p.accept(acme, 3)
@@ -297,7 +297,7 @@ var operatorCases = []engineCase{
 			p.find(n, 0)
 		}
 	}},
-	{"what is discarded while an attempt runs is gone", func(p *probe) {
+	{"one discarded during an attempt is gone", func(p *probe) {
 		p.accept(shop, 1)
 		a := p.take(shop, inbox.NextDue, 1)
 		p.discard(byKey(1), 1)

@@ -51,29 +51,29 @@ func Run(t *testing.T, open Factory) {
 	for _, c := range slices.Concat(lifeCases, operatorCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(&probe{t: t, Subject: open(t, 0)}) })
 	}
-	t.Run("what is too much is refused, and leaves room for others", func(t *testing.T) {
+	t.Run("excess deliveries are refused, which leaves room for others", func(t *testing.T) {
 		testRoom(&probe{t: t, Subject: open(t, 256<<10)})
 	})
 	t.Run("a restart keeps all", func(t *testing.T) {
 		p := &probe{t: t, Subject: open(t, 0)}
 		p.testRestart(p.Reopen)
 	})
-	t.Run("a crash keeps what was answered, and ends attempts", func(t *testing.T) {
+	t.Run("a crash keeps accepted deliveries, and ends attempts", func(t *testing.T) {
 		p := &probe{t: t, Subject: open(t, 0)}
 		if p.Crash == nil {
 			t.Skip("the engine keeps nothing")
 		}
 		p.testRestart(p.Crash)
 	})
-	t.Run("an engine that ails refuses, says so, and loses nothing", func(t *testing.T) {
+	t.Run("an unhealthy engine refuses, reports it, and loses nothing", func(t *testing.T) {
 		testBreak(&probe{t: t, Subject: open(t, 0)})
 	})
-	t.Run("who does not wait for the answer is not owed", func(t *testing.T) {
+	t.Run("an abandoned accept stores nothing", func(t *testing.T) {
 		testAbandoned(&probe{t: t, Subject: open(t, 0)})
 	})
-	t.Run("of copies at once one is stored", func(t *testing.T) { testCopiesAtOnce(t, open(t, 0).Engine) })
+	t.Run("one of several concurrent copies is stored", func(t *testing.T) { testCopiesAtOnce(t, open(t, 0).Engine) })
 	t.Run("each delivery has one attempt at a time", func(t *testing.T) { testOneAttempt(t, open(t, 0)) })
-	t.Run("a hundred thousand outlive a restart", func(t *testing.T) {
+	t.Run("a hundred thousand survive a restart", func(t *testing.T) {
 		if testing.Short() {
 			t.Skip("takes seconds")
 		}

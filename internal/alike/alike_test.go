@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestSameIsSimpleFolding holds Same against the standard library, rune by rune.
+// TestSameIsSimpleFolding compares Same with the standard library, rune by rune.
 func TestSameIsSimpleFolding(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {

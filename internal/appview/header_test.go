@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// TestHeadersThatLeadBelowThePrefix: by whatever an app makes of such a header, no
-// request beside the prefix becomes one below it, and what leads elsewhere stays.
+// TestHeadersThatLeadBelowThePrefix: however an app reads such a header, a request
+// outside the prefix does not become one below it, and other headers stay.
 func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 	for _, c := range []struct {
 		prefix             Prefix
 		path, name, header string
 		goes               bool
 	}{
-		// in place of the path
+		// instead of the path
 		{"/hooks/*", "/", "X-Original-Url", "/hooks/stripe", true},
 		{"/hooks/*", "/", "X-Rewrite-Url", "/hooks", true},
 		{"/hooks/*", "/", "X-Rewrite-Url", "/HOOKS/stripe?x=1#y", true},
@@ -34,20 +34,20 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/", "X-Original-Url", "/hooksters", false},
 		{"/hooks/*", "/", "X-Original-Url", "", false},
 		{"/hooks/*", "/", "X-Forwarded-Uri", "https://h.example.com/shop", false},
-		// taken off the path
+		// removed from the path
 		{"/hooks/*", "/legacy/hooks/stripe", "X-Script-Name", "/legacy", true},
 		{"/hooks/*", "/legacy/hooks/stripe", "X-Script-Name", "/legacy/", true},
 		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Prefix", "/Legacy", true},
 		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Prefix", "/x, /legacy", true},
 		{"/hooks/*", "/legacy/shop", "X-Script-Name", "/legacy", false},
 		{"/hooks/*", "/shop", "X-Script-Name", "/", false},
-		// put on the path
+		// added to the path
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks", true},
 		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "/api/", true},
 		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api", false},
 		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /hooks", true},
 		{"/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /v1", false},
-		// no path at all
+		// not a path
 		{"/hooks/*", "/", "X-Http-Method-Override", "DELETE", false},
 		{"/hooks/*", "/", "Referer", "/hooks/stripe", false},
 	} {

@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// TestPrefixOwnsEverySpelling: no way to write a path below the prefix leads past
-// the block, to a route that proxies the rest of the site.
+// TestPrefixOwnsEverySpelling: no spelling of a path below the prefix bypasses the
+// block to a route that proxies the rest of the site.
 func TestPrefixOwnsEverySpelling(t *testing.T) {
 	for target, want := range map[string]bool{
 		"/hooks":                       true,
@@ -21,7 +21,7 @@ func TestPrefixOwnsEverySpelling(t *testing.T) {
 		"/hooks/stripe":                true,
 		"/HOOKS/Stripe":                true,
 		"/hook%73/stripe":              true,
-		"/hooK%C5%BF/stripe":           true, // ſ, which upper case makes an S
+		"/hooK%C5%BF/stripe":           true, // upper-cased, ſ is an S
 		"/hoo%E2%84%AAs":               true, // K, the Kelvin sign
 		"//hooks/stripe":               true,
 		"/./hooks/stripe":              true,
@@ -39,8 +39,8 @@ func TestPrefixOwnsEverySpelling(t *testing.T) {
 		"/hooks/%2e%2e/x":              true,
 		"/./hooks//../stripe":          true, // /hooks/stripe where slashes are not merged: new URL() of WHATWG
 		"/x/%2e%2e/hooks//../stripe":   true,
-		"/.\\hooks\\..;\\stripe":       true, // where ..; is no dot segment
-		"/a%2fb/../hooks/stripe":       true, // where an encoded slash is none
+		"/.\\hooks\\..;\\stripe":       true, // if ..; is not a dot segment
+		"/a%2fb/../hooks/stripe":       true, // if an encoded slash is not a slash
 		"/x/hooks;y/../../hooks":       true,
 		"/hooks%7f/stripe":             true,
 		"/x//stripe":                   false,
@@ -67,8 +67,8 @@ func TestPrefixOwnsEverySpelling(t *testing.T) {
 	}
 }
 
-// TestPathThatEverybodyReadsAlike: what Caddy and some app could read differently
-// is unclean.
+// TestPathThatEverybodyReadsAlike: what Caddy and some app could read differently is
+// unclean.
 func TestPathThatEverybodyReadsAlike(t *testing.T) {
 	for target, want := range map[string]bool{
 		"/": true, "/hooks/stripe": true, "/hooks/stripe/": true, "/HOOKS/%73tripe": true, "/hooks/a.b..c/.x": true,
@@ -78,7 +78,7 @@ func TestPathThatEverybodyReadsAlike(t *testing.T) {
 		"/.": false, "/..": false, "/hooks/%2e/x": false, "/hooks/%2E%2e/x": false, "/hooks/a%2eb": false,
 		"/hooks%2fx": false, "/hooks/x%2F": false, "/hooks%5cx": false, "/hooks\\x": false, "/hooks/x;y": false, "/hooks/x%3by": false,
 		"/hooks/x%00": false, "/hooks/x%0a": false, "/hooks/x%7f": false,
-		"/hooks%2fx\"":                    false, // a raw quote makes EscapedPath forget how the slash was written
+		"/hooks%2fx\"":                    false, // because of the raw quote EscapedPath forgets how the slash was written
 		"http://h.example.com/hooks/../x": false,
 	} {
 		u, err := url.ParseRequestURI(target)
@@ -91,8 +91,8 @@ func TestPathThatEverybodyReadsAlike(t *testing.T) {
 	}
 }
 
-// FuzzPaths compares with Caddy's own matcher: what it finds below the prefix, the
-// block owns. A clean path is one that cleaning does not change.
+// FuzzPaths compares with Caddy's own matcher: the block owns every path that it
+// matches below the prefix. A clean path is one that cleaning does not change.
 func FuzzPaths(f *testing.F) {
 	for _, target := range []string{"/hooks", "/hooks/x", "//hooks/./x/", "/hooks%2f..%2fx", "/x/../HOOKS;a/b", "/hooks\\x", "/hoo\u212as/x", "http://h/hooks"} {
 		f.Add(target)
@@ -117,8 +117,8 @@ func FuzzPaths(f *testing.F) {
 	})
 }
 
-// withoutDots removes dot segments as RFC 3986 §5.2.4 does and new URL() of WHATWG:
-// empty segments stay, and .. removes one of them as any other.
+// withoutDots removes dot segments like RFC 3986 §5.2.4 and WHATWG's new URL(): empty
+// segments stay, and .. removes one like any other.
 func withoutDots(p string) string {
 	var kept []string
 	for segment := range strings.SplitSeq(strings.TrimPrefix(p, "/"), "/") {

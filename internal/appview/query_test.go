@@ -23,7 +23,7 @@ func TestNamesMethod(t *testing.T) {
 	}
 }
 
-// FuzzNamesMethod compares with Go's own reading of a query.
+// FuzzNamesMethod compares with Go's query parser.
 func FuzzNamesMethod(f *testing.F) {
 	for _, query := range []string{"_method=PUT", "a=b&%5fmethod", "+_method=", "%u005fmethod", "[method;_Method[]=x", "%"} {
 		f.Add(query)

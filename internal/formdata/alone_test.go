@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// twins are names that PHP, Rack, Express or .NET take for a_b.
+// twins are names that PHP, Rack, Express or .NET treat as a_b.
 var twins = []string{"a.b", "a b", " a_b", "\ta_b", "a_b\x00", "a_b\x00c", "a_b[]", "a[b", "a_b[x]", "[a_b]", "]a_b", "A_B", "a_B", "[A.b]"}
 
 func TestAFieldStandsAlone(t *testing.T) {

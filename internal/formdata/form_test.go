@@ -79,8 +79,8 @@ func TestPartsAreReadOneWay(t *testing.T) {
 	}
 }
 
-// FuzzMultipart: what is read is what mime/multipart reads, which is a part of
-// the standard library and of many an app, and costs no more than the body.
+// FuzzMultipart: results agree with mime/multipart, which many apps use, at no more
+// than the cost of the body.
 func FuzzMultipart(f *testing.F) {
 	f.Add([]byte("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--\r\n"))
 	f.Add([]byte("--b\r\nContent-Type: text/plain\r\nContent-Disposition: form-data; name=a; filename=\"x\"\r\n\r\n1\r\n--b\r\n\r\n--b--"))
@@ -113,7 +113,7 @@ func FuzzMultipart(f *testing.F) {
 	})
 }
 
-// FuzzForm: Value says what Parse and net/url say.
+// FuzzForm: Value agrees with Parse and net/url.
 func FuzzForm(f *testing.F) {
 	f.Add([]byte("a=1&b=2"))
 	f.Add([]byte("&&%61=+%2B&a"))

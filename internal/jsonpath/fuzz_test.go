@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzJSONPath holds the scanner against encoding/json: what it finds stands in
-// valid JSON, and is what a decoder finds there if no member appears twice.
+// FuzzJSONPath compares the scanner with encoding/json: what it finds is part of
+// valid JSON, and what a decoder finds if no member repeats.
 func FuzzJSONPath(f *testing.F) {
 	for _, path := range []string{"id", "data.id", "items[0].id", "items[only].id", "[0].eventId", "a[1][2]", "a[only]", "é"} {
 		for _, text := range []string{
@@ -26,21 +26,21 @@ func FuzzJSONPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string, text []byte) {
 		p, err := Parse(path)
 		if err != nil || p.Many() {
-			return // walk knows no [*]
+			return // walk does not support [*]
 		}
 		got, err := p.Lookup(text)
 		if err != nil && !slices.ContainsFunc([]error{ErrNoValue, ErrNotJSON, ErrDuplicate, errArray, errDiffer, errSeveral}, func(e error) bool { return errors.Is(err, e) }) {
 			t.Fatalf("%v", err)
 		}
 		if errors.Is(err, ErrNotJSON) {
-			// stricter than a decoder in three things only
+			// stricter than a decoder in only three respects
 			if json.Valid(text) && utf8.Valid(text) && !bytes.Contains(text, []byte(`\u`)) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxDepth {
 				t.Fatalf("%q is JSON", text)
 			}
 			return
 		}
 		if (errors.Is(err, ErrDuplicate) || errors.Is(err, errSeveral)) && !json.Valid(text) {
-			return // refused for the one before the other was read
+			return // refused before the other was read
 		}
 		if !json.Valid(text) {
 			t.Fatalf("%q is no JSON, and got %q, %v", text, got, err)
@@ -93,14 +93,14 @@ func walk(value any, p Path) (string, bool) {
 	return "", false
 }
 
-// hasDuplicates reports whether any object holds a member twice, as a decoder
-// reads names.
+// hasDuplicates reports whether any object has a repeated member, with names as a
+// decoder reads them.
 func hasDuplicates(text []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	type level struct {
 		names map[string]bool // nil: an array
-		value bool            // a value comes next
+		value bool            // a value is next
 	}
 	var stack []level
 	for {
@@ -132,7 +132,7 @@ func hasDuplicates(text []byte) bool {
 	}
 }
 
-// FuzzParse: a path has one text.
+// FuzzParse: each path has one text.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"id", "data.id", "items[0].id", "[*].id", "[only].id", "[0].eventId", "a[1][2].b", "", ".", "a..b", "a[", "a]", "[-0]", "[007]", "[+1]", "a[1]b", "é.\xff", "[9999999999999999999]"} {
 		f.Add(text)

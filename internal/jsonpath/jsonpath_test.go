@@ -38,8 +38,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestLookup: a scalar is found only where the whole text is valid JSON and
-// the path leads to it in one way.
+// TestLookup: a scalar is found only if the entire text is valid JSON and the path is
+// unambiguous.
 func TestLookup(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, tc := range []struct {
@@ -75,7 +75,7 @@ func TestLookup(t *testing.T) {
 		{"[*][*]", `[["a","a"],["b"]]`, "", errDiffer},
 		{"[*][*]", `[["a"],[]]`, "", ErrNoValue},
 		{"id", `{"id":0}`, "0", nil},
-		{"id", `{"id":-1.50e+10}`, "-1.50e+10", nil}, // as it is written
+		{"id", `{"id":-1.50e+10}`, "-1.50e+10", nil}, // as written
 		{"id", `{"id":123456789012345678901234567890}`, "123456789012345678901234567890", nil},
 		{"id", `{"id":true}`, "true", nil},
 		{"id", `{"id":false}`, "false", nil},
@@ -183,9 +183,8 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// FuzzJSONPaths: what one pass finds for several paths is what each finds alone.
-// A text that is no JSON has nothing for any, although one path may have seen
-// another reason first.
+// FuzzJSONPaths: one pass for several paths finds what each finds alone. Text that is
+// not JSON has no results, although one path may have seen another reason first.
 func FuzzJSONPaths(f *testing.F) {
 	paths := []string{"id", "data.id", "items[0].id", "items[only].id", "items[*].id", "items[1].a[*]", "[0].id", "[*].id", "[only].a.b", "a[1][2]", "a", "data"}
 	f.Add([]byte(`{"id":1,"data":{"id":"a"},"items":[{"id":1,"a":[1,1]},{"id":1,"a":["x"]}],"a":[0,[1,2,3]]}`))
@@ -211,8 +210,8 @@ func FuzzJSONPaths(f *testing.F) {
 	})
 }
 
-// TestAMemberStandsAlone: of what is signed alone, no object on the path has a
-// member that parsers which ignore the case of letters take for the path's.
+// TestAMemberStandsAlone: if a member is all that is signed, no object on the path
+// has another one that case-insensitive parsers treat as the same.
 func TestAMemberStandsAlone(t *testing.T) {
 	for text, want := range map[string]error{
 		`{"a":{"key":"1"},"b":2,"ab":{"Key":3}}`: nil,

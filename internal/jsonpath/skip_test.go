@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// texts are JSON and what is none, of every kind that a skipped value can have.
+// texts are valid and invalid JSON, with every kind of skipped value.
 func texts() []string {
 	all := []string{
 		"1", "-0.5e+3", "01", "1.", "1e", "-", "+1", "1e+", "true", "tru", "null", "nul", "falsee", `"a"`, `"`, `"\x"`, `"\u00e"`, "\"\xff\"", "\"\n\"",
@@ -20,8 +20,8 @@ func texts() []string {
 	return all
 }
 
-// TestSkippedIsReadAsStrictly: a value that no path leads into is held to be JSON as
-// one is that a path leads into.
+// TestSkippedIsReadAsStrictly: a value off the path is validated like one on the
+// path.
 func TestSkippedIsReadAsStrictly(t *testing.T) {
 	for _, text := range texts() {
 		body := `{"skipped":` + text + `,"id":"x"}`
@@ -39,7 +39,7 @@ func TestSkippedIsReadAsStrictly(t *testing.T) {
 	}
 }
 
-// BenchmarkSkip: a body of numbers that no path leads to.
+// BenchmarkSkip: a body of numbers off the path.
 func BenchmarkSkip(b *testing.B) {
 	body := []byte(`{"a":[` + strings.Repeat("1,", 1<<19) + `1],"id":"x"}`)
 	b.SetBytes(int64(len(body)))

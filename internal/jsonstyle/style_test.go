@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestStyles: a text as it was sent, and as the usual libraries write it.
+// TestStyles: a text as sent, and as common libraries write it.
 func TestStyles(t *testing.T) {
 	const sent = "{\n  \"b\":[1.50,{}], \"a\" : \"\\u00fc</x> + 😀\\n\"}\n"
 	text := Parse([]byte(sent))
@@ -50,7 +50,7 @@ func TestStyles(t *testing.T) {
 	}
 }
 
-// FuzzText: whatever the style, the text says the same.
+// FuzzText: in every style the text has the same meaning.
 func FuzzText(f *testing.F) {
 	f.Add([]byte(`{"b":[1.50,{}],"a":"\u00fc</x>\ud83d\ude00\n","":null} `))
 	f.Fuzz(func(t *testing.T, sent []byte) {

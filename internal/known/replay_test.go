@@ -17,16 +17,15 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// What a page says of a captured delivery that is sent again.
+// What a page says about replays of a captured delivery.
 const (
 	allCopies   = "no copy of a captured delivery reaches the app for"
 	exactCopies = "exact copies of a captured delivery do not reach the app for"
 	nothingKept = "copies of a captured delivery reach the app."
 )
 
-// TestReplaysAsThePageSays alters every genuine vector of every preset in what
-// somebody without a key can choose, and holds what dedupe makes of it against
-// the preset's page.
+// TestReplaysAsThePageSays alters every genuine vector of every preset in ways
+// possible without a key, and compares dedupe's result with the preset's page.
 func TestReplaysAsThePageSays(t *testing.T) {
 	all, err := providers.All()
 	if err != nil {
@@ -60,7 +59,7 @@ func TestReplaysAsThePageSays(t *testing.T) {
 	t.Log(count)
 }
 
-// beyond names the presets whose pages promise less than this test can break.
+// beyond names the presets whose pages promise less than this test can check.
 var beyond = map[string]string{
 	"paypal":             "another body with the same CRC-32 takes an effort that no alteration here makes",
 	"sinch_conversation": "what stands behind the body in the signed content never counts as proven",
@@ -83,8 +82,8 @@ func promise(t *testing.T, p *providers.Provider) (found string) {
 	return found
 }
 
-// replay reports whether the captured delivery is identified at all, and whether
-// an altered copy of it passes as another one.
+// replay reports whether the captured delivery is identified at all, and whether an
+// altered copy passes as a new one.
 func replay(t *testing.T, p *providers.Provider, c *captured, said string) (identified, passing bool) {
 	key, ok, err := c.key(p)
 	if err != nil {
@@ -104,7 +103,7 @@ func replay(t *testing.T, p *providers.Provider, c *captured, said string) (iden
 		}
 		got, ok, err := altered.key(p)
 		switch {
-		case err != nil || ok && got == key: // no longer genuine, or kept off
+		case err != nil || ok && got == key: // no longer genuine, or blocked
 		case a.unsigned == "":
 			t.Errorf("%s: passes as another delivery", name)
 		case !ok && len(altered.body) > 0:
