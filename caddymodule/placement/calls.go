@@ -11,19 +11,19 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// A layer is a path matcher, or a rewrite. What undoes it guesses: a walk does it
-// again, and shows whether the guess is right.
+// A layer is a path matcher or a rewrite. Undoing it is a guess: a walk then shows
+// whether it is right.
 type layer struct {
 	patterns     []string
-	prefixes     []string    // that the paths of a path_regexp matcher begin with
-	strip, begin string      // a prefix that is taken off or put on
-	suffix       string      // that is taken off
-	swaps        [][2]string // texts that are replaced
-	whole        bool        // the path that comes out has nothing of the one that goes in
-	maybe        bool        // beside a matcher, in a route before
+	prefixes     []string    // beginnings of the paths of a path_regexp matcher
+	strip, begin string      // a prefix that is stripped or added
+	suffix       string      // a suffix that is stripped
+	swaps        [][2]string // replaced texts
+	whole        bool        // the new path does not depend on the old one
+	maybe        bool        // in an earlier route with a matcher
 }
 
-// An app is a proxy in the routes, with what leads to it.
+// An app is a proxy in the routes, and the way to it.
 type app struct {
 	server    string
 	addresses []string
@@ -39,7 +39,7 @@ func (t trail) app(h *reverseproxy.Handler, server string) app {
 	return app{server, addressesOf(h), t.sampleHosts(), t.layers, t.refused}
 }
 
-// rewritten follows the trail past a rewrite.
+// rewritten adds a rewrite to the trail.
 func (t trail) rewritten(r *rewrite.Rewrite) trail {
 	uri, _, _ := strings.Cut(r.URI, "?")
 	begin, putsOn := strings.CutSuffix(r.URI, "{http.request.uri}")
@@ -69,8 +69,7 @@ func (t trail) rewritten(r *rewrite.Rewrite) trail {
 	return t
 }
 
-// maybe follows the trail past a route that some requests go into: through its
-// rewrite.
+// maybe adds the rewrite of an earlier route that only some requests enter.
 func (t trail) maybe(inside trail) trail {
 	layers := slices.Clone(inside.layers)
 	for i := len(t.layers); i < len(layers); i++ {
@@ -91,7 +90,7 @@ func regexpPrefixes(route *caddyhttp.Route) (prefixes []string) {
 	return prefixes
 }
 
-// literalPrefix returns the text with which what a pattern matches begins.
+// literalPrefix returns the literal beginning of a pattern.
 func literalPrefix(pattern string) string {
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
@@ -105,7 +104,8 @@ func literalPrefix(pattern string) string {
 	return prefix
 }
 
-// calls lists paths that the layers may make the given one, the path itself first.
+// calls lists paths that the layers may turn into the given one, the path itself
+// first.
 func calls(path string, layers []layer) []string {
 	paths, any := []string{path}, false
 	for _, l := range slices.Backward(layers) {
@@ -127,7 +127,7 @@ func calls(path string, layers []layer) []string {
 	return few(append([]string{path}, paths...), path)
 }
 
-// undone lists what a layer may have made the path of.
+// undone lists paths that a layer may turn into the given one.
 func (l layer) undone(path string) (paths []string) {
 	rest := strings.TrimPrefix(path, "/")
 	for _, prefix := range l.prefixes {
@@ -154,9 +154,9 @@ func (l layer) undone(path string) (paths []string) {
 	return slices.DeleteFunc(paths, func(p string) bool { return !strings.HasPrefix(p, "/") })
 }
 
-// calledAs undoes the rewrites of the layers above. A path that still has the
-// prefix that was taken off is called as it is written: /hooks/stripe inside of
-// handle_path /hooks/* is a mistake, and no way to write /hooks/hooks/stripe.
+// calledAs undoes the rewrites of the layers above. A path with the stripped prefix
+// is kept: /hooks/stripe inside handle_path /hooks/* is a mistake, not another way to
+// write /hooks/hooks/stripe.
 func calledAs(path string, above []layer) string {
 	for _, l := range slices.Backward(above) {
 		if l.maybe {

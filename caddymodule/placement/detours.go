@@ -11,26 +11,26 @@ import (
 	"go.uber.org/zap"
 )
 
-// A detour is a way by which an app gets requests that have passed no handler, with
-// the path of verified deliveries. Those of one folder are one.
+// A detour is a way for unverified requests to reach an app with the path of verified
+// deliveries. Detours of one folder are reported once.
 type detour struct{ prefix, by, how, host, folder string }
 
-// How a detour leads to the app.
+// Kinds of detours.
 const (
 	byRewrite = "handle_path or a rewrite makes it the same"
 	byHost    = "another site, or another address of this one, has the same app"
 	byError   = "handle_errors hands it what was refused"
 )
 
-// detours finds requests that pass no handler and that an app gets with the path
-// of verified deliveries: because a route takes a prefix off or puts one on, by
-// another host, or from an error route.
+// detours finds unverified requests that reach an app with the path of verified
+// deliveries: through a route that strips or adds a prefix, another host, or an error
+// route.
 func (s *survey) detours() (findings []Finding) {
 	names, example := make(map[detour][]string), make(map[detour][]zap.Field)
 	var all []detour
 	for _, seat := range s.seats {
 		for at := range seat.spots() {
-			if _, by, _ := s.gapAt(seat, at); by != "" { // which says enough
+			if _, by, _ := s.gapAt(seat, at); by != "" { // already reported
 				continue
 			}
 			for d, fields := range s.detoursOf(seat, at) {
@@ -50,8 +50,8 @@ func (s *survey) detours() (findings []Finding) {
 	return findings
 }
 
-// detoursOf yields the detours round a seat, one to each app at most, each with an
-// example.
+// detoursOf yields the detours around a seat with an example, at most one for each
+// app.
 func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 	return func(yield func(detour, []zap.Field) bool) {
 		verified := s.verified(seat, at)
@@ -71,8 +71,7 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 	}
 }
 
-// wayTo returns a request that comes to an app as one of the verified deliveries
-// does.
+// wayTo returns a request that reaches an app in the form of verified deliveries.
 func (s *survey) wayTo(to app, seat seat, at spot, verified []reply) (near spot, a reply, found bool) {
 	for _, v := range verified {
 		if !share(to.addresses, v.addresses) {
@@ -89,7 +88,7 @@ func (s *survey) wayTo(to app, seat seat, at spot, verified []reply) (near spot,
 	return spot{}, reply{}, false
 }
 
-// verified returns what answers deliveries that the seat's handler lets through.
+// verified returns the replies to deliveries that pass the seat's handler.
 func (s *survey) verified(seat seat, at spot) []reply {
 	answers := s.try(seat.server, seat.handler.Method, at).behind[seat.handler]
 	if len(answers) > 0 || len(seat.loose) == 0 {
@@ -98,7 +97,7 @@ func (s *survey) verified(seat seat, at spot) []reply {
 	return s.probe(probe{server: seat.server, method: seat.handler.Method, at: at, strays: true, into: seat.handler}, seat.loose...).behind[seat.handler]
 }
 
-// waysTo walks to an app as the layers above it suggest, and yields what answers.
+// waysTo walks to an app as the layers above it suggest, and yields the replies.
 func (s *survey) waysTo(to app, seat seat, at spot, path string) iter.Seq2[spot, []reply] {
 	return func(yield func(spot, []reply) bool) {
 		p := probe{server: to.server, method: seat.handler.Method, path: path}
@@ -115,7 +114,7 @@ func (s *survey) waysTo(to app, seat seat, at spot, path string) iter.Seq2[spot,
 		for _, host := range hosts {
 			for _, called := range calls(path, to.layers) {
 				p.at = spot{host, called}
-				if p.at == at && to.server == seat.server { // gapAt has looked at that
+				if p.at == at && to.server == seat.server { // gapAt has checked that
 					continue
 				}
 				if !yield(p.at, s.probe(p).open) {
@@ -136,7 +135,7 @@ func howOf(to app, near, at spot) string {
 	return byRewrite
 }
 
-// folderThere proposes what to refuse before an app.
+// folderThere proposes a prefix to refuse in front of an app.
 func folderThere(there string) string {
 	prefix := path.Dir(there)
 	if prefix == "/" {
@@ -145,7 +144,7 @@ func folderThere(there string) string {
 	return strings.TrimSuffix(prefix, "/") + "/*"
 }
 
-// isLocal reports whether a server listens for this machine alone.
+// isLocal reports whether a server listens only for this machine.
 func (s *survey) isLocal(server string) bool {
 	listen := s.servers[server].Listen
 	return len(listen) > 0 && !slices.ContainsFunc(listen, func(text string) bool {
@@ -166,7 +165,7 @@ func share(a, b []string) bool {
 	})
 }
 
-// normal writes the names of this machine one way.
+// normal normalizes the names of this machine.
 func normal(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err == nil && isLoopback(host) {
@@ -175,21 +174,21 @@ func normal(address string) string {
 	return strings.ToLower(address)
 }
 
-// A probe is a walk that asks one question, and leaves nothing in the survey.
+// A probe is a walk that answers one question and does not change the survey.
 type probe struct {
 	server, method string
 	at             spot
-	strays         bool     // from the routes above handlers whose matchers no sample follows:
-	given          verdict  // never or always is what all of these say
-	into           *Handler // whose routes it goes into all the same
-	path           string   // that a client gives a rewrite which lets it choose
-	refuses        *Handler // and the error routes go on
+	strays         bool     // it fails loose matchers in routes above handlers:
+	given          verdict  // never or always: the result of all loose matchers
+	into           *Handler // whose routes it enters nevertheless
+	path           string   // the path that a client gives to a rewrite under its control
+	refuses        *Handler // and the error routes follow
 }
 
-// statuses are those of the gateway's refusals.
+// statuses are the gateway's refusals.
 var statuses = []int{401, 404, 400, 403, 405, 408, 413, 503}
 
-// probe walks once, however often it is asked.
+// probe walks once for each probe and caches the result.
 func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	if w := s.probes[p]; w != nil {
 		return w

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// unguarded finds requests near a handler's path that are answered, and pass no
-// handler: its matcher does not fit them, and the route behind does.
+// unguarded finds answered requests near a handler's path that pass no handler: its
+// matcher does not match them, but a later route does.
 func (s *survey) unguarded() (findings []Finding) {
 	type gap struct{ folder, by, loose string }
 	names, example := make(map[gap][]string), make(map[gap]spot)
@@ -44,9 +44,9 @@ func (s *survey) unguarded() (findings []Finding) {
 	return findings
 }
 
-// gapAt returns a request beside one that the seat's handler verifies, or should,
-// and what answers it; "" if nothing does. Where it is one of those that a matcher
-// does not match which no sample follows, it names the matcher.
+// gapAt returns a request near one that the seat's handler verifies, or should, and
+// what answers it; "" if nothing does. loose names the matchers that the request must
+// miss.
 func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string) {
 	_, impossible := s.misses(seat)
 	met := slices.Contains(s.try(seat.server, seat.handler.Method, at).met, seat.handler)
@@ -60,7 +60,7 @@ func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string
 		}
 	}
 	for _, l := range seat.loose {
-		if !met || l.kind == "file" { // of which the walk has only supposed that it is there
+		if !met || l.kind == "file" { // the walk only assumed that the file exists
 			loose = append(loose, l.kind)
 		}
 	}
@@ -78,8 +78,8 @@ func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string
 	return spot{}, "", nil
 }
 
-// mayBeBehind reports whether what answers may be an app that handlers protect.
-// Another app may be open.
+// mayBeBehind reports whether the reply may come from an app that handlers protect.
+// Other apps may be open.
 func (s *survey) mayBeBehind(a reply) bool {
 	if a.app == "" {
 		return true
@@ -92,7 +92,7 @@ func (s *survey) mayBeBehind(a reply) bool {
 	return false
 }
 
-// mayBe reports whether two replies may be one app's.
+// mayBe reports whether two replies may be from the same app.
 func (a reply) mayBe(b reply) bool { return b.app == "" || share(a.addresses, b.addresses) }
 
 // folderOf proposes a prefix for a block.
@@ -103,8 +103,8 @@ func folderOf(p string) string {
 	return "/hooks/*"
 }
 
-// unanswered finds what Caddy answers with an empty 200, which a sender with a
-// wrong address takes for a delivery.
+// unanswered finds requests that Caddy answers with an empty 200, which a sender with
+// a wrong address reads as success.
 func (s *survey) unanswered() (findings []Finding) {
 	example, where := make(map[string]spot), make(map[string][]string) // by message
 	try := func(seat seat, at spot, message, place string) {
@@ -119,7 +119,7 @@ func (s *survey) unanswered() (findings []Finding) {
 			for _, near := range append(seat.near(at), spot{at.host, "/no-such-path"}) {
 				try(seat, near, "requests for other paths get Caddy's empty 200, which a sender takes for success: end the site with respond 404", cmp.Or(at.host, listen))
 			}
-			if !s.secure[seat.server] { // else a client that asks for another host gets no certificate
+			if !s.secure[seat.server] { // otherwise a client that requests another host gets no certificate
 				try(seat, spot{"other.invalid", at.path}, "requests for other hosts get Caddy's empty 200, which a sender takes for success: add a site for all hosts, "+everyHost(listen)+" { respond 404 }", listen)
 			}
 		}
@@ -130,7 +130,7 @@ func (s *survey) unanswered() (findings []Finding) {
 	return findings
 }
 
-// everyHost is the address of a site that takes what no other takes.
+// everyHost is the address of a site for all other hosts.
 func everyHost(listen string) string {
 	first, _, _ := strings.Cut(listen, " ")
 	if a, err := caddy.ParseNetworkAddress(first); err == nil && a.StartPort != 0 {

@@ -1,20 +1,19 @@
-// Package placement says what is unsafe about where the verify_webhook handlers
-// of a configuration are placed: requests that walk past them to the app, on the
-// same site, on another one or through the error routes, routes that keep every
-// request from them, handlers that would take each other's deliveries for copies.
+// Package placement finds unsafe placements of the verify_webhook handlers of a
+// configuration: requests that bypass them and reach the app, on the same site, on
+// another one or through the error routes; routes that keep every request from them;
+// handlers that would treat each other's deliveries as copies.
 //
-// It reads the routes of a loaded configuration in two ways. A seat is where a
-// handler is placed: what the matchers above it suggest that a request must be
-// like to reach it. A walk takes an imagined request, made from a seat, through
-// the routes as Caddy would, and through both branches where the client decides,
-// and notes what it meets. A survey walks from every seat and tells what it found.
-// A probe is a walk that asks one question more: where does a request go that strays
-// from a matcher, that another host is called for, or that the error routes get?
-// Where the walk meets what it does not know, it proves nothing, and the survey
-// stays silent.
+// It reads the routes of a loaded configuration in two ways. A seat is the place of a
+// handler: what the matchers above it require of a request. A walk takes an imagined
+// request, made from a seat, through the routes as Caddy would, through both branches
+// if the client decides, and records what it meets. A survey walks from every seat. A
+// probe is a walk with an additional question: where does a request go that fails a
+// matcher, that has another host, or that the error routes get? If a walk meets
+// something unknown, it proves nothing, and the survey reports nothing. A loose matcher
+// is one that the walk cannot evaluate, such as an expression.
 //
-// It knows Caddy's own modules and, of a handler, what Handler says: it imports
-// nothing of the gateway.
+// It knows Caddy's own modules and, about a handler, only Handler: it does not import
+// the gateway.
 package placement
 
 import (
@@ -38,31 +37,30 @@ type Verifier interface {
 	Placed() *Handler
 }
 
-// Handler is what matters here of a Verifier.
+// Handler describes a Verifier.
 type Handler struct {
-	Name       string        // what it is called in logs and metrics
-	Named      bool          // by its operator: the name, and not provider, host and path, is the scope of what it remembers
-	Provider   string        // its id, "" without one
-	Place      int           // among the handlers of the configuration, from 0
-	Method     string        // one that it takes
-	Keys       string        // spells out what it verifies with, secrets included: it is compared, never shown
-	PathSigned bool          // by what it verifies
+	Name       string        // in logs and metrics
+	Named      bool          // configured: the name, not provider, host and path, is its scope
+	Provider   string        // its id, or ""
+	Place      int           // index among the handlers of the configuration
+	Method     string        // one of its methods
+	Keys       string        // its keys in full, secrets included: to be compared, never shown
+	PathSigned bool          // the path is signed
 	NoDedupe   bool          // it forwards every copy
-	Timeout    time.Duration // that it gives the app
+	Timeout    time.Duration // its limit for the app
 }
 
-// A Finding is something about a configuration that its operator should know.
+// A Finding is a problem of a configuration for its operator.
 type Finding struct {
 	Message string
 	Fields  []zap.Field
 }
 
-// Survey returns what is to be warned of, or why the configuration must not start.
-// It may panic where a matcher of another module does, which it asks about
-// requests that nobody sent.
+// Survey returns warnings, or an error if the configuration must not start. It may
+// panic if a matcher of another module does when given an imagined request.
 func Survey(app *caddyhttp.App) ([]Finding, error) { return surveyOf(app).findings() }
 
-// A spot is what a request is sent to.
+// A spot is the address of a request.
 type spot struct{ host, path string }
 
 func (s spot) String() string { return s.host + s.path }
@@ -76,7 +74,7 @@ type placed struct {
 // A survey is what imagined requests met in the routes of a configuration.
 type survey struct {
 	servers map[string]*caddyhttp.Server
-	secure  map[string]bool // speaks TLS
+	secure  map[string]bool // servers with TLS
 	seats   []seat
 	apps    []app
 	loose   map[*caddyhttp.Route]bool
@@ -87,11 +85,11 @@ type survey struct {
 	met     map[spot][]placed
 	touched map[*Handler]bool
 	behind  map[*Handler][]reply
-	blurred map[*Handler]bool // a walk that met it came to what it cannot judge
+	blurred map[*Handler]bool // a walk that met it also met something unknown
 }
 
-// surveyBudget is how many routes a survey tries, a third of a second's work. A
-// configuration of thousands of handlers is surveyed in part.
+// surveyBudget is the number of routes that a survey tries, about a third of a
+// second. A configuration of thousands of handlers is surveyed only in part.
 const surveyBudget = 250_000
 
 func surveyOf(app *caddyhttp.App) *survey {
@@ -116,8 +114,7 @@ func surveyOf(app *caddyhttp.App) *survey {
 	return s
 }
 
-// findings returns what is to be warned of, or why the configuration must not
-// start.
+// findings returns warnings, or an error if the configuration must not start.
 func (s *survey) findings() (all []Finding, err error) {
 	if err := s.conflict(); err != nil {
 		return nil, err
@@ -128,8 +125,8 @@ func (s *survey) findings() (all []Finding, err error) {
 	return all, nil
 }
 
-// speaksTLS decides as Caddy does when it starts to listen. A server that speaks
-// both counts as one that does.
+// speaksTLS decides like Caddy when it starts to listen. A server with both counts as
+// TLS.
 func speaksTLS(app *caddyhttp.App, server *caddyhttp.Server) bool {
 	plain := cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort)
 	return len(server.TLSConnPolicies) > 0 && slices.ContainsFunc(server.Listen, func(text string) bool {
@@ -138,8 +135,8 @@ func speaksTLS(app *caddyhttp.App, server *caddyhttp.Server) bool {
 	})
 }
 
-// serversOf lists the seat's server, and others where a request to the same host
-// and path may reach another handler of the same scope: a scope knows no port.
+// serversOf lists the seat's server, and others where a request to the same host and
+// path may reach another handler of the same scope, which does not include the port.
 func (s *survey) serversOf(at seat) []string {
 	servers := []string{at.server}
 	if at.handler.Named || len(s.servers) == 1 {
@@ -156,7 +153,7 @@ func (s *survey) serversOf(at seat) []string {
 	return servers
 }
 
-// try walks once, however often it is called.
+// try walks once and caches the result.
 func (s *survey) try(server, method string, at spot) *walker {
 	key := strings.Join([]string{server, method, at.host, at.path}, "\x00")
 	if w := s.walks[key]; w != nil {
@@ -178,7 +175,7 @@ func (s *survey) try(server, method string, at spot) *walker {
 	return w
 }
 
-// appBehind is what answers behind a handler, "" where that cannot be told.
+// appBehind is what answers behind a handler, "" if that is unknown.
 func (s *survey) appBehind(h *Handler) string {
 	var apps []string
 	for _, a := range s.behind[h] {

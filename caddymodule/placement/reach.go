@@ -20,8 +20,8 @@ func (s *survey) impossible() (findings []Finding) {
 	return findings
 }
 
-// misses reports whether requests come to the seat's route and none can match it,
-// and the path that the first one has there.
+// misses reports whether requests reach the seat's route but none can match it, and
+// the path of the first one there.
 func (s *survey) misses(seat seat) (seen string, missed bool) {
 	if seat.vague || s.touched[seat.handler] || len(seat.own) == 0 || s.budget <= 0 {
 		return "", false
@@ -38,8 +38,8 @@ func (s *survey) misses(seat seat) (seen string, missed bool) {
 	return seen, missed
 }
 
-// shadowed finds handlers before which something else has answered all of their
-// requests: what looks guarded is open.
+// shadowed finds handlers whose requests are all answered earlier: what looks guarded
+// is open.
 func (s *survey) shadowed() (findings []Finding) {
 	for _, seat := range s.seats {
 		if by := s.shadow(seat); by != "" {
@@ -66,8 +66,8 @@ func (s *survey) shadow(seat seat) (by string) {
 	return by
 }
 
-// refused finds handlers whose requests reach another handler first, which lets
-// through what it verifies alone: that is answered 500.
+// refused finds handlers whose requests reach another handler first. What both verify
+// is answered 500.
 func (s *survey) refused() (findings []Finding) {
 	told := make(map[*Handler]bool)
 	for _, seat := range s.seats {
@@ -87,8 +87,8 @@ func (s *survey) refused() (findings []Finding) {
 	return findings
 }
 
-// metFirst reports whether some request reaches the handler that has passed no
-// other.
+// metFirst reports whether some request reaches the handler without passing another
+// one.
 func (s *survey) metFirst(h *Handler) bool {
 	for _, all := range s.met {
 		if slices.ContainsFunc(all, func(p placed) bool { return p.handler == h }) {
@@ -98,8 +98,8 @@ func (s *survey) metFirst(h *Handler) bool {
 	return false
 }
 
-// dropped finds handlers behind which nothing answers: each of their deliveries is
-// refused, since the app cannot have taken it.
+// dropped finds handlers without anything that answers behind them: each of their
+// deliveries is refused, since no app can have accepted it.
 func (s *survey) dropped() (findings []Finding) {
 	var names []string
 	var example spot
@@ -123,8 +123,8 @@ func (s *survey) dropped() (findings []Finding) {
 	}}
 }
 
-// endless finds apps behind FastCGI that may take longer than their handler gives
-// them: that transport does not end with its request.
+// endless finds FastCGI apps that may take longer than their handler allows: that
+// transport does not end with its request.
 func (s *survey) endless() (findings []Finding) {
 	told := make(map[*Handler]bool)
 	for _, seat := range s.seats {

@@ -15,17 +15,17 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 )
 
-// prefix begins the placeholders that a Verifier sets.
+// prefix of the placeholders that a Verifier sets.
 const prefix = "http.verify_webhook."
 
-// verdict is what a matcher says about an imagined request.
+// verdict is a matcher's result for an imagined request.
 type verdict uint8
 
 const (
 	never   verdict = iota
 	always          // it matches
 	either          // the client decides, by a header, the method or its address
-	unclear         // the walk cannot tell
+	unclear         // unknown to the walk
 )
 
 func (v verdict) and(w verdict) verdict {
@@ -52,18 +52,18 @@ func (v verdict) not() verdict {
 	return v
 }
 
-// An imagined request is one that nobody sent. The walk takes it through the
-// routes as Caddy would, and through both branches where the client decides.
+// An imagined request is taken through the routes as Caddy would, and through both
+// branches if the client decides.
 type imagined struct {
 	r      *http.Request
-	called string // its path as it was called
-	loose  bool   // the next route has a matcher that no sample follows: given says what it says
+	called string // its original path
+	loose  bool   // the next route has a loose matcher, whose result is given
 	given  verdict
-	fits   bool     // it goes into the next route, whatever such a matcher says
-	groups []string // those that one of their routes has matched
-	passed *Handler // the handler that has verified it, nil before
-	chosen bool     // since then the client has decided about a route
-	unsure bool     // it came past something that the walk cannot judge
+	fits   bool     // it enters the next route, whatever a loose matcher says
+	groups []string // route groups that have already matched
+	passed *Handler // the handler that has verified it; nil: none yet
+	chosen bool     // the client has since decided about a route
+	unsure bool     // it passed something that the walk cannot judge
 	depth  int      // of invoked routes
 }
 
@@ -103,22 +103,21 @@ func (m imagined) replacer() *caddy.Replacer {
 	return m.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
-// after returns the request as it is behind a change. The other branches keep
-// theirs.
+// after returns the request after a change. The other branches keep theirs.
 func (m imagined) after(change func(*http.Request, *caddy.Replacer)) imagined {
 	before := m.replacer()
 	var repl *caddy.Replacer
 	m.r, repl = prepareImagined(m.r)
-	repl.Map(before.Get) // what matchers have set so far
+	repl.Map(before.Get) // set by matchers so far
 	change(m.r, repl)
 	return m
 }
 
-// clientsOwn matches placeholders that hold what the client chooses.
+// clientsOwn matches placeholders that the client controls.
 var clientsOwn = regexp.MustCompile(`(/?)\{http\.request\.(uri\.query|header)\.([^{}]+)\}`)
 
-// chooses gives a request the query and headers that make the path of a rewrite's
-// URI the given one.
+// chooses gives a request the query and headers that make the path of a rewrite's URI
+// the given one.
 func chooses(r *http.Request, uri, path string) {
 	for _, m := range clientsOwn.FindAllStringSubmatch(uri, -1) {
 		value := strings.TrimPrefix(path, m[1])
@@ -177,8 +176,8 @@ func (m imagined) judgeAlone(matcher any) verdict {
 	}
 }
 
-// reachOf says what decides about a matcher: always where host and path do, and the
-// walk itself, either where the client does.
+// reachOf says what decides a matcher: always if host and path do, so that the walk
+// can, either if the client does.
 func reachOf(matcher any) verdict {
 	switch t := matcher.(type) {
 	case *caddyhttp.VarsMatcher:
@@ -216,8 +215,8 @@ func reachOf(matcher any) verdict {
 	return unclear
 }
 
-// reachOfVars knows what verify_webhook says, which is how a guard is written, and
-// what host and path say.
+// reachOfVars knows what verify_webhook sets, as used in guards, and placeholders of
+// host and path.
 func reachOfVars(keys iter.Seq[string]) verdict {
 	v := always
 	for key := range keys {
@@ -232,7 +231,7 @@ func reachOfVars(keys iter.Seq[string]) verdict {
 	return v
 }
 
-// ask lets a matcher decide that looks at host and path alone.
+// ask evaluates a matcher that depends only on host and path.
 func (m imagined) ask(matcher any) verdict {
 	t, ok := matcher.(caddyhttp.RequestMatcherWithError)
 	if !ok {
@@ -262,8 +261,7 @@ var (
 	pathCalls    = regexp.MustCompile(`\b(path|path_regexp|host)\(`)
 )
 
-// followed reports whether an expression looks at host, path and the status of an
-// error alone.
+// followed reports whether an expression depends only on host, path and error status.
 func followed(expression string) bool {
 	for _, m := range placeholders.FindAllStringSubmatch(expression, -1) {
 		if !isFollowed(m[1]) {
@@ -273,14 +271,13 @@ func followed(expression string) bool {
 	return !strings.Contains(pathCalls.ReplaceAllString(expression, ""), "(")
 }
 
-// isFollowed reports whether a placeholder is one of the host's, the path's or of
-// the status of an error.
+// isFollowed reports whether a placeholder is one of host, path or error status.
 func isFollowed(name string) bool {
 	return name == "http.request.host" || strings.HasPrefix(name, "http.request.uri.path") || strings.HasPrefix(name, "http.error.status_")
 }
 
-// looseKind names a matcher that no sample follows, "" for others: what it matches
-// the walk cannot imagine, or not what comes near.
+// looseKind names a loose matcher, "" for others: the walk cannot imagine what it
+// matches, or near misses of it.
 func looseKind(matcher any) string {
 	kind := kindOf(matcher).Name()
 	switch m := matcher.(type) {
@@ -297,8 +294,8 @@ func looseKind(matcher any) string {
 	return ""
 }
 
-// judgeFile takes it that no file has the name of a webhook's path, so that only
-// the last of the tried files decides: /index.html, /index.php.
+// judgeFile assumes that no file has the name of a webhook's path, so that the last
+// of the tried files decides: /index.html, /index.php.
 func (m imagined) judgeFile(t *fileserver.MatchFile) verdict {
 	if len(t.TryFiles) == 0 {
 		return never

@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// conflict refuses two handlers without names that one request may reach, by a
-// header or its sender's address: their scope is provider, host and path, so one
-// sender's delivery would be taken for a copy of the other's.
+// conflict refuses two handlers without names that one request may reach, depending
+// on a header or the sender's address: their scope is provider, host and path, so a
+// delivery of one sender would be a duplicate for the other.
 func (s *survey) conflict() error {
 	for _, at := range slices.SortedFunc(maps.Keys(s.met), func(a, b spot) int { return cmp.Compare(a.String(), b.String()) }) {
 		scopes := make(map[string]placed)
@@ -61,8 +61,8 @@ func (s *survey) differs(a, b *Handler) (how []string) {
 	return how
 }
 
-// shared finds handlers whose operator gave them one name, and so one scope, and
-// that are not one.
+// shared finds different handlers with the same configured name, and so the same
+// scope.
 func (s *survey) shared() (findings []Finding) {
 	for _, handlers := range s.byName(func(h *Handler) bool { return h.Named && !h.NoDedupe }) {
 		var how []string
@@ -82,7 +82,7 @@ func (s *survey) shared() (findings []Finding) {
 	return findings
 }
 
-// sameName finds handlers that are called alike because nobody named them.
+// sameName finds handlers with the same default name.
 func (s *survey) sameName() (findings []Finding) {
 	addresses := make(map[*Handler]string)
 	for _, seat := range s.seats {
@@ -105,9 +105,9 @@ func (s *survey) sameName() (findings []Finding) {
 	return findings
 }
 
-// anyPath finds handlers without a name that requests reach on more paths than
-// one. The path is then part of what tells deliveries apart, and anybody's choice
-// where it is not signed.
+// anyPath finds handlers without a name that requests reach on several paths. The
+// path is then part of a delivery's identity, although anyone can choose it unless it
+// is signed.
 func (s *survey) anyPath() (findings []Finding) {
 	var names []string
 	for _, seat := range s.seats {
@@ -132,7 +132,7 @@ func (s *survey) anyPath() (findings []Finding) {
 	}}
 }
 
-// byName lists handlers of one name, where there are several.
+// byName lists groups of several handlers with the same name.
 func (s *survey) byName(take func(*Handler) bool) (groups [][]*Handler) {
 	byName := make(map[string][]*Handler)
 	for _, seat := range s.seats {

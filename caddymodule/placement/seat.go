@@ -12,23 +12,22 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// A seat is where a handler is placed: what the matchers above it suggest that a
-// request must be like to reach it.
+// A seat is the place of a handler: what the matchers above it require of a request.
 type seat struct {
 	handler *Handler
 	server  string
-	hosts   []string // "" alone where any will do
-	paths   []string // as they are called
-	below   []string // those that stand for everything below a path
-	own     []string // the path patterns beside the handler, as they are written
-	vague   bool     // something above matches or changes the path in a way that no sample follows
-	others  []string // what else is matched: header, query
-	named   []string // every host that is matched above, as it is written
-	guessed bool     // something above may look at the host that is no host matcher
+	hosts   []string // only "" if any host matches
+	paths   []string // as called
+	below   []string // examples of everything below a path
+	own     []string // the path patterns beside the handler, as written
+	vague   bool     // a loose matcher or rewrite is above
+	others  []string // other matchers: header, query
+	named   []string // every host matched above, as written
+	guessed bool     // something other than a host matcher may check the host above
 	loose   []looseRoute
 }
 
-// maxSamples bounds what is tried of one handler.
+// maxSamples limits the samples for a handler.
 const maxSamples = 8
 
 // A trail leads from a server's routes to a handler, outermost first.
@@ -43,7 +42,8 @@ type trail struct {
 	refused bool // in the error routes
 }
 
-// A looseRoute has a matcher that no sample follows: an expression, path_regexp.
+// A looseRoute has a loose matcher, for which there is no sample: an expression,
+// path_regexp.
 type looseRoute struct {
 	route *caddyhttp.Route
 	kind  string // of the matcher
@@ -58,8 +58,8 @@ type place struct {
 	loose  map[*caddyhttp.Route]bool // above a seat
 }
 
-// placeOf finds the handlers in a server's routes, its error routes aside, and its
-// apps, those too.
+// placeOf finds the handlers in a server's routes, except error routes, and its apps,
+// including those in error routes.
 func placeOf(name string, server *caddyhttp.Server) *place {
 	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool)}
 	p.visit(server.Routes, trail{}, 0)
@@ -117,10 +117,10 @@ func (p *place) sit(t trail, h *Handler, route *caddyhttp.Route) {
 	}
 }
 
-// maxSeats bounds routes that invoke each other many times over.
+// maxSeats limits routes that invoke each other repeatedly.
 const maxSeats = 10000
 
-// into follows the trail into a route.
+// into extends the trail into a route.
 func (t trail) into(route *caddyhttp.Route) trail {
 	hosts, patterns := hostsAndPaths(route)
 	if len(hosts) > 0 {
@@ -189,7 +189,7 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 	return s
 }
 
-// sampleHosts returns hosts that the trail lets through, "" alone where any will do.
+// sampleHosts returns hosts that match the trail, only "" if any does.
 func (t trail) sampleHosts() (hosts []string) {
 	for _, host := range t.hosts {
 		if !strings.Contains(host, "{") {
@@ -199,8 +199,8 @@ func (t trail) sampleHosts() (hosts []string) {
 	return few(hosts, "")
 }
 
-// sampleOf returns a path that a pattern matches. Inside a text a star may be
-// anything: no sample can show that.
+// sampleOf returns a path that a pattern matches. A star inside a text has no
+// representative sample.
 func sampleOf(pattern string) (path string, ok bool) {
 	fixed, isPrefix := strings.CutSuffix(pattern, "*")
 	if strings.ContainsAny(fixed, "*{%") || fixed != "" && fixed[0] != '/' {
@@ -217,7 +217,7 @@ func isUnder(path, folder string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// few returns the first of the texts, each once, or only none where there are no texts.
+// few returns the first distinct texts, or only none if there are none.
 func few(texts []string, none string) []string {
 	seen := make(map[string]bool)
 	texts = slices.DeleteFunc(texts, func(s string) bool {
@@ -231,7 +231,7 @@ func few(texts []string, none string) []string {
 	return texts[:min(len(texts), maxSamples)]
 }
 
-// kindsOf lists what tells requests of one path apart.
+// kindsOf lists what distinguishes requests of one path.
 func kindsOf(seats ...seat) []string {
 	kinds := make(map[string]bool)
 	for _, s := range seats {
@@ -255,8 +255,8 @@ func (s seat) spots() iter.Seq[spot] {
 	}
 }
 
-// near lists what an app may take for the same path, and the path itself, which
-// a header may let past.
+// near lists paths that an app may read as the same path, and the path itself, which
+// a header may let pass.
 func (s seat) near(at spot) []spot {
 	near := []spot{at, {at.host, at.path + "/"}, {at.host, at.path + ".json"}}
 	if folder := strings.TrimSuffix(at.path, "/x"); folder != "" && slices.Contains(s.below, at.path) {

@@ -11,21 +11,20 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// A Site is what the configuration says of the hosts under which requests reach a
-// handler. Where it lists a host, that host tells the handler's deliveries apart
-// from those of another; where it takes any, the host is the client's choice.
+// A Site is the hosts under which requests reach a handler. A listed host is part of
+// a delivery's identity; otherwise the client chooses the host.
 type Site struct {
 	hosts    []string // literal ones
-	patterns []string // those with a star or a placeholder; "" for every host
-	listen   string   // of the server, where another one has a handler of the same address
+	patterns []string // with a star or a placeholder; "" for every host
+	listen   string   // of the server, if another one has a handler of the same address
 }
 
-// SitesOf returns the sites of all handlers in the routes. One whose host is
-// matched by other means than a host matcher (an expression, a header), or whose
-// place is not known, has none.
+// SitesOf returns the sites of all handlers in the routes. A handler has none if its
+// host is matched other than by a host matcher (an expression, a header), or its
+// place is unknown.
 func SitesOf(app *caddyhttp.App) map[*Handler]*Site {
 	sites, guessed := make(map[*Handler]*Site), make(map[*Handler]bool)
-	servers := make(map[string][]string) // with a handler of the same scope, by its provider and pattern
+	servers := make(map[string][]string) // servers with a handler of the same scope, by its provider and pattern
 	repl := caddy.NewReplacer()
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		for _, seat := range placeOf(name, app.Servers[name]).seats {
@@ -71,10 +70,9 @@ func (s *Site) Lists(host string) bool {
 	return listed
 }
 
-// Address takes the place of a host that the site does not list: the pattern that
-// it matches, the same whichever host a client chooses. It tells ports apart only
-// where handlers on several could not be told apart otherwise: two gateways that
-// share a store may listen on different ones.
+// Address replaces a host that the site does not list: the pattern that it matches,
+// which the client cannot choose. It includes the port only if handlers on several
+// ports need it: two gateways that share a store may listen on different ones.
 func (s *Site) Address(host string) string {
 	host = hostOf(host)
 	for _, pattern := range s.patterns {
@@ -85,7 +83,7 @@ func (s *Site) Address(host string) string {
 	return s.listen
 }
 
-// hostOf drops a port, as Caddy's host matcher does.
+// hostOf drops a port, like Caddy's host matcher.
 func hostOf(host string) string {
 	if bare, _, err := net.SplitHostPort(host); err == nil {
 		host = bare
@@ -93,13 +91,13 @@ func hostOf(host string) string {
 	return strings.ToLower(strings.Trim(host, "[]"))
 }
 
-// covers matches as Caddy's host matcher does: a star is one label.
+// covers matches like Caddy's host matcher: a star is one label.
 func covers(pattern, host string) bool {
 	want, got := strings.Split(pattern, "."), strings.Split(host, ".")
 	return slices.EqualFunc(want, got, func(w, g string) bool { return w == "*" || w == g })
 }
 
-// mayLookAtHost reports whether a matcher that is no host matcher may decide by the
+// mayLookAtHost reports whether a matcher other than a host matcher may depend on the
 // host.
 func mayLookAtHost(matcher any) bool {
 	var headers []string

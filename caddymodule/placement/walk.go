@@ -17,47 +17,47 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// A reply is what a handler gives that ends a request with what may be a 2xx.
+// A reply is a response that may be a 2xx and ends the request.
 type reply struct {
-	by  string // as the Caddyfile writes it: reverse_proxy app:3000
-	app string // the same where it is an app's that can be told from others
+	by  string // as in the Caddyfile: reverse_proxy app:3000
+	app string // the same if it identifies an app
 
 	addresses []string // of the app
-	path      string   // of the request as it arrives there
-	asCalled  bool     // it reads the path from the request's first line
+	path      string   // of the request at the app
+	asCalled  bool     // it reads the path of the original request line
 
-	patience time.Duration // how long it takes at most whatever its caller does; 0: it ends with the request
+	patience time.Duration // its own time limit; 0: it ends with the request
 }
 
-// A walker takes imagined requests through the routes of one server and notes
-// what they meet.
+// A walker takes imagined requests through the routes of one server and records what
+// they meet.
 type walker struct {
 	server *caddyhttp.Server
-	budget *int                      // routes that it may still try
-	loose  map[*caddyhttp.Route]bool // those with a matcher that no sample follows
-	given  verdict                   // what the loose matchers of these say
-	fits   []looseRoute              // those of them that they go into
-	path   string                    // that its client gives a rewrite which lets it choose
+	budget *int                      // remaining routes to try
+	loose  map[*caddyhttp.Route]bool // routes with a loose matcher
+	given  verdict                   // the result of their loose matchers
+	fits   []looseRoute              // those that it enters
+	path   string                    // that its client gives to a rewrite under its control
 
-	met     []*Handler           // by a request that had passed no other, for certain
-	touched map[*Handler]bool    // met by whatever request
-	missed  map[*Handler]string  // the path with which a request came to a route that does not match it
-	answers []int                // statuses that respond gave what had passed no handler
-	open    []reply              // for certain, to a request that had passed no handler
-	empty   bool                 // nothing answers it, for certain: Caddy does, with an empty 200
-	opaque  bool                 // it came to a module that the walk does not know, or to one that may stop it
-	behind  map[*Handler][]reply // what answers what a handler lets through
+	met     []*Handler           // certainly, by a request that passed no other
+	touched map[*Handler]bool    // by any request
+	missed  map[*Handler]string  // the path of a request at a route that does not match it
+	answers []int                // statuses of respond for requests that passed no handler
+	open    []reply              // certainly unanswered: Caddy responds with an empty 200
+	empty   bool                 // it met an unknown module, or one that may stop it
+	opaque  bool                 // replies to what a handler lets through
+	behind  map[*Handler][]reply // certainly unanswered after the handler
 	dropped map[*Handler]bool    // nothing answers what it lets through, for certain
-	second  []pair               // of handlers that meet on a request, which is refused
+	second  []pair               // pairs of handlers that one request reaches, which is refused
 }
 
 // A pair is two handlers that one request reaches.
 type pair struct {
 	first, second *Handler
-	always        bool // whatever the client does that has passed the first
+	always        bool // whatever a client does after the first
 }
 
-// maxInvoked bounds routes that invoke each other.
+// maxInvoked limits routes that invoke each other.
 const maxInvoked = 8
 
 type onward func(imagined)
@@ -166,8 +166,8 @@ func (w *walker) rewrite(h *rewrite.Rewrite, r *http.Request, repl *caddy.Replac
 	h.Rewrite(r, repl)
 }
 
-// intercept takes a request also into what the answer to it leads to. A refusal of
-// verify_webhook is no answer, but an error.
+// intercept also takes a request into the routes for its response. A refusal of
+// verify_webhook is an error, not a response.
 func (w *walker) intercept(h *intercept.Intercept, m imagined, rest onward) {
 	before := len(w.answers)
 	rest(m)
@@ -206,8 +206,8 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 	}
 }
 
-// proxied takes a request also into what the app's answer leads to, and returns it
-// as the app gets it.
+// proxied also takes a request into the routes for the app's response, and returns
+// the request as the app gets it.
 func (w *walker) proxied(h *reverseproxy.Handler, m imagined) imagined {
 	if m.passed == nil {
 		for _, handler := range h.HandleResponse {
@@ -255,8 +255,8 @@ func onlyPassesOn(route *caddyhttp.Route) bool {
 	return !slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool { return !passesOn(h) })
 }
 
-// passesOn knows the handlers that hand every request on, with host and path as
-// they are.
+// passesOn knows the handlers that pass on every request with host and path
+// unchanged.
 func passesOn(h caddyhttp.MiddlewareHandler) bool {
 	switch h := h.(type) {
 	case *caddyhttp.StaticResponse:
@@ -273,7 +273,7 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 	return false
 }
 
-// replyOf tells what may answer a delivery with a 2xx. A file server refuses a
+// replyOf returns what may answer a delivery with a 2xx. A file server refuses a
 // POST.
 func replyOf(h caddyhttp.MiddlewareHandler, method string) (reply, bool) {
 	switch h := h.(type) {
@@ -300,9 +300,9 @@ func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
 	if len(addresses) > 0 {
 		a.by += " " + strings.Join(addresses, " ")
 	}
-	if t, ok := h.Transport.(*fastcgi.Transport); ok { // REQUEST_URI is the path as it was called
+	if t, ok := h.Transport.(*fastcgi.Transport); ok { // REQUEST_URI is the original path
 		a.asCalled = true
-		// It looks at the context while it connects alone.
+		// It checks the context only while connecting.
 		a.patience = time.Duration(max(t.ReadTimeout, t.WriteTimeout))
 		if t.ReadTimeout <= 0 || t.WriteTimeout <= 0 {
 			a.patience = math.MaxInt64
