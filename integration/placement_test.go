@@ -58,7 +58,7 @@ func TestWarningsOfPlacementHold(t *testing.T) {
 		"detour": {block + "handle_path /legacy/* {\nreverse_proxy APP\n}\nrespond 404",
 			"with the path of verified deliveries", http.StatusOK, "/hooks/github"},
 		"two handlers": {"route {\nverify_webhook /hooks/* gitlab_token a-token\nverify_webhook /hooks/github github a-secret\nreverse_proxy APP\n}",
-			"requests come to two verify_webhook handlers", http.StatusInternalServerError, ""},
+			"requests reach two verify_webhook handlers", http.StatusInternalServerError, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t, setup{site: c.site})

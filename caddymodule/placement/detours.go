@@ -19,7 +19,7 @@ type detour struct{ prefix, by, how, host, folder string }
 const (
 	byRewrite = "handle_path or a rewrite makes it the same"
 	byHost    = "another site, or another address of this one, has the same app"
-	byError   = "handle_errors hands it what was refused"
+	byError   = "handle_errors sends it refused requests"
 )
 
 // detours finds unverified requests that reach an app with the path of verified

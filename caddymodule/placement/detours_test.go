@@ -160,7 +160,7 @@ func TestEachWayRoundIsWarnedOf(t *testing.T) {
 // TestErrorRoutesToTheAppAreWarnedOf: what the gateway refuses is an error, and the
 // error routes hand it to the app.
 func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {
-	const how = openPath + "reverse_proxy app:3000 with the path … handle_errors hands it what was refused; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com/hooks/stripe"
+	const how = openPath + "reverse_proxy app:3000 with the path … handle_errors sends it refused requests; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com/hooks/stripe"
 	single := func(errors string) string {
 		return "hooks.example.com {\nhandle /hooks/* {\nverify_webhook /hooks/stripe stripe whsec_a\n" + guardLines + "\nreverse_proxy app:3000\n}\nrespond 404\n" + errors + "\n}\n"
 	}

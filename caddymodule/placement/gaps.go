@@ -117,10 +117,10 @@ func (s *survey) unanswered() (findings []Finding) {
 		listen := strings.Join(s.servers[seat.server].Listen, " ")
 		for at := range seat.spots() {
 			for _, near := range append(seat.near(at), spot{at.host, "/no-such-path"}) {
-				try(seat, near, "requests for other paths get Caddy's empty 200, which a sender takes for success: end the site with respond 404", cmp.Or(at.host, listen))
+				try(seat, near, "requests for other paths get Caddy's empty 200, which a sender reads as success: end the site with respond 404", cmp.Or(at.host, listen))
 			}
 			if !s.secure[seat.server] { // otherwise a client that requests another host gets no certificate
-				try(seat, spot{"other.invalid", at.path}, "requests for other hosts get Caddy's empty 200, which a sender takes for success: add a site for all hosts, "+everyHost(listen)+" { respond 404 }", listen)
+				try(seat, spot{"other.invalid", at.path}, "requests for other hosts get Caddy's empty 200, which a sender reads as success: add a site for all hosts, "+everyHost(listen)+" { respond 404 }", listen)
 			}
 		}
 	}

@@ -75,13 +75,13 @@ const (
 	openPath      = "requests reach "
 	deadMatcher   = "no request can reach this verify_webhook"
 	shadowed      = "no request reaches this verify_webhook"
-	twoOfThem     = "requests come to two verify_webhook handlers"
-	nothingBehind = "nothing answers what this verify_webhook lets through"
+	twoOfThem     = "requests reach two verify_webhook handlers"
+	nothingBehind = "nothing answers after this verify_webhook"
 	otherHosts    = "requests for other hosts get Caddy's empty 200"
 	otherPaths    = "requests for other paths get Caddy's empty 200"
-	sharedScope   = "handlers of one name share what they remember"
+	sharedScope   = "handlers with one name share their deliveries"
 	endless       = "upstream_timeout does not end a request to FastCGI"
-	anyPath       = "handlers without a name tell deliveries apart by their path too"
+	anyPath       = "handlers without a name include the path in a delivery's identity"
 	guardLines    = "@unguarded vars {http.verify_webhook.name} \"\"\nrespond @unguarded 404\n"
 	oneSecret     = "whsec_c3RyaXBlLXNlY3JldA"
 	anotherSecret = "whsec_YW5vdGhlci1zZWNyZXQ"
@@ -522,7 +522,7 @@ var unsafePlacements = map[string]struct {
 				reverse_proxy app:3000
 			}
 		}
-	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe request=/hooks/stripe"}},
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers first … name=stripe request=/hooks/stripe"}},
 	"a block in a handle behind one for its prefix": {`hooks.example.com {
 		handle /api/* {
 			reverse_proxy app:3000
@@ -534,13 +534,13 @@ var unsafePlacements = map[string]struct {
 			}
 			respond 404
 		}
-	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe request=/api/stripe"}},
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers first … name=stripe request=/api/stripe"}},
 	"a directive behind a proxy, in a route": {`hooks.example.com {
 		route {
 			reverse_proxy app:3000
 			verify_webhook stripe whsec_a
 		}
-	}`, []string{shadowed + ": reverse_proxy app:3000 answers before it … name=stripe"}},
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers first … name=stripe"}},
 	"a matcher a sender before a proxy for everything": {`hooks.example.com {
 		verify_webhook /hooks/stripe stripe whsec_a
 		verify_webhook /hooks/github github a
@@ -980,10 +980,10 @@ func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		caddyfile, want string // parts of the error; "" where it starts
 	}{
-		"header":           {two("header X-Tenant a", "header X-Tenant b"), "told apart by: header"},
-		"query":            {two("query tenant=a", "query tenant=b"), "told apart by: query"},
-		"client's address": {two("remote_ip 192.0.2.0/25", "client_ip 192.0.2.128/25"), "told apart by: client_ip, remote_ip"},
-		"method":           {two("method POST", "method PUT"), "told apart by: method"},
+		"header":           {two("header X-Tenant a", "header X-Tenant b"), "distinguished by: header"},
+		"query":            {two("query tenant=a", "query tenant=b"), "distinguished by: query"},
+		"client's address": {two("remote_ip 192.0.2.0/25", "client_ip 192.0.2.128/25"), "distinguished by: client_ip, remote_ip"},
+		"method":           {two("method POST", "method PUT"), "distinguished by: method"},
 		"header on one path": {two("{\npath /hooks/in\nheader X-Tenant a\n}", "{\npath /hooks/*\nheader X-Tenant b\n}"),
 			"hooks.example.com/hooks/in … name standard_webhooks-1"},
 		"paths":               {two("path /hooks/a", "path /hooks/b"), ""},
@@ -1001,9 +1001,9 @@ func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
 				verify_webhook github b
 				reverse_proxy app-b:3000
 			}
-		}`, "verify_webhook github: the handlers 1 and 2 … /x (told apart by: header)"},
-		"two ports, two keys":                  {"http://:8080 {\nverify_webhook github a\nreverse_proxy app:3000\n}\nhttp://:8081 {\nverify_webhook github b\nreverse_proxy app:3000\n}", "told apart by: a port"},
-		"two ports, two apps":                  {"http://:8080 {\nverify_webhook github a\nreverse_proxy app-a:3000\n}\nhttp://:8081 {\nverify_webhook github a\nreverse_proxy app-b:3000\n}", "told apart by: a port"},
+		}`, "verify_webhook github: the handlers 1 and 2 … /x (distinguished by: header)"},
+		"two ports, two keys":                  {"http://:8080 {\nverify_webhook github a\nreverse_proxy app:3000\n}\nhttp://:8081 {\nverify_webhook github b\nreverse_proxy app:3000\n}", "distinguished by: a port"},
+		"two ports, two apps":                  {"http://:8080 {\nverify_webhook github a\nreverse_proxy app-a:3000\n}\nhttp://:8081 {\nverify_webhook github a\nreverse_proxy app-b:3000\n}", "distinguished by: a port"},
 		"a wildcard host and one of its hosts": {"a.example.com {\nverify_webhook github a\nreverse_proxy app-a:3000\n}\n*.example.com {\nverify_webhook github b\nreverse_proxy app-b:3000\n}", ""},
 		"one of them without dedupe":           {fmt.Sprintf(site, "@a header X-Tenant a\n@b header X-Tenant b\nverify_webhook @a github a\nverify_webhook @b github b {\ndedupe off\n}"), ""},
 		"two providers":                        {fmt.Sprintf(site, "@a header X-Tenant a\n@b header X-Tenant b\nverify_webhook @a github a\nverify_webhook @b stripe whsec_b"), ""},

@@ -12,7 +12,7 @@ func (s *survey) impossible() (findings []Finding) {
 	for _, seat := range s.seats {
 		if seen, missed := s.misses(seat); missed {
 			findings = append(findings, Finding{
-				"no request can reach this verify_webhook: its matcher does not fit what handle_path, a rewrite or the route around it leaves of the path; write the path as it is there",
+				"no request can reach this verify_webhook: its matcher does not match the path after handle_path, a rewrite or the route around it; write the path as it is there",
 				[]zap.Field{zap.String("name", seat.handler.Name), zap.Strings("matcher", seat.own), zap.String("request", seat.paths[0]), zap.String("path_there", seen)},
 			})
 		}
@@ -44,7 +44,7 @@ func (s *survey) shadowed() (findings []Finding) {
 	for _, seat := range s.seats {
 		if by := s.shadow(seat); by != "" {
 			findings = append(findings, Finding{
-				"no request reaches this verify_webhook: " + by + " answers before it, and nothing is verified; write it before what answers, or into the same handle or route",
+				"no request reaches this verify_webhook: " + by + " answers first, and nothing is verified; write verify_webhook before it, or into the same handle or route",
 				[]zap.Field{zap.String("name", seat.handler.Name), zap.String("request", seat.paths[0])},
 			})
 		}
@@ -78,7 +78,7 @@ func (s *survey) refused() (findings []Finding) {
 				}
 				told[p.second] = true
 				findings = append(findings, Finding{
-					"requests come to two verify_webhook handlers, one after the other, and none passes both: give each a path of its own, or one handler both secrets",
+					"requests reach two verify_webhook handlers, one after the other, and none passes both: give each its own path, or one handler both secrets",
 					[]zap.Field{zap.Strings("names", sorted([]string{p.first.Name, p.second.Name})), zap.Stringer("request", at)},
 				})
 			}
@@ -118,7 +118,7 @@ func (s *survey) dropped() (findings []Finding) {
 		return nil
 	}
 	return []Finding{{
-		"nothing answers what this verify_webhook lets through, so each delivery is refused with no_upstream: write reverse_proxy behind it, in the same handle or route",
+		"nothing answers after this verify_webhook, so each delivery is refused with no_upstream: write reverse_proxy after it, in the same handle or route",
 		[]zap.Field{zap.Strings("names", sorted(names)), zap.Stringer("request", example)},
 	}}
 }
@@ -135,7 +135,7 @@ func (s *survey) endless() (findings []Finding) {
 		told[h] = true
 		limit := h.Timeout.String()
 		findings = append(findings, Finding{
-			"upstream_timeout does not end a request to FastCGI: while the app hangs, the sender has no answer and its copies wait; write read_timeout " + limit + " and write_timeout " + limit + " into transport fastcgi or php_fastcgi",
+			"upstream_timeout does not end a request to FastCGI: while the app hangs, the sender and its copies wait; write read_timeout " + limit + " and write_timeout " + limit + " into transport fastcgi or php_fastcgi",
 			[]zap.Field{zap.String("name", h.Name)},
 		})
 	}

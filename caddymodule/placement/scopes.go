@@ -46,8 +46,8 @@ func (s *survey) needNames(a, b *Handler, at spot) error {
 	if kinds := kindsOf(both...); len(kinds) > 0 {
 		how = strings.Join(kinds, ", ")
 	}
-	return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have no name and can both get a request for %s (told apart by: %s): "+
-		"a delivery that one has taken would be a duplicate for the other. Give each a name: name %s-1, and name %s-2",
+	return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have no name and can both get a request for %s (distinguished by: %s): "+
+		"a delivery accepted by one would be a duplicate for the other. Give each a name: name %s-1, and name %s-2",
 		a.Name, min(a.Place, b.Place)+1, max(a.Place, b.Place)+1, at, how, a.Name, a.Name)
 }
 
@@ -75,7 +75,7 @@ func (s *survey) shared() (findings []Finding) {
 			continue
 		}
 		findings = append(findings, Finding{
-			"handlers of one name share what they remember: a delivery that one has taken is a duplicate for the others. Unless one app is behind all of them, give each a name of its own",
+			"handlers with one name share their deliveries: a delivery accepted by one is a duplicate for the others. Unless they have the same app, give each its own name",
 			[]zap.Field{zap.String("name", handlers[0].Name), zap.Strings("different", sorted(how))},
 		})
 	}
@@ -98,7 +98,7 @@ func (s *survey) sameName() (findings []Finding) {
 		}
 		if len(kinds) > 1 {
 			findings = append(findings, Finding{
-				fmt.Sprintf("%d handlers are called %s, and metrics and status add them up: give each a name", len(kinds), handlers[0].Name), nil,
+				fmt.Sprintf("%d handlers are called %s, and metrics and status combine them: give each a name", len(kinds), handlers[0].Name), nil,
 			})
 		}
 	}
@@ -127,7 +127,7 @@ func (s *survey) anyPath() (findings []Finding) {
 		return nil
 	}
 	return []Finding{{
-		"handlers without a name tell deliveries apart by their path too, and requests reach these under any path: whoever captured a delivery can send it again under another one. Give each a name: name <name>",
+		"handlers without a name include the path in a delivery's identity, and requests reach these under any path: a captured delivery can be replayed under another one. Give each a name: name <name>",
 		[]zap.Field{zap.Strings("names", sorted(names))},
 	}}
 }
