@@ -153,7 +153,7 @@ func TestEachWayRoundIsWarnedOf(t *testing.T) {
 	isWarnedOf(t, strings.Replace(hooks("handle_path /a/* {\nreverse_proxy app:3000\n}\nroute /in {\nrewrite * /hooks/github\nreverse_proxy app:3000\n}\nrespond 404\nhandle_errors {\nreverse_proxy app:3000\n}"),
 		"sender stripe whsec_a", "sender stripe whsec_a\nsender github a", 1)+"b.example.com, c.example.com {\nreverse_proxy app:3000\n}",
 		app+"names=[github stripe] request=hooks.example.com/a/hooks/stripe", app+"names=[github] request=hooks.example.com/in",
-		app+"handle_errors hands … names=[github stripe] request=hooks.example.com/hooks/stripe",
+		app+"handle_errors sends … names=[github stripe] request=hooks.example.com/hooks/stripe",
 		app+"names=[github stripe] request=b.example.com/hooks/stripe")
 }
 
