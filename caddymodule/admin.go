@@ -16,7 +16,7 @@ func init() {
 	caddy.RegisterModule(new(adminAPI))
 }
 
-// adminAPI answers the operator under /verify_webhook/ of Caddy's admin endpoint.
+// adminAPI serves /verify_webhook/ on Caddy's admin endpoint.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -48,7 +48,7 @@ func notAllowed(w http.ResponseWriter, methods ...string) error {
 	return adminError(http.StatusMethodNotAllowed, fmt.Errorf("use %s", strings.Join(methods, " or ")))
 }
 
-// status tells how the handlers are: GET /verify_webhook/status[?name=NAME].
+// status shows the state of the handlers: GET /verify_webhook/status[?name=NAME].
 func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodGet, w, r); err != nil {
 		return err
@@ -60,7 +60,8 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, statusOf(app, r.URL.Query().Get("name")))
 }
 
-// rejections lists what is kept, newest first: GET /verify_webhook/rejections[?name=NAME].
+// rejections lists kept rejections, newest first: GET
+// /verify_webhook/rejections[?name=NAME].
 func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodGet, w, r); err != nil {
 		return err
@@ -77,7 +78,8 @@ func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, list)
 }
 
-// rejection tells all of one, and what may be the cause: GET /verify_webhook/rejections/ID.
+// rejection shows one in full, with a possible cause: GET
+// /verify_webhook/rejections/ID.
 func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodGet, w, r); err != nil {
 		return err
@@ -93,7 +95,7 @@ func (a *adminAPI) rejection(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, detail)
 }
 
-// asked returns the app in force, if it has the name that is asked for.
+// asked returns the app in force, or an error if the requested name is unknown.
 func asked(r *http.Request) (*App, error) {
 	app := current()
 	if app == nil {

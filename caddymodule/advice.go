@@ -11,9 +11,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 )
 
-// advise warns of what is probably not meant, and refuses handlers that would
-// take each other's deliveries for copies. It runs before anything is in force;
-// previous is the app that still is, nil at the start of the process.
+// advise warns of probable mistakes, and refuses handlers that would treat each
+// other's deliveries as copies. It runs before the configuration is in force;
+// previous is the app still in force, nil at the start of the process.
 func (a *App) advise(previous *App) error {
 	findings, err := a.survey()
 	if err != nil {
@@ -29,8 +29,8 @@ func (a *App) advise(previous *App) error {
 	return nil
 }
 
-// survey looks at the routes. Modules of others are in them too: whatever they
-// make of an imagined request, the start goes on.
+// survey checks the routes. They include modules of others: if one fails on an
+// imagined request, the start continues.
 func (a *App) survey() (findings []placement.Finding, err error) {
 	if a.http == nil {
 		return nil, nil
@@ -48,9 +48,9 @@ func (a *App) survey() (findings []placement.Finding, err error) {
 	return placement.Survey(app)
 }
 
-// site says what the configuration fixes of the hosts of a handler's requests; nil:
-// nothing is known, or they are told apart by other means. The first delivery asks:
-// it may arrive before Start, since Caddy starts apps in no order.
+// site returns what the configuration says about the hosts of a handler's requests;
+// nil if nothing. The first delivery may call it before Start, since Caddy starts
+// apps in no particular order.
 func (a *App) site(h *Handler) *placement.Site {
 	a.located.Do(func() {
 		if a.http == nil {
@@ -63,8 +63,8 @@ func (a *App) site(h *Handler) *placement.Site {
 	return a.siteOf[&h.placed]
 }
 
-// httpApp returns how to reach the app whose routes hold the handlers. It is
-// provisioned around this one, and whole only when that is over.
+// httpApp returns a function for the app whose routes hold the handlers. It is
+// complete only after its provisioning, which includes this one's.
 func httpApp(ctx caddy.Context) func() *caddyhttp.App {
 	return func() *caddyhttp.App {
 		app, err := ctx.AppIfConfigured("http")
@@ -76,7 +76,7 @@ func httpApp(ctx caddy.Context) func() *caddyhttp.App {
 	}
 }
 
-// unrecognised names the senders whose copies are all forwarded.
+// unrecognised warns of senders whose copies cannot be recognised.
 func (a *App) unrecognised() []placement.Finding {
 	var names []string
 	for _, h := range a.named("") {
@@ -94,7 +94,7 @@ func (a *App) unrecognised() []placement.Finding {
 	}}
 }
 
-// sharedSecrets names handlers that sign for the app with another sender's secret.
+// sharedSecrets warns of handlers that sign for the app with another sender's secret.
 func (a *App) sharedSecrets() (findings []placement.Finding) {
 	handlers := a.named("")
 	for _, h := range handlers {
@@ -111,13 +111,12 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 	return findings
 }
 
-// A movable is a store module whose address or password, and so Identity, may
-// change while it finds the same deliveries. Keeps says what must not, in words
-// that may be logged.
+// A movable is a store module whose address or password, and so Identity, may change
+// without losing its deliveries. Keeps describes, in words that may be logged, what
+// must stay the same.
 type movable interface{ Keeps() string }
 
-// forgets tells what this configuration no longer knows of what the one before
-// it remembered.
+// forgets warns of deliveries that this configuration no longer remembers.
 func (a *App) forgets(before *App) (findings []placement.Finding) {
 	if was, is := keptBy(before.store), keptBy(a.store); was != is {
 		findings = append(findings, placement.Finding{
@@ -140,8 +139,7 @@ func (a *App) forgets(before *App) (findings []placement.Finding) {
 	return findings
 }
 
-// renamed returns the handler that now verifies what the other did, if it
-// remembers in another scope.
+// renamed returns the handler that replaces the other in another scope, if any.
 func (a *App) renamed(was *Handler) (is *Handler) {
 	if was.recogniser.off {
 		return nil
@@ -158,7 +156,7 @@ func (a *App) renamed(was *Handler) (is *Handler) {
 	return is
 }
 
-// keysAsWritten spells out what the handler verifies with.
+// keysAsWritten returns the handler's configured keys in one string.
 func (h *Handler) keysAsWritten() string {
 	var values []string
 	for _, v := range slices.Concat(h.Secret, h.PublicKey) {
@@ -169,7 +167,7 @@ func (h *Handler) keysAsWritten() string {
 	return string(text)
 }
 
-// called is the name that the operator gave.
+// called returns the configured name.
 func called(h *Handler) string {
 	if !h.named {
 		return h.Name + ", by default"
@@ -199,5 +197,5 @@ func describeStore(s StoreModule) string {
 	case movable:
 		return kind + " " + s.Keeps()
 	}
-	return kind // an Identity may have a password in it
+	return kind // an Identity may contain a password
 }

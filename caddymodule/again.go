@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	markAttempt  = "Webhook-Attempt"  // from 2 on: which attempt it is
+	markAttempt  = "Webhook-Attempt"  // the number of the attempt, from 2 on
 	markReceived = "Webhook-Received" // when the delivery was received, RFC 3339
 )
 
-// notNowPause is how long an attempt is put off that the gateway cannot make now.
+// notNowPause is the delay of an attempt that the gateway cannot make now.
 const notNowPause = 5 * time.Second
 
-// again makes an attempt at a stored delivery. It was verified when it was received:
-// its timestamp may be stale by now, and its key gone.
+// again makes an attempt of a stored delivery. It was verified on receipt: its
+// timestamp may be stale now, and its key gone.
 func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if back.Entry.Handler != h.Name {
 		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("a stored delivery of %s reached verify_webhook %s: its route has changed", back.Entry.Handler, h.Name))
@@ -36,7 +36,7 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 	}
 	defer d.free()
 	d.recall(back)
-	back.Ends(inbox.Result{}) // it is reached; what panics has given no answer
+	back.Ends(inbox.Result{}) // the handler is reached; a panic gives no answer
 	if h.SignUpstream != "" && (d.keys == nil || d.keys.Signer == nil) {
 		back.Ends(inbox.Result{Later: notNowPause})
 		return caddyhttp.Error(http.StatusServiceUnavailable, errKeyUnavailable)
@@ -54,7 +54,7 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 		d.w.WriteHeader(http.StatusServiceUnavailable)
 		return nil
 	}
-	if err := d.dress(r.Header); err != nil {
+	if err := d.setUpstreamHeaders(r.Header); err != nil {
 		return err
 	}
 	r.Header.Set(markAttempt, strconv.Itoa(back.Entry.Attempts+1))
@@ -64,12 +64,12 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 	return d.try(back, next, r.WithContext(ctx))
 }
 
-// try asks the app.
+// try calls the app.
 func (d *delivery) try(back *attempt.Return, next caddyhttp.Handler, r *http.Request) error {
 	held := &heldResponse{ResponseWriter: d.w, settle: func(int) {}, passing: true}
 	returned := false
 	defer func() {
-		if !returned { // the app broke off its answer
+		if !returned { // the app broke off its response
 			d.end(metrics.Failed, "aborted")
 		}
 	}()
@@ -94,7 +94,7 @@ func (d *delivery) try(back *attempt.Return, next caddyhttp.Handler, r *http.Req
 	return nil
 }
 
-// recall takes from the inbox what verification found out.
+// recall restores the results of verification from the inbox.
 func (d *delivery) recall(back *attempt.Return) {
 	stored := back.Delivery
 	d.body, d.came = stored.Body, stored.Received
@@ -116,9 +116,9 @@ func (d *delivery) recall(back *attempt.Return) {
 	}
 }
 
-// claimAgain asks the dedupe store whether the app has the delivery from another
-// instance, or is being asked by one. That the inbox has it says nothing about the app,
-// and a person who replays it wishes the app to see it again.
+// claimAgain asks the dedupe store whether another instance has delivered it to the
+// app, or is doing so. The inbox's own record of it says nothing about the app, and
+// an operator who replays it means the app to get it again.
 func (d *delivery) claimAgain(ctx context.Context, back *attempt.Return) dedupe.Outcome {
 	if d.h.recogniser.off || back.Entry.Replayed {
 		return dedupe.Held

@@ -21,31 +21,31 @@ func init() {
 	caddy.RegisterModule(new(App))
 }
 
-// App holds what all verify_webhook handlers of a configuration share.
+// App is shared by all verify_webhook handlers of a configuration.
 type App struct {
-	// Where is remembered which deliveries the app has taken. Default: memory.
+	// The store of accepted deliveries. Default: memory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.verify_webhook.stores inline_key=store"`
 
-	// What keeps deliveries that the app has not accepted, of the handlers that have
-	// an inbox. Default: bolt.
+	// The storage of deliveries that the app has not accepted, for handlers with an
+	// inbox. Default: bolt.
 	InboxRaw json.RawMessage `json:"inbox,omitempty" caddy:"namespace=http.handlers.verify_webhook.inboxes inline_key=inbox"`
 
-	// How many bytes deliveries may hold at once, over all handlers: their bodies,
-	// and 64 KiB for each that the app is working on. Beyond it deliveries are
-	// answered 503 with Retry-After. Where there are several handlers, one holds at
-	// most half of it. Default: 268435456 (256 MiB).
+	// Limit of the bytes that deliveries may hold, over all handlers: their bodies,
+	// and 64 KiB for each one at the app. Beyond it deliveries are answered 503 with
+	// Retry-After. With several handlers, one holds at most half of it. Default:
+	// 268435456 (256 MiB).
 	MaxBuffered *int64 `json:"max_buffered,omitempty"`
 
-	// How many of the newest refused deliveries of each handler are kept in
-	// memory, to be explained to the operator: at most 64 KiB of each, and 4 MiB
-	// over all handlers. 0 keeps nothing. Default: 16.
+	// How many of the newest refused deliveries of each handler are kept in memory,
+	// to be explained to the operator: at most 64 KiB of each, and 4 MiB over all
+	// handlers. 0 keeps none. Default: 16.
 	KeepRejected *int `json:"keep_rejected,omitempty"`
 
 	// How many of the newest genuine deliveries of each handler are kept in memory
-	// for the operator, of those that went to the app and, besides, of the others,
-	// such as duplicates: times, outcome, the app's status and identifiers, never a
-	// body or a header. Over all handlers at most 65536, and 32 MiB. 0 keeps nothing.
-	// Default: 256.
+	// for the operator, separately for those that went to the app and others such as
+	// duplicates: times, outcome, the app's status and identifiers, never a body or a
+	// header. Over all handlers at most 65536, and 32 MiB. 0 keeps none. Default:
+	// 256.
 	KeepDeliveries *int `json:"keep_deliveries,omitempty"`
 
 	http     func() *caddyhttp.App // nil without a configuration around it
@@ -54,14 +54,14 @@ type App struct {
 	store    StoreModule
 	inbox    InboxModule
 	mu       sync.Mutex
-	holds    bool // a reference to the store, and to the inbox if there is one
-	ended    bool // and gave them up for good
+	holds    bool // has a reference to the store, and to the inbox if there is one
+	ended    bool // has released them for good
 	box      *box // nil without an inbox
 	handlers []*Handler
 	logger   *zap.Logger
 	storage  keys.Storage // Caddy's
 	polling  sync.WaitGroup
-	unfollow context.CancelFunc // ends the fetching of published keys
+	unfollow context.CancelFunc // stops fetching published keys
 }
 
 const (
@@ -73,8 +73,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "verify_webhook", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision prepares the app. It changes nothing that a running configuration
-// uses: caddy validate and a rejected reload come this far too.
+// Provision prepares the app. It changes nothing that a running configuration uses:
+// caddy validate and a rejected reload also provision.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.http, a.storage = ctx.Logger(), httpApp(ctx), ctx.Storage()
 	if a.MaxBuffered == nil {
@@ -97,9 +97,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// register makes a handler one of those that share the app, and gives each its
-// share of the budget: Caddy starts apps in no order, so the server may have
-// requests for them before Start.
+// register adds a handler, and gives each its share of the budget: Caddy starts apps
+// in no particular order, so requests may arrive before Start.
 func (a *App) register(h *Handler) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,8 +113,8 @@ func (a *App) register(h *Handler) {
 	}
 }
 
-// Start opens the store, puts the limits into force and begins to watch the key
-// files and to fetch what senders publish.
+// Start opens the store, applies the limits, and begins to watch key files and to
+// fetch published keys.
 func (a *App) Start() error {
 	if err := a.advise(current()); err != nil {
 		return err
@@ -136,7 +135,7 @@ func (a *App) Start() error {
 	return nil
 }
 
-// warnAboutBodies names handlers whose largest bodies are never taken.
+// warnAboutBodies warns of handlers whose max_body exceeds their share of the budget.
 func (a *App) warnAboutBodies() {
 	for _, h := range a.handlers {
 		if most := h.buffered.limit.Load(); h.maxBody >= most {
@@ -147,8 +146,8 @@ func (a *App) warnAboutBodies() {
 }
 
 // open takes the configuration's reference to the store, at Start or at the first
-// delivery: Caddy starts apps in no order, and a mark that is made before Start
-// must not be gone with the delivery that made it.
+// delivery, whichever is first: without it, a mark made before Start would be lost
+// with its delivery.
 func (a *App) open() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,7 +163,7 @@ func (a *App) open() error {
 	if r, ok := a.store.(Resizer); ok {
 		r.Resize(gate)
 	}
-	go gate.Check() // a server that is down delays no start
+	go gate.Check() // a server that is down does not delay the start
 	return nil
 }
 
@@ -176,15 +175,14 @@ func (a *App) gate() (*dedupe.Gate, error) {
 	return acquire(a.store)
 }
 
-// Stop does nothing: Caddy stops apps in no order, and the server goes on taking
-// deliveries while shutdown_delay runs and connections are drained. They need
-// keys that are followed, and above all the store: one that is closed now would
-// be opened again by each of them, and have forgotten what was done.
+// Stop does nothing: Caddy stops apps in no particular order, and the server still
+// accepts deliveries during shutdown_delay and while connections drain. They need
+// watched keys and, above all, the store: closed now, it would be reopened for each
+// of them and have forgotten its dones.
 func (*App) Stop() error { return nil }
 
-// Cleanup ends the watching and gives up the store, once all apps have stopped,
-// or when the configuration never came into force. Deliveries in flight keep the
-// store.
+// Cleanup stops watching and releases the store, when all apps have stopped or the
+// configuration never came into force. Deliveries in flight keep the store open.
 func (a *App) Cleanup() error {
 	a.ends()
 	if a.unfollow != nil {
@@ -203,7 +201,7 @@ func (a *App) Cleanup() error {
 	return release(a.store)
 }
 
-// named returns the handlers of a name, all without one.
+// named returns the handlers with a name, or all for "".
 func (a *App) named(name string) (handlers []*Handler) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -215,7 +213,7 @@ func (a *App) named(name string) (handlers []*Handler) {
 	return handlers
 }
 
-// handlersNow are the handlers with their keys of now; a nil App has none.
+// handlersNow returns the handlers with their current keys; none for a nil App.
 func (a *App) handlersNow() []rejected.Handler {
 	if a == nil {
 		return nil
@@ -228,10 +226,10 @@ func (a *App) handlersNow() []rejected.Handler {
 	return now
 }
 
-// keptPerHandler is how many rejections of a handler are kept.
+// keptPerHandler is the number of rejections kept for a handler.
 func (a *App) keptPerHandler() int { return orElse(a.KeepRejected, rejected.PerHandler) }
 
-// deliveriesPerHandler is how many deliveries of a handler are kept.
+// deliveriesPerHandler is the number of deliveries kept for a handler.
 func (a *App) deliveriesPerHandler() int { return orElse(a.KeepDeliveries, history.PerHandler) }
 
 // Interface guards

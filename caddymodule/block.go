@@ -18,7 +18,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
-// A block is a verify_webhooks block while it is read.
+// A block is a verify_webhooks block being parsed.
 type block struct {
 	httpcaddyfile.Helper
 	prefix      appview.Prefix
@@ -92,10 +92,10 @@ func (b *block) readPrefix() error {
 	return nil
 }
 
-// split reads the senders and puts everything else aside.
+// split separates the senders from everything else.
 func (b *block) split() error {
 	for nesting := b.Nesting(); b.NextBlock(nesting); {
-		if b.open.Text == "" { // NextBlock has just passed it
+		if b.open.Text == "" { // NextBlock has consumed it
 			b.Prev()
 			b.open = b.Token()
 			b.Next()
@@ -124,10 +124,11 @@ func (b *block) split() error {
 	return nil
 }
 
-// ofTheSite are directives that belong to a site and never to some of its paths.
+// ofTheSite are directives that apply to an entire site.
 var ofTheSite = []string{"handle_errors", "log", "tls", "bind"}
 
-// checkPlace refuses what cannot stand in the block, or in routes within it.
+// checkPlace refuses directives that are not allowed in the block or in routes within
+// it.
 func checkPlace(segment caddyfile.Segment, routes, top bool) error {
 	word := segment.Directive()
 	switch {
@@ -138,7 +139,7 @@ func checkPlace(segment caddyfile.Segment, routes, top bool) error {
 	case routes && !top && word == "sender":
 		return errorAt(segment[0], "sender goes directly into the block of verify_webhooks, not into a block within it")
 	}
-	if word == "sender" { // its parser knows better
+	if word == "sender" { // its parser reports it better
 		return nil
 	}
 	routes = routes && slices.Contains([]string{"handle", "handle_path", "route"}, word)
@@ -153,8 +154,8 @@ func checkPlace(segment caddyfile.Segment, routes, top bool) error {
 	return nil
 }
 
-// checkNeighbours compares the prefix with those of the blocks before it in the
-// same site: of two that contain each other, the second would never be asked.
+// checkNeighbours compares the prefix with those of earlier blocks of the site: if
+// one contains the other, the second would never get a request.
 func (b *block) checkNeighbours() error {
 	site, ok := siteOf(b.Helper)
 	if !ok {
@@ -175,8 +176,8 @@ func (b *block) checkNeighbours() error {
 	return nil
 }
 
-// siteOf tells sites apart, which Caddy's Helper does not: all directives of a
-// site share one slice of segments.
+// siteOf identifies a site, which Caddy's Helper does not: all directives of a site
+// share one slice of segments.
 func siteOf(h httpcaddyfile.Helper) (uintptr, bool) {
 	site := reflect.ValueOf(h).FieldByName("parentBlock")
 	if !site.IsValid() {
@@ -189,7 +190,7 @@ func siteOf(h httpcaddyfile.Helper) (uintptr, bool) {
 	return segments.Pointer(), true
 }
 
-// parseRest reads the block without its senders as Caddy reads handle.
+// parseRest parses the block without its senders like Caddy parses handle.
 func (b *block) parseRest() (caddyhttp.RouteList, error) {
 	tokens := []caddyfile.Token{b.name, b.open}
 	for _, segment := range b.rest {
@@ -203,9 +204,8 @@ func (b *block) parseRest() (caddyhttp.RouteList, error) {
 	return rest.(*caddyhttp.Subroute).Routes, nil
 }
 
-// unrecognized makes a better error of Caddy's about a word that is no directive,
-// in the block or in a handle or route in it. Caddy repeats the word: it may be a
-// secret on a line of its own.
+// unrecognized improves Caddy's error about an unknown directive, in the block or in
+// a handle or route in it. Caddy repeats the word, which may be a misplaced secret.
 func (b *block) unrecognized(err error) error {
 	for _, at := range slices.Concat(b.rest...) {
 		word := at.Text
@@ -223,20 +223,20 @@ func (b *block) unrecognized(err error) error {
 	return err
 }
 
-// usual are the directives that a block is likely to have.
+// usual are the directives expected in a block.
 var usual = []string{
 	"abort", "basic_auth", "encode", "error", "file_server", "forward_auth", "handle", "handle_path", "header", "intercept", "invoke",
 	"log_append", "log_name", "log_skip", "map", "method", "php_fastcgi", "request_body", "request_header", "respond", "reverse_proxy",
 	"rewrite", "root", "route", "templates", "timeouts", "tracing", "try_files", "uri", "vars",
 }
 
-// subroute puts the parts into the order in which nothing passes unverified.
+// subroute puts the routes in the order in which nothing passes unverified.
 func (b *block) subroute(rest caddyhttp.RouteList) *caddyhttp.Subroute {
 	var group []httpcaddyfile.ConfigValue
 	for _, s := range b.senders {
 		group = append(group, b.NewRoute(caddy.ModuleMap{"path": b.JSON([]string{s.path})}, s.handler)...)
 	}
-	// An error and not a response: handle_errors sees it as it sees a 401.
+	// An error, not a response: handle_errors handles it like a 401.
 	group = append(group, b.NewRoute(nil, &caddyhttp.StaticError{
 		Error: "no sender of verify_webhooks has this path", StatusCode: caddyhttp.WeakString(fmt.Sprint(http.StatusNotFound)),
 	})...)
@@ -256,7 +256,7 @@ func (b *block) subroute(rest caddyhttp.RouteList) *caddyhttp.Subroute {
 	}}
 }
 
-// errorAt makes an error of a token's line.
+// errorAt returns an error with a token's line.
 func errorAt(at caddyfile.Token, format string, args ...any) error {
 	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), at.File, at.Line)
 }

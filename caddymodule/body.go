@@ -14,20 +14,20 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
-// firstRead is what a body is given before any of it has arrived.
+// firstRead is the initial size of a body's buffer.
 const firstRead = 4 << 10
 
-// read reads the body, whole or not at all, in at most the handler's time. Room
-// is charged as it is needed, never by what a sender announces: connections that
-// declare a megabyte and send nothing cost next to nothing.
+// read reads the complete body, within the handler's time limit. Memory is charged as
+// it is used, never by the announced length: connections that declare a megabyte and
+// send nothing cost next to nothing.
 func (d *delivery) read() error {
 	if d.r.ContentLength == 0 {
 		d.arrived()
 		return nil
 	}
 	defer d.took(metrics.Read, time.Now())
-	// The deadline is absolute. Caddy's idle timeouts stay below it. A writer
-	// that cannot set deadlines (a test's recorder) reads without.
+	// The deadline is absolute. Caddy's idle timeouts stay below it. A writer without
+	// deadlines (a test's recorder) is read without one.
 	conn := http.NewResponseController(d.w)
 	deadline := time.Now().Add(time.Duration(*d.h.BodyTimeout))
 	if conn.SetReadDeadline(deadline) == nil {
@@ -59,13 +59,13 @@ func (d *delivery) read() error {
 	}
 }
 
-// lingering is how long the rest of a body that is refused half-way is read.
+// lingering limits the time to read the rest of a refused body.
 const lingering = time.Second
 
-// linger reads the rest of a body and keeps none of it. On HTTP/1 Caddy closes a
-// connection with more than 256 KiB unread at once (net/http would wait, but no
-// longer knows the body that Caddy has wrapped), and the reset that this makes
-// overtakes the answer: the sender would see no status and no Retry-After.
+// linger reads and discards the rest of a body. On HTTP/1 Caddy closes a connection
+// with more than 256 KiB unread immediately (net/http would wait, but does not
+// recognise the body that Caddy has wrapped), and the resulting reset overtakes the
+// response: the sender would see no status and no Retry-After.
 func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
 	if d.r.ProtoMajor != 1 {
 		return
@@ -74,15 +74,15 @@ func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
 		deadline = end
 	}
 	d.body = nil
-	d.uncharge() // the next one need not wait for this one's rest
+	d.uncharge() // the next delivery need not wait for the rest of this one
 	if conn.SetReadDeadline(deadline) == nil {
 		_, _ = io.Copy(io.Discard, d.r.Body)
 	}
 }
 
-// grow makes room, four times what there is, from 64 KiB on twice, but not more
-// than one byte past the most that may come: that byte shows whether the body has
-// ended. To hold a budget with large bodies a stranger must send half of it.
+// grow enlarges the buffer, fourfold, twofold from 64 KiB on, up to one byte more
+// than the limit: that byte shows whether the body has ended. To occupy a budget with
+// large bodies an attacker must send half of it.
 func (d *delivery) grow(most int64) error {
 	factor := int64(4)
 	if cap(d.body) >= 64<<10 {
@@ -103,8 +103,8 @@ func (d *delivery) grow(most int64) error {
 	return nil
 }
 
-// arrived replaces the request's body by what was read, framed anew: whatever
-// follows sees the bytes that were signed, and their length.
+// arrived replaces the request's body by the one read, with its length: the following
+// handlers get the signed bytes.
 func (d *delivery) arrived() {
 	d.r.Body = io.NopCloser(bytes.NewReader(d.body))
 	d.r.ContentLength = int64(len(d.body))
@@ -112,7 +112,7 @@ func (d *delivery) arrived() {
 	d.r.TransferEncoding = nil
 }
 
-// bodyError tells why a body did not arrive whole.
+// bodyError returns why a body did not arrive completely.
 func bodyError(err error) error {
 	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode == http.StatusRequestEntityTooLarge {
 		return &refusal{reason: "body_too_large", status: e.StatusCode, detail: "larger than a request_body directive allows",

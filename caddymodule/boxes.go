@@ -13,7 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// boxes holds the open inboxes of the process by identity, as gates holds the
+// boxes holds the open inboxes of the process by identity, like gates holds the
 // stores. Every configuration that uses one holds a reference, and so does every
 // delivery that may be stored in it.
 var boxes = caddy.NewUsagePool()
@@ -24,15 +24,15 @@ type box struct {
 	identity string
 }
 
-// Destruct implements caddy.Destructor. An attempt that runs is given some time: what
-// ends in it is not made again.
+// Destruct implements caddy.Destructor. It gives running attempts some time: those
+// that end are not repeated.
 func (b *box) Destruct() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopBudget)
 	defer cancel()
 	return b.Close(ctx)
 }
 
-// stopBudget is how long attempts may go on once no configuration has their inbox.
+// stopBudget limits attempts after the last configuration has released their inbox.
 const stopBudget = 10 * time.Second
 
 func (b *box) release() { _, _ = boxes.Delete(b.identity) }
@@ -59,9 +59,9 @@ func acquireBox(identity string, m InboxModule) (*box, error) {
 	return value.(*box), nil
 }
 
-// openInbox takes the configuration's reference to its inbox. A configuration
-// without one has the default file's while it holds anything: what was accepted is
-// delivered, whatever the configuration says by then. The caller holds a.mu.
+// openInbox takes the configuration's reference to its inbox. A configuration without
+// one uses the default file's while it holds deliveries: accepted deliveries are
+// delivered, whatever the configuration says by then. a.mu is held.
 func (a *App) openInbox() {
 	if !a.needsInbox() {
 		return
@@ -74,7 +74,7 @@ func (a *App) openInbox() {
 	a.box = b
 }
 
-// closeInbox gives up the reference. The caller holds a.mu.
+// closeInbox releases the reference. a.mu is held.
 func (a *App) closeInbox() {
 	if a.box != nil {
 		a.box.release()
@@ -82,8 +82,7 @@ func (a *App) closeInbox() {
 	}
 }
 
-// theBox returns the open inbox with a reference for one delivery; nil if there is
-// none.
+// theBox returns the open inbox with a reference for one delivery, or nil.
 func (a *App) theBox() *box {
 	if err := a.open(); err != nil {
 		return nil
@@ -100,11 +99,11 @@ func (a *App) theBox() *box {
 	return b
 }
 
-// forcePause is how often it is looked whether the configuration is in force.
+// forcePause is the interval of checks whether the configuration is in force.
 const forcePause = 20 * time.Millisecond
 
-// followInbox says to the inbox how its handlers retry, as soon as the configuration
-// is in force: before, what is handed back goes to the one before.
+// followInbox gives the inbox the retry policies of the handlers once the
+// configuration is in force: before that, attempts go to the previous configuration.
 func (a *App) followInbox(ctx context.Context) {
 	a.mu.Lock()
 	b := a.box
@@ -126,8 +125,8 @@ func (a *App) followInbox(ctx context.Context) {
 	})
 }
 
-// activeApp returns the app of the configuration in force: the one that requests are
-// served by, where inForce may be ahead of it. It is nil if there is none.
+// activeApp returns the app of the configuration that serves requests, which inForce
+// may be ahead of; nil if there is none.
 func activeApp() *App {
 	value, err := caddy.ActiveContext().AppIfConfigured("verify_webhook")
 	if err != nil {
@@ -137,8 +136,8 @@ func activeApp() *App {
 	return app
 }
 
-// handBack makes an attempt through the server on which the delivery was received, or
-// another one with a handler of the same name.
+// handBack makes an attempt through the server that received the delivery, or another
+// one with a handler of the same name.
 func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	app := activeApp()
 	if app == nil {
@@ -158,7 +157,7 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	return attempt.Send(ctx, server, a)
 }
 
-// settled tells what became of an attempt.
+// settled reports the result of an attempt.
 func settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
 	e := a.Entry
 	fields := []zap.Field{

@@ -2,31 +2,31 @@ package caddymodule
 
 import "sync/atomic"
 
-// budget bounds bytes held at once.
+// budget limits the bytes held at once.
 type budget struct {
 	limit, used atomic.Int64
 }
 
-// What a delivery wants memory for. The nearer it is to the app, the more of a
-// budget it may use: large bodies, which anyone can send, leave an eighth to small
-// ones, and all bodies a sixteenth to what is verified.
+// The purposes of memory. The closer a delivery is to the app, the more of a budget
+// it may use: large bodies, which anyone can send, leave an eighth for small ones,
+// and all bodies leave a sixteenth for verified deliveries.
 const (
 	forLargeBody int64 = 8
 	forSmallBody int64 = 16
 	forTheApp    int64 = 0
 )
 
-// smallBody is what most deliveries fit in.
+// smallBody is the size of most deliveries.
 const smallBody = 16 << 10
 
-// atTheApp is what a delivery costs besides its body while the app works on it:
+// atTheApp is the memory of a delivery, besides its body, while the app works on it:
 // two connections with their buffers, four goroutines. Measured with reverse_proxy
-// over HTTP/1.1, 3 000 deliveries at once: 60 kB of resident memory each.
+// over HTTP/1.1, 3 000 concurrent deliveries: 60 kB of resident memory each.
 const atTheApp = 64 << 10
 
-// take charges n more bytes to a delivery that holds some, or nothing and returns
-// false if they do not fit. One that is alone may use all: else a body that is
-// nearly as large as the budget would never be taken.
+// take charges n more bytes to a delivery that holds some, or returns false and
+// charges nothing if they do not fit. A single delivery may use everything: otherwise
+// a body nearly as large as the budget would never be accepted.
 func (b *budget) take(n, holds, purpose int64) bool {
 	limit := b.limit.Load()
 	most := limit
@@ -44,7 +44,7 @@ func (b *budget) take(n, holds, purpose int64) bool {
 // give returns n bytes.
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
-// charge takes bytes from the handler's share and from the whole budget.
+// charge takes bytes from the handler's share and from the total budget.
 func (d *delivery) charge(n, purpose int64) bool {
 	if !d.h.buffered.take(n, d.charged, purpose) {
 		return false
@@ -57,8 +57,8 @@ func (d *delivery) charge(n, purpose int64) bool {
 	return true
 }
 
-// chargeForward charges what the delivery costs while it is forwarded. A budget
-// too small for 16 deliveries is one for bodies alone.
+// chargeForward charges the memory for forwarding. A budget too small for 16
+// deliveries covers only bodies.
 func (d *delivery) chargeForward() error {
 	if !d.charge(min(atTheApp, d.h.buffered.limit.Load()/16), forTheApp) {
 		return errManyInFlight
@@ -66,7 +66,7 @@ func (d *delivery) chargeForward() error {
 	return nil
 }
 
-// uncharge gives back what the delivery was charged.
+// uncharge returns the bytes charged to the delivery.
 func (d *delivery) uncharge() {
 	d.h.buffered.give(d.charged)
 	buffered.give(d.charged)

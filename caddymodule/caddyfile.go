@@ -21,13 +21,13 @@ func init() {
 	httpcaddyfile.RegisterDirective("verify_webhook", parseDirective)
 	httpcaddyfile.RegisterDirective("verify_webhooks", parseBlock)
 	// After request_body and timeouts, before anything that rewrites: schemes may
-	// sign the URL as it was called. The block comes first: it owns its prefix.
+	// sign the URL as called. The block is first: it owns its prefix.
 	httpcaddyfile.RegisterDirectiveOrder("verify_webhook", httpcaddyfile.After, "timeouts")
 	httpcaddyfile.RegisterDirectiveOrder("verify_webhooks", httpcaddyfile.After, "timeouts")
 }
 
-// parseDirective is what RegisterHandlerDirective would register, but keeps the
-// matcher's text: a path given as a provider file is taken for a matcher.
+// parseDirective does what RegisterHandlerDirective would register, but keeps the
+// matcher's text: Caddy reads the path of a provider file as a matcher.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // consume directive name
 	matcher := ""
@@ -95,14 +95,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.read()
 }
 
-// A parser reads one handler: verify_webhook, or sender in verify_webhooks.
+// A parser parses one handler: verify_webhook, or sender in verify_webhooks.
 type parser struct {
 	*caddyfile.Dispenser
 	h         *Handler
 	directive string
 	path      *string // of a sender
 	file      string
-	lines     map[string]int // option, or directive → the line it is first on
+	lines     map[string]int // option or directive → the line of its first use
 	version   string         // of signature … list
 	resolved  *providers.Provider
 }
@@ -154,8 +154,8 @@ func (p *parser) provider(word string) error {
 	return err
 }
 
-// inlineSecrets reads the values after the provider. They have no labels there,
-// so an as would become a secret that everybody can guess.
+// inlineSecrets reads the values after the provider. They have no labels there, or as
+// would become a secret that anyone can guess.
 func (p *parser) inlineSecrets(args []string) error {
 	switch {
 	case len(args) == 0:
@@ -166,7 +166,7 @@ func (p *parser) inlineSecrets(args []string) error {
 	return p.keys("secret", args, &p.h.Secret)
 }
 
-// repeatable are the options that may stand more than once.
+// repeatable are the options that may be repeated.
 var repeatable = map[string]bool{"secret": true, "public_key": true, "param": true, "require_header": true}
 
 func (p *parser) option(name string) error {
@@ -183,12 +183,13 @@ func (p *parser) option(name string) error {
 	p.lines[name] = p.Line()
 	var args []string
 	for _, token := range p.RemainingArgsAsTokens() {
-		if token.Text == "}" && !token.Quoted() { // Caddy hands it on as an argument: a secret, here
+		if token.Text == "}" && !token.Quoted() { // Caddy passes it on as an argument: a secret, here
 			return p.Errf("%s: the closing } must stand on a line of its own", name)
 		}
 		args = append(args, token.Text)
 	}
-	// Errors below never use ArgErr: it repeats the token before, which may be a secret.
+	// Errors below never use ArgErr, which repeats the previous token: it may be a
+	// secret.
 	if err := parse(p, name, args); err != nil {
 		return err
 	}
@@ -199,12 +200,12 @@ func (p *parser) option(name string) error {
 }
 
 // value undoes a shorthand of the Caddyfile: {file.name} without a slash or dot
-// reaches us as the placeholder of a URL's file name.
+// arrives as the placeholder of a URL's file name.
 func (p *parser) value(text string) string {
 	return strings.ReplaceAll(text, "{http.request.uri.path.file.", "{file.")
 }
 
-// finish checks what only the whole block tells, so that the error has a line.
+// finish checks the complete block, so that errors have a line.
 func (p *parser) finish() error {
 	h := p.h
 	scheme := h.Scheme
@@ -234,7 +235,7 @@ func (p *parser) finish() error {
 	return p.checkScheme(scheme)
 }
 
-// at makes an error of an option's line, as Errf does of the current one.
+// at returns an error with an option's line, like Errf for the current one.
 func (p *parser) at(option, format string, args ...any) error {
 	line, ok := p.lines[option]
 	if !ok {

@@ -21,27 +21,27 @@ import (
 
 // Dedupe says how copies of one delivery are recognised and answered.
 type Dedupe struct {
-	// Forward every genuine delivery, also copies.
+	// Forward every genuine delivery, including copies.
 	Off bool `json:"off,omitempty"`
-	// What tells deliveries apart: id (the sender's), id+content (and the body),
-	// or content (the body alone). Default: by what the provider's file says of
-	// its ids; without any, off.
+	// What identifies a delivery: id (the sender's), id+content (and the body), or
+	// content (only the body). Default: determined by the provider's file; off if it
+	// says nothing.
 	Key string `json:"key,omitempty"`
-	// How long a delivery that the app took is remembered. Default: 7d where an
-	// id counts, else 15m, but never less than the provider goes on retrying.
+	// How long an accepted delivery is remembered. Default: 7d if an id counts,
+	// otherwise 15m, but at least the provider's retry span.
 	Window *caddy.Duration `json:"window,omitempty"`
 	// How long a copy waits for the one in flight. Default: 10s.
 	Wait *caddy.Duration `json:"wait,omitempty"`
-	// How long a claim outlives its process. It is renewed every third of this
-	// while the app works. Default: 9s.
+	// How long a claim outlives its process. It is renewed every third of this while
+	// the app works. Default: 9s.
 	Lease *caddy.Duration `json:"lease,omitempty"`
-	// What a copy of a delivery that the app took is answered. Default: 200, empty.
+	// The response to a copy of an accepted delivery. Default: 200, empty.
 	DuplicateResponse *DuplicateResponse `json:"duplicate_response,omitempty"`
 }
 
-// DuplicateResponse is the answer to a copy of a delivery that the app took.
+// DuplicateResponse is the response to a copy of an accepted delivery.
 type DuplicateResponse struct {
-	// A 2xx. Some senders take 200 alone for success. Default: 200.
+	// A 2xx. Some senders accept only 200. Default: 200.
 	Status int `json:"status,omitempty"`
 	// Default: empty.
 	Body string `json:"body,omitempty"`
@@ -52,16 +52,16 @@ const (
 	minimumWarning = 24 * time.Hour
 )
 
-// A recogniser is a handler's dedupe, compiled.
+// A recogniser is a handler's compiled dedupe configuration.
 type recogniser struct {
 	identity dedupe.Identity
-	scope    dedupe.Scope // "" without a name of the operator's: by route
+	scope    dedupe.Scope // "" without a configured name: by route
 	scheme   string
-	event    []string // headers that say what the event is
-	counts   []string // the same where they are not signed: they are part of the identity
-	method   bool     // so is the method
+	event    []string // headers with the event type
+	counts   []string // those that are not signed: part of the identity
+	method   bool     // the method is part of the identity
 	terms    dedupe.Terms
-	unnamed  dedupe.Terms // of a delivery without the id that it should have
+	unnamed  dedupe.Terms // for a delivery without its usual id
 	response DuplicateResponse
 	off      bool
 }
@@ -89,7 +89,7 @@ func (h *Handler) provisionDedupe() error {
 	if facts.EventUnsigned {
 		r.counts = p.EventHeader
 	}
-	if h.named { // the name is the scope; else the route is
+	if h.named { // the name is the scope, otherwise the route
 		r.scope = dedupe.NamedScope(h.Name)
 	}
 	if d := c.DuplicateResponse; d != nil {
@@ -106,7 +106,7 @@ func (h *Handler) provisionDedupe() error {
 		Room:  h.Name,
 	}
 	r.unnamed = r.terms
-	if c.Window == nil { // equal bodies do happen, and nothing else is left to tell them apart
+	if c.Window == nil { // equal bodies do happen, and nothing else distinguishes them
 		r.unnamed.TTL = dedupe.ContentTTL
 	}
 	switch {
@@ -121,7 +121,8 @@ func (h *Handler) provisionDedupe() error {
 	return nil
 }
 
-// identity returns the configured rule, or the one that the provider's facts give.
+// identity returns the configured rule, or the one that follows from the provider's
+// facts.
 func (c *Dedupe) identity(f dedupe.Facts) (dedupe.Identity, error) {
 	switch c.Key {
 	case "":
@@ -140,11 +141,11 @@ func (c *Dedupe) identity(f dedupe.Facts) (dedupe.Identity, error) {
 	return dedupe.Identity{}, errors.New("dedupe: unknown key: known are id, id+content, content")
 }
 
-// adviseDedupe warns of what is probably not meant.
+// adviseDedupe warns of probable mistakes.
 func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool) {
 	name := zap.String("name", h.Name)
 	switch {
-	case c.Off, identity.Off(): // the app names those of the second kind, in one line
+	case c.Off, identity.Off(): // the app reports the latter in one line
 	case c.Key == "id" && !signed:
 		h.logger.Warn("dedupe key id: the signature does not cover the id, so whoever captured one delivery can mark the id of another as done: use key id+content", name)
 	case identity.ID == dedupe.IDAlone && c.Window != nil && time.Duration(*c.Window) < minimumWarning:
@@ -152,9 +153,9 @@ func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool)
 	}
 }
 
-// claim asks whether the app is to see this delivery now. Only what is verified
-// is ever looked up. The inbox is asked first: what it has is owed to the app,
-// whatever the store remembers.
+// claim decides whether the app should get this delivery now. Only verified
+// deliveries are looked up. The inbox is asked first: the app must still get what it
+// holds, whatever the store remembers.
 func (d *delivery) claim() error {
 	r := &d.h.recogniser
 	if d.unverified != nil {
@@ -163,7 +164,7 @@ func (d *delivery) claim() error {
 	key, ok := d.identify()
 	if d.h.Inbox != nil {
 		if d.box = d.h.app.theBox(); d.box != nil && !ok {
-			key = dedupe.Key(dedupe.NewToken()) // to name it in the inbox
+			key = dedupe.Key(dedupe.NewToken()) // names it in the inbox
 		}
 	}
 	if !ok && d.box == nil {
@@ -199,8 +200,8 @@ func (d *delivery) claim() error {
 	}
 }
 
-// identify notes what the sender says the delivery is, and returns its key; ok is
-// false if nothing tells it from others.
+// identify sets the sender's id and event, and returns the delivery's key; ok is
+// false if nothing identifies it.
 func (d *delivery) identify() (key dedupe.Key, ok bool) {
 	r := &d.h.recogniser
 	scope := r.scope
@@ -221,7 +222,7 @@ func (d *delivery) identify() (key dedupe.Key, ok bool) {
 	return r.identity.Key(scope, r.scheme, is)
 }
 
-// name gives the delivery its key, which the sender is told too.
+// name gives the delivery its key, which the sender also gets.
 func (d *delivery) name(key dedupe.Key) {
 	d.hash = key
 	d.key = key.String()
@@ -229,7 +230,7 @@ func (d *delivery) name(key dedupe.Key) {
 	d.w.Header().Set(markDelivery, d.key)
 }
 
-// terms are those on which the delivery is claimed.
+// terms returns the parameters of the delivery's claim.
 func (d *delivery) terms() dedupe.Terms {
 	if r := &d.h.recogniser; d.id == "" && r.identity.ID != dedupe.NoID {
 		return r.unnamed
@@ -252,8 +253,8 @@ func (d *delivery) route() dedupe.Scope {
 
 const maxEvent = 128
 
-// eventOf returns what the first of the headers that is present says the event
-// is, for logs and matchers: visible ASCII, and no more than fits a label.
+// eventOf returns the event type from the first header present, for logs and
+// matchers: visible ASCII, limited to the size of a label.
 func eventOf(header map[string][]string, names []string) string {
 	for _, name := range names {
 		lines := header[http.CanonicalHeaderKey(name)]
@@ -280,7 +281,8 @@ var notNow = map[dedupe.Outcome]string{
 	dedupe.StoreDown:  "the dedupe store does not answer, and down reject is configured",
 }
 
-// answerDuplicate tells the sender that the app, or the inbox, has this delivery.
+// answerDuplicate tells the sender that the app or the inbox already has this
+// delivery.
 func (d *delivery) answerDuplicate() error {
 	d.repl.Set(prefix+"duplicate", true)
 	d.end(metrics.Duplicate, "")
@@ -291,10 +293,10 @@ func (d *delivery) answerDuplicate() error {
 	return d.answerTaken()
 }
 
-// answerTaken answers in the app's place.
+// answerTaken answers instead of the app.
 func (d *delivery) answerTaken() error {
 	response := &d.h.recogniser.response
 	d.w.WriteHeader(response.Status)
-	_, _ = d.w.Write([]byte(response.Body)) // the sender may be gone: nothing depends on it
+	_, _ = d.w.Write([]byte(response.Body)) // a sender that is gone does not matter
 	return nil
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// deliveries lists what is kept, newest first, or goes on telling it:
-// GET /verify_webhook/deliveries[?name=NAME&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
+// deliveries lists kept deliveries, newest first, or streams them: GET
+// /verify_webhook/deliveries[?name=NAME&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
 // DELETE /verify_webhook/deliveries?name=NAME&id=SENDER_ID forgets.
 func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
@@ -29,7 +29,7 @@ func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return notAllowed(w, http.MethodGet, http.MethodDelete)
 	}
-	_, until := inForce.now() // before it is asked, so that no change falls between
+	_, until := inForce.now() // before the lookup, so that no change is missed
 	app, err := asked(r)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// deliveryQuery reads the filters; a limit of -1 is none.
+// deliveryQuery reads the filters; a limit of -1 means none.
 func deliveryQuery(r *http.Request) (q history.Query, limit int, err error) {
 	params := r.URL.Query()
 	q = history.Query{Name: params.Get("name"), Outcome: metrics.Outcome(params.Get("outcome")), Event: params.Get("event"), ID: params.Get("id")}
@@ -71,7 +71,7 @@ func deliveryQuery(r *http.Request) (q history.Query, limit int, err error) {
 	return q, limit, nil
 }
 
-// snapshots are the keys of all handlers of now.
+// snapshots returns the current keys of all handlers.
 func (a *App) snapshots() (all []*keys.Snapshot) {
 	for _, h := range a.named("") {
 		all = append(all, h.keys.Current())
@@ -80,22 +80,22 @@ func (a *App) snapshots() (all []*keys.Snapshot) {
 }
 
 const (
-	// heartbeat is how often a stream says that it is still there, for proxies and
-	// for clients whose connection is dead.
+	// heartbeat is the interval of keep-alives on a stream, for proxies and for
+	// clients with dead connections.
 	heartbeat = 15 * time.Second
-	// streamPatience is how long a client may leave a stream unread. It comes back with
-	// Last-Event-ID.
+	// streamPatience limits how long a client may leave a stream unread. It can
+	// reconnect with Last-Event-ID.
 	streamPatience = 10 * time.Second
 )
 
-// A stream tells one client of deliveries as Server-Sent Events. It reads them from
-// the history when there are new ones, so that no delivery waits for a client.
+// A stream sends deliveries to one client as Server-Sent Events. It reads new ones
+// from the history, so that no delivery waits for a client.
 type stream struct {
 	w     http.ResponseWriter
 	app   *App
 	query history.Query
-	limit int    // of those that are kept at the beginning; -1: all
-	last  uint64 // the Seq of the newest that the client knows
+	limit int    // of those kept at the start; -1: all
+	last  uint64 // the Seq of the newest one sent
 	beat  <-chan time.Time
 	gone  <-chan struct{} // closed when the client is gone
 	until <-chan struct{} // closed when the configuration is no longer in force
@@ -106,8 +106,8 @@ type stream struct {
 // Caddy's admin server waits for its requests when it stops.
 func (s *stream) run() {
 	control := http.NewResponseController(s.w)
-	// Caddy's admin server gives a request ten seconds to be read, and takes one
-	// whose client is silent for longer as gone. Not every writer has a deadline.
+	// Caddy's admin server allows ten seconds to read a request, and treats a client
+	// that is silent for longer as gone. Not every writer has a deadline.
 	_ = control.SetReadDeadline(time.Time{})
 	header := s.w.Header()
 	header.Set("Content-Type", "text/event-stream")
@@ -148,17 +148,17 @@ func (s *stream) append(text []byte, list []*history.Delivery) []byte {
 		return text
 	}
 	for _, d := range s.view.Show(list, s.app.snapshots()) {
-		data, err := json.Marshal(d) // one line, as an event's data must be
+		data, err := json.Marshal(d) // a single line, as an event's data must be
 		if err != nil {
-			continue // texts and numbers alone
+			continue // only texts and numbers: cannot fail
 		}
 		text = fmt.Appendf(text, "id: %s\ndata: %s\n\n", d.Cursor, data)
 	}
 	return text
 }
 
-// forget makes a delivery that the app took come through again, because a person
-// who presses "Redeliver" means it: DELETE /verify_webhook/deliveries/KEY.
+// forget lets the next copy of an accepted delivery through, because "Redeliver" is
+// deliberate: DELETE /verify_webhook/deliveries/KEY.
 func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	if err := only(http.MethodDelete, w, r); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 
 const ownMemory = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
 
-// forgetDone forgets in every open store that a delivery is done.
+// forgetDone forgets a done delivery in every open store.
 func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error) {
 	eachGate(func(g *dedupe.Gate) {
 		found, failure := g.Forget(ctx, key)
@@ -191,8 +191,7 @@ func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error)
 	return forgotten, err
 }
 
-// forgetByID forgets all deliveries of a handler that bear one id of their sender,
-// as far as they are kept.
+// forgetByID forgets all kept deliveries of a handler with one of the sender's ids.
 func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 	q := history.Query{Name: r.URL.Query().Get("name"), ID: r.URL.Query().Get("id")}
 	if q.Name == "" || q.ID == "" {

@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	// storeBudget bounds storing, well below a lease. What takes longer goes to the app.
+	// storeBudget limits storing, well below a lease. If it takes longer, the app is
+	// called.
 	storeBudget = 2 * time.Second
 
-	// findBudget bounds the question whether the inbox has a delivery.
+	// findBudget limits the lookup in the inbox.
 	findBudget = 500 * time.Millisecond
 )
 
-// inInbox reports whether the inbox has the delivery. What it had given up is tried
+// inInbox reports whether the inbox has the delivery. A dead one becomes pending
 // again, since its sender sends it again.
 func (d *delivery) inInbox() bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), findBudget)
@@ -38,9 +39,9 @@ func (d *delivery) inInbox() bool {
 	return true
 }
 
-// entrust asks the app, and stores what it does not accept. The sender gets a 2xx only
-// if the app gave one or the delivery is stored; what cannot be stored is answered as
-// without an inbox.
+// entrust calls the app, and stores the delivery if the app does not accept it. The
+// sender gets a 2xx only if the app gave one or the delivery is stored; if it cannot
+// be stored, it is answered as without an inbox.
 func (d *delivery) entrust(next caddyhttp.Handler) error {
 	if d.h.Inbox.First || d.box.Holds(d.queue()) {
 		reason := "held"
@@ -52,7 +53,7 @@ func (d *delivery) entrust(next caddyhttp.Handler) error {
 		}
 		return d.forward(next)
 	}
-	if d.chargeForward() != nil { // no room while the app works on it: store it
+	if d.chargeForward() != nil { // no memory for a call to the app: store it
 		if d.put(false) {
 			return d.answerStored("held")
 		}
@@ -76,8 +77,8 @@ func (d *delivery) entrust(next caddyhttp.Handler) error {
 	return d.concluded(a)
 }
 
-// concluded settles a delivery by the app's answer, and gives it to the sender unless
-// the delivery is stored instead.
+// concluded settles a delivery by the app's response, and passes that to the sender
+// unless the delivery is stored.
 func (d *delivery) concluded(a *firstAttempt) error {
 	a.Join()
 	d.appTook, d.status = a.took, a.status
@@ -104,7 +105,7 @@ func (d *delivery) concluded(a *firstAttempt) error {
 	return nil
 }
 
-// hear tells the inbox what the app answered.
+// hear tells the inbox how the app answered.
 func (d *delivery) hear(r inbox.Result) {
 	if d.attempt != nil {
 		d.box.Finish(d.attempt, r)
@@ -115,8 +116,8 @@ func (d *delivery) hear(r inbox.Result) {
 
 func (d *delivery) queue() inbox.Queue { return inbox.Queue{Handler: d.h.Name} }
 
-// put stores the delivery, and tells the dedupe store. With running, an attempt runs:
-// see [inbox.Box.Accept]. It reports whether the delivery is stored.
+// put stores the delivery, and informs the dedupe store. With running, an attempt is
+// running: see [inbox.Box.Accept]. It reports whether the delivery is stored.
 func (d *delivery) put(running bool) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
 	defer cancel()
@@ -138,8 +139,8 @@ func (d *delivery) put(running bool) bool {
 	return true
 }
 
-// record is what is stored of the delivery: the request as it was received, without
-// the marks that it came with, and what verification found out.
+// record returns the delivery for storage: the request as received, without the marks
+// it came with, and the results of verification.
 func (d *delivery) record() *inbox.Delivery {
 	record := attempt.Record(d.r, d.req.Method, received(d.r).RequestURI, d.body)
 	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
@@ -157,18 +158,18 @@ func (d *delivery) answerStored(reason string) error {
 	return d.answerTaken()
 }
 
-// owes reports whether the app did not accept a delivery that it answered so. The
-// other 4xx are about the delivery, and its sender is told.
+// owes reports whether this status means that the app has not accepted the delivery.
+// Other 4xx are about the delivery, and go to the sender.
 func owes(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout,
-		http.StatusTooEarly, http.StatusTooManyRequests: // a wrong deploy, or not now
+		http.StatusTooEarly, http.StatusTooManyRequests: // a wrong deploy, or a temporary refusal
 		return true
 	}
 	return status < 200 || status >= 300 && status < 400 || status >= 500
 }
 
-// errorStatus is the status of what the handlers below gave up with.
+// errorStatus is the status of an error of the following handlers.
 func errorStatus(err error) int {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return http.StatusGatewayTimeout
@@ -176,5 +177,5 @@ func errorStatus(err error) int {
 	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode >= 300 {
 		return e.StatusCode
 	}
-	return http.StatusInternalServerError // whatever it says, it is an error
+	return http.StatusInternalServerError // an error, whatever its status
 }

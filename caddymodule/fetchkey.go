@@ -12,7 +12,7 @@ import (
 )
 
 // unknownKey returns err if it rejects a delivery for a key that the sender may have
-// published since, else nil.
+// published since, otherwise nil.
 func unknownKey(err error) *verifier.Rejection {
 	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
 		return rej
@@ -20,10 +20,10 @@ func unknownKey(err error) *verifier.Rejection {
 	return nil
 }
 
-// fetchKey waits for the delivery's key and judges the headers again. Only here does
-// a request change its snapshot, since the first one lacks its key. What the first
-// decided is decided again, so that a header value from before the wait never passes
-// together with a key from after it.
+// fetchKey waits for the delivery's key and opens the headers again. Only here does a
+// request change its snapshot, because the first one lacks its key. All earlier
+// decisions are repeated, so that a header accepted before the wait never combines
+// with a key from after it.
 func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	held := d.charged
 	defer awaiting.Add(-held)
@@ -63,6 +63,6 @@ func clientOf(r *http.Request) netip.Prefix {
 	if address.Is6() {
 		bits = 64
 	}
-	prefix, _ := address.Prefix(bits) // it fails only for too many bits
+	prefix, _ := address.Prefix(bits) // fails only for too many bits
 	return prefix
 }

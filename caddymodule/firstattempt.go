@@ -17,12 +17,12 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A firstAttempt is the first attempt at a delivery of a handler with an inbox: a request and
-// a goroutine of its own, so that it can go on after its sender was answered. HTTP/2
-// and HTTP/3 end an answer only when the handler returns.
+// A firstAttempt is the first attempt of a delivery of a handler with an inbox. It
+// has its own request and goroutine, so that it can continue after its sender was
+// answered: HTTP/2 and HTTP/3 end a response only when the handler returns.
 //
-// It is the response of the handlers below. Like heldResponse it keeps the answer
-// until the delivery is settled; an answer for which the delivery is stored instead
+// It is the ResponseWriter of the following handlers. Like heldResponse it holds the
+// response until the delivery is settled; if the delivery is stored, the response
 // never reaches the sender.
 type firstAttempt struct {
 	*attempt.Request
@@ -38,19 +38,19 @@ type firstAttempt struct {
 	header  http.Header
 	status  int // 0 until the app has answered
 	body    []byte
-	cut     bool // the body was too long to be held, and is dropped
+	cut     bool // the body was too long to hold, and is dropped
 	passing bool // to the sender
 	done    bool
 	alone   bool // the sender was answered
 }
 
-// start asks the app.
+// start calls the app.
 func (d *delivery) start(next caddyhttp.Handler) (*firstAttempt, error) {
 	a := &firstAttempt{d: d, ended: make(chan struct{}), header: d.w.Header().Clone()}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), time.Duration(*d.h.UpstreamTimeout))
 	a.Request = attempt.Apart(ctx, d.r, a)
 	a.Request.Body = io.NopCloser(bytes.NewReader(d.body))
-	if err := d.dress(a.Request.Header); err != nil {
+	if err := d.setUpstreamHeaders(a.Request.Header); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (d *delivery) start(next caddyhttp.Handler) (*firstAttempt, error) {
 func (a *firstAttempt) run(next caddyhttp.Handler) {
 	began := time.Now()
 	func() {
-		defer func() { a.panicked = recover() }() // a proxy aborts a broken answer so
+		defer func() { a.panicked = recover() }() // a proxy aborts a broken response with a panic
 		a.err = next.ServeHTTP(a, a.Request.Request)
 	}()
 	a.took = time.Since(began)
@@ -80,8 +80,8 @@ func (a *firstAttempt) run(next caddyhttp.Handler) {
 	close(a.ended)
 }
 
-// goesOn reports whether the attempt goes on without the sender, who is answered now:
-// nothing of the app's answer has reached it, or will.
+// goesOn reports whether the attempt continues without the sender, who is answered
+// now: none of the app's response has reached it, or will.
 func (a *firstAttempt) goesOn() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -104,7 +104,7 @@ func (a *firstAttempt) concludeAlone() {
 	d.free()
 }
 
-// outcome is what the app made of the delivery.
+// outcome is the app's result for the delivery.
 func (a *firstAttempt) outcome() (metrics.Outcome, string) {
 	switch {
 	case a.panicked != nil && !a.passing:
@@ -123,7 +123,7 @@ func (a *firstAttempt) owed() bool {
 	return a.panicked != nil || a.err != nil || owes(a.status)
 }
 
-// result is the answer as the inbox counts it.
+// result is the response as the inbox counts it.
 func (a *firstAttempt) result() inbox.Result {
 	r := inbox.Result{Status: a.status, RetryAfter: retryAfter(a.header, a.d.h.now())}
 	switch {
@@ -137,7 +137,7 @@ func (a *firstAttempt) result() inbox.Result {
 	return r
 }
 
-// retryAfter reads when the app wishes to be asked again: RFC 9110 §10.2.3.
+// retryAfter parses the app's Retry-After: RFC 9110 §10.2.3.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	text := header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
@@ -149,10 +149,11 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// Header implements http.ResponseWriter. It is not the sender's until the answer passes.
+// Header implements http.ResponseWriter. It becomes the sender's only when the
+// response passes.
 func (a *firstAttempt) Header() http.Header { return a.header }
 
-// WriteHeader notes the final status. Informational responses promise nothing.
+// WriteHeader records the final status. Informational responses promise nothing.
 func (a *firstAttempt) WriteHeader(status int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -182,7 +183,7 @@ func (a *firstAttempt) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// FlushError does nothing while the answer is held.
+// FlushError does nothing while the response is held.
 func (a *firstAttempt) FlushError() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -192,7 +193,7 @@ func (a *firstAttempt) FlushError() error {
 	return http.NewResponseController(a.d.w).Flush()
 }
 
-// pass settles the delivery and sends what was held. The caller holds mu.
+// pass settles the delivery and sends what was held. mu is held.
 func (a *firstAttempt) pass() {
 	a.passing = true
 	a.d.settle(a.status)
@@ -204,11 +205,11 @@ func (a *firstAttempt) pass() {
 		header.Del("Content-Encoding")
 	}
 	a.d.w.WriteHeader(a.status)
-	_, _ = a.d.w.Write(a.body) // a sender that is gone changes nothing any more
+	_, _ = a.d.w.Write(a.body) // a sender that is gone does not matter
 	a.body = nil
 }
 
-// finish passes an answer that fitted.
+// finish passes a response that fitted.
 func (a *firstAttempt) finish() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

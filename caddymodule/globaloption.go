@@ -95,7 +95,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 	return httpcaddyfile.App{Name: "verify_webhook", Value: value}, err
 }
 
-// parseKept reads a number above 0, or off.
+// parseKept parses a positive number, or off.
 func parseKept(args []string, what string, usual int) (int, error) {
 	if len(args) == 1 && args[0] == "off" {
 		return 0, nil
@@ -237,7 +237,7 @@ func entries(d *caddyfile.Dispenser, into **int) func(string) error {
 	}
 }
 
-// parseStoreBlock reads a block of options that take one argument each.
+// parseStoreBlock parses a block of options with one argument each.
 func parseStoreBlock(d *caddyfile.Dispenser, options map[string]func(string) error) error {
 	d.Next() // consume the store's name
 	store := d.Val()

@@ -20,14 +20,13 @@ func init() {
 
 // Guard is the first handler of a verify_webhooks block. From every request of the
 // site it deletes the headers that only the gateway may set, and from requests
-// beside the prefix those by which an app could read a path below it. It refuses
-// with 400 a path below the prefix that the app may read as another one: dot or
-// empty segments, an encoded slash or dot, a backslash, a semicolon, a control
-// character.
+// outside the prefix those that could make an app read a path below it. It refuses
+// with 400 a path below the prefix that the app may read as another one: dot or empty
+// segments, an encoded slash or dot, a backslash, a semicolon, a control character.
 //
-// It verifies nothing. In JSON, put it before a route with the matcher
-// verify_webhook_prefix of the same prefix, terminal, which holds one group of
-// verify_webhook handlers and ends that group with error 404.
+// It verifies nothing. In JSON, put it before a terminal route with the matcher
+// verify_webhook_prefix of the same prefix, which holds one group of verify_webhook
+// handlers that ends with error 404.
 type Guard struct {
 	// The prefix that the block owns: /hooks/*, or * for every path.
 	Prefix MatchPrefix `json:"prefix,omitempty"`
@@ -60,7 +59,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	return next.ServeHTTP(w, r)
 }
 
-// received returns the request as it was called, before any rewrite.
+// received returns the request before any rewrite.
 func received(r *http.Request) http.Request {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		return original
@@ -68,18 +67,17 @@ func received(r *http.Request) http.Request {
 	return *r
 }
 
-// errUncleanPath refuses a path that the app may read as another one than Caddy
-// matched: a matcher cleans the path, a proxy hands on what was sent. An app that
-// mounts by prefix would take /hooks/billing/../github, signed by github, for
-// billing's.
+// errUncleanPath refuses a path that the app may read differently than Caddy matched
+// it: a matcher cleans the path, a proxy passes on the original. An app that mounts
+// by prefix would read /hooks/billing/../github, signed by github, as billing's.
 var errUncleanPath = &refusal{reason: "unclean_path", status: http.StatusBadRequest,
 	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, or a control character: call the address as it is configured"}
 
-// refuse answers as the handlers do; no sender's figures count it, since nothing
-// tells whose it is.
+// refuse answers as the handlers do; no sender's counters include it, since its
+// sender is unknown.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) error {
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		w.Header().Set("Connection", "close") // else the answer may wait for the body
+		w.Header().Set("Connection", "close") // otherwise the response may wait for the body
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set(prefix+"reason", errUncleanPath.reason)
@@ -101,13 +99,12 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) error {
 	return failure
 }
 
-// MatchPrefix matches the requests that a verify_webhooks block owns: /hooks/*,
-// or * for all. Caddy's own path matcher sees the cleaned path alone, which
-// /hooks/acme/../../x and /hooks;x/stripe leave; an app that reads them otherwise
-// would get them from the next route. This one matches if the path is /hooks or
-// lies below it as it was sent, and if it is unclean and has the segments of
-// /hooks anywhere: no way of cleaning it is left to another route. Case does not
-// count.
+// MatchPrefix matches the requests that a verify_webhooks block owns: /hooks/*, or *
+// for all. Caddy's own path matcher sees only the cleaned path, which is outside the
+// prefix for /hooks/acme/../../x and /hooks;x/stripe; an app that reads them
+// differently would get them from the next route. This one matches if the original
+// path is /hooks or below it, or if it is unclean and contains the segments of /hooks
+// anywhere, so that no reading of it is left to another route. Case is ignored.
 type MatchPrefix string
 
 // CaddyModule returns the Caddy module information.
@@ -137,8 +134,8 @@ func (m *MatchPrefix) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // MatchWithError reports whether the request is below the prefix.
 func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) { return m.Match(r), nil }
 
-// Match reports whether the request is below the prefix, or may be: of x:/hooks or
-// http:hooks nothing is a path here, while a proxy hands all of it to the app.
+// Match reports whether the request is below the prefix, or may be: x:/hooks and
+// http:hooks have no path here, but a proxy passes all of it to the app.
 func (m MatchPrefix) Match(r *http.Request) bool {
 	return r.URL.Opaque != "" || appview.Prefix(m).Owns(r.URL.Path)
 }

@@ -49,63 +49,62 @@ func init() {
 //	{http.verify_webhook.delivery_id}      | the sender's id of the delivery, if it has one
 //	{http.verify_webhook.timestamp}        | the attempt's time as RFC 3339, if it has one
 type Handler struct {
-	// What this handler is called in logs, metrics and Webhook-Verified: letters,
-	// digits, dot, dash, underscore. Default: the provider's id. Required
-	// without a provider.
+	// The handler's name in logs, metrics and Webhook-Verified: letters, digits, dot,
+	// dash, underscore. Default: the provider's id. Required without a provider.
 	Name string `json:"name,omitempty"`
-	// The id of a provider of the catalogue, or a provider's whole definition in
-	// the language of the catalogue's files.
+	// The id of a provider of the catalogue, or a complete provider definition in the
+	// language of the catalogue's files.
 	Provider json.RawMessage `json:"provider,omitempty"`
 
-	// Shared secrets. Any of them verifies: that is how they are rotated.
+	// Shared secrets. A signature by any of them is valid, for rotation.
 	Secret []keys.Value `json:"secret,omitempty"`
-	// The sender's public keys. Any of them verifies. An address, https://…, is
-	// that of a JSON Web Key Set, which is fetched. Default: what the provider's
-	// file says of where the sender publishes them.
+	// The sender's public keys. A signature by any of them is valid. An address,
+	// https://…, is that of a JSON Web Key Set, which is fetched. Default: those that
+	// the sender publishes, if the provider's file says where.
 	PublicKey []keys.Value `json:"public_key,omitempty"`
-	// Values that the provider asks for, by name.
+	// Values that the provider requires, by name.
 	Param map[string]string `json:"param,omitempty"`
 
-	// The scheme, or what of the provider's scheme is replaced, field by field.
-	// Values of require_header are resolved like secrets.
+	// The scheme, or the replaced fields of the provider's scheme. Values of
+	// require_header are resolved like secrets.
 	verifier.Scheme
 
-	// Methods that deliveries come with. Default: the provider's, else POST.
+	// Methods of deliveries. Default: the provider's, else POST.
 	Methods []string `json:"methods,omitempty"`
 	// The largest body in bytes. Default: the provider's, else 1048576 (1 MiB).
 	MaxBody *int64 `json:"max_body,omitempty"`
-	// How long a body may take to arrive, from its first byte awaited to its
-	// last read. Default: 10s.
+	// Time limit for reading the entire body. Default: 10s.
 	BodyTimeout *caddy.Duration `json:"body_timeout,omitempty"`
-	// How long the app may take, whether or not the sender still waits. Default: 60s.
+	// Time limit for the app, whether or not the sender still waits. Default: 60s.
 	UpstreamTimeout *caddy.Duration `json:"upstream_timeout,omitempty"`
-	// Let deliveries through whose verification fails, marked and counted. Limits stay.
+	// Forward deliveries that fail verification, marked and counted. Limits still
+	// apply.
 	Observe bool `json:"observe,omitempty"`
 	// How copies of a delivery are recognised and answered.
 	Dedupe *Dedupe `json:"dedupe,omitempty"`
-	// The status of a failed verification, 4xx or 5xx, not 410 (which tells
-	// senders to stop for good). Default: the provider's, else 401.
+	// The status of a failed verification, 4xx or 5xx, not 410 (which tells senders
+	// to stop permanently). Default: the provider's, else 401.
 	RejectStatus *int `json:"reject_status,omitempty"`
 
-	// Whether the gateway answers the handshakes that the provider's file
-	// declares. Default: it does.
+	// Whether the gateway answers the handshakes in the provider's file. Default:
+	// yes.
 	Handshake *Handshake `json:"handshake,omitempty"`
 
-	// A secret with which what is verified is signed anew for the app, as
-	// Standard Webhooks: the app checks one scheme for all senders. Written like
-	// secret, and none of the sender's. Default: none.
+	// A secret with which verified deliveries are signed again for the app, following
+	// Standard Webhooks: the app verifies one scheme for all senders. Written like
+	// secret, and different from the sender's. Default: none.
 	SignUpstream string `json:"sign_upstream,omitempty"`
 
-	// Keep what the app does not accept, and retry it until it does. Default: its
-	// sender gets the app's answer and retries.
+	// Keep deliveries that the app does not accept, and retry them until it does.
+	// Default: the sender gets the app's response and retries.
 	Inbox *Inbox `json:"inbox,omitempty"`
 
 	provider     *providers.Provider // nil without one
-	named        bool                // by the operator, not by the provider
+	named        bool                // configured, not the provider's
 	app          *App
-	server       *caddyhttp.Server // that the handler is a part of; nil outside of Caddy
+	server       *caddyhttp.Server // the server of the handler; nil outside of Caddy
 	placed       placement.Handler
-	rules        *verifier.Rules // with the values of params and headers as they are written
+	rules        *verifier.Rules // with the configured values of params and headers
 	keys         *keys.Set
 	fetcher      keys.Fetcher
 	visits       visitor
@@ -165,11 +164,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Placed returns what matters of the handler where its place in the routes is
-// judged.
+// Placed describes the handler for placement.
 func (h *Handler) Placed() *placement.Handler { return &h.placed }
 
-// fail says which handler an error is of.
+// fail prefixes err with the handler's name.
 func (h *Handler) fail(err error) error {
 	if checkName(h.Name) != nil {
 		return fmt.Errorf("verify_webhook: %w", err)
@@ -177,8 +175,7 @@ func (h *Handler) fail(err error) error {
 	return fmt.Errorf("verify_webhook %s: %w", h.Name, err)
 }
 
-// setDefaults resolves the provider and fills in what is not set, from the
-// provider where it says something.
+// setDefaults resolves the provider and fills in unset fields.
 func (h *Handler) setDefaults() error {
 	var err error
 	if h.provider, err = providers.Read(h.Provider); err != nil {
@@ -253,7 +250,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// openKeys reads every configured value and compiles the verifier.
+// openKeys reads every configured key and compiles the verifier.
 func (h *Handler) openKeys() error {
 	err := h.compose()
 	if err != nil {
@@ -281,7 +278,7 @@ func (h *Handler) openKeys() error {
 	return err
 }
 
-// keyConfig says where the keys come from.
+// keyConfig configures the keys.
 func (h *Handler) keyConfig() keys.Config {
 	return keys.Config{
 		Name: h.Name, Rules: h.rules, RequireHeader: h.Scheme.RequireHeader, // the provider's are literal
@@ -289,8 +286,8 @@ func (h *Handler) keyConfig() keys.Config {
 	}
 }
 
-// compose compiles the scheme with values as they are written: what is wrong shows
-// now, not when a missing file appears, and no header without a value drops out.
+// compose compiles the scheme with the configured values unresolved: errors show now,
+// not when a missing file appears, and a header without a value is kept.
 func (h *Handler) compose() error {
 	scheme := h.Scheme
 	if h.provider != nil {
@@ -309,12 +306,12 @@ func (h *Handler) compose() error {
 	return err
 }
 
-// hasSecret reports whether a required header may have one: * is any value.
+// hasSecret reports whether a required header may hold a secret: * accepts any value.
 func hasSecret(h verifier.RequiredHeader) bool {
 	return slices.ContainsFunc(h.Values, func(value string) bool { return value != "*" })
 }
 
-// warnAboutHeaders names headers that never arrive: since 2.11.4 Caddy's server
+// warnAboutHeaders warns of headers that never arrive: since 2.11.4 Caddy's server
 // drops names with an underscore, since 2.11.5 those with a dot.
 func (h *Handler) warnAboutHeaders() {
 	for _, name := range h.rules.Scheme().HeaderNames() {
@@ -331,8 +328,8 @@ func (h *Handler) warnAboutHeaders() {
 	}
 }
 
-// Cleanup ends the handler's part in what is shown of its name, and gives up what
-// was fetched, unless another configuration uses it.
+// Cleanup removes the handler from counters and kept lists, and releases fetched
+// keys, unless another configuration uses them.
 func (h *Handler) Cleanup() error {
 	if h.metrics != nil {
 		h.metrics.Leave(h.keys)
@@ -343,7 +340,7 @@ func (h *Handler) Cleanup() error {
 	return h.keys.Close()
 }
 
-// providerID is "" without a provider.
+// providerID returns "" without a provider.
 func (h *Handler) providerID() string {
 	if h.provider == nil {
 		return ""

@@ -10,14 +10,14 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// Handshake says what becomes of the handshakes that a provider's file declares:
-// requests with which the sender asks whether the address is its receiver's.
+// Handshake configures the handshakes of the provider's file: requests by which the
+// sender checks the address.
 type Handshake struct {
-	// Leave them to the app: they are refused or passed like any other request.
+	// Leave them to the app: they are handled like any other request.
 	Off bool `json:"off,omitempty"`
 }
 
-// handshakes are those that the handler answers.
+// handshakes returns those that the handler answers.
 func (h *Handler) handshakes(p *providers.Provider) []verifier.Handshake {
 	if p == nil || h.Handshake != nil && h.Handshake.Off {
 		return nil
@@ -25,8 +25,8 @@ func (h *Handler) handshakes(p *providers.Provider) []verifier.Handshake {
 	return p.Handshakes(h.Param)
 }
 
-// answerHandshake answers in the app's place. It is no delivery: it is never
-// claimed and never forwarded.
+// answerHandshake answers instead of the app. A handshake is never claimed or
+// forwarded.
 func (d *delivery) answerHandshake() error {
 	if err := d.visit(); err != nil {
 		return d.refuse(err)
@@ -46,6 +46,6 @@ func (d *delivery) answerHandshake() error {
 	d.end(metrics.Handshake, "")
 	d.h.logger.Debug("handshake answered", zap.String("name", d.h.Name), zap.Int("status", d.answer.Status))
 	d.w.WriteHeader(d.answer.Status)
-	_, _ = io.WriteString(d.w, d.answer.Body) // a sender that is gone asks again
+	_, _ = io.WriteString(d.w, d.answer.Body) // a sender that is gone retries
 	return nil
 }

@@ -25,35 +25,33 @@ func init() {
 	caddy.RegisterModule(new(BoltInbox))
 }
 
-// Inbox keeps genuine deliveries that the app does not accept, and retries them
-// until it does.
+// Inbox keeps genuine deliveries that the app does not accept, and retries them until
+// it does.
 type Inbox struct {
-	// Store each delivery and answer its sender before the app is asked, for apps
-	// that are slow or senders that are impatient. Default: the app is asked first
-	// and answers the sender itself; what it does not accept is stored.
+	// Store each delivery and answer its sender before calling the app, for slow apps
+	// or impatient senders. Default: the app is called first and answers the sender
+	// itself; deliveries that it does not accept are stored.
 	First bool `json:"first,omitempty"`
 	// How long the sender waits for the app. Then the delivery is stored and the
-	// sender answered while the attempt goes on. Default: 4s.
+	// sender answered while the attempt continues. Default: 4s.
 	After *caddy.Duration `json:"after,omitempty"`
-	// The pauses after the first, second, … attempt; the last repeats. Each varies
-	// by ±20 %. A Retry-After of the app, at most 1h, is a lower bound.
-	// Default: 5s 30s 2m 10m 30m 1h 2h 4h 8h 12h.
+	// The pauses after the first, second, … attempt; the last repeats. Each varies by
+	// ±20 %. A Retry-After of the app, at most 1h, is a lower bound. Default: 5s 30s
+	// 2m 10m 30m 1h 2h 4h 8h 12h.
 	Retry []caddy.Duration `json:"retry,omitempty"`
-	// How long it is tried before it is a dead letter. Default: 3d.
+	// How long it is retried before it is a dead letter. Default: 3d.
 	Expire *caddy.Duration `json:"expire,omitempty"`
-	// Statuses of the app that make it a dead letter at once. Default: 410.
+	// Statuses of the app that make it a dead letter immediately. Default: 410.
 	DeadOn []int `json:"dead_on,omitzero"`
-	// How long a delivery is kept for replay after the app accepted it. Default: not
-	// at all.
+	// How long a delivered one is kept for replay. Default: not kept.
 	Keep *caddy.Duration `json:"keep,omitempty"`
 }
 
 const defaultAfter = caddy.Duration(4 * time.Second)
 
-// patience is how long the sender waits for the app.
 func (i *Inbox) patience() time.Duration { return time.Duration(orElse(i.After, defaultAfter)) }
 
-// policy is how the deliveries of a handler are retried.
+// policy returns the handler's retry policy.
 func (i *Inbox) policy() inbox.Policy {
 	p := inbox.Policy{Expire: time.Duration(orElse(i.Expire, 0)), DeadOn: i.DeadOn, Keep: time.Duration(orElse(i.Keep, 0))}
 	for _, d := range i.Retry {
@@ -65,7 +63,7 @@ func (i *Inbox) policy() inbox.Policy {
 	return p
 }
 
-// checkInbox refuses what cannot be meant.
+// checkInbox refuses invalid settings.
 func (h *Handler) checkInbox() error {
 	i := h.Inbox
 	if i == nil {
@@ -92,7 +90,7 @@ func (h *Handler) checkInbox() error {
 	return nil
 }
 
-// adviseInbox warns of an app that refuses what comes late.
+// adviseInbox warns of an app that refuses late deliveries.
 func (h *Handler) adviseInbox() {
 	if h.Inbox == nil || h.SignUpstream != "" {
 		return
@@ -104,31 +102,31 @@ func (h *Handler) adviseInbox() {
 }
 
 // An InboxModule is a guest module of the namespace
-// http.handlers.verify_webhook.inboxes: it says which engine to open, and opens it.
-// Its Provision connects to nothing and opens nothing, as caddy validate runs it too.
+// http.handlers.verify_webhook.inboxes that opens an engine. Its Provision must not
+// connect to or open anything, as caddy validate runs it too.
 type InboxModule interface {
-	// Identity is what two configurations must have in common to share an engine: all
-	// of its options.
+	// Identity determines which configurations share an engine: all of its options.
 	Identity() string
 	// Engine opens the engine in the background. It is called when the configuration
-	// starts, and not if one of the same Identity is open.
+	// starts, unless one of the same Identity is open.
 	Engine(logger *slog.Logger) (inbox.Engine, error)
-	// Attempts bounds the attempts that run at once; 0: the default, 16.
+	// Attempts limits concurrent attempts; 0: the default, 16.
 	Attempts() int
 }
 
 // BoltInbox keeps deliveries in a file of this process.
 type BoltInbox struct {
-	// The file. One process has it at a time; not on NFS.
+	// The file. Only one process can open it at a time; NFS is not supported.
 	// Default: verify_webhook/inbox.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
-	// How many bytes deliveries may take, pending or dead. What comes beyond goes to
-	// the app at once. Default: 1073741824 (1 GiB).
+	// Limit of the size of all deliveries in bytes, pending or dead. Beyond it
+	// deliveries go to the app immediately. Default: 1073741824 (1 GiB).
 	MaxSize *int64 `json:"max_size,omitempty"`
-	// How many attempts run at once, over all handlers. Default: 16.
+	// Limit of concurrent attempts over all handlers. Default: 16.
 	Concurrency *int `json:"concurrency,omitempty"`
 	// Keys that encrypt bodies and headers: 32 random bytes each, as base64 or hex,
-	// literal, {env.NAME} or {file./path}. The first seals, all open. Default: none.
+	// literal, {env.NAME} or {file./path}. The first encrypts, all decrypt. Default:
+	// none.
 	Encrypt []string `json:"encrypt,omitempty"`
 
 	keys [][]byte
@@ -139,7 +137,7 @@ func (*BoltInbox) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: inboxNamespace + ".bolt", New: func() caddy.Module { return new(BoltInbox) }}
 }
 
-// inboxNamespace is where the modules of engines live.
+// inboxNamespace is the namespace of engine modules.
 const inboxNamespace = "http.handlers.verify_webhook.inboxes"
 
 // Provision checks the options and makes the path absolute.
@@ -202,8 +200,7 @@ func (b *BoltInbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 // Attempts implements InboxModule.
 func (b *BoltInbox) Attempts() int { return orElse(b.Concurrency, 0) }
 
-// loadInbox returns the configured engine's module, that of the default file
-// without one.
+// loadInbox returns the configured engine's module, or that of the default file.
 func loadInbox(ctx caddy.Context, a *App) (InboxModule, error) {
 	if len(a.InboxRaw) == 0 {
 		b := new(BoltInbox)
@@ -235,8 +232,8 @@ func inboxNotCompiledIn(name string) error {
 	return errors.New("inbox: an unknown engine (not repeated here, as it may be a secret): bolt is built in, nats is one more --with")
 }
 
-// needsInbox reports whether the configuration has an inbox, or one without a
-// configuration holds deliveries that are still to be made. The caller holds a.mu.
+// needsInbox reports whether the configuration has an inbox, or the default one still
+// holds deliveries. a.mu is held.
 func (a *App) needsInbox() bool {
 	if len(a.InboxRaw) > 0 || slices.ContainsFunc(a.handlers, func(h *Handler) bool { return h.Inbox != nil }) {
 		return true
@@ -249,7 +246,7 @@ func (a *App) needsInbox() bool {
 	return err == nil
 }
 
-// policies says how the handlers of the configuration retry, by name.
+// policies returns the handlers' retry policies by name.
 func (a *App) policies() map[string]inbox.Policy {
 	all := make(map[string]inbox.Policy)
 	for _, h := range a.named("") {

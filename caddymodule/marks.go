@@ -7,8 +7,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
-// The marks are headers that only the gateway sets. Where the gateway deletes
-// them, an app that finds one can rely on it.
+// The marks are headers that only the gateway sets. Since it deletes any others, an
+// app can rely on them.
 const (
 	markVerified = "Webhook-Verified" // the handler's name
 	markDelivery = "Webhook-Delivery" // the delivery's key in hex
@@ -19,12 +19,12 @@ var marks = []string{
 	"Webhook-Tenant", "Webhook-Attempt", "Webhook-Received", "Webhook-Stored", "Webhook-Duplicate",
 }
 
-// deleteMarks removes the marks that a request comes with, and the names that an
-// app takes for them. It runs before anything can refuse the request: what is
-// refused goes to handle_errors, which may hand it to an app all the same.
+// deleteMarks removes marks from a request, and names that an app may read as marks.
+// It runs before anything can refuse the request, since handle_errors may pass a
+// refused request to an app.
 //
-// Trailers go altogether: some apps read them as headers, and net/http adds to
-// them whatever comes after the body, declared or not.
+// All trailers are removed too: some apps read them as headers, and net/http adds to
+// them whatever follows the body, declared or not.
 func deleteMarks(r *http.Request) {
 	for name := range r.Header {
 		if appview.IsHeader(name, marks) {
@@ -35,8 +35,8 @@ func deleteMarks(r *http.Request) {
 	r.Header.Del("Trailer")
 }
 
-// checkHeaders refuses a scheme that reads a mark: it is deleted before the
-// scheme is asked, and every delivery would be refused.
+// checkHeaders refuses a scheme that reads a mark: it is deleted before verification,
+// so every delivery would be refused.
 func (h *Handler) checkHeaders() error {
 	for _, name := range h.rules.Scheme().HeaderNames() {
 		if appview.IsHeader(name, marks) {

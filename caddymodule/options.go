@@ -18,10 +18,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// options are the words of a verify_webhook block.
+// options are the options of a verify_webhook block.
 var options map[string]func(p *parser, name string, args []string) error
 
-func init() { // optionNames reads the map that it would else be part of
+func init() { // optionNames reads the map, which would otherwise depend on itself
 	options = map[string]func(p *parser, name string, args []string) error{
 		"name":       one(func(p *parser, arg string) error { p.h.Name = arg; return checkName(arg) }),
 		"secret":     func(p *parser, name string, args []string) error { return p.keys(name, args, &p.h.Secret) },
@@ -76,7 +76,7 @@ func init() { // optionNames reads the map that it would else be part of
 
 func optionNames() []string { return slices.Sorted(maps.Keys(options)) }
 
-// optionNames are the words that this parser knows.
+// optionNames lists the options of this parser.
 func (p *parser) optionNames() []string {
 	names := optionNames()
 	if p.path != nil {
@@ -86,7 +86,7 @@ func (p *parser) optionNames() []string {
 	return names
 }
 
-// one makes an option of exactly one argument.
+// one returns an option with exactly one argument.
 func one(set func(p *parser, arg string) error) func(*parser, string, []string) error {
 	return func(p *parser, name string, args []string) error {
 		switch {
@@ -102,14 +102,14 @@ func one(set func(p *parser, arg string) error) func(*parser, string, []string) 
 	}
 }
 
-// keys reads <value>... [as <label>]. Zero values is an error: an unset
-// {$VARIABLE} vanishes before parsing and must not make the label a secret.
+// keys parses <value>... [as <label>]. No value is an error: an unset {$VARIABLE}
+// vanishes before parsing and must not make the label a secret.
 func (p *parser) keys(name string, args []string, into *[]keys.Value) error {
 	label := ""
 	if n := len(args); n >= 2 && args[n-2] == "as" {
 		label, args = args[n-1], args[:n-2]
 	}
-	if slices.Contains(args, "as") { // everybody could guess that secret
+	if slices.Contains(args, "as") { // anyone could guess that secret
 		return p.Errf("%s: as <label> ends the line: %s <value>... as <label>; an unset {$VARIABLE} vanishes", name, name)
 	}
 	if slices.Contains(args, "from") {
@@ -192,13 +192,13 @@ func (p *parser) signature(name string, args []string) error {
 	return nil
 }
 
-// acceptVersion ties a version to the scheme's algorithm.
+// acceptVersion maps a version to the scheme's algorithm.
 func acceptVersion(version string, a verifier.Algorithm) map[string]verifier.Algorithm {
 	return map[string]verifier.Algorithm{version: cmp.Or(a, verifier.HMACSHA256)}
 }
 
-// slots are the placeholders that the Caddyfile makes of {method} and its like
-// before a directive sees them.
+// slots undoes the Caddyfile's shorthands for {method} and similar, which are
+// replaced before a directive sees them.
 var slots = strings.NewReplacer(
 	"{http.request.method}", "{method}",
 	"{http.request.uri.path}", "{path}",
@@ -312,7 +312,7 @@ func (p *parser) rejectStatus(arg string) error {
 	return nil
 }
 
-// dedupe reads "dedupe off" or a block.
+// dedupe parses "dedupe off" or a block.
 func (p *parser) dedupe(name string, args []string) error {
 	p.h.Dedupe = new(Dedupe)
 	if len(args) == 1 && args[0] == "off" {
@@ -461,8 +461,8 @@ func (i *Inbox) option(word string, args []string) (err error) {
 	return nil
 }
 
-// unknownOption is the message about a word that begins a line of a block. It is
-// repeated only if it is near an option: it may be a secret on a line of its own.
+// unknownOption is the message for an unknown word at the start of a line. The word
+// is repeated only if it is a near miss: it may be a misplaced secret.
 func unknownOption(word string, known ...string) string {
 	if near := nearest.Of(word, known); near != "" {
 		return fmt.Sprintf("unknown option %s: did you mean %s?", word, near)
@@ -478,7 +478,7 @@ func parseTimeout(arg string) (*caddy.Duration, error) {
 	return new(caddy.Duration(d)), nil
 }
 
-// parseSize reads one size: 1MiB, 500KB, 1048576.
+// parseSize parses one size: 1MiB, 500KB, 1048576.
 func parseSize(args []string) (int64, error) {
 	if len(args) != 1 {
 		return 0, fmt.Errorf("takes one size, such as 1MiB, not %d arguments", len(args))
@@ -490,8 +490,8 @@ func parseSize(args []string) (int64, error) {
 	return int64(size), nil
 }
 
-// checkScheme compiles the scheme without its keys, and points at the line of
-// what is wrong. Values that are resolved later stand in for themselves.
+// checkScheme compiles the scheme without its keys, and adds the line to an error.
+// Values that are resolved later are used unresolved.
 func (p *parser) checkScheme(scheme verifier.Scheme) error {
 	scheme.Params = p.h.Param
 	_, err := verifier.Compile(scheme)

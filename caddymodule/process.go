@@ -15,23 +15,22 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// This file holds what belongs to the process and outlives a configuration:
-// after a reload, deliveries of the old configuration are still in flight, and
-// what was remembered, counted and kept goes on. Packages keys and metrics have
-// their own: fetched keys, and counters.
+// State of the process that outlives a configuration: after a reload, deliveries of
+// the old configuration are still in flight, and counters and stores continue.
+// Packages keys and metrics have their own: fetched keys, and counters.
 
-// began is when the process started, from which everything is counted.
+// began is when the process started, and counting with it.
 var began = time.Now()
 
-// buffered is the budget of all handlers. Bodies of the old configuration
-// are still in memory after a reload.
+// buffered is the budget of all handlers. After a reload, bodies of the old
+// configuration are still in memory.
 var buffered budget
 
 func init() { buffered.limit.Store(defaultMaxBuffered) }
 
-// awaiting counts the bytes of bodies that wait for keys, over all handlers. They may
-// take a quarter of max_buffered, or be one whole body: anyone can name a key that
-// has yet to be fetched.
+// awaiting counts the bytes of bodies waiting for keys, over all handlers. They may
+// use a quarter of max_buffered, or be a single body: anyone can name a key that is
+// not fetched yet.
 var awaiting atomic.Int64
 
 // kept holds the newest refused requests of all handlers.
@@ -40,17 +39,17 @@ var kept rejected.Store
 // recent holds the newest genuine deliveries of all handlers.
 var recent history.Store
 
-// inForce lists the apps that have started and not stopped, oldest first. During
-// a reload there are two; one that Caddy rolls back leaves the other.
+// inForce lists the apps that have started and not stopped, oldest first. During a
+// reload there are two; if Caddy rolls one back, the other remains.
 var inForce runningApps
 
 type runningApps struct {
 	mu    sync.Mutex
 	apps  []*App
-	until chan struct{} // closed when the newest is no longer the newest
+	until chan struct{} // closed when the newest changes
 }
 
-// change runs f, which alters apps.
+// change runs f, which changes apps.
 func (r *runningApps) change(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,9 +61,9 @@ func (r *runningApps) change(f func()) {
 	}
 }
 
-// now returns the app of the configuration in force, nil if it has none, and a
-// channel that is closed as soon as it is another. What Caddy's admin server waits
-// for at its end, such as a stream of events, must end then.
+// now returns the app of the configuration in force, or nil, and a channel that is
+// closed when that changes. Requests that Caddy's admin server waits for when it
+// stops, such as event streams, must end then.
 func (r *runningApps) now() (*App, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,7 +80,7 @@ func (r *runningApps) newest() *App {
 	return nil
 }
 
-// begins makes the app the one that the admin API tells of.
+// begins makes the app the one that the admin API shows.
 func (a *App) begins() {
 	names := make(map[string]bool)
 	for _, h := range a.handlers {
@@ -98,15 +97,15 @@ func (a *App) ends() {
 	})
 }
 
-// current returns the app of the configuration in force, nil if it has none.
+// current returns the app of the configuration in force, or nil.
 func current() *App {
 	app, _ := inForce.now()
 	return app
 }
 
-// gates holds the open stores of the process by identity. Every configuration
-// that uses one holds a reference, and so does every delivery in flight: on a
-// reload the old configuration is cleaned up under its last requests.
+// gates holds the open stores of the process by identity. Every configuration that
+// uses one holds a reference, and so does every delivery in flight: a reload cleans
+// up the old configuration while its last requests are running.
 var gates = caddy.NewUsagePool()
 
 // pooledGate is a gate that the pool closes after its last user and visitor.
@@ -115,7 +114,7 @@ type pooledGate struct {
 	visitors sync.WaitGroup
 }
 
-// closeBudget bounds what is still written when the last user of a store is gone.
+// closeBudget limits the final writes after the last user of a store is gone.
 const closeBudget = 5 * time.Second
 
 // Destruct implements caddy.Destructor.
@@ -126,8 +125,8 @@ func (p *pooledGate) Destruct() error {
 	return p.Close(ctx)
 }
 
-// acquire opens the store, or takes a reference to the open one of the same
-// identity. Every acquire is followed by one release.
+// acquire opens the store, or takes a reference to the open one of the same identity.
+// Every acquire is followed by one release.
 func acquire(s StoreModule) (*dedupe.Gate, error) {
 	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
 		gate, err := s.Gate(slog.New(currentLog{name: "store"}))
@@ -147,14 +146,14 @@ func release(s StoreModule) error {
 	return err
 }
 
-// eachGate visits the open stores. A visit may wait for a server, so it is not
-// made under the pool's lock, which every delivery takes; the gate stays open
-// until it has ended.
+// eachGate visits the open stores. A visit may wait for a server, so it does not hold
+// the pool's lock, which every delivery takes; the gate stays open until it has
+// ended.
 func eachGate(visit func(*dedupe.Gate)) {
 	var open []*pooledGate
 	gates.Range(func(_, value any) bool {
 		p := value.(*pooledGate)
-		p.visitors.Add(1) // still in the pool, so Destruct is yet to come
+		p.visitors.Add(1) // still in the pool, so Destruct has not run
 		open = append(open, p)
 		return true
 	})

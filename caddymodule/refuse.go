@@ -19,12 +19,12 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// A refusal is an outcome that is not about authenticity: a limit, or a gateway
-// that cannot serve now. It has a status of its own.
+// A refusal is an outcome unrelated to authenticity, with its own status: a limit, or
+// a gateway that cannot serve now.
 type refusal struct {
 	reason     string
 	status     int
-	retryAfter int // seconds; 0: no such header
+	retryAfter int // seconds; 0: no header
 	allow      []string
 	detail     string
 	remedy     string // what the operator can write or do; "" if nothing
@@ -47,8 +47,8 @@ var (
 	errBodyTimeout = &refusal{reason: "body_timeout", status: http.StatusRequestTimeout,
 		detail: "the body did not arrive within body_timeout",
 		remedy: "if the sender is that slow, raise body_timeout"}
-	// With it, a captured delivery could have the app answer 2xx to another method,
-	// and the sender's own attempt would be a duplicate.
+	// With it, the app could answer 2xx to a captured delivery as another method, and
+	// the sender's own attempt would be a duplicate.
 	errMethodInQuery = &refusal{reason: "method_in_query", status: http.StatusBadRequest,
 		detail: "the query has _method, which apps may take for the method, and the signature does not cover it: call the address without it"}
 	errNoUpstream = &refusal{reason: "no_upstream", status: http.StatusBadGateway,
@@ -64,10 +64,10 @@ func methodNotAllowed(allowed []string, method string) *refusal {
 	return r
 }
 
-// bodyTooLarge refuses a body of which declared bytes were announced, -1 if none.
+// bodyTooLarge refuses a body with this announced length, -1 if unknown.
 func bodyTooLarge(limit, declared int64) *refusal {
 	enough := 2 * limit
-	if declared > limit && declared <= 256<<20 { // more than that is nobody's page
+	if declared > limit && declared <= 256<<20 { // no sender documents a larger one
 		enough = declared
 	}
 	size, unit := (enough+1<<10-1)>>10, "KiB"
@@ -79,7 +79,7 @@ func bodyTooLarge(limit, declared int64) *refusal {
 		remedy: fmt.Sprintf("if the sender's page says that this is normal, write: max_body %d%s", size, unit)}
 }
 
-// twoHandlers refuses a request that another handler has had before.
+// twoHandlers refuses a request that has already passed another handler.
 func (h *Handler) twoHandlers(first string, w http.ResponseWriter, r *http.Request) error {
 	err := fmt.Errorf("two verify_webhook handlers on one request, %q and %q: make their matchers exclude each other", first, h.Name)
 	if ok, _ := h.warnings.allow(h.now()); ok {
@@ -88,11 +88,11 @@ func (h *Handler) twoHandlers(first string, w http.ResponseWriter, r *http.Reque
 	return fail(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
 }
 
-// fail hands Caddy an error, for handle_errors. Where the server has none, and
-// the status is 5xx, it answers as Caddy would, with the status and no body: such
-// an error Caddy logs with all headers of the request, at ERROR and without a
-// limit, so that anyone who can provoke one could fill a disk. Either way the
-// sender reads the same, and the log has our line, ten times a second at most.
+// fail returns an error to Caddy, for handle_errors. If the server has none, and the
+// status is 5xx, it responds like Caddy, with the status and no body: Caddy would log
+// such an error with all headers of the request, at ERROR and without a limit, so
+// that anyone who can cause one could fill a disk. The sender sees no difference, and
+// the log has our line, at most ten times a second.
 func fail(w http.ResponseWriter, r *http.Request, err caddyhttp.HandlerError) error {
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if err.StatusCode < 500 || server == nil || server.Errors != nil && len(server.Errors.Routes) > 0 {
@@ -102,8 +102,8 @@ func fail(w http.ResponseWriter, r *http.Request, err caddyhttp.HandlerError) er
 	return nil
 }
 
-// refuse answers a delivery that is not forwarded. Every failed verification
-// looks the same from outside; the reason is for the operator.
+// refuse answers a delivery that is not forwarded. Every failed verification looks
+// the same from outside; the reason is for the operator.
 func (d *delivery) refuse(err error) error {
 	header := d.w.Header()
 	status, reason := http.StatusInternalServerError, ""
@@ -115,24 +115,24 @@ func (d *delivery) refuse(err error) error {
 		if len(r.allow) > 0 {
 			header.Set("Allow", strings.Join(r.allow, ", "))
 		}
-		if status < 500 { // it is about the request, not about the gateway
+		if status < 500 { // about the request, not the gateway
 			d.keepLimit(r)
 		}
 	} else if r, ok := errors.AsType[*verifier.Rejection](err); ok {
 		status, reason = d.h.rejectStatus, string(r.Reason)
 		d.keep(r, false)
 		if status == http.StatusUnauthorized {
-			header.Set("WWW-Authenticate", "Webhook") // RFC 9110 §15.5.2 wants a challenge
+			header.Set("WWW-Authenticate", "Webhook") // RFC 9110 §15.5.2 requires a challenge
 		}
 	}
-	// Without this an HTTP/1 server reads the rest first and may hold the answer
-	// back for a minute. On HTTP/2 it would end the whole connection.
+	// Without this an HTTP/1 server reads the rest first and may delay the response
+	// by a minute. On HTTP/2 it would end the entire connection.
 	if d.r.ProtoMajor == 1 && d.unread() {
 		header.Set("Connection", "close")
 	}
 	d.repl.Set(prefix+"reason", reason)
 	d.end(metrics.Rejected, reason)
-	if reason == reasonBusy { // no error of anybody's: the copy before it is at the app
+	if reason == reasonBusy { // not an error: an earlier copy is at the app
 		d.h.logger.Debug("a copy of this delivery is being forwarded",
 			zap.String("name", d.h.Name), zap.String("reason", reason), zap.String("delivery", d.key))
 		d.w.WriteHeader(status)
@@ -143,8 +143,7 @@ func (d *delivery) refuse(err error) error {
 	return fail(d.w, d.r, failure)
 }
 
-// keep keeps a request that is not genuine for the operator, if the configuration
-// says so.
+// keep keeps a refused request for the operator, if configured.
 func (d *delivery) keep(r *verifier.Rejection, observed bool) {
 	d.keepRequest(rejected.Request{Reason: r.Reason, Detail: r.Detail, Skew: r.Skew, Observed: observed})
 }
@@ -168,31 +167,31 @@ func (d *delivery) keepRequest(r rejected.Request) {
 	d.rejection = kept.Add(r, most)
 }
 
-// seen is what is kept and shown of the handler with these keys.
+// seen describes the handler with these keys for what is kept.
 func (h *Handler) seen(k *keys.Snapshot) rejected.Handler {
 	return rejected.Handler{Name: h.Name, Provider: h.providerID(), Place: h.placed.Place, Keys: k}
 }
 
-// reasonBusy is the reason why a copy is asked to come again.
+// reasonBusy is the reason for asking the sender of a copy to retry.
 var reasonBusy = dedupe.Busy.String()
 
-// appFailed is an error of the handlers below, which Caddy logs with the URL and
-// all headers. Where one of them holds a secret, our line tells of it instead.
+// appFailed handles an error of the following handlers, which Caddy logs with the URL
+// and all headers. If one of them may hold a secret, our own log line replaces that.
 func (d *delivery) appFailed(err error) error {
 	if !d.h.confides {
 		return err
 	}
-	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps a status that err has
+	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps the status of err
 	d.warn("the app did not answer", "", err, zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID))
 	return fail(d.w, d.r, failure)
 }
 
-// unread reports whether some of the body may still be on the connection.
+// unread reports whether part of the body may still be on the connection.
 func (d *delivery) unread() bool {
 	return d.r.ContentLength != int64(len(d.body))
 }
 
-// warn logs one refusal, or observed failure, at most ten a second.
+// warn logs a refusal or observed failure, at most ten a second.
 func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	ok, suppressed := d.h.warnings.allow(d.h.now())
 	if !ok {
@@ -208,7 +207,7 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	if r, ok := errors.AsType[*verifier.Rejection](err); ok && r.Skew != 0 {
 		fields = append(fields, zap.Duration("skew", r.Skew))
 	}
-	if d.rejection != "" { // under which the admin API and caddy webhook rejections tell more
+	if d.rejection != "" { // for the admin API and caddy webhook rejections
 		fields = append(fields, zap.String("rejection", d.rejection))
 	}
 	if suppressed > 0 {
@@ -217,7 +216,7 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	d.h.logger.Warn(message, fields...)
 }
 
-// maxWarnings is how many refusals a handler logs in a second: a flood of
+// maxWarnings limits the refusals logged per second for a handler: a flood of
 // forgeries must not fill a disk.
 const maxWarnings = 10
 
@@ -229,8 +228,8 @@ type limiter struct {
 	suppressed int
 }
 
-// allow reports whether an event may be logged now, and how many were not since
-// the last that was.
+// allow reports whether an event may be logged now, and how many were suppressed
+// since the last one logged.
 func (l *limiter) allow(now time.Time) (ok bool, suppressed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

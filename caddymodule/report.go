@@ -17,18 +17,18 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// A report is what Caddy's access log and its trace say of one request.
+// A report describes one request in Caddy's access log and trace.
 type report struct {
 	name, provider string
 	outcome        metrics.Outcome
-	reason         string // "" where nothing was wrong
-	delivery       string // its key in hex, "" if nothing identifies it
+	reason         string // "" for a success
+	delivery       string // its key in hex, or ""
 	key            string // the label of the key that verified it
-	rejection      string // the id of what is kept of it
-	attempt        int    // out of the inbox, from 1; 0: it was just received
+	rejection      string // the id of the kept rejection
+	attempt        int    // from the inbox, counted from 1; 0: on receipt
 }
 
-// end notes how a request ended: in the counters, the history, the access log and
+// end records how a request ended: in the counters, the history, the access log and
 // the trace.
 func (d *delivery) end(e metrics.Outcome, reason string) {
 	d.remember(e, reason, d.status, d.appTook)
@@ -42,8 +42,8 @@ func (d *delivery) end(e metrics.Outcome, reason string) {
 	r.trace(ctx)
 }
 
-// remember keeps what a key verified for the operator, if the configuration says so.
-// What anyone can send must not drive it out.
+// remember keeps a verified delivery for the operator, if configured. Unverified
+// requests must not displace it.
 func (d *delivery) remember(o metrics.Outcome, reason string, status int, took time.Duration) {
 	most := d.h.app.deliveriesPerHandler()
 	if most == 0 || d.verifiedBy == "" {
@@ -55,9 +55,9 @@ func (d *delivery) remember(o metrics.Outcome, reason string, status int, took t
 	}, most)
 }
 
-// outcomeOf says what the app made of a delivery: by its status, or by the error
-// with which the handlers below gave up. reverse_proxy's are 502 and 503 where it
-// reaches no app, and 504 where the app does not answer in time.
+// outcomeOf returns the app's result for a delivery, by its status or by the error of
+// the following handlers. reverse_proxy returns 502 or 503 if it reaches no app, and
+// 504 if the app does not answer in time.
 func outcomeOf(status int, err error) (metrics.Outcome, string) {
 	if err != nil {
 		status = errorStatus(err)
@@ -74,14 +74,14 @@ func outcomeOf(status int, err error) (metrics.Outcome, string) {
 	return metrics.Failed, fmt.Sprintf("status_%dxx", status/100)
 }
 
-// log adds the report to the line of the access log, as one object: webhook. A
-// server without access logs is spared it.
+// log adds the report to the access log line, as the object webhook, if the server
+// has an access log.
 func (r *report) log(ctx context.Context) {
 	if server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); server != nil && server.Logs == nil {
 		return
 	}
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		copied := *r // it escapes only here
+		copied := *r // only this copy escapes
 		extra.Set(zap.Object("webhook", &copied))
 	}
 }
@@ -102,8 +102,7 @@ func (r *report) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	return nil
 }
 
-// trace adds the report to the span of Caddy's tracing handler, if there is one
-// and it is recorded.
+// trace adds the report to the span of Caddy's tracing handler, if it is recorded.
 func (r *report) trace(ctx context.Context) {
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
@@ -124,13 +123,13 @@ func (r *report) trace(ctx context.Context) {
 	span.SetAttributes(attributes...)
 }
 
-// took notes the time of a stage: "defer d.took(stage, time.Now())".
+// took records the duration of a stage: "defer d.took(stage, time.Now())".
 func (d *delivery) took(s metrics.Stage, began time.Time) {
 	d.h.metrics.Observe(s, time.Since(began))
 }
 
-// noteSkew notes when a verified delivery was signed, and warns where the clocks
-// differ so much that deliveries are about to be refused.
+// noteSkew records when a verified delivery was signed, and warns before clocks
+// differ so much that deliveries are refused.
 func (d *delivery) noteSkew(signed time.Time) {
 	now := d.h.now()
 	if skew, warn := d.h.metrics.NoteSkew(now.Sub(signed), now); warn {
@@ -139,7 +138,7 @@ func (d *delivery) noteSkew(signed time.Time) {
 	}
 }
 
-// gauges are the figures that the metrics show besides their own counters.
+// gauges returns the figures that metrics show besides their own counters.
 func gauges() (inMemory int64, degraded bool, evictedEarly uint64) {
 	eachGate(func(g *dedupe.Gate) {
 		s := g.Stats()

@@ -8,9 +8,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A Sender is what a handler's configuration resolves to: how deliveries are
-// signed, with which keys, and what the gateway accepts besides. It is for tools
-// that judge or sign deliveries as the gateway would, without running one.
+// A Sender is the resolved configuration of a handler: how deliveries are signed,
+// with which keys, and what else the gateway accepts. It is for tools that verify or
+// sign deliveries like the gateway, without running one.
 type Sender struct {
 	Name         string              // the handler's
 	Provider     *providers.Provider // nil without one; read-only
@@ -18,13 +18,13 @@ type Sender struct {
 	Keys         []verifier.Key      // empty if none is configured
 	Methods      []string            // at least one
 	MaxBody      int64               // bytes
-	RejectStatus int                 // the answer to a failed verification
+	RejectStatus int                 // for a failed verification
 }
 
-// Sender resolves the handler's configuration and sets its defaults. The handler
-// need not be provisioned and must not be in use. A running gateway waits for a
-// key file that is missing; here every value must be readable now. Errors name
-// the option, never a secret.
+// Sender resolves the handler's configuration and sets its defaults. The handler need
+// not be provisioned and must not be in use. Unlike a running gateway, which waits
+// for a missing key file, it requires every value to be readable now. Errors name the
+// option, never a secret.
 func (h *Handler) Sender() (*Sender, error) {
 	if err := h.setDefaults(); err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (h *Handler) Sender() (*Sender, error) {
 	return s, nil
 }
 
-// Limits returns why the gateway refuses a request of this method and size in
+// Limits returns why the gateway refuses a request with this method and size in
 // bytes, even if it is genuine.
 func (s *Sender) Limits(method string, size int64) (refusals []error) {
 	if !slices.Contains(s.Methods, method) {

@@ -2,13 +2,13 @@ package caddymodule
 
 import "net/http"
 
-// maxHeld is how much of an answer is held back until the delivery is settled.
+// maxHeld limits the part of a response that is held until the delivery is settled.
 const maxHeld = 64 << 10
 
-// A heldResponse keeps the app's answer from the sender until the delivery is
-// settled, so that the mark precedes the first byte: a sender that reads a 2xx
-// never has its next copy forwarded. What is longer than 64 KiB is settled when
-// that much has come, and passed on as it comes.
+// A heldResponse holds the app's response until the delivery is settled, so that the
+// mark precedes the first byte: once a sender reads a 2xx, no later copy is
+// forwarded. A response over 64 KiB is settled when that much has arrived, and passed
+// on as it comes.
 type heldResponse struct {
 	http.ResponseWriter
 	settle func(status int) // called once, before the first byte goes to the sender
@@ -18,11 +18,10 @@ type heldResponse struct {
 	passing bool
 }
 
-// Unwrap lets http.ResponseController reach the connection, for what this type
-// does not do itself.
+// Unwrap lets http.ResponseController reach the connection.
 func (w *heldResponse) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader notes the final status. Informational responses pass at once: they
+// WriteHeader records the final status. Informational responses pass at once: they
 // promise nothing.
 func (w *heldResponse) WriteHeader(status int) {
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
@@ -52,8 +51,8 @@ func (w *heldResponse) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// FlushError does nothing while the answer is held: an app that flushes early
-// does not thereby answer before its delivery is settled.
+// FlushError does nothing while the response is held: an early flush must not answer
+// before the delivery is settled.
 func (w *heldResponse) FlushError() error {
 	if !w.passing {
 		return nil
@@ -69,19 +68,19 @@ func (w *heldResponse) pass() {
 	w.passing = true
 	w.settle(w.status)
 	w.ResponseWriter.WriteHeader(w.status)
-	_, _ = w.ResponseWriter.Write(w.body) // a sender that is gone changes nothing any more
+	_, _ = w.ResponseWriter.Write(w.body) // a sender that is gone does not matter
 	w.body = nil
 }
 
-// finish passes an answer that fitted.
+// finish passes a response that fitted.
 func (w *heldResponse) finish() {
 	if !w.passing {
 		w.pass()
 	}
 }
 
-// discard drops an answer that is held, for another in its place. Its framing
-// must not stay behind: the sender would wait for bytes that never come.
+// discard drops a held response, to be replaced by another. Its framing must go too:
+// the sender would wait for bytes that never come.
 func (w *heldResponse) discard() {
 	if !w.passing {
 		w.Header().Del("Content-Length")

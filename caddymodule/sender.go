@@ -9,8 +9,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
-// A blockSender is a sender of a verify_webhooks block: a handler, and the path that it
-// has in the block.
+// A blockSender is a sender of a verify_webhooks block: a handler and its path in the
+// block.
 type blockSender struct {
 	handler *Handler
 	name    string
@@ -18,7 +18,7 @@ type blockSender struct {
 	at      caddyfile.Token
 }
 
-// readSender reads one sender. It has the grammar of verify_webhook, without a
+// readSender parses one sender. It has the syntax of verify_webhook, without a
 // matcher and with a path.
 func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender, error) {
 	s := &blockSender{handler: new(Handler), at: segment[0]}
@@ -46,13 +46,13 @@ func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender,
 	return s, nil
 }
 
-// isMatcher reports whether Caddy would take a first argument for a matcher. The
-// absolute path of a provider file is none here.
+// isMatcher reports whether Caddy would read a first argument as a matcher. The
+// absolute path of a provider file is not one here.
 func isMatcher(word string) bool {
 	return word == "*" || strings.HasPrefix(word, "@") || strings.HasPrefix(word, "/") && !strings.HasSuffix(word, ".json")
 }
 
-// setPath reads the option that only senders have.
+// setPath parses the option that only senders have.
 func (p *parser) setPath(arg string) error {
 	if p.path == nil {
 		return errors.New("an option of senders in verify_webhooks: here write the path as a matcher, verify_webhook /hooks/acme")
@@ -61,8 +61,7 @@ func (p *parser) setPath(arg string) error {
 	return nil
 }
 
-// checkSenders compares all senders of a block: each name is that of one, each
-// path means one.
+// checkSenders checks that all names and paths of a block are different.
 func (b *block) checkSenders() error {
 	for i, second := range b.senders {
 		for _, first := range b.senders[:i] {

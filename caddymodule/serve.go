@@ -20,7 +20,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// A delivery is one request on its way through a handler.
+// A delivery is one request in a handler.
 type delivery struct {
 	h    *Handler
 	w    http.ResponseWriter
@@ -28,43 +28,43 @@ type delivery struct {
 	repl *caddy.Replacer
 
 	req     verifier.Request
-	keys    *keys.Snapshot // nil while there is no key; only fetchKey takes a newer one
+	keys    *keys.Snapshot // nil without keys; only fetchKey takes a newer one
 	check   verifier.Check
 	body    []byte
-	charged int64 // bytes of the budget that the delivery holds
+	charged int64 // bytes charged to the budget
 
-	answer *verifier.Answer // to a handshake; then it is no delivery
+	answer *verifier.Answer // to a handshake, which is not a delivery
 
 	hash      dedupe.Key // of the delivery; zero if it has none
 	key       string     // in hex; "" if nothing identifies it
 	claimed   *dedupe.Claim
-	duplicate bool // the app, or the inbox, has this delivery
+	duplicate bool // the app or the inbox already has this delivery
 	stored    bool // the inbox has it, or had it last
 	gate      *dedupe.Gate
-	store     StoreModule    // of which this delivery holds a reference
-	box       *box           // of which it holds one too; nil if it cannot be stored
-	left      bool           // an attempt goes on and frees what the delivery holds
-	noted     atomic.Bool    // the store knows that the inbox has it
-	attempt   *inbox.Attempt // the one that runs, once the delivery is stored
-	attempts  int            // which attempt out of the inbox it is, from 1; 0: it was just received
+	store     StoreModule    // with a reference
+	box       *box           // with a reference; nil if it cannot be stored
+	left      bool           // an attempt continues, and frees the rest
+	noted     atomic.Bool    // the store has a mark that the inbox has it
+	attempt   *inbox.Attempt // the running one, if the delivery is stored
+	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
 
 	verifiedBy string    // the label of the key that verified it
-	rejection  string    // the id of what is kept of it, if anything is
-	id, event  string    // what the sender says it is; once verified
+	rejection  string    // the id of the kept rejection, if any
+	id, event  string    // the sender's; set after verification
 	signed     time.Time // by its timestamp; zero if it has none
 
 	came    time.Time
-	appTook time.Duration // 0: the app was not asked
-	status  int           // that the app answered, 0: none
+	appTook time.Duration // 0: the app was not called
+	status  int           // of the app's response; 0: none
 
-	// Why it is not genuine, where observe lets it through all the same.
+	// Why it is not genuine, if observe forwards it nevertheless.
 	unverified *verifier.Rejection
 }
 
-// ServeHTTP takes a request the way of every delivery. Each step refuses what it
-// can as early as it can: before the body is read, before it is hashed. What it
-// refuses early a sender can tell, by an answer that comes before the body is
-// sent; so what compares a secret answers late (see verifier.Open).
+// ServeHTTP takes a request through the steps of every delivery. Each step refuses
+// what it can as early as it can: before the body is read, before it is hashed. A
+// sender can notice an early refusal, by a response before the body is sent; so
+// checks that compare a secret respond late (see verifier.Open).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if back := attempt.Take(r.Context()); back != nil {
 		return h.again(back, w, r, next)
@@ -79,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		d.open,   // all that headers alone decide
 		d.read,   // the body, whole or not at all
 		d.verify, // the signature
-		d.claim,  // one copy at a time, and none that the app has taken
+		d.claim,  // one copy at a time, and none that the app has accepted
 	} {
 		if err := step(); err != nil {
 			return d.refuse(err)
@@ -97,10 +97,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return d.forward(next)
 }
 
-// arrive notes the request as it was received, without the marks that it may
-// bring, and the keys that judge it. It returns the name of another handler that
-// has had the request, which is an error of the configuration: the second would
-// refuse or double what the first let through, depending on their order.
+// arrive records the request as received, without marks that it may carry, and the
+// keys for it. It returns the name of another handler that has had the request, which
+// is a configuration error: the second would refuse or duplicate what the first let
+// through, depending on their order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
 	deleteMarks(r)
 	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
@@ -137,11 +137,11 @@ func (d *delivery) admit() error {
 	return nil
 }
 
-// delivers reports whether deliveries come with the request's method.
+// delivers reports whether the request's method is one of deliveries.
 func (d *delivery) delivers() bool { return slices.Contains(d.h.methods, d.req.Method) }
 
-// open looks at the headers. A handshake whose method no delivery has is refused
-// under observe too: methods are a limit, not verification.
+// open checks the headers. A handshake with a method that no delivery has is refused
+// even with observe: methods are a limit, not verification.
 func (d *delivery) open() error {
 	err := d.begin()
 	if !d.delivers() {
@@ -170,7 +170,7 @@ func (d *delivery) verify() error {
 	if d.answer = answer; err != nil {
 		return d.observed(err)
 	}
-	if verdict != (verifier.Verdict{}) { // else an unsigned handshake
+	if verdict != (verifier.Verdict{}) { // otherwise an unsigned handshake
 		d.noteVerified(verdict)
 	}
 	return nil
@@ -187,8 +187,8 @@ func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	}
 }
 
-// observed lets a failed verification pass, noted, where the handler only
-// observes. Every other refusal holds: limits are not verification.
+// observed lets a failed verification pass, recorded, if the handler only observes.
+// Every other refusal applies: limits are not verification.
 func (d *delivery) observed(err error) error {
 	rejection, ok := err.(*verifier.Rejection)
 	if !ok || !d.h.Observe {
@@ -199,18 +199,18 @@ func (d *delivery) observed(err error) error {
 	return nil
 }
 
-// forward hands the delivery to the handlers below, as it was signed, and
-// settles it by their answer. The sender's patience does not bound the app:
-// senders hang up after seconds, and an app that is cut off then has done half
-// of its work, and its answer could not be told to the retry.
+// forward passes the delivery, as signed, to the following handlers, and settles it
+// by their response. The app's time limit does not depend on the sender's: senders
+// disconnect after seconds, and an app cut off then has done half of its work, and a
+// retry could not get its response.
 func (d *delivery) forward(next caddyhttp.Handler) error {
 	if d.unverified != nil {
-		d.keep(d.unverified, true) // as it came, before it is dressed
+		d.keep(d.unverified, true) // as received, before its headers change
 	}
 	if err := d.chargeForward(); err != nil {
 		return d.refuse(err)
 	}
-	if err := d.dress(d.r.Header); err != nil {
+	if err := d.setUpstreamHeaders(d.r.Header); err != nil {
 		return d.refuse(err)
 	}
 	ctx := d.r.Context()
@@ -227,7 +227,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 		case returned:
 		case d.claimed != nil && held.passing: // settled before the panic
 			d.count(outcomeOf(held.status, nil))
-		default: // the app broke off its answer
+		default: // the app broke off its response
 			d.count(metrics.Failed, "aborted")
 		}
 	}()
@@ -248,7 +248,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	return nil
 }
 
-// ask is the app's part of a delivery's time.
+// ask measures the app's part of a delivery's time.
 func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request) error {
 	began := time.Now()
 	defer func() {
@@ -258,9 +258,9 @@ func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request)
 	return next.ServeHTTP(w, r)
 }
 
-// settle marks the delivery as done if the app has taken it. Whatever else
-// happens, an error, another status, a panic of the handlers below, free gives
-// the delivery back so that the next copy is forwarded.
+// settle marks the delivery as done if the app accepted it. In all other cases, an
+// error, another status or a panic of the following handlers, free releases the
+// delivery so that the next copy is forwarded.
 func (d *delivery) settle(status int) {
 	switch {
 	case status >= 200 && status < 300:
@@ -270,16 +270,16 @@ func (d *delivery) settle(status int) {
 	}
 }
 
-// leave frees what the delivery holds, unless an attempt goes on.
+// leave frees what the delivery holds, unless an attempt continues.
 func (d *delivery) leave() {
 	if !d.left {
 		d.free()
 	}
 }
 
-// free gives back what the delivery holds: its claim unless it is done, its
-// references to store and inbox, its part of the budget. The body itself is never
-// reused: a transport may still read it after the handler has returned.
+// free releases what the delivery holds: its claim unless it is done, its references
+// to store and inbox, its part of the budget. The body itself is never reused: a
+// transport may still read it after the handler has returned.
 func (d *delivery) free() {
 	if d.claimed != nil {
 		d.claimed.Release() // does nothing once settled
@@ -293,7 +293,7 @@ func (d *delivery) free() {
 	d.uncharge()
 }
 
-// count notes what became of a delivery that was forwarded.
+// count records the outcome of a forwarded delivery.
 func (d *delivery) count(o metrics.Outcome, reason string) {
 	if d.unverified == nil {
 		d.end(o, reason)
@@ -303,10 +303,10 @@ func (d *delivery) count(o metrics.Outcome, reason string) {
 	d.warn("delivery is not genuine and was let through (observe)", string(d.unverified.Reason), d.unverified)
 }
 
-// prefix begins the names of the placeholders.
+// prefix of the placeholders' names.
 const prefix = "http.verify_webhook."
 
-// publish sets the placeholders that every outcome has.
+// publish sets the placeholders common to all outcomes.
 func (d *delivery) publish() {
 	d.repl.Set(prefix+"name", d.h.Name)
 	d.repl.Set(prefix+"provider", d.h.providerID())

@@ -10,7 +10,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
-// statusOf describes the app, and its handlers of a name or all.
+// statusOf describes the app and its handlers with a name, or all.
 func statusOf(a *App, name string) adminapi.Status {
 	s := adminapi.Status{
 		Since: began.UTC(), Store: a.storeStatus(), BufferedBytes: buffered.used.Load(), MaxBuffered: *a.MaxBuffered,
@@ -67,7 +67,7 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 	return s
 }
 
-// moment is nil for the zero time, which is never.
+// moment returns nil for the zero time.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -75,7 +75,7 @@ func moment(t time.Time) *time.Time {
 	return new(t.UTC())
 }
 
-// handlerNames lists the names of a configuration, for who asks for another.
+// handlerNames lists the names of a configuration, for errors.
 func (a *App) handlerNames() string {
 	var names []string
 	for _, h := range a.named("") {

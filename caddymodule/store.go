@@ -21,33 +21,33 @@ func init() {
 	caddy.RegisterModule(new(BoltStore))
 }
 
-// storeNamespace is where the modules of stores live.
+// storeNamespace is the namespace of store modules.
 const storeNamespace = "http.handlers.verify_webhook.stores"
 
 // A StoreModule is a guest module of the namespace
-// http.handlers.verify_webhook.stores: it says which store to open, and opens it.
-// Its Provision connects to nothing and opens nothing, as caddy validate runs it too.
+// http.handlers.verify_webhook.stores that opens a store. Its Provision must not
+// connect to or open anything, as caddy validate runs it too.
 type StoreModule interface {
-	// Identity is what two configurations must have in common to share a store:
-	// its kind, its address or absolute path, its namespace.
+	// Identity determines which configurations share a store: its kind, its address
+	// or absolute path, its namespace.
 	Identity() string
-	// Gate opens the store behind a gate. It is called when the configuration
-	// starts, and not if one of the same Identity is open. A store that cannot be
-	// reached is no error: deliveries go on.
+	// Gate opens the store behind a gate. It is called when the configuration starts,
+	// unless one of the same Identity is open. An unreachable store is not an error:
+	// deliveries continue.
 	Gate(logger *slog.Logger) (*dedupe.Gate, error)
 }
 
-// A Resizer is a store module whose open store takes its size from the
-// configuration that has started last.
+// A Resizer is a store module whose open store takes its size from the most recently
+// started configuration.
 type Resizer interface {
 	Resize(*dedupe.Gate)
 }
 
-// MemoryStore remembers deliveries in this process. They survive a reload, not a
-// restart.
+// MemoryStore remembers deliveries in this process, across reloads but not across
+// restarts.
 type MemoryStore struct {
-	// How many deliveries are remembered as done; beyond it the oldest is
-	// forgotten early, of the handler that holds most. 131072 take about 11 MB. Default: 131072.
+	// How many deliveries are remembered as done; beyond it the oldest of the handler
+	// with the most is forgotten early. 131072 take about 11 MB. Default: 131072.
 	MaxEntries *int `json:"max_entries,omitempty"`
 }
 
@@ -71,12 +71,12 @@ func (s *MemoryStore) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
 // Resize implements Resizer.
 func (s *MemoryStore) Resize(g *dedupe.Gate) { g.Resize(orElse(s.MaxEntries, 0)) }
 
-// BoltStore remembers deliveries in this process and in a file that outlives a
-// restart. One process has the file at a time.
+// BoltStore remembers deliveries in this process and in a file that survives a
+// restart. Only one process can open the file at a time.
 type BoltStore struct {
 	// The file. Default: verify_webhook/dedupe.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
-	// As the memory store's. Default: 131072.
+	// As for the memory store. Default: 131072.
 	MaxEntries *int `json:"max_entries,omitempty"`
 }
 
@@ -120,7 +120,7 @@ func checkEntries(n *int) error {
 	return nil
 }
 
-// loadStore returns the configured store's module, the memory store without one.
+// loadStore returns the configured store's module, by default the memory store.
 func loadStore(ctx caddy.Context, a *App) (StoreModule, error) {
 	if len(a.StoreRaw) == 0 {
 		s := new(MemoryStore)
@@ -154,8 +154,8 @@ func notCompiledIn(name string) error {
 	return errors.New("store: an unknown one (not repeated here, as it may be a secret): memory and bolt are built in, redis is one more --with")
 }
 
-// currentLog writes to whatever Caddy's log is now: a store outlives the
-// configuration, and the log, that it was opened under.
+// currentLog writes to Caddy's current log: a store outlives the configuration, and
+// the log, under which it was opened.
 type currentLog struct {
 	name  string // store or inbox
 	attrs []slog.Attr

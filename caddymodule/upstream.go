@@ -8,12 +8,12 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// dress makes the headers that the app sees: none that would undo the framing,
-// the mark of the verdict, and a signature of the gateway's own where the app
-// wants one, in place of any that came.
-func (d *delivery) dress(h http.Header) error {
+// setUpstreamHeaders sets the headers for the app: none that would undo the framing,
+// the mark of the verdict, and the gateway's own signature if configured, replacing
+// any received.
+func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	var signer *verifier.Verifier
-	if d.keys != nil { // else a key that was there when it was received is gone
+	if d.keys != nil { // otherwise the key on receipt is gone
 		signer = d.keys.Signer
 	}
 	for name := range h {
@@ -21,14 +21,13 @@ func (d *delivery) dress(h http.Header) error {
 			delete(h, name)
 		}
 	}
-	// Connection could nominate the mark as hop-by-hop and have it removed;
-	// Upgrade, Expect and Incremental (RFC 10036) ask for what a buffered
-	// request cannot be.
+	// Connection could declare the mark hop-by-hop and have it removed; Upgrade,
+	// Expect and Incremental (RFC 10036) ask for what a buffered request cannot do.
 	for _, name := range []string{"Connection", "Upgrade", "Expect", "Incremental"} {
 		h.Del(name)
 	}
-	// One sender could have its delivery taken for another's. What the signature
-	// covers is the sender's word, and stays.
+	// One sender could pass off its delivery as another's. Signed headers are the
+	// sender's word, and stay.
 	for name := range h {
 		if appview.IsHeader(name, appview.RoutingHeaders) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
 			delete(h, name)
@@ -47,8 +46,8 @@ func (d *delivery) dress(h http.Header) error {
 	return d.sign(signer, h)
 }
 
-// sign signs for the app. The delivery's key is the message's id: the same for
-// every copy that the app may see.
+// sign signs for the app. The delivery's key is the message id: the same for every
+// copy that the app may see.
 func (d *delivery) sign(signer *verifier.Verifier, h http.Header) error {
 	id := d.key
 	if id == "" {
@@ -57,5 +56,5 @@ func (d *delivery) sign(signer *verifier.Verifier, h http.Header) error {
 	return signer.Sign(&verifier.Request{Header: h}, id, d.h.now(), d.body)
 }
 
-// upstreamHeaders are those that the gateway sets as a sender of Standard Webhooks.
+// upstreamHeaders are those that the gateway sets, following Standard Webhooks.
 var upstreamHeaders = []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"}

@@ -10,11 +10,11 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 )
 
-// maxVisited is how many visited addresses are remembered: who repeats a
-// captured handshake must not have them visited anew.
+// maxVisited is the number of remembered addresses: repeating a captured handshake
+// must not cause more visits.
 const maxVisited = 16
 
-// A visitor requests the addresses that signed handshakes ask for.
+// A visitor requests the addresses of signed handshakes.
 type visitor struct {
 	fetcher keys.Fetcher
 
@@ -25,9 +25,9 @@ type visitor struct {
 var errNotVisited = &refusal{reason: "handshake_failed", status: http.StatusServiceUnavailable, retryAfter: 10,
 	detail: "the address that the sender wants requested did not answer 200: see the log"}
 
-// visit requests the address that a handshake names, and waits: were it answered
-// before, a visit that fails would never be asked for again. What the address
-// answers is dropped.
+// visit requests the address of a handshake, and waits for it: if the handshake were
+// answered first, a failed visit would never be retried. The content at the address
+// is dropped.
 func (d *delivery) visit() error {
 	address, v := d.answer.Visit, &d.h.visits
 	if address == "" || v.visited(address) {
