@@ -2,7 +2,10 @@ package caddymodule
 
 import (
 	"compress/gzip"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -383,5 +386,53 @@ func TestEventPlaceholder(t *testing.T) {
 		if got := a.placeholder("event"); got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.headers, got, tc.want)
 		}
+	}
+}
+
+// TestASignedMethodOrTopicSwallowsNothing: genuine deliveries of one body and id that
+// are signed with another method, header or key are forwarded; copies are not.
+func TestASignedMethodOrTopicSwallowsNothing(t *testing.T) {
+	const id = `"delivery_id":{"json":"id"}`
+	hubspot := func(r *http.Request, value string) {
+		const events = `[{"eventId":5}]`
+		at := fmt.Sprint(clock.UnixMilli())
+		mac, _ := hex.DecodeString(sign("topsecret", value+"http://hooks.example.com/hooks/x"+events+at))
+		r.Method, r.Body = value, io.NopCloser(strings.NewReader(events))
+		r.Header.Set("X-HubSpot-Request-Timestamp", at)
+		r.Header.Set("X-HubSpot-Signature-v3", base64.StdEncoding.EncodeToString(mac))
+	}
+	for name, tc := range map[string]struct {
+		config string
+		sign   func(r *http.Request, value string)
+	}{
+		"method": {acme(topsecret, id, `"methods":["POST","PUT","DELETE"],"message":"{method}.{url}.{body}"`), func(r *http.Request, value string) {
+			r.Method = value
+			r.Header.Set("X-Signature", sign("topsecret", value+".http://hooks.example.com/hooks/x."+body))
+		}},
+		"header": {acme(topsecret, id, `"message":"{header:X-Topic}.{body}"`), func(r *http.Request, value string) {
+			r.Header.Set("X-Topic", value)
+			r.Header.Set("X-Signature", sign("topsecret", value+"."+body))
+		}},
+		"header, key content": {acme(topsecret, `"dedupe":{"key":"content"}`, `"message":"{header:X-Topic}.{body}"`), func(r *http.Request, value string) {
+			r.Header.Set("X-Topic", value)
+			r.Header.Set("X-Signature", sign("topsecret", value+"."+body))
+		}},
+		"kv": {acme(topsecret, id, `"signature":{"header":"X-Signature","syntax":"kv","key":"v1"},"message":"{kv:env}.{body}"`), func(r *http.Request, value string) {
+			r.Header.Set("X-Signature", "v1="+sign("topsecret", value+"."+body)+",env="+value)
+		}},
+		"hubspot":              {`{"provider":"hubspot","secret":["topsecret"]}`, hubspot},
+		"hubspot, key content": {`{"provider":"hubspot","secret":["topsecret"],"dedupe":{"key":"content"}}`, hubspot},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := running(t, "", tc.config)
+			for i, value := range []string{"POST", "DELETE", "POST", "DELETE", "PUT"} {
+				r := hook("X-Other", "1")
+				tc.sign(r, value)
+				o := g.send(r, answering(200))
+				if want := i < 2 || value == "PUT"; (o.forward != nil) != want || o.err != nil {
+					t.Errorf("%d, %s: forwarded %t, %v", i, value, o.forward != nil, o.err)
+				}
+			}
+		})
 	}
 }

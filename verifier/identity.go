@@ -1,11 +1,10 @@
 package verifier
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"strings"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
@@ -74,107 +73,22 @@ func (c *Check) deliveryID(body []byte) string {
 	return id
 }
 
-// Content returns the part of a delivery by which copies are recognised if it has no
-// id: the signed content as parsed, not as written, because an attacker who captured
-// a delivery can reorder or re-escape a form, or compress the body again. It is
-//
-//   - the signed part of path and query: two steps of one call may post equal forms
-//     to ?step=1 and ?step=2;
-//   - the fields of a form in signed order, if those are signed;
-//   - the SHA-256 of the decompressed body, with body_decoded;
-//   - otherwise the body, without the members that vary between attempts.
-//
-// Text that is signed without separators has none here either: however it is divided
-// into path, query and fields, it is the same delivery. The origin is left out, since
-// some senders sign it sometimes with a port and sometimes without.
-//
-// It is empty if there is neither a body nor a signed query. Call it after Verify has
-// accepted the same body.
-func (c *Check) Content(body []byte) []byte {
-	url, told := c.signedURL()
-	if len(body) == 0 && !told {
-		return nil
-	}
-	if c.v.scheme.BodyDecoded {
-		sum := sha256.New()
-		_ = c.writeBody(sum, body) // Verify has already succeeded
-		return sum.Sum(url)
-	}
-	if text, ok := c.signedForm(url, body); ok {
-		return text
-	}
-	if len(url) == 0 {
-		return c.v.withoutVarying(body)
-	}
-	return slices.Concat(binary.AppendUvarint(nil, uint64(len(url))), url, c.v.withoutVarying(body))
-}
-
-// signedForm returns the form's fields as the message holds them, after the URL.
-func (c *Check) signedForm(url, body []byte) (text []byte, ok bool) {
-	if c.message >= len(c.v.messages) {
-		return nil, false
-	}
-	switch t := c.v.messages[c.message]; {
-	case t.CoversBody():
-	case t.Has(template.FormSorted):
-		text, err := formSorted(body)
-		return append(url, text...), err == nil
-	case t.Has(template.URLFormSorted):
-		text, rej := c.urlFormSorted(body)
-		if rej != nil {
-			return nil, false
-		}
-		return []byte(text[len(c.appendOrigin(nil)):]), true
-	case t.Has(template.FormPHP):
-		text, rej := formPHP(body, c.v.signature.Form)
-		return append(url, text...), rej == nil
-	}
-	return nil, false
-}
-
-// signedURL returns the path and query that the message signs, and whether there is a
-// query.
-func (c *Check) signedURL() (text []byte, query bool) {
-	if c.v.signature.Query != "" { // it differs in each attempt
-		return nil, false
-	}
-	path, raw, _ := strings.Cut(c.req.Target, "?")
-	if h := c.v.http; h != nil {
-		whole := h.covers("@target-uri") || h.covers("@request-target")
-		if whole || h.covers("@path") {
-			text = append(text, path...)
-		}
-		if whole || h.covers("@query") {
-			text, query = append(append(text, '?'), raw...), raw != ""
-		}
-		return text, query
-	}
-	if c.message >= len(c.v.messages) {
-		return nil, false
-	}
-	for i := range c.v.messages[c.message] {
-		p := &c.v.messages[c.message][i]
-		f := p.Slot.Facts()
-		if !f.Path && !f.Query || len(p.Filters) > 0 {
-			continue
-		}
-		query = query || f.Query && raw != ""
-		switch p.Slot {
-		case template.URL:
-			text = append(text, c.target()...)
-		case template.URLNoQuery:
-			path, _, _ := strings.Cut(c.target(), "?")
-			text = append(text, path...)
-		case template.URLFormSorted: // see signedForm
-		default:
-			text, _ = c.appendSlot(text, p, nil, nil)
-		}
-	}
-	return text, query
-}
+// besideKinds are the places outside the body where a signed text may vary.
+var besideKinds = map[string]place{"header": inHeader, "kv": inKV}
 
 func (v *Rules) compileVaries() error {
 	for _, text := range v.scheme.Varies {
+		kind, name, beside := strings.Cut(text, ":")
+		if s := (source{kind: besideKinds[kind], name: name}); beside && s.kind != 0 {
+			if s.kind == inHeader {
+				s.name = canonicalHeader(name)
+			}
+			if name == "" || s.kind == inHeader && !httptoken.Valid(name) {
+				return wrong("varies", "%s: write the name after the colon", kind)
+			}
+			v.variesBeside = append(v.variesBeside, s)
+			continue
+		}
 		path, err := jsonpath.Parse(text)
 		if err != nil {
 			return wrong("varies", "%v", err)

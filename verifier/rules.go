@@ -40,6 +40,8 @@ type Rules struct {
 
 	idSigned bool
 	varies   []jsonpath.Path
+	// What else varies: headers and keys beside the signature.
+	variesBeside []source
 
 	required     []required // headers
 	requiredJSON []required

@@ -81,7 +81,9 @@ type Scheme struct {
 	// The id of the delivery. Default: none.
 	DeliveryID *DeliveryID `json:"delivery_id,omitempty"`
 	// Members of a JSON body that vary between attempts of one delivery, such as a
-	// counter ("[*].attemptNumber"). They are ignored when copies are recognised.
+	// counter ("[*].attemptNumber"), and signed headers and keys beside the signature
+	// that do ("header:X-Nonce", "kv:nonce"). They are ignored when copies are
+	// recognised; so are timestamp, id, key id and Date without being listed.
 	Varies StringList `json:"varies,omitempty"`
 
 	// Origin (scheme, host, port) under which the sender knows the receiver, for

@@ -26,7 +26,7 @@ func copies(p *providers.Provider) []string {
 	if rule.Off() {
 		return []string{"Copies cannot be recognised, so every copy is forwarded. If two events never share a body, configure `dedupe { key content }`.", replay(p, facts, rule)}
 	}
-	said := identity(p, facts, rule)
+	said := identity(p, rules, facts, rule)
 	ttl := rule.TTL(time.Duration(p.Retry.Span))
 	said += fmt.Sprintf(" A delivery that the app accepted is remembered for %s by default.", span(verifier.Duration(ttl)))
 	if rule.ID != dedupe.NoID && rule.Content {
@@ -35,7 +35,7 @@ func copies(p *providers.Provider) []string {
 	return []string{said, replay(p, facts, rule) + withoutID(p, rules, rule)}
 }
 
-func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) string {
+func identity(p *providers.Provider, rules *verifier.Rules, facts dedupe.Facts, rule dedupe.Identity) string {
 	body := "the body"
 	if facts.EventUnsigned {
 		body += " and " + eventPlace(p)
@@ -61,8 +61,11 @@ func identity(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) s
 	if facts.MethodUnsigned {
 		said += " The method counts too, because the signature does not cover it; with one method (`methods POST`) it does not."
 	}
+	if rules.SignsMethod() && len(p.Methods) > 1 && rule.ID != dedupe.IDAlone {
+		said += " The method, which is signed, counts too."
+	}
 	if varies := p.Scheme.Varies; len(varies) > 0 && rule.ID != dedupe.IDAlone {
-		said += " `" + strings.Join(varies, "` and `") + "` vary between attempts and do not count."
+		said += " What may vary between attempts does not count: `" + strings.Join(varies, "`, `") + "`."
 	}
 	return said
 }
