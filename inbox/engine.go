@@ -235,6 +235,7 @@ const (
 	WhyFull        Why = "full"        // max_size is reached
 	WhyShare       Why = "share"       // the queue has used its share of max_size
 	WhyDisk        Why = "disk"        // the remaining disk space is reserved for marks
+	WhyTooLarge    Why = "too_large"   // it is larger than the engine can keep
 )
 
 // A NotStoredError refuses a delivery, which is then forwarded immediately.

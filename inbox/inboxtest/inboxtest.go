@@ -252,8 +252,9 @@ func testRoom(p *probe) {
 	if why != inbox.WhyFull && why != inbox.WhyShare || first < 80 {
 		p.t.Fatalf("%d of 120 stored, then %q", first, why)
 	}
-	if n, why := fill(other, 1000); n < 10 || why == "" {
-		p.t.Errorf("the second tenant: %d, then %q", n, why)
+	size := p.find(0, inbox.Pending).Size
+	if n, why := fill(other, 1000); n*size < 256<<10/12 || why == "" {
+		p.t.Errorf("the second tenant: %d of %d bytes, then %q", n, size, why)
 	}
 	if n, _ := fill(shop, 2000); n < 2 {
 		p.t.Errorf("another handler finds no room")

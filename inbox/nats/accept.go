@@ -1,0 +1,353 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// An accept is a delivery on its way into the stream.
+type accept struct {
+	d       *inbox.Delivery
+	data    []byte
+	fresh   *entry // what will be linked
+	running bool
+	session sessionID
+	serial  uint64
+	done    chan struct{} // closed once the outcome is known
+	missed  uint64        // the last message of others that came in meanwhile
+}
+
+// Accept implements [inbox.Engine]. It waits for the server for 3 s at most. What is
+// not acknowledged by then is withdrawn in the background, before other gateways try
+// it; it is tried all the same if this process ends or is cut off before that.
+func (e *Engine) Accept(ctx context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
+	defer cancel()
+	data, err := e.form(d)
+	if err != nil {
+		return inbox.Accepted{}, err
+	}
+	for {
+		if ctx.Err() != nil {
+			return inbox.Accepted{}, refusal(ctx.Err())
+		}
+		if err := e.present(ctx); err != nil {
+			return inbox.Accepted{}, refusal(err)
+		}
+		e.mu.Lock()
+		if err := e.refuses(); err != nil {
+			e.mu.Unlock()
+			return inbox.Accepted{}, err
+		}
+		e.purge()
+		x, wait := e.idx.entries[d.Key], e.wait(d.Key)
+		switch {
+		case x != nil && x.state != inbox.Delivered:
+			got, err := e.join(ctx, x, d, running)
+			if !errors.Is(err, errConflict) {
+				return got, err
+			}
+		case wait != nil:
+			e.mu.Unlock()
+			select {
+			case <-wait:
+			case <-ctx.Done():
+			case <-e.stop:
+			}
+		default:
+			a, err := e.begin(d, data, running)
+			if err != nil {
+				e.mu.Unlock()
+				return inbox.Accepted{}, err
+			}
+			if x != nil {
+				a.fresh.version = x.version
+			}
+			got, err := e.store(ctx, a)
+			if !errors.Is(err, errConflict) {
+				return got, err
+			}
+		}
+	}
+}
+
+// form is d as it is stored.
+func (e *Engine) form(d *inbox.Delivery) ([]byte, error) {
+	e.mu.Lock()
+	err := e.refuses()
+	nc := e.nc
+	e.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	data, err := d.AppendBinary(make([]byte, 0, 1024+len(d.Body)))
+	if size := int64(len(data)) + 4*overhead; err == nil && (size > nc.MaxPayload() || size > math.MaxUint32) {
+		err = fmt.Errorf("it has %d bytes, and max_payload of the NATS server is %d", len(data), nc.MaxPayload())
+		return nil, &inbox.NotStoredError{Why: inbox.WhyTooLarge, Err: err}
+	}
+	return data, err
+}
+
+// refuses says why nothing is stored now. Mu is held.
+func (e *Engine) refuses() error {
+	if e.health == nil {
+		return nil
+	}
+	return &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: e.health}
+}
+
+// refusal is what a request that failed means for who asked for it.
+func refusal(err error) error {
+	var api *jetstream.APIError
+	why := inbox.WhyUnavailable
+	switch {
+	case unknownOutcome(err):
+		why = inbox.WhyTimeout
+	case errors.As(err, &api):
+		switch api.ErrorCode {
+		case codeStoreFailed, codeAccountFull, codeServerFull, codeNoResources:
+			why = inbox.WhyFull
+		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+			why = inbox.WhyTooLarge
+		}
+		err = errors.New("the NATS server refuses it: " + api.Description)
+	case errors.Is(err, nats.ErrMaxPayload):
+		why = inbox.WhyTooLarge
+	}
+	return &inbox.NotStoredError{Why: why, Err: err}
+}
+
+// What a server answers that has no room: for the stream, for the account, on its
+// disk, or in the cluster.
+const (
+	codeAccountFull jetstream.ErrorCode = 10002
+	codeNoResources jetstream.ErrorCode = 10023
+	codeServerFull  jetstream.ErrorCode = 10047
+	codeStoreFailed jetstream.ErrorCode = 10077
+)
+
+// unknownOutcome reports whether a message may have been stored, or be yet.
+func unknownOutcome(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrInvalidJSAck) || errors.Is(err, nats.ErrDisconnected)
+}
+
+// wait is closed when what is on its way for a key is written; nil if nothing is. Mu
+// is held.
+func (e *Engine) wait(key inbox.Key) <-chan struct{} {
+	if a := e.accepting[key]; a != nil {
+		return a.done
+	}
+	if x := e.leaving[key]; x != nil {
+		return x.done()
+	}
+	if x := e.idx.entries[key]; x != nil && x.busy() {
+		return x.done()
+	}
+	return nil
+}
+
+// join answers a copy of x. Mu is held, and is not after it.
+func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
+	answer, before := inbox.Accepted{Copy: true}, x.record()
+	revived := x.state == inbox.Dead
+	if revived {
+		e.idx.change(x, func() { e.revive(x, false) })
+	}
+	if running && x.state == inbox.Pending {
+		answer.Attempt = e.attemptOf(x, d)
+	}
+	answer.Entry = x.view()
+	if !revived && answer.Attempt == nil {
+		e.mu.Unlock()
+		return answer, nil
+	}
+	m := e.hurry(x)
+	e.mu.Unlock()
+	err := e.written(ctx, m)
+	if err != nil && err != errConflict {
+		e.undo(x, answer.Attempt, before)
+		err = refusal(err)
+	} else if err == nil && revived {
+		e.log.Info("a copy of a dead delivery was received: it is pending again", "key", x.key.String())
+	}
+	if err != nil {
+		return inbox.Accepted{}, err
+	}
+	return answer, nil
+}
+
+// undo makes x what it was before a change that may or may not be written.
+func (e *Engine) undo(x *entry, a *inbox.Attempt, before record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.idx.entries[x.key] != x || a != nil && e.running(a) != x {
+		return
+	}
+	e.idx.change(x, func() { x.set(before); x.attempt = 0 })
+	e.touch(x)
+}
+
+// revive makes x pending in its next generation. X is being changed; mu is held.
+func (e *Engine) revive(x *entry, replayed bool) {
+	x.since = e.o.Now().UnixNano()
+	x.due = x.since
+	x.generation++
+	x.attempts, x.status, x.state, x.hold, x.replayed = 0, 0, inbox.Pending, inbox.HoldTime, replayed
+}
+
+// begin prepares to store d. Mu is held.
+func (e *Engine) begin(d *inbox.Delivery, data []byte, running bool) (*accept, error) {
+	size := int64(len(data) + overhead)
+	if why := e.idx.room(d.Queue, e.o.MaxSize).Refuses(d.Queue, size); why != "" {
+		return nil, &inbox.NotStoredError{Why: why}
+	}
+	now := e.o.Now().UnixNano()
+	x := &entry{
+		key: d.Key, group: e.idx.group(d.Queue, d.Label), state: inbox.Pending,
+		received: d.Received.UnixNano(), since: now, due: now, size: uint32(size),
+	}
+	if running {
+		x.state = inbox.InAttempt
+	}
+	return &accept{d: d, data: data, fresh: x, running: running}, nil
+}
+
+// store writes what was prepared, after version fresh.version of its key. The error
+// is errConflict if another gateway stored the key before. Mu is held, and is not
+// after it.
+func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
+	key := a.d.Key
+	e.serial++
+	a.session, a.serial, a.done = e.self.id, e.serial, make(chan struct{})
+	e.accepting[key] = a
+	size := int64(a.fresh.size)
+	e.idx.account(a.fresh, size)
+	r := a.fresh.record()
+	r.session, r.serial = a.session, a.serial
+	e.mu.Unlock()
+	version, now, err := e.place(ctx, r, a.data)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.idx.account(a.fresh, -size)
+	if err != nil && unknownOutcome(err) {
+		e.count(1)
+		go e.withdraw(a, r)
+		return inbox.Accepted{}, refusal(err)
+	}
+	e.resolve(a)
+	switch {
+	case err == errConflict:
+		e.adopt(key, now)
+		return inbox.Accepted{}, err
+	case err != nil:
+		return inbox.Accepted{}, refusal(err)
+	}
+	answer := inbox.Accepted{}
+	if x := e.idx.entries[key]; x != nil && x.version > version {
+		answer.Entry = x.view() // another gateway changed it already
+		return answer, nil
+	} else if x != nil {
+		e.idx.unlink(x)
+	}
+	x := a.fresh
+	x.seq, x.version, x.session, x.epoch = version, version, a.session, e.epoch
+	x.group = e.idx.group(a.d.Queue, a.d.Label) // its queue may have ended meanwhile
+	e.idx.link(x)
+	if a.running {
+		answer.Attempt = e.attemptOf(x, a.d)
+	}
+	answer.Entry = x.view()
+	if a.missed > version {
+		e.lookAgain(key)
+	}
+	return answer, nil
+}
+
+// resolve ends an accept. Mu is held.
+func (e *Engine) resolve(a *accept) {
+	delete(e.accepting, a.d.Key)
+	close(a.done)
+}
+
+// place writes a delivery. With errConflict it returns what is there instead.
+func (e *Engine) place(ctx context.Context, r record, data []byte) (uint64, sight, error) {
+	for pause := firstPause; ; pause *= 2 {
+		version, err := e.putRecord(ctx, r, data, true)
+		if !isConflict(err) {
+			return version, sight{}, err
+		}
+		now, err := e.look(ctx, r.key)
+		switch {
+		case err != nil:
+			return 0, now, errors.Join(inbox.ErrUnavailable, errors.New("the stream cannot be read"))
+		case now.live && now.version > r.version:
+			return 0, now, errConflict
+		case now.version > r.version: // the mark of a removal
+			r.version = now.version
+			continue
+		case now.version < r.version: // that mark has expired, or the stream was emptied
+			r.version = now.version
+			continue
+		}
+		select { // others are on their way, or a leader changes
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return 0, now, errors.Join(inbox.ErrUnavailable, errors.New("another gateway stores it, or the leader changes"))
+		}
+	}
+}
+
+// withdraw removes what may have been stored, or may yet be: with the mark of a
+// removal in its place, the server refuses it.
+func (e *Engine) withdraw(a *accept, r record) {
+	own := r
+	r.state = gone
+	for pause := firstPause; ; pause = min(2*pause, retryPause) {
+		ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
+		_, err := e.putRecord(ctx, r, nil, false)
+		if isConflict(err) {
+			var now sight
+			if now, err = e.look(ctx, r.key); err == nil && now.version != r.version {
+				if now.is(own) && now.live {
+					r.version = now.version
+					cancel()
+					continue
+				}
+				cancel()
+				break // it can be stored no more
+			}
+			err = errConflict
+		}
+		cancel()
+		if err == nil {
+			break
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-e.stop:
+		}
+		timer.Stop()
+		e.mu.Lock()
+		halted := e.halted
+		e.mu.Unlock()
+		if halted {
+			return
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.resolve(a)
+	e.count(-1)
+	if a.missed > 0 {
+		e.lookAgain(a.d.Key)
+	}
+}

@@ -1,0 +1,120 @@
+package nats
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+)
+
+// A clock that only the test moves: of what is due, not of gateways that are silent.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// open returns an engine that has read its stream.
+func open(tb inboxtest.TB, o Options) *Engine {
+	tb.Helper()
+	e, err := Open(o)
+	if err != nil {
+		tb.Fatalf("open: %v", err)
+	}
+	tb.Cleanup(e.halt)
+	until(tb, "the stream does not open", func() bool { return e.Status().Health == nil })
+	return e
+}
+
+func closeEngine(tb inboxtest.TB, e *Engine) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := e.Close(ctx); err != nil {
+		tb.Fatalf("close: %v", err)
+	}
+}
+
+// streams is the server as an operator sees it.
+func streams(tb inboxtest.TB, url string) jetstream.JetStream {
+	tb.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		tb.Fatalf("connect: %v", err)
+	}
+	tb.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	return js
+}
+
+// lapse does what time does to the beats of a gateway that was killed.
+func lapse(tb inboxtest.TB, js jetstream.JetStream, stream string) {
+	tb.Helper()
+	s, err := js.Stream(context.Background(), stream)
+	if err == nil {
+		err = s.Purge(context.Background(), jetstream.WithPurgeSubject(stream+"."+gatewayToken+".*"))
+	}
+	if err != nil {
+		tb.Fatalf("purge: %v", err)
+	}
+}
+
+func TestNATS(t *testing.T) {
+	s := start(t)
+	n := 0
+	inboxtest.Run(t, func(tb inboxtest.TB, maxSize int64) inboxtest.Subject {
+		n++
+		c := newClock()
+		o := Options{Servers: []string{s.url()}, Stream: fmt.Sprint("suite", n), MaxSize: maxSize, Now: c.Now}
+		if maxSize == 0 {
+			o.MaxSize = 64 << 20 // the server reserves it
+		}
+		js := streams(tb, s.url())
+		tb.Cleanup(func() { js.DeleteStream(context.Background(), o.Stream) })
+		e := open(tb, o)
+		return inboxtest.Subject{
+			Engine: e, Now: c.Now, Advance: c.Advance,
+			Reopen: func() inbox.Engine {
+				closeEngine(tb, e)
+				e = open(tb, o)
+				return e
+			},
+			Crash: func() inbox.Engine {
+				e.halt()
+				lapse(tb, js, o.Stream)
+				e = open(tb, o)
+				return e
+			},
+			Break: func(ail bool) {
+				if ail {
+					s.kill()
+				} else {
+					s.run()
+				}
+				until(tb, "the engine does not notice", func() bool { return (e.Status().Health != nil) == ail })
+			},
+		}
+	})
+}

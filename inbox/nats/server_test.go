@@ -1,0 +1,192 @@
+package nats
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+)
+
+// program builds the real server, once, from the versions and checksums of the
+// module in testdata/server: its dependencies are not the product's.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "nats-server")
+	if err != nil {
+		return "", err
+	}
+	temporary = dir
+	path := filepath.Join(dir, "nats-server")
+	build := exec.Command("go", "build", "-o", path, "github.com/nats-io/nats-server/v2")
+	build.Dir = filepath.Join("testdata", "server")
+	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+var temporary string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if temporary != "" {
+		os.RemoveAll(temporary)
+	}
+	os.Exit(code)
+}
+
+// A server is one process of the real nats-server on the loopback interface. It ends
+// with the test.
+type server struct {
+	tb   testing.TB
+	addr string
+	dir  string
+	conf string
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+}
+
+// start starts one server with JetStream, and returns when it accepts connections.
+// The settings are lines of its configuration. Without the server the test is
+// skipped, but where CI is true it fails: there, a suite without a server proves
+// nothing.
+func start(tb testing.TB, settings ...string) *server {
+	tb.Helper()
+	s := prepare(tb, freeAddr(tb), "", settings...)
+	s.run()
+	s.await()
+	return s
+}
+
+func prepare(tb testing.TB, addr, jetstream string, settings ...string) *server {
+	tb.Helper()
+	if _, err := program(); err != nil {
+		if os.Getenv("CI") == "true" {
+			tb.Fatalf("CI=true, but nats-server cannot be built: %v", err)
+		}
+		tb.Skipf("needs nats-server, which cannot be built (go, and a module proxy): %v", err)
+	}
+	s := &server{tb: tb, addr: addr, dir: fastDir(tb)}
+	s.conf = filepath.Join(s.dir, "nats.conf")
+	lines := append([]string{
+		fmt.Sprintf("listen: %q", addr),
+		fmt.Sprintf("jetstream { store_dir: %q, %s }", s.dir, jetstream),
+	}, settings...)
+	if err := os.WriteFile(s.conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.kill)
+	return s
+}
+
+// fastDir is a directory in memory where there is one.
+func fastDir(tb testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "inbox-nats")
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("find a free port: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *server) url() string { return "nats://" + s.addr }
+
+// run starts the process, also again after kill.
+func (s *server) run() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path, _ := program()
+	log, err := os.OpenFile(filepath.Join(s.dir, "nats.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer log.Close()
+	s.cmd = exec.Command(path, "-c", s.conf)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		s.tb.Fatalf("start nats-server: %v", err)
+	}
+}
+
+// await waits until the server accepts connections.
+func (s *server) await() {
+	until(s.tb, "nats-server does not start", func() bool {
+		nc, err := nats.Connect(s.url())
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
+}
+
+// kill ends the process as kill -9 does.
+func (s *server) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+// freeze stops the process where it is, or lets it go on.
+func (s *server) freeze(stop bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sig := syscall.SIGCONT
+	if stop {
+		sig = syscall.SIGSTOP
+	}
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.tb.Errorf("signal: %v", err)
+	}
+}
+
+// cluster starts three servers that form one, and returns when they have a leader.
+func cluster(t *testing.T) (servers []*server, urls []string) {
+	t.Helper()
+	var routes []string
+	for range 3 {
+		routes = append(routes, freeAddr(t))
+	}
+	for i, route := range routes {
+		s := prepare(t, freeAddr(t), "", fmt.Sprintf("server_name: n%d", i),
+			fmt.Sprintf("cluster { name: c, listen: %q, routes: [nats://%s] }", route, strings.Join(routes, ", nats://")))
+		s.run()
+		servers, urls = append(servers, s), append(urls, s.url())
+	}
+	for _, s := range servers {
+		s.await()
+	}
+	return servers, urls
+}
+
+// until waits for something that another goroutine or process does.
+func until(tb inboxtest.TB, what string, ok func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("%s", what)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// A session is one gateway, from when it opens the stream until it closes it, or
+// until others say that it is gone.
+type session struct {
+	id    sessionID
+	seq   uint64    // of its last message
+	heard time.Time // of others: when that came in; of ours: when it was sent, once it is acknowledged
+	epoch uint32    // the last reading of the stream that found it
+
+	// Of ours.
+	beats  uint64 // serial of the last message
+	sent   time.Time
+	echoed time.Time // when the last one that came in was sent: all before it is known
+}
+
+type sessionID uint64
+
+func (id sessionID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+
+const (
+	gatewayToken  = "gateway"
+	deliveryToken = "delivery"
+	stateToken    = "state"
+
+	// What a gateway says in its header: the number of its beat, or that it is gone.
+	sessionHeader = "Inbox-Gateway"
+	sessionGone   = "gone"
+
+	goneTTL = 2 * time.Minute // how long a removal can be read
+)
+
+func (e *Engine) gatewaySubject(id sessionID) string {
+	return e.o.Stream + "." + gatewayToken + "." + id.String()
+}
+
+// beat says that this gateway is there, as long as it is.
+func (e *Engine) beat() {
+	pause := e.o.lease / beatsPerLease
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-timer.C:
+		}
+		timer.Reset(pause)
+		e.mu.Lock()
+		healthy := e.health == nil
+		e.mu.Unlock()
+		if !healthy { // it is announced when the stream is read again
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
+		if err := e.announce(ctx); err != nil {
+			e.fail(streamError(err))
+		}
+		cancel()
+	}
+}
+
+// announce writes one beat. If others said that this gateway is gone, it is another
+// one from then on.
+func (e *Engine) announce(ctx context.Context) error {
+	e.beating.Lock()
+	defer e.beating.Unlock()
+	for {
+		e.mu.Lock()
+		e.self.beats++
+		e.self.sent = time.Now()
+		self := e.self
+		e.mu.Unlock()
+		seq, err := e.say(ctx, self.id, self.seq, strconv.FormatUint(self.beats, 10), 0)
+		if err == nil {
+			e.mu.Lock()
+			e.self.seq, e.self.heard = seq, self.sent
+			e.mu.Unlock()
+			return nil
+		}
+		if !isConflict(err) {
+			return err
+		}
+		last, err := e.stream.GetLastMsgForSubject(ctx, e.gatewaySubject(self.id))
+		switch {
+		case err == nil && last.Header.Get(sessionHeader) != sessionGone: // a beat whose answer was lost
+			e.mu.Lock()
+			e.self.seq = last.Sequence
+			e.mu.Unlock()
+		case err == nil || errors.Is(err, jetstream.ErrMsgNotFound):
+			e.mu.Lock()
+			e.self = session{id: newSessionID()}
+			e.mu.Unlock()
+			e.log.Warn("this gateway was silent for so long that another one may make its attempts again")
+		default:
+			return err
+		}
+	}
+}
+
+// present makes sure that no other gateway can say that this one is gone before an
+// attempt that begins now is written.
+func (e *Engine) present(ctx context.Context) error {
+	e.mu.Lock()
+	recent := time.Since(e.self.heard) < e.o.lease/2
+	e.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return e.announce(ctx)
+}
+
+// leave says that this gateway is gone.
+func (e *Engine) leave(ctx context.Context) error {
+	e.beating.Lock()
+	defer e.beating.Unlock()
+	e.mu.Lock()
+	self, known := e.self, e.self.seq > 0
+	e.mu.Unlock()
+	if !known {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
+	defer cancel()
+	if _, err := e.say(ctx, self.id, self.seq, sessionGone, goneTTL); err != nil && !isConflict(err) {
+		return errors.Join(errors.New("inbox nats: other gateways learn of the end of this one by its silence"), err)
+	}
+	return nil
+}
+
+func (e *Engine) say(ctx context.Context, id sessionID, after uint64, text string, ttl time.Duration) (uint64, error) {
+	subject := e.gatewaySubject(id)
+	return e.put(ctx, message{subject: subject, filter: subject, after: after, header: sessionHeader, text: text, ttl: ttl})
+}
+
+// hearSession takes notice of what a gateway says of itself, or another of it. Mu is
+// held.
+func (e *Engine) hearSession(name string, seq uint64, h nats.Header) {
+	n, err := strconv.ParseUint(name, 16, 64)
+	id, text := sessionID(n), h.Get(sessionHeader)
+	switch {
+	case err != nil:
+	case id == e.self.id && text == strconv.FormatUint(e.self.beats, 10):
+		e.judge()
+	case id == e.self.id:
+	case text == sessionGone:
+		if e.sessions[id] != nil {
+			delete(e.sessions, id)
+			e.release(id)
+		}
+	default:
+		s := e.sessions[id]
+		if s == nil {
+			s = &session{id: id}
+			e.sessions[id] = s
+		}
+		s.seq, s.heard, s.epoch = seq, time.Now(), e.epoch
+	}
+}
+
+// judge says of others that they are gone: those that were silent for a lease before
+// the last beat of ours was sent, which has just come in behind all that they said.
+// If ours were late, the stream may have been, and silence proves nothing. Mu is held.
+func (e *Engine) judge() {
+	late := e.self.sent.Sub(e.self.echoed) > e.o.lease/2
+	e.self.echoed = e.self.sent
+	for id, s := range e.sessions {
+		switch {
+		case late:
+			s.heard = time.Now()
+		case e.self.sent.Sub(s.heard) > e.o.lease:
+			s.heard = time.Now() // until the next try
+			seq := s.seq
+			e.ended.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
+				defer cancel()
+				if _, err := e.say(ctx, id, seq, sessionGone, goneTTL); err == nil {
+					e.log.Warn("another gateway is gone: its attempts are made again", "gateway", id.String())
+				}
+			})
+		}
+	}
+}
+
+// release ends the attempts of a gateway that is gone. Mu is held.
+func (e *Engine) release(id sessionID) {
+	for _, x := range e.idx.entries {
+		if x.session == id && (x.state == inbox.InAttempt || x.shielded) {
+			e.idx.change(x, func() { e.settleOwner(x) })
+		}
+	}
+	signal(e.changed)
+}

@@ -1,0 +1,257 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+const (
+	readAhead     = 4096 // messages that are on their way
+	readHeartbeat = 2 * time.Second
+)
+
+// serve opens the stream and reads it, from its first message on, for as long as it
+// can. What was known stays, until the stream was read once and does not have it.
+func (e *Engine) serve() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*e.o.patience)
+	defer cancel()
+	select {
+	case <-e.broken: // what was wrong before
+	default:
+	}
+	if !e.nc.IsConnected() {
+		return errLost
+	}
+	stream, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	config := stream.CachedInfo().Config
+	e.mu.Lock()
+	fresh := e.id != config.Metadata[idInStream]
+	if e.stream == nil {
+		e.stream = stream
+	}
+	e.id = config.Metadata[idInStream]
+	if fresh { // sequence numbers of another stream mean nothing
+		e.loaded, e.idx = false, newIndex()
+		e.sessions, e.self = make(map[sessionID]*session), session{id: newSessionID()}
+	}
+	e.epoch++
+	e.damaged = 0
+	e.mu.Unlock()
+	if fresh {
+		e.warn(config)
+	}
+	if err := e.announce(ctx); err != nil {
+		return streamError(err)
+	}
+	e.mu.Lock()
+	until := e.self.seq
+	e.mu.Unlock()
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return streamError(err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead), jetstream.PullHeartbeat(readHeartbeat))
+	if err != nil {
+		return streamError(err)
+	}
+	ended, why := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(why)
+		select {
+		case <-e.stop:
+		case err := <-e.broken:
+			why <- err
+		case <-ended:
+		}
+		messages.Stop()
+	}()
+	err = e.follow(messages, until)
+	close(ended)
+	if first := <-why; first != nil {
+		return first
+	}
+	return err
+}
+
+// follow reads messages until that fails. With the one at until, all is known.
+func (e *Engine) follow(messages jetstream.MessagesContext, until uint64) error {
+	for next, read := uint64(1), false; ; next++ {
+		msg, err := messages.Next()
+		switch {
+		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			return errClosed
+		case err != nil:
+			return fmt.Errorf("the stream cannot be read: %w", err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil || meta.Sequence.Consumer != next {
+			return errors.New("the stream cannot be read: a message is missing")
+		}
+		e.hear(msg.Subject(), meta.Sequence.Stream, msg.Headers())
+		if !read && meta.Sequence.Stream >= until {
+			read = true
+			e.sweep()
+		}
+	}
+}
+
+// hear takes notice of a message.
+func (e *Engine) hear(subject string, seq uint64, h nats.Header) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 3 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if parts[1] == gatewayToken {
+		e.hearSession(parts[2], seq, h)
+		return
+	}
+	key, err := inbox.ParseKey(parts[1])
+	if err != nil {
+		return
+	}
+	delivery := parts[2] == deliveryToken
+	r, err := readRecord(key, seq, delivery, h)
+	if err != nil {
+		if e.damaged++; e.damaged == 1 {
+			e.log.Error("a message of the inbox stream cannot be read, and is left alone", "sequence", seq, "key", key.String())
+		}
+		return
+	}
+	if a := e.accepting[key]; a != nil {
+		if r.session == a.session && r.serial == a.serial {
+			return // ours, and whoever stores it is told by the server
+		}
+		a.missed = max(a.missed, seq)
+	}
+	e.apply(r, delivery)
+}
+
+// apply makes the index say what r says, unless that is older. Mu is held.
+func (e *Engine) apply(r record, delivery bool) {
+	x := e.idx.entries[r.key]
+	if busy := e.leaving[r.key]; busy != nil {
+		busy.missed = max(busy.missed, r.version)
+		return
+	}
+	if x != nil && (r.version == x.seq || r.version == x.version) {
+		x.epoch = e.epoch
+	}
+	if x != nil && r.version <= x.version {
+		return
+	}
+	if x != nil && x.busy() {
+		x.missed = max(x.missed, r.version)
+		return
+	}
+	switch {
+	case r.state == gone:
+		if x != nil {
+			e.idx.unlink(x)
+		}
+	case delivery:
+		if x != nil {
+			e.idx.unlink(x)
+		}
+		e.link(r)
+	case x != nil && x.seq == r.seq:
+		e.update(x, r)
+	}
+	signal(e.changed)
+}
+
+// update makes x what r says. Mu is held.
+func (e *Engine) update(x *entry, r record) {
+	e.idx.change(x, func() {
+		locked := x.state == inbox.Locked
+		x.set(r)
+		x.version, x.attempt = r.version, 0
+		if locked { // others cannot read it either
+			x.state = inbox.Locked
+		}
+		e.settleOwner(x)
+	})
+}
+
+// link adds what another gateway accepted, or an earlier process. Mu is held.
+func (e *Engine) link(r record) *entry {
+	x := &entry{key: r.key, seq: r.seq, version: r.version, epoch: e.epoch}
+	x.group = e.idx.group(r.Queue, r.label)
+	x.set(r)
+	e.settleOwner(x)
+	e.idx.link(x)
+	return x
+}
+
+// sweep is called once all is read. What the stream does not have is forgotten, and
+// attempts of gateways that are gone are over. Mu is not held.
+func (e *Engine) sweep() {
+	e.mu.Lock()
+	first := !e.loaded
+	e.loaded = true
+	for id, s := range e.sessions {
+		if s.epoch != e.epoch {
+			delete(e.sessions, id)
+		}
+	}
+	now := e.o.Now().UnixNano()
+	for _, x := range e.idx.entries {
+		if x.epoch != e.epoch && !x.busy() {
+			e.idx.unlink(x)
+			continue
+		}
+		e.idx.change(x, func() {
+			e.settleOwner(x)
+			if first && x.state == inbox.Pending && x.hold != inbox.HoldTime {
+				x.due = now
+			}
+		})
+	}
+	entries := len(e.idx.entries)
+	again := e.health != errConnecting
+	if !e.closed {
+		e.health = nil
+	}
+	e.mu.Unlock()
+	if again || entries > 0 {
+		e.log.Info("the inbox stream is open", "deliveries", entries)
+	}
+	signal(e.changed)
+}
+
+// settleOwner decides what x is here, by who wrote it last: an attempt is over when
+// its gateway is gone, and what another one has just accepted is left to it for a
+// while. X is in no index, or is being changed; mu is held.
+func (e *Engine) settleOwner(x *entry) {
+	if !e.loaded || x.attempt != 0 {
+		return
+	}
+	_, alive := e.sessions[x.session]
+	switch {
+	case x.state == inbox.InAttempt && !alive:
+		x.state = inbox.Pending
+		if x.hold != inbox.HoldTime { // as when an engine is opened
+			x.due = e.o.Now().UnixNano()
+		}
+	case x.shielded && !alive:
+		x.shielded, x.due = false, x.since
+	case x.state == inbox.Pending && alive && x.version == x.seq && x.attempts == 0 && x.generation == 0 && !x.shielded:
+		if until := e.o.Now().Add(e.o.lease).UnixNano(); until > x.due {
+			x.shielded, x.due = true, until
+		}
+	}
+}

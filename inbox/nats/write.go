@@ -1,0 +1,327 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+const (
+	writers    = 32 // marks that are on their way at once
+	firstPause = 20 * time.Millisecond
+)
+
+// A mark is one change of an entry that is to be written. Later changes join it
+// until somebody writes it.
+type mark struct {
+	serial uint64
+	done   chan struct{} // closed once it is written, or err is set
+	err    error         // errConflict: another gateway changed the delivery before
+}
+
+// removal is why an entry is not in the index any more.
+type removal uint8
+
+const (
+	delivered removal = iota + 1
+	discarded
+	expired // it was kept for long enough
+)
+
+var errConflict = errors.New("another gateway changed the delivery")
+
+func (x *entry) busy() bool { return x.mark != nil || x.flying != nil }
+
+// done is closed when the last change of x, which is busy, is written.
+func (x *entry) done() <-chan struct{} {
+	if x.mark != nil {
+		return x.mark.done
+	}
+	return x.flying.done
+}
+
+// touch has the state of x written. Mu is held.
+func (e *Engine) touch(x *entry) *mark {
+	if x.mark == nil {
+		e.serial++
+		x.mark = &mark{serial: e.serial, done: make(chan struct{})}
+		e.count(1)
+		if x.flying == nil {
+			e.queue = append(e.queue, x)
+			e.queued.Signal()
+		}
+	}
+	return x.mark
+}
+
+// hurry is touch for somebody who waits. Mu is held.
+func (e *Engine) hurry(x *entry) *mark {
+	m := e.touch(x)
+	if x.flying == nil {
+		e.urgent = append(e.urgent, x)
+		e.queued.Signal()
+	}
+	return m
+}
+
+// drop removes x from the index and from the stream. Mu is held.
+func (e *Engine) drop(x *entry, why removal) *mark {
+	e.idx.unlink(x)
+	x.removed = why
+	e.leaving[x.key] = x
+	return e.touch(x)
+}
+
+// written waits until a mark is written. The error is errConflict,
+// inbox.ErrUnavailable or that of ctx.
+func (e *Engine) written(ctx context.Context, m *mark) error {
+	select {
+	case <-m.done:
+		return m.err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.stop:
+		return inbox.ErrUnavailable
+	}
+}
+
+// write writes marks until halt.
+func (e *Engine) write() {
+	for {
+		e.mu.Lock()
+		for len(e.urgent)+len(e.queue) == 0 && !e.halted {
+			e.queued.Wait()
+		}
+		if e.halted {
+			e.mu.Unlock()
+			return
+		}
+		from := &e.queue
+		if len(e.urgent) > 0 {
+			from = &e.urgent
+		}
+		x := (*from)[0]
+		*from = (*from)[1:]
+		if x.mark != nil && x.flying == nil { // else it was in both
+			e.writeMark(x)
+		}
+		e.mu.Unlock()
+	}
+}
+
+// writeMark writes the mark of x, however long it takes. Mu is held, and is not
+// while it waits.
+func (e *Engine) writeMark(x *entry) {
+	m := x.mark
+	x.mark, x.flying, x.missed = nil, m, 0
+	for pause := firstPause; ; pause = min(2*pause, retryPause) {
+		r := x.record()
+		r.session, r.serial = e.self.id, m.serial
+		e.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
+		version, err := e.putRecord(ctx, r, nil, false)
+		var now sight
+		if isConflict(err) {
+			if now, err = e.look(ctx, x.key); err == nil {
+				err = errConflict
+			}
+		}
+		cancel()
+		e.mu.Lock()
+		switch {
+		case err == errConflict && now.is(r): // its answer was lost
+			version, err = now.version, nil
+		case err == errConflict && now.version == x.version: // others are on their way, or a leader changes
+		case err == errConflict && x.outlives(now):
+			x.version = now.version
+			continue
+		case err == errConflict:
+			e.giveWay(x, m, now)
+			return
+		}
+		if err == nil {
+			x.version, x.session, x.epoch = version, r.session, e.epoch
+			e.conclude(x, m, nil)
+			return
+		}
+		e.mu.Unlock()
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-e.stop:
+		}
+		timer.Stop()
+		e.mu.Lock()
+		if e.halted {
+			return
+		}
+	}
+}
+
+// conclude ends the writing of a mark. Mu is held.
+func (e *Engine) conclude(x *entry, m *mark, err error) {
+	x.flying = nil
+	m.err = err
+	close(m.done)
+	e.count(-1)
+	if x.removed != 0 && x.mark == nil && e.leaving[x.key] == x {
+		delete(e.leaving, x.key)
+	}
+	if x.mark != nil {
+		e.queue = append(e.queue, x)
+		e.queued.Signal()
+	} else if x.missed > x.version {
+		e.lookAgain(x.key)
+	}
+}
+
+// outlives reports whether the change of x counts, though another gateway changed
+// the same delivery before: a person discarded it, or the app took it.
+func (x *entry) outlives(now sight) bool {
+	if !now.live || now.seq != x.seq {
+		return false
+	}
+	took := x.removed == delivered || x.removed == 0 && x.state == inbox.Delivered
+	return x.removed == discarded || took && now.generation == x.generation && now.state != inbox.Delivered
+}
+
+// giveWay makes x what another gateway made it. Mu is held.
+func (e *Engine) giveWay(x *entry, m *mark, now sight) {
+	if later := x.mark; later != nil {
+		x.mark = nil
+		later.err = errConflict
+		close(later.done)
+		e.count(-1)
+	}
+	x.missed = 0
+	e.conclude(x, m, errConflict)
+	e.adopt(x.key, now)
+	signal(e.changed)
+}
+
+// adopt makes the index say of a key what the server said. Mu is held.
+func (e *Engine) adopt(key inbox.Key, now sight) {
+	if e.leaving[key] != nil {
+		return
+	}
+	x := e.idx.entries[key]
+	switch {
+	case x != nil && (x.busy() || now.live && now.version <= x.version):
+	case x != nil && now.live && now.seq == x.seq:
+		e.update(x, now.record)
+	default:
+		if x != nil {
+			e.idx.unlink(x)
+		}
+		if now.live {
+			e.link(now.record)
+		}
+	}
+}
+
+// lookAgain asks the server for a key of which a message was passed over. Mu is held.
+func (e *Engine) lookAgain(key inbox.Key) {
+	if e.halted {
+		return
+	}
+	e.ended.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
+		defer cancel()
+		now, err := e.look(ctx, key)
+		if err != nil {
+			e.fail(streamError(err))
+			return
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.adopt(key, now)
+		signal(e.changed)
+	})
+}
+
+// A sight is what the server has of a key.
+type sight struct {
+	live    bool // there is a delivery
+	version uint64
+	record
+}
+
+// is reports whether it is what this process wrote as r.
+func (s sight) is(r record) bool { return s.session == r.session && s.serial == r.serial }
+
+// look asks the server for the last messages of a key.
+func (e *Engine) look(ctx context.Context, key inbox.Key) (s sight, err error) {
+	for _, kind := range []string{deliveryToken, stateToken} {
+		msg, err := e.stream.GetLastMsgForSubject(ctx, e.subject(key, kind))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return sight{}, err
+		}
+		r, err := readRecord(key, msg.Sequence, kind == deliveryToken, msg.Header)
+		switch {
+		case err != nil:
+			return sight{}, err
+		case kind == deliveryToken:
+			s.record, s.live = r, r.state != gone
+		case s.live && r.seq == s.seq:
+			s.record = r
+		}
+		s.version = max(s.version, msg.Sequence)
+	}
+	s.record.version = s.version
+	return s, nil
+}
+
+// A message is one that the server stores only if after is the last of filter.
+type message struct {
+	subject, filter string
+	after           uint64
+	header, text    string
+	data            []byte
+	ttl             time.Duration
+}
+
+// putRecord writes what r says; with a delivery, data is its form.
+func (e *Engine) putRecord(ctx context.Context, r record, data []byte, delivery bool) (uint64, error) {
+	m := message{
+		subject: e.subject(r.key, stateToken), filter: e.subject(r.key, "*"), after: r.version,
+		header: recordHeader, text: r.header(), data: data,
+	}
+	if delivery || r.state == gone {
+		m.subject = e.subject(r.key, deliveryToken)
+	}
+	if r.state == gone {
+		m.ttl = goneTTL
+	}
+	return e.put(ctx, m)
+}
+
+func (e *Engine) put(ctx context.Context, m message) (uint64, error) {
+	h := nats.Header{
+		m.header:                            []string{m.text},
+		jetstream.ExpectedLastSubjSeqHeader: []string{strconv.FormatUint(m.after, 10)},
+	}
+	if m.filter != m.subject {
+		h.Set(jetstream.ExpectedLastSubjSeqSubjHeader, m.filter)
+	}
+	if m.ttl > 0 {
+		h.Set(jetstream.MsgTTLHeader, m.ttl.String())
+	}
+	ack, err := e.js.PublishMsg(ctx, &nats.Msg{Subject: m.subject, Header: h, Data: m.data})
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
