@@ -54,6 +54,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 
 	"inbox":      {},
 	"inbox/bolt": {ours: []string{"inbox"}, outside: []string{"go.etcd.io/bbolt"}},
+	"inbox/nats": {ours: []string{"inbox"}, outside: []string{"github.com/nats-io/nats.go"}},
 
 	// Tools for authors, generators and tests.
 	"verifier/providers/check":      {ours: []string{"internal/nearest", "internal/template", "verifier", "verifier/providers"}},

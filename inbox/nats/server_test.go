@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -146,19 +145,6 @@ func (s *server) kill() {
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
 		s.cmd = nil
-	}
-}
-
-// freeze stops the process where it is, or lets it go on.
-func (s *server) freeze(stop bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sig := syscall.SIGCONT
-	if stop {
-		sig = syscall.SIGSTOP
-	}
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.tb.Errorf("signal: %v", err)
 	}
 }
 
