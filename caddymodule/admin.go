@@ -102,7 +102,7 @@ func asked(r *http.Request) (*App, error) {
 		return nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
 	}
 	if name := r.URL.Query().Get("name"); name != "" && len(app.named(name)) == 0 {
-		return nil, adminError(http.StatusNotFound, fmt.Errorf("no handler has that name; the names are: %s", app.handlerNames()))
+		return nil, adminError(http.StatusNotFound, fmt.Errorf("unknown handler; the handlers are: %s", app.handlerNames()))
 	}
 	return app, nil
 }

@@ -89,7 +89,7 @@ func (a *App) unrecognised() []placement.Finding {
 	}
 	slices.Sort(names)
 	return []placement.Finding{{
-		Message: "nothing tells the deliveries of these senders apart, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
+		Message: "copies of these senders' deliveries cannot be recognised, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
 		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
 	}}
 }
@@ -104,7 +104,7 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 			continue
 		}
 		findings = append(findings, placement.Finding{
-			Message: "sign_upstream is the secret of another handler's sender, who can sign for the gateway with it: give the app a secret of its own",
+			Message: "sign_upstream is the secret of another handler's sender, which can then sign for the gateway: use a separate secret for the app",
 			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[i].Name)},
 		})
 	}
@@ -120,7 +120,7 @@ type movable interface{ Keeps() string }
 func (a *App) forgets(before *App) (findings []placement.Finding) {
 	if was, is := keptBy(before.store), keptBy(a.store); was != is {
 		findings = append(findings, placement.Finding{
-			Message: "another store than before the reload: it does not know what the app has taken so far, so copies of that are forwarded once more",
+			Message: "another store than before the reload: it does not know the deliveries accepted so far, so their copies are forwarded again",
 			Fields:  []zap.Field{zap.String("before", describeStore(before.store)), zap.String("now", describeStore(a.store))},
 		})
 	}
@@ -132,7 +132,7 @@ func (a *App) forgets(before *App) (findings []placement.Finding) {
 		}
 		told[was.Name] = true
 		findings = append(findings, placement.Finding{
-			Message: "a handler has another name than before the reload: it does not know what the app has taken under the old one, so copies of that are forwarded once more",
+			Message: "a handler has another name than before the reload: it does not know the deliveries accepted under the old one, so their copies are forwarded again",
 			Fields:  []zap.Field{zap.String("before", called(was)), zap.String("now", called(is))},
 		})
 	}

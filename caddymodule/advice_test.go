@@ -84,7 +84,7 @@ func holdsInOrder(text, parts string) bool {
 }
 
 func TestSendersThatNothingTellsApartAreWarnedOf(t *testing.T) {
-	const unrecognised = "nothing tells the deliveries of these senders apart … names=[acme websub]"
+	const unrecognised = "copies of these senders' deliveries cannot be recognised … names=[acme websub]"
 	warnings, err := advised(t, `hooks.example.com {
 		verify_webhooks /hooks/* {
 			sender websub a {

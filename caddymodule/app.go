@@ -84,10 +84,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("max_buffered: %d: give a positive size, such as 256MiB", *a.MaxBuffered)
 	}
 	if n := a.keptPerHandler(); n < 0 {
-		return fmt.Errorf("keep_rejected: %d: give the number of rejections to keep of each handler, or 0 for none", n)
+		return fmt.Errorf("keep_rejected: %d: write the number of rejections to keep for each handler, or 0 for none", n)
 	}
 	if n := a.deliveriesPerHandler(); n < 0 {
-		return fmt.Errorf("keep_deliveries: %d: give the number of deliveries to keep of each handler, or 0 for none", n)
+		return fmt.Errorf("keep_deliveries: %d: write the number of deliveries to keep for each handler, or 0 for none", n)
 	}
 	var err error
 	if a.store, err = loadStore(ctx, a); err != nil {
@@ -139,7 +139,7 @@ func (a *App) Start() error {
 func (a *App) warnAboutBodies() {
 	for _, h := range a.handlers {
 		if most := h.buffered.limit.Load(); h.maxBody >= most {
-			a.logger.Warn("max_body is more than this handler may hold of max_buffered, so that larger bodies are answered 503 for ever: raise max_buffered or lower max_body",
+			a.logger.Warn("max_body exceeds this handler's share of max_buffered, so larger bodies are always answered 503: raise max_buffered or lower max_body",
 				zap.String("name", h.Name), zap.Int64("max_body", h.maxBody), zap.Int64("most", most-1))
 		}
 	}

@@ -87,7 +87,7 @@ func (b *block) readPrefix() error {
 		return b.Errf("verify_webhooks: %v", err)
 	}
 	if b.NextArg() {
-		return b.Errf("verify_webhooks takes one prefix and a block: write senders, and reverse_proxy, on lines of their own in it")
+		return b.Errf("verify_webhooks takes one prefix and a block: write each sender, and reverse_proxy, on a separate line in it")
 	}
 	return nil
 }
@@ -133,9 +133,9 @@ func checkPlace(segment caddyfile.Segment, routes, top bool) error {
 	word := segment.Directive()
 	switch {
 	case word == "verify_webhook" || word == "verify_webhooks":
-		return errorAt(segment[0], "%s does not go into verify_webhooks: whatever is in its block is verified already; write another sender, or another block beside this one", word)
+		return errorAt(segment[0], "%s does not go into verify_webhooks: requests in its block are already verified; write another sender, or another block next to this one", word)
 	case routes && slices.Contains(ofTheSite, word):
-		return errorAt(segment[0], "%s belongs to the site: write it beside verify_webhooks, not in its block", word)
+		return errorAt(segment[0], "%s belongs to the site: write it next to verify_webhooks, not in its block", word)
 	case routes && !top && word == "sender":
 		return errorAt(segment[0], "sender goes directly into the block of verify_webhooks, not into a block within it")
 	}
@@ -169,7 +169,7 @@ func (b *block) checkNeighbours() error {
 	before, _ := b.BlockState[key].([]neighbour)
 	for _, n := range before {
 		if n.prefix.Owns(b.prefix.Base()) || b.prefix.Owns(n.prefix.Base()) {
-			return errorAt(b.name, "verify_webhooks: one prefix of this site contains the other, see line %d: put the senders into one block, or give the blocks prefixes beside each other", n.at.Line)
+			return errorAt(b.name, "verify_webhooks: one prefix of this site contains the other, see line %d: put the senders into one block, or give the blocks separate prefixes", n.at.Line)
 		}
 	}
 	b.BlockState[key] = append(slices.Clip(before), neighbour{b.prefix, b.name})
@@ -218,7 +218,7 @@ func (b *block) unrecognized(err error) error {
 		if near := nearest.Of(word, slices.Concat(usual, []string{"sender"})); near != "" {
 			return errorAt(at, "unknown directive %s: did you mean %s?", word, near)
 		}
-		return errorAt(at, "a line begins with a word that is no directive (not repeated here, as it may be a secret): the block of verify_webhooks takes sender, and what handle takes")
+		return errorAt(at, "a line begins with a word that is not a directive (not repeated here, as it may be a secret): the block of verify_webhooks takes sender and the directives of handle")
 	}
 	return err
 }

@@ -121,6 +121,6 @@ func bodyError(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errBodyTimeout
 	}
-	return &refusal{reason: "body_incomplete", status: http.StatusBadRequest, detail: "the body ended before it was whole",
-		remedy: "the sender was cut off or gave up, and comes again; if it is always the same one, look at its proxy"}
+	return &refusal{reason: "body_incomplete", status: http.StatusBadRequest, detail: "the body ended early",
+		remedy: "the sender was cut off or gave up, and will retry; if it is always the same one, look at its proxy"}
 }

@@ -213,7 +213,7 @@ func TestDeliveriesAtTheAppAreCharged(t *testing.T) {
 	if a := serve(t, large(999), accepting, tiny.handlers...); a.err != nil {
 		t.Errorf("alone: %v", a.err)
 	}
-	if n := len(tiny.logs.FilterMessageSnippet("max_body is more than").TakeAll()); n != 1 {
+	if n := len(tiny.logs.FilterMessageSnippet("max_body exceeds").TakeAll()); n != 1 {
 		t.Errorf("max_body of 1 MiB against max_buffered of 1000 bytes is warned of %d times", n)
 	}
 	tiny.budgetsAreFree(t)

@@ -166,8 +166,8 @@ func settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
 	log := caddy.Log().Named("verify_webhook.inbox")
 	switch {
 	case s.To == inbox.Dead:
-		log.Error("a delivery is a dead letter: it is kept until a person replays or discards it", fields...)
+		log.Error("a delivery is a dead letter: it is kept until it is replayed or discarded", fields...)
 	case r.Unreached:
-		log.Warn("a stored delivery did not reach its handler: it waits for a configuration in which it does", fields...)
+		log.Warn("a stored delivery did not reach its handler: it waits for a configuration that routes it there", fields...)
 	}
 }

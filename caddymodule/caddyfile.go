@@ -43,7 +43,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	handler := new(Handler)
 	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		if strings.HasPrefix(matcher, "/") && strings.HasSuffix(matcher, ".json") {
-			err = fmt.Errorf("%w (Caddy took %s for a path matcher: to name a provider file by its absolute path, write a matcher before it: verify_webhook * %s)", err, matcher, matcher)
+			err = fmt.Errorf("%w (Caddy reads %s as a path matcher: to name a provider file by its absolute path, write a matcher before it: verify_webhook * %s)", err, matcher, matcher)
 		}
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (p *parser) provider(word string) error {
 	var err error
 	p.resolved, err = providers.Get(word)
 	if e, ok := errors.AsType[*providers.UnknownError](err); ok && e.Near == "" {
-		return p.Errf("the first argument is no provider of the catalogue (not repeated here, as it may be a secret): write %s <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (%s ./acme.json <secret>)", p.directive, p.directive)
+		return p.Errf("the first argument is not a provider of the catalogue (not repeated here, as it may be a secret): write %s <provider> <secret>; another scheme is written out in the block, or in a file whose name ends in .json (%s ./acme.json <secret>)", p.directive, p.directive)
 	}
 	if err != nil {
 		return p.Errf("%v", err)
@@ -161,7 +161,7 @@ func (p *parser) inlineSecrets(args []string) error {
 	case len(args) == 0:
 		return nil
 	case slices.Contains(args, "as"):
-		return p.Errf("secret: a label stands in the block: secret <value> as <label>")
+		return p.Errf("secret: write a label in the block: secret <value> as <label>")
 	}
 	return p.keys("secret", args, &p.h.Secret)
 }
@@ -184,7 +184,7 @@ func (p *parser) option(name string) error {
 	var args []string
 	for _, token := range p.RemainingArgsAsTokens() {
 		if token.Text == "}" && !token.Quoted() { // Caddy passes it on as an argument: a secret, here
-			return p.Errf("%s: the closing } must stand on a line of its own", name)
+			return p.Errf("%s: the closing } must be on its own line", name)
 		}
 		args = append(args, token.Text)
 	}

@@ -96,7 +96,7 @@ func (h *Handler) provisionDedupe() error {
 		r.response = DuplicateResponse{Status: cmp.Or(d.Status, http.StatusOK), Body: d.Body}
 	}
 	if s := r.response.Status; s < 200 || s > 299 {
-		return fmt.Errorf("dedupe: duplicate_response: %d: a copy of a delivery that was taken is answered with a 2xx, or its sender goes on retrying", s)
+		return fmt.Errorf("dedupe: duplicate_response: %d: the response to a copy must be a 2xx, or its sender keeps retrying", s)
 	}
 	r.terms = dedupe.Terms{
 		TTL:   time.Duration(orElse(c.Window, caddy.Duration(identity.TTL(time.Duration(p.Retry.Span))))),
@@ -147,9 +147,9 @@ func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool)
 	switch {
 	case c.Off, identity.Off(): // the app reports the latter in one line
 	case c.Key == "id" && !signed:
-		h.logger.Warn("dedupe key id: the signature does not cover the id, so whoever captured one delivery can mark the id of another as done: use key id+content", name)
+		h.logger.Warn("dedupe key id: the signature does not cover the id, so anyone who captured one delivery can mark the id of another as done: use key id+content", name)
 	case identity.ID == dedupe.IDAlone && c.Window != nil && time.Duration(*c.Window) < minimumWarning:
-		h.logger.Warn("dedupe window is shorter than a day: many senders leave longer between two attempts", name, zap.Duration("window", time.Duration(*c.Window)))
+		h.logger.Warn("dedupe window is shorter than a day: many senders wait longer between two attempts", name, zap.Duration("window", time.Duration(*c.Window)))
 	}
 }
 

@@ -174,7 +174,7 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return adminError(http.StatusServiceUnavailable, err)
 	case !forgotten:
-		return adminError(http.StatusNotFound, errors.New("no such delivery is remembered as done"))
+		return adminError(http.StatusNotFound, errors.New("no such delivery is done"))
 	}
 	return answerJSON(w, adminapi.Forgotten{Key: key.String(), Note: ownMemory})
 }
@@ -195,7 +195,7 @@ func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error)
 func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 	q := history.Query{Name: r.URL.Query().Get("name"), ID: r.URL.Query().Get("id")}
 	if q.Name == "" || q.ID == "" {
-		return adminError(http.StatusBadRequest, errors.New("give name and id: another handler's sender may use the same id"))
+		return adminError(http.StatusBadRequest, errors.New("specify name and id: another handler's sender may use the same id"))
 	}
 	if _, err := asked(r); err != nil {
 		return err
@@ -208,7 +208,7 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if len(seen) == 0 {
-		return adminError(http.StatusNotFound, errors.New("no delivery of that id is kept, and only those that are kept are found by the sender's id: give the delivery's key"))
+		return adminError(http.StatusNotFound, errors.New("no delivery with that id is kept: specify the delivery's key"))
 	}
 	for _, text := range seen {
 		key, err := dedupe.ParseKey(text)

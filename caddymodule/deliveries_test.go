@@ -417,7 +417,7 @@ func TestForgetByID(t *testing.T) {
 			t.Errorf("%q: %v, want %d", query, err, status)
 		}
 	}
-	if _, err := by("acme", "evt_3"); err == nil || !strings.Contains(err.Error(), "only those that are kept are found by the sender's id") {
+	if _, err := by("acme", "evt_3"); err == nil || !strings.Contains(err.Error(), "no delivery with that id is kept") {
 		t.Errorf("an id that is not kept: %v", err)
 	}
 }

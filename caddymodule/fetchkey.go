@@ -28,7 +28,7 @@ func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	held := d.charged
 	defer awaiting.Add(-held)
 	if awaiting.Add(held) > max(buffered.limit.Load()/4, d.h.maxBody+1) {
-		return keyNotFetched(errors.New("too many deliveries wait for fetches"))
+		return keyNotFetched(errors.New("too many deliveries are waiting for keys"))
 	}
 	if err := d.h.keys.Fetch(d.r.Context(), rej.KeyID, clientOf(d.r)); err != nil {
 		return keyNotFetched(err)

@@ -37,7 +37,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 	d.Next() // consume option name
 	app := new(App)
 	if earlier != nil {
-		return nil, d.Errf("verify_webhook stands twice among the global options: make one block of them")
+		return nil, d.Errf("verify_webhook appears twice in the global options: merge the blocks")
 	}
 	if d.NextArg() {
 		return nil, d.Errf("verify_webhook takes a block: verify_webhook { max_buffered 256MiB }")
@@ -105,7 +105,7 @@ func parseKept(args []string, what string, usual int) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("write how many %s to keep of each handler, such as %d, or off", what, usual)
+	return 0, fmt.Errorf("write how many %s to keep for each handler, such as %d, or off", what, usual)
 }
 
 func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
@@ -125,7 +125,7 @@ func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 
 func parseInbox(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	if !d.NextArg() {
-		return nil, d.Errf("inbox: name an engine: bolt or nats; handlers use it that say inbox")
+		return nil, d.Errf("inbox: name an engine: bolt or nats; handlers with an inbox use it")
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule(inboxNamespace + "." + name); err != nil {
@@ -253,7 +253,7 @@ func parseStoreBlock(d *caddyfile.Dispenser, options map[string]func(string) err
 		}
 		args := d.RemainingArgs()
 		if seen[word] || len(args) != 1 {
-			return d.Errf("store %s: %s takes one argument and stands once", store, word)
+			return d.Errf("store %s: %s takes one argument and must not be repeated", store, word)
 		}
 		if args[0] == "" {
 			return d.Errf("store %s: %s is empty: an unset {$VARIABLE} vanishes", store, word)

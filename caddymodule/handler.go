@@ -148,7 +148,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.metrics.Join(h.keys)
 	h.warnAboutHeaders()
 	if h.Observe {
-		h.logger.Warn("observe: deliveries whose verification fails are let through", zap.String("name", h.Name))
+		h.logger.Warn("observe: deliveries that fail verification are forwarded", zap.String("name", h.Name))
 	}
 	app, err := ctx.App("verify_webhook")
 	if err != nil {
@@ -217,7 +217,7 @@ func (h *Handler) checkLimits() error {
 	case h.rejectStatus < 400 || h.rejectStatus > 599:
 		return fmt.Errorf("reject_status: %d: give a 4xx or 5xx status", h.rejectStatus)
 	case h.rejectStatus == http.StatusGone:
-		return errors.New("reject_status: 410 tells senders to stop for good: give another 4xx or a 5xx")
+		return errors.New("reject_status: 410 tells senders to stop permanently: use another 4xx or a 5xx")
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func checkMethods(methods []string) error {
 		if near := nearest.Of(strings.ToUpper(m), knownMethods); near != "" && !strings.ContainsAny(m, " \t,/") {
 			return fmt.Errorf("methods: %s is not a method of HTTP: did you mean %s?", m, near)
 		}
-		return errors.New("methods: not a method of HTTP: write them apart and in capitals, such as POST PUT")
+		return errors.New("methods: not a method of HTTP: write them separately in capitals, such as POST PUT")
 	}
 	return nil
 }

@@ -71,11 +71,11 @@ func (h *Handler) checkInbox() error {
 	}
 	switch {
 	case h.Dedupe != nil && h.Dedupe.Off:
-		return errors.New("inbox: it recognises copies of what it stored by what dedupe finds: remove dedupe off")
+		return errors.New("inbox: it needs dedupe to recognise copies of stored deliveries: remove dedupe off")
 	case i.First && h.Handshake != nil && h.Handshake.Off:
 		return errors.New("inbox first: the sender would not get the app's answer to a handshake: remove handshake off, or write inbox")
 	case i.First && h.provider != nil && h.provider.ReadsAnswer:
-		return fmt.Errorf("inbox first: %s reads the app's answer, which comes after its sender is answered: write inbox, so that the app is asked first", h.provider.Name)
+		return fmt.Errorf("inbox first: %s reads the app's response, which comes too late: write inbox, so that the app is called first", h.provider.Name)
 	case i.patience() <= 0:
 		return errors.New("inbox: after: give a positive duration, such as 4s")
 	case i.Expire != nil && *i.Expire <= 0:
@@ -96,7 +96,7 @@ func (h *Handler) adviseInbox() {
 		return
 	}
 	if t := h.rules.Scheme().Timestamp; t != nil && !t.Off {
-		h.logger.Warn("inbox: the sender's signature has a time, so an app that checks the signature itself refuses what it gets late: let it rely on Webhook-Verified, or write sign_upstream",
+		h.logger.Warn("inbox: the sender's signature has a timestamp, so an app that checks the signature itself refuses late deliveries: let it rely on Webhook-Verified, or write sign_upstream",
 			zap.String("name", h.Name))
 	}
 }
@@ -220,7 +220,7 @@ func loadInbox(ctx caddy.Context, a *App) (InboxModule, error) {
 	}
 	engine, ok := module.(InboxModule)
 	if !ok {
-		return nil, fmt.Errorf("inbox: %T is no engine of an inbox", module)
+		return nil, fmt.Errorf("inbox: %T is not an inbox engine", module)
 	}
 	return engine, nil
 }

@@ -40,7 +40,7 @@ func deleteMarks(r *http.Request) {
 func (h *Handler) checkHeaders() error {
 	for _, name := range h.rules.Scheme().HeaderNames() {
 		if appview.IsHeader(name, marks) {
-			return fmt.Errorf("header %s: the gateway deletes it from every request, because it is the gateway's own: name a header that the sender sets", name)
+			return fmt.Errorf("header %s: the gateway deletes it from every request, because only the gateway sets it: name a header of the sender", name)
 		}
 	}
 	return nil

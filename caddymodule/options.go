@@ -51,7 +51,7 @@ func init() { // optionNames reads the map, which would otherwise depend on itse
 		"upstream_timeout": one(func(p *parser, arg string) (err error) { p.h.UpstreamTimeout, err = parseTimeout(arg); return err }),
 		"observe": func(p *parser, name string, args []string) error {
 			if len(args) > 0 {
-				return p.Errf("observe stands alone on its line")
+				return p.Errf("observe takes no arguments")
 			}
 			p.h.Observe = true
 			return nil
@@ -59,7 +59,7 @@ func init() { // optionNames reads the map, which would otherwise depend on itse
 		"reject_status": one((*parser).rejectStatus),
 		"handshake": one(func(p *parser, arg string) error {
 			if arg != "off" {
-				return errors.New("write handshake off, to leave the sender's handshakes to the app; what they are stands in the provider's file")
+				return errors.New("write handshake off, to leave the sender's handshakes to the app; they are defined in the provider's file")
 			}
 			p.h.Handshake = &Handshake{Off: true}
 			return nil
@@ -93,7 +93,7 @@ func one(set func(p *parser, arg string) error) func(*parser, string, []string) 
 		case len(args) == 0, args[0] == "":
 			return p.Errf("%s has no value: give it one; an unset {$VARIABLE} vanishes", name)
 		case len(args) > 1:
-			return p.Errf("%s takes one argument, not %d: put a text with spaces into quotes", name, len(args))
+			return p.Errf("%s takes one argument, not %d: quote a text with spaces", name, len(args))
 		}
 		if err := set(p, args[0]); err != nil {
 			return p.Errf("%s: %v", name, strings.TrimPrefix(err.Error(), name+": "))
@@ -113,7 +113,7 @@ func (p *parser) keys(name string, args []string, into *[]keys.Value) error {
 		return p.Errf("%s: as <label> ends the line: %s <value>... as <label>; an unset {$VARIABLE} vanishes", name, name)
 	}
 	if slices.Contains(args, "from") {
-		return p.Errf("%s: from is a reserved word, not a value: write {env.NAME} or {file./path}; a value that reads so goes into a file", name)
+		return p.Errf("%s: from is a reserved word, not a value: write {env.NAME} or {file./path}; put such a value into a file", name)
 	}
 	if len(args) == 0 {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
@@ -211,7 +211,7 @@ func (p *parser) message(arg string) error {
 	template := slots.Replace(arg)
 	if i := strings.Index(template, "{http."); i >= 0 {
 		found, _, _ := strings.Cut(template[i:], "}")
-		return fmt.Errorf("%s} is a placeholder of Caddy and not a slot: write {header:Name}, {method}, {path}, {query}, {host} or another slot of the scheme language", found)
+		return fmt.Errorf("%s} is a placeholder of Caddy, not a slot: write {header:Name}, {method}, {path}, {query}, {host} or another slot of the scheme language", found)
 	}
 	p.h.Message = verifier.StringList{template}
 	return nil
@@ -290,7 +290,7 @@ func (p *parser) methods(name string, args []string) error {
 
 func (p *parser) requireHeader(name string, args []string) error {
 	if len(args) < 2 {
-		return p.Errf("require_header takes a name and the values that pass (* for any): an unset {$VARIABLE} vanishes; write {env.VARIABLE} to be told which")
+		return p.Errf("require_header takes a name and the accepted values (* for any): an unset {$VARIABLE} vanishes; write {env.VARIABLE} to be told which")
 	}
 	values := make(verifier.StringList, 0, len(args)-1)
 	for _, arg := range args[1:] {
@@ -306,7 +306,7 @@ func (p *parser) requireHeader(name string, args []string) error {
 func (p *parser) rejectStatus(arg string) error {
 	status, err := strconv.Atoi(arg)
 	if err != nil || status < 400 || status > 599 || status == 410 {
-		return errors.New("write a 4xx or 5xx status, not 410, which tells senders to stop for good")
+		return errors.New("write a 4xx or 5xx status, not 410, which tells senders to stop permanently")
 	}
 	p.h.RejectStatus = &status
 	return nil
@@ -344,7 +344,7 @@ func (c *Dedupe) option(word string, args []string) (err error) {
 	case word == "duplicate_response" && (len(args) == 1 || len(args) == 2):
 		status, err := strconv.Atoi(args[0])
 		if err != nil || status < 200 || status > 299 {
-			return errors.New("duplicate_response: write a 2xx status and perhaps a body")
+			return errors.New("duplicate_response: write a 2xx status and optionally a body")
 		}
 		c.DuplicateResponse = &DuplicateResponse{Status: status}
 		if len(args) == 2 {

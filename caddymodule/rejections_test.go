@@ -217,7 +217,7 @@ func TestLimitsLeaveATrace(t *testing.T) {
 	want := map[verifier.Reason]string{
 		"body_too_large":     "if the sender's page says that this is normal, write: max_body 2MiB",
 		"method_not_allowed": "",
-		"body_incomplete":    "the sender was cut off or gave up, and comes again; if it is always the same one, look at its proxy",
+		"body_incomplete":    "the sender was cut off or gave up, and will retry; if it is always the same one, look at its proxy",
 		"signature_mismatch": "",
 	}
 	list := kept.List("")

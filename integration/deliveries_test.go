@@ -193,7 +193,7 @@ func TestForgetByID(t *testing.T) {
 		t.Errorf("caddy webhook forget: exit %d:\n%s", code, out)
 	}
 	wantForwarded(t, "redelivered", g.do(t, g.h1, g.request(t, id, m)))
-	if out, code := g.webhook(t, "forget", "--name", "github", "--id", "another"); code != 1 || !strings.Contains(out, "only those that are kept are found by the sender's id") {
+	if out, code := g.webhook(t, "forget", "--name", "github", "--id", "another"); code != 1 || !strings.Contains(out, "no delivery with that id is kept") {
 		t.Errorf("an unknown id: exit %d:\n%s", code, out)
 	}
 }

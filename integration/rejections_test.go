@@ -178,7 +178,7 @@ func TestStatusCommand(t *testing.T) {
 		want string
 	}{
 		{"status", 0, "shop     github    1          0       1           1 "},
-		{"status nobody", 2, "no handler has that name; the names are: shop"},
+		{"status nobody", 2, "unknown handler; the handlers are: shop"},
 		{"rejections ffff", 2, `no rejection "ffff"`},
 		{"forget " + strings.Repeat("0", 32), 1, "no such delivery is remembered"},
 		{"forget xyz", 2, "a delivery key is 32 hex digits"},

@@ -56,7 +56,7 @@ func TestOperatorCommands(t *testing.T) {
 		Name: "shop", Delivered: 1, Failed: map[string]uint64{"timeout": 2}, Rejected: map[string]uint64{"signature_mismatch": 1}, LastDelivered: &used, Keys: []adminapi.Key{{Label: "1", LastUsed: &used}},
 	}}}
 	refused := adminapi.Rejection{ID: id, Time: used, Name: "shop", Reason: "signature_mismatch", Keys: []string{"1"}, Remote: "203.0.113.9:4321", Method: "POST", URL: "/hooks/acme?\x1b[2J"}
-	nobodys := refusal{http.StatusNotFound, "no handler has that name; the names are: shop"}
+	nobodys := refusal{http.StatusNotFound, "unknown handler; the handlers are: shop"}
 	all := answers{
 		"GET " + adminapi.StatusPath:                      shop,
 		"GET " + adminapi.StatusPath + "?name=shop":       shop,
@@ -86,7 +86,7 @@ func TestOperatorCommands(t *testing.T) {
 		{"status", "status --address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1          2       0           1         0         0           ", "shop     timeout             0         0         2", "shop     1    ", "shop     signature_mismatch  1         0"}},
 		{"status of a name", "status shop --address " + tcp, 0, []string{"shop"}},
 		{"status over a socket", "status --json --address " + socket, 0, []string{`"delivered": `, `"last_used": "2023-11-14T22:13:20Z"`}},
-		{"unknown name", "status nobody --address " + tcp, 2, []string{"Error: no handler has that name; the names are: shop\n"}},
+		{"unknown name", "status nobody --address " + tcp, 2, []string{"Error: unknown handler; the handlers are: shop\n"}},
 		{"two names", "status a b --address " + tcp, 2, []string{"one name at a time, not 2"}},
 		{"no endpoint", "status --address 127.0.0.1:1", 2, []string{"no answer from the admin endpoint at 127.0.0.1:1: dial tcp", "is Caddy running? Set another address with --address"}},
 		{"no such socket", "status --address unix//nonexistent.sock", 2, []string{"is Caddy running?"}},
@@ -98,7 +98,7 @@ func TestOperatorCommands(t *testing.T) {
 		{"one", "rejections " + id + " --address " + socket, 0, []string{"reason      signature_mismatch", "X-Team: (redacted)", "body        2 bytes, SHA-256 44136fa355", "hint        "}},
 		{"one for programs", "rejections " + id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`, `gone\u0007 \u009b2J\u202e\udb40\udc01"`}},
 		{"unknown id", "rejections ffff --address " + tcp, 2, []string{`no rejection "ffff": it may have been evicted`}},
-		{"rejections of nobody", "rejections --name nobody --address " + tcp, 2, []string{"the names are: shop"}},
+		{"rejections of nobody", "rejections --name nobody --address " + tcp, 2, []string{"the handlers are: shop"}},
 		{"id and name", "rejections " + id + " --name shop --address " + tcp, 2, []string{"an id or --name, not both"}},
 
 		{"forget", "forget " + key + " --address " + socket, 0, []string{"Forgotten: " + key, "own memory"}},
