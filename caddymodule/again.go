@@ -130,7 +130,7 @@ func (d *delivery) claimAgain(ctx context.Context, back *attempt.Return) dedupe.
 	}
 	d.store, d.gate = d.h.app.store, gate
 	terms := d.terms()
-	terms.Wait = 0
+	terms.Wait = storeBudget // the delivery may have been stored just now, and not yet be marked so
 	decision := gate.Claim(ctx, d.hash, terms)
 	switch {
 	case decision.Outcome == dedupe.Held:

@@ -1,0 +1,133 @@
+//go:build unix
+
+package integration
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// BenchmarkInbox sends deliveries through handlers without an inbox, with one and
+// with one that stores first, in turns, in one process with senders and app. An op
+// is one delivery each way. Reported are the medians over the turns: the CPU time of
+// a delivery without an inbox, what inbox adds to it and that as a share, and the
+// throughput of both modes as a share of that without.
+//
+//	go test ./integration -run=- -bench=Inbox -benchtime=20000x
+func BenchmarkInbox(b *testing.B) {
+	g := start(b, setup{level: "INFO", global: "verify_webhook {\ninbox bolt {\npath DIR/inbox.db\n}\n}", site: `
+		handle /none {
+			verify_webhook github {env.GITHUB_KEY} {
+				name none
+			}
+			reverse_proxy APP
+		}
+		handle /inbox {
+			verify_webhook github {env.GITHUB_KEY} {
+				name inbox
+				inbox
+			}
+			reverse_proxy APP
+		}
+		handle /first {
+			verify_webhook github {env.GITHUB_KEY} {
+				name first
+				inbox first
+			}
+			reverse_proxy APP
+		}`})
+	const senders, turn = 8, 400
+	body := bytes.Repeat([]byte("x"), 1024)
+	signature := github.deliver(b, githubKey, time.Now(), body).header["X-Hub-Signature-256"]
+	var arrived atomic.Int64
+	g.app.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // records nothing
+		_, _ = io.Copy(io.Discard, r.Body)
+		arrived.Add(1)
+		_, _ = io.WriteString(w, "taken")
+	})
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: senders}}
+	defer client.CloseIdleConnections()
+
+	var serial, sent atomic.Int64
+	send := func(path string, n int) (took, cpu time.Duration) {
+		var left atomic.Int64
+		left.Store(int64(n))
+		sent.Add(int64(n))
+		var all sync.WaitGroup
+		began, used := time.Now(), cpuTime(b)
+		for range senders {
+			all.Go(func() {
+				for left.Add(-1) >= 0 {
+					r, err := http.NewRequest(http.MethodPost, "http://"+g.address+path, bytes.NewReader(body))
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					r.Header = http.Header{"X-Hub-Signature-256": signature, "X-Github-Delivery": {strconv.FormatInt(serial.Add(1), 10)}}
+					resp, err := client.Do(r)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					if resp.StatusCode != http.StatusOK {
+						b.Errorf("%s: answered %d", path, resp.StatusCode)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		for deadline := time.Now().Add(time.Minute); arrived.Load() < sent.Load() && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond) // what was stored first is on its way
+		}
+		return time.Since(began), cpuTime(b) - used
+	}
+	paths := []string{"/none", "/inbox", "/first"}
+	for _, path := range paths { // connections are made and pools filled
+		send(path, turn)
+	}
+	var cpu, added, share, inboxRate, firstRate []float64
+	b.ResetTimer()
+	for done := 0; done < b.N && !b.Failed(); {
+		n := min(turn, b.N-done)
+		var took, used [3]time.Duration
+		for i := range paths {
+			i = (i + done/turn) % len(paths) // each begins a round in its turn
+			took[i], used[i] = send(paths[i], n)
+		}
+		done += n
+		cpu = append(cpu, float64(used[0].Microseconds())/float64(n))
+		added = append(added, float64((used[1]-used[0]).Microseconds())/float64(n))
+		share = append(share, float64(used[1])/float64(used[0]))
+		inboxRate = append(inboxRate, float64(took[0])/float64(took[1]))
+		firstRate = append(firstRate, float64(took[0])/float64(took[2]))
+	}
+	b.StopTimer()
+	median := func(all []float64) float64 {
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	b.ReportMetric(median(cpu), "cpu_µs/delivery")
+	b.ReportMetric(median(added), "added_µs")
+	b.ReportMetric(median(share), "inbox_cpu_ratio")
+	b.ReportMetric(median(inboxRate), "inbox_rate_ratio")
+	b.ReportMetric(median(firstRate), "first_rate_ratio")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
