@@ -14,21 +14,13 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-const (
-	// storeBudget limits storing, well below a lease. If it takes longer, the app is
-	// called.
-	storeBudget = 2 * time.Second
-
-	// findBudget limits the lookup in the inbox.
-	findBudget = 500 * time.Millisecond
-)
+// storeBudget limits storing, well below a lease. If it takes longer, the app is called.
+const storeBudget = 2 * time.Second
 
 // inInbox reports whether the inbox has the delivery. A dead one becomes pending
 // again, since its sender sends it again.
 func (d *delivery) inInbox() bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), findBudget)
-	defer cancel()
-	e, found, err := d.box.Engine().Find(ctx, inbox.Key(d.hash))
+	e, found, err := d.box.Engine().Find(d.r.Context(), inbox.Key(d.hash))
 	if err != nil || !found || e.State == inbox.Delivered {
 		return false
 	}

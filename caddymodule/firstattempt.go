@@ -54,11 +54,38 @@ func (d *delivery) start(next caddyhttp.Handler) (*firstAttempt, error) {
 		cancel()
 		return nil, err
 	}
-	go func() {
+	inBackground(func() {
 		defer cancel()
 		a.run(next)
-	}()
+	})
 	return a, nil
+}
+
+// background hands work to goroutines that have done some before: their stacks are as
+// large as a proxy needs, where a new one is copied several times while it grows.
+var background = make(chan func())
+
+// backgroundIdle is how long such a goroutine waits for more.
+const backgroundIdle = 10 * time.Second
+
+func inBackground(work func()) {
+	select {
+	case background <- work:
+	default:
+		go func() {
+			work()
+			idle := time.NewTimer(backgroundIdle)
+			for {
+				select {
+				case work := <-background:
+					work()
+					idle.Reset(backgroundIdle)
+				case <-idle.C:
+					return
+				}
+			}
+		}()
+	}
 }
 
 func (a *firstAttempt) run(next caddyhttp.Handler) {
