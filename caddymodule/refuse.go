@@ -50,7 +50,7 @@ var (
 	// With it, the app could answer 2xx to a captured delivery as another method, and
 	// the sender's own attempt would be a duplicate.
 	errMethodInQuery = &refusal{reason: "method_in_query", status: http.StatusBadRequest,
-		detail: "the query has _method, which apps may take for the method, and the signature does not cover it: call the address without it"}
+		detail: "the query has _method, which apps may use as the method, and the signature does not cover it: call the address without it"}
 	errNoUpstream = &refusal{reason: "no_upstream", status: http.StatusBadGateway,
 		detail: "no handler after verify_webhook answered: add a reverse_proxy below it"}
 )

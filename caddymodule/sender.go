@@ -24,7 +24,7 @@ func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender,
 	s := &blockSender{handler: new(Handler), at: segment[0]}
 	p := &parser{Dispenser: caddyfile.NewDispenser(segment), h: s.handler, directive: "sender", path: &s.path}
 	if len(segment) > 1 && isMatcher(segment[1].Text) {
-		return nil, errorAt(segment[1], "sender takes no matcher: it has a path of its own; write sender <provider> <secret> { and path /hooks/acme in its block")
+		return nil, errorAt(segment[1], "sender takes no matcher: write sender <provider> <secret> { and path /hooks/acme in its block")
 	}
 	if err := p.read(); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (b *block) checkSenders() error {
 	for i, second := range b.senders {
 		for _, first := range b.senders[:i] {
 			if first.name == second.name {
-				return errorAt(second.at, "sender: %s is the name of the sender on line %d already: give this one a name of its own, such as name %s-2", second.name, first.at.Line, second.name)
+				return errorAt(second.at, "sender: %s is already the name of the sender on line %d: give this one another name, such as name %s-2", second.name, first.at.Line, second.name)
 			}
 			switch {
 			case appview.FoldCase(first.path) == appview.FoldCase(second.path):
@@ -74,7 +74,7 @@ func (b *block) checkSenders() error {
 			case appview.Covers(first.path, second.path) && !strings.HasSuffix(second.path, "/*"):
 				return errorAt(second.at, "sender: the path %s is below %s of the sender on line %d, which would get its deliveries: write this sender above that one", second.path, first.path, first.at.Line)
 			case appview.Covers(first.path, second.path), appview.Covers(second.path, first.path) && strings.HasSuffix(first.path, "/*"):
-				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender paths of its own", second.path, first.path, first.at.Line)
+				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender separate paths", second.path, first.path, first.at.Line)
 			}
 		}
 	}

@@ -140,7 +140,7 @@ func loadStore(ctx caddy.Context, a *App) (StoreModule, error) {
 	}
 	store, ok := module.(StoreModule)
 	if !ok {
-		return nil, fmt.Errorf("store: %T is no dedupe store", module)
+		return nil, fmt.Errorf("store: %T is not a dedupe store", module)
 	}
 	return store, nil
 }

@@ -23,7 +23,7 @@ type visitor struct {
 }
 
 var errNotVisited = &refusal{reason: "handshake_failed", status: http.StatusServiceUnavailable, retryAfter: 10,
-	detail: "the address that the sender wants requested did not answer 200: see the log"}
+	detail: "the address to visit did not answer 200: see the log"}
 
 // visit requests the address of a handshake, and waits for it: if the handshake were
 // answered first, a failed visit would never be retried. The content at the address

@@ -10,9 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// A Request is a request of its own: what the handlers after ours change of it, its
-// headers, its variables, its placeholders, is not shared with the request that was
-// received. Of that, only what was set before is seen.
+// A Request is independent of the received request: changes by the following handlers
+// to its headers, variables and placeholders are not shared. It starts with those set
+// before.
 type Request struct {
 	*http.Request
 
@@ -20,12 +20,12 @@ type Request struct {
 	joined   atomic.Bool
 }
 
-// routeGroups is where Caddy notes which route of a group matched. The rest of the
-// routes depends on it, so a request of its own needs a copy.
+// routeGroups is where Caddy records the matched route of each group. The remaining
+// routes depend on it, so an independent request needs a copy.
 const routeGroups = caddy.CtxKey("route_group")
 
-// Apart makes a request like received, with the context ctx, which must have the
-// values of received's, answered by w.
+// Apart makes an independent request like received, with the context ctx, which must
+// have the values of received's, answered by w.
 func Apart(ctx context.Context, received *http.Request, w http.ResponseWriter) *Request {
 	from := received.Context()
 	server, _ := from.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -33,7 +33,7 @@ func Apart(ctx context.Context, received *http.Request, w http.ResponseWriter) *
 	own := caddyhttp.PrepareRequest(received.WithContext(ctx), repl, w, server)
 	r := &Request{Request: own, received: received}
 
-	// PrepareRequest takes what it gets for a request as it was called.
+	// PrepareRequest treats its argument as the original request.
 	*own = *own.WithContext(context.WithValue(own.Context(), caddyhttp.OriginalRequestCtxKey, from.Value(caddyhttp.OriginalRequestCtxKey)))
 	own.Header = received.Header.Clone()
 	if received.URL != nil {
@@ -53,9 +53,9 @@ func Apart(ctx context.Context, received *http.Request, w http.ResponseWriter) *
 	return r
 }
 
-// Join lets the received request see the variables and placeholders that the
-// handlers have set, for the access log and the handlers before ours. It is called
-// after they have returned, by the goroutine of the received request.
+// Join shows the received request the variables and placeholders that the handlers
+// have set, for the access log and the earlier handlers. The goroutine of the
+// received request calls it after they have returned.
 func (r *Request) Join() {
 	from := r.received.Context()
 	copyMap[any](from, r.Context(), caddyhttp.VarsCtxKey)

@@ -1,16 +1,14 @@
-// Package attempt makes the requests on which the app is asked while no sender
-// waits for the answer.
+// Package attempt makes the requests to the app for which no sender waits.
 //
-// [Record] keeps a verified request as an [inbox.Delivery]. [Send] rebuilds the
-// request and sends it through a Caddy server, in this process: the same routes,
-// proxy, logs and metrics as when it was received. The handler that verified it
-// finds it with [Take], skips verification, and says with [Return.Ends] what the app
-// answered. A request from outside cannot claim to be one: what marks it is a value
-// of its context.
+// [Record] converts a verified request to an [inbox.Delivery]. [Send] rebuilds the
+// request and sends it through a Caddy server, in this process: through the same
+// routes, proxy, logs and metrics as on receipt. The handler that verified it finds
+// it with [Take], skips verification, and reports the app's answer with
+// [Return.Ends]. A request from outside cannot pass as one: it is marked by a value
+// in its context.
 //
-// [Apart] makes a request of its own for the first attempt, so that it may go on
-// after the server has answered the sender and taken back what belongs to the
-// connection.
+// [Apart] makes an independent request for the first attempt, so that it can continue
+// after the server has answered the sender and reclaimed the connection's resources.
 //
 // The package verifies nothing and decides nothing about retries.
 package attempt
@@ -41,14 +39,14 @@ type Return struct {
 	result inbox.Result
 }
 
-// Ends says what the attempt found out. A delivery for which it is not called did
+// Ends reports the result of the attempt. A delivery for which it is not called did
 // not reach its handler.
 func (b *Return) Ends(r inbox.Result) { b.result = r }
 
 type returnKey struct{}
 
-// Take returns the stored delivery that a request carries, to the first handler that
-// asks; nil for a request from outside.
+// Take returns the stored delivery of a request to the first handler that calls it;
+// nil for a request from outside.
 func Take(ctx context.Context) *Return {
 	b, _ := ctx.Value(returnKey{}).(*Return)
 	if b == nil || !b.taken.CompareAndSwap(false, true) {
@@ -57,17 +55,18 @@ func Take(ctx context.Context) *Return {
 	return b
 }
 
-// Send makes one attempt through server. The result is what the handler said with
-// [Return.Ends], whatever reached the response: handle_errors may answer 200 for an
-// app that failed.
+// Send makes one attempt through server. The result is what the handler reported with
+// [Return.Ends], whatever the response is: handle_errors may answer 200 for an app
+// that failed.
 func Send(ctx context.Context, server http.Handler, a *inbox.Attempt) (result inbox.Result) {
 	b := &Return{Attempt: a, result: inbox.Result{Unreached: true}}
 	r, err := request(context.WithValue(ctx, returnKey{}, b), a.Delivery)
-	if err != nil { // what was received once is a request; only a damaged record is none
+	if err != nil { // only a damaged record is not a request
 		return b.result
 	}
 	defer func() {
-		// A proxy aborts a broken answer so, and no server above would recover it.
+		// A proxy aborts a broken response with this panic, which no server above
+		// would recover.
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
 			panic(v)
 		}
@@ -77,9 +76,9 @@ func Send(ctx context.Context, server http.Handler, a *inbox.Attempt) (result in
 	return b.result
 }
 
-// Record keeps of a request what an attempt rebuilds it from: target and method as
-// they were received, the headers as they are now. Header and body are shared with
-// the request.
+// Record returns the parts of a request from which an attempt rebuilds it: target and
+// method as received, the headers as they are now. It shares header and body with the
+// request.
 func Record(r *http.Request, method, target string, body []byte) inbox.Delivery {
 	d := inbox.Delivery{
 		Method: method, Target: target, Host: r.Host, Proto: r.Proto, Remote: r.RemoteAddr,
@@ -103,7 +102,7 @@ func request(ctx context.Context, d *inbox.Delivery) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Placeholders of the local address take it for granted.
+	// Placeholders of the local address require it.
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, localAddr(d.Local))
 	r := (&http.Request{
 		Method: d.Method, URL: u, RequestURI: d.Target, Host: d.Host, Proto: d.Proto, RemoteAddr: d.Remote,
@@ -141,8 +140,8 @@ func localAddr(text string) net.Addr {
 	return &net.UnixAddr{Name: text, Net: "unix"}
 }
 
-// A sink takes an answer that no sender waits for. It can do what a connection can,
-// or Caddy would log that it cannot.
+// A sink is the ResponseWriter for an attempt. It supports what a connection does, or
+// Caddy would log that it does not.
 type sink struct{ header http.Header }
 
 func (w sink) Header() http.Header         { return w.header }

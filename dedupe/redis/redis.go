@@ -38,8 +38,9 @@ type Options struct {
 	Mode      Mode     // default: Standalone
 	Master    string   // the name of the monitored master; Sentinel only
 
-	// Namespace begins every key. It keeps apart what must not see each other's
-	// deliveries: staging and production on one server would otherwise swallow them.
+	// Namespace is the prefix of every key. It separates what must not see each
+	// other's deliveries: staging and production on one server would otherwise lose
+	// them.
 	Namespace string
 
 	Username string
@@ -55,8 +56,8 @@ type Store struct {
 	prefix string
 }
 
-// Open checks the options and returns a store. It connects to nothing yet: a
-// server that is down at start is a matter of the first claim.
+// Open checks the options and returns a store. It does not connect yet: a server that
+// is down at start matters only to the first claim.
 func Open(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func Open(o Options) (*Store, error) {
 	return &Store{client: c, prefix: o.Namespace + ":wh:"}, nil
 }
 
-// Validate reports what is wrong with the options. It connects to nothing.
+// Validate reports the first problem of the options. It does not connect.
 func (o Options) Validate() error {
 	switch {
 	case len(o.Addresses) == 0:
@@ -91,7 +92,8 @@ func (o Options) Validate() error {
 		return errors.New("redis: several addresses require mode sentinel <master> or mode cluster")
 	}
 	for _, address := range o.Addresses {
-		// Not repeated: a URL may hold the password, and the log of a failed dial would.
+		// Not repeated: a URL may contain the password, which the log of a failed
+		// dial would show.
 		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "/") {
 			return errors.New("redis: an address is not host:port: write no URL; username, password, db and tls are separate options")
 		}
@@ -103,9 +105,9 @@ func (o Options) Validate() error {
 	return errors.New("redis: unknown mode: want standalone, sentinel or cluster")
 }
 
-// universal sets the time budgets. go-redis's own defaults add up to more than
-// 20 s in the worst case, longer than any sender waits; the gate gives a claim
-// and a done 500 ms.
+// universal sets time limits. go-redis's defaults add up to more than 20 s in the
+// worst case, longer than any sender waits; the gate allows 500 ms for a claim or a
+// done.
 func (o Options) universal() *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		Addrs:      o.Addresses,
@@ -121,8 +123,8 @@ func (o Options) universal() *redis.UniversalOptions {
 		WriteTimeout:          300 * time.Millisecond,
 		ContextTimeoutEnabled: true,
 
-		// One repetition hides a connection that the server closed meanwhile. Every
-		// script may be repeated: a claim knows its own token.
+		// One retry hides a connection that the server has closed. Every script may
+		// be repeated: a claim knows its own token.
 		MaxRetries:      1,
 		MinRetryBackoff: 8 * time.Millisecond,
 		MaxRetryBackoff: 50 * time.Millisecond,
@@ -133,15 +135,16 @@ func (o Options) universal() *redis.UniversalOptions {
 		ConnMaxIdleTime: 5 * time.Minute,
 		ConnMaxLifetime: 30 * time.Minute,
 
-		// Valkey and others do not know these, and each costs a round trip at connect.
+		// Valkey and others do not support these, and each costs a round trip at
+		// connect.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
 
-// A value is 'I' and the token of who has the delivery in flight, or 'D' and the
-// app's status. Comparing and setting are one step on the server only in a
-// script; DELEX and SET IFEQ do the same, but want Redis 8.4 or Valkey 9.
+// A value is 'I' and the token of the claim, or 'D' and the app's status. Only a
+// script can compare and set in one step on the server; DELEX and SET IFEQ do the
+// same, but need Redis 8.4 or Valkey 9.
 var (
 	claim = redis.NewScript(`
 local v = redis.call('GET', KEYS[1])
@@ -213,10 +216,10 @@ func (s *Store) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, lease t
 	return n == 1, nil
 }
 
-// Done implements [dedupe.Store]. The server's memory is not shared by
-// room: what happens when it is full is its maxmemory-policy.
+// Done implements [dedupe.Store]. Rooms do not apply to the server's memory: when it
+// is full, its maxmemory-policy decides.
 func (s *Store) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
-	// PX wants at least 1 ms: what is over by then is over.
+	// PX must be at least 1 ms.
 	ttl := max(m.TTL, time.Millisecond)
 	if err := s.client.Set(ctx, s.key(k), "D"+strconv.Itoa(m.Status), ttl).Err(); err != nil {
 		return fmt.Errorf("redis done: %w", err)
@@ -232,11 +235,11 @@ func (s *Store) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error
 	return nil
 }
 
-// Forget implements [dedupe.Forgetter]. It leaves a note for the instances that
-// remember the delivery themselves, for as long as they do.
+// Forget implements [dedupe.Forgetter]. It leaves a note for instances that remember
+// the delivery themselves, for as long as they do.
 func (s *Store) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
 	left, err := s.client.PTTL(ctx, s.key(k)).Result()
-	if err == nil { // the note first: between the two nobody may restore it
+	if err == nil { // the note first, so that no instance restores it in between
 		err = s.client.Set(ctx, s.note(k), "", max(left, forgottenFor)).Err()
 	}
 	if err != nil {
@@ -247,13 +250,13 @@ func (s *Store) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("redis forget: %w", err)
 	case n < 0:
-		_ = s.client.Del(ctx, s.note(k)).Err() // if not, one instance may forward one copy more
+		_ = s.client.Del(ctx, s.note(k)).Err() // if it fails, one instance may forward one more copy
 		return false, dedupe.ErrInFlight
 	}
 	return n == 1, nil
 }
 
-// forgottenFor is for a server that does not know any more how long the window was.
+// forgottenFor is used if the server no longer knows the length of the window.
 const forgottenFor = 31 * 24 * time.Hour
 
 func (s *Store) note(k dedupe.Key) string { return s.prefix + "f:" + string(k[:]) }
@@ -267,8 +270,8 @@ func (s *Store) Forgotten(ctx context.Context, k dedupe.Key) (bool, error) {
 	return n == 1, nil
 }
 
-// Health implements [dedupe.Store]. It returns nil: an unhealthy server fails its
-// calls.
+// Health implements [dedupe.Store]. It returns nil: calls to an unhealthy server
+// fail.
 func (s *Store) Health() error { return nil }
 
 // Close closes the connections.

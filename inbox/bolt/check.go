@@ -96,7 +96,7 @@ func (c *checker) root() (root uint64, err error) {
 		root, c.high = native.Uint64(m[16:]), native.Uint64(m[40:])
 	}
 	if !found || c.high*uint64(c.size) > c.end {
-		return 0, c.damage(0, "the file was cut short, or is none of bbolt")
+		return 0, c.damage(0, "the file is truncated, or not a bbolt file")
 	}
 	c.seen = make([]bool, c.high)
 	return root, nil
@@ -106,7 +106,7 @@ func (c *checker) root() (root uint64, err error) {
 // nil means no bound. Each page is used once, so it ends.
 func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	if page < 2 || page >= c.high || depth > 64 {
-		return c.damage(page, "it is none")
+		return c.damage(page, "it is out of bounds")
 	}
 	buf := make([]byte, c.size)
 	at := int64(page) * c.size
@@ -115,7 +115,7 @@ func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	}
 	flags, count, overflow := native.Uint16(buf[8:]), int64(native.Uint16(buf[10:])), uint64(native.Uint32(buf[12:]))
 	if native.Uint64(buf) != page || page+overflow >= c.high {
-		return c.damage(page, "its header is another's")
+		return c.damage(page, "its header is that of another page")
 	}
 	for p := page; p <= page+overflow; p++ {
 		if c.seen[p] {
@@ -126,7 +126,7 @@ func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 	extent := int64(overflow+1) * c.size
 	elements := buf[pageHeader:]
 	if need := count * elementSize; need > extent-pageHeader {
-		return c.damage(page, "it is too small for what it holds")
+		return c.damage(page, "its elements exceed its size")
 	} else if need > int64(len(elements)) {
 		elements = make([]byte, need)
 		if _, err := c.f.ReadAt(elements, at+pageHeader); err != nil {
@@ -134,7 +134,7 @@ func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 		}
 	}
 	if flags != leafPage && (flags != branchPage || count == 0) {
-		return c.damage(page, "it is of no kind")
+		return c.damage(page, "it has an unknown type")
 	}
 	keys := make([][]byte, count)
 	for i := range count {
@@ -193,13 +193,13 @@ func (c *checker) bucket(page uint64, at, length int64, depth int) error {
 	}
 	inner := buf[16:]
 	if len(inner) < pageHeader || native.Uint16(inner[8:]) != leafPage {
-		return c.damage(page, "a bucket is of no kind")
+		return c.damage(page, "a bucket has an unknown type")
 	}
 	c.counts[c.name] = int(native.Uint16(inner[10:]))
 	for i := range c.counts[c.name] {
 		start := pageHeader + i*elementSize
 		if start+elementSize > len(inner) {
-			return c.damage(page, "a bucket is too small for what it holds")
+			return c.damage(page, "the elements of a bucket exceed its size")
 		}
 		e := inner[start:]
 		end := int64(start) + int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:])) + int64(native.Uint32(e[12:]))
