@@ -29,6 +29,8 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: adminapi.DeliveriesPath + "/", Handler: caddy.AdminHandlerFunc(a.forget)},
 		{Pattern: adminapi.DeliveriesPath, Handler: caddy.AdminHandlerFunc(a.deliveries)},
+		{Pattern: adminapi.InboxPath + "/", Handler: caddy.AdminHandlerFunc(a.inboxItem)},
+		{Pattern: adminapi.InboxPath, Handler: caddy.AdminHandlerFunc(a.inbox)},
 		{Pattern: adminapi.RejectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.rejection)},
 		{Pattern: adminapi.RejectionsPath, Handler: caddy.AdminHandlerFunc(a.rejections)},
 		{Pattern: adminapi.StatusPath, Handler: caddy.AdminHandlerFunc(a.status)},

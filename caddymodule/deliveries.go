@@ -16,6 +16,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
 // deliveries lists kept deliveries, newest first, or streams them: GET
@@ -167,10 +168,13 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusBadRequest, err)
 	}
+	if state := owed(r.Context(), key); state != 0 {
+		return adminError(http.StatusConflict, fmt.Errorf("the delivery is in the inbox (%s), so its copies are not forwarded: caddy webhook inbox replay %[2]s sends it, caddy webhook inbox discard %[2]s removes it", state, key))
+	}
 	forgotten, err := forgetDone(r.Context(), key)
 	switch {
 	case errors.Is(err, dedupe.ErrInFlight):
-		return adminError(http.StatusConflict, errors.New("the delivery is in flight: wait for its answer"))
+		return adminError(http.StatusConflict, errors.New("the delivery is in flight: wait for the app's answer, then try again"))
 	case err != nil:
 		return adminError(http.StatusServiceUnavailable, err)
 	case !forgotten:
@@ -180,6 +184,23 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 }
 
 const ownMemory = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
+
+// owed returns the state of a delivery that the inbox keeps for the app; 0 if it does
+// not, or is not open.
+func owed(ctx context.Context, key dedupe.Key) inbox.State {
+	_, b, err := inboxInForce()
+	if err != nil {
+		return 0
+	}
+	defer b.release()
+	ctx, cancel := context.WithTimeout(ctx, inboxAnswer)
+	defer cancel()
+	e, found, err := b.Engine().Find(ctx, inbox.Key(key))
+	if err != nil || !found || e.State == inbox.Delivered {
+		return 0
+	}
+	return e.State
+}
 
 // forgetDone forgets a done delivery in every open store.
 func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error) {
@@ -200,7 +221,7 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 	if _, err := asked(r); err != nil {
 		return err
 	}
-	answer := adminapi.ForgottenByID{Keys: []string{}, InFlight: []string{}, NotDone: []string{}, Note: ownMemory}
+	answer := adminapi.ForgottenByID{Keys: []string{}, InFlight: []string{}, NotDone: []string{}, Stored: []string{}, Note: ownMemory}
 	var seen []string
 	for _, d := range recent.List(q, -1) {
 		if d.Delivery != "" && !slices.Contains(seen, d.Delivery) {
@@ -214,6 +235,10 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		key, err := dedupe.ParseKey(text)
 		if err != nil {
 			return adminError(http.StatusInternalServerError, err)
+		}
+		if owed(r.Context(), key) != 0 {
+			answer.Stored = append(answer.Stored, text)
+			continue
 		}
 		forgotten, err := forgetDone(r.Context(), key)
 		switch {

@@ -65,8 +65,8 @@ func TestMetricLabels(t *testing.T) {
 	serve(t, post(), accepting, g.handlers[1])
 	allowed := map[string][]string{
 		"name":    {"acme", "bravo"},
-		"outcome": {"delivered", "failed", "duplicate", "handshake", "observed", "rejected"},
-		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted", "handshake_mismatch", "in_flight", "store_down", "other"),
+		"outcome": {"delivered", "failed", "stored", "duplicate", "handshake", "observed", "rejected"},
+		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted", "handshake_mismatch", "in_flight", "store_down", "first", "held", "late", "other"),
 		"stage":   {"read", "verify", "claim", "upstream"},
 		"key":     {"1"},
 	}

@@ -53,7 +53,7 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 	t := h.metrics.Totals()
 	s := adminapi.Handler{
 		Name: h.Name, Provider: h.providerID(), Delivered: t.Delivered, Failed: t.Failed, Duplicates: t.Duplicates,
-		Handshakes: t.Handshakes, Observed: t.Observed, Rejected: t.Rejected,
+		Handshakes: t.Handshakes, Stored: t.Stored, Bypassed: t.Bypassed, Observed: t.Observed, Rejected: t.Rejected,
 		LastDelivered: moment(t.LastDelivered), Keys: []adminapi.Key{}, KeyProblems: []string{},
 	}
 	for _, k := range t.Keys {

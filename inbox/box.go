@@ -171,20 +171,39 @@ type QueueStatus struct {
 	Paused bool
 }
 
-// Queues is [Engine.Queues] with the box's information.
+// Queues is [Engine.Queues] with the box's information. It includes queues without
+// deliveries whose handler is paused or whose app is down, even with an error.
 func (b *Box) Queues(ctx context.Context) ([]QueueStatus, error) {
 	all, err := b.engine.Queues(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := make([]QueueStatus, 0, len(all))
+	held := make(map[Queue]bool)
+	for q, p := range b.paces {
+		held[q] = p.isDown()
+	}
+	for handler := range b.paused {
+		held[Queue{Handler: handler}] = true
+	}
 	for _, q := range all {
-		s := QueueStatus{QueueStats: q, Paused: b.paused[q.Handler]}
-		if p := b.paces[q.Queue]; p != nil {
-			s.Down = p.down
+		list = append(list, b.status(q))
+		delete(held, q.Queue)
+	}
+	for q, yes := range held {
+		if yes {
+			list = append(list, b.status(QueueStats{Queue: q}))
 		}
-		list = append(list, s)
 	}
 	return list, err
+}
+
+// status adds the box's information. mu is held.
+func (b *Box) status(q QueueStats) QueueStatus {
+	s := QueueStatus{QueueStats: q, Paused: b.paused[q.Handler]}
+	if p := b.paces[q.Queue]; p != nil {
+		s.Down = p.down
+	}
+	return s
 }
 
 // Close stops making attempts, waits for running ones until ctx ends, and closes the

@@ -372,6 +372,9 @@ func TestAHandlerThatHangsLeavesPlacesForOthers(t *testing.T) {
 func TestPauseAndResume(t *testing.T) {
 	inBubble(t, inbox.Options{}, func(b *bench) {
 		b.box.Pause("shop")
+		if all, err := b.box.Queues(b.Context()); err != nil || len(all) != 1 || all[0].Queue != shop || !all[0].Paused {
+			b.Errorf("paused, with nothing stored: %+v %v", all, err)
+		}
 		b.accept(shop, 1)
 		b.pass(time.Hour)
 		if b.app.total() != 0 || !b.box.Holds(shop) {
@@ -384,6 +387,9 @@ func TestPauseAndResume(t *testing.T) {
 		b.box.Resume("shop")
 		b.pass(25 * time.Millisecond)
 		b.state(1, 0)
+		if all, err := b.box.Queues(b.Context()); err != nil || len(all) != 0 {
+			b.Errorf("at rest: %+v %v", all, err)
+		}
 	})
 }
 

@@ -24,6 +24,21 @@ const (
 	// answers ForgottenByID. Followed by a slash and a delivery's key in hex, DELETE
 	// forgets that delivery, and answers Forgotten.
 	DeliveriesPath = "/verify_webhook/deliveries"
+	// InboxPath answers Inbox. ?name=, ?tenant=, ?key= (the label of the key that signed)
+	// and ?state= (pending, in_attempt, delivered, dead, locked; repeatable) select
+	// deliveries by exact value; with one of them, or ?limit= (default 100, at most
+	// 10000) or ?after= (a Position), the answer lists them, oldest first. DELETE with
+	// at least one of them, except limit and after, discards a number of them, and
+	// answers InboxChanged.
+	//
+	// Followed by a slash and a delivery's key in hex, GET answers InboxDetail, with
+	// ?body=1 including the body, and DELETE discards that delivery. With /replay after
+	// the key, POST makes it due now, even if it is dead or was accepted and kept.
+	//
+	// InboxPath/replay takes POST with ?name= and ?state= (default dead; delivered,
+	// pending) and replays a number of them, with ?as= under the name of another handler.
+	// InboxPath/pause and InboxPath/resume take POST with ?name= and answer InboxPaused.
+	InboxPath = "/verify_webhook/inbox"
 	// RejectionsPath answers a list of Rejection, newest first; followed by a
 	// slash and an id, one RejectionDetail. ?name= selects one handler's.
 	RejectionsPath = "/verify_webhook/rejections"
@@ -43,6 +58,7 @@ type ForgottenByID struct {
 	Keys     []string `json:"forgotten"`
 	InFlight []string `json:"in_flight"` // not forgotten: try again after the app's answer
 	NotDone  []string `json:"not_done"`  // not remembered: the next copy is forwarded anyway
+	Stored   []string `json:"stored"`    // not forgotten: the inbox will deliver them
 	Note     string   `json:"note"`
 }
 
@@ -65,13 +81,14 @@ type Delivery struct {
 
 // Status describes the gateway and its handlers.
 type Status struct {
-	Since         time.Time `json:"since"` // start of the process and of all counters
-	Store         Store     `json:"store"`
-	BufferedBytes int64     `json:"buffered_bytes"`
-	MaxBuffered   int64     `json:"max_buffered"`
-	Kept          int       `json:"rejections_kept"`
-	KeptBytes     int64     `json:"rejections_kept_bytes"`
-	Handlers      []Handler `json:"handlers"` // sorted by name
+	Since         time.Time    `json:"since"` // start of the process and of all counters
+	Store         Store        `json:"store"`
+	Inbox         *InboxEngine `json:"inbox"` // null without an inbox
+	BufferedBytes int64        `json:"buffered_bytes"`
+	MaxBuffered   int64        `json:"max_buffered"`
+	Kept          int          `json:"rejections_kept"`
+	KeptBytes     int64        `json:"rejections_kept_bytes"`
+	Handlers      []Handler    `json:"handlers"` // sorted by name
 }
 
 // Store describes the dedupe store.
@@ -96,6 +113,8 @@ type Handler struct {
 	Failed     map[string]uint64 `json:"failed"`    // the app did not, by reason
 	Duplicates uint64            `json:"duplicates"`
 	Handshakes uint64            `json:"handshakes"`
+	Stored     map[string]uint64 `json:"stored"`   // in the inbox, answered 2xx, by reason
+	Bypassed   map[string]uint64 `json:"bypassed"` // that the inbox could not store, by reason
 	Observed   map[string]uint64 `json:"observed"` // forwarded although not genuine, by reason
 	Rejected   map[string]uint64 `json:"rejected"` // by reason
 	// When the app last answered 2xx; null: not since the process started.
@@ -105,6 +124,9 @@ type Handler struct {
 	// use.
 	KeyProblems   []string `json:"key_problems"`
 	BufferedBytes int64    `json:"buffered_bytes"`
+	// What the inbox holds, over all tenants; null without an inbox, or if that is
+	// unknown.
+	Inbox *InboxQueue `json:"inbox"`
 }
 
 // Key says when a key last verified a delivery.

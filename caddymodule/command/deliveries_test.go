@@ -27,7 +27,7 @@ func TestDeliveriesCommand(t *testing.T) {
 		"GET " + adminapi.DeliveriesPath + "?limit=10&name=nobody":                                 refusal{http.StatusNotFound, "unknown handler; the handlers are: shop"},
 		"GET " + adminapi.DeliveriesPath + "?limit=10":                                             []adminapi.Delivery{},
 		fmt.Sprintf(forget, "1"):                                                                   adminapi.ForgottenByID{Keys: []string{key, busy}, Note: "an instance keeps its own memory of it"},
-		fmt.Sprintf(forget, "2"):                                                                   adminapi.ForgottenByID{Keys: []string{key}, InFlight: []string{busy}, NotDone: []string{key}},
+		fmt.Sprintf(forget, "2"):                                                                   adminapi.ForgottenByID{Keys: []string{key}, InFlight: []string{busy}, NotDone: []string{key}, Stored: []string{key}},
 		fmt.Sprintf(forget, "3"):                                                                   adminapi.ForgottenByID{NotDone: []string{key}},
 		fmt.Sprintf(forget, "4"):                                                                   refusal{http.StatusNotFound, "no delivery with that id is kept"},
 		fmt.Sprintf(forget, "5"):                                                                   refusal{http.StatusServiceUnavailable, "the store is down"},
@@ -46,7 +46,7 @@ func TestDeliveriesCommand(t *testing.T) {
 		{"deliveries --follow --name nobody", 2, []string{"the handlers are: shop"}},
 		{"deliveries --follow", 2, []string{"is it a Caddy with verify_webhook?"}}, // an older one lists
 		{"forget --name shop --id evt_1", 0, []string{"Forgotten: " + key, "Forgotten: " + busy, "own memory"}},
-		{"forget --name shop --id evt_2", 1, []string{"Forgotten: " + key, "In flight: " + busy, "Not remembered as done: " + key}},
+		{"forget --name shop --id evt_2", 1, []string{"Forgotten: " + key, "In flight: " + busy, "Not remembered as done: " + key, "In the inbox: " + key}},
 		{"forget --name shop --id evt_3", 1, []string{"Not remembered as done: " + key + ". Its next copy is forwarded anyway"}},
 		{"forget --name shop --id evt_4", 1, []string{"Error: no delivery with that id is kept"}},
 		{"forget --name shop --id evt_5", 2, []string{"Error: the store is down"}},

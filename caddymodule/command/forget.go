@@ -30,8 +30,11 @@ header, the access log (webhook>delivery) or the placeholder
 Or pass --name and --id: it forgets all kept deliveries of that handler with that
 id of the sender's (see caddy webhook deliveries).
 
-Exit status: 0 forgotten; 1 in flight, not remembered, or no such delivery is
-kept; 2 the endpoint cannot be reached, or the key is invalid.`,
+A delivery in the inbox is not forgotten: caddy webhook inbox replays or discards
+it.
+
+Exit status: 0 forgotten; 1 in flight, in the inbox, not remembered, or no such
+delivery is kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
   caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock
   caddy webhook forget --name stripe --id evt_1NG8Du2eZvKYlo2CUI79vXWy`,
@@ -49,8 +52,8 @@ kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 			err = ask(cmd.OutOrStdout(), &admin, http.MethodDelete, adminapi.DeliveriesPath+"/"+key.String(), printForgotten)
 			e, _ := errors.AsType[*adminError](err)
 			switch {
-			case e != nil && e.status == http.StatusConflict:
-				return negative("the delivery is in flight: wait for the app's answer, then try again")
+			case e != nil && e.status == http.StatusConflict: // in flight, or in the inbox
+				return negative(e.text)
 			case e != nil && e.status == http.StatusNotFound:
 				return negative("no such delivery is remembered: its next copy is forwarded anyway")
 			}
@@ -88,7 +91,10 @@ func printForgottenByID(w io.Writer, f adminapi.ForgottenByID) error {
 	for _, key := range f.InFlight {
 		fmt.Fprintf(w, "In flight: %s. Wait for the app's answer, then try again.\n", key)
 	}
-	if len(f.Keys) == 0 || len(f.InFlight) > 0 {
+	for _, key := range f.Stored {
+		fmt.Fprintf(w, "In the inbox: %s. Replay or discard it: caddy webhook inbox.\n", key)
+	}
+	if len(f.Keys) == 0 || len(f.InFlight)+len(f.Stored) > 0 {
 		return negative("")
 	}
 	_, err := fmt.Fprintf(w, "(%s)\n", f.Note)

@@ -70,7 +70,7 @@ func TestOperatorCommands(t *testing.T) {
 		},
 		"GET " + adminapi.RejectionsPath + "/ffff":           refusal{http.StatusNotFound, "no such rejection"},
 		"DELETE " + adminapi.DeliveriesPath + "/" + key:      adminapi.Forgotten{Key: key, Note: "an instance keeps its own memory of it"},
-		"DELETE " + adminapi.DeliveriesPath + "/" + inFlight: refusal{http.StatusConflict, "in flight"},
+		"DELETE " + adminapi.DeliveriesPath + "/" + inFlight: refusal{http.StatusConflict, "in flight: wait for the app's answer"},
 	}
 	tcp := adminServer(t, "tcp", "127.0.0.1:0", all)
 	socket := adminServer(t, "unix", filepath.Join(t.TempDir(), "admin.sock"), all)

@@ -97,6 +97,7 @@ type Counters struct {
 type Totals struct {
 	Delivered, Duplicates, Handshakes  uint64
 	Failed, Stored, Observed, Rejected map[string]uint64 // by reason, without zeros
+	Bypassed                           map[string]uint64 // by why
 	KeyErrors                          uint64
 	LastDelivered                      time.Time // the last 2xx of the app; zero: never
 	Keys                               []KeyUse  // by label
@@ -241,7 +242,7 @@ func (c *Counters) Totals() Totals {
 	t := Totals{
 		Delivered: c.counts[Delivered][""], Duplicates: c.counts[Duplicate][""], Handshakes: c.counts[Handshake][""],
 		Failed: maps.Clone(c.counts[Failed]), Observed: maps.Clone(c.counts[Observed]), Rejected: maps.Clone(c.counts[Rejected]),
-		Stored: maps.Clone(c.counts[Stored]), KeyErrors: c.keyErrors, LastDelivered: c.lastDelivered,
+		Stored: maps.Clone(c.counts[Stored]), Bypassed: maps.Clone(c.bypassed), KeyErrors: c.keyErrors, LastDelivered: c.lastDelivered,
 	}
 	t.Skew, t.SkewKnown = c.skews.typical()
 	for _, label := range c.labels() {

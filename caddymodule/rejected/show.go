@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // Show returns the request for a list. now are the handlers of the current
@@ -52,4 +54,11 @@ func (r *Request) redaction(now []Handler) redaction {
 		all = append(all[:len(all):len(all)], h.Keys)
 	}
 	return redactionOf(all)
+}
+
+// Redact returns what may be shown of a request that was verified, hiding the keys of
+// all snapshots as well. Nil snapshots have no keys.
+func Redact(r verifier.Request, all []*keys.Snapshot) (host, target string, header map[string][]string) {
+	hide := redactionOf(all)
+	return hide.text(r.Host), hide.target(r.Target), hide.header(r.Header)
 }

@@ -1,0 +1,294 @@
+package caddymodule
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+const (
+	defaultListed = 100
+	maxListed     = 10000
+	maxShownBody  = 1 << 20
+
+	// inboxAnswer bounds a question to the engine.
+	inboxAnswer = 5 * time.Second
+)
+
+// inbox lists what is stored, or discards some of it:
+// GET or DELETE /verify_webhook/inbox[?name=N&tenant=T&key=LABEL&state=S].
+func (a *adminAPI) inbox(w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodDelete:
+	default:
+		return notAllowed(w, http.MethodGet, http.MethodDelete)
+	}
+	app, b, err := inboxInForce()
+	if err != nil {
+		return err
+	}
+	defer b.release()
+	if r.Method == http.MethodDelete {
+		return b.discard(w, r)
+	}
+	return b.list(w, r, app)
+}
+
+// inboxItem serves what is below the path: KEY, KEY/replay, replay, pause, resume.
+func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
+	item, action, acts := strings.Cut(strings.TrimPrefix(r.URL.Path, adminapi.InboxPath+"/"), "/")
+	var serve func(*App, *box) error
+	methods := []string{http.MethodPost}
+	key, keyErr := inbox.ParseKey(item)
+	switch {
+	case !acts && item == "replay":
+		serve = func(app *App, b *box) error { return b.replay(w, r, app) }
+	case !acts && (item == "pause" || item == "resume"):
+		serve = func(app *App, b *box) error { return b.pause(w, r, app, item == "pause") }
+	case keyErr != nil:
+		return adminError(http.StatusBadRequest, keyErr)
+	case acts && action == "replay":
+		serve = func(_ *App, b *box) error { return b.replayOne(w, r, key) }
+	case acts:
+		return adminError(http.StatusNotFound, errors.New("a delivery has no such action: use replay"))
+	default:
+		methods = []string{http.MethodGet, http.MethodDelete}
+		serve = func(app *App, b *box) error {
+			if r.Method == http.MethodDelete {
+				return b.discardOne(w, r, key)
+			}
+			return b.show(w, r, app, key)
+		}
+	}
+	if !slices.Contains(methods, r.Method) {
+		return notAllowed(w, methods...)
+	}
+	app, b, err := inboxInForce()
+	if err != nil {
+		return err
+	}
+	defer b.release()
+	return serve(app, b)
+}
+
+// inboxInForce returns the inbox of the configuration in force, with a reference.
+func inboxInForce() (*App, *box, error) {
+	app := current()
+	if app == nil {
+		return nil, nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
+	}
+	b := app.theBox()
+	if b == nil {
+		return nil, nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler"))
+	}
+	return app, b, nil
+}
+
+// inboxSelection reads which deliveries are meant.
+func inboxSelection(params url.Values) (s inbox.Selection, err error) {
+	s = inbox.Selection{Handler: params.Get("name"), Tenant: params.Get("tenant"), Label: params.Get("key")}
+	for _, text := range params["state"] {
+		known := false
+		for _, state := range []inbox.State{inbox.Pending, inbox.InAttempt, inbox.Delivered, inbox.Dead, inbox.Locked} {
+			if state.String() == text {
+				s.States, known = append(s.States, state), true
+			}
+		}
+		if !known {
+			return s, adminError(http.StatusBadRequest, errors.New("unknown state: deliveries are pending, in_attempt, delivered, dead or locked"))
+		}
+	}
+	return s, nil
+}
+
+func inboxAfter(params url.Values) (after uint64, err error) {
+	if text := params.Get("after"); text != "" {
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return 0, adminError(http.StatusBadRequest, errors.New("after: write the position of a delivery"))
+		}
+	}
+	return after, nil
+}
+
+// inboxFailure is the answer for an engine that does not answer.
+func (b *box) failure(err error) error {
+	if health := b.Engine().Status().Health; health != nil && errors.Is(err, inbox.ErrUnavailable) {
+		err = health
+	}
+	return adminError(http.StatusServiceUnavailable, err)
+}
+
+// list answers with the queues, and with deliveries if some are selected.
+func (b *box) list(w http.ResponseWriter, r *http.Request, app *App) error {
+	params := r.URL.Query()
+	sel, err := inboxSelection(params)
+	if err != nil {
+		return err
+	}
+	after, err := inboxAfter(params)
+	if err != nil {
+		return err
+	}
+	limit := defaultListed
+	if text := params.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxListed {
+			return adminError(http.StatusBadRequest, fmt.Errorf("limit: write how many deliveries to show, from 1 to %d", maxListed))
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	defer cancel()
+	queues, queuesErr := b.Queues(ctx)
+	if err := knownName(app, queues, sel.Handler); err != nil && queuesErr == nil {
+		return err
+	}
+	answer := adminapi.Inbox{InboxEngine: app.inboxEngine(b.Engine().Status()), Queues: app.inboxQueues(queues, sel)}
+	if !sel.Empty() || params.Has("limit") || params.Has("after") {
+		entries, err := b.Engine().List(ctx, sel, after, limit)
+		if err != nil {
+			return b.failure(err)
+		}
+		for _, e := range entries {
+			answer.Deliveries = append(answer.Deliveries, showEntry(e))
+		}
+		answer.More = len(entries) == limit
+	}
+	return answerJSON(w, answer)
+}
+
+// knownName refuses a name that neither a handler nor a stored delivery has.
+func knownName(app *App, queues []inbox.QueueStatus, name string) error {
+	if name == "" || len(app.named(name)) > 0 || slices.ContainsFunc(queues, func(q inbox.QueueStatus) bool { return q.Handler == name }) {
+		return nil
+	}
+	return adminError(http.StatusNotFound, fmt.Errorf("no handler and no stored delivery has that name; the handlers are: %s", app.handlerNames()))
+}
+
+func (a *App) inboxEngine(s inbox.Status) adminapi.InboxEngine {
+	e := adminapi.InboxEngine{Bytes: s.Bytes, Limit: s.Limit, Unwritten: s.Unwritten, Damaged: s.Damaged}
+	if m, ok := a.inbox.(caddy.Module); ok {
+		e.Kind = m.CaddyModule().ID.Name()
+	}
+	if s.Health != nil {
+		e.Problem = s.Health.Error()
+	}
+	return e
+}
+
+// inboxQueues describes the queues of a selection's handler and tenant, sorted.
+func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []adminapi.InboxQueue {
+	shown := []adminapi.InboxQueue{}
+	for _, q := range queues {
+		if s.Handler != "" && s.Handler != q.Handler || s.Tenant != "" && s.Tenant != q.Tenant {
+			continue
+		}
+		shown = append(shown, adminapi.InboxQueue{
+			Name: q.Handler, Tenant: q.Tenant, Configured: len(a.named(q.Handler)) > 0,
+			Pending: q.Pending, InAttempt: q.InAttempt, Delivered: q.Delivered, Dead: q.Dead, Locked: q.Locked, Bytes: q.Bytes,
+			Oldest: moment(q.Oldest), Due: moment(q.Due), DownSince: moment(q.Down), Paused: q.Paused,
+		})
+	}
+	slices.SortFunc(shown, func(a, b adminapi.InboxQueue) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Tenant, b.Tenant))
+	})
+	return shown
+}
+
+func showEntry(e inbox.Entry) adminapi.InboxEntry {
+	v := adminapi.InboxEntry{
+		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: e.Position,
+		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: moment(e.Due), Attempts: e.Attempts, Status: e.Status,
+		Replayed: e.Replayed, Generation: e.Generation, Label: e.Label, Bytes: e.Size,
+	}
+	if e.State == inbox.Pending {
+		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route"}[e.Hold]
+	}
+	return v
+}
+
+// show tells all of one delivery: GET /verify_webhook/inbox/KEY[?body=1].
+func (b *box) show(w http.ResponseWriter, r *http.Request, app *App, key inbox.Key) error {
+	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	defer cancel()
+	d, e, err := b.Engine().Get(ctx, key)
+	if errors.Is(err, inbox.ErrLocked) {
+		var found bool
+		if e, found, err = b.Engine().Find(ctx, key); err == nil && !found {
+			err = inbox.ErrNotFound
+		}
+		d = nil
+	}
+	switch {
+	case errors.Is(err, inbox.ErrNotFound):
+		return notStored
+	case err != nil:
+		return b.failure(err)
+	}
+	detail := adminapi.InboxDetail{InboxEntry: showEntry(e)}
+	if d == nil {
+		detail.Note = inbox.ErrLocked.Error()
+		return answerJSON(w, detail)
+	}
+	app.showDelivery(&detail, d, r.URL.Query().Get("body") == "1")
+	return answerJSON(w, detail)
+}
+
+var notStored = adminError(http.StatusNotFound, errors.New("the inbox has no such delivery: it may have been delivered or discarded"))
+
+// showDelivery adds what may be shown of a stored request. It fails closed: without a
+// handler of its name, what may be a credential is unknown.
+func (a *App) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery, body bool) {
+	all, handlers := a.snapshots(), a.named(d.Handler)
+	hide := rejected.Hide(all)
+	v.ID, v.Event, v.Timestamp = hide(d.ID), hide(d.Event), moment(d.Timestamp)
+	v.Remote, v.Method = d.Remote, d.Method
+	v.Host, v.URL, v.Headers = rejected.Redact(verifier.Request{Host: d.Host, Target: d.Target, Header: d.Header}, all)
+	sum := sha256.Sum256(d.Body)
+	v.Body = adminapi.Body{
+		Read: true, Bytes: len(d.Body), SHA256: hex.EncodeToString(sum[:]),
+		ContentType: hide(http.Header(d.Header).Get("Content-Type")),
+	}
+	if len(handlers) == 0 {
+		v.URL, _, _ = strings.Cut(v.URL, "?")
+		for name := range v.Headers {
+			v.Headers[name] = []string{"(redacted)"}
+		}
+		v.Body.ContentType = ""
+		v.Note = "no handler has this name, so what may be a credential is unknown: the query, all headers and the body are hidden"
+		return
+	}
+	if !body {
+		return
+	}
+	if v.Note = whyHidden(handlers, d.Body, hide); v.Note == "" {
+		v.Content = d.Body
+	}
+}
+
+// whyHidden says why a body is not shown; "" if it may be.
+func whyHidden(handlers []*Handler, body []byte, hide func(string) string) string {
+	switch {
+	case slices.ContainsFunc(handlers, func(h *Handler) bool { return h.rules.Scheme().UsesToken() }):
+		return "the body is hidden: this sender has a token instead of a signature, and the body may repeat it"
+	case len(body) > maxShownBody:
+		return "the body is hidden: it is larger than 1 MiB"
+	case hide(string(body)) != string(body):
+		return "the body is hidden: it contains a key"
+	}
+	return ""
+}

@@ -1,0 +1,216 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+const (
+	// changeStep is how many deliveries are changed at once: received ones wait for it.
+	changeStep = 256
+	// changeStepBudget bounds one step, which ends even if its client is gone.
+	changeStepBudget = 30 * time.Second
+)
+
+// changeBudget is how long one request begins steps. The client repeats it.
+var changeBudget = 5 * time.Second
+
+// change calls step with the keys of all deliveries of a selection, a number at a
+// time. step returns how many it changed.
+func (b *box) change(r *http.Request, sel inbox.Selection, step func(context.Context, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
+	if c.After, err = inboxAfter(r.URL.Query()); err != nil {
+		return c, err
+	}
+	for until := time.Now().Add(changeBudget); ; {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
+		entries, err := b.Engine().List(ctx, sel, c.After, changeStep)
+		if err == nil && len(entries) > 0 {
+			var n int
+			n, err = step(ctx, keysOf(entries))
+			c.Changed += n
+		}
+		cancel()
+		switch {
+		case err != nil && c.Changed == 0:
+			return c, b.failure(err)
+		case err != nil: // the rest is left
+			c.Note, c.More = err.Error(), false
+			return c, nil
+		case len(entries) < changeStep:
+			return c, nil
+		}
+		c.After = entries[len(entries)-1].Position
+		if r.Context().Err() != nil || !time.Now().Before(until) {
+			c.More = true
+			return c, nil
+		}
+	}
+}
+
+func keysOf(entries []inbox.Entry) (keys []inbox.Key) {
+	for _, e := range entries {
+		keys = append(keys, e.Key)
+	}
+	return keys
+}
+
+// replay makes deliveries due now: POST /verify_webhook/inbox/replay?name=N[&state=S&as=OTHER].
+func (b *box) replay(w http.ResponseWriter, r *http.Request, app *App) error {
+	params := r.URL.Query()
+	sel, err := inboxSelection(params)
+	if err != nil {
+		return err
+	}
+	if sel.Handler == "" {
+		return adminError(http.StatusBadRequest, errors.New("give the name of the handler whose deliveries are replayed"))
+	}
+	if len(sel.States) == 0 {
+		sel.States = []inbox.State{inbox.Dead}
+	}
+	if err := b.knows(r, app, sel.Handler); err != nil {
+		return err
+	}
+	as := params.Get("as")
+	if as != "" && len(app.named(as)) == 0 {
+		return adminError(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", app.handlerNames()))
+	}
+	c, err := b.change(r, sel, func(ctx context.Context, keys []inbox.Key) (int, error) {
+		return b.Engine().Replay(ctx, inbox.Selection{Keys: keys, States: sel.States}, as)
+	})
+	if err != nil {
+		return err
+	}
+	tellChange("deliveries of the inbox are replayed", sel, zap.Int("deliveries", c.Changed), zap.String("as", as))
+	return answerJSON(w, c)
+}
+
+// replayOne makes one due now: POST /verify_webhook/inbox/KEY/replay.
+func (b *box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
+	defer cancel()
+	e, found, err := b.Engine().Find(ctx, key)
+	switch {
+	case err != nil:
+		return b.failure(err)
+	case !found:
+		return notStored
+	case e.State == inbox.InAttempt:
+		return adminError(http.StatusConflict, errors.New("an attempt of this delivery is running: wait for its result"))
+	case e.State == inbox.Locked:
+		return adminError(http.StatusConflict, inbox.ErrLocked)
+	}
+	sel := inbox.Selection{Keys: []inbox.Key{key}}
+	n, err := b.Engine().Replay(ctx, sel, "")
+	if err != nil {
+		return b.failure(err)
+	}
+	tellChange("a delivery of the inbox is replayed", inbox.Selection{Handler: e.Handler}, zap.String("delivery", key.String()))
+	return answerJSON(w, adminapi.InboxChanged{Changed: n})
+}
+
+// discard removes deliveries for good: DELETE /verify_webhook/inbox?name=N&….
+func (b *box) discard(w http.ResponseWriter, r *http.Request) error {
+	sel, err := inboxSelection(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if sel.Handler+sel.Tenant+sel.Label == "" {
+		return adminError(http.StatusBadRequest, errors.New("give the name of a handler, a tenant, or the label of a key: discarding everything is not possible"))
+	}
+	note := ""
+	c, err := b.change(r, sel, func(ctx context.Context, keys []inbox.Key) (int, error) {
+		gone, err := b.Engine().Discard(ctx, inbox.Selection{Keys: keys, States: sel.States})
+		note = forgetDiscarded(ctx, gone, note)
+		return len(gone), err
+	})
+	if err != nil {
+		return err
+	}
+	if c.Note == "" {
+		c.Note = note
+	}
+	tellChange("deliveries of the inbox are discarded", sel, zap.Int("deliveries", c.Changed))
+	return answerJSON(w, c)
+}
+
+// discardOne removes one for good: DELETE /verify_webhook/inbox/KEY.
+func (b *box) discardOne(w http.ResponseWriter, r *http.Request, key inbox.Key) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
+	defer cancel()
+	e, _, _ := b.Engine().Find(ctx, key)
+	gone, err := b.Engine().Discard(ctx, inbox.Selection{Keys: []inbox.Key{key}})
+	switch {
+	case err != nil:
+		return b.failure(err)
+	case len(gone) == 0:
+		return notStored
+	}
+	c := adminapi.InboxChanged{Changed: 1, Note: forgetDiscarded(ctx, gone, "")}
+	if e.State == inbox.InAttempt {
+		c.Note = "an attempt was running: the app may still accept the delivery"
+	}
+	tellChange("a delivery of the inbox is discarded", inbox.Selection{Handler: e.Handler}, zap.String("delivery", key.String()))
+	return answerJSON(w, c)
+}
+
+// forgetDiscarded makes the next copies of discarded deliveries new ones. After the
+// first failure it does not try the rest, and says so in the note.
+func forgetDiscarded(ctx context.Context, gone []inbox.Key, note string) string {
+	for _, key := range gone {
+		if note != "" {
+			break
+		}
+		if _, err := forgetDone(ctx, dedupe.Key(key)); err != nil && !errors.Is(err, dedupe.ErrInFlight) {
+			note = "the dedupe store did not forget some of them, so their copies are not forwarded: " + err.Error()
+		}
+	}
+	return note
+}
+
+// pause stops or continues attempts: POST /verify_webhook/inbox/pause?name=N or resume.
+func (b *box) pause(w http.ResponseWriter, r *http.Request, app *App, paused bool) error {
+	name := r.URL.Query().Get("name")
+	if name == "" {
+		return adminError(http.StatusBadRequest, errors.New("give the name of the handler"))
+	}
+	if err := b.knows(r, app, name); err != nil {
+		return err
+	}
+	message := "deliveries are stored, and not sent to the app, until resume or the end of the process"
+	if paused {
+		b.Pause(name)
+	} else {
+		b.Resume(name)
+		message = "deliveries are sent to the app again"
+	}
+	tellChange(message, inbox.Selection{Handler: name})
+	return answerJSON(w, adminapi.InboxPaused{Name: name, Paused: paused})
+}
+
+// knows refuses a name that neither a handler nor a stored delivery has.
+func (b *box) knows(r *http.Request, app *App, name string) error {
+	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	defer cancel()
+	queues, _ := b.Queues(ctx)
+	return knownName(app, queues, name)
+}
+
+// tellChange logs what the operator has changed.
+func tellChange(message string, sel inbox.Selection, fields ...zap.Field) {
+	for name, value := range map[string]string{"name": sel.Handler, "tenant": sel.Tenant, "key": sel.Label} {
+		if value != "" {
+			fields = append(fields, zap.String(name, value))
+		}
+	}
+	caddy.Log().Named("verify_webhook.inbox").Info(message, fields...)
+}
