@@ -16,11 +16,11 @@ import (
 
 var update = flag.Bool("update", false, "write what the adapter gives into testdata/adapt")
 
-// marker is the secret of every test that must not find it in an error.
+// marker is the secret that no error may contain.
 const marker = "SECRET-MARKER"
 
-// adapt turns a Caddyfile into indented JSON. Relative paths of provider files
-// start where file is.
+// adapt turns a Caddyfile into indented JSON. Relative paths of provider files start
+// at file's directory.
 func adapt(file, caddyfile string) (string, error) {
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": file})
 	if err != nil {
@@ -34,8 +34,8 @@ func adapt(file, caddyfile string) (string, error) {
 }
 
 // TestAdapt adapts every testdata/adapt/*.caddyfiletest: a Caddyfile, a line of
-// dashes, and the JSON it becomes, or lines that the error holds in any order.
-// Files of errors are called error_*.
+// dashes, and the resulting JSON, or lines of the error in any order. Files of errors
+// are called error_*.
 func TestAdapt(t *testing.T) {
 	t.Setenv("ADAPT_SECRET", "from-the-environment")
 	t.Setenv("ADAPT_UPSTREAM", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -86,7 +86,7 @@ func TestAdapt(t *testing.T) {
 	}
 }
 
-// provisions takes a configuration as far as caddy validate does.
+// provisions runs a configuration as far as caddy validate does.
 func provisions(t *testing.T, config string) {
 	t.Helper()
 	var cfg caddy.Config
@@ -100,15 +100,15 @@ func provisions(t *testing.T, config string) {
 	}
 }
 
-// silent is the logging of configurations whose log is not looked at.
+// silent is the logging of configurations whose log is not checked.
 func silent() *caddy.Logging {
 	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{
 		"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
 	}}
 }
 
-// TestMisplacedSecret puts a secret where it does not belong, everywhere: as the
-// provider, as a word of the block, behind each option. Errors hold none of it.
+// TestMisplacedSecret puts a secret in every wrong place: as the provider, as a word
+// of the block, after each option. Errors must not contain it.
 func TestMisplacedSecret(t *testing.T) {
 	secrets := []string{marker, "SECRET/MARKER+=", `"SECRET MARKER"`, "sha256=SECRET", "{SECRET}", "SECRET."}
 	lines := []string{"", "header ", "header X-A ", "header X-A kv ", "header X-A list ", "header X-A prefix ", "kv ", "json ", "form ", "json a ", "header X-A s "}

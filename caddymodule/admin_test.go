@@ -15,7 +15,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// ask sends the operator's request to the admin endpoint.
+// ask sends an operator's request to the admin endpoint.
 func ask(method, path string) (*httptest.ResponseRecorder, error) {
 	w := httptest.NewRecorder()
 	for _, route := range new(adminAPI).Routes() {
@@ -31,7 +31,7 @@ func remove(key string) error {
 	return err
 }
 
-// caddyStatus is what Caddy answers to an error of the admin endpoint.
+// caddyStatus is Caddy's status for an error of the admin endpoint.
 func caddyStatus(err error) int {
 	if e, ok := errors.AsType[caddy.APIError](err); ok {
 		return e.HTTPStatus
@@ -39,7 +39,7 @@ func caddyStatus(err error) int {
 	return 0
 }
 
-// TestForget: of the stores that are open, each forgets the delivery.
+// TestForget: every open store forgets the delivery.
 func TestForget(t *testing.T) {
 	memory := running(t, "", once())
 	file := running(t, boltAt(filepath.Join(t.TempDir(), "dedupe.db")), once())
@@ -81,7 +81,7 @@ func TestForget(t *testing.T) {
 	memory.send(post(), answering(200)).isDuplicate(t)
 }
 
-// TestForgetInFlight: in whichever store it is in flight, it is refused.
+// TestForgetInFlight: refused if it is in flight in any store.
 func TestForgetInFlight(t *testing.T) {
 	memory := running(t, "", once())
 	file := running(t, boltAt(filepath.Join(t.TempDir(), "dedupe.db")), once())
@@ -112,8 +112,8 @@ func TestForgetRefused(t *testing.T) {
 	}
 }
 
-// TestForgetStoreDown: an operator is not told "no such delivery" by a store that
-// did not answer.
+// TestForgetStoreDown: if a store did not respond, the operator must not read "no
+// such delivery".
 func TestForgetStoreDown(t *testing.T) {
 	store := &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) {
 		return dedupe.NewGate(dedupe.Options{Store: struct{ dedupe.Store }{newBrokenStore()}}), nil

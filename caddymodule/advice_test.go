@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// advised takes a Caddyfile as far as the start of the app, and returns what it
-// warns of: each message with its fields.
+// advised runs a Caddyfile as far as the start of the app, and returns its warnings:
+// each message with its fields.
 func advised(t testing.TB, caddyfile string) (warnings []string, err error) {
 	t.Helper()
 	adapted, err := adapt("Caddyfile", caddyfile)
@@ -70,8 +70,8 @@ func warned(logs *observer.ObservedLogs) (warnings []string) {
 	return warnings
 }
 
-// holdsInOrder reports whether a text begins with the first of the parts and
-// holds the others behind it.
+// holdsInOrder reports whether a text begins with the first part and contains the
+// others in order.
 func holdsInOrder(text, parts string) bool {
 	for i, part := range strings.Split(parts, " … ") {
 		_, rest, found := strings.Cut(text, part)

@@ -20,7 +20,7 @@ import (
 // shut ends a configuration as Caddy does.
 func (a *App) shut() error { return errors.Join(a.Stop(), a.Cleanup()) }
 
-// TestPolling: from Start to Cleanup, and no longer, files are read every two seconds.
+// TestPolling: files are read every two seconds, only from Start to Cleanup.
 func TestPolling(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, "one", dir, "key")
@@ -102,8 +102,8 @@ func TestStopWithoutStart(t *testing.T) {
 	}
 }
 
-// TestReload: bodies of the old configuration count in the new one, and only
-// Start puts the new limits into force.
+// TestReload: bodies of the old configuration count in the new one, and only Start
+// applies the new limits.
 func TestReload(t *testing.T) {
 	old := mustProvision(t, `{"max_buffered":100000}`, acme(topsecret))
 	old.start(t)
@@ -131,8 +131,8 @@ func TestReload(t *testing.T) {
 	old.budgetsAreFree(t)
 }
 
-// TestBeforeStart: Caddy starts apps in no order, so the server may take
-// requests before this app has started.
+// TestBeforeStart: Caddy starts apps in no particular order, so requests may arrive
+// before this app has started.
 func TestBeforeStart(t *testing.T) {
 	g := mustProvision(t, `{"max_buffered":100000}`, acme(topsecret))
 	if a := serve(t, large(20000), accepting, g.handlers...); a.err != nil {
@@ -144,7 +144,7 @@ func TestBeforeStart(t *testing.T) {
 	g.budgetsAreFree(t)
 }
 
-// TestKeyArrives: a handler whose key was missing at start serves when it is there.
+// TestKeyArrives: a handler whose key was missing at start serves once it appears.
 func TestKeyArrives(t *testing.T) {
 	dir := t.TempDir()
 	g := mustProvision(t, "", acme(`"secret":["{file.`+dir+`/key}"]`))

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A jsonRoute is what the tests read of a route.
+// A jsonRoute is the part of a route that the tests read.
 type jsonRoute struct {
 	Group    string
 	Match    []map[string]json.RawMessage
@@ -27,8 +27,8 @@ func routesOf(h map[string]json.RawMessage) (routes []jsonRoute) {
 	return routes
 }
 
-// checkBlocks finds every verify_webhooks handler of a configuration and checks
-// that no route lets anything past its senders.
+// checkBlocks finds every verify_webhooks handler of a configuration and checks that
+// no route bypasses its senders.
 func checkBlocks(config any) (blocks int, err error) {
 	switch c := config.(type) {
 	case []any:
@@ -97,8 +97,8 @@ func checkBlock(routes []jsonRoute) error {
 	return fmt.Errorf("no error ends the group of senders")
 }
 
-// TestBlockLetsNothingPast: in whatever a block becomes, the senders come first,
-// and who is none of them ends there.
+// TestBlockLetsNothingPast: in every block's routes the senders come first, and other
+// requests end there.
 func TestBlockLetsNothingPast(t *testing.T) {
 	t.Setenv("ADAPT_SECRET", "from-the-environment")
 	files, err := filepath.Glob("testdata/adapt/block*.caddyfiletest")
@@ -122,8 +122,8 @@ func TestBlockLetsNothingPast(t *testing.T) {
 	}
 }
 
-// FuzzBlock: no text makes the parser panic, our errors repeat no secret, and
-// whatever is accepted lets nothing past its senders.
+// FuzzBlock: no text makes the parser panic, our errors repeat no secret, and an
+// accepted block lets nothing bypass its senders.
 func FuzzBlock(f *testing.F) {
 	files, _ := filepath.Glob("testdata/adapt/*block*.caddyfiletest")
 	for _, file := range files {
@@ -139,8 +139,8 @@ func FuzzBlock(f *testing.F) {
 	f.Add("verify_webhooks " + marker)
 	f.Add("verify_webhooks /a/* {\n\tsender " + marker + "\n\tsender github " + marker + " {\n\t\tpath " + marker + "\n\t}\n\trespond 204\n}\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		// Imports and provider files read what their arguments name, and other
-		// directives do what they like with theirs.
+		// Imports and provider files read the files they name, and other directives
+		// may do anything with their arguments.
 		if len(text) > 4096 || strings.Contains(text, "import") || strings.Contains(text, "json") || !strings.HasPrefix(text, "verify_webhooks") {
 			return
 		}

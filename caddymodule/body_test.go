@@ -36,7 +36,7 @@ func TestBodyErrors(t *testing.T) {
 	}
 }
 
-// TestBodyLimit: the limit itself fits, one byte more does not, whether it was
+// TestBodyLimit: a body of exactly the limit is accepted, one byte more is refused,
 // announced or not.
 func TestBodyLimit(t *testing.T) {
 	for _, chunked := range []bool{false, true} {
@@ -57,7 +57,7 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
-// TestGrowth: what is charged follows what has arrived, never what is announced.
+// TestGrowth: the charge follows the received bytes, never the announced length.
 func TestGrowth(t *testing.T) {
 	for _, announced := range []int64{1 << 20, -1} {
 		g := mustProvision(t, "", acme(topsecret))
@@ -95,7 +95,7 @@ func large(n int) *http.Request {
 	return r
 }
 
-// TestShares: of several handlers one holds at most half of the budget, a lone
+// TestShares: with several handlers one holds at most half of the budget, a single
 // one all of it.
 func TestShares(t *testing.T) {
 	const whole = 100000
@@ -119,7 +119,7 @@ func TestShares(t *testing.T) {
 		}
 		g.budgetsAreFree(t)
 	}
-	// What one handler holds counts for the other, in the whole budget.
+	// One handler's bytes count for the other in the total budget.
 	g := mustProvision(t, `{"max_buffered":100000}`, acme(topsecret), bravo)
 	g.start(t)
 	a := serve(t, large(49000), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -145,8 +145,8 @@ func TestShares(t *testing.T) {
 	g.budgetsAreFree(t)
 }
 
-// TestSmallDeliveriesPassBesideLargeBodies: who holds all that large bodies may
-// hold, which takes no key, does not keep a small genuine delivery out.
+// TestSmallDeliveriesPassBesideLargeBodies: an attacker who occupies the share of
+// large bodies, without a key, does not keep a small genuine delivery out.
 func TestSmallDeliveriesPassBesideLargeBodies(t *testing.T) {
 	const whole = 4 << 20
 	g := mustProvision(t, `{"max_buffered":4194304}`, acme(topsecret))
@@ -181,8 +181,8 @@ func TestSmallDeliveriesPassBesideLargeBodies(t *testing.T) {
 	g.budgetsAreFree(t)
 }
 
-// TestDeliveriesAtTheAppAreCharged: what one costs besides its body is bounded by
-// the same budget; a delivery that is alone always passes.
+// TestDeliveriesAtTheAppAreCharged: the same budget limits what a delivery costs
+// besides its body; a single delivery always passes.
 func TestDeliveriesAtTheAppAreCharged(t *testing.T) {
 	const fits = 32
 	g := mustProvision(t, fmt.Sprintf(`{"max_buffered":%d}`, fits*(atTheApp+100)), acme(topsecret))
@@ -219,7 +219,7 @@ func TestDeliveriesAtTheAppAreCharged(t *testing.T) {
 	tiny.budgetsAreFree(t)
 }
 
-// deadlines is a writer that notes the read deadlines it is given.
+// deadlines is a writer that records its read deadlines.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	set []time.Time
@@ -230,8 +230,8 @@ func (d *deadlines) SetReadDeadline(at time.Time) error {
 	return nil
 }
 
-// TestDeadline: a body has body_timeout from its first byte awaited, and the
-// connection has no deadline afterwards.
+// TestDeadline: a body has body_timeout in total, and the connection has no deadline
+// afterwards.
 func TestDeadline(t *testing.T) {
 	g := mustProvision(t, "", acme(topsecret, `"body_timeout":"30s"`))
 	for name, r := range map[string]*http.Request{"whole": large(100), "broken": large(100)} {

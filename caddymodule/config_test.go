@@ -24,8 +24,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 )
 
-// logCore is a core of Caddy's logging that keeps what is logged, from the
-// first line of Provision on.
+// logCore is a core of Caddy's logging that keeps all entries from the start of
+// Provision.
 type logCore struct{ zapcore.Core }
 
 // lastLogs belongs to the newest logCore.
@@ -50,8 +50,8 @@ type gateway struct {
 	registry *prometheus.Registry
 }
 
-// provision sets up handlers of one configuration, each given as JSON. appConfig
-// is the app's, "" for none. Nothing is started.
+// provision provisions handlers of one configuration, each given as JSON. appConfig
+// is the app's, or "". Nothing is started.
 func provision(t testing.TB, appConfig string, handlers ...string) (*gateway, error) {
 	t.Helper()
 	cfg := &caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: silent()}
@@ -81,7 +81,7 @@ func provision(t testing.TB, appConfig string, handlers ...string) (*gateway, er
 		return nil, err
 	}
 	g.app = app.(*App)
-	g.app.storage = make(shelf) // Caddy's own is a directory of whoever runs the tests
+	g.app.storage = make(shelf) // Caddy's own is a directory of the user who runs the tests
 	return g, nil
 }
 
@@ -94,7 +94,7 @@ func mustProvision(t testing.TB, appConfig string, handlers ...string) *gateway 
 	return g
 }
 
-// start does what Caddy does with an app of a configuration that is accepted.
+// start does what Caddy does with an app of an accepted configuration.
 func (g *gateway) start(t testing.TB) {
 	t.Helper()
 	before := buffered.limit.Load()
@@ -109,7 +109,7 @@ func (g *gateway) start(t testing.TB) {
 	})
 }
 
-// look reads the key files twice, as changes are in use after two looks.
+// look reads the key files twice: changes are used after two reads.
 func look(t *testing.T, k *keys.Set) {
 	t.Helper()
 	for range 2 {
@@ -267,7 +267,7 @@ func TestConfigRefused(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("got %v, want an error with %q", err, tc.want)
 			}
-			// What Caddy itself adds is the configuration around a syntax error only.
+			// Caddy adds the configuration only to a syntax error.
 			if strings.Contains(err.Error(), marker) {
 				t.Errorf("the error repeats a secret: %v", err)
 			}
@@ -290,7 +290,8 @@ func TestAppConfig(t *testing.T) {
 	}
 }
 
-// TestProvisionWarnings: what is not wrong but does not work is said at start.
+// TestProvisionWarnings: settings that are valid but do not work are reported at
+// start.
 func TestProvisionWarnings(t *testing.T) {
 	g := mustProvision(t, "",
 		`{"name":"cangaroo","signature":{"header":"X_Hub_Token"},"require_header":[{"name":"webhook.team","values":"*"}],`+withMarker+`}`,
@@ -317,8 +318,8 @@ func TestProvisionWarnings(t *testing.T) {
 	}
 }
 
-// TestValidateTwice: caddy validate and a rejected reload provision beside the
-// configuration that runs, and must leave no trace in it.
+// TestValidateTwice: caddy validate and a rejected reload provision next to the
+// running configuration, and must leave no trace in it.
 func TestValidateTwice(t *testing.T) {
 	path := filepath.ToSlash(write(t, "one", t.TempDir(), "key"))
 	running := mustProvision(t, `{"max_buffered":1000000}`, acme(topsecret))

@@ -13,7 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// A copy is one that was sent and has not come back yet.
+// A copy was sent and has not been answered yet.
 type copies struct {
 	g    *gateway
 	wait sync.WaitGroup
@@ -30,7 +30,7 @@ func (c *copies) send(r *http.Request, next caddyhttp.HandlerFunc) {
 	})
 }
 
-// settled returns what has come back once nothing moves any more.
+// settled returns the copies answered when nothing changes any more.
 func (c *copies) settled() []outcome {
 	synctest.Wait()
 	c.mu.Lock()
@@ -40,8 +40,8 @@ func (c *copies) settled() []outcome {
 	return back
 }
 
-// inFlight provisions a gateway, and runs test while the app has a delivery.
-// finish tells the app how to answer it.
+// inFlight provisions a gateway, and runs test while the app has a delivery. finish
+// sets the app's answer.
 func inFlight(t *testing.T, more string, test func(t *testing.T, c *copies, finish func(status int))) {
 	t.Helper()
 	g := mustProvision(t, "", once(more))
@@ -62,7 +62,7 @@ func inFlight(t *testing.T, more string, test func(t *testing.T, c *copies, fini
 }
 
 // TestCopiesWait: copies of a delivery in flight share its outcome; the ninth is
-// told to come back.
+// asked to retry.
 func TestCopiesWait(t *testing.T) {
 	inFlight(t, `"dedupe":{}`, func(t *testing.T, c *copies, finish func(int)) {
 		for range 8 {
@@ -103,7 +103,7 @@ func TestCopiesWait(t *testing.T) {
 	})
 }
 
-// TestCopyTakesOver: if the app does not take it, the first that waits is next.
+// TestCopyTakesOver: if the app does not accept it, the first waiting copy is next.
 func TestCopyTakesOver(t *testing.T) {
 	inFlight(t, `"dedupe":{}`, func(t *testing.T, c *copies, finish func(int)) {
 		order := make(chan int, 2)
@@ -153,8 +153,8 @@ func TestNoWait(t *testing.T) {
 	})
 }
 
-// TestImpatientSender: a sender that leaves takes its copy along, at once; that
-// of the one in flight does not.
+// TestImpatientSender: the copy of a sender that disconnects ends at once, but not
+// the one in flight.
 func TestImpatientSender(t *testing.T) {
 	inFlight(t, `"dedupe":{}`, func(t *testing.T, c *copies, finish func(int)) {
 		ctx, leave := context.WithCancel(context.Background())
@@ -193,7 +193,7 @@ func TestImpatientSender(t *testing.T) {
 	})
 }
 
-// TestLongAttempt: a claim is renewed for as long as the app may work.
+// TestLongAttempt: a claim is renewed while the app may work.
 func TestLongAttempt(t *testing.T) {
 	inFlight(t, `"dedupe":{"wait":"0s"},"upstream_timeout":"10m"`, func(t *testing.T, c *copies, finish func(int)) {
 		time.Sleep(10 * time.Minute)
@@ -207,7 +207,7 @@ func TestLongAttempt(t *testing.T) {
 	})
 }
 
-// TestWindow: what was taken is remembered for the window, and not longer.
+// TestWindow: an accepted delivery is remembered for exactly the window.
 func TestWindow(t *testing.T) {
 	g := mustProvision(t, "", once(`"dedupe":{"window":"1h"}`))
 	synctest.Test(t, func(t *testing.T) {
@@ -220,8 +220,8 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// TestObserveNeverClaims: what is not genuine is not looked up, not stamped and
-// leaves no mark; what is, is as ever.
+// TestObserveNeverClaims: an unverified request is not looked up or marked; a genuine
+// one is handled as usual.
 func TestObserveNeverClaims(t *testing.T) {
 	g := running(t, "", once(`"observe":true`))
 	forged := func() *http.Request {
@@ -248,9 +248,9 @@ func TestObserveNeverClaims(t *testing.T) {
 	g.send(forged(), answering(200)).isForwarded(t)
 }
 
-// TestWithoutDedupe: with dedupe off and without anything that identifies a
-// delivery every copy is forwarded; with dedupe off for as long as its sender waits. With it off
-// copies can still be told apart by the app.
+// TestWithoutDedupe: with dedupe off, or without an identity, every copy is
+// forwarded; with dedupe off only as long as its sender waits. The app can still
+// recognise copies then.
 func TestWithoutDedupe(t *testing.T) {
 	for name, tc := range map[string]struct {
 		config, key string
@@ -258,7 +258,7 @@ func TestWithoutDedupe(t *testing.T) {
 	}{
 		"off":     {once(`"dedupe":{"off":true}`), theKey.String(), false},
 		"keyless": {timed(), "", false},
-		"no id":   {timed(`"delivery_id":{"json":"missing"}`), "", true}, // the handler dedupes, this delivery cannot be
+		"no id":   {timed(`"delivery_id":{"json":"missing"}`), "", true}, // the handler dedupes, but not this delivery
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := running(t, "", tc.config)
@@ -297,7 +297,7 @@ func TestWithoutDedupe(t *testing.T) {
 	}
 }
 
-// TestPlaceholdersWithoutDelivery: duplicate is there on every outcome.
+// TestPlaceholdersWithoutDelivery: every outcome sets duplicate.
 func TestPlaceholdersWithoutDelivery(t *testing.T) {
 	g := running(t, "", once())
 	r := post()

@@ -23,13 +23,13 @@ const (
 	shortRetry = `{"provider":{"id":"acme_inc","name":"Acme","bodies_differ":true,"retry":{"span":"20m"},"scheme":{"signature":{"header":"X-Acme"}}},"secret":["a"]}`
 )
 
-// withDedupe is a scheme with an id that the signature does not name.
+// withDedupe is a scheme with an unsigned id.
 func withDedupe(dedupe string) string { return acme(topsecret, withID, `"dedupe":{`+dedupe+`}`) }
 
 const week = 7 * 24 * time.Hour
 
-// TestIdentity: what identifies a delivery, and for how long, by what is known
-// of the sender and by what the operator says.
+// TestIdentity: what identifies a delivery, and for how long, depending on the
+// sender's facts and the configuration.
 func TestIdentity(t *testing.T) {
 	id, both, unsigned := dedupe.Identity{ID: dedupe.IDAlone}, dedupe.Identity{ID: dedupe.IDWithBody}, dedupe.Identity{ID: dedupe.IDWithBody, Content: true}
 	content, nothing := dedupe.Identity{Content: true}, dedupe.Identity{}
@@ -68,8 +68,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestRecompressed: where the body is signed before it is compressed, whoever
-// captured a delivery can compress it anew, and it is the same delivery.
+// TestRecompressed: if the body is signed before compression, compressing a captured
+// delivery again makes no new one.
 func TestRecompressed(t *testing.T) {
 	g := running(t, "", acme(topsecret, `"body_decoded":true`, `"dedupe":{"key":"content"}`))
 	packed := func(level int) string {
@@ -164,10 +164,10 @@ func TestDedupeRefused(t *testing.T) {
 	}
 }
 
-// TestDedupeAdvice: at start is said what probably is not meant, and nothing else.
+// TestDedupeAdvice: only probable mistakes are reported at start.
 func TestDedupeAdvice(t *testing.T) {
 	for config, want := range map[string]string{
-		acme(topsecret):                                                  "", // the app says it of all its handlers in one line
+		acme(topsecret):                                                  "", // the app reports all such handlers in one line
 		acme(topsecret, `"dedupe":{"off":true}`):                         "",
 		acme(topsecret, `"dedupe":{"key":"content"}`):                    "",
 		acme(topsecret, withID):                                          "",
@@ -200,8 +200,8 @@ func at(url, text string) *http.Request {
 	return r
 }
 
-// TestScope: a name of the operator's is the scope; without one, provider, host
-// and path are, in the one form in which Caddy's matchers compare them.
+// TestScope: a configured name is the scope; without one, provider, host and path
+// are, normalized as Caddy's matchers compare them.
 func TestScope(t *testing.T) {
 	named := strings.Replace(longRetry, "{", `{"name":"billing",`, 1)
 	key := func(config, url string) string {
@@ -241,9 +241,9 @@ func hook(header, signature string, more ...string) *http.Request {
 	return r
 }
 
-// TestExactCopies: where the signature does not cover the id, copies of what was
-// sent are held back, one whose id was taken away is not forwarded each time, and
-// one under another id or event passes.
+// TestExactCopies: if the signature does not cover the id, exact copies are blocked,
+// copies without the id are not forwarded repeatedly, and copies under another id or
+// event pass.
 func TestExactCopies(t *testing.T) {
 	g := running(t, "", `{"provider":"github","secret":["topsecret"]}`)
 	const id, event = "X-GitHub-Delivery", "X-GitHub-Event"
@@ -271,8 +271,9 @@ func TestExactCopies(t *testing.T) {
 	}
 }
 
-// TestAnotherEventSwallowsNothing: a delivery that the app did not take, replayed
-// under an event that the app answers and ignores, leaves the sender's retry alone.
+// TestAnotherEventSwallowsNothing: replaying a delivery that the app did not accept,
+// under an event that the app answers but ignores, does not affect the sender's
+// retry.
 func TestAnotherEventSwallowsNothing(t *testing.T) {
 	for name, key := range map[string]string{"by default": "", "key content": "content", "key id": "id", "key id+content": "id+content"} {
 		t.Run(name, func(t *testing.T) {
@@ -290,8 +291,8 @@ func TestAnotherEventSwallowsNothing(t *testing.T) {
 	}
 }
 
-// TestAnotherMethodSwallowsNothing: the same of a method that is not signed. Where
-// it is, or where one is taken alone, it does not count.
+// TestAnotherMethodSwallowsNothing: the same for an unsigned method. A signed method,
+// or the only accepted one, does not count.
 func TestAnotherMethodSwallowsNothing(t *testing.T) {
 	const several = `"methods":["POST","PUT"]`
 	for name, c := range map[string]struct {
@@ -324,8 +325,8 @@ func TestAnotherMethodSwallowsNothing(t *testing.T) {
 	}
 }
 
-// TestPinnedEvent: an event that the configuration requires is nobody's choice,
-// and where bodies differ the id is not needed either.
+// TestPinnedEvent: nobody can choose an event that the configuration requires, and if
+// bodies differ the id is not needed either.
 func TestPinnedEvent(t *testing.T) {
 	g := running(t, "", `{"provider":"github","secret":["topsecret"],"require_header":[{"name":"x-github-event","values":["push"]}],"dedupe":{"key":"content"}}`)
 	send := func(more ...string) outcome {
@@ -342,8 +343,8 @@ func TestPinnedEvent(t *testing.T) {
 	}
 }
 
-// TestPinnedContentType: Content-Type is not signed and no part of the identity,
-// so that copies cannot pass under another one. Required, it swallows nothing either.
+// TestPinnedContentType: Content-Type is neither signed nor part of the identity, so
+// copies cannot pass under another one. If required, it cannot affect a retry either.
 func TestPinnedContentType(t *testing.T) {
 	g := running(t, "", `{"provider":"github","secret":["topsecret"],"require_header":[{"name":"Content-Type","values":["application/json"]}]}`)
 	attempt := func(contentType string, status int) outcome {
@@ -359,8 +360,8 @@ func TestPinnedContentType(t *testing.T) {
 	}
 }
 
-// TestEventPlaceholder: {http.verify_webhook.event} is what the event's header
-// says, of the verified alone, and fits a label.
+// TestEventPlaceholder: {http.verify_webhook.event} is the event header's text, only
+// for verified deliveries, limited to the size of a label.
 func TestEventPlaceholder(t *testing.T) {
 	g := mustProvision(t, "", `{"provider":"shopify","secret":["topsecret"],"signature":{"header":"X-Hub"}}`)
 	for _, tc := range []struct {
@@ -389,8 +390,8 @@ func TestEventPlaceholder(t *testing.T) {
 	}
 }
 
-// TestASignedMethodOrTopicSwallowsNothing: genuine deliveries of one body and id that
-// are signed with another method, header or key are forwarded; copies are not.
+// TestASignedMethodOrTopicSwallowsNothing: genuine deliveries with the same body and
+// id, signed with another method, header or key, are forwarded; copies are not.
 func TestASignedMethodOrTopicSwallowsNothing(t *testing.T) {
 	const id = `"delivery_id":{"json":"id"}`
 	hubspot := func(r *http.Request, value string) {

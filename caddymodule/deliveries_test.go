@@ -20,7 +20,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 )
 
-// nth is a genuine delivery of timed, with an id of its own.
+// nth is a genuine delivery of timed with its own id.
 func nth(id string) *http.Request {
 	text := fmt.Sprintf(`{"id":%q}`, id)
 	r := forged(text)
@@ -35,7 +35,7 @@ func ends(list []adminapi.Delivery) (all []string) {
 	return all
 }
 
-// TestDeliveriesKept: of what a key verified, the operator finds what became of it.
+// TestDeliveriesKept: the operator finds the result of every verified delivery.
 func TestDeliveriesKept(t *testing.T) {
 	g := watched(t, "", once())
 	g.send(post(), answering(500))
@@ -69,7 +69,7 @@ func TestDeliveriesKept(t *testing.T) {
 	}
 }
 
-// TestAnonymousRequestsAreNotDeliveries: what anyone can send drives out nothing.
+// TestAnonymousRequestsAreNotDeliveries: unverified requests displace nothing.
 func TestAnonymousRequestsAreNotDeliveries(t *testing.T) {
 	g := watched(t, `{"keep_deliveries":1}`, timed(`"observe":true`), strings.Replace(timed(), `"acme"`, `"strict"`, 1))
 	for _, h := range g.handlers {
@@ -130,7 +130,7 @@ func TestDeliveriesFiltered(t *testing.T) {
 	}
 }
 
-// TestDeliveriesHideKeys: senders are set up with the key as the id.
+// TestDeliveriesHideKeys: a sender may be configured to send the key as the id.
 func TestDeliveriesHideKeys(t *testing.T) {
 	g := watched(t, "", once())
 	g.send(nth("x-topsecret"), answering(200)).isForwarded(t)
@@ -205,7 +205,7 @@ func follow(t testing.TB, address, lastEventID string) events {
 	return e
 }
 
-// next returns the next event as it is written, "" at the end.
+// next returns the next event as written, "" at the end.
 func (e events) next(t testing.TB) (text string) {
 	t.Helper()
 	for {
@@ -220,7 +220,7 @@ func (e events) next(t testing.TB) (text string) {
 	}
 }
 
-// delivery returns the next event, which is a delivery, with its id.
+// delivery returns the next event, which must be a delivery, with its id.
 func (e events) delivery(t testing.TB) (d adminapi.Delivery) {
 	t.Helper()
 	text := e.next(t)
@@ -241,8 +241,8 @@ func (e events) want(t testing.TB, ids ...string) (last adminapi.Delivery) {
 	return last
 }
 
-// TestFollow: a client is told of each delivery once, of those that are kept and
-// then of each as it ends, also one that was away.
+// TestFollow: a client gets each delivery once, kept ones first and then each as it
+// ends, even after a reconnect.
 func TestFollow(t *testing.T) {
 	g := watched(t, `{"keep_deliveries":3}`, once())
 	address := admin(t)
@@ -262,7 +262,7 @@ func TestFollow(t *testing.T) {
 	newest.want(t, "d", "e")
 	none.want(t, "e")
 
-	stream = follow(t, address+"?limit=1", last.Cursor) // limit is of a beginning
+	stream = follow(t, address+"?limit=1", last.Cursor) // limit applies to a start
 	stream.want(t, "d", "e")
 	send("f")
 	send("g")
@@ -276,8 +276,8 @@ func TestFollow(t *testing.T) {
 	stream.want(t, "e", "f", "g")
 }
 
-// TestStreamsEndWithTheirConfiguration: else Caddy's admin server, which waits for
-// its requests, holds up each reload and each stop for ten seconds.
+// TestStreamsEndWithTheirConfiguration: otherwise Caddy's admin server, which waits
+// for its requests, would delay each reload and stop by ten seconds.
 func TestStreamsEndWithTheirConfiguration(t *testing.T) {
 	nothingKept()
 	address := admin(t)
@@ -298,7 +298,7 @@ func TestStreamsEndWithTheirConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	next.send(post(), answering(200)).isForwarded(t)
-	stream.want(t, "evt_1") // that of the new one goes on
+	stream.want(t, "evt_1") // the new one's stream continues
 	rolledBack := mustProvision(t, "", once())
 	if err := rolledBack.app.Start(); err != nil {
 		t.Fatal(err)
@@ -334,7 +334,8 @@ func (r *reader) Write(p []byte) (int, error) {
 func (r *reader) SetWriteDeadline(at time.Time) error { r.patient = at; return nil }
 func (r *reader) Flush()                              {}
 
-// TestSlowReader: a client that does not read holds up no delivery, and is dropped.
+// TestSlowReader: a client that does not read delays no delivery, and is
+// disconnected.
 func TestSlowReader(t *testing.T) {
 	g := watched(t, "", once())
 	r := &reader{ResponseWriter: httptest.NewRecorder(), writes: make(chan string), refuse: make(chan struct{})}
@@ -355,7 +356,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// TestHeartbeat: a stream says now and then that it is there.
+// TestHeartbeat: a stream sends regular keep-alives.
 func TestHeartbeat(t *testing.T) {
 	g := watched(t, "", once())
 	r := &reader{ResponseWriter: httptest.NewRecorder(), writes: make(chan string)}
@@ -376,7 +377,7 @@ func TestHeartbeat(t *testing.T) {
 	<-ended
 }
 
-// TestForgetByID: who knows the sender's id alone forgets by it what is kept.
+// TestForgetByID: kept deliveries can be forgotten by the sender's id alone.
 func TestForgetByID(t *testing.T) {
 	g := watched(t, "", once())
 	by := func(name, id string) (adminapi.ForgottenByID, error) {

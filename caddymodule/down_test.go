@@ -22,7 +22,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// fakeStore is a store module as a test wants it.
+// fakeStore is a store module for tests.
 type fakeStore struct {
 	id   string
 	gate func() (*dedupe.Gate, error)
@@ -31,7 +31,7 @@ type fakeStore struct {
 func (s *fakeStore) Identity() string                        { return s.id }
 func (s *fakeStore) Gate(*slog.Logger) (*dedupe.Gate, error) { return s.gate() }
 
-// brokenStore is a memory store that answers as long as it is not down.
+// brokenStore is a memory store that responds unless it is down.
 type brokenStore struct {
 	*dedupe.Memory
 	mu   sync.Mutex
@@ -78,8 +78,8 @@ func newBrokenStore() *brokenStore {
 	return &brokenStore{Memory: dedupe.NewMemory(dedupe.MemoryOptions{}), down: true}
 }
 
-// TestStoreDown: down reject refuses before the app sees anything, and what the
-// app takes is acknowledged whatever the store does.
+// TestStoreDown: down reject refuses before the app is called, and an accepted
+// delivery is acknowledged whatever the state of the store.
 func TestStoreDown(t *testing.T) {
 	g := mustProvision(t, "", once())
 	store := newBrokenStore()
@@ -116,7 +116,8 @@ func TestStoreDown(t *testing.T) {
 	})
 }
 
-// TestStoreDegraded: with a memory of its own deliveries go on, and copies are known.
+// TestStoreDegraded: with local memory deliveries continue, and copies are
+// recognised.
 func TestStoreDegraded(t *testing.T) {
 	g := mustProvision(t, "", once())
 	store := newBrokenStore()
@@ -125,7 +126,7 @@ func TestStoreDegraded(t *testing.T) {
 	}}
 	synctest.Test(t, func(t *testing.T) {
 		g.run(t)
-		synctest.Wait() // the check at start has found the store down
+		synctest.Wait() // the check at start has marked the store as down
 		g.send(post(), answering(200)).isForwarded(t)
 		g.send(post(), answering(500)).isDuplicate(t)
 		if n := gaugeOf(t, g, "caddy_verify_webhook_store_degraded"); n != 1 {
@@ -159,7 +160,7 @@ func gaugeOf(t testing.TB, g *gateway, name string) float64 {
 	return 0
 }
 
-// TestStoreCannotBeOpened: a doubt about duplicates forwards, loudly.
+// TestStoreCannotBeOpened: a doubt about duplicates forwards, and is logged.
 func TestStoreCannotBeOpened(t *testing.T) {
 	g := mustProvision(t, "", once())
 	g.app.store = &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) { return nil, errors.New("no such directory") }}
@@ -178,7 +179,7 @@ func TestStoreCannotBeOpened(t *testing.T) {
 	poolIsEmpty(t)
 }
 
-// TestThroughServer: what a sender reads over a connection is what the app wrote.
+// TestThroughServer: a sender reads what the app wrote, over a real connection.
 func TestThroughServer(t *testing.T) {
 	g := running(t, "", acme(topsecret, withID))
 	long := strings.Repeat("0123456789", 20000)

@@ -19,7 +19,7 @@ func TestClientOf(t *testing.T) {
 			t.Errorf("%s: %s, want %s", remote, got, want)
 		}
 	}
-	// What trusted_proxies makes of X-Forwarded-For.
+	// The client address set by trusted_proxies from X-Forwarded-For.
 	r := httptest.NewRequest("POST", "/", nil)
 	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: "198.51.100.7"}))
 	if got := clientOf(r).String(); got != "198.51.100.7/32" {

@@ -14,7 +14,7 @@ import (
 )
 
 // FuzzCaddyfile: no text makes the parser panic, no error repeats a secret, and
-// what is accepted is JSON that provisions or says why not.
+// accepted text becomes JSON that provisions or fails with an error.
 func FuzzCaddyfile(f *testing.F) {
 	files, _ := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	for _, file := range files {
@@ -33,7 +33,7 @@ func FuzzCaddyfile(f *testing.F) {
 	f.Add("verify_webhook github " + marker + " {\n\tsecret }")
 	f.Add("verify_webhook github " + marker + " {\n\tobserve {\n\t}\n}")
 	f.Fuzz(func(t *testing.T, text string) {
-		// Some words stand for names of files: keep to those that are not there.
+		// Some words are file names: use only those that do not exist.
 		if len(text) > 4096 || strings.Contains(text, "json") && strings.ContainsAny(text, "/\\") {
 			return
 		}
@@ -41,7 +41,7 @@ func FuzzCaddyfile(f *testing.F) {
 		if err != nil || len(tokens) == 0 {
 			return
 		}
-		whole := true // inside a longer text the marker may be a name: {param:…}
+		whole := true // in longer text the marker may be a name: {param:…}
 		for _, token := range tokens {
 			whole = whole && (token.Text == marker || !strings.Contains(token.Text, marker))
 		}
@@ -69,7 +69,7 @@ func FuzzCaddyfile(f *testing.F) {
 		again.metrics = metrics.Of("fuzz")
 		again.logger = zap.NewNop()
 		if err := again.openKeys(); err != nil && whole && strings.Contains(err.Error(), marker) &&
-			!strings.Contains(text, "require_header") && !strings.Contains(text, "param") { // which may be called so
+			!strings.Contains(text, "require_header") && !strings.Contains(text, "param") { // which may have such a name
 			t.Errorf("the error repeats a secret: %v", err)
 		}
 	})

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// passing is the next handler of a guard: it notes what comes through.
+// passing is the next handler of a guard: it records what passes.
 type passing struct{ headers []http.Header }
 
 func (p *passing) ServeHTTP(_ http.ResponseWriter, r *http.Request) error {
@@ -24,7 +24,7 @@ func (p *passing) ServeHTTP(_ http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// newGuard returns a guard of /hooks/*, and what it logs.
+// newGuard returns a guard of /hooks/*, and its log.
 func newGuard(t *testing.T) (*Guard, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.WarnLevel)
@@ -54,8 +54,8 @@ func TestGuardDeletesMarks(t *testing.T) {
 	}
 }
 
-// TestGuardDeletesDetours beside its prefix: the app must not read another path
-// from a header. A delivery keeps them until its signature is verified.
+// TestGuardDeletesDetours outside its prefix: the app must not read another path from
+// a header. A delivery keeps them until it is verified.
 func TestGuardDeletesDetours(t *testing.T) {
 	g, _ := newGuard(t)
 	for target, want := range map[string][]string{"/shop": {"X-Forwarded-Prefix"}, "/hooks/github": {"X-Forwarded-Prefix", "X-Original-Url", "X_rewrite_url"}} {
@@ -71,8 +71,8 @@ func TestGuardDeletesDetours(t *testing.T) {
 	}
 }
 
-// TestGuardDropsTrailers on the whole site: a mark that follows a body is one to
-// an app that reads trailers as headers, whichever route leads there.
+// TestGuardDropsTrailers on the whole site: for an app that reads trailers as
+// headers, a trailing mark is a mark, on any route.
 func TestGuardDropsTrailers(t *testing.T) {
 	g, _ := newGuard(t)
 	for _, target := range []string{"/", "/other", "/hooks/github", "/hooks/unknown"} {
@@ -85,8 +85,8 @@ func TestGuardDropsTrailers(t *testing.T) {
 	}
 }
 
-// TestGuardRefusesUncleanPaths below its prefix, and nothing elsewhere. A flood
-// of them fills no log.
+// TestGuardRefusesUncleanPaths only below its prefix. A flood of them does not fill
+// the log.
 func TestGuardRefusesUncleanPaths(t *testing.T) {
 	g, logs := newGuard(t)
 	next := new(passing)
@@ -109,8 +109,8 @@ func TestGuardRefusesUncleanPaths(t *testing.T) {
 	}
 }
 
-// TestGuardRefusesTargetsWithoutAPath, wherever it is: Go parses no path
-// out of them, and a proxy hands all of it to the app, which may read it as one.
+// TestGuardRefusesTargetsWithoutAPath everywhere: Go parses no path from them, but a
+// proxy passes all of it to the app, which may read it as a path.
 func TestGuardRefusesTargetsWithoutAPath(t *testing.T) {
 	g, _ := newGuard(t)
 	for _, target := range []string{"x:http://app/hooks/github", "http:hooks/github", "x:other"} {
@@ -143,8 +143,8 @@ func TestGuardChecksItsPrefix(t *testing.T) {
 	}
 }
 
-// TestMethodInQuery: a query that the signature does not cover names no method for
-// the app. A signed one may.
+// TestMethodInQuery: an unsigned query must not name a method for the app. A signed
+// one may.
 func TestMethodInQuery(t *testing.T) {
 	for _, c := range []struct {
 		config, signed, query string
@@ -170,8 +170,8 @@ func TestMethodInQuery(t *testing.T) {
 	}
 }
 
-// TestSingleDirectiveRefusesUncleanPaths: its matcher cleans them, and the app
-// would get them as they were sent.
+// TestSingleDirectiveRefusesUncleanPaths: its matcher cleans them, but the app would
+// get the originals.
 func TestSingleDirectiveRefusesUncleanPaths(t *testing.T) {
 	for _, target := range []string{"/hooks/x/../acme", "/hooks//acme", "/hooks%2Facme", "/hooks/acme;x", "/hooks/%2e/acme", "x:http://app/hooks/acme", "http:hooks/acme"} {
 		u, err := url.ParseRequestURI(target)

@@ -120,7 +120,7 @@ func TestHandshake(t *testing.T) {
 			if want := name == "signed" || name == "body, signed too"; (placeholder("verified") == "true") != want {
 				t.Errorf("verified: %s", placeholder("verified"))
 			}
-			// Never claimed: the same once more is answered again.
+			// Never claimed: a repeated handshake is answered again.
 			if body := tc.body; body != "" && tc.r.Method == http.MethodPost {
 				again := signed(prove)
 				again.Header.Del("X-Echo")
@@ -138,7 +138,7 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
-// TestHandshakeOff: everything goes as if the provider had no handshakes.
+// TestHandshakeOff: as if the provider had no handshakes.
 func TestHandshakeOff(t *testing.T) {
 	g := mustProvision(t, "", strings.Replace(greeters(`"handshake":{"off":true}`), `"param":{"token":"open sesame"},`, "", 1))
 	for name, tc := range map[string]struct {
@@ -159,8 +159,8 @@ func TestHandshakeOff(t *testing.T) {
 	}
 }
 
-// TestHandshakeObserved: handshakes are answered as ever, what is none passes as
-// deliveries do, and a method stays a limit.
+// TestHandshakeObserved: handshakes are answered as usual, other requests pass like
+// deliveries, and a method is still a limit.
 func TestHandshakeObserved(t *testing.T) {
 	g := mustProvision(t, "", greeters(`"observe":true`))
 	strict := mustProvision(t, "", greeters(`"observe":true`, `"require_header":[{"name":"X-Team","values":"blue"}]`))
@@ -187,8 +187,8 @@ func TestHandshakeObserved(t *testing.T) {
 	}
 }
 
-// TestHandshakeUnread: an answer before the body is read ends an HTTP/1
-// connection, which would else be read to its end first.
+// TestHandshakeUnread: an answer before the body is read ends an HTTP/1 connection,
+// which would otherwise be read to its end first.
 func TestHandshakeUnread(t *testing.T) {
 	g := mustProvision(t, "", greeters())
 	r := request("POST", "/", "rest", "X-Echo", "abc")
@@ -203,8 +203,8 @@ func TestHandshakeUnread(t *testing.T) {
 	}
 }
 
-// TestHandshakeBesideSignature: where the body carries signatures, one that has
-// none may still be a handshake.
+// TestHandshakeBesideSignature: if the signature is in the body, an unsigned request
+// may still be a handshake.
 func TestHandshakeBesideSignature(t *testing.T) {
 	config := strings.Replace(greeters(), `{"signature": {"header": "X-Signature"}}`, `{"algorithm": "token", "body_unsigned": true, "signature": {"json": "token"}}`, 1)
 	config = strings.Replace(config, `{"when": {"json": {"kind": "prove"}}, "signed": true, "respond": {"json": {"proof": "{hmac:json:challenge|hex}"}}}`, `{"when": {"json": {"kind": "prove"}}, "signed": true, "respond": {}}`, 1)
@@ -224,7 +224,7 @@ func TestHandshakeBesideSignature(t *testing.T) {
 	}
 }
 
-// TestHandshakeParam: a param that a handshake needs is asked for by name.
+// TestHandshakeParam: an error names the param that a handshake requires.
 func TestHandshakeParam(t *testing.T) {
 	_, err := provision(t, "", strings.Replace(greeters(), `"param":{"token":"open sesame"},`, "", 1))
 	if err == nil || !strings.Contains(err.Error(), "give it with: param token <value>") || !strings.Contains(err.Error(), "handshake off") {

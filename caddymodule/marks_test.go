@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// forgedMarks sets every mark and its twins, in more than one case.
+// forgedMarks sets every mark and its equivalents, in several spellings.
 func forgedMarks(h http.Header) {
 	for _, mark := range marks {
 		for _, name := range []string{
@@ -19,7 +19,7 @@ func forgedMarks(h http.Header) {
 	}
 }
 
-// wantNoMarks fails where a header is, or may be read as, one of the gateway's.
+// wantNoMarks fails if a header is, or may be read as, one of the gateway's.
 func wantNoMarks(t *testing.T, h http.Header) {
 	t.Helper()
 	for name, values := range h {
@@ -29,8 +29,8 @@ func wantNoMarks(t *testing.T, h http.Header) {
 	}
 }
 
-// TestForgedMarksNeverReachErrorRoutes: whatever refuses a request, what
-// handle_errors hands on has no mark of the sender's.
+// TestForgedMarksNeverReachErrorRoutes: whatever refuses a request, handle_errors
+// never passes on a sender's mark.
 func TestForgedMarksNeverReachErrorRoutes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*http.Request)
@@ -70,8 +70,8 @@ func TestForgedMarksNeverReachErrorRoutes(t *testing.T) {
 	}
 }
 
-// TestForgedMarksWhereTwoHandlersMeet: the request that two handlers refuse to
-// share is an error like any other.
+// TestForgedMarksWhereTwoHandlersMeet: a request that reaches two handlers is an
+// error like any other.
 func TestForgedMarksWhereTwoHandlersMeet(t *testing.T) {
 	g := mustProvision(t, "", timed(), acme(topsecret, `"name":"other"`))
 	r := post()

@@ -13,8 +13,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
-// samples gathers every sample of ours as name{label="value",…}, with its value;
-// of a histogram its count.
+// samples collects all our samples as name{label="value",…} with their values; for a
+// histogram its count.
 func (g *gateway) samples(t testing.TB) map[string]float64 {
 	t.Helper()
 	families, err := g.registry.Gather()
@@ -42,8 +42,8 @@ func (g *gateway) samples(t testing.TB) map[string]float64 {
 	return samples
 }
 
-// TestMetricLabels: whatever senders send, label values are those of the
-// configuration and of closed lists.
+// TestMetricLabels: whatever senders send, label values come from the configuration
+// and closed lists.
 func TestMetricLabels(t *testing.T) {
 	g := mustProvision(t, "", timed(`"observe":true`), strings.Replace(timed(), `"acme"`, `"bravo"`, 1))
 	g.start(t)
@@ -99,8 +99,8 @@ func TestMetricLabels(t *testing.T) {
 	}
 }
 
-// TestReasonsAreListed: a reason that is not in the list of metrics counts as
-// other. TestOutcomes shows it of the rest.
+// TestReasonsAreListed: an unlisted reason is counted as other. TestOutcomes shows
+// the rest.
 func TestReasonsAreListed(t *testing.T) {
 	c := metrics.Of("reasons")
 	for o := range notNow {
@@ -111,8 +111,8 @@ func TestReasonsAreListed(t *testing.T) {
 	}
 }
 
-// TestTimestamps: when a sender was last heard of, and which key it used, are
-// absent until then.
+// TestTimestamps: the times of the last delivery and key use are absent before the
+// first.
 func TestTimestamps(t *testing.T) {
 	name := `"name":"timestamps"`
 	g := mustProvision(t, "", strings.Replace(timed(`"delivery_id":{"json":"id"}`), `"name":"acme"`, name, 1))
@@ -125,7 +125,7 @@ func TestTimestamps(t *testing.T) {
 	defer func() { clock = at }()
 	serve(t, post(), accepting, g.handlers...)
 	clock = at.Add(time.Minute)
-	serve(t, post(), accepting, g.handlers...) // a duplicate: the key is in use, nothing was accepted
+	serve(t, post(), accepting, g.handlers...) // a duplicate: the key is used, nothing was accepted
 	bad := post()
 	bad.Header.Set("X-Signature", sign("other", body))
 	clock = at.Add(2 * time.Minute)
@@ -144,8 +144,7 @@ func TestTimestamps(t *testing.T) {
 	}
 }
 
-// TestKeysGone: a key that was rotated out leaves the metrics, and what is left
-// keeps its time.
+// TestKeysGone: a removed key leaves the metrics, and the others keep their times.
 func TestKeysGone(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "topsecret", dir, "old")
@@ -186,8 +185,8 @@ func TestKeysGone(t *testing.T) {
 	}
 }
 
-// TestNamesGone: a name that no configuration has any more is not shown, and
-// counts go on when it is back.
+// TestNamesGone: a name that is no longer configured is not shown, and its counters
+// continue when it returns.
 func TestNamesGone(t *testing.T) {
 	config := strings.Replace(timed(), `"name":"acme"`, `"name":"leaving"`, 1)
 	const requests = `requests_total{name="leaving",outcome="delivered",reason=""}`

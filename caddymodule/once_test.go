@@ -16,13 +16,13 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// once is a handler that tells the copies of post apart.
+// once is a handler that recognises copies of post.
 func once(more ...string) string { return timed(append([]string{withID}, more...)...) }
 
-// theKey is that of post's delivery.
+// theKey is the key of post's delivery.
 var theKey = dedupe.NewKey(string(dedupe.NamedScope("acme")), "", "id+content", "evt_1", digest(body))
 
-// run starts a gateway, and sees that in the end nothing of it remains.
+// run starts a gateway, and checks that nothing of it remains in the end.
 func (g *gateway) run(t *testing.T) *gateway {
 	t.Helper()
 	t.Cleanup(func() {
@@ -49,7 +49,7 @@ func poolIsEmpty(t testing.TB) {
 	})
 }
 
-// state asks the store, without leaving a trace, what it knows of post's delivery.
+// state asks the store about post's delivery without changing it.
 func (g *gateway) state(t testing.TB) string {
 	t.Helper()
 	gate, err := acquire(g.app.store)
@@ -69,14 +69,14 @@ func (g *gateway) state(t testing.TB) string {
 	return d.Outcome.String()
 }
 
-// An outcome is what came of one copy.
+// An outcome is the result of one copy.
 type outcome struct {
 	*answer
 	wire  *wire
 	panic any
 }
 
-// send sends r to the first handler over a wire of its own.
+// send sends r to the first handler over its own connection.
 func (g *gateway) send(r *http.Request, next caddyhttp.HandlerFunc) outcome {
 	return g.sendOver(newWire(), r, next)
 }
@@ -105,8 +105,8 @@ func answering(status int) caddyhttp.HandlerFunc {
 	}
 }
 
-// isDuplicate checks everything that tells a sender, the app and the operator
-// that this copy was one of a delivery that the app had taken.
+// isDuplicate checks everything that tells a sender, the app and the operator that
+// this copy was of an accepted delivery.
 func (o outcome) isDuplicate(t *testing.T, want ...string) {
 	t.Helper()
 	if len(want) == 0 {
@@ -140,8 +140,8 @@ func (o outcome) has(t *testing.T, want ...string) {
 	}
 }
 
-// isRefused checks a 503 and its reason. That a copy is in flight is no error: it
-// is answered, and handle_errors does not see it.
+// isRefused checks a 503 and its reason. A copy in flight is not an error:
+// handle_errors does not see it.
 func (o outcome) isRefused(t *testing.T, reason, retryAfter string) {
 	t.Helper()
 	answered := reason == "in_flight" && o.err == nil && slices.Equal(o.wire.events, []string{"503"})
@@ -171,7 +171,7 @@ func TestTaken(t *testing.T) {
 	if n, m := g.count(t, "delivered", "")-accepted, g.count(t, "duplicate", "")-duplicate; n != 1 || m != 3 {
 		t.Errorf("counted %v accepted, %v duplicates", n, m)
 	}
-	// Only what is verified is looked up.
+	// Only verified deliveries are looked up.
 	r = post()
 	r.Header.Set("X-Signature", sign("other", body))
 	if o := g.send(r, answering(200)); o.status != 401 || o.header.Get("Webhook-Duplicate")+o.header.Get("Webhook-Delivery") != "" {
@@ -204,7 +204,7 @@ func TestDuplicateResponse(t *testing.T) {
 	g.sendOver(w, post(), answering(200)).isDuplicate(t, "202") // the sender is gone
 }
 
-// TestNotTaken: whatever is not a 2xx gives the delivery back.
+// TestNotTaken: anything but a 2xx releases the delivery.
 func TestNotTaken(t *testing.T) {
 	cut := func(w http.ResponseWriter, then func()) error {
 		w.WriteHeader(200)
@@ -253,8 +253,8 @@ func TestNotTaken(t *testing.T) {
 	}
 }
 
-// TestMarkPrecedesAnswer: when the first byte goes to the sender, the store has
-// the mark, or has given the delivery back.
+// TestMarkPrecedesAnswer: when the first byte goes to the sender, the store has the
+// mark, or the delivery is released.
 func TestMarkPrecedesAnswer(t *testing.T) {
 	long := strings.Repeat("x", maxHeld+1)
 	for name, tc := range map[string]struct {
@@ -296,8 +296,8 @@ func TestMarkPrecedesAnswer(t *testing.T) {
 	}
 }
 
-// TestLongAnswer: what does not fit is settled when it overflows, and streams
-// from then on; how the app ends no longer counts.
+// TestLongAnswer: a response that does not fit is settled when it overflows, and
+// streams from then on; how the app ends no longer matters.
 func TestLongAnswer(t *testing.T) {
 	full := strings.Repeat("x", maxHeld)
 	for name, end := range map[string]func() error{
@@ -336,8 +336,8 @@ func TestLongAnswer(t *testing.T) {
 	}
 }
 
-// TestHeaders: the app's headers reach the sender, unless its answer is discarded:
-// then nothing of its framing may stay with the answer that replaces it.
+// TestHeaders: the app's headers reach the sender, unless its response is discarded:
+// then none of its framing may remain in the replacement.
 func TestHeaders(t *testing.T) {
 	g := running(t, "", once())
 	app := func(err error) caddyhttp.HandlerFunc {

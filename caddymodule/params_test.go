@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestParamNames: a param counts by its whole name. The beginning of one that the
-// scheme asks for is a mistake that would leave the real one without its value.
+// TestParamNames: a param must match a whole name. The beginning of a name is a
+// mistake that would leave the real one without a value.
 func TestParamNames(t *testing.T) {
 	hook := func(params string) string {
 		return acme(topsecret, `"message":"{param:hook_id}.{body}"`, `"param":{"hook_id":"x"`+params+`}`)

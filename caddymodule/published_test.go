@@ -28,7 +28,7 @@ type sender struct {
 	now   time.Time
 }
 
-// handler provisions one of the sender's, whose fetches go to its pages.
+// handler provisions one of the sender's handlers, which fetches from its pages.
 func (s *sender) handler(t *testing.T, more ...string) *Handler {
 	t.Helper()
 	g := mustProvision(t, "", acme(append([]string{`"algorithm":"ed25519"`}, more...)...))
@@ -81,7 +81,7 @@ const (
 	fromHosts  = `"key_id":{"header":"X-Key"},"key_source":{"certificate_hosts":["certs.acme.example"]},"dedupe":{"off":true}`
 )
 
-// step is one delivery, what becomes of it, and how often the sender is asked.
+// step is one delivery, its result, and how often the sender is contacted.
 func (s *sender) step(t *testing.T, h *Handler, what string, r *http.Request, status int, asked int) {
 	t.Helper()
 	before := len(s.asked)
@@ -156,8 +156,8 @@ func TestPublishedCertificates(t *testing.T) {
 	}
 }
 
-// TestWaitingLeavesRoom: deliveries that wait for a key leave room in memory for
-// those whose key is at hand.
+// TestWaitingLeavesRoom: deliveries waiting for a key leave memory for those whose
+// key is known.
 func TestWaitingLeavesRoom(t *testing.T) {
 	_, key := newKey(t)
 	g := mustProvision(t, `{"max_buffered":65536}`, acme(`"algorithm":"ed25519","max_body":10000`, fromHosts))
@@ -198,7 +198,7 @@ func TestWaitingLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestAddressInLog: an address from the environment may hold a token.
+// TestAddressInLog: an address from the environment may contain a token.
 func TestAddressInLog(t *testing.T) {
 	t.Setenv("TEST_SET", setAddress+"?token=SHOWN-TOKEN")
 	_, key := newKey(t)
@@ -216,8 +216,8 @@ func TestAddressInLog(t *testing.T) {
 	}
 }
 
-// TestPublishedOutlivesReload: what was fetched is there for the next
-// configuration, and gone with the last.
+// TestPublishedOutlivesReload: fetched keys are available to the next configuration,
+// and dropped with the last.
 func TestPublishedOutlivesReload(t *testing.T) {
 	public, key := newKey(t)
 	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
@@ -230,7 +230,7 @@ func TestPublishedOutlivesReload(t *testing.T) {
 	}
 }
 
-// TestKeyAddresses says which configurations fetch, and which are wrong.
+// TestKeyAddresses: which configurations fetch, and which are wrong.
 func TestKeyAddresses(t *testing.T) {
 	t.Setenv("TEST_SET", setAddress)
 	t.Setenv("TEST_PLAIN", "http://keys.acme.example/jwks.json")
@@ -274,7 +274,7 @@ func fetches(t *testing.T, h *Handler) bool {
 	return h.rules.Scheme().KeySource != nil
 }
 
-// hung is a storage that never answers.
+// hung is a storage that never responds.
 type hung struct{ asked chan struct{} }
 
 func (s hung) Load(context.Context, string) ([]byte, error) {
@@ -284,7 +284,7 @@ func (s hung) Load(context.Context, string) ([]byte, error) {
 
 func (hung) Store(context.Context, string, []byte) error { return errors.New("not reached") }
 
-// TestStorageThatHangs: it holds up neither deliveries nor a reload.
+// TestStorageThatHangs: it delays neither deliveries nor a reload.
 func TestStorageThatHangs(t *testing.T) {
 	_, key := newKey(t)
 	const one = "https://certs.acme.example/one.pem"

@@ -15,13 +15,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// outcomes are all refusals, each with the request that causes it.
+// outcomes are all refusals, each with a request that causes it.
 var outcomes = map[string]struct {
 	alter  func(r *http.Request)
 	config string // more of it
 	next   caddyhttp.Handler
 	status int
-	header map[string]string // besides WWW-Authenticate of a 401
+	header map[string]string // in addition to WWW-Authenticate of a 401
 }{
 	"missing_signature":   {alter: func(r *http.Request) { r.Header.Del("X-Signature") }, status: 401, header: map[string]string{"Connection": "close"}},
 	"malformed_signature": {alter: func(r *http.Request) { r.Header.Set("X-Signature", "not-a-signature") }, status: 401, header: map[string]string{"Connection": "close"}},
@@ -137,8 +137,8 @@ func TestRejectStatus(t *testing.T) {
 	}
 }
 
-// TestConnectionStays: on HTTP/2 and 3 Connection: close would end the other
-// streams too; after a whole body it is of no use.
+// TestConnectionStays: on HTTP/2 and 3 Connection: close would also end other
+// streams; after a complete body it is useless.
 func TestConnectionStays(t *testing.T) {
 	g := mustProvision(t, "", timed())
 	r := post()
@@ -187,9 +187,9 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// TestWhoAnswersAnError: handle_errors gets every refusal. Where the server has
-// none, a 5xx is answered here with what Caddy would answer, because Caddy would
-// log it without a limit.
+// TestWhoAnswersAnError: handle_errors gets every refusal. If the server has none,
+// the gateway answers a 5xx as Caddy would, because Caddy would log it without a
+// limit.
 func TestWhoAnswersAnError(t *testing.T) {
 	routes := &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{}}}
 	for name, tc := range map[string]struct {
@@ -214,9 +214,9 @@ func TestWhoAnswersAnError(t *testing.T) {
 	}
 }
 
-// TestRequiredHeaderIsNoOracle: without a signature nobody learns whether the
-// value of a required header is right, neither from the answer nor from how much
-// of the body is read before it.
+// TestRequiredHeaderIsNoOracle: without a signature nobody learns whether the value
+// of a required header is right, neither from the response nor from how much of the
+// body is read before it.
 func TestRequiredHeaderIsNoOracle(t *testing.T) {
 	for name, alter := range map[string]func(*http.Request){
 		"wrong signature":     func(r *http.Request) { r.Header.Set("X-Signature", sign("other", body)) },
@@ -243,7 +243,7 @@ func TestRequiredHeaderIsNoOracle(t *testing.T) {
 			}))
 			a := serve(t, r, accepting, g.handlers...)
 			got := fmt.Sprint(a.status, a.header, " after ", read, " bytes")
-			if want == "" { // of the right value
+			if want == "" { // with the right value
 				want = got
 			}
 			if got != want || a.forward != nil {
@@ -253,8 +253,8 @@ func TestRequiredHeaderIsNoOracle(t *testing.T) {
 	}
 }
 
-// TestRequiredHeaderAndHandshake: the same where a request may be a handshake,
-// but for the handshake that is answered: it wants the header as well.
+// TestRequiredHeaderAndHandshake: the same if a request may be a handshake; an
+// answered handshake also needs the header.
 func TestRequiredHeaderAndHandshake(t *testing.T) {
 	g := mustProvision(t, "", greeters(`"require_header":[{"name":"X-Team","values":"blue"}]`))
 	for name, tc := range map[string]struct {

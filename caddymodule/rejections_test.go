@@ -17,7 +17,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// forged is post's delivery with another body than was signed.
+// forged is post's delivery with another body.
 func forged(text string) *http.Request {
 	r := post()
 	sent := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text))
@@ -26,7 +26,7 @@ func forged(text string) *http.Request {
 	return r
 }
 
-// get asks the admin endpoint, which must answer 200.
+// get queries the admin endpoint, which must answer 200.
 func get[T any](t testing.TB, path string) (v T) {
 	t.Helper()
 	w, err := ask(http.MethodGet, path)
@@ -42,7 +42,7 @@ func get[T any](t testing.TB, path string) (v T) {
 	return v
 }
 
-// watched starts a gateway of which nothing is kept yet.
+// watched starts a gateway with nothing kept yet.
 func watched(t testing.TB, appConfig string, handlers ...string) *gateway {
 	t.Helper()
 	nothingKept()
@@ -57,10 +57,10 @@ func nothingKept() {
 	recent.Restrict(nil, 0)
 }
 
-// newestID is the id of the newest that is kept.
+// newestID is the id of the newest kept rejection.
 func newestID() string { return kept.List("")[0].Show(nil).ID }
 
-// TestKept: of what is refused, the operator finds everything but the body.
+// TestKept: the operator finds everything about a refused request, except its body.
 func TestKept(t *testing.T) {
 	g := watched(t, "", timed())
 	g.logs.TakeAll()
@@ -98,8 +98,8 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// TestKeptReasons: what fails verification is kept, observed or refused, and what
-// a limit refuses; what the gateway cannot do now is not.
+// TestKeptReasons: failed verifications are kept, observed or refused, and refusals
+// of limits; temporary failures of the gateway are not.
 func TestKeptReasons(t *testing.T) {
 	for _, observe := range []bool{false, true} {
 		for reason, tc := range outcomes {
@@ -131,7 +131,7 @@ func TestKeptReasons(t *testing.T) {
 	}
 }
 
-// TestObservedAsItCame: what the gateway takes off for the app is kept.
+// TestObservedAsItCame: headers that the gateway removes for the app are kept.
 func TestObservedAsItCame(t *testing.T) {
 	g := watched(t, "", timed(`"observe":true`, `"sign_upstream":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`))
 	r := forged("{}")
@@ -163,7 +163,7 @@ func TestKeptNewest(t *testing.T) {
 	if got := urls(adminapi.RejectionsPath + "?name=acme"); fmt.Sprint(got) != "[/acme/4 /acme/3 /acme/2]" {
 		t.Errorf("of acme: %v", got)
 	}
-	// A configuration that keeps less, of fewer handlers.
+	// A configuration that keeps fewer, of fewer handlers.
 	smaller := mustProvision(t, `{"keep_rejected":1}`, timed())
 	if n, _ := kept.Totals(); n != 6 {
 		t.Errorf("provisioning leaves %d, want 6", n)
@@ -195,8 +195,8 @@ func TestKeepRejectedNegative(t *testing.T) {
 	}
 }
 
-// TestLimitsLeaveATrace: what a limit refused is kept with what the operator can
-// write, the newest of each, beside what is not genuine.
+// TestLimitsLeaveATrace: the newest refusal of each limit is kept with a remedy,
+// separately from failed verifications.
 func TestLimitsLeaveATrace(t *testing.T) {
 	g := watched(t, "", timed(`"max_body":1000`, `"methods":["POST","PUT"]`))
 	serve(t, forged("{}"), accepting, g.handlers...)
@@ -236,7 +236,7 @@ func TestLimitsLeaveATrace(t *testing.T) {
 	}
 }
 
-// TestRemedies name the line that lets the request in.
+// TestRemedies name the line that allows the request.
 func TestRemedies(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{
 		{bodyTooLarge(1<<20, -1).remedy, "max_body 2MiB"},
@@ -261,7 +261,7 @@ func TestUnreadBody(t *testing.T) {
 	g := watched(t, "", timed())
 	r := post()
 	r.Header.Set("X-Time", "1699990000")
-	r.Header.Set("Content-Length", "14") // nothing has lost the body
+	r.Header.Set("Content-Length", "14") // the body was not lost
 	serve(t, r, accepting, g.handlers...)
 	got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+newestID())
 	if got.Body.Read || got.Body.SHA256 != "" || !strings.Contains(got.Note, "before its body was read") || strings.Contains(got.Hint, "empty") {
@@ -269,8 +269,8 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
-// TestUnreadBodyIsNotLost: what was refused before its body was read is not taken
-// for one whose body something had lost, once its time is no longer too old.
+// TestUnreadBodyIsNotLost: a request refused before its body was read is not
+// explained as one that lost its body, once its time is no longer too old.
 func TestUnreadBodyIsNotLost(t *testing.T) {
 	g := watched(t, "", timed(`"tolerance":"1s"`))
 	r := post()
@@ -284,8 +284,8 @@ func TestUnreadBodyIsNotLost(t *testing.T) {
 	}
 }
 
-// TestKeysAreNotShownInAnyEncoding: a sender that is set up with the key in the
-// wrong place may have encoded it, and a header that is shown may hold it.
+// TestKeysAreNotShownInAnyEncoding: a sender with the key in the wrong place may have
+// encoded it, in a header that is shown.
 func TestKeysAreNotShownInAnyEncoding(t *testing.T) {
 	const key, decoded = "correct-horse-battery", "\x01\xfe binary key \xff\x80"
 	g := watched(t, "", acme(`"secret":["`+key+`"]`), strings.Replace(acme(`"secret_encoding":"base64"`, `"secret":["`+base64.StdEncoding.EncodeToString([]byte(decoded))+`"]`), "acme", "bravo", 1))
@@ -368,7 +368,7 @@ func TestRedaction(t *testing.T) {
 	if !strings.Contains(got.URL, "event=7") || !strings.Contains(got.URL, "sig=(redacted)") {
 		t.Errorf("url %s", got.URL)
 	}
-	// A key that is rotated out, a header that is no longer required.
+	// A removed key, a header that is no longer required.
 	mustProvision(t, "", acme(`"secret":["another"]`)).start(t)
 	w, err := ask(http.MethodGet, adminapi.RejectionsPath+"/"+id)
 	if err != nil {
@@ -381,7 +381,7 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
-// TestHint: the cause is looked for with the configuration in force.
+// TestHint: the cause is determined with the configuration in force.
 func TestHint(t *testing.T) {
 	g := watched(t, "", timed())
 	r := forged(body[:len(body)-1])
@@ -410,7 +410,7 @@ func TestHint(t *testing.T) {
 	}
 }
 
-// TestHandlerGone: a rejection of a configuration that is stopped explains nothing.
+// TestHandlerGone: a rejection of a stopped configuration is not explained.
 func TestHandlerGone(t *testing.T) {
 	kept.Restrict(nil, 0)
 	defer kept.Restrict(nil, 0)

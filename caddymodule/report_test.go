@@ -17,8 +17,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// reported sends r through the handler of g, as a server with access logs and
-// tracing does, and returns what they were told.
+// reported sends r through the handler of g, like a server with access logs and
+// tracing, and returns what they got.
 func reported(t testing.TB, g *gateway, r *http.Request, next caddyhttp.Handler, server *caddyhttp.Server) (logged map[string]any, traced map[string]any) {
 	t.Helper()
 	recorder := tracetest.NewSpanRecorder()
@@ -40,7 +40,7 @@ func reported(t testing.TB, g *gateway, r *http.Request, next caddyhttp.Handler,
 	return logged, traced
 }
 
-// TestReports: the access log and the trace tell how each request ended.
+// TestReports: the access log and the trace show how each request ended.
 func TestReports(t *testing.T) {
 	key := theKey.String()
 	for name, tc := range map[string]struct {
@@ -113,19 +113,18 @@ func TestReportsProvider(t *testing.T) {
 	}
 }
 
-// TestNoReportWithoutReaders: a server without access logs is not told, and a
-// request that is not traced neither.
+// TestNoReportWithoutReaders: without an access log or a trace, nothing is reported.
 func TestNoReportWithoutReaders(t *testing.T) {
 	g := mustProvision(t, "", timed())
 	g.start(t)
 	if logged, _ := reported(t, g, post(), accepting, new(caddyhttp.Server)); len(logged) != 0 {
 		t.Errorf("logged %v", logged)
 	}
-	serve(t, post(), accepting, g.handlers...) // the background span of a request that is not traced
+	serve(t, post(), accepting, g.handlers...) // the background span of an untraced request
 }
 
-// TestSkewIsVisible as a metric, and as one warning an hour once a full window of
-// verified deliveries shows it. Forgeries show nothing.
+// TestSkewIsVisible as a metric, and as one warning an hour after a full window of
+// verified deliveries shows it. Forgeries do not count.
 func TestSkewIsVisible(t *testing.T) {
 	signedAt := func(at time.Time, key string) *http.Request {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
@@ -178,8 +177,7 @@ func TestSkewIsVisible(t *testing.T) {
 	}
 }
 
-// TestOutcomesOfTheApp: a delivery is delivered by a 2xx of the app and by nothing
-// else.
+// TestOutcomesOfTheApp: only a 2xx of the app makes a delivery delivered.
 func TestOutcomesOfTheApp(t *testing.T) {
 	answer := func(status int) caddyhttp.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(status); return nil }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A wire is a connection to a sender that notes what goes over it.
+// A wire is a connection to a sender that records its traffic.
 type wire struct {
 	header http.Header
 	events []string
-	before func(event string) // sees each before it happens
+	before func(event string) // called before each event
 	broken bool
 }
 
@@ -41,7 +41,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// held is a heldResponse whose settling is noted among the events of its wire.
+// held is a heldResponse that records its settling among the events of its wire.
 func held() (*heldResponse, *wire) {
 	w := newWire()
 	return &heldResponse{ResponseWriter: w, settle: func(status int) { w.note(fmt.Sprint("settle ", status)) }}, w
@@ -112,7 +112,7 @@ func flush(w http.ResponseWriter) {
 	}
 }
 
-// TestPassing: without a claim nothing is held back.
+// TestPassing: without a claim the response is not held.
 func TestPassing(t *testing.T) {
 	w := newWire()
 	h := &heldResponse{ResponseWriter: w, passing: true}
@@ -133,8 +133,8 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// TestSenderIsGone: a sender that does not read its answer changes nothing in
-// how the delivery was settled, and the app learns of it when the answer passes.
+// TestSenderIsGone: a sender that does not read its response does not change how the
+// delivery was settled, and the app learns of it when the response passes.
 func TestSenderIsGone(t *testing.T) {
 	h, w := held()
 	w.broken = true
@@ -148,7 +148,7 @@ func TestSenderIsGone(t *testing.T) {
 	}
 }
 
-// The app's writes belong to the app: it may use its buffer again at once.
+// The app may reuse its buffer after a write.
 func TestHeldBytesAreCopied(t *testing.T) {
 	h, _ := held()
 	p := []byte("abc")

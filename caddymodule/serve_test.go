@@ -19,7 +19,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// clock is what handlers of these tests take for now.
+// clock is the current time of handlers in these tests.
 var clock = time.Unix(1700000000, 0)
 
 // timed is a scheme that can fail in every way.
@@ -38,7 +38,7 @@ func post() *http.Request {
 	return r
 }
 
-// digest is what of a body is part of a delivery's key.
+// digest is the part of a body in a delivery's key.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return string(sum[:])
@@ -61,15 +61,15 @@ func sends(r *http.Request, text string, err error) {
 	}))
 }
 
-// An answer is what came of a request.
+// An answer is the result of a request.
 type answer struct {
 	err     error
 	status  int
 	header  http.Header
 	repl    *caddy.Replacer
-	request *http.Request // as the handlers' errors find it
-	forward *http.Request // what the handlers below got
-	body    string        // which they read
+	request *http.Request // as error routes find it
+	forward *http.Request // as the following handlers got it
+	body    string        // the body that they read
 }
 
 func (a *answer) placeholder(name string) string {
@@ -82,7 +82,7 @@ var accepting = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Reques
 	return nil
 })
 
-// serve sends r through handlers and then to next, as Caddy's server would.
+// serve sends r through handlers and then to next, like Caddy's server.
 func serve(t testing.TB, r *http.Request, next caddyhttp.Handler, handlers ...*Handler) *answer {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -114,7 +114,7 @@ func serve(t testing.TB, r *http.Request, next caddyhttp.Handler, handlers ...*H
 	return a
 }
 
-// count returns what requests_total counts for acme.
+// count returns requests_total for acme.
 func (g *gateway) count(t testing.TB, outcome, reason string) float64 {
 	t.Helper()
 	families, err := g.registry.Gather()
@@ -138,7 +138,7 @@ func (g *gateway) count(t testing.TB, outcome, reason string) float64 {
 	return 0
 }
 
-// budgetsAreFree fails where an outcome kept what a body was charged.
+// budgetsAreFree fails if an outcome did not release its memory.
 func (g *gateway) budgetsAreFree(t testing.TB) {
 	t.Helper()
 	if n := buffered.used.Load(); n != 0 {
@@ -300,8 +300,8 @@ func TestTwoHandlers(t *testing.T) {
 	g.budgetsAreFree(t)
 }
 
-// TestErrorOfTheApp: what the handlers below return goes on unchanged, and what
-// they leave behind is cleared.
+// TestErrorOfTheApp: errors of the following handlers are returned unchanged, and the
+// delivery is released.
 func TestErrorOfTheApp(t *testing.T) {
 	g := mustProvision(t, "", timed())
 	dial := caddyhttp.Error(http.StatusBadGateway, errors.New("dial"))
@@ -322,7 +322,8 @@ func TestErrorOfTheApp(t *testing.T) {
 	g.budgetsAreFree(t)
 }
 
-// TestDetached: the sender's hang-up does not end the app's work, upstream_timeout does.
+// TestDetached: upstream_timeout ends the app's work, the sender's disconnect does
+// not.
 func TestDetached(t *testing.T) {
 	g := mustProvision(t, "", timed(`"upstream_timeout":"90s"`, `"delivery_id":{"json":"id"}`))
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -347,7 +348,7 @@ func TestDetached(t *testing.T) {
 	}
 }
 
-// TestAsReceived: what is signed is the request as the sender made it, whatever
+// TestAsReceived: the signature covers the request as the sender made it, whatever
 // was rewritten before.
 func TestAsReceived(t *testing.T) {
 	g := mustProvision(t, "", acme(topsecret, `"message":"{method} {uri} {body}"`))

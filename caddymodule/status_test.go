@@ -11,7 +11,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
-// TestStatus: everything that was counted, for each name once.
+// TestStatus: all counters, for each name once.
 func TestStatus(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "topsecret", dir, "keys", "current")
@@ -63,7 +63,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestStatusForPrograms: never is null, and lists are lists when they are empty.
+// TestStatusForPrograms: a time that never was is null, and empty lists are lists.
 func TestStatusForPrograms(t *testing.T) {
 	watched(t, "", strings.Replace(timed(), `"acme"`, `"status-c"`, 1))
 	w, err := ask(http.MethodGet, adminapi.StatusPath)
@@ -77,7 +77,7 @@ func TestStatusForPrograms(t *testing.T) {
 	}
 }
 
-// TestAdminRefuses: each path has one method, and says which.
+// TestAdminRefuses: each path names its methods.
 func TestAdminRefuses(t *testing.T) {
 	g := watched(t, "", timed())
 	serve(t, forged("{}"), accepting, g.handlers...)
@@ -107,7 +107,7 @@ func TestAdminRefuses(t *testing.T) {
 	}
 }
 
-// TestNothingRuns: without a configuration there is nothing to tell of.
+// TestNothingRuns: without a configuration there is nothing to show.
 func TestNothingRuns(t *testing.T) {
 	if app := current(); app != nil {
 		t.Fatalf("another test's app still runs")
@@ -119,8 +119,8 @@ func TestNothingRuns(t *testing.T) {
 	}
 }
 
-// TestRolledBack: a configuration that starts and is stopped again leaves the one
-// before it in force.
+// TestRolledBack: a configuration that starts and is stopped again leaves the
+// previous one in force.
 func TestRolledBack(t *testing.T) {
 	old := mustProvision(t, "", timed())
 	old.start(t)

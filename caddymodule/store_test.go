@@ -16,7 +16,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
-// begin starts the app, and returns what stops it.
+// begin starts the app, and returns a function that stops it.
 func (g *gateway) begin(t testing.TB) (stop func()) {
 	t.Helper()
 	limit := buffered.limit.Load()
@@ -32,7 +32,7 @@ func (g *gateway) begin(t testing.TB) (stop func()) {
 	}
 }
 
-// references counts who uses the gateway's store.
+// references counts the users of the gateway's store.
 func (g *gateway) references() int {
 	n, _ := gates.References(g.app.store.Identity())
 	return n
@@ -47,8 +47,8 @@ func memoryOf(entries int) string {
 	return fmt.Sprintf(`{"store":{"store":"memory","max_entries":%d}}`, entries)
 }
 
-// TestReferences: a store is open from the first start or delivery to the last
-// stop or delivery, over any number of reloads.
+// TestReferences: a store is open from the first start or delivery to the last stop
+// or delivery, over any number of reloads.
 func TestReferences(t *testing.T) {
 	defer poolIsEmpty(t)
 	g := mustProvision(t, "", once())
@@ -94,8 +94,8 @@ func TestReferences(t *testing.T) {
 	check("stopped", 0)
 }
 
-// TestStoreOutlivesStop: Caddy stops apps in no order, and the server goes on
-// taking deliveries while shutdown_delay runs. What was done is known to the end.
+// TestStoreOutlivesStop: Caddy stops apps in no particular order, and the server
+// still accepts deliveries during shutdown_delay. Dones are known to the end.
 func TestStoreOutlivesStop(t *testing.T) {
 	for name, config := range map[string]string{"memory": "", "bolt": boltAt(filepath.Join(t.TempDir(), "dedupe.db"))} {
 		t.Run(name, func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestStoreOutlivesStop(t *testing.T) {
 	}
 }
 
-// TestMarkBeforeStart: Caddy starts apps in no order, so a delivery may come
-// before the store's app. What it marks stays.
+// TestMarkBeforeStart: Caddy starts apps in no particular order, so a delivery may
+// arrive before the store's app starts. Its mark remains.
 func TestMarkBeforeStart(t *testing.T) {
 	g := mustProvision(t, "", once())
 	g.send(post(), answering(200)).isForwarded(t)
@@ -133,12 +133,12 @@ func TestMarkBeforeStart(t *testing.T) {
 		t.Error(err)
 	}
 	poolIsEmpty(t)
-	never.send(post(), answering(200)).isForwarded(t) // its last requests hold the store for themselves
+	never.send(post(), answering(200)).isForwarded(t) // its last requests have their own references
 	poolIsEmpty(t)
 }
 
 // TestReloadInFlight: a delivery that ends after its configuration was stopped is
-// known to the one that follows. With the memory store alone, too.
+// known to the next one, even with the memory store.
 func TestReloadInFlight(t *testing.T) {
 	for name, config := range map[string]string{"memory": "", "bolt": boltAt(filepath.Join(t.TempDir(), "dedupe.db"))} {
 		t.Run(name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestReloadInFlight(t *testing.T) {
 	}
 }
 
-// TestRestart: the file outlives the last user of a store, the memory does not.
+// TestRestart: the file survives the last user of a store, the memory does not.
 func TestRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "dedupe.db")
 	for config, want := range map[string]string{"": "absent", boltAt(path): "duplicate"} {
@@ -181,8 +181,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestResize: the size is that of the configuration which has started last, not
-// of one that was looked at.
+// TestResize: the configuration started last determines the size, not one that was
+// only validated.
 func TestResize(t *testing.T) {
 	for name, config := range map[string]func(int) string{
 		"memory": memoryOf,
@@ -226,8 +226,8 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// TestAnotherStore: another file or kind is another store; the same file by
-// another name is the same.
+// TestAnotherStore: another file or kind is another store; another path to the same
+// file is not.
 func TestAnotherStore(t *testing.T) {
 	defer poolIsEmpty(t)
 	dir := t.TempDir()
@@ -257,8 +257,8 @@ func TestAnotherStore(t *testing.T) {
 	}
 }
 
-// TestProvisionOpensNothing: caddy validate beside a running gateway opens no
-// file and takes no reference.
+// TestProvisionOpensNothing: caddy validate next to a running gateway opens no file
+// and takes no reference.
 func TestProvisionOpensNothing(t *testing.T) {
 	defer poolIsEmpty(t)
 	path := filepath.Join(t.TempDir(), "new", "dedupe.db")
@@ -279,8 +279,8 @@ func TestProvisionOpensNothing(t *testing.T) {
 	}
 }
 
-// TestFailedStart: neither a start that fails nor a stop without a start takes
-// or gives back a reference: it would be that of the running configuration.
+// TestFailedStart: neither a failed start nor a stop without a start takes or
+// releases a reference, which would be the running configuration's.
 func TestFailedStart(t *testing.T) {
 	defer poolIsEmpty(t)
 	broken := mustProvision(t, "", once())
@@ -329,7 +329,7 @@ func TestStoreConfig(t *testing.T) {
 	}
 }
 
-// The API is told of no value that is not set, and of each that is.
+// The API shows each value that is set, and no other.
 func TestStoreJSON(t *testing.T) {
 	for _, config := range []string{`{}`, `{"max_entries":1}`, `{"path":"/a","max_entries":1}`} {
 		var s BoltStore
@@ -342,7 +342,7 @@ func TestStoreJSON(t *testing.T) {
 	}
 }
 
-// TestStoreHealth: a file that cannot be written shows where operators look.
+// TestStoreHealth: a file that cannot be written shows up for operators.
 func TestStoreHealth(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dir")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil { // a file where the directory should be
@@ -358,13 +358,12 @@ func TestStoreHealth(t *testing.T) {
 	if n := gaugeOf(t, g, "caddy_verify_webhook_store_degraded"); n != 1 {
 		t.Errorf("store_degraded is %v", n)
 	}
-	if err := os.Remove(dir); err != nil { // so that closing can write what is pending
+	if err := os.Remove(dir); err != nil { // so that closing can write pending dones
 		t.Error(err)
 	}
 }
 
-// TestRooms: one sender's flood pushes its own deliveries out of the store, not
-// another's.
+// TestRooms: a flood by one sender evicts its own deliveries, not another's.
 func TestRooms(t *testing.T) {
 	named := func(name string) string {
 		return acme(topsecret, withID, `"name":"`+name+`"`)

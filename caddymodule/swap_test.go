@@ -19,7 +19,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 )
 
-// generations is a handler all of whose keys are files, which change at once.
+// generations is a handler whose keys are all in files, which change at once.
 type generations struct {
 	*gateway
 	dir string
@@ -52,16 +52,16 @@ func (g *generations) rotate(t *testing.T) {
 	look(t, g.handlers[0].keys)
 }
 
-// observation is all that tells which keys a request was judged with.
+// observation is everything that shows which keys a request was handled with.
 type observation struct {
 	status             int
 	reason             string
 	key                string // that verified it
 	upstream           string // the signature for the app
-	logged, kept, hide string // labels: in the log, with the rejection, and of what it hides
+	logged, kept, hide string // labels: in the log, with the rejection, and of what is redacted
 }
 
-// touching is a context that tells when it is looked at.
+// touching is a context that reports its use.
 type touching struct {
 	context.Context
 	touch func()
@@ -72,8 +72,8 @@ func (c touching) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// deliver sends a delivery and calls touch whenever the handler looks at the
-// world outside: the request's context, its body, the clock, the app.
+// deliver sends a delivery and calls touch whenever the handler uses something
+// external: the request's context, its body, the clock, the app.
 func (g *generations) deliver(t *testing.T, secret, team string, touch func()) (o observation) {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", nil)
@@ -123,8 +123,8 @@ func labelsIn(field any) string {
 }
 
 // TestKeysAreSwappedWhole rotates secret, required header and upstream secret at
-// every point where a request looks outside. Whichever it is, all that the
-// request meets is old, or all is new.
+// every point where a request uses something external. Everything that the request
+// uses must be old, or everything new.
 func TestKeysAreSwappedWhole(t *testing.T) {
 	for what, d := range map[string]struct {
 		secret, team string
@@ -167,8 +167,8 @@ func TestKeysAreSwappedWhole(t *testing.T) {
 	}
 }
 
-// TestFetchedKeyComesWithTheRest: a delivery that waited for its key is judged by
-// all that is in use then, not by the headers and secrets of before.
+// TestFetchedKeyComesWithTheRest: a delivery that waited for its key is handled with
+// everything current then, not with earlier headers and secrets.
 func TestFetchedKeyComesWithTheRest(t *testing.T) {
 	for team, want := range map[string]int{"old-team": 401, "new-team": 202} {
 		dir := filepath.ToSlash(t.TempDir())

@@ -19,8 +19,8 @@ const (
 	signUpstream   = `"sign_upstream":"` + upstreamSecret + `"`
 )
 
-// standardWebhooks is the signature that the specification wants, made without
-// the code that is tested.
+// standardWebhooks is the signature of the specification, made without the code under
+// test.
 func standardWebhooks(t *testing.T, secret, id, timestamp, text string) string {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
@@ -32,7 +32,7 @@ func standardWebhooks(t *testing.T, secret, id, timestamp, text string) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// forging adds what a sender could set to look as if the gateway had signed.
+// forging adds what a sender could set to look signed by the gateway.
 func forging(r *http.Request) *http.Request {
 	for _, name := range []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Webhook_id", "Webhook.signature"} {
 		r.Header[name] = []string{"forged", "twice"}
@@ -48,7 +48,7 @@ func TestSignUpstream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := mustProvision(t, "", timed(signUpstream, tc.more))
-			a := serve(t, forging(post()), answering(500), g.handlers...) // not taken: a copy is forwarded
+			a := serve(t, forging(post()), answering(500), g.handlers...) // not accepted: a copy is forwarded
 			if a.err != nil {
 				t.Fatal(a.err)
 			}
@@ -80,8 +80,8 @@ func TestSignUpstream(t *testing.T) {
 	}
 }
 
-// TestNotSigned: what is not verified is never signed, and cannot come signed.
-// Without sign_upstream the sender's headers are the app's business.
+// TestNotSigned: an unverified request is never signed, and cannot arrive signed.
+// Without sign_upstream the sender's headers are up to the app.
 func TestNotSigned(t *testing.T) {
 	g := mustProvision(t, "", timed(signUpstream, `"observe":true`))
 	r := forging(post())
@@ -101,8 +101,8 @@ func TestNotSigned(t *testing.T) {
 	}
 }
 
-// TestSignUpstreamFile: the secret for the app rotates like the sender's, and is
-// as necessary.
+// TestSignUpstreamFile: the secret for the app rotates like the sender's, and is as
+// necessary.
 func TestSignUpstreamFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upstream")
 	g := mustProvision(t, "", timed(`"sign_upstream":"{file.`+filepath.ToSlash(path)+`}"`))

@@ -39,8 +39,8 @@ func want(t *testing.T, what string, list []*Delivery, want ...string) {
 	}
 }
 
-// TestNewest: of each handler so many are kept, newest first, and a busy one
-// drives out nothing of another.
+// TestNewest: a number is kept for each handler, newest first, and a busy handler
+// does not displace another's.
 func TestNewest(t *testing.T) {
 	var s Store
 	s.Add(delivered("quiet", "q1"), 3)
@@ -56,7 +56,7 @@ func TestNewest(t *testing.T) {
 	want(t, "off", s.List(Query{Name: "off"}, -1))
 }
 
-// TestQuery: each filter is exact, and all hold together.
+// TestQuery: each filter is exact, and all must match.
 func TestQuery(t *testing.T) {
 	var s Store
 	s.Add(with(delivered("shop", "evt_1"), func(d *Delivery) { d.Event = "paid" }), 9)
@@ -79,8 +79,8 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-// TestCopiesDriveOutCopiesAlone: whoever replays a captured delivery leaves those
-// that went to the app in place.
+// TestCopiesDriveOutCopiesAlone: replaying a captured delivery does not displace
+// those that went to the app.
 func TestCopiesDriveOutCopiesAlone(t *testing.T) {
 	var s Store
 	s.Add(delivered("shop", "genuine"), 2)
@@ -116,8 +116,7 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// TestBounds: over all handlers there is a bound in entries and in bytes, and what
-// a sender writes is cut.
+// TestBounds: total entries and bytes are limited, and a sender's texts are cut.
 func TestBounds(t *testing.T) {
 	var s Store
 	long := delivered("shop", strings.Repeat("é", maxText))
@@ -144,7 +143,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestTextIsCopied: an id is a part of the body, and must not keep all of it.
+// TestTextIsCopied: an id is part of the body, and must not keep all of it in memory.
 func TestTextIsCopied(t *testing.T) {
 	var s Store
 	body := strings.Repeat("x", 1<<20)
@@ -157,8 +156,8 @@ func TestTextIsCopied(t *testing.T) {
 	}
 }
 
-// TestRestrict: a configuration that is now in force keeps what it says, of its
-// handlers.
+// TestRestrict: a new configuration keeps only its own handlers' deliveries, up to
+// its limit.
 func TestRestrict(t *testing.T) {
 	var s Store
 	for i := range 9 {
@@ -175,8 +174,8 @@ func TestRestrict(t *testing.T) {
 	}
 }
 
-// TestAfter: who asks for what came after a delivery misses nothing that is kept,
-// is told if something is not, and of the next one when it comes.
+// TestAfter: a client that asks for later deliveries gets all that are kept, is told
+// if some are missing, and of the next one.
 func TestAfter(t *testing.T) {
 	var s Store
 	n := s.After(0, Query{})
@@ -213,7 +212,7 @@ func TestAfter(t *testing.T) {
 	}
 }
 
-// TestCursor: that of another process comes before everything.
+// TestCursor: a cursor of another process is before everything.
 func TestCursor(t *testing.T) {
 	if got := ParseCursor(Cursor(42)); got != 42 {
 		t.Errorf("read %d", got)
@@ -225,7 +224,7 @@ func TestCursor(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsShown: senders are set up with the key as the id, and keys change.
+// TestNoSecretIsShown: a sender may send its key as the id, and keys change.
 func TestNoSecretIsShown(t *testing.T) {
 	rules, err := verifier.Compile(verifier.Scheme{Signature: &verifier.Signature{Header: []string{"X-Signature"}}})
 	if err != nil {
@@ -245,7 +244,7 @@ func TestNoSecretIsShown(t *testing.T) {
 		s.Add(with(delivered("shop", id), func(d *Delivery) { d.Keys, d.Event = old, id }), 9)
 	}
 	var v View
-	for range 2 { // a view is used for long
+	for range 2 { // a view is used for some time
 		shown := v.Show(s.After(0, Query{}).Deliveries, []*keys.Snapshot{now, nil})
 		for i, d := range shown {
 			if hidden := d.ID == "(redacted)" && d.Event == "(redacted)"; hidden != (i < 3) {
@@ -279,7 +278,7 @@ func TestConcurrent(t *testing.T) {
 	all.Wait()
 }
 
-// BenchmarkAdd is what a delivery pays.
+// BenchmarkAdd is the cost for a delivery.
 func BenchmarkAdd(b *testing.B) {
 	var s Store
 	keys := make([]string, 4096)

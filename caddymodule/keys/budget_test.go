@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// network is a client's, from a benchmark's addresses (RFC 2544).
+// network is a client's address, in the range for benchmarks (RFC 2544).
 func network(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)
 }
 
-// TestForgeriesDoNotStarve: while clients name one address after another that
-// does not exist, a client that did not is served at once, and the sender is asked
-// no more than so often.
+// TestForgeriesDoNotStarve: while clients name nonexistent addresses, another client
+// is served at once, and requests to the sender are limited.
 func TestForgeriesDoNotStarve(t *testing.T) {
 	for _, tc := range []struct {
 		clients int
@@ -55,8 +54,8 @@ func TestForgeriesDoNotStarve(t *testing.T) {
 	}
 }
 
-// TestNetworksDoNotStarve: whoever has one IPv6 /48, or one after another, leaves
-// fetches to clients of other networks, and to those that have been served most.
+// TestNetworksDoNotStarve: an attacker with one or more IPv6 /48 networks leaves
+// fetches to clients of other networks, and to those served before.
 func TestNetworksDoNotStarve(t *testing.T) {
 	subnet := func(network, i int) netip.Prefix {
 		a := netip.MustParseAddr("2001:db8::").As16()
@@ -94,7 +93,7 @@ func TestNetworksDoNotStarve(t *testing.T) {
 	}
 }
 
-// TestKnownAddressesNeedNoBudget: whatever forgeries have used up.
+// TestKnownAddressesNeedNoBudget: whatever forgeries have used.
 func TestKnownAddressesNeedNoBudget(t *testing.T) {
 	f := &Fetcher{Now: func() time.Time { return clock }, Get: func(context.Context, string) (Page, error) { return Page{}, nil }}
 	for i := range maxFetches {
@@ -110,7 +109,7 @@ func TestKnownAddressesNeedNoBudget(t *testing.T) {
 	}
 }
 
-// TestClientsAreForgotten: their table has an end.
+// TestClientsAreForgotten: their table is limited.
 func TestClientsAreForgotten(t *testing.T) {
 	var b fetchBudget
 	for i := range 3 * maxClients {
@@ -121,8 +120,8 @@ func TestClientsAreForgotten(t *testing.T) {
 	}
 }
 
-// TestOneClientWaits: deliveries of one client that wait for a slow address leave
-// room for another's.
+// TestOneClientWaits: deliveries of one client waiting for a slow address leave room
+// for another's.
 func TestOneClientWaits(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)

@@ -15,8 +15,8 @@ import (
 
 func taken(_ Page, err error) error { return err }
 
-// TestFetchOnceAtATime: whoever asks while a fetch is under way shares it, and
-// no more than so many wait.
+// TestFetchOnceAtATime: concurrent requests share a fetch, and the number of waiting
+// ones is limited.
 func TestFetchOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls, release := 0, make(chan struct{})
@@ -54,8 +54,8 @@ func TestFetchOnceAtATime(t *testing.T) {
 	})
 }
 
-// TestFetchWaitsInVain: what was fetched may be held up by what is none of the
-// sender's, such as a file system that hangs. Nobody waits for ever.
+// TestFetchWaitsInVain: something unrelated to the sender, such as a hanging file
+// system, may block a fetch. Nothing waits forever.
 func TestFetchWaitsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, began := make(chan struct{}), time.Now()
@@ -68,8 +68,8 @@ func TestFetchWaitsInVain(t *testing.T) {
 	})
 }
 
-// TestFetchFailures: an address that failed rests, and distinct addresses run
-// out.
+// TestFetchFailures: a failed address is not retried immediately, and the number of
+// addresses is limited.
 func TestFetchFailures(t *testing.T) {
 	now, calls := clock, 0
 	f := &Fetcher{Now: func() time.Time { return now }, Get: func(context.Context, string) (Page, error) {

@@ -26,7 +26,7 @@ const (
 
 var clock = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// A sender has Ed25519 keys and pages that are fetched.
+// A sender has Ed25519 keys and pages to fetch.
 type sender struct {
 	pages map[string]string
 	asked []string
@@ -73,7 +73,7 @@ func signedBy(key ed25519.PrivateKey, id string) *verifier.Request {
 	return &verifier.Request{Header: http.Header{"X-Signature": {fmt.Sprintf("%x", ed25519.Sign(key, []byte(body)))}, "X-Key": {id}}}
 }
 
-// judge is what a handler does with a delivery, whose key may have to be fetched.
+// judge does what a handler does with a delivery whose key may have to be fetched.
 func judge(k *Set, r *verifier.Request) error {
 	j, err := k.Snapshot().Verifier.Judge(r, []byte(body), clock)
 	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
@@ -88,7 +88,7 @@ func judge(k *Set, r *verifier.Request) error {
 	return err
 }
 
-// step is one delivery, whether it is genuine, and how often the sender is asked.
+// step is one delivery, whether it is genuine, and how often the sender is contacted.
 func (s *sender) step(t *testing.T, k *Set, what string, r *verifier.Request, genuine bool, asked int) {
 	t.Helper()
 	before := len(s.asked)
@@ -120,8 +120,8 @@ func certificateOf(t *testing.T, key ed25519.PrivateKey, from, until time.Time) 
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// TestPublishedBounds: a certificate that has verified a delivery stays, however
-// many others forgeries have fetched since, under the same file's name too.
+// TestPublishedBounds: a certificate that has verified a delivery is kept, however
+// many others forgeries have fetched since, even under the same file name.
 func TestPublishedBounds(t *testing.T) {
 	_, key := newKey(t)
 	text := certificateOf(t, key, clock.Add(-time.Hour), clock.Add(time.Hour))
@@ -146,7 +146,7 @@ func TestPublishedBounds(t *testing.T) {
 	}
 }
 
-// TestCertificateText: the first of a chain counts, and nothing stands around it.
+// TestCertificateText: the first of a chain is used, and other text is refused.
 func TestCertificateText(t *testing.T) {
 	public, key := newKey(t)
 	const address = "https://certs.acme.example/one.pem"
@@ -167,8 +167,8 @@ func TestCertificateText(t *testing.T) {
 	}
 }
 
-// TestForgeryWaitsForNoFile: keys are read again under a lock, from a file system
-// that may hang; whoever names a key that the set lacks must not wait for it.
+// TestForgeryWaitsForNoFile: key files are read under a lock, from a file system that
+// may hang; a delivery with an unknown key must not wait for it.
 func TestForgeryWaitsForNoFile(t *testing.T) {
 	public, key := newKey(t)
 	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
@@ -208,8 +208,8 @@ func TestSetIsDue(t *testing.T) {
 	}
 }
 
-// TestPublishedOutlivesSet: what was fetched is there for the next configuration,
-// also while the sender is down, and gone with the last.
+// TestPublishedOutlivesSet: fetched keys are available to the next configuration,
+// even while the sender is down, and are dropped with the last.
 func TestPublishedOutlivesSet(t *testing.T) {
 	public, key := newKey(t)
 	s := &sender{pages: map[string]string{setAddress: setOf("a", public)}, now: clock}
@@ -230,7 +230,7 @@ func TestPublishedOutlivesSet(t *testing.T) {
 	}
 }
 
-// TestNothingFetchedStays: the tests before have closed their sets.
+// TestNothingFetchedStays: the earlier tests have closed their sets.
 func TestNothingFetchedStays(t *testing.T) {
 	publishedPool.Range(func(key, _ any) bool { t.Errorf("%v is still held", key); return true })
 }

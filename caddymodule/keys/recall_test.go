@@ -28,8 +28,8 @@ func (s shelf) Store(_ context.Context, key string, value []byte) error {
 }
 
 // TestRecall: the address of a certificate that has verified a delivery is stored,
-// and after a restart its certificate is at hand before a delivery names it,
-// whatever the budget is.
+// and after a restart the certificate is fetched before a delivery names it,
+// regardless of the budget.
 func TestRecall(t *testing.T) {
 	_, key := newKey(t)
 	const one, two = "https://certs.acme.example/one.pem", "https://certs.acme.example/two.pem"
@@ -72,8 +72,8 @@ func altered(r *verifier.Request) *verifier.Request {
 	return r
 }
 
-// TestRecallTrustsNothing: whoever can write Caddy's storage chooses neither keys
-// nor hosts.
+// TestRecallTrustsNothing: write access to Caddy's storage chooses neither keys nor
+// hosts.
 func TestRecallTrustsNothing(t *testing.T) {
 	_, key := newKey(t)
 	evil := "https://certs.evil.example/one.pem"
@@ -108,8 +108,8 @@ func TestRecallTrustsNothing(t *testing.T) {
 	}
 }
 
-// TestRecalledStay: forgeries do not drive out what was recalled and has verified
-// nothing since the restart.
+// TestRecalledStay: forgeries do not displace recalled certificates that have
+// verified nothing since the restart.
 func TestRecalledStay(t *testing.T) {
 	_, key := newKey(t)
 	const one = "https://certs.acme.example/one.pem"

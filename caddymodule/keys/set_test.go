@@ -57,7 +57,7 @@ func (r *testSet) mustRefresh(t *testing.T) {
 	}
 }
 
-// messages returns what was logged since it was last asked.
+// messages returns the log since the last call.
 func (r *testSet) messages() []string {
 	var all []string
 	for _, e := range r.logs.TakeAll() {
@@ -72,8 +72,8 @@ func sign(secret, message string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// keyOf returns the label of the key that a delivery signed with secret matches,
-// "" if none does.
+// keyOf returns the label of the key that matches a delivery signed with secret, or
+// "".
 func (r *testSet) keyOf(t *testing.T, secret string) string {
 	t.Helper()
 	s := r.Snapshot()
@@ -137,7 +137,7 @@ func TestRefresh(t *testing.T) {
 	write(t, "three", path)
 	step("another key", "three", "two", true, 0, keyUsable, keyChanged)
 
-	// What mounts secrets swaps a link.
+	// Secret mounts swap a link.
 	write(t, "four", dir, "v2", "key")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestRefresh(t *testing.T) {
 	}
 	step("link swapped", "five", "four", true, 0, keyChanged)
 
-	// A delivery in flight keeps the verifier that it began with.
+	// A delivery in flight keeps its first verifier.
 	r2 := &testSet{Set: &Set{}}
 	r2.current.Store(first)
 	if r2.keyOf(t, "one") == "" {
@@ -163,7 +163,8 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-// TestRefreshUndecodable: text that is no key of the scheme is as bad as none.
+// TestRefreshUndecodable: a text that is not a key of the scheme is treated like a
+// missing one.
 func TestRefreshUndecodable(t *testing.T) {
 	path := write(t, "6f6e65", t.TempDir(), "key")
 	r := newTestSet(verifier.Scheme{SecretEncoding: "hex"})
@@ -212,8 +213,8 @@ func TestMissingAtStart(t *testing.T) {
 	}
 }
 
-// TestMissingPart: a required header's or a param's file is needed by every
-// delivery, one secret of several is not.
+// TestMissingPart: every delivery needs the file of a required header or param, but
+// not each of several secrets.
 func TestMissingPart(t *testing.T) {
 	dir := t.TempDir()
 	missing := Value{Value: "{file." + filepath.Join(dir, "missing") + "}"}
@@ -222,7 +223,7 @@ func TestMissingPart(t *testing.T) {
 		scheme verifier.Scheme
 		use    use
 		detail string
-		usable bool // before the file is there
+		usable bool // before the file exists
 	}{
 		"secret": {verifier.Scheme{}, useSecret, "", true},
 		"header": {verifier.Scheme{}, useHeader, "X-Team", false},
@@ -277,7 +278,7 @@ func TestLabels(t *testing.T) {
 	if got := r.Snapshot().Labels(); !slices.Equal(got, []string{"2", "old", "a", "b", "new/a", "new/b", "6"}) {
 		t.Errorf("labels: %q", got)
 	}
-	// A position is that of the configuration: it does not move when a file appears.
+	// Positions follow the configuration: they do not change when a file appears.
 	write(t, "first", late)
 	r.mustRefresh(t)
 	r.mustRefresh(t)
@@ -288,7 +289,7 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// TestSnapshotWhileReading: a file system that hangs must not hold up requests.
+// TestSnapshotWhileReading: a hanging file system must not delay requests.
 func TestSnapshotWhileReading(t *testing.T) {
 	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "one", Label: "current"})
@@ -307,8 +308,8 @@ func TestSnapshotWhileReading(t *testing.T) {
 	}
 }
 
-// TestVerifierHoldsOneGeneration reads keys while they change: each verifier holds
-// both old keys or both new ones.
+// TestVerifierHoldsOneGeneration reads keys while they change: each verifier has both
+// old keys or both new ones.
 func TestVerifierHoldsOneGeneration(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "a1", dir, "a")

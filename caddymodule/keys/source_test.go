@@ -15,8 +15,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// TestHalfWrittenFile: an editor, scp or a shell script empties a file and fills
-// it step by step. No step of it is ever a key; the last good one stays.
+// TestHalfWrittenFile: an editor, scp or a shell script empties a file and fills it
+// in steps. No intermediate state becomes a key; the last good one is kept.
 func TestHalfWrittenFile(t *testing.T) {
 	path := write(t, "the-first-secret", t.TempDir(), "key")
 	r := newTestSet(verifier.Scheme{})
@@ -46,7 +46,7 @@ func TestHalfWrittenFile(t *testing.T) {
 	}
 }
 
-// TestStalledWriter: one byte is no secret, however long it stays.
+// TestStalledWriter: one byte is not a secret, however long it remains.
 func TestStalledWriter(t *testing.T) {
 	path := write(t, "the-first-secret", t.TempDir(), "key")
 	r := newTestSet(verifier.Scheme{})
@@ -66,8 +66,7 @@ func TestStalledWriter(t *testing.T) {
 	}
 }
 
-// TestChangedKeysAreNamed: the line that a person waits for in a rotation says
-// which keys are in use.
+// TestChangedKeysAreNamed: the log line of a rotation names the keys in use.
 func TestChangedKeysAreNamed(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "the-first-secret", dir, "keys", "previous")
@@ -130,8 +129,8 @@ func TestOpenKeyFiles(t *testing.T) {
 	}
 }
 
-// TestShortSecrets: a secret that can be found by trying is warned of when it is
-// in use, once, by its label. NIST SP 800-131A Rev. 2 §10: 112 bits.
+// TestShortSecrets: a secret short enough to be guessed causes one warning, with its
+// label, when it is first used. NIST SP 800-131A Rev. 2 §10: 112 bits.
 func TestShortSecrets(t *testing.T) {
 	const warning = "a secret is short enough to be guessed"
 	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
@@ -168,7 +167,7 @@ func TestShortSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // as at each look
+		for range 2 { // at each read
 			k.warnOfShort()
 		}
 		var got []any
@@ -183,8 +182,8 @@ func TestShortSecrets(t *testing.T) {
 	}
 }
 
-// TestSpokenNames: a few words that say what they are may be a passphrase, or the name
-// of the secret where its value belongs. They are taken, and warned of once.
+// TestSpokenNames: a few descriptive words may be a passphrase, or the name of the
+// secret in place of its value. They are accepted with one warning.
 func TestSpokenNames(t *testing.T) {
 	const warning = "a secret reads as the name of one"
 	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
@@ -199,7 +198,7 @@ func TestSpokenNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // as at each look
+	for range 2 { // at each read
 		k.warnOfNames()
 	}
 	var got []any

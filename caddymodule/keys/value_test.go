@@ -56,9 +56,9 @@ func TestParseValue(t *testing.T) {
 	}
 }
 
-// guessable reads what people leave where a value belongs: names and placeholders
-// that nothing replaces. Taken as it is written, each would be a secret that
-// anyone can guess. Secrets may be the value of a header, but are no secret.
+// guessable lists what people leave in place of a value: names and placeholders that
+// nothing replaces. Used as written, each would be a secret that anyone can guess.
+// Secrets may be the value of a header, but are no secret.
 func guessable(t testing.TB) (texts struct{ Values, Secrets []string }) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "guessable.json"))
@@ -71,8 +71,8 @@ func guessable(t testing.TB) (texts struct{ Values, Secrets []string }) {
 	return texts
 }
 
-// TestGuessable: none of them is taken for a flag or for a store's password, as it
-// is or in a variable. What each option does with them, package caddymodule tests.
+// TestGuessable: none of them is accepted as a flag or a store's password, directly
+// or in a variable. Package caddymodule tests each option.
 func TestGuessable(t *testing.T) {
 	texts := guessable(t)
 	for _, text := range append(texts.Values, texts.Secrets...) {
@@ -96,8 +96,8 @@ func TestGuessable(t *testing.T) {
 	}
 }
 
-// TestMaskedSecrets: what a dashboard shows in the place of a secret, and how a
-// page shortens one, is the same for everybody.
+// TestMaskedSecrets: masked and shortened secrets, as dashboards and pages show them,
+// are the same for everyone.
 func TestMaskedSecrets(t *testing.T) {
 	for _, text := range []string{"********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c", "whsec_...", "whsec_…", "sk_live_4eC3…",
 		"xxxxxxxx", "XXXX", "xxxx-xxxx-xxxx", "whsec_xxxx", "sk_live_xxxxxxxxxxxx", "1a2bxxxxxxxx9f3c", "aaaaaaaa", "whsec_00000000", "xxx", "whsec_1a2b...9f3c", "1a2b…9f3c",
@@ -116,8 +116,8 @@ func TestMaskedSecrets(t *testing.T) {
 	}
 }
 
-// TestRandomSecretsAreTaken: whatever a generator or a sender makes of random bytes
-// is no name and no reference, with the prefixes that senders use.
+// TestRandomSecretsAreTaken: random bytes, in any encoding and with senders'
+// prefixes, are neither a name nor a reference.
 func TestRandomSecretsAreTaken(t *testing.T) {
 	const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	random := rand.New(rand.NewPCG(1, 2))
@@ -159,8 +159,8 @@ func TestRandomSecretsAreTaken(t *testing.T) {
 	}
 }
 
-// TestSecretsOfTheVectors: of all secrets that senders' documents and tests have,
-// those alone are refused that read as a name.
+// TestSecretsOfTheVectors: of all secrets in senders' documents and tests, only those
+// that read as a name are refused.
 func TestSecretsOfTheVectors(t *testing.T) {
 	all, err := providers.All()
 	if err != nil {
@@ -187,8 +187,8 @@ func TestSecretsOfTheVectors(t *testing.T) {
 	}
 }
 
-// TestLiteralsWithBraces: a secret that a generator made may hold any character,
-// and a file or variable takes what looks like a name.
+// TestLiteralsWithBraces: a generated secret may contain any character, and a file or
+// variable accepts what looks like a name.
 func TestLiteralsWithBraces(t *testing.T) {
 	for _, text := range []string{"a{b}c", "{}", "}{", "pa$word", "100%", "a{1}b", "x<y", "$1", `{"kty":"OKP"}`, "k{;:q.}", "a}b{c", "envelope.x", "profile./x", "50% off%", "%!x9f31c0", "$", "${", "pa$$w0rd-9f31c0", "whsec_abc", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"} {
 		if kind, _, err := parseValue(text); err != nil || kind != literalValue {
@@ -201,7 +201,7 @@ func TestLiteralsWithBraces(t *testing.T) {
 	}
 }
 
-// TestPlaceholderDefault: what follows the name may be the secret itself.
+// TestPlaceholderDefault: the text after the name may be the secret itself.
 func TestPlaceholderDefault(t *testing.T) {
 	for _, text := range []string{"{env.X:" + marker + "}", "{env.X=" + marker + "}", "{env.X:-" + marker + "}", "{env." + marker + "@{x}}", "{file./" + marker + "!{x}"} {
 		_, _, err := parseValue(text)
@@ -312,7 +312,7 @@ func TestReadFiles(t *testing.T) {
 	}
 }
 
-// TestDefaultsAreNotQuoted: what follows the name of a variable may be the secret.
+// TestDefaultsAreNotQuoted: the text after a variable's name may be the secret.
 func TestDefaultsAreNotQuoted(t *testing.T) {
 	for _, separator := range []string{":", "=", ":-", "|", "?", ",", ";", " ", "\t"} {
 		err := CheckValue("{env.ACME" + separator + "s3cr3t}")

@@ -10,7 +10,7 @@ type labels []string
 
 func (l *labels) Labels() []string { return *l }
 
-// TestUnknownReason: whatever a reason says, the values of the label are bounded.
+// TestUnknownReason: the values of the label are limited, whatever a reason says.
 func TestUnknownReason(t *testing.T) {
 	c := Of("unknown-reason")
 	c.Count(Rejected, "of-a-version-to-come", time.Now())
@@ -25,7 +25,7 @@ func TestUnknownReason(t *testing.T) {
 	}
 }
 
-// TestLabelsAreUTF8: two files' names that look alike in UTF-8 are one key.
+// TestLabelsAreUTF8: two file names that are the same in UTF-8 are one key.
 func TestLabelsAreUTF8(t *testing.T) {
 	c := Of("labels")
 	c.Join(&labels{"k\xff", "k\xfe", "a"})

@@ -5,18 +5,19 @@ import (
 	"testing"
 )
 
-// hooks is a site with a block for /hooks/*, before what else is in it.
+// hooks is a site with a block for /hooks/*, before anything else in it.
 func hooks(more string) string {
 	return "hooks.example.com {\nverify_webhooks /hooks/* {\nsender stripe whsec_a\nreverse_proxy app:3000\n}\n" + more + "\n}\n"
 }
 
-// matched is a site whose only handler has a matcher, before one app for all.
+// matched is a site whose only handler has a matcher, in front of one app for
+// everything.
 func matched(matcher string) string {
 	return "hooks.example.com {\n" + matcher + "\nverify_webhook @m stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}"
 }
 
-// TestMatchersThatMissRequestsAreWarnedOf: what decides whether a request is verified
-// is the client's choice, or no prefix that an app could be held to.
+// TestMatchersThatMissRequestsAreWarnedOf: the client, or a matcher other than a path
+// or prefix, decides whether a request is verified.
 func TestMatchersThatMissRequestsAreWarnedOf(t *testing.T) {
 	for matcher, kind := range map[string]string{
 		"@m path_regexp ^/hooks/stripe$":        "path_regexp",
@@ -57,7 +58,7 @@ func TestMatchersThatMissRequestsBeforeHandles(t *testing.T) {
 }
 
 // besides are ways from a block's site to its app with the path of verified
-// deliveries, each with a path that leads there.
+// deliveries, each with an example path.
 var besides = map[string]string{
 	"uri replace /x /hooks\nreverse_proxy app:3000":                                                                                                      "/x/stripe",
 	"route /legacy/* {\nuri replace /legacy /hooks\nreverse_proxy app:3000\n}\nrespond 404":                                                              "/legacy/stripe",
@@ -76,8 +77,8 @@ var besides = map[string]string{
 	"handle_path /a/* {\nhandle_path /b/* {\nreverse_proxy app:3000 app:3001\n}\n}\nrespond 404":                                                         "/a/b/hooks/stripe",
 }
 
-// TestRewritesToAVerifiedPathAreWarnedOf: a route without a handler makes the path of
-// verified deliveries, and the same app is behind it.
+// TestRewritesToAVerifiedPathAreWarnedOf: a route without a handler leads to the same
+// app with the path of verified deliveries.
 func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
 	const how = openPath + "reverse_proxy app:3000 with the path … handle_path or a rewrite makes it the same; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com"
 	for beside, request := range besides {
@@ -141,13 +142,15 @@ func TestTheAppAtAnotherAddressIsWarnedOf(t *testing.T) {
 	}
 }
 
-// TestOneAddressInCommonIsTheApp: a proxy to several reaches each of them.
+// TestOneAddressInCommonIsTheApp: a proxy with several upstreams reaches each of
+// them.
 func TestOneAddressInCommonIsTheApp(t *testing.T) {
 	isWarnedOf(t, "hooks.example.com {\n@live header X-Env live\nhandle @live {\nverify_webhook stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}\nreverse_proxy app:3000 app:3001\n}",
 		openPath+"reverse_proxy app:3000 app:3001 without … request=hooks.example.com/x")
 }
 
-// TestEachWayRoundIsWarnedOf: one start names all of them, a site with two hosts once.
+// TestEachWayRoundIsWarnedOf: one start names all detours, a site with two hosts
+// once.
 func TestEachWayRoundIsWarnedOf(t *testing.T) {
 	const app = openPath + "reverse_proxy app:3000 with the path … "
 	isWarnedOf(t, strings.Replace(hooks("handle_path /a/* {\nreverse_proxy app:3000\n}\nroute /in {\nrewrite * /hooks/github\nreverse_proxy app:3000\n}\nrespond 404\nhandle_errors {\nreverse_proxy app:3000\n}"),
@@ -157,8 +160,8 @@ func TestEachWayRoundIsWarnedOf(t *testing.T) {
 		app+"names=[github stripe] request=b.example.com/hooks/stripe")
 }
 
-// TestErrorRoutesToTheAppAreWarnedOf: what the gateway refuses is an error, and the
-// error routes hand it to the app.
+// TestErrorRoutesToTheAppAreWarnedOf: the gateway's refusals are errors, and the
+// error routes pass them to the app.
 func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {
 	const how = openPath + "reverse_proxy app:3000 with the path … handle_errors sends it refused requests; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com/hooks/stripe"
 	single := func(errors string) string {
@@ -173,7 +176,7 @@ func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {
 		"handle_errors {\n" + guardLines + "reverse_proxy app:3000\n}":                                             true, // the name is set
 		"handle_errors {\n@verified vars {http.verify_webhook.verified} true\nreverse_proxy @verified app:3000\n}": false,
 		"handle_errors {\n@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000\n}":    false,
-		"handle_errors 502 504 {\nreverse_proxy app:3000\n}":                                                       false, // what was verified
+		"handle_errors 502 504 {\nreverse_proxy app:3000\n}":                                                       false, // verified deliveries
 		"handle_errors {\nrewrite * /error/{err.status_code}\nreverse_proxy app:3000\n}":                           false,
 		"handle_errors {\nreverse_proxy errors:3000\n}":                                                            false,
 		"handle_errors {\nrewrite * /error.html\nfile_server\n}":                                                   false,
@@ -191,7 +194,7 @@ func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {
 	}
 }
 
-// TestRefusedNearMissesThatAnInterceptHandsToTheApp: respond is an answer, and no
+// TestRefusedNearMissesThatAnInterceptHandsToTheApp: respond is a response, not an
 // error.
 func TestRefusedNearMissesThatAnInterceptHandsToTheApp(t *testing.T) {
 	const site = "hooks.example.com {\nintercept {\n@e status %\nhandle_response @e {\nreverse_proxy app:3000\n}\n}\nhandle /hooks/* {\nverify_webhook /hooks/stripe stripe whsec_a\n" + guardLines + "\nreverse_proxy app:3000\n}\nrespond 404\n}"

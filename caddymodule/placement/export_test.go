@@ -2,10 +2,10 @@ package placement
 
 import "github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-// Budget is how many routes a survey tries.
+// Budget is the number of routes that a survey tries.
 const Budget = surveyBudget
 
-// SurveyWithin is Survey, and tells how much of the budget is left.
+// SurveyWithin is Survey, and returns the remaining budget.
 func SurveyWithin(app *caddyhttp.App) (found []Finding, left int, err error) {
 	s := surveyOf(app)
 	found, err = s.findings()

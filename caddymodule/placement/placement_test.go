@@ -17,8 +17,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 )
 
-// load provisions a configuration's http app, and ends it with the function that
-// it returns.
+// load provisions a configuration's http app, and returns it with a function that
+// ends it.
 func load(config []byte) (app *caddyhttp.App, end func(), err error) {
 	cfg := caddy.Config{
 		Admin:   &caddy.AdminConfig{Disabled: true},
@@ -49,7 +49,7 @@ func adapt(t testing.TB, caddyfile string) []byte {
 	return config
 }
 
-// survey returns what a Caddyfile is warned of: each message with its fields.
+// survey returns the warnings for a Caddyfile: each message with its fields.
 func survey(t testing.TB, caddyfile string) (warnings []string, err error) {
 	t.Helper()
 	app, end, err := load(adapt(t, caddyfile))
@@ -70,7 +70,7 @@ func survey(t testing.TB, caddyfile string) (warnings []string, err error) {
 	return warnings, err
 }
 
-// The beginnings of warnings, by what they are about.
+// The beginnings of warnings, by subject.
 const (
 	openPath      = "requests reach "
 	deadMatcher   = "no request can reach this verify_webhook"
@@ -508,8 +508,8 @@ func TestSafePlacementsStartWithoutAWarning(t *testing.T) {
 	}
 }
 
-// unsafePlacements start, each with these warnings and no other. A warning is
-// the beginning of its message and, behind " … ", of its fields.
+// unsafePlacements start with exactly these warnings. A warning is the beginning of
+// its message and, after " … ", its fields.
 var unsafePlacements = map[string]struct {
 	caddyfile string
 	want      []string
@@ -937,8 +937,7 @@ func TestUnsafePlacementsAreWarnedOf(t *testing.T) {
 	}
 }
 
-// isWarnedOf reports an error unless a Caddyfile starts with these warnings and no
-// other.
+// isWarnedOf reports an error unless a Caddyfile starts with exactly these warnings.
 func isWarnedOf(t *testing.T, caddyfile string, wanted ...string) {
 	t.Helper()
 	warnings, err := survey(t, caddyfile)
@@ -959,8 +958,8 @@ func isWarnedOf(t *testing.T, caddyfile string, wanted ...string) {
 	}
 }
 
-// holdsInOrder reports whether a text begins with the first of the parts and
-// holds the others behind it.
+// holdsInOrder reports whether a text begins with the first part and contains the
+// others in order.
 func holdsInOrder(text, parts string) bool {
 	for i, part := range strings.Split(parts, " … ") {
 		_, rest, found := strings.Cut(text, part)
@@ -978,7 +977,7 @@ func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
 		return fmt.Sprintf(site, "@a "+a+"\n@b "+b+"\nverify_webhook @a standard_webhooks "+oneSecret+"\nverify_webhook @b standard_webhooks "+anotherSecret)
 	}
 	for name, c := range map[string]struct {
-		caddyfile, want string // parts of the error; "" where it starts
+		caddyfile, want string // parts of the error; "" if it starts
 	}{
 		"header":           {two("header X-Tenant a", "header X-Tenant b"), "distinguished by: header"},
 		"query":            {two("query tenant=a", "query tenant=b"), "distinguished by: query"},
@@ -990,7 +989,7 @@ func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
 		"hosts":               {two("host a.example.com", "host b.example.com"), ""},
 		"header, paths":       {two("{\npath /hooks/a\nheader X-Tenant a\n}", "{\npath /hooks/b\nheader X-Tenant b\n}"), ""},
 		"not clear":           {two("expression path('/hooks/a')", "expression path('/hooks/b')"), ""},
-		"the first takes all": {two("path /hooks/*", "path /hooks/b"), ""}, // and is refused on each request
+		"the first takes all": {two("path /hooks/*", "path /hooks/b"), ""}, // and each request is refused
 		"nested handles": {`http://:8080 {
 			@a header X-Tenant a
 			handle @a {

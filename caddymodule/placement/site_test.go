@@ -8,8 +8,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 )
 
-// TestSites: a host tells deliveries apart only where the configuration lists it.
-// Where a client can choose it, all requests to a site have one address.
+// TestSites: a host distinguishes deliveries only if the configuration lists it. If a
+// client can choose it, all requests to a site have one address.
 func TestSites(t *testing.T) {
 	const block = " {\nverify_webhooks /hooks/* {\nsender github a\nreverse_proxy app:3000\n}\nrespond 404\n}"
 	inSite := func(address, matchers, on string) string {
@@ -17,7 +17,7 @@ func TestSites(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		caddyfile string
-		addresses map[string]string // by the request's host; "listed", or "called" where the host counts as it was called
+		addresses map[string]string // by the request's host; "listed", or "called" if the requested host counts
 	}{
 		"one host":            {"hooks.example.com" + block, map[string]string{"hooks.example.com": "listed", "HOOKS.example.com:443": "listed"}},
 		"two hosts":           {"http://a.example.com, http://b.example.com" + block, map[string]string{"a.example.com": "listed", "b.example.com:80": "listed"}},

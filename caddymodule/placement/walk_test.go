@@ -18,7 +18,7 @@ func loadRoutes(routes string) (app *caddyhttp.App, end func(), err error) {
 
 const githubHook = `{"handler":"verify_webhook","provider":"github","secret":["a"]}`
 
-// oddRoutes are what a Caddyfile never becomes.
+// oddRoutes cannot be written in a Caddyfile.
 var oddRoutes = []string{
 	`"routes":[]`,
 	`"routes":[{}]`,
@@ -56,8 +56,8 @@ func TestOddRoutesAreSurveyed(t *testing.T) {
 	}
 }
 
-// FuzzSurvey: whatever routes Caddy takes, they are surveyed, within bounds and
-// without a panic.
+// FuzzSurvey: any routes that Caddy accepts are surveyed, within limits and without a
+// panic.
 func FuzzSurvey(f *testing.F) {
 	for _, routes := range oddRoutes {
 		f.Add(routes)
@@ -73,7 +73,7 @@ func FuzzSurvey(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, routes string) {
 		for _, far := range []string{"file.", "https://", "fs", "root", "acme", "tls", "listen", "logs", "import", "template"} {
-			if strings.Contains(routes, far) { // what reaches outside of the test
+			if strings.Contains(routes, far) { // outside of the test
 				return
 			}
 		}
@@ -108,7 +108,7 @@ func serverRoutes(t testing.TB, caddyfile string) string {
 	return text
 }
 
-// TestThousandsOfHandlersAreSurveyedInPart: the start does not wait for more.
+// TestThousandsOfHandlersAreSurveyedInPart: the survey delays the start only so long.
 func TestThousandsOfHandlersAreSurveyedInPart(t *testing.T) {
 	var routes []string
 	for i := range 1000 {

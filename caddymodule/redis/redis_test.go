@@ -29,7 +29,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
-// marker is the secret of every test that must not find it in an error.
+// marker is the secret that no error may contain.
 const marker = "SECRET-MARKER"
 
 // parse reads the lines of a store's block.
@@ -103,8 +103,8 @@ func TestCaddyfileRefused(t *testing.T) {
 	}
 }
 
-// TestAdapt takes a whole Caddyfile as far as caddy validate does, without a
-// server, and sees that nobody was called.
+// TestAdapt runs a complete Caddyfile as far as caddy validate does, without a
+// server, and checks that no server was contacted.
 func TestAdapt(t *testing.T) {
 	t.Setenv("REDIS_TEST", marker)
 	listener := listen(t)
@@ -160,7 +160,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// nobodyCalled calls l itself, and sees that it is the first who does.
+// nobodyCalled connects to l itself, and checks that it is the first.
 func nobodyCalled(t *testing.T, l net.Listener) {
 	t.Helper()
 	ours, err := net.Dial("tcp", l.Addr().String())
@@ -178,7 +178,7 @@ func nobodyCalled(t *testing.T, l net.Listener) {
 	}
 }
 
-// validate takes a configuration as far as caddy validate does.
+// validate runs a configuration as far as caddy validate does.
 func validate(config []byte) error {
 	var cfg caddy.Config
 	if err := caddy.StrictUnmarshalJSON(config, &cfg); err != nil {
@@ -191,8 +191,8 @@ func validate(config []byte) error {
 	return caddy.Validate(&cfg)
 }
 
-// TestProvisionRefused: what is wrong shows at start, as part of the whole
-// configuration, and names neither password nor address.
+// TestProvisionRefused: errors show at start, as part of the entire configuration,
+// and contain neither password nor address.
 func TestProvisionRefused(t *testing.T) {
 	t.Setenv("REDIS_TEST", marker)
 	t.Setenv("REDIS_TEST_EMPTY", "\n")
@@ -229,7 +229,7 @@ func TestProvisionRefused(t *testing.T) {
 	}
 }
 
-// provisioned is a store of the given block.
+// provisioned returns a store of the given block.
 func provisioned(t *testing.T, block string) *Store {
 	t.Helper()
 	s, err := parse(block)
@@ -242,8 +242,8 @@ func provisioned(t *testing.T, block string) *Store {
 	return s
 }
 
-// TestIdentity: whatever changes where deliveries are kept, or how the server is
-// reached, is another store; no password can be read back from it.
+// TestIdentity: a change of where deliveries are kept, or how the server is reached,
+// makes another store; no password can be recovered from it.
 func TestIdentity(t *testing.T) {
 	t.Setenv("REDIS_TEST", marker)
 	const good = "address a:1\nnamespace x\n"
@@ -312,7 +312,7 @@ func TestTLS(t *testing.T) {
 	if s := provisioned(t, good+"tls "+ca); s.options.TLS == nil || !s.options.TLS.RootCAs.Equal(want) {
 		t.Error("the authority of the file is not the one that is trusted")
 	}
-	s := &Store{Address: []string{"a:1"}, Namespace: "x", CA: ca} // as JSON may say it
+	s := &Store{Address: []string{"a:1"}, Namespace: "x", CA: ca} // as in JSON
 	if err := s.Provision(caddy.Context{}); err != nil || s.options.TLS == nil {
 		t.Errorf("a CA without tls connects in plain text: %v", err)
 	}
@@ -329,8 +329,8 @@ func open(t *testing.T, s *Store) *dedupe.Gate {
 	return gate
 }
 
-// TestServer: two instances share what a real server holds, and when it is gone
-// each does as its configuration says.
+// TestServer: two instances share a real server's data, and when it is gone each
+// follows its configuration.
 func TestServer(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", marker)
 	block := "address " + server.Addr + "\nnamespace x\npassword " + marker + "\ndb 1\n"

@@ -9,8 +9,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// TestPasswordOfPublicURL: what the sender signs of its URL is a credential too, in
-// Authorization as in any text.
+// TestPasswordOfPublicURL: the credentials in a signed URL are redacted too, in
+// Authorization and in any text.
 func TestPasswordOfPublicURL(t *testing.T) {
 	scheme := verifier.Scheme{PublicURL: "https://hook:pass-9f31c0@hooks.example.com", Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}, Message: verifier.StringList{"{url}{body}"}}
 	v, err := verifier.New(scheme, []verifier.Key{{Text: "a-secret-of-the-sender"}})

@@ -31,7 +31,7 @@ func handler(t testing.TB, name string, place int, secret string) Handler {
 	return Handler{Name: name, Place: place, Keys: set.Current()}
 }
 
-// refused is a delivery of 2 bytes whose signature no key makes.
+// refused is a delivery of 2 bytes with a wrong signature.
 func refused(h Handler) Request {
 	return Request{
 		Request: verifier.Request{Method: "POST", Target: "/hooks/acme", Host: "hooks.example.com", Header: map[string][]string{"X-Signature": {strings.Repeat("00", 32)}}},
@@ -40,8 +40,8 @@ func refused(h Handler) Request {
 	}
 }
 
-// TestBounds: whatever a request brings, one takes 64 KiB at most and all take
-// 4 MiB, and nothing is cut by less than nothing.
+// TestBounds: for any request, one uses at most 64 KiB and all use at most 4 MiB, and
+// no cut is negative.
 func TestBounds(t *testing.T) {
 	h := handler(t, "acme", 0, "topsecret")
 	long := strings.Repeat("a", 2*maxSize)
@@ -107,7 +107,7 @@ func TestNewestThatFit(t *testing.T) {
 	}
 }
 
-// TestCutBody: the digest of the whole is shown, and nothing is explained.
+// TestCutBody: the digest of the entire body is shown, and nothing is explained.
 func TestCutBody(t *testing.T) {
 	var s Store
 	r := refused(handler(t, "acme", 0, "topsecret"))
@@ -119,8 +119,8 @@ func TestCutBody(t *testing.T) {
 	}
 }
 
-// TestOneExplanationAtATime: a flood of questions takes one processor at most,
-// and who no longer waits gets no answer.
+// TestOneExplanationAtATime: a flood of requests uses at most one processor, and a
+// client that is gone gets no answer.
 func TestOneExplanationAtATime(t *testing.T) {
 	var s Store
 	h := handler(t, "acme", 0, "topsecret")
@@ -145,7 +145,7 @@ func TestOneExplanationAtATime(t *testing.T) {
 	}
 }
 
-// TestHandlerOfNow: two handlers may have one name, and keys of their own.
+// TestHandlerOfNow: two handlers may have one name and different keys.
 func TestHandlerOfNow(t *testing.T) {
 	first, second, other := handler(t, "acme", 1, "first"), handler(t, "acme", 2, "second"), handler(t, "bravo", 0, "third")
 	for _, tc := range []struct {
@@ -169,7 +169,7 @@ func TestHandlerOfNow(t *testing.T) {
 	}
 }
 
-// TestOthers: a request with another sender's header may be of that sender.
+// TestOthers: a request with another sender's header may be from that sender.
 func TestOthers(t *testing.T) {
 	now := []Handler{handler(t, "acme", 0, "first"), handler(t, "bravo", 1, "second"), {Name: "charlie"}}
 	r := refused(now[0])
