@@ -43,7 +43,11 @@ func (g *generations) write(t *testing.T, generation string) {
 	}
 	write(t, generation+"-secret", g.dir, "keys", generation)
 	write(t, generation+"-team", g.dir, "team")
-	write(t, "whsec_"+base64.StdEncoding.EncodeToString([]byte(generation+strings.Repeat("x", 24))), g.dir, "app")
+	write(t, appSecret(generation), g.dir, "app")
+}
+
+func appSecret(generation string) string {
+	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(generation+strings.Repeat("x", 24)))
 }
 
 func (g *generations) rotate(t *testing.T) {
@@ -57,7 +61,7 @@ type observation struct {
 	status             int
 	reason             string
 	key                string // that verified it
-	upstream           string // the signature for the app
+	upstream           string // the secret that signed for the app: old, new or "" for neither
 	logged, kept, hide string // labels: in the log, with the rejection, and of what is redacted
 }
 
@@ -90,7 +94,11 @@ func (g *generations) deliver(t *testing.T, secret, team string, touch func()) (
 	g.logs.TakeAll()
 	err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		touch()
-		o.upstream = r.Header.Get("Webhook-Signature")
+		for _, generation := range []string{"old", "new"} { // the id is random
+			if r.Header.Get("Webhook-Signature") == standardWebhooks(t, appSecret(generation), r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), body) {
+				o.upstream = generation
+			}
+		}
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}))
