@@ -246,10 +246,14 @@ func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	switch {
 	case err == errConflict:
 		e.adopt(key, now)
+		if a.missed > now.version {
+			e.lookAgain(key)
+		}
 		return inbox.Accepted{}, err
 	case err != nil:
 		return inbox.Accepted{}, refusal(err)
 	}
+	e.note(key, version)
 	answer := inbox.Accepted{}
 	if x := e.idx.entries[key]; x != nil && x.version > version {
 		answer.Entry = x.view() // another gateway changed it already

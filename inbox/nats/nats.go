@@ -133,9 +133,10 @@ type Engine struct {
 	epoch     uint32 // of the reading of the stream: see sweep
 	loaded    bool   // the whole stream was read once
 	accepting map[inbox.Key]*accept
-	leaving   map[inbox.Key]*entry // removed, and the stream does not know yet
-	queue     []*entry             // to be written
-	urgent    []*entry             // to be written before those: somebody waits
+	leaving   map[inbox.Key]*entry  // removed, and the stream does not know yet
+	looking   map[inbox.Key]*uint64 // the server is asked for a key: the last version that came in meanwhile
+	queue     []*entry              // to be written
+	urgent    []*entry              // to be written before those: somebody waits
 	unwritten int
 	idle      []chan struct{} // closed once nothing is unwritten
 	attempt   uint32          // the serial of the last one
@@ -186,7 +187,7 @@ func Open(o Options) (*Engine, error) {
 		o: o, log: o.Logger.With("stream", o.Stream),
 		changed: make(chan struct{}, 1), retry: make(chan struct{}, 1), broken: make(chan error, 1), stop: make(chan struct{}),
 		health: errConnecting, idx: newIndex(),
-		accepting: make(map[inbox.Key]*accept), leaving: make(map[inbox.Key]*entry),
+		accepting: make(map[inbox.Key]*accept), leaving: make(map[inbox.Key]*entry), looking: make(map[inbox.Key]*uint64),
 		self: session{id: newSessionID()}, sessions: make(map[sessionID]*session),
 	}
 	e.queued = sync.NewCond(&e.mu)

@@ -132,6 +132,7 @@ func (e *Engine) hear(subject string, seq uint64, h nats.Header) {
 		}
 		return
 	}
+	e.note(key, seq)
 	if a := e.accepting[key]; a != nil {
 		if r.session == a.session && r.serial == a.serial {
 			return // ours, and whoever stores it is told by the server

@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"time"
 
@@ -166,6 +167,7 @@ func (e *Engine) writeMark(x *entry) {
 // conclude ends the writing of a mark. Mu is held.
 func (e *Engine) conclude(x *entry, m *mark, err error) {
 	x.flying = nil
+	e.note(x.key, x.version)
 	m.err = err
 	close(m.done)
 	e.count(-1)
@@ -198,9 +200,13 @@ func (e *Engine) giveWay(x *entry, m *mark, now sight) {
 		close(later.done)
 		e.count(-1)
 	}
+	missed := x.missed
 	x.missed = 0
 	e.conclude(x, m, errConflict)
 	e.adopt(x.key, now)
+	if missed > now.version {
+		e.lookAgain(x.key)
+	}
 	signal(e.changed)
 }
 
@@ -224,24 +230,44 @@ func (e *Engine) adopt(key inbox.Key, now sight) {
 	}
 }
 
-// lookAgain asks the server for a key of which a message was passed over. Mu is held.
+// lookAgain asks the server for a key of which a message was passed over, until the
+// answer is no older than what came in meanwhile. Mu is held.
 func (e *Engine) lookAgain(key inbox.Key) {
-	if e.halted {
+	if e.halted || e.looking[key] != nil {
+		e.note(key, math.MaxUint64)
 		return
 	}
+	newer := new(uint64)
+	e.looking[key] = newer
 	e.ended.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
-		defer cancel()
-		now, err := e.look(ctx, key)
-		if err != nil {
-			e.fail(streamError(err))
-			return
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
+			now, err := e.look(ctx, key)
+			cancel()
+			e.mu.Lock()
+			if err != nil || *newer <= now.version {
+				delete(e.looking, key)
+				if err == nil {
+					e.adopt(key, now)
+				}
+				e.mu.Unlock()
+				if err != nil {
+					e.fail(streamError(err))
+				}
+				signal(e.changed)
+				return
+			}
+			*newer = 0
+			e.mu.Unlock()
 		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.adopt(key, now)
-		signal(e.changed)
 	})
+}
+
+// note tells who asks the server for a key that there is a later version. Mu is held.
+func (e *Engine) note(key inbox.Key, version uint64) {
+	if newer := e.looking[key]; newer != nil {
+		*newer = max(*newer, version)
+	}
 }
 
 // A sight is what the server has of a key.
