@@ -37,6 +37,7 @@
 //	conformance_test.go   the scenarios of webhook-receiver-conformance
 //	bench_test.go         cost beside a plain reverse_proxy
 //	bench_dedupe_test.go  cost of each store beside none
+//	inbox_commands_test.go caddy webhook inbox: list, show, replay, discard, pause
 //	command_test.go       caddy webhook: exit codes, completion, providers
 //	command_sign_test.go  caddy webhook: sign, verify, send, listen
 //	docs_test.go          the Caddyfiles of the documentation, the README's commands

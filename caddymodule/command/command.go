@@ -33,12 +33,14 @@ send deliveries as the sender does, and run a gateway that shows its verdicts.
 	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --to http://localhost:3000
 
 For a running gateway: its counters, its latest deliveries, its latest rejections
-with what to change, and forgetting a delivery so that its next copy is forwarded.
+with what to change, forgetting a delivery so that its next copy is forwarded, and
+the deliveries that its inbox keeps for the app.
 
 	caddy webhook status
 	caddy webhook deliveries --follow
 	caddy webhook rejections
 	caddy webhook forget 5d41402abc4b2a76b9719d911017c592
+	caddy webhook inbox
 
 Exit status: 0 success, 1 failure, 2 invalid command or unreadable file.`,
 		CobraFunc: build,
@@ -60,13 +62,21 @@ func build(cmd *cobra.Command) {
 	})
 	cmd.AddCommand(
 		providersCommand(), verifyCommand(), signCommand(), sendCommand(), listenCommand(),
-		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(),
+		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(), inboxCommand(),
 	)
 	for _, c := range cmd.Commands() {
-		c.SilenceUsage = true
-		c.Args = cobra.ArbitraryArgs // each command counts its own: Cobra's errors exit with 1
-		run := c.RunE
-		c.RunE = func(cmd *cobra.Command, args []string) error { return end(cmd, run(cmd, args)) }
+		prepare(c)
+	}
+}
+
+// prepare makes a command, and those below it, end with our exit status.
+func prepare(c *cobra.Command) {
+	c.SilenceUsage = true
+	c.Args = cobra.ArbitraryArgs // each command counts its own: Cobra's errors exit with 1
+	run := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error { return end(cmd, run(cmd, args)) }
+	for _, below := range c.Commands() {
+		prepare(below)
 	}
 }
 
