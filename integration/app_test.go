@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// An app is what stands behind a gateway. Tests share it, so each request
-// carries a case in its query, and the app keeps them apart by it.
+// An app is behind a gateway. Tests share it, so each request carries a case in its
+// query, by which the app separates them.
 type app struct {
 	*httptest.Server
 	address string
@@ -59,7 +59,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "taken")
 }
 
-// answer says how the requests of a case are answered.
+// answer sets the response to requests of a case.
 func (a *app) answer(id string, with http.HandlerFunc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,7 +73,7 @@ func (a *app) got(id string) []arrival {
 	return a.received[id]
 }
 
-// release lets go of answers that wait for it, at the end of a test.
+// release ends blocked responses at the end of a test.
 func (a *app) release() { a.once.Do(func() { close(a.released) }) }
 
 // until waits for what a test does, or for the test's end.

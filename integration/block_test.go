@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// blockSite is a site as attackers like it: the app behind the block also gets
-// everything beside it.
+// blockSite is the easiest site to attack: the app behind the block also gets
+// everything outside it.
 const blockSite = `
 	rewrite /moved /hooks/github
 	redir /elsewhere /hooks/github
@@ -45,12 +45,12 @@ const blockSite = `
 		respond "an error route saw {err.status_code}" {err.status_code}
 	}`
 
-// forgedMarks are headers of a forger who knows what the gateway says to the app.
+// forgedMarks are headers of an attacker who knows the gateway's marks.
 func forgedMarks() http.Header {
 	return http.Header{"Webhook-Verified": {"github"}, "Webhook-Delivery": {strings.Repeat("f", 32)}, "Webhook-Tenant": {"acme"}, "Webhook-Stored": {"true"}}
 }
 
-// wantUnmarked: what arrived has no mark in any spelling.
+// wantUnmarked: no arrival has a mark in any spelling.
 func wantUnmarked(t *testing.T, what string, got []arrival) {
 	t.Helper()
 	for _, a := range got {
@@ -63,8 +63,8 @@ func wantUnmarked(t *testing.T, what string, got []arrival) {
 	}
 }
 
-// sendTarget sends a request whose target is exactly as it is written. HTTP/2
-// cannot write all of them.
+// sendTarget sends a request with exactly this target. HTTP/2 cannot express all of
+// them.
 func (g *gateway) sendTarget(t *testing.T, protocol, method, target string, header http.Header, body string) (answer, []arrival, bool) {
 	t.Helper()
 	id := newCase()
@@ -95,7 +95,7 @@ func (g *gateway) sendTarget(t *testing.T, protocol, method, target string, head
 }
 
 // TestNothingWalksPastTheBlock: no spelling of a path below the prefix reaches the
-// app, signed or not. What the block does not own reaches it, without marks.
+// app, signed or not. Other paths reach it, without marks.
 func TestNothingWalksPastTheBlock(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: blockSite})
@@ -161,8 +161,8 @@ func TestBlockTakesItsSenders(t *testing.T) {
 	}
 }
 
-// TestNoHeaderLeadsBelowTheBlock: an app that routes by a header in place of the
-// path is not led to a sender's path by a request beside the prefix.
+// TestNoHeaderLeadsBelowTheBlock: an app that routes by a header instead of the path
+// cannot be led to a sender's path by a request outside the prefix.
 func TestNoHeaderLeadsBelowTheBlock(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: blockSite})
@@ -179,8 +179,8 @@ func TestNoHeaderLeadsBelowTheBlock(t *testing.T) {
 	}
 }
 
-// TestBlockMethods: the path alone chooses the sender, who says which methods it
-// takes. Elsewhere below the prefix there is nothing, whatever the method.
+// TestBlockMethods: only the path selects the sender, which determines the methods.
+// Other paths below the prefix do not exist, for any method.
 func TestBlockMethods(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: blockSite})
@@ -201,8 +201,8 @@ func TestBlockMethods(t *testing.T) {
 	}
 }
 
-// TestBlockThatOwnsTheSite, with the app's own error page behind: an error route
-// that proxies hands on what was refused, without marks.
+// TestBlockThatOwnsTheSite, with the app's own error page: an error route with a
+// proxy passes on refused requests without marks.
 func TestBlockThatOwnsTheSite(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: `
@@ -226,8 +226,8 @@ func TestBlockThatOwnsTheSite(t *testing.T) {
 	}
 }
 
-// TestForgedTrailersAreGone: a mark behind the body reaches no app, whichever
-// route of the site leads there, and whatever the sender has announced.
+// TestForgedTrailersAreGone: a mark after the body reaches no app, on any route of
+// the site, announced or not.
 func TestForgedTrailersAreGone(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: blockSite})

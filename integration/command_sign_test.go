@@ -35,8 +35,8 @@ func webhook(t testing.TB, dir, stdin string, args ...string) (stdout, stderr st
 	return out.String(), errs.String(), 0
 }
 
-// TestSignAndVerify hands what sign prints to verify, in both formats that it
-// reads, and alters it.
+// TestSignAndVerify passes the output of sign to verify, in both formats, and alters
+// it.
 func TestSignAndVerify(t *testing.T) {
 	t.Parallel()
 	needs(t, "openssl")
@@ -85,7 +85,7 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-// TestSendToGateway tries out a real deployment with its own Caddyfile.
+// TestSendToGateway tests a real deployment with its own Caddyfile.
 func TestSendToGateway(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: "verify_webhook /hooks/stripe stripe {env.STRIPE_KEY}\nverify_webhook /hooks/github github {env.GITHUB_KEY}\nreverse_proxy APP"})
@@ -114,8 +114,8 @@ func TestSendToGateway(t *testing.T) {
 	}
 }
 
-// TestListenForCurl pastes what sign prints into a shell, before a listen that
-// passes on to an app.
+// TestListenForCurl pastes the output of sign into a shell, in front of a listen that
+// forwards to an app.
 func TestListenForCurl(t *testing.T) {
 	t.Parallel()
 	needs(t, "bash")

@@ -14,8 +14,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// TestExitCodes runs "caddy webhook" as a shell would. The codes are a contract:
-// 0 all is well, 1 it is not, 2 the command cannot be read.
+// TestExitCodes runs "caddy webhook" as a shell would. The codes are a contract: 0
+// success, 1 failure, 2 usage error.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -86,7 +86,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestProvidersForPrograms takes what --json promises at its word.
+// TestProvidersForPrograms checks the promises of --json.
 func TestProvidersForPrograms(t *testing.T) {
 	t.Parallel()
 	out, err := caddy(t, t.TempDir(), nil, "webhook", "providers", "--json")

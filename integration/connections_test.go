@@ -20,8 +20,8 @@ func (g *gateway) traced(t testing.TB, client *http.Client, m message) (answer, 
 	return g.do(t, client, r), conn
 }
 
-// TestConnectionAfterARefusal: it is kept where the body has been read; on
-// HTTP/2 always.
+// TestConnectionAfterARefusal: it is kept if the body has been read; on HTTP/2
+// always.
 func TestConnectionAfterARefusal(t *testing.T) {
 	t.Parallel()
 	g := shared(t)

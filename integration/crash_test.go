@@ -44,7 +44,7 @@ func TestKill9(t *testing.T) {
 	const stores = 3
 	each := (kills(t) + stores - 1) / stores
 	for store, remembers := range map[string]time.Duration{
-		"memory": -1, // forgets with the process
+		"memory": -1, // lost with the process
 		"bolt":   100 * time.Millisecond,
 		"redis":  0,
 	} {
@@ -63,8 +63,8 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// A ledger is an app that writes down what it takes, and what its senders were
-// told. Times are of this process, and monotonic.
+// A ledger is an app that records the deliveries it accepts, and the responses to its
+// senders. Times are of this process, and monotonic.
 type ledger struct {
 	remembers time.Duration // how long before a kill an acknowledgement must lie to outlive it; negative: none does
 	between   func(n int)   // called before each kill; may be nil
@@ -79,7 +79,7 @@ type ledger struct {
 
 type span struct{ from, to time.Time }
 
-// An entry is one delivery's story.
+// An entry is the history of one delivery.
 type entry struct {
 	attempts []span // to is zero while the app works
 	takes    []time.Time
@@ -101,8 +101,8 @@ func (l *ledger) entry(id string) *entry {
 	return e
 }
 
-// ServeHTTP takes a delivery, or refuses it: the app fails at every fifth attempt,
-// before or after it has worked.
+// ServeHTTP accepts a delivery or refuses it: the app fails at every fifth attempt,
+// before or after its work.
 func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, err := io.Copy(io.Discard, r.Body)
 	id := r.Header.Get("X-Github-Delivery")
@@ -129,8 +129,8 @@ func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "taken")
 }
 
-// storm has senders send until the gateway was killed as often as told, and all
-// that they began is acknowledged.
+// storm lets senders send until the gateway was killed the given number of times, and
+// all their deliveries are acknowledged.
 func (l *ledger) storm(t *testing.T, g *gateway, times int) {
 	const senders = 6
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(times)*3*time.Second+2*patience)
@@ -144,7 +144,7 @@ func (l *ledger) storm(t *testing.T, g *gateway, times int) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for n := range times {
-		// Some deliveries go through, then the end comes at any point of the next.
+		// Some deliveries pass, then the gateway is killed at any point of the next.
 		for range n % 7 {
 			next(t, "an acknowledgement", progress)
 		}
@@ -154,7 +154,7 @@ func (l *ledger) storm(t *testing.T, g *gateway, times int) {
 		}
 		l.kill(t, g)
 		pause.Reset(time.Duration(n*37%40) * time.Millisecond)
-		if n%10 == 9 { // what is written in the background is written by then
+		if n%10 == 9 { // time for background writes
 			pause.Reset(15 * max(l.remembers, 0))
 		}
 	}
@@ -173,8 +173,8 @@ func (l *ledger) kill(t *testing.T, g *gateway) {
 	from := time.Now()
 	g.kill()
 	err := g.again()
-	// Until senders know of the new gateway, what the app begins was sent by the
-	// old one: its last request may lie unread while this process is busy.
+	// Until senders use the new gateway, attempts at the app were sent by the old
+	// one: its last request may be unread while this process is busy.
 	l.mu.Lock()
 	l.kills = append(l.kills, span{from, time.Now()})
 	l.mu.Unlock()
@@ -207,7 +207,7 @@ func (l *ledger) sender(ctx context.Context, t *testing.T, g *gateway, number in
 		default:
 		}
 		sent = append(sent, m)
-		if i%4 == 3 { // the sender's acknowledgement was lost, it believes
+		if i%4 == 3 { // as if the acknowledgement was lost
 			l.copies.Add(1)
 			if !l.deliver(ctx, t, g, client, sent[i*i%len(sent)]) {
 				return
@@ -255,7 +255,7 @@ func (l *ledger) deliver(ctx context.Context, t *testing.T, g *gateway, client *
 	return false
 }
 
-// check compares the ledger with what the senders were told.
+// check compares the ledger with the responses to the senders.
 func (l *ledger) check(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
@@ -284,8 +284,8 @@ func (l *ledger) check(t *testing.T) {
 		l.killed.Load(), l.acknowledged.Load(), l.copies.Load(), l.refused.Load(), l.twice.Load())
 }
 
-// story tells an entry's times in milliseconds since its first attempt, and the
-// kills about it.
+// story prints an entry's times in milliseconds since its first attempt, and the
+// kills around it.
 func (l *ledger) story(e *entry) string {
 	began := e.attempts[0].from
 	since := func(at time.Time) string { return fmt.Sprintf("%.1f", float64(at.Sub(began).Microseconds())/1000) }

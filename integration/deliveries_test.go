@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A kept is what the admin API tells of one delivery.
+// A kept is one delivery in the admin API.
 type kept struct {
 	Cursor, Name, Outcome, Reason, ID, Event, Key, Delivery string
 	Status, Attempt                                         int
@@ -83,7 +83,7 @@ func (g *gateway) stream(t testing.TB) *bufio.Reader {
 	return lines
 }
 
-// ends reads what is left of a stream.
+// ends reads the rest of a stream.
 func ends(lines *bufio.Reader) (text string) {
 	for {
 		line, err := lines.ReadString('\n')
@@ -94,9 +94,9 @@ func ends(lines *bufio.Reader) (text string) {
 	}
 }
 
-// TestDeliveriesOverReloadsAndRestarts: who follows sees each delivery once, and
-// the open streams hold up neither a reload nor a stop: Caddy's admin server waits
-// ten seconds for its requests, and then ends with an error.
+// TestDeliveriesOverReloadsAndRestarts: a follower sees each delivery once, and open
+// streams delay neither a reload nor a stop: Caddy's admin server waits ten seconds
+// for its requests, and then fails.
 func TestDeliveriesOverReloadsAndRestarts(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: generation(1)})
@@ -142,13 +142,13 @@ func TestDeliveriesOverReloadsAndRestarts(t *testing.T) {
 	}
 	restart(t, g)
 	send()
-	if k := f.next(t); k.Outcome != "delivered" || k.Attempt != 1 { // a store in memory has forgotten it
+	if k := f.next(t); k.Outcome != "delivered" || k.Attempt != 1 { // a memory store has forgotten it
 		t.Errorf("after a restart: %+v", k)
 	}
 }
 
-// TestQuietStream: Caddy's admin server gives a request ten seconds to be read. A
-// stream without deliveries outlives them and says that it is there.
+// TestQuietStream: Caddy's admin server allows ten seconds to read a request. A
+// stream without deliveries lasts longer, with keep-alives.
 func TestQuietStream(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -177,7 +177,7 @@ func TestQuietStream(t *testing.T) {
 	}
 }
 
-// TestForgetByID: "Redeliver" of somebody who knows the sender's id alone.
+// TestForgetByID: "Redeliver" by someone who knows only the sender's id.
 func TestForgetByID(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: githubSite})

@@ -18,7 +18,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
-// A manifest is what the tests look at in a Kubernetes object.
+// A manifest is the tested part of a Kubernetes object.
 type manifest struct {
 	Kind     string
 	Metadata struct{ Name string }
@@ -109,7 +109,7 @@ func manifests(t testing.TB) map[string]manifest {
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
-		// Nobody's keys should be examples.
+		// Example keys must not be used.
 		if want := name != "kustomization.yaml" && name != "secrets.example.yaml"; slices.Contains(list.Resources, name) != want {
 			t.Errorf("kustomization.yaml: lists %s: %t, want %t", name, !want, want)
 		}
@@ -117,7 +117,7 @@ func manifests(t testing.TB) map[string]manifest {
 	return all
 }
 
-// TestKubernetesManifests looks for what kubectl would accept and yet not work.
+// TestKubernetesManifests looks for mistakes that kubectl accepts.
 func TestKubernetesManifests(t *testing.T) {
 	t.Parallel()
 	all := manifests(t)
@@ -179,7 +179,7 @@ func TestKubernetesManifests(t *testing.T) {
 	}
 }
 
-// githubWith is a genuine delivery of an event of its own under a key.
+// githubWith is a new genuine delivery signed with a key.
 func githubWith(t testing.TB, key string) message {
 	t.Helper()
 	m := github.deliver(t, key, time.Now(), fresh(jsonBody))
@@ -187,8 +187,8 @@ func githubWith(t testing.TB, key string) message {
 	return m
 }
 
-// mountSecret lays out a Secret as kubelet does: links to a folder that is
-// swapped whole.
+// mountSecret lays out a Secret like kubelet: links to a folder that is replaced as a
+// whole.
 func mountSecret(t testing.TB, dir string, keys map[string]string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -219,9 +219,9 @@ func mountSecret(t testing.TB, dir string, keys map[string]string) {
 	}
 }
 
-// TestKubernetesCaddyfile runs the ConfigMap's Caddyfile in three gateways in
-// front of one app, with the example Secrets mounted as kubelet mounts them and a
-// Redis that wants its password.
+// TestKubernetesCaddyfile runs the ConfigMap's Caddyfile in three gateways in front
+// of one app, with the example Secrets mounted as by kubelet and a Redis with a
+// password.
 func TestKubernetesCaddyfile(t *testing.T) {
 	t.Parallel()
 	all := manifests(t)

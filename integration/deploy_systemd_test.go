@@ -19,8 +19,7 @@ var (
 	readCredential   = regexp.MustCompile(`caddy-webhook\.service\}/(\w+)\}`)
 )
 
-// TestSystemdUnit: systemd reads the unit, and what it loads is what the
-// Caddyfile reads.
+// TestSystemdUnit: systemd accepts the unit, and the Caddyfile reads what it loads.
 func TestSystemdUnit(t *testing.T) {
 	t.Parallel()
 	unit := deployed(t, "systemd", "caddy-webhook.service")
@@ -37,7 +36,7 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	needs(t, "systemd-analyze")
 	path := filepath.Join(t.TempDir(), "caddy-webhook.service")
-	self, err := os.Executable() // stands for a caddy that is not installed here
+	self, err := os.Executable() // in place of a caddy that is not installed here
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +49,7 @@ func TestSystemdUnit(t *testing.T) {
 }
 
 // TestSystemdCaddyfile runs the Caddyfile with the folders that systemd gives a
-// service, and as its own kind of service: it says when it is ready.
+// service, and with its type: it reports when it is ready.
 func TestSystemdCaddyfile(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -60,7 +59,7 @@ func TestSystemdCaddyfile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "github"), []byte(githubKey+"\n"), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	// stripe's credential is not there: that sender alone is answered 503.
+	// stripe's credential is missing: only that sender is answered 503.
 	socket := filepath.Join(dir, "notify")
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {

@@ -25,7 +25,7 @@ func deployed(t testing.TB, path ...string) string {
 	return string(text)
 }
 
-// An expression is a query of deploy/ and where it stands.
+// An expression is a query of deploy/ and its place.
 type expression struct {
 	place, text string
 	shows       string // the text that it fills, with {{label}}
@@ -122,8 +122,8 @@ func exposed(t testing.TB) map[string][]string {
 	return labels
 }
 
-// TestDeployedQueries: every metric and label that a panel or an alert names is
-// one that a running gateway has. Their syntax is tested in deploy/check.
+// TestDeployedQueries: a running gateway has every metric and label of a panel or an
+// alert. deploy/check tests their syntax.
 func TestDeployedQueries(t *testing.T) {
 	t.Parallel()
 	metrics := exposed(t)

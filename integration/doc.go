@@ -1,6 +1,6 @@
-// Package integration holds tests alone: they build the real Caddy of
-// cmd/caddy, start it as a process with a Caddyfile, speak real HTTP/1.1 and
-// HTTP/2 to it, and look at what an app behind it got.
+// Package integration contains only tests: they build the real Caddy of cmd/caddy, start
+// it as a process with a Caddyfile, send real HTTP/1.1 and HTTP/2 requests, and check
+// what an app behind it gets.
 //
 // Where things are:
 //
@@ -17,7 +17,7 @@
 //	framing_test.go       bodies: chunked, huge, slow, half, compressed
 //	headers_test.go       header lines: repeated, forged, hop-by-hop
 //	connections_test.go   what happens to a connection after a refusal
-//	routes_test.go        ways round the matchers, handlers that collide
+//	routes_test.go        ways around the matchers, handlers that collide
 //	upstream_test.go      what the app answers, or does not
 //	observe_test.go       observe: let through, unmarked
 //	handshake_test.go     what senders ask before they deliver, and what abuses it
@@ -26,7 +26,7 @@
 //	secrets_test.go       nothing secret in logs, errors and /config/
 //	load_test.go          memory under load
 //	duplicates_test.go    50 copies at once, one after another, waiting
-//	settle_test.go        what is done, what comes through again
+//	settle_test.go        which deliveries are done, and which are forwarded again
 //	identity_test.go      what makes two requests copies of one delivery
 //	reload_test.go        reloads with deliveries in flight
 //	forget_test.go        DELETE /verify_webhook/deliveries/KEY
@@ -35,8 +35,8 @@
 //	store_redis_test.go   the server: two gateways, killed, paused, full, flushed
 //	crash_test.go         kill -9 in a loop, under a ledger
 //	conformance_test.go   the scenarios of webhook-receiver-conformance
-//	bench_test.go         cost beside a plain reverse_proxy
-//	bench_dedupe_test.go  cost of each store beside none
+//	bench_test.go         cost compared with a plain reverse_proxy
+//	bench_dedupe_test.go  cost of each store compared with none
 //	inbox_commands_test.go caddy webhook inbox: list, show, replay, discard, pause
 //	command_test.go       caddy webhook: exit codes, completion, providers
 //	command_sign_test.go  caddy webhook: sign, verify, send, listen

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// documentedGateways returns every Caddyfile that a reader may copy: whole ones of
-// README.md and docs/ (of the generated pages a few), Caddyfile.example, and
-// those of deploy/.
+// documentedGateways returns every Caddyfile that a reader may copy: complete ones of
+// README.md and docs/ (a few of the generated pages), Caddyfile.example, and those of
+// deploy/.
 func documentedGateways(t testing.TB) (all []codeBlock) {
 	t.Helper()
 	generated := 0
@@ -23,7 +23,7 @@ func documentedGateways(t testing.TB) (all []codeBlock) {
 		if b.language != "caddyfile" && b.language != "caddy" || !strings.Contains(b.text, "verify_webhook") {
 			continue
 		}
-		if b.ofProvider() != "" { // they are made by one function
+		if b.ofProvider() != "" { // one function makes them all
 			if generated++; generated > 3 {
 				continue
 			}
@@ -70,8 +70,8 @@ var (
 	stores       = regexp.MustCompile(`(?m)^ *\t*store (redis|bolt) \{\n(?: *\t+.*\n)*? *\t*\}$`)
 )
 
-// attackable makes a documented Caddyfile one that runs here, in front of the
-// test's app: other addresses, keys and stores, nothing else.
+// attackable changes a documented Caddyfile only so far that it runs here, in front
+// of the test's app: other addresses, keys and stores.
 func attackable(text string) string {
 	text = regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(text, "")
 	text = strings.ReplaceAll(text, "APP_", "OUR_") // setup knows another APP
@@ -91,8 +91,8 @@ func attackable(text string) string {
 	return "{\n" + global + "}\n" + text
 }
 
-// nearMisses are the paths beside a sender's that have been seen to walk past a
-// matcher, and the sender's own.
+// nearMisses are paths near a sender's that have been seen to bypass a matcher, and
+// the sender's own.
 func nearMisses(path string) []string {
 	last := path[strings.LastIndex(path, "/")+1:]
 	dir := strings.TrimSuffix(path, last)
@@ -104,7 +104,7 @@ func nearMisses(path string) []string {
 	}
 }
 
-// senderPaths finds where the senders of a Caddyfile are called.
+// senderPaths returns the senders' paths of a Caddyfile.
 func senderPaths(text string) (paths []string) {
 	for _, m := range regexp.MustCompile(`verify_webhook (/[^\s*]+)`).FindAllStringSubmatch(text, -1) {
 		if !strings.HasSuffix(m[1], ".json") {
@@ -125,8 +125,8 @@ func senderPaths(text string) (paths []string) {
 	return slices.Compact(paths)
 }
 
-// attack calls all near misses of a Caddyfile's senders with a forger's own marks
-// and returns what got further than it should.
+// attack sends all near misses of a Caddyfile's senders with forged marks, and
+// returns those that got too far.
 func attack(t *testing.T, caddyfile, dir string) (findings []string) {
 	t.Helper()
 	text := providerFile.ReplaceAllString(attackable(caddyfile), filepath.ToSlash(dir)+"/$1.json")
@@ -160,9 +160,9 @@ func attack(t *testing.T, caddyfile, dir string) (findings []string) {
 	return findings
 }
 
-// TestDocumentedCaddyfilesHold attacks every Caddyfile that a reader may copy,
-// with what its author forgets: a path beside the sender's, written in all ways,
-// and a forger's own marks. Nothing unverified reaches the app, marked or not.
+// TestDocumentedCaddyfilesHold attacks every Caddyfile that a reader may copy with
+// what its author may forget: all spellings of paths near the sender's, and forged
+// marks. Nothing unverified reaches the app, marked or not.
 func TestDocumentedCaddyfilesHold(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -187,8 +187,8 @@ func TestDocumentedCaddyfilesHold(t *testing.T) {
 	}
 }
 
-// TestAttackFindsWhatIsUnguarded: the attack on the documentation is one that an
-// unguarded matcher does not hold against.
+// TestAttackFindsWhatIsUnguarded: the attack on the documentation succeeds against an
+// unguarded matcher.
 func TestAttackFindsWhatIsUnguarded(t *testing.T) {
 	t.Parallel()
 	for what, site := range map[string]string{
@@ -209,7 +209,7 @@ func TestAttackFindsWhatIsUnguarded(t *testing.T) {
 	}
 }
 
-// TestGuardInARouteHolds: the idiom of the single directive, with an app a sender
+// TestGuardInARouteHolds: the guard for the single directive, with one app per sender
 // in nested handlers, which Caddy would sort before the guard anywhere else.
 func TestGuardInARouteHolds(t *testing.T) {
 	t.Parallel()

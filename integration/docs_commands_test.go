@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// notHere are programs whose commands need more than a machine: a cluster, a
-// running systemd, somebody's app. They are not run.
+// notHere are programs that need more than this machine: a cluster, a running
+// systemd, a user's app. They are not run.
 var notHere = []string{"kubectl", "systemctl", "docker", "xcaddy"}
 
-// stub stands for caddy in the documentation's commands. The gateway of the page
-// runs already; listen has no end of its own.
+// stub replaces caddy in the documentation's commands. The page's gateway is already
+// running; listen does not end by itself.
 const stub = `#!/usr/bin/env bash
 note() { echo "$1 ${*:2}" >>"$NOTES"; }
 case "$1" in run) exit 0 ;; esac
@@ -69,8 +69,8 @@ func pagesWithCommands(t testing.TB) []page {
 
 var exported = regexp.MustCompile(`(?m)^export (\w+=\S+)`)
 
-// begin starts the page's gateway in dir and returns what translates addresses
-// and folders in its commands.
+// begin starts the page's gateway in dir and returns a replacer for addresses and
+// folders in its commands.
 func (p page) begin(t testing.TB, dir string) (*gateway, *strings.Replacer) {
 	t.Helper()
 	if p.site == "" {
@@ -86,7 +86,7 @@ func (p page) begin(t testing.TB, dir string) (*gateway, *strings.Replacer) {
 		"localhost:2019", "ADMIN", "http://:8080 {", "http://:PORT {",
 		"http://:3000", "http://:" + standInPort, "127.0.0.1:3000", "APP",
 	})...).Replace(p.site)
-	if strings.Contains(p.site, "http://:3000 {") { // the page brings its own app
+	if strings.Contains(p.site, "http://:3000 {") { // the page has its own app
 		whole = strings.ReplaceAll(whole, "APP", standIn)
 	}
 	g := start(t, setup{whole: whole, env: p.exports()})
@@ -114,14 +114,14 @@ func translated(g *gateway, ports *strings.Replacer) []string {
 	_, port, _ := net.SplitHostPort(g.address)
 	_, admin, _ := net.SplitHostPort(g.admin)
 	_, listen, _ := net.SplitHostPort(freeAddress())
-	const door = "app.example.com:3000" // which nobody opens
+	const door = "app.example.com:3000" // closed
 	return []string{"localhost:8080", "localhost:" + port, "127.0.0.1:8080", "127.0.0.1:" + port, "localhost:2019", "localhost:" + admin,
 		"127.0.0.1:9000", "127.0.0.1:" + listen, door, freeAddress(), ":3000", ":" + ports.Replace("8081")}
 }
 
-// TestDocumentedWebhookCommands runs the commands of docs/, page by page, in
-// front of the page's own gateway or of Caddyfile.example. "# exit 1" behind a
-// command says that it ends so, "# must fail" that it does not succeed.
+// TestDocumentedWebhookCommands runs the commands of docs/, page by page, in front of
+// the page's own gateway or of Caddyfile.example. "# exit 1" after a command is its
+// exit status, "# must fail" any failure.
 func TestDocumentedWebhookCommands(t *testing.T) {
 	t.Parallel()
 	needs(t, "bash")

@@ -49,8 +49,8 @@ func documentedOptions(t testing.TB) map[string]map[string]string {
 	return bySection
 }
 
-// knownOptions asks the program what a block takes: it names all to whoever
-// writes a word that it does not know.
+// knownOptions returns the options that a block accepts, from the error for an
+// unknown one.
 func knownOptions(t testing.TB, before, after string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "Caddyfile")
@@ -71,8 +71,7 @@ func knownOptions(t testing.TB, before, after string) []string {
 	return all
 }
 
-// TestConfigurationReference: configuration.md has every option of the program,
-// and none that it has not.
+// TestConfigurationReference: configuration.md has exactly the program's options.
 func TestConfigurationReference(t *testing.T) {
 	t.Parallel()
 	tables := documentedOptions(t)
@@ -179,7 +178,7 @@ func TestDocumentedDefaults(t *testing.T) {
 			t.Errorf("%s: %d, want %d", what, status, want.status)
 		}
 	}
-	announced := g.dial(t) // only: the answer does not wait for the body
+	announced := g.dial(t) // only announced: the response does not wait for the body
 	announced.head("POST", "/", length(1<<20+1))
 	if a := announced.answer(); a.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("max_body and a byte: %d, want 413", a.status)

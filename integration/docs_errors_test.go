@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestDocumentedHandleErrors runs the blocks of handle-errors.md: a refusal keeps
-// its status and the headers that senders act on, and no failure becomes a 2xx.
+// TestDocumentedHandleErrors runs the blocks of handle-errors.md: a refusal keeps its
+// status and the headers that senders act on, and no failure becomes a 2xx.
 func TestDocumentedHandleErrors(t *testing.T) {
 	t.Parallel()
 	n := 0

@@ -16,7 +16,7 @@ import (
 // refusedWith matches the reasons of refusals in the handler's source.
 var refusedWith = regexp.MustCompile(`refusal\{\s*reason: "(\w+)"`)
 
-// TestTroubleshooting: every reason has a section, and no other word has.
+// TestTroubleshooting: exactly the reasons have a section.
 func TestTroubleshooting(t *testing.T) {
 	t.Parallel()
 	var reasons []string
@@ -63,8 +63,8 @@ func TestTroubleshooting(t *testing.T) {
 	}
 }
 
-// TestDocumentedPrograms: what an app is told to run is at least a program. Go is
-// compiled; of others the syntax is checked where their interpreter is there.
+// TestDocumentedPrograms: code for apps is at least valid. Go is compiled; for other
+// languages the syntax is checked if the interpreter is installed.
 func TestDocumentedPrograms(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]int)
@@ -116,7 +116,7 @@ var (
 	fenced  = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 )
 
-// anchors returns what links into a page may point at, as GitHub makes them.
+// anchors returns the anchors of a page, as GitHub makes them.
 func anchors(text string) (all []string) {
 	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
 		kept := strings.Map(func(r rune) rune {
@@ -133,7 +133,7 @@ func anchors(text string) (all []string) {
 	return all
 }
 
-// TestDocumentedLinks: a link into this repository leads somewhere.
+// TestDocumentedLinks: links into this repository have a target.
 func TestDocumentedLinks(t *testing.T) {
 	t.Parallel()
 	pages, _ := filepath.Glob(filepath.Join("..", "docs", "*.md"))

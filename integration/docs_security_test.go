@@ -15,8 +15,8 @@ var (
 	testSource = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 )
 
-// TestSecurityNamesItsTests: SECURITY.md says which test holds what. The tests
-// are there, in the package that it names, and no class goes without.
+// TestSecurityNamesItsTests: the tests named in SECURITY.md exist in the named
+// packages, and every class has one.
 func TestSecurityNamesItsTests(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("..", "SECURITY.md"))
@@ -66,9 +66,8 @@ func TestSecurityNamesItsTests(t *testing.T) {
 	}
 }
 
-// TestRequestsAreNeverExpanded: what a request holds is text, wherever it is
-// spliced or shown. Caddy's vars_regexp once expanded it a second time
-// (CVE-2026-30852).
+// TestRequestsAreNeverExpanded: a request's content is text, wherever it is used or
+// shown. Caddy's vars_regexp once expanded it again (CVE-2026-30852).
 func TestRequestsAreNeverExpanded(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: `

@@ -68,10 +68,9 @@ func codeBlocks(t testing.TB) []codeBlock {
 	return all
 }
 
-// TestDocumentedCaddyfiles validates every Caddyfile in the documentation. A
-// block may be a whole file, what stands in a site, or lines of one
-// verify_webhook block; a json block with an id is a provider file that
-// Caddyfiles beside it may name.
+// TestDocumentedCaddyfiles validates every Caddyfile in the documentation. A block
+// may be a complete file, part of a site, or lines of one verify_webhook block; a
+// json block with an id is a provider file that Caddyfiles of its page may name.
 func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Parallel()
 	blocks := codeBlocks(t)
@@ -108,7 +107,7 @@ func writeProviderFiles(t testing.TB, dir string) {
 	}
 }
 
-// ofProvider returns the id of the provider whose generated page a block is of.
+// ofProvider returns the id of the provider whose generated page contains the block.
 func (b codeBlock) ofProvider() string {
 	name, ok := strings.CutPrefix(b.place, "docs/providers/")
 	id, _, found := strings.Cut(name, ".md:")
@@ -118,9 +117,8 @@ func (b codeBlock) ofProvider() string {
 	return id
 }
 
-// TestProviderPages validates the Caddyfiles of all generated pages in one run,
-// each under a host of its own. Only if that fails each is validated alone, to
-// say which it was.
+// TestProviderPages validates the Caddyfiles of all generated pages in one run, each
+// under its own host. Only if that fails each is validated separately, to name it.
 func TestProviderPages(t *testing.T) {
 	t.Parallel()
 	var texts, env []string
@@ -175,10 +173,10 @@ func TestProviderPages(t *testing.T) {
 	}
 }
 
-// inSite matches the first word of what stands in a site block.
+// inSite matches the first word of a part of a site block.
 var inSite = regexp.MustCompile(`^(@\w+|handle|handle_path|handle_errors|route|verify_webhook|reverse_proxy|respond|log|header|import)$`)
 
-// wholeCaddyfile puts round a fragment what it needs.
+// wholeCaddyfile completes a fragment.
 func wholeCaddyfile(text string) string {
 	first := ""
 	for line := range strings.Lines(text) {
@@ -198,8 +196,8 @@ func wholeCaddyfile(text string) string {
 
 var envName = regexp.MustCompile(`\{(?:env\.|\$)(\w+)[:}]`)
 
-// dummyEnv gives every variable that a text names a value that is a key in every
-// notation, or a public key where its name says so.
+// dummyEnv gives every variable in a text a value that is a key in every notation, or
+// a public key if its name says so.
 func dummyEnv(text string) []string {
 	var env []string
 	for _, m := range envName.FindAllStringSubmatch(text, -1) {
@@ -218,8 +216,8 @@ func lastLines(text string, n int) string {
 	return strings.Join(all[max(0, len(all)-n):], "\n")
 }
 
-// example starts Caddyfile.example as it is, on other ports, and returns what
-// translates its ports in commands.
+// example starts Caddyfile.example on other ports, and returns a replacer for its
+// ports in commands.
 func example(t testing.TB) (*gateway, *strings.Replacer) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "Caddyfile.example"))
@@ -234,8 +232,8 @@ func example(t testing.TB) (*gateway, *strings.Replacer) {
 	return g, strings.NewReplacer("8080", port, "8081", standIn, "2019", admin)
 }
 
-// TestExample: Caddyfile.example starts without a warning and takes genuine
-// deliveries of each of its senders, and nothing else is answered 2xx.
+// TestExample: Caddyfile.example starts without a warning and accepts genuine
+// deliveries of each of its senders; nothing else is answered 2xx.
 func TestExample(t *testing.T) {
 	t.Parallel()
 	g, _ := example(t)
@@ -251,7 +249,7 @@ func TestExample(t *testing.T) {
 		{aryeo, "aryeo-test-secret"}, {yapily, "yapily-test-secret"}, {yapily, "yapily-new-secret"}, {workspace, "workspace-secret"},
 		{generic, "generic-secret"}, {stripe, "whsec_stripe-secret"}, {github, "github-test-secret"},
 	} {
-		body := s.body + strings.Repeat(" ", n) // each is an event of its own
+		body := s.body + strings.Repeat(" ", n) // a new event
 		m := s.deliver(t, s.key, time.Now(), []byte(body))
 		if m.header.Get("X-Team") != "" {
 			m.header.Set("X-Team", "listings")
@@ -264,8 +262,8 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s, altered: answered %d, want 401", s.name, status)
 		}
 	}
-	// An empty 200 for a mistyped address would tell the sender that its events
-	// were taken.
+	// An empty 200 for a mistyped address would tell the sender that its events were
+	// accepted.
 	for _, path := range []string{"/hooks/stripe/", "/hooks/strip", "/hooks/", "/hooks", "/hook/stripe", "/", "/stripe"} {
 		if status := g.status(t, message{path: path, body: []byte("{}")}); status != http.StatusNotFound {
 			t.Errorf("%s: answered %d, want 404", path, status)
@@ -273,8 +271,8 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// TestDocumentedCommands runs the README's curl lines against the example, and
-// looks whether a genuine delivery was among them.
+// TestDocumentedCommands runs the README's curl lines against the example; a genuine
+// delivery must be among them.
 func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
 	var blocks []codeBlock

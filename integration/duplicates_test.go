@@ -11,15 +11,15 @@ import (
 // The sites of these tests: GitHub, whose id is not signed.
 const githubSite = "verify_webhook github {env.GITHUB_KEY}\nreverse_proxy APP"
 
-// With 50 copies at once, one is forwarded, 8 wait, and 41 are told to come back.
+// With 50 concurrent copies, one is forwarded, 8 wait, and 41 are asked to retry.
 const (
 	copies     = 50
 	waiting    = 8
 	turnedAway = copies - 1 - waiting
 )
 
-// TestCopiesAtOnce: of 50 copies of a delivery that the app takes slowly it sees
-// one, and no sender gets a refusal that would make it give up (SCN-003).
+// TestCopiesAtOnce: of 50 copies of a slow delivery the app gets one, and no sender
+// gets a refusal that makes it give up (SCN-003).
 func TestCopiesAtOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, global string) {
@@ -45,8 +45,9 @@ func TestCopiesAtOnce(t *testing.T) {
 	})
 }
 
-// TestCopiesOfOneThatIsRefused: the app refuses three times, then takes the
-// delivery. One attempt follows another, and who waits gets the last's result.
+// TestCopiesOfOneThatIsRefused: the app refuses three times, then accepts the
+// delivery. Attempts follow one another, and waiting copies get the last one's
+// result.
 func TestCopiesOfOneThatIsRefused(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: githubSite})
@@ -72,8 +73,8 @@ func TestCopiesOfOneThatIsRefused(t *testing.T) {
 	checkCrowd(t, g, id, answers, map[string]int{"500": 3, "200": 1, "200 duplicate": waiting - 3, "503": turnedAway})
 }
 
-// checkCrowd compares the answers by kind, and looks at what all of them have:
-// the delivery's key, the same that the app got.
+// checkCrowd compares the responses by kind, and checks their common part: the
+// delivery's key, the same as at the app.
 func checkCrowd(t *testing.T, g *gateway, id string, answers []answer, want map[string]int) {
 	t.Helper()
 	got := make(map[string]int)
@@ -110,7 +111,7 @@ func checkCrowd(t *testing.T, g *gateway, id string, answers []answer, want map[
 	}
 }
 
-// TestDuplicateResponse: what a copy is answered can be chosen, among 2xx.
+// TestDuplicateResponse: the response to a copy can be configured, within 2xx.
 func TestDuplicateResponse(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: `
@@ -155,7 +156,7 @@ func TestDedupeOff(t *testing.T) {
 	}
 }
 
-// TestWait: a copy waits as long as the operator says.
+// TestWait: a copy waits as long as configured.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: `

@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// TestFloodsAreLoggedTenASecond: whatever a stranger, or a copy, provokes, and
-// whatever its status, the log has at most ten lines a second of each handler.
-// Caddy's own log has none: it would be one for each request, at ERROR, with all
-// headers.
+// TestFloodsAreLoggedTenASecond: whatever requests or copies cause, and with any
+// status, the log has at most ten lines a second for each handler. Caddy's own log
+// has none: it would have one for each request, at ERROR, with all headers.
 func TestFloodsAreLoggedTenASecond(t *testing.T) {
 	t.Parallel()
 	memory := start(t, setup{level: "INFO", site: `

@@ -21,7 +21,7 @@ func (g *gateway) forget(t testing.TB, method, key string) answer {
 	return read(t, resp)
 }
 
-// TestForget: a person who presses "Redeliver" means it.
+// TestForget: "Redeliver" is deliberate.
 func TestForget(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, global string) {
@@ -63,7 +63,7 @@ func TestForget(t *testing.T) {
 		wantDuplicate(t, "its copy", g.do(t, g.h1, g.request(t, id, m)))
 		want(http.StatusOK, http.MethodDelete, strings.ToUpper(key))
 
-		// The file forgets as well, and the server does anyway.
+		// The file forgets too, and the server anyway.
 		if global != "" {
 			wantForwarded(t, "before the restart", g.do(t, g.h1, g.request(t, id, m)))
 			want(http.StatusOK, http.MethodDelete, key)

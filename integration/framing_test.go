@@ -14,8 +14,8 @@ import (
 
 const mebibyte = 1 << 20
 
-// TestBodies: the signature is of the bytes as sent, and those bytes, framed
-// anew, are what the app gets.
+// TestBodies: the signature covers the bytes as sent, and the app gets those bytes
+// with a new framing.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -53,8 +53,8 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestBodyTooLarge: one byte more than max_body is refused, never cut off. The
-// sender is one that documents no size, so that the default holds.
+// TestBodyTooLarge: one byte more than max_body is refused, never truncated. The
+// sender documents no size, so the default applies.
 func TestBodyTooLarge(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -64,7 +64,7 @@ func TestBodyTooLarge(t *testing.T) {
 	for _, chunked := range []bool{false, true} {
 		for _, protocol := range protocols {
 			if protocol == "HTTP/1.1" && !chunked {
-				continue // below: who sends on all the same may find the connection reset before the answer is read
+				continue // below: a client that keeps sending may see a reset before the response
 			}
 			m.chunked = chunked
 			a, got := g.send(t, protocol, m)
@@ -83,7 +83,7 @@ func TestBodyTooLarge(t *testing.T) {
 	})
 }
 
-// TestExpectContinue: who asks first is told to go on only if the headers pass.
+// TestExpectContinue: a client that asks first may go on only if the headers pass.
 func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -118,8 +118,8 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// TestRefusedBeforeTheBody: without Expect too, a refusal that needs no body
-// does not wait for one.
+// TestRefusedBeforeTheBody: without Expect too, a refusal that needs no body does not
+// wait for one.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -148,7 +148,7 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// TestHalfABody: a sender that stops half-way has sent nothing.
+// TestHalfABody: half a body is no delivery.
 func TestHalfABody(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -180,8 +180,8 @@ func TestHalfABody(t *testing.T) {
 	}
 }
 
-// TestResetBody is TestHalfABody on HTTP/2, where a sender takes its request
-// back. The gateway is its own: what it buffers is this body.
+// TestResetBody is TestHalfABody on HTTP/2, where a sender cancels its request. The
+// gateway is separate: it buffers only this body.
 func TestResetBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: "verify_webhook github {env.GITHUB_KEY}\nreverse_proxy APP"})
@@ -217,8 +217,8 @@ func TestResetBody(t *testing.T) {
 	}
 }
 
-// TestBodyTimeout: the time for a body is absolute; a byte now and then does
-// not buy more of it.
+// TestBodyTimeout: the time for a body is absolute; sending a byte now and then does
+// not extend it.
 func TestBodyTimeout(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -230,7 +230,7 @@ func TestBodyTimeout(t *testing.T) {
 			t.Errorf("answered %d after %s; want 408 after %s", status, took, limit)
 		}
 	}
-	// trickle sends a byte every 50 ms until nobody takes them any more.
+	// trickle sends a byte every 50 ms until the connection fails.
 	trickle := func(w io.Writer, stop <-chan struct{}) {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
@@ -284,7 +284,7 @@ func TestBodyTimeout(t *testing.T) {
 	t.Run("a body in time", func(t *testing.T) {
 		t.Parallel()
 		id := newCase()
-		// The app may take longer than the body might: the deadline is gone then.
+		// The app may take longer than the body: the deadline has been removed.
 		g.app.answer(id, func(w http.ResponseWriter, r *http.Request) {
 			pause := time.NewTimer(limit * 3 / 2)
 			defer pause.Stop()

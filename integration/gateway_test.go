@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-// patience bounds every wait. It is long because machines are busy, and costs
-// nothing where all is well.
+// patience limits every wait. It is long because machines are busy, and costs nothing
+// on success.
 const patience = 30 * time.Second
 
-// setup describes a gateway. In its texts APP stands for the app's address,
-// DIR for a directory of its own, PORT for the gateway's port.
+// setup describes a gateway. In its texts APP is the app's address, DIR a directory
+// for it, PORT the gateway's port.
 type setup struct {
 	global  string   // lines of the global options block
 	servers string   // lines of its servers block
 	site    string   // lines of the site block
 	env     []string // NAME=value
-	whole   string   // a whole Caddyfile in place of all this; ADMIN is the admin API's address
+	whole   string   // a complete Caddyfile instead of the above; ADMIN is the admin API's address
 	format  string   // of the log; default: format json
-	level   string   // of the log: INFO or DEBUG (default); the log tells when it serves
-	lease   string   // of every handler; only JSON can say it
+	level   string   // of the log: INFO or DEBUG (default), which shows when it serves
+	lease   string   // of every handler; only possible in JSON
 }
 
 // A gateway is one Caddy process and the app behind it.
@@ -72,7 +72,7 @@ func launch(dir string, a *app, s setup) (*gateway, error) {
 		g := &gateway{dir: dir, app: a, setup: s, log: newLogbook(), exited: make(chan struct{})}
 		g.address, g.admin = freeAddress(), freeAddress()
 		err := g.begin()
-		// Between our look at a port and Caddy's use of it anyone may take it.
+		// Another process may take the port before Caddy does.
 		if err != nil && attempt < 3 && strings.Contains(g.log.String(), "address already in use") {
 			continue
 		}
@@ -107,7 +107,7 @@ func (g *gateway) begin() error {
 	}
 	go g.log.keep(out)
 	go func() {
-		_ = g.cmd.Wait() // how it ended is told by the log
+		_ = g.cmd.Wait() // its log shows how it ended
 		in.Close()
 		close(g.exited)
 	}()
@@ -129,8 +129,8 @@ func (g *gateway) adapted(binary string) ([]byte, error) {
 
 func (g *gateway) caddyfile() string { return filepath.Join(g.dir, "Caddyfile") }
 
-// write makes the Caddyfile. Everything that Caddy keeps goes to the gateway's
-// own directory, and it changes nothing on the machine.
+// write writes the Caddyfile. Caddy's files go to the gateway's own directory, and
+// nothing on the machine changes.
 func (g *gateway) write(site string) error {
 	_, port, _ := net.SplitHostPort(g.address)
 	level := g.setup.level
@@ -169,7 +169,7 @@ http://:PORT {
 	return os.WriteFile(g.caddyfile(), []byte(text), 0o600)
 }
 
-// stop ends the process, and reports what its log must not hold.
+// stop ends the process, and reports secrets in its log.
 func (g *gateway) stop() error {
 	g.h1.CloseIdleConnections()
 	g.h2.CloseIdleConnections()
@@ -219,7 +219,7 @@ func freeAddress() string {
 	for {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			panic(err) // no loopback: nothing here can run
+			panic(err) // nothing works without a loopback interface
 		}
 		address := l.Addr().String()
 		l.Close()

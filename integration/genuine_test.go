@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestGenuinePasses sends one genuine delivery of each sender: the app gets the
-// bytes that were sent, and the gateway's mark.
+// TestGenuinePasses sends one genuine delivery of each sender: the app gets the bytes
+// as sent, and the gateway's mark.
 func TestGenuinePasses(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -27,7 +27,7 @@ func TestGenuinePasses(t *testing.T) {
 	}
 }
 
-// wantTaken fails unless the app got a delivery once and its answer went back.
+// wantTaken fails unless the app got a delivery once and its response was returned.
 func wantTaken(t testing.TB, what string, a answer, got []arrival) {
 	t.Helper()
 	if a.status != http.StatusOK || a.body != "taken" || len(got) != 1 {
@@ -35,7 +35,7 @@ func wantTaken(t testing.TB, what string, a answer, got []arrival) {
 	}
 }
 
-// wantArrival compares what the app got with what was sent.
+// wantArrival compares the app's request with the one sent.
 func wantArrival(t testing.TB, got []arrival, name string, m message) {
 	t.Helper()
 	one := got[0]
@@ -51,8 +51,8 @@ func wantArrival(t testing.TB, got []arrival, name string, m message) {
 	}
 }
 
-// wantRefused fails unless the app was left alone and the sender got a status
-// without a body.
+// wantRefused fails unless the app got nothing and the sender got a status without a
+// body.
 func wantRefused(t testing.TB, what string, status int, a answer, got []arrival) {
 	t.Helper()
 	if a.status != status || a.body != "" || len(got) != 0 {
@@ -60,12 +60,12 @@ func wantRefused(t testing.TB, what string, status int, a answer, got []arrival)
 	}
 }
 
-// TestAlteredIsRefused alters each sender's delivery in one place at a time.
-// From outside every refusal looks the same, whatever was altered.
+// TestAlteredIsRefused alters each sender's delivery in one place at a time. From
+// outside all refusals look the same.
 func TestAlteredIsRefused(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
-	var seen sync.Map // what refusals look like, and an example of each
+	var seen sync.Map // the distinct refusals, each with an example
 	for _, s := range senders {
 		t.Run(s.name, func(t *testing.T) {
 			for what, m := range alterations(t, s) {
@@ -136,8 +136,8 @@ func alter(value string) string {
 	return string(b)
 }
 
-// anotherMinute moves the time that a delivery states by a minute: fresh, but
-// not what was signed.
+// anotherMinute moves a delivery's timestamp by a minute: fresh, but not the signed
+// one.
 func anotherMinute(h http.Header, signed time.Time) http.Header {
 	from := strconv.FormatInt(signed.Unix(), 10)
 	to := strconv.FormatInt(signed.Add(-time.Minute).Unix(), 10)

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// A greeting is a request of a sender that is no delivery.
+// A greeting is a sender's request that is not a delivery.
 type greeting struct {
 	method, path, query string
 	header              http.Header
 	body                string
 }
 
-// greet sends a greeting and returns the answer and what the app got of it.
+// greet sends a greeting and returns the response and what the app got of it.
 func (g *gateway) greet(t testing.TB, protocol string, m greeting) (answer, []arrival) {
 	t.Helper()
 	id := newCase()
@@ -36,8 +36,8 @@ func (g *gateway) greet(t testing.TB, protocol string, m greeting) (answer, []ar
 	return g.do(t, g.client(protocol), r), g.app.got(id)
 }
 
-// handshakeProvider returns what names a provider in a Caddyfile: an id of the
-// catalogue, or the file of one that it does not have yet.
+// handshakeProvider returns a provider for a Caddyfile: an id of the catalogue, or a
+// file for one that is not in it.
 func handshakeProvider(t testing.TB, id string) string {
 	t.Helper()
 	file, err := filepath.Abs(filepath.Join("..", "verifier", "providers", "testdata", "handshake", id+".json"))
@@ -62,8 +62,8 @@ func signedAsSlack(key, prefix, name, body string) http.Header {
 		prefix + "-Signature": {"v0=" + hmacHex(key, "v0:"+ts+":"+body)}}
 }
 
-// TestHandshakes: senders are answered as they want it, and nobody else is given
-// back what he sent.
+// TestHandshakes: senders get the expected response, and nobody else gets their text
+// repeated.
 func TestHandshakes(t *testing.T) {
 	t.Parallel()
 	confide(xKey, zoomKey)
@@ -165,7 +165,8 @@ func TestHandshakes(t *testing.T) {
 		}
 	}
 
-	// With handshake off the app gets what is signed, and deliveries arrive as ever.
+	// With handshake off the app gets signed requests, and deliveries arrive as
+	// usual.
 	off := slackPost(slackKey, slackBody)
 	off.path = "/hooks/off"
 	a, got := g.greet(t, "HTTP/1.1", off)

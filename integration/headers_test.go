@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestRepeatedLines: of two lines the app might read the other one, so every
-// header that decides stands once, even if both lines say the same.
+// TestRepeatedLines: every header that matters must be on one line, even if two lines
+// are equal: the app might read the other line.
 func TestRepeatedLines(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -28,8 +28,8 @@ func TestRepeatedLines(t *testing.T) {
 	}
 }
 
-// TestConnectionCannotRemoveTheMark: Connection nominates headers for removal
-// by the next proxy, which is ours.
+// TestConnectionCannotRemoveTheMark: Connection names headers that the next proxy,
+// ours, must remove.
 func TestConnectionCannotRemoveTheMark(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -47,7 +47,7 @@ func TestConnectionCannotRemoveTheMark(t *testing.T) {
 	}
 }
 
-// TestUpgradeAndIncrementalAreDropped: a body that is read whole can be neither.
+// TestUpgradeAndIncrementalAreDropped: a buffered body supports neither.
 func TestUpgradeAndIncrementalAreDropped(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
@@ -66,7 +66,7 @@ func TestUpgradeAndIncrementalAreDropped(t *testing.T) {
 	}
 }
 
-// forgedLines are ways to claim what only the gateway may say.
+// forgedLines claim what only the gateway may say.
 var forgedLines = []string{
 	"Webhook-Verified: forged", "webhook-verified: forged", "WEBHOOK-VERIFIED: forged",
 	"Webhook-Delivery: forged", "webhook-delivery: forged",
@@ -108,8 +108,8 @@ func TestForgedMarksAreGone(t *testing.T) {
 	wantUnforged(t, got[0])
 }
 
-// TestForgedMarksInErrorRoutes: handle_errors may hand a refused request to an
-// app, which then finds no mark on it, neither as a header nor as a trailer.
+// TestForgedMarksInErrorRoutes: handle_errors may pass a refused request to an app,
+// without marks in headers or trailers.
 func TestForgedMarksInErrorRoutes(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{
@@ -134,8 +134,8 @@ func TestForgedMarksInErrorRoutes(t *testing.T) {
 	}
 }
 
-// TestUnderscoreTwins: a server can be told to keep names with an underscore;
-// an app behind CGI would take them for ours.
+// TestUnderscoreTwins: a server can be configured to keep names with an underscore;
+// an app behind CGI would read them as ours.
 func TestUnderscoreTwins(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{

@@ -57,14 +57,14 @@ const identitySite = `
 		reverse_proxy APP
 	}`
 
-// signedBy signs a body as a sender does now, for a path.
+// signedBy signs a body as a sender does at the current time, for a path.
 func signedBy(t testing.TB, s sender, path string, body []byte) message {
 	m := s.deliver(t, s.key, time.Now(), body)
 	m.path = path
 	return m
 }
 
-// TestIdentity sends two messages, and says whether the second is a copy of the
+// TestIdentity sends two messages, and checks whether the second is a copy of the
 // first.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
@@ -140,8 +140,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestSignedID: where the id is signed it alone counts, whatever body and time
-// the sender's next attempt has. Stripe's case with headers.
+// TestSignedID: a signed id alone counts, whatever the body and time of the sender's
+// next attempt. Stripe's scheme with headers.
 func TestSignedID(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: identitySite})
@@ -150,7 +150,7 @@ func TestSignedID(t *testing.T) {
 	again := standard.deliver(t, standardKey, time.Now(), m.body).to("", "/standard")
 	wantDuplicate(t, "an attempt of a minute later", g.once(t, again))
 
-	// A captured message under another id is no genuine one.
+	// A captured message under another id is not genuine.
 	other := m.clone()
 	other.header.Set("Webhook-Id", "msg_other")
 	if a := g.once(t, other); a.status != http.StatusUnauthorized {
@@ -158,7 +158,7 @@ func TestSignedID(t *testing.T) {
 	}
 }
 
-// TestWindow: after its window a delivery is another one.
+// TestWindow: after its window a copy is a new delivery.
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: identitySite})
@@ -172,8 +172,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestUnverifiedIsNeverMarked: who cannot sign can neither have a delivery taken
-// for done nor find out whether it was, nor do so where a handler only observes.
+// TestUnverifiedIsNeverMarked: without a key, nobody can have a delivery marked as
+// done or find out whether it is, not even if a handler only observes.
 func TestUnverifiedIsNeverMarked(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: identitySite})
