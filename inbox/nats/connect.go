@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -84,6 +85,9 @@ func (e *Engine) connect() error {
 	o.ReconnectedCB = func(*nats.Conn) { signal(e.retry) }
 	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {} // whoever asked is told
 	if e.o.Credentials != "" {
+		if _, err := os.Stat(e.o.Credentials); err != nil {
+			return fmt.Errorf("the credentials file cannot be read: %w", err)
+		}
 		if err := nats.UserCredentials(e.o.Credentials)(&o); err != nil {
 			return errors.New("the credentials file cannot be used: it must hold a JWT and a seed")
 		}

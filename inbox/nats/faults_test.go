@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +157,13 @@ func TestAStreamThatIsDeleted(t *testing.T) {
 	until(t, "it is not made again", func() bool { st := e.Status(); return st.Health == nil && st.ID != id })
 	has(t, e, 1, 0)
 	put(t, e, 1, false)
+}
+
+func TestACredentialsFileThatIsMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.creds")
+	e := must(Open(Options{Servers: []string{"nats://" + freeAddr(t)}, Credentials: path}))
+	t.Cleanup(e.halt)
+	until(t, "nobody notices", func() bool { return strings.Contains(e.Status().Health.Error(), "credentials file cannot be read") })
 }
 
 func TestOptions(t *testing.T) {
