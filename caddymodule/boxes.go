@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -22,11 +24,14 @@ var boxes = caddy.NewUsagePool()
 type box struct {
 	*inbox.Box
 	identity string
+	visitors sync.WaitGroup
+	seen     glances
 }
 
 // Destruct implements caddy.Destructor. It gives running attempts some time: those
 // that end are not repeated.
 func (b *box) Destruct() error {
+	b.visitors.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), stopBudget)
 	defer cancel()
 	return b.Close(ctx)
@@ -157,17 +162,40 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	return attempt.Send(ctx, server, a)
 }
 
-// settled reports the result of an attempt.
+// settlements limits the lines of settled: an app that refuses everything must not
+// fill a disk.
+var settlements limiter
+
+// settled counts the result of an attempt, and reports it if it needs an operator.
 func settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
 	e := a.Entry
+	message, level := "", zap.ErrorLevel
+	outcome := metrics.AttemptRetry
+	switch {
+	case s.To == inbox.Delivered:
+		outcome = metrics.AttemptDelivered
+	case s.To == inbox.Dead:
+		outcome = metrics.AttemptDead
+		message = "a delivery is a dead letter: it is kept until it is replayed or discarded"
+	case r.Unreached:
+		outcome = metrics.AttemptUnreached
+		message, level = "a stored delivery did not reach its handler: it waits for a configuration that routes it there", zap.WarnLevel
+	case r.Later > 0:
+		outcome = metrics.AttemptPostponed
+	}
+	metrics.Attempted(e.Handler, outcome)
+	if message == "" {
+		return
+	}
+	ok, suppressed := settlements.allow(time.Now())
+	if !ok {
+		return
+	}
 	fields := []zap.Field{
 		zap.String("name", e.Handler), zap.String("delivery", e.Key.String()), zap.Int("attempt", e.Attempts+1), zap.Int("status", r.Status),
 	}
-	log := caddy.Log().Named("verify_webhook.inbox")
-	switch {
-	case s.To == inbox.Dead:
-		log.Error("a delivery is a dead letter: it is kept until it is replayed or discarded", fields...)
-	case r.Unreached:
-		log.Warn("a stored delivery did not reach its handler: it waits for a configuration that routes it there", fields...)
+	if suppressed > 0 {
+		fields = append(fields, zap.Int("suppressed", suppressed))
 	}
+	caddy.Log().Named("verify_webhook.inbox").Log(level, message, fields...)
 }

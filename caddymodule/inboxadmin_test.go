@@ -25,8 +25,8 @@ func stocked(t *testing.T, handlers ...string) *gateway {
 	for g.app.box.Engine().Status().Health != nil {
 		time.Sleep(time.Millisecond)
 	}
-	for _, h := range g.handlers {
-		g.app.box.Pause(h.Name)
+	for name := range g.app.policies() {
+		g.app.box.Pause(name)
 	}
 	return g
 }

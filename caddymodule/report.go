@@ -139,13 +139,14 @@ func (d *delivery) noteSkew(signed time.Time) {
 }
 
 // gauges returns the figures that metrics show besides their own counters.
-func gauges() (inMemory int64, degraded bool, evictedEarly uint64) {
+func gauges() metrics.Figures {
+	f := metrics.Figures{Buffered: buffered.used.Load(), Inbox: inboxFigures()}
 	eachGate(func(g *dedupe.Gate) {
 		s := g.Stats()
-		degraded = degraded || s.Degraded
-		evictedEarly += s.EvictedEarly
+		f.Degraded = f.Degraded || s.Degraded
+		f.EvictedEarly += s.EvictedEarly
 	})
-	return buffered.used.Load(), degraded, evictedEarly
+	return f
 }
 
 // Interface guard

@@ -26,8 +26,13 @@ func statusOf(a *App, name string) adminapi.Status {
 		byName[h.Name] = append(byName[h.Name], h)
 	}
 	slices.Sort(names)
+	var stored func(*Handler) *adminapi.InboxQueue
+	s.Inbox, stored = a.inboxStatus()
 	for _, n := range names {
-		s.Handlers = append(s.Handlers, statusOfName(byName[n]))
+		h := statusOfName(byName[n])
+		with := slices.IndexFunc(byName[n], func(h *Handler) bool { return h.Inbox != nil })
+		h.Inbox = stored(byName[n][max(with, 0)])
+		s.Handlers = append(s.Handlers, h)
 	}
 	return s
 }

@@ -97,7 +97,7 @@ func exposed(t testing.TB) map[string][]string {
 		t.Fatal(err)
 	}
 	g := start(t, setup{site: "handle /hooks/stripe {\nverify_webhook stripe {env.STRIPE_KEY}\nreverse_proxy APP\n}\n" +
-		"handle {\nverify_webhook github {\nsecret {file." + keyFile + "} as current\n}\nreverse_proxy APP\n}"})
+		"handle {\nverify_webhook github {\nsecret {file." + keyFile + "} as current\ninbox\n}\nreverse_proxy APP\n}"})
 	m := github.message(t)
 	if got := g.status(t, m); got != http.StatusOK {
 		t.Fatalf("genuine: %d", got)

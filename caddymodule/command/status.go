@@ -27,8 +27,10 @@ Asks the admin endpoint of a running Caddy and prints, for each verify_webhook
 handler or the named one: deliveries that the app answered with 2xx, failed at the
 app, answered as duplicates, forwarded under observe and rejected, by reason; when
 the app last answered 2xx; when each key last verified a delivery (after a rotation,
-remove a key that no longer does); unusable key files. For all handlers: the health
-of the dedupe store and the bytes of bodies in memory. Counts start with the process;
+remove a key that no longer does); unusable key files; with an inbox, the deliveries
+stored since then, those pending and dead now, and those that could not be stored. For
+all handlers: the health of the dedupe store and of the inbox, and the bytes of bodies
+in memory. Counts start with the process;
 "never" means not since then.
 
 Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
@@ -60,7 +62,11 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 	if s.Store.Unwritten > 0 {
 		fmt.Fprintf(t, ", waiting to be written: %d", s.Store.Unwritten)
 	}
-	fmt.Fprintf(t, "\nbodies in memory\t%s of %s\n", humanize.IBytes(uint64(s.BufferedBytes)), humanize.IBytes(uint64(s.MaxBuffered)))
+	fmt.Fprintln(t)
+	if s.Inbox != nil {
+		printInboxEngine(t, *s.Inbox)
+	}
+	fmt.Fprintf(t, "bodies in memory\t%s of %s\n", humanize.IBytes(uint64(s.BufferedBytes)), humanize.IBytes(uint64(s.MaxBuffered)))
 	fmt.Fprintf(t, "rejections kept\t%d (%s)\n", s.Kept, humanize.IBytes(uint64(s.KeptBytes)))
 	fmt.Fprintln(t, "\nHANDLER\tPROVIDER\tDELIVERED\tFAILED\tDUPLICATES\tREJECTED\tOBSERVED\tHANDSHAKES\tLAST DELIVERED")
 	for _, h := range s.Handlers {
@@ -77,6 +83,7 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\n", h.Name, plain(k.Label), ago(k.LastUsed, now))
 		}
 	}
+	printStoredByHandler(t, s.Handlers, now)
 	printReasons(t, s.Handlers)
 	for _, h := range s.Handlers {
 		for _, problem := range h.KeyProblems {
@@ -84,6 +91,23 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 		}
 	}
 	return t.Flush()
+}
+
+// printStoredByHandler lists what the inbox holds for each handler that has one.
+func printStoredByHandler(w io.Writer, handlers []adminapi.Handler, now time.Time) {
+	heading := "\nHANDLER\tSTORED\tPENDING\tDEAD\tOLDEST\tNOT STORED\tAPP\n"
+	for _, h := range handlers {
+		q := h.Inbox
+		if q == nil {
+			continue
+		}
+		oldest := "-"
+		if q.Oldest != nil {
+			oldest = ago(q.Oldest, now)
+		}
+		fmt.Fprintf(w, "%s%s\t%d\t%d\t%d\t%s\t%d\t%s\n", heading, h.Name, total(h.Stored), q.Pending+q.InAttempt, q.Dead, oldest, total(h.Bypassed), appState(*q, now))
+		heading = ""
+	}
 }
 
 // printReasons lists why deliveries were rejected, or would have been, and why

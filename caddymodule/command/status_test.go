@@ -58,8 +58,12 @@ func TestOperatorCommands(t *testing.T) {
 	refused := adminapi.Rejection{ID: id, Time: used, Name: "shop", Reason: "signature_mismatch", Keys: []string{"1"}, Remote: "203.0.113.9:4321", Method: "POST", URL: "/hooks/acme?\x1b[2J"}
 	nobodys := refusal{http.StatusNotFound, "unknown handler; the handlers are: shop"}
 	all := answers{
-		"GET " + adminapi.StatusPath:                      shop,
-		"GET " + adminapi.StatusPath + "?name=shop":       shop,
+		"GET " + adminapi.StatusPath:                shop,
+		"GET " + adminapi.StatusPath + "?name=shop": shop,
+		"GET " + adminapi.StatusPath + "?name=boxed": adminapi.Status{
+			Since: used, Inbox: &adminapi.InboxEngine{Kind: "bolt", Problem: "the disk is full"},
+			Handlers: []adminapi.Handler{{Name: "boxed", Stored: map[string]uint64{"held": 3}, Bypassed: map[string]uint64{"full": 4}, Inbox: &adminapi.InboxQueue{Configured: true, Pending: 1, InAttempt: 1, Dead: 5, Oldest: &used, Paused: true}}},
+		},
 		"GET " + adminapi.StatusPath + "?name=nobody":     nobodys,
 		"GET " + adminapi.RejectionsPath:                  []adminapi.Rejection{refused},
 		"GET " + adminapi.RejectionsPath + "?name=shop":   []adminapi.Rejection{refused},
@@ -85,6 +89,7 @@ func TestOperatorCommands(t *testing.T) {
 	}{
 		{"status", "status --address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1          2       0           1         0         0           ", "shop     timeout             0         0         2", "shop     1    ", "shop     signature_mismatch  1         0"}},
 		{"status of a name", "status shop --address " + tcp, 0, []string{"shop"}},
+		{"status with an inbox", "status boxed --address " + tcp, 0, []string{"inbox             bolt, NOT STORING, deliveries go to the app immediately: the disk is full", "HANDLER  STORED  PENDING  DEAD", "boxed    3       2        5 ", "4           paused"}},
 		{"status over a socket", "status --json --address " + socket, 0, []string{`"delivered": `, `"last_used": "2023-11-14T22:13:20Z"`}},
 		{"unknown name", "status nobody --address " + tcp, 2, []string{"Error: unknown handler; the handlers are: shop\n"}},
 		{"two names", "status a b --address " + tcp, 2, []string{"one name at a time, not 2"}},

@@ -12,7 +12,7 @@ import (
 // The descriptions of all metrics.
 var (
 	requestsTotal = describe("requests_total",
-		"Deliveries by outcome: delivered (the app answered 2xx), failed (it did not, with a reason), duplicate (already accepted by the app), observed (not genuine, but forwarded), handshake (answered by the gateway), rejected (with a reason).",
+		"Deliveries by outcome: delivered (the app answered 2xx), failed (it did not, with a reason), stored (in the inbox, answered 2xx, with a reason), duplicate (already accepted by the app), observed (not genuine, but forwarded), handshake (answered by the gateway), rejected (with a reason).",
 		"name", "outcome", "reason")
 	lastDelivered = describe("last_delivered_timestamp_seconds",
 		"Time at which the app last answered a delivery with 2xx; absent until the first since the process started.", "name")
@@ -44,9 +44,16 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("caddy_verify_webhook_"+name, help, labels, nil)
 }
 
-// Gauges returns process figures kept by other packages. It is called for every
-// scrape.
-type Gauges func() (buffered int64, degraded bool, evictedEarly uint64)
+// Figures are process figures kept by other packages.
+type Figures struct {
+	Buffered     int64  // bytes charged to max_buffered
+	Degraded     bool   // a dedupe store is down
+	EvictedEarly uint64 // deliveries forgotten too early
+	Inbox        Inbox
+}
+
+// Gauges returns the figures. It is called for every scrape, and must not wait.
+type Gauges func() Figures
 
 // Register adds the counters to a configuration's registry. Each configuration has its
 // own registry, while counts continue over a reload. A second call for a registry
@@ -69,6 +76,9 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{requestsTotal, lastDelivered, timestampSkew, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
 		ch <- d
 	}
+	for _, d := range inboxDescriptions {
+		ch <- d
+	}
 	durations.Describe(ch)
 }
 
@@ -77,14 +87,15 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, counters := range inUse() {
 		counters.collect(ch)
 	}
-	buffered, degraded, evicted := c.gauges()
-	ch <- gauge(bufferedBytes, float64(buffered))
+	f := c.gauges()
+	ch <- gauge(bufferedBytes, float64(f.Buffered))
 	down := 0.0
-	if degraded {
+	if f.Degraded {
 		down = 1
 	}
 	ch <- gauge(storeDegraded, down)
-	ch <- counter(evictedEarly, float64(evicted))
+	ch <- counter(evictedEarly, float64(f.EvictedEarly))
+	f.Inbox.collect(ch)
 }
 
 func (c *Counters) collect(ch chan<- prometheus.Metric) {

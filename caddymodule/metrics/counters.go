@@ -224,9 +224,12 @@ func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	}
 }
 
-// Bypassed counts a delivery that the inbox did not store. The reason why is from a
-// closed list.
+// Bypassed counts a delivery that the inbox did not store. An unlisted reason counts
+// as "other".
 func (c *Counters) Bypassed(why string) {
+	if !slices.Contains(whys, why) {
+		why = otherReason
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bypassed[why]++

@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	errLocked  = errors.New("the inbox file is in use by another process")
+	errLocked  = errors.New("the inbox file is in use by another process: stop it, or give this one another path")
 	errDeleted = errors.New("the inbox file was deleted or replaced while it was open: what it holds is delivered as long as this process runs; restart it to store again")
 )
 
