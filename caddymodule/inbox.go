@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -129,7 +130,8 @@ type BoltInbox struct {
 	// none.
 	Encrypt []string `json:"encrypt,omitempty"`
 
-	keys [][]byte
+	keys       [][]byte
+	unreadable error // of a key file
 }
 
 // CaddyModule returns the Caddy module information.
@@ -159,6 +161,10 @@ func (b *BoltInbox) Provision(caddy.Context) error {
 	b.keys = nil
 	for _, value := range b.Encrypt {
 		text, err := keys.Resolve(value)
+		if _, ok := errors.AsType[*fs.PathError](err); ok { // does not stop the start: see Engine
+			b.unreadable = fmt.Errorf("inbox bolt: encrypt: %w", err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("inbox bolt: encrypt: %w", err)
 		}
@@ -192,8 +198,12 @@ func (b *BoltInbox) Identity() string {
 	return fmt.Sprintf("bolt\x00%s\x00%d\x00%d\x00%x", b.Path, orElse(b.MaxSize, 0), b.Attempts(), sum.Sum(nil))
 }
 
-// Engine implements InboxModule.
+// Engine implements InboxModule. Without one of its keys nothing is stored, and the
+// file is left alone.
 func (b *BoltInbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
+	if b.unreadable != nil {
+		return nil, b.unreadable
+	}
 	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orElse(b.MaxSize, 0), Keys: b.keys, Logger: logger})
 }
 
