@@ -51,6 +51,7 @@ func acquireBox(identity string, m InboxModule) (*box, error) {
 		if err != nil {
 			return nil, err
 		}
+		awaitOpen(engine)
 		return &box{
 			Box: inbox.NewBox(inbox.Options{
 				Engine: engine, Deliver: handBack, Concurrency: m.Attempts(), Settled: settled, Logger: logger,
@@ -62,6 +63,18 @@ func acquireBox(identity string, m InboxModule) (*box, error) {
 		return nil, err
 	}
 	return value.(*box), nil
+}
+
+// openPatience is how long the start waits for the inbox.
+const openPatience = 500 * time.Millisecond
+
+// awaitOpen gives an engine time to open, so that what arrives right after a start is
+// stored too. One that takes longer, or cannot be opened, delays nothing further.
+func awaitOpen(e inbox.Engine) {
+	opening, until := e.Status().Health, time.Now().Add(openPatience)
+	for opening != nil && e.Status().Health == opening && time.Now().Before(until) {
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 // openInbox takes the configuration's reference to its inbox. A configuration without
