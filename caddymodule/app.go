@@ -191,13 +191,15 @@ func (a *App) Cleanup() error {
 	a.polling.Wait()
 
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ended = true
-	if !a.holds {
+	holds, b := a.holds, a.box
+	a.ended, a.holds, a.box = true, false, nil
+	a.mu.Unlock()
+	if !holds {
 		return nil
 	}
-	a.holds = false
-	a.closeInbox()
+	if b != nil {
+		b.leave()
+	}
 	return release(a.store)
 }
 

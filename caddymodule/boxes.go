@@ -26,11 +26,13 @@ type box struct {
 	identity string
 	visitors sync.WaitGroup
 	seen     glances
+	gone     chan struct{} // closed when the box is
 }
 
 // Destruct implements caddy.Destructor. It gives running attempts some time: those
 // that end are not repeated.
 func (b *box) Destruct() error {
+	defer close(b.gone)
 	b.visitors.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), stopBudget)
 	defer cancel()
@@ -41,6 +43,24 @@ func (b *box) Destruct() error {
 const stopBudget = 10 * time.Second
 
 func (b *box) release() { _, _ = boxes.Delete(b.identity) }
+
+// leave releases the reference of a configuration. When the process ends, it waits for
+// first attempts that outlast their senders, which have references too.
+func (b *box) leave() {
+	b.release()
+	if !caddy.Exiting() {
+		return
+	}
+	wait := time.NewTimer(stopBudget)
+	defer wait.Stop()
+	select {
+	case <-b.gone:
+	case <-wait.C:
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = b.Close(ctx) // writes what the other attempts came to
+	}
+}
 
 // acquireBox opens the engine, or takes a reference to the open one of the same
 // identity. Every acquireBox is followed by one release.
@@ -57,6 +77,7 @@ func acquireBox(identity string, m InboxModule) (*box, error) {
 				Engine: engine, Deliver: handBack, Concurrency: m.Attempts(), Settled: settled, Logger: logger,
 			}),
 			identity: identity,
+			gone:     make(chan struct{}),
 		}, nil
 	})
 	if err != nil {
@@ -92,14 +113,6 @@ func (a *App) openInbox() {
 	a.box = b
 }
 
-// closeInbox releases the reference. a.mu is held.
-func (a *App) closeInbox() {
-	if a.box != nil {
-		a.box.release()
-		a.box = nil
-	}
-}
-
 // theBox returns the open inbox with a reference for one delivery, or nil.
 func (a *App) theBox() *box {
 	if err := a.open(); err != nil {
@@ -128,6 +141,9 @@ func (a *App) followInbox(ctx context.Context) {
 	a.mu.Unlock()
 	if b == nil {
 		return
+	}
+	if activeApp() == nil { // there is none before: the first deliveries are retried as it says
+		b.Configure(a.policies())
 	}
 	a.polling.Go(func() {
 		tick := time.NewTicker(forcePause)
@@ -158,8 +174,8 @@ func activeApp() *App {
 // one with a handler of the same name.
 func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	app := activeApp()
-	if app == nil {
-		return inbox.Result{Unreached: true}
+	if app == nil { // not in force yet, or the process ends
+		return inbox.Result{Later: forcePause}
 	}
 	handlers := app.named(a.Entry.Handler)
 	handlers = slices.DeleteFunc(handlers, func(h *Handler) bool { return h.server == nil })

@@ -81,7 +81,7 @@ func (d *delivery) concluded(a *firstAttempt) error {
 	}
 	d.hear(a.result())
 	switch {
-	case a.owed() && stored:
+	case stored && !a.passing && outcome != metrics.Delivered: // also if it was stored while the app answered
 		return d.answerStored(reason)
 	case a.panicked != nil:
 		d.count(outcome, reason)

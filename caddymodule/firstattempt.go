@@ -6,11 +6,13 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
@@ -91,7 +93,13 @@ func inBackground(work func()) {
 func (a *firstAttempt) run(next caddyhttp.Handler) {
 	began := time.Now()
 	func() {
-		defer func() { a.panicked = recover() }() // a proxy aborts a broken response with a panic
+		defer func() {
+			a.panicked = recover() // a proxy aborts a broken response so
+			if a.panicked != nil && a.panicked != http.ErrAbortHandler {
+				a.d.h.logger.Error("a handler panicked: it counts as no answer",
+					zap.String("name", a.d.h.Name), zap.Any("panic", a.panicked), zap.ByteString("stack", debug.Stack()))
+			}
+		}()
 		a.err = next.ServeHTTP(a, a.Request.Request)
 	}()
 	a.took = time.Since(began)

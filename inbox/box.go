@@ -59,15 +59,16 @@ type Box struct {
 	ended   chan struct{}
 	running sync.WaitGroup
 
-	mu       sync.Mutex
-	policies map[string]Policy
-	paused   map[string]bool // handlers
-	paces    map[Queue]*pace
-	handlers map[string]int // running attempts
-	attempts int            // in total
-	turns    turns
-	changed  []Queue // whose app went down or came back: to be hastened
-	closed   bool
+	mu         sync.Mutex
+	policies   map[string]Policy
+	paused     map[string]bool // handlers
+	paces      map[Queue]*pace
+	handlers   map[string]int // running attempts
+	attempts   int            // in total
+	turns      turns
+	configured int     // how many configurations there were
+	changed    []Queue // whose app went down or came back: to be hastened
+	closed     bool
 }
 
 // NewBox returns a running box.
@@ -108,6 +109,7 @@ func (b *Box) Engine() Engine { return b.engine }
 func (b *Box) Configure(policies map[string]Policy) {
 	b.mu.Lock()
 	b.policies = policies
+	b.configured++
 	b.mu.Unlock()
 	b.hasten(HoldRoute)
 	b.look()

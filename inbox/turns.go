@@ -240,12 +240,29 @@ func (b *Box) take(q Queue, which Which) bool {
 	b.handlers[q.Handler]++
 	b.attempts++
 	b.running.Add(1)
+	configured := b.configured
 	b.mu.Unlock()
 	go func() {
 		defer b.running.Done()
-		b.finish(a, b.deliver(a), true)
+		r := b.deliver(a)
+		b.finish(a, r, true)
+		if r.Unreached {
+			b.astray(q, configured)
+		}
 	}()
 	return true
+}
+
+// astray makes deliveries of q that did not reach their handler due, if the
+// configuration has changed since an attempt began: the new one may route them there.
+func (b *Box) astray(q Queue, configured int) {
+	b.mu.Lock()
+	same := b.configured == configured
+	b.mu.Unlock()
+	if !same {
+		_ = b.engine.Hasten(b.ctx, q, HoldRoute) // opening the engine does it too
+		b.look()
+	}
 }
 
 // deliver calls Deliver. A proxy aborts a broken response with a panic, which would

@@ -1,0 +1,184 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// refusesReload loads a site that must not come into force.
+func (g *gateway) refusesReload(t testing.TB, site string) {
+	t.Helper()
+	if err := g.write(site); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(g.caddyfile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post("http://"+g.admin+"/load", "text/caddyfile", bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, _ = io.Copy(io.Discard, resp.Body); resp.StatusCode == http.StatusOK {
+		t.Fatal("the reload was accepted")
+	}
+	g.redial()
+}
+
+// TestInboxReloads changes the configuration under load, in front of an app that fails
+// and hangs. Nothing is lost, and nothing is taken twice.
+func TestInboxReloads(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"inbox", "inbox first"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			b := newBrittleApp(t)
+			site := func(n int) string {
+				return fmt.Sprintf("header X-Generation %d\n", n) + inboxSite(mode, b.address, "upstream_timeout 5s")
+			}
+			g := start(t, setup{level: "INFO", site: site(0)})
+			stop, progress := make(chan struct{}), make(chan struct{}, 1)
+			var senders sync.WaitGroup
+			for i := range 4 {
+				senders.Go(func() { b.sender(t.Context(), t, g, i, stop, progress) })
+			}
+			for n := range 22 {
+				for range 3 {
+					next(t, "an acknowledgement", progress)
+				}
+				if n%10 == 5 {
+					g.refusesReload(t, site(n)+"\nverify_webhook /other github {env.NOT_SET_ANYWHERE}")
+				} else {
+					g.reload(t, site(n))
+				}
+			}
+			close(stop)
+			senders.Wait()
+			b.well.Store(true)
+			eventually(t, "everything is taken", func() bool { return len(b.owed()) == 0 })
+			b.check(t)
+			g.quit(t)
+			if left := stored(t, g.inboxFile()); len(left) != 0 {
+				t.Errorf("%d are left in the inbox: %+v", len(left), left[0])
+			}
+		})
+	}
+}
+
+// wantStored fails unless the gateway has the delivery.
+func wantStored(t testing.TB, what string, a answer) {
+	t.Helper()
+	if a.status != http.StatusOK || a.body != "" || a.header.Get("Webhook-Stored") != "true" {
+		t.Errorf("%s: answered %d %q, Webhook-Stored %q; want 200, empty, true", what, a.status, a.body, a.header.Get("Webhook-Stored"))
+	}
+}
+
+// TestInboxFollowsItsHandler: a stored delivery waits while no route leads to the
+// handler of its name, and is delivered as soon as one does, with an inbox or without.
+func TestInboxFollowsItsHandler(t *testing.T) {
+	t.Parallel()
+	route := func(path, option string) string {
+		return "handle " + path + " {\nverify_webhook github {env.GITHUB_KEY} {\nname shop\n" + option + "}\nreverse_proxy APP\n}\n" +
+			"handle {\nrespond 404\n}"
+	}
+	before := route("/a", inboxOption("inbox"))
+	for name, c := range map[string]struct {
+		sites []string // in none of which it is delivered but in the last
+	}{
+		"the handler is removed and comes back":    {sites: []string{"respond 404", before}},
+		"all handlers but another one are removed": {sites: []string{strings.Replace(route("/c", ""), "shop", "other", 1), before}},
+		"its path changes and changes back":        {sites: []string{route("/b", inboxOption("inbox")), before}},
+		"another handler has its path": {sites: []string{
+			"verify_webhook github {env.GITHUB_KEY} {\nname other\n" + inboxOption("inbox") + "}\nreverse_proxy APP\n", before}},
+		"the inbox is removed": {sites: []string{route("/a", "")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, setup{site: before})
+			id, m, d := newCase(), at("/a").message(t), newDesk()
+			down := make(chan struct{})
+			g.app.answer(id, d.serve(func(_ int, w http.ResponseWriter, _ *http.Request) {
+				select {
+				case <-down:
+				default:
+					http.Error(w, "not now", http.StatusInternalServerError)
+				}
+			}))
+			wantStored(t, "while the app fails", g.do(t, g.h1, g.request(t, id, m)))
+			next(t, "the first attempt", d.arrived)
+			for _, site := range c.sites[:len(c.sites)-1] {
+				g.reload(t, site)
+				if site != "respond 404" { // else nothing of ours is configured
+					g.wantLog(t, "did not reach its handler", `"name":"shop"`)
+				}
+			}
+			close(down)
+			attempts, _ := d.seen()
+			if len(c.sites) > 1 {
+				wantDuplicateOfStored(t, g, id, m, strings.HasPrefix(c.sites[0], "handle /b"))
+			}
+			g.reload(t, c.sites[len(c.sites)-1])
+			eventually(t, "it is delivered", func() bool { n, _ := d.seen(); return n > attempts })
+			g.quit(t)
+			if left := stored(t, g.inboxFile()); len(left) != 0 {
+				t.Errorf("left in the inbox: %+v", left)
+			}
+			if n, _ := d.seen(); n != attempts+1 {
+				t.Errorf("%d attempts after the app came back, want 1", n-attempts)
+			}
+		})
+	}
+}
+
+// wantDuplicateOfStored sends a copy while its route is elsewhere.
+func wantDuplicateOfStored(t testing.TB, g *gateway, id string, m message, reaches bool) {
+	t.Helper()
+	if !reaches {
+		return
+	}
+	a := g.do(t, g.h1, g.request(t, id, m.to("", "/b")))
+	wantStored(t, "a copy at the new path", a)
+	wantDuplicate(t, "a copy at the new path", a)
+}
+
+// TestInboxOfTwoHosts: two hosts share a handler's name, as they do when they import one
+// snippet. A delivery goes back to the host that it was sent to.
+func TestInboxOfTwoHosts(t *testing.T) {
+	t.Parallel()
+	site := ""
+	for _, host := range []string{"one", "two"} {
+		site += "@" + host + " host " + host + ".test\nhandle @" + host + " {\nverify_webhook github {env.GITHUB_KEY} {\nname shop\n" + inboxOption("inbox") + "}\n" +
+			"reverse_proxy APP {\nheader_up X-Site " + host + "\n}\n}\n"
+	}
+	g := start(t, setup{site: site})
+	for _, host := range []string{"one", "two"} {
+		id, m := newCase(), at("/").message(t).to(host+".test", "")
+		failsOnce(g, id)
+		a, err := g.post(t.Context(), g.h1, id, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantStored(t, host, a)
+		eventually(t, "the second attempt", func() bool { return len(g.app.got(id)) == 2 })
+		if got := g.app.got(id)[1].Header.Get("X-Site"); got != host {
+			t.Errorf("the delivery to %s goes to %s", host, got)
+		}
+	}
+}
+
+// failsOnce lets the app answer 500 to the first attempt at a case, and accept the next.
+func failsOnce(g *gateway, id string) {
+	g.app.answer(id, newDesk().serve(func(n int, w http.ResponseWriter, _ *http.Request) {
+		if n == 1 {
+			w.Header().Set("X-App", "failed")
+			http.Error(w, "the app's own page", http.StatusInternalServerError)
+		}
+	}))
+}
