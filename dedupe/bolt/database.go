@@ -60,8 +60,12 @@ func (f *file) openAndLoad(readOnly bool) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil && !readOnly {
 		return err
 	}
+	if err := checkOwn(f.path); err != nil {
+		return err
+	}
 	st, err := os.Stat(f.path)
 	fresh := err != nil || st.Size() == 0
+	f.inode = nil
 	err = guard(func() error {
 		db, err := bbolt.Open(f.path, 0o600, &bbolt.Options{
 			Timeout:      100 * time.Millisecond, // to get the lock
@@ -81,7 +85,7 @@ func (f *file) openAndLoad(readOnly bool) error {
 	if err != nil {
 		f.db = nil
 		if fresh && !readOnly && !errors.Is(err, errLocked) {
-			os.Remove(f.path) // incomplete, on a full disk
+			removeIncomplete(f.path, f.inode)
 		}
 		return err
 	}
@@ -156,21 +160,24 @@ const closePatience = time.Second
 
 var errStuck = errors.New("a transaction that failed still holds it")
 
+func closeDB(db *bbolt.DB) error {
+	closed := make(chan error, 1)
+	go func() { closed <- guard(db.Close) }()
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-patience.C:
+		return errStuck
+	}
+}
+
 func (f *file) detach() {
 	if f.db == nil {
 		return
 	}
-	closed := make(chan error, 1)
-	go func(db *bbolt.DB) { closed <- guard(db.Close) }(f.db)
-	patience := time.NewTimer(closePatience)
-	defer patience.Stop()
-	var err error
-	select {
-	case err = <-closed:
-	case <-patience.C:
-		err = errStuck
-	}
-	if err != nil {
+	if err := closeDB(f.db); err != nil {
 		f.log.Warn("closing the dedupe file failed", "error", err)
 	}
 	f.db = nil

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -30,7 +31,8 @@ const (
 
 var native = binary.NativeEndian // bbolt maps its structures onto the file
 
-// checkFile returns errDamaged if opening the file would be dangerous, or bbolt's
+// checkFile returns errDamaged if opening the file would be dangerous, errForeign if it
+// is a database that no inbox has made, or bbolt's
 // error if it cannot be opened or locked. A missing or empty file is valid. A page
 // that lost elements may be intact otherwise, but then the numbers of deliveries and
 // states differ: lacks is the difference.
@@ -58,6 +60,9 @@ func checkFile(path string) (lacks int, err error) {
 	if err == nil {
 		err = c.walk(root, 0, nil, nil)
 	}
+	if err == nil && c.own == 0 && c.others > 0 {
+		return 0, errForeign
+	}
 	lacks = c.counts[string(deliveries)] - c.counts[string(states)]
 	return max(lacks, -lacks), err
 }
@@ -71,6 +76,8 @@ type checker struct {
 
 	name   string         // of the bucket being walked
 	counts map[string]int // elements of each bucket
+	own    int            // buckets of an inbox
+	others int            // other buckets
 }
 
 func (c *checker) damage(page uint64, what string) error {
@@ -161,7 +168,11 @@ func (c *checker) walk(page uint64, depth int, low, high []byte) error {
 		if flags == leafPage && native.Uint32(e)&bucketEntry == 0 {
 			c.counts[c.name]++
 		} else if flags == leafPage {
-			c.name = string(key)
+			if c.name = string(key); slices.Contains([]string{string(deliveries), string(states), string(about)}, c.name) {
+				c.own++
+			} else {
+				c.others++
+			}
 			if err := c.bucket(page, at+start+position+length, value, depth); err != nil {
 				return err
 			}

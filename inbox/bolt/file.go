@@ -19,8 +19,10 @@ import (
 )
 
 var (
-	errLocked  = errors.New("the inbox file is in use by another process: stop it, or give this one another path")
-	errDeleted = errors.New("the inbox file was deleted or replaced while it was open: what it holds is delivered as long as this process runs; restart it to store again")
+	errLocked    = errors.New("the inbox file is in use by another process: stop it, or give this one another path")
+	errIrregular = errors.New("the path of the inbox file is that of a directory, device, pipe or socket, which is left alone: name another path")
+	errForeign   = errors.New("the path of the inbox file is that of another program's database, which is left alone: name another path")
+	errDeleted   = errors.New("the inbox file was deleted or replaced while it was open: what it holds is delivered as long as this process runs; restart it to store again")
 )
 
 // guard turns a panic of bbolt, which trusts what it reads, into errDamaged,
@@ -80,6 +82,9 @@ func (s *Store) report(err error) {
 func (s *Store) open() error {
 	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
 		return fmt.Errorf("the inbox file cannot be opened: %w", err)
+	}
+	if st, err := os.Stat(s.o.Path); err == nil && !st.Mode().IsRegular() {
+		return errIrregular
 	}
 	lacks := 0
 	if err := guard(func() (err error) { lacks, err = checkFile(s.o.Path); return err }); err != nil {
@@ -182,6 +187,8 @@ func classify(err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return errLocked
+	case errors.Is(err, errForeign):
+		return errForeign
 	case errors.As(err, &path), errors.As(err, &sys):
 		return fmt.Errorf("the inbox file cannot be opened: %w", err)
 	}
