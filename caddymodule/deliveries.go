@@ -59,9 +59,9 @@ func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 func deliveryQuery(r *http.Request) (q history.Query, limit int, err error) {
 	params := r.URL.Query()
 	q = history.Query{Name: params.Get("name"), Outcome: metrics.Outcome(params.Get("outcome")), Event: params.Get("event"), ID: params.Get("id")}
-	known := []metrics.Outcome{"", metrics.Delivered, metrics.Failed, metrics.Duplicate, metrics.Handshake, metrics.Rejected}
+	known := []metrics.Outcome{"", metrics.Delivered, metrics.Failed, metrics.Stored, metrics.Duplicate, metrics.Handshake, metrics.Rejected}
 	if !slices.Contains(known, q.Outcome) {
-		return q, 0, errors.New("unknown outcome: deliveries are delivered, failed, duplicate, handshake or rejected (after their signature was verified)")
+		return q, 0, errors.New("unknown outcome: deliveries are delivered, failed, stored, duplicate, handshake or rejected (after their signature was verified)")
 	}
 	limit = -1
 	if text := params.Get("limit"); text != "" {

@@ -112,6 +112,7 @@ func TestDeliveriesFiltered(t *testing.T) {
 		"?name=acme&id=evt_1":                 "acme evt_1",
 		"?id=evt_1&limit=1":                   "bravo evt_1",
 		"?outcome=failed":                     "",
+		"?outcome=stored":                     "",
 		"?outcome=delivered&name=acme&id=evt": "",
 		"?event=paid":                         "",
 	} {

@@ -68,7 +68,7 @@ type Delivery struct {
 	Time       time.Time `json:"time"`   // of its arrival
 	Name       string    `json:"name"`
 	Provider   string    `json:"provider"` // "" without one
-	Outcome    string    `json:"outcome"`  // delivered, failed, duplicate, handshake, rejected
+	Outcome    string    `json:"outcome"`  // delivered, failed, stored, duplicate, handshake, rejected
 	Reason     string    `json:"reason"`   // "" if nothing was wrong
 	Attempt    int       `json:"attempt"`  // number of the request for this delivery, from 1
 	Status     int       `json:"status"`   // the app's answer; 0: none

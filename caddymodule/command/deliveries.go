@@ -35,7 +35,7 @@ prints them newest first: when each arrived, its outcome, what the app answered
 and in which time, which attempt of the delivery it was, the sender's event and id,
 and the delivery's key for caddy webhook forget.
 
-Outcomes are delivered, failed, duplicate, handshake, and rejected for those that
+Outcomes are delivered, failed, stored, duplicate, handshake, and rejected for those that
 were refused after their signature was verified. All filters are exact. Refused
 requests are another list: caddy webhook rejections.
 
