@@ -26,6 +26,12 @@ func (s *server) freeze(stop bool) {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.tb.Errorf("signal: %v", err)
 	}
+	for stop { // until all of its threads are
+		var status syscall.WaitStatus
+		if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != syscall.EINTR {
+			return
+		}
+	}
 }
 
 // An accept that is not acknowledged in time is refused. The server stores it all the
