@@ -89,6 +89,18 @@ func TestInboxCommands(t *testing.T) {
 	run(0, "Discarded: 2", "discard", "--key", "1", "--yes")
 	run(0, "Resumed", "resume", "github")
 	run(0, "Nothing is stored.")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+g.admin+"/verify_webhook/inbox/pause?name=github", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", "https://evil.example")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := read(t, resp); a.status != http.StatusForbidden {
+		t.Errorf("a page of another origin pauses a handler: %d %s", a.status, a.body)
+	}
 	if n := len(g.app.got(id)) + len(g.app.got(other)); n != 0 {
 		t.Errorf("the app got %d of what was discarded", n)
 	}

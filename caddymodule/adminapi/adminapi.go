@@ -3,7 +3,7 @@
 // Package caddymodule serves it, package command reads it.
 //
 // Fields are only added, never renamed or removed: monitoring reads them. No
-// field ever holds a secret or a body.
+// field ever holds a secret, and only InboxDetail.Content, on demand, a body.
 //
 // The package imports only the standard library.
 package adminapi
