@@ -55,7 +55,7 @@ func TestInboxCommand(t *testing.T) {
 		code        int
 		want        []string
 	}{
-		{"inbox", "", 0, []string{"inbox  bolt, healthy; 2.0 KiB of 1.0 GiB", "HANDLER  PENDING", "no such handler", "paused; down, "}},
+		{"inbox", "", 0, []string{"inbox  bolt, healthy; 2.0 KiB of 1.0 GiB", "HANDLER  PENDING", "no such handler", "paused; went down "}},
 		{"inbox list", "", 0, []string{"HANDLER  PENDING"}},
 		{"inbox shop", "", 0, []string{key, "dead ", "503", "or when the app answers", "There may be more: add --limit"}},
 		{"inbox list shop", "", 0, []string{key}},

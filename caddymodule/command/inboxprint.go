@@ -75,7 +75,7 @@ func appState(q adminapi.InboxQueue, now time.Time) string {
 		all = append(all, "paused")
 	}
 	if q.DownSince != nil {
-		all = append(all, "down, "+ago(q.DownSince, now))
+		all = append(all, "went down "+ago(q.DownSince, now))
 	}
 	if len(all) == 0 {
 		return "up"
