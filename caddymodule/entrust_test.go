@@ -1,0 +1,129 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// boxed is a gateway of post's handler with an inbox at a path.
+func boxed(t *testing.T, path, option string) *gateway {
+	t.Helper()
+	config, err := json.Marshal(map[string]any{"inbox": map[string]any{"inbox": "bolt", "path": path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return running(t, string(config), once(`"inbox":`+option))
+}
+
+// TestStoredInPlaceOfTheAnswer: what the app answers in place of accepting a delivery
+// reaches the sender only if the delivery cannot be stored.
+func TestStoredInPlaceOfTheAnswer(t *testing.T) {
+	long := strings.Repeat("x", maxHeld+1)
+	responds := func(status int, text string) func(http.ResponseWriter, *http.Request) error {
+		return func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Content-Length", "65537")
+			w.WriteHeader(status)
+			writeAll(w, text)
+			return nil
+		}
+	}
+	for name, c := range map[string]struct {
+		app       func(http.ResponseWriter, *http.Request) error
+		unusable  bool
+		wire      []string
+		isStored  bool
+		hasLength bool
+	}{
+		"a short 500":              {app: responds(500, "no"), wire: []string{"200", "0 bytes"}, isStored: true},
+		"a long 500":               {app: responds(500, long), wire: []string{"200", "0 bytes"}, isStored: true},
+		"a long 500, and no inbox": {app: responds(500, long), unusable: true, wire: []string{"500", "0 bytes"}},
+		"a long 200":               {app: responds(200, long), wire: []string{"200", "0 bytes", "65537 bytes"}, hasLength: true},
+		"a long 422":               {app: responds(422, long), wire: []string{"422", "0 bytes", "65537 bytes"}, hasLength: true},
+		"a redirect":               {app: responds(302, ""), wire: []string{"200", "0 bytes"}, isStored: true},
+		"nothing":                  {app: func(http.ResponseWriter, *http.Request) error { return nil }, wire: []string{"200", "0 bytes"}, isStored: true},
+		"a panic":                  {app: func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }, wire: []string{"200", "0 bytes"}, isStored: true},
+		"a panic, and no inbox":    {app: func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }, unusable: true},
+		"a panic in a long 200": {app: func(w http.ResponseWriter, r *http.Request) error {
+			_ = responds(200, long)(w, r)
+			panic(http.ErrAbortHandler)
+		}, wire: []string{"200", "0 bytes", "65537 bytes"}, hasLength: true},
+		"a sender's fault, told by it": {app: responds(400, "no"), wire: []string{"400", "2 bytes"}, hasLength: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "inbox.db")
+			if c.unusable {
+				path = dir
+			}
+			g := boxed(t, path, "{}")
+			o := g.send(post(), c.app)
+			if !slices.Equal(o.wire.events, c.wire) {
+				t.Errorf("the sender gets %q, want %q", o.wire.events, c.wire)
+			}
+			if stored := o.header.Get("Webhook-Stored") != ""; stored != c.isStored {
+				t.Errorf("stored %t, want %t", stored, c.isStored)
+			}
+			if has := o.header.Get("Content-Length") != ""; has != c.hasLength {
+				t.Errorf("Content-Length %t, want %t", has, c.hasLength)
+			}
+			if aborts := strings.Contains(name, "panic") && !c.isStored; aborts != (o.panic != nil) {
+				t.Errorf("panics %v, want %t", o.panic, aborts)
+			}
+		})
+	}
+}
+
+// TestStoredWhileTheAppWorks: after the sender's patience the answer is the gateway's,
+// and what the app does then changes nothing that the sender sees.
+func TestStoredWhileTheAppWorks(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{"after":"1ms"}`)
+	finish, ended := make(chan struct{}), make(chan struct{})
+	o := g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
+		defer close(ended)
+		<-finish
+		w.Header().Set("X-App", "late")
+		w.WriteHeader(200)
+		return nil
+	})
+	if !slices.Equal(o.wire.events, []string{"200", "0 bytes"}) || o.header.Get("Webhook-Stored") != "true" {
+		t.Errorf("the sender gets %q, %v", o.wire.events, o.header)
+	}
+	copied := g.send(post(), answering(500))
+	copied.isDuplicate(t)
+	close(finish)
+	<-ended
+	if o.header.Get("X-App") != "" || len(o.wire.events) != 2 {
+		t.Errorf("the sender gets %q, %v", o.wire.events, o.header)
+	}
+	for buffered.used.Load() != 0 { // the attempt gives back what it holds
+		<-closedAfterYield()
+	}
+}
+
+// closedAfterYield lets other goroutines run.
+func closedAfterYield() <-chan struct{} {
+	c := make(chan struct{})
+	go close(c)
+	return c
+}
+
+// TestInboxErrors: what cannot be meant is refused, and says what to write.
+func TestInboxErrors(t *testing.T) {
+	for option, want := range map[string]string{
+		`"inbox":{"after":"0s"}`:                          "such as 4s",
+		`"inbox":{"expire":"0s"}`:                         "such as 3d",
+		`"inbox":{"keep":"-1s"}`:                          "0s for none",
+		`"inbox":{"retry":["0s"]}`:                        "such as 5s 30s 2m",
+		`"inbox":{"dead_on":[200]}`:                       "from 300 to 599",
+		`"inbox":{},"dedupe":{"off":true}`:                "remove dedupe off",
+		`"inbox":{"first":true},"handshake":{"off":true}`: "inbox first",
+	} {
+		if _, err := provision(t, "", once(option)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %q", option, err, want)
+		}
+	}
+}
