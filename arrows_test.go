@@ -19,7 +19,7 @@ const module = "github.com/verify-webhook/caddy-verify-webhook"
 // held apart by a test of that package.
 var rooms = map[string]struct{ ours, outside []string }{
 	".":         {ours: []string{"caddymodule", "caddymodule/command"}},
-	"cmd/caddy": {ours: []string{"", "caddymodule/redis"}, outside: []string{caddy}},
+	"cmd/caddy": {ours: []string{"", "caddymodule/nats", "caddymodule/redis"}, outside: []string{caddy}},
 
 	// The gateway. Nothing but the root imports the commands.
 	"caddymodule": {
@@ -36,6 +36,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/metrics":   {ours: []string{"verifier"}, outside: []string{prometheus}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
 	"caddymodule/rejected":  {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "verifier", "verifier/providers"}},
+	"caddymodule/nats":      {ours: []string{"caddymodule", "inbox", "inbox/nats", "internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/redis":     {ours: []string{"caddymodule", "caddymodule/keys", "dedupe", "dedupe/redis", "internal/nearest"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{

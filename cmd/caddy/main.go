@@ -7,6 +7,7 @@ import (
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/verify-webhook/caddy-verify-webhook"
+	_ "github.com/verify-webhook/caddy-verify-webhook/caddymodule/nats"
 	_ "github.com/verify-webhook/caddy-verify-webhook/caddymodule/redis"
 )
 

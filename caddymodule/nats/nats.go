@@ -1,0 +1,184 @@
+// Package nats is the guest module inbox nats: the deliveries of all gateways in one
+// JetStream stream.
+//
+// It is a package of its own, which the root package does not import, so that a Caddy
+// without it does not link the NATS library.
+package nats
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/nats"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+)
+
+func init() {
+	caddy.RegisterModule(new(Inbox))
+}
+
+// Inbox keeps deliveries in a JetStream stream that any number of gateways share. The
+// server must be NATS 2.11 or later, with JetStream, and sync_interval: always unless
+// there are replicas: see the documentation of package inbox/nats.
+type Inbox struct {
+	// URL is the address of one or more servers: nats://host:4222, or tls:// for TLS.
+	// Required.
+	URL []string `json:"url,omitempty"`
+	// Stream is the name of the stream, made if it does not exist. Environments that
+	// share a server need one each. Default: verify_webhook_inbox.
+	Stream string `json:"stream,omitempty"`
+	// Replicas is the number of servers that keep each delivery: 1, 3 or 5. Default: that
+	// of the stream, 1 for a new one.
+	Replicas int `json:"replicas,omitempty"`
+	// Credentials is the path of a .creds file. Default: what the URLs say.
+	Credentials string `json:"credentials,omitempty"`
+	// MaxSize is the number of bytes that deliveries may take. Default: 1073741824 (1 GiB).
+	MaxSize int64 `json:"max_size,omitempty"`
+	// Concurrency is the number of attempts that one gateway makes at once. Default: 16.
+	Concurrency int `json:"concurrency,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Inbox) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.verify_webhook.inboxes.nats", New: func() caddy.Module { return new(Inbox) }}
+}
+
+var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// Provision checks the options. It opens no connection.
+func (i *Inbox) Provision(caddy.Context) error {
+	switch {
+	case len(i.URL) == 0:
+		return errors.New("inbox nats: url: missing: write url nats://HOST:4222")
+	case slices.ContainsFunc(i.URL, func(text string) bool { return !isServer(text) }):
+		return errors.New("inbox nats: url: write nats://HOST:4222, or tls://HOST:4222 (not repeated here, as it may hold a password)")
+	case i.Stream != "" && !streamName.MatchString(i.Stream):
+		return errors.New("inbox nats: stream: write at most 64 letters, digits, dashes and underscores")
+	case !slices.Contains([]int{0, 1, 3, 5}, i.Replicas):
+		return fmt.Errorf("inbox nats: replicas: %d: write 1, 3 or 5", i.Replicas)
+	case i.MaxSize < 0:
+		return fmt.Errorf("inbox nats: max_size: %d: write a positive size, such as 1GiB", i.MaxSize)
+	case i.Concurrency < 0:
+		return fmt.Errorf("inbox nats: concurrency: %d: write a positive number, such as 16", i.Concurrency)
+	}
+	if i.Credentials != "" {
+		if _, err := os.Stat(i.Credentials); err != nil {
+			return fmt.Errorf("inbox nats: credentials: %w", err)
+		}
+	}
+	return nil
+}
+
+func isServer(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
+}
+
+// Identity implements caddymodule.InboxModule.
+func (i *Inbox) Identity() string {
+	return strings.Join([]string{
+		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(i.Replicas), i.Credentials, strconv.FormatInt(i.MaxSize, 10), strconv.Itoa(i.Concurrency),
+	}, "\x00")
+}
+
+// Engine implements caddymodule.InboxModule.
+func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
+	return nats.Open(nats.Options{
+		Servers: i.URL, Credentials: i.Credentials, Stream: i.Stream, Replicas: i.Replicas, MaxSize: i.MaxSize, Logger: logger,
+	})
+}
+
+// Attempts implements caddymodule.InboxModule.
+func (i *Inbox) Attempts() int { return i.Concurrency }
+
+// UnmarshalCaddyfile sets up the engine from Caddyfile tokens:
+//
+//	nats {
+//		url         <url>...
+//		stream      <name>
+//		replicas    <n>
+//		credentials <file>
+//		max_size    <size>
+//		concurrency <n>
+//	}
+func (i *Inbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the engine's name
+	if d.NextArg() {
+		return d.Errf("inbox nats: write the options in a block")
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word, args := d.Val(), d.RemainingArgs()
+		if seen[word] {
+			return d.Errf("inbox nats: %s is already set: remove one", word)
+		}
+		seen[word] = true
+		if err := i.option(word, args); err != nil {
+			return d.Errf("inbox nats: %v", err)
+		}
+	}
+	return nil
+}
+
+func (i *Inbox) option(word string, args []string) (err error) {
+	known := []string{"url", "stream", "replicas", "credentials", "max_size", "concurrency"}
+	if !slices.Contains(known, word) { // a word unlike any option may be a password on its own line
+		if near := nearest.Of(word, known); near != "" {
+			return fmt.Errorf("unknown option %s: did you mean %s?", word, near)
+		}
+		return errors.New("a line begins with an unknown option (not repeated here, as it may be a secret): known are " + strings.Join(known, ", "))
+	}
+	if len(args) == 0 || slices.Contains(args, "") || len(args) > 1 && word != "url" {
+		return fmt.Errorf("%s: %d arguments: write one (url: one or more); an unset {$VARIABLE} vanishes", word, len(args))
+	}
+	switch word {
+	case "url":
+		i.URL = args
+	case "stream":
+		i.Stream = args[0]
+	case "credentials":
+		i.Credentials = args[0]
+	case "replicas":
+		i.Replicas, err = positive(args[0])
+	case "concurrency":
+		i.Concurrency, err = positive(args[0])
+	case "max_size":
+		var size uint64
+		if size, err = humanize.ParseBytes(args[0]); err != nil || size == 0 || size > 1<<50 {
+			err = errors.New("write a positive size, such as 1GiB")
+		}
+		i.MaxSize = int64(size)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", word, err)
+	}
+	return nil
+}
+
+func positive(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return 0, errors.New("write a positive number")
+	}
+	return n, nil
+}
+
+// Interface guards
+var (
+	_ caddymodule.InboxModule = (*Inbox)(nil)
+	_ caddy.Provisioner       = (*Inbox)(nil)
+	_ caddyfile.Unmarshaler   = (*Inbox)(nil)
+)

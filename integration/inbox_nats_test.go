@@ -1,0 +1,119 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// natsServer starts the real server, built from the module that the tests of inbox/nats
+// use, and returns its URL.
+func natsServer(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "nats-server")
+	build := exec.Command("go", "build", "-o", program, "github.com/nats-io/nats-server/v2")
+	build.Dir = filepath.Join("..", "inbox", "nats", "testdata", "server")
+	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("CI=true, but nats-server cannot be built: %v: %s", err, out)
+		}
+		t.Skipf("needs nats-server, which cannot be built (go, and a module proxy): %v", err)
+	}
+	address := freeAddress()
+	conf := filepath.Join(dir, "nats.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q, sync_interval: always }\n", address, dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := exec.Command(program, "-c", conf)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	eventually(t, "nats-server listens", func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return "nats://" + address
+}
+
+// TestInboxNATS has two gateways share one stream while their app is down. One is
+// killed: the other one delivers what both have stored, each once.
+func TestInboxNATS(t *testing.T) {
+	t.Parallel()
+	url := natsServer(t)
+	app := freeAddress()
+	var gateways []*gateway
+	for range 2 {
+		gateways = append(gateways, start(t, setup{
+			level: "INFO", site: inboxSite("inbox", app, "name github"),
+			global: "verify_webhook {\ninbox nats {\nurl " + url + "\nstream hooks\n}\n}",
+		}))
+	}
+	const each = 20
+	sent := make(map[string]bool)
+	for n, g := range gateways {
+		eventually(t, "the stream is open", func() bool { // else a delivery gets the app's answer
+			return g.store(t, fmt.Sprintf("first-%d", n)).header.Get("Webhook-Stored") == "true"
+		})
+		sent[fmt.Sprintf("first-%d", n)] = true
+		for i := range each {
+			id := fmt.Sprintf("%d-%d", n, i)
+			sent[id] = true
+			if a := g.store(t, id); a.status != http.StatusOK || a.header.Get("Webhook-Stored") != "true" {
+				t.Errorf("%s: answered %s, want it stored", id, a.outside())
+			}
+		}
+	}
+	gateways[0].kill()
+
+	var mu sync.Mutex
+	taken := make(map[string]int)
+	listener, err := net.Listen("tcp", app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		taken[r.Header.Get("X-Github-Delivery")]++
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { server.Close() })
+	eventually(t, "the other gateway delivers what both have stored", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(taken) >= len(sent)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for id := range sent {
+		if taken[id] != 1 {
+			t.Errorf("%s reached the app %d times, want once", id, taken[id])
+		}
+	}
+}
+
+// store sends a delivery of GitHub to a gateway whose app is down.
+func (g *gateway) store(t *testing.T, id string) answer {
+	t.Helper()
+	m := github.deliver(t, githubKey, time.Now(), []byte("{}"))
+	m.header.Set("X-Github-Delivery", id)
+	m.path = "/"
+	return g.do(t, g.h1, g.request(t, id, m))
+}
