@@ -1,9 +1,13 @@
 package caddymodule
 
 import (
+	"errors"
+	"github.com/caddyserver/caddy/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -94,6 +98,31 @@ func TestMarksAreNoSendersHeaders(t *testing.T) {
 		_, err := provision(t, "", acme(topsecret, scheme))
 		if err == nil || !strings.Contains(err.Error(), "the gateway deletes it from every request") {
 			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}
+
+// TestStrangersDoNotFillTheLog: under observe Caddy does not log, with all its headers,
+// each unverified request that the app fails; our own line is limited.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	g := mustProvision(t, "", acme(topsecret, `"observe":true`))
+	down := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		return caddyhttp.Error(http.StatusBadGateway, errors.New("connection refused"))
+	})
+	h := g.handlers[0]
+	h.now = func() time.Time { return clock }
+	for name, change := range map[string]func(http.Header){
+		"genuine": func(h http.Header) { h.Set("X-Signature", sign("topsecret", body)) },
+		"forged":  func(h http.Header) { h.Set("X-Signature", sign("other", body)) },
+	} {
+		r, w := post(), httptest.NewRecorder()
+		change(r.Header)
+		err := h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server)), down)
+		if (err != nil) != (name == "genuine") {
+			t.Errorf("%s: Caddy logs %v", name, err)
+		}
+		if err == nil && w.Code != http.StatusBadGateway {
+			t.Errorf("%s: status %d", name, w.Code)
 		}
 	}
 }

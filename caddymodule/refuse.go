@@ -176,9 +176,10 @@ func (h *Handler) seen(k *keys.Snapshot) rejected.Handler {
 var reasonBusy = dedupe.Busy.String()
 
 // appFailed handles an error of the following handlers, which Caddy logs with the URL
-// and all headers. If one of them may hold a secret, our own log line replaces that.
+// and all headers. If one of them may hold a secret, or anyone can cause it because an
+// unverified delivery was let through, our own log line replaces that.
 func (d *delivery) appFailed(err error) error {
-	if !d.h.confides {
+	if !d.h.confides && d.unverified == nil {
 		return err
 	}
 	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps the status of err
