@@ -2,11 +2,14 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // boxed is a gateway of post's handler with an inbox at a path.
@@ -51,6 +54,8 @@ func TestStoredInPlaceOfTheAnswer(t *testing.T) {
 			_ = responds(200, long)(w, r)
 			panic(http.ErrAbortHandler)
 		}, wire: []string{"200", "0 bytes", "65537 bytes"}, hasLength: true},
+		"an error 502 below":           {app: func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(502, errors.New("no app")) }, wire: []string{"200", "0 bytes"}, isStored: true},
+		"an error 422 below":           {app: func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(422, errors.New("not this")) }},
 		"a sender's fault, told by it": {app: responds(400, "no"), wire: []string{"400", "2 bytes"}, hasLength: true},
 	} {
 		t.Run(name, func(t *testing.T) {

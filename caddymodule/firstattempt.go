@@ -155,7 +155,7 @@ func (a *firstAttempt) owed() bool {
 	if a.passing {
 		return false
 	}
-	return a.panicked != nil || a.err != nil || owes(a.status)
+	return a.panicked != nil || owes(a.result().Status)
 }
 
 // result is the response as the inbox counts it.
