@@ -9,7 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
 // boxed is a gateway of post's handler with an inbox at a path.
@@ -129,6 +133,37 @@ func TestInboxErrors(t *testing.T) {
 	} {
 		if _, err := provision(t, "", once(option)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", option, err, want)
+		}
+	}
+}
+
+// TestAnAttemptThatCannotBeMade is no error of Caddy's, which would log its headers:
+// an attempt that reaches another handler, and one without memory.
+func TestAnAttemptThatCannotBeMade(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), "{}")
+	h := g.app.handlers[0]
+	for name, c := range map[string]struct {
+		handler string
+		used    int64
+		want    inbox.Result
+	}{
+		"of another handler": {"other", 0, inbox.Result{Unreached: true}},
+		"without memory":     {h.Name, h.buffered.limit.Load(), inbox.Result{Later: notNowPause}},
+	} {
+		h.buffered.used.Add(c.used)
+		r := post()
+		d := attempt.Record(r, r.Method, "/hooks/acme", []byte(body))
+		var failed error
+		got := attempt.Send(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
+			failed = h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+				t.Errorf("%s: the app is called", name)
+				return nil
+			}))
+		}), &inbox.Attempt{Delivery: &d, Entry: inbox.Entry{Queue: inbox.Queue{Handler: c.handler}}})
+		h.buffered.used.Add(-c.used)
+		if got != c.want || failed != nil {
+			t.Errorf("%s: %+v, error %v, want %+v", name, got, failed, c.want)
 		}
 	}
 }
