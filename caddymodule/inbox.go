@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -100,6 +101,93 @@ func (h *Handler) adviseInbox() {
 		h.logger.Warn("inbox: the sender's signature has a timestamp, so an app that checks the signature itself refuses late deliveries: let it rely on Webhook-Verified, or write sign_upstream",
 			zap.String("name", h.Name))
 	}
+}
+
+// inbox reads
+//
+//	inbox [first] {
+//		after   <duration>
+//		retry   <duration>...
+//		expire  <duration>
+//		dead_on <status>...
+//		keep    <duration>
+//	}
+//
+// An unset variable in the place of first means that the app is asked first, which
+// keeps the promise.
+func (p *parser) inbox(name string, args []string) error {
+	p.h.Inbox = new(Inbox)
+	switch {
+	case len(args) == 1 && args[0] == "first":
+		p.h.Inbox.First = true
+	case len(args) > 0 && (args[0] == "bolt" || args[0] == "nats"):
+		return p.Errf("inbox: the engine is the same for all handlers: write it among the global options, { verify_webhook { inbox %s } }, and here inbox or inbox first", args[0])
+	case len(args) > 0 && !(len(args) == 1 && args[0] == ""):
+		return p.Errf("inbox: write inbox, or inbox first, and perhaps a block with after, retry, expire, dead_on, keep")
+	}
+	seen := make(map[string]bool)
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		word := p.Val()
+		if seen[word] {
+			return p.Errf("inbox: %s is already set: remove one", word)
+		}
+		seen[word] = true
+		if err := p.h.Inbox.option(word, p.RemainingArgs()); err != nil {
+			return p.Errf("inbox: %v", err)
+		}
+	}
+	return nil
+}
+
+func (i *Inbox) option(word string, args []string) (err error) {
+	switch word {
+	case "retry":
+		for _, arg := range args {
+			d, err := parseTimeout(arg)
+			if err != nil {
+				return fmt.Errorf("retry: %w", err)
+			}
+			i.Retry = append(i.Retry, *d)
+		}
+		if len(args) == 0 {
+			return errors.New("retry: write the pauses between attempts, such as 5s 30s 2m 10m; the last repeats")
+		}
+		return nil
+	case "dead_on":
+		for _, arg := range args {
+			status, err := strconv.Atoi(arg)
+			if err != nil || status < 300 || status > 599 {
+				return errors.New("dead_on: write statuses from 300 to 599, such as 410")
+			}
+			i.DeadOn = append(i.DeadOn, status)
+		}
+		if len(args) == 0 {
+			return errors.New("dead_on: write at least one status, such as 410")
+		}
+		return nil
+	case "after", "expire", "keep":
+	default:
+		return errors.New(unknownOption(word, "after", "retry", "expire", "dead_on", "keep"))
+	}
+	if len(args) != 1 {
+		return fmt.Errorf("%s: write one duration, such as 4s; an unset {$VARIABLE} vanishes", word)
+	}
+	switch word {
+	case "after":
+		i.After, err = parseTimeout(args[0])
+	case "expire":
+		i.Expire, err = parseTimeout(args[0])
+	case "keep":
+		var d time.Duration
+		if d, err = caddy.ParseDuration(args[0]); err != nil || d < 0 {
+			return errors.New("keep: write a duration, such as 24h, or 0s for none")
+		}
+		i.Keep = new(caddy.Duration(d))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", word, err)
+	}
+	return nil
 }
 
 // An InboxModule is a guest module of the namespace
