@@ -52,8 +52,8 @@ func (g *gateway) quit(t testing.TB) {
 	}
 }
 
-// again starts the process anew after its end, on the same addresses and
-// directory. Its log begins anew as well.
+// again restarts the process after its end, on the same addresses and directory, with
+// an empty log.
 func (g *gateway) again() error {
 	if err := g.log.check(); err != nil {
 		return err

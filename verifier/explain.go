@@ -155,8 +155,8 @@ var mistakes = []mistake{
 	{"parts of the URL exchanged", exchangedSlots},
 	{"query written otherwise", queries},
 	{"body wrapped", bodies(bodyWraps)},
-	{"form written anew", bodies(bodyForms)},
-	{"JSON written anew", jsonBodies},
+	{"re-serialized form", bodies(bodyForms)},
+	{"re-serialized JSON", jsonBodies},
 }
 
 func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *search {

@@ -137,7 +137,7 @@ func bodyMistakes() []everyday {
 		g("API gateway wraps the body", explainBody, fmt.Sprintf(`{"isBase64Encoded":false,"body":%q}`, explainBody), "wrapped in the member body"),
 		g("body serialised twice", `{"n":"a"}`, `"{\"n\":\"a\"}"`, "as a JSON string"),
 		g("form in place of JSON", `{"n":0}`, "payload=%7B%22n%22%3A0%7D", "the JSON in its field payload"),
-		g("form written anew", form, "a=x%20y&b=%C3%A4(*)&c=~", "parsed and re-serialized it"),
+		g("re-serialized form", form, "a=x%20y&b=%C3%A4(*)&c=~", "parsed and re-serialized it"),
 		g("latin-1 becomes UTF-8", latin, `{"n":"Zoë"}`, "signed the body in Latin-1"),
 		g("UTF-8 becomes latin-1", `{"n":"Zoë"}`, latin, "signed the body in UTF-8, but it arrived in Latin-1"),
 		{mistake: "a proxy unpacks, and says gzip", scheme: explainPacked, secret: explainSecret, body: explainBody, hint: "unpacked the body and left the header Content-Encoding",

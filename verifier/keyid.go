@@ -57,7 +57,7 @@ func checkHosts(hosts []string) string {
 		for i, label := range labels {
 			if len(labels) < 3 || label == "" || label == "*" && (i == 0 || i > len(labels)-3) ||
 				label != "*" && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-				return strconv.Quote(host) + ": write whole host names of three labels or more in lower case; * stands for a cloud's region, not first and not in the sender's domain"
+				return strconv.Quote(host) + ": write whole host names of three labels or more in lower case; * matches a cloud's region, and must not be the first label or in the sender's domain"
 			}
 		}
 	}

@@ -90,7 +90,7 @@ type Store struct {
 	seq      uint64
 	rings    map[ringID]*ring
 	attempts map[string]attempts // by the delivery's key
-	changed  chan struct{}       // nil while nobody is waiting
+	changed  chan struct{}       // nil without a waiter
 }
 
 type ringID struct {

@@ -44,7 +44,7 @@ var attemptOutcomes = []Attempt{AttemptDelivered, AttemptRetry, AttemptDead, Att
 var whys = []string{"unavailable", "timeout", "full", "share", "disk"}
 
 // maxNames limits the values of the label name. Names of stored deliveries come from
-// past configurations; otherName, which no handler can have, stands for those beyond.
+// past configurations; the rest count as otherName, which no handler can have.
 const (
 	maxNames  = 256
 	otherName = "(other)"

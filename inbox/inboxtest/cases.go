@@ -221,7 +221,7 @@ var operatorCases = []engineCase{
 		select {
 		case <-p.Engine.Changed():
 		case <-time.After(10 * time.Second):
-			p.t.Error("nobody is told")
+			p.t.Error("Changed does not receive")
 		}
 		e := p.find(1, inbox.Pending)
 		if e.Generation != 1 || !e.Replayed || e.Attempts != 0 || !e.Since.Equal(p.Now()) || !e.Received.Equal(want.Received) {

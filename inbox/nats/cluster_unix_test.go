@@ -82,7 +82,7 @@ func TestCluster(t *testing.T) {
 	var refusals, next atomic.Int64
 	var stop, closing atomic.Bool
 	var senders, takers sync.WaitGroup
-	for i := range 8 {
+	for i := range 8 { // the pauses pace the load; nothing is judged by them
 		senders.Go(func() {
 			for !stop.Load() {
 				n, e := int(next.Add(1)), g[i%2]

@@ -129,7 +129,7 @@ func TestOneAttemptOverTwoGateways(t *testing.T) {
 				for left.Load() > 0 && t.Context().Err() == nil {
 					a, err := e.Take(context.Background(), shop, inbox.NextDue)
 					if err != nil || a == nil {
-						time.Sleep(time.Millisecond)
+						time.Sleep(time.Millisecond) // only paces the questions
 						continue
 					}
 					n := number(a)
