@@ -208,8 +208,8 @@ func (b *Box) status(q QueueStats) QueueStatus {
 	return s
 }
 
-// Close stops making attempts, waits for running ones until ctx ends, and closes the
-// engine. Unfinished attempts remain pending for the next start.
+// Close stops making attempts, waits for running ones and for calls of the engine until
+// ctx ends, and closes the engine. Unfinished attempts remain pending for the next start.
 func (b *Box) Close(ctx context.Context) error {
 	b.mu.Lock()
 	again := b.closed
@@ -219,9 +219,12 @@ func (b *Box) Close(ctx context.Context) error {
 		return nil
 	}
 	close(b.stop)
-	<-b.ended
 	done := make(chan struct{})
-	go func() { b.running.Wait(); close(done) }()
+	go func() {
+		<-b.ended // no attempt begins from here on
+		b.running.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -239,7 +242,8 @@ func (b *Box) Close(ctx context.Context) error {
 	return b.engine.Close(ctx) // writes the marks of the last attempts
 }
 
-// closePatience is the time for interrupted attempts to end, and for the last marks.
+// closePatience is the time for interrupted attempts and calls to end, and for the last
+// marks.
 const closePatience = 2 * time.Second
 
 func signal(c chan struct{}) {

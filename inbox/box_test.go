@@ -488,6 +488,57 @@ func TestCloseWaitsWithinItsBudget(t *testing.T) {
 	}
 }
 
+// A stuckEngine does not answer Queues until it is released. If it is deaf, the end of
+// the context does not release it.
+type stuckEngine struct {
+	*inboxtest.Memory
+	deaf    bool
+	release chan struct{}
+	closed  bool
+}
+
+func (e *stuckEngine) Queues(ctx context.Context) ([]inbox.QueueStats, error) {
+	if e.deaf {
+		ctx = context.Background()
+	}
+	select {
+	case <-e.release:
+		return e.Memory.Queues(ctx)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (e *stuckEngine) Close(ctx context.Context) error {
+	e.closed = true
+	return e.Memory.Close(ctx)
+}
+
+func TestCloseWaitsForAnEngineThatHangsWithinItsBudget(t *testing.T) {
+	for deaf, limit := range map[bool]time.Duration{false: 10 * time.Second, true: 12 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &stuckEngine{Memory: inboxtest.NewMemory(time.Now, 0), deaf: deaf, release: make(chan struct{})}
+			p := &app{start: time.Now(), answer: says(200), asked: make(map[inbox.Key][]time.Duration)}
+			box := inbox.NewBox(inbox.Options{Engine: e, Deliver: p.deliver})
+			synctest.Wait() // it is in Queues
+			go box.Configure(map[string]inbox.Policy{"shop": {Expire: time.Second}})
+			box.Accept(t.Context(), &inbox.Delivery{Key: key(1), Queue: shop, Received: time.Now()}, false)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			start := time.Now()
+			box.Close(ctx)
+			if took := time.Since(start); took != limit || !e.closed {
+				t.Errorf("deaf %v: closing took %v, want %v; engine closed: %v", deaf, took, limit, e.closed)
+			}
+			close(e.release)
+			synctest.Wait()
+			if got, _, _ := e.Find(t.Context(), key(1)); got.State != inbox.Pending || p.total() > 0 {
+				t.Errorf("deaf %v: after Close, %d attempts and the delivery is %v", deaf, p.total(), got.State)
+			}
+		})
+	}
+}
+
 func TestSettledIsTold(t *testing.T) {
 	var mu sync.Mutex
 	told := make(map[inbox.State]int)

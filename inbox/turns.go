@@ -113,7 +113,7 @@ func (b *Box) ask() bool {
 	}
 	all, err := b.engine.Queues(b.ctx)
 	b.mu.Lock()
-	if err != nil {
+	if err != nil || b.closed {
 		t.by(now.Add(unavailablePause))
 		b.mu.Unlock()
 		return false
