@@ -41,7 +41,7 @@ const (
 var attemptOutcomes = []Attempt{AttemptDelivered, AttemptRetry, AttemptDead, AttemptUnreached, AttemptPostponed}
 
 // whys are the reasons of Bypassed: those of package inbox.
-var whys = []string{"unavailable", "timeout", "full", "share", "disk"}
+var whys = []string{"unavailable", "timeout", "full", "share", "disk", "too_large"}
 
 // maxNames limits the values of the label name. Names of stored deliveries come from
 // past configurations; the rest count as otherName, which no handler can have.

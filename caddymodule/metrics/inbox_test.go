@@ -2,6 +2,8 @@ package metrics
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -48,5 +50,24 @@ func TestBypassedReasonsAreListed(t *testing.T) {
 	c.Bypassed("full")
 	if got := c.Totals().Bypassed; len(got) != 2 || got[otherReason] != 1 || got["full"] != 1 {
 		t.Errorf("counted as %v", got)
+	}
+}
+
+// TestEachReasonOfTheInboxIsALabel: a reason that inbox declares and this package does
+// not list would count as "other".
+func TestEachReasonOfTheInboxIsALabel(t *testing.T) {
+	source, err := os.ReadFile("../../inbox/engine.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`(?m)^\tWhy\w+ +Why = "(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(declared) != len(whys) {
+		t.Errorf("inbox declares %d reasons, and %d are listed", len(declared), len(whys))
+	}
+	c := Of("reasons of the inbox")
+	for _, d := range declared {
+		if c.Bypassed(d[1]); c.Totals().Bypassed[d[1]] != 1 {
+			t.Errorf("%s is counted as %v", d[1], c.Totals().Bypassed)
+		}
 	}
 }
