@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,19 +26,19 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule": {
 		ours: []string{
 			"caddymodule/adminapi", "caddymodule/attempt", "caddymodule/history", "caddymodule/keys", "caddymodule/metrics", "caddymodule/placement", "caddymodule/rejected",
-			"dedupe", "dedupe/bolt", "inbox", "inbox/bolt", "internal/appview", "internal/known", "internal/nearest", "verifier", "verifier/providers",
+			"dedupe", "dedupe/bolt", "inbox", "inbox/bolt", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
 		},
 		outside: []string{caddy, zap, "go.opentelemetry.io/otel", "github.com/dustin/go-humanize"},
 	},
 	"caddymodule/adminapi":  {},
 	"caddymodule/attempt":   {ours: []string{"inbox"}, outside: []string{caddy}},
 	"caddymodule/history":   {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "caddymodule/metrics", "caddymodule/rejected"}},
-	"caddymodule/keys":      {ours: []string{"verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
+	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/metrics":   {ours: []string{"verifier"}, outside: []string{prometheus}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
 	"caddymodule/rejected":  {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "verifier", "verifier/providers"}},
-	"caddymodule/nats":      {ours: []string{"caddymodule", "inbox", "inbox/nats", "internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
-	"caddymodule/redis":     {ours: []string{"caddymodule", "caddymodule/keys", "dedupe", "dedupe/redis", "internal/nearest"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
+	"caddymodule/nats":      {ours: []string{"caddymodule", "inbox", "inbox/nats", "internal/configfile", "internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
+	"caddymodule/redis":     {ours: []string{"caddymodule", "caddymodule/keys", "dedupe", "dedupe/redis", "internal/configfile", "internal/nearest"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{
 			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "dedupe", "internal/providerpage", "internal/rawhttp",
@@ -70,15 +71,16 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"internal/redistest":            {},
 
 	// Leaves: bytes in, facts out.
-	"internal/appview":   {},
-	"internal/alike":     {},
-	"internal/formdata":  {ours: []string{"internal/alike", "internal/httptoken"}},
-	"internal/httptoken": {},
-	"internal/jsonpath":  {ours: []string{"internal/alike"}},
-	"internal/jsonstyle": {},
-	"internal/nearest":   {},
-	"internal/rawhttp":   {ours: []string{"internal/httptoken"}},
-	"internal/template":  {ours: []string{"internal/httptoken", "internal/jsonpath", "internal/nearest"}},
+	"internal/appview":    {},
+	"internal/configfile": {},
+	"internal/alike":      {},
+	"internal/formdata":   {ours: []string{"internal/alike", "internal/httptoken"}},
+	"internal/httptoken":  {},
+	"internal/jsonpath":   {ours: []string{"internal/alike"}},
+	"internal/jsonstyle":  {},
+	"internal/nearest":    {},
+	"internal/rawhttp":    {ours: []string{"internal/httptoken"}},
+	"internal/template":   {ours: []string{"internal/httptoken", "internal/jsonpath", "internal/nearest"}},
 }
 
 const (
@@ -166,4 +168,24 @@ func productImports(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// TestTheGatewayOpensNoFileItself: internal/configfile refuses pipes, which would block
+// a start, and the stores have checks of their own. Commands may read a pipe.
+func TestTheGatewayOpensNoFileItself(t *testing.T) {
+	for path := range productImports(t) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if !isUnder(dir, "caddymodule") || dir == "caddymodule/command" {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range []string{"os.ReadFile(", "os.Open("} {
+			if strings.Contains(string(text), call) {
+				t.Errorf("%s calls %s…): use configfile.Read", path, call)
+			}
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -132,7 +132,7 @@ func (p *parser) provider(word string) error {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(p.File()), path)
 		}
-		data, err := os.ReadFile(path)
+		data, err := configfile.Read(path)
 		if err != nil {
 			return p.Errf("provider file: %v: the path is relative to the Caddyfile", err)
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 )
 
 // maxKeyFile limits a key file, in bytes.
@@ -51,19 +53,12 @@ func readFiles(path string) ([]labelled, error) {
 }
 
 func readKeyFile(path string) (string, error) {
-	info, err := os.Stat(path)
+	data, err := configfile.Read(path)
 	if err != nil {
 		return "", err
 	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: not a regular file", path)
-	}
-	if info.Size() > maxKeyFile {
-		return "", fmt.Errorf("%s: %d bytes: write one key per file, at most %d bytes", path, info.Size(), maxKeyFile)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
+	if len(data) > maxKeyFile {
+		return "", fmt.Errorf("%s: %d bytes: write one key per file, at most %d bytes", path, len(data), maxKeyFile)
 	}
 	text := strings.TrimRight(string(data), "\r\n")
 	if text == "" {

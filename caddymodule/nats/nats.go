@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,6 +22,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/nats"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
@@ -75,7 +75,7 @@ func (i *Inbox) Provision(caddy.Context) error {
 		return fmt.Errorf("inbox nats: concurrency: %d: write a positive number, such as 16", i.Concurrency)
 	}
 	if i.Credentials != "" {
-		if _, err := os.Stat(i.Credentials); err != nil {
+		if _, err := configfile.Read(i.Credentials); err != nil { // read again at each connection
 			return fmt.Errorf("inbox nats: credentials: %w", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ func TestOptions(t *testing.T) {
 		{"url nats://x:4222\nstream a b", "stream: 2 arguments"},
 		{"url nats://x:4222\nmax_size 0", "positive size"},
 		{"url nats://x:4222\ncredentials /nowhere/at.creds", "credentials: stat /nowhere/at.creds"},
+		{"url nats://x:4222\ncredentials " + os.DevNull, "credentials: " + os.DevNull + ": not a regular file"},
 		{"url nats://x:4222\nstreem hooks", "did you mean stream?"},
 		{"s3cr3t-of-the-server", "not repeated here"},
 	} {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/redis"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
@@ -117,7 +117,7 @@ func (s *Store) tlsConfig() (*tls.Config, error) {
 	if s.CA == "" {
 		return config, nil
 	}
-	pem, err := os.ReadFile(s.CA)
+	pem, err := configfile.Read(s.CA)
 	if err != nil {
 		return nil, err
 	}
