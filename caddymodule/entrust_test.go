@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -23,7 +25,18 @@ func boxed(t *testing.T, path, option string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return running(t, string(config), once(`"inbox":`+option))
+	g := running(t, string(config), once(`"inbox":`+option))
+	if st, err := os.Stat(path); err != nil || !st.IsDir() { // which cannot be opened
+		g.awaitInbox()
+	}
+	return g
+}
+
+// awaitInbox waits until the inbox is open: an engine signals only what becomes due.
+func (g *gateway) awaitInbox() {
+	for g.app.box.Engine().Status().Health != nil {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // TestStoredInPlaceOfTheAnswer: what the app answers in place of accepting a delivery

@@ -22,9 +22,7 @@ func stocked(t *testing.T, handlers ...string) *gateway {
 	t.Helper()
 	file := filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db"))
 	g := watched(t, fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, file), handlers...)
-	for g.app.box.Engine().Status().Health != nil { // an engine signals only what becomes due
-		time.Sleep(time.Millisecond)
-	}
+	g.awaitInbox()
 	for name := range g.app.policies() {
 		g.app.box.Pause(name)
 	}

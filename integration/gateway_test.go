@@ -18,7 +18,7 @@ import (
 
 // patience limits every wait. It is long because machines are busy, and costs nothing
 // on success.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // setup describes a gateway. In its texts APP is the app's address, DIR a directory
 // for it, PORT the gateway's port.

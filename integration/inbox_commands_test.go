@@ -10,7 +10,7 @@ import (
 // TestInboxCommands is an operator's day with the inbox, by the commands alone.
 func TestInboxCommands(t *testing.T) {
 	t.Parallel()
-	g := start(t, setup{site: "verify_webhook github {env.GITHUB_KEY} {\ninbox\n}\nreverse_proxy APP"})
+	g := startInbox(t, setup{site: "verify_webhook github {env.GITHUB_KEY} {\ninbox\n}\nreverse_proxy APP"})
 	run := func(code int, want string, args ...string) string {
 		t.Helper()
 		out, got := g.webhook(t, append([]string{"inbox"}, args...)...)

@@ -18,6 +18,9 @@ func boltInbox(path, more string) string {
 	return "verify_webhook {\ninbox bolt {\npath " + path + "\n" + more + "\n}\n}"
 }
 
+// patientInbox is for tests in which the app answers in time, however busy the machine.
+const patientInbox = "inbox {\nafter 1m\n}\n"
+
 // attempts waits until the app has got n requests of a case, and returns them.
 func (g *gateway) attempts(t testing.TB, id string, n int) []arrival {
 	t.Helper()
@@ -28,7 +31,7 @@ func (g *gateway) attempts(t testing.TB, id string, n int) []arrival {
 // TestInboxAttempt: what a stored delivery is when it reaches the app again.
 func TestInboxAttempt(t *testing.T) {
 	t.Parallel()
-	g := start(t, setup{env: []string{"UPSTREAM_KEY=" + upstreamKey}, site: `log {
+	g := startInbox(t, setup{env: []string{"UPSTREAM_KEY=" + upstreamKey}, site: `log {
 		output discard
 	}
 	verify_webhook github {env.GITHUB_KEY} {
@@ -87,7 +90,7 @@ func TestInboxAndHandleErrors(t *testing.T) {
 		b := newBrittleApp(t)
 		b.well.Store(true)
 		b.close()
-		g := start(t, setup{site: inboxSite(mode, b.address, "") + "\nhandle_errors {\nrespond 200\n}"})
+		g := startInbox(t, setup{site: inboxSite(mode, b.address, "") + "\nhandle_errors {\nrespond 200\n}"})
 		m := at("/").message(t)
 		m.header.Set("X-Github-Delivery", "one")
 		wantStored(t, mode, g.once(t, m))
@@ -125,7 +128,7 @@ https://localhost:PORT {
 	reverse_proxy APP
 }
 `
-	g := start(t, setup{whole: whole})
+	g := startInbox(t, setup{whole: whole})
 	_, port, _ := strings.Cut(g.address, ":")
 	eventually(t, "it has a certificate", func() bool {
 		c, err := tls.Dial("tcp", g.address, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
@@ -173,7 +176,7 @@ https://localhost:PORT {
 // so that the app is not asked again.
 func TestInboxAtTheEnd(t *testing.T) {
 	t.Parallel()
-	g := start(t, setup{site: inboxSite("inbox", "APP", "")})
+	g := startInbox(t, setup{site: inboxSite("inbox", "APP", "")})
 	id, m, d, finish := newCase(), at("/").message(t), newDesk(), make(chan struct{})
 	g.app.answer(id, d.serve(func(_ int, _ http.ResponseWriter, _ *http.Request) { g.app.until(finish) }))
 	wantStored(t, "a slow app", g.do(t, g.h1, g.request(t, id, m)))
@@ -192,8 +195,8 @@ func TestInboxAtTheEnd(t *testing.T) {
 // refuses for what it is.
 func TestInboxStoresNothingElse(t *testing.T) {
 	t.Parallel()
-	g := start(t, setup{site: "verify_webhook /slack slack {env.SLACK_KEY} {\n" + inboxOption("inbox") + "}\n" +
-		"verify_webhook /observe github {env.GITHUB_KEY} {\nobserve\n" + inboxOption("inbox") + "}\nreverse_proxy APP"})
+	g := startInbox(t, setup{site: "verify_webhook /slack slack {env.SLACK_KEY} {\ninbox\n}\n" +
+		"verify_webhook /observe github {env.GITHUB_KEY} {\nobserve\n" + patientInbox + "}\nreverse_proxy APP"})
 	greeting := `{"type":"url_verification","token":"x","challenge":"ch-1"}`
 	a, err := g.post(t.Context(), g.h1, newCase(), message{path: "/slack", header: signedAsSlack(slackKey, "X-Slack", "X-Slack", greeting), body: []byte(greeting)})
 	if err != nil || a.header.Get("Webhook-Stored") != "" {
@@ -221,7 +224,7 @@ func TestInboxEncrypted(t *testing.T) {
 	const one, two = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed", "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 	confide(one, two)
 	site := inboxSite("inbox", "APP", "")
-	g := start(t, setup{global: boltInbox("DIR/inbox.db", "encrypt {env.INBOX_KEY}"), site: site, env: []string{"INBOX_KEY=" + one}})
+	g := startInbox(t, setup{global: boltInbox("DIR/inbox.db", "encrypt {env.INBOX_KEY}"), site: site, env: []string{"INBOX_KEY=" + one}})
 	path := filepath.Join(g.dir, "inbox.db")
 	id, m, well := newCase(), at("/").message(t), make(chan struct{})
 	answer := func(w http.ResponseWriter, _ *http.Request) {
@@ -240,6 +243,7 @@ func TestInboxEncrypted(t *testing.T) {
 	}
 	g.setup.env = []string{"INBOX_KEY=" + two}
 	restart(t, g)
+	g.awaitInbox(t)
 	other := newCase()
 	g.app.answer(other, answer)
 	before := len(g.app.got(id))
@@ -267,7 +271,7 @@ func TestInboxUnusable(t *testing.T) {
 	if err := os.WriteFile(damaged, []byte(strings.Repeat("somebody's notes\n", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := start(t, setup{global: boltInbox("DIR/inbox.db", ""), site: inboxSite("inbox", "APP", "")})
+	first := startInbox(t, setup{global: boltInbox("DIR/inbox.db", ""), site: inboxSite("inbox", "APP", "")})
 	paths := map[string]string{
 		"a directory":     dir,
 		"another file":    damaged,
@@ -303,7 +307,7 @@ func TestInboxFull(t *testing.T) {
 	b := newBrittleApp(t)
 	b.well.Store(true)
 	b.close()
-	g := start(t, setup{global: boltInbox("DIR/inbox.db", "max_size 1MiB"), site: inboxSite("inbox", b.address, "")})
+	g := startInbox(t, setup{global: boltInbox("DIR/inbox.db", "max_size 1MiB"), site: inboxSite("inbox", b.address, "")})
 	var kept, refused []message
 	for len(refused) < 5 {
 		m := signedBy(t, github, "/", []byte(newID()+bodyMark+strings.Repeat("x", 64<<10)))
@@ -352,8 +356,9 @@ func TestInboxFull(t *testing.T) {
 func TestInboxesOfTwoGateways(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	one := start(t, setup{global: redisStore(s.Addr, ""), site: inboxSite("inbox", "APP", "")})
+	one := startInbox(t, setup{global: redisStore(s.Addr, ""), site: inboxSite("inbox", "APP", "")})
 	two := one.beside(t, setup{global: redisStore(s.Addr, ""), site: inboxSite("inbox", "APP", "")})
+	two.awaitInbox(t)
 	for range 5 {
 		id, m := newCase(), at("/").message(t)
 		failsOnce(one, id)
@@ -378,7 +383,7 @@ func TestInboxesOfTwoGateways(t *testing.T) {
 func TestInboxAndAccessLog(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{site: "log\nroute {\nlog_append above {vars.below}\n" +
-		"verify_webhook github {env.GITHUB_KEY} {\n" + inboxOption("inbox") + "}\n" +
+		"verify_webhook github {env.GITHUB_KEY} {\n" + patientInbox + "}\n" +
 		"vars below set-below\nreverse_proxy APP\n}"})
 	if a := g.once(t, at("/").message(t)); a.status != http.StatusOK {
 		t.Fatalf("answered %d", a.status)

@@ -39,6 +39,7 @@ func TestInboxOutage(t *testing.T) {
 	}
 	without := start(t, setup{level: "INFO", site: bare.String()})
 	with := without.beside(t, setup{level: "INFO", site: boxed.String()})
+	with.awaitInbox(t)
 	var (
 		all     sync.WaitGroup
 		mu      sync.Mutex
@@ -118,9 +119,12 @@ type outageApp struct {
 
 func (o *outageApp) serve(t *testing.T, address string) {
 	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Error(err)
-		return
+	for end := time.Now().Add(patience); err != nil; listener, err = net.Listen("tcp", address) { // a connection may have its port for a moment
+		if time.Now().After(end) {
+			t.Error(err)
+			return
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 	server, done := &http.Server{Handler: o}, make(chan struct{})
 	go func() {
