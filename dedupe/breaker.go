@@ -98,8 +98,11 @@ func (g *Gate) counted(ctx context.Context, call func(context.Context) error) er
 }
 
 func (g *Gate) announceDown(err error) {
-	g.log.Error("the dedupe store is down: until it is back this instance knows only its own deliveries",
-		"error", err, "degrade", g.decidesAlone())
+	until := "deliveries are answered 503 with Retry-After, except copies of what this instance accepted"
+	if g.decidesAlone() {
+		until = "deliveries are forwarded, and copies of what another instance accepted too"
+	}
+	g.log.Error("the dedupe store is down; until it is back, "+until, "error", err)
 	g.wakeWriter()
 }
 

@@ -1,8 +1,11 @@
 package dedupe_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -354,4 +357,25 @@ func TestRejectAnswersWhatThisInstanceKnows(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The log of an outage says what happens to deliveries until its end.
+func TestTheLogOfAnOutageSaysWhatHappensToDeliveries(t *testing.T) {
+	for reject, want := range map[bool]string{true: "deliveries are answered 503 with Retry-After", false: "deliveries are forwarded"} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			line := &faulty{Store: newServer()}
+			g := dedupe.NewGate(dedupe.Options{
+				Store: line, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), Reject: reject, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			line.down()
+			g.Check()
+			if n := strings.Count(log.String(), "the dedupe store is down"); n != 1 || !strings.Contains(log.String(), want) {
+				t.Errorf("reject %t: the log has %d lines of the outage, want one with %q:\n%s", reject, n, want, &log)
+			}
+			if err := g.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

@@ -150,6 +150,7 @@ func TestRedisDownReject(t *testing.T) {
 		wantDuplicate(t, "of what this gateway took itself", g.once(t, m))
 	}
 	g.log.refused(t, "github", "store_down")
+	g.wantLog(t, `"level":"error"`, "the dedupe store is down; until it is back, deliveries are answered 503 with Retry-After")
 	if n := g.metric(t, degraded); n != 1 {
 		t.Errorf("%s %v, want 1", degraded, n)
 	}

@@ -24,7 +24,7 @@ var (
 		"Failed attempts to read a key file or to fetch a sender's key; the last usable key stays in use.", "name")
 	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered by all handlers: bodies in memory, and 64 KiB for each delivery in progress at the app.")
 	storeDegraded = describe("store_degraded",
-		"1 while a dedupe store is considered down and this process decides alone, or while its file cannot be opened or written.")
+		"1 while a dedupe store is considered down, or while its file cannot be opened or written.")
 	evictedEarly = describe("evicted_early_total",
 		"Deliveries forgotten before their window ended, for lack of space: raise max_entries.")
 
