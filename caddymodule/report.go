@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -68,10 +67,15 @@ func outcomeOf(status int, err error) (metrics.Outcome, string) {
 			return metrics.Failed, "unreachable"
 		}
 	}
-	if status >= 200 && status < 300 {
+	switch status / 100 {
+	case 2:
 		return metrics.Delivered, ""
+	case 3:
+		return metrics.Failed, "status_3xx"
+	case 4:
+		return metrics.Failed, "status_4xx"
 	}
-	return metrics.Failed, fmt.Sprintf("status_%dxx", status/100)
+	return metrics.Failed, "status_5xx" // RFC 9110 §15 says to treat an invalid status as a 5xx
 }
 
 // log adds the report to the access log line, as the object webhook, if the server
