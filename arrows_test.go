@@ -55,13 +55,16 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"dedupe/redis":       {ours: []string{"dedupe"}, outside: []string{"github.com/redis/go-redis/v9"}},
 
 	"inbox":      {},
-	"inbox/bolt": {ours: []string{"inbox"}, outside: []string{"go.etcd.io/bbolt"}},
-	"inbox/nats": {ours: []string{"inbox"}, outside: []string{"github.com/nats-io/nats.go"}},
+	"inbox/bolt": {ours: []string{"inbox", "inbox/internal/index"}, outside: []string{"go.etcd.io/bbolt"}},
+	"inbox/nats": {ours: []string{"inbox", "inbox/internal/index"}, outside: []string{"github.com/nats-io/nats.go"}},
+
+	"inbox/internal/index": {ours: []string{"inbox"}},
 
 	// Tools for authors, generators and tests.
 	"verifier/providers/check":      {ours: []string{"internal/nearest", "internal/template", "verifier", "verifier/providers"}},
 	"dedupe/storetest":              {ours: []string{"dedupe"}, outside: []string{"pgregory.net/rapid"}},
 	"inbox/inboxtest":               {ours: []string{"inbox"}, outside: []string{"pgregory.net/rapid"}},
+	"inbox/internal/enginetest":     {ours: []string{"inbox", "inbox/inboxtest", "inbox/internal/index"}},
 	"internal/providerpage":         {ours: []string{"dedupe", "internal/jsonpath", "internal/known", "internal/template", "verifier", "verifier/providers"}},
 	"internal/providerpage/gen":     {ours: []string{"internal/providerpage"}},
 	"integration":                   {},

@@ -37,7 +37,7 @@ func (s *Store) Accept(ctx context.Context, d *inbox.Delivery, running bool) (in
 		return inbox.Accepted{}, err
 	}
 	s.purge()
-	if e := s.idx.entries[d.Key]; e != nil && e.state != inbox.Dead && e.state != inbox.Delivered {
+	if e := s.idx.Entries[d.Key]; e != nil && e.State != inbox.Dead && e.State != inbox.Delivered {
 		defer s.mu.Unlock()
 		return s.join(e, a), nil
 	}
@@ -93,25 +93,18 @@ func (s *Store) refuses() error {
 // join returns the result for a copy. mu is held.
 func (s *Store) join(e *entry, a *accept) inbox.Accepted {
 	answer := inbox.Accepted{Copy: true}
-	if a.running && e.state == inbox.Pending {
+	if a.running && e.State == inbox.Pending {
 		answer.Attempt = s.begin(e, a.d)
 	}
-	answer.Entry = e.view()
+	answer.Entry = e.View()
 	return answer
 }
 
 // begin begins an attempt of the pending entry e. mu is held.
 func (s *Store) begin(e *entry, d *inbox.Delivery) *inbox.Attempt {
 	s.serial++
-	s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, s.serial })
-	return &inbox.Attempt{Entry: e.view(), Delivery: d, Handle: handle{e.key, e.seq, e.attempt}}
-}
-
-// A handle finds the entry of an attempt, even after the file was reopened.
-type handle struct {
-	key    inbox.Key
-	seq    uint64
-	serial uint32
+	h := s.idx.Begin(e, s.serial)
+	return &inbox.Attempt{Entry: e.View(), Delivery: d, Handle: h}
 }
 
 // plan prepares waiting accepts and returns those to write. It answers those that
@@ -120,29 +113,30 @@ func (s *Store) plan(waiting []*accept) (planned []*accept) {
 	disk, known := inbox.Why(""), false
 	keys := make(map[inbox.Key]bool, len(waiting))
 	for _, a := range waiting {
-		e := s.idx.entries[a.d.Key]
+		e := s.idx.Entries[a.d.Key]
 		switch {
 		case a.left:
 			continue
 		case a.moves:
-			if e == nil || e.state == inbox.InAttempt || e.state == inbox.Locked || keys[e.key] {
+			if e == nil || !e.Replayable() || keys[e.Key] {
 				a.reply(inbox.Accepted{}, inbox.ErrNotFound)
 				continue
 			}
 			a.fresh = s.newEntry(a)
 			moved := *e
-			moved.seq, moved.group, moved.size, moved.sealed = a.seq, a.fresh.group, a.fresh.size, a.fresh.sealed
-			*a.fresh, a.was = moved, e.state
-			s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, 0 }) // nothing else takes it meanwhile
-		case keys[a.d.Key] || e != nil && e.state != inbox.Dead && e.state != inbox.Delivered:
+			moved.Seq, moved.Group, moved.Size, moved.sealed = a.seq, a.fresh.Group, a.fresh.Size, a.fresh.sealed
+			*a.fresh, a.was = moved, e.State
+			s.idx.Change(e, func() { e.State, e.Attempt = inbox.InAttempt, 0 }) // nothing else takes it meanwhile
+		case keys[a.d.Key] || e != nil && e.State != inbox.Dead && e.State != inbox.Delivered:
 			// A copy of an existing delivery, or of one in the same commit.
-		case e != nil && e.state == inbox.Dead:
-			a.revives, a.next = e, s.revived(e)
+		case e != nil && e.State == inbox.Dead:
+			a.revives, a.next = e, *e
+			a.next.Revive(s.o.Now().UnixNano(), false)
 		default:
 			if !known {
 				disk, known = s.disk(), true
 			}
-			why := s.idx.room(a.d.Queue, s.o.MaxSize).Refuses(a.d.Queue, int64(len(a.record)))
+			why := s.idx.Room(a.d.Queue, s.o.MaxSize).Refuses(a.d.Queue, int64(len(a.record)))
 			if why == "" {
 				why = disk
 			}
@@ -152,7 +146,7 @@ func (s *Store) plan(waiting []*accept) (planned []*accept) {
 			}
 			a.fresh = s.newEntry(a)
 			a.reserved = true
-			s.idx.account(a.fresh, int64(a.fresh.size))
+			s.idx.Reserve(a.fresh)
 		}
 		keys[a.d.Key] = true
 		planned = append(planned, a)
@@ -161,22 +155,9 @@ func (s *Store) plan(waiting []*accept) (planned []*accept) {
 }
 
 func (s *Store) newEntry(a *accept) *entry {
-	now := s.o.Now().UnixNano()
-	return &entry{
-		key: a.d.Key, seq: a.seq, received: a.d.Received.UnixNano(), since: now, due: now,
-		group: s.idx.group(a.d.Queue, a.d.Label), size: uint32(len(a.record)), sealed: s.sealing.first,
-		state: inbox.Pending,
-	}
-}
-
-// revived returns e in its next generation.
-func (s *Store) revived(e *entry) entry {
-	next := *e
-	next.since = s.o.Now().UnixNano()
-	next.due = next.since
-	next.generation++
-	next.attempts, next.status, next.state, next.hold, next.replayed = 0, 0, inbox.Pending, inbox.HoldTime, false
-	return next
+	e := &entry{Entry: s.idx.NewEntry(a.d, len(a.record), s.o.Now().UnixNano()), sealed: s.sealing.first}
+	e.Seq = a.seq
+	return e
 }
 
 func (a *accept) reply(answer inbox.Accepted, err error) {
@@ -188,46 +169,45 @@ func (a *accept) reply(answer inbox.Accepted, err error) {
 func (s *Store) conclude(planned []*accept, failure error) {
 	for _, a := range planned {
 		if a.reserved {
-			s.idx.account(a.fresh, -int64(a.fresh.size))
+			s.idx.Release(a.fresh)
 		}
-		old := s.idx.entries[a.d.Key]
+		old := s.idx.Entries[a.d.Key]
 		if failure != nil {
 			if a.moves && old != nil {
-				s.idx.change(old, func() { old.state = a.was })
+				s.idx.Change(old, func() { old.State = a.was })
 			}
 			if a.fresh != nil {
-				s.remove(a.fresh.key, a.fresh.seq) // it may be on the disk anyway
+				s.remove(a.fresh.Key, a.fresh.Seq) // it may be on the disk anyway
 			}
 			a.reply(inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: failure})
 			continue
 		}
 		switch {
 		case a.fresh != nil && a.left && !a.moves:
-			s.remove(a.fresh.key, a.fresh.seq)
+			s.remove(a.fresh.Key, a.fresh.Seq)
 			if old != nil { // removed by the same commit
-				s.idx.unlink(old)
+				s.idx.Unlink(old)
 			}
 			continue
 		case a.fresh != nil:
 			if old != nil { // delivered and kept, or moving: removed by the same commit
-				s.idx.unlink(old)
+				s.idx.Unlink(old)
 			} else if a.moves { // discarded meanwhile
-				s.remove(a.fresh.key, a.fresh.seq)
+				s.remove(a.fresh.Key, a.fresh.Seq)
 				a.reply(inbox.Accepted{}, inbox.ErrNotFound)
 				continue
 			}
-			a.fresh.group = s.idx.group(a.d.Queue, a.d.Label) // its queue may have been removed meanwhile
-			s.idx.link(a.fresh)
+			s.idx.Link(a.fresh)
 			answer := inbox.Accepted{}
 			if a.running {
 				answer.Attempt = s.begin(a.fresh, a.d)
 			}
-			answer.Entry = a.fresh.view()
+			answer.Entry = a.fresh.View()
 			a.reply(answer, nil)
-		case a.revives != nil && a.revives == old && old.state == inbox.Dead:
+		case a.revives != nil && a.revives == old && old.State == inbox.Dead:
 			a.next.dirty = old.dirty
-			s.idx.change(old, func() { *old = a.next })
-			s.log.Info("a copy of a dead delivery was received: it is pending again", "key", old.key.String())
+			s.idx.Change(old, func() { *old = a.next })
+			s.log.Info("a copy of a dead delivery was received: it is pending again", "key", old.Key.String())
 			a.reply(s.join(old, a), nil)
 		case old != nil:
 			a.reply(s.join(old, a), nil)

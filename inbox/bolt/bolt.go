@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 	"go.etcd.io/bbolt"
 )
 
@@ -63,7 +64,6 @@ type Options struct {
 const (
 	defaultMaxSize = 1 << 30
 	defaultReserve = 64 << 20
-	keptShare      = 10 // kept bodies use at most a tenth of MaxSize
 )
 
 // Store implements [inbox.Engine].
@@ -77,7 +77,7 @@ type Store struct {
 	ended   chan struct{}
 
 	mu      sync.Mutex
-	idx     *index
+	idx     *index.Index[*entry]
 	id      string
 	db      *bbolt.DB // nil: not open. Set only by the committer, with mu held
 	health  error     // nil: deliveries are stored
@@ -138,7 +138,7 @@ func Open(o Options) (*Store, error) {
 		o: o, log: o.Logger.With("path", o.Path), sealing: sealing,
 		changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
-		idx: newIndex(), health: errOpening,
+		idx: index.New[*entry](), health: errOpening,
 	}
 	go s.run()
 	return s, nil
@@ -164,11 +164,8 @@ func (s *Store) Find(_ context.Context, key inbox.Key) (inbox.Entry, bool, error
 		return inbox.Entry{}, false, inbox.ErrUnavailable
 	}
 	s.purge()
-	e := s.idx.entries[key]
-	if e == nil {
-		return inbox.Entry{}, false, nil
-	}
-	return e.view(), true, nil
+	e, found := s.idx.Find(key)
+	return e, found, nil
 }
 
 // Hasten implements [inbox.Engine]. It writes nothing: opening the file makes
@@ -179,9 +176,7 @@ func (s *Store) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
 	if s.db == nil {
 		return inbox.ErrUnavailable
 	}
-	if queue := s.idx.queues[q]; queue != nil {
-		queue.hasten(h, s.o.Now().UnixNano())
-	}
+	s.idx.Hasten(q, h, s.o.Now().UnixNano())
 	return nil
 }
 
@@ -193,11 +188,7 @@ func (s *Store) Queues(context.Context) ([]inbox.QueueStats, error) {
 		return nil, inbox.ErrUnavailable
 	}
 	s.purge()
-	all := make([]inbox.QueueStats, 0, len(s.idx.queues))
-	for _, q := range s.idx.queues {
-		all = append(all, q.stats())
-	}
-	return all, nil
+	return s.idx.Queues(), nil
 }
 
 // Status implements [inbox.Engine].
@@ -205,7 +196,7 @@ func (s *Store) Status() inbox.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return inbox.Status{
-		ID: s.id, Health: s.health, Bytes: s.idx.bytes, Limit: s.o.MaxSize,
+		ID: s.id, Health: s.health, Bytes: s.idx.Bytes, Limit: s.o.MaxSize,
 		Unwritten: len(s.marks) + s.writing, Damaged: s.damaged,
 	}
 }

@@ -1,47 +1,26 @@
 package bolt
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
-// A clock that only the test moves, for the whole store.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// until waits for something that another goroutine does and does not signal.
-func until(tb inboxtest.TB, what string, ok func() bool) {
-	tb.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			tb.Fatalf("%s", what)
-		}
-	}
-}
+// What the tests of all engines share.
+var (
+	shop       = enginetest.Shop
+	key        = enginetest.Key
+	delivery   = enginetest.Delivery
+	large      = enginetest.Large
+	until      = enginetest.Until
+	closeStore = enginetest.Close
+	fastDir    = enginetest.FastDir
+)
 
 // open returns a store that has opened its file.
 func open(tb inboxtest.TB, o Options) *Store {
@@ -53,14 +32,6 @@ func open(tb inboxtest.TB, o Options) *Store {
 	until(tb, "the file does not open", func() bool { return s.Status().ID != "" })
 	tb.Cleanup(func() { closeStore(tb, s) })
 	return s
-}
-
-func closeStore(tb inboxtest.TB, s *Store) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := s.Close(ctx); err != nil {
-		tb.Fatalf("close: %v", err)
-	}
 }
 
 // copied is the file that a kill -9 would leave at this moment. No commit is running.
@@ -78,21 +49,11 @@ func copied(tb inboxtest.TB, from, to string) {
 	}
 }
 
-// fastDir is a directory in memory if there is one: the suite syncs often.
-func fastDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "inbox")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 func run(t *testing.T, with Options) {
 	dir, n := fastDir(t), 0
 	inboxtest.Run(t, func(tb inboxtest.TB, maxSize int64) inboxtest.Subject {
 		n++
-		c := newClock()
+		c := enginetest.NewClock()
 		o := with
 		o.Path, o.MaxSize, o.Now = filepath.Join(dir, fmt.Sprint(n), "inbox.db"), maxSize, c.Now
 		s := open(tb, o)

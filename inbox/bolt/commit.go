@@ -168,8 +168,8 @@ func (s *Store) next() []*accept {
 func (s *Store) replaced(planned []*accept) map[*accept]uint64 {
 	olds := make(map[*accept]uint64)
 	for _, a := range planned {
-		if old := s.idx.entries[a.d.Key]; a.fresh != nil && old != nil {
-			olds[a] = old.seq
+		if old := s.idx.Entries[a.d.Key]; a.fresh != nil && old != nil {
+			olds[a] = old.Seq
 		}
 	}
 	return olds
@@ -225,8 +225,8 @@ func (s *Store) write(planned []*accept, olds map[*accept]uint64, changes []chan
 			if old, ok := olds[a]; ok {
 				err = errors.Join(err, erase(old))
 			}
-		case a.revives != nil && stateKey(entries.Get(seqKey(a.next.seq))) == a.next.key:
-			err = entries.Put(seqKey(a.next.seq), a.next.appendState(nil))
+		case a.revives != nil && stateKey(entries.Get(seqKey(a.next.Seq))) == a.next.Key:
+			err = entries.Put(seqKey(a.next.Seq), a.next.appendState(nil))
 		}
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 	"go.etcd.io/bbolt"
 )
 
@@ -111,11 +112,11 @@ func TestDeliveriesCannotBeSwapped(t *testing.T) {
 					return err
 				}
 				st := tx.Bucket(states)
-				e, err := readState(newIndex(), seqKey(3), st.Get(seqKey(3)))
+				e, err := readState(index.New[*entry](), seqKey(3), st.Get(seqKey(3)))
 				if err != nil {
 					return err
 				}
-				e.group = newIndex().group(inbox.Queue{Handler: "shop", Tenant: "other"}, "current")
+				e.Group = index.New[*entry]().Group(inbox.Queue{Handler: "shop", Tenant: "other"}, "current")
 				return st.Put(seqKey(3), e.appendState(nil))
 			})
 			if err := errors.Join(err, db.Close()); err != nil {

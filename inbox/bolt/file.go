@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -110,7 +111,7 @@ func (s *Store) open() error {
 	again := s.health != errOpening
 	s.adopt(loaded)
 	s.db, s.health, s.id, s.damaged = db, nil, loaded.id, max(loaded.damaged, lacks)
-	entries := len(s.idx.entries)
+	entries := len(s.idx.Entries)
 	s.mu.Unlock()
 	if n := max(loaded.damaged, lacks); n > 0 {
 		s.log.Error("some records of the inbox file are damaged, and are left alone", "records", n, "first", loaded.firstDamaged)
@@ -214,7 +215,7 @@ func syncDir(dir string) error {
 
 // A load is the content of a file.
 type load struct {
-	idx          *index
+	idx          *index.Index[*entry]
 	id           string
 	last         uint64 // the highest sequence number
 	damaged      int
@@ -222,7 +223,7 @@ type load struct {
 }
 
 func (s *Store) load(db *bbolt.DB) (*load, error) {
-	l := &load{idx: newIndex()}
+	l := &load{idx: index.New[*entry]()}
 	now := s.o.Now().UnixNano()
 	return l, db.View(func(tx *bbolt.Tx) error {
 		if st, err := os.Stat(s.o.Path); err != nil || st.Size() < tx.Size() {
@@ -235,7 +236,7 @@ func (s *Store) load(db *bbolt.DB) (*load, error) {
 		return tx.Bucket(states).ForEach(func(k, v []byte) error {
 			l.last = max(l.last, seqOf(k))
 			e, err := readState(l.idx, k, v)
-			if err == nil && l.idx.entries[e.key] != nil {
+			if err == nil && l.idx.Entries[e.Key] != nil {
 				err = errDamaged // a key may have only one record
 			}
 			if err != nil {
@@ -244,13 +245,11 @@ func (s *Store) load(db *bbolt.DB) (*load, error) {
 				}
 				return nil
 			}
-			if e.state == inbox.Pending && e.hold != inbox.HoldTime {
-				e.due = now
-			}
+			e.Wake(now)
 			if !s.sealing.has(e.sealed) {
-				e.state = inbox.Locked
+				e.State = inbox.Locked
 			}
-			l.idx.link(e)
+			l.idx.Link(e)
 			return nil
 		})
 	})
@@ -267,22 +266,21 @@ func (s *Store) adopt(l *load) {
 	for _, m := range marks {
 		if m.e == nil {
 			s.marks = append(s.marks, m)
-			if e := s.idx.entries[m.key]; e != nil && e.seq == m.seq {
-				s.idx.unlink(e)
+			if e := s.idx.Entries[m.key]; e != nil && e.Seq == m.seq {
+				s.idx.Unlink(e)
 			}
-		} else if e := s.idx.entries[m.e.key]; e != nil && e.seq == m.e.seq && !m.e.gone {
-			s.idx.unlink(e)
-			m.e.group = s.idx.group(m.e.group.queue.Queue, m.e.group.label)
-			s.idx.link(m.e)
+		} else if e := s.idx.Entries[m.e.Key]; e != nil && e.Seq == m.e.Seq && old.Entries[m.e.Key] == m.e {
+			s.idx.Unlink(e)
+			s.idx.Link(m.e)
 			s.marks = append(s.marks, m)
 		} else {
 			dropped++
 		}
 	}
 	s.advance(uint64(dropped))
-	for key, o := range old.entries {
-		if e := s.idx.entries[key]; o.state == inbox.InAttempt && e != nil && e.seq == o.seq && e.state == inbox.Pending {
-			s.idx.change(e, func() { e.state, e.attempt = inbox.InAttempt, o.attempt })
+	for key, o := range old.Entries {
+		if e := s.idx.Entries[key]; o.State == inbox.InAttempt && e != nil && e.Seq == o.Seq && e.State == inbox.Pending {
+			s.idx.Change(e, func() { e.State, e.Attempt = inbox.InAttempt, o.Attempt })
 		}
 	}
 }
@@ -332,7 +330,7 @@ func (s *Store) checkInode() {
 	}
 	s.bypass()
 	s.mu.Lock()
-	empty := len(s.idx.entries)+len(s.marks) == 0
+	empty := len(s.idx.Entries)+len(s.marks) == 0
 	s.mu.Unlock()
 	if empty {
 		s.detach(errDeleted)

@@ -9,36 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
-// A log collects log lines: reporting problems is part of the contract.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // begin opens a store whose file may not be accessible.
-func begin(t *testing.T, o Options) (*Store, *log) {
+func begin(t *testing.T, o Options) (*Store, *enginetest.Log) {
 	t.Helper()
-	l := new(log)
+	l := new(enginetest.Log)
 	o.Logger = slog.New(slog.NewTextHandler(l, nil))
 	s, err := Open(o)
 	if err != nil {

@@ -3,7 +3,6 @@ package bolt
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -18,20 +17,6 @@ import (
 )
 
 var kills = flag.Int("kills", 25, "how often TestKill kills a process")
-
-var shop = inbox.Queue{Handler: "shop"}
-
-func key(n int) (k inbox.Key) {
-	binary.LittleEndian.PutUint64(k[:], uint64(n)*0x9E3779B97F4A7C15)
-	return k
-}
-
-func delivery(n int) *inbox.Delivery {
-	return &inbox.Delivery{
-		Key: key(n), Queue: shop, Label: "current", Received: time.Unix(1_800_000_000, int64(n)),
-		Header: map[string][]string{"Content-Type": {"application/json"}}, Body: fmt.Appendf(nil, `{"secret body":%d}`, n),
-	}
-}
 
 func put(t *testing.T, s *Store, numbers ...int) {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
 // The file has three buckets. "deliveries" maps a sequence number (8 bytes, big endian)
@@ -81,10 +82,7 @@ func bound(seq uint64, d *inbox.Delivery) []byte {
 	b := binary.BigEndian.AppendUint64(nil, seq)
 	b = append(b, d.Key[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(d.Received.UnixNano()))
-	for _, text := range []string{d.Handler, d.Tenant, d.Label} {
-		b = appendText(b, text)
-	}
-	return b
+	return index.AppendGroup(b, d.Queue, d.Label)
 }
 
 // seal returns the record of d.
@@ -151,36 +149,41 @@ const (
 	flagReplayed = 1
 )
 
+// An entry is the state of one delivery in memory.
+type entry struct {
+	index.Entry
+	sealed keyID // the key that encrypted it
+	dirty  bool  // a mark for it is waiting to be written
+}
+
 // appendState appends the state of e in its file format. An entry in attempt is
 // written as pending, because its attempt ends with the process.
 func (e *entry) appendState(b []byte) []byte {
 	at := len(b)
-	state := e.state
+	state := e.State
 	if state == inbox.InAttempt {
 		state = inbox.Pending
 	}
 	var flags byte
-	if e.replayed {
+	if e.Replayed {
 		flags = flagReplayed
 	}
-	b = append(b, formatVersion, byte(state), byte(e.hold), flags)
-	b = binary.BigEndian.AppendUint16(b, e.attempts)
-	b = binary.BigEndian.AppendUint16(b, e.status)
-	b = binary.BigEndian.AppendUint16(b, e.generation)
+	b = append(b, formatVersion, byte(state), byte(e.Hold), flags)
+	b = binary.BigEndian.AppendUint16(b, e.Attempts)
+	b = binary.BigEndian.AppendUint16(b, e.Status)
+	b = binary.BigEndian.AppendUint16(b, e.Generation)
 	b = append(b, e.sealed[:]...)
-	b = binary.BigEndian.AppendUint32(b, e.size)
-	for _, t := range []int64{e.received, e.since, e.due} {
+	b = binary.BigEndian.AppendUint32(b, e.Size)
+	for _, t := range []int64{e.Received, e.Since, e.Due} {
 		b = binary.BigEndian.AppendUint64(b, uint64(t))
 	}
-	b = append(b, e.key[:]...)
-	for _, text := range []string{e.group.queue.Handler, e.group.queue.Tenant, e.group.label} {
-		b = appendText(b, text)
-	}
+	b = append(b, e.Key[:]...)
+	b = index.AppendGroup(b, e.Group.Queue(), e.Group.Label)
 	return binary.BigEndian.AppendUint32(b, checksum(b[at:]))
 }
 
 // readState is the inverse of appendState. It looks up the group in x.
-func readState(x *index, k, b []byte) (*entry, error) {
+func readState(x *index.Index[*entry], k, b []byte) (*entry, error) {
 	if len(k) != 8 || len(b) < stateFixed+4 || b[0] != formatVersion {
 		return nil, errDamaged
 	}
@@ -189,39 +192,25 @@ func readState(x *index, k, b []byte) (*entry, error) {
 		return nil, errDamaged
 	}
 	num := binary.BigEndian
-	e := &entry{
-		seq: num.Uint64(k), state: inbox.State(b[1]), hold: inbox.Hold(b[2]), replayed: b[3]&flagReplayed != 0,
-		attempts: num.Uint16(b[4:]), status: num.Uint16(b[6:]), generation: num.Uint16(b[8:]),
-		sealed: keyID(b[10:]), size: num.Uint32(b[14:]),
-		received: int64(num.Uint64(b[18:])), since: int64(num.Uint64(b[26:])), due: int64(num.Uint64(b[34:])),
-		key: inbox.Key(b[42:]),
-	}
-	var texts [3]string
-	rest := b[stateFixed:]
-	for i := range texts {
-		n, size := binary.Uvarint(rest)
-		if size <= 0 || n > uint64(len(rest)-size) {
-			return nil, errDamaged
-		}
-		texts[i], rest = string(rest[size:size+int(n)]), rest[size+int(n):]
-	}
-	if e.state != inbox.Pending && e.state != inbox.Dead && e.state != inbox.Delivered || e.hold > inbox.HoldRoute || e.size == 0 {
+	e := &entry{sealed: keyID(b[10:]), Entry: index.Entry{
+		Seq: num.Uint64(k), State: inbox.State(b[1]), Hold: inbox.Hold(b[2]), Replayed: b[3]&flagReplayed != 0,
+		Attempts: num.Uint16(b[4:]), Status: num.Uint16(b[6:]), Generation: num.Uint16(b[8:]), Size: num.Uint32(b[14:]),
+		Received: int64(num.Uint64(b[18:])), Since: int64(num.Uint64(b[26:])), Due: int64(num.Uint64(b[34:])),
+		Key: inbox.Key(b[42:]),
+	}}
+	q, label, ok := index.ReadGroup(b[stateFixed:])
+	if !ok || e.State != inbox.Pending && e.State != inbox.Dead && e.State != inbox.Delivered || e.Hold > inbox.HoldRoute || e.Size == 0 {
 		return nil, errDamaged
 	}
-	e.group = x.group(inbox.Queue{Handler: texts[0], Tenant: texts[1]}, texts[2])
+	e.Group = x.Group(q, label)
 	return e, nil
 }
 
 // outline returns the part of a delivery that its state holds.
 func (e *entry) outline() *inbox.Delivery {
 	return &inbox.Delivery{
-		Key: e.key, Queue: e.group.queue.Queue, Label: e.group.label, Received: time.Unix(0, e.received),
+		Key: e.Key, Queue: e.Group.Queue(), Label: e.Group.Label, Received: time.Unix(0, e.Received),
 	}
-}
-
-func appendText(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
 }
 
 // stateKey returns the key in a state; zero if the state is invalid.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 	"go.etcd.io/bbolt"
 )
 
@@ -15,21 +16,17 @@ func (s *Store) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inbo
 	for {
 		s.mu.Lock()
 		db := s.db
-		queue := s.idx.queues[q]
 		if db == nil {
 			s.mu.Unlock()
 			return nil, inbox.ErrUnavailable
 		}
-		var e *entry
-		if queue != nil {
-			e = queue.next(which, s.o.Now().UnixNano())
-		}
+		e := s.idx.Next(q, which, s.o.Now().UnixNano())
 		if e == nil {
 			s.mu.Unlock()
 			return nil, nil
 		}
 		a := s.begin(e, nil)
-		seq, outline := e.seq, e.outline()
+		seq, outline := e.Seq, e.outline()
 		s.mu.Unlock()
 
 		d, err := s.read(db, seq, outline)
@@ -67,20 +64,16 @@ func (s *Store) lock(a *inbox.Attempt, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.running(a); e != nil {
-		s.idx.change(e, func() { e.state, e.attempt = inbox.Locked, 0 })
+		s.idx.Lock(e)
 		s.log.Error("a delivery in the inbox cannot be read, and is left alone",
-			"key", e.key.String(), "handler", e.group.queue.Handler, "received", time.Unix(0, e.received), "error", why)
+			"key", e.Key.String(), "handler", e.Group.Queue().Handler, "received", time.Unix(0, e.Received), "error", why)
 	}
 }
 
 // running returns the entry of a running attempt; nil if it ended. mu is held.
 func (s *Store) running(a *inbox.Attempt) *entry {
-	h, _ := a.Handle.(handle)
-	e := s.idx.entries[h.key]
-	if e == nil || e.seq != h.seq || e.attempt != h.serial || e.state != inbox.InAttempt {
-		return nil
-	}
-	return e
+	h, _ := a.Handle.(index.Handle)
+	return s.idx.Running(h)
 }
 
 // Settle implements [inbox.Engine].
@@ -91,24 +84,10 @@ func (s *Store) Settle(a *inbox.Attempt, st inbox.Settlement) {
 	if e == nil {
 		return
 	}
-	if st.To == inbox.Delivered && st.Keep <= 0 {
+	if !s.idx.Settle(e, st, s.o.Now().UnixNano()) {
 		s.drop(e)
 		return
 	}
-	now := s.o.Now().UnixNano()
-	s.idx.change(e, func() {
-		e.attempt, e.state, e.hold, e.due = 0, st.To, st.Hold, now+int64(st.After)
-		if st.Hold == inbox.HoldRoute {
-			e.due = never
-		}
-		if st.To == inbox.Delivered {
-			e.due = now + int64(st.Keep)
-		}
-		if !st.Unspent {
-			e.attempts = uint16(min(int(e.attempts)+1, math.MaxUint16))
-			e.status = uint16(max(0, min(st.Status, math.MaxUint16)))
-		}
-	})
 	if !st.Unspent || st.To != inbox.Pending {
 		s.touch(e)
 	}
@@ -118,16 +97,9 @@ func (s *Store) Settle(a *inbox.Attempt, st inbox.Settlement) {
 // purge removes delivered entries that were kept long enough or exceed their share.
 // mu is held.
 func (s *Store) purge() {
-	if len(s.idx.kept.list) == 0 {
-		return
-	}
 	now := s.o.Now().UnixNano()
-	for len(s.idx.kept.list) > 0 {
-		first := s.idx.kept.list[0]
-		if first.due > now && s.idx.keptSize <= s.o.MaxSize/keptShare {
-			return
-		}
-		s.drop(first)
+	for e := s.idx.Overdue(now, s.o.MaxSize); e != nil; e = s.idx.Overdue(now, s.o.MaxSize) {
+		s.drop(e)
 	}
 }
 
@@ -143,14 +115,14 @@ type mark struct {
 func (s *Store) touch(e *entry) {
 	if !e.dirty {
 		e.dirty = true
-		s.push(mark{e, e.key, e.seq})
+		s.push(mark{e, e.Key, e.Seq})
 	}
 }
 
 // drop removes e from the index and the file. mu is held.
 func (s *Store) drop(e *entry) {
-	s.idx.unlink(e)
-	s.remove(e.key, e.seq)
+	s.idx.Unlink(e)
+	s.remove(e.Key, e.Seq)
 }
 
 func (s *Store) remove(key inbox.Key, seq uint64) { s.push(mark{key: key, seq: seq}) }
@@ -165,7 +137,7 @@ func (s *Store) push(m mark) {
 func (s *Store) Get(_ context.Context, key inbox.Key) (*inbox.Delivery, inbox.Entry, error) {
 	s.mu.Lock()
 	s.purge()
-	db, e := s.db, s.idx.entries[key]
+	db, e := s.db, s.idx.Entries[key]
 	if db == nil {
 		s.mu.Unlock()
 		return nil, inbox.Entry{}, inbox.ErrUnavailable
@@ -174,13 +146,13 @@ func (s *Store) Get(_ context.Context, key inbox.Key) (*inbox.Delivery, inbox.En
 		s.mu.Unlock()
 		return nil, inbox.Entry{}, inbox.ErrNotFound
 	}
-	view, outline := e.view(), e.outline()
+	view, outline := e.View(), e.outline()
 	s.mu.Unlock()
 	d, err := s.read(db, view.Position, outline)
 	if errors.Is(err, errDamaged) {
 		err = inbox.ErrLocked
 		s.mu.Lock()
-		if s.idx.entries[key] != e {
+		if s.idx.Entries[key] != e {
 			err = inbox.ErrNotFound // removed meanwhile
 		}
 		s.mu.Unlock()
@@ -227,11 +199,11 @@ func (s *Store) List(ctx context.Context, sel inbox.Selection, after uint64, lim
 		}
 		s.mu.Lock()
 		for _, seq := range page {
-			e := s.idx.entries[keyOf[seq]]
-			if e == nil || e.seq != seq || keys != nil && !keys[e.key] {
+			e := s.idx.Entries[keyOf[seq]]
+			if e == nil || e.Seq != seq || keys != nil && !keys[e.Key] {
 				continue
 			}
-			if v := e.view(); sel.Includes(v) && len(found) < limit {
+			if v := e.View(); sel.Includes(v) && len(found) < limit {
 				found = append(found, v)
 			}
 		}
@@ -253,22 +225,9 @@ func keySet(sel inbox.Selection) map[inbox.Key]bool {
 }
 
 // selected returns the entries of sel. mu is held.
-func (s *Store) selected(sel inbox.Selection) (chosen []*entry) {
+func (s *Store) selected(sel inbox.Selection) []*entry {
 	s.purge()
-	if len(sel.Keys) > 0 {
-		for k := range keySet(sel) {
-			if e := s.idx.entries[k]; e != nil && sel.Includes(e.view()) {
-				chosen = append(chosen, e)
-			}
-		}
-		return chosen
-	}
-	for _, e := range s.idx.entries {
-		if sel.Includes(e.view()) {
-			chosen = append(chosen, e)
-		}
-	}
-	return chosen
+	return s.idx.Select(sel)
 }
 
 // Discard implements [inbox.Engine].
@@ -283,7 +242,7 @@ func (s *Store) Discard(ctx context.Context, sel inbox.Selection) ([]inbox.Key, 
 	}
 	var keys []inbox.Key
 	for _, e := range s.selected(sel) {
-		keys = append(keys, e.key)
+		keys = append(keys, e.Key)
 		s.drop(e)
 	}
 	until := s.marked
@@ -310,16 +269,10 @@ func (s *Store) Replay(ctx context.Context, sel inbox.Selection, handler string)
 	}
 	n := 0
 	for _, e := range s.selected(sel) {
-		switch e.state {
-		case inbox.InAttempt, inbox.Locked:
+		if !e.Replayable() {
 			continue
-		case inbox.Pending:
-			s.idx.change(e, func() { e.due, e.hold = s.o.Now().UnixNano(), inbox.HoldTime })
-		default:
-			next := s.revived(e)
-			next.replayed = true
-			s.idx.change(e, func() { *e = next })
 		}
+		s.idx.Change(e, func() { e.Replay(s.o.Now().UnixNano()) })
 		s.touch(e)
 		n++
 	}
@@ -336,14 +289,14 @@ func (s *Store) move(ctx context.Context, sel inbox.Selection, handler string) (
 	chosen := s.selected(sel)
 	s.mu.Unlock()
 	for _, e := range chosen {
-		d, view, err := s.Get(ctx, e.key)
+		d, view, err := s.Get(ctx, e.Key)
 		switch {
 		case errors.Is(err, inbox.ErrNotFound), errors.Is(err, inbox.ErrLocked), view.State == inbox.InAttempt:
 			continue
 		case err != nil:
 			return nil, err
 		}
-		keys = append(keys, e.key)
+		keys = append(keys, e.Key)
 		if d.Handler == handler {
 			continue
 		}

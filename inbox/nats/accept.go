@@ -47,9 +47,9 @@ func (e *Engine) Accept(ctx context.Context, d *inbox.Delivery, running bool) (i
 			return inbox.Accepted{}, err
 		}
 		e.purge()
-		x, wait := e.idx.entries[d.Key], e.wait(d.Key)
+		x, wait := e.idx.Entries[d.Key], e.wait(d.Key)
 		switch {
-		case x != nil && x.state != inbox.Delivered:
+		case x != nil && x.State != inbox.Delivered:
 			got, err := e.join(ctx, x, d, running)
 			if !errors.Is(err, errConflict) {
 				return got, err
@@ -148,7 +148,7 @@ func (e *Engine) wait(key inbox.Key) <-chan struct{} {
 	if x := e.leaving[key]; x != nil {
 		return x.done()
 	}
-	if x := e.idx.entries[key]; x != nil && x.busy() {
+	if x := e.idx.Entries[key]; x != nil && x.busy() {
 		return x.done()
 	}
 	return nil
@@ -157,14 +157,14 @@ func (e *Engine) wait(key inbox.Key) <-chan struct{} {
 // join answers a copy of x. Mu is held, and is not after it.
 func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
 	answer, before := inbox.Accepted{Copy: true}, x.record()
-	revived := x.state == inbox.Dead
+	revived := x.State == inbox.Dead
 	if revived {
-		e.idx.change(x, func() { e.revive(x, false) })
+		e.idx.Change(x, func() { x.Revive(e.o.Now().UnixNano(), false) })
 	}
-	if running && x.state == inbox.Pending {
+	if running && x.State == inbox.Pending {
 		answer.Attempt = e.attemptOf(x, d)
 	}
-	answer.Entry = x.view()
+	answer.Entry = x.View()
 	if !revived && answer.Attempt == nil {
 		e.mu.Unlock()
 		return answer, nil
@@ -176,7 +176,7 @@ func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running 
 		e.undo(x, answer.Attempt, before)
 		err = refusal(err)
 	} else if err == nil && revived {
-		e.log.Info("a copy of a dead delivery was received: it is pending again", "key", x.key.String())
+		e.log.Info("a copy of a dead delivery was received: it is pending again", "key", x.Key.String())
 	}
 	if err != nil {
 		return inbox.Accepted{}, err
@@ -188,34 +188,22 @@ func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running 
 func (e *Engine) undo(x *entry, a *inbox.Attempt, before record) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.idx.entries[x.key] != x || a != nil && e.running(a) != x {
+	if e.idx.Entries[x.Key] != x || a != nil && e.running(a) != x {
 		return
 	}
-	e.idx.change(x, func() { x.set(before); x.attempt = 0 })
+	e.idx.Change(x, func() { x.set(before); x.Attempt = 0 })
 	e.touch(x)
-}
-
-// revive makes x pending in its next generation. X is being changed; mu is held.
-func (e *Engine) revive(x *entry, replayed bool) {
-	x.since = e.o.Now().UnixNano()
-	x.due = x.since
-	x.generation++
-	x.attempts, x.status, x.state, x.hold, x.replayed = 0, 0, inbox.Pending, inbox.HoldTime, replayed
 }
 
 // begin prepares to store d. Mu is held.
 func (e *Engine) begin(d *inbox.Delivery, data []byte, running bool) (*accept, error) {
-	size := int64(len(data) + overhead)
-	if why := e.idx.room(d.Queue, e.o.MaxSize).Refuses(d.Queue, size); why != "" {
+	size := len(data) + overhead
+	if why := e.idx.Room(d.Queue, e.o.MaxSize).Refuses(d.Queue, int64(size)); why != "" {
 		return nil, &inbox.NotStoredError{Why: why}
 	}
-	now := e.o.Now().UnixNano()
-	x := &entry{
-		key: d.Key, group: e.idx.group(d.Queue, d.Label), state: inbox.Pending,
-		received: d.Received.UnixNano(), since: now, due: now, size: uint32(size),
-	}
+	x := &entry{Entry: e.idx.NewEntry(d, size, e.o.Now().UnixNano())}
 	if running {
-		x.state = inbox.InAttempt
+		x.State = inbox.InAttempt
 	}
 	return &accept{d: d, data: data, fresh: x, running: running}, nil
 }
@@ -228,15 +216,15 @@ func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	e.serial++
 	a.session, a.serial, a.done = e.self.id, e.serial, make(chan struct{})
 	e.accepting[key] = a
-	size := int64(a.fresh.size)
-	e.idx.account(a.fresh, size)
+	idx := e.idx // there is a new one if the stream is replaced meanwhile
+	idx.Reserve(a.fresh)
 	r := a.fresh.record()
 	r.session, r.serial = a.session, a.serial
 	e.mu.Unlock()
 	version, now, err := e.place(ctx, r, a.data)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.idx.account(a.fresh, -size)
+	idx.Release(a.fresh)
 	if err != nil && unknownOutcome(err) {
 		e.count(1)
 		go e.withdraw(a, r)
@@ -255,20 +243,19 @@ func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	}
 	e.note(key, version)
 	answer := inbox.Accepted{}
-	if x := e.idx.entries[key]; x != nil && x.version > version {
-		answer.Entry = x.view() // another gateway changed it already
+	if x := e.idx.Entries[key]; x != nil && x.version > version {
+		answer.Entry = x.View() // another gateway changed it already
 		return answer, nil
 	} else if x != nil {
-		e.idx.unlink(x)
+		e.idx.Unlink(x)
 	}
 	x := a.fresh
-	x.seq, x.version, x.session, x.epoch = version, version, a.session, e.epoch
-	x.group = e.idx.group(a.d.Queue, a.d.Label) // its queue may have ended meanwhile
-	e.idx.link(x)
+	x.Seq, x.version, x.session, x.epoch = version, version, a.session, e.epoch
+	e.idx.Link(x)
 	if a.running {
 		answer.Attempt = e.attemptOf(x, a.d)
 	}
-	answer.Entry = x.view()
+	answer.Entry = x.View()
 	if a.missed > version {
 		e.lookAgain(key)
 	}

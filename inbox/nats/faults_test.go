@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
 // refused accepts a delivery that must be refused, and returns the error's text.
@@ -25,24 +25,6 @@ func refused(t *testing.T, e *Engine, d *inbox.Delivery, want inbox.Why) string 
 		t.Fatalf("accept: %v, want %q", err, want)
 	}
 	return err.Error()
-}
-
-// A log that a test reads.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func TestAServerThatIsDownAtStart(t *testing.T) {
@@ -106,7 +88,7 @@ func TestAFullStream(t *testing.T) {
 
 func TestADeliveryThatIsLargerThanMaxPayload(t *testing.T) {
 	s := start(t, "max_payload: 100000")
-	var l log
+	var l enginetest.Log
 	e := open(t, Options{Servers: []string{s.url()}, MaxSize: 64 << 20, MaxBody: 1 << 20, Logger: slog.New(slog.NewTextHandler(&l, nil))})
 	d := delivery(1)
 	d.Body = make([]byte, 200_000)

@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,21 +11,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
-
-var shop = inbox.Queue{Handler: "shop"}
-
-func key(n int) (k inbox.Key) {
-	binary.LittleEndian.PutUint64(k[:], uint64(n))
-	k[15] = 1
-	return k
-}
-
-func delivery(n int) *inbox.Delivery {
-	return &inbox.Delivery{
-		Key: key(n), Queue: shop, Label: "current", Received: time.Unix(1_800_000_000, int64(n)),
-		Header: map[string][]string{"Content-Type": {"application/json"}}, Body: fmt.Appendf(nil, `{"secret body":%d}`, n),
-	}
-}
 
 func number(a *inbox.Attempt) int { return a.Delivery.Received.Nanosecond() }
 

@@ -59,6 +59,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
 // Options configure an [Engine]. Only Servers must be set.
@@ -109,7 +110,6 @@ const (
 	defaultLease    = 10 * time.Second
 	defaultPatience = 3 * time.Second // well below the lease
 	beatsPerLease   = 3
-	keptShare       = 10 // kept bodies take at most a tenth of MaxSize
 )
 
 // Engine implements [inbox.Engine].
@@ -129,7 +129,7 @@ type Engine struct {
 	stream    jetstream.Stream
 	id        string
 	health    error // nil: deliveries are stored
-	idx       *index
+	idx       *index.Index[*entry]
 	epoch     uint32 // of the reading of the stream: see sweep
 	loaded    bool   // the whole stream was read once
 	accepting map[inbox.Key]*accept
@@ -186,7 +186,7 @@ func Open(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, log: o.Logger.With("stream", o.Stream),
 		changed: make(chan struct{}, 1), retry: make(chan struct{}, 1), broken: make(chan error, 1), stop: make(chan struct{}),
-		health: errConnecting, idx: newIndex(),
+		health: errConnecting, idx: index.New[*entry](),
 		accepting: make(map[inbox.Key]*accept), leaving: make(map[inbox.Key]*entry), looking: make(map[inbox.Key]*uint64),
 		self: session{id: newSessionID()}, sessions: make(map[sessionID]*session),
 	}
@@ -231,10 +231,8 @@ func (e *Engine) Find(_ context.Context, key inbox.Key) (inbox.Entry, bool, erro
 		return inbox.Entry{}, false, inbox.ErrUnavailable
 	}
 	e.purge()
-	if x := e.idx.entries[key]; x != nil {
-		return x.view(), true, nil
-	}
-	return inbox.Entry{}, false, nil
+	view, found := e.idx.Find(key)
+	return view, found, nil
 }
 
 // Hasten implements [inbox.Engine]. It is not written: each gateway hears of an app
@@ -245,9 +243,7 @@ func (e *Engine) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
 	if e.health != nil {
 		return inbox.ErrUnavailable
 	}
-	if queue := e.idx.queues[q]; queue != nil {
-		queue.hasten(h, e.o.Now().UnixNano())
-	}
+	e.idx.Hasten(q, h, e.o.Now().UnixNano())
 	return nil
 }
 
@@ -259,11 +255,7 @@ func (e *Engine) Queues(context.Context) ([]inbox.QueueStats, error) {
 		return nil, inbox.ErrUnavailable
 	}
 	e.purge()
-	all := make([]inbox.QueueStats, 0, len(e.idx.queues))
-	for _, q := range e.idx.queues {
-		all = append(all, q.stats())
-	}
-	return all, nil
+	return e.idx.Queues(), nil
 }
 
 // Status implements [inbox.Engine].
@@ -271,7 +263,7 @@ func (e *Engine) Status() inbox.Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return inbox.Status{
-		ID: e.id, Health: e.health, Bytes: e.idx.bytes, Limit: e.o.MaxSize,
+		ID: e.id, Health: e.health, Bytes: e.idx.Bytes, Limit: e.o.MaxSize,
 		Unwritten: e.unwritten, Damaged: e.damaged,
 	}
 }
@@ -286,9 +278,9 @@ func (e *Engine) Close(ctx context.Context) error {
 	again := e.closed
 	e.closed, e.health = true, errClosed
 	if !again {
-		for _, x := range e.idx.entries {
-			if x.attempt != 0 {
-				e.idx.change(x, func() { x.state, x.attempt = inbox.Pending, 0 })
+		for _, x := range e.idx.Entries {
+			if x.Attempt != 0 {
+				e.idx.Change(x, func() { x.State, x.Attempt = inbox.Pending, 0 })
 				e.touch(x)
 			}
 		}

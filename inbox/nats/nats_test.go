@@ -3,35 +3,23 @@ package nats
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
-// A clock that only the test moves: of what is due, not of gateways that are silent.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+// What the tests of all engines share.
+var (
+	shop        = enginetest.Shop
+	key         = enginetest.Key
+	delivery    = enginetest.Delivery
+	until       = enginetest.Until
+	closeEngine = enginetest.Close
+)
 
 // open returns an engine that has read its stream.
 func open(tb inboxtest.TB, o Options) *Engine {
@@ -43,15 +31,6 @@ func open(tb inboxtest.TB, o Options) *Engine {
 	tb.Cleanup(e.halt)
 	until(tb, "the stream does not open", func() bool { return e.Status().Health == nil })
 	return e
-}
-
-func closeEngine(tb inboxtest.TB, e *Engine) {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := e.Close(ctx); err != nil {
-		tb.Fatalf("close: %v", err)
-	}
 }
 
 // streams is the server as an operator sees it.
@@ -86,7 +65,7 @@ func TestNATS(t *testing.T) {
 	n := 0
 	inboxtest.Run(t, func(tb inboxtest.TB, maxSize int64) inboxtest.Subject {
 		n++
-		c := newClock()
+		c := enginetest.NewClock()
 		o := Options{Servers: []string{s.url()}, Stream: fmt.Sprint("suite", n), MaxSize: maxSize, Now: c.Now}
 		if maxSize == 0 {
 			o.MaxSize = 64 << 20 // the server reserves it

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
 // The header of a message that says what a delivery is and how it does. It is
@@ -46,9 +47,23 @@ type record struct {
 
 var errDamaged = errors.New("it is damaged, or of another version")
 
+// An entry is the state of one delivery in memory.
+type entry struct {
+	index.Entry
+	version uint64    // sequence number of the last message of its key
+	session sessionID // that wrote that message
+	missed  uint64    // version of a message that arrived while another was being written
+	mark    *mark     // a change that is not being written yet
+	flying  *mark     // the change that is being written
+
+	epoch    uint32  // the last reading of the stream that found it
+	shielded bool    // its due time is later here than where it was accepted
+	removed  removal // why it is no longer in the index
+}
+
 // record returns the state of x as it is to be written.
 func (x *entry) record() record {
-	state := x.state
+	state := x.State
 	if state == inbox.Locked { // here; the next one tries again
 		state = inbox.Pending
 	}
@@ -56,9 +71,9 @@ func (x *entry) record() record {
 		state = gone
 	}
 	return record{
-		key: x.key, version: x.version, seq: x.seq, state: state, hold: x.hold, replayed: x.replayed,
-		attempts: x.attempts, status: x.status, generation: x.generation, size: x.size,
-		received: x.received, since: x.since, due: x.due, Queue: x.group.queue.Queue, label: x.group.label,
+		key: x.Key, version: x.version, seq: x.Seq, state: state, hold: x.Hold, replayed: x.Replayed,
+		attempts: x.Attempts, status: x.Status, generation: x.Generation, size: x.Size,
+		received: x.Received, since: x.Since, due: x.Due, Queue: x.Group.Queue(), label: x.Group.Label,
 		session: x.session,
 	}
 }
@@ -77,11 +92,7 @@ func (r record) header() string {
 	for _, n := range []uint64{uint64(r.received), uint64(r.since), uint64(r.due), r.seq, uint64(r.session), r.serial} {
 		b = num.AppendUint64(b, n)
 	}
-	for _, text := range []string{r.Handler, r.Tenant, r.label} {
-		b = binary.AppendUvarint(b, uint64(len(text)))
-		b = append(b, text...)
-	}
-	return base64.RawStdEncoding.EncodeToString(b)
+	return base64.RawStdEncoding.EncodeToString(index.AppendGroup(b, r.Queue, r.label))
 }
 
 // readRecord reads the record of a message of key. Of a delivery's message, seq is
@@ -101,15 +112,9 @@ func readRecord(key inbox.Key, version uint64, delivery bool, h nats.Header) (re
 	if delivery {
 		r.seq = version
 	}
-	rest := b[recordFixed:]
-	for _, text := range []*string{&r.Handler, &r.Tenant, &r.label} {
-		n, size := binary.Uvarint(rest)
-		if size <= 0 || n > uint64(len(rest)-size) {
-			return record{}, errDamaged
-		}
-		*text, rest = string(rest[size:size+int(n)]), rest[size+int(n):]
-	}
-	if r.state > inbox.Dead || r.hold > inbox.HoldRoute || r.state != gone && r.size == 0 {
+	var ok bool
+	r.Queue, r.label, ok = index.ReadGroup(b[recordFixed:])
+	if !ok || r.state > inbox.Dead || r.hold > inbox.HoldRoute || r.state != gone && r.size == 0 {
 		return record{}, errDamaged
 	}
 	return r, nil
@@ -117,9 +122,9 @@ func readRecord(key inbox.Key, version uint64, delivery bool, h nats.Header) (re
 
 // set makes x what r says; its version aside. X is in no index, or is being changed.
 func (x *entry) set(r record) {
-	x.session, x.state, x.hold, x.replayed, x.shielded = r.session, r.state, r.hold, r.replayed, false
-	x.attempts, x.status, x.generation = r.attempts, r.status, r.generation
-	x.received, x.since, x.due, x.size = r.received, r.since, r.due, r.size
+	x.session, x.State, x.Hold, x.Replayed, x.shielded = r.session, r.state, r.hold, r.replayed, false
+	x.Attempts, x.Status, x.Generation = r.attempts, r.status, r.generation
+	x.Received, x.Since, x.Due, x.Size = r.received, r.since, r.due, r.size
 }
 
 // readDelivery reads the delivery of e in a message. The error is errDamaged.

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
 // program builds the real server, once, from the versions and checksums of the
@@ -74,7 +73,7 @@ func prepare(tb testing.TB, addr, jetstream string, settings ...string) *server 
 		}
 		tb.Skipf("needs nats-server, which cannot be built (go, and a module proxy): %v", err)
 	}
-	s := &server{tb: tb, addr: addr, dir: fastDir(tb)}
+	s := &server{tb: tb, addr: addr, dir: enginetest.FastDir(tb)}
 	s.conf = filepath.Join(s.dir, "nats.conf")
 	lines := append([]string{
 		fmt.Sprintf("listen: %q", addr),
@@ -85,16 +84,6 @@ func prepare(tb testing.TB, addr, jetstream string, settings ...string) *server 
 	}
 	tb.Cleanup(s.kill)
 	return s
-}
-
-// fastDir is a directory in memory where there is one.
-func fastDir(tb testing.TB) string {
-	dir, err := os.MkdirTemp("/dev/shm", "inbox-nats")
-	if err != nil {
-		return tb.TempDir()
-	}
-	tb.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 func freeAddr(tb testing.TB) string {
@@ -165,14 +154,4 @@ func cluster(t *testing.T) (servers []*server, urls []string) {
 		s.await()
 	}
 	return servers, urls
-}
-
-// until waits for something that another goroutine or process does.
-func until(tb inboxtest.TB, what string, ok func() bool) {
-	tb.Helper()
-	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			tb.Fatalf("%s", what)
-		}
-	}
 }

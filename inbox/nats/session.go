@@ -196,9 +196,9 @@ func (e *Engine) judge() {
 
 // release ends the attempts of a gateway that is gone. Mu is held.
 func (e *Engine) release(id sessionID) {
-	for _, x := range e.idx.entries {
-		if x.session == id && (x.state == inbox.InAttempt || x.shielded) {
-			e.idx.change(x, func() { e.settleOwner(x) })
+	for _, x := range e.idx.Entries {
+		if x.session == id && (x.State == inbox.InAttempt || x.shielded) {
+			e.idx.Change(x, func() { e.settleOwner(x) })
 		}
 	}
 	signal(e.changed)

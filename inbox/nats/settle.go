@@ -3,32 +3,27 @@ package nats
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
 // A handle finds the entry of an attempt again.
 type handle struct {
-	engine     *Engine
-	key        inbox.Key
-	seq        uint64
-	serial     uint32
-	generation uint16
-	settled    bool
+	index.Handle
+	engine  *Engine
+	settled bool
 }
 
 // attemptOf begins an attempt of x, which is pending or not yet in attempt. Mu is
 // held.
 func (e *Engine) attemptOf(x *entry, d *inbox.Delivery) *inbox.Attempt {
 	e.attempt++
-	e.idx.change(x, func() { x.state, x.attempt = inbox.InAttempt, e.attempt })
-	return &inbox.Attempt{Entry: x.view(), Delivery: d, Handle: &handle{
-		engine: e, key: x.key, seq: x.seq, serial: x.attempt, generation: x.generation,
-	}}
+	h := &handle{Handle: e.idx.Begin(x, e.attempt), engine: e}
+	return &inbox.Attempt{Entry: x.View(), Delivery: d, Handle: h}
 }
 
 // running returns the entry of an attempt that runs; nil if it ended. Mu is held.
@@ -37,11 +32,7 @@ func (e *Engine) running(a *inbox.Attempt) *entry {
 	if h == nil || h.engine != e || h.settled {
 		return nil
 	}
-	x := e.idx.entries[h.key]
-	if x == nil || x.seq != h.seq || x.attempt != h.serial || x.state != inbox.InAttempt {
-		return nil
-	}
-	return x
+	return e.idx.Running(h.Handle)
 }
 
 // Take implements [inbox.Engine]. It returns once the server has acknowledged that
@@ -56,10 +47,7 @@ func (e *Engine) Take(ctx context.Context, q inbox.Queue, which inbox.Which) (*i
 			return nil, inbox.ErrUnavailable
 		}
 		e.purge()
-		var x *entry
-		if queue := e.idx.queues[q]; queue != nil {
-			x = queue.next(which, e.o.Now().UnixNano())
-		}
+		x := e.idx.Next(q, which, e.o.Now().UnixNano())
 		if x == nil {
 			e.mu.Unlock()
 			return nil, nil
@@ -116,10 +104,10 @@ func (e *Engine) lock(a *inbox.Attempt, why error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if x := e.running(a); x != nil {
-		e.idx.change(x, func() { x.state, x.attempt = inbox.Locked, 0 })
+		e.idx.Lock(x)
 		e.touch(x)
 		e.log.Error("a delivery in the inbox cannot be read, and is left alone",
-			"key", x.key.String(), "handler", x.group.queue.Handler, "received", time.Unix(0, x.received), "error", why)
+			"key", x.Key.String(), "handler", x.Group.Queue().Handler, "received", time.Unix(0, x.Received), "error", why)
 	}
 }
 
@@ -137,24 +125,10 @@ func (e *Engine) Settle(a *inbox.Attempt, st inbox.Settlement) {
 	if x == nil {
 		return
 	}
-	if st.To == inbox.Delivered && st.Keep <= 0 {
+	if !e.idx.Settle(x, st, e.o.Now().UnixNano()) {
 		e.drop(x, delivered)
 		return
 	}
-	now := e.o.Now().UnixNano()
-	e.idx.change(x, func() {
-		x.attempt, x.state, x.hold, x.due = 0, st.To, st.Hold, now+int64(st.After)
-		if st.Hold == inbox.HoldRoute {
-			x.due = never
-		}
-		if st.To == inbox.Delivered {
-			x.due = now + int64(st.Keep)
-		}
-		if !st.Unspent {
-			x.attempts = uint16(min(int(x.attempts)+1, math.MaxUint16))
-			x.status = uint16(max(0, min(st.Status, math.MaxUint16)))
-		}
-	})
 	e.touch(x)
 	e.purge()
 }
@@ -166,8 +140,8 @@ func (e *Engine) overtaken(a *inbox.Attempt, st inbox.Settlement) *entry {
 	if h == nil || h.engine != e || h.settled || st.To != inbox.Delivered {
 		return nil
 	}
-	x := e.idx.entries[h.key]
-	if x == nil || x.seq != h.seq || x.generation != h.generation || x.state == inbox.Delivered {
+	x := e.idx.Entries[h.Key]
+	if x == nil || x.Seq != h.Seq || x.Generation != h.Generation || x.State == inbox.Delivered {
 		return nil
 	}
 	return x
@@ -177,12 +151,8 @@ func (e *Engine) overtaken(a *inbox.Attempt, st inbox.Settlement) *entry {
 // held.
 func (e *Engine) purge() {
 	now := e.o.Now().UnixNano()
-	for len(e.idx.kept.list) > 0 {
-		first := e.idx.kept.list[0]
-		if first.due > now && e.idx.keptSize <= e.o.MaxSize/keptShare {
-			return
-		}
-		e.drop(first, expired)
+	for x := e.idx.Overdue(now, e.o.MaxSize); x != nil; x = e.idx.Overdue(now, e.o.MaxSize) {
+		e.drop(x, expired)
 	}
 }
 
@@ -196,19 +166,19 @@ func (e *Engine) Get(ctx context.Context, key inbox.Key) (*inbox.Delivery, inbox
 		return nil, inbox.Entry{}, inbox.ErrUnavailable
 	}
 	e.purge()
-	x := e.idx.entries[key]
+	x := e.idx.Entries[key]
 	if x == nil {
 		e.mu.Unlock()
 		return nil, inbox.Entry{}, inbox.ErrNotFound
 	}
-	view := x.view()
+	view := x.View()
 	e.mu.Unlock()
 	d, err := e.body(ctx, view)
 	switch {
 	case errors.Is(err, errDamaged):
 		err = inbox.ErrLocked
 		e.mu.Lock()
-		if e.idx.entries[key] != x {
+		if e.idx.Entries[key] != x {
 			err = inbox.ErrNotFound // it was removed meanwhile
 		}
 		e.mu.Unlock()
@@ -225,34 +195,19 @@ func (e *Engine) List(_ context.Context, sel inbox.Selection, after uint64, limi
 	if e.health != nil {
 		return nil, inbox.ErrUnavailable
 	}
-	chosen := slices.DeleteFunc(e.selected(sel), func(x *entry) bool { return x.seq <= after })
-	slices.SortFunc(chosen, func(a, b *entry) int { return int(a.seq) - int(b.seq) })
+	chosen := slices.DeleteFunc(e.selected(sel), func(x *entry) bool { return x.Seq <= after })
+	slices.SortFunc(chosen, func(a, b *entry) int { return int(a.Seq) - int(b.Seq) })
 	var found []inbox.Entry
 	for _, x := range chosen[:min(limit, len(chosen))] {
-		found = append(found, x.view())
+		found = append(found, x.View())
 	}
 	return found, nil
 }
 
 // selected are the entries of sel. Mu is held.
-func (e *Engine) selected(sel inbox.Selection) (chosen []*entry) {
+func (e *Engine) selected(sel inbox.Selection) []*entry {
 	e.purge()
-	if len(sel.Keys) == 0 {
-		for _, x := range e.idx.entries {
-			if sel.Includes(x.view()) {
-				chosen = append(chosen, x)
-			}
-		}
-		return chosen
-	}
-	seen := make(map[inbox.Key]bool, len(sel.Keys))
-	for _, key := range sel.Keys {
-		if x := e.idx.entries[key]; x != nil && !seen[key] && sel.Includes(x.view()) {
-			chosen = append(chosen, x)
-		}
-		seen[key] = true
-	}
-	return chosen
+	return e.idx.Select(sel)
 }
 
 // Discard implements [inbox.Engine].
@@ -268,7 +223,7 @@ func (e *Engine) Discard(ctx context.Context, sel inbox.Selection) ([]inbox.Key,
 	var keys []inbox.Key
 	var marks []*mark
 	for _, x := range e.selected(sel) {
-		keys = append(keys, x.key)
+		keys = append(keys, x.Key)
 		marks = append(marks, e.drop(x, discarded))
 	}
 	e.mu.Unlock()
@@ -314,11 +269,11 @@ func (e *Engine) replay(ctx context.Context, sel inbox.Selection) (n int, again 
 	}
 	marks := make(map[inbox.Key]*mark)
 	for _, x := range e.selected(sel) {
-		if x.state == inbox.InAttempt || x.state == inbox.Locked {
+		if !x.Replayable() {
 			continue
 		}
-		e.idx.change(x, func() { e.again(x) })
-		marks[x.key] = e.touch(x)
+		e.idx.Change(x, func() { e.again(x) })
+		marks[x.Key] = e.touch(x)
 	}
 	e.mu.Unlock()
 	for key, m := range marks {
@@ -337,11 +292,8 @@ func (e *Engine) replay(ctx context.Context, sel inbox.Selection) (n int, again 
 // again makes x due, in a new generation if it was dead or delivered. X is being
 // changed; mu is held.
 func (e *Engine) again(x *entry) {
-	if x.state == inbox.Pending {
-		x.due, x.hold, x.shielded = e.o.Now().UnixNano(), inbox.HoldTime, false
-		return
-	}
-	e.revive(x, true)
+	x.Replay(e.o.Now().UnixNano())
+	x.shielded = false
 }
 
 // move is replay with another handler. What a delivery is does not change in the
@@ -351,7 +303,7 @@ func (e *Engine) move(ctx context.Context, sel inbox.Selection, handler string) 
 	chosen := e.selected(sel)
 	e.mu.Unlock()
 	for _, x := range chosen {
-		d, _, err := e.Get(ctx, x.key)
+		d, _, err := e.Get(ctx, x.Key)
 		if errors.Is(err, inbox.ErrNotFound) || errors.Is(err, inbox.ErrLocked) {
 			continue
 		}
@@ -368,7 +320,7 @@ func (e *Engine) move(ctx context.Context, sel inbox.Selection, handler string) 
 			n++
 		case errors.Is(err, inbox.ErrNotFound):
 		case errors.Is(err, errConflict):
-			again = append(again, x.key)
+			again = append(again, x.Key)
 		default:
 			return n, nil, err
 		}
@@ -382,7 +334,7 @@ func (e *Engine) moveOne(ctx context.Context, x *entry, d *inbox.Delivery, data 
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()
 	e.mu.Lock()
-	for wait := e.wait(x.key); wait != nil; wait = e.wait(x.key) {
+	for wait := e.wait(x.Key); wait != nil; wait = e.wait(x.Key) {
 		e.mu.Unlock()
 		select {
 		case <-wait:
@@ -393,13 +345,13 @@ func (e *Engine) moveOne(ctx context.Context, x *entry, d *inbox.Delivery, data 
 		}
 		e.mu.Lock()
 	}
-	if e.idx.entries[x.key] != x || x.state == inbox.InAttempt || x.state == inbox.Locked {
+	if e.idx.Entries[x.Key] != x || !x.Replayable() {
 		e.mu.Unlock()
 		return inbox.ErrNotFound
 	}
-	moved := &entry{key: x.key, group: e.idx.group(d.Queue, d.Label)}
+	moved := &entry{Entry: index.Entry{Key: x.Key, Group: e.idx.Group(d.Queue, d.Label)}}
 	moved.set(x.record())
-	moved.version, moved.size = x.version, uint32(len(data)+overhead)
+	moved.version, moved.Size = x.version, uint32(len(data)+overhead)
 	e.again(moved)
 	_, err := e.store(ctx, &accept{d: d, data: data, fresh: moved})
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
 const (
@@ -41,7 +42,7 @@ func (e *Engine) serve() error {
 	}
 	e.id = config.Metadata[idInStream]
 	if fresh { // sequence numbers of another stream mean nothing
-		e.loaded, e.idx = false, newIndex()
+		e.loaded, e.idx = false, index.New[*entry]()
 		e.sessions, e.self = make(map[sessionID]*session), session{id: newSessionID()}
 	}
 	e.epoch++
@@ -144,12 +145,12 @@ func (e *Engine) hear(subject string, seq uint64, h nats.Header) {
 
 // apply makes the index say what r says, unless that is older. Mu is held.
 func (e *Engine) apply(r record, delivery bool) {
-	x := e.idx.entries[r.key]
+	x := e.idx.Entries[r.key]
 	if busy := e.leaving[r.key]; busy != nil {
 		busy.missed = max(busy.missed, r.version)
 		return
 	}
-	if x != nil && (r.version == x.seq || r.version == x.version) {
+	if x != nil && (r.version == x.Seq || r.version == x.version) {
 		x.epoch = e.epoch
 	}
 	if x != nil && r.version <= x.version {
@@ -162,14 +163,14 @@ func (e *Engine) apply(r record, delivery bool) {
 	switch {
 	case r.state == gone:
 		if x != nil {
-			e.idx.unlink(x)
+			e.idx.Unlink(x)
 		}
 	case delivery:
 		if x != nil {
-			e.idx.unlink(x)
+			e.idx.Unlink(x)
 		}
 		e.link(r)
-	case x != nil && x.seq == r.seq:
+	case x != nil && x.Seq == r.seq:
 		e.update(x, r)
 	}
 	signal(e.changed)
@@ -177,12 +178,12 @@ func (e *Engine) apply(r record, delivery bool) {
 
 // update makes x what r says. Mu is held.
 func (e *Engine) update(x *entry, r record) {
-	e.idx.change(x, func() {
-		locked := x.state == inbox.Locked
+	e.idx.Change(x, func() {
+		locked := x.State == inbox.Locked
 		x.set(r)
-		x.version, x.attempt = r.version, 0
+		x.version, x.Attempt = r.version, 0
 		if locked { // others cannot read it either
-			x.state = inbox.Locked
+			x.State = inbox.Locked
 		}
 		e.settleOwner(x)
 	})
@@ -190,11 +191,10 @@ func (e *Engine) update(x *entry, r record) {
 
 // link adds what another gateway accepted, or an earlier process. Mu is held.
 func (e *Engine) link(r record) *entry {
-	x := &entry{key: r.key, seq: r.seq, version: r.version, epoch: e.epoch}
-	x.group = e.idx.group(r.Queue, r.label)
+	x := &entry{Entry: index.Entry{Key: r.key, Seq: r.seq, Group: e.idx.Group(r.Queue, r.label)}, version: r.version, epoch: e.epoch}
 	x.set(r)
 	e.settleOwner(x)
-	e.idx.link(x)
+	e.idx.Link(x)
 	return x
 }
 
@@ -210,19 +210,19 @@ func (e *Engine) sweep() {
 		}
 	}
 	now := e.o.Now().UnixNano()
-	for _, x := range e.idx.entries {
+	for _, x := range e.idx.Entries {
 		if x.epoch != e.epoch && !x.busy() {
-			e.idx.unlink(x)
+			e.idx.Unlink(x)
 			continue
 		}
-		e.idx.change(x, func() {
+		e.idx.Change(x, func() {
 			e.settleOwner(x)
-			if first && x.state == inbox.Pending && x.hold != inbox.HoldTime {
-				x.due = now
+			if first {
+				x.Wake(now)
 			}
 		})
 	}
-	entries := len(e.idx.entries)
+	entries := len(e.idx.Entries)
 	again := e.health != errConnecting
 	if !e.closed {
 		e.health = nil
@@ -238,21 +238,19 @@ func (e *Engine) sweep() {
 // its gateway is gone, and what another one has just accepted is left to it for a
 // while. X is in no index, or is being changed; mu is held.
 func (e *Engine) settleOwner(x *entry) {
-	if !e.loaded || x.attempt != 0 {
+	if !e.loaded || x.Attempt != 0 {
 		return
 	}
 	_, alive := e.sessions[x.session]
 	switch {
-	case x.state == inbox.InAttempt && !alive:
-		x.state = inbox.Pending
-		if x.hold != inbox.HoldTime { // as when an engine is opened
-			x.due = e.o.Now().UnixNano()
-		}
+	case x.State == inbox.InAttempt && !alive:
+		x.State = inbox.Pending
+		x.Wake(e.o.Now().UnixNano())
 	case x.shielded && !alive:
-		x.shielded, x.due = false, x.since
-	case x.state == inbox.Pending && alive && x.version == x.seq && x.attempts == 0 && x.generation == 0 && !x.shielded:
-		if until := e.o.Now().Add(e.o.lease).UnixNano(); until > x.due {
-			x.shielded, x.due = true, until
+		x.shielded, x.Due = false, x.Since
+	case x.State == inbox.Pending && alive && x.version == x.Seq && x.Attempts == 0 && x.Generation == 0 && !x.shielded:
+		if until := e.o.Now().Add(e.o.lease).UnixNano(); until > x.Due {
+			x.shielded, x.Due = true, until
 		}
 	}
 }

@@ -72,9 +72,9 @@ func (e *Engine) hurry(x *entry) *mark {
 
 // drop removes x from the index and from the stream. Mu is held.
 func (e *Engine) drop(x *entry, why removal) *mark {
-	e.idx.unlink(x)
+	e.idx.Unlink(x)
 	x.removed = why
-	e.leaving[x.key] = x
+	e.leaving[x.Key] = x
 	return e.touch(x)
 }
 
@@ -128,7 +128,7 @@ func (e *Engine) writeMark(x *entry) {
 		version, err := e.putRecord(ctx, r, nil, false)
 		var now sight
 		if isConflict(err) {
-			if now, err = e.look(ctx, x.key); err == nil {
+			if now, err = e.look(ctx, x.Key); err == nil {
 				err = errConflict
 			}
 		}
@@ -167,29 +167,29 @@ func (e *Engine) writeMark(x *entry) {
 // conclude ends the writing of a mark. Mu is held.
 func (e *Engine) conclude(x *entry, m *mark, err error) {
 	x.flying = nil
-	e.note(x.key, x.version)
+	e.note(x.Key, x.version)
 	m.err = err
 	close(m.done)
 	e.count(-1)
-	if x.removed != 0 && x.mark == nil && e.leaving[x.key] == x {
-		delete(e.leaving, x.key)
+	if x.removed != 0 && x.mark == nil && e.leaving[x.Key] == x {
+		delete(e.leaving, x.Key)
 	}
 	if x.mark != nil {
 		e.queue = append(e.queue, x)
 		e.queued.Signal()
 	} else if x.missed > x.version {
-		e.lookAgain(x.key)
+		e.lookAgain(x.Key)
 	}
 }
 
 // outlives reports whether the change of x counts, though another gateway changed
 // the same delivery before: a person discarded it, or the app took it.
 func (x *entry) outlives(now sight) bool {
-	if !now.live || now.seq != x.seq {
+	if !now.live || now.seq != x.Seq {
 		return false
 	}
-	took := x.removed == delivered || x.removed == 0 && x.state == inbox.Delivered
-	return x.removed == discarded || took && now.generation == x.generation && now.state != inbox.Delivered
+	took := x.removed == delivered || x.removed == 0 && x.State == inbox.Delivered
+	return x.removed == discarded || took && now.generation == x.Generation && now.state != inbox.Delivered
 }
 
 // giveWay makes x what another gateway made it. Mu is held.
@@ -203,9 +203,9 @@ func (e *Engine) giveWay(x *entry, m *mark, now sight) {
 	missed := x.missed
 	x.missed = 0
 	e.conclude(x, m, errConflict)
-	e.adopt(x.key, now)
+	e.adopt(x.Key, now)
 	if missed > now.version {
-		e.lookAgain(x.key)
+		e.lookAgain(x.Key)
 	}
 	signal(e.changed)
 }
@@ -215,14 +215,14 @@ func (e *Engine) adopt(key inbox.Key, now sight) {
 	if e.leaving[key] != nil {
 		return
 	}
-	x := e.idx.entries[key]
+	x := e.idx.Entries[key]
 	switch {
 	case x != nil && (x.busy() || now.live && now.version <= x.version):
-	case x != nil && now.live && now.seq == x.seq:
+	case x != nil && now.live && now.seq == x.Seq:
 		e.update(x, now.record)
 	default:
 		if x != nil {
-			e.idx.unlink(x)
+			e.idx.Unlink(x)
 		}
 		if now.live {
 			e.link(now.record)

@@ -1,0 +1,107 @@
+package index
+
+import (
+	"math"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// An Entry is the state of one delivery. There may be a million, so it is small: times
+// are nanoseconds, and shared fields are in a group. An engine embeds it in a type of
+// its own, which then implements [Holder].
+//
+// While an entry is in an index, fields that its place depends on (State, Since, Due,
+// Seq, Size) are changed by methods of the index only.
+type Entry struct {
+	Key      inbox.Key
+	Seq      uint64 // position in the storage, in order of acceptance
+	Received int64
+	Since    int64
+	Due      int64 // may be Never
+	Group    *Group
+	Size     uint32
+	places   [2]int32 // in the heaps of its queue
+	Attempt  uint32   // serial of the attempt that this process makes; 0: none
+
+	Attempts, Status, Generation uint16
+
+	State    inbox.State
+	Hold     inbox.Hold
+	Replayed bool
+}
+
+// A Group holds what entries share: queue and key label.
+type Group struct {
+	Label string
+	queue *queue
+}
+
+// Queue returns the queue of the entries of g.
+func (g *Group) Queue() inbox.Queue { return g.queue.Queue }
+
+// Never is the due time of an entry that time does not make due.
+const Never = math.MaxInt64
+
+// Base implements [Holder].
+func (e *Entry) Base() *Entry { return e }
+
+// View returns the entry as callers of an engine see it.
+func (e *Entry) View() inbox.Entry {
+	v := inbox.Entry{
+		Key: e.Key, Queue: e.Group.Queue(), Label: e.Group.Label, State: e.State, Position: e.Seq,
+		Received: time.Unix(0, e.Received), Since: time.Unix(0, e.Since), Hold: e.Hold,
+		Attempts: int(e.Attempts), Status: int(e.Status), Generation: int(e.Generation),
+		Replayed: e.Replayed, Size: int(e.Size),
+	}
+	if (e.State == inbox.Pending || e.State == inbox.Delivered) && e.Due != Never {
+		v.Due = time.Unix(0, e.Due)
+	}
+	return v
+}
+
+// Wake makes a pending entry due that waits for something other than its time. Opening
+// an engine does that.
+func (e *Entry) Wake(now int64) {
+	if e.State == inbox.Pending && e.Hold != inbox.HoldTime {
+		e.Due = now
+	}
+}
+
+// Revive makes a dead or delivered entry pending in its next generation. replayed means
+// that an operator asked for it.
+func (e *Entry) Revive(now int64, replayed bool) {
+	e.Since, e.Due = now, now
+	e.Generation++
+	e.Attempts, e.Status, e.State, e.Hold, e.Replayed = 0, 0, inbox.Pending, inbox.HoldTime, replayed
+}
+
+// Replayable reports whether Replay may change the entry: it is neither in attempt nor
+// locked.
+func (e *Entry) Replayable() bool { return e.State != inbox.InAttempt && e.State != inbox.Locked }
+
+// Replay makes a replayable entry due now, in a new generation unless it is pending.
+func (e *Entry) Replay(now int64) {
+	if e.State == inbox.Pending {
+		e.Due, e.Hold = now, inbox.HoldTime
+	} else {
+		e.Revive(now, true)
+	}
+}
+
+// settle applies the result of an attempt.
+func (e *Entry) settle(s inbox.Settlement, now int64) {
+	e.Attempt, e.State, e.Hold, e.Due = 0, s.To, s.Hold, now+int64(s.After)
+	if s.Hold == inbox.HoldRoute {
+		e.Due = Never
+	}
+	if s.To == inbox.Delivered {
+		e.Due = now + int64(s.Keep)
+	}
+	if !s.Unspent {
+		e.Attempts = uint16(min(int(e.Attempts)+1, math.MaxUint16))
+		e.Status = uint16(max(0, min(s.Status, math.MaxUint16)))
+	}
+}
+
+func (e *Entry) before(f *Entry) bool { return e.Due < f.Due || e.Due == f.Due && e.Seq < f.Seq }

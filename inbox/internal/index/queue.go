@@ -1,0 +1,104 @@
+package index
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// A queue holds the entries of one handler and tenant.
+type queue struct {
+	inbox.Queue
+	due    order
+	age    order
+	counts [inbox.Locked + 1]int
+	bytes  int64
+}
+
+// next returns the entry for the next attempt, or nil.
+func (q *queue) next(which inbox.Which, now int64) *Entry {
+	if len(q.due.list) == 0 {
+		return nil
+	}
+	switch which {
+	case inbox.NextDue:
+		if e := q.due.list[0]; e.Due <= now {
+			return e
+		}
+	case inbox.Oldest:
+		return q.age.list[0]
+	case inbox.Probe:
+		var first *Entry
+		for _, e := range q.due.list {
+			held := e.Hold != inbox.HoldApp && e.Attempts > 0 || e.Hold == inbox.HoldRoute
+			if !held && (first == nil || e.before(first)) {
+				first = e
+			}
+		}
+		return first
+	}
+	return nil
+}
+
+// hasten makes entries held for h due.
+func (q *queue) hasten(h inbox.Hold, now int64) {
+	for _, e := range q.due.list {
+		if e.Hold == h {
+			e.Due = now
+		}
+	}
+	heap.Init(&q.due)
+}
+
+func (q *queue) stats() inbox.QueueStats {
+	st := inbox.QueueStats{
+		Queue: q.Queue, Bytes: q.bytes,
+		Pending: q.counts[inbox.Pending], InAttempt: q.counts[inbox.InAttempt], Delivered: q.counts[inbox.Delivered],
+		Dead: q.counts[inbox.Dead], Locked: q.counts[inbox.Locked],
+	}
+	if len(q.age.list) > 0 {
+		st.Oldest = time.Unix(0, q.age.list[0].Since)
+		if due := q.due.list[0].Due; due != Never {
+			st.Due = time.Unix(0, due)
+		}
+	}
+	return st
+}
+
+// An order is a heap of entries, by the time they are due or their generation began,
+// then by order of acceptance.
+type order struct {
+	list  []*Entry
+	place int // index of the entry's place here
+	byAge bool
+}
+
+func (o *order) Len() int { return len(o.list) }
+
+func (o *order) Less(i, j int) bool {
+	a, b := o.list[i], o.list[j]
+	if o.byAge {
+		return a.Since < b.Since || a.Since == b.Since && a.Seq < b.Seq
+	}
+	return a.before(b)
+}
+
+func (o *order) Swap(i, j int) {
+	o.list[i], o.list[j] = o.list[j], o.list[i]
+	o.list[i].places[o.place], o.list[j].places[o.place] = int32(i), int32(j)
+}
+
+func (o *order) Push(x any) {
+	e := x.(*Entry)
+	e.places[o.place] = int32(len(o.list))
+	o.list = append(o.list, e)
+}
+
+func (o *order) Pop() any {
+	last := len(o.list) - 1
+	e := o.list[last]
+	o.list[last] = nil
+	o.list = o.list[:last]
+	return e
+}
