@@ -125,6 +125,7 @@ func (s *Store) plan(waiting []*accept) (planned []*accept) {
 			a.fresh = s.newEntry(a)
 			moved := *e
 			moved.Seq, moved.Group, moved.Size, moved.sealed = a.seq, a.fresh.Group, a.fresh.Size, a.fresh.sealed
+			moved.dirty = false // its marks are those of the record it leaves
 			*a.fresh, a.was = moved, e.State
 			s.idx.Change(e, func() { e.State, e.Attempt = inbox.InAttempt, 0 }) // nothing else takes it meanwhile
 		case keys[a.d.Key] || e != nil && e.State != inbox.Dead && e.State != inbox.Delivered:

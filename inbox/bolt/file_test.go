@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -368,6 +369,50 @@ func TestMarksAreRepeated(t *testing.T) {
 	all, err := s.List(t.Context(), inbox.Selection{}, 0, n)
 	if err != nil || len(all) != n-unwritten {
 		t.Errorf("%d pending, %v, want %d", len(all), err, n-unwritten)
+	}
+}
+
+// A delivery that moves to another handler while its last mark waits for the same commit
+// is written again when it changes.
+func TestAReplayUnderAnotherHandlerIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inbox.db")
+	gate := make(chan struct{})
+	var closed atomic.Bool
+	s, _ := begin(t, Options{Path: path, mayWrite: func() error {
+		if closed.Load() {
+			<-gate
+		}
+		return nil
+	}})
+	until(t, "it does not open", func() bool { return s.Status().Health == nil })
+	put(t, s, 1)
+	a, err := s.Take(t.Context(), shop, inbox.NextDue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := func(next uint64, n int) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.nextSeq == next && len(s.accepts) == n
+	}
+	closed.Store(true)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Accept(t.Context(), delivery(2), false) })
+	until(t, "the commit does not begin", func() bool { return waiting(3, 0) })
+	s.Settle(a, inbox.Settlement{To: inbox.Dead, Status: 410})
+	wg.Go(func() {
+		if n, err := s.Replay(t.Context(), inbox.Selection{Keys: []inbox.Key{key(1)}}, "other"); n != 1 || err != nil {
+			t.Errorf("replay: %d %v", n, err)
+		}
+	})
+	until(t, "the replay does not begin", func() bool { return waiting(4, 1) })
+	closed.Store(false)
+	close(gate)
+	wg.Wait()
+	closeStore(t, s)
+	s = open(t, Options{Path: path})
+	if e, _, _ := s.Find(t.Context(), key(1)); e.State != inbox.Pending || e.Handler != "other" || !e.Replayed {
+		t.Errorf("after a restart: %+v", e)
 	}
 }
 
