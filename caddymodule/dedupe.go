@@ -1,9 +1,9 @@
 package caddymodule
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -42,7 +42,7 @@ type Dedupe struct {
 // DuplicateResponse is the response to a copy of an accepted delivery.
 type DuplicateResponse struct {
 	// A 2xx. Some senders accept only 200. Default: 200.
-	Status int `json:"status,omitempty"`
+	Status *int `json:"status,omitempty"`
 	// Default: empty.
 	Body string `json:"body,omitempty"`
 }
@@ -62,7 +62,8 @@ type recogniser struct {
 	method   bool     // the method is part of the identity
 	terms    dedupe.Terms
 	unnamed  dedupe.Terms // for a delivery without its usual id
-	response DuplicateResponse
+	status   int          // of the response to a copy
+	body     string       // of that response
 	off      bool
 }
 
@@ -83,7 +84,7 @@ func (h *Handler) provisionDedupe() error {
 	}
 	r := &h.recogniser
 	*r = recogniser{
-		identity: identity, scheme: p.ID, off: c.Off || identity.Off(), response: DuplicateResponse{Status: http.StatusOK},
+		identity: identity, scheme: p.ID, off: c.Off || identity.Off(), status: http.StatusOK,
 		event: p.EventHeader, method: facts.MethodUnsigned,
 	}
 	if facts.EventUnsigned {
@@ -93,9 +94,9 @@ func (h *Handler) provisionDedupe() error {
 		r.scope = dedupe.NamedScope(h.Name)
 	}
 	if d := c.DuplicateResponse; d != nil {
-		r.response = DuplicateResponse{Status: cmp.Or(d.Status, http.StatusOK), Body: d.Body}
+		r.status, r.body = orElse(d.Status, http.StatusOK), d.Body
 	}
-	if s := r.response.Status; s < 200 || s > 299 {
+	if s := r.status; s < 200 || s > 299 {
 		return fmt.Errorf("dedupe: duplicate_response: %d: the response to a copy must be a 2xx, or its sender keeps retrying", s)
 	}
 	r.terms = dedupe.Terms{
@@ -295,8 +296,8 @@ func (d *delivery) answerDuplicate() error {
 
 // answerTaken answers instead of the app.
 func (d *delivery) answerTaken() error {
-	response := &d.h.recogniser.response
-	d.w.WriteHeader(response.Status)
-	_, _ = d.w.Write([]byte(response.Body)) // a sender that is gone does not matter
+	r := &d.h.recogniser
+	d.w.WriteHeader(r.status)
+	_, _ = io.WriteString(d.w, r.body) // a sender that is gone does not matter
 	return nil
 }

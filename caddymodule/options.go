@@ -345,7 +345,7 @@ func (c *Dedupe) option(word string, args []string) (err error) {
 		if err != nil || status < 200 || status > 299 {
 			return errors.New("duplicate_response: write a 2xx status and optionally a body")
 		}
-		c.DuplicateResponse = &DuplicateResponse{Status: status}
+		c.DuplicateResponse = &DuplicateResponse{Status: &status}
 		if len(args) == 2 {
 			c.DuplicateResponse.Body = args[1]
 		}

@@ -107,6 +107,7 @@ func findHandlers(config any, found []foundHandler) []foundHandler {
 		}
 	case map[string]any:
 		if c["handler"] == "verify_webhook" {
+			delete(c, "handler")      // as Caddy does
 			raw, _ := json.Marshal(c) // it came from JSON
 			return append(found, foundHandler{configuredName(raw), raw})
 		}

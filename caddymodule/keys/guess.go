@@ -11,6 +11,9 @@ import (
 // checkLiteral refuses a secret, literal or in a variable, that is only the name of
 // one or otherwise guessable: anyone could sign with it.
 func checkLiteral(text string) error {
+	if text == "as" || text == "from" {
+		return errReserved
+	}
 	bare := secretPrefix.ReplaceAllString(unquoted(text), "")
 	for _, part := range []string{text, bare} {
 		if part != "" && !strings.ContainsFunc(part, isSeen) {
@@ -104,5 +107,8 @@ var secretPrefix = regexp.MustCompile(`(?i)^([a-z]{2,8}(_(live|test|prod))?_|key
 // masked matches secrets as dashboards mask or shorten them: whsec_••••••••, ********,
 // sk_live_…, xxxx-xxxx, 1a2b...9f3c.
 var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$|\w(\.\.\.|…)|(?i:x{6}|^x{2,}([-_ ]x{2,})+$)`)
+
+// errReserved reports a word of the Caddyfile's grammar (secret <value> as <label>).
+var errReserved = errors.New("as and from are reserved words, not secrets: write a label as {\"value\": …, \"label\": …} in JSON, or as secret <value> as <label>; put such a value into a file")
 
 var errMasked = errors.New("this looks like a masked or shortened secret: copy all of it; put a real one that looks like this into a file")

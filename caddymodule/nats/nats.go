@@ -42,13 +42,13 @@ type Inbox struct {
 	Stream string `json:"stream,omitempty"`
 	// Replicas is the number of servers that keep each delivery: 1, 3 or 5. Default: that
 	// of the stream, 1 for a new one.
-	Replicas int `json:"replicas,omitempty"`
+	Replicas *int `json:"replicas,omitempty"`
 	// Credentials is the path of a .creds file. Default: what the URLs say.
 	Credentials string `json:"credentials,omitempty"`
 	// MaxSize is the number of bytes that deliveries may take. Default: 1073741824 (1 GiB).
-	MaxSize int64 `json:"max_size,omitempty"`
+	MaxSize *int64 `json:"max_size,omitempty"`
 	// Concurrency is the number of attempts that one gateway makes at once. Default: 16.
-	Concurrency int `json:"concurrency,omitempty"`
+	Concurrency *int `json:"concurrency,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -67,12 +67,12 @@ func (i *Inbox) Provision(caddy.Context) error {
 		return errors.New("inbox nats: url: write nats://HOST:4222, or tls://HOST:4222 (not repeated here, as it may hold a password)")
 	case i.Stream != "" && !streamName.MatchString(i.Stream):
 		return errors.New("inbox nats: stream: write at most 64 letters, digits, dashes and underscores")
-	case !slices.Contains([]int{0, 1, 3, 5}, i.Replicas):
-		return fmt.Errorf("inbox nats: replicas: %d: write 1, 3 or 5", i.Replicas)
-	case i.MaxSize < 0:
-		return fmt.Errorf("inbox nats: max_size: %d: write a positive size, such as 1GiB", i.MaxSize)
-	case i.Concurrency < 0:
-		return fmt.Errorf("inbox nats: concurrency: %d: write a positive number, such as 16", i.Concurrency)
+	case i.Replicas != nil && !slices.Contains([]int{1, 3, 5}, *i.Replicas):
+		return fmt.Errorf("inbox nats: replicas: %d: write 1, 3 or 5", *i.Replicas)
+	case i.MaxSize != nil && *i.MaxSize <= 0:
+		return fmt.Errorf("inbox nats: max_size: %d: write a positive size, such as 1GiB", *i.MaxSize)
+	case i.Concurrency != nil && *i.Concurrency <= 0:
+		return fmt.Errorf("inbox nats: concurrency: %d: write a positive number, such as 16", *i.Concurrency)
 	}
 	if i.Credentials != "" {
 		if _, err := configfile.Read(i.Credentials); err != nil { // read again at each connection
@@ -90,19 +90,26 @@ func isServer(text string) bool {
 // Identity implements caddymodule.InboxModule.
 func (i *Inbox) Identity() string {
 	return strings.Join([]string{
-		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(i.Replicas), i.Credentials, strconv.FormatInt(i.MaxSize, 10), strconv.Itoa(i.Concurrency),
+		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(orZero(i.Replicas)), i.Credentials, strconv.FormatInt(orZero(i.MaxSize), 10), strconv.Itoa(i.Attempts()),
 	}, "\x00")
 }
 
 // Engine implements caddymodule.InboxModule.
 func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 	return nats.Open(nats.Options{
-		Servers: i.URL, Credentials: i.Credentials, Stream: i.Stream, Replicas: i.Replicas, MaxSize: i.MaxSize, Logger: logger,
+		Servers: i.URL, Credentials: i.Credentials, Stream: i.Stream, Replicas: orZero(i.Replicas), MaxSize: orZero(i.MaxSize), Logger: logger,
 	})
 }
 
 // Attempts implements caddymodule.InboxModule.
-func (i *Inbox) Attempts() int { return i.Concurrency }
+func (i *Inbox) Attempts() int { return orZero(i.Concurrency) }
+
+func orZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
 
 // UnmarshalCaddyfile sets up the engine from Caddyfile tokens:
 //
@@ -160,7 +167,7 @@ func (i *Inbox) option(word string, args []string) (err error) {
 		if size, err = humanize.ParseBytes(args[0]); err != nil || size == 0 || size > 1<<50 {
 			err = errors.New("write a positive size, such as 1GiB")
 		}
-		i.MaxSize = int64(size)
+		i.MaxSize = new(int64(size))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", word, err)
@@ -168,12 +175,12 @@ func (i *Inbox) option(word string, args []string) (err error) {
 	return nil
 }
 
-func positive(text string) (int, error) {
+func positive(text string) (*int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n <= 0 {
-		return 0, errors.New("write a positive number")
+		return nil, errors.New("write a positive number")
 	}
-	return n, nil
+	return &n, nil
 }
 
 // Interface guards

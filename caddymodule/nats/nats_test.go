@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -52,13 +53,27 @@ func TestIdentity(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	for _, i := range []Inbox{
-		{URL: []string{"nats://a"}}, {URL: []string{"nats://b"}}, {URL: []string{"nats://a"}, Stream: "s"}, {URL: []string{"nats://a"}, Replicas: 3},
-		{URL: []string{"nats://a"}, Credentials: "c"}, {URL: []string{"nats://a"}, MaxSize: 1}, {URL: []string{"nats://a"}, Concurrency: 1},
+		{URL: []string{"nats://a"}}, {URL: []string{"nats://b"}}, {URL: []string{"nats://a"}, Stream: "s"}, {URL: []string{"nats://a"}, Replicas: new(3)},
+		{URL: []string{"nats://a"}, Credentials: "c"}, {URL: []string{"nats://a"}, MaxSize: new(int64(1))}, {URL: []string{"nats://a"}, Concurrency: new(1)},
 	} {
 		if id := i.Identity(); seen[id] {
 			t.Errorf("%+v: the identity of another one", i)
 		} else {
 			seen[id] = true
+		}
+	}
+}
+
+// TestAZeroIsNotTheDefault: in JSON a zero is an error, as in the Caddyfile.
+func TestAZeroIsNotTheDefault(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"replicas", "max_size", "concurrency"} {
+		i := new(Inbox)
+		if err := json.Unmarshal([]byte(`{"url":["nats://x:4222"],"`+field+`":0}`), i); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), field+": 0: write") {
+			t.Errorf("%s: 0: %v", field, err)
 		}
 	}
 }

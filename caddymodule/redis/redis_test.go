@@ -216,6 +216,8 @@ func TestProvisionRefused(t *testing.T) {
 		good + `,"password":"{env.REDIS_TEST_EMPTY}"`:                          "REDIS_TEST_EMPTY is not set or empty",
 		good + `,"password":"` + marker + `{env.A}"`:                           "store redis: password: {env.A} must be the whole value",
 		good + `,"password":"{file./nonexistent/pw}"`:                          "store redis: password: stat /nonexistent/pw",
+		good + `,"password":""`:                                                "store.password: empty",
+		good + `,"down":""`:                                                    "store.down: empty",
 		good + `,"pasword":"` + marker + `"`:                                   "unknown field",
 		`"address":["a:1","b:1"],"namespace":"x"`:                              "several addresses require mode sentinel <master> or mode cluster",
 		`"namespace":"x","address":["redis://:` + marker + `@localhost:6379"]`: "an address is not host:port",
