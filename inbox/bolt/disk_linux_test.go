@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
 // A disk is a small one for an inbox, which a test fills and empties.
@@ -147,7 +148,7 @@ func (d *disk) exhaust(t *testing.T, s *Store, from, size int) (n int, why inbox
 }
 
 // begin opens a store on the disk, with a reserve.
-func (d *disk) begin(t *testing.T, reserve int64) (*Store, *log) {
+func (d *disk) begin(t *testing.T, reserve int64) (*Store, *enginetest.Log) {
 	t.Helper()
 	s, l := begin(t, Options{Path: d.path, Reserve: reserve, free: d.space})
 	opens(t, s)
