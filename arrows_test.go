@@ -72,6 +72,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"integration/differential/draw": {ours: []string{"integration/differential", "internal/template", "verifier", "verifier/providers"}},
 	"internal/known":                {ours: []string{"dedupe", "verifier", "verifier/providers"}},
 	"internal/redistest":            {},
+	"internal/certtest":             {},
 
 	// Leaves: bytes in, facts out.
 	"internal/appview":    {},

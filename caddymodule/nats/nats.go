@@ -6,6 +6,8 @@
 package nats
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,12 +45,18 @@ type Inbox struct {
 	// Replicas is the number of servers that keep each delivery: 1, 3 or 5. Default: that
 	// of the stream, 1 for a new one.
 	Replicas *int `json:"replicas,omitempty"`
+	// CA is a PEM file of authorities to trust instead of the system's. All servers must
+	// then offer TLS.
+	CA string `json:"ca,omitempty"`
 	// Credentials is the path of a .creds file. Default: what the URLs say.
 	Credentials string `json:"credentials,omitempty"`
 	// MaxSize is the number of bytes that deliveries may take. Default: 1073741824 (1 GiB).
 	MaxSize *int64 `json:"max_size,omitempty"`
 	// Concurrency is the number of attempts that one gateway makes at once. Default: 16.
 	Concurrency *int `json:"concurrency,omitempty"`
+
+	tls         *tls.Config       // nil without CA
+	authorities [sha256.Size]byte // digest of the CA file
 }
 
 // CaddyModule returns the Caddy module information.
@@ -74,6 +82,13 @@ func (i *Inbox) Provision(caddy.Context) error {
 	case i.Concurrency != nil && *i.Concurrency <= 0:
 		return fmt.Errorf("inbox nats: concurrency: %d: write a positive number, such as 16", *i.Concurrency)
 	}
+	if i.CA != "" {
+		pool, digest, err := configfile.Authorities(i.CA)
+		if err != nil {
+			return fmt.Errorf("inbox nats: ca: %w", err)
+		}
+		i.tls, i.authorities = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, digest
+	}
 	if i.Credentials != "" {
 		if _, err := configfile.Read(i.Credentials); err != nil { // read again at each connection
 			return fmt.Errorf("inbox nats: credentials: %w", err)
@@ -87,17 +102,19 @@ func isServer(text string) bool {
 	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
 }
 
-// Identity implements caddymodule.InboxModule.
+// Identity implements caddymodule.InboxModule. Other authorities make it another inbox,
+// so that the new configuration reconnects.
 func (i *Inbox) Identity() string {
 	return strings.Join([]string{
-		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(orZero(i.Replicas)), i.Credentials, strconv.FormatInt(orZero(i.MaxSize), 10), strconv.Itoa(i.Attempts()),
+		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(orZero(i.Replicas)), i.CA, string(i.authorities[:]), i.Credentials,
+		strconv.FormatInt(orZero(i.MaxSize), 10), strconv.Itoa(i.Attempts()),
 	}, "\x00")
 }
 
 // Engine implements caddymodule.InboxModule.
 func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 	return nats.Open(nats.Options{
-		Servers: i.URL, Credentials: i.Credentials, Stream: i.Stream, Replicas: orZero(i.Replicas), MaxSize: orZero(i.MaxSize), Logger: logger,
+		Servers: i.URL, TLS: i.tls, Credentials: i.Credentials, Stream: i.Stream, Replicas: orZero(i.Replicas), MaxSize: orZero(i.MaxSize), Logger: logger,
 	})
 }
 
@@ -117,6 +134,7 @@ func orZero[T any](p *T) (v T) {
 //		url         <url>...
 //		stream      <name>
 //		replicas    <n>
+//		ca          <ca.pem>
 //		credentials <file>
 //		max_size    <size>
 //		concurrency <n>
@@ -141,7 +159,7 @@ func (i *Inbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (i *Inbox) option(word string, args []string) (err error) {
-	known := []string{"url", "stream", "replicas", "credentials", "max_size", "concurrency"}
+	known := []string{"url", "stream", "replicas", "ca", "credentials", "max_size", "concurrency"}
 	if !slices.Contains(known, word) { // a word unlike any option may be a password on its own line
 		if near := nearest.Of(word, known); near != "" {
 			return fmt.Errorf("unknown option %s: did you mean %s?", word, near)
@@ -156,6 +174,8 @@ func (i *Inbox) option(word string, args []string) (err error) {
 		i.URL = args
 	case "stream":
 		i.Stream = args[0]
+	case "ca":
+		i.CA = args[0]
 	case "credentials":
 		i.Credentials = args[0]
 	case "replicas":

@@ -1,13 +1,18 @@
 package nats
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
 )
 
 func TestOptions(t *testing.T) {
@@ -28,6 +33,9 @@ func TestOptions(t *testing.T) {
 		{"url nats://x:4222\nmax_size 0", "positive size"},
 		{"url nats://x:4222\ncredentials /nowhere/at.creds", "credentials: stat /nowhere/at.creds"},
 		{"url nats://x:4222\ncredentials " + os.DevNull, "credentials: " + os.DevNull + ": not a regular file"},
+		{"url nats://x:4222\nca /nowhere/ca.pem", "ca: stat /nowhere/ca.pem"},
+		{"url nats://x:4222\nca nats.go", "ca: nats.go: no PEM certificate found"},
+		{"url nats://x:4222\nca", "ca: 0 arguments"},
 		{"url nats://x:4222\nstreem hooks", "did you mean stream?"},
 		{"s3cr3t-of-the-server", "not repeated here"},
 	} {
@@ -55,6 +63,7 @@ func TestIdentity(t *testing.T) {
 	for _, i := range []Inbox{
 		{URL: []string{"nats://a"}}, {URL: []string{"nats://b"}}, {URL: []string{"nats://a"}, Stream: "s"}, {URL: []string{"nats://a"}, Replicas: new(3)},
 		{URL: []string{"nats://a"}, Credentials: "c"}, {URL: []string{"nats://a"}, MaxSize: new(int64(1))}, {URL: []string{"nats://a"}, Concurrency: new(1)},
+		{URL: []string{"nats://a"}, CA: "c"},
 	} {
 		if id := i.Identity(); seen[id] {
 			t.Errorf("%+v: the identity of another one", i)
@@ -76,4 +85,76 @@ func TestAZeroIsNotTheDefault(t *testing.T) {
 			t.Errorf("%s: 0: %v", field, err)
 		}
 	}
+}
+
+// TestCA: the authorities of the file, and no others, are trusted; a file whose content
+// changed makes another inbox.
+func TestCA(t *testing.T) {
+	t.Parallel()
+	ca, cert, key := certtest.New(t)
+	stranger, _, _ := certtest.New(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func(ca string) error {
+		address, handshake := serve(t, &tls.Config{Certificates: []tls.Certificate{pair}})
+		i := &Inbox{URL: []string{"nats://" + address}, CA: ca}
+		if err := i.Provision(caddy.Context{}); err != nil {
+			t.Fatal(err)
+		}
+		engine, err := i.Engine(slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer engine.Close(t.Context())
+		return <-handshake
+	}
+	if err := connect(ca); err != nil {
+		t.Errorf("the authority is not trusted: %v", err)
+	}
+	if err := connect(stranger); err == nil {
+		t.Error("another authority is trusted")
+	}
+
+	i := &Inbox{URL: []string{"nats://a"}, CA: ca}
+	var before string
+	for _, content := range []string{ca, stranger} {
+		data, err := os.ReadFile(content)
+		if err == nil {
+			err = os.WriteFile(ca, data, 0o600)
+		}
+		if err == nil {
+			err = i.Provision(caddy.Context{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.Identity() == before {
+			t.Error("a file with other authorities makes the same inbox")
+		}
+		before = i.Identity()
+	}
+}
+
+// serve greets one connection as a NATS server that has TLS, and sends how the handshake
+// ended.
+func serve(t *testing.T, config *tls.Config) (address string, handshake <-chan error) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	ended := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			defer conn.Close()
+			fmt.Fprint(conn, "INFO {\"server_id\":\"test\",\"version\":\"2.11.0\",\"max_payload\":1048576,\"tls_available\":true}\r\n")
+			err = tls.Server(conn, config).Handshake()
+		}
+		ended <- err
+	}()
+	return listener.Addr().String(), ended
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -117,16 +116,9 @@ func (s *Store) tlsConfig() (*tls.Config, error) {
 	if s.CA == "" {
 		return config, nil
 	}
-	pem, err := configfile.Read(s.CA)
-	if err != nil {
-		return nil, err
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no PEM certificate found", s.CA)
-	}
-	s.authorities = sha256.Sum256(pem)
-	return config, nil
+	var err error
+	config.RootCAs, s.authorities, err = configfile.Authorities(s.CA)
+	return config, err
 }
 
 // Identity implements caddymodule.StoreModule. A change of password or authority

@@ -3,22 +3,15 @@ package redis
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -26,6 +19,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
@@ -250,7 +244,7 @@ func provisioned(t *testing.T, block string) *Store {
 func TestIdentity(t *testing.T) {
 	t.Setenv("REDIS_TEST", marker)
 	const good = "address a:1\nnamespace x\n"
-	ca := authority(t)
+	ca, _, _ := certtest.New(t)
 	seen := make(map[string]string)
 	for _, block := range []string{
 		good, "address b:1\nnamespace x", "address a:1\nnamespace y", good + "mode sentinel m", good + "mode sentinel n", good + "mode cluster",
@@ -275,28 +269,6 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// authority makes a PEM file of one certificate.
-func authority(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis test"},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
 func TestTLS(t *testing.T) {
 	const good = "address a:1\nnamespace x\n"
 	if s := provisioned(t, good); s.options.TLS != nil {
@@ -305,7 +277,7 @@ func TestTLS(t *testing.T) {
 	if s := provisioned(t, good+"tls"); s.options.TLS == nil || s.options.TLS.RootCAs != nil || s.options.TLS.InsecureSkipVerify {
 		t.Error("tls alone trusts something else than the system's authorities")
 	}
-	ca := authority(t)
+	ca, _, _ := certtest.New(t)
 	data, err := os.ReadFile(ca)
 	if err != nil {
 		t.Fatal(err)

@@ -2,15 +2,8 @@ package redis
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,6 +14,8 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/storetest"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
@@ -134,7 +129,11 @@ func TestSentinel(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	cert, key, pool := selfSigned(t)
+	ca, cert, key := certtest.New(t)
+	pool, _, err := configfile.Authorities(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tlsServer := redistest.StartTLS(t, cert, key)
 	s, err := Open(Options{Addresses: []string{tlsServer.Addr}, Namespace: "t", TLS: &tls.Config{RootCAs: pool}})
 	if err != nil {
@@ -278,38 +277,4 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-}
-
-func selfSigned(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redistest"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for name, text := range map[string][]byte{
-		certFile: certPEM, keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-	} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	return certFile, keyFile, pool
 }

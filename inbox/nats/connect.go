@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -84,6 +85,9 @@ func (e *Engine) connect() error {
 	o.DisconnectedErrCB = func(*nats.Conn, error) { e.fail(errLost) }
 	o.ReconnectedCB = func(*nats.Conn) { signal(e.retry) }
 	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {} // whoever asked is told
+	if e.o.TLS != nil {
+		o.Secure, o.TLSConfig = true, e.o.TLS
+	}
 	if e.o.Credentials != "" {
 		if _, err := os.Stat(e.o.Credentials); err != nil {
 			return fmt.Errorf("the credentials file cannot be read: %w", err)
@@ -116,6 +120,12 @@ func connectError(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
 		return errors.New("no NATS server answers")
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return errors.New("the certificate of the NATS server is not signed by an authority that is trusted here: name the file of its authority (ca <file>)")
+	case errors.Is(err, nats.ErrTLS):
+		return fmt.Errorf("the TLS handshake with the NATS server fails: %w", err)
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return errors.New("the NATS server does not offer TLS")
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return errors.New("the NATS server refuses the credentials")
 	}

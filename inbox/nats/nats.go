@@ -48,6 +48,7 @@ package nats
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"log/slog"
@@ -71,6 +72,10 @@ type Options struct {
 	// Credentials is the path of a .creds file: a JWT and the seed that proves it. It
 	// is read at each connection. Default: what the URLs say (nats://user:pass@host).
 	Credentials string
+
+	// TLS, if set, demands TLS of all servers, and says whom to trust. Default: TLS where
+	// a URL begins with tls:// or a server demands it, with the system's authorities.
+	TLS *tls.Config
 
 	// Stream is the name of the stream: letters, digits, "-" and "_". It is made if
 	// need be. What shares a name shares its deliveries, so staging and production need
