@@ -126,10 +126,11 @@ type message struct {
 }
 
 // guess is a signing that differs from the configured one in one respect. The clause
-// says in which, and what to change.
+// says in which, and what to change; describe makes a clause that costs something.
 type guess struct {
 	signing
-	clause string
+	clause   string
+	describe func() string
 }
 
 // mistake is one kind of guess.
@@ -217,6 +218,9 @@ func (s *search) run() (clauses []string, matched bool) {
 				return !s.exhausted()
 			}
 			found = true
+			if g.describe != nil {
+				g.clause = g.describe()
+			}
 			if g.clause != "" {
 				clauses = append(clauses, g.clause)
 			}

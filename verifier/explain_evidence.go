@@ -25,6 +25,7 @@ var evidence = []struct {
 	{false, (*search).unsignedClause},
 	{false, (*search).unpackedClause},
 	{false, (*search).lengthClause},
+	{false, (*search).claimClause},
 	{false, (*search).compareClause},
 }
 
@@ -130,10 +131,12 @@ func (s *search) otherSenderClause() string {
 			continue // too common to identify a sender
 		}
 		if !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return len(s.c.Request.Header[canonicalHeader(n)]) == 0 }) {
+			list := &names
 			if len(o.Keys) > 0 {
-				handlers = append(handlers, o.Name)
-			} else {
-				names = append(names, o.Name)
+				list = &handlers
+			}
+			if !slices.Contains(*list, o.Name) { // one handler may be in several places
+				*list = append(*list, o.Name)
 			}
 		}
 	}

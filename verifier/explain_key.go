@@ -215,7 +215,9 @@ func (s *search) others() (out fromOthers) {
 			}
 			return fromOthers{clause: fmt.Sprintf(clause, o.Name), certain: true}
 		}
-		names = append(names, o.Name)
+		if !slices.Contains(names, o.Name) { // a handler may have a provider's name
+			names = append(names, o.Name)
+		}
 	}
 	switch list := strings.Join(names, " or "); {
 	case len(names) == 0:

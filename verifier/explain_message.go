@@ -71,7 +71,7 @@ func messages(s *search, yield func(guess) bool) {
 		}
 		for _, at := range times {
 			for _, id := range ids {
-				g := guess{signing: s.asked, clause: messageClause(m, t, own, at, id)}
+				g := guess{signing: s.asked, describe: func() string { return s.messageClause(m, at, id) }}
 				g.messages = []message{{template: t, algorithm: m.algorithm}}
 				if at.text != "" {
 					g.check.timestamp = at.text
@@ -96,20 +96,6 @@ func fillings(own string, others []found) []found {
 	return others[:min(len(others), 3)]
 }
 
-func messageClause(m otherMessage, t template.Template, own StringList, at, id found) string {
-	clause := fmt.Sprintf("the sender signs %s, but the scheme says %s: write: message %q", m.text, strings.Join(own, " or "), m.text)
-	if m.algorithm != "" {
-		clause = fmt.Sprintf("the sender hashes %s with %s instead of HMAC: write a provider file with algorithm %s and allow_weak", m.text, m.algorithm, m.algorithm)
-	}
-	if t.Has(template.Timestamp) && at.header != "" {
-		clause += ", with the timestamp of " + at.place()
-	}
-	if t.Has(template.ID) && id.header != "" {
-		clause += ", with the delivery_id of " + id.place()
-	}
-	return clause
-}
-
 func signsOrigin(t template.Template) bool {
 	return t.Some(func(f *template.Facts) bool { return f.Origin })
 }
@@ -118,9 +104,10 @@ func signsTarget(t template.Template) bool {
 	return t.Some(func(f *template.Facts) bool { return f.Path || f.Query })
 }
 
-// signs reports whether a message contains a part of the request.
+// signs reports whether a message or a claim contains a part of the request.
 func (s *search) signs(part func(template.Template) bool) bool {
-	return s.v.http != nil || slices.ContainsFunc(s.asked.messages, func(m message) bool { return part(m.template) })
+	return s.v.http != nil || slices.ContainsFunc(s.asked.messages, func(m message) bool { return part(m.template) }) ||
+		slices.ContainsFunc(s.v.claims, func(c claim) bool { return part(c.want) })
 }
 
 // renamed guesses that a signature that states its content is in another header;
@@ -226,7 +213,7 @@ func exchangedSlots(s *search, yield func(guess) bool) {
 				if err != nil {
 					continue
 				}
-				g := guess{signing: s.asked, clause: fmt.Sprintf("the sender signs {%s} where the scheme has {%s}: write: message %q", to.Facts().Name, from.Facts().Name, other)}
+				g := guess{signing: s.asked, describe: func() string { return s.slotClause(from, to, other) }}
 				if g.messages = []message{{template: t}}; !yield(g) {
 					return
 				}

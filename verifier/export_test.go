@@ -65,6 +65,20 @@ func (p countingPublic) verify(key crypto.PublicKey, content, signature []byte) 
 	return p.publicAlgorithm.verify(key, content, signature)
 }
 
+// MessageAdvice lists the clauses of all guesses of another message, with a timestamp
+// and an id found in headers if the scheme has none.
+func MessageAdvice(tb testing.TB, c Case) (clauses []string) {
+	v, err := New(c.Scheme, c.Keys)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := newSearch(tb.Context(), v, &c, &Rejection{Reason: SignatureMismatch})
+	for _, guesses := range []func(*search, func(guess) bool){messages, exchangedSlots} {
+		guesses(s, func(g guess) bool { clauses = append(clauses, g.describe()); return true })
+	}
+	return clauses
+}
+
 const (
 	MaxPublic, MaxDetail = maxPublic, maxDetail
 	RaceDetector         = raceDetector
