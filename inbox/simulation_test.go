@@ -34,6 +34,8 @@ type variation struct {
 	markFirst    bool // the mark is written before the app's 2xx
 	keysInMemory bool // the key is not kept with the delivery
 	attemptsFree bool // an attempt does not prevent others
+	noReserve    bool // a full disk has no space for marks, which are not repeated
+	oldConfig    bool // an attempt uses the configuration that the delivery was received with
 
 	first bool // not an ablation: inbox first
 }
@@ -58,6 +60,8 @@ func TestInboxAblations(t *testing.T) {
 		{name: "mark before the app's 2xx", markFirst: true},
 		{name: "key not in the transaction", keysInMemory: true},
 		{name: "one attempt a key not held", attemptsFree: true},
+		{name: "no reserve for marks", noReserve: true},
+		{name: "hand back to an old configuration", oldConfig: true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			for seed := range uint64(5) {
@@ -82,6 +86,9 @@ type sim struct {
 	kills int
 	rnd   *rand.Rand
 	down  bool // the app
+	full  bool // the disk
+
+	configuration int // in force: each has another app
 }
 
 // A gateway is one process: a restart makes a new one.
@@ -100,6 +107,8 @@ type event struct {
 	acks   int
 	stored time.Duration // when a copy was last accepted
 	calls  []*call
+
+	configuration int // with which it was received
 }
 
 // A call is one attempt as the app saw it.
@@ -109,6 +118,7 @@ type call struct {
 	stored     bool // from the inbox
 	took       bool
 	settled    bool // the gateway lived to record it
+	elsewhere  bool // it was taken by an app that no configuration has any more
 }
 
 func (g *gateway) isDead() bool {
@@ -173,7 +183,7 @@ func (g *gateway) Take(ctx context.Context, q inbox.Queue, w inbox.Which) (*inbo
 func (g *gateway) Settle(a *inbox.Attempt, s inbox.Settlement) {
 	g.sim.mu.Lock()
 	defer g.sim.mu.Unlock()
-	if g.isDead() {
+	if g.isDead() || g.sim.v.noReserve && g.sim.full {
 		return
 	}
 	if g.sim.v.attemptsFree && s.To == inbox.Delivered {
@@ -193,6 +203,7 @@ func simulateInbox(t *testing.T, seed uint64, v variation) *sim {
 		chaos.Go(func() { s.every(stop, 4*time.Minute, s.kill) })
 		chaos.Go(func() { s.every(stop, 9*time.Minute, s.outage) })
 		chaos.Go(func() { s.every(stop, 17*time.Minute, s.ail) })
+		chaos.Go(func() { s.every(stop, 13*time.Minute, s.reload) })
 		for i := range simDeliveries {
 			s.events = append(s.events, &event{id: i, key: inbox.Key{byte(i), byte(i >> 8), 7}})
 		}
@@ -230,10 +241,24 @@ func (s *sim) every(stop chan struct{}, mean time.Duration, do func()) {
 func (s *sim) boot() {
 	g := &gateway{Memory: s.disk, sim: s, dead: make(chan struct{}), keys: make(map[inbox.Key]inbox.Key)}
 	g.box = inbox.NewBox(inbox.Options{Engine: g, Concurrency: 4, Deliver: g.attempt})
-	g.box.Configure(map[string]inbox.Policy{"shop": {Expire: 365 * 24 * time.Hour}})
+	g.configure()
 	s.mu.Lock()
 	s.gw = g
 	s.mu.Unlock()
+}
+
+func (g *gateway) configure() {
+	g.box.Configure(map[string]inbox.Policy{"shop": {Expire: 365 * 24 * time.Hour}})
+}
+
+// reload brings a configuration with another app into force. The previous app still
+// answers 200, but is not the app any more.
+func (s *sim) reload() {
+	s.mu.Lock()
+	g := s.gw
+	s.configuration++
+	s.mu.Unlock()
+	g.configure()
 }
 
 // kill ends the gateway like kill -9, and restarts it.
@@ -266,9 +291,16 @@ func (s *sim) set(down bool) {
 
 // ail keeps the disk from storing for up to two minutes.
 func (s *sim) ail() {
-	s.disk.Ail(errors.New("the disk is full"))
+	s.fill(errors.New("the disk is full"))
 	time.Sleep(s.random(2 * time.Minute))
-	s.disk.Ail(nil)
+	s.fill(nil)
+}
+
+func (s *sim) fill(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = why != nil
+	s.disk.Ail(why)
 }
 
 // send is a sender: three attempts in two minutes, some in two copies.
@@ -317,6 +349,9 @@ func (g *gateway) serve(e *event) bool {
 
 // accept stores a copy.
 func (g *gateway) accept(e *event, d *inbox.Delivery) bool {
+	g.sim.mu.Lock()
+	e.configuration = g.sim.configuration
+	g.sim.mu.Unlock()
 	_, err := g.box.Accept(context.Background(), d, false)
 	g.sim.mu.Lock()
 	defer g.sim.mu.Unlock()
@@ -345,7 +380,7 @@ func (g *gateway) attempt(_ context.Context, a *inbox.Attempt) inbox.Result {
 }
 
 func result(c *call) inbox.Result {
-	if c.took {
+	if c.took || c.elsewhere {
 		return inbox.Result{Status: 200}
 	}
 	return inbox.Result{Status: 503}
@@ -365,63 +400,12 @@ func (s *sim) app(by *gateway, e *event, stored bool) *call {
 		lasts = 8 * time.Second
 	}
 	fails := s.rnd.IntN(10) == 0
+	c.elsewhere = s.v.oldConfig && stored && e.configuration != s.configuration
 	s.mu.Unlock()
 	time.Sleep(lasts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.end, c.took = s.now(), !s.down && !fails
+	c.end, c.took = s.now(), !s.down && !fails && !c.elsewhere
 	c.settled = !by.isDead()
 	return c
-}
-
-// violations compares what happened with the promise, word for word:
-//
-//   - The sender gets a 2xx only if the app gave one or the delivery lies in the
-//     inbox; from then on it is tried until the app answers 2xx.
-//   - What lies in the inbox has one attempt at a time, and comes again after the
-//     app took it only if the gateway died before its mark, or another copy was
-//     accepted since. (Copies are kept off by dedupe, which is not here.)
-func (s *sim) violations() (found []string) {
-	say := func(e *event, format string, args ...any) {
-		found = append(found, fmt.Sprintf("delivery %d: ", e.id)+fmt.Sprintf(format, args...))
-	}
-	for _, e := range s.events {
-		taken := false
-		for n, y := range e.calls {
-			for _, x := range e.calls[:n] {
-				switch {
-				case !x.stored || !y.stored || x.by != y.by && x.by.killed && !x.settled:
-				case y.start < x.end:
-					say(e, "two attempts at once: %v–%v and from %v", x.start, x.end, y.start)
-				case x.took && x.settled && e.stored < x.end:
-					say(e, "taken at %v, sent again at %v", x.end, y.start)
-				}
-			}
-			taken = taken || y.took
-		}
-		if e.acks > 0 && !taken {
-			say(e, "acknowledged, and never taken in %d attempts", len(e.calls))
-		}
-	}
-	if all, err := s.disk.Queues(context.Background()); len(all) > 0 || err != nil {
-		found = append(found, fmt.Sprintf("left in the inbox: %+v %v", all, err))
-	}
-	return found
-}
-
-func (s *sim) String() string {
-	acks, calls, twice := 0, 0, 0
-	for _, e := range s.events {
-		took := 0
-		for _, c := range e.calls {
-			calls++
-			if c.took {
-				took++
-			}
-		}
-		acks += min(e.acks, 1)
-		twice += max(took-1, 0)
-	}
-	return fmt.Sprintf("%d of %d deliveries acknowledged, %d calls of the app, %d of them taken again; %d kills",
-		acks, len(s.events), calls, twice, s.kills)
 }
