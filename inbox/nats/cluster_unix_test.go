@@ -3,11 +3,7 @@
 package nats
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -76,118 +72,21 @@ func TestCluster(t *testing.T) {
 	servers, urls := cluster(t)
 	o := Options{Servers: urls, Replicas: 3, MaxSize: 64 << 20}
 	g := []*Engine{open(t, o), open(t, o)}
-	js := streams(t, urls[0])
-	var mu sync.Mutex
-	accepted, delivered := make(map[int]bool), make(map[int]int)
-	var refusals, next atomic.Int64
-	var stop, closing atomic.Bool
-	var senders, takers sync.WaitGroup
-	for i := range 8 { // the pauses pace the load; nothing is judged by them
-		senders.Go(func() {
-			for !stop.Load() {
-				n, e := int(next.Add(1)), g[i%2]
-				if _, err := e.Accept(context.Background(), delivery(n), false); err != nil {
-					refusals.Add(1)
-					time.Sleep(10 * time.Millisecond)
-					continue
-				}
-				mu.Lock()
-				accepted[n] = true
-				mu.Unlock()
-				time.Sleep(2 * time.Millisecond)
-			}
-		})
-	}
-	for i := range 8 {
-		takers.Go(func() {
-			for !closing.Load() {
-				a, err := g[i%2].Take(context.Background(), shop, inbox.NextDue)
-				if err != nil || a == nil {
-					time.Sleep(5 * time.Millisecond)
-					continue
-				}
-				mu.Lock()
-				delivered[number(a)]++
-				mu.Unlock()
-				g[i%2].Settle(a, inbox.Settlement{To: inbox.Delivered, Status: 200})
-			}
-		})
-	}
-	progress := func(what string) {
-		t.Helper()
-		began, from := time.Now(), count(&mu, accepted)
-		until(t, "nothing is accepted after "+what, func() bool { return count(&mu, accepted) > from+200 })
-		t.Logf("%s: 200 more are accepted after %v; %d accepted, %d refused", what, time.Since(began).Round(time.Millisecond), count(&mu, accepted), refusals.Load())
-	}
-	progress("the start")
-	leader := func() *server {
-		for {
-			if s, err := js.Stream(context.Background(), g[0].o.Stream); err == nil && s.CachedInfo().Cluster != nil {
-				for i, server := range servers {
-					if s.CachedInfo().Cluster.Leader == fmt.Sprint("n", i) {
-						return server
-					}
-				}
-			}
-		}
-	}
-	first := leader()
+	l := begin(t, g)
+	l.progress("the start")
+	first := leader(t, servers, servers...)
 	first.kill()
-	progress("kill -9 of the leader")
+	l.progress("kill -9 of the leader")
 	first.run()
 	first.await()
-	progress("its restart")
-	until(t, "the cluster is not whole", func() bool {
-		s, err := js.Stream(context.Background(), g[0].o.Stream)
-		if err != nil || s.CachedInfo().Cluster == nil {
-			return false
-		}
-		for _, r := range s.CachedInfo().Cluster.Replicas {
-			if !r.Current || r.Offline {
-				return false
-			}
-		}
-		return len(s.CachedInfo().Cluster.Replicas) == 2
-	})
-	second := leader()
+	l.progress("its restart")
+	whole(t, servers)
+	second := leader(t, servers, servers...)
 	second.freeze(true)
-	progress("SIGSTOP of the leader")
+	l.progress("SIGSTOP of the leader")
 	second.freeze(false)
-	progress("SIGCONT")
-	stop.Store(true)
-	senders.Wait()
+	l.progress("SIGCONT")
+	l.stop()
 	g[1].halt() // a gateway is killed
-	began := time.Now()
-	until(t, "not all is delivered", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		for n := range accepted {
-			if delivered[n] == 0 {
-				return false
-			}
-		}
-		return true
-	})
-	until(t, "something is left", func() bool {
-		all, err := g[0].Queues(context.Background())
-		return err == nil && len(all) == 0
-	})
-	closing.Store(true)
-	takers.Wait()
-	twice, never := 0, 0
-	for n, times := range delivered {
-		if times > 1 {
-			twice++
-		}
-		if !accepted[n] {
-			never++
-		}
-	}
-	t.Logf("%d accepted, all delivered within %v of the end; %d twice, %d that were refused", len(accepted), time.Since(began).Round(time.Millisecond), twice, never)
-}
-
-func count(mu *sync.Mutex, m map[int]bool) int {
-	mu.Lock()
-	defer mu.Unlock()
-	return len(m)
+	l.end(g[0])
 }
