@@ -118,9 +118,10 @@ func (d *delivery) recall(back *attempt.Return) {
 
 // claimAgain asks the dedupe store whether another instance has delivered it to the
 // app, or is doing so. The inbox's own record of it says nothing about the app, and
-// an operator who replays it means the app to get it again.
+// an operator who replays it means the app to get it again, whatever the store has.
+// Either way, what the app accepts is recorded: see accepted.
 func (d *delivery) claimAgain(ctx context.Context, back *attempt.Return) dedupe.Outcome {
-	if d.h.recogniser.off || back.Entry.Replayed {
+	if d.h.recogniser.off {
 		return dedupe.Held
 	}
 	gate, err := d.h.app.gate()
@@ -135,7 +136,7 @@ func (d *delivery) claimAgain(ctx context.Context, back *attempt.Return) dedupe.
 	switch {
 	case decision.Outcome == dedupe.Held:
 		d.claimed = decision.Claim
-	case decision.Outcome == dedupe.Duplicate && decision.Status == dedupe.Stored, decision.Outcome == dedupe.StoreDown:
+	case decision.Outcome == dedupe.Duplicate && (decision.Status == dedupe.Stored || back.Entry.Replayed), decision.Outcome == dedupe.StoreDown:
 		return dedupe.Held
 	}
 	return decision.Outcome

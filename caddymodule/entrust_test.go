@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -147,6 +149,84 @@ func TestInboxErrors(t *testing.T) {
 		if _, err := provision(t, "", once(option)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", option, err, want)
 		}
+	}
+}
+
+// TestWhatAnAttemptLeaves: whatever the store has of a delivery before an attempt, and
+// whether an operator replays it, the app's 2xx is marked, and nothing else is.
+func TestWhatAnAttemptLeaves(t *testing.T) {
+	stored := dedupe.Mark{Status: dedupe.Stored, TTL: time.Hour}
+	done := dedupe.Mark{Status: 201, TTL: time.Hour}
+	for name, c := range map[string]struct {
+		mark   dedupe.Mark // what the store has
+		down   bool        // the store
+		app    int         // its answer
+		replay bool
+		taken  bool // the app gets it
+		want   int  // status of the mark then
+	}{
+		"a retry":                        {app: 200, taken: true, want: 200},
+		"a retry that fails":             {app: 503, taken: true},
+		"a retry of what is marked":      {mark: stored, app: 200, taken: true, want: 200},
+		"a retry of what the app has":    {mark: done, app: 200, want: 201},
+		"a retry without a store":        {down: true, app: 200, taken: true, want: 200},
+		"a replay":                       {replay: true, app: 200, taken: true, want: 200},
+		"a replay that fails":            {replay: true, app: 503, taken: true},
+		"a replay of what is marked":     {replay: true, mark: stored, app: 200, taken: true, want: 200},
+		"a replay of what the app has":   {replay: true, mark: done, app: 200, taken: true, want: 200},
+		"a failed replay of what it has": {replay: true, mark: done, app: 503, taken: true, want: 201},
+		"a replay without a store":       {replay: true, down: true, app: 200, taken: true, want: 200},
+		"a failed replay, and no store":  {replay: true, down: true, app: 503, taken: true},
+		"a failed one of what is marked": {replay: true, mark: stored, app: 503, taken: true, want: dedupe.Stored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := newBrokenStore()
+			g := mustProvision(t, "", once())
+			g.app.store = &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) {
+				return dedupe.NewGate(dedupe.Options{Store: store}), nil
+			}}
+			synctest.Test(t, func(t *testing.T) {
+				g.run(t)
+				store.set(c.down)
+				if c.mark.TTL > 0 {
+					_ = store.Memory.Done(t.Context(), theKey, c.mark)
+				}
+				g.attempt(t, c.replay, c.app, c.taken)
+				store.set(false)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if m, _ := store.Lookup(theKey); m.Status != c.want {
+					t.Errorf("the store has the status %d, want %d", m.Status, c.want)
+				}
+			})
+		})
+	}
+}
+
+// attempt makes an attempt of post's delivery, and checks whether the app gets it and
+// what the inbox is told.
+func (g *gateway) attempt(t *testing.T, replayed bool, status int, taken bool) {
+	t.Helper()
+	r := post()
+	d := attempt.Record(r, r.Method, "/hooks/acme", []byte(body))
+	d.Key, d.ID, d.Queue = inbox.Key(theKey), "evt_1", inbox.Queue{Handler: "acme"}
+	got := false
+	result := attempt.Send(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
+		if err := g.handlers[0].ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			got = true
+			w.WriteHeader(status)
+			return nil
+		})); err != nil {
+			t.Error(err)
+		}
+	}), &inbox.Attempt{Delivery: &d, Entry: inbox.Entry{Queue: d.Queue, Replayed: replayed}})
+	want := inbox.Result{Status: status}
+	if !taken {
+		want = inbox.Result{Taken: true}
+	}
+	if got != taken || result != want {
+		t.Errorf("the app gets it %t, want %t; the inbox is told %+v, want %+v", got, taken, result, want)
 	}
 }
 
