@@ -39,8 +39,8 @@ type Inbox struct {
 	// URL is the address of one or more servers: nats://host:4222, or tls:// for TLS.
 	// Required.
 	URL []string `json:"url,omitempty"`
-	// Stream is the name of the stream, made if it does not exist. Environments that
-	// share a server need one each. Default: verify_webhook_inbox.
+	// Stream is the name of the stream, created if it does not exist. Environments that
+	// share a server need different ones. Default: verify_webhook_inbox.
 	Stream string `json:"stream,omitempty"`
 	// Replicas is the number of servers that keep each delivery: 1, 3 or 5. Default: that
 	// of the stream, 1 for a new one.
@@ -48,11 +48,11 @@ type Inbox struct {
 	// CA is a PEM file of authorities to trust instead of the system's. All servers must
 	// then offer TLS.
 	CA string `json:"ca,omitempty"`
-	// Credentials is the path of a .creds file. Default: what the URLs say.
+	// Credentials is the path of a .creds file. Default: the user in the URLs.
 	Credentials string `json:"credentials,omitempty"`
-	// MaxSize is the number of bytes that deliveries may take. Default: 1073741824 (1 GiB).
+	// MaxSize is the number of bytes that deliveries may use. Default: 1073741824 (1 GiB).
 	MaxSize *int64 `json:"max_size,omitempty"`
-	// Concurrency is the number of attempts that one gateway makes at once. Default: 16.
+	// Concurrency is the number of attempts that one gateway makes at a time. Default: 16.
 	Concurrency *int `json:"concurrency,omitempty"`
 
 	tls         *tls.Config       // nil without CA
@@ -102,8 +102,8 @@ func isServer(text string) bool {
 	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
 }
 
-// Identity implements caddymodule.InboxModule. Other authorities make it another inbox,
-// so that the new configuration reconnects.
+// Identity implements caddymodule.InboxModule. A change of authorities makes it another
+// inbox, so that the new configuration reconnects.
 func (i *Inbox) Identity() string {
 	return strings.Join([]string{
 		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(orZero(i.Replicas)), i.CA, string(i.authorities[:]), i.Credentials,

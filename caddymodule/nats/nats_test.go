@@ -55,8 +55,8 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestIdentity: each option makes another inbox, so that the next configuration opens
-// it as it says.
+// TestIdentity: a change of any option makes another inbox, so that the new configuration
+// opens it.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
@@ -66,7 +66,7 @@ func TestIdentity(t *testing.T) {
 		{URL: []string{"nats://a"}, CA: "c"},
 	} {
 		if id := i.Identity(); seen[id] {
-			t.Errorf("%+v: the identity of another one", i)
+			t.Errorf("%+v has the identity of another one", i)
 		} else {
 			seen[id] = true
 		}

@@ -12,21 +12,22 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// An accept is a delivery on its way into the stream.
+// An accept is a delivery that is being stored.
 type accept struct {
 	d       *inbox.Delivery
 	data    []byte
-	fresh   *entry // what will be linked
+	fresh   *entry // to be linked if it is stored
 	running bool
 	session sessionID
 	serial  uint64
-	done    chan struct{} // closed once the outcome is known
-	missed  uint64        // the last message of others that came in meanwhile
+	done    chan struct{} // closed when the outcome is known
+	missed  uint64        // version of the last message by others received meanwhile
 }
 
-// Accept implements [inbox.Engine]. It waits for the server for 3 s at most. What is
-// not acknowledged by then is withdrawn in the background, before other gateways try
-// it; it is tried all the same if this process ends or is cut off before that.
+// Accept implements [inbox.Engine]. It waits at most 3 s for the server. A delivery that
+// is not acknowledged by then is withdrawn in the background, before another gateway
+// attempts it. If this process ends or is cut off before that, it may be attempted
+// nevertheless.
 func (e *Engine) Accept(ctx context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()
@@ -78,7 +79,7 @@ func (e *Engine) Accept(ctx context.Context, d *inbox.Delivery, running bool) (i
 	}
 }
 
-// form is d as it is stored.
+// form returns d as it is stored.
 func (e *Engine) form(d *inbox.Delivery) ([]byte, error) {
 	e.mu.Lock()
 	err := e.refuses()
@@ -89,13 +90,13 @@ func (e *Engine) form(d *inbox.Delivery) ([]byte, error) {
 	}
 	data, err := d.AppendBinary(make([]byte, 0, 1024+len(d.Body)))
 	if size := int64(len(data)) + 4*overhead; err == nil && (size > nc.MaxPayload() || size > math.MaxUint32) {
-		err = fmt.Errorf("it has %d bytes, and max_payload of the NATS server is %d", len(data), nc.MaxPayload())
+		err = fmt.Errorf("it has %d bytes, and the NATS server's max_payload is %d", len(data), nc.MaxPayload())
 		return nil, &inbox.NotStoredError{Why: inbox.WhyTooLarge, Err: err}
 	}
 	return data, err
 }
 
-// refuses says why nothing is stored now. Mu is held.
+// refuses says why nothing can be stored now. mu is held.
 func (e *Engine) refuses() error {
 	if e.health == nil {
 		return nil
@@ -103,7 +104,7 @@ func (e *Engine) refuses() error {
 	return &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: e.health}
 }
 
-// refusal is what a request that failed means for who asked for it.
+// refusal returns the error of Accept for a failed request.
 func refusal(err error) error {
 	var api *jetstream.APIError
 	why := inbox.WhyUnavailable
@@ -124,8 +125,8 @@ func refusal(err error) error {
 	return &inbox.NotStoredError{Why: why, Err: err}
 }
 
-// What a server answers that has no room: for the stream, for the account, on its
-// disk, or in the cluster.
+// A server answers these if the stream, the account, its disk or the cluster has no
+// room.
 const (
 	codeAccountFull jetstream.ErrorCode = 10002
 	codeNoResources jetstream.ErrorCode = 10023
@@ -133,14 +134,14 @@ const (
 	codeStoreFailed jetstream.ErrorCode = 10077
 )
 
-// unknownOutcome reports whether a message may have been stored, or be yet.
+// unknownOutcome reports whether a message may have been stored or may still be.
 func unknownOutcome(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrInvalidJSAck) || errors.Is(err, nats.ErrDisconnected)
 }
 
-// wait is closed when what is on its way for a key is written; nil if nothing is. Mu
-// is held.
+// wait returns a channel that is closed when the pending write for a key is done; nil if
+// there is none. mu is held.
 func (e *Engine) wait(key inbox.Key) <-chan struct{} {
 	if a := e.accepting[key]; a != nil {
 		return a.done
@@ -154,7 +155,7 @@ func (e *Engine) wait(key inbox.Key) <-chan struct{} {
 	return nil
 }
 
-// join answers a copy of x. Mu is held, and is not after it.
+// join returns the result for a copy of x. mu is held; join releases it.
 func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
 	answer, before := inbox.Accepted{Copy: true}, x.record()
 	revived := x.State == inbox.Dead
@@ -184,7 +185,7 @@ func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running 
 	return answer, nil
 }
 
-// undo makes x what it was before a change that may or may not be written.
+// undo restores the state of x before a change that may have been written.
 func (e *Engine) undo(x *entry, a *inbox.Attempt, before record) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -195,7 +196,7 @@ func (e *Engine) undo(x *entry, a *inbox.Attempt, before record) {
 	e.touch(x)
 }
 
-// begin prepares to store d. Mu is held.
+// begin prepares to store d. mu is held.
 func (e *Engine) begin(d *inbox.Delivery, data []byte, running bool) (*accept, error) {
 	size := len(data) + overhead
 	if why := e.idx.Room(d.Queue, e.o.MaxSize).Refuses(d.Queue, int64(size)); why != "" {
@@ -208,15 +209,15 @@ func (e *Engine) begin(d *inbox.Delivery, data []byte, running bool) (*accept, e
 	return &accept{d: d, data: data, fresh: x, running: running}, nil
 }
 
-// store writes what was prepared, after version fresh.version of its key. The error
-// is errConflict if another gateway stored the key before. Mu is held, and is not
-// after it.
+// store writes what begin has prepared, as the successor of version fresh.version of its
+// key. The error is errConflict if another gateway was first. mu is held; store releases
+// it.
 func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	key := a.d.Key
 	e.serial++
 	a.session, a.serial, a.done = e.self.id, e.serial, make(chan struct{})
 	e.accepting[key] = a
-	idx := e.idx // there is a new one if the stream is replaced meanwhile
+	idx := e.idx // a stream that is replaced meanwhile gets a new one
 	idx.Reserve(a.fresh)
 	r := a.fresh.record()
 	r.session, r.serial = a.session, a.serial
@@ -244,7 +245,7 @@ func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	e.note(key, version)
 	answer := inbox.Accepted{}
 	if x := e.idx.Entries[key]; x != nil && x.version > version {
-		answer.Entry = x.View() // another gateway changed it already
+		answer.Entry = x.View() // another gateway has already changed it
 		return answer, nil
 	} else if x != nil {
 		e.idx.Unlink(x)
@@ -262,13 +263,13 @@ func (e *Engine) store(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	return answer, nil
 }
 
-// resolve ends an accept. Mu is held.
+// resolve ends an accept. mu is held.
 func (e *Engine) resolve(a *accept) {
 	delete(e.accepting, a.d.Key)
 	close(a.done)
 }
 
-// place writes a delivery. With errConflict it returns what is there instead.
+// place writes a delivery. With errConflict it returns what the stream has instead.
 func (e *Engine) place(ctx context.Context, r record, data []byte) (uint64, sight, error) {
 	for pause := firstPause; ; pause *= 2 {
 		version, err := e.putRecord(ctx, r, data, true)
@@ -284,20 +285,20 @@ func (e *Engine) place(ctx context.Context, r record, data []byte) (uint64, sigh
 		case now.version > r.version: // the mark of a removal
 			r.version = now.version
 			continue
-		case now.version < r.version: // that mark has expired, or the stream was emptied
+		case now.version < r.version: // that mark has expired, or the stream was purged
 			r.version = now.version
 			continue
 		}
-		select { // others are on their way, or a leader changes
+		select { // another write is under way, or the leader changes
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return 0, now, errors.Join(inbox.ErrUnavailable, errors.New("another gateway stores it, or the leader changes"))
+			return 0, now, errors.Join(inbox.ErrUnavailable, errors.New("another gateway is storing it, or the leader is changing"))
 		}
 	}
 }
 
-// withdraw removes what may have been stored, or may yet be: with the mark of a
-// removal in its place, the server refuses it.
+// withdraw removes a delivery that may have been stored or may still be: once the mark of
+// a removal has taken its place, the server refuses it.
 func (e *Engine) withdraw(a *accept, r record) {
 	own := r
 	r.state = gone
@@ -313,7 +314,7 @@ func (e *Engine) withdraw(a *accept, r record) {
 					continue
 				}
 				cancel()
-				break // it can be stored no more
+				break // it can no longer be stored
 			}
 			err = errConflict
 		}
@@ -321,16 +322,7 @@ func (e *Engine) withdraw(a *accept, r record) {
 		if err == nil {
 			break
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-e.stop:
-		}
-		timer.Stop()
-		e.mu.Lock()
-		halted := e.halted
-		e.mu.Unlock()
-		if halted {
+		if e.rest(pause) {
 			return
 		}
 	}

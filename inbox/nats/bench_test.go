@@ -8,9 +8,9 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
-// Accepts a second that one server keeps on the disk of the temporary directory, and
-// how long one takes. The mark of each is among them: what is accepted is delivered.
-// Only with sync_interval: always they are durable.
+// Accepts per second of one server, on the disk of the temporary directory, and the
+// latency of one. Each delivery is also marked as delivered. They are durable only with
+// sync_interval: always.
 func BenchmarkAccept(b *testing.B) {
 	for _, sync := range []string{"always", "2m"} {
 		for _, writers := range []int{1, 16, 64} {

@@ -11,7 +11,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// freeze stops the process where it is, or lets it go on.
+// freeze stops the process, or lets it continue.
 func (s *server) freeze(stop bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -22,7 +22,7 @@ func (s *server) freeze(stop bool) {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.tb.Errorf("signal: %v", err)
 	}
-	for stop { // until all of its threads are
+	for stop { // wait until all its threads have stopped
 		var status syscall.WaitStatus
 		if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != syscall.EINTR {
 			return
@@ -30,8 +30,8 @@ func (s *server) freeze(stop bool) {
 	}
 }
 
-// An accept that is not acknowledged in time is refused. The server stores it all the
-// same, once it goes on; it is withdrawn, and no gateway ever tries it.
+// An accept that is not acknowledged in time is refused. The server stores it nevertheless
+// when it continues; it is withdrawn, and no gateway ever attempts it.
 func TestAnAcceptThatIsNotAnsweredInTime(t *testing.T) {
 	s := start(t)
 	o := Options{Servers: []string{s.url()}, MaxSize: 64 << 20, patience: 500 * time.Millisecond}
@@ -50,10 +50,10 @@ func TestAnAcceptThatIsNotAnsweredInTime(t *testing.T) {
 		t.Errorf("the refusal takes %v", took)
 	}
 	s.freeze(false)
-	until(t, "it is not withdrawn", func() bool { return a.Status().Unwritten == 0 && a.Status().Health == nil })
+	until(t, "the delivery is not withdrawn", func() bool { return a.Status().Unwritten == 0 && a.Status().Health == nil })
 	info := must(stream.Info(t.Context()))
 	if info.State.LastSeq < before+2 {
-		t.Errorf("the server stored nothing that was withdrawn: this test tests nothing (%d, then %d)", before, info.State.LastSeq)
+		t.Errorf("the server stored nothing to withdraw, so this test proves nothing (%d, then %d)", before, info.State.LastSeq)
 	}
 	for _, e := range []*Engine{a, b} {
 		has(t, e, 2, 0)
@@ -62,9 +62,8 @@ func TestAnAcceptThatIsNotAnsweredInTime(t *testing.T) {
 	put(t, b, 2, false) // the sender's next attempt
 }
 
-// TestCluster has three servers keep all under load from two gateways, while the
-// leader of the stream is killed, another server is stopped for a while, and one of
-// the gateways is killed.
+// TestCluster: three servers lose nothing under load from two gateways, while the stream's
+// leader is killed, another server is frozen for a while, and one gateway is killed.
 func TestCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")

@@ -16,25 +16,25 @@ import (
 )
 
 const (
-	retryPause = time.Second // before a server that failed is asked again
+	retryPause = time.Second // before a failed request is repeated
 	pingPause  = 5 * time.Second
-	maxPings   = 2 // without an answer, and the connection is lost
+	maxPings   = 2 // unanswered: the connection is lost
 	idInStream = "verify_webhook_inbox"
-	marksShare = 2.5      // what is stored, its headers and its marks take at most
-	marksRoom  = 64 << 20 // for removals that have not expired
+	marksShare = 2.5      // of MaxSize, for deliveries, their headers and their marks
+	marksRoom  = 64 << 20 // for the marks of removals, until they expire
 
-	// What a message may have besides the body: headers of the request.
+	// The space of a message for everything but the body, mostly the request's headers.
 	bodyHeadroom = 64 << 10
 )
 
-// run connects and reads the stream, again and again, until halt.
+// run connects and reads the stream, repeatedly, until halt.
 func (e *Engine) run() {
 	for {
 		err := e.connect()
 		if err == nil {
 			err = e.serve()
 		}
-		e.ail(err)
+		e.report(err)
 		pause := time.NewTimer(retryPause)
 		select {
 		case <-e.stop:
@@ -47,17 +47,17 @@ func (e *Engine) run() {
 	}
 }
 
-// fail ends the reading of the stream, which then begins again.
+// fail makes run stop reading the stream and start over.
 func (e *Engine) fail(why error) {
-	e.ail(why)
+	e.report(why)
 	select {
 	case e.broken <- why:
 	default:
 	}
 }
 
-// ail notes that nothing is stored, and logs why when that is new.
-func (e *Engine) ail(why error) {
+// report records why nothing is stored, and logs it if the reason is new.
+func (e *Engine) report(why error) {
 	e.mu.Lock()
 	known := e.closed || e.health != nil && e.health.Error() == why.Error()
 	if !e.closed {
@@ -69,7 +69,7 @@ func (e *Engine) ail(why error) {
 	}
 }
 
-// connect makes the connection, if there was none yet. It mends itself from then on.
+// connect makes the first connection. From then on the library reconnects.
 func (e *Engine) connect() error {
 	e.mu.Lock()
 	have := e.nc
@@ -80,11 +80,11 @@ func (e *Engine) connect() error {
 	o := nats.GetDefaultOptions()
 	o.Servers, o.Name = slices.Clone(e.o.Servers), "verify_webhook inbox"
 	o.AllowReconnect, o.MaxReconnect, o.ReconnectWait, o.IgnoreAuthErrorAbort = true, -1, retryPause, true
-	o.ReconnectBufSize = -1 // what is not sent now is not sent later, when nobody waits for it
+	o.ReconnectBufSize = -1 // nothing is sent late: its caller has given up by then
 	o.PingInterval, o.MaxPingsOut, o.Timeout = pingPause, maxPings, e.o.patience
 	o.DisconnectedErrCB = func(*nats.Conn, error) { e.fail(errLost) }
 	o.ReconnectedCB = func(*nats.Conn) { signal(e.retry) }
-	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {} // whoever asked is told
+	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {} // callers get their errors
 	if e.o.TLS != nil {
 		o.Secure, o.TLSConfig = true, e.o.TLS
 	}
@@ -115,13 +115,13 @@ func (e *Engine) connect() error {
 	return nil
 }
 
-// connectError leaves out what may hold a password: URLs.
+// connectError describes an error without its URLs, which may hold a password.
 func connectError(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
 		return errors.New("no NATS server answers")
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return errors.New("the certificate of the NATS server is not signed by an authority that is trusted here: name the file of its authority (ca <file>)")
+		return errors.New("the certificate of the NATS server is not signed by a trusted authority: set ca to the file of its authority")
 	case errors.Is(err, nats.ErrTLS):
 		return fmt.Errorf("the TLS handshake with the NATS server fails: %w", err)
 	case errors.Is(err, nats.ErrSecureConnWanted):
@@ -133,10 +133,10 @@ func connectError(err error) error {
 	if errors.As(err, &url) && url.Timeout() {
 		return errors.New("the NATS server does not answer")
 	}
-	return errors.New("the connection to NATS fails: check the addresses, and whether TLS is asked for")
+	return errors.New("the connection to NATS fails: check the addresses, and whether the server demands TLS")
 }
 
-// open finds the stream, or makes it, and sees to it that it is one of an inbox.
+// open finds or creates the stream, and checks that it is one of an inbox.
 func (e *Engine) open(ctx context.Context) (jetstream.Stream, error) {
 	s, err := e.js.Stream(ctx, e.o.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -154,7 +154,7 @@ func (e *Engine) open(ctx context.Context) (jetstream.Stream, error) {
 	}
 	have := s.CachedInfo().Config
 	if have.Metadata[idInStream] == "" || have.Storage != jetstream.FileStorage || have.Retention != jetstream.LimitsPolicy {
-		return nil, errors.New("the stream is not one of an inbox, and is left alone: name another one")
+		return nil, errors.New("the stream belongs to something else, and is left alone: name another one")
 	}
 	if want := e.wanted(have); !same(want, have) {
 		if s, err = e.js.UpdateStream(ctx, want); err != nil {
@@ -163,12 +163,12 @@ func (e *Engine) open(ctx context.Context) (jetstream.Stream, error) {
 		have = s.CachedInfo().Config
 	}
 	if !have.AllowMsgTTL || have.MaxMsgsPerSubject != 1 || have.Discard != jetstream.DiscardNew {
-		return nil, errors.New("the NATS server does not know messages that expire: version 2.11 or newer is needed")
+		return nil, errors.New("the NATS server does not support messages that expire: it must be version 2.11 or later")
 	}
 	return s, nil
 }
 
-// wanted is a configuration with what an inbox needs; the rest is the operator's.
+// wanted returns c with what an inbox needs. The rest is up to the operator.
 func (e *Engine) wanted(c jetstream.StreamConfig) jetstream.StreamConfig {
 	c.Name, c.Subjects = e.o.Stream, []string{e.o.Stream + ".>"}
 	if c.Description == "" {
@@ -178,7 +178,7 @@ func (e *Engine) wanted(c jetstream.StreamConfig) jetstream.StreamConfig {
 	c.MaxMsgsPerSubject, c.MaxMsgs, c.MaxAge, c.MaxMsgSize = 1, -1, 0, -1
 	c.MaxBytes = int64(marksShare*float64(e.o.MaxSize)) + marksRoom
 	c.AllowMsgTTL = true
-	c.AllowDirect = false // a follower may not have it yet
+	c.AllowDirect = false // a follower may lag behind
 	c.Replicas = max(c.Replicas, 1)
 	if e.o.Replicas > 0 {
 		c.Replicas = e.o.Replicas
@@ -197,22 +197,22 @@ func streamError(err error) error {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("the NATS server does not answer for the stream: it may have no leader now")
+		return errors.New("the NATS server does not answer for the stream, which may have no leader now")
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return errors.New("the NATS server has no JetStream, for this account at least, or no leader of it now")
+		return errors.New("the NATS server has no JetStream, at least not for this account, or its JetStream has no leader now")
 	case errors.As(err, &api):
 		return fmt.Errorf("the NATS server refuses the stream: %s", api.Description)
 	}
 	return fmt.Errorf("the stream cannot be opened: %w", err)
 }
 
-// warn tells of what keeps the promise only in part.
+// warn logs what weakens the promise.
 func (e *Engine) warn(c jetstream.StreamConfig) {
 	if c.Replicas == 1 {
 		e.log.Warn("the stream has one replica: if its machine loses power, what it acknowledged since its last sync is lost (2 minutes by default); set sync_interval: always in the server's jetstream block, or replicas 3")
 	}
 	if room := e.nc.MaxPayload() - bodyHeadroom; e.o.MaxBody > room {
-		e.log.Warn("the NATS server's max_payload is too small for max_body: longer deliveries are not stored, and go to the app at once; raise max_payload in the server's configuration",
+		e.log.Warn("the NATS server's max_payload is too small for max_body: larger deliveries are not stored, and go to the app at once; raise max_payload in the server's configuration",
 			"max_payload", e.nc.MaxPayload(), "max_body", e.o.MaxBody, "max_payload_needed", e.o.MaxBody+bodyHeadroom)
 	}
 }

@@ -42,12 +42,12 @@ func TestAServerThatIsDownAtStart(t *testing.T) {
 	if _, _, err := e.Find(t.Context(), key(1)); !errors.Is(err, inbox.ErrUnavailable) {
 		t.Errorf("find: %v", err)
 	}
-	until(t, "nobody says what is wrong", func() bool { return e.Status().Health.Error() == "no NATS server answers" })
+	until(t, "the health does not say what is wrong", func() bool { return e.Status().Health.Error() == "no NATS server answers" })
 	if text := refused(t, e, delivery(1), inbox.WhyUnavailable); strings.Contains(text, "hunter2") {
 		t.Errorf("the password is shown: %s", text)
 	}
 	s.run()
-	until(t, "it does not heal", func() bool { return e.Status().Health == nil })
+	until(t, "it does not recover", func() bool { return e.Status().Health == nil })
 	put(t, e, 1, false)
 }
 
@@ -76,7 +76,7 @@ func TestAFullStream(t *testing.T) {
 	if e.Status().Health != nil || n < 5 {
 		t.Errorf("%d stored, health %v", n, e.Status().Health)
 	}
-	// What the app takes makes room, though its mark is a message too.
+	// What the app accepts makes room, although its mark is a message too.
 	config.MaxBytes = 128 << 10
 	must(js.UpdateStream(t.Context(), config))
 	for range n {
@@ -92,7 +92,7 @@ func TestADeliveryThatIsLargerThanMaxPayload(t *testing.T) {
 	e := open(t, Options{Servers: []string{s.url()}, MaxSize: 64 << 20, MaxBody: 1 << 20, Logger: slog.New(slog.NewTextHandler(&l, nil))})
 	d := delivery(1)
 	d.Body = make([]byte, 200_000)
-	if text := refused(t, e, d, inbox.WhyTooLarge); !strings.Contains(text, "max_payload of the NATS server is 100000") {
+	if text := refused(t, e, d, inbox.WhyTooLarge); !strings.Contains(text, "the NATS server's max_payload is 100000") {
 		t.Errorf("the cause is not named: %s", text)
 	}
 	for _, want := range []string{"max_payload is too small for max_body", "max_payload_needed=1114112", "one replica", "sync_interval"} {
@@ -109,22 +109,22 @@ func TestADeliveryThatIsLargerThanMaxPayload(t *testing.T) {
 	}
 }
 
-func TestAStreamOfSomethingElse(t *testing.T) {
+func TestAStreamThatBelongsToSomethingElse(t *testing.T) {
 	s := start(t)
 	js := streams(t, s.url())
 	must(js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "orders", Subjects: []string{"orders.>"}}))
 	e := must(Open(Options{Servers: []string{s.url()}, Stream: "orders"}))
 	t.Cleanup(e.halt)
-	until(t, "nobody notices", func() bool { return strings.Contains(e.Status().Health.Error(), "not one of an inbox") })
+	until(t, "the health does not say so", func() bool { return strings.Contains(e.Status().Health.Error(), "belongs to something else") })
 	refused(t, e, delivery(1), inbox.WhyUnavailable)
 }
 
-// Three servers are asked for, and there is one.
+// Three replicas are configured, and there is one server.
 func TestReplicasThatAServerCannotHave(t *testing.T) {
 	s := start(t)
 	e := must(Open(Options{Servers: []string{s.url()}, Replicas: 3, MaxSize: 64 << 20}))
 	t.Cleanup(e.halt)
-	until(t, "nobody notices", func() bool { return strings.Contains(e.Status().Health.Error(), "refuses the stream: replicas > 1") })
+	until(t, "the health does not say so", func() bool { return strings.Contains(e.Status().Health.Error(), "refuses the stream: replicas > 1") })
 }
 
 func TestAStreamThatIsDeleted(t *testing.T) {
@@ -136,7 +136,7 @@ func TestAStreamThatIsDeleted(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), e.o.Stream); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is not made again", func() bool { st := e.Status(); return st.Health == nil && st.ID != id })
+	until(t, "it is not created again", func() bool { st := e.Status(); return st.Health == nil && st.ID != id })
 	has(t, e, 1, 0)
 	put(t, e, 1, false)
 }
@@ -145,7 +145,7 @@ func TestACredentialsFileThatIsMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gateway.creds")
 	e := must(Open(Options{Servers: []string{"nats://" + freeAddr(t)}, Credentials: path}))
 	t.Cleanup(e.halt)
-	until(t, "nobody notices", func() bool { return strings.Contains(e.Status().Health.Error(), "credentials file cannot be read") })
+	until(t, "the health does not say so", func() bool { return strings.Contains(e.Status().Health.Error(), "credentials file cannot be read") })
 }
 
 func TestOptions(t *testing.T) {
@@ -156,8 +156,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A message that cannot be read is left alone, and counted; what is stored beside it
-// is delivered.
+// An unreadable message is left alone and counted; other deliveries are not affected.
 func TestDamage(t *testing.T) {
 	s := start(t)
 	o := Options{Servers: []string{s.url()}, MaxSize: 64 << 20}

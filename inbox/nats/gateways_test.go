@@ -23,7 +23,7 @@ func put(t *testing.T, e *Engine, n int, running bool) inbox.Accepted {
 	return got
 }
 
-// has waits until a gateway has heard that a delivery is in a state; 0: is gone.
+// has waits until a gateway knows that a delivery is in a state; 0: removed.
 func has(tb inboxtest.TB, e *Engine, n int, want inbox.State) {
 	tb.Helper()
 	until(tb, fmt.Sprintf("%d does not become %v", n, want), func() bool {
@@ -32,7 +32,7 @@ func has(tb inboxtest.TB, e *Engine, n int, want inbox.State) {
 	})
 }
 
-// taken takes what is due, once something is.
+// taken waits until a delivery is due, and takes it.
 func taken(t *testing.T, e *Engine) (a *inbox.Attempt) {
 	t.Helper()
 	until(t, "nothing becomes due", func() bool {
@@ -43,7 +43,7 @@ func taken(t *testing.T, e *Engine) (a *inbox.Attempt) {
 	return a
 }
 
-// gateways opens engines that share a stream. A gateway that is silent for 2 s is
+// gateways opens engines that share a stream. A gateway that is silent for 2 s counts as
 // gone.
 func gateways(t *testing.T, urls []string, n int) (all []*Engine) {
 	t.Helper()
@@ -53,7 +53,7 @@ func gateways(t *testing.T, urls []string, n int) (all []*Engine) {
 	return all
 }
 
-func TestWhatOneGatewayAcceptsTheOtherKnows(t *testing.T) {
+func TestGatewaysKnowWhatOthersAccept(t *testing.T) {
 	s := start(t)
 	g := gateways(t, []string{s.url()}, 2)
 	a, b := g[0], g[1]
@@ -63,7 +63,7 @@ func TestWhatOneGatewayAcceptsTheOtherKnows(t *testing.T) {
 	got := put(t, a, 1, true)
 	has(t, b, 1, inbox.InAttempt)
 	if again := put(t, b, 1, true); !again.Copy || again.Attempt != nil {
-		t.Errorf("the attempt that runs elsewhere is not the only one: %+v", again)
+		t.Errorf("a second attempt, while another gateway makes one: %+v", again)
 	}
 	a.Settle(got.Attempt, inbox.Settlement{To: inbox.Dead, Status: 410})
 	has(t, b, 1, inbox.Dead)
@@ -79,8 +79,8 @@ func TestWhatOneGatewayAcceptsTheOtherKnows(t *testing.T) {
 	}
 }
 
-// Two gateways accept, try, retry and replay the same deliveries at once. Each has
-// one attempt at a time, wherever.
+// Two gateways accept, attempt, retry and replay the same deliveries at the same time. Each
+// delivery has one attempt at a time.
 func TestOneAttemptOverTwoGateways(t *testing.T) {
 	s := start(t)
 	const deliveries = 300
@@ -92,7 +92,7 @@ func TestOneAttemptOverTwoGateways(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, e := range g {
 		wg.Go(func() {
-			for n := range deliveries { // each at both: one of two is a copy
+			for n := range deliveries { // each at both gateways: one of the two is a copy
 				if _, err := e.Accept(context.Background(), delivery(n), false); err != nil && tries[n].Load() == 0 {
 					t.Errorf("accept %d at %d: %v", n, i, err)
 				}
@@ -113,7 +113,7 @@ func TestOneAttemptOverTwoGateways(t *testing.T) {
 				for left.Load() > 0 && t.Context().Err() == nil {
 					a, err := e.Take(context.Background(), shop, inbox.NextDue)
 					if err != nil || a == nil {
-						time.Sleep(time.Millisecond) // only paces the questions
+						time.Sleep(time.Millisecond) // only limits the polling
 						continue
 					}
 					n := number(a)
@@ -151,9 +151,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A gateway that is killed has its attempts made by the other one; one that is
-// closed, at once.
-func TestAGatewayEnds(t *testing.T) {
+// The attempts of a gateway that is killed are taken over; those of one that is closed,
+// immediately.
+func TestAGatewayStops(t *testing.T) {
 	for how, lease := range map[string]time.Duration{"killed": 2 * time.Second, "closed": time.Minute} {
 		t.Run(how, func(t *testing.T) {
 			s := start(t)
@@ -164,7 +164,7 @@ func TestAGatewayEnds(t *testing.T) {
 			has(t, b, 1, inbox.InAttempt)
 			has(t, b, 2, inbox.Pending)
 			if got, err := b.Take(t.Context(), shop, inbox.NextDue); got != nil || err != nil {
-				t.Fatalf("what another gateway has just accepted, or tries, is taken: %+v %v", got, err)
+				t.Fatalf("taken from the gateway that attempts it or has just accepted it: %+v %v", got, err)
 			}
 			began := time.Now()
 			if how == "killed" {
@@ -178,20 +178,20 @@ func TestAGatewayEnds(t *testing.T) {
 			took := time.Since(began)
 			t.Logf("taken over after %v, with a lease of %v", took, lease)
 			if how == "closed" && took > lease/2 {
-				t.Errorf("after it was closed, the other one waits for %v", took)
+				t.Errorf("after the gateway was closed, the other one waits %v", took)
 			}
 		})
 	}
 }
 
-// A gateway that was cut off for so long that the other one made its attempt again.
+// A gateway was cut off for so long that another one repeated its attempt.
 func TestAnAttemptThatWasOvertaken(t *testing.T) {
 	s := start(t)
 	for _, c := range []struct {
 		name string
 		to   inbox.State
 		want inbox.State
-	}{{"and the app took it", inbox.Delivered, 0}, {"and failed", inbox.Pending, inbox.InAttempt}} {
+	}{{"and the app accepted it", inbox.Delivered, 0}, {"and failed", inbox.Pending, inbox.InAttempt}} {
 		t.Run(c.name, func(t *testing.T) {
 			g := gateways(t, []string{s.url()}, 2)
 			a, b := g[0], g[1]
@@ -210,7 +210,7 @@ func TestAnAttemptThatWasOvertaken(t *testing.T) {
 	}
 }
 
-// sayGone says of a gateway that it is gone, as another one does after silence.
+// sayGone declares a gateway gone, as another one does after silence.
 func sayGone(t *testing.T, by *Engine, id sessionID) {
 	t.Helper()
 	until(t, "the gateway beats too often", func() bool {

@@ -1,48 +1,48 @@
-// Package nats keeps the deliveries of an inbox in a JetStream stream, which any
-// number of gateways share.
+// Package nats keeps the deliveries of an inbox in a JetStream stream that any number of
+// gateways share.
 //
-// # One record a key
+// # One record per key
 //
-// A delivery is a message on NAME.KEY.delivery, with its body; what changes (its
-// state) is a short one on NAME.KEY.state. The stream keeps the last message of each
-// subject. Every message says which one it was written after, and the server refuses
-// it if that is not the last of its key any more
-// (Nats-Expected-Last-Subject-Sequence). So changes of one delivery are in one order
-// for all gateways, and of two gateways that begin an attempt one begins it. A
-// removal is a message without a body in the delivery's place, which expires.
+// A delivery is a message on NAME.KEY.delivery, with its body. Its state, which changes,
+// is a short message on NAME.KEY.state. The stream keeps the last message of each subject.
+// Each message names the one that it follows, and the server refuses it if that is no
+// longer the last of its key (Nats-Expected-Last-Subject-Sequence). So all gateways see
+// the changes of a delivery in the same order, and if two gateways begin an attempt, only
+// one succeeds. A removal is a message without a body in place of the delivery; it
+// expires.
 //
-// Each gateway reads the headers of all messages, and so has all states in memory,
-// as package bolt has: it finds, counts and chooses without asking the server. What
-// it knows may be some milliseconds old. That costs a refused message, and nothing
-// else: the server decides.
+// Each gateway reads the headers of all messages, so it has all states in memory, as
+// package bolt does: it finds, counts and chooses without asking the server. Its view may
+// be some milliseconds old. That costs a refused message and nothing else, because the
+// server decides.
 //
-// There is no work-queue consumer, because it cannot keep the contract: what waits
-// in it can neither be found by key nor made due sooner, what is delayed counts
-// against MaxAckPending and so holds up the rest, and a message that is acknowledged
-// by its deadline has had two attempts if the app took longer.
+// There is no work-queue consumer, because it cannot fulfil the contract: its pending
+// messages cannot be found by key or made due sooner, delayed messages count against
+// MaxAckPending and block the others, and a message with an acknowledgement deadline is
+// attempted twice if the app takes longer.
 //
-// # Gateways that end
+// # Gateways that stop
 //
-// An attempt belongs to the gateway that makes it, for as long as that says that it
-// is there: in one message every 3 s, however many attempts it makes. After 10 s of
-// silence another one writes that it is gone, and its attempts are pending again.
-// So a gateway that is killed in an attempt delays that delivery by 7 to 14 s, and
-// one that is closed by nothing. A gateway that is alive but cut off from the stream
-// for so long, or stopped, may end an attempt that another one makes again. If the
-// app took it, that is what counts.
+// An attempt belongs to the gateway that makes it, as long as that gateway says that it
+// is alive: in one message every 3 s, for all its attempts. After 10 s of silence another
+// gateway declares it gone, and its attempts are pending again. So killing a gateway
+// delays the deliveries that it was attempting by 7 to 14 s; closing one delays nothing.
+// If a gateway is frozen, or cut off from the stream for that long, another one may repeat
+// the attempts that it is still making. If the app then accepts one of them, that result
+// counts.
 //
-// What a gateway accepts it tries first itself. Others try it after 10 s, or when
-// that gateway ends.
+// A gateway makes the first attempt of what it has accepted. Others make it after 10 s, or
+// when that gateway stops.
 //
 // # What an acknowledgement is worth
 //
-// By default a NATS server writes to its disk at once, but syncs every two minutes:
-// a machine that loses its power loses what it acknowledged since. With one replica,
-// set sync_interval: always in the server's jetstream block. With three, one machine
-// may be lost at any time; if all may lose power at once, set it as well. No client
-// can see sync_interval, so opening a stream of one replica logs a warning.
+// By default a NATS server writes to disk immediately but syncs every two minutes: a
+// machine that loses power loses what it acknowledged since. With one replica, set
+// sync_interval: always in the server's jetstream block. With three, any one machine may be
+// lost; set it too if all can lose power together. A client cannot see sync_interval, so
+// opening a stream with one replica logs a warning.
 //
-// The server must be 2.11 or newer, for messages that expire.
+// The server must be version 2.11 or later, for messages that expire.
 package nats
 
 import (
@@ -63,49 +63,49 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
-// Options configure an [Engine]. Only Servers must be set.
+// Options configure an [Engine]. Only Servers is required.
 type Options struct {
 	// Servers are the URLs of one or more servers of a cluster, such as
-	// nats://nats-1:4222; the others are found through them. tls:// demands TLS.
+	// nats://nats-1:4222; the others are discovered. tls:// demands TLS.
 	Servers []string
 
-	// Credentials is the path of a .creds file: a JWT and the seed that proves it. It
-	// is read at each connection. Default: what the URLs say (nats://user:pass@host).
+	// Credentials is the path of a .creds file: a JWT and its seed. It is read at each
+	// connection. Default: the user in the URLs (nats://user:pass@host).
 	Credentials string
 
-	// TLS, if set, demands TLS of all servers, and says whom to trust. Default: TLS where
-	// a URL begins with tls:// or a server demands it, with the system's authorities.
+	// TLS, if set, demands TLS of all servers and configures it. Default: TLS if a URL
+	// begins with tls:// or the server demands it, with the system's authorities.
 	TLS *tls.Config
 
-	// Stream is the name of the stream: letters, digits, "-" and "_". It is made if
-	// need be. What shares a name shares its deliveries, so staging and production need
-	// two. Default: verify_webhook_inbox.
+	// Stream is the name of the stream: letters, digits, "-" and "_". It is created if
+	// necessary. Gateways that use the same name share deliveries, so staging and
+	// production need different ones. Default: verify_webhook_inbox.
 	Stream string
 
-	// Replicas is how many servers keep each message: 1, 3 or 5. Default: what the
-	// stream has; 1 for a new one.
+	// Replicas is the number of servers that keep each message: 1, 3 or 5. Default: that
+	// of the stream; 1 for a new one.
 	Replicas int
 
-	// MaxSize bounds the bytes of the deliveries that are stored, pending or dead. The
-	// stream may take 2.5 times that and 64 MiB, which the server reserves: headers and
-	// marks. Default: 1 GiB.
+	// MaxSize limits the size of all stored deliveries, pending or dead, in bytes. With
+	// headers and marks the stream may need 2.5 times as much plus 64 MiB, which the
+	// server reserves. Default: 1 GiB.
 	MaxSize int64
 
-	// MaxBody is the longest body that a handler accepts, in bytes. If the server's
-	// max_payload is too small for it, opening logs a warning. Default: not compared.
+	// MaxBody is the size of the largest body that a handler accepts, in bytes. If the
+	// server's max_payload is too small for it, opening logs a warning. Default: no check.
 	MaxBody int64
 
-	// Now is the wall clock, and tells what is due: those of gateways that share a
-	// stream should agree. Default: time.Now.
+	// Now is the wall clock. Gateways that share a stream should agree on the time.
+	// Default: time.Now.
 	Now func() time.Time
 
-	// Logger hears of a server that does not answer, a stream that does not keep what
-	// is promised, and deliveries that cannot be read. It is told keys, which are
-	// digests, but never ids, bodies or credentials. Default: silence.
+	// Logger reports a server that does not answer, a stream that does not keep its
+	// promise, and deliveries that cannot be read. It gets keys, which are digests, but
+	// never ids, bodies or credentials. Default: no logs.
 	Logger *slog.Logger
 
 	// Set by tests.
-	lease    time.Duration // after which a silent gateway is gone
+	lease    time.Duration // a gateway that is silent for longer is gone
 	patience time.Duration // for the answer to one request
 }
 
@@ -123,31 +123,31 @@ type Engine struct {
 	log     *slog.Logger
 	changed chan struct{}
 	retry   chan struct{} // the connection is back
-	broken  chan error    // why the reading of the stream is to end
+	broken  chan error    // why reading the stream must end
 	stop    chan struct{}
 	ended   sync.WaitGroup
 
 	mu        sync.Mutex
-	queued    *sync.Cond // there is something to write, or it stops
-	nc        *nats.Conn // nil: there was no connection yet
+	queued    *sync.Cond // there is something to write, or the engine halts
+	nc        *nats.Conn // nil before the first connection
 	js        jetstream.JetStream
 	stream    jetstream.Stream
 	id        string
 	health    error // nil: deliveries are stored
 	idx       *index.Index[*entry]
-	epoch     uint32 // of the reading of the stream: see sweep
-	loaded    bool   // the whole stream was read once
+	epoch     uint32 // counts how often the stream was read from its start: see sweep
+	loaded    bool   // the whole stream has been read once
 	accepting map[inbox.Key]*accept
-	leaving   map[inbox.Key]*entry  // removed, and the stream does not know yet
-	looking   map[inbox.Key]*uint64 // the server is asked for a key: the last version that came in meanwhile
+	leaving   map[inbox.Key]*entry  // removed here, but not yet in the stream
+	looking   map[inbox.Key]*uint64 // keys that the server is being asked for, with the last version received meanwhile
 	queue     []*entry              // to be written
-	urgent    []*entry              // to be written before those: somebody waits
+	urgent    []*entry              // to be written before queue: a caller is waiting
 	unwritten int
-	idle      []chan struct{} // closed once nothing is unwritten
-	attempt   uint32          // the serial of the last one
-	serial    uint64          // of the last write
+	idle      []chan struct{} // closed when nothing is unwritten
+	attempt   uint32          // serial of the last attempt
+	serial    uint64          // serial of the last write
 	self      session
-	sessions  map[sessionID]*session // of the others
+	sessions  map[sessionID]*session // of other gateways
 	damaged   int
 	closed    bool
 	halted    bool
@@ -157,9 +157,8 @@ type Engine struct {
 
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// Open returns an engine that connects in the background, and for as long as it
-// takes: until then, Accept refuses. The error is an option that is missing or
-// wrong, never what is wrong with the servers.
+// Open returns an engine that connects in the background, however long it takes. It fails
+// only for a missing or invalid option, never for a problem with the servers.
 func Open(o Options) (*Engine, error) {
 	if len(o.Servers) == 0 {
 		return nil, errors.New("inbox nats: no server (url nats://<host>:4222)")
@@ -168,10 +167,10 @@ func Open(o Options) (*Engine, error) {
 		o.Stream = defaultStream
 	}
 	if !streamName.MatchString(o.Stream) {
-		return nil, errors.New(`inbox nats: the name of a stream is 1 to 64 letters, digits, "-" and "_"`)
+		return nil, errors.New(`inbox nats: a stream's name is 1 to 64 letters, digits, "-" and "_"`)
 	}
 	if o.Replicas < 0 || o.Replicas > 5 || o.Replicas > 0 && o.Replicas%2 == 0 {
-		return nil, errors.New("inbox nats: replicas is 1, 3 or 5")
+		return nil, errors.New("inbox nats: replicas must be 1, 3 or 5")
 	}
 	if o.MaxSize <= 0 {
 		o.MaxSize = defaultMaxSize
@@ -205,7 +204,7 @@ func Open(o Options) (*Engine, error) {
 }
 
 var (
-	errConnecting = errors.New("the inbox connects to NATS")
+	errConnecting = errors.New("the inbox is connecting to NATS")
 	errLost       = errors.New("the connection to NATS is lost")
 	errClosed     = errors.New("the inbox is closed")
 )
@@ -223,7 +222,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// subject is where the messages of one kind of a key are; "*" is any kind.
+// subject returns the subject of messages of one kind for a key; "*" is any kind.
 func (e *Engine) subject(key inbox.Key, kind string) string {
 	return strings.Join([]string{e.o.Stream, key.String(), kind}, ".")
 }
@@ -240,8 +239,8 @@ func (e *Engine) Find(_ context.Context, key inbox.Key) (inbox.Entry, bool, erro
 	return view, found, nil
 }
 
-// Hasten implements [inbox.Engine]. It is not written: each gateway hears of an app
-// by itself.
+// Hasten implements [inbox.Engine]. It writes nothing: each gateway learns by itself how
+// the app answers.
 func (e *Engine) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -273,8 +272,8 @@ func (e *Engine) Status() inbox.Status {
 	}
 }
 
-// Changed implements [inbox.Engine]. It also receives when another gateway accepts
-// or settles.
+// Changed implements [inbox.Engine]. It also receives when another gateway accepts or
+// settles.
 func (e *Engine) Changed() <-chan struct{} { return e.changed }
 
 // Close implements [inbox.Engine].
@@ -303,7 +302,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	return err
 }
 
-// halt ends all that runs, whatever is not written. Others learn of it by silence.
+// halt stops everything, even with unwritten marks. Other gateways notice the silence.
 func (e *Engine) halt() {
 	e.mu.Lock()
 	if !e.halted {
@@ -337,7 +336,7 @@ func (e *Engine) await(ctx context.Context) error {
 	}
 }
 
-// count adds to what is unwritten. Mu is held.
+// count adds to the number of unwritten marks. mu is held.
 func (e *Engine) count(n int) {
 	if e.unwritten += n; e.unwritten > 0 {
 		return

@@ -33,7 +33,7 @@ func open(tb inboxtest.TB, o Options) *Engine {
 	return e
 }
 
-// streams is the server as an operator sees it.
+// streams returns an operator's access to the server.
 func streams(tb inboxtest.TB, url string) jetstream.JetStream {
 	tb.Helper()
 	nc, err := nats.Connect(url)
@@ -48,7 +48,7 @@ func streams(tb inboxtest.TB, url string) jetstream.JetStream {
 	return js
 }
 
-// lapse does what time does to the beats of a gateway that was killed.
+// lapse removes the beats of gateways, as time does after a kill.
 func lapse(tb inboxtest.TB, js jetstream.JetStream, stream string) {
 	tb.Helper()
 	s, err := js.Stream(context.Background(), stream)

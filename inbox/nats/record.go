@@ -10,9 +10,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
-// The header of a message that says what a delivery is and how it does. It is
-// binary, because handlers and tenants may have any name, in base64, because a
-// header is text.
+// The header that holds the record of a message. It is binary, because handlers and
+// tenants may have any name, in base64, because a header is text.
 const recordHeader = "Inbox"
 
 const (
@@ -21,15 +20,15 @@ const (
 	flagReplayed  = 1
 	gone          = inbox.State(0) // the state of a removal
 
-	// What a delivery takes besides its bytes: subjects, headers, marks.
+	// The space of a delivery besides its bytes: subjects, headers, marks.
 	overhead = 320
 )
 
-// A record is what a message says of a delivery.
+// A record is what a message says about a delivery.
 type record struct {
 	key     inbox.Key
 	version uint64 // the message's own sequence number
-	seq     uint64 // that of the delivery's message
+	seq     uint64 // sequence number of the delivery's message
 	state   inbox.State
 	hold    inbox.Hold
 
@@ -40,7 +39,7 @@ type record struct {
 	inbox.Queue
 	label string
 
-	// Who wrote it, and which of its writes it was.
+	// The gateway that wrote it, and the serial of that write.
 	session sessionID
 	serial  uint64
 }
@@ -61,10 +60,10 @@ type entry struct {
 	removed  removal // why it is no longer in the index
 }
 
-// record returns the state of x as it is to be written.
+// record returns the state of x as it must be written.
 func (x *entry) record() record {
 	state := x.State
-	if state == inbox.Locked { // here; the next one tries again
+	if state == inbox.Locked { // only here: another gateway, or the next start, tries again
 		state = inbox.Pending
 	}
 	if x.removed != 0 {
@@ -95,8 +94,8 @@ func (r record) header() string {
 	return base64.RawStdEncoding.EncodeToString(index.AppendGroup(b, r.Queue, r.label))
 }
 
-// readRecord reads the record of a message of key. Of a delivery's message, seq is
-// the message's own.
+// readRecord reads the record of a message of key. In a delivery's own message, seq is
+// the message's sequence number.
 func readRecord(key inbox.Key, version uint64, delivery bool, h nats.Header) (record, error) {
 	b, err := base64.RawStdEncoding.DecodeString(h.Get(recordHeader))
 	if err != nil || len(b) < recordFixed || b[0] != formatVersion {
@@ -120,14 +119,16 @@ func readRecord(key inbox.Key, version uint64, delivery bool, h nats.Header) (re
 	return r, nil
 }
 
-// set makes x what r says; its version aside. X is in no index, or is being changed.
+// set gives x the state of r, except for its version. x is in no index, or is being
+// changed.
 func (x *entry) set(r record) {
 	x.session, x.State, x.Hold, x.Replayed, x.shielded = r.session, r.state, r.hold, r.replayed, false
 	x.Attempts, x.Status, x.Generation = r.attempts, r.status, r.generation
 	x.Received, x.Since, x.Due, x.Size = r.received, r.since, r.due, r.size
 }
 
-// readDelivery reads the delivery of e in a message. The error is errDamaged.
+// readDelivery reads the delivery of e from the data of its message. The error is
+// errDamaged.
 func readDelivery(e inbox.Entry, data []byte) (*inbox.Delivery, error) {
 	d := new(inbox.Delivery)
 	if err := d.UnmarshalBinary(data); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/enginetest"
 )
 
-// program builds the real server, once, from the versions and checksums of the
-// module in testdata/server: its dependencies are not the product's.
+// program builds the real server once, with the versions and checksums of the module in
+// testdata/server, whose dependencies are not the product's.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "nats-server")
 	if err != nil {
@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// A server is one process of the real nats-server on the loopback interface. It ends
-// with the test.
+// A server is a process of the real nats-server on the loopback interface. It ends with
+// the test.
 type server struct {
 	tb   testing.TB
 	addr string
@@ -53,10 +53,9 @@ type server struct {
 	cmd  *exec.Cmd
 }
 
-// start starts one server with JetStream, and returns when it accepts connections.
-// The settings are lines of its configuration. Without the server the test is
-// skipped, but where CI is true it fails: there, a suite without a server proves
-// nothing.
+// start starts a server with JetStream, and returns when it accepts connections. The
+// settings are lines of its configuration. Without the program the test is skipped, or
+// fails if CI is true: a suite without a server would prove nothing there.
 func start(tb testing.TB, settings ...string) *server {
 	tb.Helper()
 	s := prepare(tb, freeAddr(tb), "", settings...)
@@ -98,7 +97,7 @@ func freeAddr(tb testing.TB) string {
 
 func (s *server) url() string { return "nats://" + s.addr }
 
-// run starts the process, also again after kill.
+// run starts the process. It may be called again after kill.
 func (s *server) run() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +136,7 @@ func (s *server) kill() {
 	}
 }
 
-// cluster starts three servers that form one, and returns when they have a leader.
+// cluster starts a cluster of three servers, and returns when all accept connections.
 func cluster(t *testing.T) (servers []*server, urls []string) {
 	t.Helper()
 	var routes []string

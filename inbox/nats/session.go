@@ -12,18 +12,18 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A session is one gateway, from when it opens the stream until it closes it, or
-// until others say that it is gone.
+// A session is one gateway, from opening the stream until it closes it or others declare
+// it gone.
 type session struct {
 	id    sessionID
-	seq   uint64    // of its last message
-	heard time.Time // of others: when that came in; of ours: when it was sent, once it is acknowledged
-	epoch uint32    // the last reading of the stream that found it
+	seq   uint64    // of its last beat
+	heard time.Time // when that was received; of our own: when the last acknowledged one was sent
+	epoch uint32    // of the last reading of the stream that found it
 
-	// Of ours.
-	beats  uint64 // serial of the last message
-	sent   time.Time
-	echoed time.Time // when the last one that came in was sent: all before it is known
+	// Only of our own session.
+	beats  uint64    // serial of the last beat
+	sent   time.Time // when that was sent
+	echoed time.Time // when the last beat that was read back was sent: everything before it has been read
 }
 
 type sessionID uint64
@@ -35,18 +35,19 @@ const (
 	deliveryToken = "delivery"
 	stateToken    = "state"
 
-	// What a gateway says in its header: the number of its beat, or that it is gone.
+	// The header of a gateway's message: the serial of a beat, or that the gateway is
+	// gone.
 	sessionHeader = "Inbox-Gateway"
 	sessionGone   = "gone"
 
-	goneTTL = 2 * time.Minute // how long a removal can be read
+	goneTTL = 2 * time.Minute // how long the mark of a removal remains
 )
 
 func (e *Engine) gatewaySubject(id sessionID) string {
 	return e.o.Stream + "." + gatewayToken + "." + id.String()
 }
 
-// beat says that this gateway is there, as long as it is.
+// beat announces this gateway regularly, until halt.
 func (e *Engine) beat() {
 	pause := e.o.lease / beatsPerLease
 	timer := time.NewTimer(pause)
@@ -61,7 +62,7 @@ func (e *Engine) beat() {
 		e.mu.Lock()
 		healthy := e.health == nil
 		e.mu.Unlock()
-		if !healthy { // it is announced when the stream is read again
+		if !healthy { // reading the stream again begins with a beat
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
@@ -72,8 +73,8 @@ func (e *Engine) beat() {
 	}
 }
 
-// announce writes one beat. If others said that this gateway is gone, it is another
-// one from then on.
+// announce writes one beat. If others have declared this gateway gone, it continues in a
+// new session.
 func (e *Engine) announce(ctx context.Context) error {
 	e.beating.Lock()
 	defer e.beating.Unlock()
@@ -95,7 +96,7 @@ func (e *Engine) announce(ctx context.Context) error {
 		}
 		last, err := e.stream.GetLastMsgForSubject(ctx, e.gatewaySubject(self.id))
 		switch {
-		case err == nil && last.Header.Get(sessionHeader) != sessionGone: // a beat whose answer was lost
+		case err == nil && last.Header.Get(sessionHeader) != sessionGone: // a beat whose acknowledgement was lost
 			e.mu.Lock()
 			e.self.seq = last.Sequence
 			e.mu.Unlock()
@@ -103,15 +104,15 @@ func (e *Engine) announce(ctx context.Context) error {
 			e.mu.Lock()
 			e.self = session{id: newSessionID()}
 			e.mu.Unlock()
-			e.log.Warn("this gateway was silent for so long that another one may make its attempts again")
+			e.log.Warn("this gateway was silent for so long that another one may repeat its attempts")
 		default:
 			return err
 		}
 	}
 }
 
-// present makes sure that no other gateway can say that this one is gone before an
-// attempt that begins now is written.
+// present ensures that no other gateway declares this one gone before an attempt that
+// begins now is written.
 func (e *Engine) present(ctx context.Context) error {
 	e.mu.Lock()
 	recent := time.Since(e.self.heard) < e.o.lease/2
@@ -122,7 +123,7 @@ func (e *Engine) present(ctx context.Context) error {
 	return e.announce(ctx)
 }
 
-// leave says that this gateway is gone.
+// leave declares this gateway gone.
 func (e *Engine) leave(ctx context.Context) error {
 	e.beating.Lock()
 	defer e.beating.Unlock()
@@ -135,7 +136,7 @@ func (e *Engine) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()
 	if _, err := e.say(ctx, self.id, self.seq, sessionGone, goneTTL); err != nil && !isConflict(err) {
-		return errors.Join(errors.New("inbox nats: other gateways learn of the end of this one by its silence"), err)
+		return errors.Join(errors.New("inbox nats: other gateways were not told that this one stops, and wait for it"), err)
 	}
 	return nil
 }
@@ -145,8 +146,7 @@ func (e *Engine) say(ctx context.Context, id sessionID, after uint64, text strin
 	return e.put(ctx, message{subject: subject, filter: subject, after: after, header: sessionHeader, text: text, ttl: ttl})
 }
 
-// hearSession takes notice of what a gateway says of itself, or another of it. Mu is
-// held.
+// hearSession records a beat, or that a gateway is gone. mu is held.
 func (e *Engine) hearSession(name string, seq uint64, h nats.Header) {
 	n, err := strconv.ParseUint(name, 16, 64)
 	id, text := sessionID(n), h.Get(sessionHeader)
@@ -170,9 +170,10 @@ func (e *Engine) hearSession(name string, seq uint64, h nats.Header) {
 	}
 }
 
-// judge says of others that they are gone: those that were silent for a lease before
-// the last beat of ours was sent, which has just come in behind all that they said.
-// If ours were late, the stream may have been, and silence proves nothing. Mu is held.
+// judge declares those gateways gone that were silent for a lease before our last beat was
+// sent. That beat has just been read back, and with it everything that the others wrote
+// before. If our own beats are late, the stream may be slow, and silence proves nothing.
+// mu is held.
 func (e *Engine) judge() {
 	late := e.self.sent.Sub(e.self.echoed) > e.o.lease/2
 	e.self.echoed = e.self.sent
@@ -181,20 +182,20 @@ func (e *Engine) judge() {
 		case late:
 			s.heard = time.Now()
 		case e.self.sent.Sub(s.heard) > e.o.lease:
-			s.heard = time.Now() // until the next try
+			s.heard = time.Now() // until the next attempt to declare it gone
 			seq := s.seq
 			e.ended.Go(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), e.o.patience)
 				defer cancel()
 				if _, err := e.say(ctx, id, seq, sessionGone, goneTTL); err == nil {
-					e.log.Warn("another gateway is gone: its attempts are made again", "gateway", id.String())
+					e.log.Warn("another gateway is gone: its attempts are repeated", "gateway", id.String())
 				}
 			})
 		}
 	}
 }
 
-// release ends the attempts of a gateway that is gone. Mu is held.
+// release ends the attempts of a gateway that is gone. mu is held.
 func (e *Engine) release(id sessionID) {
 	for _, x := range e.idx.Entries {
 		if x.session == id && (x.State == inbox.InAttempt || x.shielded) {

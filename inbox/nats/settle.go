@@ -11,22 +11,21 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/internal/index"
 )
 
-// A handle finds the entry of an attempt again.
+// A handle finds the entry of an attempt.
 type handle struct {
 	index.Handle
 	engine  *Engine
 	settled bool
 }
 
-// attemptOf begins an attempt of x, which is pending or not yet in attempt. Mu is
-// held.
+// attemptOf begins an attempt of x. mu is held.
 func (e *Engine) attemptOf(x *entry, d *inbox.Delivery) *inbox.Attempt {
 	e.attempt++
 	h := &handle{Handle: e.idx.Begin(x, e.attempt), engine: e}
 	return &inbox.Attempt{Entry: x.View(), Delivery: d, Handle: h}
 }
 
-// running returns the entry of an attempt that runs; nil if it ended. Mu is held.
+// running returns the entry of a running attempt; nil if it ended. mu is held.
 func (e *Engine) running(a *inbox.Attempt) *entry {
 	h, _ := a.Handle.(*handle)
 	if h == nil || h.engine != e || h.settled {
@@ -35,8 +34,8 @@ func (e *Engine) running(a *inbox.Attempt) *entry {
 	return e.idx.Running(h.Handle)
 }
 
-// Take implements [inbox.Engine]. It returns once the server has acknowledged that
-// this gateway makes the attempt.
+// Take implements [inbox.Engine]. It returns when the server has acknowledged that this
+// gateway makes the attempt.
 func (e *Engine) Take(ctx context.Context, q inbox.Queue, which inbox.Which) (*inbox.Attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()
@@ -75,7 +74,7 @@ func (e *Engine) Take(ctx context.Context, q inbox.Queue, which inbox.Which) (*i
 	}
 }
 
-// claim has the server know of an attempt.
+// claim writes that this gateway makes an attempt.
 func (e *Engine) claim(ctx context.Context, x *entry, a *inbox.Attempt) error {
 	e.mu.Lock()
 	if e.running(a) != x {
@@ -87,7 +86,7 @@ func (e *Engine) claim(ctx context.Context, x *entry, a *inbox.Attempt) error {
 	return e.written(ctx, m)
 }
 
-// body reads a delivery. The error is errDamaged or another.
+// body reads a delivery. The error is errDamaged, or that of the request.
 func (e *Engine) body(ctx context.Context, of inbox.Entry) (*inbox.Delivery, error) {
 	msg, err := e.stream.GetMsg(ctx, of.Position)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -99,7 +98,7 @@ func (e *Engine) body(ctx context.Context, of inbox.Entry) (*inbox.Delivery, err
 	return readDelivery(of, msg.Data)
 }
 
-// lock puts away what cannot be read, until the stream is opened the next time.
+// lock sets aside an unreadable delivery until the stream is opened again.
 func (e *Engine) lock(a *inbox.Attempt, why error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -133,8 +132,8 @@ func (e *Engine) Settle(a *inbox.Attempt, st inbox.Settlement) {
 	e.purge()
 }
 
-// overtaken returns the entry of an attempt that another gateway thought was over,
-// if the app took it: that is true whatever is being tried now. Mu is held.
+// overtaken returns the entry of an attempt that another gateway has declared over, if the
+// app has accepted the delivery: that counts, whatever runs now. mu is held.
 func (e *Engine) overtaken(a *inbox.Attempt, st inbox.Settlement) *entry {
 	h, _ := a.Handle.(*handle)
 	if h == nil || h.engine != e || h.settled || st.To != inbox.Delivered {
@@ -147,7 +146,7 @@ func (e *Engine) overtaken(a *inbox.Attempt, st inbox.Settlement) *entry {
 	return x
 }
 
-// purge removes what was kept for long enough, or takes more than its share. Mu is
+// purge removes delivered entries that were kept long enough or exceed their share. mu is
 // held.
 func (e *Engine) purge() {
 	now := e.o.Now().UnixNano()
@@ -179,7 +178,7 @@ func (e *Engine) Get(ctx context.Context, key inbox.Key) (*inbox.Delivery, inbox
 		err = inbox.ErrLocked
 		e.mu.Lock()
 		if e.idx.Entries[key] != x {
-			err = inbox.ErrNotFound // it was removed meanwhile
+			err = inbox.ErrNotFound // removed meanwhile
 		}
 		e.mu.Unlock()
 	case err != nil:
@@ -204,7 +203,7 @@ func (e *Engine) List(_ context.Context, sel inbox.Selection, after uint64, limi
 	return found, nil
 }
 
-// selected are the entries of sel. Mu is held.
+// selected returns the entries of sel. mu is held.
 func (e *Engine) selected(sel inbox.Selection) []*entry {
 	e.purge()
 	return e.idx.Select(sel)
@@ -235,7 +234,7 @@ func (e *Engine) Discard(ctx context.Context, sel inbox.Selection) ([]inbox.Key,
 	return keys, nil
 }
 
-// replayTries is how often a replay is tried that other gateways interfere with.
+// replayTries limits the attempts of a replay with which other gateways interfere.
 const replayTries = 3
 
 // Replay implements [inbox.Engine].
@@ -260,7 +259,7 @@ func (e *Engine) Replay(ctx context.Context, sel inbox.Selection, handler string
 	return n, err
 }
 
-// replay makes what is selected due, and returns which must be looked at again.
+// replay makes the selected entries due, and returns the keys that must be tried again.
 func (e *Engine) replay(ctx context.Context, sel inbox.Selection) (n int, again []inbox.Key, err error) {
 	e.mu.Lock()
 	if e.health != nil {
@@ -289,15 +288,15 @@ func (e *Engine) replay(ctx context.Context, sel inbox.Selection) (n int, again 
 	return n, again, nil
 }
 
-// again makes x due, in a new generation if it was dead or delivered. X is being
-// changed; mu is held.
+// again makes x due, in a new generation unless it is pending. x is being changed; mu is
+// held.
 func (e *Engine) again(x *entry) {
 	x.Replay(e.o.Now().UnixNano())
 	x.shielded = false
 }
 
-// move is replay with another handler. What a delivery is does not change in the
-// stream, so it is stored again in its own place.
+// move is replay with another handler. A message cannot change in the stream, so the
+// delivery is stored again in its own place.
 func (e *Engine) move(ctx context.Context, sel inbox.Selection, handler string) (n int, again []inbox.Key, err error) {
 	e.mu.Lock()
 	chosen := e.selected(sel)
@@ -328,8 +327,8 @@ func (e *Engine) move(ctx context.Context, sel inbox.Selection, handler string) 
 	return n, again, nil
 }
 
-// moveOne stores x again, as d. The error is ErrNotFound if it must not be replayed,
-// errConflict if it changed meanwhile.
+// moveOne stores x again, as d. The error is ErrNotFound if it must not be replayed, or
+// errConflict if another gateway has changed it meanwhile.
 func (e *Engine) moveOne(ctx context.Context, x *entry, d *inbox.Delivery, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()

@@ -21,13 +21,13 @@ func trusting(t *testing.T, authority string) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 }
 
-// ails waits until an engine says what is wrong.
-func ails(t *testing.T, o Options, what string) {
+// unhealthy waits until the health of an engine says what is wrong.
+func unhealthy(t *testing.T, o Options, what string) {
 	t.Helper()
 	o.MaxSize = 64 << 20
 	e := must(Open(o))
 	t.Cleanup(e.halt)
-	until(t, "it does not say: "+what, func() bool { return strings.Contains(fmt.Sprint(e.Status().Health), what) })
+	until(t, "its health does not say: "+what, func() bool { return strings.Contains(fmt.Sprint(e.Status().Health), what) })
 	refused(t, e, delivery(1), inbox.WhyUnavailable)
 }
 
@@ -44,17 +44,17 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 			t.Errorf("%s: the connection is not encrypted", url)
 		}
 		closeEngine(t, e)
-		ails(t, Options{Servers: []string{url}}, "not signed by an authority that is trusted")
-		ails(t, Options{Servers: []string{url}, TLS: trusting(t, stranger)}, "not signed by an authority that is trusted")
+		unhealthy(t, Options{Servers: []string{url}}, "not signed by a trusted authority")
+		unhealthy(t, Options{Servers: []string{url}, TLS: trusting(t, stranger)}, "not signed by a trusted authority")
 	}
 	named := trusting(t, ca)
 	named.ServerName = "nats.example.com"
-	ails(t, Options{Servers: []string{"tls://" + s.addr}, TLS: named}, "the TLS handshake with the NATS server fails")
+	unhealthy(t, Options{Servers: []string{"tls://" + s.addr}, TLS: named}, "the TLS handshake with the NATS server fails")
 }
 
 func TestAServerWithoutTLS(t *testing.T) {
 	ca, _, _ := certtest.New(t)
 	s := start(t)
-	ails(t, Options{Servers: []string{s.url()}, TLS: trusting(t, ca)}, "does not offer TLS")
-	ails(t, Options{Servers: []string{"tls://user:hunter2@" + s.addr}}, "does not offer TLS")
+	unhealthy(t, Options{Servers: []string{s.url()}, TLS: trusting(t, ca)}, "does not offer TLS")
+	unhealthy(t, Options{Servers: []string{"tls://user:hunter2@" + s.addr}}, "does not offer TLS")
 }

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	readAhead     = 4096 // messages that are on their way
+	readAhead     = 4096 // messages requested in advance
 	readHeartbeat = 2 * time.Second
 )
 
-// serve opens the stream and reads it, from its first message on, for as long as it
-// can. What was known stays, until the stream was read once and does not have it.
+// serve opens the stream and reads it from its first message on, until that fails. What is
+// already in the index remains until the whole stream has been read without it.
 func (e *Engine) serve() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*e.o.patience)
 	defer cancel()
 	select {
-	case <-e.broken: // what was wrong before
+	case <-e.broken: // of an earlier reading
 	default:
 	}
 	if !e.nc.IsConnected() {
@@ -41,7 +41,7 @@ func (e *Engine) serve() error {
 		e.stream = stream
 	}
 	e.id = config.Metadata[idInStream]
-	if fresh { // sequence numbers of another stream mean nothing
+	if fresh { // sequence numbers of another stream mean nothing here
 		e.loaded, e.idx = false, index.New[*entry]()
 		e.sessions, e.self = make(map[sessionID]*session), session{id: newSessionID()}
 	}
@@ -87,7 +87,7 @@ func (e *Engine) serve() error {
 	return err
 }
 
-// follow reads messages until that fails. With the one at until, all is known.
+// follow reads messages until that fails. With the one at until, the index is complete.
 func (e *Engine) follow(messages jetstream.MessagesContext, until uint64) error {
 	for next, read := uint64(1), false; ; next++ {
 		msg, err := messages.Next()
@@ -109,7 +109,7 @@ func (e *Engine) follow(messages jetstream.MessagesContext, until uint64) error 
 	}
 }
 
-// hear takes notice of a message.
+// hear applies a message to the index.
 func (e *Engine) hear(subject string, seq uint64, h nats.Header) {
 	parts := strings.Split(subject, ".")
 	if len(parts) != 3 {
@@ -129,21 +129,21 @@ func (e *Engine) hear(subject string, seq uint64, h nats.Header) {
 	r, err := readRecord(key, seq, delivery, h)
 	if err != nil {
 		if e.damaged++; e.damaged == 1 {
-			e.log.Error("a message of the inbox stream cannot be read, and is left alone", "sequence", seq, "key", key.String())
+			e.log.Error("a message in the inbox stream cannot be read, and is left alone", "sequence", seq, "key", key.String())
 		}
 		return
 	}
 	e.note(key, seq)
 	if a := e.accepting[key]; a != nil {
 		if r.session == a.session && r.serial == a.serial {
-			return // ours, and whoever stores it is told by the server
+			return // our own: the server acknowledges it to store
 		}
 		a.missed = max(a.missed, seq)
 	}
 	e.apply(r, delivery)
 }
 
-// apply makes the index say what r says, unless that is older. Mu is held.
+// apply updates the index from r, unless r is older. mu is held.
 func (e *Engine) apply(r record, delivery bool) {
 	x := e.idx.Entries[r.key]
 	if busy := e.leaving[r.key]; busy != nil {
@@ -176,20 +176,20 @@ func (e *Engine) apply(r record, delivery bool) {
 	signal(e.changed)
 }
 
-// update makes x what r says. Mu is held.
+// update gives x the state of r. mu is held.
 func (e *Engine) update(x *entry, r record) {
 	e.idx.Change(x, func() {
 		locked := x.State == inbox.Locked
 		x.set(r)
 		x.version, x.Attempt = r.version, 0
-		if locked { // others cannot read it either
+		if locked { // other gateways cannot read it either
 			x.State = inbox.Locked
 		}
 		e.settleOwner(x)
 	})
 }
 
-// link adds what another gateway accepted, or an earlier process. Mu is held.
+// link adds a delivery that another gateway or an earlier process accepted. mu is held.
 func (e *Engine) link(r record) *entry {
 	x := &entry{Entry: index.Entry{Key: r.key, Seq: r.seq, Group: e.idx.Group(r.Queue, r.label)}, version: r.version, epoch: e.epoch}
 	x.set(r)
@@ -198,8 +198,8 @@ func (e *Engine) link(r record) *entry {
 	return x
 }
 
-// sweep is called once all is read. What the stream does not have is forgotten, and
-// attempts of gateways that are gone are over. Mu is not held.
+// sweep is called when the whole stream has been read. It removes entries that the stream
+// does not have, and ends attempts of gateways that are gone.
 func (e *Engine) sweep() {
 	e.mu.Lock()
 	first := !e.loaded
@@ -234,9 +234,9 @@ func (e *Engine) sweep() {
 	signal(e.changed)
 }
 
-// settleOwner decides what x is here, by who wrote it last: an attempt is over when
-// its gateway is gone, and what another one has just accepted is left to it for a
-// while. X is in no index, or is being changed; mu is held.
+// settleOwner adapts x to the gateway that wrote it last: an attempt is over when its
+// gateway is gone, and a delivery that another gateway has just accepted is left to that
+// one for a while. x is in no index, or is being changed; mu is held.
 func (e *Engine) settleOwner(x *entry) {
 	if !e.loaded || x.Attempt != 0 {
 		return

@@ -13,32 +13,32 @@ import (
 )
 
 const (
-	writers    = 32 // marks that are on their way at once
+	writers    = 32 // marks being written at a time
 	firstPause = 20 * time.Millisecond
 )
 
-// A mark is one change of an entry that is to be written. Later changes join it
-// until somebody writes it.
+// A mark is a change of an entry that must be written. Later changes join it until the
+// write begins.
 type mark struct {
 	serial uint64
-	done   chan struct{} // closed once it is written, or err is set
-	err    error         // errConflict: another gateway changed the delivery before
+	done   chan struct{} // closed when it is written or err is set
+	err    error         // errConflict: another gateway was first
 }
 
-// removal is why an entry is not in the index any more.
+// A removal says why an entry is no longer in the index.
 type removal uint8
 
 const (
 	delivered removal = iota + 1
 	discarded
-	expired // it was kept for long enough
+	expired // it was kept long enough
 )
 
 var errConflict = errors.New("another gateway changed the delivery")
 
 func (x *entry) busy() bool { return x.mark != nil || x.flying != nil }
 
-// done is closed when the last change of x, which is busy, is written.
+// done returns a channel that is closed when the last change of x is written. x is busy.
 func (x *entry) done() <-chan struct{} {
 	if x.mark != nil {
 		return x.mark.done
@@ -46,7 +46,7 @@ func (x *entry) done() <-chan struct{} {
 	return x.flying.done
 }
 
-// touch has the state of x written. Mu is held.
+// touch queues the state of x for writing. mu is held.
 func (e *Engine) touch(x *entry) *mark {
 	if x.mark == nil {
 		e.serial++
@@ -60,7 +60,7 @@ func (e *Engine) touch(x *entry) *mark {
 	return x.mark
 }
 
-// hurry is touch for somebody who waits. Mu is held.
+// hurry is touch for a caller that waits. mu is held.
 func (e *Engine) hurry(x *entry) *mark {
 	m := e.touch(x)
 	if x.flying == nil {
@@ -70,7 +70,7 @@ func (e *Engine) hurry(x *entry) *mark {
 	return m
 }
 
-// drop removes x from the index and from the stream. Mu is held.
+// drop removes x from the index and the stream. mu is held.
 func (e *Engine) drop(x *entry, why removal) *mark {
 	e.idx.Unlink(x)
 	x.removed = why
@@ -78,8 +78,8 @@ func (e *Engine) drop(x *entry, why removal) *mark {
 	return e.touch(x)
 }
 
-// written waits until a mark is written. The error is errConflict,
-// inbox.ErrUnavailable or that of ctx.
+// written waits for a mark to be written. The error is errConflict, inbox.ErrUnavailable
+// or that of ctx.
 func (e *Engine) written(ctx context.Context, m *mark) error {
 	select {
 	case <-m.done:
@@ -108,15 +108,15 @@ func (e *Engine) write() {
 		}
 		x := (*from)[0]
 		*from = (*from)[1:]
-		if x.mark != nil && x.flying == nil { // else it was in both
+		if x.mark != nil && x.flying == nil { // otherwise it was in both queues
 			e.writeMark(x)
 		}
 		e.mu.Unlock()
 	}
 }
 
-// writeMark writes the mark of x, however long it takes. Mu is held, and is not
-// while it waits.
+// writeMark writes the mark of x, however long it takes. mu is held, and released while it
+// waits.
 func (e *Engine) writeMark(x *entry) {
 	m := x.mark
 	x.mark, x.flying, x.missed = nil, m, 0
@@ -135,9 +135,9 @@ func (e *Engine) writeMark(x *entry) {
 		cancel()
 		e.mu.Lock()
 		switch {
-		case err == errConflict && now.is(r): // its answer was lost
+		case err == errConflict && now.is(r): // its acknowledgement was lost
 			version, err = now.version, nil
-		case err == errConflict && now.version == x.version: // others are on their way, or a leader changes
+		case err == errConflict && now.version == x.version: // another write is under way, or the leader changes
 		case err == errConflict && x.outlives(now):
 			x.version = now.version
 			continue
@@ -151,20 +151,27 @@ func (e *Engine) writeMark(x *entry) {
 			return
 		}
 		e.mu.Unlock()
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-e.stop:
-		}
-		timer.Stop()
+		halted := e.rest(pause)
 		e.mu.Lock()
-		if e.halted {
+		if halted {
 			return
 		}
 	}
 }
 
-// conclude ends the writing of a mark. Mu is held.
+// rest waits before a write is repeated, and reports whether the engine halts.
+func (e *Engine) rest(pause time.Duration) (halted bool) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false
+	case <-e.stop:
+		return true
+	}
+}
+
+// conclude ends writing a mark. mu is held.
 func (e *Engine) conclude(x *entry, m *mark, err error) {
 	x.flying = nil
 	e.note(x.Key, x.version)
@@ -182,17 +189,17 @@ func (e *Engine) conclude(x *entry, m *mark, err error) {
 	}
 }
 
-// outlives reports whether the change of x counts, though another gateway changed
-// the same delivery before: a person discarded it, or the app took it.
+// outlives reports whether the change of x counts although another gateway was first: an
+// operator has discarded the delivery, or the app has accepted it.
 func (x *entry) outlives(now sight) bool {
 	if !now.live || now.seq != x.Seq {
 		return false
 	}
-	took := x.removed == delivered || x.removed == 0 && x.State == inbox.Delivered
-	return x.removed == discarded || took && now.generation == x.Generation && now.state != inbox.Delivered
+	accepted := x.removed == delivered || x.removed == 0 && x.State == inbox.Delivered
+	return x.removed == discarded || accepted && now.generation == x.Generation && now.state != inbox.Delivered
 }
 
-// giveWay makes x what another gateway made it. Mu is held.
+// giveWay replaces the changes of x by those of another gateway. mu is held.
 func (e *Engine) giveWay(x *entry, m *mark, now sight) {
 	if later := x.mark; later != nil {
 		x.mark = nil
@@ -210,7 +217,7 @@ func (e *Engine) giveWay(x *entry, m *mark, now sight) {
 	signal(e.changed)
 }
 
-// adopt makes the index say of a key what the server said. Mu is held.
+// adopt updates the index with what the server has for a key. mu is held.
 func (e *Engine) adopt(key inbox.Key, now sight) {
 	if e.leaving[key] != nil {
 		return
@@ -230,8 +237,8 @@ func (e *Engine) adopt(key inbox.Key, now sight) {
 	}
 }
 
-// lookAgain asks the server for a key of which a message was passed over, until the
-// answer is no older than what came in meanwhile. Mu is held.
+// lookAgain asks the server for a key whose messages were skipped, until the answer is as
+// new as the messages received meanwhile. mu is held.
 func (e *Engine) lookAgain(key inbox.Key) {
 	if e.halted || e.looking[key] != nil {
 		e.note(key, math.MaxUint64)
@@ -263,21 +270,21 @@ func (e *Engine) lookAgain(key inbox.Key) {
 	})
 }
 
-// note tells who asks the server for a key that there is a later version. Mu is held.
+// note tells lookAgain about a later version of a key. mu is held.
 func (e *Engine) note(key inbox.Key, version uint64) {
 	if newer := e.looking[key]; newer != nil {
 		*newer = max(*newer, version)
 	}
 }
 
-// A sight is what the server has of a key.
+// A sight is what the server has for a key.
 type sight struct {
 	live    bool // there is a delivery
 	version uint64
 	record
 }
 
-// is reports whether it is what this process wrote as r.
+// is reports whether it is what this gateway wrote as r.
 func (s sight) is(r record) bool { return s.session == r.session && s.serial == r.serial }
 
 // look asks the server for the last messages of a key.
@@ -305,7 +312,7 @@ func (e *Engine) look(ctx context.Context, key inbox.Key) (s sight, err error) {
 	return s, nil
 }
 
-// A message is one that the server stores only if after is the last of filter.
+// A message is stored by the server only if the last one of filter is after.
 type message struct {
 	subject, filter string
 	after           uint64
@@ -314,7 +321,7 @@ type message struct {
 	ttl             time.Duration
 }
 
-// putRecord writes what r says; with a delivery, data is its form.
+// putRecord writes r, with the delivery or as its state. data is the delivery's form.
 func (e *Engine) putRecord(ctx context.Context, r record, data []byte, delivery bool) (uint64, error) {
 	m := message{
 		subject: e.subject(r.key, stateToken), filter: e.subject(r.key, "*"), after: r.version,
