@@ -11,7 +11,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A load is senders and an app at gateways. It notes what is accepted and delivered.
+// A load is the senders and the app of some gateways. It records what is accepted and
+// delivered.
 type load struct {
 	t                *testing.T
 	refusals, next   atomic.Int64
@@ -23,7 +24,7 @@ type load struct {
 	delivered map[int]int
 }
 
-// begin begins one. Its pauses pace the load; nothing is judged by them.
+// begin starts a load. Its pauses only limit it.
 func begin(t *testing.T, gateways []*Engine) *load {
 	l := &load{t: t, accepted: make(map[int]bool), delivered: make(map[int]int)}
 	for i := range 8 {
@@ -82,11 +83,11 @@ func (l *load) stop() {
 	l.senders.Wait()
 }
 
-// end waits until all that was accepted is delivered, and gateways hold nothing more.
+// end waits until everything accepted is delivered, and the gateways have nothing left.
 func (l *load) end(gateways ...*Engine) {
 	l.t.Helper()
 	began := time.Now()
-	until(l.t, "not all is delivered", func() bool {
+	until(l.t, "not everything is delivered", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for n := range l.accepted {
@@ -116,8 +117,7 @@ func (l *load) end(gateways ...*Engine) {
 	l.t.Logf("%d accepted, all delivered within %v of the end; %d twice, %d that were refused", len(l.accepted), time.Since(began).Round(time.Millisecond), twice, never)
 }
 
-// leader returns which of the servers leads the default stream, as those see it that are
-// asked.
+// leader returns the server that leads the default stream, according to one of asked.
 func leader(t *testing.T, servers []*server, asked ...*server) (leads *server) {
 	t.Helper()
 	until(t, "there is no leader", func() bool {
@@ -139,11 +139,11 @@ func leader(t *testing.T, servers []*server, asked ...*server) (leads *server) {
 	return leads
 }
 
-// whole waits until all three servers have all of the stream.
+// whole waits until all three servers have the whole stream.
 func whole(t *testing.T, servers []*server) {
 	t.Helper()
 	js := streams(t, servers[0].url())
-	until(t, "the cluster is not whole", func() bool {
+	until(t, "the cluster is not complete again", func() bool {
 		s, err := js.Stream(context.Background(), defaultStream)
 		if err != nil || s.CachedInfo().Cluster == nil {
 			return false

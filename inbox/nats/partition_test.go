@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// A wire is a TCP proxy. Cut, it passes nothing in either direction and keeps the
-// connections open, as a network does between two of its parts; what was sent meanwhile
-// arrives when it is mended.
+// A wire is a TCP proxy. While it is cut, it passes nothing in either direction and keeps
+// the connections open, as a partitioned network does; what was sent meanwhile arrives when
+// it is mended.
 type wire struct {
 	listener net.Listener
 	to       string
@@ -53,7 +53,7 @@ func newWire(t *testing.T, to string) *wire {
 
 func (w *wire) url() string { return "nats://" + w.listener.Addr().String() }
 
-// cut cuts or mends it.
+// cut cuts or mends the wire.
 func (w *wire) cut(yes bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -69,7 +69,7 @@ func (w *wire) cut(yes bool) {
 	}
 }
 
-// wait waits until it passes.
+// wait waits until the wire is not cut.
 func (w *wire) wait() {
 	w.mu.Lock()
 	passes := w.passes
@@ -103,8 +103,7 @@ func (w *wire) pass(from, to net.Conn) {
 	}
 }
 
-// A network is three servers, and the wires to each: from the other servers and from
-// gateways.
+// A network is three servers and the wires between them.
 type network struct {
 	servers []*server
 	routes  [3][3]*wire // from, to
@@ -125,7 +124,7 @@ func newNetwork(t *testing.T) *network {
 				routes = append(routes, n.routes[from][to].url())
 			}
 		}
-		// Servers tell each other where others are, and clients too: no way leads past
+		// Servers announce addresses to each other and to clients: these must not lead past
 		// the wires.
 		s := prepare(t, freeAddr(t), "", fmt.Sprintf("server_name: n%d", from), fmt.Sprintf(
 			"cluster { name: c, listen: %q, advertise: %q, no_advertise: true, routes: [%s] }", listens[from], freeAddr(t), strings.Join(routes, ", ")))
@@ -138,7 +137,7 @@ func newNetwork(t *testing.T) *network {
 	return n
 }
 
-// cut cuts a server off from the two others, or mends that.
+// cut cuts a server off from the other two, or mends that.
 func (n *network) cut(s *server, yes bool) {
 	for from := range 3 {
 		for to := range 3 {
@@ -177,10 +176,9 @@ func (n *network) others(s *server) (others []*server) {
 	return others
 }
 
-// TestPartition cuts the leader of the stream off: first from everybody, then together
-// with a gateway. Where most servers are, deliveries are accepted; what is refused is
-// forwarded by its gateway; and when the network is whole again, everything that was
-// accepted is delivered.
+// TestPartition: the leader of the stream is cut off, first alone, then together with a
+// gateway. The side with two servers accepts deliveries, the other side refuses them, and
+// everything accepted is delivered once the network is mended.
 func TestPartition(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
@@ -196,7 +194,7 @@ func TestPartition(t *testing.T) {
 	b.wires[alone].cut(true)
 	l.progress("the cut that leaves the leader alone")
 	if now := leader(t, n.servers, n.others(alone)...); now == alone {
-		t.Error("the leader that was cut off still leads: the cut is none")
+		t.Error("the leader that was cut off still leads: the cut has no effect")
 	}
 	n.cut(alone, false)
 	a.wires[alone].cut(false)
