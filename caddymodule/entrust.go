@@ -3,7 +3,9 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -51,28 +53,15 @@ func (d *delivery) entrust(next caddyhttp.Handler) error {
 		}
 		return d.refuse(errManyInFlight)
 	}
-	a, err := d.start(next)
-	if err != nil {
-		return d.refuse(err)
+	if d.r.ProtoMajor == 1 {
+		return d.inHandler(next)
 	}
-	timer := time.NewTimer(d.h.Inbox.patience())
-	defer timer.Stop()
-	select {
-	case <-a.ended:
-	case <-timer.C:
-		if d.put(true) && a.goesOn() {
-			d.left = true
-			return d.answerStored("late")
-		}
-		<-a.ended
-	}
-	return d.concluded(a)
+	return d.inBackground(next)
 }
 
 // concluded settles a delivery by the app's response, and passes that to the sender
 // unless the delivery is stored.
 func (d *delivery) concluded(a *firstAttempt) error {
-	a.Join()
 	d.appTook, d.status = a.took, a.status
 	outcome, reason := a.outcome()
 	stored := d.attempt != nil
@@ -82,15 +71,18 @@ func (d *delivery) concluded(a *firstAttempt) error {
 	d.hear(a.result())
 	switch {
 	case stored && !a.passing && outcome != metrics.Delivered: // also if it was stored while the app answered
+		a.reset()
 		return d.answerStored(reason)
 	case a.panicked != nil:
 		d.count(outcome, reason)
 		panic(a.panicked)
 	case a.err == nil && a.status == 0:
+		a.reset()
 		return d.refuse(errNoUpstream)
 	}
 	d.count(outcome, reason)
 	if a.err != nil {
+		a.reset()
 		return d.appFailed(a.err)
 	}
 	a.finish()
@@ -135,6 +127,9 @@ func (d *delivery) put(running bool) bool {
 // it came with, and the results of verification.
 func (d *delivery) record() *inbox.Delivery {
 	record := attempt.Record(d.r, d.req.Method, received(d.r).RequestURI, d.body)
+	if d.asReceived != nil {
+		record.Header = d.asReceived.header()
+	}
 	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
 	if d.h.server != nil {
@@ -148,6 +143,20 @@ func (d *delivery) answerStored(reason string) error {
 	d.end(metrics.Stored, reason)
 	d.w.Header().Set("Webhook-Stored", "true")
 	return d.answerTaken()
+}
+
+// storedResponse is the same answer, for an HTTP/1 connection that closes with it.
+func (d *delivery) storedResponse(header http.Header) *http.Response {
+	status, body := d.h.recogniser.status, d.h.recogniser.body
+	header.Set("Webhook-Stored", "true")
+	header.Set("Date", d.h.now().UTC().Format(http.TimeFormat))
+	if body != "" {
+		header.Set("Content-Type", http.DetectContentType([]byte(body)))
+	}
+	return &http.Response{
+		StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Header: header, Close: true, Request: d.r,
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+	}
 }
 
 // owes reports whether this status means that the app has not accepted the delivery.

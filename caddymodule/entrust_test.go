@@ -3,7 +3,10 @@ package caddymodule
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,28 +80,38 @@ func TestStoredInPlaceOfTheAnswer(t *testing.T) {
 		"an error 422 below":           {app: func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(422, errors.New("not this")) }},
 		"a sender's fault, told by it": {app: responds(400, "no"), wire: []string{"400", "2 bytes"}, hasLength: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "inbox.db")
-			if c.unusable {
-				path = dir
-			}
-			g := boxed(t, path, "{}")
-			o := g.send(post(), c.app)
-			if !slices.Equal(o.wire.events, c.wire) {
-				t.Errorf("the sender gets %q, want %q", o.wire.events, c.wire)
-			}
-			if stored := o.header.Get("Webhook-Stored") != ""; stored != c.isStored {
-				t.Errorf("stored %t, want %t", stored, c.isStored)
-			}
-			if has := o.header.Get("Content-Length") != ""; has != c.hasLength {
-				t.Errorf("Content-Length %t, want %t", has, c.hasLength)
-			}
-			if aborts := strings.Contains(name, "panic") && !c.isStored; aborts != (o.panic != nil) {
-				t.Errorf("panics %v, want %t", o.panic, aborts)
-			}
-		})
+		for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+			t.Run(name+" over "+proto, func(t *testing.T) {
+				dir := t.TempDir()
+				path := filepath.Join(dir, "inbox.db")
+				if c.unusable {
+					path = dir
+				}
+				g := boxed(t, path, "{}")
+				o := g.send(postOver(proto), c.app)
+				if !slices.Equal(o.wire.events, c.wire) {
+					t.Errorf("the sender gets %q, want %q", o.wire.events, c.wire)
+				}
+				if stored := o.header.Get("Webhook-Stored") != ""; stored != c.isStored {
+					t.Errorf("stored %t, want %t", stored, c.isStored)
+				}
+				if has := o.header.Get("Content-Length") != ""; has != c.hasLength {
+					t.Errorf("Content-Length %t, want %t", has, c.hasLength)
+				}
+				if aborts := strings.Contains(name, "panic") && !c.isStored; aborts != (o.panic != nil) {
+					t.Errorf("panics %v, want %t", o.panic, aborts)
+				}
+			})
+		}
 	}
+}
+
+// postOver is post's request, received over proto.
+func postOver(proto string) *http.Request {
+	r := post()
+	r.Proto = proto
+	r.ProtoMajor, r.ProtoMinor, _ = http.ParseHTTPVersion(proto)
+	return r
 }
 
 // TestStoredWhileTheAppWorks: after the sender's patience the answer is the gateway's,
@@ -106,7 +119,7 @@ func TestStoredInPlaceOfTheAnswer(t *testing.T) {
 func TestStoredWhileTheAppWorks(t *testing.T) {
 	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{"after":"1ms"}`)
 	finish, ended := make(chan struct{}), make(chan struct{})
-	o := g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
+	o := g.send(postOver("HTTP/2.0"), func(w http.ResponseWriter, _ *http.Request) error {
 		defer close(ended)
 		<-finish
 		w.Header().Set("X-App", "late")
@@ -125,6 +138,81 @@ func TestStoredWhileTheAppWorks(t *testing.T) {
 	}
 	for buffered.used.Load() != 0 { // the attempt gives back what it holds
 		<-closedAfterYield()
+	}
+}
+
+// TestStoredWhileTheAppWorksOverHTTP1 is the same over HTTP/1, where the attempt stays
+// in the handler.
+func TestStoredWhileTheAppWorksOverHTTP1(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{"after":"1ms"}`)
+	finish, ended := make(chan struct{}), make(chan struct{})
+	app := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		r.Header.Set("X-Secret", "of a later handler") // must not be stored
+		<-finish
+		w.Header().Set("X-App", "late")
+		w.WriteHeader(200)
+		return nil
+	})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		if err := g.handlers[0].ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil), app); err != nil {
+			t.Error(err)
+		}
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer server.Close()
+	sent := post()
+	sent.URL.Host, sent.RequestURI = server.Listener.Addr().String(), ""
+	resp, err := server.Client().Do(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || len(text) > 0 || resp.StatusCode != 200 || resp.Header.Get("Webhook-Stored") != "true" || resp.Header.Get("Webhook-Delivery") == "" || !resp.Close {
+		t.Errorf("the sender gets %d, %v, %q, %v", resp.StatusCode, resp.Header, text, err)
+	}
+	box := g.app.theBox()
+	defer box.release()
+	key, err := dedupe.ParseKey(resp.Header.Get("Webhook-Delivery"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, _, err := box.Engine().Get(t.Context(), inbox.Key(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"X-Secret", markVerified, markDelivery} {
+		if http.Header(stored.Header).Get(name) != "" {
+			t.Errorf("stored with %s, which it did not come with", name)
+		}
+	}
+	close(finish)
+	<-ended
+	if e, found, err := box.Engine().Find(t.Context(), inbox.Key(key)); err != nil || found {
+		t.Errorf("after the app's 200 it is in the inbox: %+v, %v", e, err)
+	}
+	if n := buffered.used.Load(); n != 0 {
+		t.Errorf("%d bytes are still charged", n)
+	}
+}
+
+// TestNoConnectionToAnswerOn: where the connection cannot be taken from the server, the
+// sender waits for the app, and is answered once.
+func TestNoConnectionToAnswerOn(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{"after":"1ms"}`)
+	box := g.app.theBox()
+	defer box.release()
+	o := g.send(postOver("HTTP/1.1"), func(w http.ResponseWriter, r *http.Request) error {
+		for list := []inbox.Entry(nil); len(list) == 0; { // until it is stored
+			<-closedAfterYield()
+			list, _ = box.Engine().List(r.Context(), inbox.Selection{}, 0, 1)
+		}
+		w.WriteHeader(500)
+		return nil
+	})
+	if !slices.Equal(o.wire.events, []string{"200", "0 bytes"}) || o.header.Get("Webhook-Stored") != "true" {
+		t.Errorf("the sender gets %q, %v", o.wire.events, o.header)
 	}
 }
 

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"maps"
 	"net/http"
@@ -19,70 +18,145 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A firstAttempt is the first attempt of a delivery of a handler with an inbox. It
-// has its own request and goroutine, so that it can continue after its sender was
-// answered: HTTP/2 and HTTP/3 end a response only when the handler returns.
+// A firstAttempt is the first attempt of a delivery of a handler with an inbox. It may
+// outlast its sender's patience: then the delivery is stored and the sender answered
+// while the attempt goes on.
 //
 // It is the ResponseWriter of the following handlers. Like heldResponse it holds the
 // response until the delivery is settled; if the delivery is stored, the response
 // never reaches the sender.
 type firstAttempt struct {
-	*attempt.Request
-	d     *delivery
-	ended chan struct{}
+	d *delivery
 
-	// Set before ended is closed.
+	// Set when it has ended.
 	err      error
 	panicked any
 	took     time.Duration
 
+	before headerLines // the response's, for an answer that is not the app's
+
 	mu      sync.Mutex
 	header  http.Header
-	status  int // 0 until the app has answered
+	own     bool // header is not the response's
+	status  int  // 0 until the app has answered
 	body    []byte
 	cut     bool // the body was too long to hold, and is dropped
 	passing bool // to the sender
-	done    bool
+	ended   bool
 	alone   bool // the sender was answered
 }
 
-// start calls the app.
-func (d *delivery) start(next caddyhttp.Handler) (*firstAttempt, error) {
-	a := &firstAttempt{d: d, ended: make(chan struct{}), header: d.w.Header().Clone()}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), time.Duration(*d.h.UpstreamTimeout))
-	a.Request = attempt.Apart(ctx, d.r, a)
-	a.Request.Body = io.NopCloser(bytes.NewReader(d.body))
-	if err := d.setUpstreamHeaders(a.Request.Header); err != nil {
-		cancel()
-		return nil, err
+// inHandler makes the first attempt in the handler's goroutine, with the sender's
+// request: all that HTTP/1 needs. When the sender has waited long enough, a timer
+// answers it on the connection itself, because the handlers around this one belong to
+// the goroutine of the attempt.
+func (d *delivery) inHandler(next caddyhttp.Handler) error {
+	ctx, cancel := d.appContext()
+	defer cancel()
+	d.asReceived = linesOf(d.r.Header)
+	if err := d.setUpstreamHeaders(d.r.Header); err != nil {
+		return d.refuse(err)
 	}
-	inBackground(func() {
-		defer cancel()
-		a.run(next)
+	a := &firstAttempt{d: d, header: d.w.Header(), before: linesOf(d.w.Header())}
+	overdue := make(chan struct{})
+	timer := time.AfterFunc(d.h.Inbox.patience(), func() {
+		defer close(overdue)
+		if d.put(true) {
+			a.answerLate()
+		}
 	})
-	return a, nil
+	alone := a.call(next, d.r.WithContext(ctx))
+	if !timer.Stop() {
+		<-overdue
+	}
+	if !alone {
+		return d.concluded(a)
+	}
+	a.concludeAlone()
+	a.reset()
+	d.w.WriteHeader(d.h.recogniser.status) // only for the access log: the connection is closed
+	d.report(metrics.Stored, "late")
+	return nil
 }
 
-// background hands work to goroutines that have done some before: their stacks are as
-// large as a proxy needs, where a new one is copied several times while it grows.
-var background = make(chan func())
+// answerLate tells the sender that the delivery is stored, unless the app has answered
+// by now. A connection that cannot be taken from the server waits for the app.
+func (a *firstAttempt) answerLate() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended || a.passing {
+		return
+	}
+	d := a.d
+	conn, _, err := http.NewResponseController(d.w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	a.alone = true
+	d.note(metrics.Stored, "late")
+	_ = conn.SetWriteDeadline(time.Now().Add(answerPatience))
+	_ = d.storedResponse(a.before.header()).Write(conn) // a sender that is gone does not matter
+}
 
-// backgroundIdle is how long such a goroutine waits for more.
-const backgroundIdle = 10 * time.Second
+// answerPatience limits the time to send the answer.
+const answerPatience = 5 * time.Second
 
-func inBackground(work func()) {
+// inBackground makes the first attempt with a request and a goroutine of its own:
+// HTTP/2 and HTTP/3 end a response only when the handler returns.
+func (d *delivery) inBackground(next caddyhttp.Handler) error {
+	ctx, cancel := d.appContext()
+	a := &firstAttempt{d: d, header: d.w.Header().Clone(), own: true, before: linesOf(d.w.Header())}
+	own := attempt.Apart(ctx, d.r, a)
+	own.Body = io.NopCloser(bytes.NewReader(d.body))
+	if err := d.setUpstreamHeaders(own.Header); err != nil {
+		cancel()
+		return d.refuse(err)
+	}
+	ended := make(chan struct{})
+	background(func() {
+		defer cancel()
+		if a.call(next, own.Request) {
+			a.concludeAlone()
+			d.free()
+		}
+		close(ended)
+	})
+	timer := time.NewTimer(d.h.Inbox.patience())
+	defer timer.Stop()
 	select {
-	case background <- work:
+	case <-ended:
+	case <-timer.C:
+		if d.put(true) && a.goesOn() {
+			d.left = true
+			return d.answerStored("late")
+		}
+		<-ended
+	}
+	own.Join()
+	return d.concluded(a)
+}
+
+// idle hands work to goroutines that have done some before: their stacks are as large
+// as a proxy needs, where a new one is copied several times while it grows.
+var idle = make(chan func())
+
+// idleTime is how long such a goroutine waits for more.
+const idleTime = 10 * time.Second
+
+func background(work func()) {
+	select {
+	case idle <- work:
 	default:
 		go func() {
 			work()
-			idle := time.NewTimer(backgroundIdle)
+			over := time.NewTimer(idleTime)
 			for {
 				select {
-				case work := <-background:
+				case work := <-idle:
 					work()
-					idle.Reset(backgroundIdle)
-				case <-idle.C:
+					over.Reset(idleTime)
+				case <-over.C:
 					return
 				}
 			}
@@ -90,7 +164,8 @@ func inBackground(work func()) {
 	}
 }
 
-func (a *firstAttempt) run(next caddyhttp.Handler) {
+// call calls the app. It reports whether the sender was answered meanwhile.
+func (a *firstAttempt) call(next caddyhttp.Handler, r *http.Request) (alone bool) {
 	began := time.Now()
 	func() {
 		defer func() {
@@ -100,19 +175,15 @@ func (a *firstAttempt) run(next caddyhttp.Handler) {
 					zap.String("name", a.d.h.Name), zap.Any("panic", a.panicked), zap.ByteString("stack", debug.Stack()))
 			}
 		}()
-		a.err = next.ServeHTTP(a, a.Request.Request)
+		a.err = next.ServeHTTP(a, r)
 	}()
 	a.took = time.Since(began)
 	a.d.h.metrics.Observe(metrics.Upstream, a.took)
 
 	a.mu.Lock()
-	a.done = true
-	alone := a.alone
-	a.mu.Unlock()
-	if alone {
-		a.concludeAlone()
-	}
-	close(a.ended)
+	defer a.mu.Unlock()
+	a.ended = true
+	return a.alone
 }
 
 // goesOn reports whether the attempt continues without the sender, who is answered
@@ -120,7 +191,7 @@ func (a *firstAttempt) run(next caddyhttp.Handler) {
 func (a *firstAttempt) goesOn() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.alone = !a.done && !a.passing
+	a.alone = !a.ended && !a.passing
 	return a.alone
 }
 
@@ -136,7 +207,6 @@ func (a *firstAttempt) concludeAlone() {
 	}
 	d.remember(outcome, reason, a.status, a.took)
 	d.h.metrics.Count(outcome, reason, d.h.now())
-	d.free()
 }
 
 // outcome is the app's result for the delivery.
@@ -175,6 +245,9 @@ func (a *firstAttempt) result() inbox.Result {
 // retryAfter parses the app's Retry-After: RFC 9110 §10.2.3.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	text := header.Get("Retry-After")
+	if text == "" {
+		return 0
+	}
 	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
 		return time.Duration(min(seconds, 1<<20)) * time.Second
 	}
@@ -233,8 +306,10 @@ func (a *firstAttempt) pass() {
 	a.passing = true
 	a.d.settle(a.status)
 	header := a.d.w.Header()
-	clear(header)
-	maps.Copy(header, a.header)
+	if a.own {
+		clear(header)
+		maps.Copy(header, a.header)
+	}
 	if a.cut {
 		header.Del("Content-Length")
 		header.Del("Content-Encoding")
@@ -251,4 +326,33 @@ func (a *firstAttempt) finish() {
 	if !a.passing {
 		a.pass()
 	}
+}
+
+// reset removes what the app has set in the header of a response that is not its own.
+func (a *firstAttempt) reset() {
+	header := a.d.w.Header()
+	clear(header)
+	maps.Copy(header, a.before.header())
+}
+
+// headerLines are a header as it was: cheaper to make than a copy, which only a
+// delivery that is stored needs.
+type headerLines []struct{ name, value string }
+
+func linesOf(h http.Header) headerLines {
+	lines := make(headerLines, 0, len(h))
+	for name, values := range h {
+		for _, value := range values {
+			lines = append(lines, struct{ name, value string }{name, value})
+		}
+	}
+	return lines
+}
+
+func (l headerLines) header() http.Header {
+	h := make(http.Header, len(l))
+	for _, line := range l {
+		h[line.name] = append(h[line.name], line.value)
+	}
+	return h
 }

@@ -30,8 +30,19 @@ type report struct {
 // end records how a request ended: in the counters, the history, the access log and
 // the trace.
 func (d *delivery) end(e metrics.Outcome, reason string) {
+	d.note(e, reason)
+	d.report(e, reason)
+}
+
+// note records how a request ended in the counters and the history.
+func (d *delivery) note(e metrics.Outcome, reason string) {
 	d.remember(e, reason, d.status, d.appTook)
 	d.h.metrics.Count(e, reason, d.h.now())
+}
+
+// report records how a request ended in the access log and the trace, which belong to
+// the handler's goroutine.
+func (d *delivery) report(e metrics.Outcome, reason string) {
 	r := report{
 		name: d.h.Name, provider: d.h.providerID(), outcome: e, reason: reason,
 		delivery: d.key, key: d.verifiedBy, rejection: d.rejection, attempt: d.attempts,

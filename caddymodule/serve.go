@@ -35,18 +35,19 @@ type delivery struct {
 
 	answer *verifier.Answer // to a handshake, which is not a delivery
 
-	hash      dedupe.Key // of the delivery; zero if it has none
-	key       string     // in hex; "" if nothing identifies it
-	claimed   *dedupe.Claim
-	duplicate bool // the app or the inbox already has this delivery
-	stored    bool // the inbox has it, or had it last
-	gate      *dedupe.Gate
-	store     StoreModule    // with a reference
-	box       *box           // with a reference; nil if it cannot be stored
-	left      bool           // an attempt continues, and frees the rest
-	noted     atomic.Bool    // the store has a mark that the inbox has it
-	attempt   *inbox.Attempt // the running one, if the delivery is stored
-	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
+	hash       dedupe.Key // of the delivery; zero if it has none
+	key        string     // in hex; "" if nothing identifies it
+	claimed    *dedupe.Claim
+	duplicate  bool // the app or the inbox already has this delivery
+	stored     bool // the inbox has it, or had it last
+	gate       *dedupe.Gate
+	store      StoreModule    // with a reference
+	box        *box           // with a reference; nil if it cannot be stored
+	asReceived headerLines    // once the request has the app's headers; else nil
+	left       bool           // an attempt continues, and frees the rest
+	noted      atomic.Bool    // the store has a mark that the inbox has it
+	attempt    *inbox.Attempt // the running one, if the delivery is stored
+	attempts   int            // number of the attempt from the inbox, from 1; 0: on receipt
 
 	verifiedBy string    // the label of the key that verified it
 	rejection  string    // the id of the kept rejection, if any
@@ -200,9 +201,7 @@ func (d *delivery) observed(err error) error {
 }
 
 // forward passes the delivery, as signed, to the following handlers, and settles it
-// by their response. The app's time limit does not depend on the sender's: senders
-// disconnect after seconds, and an app cut off then has done half of its work, and a
-// retry could not get its response.
+// by their response.
 func (d *delivery) forward(next caddyhttp.Handler) error {
 	if d.unverified != nil {
 		d.keep(d.unverified, true) // as received, before its headers change
@@ -213,11 +212,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	if err := d.setUpstreamHeaders(d.r.Header); err != nil {
 		return d.refuse(err)
 	}
-	ctx := d.r.Context()
-	if d.unverified == nil && (!d.h.recogniser.off || d.box != nil) {
-		ctx = context.WithoutCancel(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(*d.h.UpstreamTimeout))
+	ctx, cancel := d.appContext()
 	defer cancel()
 
 	held := &heldResponse{ResponseWriter: d.w, settle: d.settle, passing: d.claimed == nil}
@@ -246,6 +241,17 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	}
 	held.finish()
 	return nil
+}
+
+// appContext limits the app's time. It does not depend on the sender's: senders
+// disconnect after seconds, and an app cut off then has done half of its work, and a
+// retry could not get its response.
+func (d *delivery) appContext() (context.Context, context.CancelFunc) {
+	ctx := d.r.Context()
+	if d.unverified == nil && (!d.h.recogniser.off || d.box != nil) {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(*d.h.UpstreamTimeout))
 }
 
 // ask measures the app's part of a delivery's time.

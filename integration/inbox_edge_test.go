@@ -395,3 +395,23 @@ func TestInboxAndAccessLog(t *testing.T) {
 		}
 	}
 }
+
+// TestInboxAnswersAmongOtherHandlers: the answer that overtakes the app over HTTP/1
+// passes by the handlers around it, and the access log says what the sender got.
+func TestInboxAnswersAmongOtherHandlers(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: "log\nencode gzip\nheader >X-Deferred {header.X-Github-Delivery}\nintercept {\nhandle_response {\nrespond {rp.status_code}\n}\n}\n" +
+		"route {\nverify_webhook github {env.GITHUB_KEY} {\n" + inboxOption("inbox") + "}\n" +
+		"request_header X-Github-Delivery again\nlog_append below {http.request.header.X-Github-Delivery}\nreverse_proxy APP\n}"})
+	id, m, d, finish := newCase(), at("/").message(t), newDesk(), make(chan struct{})
+	g.app.answer(id, d.serve(func(_ int, _ http.ResponseWriter, _ *http.Request) { g.app.until(finish) }))
+	a := g.do(t, g.h1, g.request(t, id, m))
+	wantStored(t, "while the app works", a)
+	close(finish)
+	line := g.log.await(t, "the access log", saying("handled request"))
+	for _, want := range []string{`"status":200`, `"outcome":"stored"`, `"reason":"late"`, `"below":"again"`} {
+		if !strings.Contains(line.raw, want) {
+			t.Errorf("the access log has no %s: %s", want, line.raw)
+		}
+	}
+}
