@@ -57,6 +57,10 @@ func TestWarningsOfPlacementHold(t *testing.T) {
 	}{
 		"detour": {block + "handle_path /legacy/* {\nreverse_proxy APP\n}\nrespond 404",
 			"with the path of verified deliveries", http.StatusOK, "/hooks/github"},
+		"below the prefix": {block + "rewrite /legacy/* /hooks/other\nreverse_proxy APP",
+			"below the prefix of verify_webhooks", http.StatusOK, "/hooks/other"},
+		"a map": {block + "map {path} {to} {\n/legacy /hooks/github\ndefault {path}\n}\nrewrite * {to}\nreverse_proxy APP",
+			"with the path of verified deliveries", http.StatusOK, "/hooks/github"},
 		"two handlers": {"route {\nverify_webhook /hooks/* gitlab_token a-token\nverify_webhook /hooks/github github a-secret\nreverse_proxy APP\n}",
 			"requests reach two verify_webhook handlers", http.StatusInternalServerError, ""},
 	} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
@@ -69,6 +70,20 @@ func (t trail) rewritten(r *rewrite.Rewrite) trail {
 	return t
 }
 
+// mapped adds the paths for which a map has values, which a rewrite may use.
+func (t trail) mapped(h *maphandler.Handler) trail {
+	l := layer{maybe: true}
+	for _, m := range h.Mappings {
+		if m.InputRegexp != "" {
+			l.prefixes = append(l.prefixes, literalPrefix(m.InputRegexp))
+			continue
+		}
+		l.patterns = append(l.patterns, m.Input)
+	}
+	t.layers = append(slices.Clip(t.layers), l)
+	return t
+}
+
 // maybe adds the rewrite of an earlier route that only some requests enter.
 func (t trail) maybe(inside trail) trail {
 	layers := slices.Clone(inside.layers)
@@ -107,8 +122,11 @@ func literalPrefix(pattern string) string {
 // calls lists paths that the layers may turn into the given one, the path itself
 // first.
 func calls(path string, layers []layer) []string {
-	paths, any := []string{path}, false
+	paths, any, changed := []string{path}, false, false // changed by a later layer
 	for _, l := range slices.Backward(layers) {
+		if changed = changed || l.rewrites(); !changed {
+			continue
+		}
 		var before []string
 		for _, p := range paths {
 			before = append(before, l.undone(p)...)
@@ -118,13 +136,18 @@ func calls(path string, layers []layer) []string {
 				before = append(before, sample)
 			}
 		}
-		any = any || l.whole
+		any = any || l.whole || l.begin != ""
 		paths = append(before, paths...)
 	}
 	if any {
 		paths = append(paths, "/x")
 	}
 	return few(append([]string{path}, paths...), path)
+}
+
+// rewrites reports whether the layer changes the path.
+func (l layer) rewrites() bool {
+	return l.whole || l.strip+l.begin+l.suffix != "" || len(l.swaps) > 0
 }
 
 // undone lists paths that a layer may turn into the given one.

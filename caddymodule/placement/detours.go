@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -12,18 +13,23 @@ import (
 )
 
 // A detour is a way for unverified requests to reach an app with the path of verified
-// deliveries. Detours of one folder are reported once.
-type detour struct{ prefix, by, how, host, folder string }
+// deliveries, or one below the prefix of their block, which the app may trust as much.
+// Detours of one folder are reported once.
+type detour struct{ prefix, by, where, how, host, folder string }
 
 // Kinds of detours.
 const (
+	onePath   = "with the path of verified deliveries"
+	ownPrefix = "below the prefix of verify_webhooks"
+
 	byRewrite = "handle_path or a rewrite makes it the same"
+	byPrefix  = "a rewrite leads there"
 	byHost    = "another site, or another address of this one, has the same app"
 	byError   = "handle_errors sends it refused requests"
 )
 
-// detours finds unverified requests that reach an app with the path of verified
-// deliveries: through a route that strips or adds a prefix, another host, or an error
+// detours finds unverified requests that reach an app as verified deliveries do:
+// through a route that strips or adds a prefix, another host, or an error
 // route.
 func (s *survey) detours() (findings []Finding) {
 	names, example := make(map[detour][]string), make(map[detour][]zap.Field)
@@ -42,12 +48,20 @@ func (s *survey) detours() (findings []Finding) {
 		}
 	}
 	for _, d := range all {
+		if exact := (detour{where: onePath, by: d.by, host: d.host, folder: d.folder}); d.where == ownPrefix && slices.ContainsFunc(all, exact.sameWay) {
+			continue // it leads to the path of another sender of the block
+		}
 		findings = append(findings, Finding{
-			"requests reach " + d.by + " with the path of verified deliveries, without passing verify_webhook: " + d.how + "; refuse it before that proxy, @hooks verify_webhook_prefix " + d.prefix + ", respond @hooks 404",
+			"requests reach " + d.by + " " + d.where + ", without passing verify_webhook: " + d.how + "; refuse it before that proxy, @hooks verify_webhook_prefix " + d.prefix + ", respond @hooks 404",
 			append([]zap.Field{zap.Strings("names", sorted(names[d]))}, example[d]...),
 		})
 	}
 	return findings
+}
+
+// sameWay reports whether both lead from one folder to one app, alike.
+func (d detour) sameWay(e detour) bool {
+	return d.where == e.where && d.by == e.by && d.host == e.host && d.folder == e.folder
 }
 
 // detoursOf yields the detours around a seat with an example, at most one for each
@@ -59,11 +73,17 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 			if to.server != seat.server && s.isLocal(to.server) {
 				continue
 			}
-			near, a, found := s.wayTo(to, seat, at, verified)
+			near, a, found := s.wayTo(to, seat, at, verified, isSame)
+			d := detour{prefix: folderThere(a.path), where: onePath, how: howOf(to, near, at)}
 			if !found {
-				continue
+				if near, a, found = s.wayTo(to, seat, at, verified, seat.bothBelow); !found {
+					continue
+				}
+				if d.prefix, d.where = seat.prefix(), ownPrefix; d.how != byError {
+					d.how = byPrefix
+				}
 			}
-			d := detour{folderThere(a.path), a.by, howOf(to, near, at), near.host, path.Dir(near.path)}
+			d.by, d.host, d.folder = a.by, near.host, path.Dir(near.path)
 			if !yield(d, []zap.Field{zap.Stringer("request", near), zap.String("path_there", a.path)}) {
 				return
 			}
@@ -71,15 +91,16 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 	}
 }
 
-// wayTo returns a request that reaches an app in the form of verified deliveries.
-func (s *survey) wayTo(to app, seat seat, at spot, verified []reply) (near spot, a reply, found bool) {
+// wayTo returns a request that reaches an app with a path that is like that of
+// verified deliveries.
+func (s *survey) wayTo(to app, seat seat, at spot, verified []reply, alike func(path, verified string) bool) (near spot, a reply, found bool) {
 	for _, v := range verified {
 		if !share(to.addresses, v.addresses) {
 			continue
 		}
 		for near, open := range s.waysTo(to, seat, at, v.path) {
 			for _, a := range open {
-				if share(a.addresses, v.addresses) && path.Clean(a.path) == path.Clean(v.path) {
+				if share(a.addresses, v.addresses) && alike(a.path, v.path) {
 					return near, a, true
 				}
 			}
@@ -87,6 +108,17 @@ func (s *survey) wayTo(to app, seat seat, at spot, verified []reply) (near spot,
 	}
 	return spot{}, reply{}, false
 }
+
+func isSame(a, b string) bool { return path.Clean(a) == path.Clean(b) }
+
+// bothBelow reports whether the block around the seat owns both paths.
+func (s seat) bothBelow(a, b string) bool {
+	owns := func(path string) bool { return imagine(s.handler.Method, false, "", path).ask(s.block) == always }
+	return s.block != nil && owns(a) && owns(b)
+}
+
+// prefix is that of the block, as written.
+func (s seat) prefix() string { return reflect.Indirect(reflect.ValueOf(s.block)).String() }
 
 // verified returns the replies to deliveries that pass the seat's handler.
 func (s *survey) verified(seat seat, at spot) []reply {

@@ -104,6 +104,53 @@ func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
 	}
 }
 
+// belowPrefix are ways from a block's site to its app with another path below the
+// block's prefix. The block comes first, so it never sees the new path.
+var belowPrefix = map[string]string{
+	"rewrite /legacy/* /hooks/other\nreverse_proxy app:3000":                                                        "/legacy/x path_there=/hooks/other",
+	"rewrite /legacy/* /hooks?a=b\nreverse_proxy app:3000":                                                          "/legacy/x path_there=/hooks",
+	"rewrite /legacy/* /HOOKS/other\nreverse_proxy app:3000":                                                        "/legacy/x path_there=/HOOKS/other",
+	"rewrite /legacy/* /hooks{uri}\nreverse_proxy app:3000":                                                         "/legacy/x path_there=/hooks/legacy/x",
+	"rewrite /legacy/* /hooks/{http.request.uri.path.file}\nreverse_proxy app:3000":                                 "/legacy/x path_there=/hooks/x",
+	"@l path_regexp l ^/legacy/(.*)$\nrewrite @l /hooks/{re.l.1}\nreverse_proxy app:3000":                           "/legacy/hooks/stripe path_there=/hooks/hooks/stripe",
+	"route /legacy/* {\nrewrite * /hooks/other\nreverse_proxy app:3000\n}\nrespond 404":                             "/legacy/x path_there=/hooks/other",
+	"handle /legacy/* {\nreverse_proxy app:3000 {\nrewrite /hooks/other\n}\n}\nrespond 404":                         "/legacy/x path_there=/hooks/other",
+	"map {path} {to} {\n/legacy/a /hooks/other\ndefault /none\n}\nrewrite * {to}\nreverse_proxy app:3000":           "/legacy/a path_there=/hooks/other",
+	"map {path} {to} {\n~^/legacy/(.*)$ /hooks/${1}/other\n}\nrewrite /legacy/* {to}\nreverse_proxy app:3000":       "/legacy/",
+	"vars to /hooks/other\nrewrite /legacy/* {vars.to}\nreverse_proxy app:3000":                                     "/legacy/x path_there=/hooks/other",
+	"try_files /hooks/other\nreverse_proxy app:3000":                                                                "/x path_there=/hooks/other",
+	"map {path} {to} {\n/legacy/a /hooks/stripe\ndefault {path}\n}\nrewrite * {to}\nreverse_proxy other:1 app:3000": "/legacy/a path_there=/hooks/stripe",
+}
+
+// TestRewritesBelowThePrefixAreWarnedOf: the app may trust every path below the prefix,
+// whoever sends the request.
+func TestRewritesBelowThePrefixAreWarnedOf(t *testing.T) {
+	for beside, request := range belowPrefix {
+		t.Run(beside, func(t *testing.T) {
+			want := openPath + "reverse_proxy app:3000 below the prefix of verify_webhooks, … a rewrite leads there; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com" + request
+			if strings.HasSuffix(request, "=/hooks/stripe") && !strings.Contains(request, "hooks/hooks") {
+				want = openPath + "reverse_proxy other:1 app:3000 with the path of verified deliveries, … request=hooks.example.com" + request
+			}
+			isWarnedOf(t, hooks(beside), want)
+			isWarnedOf(t, hooks(strings.NewReplacer("app:3000", "other:3000").Replace(beside)))
+		})
+	}
+	isWarnedOf(t, hooks("respond 404\nhandle_errors {\nrewrite * /hooks/failed\nreverse_proxy app:3000\n}"),
+		openPath+"reverse_proxy app:3000 below the prefix of verify_webhooks, … handle_errors sends it refused requests; … path_there=/hooks/failed")
+	for _, safe := range []string{
+		"rewrite /legacy/* /other/x\nreverse_proxy app:3000",
+		"rewrite /legacy/* /hooksome\nreverse_proxy app:3000",
+		"rewrite /hooks/x /other\nreverse_proxy app:3000", // the block owns /hooks/x before that
+		"redir /legacy/* /hooks/x\nreverse_proxy app:3000",
+		"method /legacy/* POST\nreverse_proxy app:3000",
+		"map {path} {to} {\n/legacy/a /other\ndefault {path}\n}\nrewrite * {to}\nreverse_proxy app:3000",
+		"vars to /other\nrewrite /legacy/* {vars.to}\nreverse_proxy app:3000",
+		"rewrite /legacy/* /hooks/x\n@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000",
+	} {
+		t.Run(safe, func(t *testing.T) { isWarnedOf(t, hooks(safe)) })
+	}
+}
+
 // TestTheAppAtAnotherAddressIsWarnedOf: the same app is behind another site, port or
 // host, which verifies nothing below the prefix.
 func TestTheAppAtAnotherAddressIsWarnedOf(t *testing.T) {

@@ -96,7 +96,15 @@ func prepareImagined(from *http.Request) (*http.Request, *caddy.Replacer) {
 		Header: make(http.Header), Body: http.NoBody, TLS: from.TLS, RemoteAddr: "192.0.2.1:1024", // TEST-NET-1, RFC 5737
 	}
 	repl := caddy.NewReplacer()
-	return caddyhttp.PrepareRequest(r, repl, nil, new(caddyhttp.Server)), repl
+	r = caddyhttp.PrepareRequest(r, repl, nil, new(caddyhttp.Server))
+	maps.Copy(varsOf(r), varsOf(from))
+	return r, repl
+}
+
+// varsOf returns the values that vars has set; nil before it can.
+func varsOf(r *http.Request) map[string]any {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	return vars
 }
 
 func (m imagined) replacer() *caddy.Replacer {

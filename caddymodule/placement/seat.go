@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
@@ -25,6 +26,7 @@ type seat struct {
 	named   []string // every host matched above, as written
 	guessed bool     // something other than a host matcher may check the host above
 	loose   []looseRoute
+	block   any // the matcher of the block around it; nil without one
 }
 
 // maxSamples limits the samples for a handler.
@@ -40,6 +42,7 @@ type trail struct {
 	guessed bool
 	loose   []looseRoute
 	refused bool // in the error routes
+	block   any  // as in a seat
 }
 
 // A looseRoute has a loose matcher, for which there is no sample: an expression,
@@ -92,6 +95,8 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
 				} else {
 					t = t.maybe(inside)
 				}
+			case *maphandler.Handler:
+				inside, t = inside.mapped(h), t.mapped(h)
 			case *intercept.Intercept:
 				p.visitAnswers(h.HandleResponse, inside, depth)
 			case *reverseproxy.Handler:
@@ -140,11 +145,14 @@ func (t trail) into(route *caddyhttp.Route) trail {
 			}
 			switch kind := kindOf(matcher).Name(); kind {
 			case "host", "path":
+			case "verify_webhook_prefix":
+				t.block = matcher
+				t.others = append(slices.Clip(t.others), kind)
 			case "header", "query", "method", "remote_ip", "client_ip":
 				t.others = append(slices.Clip(t.others), kind)
 			default:
 				t.others = append(slices.Clip(t.others), kind)
-				t.vague = t.vague || kind != "verify_webhook_prefix"
+				t.vague = true
 			}
 		}
 	}
@@ -166,7 +174,7 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if t.layers[i].maybe {

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
@@ -152,6 +153,10 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 		}
 	case *rewrite.Rewrite:
 		rest(m.after(func(r *http.Request, repl *caddy.Replacer) { w.rewrite(h, r, repl) }))
+	case *caddyhttp.VarsMiddleware, *maphandler.Handler: // which a rewrite may use
+		rest(m.after(func(r *http.Request, _ *caddy.Replacer) {
+			_ = h.ServeHTTP(nil, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+		}))
 	case *intercept.Intercept:
 		w.intercept(h, m, rest)
 	default:
@@ -266,8 +271,8 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 	}
 	switch kindOf(h) {
 	case "http.handlers.verify_webhooks", "http.handlers.encode", "http.handlers.headers",
-		"http.handlers.log_append", "http.handlers.map", "http.handlers.push", "http.handlers.request_body",
-		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing", "http.handlers.vars":
+		"http.handlers.log_append", "http.handlers.push", "http.handlers.request_body",
+		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing":
 		return true
 	}
 	return false
