@@ -89,6 +89,17 @@ const (
 
 // safePlacements start without a warning.
 var safePlacements = map[string]string{
+	"a rewrite that comes before the block, which then sees the new path": `{
+		order rewrite before verify_webhooks
+	}
+	hooks.example.com {
+		rewrite /legacy/* /hooks/other
+		verify_webhooks /hooks/* {
+			sender stripe whsec_a
+			reverse_proxy app:3000
+		}
+		reverse_proxy app:3000
+	}`,
 	"guarded prefix": `hooks.example.com {
 		handle /hooks/* {
 			verify_webhook /hooks/stripe stripe whsec_a
