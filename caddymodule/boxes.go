@@ -156,7 +156,32 @@ func (a *App) followInbox(ctx context.Context) {
 			}
 		}
 		b.Configure(a.policies())
+		a.compareBodies(ctx, b.Engine())
 	})
+}
+
+// openPause is the interval of checks whether the inbox is open.
+const openPause = time.Second
+
+// compareBodies waits until the inbox is open, and warns of handlers whose max_body
+// exceeds what it can store.
+func (a *App) compareBodies(ctx context.Context, e inbox.Engine) {
+	tick := time.NewTicker(openPause)
+	defer tick.Stop()
+	for e.Status().Health != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	largest := e.Status().LargestBody
+	for _, h := range a.named("") {
+		if h.Inbox != nil && largest > 0 && h.maxBody > largest {
+			a.logger.Warn("max_body exceeds what the inbox can store, so larger bodies go to the app as without one: lower max_body, or raise the limit of the inbox's server (max_payload of NATS)",
+				zap.String("name", h.Name), zap.Int64("max_body", h.maxBody), zap.Int64("most", largest))
+		}
+	}
 }
 
 // activeApp returns the app of the configuration that serves requests, which inForce

@@ -222,6 +222,7 @@ type Status struct {
 	Health error
 
 	Bytes, Limit int64 // space used, and max_size
+	LargestBody  int64 // bytes of the largest body that can be stored; 0: no limit, or unknown until it is open
 	Unwritten    int   // settlements not yet written
 	Damaged      int   // records without a readable state; they are left alone
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,6 +64,12 @@ func TestInboxNATS(t *testing.T) {
 			level: "INFO", site: inboxSite("inbox", app, "name github"),
 			global: "verify_webhook {\ninbox nats {\nurl " + url + "\nstream hooks\n}\n}",
 		}))
+	}
+	// The sender's max_body is larger than the server's max_payload.
+	if _, err := gateways[0].log.wait(func(l logLine) bool {
+		return strings.HasPrefix(l.text("msg"), "max_body exceeds what the inbox can store")
+	}); err != nil {
+		t.Errorf("no warning of max_body: %v", err)
 	}
 	const each = 20
 	sent := make(map[string]bool)

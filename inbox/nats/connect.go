@@ -211,8 +211,4 @@ func (e *Engine) warn(c jetstream.StreamConfig) {
 	if c.Replicas == 1 {
 		e.log.Warn("the stream has one replica: if its machine loses power, what it acknowledged since its last sync is lost (2 minutes by default); set sync_interval: always in the server's jetstream block, or replicas 3")
 	}
-	if room := e.nc.MaxPayload() - bodyHeadroom; e.o.MaxBody > room {
-		e.log.Warn("the NATS server's max_payload is too small for max_body: larger deliveries are not stored, and go to the app at once; raise max_payload in the server's configuration",
-			"max_payload", e.nc.MaxPayload(), "max_body", e.o.MaxBody, "max_payload_needed", e.o.MaxBody+bodyHeadroom)
-	}
 }

@@ -89,13 +89,16 @@ func TestAFullStream(t *testing.T) {
 func TestADeliveryThatIsLargerThanMaxPayload(t *testing.T) {
 	s := start(t, "max_payload: 100000")
 	var l enginetest.Log
-	e := open(t, Options{Servers: []string{s.url()}, MaxSize: 64 << 20, MaxBody: 1 << 20, Logger: slog.New(slog.NewTextHandler(&l, nil))})
+	e := open(t, Options{Servers: []string{s.url()}, MaxSize: 64 << 20, Logger: slog.New(slog.NewTextHandler(&l, nil))})
 	d := delivery(1)
 	d.Body = make([]byte, 200_000)
 	if text := refused(t, e, d, inbox.WhyTooLarge); !strings.Contains(text, "the NATS server's max_payload is 100000") {
 		t.Errorf("the cause is not named: %s", text)
 	}
-	for _, want := range []string{"max_payload is too small for max_body", "max_payload_needed=1114112", "one replica", "sync_interval"} {
+	if got := e.Status().LargestBody; got != 100_000-bodyHeadroom {
+		t.Errorf("the largest body has %d bytes", got)
+	}
+	for _, want := range []string{"one replica", "sync_interval"} {
 		if !strings.Contains(l.String(), want) {
 			t.Errorf("the log does not say %q: %s", want, l.String())
 		}

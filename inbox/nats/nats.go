@@ -91,10 +91,6 @@ type Options struct {
 	// server reserves. Default: 1 GiB.
 	MaxSize int64
 
-	// MaxBody is the size of the largest body that a handler accepts, in bytes. If the
-	// server's max_payload is too small for it, opening logs a warning. Default: no check.
-	MaxBody int64
-
 	// Now is the wall clock. Gateways that share a stream should agree on the time.
 	// Default: time.Now.
 	Now func() time.Time
@@ -265,11 +261,16 @@ func (e *Engine) Queues(context.Context) ([]inbox.QueueStats, error) {
 // Status implements [inbox.Engine].
 func (e *Engine) Status() inbox.Status {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return inbox.Status{
+	nc := e.nc
+	s := inbox.Status{
 		ID: e.id, Health: e.health, Bytes: e.idx.Bytes, Limit: e.o.MaxSize,
 		Unwritten: e.unwritten, Damaged: e.damaged,
 	}
+	e.mu.Unlock()
+	if nc != nil {
+		s.LargestBody = max(nc.MaxPayload()-bodyHeadroom, 1)
+	}
+	return s
 }
 
 // Changed implements [inbox.Engine]. It also receives when another gateway accepts or
