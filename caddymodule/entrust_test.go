@@ -21,6 +21,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // boxed is a gateway of post's handler with an inbox at a path.
@@ -236,6 +237,25 @@ func TestInboxErrors(t *testing.T) {
 	} {
 		if _, err := provision(t, "", once(option)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", option, err, want)
+		}
+	}
+}
+
+// TestInboxFirstLeavesNoAnswer: it is refused for senders that use the app's response;
+// inbox is not.
+func TestInboxFirstLeavesNoAnswer(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		h := &Handler{Inbox: &Inbox{First: true}, provider: p}
+		if err := h.checkInbox(); (err != nil) != p.ReadsAnswer || err != nil && !strings.Contains(err.Error(), "write inbox") {
+			t.Errorf("%s: inbox first: %v, want an error: %v", p.ID, err, p.ReadsAnswer)
+		}
+		h.Inbox.First = false
+		if err := h.checkInbox(); err != nil {
+			t.Errorf("%s: inbox: %v", p.ID, err)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (h *Handler) checkInbox() error {
 	case i.First && h.Handshake != nil && h.Handshake.Off:
 		return errors.New("inbox first: the sender would not get the app's answer to a handshake: remove handshake off, or write inbox")
 	case i.First && h.provider != nil && h.provider.ReadsAnswer:
-		return fmt.Errorf("inbox first: %s reads the app's response, which comes too late: write inbox, so that the app is called first", h.provider.Name)
+		return fmt.Errorf("inbox first: %s uses the app's response to some requests, and it would come too late: write inbox, so that the app is called first", h.provider.Name)
 	case i.patience() <= 0:
 		return errors.New("inbox: after: give a positive duration, such as 4s")
 	case i.Expire != nil && *i.Expire <= 0:

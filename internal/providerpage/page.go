@@ -205,6 +205,9 @@ func limits(p *providers.Provider) (lines []string) {
 	if p.RejectStatus > 0 {
 		lines = append(lines, fmt.Sprintf("Refused deliveries are answered with status %d.", p.RejectStatus))
 	}
+	if p.ReadsAnswer {
+		lines = append(lines, p.Name+" uses the app's response to some requests, so `inbox first` is an error; `inbox` works.")
+	}
 	if len(p.EventHeader) > 0 {
 		lines = append(lines, "`{http.verify_webhook.event}` is the value of the header `"+strings.Join(p.EventHeader, "` or else `")+"`.")
 	}

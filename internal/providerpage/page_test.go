@@ -91,7 +91,7 @@ func example() *providers.Provider {
 			RequireHeader: []verifier.RequiredHeader{{Name: "X-App", Values: verifier.StringList{"a", "b"}}},
 		},
 		Params:  []providers.Param{{Name: "hook", Description: "the hook's id, <hook>"}, {Name: "team", Description: "the team", Optional: true}},
-		Methods: []string{"POST", "PUT"}, MaxBody: 1000, RejectStatus: 403,
+		Methods: []string{"POST", "PUT"}, MaxBody: 1000, RejectStatus: 403, ReadsAnswer: true,
 		UniqueID: true, BodiesDiffer: true,
 		Retry:      providers.Retry{Schedule: "every hour", Span: verifier.Duration(49 * 3600e9)},
 		Sources:    []providers.Source{{URL: "https://acme.example/docs", Proves: "what *it* says"}},

@@ -43,8 +43,9 @@ type Provider struct {
 	// RejectStatus is the status that the sender expects for a refusal. Default: 401.
 	RejectStatus int `json:"reject_status,omitempty"`
 
-	// ReadsAnswer: the sender acts on what the app answers, such as a reply to show or
-	// the next step of a call, so the gateway cannot answer before the app.
+	// ReadsAnswer: the sender uses what the app answers, to some of its requests at
+	// least, such as a reply to show, the next step of a call or a decision, so the
+	// gateway cannot answer before the app.
 	ReadsAnswer bool `json:"reads_answer,omitempty"`
 
 	// UniqueID: the delivery id identifies one event and is the same in all retries.

@@ -26,6 +26,32 @@ func TestEveryVectorSaysItsProof(t *testing.T) {
 	}
 }
 
+// TestWhoReadsTheAnswer: those who use the app's response, to some of their requests at
+// least, such as the next step of a call, what to show to a user, a decision.
+func TestWhoReadsTheAnswer(t *testing.T) {
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range all {
+		if p.ReadsAnswer {
+			got = append(got, p.ID)
+		}
+	}
+	slices.Sort(got)
+	if want := []string{
+		"airship", "bandwidth", "bolt", "commercelayer", "contentful", "discord", "dropbox_sign",
+		"fastspring", "frameio", "front", "fusionauth", "fusionauth_public_key", "getstream",
+		"helpscout", "hubspot", "hubspot_v2", "lithic", "messagebird", "messagebird_jwt", "meta",
+		"monday_apps", "okta", "paddle_classic", "persona", "plain", "plivo_v2", "plivo_v3", "ramp",
+		"retell", "saleor", "shopify", "sinch_app", "slack", "stripe", "teams_outgoing", "telegram",
+		"telnyx", "twilio", "vapi", "vonage", "wix", "workos",
+	}; !slices.Equal(got, want) {
+		t.Errorf("they are %q, want %q", got, want)
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ file, want string }{
 		"unknown field":      {"{\"id\": \"a\",\n\"colour\": 1}", `provider file acme.json: line 2: unknown field "colour"`},
