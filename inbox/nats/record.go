@@ -51,7 +51,6 @@ type entry struct {
 	index.Entry
 	version uint64    // sequence number of the last message of its key
 	session sessionID // that wrote that message
-	missed  uint64    // version of a message that arrived while another was being written
 	mark    *mark     // a change that is not being written yet
 	flying  *mark     // the change that is being written
 

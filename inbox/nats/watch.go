@@ -147,7 +147,7 @@ func (e *Engine) hear(subject string, seq uint64, h nats.Header) {
 func (e *Engine) apply(r record, delivery bool) {
 	x := e.idx.Entries[r.key]
 	if busy := e.leaving[r.key]; busy != nil {
-		busy.missed = max(busy.missed, r.version)
+		busy.miss(r.version)
 		return
 	}
 	if x != nil && (r.version == x.Seq || r.version == x.version) {
@@ -157,7 +157,7 @@ func (e *Engine) apply(r record, delivery bool) {
 		return
 	}
 	if x != nil && x.busy() {
-		x.missed = max(x.missed, r.version)
+		x.miss(r.version)
 		return
 	}
 	switch {

@@ -23,6 +23,7 @@ type mark struct {
 	serial uint64
 	done   chan struct{} // closed when it is written or err is set
 	err    error         // errConflict: another gateway was first
+	missed uint64        // version of the last message received while it was being written
 }
 
 // A removal says why an entry is no longer in the index.
@@ -44,6 +45,14 @@ func (x *entry) done() <-chan struct{} {
 		return x.mark.done
 	}
 	return x.flying.done
+}
+
+// miss records that a message was skipped because x is being written. A write that has not
+// begun will find it by itself.
+func (x *entry) miss(version uint64) {
+	if x.flying != nil {
+		x.flying.missed = max(x.flying.missed, version)
+	}
 }
 
 // touch queues the state of x for writing. mu is held.
@@ -119,7 +128,7 @@ func (e *Engine) write() {
 // waits.
 func (e *Engine) writeMark(x *entry) {
 	m := x.mark
-	x.mark, x.flying, x.missed = nil, m, 0
+	x.mark, x.flying = nil, m
 	for pause := firstPause; ; pause = min(2*pause, retryPause) {
 		r := x.record()
 		r.session, r.serial = e.self.id, m.serial
@@ -184,7 +193,7 @@ func (e *Engine) conclude(x *entry, m *mark, err error) {
 	if x.mark != nil {
 		e.queue = append(e.queue, x)
 		e.queued.Signal()
-	} else if x.missed > x.version {
+	} else if m.missed > x.version {
 		e.lookAgain(x.Key)
 	}
 }
@@ -207,8 +216,8 @@ func (e *Engine) giveWay(x *entry, m *mark, now sight) {
 		close(later.done)
 		e.count(-1)
 	}
-	missed := x.missed
-	x.missed = 0
+	missed := m.missed
+	m.missed = 0
 	e.conclude(x, m, errConflict)
 	e.adopt(x.Key, now)
 	if missed > now.version {
