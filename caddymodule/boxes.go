@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -72,13 +73,15 @@ func acquireBox(identity string, m InboxModule) (*box, error) {
 			return nil, err
 		}
 		awaitOpen(engine)
-		return &box{
-			Box: inbox.NewBox(inbox.Options{
-				Engine: engine, Deliver: handBack, Concurrency: m.Attempts(), Settled: settled, Logger: logger,
-			}),
+		b := &box{
+			Box:      inbox.NewBox(inbox.Options{Engine: engine, Deliver: handBack, Settled: settled, Logger: logger}),
 			identity: identity,
 			gone:     make(chan struct{}),
-		}, nil
+		}
+		if err := m.Adjust(b.Box); err != nil {
+			return nil, errors.Join(err, b.Close(context.Background()))
+		}
+		return b, nil
 	})
 	if err != nil {
 		return nil, err
@@ -133,8 +136,8 @@ func (a *App) theBox() *box {
 // forcePause is the interval of checks whether the configuration is in force.
 const forcePause = 20 * time.Millisecond
 
-// followInbox gives the inbox the retry policies of the handlers once the
-// configuration is in force: before that, attempts go to the previous configuration.
+// followInbox gives the inbox its options, and the retry policies of the handlers, once
+// the configuration is in force: before that, attempts go to the previous configuration.
 func (a *App) followInbox(ctx context.Context) {
 	a.mu.Lock()
 	b := a.box
@@ -143,7 +146,7 @@ func (a *App) followInbox(ctx context.Context) {
 		return
 	}
 	if activeApp() == nil { // there is none before: the first deliveries are retried as it says
-		b.Configure(a.policies())
+		a.adjust(b)
 	}
 	a.polling.Go(func() {
 		tick := time.NewTicker(forcePause)
@@ -155,7 +158,7 @@ func (a *App) followInbox(ctx context.Context) {
 			case <-tick.C:
 			}
 		}
-		b.Configure(a.policies())
+		a.adjust(b)
 		a.compareBodies(ctx, b.Engine())
 	})
 }
@@ -182,6 +185,14 @@ func (a *App) compareBodies(ctx context.Context, e inbox.Engine) {
 				zap.String("name", h.Name), zap.Int64("max_body", h.maxBody), zap.Int64("most", largest))
 		}
 	}
+}
+
+// adjust applies the options and retry policies of the configuration to its inbox.
+func (a *App) adjust(b *box) {
+	if err := a.inbox.Adjust(b.Box); err != nil {
+		a.logger.Error("the options of the inbox cannot be applied: it keeps those that it has", zap.Error(err))
+	}
+	b.Configure(a.policies())
 }
 
 // activeApp returns the app of the configuration that serves requests, which inForce

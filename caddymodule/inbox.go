@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -194,13 +193,16 @@ func (i *Inbox) option(word string, args []string) (err error) {
 // http.handlers.verify_webhook.inboxes that opens an engine. Its Provision must not
 // connect to or open anything, as caddy validate runs it too.
 type InboxModule interface {
-	// Identity determines which configurations share an engine: all of its options.
+	// Identity determines which configurations share an engine: the place where it
+	// keeps deliveries.
 	Identity() string
 	// Engine opens the engine in the background. It is called when the configuration
 	// starts, unless one of the same Identity is open.
 	Engine(logger *slog.Logger) (inbox.Engine, error)
-	// Attempts limits concurrent attempts; 0: the default, 16.
-	Attempts() int
+	// Adjust applies all other options to the open inbox, whose engine is one of this
+	// Identity. It is called when the configuration is in force. With an error, the
+	// inbox keeps the options that it has.
+	Adjust(*inbox.Box) error
 }
 
 // BoltInbox keeps deliveries in a file of this process.
@@ -278,13 +280,7 @@ func encryptionKey(text string) ([]byte, error) {
 }
 
 // Identity implements InboxModule.
-func (b *BoltInbox) Identity() string {
-	sum := sha256.New()
-	for _, key := range b.keys {
-		sum.Write(key)
-	}
-	return fmt.Sprintf("bolt\x00%s\x00%d\x00%d\x00%x", b.Path, orElse(b.MaxSize, 0), b.Attempts(), sum.Sum(nil))
-}
+func (b *BoltInbox) Identity() string { return "bolt\x00" + b.Path }
 
 // Engine implements InboxModule. Without one of its keys nothing is stored, and the
 // file is left alone.
@@ -295,8 +291,15 @@ func (b *BoltInbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orElse(b.MaxSize, 0), Keys: b.keys, Logger: logger})
 }
 
-// Attempts implements InboxModule.
-func (b *BoltInbox) Attempts() int { return orElse(b.Concurrency, 0) }
+// Adjust implements InboxModule. Without one of its keys nothing changes: what is open
+// goes on storing with those that it has.
+func (b *BoltInbox) Adjust(box *inbox.Box) error {
+	if b.unreadable != nil {
+		return b.unreadable
+	}
+	box.Limit(orElse(b.Concurrency, 0))
+	return box.Engine().(*bolt.Store).Adjust(orElse(b.MaxSize, 0), b.keys)
+}
 
 // loadInbox returns the configured engine's module, or that of the default file.
 func loadInbox(ctx caddy.Context, a *App) (InboxModule, error) {

@@ -61,6 +61,7 @@ type Box struct {
 
 	mu         sync.Mutex
 	policies   map[string]Policy
+	most       int             // of attempts at once
 	paused     map[string]bool // handlers
 	paces      map[Queue]*pace
 	handlers   map[string]int // running attempts
@@ -73,9 +74,6 @@ type Box struct {
 
 // NewBox returns a running box.
 func NewBox(o Options) *Box {
-	if o.Concurrency <= 0 {
-		o.Concurrency = 16
-	}
 	if o.Settled == nil {
 		o.Settled = func(*Attempt, Result, Settlement) {}
 	}
@@ -95,6 +93,7 @@ func NewBox(o Options) *Box {
 		paces: make(map[Queue]*pace), handlers: make(map[string]int),
 	}
 	b.turns.has = make(map[Queue]bool)
+	b.Limit(o.Concurrency)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	go b.run()
 	return b
@@ -114,6 +113,19 @@ func (b *Box) Configure(policies map[string]Policy) {
 	b.hasten(HoldRoute)
 	b.look()
 }
+
+// Limit changes Options.Concurrency; 0: the default. Running attempts continue.
+func (b *Box) Limit(concurrency int) {
+	if concurrency <= 0 {
+		concurrency = defaultConcurrency
+	}
+	b.mu.Lock()
+	b.most = concurrency
+	b.mu.Unlock()
+	signal(b.wake)
+}
+
+const defaultConcurrency = 16
 
 // Accept is [Engine.Accept], and starts attempts. With running, the caller makes the
 // first attempt itself and then calls Finish.

@@ -245,6 +245,32 @@ func TestConcurrencyGrowsWithSuccess(t *testing.T) {
 	})
 }
 
+// The limit changes while attempts run: they continue, and none is added beyond it.
+func TestConcurrencyChanges(t *testing.T) {
+	inBubble(t, inbox.Options{Concurrency: 8}, func(b *bench) {
+		b.app.lasts = time.Second
+		b.accept(shop, numbers(0, 200)...)
+		round := func(limit, want int) {
+			t.Helper()
+			b.box.Limit(limit)
+			b.pass(5 * time.Second)
+			b.app.mu.Lock()
+			defer b.app.mu.Unlock()
+			if b.app.running != want {
+				t.Errorf("with the limit %d, %d run at once, want %d", limit, b.app.running, want)
+			}
+		}
+		round(8, 6)
+		round(1, 1)
+		round(4, 3)
+		round(0, 12) // of 16
+		b.pass(time.Minute)
+		if b.app.total() != 200 {
+			t.Errorf("%d attempts", b.app.total())
+		}
+	})
+}
+
 // An outage: no attempts are spent, each probe is of a different delivery, and
 // pending ones are sent as soon as the app is back, oldest first.
 func TestAnAppThatIsDown(t *testing.T) {

@@ -164,7 +164,7 @@ func (b *Box) ask() bool {
 func (b *Box) probe(q Queue) {
 	b.mu.Lock()
 	p, now := b.pace(q), b.o.Now()
-	if b.attempts > b.o.Concurrency/2 {
+	if b.attempts > b.most/2 {
 		b.turns.by(now.Add(time.Second))
 		b.mu.Unlock()
 		return
@@ -184,7 +184,7 @@ func (b *Box) begin() {
 	for held := 0; ; {
 		b.mu.Lock()
 		t := &b.turns
-		if b.closed || b.attempts >= b.o.Concurrency || held >= len(t.list) {
+		if b.closed || b.attempts >= b.most || held >= len(t.list) {
 			b.mu.Unlock()
 			return
 		}
@@ -216,7 +216,7 @@ func (b *Box) begin() {
 
 // mayRun reports whether q may run another attempt. mu is held.
 func (b *Box) mayRun(q Queue) bool {
-	free := b.o.Concurrency - b.attempts
+	free := b.most - b.attempts
 	running, limit := 0, 1
 	if p := b.paces[q]; p != nil {
 		running, limit = p.running, p.limit
@@ -347,7 +347,7 @@ func (b *Box) policy(handler string) Policy { return b.policies[handler].withDef
 // heard records the app's answer. mu is held.
 func (b *Box) heard(q Queue, key Key, r Result) {
 	p := b.pace(q)
-	if !p.heard(key, r, b.o.Concurrency, b.o.Now()) {
+	if !p.heard(key, r, b.most, b.o.Now()) {
 		return
 	}
 	if p.isDown() {

@@ -64,9 +64,9 @@ func (g *gateway) settled(t testing.TB) {
 func (g *gateway) inbox(t testing.TB) (now struct {
 	Problem string
 	Queues  []struct {
-		Name                     string
-		Pending, Delivered, Dead int
-		InAttempt                int `json:"in_attempt"`
+		Name                             string
+		Pending, Delivered, Dead, Locked int
+		InAttempt                        int `json:"in_attempt"`
 	}
 }) {
 	t.Helper()

@@ -102,12 +102,12 @@ func isServer(text string) bool {
 	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
 }
 
-// Identity implements caddymodule.InboxModule. A change of authorities makes it another
-// inbox, so that the new configuration reconnects.
+// Identity implements caddymodule.InboxModule: the stream, and the connection to it.
+// Other servers, credentials or authorities make it another inbox, so that the new
+// configuration reconnects; any number of them share a stream.
 func (i *Inbox) Identity() string {
 	return strings.Join([]string{
-		"nats", strings.Join(i.URL, ","), i.Stream, strconv.Itoa(orZero(i.Replicas)), i.CA, string(i.authorities[:]), i.Credentials,
-		strconv.FormatInt(orZero(i.MaxSize), 10), strconv.Itoa(i.Attempts()),
+		"nats", strings.Join(i.URL, ","), i.Stream, i.CA, string(i.authorities[:]), i.Credentials,
 	}, "\x00")
 }
 
@@ -118,8 +118,12 @@ func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 	})
 }
 
-// Attempts implements caddymodule.InboxModule.
-func (i *Inbox) Attempts() int { return orZero(i.Concurrency) }
+// Adjust implements caddymodule.InboxModule.
+func (i *Inbox) Adjust(box *inbox.Box) error {
+	box.Limit(orZero(i.Concurrency))
+	box.Engine().(*nats.Engine).Adjust(orZero(i.MaxSize), orZero(i.Replicas))
+	return nil
+}
 
 func orZero[T any](p *T) (v T) {
 	if p != nil {

@@ -52,7 +52,7 @@ func (s *Store) submit(ctx context.Context, a *accept) (inbox.Accepted, error) {
 	s.nextSeq++
 	s.mu.Unlock()
 	var err error
-	if a.record, err = s.sealing.seal(a.seq, a.d); err != nil || len(a.record) > math.MaxUint32 {
+	if a.record, err = s.sealing.Load().seal(a.seq, a.d); err != nil || len(a.record) > math.MaxUint32 {
 		return inbox.Accepted{}, &inbox.NotStoredError{Why: inbox.WhyUnavailable, Err: err}
 	}
 	s.mu.Lock()
@@ -156,7 +156,7 @@ func (s *Store) plan(waiting []*accept) (planned []*accept) {
 }
 
 func (s *Store) newEntry(a *accept) *entry {
-	e := &entry{Entry: s.idx.NewEntry(a.d, len(a.record), s.o.Now().UnixNano()), sealed: s.sealing.first}
+	e := &entry{Entry: s.idx.NewEntry(a.d, len(a.record), s.o.Now().UnixNano()), sealed: sealedWith(a.record)}
 	e.Seq = a.seq
 	return e
 }

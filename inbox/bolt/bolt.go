@@ -17,11 +17,11 @@ package bolt
 
 import (
 	"context"
-	"crypto/cipher"
 	"errors"
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -70,11 +70,12 @@ const (
 type Store struct {
 	o       Options
 	log     *slog.Logger
-	sealing *sealer
 	changed chan struct{}
 	wake    chan struct{} // there is something to write
 	stop    chan struct{}
 	ended   chan struct{}
+
+	sealing atomic.Pointer[sealer] // changed with mu held
 
 	mu      sync.Mutex
 	idx     *index.Index[*entry]
@@ -110,9 +111,6 @@ func Open(o Options) (*Store, error) {
 	if o.Path == "" {
 		return nil, errors.New("inbox bolt: no file (path <file>)")
 	}
-	if o.MaxSize <= 0 {
-		o.MaxSize = defaultMaxSize
-	}
 	if o.Reserve == 0 {
 		o.Reserve = defaultReserve
 	}
@@ -128,20 +126,64 @@ func Open(o Options) (*Store, error) {
 	if o.mayWrite == nil {
 		o.mayWrite = func() error { return nil }
 	}
-	sealing := &sealer{open: make(map[keyID]cipher.AEAD)}
-	for _, k := range o.Keys {
-		if err := sealing.add(k); err != nil {
-			return nil, err
-		}
-	}
 	s := &Store{
-		o: o, log: o.Logger.With("path", o.Path), sealing: sealing,
+		o: o, log: o.Logger.With("path", o.Path),
 		changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
 		idx: index.New[*entry](), health: errOpening,
 	}
+	s.sealing.Store(new(sealer))
+	if err := s.Adjust(o.MaxSize, o.Keys); err != nil {
+		return nil, err
+	}
 	go s.run()
 	return s, nil
+}
+
+// Adjust changes Options.MaxSize and Options.Keys while the store is in use. What a key
+// encrypted that is no longer among them is locked, and what one of them opens is not:
+// both keep their place. The error is a key of the wrong length; then nothing changes.
+func (s *Store) Adjust(maxSize int64, keys [][]byte) error {
+	sealing, err := newSealer(keys)
+	if err != nil {
+		return err
+	}
+	if maxSize <= 0 {
+		maxSize = defaultMaxSize
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.MaxSize = maxSize
+	before := s.sealing.Swap(sealing)
+	s.rekey(before)
+	return nil
+}
+
+// rekey locks and unlocks what was indexed with other keys. mu is held.
+func (s *Store) rekey(before *sealer) {
+	now := s.sealing.Load()
+	if now.opensSame(before) {
+		return
+	}
+	locked, unlocked := 0, 0
+	for _, e := range s.idx.Entries {
+		switch had, has := before.has(e.sealed), now.has(e.sealed); {
+		case had == has:
+		case has && e.State == inbox.Locked:
+			s.idx.Change(e, func() { e.State = e.was })
+			unlocked++
+		case had && e.State != inbox.Locked && e.State != inbox.InAttempt: // of an attempt, the body is read
+			s.idx.Change(e, e.lock)
+			locked++
+		}
+	}
+	if locked > 0 {
+		s.log.Warn("the encryption key of some deliveries is no longer configured: they are locked until it is", "deliveries", locked)
+	}
+	if unlocked > 0 {
+		s.log.Info("the encryption key of some locked deliveries is configured again", "deliveries", unlocked)
+		signal(s.changed)
+	}
 }
 
 var (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -69,6 +70,136 @@ func TestEncryption(t *testing.T) {
 	s = reopen(s, keyB)
 	if keys, err := s.Discard(t.Context(), inbox.Selection{Label: "current", States: []inbox.State{inbox.Locked}}); err != nil || len(keys) != 1 {
 		t.Errorf("what is locked can be discarded: %v %v", keys, err)
+	}
+}
+
+// TestKeysChangeWhileTheFileIsOpen: what is stored keeps its place and its state, with
+// an attempt running and after the file is read again.
+func TestKeysChangeWhileTheFileIsOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inbox.db")
+	s := open(t, Options{Path: path, Keys: [][]byte{keyA}})
+	states := func(what string, want ...inbox.State) {
+		t.Helper()
+		for i, state := range want {
+			e, _, err := s.Find(t.Context(), key(i+1))
+			if e.State != state || err != nil {
+				t.Errorf("%s: %d is %v %v, want %v", what, i+1, e.State, err, state)
+			}
+			_, _, err = s.Get(t.Context(), key(i+1))
+			if readable := state != inbox.Locked; readable != (err == nil) && state != inbox.InAttempt {
+				t.Errorf("%s: %d is %v, and reading it: %v", what, i+1, state, err)
+			}
+		}
+	}
+	adjust := func(keys ...[]byte) {
+		t.Helper()
+		if err := s.Adjust(0, keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, s, 1, 2, 3)
+	take := func() *inbox.Attempt {
+		t.Helper()
+		a, err := s.Take(t.Context(), shop, inbox.NextDue)
+		if err != nil || a == nil {
+			t.Fatalf("%+v %v", a, err)
+		}
+		return a
+	}
+	first, second := take(), take()
+	s.Settle(second, inbox.Settlement{To: inbox.Dead, Status: 410})
+	states("with the first key", inbox.InAttempt, inbox.Dead, inbox.Pending)
+	adjust(keyB, keyA)
+	put(t, s, 4)
+	states("with both", inbox.InAttempt, inbox.Dead, inbox.Pending, inbox.Pending)
+	if err := s.Adjust(0, [][]byte{{1}}); err == nil {
+		t.Error("a key of one byte is accepted")
+	}
+	adjust(keyB)
+	states("with the second", inbox.InAttempt, inbox.Locked, inbox.Locked, inbox.Pending)
+	s.Settle(first, inbox.Settlement{To: inbox.Pending, Status: 503})
+	states("after the attempt", inbox.Locked, inbox.Locked, inbox.Locked, inbox.Pending)
+	third := take()
+	if third.Entry.Key != key(4) {
+		t.Errorf("taken: %+v", third.Entry)
+	}
+	s.Settle(third, inbox.Settlement{To: inbox.Pending, Status: 503})
+	adjust(keyA)
+	states("with the first again", inbox.Pending, inbox.Dead, inbox.Pending, inbox.Locked)
+	if e, _, _ := s.Find(t.Context(), key(1)); e.Attempts != 1 || e.Status != 503 {
+		t.Errorf("the attempt is forgotten: %+v", e)
+	}
+	adjust()
+	put(t, s, 5)
+	states("without keys", inbox.Locked, inbox.Locked, inbox.Locked, inbox.Locked, inbox.Pending)
+	closeStore(t, s)
+	s = open(t, Options{Path: path, Keys: [][]byte{keyA, keyB}})
+	states("read again", inbox.Pending, inbox.Dead, inbox.Pending, inbox.Pending, inbox.Pending)
+	if e, _, _ := s.Find(t.Context(), key(1)); e.Attempts != 1 || s.Status().Damaged != 0 {
+		t.Errorf("%+v, %d damaged", e, s.Status().Damaged)
+	}
+}
+
+// TestKeysChangeUnderLoad: whatever was accepted meanwhile is readable with all keys.
+func TestKeysChangeUnderLoad(t *testing.T) {
+	s := open(t, Options{Path: filepath.Join(t.TempDir(), "inbox.db"), Keys: [][]byte{keyA}})
+	var senders sync.WaitGroup
+	for i := range 4 {
+		senders.Go(func() {
+			for n := range 50 {
+				if _, err := s.Accept(t.Context(), delivery(1+i*50+n), false); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := s.Adjust(0, [][][]byte{{keyA}, {keyB, keyA}, {keyB}}[n%3]); err != nil {
+				t.Error(err)
+			}
+			if a, _ := s.Take(t.Context(), shop, inbox.NextDue); a != nil {
+				s.Settle(a, inbox.Settlement{To: inbox.Pending, Status: 503})
+			}
+		}
+	}()
+	senders.Wait()
+	close(stop)
+	<-stopped
+	if err := s.Adjust(0, [][]byte{keyB, keyA}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 200 {
+		d, e, err := s.Get(t.Context(), key(n+1))
+		if err != nil || !bytes.Equal(d.Body, delivery(n+1).Body) || e.State != inbox.Pending {
+			t.Errorf("%d: %v %v", n+1, e.State, err)
+		}
+	}
+}
+
+func TestTheSizeChangesWhileTheFileIsOpen(t *testing.T) {
+	s := open(t, Options{Path: filepath.Join(t.TempDir(), "inbox.db")})
+	put(t, s, 1)
+	if err := s.Adjust(1, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Accept(t.Context(), delivery(2), false)
+	if e, ok := errors.AsType[*inbox.NotStoredError](err); !ok || e.Why != inbox.WhyFull || s.Status().Limit != 1 {
+		t.Errorf("%v of %d", err, s.Status().Limit)
+	}
+	if err := s.Adjust(0, nil); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 2)
+	if n := s.Status().Limit; n != defaultMaxSize {
+		t.Errorf("the limit is %d", n)
 	}
 }
 

@@ -216,6 +216,7 @@ func syncDir(dir string) error {
 // A load is the content of a file.
 type load struct {
 	idx          *index.Index[*entry]
+	sealing      *sealer // with which it was read
 	id           string
 	last         uint64 // the highest sequence number
 	damaged      int
@@ -223,7 +224,7 @@ type load struct {
 }
 
 func (s *Store) load(db *bbolt.DB) (*load, error) {
-	l := &load{idx: index.New[*entry]()}
+	l := &load{idx: index.New[*entry](), sealing: s.sealing.Load()}
 	now := s.o.Now().UnixNano()
 	return l, db.View(func(tx *bbolt.Tx) error {
 		if st, err := os.Stat(s.o.Path); err != nil || st.Size() < tx.Size() {
@@ -246,8 +247,8 @@ func (s *Store) load(db *bbolt.DB) (*load, error) {
 				return nil
 			}
 			e.Wake(now)
-			if !s.sealing.has(e.sealed) {
-				e.State = inbox.Locked
+			if !l.sealing.has(e.sealed) {
+				e.lock()
 			}
 			l.idx.Link(e)
 			return nil
@@ -283,6 +284,7 @@ func (s *Store) adopt(l *load) {
 			s.idx.Change(e, func() { e.State, e.Attempt = inbox.InAttempt, o.Attempt })
 		}
 	}
+	s.rekey(l.sealing)
 }
 
 // detach closes the file. Opening it reads its content again.

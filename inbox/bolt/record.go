@@ -51,6 +51,16 @@ type sealer struct {
 	open  map[keyID]cipher.AEAD
 }
 
+func newSealer(keys [][]byte) (*sealer, error) {
+	s := &sealer{open: make(map[keyID]cipher.AEAD, len(keys))}
+	for _, k := range keys {
+		if err := s.add(k); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
 func (s *sealer) add(key []byte) error {
 	if len(key) != 32 {
 		return fmt.Errorf("inbox bolt: an encryption key is 32 bytes, not %d", len(key))
@@ -73,6 +83,16 @@ func (s *sealer) add(key []byte) error {
 	}
 	s.open[id] = aead
 	return nil
+}
+
+// opensSame reports whether both have the same keys.
+func (s *sealer) opensSame(t *sealer) bool {
+	for id := range t.open {
+		if s.open[id] == nil {
+			return false
+		}
+	}
+	return len(s.open) == len(t.open)
 }
 
 func (s *sealer) has(id keyID) bool { return id == keyID{} || s.open[id] != nil }
@@ -105,6 +125,9 @@ func (s *sealer) seal(seq uint64, d *inbox.Delivery) ([]byte, error) {
 	b = append(b, nonce[:]...)
 	return s.open[s.first].Seal(b, nonce[:], plain, bound(seq, d)), nil
 }
+
+// sealedWith returns the key that encrypted a record. It may be no longer in use.
+func sealedWith(record []byte) keyID { return keyID(record[1:]) }
 
 func checksum(parts ...[]byte) uint32 {
 	var sum uint32
@@ -152,23 +175,33 @@ const (
 // An entry is the state of one delivery in memory.
 type entry struct {
 	index.Entry
-	sealed keyID // the key that encrypted it
-	dirty  bool  // a mark for it is waiting to be written
+	sealed keyID       // the key that encrypted it
+	dirty  bool        // a mark for it is waiting to be written
+	was    inbox.State // of what is locked: in the file
 }
 
-// appendState appends the state of e in its file format. An entry in attempt is
-// written as pending, because its attempt ends with the process.
+// lock sets e aside, which cannot be read. It stays in the file as it is.
+func (e *entry) lock() { e.was, e.State = e.written(), inbox.Locked }
+
+// written is the state of e in the file. An attempt ends with the process.
+func (e *entry) written() inbox.State {
+	switch e.State {
+	case inbox.InAttempt:
+		return inbox.Pending
+	case inbox.Locked:
+		return e.was
+	}
+	return e.State
+}
+
+// appendState appends the state of e in its file format.
 func (e *entry) appendState(b []byte) []byte {
 	at := len(b)
-	state := e.State
-	if state == inbox.InAttempt {
-		state = inbox.Pending
-	}
 	var flags byte
 	if e.Replayed {
 		flags = flagReplayed
 	}
-	b = append(b, formatVersion, byte(state), byte(e.Hold), flags)
+	b = append(b, formatVersion, byte(e.written()), byte(e.Hold), flags)
 	b = binary.BigEndian.AppendUint16(b, e.Attempts)
 	b = binary.BigEndian.AppendUint16(b, e.Status)
 	b = binary.BigEndian.AppendUint16(b, e.Generation)

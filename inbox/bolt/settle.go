@@ -46,7 +46,7 @@ func (s *Store) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inbo
 func (s *Store) read(db *bbolt.DB, seq uint64, outline *inbox.Delivery) (d *inbox.Delivery, err error) {
 	err = guard(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
-			d, err = s.sealing.unseal(seq, outline, tx.Bucket(deliveries).Get(seqKey(seq)))
+			d, err = s.sealing.Load().unseal(seq, outline, tx.Bucket(deliveries).Get(seqKey(seq)))
 			return err
 		})
 	})
@@ -64,6 +64,7 @@ func (s *Store) lock(a *inbox.Attempt, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.running(a); e != nil {
+		e.was = inbox.Pending
 		s.idx.Lock(e)
 		s.log.Error("a delivery in the inbox cannot be read, and is left alone",
 			"key", e.Key.String(), "handler", e.Group.Queue().Handler, "received", time.Unix(0, e.Received), "error", why)
@@ -87,6 +88,9 @@ func (s *Store) Settle(a *inbox.Attempt, st inbox.Settlement) {
 	if !s.idx.Settle(e, st, s.o.Now().UnixNano()) {
 		s.drop(e)
 		return
+	}
+	if !s.sealing.Load().has(e.sealed) { // since the attempt began
+		s.idx.Change(e, e.lock)
 	}
 	if !st.Unspent || st.To != inbox.Pending {
 		s.touch(e)

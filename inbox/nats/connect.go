@@ -176,12 +176,15 @@ func (e *Engine) wanted(c jetstream.StreamConfig) jetstream.StreamConfig {
 	}
 	c.Retention, c.Storage, c.Discard = jetstream.LimitsPolicy, jetstream.FileStorage, jetstream.DiscardNew
 	c.MaxMsgsPerSubject, c.MaxMsgs, c.MaxAge, c.MaxMsgSize = 1, -1, 0, -1
-	c.MaxBytes = int64(marksShare*float64(e.o.MaxSize)) + marksRoom
+	e.mu.Lock()
+	maxSize, replicas := e.o.MaxSize, e.o.Replicas
+	e.mu.Unlock()
+	c.MaxBytes = int64(marksShare*float64(maxSize)) + marksRoom
 	c.AllowMsgTTL = true
 	c.AllowDirect = false // a follower may lag behind
 	c.Replicas = max(c.Replicas, 1)
-	if e.o.Replicas > 0 {
-		c.Replicas = e.o.Replicas
+	if replicas > 0 {
+		c.Replicas = replicas
 	}
 	return c
 }

@@ -86,6 +86,25 @@ func TestAFullStream(t *testing.T) {
 	put(t, e, 1000, false)
 }
 
+// The limits change while the engine is in use, and the stream follows; what the server
+// refuses changes nothing else.
+func TestLimitsChange(t *testing.T) {
+	s := start(t)
+	e := open(t, Options{Servers: []string{s.url()}, MaxSize: 64 << 20})
+	js := streams(t, s.url())
+	for _, size := range []int64{32 << 20, 64 << 20} {
+		e.Adjust(size, 0)
+		until(t, "the stream does not follow", func() bool {
+			return must(js.Stream(t.Context(), e.o.Stream)).CachedInfo().Config.MaxBytes == int64(marksShare*float64(size))+marksRoom
+		})
+		if got := e.Status(); got.Health != nil || got.Limit != size {
+			t.Errorf("with %d: %+v", size, got)
+		}
+	}
+	e.Adjust(64<<20, 3) // one server cannot
+	put(t, e, 1, false)
+}
+
 func TestADeliveryThatIsLargerThanMaxPayload(t *testing.T) {
 	s := start(t, "max_payload: 100000")
 	var l enginetest.Log

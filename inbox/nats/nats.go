@@ -168,9 +168,7 @@ func Open(o Options) (*Engine, error) {
 	if o.Replicas < 0 || o.Replicas > 5 || o.Replicas > 0 && o.Replicas%2 == 0 {
 		return nil, errors.New("inbox nats: replicas must be 1, 3 or 5")
 	}
-	if o.MaxSize <= 0 {
-		o.MaxSize = defaultMaxSize
-	}
+	o.MaxSize = sizeOf(o.MaxSize)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -197,6 +195,35 @@ func Open(o Options) (*Engine, error) {
 		e.ended.Go(e.write)
 	}
 	return e, nil
+}
+
+func sizeOf(maxSize int64) int64 {
+	if maxSize <= 0 {
+		return defaultMaxSize
+	}
+	return maxSize
+}
+
+// Adjust changes Options.MaxSize and Options.Replicas while the engine is in use. The
+// stream follows in the background; if the server refuses, that is logged, and the
+// stream stays as it is.
+func (e *Engine) Adjust(maxSize int64, replicas int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if maxSize = sizeOf(maxSize); maxSize == e.o.MaxSize && replicas == e.o.Replicas || e.halted {
+		return
+	}
+	e.o.MaxSize, e.o.Replicas = maxSize, replicas
+	if e.stream == nil {
+		return // opening it does the rest
+	}
+	e.ended.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*e.o.patience)
+		defer cancel()
+		if _, err := e.open(ctx); err != nil {
+			e.log.Error("the stream cannot be changed: it stays as it is until the next connection", "error", err)
+		}
+	})
 }
 
 var (
