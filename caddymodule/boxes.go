@@ -27,6 +27,7 @@ type box struct {
 	identity string
 	visitors sync.WaitGroup
 	seen     glances
+	drip     drip
 	gone     chan struct{} // closed when the box is
 }
 
