@@ -49,10 +49,16 @@ func (g *gateway) awaitInbox(t testing.TB) {
 // not well does not take it a second time at once.
 func (g *gateway) settled(t testing.TB) {
 	t.Helper()
+	g.settledFor(t, "")
+}
+
+// settledFor is settled for the app of one handler; "": of all.
+func (g *gateway) settledFor(t testing.TB, name string) {
+	t.Helper()
 	eventually(t, "the inbox owes nothing to the app", func() bool {
 		now := g.inbox(t)
 		for _, q := range now.Queues {
-			if q.Pending+q.InAttempt > 0 {
+			if (name == "" || name == q.Name) && q.Pending+q.InAttempt > 0 {
 				return false
 			}
 		}
@@ -77,15 +83,23 @@ func (g *gateway) inbox(t testing.TB) (now struct {
 	return now
 }
 
-// stored looks into the inbox of a gateway that has ended.
-func stored(t testing.TB, path string, keys ...[]byte) []inbox.Entry {
+// opened opens the inbox of a gateway that has ended.
+func opened(t testing.TB, path string) *bolt.Store {
 	t.Helper()
-	engine, err := bolt.Open(bolt.Options{Path: path, Keys: keys})
+	engine, err := bolt.Open(bolt.Options{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer engine.Close(context.WithoutCancel(t.Context()))
+	t.Cleanup(func() { engine.Close(context.WithoutCancel(t.Context())) })
 	eventually(t, "the inbox file is open", func() bool { return engine.Status().Health == nil })
+	return engine
+}
+
+// stored looks into the inbox of a gateway that has ended.
+func stored(t testing.TB, path string) []inbox.Entry {
+	t.Helper()
+	engine := opened(t, path)
+	defer engine.Close(context.WithoutCancel(t.Context()))
 	entries, err := engine.List(t.Context(), inbox.Selection{}, 0, 1000)
 	if err != nil {
 		t.Fatal(err)
