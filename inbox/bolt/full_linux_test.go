@@ -181,7 +181,7 @@ func TestADiskThatIsFullBeforeTheFile(t *testing.T) {
 	onEachDisk(t, func(t *testing.T, d *disk) {
 		d.fill(t, 8<<10)
 		s, l := begin(t, Options{Path: d.path, Reserve: -1})
-		until(t, "nobody notices", func() bool { return s.Status().Health != errOpening })
+		until(t, "the log does not say so", func() bool { return strings.Contains(l.String(), "level=ERROR") })
 		refuses(t, s, inbox.WhyUnavailable, "cannot be opened")
 		if strings.Count(l.String(), "level=ERROR") != 1 {
 			t.Errorf("log:\n%s", l)
