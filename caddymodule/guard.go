@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
@@ -24,8 +25,9 @@ func init() {
 // with 400 a path below the prefix that the app may read as another one: dot or empty
 // segments, an encoded slash or dot, a backslash, a semicolon, a control character.
 //
-// It verifies nothing. In JSON, put it before a terminal route with the matcher
-// verify_webhook_prefix of the same prefix, which holds one group of verify_webhook
+// It verifies nothing. In JSON, put it before everything of its site that answers, in
+// no route with a matcher other than of hosts, and before a terminal route with the
+// matcher verify_webhook_prefix of the same prefix, which holds one group of verify_webhook
 // handlers that ends with error 404.
 type Guard struct {
 	// The prefix that the block owns: /hooks/*, or * for every path.
@@ -39,6 +41,9 @@ type Guard struct {
 func (*Guard) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.verify_webhooks", New: func() caddy.Module { return new(Guard) }}
 }
+
+// Owned returns the prefix as written, for placement.
+func (g *Guard) Owned() string { return string(g.Prefix) }
 
 // Provision checks the prefix.
 func (g *Guard) Provision(ctx caddy.Context) error {
@@ -144,6 +149,7 @@ func (m MatchPrefix) Match(r *http.Request) bool {
 var (
 	_ caddy.Provisioner                 = (*Guard)(nil)
 	_ caddyhttp.MiddlewareHandler       = (*Guard)(nil)
+	_ placement.Block                   = (*Guard)(nil)
 	_ caddy.Provisioner                 = (*MatchPrefix)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchPrefix)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchPrefix)(nil)

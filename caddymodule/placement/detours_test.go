@@ -54,7 +54,6 @@ func TestMatchersThatMissRequestsBeforeHandles(t *testing.T) {
 	const site = "hooks.example.com {\n@m path_regexp ^/hooks/stripe$\nhandle @m {\nverify_webhook stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}\nhandle {\nreverse_proxy %\n}\n}"
 	isWarnedOf(t, strings.Replace(site, "%", "app:3000", 1), openPath+"reverse_proxy app:3000 without … unless_matched_by=path_regexp")
 	isWarnedOf(t, strings.Replace(site, "%", "other:3000", 1))
-	isWarnedOf(t, "hooks.example.com {\n@m path_regexp ^/hooks/\nhandle @m {\nverify_webhooks /hooks/* {\nsender stripe whsec_a\nreverse_proxy app:3000\n}\n}\nhandle {\nreverse_proxy app:3000\n}\n}")
 }
 
 // besides are ways from a block's site to its app with the path of verified

@@ -3,17 +3,19 @@
 // another one or through the error routes; routes that keep every request from them;
 // handlers that would treat each other's deliveries as copies.
 //
-// It reads the routes of a loaded configuration in two ways. A seat is the place of a
+// It reads the routes of a loaded configuration in three ways. A seat is the place of a
 // handler: what the matchers above it require of a request. A walk takes an imagined
 // request, made from a seat, through the routes as Caddy would, through both branches
 // if the client decides, and records what it meets. A survey walks from every seat. A
 // probe is a walk with an additional question: where does a request go that fails a
 // matcher, that has another host, or that the error routes get? If a walk meets
 // something unknown, it proves nothing, and the survey reports nothing. A loose matcher
-// is one that the walk cannot evaluate, such as an expression.
+// is one that the walk cannot evaluate, such as an expression. A bypass follows all
+// requests of a host at once, without paths, and looks for those that miss a
+// verify_webhooks block.
 //
-// It knows Caddy's own modules and, about a handler, only Handler: it does not import
-// the gateway.
+// It knows Caddy's own modules and, about a handler, only Handler, about a block only
+// its prefix: it does not import the gateway.
 package placement
 
 import (
@@ -76,6 +78,7 @@ type survey struct {
 	servers map[string]*caddyhttp.Server
 	secure  map[string]bool // servers with TLS
 	seats   []seat
+	blocks  []stand
 	apps    []app
 	loose   map[*caddyhttp.Route]bool
 	budget  int
@@ -101,9 +104,14 @@ func surveyOf(app *caddyhttp.App) *survey {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		s.secure[name] = speaksTLS(app, app.Servers[name])
 		p := placeOf(name, app.Servers[name])
-		s.seats, s.apps = append(s.seats, p.seats...), append(s.apps, p.apps...)
+		s.seats, s.blocks, s.apps = append(s.seats, p.seats...), append(s.blocks, p.blocks...), append(s.apps, p.apps...)
 		maps.Copy(s.loose, p.loose)
 	}
+	return s
+}
+
+// walkAll walks from every seat.
+func (s *survey) walkAll() {
 	for _, seat := range s.seats {
 		for _, server := range s.serversOf(seat) {
 			for at := range seat.spots() {
@@ -111,11 +119,15 @@ func surveyOf(app *caddyhttp.App) *survey {
 			}
 		}
 	}
-	return s
 }
 
 // findings returns warnings, or an error if the configuration must not start.
+// Blocks are first: that search asks no matcher, which may panic.
 func (s *survey) findings() (all []Finding, err error) {
+	if all, err = s.bypassed(); err != nil {
+		return nil, err
+	}
+	s.walkAll()
 	if err := s.conflict(); err != nil {
 		return nil, err
 	}

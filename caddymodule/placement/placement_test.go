@@ -545,7 +545,7 @@ var unsafePlacements = map[string]struct {
 			}
 			respond 404
 		}
-	}`, []string{shadowed + ": reverse_proxy app:3000 answers first … name=stripe request=/api/stripe"}},
+	}`, []string{shadowed + ": reverse_proxy app:3000 answers first … name=stripe request=/api/stripe", notAll + "reverse_proxy app:3000 … prefix=/api/* inside=[] host=hooks.example.com"}},
 	"a directive behind a proxy, in a route": {`hooks.example.com {
 		route {
 			reverse_proxy app:3000

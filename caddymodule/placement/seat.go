@@ -41,8 +41,10 @@ type trail struct {
 	named   []string // as in a seat
 	guessed bool
 	loose   []looseRoute
-	refused bool // in the error routes
-	block   any  // as in a seat
+	refused bool     // in the error routes
+	block   any      // as in a seat
+	inside  []string // as in a stand
+	anyHost bool     // one of the matchers matches hosts that are not listed
 }
 
 // A looseRoute has a loose matcher, for which there is no sample: an expression,
@@ -57,6 +59,7 @@ type place struct {
 	name   string
 	server *caddyhttp.Server
 	seats  []seat
+	blocks []stand
 	apps   []app
 	loose  map[*caddyhttp.Route]bool // above a seat
 }
@@ -78,6 +81,10 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
 		inside := t.into(route)
 		for _, h := range route.Handlers {
 			switch h := h.(type) {
+			case Block:
+				if len(p.blocks) < maxSeats {
+					p.blocks = append(p.blocks, inside.stand(h, p.name))
+				}
 			case Verifier:
 				if !t.refused {
 					p.sit(inside, h.Placed(), route)
@@ -130,10 +137,12 @@ func (t trail) into(route *caddyhttp.Route) trail {
 	hosts, patterns := hostsAndPaths(route)
 	if len(hosts) > 0 {
 		t.hosts, t.named = hosts, append(slices.Clip(t.named), hosts...)
+		t.anyHost = t.anyHost || hostVerdict(route.MatcherSets, "") != never
 	}
 	if len(patterns) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
 	}
+	t.inside = append(slices.Clip(t.inside), besidesHosts(route)...)
 	if prefixes := regexpPrefixes(route); len(prefixes) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{prefixes: prefixes})
 	}

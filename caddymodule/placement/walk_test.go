@@ -16,7 +16,10 @@ func loadRoutes(routes string) (app *caddyhttp.App, end func(), err error) {
 	return load(fmt.Appendf(nil, `{"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:8080"],"automatic_https":{"disable":true},%s}}}}}`, routes))
 }
 
-const githubHook = `{"handler":"verify_webhook","provider":"github","secret":["a"]}`
+const (
+	githubHook = `{"handler":"verify_webhook","provider":"github","secret":["a"]}`
+	hooksGuard = `{"handler":"verify_webhooks","prefix":"/hooks/*"}`
+)
 
 // oddRoutes cannot be written in a Caddyfile.
 var oddRoutes = []string{
@@ -41,6 +44,9 @@ var oddRoutes = []string{
 	`"routes":[{"handle":[{"handler":"invoke","name":"none"}]},{"handle":[` + githubHook + `]}]`,
 	`"named_routes":{"a":{"handle":[{"handler":"invoke","name":"b"},{"handler":"invoke","name":"b"}]},"b":{"handle":[{"handler":"invoke","name":"a"},` + githubHook + `,{"handler":"invoke","name":"a"}]}},"routes":[{"handle":[{"handler":"invoke","name":"a"}]}]`,
 	`"errors":{"routes":[{"handle":[` + githubHook + `]}]}`,
+	`"errors":{"routes":[{"handle":[` + hooksGuard + `]}]},"routes":[{"handle":[{"handler":"error"}]}]`,
+	`"routes":[{"group":"g","match":[{}],"handle":[` + hooksGuard + `,` + hooksGuard + `]},{"group":"g","handle":[{"handler":"subroute","routes":[{"group":"g","terminal":true,"handle":[{"handler":"reverse_proxy"}]}]}]}]`,
+	`"named_routes":{"a":{"handle":[{"handler":"invoke","name":"b"},{"handler":"invoke","name":"b"}]},"b":{"match":[{"not":[{"host":["a"]},{"path":["/x"]}]}],"handle":[{"handler":"invoke","name":"a"},` + hooksGuard + `,{"handler":"invoke","name":"a"}]}},"routes":[{"handle":[{"handler":"invoke","name":"a"}]}]`,
 	`"routes":[{"handle":[{"handler":"subroute","errors":{"routes":[{"handle":[` + githubHook + `]}]}}]}]`,
 }
 
