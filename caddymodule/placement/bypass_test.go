@@ -62,6 +62,7 @@ func TestBlockSeesEveryRequestOfItsSite(t *testing.T) {
 		"in a route, behind a proxy":                {"route {\nreverse_proxy /shop/* app:3000\nBLOCK\n" + app + "}", order, nil},
 		"in a route, behind a response":             {site: "route {\nrespond /shop/* 404\nBLOCK\n" + app + "}"},
 		"in a route, behind forward_auth":           {site: "route {\nforward_auth auth:3000 {\nuri /ask\n}\nBLOCK\n" + app + "}"},
+		"in a handle, behind an unknown handler":    {in("handle /api/*") + "handle {\nmetrics\n" + app + "}", "", []string{notAll + "reverse_proxy app:3000", otherPaths}},
 		"in a route, behind a single directive":     {"route {\nverify_webhook /api/* slack a {\nname slack\n}\nBLOCK\n" + notFound + "}", "", []string{twoOfThem}},
 		"behind an answer that leads to the app":    {"route {\nreverse_proxy /shop/* other:3000 {\nhandle_response {\n" + app + "}\n}\nBLOCK\n" + notFound + "}", order, nil},
 		"two in handles":                            {site: "handle /api/* {\nBLOCK\n}\nhandle /in/* {\nverify_webhooks /in/* {\nsender slack a\n" + app + "}\n}\n" + notFound},
@@ -136,13 +137,15 @@ func TestBlockInJSON(t *testing.T) {
 		routes  string
 		refused string
 	}{
-		"first":                         {`{` + guard + `,` + owned + `,` + proxy, ""},
-		"a guard with a matcher":        {`{"match":[{"path":["/hooks/*"]}],` + guard + `,` + owned + `,` + proxy, "inside a route for path /hooks/*"},
-		"a guard with two":              {`{"match":[{"path":["/hooks/*"]},{"header":{"X-A":["b"]}}],` + guard + `,` + owned + `,` + proxy, "inside a route for path /hooks/*, header"},
-		"a guard with a host or a path": {`{"match":[{"host":["a.example.com"]},{"path":["/hooks/*"]}],` + guard + `,` + owned + `,` + proxy, "path /hooks/*. Requests reach"},
-		"a guard in a group":            {`{"group":"g","match":[{"path":["/x"]}],"handle":[{"handler":"headers"}]},{"group":"g",` + guard + `,` + owned + `,` + proxy, "behind a route that answers some"},
-		"a guard behind a proxy":        {`{"match":[{"path":["/x"]}],"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"app:3000"}]}]},{` + guard + `,` + owned + `,` + proxy, "behind a route that answers some"},
-		"a terminal guard":              {`{"match":[{"path":["/x"]}],"terminal":true,` + guard + `,` + proxy, ""},
+		"first":                            {`{` + guard + `,` + owned + `,` + proxy, ""},
+		"a guard with a matcher":           {`{"match":[{"path":["/hooks/*"]}],` + guard + `,` + owned + `,` + proxy, "inside a route for path /hooks/*"},
+		"a guard with two":                 {`{"match":[{"path":["/hooks/*"]},{"header":{"X-A":["b"]}}],` + guard + `,` + owned + `,` + proxy, "inside a route for path /hooks/*, header"},
+		"a guard with a host or a path":    {`{"match":[{"host":["a.example.com"]},{"path":["/hooks/*"]}],` + guard + `,` + owned + `,` + proxy, "path /hooks/*. Requests reach"},
+		"a guard in a group":               {`{"group":"g","match":[{"path":["/x"]}],"handle":[{"handler":"headers"}]},{"group":"g",` + guard + `,` + owned + `,` + proxy, "behind a route that answers some"},
+		"a guard behind a proxy":           {`{"match":[{"path":["/x"]}],"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"app:3000"}]}]},{` + guard + `,` + owned + `,` + proxy, "behind a route that answers some"},
+		"a terminal guard, the app behind": {`{"match":[{"path":["/x"]}],"terminal":true,` + guard + `,` + owned, ""},
+		"behind a terminal route":          {`{"match":[{"path":["/x"]}],"terminal":true,"handle":[{"handler":"headers"}]},{` + guard + `,` + owned + `,` + proxy, ""},
+		"a terminal guard":                 {`{"match":[{"path":["/x"]}],"terminal":true,` + guard + `,` + proxy, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app, end, err := loadRoutes(`"routes":[` + c.routes + `]`)
