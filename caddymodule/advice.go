@@ -20,6 +20,7 @@ func (a *App) advise(previous *App) error {
 		return err
 	}
 	findings = slices.Concat(a.unrecognised(), a.sharedSecrets(), findings)
+	findings = append(findings, a.abandons()...)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}

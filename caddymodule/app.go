@@ -197,9 +197,14 @@ func (a *App) Cleanup() error {
 	if !holds {
 		return nil
 	}
+	var leaving sync.WaitGroup
 	if b != nil {
-		b.leave()
+		leaving.Go(b.leave)
 	}
+	if current() == nil {
+		leaving.Go(closeRetained)
+	}
+	leaving.Wait()
 	return release(a.store)
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
@@ -23,10 +25,17 @@ var boxes = caddy.NewUsagePool()
 type box struct {
 	*inbox.Box
 	identity string
+	module   InboxModule // that opened it
+	opened   time.Time
 	visitors sync.WaitGroup
 	seen     glances
 	drip     drip
 	gone     chan struct{} // closed when the box is
+
+	// Guarded by retained.mu.
+	configurations int           // that use it
+	serial         uint64        // of the latest time it was retained
+	forsaken       chan struct{} // closed when it is no longer retained
 }
 
 // Destruct implements caddy.Destructor. It gives running attempts some time: those
@@ -44,9 +53,16 @@ const stopBudget = 10 * time.Second
 
 func (b *box) release() { _, _ = boxes.Delete(b.identity) }
 
-// leave releases the reference of a configuration. When the process ends, it waits for
-// first attempts that outlast their senders, which have references too.
+// leave releases the reference of a configuration, unless b is retained.
 func (b *box) leave() {
+	if !b.retain() {
+		b.close()
+	}
+}
+
+// close releases the last reference but those of deliveries. When the process ends, it
+// waits for first attempts that outlast their senders, which have references too.
+func (b *box) close() {
 	b.release()
 	if !caddy.Exiting() {
 		return
@@ -74,8 +90,8 @@ func acquireBox(identity string, m InboxModule) (*box, error) {
 		awaitOpen(engine)
 		b := &box{
 			Box:      inbox.NewBox(inbox.Options{Engine: engine, Deliver: handBack, Settled: settled, Logger: logger}),
-			identity: identity,
-			gone:     make(chan struct{}),
+			identity: identity, module: m, opened: time.Now(),
+			gone: make(chan struct{}),
 		}
 		if err := m.Adjust(b.Box); err != nil {
 			return nil, errors.Join(err, b.Close(context.Background()))
@@ -113,6 +129,7 @@ func (a *App) openInbox() {
 		return
 	}
 	a.box = b
+	b.use()
 }
 
 // theBox returns the open inbox with a reference for one delivery, or nil.
@@ -141,10 +158,10 @@ func (a *App) followInbox(ctx context.Context) {
 	a.mu.Lock()
 	b := a.box
 	a.mu.Unlock()
-	if b == nil {
+	if b == nil && !anyBox() {
 		return
 	}
-	if activeApp() == nil { // there is none before: the first deliveries are retried as it says
+	if b != nil && activeApp() == nil { // there is none before: the first deliveries are retried as it says
 		a.adjust(b)
 	}
 	a.polling.Go(func() {
@@ -156,6 +173,14 @@ func (a *App) followInbox(ctx context.Context) {
 				return
 			case <-tick.C:
 			}
+		}
+		eachBox(func(other *box) { // which deliver through this configuration as well
+			if other != b {
+				other.Configure(a.policies())
+			}
+		})
+		if b == nil {
+			return
 		}
 		a.adjust(b)
 		a.compareBodies(ctx, b.Engine())
@@ -203,6 +228,27 @@ func activeApp() *App {
 	}
 	app, _ := value.(*App)
 	return app
+}
+
+// handBack makes an attempt through the server that received the delivery, or another
+// one with a handler of the same name.
+func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
+	app := activeApp()
+	if app == nil { // not in force yet, or the process ends
+		return inbox.Result{Later: forcePause}
+	}
+	handlers := app.named(a.Entry.Handler)
+	handlers = slices.DeleteFunc(handlers, func(h *Handler) bool { return h.server == nil })
+	if len(handlers) == 0 {
+		return inbox.Result{Unreached: true}
+	}
+	server := handlers[0].server
+	for _, h := range handlers {
+		if h.server.Name() == a.Delivery.Server {
+			server = h.server
+		}
+	}
+	return attempt.Send(ctx, server, a)
 }
 
 // settlements limits the lines of settled: an app that refuses everything must not

@@ -188,18 +188,19 @@ const ownMemory = "forgotten here and in the shared store; an instance that deci
 // owed returns the state of a delivery that the inbox keeps for the app; 0 if it does
 // not, or is not open.
 func owed(ctx context.Context, key dedupe.Key) inbox.State {
-	_, b, err := inboxInForce()
+	in, err := openInboxes()
 	if err != nil {
 		return 0
 	}
-	defer b.release()
+	defer in.done()
 	ctx, cancel := context.WithTimeout(ctx, inboxAnswer)
 	defer cancel()
-	e, found, err := b.Engine().Find(ctx, inbox.Key(key))
-	if err != nil || !found || e.State == inbox.Delivered {
-		return 0
+	for _, b := range in.all {
+		if e, found := b.finds(ctx, inbox.Key(key)); found && e.State != inbox.Delivered {
+			return e.State
+		}
 	}
-	return e.State
+	return 0
 }
 
 // forgetDone forgets a done delivery in every open store.

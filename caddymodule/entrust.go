@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,18 +20,34 @@ import (
 // storeBudget limits storing, well below a lease. If it takes longer, the app is called.
 const storeBudget = 2 * time.Second
 
-// inInbox reports whether the inbox has the delivery. A dead one becomes pending
-// again, since its sender sends it again.
+// inInbox reports whether the inbox has the delivery, or one that is retained. A dead
+// one becomes pending again, since its sender sends it again.
 func (d *delivery) inInbox() bool {
-	e, found, err := d.box.Engine().Find(d.r.Context(), inbox.Key(d.hash))
-	if err != nil || !found || e.State == inbox.Delivered {
-		return false
+	has := d.isIn(d.box)
+	if !has {
+		others, done := retainedBoxes()
+		defer done()
+		has = slices.ContainsFunc(others, d.isIn)
 	}
-	if e.State == inbox.Dead && !d.put(false) {
+	d.duplicate, d.stored = has, has
+	return has
+}
+
+func (d *delivery) isIn(b *box) bool {
+	e, found := b.finds(d.r.Context(), inbox.Key(d.hash))
+	switch {
+	case !found || e.State == inbox.Delivered:
 		return false
+	case e.State != inbox.Dead:
+		return true
 	}
-	d.duplicate, d.stored = true, true
-	return true
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
+	defer cancel()
+	_, err := b.Accept(ctx, d.record(), false)
+	if err != nil {
+		d.bypass(err)
+	}
+	return err == nil
 }
 
 // entrust calls the app, and stores the delivery if the app does not accept it. The
@@ -107,12 +124,7 @@ func (d *delivery) put(running bool) bool {
 	defer cancel()
 	got, err := d.box.Accept(ctx, d.record(), running)
 	if err != nil {
-		why := "error"
-		if e, ok := errors.AsType[*inbox.NotStoredError](err); ok {
-			why = string(e.Why)
-		}
-		d.h.metrics.Bypassed(why)
-		d.warn("delivery not stored in the inbox: its sender gets the app's answer", why, err)
+		d.bypass(err)
 		return false
 	}
 	d.attempt = got.Attempt
@@ -121,6 +133,16 @@ func (d *delivery) put(running bool) bool {
 		d.claimed.Done(dedupe.Stored)
 	}
 	return true
+}
+
+// bypass counts a delivery that cannot be stored.
+func (d *delivery) bypass(err error) {
+	why := "error"
+	if e, ok := errors.AsType[*inbox.NotStoredError](err); ok {
+		why = string(e.Why)
+	}
+	d.h.metrics.Bypassed(why)
+	d.warn("delivery not stored in the inbox: its sender gets the app's answer", why, err)
 }
 
 // record returns the delivery for storage: the request as received, without the marks
@@ -132,6 +154,9 @@ func (d *delivery) record() *inbox.Delivery {
 	}
 	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
+	if d.h.server != nil {
+		record.Server = d.h.server.Name()
+	}
 	return &record
 }
 

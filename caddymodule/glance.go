@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type glances struct {
 	mu     sync.Mutex
 	latest glance
 	look   chan struct{} // closed when the running look ends; nil: none runs
+
+	owed    owings // the latest known
+	counted bool   // it was known, now or earlier
 }
 
 const (
@@ -85,6 +89,15 @@ func eachBox(visit func(*box)) {
 	}
 }
 
+// anyBox reports whether an inbox is open.
+func anyBox() (open bool) {
+	boxes.Range(func(_, _ any) bool {
+		open = true
+		return false
+	})
+	return open
+}
+
 // inboxFigures are those of all open inboxes: during a reload there may be two.
 func inboxFigures() metrics.Inbox {
 	f := metrics.Inbox{Known: true, Queues: make(map[string]metrics.Queue)}
@@ -97,7 +110,7 @@ func inboxFigures() metrics.Inbox {
 	eachBox(func(b *box) {
 		g := b.glance()
 		f.Open = true
-		f.Degraded = f.Degraded || g.status.Health != nil
+		f.Degraded = f.Degraded || g.status.Health != nil && !b.isRetained() // which stores nothing new
 		f.Bytes, f.Limit = f.Bytes+g.status.Bytes, f.Limit+g.status.Limit
 		f.Known = f.Known && g.known
 		for _, q := range g.queues {
@@ -120,23 +133,30 @@ func inboxFigures() metrics.Inbox {
 	return f
 }
 
-// inboxStatus describes the inbox of the configuration, and what it holds for each
-// handler, over all tenants; nil for those that are unknown.
+// inboxStatus describes the inbox of the configuration, and what that and the retained
+// ones hold for each handler, over all tenants; nil for what is unknown.
 func (a *App) inboxStatus() (*adminapi.InboxEngine, func(*Handler) *adminapi.InboxQueue) {
 	none := func(*Handler) *adminapi.InboxQueue { return nil }
-	b := a.theBox()
-	if b == nil {
-		return nil, none
+	var engine *adminapi.InboxEngine
+	var queues []inbox.QueueStatus
+	known := false
+	others, done := retainedBoxes()
+	defer done()
+	if b := a.theBox(); b != nil {
+		defer b.release()
+		g := b.glance()
+		engine, queues, known = new(describeEngine(b, g.status)), g.queues, g.known
 	}
-	defer b.release()
-	g := b.glance()
-	engine := a.inboxEngine(g.status)
-	if !g.known {
-		return &engine, none
+	for _, b := range others {
+		g := b.glance()
+		queues, known = slices.Concat(queues, g.queues), known || g.known
 	}
-	return &engine, func(h *Handler) *adminapi.InboxQueue {
+	if !known {
+		return engine, none
+	}
+	return engine, func(h *Handler) *adminapi.InboxQueue {
 		sum := adminapi.InboxQueue{Name: h.Name, Configured: true}
-		for _, q := range a.inboxQueues(g.queues, inbox.Selection{Handler: h.Name}) {
+		for _, q := range a.inboxQueues(queues, inbox.Selection{Handler: h.Name}) {
 			sum.Pending, sum.InAttempt, sum.Delivered = sum.Pending+q.Pending, sum.InAttempt+q.InAttempt, sum.Delivered+q.Delivered
 			sum.Dead, sum.Locked, sum.Bytes = sum.Dead+q.Dead, sum.Locked+q.Locked, sum.Bytes+q.Bytes
 			sum.Oldest, sum.Due = earlier(sum.Oldest, q.Oldest), earlier(sum.Due, q.Due)

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -103,8 +102,7 @@ type Handler struct {
 	provider     *providers.Provider // nil without one
 	named        bool                // configured, not the provider's
 	app          *App
-	server       *caddyhttp.Server    // the server of the handler; nil outside of Caddy
-	rest         atomic.Pointer[rest] // nil before the first delivery
+	server       *caddyhttp.Server // the server of the handler; nil outside of Caddy
 	placed       placement.Handler
 	rules        *verifier.Rules // with the configured values of params and headers
 	keys         *keys.Set

@@ -39,65 +39,52 @@ func (a *adminAPI) inbox(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return notAllowed(w, http.MethodGet, http.MethodDelete)
 	}
-	app, b, err := inboxInForce()
+	in, err := openInboxes()
 	if err != nil {
 		return err
 	}
-	defer b.release()
+	defer in.done()
 	if r.Method == http.MethodDelete {
-		return b.discard(w, r)
+		return in.discard(w, r)
 	}
-	return b.list(w, r, app)
+	return in.list(w, r)
 }
 
 // inboxItem serves what is below the path: KEY, KEY/replay, replay, pause, resume.
 func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
 	item, action, acts := strings.Cut(strings.TrimPrefix(r.URL.Path, adminapi.InboxPath+"/"), "/")
-	var serve func(*App, *box) error
+	var serve func(*inboxes) error
 	methods := []string{http.MethodPost}
 	key, keyErr := inbox.ParseKey(item)
 	switch {
 	case !acts && item == "replay":
-		serve = func(app *App, b *box) error { return b.replay(w, r, app) }
+		serve = func(in *inboxes) error { return in.replay(w, r) }
 	case !acts && (item == "pause" || item == "resume"):
-		serve = func(app *App, b *box) error { return b.pause(w, r, app, item == "pause") }
+		serve = func(in *inboxes) error { return in.pause(w, r, item == "pause") }
 	case keyErr != nil:
 		return adminError(http.StatusBadRequest, keyErr)
 	case acts && action == "replay":
-		serve = func(_ *App, b *box) error { return b.replayOne(w, r, key) }
+		serve = func(in *inboxes) error { return in.of(r, key).replayOne(w, r, key) }
 	case acts:
 		return adminError(http.StatusNotFound, errors.New("a delivery has no such action: use replay"))
 	default:
 		methods = []string{http.MethodGet, http.MethodDelete}
-		serve = func(app *App, b *box) error {
+		serve = func(in *inboxes) error {
 			if r.Method == http.MethodDelete {
-				return b.discardOne(w, r, key)
+				return in.of(r, key).discardOne(w, r, key)
 			}
-			return b.show(w, r, app, key)
+			return in.of(r, key).show(w, r, in.app, key)
 		}
 	}
 	if !slices.Contains(methods, r.Method) {
 		return notAllowed(w, methods...)
 	}
-	app, b, err := inboxInForce()
+	in, err := openInboxes()
 	if err != nil {
 		return err
 	}
-	defer b.release()
-	return serve(app, b)
-}
-
-// inboxInForce returns the inbox of the configuration in force, with a reference.
-func inboxInForce() (*App, *box, error) {
-	app := current()
-	if app == nil {
-		return nil, nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
-	}
-	b := app.theBox()
-	if b == nil {
-		return nil, nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler"))
-	}
-	return app, b, nil
+	defer in.done()
+	return serve(in)
 }
 
 // inboxSelection reads which deliveries are meant.
@@ -134,43 +121,6 @@ func (b *box) failure(err error) error {
 	return adminError(http.StatusServiceUnavailable, err)
 }
 
-// list answers with the queues, and with deliveries if some are selected.
-func (b *box) list(w http.ResponseWriter, r *http.Request, app *App) error {
-	params := r.URL.Query()
-	sel, err := inboxSelection(params)
-	if err != nil {
-		return err
-	}
-	after, err := inboxAfter(params)
-	if err != nil {
-		return err
-	}
-	limit := defaultListed
-	if text := params.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxListed {
-			return adminError(http.StatusBadRequest, fmt.Errorf("limit: write how many deliveries to show, from 1 to %d", maxListed))
-		}
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
-	defer cancel()
-	queues, queuesErr := b.Queues(ctx)
-	if err := knownName(app, queues, sel.Handler); err != nil && queuesErr == nil {
-		return err
-	}
-	answer := adminapi.Inbox{InboxEngine: app.inboxEngine(b.Engine().Status()), Queues: app.inboxQueues(queues, sel)}
-	if !sel.Empty() || params.Has("limit") || params.Has("after") {
-		entries, err := b.Engine().List(ctx, sel, after, limit)
-		if err != nil {
-			return b.failure(err)
-		}
-		for _, e := range entries {
-			answer.Deliveries = append(answer.Deliveries, showEntry(e))
-		}
-		answer.More = len(entries) == limit
-	}
-	return answerJSON(w, answer)
-}
-
 // knownName refuses a name that neither a handler nor a stored delivery has.
 func knownName(app *App, queues []inbox.QueueStatus, name string) error {
 	if name == "" || len(app.named(name)) > 0 || slices.ContainsFunc(queues, func(q inbox.QueueStatus) bool { return q.Handler == name }) {
@@ -179,9 +129,11 @@ func knownName(app *App, queues []inbox.QueueStatus, name string) error {
 	return adminError(http.StatusNotFound, fmt.Errorf("no handler and no stored delivery has that name; the handlers are: %s", app.handlerNames()))
 }
 
-func (a *App) inboxEngine(s inbox.Status) adminapi.InboxEngine {
+func engineOf(b *box) adminapi.InboxEngine { return describeEngine(b, b.Engine().Status()) }
+
+func describeEngine(b *box, s inbox.Status) adminapi.InboxEngine {
 	e := adminapi.InboxEngine{Bytes: s.Bytes, Limit: s.Limit, Unwritten: s.Unwritten, Damaged: s.Damaged}
-	if m, ok := a.inbox.(caddy.Module); ok {
+	if m, ok := b.module.(caddy.Module); ok {
 		e.Kind = m.CaddyModule().ID.Name()
 	}
 	if s.Health != nil {
@@ -209,11 +161,14 @@ func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []admin
 	return shown
 }
 
-func showEntry(e inbox.Entry) adminapi.InboxEntry {
+func showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEntry {
 	v := adminapi.InboxEntry{
-		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: e.Position,
+		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: position,
 		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: moment(e.Due), Attempts: e.Attempts, Status: e.Status,
 		Replayed: e.Replayed, Generation: e.Generation, Label: e.Label, Bytes: e.Size,
+	}
+	if b.isRetained() {
+		v.Inbox = describeInbox(b.module)
 	}
 	if e.State == inbox.Pending {
 		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route"}[e.Hold]
@@ -239,7 +194,7 @@ func (b *box) show(w http.ResponseWriter, r *http.Request, app *App, key inbox.K
 	case err != nil:
 		return b.failure(err)
 	}
-	detail := adminapi.InboxDetail{InboxEntry: showEntry(e)}
+	detail := adminapi.InboxDetail{InboxEntry: showEntry(b, e.Position, e)}
 	if d == nil {
 		detail.Note = inbox.ErrLocked.Error()
 		return answerJSON(w, detail)

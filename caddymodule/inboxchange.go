@@ -28,40 +28,45 @@ const (
 var changeBudget = 5 * time.Second
 
 // change calls step with the keys of all deliveries of a selection, a number at a
-// time, when ready reports that the next may begin; it waits until a time for it. step
-// returns how many it changed.
-func (b *box) change(r *http.Request, sel inbox.Selection, ready func(context.Context, time.Time) bool, step func(context.Context, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
+// time, in one inbox after the other, when ready reports that the next may begin; it
+// waits until a time for it. step returns how many it changed.
+func (in *inboxes) change(r *http.Request, sel inbox.Selection, ready func(context.Context, *box, time.Time) bool, step func(context.Context, *box, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
 	if c.After, err = inboxAfter(r.URL.Query()); err != nil {
 		return c, err
 	}
-	for until := time.Now().Add(changeBudget); ; {
-		if !ready(r.Context(), until) {
-			c.More = true
-			return c, nil
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
-		entries, err := b.Engine().List(ctx, sel, c.After, changeStep)
-		if err == nil && len(entries) > 0 {
-			var n int
-			n, err = step(ctx, keysOf(entries))
-			c.Changed += n
-		}
-		cancel()
-		switch {
-		case err != nil && c.Changed == 0:
-			return c, b.failure(err)
-		case err != nil: // the rest is left
-			c.Note, c.More = err.Error(), false
-			return c, nil
-		case len(entries) < changeStep:
-			return c, nil
-		}
-		c.After = entries[len(entries)-1].Position
-		if r.Context().Err() != nil || !time.Now().Before(until) {
-			c.More = true
-			return c, nil
+	until := time.Now().Add(changeBudget)
+	for _, b := range in.all {
+		for from, goesOn := in.after(b, c.After); goesOn; {
+			if !ready(r.Context(), b, until) {
+				c.More = true
+				return c, nil
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
+			entries, err := b.Engine().List(ctx, sel, from, changeStep)
+			if err == nil && len(entries) > 0 {
+				var n int
+				n, err = step(ctx, b, keysOf(entries))
+				c.Changed += n
+			}
+			cancel()
+			switch {
+			case err != nil && c.Changed == 0 && len(in.all) == 1:
+				return c, b.failure(err)
+			case err != nil: // the rest of this inbox is left
+				c.Note, goesOn = err.Error(), false
+				continue
+			case len(entries) > 0:
+				from = entries[len(entries)-1].Position
+				c.After = in.position(b, from)
+			}
+			goesOn = len(entries) == changeStep
+			if goesOn && (r.Context().Err() != nil || !time.Now().Before(until)) {
+				c.More = true
+				return c, nil
+			}
 		}
 	}
+	return c, nil
 }
 
 func keysOf(entries []inbox.Entry) (keys []inbox.Key) {
@@ -115,7 +120,7 @@ func (b *box) waits(ctx context.Context) bool {
 }
 
 // replay makes deliveries due now: POST /verify_webhook/inbox/replay?name=N[&state=S&as=OTHER].
-func (b *box) replay(w http.ResponseWriter, r *http.Request, app *App) error {
+func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
 	sel, err := inboxSelection(params)
 	if err != nil {
@@ -127,14 +132,15 @@ func (b *box) replay(w http.ResponseWriter, r *http.Request, app *App) error {
 	if len(sel.States) == 0 {
 		sel.States = []inbox.State{inbox.Dead}
 	}
-	if err := b.knows(r, app, sel.Handler); err != nil {
+	if err := in.knows(r, sel.Handler); err != nil {
 		return err
 	}
 	as := params.Get("as")
-	if as != "" && len(app.named(as)) == 0 {
-		return adminError(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", app.handlerNames()))
+	if as != "" && len(in.app.named(as)) == 0 {
+		return adminError(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", in.app.handlerNames()))
 	}
-	c, err := b.change(r, sel, b.ready, func(ctx context.Context, keys []inbox.Key) (int, error) {
+	ready := func(ctx context.Context, b *box, until time.Time) bool { return b.ready(ctx, until) }
+	c, err := in.change(r, sel, ready, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
 		b.drip.mu.Lock()
 		b.drip.last = keys
 		b.drip.mu.Unlock()
@@ -172,7 +178,7 @@ func (b *box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) e
 }
 
 // discard removes deliveries for good: DELETE /verify_webhook/inbox?name=N&….
-func (b *box) discard(w http.ResponseWriter, r *http.Request) error {
+func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
 	sel, err := inboxSelection(r.URL.Query())
 	if err != nil {
 		return err
@@ -181,8 +187,8 @@ func (b *box) discard(w http.ResponseWriter, r *http.Request) error {
 		return adminError(http.StatusBadRequest, errors.New("give the name of a handler, a tenant, or the label of a key: discarding everything is not possible"))
 	}
 	note := ""
-	always := func(context.Context, time.Time) bool { return true }
-	c, err := b.change(r, sel, always, func(ctx context.Context, keys []inbox.Key) (int, error) {
+	always := func(context.Context, *box, time.Time) bool { return true }
+	c, err := in.change(r, sel, always, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
 		gone, err := b.Engine().Discard(ctx, inbox.Selection{Keys: keys, States: sel.States})
 		note = forgetDiscarded(ctx, gone, note)
 		return len(gone), err
@@ -232,31 +238,27 @@ func forgetDiscarded(ctx context.Context, gone []inbox.Key, note string) string 
 }
 
 // pause stops or continues attempts: POST /verify_webhook/inbox/pause?name=N or resume.
-func (b *box) pause(w http.ResponseWriter, r *http.Request, app *App, paused bool) error {
+func (in *inboxes) pause(w http.ResponseWriter, r *http.Request, paused bool) error {
 	name := r.URL.Query().Get("name")
 	if name == "" {
 		return adminError(http.StatusBadRequest, errors.New("give the name of the handler"))
 	}
-	if err := b.knows(r, app, name); err != nil {
+	if err := in.knows(r, name); err != nil {
 		return err
 	}
 	message := "deliveries are stored, and not sent to the app, until resume or the end of the process"
-	if paused {
-		b.Pause(name)
-	} else {
-		b.Resume(name)
+	for _, b := range in.all {
+		if paused {
+			b.Pause(name)
+		} else {
+			b.Resume(name)
+		}
+	}
+	if !paused {
 		message = "deliveries are sent to the app again"
 	}
 	tellChange(message, inbox.Selection{Handler: name})
 	return answerJSON(w, adminapi.InboxPaused{Name: name, Paused: paused})
-}
-
-// knows refuses a name that neither a handler nor a stored delivery has.
-func (b *box) knows(r *http.Request, app *App, name string) error {
-	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
-	defer cancel()
-	queues, _ := b.Queues(ctx)
-	return knownName(app, queues, name)
 }
 
 // tellChange logs what the operator has changed.

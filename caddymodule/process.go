@@ -99,8 +99,9 @@ func (a *App) ends() {
 
 // current returns the app of the configuration in force, or nil.
 func current() *App {
-	app, _ := inForce.now()
-	return app
+	inForce.mu.Lock()
+	defer inForce.mu.Unlock()
+	return inForce.newest()
 }
 
 // gates holds the open stores of the process by identity. Every configuration that

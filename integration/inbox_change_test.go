@@ -77,3 +77,108 @@ func TestInboxOptionsChange(t *testing.T) {
 		t.Errorf("%d attempts of what the app worked on, want 1", n)
 	}
 }
+
+// TestInboxPathChanges: a reload that names another inbox, or none, leaves what the
+// former one holds to this process, which delivers it with an attempt running
+// throughout, and keeps its dead letters within the operator's reach.
+func TestInboxPathChanges(t *testing.T) {
+	t.Parallel()
+	with, without := inboxSite("inbox", "APP", "upstream_timeout 1m"), "verify_webhook github {env.GITHUB_KEY}\nreverse_proxy APP"
+	for name, c := range map[string]struct{ before, after, site string }{
+		"another path":                  {boltInbox("DIR/one.db", ""), boltInbox("DIR/two.db", ""), with},
+		"the option is added":           {"", boltInbox("DIR/two.db", ""), with},
+		"the option is removed":         {boltInbox("DIR/one.db", ""), "", with},
+		"option and word are removed":   {boltInbox("DIR/one.db", ""), "", without},
+		"the former one is named again": {boltInbox("DIR/one.db", ""), boltInbox("DIR/two.db", ""), with},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startInbox(t, setup{global: c.before, site: with})
+			var well atomic.Bool
+			var taken atomic.Int64
+			store := func(answer http.HandlerFunc) (id string, m message) {
+				t.Helper()
+				id, m = newCase(), at("/").message(t)
+				g.app.answer(id, answer)
+				wantStored(t, "a delivery", g.do(t, g.h1, g.request(t, id, m)))
+				return id, m
+			}
+			id, m := store(func(w http.ResponseWriter, _ *http.Request) {
+				if well.Load() {
+					taken.Add(1)
+					return
+				}
+				http.Error(w, "not now", http.StatusInternalServerError)
+			})
+			store(newDesk().serve(func(n int, w http.ResponseWriter, _ *http.Request) { // 500, then 410, then it takes it
+				status := map[int]int{1: 500, 2: 410}[n]
+				if status == 0 {
+					taken.Add(1)
+					return
+				}
+				w.WriteHeader(status)
+			}))
+			dead := func() int {
+				return int(g.metric(t, `caddy_verify_webhook_inbox_deliveries{name="github",state="dead"}`))
+			}
+			eventually(t, "a dead letter", func() bool { return dead() == 1 })
+			finish, attempts := make(chan struct{}), newDesk()
+			store(attempts.serve(func(int, http.ResponseWriter, *http.Request) {
+				<-finish
+				taken.Add(1)
+			}))
+			g.setup.global = c.after
+			g.refusesReload(t, c.site+"\nverify_webhook /other github {env.NOT_SET_ANYWHERE}")
+			g.reload(t, c.site)
+			g.wantLog(t, "an inbox that this configuration does not use holds deliveries", `"deliveries":3`)
+			if strings.Contains(name, "again") {
+				g.setup.global = c.before
+				g.reload(t, c.site)
+			}
+			a := g.do(t, g.h1, g.request(t, id, m))
+			wantStored(t, "a copy", a)
+			wantDuplicate(t, "a copy", a)
+			well.Store(true)
+			eventually(t, "it is delivered", func() bool { return taken.Load() == 1 })
+			close(finish)
+			eventually(t, "the attempt ends", func() bool { return taken.Load() == 2 })
+			if n := dead(); n != 1 {
+				t.Errorf("%d dead letters, want 1", n)
+			}
+			resp, err := http.Post("http://"+g.admin+"/verify_webhook/inbox/replay?name=github", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			eventually(t, "the dead letter is delivered", func() bool { return taken.Load() == 3 })
+			if !strings.Contains(name, "again") {
+				g.wantLog(t, "an inbox that is no longer configured is closed")
+			}
+			if n, _ := attempts.seen(); n != 1 {
+				t.Errorf("%d attempts of what the app worked on, want 1", n)
+			}
+		})
+	}
+}
+
+// TestInboxIsLeftByARestart: what a retained inbox holds when the process ends is in its
+// file, and delivered once a configuration names that.
+func TestInboxIsLeftByARestart(t *testing.T) {
+	t.Parallel()
+	site := inboxSite("inbox", "APP", "")
+	g := startInbox(t, setup{site: site})
+	id, m := newCase(), at("/").message(t)
+	var well atomic.Bool
+	var taken atomic.Int64
+	g.failing(id, &well, &taken)
+	wantStored(t, "while the app fails", g.do(t, g.h1, g.request(t, id, m)))
+	g.setup.global = boltInbox("DIR/two.db", "")
+	g.reload(t, site)
+	g.quit(t)
+	restart(t, g)
+	g.wantLog(t, "the default inbox file holds deliveries", `"deliveries":1`)
+	well.Store(true)
+	g.setup.global = ""
+	g.reload(t, site)
+	eventually(t, "it is delivered", func() bool { return taken.Load() == 1 })
+}

@@ -17,9 +17,21 @@ type InboxEngine struct {
 // Inbox describes the inbox and lists deliveries.
 type Inbox struct {
 	InboxEngine
-	Queues     []InboxQueue `json:"queues"`               // sorted by name and tenant
+	Queues []InboxQueue `json:"queues"` // sorted by name and tenant
+
+	// Inboxes that no configuration names any more, and that still hold deliveries.
+	// They are delivered until the process ends.
+	Retained []InboxRetained `json:"retained,omitempty"`
+
 	Deliveries []InboxEntry `json:"deliveries,omitempty"` // see InboxPath
 	More       bool         `json:"more"`                 // there may be more than listed: continue after the last Position
+}
+
+// InboxRetained describes an inbox that the configuration does not name, oldest first.
+type InboxRetained struct {
+	Inbox string `json:"inbox"` // its kind, and its file or stream
+	InboxEngine
+	Queues []InboxQueue `json:"queues"`
 }
 
 // InboxQueue describes what the inbox holds for the handlers of one name, and how their app
@@ -45,9 +57,10 @@ type InboxEntry struct {
 	Key        string     `json:"delivery"` // the delivery's key in hex
 	Name       string     `json:"name"`
 	Tenant     string     `json:"tenant,omitempty"`
-	State      string     `json:"state"` // pending, in_attempt, delivered, dead, locked
-	Waits      string     `json:"waits"` // why it is pending: time, app (does not answer), route (a configuration with its handler)
-	Position   uint64     `json:"position"`
+	State      string     `json:"state"`           // pending, in_attempt, delivered, dead, locked
+	Waits      string     `json:"waits"`           // why it is pending: time, app (does not answer), route (a configuration with its handler)
+	Inbox      string     `json:"inbox,omitempty"` // that has it, if the configuration names another one
+	Position   uint64     `json:"position"`        // in order of acceptance; those of other inboxes come last
 	Received   time.Time  `json:"received"`
 	Since      time.Time  `json:"since"`    // when the gateway began to try, or a replay began
 	Due        *time.Time `json:"due"`      // pending: the next attempt; delivered: the removal

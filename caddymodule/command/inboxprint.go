@@ -20,22 +20,13 @@ func printInbox(w io.Writer, v adminapi.Inbox) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	printInboxEngine(t, v.InboxEngine)
 	fmt.Fprintln(t)
-	if len(v.Queues) == 0 {
-		fmt.Fprintln(t, "Nothing is stored.")
-	} else {
-		fmt.Fprintln(t, "HANDLER\tPENDING\tIN ATTEMPT\tDEAD\tKEPT\tLOCKED\tSIZE\tOLDEST\tAPP")
-	}
-	for _, q := range v.Queues {
-		name := q.Name
-		if q.Tenant != "" {
-			name += "/" + q.Tenant
+	printQueues(t, v.Queues, now)
+	for _, r := range v.Retained {
+		fmt.Fprintf(t, "\nno longer configured, and delivered as long as this process runs: %s\n", plain(r.Inbox))
+		if r.Problem != "" {
+			fmt.Fprintf(t, "not open: %s\n", plain(r.Problem))
 		}
-		oldest := "-"
-		if q.Oldest != nil {
-			oldest = ago(q.Oldest, now)
-		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", plain(name), q.Pending, q.InAttempt, q.Dead, q.Delivered, q.Locked,
-			humanize.IBytes(uint64(q.Bytes)), oldest, appState(q, now))
+		printQueues(t, r.Queues, now)
 	}
 	if len(v.Deliveries) > 0 {
 		fmt.Fprintln(t, "\nDELIVERY\tHANDLER\tSTATE\tRECEIVED\tATTEMPTS\tSTATUS\tNEXT\tKEY")
@@ -49,8 +40,32 @@ func printInbox(w io.Writer, v adminapi.Inbox) error {
 	return t.Flush()
 }
 
+func printQueues(t io.Writer, queues []adminapi.InboxQueue, now time.Time) {
+	if len(queues) == 0 {
+		fmt.Fprintln(t, "Nothing is stored.")
+	} else {
+		fmt.Fprintln(t, "HANDLER\tPENDING\tIN ATTEMPT\tDEAD\tKEPT\tLOCKED\tSIZE\tOLDEST\tAPP")
+	}
+	for _, q := range queues {
+		name := q.Name
+		if q.Tenant != "" {
+			name += "/" + q.Tenant
+		}
+		oldest := "-"
+		if q.Oldest != nil {
+			oldest = ago(q.Oldest, now)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", plain(name), q.Pending, q.InAttempt, q.Dead, q.Delivered, q.Locked,
+			humanize.IBytes(uint64(q.Bytes)), oldest, appState(q, now))
+	}
+}
+
 // printInboxEngine says whether deliveries are stored.
 func printInboxEngine(w io.Writer, e adminapi.InboxEngine) {
+	if e.Kind == "" {
+		fmt.Fprintln(w, "inbox\tnone configured")
+		return
+	}
 	health := "healthy"
 	if e.Problem != "" {
 		health = "NOT STORING, deliveries go to the app immediately: " + plain(e.Problem)

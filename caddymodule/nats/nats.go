@@ -6,6 +6,7 @@
 package nats
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
@@ -117,6 +118,9 @@ func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 		Servers: i.URL, TLS: i.tls, Credentials: i.Credentials, Stream: i.Stream, Replicas: orZero(i.Replicas), MaxSize: orZero(i.MaxSize), Logger: logger,
 	})
 }
+
+// Keeps describes the inbox in words that may be logged.
+func (i *Inbox) Keeps() string { return "stream " + cmp.Or(i.Stream, "verify_webhook_inbox") }
 
 // Adjust implements caddymodule.InboxModule.
 func (i *Inbox) Adjust(box *inbox.Box) error {

@@ -1,0 +1,167 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// inboxes are those that an operator can reach: that of the configuration in force, and
+// the retained ones. There is at least one.
+type inboxes struct {
+	app  *App
+	own  *box // of the configuration, or nil
+	all  []*box
+	done func()
+}
+
+// openInboxes returns them until done is called.
+func openInboxes() (*inboxes, error) {
+	app := current()
+	if app == nil {
+		return nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
+	}
+	in := &inboxes{app: app, own: app.theBox()}
+	others, done := retainedBoxes()
+	in.done = func() {
+		done()
+		if in.own != nil {
+			in.own.release()
+		}
+	}
+	if in.own != nil {
+		in.all = append(in.all, in.own)
+	}
+	in.all = append(in.all, others...)
+	if len(in.all) == 0 {
+		in.done()
+		return nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler"))
+	}
+	return in, nil
+}
+
+// of returns the inbox that has a delivery, or the first.
+func (in *inboxes) of(r *http.Request, key inbox.Key) *box {
+	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	defer cancel()
+	for _, b := range in.all {
+		if _, found := b.finds(ctx, key); found {
+			return b
+		}
+	}
+	return in.all[0]
+}
+
+// Positions of several inboxes are in one order: that of the configuration first, then
+// the retained ones, oldest first.
+const positionBits = 40 // 10^12 deliveries
+
+func (in *inboxes) serial(b *box) uint64 {
+	if b == in.own {
+		return 0
+	}
+	return b.serial
+}
+
+func (in *inboxes) position(b *box, p uint64) uint64 { return in.serial(b)<<positionBits | p }
+
+// after returns the position in b after which a list continues that has come to p; ok is
+// false if it is past b.
+func (in *inboxes) after(b *box, p uint64) (after uint64, ok bool) {
+	switch serial := p >> positionBits; {
+	case serial == in.serial(b):
+		return p & (1<<positionBits - 1), true
+	case serial > in.serial(b):
+		return 0, false
+	}
+	return 0, true
+}
+
+// knows refuses a name that neither a handler nor a stored delivery has.
+func (in *inboxes) knows(r *http.Request, name string) error {
+	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	defer cancel()
+	var all []inbox.QueueStatus
+	for _, b := range in.all {
+		queues, _ := b.Queues(ctx)
+		all = append(all, queues...)
+	}
+	return knownName(in.app, all, name)
+}
+
+// list answers with the queues, and with deliveries if some are selected.
+func (in *inboxes) list(w http.ResponseWriter, r *http.Request) error {
+	params := r.URL.Query()
+	sel, err := inboxSelection(params)
+	if err != nil {
+		return err
+	}
+	after, err := inboxAfter(params)
+	if err != nil {
+		return err
+	}
+	limit := defaultListed
+	if text := params.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxListed {
+			return adminError(http.StatusBadRequest, fmt.Errorf("limit: write how many deliveries to show, from 1 to %d", maxListed))
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	defer cancel()
+	answer, err := in.describe(ctx, sel)
+	if err != nil {
+		return err
+	}
+	if !sel.Empty() || params.Has("limit") || params.Has("after") {
+		if answer.Deliveries, err = in.entries(ctx, sel, after, limit); err != nil {
+			return err
+		}
+		answer.More = len(answer.Deliveries) == limit
+	}
+	return answerJSON(w, answer)
+}
+
+// describe returns the queues of a selection's handler and tenant.
+func (in *inboxes) describe(ctx context.Context, sel inbox.Selection) (answer adminapi.Inbox, err error) {
+	answer.Queues = []adminapi.InboxQueue{}
+	var all []inbox.QueueStatus
+	unknown := false
+	for _, b := range in.all {
+		queues, err := b.Queues(ctx)
+		unknown = unknown || err != nil
+		all = append(all, queues...)
+		engine, shown := engineOf(b), in.app.inboxQueues(queues, sel)
+		if b == in.own {
+			answer.InboxEngine, answer.Queues = engine, shown
+		} else {
+			answer.Retained = append(answer.Retained, adminapi.InboxRetained{Inbox: describeInbox(b.module), InboxEngine: engine, Queues: shown})
+		}
+	}
+	if err := knownName(in.app, all, sel.Handler); err != nil && !unknown {
+		return answer, err
+	}
+	return answer, nil
+}
+
+// entries lists deliveries. A retained inbox that does not answer is left out.
+func (in *inboxes) entries(ctx context.Context, sel inbox.Selection, after uint64, limit int) (list []adminapi.InboxEntry, err error) {
+	for _, b := range in.all {
+		from, ok := in.after(b, after)
+		if !ok || len(list) == limit {
+			continue
+		}
+		entries, err := b.Engine().List(ctx, sel, from, limit-len(list))
+		if err != nil && b == in.own {
+			return nil, b.failure(err)
+		}
+		for _, e := range entries {
+			list = append(list, showEntry(b, in.position(b, e.Position), e))
+		}
+	}
+	return list, nil
+}

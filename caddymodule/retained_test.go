@@ -1,0 +1,192 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// succeeded starts a configuration with another inbox file and ends the one of g, as a
+// reload does. When the test ends, nothing of either is open.
+func (g *gateway) succeeded(t *testing.T, path, option string) *gateway {
+	t.Helper()
+	old := g.app.box
+	t.Cleanup(func() { <-old.gone })
+	next := watched(t, fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, path), once(option))
+	if err := g.app.shut(); err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// quickly has retained inboxes checked all the time.
+func quickly(t *testing.T) {
+	before := retainPause
+	retainPause = time.Millisecond
+	t.Cleanup(func() { retainPause = before })
+}
+
+func isGone(b *box) bool {
+	select {
+	case <-b.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestAnInboxIsRetained: while it holds deliveries, an inbox that is no longer configured
+// stays open, and the operator reaches what it holds as before.
+func TestAnInboxIsRetained(t *testing.T) {
+	quickly(t)
+	g := stocked(t, once(keepingInbox))
+	old := g.app.box
+	g.send(post(), answering(200)).has(t, "false", theKey.String(), "")
+	dead := &inbox.Delivery{Key: inbox.Key{9}, Queue: inbox.Queue{Handler: "gone"}, Label: "old", Received: clock}
+	g.dead(t, dead)
+	path := filepath.ToSlash(filepath.Join(t.TempDir(), "next.db"))
+	next := g.succeeded(t, path, keepingInbox)
+	next.awaitInbox()
+	next.app.box.Pause("acme")
+	if l := next.logs.FilterMessageSnippet("that this configuration does not use").All(); len(l) != 1 ||
+		l[0].ContextMap()["deliveries"] != int64(2) || l[0].ContextMap()["dead"] != int64(1) || l[0].ContextMap()["inbox"] != describeInbox(old.module) {
+		t.Errorf("warned: %+v", l)
+	}
+	if o := next.send(nth("evt_2"), answering(200)); o.header.Get("Webhook-Stored") != "true" || o.header.Get("Webhook-Duplicate") != "" {
+		t.Errorf("another one: %v", o.header)
+	}
+	if o := next.send(post(), answering(500)); o.forward != nil || o.header.Get("Webhook-Stored") != "true" || o.header.Get("Webhook-Duplicate") != "true" {
+		t.Errorf("a copy of what the old one has: %v, forwarded %t", o.header, o.forward != nil)
+	}
+	got := get[adminapi.Inbox](t, adminapi.InboxPath+"?limit=10")
+	if len(got.Queues) != 1 || got.Queues[0].Pending != 1 || len(got.Retained) != 1 || len(got.Retained[0].Queues) != 2 || got.Retained[0].Inbox != describeInbox(old.module) {
+		t.Errorf("the list: %+v", got)
+	}
+	var list []string
+	for _, e := range got.Deliveries {
+		list = append(list, fmt.Sprintf("%s %s %t", e.Name, e.State, e.Inbox != ""))
+	}
+	if want := []string{"acme pending false", "acme pending true", "gone dead true"}; !slices.Equal(list, want) {
+		t.Errorf("the deliveries: %q, want %q", list, want)
+	}
+	var pages []string
+	for after := uint64(0); ; {
+		page := get[adminapi.Inbox](t, fmt.Sprint(adminapi.InboxPath, "?limit=1&after=", after)).Deliveries
+		if len(page) == 0 {
+			break
+		}
+		after = page[0].Position
+		pages = append(pages, page[0].Key)
+	}
+	if len(pages) != 3 {
+		t.Errorf("one a page: %q", pages)
+	}
+	if s := get[adminapi.Status](t, adminapi.StatusPath); s.Handlers[0].Inbox == nil || s.Handlers[0].Inbox.Pending != 2 {
+		t.Errorf("status %+v", s.Handlers[0].Inbox)
+	}
+	if n := next.samples(t)[`inbox_deliveries{name="gone",state="dead"}`]; n != 1 {
+		t.Errorf("the metric of its dead letters is %v", n)
+	}
+	if shown := get[adminapi.InboxDetail](t, adminapi.InboxPath+"/"+theKey.String()); shown.ID != "evt_1" || shown.Inbox == "" {
+		t.Errorf("shown %+v", shown)
+	}
+	if _, err := ask(http.MethodDelete, adminapi.DeliveriesPath+"/"+theKey.String()); caddyStatus(err) != http.StatusConflict {
+		t.Errorf("forget: %v", err)
+	}
+	if c := told[adminapi.InboxChanged](t, http.MethodPost, adminapi.InboxPath+"/replay?name=gone&as=acme"); c.Changed != 1 {
+		t.Errorf("replayed %+v", c)
+	}
+	if isGone(old) {
+		t.Error("it is closed, and holds deliveries")
+	}
+	if c := told[adminapi.InboxChanged](t, http.MethodDelete, adminapi.InboxPath+"?name=acme"); c.Changed != 3 {
+		t.Errorf("discarded %+v", c)
+	}
+	<-old.gone // it is empty
+	if got := get[adminapi.Inbox](t, adminapi.InboxPath); got.Retained != nil {
+		t.Errorf("retained: %+v", got.Retained)
+	}
+}
+
+// TestARetainedInboxIsConfiguredAgain: it is the same, open throughout.
+func TestARetainedInboxIsConfiguredAgain(t *testing.T) {
+	quickly(t)
+	g := stocked(t, once(keepingInbox))
+	old := g.app.box
+	g.send(post(), answering(200)).has(t, "false", theKey.String(), "")
+	next := g.succeeded(t, filepath.ToSlash(filepath.Join(t.TempDir(), "next.db")), keepingInbox)
+	other := next.app.box
+	again := next.succeeded(t, filepath.ToSlash(old.module.(*BoltInbox).Path), keepingInbox)
+	if again.app.box != old || old.isRetained() || isGone(old) {
+		t.Errorf("another one: %t; retained %t, closed %t", again.app.box != old, old.isRetained(), isGone(old))
+	}
+	<-other.gone // it held nothing
+	again.send(post(), answering(500)).isDuplicate(t)
+	if n, _ := boxes.References(old.identity); n != 1 {
+		t.Errorf("%d references", n)
+	}
+}
+
+// TestOthersAreNotRetained: those that are empty, and all without a configuration to
+// deliver through.
+func TestOthersAreNotRetained(t *testing.T) {
+	empty := stocked(t, once(keepingInbox))
+	box := empty.app.box
+	next := empty.succeeded(t, filepath.ToSlash(filepath.Join(t.TempDir(), "next.db")), keepingInbox)
+	if !isGone(box) {
+		t.Error("an empty one is open")
+	}
+	next.awaitInbox()
+	box = next.app.box
+	box.Pause("acme")
+	next.send(post(), answering(200)).has(t, "false", theKey.String(), "")
+	if err := next.app.shut(); err != nil {
+		t.Fatal(err)
+	}
+	if !isGone(box) {
+		t.Error("without a configuration one is open")
+	}
+}
+
+// TestTheDefaultFileIsLookedAt: a configuration that names another one is warned of
+// deliveries in it.
+func TestTheDefaultFileIsLookedAt(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	warned := func() int {
+		t.Helper()
+		g := watched(t, fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db"))), once(keepingInbox))
+		defer func() {
+			if err := g.app.shut(); err != nil {
+				t.Error(err)
+			}
+		}()
+		return g.logs.FilterMessageSnippet("the default inbox file holds deliveries").Len()
+	}
+	if n := warned(); n != 0 {
+		t.Errorf("%d warnings without a file", n)
+	}
+	g := watched(t, "", once(keepingInbox))
+	g.awaitInbox()
+	g.app.box.Pause("acme")
+	if !strings.HasPrefix(g.app.inbox.(*BoltInbox).Path, caddy.AppDataDir()) {
+		t.Fatalf("not the default: %s", g.app.inbox.Identity())
+	}
+	for range 2 {
+		g.send(post(), answering(200))
+	}
+	if err := g.app.shut(); err != nil {
+		t.Fatal(err)
+	}
+	if n := warned(); n != 1 {
+		t.Errorf("%d warnings of what it holds", n)
+	}
+}

@@ -1,0 +1,63 @@
+package bolt
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// TestWhatAFileOwes: deliveries that the app has not accepted are counted, without a
+// change to the file, and whatever the file is.
+func TestWhatAFileOwes(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "inbox.db")
+	if n := Owed(path); n != 0 {
+		t.Errorf("%d without a file", n)
+	}
+	s := open(t, Options{Path: path, Keys: [][]byte{keyA}})
+	put(t, s, 1, 2, 3)
+	for _, to := range []inbox.State{inbox.Dead, inbox.Delivered} {
+		a, err := s.Take(t.Context(), shop, inbox.NextDue)
+		if err != nil || a == nil {
+			t.Fatal(a, err)
+		}
+		s.Settle(a, inbox.Settlement{To: to, Status: 200, Keep: 1 << 40})
+	}
+	if n := Owed(path); n != 0 {
+		t.Errorf("%d in a file in use", n)
+	}
+	closeStore(t, s)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := Owed(path); n != 2 {
+		t.Errorf("%d owed, want a pending and a dead one", n)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("the file is changed: %v", err)
+	}
+	for n := 0; n < len(before); n += 4096 { // damaged anywhere
+		damaged := append([]byte(nil), before...)
+		copy(damaged[n:], make([]byte, 2048))
+		other := filepath.Join(dir, "damaged.db")
+		if err := os.WriteFile(other, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		Owed(other)
+	}
+	for name, content := range map[string]string{"empty": "", "foreign": "hello", "short": string(before[:5000])} {
+		other := filepath.Join(dir, name)
+		if err := os.WriteFile(other, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n := Owed(other); n != 0 {
+			t.Errorf("%s: %d", name, n)
+		}
+	}
+	if n := Owed(dir); n != 0 {
+		t.Errorf("a directory: %d", n)
+	}
+}
