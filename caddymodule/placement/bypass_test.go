@@ -144,7 +144,7 @@ func TestBlockInJSON(t *testing.T) {
 		"a guard in a group":               {`{"group":"g","match":[{"path":["/x"]}],"handle":[{"handler":"headers"}]},{"group":"g",` + guard + `,` + owned + `,` + proxy, "behind a route that answers some"},
 		"a guard behind a proxy":           {`{"match":[{"path":["/x"]}],"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"app:3000"}]}]},{` + guard + `,` + owned + `,` + proxy, "behind a route that answers some"},
 		"a terminal guard, the app behind": {`{"match":[{"path":["/x"]}],"terminal":true,` + guard + `,` + owned, ""},
-		"behind a terminal route":          {`{"match":[{"path":["/x"]}],"terminal":true,"handle":[{"handler":"headers"}]},{` + guard + `,` + owned + `,` + proxy, ""},
+		"behind a terminal route":          {`{"group":"g","match":[{"path":["/x"]}],"terminal":true,"handle":[{"handler":"headers"}]},{"group":"g",` + guard + `,` + owned + `,` + proxy, ""},
 		"a terminal guard":                 {`{"match":[{"path":["/x"]}],"terminal":true,` + guard + `,` + proxy, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
