@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -97,6 +98,7 @@ func (d *delivery) try(back *attempt.Return, next caddyhttp.Handler, r *http.Req
 // recall restores the results of verification from the inbox.
 func (d *delivery) recall(back *attempt.Return) {
 	stored := back.Delivery
+	restoreHeaders(d.r, stored)
 	d.body, d.came = stored.Body, stored.Received
 	d.arrived()
 	d.id, d.event, d.verifiedBy, d.signed = stored.ID, stored.Event, stored.Label, stored.Timestamp
@@ -115,6 +117,23 @@ func (d *delivery) recall(back *attempt.Return) {
 		d.repl.Set(prefix+"timestamp", d.signed.UTC().Format(time.RFC3339))
 	}
 }
+
+// restoreHeaders restores the headers, and the host, that the handler saw on receipt.
+// The handlers above had changed them by then, and have now done so again.
+func restoreHeaders(r *http.Request, stored *inbox.Delivery) {
+	header := http.Header(stored.Header).Clone()
+	for _, name := range traceHeaders {
+		if value := r.Header[name]; value != nil {
+			header[name] = value
+		}
+	}
+	clear(r.Header)
+	maps.Copy(r.Header, header)
+	r.Host = stored.Host
+}
+
+// traceHeaders belong to the attempt: W3C Trace Context, Baggage.
+var traceHeaders = []string{"Traceparent", "Tracestate", "Baggage"}
 
 // claimAgain asks the dedupe store whether another instance has delivered it to the
 // app, or is doing so. The inbox's own record of it says nothing about the app, and

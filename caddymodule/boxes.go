@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
@@ -228,27 +226,6 @@ func activeApp() *App {
 	}
 	app, _ := value.(*App)
 	return app
-}
-
-// handBack makes an attempt through the server that received the delivery, or another
-// one with a handler of the same name.
-func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
-	app := activeApp()
-	if app == nil { // not in force yet, or the process ends
-		return inbox.Result{Later: forcePause}
-	}
-	handlers := app.named(a.Entry.Handler)
-	handlers = slices.DeleteFunc(handlers, func(h *Handler) bool { return h.server == nil })
-	if len(handlers) == 0 {
-		return inbox.Result{Unreached: true}
-	}
-	server := handlers[0].server
-	for _, h := range handlers {
-		if h.server.Name() == a.Delivery.Server {
-			server = h.server
-		}
-	}
-	return attempt.Send(ctx, server, a)
 }
 
 // settlements limits the lines of settled: an app that refuses everything must not

@@ -154,9 +154,6 @@ func (d *delivery) record() *inbox.Delivery {
 	}
 	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
-	if d.h.server != nil {
-		record.Server = d.h.server.Name()
-	}
 	return &record
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -102,7 +103,8 @@ type Handler struct {
 	provider     *providers.Provider // nil without one
 	named        bool                // configured, not the provider's
 	app          *App
-	server       *caddyhttp.Server // the server of the handler; nil outside of Caddy
+	server       *caddyhttp.Server    // the server of the handler; nil outside of Caddy
+	rest         atomic.Pointer[rest] // nil before the first delivery
 	placed       placement.Handler
 	rules        *verifier.Rules // with the configured values of params and headers
 	keys         *keys.Set

@@ -110,6 +110,12 @@ func (b *Box) Configure(policies map[string]Policy) {
 	b.policies = policies
 	b.configured++
 	b.mu.Unlock()
+	b.Rerouted()
+}
+
+// Rerouted makes deliveries due that did not reach their handler. Call it when they
+// may reach it now.
+func (b *Box) Rerouted() {
 	b.hasten(HoldRoute)
 	b.look()
 }

@@ -12,7 +12,7 @@ import (
 // a fixed order, strings preceded by their length. Headers may hold bytes that are
 // not UTF-8, so it is not a text format. New fields are appended: older readers
 // ignore them.
-const codecVersion = 1
+const codecVersion = 2
 
 var errCodec = errors.New("inbox: not a delivery, or damaged")
 
@@ -86,7 +86,7 @@ func (d *Delivery) UnmarshalBinary(b []byte) error {
 // texts returns the string fields, in the order of the form.
 func (d *Delivery) texts() []*string {
 	return []*string{
-		&d.Handler, &d.Tenant, &d.Label, &d.Server, &d.ID, &d.Event,
+		&d.Handler, &d.Tenant, &d.Label, &d.ID, &d.Event,
 		&d.Method, &d.Target, &d.Host, &d.Proto, &d.Remote, &d.Local,
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 func full() *Delivery {
 	return &Delivery{
-		Key: Key{1, 255}, Queue: Queue{Handler: "stripe", Tenant: "acme"}, Server: "srv0",
+		Key: Key{1, 255}, Queue: Queue{Handler: "stripe", Tenant: "acme"},
 		Received: time.Unix(1_800_000_000, 123_456_789), Label: "current", ID: "evt_1", Event: "order.paid",
 		Timestamp: time.Unix(1_799_999_999, 0), Method: "POST", Target: "/hooks/stripe?a=%2f\xff", Host: "h.example",
 		Proto: "HTTP/2.0", Remote: "[::1]:1", Local: "127.0.0.1:443",

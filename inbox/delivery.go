@@ -36,7 +36,6 @@ type Queue struct {
 type Delivery struct {
 	Key Key
 	Queue
-	Server   string    // name of the server that received it
 	Received time.Time // to the nanosecond, in any zone
 
 	// The results of verification.

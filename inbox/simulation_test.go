@@ -64,7 +64,7 @@ func TestInboxAblations(t *testing.T) {
 		{name: "hand back to an old configuration", oldConfig: true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			for seed := range uint64(5) {
+			for seed := range uint64(50) { // about one in four notices a missing reserve
 				if found := simulateInbox(t, seed, v).violations(); len(found) > 0 {
 					t.Logf("%d violations, such as: %s", len(found), found[0])
 					return

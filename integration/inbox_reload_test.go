@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,4 +185,73 @@ func failsOnce(g *gateway, id string) {
 			http.Error(w, "the app's own page", http.StatusInternalServerError)
 		}
 	}))
+}
+
+// TestInboxReachesItsHandler: handlers above may remove or replace what their routes
+// decide by, and add to what the app gets. Retries reach the handler all the same, and
+// the app gets what it got the first time.
+func TestInboxReachesItsHandler(t *testing.T) {
+	t.Parallel()
+	verified := "verify_webhook github {env.GITHUB_KEY} {\nname shop\n" + inboxOption("inbox") + "}\nreverse_proxy APP\n"
+	group := "@hooks path /*\nhandle @hooks {\n" + strings.TrimSuffix(verified, "reverse_proxy APP\n") + "}\nhandle {\nrespond 404\n}\nreverse_proxy APP\n"
+	for name, site := range map[string]string{
+		"a token is checked and removed":             "@edge header X-Edge token\nroute @edge {\nrequest_header -X-Edge\n" + verified + "}\nrespond 403",
+		"a token is checked and removed, in a group": "@edge header X-Edge token\nroute @edge {\nrequest_header -X-Edge\n" + group + "}\nrespond 403",
+		"the host is replaced":                       "@here not host app.internal\nroute @here {\nrequest_header Host app.internal\n" + verified + "}\nrespond 403",
+		"a header is added":                          "route {\nrequest_header +X-Env prod\n" + verified + "}",
+		"a header is rewritten":                      "route {\nrequest_header X-Edge ^ \"Bearer \"\n" + verified + "}",
+		"nothing":                                    "route {\n" + verified + "}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startInbox(t, setup{site: site})
+			id, m := newCase(), at("/").message(t)
+			m.header.Set("X-Edge", "token")
+			failsOnce(g, id)
+			wantStored(t, "while the app fails", g.do(t, g.h1, g.request(t, id, m)))
+			eventually(t, "the second attempt", func() bool { return len(g.app.got(id)) == 2 })
+			first, second := g.app.got(id)[0], g.app.got(id)[1]
+			for _, header := range []string{"X-Edge", "X-Env", "X-Hub-Signature-256", "Webhook-Verified"} {
+				if !slices.Equal(first.Header[header], second.Header[header]) {
+					t.Errorf("%s: %q, then %q", header, first.Header[header], second.Header[header])
+				}
+			}
+			if first.Host != second.Host {
+				t.Errorf("host %s, then %s", first.Host, second.Host)
+			}
+		})
+	}
+}
+
+// TestInboxStaysAtItsAddress: after a reload that adds a site with a handler of the same
+// name on another port, whatever Caddy calls its server now, a stored delivery goes to
+// the app of the site that received it.
+func TestInboxStaysAtItsAddress(t *testing.T) {
+	t.Parallel()
+	g := startInbox(t, setup{site: "verify_webhook github {env.GITHUB_KEY} {\nname shop\n" + inboxOption("inbox") + "}\nreverse_proxy APP\n"})
+	other := newApp()
+	defer other.Close()
+	id, m, d := newCase(), at("/").message(t), newDesk()
+	well := make(chan struct{})
+	g.app.answer(id, d.serve(func(_ int, w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-well:
+		default:
+			http.Error(w, "not now", http.StatusInternalServerError)
+		}
+	}))
+	wantStored(t, "while the app fails", g.do(t, g.h1, g.request(t, id, m)))
+	address := freeAddress()
+	for address > g.address { // the first server in Caddy's order
+		address = freeAddress()
+	}
+	g.reload(t, g.setup.site+"}\nhttp://"+address+" {\nbind 127.0.0.1\nverify_webhook github "+strings.Repeat("other", 8)+" {\nname shop\n"+inboxOption("inbox")+"}\nreverse_proxy "+other.address+"\n")
+	close(well)
+	g.settled(t)
+	if n, _ := d.seen(); n < 2 {
+		t.Errorf("its app got %d attempts, and the inbox owes nothing", n)
+	}
+	if got := other.got(id); len(got) > 0 {
+		t.Errorf("the other site's app got it %d times", len(got))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,6 +24,20 @@ type Request struct {
 // routeGroups is where Caddy records the matched route of each group. The remaining
 // routes depend on it, so an independent request needs a copy.
 const routeGroups = caddy.CtxKey("route_group")
+
+// RouteGroups returns the groups in which a request has been given its route.
+func RouteGroups(ctx context.Context) []string {
+	groups, _ := ctx.Value(routeGroups).(map[string]struct{})
+	return slices.Collect(maps.Keys(groups))
+}
+
+// SetRouteGroups records that a request has been given its route in groups.
+func SetRouteGroups(ctx context.Context, groups []string) {
+	into, _ := ctx.Value(routeGroups).(map[string]struct{})
+	for _, group := range groups {
+		into[group] = struct{}{}
+	}
+}
 
 // Apart makes an independent request like received, with the context ctx, which must
 // have the values of received's, answered by w.

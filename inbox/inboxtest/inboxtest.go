@@ -103,7 +103,7 @@ func key(n int) inbox.Key { return inbox.Key{byte(n), byte(n >> 8), byte(n >> 16
 // delivery returns number n of q, with bytes that would confuse a text format.
 func (p *probe) delivery(q inbox.Queue, n int) *inbox.Delivery {
 	return &inbox.Delivery{
-		Key: key(n), Queue: q, Server: "srv0", Received: p.Now().Add(-time.Second).Round(0),
+		Key: key(n), Queue: q, Received: p.Now().Add(-time.Second).Round(0),
 		Label: "current", ID: fmt.Sprint("evt_", n), Event: "order.paid", Timestamp: time.Unix(1_700_000_000, 0),
 		Method: "POST", Target: "/hooks/x?y=%2f\xff", Host: "h", Proto: "HTTP/2.0", Remote: "[::1]:9", Local: "[::1]:443",
 		TLS:    &inbox.TLS{Version: 0x304, ServerName: "h", Peers: [][]byte{{1, 2}}},

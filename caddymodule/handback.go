@@ -1,0 +1,109 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// handBack makes an attempt through the server of the handler that has the delivery's
+// name. If its routes do not lead to the handler, although they did on receipt (a
+// handler above has removed the header that a matcher needs, or has replaced the
+// host), the handler gets it directly, as soon as a delivery has shown what follows it.
+func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
+	app := activeApp()
+	if app == nil { // not in force yet, or the process ends
+		return inbox.Result{Later: forcePause}
+	}
+	handlers := app.addressees(a.Delivery)
+	if len(handlers) == 0 {
+		return inbox.Result{Unreached: true}
+	}
+	r := attempt.Send(ctx, handlers[0].server, a)
+	if r.Unreached && len(handlers) == 1 {
+		if direct := handlers[0].direct(); direct != nil {
+			r = attempt.Send(ctx, direct, a)
+		}
+	}
+	return r
+}
+
+// addressees returns the handlers on one server for a stored delivery: those of its
+// name and, if they have several addresses, at the address that received it. It
+// returns none if that is in doubt: another site's app must not get it.
+func (a *App) addressees(d *inbox.Delivery) []*Handler {
+	all := a.named(d.Handler)
+	all = slices.DeleteFunc(all, func(h *Handler) bool { return h.server == nil })
+	for _, fits := range []func(*Handler) bool{
+		func(h *Handler) bool { return listens(h.server, d.Local) },
+		func(h *Handler) bool { site := a.site(h); return site != nil && site.Lists(d.Host) },
+	} {
+		misses := func(h *Handler) bool { return !fits(h) }
+		if !slices.ContainsFunc(all, fits) {
+			continue
+		}
+		all = slices.DeleteFunc(all, misses)
+	}
+	if slices.ContainsFunc(all, func(h *Handler) bool { return h.server != all[0].server }) {
+		return nil
+	}
+	return all
+}
+
+// listens reports whether a server listens at the local address of a connection.
+func listens(s *caddyhttp.Server, local string) bool {
+	addr, err := netip.ParseAddrPort(local)
+	return slices.ContainsFunc(s.Listen, func(text string) bool {
+		l, bad := caddy.ParseNetworkAddress(text)
+		switch {
+		case bad != nil:
+			return false
+		case err != nil: // a Unix socket
+			return l.IsUnixNetwork() && l.Host == local
+		case uint(addr.Port()) < l.StartPort || uint(addr.Port()) > l.EndPort:
+			return false
+		}
+		ip, err := netip.ParseAddr(l.Host)
+		return err != nil || ip.IsUnspecified() || ip.Unmap() == addr.Addr().Unmap()
+	})
+}
+
+// direct returns what calls the handler without the routes that lead to it; nil
+// before its first delivery.
+func (h *Handler) direct() http.Handler {
+	rest := h.rest.Load()
+	if rest == nil {
+		return nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, h.server)
+		attempt.SetRouteGroups(r.Context(), rest.groups)
+		_ = h.ServeHTTP(w, r, rest.next)
+	})
+}
+
+// A rest is the route behind a handler: the same for each of its deliveries.
+type rest struct {
+	next   caddyhttp.Handler
+	groups []string // of routes that are decided
+}
+
+// leadsTo records the route behind the handler. With its first delivery, the stored
+// ones that do not reach the handler otherwise become due.
+func (h *Handler) leadsTo(ctx context.Context, next caddyhttp.Handler) {
+	if h.rest.Load() != nil || h.server == nil ||
+		!h.rest.CompareAndSwap(nil, &rest{next, attempt.RouteGroups(ctx)}) {
+		return
+	}
+	if b := h.app.theBox(); b != nil {
+		defer b.release()
+		b.Rerouted()
+	}
+}
