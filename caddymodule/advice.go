@@ -19,7 +19,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.sharedSecrets(), findings)
+	findings = slices.Concat(a.unrecognised(), a.sharedSecrets(), a.oracles(), findings)
 	findings = append(findings, a.abandons()...)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
@@ -106,6 +106,30 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 		}
 		findings = append(findings, placement.Finding{
 			Message: "sign_upstream is the secret of another handler's sender, which can then sign for the gateway: use a separate secret for the app",
+			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[i].Name)},
+		})
+	}
+	return findings
+}
+
+// oracles warns of handlers whose answers to strangers could sign another handler's
+// deliveries, since the two have a key in common.
+func (a *App) oracles() (findings []placement.Finding) {
+	handlers := a.named("")
+	for _, h := range handlers {
+		signs := h.keys.Current()
+		if signs == nil {
+			continue
+		}
+		i := slices.IndexFunc(handlers, func(other *Handler) bool {
+			verifies := other.keys.Current()
+			return verifies != nil && signs.Verifier.IsOracleFor(verifies.Verifier)
+		})
+		if i < 0 {
+			continue
+		}
+		findings = append(findings, placement.Finding{
+			Message: "two handlers share a key, and one answers unsigned challenges with an HMAC, so anyone can have it sign deliveries of the other: give each a key of its own",
 			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[i].Name)},
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,26 @@ func TestSendersThatNothingTellsApartAreWarnedOf(t *testing.T) {
 	}`)
 	if err != nil || len(warnings) != 1 || !holdsInOrder(warnings[0], unrecognised) {
 		t.Errorf("%v, %q, want %s", err, warnings, unrecognised)
+	}
+}
+
+// TestOraclesAreWarnedOf: a handler that answers strangers with an HMAC signs for
+// another one with its key. Neither is warned of by its key.
+func TestOraclesAreWarnedOf(t *testing.T) {
+	const key, shared = "12345678901234567890123456789012", "two handlers share a key … give each a key of its own name=smartcar other="
+	for senders, want := range map[string]string{
+		"sender smartcar KEY\n sender pandadoc KEY":                                          shared + "pandadoc",
+		"sender pandadoc other {\n secret KEY as old\n }\n sender smartcar KEY":              shared + "pandadoc",
+		"sender smartcar KEY\n sender pandadoc another-key-0123456789":                       "",
+		"sender smartcar KEY {\n handshake off\n }\n sender pandadoc KEY":                    "",
+		"sender smartcar KEY\n sender intercom KEY":                                          "", // HMAC-SHA1
+		"sender smartcar KEY\n sender smartcar KEY {\n name second\n path /hooks/second\n }": "",
+	} {
+		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
+		warnings = slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "copies of these senders") })
+		if err != nil || (len(warnings) > 0) != (want != "") || want != "" && (!holdsInOrder(warnings[0], want) || strings.Contains(warnings[0], key)) {
+			t.Errorf("%s: %v, %q, want %q", senders, err, warnings, want)
+		}
 	}
 }
 

@@ -254,6 +254,25 @@ func (c *Check) isChallenge(body []byte) bool {
 	return false
 }
 
+// IsOracleFor reports whether anyone can have texts signed by an unsigned handshake of
+// v in a way that verifies deliveries of the other: the two share a secret and its
+// algorithm, and the other does not refuse those texts itself.
+func (v *Verifier) IsOracleFor(other *Verifier) bool {
+	if !slices.ContainsFunc(v.challenges, func(in input) bool { return !other.refusesChallenge(in) }) {
+		return false
+	}
+	return slices.ContainsFunc(v.keys, func(a compiledKey) bool {
+		return a.macs != nil && slices.ContainsFunc(other.keys, func(b compiledKey) bool {
+			return b.macs != nil && a.algorithm == b.algorithm && bytes.Equal(hmacKey(a.secret), hmacKey(b.secret))
+		})
+	})
+}
+
+// refusesChallenge reports whether isChallenge knows challenges of that form.
+func (v *Rules) refusesChallenge(in input) bool {
+	return slices.ContainsFunc(v.challenges, func(own input) bool { return own.pattern.String() == in.pattern.String() })
+}
+
 // head keeps the first bytes written to it, enough to see that a text is too long for
 // a challenge.
 type head []byte

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 	"testing"
 )
@@ -59,9 +60,41 @@ func TestNoChallengeIsADelivery(t *testing.T) {
 			if err != nil || answer == nil {
 				t.Fatalf("%q is no challenge: %v", content.String(), err)
 			}
-			expect(t, mustGreeting(t, "[]", edit), sign(answer.Body), tc.body, genuine)
+			silent := mustGreeting(t, "[]", edit)
+			expect(t, silent, sign(answer.Body), tc.body, genuine)
 			expect(t, v, sign(answer.Body), tc.body, SignatureMismatch)
+			if !v.IsOracleFor(silent) || v.IsOracleFor(v) || silent.IsOracleFor(v) {
+				t.Error("it is an oracle for what knows no challenges alone")
+			}
 		})
+	}
+}
+
+// TestOraclesForOthers: a scheme that answers strangers with an HMAC signs for another
+// with the same secret and algorithm, unless that refuses the same challenges.
+func TestOraclesForOthers(t *testing.T) {
+	v := mustGreeting(t, hmacEcho, nil)
+	base64Secret := func(s *Scheme) { s.SecretEncoding = "base64" }
+	for name, tc := range map[string]struct {
+		other *Verifier
+		want  bool
+	}{
+		"the same secret":              {mustGreeting(t, "[]", nil), true},
+		"among others":                 {mustGreeting(t, "[]", nil, Key{Text: "another"}, Key{Text: testKey}), true},
+		"in another encoding":          {mustGreeting(t, "[]", base64Secret, Key{Text: base64.StdEncoding.EncodeToString([]byte(testKey))}), true},
+		"that only echoes":             {mustGreeting(t, echo, nil), true},
+		"that refuses other texts":     {mustGreeting(t, strings.Replace(hmacEcho, "[a-z]", "[0-9]", 1), nil), true},
+		"that refuses the same":        {mustGreeting(t, hmacEcho, nil), false},
+		"another secret":               {mustGreeting(t, "[]", nil, Key{Text: "another"}), false},
+		"another algorithm":            {mustGreeting(t, "[]", func(s *Scheme) { s.Algorithm = HMACSHA1 }), false},
+		"the secret itself as a token": {mustGreeting(t, "[]", func(s *Scheme) { s.Algorithm, s.BodyUnsigned = Token, true }), false},
+	} {
+		if got := v.IsOracleFor(tc.other); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+	if mustGreeting(t, echo, nil).IsOracleFor(mustGreeting(t, "[]", nil)) {
+		t.Error("an echo is an oracle")
 	}
 }
 
