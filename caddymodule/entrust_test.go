@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -237,6 +238,48 @@ func TestInboxErrors(t *testing.T) {
 	} {
 		if _, err := provision(t, "", once(option)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", option, err, want)
+		}
+	}
+}
+
+// TestInboxAdvice: an app that checks a signature with a timestamp itself refuses late
+// deliveries; a secret in the delivery is in the file too, unless it is encrypted.
+func TestInboxAdvice(t *testing.T) {
+	const late, plain = "inbox: the sender's signature has a timestamp … sign_upstream name=", "inbox: each delivery contains the sender's secret … encrypt it with … name="
+	const key = `{"inbox":{"inbox":"bolt","path":"PATH","encrypt":["7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"]}}`
+	for _, c := range []struct{ app, handler, want string }{
+		{"", `{"provider":"stripe","secret":["whsec_a"],"inbox":{}}`, late + "stripe"},
+		{"", `{"provider":"stripe","secret":["whsec_a"],"inbox":{},"sign_upstream":"whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5"}`, ""},
+		{"", `{"provider":"stripe","secret":["whsec_a"]}`, ""},
+		{"", `{"provider":"gitlab_token","secret":["a-token"],"inbox":{}}`, plain + "gitlab_token"},
+		{"", `{"provider":"postmark","secret":["user:password"],"inbox":{},"sign_upstream":"whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5"}`, plain + "postmark"},
+		{key, `{"provider":"gitlab_token","secret":["a-token"],"inbox":{}}`, ""},
+		{"", `{"provider":"gitlab_token","secret":["a-token"]}`, ""},
+		{"", `{"provider":"github","secret":["a-key"],"inbox":{}}`, ""},
+	} {
+		config := c.app
+		if config == "" {
+			config = `{"inbox":{"inbox":"bolt","path":"PATH"}}`
+		}
+		g := mustProvision(t, strings.Replace(config, "PATH", filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db")), 1), c.handler)
+		g.logs.TakeAll()
+		g.start(t)
+		var got []string
+		for _, entry := range g.logs.FilterMessageSnippet("inbox: ").All() {
+			got = append(got, fmt.Sprintf("%s name=%v", entry.Message, entry.ContextMap()["name"]))
+		}
+		if (len(got) > 0) != (c.want != "") || c.want != "" && !holdsInOrder(got[0], c.want) {
+			t.Errorf("%s, encrypted %t: %q, want %q", c.handler, c.app != "", got, c.want)
+		}
+	}
+}
+
+// TestGuessableInboxKeys: they start no configuration, and are not shown.
+func TestGuessableInboxKeys(t *testing.T) {
+	for _, key := range []string{"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", strings.Repeat("00", 32), strings.Repeat("deadbeef", 8)} {
+		_, err := provision(t, `{"inbox":{"inbox":"bolt","encrypt":["`+key+`"]}}`, once(`"inbox":{}`))
+		if err == nil || !strings.Contains(err.Error(), "inbox bolt: encrypt: ") || strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", key, err)
 		}
 	}
 }

@@ -91,13 +91,19 @@ func (h *Handler) checkInbox() error {
 	return nil
 }
 
-// adviseInbox warns of an app that refuses late deliveries.
+// adviseInbox warns of an app that refuses late deliveries, and of a secret that the
+// inbox keeps in plain text.
 func (h *Handler) adviseInbox() {
-	if h.Inbox == nil || h.SignUpstream != "" {
+	if h.Inbox == nil {
 		return
 	}
-	if t := h.rules.Scheme().Timestamp; t != nil && !t.Off {
+	scheme := h.rules.Scheme()
+	if t := scheme.Timestamp; t != nil && !t.Off && h.SignUpstream == "" {
 		h.logger.Warn("inbox: the sender's signature has a timestamp, so an app that checks the signature itself refuses late deliveries: let it rely on Webhook-Verified, or write sign_upstream",
+			zap.String("name", h.Name))
+	}
+	if b, ok := h.app.inbox.(*BoltInbox); ok && len(b.Encrypt) == 0 && scheme.UsesToken() {
+		h.logger.Warn("inbox: each delivery contains the sender's secret, so the inbox file holds it in plain text: encrypt it with the global option { verify_webhook { inbox bolt { encrypt {file./path/of/key} } } }",
 			zap.String("name", h.Name))
 	}
 }
@@ -267,13 +273,14 @@ func (b *BoltInbox) Provision(caddy.Context) error {
 	return nil
 }
 
-// encryptionKey decodes 32 bytes. The error does not repeat the text.
+// encryptionKey decodes 32 bytes and refuses guessable ones. The error does not repeat the
+// text.
 func encryptionKey(text string) ([]byte, error) {
 	for _, decode := range []func(string) ([]byte, error){
 		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
 	} {
 		if key, err := decode(text); err == nil && len(key) == 32 {
-			return key, nil
+			return key, keys.CheckKey(key)
 		}
 	}
 	return nil, errors.New("a key is 32 random bytes as base64 or hex: make one with openssl rand -base64 32")

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // checkLiteral refuses a secret, literal or in a variable, that is only the name of
@@ -34,6 +35,24 @@ func checkLiteral(text string) error {
 	}
 	return nil
 }
+
+// CheckKey returns an error for the bytes of a key that anyone could guess: few
+// different ones, a sequence, or text that is no secret. Of 10^36 random keys of 32
+// bytes it refuses about one.
+func CheckKey(key []byte) error {
+	different := make(map[byte]bool)
+	sequence := true
+	for i, b := range key {
+		different[b] = true
+		sequence = sequence && (i == 0 || b-key[i-1] == key[1]-key[0])
+	}
+	if sequence || len(different) < 8 || utf8.Valid(key) && checkLiteral(string(key)) != nil {
+		return errGuessable
+	}
+	return nil
+}
+
+var errGuessable = errors.New("this key can be guessed: make a random one with openssl rand -base64 32")
 
 // isSeen reports whether a character is neither a quote nor invisible.
 func isSeen(r rune) bool {

@@ -96,6 +96,24 @@ func TestGuessable(t *testing.T) {
 	}
 }
 
+// TestGuessableKeys: bytes that are no random key, whatever they were decoded from.
+func TestGuessableKeys(t *testing.T) {
+	sequence := make([]byte, 32)
+	for i := range sequence {
+		sequence[i] = byte(3 - i)
+	}
+	for _, key := range []string{"", strings.Repeat("\x00", 32), strings.Repeat("\xa5", 32), strings.Repeat("\xde\xad\xbe\xef", 8), strings.Repeat("1234567", 5)[:32], string(sequence), "CHANGE_ME_TO_32_RANDOM_BYTES_NOW"} {
+		if err := CheckKey([]byte(key)); err == nil || !strings.Contains(err.Error(), "openssl rand -base64 32") {
+			t.Errorf("%q: %v, want an error with the remedy", key, err)
+		}
+	}
+	for _, key := range []string{"0123456789abcdef0123456789abcdef", "9f31c0a2d47be58690f1c3a5d7e9b8264", "\x76\x92\xc3\xad\x35\x40\xbb\x80\x3c\x02\x0b\x3a\xee\x66\xcd\x88"} {
+		if err := CheckKey([]byte(key)); err != nil {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+}
+
 // TestMaskedSecrets: masked and shortened secrets, as dashboards and pages show them,
 // are the same for everyone.
 func TestMaskedSecrets(t *testing.T) {
