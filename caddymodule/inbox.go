@@ -273,8 +273,8 @@ func (b *BoltInbox) Provision(caddy.Context) error {
 	return nil
 }
 
-// encryptionKey decodes 32 bytes and refuses guessable ones. The error does not repeat the
-// text.
+// encryptionKey decodes 32 bytes and refuses guessable ones. The error does not repeat
+// the text.
 func encryptionKey(text string) ([]byte, error) {
 	for _, decode := range []func(string) ([]byte, error){
 		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
