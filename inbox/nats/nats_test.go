@@ -51,9 +51,11 @@ func streams(tb inboxtest.TB, url string) jetstream.JetStream {
 // lapse removes the beats of gateways, as time does after a kill.
 func lapse(tb inboxtest.TB, js jetstream.JetStream, stream string) {
 	tb.Helper()
-	s, err := js.Stream(context.Background(), stream)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the client's default is too short for a busy machine
+	defer cancel()
+	s, err := js.Stream(ctx, stream)
 	if err == nil {
-		err = s.Purge(context.Background(), jetstream.WithPurgeSubject(stream+"."+gatewayToken+".*"))
+		err = s.Purge(ctx, jetstream.WithPurgeSubject(stream+"."+gatewayToken+".*"))
 	}
 	if err != nil {
 		tb.Fatalf("purge: %v", err)

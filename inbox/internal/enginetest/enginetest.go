@@ -70,10 +70,10 @@ func Until(tb inboxtest.TB, what string, ok func() bool) {
 	}
 }
 
-// Close closes e, which has ten seconds for it.
+// Close closes e, which has a minute for it.
 func Close(tb inboxtest.TB, e inbox.Engine) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := e.Close(ctx); err != nil {
 		tb.Fatalf("close: %v", err)
