@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quic-go/quic-go/http3"
+
 	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
@@ -104,7 +106,7 @@ func TestInboxAndHandleErrors(t *testing.T) {
 	}
 }
 
-// TestInboxAnswersInTime: over HTTP/1.1 and over HTTP/2 with TLS, the sender gets the
+// TestInboxAnswersInTime: over HTTP/1.1, HTTP/2 and HTTP/3 with TLS, the sender gets the
 // whole answer while the app works on; and the app's 2xx counts.
 func TestInboxAnswersInTime(t *testing.T) {
 	t.Parallel()
@@ -137,10 +139,15 @@ https://localhost:PORT {
 		}
 		return err == nil
 	})
-	for proto, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
-		client := &http.Client{Timeout: patience, Transport: &http.Transport{
-			ForceAttemptHTTP2: h2, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
-		}}
+	trust := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}
+	overQUIC := &http3.Transport{TLSClientConfig: trust}
+	defer overQUIC.Close()
+	for proto, transport := range map[string]http.RoundTripper{
+		"HTTP/1.1": &http.Transport{TLSClientConfig: trust},
+		"HTTP/2.0": &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true},
+		"HTTP/3.0": overQUIC,
+	} {
+		client := &http.Client{Timeout: patience, Transport: transport}
 		defer client.CloseIdleConnections()
 		id, m, d, finish := newCase(), at("/").message(t), newDesk(), make(chan struct{})
 		g.app.answer(id, d.serve(func(_ int, _ http.ResponseWriter, _ *http.Request) { g.app.until(finish) }))
