@@ -21,6 +21,7 @@ func TestInboxCommand(t *testing.T) {
 	listed := all
 	listed.Deliveries, listed.More = []adminapi.InboxEntry{entry, waiting}, true
 	sick := adminapi.Inbox{InboxEngine: adminapi.InboxEngine{Kind: "bolt", Problem: "in use by another process", Unwritten: 3, Damaged: 1}}
+	retained := adminapi.Inbox{Retained: []adminapi.InboxRetained{{Inbox: "bolt /old.db", InboxEngine: sick.InboxEngine, Queues: all.Queues}}}
 	base := adminapi.InboxPath
 	unknown := refusal{http.StatusNotFound, "no handler and no stored delivery has that name; the handlers are: shop"}
 	address := adminServer(t, "tcp", "127.0.0.1:0", answers{
@@ -28,6 +29,7 @@ func TestInboxCommand(t *testing.T) {
 		"GET " + base + "?name=shop": listed,
 		"GET " + base + "?limit=2&state=dead&state=pending":     listed,
 		"GET " + base + "?name=sick":                            sick,
+		"GET " + base + "?name=old":                             retained,
 		"GET " + base + "?name=nobody":                          unknown,
 		"GET " + base + "/" + key:                               adminapi.InboxDetail{InboxEntry: entry, ID: "evt_\x1b[2J1", Method: "POST", URL: "/hooks", Headers: map[string][]string{"X-Team": {"(redacted)"}}, Body: adminapi.Body{Read: true, Bytes: 2, SHA256: "44136f"}},
 		"GET " + base + "/" + key + "?body=1":                   adminapi.InboxDetail{InboxEntry: entry, Content: []byte("{\r\n\t\"a\": \"\x1b[2J\"}")},
@@ -61,6 +63,7 @@ func TestInboxCommand(t *testing.T) {
 		{"inbox list shop", "", 0, []string{key}},
 		{"inbox --state dead --state pending --limit 2", "", 0, []string{key}},
 		{"inbox sick", "", 0, []string{"NOT STORING, deliveries go to the app immediately: in use by another process", "results waiting to be written: 3; damaged records: 1", "Nothing is stored."}},
+		{"inbox old", "", 0, []string{"inbox  none configured", "as long as this process runs: bolt /old.db", "not open: in use by another process", "gone  "}},
 		{"inbox nobody", "", 2, []string{"the handlers are: shop"}},
 		{"inbox a b", "", 2, []string{"one name at a time"}},
 		{"inbox shop --json", "", 0, []string{`"delivery": "` + key, `"key": "1\u001b[2J"`}},
