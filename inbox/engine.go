@@ -41,9 +41,9 @@ type Engine interface {
 	// if possible. It does nothing if the record was discarded meanwhile.
 	Settle(a *Attempt, s Settlement)
 
-	// Hasten makes pending deliveries of q that are held for the reason h (HoldApp or
-	// HoldRoute) due now, in order of acceptance. Opening the engine does the same
-	// for both reasons.
+	// Hasten makes pending deliveries of q that are held for the app (h is HoldApp) due
+	// now, in order of acceptance, or those held for a route (HoldRoute) when they were
+	// due before. Opening the engine does the same for both reasons.
 	Hasten(ctx context.Context, q Queue, h Hold) error
 
 	// Get reads a delivery with its body. The error is ErrNotFound, ErrLocked or
@@ -128,7 +128,7 @@ type Hold uint8
 const (
 	HoldTime  Hold = iota // until its time
 	HoldApp               // the app did not answer; its next answer makes it due
-	HoldRoute             // it did not reach its handler; a new configuration makes it due, not time
+	HoldRoute             // it did not reach its handler; a new configuration of this process makes it due, not time
 )
 
 // An Entry is what an engine knows about a delivery without reading its body.
@@ -168,7 +168,7 @@ type Settlement struct {
 	To      State         // Delivered, Dead, or Pending for a retry
 	Status  int           // the app's; 0: no answer
 	After   time.Duration // for Pending: when it is due, from now
-	Hold    Hold          // for Pending: what may make it due sooner
+	Hold    Hold          // for Pending: what may make it due sooner; HoldRoute is for this process alone, and ignores After
 	Unspent bool          // for Pending: it does not count as an attempt
 	Keep    time.Duration // for Delivered: how long to keep it for replay; 0: remove it
 }
@@ -220,6 +220,10 @@ type Status struct {
 	// Health is nil while deliveries are stored; otherwise it tells the operator why
 	// not. Stored deliveries may still be delivered.
 	Health error
+
+	// Shared means that other processes deliver from the same storage, and may have
+	// handlers that this one does not have.
+	Shared bool
 
 	Bytes, Limit int64 // space used, and max_size
 	LargestBody  int64 // bytes of the largest body that can be stored; 0: no limit, or unknown until it is open

@@ -182,6 +182,20 @@ var lifeCases = []engineCase{
 		p.hasten(shop, inbox.HoldRoute)
 		p.take(shop, inbox.NextDue, 1)
 	}},
+	{"a configuration does not hasten the retry of one that did not reach its handler", func(p *probe) {
+		p.accept(shop, 1)
+		p.retry(p.take(shop, inbox.NextDue, 1), time.Hour, inbox.HoldApp)
+		due := p.find(1, inbox.Pending).Due
+		p.retry(p.take(shop, inbox.Probe, 1), 0, inbox.HoldRoute)
+		if e := p.find(1, inbox.Pending); !e.Due.IsZero() || e.Hold != inbox.HoldRoute {
+			p.t.Errorf("entry: %+v", e)
+		}
+		p.hasten(shop, inbox.HoldRoute)
+		if e := p.find(1, inbox.Pending); !e.Due.Equal(due) || e.Hold != inbox.HoldApp {
+			p.t.Errorf("due at %v, want %v: %+v", e.Due, due, e)
+		}
+		p.none(shop)
+	}},
 	{"probes take turns", func(p *probe) {
 		for n := range 3 {
 			p.accept(shop, n)

@@ -25,12 +25,10 @@ type Memory struct {
 
 type record struct {
 	inbox.Entry
+	astray  bool // held for HoldRoute
 	d       *inbox.Delivery
 	attempt *inbox.Attempt // the running attempt
 }
-
-// never is the due time of deliveries waiting for a configuration.
-var never = time.Unix(1<<40, 0)
 
 // NewMemory returns an empty engine. maxSize limits it; 0: no limit.
 func NewMemory(now func() time.Time, maxSize int64) *Memory {
@@ -55,6 +53,7 @@ func (m *Memory) Restart() {
 		if r.State == inbox.Pending && r.Hold != inbox.HoldTime {
 			r.Due = m.Now()
 		}
+		r.astray = false
 	}
 }
 
@@ -116,8 +115,11 @@ func (m *Memory) begin(r *record) *inbox.Attempt {
 // it due.
 func (r *record) view() inbox.Entry {
 	e := r.Entry
-	if e.State != inbox.Delivered && (e.State != inbox.Pending || e.Due == never) {
+	if e.State != inbox.Delivered && e.State != inbox.Pending || r.astray {
 		e.Due = time.Time{}
+	}
+	if r.astray {
+		e.Hold = inbox.HoldRoute
 	}
 	return e
 }
@@ -125,7 +127,7 @@ func (r *record) view() inbox.Entry {
 func (m *Memory) revive(r *record) {
 	now := m.Now()
 	r.State, r.Since, r.Due, r.Hold = inbox.Pending, now, now, inbox.HoldTime
-	r.Attempts, r.Status, r.Replayed = 0, 0, false
+	r.Attempts, r.Status, r.Replayed, r.astray = 0, 0, false, false
 	r.Generation++
 }
 
@@ -172,12 +174,12 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 	var first *record
 	for _, r := range m.ordered(inbox.Selection{States: []inbox.State{inbox.Pending}}) {
 		suits := r.Queue == q
-		earlier := first == nil || r.Due.Before(first.Due)
+		earlier := first == nil || first.astray && !r.astray || first.astray == r.astray && r.Due.Before(first.Due)
 		switch which {
 		case inbox.NextDue:
-			suits = suits && !r.Due.After(m.Now())
+			suits = suits && !r.astray && !r.Due.After(m.Now())
 		case inbox.Probe:
-			suits = suits && (r.Hold == inbox.HoldApp || r.Hold == inbox.HoldTime && r.Attempts == 0)
+			suits = suits && !r.astray && (r.Hold == inbox.HoldApp || r.Attempts == 0)
 		case inbox.Oldest:
 			earlier = first == nil || r.Since.Before(first.Since)
 		}
@@ -203,12 +205,12 @@ func (m *Memory) Settle(a *inbox.Attempt, s inbox.Settlement) {
 		delete(m.records, r.Key)
 		return
 	}
-	r.State, r.Hold, r.Due = s.To, s.Hold, m.Now().Add(s.After)
+	r.State, r.astray = s.To, s.To == inbox.Pending && s.Hold == inbox.HoldRoute
 	switch {
 	case s.To == inbox.Delivered:
 		r.Due = m.Now().Add(s.Keep)
-	case s.Hold == inbox.HoldRoute:
-		r.Due = never
+	case !r.astray:
+		r.Hold, r.Due = s.Hold, m.Now().Add(s.After)
 	}
 	if !s.Unspent {
 		r.Attempts, r.Status = r.Attempts+1, s.Status
@@ -223,7 +225,11 @@ func (m *Memory) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
 		return inbox.ErrUnavailable
 	}
 	for _, r := range m.records {
-		if r.Queue == q && r.State == inbox.Pending && r.Hold == h {
+		switch {
+		case r.Queue != q || r.State != inbox.Pending:
+		case h == inbox.HoldRoute:
+			r.astray = false
+		case r.Hold == h:
 			r.Due = m.Now()
 		}
 	}
@@ -276,7 +282,7 @@ func (m *Memory) Replay(_ context.Context, s inbox.Selection, handler string) (i
 		case inbox.InAttempt:
 			continue
 		case inbox.Pending:
-			r.Due, r.Hold = m.Now(), inbox.HoldTime
+			r.Due, r.Hold, r.astray = m.Now(), inbox.HoldTime, false
 		default:
 			m.revive(r)
 			r.Replayed = true

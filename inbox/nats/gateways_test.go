@@ -221,3 +221,43 @@ func sayGone(t *testing.T, by *Engine, id sessionID) {
 		return err == nil
 	})
 }
+
+// A delivery does not reach its handler at one gateway: the others deliver it on its
+// schedule, and that one tries it again with its next configuration.
+func TestARouteThatOneGatewayDoesNotHave(t *testing.T) {
+	s := start(t)
+	g := gateways(t, []string{s.url()}, 2)
+	a, b := g[0], g[1]
+	first := put(t, a, 1, true)
+	a.Settle(first.Attempt, inbox.Settlement{To: inbox.Pending, Status: 500})
+	has(t, b, 1, inbox.Pending)
+	b.Settle(taken(t, b), inbox.Settlement{To: inbox.Pending, Hold: inbox.HoldRoute, Unspent: true})
+	until(t, "it is not written", func() bool { return b.Status().Unwritten == 0 })
+	if e, _, _ := b.Find(t.Context(), key(1)); e.Hold != inbox.HoldRoute || !e.Due.IsZero() {
+		t.Errorf("where it has no route: %+v", e)
+	}
+
+	second := taken(t, a)
+	if e := second.Entry; e.Hold != inbox.HoldTime || e.Attempts != 1 || e.Status != 500 {
+		t.Errorf("where it has a route: %+v", e)
+	}
+	a.Settle(second, inbox.Settlement{To: inbox.Pending, Status: 502, Hold: inbox.HoldApp})
+	until(t, "it has not heard of the second attempt", func() bool {
+		e, _, err := b.Find(t.Context(), key(1))
+		return err == nil && e.State == inbox.Pending && e.Attempts == 2
+	})
+	for _, which := range []inbox.Which{inbox.NextDue, inbox.Probe} {
+		if got, err := b.Take(t.Context(), shop, which); got != nil || err != nil {
+			t.Errorf("taken again without a route: %+v %v", got, err)
+		}
+	}
+	if err := b.Hasten(t.Context(), shop, inbox.HoldRoute); err != nil {
+		t.Fatal(err)
+	}
+	third := taken(t, b)
+	if third.Entry.Attempts != 2 {
+		t.Errorf("with a route: %+v", third.Entry)
+	}
+	b.Settle(third, inbox.Settlement{To: inbox.Delivered, Status: 200})
+	has(t, a, 1, 0)
+}

@@ -291,7 +291,7 @@ func (e *Engine) Status() inbox.Status {
 	nc := e.nc
 	s := inbox.Status{
 		ID: e.id, Health: e.health, Bytes: e.idx.Bytes, Limit: e.o.MaxSize,
-		Unwritten: e.unwritten, Damaged: e.damaged,
+		Unwritten: e.unwritten, Damaged: e.damaged, Shared: true,
 	}
 	e.mu.Unlock()
 	if nc != nil {

@@ -18,7 +18,7 @@ type Entry struct {
 	Seq      uint64 // position in the storage, in order of acceptance
 	Received int64
 	Since    int64
-	Due      int64 // may be Never
+	Due      int64
 	Group    *Group
 	Size     uint32
 	places   [2]int32 // in the heaps of its queue
@@ -27,8 +27,9 @@ type Entry struct {
 	Attempts, Status, Generation uint16
 
 	State    inbox.State
-	Hold     inbox.Hold
+	Hold     inbox.Hold // HoldTime or HoldApp, as it is written
 	Replayed bool
+	Astray   bool // held for HoldRoute: not written, because another process may route it
 }
 
 // A Group holds what entries share: queue and key label.
@@ -40,8 +41,8 @@ type Group struct {
 // Queue returns the queue of the entries of g.
 func (g *Group) Queue() inbox.Queue { return g.queue.Queue }
 
-// Never is the due time of an entry that time does not make due.
-const Never = math.MaxInt64
+// never is the due time of an entry that time does not make due.
+const never = math.MaxInt64
 
 // Base implements [Holder].
 func (e *Entry) Base() *Entry { return e }
@@ -54,10 +55,21 @@ func (e *Entry) View() inbox.Entry {
 		Attempts: int(e.Attempts), Status: int(e.Status), Generation: int(e.Generation),
 		Replayed: e.Replayed, Size: int(e.Size),
 	}
-	if (e.State == inbox.Pending || e.State == inbox.Delivered) && e.Due != Never {
-		v.Due = time.Unix(0, e.Due)
+	if e.Astray {
+		v.Hold = inbox.HoldRoute
+	}
+	if due := e.due(); (e.State == inbox.Pending || e.State == inbox.Delivered) && due != never {
+		v.Due = time.Unix(0, due)
 	}
 	return v
+}
+
+// due is when time makes e due in this process.
+func (e *Entry) due() int64 {
+	if e.Astray {
+		return never
+	}
+	return e.Due
 }
 
 // Wake makes a pending entry due that waits for something other than its time. Opening
@@ -74,6 +86,7 @@ func (e *Entry) Revive(now int64, replayed bool) {
 	e.Since, e.Due = now, now
 	e.Generation++
 	e.Attempts, e.Status, e.State, e.Hold, e.Replayed = 0, 0, inbox.Pending, inbox.HoldTime, replayed
+	e.Astray = false
 }
 
 // Replayable reports whether Replay may change the entry: it is neither in attempt nor
@@ -83,20 +96,22 @@ func (e *Entry) Replayable() bool { return e.State != inbox.InAttempt && e.State
 // Replay makes a replayable entry due now, in a new generation unless it is pending.
 func (e *Entry) Replay(now int64) {
 	if e.State == inbox.Pending {
-		e.Due, e.Hold = now, inbox.HoldTime
+		e.Due, e.Hold, e.Astray = now, inbox.HoldTime, false
 	} else {
 		e.Revive(now, true)
 	}
 }
 
-// settle applies the result of an attempt.
+// settle applies the result of an attempt. One that did not reach its handler leaves due
+// time and reason as they were.
 func (e *Entry) settle(s inbox.Settlement, now int64) {
-	e.Attempt, e.State, e.Hold, e.Due = 0, s.To, s.Hold, now+int64(s.After)
-	if s.Hold == inbox.HoldRoute {
-		e.Due = Never
-	}
-	if s.To == inbox.Delivered {
-		e.Due = now + int64(s.Keep)
+	e.Attempt, e.State = 0, s.To
+	e.Astray = s.To == inbox.Pending && s.Hold == inbox.HoldRoute
+	switch {
+	case s.To == inbox.Delivered:
+		e.Hold, e.Due = inbox.HoldTime, now+int64(s.Keep)
+	case !e.Astray:
+		e.Hold, e.Due = s.Hold, now+int64(s.After)
 	}
 	if !s.Unspent {
 		e.Attempts = uint16(min(int(e.Attempts)+1, math.MaxUint16))
@@ -104,4 +119,6 @@ func (e *Entry) settle(s inbox.Settlement, now int64) {
 	}
 }
 
-func (e *Entry) before(f *Entry) bool { return e.Due < f.Due || e.Due == f.Due && e.Seq < f.Seq }
+func (e *Entry) before(f *Entry) bool {
+	return e.due() < f.due() || e.due() == f.due() && e.Seq < f.Seq
+}

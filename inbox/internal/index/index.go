@@ -171,7 +171,7 @@ func (x *Index[E]) Next(q inbox.Queue, which inbox.Which, now int64) (next E) {
 	return next
 }
 
-// Hasten makes pending entries of q that are held for h due.
+// Hasten ends the hold h of pending entries of q.
 func (x *Index[E]) Hasten(q inbox.Queue, h inbox.Hold, now int64) {
 	if queue := x.queues[q]; queue != nil {
 		queue.hasten(h, now)

@@ -86,11 +86,10 @@ func TestAnUnspentAttemptDoesNotCount(t *testing.T) {
 	}
 }
 
-// What waits for a configuration is made due by that, or by opening an engine.
+// What waits for a configuration is made due by that, or by an operator.
 func TestWhatWaitsForARouteHasNoTime(t *testing.T) {
 	for name, wake := range map[string]func(x *Index[*Entry], e *Entry){
 		"hastened": func(x *Index[*Entry], e *Entry) { x.Hasten(shop, inbox.HoldRoute, 9) },
-		"opened":   func(x *Index[*Entry], e *Entry) { x.Change(e, func() { e.Wake(9) }) },
 		"replayed": func(x *Index[*Entry], e *Entry) { x.Change(e, func() { e.Replay(9) }) },
 	} {
 		x := New[*Entry]()
@@ -100,7 +99,7 @@ func TestWhatWaitsForARouteHasNoTime(t *testing.T) {
 		if x.Next(shop, inbox.NextDue, math.MaxInt64-1) != nil || !x.Queues()[0].Due.IsZero() || !e.View().Due.IsZero() {
 			t.Errorf("%s: it is due by time: %+v", name, e.View())
 		}
-		if wake(x, e); x.Next(shop, inbox.NextDue, 9) != e {
+		if wake(x, e); x.Next(shop, inbox.NextDue, int64(time.Second)) != e {
 			t.Errorf("%s: it is not due: %+v", name, e.View())
 		}
 	}

@@ -23,7 +23,7 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 	}
 	switch which {
 	case inbox.NextDue:
-		if e := q.due.list[0]; e.Due <= now {
+		if e := q.due.list[0]; e.due() <= now {
 			return e
 		}
 	case inbox.Oldest:
@@ -31,7 +31,7 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 	case inbox.Probe:
 		var first *Entry
 		for _, e := range q.due.list {
-			held := e.Hold != inbox.HoldApp && e.Attempts > 0 || e.Hold == inbox.HoldRoute
+			held := e.Hold != inbox.HoldApp && e.Attempts > 0 || e.Astray
 			if !held && (first == nil || e.before(first)) {
 				first = e
 			}
@@ -41,10 +41,13 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 	return nil
 }
 
-// hasten makes entries held for h due.
+// hasten makes entries held for the app due, or those held for a route when they were.
 func (q *queue) hasten(h inbox.Hold, now int64) {
 	for _, e := range q.due.list {
-		if e.Hold == h {
+		switch {
+		case h == inbox.HoldRoute:
+			e.Astray = false
+		case e.Hold == h:
 			e.Due = now
 		}
 	}
@@ -59,7 +62,7 @@ func (q *queue) stats() inbox.QueueStats {
 	}
 	if len(q.age.list) > 0 {
 		st.Oldest = time.Unix(0, q.age.list[0].Since)
-		if due := q.due.list[0].Due; due != Never {
+		if due := q.due.list[0].due(); due != never {
 			st.Due = time.Unix(0, due)
 		}
 	}
