@@ -102,8 +102,10 @@ func anyBox() (open bool) {
 func inboxFigures() metrics.Inbox {
 	f := metrics.Inbox{Known: true, Queues: make(map[string]metrics.Queue)}
 	if app := current(); app != nil {
-		for name := range app.policies() {
-			f.Names = append(f.Names, name)
+		for _, h := range app.named("") {
+			if h.Inbox != nil && !slices.Contains(f.Names, h.Name) {
+				f.Names = append(f.Names, h.Name)
+			}
 		}
 	}
 	now := time.Now()

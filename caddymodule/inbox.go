@@ -354,12 +354,15 @@ func (a *App) needsInbox() bool {
 	return err == nil
 }
 
-// policies returns the handlers' retry policies by name.
+// policies returns the retry policies of all handlers by name. One without an inbox
+// still delivers what an earlier configuration stored.
 func (a *App) policies() map[string]inbox.Policy {
 	all := make(map[string]inbox.Policy)
 	for _, h := range a.named("") {
 		if h.Inbox != nil {
 			all[h.Name] = h.Inbox.policy()
+		} else if _, known := all[h.Name]; !known {
+			all[h.Name] = inbox.Policy{}
 		}
 	}
 	return all

@@ -161,7 +161,7 @@ func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []admin
 	return shown
 }
 
-func showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEntry {
+func (a *App) showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEntry {
 	v := adminapi.InboxEntry{
 		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: position,
 		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: moment(e.Due), Attempts: e.Attempts, Status: e.Status,
@@ -172,6 +172,9 @@ func showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEntry {
 	}
 	if e.State == inbox.Pending {
 		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route"}[e.Hold]
+		if len(a.named(e.Handler)) == 0 {
+			v.Waits = "handler"
+		}
 	}
 	return v
 }
@@ -194,7 +197,7 @@ func (b *box) show(w http.ResponseWriter, r *http.Request, app *App, key inbox.K
 	case err != nil:
 		return b.failure(err)
 	}
-	detail := adminapi.InboxDetail{InboxEntry: showEntry(b, e.Position, e)}
+	detail := adminapi.InboxDetail{InboxEntry: app.showEntry(b, e.Position, e)}
 	if d == nil {
 		detail.Note = inbox.ErrLocked.Error()
 		return answerJSON(w, detail)

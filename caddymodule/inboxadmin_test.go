@@ -23,8 +23,10 @@ func stocked(t *testing.T, handlers ...string) *gateway {
 	file := filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db"))
 	g := watched(t, fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, file), handlers...)
 	g.awaitInbox()
-	for name := range g.app.policies() {
-		g.app.box.Pause(name)
+	for _, h := range g.handlers {
+		if h.Inbox != nil {
+			g.app.box.Pause(h.Name)
+		}
 	}
 	return g
 }
@@ -51,6 +53,38 @@ func (g *gateway) keysOf(t *testing.T, sel inbox.Selection) (keys []string) {
 		keys = append(keys, e.Key.String())
 	}
 	return keys
+}
+
+// TestPoliciesOfHandlersWithoutAnInbox: what is stored for one whose inbox was removed is
+// still delivered.
+func TestPoliciesOfHandlersWithoutAnInbox(t *testing.T) {
+	unboxed := strings.Replace(once(), `"acme"`, `"bravo"`, 1)
+	all := stocked(t, once(), once(`"inbox":{"expire":"1h"}`), once(), unboxed).app.policies()
+	if _, known := all["bravo"]; !known || all["acme"].Expire != time.Hour || len(all) != 2 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestInboxOfAnotherInstance: what waits for a handler that this configuration does not
+// have is shown as such, and left alone.
+func TestInboxOfAnotherInstance(t *testing.T) {
+	g := stocked(t, once(keepingInbox))
+	for n, name := range []string{"gone", "acme"} {
+		d := &inbox.Delivery{Key: inbox.Key{byte(n)}, Queue: inbox.Queue{Handler: name}, Received: clock, Header: map[string][]string{}}
+		if _, err := g.app.box.Accept(t.Context(), d, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"gone": "handler", "acme": "time"} {
+		all := get[adminapi.Inbox](t, adminapi.InboxPath+"?name="+name)
+		if len(all.Deliveries) != 1 || all.Deliveries[0].Waits != want || all.Deliveries[0].State != "pending" {
+			t.Errorf("%s waits for another reason than %s: %+v", name, want, all.Deliveries)
+			continue
+		}
+		if one := get[adminapi.InboxDetail](t, adminapi.InboxPath+"/"+all.Deliveries[0].Key); one.Waits != want {
+			t.Errorf("%s waits for %q, want %q", name, one.Waits, want)
+		}
+	}
 }
 
 // told asks the admin endpoint with a method, and wants 200.

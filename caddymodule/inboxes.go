@@ -160,7 +160,7 @@ func (in *inboxes) entries(ctx context.Context, sel inbox.Selection, after uint6
 			return nil, b.failure(err)
 		}
 		for _, e := range entries {
-			list = append(list, showEntry(b, in.position(b, e.Position), e))
+			list = append(list, in.app.showEntry(b, in.position(b, e.Position), e))
 		}
 	}
 	return list, nil

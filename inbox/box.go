@@ -67,8 +67,9 @@ type Box struct {
 	handlers   map[string]int // running attempts
 	attempts   int            // in total
 	turns      turns
-	configured int     // how many configurations there were
-	changed    []Queue // whose app went down or came back: to be hastened
+	configured int             // how many configurations there were
+	warned     map[string]bool // handlers that this one does not have, and has warned of
+	changed    []Queue         // whose app went down or came back: to be hastened
 	closed     bool
 }
 
@@ -103,11 +104,15 @@ func NewBox(o Options) *Box {
 func (b *Box) Engine() Engine { return b.engine }
 
 // Configure sets the policy of each handler by its name, and makes deliveries due
-// that did not reach their handler. Call it when a configuration takes effect.
-// Deliveries of other handlers use the defaults.
+// that did not reach their handler. Call it when a configuration takes effect: before
+// the first one there are no attempts.
+//
+// Deliveries of other handlers are not attempted. They wait for a configuration or,
+// in a shared engine, for another process. There they do not expire: only a process
+// with their handler knows when. Otherwise they do after [DefaultExpire].
 func (b *Box) Configure(policies map[string]Policy) {
 	b.mu.Lock()
-	b.policies = policies
+	b.policies, b.warned = policies, make(map[string]bool)
 	b.configured++
 	b.mu.Unlock()
 	b.Rerouted()

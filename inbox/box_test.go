@@ -72,6 +72,9 @@ func says(status int) func(*inbox.Attempt) inbox.Result {
 
 var shop = inbox.Queue{Handler: "shop"}
 
+// anyPolicy has the defaults for all handlers of these tests.
+var anyPolicy = map[string]inbox.Policy{"shop": {}, "other": {}, "hangs": {}}
+
 func key(n int) inbox.Key { return inbox.Key{byte(n), byte(n >> 8)} }
 
 type bench struct {
@@ -89,6 +92,7 @@ func inBubble(t *testing.T, o inbox.Options, run func(b *bench)) {
 		b.app = &app{start: time.Now(), answer: says(200), asked: make(map[inbox.Key][]time.Duration)}
 		o.Engine, o.Deliver, o.Chance = b.mem, b.app.deliver, func() float64 { return 0.5 }
 		b.box = inbox.NewBox(o)
+		b.box.Configure(anyPolicy)
 		defer b.box.Close(context.Background())
 		run(b)
 	})
@@ -169,6 +173,7 @@ func TestPausesAreSpread(t *testing.T) {
 				Deliver: func(context.Context, *inbox.Attempt) inbox.Result { return inbox.Result{Status: 500} },
 			})
 			defer box.Close(t.Context())
+			box.Configure(anyPolicy)
 			start := time.Now()
 			box.Accept(t.Context(), &inbox.Delivery{Key: key(1), Queue: shop, Received: start}, false)
 			synctest.Wait()
@@ -196,7 +201,7 @@ func TestRetryAfterIsALowerBound(t *testing.T) {
 
 func TestSomeStatusesEndIt(t *testing.T) {
 	inBubble(t, inbox.Options{}, func(b *bench) {
-		b.box.Configure(map[string]inbox.Policy{"shop": {DeadOn: []int{410}, Keep: time.Hour}})
+		b.box.Configure(map[string]inbox.Policy{"shop": {DeadOn: []int{410}, Keep: time.Hour}, "other": {}})
 		b.app.set(says(410))
 		b.accept(shop, 1)
 		b.pass(0)
@@ -433,7 +438,7 @@ func TestWhatDoesNotReachItsHandlerIsTriedOnceAConfiguration(t *testing.T) {
 		if got := b.app.calls(1); len(got) != 1 {
 			b.Fatalf("tried at %v", got)
 		}
-		b.box.Configure(nil)
+		b.box.Configure(anyPolicy)
 		b.pass(time.Hour)
 		if got := b.app.calls(1); len(got) != 2 {
 			b.Fatalf("tried at %v", got)
@@ -442,7 +447,7 @@ func TestWhatDoesNotReachItsHandlerIsTriedOnceAConfiguration(t *testing.T) {
 			b.Errorf("%+v", e)
 		}
 		b.app.set(says(200))
-		b.box.Configure(nil)
+		b.box.Configure(anyPolicy)
 		b.pass(time.Second)
 		b.state(1, 0)
 	})
@@ -493,6 +498,7 @@ func TestCloseWaitsWithinItsBudget(t *testing.T) {
 			mem := inboxtest.NewMemory(time.Now, 0)
 			p := &app{start: time.Now(), answer: says(200), lasts: lasts, asked: make(map[inbox.Key][]time.Duration)}
 			box := inbox.NewBox(inbox.Options{Engine: mem, Deliver: p.deliver})
+			box.Configure(anyPolicy)
 			box.Accept(t.Context(), &inbox.Delivery{Key: key(1), Queue: shop, Received: time.Now()}, false)
 			box.Accept(t.Context(), &inbox.Delivery{Key: key(2), Queue: shop, Received: time.Now()}, false)
 			time.Sleep(time.Second)
@@ -546,8 +552,8 @@ func TestCloseWaitsForAnEngineThatHangsWithinItsBudget(t *testing.T) {
 			e := &stuckEngine{Memory: inboxtest.NewMemory(time.Now, 0), deaf: deaf, release: make(chan struct{})}
 			p := &app{start: time.Now(), answer: says(200), asked: make(map[inbox.Key][]time.Duration)}
 			box := inbox.NewBox(inbox.Options{Engine: e, Deliver: p.deliver})
-			synctest.Wait() // it is in Queues
 			go box.Configure(map[string]inbox.Policy{"shop": {Expire: time.Second}})
+			synctest.Wait() // it is in Queues
 			box.Accept(t.Context(), &inbox.Delivery{Key: key(1), Queue: shop, Received: time.Now()}, false)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()

@@ -46,6 +46,9 @@ const (
 	unavailablePause = time.Second // an engine that opens signals it; one that recovers may not
 
 	expireStep = 64 // entries that expire before other queues get a turn
+
+	sharedPatience = time.Minute // with other processes
+	mostWarned     = 10          // handlers that a configuration warns of
 )
 
 // look makes the box query the engine again.
@@ -72,11 +75,20 @@ func (b *Box) run() {
 		case <-b.wake:
 		case <-timer.C:
 		}
+		if !b.isConfigured() {
+			continue // Configure wakes it
+		}
 		if b.ask() {
 			b.begin()
 		}
 		timer.Reset(max(b.nextTime().Sub(b.o.Now()), 0))
 	}
+}
+
+func (b *Box) isConfigured() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.configured > 0
 }
 
 // nextTime is when to look again if nothing happens before.
@@ -112,26 +124,46 @@ func (b *Box) ask() bool {
 		return true
 	}
 	all, err := b.engine.Queues(b.ctx)
+	shared := b.engine.Status().Shared
 	b.mu.Lock()
 	if err != nil || b.closed {
 		t.by(now.Add(unavailablePause))
 		b.mu.Unlock()
 		return false
 	}
-	var expired, probes []Queue
+	expired, probes := b.sort(all, shared, now)
+	b.mu.Unlock()
+	for _, q := range expired {
+		b.expire(q)
+	}
+	for _, q := range probes {
+		b.probe(q)
+	}
+	return true
+}
+
+// sort gives turns to the queues with something due, and returns those with something
+// to expire and those whose app is to be probed. mu is held.
+func (b *Box) sort(all []QueueStats, shared bool, now time.Time) (expired, probes []Queue) {
+	t := &b.turns
 	holds := make(map[Queue]bool, len(all))
 	for _, q := range all {
 		holds[q.Queue] = true
 		if q.Pending == 0 {
 			continue
 		}
-		if end := q.Oldest.Add(b.policy(q.Handler).Expire); !end.After(now) {
-			expired = append(expired, q.Queue)
-		} else {
+		foreign := !b.has(q.Handler)
+		if foreign {
+			b.warn(q, shared, now)
+		}
+		if end := q.Oldest.Add(b.policy(q.Handler).Expire); end.After(now) {
 			t.by(end)
+		} else if !foreign || !shared {
+			expired = append(expired, q.Queue)
 		}
 		p := b.paces[q.Queue]
 		switch {
+		case foreign:
 		case b.paused[q.Handler] || p != nil && p.isDown() && p.probing:
 		case p != nil && p.isDown() && p.probe.After(now):
 			t.by(p.probe)
@@ -149,14 +181,27 @@ func (b *Box) ask() bool {
 			delete(b.paces, q)
 		}
 	}
-	b.mu.Unlock()
-	for _, q := range expired {
-		b.expire(q)
+	return expired, probes
+}
+
+// has reports whether the configuration has a handler. mu is held.
+func (b *Box) has(handler string) bool {
+	_, yes := b.policies[handler]
+	return yes
+}
+
+// warn says once a configuration that deliveries wait for a handler that it does not
+// have. Other processes that share the engine get time to deliver them. mu is held.
+func (b *Box) warn(q QueueStats, shared bool, now time.Time) {
+	if b.warned[q.Handler] || len(b.warned) >= mostWarned || shared && now.Sub(q.Oldest) < sharedPatience {
+		return
 	}
-	for _, q := range probes {
-		b.probe(q)
+	b.warned[q.Handler] = true
+	text := "stored deliveries wait: the configuration has no handler of their name"
+	if shared {
+		text += ", and no other instance has delivered them"
 	}
-	return true
+	b.log.Warn(text, "handler", q.Handler, "tenant", q.Tenant, "deliveries", q.Pending, "oldest", q.Oldest)
 }
 
 // probe probes an app that is down. All such probes together use at most half of the
@@ -190,7 +235,7 @@ func (b *Box) begin() {
 		}
 		q := t.next()
 		p := b.paces[q]
-		if b.paused[q.Handler] || p != nil && p.isDown() {
+		if !b.has(q.Handler) || b.paused[q.Handler] || p != nil && p.isDown() {
 			t.fresh = false // it may expire or be probed
 			b.mu.Unlock()
 			continue

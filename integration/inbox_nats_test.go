@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -88,9 +90,18 @@ func TestInboxNATS(t *testing.T) {
 	}
 	gateways[0].kill()
 
+	taken := takeAt(t, app)
+	eventually(t, "the other gateway delivers what both have stored", func() bool { return len(taken()) >= len(sent) })
+	wantOnce(t, taken(), sent)
+}
+
+// takeAt starts an app that accepts everything, and returns how often each delivery of
+// GitHub has reached it.
+func takeAt(t *testing.T, address string) func() map[string]int {
+	t.Helper()
 	var mu sync.Mutex
 	taken := make(map[string]int)
-	listener, err := net.Listen("tcp", app)
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,18 +113,68 @@ func TestInboxNATS(t *testing.T) {
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Close() })
-	eventually(t, "the other gateway delivers what both have stored", func() bool {
+	return func() map[string]int {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(taken) >= len(sent)
-	})
-	mu.Lock()
-	defer mu.Unlock()
+		return maps.Clone(taken)
+	}
+}
+
+func wantOnce(t *testing.T, taken map[string]int, sent map[string]bool) {
+	t.Helper()
 	for id := range sent {
 		if taken[id] != 1 {
 			t.Errorf("%s reached the app %d times, want once", id, taken[id])
 		}
 	}
+}
+
+// TestInboxNATSWithAnotherConfiguration: in a rolling deploy, or with two fleets on one
+// stream, an instance that cannot deliver something leaves it to the one that can.
+func TestInboxNATSWithAnotherConfiguration(t *testing.T) {
+	t.Parallel()
+	url := natsServer(t)
+	for name, other := range map[string]string{
+		"the other one does not have the handler": inboxSite("inbox", freeAddress(), "name other"),
+		"the other one has it at another path": "handle /elsewhere {\n" + inboxSite("inbox", freeAddress(), "name github") + "\n}\n" +
+			"handle {\nrespond 404\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := freeAddress()
+			global := "verify_webhook {\ninbox nats {\nurl " + url + "\nstream " + rand.Text() + "\n}\n}"
+			a := startInbox(t, setup{level: "INFO", site: inboxSite("inbox", app, "name github"), global: global})
+			b := startInbox(t, setup{level: "INFO", site: other, global: global})
+			sent := make(map[string]bool)
+			for i := range 20 {
+				id := fmt.Sprint(i)
+				sent[id] = true
+				if got := a.store(t, id); got.status != http.StatusOK || got.header.Get("Webhook-Stored") != "true" {
+					t.Errorf("%s: answered %s, want it stored", id, got.outside())
+				}
+			}
+			eventually(t, "the other one sees them", func() bool { return b.pending(t, "github") == len(sent) })
+			taken := takeAt(t, app)
+			began := time.Now()
+			eventually(t, "they are delivered", func() bool { return len(taken()) >= len(sent) })
+			if took := time.Since(began); took > 10*time.Second { // two probes
+				t.Errorf("they are delivered %v after the app came back", took)
+			}
+			eventually(t, "nothing is left", func() bool { return b.pending(t, "github") == 0 })
+			wantOnce(t, taken(), sent)
+		})
+	}
+}
+
+// pending counts what the inbox holds for a handler and has not delivered.
+func (g *gateway) pending(t *testing.T, name string) (n int) {
+	t.Helper()
+	for _, q := range g.inbox(t).Queues {
+		if q.Name == name {
+			n += q.Pending + q.InAttempt
+		}
+	}
+	return n
 }
 
 // store sends a delivery of GitHub to a gateway whose app is down.

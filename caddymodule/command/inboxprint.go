@@ -84,7 +84,7 @@ func printInboxEngine(w io.Writer, e adminapi.InboxEngine) {
 func appState(q adminapi.InboxQueue, now time.Time) string {
 	var all []string
 	if !q.Configured {
-		all = append(all, "no such handler")
+		all = append(all, "no handler of this name here")
 	}
 	if q.Paused {
 		all = append(all, "paused")
@@ -108,6 +108,8 @@ func statusText(status int) string {
 // nextText says what happens to a delivery next, and when.
 func nextText(e adminapi.InboxEntry, now time.Time) string {
 	switch {
+	case e.Waits == "handler":
+		return "no handler of this name here"
 	case e.Waits == "route":
 		return "when it reaches its handler"
 	case e.State == "delivered" && e.Due != nil:
