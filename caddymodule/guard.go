@@ -45,13 +45,13 @@ func (*Guard) CaddyModule() caddy.ModuleInfo {
 // Owned returns the prefix as written, for placement.
 func (g *Guard) Owned() string { return string(g.Prefix) }
 
-// Provision checks the prefix.
+// Provision checks the prefix, and guards the error routes.
 func (g *Guard) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
 	if err := g.Prefix.Provision(ctx); err != nil {
 		return fmt.Errorf("verify_webhooks: %w", err)
 	}
-	return nil
+	return guardErrorRoutes(ctx)
 }
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

@@ -133,7 +133,8 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.verify_webhook", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision resolves the provider and the keys and compiles the scheme.
+// Provision resolves the provider and the keys, compiles the scheme, and guards the
+// error routes.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.now = time.Now
@@ -163,7 +164,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.app = app.(*App)
 	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	h.app.register(h)
-	return nil
+	return guardErrorRoutes(ctx)
 }
 
 // Placed describes the handler for placement.

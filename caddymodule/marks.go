@@ -20,17 +20,21 @@ var marks = []string{
 }
 
 // deleteMarks removes marks from a request, and names that an app may read as marks.
-// It runs before anything can refuse the request, since handle_errors may pass a
-// refused request to an app.
-//
-// All trailers are removed too: some apps read them as headers, and net/http adds to
-// them whatever follows the body, declared or not.
+// It runs before the gateway can refuse the request, and before handle_errors gets one
+// that something else refused earlier (see errorGuard): handle_errors may pass it to an
+// app. Trailers go too.
 func deleteMarks(r *http.Request) {
 	for name := range r.Header {
 		if appview.IsHeader(name, marks) {
 			delete(r.Header, name)
 		}
 	}
+	deleteTrailers(r)
+}
+
+// deleteTrailers removes all trailers: some apps read them as headers, and net/http
+// adds to them whatever follows the body, declared or not.
+func deleteTrailers(r *http.Request) {
 	r.Trailer = nil
 	r.Header.Del("Trailer")
 }

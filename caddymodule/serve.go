@@ -99,16 +99,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return d.forward(next)
 }
 
+// handlerVar is the variable with the name of the handler that has had the request.
+const handlerVar = "verify_webhook"
+
 // arrive records the request as received, without marks that it may carry, and the
 // keys for it. It returns the name of another handler that has had the request, which
 // is a configuration error: the second would refuse or duplicate what the first let
 // through, depending on their order.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, first string) {
 	deleteMarks(r)
-	if first, ok := caddyhttp.GetVar(r.Context(), "verify_webhook").(string); ok {
+	if first, ok := caddyhttp.GetVar(r.Context(), handlerVar).(string); ok {
 		return nil, first
 	}
-	caddyhttp.SetVar(r.Context(), "verify_webhook", h.Name)
+	caddyhttp.SetVar(r.Context(), handlerVar, h.Name)
 
 	d = &delivery{h: h, w: w, r: r, keys: h.keys.Snapshot(), came: h.now(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
 	called := received(r)

@@ -71,7 +71,8 @@ var (
 )
 
 // attackable changes a documented Caddyfile only so far that it runs here, in front
-// of the test's app: other addresses, keys and stores.
+// of the test's app: other addresses, keys and stores. In addition each site refuses
+// large requests before the gateway sees them, and hands these to the app.
 func attackable(text string) string {
 	text = regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(text, "")
 	text = strings.ReplaceAll(text, "APP_", "OUR_") // setup knows another APP
@@ -79,9 +80,10 @@ func attackable(text string) string {
 	text = transport.ReplaceAllString(text, "")
 	text = stores.ReplaceAllString(text, "")
 	text = dropped.ReplaceAllString(text, "")
+	early := fmt.Sprintf("request_body {\nmax_size %d\n}\nhandle_errors 413 {\nreverse_proxy app:1\n}", earlyLimit)
 	n := 0
 	text = otherSite.ReplaceAllStringFunc(text, func(string) string { n++; return fmt.Sprintf("http://other-site-%d.example:PORT {", n) })
-	text = siteAddress.ReplaceAllString(text, "http://:PORT {\nbind 127.0.0.1")
+	text = siteAddress.ReplaceAllString(text, "http://:PORT {\nbind 127.0.0.1\n"+early)
 	text = upstream.ReplaceAllString(text, "${1}APP")
 	global := "admin ADMIN\nskip_install_trust\npersist_config off\nservers {\nprotocols h1 h2c\n}\nlog default {\noutput stderr\nformat json\nlevel DEBUG\n}\n"
 	if rest, ok := strings.CutPrefix(strings.TrimSpace(text), "{\n"); ok {
@@ -156,9 +158,33 @@ func attack(t *testing.T, caddyfile, dir string) (findings []string) {
 				}
 			}
 		}
+		for _, one := range g.refuseEarly(t, path) {
+			for name := range one.Header {
+				if strings.HasPrefix(name, "Webhook") {
+					findings = append(findings, path+": what request_body refuses reached handle_errors with "+name)
+				}
+			}
+		}
 	}
 	return findings
 }
+
+// refuseEarly sends a forged request that is larger than the site's request_body, and
+// returns what the site's handle_errors pass on of it.
+func (g *gateway) refuseEarly(t *testing.T, path string) (got []arrival) {
+	t.Helper()
+	id := newCase()
+	s := g.dial(t)
+	s.head(http.MethodPost, path+"?case="+id, append(lines(forgedMarks()), length(earlyLimit+1))...)
+	s.write(strings.Repeat("x", earlyLimit+1))
+	s.answer()
+	eventually(t, path+": handle_errors passed on what request_body refused", func() bool { got = g.app.got(id); return len(got) > 0 })
+	return got
+}
+
+// earlyLimit is the request_body of attacked sites: more than other attacks send, and
+// more than a proxy buffers before it sends the headers.
+const earlyLimit = 16 << 10
 
 // TestDocumentedCaddyfilesHold attacks every Caddyfile that a reader may copy with
 // what its author may forget: all spellings of paths near the sender's, and forged

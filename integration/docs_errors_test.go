@@ -20,7 +20,7 @@ func TestDocumentedHandleErrors(t *testing.T) {
 		}
 		n++
 		site := strings.TrimSuffix(strings.TrimPrefix(b.text, "hooks.example.com {\n"), "}\n")
-		site = strings.NewReplacer("app:3000", "127.0.0.1:1", "{env.GITHUB_SECRET}", "{file.DIR/key}").Replace(site)
+		site = strings.NewReplacer("app:3000", "127.0.0.1:1", "standby:3000", "127.0.0.1:1", "{env.GITHUB_SECRET}", "{file.DIR/key}").Replace(site)
 		g := start(t, setup{site: site})
 		const path = "/hooks/github"
 		signed := github.message(t)

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"crypto/tls"
 	"maps"
 	"net/http"
 	"strings"
@@ -132,6 +133,106 @@ func TestForgedMarksInErrorRoutes(t *testing.T) {
 			t.Errorf("%s: the app got the trailers %v", what, got[0].Trailer)
 		}
 	}
+}
+
+// TestForgedMarksOfWhatIsRefusedEarlier: handle_errors gets no forged marks and
+// trailers either of a request that something refuses before the gateway sees it.
+func TestForgedMarksOfWhatIsRefusedEarlier(t *testing.T) {
+	t.Parallel()
+	const (
+		block  = "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY}\nreverse_proxy APP\n}\n"
+		line   = "verify_webhook /hooks/github github {env.GITHUB_KEY}\nreverse_proxy APP\n"
+		errors = "handle_errors 4xx 5xx {\nreverse_proxy APP\n}\nhandle_errors {\nrespond 500\n}\n"
+	)
+	forged := append([]string{"Webhook-Attempt: forged", "Webhook-Tenant: forged"}, forgedLines...)
+	for what, before := range map[string]string{
+		"request_body": "request_body {\nmax_size 8KB\n}\nGATEWAY",
+		"basic_auth":   "route {\nbasic_auth {\nbob $2a$04$TR9qTmBpGbDDXGGOoNPmg.h4b3EcxMQPv8AUbWJcUWeUvZRQSNTkK\n}\nGATEWAY}\n",
+		"forward_auth": "route {\nforward_auth 127.0.0.1:1 {\nuri /\n}\nGATEWAY}\n",
+	} {
+		for shape, gateway := range map[string]string{"block": block, "line": line} {
+			g := start(t, setup{
+				servers: "expected_underscore_headers Webhook_*\nexpected_dot_headers Webhook.Verified",
+				site:    errors + strings.Replace(before, "GATEWAY", gateway, 1),
+			})
+			id := newCase()
+			s := g.dial(t)
+			if what == "request_body" {
+				s.head("POST", "/hooks/github?case="+id, append(forged, length(20_000))...)
+				s.write(strings.Repeat("x", 20_000))
+			} else {
+				s.head("POST", "/hooks/github?case="+id, append(forged, "Transfer-Encoding: chunked", "Trailer: Webhook-Verified")...)
+				s.write("2\r\n{}\r\n0\r\nWebhook-Verified: forged\r\n\r\n")
+			}
+			s.answer()
+			var got []arrival
+			eventually(t, what+", "+shape+": handle_errors passed it on", func() bool { got = g.app.got(id); return len(got) == 1 })
+			wantUnforged(t, got[0])
+			if n := len(got[0].Trailer); n > 0 {
+				t.Errorf("%s, %s: the app got the trailers %v", what, shape, got[0].Trailer)
+			}
+		}
+	}
+}
+
+// TestForgedMarksOfAMisdirectedRequest: with strict_sni_host Caddy refuses, before any
+// route, a request to another host than that of its TLS handshake.
+func TestForgedMarksOfAMisdirectedRequest(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{whole: `{
+	admin ADMIN
+	skip_install_trust
+	persist_config off
+	auto_https disable_redirects
+	log default {
+		output stderr
+		format json
+	}
+	servers {
+		strict_sni_host on
+	}
+}
+https://hooks.test:PORT {
+	bind 127.0.0.1
+	tls internal
+	handle_errors 421 {
+		reverse_proxy APP
+	}
+	verify_webhooks /hooks/* {
+		sender github {env.GITHUB_KEY}
+		reverse_proxy APP
+	}
+	respond 404
+}
+https://www.test:PORT {
+	bind 127.0.0.1
+	tls internal
+	respond 204
+}
+`})
+	insecure := &tls.Config{InsecureSkipVerify: true, ServerName: "www.test"}
+	eventually(t, "it has a certificate", func() bool {
+		c, err := tls.Dial("tcp", g.address, insecure)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: insecure}}
+	defer client.CloseIdleConnections()
+	id, m := newCase(), message{path: "/hooks/github", header: forgedMarks(), body: []byte(`{"evil":1}`)}
+	r := g.request(t, id, m)
+	r.URL.Scheme, r.Host = "https", "hooks.test"
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	got := g.app.got(id)
+	if len(got) != 1 {
+		t.Fatalf("handle_errors passed on %d requests", len(got))
+	}
+	wantUnmarked(t, "misdirected", got)
 }
 
 // TestUnderscoreTwins: a server can be configured to keep names with an underscore;

@@ -270,7 +270,7 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 		return h.PassThru
 	}
 	switch kindOf(h) {
-	case "http.handlers.verify_webhooks", "http.handlers.encode", "http.handlers.headers",
+	case "http.handlers.verify_webhooks", "http.handlers.verify_webhook_errors", "http.handlers.encode", "http.handlers.headers",
 		"http.handlers.log_append", "http.handlers.push", "http.handlers.request_body",
 		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing":
 		return true
