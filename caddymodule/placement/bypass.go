@@ -68,7 +68,7 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 			tell(at, host, namesOf(b.past, b.perhaps), "verify_webhooks does not see every request of its site: some reach ",
 				" with marks that a client may have written; write the block directly into the site, beside handle, route and invoke")
 			tell(at, host, namesOf(b.refused), "requests that are refused before verify_webhooks reach ",
-				" through handle_errors or intercept, with marks that a client may have written; write request_header -Webhook-* before that proxy")
+				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook-* before that proxy")
 		}
 	}
 	return findings, nil
@@ -268,6 +268,9 @@ func (b *bypass) proxy(h *reverseproxy.Handler, f flow) flow {
 
 // other takes a flow into a handler that neither routes nor leads to an app.
 func (b *bypass) other(h caddyhttp.MiddlewareHandler, f flow) flow {
+	if kindOf(h) == errorGuard { // it deletes marks, as the block does
+		return flow{guarded: max(f.open, f.guarded), verified: f.verified}
+	}
 	if passesOn(h) {
 		if body, ok := h.(*requestbody.RequestBody); ok && body.MaxSize > 0 {
 			b.ended = max(b.ended, f.open)

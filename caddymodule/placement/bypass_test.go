@@ -34,7 +34,7 @@ func TestBlockSeesEveryRequestOfItsSite(t *testing.T) {
 		"in a handle, the app behind it":    {site: "handle /api/* {\nBLOCK\n" + app + "}\n" + notFound},
 		"in a handle, files beside":         {site: in("handle /api/*") + "root /srv\nfile_server\n"},
 		"in a handle, basic_auth beside":    {in("handle /api/*") + "handle {\nbasic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + app + "}", "", []string{otherPaths}},
-		"in a handle, errors go to the app": {in("handle /api/*") + "handle {\nerror 404\n}\nhandle_errors {\n" + app + "}", "", []string{early + "reverse_proxy app:3000", openPath, otherPaths}},
+		"in a handle, errors go to the app": {in("handle /api/*") + "handle {\nerror 404\n}\nhandle_errors {\n" + app + "}", "", []string{openPath, otherPaths}},
 		"in a handle, answers go to the app": {"intercept {\n@e status 404\nhandle_response @e {\n" + app + "}\n}\n" + in("handle /api/*") + notFound, "",
 			[]string{early + "reverse_proxy app:3000"}},
 		"in handle_path":                            {in("handle_path /in/*") + app, "inside a route for path /in/*", nil},
@@ -67,7 +67,7 @@ func TestBlockSeesEveryRequestOfItsSite(t *testing.T) {
 		"behind an answer that leads to the app":    {"route {\nreverse_proxy /shop/* other:3000 {\nhandle_response {\n" + app + "}\n}\nBLOCK\n" + notFound + "}", order, nil},
 		"two in handles":                            {site: "handle /api/* {\nBLOCK\n}\nhandle /in/* {\nverify_webhooks /in/* {\nsender slack a\n" + app + "}\n}\n" + notFound},
 		"two in handles, the app beside one":        {"handle /api/* {\nBLOCK\n}\nhandle /in/* {\nverify_webhooks /in/hooks/* {\nsender slack a\n" + app + "}\n" + app + "}\n" + notFound, path, nil},
-		"a body limit, errors to the app":           {"request_body {\nmax_size 1MB\n}\nBLOCK\n" + notFound + "handle_errors {\n" + app + "}", "", []string{early + "reverse_proxy app:3000", openPath}},
+		"a body limit, errors to the app":           {"request_body {\nmax_size 1MB\n}\nBLOCK\n" + notFound + "handle_errors {\n" + app + "}", "", []string{openPath}},
 		"a body limit in the block":                 {"verify_webhooks /in/* {\nsender slack a\nrequest_body {\nmax_size 1MB\n}\n" + app + "}\n" + notFound + "handle_errors {\nreverse_proxy errors:3000\n}", "", nil},
 		"in handle_errors":                          {"handle /x {\nerror 404\n}\n" + app + "handle_errors {\nBLOCK\n" + notFound + "}", "Requests to hooks.example.com reach reverse_proxy app:3000", nil},
 	} {

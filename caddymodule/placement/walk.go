@@ -260,6 +260,9 @@ func onlyPassesOn(route *caddyhttp.Route) bool {
 	return !slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool { return !passesOn(h) })
 }
 
+// errorGuard is the handler that the gateway puts before all error routes.
+const errorGuard = "http.handlers.verify_webhook_errors"
+
 // passesOn knows the handlers that pass on every request with host and path
 // unchanged.
 func passesOn(h caddyhttp.MiddlewareHandler) bool {
@@ -270,7 +273,7 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 		return h.PassThru
 	}
 	switch kindOf(h) {
-	case "http.handlers.verify_webhooks", "http.handlers.verify_webhook_errors", "http.handlers.encode", "http.handlers.headers",
+	case "http.handlers.verify_webhooks", errorGuard, "http.handlers.encode", "http.handlers.headers",
 		"http.handlers.log_append", "http.handlers.push", "http.handlers.request_body",
 		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing":
 		return true
