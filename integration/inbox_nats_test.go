@@ -142,7 +142,7 @@ func TestInboxNATSWithAnotherConfiguration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			app := freeAddress()
-			global := "verify_webhook {\ninbox nats {\nurl " + url + "\nstream " + rand.Text() + "\n}\n}"
+			global := "verify_webhook {\ninbox nats {\nurl " + url + "\nstream " + rand.Text() + "\nmax_size 64MiB\n}\n}" // the server reserves it on the disk
 			a := startInbox(t, setup{level: "INFO", site: inboxSite("inbox", app, "name github"), global: global})
 			b := startInbox(t, setup{level: "INFO", site: other, global: global})
 			sent := make(map[string]bool)
