@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -235,6 +237,7 @@ func TestInboxErrors(t *testing.T) {
 		`"inbox":{"dead_on":[200]}`:                       "from 300 to 599",
 		`"inbox":{},"dedupe":{"off":true}`:                "remove dedupe off",
 		`"inbox":{"first":true},"handshake":{"off":true}`: "inbox first",
+		`"inbox":{"first":true},"provider":"slack"`:       "Slack: the sender uses the app's response",
 	} {
 		if _, err := provision(t, "", once(option)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", option, err, want)
@@ -242,15 +245,19 @@ func TestInboxErrors(t *testing.T) {
 	}
 }
 
-// TestInboxAdvice: an app that checks a signature with a timestamp itself refuses late
-// deliveries; a secret in the delivery is in the file too, unless it is encrypted.
+// TestInboxAdvice: some requests of a sender may need the app's response; an app that
+// checks a signature with a timestamp itself refuses late deliveries; a secret in the
+// delivery is in the file too, unless it is encrypted.
 func TestInboxAdvice(t *testing.T) {
+	const some = "inbox first: the sender uses the app's response to Shopify Flow actions … name="
 	const late, plain = "inbox: the sender's signature has a timestamp … sign_upstream name=", "inbox: each delivery contains the sender's secret … encrypt it with … name="
 	const key = `{"inbox":{"inbox":"bolt","path":"PATH","encrypt":["7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"]}}`
 	for _, c := range []struct{ app, handler, want string }{
 		{"", `{"provider":"stripe","secret":["whsec_a"],"inbox":{}}`, late + "stripe"},
 		{"", `{"provider":"stripe","secret":["whsec_a"],"inbox":{},"sign_upstream":"whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5"}`, ""},
 		{"", `{"provider":"stripe","secret":["whsec_a"]}`, ""},
+		{"", `{"provider":"shopify","secret":["a-key"],"inbox":{"first":true}}`, some + "shopify"},
+		{"", `{"provider":"shopify","secret":["a-key"],"inbox":{}}`, ""},
 		{"", `{"provider":"gitlab_token","secret":["a-token"],"inbox":{}}`, plain + "gitlab_token"},
 		{"", `{"provider":"postmark","secret":["user:password"],"inbox":{},"sign_upstream":"whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5"}`, plain + "postmark"},
 		{key, `{"provider":"gitlab_token","secret":["a-token"],"inbox":{}}`, ""},
@@ -265,7 +272,7 @@ func TestInboxAdvice(t *testing.T) {
 		g.logs.TakeAll()
 		g.start(t)
 		var got []string
-		for _, entry := range g.logs.FilterMessageSnippet("inbox: ").All() {
+		for _, entry := range g.logs.FilterMessageSnippet("inbox").All() {
 			got = append(got, fmt.Sprintf("%s name=%v", entry.Message, entry.ContextMap()["name"]))
 		}
 		if (len(got) > 0) != (c.want != "") || c.want != "" && !holdsInOrder(got[0], c.want) {
@@ -284,21 +291,36 @@ func TestGuessableInboxKeys(t *testing.T) {
 	}
 }
 
-// TestInboxFirstLeavesNoAnswer: it is refused for senders that use the app's response;
-// inbox is not.
+// TestInboxFirstLeavesNoAnswer: it is refused for senders that use the app's response to
+// ordinary deliveries, and starts with a warning for those that use that to some other
+// requests. For all others, and with inbox, nothing is said.
 func TestInboxFirstLeavesNoAnswer(t *testing.T) {
 	all, err := providers.All()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range all {
-		h := &Handler{Inbox: &Inbox{First: true}, provider: p}
-		if err := h.checkInbox(); (err != nil) != p.ReadsAnswer || err != nil && !strings.Contains(err.Error(), "write inbox") {
-			t.Errorf("%s: inbox first: %v, want an error: %v", p.ID, err, p.ReadsAnswer)
+		rules, err := p.Rules()
+		if err != nil {
+			t.Fatal(err)
 		}
-		h.Inbox.First = false
-		if err := h.checkInbox(); err != nil {
-			t.Errorf("%s: inbox: %v", p.ID, err)
+		for _, first := range []bool{true, false} {
+			core, logs := observer.New(zap.WarnLevel)
+			h := &Handler{Name: "hooks", Inbox: &Inbox{First: first}, provider: p, rules: rules, app: new(App), logger: zap.New(core)}
+			if err := h.checkInbox(); (err != nil) != (first && p.ReadsAnswer) || err != nil && !strings.Contains(err.Error(), "write inbox") {
+				t.Errorf("%s: first %t: %v, want an error: %t", p.ID, first, err, first && p.ReadsAnswer)
+			}
+			h.adviseInbox()
+			var got, want []string
+			for _, entry := range logs.FilterMessageSnippet("inbox first").All() {
+				got = append(got, fmt.Sprintf("%s name=%v", entry.Message, entry.ContextMap()["name"]))
+			}
+			if first && p.ReadsAnswerTo != "" {
+				want = []string{"inbox first: the sender uses the app's response to " + p.ReadsAnswerTo + ", but gets duplicate_response (default: 200, empty): if you have them, let a handler with inbox receive them name=hooks"}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: first %t: warnings %q, want %q", p.ID, first, got, want)
+			}
 		}
 	}
 }

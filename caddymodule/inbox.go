@@ -76,7 +76,7 @@ func (h *Handler) checkInbox() error {
 	case i.First && h.Handshake != nil && h.Handshake.Off:
 		return errors.New("inbox first: the sender would not get the app's answer to a handshake: remove handshake off, or write inbox")
 	case i.First && h.provider != nil && h.provider.ReadsAnswer:
-		return fmt.Errorf("inbox first: %s uses the app's response to some requests, and it would come too late: write inbox, so that the app is called first", h.provider.Name)
+		return fmt.Errorf("inbox first: %s: the sender uses the app's response, which would come too late: write inbox, so that the app is called first", h.provider.Name)
 	case i.patience() <= 0:
 		return errors.New("inbox: after: give a positive duration, such as 4s")
 	case i.Expire != nil && *i.Expire <= 0:
@@ -91,11 +91,15 @@ func (h *Handler) checkInbox() error {
 	return nil
 }
 
-// adviseInbox warns of an app that refuses late deliveries, and of a secret that the
-// inbox keeps in plain text.
+// adviseInbox warns of requests whose response would come too late, of an app that
+// refuses late deliveries, and of a secret that the inbox keeps in plain text.
 func (h *Handler) adviseInbox() {
 	if h.Inbox == nil {
 		return
+	}
+	if h.Inbox.First && h.provider != nil && h.provider.ReadsAnswerTo != "" {
+		h.logger.Warn("inbox first: the sender uses the app's response to "+h.provider.ReadsAnswerTo+", but gets duplicate_response (default: 200, empty): if you have them, let a handler with inbox receive them",
+			zap.String("name", h.Name))
 	}
 	scheme := h.rules.Scheme()
 	if t := scheme.Timestamp; t != nil && !t.Off && h.SignUpstream == "" {

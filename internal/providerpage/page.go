@@ -206,7 +206,10 @@ func limits(p *providers.Provider) (lines []string) {
 		lines = append(lines, fmt.Sprintf("Refused deliveries are answered with status %d.", p.RejectStatus))
 	}
 	if p.ReadsAnswer {
-		lines = append(lines, p.Name+" uses the app's response to some requests, so `inbox first` is an error; `inbox` works.")
+		lines = append(lines, "The sender uses the app's response, so `inbox first` is an error; `inbox` works.")
+	}
+	if p.ReadsAnswerTo != "" {
+		lines = append(lines, "The sender uses the app's response to "+prose(p.ReadsAnswerTo)+". With `inbox first` it gets `duplicate_response` instead, and the start warns of that; `inbox` works.")
 	}
 	if len(p.EventHeader) > 0 {
 		lines = append(lines, "`{http.verify_webhook.event}` is the value of the header `"+strings.Join(p.EventHeader, "` or else `")+"`.")

@@ -103,6 +103,24 @@ func example() *providers.Provider {
 	}
 }
 
+// TestWhichAnswersAreUsed: the page says to which requests the response is used, and what
+// becomes of inbox first.
+func TestWhichAnswersAreUsed(t *testing.T) {
+	const used = "The sender uses the app's response"
+	for _, c := range []struct {
+		p    providers.Provider
+		want string
+	}{
+		{providers.Provider{}, ""},
+		{providers.Provider{ReadsAnswer: true}, used + ", so `inbox first` is an error; `inbox` works."},
+		{providers.Provider{ReadsAnswerTo: "inline *hooks*"}, used + ` to inline \*hooks\*. With ` + "`inbox first` it gets `duplicate_response` instead, and the start warns of that; `inbox` works."},
+	} {
+		if got := strings.Join(limits(&c.p), "\n"); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.p, got, c.want)
+		}
+	}
+}
+
 func TestSize(t *testing.T) {
 	for bytes, want := range map[int64]string{1000: "1000 bytes", 1 << 20: "1 MiB", 25 << 20: "25 MiB", 1<<20 + 1: "1048577 bytes"} {
 		if got := size(bytes); got != want {

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -43,10 +45,13 @@ type Provider struct {
 	// RejectStatus is the status that the sender expects for a refusal. Default: 401.
 	RejectStatus int `json:"reject_status,omitempty"`
 
-	// ReadsAnswer: the sender uses what the app answers, to some of its requests at
-	// least, such as a reply to show, the next step of a call or a decision, so the
-	// gateway cannot answer before the app.
+	// ReadsAnswer: the sender uses the app's answer to ordinary deliveries, such as a
+	// reply to show or the next step of a call, so the gateway cannot answer before the
+	// app.
 	ReadsAnswer bool `json:"reads_answer,omitempty"`
+	// ReadsAnswerTo names the only requests whose answer the sender uses, if most users
+	// do not have them: a noun phrase of at most 100 characters. Default: none.
+	ReadsAnswerTo string `json:"reads_answer_to,omitempty"`
 
 	// UniqueID: the delivery id identifies one event and is the same in all retries.
 	UniqueID bool `json:"unique_id,omitempty"`
@@ -144,6 +149,9 @@ func Parse(name string, data []byte) (*Provider, error) {
 			return nil, fmt.Errorf("provider file %s: event_header %q: write a header's name, of letters, digits and dashes", name, field)
 		}
 	}
+	if err := p.checkReadsAnswer(); err != nil {
+		return nil, fmt.Errorf("provider file %s: %w", name, err)
+	}
 	for _, h := range p.Handshake {
 		if h.OptIn != "" && !slices.ContainsFunc(p.Params, func(param Param) bool { return param.Optional && param.Name == h.OptIn }) {
 			return nil, fmt.Errorf("provider file %s: handshake: opt_in %q is not an optional param: add it to params", name, h.OptIn)
@@ -156,6 +164,20 @@ func Parse(name string, data []byte) (*Provider, error) {
 }
 
 const headerLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+
+// checkReadsAnswer refuses what does not fit into a sentence.
+func (p *Provider) checkReadsAnswer() error {
+	switch text := p.ReadsAnswerTo; {
+	case text == "":
+		return nil
+	case p.ReadsAnswer:
+		return errors.New("reads_answer and reads_answer_to: keep one: reads_answer if the sender uses the app's answer to ordinary deliveries, reads_answer_to if only to some other requests")
+	case utf8.RuneCountInString(text) > 100, strings.ContainsFunc(text, unicode.IsControl),
+		strings.TrimSpace(text) != text, strings.HasSuffix(text, "."):
+		return errors.New(`reads_answer_to: write a noun phrase of at most 100 characters on one line, without a period at the end, such as "requests of CRM cards"`)
+	}
+	return nil
+}
 
 // schemeError names the wrong field of the file.
 func schemeError(err error) error {

@@ -26,29 +26,59 @@ func TestEveryVectorSaysItsProof(t *testing.T) {
 	}
 }
 
-// TestWhoReadsTheAnswer: those who use the app's response, to some of their requests at
-// least, such as the next step of a call, what to show to a user, a decision.
+// TestWhoReadsTheAnswer: those who use the app's response to ordinary deliveries, such as
+// the next step of a call or what to show to a user, and those who use that to a few
+// other requests. All others use none.
 func TestWhoReadsTheAnswer(t *testing.T) {
 	all, err := All()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
+	var toAll, toSome []string
 	for _, p := range all {
-		if p.ReadsAnswer {
-			got = append(got, p.ID)
+		switch {
+		case p.ReadsAnswer:
+			toAll = append(toAll, p.ID)
+		case p.ReadsAnswerTo != "":
+			toSome = append(toSome, p.ID)
 		}
 	}
-	slices.Sort(got)
 	if want := []string{
-		"airship", "bandwidth", "bolt", "commercelayer", "contentful", "discord", "dropbox_sign",
-		"fastspring", "frameio", "front", "fusionauth", "fusionauth_public_key", "getstream",
-		"helpscout", "hubspot", "hubspot_v2", "lithic", "messagebird", "messagebird_jwt", "meta",
-		"monday_apps", "okta", "paddle_classic", "persona", "plain", "plivo_v2", "plivo_v3", "ramp",
-		"retell", "saleor", "shopify", "sinch_app", "slack", "stripe", "teams_outgoing", "telegram",
-		"telnyx", "twilio", "vapi", "vonage", "wix", "workos",
-	}; !slices.Equal(got, want) {
-		t.Errorf("they are %q, want %q", got, want)
+		"bandwidth", "discord", "hubspot_v2", "plivo_v2", "plivo_v3", "sinch_app", "slack",
+		"teams_outgoing", "telegram", "telnyx", "twilio", "vapi", "vonage",
+	}; !slices.Equal(toAll, want) {
+		t.Errorf("to ordinary deliveries: %q, want %q", toAll, want)
+	}
+	if want := []string{
+		"airship", "bolt", "commercelayer", "contentful", "fastspring", "frameio", "front",
+		"fusionauth", "fusionauth_public_key", "getstream", "helpscout", "hubspot", "lithic",
+		"messagebird", "messagebird_jwt", "meta", "monday_apps", "okta", "paddle_classic", "persona",
+		"plain", "ramp", "retell", "saleor", "shopify", "stripe", "wix", "workos",
+	}; !slices.Equal(toSome, want) {
+		t.Errorf("to some requests: %q, want %q", toSome, want)
+	}
+}
+
+// TestReadsAnswerTo: what is not a noun phrase of one line is refused, as is a file that
+// says both.
+func TestReadsAnswerTo(t *testing.T) {
+	const phrase = "reads_answer_to: write a noun phrase of at most 100 characters"
+	for fields, want := range map[string]string{
+		`"reads_answer_to":""`:                                  "",
+		`"reads_answer":true,"reads_answer_to":""`:              "",
+		`"reads_answer_to":"inline hooks"`:                      "",
+		`"reads_answer_to":"` + strings.Repeat("ü", 100) + `"`:  "",
+		`"reads_answer_to":"` + strings.Repeat("ü", 101) + `"`:  phrase,
+		`"reads_answer_to":"inline hooks."`:                     phrase,
+		`"reads_answer_to":" inline hooks"`:                     phrase,
+		`"reads_answer_to":"inline\nhooks"`:                     phrase,
+		`"reads_answer":true,"reads_answer_to":"inline hooks"`:  "reads_answer and reads_answer_to: keep one",
+		`"reads_answer":false,"reads_answer_to":"inline hooks"`: "",
+	} {
+		_, err := Parse("acme.json", []byte(`{"id":"a","scheme":{"signature":{"header":"X"}},`+fields+`}`))
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), "provider file acme.json: "+want) {
+			t.Errorf("%s: %v, want %q", fields, err, want)
+		}
 	}
 }
 
