@@ -16,11 +16,12 @@ import (
 	"time"
 )
 
-// BenchmarkInbox sends deliveries through three handlers, one without an inbox,
-// with one that stores first, in turns, in one process with senders and app. An op
-// is one delivery each way. Reported are the medians over the turns: the CPU time of
-// a delivery without an inbox, what inbox adds to it and that as a share, and the
-// throughput of both modes as a share of that without.
+// BenchmarkInbox sends deliveries through three handlers, one without an inbox, one
+// with, one that stores first, and over HTTP/2 through the first two, in turns, in one
+// process with senders and app. An op is one delivery each way. Reported are the medians
+// over the turns: the CPU time of a delivery without an inbox, what inbox adds to it and
+// that as a share, over HTTP/1.1 and HTTP/2, and the throughput of both modes as a share
+// of that without.
 //
 //	go test ./integration -run=- -bench=Inbox -benchtime=20000x
 func BenchmarkInbox(b *testing.B) {
@@ -54,11 +55,11 @@ func BenchmarkInbox(b *testing.B) {
 		arrived.Add(1)
 		_, _ = io.WriteString(w, "taken")
 	})
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: senders}}
-	defer client.CloseIdleConnections()
+	clients := map[bool]*http.Client{false: {Transport: &http.Transport{MaxIdleConnsPerHost: senders}}, true: g.h2}
+	defer clients[false].CloseIdleConnections()
 
 	var serial, sent atomic.Int64
-	send := func(path string, n int) (took, cpu time.Duration) {
+	send := func(path string, h2 bool, n int) (took, cpu time.Duration) {
 		var left atomic.Int64
 		left.Store(int64(n))
 		sent.Add(int64(n))
@@ -73,7 +74,7 @@ func BenchmarkInbox(b *testing.B) {
 						return
 					}
 					r.Header = http.Header{"X-Hub-Signature-256": signature, "X-Github-Delivery": {strconv.FormatInt(serial.Add(1), 10)}}
-					resp, err := client.Do(r)
+					resp, err := clients[h2].Do(r)
 					if err != nil {
 						b.Error(err)
 						return
@@ -93,23 +94,27 @@ func BenchmarkInbox(b *testing.B) {
 		}
 		return time.Since(began), g.cpuTime(b) - used
 	}
-	paths := []string{"/none", "/inbox", "/first"}
-	for _, path := range paths { // connections are made and pools filled
-		send(path, turn)
+	ways := []struct {
+		path string
+		h2   bool
+	}{{"/none", false}, {"/inbox", false}, {"/first", false}, {"/none", true}, {"/inbox", true}}
+	for _, way := range ways { // connections are made and pools filled
+		send(way.path, way.h2, turn)
 	}
-	var cpu, added, share, inboxRate, firstRate []float64
+	var cpu, added, share, shareH2, inboxRate, firstRate []float64
 	b.ResetTimer()
 	for done := 0; done < b.N && !b.Failed(); {
 		n := min(turn, b.N-done)
-		var took, used [3]time.Duration
-		for i := range paths {
-			i = (i + done/turn) % len(paths) // each begins a round in its turn
-			took[i], used[i] = send(paths[i], n)
+		var took, used [5]time.Duration
+		for i := range ways {
+			i = (i + done/turn) % len(ways) // each begins a round in its turn
+			took[i], used[i] = send(ways[i].path, ways[i].h2, n)
 		}
 		done += n
 		cpu = append(cpu, float64(used[0].Microseconds())/float64(n))
 		added = append(added, float64((used[1]-used[0]).Microseconds())/float64(n))
 		share = append(share, float64(used[1])/float64(used[0]))
+		shareH2 = append(shareH2, float64(used[4])/float64(used[3]))
 		inboxRate = append(inboxRate, float64(took[0])/float64(took[1]))
 		firstRate = append(firstRate, float64(took[0])/float64(took[2]))
 	}
@@ -121,6 +126,7 @@ func BenchmarkInbox(b *testing.B) {
 	b.ReportMetric(median(cpu), "cpu_µs/delivery")
 	b.ReportMetric(median(added), "added_µs")
 	b.ReportMetric(median(share), "inbox_cpu_ratio")
+	b.ReportMetric(median(shareH2), "inbox_h2_cpu_ratio")
 	b.ReportMetric(median(inboxRate), "inbox_rate_ratio")
 	b.ReportMetric(median(firstRate), "first_rate_ratio")
 }
