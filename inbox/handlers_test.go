@@ -231,3 +231,40 @@ func TestWhatNeverReachesItsHandlerExpiresOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestAProbeDelaysNoOtherProcess: an app that is down for this process may be up for
+// another one with the same storage, which must not wait for a delivery that was probed
+// here in vain.
+func TestAProbeDelaysNoOtherProcess(t *testing.T) {
+	for shared, want := range map[bool]struct{ least, most time.Duration }{false: {time.Minute, time.Hour}, true: {0, 10 * time.Second}} {
+		t.Run(fmt.Sprintf("shared %t", shared), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var engine inbox.Engine = inboxtest.NewMemory(time.Now, 0)
+				if shared {
+					engine = sharedEngine{Memory: engine.(*inboxtest.Memory), queries: new(int)}
+				}
+				box := inbox.NewBox(inbox.Options{Engine: engine, Deliver: func(context.Context, *inbox.Attempt) inbox.Result { return inbox.Result{} }})
+				defer box.Close(t.Context())
+				box.Configure(map[string]inbox.Policy{"shop": {}})
+				for n := range 5 {
+					if _, err := box.Accept(t.Context(), &inbox.Delivery{Key: inbox.Key{byte(n + 1)}, Queue: shop, Received: time.Now()}, false); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(30 * time.Second) // several probes
+				synctest.Wait()
+				list, err := engine.List(t.Context(), inbox.Selection{}, 0, 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				latest := time.Duration(0)
+				for _, e := range list {
+					latest = max(latest, time.Until(e.Due))
+				}
+				if latest < want.least || latest > want.most {
+					t.Errorf("a delivery is due in %v, want %v to %v", latest, want.least, want.most)
+				}
+			})
+		})
+	}
+}

@@ -67,8 +67,7 @@ func (r Result) unanswered() bool {
 	return r.asked() && (r.Status == 0 || r.Status >= 502 && r.Status <= 504)
 }
 
-// settlement translates a result. While the app is down no attempts are spent, and a
-// probed delivery goes to the end of the queue.
+// settlement translates a result. While the app is down no attempts are spent.
 func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance float64) Settlement {
 	switch {
 	case r.delivered():
@@ -86,11 +85,6 @@ func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance f
 	} else if r.unanswered() {
 		s.Hold = HoldApp
 	}
-	if down && r.unanswered() {
-		s.Unspent = true
-		if s.Hold == HoldApp {
-			s.After = time.Hour
-		}
-	}
+	s.Unspent = down && r.unanswered()
 	return s
 }

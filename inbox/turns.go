@@ -322,6 +322,10 @@ func (b *Box) deliver(a *Attempt) (r Result) {
 	return b.o.Deliver(b.ctx, a)
 }
 
+// endOfQueue is the pause after a probe that failed. Another process, whose app may be
+// up, would have to wait for it: so not where storage is shared.
+const endOfQueue = time.Hour
+
 // finish settles an attempt; ours means that take started it.
 func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	q, now := a.Entry.Queue, b.o.Now()
@@ -329,6 +333,9 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	b.heard(q, a.Entry.Key, r)
 	p := b.pace(q)
 	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), now, b.o.Chance())
+	if s.Unspent && s.Hold == HoldApp && !b.engine.Status().Shared {
+		s.After = endOfQueue // the next probe is another one
+	}
 	if b.ctx.Err() != nil && ours && !r.delivered() {
 		s = Settlement{To: Pending, Unspent: true} // interrupted
 	}
