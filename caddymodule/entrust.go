@@ -149,12 +149,29 @@ func (d *delivery) bypass(err error) {
 // it came with, and the results of verification.
 func (d *delivery) record() *inbox.Delivery {
 	record := attempt.Record(d.r, d.req.Method, received(d.r).RequestURI, d.body)
-	if d.asReceived != nil {
-		record.Header = d.asReceived.header()
+	if d.seen == nil {
+		d.seen = seenIn(d.r)
+	}
+	record.Header, record.Seen = d.seen.header.header(), d.seen.Seen
+	if record.Seen.Method == record.Method {
+		record.Seen.Method = ""
+	}
+	if record.Seen.Target == record.Target {
+		record.Seen.Target = ""
 	}
 	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
 	return &record
+}
+
+// seen is the part of a request that following handlers change in place.
+type seen struct {
+	header headerLines
+	inbox.Seen
+}
+
+func seenIn(r *http.Request) *seen {
+	return &seen{linesOf(r.Header), inbox.Seen{Method: r.Method, Target: r.URL.RequestURI()}}
 }
 
 // answerStored tells the sender that the gateway has the delivery.

@@ -53,7 +53,7 @@ type firstAttempt struct {
 func (d *delivery) inHandler(next caddyhttp.Handler) error {
 	ctx, cancel := d.appContext()
 	defer cancel()
-	d.asReceived = linesOf(d.r.Header)
+	d.seen = seenIn(d.r)
 	if err := d.setUpstreamHeaders(d.r.Header); err != nil {
 		return d.refuse(err)
 	}

@@ -28,7 +28,7 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	}
 	r := attempt.Send(ctx, handlers[0].server, a)
 	if r.Unreached && len(handlers) == 1 {
-		if direct := handlers[0].direct(); direct != nil {
+		if direct := handlers[0].direct(a.Delivery); direct != nil {
 			r = attempt.Send(ctx, direct, a)
 		}
 	}
@@ -75,15 +75,17 @@ func listens(s *caddyhttp.Server, local string) bool {
 	})
 }
 
-// direct returns what calls the handler without the routes that lead to it; nil
-// before its first delivery.
-func (h *Handler) direct() http.Handler {
+// direct returns what calls the handler without the routes that lead to it, with the
+// request as it saw it on receipt; nil before its first delivery. Variables that those
+// routes set are missing.
+func (h *Handler) direct(d *inbox.Delivery) http.Handler {
 	rest := h.rest.Load()
 	if rest == nil {
 		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, h.server)
+		attempt.ShowAsSeen(r, d)
 		attempt.SetRouteGroups(r.Context(), rest.groups)
 		_ = h.ServeHTTP(w, r, rest.next)
 	})

@@ -35,19 +35,19 @@ type delivery struct {
 
 	answer *verifier.Answer // to a handshake, which is not a delivery
 
-	hash       dedupe.Key // of the delivery; zero if it has none
-	key        string     // in hex; "" if nothing identifies it
-	claimed    *dedupe.Claim
-	duplicate  bool // the app or the inbox already has this delivery
-	stored     bool // the inbox has it, or had it last
-	gate       *dedupe.Gate
-	store      StoreModule    // with a reference
-	box        *box           // with a reference; nil if it cannot be stored
-	asReceived headerLines    // once the request has the app's headers; else nil
-	left       bool           // an attempt continues, and frees the rest
-	noted      atomic.Bool    // the store has a mark that the inbox has it
-	attempt    *inbox.Attempt // the running one, if the delivery is stored
-	attempts   int            // number of the attempt from the inbox, from 1; 0: on receipt
+	hash      dedupe.Key // of the delivery; zero if it has none
+	key       string     // in hex; "" if nothing identifies it
+	claimed   *dedupe.Claim
+	duplicate bool // the app or the inbox already has this delivery
+	stored    bool // the inbox has it, or had it last
+	gate      *dedupe.Gate
+	store     StoreModule    // with a reference
+	box       *box           // with a reference; nil if it cannot be stored
+	seen      *seen          // before the following handlers change it; nil: they have not
+	left      bool           // an attempt continues, and frees the rest
+	noted     atomic.Bool    // the store has a mark that the inbox has it
+	attempt   *inbox.Attempt // the running one, if the delivery is stored
+	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
 
 	verifiedBy string    // the label of the key that verified it
 	rejection  string    // the id of the kept rejection, if any

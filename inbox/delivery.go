@@ -46,6 +46,7 @@ type Delivery struct {
 
 	Method string
 	Target string // as received, before any rewrite
+	Seen   Seen
 	Host   string
 	Proto  string // HTTP/1.1, HTTP/2.0, HTTP/3.0
 	Remote string // the peer's address and port
@@ -55,6 +56,9 @@ type Delivery struct {
 	Header map[string][]string // an http.Header, as the handler saw it
 	Body   []byte
 }
+
+// Seen is what the handler saw instead, after rewrites; "" where nothing has changed.
+type Seen struct{ Method, Target string }
 
 // TLS describes the connection of a delivery.
 type TLS struct {

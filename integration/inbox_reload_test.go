@@ -201,6 +201,7 @@ func TestInboxReachesItsHandler(t *testing.T) {
 	for name, site := range map[string]string{
 		"a token is checked and removed":             "@edge header X-Edge token\nroute @edge {\nrequest_header -X-Edge\n" + verified + "}\nrespond 403",
 		"a token is checked and removed, in a group": "@edge header X-Edge token\nroute @edge {\nrequest_header -X-Edge\n" + group + "}\nrespond 403",
+		"a token is removed, and the path rewritten": "@edge header X-Edge token\nroute @edge {\nrequest_header -X-Edge\nrewrite * /rewritten\n" + verified + "}\nrespond 403",
 		"the host is replaced":                       "@here not host app.internal\nroute @here {\nrequest_header Host app.internal\n" + verified + "}\nrespond 403",
 		"a header is added":                          "route {\nrequest_header +X-Env prod\n" + verified + "}",
 		"a header is rewritten":                      "route {\nrequest_header X-Edge ^ \"Bearer \"\n" + verified + "}",
@@ -220,8 +221,8 @@ func TestInboxReachesItsHandler(t *testing.T) {
 					t.Errorf("%s: %q, then %q", header, first.Header[header], second.Header[header])
 				}
 			}
-			if first.Host != second.Host {
-				t.Errorf("host %s, then %s", first.Host, second.Host)
+			if first.Method != second.Method || first.Target != second.Target || first.Host != second.Host {
+				t.Errorf("%s %s of %s, then %s %s of %s", first.Method, first.Target, first.Host, second.Method, second.Target, second.Host)
 			}
 		})
 	}

@@ -133,6 +133,17 @@ func request(ctx context.Context, d *inbox.Delivery) (*http.Request, error) {
 	return r, nil
 }
 
+// ShowAsSeen rewrites the method and the target of a request as the routes that led to
+// its handler did.
+func ShowAsSeen(r *http.Request, d *inbox.Delivery) {
+	if d.Seen.Method != "" {
+		r.Method = d.Seen.Method
+	}
+	if u, err := url.ParseRequestURI(d.Seen.Target); err == nil {
+		r.URL, r.RequestURI = u, d.Seen.Target
+	}
+}
+
 func localAddr(text string) net.Addr {
 	if a, err := netip.ParseAddrPort(text); err == nil {
 		return net.TCPAddrFromAddrPort(a)
