@@ -23,7 +23,7 @@ import (
 // that as a share, over HTTP/1.1 and HTTP/2, and the throughput of both modes as a share
 // of that without.
 //
-//	go test ./integration -run=- -bench=Inbox -benchtime=20000x
+//	go test ./integration -run=- -bench=Inbox -benchtime=40000x
 func BenchmarkInbox(b *testing.B) {
 	g := start(b, setup{level: "INFO", global: "verify_webhook {\ninbox bolt {\npath DIR/inbox.db\n}\n}", site: `
 		handle /none {
@@ -46,7 +46,7 @@ func BenchmarkInbox(b *testing.B) {
 			}
 			reverse_proxy APP
 		}`})
-	const senders, turn = 8, 1000
+	const senders, turn = 64, 4000
 	body := bytes.Repeat([]byte("x"), 1024)
 	signature := github.deliver(b, githubKey, time.Now(), body).header["X-Hub-Signature-256"]
 	var arrived atomic.Int64
