@@ -78,7 +78,7 @@ func Explain(ctx context.Context, c Case) (Explanation, error) {
 		return Explanation{Genuine: true}, nil
 	}
 	s := newSearch(ctx, v, &c, rej)
-	return Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.hint()}, nil
+	return Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.silent(s.hint())}, nil
 }
 
 // check is Judge without handshakes: it says why the request is not a delivery.
@@ -106,7 +106,8 @@ type search struct {
 
 	trials, cost int
 	limit        int
-	refused      bool // the limits left something untried
+	refused      bool     // the limits left something untried
+	hidden       []string // secrets and the like, in lower case
 	seed         maphash.Seed
 	bodies       map[uint64]bool // hashes of bodies tried: edits often give the same result
 }
@@ -161,7 +162,7 @@ var mistakes = []mistake{
 }
 
 func newSearch(ctx context.Context, v *Verifier, c *Case, rej *Rejection) *search {
-	s := &search{ctx: ctx, v: v, c: c, rej: rej, seed: maphash.MakeSeed()}
+	s := &search{ctx: ctx, v: v, c: c, rej: rej, hidden: c.hidden(), seed: maphash.MakeSeed()}
 	s.limit = max(maxCost, min(maxPasses*len(c.Body), maxLarge))
 	s.bodies = map[uint64]bool{maphash.Bytes(s.seed, c.Body): true}
 	check := Check{v: v, req: c.Request, now: c.Now}

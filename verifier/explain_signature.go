@@ -1,7 +1,6 @@
 package verifier
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -30,6 +29,7 @@ type presented struct {
 	lines    int    // of the header
 	before   string // text before it in its item: "sha256=", "Bearer "
 	around   string // its context: "quotes", "a list"
+	copies   int    // how many times its line repeats one value; 0 if it does not
 	encoding string // hex, base64, base64url, utf8, or two of them
 	bytes    []byte
 	likely   bool // judging by the header's name
@@ -98,6 +98,7 @@ func (s *search) collectLine(p presented, line string) {
 		return
 	}
 	s.collectSources(p.header, line)
+	p.copies = copies(line)
 	items := strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;&|", r) })
 	for _, item := range items[:min(len(items), maxCandidates)] {
 		p.around = ""
@@ -114,7 +115,9 @@ func (s *search) collectLine(p presented, line string) {
 			if strings.IndexByte("=:.", text[i]) < 0 || i+1 == len(text) {
 				continue
 			}
-			p.before = text[:i+1]
+			if p.before = text[:i+1]; p.before != s.v.prefix && !s.quotable(p.before) {
+				continue
+			}
 			rest := strings.Trim(text[i+1:], `"'`)
 			s.present(p, rest)
 			if key := strings.TrimRight(p.before, "=:."); timely(rest) && p.header != "" {
@@ -123,35 +126,9 @@ func (s *search) collectLine(p presented, line string) {
 		}
 	}
 	// A list's version before a comma: "v1,K5oZ…".
-	if version, text, ok := strings.Cut(strings.TrimSpace(line), ","); ok && len(version) < 8 && len(items) == 2 {
+	if version, text, ok := strings.Cut(strings.TrimSpace(line), ","); ok && len(version) < 8 && len(items) == 2 && s.quotable(version) {
 		p.before, p.around = version+",", ""
 		s.present(p, text)
-	}
-}
-
-// collectTokens looks for a token in clear text, after an authentication scheme, and
-// in base64, as in Basic.
-func (s *search) collectTokens(p presented, line string) {
-	add := func(text string) {
-		if text = strings.TrimSpace(text); text == "" || len(s.presented) >= maxPresented {
-			return
-		}
-		p.encoding, p.bytes = encUTF8, []byte(text)
-		s.presented = append(s.presented, p)
-		if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) > 0 {
-			p.encoding, p.bytes = encBase64, raw
-			s.presented = append(s.presented, p)
-		}
-	}
-	add(line)
-	if trimmed := strings.Trim(line, `"' `); trimmed != line {
-		p.around = "quotes"
-		add(trimmed)
-		p.around = ""
-	}
-	if prefix, text, ok := strings.Cut(line, " "); ok && len(prefix) < 16 {
-		p.before = prefix + " "
-		add(text)
 	}
 }
 
@@ -258,7 +235,7 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 			add("the right %s is in header %s, but the scheme reads %s: write: %s", s.noun(), p.header, own, line)
 		}
 	case p.lines > 1:
-		add("header %s appears on %d lines, of which one holds the right signature: make the sender or the proxy in front send it only once", p.header, p.lines)
+		add("header %s appears on %d lines, of which one holds the right %s: make the sender or the proxy in front send it only once", p.header, p.lines, s.noun())
 		return clauses
 	case sig.Match == "first_present" && p.header != sig.Header[0] && len(s.c.Request.Header[sig.Header[0]]) > 0:
 		add("header %s holds the right signature, but %s comes first and decides: drop that header or name the other one first", p.header, sig.Header[0])
@@ -274,9 +251,9 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	}
 	switch own := sig.Encoding; {
 	case strings.Contains(p.encoding, " "):
-		add("the signature in %s is written in %s: the sender must encode it once, as %s", where, p.encoding, own)
+		add("the %s in %s is written in %s: the sender must encode it once, as %s", s.noun(), where, p.encoding, own)
 	case p.encoding != own && (own != encBase64 || p.encoding != encBase64URL):
-		add("the signature in %s is written in %s, but the scheme reads %s: write %s after the header's name", where, p.encoding, own, p.encoding)
+		add("the %s in %s is written in %s, but the scheme reads %s: write %s after the header's name", s.noun(), where, p.encoding, own, p.encoding)
 	}
 	return append(clauses, s.syntaxClauses(p, where)...)
 }
@@ -286,6 +263,10 @@ func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
 	sig := &s.v.signature
 	add := func(format string, args ...any) { clauses = append(clauses, fmt.Sprintf(format, args...)) }
 	label := strings.TrimRight(p.before, "=:.,|")
+	if p.around == "a list" && sig.Syntax == "raw" && p.copies > 1 {
+		add("%s holds the %s %d times, joined into one line: make the sender or the proxy in front send it only once", where, s.noun(), p.copies)
+		return clauses
+	}
 	switch sig.Syntax {
 	case "raw":
 		switch {
@@ -311,10 +292,10 @@ func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
 		}
 	}
 	if len(clauses) == 0 && p.around != "" && p.around != "a list" {
-		add("the signature in %s is in %s: the sender must leave them out", where, p.around)
+		add("the %s in %s is in %s: the sender must leave them out", s.noun(), where, p.around)
 	}
 	if len(clauses) == 0 && p.around == "a list" && sig.Syntax == "raw" {
-		add("header %s holds more than the signature: something joined several values or lines into one; the header must hold only the signature", p.header)
+		add("%s holds more than the %s: something joined several values or lines into one; it must hold only the %s", where, s.noun(), s.noun())
 	}
 	return clauses
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,5 +147,23 @@ func TestVerifyHint(t *testing.T) {
 	}
 	if got := printable("evt\x1b[2J"); got != `"evt\x1b[2J"` {
 		t.Errorf("an escape sequence is printed as %s", got)
+	}
+}
+
+// TestVerifyHintHoldsNoToken: the header that a proxy joined with its copy holds the
+// secret twice, the output not once.
+func TestVerifyHintHoldsNoToken(t *testing.T) {
+	for _, secret := range []string{"q7Zx", "kW3q-8Zx", "s3cr3t-7Hq9abX", strings.Repeat("pQ9-", 10)} {
+		for _, join := range []string{"", " ", ",", ", ", ";", " end, "} {
+			for _, header := range []string{"X-Gitlab-Token", "X-Acme-Token", "X-" + secret} {
+				for _, flag := range []string{"", "--json"} {
+					args := []string{"verify", "gitlab_token", "-", "--secret", secret, flag}
+					out, errs, code := webhook(t, "POST / HTTP/1.1\r\nHost: a\r\n"+header+": "+secret+join+secret+"\r\n\r\n{}", slices.DeleteFunc(args, func(a string) bool { return a == "" })...)
+					if code != exitNot || strings.Contains(strings.ToLower(out+errs), strings.ToLower(secret)) {
+						t.Errorf("joined by %q in %s: exit %d, %s%s", join, header, code, out, errs)
+					}
+				}
+			}
+		}
 	}
 }

@@ -71,38 +71,45 @@ func Hide(all []*keys.Snapshot) func(text string) string {
 // textsOf returns the texts of keys, required values, params and the password of
 // public_url, in lower case.
 func textsOf(all []*keys.Snapshot) (texts []string) {
+	add := func(least int, candidates ...string) {
+		for _, text := range candidates {
+			if len(text) >= least {
+				texts = append(texts, lower(text))
+			}
+		}
+	}
 	for _, s := range all {
 		if s == nil {
 			continue
 		}
 		scheme := s.Verifier.Scheme()
 		for _, h := range scheme.RequireHeader {
-			texts = append(texts, h.Values...)
+			add(shortest, h.Values...)
 		}
 		for _, k := range s.Keys {
 			if k.Kind != verifier.PublicKey {
 				text := strings.TrimPrefix(k.Text, scheme.SecretPrefix)
-				texts = append(append(texts, k.Text, text), decodings(text)...)
+				add(shortestKey, k.Text, text)
+				add(shortest, decodings(text)...)
 			}
 		}
-		texts = slices.AppendSeq(texts, maps.Values(scheme.Params))
+		add(shortest, slices.Collect(maps.Values(scheme.Params))...)
 		if u, err := url.Parse(scheme.PublicURL); err == nil && u.User != nil {
 			if password, ok := u.User.Password(); ok {
 				basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-				texts = append(texts, password, basic)
+				add(shortest, password, basic)
 			}
 		}
-	}
-	// Short ones ("*", a param "1") would redact half of everything.
-	texts = slices.DeleteFunc(texts, func(text string) bool { return len(text) < shortest })
-	for i, text := range texts {
-		texts[i] = lower(text)
 	}
 	return texts
 }
 
-// shortest is the minimum length of a text searched for in all values.
-const shortest = 6
+// Minimum lengths of a text searched for in all values, and of a key: shorter ones
+// ("*", a param "1") would redact half of everything.
+const (
+	shortest    = 6
+	shortestKey = 4
+)
 
 // tokens adds the headers that a scheme reads, and the places of its token if it has
 // one instead of a signature.
@@ -204,6 +211,15 @@ func (r redaction) text(value string) string {
 		return redacted
 	}
 	return value
+}
+
+// sentence returns a hint as it may be shown. A short word of letters alone (secret,
+// signature) may be the hint's own.
+func (r redaction) sentence(hint string) string {
+	r.texts = slices.DeleteFunc(slices.Clone(r.texts), func(text string) bool {
+		return len(text) < 16 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz") == ""
+	})
+	return r.text(hint)
 }
 
 // holdsText reports whether a value contains a key, ignoring case, since hex has two:

@@ -45,7 +45,7 @@ func (r *Request) ShowAll(ctx context.Context, now []Handler) (adminapi.Rejectio
 		}
 		body.SHA256 = hex.EncodeToString(sum[:])
 	}
-	return adminapi.RejectionDetail{Rejection: r.shown(hide), Headers: hide.header(r.Header), Body: body, Hint: h.text, Note: h.note}, nil
+	return adminapi.RejectionDetail{Rejection: r.shown(hide), Headers: hide.header(r.Header), Body: body, Hint: hide.sentence(h.text), Note: h.note}, nil
 }
 
 func (r *Request) redaction(now []Handler) redaction {
