@@ -48,10 +48,10 @@ func (g *Gate) newClaim(f *flight, token Token, t Terms, inStore, asked bool) *C
 func (c *Claim) Key() Key { return c.key }
 
 // Done records that the app accepted the delivery, with its status, or that an inbox
-// has it, with Stored. When it returns,
-// after at most 500 ms, every waiting and later copy in this process is a duplicate;
-// so are copies at other instances once the store has the mark. It returns no error: a
-// delivery that the app accepted is never refused because of the store.
+// has it, with StoredIn. When it returns, after at most 500 ms, every waiting and later
+// copy in this process is a duplicate; so are copies at other instances once the store
+// has the mark. It returns no error: a delivery that the app accepted is never refused
+// because of the store.
 func (c *Claim) Done(status int) {
 	owns, _, ok := c.settle()
 	if !ok {

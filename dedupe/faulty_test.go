@@ -97,6 +97,14 @@ func (f *faulty) Forget(ctx context.Context, k dedupe.Key) (found bool, err erro
 	return found, err
 }
 
+func (f *faulty) ForgetStatus(ctx context.Context, status int) (gone []dedupe.Key, err error) {
+	err = f.do(ctx, "forget status", func() error {
+		gone, err = f.Store.(dedupe.Forgetter).ForgetStatus(ctx, status)
+		return err
+	})
+	return gone, err
+}
+
 func (f *faulty) Forgotten(ctx context.Context, k dedupe.Key) (forgotten bool, err error) {
 	err = f.do(ctx, "forgotten", func() error {
 		if s, ok := f.Store.(*server); ok {
@@ -134,6 +142,14 @@ func (s *server) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
 		s.note(k, true)
 	}
 	return found, err
+}
+
+func (s *server) ForgetStatus(ctx context.Context, status int) ([]dedupe.Key, error) {
+	gone, err := s.Memory.ForgetStatus(ctx, status)
+	for _, k := range gone {
+		s.note(k, true)
+	}
+	return gone, err
 }
 
 // A forgetful store is a memory that can be flushed.

@@ -120,7 +120,7 @@ func (o Outcome) String() string {
 type Decision struct {
 	Outcome    Outcome
 	Claim      *Claim        // set if Held
-	Status     int           // if Duplicate: the app's original status, or Stored
+	Status     int           // if Duplicate: the app's original status, or one of which IsStored is true
 	RetryAfter time.Duration // if Busy, Overloaded or StoreDown: 1 to 10 s
 }
 

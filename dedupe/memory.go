@@ -63,11 +63,11 @@ type lease struct {
 	until int64 // milliseconds since base
 }
 
-// doneMark packs the end of the window (milliseconds since base) and the status
-// into 8 bytes.
+// doneMark packs the end of the window (milliseconds since base, 8900 years) and the
+// status into 8 bytes.
 type doneMark uint64
 
-const statusBits = 10
+const statusBits = 16
 
 func mark(until int64, status int) doneMark {
 	return doneMark(uint64(max(until, 0))<<statusBits | uint64(status)&(1<<statusBits-1))
@@ -242,6 +242,29 @@ func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 		return false, ErrInFlight
 	}
 	return false, nil
+}
+
+// ForgetStatus implements [Forgetter]. It does not fail.
+func (m *Memory) ForgetStatus(_ context.Context, status int) ([]Key, error) {
+	var gone []Key
+	for i := range m.shards {
+		gone = append(gone, m.shards[i].forgetStatus(status, m.millis())...)
+	}
+	return gone, nil
+}
+
+func (s *shard) forgetStatus(status int, now int64) (gone []Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done.each(func(e slot, _ string) {
+		if e.mark.status() == status && e.mark.until() > now {
+			gone = append(gone, e.key)
+		}
+	})
+	for _, key := range gone {
+		s.done.remove(s.done.at[key])
+	}
+	return gone
 }
 
 // Lookup returns the mark of a done delivery with the remainder of its window.

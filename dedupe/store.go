@@ -40,7 +40,7 @@ type Store interface {
 
 // A Mark is the record of a done delivery.
 type Mark struct {
-	Status int           // the app's, 100–999, or Stored
+	Status int           // the app's, 100–999, or that of an inbox: see StoredIn
 	TTL    time.Duration // how long it counts; always positive
 
 	// Room is the share of the store that it uses: the handler's name. A request must
@@ -48,16 +48,17 @@ type Mark struct {
 	Room string
 }
 
-// Stored is the status of a done delivery that an inbox has: its copies are
-// duplicates, although the app may not have it yet.
-const Stored = 1
-
 // A Forgetter is a [Store] that can forget a done delivery, so that an operator can
 // have its next copy forwarded.
 type Forgetter interface {
 	// Forget removes a done and reports whether there was one. The error is
 	// ErrInFlight, and nothing changes, while the key is claimed.
 	Forget(ctx context.Context, key Key) (found bool, err error)
+
+	// ForgetStatus removes all dones with a status and returns their keys, even if an
+	// error prevents the rest: a repetition removes it. Claims are not affected. It
+	// may take as long as reading everything that the store remembers.
+	ForgetStatus(ctx context.Context, status int) ([]Key, error)
 }
 
 // A SharedForgetter tells other instances which deliveries were forgotten, so that

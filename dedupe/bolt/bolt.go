@@ -45,7 +45,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Store implements [dedupe.Store]. Only Done and Forget differ from the memory's.
+// Store implements [dedupe.Store]. Only marking and forgetting differ from the memory's.
 type Store struct {
 	*dedupe.Memory
 	file *file
@@ -103,6 +103,14 @@ func (s *Store) Forget(ctx context.Context, key dedupe.Key) (bool, error) {
 		s.file.add(record{key: key, forget: true}) // the file may know a key that the memory does not
 	}
 	return found, err
+}
+
+// ForgetStatus implements [dedupe.Forgetter]. It returns the keys that the memory had;
+// the file may have had more.
+func (s *Store) ForgetStatus(ctx context.Context, status int) ([]dedupe.Key, error) {
+	gone, err := s.Memory.ForgetStatus(ctx, status)
+	s.file.forgetStatus(uint16(status))
+	return gone, err
 }
 
 // Close writes all pending records and closes the file.

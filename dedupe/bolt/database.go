@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -117,6 +118,9 @@ func classify(err error) error {
 // have been wrong when an entry was written, so its end is at most one window away.
 func (f *file) load() error {
 	sums := make(map[string]int)
+	f.mu.Lock()
+	gone := maps.Clone(f.gone)
+	f.mu.Unlock()
 	err := f.db.View(func(tx *bbolt.Tx) error {
 		st, err := os.Stat(f.path)
 		if err != nil {
@@ -128,6 +132,9 @@ func (f *file) load() error {
 		now := f.now().UnixMilli()
 		return newestFirst(tx, func(r record) {
 			sums[r.room]++
+			if gone[r.status] { // forgotten, and not yet removed
+				return
+			}
 			left := min(time.Duration(r.until-now)*time.Millisecond, r.ttl)
 			f.mem.Recall(r.key, dedupe.Mark{Status: int(r.status), TTL: left, Room: r.room})
 		})

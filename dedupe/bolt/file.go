@@ -37,9 +37,10 @@ type file struct {
 
 	mu      sync.Mutex
 	pending []record
-	spare   []record // the array of the last batch, for reuse
-	writing int      // records in the current batch
-	whole   bool     // the entire memory must be written
+	gone    map[uint16]bool // entries with these statuses must be removed before pending is written
+	spare   []record        // the array of the last batch, for reuse
+	writing int             // records in the current batch
+	whole   bool            // the entire memory must be written
 	open    bool
 	failure error         // nil: none
 	busy    bool          // the goroutine is accessing the file
@@ -117,6 +118,23 @@ func (f *file) add(r record) {
 	}
 }
 
+// forgetStatus removes all entries with a status.
+func (f *file) forgetStatus(status uint16) {
+	f.mu.Lock()
+	if f.gone == nil {
+		f.gone = make(map[uint16]bool)
+	}
+	f.gone[status] = true
+	f.pending = withoutStatus(f.pending, f.gone)
+	f.mu.Unlock()
+	signal(f.some)
+}
+
+// withoutStatus removes records with one of the statuses.
+func withoutStatus(records []record, gone map[uint16]bool) []record {
+	return slices.DeleteFunc(records, func(r record) bool { return !r.forget && gone[r.status] })
+}
+
 // rewrite makes the next flush write the entire memory.
 func (f *file) rewrite() {
 	f.mu.Lock()
@@ -190,12 +208,12 @@ func (f *file) flush() error {
 		if _, stepped := f.clockIsSteady(f.now()); stepped { // before take: loading reads the pending records
 			f.rewrite()
 		}
-		batch, whole := f.take()
-		if len(batch) == 0 && !whole {
+		w := f.take()
+		if len(w.batch) == 0 && len(w.gone) == 0 && !w.whole {
 			return nil
 		}
-		if err := f.write(batch, whole); err != nil {
-			f.putBack(batch, whole)
+		if err := f.write(w); err != nil {
+			f.putBack(w)
 			if errors.Is(err, errDamaged) && !mended {
 				mended = true
 				f.setAside(err)
@@ -206,30 +224,45 @@ func (f *file) flush() error {
 		}
 		f.recovered("the dedupe file is written again")
 		f.mu.Lock()
-		f.spare, f.writing = batch[:0], 0
+		f.spare, f.writing = w.batch[:0], 0
 		f.mu.Unlock()
 	}
 }
 
-func (f *file) take() (batch []record, whole bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	whole, f.whole = f.whole, false
-	if len(f.pending) > txSize {
-		batch, f.pending = f.pending[:txSize:txSize], f.pending[txSize:]
-	} else {
-		batch, f.pending, f.spare = f.pending, f.spare, nil
-	}
-	f.writing = len(batch)
-	return batch, whole
+// work is what one transaction writes.
+type work struct {
+	gone  map[uint16]bool // first, entries with these statuses are removed
+	batch []record
+	whole bool // the entire memory as well
 }
 
-func (f *file) putBack(batch []record, whole bool) {
+func (f *file) take() (w work) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.whole, f.whole = f.whole, false
+	w.gone, f.gone = f.gone, nil
+	if len(f.pending) > txSize {
+		w.batch, f.pending = f.pending[:txSize:txSize], f.pending[txSize:]
+	} else {
+		w.batch, f.pending, f.spare = f.pending, f.spare, nil
+	}
+	f.writing = len(w.batch)
+	return w
+}
+
+func (f *file) putBack(w work) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.writing = 0
+	batch := withoutStatus(w.batch, f.gone) // forgotten while it was being written
 	f.pending = append(batch[:len(batch):len(batch)], f.pending...)
-	if f.whole || whole || len(f.pending) > maxPending {
+	if f.gone == nil {
+		f.gone = w.gone
+	}
+	for status := range w.gone {
+		f.gone[status] = true
+	}
+	if f.whole || w.whole || len(f.pending) > maxPending {
 		f.allBehind()
 	}
 }
@@ -296,5 +329,5 @@ func (f *file) close() error {
 func (f *file) stats() FileStats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return FileStats{Attached: f.open, Pending: len(f.pending) + f.writing, Behind: f.whole}
+	return FileStats{Attached: f.open, Pending: len(f.pending) + len(f.gone) + f.writing, Behind: f.whole}
 }

@@ -88,10 +88,10 @@ type update struct {
 
 func bucketOf(room string) []byte { return []byte("r" + room) }
 
-// add appends a batch to its rooms.
-func (s *update) add(batch []record) error {
-	batch, gone := lastRecords(batch)
-	if err := s.removeAll(gone); err != nil {
+// add removes the entries with some statuses, and appends a batch to its rooms.
+func (s *update) add(batch []record, statuses map[uint16]bool) error {
+	batch, keys := lastRecords(batch)
+	if err := s.removeAll(keys, statuses); err != nil {
 		return err
 	}
 	for _, r := range batch {
@@ -141,14 +141,14 @@ func lastRecords(batch []record) (left []record, gone map[dedupe.Key]bool) {
 	return left, gone
 }
 
-// removeAll scans the file for keys: it is not ordered by key, but repeated and
-// forgotten deliveries are rare.
-func (s *update) removeAll(keys map[dedupe.Key]bool) error {
-	if len(keys) == 0 {
+// removeAll scans the file for keys and statuses: it is ordered by neither, but repeated
+// and forgotten deliveries are rare.
+func (s *update) removeAll(keys map[dedupe.Key]bool, statuses map[uint16]bool) error {
+	if len(keys)+len(statuses) == 0 {
 		return nil
 	}
 	for room := range maps.Clone(s.sums) {
-		_, err := s.remove(room, s.sums[room], func(r record) (take, stop bool) { return keys[r.key], false })
+		_, err := s.remove(room, s.sums[room], func(r record) (take, stop bool) { return keys[r.key] || statuses[r.status], false })
 		if err != nil {
 			return err
 		}

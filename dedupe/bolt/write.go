@@ -18,13 +18,14 @@ const (
 	steadyWithin = time.Minute
 )
 
-// write writes a batch to the file in one transaction, and removes what exceeds the
-// limit. With whole it writes the entire memory, as after a clock step, which
-// invalidates the windows in the file.
-func (f *file) write(batch []record, whole bool) error {
+// write writes to the file in one transaction, and removes what exceeds the limit. The
+// entire memory is written after a clock step too, which invalidates the windows in the
+// file.
+func (f *file) write(w work) error {
 	now := f.now()
 	sweep, stepped := f.clockIsSteady(now)
-	if whole || stepped {
+	batch := w.batch
+	if w.whole || stepped {
 		batch = append(batch[:len(batch):len(batch)], f.snapshot(now)...)
 	}
 	s := update{sums: maps.Clone(f.sums)}
@@ -32,7 +33,7 @@ func (f *file) write(batch []record, whole bool) error {
 	err := guard(func() error {
 		return f.db.Update(func(tx *bbolt.Tx) (err error) {
 			s.tx = tx
-			if err := s.add(batch); err != nil {
+			if err := s.add(batch, w.gone); err != nil {
 				return err
 			}
 			if sweep {

@@ -169,12 +169,6 @@ if redis.call('GET', KEYS[1]) == 'I' .. ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end
 return 0`)
-
-	forget = redis.NewScript(`
-local v = redis.call('GET', KEYS[1])
-if not v then return 0 end
-if string.sub(v, 1, 1) == 'I' then return -1 end
-return redis.call('DEL', KEYS[1])`)
 )
 
 func (s *Store) key(k dedupe.Key) string { return s.prefix + string(k[:]) }
@@ -233,41 +227,6 @@ func (s *Store) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error
 		return fmt.Errorf("redis release: %w", err)
 	}
 	return nil
-}
-
-// Forget implements [dedupe.Forgetter]. It leaves a note for instances that remember
-// the delivery themselves, for as long as they do.
-func (s *Store) Forget(ctx context.Context, k dedupe.Key) (bool, error) {
-	left, err := s.client.PTTL(ctx, s.key(k)).Result()
-	if err == nil { // the note first, so that no instance restores it in between
-		err = s.client.Set(ctx, s.note(k), "", max(left, forgottenFor)).Err()
-	}
-	if err != nil {
-		return false, fmt.Errorf("redis forget: %w", err)
-	}
-	n, err := s.run(ctx, forget, k).Int()
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("redis forget: %w", err)
-	case n < 0:
-		_ = s.client.Del(ctx, s.note(k)).Err() // if it fails, one instance may forward one more copy
-		return false, dedupe.ErrInFlight
-	}
-	return n == 1, nil
-}
-
-// forgottenFor is used if the server no longer knows the length of the window.
-const forgottenFor = 31 * 24 * time.Hour
-
-func (s *Store) note(k dedupe.Key) string { return s.prefix + "f:" + string(k[:]) }
-
-// Forgotten implements [dedupe.SharedForgetter].
-func (s *Store) Forgotten(ctx context.Context, k dedupe.Key) (bool, error) {
-	n, err := s.client.Exists(ctx, s.note(k)).Result()
-	if err != nil {
-		return false, fmt.Errorf("redis forgotten: %w", err)
-	}
-	return n == 1, nil
 }
 
 // Health implements [dedupe.Store]. It returns nil: calls to an unhealthy server

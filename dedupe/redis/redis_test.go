@@ -174,12 +174,18 @@ func walk(t *testing.T, s *Store) {
 	if found, err := s.Forget(ctx, k); err != nil || !found {
 		t.Fatalf("forget: %v %v", found, err)
 	}
+	if err := s.Done(ctx, k, dedupe.Mark{Status: 1000, TTL: time.Minute}); err != nil {
+		t.Fatalf("done: %v", err)
+	}
+	if gone, err := s.ForgetStatus(ctx, 1000); err != nil || len(gone) != 1 || gone[0] != k {
+		t.Fatalf("forget a status: %v %v", gone, err)
+	}
 }
 
 func TestNamespacesDoNotSeeEachOther(t *testing.T) {
 	server := redistest.Start(t)
 	k := dedupe.NewKey("same")
-	for _, ns := range []string{"staging", "production"} {
+	for _, ns := range []string{"staging", "production", "p*", `p\*`, "p?[a-z]", "p"} {
 		s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: ns})
 		if err != nil {
 			t.Fatal(err)
@@ -188,6 +194,14 @@ func TestNamespacesDoNotSeeEachOther(t *testing.T) {
 		if st, err := s.Claim(t.Context(), k, dedupe.NewToken(), time.Minute); err != nil || st.Phase != dedupe.Claimed {
 			t.Errorf("%s: %v %v", ns, st, err)
 		}
+		if err := s.Done(t.Context(), k, dedupe.Mark{Status: 1000, TTL: time.Minute}); err != nil {
+			t.Errorf("%s: %v", ns, err)
+		}
+		defer func() {
+			if gone, err := s.ForgetStatus(t.Context(), 1000); err != nil || len(gone) != 1 {
+				t.Errorf("%s forgets %v %v, want its own", ns, gone, err)
+			}
+		}()
 	}
 }
 

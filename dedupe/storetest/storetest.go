@@ -62,6 +62,7 @@ func Run(t *testing.T, open Factory) {
 	t.Run("a flood evicts only its own", func(t *testing.T) { testFlood(t, open) })
 	t.Run("each room keeps its fair share", func(t *testing.T) { testShares(t, open) })
 	t.Run("a restart keeps dones and drops claims", func(t *testing.T) { testRestart(t, open) })
+	t.Run("all dones with one status are forgotten", func(t *testing.T) { testForgetStatus(t, open) })
 	t.Run("exactly one of many concurrent claims succeeds", func(t *testing.T) { testConcurrency(t, open(t, 0).Store) })
 	t.Run("an unhealthy store reports it, and its recovery", func(t *testing.T) { testHealth(t, open(t, 0)) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
