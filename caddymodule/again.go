@@ -155,7 +155,7 @@ func (d *delivery) claimAgain(ctx context.Context, back *attempt.Return) dedupe.
 	switch {
 	case decision.Outcome == dedupe.Held:
 		d.claimed = decision.Claim
-	case decision.Outcome == dedupe.Duplicate && (decision.Status == dedupe.Stored || back.Entry.Replayed), decision.Outcome == dedupe.StoreDown:
+	case decision.Outcome == dedupe.Duplicate && (dedupe.IsStored(decision.Status) || back.Entry.Replayed), decision.Outcome == dedupe.StoreDown:
 		return dedupe.Held
 	}
 	return decision.Outcome

@@ -191,7 +191,7 @@ func (d *delivery) claim() error {
 		d.claimed = decision.Claim
 		return nil
 	case dedupe.Duplicate:
-		d.duplicate, d.stored = true, decision.Status == dedupe.Stored
+		d.duplicate, d.stored = true, dedupe.IsStored(decision.Status)
 		return nil
 	default:
 		return &refusal{

@@ -21,11 +21,14 @@ import (
 
 // deliveries lists kept deliveries, newest first, or streams them: GET
 // /verify_webhook/deliveries[?name=NAME&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
-// DELETE /verify_webhook/deliveries?name=NAME&id=SENDER_ID forgets.
+// DELETE /verify_webhook/deliveries?name=NAME&id=SENDER_ID or ?inbox=ID forgets.
 func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet:
 	case http.MethodDelete:
+		if r.URL.Query().Has("inbox") {
+			return a.forgetInbox(w, r)
+		}
 		return a.forgetByID(w, r)
 	default:
 		return notAllowed(w, http.MethodGet, http.MethodDelete)

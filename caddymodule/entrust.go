@@ -130,7 +130,7 @@ func (d *delivery) put(running bool) bool {
 	d.attempt = got.Attempt
 	if d.claimed != nil {
 		d.noted.Store(true)
-		d.claimed.Done(dedupe.Stored)
+		d.claimed.Done(dedupe.StoredIn(d.box.Engine().Status().ID))
 	}
 	return true
 }

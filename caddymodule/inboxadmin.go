@@ -113,12 +113,17 @@ func inboxAfter(params url.Values) (after uint64, err error) {
 	return after, nil
 }
 
-// inboxFailure is the answer for an engine that does not answer.
+// failure is the answer for an engine that does not answer.
 func (b *box) failure(err error) error {
+	return adminError(http.StatusServiceUnavailable, b.reason(err))
+}
+
+// reason says why an engine is unavailable.
+func (b *box) reason(err error) error {
 	if health := b.Engine().Status().Health; health != nil && errors.Is(err, inbox.ErrUnavailable) {
-		err = health
+		return health
 	}
-	return adminError(http.StatusServiceUnavailable, err)
+	return err
 }
 
 // knownName refuses a name that neither a handler nor a stored delivery has.
@@ -132,7 +137,7 @@ func knownName(app *App, queues []inbox.QueueStatus, name string) error {
 func engineOf(b *box) adminapi.InboxEngine { return describeEngine(b, b.Engine().Status()) }
 
 func describeEngine(b *box, s inbox.Status) adminapi.InboxEngine {
-	e := adminapi.InboxEngine{Bytes: s.Bytes, Limit: s.Limit, Unwritten: s.Unwritten, Damaged: s.Damaged}
+	e := adminapi.InboxEngine{ID: s.ID, Bytes: s.Bytes, Limit: s.Limit, Unwritten: s.Unwritten, Damaged: s.Damaged}
 	if m, ok := b.module.(caddy.Module); ok {
 		e.Kind = m.CaddyModule().ID.Name()
 	}

@@ -213,8 +213,8 @@ type QueueStats struct {
 
 // Status is the state of an engine.
 type Status struct {
-	// ID identifies the storage: a file, a stream. It survives restarts and is
-	// unique. "" until it is known.
+	// ID identifies the storage: a file, a stream. It is stored with the deliveries,
+	// unique, and the same for all gateways that share it. "" until it is known.
 	ID string
 
 	// Health is nil while deliveries are stored; otherwise it tells the operator why

@@ -21,8 +21,9 @@ const (
 	// the next one are no longer kept. The stream ends when the configuration changes.
 	//
 	// DELETE with ?name= and ?id= forgets the deliveries with that sender's id, and
-	// answers ForgottenByID. Followed by a slash and a delivery's key in hex, DELETE
-	// forgets that delivery, and answers Forgotten.
+	// answers ForgottenByID. DELETE with ?inbox=, the ID of an InboxEngine that is lost,
+	// forgets what it had, and answers ForgottenInbox. Followed by a slash and a
+	// delivery's key in hex, DELETE forgets that delivery, and answers Forgotten.
 	DeliveriesPath = "/verify_webhook/deliveries"
 	// InboxPath answers Inbox. ?name=, ?tenant=, ?key= (the label of the key that signed)
 	// and ?state= (pending, in_attempt, delivered, dead, locked; repeatable) select
@@ -60,6 +61,13 @@ type ForgottenByID struct {
 	NotDone  []string `json:"not_done"`  // not remembered: the next copy is forwarded anyway
 	Stored   []string `json:"stored"`    // not forgotten: the inbox will deliver them
 	Note     string   `json:"note"`
+}
+
+// ForgottenInbox says how many deliveries an inbox had that are now forgotten.
+type ForgottenInbox struct {
+	Inbox     string `json:"inbox"`
+	Forgotten int    `json:"forgotten"`
+	Note      string `json:"note"`
 }
 
 // Delivery is a request with a valid signature, and its outcome.

@@ -16,10 +16,11 @@ func TestJSON(t *testing.T) {
 		`{"forgotten":"00ff","note":"everywhere"}`: Forgotten{Key: "00ff", Note: "everywhere"},
 		`{` + listed + `}`:                         rejection,
 		`{"forgotten":["00ff"],"in_flight":[],"not_done":[],"stored":[],"note":""}`: ForgottenByID{Keys: []string{"00ff"}, InFlight: []string{}, NotDone: []string{}, Stored: []string{}},
-		`{"kind":"bolt","bytes":9,"limit":99,"unwritten":0,"damaged":0,"queues":[{"name":"shop","configured":true,"pending":1,"in_attempt":0,"delivered":0,"dead":0,"locked":0,` +
+		`{"inbox":"5f0c","forgotten":2,"note":""}`:                                  ForgottenInbox{Inbox: "5f0c", Forgotten: 2},
+		`{"kind":"bolt","id":"5f0c","bytes":9,"limit":99,"unwritten":0,"damaged":0,"queues":[{"name":"shop","configured":true,"pending":1,"in_attempt":0,"delivered":0,"dead":0,"locked":0,` +
 			`"bytes":9,"oldest":"2026-11-21T12:00:00Z","due":null,"down_since":null,"paused":false}],"deliveries":[{"delivery":"00ff","name":"shop","state":"pending","waits":"app",` +
 			`"position":7,"received":"2026-11-21T12:00:00Z","since":"2026-11-21T12:00:00Z","due":null,"attempts":2,"status":503,"replayed":false,"generation":0,"key":"1","bytes":9}],"more":false}`: Inbox{
-			InboxEngine: InboxEngine{Kind: "bolt", Bytes: 9, Limit: 99}, Queues: []InboxQueue{{Name: "shop", Configured: true, Pending: 1, Bytes: 9, Oldest: &at}},
+			InboxEngine: InboxEngine{Kind: "bolt", ID: "5f0c", Bytes: 9, Limit: 99}, Queues: []InboxQueue{{Name: "shop", Configured: true, Pending: 1, Bytes: 9, Oldest: &at}},
 			Deliveries: []InboxEntry{{Key: "00ff", Name: "shop", State: "pending", Waits: "app", Position: 7, Received: at, Since: at, Attempts: 2, Status: 503, Label: "1", Bytes: 9}},
 		},
 		`{"changed":2,"more":true,"after":7}`: InboxChanged{Changed: 2, More: true, After: 7},

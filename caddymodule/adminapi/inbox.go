@@ -5,6 +5,8 @@ import "time"
 // InboxEngine describes the storage of the inbox.
 type InboxEngine struct {
 	Kind string `json:"kind"` // bolt, nats
+	// Identifies the file or stream, as long as it exists; "" until that is open.
+	ID string `json:"id"`
 	// Why deliveries are not stored, and go to the app immediately; absent while they
 	// are stored.
 	Problem   string `json:"problem,omitempty"`

@@ -31,6 +31,10 @@ func TestDeliveriesCommand(t *testing.T) {
 		fmt.Sprintf(forget, "3"):                                                                   adminapi.ForgottenByID{NotDone: []string{key}},
 		fmt.Sprintf(forget, "4"):                                                                   refusal{http.StatusNotFound, "no delivery with that id is kept"},
 		fmt.Sprintf(forget, "5"):                                                                   refusal{http.StatusServiceUnavailable, "the store is down"},
+		"DELETE " + adminapi.DeliveriesPath + "?inbox=lost":                                        adminapi.ForgottenInbox{Inbox: "lost", Forgotten: 3, Note: "an instance keeps its own memory of it"},
+		"DELETE " + adminapi.DeliveriesPath + "?inbox=none":                                        adminapi.ForgottenInbox{Inbox: "none"},
+		"DELETE " + adminapi.DeliveriesPath + "?inbox=mine":                                        refusal{http.StatusConflict, "the inbox mine is in use here"},
+		"DELETE " + adminapi.DeliveriesPath + "?inbox=part":                                        refusal{http.StatusServiceUnavailable, "the store is down"},
 	})
 	for _, tc := range []struct {
 		args string
@@ -50,6 +54,12 @@ func TestDeliveriesCommand(t *testing.T) {
 		{"forget --name shop --id evt_3", 1, []string{"Not remembered as done: " + key + ". Its next copy is forwarded anyway"}},
 		{"forget --name shop --id evt_4", 1, []string{"Error: no delivery with that id is kept"}},
 		{"forget --name shop --id evt_5", 2, []string{"Error: the store is down"}},
+		{"forget --inbox lost", 0, []string{"Forgotten: 3 of the inbox lost. Their next copies are forwarded.", "own memory"}},
+		{"forget --inbox none", 1, []string{"no delivery of that inbox is remembered: check its id"}},
+		{"forget --inbox mine", 1, []string{"Error: the inbox mine is in use here"}},
+		{"forget --inbox part", 2, []string{"Error: the store is down"}},
+		{"forget --inbox lost " + key, 2, []string{"or --inbox"}},
+		{"forget --inbox lost --name shop --id evt_1", 2, []string{"or --inbox"}},
 		{"forget --name shop", 2, []string{"or --name and --id"}},
 		{"forget --id evt_1", 2, []string{"or --name and --id"}},
 		{"forget --name shop --id evt_1 " + key, 2, []string{"or --name and --id"}},

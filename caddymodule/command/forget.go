@@ -16,9 +16,9 @@ import (
 // forgetCommand is "caddy webhook forget".
 func forgetCommand() *cobra.Command {
 	var admin adminFlags
-	var name, id string
+	var name, id, inbox string
 	cmd := &cobra.Command{
-		Use:   "forget (<key> | --name <name> --id <sender's id>) [--address <admin>]",
+		Use:   "forget (<key> | --name <name> --id <sender's id> | --inbox <id>) [--address <admin>]",
 		Short: "Forgets a delivery so that its next copy is forwarded",
 		Long: `
 Makes a running Caddy forget that the app accepted a delivery, so that the next
@@ -33,17 +33,25 @@ id of the sender's (see caddy webhook deliveries).
 A delivery in the inbox is not forgotten: caddy webhook inbox replays or discards
 it.
 
+Pass --inbox if the disk of an inbox is lost: copies of what it had are answered as
+duplicates, although the app never gets it, until they are forgotten. The id was in
+the log when the inbox was opened ("the inbox file is open"), and in caddy webhook
+inbox and status. If the inbox still exists, the app gets its deliveries twice.
+
 Exit status: 0 forgotten; 1 in flight, in the inbox, not remembered, or no such
 delivery is kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
   caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock
-  caddy webhook forget --name stripe --id evt_1NG8Du2eZvKYlo2CUI79vXWy`,
+  caddy webhook forget --name stripe --id evt_1NG8Du2eZvKYlo2CUI79vXWy
+  caddy webhook forget --inbox 5f0c9a3e71b2d846`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case len(args) == 0 && name != "" && id != "":
+			case len(args) == 0 && name != "" && id != "" && inbox == "":
 				return forgetByID(cmd.OutOrStdout(), &admin, name, id)
-			case len(args) != 1 || name != "" || id != "":
-				return errors.New("pass the key of one delivery, or --name and --id: caddy webhook forget <32 hexadecimal digits>")
+			case len(args) == 0 && name == "" && id == "" && inbox != "":
+				return forgetInbox(cmd.OutOrStdout(), &admin, inbox)
+			case len(args) != 1 || name != "" || id != "" || inbox != "":
+				return errors.New("pass the key of one delivery, or --name and --id, or --inbox: caddy webhook forget <32 hexadecimal digits>")
 			}
 			key, err := dedupe.ParseKey(args[0])
 			if err != nil {
@@ -62,6 +70,7 @@ delivery is kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 	}
 	cmd.Flags().StringVar(&name, "name", "", "The `name` of the handler, with --id")
 	cmd.Flags().StringVar(&id, "id", "", "The sender's `id` of the delivery, with --name")
+	cmd.Flags().StringVar(&inbox, "inbox", "", "The `id` of an inbox that is lost, to forget all that it had")
 	admin.register(cmd)
 	return cmd
 }
@@ -98,5 +107,22 @@ func printForgottenByID(w io.Writer, f adminapi.ForgottenByID) error {
 		return negative("")
 	}
 	_, err := fmt.Fprintf(w, "(%s)\n", f.Note)
+	return err
+}
+
+// forgetInbox forgets all that a lost inbox had.
+func forgetInbox(w io.Writer, admin *adminFlags, id string) error {
+	err := ask(w, admin, http.MethodDelete, adminapi.DeliveriesPath+"?"+url.Values{"inbox": {id}}.Encode(), printForgottenInbox)
+	if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusConflict {
+		return negative(e.text)
+	}
+	return err
+}
+
+func printForgottenInbox(w io.Writer, f adminapi.ForgottenInbox) error {
+	if f.Forgotten == 0 {
+		return negative("no delivery of that inbox is remembered: check its id")
+	}
+	_, err := fmt.Fprintf(w, "Forgotten: %d of the inbox %s. Their next copies are forwarded.\n(%s)\n", f.Forgotten, plain(f.Inbox), f.Note)
 	return err
 }

@@ -14,7 +14,7 @@ func TestInboxCommand(t *testing.T) {
 	at := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
 	entry := adminapi.InboxEntry{Key: key, Name: "shop", State: "dead", Received: at, Since: at, Attempts: 9, Status: 503, Label: "1\x1b[2J", Bytes: 900}
 	waiting := adminapi.InboxEntry{Key: busy, Name: "shop", State: "pending", Waits: "app", Received: at, Since: at, Due: &at, Label: "1"}
-	all := adminapi.Inbox{InboxEngine: adminapi.InboxEngine{Kind: "bolt", Bytes: 2048, Limit: 1 << 30}, Queues: []adminapi.InboxQueue{
+	all := adminapi.Inbox{InboxEngine: adminapi.InboxEngine{Kind: "bolt", ID: "5f0c9a3e71b2d846", Bytes: 2048, Limit: 1 << 30}, Queues: []adminapi.InboxQueue{
 		{Name: "gone", Dead: 2, Bytes: 1024},
 		{Name: "shop", Configured: true, Pending: 1, Dead: 1, Bytes: 1024, Oldest: &at, DownSince: &at, Paused: true},
 	}}
@@ -60,7 +60,7 @@ func TestInboxCommand(t *testing.T) {
 		code        int
 		want        []string
 	}{
-		{"inbox", "", 0, []string{"inbox  bolt, healthy; 2.0 KiB of 1.0 GiB", "HANDLER  PENDING", "no handler of this name here", "paused; went down "}},
+		{"inbox", "", 0, []string{"inbox  bolt, healthy; 2.0 KiB of 1.0 GiB; id 5f0c9a3e71b2d846", "HANDLER  PENDING", "no handler of this name here", "paused; went down "}},
 		{"inbox list", "", 0, []string{"HANDLER  PENDING"}},
 		{"inbox shop", "", 0, []string{key, "dead ", "503", "or when the app answers", "There may be more: add --limit"}},
 		{"inbox list shop", "", 0, []string{key}},

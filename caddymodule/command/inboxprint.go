@@ -71,6 +71,9 @@ func printInboxEngine(w io.Writer, e adminapi.InboxEngine) {
 		health = "NOT STORING, deliveries go to the app immediately: " + plain(e.Problem)
 	}
 	fmt.Fprintf(w, "inbox\t%s, %s; %s of %s", e.Kind, health, humanize.IBytes(uint64(e.Bytes)), humanize.IBytes(uint64(e.Limit)))
+	if e.ID != "" {
+		fmt.Fprintf(w, "; id %s", plain(e.ID))
+	}
 	if e.Unwritten > 0 {
 		fmt.Fprintf(w, "; results waiting to be written: %d", e.Unwritten)
 	}

@@ -108,7 +108,6 @@ func (s *Store) open() error {
 		return err
 	}
 	s.mu.Lock()
-	again := s.health != errOpening
 	s.adopt(loaded)
 	s.db, s.health, s.id, s.damaged = db, nil, loaded.id, max(loaded.damaged, lacks)
 	entries := len(s.idx.Entries)
@@ -116,9 +115,7 @@ func (s *Store) open() error {
 	if n := max(loaded.damaged, lacks); n > 0 {
 		s.log.Error("some records of the inbox file are damaged, and are left alone", "records", n, "first", loaded.firstDamaged)
 	}
-	if again || entries > 0 {
-		s.log.Info("the inbox file is open", "deliveries", entries)
-	}
+	s.log.Info("the inbox file is open", "id", loaded.id, "deliveries", entries)
 	signal(s.changed)
 	return nil
 }

@@ -264,7 +264,7 @@ func TestADeletedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuses(t, s, inbox.WhyUnavailable, "deleted") // immediately, before the next check
-	if !strings.Contains(l.String(), "deleted or replaced") {
+	if !strings.Contains(l.String(), "deleted or replaced") || !strings.Contains(l.String(), "id="+id) {
 		t.Errorf("log: %s", l)
 	}
 	a, err := s.Take(t.Context(), shop, inbox.NextDue)

@@ -68,6 +68,11 @@ func Run(t *testing.T, open Factory) {
 	t.Run("an unhealthy engine refuses, reports it, and loses nothing", func(t *testing.T) {
 		testBreak(&probe{t: t, Subject: open(t, 0)})
 	})
+	t.Run("each has an id of its own", func(t *testing.T) {
+		if a, b := open(t, 0).Engine.Status().ID, open(t, 0).Engine.Status().ID; a == b || a == "" {
+			t.Errorf("two are called %q and %q", a, b)
+		}
+	})
 	t.Run("an abandoned accept stores nothing", func(t *testing.T) {
 		testAbandoned(&probe{t: t, Subject: open(t, 0)})
 	})

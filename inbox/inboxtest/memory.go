@@ -2,6 +2,7 @@ package inboxtest
 
 import (
 	"context"
+	"crypto/rand"
 	"maps"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ type Memory struct {
 	Now     func() time.Time
 	MaxSize int64 // 0: no limit
 
+	id      string
 	mu      sync.Mutex
 	records map[inbox.Key]*record
 	next    uint64
@@ -32,7 +34,7 @@ type record struct {
 
 // NewMemory returns an empty engine. maxSize limits it; 0: no limit.
 func NewMemory(now func() time.Time, maxSize int64) *Memory {
-	return &Memory{Now: now, MaxSize: maxSize, records: make(map[inbox.Key]*record), changed: make(chan struct{}, 1)}
+	return &Memory{id: rand.Text(), Now: now, MaxSize: maxSize, records: make(map[inbox.Key]*record), changed: make(chan struct{}, 1)}
 }
 
 // Ail makes all calls fail with a reason, or succeed again with nil.
@@ -360,7 +362,7 @@ func (m *Memory) Queues(context.Context) ([]inbox.QueueStats, error) {
 func (m *Memory) Status() inbox.Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := inbox.Status{ID: "memory", Health: m.ails, Limit: m.MaxSize}
+	s := inbox.Status{ID: m.id, Health: m.ails, Limit: m.MaxSize}
 	for _, r := range m.records {
 		s.Bytes += int64(r.Size)
 	}

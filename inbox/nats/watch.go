@@ -222,15 +222,12 @@ func (e *Engine) sweep() {
 			}
 		})
 	}
-	entries := len(e.idx.Entries)
-	again := e.health != errConnecting
+	id, entries := e.id, len(e.idx.Entries)
 	if !e.closed {
 		e.health = nil
 	}
 	e.mu.Unlock()
-	if again || entries > 0 {
-		e.log.Info("the inbox stream is open", "deliveries", entries)
-	}
+	e.log.Info("the inbox stream is open", "id", id, "deliveries", entries)
 	signal(e.changed)
 }
 
