@@ -69,6 +69,7 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 				" with marks that a client may have written; write the block directly into the site, beside handle, route and invoke")
 			tell(at, host, namesOf(b.refused), "requests that are refused before verify_webhooks reach ",
 				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook-* before that proxy")
+			tell(at, host, namesOf(b.asked), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
 		}
 	}
 	return findings, nil
@@ -133,6 +134,7 @@ type bypass struct {
 	past    []reply  // of apps to open requests
 	perhaps []reply
 	refused []reply               // perhaps, through the later routes
+	asked   []reply               // by forward_auth: of apps that are also behind the block
 	ended   level                 // open requests that are answered or refused
 	later   []caddyhttp.RouteList // for what is answered or refused
 }
@@ -149,6 +151,7 @@ func (b *bypass) search() (app string) {
 		b.routes(b.later[i], flow{open: b.ended}.atMost(perhaps))
 	}
 	b.perhaps, b.refused = b.perhaps[:atOnce], b.perhaps[atOnce:]
+	b.asked = slices.DeleteFunc(b.asked, func(a reply) bool { return !share(a.addresses, b.behind) })
 	for _, a := range b.past {
 		if share(a.addresses, b.behind) {
 			return a.by
@@ -247,9 +250,13 @@ func (b *bypass) invoke(h *caddyhttp.Invoke, f flow) flow {
 
 func (b *bypass) proxy(h *reverseproxy.Handler, f flow) flow {
 	a, ok := replyOfProxy(h)
-	if !ok { // it answers all but a few
+	if !ok { // forward_auth: it answers all but a few, which count as guarded
+		if f.open != none {
+			addresses := addressesOf(h)
+			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addresses, " "), addresses: addresses})
+		}
 		b.ended = max(b.ended, f.open)
-		return flow{}
+		return flow{guarded: max(f.open, f.guarded), verified: f.verified}
 	}
 	for _, handler := range h.HandleResponse {
 		b.routes(handler.Routes, f)
