@@ -92,7 +92,7 @@ func TestExplainIsBounded(t *testing.T) {
 	for name, c := range forgedCases() {
 		s, hint := searched(t, t.Context(), c)
 		t.Logf("%-12s %3d trials, %5.2f MiB", name, s.trials, float64(s.cost)/(1<<20))
-		if hint != "" {
+		if hint != "" && !strings.HasPrefix(hint, nothingShown) {
 			t.Errorf("%s: a false cause: %s", name, hint)
 		}
 		if s.trials > maxTrials || s.cost > s.limit || name != "1 MiB" && s.cost > maxCost || s.cost > maxLarge || len(s.presented) > maxPresented {

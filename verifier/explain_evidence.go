@@ -42,7 +42,7 @@ func (s *search) requiredClause() string {
 			if name := s.similar(h.Name); name != "" {
 				return fmt.Sprintf("require_header expects %s, but the delivery has %s: send it under that name, or change the line", h.Name, name)
 			}
-			return fmt.Sprintf("require_header expects %s, but the delivery does not have it: set it at the sender, check whether a proxy in front drops it, or remove the line", h.Name)
+			return fmt.Sprintf("require_header expects %s, but the delivery does not have it: set it at the sender, and check whether a proxy in front drops it; a request without it may be another sender's", h.Name)
 		case len(lines) > 1:
 			return fmt.Sprintf("header %s appears on %d lines: make the sender or the proxy in front send it only once", h.Name, len(lines))
 		}
@@ -60,6 +60,9 @@ func (s *search) requiredClause() string {
 // neither, as both may be credentials.
 func nearlyClause(name, got, want string) string {
 	bare := func(t string) string { return strings.TrimSpace(strings.Trim(strings.TrimSpace(t), `"'`)) }
+	if n := copies(got); n > 1 && strings.HasPrefix(got, want) {
+		return fmt.Sprintf("header %s holds the value of require_header %d times, joined into one line: make the sender or the proxy in front send it only once", name, n)
+	}
 	_, token, _ := strings.Cut(got, " ")
 	_, wanted, _ := strings.Cut(want, " ")
 	switch {
@@ -220,6 +223,9 @@ func (s *search) compareClause() string {
 		if i := slices.IndexFunc(t, func(p template.Part) bool { return p.Slot == template.Param }); i >= 0 {
 			return fmt.Sprintf("%sthe sender also signs the value of param %s: compare it with the one that the sender shows for this webhook (the value of another webhook or of a simulator gives another signature)", nothingShown, t[i].Arg)
 		}
+	}
+	if s.signs(signsOrigin) || s.signs(signsTarget) {
+		return nothingShown + "the sender also signs the URL that it calls: compare the one registered there with what arrives here (scheme, host, port, path, query), which a proxy in front may rewrite: see public_url; if they are equal, compare the secret"
 	}
 	return ""
 }

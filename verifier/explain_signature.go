@@ -249,6 +249,9 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 		add("the signature in %s is cut off after %d bytes, but the rest matches: look for what shortens it (a database column, a proxy's limit, a copy by hand)", where, len(p.bytes))
 		return clauses
 	}
+	if clause := s.pastedClause(p); clause != "" {
+		return append(clauses, clause)
+	}
 	switch own := sig.Encoding; {
 	case strings.Contains(p.encoding, " "):
 		add("the %s in %s is written in %s: the sender must encode it once, as %s", s.noun(), where, p.encoding, own)

@@ -45,6 +45,7 @@ var (
 	explainInBody = Scheme{BodyUnsigned: true, Signature: &Signature{JSON: StringList{"sig.value"}},
 		Message: StringList{"{json:sig.time}{json:sig.token}"}}
 	explainToken   = Scheme{Algorithm: Token, BodyUnsigned: true, Signature: &Signature{Header: StringList{"Authorization"}, Prefix: "Bearer "}}
+	explainBasic   = Scheme{Algorithm: Token, BodyUnsigned: true, Signature: &Signature{Header: StringList{"Authorization"}, Prefix: "Basic ", Encoding: "base64"}}
 	explainEd25519 = Scheme{Algorithm: Ed25519, Signature: &Signature{Header: StringList{"X-Signature-Ed25519"}},
 		Message: StringList{"{timestamp}{body}"}, Timestamp: &Timestamp{Header: StringList{"X-Signature-Timestamp"}}}
 )
@@ -181,6 +182,9 @@ func secretMistakes() []everyday {
 			others: []Other{{Name: "git", Scheme: explainGitHub, Keys: []Key{{Text: "another"}}}, {Name: "github", Scheme: explainGitHub}}, hint: "what handler git reads: correct the URL"},
 		{mistake: "the key of another environment", scheme: explainGitHub, secret: "the test mode's", req: github(explainBody), body: explainBody, hint: "."},
 		{mistake: "token without Bearer", scheme: explainToken, secret: explainSecret, req: post("Authorization", explainSecret), body: explainBody, hint: `lacks the prefix "Bearer "`},
+		{mistake: "the header as the secret", scheme: explainToken, secret: "Bearer " + explainSecret, req: post("Authorization", "Bearer "+explainSecret), body: explainBody, hint: `begins with the prefix "Bearer " of the header`},
+		{mistake: "base64 of Basic as the secret", scheme: explainBasic, secret: b64of([]byte("u:" + explainSecret)), req: post("Authorization", "Basic "+b64of([]byte("u:"+explainSecret))), body: explainBody, hint: "write it decoded, user:password"},
+		{mistake: "the header of Basic as the secret", scheme: explainBasic, secret: "Basic " + b64of([]byte("u:"+explainSecret)), req: post("Authorization", "Basic "+b64of([]byte("u:"+explainSecret))), body: explainBody, hint: "write it decoded, user:password"},
 		{mistake: "token under another header", scheme: explainToken, secret: explainSecret, req: post("X-Api-Token", explainSecret), body: explainBody, hint: "is in header X-Api-Token"},
 	}
 }
@@ -255,6 +259,7 @@ func urlMistakes() []everyday {
 			req: toPath(overTLS(post("x-square-hmacsha256-signature", b64of(made(sha256.New, explainSecret, "v1|"+queryOf+"|"+explainBody)))), "/hooks/acme?b=x%2Cy&a=1&c=%2B"), hint: `signs {url} where the scheme has {query_sorted}: write: message "v1|{url}|{body}"`},
 		{mistake: "pairs of the query in another order", scheme: explainSquare, secret: explainSecret, req: at("https://hooks.example.com/hooks/acme?a=1&b=x%2Cy&c=%2B"), body: explainBody, hint: "the query's pairs in another order"},
 		{mistake: "one character is signed unescaped", scheme: explainSquare, secret: explainSecret, req: at("https://hooks.example.com/hooks/acme?b=x,y&a=1&c=%2B"), body: explainBody, hint: `the query with "," as it is, which arrived as %2C`},
+		sq("a proxy rewrites the host and tells nobody", square("https://elsewhere.example.com/hooks/acme"), "compare the one registered there with what arrives here"),
 		sq("a host without a path", toPath(overTLS(square("https://hooks.example.com")), "/"), "register the URL at the sender with its path, or with a slash"),
 		{mistake: "public_url is old", scheme: public, secret: explainSecret, req: square("https://hooks.example.com/hooks/acme"), body: explainBody, hint: "public_url https://hooks.example.com"},
 	}
@@ -305,6 +310,7 @@ func evidenceMistakes() []everyday {
 		with("a required header in quotes", team, explainBody, "only in quotes or white space", "X-Team", `"blue team"`),
 		with("a required header in capitals", team, explainBody, "in capital and small letters alone", "X-Team", "Blue Team"),
 		with("a required header twice", team, explainBody, "appears on 2 lines", "X-Team", "blue team", "X-Team", "blue team"),
+		with("a required header joined with its copy", team, explainBody, "holds the value of require_header 2 times", "X-Team", "blue team, blue team"),
 		with("a required header of another team", team, explainBody, ".", "X-Team", "red team"),
 		with("a body cut off", explainGitHub, explainBody[:20], "Content-Length says 100: it was altered or cut off", "Content-Length", "100"),
 		with("a body read before", explainGitHub, "", "the body is empty, but Content-Length says 100 bytes", "Content-Length", "100"),

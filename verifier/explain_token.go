@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -90,6 +91,25 @@ func doubled(line string) (value string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// pastedClause finds a secret that is the text of the header instead of the token in
+// it.
+func (s *search) pastedClause(p *presented) string {
+	prefix := s.v.prefix
+	if s.noun() != "token" || p.encoding != encUTF8 {
+		return ""
+	}
+	bare, whole := strings.CutPrefix(string(p.bytes), prefix)
+	if s.v.signature.Encoding == encBase64 {
+		if raw, err := base64.StdEncoding.DecodeString(bare); err == nil && strings.Contains(string(raw), ":") {
+			return "the secret is user:password in base64, as the header has it: write it decoded, user:password"
+		}
+	}
+	if whole && prefix != "" && p.before == "" {
+		return fmt.Sprintf("the secret begins with the prefix %q of the header: give only the text after it", s.v.signature.Prefix)
+	}
+	return ""
 }
 
 // shortestHidden is the length from which a secret is searched for in a hint: a
