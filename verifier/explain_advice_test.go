@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"net/textproto"
 	"regexp"
 	"strings"
 	"testing"
@@ -140,5 +141,45 @@ func TestNamesAppearOnceInAHint(t *testing.T) {
 	c.Request.Header = map[string][]string{"X-Acme-Signature": {strings.Repeat("ab", 32)}}
 	if e, err = verifier.Explain(t.Context(), c); err != nil || !strings.Contains(e.Hint, "but what handler meta reads") {
 		t.Errorf("%q, %v", e.Hint, err)
+	}
+}
+
+var signatureOption = regexp.MustCompile(`write: signature header (\S+)(?: (kv|list) (\S+))?(?: (base64|base64url|base64-hex))?(?: prefix "([^"]*)")?$`)
+
+// TestAdvisedHeaderVerifies: with the advised option, a delivery whose signature header
+// was renamed is genuine.
+func TestAdvisedHeaderVerifies(t *testing.T) {
+	followed := 0
+	for id, c := range catalogueCases(t) {
+		sig := c.Scheme.Signature
+		if e, err := verifier.Explain(t.Context(), c); err != nil || !e.Genuine || sig == nil || len(sig.Header) != 1 || sig.Syntax == "jws" {
+			continue
+		}
+		own := textproto.CanonicalMIMEHeaderKey(sig.Header[0])
+		c.Request.Header["Acme-Signature"] = c.Request.Header[own]
+		delete(c.Request.Header, own)
+		c.Others = nil
+		e, err := verifier.Explain(t.Context(), c)
+		m := signatureOption.FindStringSubmatch(e.Hint)
+		if err != nil || m == nil {
+			t.Logf("%s: %s, %v", id, e.Hint, err)
+			continue
+		}
+		s := &verifier.Signature{Header: verifier.StringList{m[1]}, Encoding: m[4], Prefix: m[5]}
+		switch m[2] {
+		case "kv":
+			s.Syntax, s.Key = "kv", verifier.StringList{m[3]}
+		case "list":
+			s.Syntax, s.Accept = "list", map[string]verifier.Algorithm{m[3]: sig.Accept[m[3]]}
+		}
+		c.Scheme = c.Scheme.With(verifier.Scheme{Signature: s})
+		if again, err := verifier.Explain(t.Context(), c); err != nil || !again.Genuine {
+			t.Errorf("%s: %s: %s %s, %v", id, e.Hint, again.Reason, again.Detail, err)
+		}
+		followed++
+	}
+	t.Log(followed, "followed")
+	if followed < 180 {
+		t.Errorf("%d followed", followed)
 	}
 }

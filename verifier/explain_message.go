@@ -121,7 +121,7 @@ func renamed(s *search, yield func(guess) bool) {
 		if !soundsSigned(name) || !httptoken.Valid(name) || slices.Contains(s.v.signature.Header, name) {
 			continue
 		}
-		g := guess{signing: s.asked, clause: fmt.Sprintf("the right signature is in header %s, but the scheme reads header %s: write: signature header %s", name, own, name)}
+		g := guess{signing: s.asked, clause: fmt.Sprintf("the right signature is in header %s, but the scheme reads header %s: send it under that name", name, own)}
 		req := *s.c.Request
 		req.Header = maps.Clone(req.Header)
 		req.Header[own] = req.Header[name]

@@ -99,7 +99,16 @@ func (s *search) collectLine(p presented, line string) {
 	}
 	s.collectSources(p.header, line)
 	p.copies = copies(line)
+	if text, ok := strings.CutPrefix(line, s.v.prefix); ok && s.v.prefix != "" {
+		p.before = s.v.prefix
+		s.present(p, text)
+	}
 	items := strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;&|", r) })
+	// A list's version before a comma: "v1,K5oZ…".
+	if version, text, ok := strings.Cut(strings.TrimSpace(line), ","); ok && len(version) < 8 && len(items) == 2 && s.quotable(version) {
+		p.before, p.around = version+",", ""
+		s.present(p, text)
+	}
 	for _, item := range items[:min(len(items), maxCandidates)] {
 		p.around = ""
 		if len(items) > 1 {
@@ -125,11 +134,6 @@ func (s *search) collectLine(p presented, line string) {
 			}
 		}
 	}
-	// A list's version before a comma: "v1,K5oZ…".
-	if version, text, ok := strings.Cut(strings.TrimSpace(line), ","); ok && len(version) < 8 && len(items) == 2 && s.quotable(version) {
-		p.before, p.around = version+",", ""
-		s.present(p, text)
-	}
 }
 
 // collectSources collects texts that could be a timestamp or an id.
@@ -148,10 +152,11 @@ func timely(text string) bool {
 	return (len(text) == 10 || len(text) == 13) && strings.Trim(text, "0123456789") == ""
 }
 
-// looseTimestamp reads the timestamp beside the signature even if the header does not
-// follow the scheme's syntax.
+// looseTimestamp reads the timestamp beside the signature even if the header has
+// another name or does not follow the scheme's syntax.
 func (s *search) looseTimestamp() string {
-	for _, name := range s.v.signature.Header {
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(s.c.Request.Header)), func(name string) bool { return !soundsSigned(name) })
+	for _, name := range slices.Concat(s.v.signature.Header, others[:min(len(others), 8)]) {
 		for _, line := range s.c.Request.Header[name] {
 			for item := range strings.FieldsFuncSeq(line, func(r rune) bool { return !unicode.IsDigit(r) && !unicode.IsLetter(r) && r != '=' }) {
 				if text, ok := strings.CutPrefix(item, s.v.timestampAt.key()+"="); ok && timely(text) {
@@ -220,7 +225,6 @@ func (s *search) readingClause(r reading) string {
 func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	sig := &s.v.signature
 	add := func(format string, args ...any) { clauses = append(clauses, fmt.Sprintf(format, args...)) }
-	line := "signature header " + p.header
 	switch {
 	case p.body != "":
 		return []string{fmt.Sprintf("the right signature is in %s, but the scheme reads %s: name that place in the signature of the provider file", p.body, s.v.signatureAt[0])}
@@ -230,9 +234,9 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	case !slices.Contains(sig.Header, p.header):
 		own := s.v.signatureAt[0]
 		if len(sig.Header) > 0 && sameName(p.header, sig.Header[0]) {
-			add("the right %s arrives as header %s, but the scheme reads %s: send it under that name, or write: %s", s.noun(), p.header, own, line)
+			add("the right %s arrives as header %s, but the scheme reads %s: send it under that name%s", s.noun(), p.header, own, s.signatureLine(p, ", or write: "))
 		} else {
-			add("the right %s is in header %s, but the scheme reads %s: write: %s", s.noun(), p.header, own, line)
+			add("the right %s is in header %s, but the scheme reads %s: %s", s.noun(), p.header, own, orDefault(s.signatureLine(p, "write: "), "send it under that name"))
 		}
 	case p.lines > 1:
 		add("header %s appears on %d lines, of which one holds the right %s: make the sender or the proxy in front send it only once", p.header, p.lines, s.noun())
@@ -259,6 +263,31 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 		add("the %s in %s is written in %s, but the scheme reads %s: write %s after the header's name", s.noun(), where, p.encoding, own, p.encoding)
 	}
 	return append(clauses, s.syntaxClauses(p, where)...)
+}
+
+// signatureLine returns the option by which a scheme reads its signature from another
+// header, after lead; "" if no option can say it.
+func (s *search) signatureLine(p *presented, lead string) string {
+	sig := &s.v.signature
+	line := lead + "signature header " + p.header
+	label := strings.TrimRight(p.before, "=:.,|")
+	switch {
+	case sig.Syntax == "raw" && p.before != s.v.prefix, p.encoding != sig.Encoding: // other clauses say the rest
+		return line
+	case sig.Syntax == "raw" && sig.ItemSeparator == "":
+	case sig.Syntax == "kv" && sig.PairSeparator == "," && sig.GroupSeparator == "",
+		sig.Syntax == "list" && sig.ItemSeparator == " " && sig.VersionSeparator == ",":
+		line += " " + sig.Syntax + " " + label
+	default:
+		return ""
+	}
+	if sig.Encoding != encHex && sig.Encoding != encUTF8 {
+		line += " " + sig.Encoding
+	}
+	if sig.Prefix != "" {
+		line += fmt.Sprintf(" prefix %q", sig.Prefix)
+	}
+	return line
 }
 
 // syntaxClauses describes unexpected or missing text around a signature.

@@ -221,6 +221,8 @@ func signatureMistakes() []everyday {
 		a("hash with the secret in front", post("Signature", hex.EncodeToString(func() []byte { d := sha256.Sum256([]byte(explainSecret + explainBody)); return d[:] }())), "instead of HMAC"),
 		{mistake: "the body alone is signed", scheme: explainStripe, secret: explainSecret, req: post("Stripe-Signature", "t="+explainNow+",v1="+inHex), body: explainBody, hint: `let it sign the timestamp too; if it cannot, write: message "{body}" and timestamp off: then the age of deliveries is not checked`},
 		{mistake: "the URL alone is signed", scheme: explainGitHub, secret: explainSecret, req: github("http://hooks.example.com/hooks/acme"), body: explainBody, hint: "a handler with that message does not start"},
+		{mistake: "Stripe's header renamed", scheme: explainStripe, secret: explainSecret, req: post("X-Acme-Signature", "t="+explainNow+",v1="+timed), body: explainBody, hint: "write: signature header X-Acme-Signature kv v1"},
+		{mistake: "GitHub's header renamed", scheme: explainGitHub, secret: explainSecret, req: post("X-Acme-Signature", "sha256="+inHex), body: explainBody, hint: `write: signature header X-Acme-Signature prefix "sha256="`},
 		{mistake: "another key beside the signature", scheme: explainStripe, secret: explainSecret, req: post("Stripe-Signature", "t="+explainNow+",v0="+timed), body: explainBody, hint: `not under key v1 but after "v0="`},
 		a("no secret at the sender", post("X-GitHub-Event", "push"), "this delivery is not signed"),
 		{mistake: "SHA-1 header of GitHub alone", scheme: explainGitHub, secret: explainSecret, req: post("X-Hub-Signature", "sha1="+hex.EncodeToString(sum1)), body: explainBody, hint: "X-Hub-Signature, but the scheme reads header X-Hub-Signature-256"},
