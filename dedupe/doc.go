@@ -14,6 +14,9 @@
 // Done is written without comparing: that the app accepted the delivery remains true
 // even if the lease was lost.
 //
+// Done also covers deliveries that an inbox has and the app may not have yet: their
+// status is [StoredIn]. If the inbox is lost, [Gate.ForgetStored] lets copies through.
+//
 // The parts, in the order a delivery meets them:
 //
 //   - [Identity] and [Key]: how copies of a delivery are recognised.

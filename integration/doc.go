@@ -37,6 +37,7 @@
 //	conformance_test.go   the scenarios of webhook-receiver-conformance
 //	bench_test.go         cost compared with a plain reverse_proxy
 //	bench_dedupe_test.go  cost of each store compared with none
+//	lost_inbox_test.go    an inbox that is lost with its disk: forget --inbox
 //	inbox_commands_test.go caddy webhook inbox: list, show, replay, discard, pause
 //	command_test.go       caddy webhook: exit codes, completion, providers
 //	command_sign_test.go  caddy webhook: sign, verify, send, listen
