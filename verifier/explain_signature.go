@@ -38,13 +38,6 @@ type presented struct {
 // found is another text of a request and its place.
 type found struct{ text, header, key string }
 
-func (f found) place() string {
-	if f.key != "" {
-		return "key " + f.key + " of header " + f.header
-	}
-	return "header " + f.header
-}
-
 // collect looks for signatures, timestamps and ids in the scheme's headers first,
 // then in those with similar names, then in all others.
 func (s *search) collect() {

@@ -13,9 +13,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
@@ -243,10 +246,49 @@ func TestColours(t *testing.T) {
 // TestKeptBody: what is longer than the limit is not kept, and says so.
 func TestKeptBody(t *testing.T) {
 	for body, cut := range map[string]bool{"": false, "abc": false, "abcd": true} {
-		kept := &keptBody{ReadCloser: io.NopCloser(strings.NewReader(body)), limit: 3}
+		kept := &keptBody{ReadCloser: io.NopCloser(strings.NewReader(body)), limit: 3, copied: new(atomic.Int64)}
 		kept.drain(http.NewResponseController(httptest.NewRecorder()))
 		if kept.cut != cut || kept.copy.String() != body[:min(3, len(body))] {
 			t.Errorf("%q: cut %v, kept %q", body, kept.cut, kept.copy.String())
 		}
+	}
+}
+
+// TestStrangersFillNeitherMemoryNorDisk: whoever finds the address of a tunnel can send
+// large bodies as fast as he likes.
+func TestStrangersFillNeitherMemoryNorDisk(t *testing.T) {
+	w := &recorder{maxBody: 25 << 20, seen: make(chan *observation, maxSeen)}
+	app := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		_, err := io.Copy(io.Discard, r.Body)
+		return err
+	})
+	large := strings.Repeat("x", 20<<20)
+	for range 5 {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(large))
+		rw := httptest.NewRecorder()
+		if err := w.ServeHTTP(rw, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), rw, nil), app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := w.copied.Load(); kept > maxCopied {
+		t.Errorf("%d bytes are kept", kept)
+	}
+	p := &reporter{recorder: w, out: io.Discard, folder: t.TempDir(), saved: maxSaved - 30<<20}
+	cut, full := 0, 0
+	for range 5 {
+		e := <-w.seen
+		if e.cut {
+			cut++
+		}
+		if _, err := p.save(e); err != nil && strings.Contains(err.Error(), "1 GiB") {
+			full++
+		}
+		w.forget(e)
+	}
+	if cut != 2 || full != 2 {
+		t.Errorf("%d of 5 bodies are cut, want 2; %d of the others are too much for the disk, want 2", cut, full)
+	}
+	if kept := w.copied.Load(); kept != 0 {
+		t.Errorf("%d bytes are kept after all are shown", kept)
 	}
 }

@@ -22,7 +22,11 @@ type recorder struct {
 	maxBody int64 // limit of the copy of a body, in bytes
 	seen    chan *observation
 	missed  atomic.Int64 // observations since the last look for which seen had no room
+	copied  atomic.Int64 // bytes of the bodies that are kept
 }
+
+// maxCopied limits the bodies that are kept at once: strangers find a tunnel's address.
+const maxCopied = 64 << 20
 
 // maxSeen limits the observations that wait to be shown. A flood is still served, but
 // not shown in full.
@@ -53,7 +57,7 @@ func (*recorder) CaddyModule() caddy.ModuleInfo {
 type observation struct {
 	at      time.Time
 	request *rawhttp.Request
-	cut     bool // the body is longer than maxBody
+	cut     bool // the body is longer than maxBody, or others leave no room for it
 	status  int
 
 	verified, duplicate, handshake bool
@@ -66,7 +70,7 @@ type observation struct {
 // ServeHTTP keeps a copy of the whole body, including the part that the gateway does
 // not read: a delivery refused by its headers is explained and saved with its body.
 func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody}
+	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody, copied: &w.copied}
 	e := &observation{at: time.Now(), request: &rawhttp.Request{
 		Method: r.Method, Scheme: "http", Host: r.Host, Target: r.URL.RequestURI(), Header: r.Header.Clone(),
 	}}
@@ -93,9 +97,13 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	case w.seen <- e:
 	default:
 		w.missed.Add(1)
+		w.forget(e)
 	}
 	return err
 }
+
+// forget frees the room of an observation's body.
+func (w *recorder) forget(e *observation) { w.copied.Add(-int64(len(e.request.Body))) }
 
 // keptBody keeps a copy of the first bytes read.
 type keptBody struct {
@@ -104,11 +112,17 @@ type keptBody struct {
 	limit int64
 	cut   bool
 	ended bool
+
+	copied *atomic.Int64 // with all others
 }
 
 func (b *keptBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	room := int(min(int64(n), b.limit-int64(b.copy.Len())))
+	if b.copied.Add(int64(room)) > maxCopied {
+		b.copied.Add(-int64(room))
+		room, b.limit = 0, int64(b.copy.Len())
+	}
 	b.copy.Write(p[:room])
 	b.cut = b.cut || room < n
 	b.ended = b.ended || err != nil

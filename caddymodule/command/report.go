@@ -19,6 +19,7 @@ type reporter struct {
 	out      io.Writer
 	colour   bool
 	folder   string // "" saves nothing
+	saved    int64  // bytes
 	alone    bool   // no app behind the gateway
 }
 
@@ -72,6 +73,7 @@ func (p *reporter) rest(ctx context.Context) {
 }
 
 func (p *reporter) show(ctx context.Context, e *observation) {
+	defer p.recorder.forget(e)
 	colour, verdict := p.verdict(e)
 	fmt.Fprintf(p.out, "%s %s\n", e.at.Format("15:04:05"), p.paint(colour, verdict))
 	if e.rejection != nil {
@@ -91,10 +93,20 @@ func (p *reporter) show(ctx context.Context, e *observation) {
 	fmt.Fprintf(p.out, "         saved: %s\n", path)
 }
 
+// maxSaved limits the files of one listen, each of which counts savedHeader more than
+// its body.
+const (
+	maxSaved    = 1 << 30
+	savedHeader = 4 << 10
+)
+
 // save writes a request to a file with mode 0600.
 func (p *reporter) save(e *observation) (path string, err error) {
 	if e.cut {
-		return "", errors.New("the body is larger than max_body")
+		return "", errors.New("the body is larger than max_body, or too many arrive at once")
+	}
+	if p.saved += int64(len(e.request.Body)) + savedHeader; p.saved > maxSaved {
+		return "", errors.New("1 GiB is saved: empty the folder and start again")
 	}
 	path = filepath.Join(p.folder, e.at.UTC().Format("20060102T150405.000000000Z")+"-"+e.word()+".http")
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
