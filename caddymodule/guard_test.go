@@ -85,6 +85,30 @@ func TestGuardDropsTrailers(t *testing.T) {
 	}
 }
 
+// TestGuardDropsUpgrades to a protocol in which an app gets requests that no handler sees.
+func TestGuardDropsUpgrades(t *testing.T) {
+	g, _ := newGuard(t)
+	for _, c := range []struct {
+		lines []string
+		stays bool
+	}{
+		{[]string{"h2c"}, false}, {[]string{"H2C"}, false}, {[]string{"websocket, h2c"}, false}, {[]string{"h2c,websocket"}, false},
+		{[]string{"websocket", "h2c"}, false}, {[]string{"TLS/1.0"}, false}, {[]string{""}, false},
+		{[]string{"websocket"}, true}, {[]string{" WebSocket "}, true}, {nil, true},
+	} {
+		for _, target := range []string{"/other", "/hooks/github"} {
+			r := httptest.NewRequest(http.MethodGet, target, nil)
+			if c.lines != nil {
+				r.Header["Upgrade"] = c.lines
+			}
+			err := g.ServeHTTP(httptest.NewRecorder(), r, new(passing))
+			if stays := slices.Equal(r.Header["Upgrade"], c.lines); err != nil || stays != c.stays {
+				t.Errorf("%s: Upgrade %q becomes %q: %v", target, c.lines, r.Header["Upgrade"], err)
+			}
+		}
+	}
+}
+
 // TestGuardRefusesUncleanPaths only below its prefix. A flood of them does not fill
 // the log.
 func TestGuardRefusesUncleanPaths(t *testing.T) {

@@ -22,7 +22,7 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	if app == nil { // not in force yet, or the process ends
 		return inbox.Result{Later: forcePause}
 	}
-	handlers := app.addressees(a.Delivery)
+	handlers := app.addressees(a)
 	if len(handlers) == 0 {
 		return inbox.Result{Unreached: true}
 	}
@@ -36,11 +36,13 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 }
 
 // addressees returns the handlers on one server for a stored delivery: those of its
-// name and, if they have several addresses, at the address that received it. It
-// returns none if that is in doubt: another site's app must not get it.
-func (a *App) addressees(d *inbox.Delivery) []*Handler {
-	all := a.named(d.Handler)
-	all = slices.DeleteFunc(all, func(h *Handler) bool { return h.server == nil })
+// name that serve its host and, if they have several addresses, at the address that
+// received it. It returns none if that is in doubt: another site's app must not get it,
+// unless an operator replays it.
+func (a *App) addressees(back *inbox.Attempt) []*Handler {
+	d := back.Delivery
+	all := a.named(back.Entry.Handler)
+	all = slices.DeleteFunc(all, func(h *Handler) bool { return h.server == nil || !back.Entry.Replayed && !a.serves(h, d) })
 	for _, fits := range []func(*Handler) bool{
 		func(h *Handler) bool { return listens(h.server, d.Local) },
 		func(h *Handler) bool { site := a.site(h); return site != nil && site.Lists(d.Host) },
@@ -55,6 +57,27 @@ func (a *App) addressees(d *inbox.Delivery) []*Handler {
 		return nil
 	}
 	return all
+}
+
+// serves reports whether a handler's site is meant for the host of a delivery, as the
+// one that received it was.
+func (a *App) serves(h *Handler, d *inbox.Delivery) bool {
+	now := a.siteFor(h, d.Host)
+	return d.Site == inbox.AnySite || now == inbox.Lists || now == d.Site
+}
+
+// siteFor says how the site of a handler matches a host.
+func (a *App) siteFor(h *Handler, host string) inbox.Site {
+	site := a.site(h)
+	switch {
+	case site == nil:
+		return inbox.AnySite
+	case site.Lists(host):
+		return inbox.Lists
+	case site.Covers(host):
+		return inbox.Covers
+	}
+	return inbox.AnySite
 }
 
 // listens reports whether a server listens at the local address of a connection.

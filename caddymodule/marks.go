@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
@@ -30,6 +31,17 @@ func deleteMarks(r *http.Request) {
 		}
 	}
 	deleteTrailers(r)
+	deleteUpgrade(r)
+}
+
+// deleteUpgrade removes an Upgrade other than to a websocket. An app that changes to
+// HTTP/2 (h2c, RFC 7540 §3.2) gets further requests in the same connection, which a proxy
+// joins and no handler sees: for any path, with any marks.
+func deleteUpgrade(r *http.Request) {
+	lines := r.Header["Upgrade"]
+	if len(lines) != 1 || !strings.EqualFold(strings.TrimSpace(lines[0]), "websocket") {
+		r.Header.Del("Upgrade")
+	}
 }
 
 // deleteTrailers removes all trailers: some apps read them as headers, and net/http

@@ -26,10 +26,8 @@ func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 	}
 	b = appendTime(b, d.Received)
 	b = appendTime(b, d.Timestamp)
-	if d.TLS == nil {
-		b = append(b, 0)
-	} else {
-		b = append(b, 1)
+	b = append(b, d.flags())
+	if d.TLS != nil {
 		b = binary.BigEndian.AppendUint16(b, d.TLS.Version)
 		b = binary.BigEndian.AppendUint16(b, d.TLS.CipherSuite)
 		b = appendString(b, d.TLS.ServerName)
@@ -56,7 +54,9 @@ func (d *Delivery) UnmarshalBinary(b []byte) error {
 		*s = string(r.bytes())
 	}
 	d.Received, d.Timestamp = r.time(), r.time()
-	if r.take(1)[0] != 0 {
+	flags := r.take(1)[0]
+	d.Site = Site(flags >> 1)
+	if flags&hasTLS != 0 {
 		d.TLS = &TLS{
 			Version:     binary.BigEndian.Uint16(r.take(2)),
 			CipherSuite: binary.BigEndian.Uint16(r.take(2)),
@@ -81,6 +81,17 @@ func (d *Delivery) UnmarshalBinary(b []byte) error {
 		return errCodec
 	}
 	return nil
+}
+
+// hasTLS is the first bit of flags. The others are the site.
+const hasTLS = 1
+
+func (d *Delivery) flags() byte {
+	f := byte(d.Site) << 1
+	if d.TLS != nil {
+		f |= hasTLS
+	}
+	return f
 }
 
 // texts returns the string fields, in the order of the form.

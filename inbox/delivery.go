@@ -48,6 +48,7 @@ type Delivery struct {
 	Target string // as received, before any rewrite
 	Seen   Seen
 	Host   string
+	Site   Site   // how the site that received it matches the host
 	Proto  string // HTTP/1.1, HTTP/2.0, HTTP/3.0
 	Remote string // the peer's address and port
 	Local  string // the local address and port
@@ -56,6 +57,16 @@ type Delivery struct {
 	Header map[string][]string // an http.Header, as the handler saw it
 	Body   []byte
 }
+
+// A Site says how a site matches the host of a delivery: one that is not meant for it
+// must not get the delivery later.
+type Site uint8
+
+const (
+	AnySite Site = iota // unknown, because the host was replaced, or without a server
+	Covers              // by a pattern, or it takes any host
+	Lists               // by its name
+)
 
 // Seen is what the handler saw instead, after rewrites; "" where nothing has changed.
 type Seen struct{ Method, Target string }

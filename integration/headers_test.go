@@ -256,3 +256,25 @@ func TestUnderscoreTwins(t *testing.T) {
 		}
 	}
 }
+
+// TestUpgradesBesideABlock: an app that changes to HTTP/2 in its connection (h2c) would
+// get requests below the prefix that no handler has seen. A websocket is let through.
+func TestUpgradesBesideABlock(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY}\nreverse_proxy APP\n}\nreverse_proxy APP\nhandle_errors {\nreverse_proxy APP\n}"})
+	for protocol, want := range map[string]string{"h2c": "", "h2c, websocket": "", "websocket": "websocket"} {
+		for _, path := range []string{"/beside", "/hooks/unknown"} {
+			id := newCase()
+			s := g.dial(t)
+			s.head("GET", path+"?case="+id, "Connection: Upgrade, HTTP2-Settings", "Upgrade: "+protocol, "HTTP2-Settings: AAMAAABkAAQAAP__")
+			s.answer()
+			got := g.app.got(id)
+			if len(got) != 1 {
+				t.Fatalf("%s %s: the app got %d requests", path, protocol, len(got))
+			}
+			if upgrade := got[0].Header.Get("Upgrade"); upgrade != want {
+				t.Errorf("%s: Upgrade: %s arrives as %q, want %q", path, protocol, upgrade, want)
+			}
+		}
+	}
+}

@@ -260,3 +260,47 @@ func TestInboxStaysAtItsAddress(t *testing.T) {
 		t.Errorf("the other site's app got it %d times", len(got))
 	}
 }
+
+// TestInboxStaysAtItsHost: a handler of the same name at another host does not get a
+// delivery whose own site is gone from the configuration, not even once its route is
+// known.
+func TestInboxStaysAtItsHost(t *testing.T) {
+	t.Parallel()
+	own, other := newApp(), newApp()
+	defer own.Close()
+	defer other.Close()
+	at1 := func(host string, app *app) string {
+		return "@" + host + " host " + host + ".test\nhandle @" + host + " {\nverify_webhook github {env.GITHUB_KEY} {\nname shop\n" + inboxOption("inbox") + "}\nreverse_proxy " + app.address + "\n}\n"
+	}
+	for name, rest := range map[string]string{
+		"another host": at1("staging", other),
+		"any host":     "verify_webhook github {env.GITHUB_KEY} {\nname shop\n" + inboxOption("inbox") + "}\nreverse_proxy " + other.address + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startInbox(t, setup{site: at1("prod", own)})
+			id, m := newCase(), at("/").message(t).to("prod.test", "")
+			down := newDesk()
+			own.answer(id, down.serve(func(n int, w http.ResponseWriter, _ *http.Request) {
+				if n == 1 {
+					http.Error(w, "not now", http.StatusInternalServerError)
+				}
+			}))
+			stored, err := g.post(t.Context(), g.h1, id, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStored(t, "while the app fails", stored)
+			g.reload(t, rest)
+			g.wantLog(t, "did not reach its handler", `"name":"shop"`)
+			shown, err := g.post(t.Context(), g.h1, newCase(), at("/").message(t).to("staging.test", ""))
+			if err != nil || shown.status != http.StatusOK {
+				t.Fatal(shown.status, err)
+			}
+			g.reload(t, at1("prod", own))
+			eventually(t, "it is delivered", func() bool { n, _ := down.seen(); return n > 1 })
+			if got := other.got(id); len(got) > 0 {
+				t.Errorf("another site's app got it %d times", len(got))
+			}
+		})
+	}
+}

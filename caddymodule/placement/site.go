@@ -70,6 +70,15 @@ func (s *Site) Lists(host string) bool {
 	return listed
 }
 
+// Covers reports whether a pattern of the configuration, or any host, matches the host
+// of a request. A pattern with a placeholder may.
+func (s *Site) Covers(host string) bool {
+	host = hostOf(host)
+	return slices.ContainsFunc(s.patterns, func(pattern string) bool {
+		return pattern == "" || strings.Contains(pattern, "{") || covers(pattern, host)
+	})
+}
+
 // Address replaces a host that the site does not list: the pattern that it matches,
 // which the client cannot choose. It includes the port only if handlers on several
 // ports need it: two gateways that share a store may listen on different ones.
