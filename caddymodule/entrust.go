@@ -159,7 +159,7 @@ func (d *delivery) record() *inbox.Delivery {
 	if record.Seen.Target == record.Target {
 		record.Seen.Target = ""
 	}
-	record.Site = d.h.app.siteFor(d.h, d.req.Host)
+	record.Site, record.Provider = d.h.app.siteFor(d.h, d.req.Host), d.h.providerID()
 	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
 	return &record

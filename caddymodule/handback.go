@@ -59,9 +59,12 @@ func (a *App) addressees(back *inbox.Attempt) []*Handler {
 	return all
 }
 
-// serves reports whether a handler's site is meant for the host of a delivery, as the
-// one that received it was.
+// serves reports whether a handler is one for the sender of a delivery, and its site is
+// meant for the host, as those that received it were.
 func (a *App) serves(h *Handler, d *inbox.Delivery) bool {
+	if h.providerID() != d.Provider {
+		return false
+	}
 	now := a.siteFor(h, d.Host)
 	return d.Site == inbox.AnySite || now == inbox.Lists || now == d.Site
 }

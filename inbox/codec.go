@@ -99,7 +99,7 @@ func (d *Delivery) texts() []*string {
 	return []*string{
 		&d.Handler, &d.Tenant, &d.Label, &d.ID, &d.Event,
 		&d.Method, &d.Target, &d.Host, &d.Proto, &d.Remote, &d.Local,
-		&d.Seen.Method, &d.Seen.Target,
+		&d.Seen.Method, &d.Seen.Target, &d.Provider,
 	}
 }
 

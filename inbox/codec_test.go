@@ -10,7 +10,7 @@ func full() *Delivery {
 	return &Delivery{
 		Key: Key{1, 255}, Queue: Queue{Handler: "stripe", Tenant: "acme"},
 		Received: time.Unix(1_800_000_000, 123_456_789), Label: "current", ID: "evt_1", Event: "order.paid",
-		Timestamp: time.Unix(1_799_999_999, 0), Site: Lists, Seen: Seen{Method: "PUT", Target: "/rewritten"}, Method: "POST", Target: "/hooks/stripe?a=%2f\xff", Host: "h.example",
+		Timestamp: time.Unix(1_799_999_999, 0), Site: Lists, Provider: "stripe", Seen: Seen{Method: "PUT", Target: "/rewritten"}, Method: "POST", Target: "/hooks/stripe?a=%2f\xff", Host: "h.example",
 		Proto: "HTTP/2.0", Remote: "[::1]:1", Local: "127.0.0.1:443",
 		TLS:    &TLS{Version: 0x304, CipherSuite: 0x1301, ServerName: "h.example", Protocol: "h2", Peers: [][]byte{{1}, {2, 3}}},
 		Header: map[string][]string{"A": {"", "x\xffy"}, "Content-Type": {"application/json"}, "None": nil},

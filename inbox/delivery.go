@@ -39,6 +39,7 @@ type Delivery struct {
 	Received time.Time // to the nanosecond, in any zone
 
 	// The results of verification.
+	Provider  string    // of the handler
 	Label     string    // of the key that signed it; never derived from a secret
 	ID        string    // the sender's id, or ""
 	Event     string    // the sender's event type, or ""

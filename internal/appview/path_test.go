@@ -43,6 +43,12 @@ func TestPrefixOwnsEverySpelling(t *testing.T) {
 		"/a%2fb/../hooks/stripe":       true, // if an encoded slash is not a slash
 		"/x/hooks;y/../../hooks":       true,
 		"/hooks%7f/stripe":             true,
+		"/index.php/hooks/stripe":      true, // a front controller's PATH_INFO
+		"/x/APP.PHP/hooks":             true,
+		"/a.php/b.php/hooks/stripe":    true,
+		"/index.php/x/hooks/stripe":    false,
+		"/index.php/hooksters":         false,
+		"/hooks.php/stripe":            false,
 		"/x//stripe":                   false,
 		"/hooksters//x;hooks/..":       false,
 		"/":                            false,

@@ -66,12 +66,29 @@ func checkLiteral(p string) error {
 	return nil
 }
 
-// Owns reports whether a decoded path is below the prefix, or is unclean and contains
-// the prefix's segments anywhere, so that an app may read it as below. Case is
-// ignored.
+// Owns reports whether a decoded path is below the prefix, alone or behind the name of a
+// script, or is unclean and contains the prefix's segments anywhere, so that an app may
+// read it as below. Case is ignored.
 func (m Prefix) Owns(p string) bool {
 	base := m.Base()
-	return base == "" || isBelow(p, base) || !isTidy(p) && mentions(p, base)
+	return base == "" || isBelow(p, base) || isBehindScript(p, base) || !isTidy(p) && mentions(p, base)
+}
+
+// isBehindScript reports whether the part of p behind the name of a script is below
+// base. A front controller routes by that part: /index.php/hooks/x, the PATH_INFO of
+// RFC 3875 §4.1.5.
+func isBehindScript(p, base string) bool {
+	const end = ".php"
+	p = FoldCase(p)
+	for {
+		_, rest, found := strings.Cut(p, end+"/")
+		if !found {
+			return false
+		}
+		if p = "/" + rest; isBelow(p, base) {
+			return true
+		}
+	}
 }
 
 // isBelow reports whether base is p or its first whole segments, whatever ends a
