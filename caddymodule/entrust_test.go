@@ -361,8 +361,8 @@ func TestWhatAnAttemptLeaves(t *testing.T) {
 				return dedupe.NewGate(dedupe.Options{Store: store}), nil
 			}}
 			synctest.Test(t, func(t *testing.T) {
+				store.set(c.down) // before the start, which looks at the store
 				g.run(t)
-				store.set(c.down)
 				if c.mark.TTL > 0 {
 					_ = store.Memory.Done(t.Context(), theKey, c.mark)
 				}
