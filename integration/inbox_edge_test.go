@@ -139,12 +139,14 @@ https://localhost:PORT {
 		}
 		return err == nil
 	})
-	trust := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}
-	overQUIC := &http3.Transport{TLSClientConfig: trust}
+	trust := func() *tls.Config { // each transport adds its protocols to its own
+		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}
+	}
+	overQUIC := &http3.Transport{TLSClientConfig: trust()}
 	defer overQUIC.Close()
 	for proto, transport := range map[string]http.RoundTripper{
-		"HTTP/1.1": &http.Transport{TLSClientConfig: trust},
-		"HTTP/2.0": &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true},
+		"HTTP/1.1": &http.Transport{TLSClientConfig: trust()},
+		"HTTP/2.0": &http.Transport{TLSClientConfig: trust(), ForceAttemptHTTP2: true},
 		"HTTP/3.0": overQUIC,
 	} {
 		client := &http.Client{Timeout: patience, Transport: transport}
