@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
@@ -120,7 +121,7 @@ func (r *Request) requestLine(line string) error {
 // setTarget parses a path or an absolute URL (RFC 9112 §3.2).
 func (r *Request) setTarget(text string) error {
 	switch {
-	case hasControl(text) || strings.Contains(text, " "):
+	case hasControl(text) || hasSpace(text):
 		return errors.New("the path holds a space or a control character: save the request as it was sent")
 	case strings.HasPrefix(text, "/"):
 		r.Target = text
@@ -133,7 +134,7 @@ func (r *Request) setTarget(text string) error {
 // query keep their spelling.
 func (r *Request) SetURL(text string) error {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || hasControl(text) {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || hasControl(text) || hasSpace(text) {
 		return errors.New("not a URL that a sender calls: write a path, or the whole, such as https://hooks.example.com/hooks/stripe")
 	}
 	text, _, _ = strings.Cut(text, "#") // fragments are never sent
@@ -268,6 +269,9 @@ func (r *Request) Write(w io.Writer, whole bool) error {
 
 // URL returns the absolute URL.
 func (r *Request) URL() string { return r.Scheme + "://" + r.Host + r.Target }
+
+// hasSpace reports whether a request line would end its target early.
+func hasSpace(text string) bool { return strings.ContainsFunc(text, unicode.IsSpace) }
 
 func hasControl(text string) bool {
 	return strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f })

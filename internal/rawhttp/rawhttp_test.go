@@ -157,6 +157,7 @@ func FuzzParse(f *testing.F) {
 		"POST http://a.example HTTP/1.1\nContent-Length: 1\n\nab", "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\r\na\r\n0\r\n\r\n",
 		`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"x","value":"1"}],"postData":{"params":[{"name":"a","value":"b"}]}}}`,
 		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":"1"},"body_base64":"AP8="}`,
+		`{"method":"POST","url":"http://a.example/a b"}`, `{"method":"POST","url":"http://a.example/a\u00a0b"}`,
 		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":" "}}`, // was kept, and written as nothing
 	} {
 		f.Add([]byte(seed))
