@@ -78,6 +78,18 @@ func newBrokenStore() *brokenStore {
 	return &brokenStore{Memory: dedupe.NewMemory(dedupe.MemoryOptions{}), down: true}
 }
 
+// openBrokenStore opens a store that does not answer, until the test ends.
+func openBrokenStore(t *testing.T) {
+	t.Helper()
+	store := &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) {
+		return dedupe.NewGate(dedupe.Options{Store: struct{ dedupe.Store }{newBrokenStore()}}), nil
+	}}
+	if _, err := acquire(store); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = release(store) })
+}
+
 // TestStoreDown: down reject refuses before the app is called, and an accepted
 // delivery is acknowledged whatever the state of the store.
 func TestStoreDown(t *testing.T) {

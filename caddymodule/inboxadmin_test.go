@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
-	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -354,15 +353,7 @@ func TestNoInbox(t *testing.T) {
 // TestDiscardTellsWhatTheStoreKeeps: a store that does not answer is tried once, not
 // for each delivery.
 func TestDiscardTellsWhatTheStoreKeeps(t *testing.T) {
-	broken := newBrokenStore()
-	broken.set(true)
-	store := &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) {
-		return dedupe.NewGate(dedupe.Options{Store: struct{ dedupe.Store }{broken}}), nil
-	}}
-	if _, err := acquire(store); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = release(store) }()
+	openBrokenStore(t)
 	note := forgetDiscarded(context.Background(), []inbox.Key{{1}, {2}}, "")
 	if !strings.Contains(note, "did not forget") || forgetDiscarded(t.Context(), []inbox.Key{{3}}, "said") != "said" {
 		t.Errorf("note %q", note)

@@ -106,15 +106,7 @@ func TestForgetInboxThatMayBeHere(t *testing.T) {
 
 // TestForgetInboxInPart: a store that fails says so.
 func TestForgetInboxInPart(t *testing.T) {
-	broken := newBrokenStore()
-	broken.set(true)
-	store := &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) {
-		return dedupe.NewGate(dedupe.Options{Store: struct{ dedupe.Store }{broken}}), nil
-	}}
-	if _, err := acquire(store); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = release(store) }()
+	openBrokenStore(t)
 	_, err := ask(http.MethodDelete, forgetInboxPath+"lost")
 	if caddyStatus(err) != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "not all are forgotten, but 0") {
 		t.Errorf("%v", err)

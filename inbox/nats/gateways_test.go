@@ -113,7 +113,7 @@ func TestOneAttemptOverTwoGateways(t *testing.T) {
 				for left.Load() > 0 && t.Context().Err() == nil {
 					a, err := e.Take(context.Background(), shop, inbox.NextDue)
 					if err != nil || a == nil {
-						time.Sleep(time.Millisecond) // only limits the polling
+						time.Sleep(time.Millisecond) // only limits the polling: Changed serves one listener, and these are many
 						continue
 					}
 					n := number(a)

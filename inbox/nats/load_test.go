@@ -40,13 +40,13 @@ func (l *load) send(e *Engine) {
 		n := int(l.next.Add(1))
 		if _, err := e.Accept(context.Background(), delivery(n), false); err != nil {
 			l.refusals.Add(1)
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // only limits the load: nothing waits for it to be right
 			continue
 		}
 		l.mu.Lock()
 		l.accepted[n] = true
 		l.mu.Unlock()
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // only limits the load
 	}
 }
 
@@ -54,7 +54,7 @@ func (l *load) take(e *Engine) {
 	for !l.closing.Load() {
 		a, err := e.Take(context.Background(), shop, inbox.NextDue)
 		if err != nil || a == nil {
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // only limits the polling: Changed serves one listener, and these are many
 			continue
 		}
 		l.mu.Lock()
