@@ -3,13 +3,13 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
@@ -80,7 +80,7 @@ func (b *box) close() {
 // identity. Every acquireBox is followed by one release.
 func acquireBox(identity string, m InboxModule) (*box, error) {
 	value, _, err := boxes.LoadOrNew(identity, func() (caddy.Destructor, error) {
-		logger := slog.New(currentLog{name: "inbox"})
+		logger := logging.Current("inbox")
 		engine, err := m.Engine(logger)
 		if err != nil {
 			return nil, err
@@ -230,7 +230,7 @@ func activeApp() *App {
 
 // settlements limits the lines of settled: an app that refuses everything must not
 // fill a disk.
-var settlements limiter
+var settlements logging.Limiter
 
 // settled counts the result of an attempt, and reports it if it needs an operator.
 func settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
@@ -253,15 +253,12 @@ func settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
 	if message == "" {
 		return
 	}
-	ok, suppressed := settlements.allow(time.Now())
+	ok, suppressed := settlements.Allow(time.Now())
 	if !ok {
 		return
 	}
 	fields := []zap.Field{
 		zap.String("name", e.Handler), zap.String("delivery", e.Key.String()), zap.Int("attempt", e.Attempts+1), zap.Int("status", r.Status),
 	}
-	if suppressed > 0 {
-		fields = append(fields, zap.Int("suppressed", suppressed))
-	}
-	caddy.Log().Named("verify_webhook.inbox").Log(level, message, fields...)
+	caddy.Log().Named("verify_webhook.inbox").Log(level, message, append(fields, suppressed...)...)
 }

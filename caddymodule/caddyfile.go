@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -175,7 +176,7 @@ func (p *parser) option(name string) error {
 		parse, ok = one((*parser).setPath), true
 	}
 	if !ok {
-		return p.Errf("%s", unknownOption(name, p.optionNames()...))
+		return p.Errf("%v", option.Unknown(name, p.optionNames()...))
 	}
 	if line, again := p.lines[name]; again && !repeatable[name] {
 		return p.Errf("%s is already set on line %d: remove one", name, line)

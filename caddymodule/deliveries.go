@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
@@ -23,15 +24,14 @@ import (
 // /verify_webhook/deliveries[?name=NAME&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
 // DELETE /verify_webhook/deliveries?name=NAME&id=SENDER_ID or ?inbox=ID forgets.
 func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
-	switch r.Method {
-	case http.MethodGet:
-	case http.MethodDelete:
+	if err := adminhttp.Only(w, r, http.MethodGet, http.MethodDelete); err != nil {
+		return err
+	}
+	if r.Method == http.MethodDelete {
 		if r.URL.Query().Has("inbox") {
 			return a.forgetInbox(w, r)
 		}
 		return a.forgetByID(w, r)
-	default:
-		return notAllowed(w, http.MethodGet, http.MethodDelete)
 	}
 	_, until := inForce.now() // before the lookup, so that no change is missed
 	app, err := asked(r)
@@ -40,13 +40,13 @@ func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 	}
 	query, limit, err := deliveryQuery(r)
 	if err != nil {
-		return adminError(http.StatusBadRequest, err)
+		return adminhttp.Error(http.StatusBadRequest, err)
 	}
 	if params := r.URL.Query(); params.Get("follow") != "1" && !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		if limit < 0 {
 			limit = history.PerHandler
 		}
-		return answerJSON(w, new(history.View).Show(recent.List(query, limit), app.snapshots()))
+		return adminhttp.Answer(w, new(history.View).Show(recent.List(query, limit), app.snapshots()))
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
@@ -164,26 +164,26 @@ func (s *stream) append(text []byte, list []*history.Delivery) []byte {
 // forget lets the next copy of an accepted delivery through, because "Redeliver" is
 // deliberate: DELETE /verify_webhook/deliveries/KEY.
 func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
-	if err := only(http.MethodDelete, w, r); err != nil {
+	if err := adminhttp.Only(w, r, http.MethodDelete); err != nil {
 		return err
 	}
 	key, err := dedupe.ParseKey(strings.TrimPrefix(r.URL.Path, adminapi.DeliveriesPath+"/"))
 	if err != nil {
-		return adminError(http.StatusBadRequest, err)
+		return adminhttp.Error(http.StatusBadRequest, err)
 	}
 	if state := owed(r.Context(), key); state != 0 {
-		return adminError(http.StatusConflict, fmt.Errorf("the delivery is in the inbox (%s), so its copies are not forwarded: caddy webhook inbox replay %[2]s sends it, caddy webhook inbox discard %[2]s removes it", state, key))
+		return adminhttp.Error(http.StatusConflict, fmt.Errorf("the delivery is in the inbox (%s), so its copies are not forwarded: caddy webhook inbox replay %[2]s sends it, caddy webhook inbox discard %[2]s removes it", state, key))
 	}
 	forgotten, err := forgetDone(r.Context(), key)
 	switch {
 	case errors.Is(err, dedupe.ErrInFlight):
-		return adminError(http.StatusConflict, errors.New("the delivery is in flight: wait for the app's answer, then try again"))
+		return adminhttp.Error(http.StatusConflict, errors.New("the delivery is in flight: wait for the app's answer, then try again"))
 	case err != nil:
-		return adminError(http.StatusServiceUnavailable, err)
+		return adminhttp.Error(http.StatusServiceUnavailable, err)
 	case !forgotten:
-		return adminError(http.StatusNotFound, errors.New("no such delivery is done"))
+		return adminhttp.Error(http.StatusNotFound, errors.New("no such delivery is done"))
 	}
-	return answerJSON(w, adminapi.Forgotten{Key: key.String(), Note: ownMemory})
+	return adminhttp.Answer(w, adminapi.Forgotten{Key: key.String(), Note: ownMemory})
 }
 
 const ownMemory = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
@@ -220,7 +220,7 @@ func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error)
 func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 	q := history.Query{Name: r.URL.Query().Get("name"), ID: r.URL.Query().Get("id")}
 	if q.Name == "" || q.ID == "" {
-		return adminError(http.StatusBadRequest, errors.New("specify name and id: another handler's sender may use the same id"))
+		return adminhttp.Error(http.StatusBadRequest, errors.New("specify name and id: another handler's sender may use the same id"))
 	}
 	if _, err := asked(r); err != nil {
 		return err
@@ -233,12 +233,12 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if len(seen) == 0 {
-		return adminError(http.StatusNotFound, errors.New("no delivery with that id is kept: specify the delivery's key"))
+		return adminhttp.Error(http.StatusNotFound, errors.New("no delivery with that id is kept: specify the delivery's key"))
 	}
 	for _, text := range seen {
 		key, err := dedupe.ParseKey(text)
 		if err != nil {
-			return adminError(http.StatusInternalServerError, err)
+			return adminhttp.Error(http.StatusInternalServerError, err)
 		}
 		if owed(r.Context(), key) != 0 {
 			answer.Stored = append(answer.Stored, text)
@@ -249,12 +249,12 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		case errors.Is(err, dedupe.ErrInFlight):
 			answer.InFlight = append(answer.InFlight, text)
 		case err != nil:
-			return adminError(http.StatusServiceUnavailable, err)
+			return adminhttp.Error(http.StatusServiceUnavailable, err)
 		case forgotten:
 			answer.Keys = append(answer.Keys, text)
 		default:
 			answer.NotDone = append(answer.NotDone, text)
 		}
 	}
-	return answerJSON(w, answer)
+	return adminhttp.Answer(w, answer)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
@@ -160,12 +161,12 @@ func TestInboxStatus(t *testing.T) {
 // TestDeadLettersAreLoggedWithinALimit: an app that refuses everything fills no disk.
 func TestDeadLettersAreLoggedWithinALimit(t *testing.T) {
 	g := mustProvision(t, "", once())
-	settlements = limiter{}
+	settlements = logging.Limiter{}
 	g.logs.TakeAll()
 	for i := range 1000 {
 		settled(&inbox.Attempt{Entry: inbox.Entry{Key: inbox.Key{byte(i)}, Queue: inbox.Queue{Handler: "limited"}}}, inbox.Result{Status: 410}, inbox.Settlement{To: inbox.Dead})
 	}
-	if n := g.logs.FilterMessageSnippet("dead letter").Len(); n < maxWarnings || n > 3*maxWarnings {
+	if n := g.logs.FilterMessageSnippet("dead letter").Len(); n < logging.MaxLines || n > 3*logging.MaxLines {
 		t.Errorf("%d lines of 1000 dead letters", n)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 )
 
@@ -48,7 +49,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 			if app.MaxBuffered != nil {
 				return nil, d.Errf("max_buffered is already set: remove one")
 			}
-			size, err := parseSize(d.RemainingArgs())
+			size, err := option.Size(d.RemainingArgs())
 			if err != nil {
 				return nil, d.Errf("max_buffered: %v", err)
 			}
@@ -147,30 +148,14 @@ func parseInbox(d *caddyfile.Dispenser) (json.RawMessage, error) {
 //		encrypt     <value>...
 //	}
 func (b *BoltInbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the engine's name
-	if d.NextArg() {
-		return d.Errf("inbox bolt: write the options in a block")
-	}
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word := d.Val()
-		args := d.RemainingArgs()
-		if seen[word] && word != "encrypt" {
-			return d.Errf("inbox bolt: %s is already set: remove one", word)
-		}
-		seen[word] = true
-		if err := b.option(word, args); err != nil {
-			return d.Errf("inbox bolt: %v", err)
-		}
-	}
-	return nil
+	return option.Module(d, "inbox", b.option, "encrypt")
 }
 
 func (b *BoltInbox) option(word string, args []string) error {
 	switch word {
 	case "path", "max_size", "concurrency", "encrypt":
 	default:
-		return errors.New(unknownOption(word, "path", "max_size", "concurrency", "encrypt"))
+		return option.Unknown(word, "path", "max_size", "concurrency", "encrypt")
 	}
 	if len(args) == 0 || slices.Contains(args, "") {
 		return fmt.Errorf("%s has no value: an unset {$VARIABLE} vanishes", word)
@@ -182,7 +167,7 @@ func (b *BoltInbox) option(word string, args []string) error {
 	case "path":
 		b.Path = args[0]
 	case "max_size":
-		size, err := parseSize(args)
+		size, err := option.Size(args)
 		if err != nil {
 			return fmt.Errorf("max_size: %w", err)
 		}
@@ -249,7 +234,7 @@ func parseStoreBlock(d *caddyfile.Dispenser, options map[string]func(string) err
 		word := d.Val()
 		set, ok := options[word]
 		if !ok {
-			return d.Errf("store %s: %s", store, unknownOption(word, slices.Sorted(maps.Keys(options))...))
+			return d.Errf("store %s: %v", store, option.Unknown(word, slices.Sorted(maps.Keys(options))...))
 		}
 		args := d.RemainingArgs()
 		if seen[word] || len(args) != 1 {

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
@@ -33,7 +34,7 @@ type Guard struct {
 	// The prefix that the block owns: /hooks/*, or * for every path.
 	Prefix MatchPrefix `json:"prefix,omitempty"`
 
-	warnings limiter
+	warnings logging.Limiter
 	logger   *zap.Logger
 }
 
@@ -88,18 +89,14 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) error {
 		repl.Set(prefix+"reason", errUncleanPath.reason)
 	}
 	failure := caddyhttp.Error(errUncleanPath.status, errUncleanPath)
-	if ok, suppressed := g.warnings.allow(time.Now()); ok {
-		fields := []zap.Field{
+	if ok, suppressed := g.warnings.Allow(time.Now()); ok {
+		g.logger.Warn("request refused", append(suppressed,
 			zap.String("reason", errUncleanPath.reason),
 			zap.String("detail", errUncleanPath.detail),
 			zap.String("prefix", string(g.Prefix)),
 			zap.Int("status", errUncleanPath.status),
 			zap.String("error_id", failure.ID),
-		}
-		if suppressed > 0 {
-			fields = append(fields, zap.Int("suppressed", suppressed))
-		}
-		g.logger.Warn("request refused", fields...)
+		)...)
 	}
 	return failure
 }

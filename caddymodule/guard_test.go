@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 )
 
 // passing is the next handler of a guard: it records what passes.
@@ -125,8 +127,8 @@ func TestGuardRefusesUncleanPaths(t *testing.T) {
 			t.Fatal("the answer waits for the body")
 		}
 	}
-	if n := logs.Len(); n < maxWarnings || n > 5*maxWarnings { // seconds may pass
-		t.Errorf("logged %d times, want %d a second", n, maxWarnings)
+	if n := logs.Len(); n < logging.MaxLines || n > 5*logging.MaxLines { // seconds may pass
+		t.Errorf("logged %d times, want %d a second", n, logging.MaxLines)
 	}
 	if err := g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/files/a;b//c", nil), next); err != nil || len(next.headers) != 1 {
 		t.Errorf("beside the prefix: %v", err)

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
@@ -116,7 +117,7 @@ type Handler struct {
 	maxBody      int64
 	rejectStatus int
 	buffered     budget
-	warnings     limiter
+	warnings     logging.Limiter
 	metrics      *metrics.Counters
 	logger       *zap.Logger
 	now          func() time.Time

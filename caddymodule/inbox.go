@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
 )
@@ -134,25 +135,15 @@ func (p *parser) inbox(name string, args []string) error {
 	case len(args) > 0 && !(len(args) == 1 && args[0] == ""):
 		return p.Errf("inbox: write inbox, or inbox first, and perhaps a block with after, retry, expire, dead_on, keep")
 	}
-	seen := make(map[string]bool)
-	for nesting := p.Nesting(); p.NextBlock(nesting); {
-		word := p.Val()
-		if seen[word] {
-			return p.Errf("inbox: %s is already set: remove one", word)
-		}
-		seen[word] = true
-		if err := p.h.Inbox.option(word, p.RemainingArgs()); err != nil {
-			return p.Errf("inbox: %v", err)
-		}
-	}
-	return nil
+	_, err := option.Block(p.Dispenser, name, p.h.Inbox.option)
+	return err
 }
 
 func (i *Inbox) option(word string, args []string) (err error) {
 	switch word {
 	case "retry":
 		for _, arg := range args {
-			d, err := parseTimeout(arg)
+			d, err := option.Duration(arg)
 			if err != nil {
 				return fmt.Errorf("retry: %w", err)
 			}
@@ -176,16 +167,16 @@ func (i *Inbox) option(word string, args []string) (err error) {
 		return nil
 	case "after", "expire", "keep":
 	default:
-		return errors.New(unknownOption(word, "after", "retry", "expire", "dead_on", "keep"))
+		return option.Unknown(word, "after", "retry", "expire", "dead_on", "keep")
 	}
 	if len(args) != 1 {
 		return fmt.Errorf("%s: write one duration, such as 4s; an unset {$VARIABLE} vanishes", word)
 	}
 	switch word {
 	case "after":
-		i.After, err = parseTimeout(args[0])
+		i.After, err = option.Duration(args[0])
 	case "expire":
-		i.Expire, err = parseTimeout(args[0])
+		i.Expire, err = option.Duration(args[0])
 	case "keep":
 		var d time.Duration
 		if d, err = caddy.ParseDuration(args[0]); err != nil || d < 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -34,10 +35,8 @@ const (
 // inbox lists what is stored, or discards some of it:
 // GET or DELETE /verify_webhook/inbox[?name=N&tenant=T&key=LABEL&state=S].
 func (a *adminAPI) inbox(w http.ResponseWriter, r *http.Request) error {
-	switch r.Method {
-	case http.MethodGet, http.MethodDelete:
-	default:
-		return notAllowed(w, http.MethodGet, http.MethodDelete)
+	if err := adminhttp.Only(w, r, http.MethodGet, http.MethodDelete); err != nil {
+		return err
 	}
 	in, err := openInboxes()
 	if err != nil {
@@ -62,11 +61,11 @@ func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
 	case !acts && (item == "pause" || item == "resume"):
 		serve = func(in *inboxes) error { return in.pause(w, r, item == "pause") }
 	case keyErr != nil:
-		return adminError(http.StatusBadRequest, keyErr)
+		return adminhttp.Error(http.StatusBadRequest, keyErr)
 	case acts && action == "replay":
 		serve = func(in *inboxes) error { return in.of(r, key).replayOne(w, r, key) }
 	case acts:
-		return adminError(http.StatusNotFound, errors.New("a delivery has no such action: use replay"))
+		return adminhttp.Error(http.StatusNotFound, errors.New("a delivery has no such action: use replay"))
 	default:
 		methods = []string{http.MethodGet, http.MethodDelete}
 		serve = func(in *inboxes) error {
@@ -76,8 +75,8 @@ func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
 			return in.of(r, key).show(w, r, in.app, key)
 		}
 	}
-	if !slices.Contains(methods, r.Method) {
-		return notAllowed(w, methods...)
+	if err := adminhttp.Only(w, r, methods...); err != nil {
+		return err
 	}
 	in, err := openInboxes()
 	if err != nil {
@@ -98,7 +97,7 @@ func inboxSelection(params url.Values) (s inbox.Selection, err error) {
 			}
 		}
 		if !known {
-			return s, adminError(http.StatusBadRequest, errors.New("unknown state: deliveries are pending, in_attempt, delivered, dead or locked"))
+			return s, adminhttp.Error(http.StatusBadRequest, errors.New("unknown state: deliveries are pending, in_attempt, delivered, dead or locked"))
 		}
 	}
 	return s, nil
@@ -107,7 +106,7 @@ func inboxSelection(params url.Values) (s inbox.Selection, err error) {
 func inboxAfter(params url.Values) (after uint64, err error) {
 	if text := params.Get("after"); text != "" {
 		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return 0, adminError(http.StatusBadRequest, errors.New("after: write the position of a delivery"))
+			return 0, adminhttp.Error(http.StatusBadRequest, errors.New("after: write the position of a delivery"))
 		}
 	}
 	return after, nil
@@ -115,7 +114,7 @@ func inboxAfter(params url.Values) (after uint64, err error) {
 
 // failure is the answer for an engine that does not answer.
 func (b *box) failure(err error) error {
-	return adminError(http.StatusServiceUnavailable, b.reason(err))
+	return adminhttp.Error(http.StatusServiceUnavailable, b.reason(err))
 }
 
 // reason says why an engine is unavailable.
@@ -131,7 +130,7 @@ func knownName(app *App, queues []inbox.QueueStatus, name string) error {
 	if name == "" || len(app.named(name)) > 0 || slices.ContainsFunc(queues, func(q inbox.QueueStatus) bool { return q.Handler == name }) {
 		return nil
 	}
-	return adminError(http.StatusNotFound, fmt.Errorf("no handler and no stored delivery has that name; the handlers are: %s", app.handlerNames()))
+	return adminhttp.Error(http.StatusNotFound, fmt.Errorf("no handler and no stored delivery has that name; the handlers are: %s", app.handlerNames()))
 }
 
 func engineOf(b *box) adminapi.InboxEngine { return describeEngine(b, b.Engine().Status()) }
@@ -157,7 +156,7 @@ func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []admin
 		shown = append(shown, adminapi.InboxQueue{
 			Name: q.Handler, Tenant: q.Tenant, Configured: len(a.named(q.Handler)) > 0,
 			Pending: q.Pending, InAttempt: q.InAttempt, Delivered: q.Delivered, Dead: q.Dead, Locked: q.Locked, Bytes: q.Bytes,
-			Oldest: moment(q.Oldest), Due: moment(q.Due), DownSince: moment(q.Down), Paused: q.Paused,
+			Oldest: adminhttp.Moment(q.Oldest), Due: adminhttp.Moment(q.Due), DownSince: adminhttp.Moment(q.Down), Paused: q.Paused,
 		})
 	}
 	slices.SortFunc(shown, func(a, b adminapi.InboxQueue) int {
@@ -169,7 +168,7 @@ func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []admin
 func (a *App) showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEntry {
 	v := adminapi.InboxEntry{
 		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: position,
-		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: moment(e.Due), Attempts: e.Attempts, Status: e.Status,
+		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: adminhttp.Moment(e.Due), Attempts: e.Attempts, Status: e.Status,
 		Replayed: e.Replayed, Generation: e.Generation, Label: e.Label, Bytes: e.Size,
 	}
 	if b.isRetained() {
@@ -205,20 +204,20 @@ func (b *box) show(w http.ResponseWriter, r *http.Request, app *App, key inbox.K
 	detail := adminapi.InboxDetail{InboxEntry: app.showEntry(b, e.Position, e)}
 	if d == nil {
 		detail.Note = inbox.ErrLocked.Error()
-		return answerJSON(w, detail)
+		return adminhttp.Answer(w, detail)
 	}
 	app.showDelivery(&detail, d, r.URL.Query().Get("body") == "1")
-	return answerJSON(w, detail)
+	return adminhttp.Answer(w, detail)
 }
 
-var notStored = adminError(http.StatusNotFound, errors.New("the inbox has no such delivery: it may have been delivered or discarded"))
+var notStored = adminhttp.Error(http.StatusNotFound, errors.New("the inbox has no such delivery: it may have been delivered or discarded"))
 
 // showDelivery adds what may be shown of a stored request. It fails closed: without a
 // handler of its name, what may be a credential is unknown.
 func (a *App) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery, body bool) {
 	all, handlers := a.snapshots(), a.named(d.Handler)
 	hide := rejected.Hide(all)
-	v.ID, v.Event, v.Timestamp = hide(d.ID), hide(d.Event), moment(d.Timestamp)
+	v.ID, v.Event, v.Timestamp = hide(d.ID), hide(d.Event), adminhttp.Moment(d.Timestamp)
 	v.Remote, v.Method = d.Remote, d.Method
 	v.Host, v.URL, v.Headers = rejected.Redact(verifier.Request{Host: d.Host, Target: d.Target, Header: d.Header}, all)
 	sum := sha256.Sum256(d.Body)

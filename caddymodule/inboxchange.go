@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
@@ -127,7 +128,7 @@ func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if sel.Handler == "" {
-		return adminError(http.StatusBadRequest, errors.New("give the name of the handler whose deliveries are replayed"))
+		return adminhttp.Error(http.StatusBadRequest, errors.New("give the name of the handler whose deliveries are replayed"))
 	}
 	if len(sel.States) == 0 {
 		sel.States = []inbox.State{inbox.Dead}
@@ -137,7 +138,7 @@ func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 	}
 	as := params.Get("as")
 	if as != "" && len(in.app.named(as)) == 0 {
-		return adminError(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", in.app.handlerNames()))
+		return adminhttp.Error(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", in.app.handlerNames()))
 	}
 	ready := func(ctx context.Context, b *box, until time.Time) bool { return b.ready(ctx, until) }
 	c, err := in.change(r, sel, ready, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
@@ -150,7 +151,7 @@ func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	tellChange("deliveries of the inbox are replayed", sel, zap.Int("deliveries", c.Changed), zap.String("as", as))
-	return answerJSON(w, c)
+	return adminhttp.Answer(w, c)
 }
 
 // replayOne makes one due now: POST /verify_webhook/inbox/KEY/replay.
@@ -164,9 +165,9 @@ func (b *box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) e
 	case !found:
 		return notStored
 	case e.State == inbox.InAttempt:
-		return adminError(http.StatusConflict, errors.New("an attempt of this delivery is running: wait for its result"))
+		return adminhttp.Error(http.StatusConflict, errors.New("an attempt of this delivery is running: wait for its result"))
 	case e.State == inbox.Locked:
-		return adminError(http.StatusConflict, inbox.ErrLocked)
+		return adminhttp.Error(http.StatusConflict, inbox.ErrLocked)
 	}
 	sel := inbox.Selection{Keys: []inbox.Key{key}}
 	n, err := b.Engine().Replay(ctx, sel, "")
@@ -174,7 +175,7 @@ func (b *box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) e
 		return b.failure(err)
 	}
 	tellChange("a delivery of the inbox is replayed", inbox.Selection{Handler: e.Handler}, zap.String("delivery", key.String()))
-	return answerJSON(w, adminapi.InboxChanged{Changed: n})
+	return adminhttp.Answer(w, adminapi.InboxChanged{Changed: n})
 }
 
 // discard removes deliveries for good: DELETE /verify_webhook/inbox?name=N&….
@@ -184,7 +185,7 @@ func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if sel.Handler+sel.Tenant+sel.Label == "" {
-		return adminError(http.StatusBadRequest, errors.New("give the name of a handler, a tenant, or the label of a key: discarding everything is not possible"))
+		return adminhttp.Error(http.StatusBadRequest, errors.New("give the name of a handler, a tenant, or the label of a key: discarding everything is not possible"))
 	}
 	note := ""
 	always := func(context.Context, *box, time.Time) bool { return true }
@@ -200,7 +201,7 @@ func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
 		c.Note = note
 	}
 	tellChange("deliveries of the inbox are discarded", sel, zap.Int("deliveries", c.Changed))
-	return answerJSON(w, c)
+	return adminhttp.Answer(w, c)
 }
 
 // discardOne removes one for good: DELETE /verify_webhook/inbox/KEY.
@@ -220,7 +221,7 @@ func (b *box) discardOne(w http.ResponseWriter, r *http.Request, key inbox.Key) 
 		c.Note = "an attempt was running: the app may still accept the delivery"
 	}
 	tellChange("a delivery of the inbox is discarded", inbox.Selection{Handler: e.Handler}, zap.String("delivery", key.String()))
-	return answerJSON(w, c)
+	return adminhttp.Answer(w, c)
 }
 
 // forgetDiscarded makes the next copies of discarded deliveries new ones. After the
@@ -241,7 +242,7 @@ func forgetDiscarded(ctx context.Context, gone []inbox.Key, note string) string 
 func (in *inboxes) pause(w http.ResponseWriter, r *http.Request, paused bool) error {
 	name := r.URL.Query().Get("name")
 	if name == "" {
-		return adminError(http.StatusBadRequest, errors.New("give the name of the handler"))
+		return adminhttp.Error(http.StatusBadRequest, errors.New("give the name of the handler"))
 	}
 	if err := in.knows(r, name); err != nil {
 		return err
@@ -258,7 +259,7 @@ func (in *inboxes) pause(w http.ResponseWriter, r *http.Request, paused bool) er
 		message = "deliveries are sent to the app again"
 	}
 	tellChange(message, inbox.Selection{Handler: name})
-	return answerJSON(w, adminapi.InboxPaused{Name: name, Paused: paused})
+	return adminhttp.Answer(w, adminapi.InboxPaused{Name: name, Paused: paused})
 }
 
 // tellChange logs what the operator has changed.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -24,7 +25,7 @@ type inboxes struct {
 func openInboxes() (*inboxes, error) {
 	app := current()
 	if app == nil {
-		return nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
+		return nil, adminhttp.Error(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
 	}
 	in := &inboxes{app: app, own: app.theBox()}
 	others, done := retainedBoxes()
@@ -40,7 +41,7 @@ func openInboxes() (*inboxes, error) {
 	in.all = append(in.all, others...)
 	if len(in.all) == 0 {
 		in.done()
-		return nil, adminError(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler"))
+		return nil, adminhttp.Error(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler"))
 	}
 	return in, nil
 }
@@ -108,7 +109,7 @@ func (in *inboxes) list(w http.ResponseWriter, r *http.Request) error {
 	limit := defaultListed
 	if text := params.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxListed {
-			return adminError(http.StatusBadRequest, fmt.Errorf("limit: write how many deliveries to show, from 1 to %d", maxListed))
+			return adminhttp.Error(http.StatusBadRequest, fmt.Errorf("limit: write how many deliveries to show, from 1 to %d", maxListed))
 		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
@@ -123,7 +124,7 @@ func (in *inboxes) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		answer.More = len(answer.Deliveries) == limit
 	}
-	return answerJSON(w, answer)
+	return adminhttp.Answer(w, answer)
 }
 
 // describe returns the queues of a selection's handler and tenant.

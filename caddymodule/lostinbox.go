@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -24,7 +25,7 @@ func (a *adminAPI) forgetInbox(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
 	id := params.Get("inbox")
 	if id == "" || params.Has("name") || params.Has("id") {
-		return adminError(http.StatusBadRequest, errors.New("specify the id of an inbox, or the name of a handler and the id of a delivery"))
+		return adminhttp.Error(http.StatusBadRequest, errors.New("specify the id of an inbox, or the name of a handler and the id of a delivery"))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), forgetInboxBudget)
 	defer cancel()
@@ -39,7 +40,7 @@ func (a *adminAPI) forgetInbox(w http.ResponseWriter, r *http.Request) error {
 		}
 	})
 	if err != nil {
-		return adminError(http.StatusConflict, err)
+		return adminhttp.Error(http.StatusConflict, err)
 	}
 	eachGate(func(g *dedupe.Gate) {
 		n, failure := g.ForgetStored(ctx, id)
@@ -49,9 +50,9 @@ func (a *adminAPI) forgetInbox(w http.ResponseWriter, r *http.Request) error {
 	caddy.Log().Named("verify_webhook.inbox").Info("deliveries of an inbox are forgotten, so that their next copies are forwarded",
 		zap.String("inbox", id), zap.Int("deliveries", answer.Forgotten), zap.Error(err))
 	if err != nil {
-		return adminError(http.StatusServiceUnavailable, fmt.Errorf("not all are forgotten, but %d; try again: %w", answer.Forgotten, err))
+		return adminhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("not all are forgotten, but %d; try again: %w", answer.Forgotten, err))
 	}
-	return answerJSON(w, answer)
+	return adminhttp.Answer(w, answer)
 }
 
 // owesNothing returns an error if the inbox, whose id is known, has deliveries that the

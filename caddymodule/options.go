@@ -10,10 +10,9 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/dustin/go-humanize"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -39,15 +38,15 @@ func init() { // optionNames reads the map, which would otherwise depend on itse
 		"methods":        (*parser).methods,
 		"require_header": (*parser).requireHeader,
 		"max_body": func(p *parser, name string, args []string) error {
-			size, err := parseSize(args)
+			size, err := option.Size(args)
 			if err != nil {
 				return p.Errf("%s: %v", name, err)
 			}
 			p.h.MaxBody = &size
 			return nil
 		},
-		"body_timeout":     one(func(p *parser, arg string) (err error) { p.h.BodyTimeout, err = parseTimeout(arg); return err }),
-		"upstream_timeout": one(func(p *parser, arg string) (err error) { p.h.UpstreamTimeout, err = parseTimeout(arg); return err }),
+		"body_timeout":     one(func(p *parser, arg string) (err error) { p.h.BodyTimeout, err = option.Duration(arg); return err }),
+		"upstream_timeout": one(func(p *parser, arg string) (err error) { p.h.UpstreamTimeout, err = option.Duration(arg); return err }),
 		"observe": func(p *parser, name string, args []string) error {
 			if len(args) > 0 {
 				return p.Errf("observe takes no arguments")
@@ -321,21 +320,11 @@ func (p *parser) dedupe(name string, args []string) error {
 	if len(args) > 0 {
 		return p.Errf("dedupe: write off, or a block with key, window, wait, duplicate_response")
 	}
-	seen := make(map[string]bool)
-	for nesting := p.Nesting(); p.NextBlock(nesting); {
-		word := p.Val()
-		if seen[word] {
-			return p.Errf("dedupe: %s is already set: remove one", word)
-		}
-		seen[word] = true
-		if err := p.h.Dedupe.option(word, p.RemainingArgs()); err != nil {
-			return p.Errf("dedupe: %v", err)
-		}
-	}
-	if len(seen) == 0 {
+	n, err := option.Block(p.Dispenser, name, p.h.Dedupe.option)
+	if err == nil && n == 0 {
 		return p.Errf("dedupe: empty: write off, or a block with key, window, wait, duplicate_response")
 	}
-	return nil
+	return err
 }
 
 func (c *Dedupe) option(word string, args []string) (err error) {
@@ -355,7 +344,7 @@ func (c *Dedupe) option(word string, args []string) (err error) {
 			return errors.New("key: write id, id+content or content")
 		}
 	case word == "window" && len(args) == 1:
-		c.Window, err = parseTimeout(args[0])
+		c.Window, err = option.Duration(args[0])
 	case word == "wait" && len(args) == 1:
 		d, err := caddy.ParseDuration(args[0])
 		if err != nil || d < 0 {
@@ -365,41 +354,12 @@ func (c *Dedupe) option(word string, args []string) (err error) {
 	case word == "key" || word == "window" || word == "wait" || word == "duplicate_response":
 		return fmt.Errorf("%s: %d arguments: see the options' table", word, len(args))
 	default:
-		return errors.New(unknownOption(word, "key", "window", "wait", "duplicate_response"))
+		return option.Unknown(word, "key", "window", "wait", "duplicate_response")
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", word, err)
 	}
 	return nil
-}
-
-// unknownOption is the message for an unknown word at the start of a line. The word
-// is repeated only if it is a near miss: it may be a misplaced secret.
-func unknownOption(word string, known ...string) string {
-	if near := nearest.Of(word, known); near != "" {
-		return fmt.Sprintf("unknown option %s: did you mean %s?", word, near)
-	}
-	return "a line begins with an unknown option (not repeated here, as it may be a secret): known are " + strings.Join(known, ", ")
-}
-
-func parseTimeout(arg string) (*caddy.Duration, error) {
-	d, err := caddy.ParseDuration(arg)
-	if err != nil || d <= 0 {
-		return nil, errors.New("write a positive duration, such as 10s")
-	}
-	return new(caddy.Duration(d)), nil
-}
-
-// parseSize parses one size: 1MiB, 500KB, 1048576.
-func parseSize(args []string) (int64, error) {
-	if len(args) != 1 {
-		return 0, fmt.Errorf("takes one size, such as 1MiB, not %d arguments", len(args))
-	}
-	size, err := humanize.ParseBytes(args[0])
-	if err != nil || size == 0 || size > 1<<50 {
-		return 0, errors.New("write a positive size, such as 1MiB")
-	}
-	return int64(size), nil
 }
 
 // checkScheme compiles the scheme without its keys, and adds the line to an error.

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
@@ -130,7 +130,7 @@ func (p *pooledGate) Destruct() error {
 // Every acquire is followed by one release.
 func acquire(s StoreModule) (*dedupe.Gate, error) {
 	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
-		gate, err := s.Gate(slog.New(currentLog{name: "store"}))
+		gate, err := s.Gate(logging.Current("store"))
 		if err != nil {
 			return nil, err
 		}

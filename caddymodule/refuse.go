@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -82,7 +80,7 @@ func bodyTooLarge(limit, declared int64) *refusal {
 // twoHandlers refuses a request that has already passed another handler.
 func (h *Handler) twoHandlers(first string, w http.ResponseWriter, r *http.Request) error {
 	err := fmt.Errorf("two verify_webhook handlers on one request, %q and %q: make their matchers exclude each other", first, h.Name)
-	if ok, _ := h.warnings.allow(h.now()); ok {
+	if ok, _ := h.warnings.Allow(h.now()); ok {
 		h.logger.Error(err.Error())
 	}
 	return fail(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
@@ -192,9 +190,9 @@ func (d *delivery) unread() bool {
 	return d.r.ContentLength != int64(len(d.body))
 }
 
-// warn logs a refusal or observed failure, at most ten a second.
+// warn logs a refusal or observed failure, within a limit.
 func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
-	ok, suppressed := d.h.warnings.allow(d.h.now())
+	ok, suppressed := d.h.warnings.Allow(d.h.now())
 	if !ok {
 		return
 	}
@@ -211,37 +209,5 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	if d.rejection != "" { // for the admin API and caddy webhook rejections
 		fields = append(fields, zap.String("rejection", d.rejection))
 	}
-	if suppressed > 0 {
-		fields = append(fields, zap.Int("suppressed", suppressed))
-	}
-	d.h.logger.Warn(message, fields...)
-}
-
-// maxWarnings limits the refusals logged per second for a handler: a flood of
-// forgeries must not fill a disk.
-const maxWarnings = 10
-
-// limiter counts events in whole seconds.
-type limiter struct {
-	mu         sync.Mutex
-	second     int64
-	n          int
-	suppressed int
-}
-
-// allow reports whether an event may be logged now, and how many were suppressed
-// since the last one logged.
-func (l *limiter) allow(now time.Time) (ok bool, suppressed int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := now.Unix(); s != l.second {
-		l.second, l.n = s, 0
-	}
-	if l.n == maxWarnings {
-		l.suppressed++
-		return false, 0
-	}
-	l.n++
-	suppressed, l.suppressed = l.suppressed, 0
-	return true, suppressed
+	d.h.logger.Warn(message, append(fields, suppressed...)...)
 }

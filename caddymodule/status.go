@@ -3,11 +3,11 @@ package caddymodule
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 )
 
 // statusOf describes the app and its handlers with a name, or all.
@@ -59,10 +59,10 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 	s := adminapi.Handler{
 		Name: h.Name, Provider: h.providerID(), Delivered: t.Delivered, Failed: t.Failed, Duplicates: t.Duplicates,
 		Handshakes: t.Handshakes, Stored: t.Stored, Bypassed: t.Bypassed, Observed: t.Observed, Rejected: t.Rejected,
-		LastDelivered: moment(t.LastDelivered), Keys: []adminapi.Key{}, KeyProblems: []string{},
+		LastDelivered: adminhttp.Moment(t.LastDelivered), Keys: []adminapi.Key{}, KeyProblems: []string{},
 	}
 	for _, k := range t.Keys {
-		s.Keys = append(s.Keys, adminapi.Key{Label: k.Label, LastUsed: moment(k.Last)})
+		s.Keys = append(s.Keys, adminapi.Key{Label: k.Label, LastUsed: adminhttp.Moment(k.Last)})
 	}
 	for _, h := range handlers {
 		s.Observe = s.Observe || h.Observe
@@ -70,14 +70,6 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 		s.KeyProblems = append(s.KeyProblems, h.keys.Problems()...)
 	}
 	return s
-}
-
-// moment returns nil for the zero time.
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return new(t.UTC())
 }
 
 // handlerNames lists the names of a configuration, for errors.

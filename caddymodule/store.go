@@ -1,16 +1,13 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/bolt"
@@ -152,31 +149,6 @@ func notCompiledIn(name string) error {
 		return errors.New("store redis is not in this Caddy: build one with it: xcaddy build --with " + modulePath + " --with " + modulePath + "/caddymodule/redis")
 	}
 	return errors.New("store: an unknown one (not repeated here, as it may be a secret): memory and bolt are built in, redis is one more --with")
-}
-
-// currentLog writes to Caddy's current log: a store outlives the configuration, and
-// the log, under which it was opened.
-type currentLog struct {
-	name  string // store or inbox
-	attrs []slog.Attr
-	group []string
-}
-
-func (l currentLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-
-func (l currentLog) Handle(ctx context.Context, r slog.Record) error {
-	var h slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.WithName(strings.Join(append([]string{"verify_webhook", l.name}, l.group...), ".")))
-	return h.WithAttrs(l.attrs).Handle(ctx, r)
-}
-
-func (l currentLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	l.attrs = append(l.attrs[:len(l.attrs):len(l.attrs)], attrs...)
-	return l
-}
-
-func (l currentLog) WithGroup(name string) slog.Handler {
-	l.group = append(l.group[:len(l.group):len(l.group)], name)
-	return l
 }
 
 // Interface guards

@@ -23,10 +23,10 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/nats"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 func init() {
@@ -148,31 +148,13 @@ func orZero[T any](p *T) (v T) {
 //		concurrency <n>
 //	}
 func (i *Inbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the engine's name
-	if d.NextArg() {
-		return d.Errf("inbox nats: write the options in a block")
-	}
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word, args := d.Val(), d.RemainingArgs()
-		if seen[word] {
-			return d.Errf("inbox nats: %s is already set: remove one", word)
-		}
-		seen[word] = true
-		if err := i.option(word, args); err != nil {
-			return d.Errf("inbox nats: %v", err)
-		}
-	}
-	return nil
+	return option.Module(d, "inbox", i.option)
 }
 
 func (i *Inbox) option(word string, args []string) (err error) {
 	known := []string{"url", "stream", "replicas", "ca", "credentials", "max_size", "concurrency"}
-	if !slices.Contains(known, word) { // a word unlike any option may be a password on its own line
-		if near := nearest.Of(word, known); near != "" {
-			return fmt.Errorf("unknown option %s: did you mean %s?", word, near)
-		}
-		return errors.New("a line begins with an unknown option (not repeated here, as it may be a secret): known are " + strings.Join(known, ", "))
+	if !slices.Contains(known, word) {
+		return option.Unknown(word, known...)
 	}
 	if len(args) == 0 || slices.Contains(args, "") || len(args) > 1 && word != "url" {
 		return fmt.Errorf("%s: %d arguments: write one (url: one or more); an unset {$VARIABLE} vanishes", word, len(args))

@@ -19,10 +19,10 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/redis"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 func init() {
@@ -161,22 +161,7 @@ func (s *Store) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
 //		down      degrade | reject
 //	}
 func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the store's name
-	if d.NextArg() {
-		return d.Errf("store redis: write the options in a block")
-	}
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word, args := d.Val(), d.RemainingArgs()
-		if seen[word] {
-			return d.Errf("store redis: %s is already set: remove one", word)
-		}
-		seen[word] = true
-		if err := s.option(word, args); err != nil {
-			return d.Errf("store redis: %v", err)
-		}
-	}
-	return nil
+	return option.Module(d, "store", s.option)
 }
 
 func (s *Store) option(word string, args []string) error {
@@ -211,12 +196,7 @@ func (s *Store) option(word string, args []string) error {
 	case word == "address" || word == "mode" || word == "db" || word == "tls":
 		return fmt.Errorf("%s: write address <host:port>..., mode standalone | sentinel <master> | cluster, db <n>, tls [<ca.pem>]", word)
 	default:
-		// A word unlike any option may be the password on its own line.
-		known := []string{"address", "namespace", "mode", "username", "password", "db", "tls", "down"}
-		if near := nearest.Of(word, known); near != "" {
-			return fmt.Errorf("unknown option %s: did you mean %s?", word, near)
-		}
-		return errors.New("a line begins with an unknown option (not repeated here, as it may be a secret): known are " + strings.Join(known, ", "))
+		return option.Unknown(word, "address", "namespace", "mode", "username", "password", "db", "tls", "down")
 	}
 	return nil
 }
