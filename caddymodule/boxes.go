@@ -27,7 +27,6 @@ type box struct {
 	opened   time.Time
 	visitors sync.WaitGroup
 	seen     glances
-	drip     drip
 	gone     chan struct{} // closed when the box is
 
 	// Guarded by retained.mu.

@@ -175,7 +175,7 @@ func (a *App) showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEn
 		v.Inbox = describeInbox(b.module)
 	}
 	if e.State == inbox.Pending {
-		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route"}[e.Hold]
+		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route", inbox.HoldTurn: "turn"}[e.Hold]
 		if len(a.named(e.Handler)) == 0 {
 			v.Waits = "handler"
 		}

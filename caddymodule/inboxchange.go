@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,19 +27,14 @@ const (
 var changeBudget = 5 * time.Second
 
 // change calls step with the keys of all deliveries of a selection, a number at a
-// time, in one inbox after the other, when ready reports that the next may begin; it
-// waits until a time for it. step returns how many it changed.
-func (in *inboxes) change(r *http.Request, sel inbox.Selection, ready func(context.Context, *box, time.Time) bool, step func(context.Context, *box, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
+// time, in one inbox after the other. step returns how many it changed.
+func (in *inboxes) change(r *http.Request, sel inbox.Selection, step func(context.Context, *box, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
 	if c.After, err = inboxAfter(r.URL.Query()); err != nil {
 		return c, err
 	}
 	until := time.Now().Add(changeBudget)
 	for _, b := range in.all {
 		for from, goesOn := in.after(b, c.After); goesOn; {
-			if !ready(r.Context(), b, until) {
-				c.More = true
-				return c, nil
-			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
 			entries, err := b.Engine().List(ctx, sel, from, changeStep)
 			if err == nil && len(entries) > 0 {
@@ -77,50 +70,8 @@ func keysOf(entries []inbox.Entry) (keys []inbox.Key) {
 	return keys
 }
 
-// A drip throttles replays: the next step waits until the deliveries of the previous one
-// had their turns, so that what arrives meanwhile waits for one step at most, and not for
-// all that is replayed.
-type drip struct {
-	mu   sync.Mutex
-	last []inbox.Key
-}
-
-// dripPause is the interval of looks at the previous step.
-const dripPause = 10 * time.Millisecond
-
-// ready waits for the previous step until a time, and reports whether it is over. While
-// the app is down or paused, nothing is.
-func (b *box) ready(ctx context.Context, until time.Time) bool {
-	tick := time.NewTicker(dripPause)
-	defer tick.Stop()
-	for b.waits(ctx) {
-		if !time.Now().Before(until) {
-			return false
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-	}
-	return true
-}
-
-// waits reports whether a delivery of the previous step waits for its turn.
-func (b *box) waits(ctx context.Context) bool {
-	b.drip.mu.Lock()
-	last := b.drip.last
-	b.drip.mu.Unlock()
-	for _, key := range slices.Backward(last) { // turns are in order
-		e, found, err := b.Engine().Find(ctx, key)
-		if err == nil && found && e.State == inbox.Pending && !e.Due.IsZero() && !e.Due.After(time.Now()) && !b.Holds(e.Queue) {
-			return true
-		}
-	}
-	return false
-}
-
 // replay makes deliveries due now: POST /verify_webhook/inbox/replay?name=N[&state=S&as=OTHER].
+// The app gets them one by one, each when nothing else is due, so any number may be.
 func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
 	sel, err := inboxSelection(params)
@@ -140,11 +91,7 @@ func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 	if as != "" && len(in.app.named(as)) == 0 {
 		return adminhttp.Error(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", in.app.handlerNames()))
 	}
-	ready := func(ctx context.Context, b *box, until time.Time) bool { return b.ready(ctx, until) }
-	c, err := in.change(r, sel, ready, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
-		b.drip.mu.Lock()
-		b.drip.last = keys
-		b.drip.mu.Unlock()
+	c, err := in.change(r, sel, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
 		return b.Engine().Replay(ctx, inbox.Selection{Keys: keys, States: sel.States}, as)
 	})
 	if err != nil {
@@ -188,8 +135,7 @@ func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
 		return adminhttp.Error(http.StatusBadRequest, errors.New("give the name of a handler, a tenant, or the label of a key: discarding everything is not possible"))
 	}
 	note := ""
-	always := func(context.Context, *box, time.Time) bool { return true }
-	c, err := in.change(r, sel, always, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
+	c, err := in.change(r, sel, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
 		gone, err := b.Engine().Discard(ctx, inbox.Selection{Keys: keys, States: sel.States})
 		note = forgetDiscarded(ctx, gone, note)
 		return len(gone), err

@@ -57,7 +57,7 @@ type Engine interface {
 	// Replay makes dead or kept delivered records pending and due now, in a new
 	// generation, with no attempts counted. If handler is set, they move to that
 	// handler. It returns the number of records of s changed, when that is durable.
-	// Pending records become due now, but keep their generation.
+	// Pending records become due now, but keep their generation. All wait with HoldTurn.
 	Replay(ctx context.Context, s Selection, handler string) (int, error)
 
 	// Discard removes the records of s, including those in attempt or locked, and
@@ -111,11 +111,12 @@ func (s State) String() string {
 type Which uint8
 
 const (
-	// NextDue is the one that has been due longest.
+	// NextDue is the one that has been due longest. Those with HoldTurn come after all
+	// others.
 	NextDue Which = iota + 1
 
 	// Probe is the one due first, even if it is not due yet, among those with HoldApp
-	// or without any attempt.
+	// or HoldTurn, or without any attempt.
 	Probe
 
 	// Oldest is the one whose generation began first, due or not.
@@ -129,6 +130,7 @@ const (
 	HoldTime  Hold = iota // until its time
 	HoldApp               // the app did not answer; its next answer makes it due
 	HoldRoute             // it did not reach its handler; a new configuration of this process makes it due, not time
+	HoldTurn              // it is replayed: what else is due in its queue comes first
 )
 
 // An Entry is what an engine knows about a delivery without reading its body.

@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +34,7 @@ func TestInboxFailureClasses(t *testing.T) {
 		{"head-of-line block", "what hangs, fails or is odd does not stop what comes after it", testHeadOfLine},
 		{"runaway retries", "attempts are bounded, and an app that is down gets one probe", testRunawayRetries},
 		{"replay storm", "a hundred thousand replays neither flood the app nor delay what arrives", testReplayStorm},
+		{"replay while the app is down", "a kill forgets none, and what arrived goes first", testReplayWhileDown},
 	} {
 		t.Run(class.name+": "+class.promise, func(t *testing.T) {
 			t.Parallel()
@@ -414,103 +411,5 @@ func testRunawayRetries(t *testing.T) {
 		if n := len(b.entry(fmt.Sprint("w-", i)).attempts); n != 1 {
 			t.Errorf("%d attempts reach the app that is back, want 1", n)
 		}
-	}
-}
-
-// testReplayStorm does not wait for the end of the replay: it counts what the app gets
-// while other deliveries arrive.
-func testReplayStorm(t *testing.T) {
-	const dead = 100_000
-	path := filepath.Join(t.TempDir(), "inbox.db")
-	bury(t, path, dead)
-	var replays, working, most atomic.Int64
-	live := make(chan int64, 100) // how many replays the app had got when it got a live one
-	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		n := working.Add(1)
-		defer working.Add(-1)
-		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		if r.Header.Get("X-Github-Delivery") != "" {
-			live <- replays.Load()
-			return
-		}
-		replays.Add(1)
-	}))
-	defer app.Close()
-	g := startInbox(t, setup{
-		level: "INFO", global: boltInbox(filepath.ToSlash(path), ""),
-		site: inboxSite("inbox first", strings.TrimPrefix(app.URL, "http://"), "name github"),
-	})
-	binary, err := caddyBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	replay := exec.CommandContext(t.Context(), binary, "webhook", "inbox", "replay", "--dead", "github", "--address", g.admin)
-	replay.Env = caddyEnv(g.dir, nil)
-	if err := replay.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = replay.Wait()
-	}()
-	eventually(t, "the replay begins", func() bool { return replays.Load() > 1000 })
-	var worst int64
-	for i := range 20 {
-		before := replays.Load()
-		wantStored(t, "a live delivery", g.sendAs(t, "/", "", fmt.Sprint("live-", i), 10))
-		worst = max(worst, next(t, "a live delivery is delivered", live)-before)
-	}
-	_ = replay.Process.Kill()
-	<-ended
-	g.quit(t)
-	all, err := opened(t, path).Queues(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := 0
-	for _, q := range all {
-		left += q.Pending + q.Dead
-	}
-	got := int(replays.Load())
-	t.Logf("%d replayed, at most %d at once; a live delivery waits for at most %d of them", got, most.Load(), worst)
-	if most.Load() > 16 {
-		t.Errorf("%d reach the app at once", most.Load())
-	}
-	if worst > 2000 || got > dead/2 {
-		t.Errorf("a live delivery waits for %d of %d replays", worst, got)
-	}
-	if left+got != dead {
-		t.Errorf("%d delivered and %d left, of %d", got, left, dead)
-	}
-}
-
-// bury makes an inbox of dead letters.
-func bury(t *testing.T, path string, n int) {
-	t.Helper()
-	engine := opened(t, path)
-	var all sync.WaitGroup
-	var number atomic.Int64
-	for range 512 { // share commits
-		all.Go(func() {
-			for i := number.Add(1); i <= int64(n); i = number.Add(1) {
-				got, err := engine.Accept(context.Background(), &inbox.Delivery{
-					Key: inbox.Key{byte(i), byte(i >> 8), byte(i >> 16), 1}, Queue: inbox.Queue{Handler: "github"}, Label: "1",
-					Received: time.Now(), Method: http.MethodPost, Target: "/", Host: "hooks.test", Proto: "HTTP/1.1",
-					Remote: "127.0.0.1:1", Local: "127.0.0.1:2", Body: []byte("{}"),
-				}, true)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				engine.Settle(got.Attempt, inbox.Settlement{To: inbox.Dead, Status: http.StatusGone})
-			}
-		})
-	}
-	all.Wait()
-	if err := engine.Close(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
 	}
 }

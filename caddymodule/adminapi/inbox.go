@@ -60,7 +60,7 @@ type InboxEntry struct {
 	Name       string     `json:"name"`
 	Tenant     string     `json:"tenant,omitempty"`
 	State      string     `json:"state"`           // pending, in_attempt, delivered, dead, locked
-	Waits      string     `json:"waits"`           // why it is pending: time, app (does not answer), handler (this instance has none of its name), route (a configuration in which it reaches its handler)
+	Waits      string     `json:"waits"`           // why it is pending: time, app (does not answer), handler (this instance has none of its name), route (a configuration in which it reaches its handler), turn (it is replayed: what else is due is sent first)
 	Inbox      string     `json:"inbox,omitempty"` // that has it, if the configuration names another one
 	Position   uint64     `json:"position"`        // in order of acceptance; those of other inboxes come last
 	Received   time.Time  `json:"received"`

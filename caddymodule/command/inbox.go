@@ -166,8 +166,9 @@ func inboxReplayCommand() *cobra.Command {
 Makes a delivery due now: a dead one, a pending one, or one that the app accepted and
 that is kept. With --dead: all dead ones of a handler, with --as through another
 handler, for one that was renamed or removed. The app gets them at the pace at which it
-answers, 256 before the next are due, so that what arrives meanwhile does not wait for
-all of them.
+answers, and each only when nothing else is due, so that what arrives meanwhile does not
+wait for them. That continues without this command, also after a restart, and when an
+app that is down is back.
 
 Exit status: 0; 1 there is none, or its attempt is running; 2 the endpoint cannot be
 reached, or the key or name is unknown.`,

@@ -18,8 +18,8 @@ func TestInboxCommand(t *testing.T) {
 		{Name: "gone", Dead: 2, Bytes: 1024},
 		{Name: "shop", Configured: true, Pending: 1, Dead: 1, Bytes: 1024, Oldest: &at, DownSince: &at, Paused: true},
 	}}
-	foreign, lost := waiting, waiting
-	foreign.Waits, foreign.Due, lost.Waits, lost.Due = "handler", nil, "route", nil
+	foreign, lost, replayed := waiting, waiting, waiting
+	foreign.Waits, foreign.Due, lost.Waits, lost.Due, replayed.Waits = "handler", nil, "route", nil, "turn"
 	listed := all
 	listed.Deliveries, listed.More = []adminapi.InboxEntry{entry, waiting}, true
 	sick := adminapi.Inbox{InboxEngine: adminapi.InboxEngine{Kind: "bolt", Problem: "in use by another process", Unwritten: 3, Damaged: 1}}
@@ -32,7 +32,7 @@ func TestInboxCommand(t *testing.T) {
 		"GET " + base + "?limit=2&state=dead&state=pending":     listed,
 		"GET " + base + "?name=sick":                            sick,
 		"GET " + base + "?name=old":                             retained,
-		"GET " + base + "?name=foreign":                         adminapi.Inbox{Deliveries: []adminapi.InboxEntry{foreign, lost}},
+		"GET " + base + "?name=foreign":                         adminapi.Inbox{Deliveries: []adminapi.InboxEntry{foreign, lost, replayed}},
 		"GET " + base + "?name=nobody":                          unknown,
 		"GET " + base + "/" + key:                               adminapi.InboxDetail{InboxEntry: entry, ID: "evt_\x1b[2J1", Method: "POST", URL: "/hooks", Headers: map[string][]string{"X-Team": {"(redacted)"}}, Body: adminapi.Body{Read: true, Bytes: 2, SHA256: "44136f"}},
 		"GET " + base + "/" + key + "?body=1":                   adminapi.InboxDetail{InboxEntry: entry, Content: []byte("{\r\n\t\"a\": \"\x1b[2J\"}")},
@@ -67,7 +67,7 @@ func TestInboxCommand(t *testing.T) {
 		{"inbox --state dead --state pending --limit 2", "", 0, []string{key}},
 		{"inbox sick", "", 0, []string{"NOT STORING, deliveries go to the app immediately: in use by another process", "results waiting to be written: 3; damaged records: 1", "Nothing is stored."}},
 		{"inbox old", "", 0, []string{"inbox  none configured", "as long as this process runs: bolt /old.db", "not open: in use by another process", "gone  "}},
-		{"inbox foreign", "", 0, []string{"no handler of this name here  1", "when it reaches its handler   1"}},
+		{"inbox foreign", "", 0, []string{"no handler of this name here  1", "when it reaches its handler   1", "after what else is due        1"}},
 		{"inbox nobody", "", 2, []string{"the handlers are: shop"}},
 		{"inbox a b", "", 2, []string{"one name at a time"}},
 		{"inbox shop --json", "", 0, []string{`"delivery": "` + key, `"key": "1\u001b[2J"`}},

@@ -121,6 +121,8 @@ func nextText(e adminapi.InboxEntry, now time.Time) string {
 		return "-"
 	case e.Waits == "app":
 		return ago(e.Due, now) + ", or when the app answers"
+	case e.Waits == "turn":
+		return "after what else is due"
 	case !e.Due.After(now):
 		return "due"
 	}

@@ -251,6 +251,39 @@ var operatorCases = []engineCase{
 		}
 		p.take(shop, inbox.NextDue, 1)
 	}},
+	{"replayed ones come after what is due, whenever that arrives, and in order", func(p *probe) {
+		p.dead(shop, 1)
+		p.dead(shop, 2)
+		p.accept(shop, 3)
+		p.retry(p.take(shop, inbox.NextDue, 3), time.Hour, inbox.HoldTime)
+		p.replay(inbox.Selection{Handler: "shop"}, "", 3)
+		for n := range 3 { // a restart changes nothing
+			for _, n := range []int{4 + 2*n, 5 + 2*n} {
+				p.Advance(time.Second)
+				p.accept(shop, n)
+			}
+			p.end(p.take(shop, inbox.NextDue, 4+2*n), inbox.Delivered)
+			p.end(p.take(shop, inbox.NextDue, 5+2*n), inbox.Delivered)
+			a := p.take(shop, inbox.NextDue, 1+n)
+			if e := a.Entry; e.Hold != inbox.HoldTurn || e.Replayed != (n < 2) {
+				p.t.Errorf("entry: %+v", e)
+			}
+			p.end(a, inbox.Delivered)
+			p.written()
+			p.Engine = p.Reopen()
+		}
+		p.none(shop)
+	}},
+	{"a replayed one that fails is retried like any other", func(p *probe) {
+		p.dead(shop, 1)
+		p.replay(byKey(1), "", 1)
+		p.retry(p.take(shop, inbox.NextDue, 1), time.Minute, inbox.HoldTime)
+		p.none(shop)
+		p.Advance(time.Minute)
+		p.accept(shop, 2)
+		p.take(shop, inbox.NextDue, 1) // due as long as the other
+		p.take(shop, inbox.NextDue, 2)
+	}},
 	{"a kept delivered one can be replayed", func(p *probe) {
 		p.accept(shop, 1)
 		p.Engine.Settle(p.take(shop, inbox.NextDue, 1), inbox.Settlement{To: inbox.Delivered, Keep: time.Hour})

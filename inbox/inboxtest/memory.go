@@ -180,8 +180,11 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 		switch which {
 		case inbox.NextDue:
 			suits = suits && !r.astray && !r.Due.After(m.Now())
+			if first != nil && (r.Hold == inbox.HoldTurn) != (first.Hold == inbox.HoldTurn) {
+				earlier = first.Hold == inbox.HoldTurn
+			}
 		case inbox.Probe:
-			suits = suits && !r.astray && (r.Hold == inbox.HoldApp || r.Attempts == 0)
+			suits = suits && !r.astray && (r.Hold != inbox.HoldTime || r.Attempts == 0)
 		case inbox.Oldest:
 			earlier = first == nil || r.Since.Before(first.Since)
 		}
@@ -284,10 +287,10 @@ func (m *Memory) Replay(_ context.Context, s inbox.Selection, handler string) (i
 		case inbox.InAttempt:
 			continue
 		case inbox.Pending:
-			r.Due, r.Hold, r.astray = m.Now(), inbox.HoldTime, false
+			r.Due, r.Hold, r.astray = m.Now(), inbox.HoldTurn, false
 		default:
 			m.revive(r)
-			r.Replayed = true
+			r.Replayed, r.Hold = true, inbox.HoldTurn
 		}
 		if n++; handler != "" && handler != r.Handler {
 			r.Handler, r.d.Handler = handler, handler

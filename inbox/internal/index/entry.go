@@ -27,7 +27,7 @@ type Entry struct {
 	Attempts, Status, Generation uint16
 
 	State    inbox.State
-	Hold     inbox.Hold // HoldTime or HoldApp, as it is written
+	Hold     inbox.Hold // as it is written: never HoldRoute
 	Replayed bool
 	Astray   bool // held for HoldRoute: not written, because another process may route it
 }
@@ -87,16 +87,20 @@ func (e *Entry) Revive(now int64, replayed bool) {
 	e.Generation++
 	e.Attempts, e.Status, e.State, e.Hold, e.Replayed = 0, 0, inbox.Pending, inbox.HoldTime, replayed
 	e.Astray = false
+	if replayed {
+		e.Hold = inbox.HoldTurn
+	}
 }
 
 // Replayable reports whether Replay may change the entry: it is neither in attempt nor
 // locked.
 func (e *Entry) Replayable() bool { return e.State != inbox.InAttempt && e.State != inbox.Locked }
 
-// Replay makes a replayable entry due now, in a new generation unless it is pending.
+// Replay makes a replayable entry due now, after what else is due, in a new generation
+// unless it is pending.
 func (e *Entry) Replay(now int64) {
 	if e.State == inbox.Pending {
-		e.Due, e.Hold, e.Astray = now, inbox.HoldTime, false
+		e.Due, e.Hold, e.Astray = now, inbox.HoldTurn, false
 	} else {
 		e.Revive(now, true)
 	}

@@ -57,7 +57,7 @@ func (x *Index[E]) Group(q inbox.Queue, label string) *Group {
 		x.groups[k] = g
 	}
 	if g.queue = x.queues[q]; g.queue == nil {
-		g.queue = &queue{Queue: q, due: order{place: 0}, age: order{place: 1, byAge: true}}
+		g.queue = &queue{Queue: q, due: order{place: 0}, replays: order{place: 0}, age: order{place: 1, byAge: true}}
 		x.queues[q] = g.queue
 	}
 	return g
@@ -130,7 +130,7 @@ func (x *Index[E]) enter(e *Entry) {
 	q.counts[e.State]++
 	switch e.State {
 	case inbox.Pending:
-		heap.Push(&q.due, e)
+		heap.Push(q.line(e), e)
 		heap.Push(&q.age, e)
 	case inbox.Delivered:
 		heap.Push(&x.kept, e)
@@ -143,7 +143,7 @@ func (x *Index[E]) leave(e *Entry) {
 	q.counts[e.State]--
 	switch e.State {
 	case inbox.Pending:
-		heap.Remove(&q.due, int(e.places[0]))
+		heap.Remove(q.line(e), int(e.places[0]))
 		heap.Remove(&q.age, int(e.places[1]))
 	case inbox.Delivered:
 		heap.Remove(&x.kept, int(e.places[0]))

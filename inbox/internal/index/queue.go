@@ -10,30 +10,45 @@ import (
 // A queue holds the entries of one handler and tenant.
 type queue struct {
 	inbox.Queue
-	due    order
-	age    order
-	counts [inbox.Locked + 1]int
-	bytes  int64
+	due     order // but for those with HoldTurn
+	replays order // those with HoldTurn
+	age     order // all of both
+	counts  [inbox.Locked + 1]int
+	bytes   int64
 }
+
+// line is where a pending entry waits.
+func (q *queue) line(e *Entry) *order {
+	if e.Hold == inbox.HoldTurn {
+		return &q.replays
+	}
+	return &q.due
+}
+
+func (q *queue) lines() [2]*order { return [2]*order{&q.due, &q.replays} }
 
 // next returns the entry for the next attempt, or nil.
 func (q *queue) next(which inbox.Which, now int64) *Entry {
-	if len(q.due.list) == 0 {
+	if len(q.age.list) == 0 {
 		return nil
 	}
 	switch which {
 	case inbox.NextDue:
-		if e := q.due.list[0]; e.due() <= now {
-			return e
+		for _, line := range q.lines() {
+			if len(line.list) > 0 && line.list[0].due() <= now {
+				return line.list[0]
+			}
 		}
 	case inbox.Oldest:
 		return q.age.list[0]
 	case inbox.Probe:
 		var first *Entry
-		for _, e := range q.due.list {
-			held := e.Hold != inbox.HoldApp && e.Attempts > 0 || e.Astray
-			if !held && (first == nil || e.before(first)) {
-				first = e
+		for _, line := range q.lines() {
+			for _, e := range line.list {
+				held := e.Hold == inbox.HoldTime && e.Attempts > 0 || e.Astray
+				if !held && (first == nil || e.before(first)) {
+					first = e
+				}
 			}
 		}
 		return first
@@ -43,15 +58,17 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 
 // hasten makes entries held for the app due, or those held for a route when they were.
 func (q *queue) hasten(h inbox.Hold, now int64) {
-	for _, e := range q.due.list {
-		switch {
-		case h == inbox.HoldRoute:
-			e.Astray = false
-		case e.Hold == h:
-			e.Due = now
+	for _, line := range q.lines() {
+		for _, e := range line.list {
+			switch {
+			case h == inbox.HoldRoute:
+				e.Astray = false
+			case e.Hold == h:
+				e.Due = now
+			}
 		}
+		heap.Init(line)
 	}
-	heap.Init(&q.due)
 }
 
 func (q *queue) stats() inbox.QueueStats {
@@ -62,7 +79,13 @@ func (q *queue) stats() inbox.QueueStats {
 	}
 	if len(q.age.list) > 0 {
 		st.Oldest = time.Unix(0, q.age.list[0].Since)
-		if due := q.due.list[0].due(); due != never {
+		due := int64(never)
+		for _, line := range q.lines() {
+			if len(line.list) > 0 {
+				due = min(due, line.list[0].due())
+			}
+		}
+		if due != never {
 			st.Due = time.Unix(0, due)
 		}
 	}

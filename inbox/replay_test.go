@@ -1,0 +1,138 @@
+package inbox_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+const replayed = 1000 // deliveries; what arrives has higher numbers
+
+// bury makes dead letters.
+func (b *bench) bury(numbers ...int) {
+	b.Helper()
+	for _, n := range numbers {
+		got, err := b.mem.Accept(b.Context(), &inbox.Delivery{Key: key(n), Queue: shop, Received: time.Now()}, true)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.mem.Settle(got.Attempt, inbox.Settlement{To: inbox.Dead, Status: 410})
+	}
+}
+
+func (b *bench) replay() {
+	b.Helper()
+	n, err := b.mem.Replay(b.Context(), inbox.Selection{Handler: "shop", States: []inbox.State{inbox.Dead}}, "")
+	if err != nil || n != replayed {
+		b.Fatalf("%d are replayed: %v", n, err)
+	}
+}
+
+func (b *bench) lasts(d time.Duration) {
+	b.app.mu.Lock()
+	defer b.app.mu.Unlock()
+	b.app.lasts = d
+}
+
+func TestReplaysWaitForWhatArrives(t *testing.T) {
+	inBubble(t, inbox.Options{Concurrency: 4}, func(b *bench) {
+		b.lasts(100 * time.Millisecond)
+		b.bury(numbers(0, replayed)...)
+		b.replay()
+		b.pass(5 * time.Second)
+		for n := replayed; n < replayed+50; n++ {
+			began := time.Since(b.app.start)
+			b.accept(shop, n)
+			b.pass(time.Second)
+			if got := b.app.calls(n); len(got) != 1 || got[0]-began > 100*time.Millisecond {
+				b.Errorf("it arrives at %v and is tried at %v, want one attempt of another one between", began, got)
+			}
+		}
+		b.pass(time.Minute)
+		if b.app.total() != replayed+50 || b.app.most != 3 {
+			b.Errorf("%d attempts, %d at once; want each once, and three quarters of 4", b.app.total(), b.app.most)
+		}
+	})
+}
+
+// A replay while the app is down makes nothing but the probes; when the app is back, it
+// gets what arrived meanwhile first, and no more at once than it has answered.
+func TestAReplayWhileTheAppIsDown(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.bury(numbers(0, replayed)...)
+		b.app.set(says(502))
+		b.accept(shop, numbers(replayed, replayed+3)...)
+		b.pass(time.Second)
+		if !b.box.Holds(shop) {
+			b.Fatal("the app is not down")
+		}
+		before := b.app.total()
+		b.replay()
+		b.pass(10 * time.Minute)
+		if probes := b.app.total() - before; probes < 115 || probes > 121 {
+			b.Errorf("%d attempts in ten minutes, want a probe every 5 s", probes)
+		}
+		b.accept(shop, numbers(replayed+3, replayed+200)...)
+		b.app.set(says(200))
+		b.lasts(time.Second)
+		before = b.app.total()
+		for atOnce := 0; atOnce < 12; {
+			b.pass(time.Second)
+			b.app.mu.Lock()
+			now := b.app.running
+			b.app.mu.Unlock()
+			if now > max(1, 2*atOnce) {
+				b.Fatalf("%d attempts at once after %d", now, atOnce)
+			}
+			atOnce = max(atOnce, now)
+		}
+		b.pass(5 * time.Minute)
+		for n := range replayed + 200 {
+			b.state(n, 0)
+		}
+		last, first := 0, len(b.app.order)
+		for i, k := range b.app.order[before+2:] { // after the probe, which may be of any, and its successor
+			switch n := int(k[0]) + int(k[1])<<8; {
+			case n >= replayed:
+				last = i
+			case !slices.Contains(b.app.order[:before+2], k): // probed in vain: it waits for the app
+				first = min(first, i)
+			}
+		}
+		if first < last {
+			b.Errorf("a replayed one is attempt %d, and one that arrived attempt %d", first, last)
+		}
+	})
+}
+
+func TestAReplayContinuesAfterARestart(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.lasts(100 * time.Millisecond)
+		b.bury(numbers(0, replayed)...)
+		b.replay()
+		b.pass(2050 * time.Millisecond)
+		done := b.app.total()
+		if done == 0 || done >= replayed {
+			b.Fatalf("%d attempts: it is not in the middle", done)
+		}
+		if err := b.box.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.mem.Restart()
+		b.box = inbox.NewBox(inbox.Options{Engine: b.mem, Deliver: b.app.deliver})
+		defer b.box.Close(b.Context())
+		b.box.Configure(anyPolicy)
+		b.accept(shop, replayed)
+		b.pass(150 * time.Millisecond)
+		b.state(replayed, 0)
+		b.pass(time.Minute)
+		for n := range replayed {
+			b.state(n, 0)
+			if got := b.app.calls(n); len(got) != 1 {
+				b.Errorf("%d: attempts at %v, want one", n, got)
+			}
+		}
+	})
+}
