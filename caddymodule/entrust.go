@@ -150,7 +150,8 @@ func (d *delivery) bypass(err error) {
 func (d *delivery) record() *inbox.Delivery {
 	record := attempt.Record(d.r, d.req.Method, received(d.r).RequestURI, d.body)
 	if d.seen == nil {
-		d.seen = seenIn(d.r)
+		now := seenIn(d.r, nil)
+		d.seen = &now
 	}
 	record.Header, record.Seen = d.seen.header.header(), d.seen.Seen
 	if record.Seen.Method == record.Method {
@@ -171,8 +172,9 @@ type seen struct {
 	inbox.Seen
 }
 
-func seenIn(r *http.Request) *seen {
-	return &seen{linesOf(r.Header), inbox.Seen{Method: r.Method, Target: r.URL.RequestURI()}}
+// seenIn copies that part of r, the header lines to room.
+func seenIn(r *http.Request, room headerLines) seen {
+	return seen{linesOf(r.Header, room), inbox.Seen{Method: r.Method, Target: r.URL.RequestURI()}}
 }
 
 // answerStored tells the sender that the gateway has the delivery.

@@ -34,6 +34,12 @@ type firstAttempt struct {
 	took     time.Duration
 
 	before headerLines // the response's, for an answer that is not the app's
+	seen   seen        // the request, for the inbox
+
+	// For the usual headers and for the timer, without allocations of their own.
+	beforeRoom [2]headerLine
+	seenRoom   [10]headerLine
+	overdue    sync.WaitGroup
 
 	mu      sync.Mutex
 	header  http.Header
@@ -53,21 +59,18 @@ type firstAttempt struct {
 func (d *delivery) inHandler(next caddyhttp.Handler) error {
 	ctx, cancel := d.appContext()
 	defer cancel()
-	d.seen = seenIn(d.r)
+	a := &firstAttempt{d: d, header: d.w.Header()}
+	a.before = linesOf(d.w.Header(), a.beforeRoom[:0])
+	a.seen = seenIn(d.r, a.seenRoom[:0])
+	d.seen = &a.seen
 	if err := d.setUpstreamHeaders(d.r.Header); err != nil {
 		return d.refuse(err)
 	}
-	a := &firstAttempt{d: d, header: d.w.Header(), before: linesOf(d.w.Header())}
-	overdue := make(chan struct{})
-	timer := time.AfterFunc(d.h.Inbox.patience(), func() {
-		defer close(overdue)
-		if d.put(true) {
-			a.answerLate()
-		}
-	})
+	a.overdue.Add(1)
+	timer := time.AfterFunc(d.h.Inbox.patience(), a.late)
 	alone := a.call(next, d.r.WithContext(ctx))
 	if !timer.Stop() {
-		<-overdue
+		a.overdue.Wait()
 	}
 	if !alone {
 		return d.concluded(a)
@@ -77,6 +80,14 @@ func (d *delivery) inHandler(next caddyhttp.Handler) error {
 	d.w.WriteHeader(d.h.recogniser.status) // only for the access log: the connection is closed
 	d.report(metrics.Stored, "late")
 	return nil
+}
+
+// late stores the delivery and answers its sender, who has waited long enough.
+func (a *firstAttempt) late() {
+	defer a.overdue.Done()
+	if a.d.put(true) {
+		a.answerLate()
+	}
 }
 
 // answerLate tells the sender that the delivery is stored, unless the app has answered
@@ -106,7 +117,7 @@ const answerPatience = 5 * time.Second
 // HTTP/2 and HTTP/3 end a response only when the handler returns.
 func (d *delivery) inBackground(next caddyhttp.Handler) error {
 	ctx, cancel := d.appContext()
-	a := &firstAttempt{d: d, header: d.w.Header().Clone(), own: true, before: linesOf(d.w.Header())}
+	a := &firstAttempt{d: d, header: d.w.Header().Clone(), own: true, before: linesOf(d.w.Header(), nil)}
 	own := attempt.Apart(ctx, d.r, a)
 	own.Body = io.NopCloser(bytes.NewReader(d.body))
 	if err := d.setUpstreamHeaders(own.Header); err != nil {
@@ -337,16 +348,18 @@ func (a *firstAttempt) reset() {
 
 // headerLines are a header as it was: cheaper to make than a copy, which only a
 // delivery that is stored needs.
-type headerLines []struct{ name, value string }
+type headerLines []headerLine
 
-func linesOf(h http.Header) headerLines {
-	lines := make(headerLines, 0, len(h))
+type headerLine struct{ name, value string }
+
+// linesOf appends the lines of h to room.
+func linesOf(h http.Header, room headerLines) headerLines {
 	for name, values := range h {
 		for _, value := range values {
-			lines = append(lines, struct{ name, value string }{name, value})
+			room = append(room, headerLine{name, value})
 		}
 	}
-	return lines
+	return room
 }
 
 func (l headerLines) header() http.Header {

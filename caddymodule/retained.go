@@ -152,6 +152,9 @@ func (b *box) isRetained() bool {
 func retainedBoxes() (all []*box, done func()) {
 	retained.mu.Lock()
 	defer retained.mu.Unlock()
+	if len(retained.boxes) == 0 {
+		return nil, func() {}
+	}
 	all = slices.Clone(retained.boxes)
 	for _, b := range all {
 		b.visitors.Add(1) // it is still in the pool

@@ -46,7 +46,7 @@ func BenchmarkInbox(b *testing.B) {
 			}
 			reverse_proxy APP
 		}`})
-	const senders, turn = 64, 4000
+	const senders, turn = 64, 2000
 	body := bytes.Repeat([]byte("x"), 1024)
 	signature := github.deliver(b, githubKey, time.Now(), body).header["X-Hub-Signature-256"]
 	var arrived, sent atomic.Int64
