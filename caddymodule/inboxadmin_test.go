@@ -86,7 +86,7 @@ func TestInboxOfAnotherInstance(t *testing.T) {
 	}
 }
 
-// told asks the admin endpoint with a method, and wants 200.
+// told calls the admin endpoint with a method, and expects 200.
 func told[T any](t *testing.T, method, path string) (v T) {
 	t.Helper()
 	w, err := ask(method, path)

@@ -126,7 +126,7 @@ var confidential struct {
 	anywhere, headers map[string]bool
 }
 
-// bodyMark stands in every body that the tests send.
+// bodyMark is part of every body that the tests send.
 const bodyMark = "kept-out-of-every-log"
 
 // confide notes a key.

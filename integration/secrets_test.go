@@ -95,11 +95,11 @@ func TestConfigKeepsPlaceholders(t *testing.T) {
 }
 
 // misplaced is a secret that a person wrote into a configuration that is wrong
-// in another place, or that stands in the wrong place itself.
+// in another place, or that is in the wrong place itself.
 const misplaced = "sk_misplaced_9f31c7d2e84b"
 
 // TestErrorsHoldNoSecret: wrong configurations are refused, with a line, and
-// without the secret that stands in them.
+// without the secret in them.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -150,7 +150,7 @@ var (
 )
 
 // keysInEnv are the variables that the configurations name. Keys written into a
-// Caddyfile would stand in Caddy's own debug log, which prints configurations.
+// Caddyfile would appear in Caddy's own debug log, which prints configurations.
 func keysInEnv() []string {
 	return []string{
 		"ARYEO_KEY=" + aryeoKey, "ARYEO_TEAM=" + aryeoTeam, "WORKSPACE_KEY=" + workspaceKey,

@@ -53,7 +53,7 @@ func TestAlgorithms(t *testing.T) {
 }
 
 // TestSecret: how a secret's text becomes the key. key is the key in hex that
-// the text must stand for; mac is openssl's:
+// the text must encode; mac is openssl's:
 //
 //	printf %s '{"n":0}' | openssl dgst -sha256 -mac HMAC -macopt hexkey:KEY
 func TestSecret(t *testing.T) {

@@ -23,20 +23,20 @@ type Block interface {
 	Owned() string
 }
 
-// A stand is the place of a block.
-type stand struct {
+// A blockPlace is the place of a block.
+type blockPlace struct {
 	block  Block
 	server string
 	hosts  []string // as in a seat
 	inside []string // matchers above it, except of hosts: path /api/*
 }
 
-func (t trail) stand(b Block, server string) stand {
+func (t trail) place(b Block, server string) blockPlace {
 	hosts := t.sampleHosts()
 	if t.anyHost && hosts[0] != "" {
 		hosts = append(hosts, "")
 	}
-	return stand{b, server, hosts, t.inside}
+	return blockPlace{b, server, hosts, t.inside}
 }
 
 // bypassed finds blocks that some requests of their site pass by on the way to an
@@ -45,7 +45,7 @@ func (t trail) stand(b Block, server string) stand {
 // block promises to refuse.
 func (s *survey) bypassed() (findings []Finding, err error) {
 	budget, told := surveyBudget, make(map[string]bool)
-	tell := func(at stand, host string, apps []string, before, after string) {
+	tell := func(at blockPlace, host string, apps []string, before, after string) {
 		message := before + strings.Join(apps, ", ") + after
 		key := fmt.Sprint(message, at.block.Owned(), at.inside)
 		if len(apps) == 0 || told[key] {
@@ -83,7 +83,7 @@ func namesOf(replies ...[]reply) (names []string) {
 	return sorted(names)
 }
 
-func (at stand) notOfItsSite(app, host string) error {
+func (at blockPlace) notOfItsSite(app, host string) error {
 	why := "it is behind a route that answers some"
 	if len(at.inside) > 0 {
 		why = "it is inside a route for " + strings.Join(at.inside, ", ")

@@ -78,7 +78,7 @@ type survey struct {
 	servers map[string]*caddyhttp.Server
 	secure  map[string]bool // servers with TLS
 	seats   []seat
-	blocks  []stand
+	blocks  []blockPlace
 	apps    []app
 	loose   map[*caddyhttp.Route]bool
 	budget  int

@@ -43,7 +43,7 @@ type trail struct {
 	loose   []looseRoute
 	refused bool     // in the error routes
 	block   any      // as in a seat
-	inside  []string // as in a stand
+	inside  []string // as in a blockPlace
 	anyHost bool     // one of the matchers matches hosts that are not listed
 }
 
@@ -59,7 +59,7 @@ type place struct {
 	name   string
 	server *caddyhttp.Server
 	seats  []seat
-	blocks []stand
+	blocks []blockPlace
 	apps   []app
 	loose  map[*caddyhttp.Route]bool // above a seat
 }
@@ -83,7 +83,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
 			switch h := h.(type) {
 			case Block:
 				if len(p.blocks) < maxSeats {
-					p.blocks = append(p.blocks, inside.stand(h, p.name))
+					p.blocks = append(p.blocks, inside.place(h, p.name))
 				}
 			case Verifier:
 				if !t.refused {

@@ -146,7 +146,7 @@ func capture(t *testing.T, p *providers.Provider, vec *providers.Vector) *captur
 	c.req = &verifier.Request{Method: vec.Method, Header: make(map[string][]string)}
 	for name, value := range vec.Headers {
 		name = textproto.CanonicalMIMEHeaderKey(name)
-		c.req.Header[name] = append(c.req.Header[name], value) // some stand there in two spellings
+		c.req.Header[name] = append(c.req.Header[name], value) // some have two spellings
 	}
 	if vec.URL != "" {
 		u, err := url.Parse(vec.URL)

@@ -123,7 +123,7 @@ func signatureHeader(d *drawer, t *differential.Delivery) string {
 	return headerOf(t, d.provider.Scheme.Signature.Header)
 }
 
-// headerOf returns the name that one of names stands under, "" if none.
+// headerOf returns the spelling of one of names in the headers, "" if none.
 func headerOf(t *differential.Delivery, names []string) string {
 	for _, name := range names {
 		for present := range t.Headers {

@@ -22,7 +22,7 @@ var integerWeight = alteration{"a weight that lost its fraction on the way", fun
 	return true
 }}
 
-// decodedSecret signs with the bytes that whsec_ and base64 stand for.
+// decodedSecret signs with the bytes that whsec_ and base64 encode.
 var decodedSecret = alteration{"signed by the decoded bytes of a whsec_ secret", func(d *drawer, t *differential.Delivery) bool {
 	key := text(d.r, alphanumeric, 24)
 	t.Secret = key
@@ -33,7 +33,7 @@ var decodedSecret = alteration{"signed by the decoded bytes of a whsec_ secret",
 	return true
 }}
 
-// bareSecret is a secret that does not begin with whsec_: bytes as they stand, or base64?
+// bareSecret is a secret that does not begin with whsec_: plain bytes, or base64?
 var bareSecret = alteration{"a secret without whsec_", func(_ *drawer, t *differential.Delivery) bool {
 	t.Secret = strings.TrimPrefix(t.Secret, "whsec_")
 	return true

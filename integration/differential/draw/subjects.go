@@ -187,7 +187,7 @@ func twilioJSON(r *rand.Rand, d *differential.Delivery) {
 	d.URL += separator + "bodySHA256=" + hex.EncodeToString(sum[:])
 }
 
-// twilioRepeated adds names that stand several times, also with the same value.
+// twilioRepeated repeats names, also with the same value.
 func twilioRepeated(r *rand.Rand, d *differential.Delivery) {
 	twilioSingle(r, d)
 	if twilioDigest(d) || r.IntN(2) == 0 {

@@ -25,11 +25,11 @@ var benchNow = time.Unix(1_700_000_000, 0)
 // signed content with a hash that is used again.
 type benched struct {
 	*trial
-	group   string // where signature and slots stand: see groups
+	group   string // where signature and slots are: see groups
 	mac     hash.Hash
 	digests []hash.Hash
 	content []byte
-	// The signature itself stands in the body: Verify reads it, once for each Open.
+	// The signature itself is in the body: Verify reads it, once for each Open.
 	readsBody bool
 }
 
@@ -70,7 +70,7 @@ func BenchmarkEveryHMAC(b *testing.B) {
 	}
 }
 
-// TestNoAllocations: a delivery whose signature and signed fields stand in
+// TestNoAllocations: a delivery whose signature and signed fields are in
 // headers and body is verified without an allocation, whoever sends it.
 func TestNoAllocations(t *testing.T) {
 	if raceDetector {
