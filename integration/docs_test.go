@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -76,13 +77,16 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	blocks := codeBlocks(t)
 	dir := t.TempDir()
 	writeProviderFiles(t, dir)
+	ca, _, _ := certtest.New(t)
+	writeNATSFiles(t, dir, ca)
 	for n, b := range blocks {
 		if b.language != "caddyfile" && b.language != "caddy" || b.ofProvider() != "" {
 			continue
 		}
 		t.Run(b.place, func(t *testing.T) {
 			path := filepath.Join(dir, fmt.Sprintf("%d.Caddyfile", n))
-			if err := os.WriteFile(path, []byte(wholeCaddyfile(b.text)), 0o600); err != nil {
+			text := strings.ReplaceAll(wholeCaddyfile(b.text), natsFiles, filepath.ToSlash(dir)+"/")
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			for _, command := range []string{"adapt", "validate"} {

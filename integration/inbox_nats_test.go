@@ -16,13 +16,19 @@ import (
 	"time"
 )
 
-// natsServer starts the real server, built from the module that the tests of inbox/nats
-// use, and returns its URL.
-func natsServer(t *testing.T) string {
+// A natsServer is a process of the real server. It ends with the test.
+type natsServer struct {
+	program, dir, address, url string
+	process                    *exec.Cmd
+}
+
+// startNATS builds the real server from the module that the tests of inbox/nats use, and
+// starts it.
+func startNATS(t *testing.T, settings ...string) *natsServer {
 	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "nats-server")
-	build := exec.Command("go", "build", "-o", program, "github.com/nats-io/nats-server/v2")
+	s := &natsServer{dir: t.TempDir(), address: freeAddress()}
+	s.program, s.url = filepath.Join(s.dir, "nats-server"), "nats://"+s.address
+	build := exec.Command("go", "build", "-o", s.program, "github.com/nats-io/nats-server/v2")
 	build.Dir = filepath.Join("..", "inbox", "nats", "testdata", "server")
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -31,34 +37,43 @@ func natsServer(t *testing.T) string {
 		}
 		t.Skipf("needs nats-server, which cannot be built (go, and a module proxy): %v", err)
 	}
-	address := freeAddress()
-	conf := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q, sync_interval: always }\n", address, dir), 0o600); err != nil {
+	s.run(t, settings...)
+	t.Cleanup(s.kill)
+	return s
+}
+
+// run starts the process with lines of configuration, and returns when it listens. It may
+// be called again after kill.
+func (s *natsServer) run(t *testing.T, settings ...string) {
+	t.Helper()
+	lines := append([]string{fmt.Sprintf("listen: %q", s.address), fmt.Sprintf("jetstream { store_dir: %q, sync_interval: always }", s.dir)}, settings...)
+	conf := filepath.Join(s.dir, "nats.conf")
+	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := exec.Command(program, "-c", conf)
-	if err := server.Start(); err != nil {
+	s.process = exec.Command(s.program, "-c", conf)
+	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
 	eventually(t, "nats-server listens", func() bool {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
+		conn, err := net.DialTimeout("tcp", s.address, time.Second)
 		if err == nil {
 			conn.Close()
 		}
 		return err == nil
 	})
-	return "nats://" + address
+}
+
+func (s *natsServer) kill() {
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
 }
 
 // TestInboxNATS has two gateways share one stream while their app is down. One is
 // killed: the other one delivers what both have stored, each once.
 func TestInboxNATS(t *testing.T) {
 	t.Parallel()
-	url := natsServer(t)
+	url := startNATS(t).url
 	app := freeAddress()
 	var gateways []*gateway
 	for range 2 {
@@ -133,7 +148,7 @@ func wantOnce(t *testing.T, taken map[string]int, sent map[string]bool) {
 // stream, an instance that cannot deliver something leaves it to the one that can.
 func TestInboxNATSWithAnotherConfiguration(t *testing.T) {
 	t.Parallel()
-	url := natsServer(t)
+	url := startNATS(t).url
 	for name, other := range map[string]string{
 		"the other one does not have the handler": inboxSite("inbox", freeAddress(), "name other"),
 		"the other one has it at another path": "handle /elsewhere {\n" + inboxSite("inbox", freeAddress(), "name github") + "\n}\n" +

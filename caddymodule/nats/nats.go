@@ -49,6 +49,11 @@ type Inbox struct {
 	// CA is a PEM file of authorities to trust instead of the system's. All servers must
 	// then offer TLS.
 	CA string `json:"ca,omitempty"`
+	// Cert and Key are PEM files of a client certificate, with its chain, and of its private
+	// key, for servers that verify clients. They are read at each connection: renewed files
+	// need no reload. All servers must then offer TLS. Default: none.
+	Cert string `json:"cert,omitempty"`
+	Key  string `json:"key,omitempty"`
 	// Credentials is the path of a .creds file. Default: the user in the URLs.
 	Credentials string `json:"credentials,omitempty"`
 	// MaxSize is the number of bytes that deliveries may use. Default: 1073741824 (1 GiB).
@@ -56,7 +61,7 @@ type Inbox struct {
 	// Concurrency is the number of attempts that one gateway makes at a time. Default: 16.
 	Concurrency *int `json:"concurrency,omitempty"`
 
-	tls         *tls.Config       // nil without CA
+	tls         *tls.Config       // nil without CA and Cert
 	authorities [sha256.Size]byte // digest of the CA file
 }
 
@@ -83,12 +88,8 @@ func (i *Inbox) Provision(caddy.Context) error {
 	case i.Concurrency != nil && *i.Concurrency <= 0:
 		return fmt.Errorf("inbox nats: concurrency: %d: write a positive number, such as 16", *i.Concurrency)
 	}
-	if i.CA != "" {
-		pool, digest, err := configfile.Authorities(i.CA)
-		if err != nil {
-			return fmt.Errorf("inbox nats: ca: %w", err)
-		}
-		i.tls, i.authorities = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, digest
+	if err := i.provisionTLS(); err != nil {
+		return err
 	}
 	if i.Credentials != "" {
 		if _, err := configfile.Read(i.Credentials); err != nil { // read again at each connection
@@ -98,17 +99,58 @@ func (i *Inbox) Provision(caddy.Context) error {
 	return nil
 }
 
+// provisionTLS reads the files for TLS.
+func (i *Inbox) provisionTLS() (err error) {
+	if (i.Cert == "") != (i.Key == "") {
+		return errors.New("inbox nats: cert and key: write both, the files of a client certificate and its private key, or neither")
+	}
+	if i.CA == "" && i.Cert == "" {
+		return nil
+	}
+	i.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	if i.CA != "" {
+		if i.tls.RootCAs, i.authorities, err = configfile.Authorities(i.CA); err != nil {
+			return fmt.Errorf("inbox nats: ca: %w", err)
+		}
+	}
+	if i.Cert == "" {
+		return nil
+	}
+	if _, err := i.clientCertificate(nil); err != nil {
+		return fmt.Errorf("inbox nats: %w", err)
+	}
+	i.tls.GetClientCertificate = i.clientCertificate
+	return nil
+}
+
+// clientCertificate reads Cert and Key.
+func (i *Inbox) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	cert, err := configfile.Read(i.Cert)
+	if err != nil {
+		return nil, fmt.Errorf("cert: %w", err)
+	}
+	key, err := configfile.Read(i.Key)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("cert %s, key %s: %w", i.Cert, i.Key, err)
+	}
+	return &pair, nil
+}
+
 func isServer(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
 }
 
 // Identity implements caddymodule.InboxModule: the stream, and the connection to it.
-// Other servers, credentials or authorities make it another inbox, so that the new
+// Other servers, credentials, certificates or authorities make it another inbox, so that the new
 // configuration reconnects; any number of them share a stream.
 func (i *Inbox) Identity() string {
 	return strings.Join([]string{
-		"nats", strings.Join(i.URL, ","), i.Stream, i.CA, string(i.authorities[:]), i.Credentials,
+		"nats", strings.Join(i.URL, ","), i.Stream, i.CA, string(i.authorities[:]), i.Cert, i.Key, i.Credentials,
 	}, "\x00")
 }
 
@@ -143,6 +185,8 @@ func orZero[T any](p *T) (v T) {
 //		stream      <name>
 //		replicas    <n>
 //		ca          <ca.pem>
+//		cert        <cert.pem>
+//		key         <key.pem>
 //		credentials <file>
 //		max_size    <size>
 //		concurrency <n>
@@ -152,7 +196,7 @@ func (i *Inbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (i *Inbox) option(word string, args []string) (err error) {
-	known := []string{"url", "stream", "replicas", "ca", "credentials", "max_size", "concurrency"}
+	known := []string{"url", "stream", "replicas", "ca", "cert", "key", "credentials", "max_size", "concurrency"}
 	if !slices.Contains(known, word) {
 		return option.Unknown(word, known...)
 	}
@@ -166,6 +210,10 @@ func (i *Inbox) option(word string, args []string) (err error) {
 		i.Stream = args[0]
 	case "ca":
 		i.CA = args[0]
+	case "cert":
+		i.Cert = args[0]
+	case "key":
+		i.Key = args[0]
 	case "credentials":
 		i.Credentials = args[0]
 	case "replicas":

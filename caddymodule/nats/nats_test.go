@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 )
 
 func TestOptions(t *testing.T) {
@@ -36,6 +38,12 @@ func TestOptions(t *testing.T) {
 		{"url nats://x:4222\nca /nowhere/ca.pem", "ca: stat /nowhere/ca.pem"},
 		{"url nats://x:4222\nca nats.go", "ca: nats.go: no PEM certificate found"},
 		{"url nats://x:4222\nca", "ca: 0 arguments"},
+		{"url nats://x:4222\ncert nats.go", "cert and key: write both"},
+		{"url nats://x:4222\nkey nats.go", "cert and key: write both"},
+		{"url nats://x:4222\ncert /nowhere/cert.pem\nkey nats.go", "cert: stat /nowhere/cert.pem"},
+		{"url nats://x:4222\ncert nats.go\nkey /nowhere/key.pem", "key: stat /nowhere/key.pem"},
+		{"url nats://x:4222\ncert nats.go\nkey nats_test.go", "cert nats.go, key nats_test.go: tls: failed to find any PEM data"},
+		{"url nats://x:4222\ncert a b\nkey c", "cert: 2 arguments"},
 		{"url nats://x:4222\nstreem hooks", "did you mean stream?"},
 		{"s3cr3t-of-the-server", "not repeated here"},
 	} {
@@ -63,6 +71,7 @@ func TestIdentity(t *testing.T) {
 	for _, i := range []Inbox{
 		{URL: []string{"nats://a"}}, {URL: []string{"nats://b"}}, {URL: []string{"nats://a"}, Stream: "s"},
 		{URL: []string{"nats://a"}, Credentials: "c"}, {URL: []string{"nats://a"}, CA: "c"},
+		{URL: []string{"nats://a"}, Cert: "c", Key: "k"}, {URL: []string{"nats://a"}, Cert: "c", Key: "other"},
 	} {
 		if id := i.Identity(); seen[id] {
 			t.Errorf("%+v has the identity of another one", i)
@@ -137,6 +146,68 @@ func TestCA(t *testing.T) {
 			t.Error("a file with other authorities makes the same inbox")
 		}
 		before = i.Identity()
+	}
+}
+
+// TestClientCertificate: a server that verifies clients gets the certificate of the files
+// as they are at that time; the reading of a pair that is being replaced fails, and names
+// the files.
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	ca, cert, key := certtest.New(t)
+	server, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mine, mineKey := certtest.New(t)
+	i := &Inbox{CA: ca, Cert: mine, Key: mineKey}
+	connect := func(clients string) error {
+		pool, _, err := configfile.Authorities(clients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, handshake := serve(t, &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
+		i.URL = []string{"nats://" + address}
+		if i.tls == nil { // as a start does; what is renewed later needs no reload
+			if err := i.Provision(caddy.Context{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		engine, err := i.Engine(slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer engine.Close(t.Context())
+		return <-handshake
+	}
+	if err := connect(filepath.Join(filepath.Dir(mine), "ca.pem")); err != nil {
+		t.Errorf("the certificate is not presented: %v", err)
+	}
+	i.URL = []string{"nats://a"}
+	before := i.Identity()
+	renewedCA, renewed, renewedKey := certtest.New(t)
+	for from, to := range map[string]string{renewed: mine, renewedKey: mineKey} {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := connect(renewedCA); err != nil {
+		t.Errorf("the renewed certificate is not presented: %v", err)
+	}
+	i.URL = []string{"nats://a"}
+	if err := i.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	if i.Identity() != before {
+		t.Error("a renewed certificate makes another inbox")
+	}
+	i.Key = key
+	if _, err := i.clientCertificate(nil); err == nil || !strings.Contains(err.Error(), mine) || !strings.Contains(err.Error(), "does not match") {
+		t.Errorf("a pair that does not match: %v", err)
 	}
 }
 

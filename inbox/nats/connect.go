@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -117,11 +118,30 @@ func (e *Engine) connect() error {
 
 // connectError describes an error without its URLs, which may hold a password.
 func connectError(err error) error {
+	if why := whyRefused(err); why != nil {
+		return why
+	}
+	var url interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
 		return errors.New("no NATS server answers")
+	case errors.As(err, &url) && url.Timeout():
+		return errors.New("the NATS server does not answer")
+	}
+	return errors.New("the connection to NATS fails: check the addresses, and whether the server demands TLS")
+}
+
+// whyRefused describes the error of a server that answers and refuses the connection, or is
+// refused; nil: of another one. It has no ports, and so is the same at each retry.
+func whyRefused(err error) error {
+	var closed *net.OpError
+	switch {
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return errors.New("the certificate of the NATS server is not signed by a trusted authority: set ca to the file of its authority")
+	case errors.As(err, &closed) && closed.Op == "remote error": // an alert of TLS
+		return fmt.Errorf("the NATS server refuses the TLS handshake; if it verifies the certificates of its clients, check cert and key: %w", closed.Err)
+	case errors.Is(err, nats.ErrTLS) && closed != nil:
+		return errors.New("the NATS server closes the connection after the TLS handshake; if it verifies the certificates of its clients, set cert and key")
 	case errors.Is(err, nats.ErrTLS):
 		return fmt.Errorf("the TLS handshake with the NATS server fails: %w", err)
 	case errors.Is(err, nats.ErrSecureConnWanted):
@@ -129,11 +149,7 @@ func connectError(err error) error {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return errors.New("the NATS server refuses the credentials")
 	}
-	var url interface{ Timeout() bool }
-	if errors.As(err, &url) && url.Timeout() {
-		return errors.New("the NATS server does not answer")
-	}
-	return errors.New("the connection to NATS fails: check the addresses, and whether the server demands TLS")
+	return nil
 }
 
 // open finds or creates the stream, and checks that it is one of an inbox.

@@ -73,7 +73,8 @@ type Options struct {
 	// connection. Default: the user in the URLs (nats://user:pass@host).
 	Credentials string
 
-	// TLS, if set, demands TLS of all servers and configures it. Default: TLS if a URL
+	// TLS, if set, demands TLS of all servers and configures it, with client certificates
+	// for servers that verify them. Default: TLS if a URL
 	// begins with tls:// or the server demands it, with the system's authorities.
 	TLS *tls.Config
 

@@ -1,9 +1,13 @@
 package nats
 
 import (
+	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -50,6 +54,53 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 	named := trusting(t, ca)
 	named.ServerName = "nats.example.com"
 	unhealthy(t, Options{Servers: []string{"tls://" + s.addr}, TLS: named}, "the TLS handshake with the NATS server fails")
+}
+
+// TestAServerThatVerifiesClients restarts a server with another authority of clients:
+// the connection comes back with the certificate of that time.
+func TestAServerThatVerifiesClients(t *testing.T) {
+	ca, cert, key := certtest.New(t)
+	settings := func(clients string) string {
+		return fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", cert, key, clients)
+	}
+	var clients []string
+	var pairs []tls.Certificate
+	for range 2 {
+		authority, cert, key := certtest.New(t)
+		clients, pairs = append(clients, authority), append(pairs, must(tls.LoadX509KeyPair(cert, key)))
+	}
+	s := prepare(t, freeAddr(t), "", settings(clients[0]))
+	s.run()
+	var now atomic.Pointer[tls.Certificate]
+	now.Store(&pairs[0])
+	config := trusting(t, ca)
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if c := now.Load(); c != nil {
+			return c, nil
+		}
+		return nil, errors.New("the test has none")
+	}
+	o := Options{Servers: []string{s.url()}, TLS: config, MaxSize: 64 << 20}
+	e := open(t, o)
+	put(t, e, 1, false)
+
+	stranger := trusting(t, ca)
+	stranger.Certificates = pairs[1:]
+	unhealthy(t, Options{Servers: o.Servers, TLS: trusting(t, ca)}, "if it verifies the certificates of its clients, set cert and key")
+	unhealthy(t, Options{Servers: o.Servers, TLS: stranger}, "if it verifies the certificates of its clients, check cert and key")
+
+	s.kill()
+	text := must(os.ReadFile(s.conf))
+	text = bytes.ReplaceAll(text, []byte(settings(clients[0])), []byte(settings(clients[1])))
+	if err := os.WriteFile(s.conf, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now.Store(nil)
+	s.run()
+	until(t, "the health does not say why", func() bool { return strings.Contains(fmt.Sprint(e.Status().Health), "the test has none") })
+	now.Store(&pairs[1])
+	until(t, "the engine does not come back", func() bool { return e.Status().Health == nil })
+	put(t, e, 2, false)
 }
 
 func TestAServerWithoutTLS(t *testing.T) {

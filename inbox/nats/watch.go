@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (e *Engine) serve() error {
 	default:
 	}
 	if !e.nc.IsConnected() {
-		return errLost
+		return cmp.Or(whyRefused(e.nc.LastError()), errLost)
 	}
 	stream, err := e.open(ctx)
 	if err != nil {
