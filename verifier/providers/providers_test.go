@@ -44,7 +44,7 @@ func TestWhoReadsTheAnswer(t *testing.T) {
 		}
 	}
 	if want := []string{
-		"bandwidth", "discord", "hubspot_v2", "plivo_v2", "plivo_v3", "sinch_app", "slack",
+		"bandwidth", "discord", "hubspot_v2", "plivo_v2", "plivo_v3", "sinch_app", "slack", "supabase_auth",
 		"teams_outgoing", "telegram", "telnyx", "twilio", "vapi", "vonage",
 	}; !slices.Equal(toAll, want) {
 		t.Errorf("to ordinary deliveries: %q, want %q", toAll, want)
