@@ -38,7 +38,7 @@ func adapt(file, caddyfile string) (string, error) {
 // are called error_*.
 func TestAdapt(t *testing.T) {
 	t.Setenv("ADAPT_SECRET", "from-the-environment")
-	t.Setenv("ADAPT_UPSTREAM", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	t.Setenv("ADAPT_UPSTREAM", "whsec_3vXrT0mQ8KpLz5YdWn2cBfJ7hGsA9eUo")
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden files: %v", err)

@@ -112,7 +112,7 @@ func TestSendersThatNothingTellsApartAreWarnedOf(t *testing.T) {
 // TestOraclesAreWarnedOf: a handler that answers strangers with an HMAC signs for
 // another one with its key. Neither is warned of by its key.
 func TestOraclesAreWarnedOf(t *testing.T) {
-	const key, shared = "12345678901234567890123456789012", "two handlers share a key … give each a key of its own name=smartcar other="
+	const key, shared = "7c0e91b4d2f85a36e7d41c9b08f26a53", "two handlers share a key … give each a key of its own name=smartcar other="
 	for senders, want := range map[string]string{
 		"sender smartcar KEY\n sender pandadoc KEY":                                          shared + "pandadoc",
 		"sender pandadoc other {\n secret KEY as old\n }\n sender smartcar KEY":              shared + "pandadoc",
@@ -198,7 +198,7 @@ func TestDocumentedFormsStartWithoutAWarning(t *testing.T) {
 	}
 	for _, caddyfile := range caddyfiles {
 		for _, m := range variable.FindAllStringSubmatch(caddyfile, -1) {
-			t.Setenv(m[1], "whsec_"+strings.Repeat("c2VjcmV0", 4))
+			t.Setenv(m[1], "whsec_"+"u8Fq2ZkXw5RtN0vLm7CbD3sHy6PjA1eG")
 		}
 		if warnings, err := advised(t, store.ReplaceAllString(caddyfile, "")); err != nil || len(warnings) > 0 {
 			t.Errorf("%v\n%s\nof\n%s", err, strings.Join(warnings, "\n"), caddyfile)

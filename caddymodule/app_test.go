@@ -151,7 +151,7 @@ func TestKeyArrives(t *testing.T) {
 	if a := serve(t, large(10), accepting, g.handlers...); a.status != 503 || a.placeholder("reason") != "key_unavailable" {
 		t.Errorf("without: %v", a.err)
 	}
-	write(t, "topsecret\n", dir, "key")
+	write(t, "n9Wd4kTq2\n", dir, "key")
 	look(t, g.handlers[0].keys)
 	if a := serve(t, large(10), accepting, g.handlers...); a.err != nil {
 		t.Errorf("with: %v", a.err)

@@ -47,7 +47,7 @@ func TestBodyLimit(t *testing.T) {
 			if chunked {
 				sends(r, text, io.EOF)
 			}
-			r.Header.Set("X-Signature", sign("topsecret", text))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", text))
 			a := serve(t, r, accepting, g.handlers...)
 			if fits := size <= 50000; fits != (a.err == nil) || fits && a.body != text || !fits && a.status != 413 {
 				t.Errorf("%d bytes, chunked %t: %v", size, chunked, a.err)
@@ -79,7 +79,7 @@ func TestGrowth(t *testing.T) {
 			received += n
 			return n, nil
 		}))
-		r.Header.Set("X-Signature", sign("topsecret", ""))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", ""))
 		if a := serve(t, r, accepting, g.handlers...); a.placeholder("reason") != "body_incomplete" {
 			t.Errorf("got %v", a.err)
 		}
@@ -91,7 +91,7 @@ func TestGrowth(t *testing.T) {
 func large(n int) *http.Request {
 	text := strings.Repeat("x", n)
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text))
-	r.Header.Set("X-Signature", sign("topsecret", text))
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", text))
 	return r
 }
 

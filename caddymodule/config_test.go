@@ -158,7 +158,7 @@ func acme(more ...string) string {
 }
 
 const (
-	topsecret   = `"secret":["topsecret"]`
+	topsecret   = `"secret":["n9Wd4kTq2"]`
 	withID      = `"delivery_id":{"json":"id"}`
 	withMarker  = `"secret":["` + marker + `"]`
 	signedTime  = `"message":"{timestamp}.{body}","timestamp":{"header":"X-Time"}`

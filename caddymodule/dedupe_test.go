@@ -85,7 +85,7 @@ func TestRecompressed(t *testing.T) {
 	}
 	deliver := func(coding, text string) outcome {
 		r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(text))
-		r.Header.Set("X-Signature", sign("topsecret", body))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", body))
 		if coding != "" {
 			r.Header.Set("Content-Encoding", coding)
 		}
@@ -197,7 +197,7 @@ func TestDedupeAdvice(t *testing.T) {
 // at is a genuine delivery of acme by URL, with the given body.
 func at(url, text string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, url, strings.NewReader(text))
-	r.Header.Set("X-Signature", sign("topsecret", text))
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", text))
 	r.Header.Set("X-Acme", sign("a", text))
 	return r
 }
@@ -247,7 +247,7 @@ func hook(header, signature string, more ...string) *http.Request {
 // copies without the id are not forwarded repeatedly, and copies under another id or
 // event pass.
 func TestExactCopies(t *testing.T) {
-	g := running(t, "", `{"provider":"github","secret":["topsecret"]}`)
+	g := running(t, "", `{"provider":"github","secret":["n9Wd4kTq2"]}`)
 	const id, event = "X-GitHub-Delivery", "X-GitHub-Event"
 	for i, tc := range []struct {
 		headers []string
@@ -266,7 +266,7 @@ func TestExactCopies(t *testing.T) {
 		{nil, true},
 		{nil, false},
 	} {
-		o := g.send(hook("X-Hub-Signature-256", "sha256="+sign("topsecret", body), tc.headers...), answering(200))
+		o := g.send(hook("X-Hub-Signature-256", "sha256="+sign("n9Wd4kTq2", body), tc.headers...), answering(200))
 		if o.err != nil || (o.forward != nil) != tc.forward {
 			t.Errorf("%d, %q: forwarded %t, %v", i, tc.headers, o.forward != nil, o.err)
 		}
@@ -281,9 +281,9 @@ func TestAnotherEventSwallowsNothing(t *testing.T) {
 		"by default": "", "key content": `"key":"content"`, "key id": `"key":"id"`, "key id+content": `"key":"id+content"`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := running(t, "", `{"provider":"shopify","secret":["topsecret"],"signature":{"header":"X-Hub"},"dedupe":{`+key+`}}`)
+			g := running(t, "", `{"provider":"shopify","secret":["n9Wd4kTq2"],"signature":{"header":"X-Hub"},"dedupe":{`+key+`}}`)
 			attempt := func(topic string, status int) outcome {
-				return g.send(hook("X-Hub", sign("topsecret", body), "X-Shopify-Webhook-Id", "1", "X-Shopify-Topic", topic), answering(status))
+				return g.send(hook("X-Hub", sign("n9Wd4kTq2", body), "X-Shopify-Webhook-Id", "1", "X-Shopify-Topic", topic), answering(status))
 			}
 			attempt("orders/paid", 503).isForwarded(t)
 			attempt("app/unknown", 200).isForwarded(t)
@@ -313,7 +313,7 @@ func TestAnotherMethodSwallowsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := running(t, "", acme(topsecret, `"dedupe":{"key":"content"}`, c.config))
 			attempt := func(method string, status int) outcome {
-				r := hook("X-Signature", sign("topsecret", c.signed+body))
+				r := hook("X-Signature", sign("n9Wd4kTq2", c.signed+body))
 				r.Method = method
 				return g.send(r, answering(status))
 			}
@@ -332,9 +332,9 @@ func TestAnotherMethodSwallowsNothing(t *testing.T) {
 // TestPinnedEvent: nobody can choose an event that the configuration requires, and if
 // bodies differ the id is not needed either.
 func TestPinnedEvent(t *testing.T) {
-	g := running(t, "", `{"provider":"github","secret":["topsecret"],"require_header":[{"name":"x-github-event","values":["push"]}],"dedupe":{"key":"content"}}`)
+	g := running(t, "", `{"provider":"github","secret":["n9Wd4kTq2"],"require_header":[{"name":"x-github-event","values":["push"]}],"dedupe":{"key":"content"}}`)
 	send := func(more ...string) outcome {
-		return g.send(hook("X-Hub-Signature-256", "sha256="+sign("topsecret", body), more...), answering(200))
+		return g.send(hook("X-Hub-Signature-256", "sha256="+sign("n9Wd4kTq2", body), more...), answering(200))
 	}
 	send("X-GitHub-Event", "push", "X-GitHub-Delivery", "1").isForwarded(t)
 	for _, id := range []string{"1", "2", ""} {
@@ -350,9 +350,9 @@ func TestPinnedEvent(t *testing.T) {
 // TestPinnedContentType: Content-Type is neither signed nor part of the identity, so
 // copies cannot pass under another one. If required, it cannot affect a retry either.
 func TestPinnedContentType(t *testing.T) {
-	g := running(t, "", `{"provider":"github","secret":["topsecret"],"require_header":[{"name":"Content-Type","values":["application/json"]}]}`)
+	g := running(t, "", `{"provider":"github","secret":["n9Wd4kTq2"],"require_header":[{"name":"Content-Type","values":["application/json"]}]}`)
 	attempt := func(contentType string, status int) outcome {
-		return g.send(hook("X-Hub-Signature-256", "sha256="+sign("topsecret", body), "X-GitHub-Event", "push", "X-GitHub-Delivery", "1", "Content-Type", contentType), answering(status))
+		return g.send(hook("X-Hub-Signature-256", "sha256="+sign("n9Wd4kTq2", body), "X-GitHub-Event", "push", "X-GitHub-Delivery", "1", "Content-Type", contentType), answering(status))
 	}
 	attempt("application/json", 503).isForwarded(t)
 	if o := attempt("text/plain", 200); o.forward != nil || o.err == nil {
@@ -367,7 +367,7 @@ func TestPinnedContentType(t *testing.T) {
 // TestEventPlaceholder: {http.verify_webhook.event} is the event header's text, only
 // for verified deliveries, limited to the size of a label.
 func TestEventPlaceholder(t *testing.T) {
-	g := mustProvision(t, "", `{"provider":"shopify","secret":["topsecret"],"signature":{"header":"X-Hub"}}`)
+	g := mustProvision(t, "", `{"provider":"shopify","secret":["n9Wd4kTq2"],"signature":{"header":"X-Hub"}}`)
 	for _, tc := range []struct {
 		signed  bool
 		headers []string
@@ -383,7 +383,7 @@ func TestEventPlaceholder(t *testing.T) {
 		{true, nil, ""},
 		{false, []string{"X-Shopify-Topic", "orders/paid"}, ""},
 	} {
-		signature := sign("topsecret", body)
+		signature := sign("n9Wd4kTq2", body)
 		if !tc.signed {
 			signature = sign("other", body)
 		}
@@ -401,7 +401,7 @@ func TestASignedMethodOrTopicSwallowsNothing(t *testing.T) {
 	hubspot := func(r *http.Request, value string) {
 		const events = `[{"eventId":5}]`
 		at := fmt.Sprint(clock.UnixMilli())
-		mac, _ := hex.DecodeString(sign("topsecret", value+"http://hooks.example.com/hooks/x"+events+at))
+		mac, _ := hex.DecodeString(sign("n9Wd4kTq2", value+"http://hooks.example.com/hooks/x"+events+at))
 		r.Method, r.Body = value, io.NopCloser(strings.NewReader(events))
 		r.Header.Set("X-HubSpot-Request-Timestamp", at)
 		r.Header.Set("X-HubSpot-Signature-v3", base64.StdEncoding.EncodeToString(mac))
@@ -412,21 +412,21 @@ func TestASignedMethodOrTopicSwallowsNothing(t *testing.T) {
 	}{
 		"method": {acme(topsecret, id, `"methods":["POST","PUT","DELETE"],"message":"{method}.{url}.{body}"`), func(r *http.Request, value string) {
 			r.Method = value
-			r.Header.Set("X-Signature", sign("topsecret", value+".http://hooks.example.com/hooks/x."+body))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", value+".http://hooks.example.com/hooks/x."+body))
 		}},
 		"header": {acme(topsecret, id, `"message":"{header:X-Topic}.{body}"`), func(r *http.Request, value string) {
 			r.Header.Set("X-Topic", value)
-			r.Header.Set("X-Signature", sign("topsecret", value+"."+body))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", value+"."+body))
 		}},
 		"header, key content": {acme(topsecret, `"dedupe":{"key":"content"}`, `"message":"{header:X-Topic}.{body}"`), func(r *http.Request, value string) {
 			r.Header.Set("X-Topic", value)
-			r.Header.Set("X-Signature", sign("topsecret", value+"."+body))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", value+"."+body))
 		}},
 		"kv": {acme(topsecret, id, `"signature":{"header":"X-Signature","syntax":"kv","key":"v1"},"message":"{kv:env}.{body}"`), func(r *http.Request, value string) {
-			r.Header.Set("X-Signature", "v1="+sign("topsecret", value+"."+body)+",env="+value)
+			r.Header.Set("X-Signature", "v1="+sign("n9Wd4kTq2", value+"."+body)+",env="+value)
 		}},
-		"hubspot":              {`{"provider":"hubspot","secret":["topsecret"]}`, hubspot},
-		"hubspot, key content": {`{"provider":"hubspot","secret":["topsecret"],"dedupe":{"key":"content"}}`, hubspot},
+		"hubspot":              {`{"provider":"hubspot","secret":["n9Wd4kTq2"]}`, hubspot},
+		"hubspot, key content": {`{"provider":"hubspot","secret":["n9Wd4kTq2"],"dedupe":{"key":"content"}}`, hubspot},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := running(t, "", tc.config)

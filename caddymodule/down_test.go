@@ -216,7 +216,7 @@ func TestThroughServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Header.Set("X-Signature", sign("topsecret", text))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", text))
 			response, err := server.Client().Do(r)
 			if err != nil {
 				t.Fatal(err)

@@ -260,7 +260,7 @@ func TestInboxAdvice(t *testing.T) {
 		{"", `{"provider":"shopify","secret":["a-key"],"inbox":{"first":true}}`, some + "shopify"},
 		{"", `{"provider":"shopify","secret":["a-key"],"inbox":{}}`, ""},
 		{"", `{"provider":"gitlab_token","secret":["a-token"],"inbox":{}}`, plain + "gitlab_token"},
-		{"", `{"provider":"postmark","secret":["user:password"],"inbox":{},"sign_upstream":"whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5"}`, plain + "postmark"},
+		{"", `{"provider":"postmark","secret":["user:9f31c0a2d4"],"inbox":{},"sign_upstream":"whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5"}`, plain + "postmark"},
 		{key, `{"provider":"gitlab_token","secret":["a-token"],"inbox":{}}`, ""},
 		{"", `{"provider":"gitlab_token","secret":["a-token"]}`, ""},
 		{"", `{"provider":"github","secret":["a-key"],"inbox":{}}`, ""},

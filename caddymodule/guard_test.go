@@ -189,7 +189,7 @@ func TestMethodInQuery(t *testing.T) {
 		}
 		g := mustProvision(t, "", acme(more...))
 		r := httptest.NewRequest(http.MethodPost, "/hooks/acme?"+c.query, strings.NewReader(body))
-		r.Header.Set("X-Signature", sign("topsecret", c.signed))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", c.signed))
 		if a := serve(t, r, accepting, g.handlers...); a.status != c.status || (a.forward != nil) != (c.status == 202) {
 			t.Errorf("%s?%s: answered %d, want %d", c.config, c.query, a.status, c.status)
 		}

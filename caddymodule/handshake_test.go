@@ -39,7 +39,7 @@ func request(method, target, body string, header ...string) *http.Request {
 }
 
 func signed(body string) *http.Request {
-	return request("POST", "/", body, "X-Signature", sign("topsecret", body))
+	return request("POST", "/", body, "X-Signature", sign("n9Wd4kTq2", body))
 }
 
 // greet sends a request through one handler and returns the answer; forwarded
@@ -76,7 +76,7 @@ func TestHandshake(t *testing.T) {
 		"line break":        {request("GET", "/?challenge=a%0d%0aX:%20b&token=open+sesame", ""), 401, "", "", "handshake_mismatch"},
 		"10 KiB":            {request("GET", "/?challenge="+strings.Repeat("a", 10<<10)+"&token=open+sesame", ""), 401, "", "", "handshake_mismatch"},
 		"GET, none":         {request("GET", "/", ""), 405, "", "", "method_not_allowed"},
-		"GET, signed":       {request("GET", "/", "", "X-Signature", sign("topsecret", "")), 405, "", "", "method_not_allowed"},
+		"GET, signed":       {request("GET", "/", "", "X-Signature", sign("n9Wd4kTq2", "")), 405, "", "", "method_not_allowed"},
 		"PUT":               {request("PUT", "/?challenge=abc&token=open+sesame", ""), 405, "", "", "method_not_allowed"},
 		"HEAD":              {request("HEAD", "/", ""), 200, "", "", ""},
 		"header":            {request("POST", "/", "", "X-Echo", "abc"), 204, "", "", ""},
@@ -86,7 +86,7 @@ func TestHandshake(t *testing.T) {
 		"body, signed too":  {signed(`{"kind":"ask","challenge":"abc"}`), 200, `{"challenge":"abc"}`, "application/json", ""},
 		"body, none":        {request("POST", "/", `{"kind":"event","challenge":"abc"}`), 401, "", "", "missing_signature"},
 		"body, too large":   {request("POST", "/", strings.Repeat("a", 2<<20)), 413, "", "", "body_too_large"},
-		"signed":            {signed(prove), 200, `{"proof":"` + sign("topsecret", "abc") + `"}`, "application/json", ""},
+		"signed":            {signed(prove), 200, `{"proof":"` + sign("n9Wd4kTq2", "abc") + `"}`, "application/json", ""},
 		"signed, not":       {request("POST", "/", prove), 401, "", "", "missing_signature"},
 		"signed, by others": {request("POST", "/", prove, "X-Signature", sign("other", prove)), 401, "", "", "signature_mismatch"},
 		"signed, bad":       {signed(`{"kind":"prove","challenge":"<"}`), 401, "", "", "handshake_mismatch"},
@@ -213,10 +213,10 @@ func TestHandshakeBesideSignature(t *testing.T) {
 		`{"kind":"ask","challenge":"abc"}`:                   200,
 		`{"kind":"ask","challenge":"abc","token":"x"}`:       401,
 		`{"kind":"event"}`:                                   401,
-		`{"kind":"event","token":"topsecret"}`:               202,
-		`{"kind":"prove","token":"topsecret"}`:               200,
+		`{"kind":"event","token":"n9Wd4kTq2"}`:               202,
+		`{"kind":"prove","token":"n9Wd4kTq2"}`:               200,
 		`{"kind":"prove"}`:                                   401,
-		`{"kind":"ask","challenge":"<","token":"topsecret"}`: 401,
+		`{"kind":"ask","challenge":"<","token":"n9Wd4kTq2"}`: 401,
 	} {
 		if w, _, _ := g.greet(t, request("POST", "/", body)); w.Code != want {
 			t.Errorf("%s: got %d, want %d", body, w.Code, want)

@@ -112,7 +112,7 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 	h := g.handlers[0]
 	h.now = func() time.Time { return clock }
 	for name, change := range map[string]func(http.Header){
-		"genuine": func(h http.Header) { h.Set("X-Signature", sign("topsecret", body)) },
+		"genuine": func(h http.Header) { h.Set("X-Signature", sign("n9Wd4kTq2", body)) },
 		"forged":  func(h http.Header) { h.Set("X-Signature", sign("other", body)) },
 	} {
 		r, w := post(), httptest.NewRecorder()

@@ -147,7 +147,7 @@ func TestTimestamps(t *testing.T) {
 // TestKeysGone: a removed key leaves the metrics, and the others keep their times.
 func TestKeysGone(t *testing.T) {
 	dir := t.TempDir()
-	write(t, "topsecret", dir, "old")
+	write(t, "n9Wd4kTq2", dir, "old")
 	config := strings.Replace(timed(), `"name":"acme"`, `"name":"rotating"`, 1)
 	g := mustProvision(t, "", strings.Replace(config, topsecret, `"secret":["{file.`+filepath.ToSlash(dir)+`}"]`, 1))
 	g.start(t)
@@ -161,7 +161,7 @@ func TestKeysGone(t *testing.T) {
 			t.Fatal(a.err)
 		}
 	}
-	deliver("topsecret")
+	deliver("n9Wd4kTq2")
 	write(t, "successor", dir, "next")
 	look(t, h.keys)
 	deliver("successor")

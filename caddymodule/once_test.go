@@ -166,7 +166,7 @@ func TestTaken(t *testing.T) {
 	}
 	r := post() // another attempt of the same delivery
 	r.Header.Set("X-Time", "1700000100")
-	r.Header.Set("X-Signature", sign("topsecret", "1700000100."+body))
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", "1700000100."+body))
 	g.send(r, answering(500)).isDuplicate(t)
 	if n, m := g.count(t, "delivered", "")-accepted, g.count(t, "duplicate", "")-duplicate; n != 1 || m != 3 {
 		t.Errorf("counted %v accepted, %v duplicates", n, m)
@@ -185,7 +185,7 @@ func TestTaken(t *testing.T) {
 			r := at("http://hooks.example.com/", other)
 			r.Header.Set("X-Team", "blue")
 			r.Header.Set("X-Time", "1700000000")
-			r.Header.Set("X-Signature", sign("topsecret", "1700000000."+other))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", "1700000000."+other))
 			g.send(r.Clone(r.Context()), answering(status)).isForwarded(t)
 			r.Body = io.NopCloser(strings.NewReader(other))
 			if o := g.send(r, answering(500)); o.forward != nil || o.placeholder("duplicate") != "true" {

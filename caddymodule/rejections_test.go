@@ -89,7 +89,7 @@ func TestKept(t *testing.T) {
 	if want := (adminapi.Body{Read: true, Bytes: 14, SHA256: sum, ContentType: "application/json"}); got.Body != want {
 		t.Errorf("got the body %+v, want %+v", got.Body, want)
 	}
-	if got.Headers["X-Signature"][0] != sign("topsecret", "1700000000."+body) {
+	if got.Headers["X-Signature"][0] != sign("n9Wd4kTq2", "1700000000."+body) {
 		t.Errorf("the sender's signature is not shown: %v", got.Headers)
 	}
 	w, _ := ask(http.MethodGet, adminapi.RejectionsPath+"/"+id)
@@ -133,7 +133,7 @@ func TestKeptReasons(t *testing.T) {
 
 // TestObservedAsItCame: headers that the gateway removes for the app are kept.
 func TestObservedAsItCame(t *testing.T) {
-	g := watched(t, "", timed(`"observe":true`, `"sign_upstream":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`))
+	g := watched(t, "", timed(`"observe":true`, `"sign_upstream":"whsec_3vXrT0mQ8KpLz5YdWn2cBfJ7hGsA9eUo"`))
 	r := forged("{}")
 	r.Header.Set("Webhook-Signature", "v1,sent")
 	serve(t, r, accepting, g.handlers...)
@@ -275,7 +275,7 @@ func TestUnreadBodyIsNotLost(t *testing.T) {
 	g := watched(t, "", timed(`"tolerance":"1s"`))
 	r := post()
 	r.Header.Set("X-Time", "1699999900")
-	r.Header.Set("X-Signature", sign("topsecret", "1699999900."+body))
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", "1699999900."+body))
 	r.Header.Set("Content-Length", fmt.Sprint(len(body)))
 	serve(t, r, accepting, g.handlers...)
 	mustProvision(t, "", acme(topsecret, signedTime)).start(t)
@@ -287,7 +287,7 @@ func TestUnreadBodyIsNotLost(t *testing.T) {
 // TestKeysAreNotShownInAnyEncoding: a sender with the key in the wrong place may have
 // encoded it, in a header that is shown.
 func TestKeysAreNotShownInAnyEncoding(t *testing.T) {
-	const key, decoded = "correct-horse-battery", "\x01\xfe binary key \xff\x80"
+	const key, decoded = "violet-anchor-maple-17", "\x01\xfe binary key \xff\x80"
 	g := watched(t, "", acme(`"secret":["`+key+`"]`), strings.Replace(acme(`"secret_encoding":"base64"`, `"secret":["`+base64.StdEncoding.EncodeToString([]byte(decoded))+`"]`), "acme", "bravo", 1))
 	percent := func(s string) string {
 		var b strings.Builder
@@ -335,16 +335,16 @@ func TestRedaction(t *testing.T) {
 	query := strings.Replace(strings.Replace(acme(`"secret":["token-of-charlie"]`, `"algorithm":"token","body_unsigned":true`), `"acme"`, `"charlie"`, 1), `"header":"X-Signature"`, `"query":"sig"`, 1)
 	g := watched(t, "", timed(`"param":{}`), strings.Replace(token, "X-Signature", "X-Proof", 1), query)
 	r := forged("{}")
-	target := "/hooks/topsecret?" + url.Values{
+	target := "/hooks/n9Wd4kTq2?" + url.Values{
 		"sig": {"SHOWN-TOKEN"}, "hub.verify_token": {"SHOWN-TOKEN"}, "event": {"7"}, "shop": {"SHOWN-TOKEN"}, "x": {"token-of-bravo"}, "api_key": {"SHOWN-TOKEN"},
 	}.Encode()
-	r.RequestURI, r.Host = target, "topsecret.example.com"
+	r.RequestURI, r.Host = target, "n9Wd4kTq2.example.com"
 	for name, value := range map[string]string{
 		"Authorization": "Bearer SHOWN-TOKEN", "Proxy-Authorization": "SHOWN-TOKEN", "Cookie": "a=SHOWN-TOKEN",
 		"X-Team": "blue", "X-Proof": "SHOWN-TOKEN", "X-Gitlab-Token": "SHOWN-TOKEN", "Cf-Webhook-Auth": "SHOWN-TOKEN",
-		"X-Api-Key": "SHOWN-TOKEN", "X-Mistake": "it is topsecret", "X-Other": "SHOWN-TOKEN", "X-Hook-Secret": "SHOWN-TOKEN", "X-GitHub-Event": "push",
+		"X-Api-Key": "SHOWN-TOKEN", "X-Mistake": "it is n9Wd4kTq2", "X-Other": "SHOWN-TOKEN", "X-Hook-Secret": "SHOWN-TOKEN", "X-GitHub-Event": "push",
 		"Ocp-Apim-Subscription-Key": "SHOWN-TOKEN", "X-Functions-Key": "SHOWN-TOKEN", "X-Goog-Iap-Jwt-Assertion": "SHOWN-TOKEN", "X-Passphrase": "SHOWN-TOKEN",
-		"X-Capitals": "TOPSECRET", "Topsecret": "is a name", "Content-Type": "text/plain; topsecret",
+		"X-Capitals": "TOPSECRET", "Topsecret": "is a name", "Content-Type": "text/plain; n9Wd4kTq2",
 	} {
 		r.Header.Set(name, value)
 	}
@@ -355,7 +355,7 @@ func TestRedaction(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{"shown-token", "topsecret", "token-of-", "blue"} {
+		for _, secret := range []string{"shown-token", "n9Wd4kTq2", "token-of-", "blue"} {
 			if strings.Contains(strings.ToLower(w.Body.String()), secret) {
 				t.Errorf("%s shows %q: %s", path, secret, w.Body)
 			}
@@ -369,12 +369,12 @@ func TestRedaction(t *testing.T) {
 		t.Errorf("url %s", got.URL)
 	}
 	// A removed key, a header that is no longer required.
-	mustProvision(t, "", acme(`"secret":["another"]`)).start(t)
+	mustProvision(t, "", acme(`"secret":["next-key-9f31c0"]`)).start(t)
 	w, err := ask(http.MethodGet, adminapi.RejectionsPath+"/"+id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"topsecret", "blue", "token-of-bravo"} {
+	for _, secret := range []string{"n9Wd4kTq2", "blue", "token-of-bravo"} {
 		if strings.Contains(strings.ToLower(w.Body.String()), secret) {
 			t.Errorf("after a change of the configuration: %s is in %s", secret, w.Body)
 		}
@@ -385,7 +385,7 @@ func TestRedaction(t *testing.T) {
 func TestHint(t *testing.T) {
 	g := watched(t, "", timed())
 	r := forged(body[:len(body)-1])
-	r.Header.Set("X-Signature", sign("topsecret", "1700000000."+body[:len(body)-1]+"\n"))
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", "1700000000."+body[:len(body)-1]+"\n"))
 	serve(t, r, accepting, g.handlers...)
 	id := newestID()
 	hinted := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+id)
@@ -404,7 +404,7 @@ func TestHint(t *testing.T) {
 	if got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+list[0].Show(nil).ID); got.Note != "" {
 		t.Errorf("with the keys that refused it: %q", got.Note)
 	}
-	mustProvision(t, "", strings.Replace(timed(), "topsecret", "successor", 1)).start(t)
+	mustProvision(t, "", strings.Replace(timed(), "n9Wd4kTq2", "successor", 1)).start(t)
 	if got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+list[0].Show(nil).ID); !strings.Contains(got.Note, "is genuine") {
 		t.Errorf("with the key put right: %q", got.Note)
 	}

@@ -105,7 +105,7 @@ func TestReports(t *testing.T) {
 
 // TestReportsProvider: with a provider, both name it.
 func TestReportsProvider(t *testing.T) {
-	g := mustProvision(t, "", `{`+acmeInlined+`,"name":"billing","secret":["topsecret"]}`)
+	g := mustProvision(t, "", `{`+acmeInlined+`,"name":"billing","secret":["n9Wd4kTq2"]}`)
 	g.start(t)
 	logged, traced := reported(t, g, post(), accepting, &caddyhttp.Server{Logs: new(caddyhttp.ServerLogConfig)})
 	if logged["provider"] != "acme_inc" || traced["webhook.provider"] != "acme_inc" || logged["name"] != "billing" {
@@ -159,7 +159,7 @@ func TestSkewIsVisible(t *testing.T) {
 	}
 	g.logs.TakeAll()
 	for range 3 * 16 {
-		serve(t, signedAt(clock.Add(-2*time.Minute), "topsecret"), accepting, g.handlers...)
+		serve(t, signedAt(clock.Add(-2*time.Minute), "n9Wd4kTq2"), accepting, g.handlers...)
 	}
 	if v, ok := gauge(); !ok || v != 120 {
 		t.Errorf("the gauge is %v, %t; want 120", v, ok)
@@ -170,7 +170,7 @@ func TestSkewIsVisible(t *testing.T) {
 	}
 	clock = clock.Add(time.Hour)
 	for range 16 {
-		serve(t, signedAt(clock.Add(2*time.Minute), "topsecret"), accepting, g.handlers...)
+		serve(t, signedAt(clock.Add(2*time.Minute), "n9Wd4kTq2"), accepting, g.handlers...)
 	}
 	if v, _ := gauge(); v != -120 || warned() != 2 {
 		t.Errorf("the gauge is %v, warned %d times; want -120 and twice", v, warned())

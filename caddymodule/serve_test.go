@@ -34,7 +34,7 @@ func post() *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(body))
 	r.Header.Set("X-Team", "blue")
 	r.Header.Set("X-Time", "1700000000")
-	r.Header.Set("X-Signature", sign("topsecret", "1700000000."+body))
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", "1700000000."+body))
 	return r
 }
 
@@ -189,7 +189,7 @@ func TestGenuine(t *testing.T) {
 	}
 	want := http.Header{
 		"Content-Length": {fmt.Sprint(len(body))}, "Webhook-Verified": {"acme"}, "Webhook-Delivery": {key}, "X-Other": {"stays"},
-		"X-Team": {"blue"}, "X-Time": {"1700000000"}, "X-Signature": {sign("topsecret", "1700000000."+body)},
+		"X-Team": {"blue"}, "X-Time": {"1700000000"}, "X-Signature": {sign("n9Wd4kTq2", "1700000000."+body)},
 	}
 	if fmt.Sprint(f.Header) != fmt.Sprint(want) {
 		t.Errorf("the app gets\n%v\nwant\n%v", f.Header, want)
@@ -209,7 +209,7 @@ func TestEmptyBody(t *testing.T) {
 		if name == "chunked" {
 			sends(r, "", io.EOF)
 		}
-		r.Header.Set("X-Signature", sign("topsecret", ""))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", ""))
 		if a := serve(t, r, accepting, g.handlers...); a.err != nil || a.forward.Header.Get("Content-Length") != "0" {
 			t.Errorf("%s: %v", name, a.err)
 		}
@@ -354,7 +354,7 @@ func TestAsReceived(t *testing.T) {
 	g := mustProvision(t, "", acme(topsecret, `"message":"{method} {uri} {body}"`))
 	for _, target := range []string{"/hooks/acme?a=b", "http://hooks.example.com/hooks/acme?a=b"} {
 		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
-		r.Header.Set("X-Signature", sign("topsecret", "POST /hooks/acme?a=b "+body))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", "POST /hooks/acme?a=b "+body))
 		w := httptest.NewRecorder()
 		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
 		r.Method, r.RequestURI, r.URL.Path, r.URL.RawQuery = "PUT", "/in", "/in", ""

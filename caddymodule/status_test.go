@@ -14,7 +14,7 @@ import (
 // TestStatus: all counters, for each name once.
 func TestStatus(t *testing.T) {
 	dir := t.TempDir()
-	write(t, "topsecret", dir, "keys", "current")
+	write(t, "n9Wd4kTq2", dir, "keys", "current")
 	write(t, "rotated-out", dir, "keys", "old")
 	named := func(config, name string) string { return strings.Replace(config, `"acme"`, `"`+name+`"`, 1) }
 	config := named(strings.Replace(once(), topsecret, `"secret":["{file.`+filepath.ToSlash(dir)+`/keys}"]`, 1), "status-a")

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	upstreamSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	upstreamSecret = "whsec_3vXrT0mQ8KpLz5YdWn2cBfJ7hGsA9eUo"
 	rotatedSecret  = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 	signUpstream   = `"sign_upstream":"` + upstreamSecret + `"`
 )
@@ -134,7 +134,7 @@ func TestSignUpstreamFile(t *testing.T) {
 	write(t, marker+"!", path)
 	refresh()
 	signedWith(rotatedSecret)
-	write(t, "topsecret", path) // not base64 of any length, and the sender's
+	write(t, "n9Wd4kTq2", path) // not base64 of any length, and the sender's
 	refresh()
 	signedWith(rotatedSecret)
 	g.budgetsAreFree(t)
@@ -185,7 +185,7 @@ func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
 		r.Header.Set("X-Original-Url", "/signed")
 		r.Header["X_original_url"] = []string{"/forged"}
 		r.Header.Set("X-Rewrite-Url", "/forged")
-		r.Header.Set("X-Signature", sign("topsecret", "/signed."+body))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", "/signed."+body))
 		if observed {
 			r.Header.Set("X-Signature", sign("other", "/signed."+body))
 		}

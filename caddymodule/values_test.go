@@ -30,7 +30,7 @@ func TestGuessableValues(t *testing.T) {
 		for _, line := range []string{
 			"secret %s", "secret x %s as old", "public_key %s", "param hook %s", "require_header X-Team %s", "require_header X-Team x %s", "sign_upstream %s",
 		} {
-			config := ":80 {\nverify_webhook standard_webhooks whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw {\n" + strings.Replace(line, "%s", quoted(text), 1) + "\n}\n}"
+			config := ":80 {\nverify_webhook standard_webhooks whsec_3vXrT0mQ8KpLz5YdWn2cBfJ7hGsA9eUo {\n" + strings.Replace(line, "%s", quoted(text), 1) + "\n}\n}"
 			option, _, _ := strings.Cut(line, " ")
 			if strings.Contains(text, "{$") { // Caddy replaces it before we see it
 				continue

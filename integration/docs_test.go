@@ -251,8 +251,8 @@ func TestExample(t *testing.T) {
 		sender
 		key string
 	}{
-		{aryeo, "aryeo-test-secret"}, {yapily, "yapily-test-secret"}, {yapily, "yapily-new-secret"}, {workspace, "workspace-secret"},
-		{generic, "generic-secret"}, {stripe, "whsec_stripe-secret"}, {github, "github-test-secret"},
+		{aryeo, "aK3vX9mQ7dT2sW5p"}, {yapily, "yR8nL4hZ6cB1fJ3g"}, {yapily, "yV2kD7qM9xT5wP8s"}, {workspace, "xG5tN1rC8jH4bS6z"},
+		{generic, "gW9pF3lK7vQ2mD5x"}, {stripe, "whsec_T6zB2cR9nJ4hY8kV1sL5"}, {github, "hP7wM3xD9qS5tK1v"},
 	} {
 		body := s.body + strings.Repeat(" ", n) // a new event
 		m := s.deliver(t, s.key, time.Now(), []byte(body))

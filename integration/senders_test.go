@@ -74,8 +74,8 @@ const (
 	githubKey    = "github-key-44d1"
 	slackKey     = "slack-key-8f74"
 	shopifyKey   = "shopify-key-0a1b"
-	standardKey  = "whsec_c3RhbmRhcmQtd2ViaG9va3Mta2V5LTAx"
-	svixKey      = "whsec_c3ZpeC1rZXktMDEyMzQ1Njc4OWFiY2Q="
+	standardKey  = "whsec_4pXz9sQ1mVtL7cRy2HnKw0BjD5gFa8Ue"
+	svixKey      = "whsec_m7Wd2KfXr9TqLz4Vy0HbN5cJgP8sAe8="
 	edSeed       = "verify-webhook-integration-seed!" // 32 bytes
 )
 

@@ -238,9 +238,9 @@ func TestNoSecretIsShown(t *testing.T) {
 		t.Cleanup(func() { set.Close() })
 		return set.Current()
 	}
-	old, now := snapshot("the-old-secret-1"), snapshot("the-new-secret-2")
+	old, now := snapshot("the-old-9f31c0a2"), snapshot("the-new-5d7e8b26")
 	var s Store
-	for _, id := range []string{"the-old-secret-1", "x the-new-secret-2", "dGhlLW5ldy1zZWNyZXQtMg==", "evt_1"} {
+	for _, id := range []string{"the-old-9f31c0a2", "x the-new-5d7e8b26", "dGhlLW5ldy01ZDdlOGIyNg==", "evt_1"} {
 		s.Add(with(delivered("shop", id), func(d *Delivery) { d.Keys, d.Event = old, id }), 9)
 	}
 	var v View

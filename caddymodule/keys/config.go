@@ -58,6 +58,13 @@ func Open(c Config) (*Set, error) {
 			return nil, err
 		}
 	}
+	for _, s := range k.sources {
+		if s.kind != fileValue && (s.use == useSecret || s.use == useUpstream) {
+			if err := checkSecret(s.texts[0].text); err != nil {
+				return nil, fmt.Errorf("%s: %w", s, err)
+			}
+		}
+	}
 	if k.scheme.KeySource != nil {
 		k.id, k.published = publishedOf(c.Name, &k.scheme)
 	}

@@ -2,8 +2,8 @@
 // rereads when they change, and published keys, which it fetches.
 //
 // A [Value] is a secret or key as a configuration writes it: the text itself,
-// {env.NAME} or {file./path}. A placeholder for a secret, which anyone could guess,
-// is an error.
+// {env.NAME} or {file./path}. A placeholder for a secret, or one that is published or
+// weak, which anyone could guess, is an error, and in a file a warning.
 //
 // A [Set] is opened from a [Config] and holds at most one [Snapshot]: everything that
 // a handler verifies and signs with at one time. A key change compiles a new snapshot

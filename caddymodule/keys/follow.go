@@ -30,7 +30,7 @@ const (
 // store, which may hang.
 func (k *Set) Follow(ctx context.Context, store Storage, running *sync.WaitGroup) {
 	k.warnOfShort()
-	k.warnOfNames()
+	k.warnOfGuessable()
 	if k.watches() {
 		running.Go(func() { k.followFiles(ctx) })
 	}
@@ -56,7 +56,7 @@ func (k *Set) followFiles(ctx context.Context) {
 			k.logger.Error("keys cannot be used", zap.Error(err))
 		}
 		k.warnOfShort()
-		k.warnOfNames()
+		k.warnOfGuessable()
 	}
 }
 
@@ -177,21 +177,35 @@ func (k *Set) warnOfShort() {
 	k.short = labels
 }
 
-// warnOfNames logs the secrets that read as the name of one, each set of them once.
-func (k *Set) warnOfNames() {
-	var labels []string
+// warnOfGuessable logs the secrets that strangers know or guess and that are no error:
+// those that read as the name of one, and those in files. It does so once for each
+// snapshot.
+func (k *Set) warnOfGuessable() {
+	current := k.Current()
+	if current == k.judged {
+		return
+	}
+	k.judged = current
+	var named, known []string
 	for _, s := range k.sources {
 		for _, t := range s.texts {
-			if s.use == useSecret && spokenName.MatchString(t.text) {
-				labels = append(labels, s.keyLabel(t))
+			switch {
+			case s.use != useSecret && s.use != useUpstream:
+			case spokenName.MatchString(t.text):
+				named = append(named, s.keyLabel(t))
+			case s.kind == fileValue && (checkLiteral(t.text) != nil || checkSecret(t.text) != nil):
+				known = append(known, s.keyLabel(t))
 			}
 		}
 	}
-	if len(labels) > 0 && !slices.Equal(labels, k.named) {
+	if len(named) > 0 {
 		k.logger.Warn("a secret reads as the name of one, which can be guessed: copy its value, or use at least 16 random characters if the sender lets you choose",
-			zap.Strings("keys", some(labels)))
+			zap.Strings("keys", some(named)))
 	}
-	k.named = labels
+	if len(known) > 0 {
+		k.logger.Warn("the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)",
+			zap.Strings("keys", some(known)))
+	}
 }
 
 // some shortens a list for a log line: a folder may hold thousands of keys.

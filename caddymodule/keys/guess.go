@@ -20,7 +20,7 @@ func checkLiteral(text string) error {
 		if part != "" && !strings.ContainsFunc(part, isSeen) {
 			return errors.New("nothing but quotes or invisible characters; docker --env-file and kubectl --from-env-file keep quotes: give the variable a value, or write {file./path}")
 		}
-		if unreplaced.MatchString(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || reference.MatchString(part) {
+		if unreplaced.MatchString(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || reference.MatchString(part) || hostName.MatchString(part) || commandLine.MatchString(part) {
 			return ErrUnreplaced
 		}
 		if masked.MatchString(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
@@ -37,16 +37,15 @@ func checkLiteral(text string) error {
 }
 
 // CheckKey returns an error for the bytes of a key that anyone could guess: few
-// different ones, a sequence, or text that is no secret. Of 10^36 random keys of 32
+// different ones, a sequence, a repetition, or text that is no secret. Of 10^36 random keys of 32
 // bytes it refuses about one.
 func CheckKey(key []byte) error {
 	different := make(map[byte]bool)
-	sequence := true
-	for i, b := range key {
+	for _, b := range key {
 		different[b] = true
-		sequence = sequence && (i == 0 || b-key[i-1] == key[1]-key[0])
 	}
-	if sequence || len(different) < 8 || utf8.Valid(key) && checkLiteral(string(key)) != nil {
+	text := string(key)
+	if isSequence(key) || len(different) < 8 || repeats(text) || utf8.Valid(key) && (isSpelled(text) || checkLiteral(text) != nil) {
 		return errGuessable
 	}
 	return nil
@@ -70,7 +69,7 @@ func unquoted(text string) string {
 // variableName matches the usual name of an environment variable, alone or at the
 // beginning of a line of an .env file. Digits end a word: in a random text they are
 // anywhere.
-var variableName = regexp.MustCompile(`^[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+(=|$)`)
+var variableName = regexp.MustCompile(`^[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+$|^[A-Z]{2,}[0-9]{0,4}(_([A-Z]{2,}[0-9]{0,4}|[0-9]{1,4}))+=`)
 
 // secretName matches what people call a secret: TOKEN, Bearer, stripe_secret,
 // webhookSecret. Words with hyphens or spaces are a spokenName.
@@ -118,6 +117,16 @@ var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
 	"|^`.*`$" + `|^%!\w?\(|(?-i:^(\$\{?[A-Z_][A-Z0-9_]*\}?[ :.-]?){2,}$)` +
 	`|^(your|change|replace|insert|enter)[a-z _-]*$` +
 	`|^[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$`)
+
+// hostName matches the name of a host or an address, with a port or a path: the line
+// above or below the secret.
+var hostName = regexp.MustCompile(`^([\w.+-]+@)?(([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+(com|net|org|io|dev|app|cloud|info|local|lan|internal|localhost|test|example|invalid|[a-z]{2})|localhost)(:[0-9]{1,5})?(/[\w./-]*)?$` +
+	`|^([0-9]{1,3}\.){3}[0-9]{1,3}(:[0-9]{1,5})?$`)
+
+// commandLine matches a command that was to print the secret.
+var commandLine = regexp.MustCompile(`^(sudo +)?((cat|head|tail|less|type|source|echo|printf|base64|cut|sed|awk|jq|tr|read|get-content|gc) +(.* )?[^ ]*[-~$./\\|<'"]` +
+	`|openssl (rand|dgst|enc)\b|(op|bw|doppler|vault|aws|az|gcloud|kubectl|docker|podman|helm|sops|age|gpg2?|pass|gopass|security|chamber|consul|etcdctl|systemd-creds|terraform|heroku|fly|flyctl|railway|vercel) +(.* )?(-[a-z]|-?-?(read|get|show|inspect|decrypt|secrets?|output|config)\b)` +
+	`|(pwgen|makepasswd|apg|uuidgen)( |$)|(sh|bash|zsh|pwsh|cmd|python3?|node|ruby|perl|php) +[-/]+[a-z])`)
 
 // secretPrefix matches the prefix of a sender's secrets, before any of the above:
 // whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.

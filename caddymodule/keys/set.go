@@ -25,10 +25,10 @@ type Set struct {
 	id        publishedID // of published
 	fetcher   *Fetcher
 
-	mu      sync.Mutex // guards sources, started and short; one refresh at a time
+	mu      sync.Mutex // guards sources, started, short and judged; one refresh at a time
 	started bool       // after the first refresh: a change may be half-written
 	short   []string   // labels of short secrets already logged
-	named   []string   // labels of secrets that read as a name already logged
+	judged  *Snapshot  // whose guessable secrets are already logged
 	logger  *zap.Logger
 	failed  func() // may be nil
 	changed func() // may be nil

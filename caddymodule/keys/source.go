@@ -55,6 +55,8 @@ func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicK
 // depends on the key itself.
 func (s *source) keyLabel(t labelled) string {
 	switch {
+	case s.use == useUpstream:
+		return s.option
 	case s.label != "" && t.label != "":
 		return s.label + "/" + t.label
 	case s.label != "":

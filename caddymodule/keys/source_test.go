@@ -143,7 +143,7 @@ func TestShortSecrets(t *testing.T) {
 		}
 		return c
 	}
-	labelled, hex, signs := secrets("13-bytes-long", "S1", "14-bytes-long."), secrets("30313233343536373839616263"), secrets("14-bytes-long.")
+	labelled, hex, signs := secrets("13-bytes-long", "S1", "14-bytes-long."), secrets("7f1d9c25e08ab36c4e7092d1b5"), secrets("14-bytes-long.")
 	labelled.Secret[1].Label = "old"
 	hex.Rules = mustCompile(inHex)
 	signs.SignUpstream = "c2hvcnQ="
@@ -156,7 +156,7 @@ func TestShortSecrets(t *testing.T) {
 	}{
 		{secrets("x"), []any{"1"}},
 		{labelled, []any{"1", "old"}},
-		{secrets("14-bytes-long.", "0123456789abcdef0123456789abcdef"), nil},
+		{secrets("14-bytes-long.", "9f31c0a2d47be58690f1c3a5d7e9b826"), nil},
 		{hex, []any{"1"}},
 		{signs, []any{"sign_upstream"}},
 		{public, nil},
@@ -189,8 +189,8 @@ func TestSpokenNames(t *testing.T) {
 	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
 	path := write(t, "github webhook token", t.TempDir(), "key")
 	c := Config{Rules: mustCompile(scheme), SignUpstream: "c2hvcnQ=", Secret: []Value{
-		{Value: "stripe-webhook-secret"}, {Value: "0123456789abcdef"}, {Value: "My signing key", Label: "old"}, {Value: "{file." + path + "}"},
-		{Value: "correct-horse-battery-staple"}, {Value: "a-b-c-d-e-f-secret"}, {Value: "acme-9f31c0-secret"},
+		{Value: "stripe-webhook-secret"}, {Value: "9f31c0a2d47be586"}, {Value: "My signing key", Label: "old"}, {Value: "{file." + path + "}"},
+		{Value: "violet-anchor-maple-thirteen"}, {Value: "a-b-c-d-e-f-secret"}, {Value: "acme-9f31c0-secret"},
 	}}
 	core, logs := observer.New(zapcore.DebugLevel)
 	c.Logger = zap.New(core)
@@ -199,7 +199,7 @@ func TestSpokenNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // at each read
-		k.warnOfNames()
+		k.warnOfGuessable()
 	}
 	var got []any
 	for _, e := range logs.All() {

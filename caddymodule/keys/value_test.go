@@ -4,10 +4,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -102,12 +105,14 @@ func TestGuessableKeys(t *testing.T) {
 	for i := range sequence {
 		sequence[i] = byte(3 - i)
 	}
-	for _, key := range []string{"", strings.Repeat("\x00", 32), strings.Repeat("\xa5", 32), strings.Repeat("\xde\xad\xbe\xef", 8), strings.Repeat("1234567", 5)[:32], string(sequence), "CHANGE_ME_TO_32_RANDOM_BYTES_NOW"} {
+	for _, key := range []string{"", strings.Repeat("\x00", 32), strings.Repeat("\xa5", 32), strings.Repeat("\xde\xad\xbe\xef", 8), strings.Repeat("1234567", 5)[:32], string(sequence), "CHANGE_ME_TO_32_RANDOM_BYTES_NOW",
+		"0123456789abcdef0123456789abcdef", "password1234password1234password", strings.Repeat("\x01\x23\x45\x67\x89\xab\xcd", 5)[:32],
+	} {
 		if err := CheckKey([]byte(key)); err == nil || !strings.Contains(err.Error(), "openssl rand -base64 32") {
 			t.Errorf("%q: %v, want an error with the remedy", key, err)
 		}
 	}
-	for _, key := range []string{"0123456789abcdef0123456789abcdef", "9f31c0a2d47be58690f1c3a5d7e9b8264", "\x76\x92\xc3\xad\x35\x40\xbb\x80\x3c\x02\x0b\x3a\xee\x66\xcd\x88"} {
+	for _, key := range []string{"9f31c0a2d47be58690f1c3a5d7e9b8264", "\x76\x92\xc3\xad\x35\x40\xbb\x80\x3c\x02\x0b\x3a\xee\x66\xcd\x88"} {
 		if err := CheckKey([]byte(key)); err != nil {
 			t.Errorf("%q: %v", key, err)
 		}
@@ -135,7 +140,7 @@ func TestMaskedSecrets(t *testing.T) {
 }
 
 // TestRandomSecretsAreTaken: random bytes, in any encoding and with senders'
-// prefixes, are neither a name nor a reference.
+// prefixes, are neither a name, a reference, nor weak.
 func TestRandomSecretsAreTaken(t *testing.T) {
 	const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	random := rand.New(rand.NewPCG(1, 2))
@@ -155,7 +160,8 @@ func TestRandomSecretsAreTaken(t *testing.T) {
 			return string(b)
 		}
 	}
-	for name, random := range map[string]func(n int) string{
+	shortest := map[string]int{"with symbols": 4} // $AB$C1 reads as two variables
+	alphabets := map[string]func(n int) string{
 		"hex":             func(n int) string { return hex.EncodeToString(bytesOf(n / 2)) },
 		"hexadecimal":     letters("0123456789ABCDEF"),
 		"base32":          letters("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
@@ -167,10 +173,11 @@ func TestRandomSecretsAreTaken(t *testing.T) {
 			b := bytesOf(16)
 			return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 		},
-	} {
-		for i := range 1500 {
-			text := []string{"", "", "whsec_", "sk_live_", "key-", "Bearer "}[i%6] + random(16+i%3*8)
-			if err := checkLiteral(text); err != nil {
+	}
+	for _, name := range slices.Sorted(maps.Keys(alphabets)) {
+		for i := range 2000 {
+			text := []string{"", "", "whsec_", "sk_live_", "key-", "Bearer "}[i%6] + alphabets[name](shortest[name]+12+i%6*4)
+			if err := errors.Join(checkLiteral(text), checkSecret(text)); err != nil {
 				t.Errorf("%s: %q: %v", name, text, err)
 			}
 		}
@@ -178,15 +185,19 @@ func TestRandomSecretsAreTaken(t *testing.T) {
 }
 
 // TestSecretsOfTheVectors: of all secrets in senders' documents and tests, only those
-// that read as a name are refused.
+// that read as a name are refused for what they are, and only those that nobody drew
+// at random are weak.
 func TestSecretsOfTheVectors(t *testing.T) {
 	all, err := providers.All()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var refused []string
+	var refused, weak []string
 	for _, p := range all {
 		for _, v := range slices.Concat(p.Vectors, p.HandshakeVectors) {
+			if looksRandom.MatchString(v.Secret) && isWeak(bareSecret(v.Secret)) {
+				weak = append(weak, v.Secret)
+			}
 			if v.Secret == "" || v.Expect != providers.Genuine && v.Expect != "handshake" {
 				continue
 			}
@@ -203,7 +214,18 @@ func TestSecretsOfTheVectors(t *testing.T) {
 	if want := []string{"AKIAXXXXXXXX", "EXAMPLE_KEY", "SamplePrimaryKey", "SampleSecondaryKey", "TEST_KEY", "integration_private_key", "secret", "whsec_test_secret"}; !slices.Equal(refused, want) {
 		t.Errorf("refused: %q, want %q", refused, want)
 	}
+	slices.Sort(weak)
+	weak = slices.Compact(weak)
+	if want := []string{
+		"6368616e67652d6d652d706c656173652d736563726574", "_ABC123abc123ABC123abc123ABC123_", "a8b7c6d5e4f30211",
+		"f0e1d2c3b4a5968778695a4b3c2d1e0f", "q1w2e3r4t5y6u7i8o9p0", "q1w2e3r4t5y6u7i8o9p1", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	}; !slices.Equal(weak, want) {
+		t.Errorf("weak: %q, want %q", weak, want)
+	}
 }
+
+// looksRandom matches secrets of digits and letters among each other.
+var looksRandom = regexp.MustCompile(`^(whsec_)?[A-Za-z0-9+/=_-]*([0-9][A-Za-z][A-Za-z0-9+/=_-]*){3,}$`)
 
 // TestLiteralsWithBraces: a generated secret may contain any character, and a file or
 // variable accepts what looks like a name.

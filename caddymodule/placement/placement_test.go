@@ -83,7 +83,7 @@ const (
 	endless       = "upstream_timeout does not end a request to FastCGI"
 	anyPath       = "handlers without a name include the path in a delivery's identity"
 	guardLines    = "@unguarded vars {http.verify_webhook.name} \"\"\nrespond @unguarded 404\n"
-	oneSecret     = "whsec_c3RyaXBlLXNlY3JldA"
+	oneSecret     = "whsec_qL3x9TzV0mW8sYb2Kg"
 	anotherSecret = "whsec_YW5vdGhlci1zZWNyZXQ"
 )
 

@@ -117,7 +117,7 @@ func TestAdapt(t *testing.T) {
 		}
 	}
 	:8080 {
-		verify_webhook github topsecret
+		verify_webhook github n9Wd4kTq2
 	}`
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
 	if err != nil {

@@ -43,7 +43,7 @@ func refused(h Handler) Request {
 // TestBounds: for any request, one uses at most 64 KiB and all use at most 4 MiB, and
 // no cut is negative.
 func TestBounds(t *testing.T) {
-	h := handler(t, "acme", 0, "topsecret")
+	h := handler(t, "acme", 0, "n9Wd4kTq2")
 	long := strings.Repeat("a", 2*maxSize)
 	for name, alter := range map[string]func(*Request){
 		"body":   func(r *Request) { r.Body = []byte(long) },
@@ -75,7 +75,7 @@ func TestBounds(t *testing.T) {
 
 func TestNewestThatFit(t *testing.T) {
 	var s Store
-	h := handler(t, "acme", 0, "topsecret")
+	h := handler(t, "acme", 0, "n9Wd4kTq2")
 	for i := range 100 {
 		r := refused(h)
 		r.Body, r.Target = make([]byte, 2*maxSize), fmt.Sprint("/", i)
@@ -110,7 +110,7 @@ func TestNewestThatFit(t *testing.T) {
 // TestCutBody: the digest of the entire body is shown, and nothing is explained.
 func TestCutBody(t *testing.T) {
 	var s Store
-	r := refused(handler(t, "acme", 0, "topsecret"))
+	r := refused(handler(t, "acme", 0, "n9Wd4kTq2"))
 	r.Body = make([]byte, 100<<10)
 	s.Add(r, 16)
 	d, err := s.List("")[0].ShowAll(t.Context(), []Handler{r.Handler})
@@ -123,7 +123,7 @@ func TestCutBody(t *testing.T) {
 // client that is gone gets no answer.
 func TestOneExplanationAtATime(t *testing.T) {
 	var s Store
-	h := handler(t, "acme", 0, "topsecret")
+	h := handler(t, "acme", 0, "n9Wd4kTq2")
 	s.Add(refused(h), 16)
 	r := s.List("")[0]
 	explaining <- struct{}{}
@@ -140,14 +140,14 @@ func TestOneExplanationAtATime(t *testing.T) {
 	if d, _ := r.ShowAll(t.Context(), []Handler{h}); d.Hint != "worked out before" {
 		t.Errorf("worked out twice: %q", d.Hint)
 	}
-	if d, _ := r.ShowAll(t.Context(), []Handler{handler(t, "acme", 0, "another")}); d.Hint == "worked out before" {
+	if d, _ := r.ShowAll(t.Context(), []Handler{handler(t, "acme", 0, "next-9f31")}); d.Hint == "worked out before" {
 		t.Error("not worked out again with other keys")
 	}
 }
 
 // TestHandlerOfNow: two handlers may have one name and different keys.
 func TestHandlerOfNow(t *testing.T) {
-	first, second, other := handler(t, "acme", 1, "first"), handler(t, "acme", 2, "second"), handler(t, "bravo", 0, "third")
+	first, second, other := handler(t, "acme", 1, "first-9f31"), handler(t, "acme", 2, "second-9f31"), handler(t, "bravo", 0, "third")
 	for _, tc := range []struct {
 		of   Handler
 		now  []Handler
@@ -171,7 +171,7 @@ func TestHandlerOfNow(t *testing.T) {
 
 // TestOthers: a request with another sender's header may be from that sender.
 func TestOthers(t *testing.T) {
-	now := []Handler{handler(t, "acme", 0, "first"), handler(t, "bravo", 1, "second"), {Name: "charlie"}}
+	now := []Handler{handler(t, "acme", 0, "first-9f31"), handler(t, "bravo", 1, "second-9f31"), {Name: "charlie"}}
 	r := refused(now[0])
 	r.Header["Stripe-Signature"] = []string{"t=1,v1=00"}
 	var names []string

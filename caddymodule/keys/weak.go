@@ -1,0 +1,188 @@
+package keys
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+var (
+	errPublished = errors.New("this secret is published in documentation, so anyone can sign with it: use a random one, at the sender too (openssl rand -hex 32)")
+	errWeak      = errors.New("this secret can be guessed (a sequence, a repetition or common words): use a random one, at the sender too (openssl rand -hex 32); put one that you cannot change yet into a file")
+)
+
+// checkSecret returns an error for the secret of a sender or an app that strangers
+// know or guess. Commands accept such secrets: they open nothing.
+func checkSecret(text string) error {
+	text = unquoted(text)
+	if publishedSecrets()[bareSecret(text)] {
+		return errPublished
+	}
+	for _, part := range []string{text, bareSecret(text)} {
+		if spokenName.MatchString(part) { // causes a warning
+			return nil
+		}
+		if isWeak(part) {
+			return errWeak
+		}
+	}
+	return nil
+}
+
+// bareSecret removes the usual prefix of a secret, which a scheme may make optional.
+func bareSecret(text string) string {
+	if bare := secretPrefix.ReplaceAllString(text, ""); bare != "" {
+		return bare
+	}
+	return text
+}
+
+// publishedSecrets holds the secrets of providers.PublishedSecrets, except those so
+// short that they cause a warning anyway.
+var publishedSecrets = sync.OnceValue(func() map[string]bool {
+	texts := make(map[string]bool)
+	secrets, err := providers.PublishedSecrets()
+	if err != nil {
+		panic(err) // the embedded files are damaged
+	}
+	for _, secret := range secrets {
+		if bare := bareSecret(secret); len(bare) >= 4 {
+			texts[bare] = true
+		}
+	}
+	return texts
+})
+
+// isWeak reports whether a text, or what it encodes, is a sequence, a repetition, or
+// made of common words.
+func isWeak(text string) bool {
+	if repeats(text) || isSpelled(text) {
+		return true
+	}
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if b, err := decode(text); err == nil && len(b) >= 8 && (repeats(string(b)) || isSequence(b) || isSpelled(string(b))) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSequence reports whether the difference between neighbouring bytes is constant.
+func isSequence(b []byte) bool {
+	for i := range b {
+		if i > 0 && b[i]-b[i-1] != b[1]-b[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// repeats reports whether a text repeats a unit of fewer than eight bytes: three times,
+// or twice if it is long enough to be no coincidence.
+func repeats(text string) bool {
+	for unit := 1; unit < 8; unit++ {
+		long := len(text) >= 3*unit && len(text) >= 6 || len(text) >= 2*unit && len(text) >= 12
+		if long && text[unit:] == text[:len(text)-unit] {
+			return true
+		}
+	}
+	return false
+}
+
+// isSpelled reports whether a text is made of common words and runs of keys or
+// letters alone, with up to four digits at its end: password12345678, s3cr3t-2024.
+// Of a million random secrets of 12 hexadecimal digits it matches about one.
+func isSpelled(text string) bool {
+	text = strings.ToLower(text)
+	ends := make([]bool, len(text)+1) // where a sequence of words and runs may end
+	ends[0] = true
+	for i := range text {
+		if !ends[i] {
+			continue
+		}
+		if i > 0 && len(text)-i <= 4 && strings.Trim(text[i:], "0123456789") == "" {
+			return true
+		}
+		if strings.IndexByte(" -_.,:;/+=&'!?#", text[i]) >= 0 {
+			ends[i+1] = true
+		}
+		for n := runLength(text[i:]); n >= 3; n-- {
+			ends[i+n] = true
+		}
+		for _, word := range commonWords {
+			if beginsWith(text[i:], word) {
+				ends[i+len(word)] = true
+			}
+		}
+	}
+	return ends[len(text)]
+}
+
+// keyRows are what fingers type: rows of a keyboard, and zigzags over two and three.
+var keyRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "1q2w3e4r5t6y7u8i9o0p", "q1w2e3r4t5y6u7i8o9p0", "1qaz2wsx3edc4rfv5tgb6yhn", "qazwsxedcrfvtgbyhnujm"}
+
+// runLength returns how long the text begins with one repeated character, with
+// consecutive ones in either direction (9 is followed by 0 or a, f by 0), or with a
+// part of a row.
+func runLength(text string) int {
+	longest := 0
+	for _, follows := range []func(a, b byte) bool{
+		func(a, b byte) bool { return a == b },
+		func(a, b byte) bool {
+			return b == a+1 || a == '9' && (b == '0' || b == 'a') || (a == 'f' || a == 'z') && (b == '0' || b == 'a')
+		},
+		func(a, b byte) bool { return b+1 == a || a == '0' && (b == '9' || b == 'f') || a == 'a' && b == '9' },
+	} {
+		n := 1
+		for n < len(text) && follows(text[n-1], text[n]) {
+			n++
+		}
+		longest = max(longest, n)
+	}
+	for _, row := range keyRows {
+		n := 0
+		for n < len(text) && strings.Contains(row, text[:n+1]) {
+			n++
+		}
+		longest = max(longest, n)
+	}
+	return longest
+}
+
+// beginsWith reports whether a text begins with a word, which may be written with
+// digits and signs in place of letters: s3cr3t, p@ssw0rd.
+func beginsWith(text, word string) bool {
+	if len(text) < len(word) {
+		return false
+	}
+	for i := range len(word) {
+		if text[i] != word[i] && lookalikes[text[i]] != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+var lookalikes = [256]byte{'0': 'o', '1': 'i', '3': 'e', '4': 'a', '5': 's', '7': 't', '@': 'a', '$': 's', '!': 'i'}
+
+// commonWords are words that placeholders and passwords are made of, and the names of
+// well-known senders.
+var commonWords = strings.Fields(`
+	secret secrets super top very shared signing signature sign password passwd passphrase pass word
+	token tokens bearer key keys api auth access private public client webhook webhooks hook hooks callback
+	test tests testing tester example sample demo dummy fake temp tmp dev develop development local localhost
+	prod production stage staging sandbox live app server gateway caddy company acme
+	change changeme replace insert enter your mine this that the is are it its an my me here please not for
+	only use never value string some something any random default placeholder none null undefined todo
+	in to be or of and with new old current previous first second one two three four
+	hello world foo bar baz qux lorem ipsum admin administrator root user username guest hunter letmein welcome
+	iloveyou monkey dragon master abc dead beef cafe babe correct horse battery staple
+	github gitlab gitea bitbucket jira stripe shopify slack paypal twilio sendgrid mailgun postmark zoom meta
+	facebook whatsapp telegram discord google microsoft amazon adyen square paddle hubspot intercom zendesk
+	linear notion svix vercel netlify docusign typeform calendly`)

@@ -1,0 +1,99 @@
+package keys
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// weakSecrets are what people type in place of a random secret. Strangers guess them.
+var weakSecrets = []string{
+	"1234567890123456", "0123456789", "98765432109876543210", "abcdefghijklmnopqrstuvwxyz", "ZYXWVUTSRQPONM", "12345678-1234-1234-1234-123456789012",
+	"0123456789abcdef", "0123456789ABCDEF0123456789ABCDEF", "fedcba9876543210fedcba9876543210", "1111222233334444",
+	"abababababababababab", "xyzxyzxyzxyz", "k3xk3xk3x", "deadbeefdeadbeefdeadbeefdeadbeef", "q7q7q7q7", "ab12cdab12cd",
+	"qwertyuiop", "qwerty12345", "asdfghjkl;", "1q2w3e4r5t6y", "1qaz2wsx3edc", "zxcvbnm,.",
+	"password12345678", "mysecretmysecret", "supersecretsupersecret", "P@ssw0rd123!", "s3cr3t", "letmein", "test", "testing123", "helloworld", "hello world",
+	"topsecret", "Top Secret!", "webhook", "webhooksecret", "githubwebhooksecret", "github", "stripe2024", "my-password-1234", "admin:password", "foobar", "foobarbaz",
+	"secret-1234", "change this", "ThisIsMySecret", "correct horse battery staple", "deadbeefcafebabe",
+	"whsec_mysecretmysecret", "sk_test_1234567890123456", "key-abcdefghijklmnop", "'mysecretmysecret'", "\"1234567890123456\"",
+	// base64 and hex of such a text.
+	"whsec_bXlzZWNyZXRteXNlY3JldG15c2VjcmV0", "MTIzNDU2Nzg5MDEyMzQ1Ng==", "MTIzNDU2Nzg5MDEyMzQ1Ng", "cGFzc3dvcmQxMjM0NTY3OA==", "6d797365637265746d79736563726574",
+	"000102030405060708090a0b0c0d0e0f", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AAECAwQFBgcICQoLDA0ODw==", "3q2+796tvu/erb7v3q2+7w==",
+}
+
+// TestWeakSecrets: none of them starts a gateway, for senders or the app, and no error
+// repeats it.
+func TestWeakSecrets(t *testing.T) {
+	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
+	for _, text := range weakSecrets {
+		t.Setenv("WEAK_TEST", text)
+		for _, value := range []string{text, "{env.WEAK_TEST}"} {
+			_, err := Open(Config{Rules: mustCompile(scheme), Secret: []Value{{Value: "9f31c0a2d47be586"}, {Value: value}}})
+			if err == nil || !strings.HasPrefix(err.Error(), "secret") || strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), "openssl rand") && !strings.Contains(err.Error(), "copy all of it") && !strings.Contains(err.Error(), "write {") {
+				t.Errorf("%s, written %s: %v", text, value, err)
+			}
+		}
+	}
+	for _, text := range []string{"password12345678", "It's a Secret to Everybody"} {
+		if _, err := Open(Config{Rules: mustCompile(scheme), Secret: []Value{{Value: "9f31c0a2d47be586"}}, SignUpstream: text}); err == nil || !strings.HasPrefix(err.Error(), "sign_upstream") {
+			t.Errorf("sign_upstream %s: %v", text, err)
+		}
+	}
+}
+
+// TestPublishedSecrets: the secrets of vectors and of documentation start no gateway.
+// A command accepts them: they are in the examples to try.
+func TestPublishedSecrets(t *testing.T) {
+	if n := len(publishedSecrets()); n < 350 {
+		t.Fatalf("%d published secrets", n)
+	}
+	rules := mustCompile(verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}})
+	for _, text := range []string{
+		"It's a Secret to Everybody", "\"It's a Secret to Everybody\"", "ExampleSecretNotForProductionUse", "8f742231b10e8888abcd99yyyzzz85a5",
+		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "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",
+	} {
+		c := Config{Rules: rules, Secret: []Value{{Value: text}}}
+		if _, err := Open(c); !errors.Is(err, errPublished) || strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, keys, err := Read(c); err != nil || len(keys) != 1 {
+			t.Errorf("%s in a command: %v", text, err)
+		}
+	}
+}
+
+// TestGuessableFiles: a file may hold any text, and one that strangers know or guess
+// causes one warning.
+func TestGuessableFiles(t *testing.T) {
+	const warning = "the secret in a key file is a placeholder"
+	rules := mustCompile(verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}})
+	dir := t.TempDir()
+	for name, text := range map[string]string{"published": "It's a Secret to Everybody", "weak": "mysecretmysecret", "placeholder": "changeme", "random": "9f31c0a2d47be586"} {
+		write(t, text, dir, name)
+	}
+	upstream := write(t, "cGFzc3dvcmQxMjM0NTY3OA==", t.TempDir(), "upstream")
+	core, logs := observer.New(zap.DebugLevel)
+	k, err := Open(Config{Rules: rules, Secret: []Value{{Value: "{file." + dir + "}"}}, SignUpstream: "{file." + upstream + "}", Logger: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // at each read
+		k.warnOfGuessable()
+	}
+	logged := logs.Filter(func(e observer.LoggedEntry) bool { return strings.HasPrefix(e.Message, warning) }).All()
+	if len(logged) != 1 {
+		t.Fatalf("%d warnings", len(logged))
+	}
+	var got []string
+	for _, label := range logged[0].ContextMap()["keys"].([]any) {
+		got = append(got, label.(string))
+	}
+	if strings.Join(got, " ") != "placeholder published weak sign_upstream" {
+		t.Errorf("warned of %q", got)
+	}
+}
