@@ -230,7 +230,7 @@ func (p *parser) finish() error {
 	if name, err := p.resolved.CheckParams(scheme, h.Param); err != nil {
 		return p.at("param "+name, "%v", err)
 	}
-	if len(h.Secret)+len(h.PublicKey) == 0 && scheme.KeySource == nil {
+	if len(h.Secret)+len(h.PublicKey) == 0 && !scheme.SelfKeyed() {
 		return p.at(p.directive, "%v", keys.ErrNoKey)
 	}
 	return p.checkScheme(scheme)

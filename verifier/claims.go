@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -17,8 +18,9 @@ import (
 // A claim of a JWT must equal the text of a template, usually a digest: this is how a
 // JWT covers the body.
 type claim struct {
-	name     string
-	optional bool // may be absent if the body is empty
+	name     string          // as the scheme writes it
+	paths    []jsonpath.Path // its places
+	optional bool            // may be absent if the body is empty
 	want     template.Template
 	hex      bool // either case
 }
@@ -58,8 +60,12 @@ func (v *Rules) compileClaims() error {
 		if optional && !t.CoversBody() {
 			return wrong("claims", "%s: only a digest of the body may be absent, where there is no body", name)
 		}
+		paths, err := claimPaths(bare)
+		if err != nil {
+			return wrong("claims", "%v", err)
+		}
 		v.claims = append(v.claims, claim{
-			name: bare, optional: optional, want: t,
+			name: bare, paths: paths, optional: optional, want: t,
 			hex: len(t) > 0 && t[len(t)-1].Hex(),
 		})
 	}
@@ -68,6 +74,39 @@ func (v *Rules) compileClaims() error {
 		return wrong("claims", "none covers the body: an altered body would pass. Name the claim that digests it (\"payload_hash\": \"{body|sha256|hex}\"), or say body_unsigned in a provider file if the sender signs no body")
 	}
 	return nil
+}
+
+// claimPaths returns the places of a claim: a member of any name, or paths.
+func claimPaths(name string) (paths []jsonpath.Path, err error) {
+	if !strings.HasPrefix(name, "$.") {
+		return []jsonpath.Path{jsonpath.Top(name)}, nil
+	}
+	for text := range strings.SplitSeq(name, "|") {
+		text, ok := strings.CutPrefix(text, "$.")
+		p, err := jsonpath.Parse(text)
+		if !ok || err != nil || strings.ContainsAny(text, "[]") {
+			return nil, errors.New("write paths of members, separated by |: $.data.id|$.summary.id")
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+// texts returns the values of the claim in a set of claims, one for each of its places
+// that has one. ErrNoValue: none has.
+func (cl *claim) texts(claims []byte) (texts []string, err error) {
+	for _, p := range cl.paths {
+		text, err := p.Lookup(claims)
+		if err == nil {
+			texts = append(texts, text)
+		} else if err != jsonpath.ErrNoValue {
+			return nil, err
+		}
+	}
+	if len(texts) == 0 {
+		return nil, jsonpath.ErrNoValue
+	}
+	return texts, nil
 }
 
 // checkClaims compares the claims of a verified JWT with the delivery.
@@ -91,7 +130,7 @@ func (c *Check) checkClaims(body []byte) *Rejection {
 }
 
 func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
-	got, err := jsonpath.Top(want.name).Lookup(c.jws.claims)
+	all, err := want.texts(c.jws.claims)
 	if err == jsonpath.ErrNoValue {
 		if want.optional && len(body) == 0 {
 			return nil
@@ -105,11 +144,13 @@ func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
 	if _, rej := c.write(&text, nil, want.want, nil, body); rej != nil {
 		return rej
 	}
-	if want.hex {
-		got = strings.ToLower(got)
-	}
-	if subtle.ConstantTimeCompare(text.Bytes(), []byte(got)) != 1 {
-		return reject(SignatureMismatch, "claim %s of the JWT does not match this delivery: the JWT belongs to another one, or something was altered", want.name)
+	for _, got := range all {
+		if want.hex {
+			got = strings.ToLower(got)
+		}
+		if subtle.ConstantTimeCompare(text.Bytes(), []byte(got)) != 1 {
+			return reject(SignatureMismatch, "claim %s of the JWT does not match this delivery: the JWT belongs to another one, or something was altered", want.name)
+		}
 	}
 	return nil
 }
@@ -188,6 +229,24 @@ func (s *Signature) separator() string {
 	return "."
 }
 
+// setMember sets a claim at the first of its places.
+func setMember(set map[string]any, name, text string) {
+	names := []string{name}
+	if path, ok := strings.CutPrefix(name, "$."); ok {
+		path, _, _ = strings.Cut(path, "|")
+		names = strings.Split(path, ".")
+	}
+	for _, name := range names[:len(names)-1] {
+		inner, ok := set[name].(map[string]any)
+		if !ok {
+			inner = make(map[string]any)
+			set[name] = inner
+		}
+		set = inner
+	}
+	set[names[len(names)-1]] = text
+}
+
 // claimSet returns the claims that a sender of this scheme would sign.
 func (c *Check) claimSet(id string, body []byte) ([]byte, error) {
 	set := make(map[string]any)
@@ -196,7 +255,7 @@ func (c *Check) claimSet(id string, body []byte) ([]byte, error) {
 		if _, rej := c.write(&text, nil, want.want, nil, body); rej != nil {
 			return nil, rej
 		}
-		set[want.name] = text.String()
+		setMember(set, want.name, text.String())
 	}
 	if ts := &c.v.timestamp; ts.Claim != "" {
 		set[ts.Claim] = json.Number(formatTimestamp(c.now, ts.Unit))

@@ -38,7 +38,9 @@
 // A JSON Web Signature contains the signed content (a JWT, whose claims hold a digest
 // of the body) or omits it (detached: the message). Its header may name an algorithm,
 // among those of one family that the scheme accepts, and a key, among those configured;
-// addresses of keys in it (jku, x5u, jwk) are ignored.
+// keys and addresses of keys in it (jwk, jku, x5u) are ignored. Certificates in it (x5c)
+// are read only if the scheme says so, and trusted only if they lead to a root that the
+// scheme or the receiver names.
 //
 // # Handshakes
 //

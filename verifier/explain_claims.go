@@ -38,7 +38,7 @@ func (s *search) claimClause() string {
 // claimFault says what is wrong with a claim, and what to do.
 func (s *search) claimFault(claim *claim, claims []byte) string {
 	covers := claim.want.CoversBody()
-	_, err := jsonpath.Top(claim.name).Lookup(claims)
+	_, err := claim.texts(claims)
 	written, _ := template.Parse(s.v.scheme.Claims[claim.name]) // with the names of params
 	param := slices.IndexFunc(written, func(p template.Part) bool { return p.Slot == template.Param })
 	switch {
@@ -52,4 +52,27 @@ func (s *search) claimFault(claim *claim, claims []byte) string {
 		return fmt.Sprintf("its claim %s is not param %s: compare the param with the sender's value", claim.name, written[param].Arg)
 	}
 	return fmt.Sprintf("its claim %s is that of another delivery or sender: compare what arrives here with what was sent", claim.name)
+}
+
+// chainClause says what to do about certificates that are not trusted.
+func (s *search) chainClause() string {
+	if s.v.x5c == nil || s.rej.Reason != SignatureMismatch {
+		return ""
+	}
+	c := Check{v: s.v, req: s.c.Request, now: s.c.Now}
+	if c.open() != nil {
+		return ""
+	}
+	if _, rej := c.verify(s.c.Body); rej == nil || c.jws == nil {
+		return ""
+	}
+	switch {
+	case c.jws.distrust == errOtherRoot && len(s.c.Keys) > 0 && len(s.v.x5c.pins) > 0:
+		return "the delivery's certificates lead to another root than that of public_key: remove the line to trust the sender's own root; if they lead elsewhere too, the delivery is not this sender's"
+	case c.jws.distrust == errOtherRoot:
+		return "the delivery's certificates lead to a root that is not the sender's: test tools and simulators sign with a root of their own, which public_key can name on a test site"
+	case c.jws.distrust == errExpired:
+		return "a certificate of the delivery was not valid when it was signed: check the clock of this machine if the delivery is new"
+	}
+	return ""
 }

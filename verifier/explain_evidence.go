@@ -26,6 +26,7 @@ var evidence = []struct {
 	{false, (*search).unpackedClause},
 	{false, (*search).lengthClause},
 	{false, (*search).claimClause},
+	{false, (*search).chainClause},
 	{false, (*search).compareClause},
 }
 

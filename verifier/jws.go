@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -78,6 +79,10 @@ type jws struct {
 	signed  string // header and claims as sent
 	encoded bool   // a detached message is signed in base64url, RFC 7515's default
 	built   []byte // the content, if it is the same for all keys
+
+	members  map[string]json.RawMessage // of the header
+	chain    []*x509.Certificate        // with x5c
+	distrust error                      // why no root trusts the chain
 }
 
 // Limits of the header of a JWS and of a JWS outside the body, which are read before
@@ -102,6 +107,11 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if detached := claims == ""; detached != (s.Syntax == syntaxDetached) {
 		return reject(MalformedSignature, "%s: the middle part of a JWS must be empty if and only if it is detached", where)
 	}
+	if where.kind == inJSON { // the app might read another JWS in the same body
+		if rej := c.checkJSONType(template.JSON); rej != nil {
+			return rej
+		}
+	}
 	j := &jws{signed: text[:len(text)-len(signature)-1]}
 	var err error
 	if j.header, err = decodeString(header, encBase64URL); err == nil {
@@ -118,12 +128,20 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 	if !ok {
 		return reject(MalformedSignature, "the JWS in %s is not made with %s", where, join(slices.Sorted(maps.Keys(s.Accept))))
 	}
+	if json.Unmarshal(j.header, &j.members) != nil {
+		return reject(MalformedSignature, "the header of the JWS in %s is not JSON", where)
+	}
 	if j.encoded, ok = j.critical(s); !ok {
 		return reject(MalformedSignature, "the header of the JWS in %s requires an unknown extension (crit), or its content is not encoded as the scheme expects (b64)", where)
 	}
 	for name, want := range s.JWSHeader {
 		if got, err := jsonpath.Top(name).Lookup(j.header); err != nil || got != want {
 			return reject(MalformedSignature, "%s of the header of the JWS in %s is not %s", name, where, want)
+		}
+	}
+	if c.v.x5c != nil {
+		if err := j.readChain(); err != nil {
+			return reject(MalformedSignature, "the header of the JWS in %s: %v", where, err)
 		}
 	}
 	if c.keyID == "" && c.v.scheme.KeyID == nil {
@@ -138,21 +156,17 @@ func (c *Check) addJWS(place uint8, text string) *Rejection {
 // critical extension is refused (RFC 7515 §4.1.11). Names are compared
 // case-sensitively and must be unique (§4).
 func (j *jws) critical(s *Signature) (encoded, ok bool) {
-	var h map[string]json.RawMessage
-	if json.Unmarshal(j.header, &h) != nil {
-		return false, false
-	}
 	for _, name := range []string{"crit", "b64"} {
 		if _, err := jsonpath.Top(name).Lookup(j.header); err == jsonpath.ErrDuplicate || err == jsonpath.ErrNotJSON {
 			return false, false
 		}
 	}
-	b64, given := h["b64"]
+	b64, given := j.members["b64"]
 	encoded = string(b64) != "false"
 	if given && encoded && string(b64) != "true" {
 		return false, false
 	}
-	crit, marked := h["crit"]
+	crit, marked := j.members["crit"]
 	if marked {
 		var names []string
 		if json.Unmarshal(crit, &names) != nil || !slices.Equal(names, []string{"b64"}) || !given {
@@ -209,7 +223,12 @@ func (c *Check) matchJWS(k *compiledKey, t template.Template, body []byte) (hits
 		m.Sum(m.sum[:0])
 		match = equal(&candidate.sum, &m.sum, int(candidate.size))
 	} else {
-		match = facts[k.algorithm].public.verify(k.public, content, bytes.Clone(candidate.bytes()))
+		algorithm, public := facts[k.algorithm].public, k.public
+		if k.root != nil {
+			public = c.jws.chain[0].PublicKey
+		}
+		// The chain last: it costs most, and anyone may have a genuine one.
+		match = algorithm.accepts(public) && algorithm.verify(public, content, bytes.Clone(candidate.bytes())) && (k.root == nil || c.certifies(k.root))
 	}
 	if match {
 		hits = 1 << candidate.header

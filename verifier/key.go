@@ -63,7 +63,8 @@ type compiledKey struct {
 	token     [sha256.Size]byte // of Token: the secret's digest
 	public    crypto.PublicKey
 	private   crypto.Signer
-	length    int // of the decoded secret in bytes
+	root      *root // instead of public, if deliveries carry certificates
+	length    int   // of the decoded secret in bytes
 }
 
 // bareSecretPrefix matches a vendor's prefix without a secret (whsec_, sk_live_),
@@ -106,9 +107,12 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 	if k.Kind != Secret {
 		pasted = unpaste(k.Text)
 	}
-	if k.Kind == PublicKey && isJWK(pasted.text) {
+	if k.Kind == PublicKey && s.X5C == nil && isJWK(pasted.text) {
 		k.Text = pasted.text
 		return s.compileJWKs(k)
+	}
+	if s.X5C != nil {
+		return s.compileRoot(k, &pasted)
 	}
 	var out []compiledKey
 	var problem error

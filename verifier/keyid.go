@@ -147,6 +147,9 @@ func (c *Check) mismatch() *Rejection {
 	if c.count > 1 {
 		rej.Detail = fmt.Sprintf("no key matches any of the %d signatures", c.count)
 	}
+	if c.jws != nil && c.jws.distrust != nil {
+		rej.Detail = "the JWS is not trusted: " + c.jws.distrust.Error()
+	}
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}

@@ -23,6 +23,7 @@ type Rules struct {
 	claims     []claim
 	bodySigned bool        // by a claim
 	http       *httpScheme // for the syntax http_signature, instead of messages
+	x5c        *chainRules // nil: a JWS's certificates are ignored
 
 	signatureAt sources // candidates refer to it by index
 	timestampAt sources
@@ -71,15 +72,19 @@ func New(s Scheme, keys []Key) (*Verifier, error) {
 	return r.Verifier(keys)
 }
 
-// Verifier binds the rules to keys. Errors are *KeyError, or *SchemeError if there
-// are no keys and the scheme does not publish any; neither quotes a key.
+// Verifier binds the rules to keys. Without any it uses the roots that the scheme pins
+// (X5C). Errors are *KeyError, or *SchemeError if there are no keys and the scheme
+// does not say where they are; neither quotes a key.
 func (v *Rules) Verifier(keys []Key) (*Verifier, error) {
-	if len(keys) == 0 && v.scheme.KeySource == nil {
+	if len(keys) == 0 && !v.scheme.SelfKeyed() {
 		return nil, wrong("secret", "no key: without one nothing can be verified")
 	}
 	compiled, err := v.scheme.compileKeys(keys)
 	if err != nil {
 		return nil, err
+	}
+	if len(keys) == 0 {
+		compiled = v.pinnedKeys()
 	}
 	return &Verifier{rules: v, keys: compiled}, nil
 }
@@ -92,7 +97,7 @@ func Compile(s Scheme) (*Rules, error) {
 		v.sizes = append(v.sizes, facts[a].size)
 	}
 	for _, step := range []func() error{
-		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileMessage, v.compileClaims,
+		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileX5C, v.compileMessage, v.compileClaims,
 		v.compileTimestamp, v.compileDeliveryID, v.compileVaries, v.checkSlots,
 		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileURLForms, v.compileHandshakes,
 	} {
@@ -185,6 +190,7 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.PrivateKeyPrefix, o.PrivateKeyPrefix)
 	replace(&s.KeyID, o.KeyID)
 	replace(&s.KeySource, o.KeySource)
+	replace(&s.X5C, o.X5C)
 	replace(&s.Signature, o.Signature)
 	replace(&s.HTTPSignature, o.HTTPSignature)
 	replace(&s.Tolerance, o.Tolerance)

@@ -43,6 +43,10 @@ type Scheme struct {
 	// package never fetches them: see Rejection.UnknownKey.
 	KeySource *KeySource `json:"key_source,omitempty"`
 
+	// Which certificates a JWS may carry for its key. Default: a JWS's own
+	// certificates are ignored.
+	X5C *X5C `json:"x5c,omitempty"`
+
 	// Where the signature is and how it is written. Required.
 	Signature *Signature `json:"signature,omitempty"`
 
@@ -60,7 +64,9 @@ type Scheme struct {
 	// Required claims of a JWT, each a template: {"payload_hash":
 	// "{body|sha256|hex}"}. A name that ends in ? may be absent if the body is empty;
 	// a claim with {param:name?} is checked only if the param has a value. exp and
-	// nbf are always checked, with a minute of leeway.
+	// nbf are always checked, with a minute of leeway. A name that begins with $. is a
+	// path of members, and several separated by | are alternatives: at least one must
+	// be present, and each present one must match ("$.data.id|$.summary.id").
 	Claims map[string]string `json:"claims,omitempty"`
 
 	// States that the sender signs the body before compressing it: if
@@ -211,6 +217,23 @@ type KeySource struct {
 	// Regular expression that the address's whole path must match, so that only the
 	// sender's certificates are fetched. Default: any path.
 	CertificatePath string `json:"certificate_path,omitempty"`
+}
+
+// X5C describes the certificate chain that a JWS carries for its key (RFC 7515 §4.1.6):
+// at most four certificates, each followed by that of its issuer, that lead to a known
+// root and are valid at the time that the JWS states. Nothing is fetched, so
+// revocation is not checked.
+type X5C struct {
+	// SHA-256 fingerprints, in hex, of the accepted roots, one of which must be the
+	// last of the chain. Certificates that the receiver gives as public keys replace
+	// them. Default: the receiver gives the certificate of a root.
+	Roots StringList `json:"roots,omitempty"`
+	// OID of an extension that the certificate of the key must have, by which the
+	// issuer states its purpose. Default: none.
+	Leaf string `json:"leaf,omitempty"`
+	// OID of an extension that each certificate between that and the root must have;
+	// there must be one. Default: none.
+	Intermediate string `json:"intermediate,omitempty"`
 }
 
 // Timestamp says where the time of a delivery attempt is.

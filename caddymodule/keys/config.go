@@ -50,7 +50,7 @@ func Open(c Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Secret)+len(c.PublicKey) == 0 && k.scheme.KeySource == nil {
+	if len(c.Secret)+len(c.PublicKey) == 0 && !k.scheme.SelfKeyed() {
 		return nil, ErrNoKey
 	}
 	if c.SignUpstream != "" {

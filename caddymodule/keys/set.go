@@ -143,12 +143,15 @@ func (k *Set) compile() (*Snapshot, error) {
 		return nil, err
 	}
 	scheme, keys, ok := k.resolved()
-	if !ok || len(keys) == 0 && k.published == nil && k.watches() {
+	if !ok || len(keys) == 0 && k.published == nil && slices.ContainsFunc(k.sources, (*source).isKey) {
 		return nil, nil
 	}
 	s := &Snapshot{Signer: signer, Keys: keys}
 	for _, key := range keys {
 		s.labels = append(s.labels, key.Label)
+	}
+	if len(keys) == 0 && k.published == nil {
+		s.labels = append(s.labels, verifier.LabelPinned)
 	}
 	if k.published != nil {
 		var fetched []verifier.Key

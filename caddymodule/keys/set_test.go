@@ -248,6 +248,39 @@ func TestMissingPart(t *testing.T) {
 	}
 }
 
+// TestPinnedRoot: a scheme that pins its root needs no key, but the file of a
+// configured root replaces the pin even while it is missing.
+func TestPinnedRoot(t *testing.T) {
+	dir := t.TempDir()
+	missing := Value{Value: "{file." + filepath.Join(dir, "missing") + "}"}
+	scheme := verifier.Scheme{
+		Algorithm: verifier.ECDSAP256SHA256Raw,
+		X5C:       &verifier.X5C{Roots: verifier.StringList{strings.Repeat("0", 64)}},
+		Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}, Syntax: "jwt"},
+		Claims:    map[string]string{"body": "{body|sha256|hex}", "team": "{param:team}"},
+		Params:    map[string]string{"team": missing.Value},
+	}
+	r := newTestSet(scheme)
+	r.mustRefresh(t)
+	if r.current.Load() != nil {
+		t.Error("usable without the file of a param")
+	}
+	write(t, "a", dir, "missing")
+	r.mustRefresh(t)
+	r.mustRefresh(t)
+	if got := r.Labels(); !slices.Equal(got, []string{verifier.LabelPinned}) {
+		t.Errorf("labels %q", got)
+	}
+
+	scheme.Params = map[string]string{"team": "a"}
+	r = newTestSet(scheme)
+	r.mustAdd(t, "public_key", usePublicKey, "", Value{Value: "{file." + filepath.Join(dir, "root.pem") + "}"})
+	r.mustRefresh(t)
+	if r.current.Load() != nil {
+		t.Error("the pinned root is in use in place of the configured one")
+	}
+}
+
 func TestLabels(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "in-dir-a", dir, "keys", "a")

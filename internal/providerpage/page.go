@@ -103,7 +103,7 @@ func Caddyfile(p *providers.Provider) string {
 	var block []string
 	if p.UsesSecret() {
 		line += fmt.Sprintf(" {env.%s_SECRET}", env)
-	} else if p.Scheme.KeySource == nil {
+	} else if !p.Scheme.SelfKeyed() {
 		block = append(block, fmt.Sprintf("public_key {env.%s_PUBLIC_KEY}", env))
 	}
 	for _, param := range p.Params {
@@ -234,6 +234,9 @@ func size(bytes int64) string {
 func rotation(p *providers.Provider) []string {
 	if p.Scheme.KeySource != nil {
 		return []string{"Nothing to do: published keys are fetched when a delivery needs them. While a key is unavailable, its deliveries are answered 503 (`key_unavailable`) so that the sender retries."}
+	}
+	if p.Scheme.X5C != nil {
+		return []string{"Nothing to do: each delivery carries the certificate of its key. The root changes once in decades."}
 	}
 	env, option := strings.ToUpper(p.ID), "secret {env.%[1]s_OLD_SECRET} {env.%[1]s_SECRET}"
 	if !p.UsesSecret() {

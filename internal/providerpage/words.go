@@ -66,7 +66,10 @@ func slot(p template.Part) string {
 	if p.Arg != "" {
 		said = fmt.Sprintf(said, p.Arg)
 	}
-	if p.Optional {
+	switch {
+	case p.Optional && p.Slot == template.Param:
+		said += " if that has a value"
+	case p.Optional:
 		said += ", if present"
 	}
 	if p.Any {
@@ -117,7 +120,7 @@ func signed(p *providers.Provider) []string {
 		lines = append(lines, "A JWT signed with "+algorithms(s)+" is in "+carrier(sig)+notation(sig)+". Any other algorithm is refused, including `none`.")
 		for _, name := range sorted(s.Claims) {
 			bare, optional := strings.CutSuffix(name, "?")
-			said := fmt.Sprintf("Its claim `%s` must be %s.", bare, message(s.Claims[name]))
+			said := fmt.Sprintf("Its claim %s must be %s.", claim(bare), message(s.Claims[name]))
 			if optional {
 				said += " It may be missing if the body is empty."
 			}
@@ -153,6 +156,11 @@ func signed(p *providers.Provider) []string {
 	}
 	lines = append(lines, key(p))
 	return append(lines, freshness(p))
+}
+
+// claim names the places of a claim.
+func claim(name string) string {
+	return "`" + strings.ReplaceAll(strings.ReplaceAll(name, "$.", ""), "|", "` or `") + "`"
 }
 
 // httpSignature describes what an RFC 9421 signature covers.
@@ -264,6 +272,9 @@ func key(p *providers.Provider) string {
 			named = "the header `" + s.KeyID.Header + "`"
 		}
 		return "The key is a certificate. Its URL is in " + named + "; it is fetched only from `" + strings.Join(source.CertificateHosts, "` or `") + "` (`*`: a region's name)" + certificatePath(source) + ". `public_key` sets a fixed key instead."
+	}
+	if x := s.X5C; x != nil {
+		return "The JWS carries the certificates of its key (`x5c`), which must lead to the root whose SHA-256 fingerprint is `" + strings.Join(x.Roots, "` or `") + "` and be valid when it was signed. `public_key` sets the certificate of another root."
 	}
 	if !p.UsesSecret() {
 		return "The key is the sender's public key: PEM, a JSON Web Key or a set of them, or in " + or(s.PublicKeyEncoding, "base64") + "."

@@ -36,6 +36,17 @@ nXO6T2gkooY62Vzsql+S0cVIWXMEOgyMfVRU2sb7ftDYlsclYZknERAIsMEAg9rH
 Y3Y7DRSZB6PE2Q06X8+SSOq7WEzxp2XS1eodAjx0gpwfHKXyuvMn7/izqX8ivT3A
 ueY8U+cvyVP4O07ixwQ=
 -----END PUBLIC KEY-----`
+	exampleRoot = `-----BEGIN CERTIFICATE-----
+MIIBhDCCASugAwIBAgIUZuCKkvLWIxtfxluf4XazC674iiMwCgYIKoZIzj0EAwIw
+FzEVMBMGA1UEAwwMRXhhbXBsZSBSb290MCAXDTI2MTEyOTEzMDUxNloYDzIxMjYx
+MTA1MTMwNTE2WjAXMRUwEwYDVQQDDAxFeGFtcGxlIFJvb3QwWTATBgcqhkjOPQIB
+BggqhkjOPQMBBwNCAASxxbaoDT2h1u/Sjf/2+dv7xmGPGTy92YnNC/S95uxgDk4F
+nKaXkVubpiSZc+c0lDXUEwsXrkOmO3rYT0JTZNKho1MwUTAdBgNVHQ4EFgQUbK22
+fQOjnE4ESO381C4abJDSHhYwHwYDVR0jBBgwFoAUbK22fQOjnE4ESO381C4abJDS
+HhYwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiBe/iJBGhTrQdPc
+qMYsgBzDi6jH+l7hWNn3RXadtP1hBgIgLTRHBj5acWsVfJO0xoQF24uues89/XYz
+OQ6/9R4OTEU=
+-----END CERTIFICATE-----`
 	exampleRSA = `-----BEGIN PUBLIC KEY-----
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAy0tvXahnQIKIUp4Dh6nL
 JIvuz4f3wupx7cRco8epgEz1vIt3xTMQ74bFRMQSCYpcz1Skn1eS2wDSUCprLz30
@@ -78,8 +89,11 @@ func (p *Provider) ExamplePublicKey() string {
 }
 
 // ExamplePublicKeys returns a PEM public key for each asymmetric algorithm of the
-// scheme.
+// scheme, or the certificate of a root if deliveries carry certificates.
 func (p *Provider) ExamplePublicKeys() (pems []string) {
+	if p.Scheme.X5C != nil {
+		return []string{exampleRoot}
+	}
 	for _, a := range p.Algorithms() {
 		if pem := examplePublicKey(a); pem != "" {
 			pems = append(pems, pem)
