@@ -38,7 +38,7 @@ type Options struct {
 
 // A Box delivers what an engine stores: it makes the attempts that are due, in turn
 // for handlers and tenants, with as much concurrency as each app has shown that it
-// can handle.
+// can handle. An attempt that lasts longer than 5 s does not hold up the next.
 //
 // An app is down if it did not answer several deliveries of a queue, or a proxy
 // answered 502 to 504 for it, without a 2xx in between. While it is down, only a

@@ -20,6 +20,7 @@ type app struct {
 	start   time.Time
 	answer  func(a *inbox.Attempt) inbox.Result
 	lasts   time.Duration
+	hangs   func(inbox.Key) bool          // for five minutes
 	asked   map[inbox.Key][]time.Duration // when each attempt began
 	order   []inbox.Key
 	running int
@@ -33,6 +34,9 @@ func (p *app) deliver(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	p.running++
 	p.most = max(p.most, p.running)
 	answer, lasts := p.answer, p.lasts
+	if p.hangs != nil && p.hangs(a.Entry.Key) {
+		lasts = 5 * time.Minute
+	}
 	p.mu.Unlock()
 	select {
 	case <-time.After(lasts):
@@ -248,6 +252,35 @@ func TestConcurrencyGrowsWithSuccess(t *testing.T) {
 			t.Errorf("%d attempts, %d at once", b.app.total(), b.app.most)
 		}
 	})
+}
+
+// One that hangs delays the others by seconds, also if it is the first one, and not by
+// the time that an attempt may take. If all hang, one more is tried each five seconds.
+func TestWhatHangsStopsNoOther(t *testing.T) {
+	for name, hangs := range map[string]func(k inbox.Key) bool{
+		"one":  func(k inbox.Key) bool { return k == key(0) },
+		"many": func(k inbox.Key) bool { return k[0] < 5 },
+		"all":  func(inbox.Key) bool { return true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := inbox.Options{Concurrency: 16}
+			inBubble(t, o, func(b *bench) {
+				b.app.hangs = hangs
+				b.accept(shop, numbers(0, 100)...)
+				b.pass(4 * time.Second)
+				if b.app.total() != 1 {
+					b.Errorf("%d attempts in four seconds", b.app.total())
+				}
+				b.pass(26*time.Second + 500*time.Millisecond)
+				switch left := 100 - b.app.total(); {
+				case name == "all" && b.app.running != 7:
+					b.Errorf("%d run at once after half a minute, want one more each 5 s", b.app.running)
+				case name != "all" && left != 0:
+					b.Errorf("%d of 100 are not tried while some hang", left)
+				}
+			})
+		})
+	}
 }
 
 // The limit changes while attempts run: they continue, and none is added beyond it.

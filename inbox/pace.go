@@ -5,6 +5,7 @@ import "time"
 const (
 	downAfter  = 3               // consecutive deliveries without an answer: the app is down
 	probePause = 5 * time.Second // between probes of an app that is down
+	slowAfter  = 5 * time.Second // an attempt that lasts longer does not stop the next
 
 	// Attempts that one handler, or one of its tenants, may run for each free slot: a
 	// handler that hangs leaves some for others. See Room.
@@ -15,7 +16,8 @@ const (
 // A pace tracks how the app handles the deliveries of one queue.
 type pace struct {
 	running int
-	limit   int // of concurrent attempts: first one, then one more with each success
+	slow    int // of those, the ones that have lasted slowAfter
+	limit   int // of the others: first one, then one more with each success
 	failing map[Key]struct{}
 	down    time.Time // since when; zero: it is up
 	probe   time.Time // when the next is allowed

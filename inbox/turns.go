@@ -262,11 +262,11 @@ func (b *Box) begin() {
 // mayRun reports whether q may run another attempt. mu is held.
 func (b *Box) mayRun(q Queue) bool {
 	free := b.most - b.attempts
-	running, limit := 0, 1
+	running, slow, limit := 0, 0, 1
 	if p := b.paces[q]; p != nil {
-		running, limit = p.running, p.limit
+		running, slow, limit = p.running, p.slow, p.limit
 	}
-	return running < limit && b.handlers[q.Handler] < handlerTurns*free &&
+	return running-slow < limit && b.handlers[q.Handler] < handlerTurns*free &&
 		(q.Tenant == "" || running < tenantTurns*free)
 }
 
@@ -287,15 +287,27 @@ func (b *Box) take(q Queue, which Which) bool {
 	b.running.Add(1)
 	configured := b.configured
 	b.mu.Unlock()
+	slow := time.AfterFunc(slowAfter, func() { b.slows(p, 1) })
 	go func() {
 		defer b.running.Done()
 		r := b.deliver(a)
+		if !slow.Stop() {
+			b.slows(p, -1)
+		}
 		b.finish(a, r, true)
 		if r.Unreached {
 			b.astray(q, configured)
 		}
 	}()
 	return true
+}
+
+// slows counts an attempt among the slow ones, or no longer.
+func (b *Box) slows(p *pace, n int) {
+	b.mu.Lock()
+	p.slow += n
+	b.mu.Unlock()
+	signal(b.wake)
 }
 
 // astray makes deliveries of q that did not reach their handler due, if the
