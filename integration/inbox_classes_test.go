@@ -19,7 +19,8 @@ import (
 var inboxDiskFull = func(t *testing.T) { t.Skip("needs Linux to make a small disk") }
 
 // TestInboxFailureClasses: how inboxes of webhooks have failed, as published by the
-// authors of one (jamescarr/ankusa, docs/critical-review.md), and what happens here.
+// authors of one (jamescarr/ankusa, docs/critical-review.md), and what happens here. The
+// memory that a start needs for a large backlog is measured in inbox/bolt.
 func TestInboxFailureClasses(t *testing.T) {
 	t.Parallel()
 	for _, class := range []struct {

@@ -47,29 +47,30 @@ func BenchmarkAccept(b *testing.B, e inbox.Engine, senders int) {
 	}
 }
 
-// maxPendingBytes is the memory that a pending delivery may take; its body is on disk.
-const maxPendingBytes = 200
+// MaxPendingBytes is the memory that a pending delivery may take; its body is on disk.
+const MaxPendingBytes = 200
 
 // TestMemory measures the memory of a pending delivery, and fails if it is too much.
 // entry makes an entry of the engine.
 func TestMemory[E index.Holder](t *testing.T, entry func(index.Entry) E) {
 	const n = 100_000
-	before := heapInUse()
+	before := HeapInUse()
 	x := index.New[E]()
 	for i := range n {
 		e := x.NewEntry(Delivery(i), 2000, int64(i))
 		e.Seq = uint64(i)
 		x.Link(entry(e))
 	}
-	each := float64(heapInUse()-before) / n
+	each := float64(HeapInUse()-before) / n
 	runtime.KeepAlive(x)
 	t.Logf("%.1f bytes per pending delivery", each)
-	if each > maxPendingBytes {
-		t.Errorf("a pending delivery takes %.1f bytes of memory, want at most %d", each, maxPendingBytes)
+	if each > MaxPendingBytes {
+		t.Errorf("a pending delivery takes %.1f bytes of memory, want at most %d", each, MaxPendingBytes)
 	}
 }
 
-func heapInUse() uint64 {
+// HeapInUse returns the bytes of the heap that are in use.
+func HeapInUse() uint64 {
 	var st runtime.MemStats
 	runtime.GC()
 	runtime.GC()
