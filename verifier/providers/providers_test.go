@@ -44,16 +44,16 @@ func TestWhoReadsTheAnswer(t *testing.T) {
 		}
 	}
 	if want := []string{
-		"bandwidth", "discord", "hubspot_v2", "plivo_v2", "plivo_v3", "sinch_app", "slack", "supabase_auth",
-		"teams_outgoing", "telegram", "telnyx", "twilio", "vapi", "vonage",
+		"bandwidth", "discord", "hubspot_v2", "plivo_v2", "plivo_v3", "signalwire",
+		"signalwire_relay", "sinch_app", "slack", "supabase_auth", "teams_outgoing", "telegram", "telnyx", "twilio", "vapi", "vonage",
 	}; !slices.Equal(toAll, want) {
 		t.Errorf("to ordinary deliveries: %q, want %q", toAll, want)
 	}
 	if want := []string{
 		"airship", "bolt", "commercelayer", "contentful", "fastspring", "frameio", "front",
-		"fusionauth", "fusionauth_public_key", "getstream", "helpscout", "hubspot", "lithic",
+		"fusionauth", "fusionauth_public_key", "getstream", "helpscout", "hubspot", "lark", "lithic",
 		"messagebird", "messagebird_jwt", "meta", "monday_apps", "okta", "paddle_classic", "persona",
-		"plain", "ramp", "retell", "saleor", "shopify", "stripe", "wix", "workos",
+		"plain", "ramp", "retell", "saleor", "shopify", "stripe", "viber", "wix", "workos",
 	}; !slices.Equal(toSome, want) {
 		t.Errorf("to some requests: %q, want %q", toSome, want)
 	}
