@@ -20,11 +20,24 @@ var pathHeaders = []string{
 var RoutingHeaders = append(slices.Clip(pathHeaders),
 	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method")
 
+// maxDetours limits the lines of path headers, in all spellings, that are compared with
+// the path: a few proxies in front, with a few headers each.
+const maxDetours = 16
+
 // DeleteDetours deletes headers that could make an app read a request outside the
-// prefix as one below it. Others stay: the proxy in front may have set them.
+// prefix as one below it, and all of them if there are too many to tell. Others stay:
+// the proxy in front may have set them.
 func (m Prefix) DeleteDetours(h http.Header, path string) {
+	var names []string
+	lines := 0
 	for name, values := range h {
-		if IsHeader(name, pathHeaders) && slices.ContainsFunc(values, func(value string) bool { return m.mayLead(value, path) }) {
+		if IsHeader(name, pathHeaders) {
+			names = append(names, name)
+			lines += len(values)
+		}
+	}
+	for _, name := range names {
+		if lines > maxDetours || slices.ContainsFunc(h[name], func(value string) bool { return m.mayLead(value, path) }) {
 			delete(h, name)
 		}
 	}
@@ -42,10 +55,10 @@ func (m Prefix) mayLead(value, path string) bool {
 	}
 	if strings.Contains(value, ",") { // a list of prefixes, one per proxy
 		joined := strings.NewReplacer(",", "/", " ", "").Replace(value)
-		return mentions(joined+path, m.Base())
+		return mentions(FoldCase(joined+path), FoldCase(m.Base()))
 	}
 	if !strings.HasPrefix(value, "/") {
-		return mentions(value, m.Base())
+		return mentions(FoldCase(value), FoldCase(m.Base()))
 	}
 	value = strings.TrimSuffix(value, "/")
 	rest, ok := strings.CutPrefix(FoldCase(path), FoldCase(value))

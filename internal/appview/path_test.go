@@ -138,3 +138,25 @@ func withoutDots(p string) string {
 	}
 	return "/" + strings.Join(kept, "/")
 }
+
+// TestLongPathsCostLittle: anyone can send a path of 20 KB with headers of 20 KB, to any
+// path of the site. Time is not measured: each step that copied the rest of the path
+// made the cost quadratic, and those copies count.
+func TestLongPathsCostLittle(t *testing.T) {
+	const prefix = Prefix("/hooks/*")
+	for name, unit := range map[string]string{
+		"scripts": ".php/", "scripts in capitals": ".PHP/", "semicolons": ";", "dots": "./", "backslashes": `\`, "near misses": "hooks/", "letters that grow": "ſ/",
+	} {
+		path := "/" + strings.Repeat(unit, 20<<10/len(unit))
+		if n := testing.AllocsPerRun(5, func() { prefix.Owns(path) }); n > 8 {
+			t.Errorf("%s: %v allocations for the path", name, n)
+		}
+		h := make(http.Header)
+		for sign := '!'; sign < '-'; sign++ { // spellings that some servers equate
+			h["X"+string(sign)+"Script-Name"] = []string{"/", "/"}
+		}
+		if n := testing.AllocsPerRun(1, func() { prefix.DeleteDetours(h, path) }); n > 64 || len(h) > 0 {
+			t.Errorf("%s: %v allocations for many headers, %d left", name, n, len(h))
+		}
+	}
+}

@@ -70,41 +70,44 @@ func checkLiteral(p string) error {
 // script, or is unclean and contains the prefix's segments anywhere, so that an app may
 // read it as below. Case is ignored.
 func (m Prefix) Owns(p string) bool {
-	base := m.Base()
-	return base == "" || isBelow(p, base) || isBehindScript(p, base) || !isTidy(p) && mentions(p, base)
+	base := FoldCase(m.Base())
+	if base == "" {
+		return true
+	}
+	p = FoldCase(p) // once: anyone can send long paths
+	return isBelow(p, base) || isBehindScript(p, base) || !isTidy(p) && mentions(p, base)
 }
 
 // isBehindScript reports whether the part of p behind the name of a script is below
 // base. A front controller routes by that part: /index.php/hooks/x, the PATH_INFO of
-// RFC 3875 §4.1.5.
+// RFC 3875 §4.1.5. Both are folded.
 func isBehindScript(p, base string) bool {
-	const end = ".php"
-	p = FoldCase(p)
+	const script = ".php"
 	for {
-		_, rest, found := strings.Cut(p, end+"/")
-		if !found {
+		i := strings.Index(p, script+"/")
+		if i < 0 {
 			return false
 		}
-		if p = "/" + rest; isBelow(p, base) {
+		if p = p[i+len(script):]; isBelow(p, base) {
 			return true
 		}
 	}
 }
 
 // isBelow reports whether base is p or its first whole segments, whatever ends a
-// segment.
+// segment. Both are folded.
 func isBelow(p, base string) bool {
-	rest, ok := strings.CutPrefix(FoldCase(p), FoldCase(base))
+	rest, ok := strings.CutPrefix(p, base)
 	return ok && (rest == "" || endsSegment(rune(rest[0])))
 }
 
 // mentions reports whether p contains the segments of base in order. Apps clean paths
 // differently: they merge slashes or not, treat an encoded slash as one or not, cut
 // ;x off before or after. All of them only drop segments, so none can read base in a
-// path that does not contain it.
+// path that does not contain it. Both are folded.
 func mentions(p, base string) bool {
-	wanted := strings.Split(FoldCase(strings.TrimPrefix(base, "/")), "/")
-	for segment := range strings.FieldsFuncSeq(FoldCase(p), func(c rune) bool { return c == '/' || c == '\\' }) {
+	wanted := strings.Split(strings.TrimPrefix(base, "/"), "/")
+	for segment := range strings.FieldsFuncSeq(p, func(c rune) bool { return c == '/' || c == '\\' }) {
 		if end := strings.IndexFunc(segment, endsSegment); end >= 0 {
 			segment = segment[:end]
 		}
