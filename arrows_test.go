@@ -25,15 +25,22 @@ var rooms = map[string]struct{ ours, outside []string }{
 	// The gateway. Nothing but the root imports the commands.
 	"caddymodule": {
 		ours: []string{
-			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
+			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/boxes", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
 			"caddymodule/placement", "caddymodule/rejected",
-			"dedupe", "dedupe/bolt", "inbox", "inbox/bolt", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
+			"dedupe", "dedupe/bolt", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
 		},
 		outside: []string{caddy, zap, "go.opentelemetry.io/otel"},
 	},
 	"caddymodule/adminapi":  {},
 	"caddymodule/adminhttp": {outside: []string{caddy}},
 	"caddymodule/attempt":   {ours: []string{"inbox"}, outside: []string{caddy}},
+	"caddymodule/boxes": {
+		ours: []string{
+			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option", "caddymodule/rejected",
+			"inbox", "inbox/bolt", "verifier",
+		},
+		outside: []string{caddy, zap},
+	},
 	"caddymodule/history":   {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "caddymodule/metrics", "caddymodule/rejected"}},
 	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/logging":   {outside: []string{caddy, zap}},
@@ -41,7 +48,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/option":    {ours: []string{"internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
 	"caddymodule/rejected":  {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "verifier", "verifier/providers"}},
-	"caddymodule/nats":      {ours: []string{"caddymodule", "caddymodule/option", "inbox", "inbox/nats", "internal/configfile"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
+	"caddymodule/nats":      {ours: []string{"caddymodule/boxes", "caddymodule/option", "inbox", "inbox/nats", "internal/configfile"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/redis":     {ours: []string{"caddymodule", "caddymodule/keys", "caddymodule/option", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{

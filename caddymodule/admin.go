@@ -26,15 +26,13 @@ func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{
+	return append(inboxes.Routes(), []caddy.AdminRoute{
 		{Pattern: adminapi.DeliveriesPath + "/", Handler: caddy.AdminHandlerFunc(a.forget)},
 		{Pattern: adminapi.DeliveriesPath, Handler: caddy.AdminHandlerFunc(a.deliveries)},
-		{Pattern: adminapi.InboxPath + "/", Handler: caddy.AdminHandlerFunc(a.inboxItem)},
-		{Pattern: adminapi.InboxPath, Handler: caddy.AdminHandlerFunc(a.inbox)},
 		{Pattern: adminapi.RejectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.rejection)},
 		{Pattern: adminapi.RejectionsPath, Handler: caddy.AdminHandlerFunc(a.rejections)},
 		{Pattern: adminapi.StatusPath, Handler: caddy.AdminHandlerFunc(a.status)},
-	}
+	}...)
 }
 
 // status shows the state of the handlers: GET /verify_webhook/status[?name=NAME].

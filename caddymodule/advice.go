@@ -20,13 +20,13 @@ func (a *App) advise(previous *App) error {
 		return err
 	}
 	findings = slices.Concat(a.unrecognised(), a.sharedSecrets(), a.oracles(), findings)
-	findings = append(findings, a.abandons()...)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
 	for _, f := range findings {
 		a.logger.Warn(f.Message, f.Fields...)
 	}
+	a.inbox.WarnAboutOthers()
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
@@ -52,11 +53,10 @@ type App struct {
 	located  sync.Once
 	siteOf   map[*placement.Handler]*placement.Site // see site
 	store    StoreModule
-	inbox    InboxModule
+	inbox    *boxes.Configuration
 	mu       sync.Mutex
 	holds    bool // has a reference to the store, and to the inbox if there is one
 	ended    bool // has released them for good
-	box      *box // nil without an inbox
 	handlers []*Handler
 	logger   *zap.Logger
 	storage  keys.Storage // Caddy's
@@ -93,7 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.store, err = loadStore(ctx, a); err != nil {
 		return err
 	}
-	a.inbox, err = loadInbox(ctx, a)
+	a.inbox, err = inboxes.Load(ctx, a, "InboxRaw", a.InboxRaw)
 	return err
 }
 
@@ -131,7 +131,7 @@ func (a *App) Start() error {
 		h.adviseInbox()
 		h.keys.Follow(ctx, a.storage, &a.polling)
 	}
-	a.followInbox(ctx)
+	a.inbox.Follow(ctx, &a.polling)
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (a *App) open() error {
 		return err
 	}
 	a.holds = true
-	a.openInbox()
+	a.inbox.Open()
 	if r, ok := a.store.(Resizer); ok {
 		r.Resize(gate)
 	}
@@ -173,6 +173,14 @@ func (a *App) gate() (*dedupe.Gate, error) {
 		return nil, err
 	}
 	return acquire(a.store)
+}
+
+// box returns the open inbox with a reference for one delivery, or nil.
+func (a *App) box() *boxes.Box {
+	if err := a.open(); err != nil {
+		return nil
+	}
+	return a.inbox.Box()
 }
 
 // Stop does nothing: Caddy stops apps in no particular order, and the server still
@@ -191,20 +199,13 @@ func (a *App) Cleanup() error {
 	a.polling.Wait()
 
 	a.mu.Lock()
-	holds, b := a.holds, a.box
-	a.ended, a.holds, a.box = true, false, nil
+	holds := a.holds
+	a.ended, a.holds = true, false
 	a.mu.Unlock()
 	if !holds {
 		return nil
 	}
-	var leaving sync.WaitGroup
-	if b != nil {
-		leaving.Go(b.leave)
-	}
-	if current() == nil {
-		leaving.Go(closeRetained)
-	}
-	leaving.Wait()
+	a.inbox.Close()
 	return release(a.store)
 }
 

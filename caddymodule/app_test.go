@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -45,7 +46,11 @@ func TestPolling(t *testing.T) {
 		}
 		k := open("{file." + path + "}")
 		uses := func(secret string) bool { return k.Snapshot().Keys[0].Text == secret }
-		app := &App{MaxBuffered: new(int64(1000)), store: new(MemoryStore)}
+		none, err := inboxes.Load(caddy.Context{}, nil, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := &App{MaxBuffered: new(int64(1000)), store: new(MemoryStore), inbox: none}
 		app.register(&Handler{keys: k})
 		app.register(&Handler{keys: open("text")})
 		const interval = time.Second

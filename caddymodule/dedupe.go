@@ -164,7 +164,7 @@ func (d *delivery) claim() error {
 	}
 	key, ok := d.identify()
 	if d.h.Inbox != nil {
-		if d.box = d.h.app.theBox(); d.box != nil && !ok {
+		if d.box = d.h.app.box(); d.box != nil && !ok {
 			key = dedupe.Key(dedupe.NewToken()) // names it in the inbox
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
@@ -171,7 +174,7 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminhttp.Error(http.StatusBadRequest, err)
 	}
-	if state := owed(r.Context(), key); state != 0 {
+	if state := inboxes.Owed(r.Context(), inbox.Key(key)); state != 0 {
 		return adminhttp.Error(http.StatusConflict, fmt.Errorf("the delivery is in the inbox (%s), so its copies are not forwarded: caddy webhook inbox replay %[2]s sends it, caddy webhook inbox discard %[2]s removes it", state, key))
 	}
 	forgotten, err := forgetDone(r.Context(), key)
@@ -188,24 +191,6 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 
 const ownMemory = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
 
-// owed returns the state of a delivery that the inbox keeps for the app; 0 if it does
-// not, or is not open.
-func owed(ctx context.Context, key dedupe.Key) inbox.State {
-	in, err := openInboxes()
-	if err != nil {
-		return 0
-	}
-	defer in.done()
-	ctx, cancel := context.WithTimeout(ctx, inboxAnswer)
-	defer cancel()
-	for _, b := range in.all {
-		if e, found := b.finds(ctx, inbox.Key(key)); found && e.State != inbox.Delivered {
-			return e.State
-		}
-	}
-	return 0
-}
-
 // forgetDone forgets a done delivery in every open store.
 func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error) {
 	eachGate(func(g *dedupe.Gate) {
@@ -214,6 +199,15 @@ func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error)
 		err = errors.Join(err, failure)
 	})
 	return forgotten, err
+}
+
+// forgetDiscarded forgets a done delivery that the operator has discarded in the inbox.
+func forgetDiscarded(ctx context.Context, key inbox.Key) error {
+	_, err := forgetDone(ctx, dedupe.Key(key))
+	if errors.Is(err, dedupe.ErrInFlight) {
+		return nil
+	}
+	return err
 }
 
 // forgetByID forgets all kept deliveries of a handler with one of the sender's ids.
@@ -240,7 +234,7 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return adminhttp.Error(http.StatusInternalServerError, err)
 		}
-		if owed(r.Context(), key) != 0 {
+		if inboxes.Owed(r.Context(), inbox.Key(key)) != 0 {
 			answer.Stored = append(answer.Stored, text)
 			continue
 		}
@@ -255,6 +249,41 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		default:
 			answer.NotDone = append(answer.NotDone, text)
 		}
+	}
+	return adminhttp.Answer(w, answer)
+}
+
+// forgetInboxBudget bounds a scan of everything that a store remembers. It goes on
+// even if its client is gone.
+const forgetInboxBudget = 5 * time.Minute
+
+// forgetInbox lets the next copies of what a lost inbox had through:
+// DELETE /verify_webhook/deliveries?inbox=ID.
+func (a *adminAPI) forgetInbox(w http.ResponseWriter, r *http.Request) error {
+	params := r.URL.Query()
+	id := params.Get("inbox")
+	if id == "" || params.Has("name") || params.Has("id") {
+		return adminhttp.Error(http.StatusBadRequest, errors.New("specify the id of an inbox, or the name of a handler and the id of a delivery"))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), forgetInboxBudget)
+	defer cancel()
+	answer := adminapi.ForgottenInbox{Inbox: id, Note: ownMemory}
+	unopened, err := inboxes.OwesNothing(ctx, func(open string) bool { return dedupe.StoredIn(open) == dedupe.StoredIn(id) })
+	if err != nil {
+		return adminhttp.Error(http.StatusConflict, err)
+	}
+	if unopened {
+		answer.Note = "an inbox that is not open here may be the one: what it has is delivered again when it opens; " + ownMemory
+	}
+	eachGate(func(g *dedupe.Gate) {
+		n, failure := g.ForgetStored(ctx, id)
+		answer.Forgotten += n
+		err = errors.Join(err, failure)
+	})
+	caddy.Log().Named("verify_webhook.inbox").Info("deliveries of an inbox are forgotten, so that their next copies are forwarded",
+		zap.String("inbox", id), zap.Int("deliveries", answer.Forgotten), zap.Error(err))
+	if err != nil {
+		return adminhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("not all are forgotten, but %d; try again: %w", answer.Forgotten, err))
 	}
 	return adminhttp.Answer(w, answer)
 }

@@ -34,9 +34,12 @@
 // # Rooms
 //
 // Packages below this one do not import it: keys (values, key files, published keys:
-// one immutable snapshot that a request loads once), metrics (the counters), history
-// (the newest genuine deliveries), rejected (refused requests, redacted and explained),
-// placement (warnings at start about the placement of handlers), adminapi (paths and
-// types of the admin API). Package command, the caddy webhook commands, imports this one
-// through [Handler.Sender].
+// one immutable snapshot that a request loads once), boxes (the open inboxes, over
+// configurations, and what the operator does with them), attempt (requests that no
+// sender waits for), metrics (the counters), history (the newest genuine deliveries),
+// rejected (refused requests, redacted and explained), placement (warnings at start
+// about the placement of handlers), adminapi and adminhttp (the admin API: paths and
+// types; how it answers), option (options of Caddyfile blocks), logging (lines that
+// outlive a configuration, and their limit). Package command, the caddy webhook
+// commands, imports this one through [Handler.Sender].
 package caddymodule

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -23,18 +23,13 @@ const storeBudget = 2 * time.Second
 // inInbox reports whether the inbox has the delivery, or one that is retained. A dead
 // one becomes pending again, since its sender sends it again.
 func (d *delivery) inInbox() bool {
-	has := d.isIn(d.box)
-	if !has {
-		others, done := retainedBoxes()
-		defer done()
-		has = slices.ContainsFunc(others, d.isIn)
-	}
+	has := d.isIn(d.box) || inboxes.AnyRetained(d.isIn)
 	d.duplicate, d.stored = has, has
 	return has
 }
 
-func (d *delivery) isIn(b *box) bool {
-	e, found := b.finds(d.r.Context(), inbox.Key(d.hash))
+func (d *delivery) isIn(b *boxes.Box) bool {
+	e, found := b.Find(d.r.Context(), inbox.Key(d.hash))
 	switch {
 	case !found || e.State == inbox.Delivered:
 		return false

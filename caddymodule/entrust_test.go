@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
@@ -42,9 +43,16 @@ func boxed(t *testing.T, path, option string) *gateway {
 	return g
 }
 
+// box returns the open inbox, to which g has a reference.
+func (g *gateway) box() *boxes.Box {
+	b := g.app.box()
+	b.Release()
+	return b
+}
+
 // awaitInbox waits until the inbox is open: an engine signals only what becomes due.
 func (g *gateway) awaitInbox() {
-	for g.app.box.Engine().Status().Health != nil {
+	for g.box().Engine().Status().Health != nil {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -177,8 +185,7 @@ func TestStoredWhileTheAppWorksOverHTTP1(t *testing.T) {
 	if err != nil || len(text) > 0 || resp.StatusCode != 200 || resp.Header.Get("Webhook-Stored") != "true" || resp.Header.Get("Webhook-Delivery") == "" || !resp.Close {
 		t.Errorf("the sender gets %d, %v, %q, %v", resp.StatusCode, resp.Header, text, err)
 	}
-	box := g.app.theBox()
-	defer box.release()
+	box := g.box()
 	key, err := dedupe.ParseKey(resp.Header.Get("Webhook-Delivery"))
 	if err != nil {
 		t.Fatal(err)
@@ -206,8 +213,7 @@ func TestStoredWhileTheAppWorksOverHTTP1(t *testing.T) {
 // sender waits for the app, and is answered once.
 func TestNoConnectionToAnswerOn(t *testing.T) {
 	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{"after":"1ms"}`)
-	box := g.app.theBox()
-	defer box.release()
+	box := g.box()
 	o := g.send(postOver("HTTP/1.1"), func(w http.ResponseWriter, r *http.Request) error {
 		for list := []inbox.Entry(nil); len(list) == 0; { // until it is stored
 			<-closedAfterYield()
@@ -307,7 +313,7 @@ func TestInboxFirstLeavesNoAnswer(t *testing.T) {
 		}
 		for _, first := range []bool{true, false} {
 			core, logs := observer.New(zap.WarnLevel)
-			h := &Handler{Name: "hooks", Inbox: &Inbox{First: first}, provider: p, rules: rules, app: new(App), logger: zap.New(core)}
+			h := &Handler{Name: "hooks", Inbox: &Inbox{First: first}, provider: p, rules: rules, app: &App{inbox: new(boxes.Configuration)}, logger: zap.New(core)}
 			if err := h.checkInbox(); (err != nil) != (first && p.ReadsAnswer) || err != nil && !strings.Contains(err.Error(), "write inbox") {
 				t.Errorf("%s: first %t: %v, want an error: %t", p.ID, first, err, first && p.ReadsAnswer)
 			}

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 )
@@ -85,7 +84,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 				return nil, d.Errf("inbox is already set: remove one")
 			}
 			var err error
-			if app.InboxRaw, err = parseInbox(d); err != nil {
+			if app.InboxRaw, err = boxes.Parse(d); err != nil {
 				return nil, err
 			}
 		default:
@@ -122,71 +121,6 @@ func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		return nil, err
 	}
 	return caddyconfig.JSONModuleObject(module, "store", name, nil), nil
-}
-
-func parseInbox(d *caddyfile.Dispenser) (json.RawMessage, error) {
-	if !d.NextArg() {
-		return nil, d.Errf("inbox: name an engine: bolt or nats; handlers with an inbox use it")
-	}
-	name := d.Val()
-	if _, err := caddy.GetModule(inboxNamespace + "." + name); err != nil {
-		return nil, d.Errf("%v", inboxNotCompiledIn(name))
-	}
-	module, err := caddyfile.UnmarshalModule(d, inboxNamespace+"."+name)
-	if err != nil {
-		return nil, err
-	}
-	return caddyconfig.JSONModuleObject(module, "inbox", name, nil), nil
-}
-
-// UnmarshalCaddyfile sets up the engine from Caddyfile tokens:
-//
-//	bolt {
-//		path        <file>
-//		max_size    <size>
-//		concurrency <n>
-//		encrypt     <value>...
-//	}
-func (b *BoltInbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return option.Module(d, "inbox", b.option, "encrypt")
-}
-
-func (b *BoltInbox) option(word string, args []string) error {
-	switch word {
-	case "path", "max_size", "concurrency", "encrypt":
-	default:
-		return option.Unknown(word, "path", "max_size", "concurrency", "encrypt")
-	}
-	if len(args) == 0 || slices.Contains(args, "") {
-		return fmt.Errorf("%s has no value: an unset {$VARIABLE} vanishes", word)
-	}
-	if len(args) > 1 && word != "encrypt" {
-		return fmt.Errorf("%s takes one argument, not %d", word, len(args))
-	}
-	switch word {
-	case "path":
-		b.Path = args[0]
-	case "max_size":
-		size, err := option.Size(args)
-		if err != nil {
-			return fmt.Errorf("max_size: %w", err)
-		}
-		b.MaxSize = &size
-	case "concurrency":
-		n, err := strconv.Atoi(args[0])
-		if err != nil || n <= 0 {
-			return errors.New("concurrency: write a positive number, such as 16")
-		}
-		b.Concurrency = &n
-	case "encrypt":
-		for _, arg := range args {
-			if err := keys.CheckValue(arg); err != nil {
-				return fmt.Errorf("encrypt: %w", err)
-			}
-		}
-		b.Encrypt = append(b.Encrypt, args...)
-	}
-	return nil
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens:
@@ -255,5 +189,4 @@ func parseStoreBlock(d *caddyfile.Dispenser, options map[string]func(string) err
 var (
 	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
 	_ caddyfile.Unmarshaler = (*BoltStore)(nil)
-	_ caddyfile.Unmarshaler = (*BoltInbox)(nil)
 )

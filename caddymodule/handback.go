@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,14 +14,17 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
+// servingPause is the delay of an attempt before a configuration serves requests.
+const servingPause = 20 * time.Millisecond
+
 // handBack makes an attempt through the server of the handler that has the delivery's
 // name. If its routes do not lead to the handler, although they did on receipt (a
 // handler above has removed the header that a matcher needs, or has replaced the
 // host), the handler gets it directly, as soon as a delivery has shown what follows it.
 func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
-	app := activeApp()
+	app := serving()
 	if app == nil { // not in force yet, or the process ends
-		return inbox.Result{Later: forcePause}
+		return inbox.Result{Later: servingPause}
 	}
 	handlers := app.addressees(a)
 	if len(handlers) == 0 {
@@ -130,8 +134,8 @@ func (h *Handler) leadsTo(ctx context.Context, next caddyhttp.Handler) {
 		!h.rest.CompareAndSwap(nil, &rest{next, attempt.RouteGroups(ctx)}) {
 		return
 	}
-	if b := h.app.theBox(); b != nil {
-		defer b.release()
+	if b := h.app.box(); b != nil {
+		defer b.Release()
 		b.Rerouted()
 	}
 }

@@ -165,6 +165,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.app = app.(*App)
 	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	h.app.register(h)
+	h.app.inbox.Add(h.seenByInbox())
 	return guardErrorRoutes(ctx)
 }
 

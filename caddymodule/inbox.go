@@ -1,15 +1,8 @@
 package caddymodule
 
 import (
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -17,15 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
-	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
 )
-
-func init() {
-	caddy.RegisterModule(new(BoltInbox))
-}
 
 // Inbox keeps genuine deliveries that the app does not accept, and retries them until
 // it does.
@@ -63,6 +51,15 @@ func (i *Inbox) policy() inbox.Policy {
 		p.DeadOn = []int{410}
 	}
 	return p
+}
+
+// seenByInbox describes the handler for its inbox.
+func (h *Handler) seenByInbox() boxes.Handler {
+	seen := boxes.Handler{Name: h.Name, MaxBody: h.maxBody, Token: h.rules.Scheme().UsesToken(), Keys: h.keys.Current}
+	if h.Inbox != nil {
+		seen.Policy = new(h.Inbox.policy())
+	}
+	return seen
 }
 
 // checkInbox refuses invalid settings.
@@ -107,7 +104,7 @@ func (h *Handler) adviseInbox() {
 		h.logger.Warn("inbox: the sender's signature has a timestamp, so an app that checks the signature itself refuses late deliveries: let it rely on Webhook-Verified, or write sign_upstream",
 			zap.String("name", h.Name))
 	}
-	if b, ok := h.app.inbox.(*BoltInbox); ok && len(b.Encrypt) == 0 && scheme.UsesToken() {
+	if b, ok := h.app.inbox.Module.(*boxes.Bolt); ok && len(b.Encrypt) == 0 && scheme.UsesToken() {
 		h.logger.Warn("inbox: each delivery contains the sender's secret, so the inbox file holds it in plain text: encrypt it with the global option { verify_webhook { inbox bolt { encrypt {file./path/of/key} } } }",
 			zap.String("name", h.Name))
 	}
@@ -189,182 +186,3 @@ func (i *Inbox) option(word string, args []string) (err error) {
 	}
 	return nil
 }
-
-// An InboxModule is a guest module of the namespace
-// http.handlers.verify_webhook.inboxes that opens an engine. Its Provision must not
-// connect to or open anything, as caddy validate runs it too.
-type InboxModule interface {
-	// Identity determines which configurations share an engine: the place where it
-	// keeps deliveries.
-	Identity() string
-	// Engine opens the engine in the background. It is called when the configuration
-	// starts, unless one of the same Identity is open.
-	Engine(logger *slog.Logger) (inbox.Engine, error)
-	// Adjust applies all other options to the open inbox, whose engine is one of this
-	// Identity. It is called when the configuration is in force. With an error, the
-	// inbox keeps the options that it has.
-	Adjust(*inbox.Box) error
-}
-
-// BoltInbox keeps deliveries in a file of this process.
-type BoltInbox struct {
-	// The file. Only one process can open it at a time; NFS is not supported.
-	// Default: verify_webhook/inbox.db in Caddy's data directory.
-	Path string `json:"path,omitempty"`
-	// Limit of the size of all deliveries in bytes, pending or dead. Beyond it
-	// deliveries go to the app immediately. Default: 1073741824 (1 GiB).
-	MaxSize *int64 `json:"max_size,omitempty"`
-	// Limit of concurrent attempts over all handlers. Default: 16.
-	Concurrency *int `json:"concurrency,omitempty"`
-	// Keys that encrypt bodies and headers: 32 random bytes each, as base64 or hex,
-	// literal, {env.NAME} or {file./path}. The first encrypts, all decrypt. Default:
-	// none.
-	Encrypt []string `json:"encrypt,omitempty"`
-
-	keys       [][]byte
-	unreadable error // of a key file
-}
-
-// CaddyModule returns the Caddy module information.
-func (*BoltInbox) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: inboxNamespace + ".bolt", New: func() caddy.Module { return new(BoltInbox) }}
-}
-
-// inboxNamespace is the namespace of engine modules.
-const inboxNamespace = "http.handlers.verify_webhook.inboxes"
-
-// Provision checks the options and makes the path absolute.
-func (b *BoltInbox) Provision(caddy.Context) error {
-	if b.Path == "" {
-		b.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "inbox.db")
-	}
-	path, err := filepath.Abs(b.Path)
-	if err != nil {
-		return fmt.Errorf("inbox bolt: path %s: %w", b.Path, err)
-	}
-	b.Path = path
-	if b.MaxSize != nil && *b.MaxSize <= 0 {
-		return fmt.Errorf("inbox bolt: max_size: %d: give a positive size, such as 1GiB", *b.MaxSize)
-	}
-	if b.Concurrency != nil && *b.Concurrency <= 0 {
-		return fmt.Errorf("inbox bolt: concurrency: %d: give a positive number, such as 16", *b.Concurrency)
-	}
-	b.keys = nil
-	for _, value := range b.Encrypt {
-		text, err := keys.Resolve(value)
-		if _, ok := errors.AsType[*fs.PathError](err); ok { // does not stop the start: see Engine
-			b.unreadable = fmt.Errorf("inbox bolt: encrypt: %w", err)
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("inbox bolt: encrypt: %w", err)
-		}
-		key, err := encryptionKey(text)
-		if err != nil {
-			return fmt.Errorf("inbox bolt: encrypt: %w", err)
-		}
-		b.keys = append(b.keys, key)
-	}
-	return nil
-}
-
-// encryptionKey decodes 32 bytes and refuses guessable ones. The error does not repeat
-// the text.
-func encryptionKey(text string) ([]byte, error) {
-	for _, decode := range []func(string) ([]byte, error){
-		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
-	} {
-		if key, err := decode(text); err == nil && len(key) == 32 {
-			return key, keys.CheckKey(key)
-		}
-	}
-	return nil, errors.New("a key is 32 random bytes as base64 or hex: make one with openssl rand -base64 32")
-}
-
-// Identity implements InboxModule.
-func (b *BoltInbox) Identity() string { return "bolt\x00" + b.Path }
-
-// Engine implements InboxModule. Without one of its keys nothing is stored, and the
-// file is left alone.
-func (b *BoltInbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
-	if b.unreadable != nil {
-		return nil, b.unreadable
-	}
-	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orElse(b.MaxSize, 0), Keys: b.keys, Logger: logger})
-}
-
-// Adjust implements InboxModule. Without one of its keys nothing changes: what is open
-// goes on storing with those that it has.
-func (b *BoltInbox) Adjust(box *inbox.Box) error {
-	if b.unreadable != nil {
-		return b.unreadable
-	}
-	box.Limit(orElse(b.Concurrency, 0))
-	return box.Engine().(*bolt.Store).Adjust(orElse(b.MaxSize, 0), b.keys)
-}
-
-// loadInbox returns the configured engine's module, or that of the default file.
-func loadInbox(ctx caddy.Context, a *App) (InboxModule, error) {
-	if len(a.InboxRaw) == 0 {
-		b := new(BoltInbox)
-		return b, b.Provision(ctx)
-	}
-	module, err := ctx.LoadModule(a, "InboxRaw")
-	if err != nil {
-		var named struct {
-			Inbox string `json:"inbox"`
-		}
-		if json.Unmarshal(a.InboxRaw, &named) == nil {
-			if _, missing := caddy.GetModule(inboxNamespace + "." + named.Inbox); missing != nil {
-				return nil, inboxNotCompiledIn(named.Inbox)
-			}
-		}
-		return nil, err
-	}
-	engine, ok := module.(InboxModule)
-	if !ok {
-		return nil, fmt.Errorf("inbox: %T is not an inbox engine", module)
-	}
-	return engine, nil
-}
-
-func inboxNotCompiledIn(name string) error {
-	if name == "nats" {
-		return errors.New("inbox nats is not in this Caddy: build one with it: xcaddy build --with " + modulePath + " --with " + modulePath + "/caddymodule/nats")
-	}
-	return errors.New("inbox: an unknown engine (not repeated here, as it may be a secret): bolt is built in, nats is one more --with")
-}
-
-// needsInbox reports whether the configuration has an inbox, or the default one still
-// holds deliveries. a.mu is held.
-func (a *App) needsInbox() bool {
-	if len(a.InboxRaw) > 0 || slices.ContainsFunc(a.handlers, func(h *Handler) bool { return h.Inbox != nil }) {
-		return true
-	}
-	b, ok := a.inbox.(*BoltInbox)
-	if !ok {
-		return false
-	}
-	_, err := os.Stat(b.Path)
-	return err == nil
-}
-
-// policies returns the retry policies of all handlers by name. One without an inbox
-// still delivers what an earlier configuration stored.
-func (a *App) policies() map[string]inbox.Policy {
-	all := make(map[string]inbox.Policy)
-	for _, h := range a.named("") {
-		if h.Inbox != nil {
-			all[h.Name] = h.Inbox.policy()
-		} else if _, known := all[h.Name]; !known {
-			all[h.Name] = inbox.Policy{}
-		}
-	}
-	return all
-}
-
-// Interface guards
-var (
-	_ InboxModule       = (*BoltInbox)(nil)
-	_ caddy.Provisioner = (*BoltInbox)(nil)
-)

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -24,7 +22,7 @@ func stocked(t *testing.T, handlers ...string) *gateway {
 	g.awaitInbox()
 	for _, h := range g.handlers {
 		if h.Inbox != nil {
-			g.app.box.Pause(h.Name)
+			g.box().Pause(h.Name)
 		}
 	}
 	return g
@@ -35,55 +33,21 @@ const keepingInbox = `"inbox":{}`
 // dead gives a delivery up.
 func (g *gateway) dead(t *testing.T, d *inbox.Delivery) {
 	t.Helper()
-	got, err := g.app.box.Accept(t.Context(), d, true)
+	got, err := g.box().Accept(t.Context(), d, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.app.box.Engine().Settle(got.Attempt, inbox.Settlement{To: inbox.Dead, Status: 410})
+	g.box().Engine().Settle(got.Attempt, inbox.Settlement{To: inbox.Dead, Status: 410})
 }
 
-func (g *gateway) keysOf(t *testing.T, sel inbox.Selection) (keys []string) {
+// ends makes the first attempt of a delivery.
+func (g *gateway) ends(t *testing.T, d *inbox.Delivery, r inbox.Result) {
 	t.Helper()
-	entries, err := g.app.box.Engine().List(t.Context(), sel, 0, 1<<20)
+	got, err := g.box().Accept(t.Context(), d, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
-		keys = append(keys, e.Key.String())
-	}
-	return keys
-}
-
-// TestPoliciesOfHandlersWithoutAnInbox: what is stored for one whose inbox was removed is
-// still delivered.
-func TestPoliciesOfHandlersWithoutAnInbox(t *testing.T) {
-	unboxed := strings.Replace(once(), `"acme"`, `"bravo"`, 1)
-	all := stocked(t, once(), once(`"inbox":{"expire":"1h"}`), once(), unboxed).app.policies()
-	if _, known := all["bravo"]; !known || all["acme"].Expire != time.Hour || len(all) != 2 {
-		t.Errorf("%+v", all)
-	}
-}
-
-// TestInboxOfAnotherInstance: what waits for a handler that this configuration does not
-// have is shown as such, and left alone.
-func TestInboxOfAnotherInstance(t *testing.T) {
-	g := stocked(t, once(keepingInbox))
-	for n, name := range []string{"gone", "acme"} {
-		d := &inbox.Delivery{Key: inbox.Key{byte(n)}, Queue: inbox.Queue{Handler: name}, Received: clock, Header: map[string][]string{}}
-		if _, err := g.app.box.Accept(t.Context(), d, false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, want := range map[string]string{"gone": "handler", "acme": "time"} {
-		all := get[adminapi.Inbox](t, adminapi.InboxPath+"?name="+name)
-		if len(all.Deliveries) != 1 || all.Deliveries[0].Waits != want || all.Deliveries[0].State != "pending" {
-			t.Errorf("%s waits for another reason than %s: %+v", name, want, all.Deliveries)
-			continue
-		}
-		if one := get[adminapi.InboxDetail](t, adminapi.InboxPath+"/"+all.Deliveries[0].Key); one.Waits != want {
-			t.Errorf("%s waits for %q, want %q", name, one.Waits, want)
-		}
-	}
+	g.box().Finish(got.Attempt, r)
 }
 
 // told calls the admin endpoint with a method, and expects 200.
@@ -190,61 +154,15 @@ func TestInboxShowFailsClosed(t *testing.T) {
 		{Queue: inbox.Queue{Handler: "gone"}, Target: "/x?event=" + marker, Header: map[string][]string{"X-Signature": {marker}, "Content-Type": {marker}}, Body: []byte(marker)},
 		{Queue: inbox.Queue{Handler: "token"}, Target: "/", Header: map[string][]string{"X-Pass": {marker}}, Body: []byte(marker)},
 		{Queue: inbox.Queue{Handler: "acme"}, Target: "/", Body: []byte(`{"key":"n9Wd4kTq2","also":"` + marker + `"}`)},
-		{Queue: inbox.Queue{Handler: "acme"}, Target: "/", Body: []byte(strings.Repeat(marker, maxShownBody/len(marker)+1))},
+		{Queue: inbox.Queue{Handler: "acme"}, Target: "/", Body: []byte(strings.Repeat(marker, (1<<20)/len(marker)+1))},
 	} {
 		d.Key, d.Received = inbox.Key{byte(i + 1)}, clock
-		if _, err := g.app.box.Accept(t.Context(), &d, false); err != nil {
+		if _, err := g.box().Accept(t.Context(), &d, false); err != nil {
 			t.Fatal(err)
 		}
 		w, err := ask(http.MethodGet, adminapi.InboxPath+"/"+d.Key.String()+"?body=1")
 		if err != nil || strings.Contains(w.Body.String(), marker) || !strings.Contains(w.Body.String(), `hidden`) || strings.Contains(w.Body.String(), `"content":`) {
 			t.Errorf("%d: %v %.300s", i, err, w.Body)
-		}
-	}
-}
-
-// TestInboxReplay: what is dead becomes pending, as often as a person says so, and
-// under another name if they say that.
-func TestInboxReplay(t *testing.T) {
-	g := stocked(t, once(keepingInbox), strings.Replace(once(keepingInbox), `"acme"`, `"bravo"`, 1))
-	changeBudget = 0 // one step a request
-	t.Cleanup(func() { changeBudget = 5 * time.Second })
-	const many = 2*changeStep + 3
-	for i := range many {
-		g.dead(t, &inbox.Delivery{Key: inbox.Key{1, byte(i), byte(i >> 8)}, Queue: inbox.Queue{Handler: "gone"}, Received: clock})
-	}
-	g.app.box.Pause("gone")
-	for _, state := range []string{"dead", "pending"} { // what is pending stays so, and counts once
-		total, requests := 0, 1
-		for after := uint64(0); ; requests++ {
-			c := told[adminapi.InboxChanged](t, http.MethodPost, fmt.Sprint(adminapi.InboxPath, "/replay?name=gone&state=", state, "&after=", after))
-			total, after = total+c.Changed, c.After
-			if !c.More || requests > many {
-				break
-			}
-		}
-		if pending := g.keysOf(t, inbox.Selection{Handler: "gone", States: []inbox.State{inbox.Pending}}); total != many || requests != 3 || len(pending) != many {
-			t.Errorf("%s: %d replayed by %d requests, %d pending, want %d", state, total, requests, len(pending), many)
-		}
-	}
-	if c := told[adminapi.InboxChanged](t, http.MethodPost, adminapi.InboxPath+"/replay?name=gone&state=pending&as=bravo"); c.Changed != changeStep || !c.More {
-		t.Errorf("as bravo: %+v", c)
-	}
-	if moved := g.keysOf(t, inbox.Selection{Handler: "bravo"}); len(moved) != changeStep {
-		t.Errorf("%d moved", len(moved))
-	}
-	one := inbox.Key{2}
-	g.dead(t, &inbox.Delivery{Key: one, Queue: inbox.Queue{Handler: "acme"}, Received: clock})
-	told[adminapi.InboxChanged](t, http.MethodPost, adminapi.InboxPath+"/"+one.String()+"/replay")
-	if e, _, _ := g.app.box.Engine().Find(t.Context(), one); e.State != inbox.Pending || !e.Replayed {
-		t.Errorf("replayed: %+v", e)
-	}
-	for path, status := range map[string]int{
-		"/replay": 400, "/replay?state=dead": 400, "/replay?name=nobody": 404, "/replay?name=acme&as=nobody": 404,
-		"/" + inbox.Key{7}.String() + "/replay": 404,
-	} {
-		if _, err := ask(http.MethodPost, adminapi.InboxPath+path); caddyStatus(err) != status {
-			t.Errorf("%s: %v, want %d", path, err, status)
 		}
 	}
 }
@@ -280,8 +198,8 @@ func TestInboxDiscard(t *testing.T) {
 	if c := told[adminapi.InboxChanged](t, http.MethodDelete, adminapi.InboxPath+"?key=old&tenant=t1&state=dead"); c.Changed != 1 {
 		t.Errorf("%+v", c)
 	}
-	if left := g.keysOf(t, inbox.Selection{}); !slices.Equal(left, []string{theKey.String()}) {
-		t.Errorf("left: %v", left)
+	if left := get[adminapi.Inbox](t, adminapi.InboxPath+"?limit=9").Deliveries; len(left) != 1 || left[0].Key != theKey.String() {
+		t.Errorf("left: %+v", left)
 	}
 	if _, err := ask(http.MethodDelete, adminapi.InboxPath+"/"+inbox.Key{3}.String()); caddyStatus(err) != http.StatusNotFound {
 		t.Errorf("discarded already: %v", err)
@@ -306,56 +224,11 @@ func TestForgetStored(t *testing.T) {
 	}
 }
 
-func TestInboxPause(t *testing.T) {
-	g := stocked(t, once(keepingInbox))
-	held := func() bool { return g.app.box.Holds(inbox.Queue{Handler: "acme"}) }
-	if p := told[adminapi.InboxPaused](t, http.MethodPost, adminapi.InboxPath+"/resume?name=acme"); p.Paused || p.Name != "acme" || held() {
-		t.Errorf("resumed: %+v, held %t", p, held())
-	}
-	if p := told[adminapi.InboxPaused](t, http.MethodPost, adminapi.InboxPath+"/pause?name=acme"); !p.Paused || !held() {
-		t.Errorf("paused: %+v, held %t", p, held())
-	}
-	if got := get[adminapi.Inbox](t, adminapi.InboxPath); len(got.Queues) != 1 || !got.Queues[0].Paused {
-		t.Errorf("an empty queue that is paused: %+v", got.Queues)
-	}
-	for path, status := range map[string]int{"/pause": 400, "/pause?name=nobody": 404, "/resume?name=nobody": 404} {
-		if _, err := ask(http.MethodPost, adminapi.InboxPath+path); caddyStatus(err) != status {
-			t.Errorf("%s: %v, want %d", path, err, status)
-		}
-	}
-}
-
-func TestInboxMethods(t *testing.T) {
-	stocked(t, once(keepingInbox))
-	key := "/" + theKey.String()
-	for path, allowed := range map[string]string{
-		"": "GET, DELETE", key: "GET, DELETE", key + "/replay": "POST", "/replay": "POST", "/pause": "POST", "/resume": "POST",
-	} {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodPut, http.MethodHead} {
-			w, err := ask(method, adminapi.InboxPath+path)
-			if refused := caddyStatus(err) == http.StatusMethodNotAllowed; refused == slices.Contains(strings.Split(allowed, ", "), method) ||
-				refused && w.Header().Get("Allow") != allowed {
-				t.Errorf("%s %s: %v, %v", method, path, err, w.Header())
-			}
-		}
-	}
-}
-
 func TestNoInbox(t *testing.T) {
 	running(t, "", once())
 	for _, path := range []string{"", "/" + theKey.String()} {
 		if _, err := ask(http.MethodGet, adminapi.InboxPath+path); caddyStatus(err) != http.StatusNotFound || !strings.Contains(err.Error(), "no inbox") {
 			t.Errorf("%s: %v", path, err)
 		}
-	}
-}
-
-// TestDiscardTellsWhatTheStoreKeeps: a store that does not answer is tried once, not
-// for each delivery.
-func TestDiscardTellsWhatTheStoreKeeps(t *testing.T) {
-	openBrokenStore(t)
-	note := forgetDiscarded(context.Background(), []inbox.Key{{1}, {2}}, "")
-	if !strings.Contains(note, "did not forget") || forgetDiscarded(t.Context(), []inbox.Key{{3}}, "said") != "said" {
-		t.Errorf("note %q", note)
 	}
 }

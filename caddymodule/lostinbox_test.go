@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -51,7 +49,7 @@ func TestForgetInbox(t *testing.T) {
 	}
 
 	gate.Record(key, dedupe.Mark{Status: dedupe.StoredIn(id), TTL: time.Hour}) // of before a backup was restored
-	if _, err := g.app.box.Engine().Discard(t.Context(), inbox.Selection{Keys: []inbox.Key{inbox.Key(theKey)}}); err != nil {
+	if _, err := g.box().Engine().Discard(t.Context(), inbox.Selection{Keys: []inbox.Key{inbox.Key(theKey)}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := told[adminapi.ForgottenInbox](t, http.MethodDelete, forgetInboxPath+id); got.Forgotten != 2 {
@@ -64,15 +62,12 @@ func TestForgetInbox(t *testing.T) {
 	}
 }
 
-// anInbox puts an engine among the open inboxes.
+// anInbox starts a gateway with an engine.
 func anInbox(t *testing.T, e inbox.Engine) {
 	t.Helper()
-	if _, _, err := boxes.LoadOrNew(t.Name(), func() (caddy.Destructor, error) {
-		return &box{Box: inbox.NewBox(inbox.Options{Engine: e}), identity: t.Name(), gone: make(chan struct{})}, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = boxes.Delete(t.Name()) })
+	g := mustProvision(t, "", once(keepingInbox))
+	g.app.inbox.Module = &memoryInbox{e}
+	g.run(t)
 }
 
 // TestForgetInboxThatDoesNotAnswer: nothing is forgotten, because it may have deliveries.

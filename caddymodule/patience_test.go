@@ -26,7 +26,7 @@ import (
 )
 
 // memoryInbox is an inbox module whose engine a test looks into.
-type memoryInbox struct{ engine *inboxtest.Memory }
+type memoryInbox struct{ engine inbox.Engine }
 
 func (m *memoryInbox) Identity() string                          { return "memory" }
 func (m *memoryInbox) Engine(*slog.Logger) (inbox.Engine, error) { return m.engine, nil }
@@ -38,7 +38,7 @@ func patient(t *testing.T, option string, run func(t *testing.T, g *gateway, eng
 	g := mustProvision(t, "", once(`"inbox":`+option))
 	synctest.Test(t, func(t *testing.T) {
 		engine := inboxtest.NewMemory(time.Now, 0)
-		g.app.inbox = &memoryInbox{engine}
+		g.app.inbox.Module = &memoryInbox{engine}
 		g.run(t)
 		run(t, g, engine)
 	})
@@ -147,7 +147,7 @@ func TestAPanicAfterPatience(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			patient(t, "{}", func(t *testing.T, g *gateway, engine *inboxtest.Memory) {
 				o, late := g.wait(t, post(), sleeping(20*time.Second, func(http.ResponseWriter, *http.Request) error {
-					g.app.box.Pause("acme") // leaves it as it is
+					g.box().Pause("acme") // leaves it as it is
 					panic(value)
 				}))
 				if late == nil || late.status != 200 || o.panic != nil || o.err != nil {
@@ -168,17 +168,17 @@ func TestAPanicAfterPatienceOverHTTP2(t *testing.T) {
 	fails := make(chan struct{})
 	o := g.send(postOver("HTTP/2.0"), func(http.ResponseWriter, *http.Request) error {
 		<-fails
-		g.app.box.Pause("acme")
+		g.box().Pause("acme")
 		panic("oops")
 	})
 	if o.panic != nil || o.header.Get("Webhook-Stored") != "true" {
 		t.Errorf("the sender gets %v, panic %v", o.header, o.panic)
 	}
 	close(fails)
-	for in(t, g.app.box.Engine()).State == inbox.InAttempt {
+	for in(t, g.box().Engine()).State == inbox.InAttempt {
 		<-closedAfterYield()
 	}
-	if e := in(t, g.app.box.Engine()); e.State != inbox.Pending || e.Attempts != 1 || e.Status != 0 {
+	if e := in(t, g.box().Engine()); e.State != inbox.Pending || e.Attempts != 1 || e.Status != 0 {
 		t.Errorf("it is %+v", e)
 	}
 	for buffered.used.Load() != 0 {
@@ -209,7 +209,7 @@ func TestASenderThatHangsUp(t *testing.T) {
 					if ctx.Err() == nil || r.Context().Err() != nil {
 						t.Errorf("the sender's request: %v; the app's: %v", ctx.Err(), r.Context().Err())
 					}
-					g.app.box.Pause("acme")
+					g.box().Pause("acme")
 					w.WriteHeader(c.status)
 					return nil
 				}))
@@ -228,7 +228,7 @@ func TestASenderThatHangsUp(t *testing.T) {
 // resumed.
 func TestAPausedHandler(t *testing.T) {
 	patient(t, "{}", func(t *testing.T, g *gateway, engine *inboxtest.Memory) {
-		g.app.box.Pause("acme")
+		g.box().Pause("acme")
 		stored := g.count(t, "stored", "held")
 		o := g.send(post(), answering(200))
 		if o.forward != nil || o.header.Get("Webhook-Stored") != "true" || g.count(t, "stored", "held") != stored+1 {
@@ -241,8 +241,10 @@ func TestAPausedHandler(t *testing.T) {
 		if _, err := engine.Discard(t.Context(), inbox.Selection{Keys: []inbox.Key{inbox.Key(theKey)}}); err != nil {
 			t.Fatal(err)
 		}
-		forgetDiscarded(t.Context(), []inbox.Key{inbox.Key(theKey)}, "")
-		g.app.box.Resume("acme")
+		if err := forgetDiscarded(t.Context(), inbox.Key(theKey)); err != nil {
+			t.Fatal(err)
+		}
+		g.box().Resume("acme")
 		g.send(post(), answering(200)).isForwarded(t)
 	})
 }
@@ -251,7 +253,7 @@ func TestAPausedHandler(t *testing.T) {
 // one changes nothing, and a copy of a dead one that cannot be stored goes to the app.
 func TestACopyOfADeadLetter(t *testing.T) {
 	patient(t, "{}", func(t *testing.T, g *gateway, engine *inboxtest.Memory) {
-		g.app.box.Pause("acme")
+		g.box().Pause("acme")
 		g.dead(t, &inbox.Delivery{Key: inbox.Key(theKey), Queue: inbox.Queue{Handler: "acme"}, Received: clock})
 		for range 2 {
 			o := g.send(post(), answering(500))
@@ -261,7 +263,7 @@ func TestACopyOfADeadLetter(t *testing.T) {
 			}
 		}
 		engine.Ail(errors.New("the disk is full"))
-		g.app.box.Resume("acme")
+		g.box().Resume("acme")
 		g.send(post(), answering(200)).isForwarded(t)
 		engine.Ail(nil)
 	})
@@ -305,7 +307,7 @@ func TestWhatIsStoredIsWhatWasReceived(t *testing.T) {
 	for option, proto := range map[string]string{`{}`: "HTTP/1.1", `{"after":"5s"}`: "HTTP/2.0", `{"first":true}`: "HTTP/1.1"} {
 		g := mustProvision(t, "", once(`"inbox":`+option, signUpstream))
 		engine := inboxtest.NewMemory(time.Now, 0)
-		g.app.inbox = &memoryInbox{engine}
+		g.app.inbox.Module = &memoryInbox{engine}
 		t.Run(option, func(t *testing.T) {
 			g.run(t)
 			r := postOver(proto)
@@ -317,7 +319,7 @@ func TestWhatIsStoredIsWhatWasReceived(t *testing.T) {
 				r.Header[forged] = []string{"forged"}
 			}
 			o := g.send(r, func(w http.ResponseWriter, r *http.Request) error {
-				g.app.box.Pause("acme")
+				g.box().Pause("acme")
 				if id := r.Header.Get("Webhook-Id"); id != theKey.String() || r.Header.Get(markVerified) != "acme" {
 					t.Errorf("the app gets %v", r.Header)
 				}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
@@ -97,11 +98,41 @@ func (a *App) ends() {
 	})
 }
 
+// inboxes holds the open inboxes of the process, as gates holds the stores.
+var inboxes *boxes.Pool
+
+func init() {
+	inboxes = boxes.New(boxes.Options{
+		Deliver: handBack, Forget: forgetDiscarded,
+		InForce: func() *boxes.Configuration { return current().inboxOf() },
+		Serving: func() *boxes.Configuration { return serving().inboxOf() },
+	})
+}
+
 // current returns the app of the configuration in force, or nil.
 func current() *App {
 	inForce.mu.Lock()
 	defer inForce.mu.Unlock()
 	return inForce.newest()
+}
+
+// serving returns the app of the configuration that serves requests, which inForce may
+// be ahead of; nil if there is none.
+func serving() *App {
+	value, err := caddy.ActiveContext().AppIfConfigured("verify_webhook")
+	if err != nil {
+		return nil
+	}
+	app, _ := value.(*App)
+	return app
+}
+
+// inboxOf returns the inbox of a configuration; nil for a nil App.
+func (a *App) inboxOf() *boxes.Configuration {
+	if a == nil {
+		return nil
+	}
+	return a.inbox
 }
 
 // gates holds the open stores of the process by identity. Every configuration that

@@ -155,7 +155,7 @@ func (d *delivery) noteSkew(signed time.Time) {
 
 // gauges returns the figures that metrics show besides their own counters.
 func gauges() metrics.Figures {
-	f := metrics.Figures{Buffered: buffered.used.Load(), Inbox: inboxFigures()}
+	f := metrics.Figures{Buffered: buffered.used.Load(), Inbox: inboxes.Figures()}
 	eachGate(func(g *dedupe.Gate) {
 		s := g.Stats()
 		f.Degraded = f.Degraded || s.Degraded

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -19,8 +21,8 @@ import (
 // reload does. When the test ends, nothing of either is open.
 func (g *gateway) succeeded(t *testing.T, path, option string) *gateway {
 	t.Helper()
-	old := g.app.box
-	t.Cleanup(func() { <-old.gone })
+	old := g.box()
+	t.Cleanup(func() { awaitGone(old) })
 	next := watched(t, fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, path), once(option))
 	if err := g.app.shut(); err != nil {
 		t.Fatal(err)
@@ -28,37 +30,31 @@ func (g *gateway) succeeded(t *testing.T, path, option string) *gateway {
 	return next
 }
 
-// quickly has retained inboxes checked all the time.
-func quickly(t *testing.T) {
-	before := retainPause
-	retainPause = time.Millisecond
-	t.Cleanup(func() { retainPause = before })
+func isGone(b *boxes.Box) bool {
+	_, _, err := b.Engine().Find(context.Background(), inbox.Key{})
+	return err != nil
 }
 
-func isGone(b *box) bool {
-	select {
-	case <-b.gone:
-		return true
-	default:
-		return false
+func awaitGone(b *boxes.Box) {
+	for !isGone(b) {
+		time.Sleep(time.Millisecond)
 	}
 }
 
 // TestAnInboxIsRetained: while it holds deliveries, an inbox that is no longer configured
 // stays open, and the operator reaches what it holds as before.
 func TestAnInboxIsRetained(t *testing.T) {
-	quickly(t)
 	g := stocked(t, once(keepingInbox))
-	old := g.app.box
+	old, oldPath := g.box(), g.app.inbox.Module.(*boxes.Bolt).Path
 	g.send(post(), answering(200)).has(t, "false", theKey.String(), "")
 	dead := &inbox.Delivery{Key: inbox.Key{9}, Queue: inbox.Queue{Handler: "gone"}, Label: "old", Received: clock}
 	g.dead(t, dead)
 	path := filepath.ToSlash(filepath.Join(t.TempDir(), "next.db"))
 	next := g.succeeded(t, path, keepingInbox)
 	next.awaitInbox()
-	next.app.box.Pause("acme")
+	next.box().Pause("acme")
 	if l := next.logs.FilterMessageSnippet("that this configuration does not use").All(); len(l) != 1 ||
-		l[0].ContextMap()["deliveries"] != int64(2) || l[0].ContextMap()["dead"] != int64(1) || l[0].ContextMap()["inbox"] != describeInbox(old.module) {
+		l[0].ContextMap()["deliveries"] != int64(2) || l[0].ContextMap()["dead"] != int64(1) || l[0].ContextMap()["inbox"] != "bolt "+oldPath {
 		t.Errorf("warned: %+v", l)
 	}
 	if o := next.send(nth("evt_2"), answering(200)); o.header.Get("Webhook-Stored") != "true" || o.header.Get("Webhook-Duplicate") != "" {
@@ -68,7 +64,7 @@ func TestAnInboxIsRetained(t *testing.T) {
 		t.Errorf("a copy of what the old one has: %v, forwarded %t", o.header, o.forward != nil)
 	}
 	got := get[adminapi.Inbox](t, adminapi.InboxPath+"?limit=10")
-	if len(got.Queues) != 1 || got.Queues[0].Pending != 1 || len(got.Retained) != 1 || len(got.Retained[0].Queues) != 2 || got.Retained[0].Inbox != describeInbox(old.module) {
+	if len(got.Queues) != 1 || got.Queues[0].Pending != 1 || len(got.Retained) != 1 || len(got.Retained[0].Queues) != 2 || got.Retained[0].Inbox != "bolt "+oldPath {
 		t.Errorf("the list: %+v", got)
 	}
 	var list []string
@@ -111,7 +107,7 @@ func TestAnInboxIsRetained(t *testing.T) {
 	if c := told[adminapi.InboxChanged](t, http.MethodDelete, adminapi.InboxPath+"?name=acme"); c.Changed != 3 {
 		t.Errorf("discarded %+v", c)
 	}
-	<-old.gone // it is empty
+	awaitGone(old) // it is empty
 	if got := get[adminapi.Inbox](t, adminapi.InboxPath); got.Retained != nil {
 		t.Errorf("retained: %+v", got.Retained)
 	}
@@ -119,20 +115,22 @@ func TestAnInboxIsRetained(t *testing.T) {
 
 // TestARetainedInboxIsConfiguredAgain: it is the same, open throughout.
 func TestARetainedInboxIsConfiguredAgain(t *testing.T) {
-	quickly(t)
 	g := stocked(t, once(keepingInbox))
-	old := g.app.box
+	old := g.box()
 	g.send(post(), answering(200)).has(t, "false", theKey.String(), "")
 	next := g.succeeded(t, filepath.ToSlash(filepath.Join(t.TempDir(), "next.db")), keepingInbox)
-	other := next.app.box
-	again := next.succeeded(t, filepath.ToSlash(old.module.(*BoltInbox).Path), keepingInbox)
-	if again.app.box != old || old.isRetained() || isGone(old) {
-		t.Errorf("another one: %t; retained %t, closed %t", again.app.box != old, old.isRetained(), isGone(old))
+	other := next.box()
+	again := next.succeeded(t, filepath.ToSlash(g.app.inbox.Module.(*boxes.Bolt).Path), keepingInbox)
+	if again.box() != old || isGone(old) {
+		t.Errorf("another one: %t; closed %t", again.box() != old, isGone(old))
 	}
-	<-other.gone // it held nothing
+	if got := get[adminapi.Inbox](t, adminapi.InboxPath); len(got.Retained) > 0 {
+		t.Errorf("retained: %+v", got.Retained)
+	}
+	awaitGone(other) // it held nothing
 	again.send(post(), answering(500)).isDuplicate(t)
-	if n, _ := boxes.References(old.identity); n != 1 {
-		t.Errorf("%d references", n)
+	if err := again.app.shut(); err != nil || !isGone(old) {
+		t.Errorf("in the end it is closed: %t; %v", isGone(old), err)
 	}
 }
 
@@ -140,13 +138,13 @@ func TestARetainedInboxIsConfiguredAgain(t *testing.T) {
 // deliver through.
 func TestOthersAreNotRetained(t *testing.T) {
 	empty := stocked(t, once(keepingInbox))
-	box := empty.app.box
+	box := empty.box()
 	next := empty.succeeded(t, filepath.ToSlash(filepath.Join(t.TempDir(), "next.db")), keepingInbox)
 	if !isGone(box) {
 		t.Error("an empty one is open")
 	}
 	next.awaitInbox()
-	box = next.app.box
+	box = next.box()
 	box.Pause("acme")
 	next.send(post(), answering(200)).has(t, "false", theKey.String(), "")
 	if err := next.app.shut(); err != nil {
@@ -176,9 +174,9 @@ func TestTheDefaultFileIsLookedAt(t *testing.T) {
 	}
 	g := watched(t, "", once(keepingInbox))
 	g.awaitInbox()
-	g.app.box.Pause("acme")
-	if !strings.HasPrefix(g.app.inbox.(*BoltInbox).Path, caddy.AppDataDir()) {
-		t.Fatalf("not the default: %s", g.app.inbox.Identity())
+	g.box().Pause("acme")
+	if !strings.HasPrefix(g.app.inbox.Module.(*boxes.Bolt).Path, caddy.AppDataDir()) {
+		t.Fatalf("not the default: %s", g.app.inbox.Module.Identity())
 	}
 	for range 2 {
 		g.send(post(), answering(200))

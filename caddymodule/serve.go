@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -42,7 +43,7 @@ type delivery struct {
 	stored    bool // the inbox has it, or had it last
 	gate      *dedupe.Gate
 	store     StoreModule    // with a reference
-	box       *box           // with a reference; nil if it cannot be stored
+	box       *boxes.Box     // with a reference; nil if it cannot be stored
 	seen      *seen          // before the following handlers change it; nil: they have not
 	left      bool           // an attempt continues, and frees the rest
 	noted     atomic.Bool    // the store has a mark that the inbox has it
@@ -298,7 +299,7 @@ func (d *delivery) free() {
 		_ = release(d.store)
 	}
 	if d.box != nil {
-		d.box.release()
+		d.box.Release()
 	}
 	d.uncharge()
 }

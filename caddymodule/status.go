@@ -26,12 +26,11 @@ func statusOf(a *App, name string) adminapi.Status {
 		byName[h.Name] = append(byName[h.Name], h)
 	}
 	slices.Sort(names)
-	var stored func(*Handler) *adminapi.InboxQueue
-	s.Inbox, stored = a.inboxStatus()
+	var stored func(name string) *adminapi.InboxQueue
+	s.Inbox, stored = a.inbox.Status()
 	for _, n := range names {
 		h := statusOfName(byName[n])
-		with := slices.IndexFunc(byName[n], func(h *Handler) bool { return h.Inbox != nil })
-		h.Inbox = stored(byName[n][max(with, 0)])
+		h.Inbox = stored(n)
 		s.Handlers = append(s.Handlers, h)
 	}
 	return s

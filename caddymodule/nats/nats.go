@@ -22,7 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/nats"
@@ -145,7 +145,7 @@ func isServer(text string) bool {
 	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
 }
 
-// Identity implements caddymodule.InboxModule: the stream, and the connection to it.
+// Identity implements boxes.Module: the stream, and the connection to it.
 // Other servers, credentials, certificates or authorities make it another inbox, so that the new
 // configuration reconnects; any number of them share a stream.
 func (i *Inbox) Identity() string {
@@ -154,7 +154,7 @@ func (i *Inbox) Identity() string {
 	}, "\x00")
 }
 
-// Engine implements caddymodule.InboxModule.
+// Engine implements boxes.Module.
 func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 	return nats.Open(nats.Options{
 		Servers: i.URL, TLS: i.tls, Credentials: i.Credentials, Stream: i.Stream, Replicas: orZero(i.Replicas), MaxSize: orZero(i.MaxSize), Logger: logger,
@@ -164,7 +164,7 @@ func (i *Inbox) Engine(logger *slog.Logger) (inbox.Engine, error) {
 // Keeps describes the inbox in words that may be logged.
 func (i *Inbox) Keeps() string { return "stream " + cmp.Or(i.Stream, "verify_webhook_inbox") }
 
-// Adjust implements caddymodule.InboxModule.
+// Adjust implements boxes.Module.
 func (i *Inbox) Adjust(box *inbox.Box) error {
 	box.Limit(orZero(i.Concurrency))
 	box.Engine().(*nats.Engine).Adjust(orZero(i.MaxSize), orZero(i.Replicas))
@@ -243,7 +243,7 @@ func positive(text string) (*int, error) {
 
 // Interface guards
 var (
-	_ caddymodule.InboxModule = (*Inbox)(nil)
-	_ caddy.Provisioner       = (*Inbox)(nil)
-	_ caddyfile.Unmarshaler   = (*Inbox)(nil)
+	_ boxes.Module          = (*Inbox)(nil)
+	_ caddy.Provisioner     = (*Inbox)(nil)
+	_ caddyfile.Unmarshaler = (*Inbox)(nil)
 )

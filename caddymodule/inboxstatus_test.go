@@ -1,69 +1,17 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
-	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
-
-// A hungEngine answers nothing while it hangs.
-type hungEngine struct {
-	inbox.Engine
-	hangs atomic.Bool
-	asked atomic.Int32
-}
-
-func (e *hungEngine) Queues(ctx context.Context) ([]inbox.QueueStats, error) {
-	if _, ours := ctx.Deadline(); ours && e.hangs.Load() { // the box itself asks without one
-		e.asked.Add(1)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	return e.Engine.Queues(ctx)
-}
-
-// TestAScrapeDoesNotWaitForAnEngine: it gets what was last known, and scrapes that
-// come in between start no second look.
-func TestAScrapeDoesNotWaitForAnEngine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		engine := &hungEngine{Engine: inboxtest.NewMemory(time.Now, 0)}
-		b := &box{Box: inbox.NewBox(inbox.Options{Engine: engine, Deliver: func(context.Context, *inbox.Attempt) inbox.Result { return inbox.Result{} }})}
-		defer b.Close(t.Context())
-		b.Pause("acme")
-		if _, err := b.Accept(t.Context(), &inbox.Delivery{Key: inbox.Key{1}, Queue: inbox.Queue{Handler: "acme"}, Received: time.Now()}, false); err != nil {
-			t.Fatal(err)
-		}
-		if g := b.glance(); !g.known || len(g.queues) != 1 || g.queues[0].Pending != 1 {
-			t.Fatalf("at first: %+v", g)
-		}
-		engine.hangs.Store(true)
-		began := time.Now()
-		for range 3 {
-			if g := b.glance(); !g.known || len(g.queues) != 1 {
-				t.Errorf("while it hangs: %+v", g)
-			}
-		}
-		if took := time.Since(began); took != 3*glanceBudget || engine.asked.Load() != 1 {
-			t.Errorf("three scrapes took %s and asked %d times", took, engine.asked.Load())
-		}
-		time.Sleep(2 * lookBudget)
-		engine.hangs.Store(false)
-		if g := b.glance(); len(g.queues) != 1 {
-			t.Errorf("again: %+v", g)
-		}
-	})
-}
 
 func TestInboxMetrics(t *testing.T) {
 	named := func(name string) string { return strings.Replace(once(keepingInbox), `"acme"`, `"`+name+`"`, 1) }
@@ -71,7 +19,11 @@ func TestInboxMetrics(t *testing.T) {
 	serve(t, post(), accepting, g.handlers[0])
 	g.dead(t, &inbox.Delivery{Key: inbox.Key{9}, Queue: inbox.Queue{Handler: "gone"}, Received: clock})
 	g.handlers[1].metrics.Bypassed("full")
-	settled(&inbox.Attempt{Entry: inbox.Entry{Queue: inbox.Queue{Handler: "boxed-b"}}}, inbox.Result{Status: 500}, inbox.Settlement{To: inbox.Pending})
+	retried := inbox.Key{8}
+	g.ends(t, &inbox.Delivery{Key: retried, Queue: inbox.Queue{Handler: "boxed-b"}, Received: clock}, inbox.Result{Status: 500})
+	if _, err := g.box().Engine().Discard(t.Context(), inbox.Selection{Keys: []inbox.Key{retried}}); err != nil {
+		t.Fatal(err)
+	}
 	samples := g.samples(t)
 	for sample, want := range map[string]float64{
 		`inbox_deliveries{name="boxed-a",state="pending"}`:       1,
@@ -112,7 +64,7 @@ func TestWithoutAnInboxNoMetricsOfIt(t *testing.T) {
 // TestAnInboxThatDoesNotOpen: a metric and the status say so, and deliveries go on.
 func TestAnInboxThatDoesNotOpen(t *testing.T) {
 	g := mustProvision(t, "", once(keepingInbox))
-	g.app.inbox = &failingInbox{}
+	g.app.inbox.Module = &failingInbox{}
 	g.start(t)
 	if got := g.samples(t)[`inbox_degraded{}`]; got != 1 {
 		t.Errorf("inbox_degraded is %v", got)
@@ -122,22 +74,11 @@ func TestAnInboxThatDoesNotOpen(t *testing.T) {
 	}
 }
 
-type failingInbox struct{ BoltInbox }
+type failingInbox struct{ boxes.Bolt }
 
 func (*failingInbox) Identity() string { return "failing" }
 
 func (*failingInbox) Engine(*slog.Logger) (inbox.Engine, error) { return nil, errors.New("no") }
-
-// TestWhysAreListed: a reason that is not in the list of metrics counts as other.
-func TestWhysAreListed(t *testing.T) {
-	c := metrics.Of("whys")
-	for _, why := range []inbox.Why{inbox.WhyUnavailable, inbox.WhyTimeout, inbox.WhyFull, inbox.WhyShare, inbox.WhyDisk} {
-		c.Bypassed(string(why))
-		if c.Totals().Bypassed[string(why)] != 1 {
-			t.Errorf("%s is not listed", why)
-		}
-	}
-}
 
 func TestInboxStatus(t *testing.T) {
 	named := func(name string) string { return strings.Replace(once(keepingInbox), `"acme"`, `"`+name+`"`, 1) }
@@ -158,15 +99,25 @@ func TestInboxStatus(t *testing.T) {
 	}
 }
 
+// TestWhysAreListed: a reason that is not in the list of metrics counts as other.
+func TestWhysAreListed(t *testing.T) {
+	c := metrics.Of("whys")
+	for _, why := range []inbox.Why{inbox.WhyUnavailable, inbox.WhyTimeout, inbox.WhyFull, inbox.WhyShare, inbox.WhyDisk} {
+		c.Bypassed(string(why))
+		if c.Totals().Bypassed[string(why)] != 1 {
+			t.Errorf("%s is not listed", why)
+		}
+	}
+}
+
 // TestDeadLettersAreLoggedWithinALimit: an app that refuses everything fills no disk.
 func TestDeadLettersAreLoggedWithinALimit(t *testing.T) {
-	g := mustProvision(t, "", once())
-	settlements = logging.Limiter{}
+	g := stocked(t, once(keepingInbox))
 	g.logs.TakeAll()
-	for i := range 1000 {
-		settled(&inbox.Attempt{Entry: inbox.Entry{Key: inbox.Key{byte(i)}, Queue: inbox.Queue{Handler: "limited"}}}, inbox.Result{Status: 410}, inbox.Settlement{To: inbox.Dead})
+	for i := range 100 {
+		g.ends(t, &inbox.Delivery{Key: inbox.Key{byte(i)}, Queue: inbox.Queue{Handler: "acme"}, Received: clock}, inbox.Result{Status: 410})
 	}
 	if n := g.logs.FilterMessageSnippet("dead letter").Len(); n < logging.MaxLines || n > 3*logging.MaxLines {
-		t.Errorf("%d lines of 1000 dead letters", n)
+		t.Errorf("%d lines of 100 dead letters", n)
 	}
 }

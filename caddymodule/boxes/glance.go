@@ -1,4 +1,4 @@
-package caddymodule
+package boxes
 
 import (
 	"context"
@@ -38,7 +38,7 @@ const (
 
 // glance returns the present state of the inbox or, if its engine does not answer in
 // time, the latest known one.
-func (b *box) glance() glance {
+func (b *Box) glance() glance {
 	s := &b.seen
 	s.mu.Lock()
 	if s.look == nil {
@@ -58,7 +58,7 @@ func (b *box) glance() glance {
 	return s.latest
 }
 
-func (b *box) look() {
+func (b *Box) look() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookBudget)
 	defer cancel()
 	status := b.Engine().Status()
@@ -74,42 +74,18 @@ func (b *box) look() {
 	s.look = nil
 }
 
-// eachBox visits the open inboxes, as eachGate does the stores.
-func eachBox(visit func(*box)) {
-	var open []*box
-	boxes.Range(func(_, value any) bool {
-		b := value.(*box)
-		b.visitors.Add(1) // still in the pool, so Destruct is yet to come
-		open = append(open, b)
-		return true
-	})
-	for _, b := range open {
-		visit(b)
-		b.visitors.Done()
-	}
-}
-
-// anyBox reports whether an inbox is open.
-func anyBox() (open bool) {
-	boxes.Range(func(_, _ any) bool {
-		open = true
-		return false
-	})
-	return open
-}
-
-// inboxFigures are those of all open inboxes: during a reload there may be two.
-func inboxFigures() metrics.Inbox {
+// Figures are those of all open inboxes: during a reload there may be two.
+func (p *Pool) Figures() metrics.Inbox {
 	f := metrics.Inbox{Known: true, Queues: make(map[string]metrics.Queue)}
-	if app := current(); app != nil {
-		for _, h := range app.named("") {
-			if h.Inbox != nil && !slices.Contains(f.Names, h.Name) {
+	if c := p.o.InForce(); c != nil {
+		for _, h := range c.named("") {
+			if h.Policy != nil && !slices.Contains(f.Names, h.Name) {
 				f.Names = append(f.Names, h.Name)
 			}
 		}
 	}
 	now := time.Now()
-	eachBox(func(b *box) {
+	p.each(func(b *Box) {
 		g := b.glance()
 		f.Open = true
 		f.Degraded = f.Degraded || g.status.Health != nil && !b.isRetained() // which stores nothing new
@@ -135,17 +111,17 @@ func inboxFigures() metrics.Inbox {
 	return f
 }
 
-// inboxStatus describes the inbox of the configuration, and what that and the retained
-// ones hold for each handler, over all tenants; nil for what is unknown.
-func (a *App) inboxStatus() (*adminapi.InboxEngine, func(*Handler) *adminapi.InboxQueue) {
-	none := func(*Handler) *adminapi.InboxQueue { return nil }
+// Status describes the inbox, and what it and the retained ones hold for each handler
+// by its name, over all tenants; nil for what is unknown.
+func (c *Configuration) Status() (*adminapi.InboxEngine, func(name string) *adminapi.InboxQueue) {
+	none := func(string) *adminapi.InboxQueue { return nil }
 	var engine *adminapi.InboxEngine
 	var queues []inbox.QueueStatus
 	known := false
-	others, done := retainedBoxes()
+	others, done := c.pool.allRetained()
 	defer done()
-	if b := a.theBox(); b != nil {
-		defer b.release()
+	if b := c.Box(); b != nil {
+		defer b.Release()
 		g := b.glance()
 		engine, queues, known = new(describeEngine(b, g.status)), g.queues, g.known
 	}
@@ -156,15 +132,16 @@ func (a *App) inboxStatus() (*adminapi.InboxEngine, func(*Handler) *adminapi.Inb
 	if !known {
 		return engine, none
 	}
-	return engine, func(h *Handler) *adminapi.InboxQueue {
-		sum := adminapi.InboxQueue{Name: h.Name, Configured: true}
-		for _, q := range a.inboxQueues(queues, inbox.Selection{Handler: h.Name}) {
+	return engine, func(name string) *adminapi.InboxQueue {
+		sum := adminapi.InboxQueue{Name: name, Configured: true}
+		for _, q := range c.queues(queues, inbox.Selection{Handler: name}) {
 			sum.Pending, sum.InAttempt, sum.Delivered = sum.Pending+q.Pending, sum.InAttempt+q.InAttempt, sum.Delivered+q.Delivered
 			sum.Dead, sum.Locked, sum.Bytes = sum.Dead+q.Dead, sum.Locked+q.Locked, sum.Bytes+q.Bytes
 			sum.Oldest, sum.Due = earlier(sum.Oldest, q.Oldest), earlier(sum.Due, q.Due)
 			sum.DownSince, sum.Paused = earlier(sum.DownSince, q.DownSince), sum.Paused || q.Paused
 		}
-		if h.Inbox == nil && sum.Pending+sum.InAttempt+sum.Delivered+sum.Dead+sum.Locked == 0 {
+		has := slices.ContainsFunc(c.named(name), func(h Handler) bool { return h.Policy != nil })
+		if !has && sum.Pending+sum.InAttempt+sum.Delivered+sum.Dead+sum.Locked == 0 {
 			return nil
 		}
 		return &sum

@@ -1,4 +1,4 @@
-package caddymodule
+package boxes
 
 import (
 	"cmp"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -28,17 +29,25 @@ const (
 	maxListed     = 10000
 	maxShownBody  = 1 << 20
 
-	// inboxAnswer bounds a question to the engine.
-	inboxAnswer = 5 * time.Second
+	// answerBudget bounds a question to the engine.
+	answerBudget = 5 * time.Second
 )
 
-// inbox lists what is stored, or discards some of it:
+// Routes serve /verify_webhook/inbox of the admin API.
+func (p *Pool) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: adminapi.InboxPath + "/", Handler: caddy.AdminHandlerFunc(p.item)},
+		{Pattern: adminapi.InboxPath, Handler: caddy.AdminHandlerFunc(p.all)},
+	}
+}
+
+// all lists what is stored, or discards some of it:
 // GET or DELETE /verify_webhook/inbox[?name=N&tenant=T&key=LABEL&state=S].
-func (a *adminAPI) inbox(w http.ResponseWriter, r *http.Request) error {
+func (p *Pool) all(w http.ResponseWriter, r *http.Request) error {
 	if err := adminhttp.Only(w, r, http.MethodGet, http.MethodDelete); err != nil {
 		return err
 	}
-	in, err := openInboxes()
+	in, err := p.reach()
 	if err != nil {
 		return err
 	}
@@ -49,8 +58,8 @@ func (a *adminAPI) inbox(w http.ResponseWriter, r *http.Request) error {
 	return in.list(w, r)
 }
 
-// inboxItem serves what is below the path: KEY, KEY/replay, replay, pause, resume.
-func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
+// item serves what is below the path: KEY, KEY/replay, replay, pause, resume.
+func (p *Pool) item(w http.ResponseWriter, r *http.Request) error {
 	item, action, acts := strings.Cut(strings.TrimPrefix(r.URL.Path, adminapi.InboxPath+"/"), "/")
 	var serve func(*inboxes) error
 	methods := []string{http.MethodPost}
@@ -72,13 +81,13 @@ func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
 			if r.Method == http.MethodDelete {
 				return in.of(r, key).discardOne(w, r, key)
 			}
-			return in.of(r, key).show(w, r, in.app, key)
+			return in.of(r, key).show(w, r, in.config, key)
 		}
 	}
 	if err := adminhttp.Only(w, r, methods...); err != nil {
 		return err
 	}
-	in, err := openInboxes()
+	in, err := p.reach()
 	if err != nil {
 		return err
 	}
@@ -86,8 +95,8 @@ func (a *adminAPI) inboxItem(w http.ResponseWriter, r *http.Request) error {
 	return serve(in)
 }
 
-// inboxSelection reads which deliveries are meant.
-func inboxSelection(params url.Values) (s inbox.Selection, err error) {
+// selection reads which deliveries are meant.
+func selection(params url.Values) (s inbox.Selection, err error) {
 	s = inbox.Selection{Handler: params.Get("name"), Tenant: params.Get("tenant"), Label: params.Get("key")}
 	for _, text := range params["state"] {
 		known := false
@@ -103,7 +112,8 @@ func inboxSelection(params url.Values) (s inbox.Selection, err error) {
 	return s, nil
 }
 
-func inboxAfter(params url.Values) (after uint64, err error) {
+// position reads after which delivery a list or change continues.
+func position(params url.Values) (after uint64, err error) {
 	if text := params.Get("after"); text != "" {
 		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return 0, adminhttp.Error(http.StatusBadRequest, errors.New("after: write the position of a delivery"))
@@ -113,48 +123,45 @@ func inboxAfter(params url.Values) (after uint64, err error) {
 }
 
 // failure is the answer for an engine that does not answer.
-func (b *box) failure(err error) error {
+func (b *Box) failure(err error) error {
 	return adminhttp.Error(http.StatusServiceUnavailable, b.reason(err))
 }
 
 // reason says why an engine is unavailable.
-func (b *box) reason(err error) error {
+func (b *Box) reason(err error) error {
 	if health := b.Engine().Status().Health; health != nil && errors.Is(err, inbox.ErrUnavailable) {
 		return health
 	}
 	return err
 }
 
-// knownName refuses a name that neither a handler nor a stored delivery has.
-func knownName(app *App, queues []inbox.QueueStatus, name string) error {
-	if name == "" || len(app.named(name)) > 0 || slices.ContainsFunc(queues, func(q inbox.QueueStatus) bool { return q.Handler == name }) {
+// knows refuses a name that neither a handler nor a stored delivery has.
+func (c *Configuration) knows(queues []inbox.QueueStatus, name string) error {
+	if name == "" || c.has(name) || slices.ContainsFunc(queues, func(q inbox.QueueStatus) bool { return q.Handler == name }) {
 		return nil
 	}
-	return adminhttp.Error(http.StatusNotFound, fmt.Errorf("no handler and no stored delivery has that name; the handlers are: %s", app.handlerNames()))
+	return adminhttp.Error(http.StatusNotFound, fmt.Errorf("no handler and no stored delivery has that name; the handlers are: %s", c.names()))
 }
 
-func engineOf(b *box) adminapi.InboxEngine { return describeEngine(b, b.Engine().Status()) }
+func engineOf(b *Box) adminapi.InboxEngine { return describeEngine(b, b.Engine().Status()) }
 
-func describeEngine(b *box, s inbox.Status) adminapi.InboxEngine {
-	e := adminapi.InboxEngine{ID: s.ID, Bytes: s.Bytes, Limit: s.Limit, Unwritten: s.Unwritten, Damaged: s.Damaged}
-	if m, ok := b.module.(caddy.Module); ok {
-		e.Kind = m.CaddyModule().ID.Name()
-	}
+func describeEngine(b *Box, s inbox.Status) adminapi.InboxEngine {
+	e := adminapi.InboxEngine{Kind: kindOf(b.module), ID: s.ID, Bytes: s.Bytes, Limit: s.Limit, Unwritten: s.Unwritten, Damaged: s.Damaged}
 	if s.Health != nil {
 		e.Problem = s.Health.Error()
 	}
 	return e
 }
 
-// inboxQueues describes the queues of a selection's handler and tenant, sorted.
-func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []adminapi.InboxQueue {
+// queues describes the queues of a selection's handler and tenant, sorted.
+func (c *Configuration) queues(queues []inbox.QueueStatus, s inbox.Selection) []adminapi.InboxQueue {
 	shown := []adminapi.InboxQueue{}
 	for _, q := range queues {
 		if s.Handler != "" && s.Handler != q.Handler || s.Tenant != "" && s.Tenant != q.Tenant {
 			continue
 		}
 		shown = append(shown, adminapi.InboxQueue{
-			Name: q.Handler, Tenant: q.Tenant, Configured: len(a.named(q.Handler)) > 0,
+			Name: q.Handler, Tenant: q.Tenant, Configured: c.has(q.Handler),
 			Pending: q.Pending, InAttempt: q.InAttempt, Delivered: q.Delivered, Dead: q.Dead, Locked: q.Locked, Bytes: q.Bytes,
 			Oldest: adminhttp.Moment(q.Oldest), Due: adminhttp.Moment(q.Due), DownSince: adminhttp.Moment(q.Down), Paused: q.Paused,
 		})
@@ -165,18 +172,18 @@ func (a *App) inboxQueues(queues []inbox.QueueStatus, s inbox.Selection) []admin
 	return shown
 }
 
-func (a *App) showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEntry {
+func (c *Configuration) showEntry(b *Box, position uint64, e inbox.Entry) adminapi.InboxEntry {
 	v := adminapi.InboxEntry{
 		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: position,
 		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: adminhttp.Moment(e.Due), Attempts: e.Attempts, Status: e.Status,
 		Replayed: e.Replayed, Generation: e.Generation, Label: e.Label, Bytes: e.Size,
 	}
 	if b.isRetained() {
-		v.Inbox = describeInbox(b.module)
+		v.Inbox = describe(b.module)
 	}
 	if e.State == inbox.Pending {
 		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route", inbox.HoldTurn: "turn"}[e.Hold]
-		if len(a.named(e.Handler)) == 0 {
+		if !c.has(e.Handler) {
 			v.Waits = "handler"
 		}
 	}
@@ -184,8 +191,8 @@ func (a *App) showEntry(b *box, position uint64, e inbox.Entry) adminapi.InboxEn
 }
 
 // show tells all of one delivery: GET /verify_webhook/inbox/KEY[?body=1].
-func (b *box) show(w http.ResponseWriter, r *http.Request, app *App, key inbox.Key) error {
-	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+func (b *Box) show(w http.ResponseWriter, r *http.Request, c *Configuration, key inbox.Key) error {
+	ctx, cancel := context.WithTimeout(r.Context(), answerBudget)
 	defer cancel()
 	d, e, err := b.Engine().Get(ctx, key)
 	if errors.Is(err, inbox.ErrLocked) {
@@ -201,12 +208,12 @@ func (b *box) show(w http.ResponseWriter, r *http.Request, app *App, key inbox.K
 	case err != nil:
 		return b.failure(err)
 	}
-	detail := adminapi.InboxDetail{InboxEntry: app.showEntry(b, e.Position, e)}
+	detail := adminapi.InboxDetail{InboxEntry: c.showEntry(b, e.Position, e)}
 	if d == nil {
 		detail.Note = inbox.ErrLocked.Error()
 		return adminhttp.Answer(w, detail)
 	}
-	app.showDelivery(&detail, d, r.URL.Query().Get("body") == "1")
+	c.showDelivery(&detail, d, r.URL.Query().Get("body") == "1")
 	return adminhttp.Answer(w, detail)
 }
 
@@ -214,8 +221,8 @@ var notStored = adminhttp.Error(http.StatusNotFound, errors.New("the inbox has n
 
 // showDelivery adds what may be shown of a stored request. It fails closed: without a
 // handler of its name, what may be a credential is unknown.
-func (a *App) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery, body bool) {
-	all, handlers := a.snapshots(), a.named(d.Handler)
+func (c *Configuration) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery, body bool) {
+	all, handlers := c.snapshots(), c.named(d.Handler)
 	hide := rejected.Hide(all)
 	v.ID, v.Event, v.Timestamp = hide(d.ID), hide(d.Event), adminhttp.Moment(d.Timestamp)
 	v.Remote, v.Method = d.Remote, d.Method
@@ -242,10 +249,18 @@ func (a *App) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery, body bool
 	}
 }
 
+// snapshots returns the current keys of all handlers.
+func (c *Configuration) snapshots() (all []*keys.Snapshot) {
+	for _, h := range c.named("") {
+		all = append(all, h.Keys())
+	}
+	return all
+}
+
 // whyHidden says why a body is not shown; "" if it may be.
-func whyHidden(handlers []*Handler, body []byte, hide func(string) string) string {
+func whyHidden(handlers []Handler, body []byte, hide func(string) string) string {
 	switch {
-	case slices.ContainsFunc(handlers, func(h *Handler) bool { return h.rules.Scheme().UsesToken() }):
+	case slices.ContainsFunc(handlers, func(h Handler) bool { return h.Token }):
 		return "the body is hidden: this sender has a token instead of a signature, and the body may repeat it"
 	case len(body) > maxShownBody:
 		return "the body is hidden: it is larger than 1 MiB"

@@ -1,4 +1,4 @@
-package caddymodule
+package boxes
 
 import (
 	"context"
@@ -15,24 +15,24 @@ import (
 // inboxes are those that an operator can reach: that of the configuration in force, and
 // the retained ones. There is at least one.
 type inboxes struct {
-	app  *App
-	own  *box // of the configuration, or nil
-	all  []*box
-	done func()
+	config *Configuration
+	own    *Box // of the configuration, or nil
+	all    []*Box
+	done   func()
 }
 
-// openInboxes returns them until done is called.
-func openInboxes() (*inboxes, error) {
-	app := current()
-	if app == nil {
+// reach returns them until done is called.
+func (p *Pool) reach() (*inboxes, error) {
+	config := p.o.InForce()
+	if config == nil {
 		return nil, adminhttp.Error(http.StatusNotFound, errors.New("the configuration in force has no verify_webhook handler"))
 	}
-	in := &inboxes{app: app, own: app.theBox()}
-	others, done := retainedBoxes()
+	in := &inboxes{config: config, own: config.Box()}
+	others, done := p.allRetained()
 	in.done = func() {
 		done()
 		if in.own != nil {
-			in.own.release()
+			in.own.Release()
 		}
 	}
 	if in.own != nil {
@@ -47,11 +47,11 @@ func openInboxes() (*inboxes, error) {
 }
 
 // of returns the inbox that has a delivery, or the first.
-func (in *inboxes) of(r *http.Request, key inbox.Key) *box {
-	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+func (in *inboxes) of(r *http.Request, key inbox.Key) *Box {
+	ctx, cancel := context.WithTimeout(r.Context(), answerBudget)
 	defer cancel()
 	for _, b := range in.all {
-		if _, found := b.finds(ctx, key); found {
+		if _, found := b.Find(ctx, key); found {
 			return b
 		}
 	}
@@ -62,18 +62,18 @@ func (in *inboxes) of(r *http.Request, key inbox.Key) *box {
 // the retained ones, oldest first.
 const positionBits = 40 // 10^12 deliveries
 
-func (in *inboxes) serial(b *box) uint64 {
+func (in *inboxes) serial(b *Box) uint64 {
 	if b == in.own {
 		return 0
 	}
 	return b.serial
 }
 
-func (in *inboxes) position(b *box, p uint64) uint64 { return in.serial(b)<<positionBits | p }
+func (in *inboxes) position(b *Box, p uint64) uint64 { return in.serial(b)<<positionBits | p }
 
 // after returns the position in b after which a list continues that has come to p; ok is
 // false if it is past b.
-func (in *inboxes) after(b *box, p uint64) (after uint64, ok bool) {
+func (in *inboxes) after(b *Box, p uint64) (after uint64, ok bool) {
 	switch serial := p >> positionBits; {
 	case serial == in.serial(b):
 		return p & (1<<positionBits - 1), true
@@ -85,24 +85,24 @@ func (in *inboxes) after(b *box, p uint64) (after uint64, ok bool) {
 
 // knows refuses a name that neither a handler nor a stored delivery has.
 func (in *inboxes) knows(r *http.Request, name string) error {
-	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	ctx, cancel := context.WithTimeout(r.Context(), answerBudget)
 	defer cancel()
 	var all []inbox.QueueStatus
 	for _, b := range in.all {
 		queues, _ := b.Queues(ctx)
 		all = append(all, queues...)
 	}
-	return knownName(in.app, all, name)
+	return in.config.knows(all, name)
 }
 
 // list answers with the queues, and with deliveries if some are selected.
 func (in *inboxes) list(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
-	sel, err := inboxSelection(params)
+	sel, err := selection(params)
 	if err != nil {
 		return err
 	}
-	after, err := inboxAfter(params)
+	after, err := position(params)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (in *inboxes) list(w http.ResponseWriter, r *http.Request) error {
 			return adminhttp.Error(http.StatusBadRequest, fmt.Errorf("limit: write how many deliveries to show, from 1 to %d", maxListed))
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), inboxAnswer)
+	ctx, cancel := context.WithTimeout(r.Context(), answerBudget)
 	defer cancel()
 	answer, err := in.describe(ctx, sel)
 	if err != nil {
@@ -136,14 +136,14 @@ func (in *inboxes) describe(ctx context.Context, sel inbox.Selection) (answer ad
 		queues, err := b.Queues(ctx)
 		unknown = unknown || err != nil
 		all = append(all, queues...)
-		engine, shown := engineOf(b), in.app.inboxQueues(queues, sel)
+		engine, shown := engineOf(b), in.config.queues(queues, sel)
 		if b == in.own {
 			answer.InboxEngine, answer.Queues = engine, shown
 		} else {
-			answer.Retained = append(answer.Retained, adminapi.InboxRetained{Inbox: describeInbox(b.module), InboxEngine: engine, Queues: shown})
+			answer.Retained = append(answer.Retained, adminapi.InboxRetained{Inbox: describe(b.module), InboxEngine: engine, Queues: shown})
 		}
 	}
-	if err := knownName(in.app, all, sel.Handler); err != nil && !unknown {
+	if err := in.config.knows(all, sel.Handler); err != nil && !unknown {
 		return answer, err
 	}
 	return answer, nil
@@ -161,8 +161,60 @@ func (in *inboxes) entries(ctx context.Context, sel inbox.Selection, after uint6
 			return nil, b.failure(err)
 		}
 		for _, e := range entries {
-			list = append(list, in.app.showEntry(b, in.position(b, e.Position), e))
+			list = append(list, in.config.showEntry(b, in.position(b, e.Position), e))
 		}
 	}
 	return list, nil
+}
+
+// Owed returns the state of a delivery that an inbox keeps for the app; 0 if none does,
+// or is not open.
+func (p *Pool) Owed(ctx context.Context, key inbox.Key) inbox.State {
+	in, err := p.reach()
+	if err != nil {
+		return 0
+	}
+	defer in.done()
+	ctx, cancel := context.WithTimeout(ctx, answerBudget)
+	defer cancel()
+	for _, b := range in.all {
+		if e, found := b.Find(ctx, key); found && e.State != inbox.Delivered {
+			return e.State
+		}
+	}
+	return 0
+}
+
+// OwesNothing returns an error if an open inbox whose ID is the one asked for has
+// deliveries that the app may still get, or does not say so. unopened reports whether
+// the ID of another is not known yet.
+func (p *Pool) OwesNothing(ctx context.Context, is func(id string) bool) (unopened bool, err error) {
+	p.each(func(b *Box) {
+		switch id := b.Engine().Status().ID; {
+		case id == "":
+			unopened = true
+		case is(id):
+			err = errors.Join(err, b.owesNothing(ctx, id))
+		}
+	})
+	return unopened, err
+}
+
+// owesNothing returns an error if the inbox, whose id is known, has deliveries that the
+// app may still get, or does not say so.
+func (b *Box) owesNothing(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerBudget)
+	defer cancel()
+	queues, err := b.Queues(ctx)
+	if err != nil {
+		return fmt.Errorf("the inbox %s is in use here, and what it has is unknown (%w): restart Caddy, then try again", id, b.reason(err))
+	}
+	n := 0
+	for _, q := range queues {
+		n += q.Pending + q.InAttempt + q.Dead + q.Locked
+	}
+	if n > 0 {
+		return fmt.Errorf("the inbox %s is in use here and still has deliveries (%d), which the app would get twice: caddy webhook inbox lists them, caddy webhook inbox discard removes and forgets them", id, n)
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package boxes
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
-	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -28,8 +27,8 @@ var changeBudget = 5 * time.Second
 
 // change calls step with the keys of all deliveries of a selection, a number at a
 // time, in one inbox after the other. step returns how many it changed.
-func (in *inboxes) change(r *http.Request, sel inbox.Selection, step func(context.Context, *box, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
-	if c.After, err = inboxAfter(r.URL.Query()); err != nil {
+func (in *inboxes) change(r *http.Request, sel inbox.Selection, step func(context.Context, *Box, []inbox.Key) (int, error)) (c adminapi.InboxChanged, err error) {
+	if c.After, err = position(r.URL.Query()); err != nil {
 		return c, err
 	}
 	until := time.Now().Add(changeBudget)
@@ -74,7 +73,7 @@ func keysOf(entries []inbox.Entry) (keys []inbox.Key) {
 // The app gets them one by one, each when nothing else is due, so any number may be.
 func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
-	sel, err := inboxSelection(params)
+	sel, err := selection(params)
 	if err != nil {
 		return err
 	}
@@ -88,10 +87,10 @@ func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	as := params.Get("as")
-	if as != "" && len(in.app.named(as)) == 0 {
-		return adminhttp.Error(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", in.app.handlerNames()))
+	if as != "" && !in.config.has(as) {
+		return adminhttp.Error(http.StatusNotFound, fmt.Errorf("as: no handler has that name; the names are: %s", in.config.names()))
 	}
-	c, err := in.change(r, sel, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
+	c, err := in.change(r, sel, func(ctx context.Context, b *Box, keys []inbox.Key) (int, error) {
 		return b.Engine().Replay(ctx, inbox.Selection{Keys: keys, States: sel.States}, as)
 	})
 	if err != nil {
@@ -102,7 +101,7 @@ func (in *inboxes) replay(w http.ResponseWriter, r *http.Request) error {
 }
 
 // replayOne makes one due now: POST /verify_webhook/inbox/KEY/replay.
-func (b *box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) error {
+func (b *Box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
 	defer cancel()
 	e, found, err := b.Engine().Find(ctx, key)
@@ -127,7 +126,7 @@ func (b *box) replayOne(w http.ResponseWriter, r *http.Request, key inbox.Key) e
 
 // discard removes deliveries for good: DELETE /verify_webhook/inbox?name=N&….
 func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
-	sel, err := inboxSelection(r.URL.Query())
+	sel, err := selection(r.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -135,9 +134,9 @@ func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
 		return adminhttp.Error(http.StatusBadRequest, errors.New("give the name of a handler, a tenant, or the label of a key: discarding everything is not possible"))
 	}
 	note := ""
-	c, err := in.change(r, sel, func(ctx context.Context, b *box, keys []inbox.Key) (int, error) {
+	c, err := in.change(r, sel, func(ctx context.Context, b *Box, keys []inbox.Key) (int, error) {
 		gone, err := b.Engine().Discard(ctx, inbox.Selection{Keys: keys, States: sel.States})
-		note = forgetDiscarded(ctx, gone, note)
+		note = b.forget(ctx, gone, note)
 		return len(gone), err
 	})
 	if err != nil {
@@ -151,7 +150,7 @@ func (in *inboxes) discard(w http.ResponseWriter, r *http.Request) error {
 }
 
 // discardOne removes one for good: DELETE /verify_webhook/inbox/KEY.
-func (b *box) discardOne(w http.ResponseWriter, r *http.Request, key inbox.Key) error {
+func (b *Box) discardOne(w http.ResponseWriter, r *http.Request, key inbox.Key) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeStepBudget)
 	defer cancel()
 	e, _, _ := b.Engine().Find(ctx, key)
@@ -162,7 +161,7 @@ func (b *box) discardOne(w http.ResponseWriter, r *http.Request, key inbox.Key) 
 	case len(gone) == 0:
 		return notStored
 	}
-	c := adminapi.InboxChanged{Changed: 1, Note: forgetDiscarded(ctx, gone, "")}
+	c := adminapi.InboxChanged{Changed: 1, Note: b.forget(ctx, gone, "")}
 	if e.State == inbox.InAttempt {
 		c.Note = "an attempt was running: the app may still accept the delivery"
 	}
@@ -170,14 +169,14 @@ func (b *box) discardOne(w http.ResponseWriter, r *http.Request, key inbox.Key) 
 	return adminhttp.Answer(w, c)
 }
 
-// forgetDiscarded makes the next copies of discarded deliveries new ones. After the
+// forget makes the next copies of discarded deliveries new ones. After the
 // first failure it does not try the rest, and says so in the note.
-func forgetDiscarded(ctx context.Context, gone []inbox.Key, note string) string {
+func (b *Box) forget(ctx context.Context, gone []inbox.Key, note string) string {
 	for _, key := range gone {
 		if note != "" {
 			break
 		}
-		if _, err := forgetDone(ctx, dedupe.Key(key)); err != nil && !errors.Is(err, dedupe.ErrInFlight) {
+		if err := b.pool.o.Forget(ctx, key); err != nil {
 			note = "the dedupe store did not forget some of them, so their copies are not forwarded: " + err.Error()
 		}
 	}

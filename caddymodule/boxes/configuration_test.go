@@ -1,4 +1,4 @@
-package caddymodule
+package boxes
 
 import (
 	"errors"
@@ -33,16 +33,12 @@ func (e *tightEngine) Status() inbox.Status {
 func TestBodiesThatTheInboxCannotStoreAreWarnedOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.WarnLevel)
-		a := &App{logger: zap.New(core)}
-		for name, h := range map[string]*Handler{
-			"larger":   {Inbox: new(Inbox), maxBody: 1001},
-			"as large": {Inbox: new(Inbox), maxBody: 1000},
-			"without":  {maxBody: 1001},
-		} {
-			h.Name = name
-			a.handlers = append(a.handlers, h)
-		}
-		a.compareBodies(t.Context(), &tightEngine{opens: time.Now().Add(time.Hour)})
+		c := &Configuration{logger: zap.New(core), handlers: []Handler{
+			{Name: "larger", Policy: new(inbox.Policy), MaxBody: 1001},
+			{Name: "as large", Policy: new(inbox.Policy), MaxBody: 1000},
+			{Name: "without", MaxBody: 1001},
+		}}
+		c.compareBodies(t.Context(), &tightEngine{opens: time.Now().Add(time.Hour)})
 		all := logs.All()
 		if len(all) != 1 || !strings.HasPrefix(all[0].Message, "max_body exceeds what the inbox can store") || all[0].ContextMap()["name"] != "larger" {
 			t.Errorf("warnings: %+v", all)
@@ -51,4 +47,13 @@ func TestBodiesThatTheInboxCannotStoreAreWarnedOf(t *testing.T) {
 			t.Errorf("the limit is missing: %+v", all[0].Context)
 		}
 	})
+}
+
+// TestPoliciesOfHandlersWithoutAnInbox: what is stored for one whose inbox was removed is
+// still delivered.
+func TestPoliciesOfHandlersWithoutAnInbox(t *testing.T) {
+	all := running(t, Handler{Name: "acme"}, Handler{Name: "acme", Policy: &inbox.Policy{Expire: time.Hour}}, Handler{Name: "acme"}, Handler{Name: "bravo"}).policies()
+	if _, known := all["bravo"]; !known || all["acme"].Expire != time.Hour || len(all) != 2 {
+		t.Errorf("%+v", all)
+	}
 }

@@ -1,0 +1,183 @@
+package boxes
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
+)
+
+func init() {
+	caddy.RegisterModule(new(Bolt))
+}
+
+// Bolt keeps deliveries in a file of this process.
+type Bolt struct {
+	// The file. Only one process can open it at a time; NFS is not supported.
+	// Default: verify_webhook/inbox.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+	// Limit of the size of all deliveries in bytes, pending or dead. Beyond it
+	// deliveries go to the app immediately. Default: 1073741824 (1 GiB).
+	MaxSize *int64 `json:"max_size,omitempty"`
+	// Limit of concurrent attempts over all handlers. Default: 16.
+	Concurrency *int `json:"concurrency,omitempty"`
+	// Keys that encrypt bodies and headers: 32 random bytes each, as base64 or hex,
+	// literal, {env.NAME} or {file./path}. The first encrypts, all decrypt. Default:
+	// none.
+	Encrypt []string `json:"encrypt,omitempty"`
+
+	keys       [][]byte
+	unreadable error // of a key file
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Bolt) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: namespace + ".bolt", New: func() caddy.Module { return new(Bolt) }}
+}
+
+// Provision checks the options and makes the path absolute.
+func (b *Bolt) Provision(caddy.Context) error {
+	if b.Path == "" {
+		b.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "inbox.db")
+	}
+	path, err := filepath.Abs(b.Path)
+	if err != nil {
+		return fmt.Errorf("inbox bolt: path %s: %w", b.Path, err)
+	}
+	b.Path = path
+	if b.MaxSize != nil && *b.MaxSize <= 0 {
+		return fmt.Errorf("inbox bolt: max_size: %d: give a positive size, such as 1GiB", *b.MaxSize)
+	}
+	if b.Concurrency != nil && *b.Concurrency <= 0 {
+		return fmt.Errorf("inbox bolt: concurrency: %d: give a positive number, such as 16", *b.Concurrency)
+	}
+	b.keys = nil
+	for _, value := range b.Encrypt {
+		text, err := keys.Resolve(value)
+		if _, ok := errors.AsType[*fs.PathError](err); ok { // does not stop the start: see Engine
+			b.unreadable = fmt.Errorf("inbox bolt: encrypt: %w", err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("inbox bolt: encrypt: %w", err)
+		}
+		key, err := encryptionKey(text)
+		if err != nil {
+			return fmt.Errorf("inbox bolt: encrypt: %w", err)
+		}
+		b.keys = append(b.keys, key)
+	}
+	return nil
+}
+
+// encryptionKey decodes 32 bytes and refuses guessable ones. The error does not repeat
+// the text.
+func encryptionKey(text string) ([]byte, error) {
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if key, err := decode(text); err == nil && len(key) == 32 {
+			return key, keys.CheckKey(key)
+		}
+	}
+	return nil, errors.New("a key is 32 random bytes as base64 or hex: make one with openssl rand -base64 32")
+}
+
+// Identity implements Module.
+func (b *Bolt) Identity() string { return "bolt\x00" + b.Path }
+
+// Engine implements Module. Without one of its keys nothing is stored, and the
+// file is left alone.
+func (b *Bolt) Engine(logger *slog.Logger) (inbox.Engine, error) {
+	if b.unreadable != nil {
+		return nil, b.unreadable
+	}
+	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orZero(b.MaxSize), Keys: b.keys, Logger: logger})
+}
+
+// Adjust implements Module. Without one of its keys nothing changes: what is open
+// goes on storing with those that it has.
+func (b *Bolt) Adjust(box *inbox.Box) error {
+	if b.unreadable != nil {
+		return b.unreadable
+	}
+	box.Limit(orZero(b.Concurrency))
+	return box.Engine().(*bolt.Store).Adjust(orZero(b.MaxSize), b.keys)
+}
+
+// UnmarshalCaddyfile sets up the engine from Caddyfile tokens:
+//
+//	bolt {
+//		path        <file>
+//		max_size    <size>
+//		concurrency <n>
+//		encrypt     <value>...
+//	}
+func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return option.Module(d, "inbox", b.option, "encrypt")
+}
+
+func (b *Bolt) option(word string, args []string) error {
+	switch word {
+	case "path", "max_size", "concurrency", "encrypt":
+	default:
+		return option.Unknown(word, "path", "max_size", "concurrency", "encrypt")
+	}
+	if len(args) == 0 || slices.Contains(args, "") {
+		return fmt.Errorf("%s has no value: an unset {$VARIABLE} vanishes", word)
+	}
+	if len(args) > 1 && word != "encrypt" {
+		return fmt.Errorf("%s takes one argument, not %d", word, len(args))
+	}
+	switch word {
+	case "path":
+		b.Path = args[0]
+	case "max_size":
+		size, err := option.Size(args)
+		if err != nil {
+			return fmt.Errorf("max_size: %w", err)
+		}
+		b.MaxSize = &size
+	case "concurrency":
+		n, err := strconv.Atoi(args[0])
+		if err != nil || n <= 0 {
+			return errors.New("concurrency: write a positive number, such as 16")
+		}
+		b.Concurrency = &n
+	case "encrypt":
+		for _, arg := range args {
+			if err := keys.CheckValue(arg); err != nil {
+				return fmt.Errorf("encrypt: %w", err)
+			}
+		}
+		b.Encrypt = append(b.Encrypt, args...)
+	}
+	return nil
+}
+
+func orZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// Interface guards
+var (
+	_ Module                = (*Bolt)(nil)
+	_ caddy.Provisioner     = (*Bolt)(nil)
+	_ caddyfile.Unmarshaler = (*Bolt)(nil)
+)

@@ -1,0 +1,249 @@
+package boxes
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
+)
+
+// A Handler is what its inbox knows of a verify_webhook handler.
+type Handler struct {
+	Name    string
+	Policy  *inbox.Policy // nil without an inbox
+	MaxBody int64         // in bytes
+	Token   bool          // its sender has a token instead of a signature
+	Keys    func() *keys.Snapshot
+}
+
+// A Configuration is one configuration of Caddy, and has a reference to its inbox.
+type Configuration struct {
+	// Module opens the engine. It may be replaced before Open.
+	Module Module
+
+	pool       *Pool
+	configured bool // otherwise it is the default
+	logger     *zap.Logger
+
+	mu       sync.Mutex
+	handlers []Handler
+	box      *Box // nil without an inbox
+}
+
+// Add adds a handler.
+func (c *Configuration) Add(h Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handlers = append(c.handlers, h)
+}
+
+// named returns the handlers with a name, or all for "".
+func (c *Configuration) named(name string) (handlers []Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.handlers {
+		if name == "" || h.Name == name {
+			handlers = append(handlers, h)
+		}
+	}
+	return handlers
+}
+
+// has reports whether there is a handler with a name.
+func (c *Configuration) has(name string) bool { return len(c.named(name)) > 0 }
+
+// names lists the names of the handlers, for errors.
+func (c *Configuration) names() string {
+	var names []string
+	for _, h := range c.named("") {
+		names = append(names, h.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
+}
+
+// Open takes the reference to the inbox. A configuration without one uses the default
+// file's while it holds deliveries: accepted deliveries are delivered, whatever the
+// configuration says by then.
+func (c *Configuration) Open() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.needsInbox() {
+		return
+	}
+	b, err := c.pool.acquire(c.Module.Identity(), c.Module)
+	if err != nil {
+		c.logger.Error("the inbox cannot be opened; deliveries go to the app as without one", zap.Error(err))
+		return
+	}
+	c.box = b
+	b.use()
+}
+
+// needsInbox reports whether the configuration has an inbox, or the default one still
+// holds deliveries. c.mu is held.
+func (c *Configuration) needsInbox() bool {
+	if c.configured || slices.ContainsFunc(c.handlers, func(h Handler) bool { return h.Policy != nil }) {
+		return true
+	}
+	file, ok := c.Module.(*Bolt)
+	if !ok {
+		return false
+	}
+	_, err := os.Stat(file.Path)
+	return err == nil
+}
+
+// Close releases the reference, unless the inbox is retained. Without a configuration in
+// force, nothing is retained any longer. Only the end of the process waits.
+func (c *Configuration) Close() {
+	c.mu.Lock()
+	b := c.box
+	c.box = nil
+	c.mu.Unlock()
+	var leaving sync.WaitGroup
+	if b != nil {
+		leaving.Go(b.leave)
+	}
+	if c.pool.o.InForce() == nil {
+		leaving.Go(c.pool.closeRetained)
+	}
+	leaving.Wait()
+}
+
+// Box returns the open inbox with a reference for one delivery, or nil.
+func (c *Configuration) Box() *Box {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.box == nil {
+		return nil
+	}
+	b, err := c.pool.acquire(c.box.identity, c.Module)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// servingPause is the interval of checks whether the configuration serves requests.
+const servingPause = 20 * time.Millisecond
+
+// Follow gives the inbox its options, and the retry policies of the handlers, once the
+// configuration serves requests: before that, attempts go to the previous configuration.
+func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
+	c.mu.Lock()
+	b := c.box
+	c.mu.Unlock()
+	if b == nil && !c.pool.any() {
+		return
+	}
+	if b != nil && c.pool.o.Serving() == nil { // there is none before: the first deliveries are retried as it says
+		c.adjust(b)
+	}
+	polling.Go(func() {
+		tick := time.NewTicker(servingPause)
+		defer tick.Stop()
+		for c.pool.o.Serving() != c {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		c.pool.each(func(other *Box) { // which deliver through this configuration as well
+			if other != b {
+				other.Configure(c.policies())
+			}
+		})
+		if b == nil {
+			return
+		}
+		c.adjust(b)
+		c.compareBodies(ctx, b.Engine())
+	})
+}
+
+// adjust applies the options and retry policies of the configuration to its inbox.
+func (c *Configuration) adjust(b *Box) {
+	if err := c.Module.Adjust(b.Box); err != nil {
+		c.logger.Error("the options of the inbox cannot be applied: it keeps those that it has", zap.Error(err))
+	}
+	b.Configure(c.policies())
+}
+
+// policies returns the retry policies of all handlers by name. One without an inbox
+// still delivers what an earlier configuration stored.
+func (c *Configuration) policies() map[string]inbox.Policy {
+	all := make(map[string]inbox.Policy)
+	for _, h := range c.named("") {
+		if h.Policy != nil {
+			all[h.Name] = *h.Policy
+		} else if _, known := all[h.Name]; !known {
+			all[h.Name] = inbox.Policy{}
+		}
+	}
+	return all
+}
+
+// openPause is the interval of checks whether the inbox is open.
+const openPause = time.Second
+
+// compareBodies waits until the inbox is open, and warns of handlers whose max_body
+// exceeds what it can store.
+func (c *Configuration) compareBodies(ctx context.Context, e inbox.Engine) {
+	tick := time.NewTicker(openPause)
+	defer tick.Stop()
+	for e.Status().Health != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	largest := e.Status().LargestBody
+	for _, h := range c.named("") {
+		if h.Policy != nil && largest > 0 && h.MaxBody > largest {
+			c.logger.Warn("max_body exceeds what the inbox can store, so larger bodies go to the app as without one: lower max_body, or raise the limit of the inbox's server (max_payload of NATS)",
+				zap.String("name", h.Name), zap.Int64("max_body", h.MaxBody), zap.Int64("most", largest))
+		}
+	}
+}
+
+// WarnAboutOthers warns of deliveries in inboxes that this configuration does not use:
+// open ones, and the default file. Call it before Open.
+func (c *Configuration) WarnAboutOthers() {
+	identity := ""
+	c.mu.Lock()
+	if c.needsInbox() {
+		identity = c.Module.Identity()
+	}
+	c.mu.Unlock()
+	c.pool.each(func(b *Box) {
+		o, _ := b.owed()
+		if b.identity == identity || o.total() == 0 {
+			return
+		}
+		c.logger.Warn("an inbox that this configuration does not use holds deliveries: they are delivered as long as this process runs, and a restart leaves them: configure it again until it is empty",
+			zap.String("inbox", describe(b.module)), zap.Int("deliveries", o.total()), zap.Int("dead", o.dead), zap.Int("locked", o.locked))
+	})
+	file := new(Bolt)
+	if err := file.Provision(caddy.Context{}); err != nil || file.Identity() == identity {
+		return
+	}
+	if _, open := c.pool.open.References(file.Identity()); open {
+		return
+	}
+	if n := bolt.Owed(file.Path); n > 0 {
+		c.logger.Warn("the default inbox file holds deliveries, and this configuration uses another inbox: they are not delivered: remove the global option inbox, or name this file in it, until it is empty",
+			zap.String("inbox", describe(file)), zap.Int("deliveries", n))
+	}
+}
