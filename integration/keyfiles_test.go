@@ -63,6 +63,14 @@ func TestKeyFiles(t *testing.T) {
 		t.Errorf("the old key: %d, want 401", s)
 	}
 
+	put(t, path, "file-key-two-22\nfile-key-one-11\n")
+	g.comesTo(t, "the second line", http.StatusOK, one)
+	if s := g.status(t, two); s != http.StatusOK {
+		t.Errorf("the first line: %d, want 200", s)
+	}
+	put(t, path, "file-key-two-22\n")
+	g.comesTo(t, "a removed line", http.StatusUnauthorized, one)
+
 	put(t, path, "")
 	broken := g.log.await(t, "an unusable key file", saying("cannot use key file"))
 	if broken.text("level") != "error" || broken.text("name") != "github" {

@@ -59,8 +59,11 @@ func Open(c Config) (*Set, error) {
 		}
 	}
 	for _, s := range k.sources {
-		if s.kind != fileValue && (s.use == useSecret || s.use == useUpstream) {
-			if err := checkSecret(s.texts[0].text); err != nil {
+		if s.kind == fileValue || s.use != useSecret && s.use != useUpstream {
+			continue
+		}
+		for _, t := range s.texts {
+			if err := checkSecret(t.text); err != nil {
 				return nil, fmt.Errorf("%s: %w", s, err)
 			}
 		}
@@ -145,8 +148,7 @@ func (k *Set) add(option string, use use, detail string, v Value) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", option, err)
 		}
-		s.texts = []labelled{{text: text}}
-		if err := k.usable(s, s.texts); err != nil {
+		if s.texts, err = k.usableTexts(s, []labelled{{text: text}}); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}

@@ -3,7 +3,8 @@
 //
 // A [Value] is a secret or key as a configuration writes it: the text itself,
 // {env.NAME} or {file./path}. A placeholder for a secret, or one that is published or
-// weak, which anyone could guess, is an error, and in a file a warning.
+// weak, which anyone could guess, is an error, and in a file a warning. A text of
+// several lines is several keys.
 //
 // A [Set] is opened from a [Config] and holds at most one [Snapshot]: everything that
 // a handler verifies and signs with at one time. A key change compiles a new snapshot

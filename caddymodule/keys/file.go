@@ -13,8 +13,12 @@ import (
 // maxKeyFile limits a key file, in bytes.
 const maxKeyFile = 64 << 10
 
-// labelled is a text and, for a directory, the name of its file.
-type labelled struct{ label, text string }
+// labelled is a text and where a source has it.
+type labelled struct {
+	label string // name of the file in a directory; "" otherwise
+	text  string
+	line  int // from 1, if the text has several
+}
 
 // readFiles returns the text of a file, or of each file of a directory sorted by
 // name, except dot files: Kubernetes mounts the keys of a secret as links beside

@@ -210,6 +210,15 @@ func (k *Set) watches() bool {
 // cut off or half-written.
 var errOneByte = errors.New("the secret is one byte long, so anyone can guess it: copy all of it")
 
+// usableTexts divides texts into lines and returns why one cannot be used.
+func (k *Set) usableTexts(s *source, whole []labelled) ([]labelled, error) {
+	texts, err := k.divide(s, whole)
+	if err == nil {
+		err = k.usable(s, texts)
+	}
+	return texts, err
+}
+
 // usable returns why a text cannot be used; nil if all can.
 func (k *Set) usable(s *source, texts []labelled) error {
 	if s.use == useUpstream {

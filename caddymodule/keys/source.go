@@ -21,7 +21,8 @@ type source struct {
 	detail string // name of the header or param
 
 	texts   []labelled
-	waiting []labelled // found by the last read, not in use yet
+	whole   []labelled // of a file: the texts before they were divided into lines
+	waiting []labelled // of a file: found by the last read, not in use yet
 	problem string     // why the file cannot be used; "" if it can
 	exposed string     // who else may read or write the file, as logged
 }
@@ -51,20 +52,24 @@ func (s *source) String() string {
 func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicKey }
 
 // keyLabel returns the configured label of a key, the name of its file in a directory,
-// or its position in the configuration, which does not change with the files. It never
-// depends on the key itself.
+// or its position in the configuration, which does not change with the files; behind it
+// the line, from the second on. It never depends on the key itself.
 func (s *source) keyLabel(t labelled) string {
+	label := strconv.Itoa(s.place)
 	switch {
 	case s.use == useUpstream:
 		return s.option
 	case s.label != "" && t.label != "":
-		return s.label + "/" + t.label
+		label = s.label + "/" + t.label
 	case s.label != "":
-		return s.label
+		label = s.label
 	case t.label != "":
-		return t.label
+		label = t.label
 	}
-	return strconv.Itoa(s.place)
+	if t.line > 1 {
+		label += "/" + strconv.Itoa(t.line)
+	}
+	return label
 }
 
 // key converts one of the source's texts into a key.
@@ -80,17 +85,18 @@ func (s *source) key(t labelled) verifier.Key {
 // counts after two equal reads, because a writer that does not rename, such as an
 // editor or scp, may be halfway through at the first.
 func (k *Set) reread(s *source) (changed bool) {
-	texts, err := readFiles(s.name)
-	unchanged := err == nil && slices.Equal(texts, s.texts)
-	if settled := slices.Equal(texts, s.waiting); err == nil && !unchanged && k.started && !settled {
-		s.waiting = texts
+	whole, err := readFiles(s.name)
+	unchanged := err == nil && slices.Equal(whole, s.whole)
+	if settled := slices.Equal(whole, s.waiting); err == nil && !unchanged && k.started && !settled {
+		s.waiting = whole
 		return false
 	}
+	var texts []labelled
 	if s.waiting = nil; err == nil && !unchanged { // compiling takes milliseconds
-		err = k.usable(s, texts)
+		texts, err = k.usableTexts(s, whole)
 	}
 	if err != nil {
-		s.waiting = texts // tried again at each read: it may need another file that is missing
+		s.waiting = whole // tried again at each read: it may need another file that is missing
 		k.unusable(s, err)
 		return false
 	}
@@ -101,7 +107,7 @@ func (k *Set) reread(s *source) (changed bool) {
 	if unchanged {
 		return false
 	}
-	s.texts = texts
+	s.whole, s.texts = whole, texts
 	k.warnIfExposed(s)
 	return true
 }

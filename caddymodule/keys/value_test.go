@@ -333,12 +333,12 @@ func TestReadFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]labelled{
-		"plain": {{"", "text"}}, "newline": {{"", "text"}}, "crlf": {{"", "text"}}, "lines": {{"", "a\r\nb"}},
-		"spaces": {{"", " text "}}, "link": {{"", "text"}}, "largest": {{"", strings.Repeat("x", maxKeyFile)}},
-		"keys": {{"a", "one"}, {"b", "two"}},
+		"plain": {{text: "text"}}, "newline": {{text: "text"}}, "crlf": {{text: "text"}}, "lines": {{text: "a\r\nb"}},
+		"spaces": {{text: " text "}}, "link": {{text: "text"}}, "largest": {{text: strings.Repeat("x", maxKeyFile)}},
+		"keys": {{label: "a", text: "one"}, {label: "b", text: "two"}},
 	} {
 		if got, err := readFiles(filepath.Join(dir, name)); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%s: got %.60q, %v", name, got, err)
+			t.Errorf("%s: got %.60v, %v", name, got, err)
 		}
 	}
 	for name, want := range map[string]string{
@@ -347,7 +347,7 @@ func TestReadFiles(t *testing.T) {
 	} {
 		got, err := readFiles(filepath.Join(dir, name))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) || got != nil {
-			t.Errorf("%s: got %q, %v, want an error with the path and %q", name, got, err, want)
+			t.Errorf("%s: got %v, %v, want an error with the path and %q", name, got, err, want)
 		}
 	}
 }

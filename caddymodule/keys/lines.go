@@ -1,0 +1,103 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxLines limits the keys in one text. A rotation has two.
+	maxLines = 16
+	// minLine is the shortest key of several in one text, in bytes: a shorter line is
+	// a rest of something else.
+	minLine = 8
+)
+
+// divide splits texts of several lines: each line is a key or a value of its own, as
+// in a rotation. A PEM, a JSON Web Key and wrapped base64 stay whole. Errors hold no
+// line.
+func (k *Set) divide(s *source, whole []labelled) ([]labelled, error) {
+	var all []labelled
+	for _, t := range whole {
+		parts, err := k.divideOne(s, t)
+		if err != nil && t.label != "" {
+			err = fmt.Errorf("%s: %w", t.label, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, parts...)
+	}
+	return all, nil
+}
+
+func (k *Set) divideOne(s *source, t labelled) ([]labelled, error) {
+	lines := linesOf(t.text)
+	switch {
+	case len(lines) == 1:
+		t.text = lines[0]
+		return []labelled{t}, nil
+	case len(lines) == 0 || strings.Contains(t.text, "-----BEGIN "):
+		return []labelled{t}, nil
+	case s.use == usePublicKey && k.usable(s, []labelled{{text: lines[0]}}) != nil: // the whole may be a key
+		return []labelled{t}, nil
+	case s.use == useParam:
+		return nil, fmt.Errorf("%d lines: write one", len(lines))
+	case len(lines) > maxLines:
+		return nil, fmt.Errorf("%d lines: at most %d keys, one a line; put more into a directory, one key per file", len(lines), maxLines)
+	case !isWrapped(lines) || s.use == useHeader:
+	case s.use == useUpstream || strings.HasPrefix(k.scheme.SecretEncoding, "base64"):
+		t.text = strings.Join(lines, "")
+		return []labelled{t}, nil
+	default: // one key, with or without its line breaks, or several
+		return nil, errors.New("the lines look like one base64 text that was wrapped: write it on one line, or one key per file in a directory")
+	}
+	parts := make([]labelled, len(lines))
+	for i, line := range lines {
+		parts[i] = labelled{label: t.label, text: line, line: i + 1}
+		if err := k.checkLine(s, parts[i]); err != nil {
+			return nil, fmt.Errorf("line %d of %d, each one key or value: %w", i+1, len(lines), err)
+		}
+	}
+	return parts, nil
+}
+
+// checkLine returns why one line of several is neither a key nor a value.
+func (k *Set) checkLine(s *source, t labelled) error {
+	switch {
+	case strings.HasPrefix(strings.TrimSpace(t.text), "#"):
+		return errors.New("a comment: write nothing but keys, one a line")
+	case !s.isKey() && s.use != useUpstream:
+		return nil
+	case len(t.text) < minLine:
+		return fmt.Errorf("fewer than %d characters: write nothing but keys, one a line, or one key per file in a directory", minLine)
+	case s.use != usePublicKey:
+		if checkLiteral(t.text) != nil {
+			return errors.New("a name or placeholder: write nothing but keys, one a line, and a real one that looks like this into a file of its own")
+		}
+	}
+	return k.usable(s, []labelled{t})
+}
+
+// linesOf returns the lines that are not blank.
+func linesOf(text string) []string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	return slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" })
+}
+
+// isWrapped reports whether lines are one base64 text, as openssl (64 characters a
+// line) and base64 (76) wrap it.
+func isWrapped(lines []string) bool {
+	last := len(lines) - 1
+	width := len(lines[0])
+	return (width == 64 || width == 76) && len(lines[last]) < width && !slices.ContainsFunc(lines[:last], func(line string) bool { return len(line) != width }) &&
+		base64Text.MatchString(strings.Join(lines, "")) && !hexText.MatchString(strings.Join(lines, ""))
+}
+
+var (
+	base64Text = regexp.MustCompile(`^[A-Za-z0-9+/]+={0,2}$`)
+	hexText    = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
+)
