@@ -108,7 +108,7 @@ func (s *search) collectLine(p presented, line string) {
 			p.around = "a list"
 		}
 		text := strings.Trim(item, `"'`)
-		if text != item {
+		if text != item && s.v.signature.Syntax != "kv" { // whose values may be in quotes
 			p.around = "quotes"
 		}
 		p.before = ""
