@@ -20,6 +20,7 @@ func (s Scheme) HeaderNames() []string {
 	if components := s.SignedComponents(); components != nil {
 		names = append(names, headerInput)
 		for _, name := range components {
+			name, _, _ = strings.Cut(name, ";")
 			if !strings.HasPrefix(name, "@") {
 				names = append(names, canonicalHeader(name))
 			}

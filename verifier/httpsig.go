@@ -32,7 +32,8 @@ var derivedComponents = []string{"@method", "@target-uri", "@authority", "@schem
 // httpScheme is an HTTPSignature with its defaults filled in.
 type httpScheme struct {
 	HTTPSignature
-	alg        string         // the registry's name of the scheme's algorithm
+	algs       []string       // the registry's names of the scheme's algorithms
+	urlBytes   bool           // byte sequences may be in base64url without padding
 	items      []httpsfv.Item // the components
 	components []string       // the components in serialized form
 }
@@ -42,18 +43,28 @@ func (v *Rules) compileHTTPSignature(sig *Signature) error {
 	if v.scheme.HTTPSignature != nil {
 		h.HTTPSignature = *v.scheme.HTTPSignature
 	}
-	alg, ok := httpAlgorithms[v.algorithms[0]]
+	for _, a := range v.algorithms {
+		h.algs = append(h.algs, httpAlgorithms[a])
+	}
+	h.urlBytes = sig.Encoding == encBase64URL
 	switch {
 	case len(sig.Header) != 1 || sig.Header[0] != headerSignature:
 		return wrong("signature", "http_signature reads the headers Signature and Signature-Input, no other")
-	case len(sig.Key) > 0 || orDefault(sig.Encoding, encBase64) != encBase64:
-		return wrong("signature", "http_signature has its own form: drop key and encoding")
-	case !ok:
-		return wrong("algorithm", "%s is not an algorithm of RFC 9421: known are %s", v.algorithms[0], join(slices.Sorted(maps.Keys(httpAlgorithms))))
+	case len(sig.Key) > 0 || !h.urlBytes && orDefault(sig.Encoding, encBase64) != encBase64:
+		return wrong("signature", "http_signature has its own form: drop key and encoding (base64url: the sender writes byte sequences so, against the RFC)")
+	case slices.Contains(h.algs, ""):
+		return wrong("algorithm", "%s is not an algorithm of RFC 9421: known are %s", v.algorithms[slices.Index(h.algs, "")], join(slices.Sorted(maps.Keys(httpAlgorithms))))
+	case slices.ContainsFunc(v.algorithms, func(a Algorithm) bool { return a.asymmetric() != v.algorithms[0].asymmetric() }):
+		return wrong("signature", "accept: secrets and public keys do not mix: a sender must not choose between them")
 	case v.scheme.KeyID != nil:
 		return wrong("key_id", "a signature of RFC 9421 names its key itself, in keyid: drop the line")
 	}
-	h.alg, sig.Encoding = alg, encBase64
+	for name, a := range sig.Accept {
+		if httpAlgorithms[a] != name {
+			return wrong("signature", "accept %s: RFC 9421 has another name for %s: %s", name, a, httpAlgorithms[a])
+		}
+	}
+	sig.Encoding = encBase64
 	for _, step := range []func() error{h.compileComponents, h.compileParams, v.compileCreated} {
 		if err := step(); err != nil {
 			return err
@@ -75,7 +86,7 @@ func (h *httpScheme) compileComponents() error {
 		}
 		item, err := httpsfv.UnmarshalItem([]string{`"` + name + `"` + params})
 		if err != nil || !knownComponent(item) {
-			return wrong("http_signature", `components: number %d: write a field in lower case or one of %s; the only parameter supported is that of @query-param;name="x"`, i+1, join(derivedComponents))
+			return wrong("http_signature", `components: number %d: write a field in lower case, also with ;key="x" for a member of a dictionary, or one of %s; the only other parameter supported is that of @query-param;name="x"`, i+1, join(derivedComponents))
 		}
 		id, err := httpsfv.Marshal(item)
 		if err != nil || slices.Contains(h.components, id) {
@@ -87,7 +98,7 @@ func (h *httpScheme) compileComponents() error {
 }
 
 // knownComponent reports whether requests have such a component. The parameters sf,
-// bs, key, req and tr are not supported.
+// bs, req and tr are not supported.
 func knownComponent(item httpsfv.Item) bool {
 	name, ok := item.Value.(string)
 	params := item.Params.Names()
@@ -101,7 +112,15 @@ func knownComponent(item httpsfv.Item) bool {
 	case strings.HasPrefix(name, "@"):
 		return len(params) == 0 && slices.Contains(derivedComponents, name)
 	}
-	return len(params) == 0 && name == strings.ToLower(name) && httptoken.Valid(name)
+	if name != strings.ToLower(name) || !httptoken.Valid(name) {
+		return false
+	}
+	if len(params) == 1 && params[0] == "key" {
+		value, _ := item.Params.Get("key")
+		_, text := value.(string)
+		return text
+	}
+	return len(params) == 0
 }
 
 func (h *httpScheme) compileParams() error {
@@ -124,7 +143,8 @@ func (h *httpScheme) compileParams() error {
 	return nil
 }
 
-// compileCreated makes created the timestamp: every signature covers it.
+// compileCreated makes created the timestamp: every signature covers it. With optional
+// it may be absent, as nobody can remove it.
 func (v *Rules) compileCreated() error {
 	ts := Timestamp{}
 	if v.scheme.Timestamp != nil {

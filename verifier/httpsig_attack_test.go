@@ -70,6 +70,13 @@ func TestHTTPSignatureWork(t *testing.T) {
 	for i := 0; digests.Len() < 15<<10; i++ {
 		fmt.Fprintf(&digests, "a%d, ", i)
 	}
+	members := func(n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(`"x";key="a%d"`, i)
+		}
+		return "(" + strings.Join(list, " ") + ")"
+	}
 	few := `("content-digest" "@query-param";name="x")`
 	for what, req := range map[string]*Request{
 		"a long header":          signatures(8, `("x")`, "X", strings.Repeat("x", long)),
@@ -80,6 +87,7 @@ func TestHTTPSignatureWork(t *testing.T) {
 		"a query cut short":      with(signatures(8, `("@query-param";name="x")`), func(r *Request) { r.Target = "/?" + strings.Repeat("a&", long/2) + "%" }),
 		"a digest of many kinds": signatures(8, few, "Content-Digest", digests.String()+"b"),
 		"a long dictionary":      post("Signature", strings.Repeat(digests.String(), 4)+"b", "Signature-Input", strings.Repeat(digests.String(), 4)+"b"),
+		"members of a long one":  signatures(8, members(64), "X", digests.String()[:4000]+"b"),
 		"many signatures":        signatures(9, signedList, "Content-Digest", "sha-256=:"+digest256+":"),
 	} {
 		t.Run(what, func(t *testing.T) {

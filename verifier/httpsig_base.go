@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"hash"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ func (c *Check) httpBase(list httpsfv.InnerList) (base []byte, covered []string,
 	for _, item := range list.Items {
 		id, err := httpsfv.Marshal(item)
 		if err != nil || !knownComponent(item) {
-			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, which is not a component of a request or has an unsupported parameter (sf, bs, key, req, tr)", id)
+			return nil, nil, reject(MalformedSignature, "a signature covers %.64q, which is not a component of a request or has an unsupported parameter (sf, bs, req, tr)", id)
 		}
 		if slices.Contains(covered, id) {
 			return nil, nil, reject(MalformedSignature, "a signature covers %.64q twice", id)
@@ -86,9 +87,13 @@ func (c *Check) component(item httpsfv.Item) (string, *Rejection) {
 	case "@query-param":
 		param, _ := item.Params.Get("name")
 		return c.queryParam(query, param.(string))
-	case "host": // net/http moves it out of the headers
-		return c.req.Host, c.host(true)
 	default:
+		if key, ok := item.Params.Get("key"); ok {
+			return c.fieldMember(name, key.(string))
+		}
+		if name == "host" { // net/http moves it out of the headers
+			return c.req.Host, c.host(true)
+		}
 		return c.field(name)
 	}
 }
@@ -118,6 +123,40 @@ func (c *Check) field(name string) (string, *Rejection) {
 		}
 	}
 	return strings.Join(values, ", "), nil
+}
+
+// maxMembers is the longest header in bytes of which a member may be signed: real ones
+// hold a few addresses.
+const maxMembers = 4 << 10
+
+// fieldMember returns a member of a header that is a dictionary (RFC 9421 §2.1.2).
+func (c *Check) fieldMember(name, key string) (string, *Rejection) {
+	d, parsed := c.http.fields[name]
+	if !parsed {
+		text, rej := c.field(name)
+		if rej != nil {
+			return "", rej
+		}
+		if len(text) <= maxMembers {
+			d, _ = dictionary(text)
+		}
+		if c.http.fields == nil {
+			c.http.fields = make(map[string]*httpsfv.Dictionary)
+		}
+		c.http.fields[name] = d
+	}
+	if d == nil {
+		return "", reject(MalformedSignature, "header %.64q, a member of which is signed: %v", name, errDictionary)
+	}
+	member, ok := d.Get(key)
+	if !ok {
+		return "", reject(MissingHeader, "no member %.64q in header %.64q, which is signed", key, name)
+	}
+	text, err := httpsfv.Marshal(member)
+	if err != nil {
+		return "", reject(MalformedSignature, "header %.64q, a member of which is signed: %v", name, errDictionary)
+	}
+	return text, nil
 }
 
 // queryParam returns the value of a parameter that appears once, name and value
@@ -191,10 +230,30 @@ func dictionary(text string) (*httpsfv.Dictionary, error) {
 	return d, nil
 }
 
+// byteSequence matches a member that is a byte sequence, in either alphabet of base64
+// and with or without padding.
+var byteSequence = regexp.MustCompile(`=:[A-Za-z0-9+/_-]*={0,2}:`)
+
+// standardBytes writes byte sequences in base64url as RFC 9651 §4.1.8 does, if the
+// sender writes them so. One with characters of both alphabets stays as it is.
+func (c *Check) standardBytes(text string) string {
+	if !c.v.http.urlBytes || len(text) > maxStructured {
+		return text
+	}
+	return byteSequence.ReplaceAllStringFunc(text, func(member string) string {
+		digits := strings.TrimRight(member[2:len(member)-1], "=")
+		if strings.ContainsAny(digits, "-_") && strings.ContainsAny(digits, "+/") {
+			return member
+		}
+		digits = strings.NewReplacer("-", "+", "_", "/").Replace(digits)
+		return "=:" + digits + strings.Repeat("=", -len(digits)&3) + ":"
+	})
+}
+
 // openDigest reads Content-Digest. Digests of other algorithms are skipped: a sender
 // may add ones that this receiver does not know.
 func (c *Check) openDigest(text string) ([]contentDigest, *Rejection) {
-	d, err := dictionary(text)
+	d, err := dictionary(c.standardBytes(text))
 	if err != nil {
 		return nil, reject(MalformedSignature, "header %s: %v", headerDigest, err)
 	}

@@ -8,7 +8,7 @@ import (
 
 // signHTTP writes Content-Digest, Signature-Input and Signature over the components
 // that the scheme requires. The caller sets all other signed headers.
-func (c *Check) signHTTP(k *compiledKey, body []byte) error {
+func (c *Check) signHTTP(k *compiledKey, id string, body []byte) error {
 	h := c.v.http
 	if h.covers(contentDigestField) {
 		digest := contentDigests[h.Digests[0]]()
@@ -18,7 +18,7 @@ func (c *Check) signHTTP(k *compiledKey, body []byte) error {
 		}
 	}
 	list := httpsfv.InnerList{Items: h.items, Params: httpsfv.NewParams()}
-	if err := c.signHTTPParams(k, list.Params); err != nil {
+	if err := c.signHTTPParams(k, id, list.Params); err != nil {
 		return err
 	}
 	c.http = new(httpCheck)
@@ -38,10 +38,10 @@ func (c *Check) signHTTP(k *compiledKey, body []byte) error {
 }
 
 // signHTTPParams writes created, alg and the other required or known parameters.
-func (c *Check) signHTTPParams(k *compiledKey, params *httpsfv.Params) error {
+func (c *Check) signHTTPParams(k *compiledKey, id string, params *httpsfv.Params) error {
 	h := c.v.http
 	params.Add("created", c.now.Unix())
-	params.Add("alg", h.alg)
+	params.Add("alg", httpAlgorithms[k.algorithm])
 	if k.id != "" {
 		params.Add("keyid", k.id)
 	}
@@ -57,8 +57,8 @@ func (c *Check) signHTTPParams(k *compiledKey, params *httpsfv.Params) error {
 			params.Add(name, k.label)
 		case name == "expires":
 			params.Add(name, c.now.Add(c.v.tolerance).Unix())
-		case name == "nonce" && c.id != "":
-			params.Add(name, c.id)
+		case name == "nonce" && id != "":
+			params.Add(name, id)
 		default:
 			return fmt.Errorf("the scheme requires the parameter %s, which nothing here has a value for", name)
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dunglas/httpsfv"
@@ -15,6 +16,8 @@ type httpCheck struct {
 	digests    []contentDigest     // of Content-Digest, if a signature covers it
 	noDigest   *Rejection          // why digests is empty
 	query      map[string][]string // set if a signature covers a parameter
+	// Headers of which a signature covers a member; nil for one that is no dictionary.
+	fields map[string]*httpsfv.Dictionary
 }
 
 // httpCandidate is one acceptable signature.
@@ -23,7 +26,8 @@ type httpCandidate struct {
 	digest    bool // the signature covers Content-Digest
 	signature []byte
 	keyID     string
-	time      time.Time // created; zero if the scheme does not require it
+	alg       string    // "": that of the key
+	time      time.Time // created; zero without it
 }
 
 // openHTTP reads the acceptable signatures (RFC 9421 §3.2, steps 1 to 4 and 7). A
@@ -45,7 +49,7 @@ func (c *Check) openHTTP() *Rejection {
 	if n := max(len(labels), len(signatures.Names())); n > maxPublic {
 		return reject(MalformedSignature, "more than %d signatures", maxPublic)
 	}
-	if !slices.Equal(slices.Sorted(slices.Values(labels)), slices.Sorted(slices.Values(signatures.Names()))) {
+	if c.v.http.Label == "" && !slices.Equal(slices.Sorted(slices.Values(labels)), slices.Sorted(slices.Values(signatures.Names()))) {
 		return reject(MalformedSignature, "headers %s and %s do not have the same labels", headerSignature, headerInput)
 	}
 	c.http = new(httpCheck)
@@ -55,7 +59,10 @@ func (c *Check) openHTTP() *Rejection {
 			continue
 		}
 		input, _ := inputs.Get(label)
-		signature, _ := signatures.Get(label)
+		signature, ok := signatures.Get(label)
+		if !ok {
+			return reject(MalformedSignature, "header %s has no label %s", headerSignature, label)
+		}
 		candidate, rej := c.openHTTPSignature(input, signature)
 		if rej != nil {
 			c.malformed = rej
@@ -82,6 +89,9 @@ func (c *Check) structured(name string) (*httpsfv.Dictionary, *Rejection) {
 	if rej != nil {
 		return nil, rej
 	}
+	if name == headerSignature {
+		value = c.standardBytes(value)
+	}
 	d, err := dictionary(value)
 	if err != nil {
 		return nil, reject(MalformedSignature, "header %s: %v", name, err)
@@ -98,8 +108,9 @@ func (c *Check) openHTTPSignature(input, signature httpsfv.Member) (cand httpCan
 	}
 	item, _ := signature.(httpsfv.Item)
 	cand.signature, _ = item.Value.([]byte)
-	if n, size := len(cand.signature), c.v.sizes[0]; n == 0 || n > maxLong || size > 0 && n != size {
-		return cand, reject(MalformedSignature, "header %s: %d bytes are not a signature of %s", headerSignature, n, c.v.algorithms[0])
+	n := len(cand.signature)
+	if n == 0 || n > maxLong || !slices.ContainsFunc(c.v.sizes, func(size int) bool { return size == 0 || n == size }) {
+		return cand, reject(MalformedSignature, "header %s: %d bytes are not a signature of %s", headerSignature, n, join(c.v.algorithms))
 	}
 	if rej = c.openHTTPParams(list.Params, &cand); rej != nil {
 		return cand, rej
@@ -135,13 +146,13 @@ func (c *Check) openHTTPParams(params *httpsfv.Params, cand *httpCandidate) *Rej
 	}
 	// The key determines the algorithm; the request's must agree and selects nothing
 	// (§3.2, step 6).
-	if alg, ok := texts["alg"]; ok && alg != h.alg {
-		return reject(MalformedSignature, "the signature's alg is not %s, the scheme's", h.alg)
+	if alg, ok := texts["alg"]; ok && !slices.Contains(h.algs, alg) {
+		return reject(MalformedSignature, "the signature's alg is not %s, the scheme's", strings.Join(h.algs, " or "))
 	}
 	if h.Tag != "" && texts["tag"] != h.Tag {
 		return reject(MalformedSignature, "the signature's tag is not the scheme's")
 	}
-	cand.keyID = texts["keyid"]
+	cand.keyID, cand.alg = texts["keyid"], texts["alg"]
 	return c.openHTTPTimes(params, cand)
 }
 
@@ -204,6 +215,9 @@ func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 }
 
 func (k *compiledKey) made(cand *httpCandidate) bool {
+	if size := facts[k.algorithm].size; size > 0 && size != len(cand.signature) || cand.alg != "" && cand.alg != httpAlgorithms[k.algorithm] {
+		return false
+	}
 	if k.macs == nil {
 		return facts[k.algorithm].public.verify(k.public, cand.base, cand.signature)
 	}

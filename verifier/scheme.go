@@ -181,7 +181,8 @@ type Signature struct {
 	VersionSeparator string `json:"version_separator,omitempty"`
 	// Accepted versions or algorithm names with their algorithms (list,
 	// algorithm_prefix). Others are skipped: a sender cannot choose weaker ones. For
-	// a JWS the names of RFC 7518; default: that of the scheme's algorithm.
+	// a JWS the names of RFC 7518, for http_signature those of RFC 9421; default: that
+	// of the scheme's algorithm.
 	Accept map[string]Algorithm `json:"accept,omitempty"`
 
 	// Required members of a JWS's header, which Sign sets: {"tl_version": "2"}.
@@ -193,8 +194,9 @@ type Signature struct {
 	Unencoded bool `json:"unencoded,omitempty"`
 
 	// Encoding of the signature: hex (either case), base64 (standard or URL alphabet,
-	// padding optional), base64url, or base64-hex (base64 of the hex text). Default:
-	// hex.
+	// padding optional), base64url, or base64-hex (base64 of the hex text). With
+	// http_signature only base64url, for a sender that writes byte sequences in it.
+	// Default: hex.
 	Encoding string `json:"encoding,omitempty"`
 }
 
@@ -249,8 +251,9 @@ type Timestamp struct {
 	// s, ms, us (unix time in digits), rfc3339, iso8601_utc (no zone means UTC)
 	// or http_date (RFC 9110 §5.6.7). Default: s.
 	Unit string `json:"unit,omitempty"`
-	// Some kinds of deliveries have no timestamp: their age is not checked. Only with
-	// json in a body that the message covers, so that nobody can remove it.
+	// Some kinds of deliveries have no timestamp: their age is not checked. Only where
+	// nobody can remove it: with json in a body that the message covers, and for the
+	// created of http_signature.
 	Optional bool `json:"optional,omitempty"`
 	// Off disables the freshness check; the source still fills {timestamp}.
 	Off bool `json:"off,omitempty"`
@@ -278,10 +281,12 @@ type RequiredHeader struct {
 // HTTPSignature says which signatures of RFC 9421 are accepted (syntax
 // http_signature). Others are ignored: proxies and networks may add theirs.
 type HTTPSignature struct {
-	// Label of the signature in both headers. Default: any.
+	// Label of the signature in both headers; others are ignored. Default: any, and both
+	// headers must have the same labels.
 	Label string `json:"label,omitempty"`
 	// Components that every signature must cover, in any order and among others:
-	// fields in lower case, and @method, @target-uri, @authority, @scheme,
+	// fields in lower case, a member of one that is a dictionary
+	// (signature-agent;key="sig1"), and @method, @target-uri, @authority, @scheme,
 	// @request-target, @path, @query, @query-param;name="x". Sign covers these.
 	// Without body_unsigned, content-digest must be among them: nothing else covers
 	// the body. Default: @method, @target-uri, content-digest.

@@ -38,7 +38,7 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 		req.Header[v.idAt[0].name] = []string{id}
 	}
 	if v.http != nil {
-		return c.signHTTP(k, body)
+		return c.signHTTP(k, id, body)
 	}
 	if v.signature.isJWS() {
 		value, err := c.signJWS(k, id, body)

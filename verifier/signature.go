@@ -25,7 +25,7 @@ var syntaxes = []syntax{
 	{name: "algorithm_prefix", fields: []string{"accept"}, needs: []string{"accept"}, version: "="},
 	{name: syntaxJWT, fields: []string{"prefix", "accept", "jws_header"}},
 	{name: syntaxDetached, fields: []string{"prefix", "accept", "jws_header", "unencoded"}},
-	{name: syntaxHTTPSignature},
+	{name: syntaxHTTPSignature, fields: []string{"accept"}},
 }
 
 // fieldMeanings explain the fields that syntaxes need.

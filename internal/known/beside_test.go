@@ -152,7 +152,11 @@ func signer(t *testing.T, p *providers.Provider) *verifier.Verifier {
 		s.Algorithm, s.PublicKeyEncoding, s.KeyID, s.KeySource = verifier.HMACSHA256, "", nil, nil
 		signature := *s.Signature
 		if len(signature.Accept) > 0 {
-			signature.Accept = map[string]verifier.Algorithm{"HS256": verifier.HMACSHA256}
+			name := "HS256"
+			if signature.Syntax == "http_signature" {
+				name = "hmac-sha256"
+			}
+			signature.Accept = map[string]verifier.Algorithm{name: verifier.HMACSHA256}
 		}
 		s.Signature = &signature
 	}

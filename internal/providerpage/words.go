@@ -339,7 +339,10 @@ func freshness(p *providers.Provider) string {
 		tolerance = *s.Tolerance
 	}
 	said := fmt.Sprintf("The time is in %s (%s) and may differ from the clock by up to %s.", where, unitWords[or(ts.Unit, "s")], span(tolerance))
-	if ts.Optional {
+	switch {
+	case ts.Optional && ts.KV != "":
+		said += " A signature without it stays valid until the " + key + " changes: only the memory of copies stops a captured delivery."
+	case ts.Optional:
 		said += " A delivery without it may be of any age."
 	}
 	return said

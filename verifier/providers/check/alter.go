@@ -279,8 +279,9 @@ func (a *alterer) ofTime() []alteration {
 		return nil
 	}
 	var all []alteration
-	leaf := ts.JSON[strings.LastIndexByte(ts.JSON, '.')+1:]
-	if !ts.Off && !(ts.Optional && !strings.Contains(a.vec.Body, leaf)) {
+	stated := a.vec.Body + a.vec.Headers[signatureInput]
+	leaf := ts.KV + ts.JSON[strings.LastIndexByte(ts.JSON, '.')+1:]
+	if !ts.Off && !(ts.Optional && !strings.Contains(stated, leaf)) {
 		far := time.Hour + 2*verifier.DefaultTolerance
 		if a.Tolerance != nil {
 			far = time.Hour + 2*time.Duration(*a.Tolerance)

@@ -18,6 +18,7 @@ var componentSlots = map[string]template.Slot{
 func slotsOf(components []string) template.Template {
 	var t template.Template
 	for _, name := range components {
+		name, _, _ = strings.Cut(name, ";")
 		if slot, ok := componentSlots[name]; ok {
 			t = append(t, template.Part{Slot: slot})
 		} else if !strings.HasPrefix(name, "@") {
@@ -67,6 +68,6 @@ func (a *alterer) ofInput() []alteration {
 		{"no component at all", edit(func(text string) string { return regexp.MustCompile(`\([^)]*\)`).ReplaceAllString(text, "()") })},
 		{"created a second later", edit(func(text string) string { return createdParam.ReplaceAllStringFunc(text, nextDigit) })},
 		{"no created", edit(func(text string) string { return createdParam.ReplaceAllString(text, "x") })},
-		{"a parameter more", edit(func(text string) string { return text + `;more="1"` })},
+		{"a parameter more", edit(func(text string) string { return strings.Replace(text, ")", `);more="1"`, 1) })},
 	}
 }
