@@ -416,6 +416,34 @@ func TestAReplayUnderAnotherHandlerIsWritten(t *testing.T) {
 	}
 }
 
+// The replay of pending deliveries under another name takes a commit for each. What the
+// app accepts in between stays delivered.
+func TestAReplayUnderAnotherHandlerTakesTime(t *testing.T) {
+	var s *Store
+	var moves atomic.Bool
+	s, _ = begin(t, Options{Path: filepath.Join(t.TempDir(), "inbox.db"), mayWrite: func() error {
+		if moves.CompareAndSwap(true, false) {
+			a, err := s.Take(t.Context(), shop, inbox.NextDue)
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			s.Settle(a, inbox.Settlement{To: inbox.Delivered, Keep: time.Hour})
+		}
+		return nil
+	}})
+	until(t, "it does not open", func() bool { return s.Status().Health == nil })
+	put(t, s, 1)
+	put(t, s, 2)
+	moves.Store(true)
+	if n, err := s.Replay(t.Context(), inbox.Selection{Handler: "shop", States: []inbox.State{inbox.Pending}}, "other"); n != 1 || err != nil {
+		t.Errorf("%d are replayed, want the one that is pending: %v", n, err)
+	}
+	if q, err := s.Queues(t.Context()); err != nil || len(q) == 0 || q[0].Delivered+q[len(q)-1].Delivered == 0 {
+		t.Errorf("%+v %v", q, err)
+	}
+}
+
 func TestAFileShrinksWhenItIsOpened(t *testing.T) {
 	path := filepath.Join(fastDir(t), "inbox.db")
 	s := open(t, Options{Path: path})

@@ -264,7 +264,7 @@ func (s *Store) Replay(ctx context.Context, sel inbox.Selection, handler string)
 		if err != nil || len(keys) == 0 {
 			return 0, err
 		}
-		sel = inbox.Selection{Keys: keys}
+		sel = inbox.Selection{Keys: keys, States: sel.States} // the app may have accepted some meanwhile
 	}
 	s.mu.Lock()
 	if s.db == nil {

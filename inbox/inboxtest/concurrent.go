@@ -140,6 +140,42 @@ func testMany(p *probe, n int) {
 	}
 }
 
+// testReplayRace replays pending deliveries, under the same and another name, while the app
+// accepts them: it gets none of them again.
+func testReplayRace(t *testing.T, s Subject) {
+	p := &probe{t: t, Subject: s}
+	const n = 60
+	for i := range n {
+		p.accept(shop, i)
+	}
+	var replays sync.WaitGroup
+	for _, as := range []string{"shop", "", "shop"} {
+		replays.Go(func() {
+			if _, err := p.Engine.Replay(t.Context(), inbox.Selection{Handler: "shop", States: []inbox.State{inbox.Pending}}, as); err != nil {
+				t.Errorf("replay: %v", err)
+			}
+		})
+	}
+	for delivered := 0; delivered < n; {
+		a, err := p.Engine.Take(t.Context(), shop, inbox.NextDue)
+		if err != nil {
+			t.Fatalf("take: %v", err)
+		}
+		if a == nil { // moving
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		delivered++
+		p.Engine.Settle(a, inbox.Settlement{To: inbox.Delivered, Keep: time.Hour})
+	}
+	replays.Wait()
+	for i := range n {
+		if e := p.find(i, inbox.Delivered); e.Generation != 0 {
+			t.Errorf("%d is replayed after it was delivered: %+v", i, e)
+		}
+	}
+}
+
 // testModel makes the same random calls to the engine and a Memory.
 func testModel(t *testing.T, open Factory) {
 	queues := rapid.SampledFrom([]inbox.Queue{shop, acme, other})

@@ -77,6 +77,7 @@ func Run(t *testing.T, open Factory) {
 		testAbandoned(&probe{t: t, Subject: open(t, 0)})
 	})
 	t.Run("one of several concurrent copies is stored", func(t *testing.T) { testCopiesAtOnce(t, open(t, 0).Engine) })
+	t.Run("what is delivered while a replay runs is not replayed", func(t *testing.T) { testReplayRace(t, open(t, 0)) })
 	t.Run("each delivery has one attempt at a time", func(t *testing.T) { testOneAttempt(t, open(t, 0)) })
 	t.Run("a hundred thousand survive a restart", func(t *testing.T) {
 		if testing.Short() {

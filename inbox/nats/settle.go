@@ -253,7 +253,7 @@ func (e *Engine) Replay(ctx context.Context, sel inbox.Selection, handler string
 		if n += done; err != nil || len(again) == 0 {
 			break
 		}
-		sel = inbox.Selection{Keys: again}
+		sel = inbox.Selection{Keys: again, States: sel.States} // the app may have accepted some meanwhile
 	}
 	signal(e.changed)
 	return n, err
@@ -314,7 +314,7 @@ func (e *Engine) move(ctx context.Context, sel inbox.Selection, handler string) 
 		if err != nil {
 			return n, nil, err
 		}
-		switch err := e.moveOne(ctx, x, d, data); {
+		switch err := e.moveOne(ctx, x, sel.States, d, data); {
 		case err == nil:
 			n++
 		case errors.Is(err, inbox.ErrNotFound):
@@ -327,9 +327,9 @@ func (e *Engine) move(ctx context.Context, sel inbox.Selection, handler string) 
 	return n, again, nil
 }
 
-// moveOne stores x again, as d. The error is ErrNotFound if it must not be replayed, or
-// errConflict if another gateway has changed it meanwhile.
-func (e *Engine) moveOne(ctx context.Context, x *entry, d *inbox.Delivery, data []byte) error {
+// moveOne stores x again, as d, if it still has one of the states. The error is ErrNotFound
+// if it must not be replayed, or errConflict if another gateway has changed it meanwhile.
+func (e *Engine) moveOne(ctx context.Context, x *entry, states []inbox.State, d *inbox.Delivery, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()
 	e.mu.Lock()
@@ -344,7 +344,7 @@ func (e *Engine) moveOne(ctx context.Context, x *entry, d *inbox.Delivery, data 
 		}
 		e.mu.Lock()
 	}
-	if e.idx.Entries[x.Key] != x || !x.Replayable() {
+	if e.idx.Entries[x.Key] != x || !x.Replayable() || !(inbox.Selection{States: states}).Includes(x.View()) {
 		e.mu.Unlock()
 		return inbox.ErrNotFound
 	}
