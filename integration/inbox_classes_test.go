@@ -51,10 +51,11 @@ type crowdedApp struct {
 	tries, takes  map[string]int
 	last          map[string]time.Time
 	working, most int
+	hangs         chan struct{} // closed: what hangs gets no answer
 }
 
 func newCrowdedApp(g *gateway, id string, answer func(id string) int) *crowdedApp {
-	c := &crowdedApp{answer: answer, tries: make(map[string]int), takes: make(map[string]int), last: make(map[string]time.Time)}
+	c := &crowdedApp{answer: answer, tries: make(map[string]int), takes: make(map[string]int), last: make(map[string]time.Time), hangs: make(chan struct{})}
 	g.app.answer(id, func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get("X-Github-Delivery")
 		c.mu.Lock()
@@ -71,6 +72,8 @@ func newCrowdedApp(g *gateway, id string, answer func(id string) int) *crowdedAp
 			select {
 			case <-r.Context().Done():
 			case <-g.app.released:
+			case <-c.hangs:
+				defer panic(http.ErrAbortHandler)
 			}
 		}
 		c.mu.Lock()
@@ -304,7 +307,7 @@ func testStarvingNeighbour(t *testing.T) {
 }
 
 func testHeadOfLine(t *testing.T) {
-	g := startInbox(t, setup{site: inboxSite("inbox first", "APP", "name github\nupstream_timeout 25s")})
+	g := startInbox(t, setup{site: inboxSite("inbox first", "APP", "name github\nupstream_timeout 10m")})
 	c := newCrowdedApp(g, "line", func(id string) int {
 		switch id {
 		case "hangs":
@@ -337,6 +340,7 @@ func testHeadOfLine(t *testing.T) {
 		t.Errorf("meanwhile the first were tried %d and %d times, want one attempt that hangs and some that fail", c.tried("hangs"), c.tried("fails"))
 	}
 	c.set(always(http.StatusOK))
+	close(c.hangs)
 	g.settled(t)
 	if c.taken("hangs") != 1 || c.taken("fails") != 1 {
 		t.Errorf("at last they are taken %d and %d times", c.taken("hangs"), c.taken("fails"))
