@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -28,10 +30,10 @@ func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	held := d.charged
 	defer awaiting.Add(-held)
 	if awaiting.Add(held) > max(buffered.limit.Load()/4, d.h.maxBody+1) {
-		return keyNotFetched(errors.New("too many deliveries are waiting for keys"))
+		return d.keyNotFetched(rej, errors.New("too many deliveries are waiting for keys"))
 	}
-	if err := d.h.keys.Fetch(d.r.Context(), rej.KeyID, clientOf(d.r)); err != nil {
-		return keyNotFetched(err)
+	if err := d.h.keys.Fetch(d.r.Context(), rej.KeyID, clientOf(d.r), d.came); err != nil {
+		return d.keyNotFetched(rej, err)
 	}
 	newer := d.h.keys.Snapshot()
 	if newer == d.keys { // the sender publishes no other key
@@ -41,9 +43,17 @@ func (d *delivery) fetchKey(rej *verifier.Rejection) error {
 	return d.begin()
 }
 
-func keyNotFetched(err error) *refusal {
+// keyNotFetched refuses a delivery that a key not fetched yet may have signed: the
+// sender is asked to retry. Under observe it is a failed verification like another.
+func (d *delivery) keyNotFetched(rej *verifier.Rejection, err error) error {
+	if d.h.Observe {
+		return rej
+	}
 	r := *errKeyUnavailable
-	r.detail = "the sender's key cannot be fetched now: " + err.Error()
+	r.detail = rej.Detail + ", and the sender's keys cannot be fetched now: " + err.Error()
+	if e, ok := errors.AsType[*keys.NotNow](err); ok {
+		r.retryAfter = int((e.After + time.Second - 1) / time.Second)
+	}
 	return &r
 }
 

@@ -9,10 +9,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +36,8 @@ func (s *sender) handler(t *testing.T, more ...string) *Handler {
 	t.Helper()
 	g := mustProvision(t, "", acme(append([]string{`"algorithm":"ed25519"`}, more...)...))
 	h := g.handlers[0]
-	h.fetcher.Now = func() time.Time { return s.now }
+	h.now = func() time.Time { return s.now }
+	h.fetcher.Now = h.now
 	h.fetcher.Get = func(_ context.Context, address string) (keys.Page, error) {
 		s.asked = append(s.asked, address)
 		page, ok := s.pages[address]
@@ -106,13 +110,17 @@ func TestPublishedSet(t *testing.T) {
 	s.pages[setAddress] = setOf("a", publicA)
 	s.step(t, h, "the set is there", signedBy(a, "a"), 202, 1)
 	s.step(t, h, "and stays", signedBy(a, "a"), 202, 0)
-	s.step(t, h, "a forgery", signedBy(b, "a"), 401, 0)
-	s.step(t, h, "an id that the new set lacks", signedBy(b, "b"), 401, 0)
+	s.step(t, h, "a forgery", signedBy(b, "a"), 401, 1)
+	s.step(t, h, "an id that the new set lacks", signedBy(b, "b"), 401, 1)
 	s.now = s.now.Add(time.Minute)
-	s.step(t, h, "a forgery with an id at hand", signedBy(b, "a"), 401, 0)
+	s.step(t, h, "a forgery with an id at hand", signedBy(b, "a"), 401, 1)
 	s.pages[setAddress] = setOf("b", publicB)
 	s.step(t, h, "the keys have changed", signedBy(b, "b"), 202, 1)
-	s.step(t, h, "the old one is gone", signedBy(a, "a"), 401, 0)
+	s.step(t, h, "the old one is gone", signedBy(a, "a"), 401, 1)
+	s.pages[setAddress] = setOf("b", publicA)
+	s.step(t, h, "another key has the id", signedBy(a, "b"), 202, 1)
+	s.pages[setAddress] = setOf("b", publicB)
+	s.step(t, h, "and the first again", signedBy(b, "b"), 202, 1)
 	s.now = s.now.Add(time.Minute)
 	s.pages[setAddress] = `{"keys":[]}`
 	s.step(t, h, "a set without keys", signedBy(a, "a"), 503, 1)
@@ -125,9 +133,112 @@ func TestPublishedSet(t *testing.T) {
 	if labels := h.keys.Snapshot().Labels(); !slices.Equal(labels, []string{"fetched"}) {
 		t.Errorf("labels %q", labels)
 	}
-	if got := h.keys.NoteUse(verifier.Verdict{Key: "jwks/a"}); got != "fetched" {
+	if got := h.keys.NoteUse(verifier.Verdict{Key: "jwks/a"}, netip.Prefix{}); got != "fetched" {
 		t.Errorf("in metrics: %s", got)
 	}
+}
+
+// from sets the client of a request.
+func from(client string, r *http.Request) *http.Request {
+	r.RemoteAddr = client + ":1234"
+	return r
+}
+
+// TestRotationAfterForgeries: whatever strangers have made the gateway fetch just
+// before the sender changes its keys, the first delivery with a new one is verified,
+// and never refused as a forgery.
+func TestRotationAfterForgeries(t *testing.T) {
+	_, stranger := newKey(t)
+	publicA, a := newKey(t)
+	publicB, b := newKey(t)
+	for _, id := range []string{"b", "a"} { // a new key under a new id, and under the old one
+		for name, tc := range map[string]struct {
+			forgeries, clients int
+			sender             string // its client; "": a stranger's
+			before             bool   // it has delivered before
+			want               int
+		}{
+			"one forgery":                             {forgeries: 1, clients: 1, sender: "203.0.113.9", want: 202},
+			"one client":                              {forgeries: 1000, clients: 1, sender: "203.0.113.9", want: 202},
+			"as many clients as use up all fetches":   {forgeries: 200, clients: 200, sender: "203.0.113.9", before: true, want: 202},
+			"the same, and the sender's is a new one": {forgeries: 200, clients: 200, sender: "203.0.113.9", want: 503},
+			"behind a proxy that is not trusted":      {forgeries: 1000, clients: 1, before: true, want: 503},
+		} {
+			t.Run(name+", "+id, func(t *testing.T) {
+				s := &sender{pages: map[string]string{setAddress: setOf("a", publicA)}, now: clock}
+				h := s.handler(t, fromSet)
+				client := func(i int) string { return fmt.Sprintf("198.18.0.%d", i%tc.clients) }
+				if tc.sender == "" {
+					tc.sender = client(0)
+				}
+				if tc.before {
+					s.step(t, h, "before", from(tc.sender, signedBy(a, "a")), 202, 1)
+				}
+				for i := range tc.forgeries {
+					s.now = s.now.Add(time.Millisecond)
+					r := from(client(i), signedBy(stranger, "junk"))
+					if a := serve(t, r, accepting, h); a.status != 401 && a.status != 503 {
+						t.Fatalf("a forgery: %d", a.status)
+					}
+				}
+				if n := len(s.asked); n > 62 {
+					t.Errorf("the sender is asked %d times", n)
+				}
+				s.step(t, h, "a delivery with the old key", from("203.0.113.8", signedBy(a, "a")), 202, 0)
+				s.pages[setAddress] = setOf(id, publicB)
+				answered := serve(t, from(tc.sender, signedBy(b, id)), accepting, h)
+				if answered.status != tc.want {
+					t.Fatalf("the first delivery with the new key: %d, want %d", answered.status, tc.want)
+				}
+				if tc.want == 202 {
+					return
+				}
+				seconds, err := strconv.Atoi(answered.header.Get("Retry-After"))
+				if err != nil || seconds < 1 || seconds > 60 {
+					t.Fatalf("Retry-After: %q", answered.header.Get("Retry-After"))
+				}
+				s.now = s.now.Add(time.Duration(seconds) * time.Second)
+				s.step(t, h, "when it may retry", from(tc.sender, signedBy(b, id)), 202, 1)
+			})
+		}
+	}
+}
+
+// TestSetFetchedWhileADeliveryArrives: it needs no fetch of its own.
+func TestSetFetchedWhileADeliveryArrives(t *testing.T) {
+	publicA, a := newKey(t)
+	publicB, b := newKey(t)
+	s := &sender{pages: map[string]string{setAddress: setOf("a", publicA)}, now: clock}
+	h := s.handler(t, fromSet)
+	s.step(t, h, "before", signedBy(a, "a"), 202, 1)
+	slow := signedBy(b, "b")
+	slow.Body = io.NopCloser(io.MultiReader(readerFunc(func([]byte) (int, error) {
+		s.now = s.now.Add(time.Second)
+		s.pages[setAddress] = setOf("b", publicB)
+		s.step(t, h, "another, meanwhile", signedBy(b, "b"), 202, 1)
+		return 0, io.EOF
+	}), slow.Body))
+	s.step(t, h, "the slow one", slow, 202, 1)
+	if len(s.asked) != 2 {
+		t.Errorf("%d fetches", len(s.asked))
+	}
+}
+
+// TestObserveWithoutKeys: under observe, a delivery whose key cannot be fetched passes
+// like one that fails verification.
+func TestObserveWithoutKeys(t *testing.T) {
+	publicA, _ := newKey(t)
+	_, b := newKey(t)
+	s := &sender{pages: map[string]string{}, now: clock}
+	h := s.handler(t, fromSet, `"observe":true`)
+	s.step(t, h, "no set", signedBy(b, "b"), 202, 1)
+	s.now = s.now.Add(10 * time.Second)
+	s.pages[setAddress] = setOf("a", publicA)
+	s.step(t, h, "a set without the key", signedBy(b, "b"), 202, 1)
+	for range 10 {
+		serve(t, signedBy(b, "b"), accepting, h)
+	}
+	s.step(t, h, "no fetch left", signedBy(b, "b"), 202, 0)
 }
 
 func TestPublishedCertificates(t *testing.T) {

@@ -186,7 +186,7 @@ func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
 	d.verifiedBy = verdict.Key
-	d.h.metrics.KeyUsed(d.h.keys.NoteUse(verdict), d.h.now())
+	d.h.metrics.KeyUsed(d.h.keys.NoteUse(verdict, clientOf(d.r)), d.h.now())
 	if d.signed = verdict.Timestamp; !d.signed.IsZero() {
 		d.noteSkew(verdict.Timestamp)
 		d.repl.Set(prefix+"timestamp", verdict.Timestamp.UTC().Format(time.RFC3339))

@@ -99,7 +99,6 @@ func serve(t testing.TB, r *http.Request, next caddyhttp.Handler, handlers ...*H
 		return next.ServeHTTP(w, r)
 	})
 	for _, h := range slices.Backward(handlers) {
-		h.now = func() time.Time { return clock }
 		below := chain
 		chain = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, below) })
 	}

@@ -153,8 +153,9 @@ func (c *Check) mismatch() *Rejection {
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}
-	rej.UnknownKey, rej.KeyID = !c.knowsKey(c.keyID), c.keyID
-	if rej.UnknownKey {
+	unknown := !c.knowsKey(c.keyID)
+	rej.UnknownKey, rej.KeyID = unknown || c.v.scheme.KeySource.JWKS != "", c.keyID // a set may have another key under the same id
+	if unknown {
 		rej.Detail = "no known key has the key id of the delivery or matches its signature"
 	}
 	return rej

@@ -150,7 +150,7 @@ func TestKeyID(t *testing.T) {
 		unknown bool
 	}{
 		"its own":                   {keys: keys, signer: 1, id: []string{"b"}, want: genuine},
-		"another's":                 {keys: keys, signer: 1, id: []string{"a"}, want: "signature_mismatch"},
+		"another's":                 {keys: keys, signer: 1, id: []string{"a"}, want: "signature_mismatch", unknown: true}, // or a new one under its id
 		"unnamed, any":              {keys: keys, signer: 1, want: genuine},
 		"unnamed, none":             {keys: keys, signer: 2, want: "signature_mismatch", unknown: true},
 		"an id that nobody has":     {keys: keys, signer: 1, id: []string{"c"}, want: "signature_mismatch", unknown: true},

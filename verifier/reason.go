@@ -41,8 +41,8 @@ type Rejection struct {
 	Skew   time.Duration // now minus the delivery's timestamp; zero without one
 
 	// UnknownKey reports that the sender publishes its keys (Scheme.KeySource) and no
-	// known key matches: with KeyID, because none has that id; without, because the
-	// set may have changed. The caller may fetch the keys and verify again.
+	// known key matches, but another may: of a set, which may have changed, or the
+	// certificate named by KeyID. The caller may fetch the keys and verify again.
 	UnknownKey bool
 	KeyID      string // as stated by the delivery, unverified; on KeySource's hosts
 }

@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// maxFetches limits the fetches of unknown addresses that a Fetcher starts per
-	// minute, so that forged deliveries cannot make the gateway hammer the sender. A
-	// quarter more is for clients whose last fetch served a key.
+	// maxFetches limits the fetches of unknown addresses, and of key sets fetched less
+	// than a minute ago, that a Fetcher starts per minute, so that forged deliveries
+	// cannot make the gateway hammer the sender. A quarter more is for clients that
+	// were served.
 	maxFetches = 60
 	// maxClientFetches limits the fetches that one client may cause. A sender needs
-	// one for each of its one or two certificates.
+	// one for each of its one or two certificates, or for each new key of its set.
 	maxClientFetches = 6
 	// maxNetworkFetches limits the fetches that the clients of one IPv6 /48 may cause
 	// together: a /48 holds 65,536 clients.
@@ -44,8 +45,8 @@ type fetchClient struct {
 	address netip.Prefix
 	since   time.Time // when its current minute began
 	begun   int       // fetches in that minute
-	failed  time.Time // when its last fetch failed; zero: never
-	served  bool      // its last fetch did not
+	failed  time.Time // when its last fetch was useless; zero: it was not
+	served  bool      // its last fetch was not; for a key set: a delivery was verified since
 	waiting int
 }
 
@@ -81,9 +82,9 @@ func (b *fetchBudget) network(client netip.Prefix) *fetchClient {
 	return b.client(network)
 }
 
-// mayBegin reports whether a client of a network may cause one more fetch now, and
-// counts it. The network may be nil.
-func (b *fetchBudget) mayBegin(c, network *fetchClient, now time.Time) bool {
+// begin counts one more fetch of a client of a network and returns 0, or how long to
+// wait until it may begin. The network may be nil.
+func (b *fetchBudget) begin(c, network *fetchClient, now time.Time) time.Duration {
 	b.begun = slices.DeleteFunc(b.begun, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
 	most := maxFetches
 	switch {
@@ -92,14 +93,41 @@ func (b *fetchBudget) mayBegin(c, network *fetchClient, now time.Time) bool {
 	case c.served:
 		most = maxFetches * 5 / 4
 	}
-	if len(b.begun) >= most || c.inMinute(now) >= maxClientFetches || network.inMinute(now) >= maxNetworkFetches {
-		return false
+	free := now
+	if n := len(b.begun); n >= most {
+		free = b.begun[n-most].Add(time.Minute)
+	}
+	if c.inMinute(now) >= maxClientFetches {
+		free = later(free, c.since.Add(time.Minute))
+	}
+	if network.inMinute(now) >= maxNetworkFetches {
+		free = later(free, network.since.Add(time.Minute))
+	}
+	if free.After(now) {
+		return free.Sub(now)
 	}
 	b.begun = append(b.begun, now)
 	c.count()
 	network.count()
-	return true
+	return 0
 }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// useless records that a fetch of the client yielded nothing, as far as is known.
+func (c *fetchClient) useless(now time.Time) {
+	if c != nil {
+		c.failed, c.served = now, false
+	}
+}
+
+// useful records the opposite.
+func (c *fetchClient) useful() { c.failed, c.served = time.Time{}, true }
 
 func (c *fetchClient) failedLately(now time.Time) bool {
 	return c != nil && !c.failed.IsZero() && now.Sub(c.failed) < failuresCount

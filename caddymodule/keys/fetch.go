@@ -46,7 +46,8 @@ type Fetcher struct {
 type need struct {
 	address string
 	client  netip.Prefix // client of the request
-	known   bool         // it has served a key before: no budget
+	known   bool         // it has served a key before, a set not lately: no budget
+	set     bool         // a key set: the fetch is useful once a delivery is verified
 }
 
 // A flight is a fetch in progress.
@@ -68,6 +69,18 @@ var (
 	errManyFetches  = errors.New("too many fetches in this minute")
 	errManyWaiters  = errors.New("too many deliveries wait for fetches")
 )
+
+// A NotNow is the error for a fetch that may not begin yet.
+type NotNow struct {
+	// After is how long until it may, more than 0.
+	After time.Duration
+	err   error
+}
+
+func (e *NotNow) Error() string { return e.err.Error() }
+
+// Unwrap returns the reason.
+func (e *NotNow) Unwrap() error { return e.err }
 
 // Visit requests an address named in a request of client, and discards the answer. It
 // calls settle once, however many callers wait, and waits until settle returns. The
@@ -101,18 +114,22 @@ func (f *Fetcher) join(n need, settle func(Page, error) error) (fl *flight, leav
 	fl = f.flights[n.address]
 	switch {
 	case f.budget.waiting == maxWaiters || client.waiting == maxClientWaiters:
-		return nil, nil, errManyWaiters
-	case fl == nil && now.Sub(f.failed[n.address]) < failureLasts:
-		return nil, nil, errFailedLately
-	case fl == nil && !n.known && !f.budget.mayBegin(client, network, now):
-		return nil, nil, errManyFetches
+		return nil, nil, &NotNow{fetchTimeout, errManyWaiters}
 	case fl == nil:
+		if failed := now.Sub(f.failed[n.address]); failed < failureLasts {
+			return nil, nil, &NotNow{failureLasts - failed, errFailedLately}
+		}
+		if !n.known {
+			if wait := f.budget.begin(client, network, now); wait > 0 {
+				return nil, nil, &NotNow{wait, errManyFetches}
+			}
+		}
 		fl = &flight{done: make(chan struct{}), client: client, network: network}
 		if f.flights == nil {
 			f.flights, f.failed = make(map[string]*flight), make(map[string]time.Time)
 		}
 		f.flights[n.address] = fl
-		go f.fly(fl, n.address, settle)
+		go f.fly(fl, n, settle)
 	}
 	f.budget.keep(client, network)
 	f.budget.waiting++
@@ -127,28 +144,40 @@ func (f *Fetcher) leave(client *fetchClient) {
 	client.waiting--
 }
 
-func (f *Fetcher) fly(fl *flight, address string, settle func(Page, error) error) {
+// verified records that a delivery of client was verified by a key from a set.
+func (f *Fetcher) verified(client netip.Prefix) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.budget.client(client)
+	c.useful()
+	f.budget.keep(c)
+}
+
+func (f *Fetcher) fly(fl *flight, n need, settle func(Page, error) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	get := f.Get
 	if get == nil {
 		get = getAddress
 	}
-	got, err := get(ctx, address)
+	got, err := get(ctx, n.address)
 	err = settle(got, err)
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.clock()
 	maps.DeleteFunc(f.failed, func(_ string, at time.Time) bool { return now.Sub(at) >= failureLasts })
-	fl.client.failed, fl.client.served = time.Time{}, err == nil
 	if err != nil {
-		f.failed[address], fl.client.failed = now, now
-		if fl.network != nil {
-			fl.network.failed = now
-		}
+		f.failed[n.address] = now
 	}
-	delete(f.flights, address)
+	switch {
+	case err == nil && !n.set:
+		fl.client.useful()
+	case err != nil || !n.known: // of a set, see verified
+		fl.client.useless(now)
+		fl.network.useless(now)
+	}
+	delete(f.flights, n.address)
 	fl.err = err
 	close(fl.done)
 }

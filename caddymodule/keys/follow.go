@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -65,7 +66,7 @@ func (k *Set) followSet(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		if k.published.due(k.fetcher.clock()) {
-			_ = k.Fetch(ctx, "", netip.Prefix{}) // logs its errors
+			_ = k.Fetch(ctx, "", netip.Prefix{}, k.fetcher.clock()) // logs its errors
 		}
 		select {
 		case <-ctx.Done():
@@ -76,39 +77,52 @@ func (k *Set) followSet(ctx context.Context) {
 }
 
 // Fetch fetches a key that a delivery names and the snapshot lacks, and puts it into
-// use. id is the key's id in the delivery, client its source. Nil means that the
-// snapshot has all keys that the sender publishes now, with or without that one.
-// Errors hold no address.
+// use. id is the key's id in the delivery, client its source, came when it arrived. Nil
+// means that the snapshot has all keys that the sender has published since, with or
+// without that one. The error is a *NotNow if the fetch may begin later. Errors hold no
+// address.
+//
+// A key set is fetched for any delivery that matches none of its keys: the id may be
+// new, or the key under it. Once a minute that is free; more often it takes from the
+// budget of the client, so that a stranger's forgery just before a rotation neither
+// delays the first delivery with the new key nor has it refused as a forgery.
 //
 // Fetch waits, so that the delivery can still be verified. Answering 503 during the
 // fetch would be simpler but loses deliveries: FusionAuth, whose key set is fetched,
 // never retries, and its "All the webhooks must succeed" rolls back the transaction.
 // Constant Contact publishes no retry schedule; Amazon SNS gives up after three
 // retries in a minute.
-func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix) error {
-	p := k.published
-	address := id
+func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix, came time.Time) error {
+	p, now := k.published, k.fetcher.clock()
+	n := need{address: id, client: client, known: p.knows(id)}
 	if p.jwks != "" {
-		address = p.jwks
+		n = need{address: p.jwks, client: client, known: p.young(now) == 0, set: true}
 	}
-	shown, _, _ := strings.Cut(address, "?") // a query may hold a token
-	if p.lacks(address, k.fetcher.clock()) {
-		err := k.fetcher.fetch(ctx, need{address, client, p.knows(address)}, func(page Page, err error) error {
-			if err == nil {
-				err = p.keep(address, page, k.fetcher.clock(), k.usableKey)
+	if p.lacks(n.address, came, now) {
+		if err := k.fetcher.fetch(ctx, n, k.keep(n.address)); err != nil {
+			if e, ok := errors.AsType[*NotNow](err); ok && p.young(now) > 0 {
+				e.After = min(e.After, p.young(now)) // then it is free
 			}
-			if err != nil {
-				k.countFailure()
-				k.logger.Error("cannot fetch the sender's key", zap.String("address", shown), zap.Error(err),
-					zap.String("consequence", "the keys fetched before stay in use; deliveries signed with another key are answered 503"))
-			}
-			return err
-		})
-		if err != nil {
 			return err
 		}
 	}
 	return k.adopt()
+}
+
+// keep returns what stores the page fetched from address, and logs failures.
+func (k *Set) keep(address string) func(Page, error) error {
+	shown, _, _ := strings.Cut(address, "?") // a query may hold a token
+	return func(page Page, err error) error {
+		if err == nil {
+			err = k.published.keep(address, page, k.fetcher.clock(), k.usableKey)
+		}
+		if err != nil {
+			k.countFailure()
+			k.logger.Error("cannot fetch the sender's key", zap.String("address", shown), zap.Error(err),
+				zap.String("consequence", "the keys fetched before stay in use; deliveries signed with another key are answered 503"))
+		}
+		return err
+	}
 }
 
 // usableKey returns why a fetched text is not a key of the scheme.
@@ -139,14 +153,19 @@ func (k *Set) adopted() bool {
 	return s != nil && s.version == version && !s.expired(now)
 }
 
-// NoteUse records that a key verified a delivery, and returns its label for metrics.
-// A certificate that verified one is not dropped for one that has not. All fetched
-// keys share a label, because a sender may publish any number of them.
-func (k *Set) NoteUse(verdict verifier.Verdict) string {
+// NoteUse records that a key verified a delivery of client, and returns its label for
+// metrics. A certificate that verified one is not dropped for one that has not, and
+// such a client has fetches of a key set that strangers cannot use up. All fetched keys
+// share a label, because a sender may publish any number of them.
+func (k *Set) NoteUse(verdict verifier.Verdict, client netip.Prefix) string {
 	if k.published == nil {
 		return verdict.Key
 	}
-	k.published.used(verdict.KeyID)
+	if k.published.jwks != "" {
+		k.fetcher.verified(client)
+	} else {
+		k.published.used(verdict.KeyID)
+	}
 	return labelFetched
 }
 

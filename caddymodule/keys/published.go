@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// setLasts is the minimum time between two fetches of a key set for deliveries
-	// whose key it lacks.
+	// setLasts is the age from which a key set is fetched for a delivery that matches
+	// none of its keys, whoever sent it. A younger one is fetched within the budget.
 	setLasts = time.Minute
 	// Bounds of the age, from Cache-Control, at which a key set is fetched again.
 	minSetAge, maxSetAge = 5 * time.Minute, 24 * time.Hour
@@ -70,16 +70,27 @@ func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until
 	return keys, p.version, until
 }
 
-// lacks reports whether fetching address may yield a key that we do not have.
-func (p *published) lacks(address string, now time.Time) bool {
+// lacks reports whether fetching address may yield a key that we do not have, for a
+// delivery that came then.
+func (p *published) lacks(address string, came, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.jwks != "" {
-		return p.set == "" || now.Sub(p.fetched) >= setLasts
+		return p.set == "" || !p.fetched.After(came)
 	}
 	return !slices.ContainsFunc(p.certificates, func(c certificate) bool {
 		return c.address == address && !now.Before(c.from) && !now.After(c.until)
 	})
+}
+
+// young returns how long the set is still younger than setLasts; otherwise 0.
+func (p *published) young(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.set == "" {
+		return 0
+	}
+	return max(0, setLasts-now.Sub(p.fetched))
 }
 
 // due reports whether to fetch the key set now. After a true it is not due for a
@@ -106,8 +117,10 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 			return fmt.Errorf("the certificate is not valid now, only from %s to %s", c.from.Format(time.RFC3339), c.until.Format(time.RFC3339))
 		}
 	}
-	if err := usable(c.text); err != nil {
-		return err
+	if p.jwks == "" || !p.has(c.text) { // usable may wait for a file
+		if err := usable(c.text); err != nil {
+			return err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,13 +147,20 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 	return nil
 }
 
+// has reports whether text is that of the set.
+func (p *published) has(text string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return text != "" && p.set == text
+}
+
 // used records that the certificate at address verified a delivery.
 func (p *published) used(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.certificates, func(c certificate) bool { return c.address == address })
 	if i < 0 {
-		return // in a key set, or dropped
+		return // dropped
 	}
 	c := p.certificates[i]
 	if !c.proven {

@@ -77,13 +77,13 @@ func signedBy(key ed25519.PrivateKey, id string) *verifier.Request {
 func judge(k *Set, r *verifier.Request) error {
 	j, err := k.Snapshot().Verifier.Judge(r, []byte(body), clock)
 	if rej, ok := errors.AsType[*verifier.Rejection](err); ok && rej.UnknownKey {
-		if err := k.Fetch(context.Background(), rej.KeyID, netip.Prefix{}); err != nil {
+		if err := k.Fetch(context.Background(), rej.KeyID, netip.Prefix{}, k.fetcher.clock()); err != nil {
 			return err
 		}
 		j, err = k.Snapshot().Verifier.Judge(r, []byte(body), clock)
 	}
 	if err == nil {
-		k.NoteUse(j.Verdict)
+		k.NoteUse(j.Verdict, netip.Prefix{})
 	}
 	return err
 }
@@ -141,8 +141,8 @@ func TestPublishedBounds(t *testing.T) {
 		keep(fmt.Sprintf("https://certs.acme.example/%d/key.pem", i))
 	}
 	keys, _, _ := p.keys(clock)
-	if len(keys) != maxCertificates || p.lacks(one, clock) || p.lacks(two, clock) {
-		t.Errorf("%d kept, gone: %v, %v", len(keys), p.lacks(one, clock), p.lacks(two, clock))
+	if len(keys) != maxCertificates || p.lacks(one, clock, clock) || p.lacks(two, clock, clock) {
+		t.Errorf("%d kept, gone: %v, %v", len(keys), p.lacks(one, clock, clock), p.lacks(two, clock, clock))
 	}
 }
 
@@ -186,6 +186,20 @@ func TestForgeryWaitsForNoFile(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("it waits")
+	}
+}
+
+// TestEmptySet: an empty page is a failure, not a set without the key.
+func TestEmptySet(t *testing.T) {
+	_, key := newKey(t)
+	s := &sender{pages: map[string]string{setAddress: ""}, now: clock}
+	k := s.open(t, fromSet)
+	defer k.Close()
+	if err := judge(k, signedBy(key, "a")); err == nil || len(s.asked) != 1 {
+		t.Error(err)
+	}
+	if _, rejected := errors.AsType[*verifier.Rejection](judge(k, signedBy(key, "a"))); rejected {
+		t.Error("refused as a forgery")
 	}
 }
 

@@ -82,7 +82,7 @@ func (k *Set) recallFrom(ctx context.Context, store Storage, key string) []strin
 		if ctx.Err() != nil {
 			break
 		}
-		_ = k.Fetch(ctx, address, netip.Prefix{}) // logs its errors
+		_ = k.Fetch(ctx, address, netip.Prefix{}, k.fetcher.clock()) // logs its errors
 	}
 	return addresses
 }
@@ -109,12 +109,11 @@ func (p *published) expect(addresses []string) {
 }
 
 // knows reports whether the certificate at an address verified deliveries, now or
-// before a restart, or the address is the configured one. Known addresses need no
-// budget.
+// before a restart. Known addresses need no budget.
 func (p *published) knows(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.jwks != "" || slices.Contains(p.expected, address) ||
+	return slices.Contains(p.expected, address) ||
 		slices.ContainsFunc(p.certificates, func(c certificate) bool { return c.proven && c.address == address })
 }
 

@@ -121,7 +121,7 @@ func TestRecalledStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p.lacks(one, clock) {
+	if p.lacks(one, clock, clock) {
 		t.Error("gone")
 	}
 }
