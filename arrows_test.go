@@ -26,8 +26,8 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule": {
 		ours: []string{
 			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/boxes", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
-			"caddymodule/placement", "caddymodule/rejected",
-			"dedupe", "dedupe/bolt", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
+			"caddymodule/placement", "caddymodule/rejected", "caddymodule/stores",
+			"dedupe", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
 		},
 		outside: []string{caddy, zap, "go.opentelemetry.io/otel"},
 	},
@@ -48,8 +48,9 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/option":    {ours: []string{"internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
 	"caddymodule/rejected":  {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "verifier", "verifier/providers"}},
+	"caddymodule/stores":    {ours: []string{"caddymodule/option", "dedupe", "dedupe/bolt"}, outside: []string{caddy}},
 	"caddymodule/nats":      {ours: []string{"caddymodule/boxes", "caddymodule/option", "inbox", "inbox/nats", "internal/configfile"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
-	"caddymodule/redis":     {ours: []string{"caddymodule", "caddymodule/keys", "caddymodule/option", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
+	"caddymodule/redis":     {ours: []string{"caddymodule/keys", "caddymodule/option", "caddymodule/stores", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{
 			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "dedupe", "internal/providerpage", "internal/rawhttp",

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 )
 
 // advise warns of probable mistakes, and refuses handlers that would treat each
@@ -136,17 +137,12 @@ func (a *App) oracles() (findings []placement.Finding) {
 	return findings
 }
 
-// A movable is a store module whose address or password, and so Identity, may change
-// without losing its deliveries. Keeps describes, in words that may be logged, what
-// must stay the same.
-type movable interface{ Keeps() string }
-
 // forgets warns of deliveries that this configuration no longer remembers.
 func (a *App) forgets(before *App) (findings []placement.Finding) {
-	if was, is := keptBy(before.store), keptBy(a.store); was != is {
+	if !stores.Same(before.store, a.store) {
 		findings = append(findings, placement.Finding{
 			Message: "another store than before the reload: it does not know the deliveries accepted so far, so their copies are forwarded again",
-			Fields:  []zap.Field{zap.String("before", describeStore(before.store)), zap.String("now", describeStore(a.store))},
+			Fields:  []zap.Field{zap.String("before", stores.Describe(before.store)), zap.String("now", stores.Describe(a.store))},
 		})
 	}
 	told := make(map[string]bool)
@@ -198,29 +194,4 @@ func called(h *Handler) string {
 		return h.Name + ", by default"
 	}
 	return h.Name
-}
-
-func keptBy(s StoreModule) string {
-	if m, ok := s.(movable); ok {
-		return string(kindOf(s)) + "\x00" + m.Keeps()
-	}
-	return s.Identity()
-}
-
-func kindOf(s StoreModule) caddy.ModuleID {
-	if m, ok := s.(caddy.Module); ok {
-		return m.CaddyModule().ID
-	}
-	return ""
-}
-
-func describeStore(s StoreModule) string {
-	kind := kindOf(s).Name()
-	switch s := s.(type) {
-	case *BoltStore:
-		return kind + " " + s.Path
-	case movable:
-		return kind + " " + s.Keeps()
-	}
-	return kind // an Identity may contain a password
 }

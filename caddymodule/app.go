@@ -13,8 +13,10 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -52,7 +54,7 @@ type App struct {
 	http     func() *caddyhttp.App // nil without a configuration around it
 	located  sync.Once
 	siteOf   map[*placement.Handler]*placement.Site // see site
-	store    StoreModule
+	store    stores.Module
 	inbox    *boxes.Configuration
 	mu       sync.Mutex
 	holds    bool // has a reference to the store, and to the inbox if there is one
@@ -73,6 +75,16 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "verify_webhook", New: func() caddy.Module { return new(App) }}
 }
 
+// UnmarshalJSON decodes the app as strictly as Caddy does, and refuses empty texts,
+// those of its store and its inbox too: see [option.NoEmptyText].
+func (a *App) UnmarshalJSON(data []byte) error {
+	type plain App
+	if err := caddy.StrictUnmarshalJSON(data, (*plain)(a)); err != nil {
+		return err
+	}
+	return option.NoEmptyText(data)
+}
+
 // Provision prepares the app. It changes nothing that a running configuration uses:
 // caddy validate and a rejected reload also provision.
 func (a *App) Provision(ctx caddy.Context) error {
@@ -90,7 +102,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("keep_deliveries: %d: write the number of deliveries to keep for each handler, or 0 for none", n)
 	}
 	var err error
-	if a.store, err = loadStore(ctx, a); err != nil {
+	if a.store, err = stores.Load(ctx, a, "StoreRaw", a.StoreRaw); err != nil {
 		return err
 	}
 	a.inbox, err = inboxes.Load(ctx, a, "InboxRaw", a.InboxRaw)
@@ -160,7 +172,7 @@ func (a *App) open() error {
 	}
 	a.holds = true
 	a.inbox.Open()
-	if r, ok := a.store.(Resizer); ok {
+	if r, ok := a.store.(stores.Resizer); ok {
 		r.Resize(gate)
 	}
 	go gate.Check() // a server that is down does not delay the start

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -50,7 +51,7 @@ func TestPolling(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		app := &App{MaxBuffered: new(int64(1000)), store: new(MemoryStore), inbox: none}
+		app := &App{MaxBuffered: new(int64(1000)), store: new(stores.Memory), inbox: none}
 		app.register(&Handler{keys: k})
 		app.register(&Handler{keys: open("text")})
 		const interval = time.Second

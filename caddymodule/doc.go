@@ -18,28 +18,38 @@
 //	                    until the delivery is settled (response.go)
 //
 // A request that open or verify recognizes as a handshake is answered in handshake.go
-// (visit.go, if the sender requires a visit) and never forwarded. refuse.go answers what
-// is refused, and report.go reports each outcome to the counters, the access log and the
-// trace. A doubt about a signature rejects; a doubt about a duplicate forwards.
+// and never forwarded. refuse.go answers what is refused, and report.go reports each
+// outcome to the counters, the access log and the trace. A doubt about a signature
+// rejects; a doubt about a duplicate forwards.
+//
+// A handler with an inbox entrusts the delivery instead of forwarding it: entrust.go
+// stores what the app does not accept, firstattempt.go asks the app while the sender
+// waits. Later attempts return through handback.go to again.go.
 //
 // # Configuration
 //
-// The Caddyfile (caddyfile.go, options.go; the block in block.go and sender.go, the
-// global option in globaloption.go) becomes the JSON of Handler, Guard and App;
-// handler.go provisions a Handler, app.go an App, store.go the stores. The guard of the
-// block is in guard.go. Provisioning has no side effects: caddy validate and a reload
-// provision while the old configuration runs. State that outlives a configuration is in
-// process.go.
+// The Caddyfile (caddyfile.go, options.go; the block in block.go, the global option in
+// globaloption.go) becomes the JSON of Handler, Guard and App; handler.go provisions a
+// Handler, app.go an App. The guards of the block and of error routes are in guard.go.
+// Provisioning has no side effects: caddy validate and a reload provision while the old
+// configuration runs. State that outlives a configuration is in process.go.
 //
 // # Rooms
 //
-// Packages below this one do not import it: keys (values, key files, published keys:
-// one immutable snapshot that a request loads once), boxes (the open inboxes, over
-// configurations, and what the operator does with them), attempt (requests that no
-// sender waits for), metrics (the counters), history (the newest genuine deliveries),
-// rejected (refused requests, redacted and explained), placement (warnings at start
-// about the placement of handlers), adminapi and adminhttp (the admin API: paths and
-// types; how it answers), option (options of Caddyfile blocks), logging (lines that
-// outlive a configuration, and their limit). Package command, the caddy webhook
-// commands, imports this one through [Handler.Sender].
+// Packages below this one do not import it:
+//
+//	keys        values, key files, published keys: a snapshot that a request loads once
+//	stores      the dedupe stores as modules
+//	boxes       the open inboxes, over configurations, and what the operator does with them
+//	attempt     requests that no sender waits for
+//	metrics     the counters
+//	history     the newest genuine deliveries
+//	rejected    refused requests, redacted and explained
+//	placement   warnings at start about the placement of handlers
+//	adminapi    the admin API's paths and types; adminhttp answers
+//	option      how options of Caddyfile blocks are read
+//	logging     log lines that outlive a configuration, and their limit
+//
+// Package command, the caddy webhook commands, imports this one through
+// [Handler.Sender].
 package caddymodule

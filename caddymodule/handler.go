@@ -18,6 +18,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -132,6 +133,19 @@ const (
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.verify_webhook", New: func() caddy.Module { return new(Handler) }}
+}
+
+// UnmarshalJSON decodes a handler as strictly as Caddy does, and refuses empty texts:
+// see [option.NoEmptyText].
+func (h *Handler) UnmarshalJSON(data []byte) error {
+	type plain Handler
+	if err := caddy.StrictUnmarshalJSON(data, (*plain)(h)); err != nil {
+		return err
+	}
+	if err := option.NoEmptyText(data); err != nil {
+		return h.fail(err)
+	}
+	return nil
 }
 
 // Provision resolves the provider and the keys, compiles the scheme, and guards the

@@ -13,6 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/history"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -159,7 +160,7 @@ func (p *pooledGate) Destruct() error {
 
 // acquire opens the store, or takes a reference to the open one of the same identity.
 // Every acquire is followed by one release.
-func acquire(s StoreModule) (*dedupe.Gate, error) {
+func acquire(s stores.Module) (*dedupe.Gate, error) {
 	value, _, err := gates.LoadOrNew(s.Identity(), func() (caddy.Destructor, error) {
 		gate, err := s.Gate(logging.Current("store"))
 		if err != nil {
@@ -173,7 +174,7 @@ func acquire(s StoreModule) (*dedupe.Gate, error) {
 	return value.(*pooledGate).Gate, nil
 }
 
-func release(s StoreModule) error {
+func release(s stores.Module) error {
 	_, err := gates.Delete(s.Identity())
 	return err
 }
@@ -194,3 +195,6 @@ func eachGate(visit func(*dedupe.Gate)) {
 		p.visitors.Done()
 	}
 }
+
+// Interface guard
+var _ caddy.Destructor = (*pooledGate)(nil)

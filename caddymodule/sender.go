@@ -1,82 +1,53 @@
 package caddymodule
 
 import (
-	"errors"
-	"strings"
+	"slices"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A blockSender is a sender of a verify_webhooks block: a handler and its path in the
-// block.
-type blockSender struct {
-	handler *Handler
-	name    string
-	path    string // may end in /*
-	at      caddyfile.Token
+// A Sender is the resolved configuration of a handler: how deliveries are signed,
+// with which keys, and what else the gateway accepts. It is for tools that verify or
+// sign deliveries like the gateway, without running one.
+type Sender struct {
+	Name         string              // the handler's
+	Provider     *providers.Provider // nil without one; read-only
+	Scheme       verifier.Scheme     // with the values of params and required headers
+	Keys         []verifier.Key      // empty if none is configured
+	Methods      []string            // at least one
+	MaxBody      int64               // bytes
+	RejectStatus int                 // for a failed verification
 }
 
-// readSender parses one sender. It has the syntax of verify_webhook, without a
-// matcher and with a path.
-func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender, error) {
-	s := &blockSender{handler: new(Handler), at: segment[0]}
-	p := &parser{Dispenser: caddyfile.NewDispenser(segment), h: s.handler, directive: "sender", path: &s.path}
-	if len(segment) > 1 && isMatcher(segment[1].Text) {
-		return nil, errorAt(segment[1], "sender takes no matcher: write sender <provider> <secret> { and path /hooks/acme in its block")
-	}
-	if err := p.read(); err != nil {
+// Sender resolves the handler's configuration and sets its defaults. The handler need
+// not be provisioned and must not be in use. Unlike a running gateway, which waits
+// for a missing key file, it requires every value to be readable now. Errors name the
+// option, never a secret.
+func (h *Handler) Sender() (*Sender, error) {
+	if err := h.setDefaults(); err != nil {
 		return nil, err
 	}
-	s.name = s.handler.Name
-	if s.name == "" {
-		s.name = p.resolved.ID
+	if err := h.compose(); err != nil {
+		return nil, err
 	}
-	if s.path != "" {
-		if err := prefix.CheckPath(s.path); err != nil {
-			return nil, p.at("path", "path: %v", err)
-		}
-		return s, nil
-	}
-	s.path = prefix.Base() + "/" + s.name
-	if err := prefix.CheckPath(s.path); err != nil {
-		return nil, p.at("name", "name: it cannot be a path as well, which it is by default: give the sender a path")
+	var err error
+	s := &Sender{Name: h.Name, Provider: h.provider, Methods: h.methods, MaxBody: h.maxBody, RejectStatus: h.rejectStatus}
+	if s.Scheme, s.Keys, err = keys.Read(h.keyConfig()); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-// isMatcher reports whether Caddy would read a first argument as a matcher. The
-// absolute path of a provider file is not one here.
-func isMatcher(word string) bool {
-	return word == "*" || strings.HasPrefix(word, "@") || strings.HasPrefix(word, "/") && !strings.HasSuffix(word, ".json")
-}
-
-// setPath parses the option that only senders have.
-func (p *parser) setPath(arg string) error {
-	if p.path == nil {
-		return errors.New("an option of senders in verify_webhooks: here write the path as a matcher, verify_webhook /hooks/acme")
+// Limits returns why the gateway refuses a request with this method and size in
+// bytes, even if it is genuine.
+func (s *Sender) Limits(method string, size int64) (refusals []error) {
+	if !slices.Contains(s.Methods, method) {
+		refusals = append(refusals, methodNotAllowed(s.Methods, method))
 	}
-	*p.path = arg
-	return nil
-}
-
-// checkSenders checks that all names and paths of a block are different.
-func (b *block) checkSenders() error {
-	for i, second := range b.senders {
-		for _, first := range b.senders[:i] {
-			if first.name == second.name {
-				return errorAt(second.at, "sender: %s is already the name of the sender on line %d: give this one another name, such as name %s-2", second.name, first.at.Line, second.name)
-			}
-			switch {
-			case appview.FoldCase(first.path) == appview.FoldCase(second.path):
-				return errorAt(second.at, "sender: %s is the path of the sender on line %d already (case does not count): give one of them another path", second.path, first.at.Line)
-			case appview.Covers(first.path, second.path) && !strings.HasSuffix(second.path, "/*"):
-				return errorAt(second.at, "sender: the path %s is below %s of the sender on line %d, which would get its deliveries: write this sender above that one", second.path, first.path, first.at.Line)
-			case appview.Covers(first.path, second.path), appview.Covers(second.path, first.path) && strings.HasSuffix(first.path, "/*"):
-				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender separate paths", second.path, first.path, first.at.Line)
-			}
-		}
+	if size > s.MaxBody {
+		refusals = append(refusals, bodyTooLarge(s.MaxBody, size))
 	}
-	return nil
+	return refusals
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -42,7 +43,7 @@ type delivery struct {
 	duplicate bool // the app or the inbox already has this delivery
 	stored    bool // the inbox has it, or had it last
 	gate      *dedupe.Gate
-	store     StoreModule    // with a reference
+	store     stores.Module  // with a reference
 	box       *boxes.Box     // with a reference; nil if it cannot be stored
 	seen      *seen          // before the following handlers change it; nil: they have not
 	left      bool           // an attempt continues, and frees the rest

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 )
 
@@ -231,27 +232,27 @@ func TestResize(t *testing.T) {
 func TestAnotherStore(t *testing.T) {
 	defer poolIsEmpty(t)
 	dir := t.TempDir()
-	var stores []*gateway
+	var open []*gateway
 	for _, config := range []string{"", boltAt(filepath.Join(dir, "a.db")), boltAt(filepath.Join(dir, "b.db"))} {
 		g := mustProvision(t, config, once())
 		defer g.begin(t)()
-		for _, earlier := range stores {
+		for _, earlier := range open {
 			if earlier.app.store.Identity() == g.app.store.Identity() {
 				t.Errorf("%s is the same store as an earlier one", config)
 			}
 		}
 		g.send(post(), answering(200)).isForwarded(t)
 		g.send(post(), answering(500)).isDuplicate(t)
-		stores = append(stores, g)
+		open = append(open, g)
 	}
 	t.Chdir(dir)
 	for _, path := range []string{"a.db", "./x/../a.db", dir + "//a.db"} {
-		s := &BoltStore{Path: path}
-		if err := s.Provision(caddy.Context{}); err != nil || s.Identity() != stores[1].app.store.Identity() {
+		s := &stores.Bolt{Path: path}
+		if err := s.Provision(caddy.Context{}); err != nil || s.Identity() != open[1].app.store.Identity() {
 			t.Errorf("%s: %q, %v", path, s.Path, err)
 		}
 	}
-	s := new(BoltStore)
+	s := new(stores.Bolt)
 	if err := s.Provision(caddy.Context{}); err != nil || s.Path != filepath.Join(caddy.AppDataDir(), "verify_webhook", "dedupe.db") {
 		t.Errorf("the default is %s, %v", s.Path, err)
 	}
@@ -309,7 +310,7 @@ func TestStoreConfig(t *testing.T) {
 		memoryOf(-1):                           "max_entries: -1",
 		boltAt("/a", `,"max_entries":0`):       "max_entries: 0",
 		boltAt("/a", `,"max_entrys":1`):        "unknown field",
-		`{"store":{"store":"redis"}}`:          "--with " + modulePath + " --with " + modulePath + "/caddymodule/redis",
+		`{"store":{"store":"redis"}}`:          "--with github.com/verify-webhook/caddy-verify-webhook --with github.com/verify-webhook/caddy-verify-webhook/caddymodule/redis",
 		`{"store":{"store":"` + marker + `"}}`: "memory and bolt are built in",
 		`{"store":{"path":"/a"}}`:              "store",
 		`{"store":7}`:                          "store",
@@ -332,7 +333,7 @@ func TestStoreConfig(t *testing.T) {
 // The API shows each value that is set, and no other.
 func TestStoreJSON(t *testing.T) {
 	for _, config := range []string{`{}`, `{"max_entries":1}`, `{"path":"/a","max_entries":1}`} {
-		var s BoltStore
+		var s stores.Bolt
 		if err := json.Unmarshal([]byte(config), &s); err != nil {
 			t.Fatal(err)
 		}

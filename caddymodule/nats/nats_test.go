@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 )

@@ -17,9 +17,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/redis"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
@@ -121,7 +121,7 @@ func (s *Store) tlsConfig() (*tls.Config, error) {
 	return config, err
 }
 
-// Identity implements caddymodule.StoreModule. A change of password or authority
+// Identity implements stores.Module. A change of password or authority
 // makes it another store, so that the new configuration reconnects.
 func (s *Store) Identity() string {
 	password := sha256.Sum256([]byte(s.options.Password))
@@ -137,7 +137,7 @@ func (s *Store) Keeps() string {
 	return fmt.Sprintf("namespace %s, db %d", s.Namespace, s.DB)
 }
 
-// Gate implements caddymodule.StoreModule.
+// Gate implements stores.Module.
 func (s *Store) Gate(logger *slog.Logger) (*dedupe.Gate, error) {
 	store, err := redis.Open(s.options)
 	if err != nil {
@@ -203,7 +203,7 @@ func (s *Store) option(word string, args []string) error {
 
 // Interface guards
 var (
-	_ caddymodule.StoreModule = (*Store)(nil)
-	_ caddy.Provisioner       = (*Store)(nil)
-	_ caddyfile.Unmarshaler   = (*Store)(nil)
+	_ stores.Module         = (*Store)(nil)
+	_ caddy.Provisioner     = (*Store)(nil)
+	_ caddyfile.Unmarshaler = (*Store)(nil)
 )

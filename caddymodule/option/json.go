@@ -1,4 +1,4 @@
-package caddymodule
+package option
 
 import (
 	"encoding/json"
@@ -6,37 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
-// UnmarshalJSON decodes a handler as strictly as Caddy does, and refuses empty texts:
-// see checkTexts.
-func (h *Handler) UnmarshalJSON(data []byte) error {
-	type plain Handler
-	if err := caddy.StrictUnmarshalJSON(data, (*plain)(h)); err != nil {
-		return err
-	}
-	if err := checkTexts(data); err != nil {
-		return h.fail(err)
-	}
-	return nil
-}
-
-// UnmarshalJSON decodes the app as strictly as Caddy does, and refuses empty texts,
-// those of its store and its inbox too: see checkTexts.
-func (a *App) UnmarshalJSON(data []byte) error {
-	type plain App
-	if err := caddy.StrictUnmarshalJSON(data, (*plain)(a)); err != nil {
-		return err
-	}
-	return checkTexts(data)
-}
-
-// checkTexts returns an error for an empty text in a configuration: a template writes
+// NoEmptyText returns an error for an empty text in a module's JSON: a template writes
 // it for a variable that is not set, and it would mean the default, such as no
 // signature for the app. The Caddyfile refuses it too.
-func checkTexts(data []byte) error {
+func NoEmptyText(data []byte) error {
 	var config map[string]any
 	if err := json.Unmarshal(data, &config); err != nil {
 		return err
