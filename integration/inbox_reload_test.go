@@ -250,7 +250,7 @@ func TestInboxStaysAtItsAddress(t *testing.T) {
 	for address > g.address { // the first server in Caddy's order
 		address = freeAddress()
 	}
-	g.reload(t, g.setup.site+"}\nhttp://"+address+" {\nbind 127.0.0.1\nverify_webhook github "+strings.Repeat("other", 8)+" {\nname shop\n"+inboxOption("inbox")+"}\nreverse_proxy "+other.address+"\n")
+	g.reload(t, g.setup.site+"}\nhttp://"+address+" {\nbind 127.0.0.1\nverify_webhook github "+"other-key-77c1d9"+" {\nname shop\n"+inboxOption("inbox")+"}\nreverse_proxy "+other.address+"\n")
 	close(well)
 	g.settled(t)
 	if n, _ := d.seen(); n < 2 {

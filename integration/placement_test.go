@@ -95,7 +95,7 @@ func TestHandlersThatNeedNamesAreRefused(t *testing.T) {
 	const tenants = `@a header X-Tenant a
 @b header X-Tenant b
 verify_webhook @a github one-secret
-verify_webhook @b github another-secret
+verify_webhook @b github third-secret
 @unguarded vars {http.verify_webhook.name} ""
 respond @unguarded 404
 reverse_proxy APP
@@ -121,5 +121,5 @@ reverse_proxy APP
 	if a := g.once(t, at("/").message(t)); a.status != http.StatusOK {
 		t.Errorf("after the refused reload: %d", a.status)
 	}
-	g.reload(t, strings.NewReplacer("one-secret", "one-secret {\nname a\n}", "another-secret", "another-secret {\nname b\n}").Replace(tenants))
+	g.reload(t, strings.NewReplacer("one-secret", "one-secret {\nname a\n}", "third-secret", "third-secret {\nname b\n}").Replace(tenants))
 }
