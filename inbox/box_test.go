@@ -272,9 +272,12 @@ func TestWhatHangsStopsNoOther(t *testing.T) {
 					b.Errorf("%d attempts in four seconds", b.app.total())
 				}
 				b.pass(26*time.Second + 500*time.Millisecond)
+				b.app.mu.Lock()
+				running := b.app.running
+				b.app.mu.Unlock()
 				switch left := 100 - b.app.total(); {
-				case name == "all" && b.app.running != 7:
-					b.Errorf("%d run at once after half a minute, want one more each 5 s", b.app.running)
+				case name == "all" && running != 7:
+					b.Errorf("%d run at once after half a minute, want one more each 5 s", running)
 				case name != "all" && left != 0:
 					b.Errorf("%d of 100 are not tried while some hang", left)
 				}
