@@ -26,6 +26,11 @@ type Config struct {
 	RequireHeader []verifier.RequiredHeader
 	// Secret and PublicKey verify deliveries. One match is enough.
 	Secret, PublicKey []Value
+	// Tenants says that each delivery is verified with the keys of a tenant, which
+	// Snapshot.With adds. The Set has no Secret and no PublicKey then, and its snapshot
+	// has stand-ins: random keys, to verify the delivery of an unknown tenant with the
+	// same work.
+	Tenants bool
 	// SignUpstream is the secret for signing upstream requests, written like a Value.
 	// Default: no signature.
 	SignUpstream string
@@ -50,7 +55,12 @@ func Open(c Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Secret)+len(c.PublicKey) == 0 && !k.scheme.SelfKeyed() {
+	switch {
+	case c.Tenants:
+		if k.standIn, err = k.standIns(c); err != nil {
+			return nil, err
+		}
+	case len(c.Secret)+len(c.PublicKey) == 0 && !k.scheme.SelfKeyed():
 		return nil, ErrNoKey
 	}
 	if c.SignUpstream != "" {

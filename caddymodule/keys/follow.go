@@ -158,7 +158,10 @@ func (k *Set) adopted() bool {
 // such a client has fetches of a key set that strangers cannot use up. All fetched keys
 // share a label, because a sender may publish any number of them.
 func (k *Set) NoteUse(verdict verifier.Verdict, client netip.Prefix) string {
-	if k.published == nil {
+	switch {
+	case k.standIn != nil:
+		return labelTenant
+	case k.published == nil:
 		return verdict.Key
 	}
 	if k.published.jwks != "" {

@@ -25,6 +25,8 @@ type Set struct {
 	id        publishedID // of published
 	fetcher   *Fetcher
 
+	standIn []verifier.Key // of a handler with tenants: see Config.Tenants
+
 	mu      sync.Mutex // guards sources, started, short and judged; one refresh at a time
 	started bool       // after the first refresh: a change may be half-written
 	short   []string   // labels of short secrets already logged
@@ -88,8 +90,14 @@ func (k *Set) Snapshot() *Snapshot {
 // acquires no lock and does not check whether a certificate has expired.
 func (k *Set) Current() *Snapshot { return k.current.Load() }
 
-// Labels returns the labels of the current snapshot. It acquires no lock.
-func (k *Set) Labels() []string { return k.Current().Labels() }
+// Labels returns the labels of the current snapshot, and one for all keys of all
+// tenants. It acquires no lock.
+func (k *Set) Labels() []string {
+	if k.standIn != nil {
+		return []string{labelTenant}
+	}
+	return k.Current().Labels()
+}
 
 // Problems lists the key files that cannot be used now, with reasons. It acquires no
 // lock.
@@ -143,12 +151,19 @@ func (k *Set) compile() (*Snapshot, error) {
 		return nil, err
 	}
 	scheme, keys, ok := k.resolved()
-	if !ok || len(keys) == 0 && k.published == nil && slices.ContainsFunc(k.sources, (*source).isKey) {
+	switch {
+	case !ok:
+		return nil, nil
+	case k.standIn != nil:
+		keys = k.standIn
+	case len(keys) == 0 && k.published == nil && slices.ContainsFunc(k.sources, (*source).isKey):
 		return nil, nil
 	}
 	s := &Snapshot{Signer: signer, Keys: keys}
 	for _, key := range keys {
-		s.labels = append(s.labels, key.Label)
+		if k.standIn == nil {
+			s.labels = append(s.labels, key.Label)
+		}
 	}
 	if len(keys) == 0 && k.published == nil {
 		s.labels = append(s.labels, verifier.LabelPinned)

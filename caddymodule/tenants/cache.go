@@ -1,0 +1,360 @@
+package tenants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
+)
+
+// DefaultMax is the default number of tenants whose keys are cached.
+const DefaultMax = 10_000
+
+const (
+	// maxUnknown limits the unknown names remembered: a flood of them evicts no tenant.
+	maxUnknown = 4096
+	// flightTime limits a question, and waitTime how long a delivery waits for it.
+	flightTime = httpTimeout
+	waitTime   = flightTime + time.Second
+)
+
+// Options configure a Cache.
+type Options struct {
+	Source Source
+	// Base returns the handler's snapshot, whose rules and signer those of tenants
+	// share; nil while a value is missing.
+	Base func() *keys.Snapshot
+	// Max is how many tenants are cached, the most recently used ones. Default:
+	// DefaultMax.
+	Max int
+	// Logger reports a source that fails.
+	Logger *zap.Logger
+	// Failed is called for each failure of the source. May be nil.
+	Failed func()
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// A Cache holds the compiled keys of tenants. It is safe for concurrent use.
+type Cache struct {
+	o     Options
+	terms Terms
+
+	mu      sync.Mutex
+	known   *simplelru.LRU[string, *tenant]
+	unknown *simplelru.LRU[string, absence]
+	flights map[string]*flight
+	waiting int
+	budget  budget
+	lines   logging.Limiter
+}
+
+// A tenant is what is cached of one. The Cache's lock guards it.
+type tenant struct {
+	found    *Found
+	base     *keys.Snapshot
+	snapshot *keys.Snapshot
+	answered time.Time // when the source answered last
+	asked    time.Time // when it was asked last
+	err      error     // why it did not answer then
+}
+
+// An absence is the answer for a name without cached keys.
+type absence struct {
+	asked, until time.Time
+	err          error // ErrUnknown, or why the source did not answer
+}
+
+// A flight is a question to the source, one at a time for each tenant.
+type flight struct {
+	done     chan struct{}
+	snapshot *keys.Snapshot // set before done is closed, as is err
+	err      error
+}
+
+var (
+	errNoBase  = errors.New("a value of the handler is missing")
+	errBudget  = errors.New("too many questions to the source of tenants now")
+	errWaiting = errors.New("too many deliveries wait for the source of tenants")
+	errLate    = errors.New("the source of tenants did not answer in time")
+)
+
+// NewCache returns an empty cache.
+func NewCache(o Options) *Cache {
+	if o.Max == 0 {
+		o.Max = DefaultMax
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), budget: newBudget()}
+	c.known, _ = simplelru.NewLRU[string, *tenant](o.Max, nil) // both fail only for a size below 1
+	c.unknown, _ = simplelru.NewLRU[string, absence](maxUnknown, nil)
+	return c
+}
+
+// Len returns the number of tenants cached.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known.Len()
+}
+
+// Peek returns a tenant's cached snapshot without asking the source; nil if there is
+// none.
+func (c *Cache) Peek(name string) *keys.Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok := c.known.Peek(name); ok {
+		return t.snapshot
+	}
+	return nil
+}
+
+// Cached returns a tenant's snapshot if it can be used now as it is, without asking the
+// source; otherwise nil. It allocates nothing.
+func (c *Cache) Cached(name string, now time.Time) *keys.Snapshot {
+	base := c.o.Base()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, ok := c.known.Get(name)
+	if !ok || t.base != base || t.err != nil || t.found.Soon {
+		return nil
+	}
+	if age := now.Sub(t.answered); age < 0 || age >= c.renewal() {
+		return nil
+	}
+	return t.snapshot
+}
+
+// renewal is the age from which keys are renewed: those of a remote source before they
+// end.
+func (c *Cache) renewal() time.Duration {
+	if c.terms.Remote {
+		return c.terms.Fresh / 5 * 4
+	}
+	return c.terms.Fresh
+}
+
+// Find returns a tenant's snapshot, and asks the source if necessary. client is the
+// client of the request. The error is or wraps ErrUnknown for a tenant that does not
+// exist; any other means that this cannot be told now.
+func (c *Cache) Find(ctx context.Context, name string, client netip.Prefix) (*keys.Snapshot, error) {
+	base, now := c.o.Base(), c.o.Now()
+	if base == nil {
+		return nil, errNoBase
+	}
+	c.mu.Lock()
+	t, ok := c.known.Get(name)
+	if !ok {
+		if a, ok := c.unknown.Get(name); ok && now.Before(a.until) && !now.Before(a.asked) {
+			c.mu.Unlock()
+			return nil, a.err
+		}
+		return c.ask(ctx, name, client, nil, now)
+	}
+	if err := t.rebase(base); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	age := now.Sub(t.answered)
+	fresh := age >= 0 && age < c.terms.Fresh
+	paused := now.Sub(t.asked) < c.terms.Again && now.Sub(t.asked) >= 0
+	switch {
+	case paused && (fresh || t.err != nil):
+		defer c.mu.Unlock()
+		return t.usable(age, c.terms)
+	case fresh && c.terms.Remote && !t.found.Soon:
+		s := t.snapshot
+		if age >= c.renewal() && c.flights[name] == nil && c.budget.allows(now) {
+			c.depart(name, t.found)
+		}
+		c.mu.Unlock()
+		return s, nil
+	case fresh && !t.found.Soon:
+		defer c.mu.Unlock()
+		return t.snapshot, nil
+	}
+	return c.ask(ctx, name, client, t.found, now)
+}
+
+// Mismatch returns a newer snapshot of a tenant whose delivery did not match tried; nil
+// if there is none. It asks the source unless it was asked just now.
+func (c *Cache) Mismatch(ctx context.Context, name string, tried *keys.Snapshot, client netip.Prefix) *keys.Snapshot {
+	base, now := c.o.Base(), c.o.Now()
+	c.mu.Lock()
+	var had *Found
+	var asked time.Time
+	if t, ok := c.known.Peek(name); ok {
+		if t.snapshot != tried && t.rebase(base) == nil {
+			defer c.mu.Unlock()
+			return t.snapshot
+		}
+		had, asked = t.found, t.asked
+	} else if a, ok := c.unknown.Peek(name); ok {
+		asked = a.asked
+	}
+	if age := now.Sub(asked); base == nil || age >= 0 && age < c.terms.Again || had == nil && c.terms.Remote {
+		c.mu.Unlock()
+		return nil
+	}
+	s, err := c.ask(ctx, name, client, had, now)
+	if err != nil || s == tried {
+		return nil
+	}
+	return s
+}
+
+// ask asks the source, or waits for a question under way. The caller holds the lock;
+// ask releases it.
+func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *Found, now time.Time) (*keys.Snapshot, error) {
+	fl := c.flights[name]
+	if fl == nil && c.terms.Remote {
+		if had != nil && !c.budget.allows(now) || had == nil && !c.budget.allowsStranger(client, now) {
+			c.mu.Unlock()
+			return nil, errBudget
+		}
+	}
+	if c.waiting >= maxWaiting {
+		c.mu.Unlock()
+		return nil, errWaiting
+	}
+	c.waiting++
+	defer func() {
+		c.mu.Lock()
+		c.waiting--
+		c.mu.Unlock()
+	}()
+	if fl == nil && !c.terms.Remote {
+		fl = &flight{done: make(chan struct{})}
+		c.flights[name] = fl
+		c.mu.Unlock()
+		c.fly(fl, name, had)
+		return fl.snapshot, fl.err
+	}
+	if fl == nil {
+		fl = c.depart(name, had)
+	}
+	c.mu.Unlock()
+	late := time.NewTimer(waitTime)
+	defer late.Stop()
+	select {
+	case <-fl.done:
+		return fl.snapshot, fl.err
+	case <-late.C:
+		return nil, errLate
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// depart begins a question in the background. The caller holds the lock.
+func (c *Cache) depart(name string, had *Found) *flight {
+	fl := &flight{done: make(chan struct{})}
+	c.flights[name] = fl
+	go c.fly(fl, name, had)
+	return fl
+}
+
+// fly asks, and caches the answer.
+func (c *Cache) fly(fl *flight, name string, had *Found) {
+	defer close(fl.done)
+	ctx, cancel := context.WithTimeout(context.Background(), flightTime)
+	defer cancel()
+	found, err := c.o.Source.Find(ctx, name, had)
+	next := &tenant{found: found}
+	if err == nil {
+		err = c.compile(next)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.flights, name)
+	fl.snapshot, fl.err = c.settle(name, next, err, c.o.Now())
+}
+
+// compile makes the snapshot of what was found.
+func (c *Cache) compile(t *tenant) error {
+	if len(t.found.Keys) == 0 {
+		return ErrUnknown
+	}
+	base := c.o.Base()
+	if base == nil {
+		return errNoBase
+	}
+	err := t.rebase(base)
+	if err != nil && !c.terms.Remote { // a file that is half-written, or not a key
+		err = fmt.Errorf("%w: %w", ErrDown, err)
+	}
+	return err
+}
+
+// rebase makes the snapshot again if that of the handler has changed.
+func (t *tenant) rebase(base *keys.Snapshot) error {
+	switch {
+	case t.base == base && t.snapshot != nil:
+		return nil
+	case base == nil:
+		return errNoBase
+	}
+	s, err := base.With(slices.Clone(t.found.Keys))
+	if err != nil {
+		return err
+	}
+	t.base, t.snapshot = base, s
+	return nil
+}
+
+// settle caches an answer, or the lack of one. The lock is held.
+func (c *Cache) settle(name string, next *tenant, err error, now time.Time) (*keys.Snapshot, error) {
+	t, known := c.known.Peek(name)
+	switch {
+	case err == nil:
+		if known && t.base == next.base && slices.Equal(t.found.Keys, next.found.Keys) { // keep what requests have seen
+			next.snapshot = t.snapshot
+		}
+		next.answered, next.asked = now, now
+		c.known.Add(name, next)
+		c.unknown.Remove(name)
+		return next.snapshot, nil
+	case errors.Is(err, ErrUnknown):
+		c.known.Remove(name)
+		c.unknown.Add(name, absence{asked: now, until: now.Add(c.terms.Unknown), err: err})
+		return nil, err
+	}
+	c.report(name, err, now)
+	if !known {
+		c.unknown.Add(name, absence{asked: now, until: now.Add(c.terms.Again), err: err})
+		return nil, err
+	}
+	t.asked, t.err = now, err
+	return t.usable(now.Sub(t.answered), c.terms)
+}
+
+// usable returns the snapshot if keys of this age may be used: a source that is down
+// does not revoke them yet.
+func (t *tenant) usable(age time.Duration, terms Terms) (*keys.Snapshot, error) {
+	if age < terms.Fresh || errors.Is(t.err, ErrDown) && age-terms.Fresh < terms.Stale {
+		return t.snapshot, nil
+	}
+	return nil, t.err
+}
+
+// report counts and logs a failure.
+func (c *Cache) report(name string, err error, now time.Time) {
+	if c.o.Failed != nil {
+		c.o.Failed()
+	}
+	if ok, suppressed := c.lines.Allow(now); ok {
+		c.o.Logger.Error("cannot get the keys of a tenant", append([]zap.Field{zap.String("tenant", name), zap.Error(err),
+			zap.String("consequence", "the last ones are used as long as they may be; otherwise its deliveries are answered 503")}, suppressed...)...)
+	}
+}

@@ -1,0 +1,487 @@
+package tenants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// A sourceOf is a source whose answers a test sets.
+type sourceOf struct {
+	terms Terms
+	mu    sync.Mutex
+	has   map[string]string // secrets, separated by spaces
+	err   error             // instead of any answer
+	asked map[string]int
+	gate  chan struct{} // if not nil, an answer waits for it
+}
+
+func (s *sourceOf) Terms() Terms { return s.terms }
+
+func (s *sourceOf) Find(_ context.Context, name string, _ *Found) (*Found, error) {
+	s.mu.Lock()
+	gate := s.gate
+	s.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[name]++
+	secrets, ok := s.has[name]
+	switch {
+	case s.err != nil:
+		return nil, s.err
+	case !ok:
+		return nil, ErrUnknown
+	}
+	found := new(Found)
+	for secret := range strings.FieldsSeq(secrets) {
+		found.Keys = append(found.Keys, verifier.Key{Text: secret})
+	}
+	return found, nil
+}
+
+func (s *sourceOf) set(name, secrets string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.has[name] = secrets
+}
+
+func (s *sourceOf) fails(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *sourceOf) times(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[name]
+}
+
+var (
+	remote = Terms{Fresh: 5 * time.Minute, Stale: time.Hour, Unknown: 30 * time.Second, Again: 10 * time.Second, Remote: true}
+	client = netip.MustParsePrefix("192.0.2.1/32")
+)
+
+// A bench is a cache over a source, at a time that the test sets.
+type bench struct {
+	*Cache
+	source *sourceOf
+	now    time.Time
+	base   *keys.Snapshot
+	failed int
+	log    *observer.ObservedLogs
+}
+
+func newBench(t testing.TB, terms Terms, most int) *bench {
+	t.Helper()
+	core, log := observer.New(zap.InfoLevel)
+	b := &bench{source: &sourceOf{terms: terms, has: map[string]string{"acme": "secret-of-acme"}, asked: make(map[string]int)}, now: time.Unix(1_700_000_000, 0), base: baseOf(t, ""), log: log}
+	b.Cache = NewCache(Options{
+		Source: b.source, Base: func() *keys.Snapshot { return b.base }, Max: most, Logger: zap.New(core),
+		Failed: func() { b.failed++ }, Now: func() time.Time { return b.now },
+	})
+	return b
+}
+
+// baseOf returns the snapshot of a handler with tenants, which signs with a secret.
+func baseOf(t testing.TB, signs string) *keys.Snapshot {
+	t.Helper()
+	p, err := providers.Get("github")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := p.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := keys.Open(keys.Config{Rules: rules, Tenants: true, SignUpstream: signs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set.Snapshot()
+}
+
+// find returns the secrets in use for a tenant, or the kind of error.
+func (b *bench) find(t testing.TB, name string) string {
+	t.Helper()
+	return shown(b.Find(t.Context(), name, client))
+}
+
+func shown(s *keys.Snapshot, err error) string {
+	if err != nil {
+		if errors.Is(err, ErrUnknown) {
+			return "unknown"
+		}
+		return "unavailable"
+	}
+	var all []string
+	for _, k := range s.Keys {
+		all = append(all, k.Text)
+	}
+	return strings.Join(all, " ")
+}
+
+func (b *bench) expect(t *testing.T, name, want string, asked int) {
+	t.Helper()
+	if got := b.find(t, name); got != want || b.source.times(name) != asked {
+		t.Errorf("after %s: %s is %q, asked %d times; want %q, %d", b.now.Sub(time.Unix(1_700_000_000, 0)), name, got, b.source.times(name), want, asked)
+	}
+}
+
+func TestKeysAreCached(t *testing.T) {
+	b := newBench(t, remote, 0)
+	if b.Cached("acme", b.now) != nil {
+		t.Error("cached before it is found")
+	}
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.now = b.now.Add(remote.Fresh * 3 / 4)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	if s := b.Cached("acme", b.now); s == nil || s != b.Peek("acme") || b.Len() != 1 {
+		t.Error("not cached")
+	}
+	b.source.set("acme", "first second")
+	b.now = b.now.Add(remote.Fresh)
+	if b.Cached("acme", b.now) != nil {
+		t.Error("cached beyond its time")
+	}
+	b.expect(t, "acme", "first second", 2)
+}
+
+// TestRenewedBeforeTheEnd: no delivery waits for a tenant that has deliveries.
+func TestRenewedBeforeTheEnd(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.source.set("acme", "rotated")
+	b.source.gate = make(chan struct{})
+	b.now = b.now.Add(remote.Fresh * 9 / 10)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.expect(t, "acme", "secret-of-acme", 1) // one question at a time
+	b.mu.Lock()
+	fl := b.flights["acme"]
+	b.mu.Unlock()
+	close(b.source.gate)
+	<-fl.done
+	b.expect(t, "acme", "rotated", 2)
+}
+
+// TestOneQuestionATenant: however many deliveries wait.
+func TestOneQuestionATenant(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.source.gate = make(chan struct{})
+	var waiting sync.WaitGroup
+	for range 20 {
+		waiting.Go(func() {
+			if got := b.find(t, "acme"); got != "secret-of-acme" {
+				t.Error(got)
+			}
+		})
+	}
+	for {
+		b.mu.Lock()
+		n := b.waiting
+		b.mu.Unlock()
+		if n == 20 {
+			break
+		}
+		runtime.Gosched()
+	}
+	close(b.source.gate)
+	waiting.Wait()
+	if n := b.source.times("acme"); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestUnknownIsObeyed: at once for a name, and for a tenant that was removed.
+func TestUnknownIsObeyed(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "bravo", "unknown", 1)
+	b.now = b.now.Add(remote.Unknown - 1)
+	b.expect(t, "bravo", "unknown", 1)
+	b.source.set("bravo", "secret-of-bravo")
+	b.now = b.now.Add(1)
+	b.expect(t, "bravo", "secret-of-bravo", 2)
+	delete(b.source.has, "bravo")
+	b.now = b.now.Add(remote.Fresh)
+	b.expect(t, "bravo", "unknown", 3)
+	b.source.fails(ErrDown)
+	b.now = b.now.Add(remote.Unknown)
+	b.expect(t, "bravo", "unavailable", 4) // no longer the last keys
+	if b.Len() != 0 {
+		t.Error("still cached")
+	}
+}
+
+// TestStale: the last keys serve while the source is down, and then no delivery is
+// lost, but answered 503.
+func TestStale(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.source.fails(fmt.Errorf("%w: status 500", ErrDown))
+	b.now = b.now.Add(remote.Fresh)
+	b.expect(t, "acme", "secret-of-acme", 2)
+	b.now = b.now.Add(remote.Again - 1)
+	b.expect(t, "acme", "secret-of-acme", 2) // not asked at each delivery
+	b.now = b.now.Add(1)
+	b.expect(t, "acme", "secret-of-acme", 3)
+	b.now = b.now.Add(remote.Stale)
+	b.expect(t, "acme", "unavailable", 4)
+	b.expect(t, "bravo", "unavailable", 1)
+	b.now = b.now.Add(remote.Again - 1)
+	b.expect(t, "bravo", "unavailable", 1)
+	b.source.fails(nil)
+	b.now = b.now.Add(1)
+	b.expect(t, "acme", "secret-of-acme", 5)
+	b.expect(t, "bravo", "unknown", 2)
+	if b.failed != 4 || b.log.FilterMessage("cannot get the keys of a tenant").Len() != 4 {
+		t.Errorf("%d failures, %d lines", b.failed, b.log.Len())
+	}
+}
+
+// TestOtherFailuresAreNotStale: what is neither an outage nor an answer may be a
+// revocation.
+func TestOtherFailuresAreNotStale(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.source.fails(errors.New("status 403"))
+	b.now = b.now.Add(remote.Fresh - 1)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.mu.Lock()
+	fl := b.flights["acme"]
+	b.mu.Unlock()
+	if fl != nil { // the renewal before the end
+		<-fl.done
+	}
+	b.expect(t, "acme", "secret-of-acme", 2)
+	b.now = b.now.Add(remote.Again)
+	b.expect(t, "acme", "unavailable", 3)
+	b.expect(t, "acme", "unavailable", 3)
+}
+
+// TestKeyThatIsNone: an answer that cannot be used is no answer.
+func TestKeyThatIsNone(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.base = baseOf(t, "whsec_c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ==")
+	for name, secrets := range map[string]string{"short": "x", "shared": "whsec_c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ=="} {
+		b.source.set(name, secrets)
+		if got := b.find(t, name); got != "unavailable" && name == "short" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	local := newBench(t, Terms{Fresh: time.Second, Stale: time.Hour, Unknown: time.Second, Again: time.Millisecond}, 0)
+	local.expect(t, "acme", "secret-of-acme", 1)
+	local.source.set("acme", "x")
+	local.now = local.now.Add(time.Second)
+	local.expect(t, "acme", "secret-of-acme", 2)
+}
+
+// TestFloodOfNames: strangers evict no tenant, and have the source asked for a share of
+// the names only; tenants are renewed as before.
+func TestFloodOfNames(t *testing.T) {
+	b := newBench(t, remote, 4)
+	for _, name := range []string{"one", "two", "three"} {
+		b.source.set(name, "secret-of-"+name)
+		b.expect(t, name, "secret-of-"+name, 1)
+	}
+	asked, unavailable := 0, 0
+	for i := range 20_000 {
+		name := fmt.Sprintf("stranger-%d", i)
+		got, _ := b.Find(t.Context(), name, netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32))
+		if got != nil {
+			t.Fatal("a stranger has keys")
+		}
+		asked += b.source.times(name)
+		unavailable += 1 - b.source.times(name)
+	}
+	if asked > strangeBurst || unavailable == 0 || b.unknown.Len() > maxUnknown || b.Len() != 3 {
+		t.Errorf("asked %d times, %d names and %d tenants are remembered", asked, b.unknown.Len(), b.Len())
+	}
+	b.now = b.now.Add(remote.Fresh)
+	for _, name := range []string{"one", "two", "three"} {
+		b.expect(t, name, "secret-of-"+name, 2)
+	}
+}
+
+// TestOwnLimitIsNotStale: what this gateway does not ask says nothing about the source.
+func TestOwnLimitIsNotStale(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.now = b.now.Add(remote.Fresh)
+	for b.budget.allows(b.now) {
+	}
+	b.expect(t, "acme", "unavailable", 1)
+	b.now = b.now.Add(time.Second)
+	b.expect(t, "acme", "secret-of-acme", 2)
+}
+
+// TestShareOfAClient: one client uses up its own share only.
+func TestShareOfAClient(t *testing.T) {
+	b := newBench(t, remote, 0)
+	refused := 0
+	for i := range 10 * clientBurst {
+		if b.find(t, fmt.Sprint("stranger-", i)) == "unavailable" {
+			refused++
+		}
+	}
+	if refused != 9*clientBurst {
+		t.Errorf("%d refused", refused)
+	}
+	b.source.set("bravo", "secret-of-bravo")
+	other := netip.MustParsePrefix("203.0.113.9/32")
+	if got := shown(b.Find(t.Context(), "bravo", other)); got != "secret-of-bravo" {
+		t.Error(got)
+	}
+}
+
+func TestMismatch(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	tried := b.Peek("acme")
+	b.source.set("acme", "rotated")
+	if b.Mismatch(t.Context(), "acme", tried, client) != nil {
+		t.Error("asked again at once")
+	}
+	b.now = b.now.Add(remote.Again)
+	newer := b.Mismatch(t.Context(), "acme", tried, client)
+	if newer == nil || shown(newer, nil) != "rotated" {
+		t.Fatal("not asked again")
+	}
+	if got := b.Mismatch(t.Context(), "acme", tried, client); got != newer {
+		t.Error("an older request does not get the newer keys")
+	}
+	b.now = b.now.Add(remote.Again)
+	if b.Mismatch(t.Context(), "acme", newer, client) != nil || b.source.times("acme") != 3 || b.Peek("acme") != newer {
+		t.Error("unchanged keys are newer")
+	}
+	b.expect(t, "bravo", "unknown", 1)
+	b.now = b.now.Add(remote.Again)
+	if b.Mismatch(t.Context(), "bravo", b.base, client) != nil || b.source.times("bravo") != 1 {
+		t.Error("a name is asked about again before its time")
+	}
+	delete(b.source.has, "acme")
+	if b.Mismatch(t.Context(), "acme", newer, client) != nil || b.Peek("acme") != nil {
+		t.Error("a tenant that was removed is kept")
+	}
+
+	local := newBench(t, Terms{Fresh: 2 * time.Second, Unknown: 2 * time.Second, Again: 100 * time.Millisecond}, 0)
+	local.expect(t, "bravo", "unknown", 1)
+	local.source.set("bravo", "secret-of-bravo")
+	local.now = local.now.Add(100 * time.Millisecond)
+	if s := local.Mismatch(t.Context(), "bravo", local.base, client); s == nil || shown(s, nil) != "secret-of-bravo" {
+		t.Error("a new file is not found at once")
+	}
+}
+
+// TestHandlerChanges: a tenant's snapshot follows the handler's, without a question.
+func TestHandlerChanges(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.base = baseOf(t, "whsec_c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ==")
+	if b.Cached("acme", b.now) != nil {
+		t.Error("the old snapshot is used")
+	}
+	b.expect(t, "acme", "secret-of-acme", 1)
+	if s := b.Cached("acme", b.now); s == nil || s.Signer != b.base.Signer {
+		t.Error("another signer than the handler's")
+	}
+	b.base = nil
+	b.expect(t, "acme", "unavailable", 1)
+}
+
+// TestWaitersAreLimited and give up with their senders.
+func TestWaitersAreLimited(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.source.gate = make(chan struct{})
+	defer close(b.source.gate)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := b.Find(gone, "acme", client); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	b.waiting = maxWaiting
+	if _, err := b.Find(t.Context(), "acme", client); !errors.Is(err, errWaiting) {
+		t.Error(err)
+	}
+}
+
+// TestCachedAllocatesNothing on the way of a request.
+func TestCachedAllocatesNothing(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.find(t, "acme")
+	if n := testing.AllocsPerRun(1000, func() { b.Cached("acme", b.now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestSizeOfATenant: 10 000 of them take at most 4 KB each, however many more names have
+// come.
+func TestSizeOfATenant(t *testing.T) {
+	local := Terms{Fresh: time.Hour, Unknown: time.Hour, Again: time.Hour}
+	b := newBench(t, local, 0)
+	for i := range 30_000 {
+		b.source.has[fmt.Sprint("tenant-", i)] = fmt.Sprintf("secret-of-tenant-%d", i)
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	clear(b.source.asked)
+	before := heap()
+	for i := range 30_000 {
+		b.find(t, fmt.Sprint("tenant-", i))
+		b.find(t, fmt.Sprint("stranger-", i))
+	}
+	b.source.asked = make(map[string]int)
+	after := heap()
+	if each := (int64(after) - int64(before)) / int64(b.Len()); b.Len() != DefaultMax || each > 4096 {
+		t.Errorf("%d tenants, %d bytes each", b.Len(), each)
+	} else {
+		t.Logf("%d bytes each", each)
+	}
+	runtime.KeepAlive(b)
+}
+
+func BenchmarkCached(b *testing.B) {
+	for _, n := range []int{1, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			c := newBench(b, Terms{Fresh: time.Hour}, 0)
+			names := make([]string, n)
+			for i := range names {
+				names[i] = fmt.Sprint("tenant-", i)
+				c.source.has[names[i]] = "secret-of-" + names[i]
+				if _, err := c.Find(b.Context(), names[i], client); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if c.Cached(names[i], c.now) == nil {
+					b.Fatal("not cached")
+				}
+				if i += 7919; i >= n {
+					i %= n
+				}
+			}
+		})
+	}
+}

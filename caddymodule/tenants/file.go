@@ -1,0 +1,394 @@
+package tenants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+func init() {
+	caddy.RegisterModule(new(File))
+	caddy.RegisterModule(new(HTTP))
+}
+
+// variable is the part of a path or address that a tenant's name replaces.
+const variable = "{tenant}"
+
+// File reads the keys of each tenant from files: /run/keys/{tenant} is the file of the
+// tenant's name in /run/keys, with one key a line, or a folder with one key a file. A
+// file is opened below the folder before {tenant} only, through no link that leads out
+// of it. It is looked at again after two seconds, and at once if a delivery does not
+// match; a change counts once the file is a second old or two reads are equal, because
+// a writer may be halfway through.
+type File struct {
+	// Paths of shared secrets. Each has {tenant} in one element.
+	Secret []string `json:"secret,omitempty"`
+	// Paths of public keys.
+	PublicKey []string `json:"public_key,omitempty"`
+
+	folders []*folder
+	now     func() time.Time
+}
+
+// CaddyModule returns the Caddy module information.
+func (*File) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".file", New: func() caddy.Module { return new(File) }}
+}
+
+// Provision checks the paths. It opens nothing.
+func (f *File) Provision(caddy.Context) error {
+	if len(f.Secret)+len(f.PublicKey) == 0 {
+		return errors.New("tenants: file: no path: write secret or public_key, such as /run/keys/{tenant}")
+	}
+	f.folders, f.now = nil, time.Now
+	for kind, paths := range [][]string{verifier.Secret: f.Secret, verifier.PublicKey: f.PublicKey} {
+		for _, path := range paths {
+			if err := CheckPath(path); err != nil {
+				return fmt.Errorf("tenants: file: %w", err)
+			}
+			before, _, _ := strings.Cut(path, variable)
+			dir := before[:strings.LastIndexByte(before, '/')+1]
+			f.folders = append(f.folders, &folder{kind: verifier.KeyKind(kind), dir: filepath.Clean(orDot(dir)), below: strings.TrimPrefix(path, dir)})
+		}
+	}
+	return nil
+}
+
+func orDot(dir string) string {
+	if dir == "" {
+		return "."
+	}
+	return dir
+}
+
+// CheckPath refuses a path without exactly one {tenant}, or with another placeholder.
+func CheckPath(path string) error {
+	rest := strings.Replace(path, variable, "", 1)
+	switch {
+	case rest == path:
+		return errors.New("the path has no {tenant}, so every tenant would have the same key: write {file./run/keys/{tenant}}, or remove tenant")
+	case strings.ContainsAny(rest, "{}\x00"):
+		return errors.New("the path has more than one {tenant}, or another placeholder: write {file./run/keys/{tenant}}")
+	case slices.Contains(strings.Split(path, "/"), ".."):
+		return errors.New("the path has an element ..: write where it leads")
+	}
+	return nil
+}
+
+// Terms implements Source.
+func (*File) Terms() Terms {
+	return Terms{Fresh: 2 * time.Second, Stale: math.MaxInt64, Unknown: 2 * time.Second, Again: 100 * time.Millisecond}
+}
+
+// A folder is one configured path.
+type folder struct {
+	kind  verifier.KeyKind
+	dir   string // above the element with {tenant}
+	below string // the rest
+
+	mu      sync.Mutex
+	root    *os.Root
+	info    fs.FileInfo // of the root
+	checked time.Time
+}
+
+// rootLasts is how long an open folder is used before its path is looked at again: a
+// deployment may replace it.
+const rootLasts = time.Second
+
+// open returns the folder. One that was replaced stays open until nothing uses it.
+func (f *folder) open(now time.Time) (*os.Root, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if age := now.Sub(f.checked); f.root != nil && age >= 0 && age < rootLasts {
+		return f.root, nil
+	}
+	info, err := os.Stat(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.root == nil || !os.SameFile(info, f.info) {
+		root, err := os.OpenRoot(f.dir)
+		if err != nil {
+			return nil, err
+		}
+		f.root, f.info = root, info
+	}
+	f.checked = now
+	return f.root, nil
+}
+
+// A stamped file is one of a tenant's files as it was when it was read.
+type stamped struct {
+	label string // "": the tenant's only one
+	path  string // below the folder
+	of    *folder
+	info  fs.FileInfo
+}
+
+func (s stamped) unchanged(other stamped) bool {
+	return s.label == other.label && s.path == other.path && s.of == other.of && os.SameFile(s.info, other.info) &&
+		s.info.Size() == other.info.Size() && s.info.ModTime().Equal(other.info.ModTime())
+}
+
+// fileState is the state of a tenant's files between two looks.
+type fileState struct {
+	files   []stamped
+	read    []verifier.Key // by the last read, in use or not
+	settled bool           // no writer is halfway through
+}
+
+// settles is the age from which a file counts as complete.
+const settles = time.Second
+
+// Find implements Source.
+func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) {
+	now := f.now()
+	files, err := f.stat(name, now)
+	if err != nil {
+		return nil, err
+	}
+	var last fileState
+	if had != nil {
+		last = had.State.(fileState)
+	}
+	same := slices.EqualFunc(files, last.files, stamped.unchanged)
+	if same && last.settled {
+		return had, nil
+	}
+	next := fileState{files: files, settled: !slices.ContainsFunc(files, func(s stamped) bool { return now.Sub(s.info.ModTime()) < settles })}
+	if next.read, err = read(files, now); err != nil {
+		return nil, err
+	}
+	next.settled = next.settled || same && slices.Equal(next.read, last.read)
+	found := &Found{Keys: next.read, Soon: !next.settled, State: next}
+	if had != nil && !next.settled {
+		found.Keys = had.Keys
+	}
+	return found, nil
+}
+
+// stat finds a tenant's files.
+func (f *File) stat(name string, now time.Time) (files []stamped, err error) {
+	var missing error
+	for _, d := range f.folders {
+		root, err := d.open(now)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDown, err)
+		}
+		found, err := d.files(root, strings.Replace(d.below, variable, name, 1))
+		if err != nil && errors.Is(classify(err), ErrDown) {
+			return nil, classify(err)
+		}
+		if err != nil {
+			missing = classify(err)
+			continue
+		}
+		files = append(files, found...)
+	}
+	if len(files) == 0 {
+		return nil, missing
+	}
+	return files, nil
+}
+
+// classify tells a file that a tenant cannot have from one that cannot be read now.
+func classify(err error) error {
+	number, isErrno := errors.AsType[syscall.Errno](err)
+	switch {
+	case errors.Is(err, ErrDown) || errors.Is(err, ErrUnknown):
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return ErrUnknown
+	case !isErrno, number == syscall.ENOTDIR, number == syscall.ELOOP, number == syscall.ENAMETOOLONG: // a link out of the folder, above all
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return fmt.Errorf("%w: %w", ErrDown, err)
+}
+
+// files returns the file at a path, or those of the folder there but for dot files.
+func (d *folder) files(root *os.Root, path string) ([]stamped, error) {
+	info, err := root.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().IsRegular() {
+		return []stamped{{path: path, of: d, info: info}}, nil
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%w: %s: not a regular file", ErrUnknown, path)
+	}
+	dir, err := root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxFiles)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	var files []stamped
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		below := path + "/" + e.Name()
+		if info, err = root.Stat(below); err != nil { // the folder is being changed
+			return nil, fmt.Errorf("%w: %w", ErrDown, err)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%w: %s: not a regular file", ErrDown, below)
+		}
+		files = append(files, stamped{label: e.Name(), path: below, of: d, info: info})
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%w: %s: no key file in this folder", ErrUnknown, path)
+	}
+	slices.SortFunc(files, func(a, b stamped) int { return strings.Compare(a.label, b.label) })
+	return files, nil
+}
+
+const (
+	maxFiles = 64       // that a tenant may have
+	maxBytes = 64 << 10 // of each file, and of an answer
+)
+
+// read returns the keys in files, in their order.
+func read(files []stamped, now time.Time) (all []verifier.Key, err error) {
+	for _, s := range files {
+		text, err := s.text(now)
+		if err != nil {
+			return nil, classify(err)
+		}
+		for _, line := range lines(text) {
+			all = append(all, verifier.Key{Label: s.label, Text: line, Kind: s.of.kind})
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: %s: the file is empty", ErrDown, files[0].path)
+	}
+	return all, nil
+}
+
+func (s stamped) text(now time.Time) (string, error) {
+	root, err := s.of.open(now)
+	if err != nil {
+		return "", err
+	}
+	file, err := root.Open(s.path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
+	if err != nil {
+		return "", err
+	}
+	if len(data) > maxBytes {
+		return "", fmt.Errorf("%w: %s: larger than %d bytes", ErrDown, s.path, maxBytes)
+	}
+	return string(data), nil
+}
+
+// lines returns the keys in a text: one a line, or one that has several, as PEM and JSON.
+func lines(text string) []string {
+	text = strings.Trim(text, "\r\n")
+	if text == "" {
+		return nil
+	}
+	if strings.Contains(text, "-----BEGIN") || strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return []string{text}
+	}
+	var all []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// CheckCase returns an error if a folder's file system ignores case: two spellings of a
+// name would be two tenants with one key, and a captured delivery of one would be new
+// for the other. It matters only for names whose case is kept.
+func (f *File) CheckCase() error {
+	for _, d := range f.folders {
+		if foldsCase(d.dir, os.Lstat) {
+			return fmt.Errorf("tenants: file: the file system of %s ignores case, so that Acme and acme would be two tenants with one key: remove case_sensitive, or use a file system that distinguishes them", d.dir)
+		}
+	}
+	return nil
+}
+
+// foldsCase reports whether the file system shows a folder, or a file in it, under
+// another case of its name too.
+func foldsCase(dir string, stat func(string) (fs.FileInfo, error)) bool {
+	paths := []string{dir}
+	for _, name := range someIn(dir) {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	for _, path := range paths {
+		parent, base := filepath.Split(path)
+		other := strings.Map(swapCase, base)
+		if other == base {
+			continue
+		}
+		a, err := stat(path)
+		if err != nil {
+			continue
+		}
+		if b, err := stat(parent + other); err == nil && os.SameFile(a, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// someIn returns the names of a few files in a folder, which may have a million.
+func someIn(dir string) (names []string) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	list, err := root.Open(".")
+	if err != nil {
+		return nil
+	}
+	defer list.Close()
+	entries, _ := list.ReadDir(maxFiles) // as many as there are
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func swapCase(c rune) rune {
+	switch {
+	case c >= 'a' && c <= 'z':
+		return c - 'a' + 'A'
+	case c >= 'A' && c <= 'Z':
+		return c - 'A' + 'a'
+	}
+	return c
+}
+
+// Interface guards
+var (
+	_ Source            = (*File)(nil)
+	_ caddy.Provisioner = (*File)(nil)
+)

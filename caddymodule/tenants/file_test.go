@@ -1,0 +1,288 @@
+package tenants
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// folderOf returns a source over files, by path below a folder, that are an hour old.
+func folderOf(t testing.TB, files map[string]string, pattern string) (f *File, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for path, text := range files {
+		write(t, filepath.Join(dir, path), text)
+	}
+	f = &File{Secret: []string{filepath.Join(dir, pattern)}}
+	if err := f.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	return f, dir
+}
+
+// write writes a file whose last change is an hour ago.
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	age(t, path, time.Hour)
+}
+
+// age makes a file's last change lie so far in the past.
+func age(t testing.TB, path string, by time.Duration) {
+	t.Helper()
+	at := time.Now().Add(-by)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// texts shows found keys, or the kind of error.
+func texts(found *Found, err error) string {
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return "unknown"
+	case errors.Is(err, ErrDown):
+		return "down"
+	case err != nil:
+		return "other: " + err.Error()
+	}
+	var all []string
+	for _, k := range found.Keys {
+		text := k.Text
+		if k.Label != "" {
+			text = k.Label + "=" + text
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestFilesOfATenant(t *testing.T) {
+	files := map[string]string{
+		"acme": "one\n", "two": "old\nnew\n", "crlf": "old\r\n\r\nnew\r\n", "empty": "\n", "folder/2024": "old", "folder/2025": "new", "folder/.hidden": "x",
+		"none/.hidden": "x", "large": strings.Repeat("x", maxBytes+1), "deep/a/b": "x", "pem": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+	}
+	f, dir := folderOf(t, files, "{tenant}")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(dir), "outside"), []byte("stolen"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"link": "acme", "escape": "../outside", "absolute": filepath.Join(dir, "acme"), "loop": "loop", "dangling": "nothing", "upfolder": ".."} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	makePipe(t, filepath.Join(dir, "pipe"))
+	for name, want := range map[string]string{
+		"acme": "one", "two": "old new", "crlf": "old new", "folder": "2024=old 2025=new", "link": "one", "pem": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+		"missing": "unknown", "escape": "unknown", "absolute": "unknown", "loop": "unknown", "dangling": "unknown", "upfolder": "unknown", "pipe": "unknown", "none": "unknown",
+		"empty": "down", "large": "down", "deep": "down",
+	} {
+		if got := texts(f.Find(t.Context(), name, nil)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestKindsAndPatterns: {tenant} may have a suffix, be a folder, or be there in the
+// paths of secrets and public keys.
+func TestKindsAndPatterns(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "acme.pem"), "public")
+	write(t, filepath.Join(dir, "acme/webhook/secret"), "secret")
+	write(t, filepath.Join(dir, "other.pem"), "public")
+	f := &File{Secret: []string{dir + "/{tenant}/webhook/secret"}, PublicKey: []string{dir + "/{tenant}.pem"}}
+	if err := f.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]verifier.Key{
+		"acme":  {{Text: "secret"}, {Text: "public", Kind: verifier.PublicKey}},
+		"other": {{Text: "public", Kind: verifier.PublicKey}},
+	} {
+		if found, err := f.Find(t.Context(), name, nil); err != nil || !slices.Equal(found.Keys, want) {
+			t.Errorf("%s: %+v, %v", name, found, err)
+		}
+	}
+}
+
+// TestRotation: a change counts once the file is a second old or two reads are equal.
+func TestRotation(t *testing.T) {
+	f, dir := folderOf(t, map[string]string{"acme": "old"}, "{tenant}")
+	path := filepath.Join(dir, "acme")
+	found, err := f.Find(t.Context(), "acme", nil)
+	if got := texts(found, err); got != "old" || found.Soon {
+		t.Fatalf("at first: %s, soon %t", got, found.Soon)
+	}
+	if again, _ := f.Find(t.Context(), "acme", found); again != found {
+		t.Error("an unchanged file is read again")
+	}
+	step := func(text, want string, soon bool, change func()) {
+		t.Helper()
+		change()
+		if found, err = f.Find(t.Context(), "acme", found); err != nil || texts(found, err) != want || found.Soon != soon {
+			t.Errorf("%s: %s, soon %t, %v; want %s, %t", text, texts(found, err), found.Soon, err, want, soon)
+		}
+	}
+	rewrite := func(text string) func() {
+		return func() {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	step("half-written", "old", true, rewrite("ne"))
+	step("written on", "old", true, rewrite("new"))
+	step("read twice", "new", false, func() {})
+	step("replaced a second ago", "newer", false, func() { write(t, path+"~", "newer"); age(t, path+"~", 2*time.Second); rename(t, path+"~", path) })
+	step("written within a tick of the clock, with the same length", "newer", true, func() { rewrite("NEWER")(); age(t, path, -time.Hour) })
+	step("read twice, with a time of the future", "NEWER", false, func() {})
+
+	_ = os.Remove(path)
+	if got := texts(f.Find(t.Context(), "acme", found)); got != "unknown" {
+		t.Errorf("removed: %s", got)
+	}
+}
+
+func rename(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNewTenantOfANewFile: the first text counts at once, as at the start.
+func TestNewTenantOfANewFile(t *testing.T) {
+	f, dir := folderOf(t, nil, "{tenant}")
+	if got := texts(f.Find(t.Context(), "acme", nil)); got != "unknown" {
+		t.Fatal(got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "acme"), []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := f.Find(t.Context(), "acme", nil); texts(found, err) != "one" || !found.Soon {
+		t.Errorf("%s, %v", texts(found, err), err)
+	}
+}
+
+// TestKubernetesSecret: a mounted secret is links into a folder that is swapped.
+func TestKubernetesSecret(t *testing.T) {
+	f, dir := folderOf(t, map[string]string{"..1/acme": "old", "..2/acme": "new"}, "{tenant}")
+	link := func(to, from string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("..1", "..data")
+	link("..data/acme", "acme")
+	found, err := f.Find(t.Context(), "acme", nil)
+	if got := texts(found, err); got != "old" {
+		t.Fatal(got, err)
+	}
+	link("..2", "..tmp")
+	rename(t, filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data"))
+	if got := texts(f.Find(t.Context(), "acme", found)); got != "new" {
+		t.Error(got)
+	}
+}
+
+// TestReplacedFolder: a deployment may put another folder in its place; a folder that is
+// missing is a source that is down, not tenants that are gone.
+func TestReplacedFolder(t *testing.T) {
+	f, dir := folderOf(t, map[string]string{"keys/acme": "old", "next/acme": "new"}, "keys/{tenant}")
+	now := time.Now()
+	f.now = func() time.Time { return now }
+	found, err := f.Find(t.Context(), "acme", nil)
+	if got := texts(found, err); got != "old" {
+		t.Fatal(got)
+	}
+	rename(t, dir+"/keys", dir+"/before")
+	now = now.Add(rootLasts)
+	if got := texts(f.Find(t.Context(), "acme", found)); got != "down" {
+		t.Errorf("without the folder: %s", got)
+	}
+	rename(t, dir+"/next", dir+"/keys")
+	if got := texts(f.Find(t.Context(), "acme", found)); got != "new" {
+		t.Errorf("with the new folder: %s", got)
+	}
+}
+
+func TestFileErrors(t *testing.T) {
+	for path, says := range map[string]string{
+		"/run/keys/acme": "no {tenant}", "/run/{tenant}/{tenant}": "more than one", "/run/keys/{tenant}/{http.request.host}": "more than one",
+		"/run/keys/../{tenant}": "element ..", "/run/keys/{tenant}/../x": "element ..",
+	} {
+		f := &File{Secret: []string{path}}
+		if err := f.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := new(File).Provision(caddy.Context{}); err == nil {
+		t.Error("no path is no error")
+	}
+	for err, want := range map[error]string{
+		&fs.PathError{Err: syscall.EACCES}: "down", &fs.PathError{Err: syscall.EIO}: "down", &fs.PathError{Err: syscall.EMFILE}: "down",
+		&fs.PathError{Err: syscall.ENOENT}: "unknown", &fs.PathError{Err: syscall.ELOOP}: "unknown", &fs.PathError{Err: syscall.ENOTDIR}: "unknown", errors.New("path escapes"): "unknown",
+	} {
+		if got := texts(nil, classify(err)); got != want {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}
+
+// TestFileSystemThatIgnoresCase is told from one where two spellings are two files.
+func TestFileSystemThatIgnoresCase(t *testing.T) {
+	f, dir := folderOf(t, map[string]string{"acme": "x", "7": "x"}, "{tenant}")
+	if err := f.CheckCase(); err != nil {
+		t.Skipf("the file system of the tests ignores case: %v", err)
+	}
+	write(t, filepath.Join(dir, "ACME"), "y")
+	if err := f.CheckCase(); err != nil {
+		t.Errorf("two files: %v", err)
+	}
+	ignores := func(path string) (fs.FileInfo, error) {
+		return os.Lstat(filepath.Join(filepath.Dir(path), strings.ToLower(filepath.Base(path))))
+	}
+	if !foldsCase(filepath.Join(dir, "nothing"), func(string) (fs.FileInfo, error) { return os.Lstat(dir) }) || !foldsCase(dir, ignores) {
+		t.Error("a file system that ignores case is not noticed")
+	}
+}
+
+// BenchmarkUnchangedFile measures what an unchanged tenant costs, in system calls: one.
+func BenchmarkUnchangedFile(b *testing.B) {
+	f, _ := folderOf(b, map[string]string{"acme": "one"}, "{tenant}")
+	found, err := f.Find(b.Context(), "acme", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if found, err = f.Find(b.Context(), "acme", found); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func ExampleName() {
+	for _, text := range []string{"ACME.myshopify.com", "../../etc/passwd"} {
+		fmt.Println(Name(text, false))
+	}
+	// Output:
+	// acme.myshopify.com true
+	//  false
+}
