@@ -26,7 +26,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule": {
 		ours: []string{
 			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/boxes", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
-			"caddymodule/placement", "caddymodule/rejected", "caddymodule/stores",
+			"caddymodule/placement", "caddymodule/rejected", "caddymodule/stores", "caddymodule/tenants",
 			"dedupe", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
 		},
 		outside: []string{caddy, zap, "go.opentelemetry.io/otel"},

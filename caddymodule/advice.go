@@ -184,7 +184,11 @@ func (h *Handler) keysAsWritten() string {
 		values = append(values, v.Value)
 	}
 	slices.Sort(values)
-	text, _ := json.Marshal([]any{values, h.Param})
+	all := []any{values, h.Param}
+	if h.tenants != nil {
+		all = append(all, h.tenants.written)
+	}
+	text, _ := json.Marshal(all)
 	return string(text)
 }
 

@@ -101,6 +101,7 @@ func (d *delivery) recall(back *attempt.Return) {
 	restoreHeaders(d.r, stored)
 	d.body, d.came = stored.Body, stored.Received
 	d.arrived()
+	d.tenant = back.Entry.Tenant // what was verified is delivered, whether or not the tenant still exists
 	d.id, d.event, d.verifiedBy, d.signed = stored.ID, stored.Event, stored.Label, stored.Timestamp
 	d.hash, d.key, d.attempts = dedupe.Key(stored.Key), stored.Key.String(), back.Entry.Attempts+1
 	d.repl.Set(prefix+"verified", true)
@@ -108,7 +109,7 @@ func (d *delivery) recall(back *attempt.Return) {
 	d.repl.Set(prefix+"delivery", d.key)
 	d.repl.Set(prefix+"attempt", d.attempts)
 	d.repl.Set(prefix+"received", d.came.UTC().Format(time.RFC3339))
-	for name, value := range map[string]string{"delivery_id": d.id, "event": d.event} {
+	for name, value := range map[string]string{"delivery_id": d.id, "event": d.event, "tenant": d.tenant} {
 		if value != "" {
 			d.repl.Set(prefix+name, value)
 		}

@@ -131,6 +131,11 @@ func (a *App) Start() error {
 	if err := a.advise(current()); err != nil {
 		return err
 	}
+	for _, h := range a.handlers {
+		if err := h.tenants.checkCase(); err != nil {
+			return h.fail(err)
+		}
+	}
 	if err := a.open(); err != nil {
 		return err
 	}

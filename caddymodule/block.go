@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
@@ -290,13 +291,16 @@ func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender,
 		if err := prefix.CheckPath(s.path); err != nil {
 			return nil, p.at("path", "path: %v", err)
 		}
-		return s, nil
+		return s, p.checkTenantPath(s.path)
 	}
 	s.path = prefix.Base() + "/" + s.name
+	if place, err := tenants.ParsePlace(s.handler.Tenant); err == nil && place.Path {
+		s.path += "/*"
+	}
 	if err := prefix.CheckPath(s.path); err != nil {
 		return nil, p.at("name", "name: it cannot be a path as well, which it is by default: give the sender a path")
 	}
-	return s, nil
+	return s, p.checkTenantPath(s.path)
 }
 
 // isMatcher reports whether Caddy would read a first argument as a matcher. The

@@ -14,6 +14,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -58,6 +59,16 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		secret      <value>... [as <label>]
 //		public_key  <value>... [as <label>]
 //		param       <name> <value>
+//		tenant      <placeholder> {
+//			case_sensitive
+//			max_tenants <n>
+//		}
+//		secret      {file./path/{tenant}}
+//		secret      from http <url> {
+//			bearer <value>
+//			ttl    <duration>
+//			stale  <duration>
+//		}
 //
 //		algorithm       <algorithm>
 //		secret_encoding utf8 | base64 | base64url | hex
@@ -105,6 +116,7 @@ type parser struct {
 	file      string
 	lines     map[string]int // option or directive → the line of its first use
 	version   string         // of signature … list
+	files     *tenants.File  // of tenants' keys
 	resolved  *providers.Provider
 }
 
@@ -163,6 +175,8 @@ func (p *parser) inlineSecrets(args []string) error {
 		return nil
 	case slices.Contains(args, "as"):
 		return p.Errf("secret: write a label in the block: secret <value> as <label>")
+	case args[0] == "from" && len(args) > 1:
+		return p.Errf("secret: write the source of tenants' keys in the block: secret from http <url>")
 	}
 	return p.keys("secret", args, &p.h.Secret)
 }
@@ -227,10 +241,13 @@ func (p *parser) finish() error {
 	if err != nil {
 		return p.at("public_key", "%v", err)
 	}
+	if err := p.finishTenants(); err != nil {
+		return err
+	}
 	if name, err := p.resolved.CheckParams(scheme, h.Param); err != nil {
 		return p.at("param "+name, "%v", err)
 	}
-	if len(h.Secret)+len(h.PublicKey) == 0 && !scheme.SelfKeyed() {
+	if h.Tenant == "" && len(h.Secret)+len(h.PublicKey) == 0 && !scheme.SelfKeyed() {
 		return p.at(p.directive, "%v", keys.ErrNoKey)
 	}
 	return p.checkScheme(scheme)

@@ -216,7 +216,7 @@ func (d *delivery) identify() (key dedupe.Key, ok bool) {
 	if d.event = eventOf(d.req.Header, r.event); d.event != "" {
 		d.repl.Set(prefix+"event", d.event)
 	}
-	is := dedupe.Delivery{ID: d.id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
+	is := dedupe.Delivery{Tenant: d.tenant, ID: d.id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
 	if r.method {
 		is.Method = d.req.Method
 	}

@@ -24,8 +24,8 @@ import (
 )
 
 // deliveries lists kept deliveries, newest first, or streams them: GET
-// /verify_webhook/deliveries[?name=NAME&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
-// DELETE /verify_webhook/deliveries?name=NAME&id=SENDER_ID or ?inbox=ID forgets.
+// /verify_webhook/deliveries[?name=NAME&tenant=T&outcome=O&event=E&id=SENDER_ID&limit=N&follow=1].
+// DELETE /verify_webhook/deliveries?name=NAME[&tenant=T]&id=SENDER_ID or ?inbox=ID forgets.
 func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 	if err := adminhttp.Only(w, r, http.MethodGet, http.MethodDelete); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (a *adminAPI) deliveries(w http.ResponseWriter, r *http.Request) error {
 // deliveryQuery reads the filters; a limit of -1 means none.
 func deliveryQuery(r *http.Request) (q history.Query, limit int, err error) {
 	params := r.URL.Query()
-	q = history.Query{Name: params.Get("name"), Outcome: metrics.Outcome(params.Get("outcome")), Event: params.Get("event"), ID: params.Get("id")}
+	q = history.Query{Name: params.Get("name"), Tenant: params.Get("tenant"), Outcome: metrics.Outcome(params.Get("outcome")), Event: params.Get("event"), ID: params.Get("id")}
 	known := []metrics.Outcome{"", metrics.Delivered, metrics.Failed, metrics.Stored, metrics.Duplicate, metrics.Handshake, metrics.Rejected}
 	if !slices.Contains(known, q.Outcome) {
 		return q, 0, errors.New("unknown outcome: deliveries are delivered, failed, stored, duplicate, handshake or rejected (after their signature was verified)")
@@ -212,7 +212,8 @@ func forgetDiscarded(ctx context.Context, key inbox.Key) error {
 
 // forgetByID forgets all kept deliveries of a handler with one of the sender's ids.
 func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
-	q := history.Query{Name: r.URL.Query().Get("name"), ID: r.URL.Query().Get("id")}
+	params := r.URL.Query()
+	q := history.Query{Name: params.Get("name"), Tenant: params.Get("tenant"), ID: params.Get("id")}
 	if q.Name == "" || q.ID == "" {
 		return adminhttp.Error(http.StatusBadRequest, errors.New("specify name and id: another handler's sender may use the same id"))
 	}
@@ -220,14 +221,20 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer := adminapi.ForgottenByID{Keys: []string{}, InFlight: []string{}, NotDone: []string{}, Stored: []string{}, Note: ownMemory}
-	var seen []string
+	var seen, tenants []string
 	for _, d := range recent.List(q, -1) {
+		if !slices.Contains(tenants, d.Tenant) {
+			tenants = append(tenants, d.Tenant)
+		}
 		if d.Delivery != "" && !slices.Contains(seen, d.Delivery) {
 			seen = append(seen, d.Delivery)
 		}
 	}
 	if len(seen) == 0 {
 		return adminhttp.Error(http.StatusNotFound, errors.New("no delivery with that id is kept: specify the delivery's key"))
+	}
+	if len(tenants) > 1 {
+		return adminhttp.Error(http.StatusBadRequest, fmt.Errorf("%d tenants have deliveries with that id: specify the tenant too", len(tenants)))
 	}
 	for _, text := range seen {
 		key, err := dedupe.ParseKey(text)

@@ -110,7 +110,7 @@ func (d *delivery) hear(r inbox.Result) {
 	}
 }
 
-func (d *delivery) queue() inbox.Queue { return inbox.Queue{Handler: d.h.Name} }
+func (d *delivery) queue() inbox.Queue { return inbox.Queue{Handler: d.h.Name, Tenant: d.tenant} }
 
 // put stores the delivery, and informs the dedupe store. With running, an attempt is
 // running: see [inbox.Box.Accept]. It reports whether the delivery is stored.

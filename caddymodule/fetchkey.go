@@ -22,8 +22,20 @@ func unknownKey(err error) *verifier.Rejection {
 	return nil
 }
 
-// fetchKey waits for the delivery's key and opens the headers again. Only here does a
-// request change its snapshot, because the first one lacks its key. All earlier
+// newerKeys returns a function that opens the headers again with keys which may verify
+// what was refused with err; nil if there are none.
+func (d *delivery) newerKeys(err error) func() error {
+	if rej := unknownKey(err); rej != nil {
+		return func() error { return d.fetchKey(rej) }
+	}
+	if d.h.tenants != nil && mismatches(err) {
+		return d.rotated()
+	}
+	return nil
+}
+
+// fetchKey waits for the delivery's key and opens the headers again. The
+// request changes its snapshot, because the first one lacks its key. All earlier
 // decisions are repeated, so that a header accepted before the wait never combines
 // with a key from after it.
 func (d *delivery) fetchKey(rej *verifier.Rejection) error {

@@ -47,6 +47,7 @@ func init() {
 // and after verification:
 //
 //	{http.verify_webhook.key}              | the label of the key that matched
+//	{http.verify_webhook.tenant}           | the tenant whose key that is, if the handler has tenants
 //	{http.verify_webhook.delivery}         | the delivery's key in hex, if something identifies it
 //	{http.verify_webhook.event}            | what its header says the event is, where the provider's file names one
 //	{http.verify_webhook.delivery_id}      | the sender's id of the delivery, if it has one
@@ -65,6 +66,16 @@ type Handler struct {
 	// https://…, is that of a JSON Web Key Set, which is fetched. Default: those that
 	// the sender publishes, if the provider's file says where.
 	PublicKey []keys.Value `json:"public_key,omitempty"`
+	// Where a request names its tenant, if each of your customers has keys of its own: a
+	// segment of the path, a label of the host or a header, as a placeholder:
+	// {http.request.uri.path.2}. Default: no tenants.
+	Tenant string `json:"tenant,omitempty"`
+	// The source of the tenants' keys, instead of secret and public_key.
+	TenantsRaw json.RawMessage `json:"tenants,omitempty" caddy:"namespace=http.handlers.verify_webhook.tenants inline_key=source"`
+	// How many tenants' keys are cached, those of the most recently used. Default: 10000.
+	MaxTenants *int `json:"max_tenants,omitempty"`
+	// Keep the case of a tenant's name. Default: it is lower-cased.
+	CaseSensitive bool `json:"case_sensitive,omitempty"`
 	// Values that the provider requires, by name.
 	Param map[string]string `json:"param,omitempty"`
 
@@ -110,6 +121,7 @@ type Handler struct {
 	placed       placement.Handler
 	rules        *verifier.Rules // with the configured values of params and headers
 	keys         *keys.Set
+	tenants      *tenancy // nil without tenants
 	fetcher      keys.Fetcher
 	visits       visitor
 	recogniser   recogniser
@@ -161,6 +173,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := h.openKeys(); err != nil {
+		return h.fail(err)
+	}
+	if err := h.openTenants(ctx); err != nil {
 		return h.fail(err)
 	}
 	h.metrics.Join(h.keys)
@@ -301,7 +316,7 @@ func (h *Handler) openKeys() error {
 func (h *Handler) keyConfig() keys.Config {
 	return keys.Config{
 		Name: h.Name, Rules: h.rules, RequireHeader: h.Scheme.RequireHeader, // the provider's are literal
-		Secret: h.Secret, PublicKey: h.PublicKey, SignUpstream: h.SignUpstream,
+		Secret: h.Secret, PublicKey: h.PublicKey, Tenants: h.Tenant != "", SignUpstream: h.SignUpstream,
 	}
 }
 

@@ -13,11 +13,12 @@ import (
 const (
 	markVerified = "Webhook-Verified" // the handler's name
 	markDelivery = "Webhook-Delivery" // the delivery's key in hex
+	markTenant   = "Webhook-Tenant"   // whose key verified it
 )
 
 var marks = []string{
-	markVerified, markDelivery,
-	"Webhook-Tenant", "Webhook-Attempt", "Webhook-Received", "Webhook-Stored", "Webhook-Duplicate",
+	markVerified, markDelivery, markTenant,
+	"Webhook-Attempt", "Webhook-Received", "Webhook-Stored", "Webhook-Duplicate",
 }
 
 // deleteMarks removes marks from a request, and names that an app may read as marks.

@@ -25,6 +25,7 @@ func init() { // optionNames reads the map, which would otherwise depend on itse
 		"secret":     func(p *parser, name string, args []string) error { return p.keys(name, args, &p.h.Secret) },
 		"public_key": func(p *parser, name string, args []string) error { return p.keys(name, args, &p.h.PublicKey) },
 		"param":      (*parser).param,
+		"tenant":     (*parser).tenant,
 
 		"algorithm":       one(func(p *parser, arg string) error { p.h.Algorithm = verifier.Algorithm(arg); return nil }),
 		"secret_encoding": one(func(p *parser, arg string) error { p.h.SecretEncoding = arg; return nil }),
@@ -110,6 +111,9 @@ func (p *parser) keys(name string, args []string, into *[]keys.Value) error {
 	if slices.Contains(args, "as") { // anyone could guess that secret
 		return p.Errf("%s: as <label> ends the line: %s <value>... as <label>; an unset {$VARIABLE} vanishes", name, name)
 	}
+	if len(args) > 1 && args[0] == "from" {
+		return p.secretFrom(name, args)
+	}
 	if slices.Contains(args, "from") {
 		return p.Errf("%s: from is a reserved word, not a value: write {env.NAME} or {file./path}; put such a value into a file", name)
 	}
@@ -117,6 +121,12 @@ func (p *parser) keys(name string, args []string, into *[]keys.Value) error {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
 	}
 	for _, arg := range args {
+		if path, ok := tenantPath(p.value(arg)); ok && into != nil {
+			if err := p.tenantFile(name, path, label); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := keys.CheckValue(p.value(arg)); err != nil {
 			return p.Errf("%s: %v", name, err)
 		}

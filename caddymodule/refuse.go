@@ -156,7 +156,7 @@ func (d *delivery) keepRequest(r rejected.Request) {
 	if most == 0 {
 		return
 	}
-	r.Request, r.Remote, r.Time, r.Handler = d.req, d.r.RemoteAddr, d.h.now(), d.h.seen(d.keys)
+	r.Request, r.Remote, r.Time, r.Handler, r.Tenant = d.req, d.r.RemoteAddr, d.h.now(), d.h.seen(d.keys), d.tenant
 	r.Body, r.Read, r.Declared = d.body, !d.unread(), d.r.ContentLength
 	r.Tried = []*keys.Snapshot{d.keys}
 	for _, h := range d.h.app.named("") {
@@ -167,7 +167,7 @@ func (d *delivery) keepRequest(r rejected.Request) {
 
 // seen describes the handler with these keys for what is kept.
 func (h *Handler) seen(k *keys.Snapshot) rejected.Handler {
-	return rejected.Handler{Name: h.Name, Provider: h.providerID(), Place: h.placed.Place, Keys: k}
+	return rejected.Handler{Name: h.Name, Provider: h.providerID(), Place: h.placed.Place, Keys: k, Tenant: h.tenants.keysOf()}
 }
 
 // reasonBusy is the reason for asking the sender of a copy to retry.
@@ -205,6 +205,9 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	}, more...)
 	if r, ok := errors.AsType[*verifier.Rejection](err); ok && r.Skew != 0 {
 		fields = append(fields, zap.Duration("skew", r.Skew))
+	}
+	if d.tenant != "" {
+		fields = append(fields, zap.String("tenant", d.tenant))
 	}
 	if d.rejection != "" { // for the admin API and caddy webhook rejections
 		fields = append(fields, zap.String("rejection", d.rejection))

@@ -19,6 +19,7 @@ import (
 // A report describes one request in Caddy's access log and trace.
 type report struct {
 	name, provider string
+	tenant         string // "" without tenants, or if the name cannot be one
 	outcome        metrics.Outcome
 	reason         string // "" for a success
 	delivery       string // its key in hex, or ""
@@ -44,7 +45,7 @@ func (d *delivery) note(e metrics.Outcome, reason string) {
 // the handler's goroutine.
 func (d *delivery) report(e metrics.Outcome, reason string) {
 	r := report{
-		name: d.h.Name, provider: d.h.providerID(), outcome: e, reason: reason,
+		name: d.h.Name, provider: d.h.providerID(), tenant: d.tenant, outcome: e, reason: reason,
 		delivery: d.key, key: d.verifiedBy, rejection: d.rejection, attempt: d.attempts,
 	}
 	ctx := d.r.Context()
@@ -60,7 +61,7 @@ func (d *delivery) remember(o metrics.Outcome, reason string, status int, took t
 		return
 	}
 	recent.Add(history.Delivery{
-		Name: d.h.Name, Provider: d.h.providerID(), Time: d.came, Outcome: o, Reason: reason, Status: status, App: took,
+		Name: d.h.Name, Provider: d.h.providerID(), Tenant: d.tenant, Time: d.came, Outcome: o, Reason: reason, Status: status, App: took,
 		ID: d.id, Event: d.event, Key: d.verifiedBy, Delivery: d.key, Keys: d.keys,
 	}, most)
 }
@@ -104,7 +105,7 @@ func (r *report) log(ctx context.Context) {
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (r *report) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	for _, f := range []struct{ name, value string }{
-		{"name", r.name}, {"provider", r.provider}, {"outcome", string(r.outcome)}, {"reason", r.reason},
+		{"name", r.name}, {"provider", r.provider}, {"tenant", r.tenant}, {"outcome", string(r.outcome)}, {"reason", r.reason},
 		{"delivery", r.delivery}, {"key", r.key}, {"rejection", r.rejection},
 	} {
 		if f.value != "" {
@@ -129,7 +130,7 @@ func (r *report) trace(ctx context.Context) {
 		attribute.Bool("webhook.duplicate", r.outcome == metrics.Duplicate),
 	}
 	for _, a := range []struct{ name, value string }{
-		{"webhook.provider", r.provider}, {"webhook.reason", r.reason}, {"webhook.delivery", r.delivery},
+		{"webhook.provider", r.provider}, {"webhook.tenant", r.tenant}, {"webhook.reason", r.reason}, {"webhook.delivery", r.delivery},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, attribute.String(a.name, a.value))

@@ -21,11 +21,12 @@ type Sender struct {
 	RejectStatus int                 // for a failed verification
 }
 
-// Sender resolves the handler's configuration and sets its defaults. The handler need
+// Sender resolves the handler's configuration and sets its defaults. tenant selects the
+// keys of a handler with tenants, and is "" otherwise. The handler need
 // not be provisioned and must not be in use. Unlike a running gateway, which waits
 // for a missing key file, it requires every value to be readable now. Errors name the
 // option, never a secret.
-func (h *Handler) Sender() (*Sender, error) {
+func (h *Handler) Sender(tenant string) (*Sender, error) {
 	if err := h.setDefaults(); err != nil {
 		return nil, err
 	}
@@ -37,7 +38,10 @@ func (h *Handler) Sender() (*Sender, error) {
 	if s.Scheme, s.Keys, err = keys.Read(h.keyConfig()); err != nil {
 		return nil, err
 	}
-	return s, nil
+	if h.Tenant != "" || tenant != "" {
+		s.Keys, err = h.keysOf(tenant)
+	}
+	return s, err
 }
 
 // Limits returns why the gateway refuses a request with this method and size in

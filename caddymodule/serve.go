@@ -30,7 +30,10 @@ type delivery struct {
 	repl *caddy.Replacer
 
 	req     verifier.Request
-	keys    *keys.Snapshot // nil without keys; only fetchKey takes a newer one
+	keys    *keys.Snapshot // nil without keys; changed only by findTenant and newerKeys
+	tenant  string         // that the request names; "" without tenants, or if it cannot be one
+	known   bool           // keys are those of the tenant
+	unknown error          // why the tenant has no keys
 	check   verifier.Check
 	body    []byte
 	charged int64 // bytes charged to the budget
@@ -122,6 +125,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 		d.req.Target = called.URL.RequestURI()
 	}
 	d.publish()
+	d.nameTenant()
 	return d, ""
 }
 
@@ -151,6 +155,9 @@ func (d *delivery) delivers() bool { return slices.Contains(d.h.methods, d.req.M
 // even with observe: methods are a limit, not verification.
 func (d *delivery) open() error {
 	err := d.begin()
+	if err == nil && d.h.tenants != nil {
+		err = d.findTenant()
+	}
 	if !d.delivers() {
 		return err
 	}
@@ -168,11 +175,12 @@ func (d *delivery) verify() error {
 	}
 	began := time.Now()
 	verdict, answer, err := d.check.Verify(d.body)
-	if rej := unknownKey(err); rej != nil {
-		if err = d.fetchKey(rej); err == nil {
+	if newer := d.newerKeys(err); newer != nil {
+		if err = newer(); err == nil {
 			verdict, answer, err = d.check.Verify(d.body)
 		}
 	}
+	err = d.ofUnknownTenant(verdict, err)
 	d.took(metrics.Verify, began)
 	if d.answer = answer; err != nil {
 		return d.observed(err)
@@ -186,6 +194,9 @@ func (d *delivery) verify() error {
 func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", verdict.Key)
+	if d.tenant != "" {
+		d.repl.Set(prefix+"tenant", d.tenant)
+	}
 	d.verifiedBy = verdict.Key
 	d.h.metrics.KeyUsed(d.h.keys.NoteUse(verdict, clientOf(d.r)), d.h.now())
 	if d.signed = verdict.Timestamp; !d.signed.IsZero() {

@@ -37,6 +37,9 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 		return nil
 	}
 	h.Set(markVerified, d.h.Name)
+	if d.tenant != "" {
+		h.Set(markTenant, d.tenant)
+	}
 	if d.key != "" {
 		h.Set(markDelivery, d.key)
 	}

@@ -112,6 +112,7 @@ func (i Identity) Off() bool { return i.ID == NoID && !i.Content }
 
 // A Delivery holds the parts of a verified delivery that may identify it.
 type Delivery struct {
+	Tenant  string   // whose delivery it is; "" for a handler without tenants
 	ID      string   // the sender's; "" if it is missing, null or not a scalar
 	Event   []string // lines of the event type header, if it is not signed
 	Method  string   // of the request, if it is not signed and several are accepted; otherwise ""
@@ -127,6 +128,9 @@ type Delivery struct {
 func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
 	var room [8]string // avoids an allocation, unless an event has many lines
 	fields := append(room[:0], string(scope), scheme)
+	if d.Tenant != "" { // tenants choose the same ids
+		fields = append(fields, "tenant", d.Tenant)
+	}
 	id := d.ID
 	if i.ID != IDAlone { // a signed id counts exactly as signed
 		id = strings.TrimSpace(id)

@@ -23,13 +23,16 @@ const (
 	HeaderMismatch     Reason = "header_mismatch"  // a required header or member has another value, or several
 	// A handshake with the wrong token, or a challenge that must not be repeated.
 	HandshakeMismatch Reason = "handshake_mismatch"
+	// The delivery names no customer that the receiver has keys of. A Verifier knows its
+	// keys, and never gives this reason.
+	UnknownTenant Reason = "unknown_tenant"
 )
 
 // Reasons lists every Reason, for documentation and bounded metric labels.
 var Reasons = []Reason{
 	MissingSignature, MalformedSignature, SignatureMismatch,
 	MissingTimestamp, MalformedTimestamp, StaleTimestamp, FutureTimestamp,
-	MissingHeader, HeaderMismatch, HandshakeMismatch,
+	MissingHeader, HeaderMismatch, HandshakeMismatch, UnknownTenant,
 }
 
 // Rejection is the error of Open and Verify. Its text is for the operator's log: it

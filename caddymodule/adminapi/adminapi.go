@@ -12,7 +12,7 @@ import "time"
 
 // The paths, without scheme, host and query.
 const (
-	// DeliveriesPath answers a list of Delivery, newest first. ?name=, ?outcome=,
+	// DeliveriesPath answers a list of Delivery, newest first. ?name=, ?tenant=, ?outcome=,
 	// ?event= and ?id= (the sender's) select by exact value, ?limit= the newest so
 	// many; without it, 256. With ?follow=1 or Accept: text/event-stream it answers
 	// Server-Sent Events: those that are kept, oldest first, then each as it ends. An
@@ -20,8 +20,8 @@ const (
 	// the stream resumes after that one. An event named missed means that some before
 	// the next one are no longer kept. The stream ends when the configuration changes.
 	//
-	// DELETE with ?name= and ?id= forgets the deliveries with that sender's id, and
-	// answers ForgottenByID. DELETE with ?inbox=, the ID of an InboxEngine that is lost,
+	// DELETE with ?name= and ?id=, and ?tenant= for a handler with tenants, forgets the
+	// deliveries with that sender's id, and answers ForgottenByID. DELETE with ?inbox=, the ID of an InboxEngine that is lost,
 	// forgets what it had, and answers ForgottenInbox. Followed by a slash and a
 	// delivery's key in hex, DELETE forgets that delivery, and answers Forgotten.
 	DeliveriesPath = "/verify_webhook/deliveries"
@@ -75,11 +75,12 @@ type Delivery struct {
 	Cursor     string    `json:"cursor"` // position in the order; see DeliveriesPath
 	Time       time.Time `json:"time"`   // of its arrival
 	Name       string    `json:"name"`
-	Provider   string    `json:"provider"` // "" without one
-	Outcome    string    `json:"outcome"`  // delivered, failed, stored, duplicate, handshake, rejected
-	Reason     string    `json:"reason"`   // "" if nothing was wrong
-	Attempt    int       `json:"attempt"`  // number of the request for this delivery, from 1
-	Status     int       `json:"status"`   // the app's answer; 0: none
+	Provider   string    `json:"provider"`         // "" without one
+	Tenant     string    `json:"tenant,omitempty"` // "" for a handler without tenants
+	Outcome    string    `json:"outcome"`          // delivered, failed, stored, duplicate, handshake, rejected
+	Reason     string    `json:"reason"`           // "" if nothing was wrong
+	Attempt    int       `json:"attempt"`          // number of the request for this delivery, from 1
+	Status     int       `json:"status"`           // the app's answer; 0: none
 	AppSeconds float64   `json:"app_seconds"`
 	ID         string    `json:"id"` // the sender's id, "" without one
 	Event      string    `json:"event"`
@@ -148,7 +149,8 @@ type Rejection struct {
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"`
 	Name     string    `json:"name"`
-	Provider string    `json:"provider"` // "" without one
+	Provider string    `json:"provider"`         // "" without one
+	Tenant   string    `json:"tenant,omitempty"` // "" for a handler without tenants, and for a name that cannot be one
 	Reason   string    `json:"reason"`
 	Detail   string    `json:"detail"`
 	Skew     string    `json:"skew,omitempty"` // now minus the delivery's timestamp

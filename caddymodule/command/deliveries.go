@@ -22,16 +22,16 @@ import (
 // deliveriesCommand is "caddy webhook deliveries".
 func deliveriesCommand() *cobra.Command {
 	var admin adminFlags
-	var name, outcome, event, id string
+	var name, tenant, outcome, event, id string
 	var limit int
 	var following bool
 	cmd := &cobra.Command{
-		Use:   "deliveries [--name <name>] [--outcome <outcome>] [--event <event>] [--id <sender's id>] [--limit <n>] [--follow] [--json] [--address <admin>]",
+		Use:   "deliveries [--name <name>] [--tenant <tenant>] [--outcome <outcome>] [--event <event>] [--id <sender's id>] [--limit <n>] [--follow] [--json] [--address <admin>]",
 		Short: "Lists what became of the newest genuine deliveries",
 		Long: `
 Asks the admin endpoint of a running Caddy for the newest deliveries whose
 signature was valid (keep_deliveries says how many are kept of each handler), and
-prints them newest first: when each arrived, its outcome, what the app answered
+prints them newest first: when each arrived, its handler and tenant, its outcome, what the app answered
 and in which time, which attempt of the delivery it was, the sender's event and id,
 and the delivery's key for caddy webhook forget.
 
@@ -53,7 +53,7 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 				return fmt.Errorf("deliveries takes no argument: see %s --help", cmd.CommandPath())
 			}
 			query := make(url.Values)
-			for param, value := range map[string]string{"name": name, "outcome": outcome, "event": event, "id": id} {
+			for param, value := range map[string]string{"name": name, "tenant": tenant, "outcome": outcome, "event": event, "id": id} {
 				if value != "" {
 					query.Set(param, value)
 				}
@@ -76,6 +76,7 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "Only those of the handler of this `name`")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "Only those of this `tenant`")
 	cmd.Flags().StringVar(&outcome, "outcome", "", "Only those with this `outcome`")
 	cmd.Flags().StringVar(&event, "event", "", "Only those of this `event`, as the sender names it")
 	cmd.Flags().StringVar(&id, "id", "", "Only those with this `id` of the sender's")
@@ -106,7 +107,15 @@ func deliveryCells(d adminapi.Delivery) []string {
 		}
 		app = took.Round(unit).String()
 	}
-	return []string{d.Name, outcome, status, app, strconv.Itoa(d.Attempt), orDash(d.Event), orDash(d.ID), plain(d.Key), orDash(d.Delivery)}
+	return []string{ofTenant(d.Name, d.Tenant), outcome, status, app, strconv.Itoa(d.Attempt), orDash(d.Event), orDash(d.ID), plain(d.Key), orDash(d.Delivery)}
+}
+
+// ofTenant is the name of a handler in a list, with the tenant if it has tenants.
+func ofTenant(name, tenant string) string {
+	if tenant == "" {
+		return plain(name)
+	}
+	return plain(name + "/" + tenant)
 }
 
 func orDash(text string) string {

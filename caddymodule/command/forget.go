@@ -16,9 +16,9 @@ import (
 // forgetCommand is "caddy webhook forget".
 func forgetCommand() *cobra.Command {
 	var admin adminFlags
-	var name, id, inbox string
+	var name, tenant, id, inbox string
 	cmd := &cobra.Command{
-		Use:   "forget (<key> | --name <name> --id <sender's id> | --inbox <id>) [--address <admin>]",
+		Use:   "forget (<key> | --name <name> [--tenant <tenant>] --id <sender's id> | --inbox <id>) [--address <admin>]",
 		Short: "Forgets a delivery so that its next copy is forwarded",
 		Long: `
 Makes a running Caddy forget that the app accepted a delivery, so that the next
@@ -28,7 +28,8 @@ header, the access log (webhook>delivery) or the placeholder
 {http.verify_webhook.delivery}.
 
 Or pass --name and --id: it forgets all kept deliveries of that handler with that
-id of the sender's (see caddy webhook deliveries).
+id of the sender's (see caddy webhook deliveries). Pass --tenant, too, if two tenants
+of the handler have that id.
 
 A delivery in the inbox is not forgotten: caddy webhook inbox replays or discards
 it.
@@ -47,10 +48,10 @@ delivery is kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && name != "" && id != "" && inbox == "":
-				return forgetByID(cmd.OutOrStdout(), &admin, name, id)
-			case len(args) == 0 && name == "" && id == "" && inbox != "":
+				return forgetByID(cmd.OutOrStdout(), &admin, name, tenant, id)
+			case len(args) == 0 && name+tenant+id == "" && inbox != "":
 				return forgetInbox(cmd.OutOrStdout(), &admin, inbox)
-			case len(args) != 1 || name != "" || id != "" || inbox != "":
+			case len(args) != 1 || name+tenant+id+inbox != "":
 				return errors.New("pass the key of one delivery, or --name and --id, or --inbox: caddy webhook forget <32 hexadecimal digits>")
 			}
 			key, err := dedupe.ParseKey(args[0])
@@ -69,6 +70,7 @@ delivery is kept; 2 the endpoint cannot be reached, or the key is invalid.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "The `name` of the handler, with --id")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "The `tenant` of the handler, with --id")
 	cmd.Flags().StringVar(&id, "id", "", "The sender's `id` of the delivery, with --name")
 	cmd.Flags().StringVar(&inbox, "inbox", "", "The `id` of an inbox that is lost, to forget all that it had")
 	admin.register(cmd)
@@ -81,8 +83,11 @@ func printForgotten(w io.Writer, f adminapi.Forgotten) error {
 }
 
 // forgetByID forgets all that the endpoint knows by one id of the sender's.
-func forgetByID(w io.Writer, admin *adminFlags, name, id string) error {
+func forgetByID(w io.Writer, admin *adminFlags, name, tenant, id string) error {
 	query := url.Values{"name": {name}, "id": {id}}
+	if tenant != "" {
+		query.Set("tenant", tenant)
+	}
 	err := ask(w, admin, http.MethodDelete, adminapi.DeliveriesPath+"?"+query.Encode(), printForgottenByID)
 	if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusNotFound {
 		return negative(e.text)

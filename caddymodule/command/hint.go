@@ -90,6 +90,7 @@ var remedies = map[verifier.Reason]string{
 	verifier.FutureTimestamp:    "synchronize the clocks of this machine and of the sender with NTP",
 	verifier.MissingHeader:      "compare require_header with the sender's headers, and check that no proxy in front drops it",
 	verifier.HeaderMismatch:     "compare require_header with the sender's headers",
+	verifier.UnknownTenant:      "add the tenant's key to the source, or correct the address or header that names the tenant",
 	verifier.HandshakeMismatch:  "compare the provider's param with the value set at the sender",
 }
 

@@ -47,10 +47,7 @@ func printQueues(t io.Writer, queues []adminapi.InboxQueue, now time.Time) {
 		fmt.Fprintln(t, "HANDLER\tPENDING\tIN ATTEMPT\tDEAD\tKEPT\tLOCKED\tSIZE\tOLDEST\tAPP")
 	}
 	for _, q := range queues {
-		name := q.Name
-		if q.Tenant != "" {
-			name += "/" + q.Tenant
-		}
+		name := ofTenant(q.Name, q.Tenant)
 		oldest := "-"
 		if q.Oldest != nil {
 			oldest = ago(q.Oldest, now)

@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // listenCommand is "caddy webhook listen".
@@ -66,6 +68,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return errors.New("pass one SCHEME: listen serves one sender")
 	}
+	s.asOneTenant()
 	config, err := c.gateway(s.handler)
 	if err != nil {
 		return err
@@ -92,6 +95,24 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	err = caddy.Stop()
 	p.rest(ctx)
 	return err
+}
+
+// asOneTenant replaces the handler's tenants by the keys of the chosen one, so that its
+// deliveries are accepted on any path.
+func (s *subject) asOneTenant() {
+	h := s.handler
+	if h.Tenant == "" {
+		return
+	}
+	h.Tenant, h.TenantsRaw, h.MaxTenants, h.CaseSensitive = "", nil, nil, false
+	for _, k := range s.Keys {
+		v := keys.Value{Value: k.Text, Label: k.Label}
+		if k.Kind == verifier.PublicKey {
+			h.PublicKey = append(h.PublicKey, v)
+		} else {
+			h.Secret = append(h.Secret, v)
+		}
+	}
 }
 
 // checkFree returns an error if something listens on addr. Caddy would share the port
@@ -155,12 +176,19 @@ func (c *listenRun) app() (any, error) {
 	}
 	host, port := u.Hostname(), u.Port()
 	proxy := map[string]any{"handler": "reverse_proxy"}
+	set := make(map[string]any)
+	if name := c.scheme.tenant; name != "" {
+		set["Webhook-Tenant"] = []string{name}
+	}
 	if u.Scheme == "https" {
 		if port == "" {
 			port = "443"
 		}
 		proxy["transport"] = map[string]any{"protocol": "http", "tls": map[string]any{}}
-		proxy["headers"] = map[string]any{"request": map[string]any{"set": map[string]any{"Host": []string{u.Host}}}}
+		set["Host"] = []string{u.Host}
+	}
+	if len(set) > 0 {
+		proxy["headers"] = map[string]any{"request": map[string]any{"set": set}}
 	}
 	if port == "" {
 		port = "80"

@@ -75,7 +75,7 @@ func printRejections(w io.Writer, list []adminapi.Rejection) error {
 		if r.Observed {
 			reason += " (observed)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), r.Name, reason, plain(r.Remote), plain(r.Method+" "+r.URL))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), ofTenant(r.Name, r.Tenant), reason, plain(r.Remote), plain(r.Method+" "+r.URL))
 	}
 	fmt.Fprintln(t, "\ncaddy webhook rejections <id> shows one in full, with a hint")
 	return t.Flush()
@@ -95,6 +95,7 @@ func printRejection(w io.Writer, r adminapi.RejectionDetail) error {
 	line("rejection", r.ID+", "+outcome)
 	line("time", r.Time.Local().Format(time.RFC3339))
 	line("handler", r.Name)
+	line("tenant", r.Tenant)
 	line("provider", r.Provider)
 	line("reason", r.Reason)
 	line("detail", r.Detail)

@@ -19,7 +19,8 @@ import (
 const schemeHelp = `
 SCHEME is an id from "caddy webhook providers" or the path of a provider file
 (./acme.json). Use --config Caddyfile --name billing instead for a handler of your
-configuration, with its keys and options. Write keys as in the Caddyfile:
+configuration, with its keys and options, and --tenant acme for one of its tenants.
+Write keys as in the Caddyfile:
 {env.NAME}, {file./path} or the text itself. Prefer the first two: other users of
 the machine can read the text in the process list.`
 
@@ -28,6 +29,7 @@ type schemeFlags struct {
 	secrets, publicKeys, params []string
 	privateKey                  string
 	config, adapter, name       string
+	tenant                      string
 	signs                       bool // the command signs deliveries
 }
 
@@ -45,6 +47,7 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	flags.StringVar(&f.config, "config", "", "Use a handler of this configuration `file` instead of SCHEME")
 	flags.StringVar(&f.adapter, "adapter", "", "Config `adapter` of --config (default: by file name, as caddy run does)")
 	flags.StringVar(&f.name, "name", "", "The handler of --config; required if there are several")
+	flags.StringVar(&f.tenant, "tenant", "", "The `tenant` whose keys to use, if the handler of --config has tenants")
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 || f.config != "" {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -53,6 +56,7 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	}
 	_ = cmd.RegisterFlagCompletionFunc("secret", cobra.NoFileCompletions) // fails only for an unknown flag
 	_ = cmd.RegisterFlagCompletionFunc("param", cobra.NoFileCompletions)
+	_ = cmd.RegisterFlagCompletionFunc("tenant", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		handlers, _ := f.handlers()
 		return handlerNames(handlers), cobra.ShellCompDirectiveNoFileComp
@@ -78,6 +82,8 @@ func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 		h, err = f.handler()
 	case f.name != "" || f.adapter != "":
 		err = errors.New("--name and --adapter require --config: --config Caddyfile --name billing")
+	case f.tenant != "":
+		err = errors.New("--tenant requires --config: --config Caddyfile --name shop --tenant acme")
 	case len(args) == 0:
 		err = errors.New("no SCHEME: name a provider (caddy webhook providers lists them), a file such as ./acme.json, or --config Caddyfile --name billing")
 	default:
@@ -135,8 +141,17 @@ func (f *schemeFlags) override(h *caddymodule.Handler) error {
 	if err := f.checkKeys(); err != nil {
 		return err
 	}
-	if len(f.secrets)+len(f.publicKeys) > 0 || f.privateKey != "" {
+	given := len(f.secrets)+len(f.publicKeys) > 0 || f.privateKey != ""
+	switch {
+	case given && f.tenant != "":
+		return errors.New("--tenant uses the tenant's keys: omit it, or the other keys")
+	case given:
 		h.Secret, h.PublicKey = values(f.secrets), values(f.publicKeys)
+		h.Tenant, h.TenantsRaw, h.MaxTenants, h.CaseSensitive = "", nil, nil, false
+	case f.tenant == "" && h.Tenant != "":
+		return errors.New("the handler has tenants, each with keys of its own: choose one with --tenant")
+	case f.tenant != "" && h.Tenant == "":
+		return errors.New("--tenant: the handler has no tenants: omit it")
 	}
 	for _, p := range f.params {
 		name, value, ok := strings.Cut(p, "=")
@@ -185,7 +200,7 @@ func values(texts []string) (all []keys.Value) {
 
 // open resolves the sender and compiles its scheme.
 func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
-	sender, err := h.Sender()
+	sender, err := h.Sender(f.tenant)
 	if err != nil {
 		return nil, f.asFlags(paramHint(err, h))
 	}

@@ -45,6 +45,7 @@ const (
 type Delivery struct {
 	Name     string // the handler's
 	Provider string // the provider's id, or ""
+	Tenant   string // whose key verified it, or "" without tenants
 	Time     time.Time
 	Outcome  metrics.Outcome
 	Reason   string        // of the outcome, "" for a success
@@ -69,17 +70,17 @@ func (d *Delivery) forwarded() bool {
 	return d.Outcome == metrics.Delivered || d.Outcome == metrics.Failed
 }
 
-func (d *Delivery) size() int64 { return entrySize + int64(len(d.ID)+len(d.Event)) }
+func (d *Delivery) size() int64 { return entrySize + int64(len(d.Tenant)+len(d.ID)+len(d.Event)) }
 
 // A Query selects deliveries; empty fields match all.
 type Query struct {
-	Name, Event, ID string // exact; ID is the sender's
-	Outcome         metrics.Outcome
+	Name, Tenant, Event, ID string // exact; ID is the sender's
+	Outcome                 metrics.Outcome
 }
 
 func (q *Query) selects(d *Delivery) bool {
 	return (q.Name == "" || q.Name == d.Name) && (q.Outcome == "" || q.Outcome == d.Outcome) &&
-		(q.Event == "" || q.Event == d.Event) && (q.ID == "" || q.ID == d.ID)
+		(q.Tenant == "" || q.Tenant == d.Tenant) && (q.Event == "" || q.Event == d.Event) && (q.ID == "" || q.ID == d.ID)
 }
 
 // A Store holds the newest deliveries: a number for each handler name, separately for
@@ -134,12 +135,10 @@ func (s *Store) Add(d Delivery, most int) {
 // ownText copies the texts of a request, which could otherwise keep its entire body
 // in memory.
 func (d *Delivery) ownText() {
-	id, event := clip(d.ID), clip(d.Event)
-	var b strings.Builder
-	b.Grow(len(id) + len(event))
-	b.WriteString(id)
-	b.WriteString(event)
-	d.ID, d.Event = b.String()[:len(id)], b.String()[len(id):]
+	tenant, id, event := d.Tenant, clip(d.ID), clip(d.Event)
+	all := strings.Join([]string{tenant, id, event}, "")
+	d.Tenant, all = all[:len(tenant)], all[len(tenant):]
+	d.ID, d.Event = all[:len(id)], all[len(id):]
 }
 
 func clip(text string) string {

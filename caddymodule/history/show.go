@@ -37,7 +37,7 @@ func (v *View) Show(list []*Delivery, now []*keys.Snapshot) []adminapi.Delivery 
 	shown := make([]adminapi.Delivery, 0, len(list))
 	for _, d := range list {
 		shown = append(shown, adminapi.Delivery{
-			Cursor: Cursor(d.Seq), Time: d.Time.UTC(), Name: d.Name, Provider: d.Provider, Outcome: string(d.Outcome), Reason: d.Reason,
+			Cursor: Cursor(d.Seq), Time: d.Time.UTC(), Name: d.Name, Provider: d.Provider, Tenant: d.Tenant, Outcome: string(d.Outcome), Reason: d.Reason,
 			Attempt: d.Attempt, Status: d.Status, AppSeconds: d.App.Seconds(),
 			ID: v.hide(d.ID), Event: v.hide(d.Event), Key: d.Key, Delivery: d.Delivery,
 		})

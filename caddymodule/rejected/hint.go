@@ -28,6 +28,7 @@ const unread = "the body was not read"
 const (
 	noteGone      = "the handler is no longer part of the configuration, so there are no keys to explain it with"
 	noteNoKey     = "the handler has no usable key now: see key_problems in the status"
+	noteNoTenant  = "the source of tenants has no such tenant now: add its key, or correct the address or header that names it"
 	noteUnread    = "it was refused before its body was read; the hint considers only the headers"
 	noteTruncated = "its body is longer than a rejection keeps, so the signature cannot be verified again"
 	noteLimit     = "a limit refused it before its signature was verified; only the latest of each limit is kept"
@@ -38,12 +39,15 @@ const (
 
 // explain says what the operator could change, given the current handlers.
 func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
-	h := r.handlerOf(now)
+	of := r.handlerOf(now)
+	h := of.ofTenant(r.Tenant)
 	switch {
 	case r.Limit:
 		return hint{text: r.Remedy, note: noteLimit}, nil
 	case h == nil:
 		return hint{note: noteGone}, nil
+	case h.Keys == nil && h.Tenant != nil:
+		return hint{note: noteNoTenant}, nil
 	case h.Keys == nil:
 		return hint{note: noteNoKey}, nil
 	case r.Reason == verifier.HandshakeMismatch:
@@ -66,7 +70,7 @@ func (r *Request) explain(ctx context.Context, now []Handler) (hint, error) {
 		delete(request.Header, "Content-Length")
 	}
 	found, err := verifier.Explain(ctx, verifier.Case{
-		Scheme: h.Keys.Verifier.Scheme(), Keys: h.Keys.Keys, Request: &request, Body: body, Now: r.Time, Others: r.others(h, now),
+		Scheme: h.Keys.Verifier.Scheme(), Keys: h.Keys.Keys, Request: &request, Body: body, Now: r.Time, Others: r.others(of, now),
 	})
 	if err != nil || ctx.Err() != nil { // interrupted: do not cache it
 		return hint{text: found.Hint}, err
@@ -92,6 +96,17 @@ func (r *Request) handlerOf(now []Handler) (h *Handler) {
 		}
 	}
 	return h
+}
+
+// ofTenant returns the handler with the keys of a tenant, which may be none; a handler
+// without tenants, or nil, as it is.
+func (h *Handler) ofTenant(name string) *Handler {
+	if h == nil || h.Tenant == nil {
+		return h
+	}
+	t := *h
+	t.Keys = h.Tenant(name)
+	return &t
 }
 
 // others returns the senders that the request may really come from: those of the other

@@ -17,7 +17,7 @@ func (r *Request) Show(now []Handler) adminapi.Rejection { return r.shown(r.reda
 
 func (r *Request) shown(hide redaction) adminapi.Rejection {
 	v := adminapi.Rejection{
-		ID: r.id, Time: r.Time.UTC(), Name: r.Handler.Name, Provider: r.Handler.Provider, Reason: string(r.Reason), Detail: hide.text(r.Detail),
+		ID: r.id, Time: r.Time.UTC(), Name: r.Handler.Name, Provider: r.Handler.Provider, Tenant: r.Tenant, Reason: string(r.Reason), Detail: hide.text(r.Detail),
 		Keys: append([]string{}, r.Handler.Keys.Labels()...), Observed: r.Observed, Remote: r.Remote, Method: r.Method, Host: hide.text(r.Host), URL: hide.target(r.Target),
 	}
 	if r.Skew != 0 {
@@ -32,6 +32,9 @@ func (r *Request) ShowAll(ctx context.Context, now []Handler) (adminapi.Rejectio
 	h, err := r.explain(ctx, now)
 	if err != nil {
 		return adminapi.RejectionDetail{}, err
+	}
+	if of := r.handlerOf(now).ofTenant(r.Tenant); of != nil {
+		now = append(now[:len(now):len(now)], *of)
 	}
 	hide := r.redaction(now)
 	body := adminapi.Body{Read: r.Read, Bytes: r.length, ContentType: hide.text(http.Header(r.Header).Get("Content-Type")), Truncated: len(r.Body) < r.length}

@@ -44,12 +44,16 @@ type Handler struct {
 	Provider string         // the provider's id, "" without one
 	Place    int            // index among the handlers of its configuration
 	Keys     *keys.Snapshot // nil while it has no usable key
+	// Tenant returns the current keys of a tenant; nil if it has none. It is nil for a
+	// handler without tenants.
+	Tenant func(name string) *keys.Snapshot
 }
 
 // A Request is a request that failed verification or that a limit refused.
 type Request struct {
 	verifier.Request         // as it was received
 	Handler          Handler // that refused it
+	Tenant           string  // that it names, if it can be one
 	// Tried are the keys of all handlers at that time: they stay hidden after a change.
 	Tried    []*keys.Snapshot
 	Remote   string // address and port of the client

@@ -1,0 +1,217 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A tenancy is how a handler finds the keys of its tenants.
+type tenancy struct {
+	place    tenants.Place
+	keepCase bool
+	source   tenants.Source
+	cache    *tenants.Cache
+	written  string // place and source, as configured
+}
+
+// errNoName says that a request names no tenant that could exist.
+var errNoName = errors.New("the request names no tenant: a name has 1 to 128 letters, digits, dots, dashes and underscores, and does not begin with a dot")
+
+// openTenants loads the source. It opens nothing, as caddy validate runs it too.
+func (h *Handler) openTenants(ctx caddy.Context) error {
+	if h.Tenant == "" {
+		if len(h.TenantsRaw) > 0 || h.MaxTenants != nil || h.CaseSensitive {
+			return errNoTenantLine
+		}
+		return nil
+	}
+	place, err := tenants.ParsePlace(h.Tenant)
+	if err != nil {
+		return err
+	}
+	if n := h.MaxTenants; n != nil && *n <= 0 {
+		return fmt.Errorf("max_tenants: %d: give a positive number, such as %d", *n, tenants.DefaultMax)
+	}
+	written := h.Tenant + "\x00" + string(h.TenantsRaw) // which LoadModule clears
+	source, err := h.loadTenants(ctx)
+	if err != nil {
+		return err
+	}
+	h.tenants = &tenancy{place: place, keepCase: h.CaseSensitive, source: source, written: written, cache: tenants.NewCache(tenants.Options{
+		Source: source, Base: h.keys.Snapshot, Max: orElse(h.MaxTenants, 0),
+		Logger: h.logger.With(zap.String("name", h.Name)), Failed: h.metrics.KeyFailed, Now: func() time.Time { return h.now() },
+	})}
+	return nil
+}
+
+var (
+	errNoTenantLine   = errors.New("tenant: missing: say where a request names its tenant: tenant {path.2}")
+	errNoTenantSource = errors.New("tenant: no source of the tenants' keys: write secret {file./run/keys/{tenant}}, or secret from http https://app.internal/webhook-keys/{tenant}")
+)
+
+// keysOf asks the source for the keys of one tenant, outside of a running gateway.
+func (h *Handler) keysOf(tenant string) ([]verifier.Key, error) {
+	switch {
+	case h.Tenant == "":
+		return nil, errors.New("tenant: the handler has no tenants, and so one set of keys for all deliveries")
+	case tenant == "":
+		return nil, errors.New("tenant: the handler has one set of keys for each tenant: name one")
+	}
+	name, ok := tenants.Name(tenant, h.CaseSensitive)
+	if !ok {
+		return nil, errNoName
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	written := h.TenantsRaw // LoadModule clears it
+	source, err := h.loadTenants(ctx)
+	h.TenantsRaw = written
+	if err != nil {
+		return nil, err
+	}
+	found, err := source.Find(ctx, name, nil)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %s: %w", name, err)
+	}
+	return found.Keys, nil
+}
+
+// loadTenants returns the configured source.
+func (h *Handler) loadTenants(ctx caddy.Context) (tenants.Source, error) {
+	if len(h.TenantsRaw) == 0 {
+		return nil, errNoTenantSource
+	}
+	module, err := ctx.LoadModule(h, "TenantsRaw")
+	if err != nil {
+		var named struct {
+			Source string `json:"source"`
+		}
+		if json.Unmarshal(h.TenantsRaw, &named) == nil {
+			if _, missing := caddy.GetModule(tenants.Namespace + "." + named.Source); missing != nil {
+				return nil, errUnknownSource
+			}
+		}
+		return nil, err
+	}
+	source, ok := module.(tenants.Source)
+	if !ok {
+		return nil, fmt.Errorf("tenants: %T is not a source of tenants' keys", module)
+	}
+	return source, nil
+}
+
+var errUnknownSource = errors.New("tenants: an unknown source (not repeated here, as it may be a secret): file and http are built in; another is one more --with")
+
+// checkCase refuses files whose names differ in case alone, where that cannot be.
+func (t *tenancy) checkCase() error {
+	if t == nil || !t.keepCase {
+		return nil
+	}
+	if files, ok := t.source.(*tenants.File); ok {
+		return files.CheckCase()
+	}
+	return nil
+}
+
+// keysOf returns a function that finds the current keys of a tenant, or nil.
+func (t *tenancy) keysOf() func(name string) *keys.Snapshot {
+	if t == nil {
+		return nil
+	}
+	return func(name string) *keys.Snapshot {
+		if name == "" {
+			return nil
+		}
+		s, _ := t.cache.Find(context.Background(), name, netip.Prefix{}) // nil with an error
+		return s
+	}
+}
+
+// nameTenant records the tenant that a request names, and uses its keys if they are
+// cached. Otherwise the delivery is opened with stand-ins: the source is asked only
+// about a request that could be genuine.
+func (d *delivery) nameTenant() {
+	t := d.h.tenants
+	if t == nil {
+		return
+	}
+	var ok bool
+	if d.tenant, ok = tenants.Name(t.place.In(d.r), t.keepCase); !ok {
+		d.unknown = errNoName
+		return
+	}
+	if d.keys == nil {
+		return
+	}
+	if cached := t.cache.Cached(d.tenant, d.came); cached != nil {
+		d.keys, d.known = cached, true
+	}
+}
+
+// findTenant asks for the keys of a tenant that were not cached, and opens the headers
+// again with them. The delivery of an unknown tenant goes on with stand-ins: its body is
+// read and its signature verified, as with a wrong key.
+func (d *delivery) findTenant() error {
+	if d.known || d.unknown != nil {
+		return nil
+	}
+	found, err := d.h.tenants.cache.Find(d.r.Context(), d.tenant, clientOf(d.r))
+	if errors.Is(err, tenants.ErrUnknown) {
+		d.unknown = err
+		return nil
+	}
+	if err != nil {
+		return tenantNotFound(err)
+	}
+	return d.useTenant(found)
+}
+
+func (d *delivery) useTenant(found *keys.Snapshot) error {
+	d.keys, d.known, d.unknown = found, true, nil
+	return d.begin()
+}
+
+func tenantNotFound(err error) *refusal {
+	r := *errKeyUnavailable
+	r.detail = "the tenant's keys cannot be told now: " + err.Error()
+	return &r
+}
+
+// rotated returns a function that opens the headers again, if the tenant has other keys
+// than those that did not match; otherwise nil.
+func (d *delivery) rotated() func() error {
+	if d.tenant == "" {
+		return nil
+	}
+	newer := d.h.tenants.cache.Mismatch(d.r.Context(), d.tenant, d.keys, clientOf(d.r))
+	if newer == nil {
+		return nil
+	}
+	return func() error { return d.useTenant(newer) }
+}
+
+// mismatches reports whether a delivery was refused because no key matches.
+func mismatches(err error) bool {
+	rej, ok := errors.AsType[*verifier.Rejection](err)
+	return ok && rej.Reason == verifier.SignatureMismatch
+}
+
+// ofUnknownTenant returns the error for a delivery verified with stand-ins. They verify
+// nothing, and if they did it would not count.
+func (d *delivery) ofUnknownTenant(verdict verifier.Verdict, err error) error {
+	if d.unknown == nil || err != nil && !mismatches(err) || err == nil && verdict == (verifier.Verdict{}) { // an unsigned handshake
+		return err
+	}
+	return &verifier.Rejection{Reason: verifier.UnknownTenant, Detail: d.unknown.Error()}
+}
