@@ -101,6 +101,53 @@ func (c *Check) signedHeaders(list string) (string, *Rejection) {
 	return b.String(), nil
 }
 
+// kvHeaders writes the list of headers in a key beside the signature ("a b") and their
+// values as "a b.1.2", as Hook0 does. What follows is a dot and the body.
+//
+// There must be one way to split this. A name has no dot, nor has any value but the
+// last; the body begins with a bracket, which no value holds. An id's
+// header must be listed if it is there, or an attacker could add one.
+func (c *Check) kvHeaders(key string, body []byte) (string, *Rejection) {
+	at := source{kind: inKV, name: key}
+	list := c.list
+	if list == "" {
+		var err error
+		if list, err = c.read(&at, nil); err != nil {
+			return "", at.refused(err, MalformedSignature, MalformedSignature, ", which lists the signed headers")
+		}
+	}
+	if strings.Count(list, " ") >= maxListed {
+		return "", reject(MalformedSignature, "%s lists more than %d headers", at, maxListed)
+	}
+	var seen []string
+	b := []byte(list)
+	last := strings.Count(list, " ")
+	for name := range strings.SplitSeq(list, " ") {
+		canonical := canonicalHeader(name)
+		if len(name) > maxHeaderName || !httptoken.Valid(name) || strings.Contains(name, ".") || slices.Contains(seen, canonical) {
+			return "", reject(MalformedSignature, "%s lists an invalid header name, or one header twice", at)
+		}
+		value, rej := c.headerText(canonical)
+		if rej != nil {
+			return "", rej
+		}
+		if strings.ContainsAny(value, "{[\"\r\n") || len(seen) < last && strings.Contains(value, ".") {
+			return "", reject(MalformedSignature, "header %s, which is signed, holds text that lets the message be read in two ways", canonical)
+		}
+		seen = append(seen, canonical)
+		b = append(append(b, '.'), value...)
+	}
+	for _, must := range c.v.idAt.headers() {
+		if len(c.req.Header[must]) > 0 && !slices.Contains(seen, must) {
+			return "", reject(MalformedSignature, "%s does not list header %s, which must be signed", at, must)
+		}
+	}
+	if len(body) == 0 || body[0] != '{' && body[0] != '[' {
+		return "", reject(MalformedSignature, "the body, which is signed after headers, is neither a JSON object nor an array")
+	}
+	return string(b), nil
+}
+
 // listedNames reads a list of header names, in lower case and sorted.
 func listedNames(list, text string) ([]string, *Rejection) {
 	if strings.Count(text, ",") >= maxListed {

@@ -82,6 +82,10 @@ func (v *Rules) checkSlots() error {
 		}
 	}
 	for _, t := range v.messages {
+		if i := slices.IndexFunc(t, func(p template.Part) bool { return p.Slot == template.KVHeaders }); i >= 0 &&
+			(i < 2 || t[i-1].Literal != "." || t[i-2].Slot != template.Timestamp || v.timestampAt.key() == "" || len(t) != i+3 || t[i+1].Literal != "." || !t[i+2].IsBody()) {
+			return wrong("message", "{kv_headers:…} goes with a timestamp beside the signature, and is only in {timestamp}.{kv_headers:%s}.{body}", t[i].Arg)
+		}
 		if v.signatureAt.are(inJSON|inForm) && t.HasBody() {
 			return wrong("message", "{body} holds the signature itself: name what the sender signs, {json:…} or {form:…}")
 		}
@@ -129,14 +133,14 @@ func (v *Rules) everyMessage(is func(template.Template) bool) bool {
 func (v *Rules) checkSlot(p *template.Part) error {
 	sig := &v.signature
 	switch p.Slot {
-	case template.KV:
+	case template.KV, template.KVHeaders:
 		switch {
 		case len(sig.Header) == 0 || sig.Syntax != "kv" && sig.Syntax != "positional":
-			return wrong("message", "{kv:%s}: the signature is not in a header with keys: set its syntax to kv", p.Arg)
+			return wrong("message", "{%s:%s}: the signature is not in a header with keys: set its syntax to kv", p.Slot.Facts().Name, p.Arg)
 		case slices.Contains(sig.Key, p.Arg) || p.Arg == v.timestampAt.key():
-			return wrong("message", "{kv:%s}: that key is the signature or the timestamp: write {timestamp}", p.Arg)
+			return wrong("message", "{%s:%s}: that key is the signature or the timestamp: write {timestamp}", p.Slot.Facts().Name, p.Arg)
 		case sig.Syntax == "positional" && !slices.Contains(sig.Names, p.Arg):
-			return wrong("message", "{kv:%s}: not one of the names %s", p.Arg, join(sig.Names))
+			return wrong("message", "{%s:%s}: not one of the names %s", p.Slot.Facts().Name, p.Arg, join(sig.Names))
 		}
 	case template.FormPHP:
 		if sig.Form == "" {

@@ -166,10 +166,10 @@ func (c *Check) signedBeside() (text []byte) {
 			if c.v.variesIn(inKV, p.Arg) {
 				continue
 			}
-		case template.SignedHeaders, template.ListedHeaders:
+		case template.SignedHeaders, template.ListedHeaders, template.KVHeaders:
 			text = c.appendListed(text, p)
 			continue
-		case template.Method:
+		case template.Method, template.QueryParam:
 		default:
 			continue
 		}
@@ -182,9 +182,13 @@ func (c *Check) signedBeside() (text []byte) {
 // appendListed appends the headers that a list names, but not the list.
 func (c *Check) appendListed(text []byte, p *template.Part) []byte {
 	var list string
-	if p.Slot == template.ListedHeaders {
+	switch p.Slot {
+	case template.ListedHeaders:
 		list, _ = jsonpath.Top(p.Arg).Lookup(c.jws.header)
-	} else {
+	case template.KVHeaders:
+		list, _ = c.pairText(p.Arg)
+		list = strings.ReplaceAll(list, " ", ",")
+	default:
 		list, _ = c.headerText(p.Arg)
 	}
 	names, _ := listedNames(p.Arg, list)

@@ -39,7 +39,7 @@ func (v *Rules) signs(t template.Template, all sources, has func(template.Slot, 
 	case inClaim:
 		return true
 	case inHeader:
-		return has(template.Header, s.name)
+		return has(template.Header, s.name) || t.Has(template.KVHeaders) // which requires it in its list
 	case inForm:
 		return field(s.name)
 	case inJSON:

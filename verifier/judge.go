@@ -31,6 +31,7 @@ type Check struct {
 	id        string
 	json      *bodyJSON    // of the body, after the first lookup of a path
 	jws       *jws         // if the signature is a JWS
+	list      string       // of signed headers, while signing: see kvHeaders
 	keyID     string       // stated by the delivery; "": any key may have signed it
 	key       *compiledKey // the key that verified the delivery
 	message   int          // index of the message that matched

@@ -177,8 +177,10 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 		return "", rej
 	}
 	switch p.Slot {
-	case template.Header, template.KV, template.JSON, template.Form:
+	case template.Header, template.KV, template.JSON, template.Form, template.QueryParam:
 		return c.signedText(p, body)
+	case template.KVHeaders:
+		return c.kvHeaders(p.Arg, body)
 	case template.ListedHeaders:
 		return c.listedHeaders(p.Arg)
 	case template.SignedHeaders:
@@ -294,6 +296,8 @@ func slotSource(p *template.Part) source {
 		return source{kind: inHeader, name: p.Arg}
 	case template.KV:
 		return source{kind: inKV, name: p.Arg}
+	case template.QueryParam:
+		return source{kind: inQuery, name: p.Arg}
 	case template.JSON:
 		return source{kind: inJSON, name: p.Arg, path: p.Path}
 	case template.Form:

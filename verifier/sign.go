@@ -3,7 +3,10 @@ package verifier
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Sign makes req a genuine delivery of body: it sets the headers that a sender of
@@ -47,17 +50,35 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 		}
 		return err
 	}
+	stamped := c.timestamp
+	if key := v.listKey(); key != "" {
+		c.list = strings.ToLower(strings.Join(v.idAt.headers(), " "))
+		stamped += v.signature.PairSeparator + key + "=" + c.list
+	}
 	sum, err := c.sign(k, body)
 	if err != nil {
 		return err
 	}
-	value := v.writeSignature(k, c.timestamp, encode(sum, v.signature.Encoding))
+	value := v.writeSignature(k, stamped, encode(sum, v.signature.Encoding))
 	for i, name := range v.signature.Header {
 		if i == 0 || v.signature.Match == "all" {
 			req.Header[name] = []string{value}
 		}
 	}
 	return nil
+}
+
+// listKey returns the key beside the signature that lists the signed headers, "" if none
+// does.
+func (v *Verifier) listKey() string {
+	if len(v.messages) > 0 {
+		for _, p := range v.messages[0] {
+			if p.Slot == template.KVHeaders {
+				return p.Arg
+			}
+		}
+	}
+	return ""
 }
 
 func (v *Verifier) signingKey() *compiledKey {

@@ -51,7 +51,7 @@ func (c *Check) openSources() *Rejection {
 	for i := range v.messages[0] {
 		p := &v.messages[0][i]
 		switch p.Slot {
-		case template.Header, template.KV:
+		case template.Header, template.KV, template.QueryParam:
 			if _, rej := c.signedText(p, nil); rej != nil {
 				return rej
 			}

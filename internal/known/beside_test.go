@@ -18,6 +18,7 @@ import (
 // id: retries are one delivery under any value.
 var perAttempt = map[string][]string{
 	"integrated_finance": {"X-Webhook-Key-Version", "X-Webhook-Request-Id"},
+	"mercadopago":        {"X-Request-Id"},
 	"moov":               {"X-Nonce", "X-Timestamp"},
 	"paypal":             {"Paypal-Transmission-Id"},
 	"plivo_v2":           {"X-Plivo-Signature-V2-Nonce"},
@@ -82,6 +83,9 @@ func signsBeside(t *testing.T, p *providers.Provider, names []string) {
 			if canonical := textproto.CanonicalMIMEHeaderKey(name); canonical != "Method" {
 				req.Header[canonical] = []string{"first"}
 			}
+		}
+		if p.ID == "mercadopago" {
+			req.Target += "?data.id=1"
 		}
 		if p.ID == "contentful" {
 			req.Header["X-Contentful-Signed-Headers"] = []string{"x-contentful-signed-headers,x-contentful-timestamp"}

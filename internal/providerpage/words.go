@@ -15,14 +15,14 @@ import (
 var slotWords = map[template.Slot]string{
 	template.Body: "the raw body", template.Timestamp: "the timestamp", template.ID: "the delivery id", template.Secret: "the secret",
 	template.Method: "the method", template.URL: "the whole URL", template.URLNoQuery: "the URL without its query", template.URI: "path and query",
-	template.Path: "the path", template.Query: "the query", template.QuerySorted: "the query, its parameters sorted", template.Host: "the host",
+	template.Path: "the path", template.Query: "the query", template.QueryParam: "the query parameter `%s`", template.QuerySorted: "the query, its parameters sorted", template.Host: "the host",
 	template.FormSorted:      "names and values of all form fields, sorted by name",
 	template.URLFormSorted:   "the URL, its query sorted, and names and values of all form fields, sorted by name",
 	template.URIEncodedTwice: "path and query, the query escaped, and both encoded again",
 	template.FormPHP:         "all other form fields as PHP serializes them, sorted by name",
 	template.Header:          "the header `%s`", template.JSON: "`%s` of the JSON body", template.Form: "the form field `%s`", template.Param: "the param `%s`",
 	template.ListedHeaders: "a line `Name: value` for each header listed in `%s` of the JWS header",
-	template.KV:            "`%s` from the signature header", template.SignedHeaders: "the headers listed in `%s`, each as `name:value`, joined by `;`",
+	template.KV:            "`%s` from the signature header", template.KVHeaders: "the header names in `%s` of the signature header and, after a dot each, their values", template.SignedHeaders: "the headers listed in `%s`, each as `name:value`, joined by `;`",
 	template.BodyDigest: "(nothing: the query parameter `%s` must be the %s of the body in %s)",
 	template.JSONLines:  "a line for each of these members of the JSON body, its name and text: `%s`",
 }

@@ -21,6 +21,7 @@ const (
 	URI                  // path and query
 	Path                 // of the URL, without the query
 	Query                // of the URL, as received
+	QueryParam           // the decoded value of a parameter of the URL
 	QuerySorted          // its pairs in order of their names
 	Host                 // of the request
 	FormSorted           // names and values of a form's fields, sorted, without separators
@@ -30,6 +31,7 @@ const (
 	Header               // a header's value
 	SignedHeaders        // headers that a header lists
 	KV                   // the value of a key beside the signature
+	KVHeaders            // a list of headers in such a value, and their values
 	JSON                 // a scalar of a JSON body
 	Form                 // a field of a form
 	BodyDigest           // empty: a parameter of the URL must be the body's digest
@@ -85,6 +87,7 @@ var facts = [...]Facts{
 	URI:             {Name: "uri", chosen: byURI, Path: true, Query: true},
 	Path:            {Name: "path", chosen: byURI, Path: true},
 	Query:           {Name: "query", chosen: byURI, Query: true},
+	QueryParam:      {Name: "query", argument: anyName, chosen: byAnyone},
 	QuerySorted:     {Name: "query_sorted", chosen: byURI, Query: true},
 	Host:            {Name: "host", chosen: byURI, Origin: true},
 	FormSorted:      {Name: "form_sorted", Fields: true, Inside: true, Apart: true, Joined: true},
@@ -94,6 +97,7 @@ var facts = [...]Facts{
 	Header:          {Name: "header", argument: headerName, chosen: byAnyone},
 	SignedHeaders:   {Name: "signed_headers", argument: headerName, chosen: byAnyone},
 	KV:              {Name: "kv", argument: anyName, chosen: byAnyone},
+	KVHeaders:       {Name: "kv_headers", argument: anyName},
 	JSON:            {Name: "json", argument: jsonPath, chosen: byAnyone, Inside: true},
 	Form:            {Name: "form", argument: anyName, chosen: byAnyone, Inside: true, Apart: true},
 	BodyDigest:      {Name: "body_digest", argument: anyName, Inside: true},

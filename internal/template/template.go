@@ -90,13 +90,16 @@ func (t Template) withLiteral(text string) Template {
 
 func parseSlot(text string) (Part, error) {
 	name, chain, filtered := strings.Cut(text, "|")
-	name, arg, _ := strings.Cut(name, ":")
+	name, arg, named := strings.Cut(name, ":")
 	slot := Slot(slices.IndexFunc(facts[:], func(f Facts) bool { return f.Name == name && name != "" }))
 	if slot >= Slot(len(facts)) {
 		if nearest.Of(name, slotNames()) == "" { // not a typo: it may be a misplaced secret
 			return Part{}, fmt.Errorf("unknown slot: known are %s", slotList())
 		}
 		return Part{}, fmt.Errorf("unknown slot {%s}: known are %s", name, slotList())
+	}
+	if slot == Query && named {
+		slot = QueryParam
 	}
 	p := Part{Slot: slot}
 	if err := p.parseArgument(arg); err != nil {
@@ -105,6 +108,8 @@ func parseSlot(text string) (Part, error) {
 	switch {
 	case slot == JSONLines && filtered:
 		return Part{}, ErrLinesAlone
+	case slot == KVHeaders && filtered:
+		return Part{}, errors.New("{kv_headers:…} takes no filters")
 	case slot == BodyDigest && !strings.HasSuffix(chain, "|hex"):
 		return Part{}, errors.New("{body_digest:…} needs the digest's filters, ending in hex: {body_digest:bodySHA256|sha256|hex}")
 	case slot == Param && filtered:

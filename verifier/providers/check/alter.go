@@ -363,6 +363,19 @@ func (a *alterer) ofURL() []alteration {
 			return true
 		}})
 	}
+	for _, p := range slices.Concat(a.messages...) {
+		if p.Slot != template.QueryParam {
+			continue
+		}
+		pair := regexp.MustCompile(`(^|[?&])` + regexp.QuoteMeta(p.Arg) + `=[^&]*`)
+		for what, edit := range map[string]string{"another value of": "${0}x", "a second": "${0}&" + p.Arg + "=x", "no": "${1}x=y"} {
+			all = append(all, alteration{what + " query parameter " + p.Arg, func(t *trial) bool {
+				target := t.req.Target
+				t.req.Target = pair.ReplaceAllString(target, edit)
+				return t.req.Target != target
+			}})
+		}
+	}
 	if a.signs(template.Method) {
 		all = append(all, alteration{"another method", func(t *trial) bool { t.req.Method += "X"; return true }})
 	}
