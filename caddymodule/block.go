@@ -48,7 +48,8 @@ type block struct {
 //  1. the verify_webhooks handler (Guard): deletes forged marks from every
 //     request of the site, refuses unclean paths below the prefix
 //  2. for the prefix, terminal:
-//     one group: a route for each sender, by its path, and error 404
+//     one group: a route for each sender, by its path, and error 404, also before
+//     a sender of many paths for those that apps may read as another sender's
 //     then the other directives, sorted among themselves
 //
 // A sender is called as its provider unless it has a name, and its default path
@@ -234,14 +235,18 @@ var usual = []string{
 
 // subroute puts the routes in the order in which nothing passes unverified.
 func (b *block) subroute(rest caddyhttp.RouteList) *caddyhttp.Subroute {
+	// An error, not a response: handle_errors handles it like a 401.
+	unknown := &caddyhttp.StaticError{
+		Error: "no sender of verify_webhooks has this path", StatusCode: caddyhttp.WeakString(fmt.Sprint(http.StatusNotFound)),
+	}
 	var group []httpcaddyfile.ConfigValue
 	for _, s := range b.senders {
+		if near := b.nearOthers(s); near != "" {
+			group = append(group, b.NewRoute(caddy.ModuleMap{"path_regexp": b.JSON(map[string]string{"pattern": near})}, unknown)...)
+		}
 		group = append(group, b.NewRoute(caddy.ModuleMap{"path": b.JSON([]string{s.path})}, s.handler)...)
 	}
-	// An error, not a response: handle_errors handles it like a 401.
-	group = append(group, b.NewRoute(nil, &caddyhttp.StaticError{
-		Error: "no sender of verify_webhooks has this path", StatusCode: caddyhttp.WeakString(fmt.Sprint(http.StatusNotFound)),
-	})...)
+	group = append(group, b.NewRoute(nil, unknown)...)
 	b.GroupRoutes(group)
 	owned := new(caddyhttp.Subroute)
 	for _, value := range group {
@@ -326,11 +331,11 @@ func (b *block) checkSenders() error {
 				return errorAt(second.at, "sender: %s is already the name of the sender on line %d: give this one another name, such as name %s-2", second.name, first.at.Line, second.name)
 			}
 			switch {
-			case appview.FoldCase(first.path) == appview.FoldCase(second.path):
-				return errorAt(second.at, "sender: %s is the path of the sender on line %d already (case does not count): give one of them another path", second.path, first.at.Line)
-			case appview.Covers(first.path, second.path) && !strings.HasSuffix(second.path, "/*"):
+			case sameToApps(first.path, second.path):
+				return errorAt(second.at, "sender: %s is the path of the sender on line %d already (case and a slash at the end do not count): give one of them another path", second.path, first.at.Line)
+			case first.covers(second) && !strings.HasSuffix(second.path, "/*"):
 				return errorAt(second.at, "sender: the path %s is below %s of the sender on line %d, which would get its deliveries: write this sender above that one", second.path, first.path, first.at.Line)
-			case appview.Covers(first.path, second.path), appview.Covers(second.path, first.path) && strings.HasSuffix(first.path, "/*"):
+			case first.covers(second), second.covers(first) && strings.HasSuffix(first.path, "/*"):
 				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender separate paths", second.path, first.path, first.at.Line)
 			}
 		}

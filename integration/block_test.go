@@ -201,6 +201,45 @@ func TestBlockMethods(t *testing.T) {
 	}
 }
 
+// TestNearMissesOfAnExactPath: a sender of many paths cannot reach the app's route of
+// another sender by a path that the app may read as that one.
+func TestNearMissesOfAnExactPath(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: `
+	verify_webhooks * {
+		sender stripe {env.STRIPE_KEY} {
+			path /pay/stripe
+		}
+		sender github {env.STRIPE_KEY} {
+			path /pay
+		}
+		sender {
+			name      generic
+			path      /pay/*
+			secret    {env.GENERIC_KEY}
+			signature header X-Webhook-Signature
+		}
+		reverse_proxy APP
+	}`})
+	m := sender{name: "generic", path: "/pay/x", key: genericKey, body: generic.body, sign: generic.sign}.message(t)
+	for status, targets := range map[int][]string{
+		http.StatusUnauthorized: {"/pay", "/PAY", "/pay/stripe", "/pay/Stripe", "/pay/strip%65"},
+		http.StatusNotFound: {
+			"/pay/", "/pay/stripe/", "/pay/STRIPE/", "/pay/stripe.json", "/pay/stripe.", "/pay/stripe/x", "/pay/stripe%20", "/pay/stripe%3fx", "/pay/stripe%23x",
+			"/pay/%C5%BFtripe", // a long s
+		},
+		http.StatusBadRequest: {"/pay/stripe;x", "/pay//stripe", "/pay/stripe%2f", "/pay/x/../stripe"},
+		http.StatusOK:         {"/pay/x", "/pay/stripes", "/pay/stripe-2", "/pay/x/stripe", "/pay/x.json", "/pay/x/"},
+	} {
+		for _, target := range targets {
+			a, got, _ := g.sendTarget(t, "HTTP/1.1", http.MethodPost, target, m.header, string(m.body))
+			if a.status != status || (len(got) == 1) != (status == http.StatusOK) {
+				t.Errorf("%s: answered %d and reached the app %d times, want %d", target, a.status, len(got), status)
+			}
+		}
+	}
+}
+
 // TestBlockThatOwnsTheSite, with the app's own error page: an error route with a
 // proxy passes on refused requests without marks.
 func TestBlockThatOwnsTheSite(t *testing.T) {
