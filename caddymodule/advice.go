@@ -54,15 +54,26 @@ func (a *App) survey() (findings []placement.Finding, err error) {
 // nil if nothing. The first delivery may call it before Start, since Caddy starts
 // apps in no particular order.
 func (a *App) site(h *Handler) *placement.Site {
+	a.locate()
+	return a.siteOf[&h.placed]
+}
+
+// isInvoked reports whether several routes lead to a handler, each with something else
+// behind it.
+func (a *App) isInvoked(h *Handler) bool {
+	a.locate()
+	return a.placesOf[&h.placed] > 1
+}
+
+func (a *App) locate() {
 	a.located.Do(func() {
 		if a.http == nil {
 			return
 		}
 		if app := a.http(); app != nil {
-			a.siteOf = placement.SitesOf(app)
+			a.siteOf, a.placesOf = placement.SitesOf(app)
 		}
 	})
-	return a.siteOf[&h.placed]
 }
 
 // httpApp returns a function for the app whose routes hold the handlers. It is

@@ -233,10 +233,15 @@ func (d *delivery) name(key dedupe.Key) {
 
 // terms returns the parameters of the delivery's claim.
 func (d *delivery) terms() dedupe.Terms {
-	if r := &d.h.recogniser; d.id == "" && r.identity.ID != dedupe.NoID {
-		return r.unnamed
+	r := &d.h.recogniser
+	terms := r.terms
+	if d.id == "" && r.identity.ID != dedupe.NoID {
+		terms = r.unnamed
 	}
-	return d.h.recogniser.terms
+	if site := d.h.app.site(d.h); !d.h.named && site != nil { // its scope depends on the site too
+		terms.Room = site.Room()
+	}
+	return terms
 }
 
 // route is the scope of a handler without a name.

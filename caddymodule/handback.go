@@ -106,11 +106,12 @@ func listens(s *caddyhttp.Server, local string) bool {
 }
 
 // direct returns what calls the handler without the routes that lead to it, with the
-// request as it saw it on receipt; nil before its first delivery. Variables that those
-// routes set are missing.
+// request as it saw it on receipt; nil before its first delivery, and for a handler that
+// several routes invoke, each with an app of its own. Variables that those routes set are
+// missing.
 func (h *Handler) direct(d *inbox.Delivery) http.Handler {
 	rest := h.rest.Load()
-	if rest == nil {
+	if rest == nil || h.app.isInvoked(h) {
 		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

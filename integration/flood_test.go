@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -91,4 +92,35 @@ func TestFloodsAreLoggedTenASecond(t *testing.T) {
 	}
 	close(finish)
 	wantForwarded(t, "the one in flight", c.wait(t)[0])
+}
+
+// TestAFloodWithoutNamesLeavesOthers: whoever captured one delivery can send it under
+// other ids, which GitHub does not sign. That takes room from the handler of its site
+// and path alone, although the handlers have no names.
+func TestAFloodWithoutNamesLeavesOthers(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{global: "verify_webhook {\nstore memory {\nmax_entries 64\n}\n}", site: `
+		verify_webhook /a github {env.GITHUB_KEY}
+		verify_webhook /b github {env.GITHUB_KEY}
+		reverse_proxy APP`})
+	captured := githubWith(t, githubKey)
+	isCopy := func(path, id string) bool {
+		m := captured.to("", path)
+		m.header.Set("X-Github-Delivery", id)
+		a := g.once(t, m)
+		if a.status != http.StatusOK {
+			t.Fatalf("%s: answered %d", path, a.status)
+		}
+		return a.header.Get("Webhook-Duplicate") != ""
+	}
+	isCopy("/b", "genuine")
+	for i := range 100 {
+		isCopy("/a", strconv.Itoa(i))
+	}
+	if !isCopy("/b", "genuine") {
+		t.Error("a copy is forwarded after a flood of another handler")
+	}
+	if isCopy("/a", "0") {
+		t.Error("the flood fits: nothing was shown")
+	}
 }

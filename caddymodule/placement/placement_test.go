@@ -904,6 +904,27 @@ var unsafePlacements = map[string]struct {
 		}
 		reverse_proxy app-b:3000
 	}`, []string{sharedScope + ` … name=github different=[apps]`}},
+	"one named route for two apps": {`{
+		auto_https off
+	}
+	&(hook) {
+		verify_webhook github a {
+			name github
+		}
+	}
+	http://hooks.example.com {
+		handle /shop/* {
+			invoke hook
+			` + guardLines + `
+			reverse_proxy app-a:3000
+		}
+		handle /billing/* {
+			invoke hook
+			` + guardLines + `
+			reverse_proxy app-b:3000
+		}
+		respond 404
+	}`, []string{"several routes invoke this handler, with different apps … name=github different=[apps]", "requests for other hosts"}},
 	"one name, two apps behind one handle": {`hooks.example.com {
 		handle /hooks/* {
 			verify_webhook /hooks/a github a {
@@ -980,6 +1001,39 @@ func holdsInOrder(text, parts string) bool {
 		text = rest
 	}
 	return true
+}
+
+// TestHandlersThatNeedQueuesRefuseToStart: an app that is down holds the deliveries of
+// its queue, which must not be those of another app.
+func TestHandlersThatNeedQueuesRefuseToStart(t *testing.T) {
+	sites := func(a, b string) string {
+		return "(hooks) {\nverify_webhooks /hooks/* {\nsender github a {\ninbox\n{args[1]}\n}\nreverse_proxy {args[0]}\n}\nrespond 404\n}\n" +
+			"http://a.example.com {\nimport hooks " + a + "\n}\nhttp://b.example.com {\nimport hooks " + b + "\n}"
+	}
+	route := func(shop, billing string) string {
+		return "&(hook) {\nverify_webhook github a {\ninbox\n}\n}\nhttp://hooks.example.com {\nhandle /shop/* {\ninvoke hook\nreverse_proxy " + shop +
+			"\n}\nhandle /billing/* {\ninvoke hook\nreverse_proxy " + billing + "\n}\nrespond 404\n}"
+	}
+	for name, c := range map[string]struct {
+		caddyfile, want string // parts of the error; "" if it starts
+	}{
+		"two sites, two apps":         {sites("app-a:3000 observe", "app-b:3000 observe"), "the handlers 1 and 2 … app-a:3000 … app-b:3000 … name github-1"},
+		"two sites, one app":          {sites("app:3000 observe", "app:3000 observe"), ""},
+		"two sites, two names":        {strings.ReplaceAll(sites("app-a:3000 name-a", "app-b:3000 name-b"), "{args[1]}", "name {args[1]}"), ""},
+		"two sites, one name":         {strings.ReplaceAll(sites("app-a:3000 a", "app-b:3000 a"), "{args[1]}", "name {args[1]}"), "verify_webhook a: the handlers 1 and 2"},
+		"one site with two addresses": {"http://a.example.com, http://a.example.com:8080 {\nverify_webhook github a {\ninbox\n}\nreverse_proxy app:3000\n}", ""},
+		"one without an inbox":        {"http://a.example.com {\nverify_webhook github a {\ninbox\n}\nreverse_proxy app-a:3000\n}\nhttp://b.example.com {\nverify_webhook github b\nreverse_proxy app-b:3000\n}", ""},
+		"a named route, two apps":     {route("app-a:3000", "app-b:3000"), "several routes invoke it … app-b:3000; app-a:3000"},
+		"a named route, one app":      {route("app:3000", "app:3000"), ""},
+		"an app by path":              {"http://a.example.com {\nverify_webhook github a {\ninbox\n}\nreverse_proxy /hooks/a app-a:3000\nreverse_proxy app-b:3000\n}", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := survey(t, c.caddyfile)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !holdsInOrder(" "+err.Error(), " … "+c.want)) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
 }
 
 func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {

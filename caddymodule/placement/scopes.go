@@ -61,9 +61,66 @@ func (s *survey) differs(a, b *Handler) (how []string) {
 	return how
 }
 
+// oneQueue refuses handlers with an inbox and one name that lead to different apps:
+// they would share a queue, and what holds one app's deliveries would hold the other's.
+func (s *survey) oneQueue() error {
+	first := make(map[string]seat)
+	for _, at := range s.seats {
+		if !at.handler.Inbox || s.appsAt(at) == "" {
+			continue
+		}
+		h, other := at.handler, first[at.handler.Name]
+		if other.handler == nil {
+			first[h.Name] = at
+			continue
+		}
+		one, another := s.appsAt(other), s.appsAt(at)
+		switch {
+		case one == another:
+		case other.handler == h:
+			return fmt.Errorf("verify_webhook %s: several routes invoke it, with different apps behind it (%s; %s). Its inbox has one queue: while one app is down, the other's deliveries would wait too, or reach the wrong app. "+
+				"Write the handler once for each app, each with a name: name %s-1, and name %s-2", h.Name, one, another, h.Name, h.Name)
+		default:
+			return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have an inbox, one name and different apps (%s; %s). They would share a queue: while one app is down, the other's deliveries would wait too. "+
+				"Give each a name: name %s-1, and name %s-2", h.Name, min(other.handler.Place, h.Place)+1, max(other.handler.Place, h.Place)+1, one, another, h.Name, h.Name)
+		}
+	}
+	return nil
+}
+
+// appsAt is what answers behind a handler in one of its places, "" if that is unknown.
+func (s *survey) appsAt(at seat) string {
+	var apps []string
+	for spot := range at.spots() {
+		for _, a := range s.try(at.server, at.handler.Method, spot).behind[at.handler] {
+			if a.app == "" {
+				return ""
+			}
+			apps = append(apps, a.app)
+		}
+	}
+	return strings.Join(sorted(apps), ", ")
+}
+
 // shared finds different handlers with the same configured name, and so the same
-// scope.
+// scope, and one that several routes invoke for different apps.
 func (s *survey) shared() (findings []Finding) {
+	find := func(message string, h *Handler, how ...string) {
+		if len(how) > 0 {
+			findings = append(findings, Finding{message, []zap.Field{zap.String("name", h.Name), zap.Strings("different", sorted(how))}})
+		}
+	}
+	behind := make(map[*Handler]string)
+	for _, at := range s.seats {
+		h, apps := at.handler, s.appsAt(at)
+		if !h.Named || h.NoDedupe || apps == "" {
+			continue
+		}
+		if first, known := behind[h]; known && first != apps {
+			find("several routes invoke this handler, with different apps behind it: a delivery accepted by one is a duplicate for the others. Write the handler once for each app, each with its own name", h, "apps")
+		}
+		behind[h] = apps
+	}
 	for _, handlers := range s.byName(func(h *Handler) bool { return h.Named && !h.NoDedupe }) {
 		var how []string
 		for _, h := range handlers[1:] {
@@ -71,13 +128,7 @@ func (s *survey) shared() (findings []Finding) {
 				how = append(how, s.differs(handlers[0], h)...)
 			}
 		}
-		if len(how) == 0 {
-			continue
-		}
-		findings = append(findings, Finding{
-			"handlers with one name share their deliveries: a delivery accepted by one is a duplicate for the others. Unless they have the same app, give each its own name",
-			[]zap.Field{zap.String("name", handlers[0].Name), zap.Strings("different", sorted(how))},
-		})
+		find("handlers with one name share their deliveries: a delivery accepted by one is a duplicate for the others. Unless they have the same app, give each its own name", handlers[0], how...)
 	}
 	return findings
 }

@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"net"
 	"net/http"
@@ -17,13 +19,16 @@ type Site struct {
 	hosts    []string // literal ones
 	patterns []string // with a star or a placeholder; "" for every host
 	listen   string   // of the server, if another one has a handler of the same address
+	paths    []string // as called
+	room     string
 }
 
-// SitesOf returns the sites of all handlers in the routes. A handler has none if its
-// host is matched other than by a host matcher (an expression, a header), or its
-// place is unknown.
-func SitesOf(app *caddyhttp.App) map[*Handler]*Site {
-	sites, guessed := make(map[*Handler]*Site), make(map[*Handler]bool)
+// SitesOf returns the sites of all handlers in the routes, and in how many places each
+// is. A handler has no site if its host is matched other than by a host matcher (an
+// expression, a header), or its place is unknown.
+func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]int) {
+	sites, places = make(map[*Handler]*Site), make(map[*Handler]int)
+	guessed := make(map[*Handler]bool)
 	servers := make(map[string][]string) // servers with a handler of the same scope, by its provider and pattern
 	repl := caddy.NewReplacer()
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
@@ -33,6 +38,8 @@ func SitesOf(app *caddyhttp.App) map[*Handler]*Site {
 				sites[h] = &Site{listen: strings.Join(app.Servers[name].Listen, " ")}
 			}
 			guessed[h] = guessed[h] || seat.guessed
+			places[h]++
+			sites[h].paths = sorted(append(sites[h].paths, seat.paths...))
 			for _, host := range few(seat.named, "") {
 				sites[h].add(strings.ToLower(repl.ReplaceKnown(host, "")))
 			}
@@ -50,8 +57,10 @@ func SitesOf(app *caddyhttp.App) map[*Handler]*Site {
 		if !slices.ContainsFunc(site.patterns, func(p string) bool { return len(servers[h.Provider+" "+p]) > 1 }) {
 			site.listen = ""
 		}
+		sum := sha256.Sum256([]byte(strings.Join(slices.Concat(site.hosts, site.patterns, site.paths), "\n")))
+		site.room = h.Name + " " + hex.EncodeToString(sum[:4])
 	}
-	return sites
+	return sites, places
 }
 
 func (s *Site) add(host string) {
@@ -63,6 +72,10 @@ func (s *Site) add(host string) {
 		*list = slices.Insert(*list, i, host)
 	}
 }
+
+// Room is whose space in a store the deliveries of the site's handler take, if it has no
+// name. No request can choose it.
+func (s *Site) Room() string { return s.room }
 
 // Lists reports whether the configuration lists the host of a request.
 func (s *Site) Lists(host string) bool {

@@ -48,7 +48,7 @@ func TestSites(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer end()
-			sites := placement.SitesOf(app)
+			sites, _ := placement.SitesOf(app)
 			for host, want := range c.addresses {
 				var got []string
 				for _, site := range sites {
@@ -66,5 +66,74 @@ func TestSites(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRooms: handlers without names on different sites, or at different paths, take
+// space of their own, which no request chooses, the same after a restart.
+func TestRooms(t *testing.T) {
+	const sites = `(hooks) {
+		verify_webhooks /hooks/* {
+			sender github a {
+				path {args[0]}
+			}
+			reverse_proxy app:3000
+		}
+		respond 404
+	}
+	http://a.example.com {
+		import hooks /hooks/a
+	}
+	http://b.example.com {
+		import hooks /hooks/a
+	}
+	http://b.example.com:8080 {
+		import hooks /hooks/b
+	}`
+	rooms := func() (all []string) {
+		app, end, err := load(adapt(t, sites))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer end()
+		sites, places := placement.SitesOf(app)
+		for h, site := range sites {
+			if places[h] != 1 {
+				t.Errorf("%d places of one handler", places[h])
+			}
+			all = append(all, site.Room())
+		}
+		slices.Sort(all)
+		return all
+	}
+	first := rooms()
+	if len(slices.Compact(slices.Clone(first))) != 3 || !strings.HasPrefix(first[0], "github ") {
+		t.Errorf("rooms %q, want 3 different ones", first)
+	}
+	if again := rooms(); !slices.Equal(first, again) {
+		t.Errorf("rooms %q, and after a restart %q", first, again)
+	}
+}
+
+// TestPlaces: a handler in a named route has a place for each invoke.
+func TestPlaces(t *testing.T) {
+	for n, text := range map[int]string{
+		1: "http://a.example.com, http://b.example.com {\nverify_webhook github a\nreverse_proxy app:3000\n}",
+		2: "&(hook) {\nverify_webhook github a\n}\nhttp://a.example.com {\nhandle /a {\ninvoke hook\n}\nhandle {\ninvoke hook\n}\n}",
+	} {
+		app, end, err := load(adapt(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, places := placement.SitesOf(app)
+		for _, got := range places {
+			if got != n {
+				t.Errorf("%d places, want %d: %s", got, n, text)
+			}
+		}
+		if len(places) != 1 {
+			t.Errorf("%d handlers, want 1", len(places))
+		}
+		end()
 	}
 }

@@ -18,11 +18,15 @@ import (
 // id: retries are one delivery under any value.
 var perAttempt = map[string][]string{
 	"integrated_finance": {"X-Webhook-Key-Version", "X-Webhook-Request-Id"},
+	"lark":               {"X-Lark-Request-Nonce"},
+	"lob":                {"Lob-Signature-Timestamp"},
 	"mercadopago":        {"X-Request-Id"},
 	"moov":               {"X-Nonce", "X-Timestamp"},
 	"paypal":             {"Paypal-Transmission-Id"},
 	"plivo_v2":           {"X-Plivo-Signature-V2-Nonce"},
 	"plivo_v3":           {"X-Plivo-Signature-V3-Nonce"},
+	"quicknode":          {"X-QN-Nonce", "X-QN-Timestamp"},
+	"wechat_pay":         {"Wechatpay-Nonce"},
 }
 
 // TestWhatIsSignedBesideTheBodyCounts: in every preset, another signed method or header
