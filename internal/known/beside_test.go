@@ -25,7 +25,7 @@ var perAttempt = map[string][]string{
 	"paypal":             {"Paypal-Transmission-Id"},
 	"plivo_v2":           {"X-Plivo-Signature-V2-Nonce"},
 	"plivo_v3":           {"X-Plivo-Signature-V3-Nonce"},
-	"quicknode":          {"X-QN-Nonce", "X-QN-Timestamp"},
+	"quicknode":          {"X-Qn-Nonce", "X-Qn-Timestamp"},
 	"wechat_pay":         {"Wechatpay-Nonce"},
 }
 
