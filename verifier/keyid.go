@@ -38,6 +38,9 @@ func (v *Rules) compileKeySource() (err error) {
 	if problem := checkHosts(source.CertificateHosts); problem != "" {
 		return wrong("key_source", "certificate_hosts: %s", problem)
 	}
+	if source.Paths && (len(source.CertificateHosts) != 1 || strings.Contains(source.CertificateHosts[0], "*") || source.CertificatePath == "") {
+		return wrong("key_source", "paths needs one host in certificate_hosts, without *, and certificate_path: which files on it are keys")
+	}
 	if source.CertificatePath != "" && len(source.CertificateHosts) == 0 {
 		return wrong("key_source", "certificate_path needs certificate_hosts")
 	}
@@ -128,8 +131,15 @@ func (c *Check) readKeyID(kind place, body []byte) *Rejection {
 	if err != nil && err != errAbsent { // without the header, every key is tried
 		return at.refused(err, MalformedSignature, MalformedSignature, ", which names the key")
 	}
-	if source := c.v.scheme.KeySource; source != nil && len(source.CertificateHosts) > 0 && !c.v.Publishes(id) {
-		return reject(MalformedSignature, "%s is not the address of a certificate on %s", at, strings.Join(source.CertificateHosts, " or "))
+	if source := c.v.scheme.KeySource; source != nil && len(source.CertificateHosts) > 0 {
+		if source.Paths && strings.HasPrefix(id, "/") {
+			id = "https://" + source.CertificateHosts[0] + id
+		} else if source.Paths {
+			id = "" // an address, of which only the path would be checked
+		}
+		if !c.v.Publishes(id) {
+			return reject(MalformedSignature, "%s does not name a key on %s", at, strings.Join(source.CertificateHosts, " or "))
+		}
 	}
 	c.keyID = id
 	return nil

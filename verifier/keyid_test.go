@@ -91,6 +91,52 @@ func TestCertificatePath(t *testing.T) {
 	}
 }
 
+// TestKeyPaths: a delivery that names only the path of a key on the sender's host
+// cannot name another host.
+func TestKeyPaths(t *testing.T) {
+	s := bare(func(s *Scheme) { s.Algorithm, s.PublicKeyEncoding = Ed25519, "hex" })
+	s.KeyID = &KeyID{Header: "X-Path"}
+	s.KeySource = &KeySource{CertificateHosts: []string{"static.acme.example"}, CertificatePath: "/keys/[a-z0-9]+\\.pem", Paths: true}
+	v, err := New(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/keys/k1.pem":   "https://static.acme.example/keys/k1.pem",
+		"/keys/../x.pem": "", "//keys/k1.pem": "", "//attacker.example/keys/k1.pem": "", "/keys/k1.pem?x": "", "/keys/k1.pem#x": "",
+		"keys/k1.pem": "", ".attacker.example/keys/k1.pem": "", "@attacker.example/keys/k1.pem": "", "https://static.acme.example/keys/k1.pem": "",
+		"/keys/%6b1.pem": "", "/keys/k1.pem\\": "", "/": "", "/keys/K1.pem": "",
+	} {
+		req := post("X-Signature", edSig2, "X-Path", path)
+		_, err := deliver(v, req, testNow, testBody)
+		rej := rejection(t, err)
+		if want == "" && rej.Reason != MalformedSignature || want != "" && (!rej.UnknownKey || rej.KeyID != want) {
+			t.Errorf("%q: got %+v", path, rej)
+		}
+	}
+	key := Key{Text: edPublic2, Kind: PublicKey, ID: "https://static.acme.example/keys/k1.pem"}
+	other := key
+	other.ID = "https://static.acme.example/keys/k2.pem"
+	signer := mustVerifier(t, bare(func(s *Scheme) { s.Algorithm, s.PublicKeyEncoding = Ed25519, "hex" }), Key{Text: edSeed2, Kind: PrivateKey})
+	req := post("X-Path", "/keys/k1.pem")
+	if err := signer.Sign(req, "", testNow, []byte(testBody)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, mustVerifier(t, s, key), req, testBody, genuine)
+	expect(t, mustVerifier(t, s, other), req, testBody, SignatureMismatch)
+	for _, wrongSource := range []*KeySource{
+		{CertificateHosts: []string{"a.b.example", "c.b.example"}, CertificatePath: "/x", Paths: true},
+		{CertificateHosts: []string{"a.*.b.example"}, CertificatePath: "/x", Paths: true},
+		{CertificateHosts: []string{"a.b.example"}, Paths: true},
+		{JWKS: "https://keys.example.com/jwks", Paths: true},
+	} {
+		s.KeySource = wrongSource
+		if _, err := New(s, nil); err == nil || !strings.Contains(err.Error(), "paths needs one host") {
+			t.Errorf("%+v: %v", wrongSource, err)
+		}
+	}
+}
+
 func TestKeySourceErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		id     *KeyID

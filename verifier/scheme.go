@@ -216,6 +216,9 @@ type KeySource struct {
 	// where * matches a cloud region (us-east-1): "sns.*.amazonaws.com". Any other
 	// address is malformed_signature: the request must not choose the key.
 	CertificateHosts []string `json:"certificate_hosts,omitempty"`
+	// The delivery's key id is only the path of a file on the one host, and the file may
+	// be a public key in PEM, which is fetched again after a day.
+	Paths bool `json:"paths,omitempty"`
 	// Regular expression that the address's whole path must match, so that only the
 	// sender's certificates are fetched. Default: any path.
 	CertificatePath string `json:"certificate_path,omitempty"`

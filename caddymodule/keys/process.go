@@ -27,8 +27,12 @@ func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *publish
 	if s := scheme.Signature; s != nil {
 		algorithms += fmt.Sprint(s.Accept) // in the order of its keys
 	}
-	id := publishedID{handler, source.JWKS, strings.Join(source.CertificateHosts, " "), algorithms}
-	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS, learned: make(chan struct{}, 1)})
+	hosts := strings.Join(source.CertificateHosts, " ")
+	if source.Paths {
+		hosts += " paths"
+	}
+	id := publishedID{handler, source.JWKS, hosts, algorithms}
+	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS, bare: source.Paths, learned: make(chan struct{}, 1)})
 	return id, p.(*published)
 }
 

@@ -32,6 +32,7 @@ const (
 // that deliveries name.
 type published struct {
 	jwks string // address of the key set; "" where deliveries name certificates
+	bare bool   // the files may be public keys without a certificate
 
 	mu           sync.Mutex
 	version      int // grows when the keys change
@@ -110,7 +111,7 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 	c := certificate{address: address, text: page.Text}
 	if p.jwks == "" {
 		var err error
-		if c, err = parseCertificate(address, page.Text); err != nil {
+		if c, err = p.parse(address, page.Text, now); err != nil {
 			return err
 		}
 		if now.Before(c.from) || now.After(c.until) {
@@ -174,6 +175,19 @@ func (p *published) used(address string) {
 }
 
 var errNoCertificate = errors.New("the address serves no certificate in PEM")
+
+// parse returns the certificate in a file, or a public key without dates if the source
+// may have those: it is fetched again when it is as old as a key set may be.
+func (p *published) parse(address, text string, now time.Time) (certificate, error) {
+	if p.bare && strings.HasPrefix(text, "-----BEGIN PUBLIC KEY-----") {
+		block, rest := pem.Decode([]byte(text))
+		if block == nil || strings.TrimSpace(string(rest)) != "" {
+			return certificate{}, errNoCertificate
+		}
+		return certificate{address: address, text: string(pem.EncodeToMemory(block)), from: now, until: now.Add(maxSetAge)}, nil
+	}
+	return parseCertificate(address, text)
+}
 
 // parseCertificate returns the first certificate of a chain. Other text around or
 // between certificates is an error.

@@ -167,6 +167,38 @@ func TestCertificateText(t *testing.T) {
 	}
 }
 
+// TestBareKeys: a public key without a certificate is fetched from the path that a
+// delivery names, and again after a day.
+func TestBareKeys(t *testing.T) {
+	public, key := newKey(t)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	const address = "https://certs.acme.example/keys/k1.pem"
+	s := &sender{pages: map[string]string{address: text}, now: clock}
+	k := s.open(t, verifier.KeySource{CertificateHosts: []string{"certs.acme.example"}, CertificatePath: "/keys/[a-z0-9]+\\.pem", Paths: true})
+	defer k.Close()
+	s.step(t, k, "the first", signedBy(key, "/keys/k1.pem"), true, 1)
+	s.step(t, k, "the next", signedBy(key, "/keys/k1.pem"), true, 0)
+	s.step(t, k, "an address", signedBy(key, address), false, 0)
+	s.step(t, k, "another path", signedBy(key, "/other/k1.pem"), false, 0)
+	s.now = clock.Add(maxSetAge + time.Second)
+	s.step(t, k, "a day later", signedBy(key, "/keys/k1.pem"), true, 1)
+	delete(s.pages, address)
+	s.now = s.now.Add(maxSetAge + time.Second)
+	s.step(t, k, "a day after it was removed", signedBy(key, "/keys/k1.pem"), false, 1)
+
+	for _, source := range []*published{{}, {bare: true}} {
+		for text, fine := range map[string]bool{text: source.bare, "x" + text: false, text + "x": false, text + text: false, strings.ReplaceAll(text, "PUBLIC", "PRIVATE"): false} {
+			if _, err := source.parse(address, text, clock); (err == nil) != fine {
+				t.Errorf("bare %t: %q: %v", source.bare, text, err)
+			}
+		}
+	}
+}
+
 // TestForgeryWaitsForNoFile: key files are read under a lock, from a file system that
 // may hang; a delivery with an unknown key must not wait for it.
 func TestForgeryWaitsForNoFile(t *testing.T) {

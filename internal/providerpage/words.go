@@ -271,6 +271,9 @@ func key(p *providers.Provider) string {
 		if s.KeyID.Header != "" {
 			named = "the header `" + s.KeyID.Header + "`"
 		}
+		if source.Paths {
+			return "The key is fetched from `https://" + source.CertificateHosts[0] + "`" + certificatePath(source) + ", which " + named + " names, and again after a day. `public_key` sets a fixed key instead."
+		}
 		return "The key is a certificate. Its URL is in " + named + "; it is fetched only from `" + strings.Join(source.CertificateHosts, "` or `") + "` (`*`: a region's name)" + certificatePath(source) + ". `public_key` sets a fixed key instead."
 	}
 	if x := s.X5C; x != nil {
