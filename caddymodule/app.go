@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -106,8 +107,26 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.store, err = stores.Load(ctx, a, "StoreRaw", a.StoreRaw); err != nil {
 		return err
 	}
-	a.inbox, err = inboxes.Load(ctx, a, "InboxRaw", a.InboxRaw)
-	return err
+	if a.inbox, err = inboxes.Load(ctx, a, "InboxRaw", a.InboxRaw); err != nil {
+		return err
+	}
+	return a.checkFiles()
+}
+
+// checkFiles refuses one file for the store and the inbox: it would be locked twice, and
+// the inbox could not open it.
+func (a *App) checkFiles() error {
+	store, isFile := a.store.(*stores.Bolt)
+	box, isBolt := a.inbox.Module.(*boxes.Bolt)
+	if !isFile || !isBolt {
+		return nil
+	}
+	one, _ := os.Stat(store.Path) // nil, which is no file's, if it does not exist yet
+	two, _ := os.Stat(box.Path)
+	if store.Path == box.Path || os.SameFile(one, two) {
+		return fmt.Errorf("store bolt and inbox bolt: path: both name the file %s: give each a file of its own", store.Path)
+	}
+	return nil
 }
 
 // register adds a handler, and gives each its share of the budget: Caddy starts apps

@@ -80,7 +80,8 @@ type Handler struct {
 	Param map[string]string `json:"param,omitempty"`
 
 	// The scheme, or the replaced fields of the provider's scheme. Values of
-	// require_header are resolved like secrets.
+	// require_header are resolved like secrets, {env.NAME} and {file./path} in
+	// public_url when the configuration is loaded.
 	verifier.Scheme
 
 	// Methods of deliveries. Default: the provider's, else POST.
@@ -215,6 +216,9 @@ func (h *Handler) setDefaults() error {
 	if h.provider, err = providers.Read(h.Provider); err != nil {
 		return err
 	}
+	if err := h.checkLiterals(h.provider); err != nil {
+		return err
+	}
 	p := h.provider
 	if p == nil {
 		p = new(providers.Provider)
@@ -323,6 +327,9 @@ func (h *Handler) keyConfig() keys.Config {
 // compose compiles the scheme with the configured values unresolved: errors show now,
 // not when a missing file appears, and a header without a value is kept.
 func (h *Handler) compose() error {
+	if err := keys.URL("public_url", &h.PublicURL); err != nil {
+		return err
+	}
 	scheme := h.Scheme
 	if h.provider != nil {
 		scheme = h.provider.Scheme.With(scheme)

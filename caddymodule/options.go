@@ -34,7 +34,7 @@ func init() { // optionNames reads the map, which would otherwise depend on itse
 		"timestamp":       (*parser).timestamp,
 		"tolerance":       one((*parser).tolerance),
 		"delivery_id":     (*parser).deliveryID,
-		"public_url":      one(func(p *parser, arg string) error { p.h.PublicURL = arg; return nil }),
+		"public_url":      one(func(p *parser, arg string) error { p.h.PublicURL = arg; return keys.CheckURL(arg) }),
 
 		"methods":        (*parser).methods,
 		"require_header": (*parser).requireHeader,
@@ -376,6 +376,9 @@ func (c *Dedupe) option(word string, args []string) (err error) {
 // Values that are resolved later are used unresolved.
 func (p *parser) checkScheme(scheme verifier.Scheme) error {
 	scheme.Params = p.h.Param
+	if strings.Contains(scheme.PublicURL, "{") {
+		scheme.PublicURL = ""
+	}
 	_, err := verifier.Compile(scheme)
 	if e, ok := errors.AsType[*verifier.SchemeError](err); ok {
 		return p.at(e.Field, "%v", e)

@@ -26,8 +26,9 @@ func init() {
 
 // Bolt keeps deliveries in a file of this process.
 type Bolt struct {
-	// The file. Only one process can open it at a time; NFS is not supported.
-	// Default: verify_webhook/inbox.db in Caddy's data directory.
+	// The file; {env.NAME} and {file./path} in it are resolved when the configuration is
+	// loaded. Only one process can open it at a time; NFS is not supported. Default:
+	// verify_webhook/inbox.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 	// Limit of the size of all deliveries in bytes, pending or dead. Beyond it
 	// deliveries go to the app immediately. Default: 1073741824 (1 GiB).
@@ -48,8 +49,11 @@ func (*Bolt) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: namespace + ".bolt", New: func() caddy.Module { return new(Bolt) }}
 }
 
-// Provision checks the options and makes the path absolute.
+// Provision checks the options, and resolves the path and makes it absolute.
 func (b *Bolt) Provision(caddy.Context) error {
+	if err := keys.Text("path", &b.Path); err != nil {
+		return fmt.Errorf("inbox bolt: %w", err)
+	}
 	if b.Path == "" {
 		b.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "inbox.db")
 	}

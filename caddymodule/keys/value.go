@@ -83,7 +83,7 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 		}
 		return 0, "", fmt.Errorf("%s must be the whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
 	}
-	if unreplaced.MatchString(text) {
+	if unreplaced.MatchString(text) || isUnrendered(text) {
 		return 0, "", ErrUnreplaced
 	}
 	return literalValue, "", nil

@@ -23,6 +23,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/boxes"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/nats"
@@ -35,10 +36,12 @@ func init() {
 
 // Inbox keeps deliveries in a JetStream stream that any number of gateways share. The
 // server must be NATS 2.11 or later, with JetStream, and sync_interval: always unless
-// there are replicas: see the documentation of package inbox/nats.
+// there are replicas: see the documentation of package inbox/nats. {env.NAME} and
+// {file./path} in addresses, names and paths are resolved when the configuration is
+// loaded.
 type Inbox struct {
-	// URL is the address of one or more servers: nats://host:4222, or tls:// for TLS.
-	// Required.
+	// URL is the address of one or more servers: nats://host:4222, or tls:// for TLS. A
+	// password in it is percent-encoded. Required.
 	URL []string `json:"url,omitempty"`
 	// Stream is the name of the stream, created if it does not exist. Environments that
 	// share a server need different ones. Default: verify_webhook_inbox.
@@ -72,8 +75,15 @@ func (*Inbox) CaddyModule() caddy.ModuleInfo {
 
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// Provision checks the options. It opens no connection.
+// Provision resolves and checks the options. It opens no connection.
 func (i *Inbox) Provision(caddy.Context) error {
+	err := cmp.Or(keys.Text("stream", &i.Stream), keys.Text("ca", &i.CA), keys.Text("cert", &i.Cert), keys.Text("key", &i.Key), keys.Text("credentials", &i.Credentials))
+	for n := range i.URL {
+		err = cmp.Or(err, keys.URL("url", &i.URL[n]))
+	}
+	if err != nil {
+		return fmt.Errorf("inbox nats: %w", err)
+	}
 	switch {
 	case len(i.URL) == 0:
 		return errors.New("inbox nats: url: missing: write url nats://HOST:4222")

@@ -3,12 +3,14 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -41,12 +43,15 @@ func (debugLog) Printf(_ context.Context, format string, v ...any) {
 	}
 }
 
-// Store shares deliveries between instances over Redis or Valkey, 7 or later.
+// Store shares deliveries between instances over Redis or Valkey, 7 or later. {env.NAME}
+// and {file./path} in addresses, names and paths are resolved when the configuration is
+// loaded.
 type Store struct {
 	// Address is host:port of one server, or of several sentinels or cluster nodes.
 	Address []string `json:"address,omitempty"`
 	// Namespace is the prefix of every key, so that staging and production on one server
-	// do not swallow each other's deliveries. Required.
+	// do not swallow each other's deliveries: at most 64 letters, digits, dashes,
+	// underscores, dots and colons. Required.
 	Namespace string `json:"namespace,omitempty"`
 	// Mode is standalone, sentinel or cluster. Default: standalone.
 	Mode string `json:"mode,omitempty"`
@@ -54,8 +59,7 @@ type Store struct {
 	Master string `json:"master,omitempty"`
 
 	Username string `json:"username,omitempty"`
-	// Password is literal, {env.NAME} or {file./path}, resolved when the configuration is
-	// loaded.
+	// Password is literal, {env.NAME} or {file./path}, and nothing around it.
 	Password string `json:"password,omitempty"`
 	// Default: 0.
 	DB int `json:"db,omitempty"`
@@ -80,8 +84,19 @@ func (*Store) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves the password and checks the options. It opens no connection.
+// namespaceText excludes braces above all, which in a cluster would put every key on one
+// node.
+var namespaceText = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+
+// Provision resolves and checks the options. It opens no connection.
 func (s *Store) Provision(caddy.Context) error {
+	err := cmp.Or(keys.Text("namespace", &s.Namespace), keys.Text("master", &s.Master), keys.Text("username", &s.Username), keys.Text("tls: ca", &s.CA))
+	for i := range s.Address {
+		err = cmp.Or(err, keys.URL("address", &s.Address[i]))
+	}
+	if err != nil {
+		return fmt.Errorf("store redis: %w", err)
+	}
 	s.options = redis.Options{
 		Addresses: s.Address, Mode: redis.Mode(s.Mode), Master: s.Master,
 		Namespace: s.Namespace, Username: s.Username, DB: s.DB,
@@ -99,6 +114,9 @@ func (s *Store) Provision(caddy.Context) error {
 			return fmt.Errorf("store redis: tls: %w", err)
 		}
 		s.options.TLS = config
+	}
+	if s.Namespace != "" && !namespaceText.MatchString(s.Namespace) {
+		return errors.New("store redis: namespace: write at most 64 letters, digits, dashes, underscores, dots and colons")
 	}
 	switch s.Down {
 	case "", "degrade", "reject":

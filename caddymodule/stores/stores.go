@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/bolt"
@@ -79,7 +80,8 @@ func (s *Memory) Resize(g *dedupe.Gate) { g.Resize(orZero(s.MaxEntries)) }
 // Bolt remembers deliveries in this process and in a file that survives a
 // restart. Only one process can open the file at a time.
 type Bolt struct {
-	// The file. Default: verify_webhook/dedupe.db in Caddy's data directory.
+	// The file; {env.NAME} and {file./path} in it are resolved when the configuration is
+	// loaded. Default: verify_webhook/dedupe.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 	// As for the memory store. Default: 131072.
 	MaxEntries *int `json:"max_entries,omitempty"`
@@ -90,8 +92,11 @@ func (*Bolt) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: namespace + ".bolt", New: func() caddy.Module { return new(Bolt) }}
 }
 
-// Provision checks the options and makes the path absolute.
+// Provision checks the options, and resolves the path and makes it absolute.
 func (s *Bolt) Provision(caddy.Context) error {
+	if err := keys.Text("path", &s.Path); err != nil {
+		return fmt.Errorf("store bolt: %w", err)
+	}
 	if s.Path == "" {
 		s.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "dedupe.db")
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -85,6 +86,9 @@ func CheckPath(path string) error {
 		return errors.New("the path has more than one {tenant}, or another placeholder: write {file./run/keys/{tenant}}")
 	case slices.Contains(strings.Split(path, "/"), ".."):
 		return errors.New("the path has an element ..: write where it leads")
+	}
+	if err := keys.Literal(rest, false); err != nil {
+		return fmt.Errorf("the path beside {tenant}: %w", err)
 	}
 	return nil
 }

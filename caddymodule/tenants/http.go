@@ -80,6 +80,9 @@ func (h *HTTP) Provision(caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("tenants: http: %w", err)
 	}
+	if err := keys.Literal(strings.Replace(h.URL, variable, "", 1), false); err != nil {
+		return fmt.Errorf("tenants: http: url: %w", err)
+	}
 	if h.Bearer != "" {
 		_, err := keys.Resolve(h.Bearer)
 		if _, missing := errors.AsType[*fs.PathError](err); err != nil && !missing { // a file may appear later

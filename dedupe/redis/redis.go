@@ -94,7 +94,7 @@ func (o Options) Validate() error {
 	for _, address := range o.Addresses {
 		// Not repeated: a URL may contain the password, which the log of a failed
 		// dial would show.
-		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "/") {
+		if _, _, err := net.SplitHostPort(address); !strings.HasPrefix(address, "/") && (err != nil || strings.Contains(address, "/")) {
 			return errors.New("redis: an address is not host:port: write no URL; username, password, db and tls are separate options")
 		}
 	}

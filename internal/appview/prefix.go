@@ -57,7 +57,7 @@ func checkLiteral(p string) error {
 	if !strings.HasPrefix(p, "/") {
 		return errors.New("a path begins with a slash: /hooks/acme")
 	}
-	if strings.ContainsAny(p, "*?[]{}\\;%#\"<>^`| ") || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsAny(p, "*?[]{}$\\;%#\"<>^`| ") || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return errors.New("write the path as it is called: no wildcard but /* at its end, no placeholder, no query, no escape, no semicolon, no space")
 	}
 	if path.Clean(p) != strings.TrimSuffix(p, "/") {
