@@ -90,6 +90,9 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if rej := c.boundary(body); rej != nil {
 		return Verdict{}, rej
 	}
+	if rej := c.extension(body); rej != nil {
+		return Verdict{}, rej
+	}
 	if len(c.v.challenges) > 0 && c.isChallenge(body) {
 		return Verdict{}, reject(SignatureMismatch, "the signed content looks like a challenge, which anyone can get signed")
 	}
