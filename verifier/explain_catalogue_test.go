@@ -104,7 +104,7 @@ func TestExplainCatalogue(t *testing.T) {
 				switch {
 				case err != nil || e.Genuine:
 				case m.hint == "" && strings.HasPrefix(e.Hint, "nothing shows the cause"):
-				case m.mistake == "an altered body" && strings.Contains(e.Hint, "is that of another body"):
+				case m.mistake == "an altered body" && (strings.Contains(e.Hint, "is that of another body") || strings.Contains(e.Hint, "the body is not whole, or altered")):
 				case m.hint == "" && e.Hint != "":
 					t.Errorf("%s: a false cause: %s", id, e.Hint)
 				case e.Hint == "" && m.hint != "":

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -25,6 +26,7 @@ var evidence = []struct {
 	{false, (*search).unsignedClause},
 	{false, (*search).unpackedClause},
 	{false, (*search).lengthClause},
+	{false, (*search).brokenClause},
 	{false, (*search).claimClause},
 	{false, (*search).chainClause},
 	{false, (*search).compareClause},
@@ -197,6 +199,20 @@ func (s *search) lengthClause() string {
 		}
 	}
 	return ""
+}
+
+// brokenClause finds bodies that are not the JSON that they should be.
+func (s *search) brokenClause() string {
+	kind, _, _ := strings.Cut(strings.ToLower(strings.Join(s.c.Request.Header["Content-Type"], ",")), ";")
+	kind = strings.TrimSpace(kind)
+	if s.rej.Reason != SignatureMismatch || !s.signs(template.Template.HasBody) || kind != "application/json" && !strings.HasSuffix(kind, "+json") ||
+		len(s.c.Request.Header["Content-Encoding"]) > 0 || json.Valid(s.c.Body) {
+		return ""
+	}
+	if len(s.c.Body) == 0 {
+		return "the body is empty, but Content-Type says JSON: something read it before it was verified or saved; " + rawBytes
+	}
+	return "the body is not whole, or altered: Content-Type says JSON, and it does not parse as that; " + rawBytes
 }
 
 // apiKeys are prefixes of API keys. Some senders sign with their API key, most have a
