@@ -268,7 +268,11 @@ func proof(p *providers.Provider) []string {
 
 func sources(p *providers.Provider) (lines []string) {
 	for _, s := range p.Sources {
-		lines = append(lines, fmt.Sprintf("<%s>: %s", s.URL, prose(s.Proves)))
+		read := ""
+		if s.Read != "" {
+			read = " (read " + s.Read + ")"
+		}
+		lines = append(lines, fmt.Sprintf("<%s>: %s%s", s.URL, prose(s.Proves), read))
 	}
 	return lines
 }

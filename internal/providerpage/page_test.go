@@ -94,7 +94,7 @@ func example() *providers.Provider {
 		Methods: []string{"POST", "PUT"}, MaxBody: 1000, RejectStatus: 403, ReadsAnswer: true,
 		UniqueID: true, BodiesDiffer: true,
 		Retry:      providers.Retry{Schedule: "every hour", Span: verifier.Duration(49 * 3600e9)},
-		Sources:    []providers.Source{{URL: "https://acme.example/docs", Proves: "what *it* says"}},
+		Sources:    []providers.Source{{URL: "https://acme.example/docs", Proves: "what *it* says", Read: "2026-11-29"}, {URL: "https://acme.example/api", Proves: "the size"}},
 		Confidence: "official-doc", Notes: []string{"Use <key> and x-*, `<not this>`."},
 		Vectors: []providers.Vector{
 			{Source: "Acme documentation", Proof: providers.VendorDoc, Headers: map[string]string{"X-Sig": "v1=AA==", "X-Time": "1", "X-Other": "no"}, Expect: "genuine"},

@@ -86,12 +86,6 @@ type Retry struct {
 	Span     verifier.Duration `json:"span,omitempty"`     // from the first attempt to the last
 }
 
-// A Source is a page or file and the facts that it supports.
-type Source struct {
-	URL    string `json:"url"`
-	Proves string `json:"proves"`
-}
-
 // Genuine is the verdict of a delivery that passes every check.
 const Genuine = "genuine"
 
@@ -150,6 +144,9 @@ func Parse(name string, data []byte) (*Provider, error) {
 		}
 	}
 	if err := p.checkReadsAnswer(); err != nil {
+		return nil, fmt.Errorf("provider file %s: %w", name, err)
+	}
+	if err := p.checkSources(); err != nil {
 		return nil, fmt.Errorf("provider file %s: %w", name, err)
 	}
 	for _, h := range p.Handshake {

@@ -95,6 +95,9 @@ func TestParseErrors(t *testing.T) {
 		"event no header":    {`{"id":"a","event_header":["X-A","X B"],"scheme":{"signature":{"header":"X"}}}`, `event_header "X B": write a header's name`},
 		"event empty":        {`{"id":"a","event_header":"","scheme":{"signature":{"header":"X"}}}`, `event_header "": write`},
 		"event misspelt":     {"{\"id\":\"a\",\n\"event_heder\":\"X\"}", `did you mean "event_header"?`},
+		"no such date":       {`{"id":"a","scheme":{"signature":{"header":"X"}},"sources":[{"read":"2026-02-28"},{"read":"2026-02-29"}]}`, `sources[1]: read "2026-02-29": write the date on which the source was read as YYYY-MM-DD`},
+		"date of another":    {`{"id":"a","scheme":{"signature":{"header":"X"}},"sources":[{"read":"29.11.2026"}]}`, `sources[0]: read "29.11.2026": write`},
+		"date with a time":   {`{"id":"a","scheme":{"signature":{"header":"X"}},"sources":[{"read":"2026-11-29T10:00:00Z"}]}`, `sources[0]: read "2026-11-29T10:00:00Z": write`},
 		"varies is no path":  {`{"id":"a","scheme":{"signature":{"header":"X"},"varies":"a..b"}}`, "scheme: varies: write a JSON path"},
 		"slot without param": {`{"id":"a","scheme":{"signature":{"header":"X"},"message":"{param:hook}{body}"}}`, "{param:hook} has no value"},
 	} {
