@@ -61,7 +61,7 @@ func TestTenants(t *testing.T) {
 	g := mustProvision(t, "", shop(secretsOf(t, map[string]string{"acme": "secret-of-acme", "bravo": "older-secret-of-bravo\nsecret-of-bravo"})))
 	for _, c := range []struct{ tenant, secret, marked, key string }{
 		{"acme", "secret-of-acme", "acme", "1"},
-		{"bravo", "secret-of-bravo", "bravo", "2"},
+		{"bravo", "secret-of-bravo", "bravo", "1/2"},
 		{"bravo", "older-secret-of-bravo", "bravo", "1"},
 		{"ACME", "secret-of-acme", "acme", "1"},
 		{"acme/any/more", "secret-of-acme", "acme", "1"},

@@ -48,6 +48,7 @@ type Snapshot struct {
 	Keys []verifier.Key
 
 	labels  []string
+	of      *Set      // of a handler with tenants: see With
 	version int       // of the published keys
 	ends    time.Time // when the first certificate expires; zero: never
 }
@@ -160,6 +161,9 @@ func (k *Set) compile() (*Snapshot, error) {
 		return nil, nil
 	}
 	s := &Snapshot{Signer: signer, Keys: keys}
+	if k.standIn != nil {
+		s.of = k
+	}
 	for _, key := range keys {
 		if k.standIn == nil {
 			s.labels = append(s.labels, key.Label)

@@ -2,7 +2,6 @@ package keys
 
 import (
 	"errors"
-	"strconv"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -30,18 +29,30 @@ func (k *Set) standIns(c Config) ([]verifier.Key, error) {
 	return k.rules.StandIns(labelTenant)
 }
 
-// With returns s with other keys: those of a tenant. They have the positions of their
-// kind as labels unless they have labels. Errors hold no key.
-func (s *Snapshot) With(keys []verifier.Key) (*Snapshot, error) {
-	t := &Snapshot{Signer: s.Signer, Keys: keys, labels: make([]string, len(keys))}
-	for i := range keys {
-		if keys[i].Label == "" {
-			keys[i].Label = strconv.Itoa(i + 1)
+// With returns s with other keys: those of a tenant. s is of a Set with Tenants. With
+// texts, a key's text is that of a file, which may hold several, one a line. A key
+// without a label has its position as one. Errors hold no key.
+func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
+	t := &Snapshot{Signer: s.Signer}
+	for i, key := range keys {
+		of := source{place: i + 1, kind: fileValue}
+		if key.Kind == verifier.PublicKey {
+			of.use = usePublicKey
 		}
-		t.labels[i] = keys[i].Label
+		parts := []labelled{{label: key.Label, text: key.Text}}
+		if texts {
+			var err error
+			if parts, err = s.of.divide(&of, parts); err != nil {
+				return nil, err
+			}
+		}
+		for _, part := range parts {
+			k := of.key(part)
+			t.Keys, t.labels = append(t.Keys, k), append(t.labels, k.Label)
+		}
 	}
 	var err error
-	if t.Verifier, err = s.Verifier.Verifier(keys); err != nil {
+	if t.Verifier, err = s.Verifier.Verifier(t.Keys); err != nil {
 		return nil, err
 	}
 	if len(t.Verifier.ShortSecrets(2)) > 0 {

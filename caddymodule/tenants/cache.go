@@ -305,7 +305,7 @@ func (t *tenant) rebase(base *keys.Snapshot) error {
 	case base == nil:
 		return errNoBase
 	}
-	s, err := base.With(slices.Clone(t.found.Keys))
+	s, err := base.With(t.found.Keys, t.found.Texts)
 	if err != nil {
 		return err
 	}

@@ -179,7 +179,7 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 		return nil, err
 	}
 	next.settled = next.settled || same && slices.Equal(next.read, last.read)
-	found := &Found{Keys: next.read, Soon: !next.settled, State: next}
+	found := &Found{Keys: next.read, Texts: true, Soon: !next.settled, State: next}
 	if had != nil && !next.settled {
 		found.Keys = had.Keys
 	}
@@ -271,19 +271,17 @@ const (
 	maxBytes = 64 << 10 // of each file, and of an answer
 )
 
-// read returns the keys in files, in their order.
+// read returns the texts of files, in their order.
 func read(files []stamped, now time.Time) (all []verifier.Key, err error) {
 	for _, s := range files {
 		text, err := s.text(now)
 		if err != nil {
 			return nil, classify(err)
 		}
-		for _, line := range lines(text) {
-			all = append(all, verifier.Key{Label: s.label, Text: line, Kind: s.of.kind})
+		if text = strings.Trim(text, "\r\n"); text == "" {
+			return nil, fmt.Errorf("%w: %s: the file is empty", ErrDown, s.path)
 		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: %s: the file is empty", ErrDown, files[0].path)
+		all = append(all, verifier.Key{Label: s.label, Text: text, Kind: s.of.kind})
 	}
 	return all, nil
 }
@@ -306,24 +304,6 @@ func (s stamped) text(now time.Time) (string, error) {
 		return "", fmt.Errorf("%w: %s: larger than %d bytes", ErrDown, s.path, maxBytes)
 	}
 	return string(data), nil
-}
-
-// lines returns the keys in a text: one a line, or one that has several, as PEM and JSON.
-func lines(text string) []string {
-	text = strings.Trim(text, "\r\n")
-	if text == "" {
-		return nil
-	}
-	if strings.Contains(text, "-----BEGIN") || strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return []string{text}
-	}
-	var all []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
-			all = append(all, line)
-		}
-	}
-	return all
 }
 
 // CheckCase returns an error if a folder's file system ignores case: two spellings of a

@@ -76,7 +76,7 @@ func texts(found *Found, err error) string {
 func TestFilesOfATenant(t *testing.T) {
 	files := map[string]string{
 		"acme": "one\n", "two": "old\nnew\n", "crlf": "old\r\n\r\nnew\r\n", "empty": "\n", "folder/2024": "old", "folder/2025": "new", "folder/.hidden": "x",
-		"none/.hidden": "x", "large": strings.Repeat("x", maxBytes+1), "deep/a/b": "x", "pem": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+		"none/.hidden": "x", "partly/a": "one", "partly/b": "\n", "large": strings.Repeat("x", maxBytes+1), "deep/a/b": "x", "pem": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
 	}
 	f, dir := folderOf(t, files, "{tenant}")
 	if err := os.WriteFile(filepath.Join(filepath.Dir(dir), "outside"), []byte("stolen"), 0o600); err != nil {
@@ -89,9 +89,9 @@ func TestFilesOfATenant(t *testing.T) {
 	}
 	makePipe(t, filepath.Join(dir, "pipe"))
 	for name, want := range map[string]string{
-		"acme": "one", "two": "old new", "crlf": "old new", "folder": "2024=old 2025=new", "link": "one", "pem": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+		"acme": "one", "two": "old\nnew", "crlf": "old\r\n\r\nnew", "folder": "2024=old 2025=new", "link": "one", "pem": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
 		"missing": "unknown", "escape": "unknown", "absolute": "unknown", "loop": "unknown", "dangling": "unknown", "upfolder": "unknown", "pipe": "unknown", "none": "unknown",
-		"empty": "down", "large": "down", "deep": "down",
+		"empty": "down", "partly": "down", "large": "down", "deep": "down",
 	} {
 		if got := texts(f.Find(t.Context(), name, nil)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

@@ -29,6 +29,9 @@ type Found struct {
 	// Keys verify the tenant's deliveries. One match is enough. There is at least one.
 	// Their labels appear in logs and in the history; default: their positions.
 	Keys []verifier.Key
+	// Texts says that the texts of Keys are those of files: each may hold several keys,
+	// one a line, as any key file.
+	Texts bool
 	// Soon says that the keys may be about to change: the source is asked again as soon
 	// as after a mismatch.
 	Soon bool

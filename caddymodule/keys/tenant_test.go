@@ -1,0 +1,86 @@
+package keys
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// tenantsOf opens the keys of a handler with tenants.
+func tenantsOf(t *testing.T, provider, signs string) *Set {
+	t.Helper()
+	p, err := providers.Get(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := p.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := Open(Config{Rules: rules, Tenants: true, SignUpstream: signs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestKeysOfATenant: of a file each line is a key, of another source each text. The
+// handler's own snapshot has stand-ins, which no log names.
+func TestKeysOfATenant(t *testing.T) {
+	k := tenantsOf(t, "github", "whsec_c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ==")
+	base := k.Snapshot()
+	if base == nil || len(base.Keys) != 1 || len(base.Labels()) != 0 || !slices.Equal(k.Labels(), []string{"tenant"}) {
+		t.Fatalf("the handler's: %+v, %q", base, k.Labels())
+	}
+	for name, tc := range map[string]struct {
+		keys   []verifier.Key
+		texts  bool
+		labels string // "": an error
+	}{
+		"one":                    {[]verifier.Key{{Text: "secret-of-acme"}}, true, "1"},
+		"lines":                  {[]verifier.Key{{Text: "secret-of-acme\nanother-secret"}}, true, "1 1/2"},
+		"files of a folder":      {[]verifier.Key{{Label: "2024", Text: "secret-of-acme"}, {Label: "2025", Text: "another-secret"}}, true, "2024 2025"},
+		"texts with a line":      {[]verifier.Key{{Text: "secret-of-acme\nmore"}, {Text: "another-secret"}}, false, "1 2"},
+		"a comment":              {[]verifier.Key{{Text: "secret-of-acme\n# old"}}, true, ""},
+		"one byte":               {[]verifier.Key{{Text: "x"}}, true, ""},
+		"a public key":           {[]verifier.Key{{Text: "x", Kind: verifier.PublicKey}}, false, ""},
+		"the secret for the app": {[]verifier.Key{{Text: "signs-for-the-app-7419"}}, false, ""},
+		"none":                   {nil, false, ""},
+	} {
+		s, err := base.With(tc.keys, tc.texts)
+		if (err == nil) != (tc.labels != "") || err == nil && strings.Join(s.Labels(), " ") != tc.labels {
+			t.Errorf("%s: %q, %v", name, s.Labels(), err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret-of-acme") {
+			t.Errorf("%s: the error holds a key: %v", name, err)
+		}
+		if err == nil && s.Signer != base.Signer {
+			t.Errorf("%s: another signer", name)
+		}
+	}
+	if label := k.NoteUse(verifier.Verdict{Key: "2024"}, netip.Prefix{}); label != "tenant" {
+		t.Errorf("in metrics: %s", label)
+	}
+}
+
+// TestSendersThatNeedNoTenants: they publish their keys, or a configuration has others.
+func TestSendersThatNeedNoTenants(t *testing.T) {
+	for id, c := range map[string]Config{
+		"aws_sns": {Tenants: true}, "github": {Tenants: true, Secret: []Value{{Value: "a-secret-of-all"}}},
+	} {
+		p, err := providers.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Rules, err = p.Rules(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(c); err == nil || !strings.Contains(err.Error(), "tenant: ") {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
