@@ -74,7 +74,7 @@ type absence struct {
 	err          error // ErrUnknown, or why the source did not answer
 }
 
-// A flight is a question to the source, one at a time for each tenant.
+// A flight is a question to a remote source, one at a time for each tenant.
 type flight struct {
 	done     chan struct{}
 	snapshot *keys.Snapshot // set before done is closed, as is err
@@ -217,12 +217,14 @@ func (c *Cache) Mismatch(ctx context.Context, name string, tried *keys.Snapshot,
 // ask asks the source, or waits for a question under way. The caller holds the lock;
 // ask releases it.
 func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *Found, now time.Time) (*keys.Snapshot, error) {
+	if !c.terms.Remote { // cheaper than any order
+		c.mu.Unlock()
+		return c.look(ctx, name, had, now)
+	}
 	fl := c.flights[name]
-	if fl == nil && c.terms.Remote {
-		if had != nil && !c.budget.allows(now) || had == nil && !c.budget.allowsStranger(client, now) {
-			c.mu.Unlock()
-			return nil, errBudget
-		}
+	if fl == nil && (had != nil && !c.budget.allows(now) || had == nil && !c.budget.allowsStranger(client, now)) {
+		c.mu.Unlock()
+		return nil, errBudget
 	}
 	if c.waiting >= maxWaiting {
 		c.mu.Unlock()
@@ -234,13 +236,6 @@ func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *
 		c.waiting--
 		c.mu.Unlock()
 	}()
-	if fl == nil && !c.terms.Remote {
-		fl = &flight{done: make(chan struct{})}
-		c.flights[name] = fl
-		c.mu.Unlock()
-		c.fly(fl, name, had)
-		return fl.snapshot, fl.err
-	}
 	if fl == nil {
 		fl = c.depart(name, had)
 	}
@@ -270,15 +265,32 @@ func (c *Cache) fly(fl *flight, name string, had *Found) {
 	defer close(fl.done)
 	ctx, cancel := context.WithTimeout(context.Background(), flightTime)
 	defer cancel()
+	fl.snapshot, fl.err = c.look(ctx, name, had, time.Time{})
+}
+
+// look asks the source and caches the answer. A zero now is read after the answer.
+func (c *Cache) look(ctx context.Context, name string, had *Found, now time.Time) (*keys.Snapshot, error) {
 	found, err := c.o.Source.Find(ctx, name, had)
-	next := &tenant{found: found}
-	if err == nil {
+	if now.IsZero() {
+		now = c.o.Now()
+	}
+	var next *tenant
+	if err == nil && found != had {
+		next = &tenant{found: found}
 		err = c.compile(next)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.flights, name)
-	fl.snapshot, fl.err = c.settle(name, next, err, c.o.Now())
+	if err == nil && next == nil {
+		if t, ok := c.known.Peek(name); ok && t.found == had { // unchanged
+			t.answered, t.asked, t.err = now, now, nil
+			return t.snapshot, nil
+		}
+		next = &tenant{found: found}
+		err = c.compile(next)
+	}
+	return c.settle(name, next, err, now)
 }
 
 // compile makes the snapshot of what was found.
