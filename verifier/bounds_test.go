@@ -202,7 +202,7 @@ func arrive(v *verifier.Verifier, req *verifier.Request, now time.Time, body []b
 func FuzzBounds(f *testing.F) {
 	cost := verifier.CountCosts(f)
 	all := presets(f)
-	ids := []string{"adyen_payments", "airship", "aws_sns", "contentful", "dropbox_sign", "hygraph", "mandrill", "mollie", "paddle_classic", "plaid", "plivo_v3", "rfc9421", "standard_webhooks", "stripe", "truelayer", "twilio", "wix"}
+	ids := []string{"adyen_payments", "airship", "apple_app_store", "aws_sns", "contentful", "dropbox_sign", "hook0", "hygraph", "mandrill", "mercadopago", "mollie", "paddle_classic", "plaid", "plivo_v3", "rfc9421", "standard_webhooks", "stripe", "truelayer", "twilio", "ucp", "wix"}
 	for i := range ids {
 		for _, text := range worstTexts(64) {
 			f.Add(uint8(i), "application/x-www-form-urlencoded", text, text, uint16(1000))

@@ -212,7 +212,8 @@ func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
 		}
 		s.Keys = append(s.Keys, verifier.Key{Label: "private", Text: text, Kind: verifier.PrivateKey})
 	}
-	if len(s.Keys) == 0 {
+	pinned := s.Scheme.X5C != nil && s.Scheme.SelfKeyed() // published keys are not fetched here
+	if len(s.Keys) == 0 && (f.signs || !pinned) {
 		return nil, f.missingKey(sender.Provider)
 	}
 	if s.verifier, err = verifier.New(s.Scheme, s.Keys); err != nil {

@@ -133,9 +133,11 @@ func (s *subject) tellsHTTP(r *rawhttp.Request, now time.Time) bool {
 	return err != nil
 }
 
+// makesID reports whether Sign uses an id: in a header, a claim, or as the nonce of RFC
+// 9421.
 func (s *subject) makesID() bool {
-	d := s.Scheme.DeliveryID
-	return d != nil && (len(d.Header) > 0 || d.Claim != "")
+	d, h := s.Scheme.DeliveryID, s.Scheme.HTTPSignature
+	return d != nil && (len(d.Header) > 0 || d.Claim != "") || h != nil && slices.Contains(h.Params, "nonce")
 }
 
 // write prints a signed delivery.

@@ -55,6 +55,22 @@ func TestSignID(t *testing.T) {
 	}
 }
 
+// TestSignWithNonce: a sender whose signature has a nonce gets a new one each time.
+func TestSignWithNonce(t *testing.T) {
+	key := file(t, "key.pem", testPrivateKey(t))
+	args := []string{"sign", "adcp", "--private-key", "{file." + key + "}", "--body-file", "-", "--url", "https://buyer.example.com/x"}
+	first, errs, code := webhook(t, "{}", args...)
+	second, _, _ := webhook(t, "{}", args...)
+	nonce := regexp.MustCompile(`nonce="[0-9a-f-]{36}"`)
+	if a, b := nonce.FindString(first), nonce.FindString(second); code != exitOK || a == "" || a == b {
+		t.Errorf("exit %d, %s: %s and %s", code, errs, a, b)
+	}
+	own, errs, _ := webhook(t, "{}", append(args, "--id", "mine")...)
+	if !strings.Contains(own, `nonce="mine"`) || errs != "" {
+		t.Errorf("%s%s", own, errs)
+	}
+}
+
 // TestSignAsymmetric signs with a private key, and verifies with the public one.
 func TestSignAsymmetric(t *testing.T) {
 	key := file(t, "key.pem", testPrivateKey(t))

@@ -3,11 +3,14 @@ package command
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 func TestVerifyCommand(t *testing.T) {
@@ -68,6 +71,26 @@ func TestVerifyCommand(t *testing.T) {
 		if strings.Contains(out+errs, stripeSignature) || strings.Contains(out+errs, `"object"`) {
 			t.Errorf("%s: prints a signature or a body: %s%s", name, out, errs)
 		}
+	}
+}
+
+// TestVerifyPinnedRoot: a sender whose root the catalogue pins needs no key.
+func TestVerifyPinnedRoot(t *testing.T) {
+	p, err := providers.Get("apple_app_store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vec := p.Vectors[0]
+	delivery := file(t, "delivery.http", "POST / HTTP/1.1\r\nContent-Type: application/json\r\n\r\n"+vec.Body)
+	args := []string{"verify", "apple_app_store", delivery, "--param", "bundle_id=com.example", "--now", fmt.Sprint(vec.Now)}
+	if out, errs, code := webhook(t, "", append(args, "--public-key", "{file."+file(t, "root.pem", vec.PublicKey)+"}")...); code != exitOK {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+	if out, errs, code := webhook(t, "", args...); code != exitNot || !strings.Contains(out+errs, "a root that is not the sender's") {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+	if out, errs, code := webhook(t, "{}", "sign", "apple_app_store", "--body-file", "-", "--param", "bundle_id=com.example"); code != exitUsage {
+		t.Errorf("signs: exit %d, %s%s", code, out, errs)
 	}
 }
 
