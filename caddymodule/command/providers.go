@@ -70,7 +70,7 @@ func (c *providersRun) run(cmd *cobra.Command, args []string) error {
 	case err != nil:
 		return err
 	case c.json:
-		return printJSON(w, list)
+		return writeJSON(w, providerpage.Senders(list), "\t")
 	case len(args) > 0:
 		_, err = io.WriteString(w, providerpage.Text(list[0]))
 	default:
@@ -104,36 +104,6 @@ func providerIDs() []string {
 		ids = append(ids, p.ID+"\t"+p.Name)
 	}
 	return ids
-}
-
-// providerFacts is a provider in JSON.
-type providerFacts struct {
-	ID         string   `json:"id"`
-	Name       string   `json:"name"`
-	Aliases    []string `json:"aliases"`
-	Category   string   `json:"category"`
-	Confidence string   `json:"confidence"`
-	Proof      string   `json:"proof"` // vendor-doc, vendor-sdk, library, openssl, construction
-	// A shared secret is enough to sign any JSON body.
-	Signable bool `json:"signable"`
-	// The signature covers the body.
-	CoversBody bool `json:"covers_body"`
-	// A well-formed secret; "" for a sender verified with a public key.
-	ExampleSecret string            `json:"example_secret"`
-	Params        []providers.Param `json:"params"`
-	Docs          string            `json:"docs"` // path from the repository's root
-}
-
-func printJSON(w io.Writer, list []*providers.Provider) error {
-	facts := make([]providerFacts, 0, len(list))
-	for _, p := range list {
-		facts = append(facts, providerFacts{
-			ID: p.ID, Name: p.Name, Aliases: append([]string{}, p.Aliases...), Category: p.Category,
-			Confidence: p.Confidence, Proof: string(p.Proof()), Signable: p.Signable(), CoversBody: p.CoversBody(),
-			ExampleSecret: p.ExampleSecret(), Params: append([]providers.Param{}, p.Params...), Docs: providerpage.Path(p),
-		})
-	}
-	return writeJSON(w, facts, "\t")
 }
 
 // checkFile reports whether a provider file could be part of the catalogue.

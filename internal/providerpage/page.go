@@ -285,7 +285,7 @@ func Index(all []*providers.Provider) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
-	fmt.Fprintf(&b, "%d senders whose webhooks you can verify by name: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. For any other sender, [write a provider file](../providers.md); to share it, see [Adding a provider](../../CONTRIBUTING.md#adding-a-provider).\n\n", len(all))
+	fmt.Fprintf(&b, "%d senders whose webhooks you can verify by name: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. For any other sender, [write a provider file](../providers.md); to share it, see [Adding a provider](../../CONTRIBUTING.md#adding-a-provider). For programs, [index.json](index.json) lists [the same facts](../providers.md#the-catalogue-as-json).\n\n", len(all))
 	b.WriteString("Proof is where a provider's test signatures come from. *vendor documentation*: printed in the vendor's documents. *vendor SDK*: made or accepted by the vendor's own code. *other implementation*: by another project's code. *openssl*: made by openssl over the content that the documents say is signed.\n")
 	for _, category := range sorted(groups) {
 		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", category)
@@ -312,13 +312,18 @@ func List(all []*providers.Provider) string {
 	return b.String()
 }
 
-// Files returns every page by its file name in docs/providers.
+// Files returns every page, and index.json for other programs, by its file name in
+// docs/providers.
 func Files() (map[string][]byte, error) {
 	all, err := providers.All()
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{"README.md": Index(all)}
+	list, err := export(all)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"README.md": Index(all), "index.json": list}
 	for _, p := range all {
 		files[p.ID+".md"] = Markdown(p)
 	}
