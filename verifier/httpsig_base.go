@@ -160,11 +160,15 @@ func (c *Check) fieldMember(name, key string) (string, *Rejection) {
 }
 
 // queryParam returns the value of a parameter that appears once, name and value
-// percent-encoded (RFC 9421 §2.2.8).
+// percent-encoded (RFC 9421 §2.2.8). Others may be unsigned: a query has none if some
+// readers treat two of its names as the same.
 func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	if c.http.query == nil {
 		c.http.query = make(map[string][]string)
 		fields, _ := formdata.Parse([]byte(query)) // a malformed query has no parameter
+		if formdata.Alike(fields) || strings.Contains(query, ";") {
+			fields = nil
+		}
 		for _, f := range fields {
 			encoded := percentEncode(f.Name)
 			c.http.query[encoded] = append(c.http.query[encoded], f.Value)
@@ -172,7 +176,7 @@ func (c *Check) queryParam(query, name string) (string, *Rejection) {
 	}
 	values := c.http.query[name]
 	if len(values) != 1 {
-		return "", reject(MalformedSignature, "query parameter %.64q is signed and must appear exactly once", name)
+		return "", reject(MalformedSignature, "query parameter %.64q is signed and must appear exactly once, in a query without semicolons and without names that some readers treat as the same", name)
 	}
 	return percentEncode(values[0]), nil
 }

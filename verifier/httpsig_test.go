@@ -319,6 +319,40 @@ func TestHTTPSignatureQueryParam(t *testing.T) {
 	}
 }
 
+// TestTwinsOfAQueryParam: a parameter that is signed alone is the one that the app reads,
+// whatever it takes for the same name: PHP, Express, Rack, ASP.NET.
+func TestTwinsOfAQueryParam(t *testing.T) {
+	inMessage := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"id:{query:data.id};{body}"} }), Key{Text: testKey})
+	inSignature := mustVerifier(t, ofRFC9421(nil, "content-digest", `@query-param;name="data.id"`), Key{Text: testKey})
+	for query, want := range map[string]string{
+		"data.id=1": genuine, "data.id=1&type=payment&id=9": genuine, "a=2&a=3&data%2Eid=1": genuine,
+		"data.id=1&data_id=9": "refused", "data_id=9&data.id=1": "refused", "data.id=1&data%20id=9": "refused", "data.id=1&data%5Bid=9": "refused",
+		"data.id=1&DATA.ID=9": "refused", "x=;data.id=9&data.id=1": "refused", "data.id=1&data.id=1": "refused", "data.id=1&data.id[]=9": "refused",
+		"data.id=1&+data.id=9": "refused", "data.id=1&x[data.id]=9": genuine,
+	} {
+		req := post("X-Signature", macOf(testKey, "id:1;"+testBody))
+		req.Target = "/hooks?" + query
+		if got := judge(inMessage, req, testNow, testBody); (got == genuine) != (want == genuine) {
+			t.Errorf("in a message, %s: %s", query, got)
+		}
+		req = post("Content-Digest", "sha-256=:"+digest256+":")
+		req.Target = "/hooks?" + query
+		addHTTPSignature(req, "s", "\"content-digest\": sha-256=:"+digest256+":\n\"@query-param\";name=\"data.id\": 1\n",
+			`("content-digest" "@query-param";name="data.id");created=1760000000`)
+		if got := judge(inSignature, req, testNow, testBody); (got == genuine) != (want == genuine) {
+			t.Errorf("in a signature, %s: %s", query, got)
+		}
+	}
+}
+
+// TestMemberOfAQueryParam: a[b] is what Express and Rack read where a.b was signed.
+func TestMemberOfAQueryParam(t *testing.T) {
+	v := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"id:{query:data.id};{body}"} }), Key{Text: testKey})
+	req := post("X-Signature", macOf(testKey, "id:1;"+testBody))
+	req.Target = "/hooks?data.id=1&data[id]=9"
+	expect(t, v, req, testBody, MalformedSignature)
+}
+
 // TestHTTPSignatureID: an id counts as signed only if every signature covers it.
 func TestHTTPSignatureID(t *testing.T) {
 	for _, tc := range []struct {

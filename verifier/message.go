@@ -297,7 +297,7 @@ func slotSource(p *template.Part) source {
 	case template.KV:
 		return source{kind: inKV, name: p.Arg}
 	case template.QueryParam:
-		return source{kind: inQuery, name: p.Arg}
+		return source{kind: inQuery, name: p.Arg, alone: true}
 	case template.JSON:
 		return source{kind: inJSON, name: p.Arg, path: p.Path}
 	case template.Form:

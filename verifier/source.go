@@ -19,8 +19,8 @@ type source struct {
 	name string        // canonical for a header; for JSON the path as written
 	path jsonpath.Path // in JSON or in the claims of a JWT
 	form string        // with JSON: the field read instead if the body is a form
-	// With a form field: it may be all that is signed of the form (see
-	// formdata.ValueAlone). For JSON this depends on the scheme: see jsonpath.Value.
+	// With a form field or parameter: it may be all that is signed of the form or query
+	// (see formdata.ValueAlone). For JSON this depends on the scheme: see jsonpath.Value.
 	alone bool
 }
 
@@ -212,12 +212,14 @@ func (c *Check) read(s *source, body []byte) (string, error) {
 		return c.header(s.name)
 	case inQuery:
 		_, query, _ := strings.Cut(c.req.Target, "?")
-		text, err := formdata.Value([]byte(query), s.name)
+		text, err := formdata.QueryValue(query, s.name, s.alone)
 		switch {
 		case err == nil && text != "":
 			return text, nil
 		case !strings.Contains(query, s.name):
 			return "", errAbsent
+		case s.alone && err != nil:
+			return "", err
 		}
 		return "", errAmbiguous
 	case inKV:

@@ -13,6 +13,7 @@ var (
 	errAlike     = errors.New("another field has a name that some readers treat as the same")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
 	errNoUTF8    = errors.New("the Content-Type is not that of one UTF-8 text, so the app may read something else")
+	errQuery     = errors.New("the query has more than 8 KiB")
 	errSemicolon = errors.New("an unescaped semicolon, which some readers treat as the end of a field")
 )
 
@@ -32,6 +33,21 @@ func ValueAlone(contentType []string, body []byte, name string) (string, error) 
 		return "", errSemicolon
 	}
 	return value(body, name, true)
+}
+
+// maxQuery is the longest query, in bytes, whose names are compared with a signed one.
+const maxQuery = 8 << 10
+
+// QueryValue is [Value] for a parameter of a query. With alone, the other parameters may
+// be unsigned: it refuses what [ValueAlone] refuses, and a query of more than 8 KiB.
+func QueryValue(query, name string, alone bool) (string, error) {
+	switch {
+	case alone && len(query) > maxQuery:
+		return "", errQuery
+	case alone && strings.Contains(query, ";"):
+		return "", errSemicolon
+	}
+	return value([]byte(query), name, alone)
 }
 
 // CheckType refuses a Content-Type under which another reader would not find the
@@ -81,13 +97,15 @@ func formType(contentType []string) (kind string, params map[string]string, err 
 	return kind, params, nil
 }
 
-// isAlike reports whether some reader equates another name with name.
+// isAlike reports whether some reader equates another name with name: with a.b also
+// a[b], which Express and Rack read as a member of a.
 func isAlike(other, name string) bool {
 	if other == name {
 		return false
 	}
-	want := alike.Field(name)
-	return alike.Field(other) == want || alike.Array(other) == want
+	want, array := alike.Field(name), alike.Array(other)
+	first, _, dotted := strings.Cut(name, ".")
+	return alike.Field(other) == want || array == want || dotted && array == alike.Field(first)
 }
 
 // Alike reports whether some reader equates two fields with different names.
