@@ -68,6 +68,9 @@ func readKeyFile(path string) (string, error) {
 	if text == "" {
 		return "", fmt.Errorf("%s: the file is empty", path)
 	}
+	if err := CheckRendered(text); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
 	return text, nil
 }
 

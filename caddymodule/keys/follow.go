@@ -200,15 +200,15 @@ func (k *Set) warnOfShort() {
 }
 
 // warnOfGuessable logs the secrets that strangers know or guess and that are no error:
-// those that read as the name of one, and those in files. It does so once for each
-// snapshot.
+// those that read as the name of one, and those in files, which are Problems too. It does so once for
+// each snapshot.
 func (k *Set) warnOfGuessable() {
 	current := k.Current()
 	if current == k.judged {
 		return
 	}
 	k.judged = current
-	var named, known []string
+	var named, known, problems []string
 	for _, s := range k.sources {
 		for _, t := range s.texts {
 			switch {
@@ -217,6 +217,7 @@ func (k *Set) warnOfGuessable() {
 				named = append(named, s.keyLabel(t))
 			case s.kind == fileValue && (checkLiteral(t.text) != nil || checkSecret(t.text) != nil):
 				known = append(known, s.keyLabel(t))
+				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), guessableFile))
 			}
 		}
 	}
@@ -225,10 +226,13 @@ func (k *Set) warnOfGuessable() {
 			zap.Strings("keys", some(named)))
 	}
 	if len(known) > 0 {
-		k.logger.Warn("the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)",
-			zap.Strings("keys", some(known)))
+		k.logger.Warn(guessableFile, zap.Strings("keys", some(known)))
 	}
+	problems = some(problems)
+	k.guessable.Store(&problems)
 }
+
+const guessableFile = "the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)"
 
 // some shortens a list for a log line: a folder may hold thousands of keys.
 func some(labels []string) []string {

@@ -21,6 +21,8 @@ type Set struct {
 	current atomic.Pointer[Snapshot] // nil until all required keys have been read
 	trouble atomic.Pointer[[]string] // see Problems
 
+	guessable atomic.Pointer[[]string] // see Problems; nil before the first warning
+
 	published *published  // published keys; nil with literal keys
 	id        publishedID // of published
 	fetcher   *Fetcher
@@ -100,9 +102,15 @@ func (k *Set) Labels() []string {
 	return k.Current().Labels()
 }
 
-// Problems lists the key files that cannot be used now, with reasons. It acquires no
-// lock.
-func (k *Set) Problems() []string { return *k.trouble.Load() }
+// Problems lists the key files that cannot be used now, and those whose secret may be
+// guessed, with reasons. It acquires no lock.
+func (k *Set) Problems() []string {
+	problems := slices.Clone(*k.trouble.Load())
+	if guessable := k.guessable.Load(); guessable != nil {
+		problems = append(problems, *guessable...)
+	}
+	return problems
+}
 
 // Refresh rereads the key files and swaps the snapshot if one has changed. It logs and
 // counts an unusable file and keeps its last usable text. An error means that the keys

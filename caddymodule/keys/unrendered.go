@@ -20,5 +20,15 @@ func isUnrendered(text string) bool {
 	return unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
 }
 
+// CheckRendered returns an error for the text of a key file that a program should have
+// replaced, such as {{ .Values.secret }}: anyone who knows the template could sign with
+// it. It accepts all else, guessable or not.
+func CheckRendered(text string) error {
+	if isUnrendered(text) {
+		return errUnrendered
+	}
+	return nil
+}
+
 // errUnrendered holds for a file too, unlike ErrUnreplaced.
 var errUnrendered = errors.New("this is a template, a reference, an encrypted or a masked value that no program has replaced: write the value itself")

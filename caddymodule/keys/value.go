@@ -83,8 +83,11 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 		}
 		return 0, "", fmt.Errorf("%s must be the whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
 	}
-	if unreplaced.MatchString(text) || isUnrendered(text) {
+	if unreplaced.MatchString(text) {
 		return 0, "", ErrUnreplaced
+	}
+	if err := CheckRendered(text); err != nil {
+		return 0, "", err
 	}
 	return literalValue, "", nil
 }

@@ -281,6 +281,9 @@ func read(files []stamped, now time.Time) (all []verifier.Key, err error) {
 		if text = strings.Trim(text, "\r\n"); text == "" {
 			return nil, fmt.Errorf("%w: %s: the file is empty", ErrDown, s.path)
 		}
+		if err := keys.CheckRendered(text); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrDown, s.path, err)
+		}
 		all = append(all, verifier.Key{Label: s.label, Text: text, Kind: s.of.kind})
 	}
 	return all, nil

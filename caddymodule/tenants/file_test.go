@@ -245,6 +245,16 @@ func TestFileErrors(t *testing.T) {
 	}
 }
 
+// TestUnrenderedFileOfATenant: what a template left is no key.
+func TestUnrenderedFileOfATenant(t *testing.T) {
+	f, _ := folderOf(t, map[string]string{"acme": "{{ .Values.secret }}", "initech": "9f31c0a2d47be586"}, "{tenant}")
+	for name, want := range map[string]string{"acme": "down", "initech": "9f31c0a2d47be586"} {
+		if got := texts(f.Find(t.Context(), name, nil)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // TestFileSystemThatIgnoresCase is told from one where two spellings are two files.
 func TestFileSystemThatIgnoresCase(t *testing.T) {
 	f, dir := folderOf(t, map[string]string{"acme": "x", "7": "x"}, "{tenant}")

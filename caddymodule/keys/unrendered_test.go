@@ -1,0 +1,89 @@
+package keys
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// unrenderedTexts is what renderers leave in a file when they do not run or fail.
+var unrenderedTexts = []string{
+	"${STRIPE_SECRET}", "whsec_${STRIPE_SECRET}", "${A}${B}", "${STRIPE_SECRET:-}", "\"${X}\"", "{$X}", "{{ .Values.secret }}", "whsec_{{ .Data.key }}", "{{ with secret \"x\" }}\n{{ .Data.key }}\n{{ end }}",
+	"{env.SECRET}", "{file./run/x}", "whsec_{env.X}", "ENC[AES256_GCM,data:abc,iv:x]", "$ANSIBLE_VAULT;1.1;AES256\n6231\n3464", "-----BEGIN PGP MESSAGE-----", "-----BEGIN AGE ENCRYPTED FILE-----",
+	"<no value>", "<no value>\n", "op://vault/item/field", "ref+vault://secret/x#y", "********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c",
+}
+
+// TestUnrenderedFile: what a renderer left is no key: at the start there is none, and in
+// a running gateway the last good one stays, and a failure is counted.
+func TestUnrenderedFile(t *testing.T) {
+	path := write(t, "9f31c0a2d47be586", t.TempDir(), "key")
+	r := newTestSet(verifier.Scheme{})
+	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+	r.mustRefresh(t)
+	for _, text := range unrenderedTexts {
+		r.failures = 0
+		write(t, text, path)
+		r.mustRefresh(t)
+		r.mustRefresh(t)
+		if r.keyOf(t, "9f31c0a2d47be586") == "" || r.keyOf(t, strings.TrimSpace(text)) != "" {
+			t.Errorf("%q replaced a good key", text)
+		}
+		if problems := strings.Join(r.Problems(), ""); r.failures == 0 || !strings.Contains(problems, "no program has replaced") || strings.Contains(problems, text) {
+			t.Errorf("%q: %d failures, problems %q", text, r.failures, problems)
+		}
+
+		fresh := newTestSet(verifier.Scheme{})
+		fresh.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+		fresh.mustRefresh(t)
+		if fresh.Snapshot() != nil {
+			t.Errorf("%q is a key at the start", text)
+		}
+		if _, err := Resolve("{file." + path + "}"); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q is a password: %v", text, err)
+		}
+	}
+	write(t, "0c5de9c1a2d47be5", path)
+	r.mustRefresh(t)
+	r.mustRefresh(t)
+	if r.keyOf(t, "0c5de9c1a2d47be5") == "" || len(r.Problems()) != 0 {
+		t.Errorf("the rendered file is not used: %q", r.Problems())
+	}
+}
+
+// TestOddSecretsInFiles: a file may hold a real secret that only resembles one of them,
+// or one that looks guessable, which is a problem to show.
+func TestOddSecretsInFiles(t *testing.T) {
+	for text, problem := range map[string]bool{
+		"p{9f}$31c0a2d{47be586": false, "a${!#}9f31c0a2d47be586": false, "x{{9f31c0}a2d47be586": false, "**9f31c0a2d47be586**": false,
+		"YOUR_SECRET_HERE": true, "REPLACE_ME": true, "changeme": true, "stripe_secret": true, "vault:secret/data/x#y": true,
+	} {
+		path := write(t, text, t.TempDir(), "key")
+		r := newTestSet(verifier.Scheme{})
+		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+		r.mustRefresh(t)
+		r.warnOfGuessable()
+		if r.keyOf(t, text) == "" {
+			t.Errorf("%s is refused", text)
+		}
+		problems := strings.Join(r.Problems(), "")
+		if strings.Contains(problems, "may sign with it") != problem || strings.Contains(problems, text) {
+			t.Errorf("%s: problems %q", text, problems)
+		}
+		if warned := slices.ContainsFunc(r.messages(), func(m string) bool { return strings.HasPrefix(m, "warn "+guessableFile) }); warned != problem {
+			t.Errorf("%s: warned %t, want %t", text, warned, problem)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 { // every sign of a keyboard
+		secret := make([]byte, 16+random.IntN(48))
+		for i := range secret {
+			secret[i] = byte('!' + random.IntN('~'-'!'+1))
+		}
+		if CheckRendered(string(secret)) != nil {
+			t.Errorf("a random secret is refused: %s", secret)
+		}
+	}
+}
