@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,6 +26,9 @@ import (
 
 // A Provider describes one sender.
 type Provider struct {
+	// Schema is the address of the JSON Schema, for editors. Otherwise ignored.
+	Schema string `json:"$schema,omitempty"`
+
 	ID       string   `json:"id"`                 // as in a configuration: lower case, digits, underscores
 	Name     string   `json:"name"`               // as the sender spells it
 	Aliases  []string `json:"aliases,omitempty"`  // other ids of the same provider
@@ -184,49 +186,22 @@ func schemeError(err error) error {
 	return fmt.Errorf("scheme: %w", err)
 }
 
-// explainJSON adds the line number to an error of the decoder.
+// explainJSON adds the line, and for a field what is known, to an error of the decoder.
 func explainJSON(data []byte, err error) string {
-	offset := int64(-1)
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		offset = e.Offset
+		return fmt.Sprintf("line %d: %v", lineAt(data, int(e.Offset)), err)
 	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		offset = e.Offset
-	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		offset = int64(bytes.Index(data, []byte(field)))
-		remedy := "docs/providers.md lists those that exist"
-		if near := nearest.Of(strings.Trim(field, `"`), fieldNames()); near != "" {
-			remedy = fmt.Sprintf("did you mean %q?", near)
-		}
-		err = fmt.Errorf("unknown field %s: %s", field, remedy)
-	}
-	if offset < 0 || offset > int64(len(data)) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return err.Error()
 	}
-	return fmt.Sprintf("line %d: %v", 1+bytes.Count(data[:offset], []byte{'\n'}), err)
+	start := len(data) - len(bytes.TrimLeft(data, " \t\r\n"))
+	if f := findFault(data[start:], start, "", reflect.TypeFor[Provider]()); f != nil {
+		return fmt.Sprintf("line %d: %s", lineAt(data, f.offset), f.text)
+	}
+	return err.Error()
 }
 
-// fieldNames lists the field names of provider files.
-var fieldNames = sync.OnceValue(func() []string {
-	names := make(map[string]bool)
-	var walk func(reflect.Type)
-	walk = func(t reflect.Type) {
-		switch t.Kind() {
-		case reflect.Pointer, reflect.Slice:
-			walk(t.Elem())
-		case reflect.Struct:
-			for field := range t.Fields() {
-				if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
-					names[name] = true
-					walk(field.Type)
-				}
-			}
-		}
-	}
-	walk(reflect.TypeFor[Provider]())
-	return slices.Sorted(maps.Keys(names))
-})
+func lineAt(data []byte, offset int) int { return 1 + bytes.Count(data[:offset], []byte{'\n'}) }
 
 func validID(id string) bool {
 	return id != "" && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
