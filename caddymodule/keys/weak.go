@@ -1,6 +1,10 @@
 package keys
 
 import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -57,8 +61,8 @@ var publishedSecrets = sync.OnceValue(func() map[string]bool {
 	return texts
 })
 
-// isWeak reports whether a text, or what it encodes, is a sequence, a repetition, or
-// made of common words.
+// isWeak reports whether a text, or what it encodes, is a sequence, a repetition, a hash
+// of nothing, or made of common words.
 func isWeak(text string) bool {
 	if repeats(text) || isSpelled(text) {
 		return true
@@ -66,12 +70,28 @@ func isWeak(text string) bool {
 	for _, decode := range []func(string) ([]byte, error){
 		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
 	} {
-		if b, err := decode(text); err == nil && len(b) >= 8 && (repeats(string(b)) || isSequence(b) || isSpelled(string(b))) {
+		b, err := decode(text)
+		if err != nil || len(b) < 4 {
+			continue
+		}
+		if isSpelled(string(b)) || hashesOfNothing[string(b)] || len(b) >= 8 && (repeats(string(b)) || isSequence(b)) {
 			return true
 		}
 	}
 	return false
 }
+
+// hashesOfNothing are what printf %s "$UNSET" | sha256sum makes, and echo in its place.
+var hashesOfNothing = func() map[string]bool {
+	hashes := make(map[string]bool)
+	for _, text := range []string{"", "\n", "\r\n"} {
+		a, b, c, d := md5.Sum([]byte(text)), sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)), sha512.Sum512([]byte(text))
+		for _, hash := range [][]byte{a[:], b[:], c[:], d[:]} {
+			hashes[string(hash)] = true
+		}
+	}
+	return hashes
+}()
 
 // isSequence reports whether the difference between neighbouring bytes is constant.
 func isSequence(b []byte) bool {
@@ -96,7 +116,8 @@ func repeats(text string) bool {
 }
 
 // isSpelled reports whether a text is made of common words and runs of keys or
-// letters alone, with up to four digits at its end: password12345678, s3cr3t-2024.
+// letters alone, with up to four digits and any signs at its end: password12345678,
+// s3cr3t-2024, Password1!.
 // Of a million random secrets of 12 hexadecimal digits it matches about one.
 func isSpelled(text string) bool {
 	text = strings.ToLower(text)
@@ -106,10 +127,10 @@ func isSpelled(text string) bool {
 		if !ends[i] {
 			continue
 		}
-		if i > 0 && len(text)-i <= 4 && strings.Trim(text[i:], "0123456789") == "" {
+		if digits := strings.TrimRight(text[i:], signs); i > 0 && len(digits) <= 4 && strings.Trim(digits, "0123456789") == "" {
 			return true
 		}
-		if strings.IndexByte(" -_.,:;/+=&'!?#", text[i]) >= 0 {
+		if strings.IndexByte(signs, text[i]) >= 0 {
 			ends[i+1] = true
 		}
 		for n := runLength(text[i:]); n >= 3; n-- {
@@ -123,6 +144,9 @@ func isSpelled(text string) bool {
 	}
 	return ends[len(text)]
 }
+
+// signs are what people put between and behind words.
+const signs = " -_.,:;/+=&'!?#@$%*"
 
 // keyRows are what fingers type: rows of a keyboard, and zigzags over two and three.
 var keyRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "1q2w3e4r5t6y7u8i9o0p", "q1w2e3r4t5y6u7i8o9p0", "1qaz2wsx3edc4rfv5tgb6yhn", "qazwsxedcrfvtgbyhnujm"}

@@ -21,7 +21,14 @@ var weakSecrets = []string{
 	"topsecret", "Top Secret!", "webhook", "webhooksecret", "githubwebhooksecret", "github", "stripe2024", "my-password-1234", "admin:password", "foobar", "foobarbaz",
 	"secret-1234", "change this", "ThisIsMySecret", "correct horse battery staple", "deadbeefcafebabe",
 	"whsec_mysecretmysecret", "sk_test_1234567890123456", "key-abcdefghijklmnop", "'mysecretmysecret'", "\"1234567890123456\"",
+	"Password1!", "pass@123", "admin@123", "Secret*2024!",
+	// The MD5, SHA-1, SHA-256 and SHA-512 of nothing, and of a line break.
+	"d41d8cd98f00b204e9800998ecf8427e", "1B2M2Y8AsgTpgAmY7PhCfg==", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+	"cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+	"01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
 	// base64 and hex of such a text.
+	"c2VjcmV0", "dGVzdA==", "Y2hhbmdlbWU=", "736563726574",
 	"whsec_bXlzZWNyZXRteXNlY3JldG15c2VjcmV0", "MTIzNDU2Nzg5MDEyMzQ1Ng==", "MTIzNDU2Nzg5MDEyMzQ1Ng", "cGFzc3dvcmQxMjM0NTY3OA==", "6d797365637265746d79736563726574",
 	"000102030405060708090a0b0c0d0e0f", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AAECAwQFBgcICQoLDA0ODw==", "3q2+796tvu/erb7v3q2+7w==",
 }
