@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
@@ -17,8 +18,8 @@ const (
 )
 
 // divide splits texts of several lines: each line is a key or a value of its own, as
-// in a rotation. A PEM, a JSON Web Key and wrapped base64 stay whole. Errors hold no
-// line.
+// in a rotation. A PEM, a JSON Web Key and base64 that is wrapped for certain stay
+// whole. Errors hold no line.
 func (k *Set) divide(s *source, whole []labelled) ([]labelled, error) {
 	var all []labelled
 	for _, t := range whole {
@@ -49,11 +50,13 @@ func (k *Set) divideOne(s *source, t labelled) ([]labelled, error) {
 	case len(lines) > maxLines:
 		return nil, fmt.Errorf("%d lines: at most %d keys, one a line; put more into a directory, one key per file", len(lines), maxLines)
 	case !isWrapped(lines) || s.use == useHeader:
-	case s.use == useUpstream || strings.HasPrefix(k.scheme.SecretEncoding, "base64"):
+	case s.use != useUpstream && !strings.HasPrefix(k.scheme.SecretEncoding, "base64"): // one key, with or without its line breaks, or several
+		return nil, errors.New("the lines look like one base64 text that was wrapped: write it on one line, or one key per file in a directory")
+	case isKeyLine(lines[len(lines)-1]): // and so are the others, which are longer
+		return nil, errOneOrSeveral
+	default:
 		t.text = strings.Join(lines, "")
 		return []labelled{t}, nil
-	default: // one key, with or without its line breaks, or several
-		return nil, errors.New("the lines look like one base64 text that was wrapped: write it on one line, or one key per file in a directory")
 	}
 	parts := make([]labelled, len(lines))
 	for i, line := range lines {
@@ -96,6 +99,16 @@ func isWrapped(lines []string) bool {
 	return (width == 64 || width == 76) && len(lines[last]) < width && !slices.ContainsFunc(lines[:last], func(line string) bool { return len(line) != width }) &&
 		base64Text.MatchString(strings.Join(lines, "")) && !hexText.MatchString(strings.Join(lines, ""))
 }
+
+// isKeyLine reports whether a line of base64 is long enough to be a key: 16 bytes.
+func isKeyLine(line string) bool {
+	b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(line, "="))
+	return err == nil && len(b) >= 16
+}
+
+// errOneOrSeveral refuses lines of which the first is 64 or 76 characters long and the
+// last a shorter key.
+var errOneOrSeveral = errors.New("the lines are one base64 key that was wrapped, or several keys: write one key on one line (openssl rand -base64 -A, or tr -d '\\n'), and several one per file in a directory")
 
 var (
 	base64Text = regexp.MustCompile(`^[A-Za-z0-9+/]+={0,2}$`)

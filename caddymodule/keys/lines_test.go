@@ -120,12 +120,43 @@ func TestWholeTexts(t *testing.T) {
 			t.Errorf("%s: keys %q, %q", name, got, r.Problems())
 		}
 	}
-	secret := strings.Repeat("4pXz9sQ1mVtL7cRy2HnKw0BjD5gFa8Ue", 3) // as openssl rand -base64 72 wraps it
-	r := newTestSet(verifier.Scheme{SecretEncoding: "base64"})
-	r.mustAdd(t, "secret", useSecret, "", Value{Value: secret[:64] + "\n" + secret[64:]})
-	r.mustRefresh(t)
-	if got := r.Labels(); len(got) != 1 || r.Current().Keys[0].Text != secret {
-		t.Errorf("wrapped base64: %q", got)
+	secret := strings.Repeat("4pXz9sQ1mVtL7cRy2HnKw0BjD5gFa8Ue", 3)
+	for _, rest := range []string{"ZQ==", "ZQ", "m7Wd2KfXr9TqLz4Vy0Hb"} { // as openssl rand -base64 49 and 63 wrap it
+		r := newTestSet(verifier.Scheme{SecretEncoding: "base64"})
+		r.mustAdd(t, "secret", useSecret, "", Value{Value: secret[:64] + "\n" + rest})
+		r.mustRefresh(t)
+		if got := r.Labels(); len(got) != 1 || r.Current().Keys[0].Text != secret[:64]+rest {
+			t.Errorf("wrapped base64, %s: %q", rest, got)
+		}
+	}
+}
+
+// TestOneKeyOrSeveral: a rest of wrapped base64 that is long enough to be a key is not
+// joined to the line above it. The last good key stays in use.
+func TestOneKeyOrSeveral(t *testing.T) {
+	key := strings.Repeat("4pXz9sQ1mVtL7cRy2HnKw0BjD5gFa8Ue", 2) // 64 characters, 48 bytes
+	for name, text := range map[string]string{
+		"rotation":                 key + "\nm7Wd2KfXr9TqLz4Vy0HbN5cJgP8sAe8Q1mVtL7cRy2E=\n",
+		"openssl rand -base64 64":  key + "\nm7Wd2KfXr9TqLz4Vy0HbNg==\n",
+		"openssl rand -base64 72":  key + "\nm7Wd2KfXr9TqLz4Vy0HbN5cJgP8sAe8Q\n",
+		"without padding":          key + "\nm7Wd2KfXr9TqLz4Vy0HbNg",
+		"base64 of 73 bytes, GNU":  key + "m7Wd2KfXr9Tq\nm7Wd2KfXr9TqLz4Vy0HbNg==",
+		"openssl rand -base64 112": key + "\n" + key + "\nm7Wd2KfXr9TqLz4Vy0HbNg==",
+	} {
+		path := write(t, key, t.TempDir(), "key")
+		r := newTestSet(verifier.Scheme{SecretEncoding: "base64"})
+		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+		r.mustRefresh(t)
+		write(t, text, path)
+		for range 3 {
+			r.mustRefresh(t)
+		}
+		if problems := r.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "openssl rand -base64 -A") || len(r.Labels()) != 1 || r.Current().Keys[0].Text != key {
+			t.Errorf("%s: %q, keys %q", name, problems, r.Labels())
+		}
+		if err := r.add("sign_upstream", useUpstream, "", Value{Value: text}); !errors.Is(err, errOneOrSeveral) || strings.Contains(err.Error(), key) {
+			t.Errorf("%s, sign_upstream: %v", name, err)
+		}
 	}
 }
 

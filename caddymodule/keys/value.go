@@ -12,8 +12,8 @@ import (
 
 // Value is a secret or key as a configuration writes it: {env.NAME}, {file./path} (a
 // file, or a directory of them), or the text itself. Each line is a key, except in a
-// PEM, a JSON Web Key and wrapped base64. It is resolved when the handler is
-// provisioned, never from a request.
+// PEM, a JSON Web Key and base64 with a short rest in its last line. It is resolved when
+// the handler is provisioned, never from a request.
 type Value struct {
 	// Value is the text or one placeholder. A placeholder inside a longer text is an
 	// error.
