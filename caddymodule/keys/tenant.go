@@ -2,6 +2,8 @@ package keys
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -31,7 +33,9 @@ func (k *Set) standIns(c Config) ([]verifier.Key, error) {
 
 // With returns s with other keys: those of a tenant. s is of a Set with Tenants. With
 // texts, a key's text is that of a file, which may hold several, one a line. A key
-// without a label has its position as one. Errors hold no key.
+// without a label has its position as one. Without texts, a secret is one text of another
+// program, like a variable: a name, a placeholder, a published secret or several lines
+// are an error. Errors hold no key.
 func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	t := &Snapshot{Signer: s.Signer}
 	for i, key := range keys {
@@ -45,6 +49,8 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 			if parts, err = s.of.divide(&of, parts); err != nil {
 				return nil, err
 			}
+		} else if err := checkAnswered(key); err != nil {
+			return nil, fmt.Errorf("key %s: %w", of.key(parts[0]).Label, err)
 		}
 		for _, part := range parts {
 			k := of.key(part)
@@ -63,3 +69,24 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	}
 	return t, nil
 }
+
+// checkAnswered returns an error for a tenant's secret, not of a file, that strangers
+// know: what the program that was asked writes without a value, above all.
+func checkAnswered(key verifier.Key) error {
+	switch text := key.Text; {
+	case key.Kind != verifier.Secret:
+		return nil
+	case strings.ContainsAny(text, "\r\n"):
+		return errSeveralLines
+	case CheckRendered(text) != nil || checkLiteral(text) != nil || strings.HasPrefix(strings.TrimSpace(text), "#"):
+		return errNoSecret
+	case errors.Is(checkSecret(text), errPublished):
+		return errPublished
+	}
+	return nil
+}
+
+var (
+	errSeveralLines = errors.New("a secret of several lines: give each one by itself, without line breaks")
+	errNoSecret     = errors.New("a name, a placeholder or a masked value, which strangers know, in place of the tenant's secret: give the secret itself, or none")
+)

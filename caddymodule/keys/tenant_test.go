@@ -36,20 +36,25 @@ func TestKeysOfATenant(t *testing.T) {
 	if base == nil || len(base.Keys) != 1 || len(base.Labels()) != 0 || !slices.Equal(k.Labels(), []string{"tenant"}) {
 		t.Fatalf("the handler's: %+v, %q", base, k.Labels())
 	}
+	wrapped := strings.Repeat("4pXz9sQ1mVtL7cRy2HnKw0BjD5gFa8Ue", 2)
 	for name, tc := range map[string]struct {
 		keys   []verifier.Key
 		texts  bool
 		labels string // "": an error
 	}{
-		"one":                    {[]verifier.Key{{Text: "secret-of-acme"}}, true, "1"},
-		"lines":                  {[]verifier.Key{{Text: "secret-of-acme\nanother-secret"}}, true, "1 1/2"},
-		"files of a folder":      {[]verifier.Key{{Label: "2024", Text: "secret-of-acme"}, {Label: "2025", Text: "another-secret"}}, true, "2024 2025"},
-		"texts with a line":      {[]verifier.Key{{Text: "secret-of-acme\nmore"}, {Text: "another-secret"}}, false, "1 2"},
-		"a comment":              {[]verifier.Key{{Text: "secret-of-acme\n# old"}}, true, ""},
-		"one byte":               {[]verifier.Key{{Text: "x"}}, true, ""},
-		"a public key":           {[]verifier.Key{{Text: "x", Kind: verifier.PublicKey}}, false, ""},
-		"the secret for the app": {[]verifier.Key{{Text: "signs-for-the-app-7419"}}, false, ""},
-		"none":                   {nil, false, ""},
+		"one":                     {[]verifier.Key{{Text: "secret-of-acme"}}, true, "1"},
+		"lines":                   {[]verifier.Key{{Text: "secret-of-acme\nanother-secret"}}, true, "1 1/2"},
+		"files of a folder":       {[]verifier.Key{{Label: "2024", Text: "secret-of-acme"}, {Label: "2025", Text: "another-secret"}}, true, "2024 2025"},
+		"texts":                   {[]verifier.Key{{Text: "secret-of-acme"}, {Text: "other-of-acme-9f31"}}, false, "1 2"},
+		"a text of two lines":     {[]verifier.Key{{Text: "secret-of-acme\nmore"}, {Text: "another-secret"}}, false, ""},
+		"a short line":            {[]verifier.Key{{Text: "secret-of-acme\nab"}}, true, ""},
+		"openssl rand -base64 49": {[]verifier.Key{{Text: wrapped + "\nZQ=="}}, true, ""},
+		"openssl rand -base64 64": {[]verifier.Key{{Text: wrapped + "\nm7Wd2KfXr9TqLz4Vy0HbNg=="}}, true, ""},
+		"a comment":               {[]verifier.Key{{Text: "secret-of-acme\n# old"}}, true, ""},
+		"one byte":                {[]verifier.Key{{Text: "x"}}, true, ""},
+		"a public key":            {[]verifier.Key{{Text: "x", Kind: verifier.PublicKey}}, false, ""},
+		"the secret for the app":  {[]verifier.Key{{Text: "signs-for-the-app-7419"}}, false, ""},
+		"none":                    {nil, false, ""},
 	} {
 		s, err := base.With(tc.keys, tc.texts)
 		if (err == nil) != (tc.labels != "") || err == nil && strings.Join(s.Labels(), " ") != tc.labels {
@@ -64,6 +69,26 @@ func TestKeysOfATenant(t *testing.T) {
 	}
 	if label := k.NoteUse(verifier.Verdict{Key: "2024"}, netip.Prefix{}); label != "tenant" {
 		t.Errorf("in metrics: %s", label)
+	}
+}
+
+// TestSecretsThatStrangersKnow: what a program answers without a value, or copies from
+// documentation, is no secret of a tenant. No error repeats it.
+func TestSecretsThatStrangersKnow(t *testing.T) {
+	base := tenantsOf(t, "github", "").Snapshot()
+	for _, text := range []string{
+		"None", "undefined", "null", "<no value>", "changeme", "YOUR_SECRET_HERE", "{env.X}", "${SECRET}", "{{ .secret }}", "GITHUB_SECRET", "# rotated 2026-11-01",
+		"whsec_••••••••", "It's a Secret to Everybody", " ", "x", "first-of-two\rsecond-of-two",
+	} {
+		s, err := base.With([]verifier.Key{{Text: "secret-of-acme"}, {Text: text}}, false)
+		if err == nil || s != nil || text != " " && len(text) > 1 && strings.Contains(err.Error(), text) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"9f31c0a2d47be58690f1c3a5d7e9b826", "a passphrase of bravo, chosen by hand", "Bravo2026!"} {
+		if _, err := base.With([]verifier.Key{{Text: text}}, false); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -192,5 +193,25 @@ func TestHTTPCaddyfile(t *testing.T) {
 	}
 	if h.URL != "https://x/{tenant}" || h.Bearer != "{env.TOKEN}" || time.Duration(*h.TTL) != time.Minute || *h.Stale != 0 {
 		t.Errorf("%+v", h)
+	}
+}
+
+// TestAnswersWithoutASecret: a secret that strangers know counts as a failure of the
+// source for that tenant, which is logged without it.
+func TestAnswersWithoutASecret(t *testing.T) {
+	for _, secret := range []string{"None", "changeme", "{env.SECRET}", "It's a Secret to Everybody"} {
+		h, _ := endpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(map[string]any{"tenant": "acme", "secrets": []string{secret}})
+		})
+		b := newBench(t, h.Terms(), 0)
+		b.o.Source = h
+		if got := b.find(t, "acme"); got != "unavailable" || b.failed != 1 || b.log.Len() != 1 {
+			t.Errorf("%s: %s, %d failures, %d lines", secret, got, b.failed, b.log.Len())
+		}
+		for _, line := range b.log.All() {
+			if text := fmt.Sprint(line.Message, line.ContextMap()); strings.Contains(text, secret) || !strings.Contains(text, "acme") {
+				t.Errorf("%s: logged %s", secret, text)
+			}
+		}
 	}
 }

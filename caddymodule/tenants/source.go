@@ -27,10 +27,11 @@ type Source interface {
 // Found is what a source has for a tenant. It does not change once returned.
 type Found struct {
 	// Keys verify the tenant's deliveries. One match is enough. There is at least one.
-	// Their labels appear in logs and in the history; default: their positions.
+	// Their labels appear in logs and in the history; default: their positions. A secret
+	// that is a name, a placeholder or published, or has several lines, fails the answer.
 	Keys []verifier.Key
-	// Texts says that the texts of Keys are those of files: each may hold several keys,
-	// one a line, as any key file.
+	// Texts says that the texts of Keys are those of files, which may hold any text: each
+	// may hold several keys, one a line, as any key file.
 	Texts bool
 	// Soon says that the keys may be about to change: the source is asked again as soon
 	// as after a mismatch.
