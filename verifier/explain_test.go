@@ -42,6 +42,9 @@ var (
 	explainParam  = bare(func(s *Scheme) {
 		s.Message, s.Params = StringList{"{param:webhook_id}|{body}"}, map[string]string{"webhook_id": "hook-1"}
 	})
+	explainPlaceholder = bare(func(s *Scheme) {
+		s.Message, s.Params = StringList{"{param:webhook_id}|{body}"}, map[string]string{"webhook_id": "WEBHOOK_ID"}
+	})
 	explainInBody = Scheme{BodyUnsigned: true, Signature: &Signature{JSON: StringList{"sig.value"}},
 		Message: StringList{"{json:sig.time}{json:sig.token}"}}
 	explainToken   = Scheme{Algorithm: Token, BodyUnsigned: true, Signature: &Signature{Header: StringList{"Authorization"}, Prefix: "Bearer "}}
@@ -178,6 +181,7 @@ func secretMistakes() []everyday {
 		{mistake: "HTML entities in the secret", scheme: explainGitHub, secret: "a&lt;b&amp;c of a sender", req: post("X-Hub-Signature-256", "sha256="+hex256("a<b&c of a sender", explainBody)), body: explainBody, hint: "the secret holds HTML entities"},
 		{mistake: "an API key as the secret", scheme: explainStripe, secret: "sk_test_0123456789", req: stripe(explainSecret), body: explainBody, hint: "secret 1 begins like an API key (sk_test_…)"},
 		{mistake: "a wrong param", scheme: explainParam, secret: explainSecret, req: post("X-Signature", hex256(explainSecret, "hook-2|"+explainBody)), body: explainBody, hint: "the sender also signs the value of param webhook_id"},
+		{mistake: "a param that is still its name", scheme: explainPlaceholder, secret: explainSecret, req: post("X-Signature", hex256(explainSecret, "hook-2|"+explainBody)), body: explainBody, hint: "the sender also signs the value of param webhook_id"},
 		{mistake: "GitHub's at Stripe's address, with a handler for both", scheme: explainStripe, secret: explainSecret, req: post("X-Hub-Signature-256", "sha256="+strings.Repeat("ab", 32)), body: explainBody,
 			others: []Other{{Name: "git", Scheme: explainGitHub, Keys: []Key{{Text: "another"}}}, {Name: "github", Scheme: explainGitHub}}, hint: "what handler git reads: correct the URL"},
 		{mistake: "the key of another environment", scheme: explainGitHub, secret: "the test mode's", req: github(explainBody), body: explainBody, hint: "."},

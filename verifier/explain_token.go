@@ -136,8 +136,10 @@ func (c *Case) hidden() (texts []string) {
 		for _, h := range scheme.RequireHeader {
 			texts = append(texts, h.Values...)
 		}
-		for _, value := range scheme.Params {
-			texts = append(texts, value)
+		for name, value := range scheme.Params {
+			if !strings.EqualFold(name, value) { // a placeholder, WEBHOOK_ID: the hint names the param
+				texts = append(texts, value)
+			}
 		}
 	}
 	add(c.Scheme, c.Keys)
