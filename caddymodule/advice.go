@@ -125,7 +125,7 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 }
 
 // oracles warns of handlers whose answers to strangers could sign another handler's
-// deliveries, since the two have a key in common.
+// deliveries, since the two have a key in common, or a source of their tenants' keys.
 func (a *App) oracles() (findings []placement.Finding) {
 	handlers := a.named("")
 	for _, h := range handlers {
@@ -135,7 +135,14 @@ func (a *App) oracles() (findings []placement.Finding) {
 		}
 		i := slices.IndexFunc(handlers, func(other *Handler) bool {
 			verifies := other.keys.Current()
-			return verifies != nil && signs.Verifier.IsOracleFor(verifies.Verifier)
+			if verifies == nil {
+				return false
+			}
+			of := verifies.Verifier
+			if h.tenants.sharesSecrets(other.tenants) { // as if the two had a tenant in common
+				of, _ = of.Verifier(signs.Keys)
+			}
+			return of != nil && signs.Verifier.IsOracleFor(of)
 		})
 		if i < 0 {
 			continue

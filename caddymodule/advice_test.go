@@ -120,6 +120,11 @@ func TestOraclesAreWarnedOf(t *testing.T) {
 		"sender smartcar KEY {\n handshake off\n }\n sender pandadoc KEY":                    "",
 		"sender smartcar KEY\n sender intercom KEY":                                          "", // HMAC-SHA1
 		"sender smartcar KEY\n sender smartcar KEY {\n name second\n path /hooks/second\n }": "",
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret {file./run/keys/{tenant}}\n }\n sender pandadoc {\n name pandadoc\n tenant {header.X-Account}\n secret {file./run/keys//{tenant}}\n }":               shared + "pandadoc",
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret {file./run/keys/a/{tenant}}\n }\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret {file./run/keys/b/{tenant}}\n }":                      "",
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret from http https://app/{tenant}\n }\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret from http https://app/{tenant} {\n ttl 1m\n }\n }": shared + "pandadoc",
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret from http https://app/{tenant}\n }\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret from http https://app/b/{tenant}\n }":              "",
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret {file./run/keys/{tenant}}\n }\n sender intercom {\n name intercom\n tenant {path.2}\n secret {file./run/keys/{tenant}}\n }":                          "", // HMAC-SHA1
 	} {
 		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
 		warnings = slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "copies of these senders") })

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -122,6 +125,27 @@ func (t *tenancy) checkCase() error {
 		return files.CheckCase()
 	}
 	return nil
+}
+
+// sharesSecrets reports whether two handlers' tenants have their secrets from one place.
+// Either may be nil.
+func (t *tenancy) sharesSecrets(other *tenancy) bool {
+	if t == nil || other == nil {
+		return false
+	}
+	switch a := t.source.(type) {
+	case *tenants.File:
+		b, ok := other.source.(*tenants.File)
+		return ok && slices.ContainsFunc(a.Secret, func(path string) bool {
+			return slices.ContainsFunc(b.Secret, func(other string) bool { return filepath.Clean(path) == filepath.Clean(other) })
+		})
+	case *tenants.HTTP:
+		b, ok := other.source.(*tenants.HTTP)
+		return ok && a.URL == b.URL
+	}
+	_, a, _ := strings.Cut(t.written, "\x00")
+	_, b, _ := strings.Cut(other.written, "\x00")
+	return a == b
 }
 
 // keysOf returns a function that finds the current keys of a tenant, or nil.
