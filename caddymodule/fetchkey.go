@@ -64,10 +64,13 @@ func (d *delivery) keyNotFetched(rej *verifier.Rejection, err error) error {
 	r := *errKeyUnavailable
 	r.detail = rej.Detail + ", and the sender's keys cannot be fetched now: " + err.Error()
 	if e, ok := errors.AsType[*keys.NotNow](err); ok {
-		r.retryAfter = int((e.After + time.Second - 1) / time.Second)
+		r.retryAfter = seconds(e.After)
 	}
 	return &r
 }
+
+// seconds rounds up.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // clientOf returns the client whose budget a request uses: the address that Caddy
 // trusts, for IPv6 its /64 network.

@@ -175,10 +175,19 @@ func (d *delivery) verify() error {
 	}
 	began := time.Now()
 	verdict, answer, err := d.check.Verify(d.body)
-	if newer := d.newerKeys(err); newer != nil {
-		if err = newer(); err == nil {
-			verdict, answer, err = d.check.Verify(d.body)
+	tries := 1
+	if d.h.tenants != nil {
+		tries = 2 // the first newer keys may be those of a question from before the delivery
+	}
+	for range tries {
+		newer := d.newerKeys(err)
+		if newer == nil {
+			break
 		}
+		if err = newer(); err != nil {
+			break
+		}
+		verdict, answer, err = d.check.Verify(d.body)
 	}
 	err = d.ofUnknownTenant(verdict, err)
 	d.took(metrics.Verify, began)
@@ -196,6 +205,7 @@ func (d *delivery) noteVerified(verdict verifier.Verdict) {
 	d.repl.Set(prefix+"key", verdict.Key)
 	if d.tenant != "" {
 		d.repl.Set(prefix+"tenant", d.tenant)
+		d.h.tenants.cache.Verified(clientOf(d.r))
 	}
 	d.verifiedBy = verdict.Key
 	d.h.metrics.KeyUsed(d.h.keys.NoteUse(verdict, clientOf(d.r)), d.h.now())

@@ -196,7 +196,7 @@ func (d *delivery) findTenant() error {
 		return nil
 	}
 	if err != nil {
-		return tenantNotFound(err)
+		return tenantNotFound("the tenant's keys cannot be told now: ", err)
 	}
 	return d.useTenant(found)
 }
@@ -206,20 +206,28 @@ func (d *delivery) useTenant(found *keys.Snapshot) error {
 	return d.begin()
 }
 
-func tenantNotFound(err error) *refusal {
+func tenantNotFound(what string, err error) *refusal {
 	r := *errKeyUnavailable
-	r.detail = "the tenant's keys cannot be told now: " + err.Error()
+	r.detail = what + err.Error()
+	if e, ok := errors.AsType[*tenants.NotNow](err); ok {
+		r.retryAfter = seconds(e.After)
+	}
 	return &r
 }
 
 // rotated returns a function that opens the headers again, if the tenant has other keys
-// than those that did not match; otherwise nil.
+// than those that did not match; nil if it has none. If that cannot be told now, the
+// function returns an error: the sender is asked to retry. Under observe this is a failed
+// verification like another.
 func (d *delivery) rotated() func() error {
 	if d.tenant == "" {
 		return nil
 	}
-	newer := d.h.tenants.cache.Mismatch(d.r.Context(), d.tenant, d.keys, clientOf(d.r))
-	if newer == nil {
+	newer, err := d.h.tenants.cache.Mismatch(d.r.Context(), d.tenant, d.keys, d.came, clientOf(d.r))
+	switch {
+	case err != nil && !d.h.Observe:
+		return func() error { return tenantNotFound("no key matches, and newer ones cannot be told now: ", err) }
+	case newer == nil:
 		return nil
 	}
 	return func() error { return d.useTenant(newer) }

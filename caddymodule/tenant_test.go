@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -340,6 +341,59 @@ func TestKeysFromAnEndpoint(t *testing.T) {
 	if fmt.Sprint(asked) != "[/keys/acme /keys/bravo]" {
 		t.Errorf("asked for %q", asked)
 	}
+}
+
+// TestRotatedAtAnEndpoint: a delivery with a new key is never refused as a forgery because
+// the endpoint was asked before it arrived. The sender is told when it may retry.
+func TestRotatedAtAnEndpoint(t *testing.T) {
+	secrets := map[string]string{"acme": "first-secret"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := path.Base(r.URL.Path)
+		if secrets[name] == "" {
+			w.WriteHeader(404)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"tenant":%q,"secrets":[%q]}`, name, secrets[name])
+	}))
+	defer server.Close()
+	was := clock
+	defer func() { clock = was }()
+	source := `"tenant":"{http.request.uri.path.2}","tenants":{"source":"http","url":"` + server.URL + `/keys/{tenant}"},"dedupe":{"off":true}`
+	enforcing, observing := mustProvision(t, "", acme(withID, source)), mustProvision(t, "", acme(withID, source, `"observe":true`))
+	step := func(tenant, secret, want string) {
+		t.Helper()
+		a := serve(t, to(tenant, secret), accepting, enforcing.handlers...)
+		if got := strings.TrimSpace(fmt.Sprint(a.status, " ", a.placeholder("reason"), " ", a.header.Get("Retry-After"))); got != want {
+			t.Errorf("%s, signed with %s: %s, want %s", tenant, secret, got, want)
+		}
+	}
+	step("acme", "first-secret", "202")
+	step("bravo", "forged", "401 unknown_tenant")
+	if a := serve(t, to("acme", "forged"), accepting, observing.handlers...); a.status != 202 {
+		t.Fatal(a.status)
+	}
+	clock = clock.Add(10 * time.Second)
+	step("acme", "forged", "401 signature_mismatch")
+	clock = clock.Add(1500 * time.Millisecond)
+	secrets["acme"], secrets["bravo"] = "second-secret", "secret-of-bravo"
+	step("acme", "second-secret", "503 key_unavailable 9")
+	step("bravo", "secret-of-bravo", "503 key_unavailable 19")
+	step("acme", "first-secret", "202")
+	clock = clock.Add(-5 * time.Second)
+	if a := serve(t, to("acme", "second-secret"), accepting, observing.handlers...); a.status != 202 || a.placeholder("reason") != "signature_mismatch" {
+		t.Errorf("observed: %d, %s", a.status, a.placeholder("reason"))
+	}
+	clock = clock.Add(14 * time.Second)
+	step("acme", "second-secret", "202")
+	clock = clock.Add(10 * time.Second)
+	step("bravo", "secret-of-bravo", "202")
+
+	clock = clock.Add(5 * time.Minute) // a client that was verified renews, whatever else it may ask
+	for i := range 101 {
+		serve(t, to(fmt.Sprint("nobody-", i), "forged"), accepting, enforcing.handlers...)
+	}
+	step("nobody", "forged", "503 key_unavailable 1")
+	step("acme", "second-secret", "202")
 }
 
 // TestTenantOfAStoredDelivery: what was verified is delivered, with its mark, also when

@@ -53,7 +53,6 @@ type Cache struct {
 	known   *simplelru.LRU[string, *tenant]
 	unknown *simplelru.LRU[string, absence]
 	flights map[string]*flight
-	waiting int
 	budget  budget
 	lines   logging.Limiter
 }
@@ -64,28 +63,28 @@ type tenant struct {
 	base     *keys.Snapshot
 	snapshot *keys.Snapshot
 	answered time.Time // when the source answered last
-	asked    time.Time // when it was asked last
+	began    time.Time // when the last question to it began
+	asked    time.Time // when that ended
 	err      error     // why it did not answer then
 }
 
 // An absence is the answer for a name without cached keys.
 type absence struct {
-	asked, until time.Time
-	err          error // ErrUnknown, or why the source did not answer
+	began, asked, until time.Time
+	err                 error // ErrUnknown, or why the source did not answer
 }
 
 // A flight is a question to a remote source, one at a time for each tenant.
 type flight struct {
 	done     chan struct{}
+	began    time.Time
 	snapshot *keys.Snapshot // set before done is closed, as is err
 	err      error
 }
 
 var (
-	errNoBase  = errors.New("a value of the handler is missing")
-	errBudget  = errors.New("too many questions to the source of tenants now")
-	errWaiting = errors.New("too many deliveries wait for the source of tenants")
-	errLate    = errors.New("the source of tenants did not answer in time")
+	errNoBase = errors.New("a value of the handler is missing")
+	errLate   = errors.New("the source of tenants did not answer in time")
 )
 
 // NewCache returns an empty cache.
@@ -118,6 +117,19 @@ func (c *Cache) Peek(name string) *keys.Snapshot {
 		return t.snapshot
 	}
 	return nil
+}
+
+// Verified records that a delivery of client was verified: renewals for it have a budget
+// of their own. It allocates nothing for a client that is known.
+func (c *Cache) Verified(client netip.Prefix) {
+	if !c.terms.Remote {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.budget.known.Get(client); !ok {
+		c.budget.known.Add(client, struct{}{})
+	}
 }
 
 // Cached returns a tenant's snapshot if it can be used now as it is, without asking the
@@ -160,7 +172,7 @@ func (c *Cache) Find(ctx context.Context, name string, client netip.Prefix) (*ke
 			c.mu.Unlock()
 			return nil, a.err
 		}
-		return c.ask(ctx, name, client, nil, now)
+		return c.ask(ctx, name, client, nil, unknownName, now)
 	}
 	if err := t.rebase(base); err != nil {
 		c.mu.Unlock()
@@ -175,8 +187,8 @@ func (c *Cache) Find(ctx context.Context, name string, client netip.Prefix) (*ke
 		return t.usable(age, c.terms)
 	case fresh && c.terms.Remote && !t.found.Soon:
 		s := t.snapshot
-		if age >= c.renewal() && c.flights[name] == nil && c.budget.allows(now) {
-			c.depart(name, t.found)
+		if age >= c.renewal() && c.flights[name] == nil && c.budget.allows(renewal, client, now) {
+			c.depart(name, t.found, now)
 		}
 		c.mu.Unlock()
 		return s, nil
@@ -184,60 +196,33 @@ func (c *Cache) Find(ctx context.Context, name string, client netip.Prefix) (*ke
 		defer c.mu.Unlock()
 		return t.snapshot, nil
 	}
-	return c.ask(ctx, name, client, t.found, now)
-}
-
-// Mismatch returns a newer snapshot of a tenant whose delivery did not match tried; nil
-// if there is none. It asks the source unless it was asked just now.
-func (c *Cache) Mismatch(ctx context.Context, name string, tried *keys.Snapshot, client netip.Prefix) *keys.Snapshot {
-	base, now := c.o.Base(), c.o.Now()
-	c.mu.Lock()
-	var had *Found
-	var asked time.Time
-	if t, ok := c.known.Peek(name); ok {
-		if t.snapshot != tried && t.rebase(base) == nil {
-			defer c.mu.Unlock()
-			return t.snapshot
-		}
-		had, asked = t.found, t.asked
-	} else if a, ok := c.unknown.Peek(name); ok {
-		asked = a.asked
-	}
-	if age := now.Sub(asked); base == nil || age >= 0 && age < c.terms.Again || had == nil && c.terms.Remote {
-		c.mu.Unlock()
-		return nil
-	}
-	s, err := c.ask(ctx, name, client, had, now)
-	if err != nil || s == tried {
-		return nil
-	}
-	return s
+	return c.ask(ctx, name, client, t.found, renewal, now)
 }
 
 // ask asks the source, or waits for a question under way. The caller holds the lock;
 // ask releases it.
-func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *Found, now time.Time) (*keys.Snapshot, error) {
+func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *Found, why cause, now time.Time) (*keys.Snapshot, error) {
 	if !c.terms.Remote { // cheaper than any order
 		c.mu.Unlock()
 		return c.look(ctx, name, had, now)
 	}
-	fl := c.flights[name]
-	if fl == nil && (had != nil && !c.budget.allows(now) || had == nil && !c.budget.allowsStranger(client, now)) {
+	leave, ok := c.budget.wait(why, client)
+	if !ok {
 		c.mu.Unlock()
-		return nil, errBudget
+		return nil, &NotNow{flightTime, errWaiting}
 	}
-	if c.waiting >= maxWaiting {
-		c.mu.Unlock()
-		return nil, errWaiting
-	}
-	c.waiting++
 	defer func() {
 		c.mu.Lock()
-		c.waiting--
+		leave()
 		c.mu.Unlock()
 	}()
+	fl := c.flights[name]
 	if fl == nil {
-		fl = c.depart(name, had)
+		if !c.budget.allows(why, client, now) {
+			c.mu.Unlock()
+			return nil, &NotNow{time.Second, errBudget}
+		}
+		fl = c.depart(name, had, now)
 	}
 	c.mu.Unlock()
 	late := time.NewTimer(waitTime)
@@ -253,8 +238,8 @@ func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *
 }
 
 // depart begins a question in the background. The caller holds the lock.
-func (c *Cache) depart(name string, had *Found) *flight {
-	fl := &flight{done: make(chan struct{})}
+func (c *Cache) depart(name string, had *Found, now time.Time) *flight {
+	fl := &flight{done: make(chan struct{}), began: now}
 	c.flights[name] = fl
 	go c.fly(fl, name, had)
 	return fl
@@ -265,13 +250,14 @@ func (c *Cache) fly(fl *flight, name string, had *Found) {
 	defer close(fl.done)
 	ctx, cancel := context.WithTimeout(context.Background(), flightTime)
 	defer cancel()
-	fl.snapshot, fl.err = c.look(ctx, name, had, time.Time{})
+	fl.snapshot, fl.err = c.look(ctx, name, had, fl.began)
 }
 
-// look asks the source and caches the answer. A zero now is read after the answer.
-func (c *Cache) look(ctx context.Context, name string, had *Found, now time.Time) (*keys.Snapshot, error) {
+// look asks the source and caches the answer.
+func (c *Cache) look(ctx context.Context, name string, had *Found, began time.Time) (*keys.Snapshot, error) {
 	found, err := c.o.Source.Find(ctx, name, had)
-	if now.IsZero() {
+	now := began
+	if c.terms.Remote {
 		now = c.o.Now()
 	}
 	var next *tenant
@@ -284,13 +270,13 @@ func (c *Cache) look(ctx context.Context, name string, had *Found, now time.Time
 	delete(c.flights, name)
 	if err == nil && next == nil {
 		if t, ok := c.known.Peek(name); ok && t.found == had { // unchanged
-			t.answered, t.asked, t.err = now, now, nil
+			t.answered, t.began, t.asked, t.err = now, began, now, nil
 			return t.snapshot, nil
 		}
 		next = &tenant{found: found}
 		err = c.compile(next)
 	}
-	return c.settle(name, next, err, now)
+	return c.settle(name, next, err, began, now)
 }
 
 // compile makes the snapshot of what was found.
@@ -326,28 +312,28 @@ func (t *tenant) rebase(base *keys.Snapshot) error {
 }
 
 // settle caches an answer, or the lack of one. The lock is held.
-func (c *Cache) settle(name string, next *tenant, err error, now time.Time) (*keys.Snapshot, error) {
+func (c *Cache) settle(name string, next *tenant, err error, began, now time.Time) (*keys.Snapshot, error) {
 	t, known := c.known.Peek(name)
 	switch {
 	case err == nil:
 		if known && t.base == next.base && slices.Equal(t.found.Keys, next.found.Keys) { // keep what requests have seen
 			next.snapshot = t.snapshot
 		}
-		next.answered, next.asked = now, now
+		next.answered, next.began, next.asked = now, began, now
 		c.known.Add(name, next)
 		c.unknown.Remove(name)
 		return next.snapshot, nil
 	case errors.Is(err, ErrUnknown):
 		c.known.Remove(name)
-		c.unknown.Add(name, absence{asked: now, until: now.Add(c.terms.Unknown), err: err})
+		c.unknown.Add(name, absence{began: began, asked: now, until: now.Add(c.terms.Unknown), err: err})
 		return nil, err
 	}
 	c.report(name, err, now)
 	if !known {
-		c.unknown.Add(name, absence{asked: now, until: now.Add(c.terms.Again), err: err})
+		c.unknown.Add(name, absence{began: began, asked: now, until: now.Add(c.terms.Again), err: err})
 		return nil, err
 	}
-	t.asked, t.err = now, err
+	t.began, t.asked, t.err = began, now, err
 	return t.usable(now.Sub(t.answered), c.terms)
 }
 

@@ -185,7 +185,7 @@ func TestOneQuestionATenant(t *testing.T) {
 	b := newBench(t, remote, 0)
 	b.source.gate = make(chan struct{})
 	var waiting sync.WaitGroup
-	for range 20 {
+	for range maxClientWaiting {
 		waiting.Go(func() {
 			if got := b.find(t, "acme"); got != "secret-of-acme" {
 				t.Error(got)
@@ -194,9 +194,9 @@ func TestOneQuestionATenant(t *testing.T) {
 	}
 	for {
 		b.mu.Lock()
-		n := b.waiting
+		n := b.budget.waiting
 		b.mu.Unlock()
-		if n == 20 {
+		if n == maxClientWaiting {
 			break
 		}
 		runtime.Gosched()
@@ -322,8 +322,9 @@ func TestFloodOfNames(t *testing.T) {
 func TestOwnLimitIsNotStale(t *testing.T) {
 	b := newBench(t, remote, 0)
 	b.expect(t, "acme", "secret-of-acme", 1)
+	b.Verified(client)
 	b.now = b.now.Add(remote.Fresh)
-	for b.budget.allows(b.now) {
+	for b.budget.allows(renewal, client, b.now) {
 	}
 	b.expect(t, "acme", "unavailable", 1)
 	b.now = b.now.Add(time.Second)
@@ -349,45 +350,6 @@ func TestShareOfAClient(t *testing.T) {
 	}
 }
 
-func TestMismatch(t *testing.T) {
-	b := newBench(t, remote, 0)
-	b.expect(t, "acme", "secret-of-acme", 1)
-	tried := b.Peek("acme")
-	b.source.set("acme", "rotated")
-	if b.Mismatch(t.Context(), "acme", tried, client) != nil {
-		t.Error("asked again at once")
-	}
-	b.now = b.now.Add(remote.Again)
-	newer := b.Mismatch(t.Context(), "acme", tried, client)
-	if newer == nil || shown(newer, nil) != "rotated" {
-		t.Fatal("not asked again")
-	}
-	if got := b.Mismatch(t.Context(), "acme", tried, client); got != newer {
-		t.Error("an older request does not get the newer keys")
-	}
-	b.now = b.now.Add(remote.Again)
-	if b.Mismatch(t.Context(), "acme", newer, client) != nil || b.source.times("acme") != 3 || b.Peek("acme") != newer {
-		t.Error("unchanged keys are newer")
-	}
-	b.expect(t, "bravo", "unknown", 1)
-	b.now = b.now.Add(remote.Again)
-	if b.Mismatch(t.Context(), "bravo", b.base, client) != nil || b.source.times("bravo") != 1 {
-		t.Error("a name is asked about again before its time")
-	}
-	delete(b.source.has, "acme")
-	if b.Mismatch(t.Context(), "acme", newer, client) != nil || b.Peek("acme") != nil {
-		t.Error("a tenant that was removed is kept")
-	}
-
-	local := newBench(t, Terms{Fresh: 2 * time.Second, Unknown: 2 * time.Second, Again: 100 * time.Millisecond}, 0)
-	local.expect(t, "bravo", "unknown", 1)
-	local.source.set("bravo", "secret-of-bravo")
-	local.now = local.now.Add(100 * time.Millisecond)
-	if s := local.Mismatch(t.Context(), "bravo", local.base, client); s == nil || shown(s, nil) != "secret-of-bravo" {
-		t.Error("a new file is not found at once")
-	}
-}
-
 // TestHandlerChanges: a tenant's snapshot follows the handler's, without a question.
 func TestHandlerChanges(t *testing.T) {
 	b := newBench(t, remote, 0)
@@ -404,27 +366,12 @@ func TestHandlerChanges(t *testing.T) {
 	b.expect(t, "acme", "unavailable", 1)
 }
 
-// TestWaitersAreLimited and give up with their senders.
-func TestWaitersAreLimited(t *testing.T) {
-	b := newBench(t, remote, 0)
-	b.source.gate = make(chan struct{})
-	defer close(b.source.gate)
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	if _, err := b.Find(gone, "acme", client); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	b.waiting = maxWaiting
-	if _, err := b.Find(t.Context(), "acme", client); !errors.Is(err, errWaiting) {
-		t.Error(err)
-	}
-}
-
 // TestCachedAllocatesNothing on the way of a request.
 func TestCachedAllocatesNothing(t *testing.T) {
 	b := newBench(t, remote, 0)
 	b.find(t, "acme")
-	if n := testing.AllocsPerRun(1000, func() { b.Cached("acme", b.now) }); n != 0 {
+	b.Verified(client)
+	if n := testing.AllocsPerRun(1000, func() { b.Cached("acme", b.now); b.Verified(client) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
