@@ -71,7 +71,7 @@ func TestHandshakes(t *testing.T) {
 	site.WriteString("handle /hooks/* {\n")
 	for id, more := range map[string]string{
 		"woocommerce": "{env.X_KEY}", "bitbucket_server": "{env.X_KEY}", "mandrill": "{env.X_KEY}",
-		"slack": "{env.SLACK_KEY}", "zoom": "{env.ZOOM_KEY}", "x_twitter": "{env.X_KEY}", "okta": "{env.X_KEY}", "ms_graph": "{env.X_KEY}",
+		"slack": "{env.SLACK_KEY}", "zoom": "{env.ZOOM_KEY}", "x_twitter": "{env.X_KEY}", "okta": "{env.X_KEY} {\n reject_status 401\n}", "ms_graph": "{env.X_KEY}",
 		"meta": "{env.X_KEY} {\n param verify_token {env.META_TOKEN}\n}",
 	} {
 		site.WriteString("verify_webhook /hooks/" + id + " " + handshakeProvider(t, id) + " " + more + "\n")
