@@ -46,7 +46,7 @@ func BenchmarkHandlerInbox(b *testing.B) {
 			for _, name := range []string{"User-Agent", "Accept-Encoding", "Content-Type"} {
 				r.Header.Set(name, "x")
 			}
-			r.Header.Set("X-Signature", sign("topsecret", text))
+			r.Header.Set("X-Signature", sign("n9Wd4kTq2", text))
 			writers[i] = httptest.NewRecorder()
 			writers[i].Header().Set("Server", "Caddy")
 			requests[i] = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), writers[i], nil)
