@@ -37,7 +37,7 @@ func isGone(b *boxes.Box) bool {
 
 func awaitGone(b *boxes.Box) {
 	for !isGone(b) {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // only limits the polling: an engine does not signal that it is closed
 	}
 }
 
