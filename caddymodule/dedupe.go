@@ -238,8 +238,10 @@ func (d *delivery) terms() dedupe.Terms {
 	if d.id == "" && r.identity.ID != dedupe.NoID {
 		terms = r.unnamed
 	}
-	if site := d.h.app.site(d.h); !d.h.named && site != nil { // its scope depends on the site too
-		terms.Room = site.Room()
+	if !d.h.named { // its scope depends on the site too
+		if site := d.h.app.site(d.h); site != nil {
+			terms.Room = site.Room()
+		}
 	}
 	return terms
 }

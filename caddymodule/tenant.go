@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -95,16 +95,11 @@ func (h *Handler) loadTenants(ctx caddy.Context) (tenants.Source, error) {
 	if len(h.TenantsRaw) == 0 {
 		return nil, errNoTenantSource
 	}
+	if _, missing := option.Missing(h.TenantsRaw, tenants.Namespace, "source"); missing {
+		return nil, errUnknownSource
+	}
 	module, err := ctx.LoadModule(h, "TenantsRaw")
 	if err != nil {
-		var named struct {
-			Source string `json:"source"`
-		}
-		if json.Unmarshal(h.TenantsRaw, &named) == nil {
-			if _, missing := caddy.GetModule(tenants.Namespace + "." + named.Source); missing != nil {
-				return nil, errUnknownSource
-			}
-		}
 		return nil, err
 	}
 	source, ok := module.(tenants.Source)

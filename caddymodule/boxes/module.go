@@ -7,9 +7,9 @@ import (
 	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
@@ -44,16 +44,11 @@ func (p *Pool) Load(ctx caddy.Context, app any, field string, raw json.RawMessag
 		c.Module = file
 		return c, file.Provision(ctx)
 	}
+	if name, missing := option.Missing(raw, namespace, "inbox"); missing {
+		return nil, notCompiledIn(name)
+	}
 	loaded, err := ctx.LoadModule(app, field)
 	if err != nil {
-		var named struct {
-			Inbox string `json:"inbox"`
-		}
-		if json.Unmarshal(raw, &named) == nil {
-			if _, missing := caddy.GetModule(namespace + "." + named.Inbox); missing != nil {
-				return nil, notCompiledIn(named.Inbox)
-			}
-		}
 		return nil, err
 	}
 	var ok bool
@@ -68,15 +63,7 @@ func Parse(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	if !d.NextArg() {
 		return nil, d.Errf("inbox: name an engine: bolt or nats; handlers with an inbox use it")
 	}
-	name := d.Val()
-	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		return nil, d.Errf("%v", notCompiledIn(name))
-	}
-	module, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
-	if err != nil {
-		return nil, err
-	}
-	return caddyconfig.JSONModuleObject(module, "inbox", name, nil), nil
+	return option.Guest(d, namespace, "inbox", notCompiledIn)
 }
 
 func notCompiledIn(name string) error {

@@ -1,6 +1,7 @@
 // Package option reads what blocks of the Caddyfile have in common: options that must
-// not be repeated, unknown ones, sizes and durations; and finds empty texts in JSON. Errors
-// say what to write, and never repeat a word that may be a secret.
+// not be repeated, unknown ones, sizes, durations and guest modules; and finds empty
+// texts and missing modules in JSON. Errors say what to write, and never repeat a word
+// that may be a secret.
 package option
 
 import (

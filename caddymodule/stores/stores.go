@@ -13,7 +13,6 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
@@ -137,16 +136,11 @@ func Load(ctx caddy.Context, app any, field string, raw json.RawMessage) (Module
 		s := new(Memory)
 		return s, s.Provision(ctx)
 	}
+	if name, missing := option.Missing(raw, namespace, "store"); missing {
+		return nil, notCompiledIn(name)
+	}
 	module, err := ctx.LoadModule(app, field)
 	if err != nil {
-		var named struct {
-			Store string `json:"store"`
-		}
-		if json.Unmarshal(raw, &named) == nil {
-			if _, missing := caddy.GetModule(namespace + "." + named.Store); missing != nil {
-				return nil, notCompiledIn(named.Store)
-			}
-		}
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	store, ok := module.(Module)
@@ -169,15 +163,7 @@ func Parse(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	if !d.NextArg() {
 		return nil, d.Errf("store: name one: memory, bolt or redis")
 	}
-	name := d.Val()
-	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		return nil, d.Errf("%v", notCompiledIn(name))
-	}
-	module, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
-	if err != nil {
-		return nil, err
-	}
-	return caddyconfig.JSONModuleObject(module, "store", name, nil), nil
+	return option.Guest(d, namespace, "store", notCompiledIn)
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens:
