@@ -80,7 +80,7 @@ func checkAnswered(key verifier.Key) error {
 		return errSeveralLines
 	case CheckRendered(text) != nil || checkLiteral(text) != nil || strings.HasPrefix(strings.TrimSpace(text), "#"):
 		return errNoSecret
-	case errors.Is(checkSecret(text), errPublished):
+	case isPublished(text):
 		return errPublished
 	}
 	return nil

@@ -23,7 +23,7 @@ var (
 // know or guess. Commands accept such secrets: they open nothing.
 func checkSecret(text string) error {
 	text = unquoted(text)
-	if publishedSecrets()[bareSecret(text)] {
+	if isPublished(text) {
 		return errPublished
 	}
 	for _, part := range []string{text, bareSecret(text)} {
@@ -36,6 +36,8 @@ func checkSecret(text string) error {
 	}
 	return nil
 }
+
+func isPublished(text string) bool { return publishedSecrets()[bareSecret(unquoted(text))] }
 
 // bareSecret removes the usual prefix of a secret, which a scheme may make optional.
 func bareSecret(text string) string {
