@@ -29,21 +29,31 @@ type Sender struct {
 	CoversBody bool `json:"covers_body"`
 	// A well-formed secret; "" for a sender verified with a public key.
 	ExampleSecret string            `json:"example_secret"`
+	Key           keyFacts          `json:"key"`
 	Params        []providers.Param `json:"params"`
 
-	Methods       []string     `json:"methods"`
-	Headers       []string     `json:"headers"` // that are read, in alphabetical order
-	EventHeader   []string     `json:"event_header"`
-	Scheme        schemeFacts  `json:"scheme"`
-	UniqueID      bool         `json:"unique_id"`
-	BodiesDiffer  bool         `json:"bodies_differ"`
-	MaxBody       int64        `json:"max_body"`      // bytes; 0: not documented
-	RejectStatus  int          `json:"reject_status"` // 0: 401, the default
-	ReadsAnswer   bool         `json:"reads_answer"`
-	ReadsAnswerTo string       `json:"reads_answer_to"`
-	Retry         retryFacts   `json:"retry"`
-	Sources       []sourceFact `json:"sources"`
-	Docs          string       `json:"docs"` // path from the repository's root
+	Methods       []string    `json:"methods"`
+	Headers       []string    `json:"headers"` // that are read, in alphabetical order
+	EventHeader   []string    `json:"event_header"`
+	Scheme        schemeFacts `json:"scheme"`
+	UniqueID      bool        `json:"unique_id"`
+	BodiesDiffer  bool        `json:"bodies_differ"`
+	MaxBody       int64       `json:"max_body"`      // bytes; 0: not documented
+	RejectStatus  int         `json:"reject_status"` // 0: 401, the default
+	ReadsAnswer   bool        `json:"reads_answer"`
+	ReadsAnswerTo string      `json:"reads_answer_to"`
+	// AnswerWithinSeconds is the time after which an attempt failed; 0: not documented.
+	AnswerWithinSeconds int64        `json:"answer_within_seconds"`
+	Retry               retryFacts   `json:"retry"`
+	Sources             []sourceFact `json:"sources"`
+	Docs                string       `json:"docs"` // path from the repository's root
+}
+
+// keyFacts say where the secret or public key is found and what it looks like.
+type keyFacts struct {
+	Where     string   `json:"where"`      // "": not documented
+	Prefix    []string `json:"prefix"`     // every secret begins with one of them; none: any
+	MinLength int      `json:"min_length"` // characters; 0: not documented
 }
 
 // schemeFacts summarises how a sender signs.
@@ -108,10 +118,10 @@ func sender(p *providers.Provider) Sender {
 	return Sender{
 		ID: p.ID, Name: p.Name, Aliases: list(p.Aliases), Category: p.Category,
 		Confidence: p.Confidence, Proof: string(p.Proof()), Signable: p.Signable(), CoversBody: p.CoversBody(),
-		ExampleSecret: p.ExampleSecret(), Params: append([]providers.Param{}, p.Params...),
+		ExampleSecret: p.ExampleSecret(), Key: keyFacts{Where: p.Key.Where, Prefix: list(p.Key.Prefix), MinLength: p.Key.MinLength}, Params: append([]providers.Param{}, p.Params...),
 		Methods: methods, Headers: headers(p), EventHeader: list(p.EventHeader), Scheme: scheme(p),
 		UniqueID: p.UniqueID, BodiesDiffer: p.BodiesDiffer, MaxBody: p.MaxBody, RejectStatus: p.RejectStatus,
-		ReadsAnswer: p.ReadsAnswer, ReadsAnswerTo: p.ReadsAnswerTo,
+		ReadsAnswer: p.ReadsAnswer, ReadsAnswerTo: p.ReadsAnswerTo, AnswerWithinSeconds: seconds(p.AnswerWithin),
 		Retry:   retryFacts{Schedule: p.Retry.Schedule, SpanSeconds: seconds(p.Retry.Span)},
 		Sources: sources, Docs: Path(p),
 	}

@@ -30,6 +30,7 @@ type section struct {
 
 func sections(p *providers.Provider) []section {
 	all := []section{
+		{title: keyTitle(p), lines: keyLines(p), list: true},
 		{title: "What is signed", lines: signed(p), list: true},
 		{title: "A delivery", lines: delivery(p), fence: "http"},
 		{title: "Which copies are the same delivery", lines: copies(p)},
@@ -146,6 +147,31 @@ func delivery(p *providers.Provider) []string {
 	return lines
 }
 
+func keyTitle(p *providers.Provider) string {
+	if p.UsesSecret() {
+		return "The secret"
+	}
+	return "The public key"
+}
+
+// keyLines say where the key is found and what it looks like.
+func keyLines(p *providers.Provider) (lines []string) {
+	k := p.Key
+	if k.Where != "" {
+		lines = append(lines, "Where to find it: "+prose(strings.TrimSuffix(k.Where, "."))+".")
+	}
+	begins := "It begins with `" + strings.Join(k.Prefix, "` or `") + "`"
+	switch {
+	case len(k.Prefix) > 0 && k.MinLength > 0:
+		lines = append(lines, fmt.Sprintf("%s and has at least %d characters.", begins, k.MinLength))
+	case len(k.Prefix) > 0:
+		lines = append(lines, begins+".")
+	case k.MinLength > 0:
+		lines = append(lines, fmt.Sprintf("It has at least %d characters.", k.MinLength))
+	}
+	return lines
+}
+
 func idPlace(id *verifier.DeliveryID) string {
 	switch {
 	case len(id.Header) > 0:
@@ -201,6 +227,9 @@ func limits(p *providers.Provider) (lines []string) {
 	}
 	if p.MaxBody > 0 {
 		lines = append(lines, "Bodies of up to "+size(p.MaxBody)+"; `max_body` sets another limit.")
+	}
+	if p.AnswerWithin > 0 {
+		lines = append(lines, "Answer within "+span(p.AnswerWithin)+": after that the sender considers the attempt failed.")
 	}
 	if p.RejectStatus > 0 {
 		lines = append(lines, fmt.Sprintf("Refused deliveries are answered with status %d.", p.RejectStatus))

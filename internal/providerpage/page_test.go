@@ -185,3 +185,18 @@ func TestCopies(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyLines: a page says of the key only what its file says.
+func TestKeyLines(t *testing.T) {
+	for want, k := range map[string]providers.Key{
+		"":                                   {},
+		"Where to find it: Settings > Keys.": {Where: "Settings > Keys."},
+		"It begins with `whsec_`.":           {Prefix: verifier.StringList{"whsec_"}},
+		"It begins with `a_` or `b_` and has at least 9 characters.": {Prefix: verifier.StringList{"a_", "b_"}, MinLength: 9},
+		"It has at least 32 characters.":                             {MinLength: 32},
+	} {
+		if got := strings.Join(keyLines(&providers.Provider{Key: k}), "|"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

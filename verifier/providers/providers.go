@@ -35,6 +35,7 @@ type Provider struct {
 	Category string   `json:"category,omitempty"` // payments, scm, chat, …
 
 	Scheme verifier.Scheme `json:"scheme"`
+	Key    Key             `json:"key,omitzero"`
 	Params []Param         `json:"params,omitempty"`
 
 	// Handshakes that the receiver answers: see Provider.Handshakes.
@@ -46,6 +47,10 @@ type Provider struct {
 	MaxBody int64 `json:"max_body,omitempty"`
 	// RejectStatus is the status that the sender expects for a refusal. Default: 401.
 	RejectStatus int `json:"reject_status,omitempty"`
+
+	// AnswerWithin is the time after which the sender considers an attempt failed.
+	// Default: not documented.
+	AnswerWithin verifier.Duration `json:"answer_within,omitzero"`
 
 	// ReadsAnswer: the sender uses the app's answer to ordinary deliveries, such as a
 	// reply to show or the next step of a call, so the gateway cannot answer before the
@@ -136,6 +141,12 @@ func Parse(name string, data []byte) (*Provider, error) {
 	}
 	if s := p.RejectStatus; s != 0 && (s < 400 || s > 599 || s == 410) {
 		return nil, fmt.Errorf("provider file %s: reject_status %d: write a 4xx or 5xx other than 410, which tells senders to stop for good", name, s)
+	}
+	if p.AnswerWithin < 0 {
+		return nil, fmt.Errorf("provider file %s: answer_within: write a positive duration such as 10s", name)
+	}
+	if err := p.Key.check(); err != nil {
+		return nil, fmt.Errorf("provider file %s: key: %w", name, err)
 	}
 	if p.MaxBody < 0 {
 		return nil, fmt.Errorf("provider file %s: max_body %d: write a size in bytes", name, p.MaxBody)

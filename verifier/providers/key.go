@@ -1,0 +1,40 @@
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+)
+
+// A Key says where the sender shows the secret or public key, and what it looks like.
+type Key struct {
+	// Where it is found: the path of menus, "Developers > Webhooks > Signing secret", or
+	// the call that returns it. At most 300 characters. Default: not documented.
+	Where string `json:"where,omitempty"`
+	// Prefix lists the beginnings of a secret, of which every one has one: whsec_.
+	// Default: any.
+	Prefix verifier.StringList `json:"prefix,omitempty"`
+	// MinLength is the number of characters of the shortest secret, with the prefix.
+	// Default: not documented.
+	MinLength int `json:"min_length,omitempty"`
+}
+
+// check refuses what no key can have.
+func (k Key) check() error {
+	for _, prefix := range k.Prefix {
+		if prefix == "" || strings.ContainsFunc(prefix, unicode.IsSpace) {
+			return fmt.Errorf("prefix %q: write the characters with which every secret begins", prefix)
+		}
+	}
+	switch {
+	case k.MinLength < 0 || k.MinLength > 4096:
+		return fmt.Errorf("min_length %d: write a number of characters from 1 to 4096", k.MinLength)
+	case utf8.RuneCountInString(k.Where) > 300, strings.ContainsFunc(k.Where, unicode.IsControl), strings.TrimSpace(k.Where) != k.Where:
+		return errors.New("where: write at most 300 characters on one line")
+	}
+	return nil
+}
