@@ -169,6 +169,6 @@ func (d *delivery) accepted(status int) {
 		d.claimed.Done(status)
 	case d.gate != nil:
 		terms := d.terms()
-		d.gate.Record(d.hash, dedupe.Mark{Status: status, TTL: terms.TTL, Room: terms.Room})
+		d.gate.Record(d.hash, dedupe.Mark{Status: status, TTL: terms.TTL, Room: terms.Room, Share: terms.Share})
 	}
 }

@@ -243,6 +243,7 @@ func (d *delivery) terms() dedupe.Terms {
 			terms.Room = site.Room()
 		}
 	}
+	terms.Share = dedupe.ShareOf(d.tenant)
 	return terms
 }
 

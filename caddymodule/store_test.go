@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -385,5 +386,32 @@ func TestRooms(t *testing.T) {
 	}
 	if deliver(quiet, 1) {
 		t.Error("a copy passes after another sender's flood")
+	}
+}
+
+// TestATenantsFloodLeavesOthers: a flood that one tenant of a handler signs evicts its
+// own deliveries, not another tenant's.
+func TestATenantsFloodLeavesOthers(t *testing.T) {
+	dir := secretsOf(t, map[string]string{"acme": "secret-of-acme", "bravo": "secret-of-bravo"})
+	g := running(t, memoryOf(20), shop(dir))
+	deliver := func(tenant string, id int) (forwarded bool) {
+		text := fmt.Sprintf(`{"id":"evt_%d"}`, id)
+		r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/shop/"+tenant, strings.NewReader(text))
+		r.Header.Set("X-Signature", sign("secret-of-"+tenant, text))
+		return serve(t, r, accepting, g.handlers...).forward != nil
+	}
+	if !deliver("acme", 1) {
+		t.Error("the first is not forwarded")
+	}
+	for i := range 100 {
+		if !deliver("bravo", i) {
+			t.Errorf("delivery %d of the flood is not forwarded", i)
+		}
+	}
+	if deliver("acme", 1) {
+		t.Error("a copy passes after another tenant's flood")
+	}
+	if !deliver("bravo", 0) {
+		t.Error("the flood fits: nothing was shown")
 	}
 }

@@ -45,6 +45,24 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
 }
 
+// The same, with ten thousand tenants of one handler.
+func BenchmarkMemoryTenants(b *testing.B) {
+	m := dedupe.NewMemory(dedupe.MemoryOptions{})
+	ctx, n := context.Background(), uint64(0)
+	done := func() {
+		n++
+		m.Done(ctx, nthKey(n), dedupe.Mark{Status: 200, TTL: time.Hour, Room: "shop", Share: dedupe.Share(n*0x9E3779B97F4A7C15>>32) % 10_000})
+	}
+	for range dedupe.DefaultMaxEntries * 2 {
+		done()
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		done()
+	}
+}
+
 // The same through a gate, with its flight, token, timers and time limits.
 func BenchmarkGate(b *testing.B) {
 	g := dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{})})
@@ -94,6 +112,21 @@ func BenchmarkResident(b *testing.B) {
 				runtime.KeepAlive(m)
 			}
 		})
+	}
+}
+
+// The same if each done is of another tenant, the worst case.
+func BenchmarkResidentTenants(b *testing.B) {
+	for range b.N {
+		debug.FreeOSMemory()
+		before := resident(b)
+		m := dedupe.NewMemory(dedupe.MemoryOptions{})
+		for n := range uint64(dedupe.DefaultMaxEntries) {
+			m.Done(context.Background(), nthKey(n), dedupe.Mark{Status: 200, TTL: 7 * 24 * time.Hour, Room: "shop", Share: dedupe.Share(n)})
+		}
+		debug.FreeOSMemory()
+		b.ReportMetric(float64(resident(b)-before)/1e6, "MB")
+		runtime.KeepAlive(m)
 	}
 }
 

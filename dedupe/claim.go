@@ -61,7 +61,7 @@ func (c *Claim) Done(status int) {
 	if !owns {
 		f = nil
 	}
-	c.g.record(f, c.key, Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room})
+	c.g.record(f, c.key, Mark{Status: status, TTL: c.terms.TTL, Room: c.terms.Room, Share: c.terms.Share})
 }
 
 // Record marks a delivery as done without a claim: the app accepted it later, out of

@@ -289,6 +289,36 @@ func TestDonesOfTheLargestRoomAreGivenUp(t *testing.T) {
 	})
 }
 
+// Nor does a flood by one of a sender's tenants displace those of the others.
+func TestDonesOfTheLargestShareAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}
+		line.down()
+		g := dedupe.NewGate(dedupe.Options{
+			Store: line, Local: dedupe.NewMemory(dedupe.MemoryOptions{}), MaxUnwritten: 5,
+		})
+		tenants := []string{"quiet", "flood", "other", "flood", "flood", "flood", "flood", "other"}
+		for i, tenant := range tenants {
+			in := terms
+			in.Room, in.Share = "shop", dedupe.ShareOf(tenant)
+			g.Claim(t.Context(), other(i), in).Claim.Done(200)
+		}
+		line.up()
+		if err := g.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var written []int
+		for i := range tenants {
+			if st, _ := line.Claim(t.Context(), other(i), dedupe.Token{9}, time.Minute); st.Phase == dedupe.Done {
+				written = append(written, i)
+			}
+		}
+		if want := []int{0, 2, 5, 6, 7}; !slices.Equal(written, want) {
+			t.Errorf("written: %v, want %v: the oldest of the flood is given up", written, want)
+		}
+	})
+}
+
 func TestCloseSaysWhatCouldNotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &faulty{Store: dedupe.NewMemory(dedupe.MemoryOptions{})}

@@ -1,80 +1,121 @@
 package dedupe
 
-import "container/heap"
+import (
+	"container/heap"
+	"slices"
+)
 
 // dones are the done deliveries of a shard of a [Memory]. They are stored in one slab
 // without pointers, which the garbage collector skips (a million linked entries cost
-// it 170 ms), and form a queue per room, oldest first. Lookups do not reorder:
-// replaying old deliveries must not keep them at the cost of new ones.
+// it 170 ms), and form a queue per share of a room, oldest first; the queues have a slab
+// of their own, as there may be one for each delivery. Lookups do not reorder: replaying
+// old deliveries must not keep them at the cost of new ones.
 //
-// Rooms have no fixed size. When space runs out, the largest room gives way, so that
-// no sender can displace the deliveries of a smaller one.
+// Neither rooms nor shares have a fixed size. When space runs out, the largest share of
+// the largest room gives way, so that no sender can displace the deliveries of a smaller
+// one, and no tenant those of a smaller one of its handler.
 type dones struct {
-	size  int
-	at    map[Key]int32
-	slab  []slot
-	free  int32 // the first unused slot of the slab; next links them
-	rooms []*room
-	named map[string]*room
-	byEnd roomHeap // first the one whose oldest window ends first
-	bySum roomHeap // first the largest
+	size   int
+	at     map[Key]int32
+	slab   []slot
+	free   int32 // the first unused slot of the slab; next links them
+	rooms  []*room
+	named  map[string]*room
+	queues []queue
+	unused int32 // the first unused one of queues; newest links them
+	of     map[shareOf]int32
+	byEnd  order // of queues: first the one whose oldest window ends first
+	bySum  order // of rooms: first the largest
 }
 
 // A slot uses 40 bytes, plus 24 to 48 in the map.
 type slot struct {
 	key        Key
 	mark       doneMark
-	prev, next int32 // in the queue of its room
-	room       int32
+	prev, next int32 // in its queue
+	queue      int32
 }
 
 const none = -1
 
-// A room is the queue of the deliveries with one Mark.Room.
+// A room holds the deliveries with one Mark.Room.
 type room struct {
-	name           string
-	number         int32
+	name   string
+	number int32
+	sum    int
+	bySum  order // of its queues: first the largest
+	place  int32 // in dones.bySum
+}
+
+// A queue holds those of them with one Mark.Share. It uses about 100 bytes with its
+// places in the map and in the orders.
+type queue struct {
+	share          Share
+	room           int32
 	oldest, newest int32
-	sum            int
-	place          [2]int // in byEnd and bySum
+	sum            int32
+	placeEnd       int32 // in dones.byEnd
+	placeSum       int32 // in room.bySum
 }
 
-// A roomHeap orders rooms by less.
-type roomHeap struct {
-	list   []*room
-	which  int // of room.place
-	before func(a, b *room) bool
+type shareOf struct {
+	share Share
+	room  int32
 }
 
-func (h *roomHeap) Len() int           { return len(h.list) }
-func (h *roomHeap) Less(i, j int) bool { return h.before(h.list[i], h.list[j]) }
-func (h *roomHeap) Swap(i, j int) {
-	h.list[i], h.list[j] = h.list[j], h.list[i]
-	h.list[i].place[h.which], h.list[j].place[h.which] = i, j
+// An order is a heap of numbers of rooms or queues.
+type order struct {
+	list   []int32
+	before func(a, b int32) bool
+	place  func(i int32) *int32 // where i keeps its place in the list
 }
 
-func (h *roomHeap) Push(r any) {
-	r.(*room).place[h.which] = len(h.list)
-	h.list = append(h.list, r.(*room))
+func (o *order) Len() int           { return len(o.list) }
+func (o *order) Less(i, j int) bool { return o.before(o.list[i], o.list[j]) }
+func (o *order) Swap(i, j int) {
+	o.list[i], o.list[j] = o.list[j], o.list[i]
+	*o.place(o.list[i]), *o.place(o.list[j]) = int32(i), int32(j)
 }
 
-func (h *roomHeap) Pop() any {
-	last := len(h.list) - 1
-	r := h.list[last]
-	h.list[last], h.list = nil, h.list[:last]
-	return r
+func (o *order) Push(i any) {
+	*o.place(i.(int32)) = int32(len(o.list))
+	o.list = append(o.list, i.(int32))
 }
+
+func (o *order) Pop() any {
+	last := len(o.list) - 1
+	i := o.list[last]
+	o.list = o.list[:last]
+	return i
+}
+
+func (o *order) fix(i int32) { heap.Fix(o, int(*o.place(i))) }
 
 func newDones(size int) *dones {
-	d := &dones{size: size, at: make(map[Key]int32), free: none, named: make(map[string]*room)}
-	d.byEnd = roomHeap{which: 0, before: func(a, b *room) bool { return d.end(a) < d.end(b) }}
-	d.bySum = roomHeap{which: 1, before: func(a, b *room) bool { return a.sum > b.sum }}
+	d := &dones{size: size, at: make(map[Key]int32), free: none, unused: none, named: make(map[string]*room), of: make(map[shareOf]int32)}
+	d.byEnd = order{
+		before: func(a, b int32) bool { return d.end(a) < d.end(b) },
+		place:  func(q int32) *int32 { return &d.queues[q].placeEnd },
+	}
+	d.bySum = order{
+		before: func(a, b int32) bool { return d.rooms[a].sum > d.rooms[b].sum },
+		place:  func(r int32) *int32 { return &d.rooms[r].place },
+	}
 	return d
 }
 
-// end is when the window of a room's oldest delivery ends. If windows in a room
+// end is when the window of a queue's oldest delivery ends. If windows in a queue
 // differ, it may hide shorter ones: that costs space, not correctness.
-func (d *dones) end(r *room) int64 { return d.slab[r.oldest].mark.until() }
+func (d *dones) end(q int32) int64 { return d.slab[d.queues[q].oldest].mark.until() }
+
+// larger orders the queues of a room; of equal ones, the one with the oldest delivery
+// gives way.
+func (d *dones) larger(a, b int32) bool {
+	if x, y := d.queues[a].sum, d.queues[b].sum; x != y {
+		return x > y
+	}
+	return d.end(a) < d.end(b)
+}
 
 func (d *dones) get(key Key) (doneMark, bool) {
 	i, ok := d.at[key]
@@ -84,55 +125,61 @@ func (d *dones) get(key Key) (doneMark, bool) {
 	return d.slab[i].mark, true
 }
 
-// put adds key as the newest of a room, and reports whether a delivery had to be
+// put adds key as the newest of a room's share, and reports whether a delivery had to be
 // evicted before its window ended.
 //
 // It first removes at most two expired deliveries, so that expiry never holds the
 // lock for long. Removing up to two for each one added keeps expired ones from piling
 // up.
-func (d *dones) put(key Key, m doneMark, name string, now int64) (evicted bool) {
+func (d *dones) put(key Key, m doneMark, name string, share Share, now int64) (evicted bool) {
 	for range 2 {
 		if len(d.byEnd.list) == 0 || d.end(d.byEnd.list[0]) > now {
 			break
 		}
-		d.remove(d.byEnd.list[0].oldest)
+		d.remove(d.queues[d.byEnd.list[0]].oldest)
 	}
 	if i, known := d.at[key]; known {
 		d.remove(i)
 	} else if len(d.at) >= d.size {
-		d.remove(d.victim(name))
+		victim, _ := d.victim(name, share)
+		d.remove(victim)
 		evicted = true
 	}
-	d.link(d.take(key, m), name, false)
+	d.link(d.take(key, m), name, share, false)
 	return evicted
 }
 
-// recall adds key as the oldest of a room, unless it is known or would be the next
-// victim.
-func (d *dones) recall(key Key, m doneMark, name string) (evicted bool) {
+// recall adds key as the oldest of a room's share, unless it is known or would be the
+// next victim.
+func (d *dones) recall(key Key, m doneMark, name string, share Share) (evicted bool) {
 	if _, known := d.at[key]; known {
 		return false
 	}
 	if len(d.at) >= d.size {
-		most := d.bySum.list[0]
-		if own := d.named[name]; own != nil && own.sum >= most.sum {
+		victim, own := d.victim(name, share)
+		if own {
 			return false
 		}
-		d.remove(most.oldest)
+		d.remove(victim)
 		evicted = true
 	}
-	d.link(d.take(key, m), name, true)
+	d.link(d.take(key, m), name, share, true)
 	return evicted
 }
 
-// victim is the oldest of the largest room; the newcomer's own room if none is
-// larger.
-func (d *dones) victim(newcomer string) int32 {
-	most := d.bySum.list[0]
-	if own := d.named[newcomer]; own != nil && own.sum >= most.sum {
-		return own.oldest
+// victim is the oldest of the largest share of the largest room. The newcomer's own room
+// and own share go before others that are not larger; own reports whether it is of both.
+func (d *dones) victim(name string, share Share) (oldest int32, own bool) {
+	most := d.rooms[d.bySum.list[0]]
+	newcomers := d.named[name]
+	if newcomers == nil || newcomers.sum < most.sum {
+		return d.queues[most.bySum.list[0]].oldest, false
 	}
-	return most.oldest
+	largest := d.queues[newcomers.bySum.list[0]]
+	if q, ok := d.of[shareOf{share, newcomers.number}]; ok && d.queues[q].sum >= largest.sum {
+		return d.queues[q].oldest, true
+	}
+	return largest.oldest, false
 }
 
 // take fills an unused slot. The slab doubles as it grows, up to size.
@@ -154,101 +201,127 @@ func (d *dones) take(key Key, m doneMark) int32 {
 	return i
 }
 
-// link adds a slot at either end of a room's queue.
-func (d *dones) link(i int32, name string, front bool) {
+// link adds a slot at either end of a share's queue.
+func (d *dones) link(i int32, name string, share Share, front bool) {
 	r := d.named[name]
 	if r == nil {
-		r = &room{name: name, number: d.number(), oldest: i, newest: i, sum: 1}
-		d.rooms[r.number], d.named[name] = r, r
-		d.slab[i].room = r.number
-		heap.Push(&d.byEnd, r)
-		heap.Push(&d.bySum, r)
-		return
-	}
-	e := &d.slab[i]
-	e.room = r.number
-	if front {
-		e.next, d.slab[r.oldest].prev = r.oldest, i
-		r.oldest = i
-	} else {
-		e.prev, d.slab[r.newest].next = r.newest, i
-		r.newest = i
+		r = d.enter(name)
 	}
 	r.sum++
-	heap.Fix(&d.byEnd, r.place[0])
-	heap.Fix(&d.bySum, r.place[1])
+	d.bySum.fix(r.number)
+	e := &d.slab[i]
+	at, ok := d.of[shareOf{share, r.number}]
+	if !ok {
+		e.queue = d.open(r, share, i)
+		return
+	}
+	q := &d.queues[at]
+	e.queue = at
+	if front {
+		e.next, d.slab[q.oldest].prev = q.oldest, i
+		q.oldest = i
+	} else {
+		e.prev, d.slab[q.newest].next = q.newest, i
+		q.newest = i
+	}
+	q.sum++
+	d.byEnd.fix(at)
+	r.bySum.fix(at)
 }
 
-// number returns an unused index for a room.
-func (d *dones) number() int32 {
-	for i, r := range d.rooms {
-		if r == nil {
-			return int32(i)
-		}
+// enter adds an empty room.
+func (d *dones) enter(name string) *room {
+	n := slices.Index(d.rooms, nil)
+	if n < 0 {
+		n, d.rooms = len(d.rooms), append(d.rooms, nil)
 	}
-	d.rooms = append(d.rooms, nil)
-	return int32(len(d.rooms) - 1)
+	r := &room{name: name, number: int32(n)}
+	r.bySum = order{before: d.larger, place: func(q int32) *int32 { return &d.queues[q].placeSum }}
+	d.rooms[n], d.named[name] = r, r
+	heap.Push(&d.bySum, r.number)
+	return r
+}
+
+// open adds the queue of a share, with its first slot.
+func (d *dones) open(r *room, share Share, first int32) int32 {
+	q := d.unused
+	if q != none {
+		d.unused = d.queues[q].newest
+	} else {
+		q = int32(len(d.queues))
+		d.queues = append(d.queues, queue{})
+	}
+	d.queues[q] = queue{share: share, room: r.number, oldest: first, newest: first, sum: 1}
+	d.of[shareOf{share, r.number}] = q
+	heap.Push(&d.byEnd, q)
+	heap.Push(&r.bySum, q)
+	return q
 }
 
 func (d *dones) remove(i int32) {
 	e := &d.slab[i]
-	r := d.rooms[e.room]
+	at := e.queue
+	q := &d.queues[at]
 	if e.prev != none {
 		d.slab[e.prev].next = e.next
 	} else {
-		r.oldest = e.next
+		q.oldest = e.next
 	}
 	if e.next != none {
 		d.slab[e.next].prev = e.prev
 	} else {
-		r.newest = e.prev
+		q.newest = e.prev
 	}
 	delete(d.at, e.key)
 	*e = slot{next: d.free}
 	d.free = i
+	r := d.rooms[q.room]
 	r.sum--
-	if r.sum == 0 {
-		d.leave(r)
+	if q.sum--; q.sum == 0 {
+		d.close(r, at)
+	} else {
+		d.byEnd.fix(at)
+		r.bySum.fix(at)
+	}
+	if r.sum > 0 {
+		d.bySum.fix(r.number)
 		return
 	}
-	heap.Fix(&d.byEnd, r.place[0])
-	heap.Fix(&d.bySum, r.place[1])
-}
-
-// leave removes an empty room. Its position in byEnd is found without comparing,
-// since it has no oldest.
-func (d *dones) leave(r *room) {
-	for _, h := range []*roomHeap{&d.byEnd, &d.bySum} {
-		i, last := r.place[h.which], len(h.list)-1
-		h.Swap(i, last)
-		h.Pop()
-		if i < last {
-			heap.Fix(h, i)
-		}
-	}
+	heap.Remove(&d.bySum, int(r.place))
 	d.rooms[r.number] = nil
 	delete(d.named, r.name)
+}
+
+// close removes an empty queue. heap.Remove does not compare it.
+func (d *dones) close(r *room, q int32) {
+	heap.Remove(&d.byEnd, int(d.queues[q].placeEnd))
+	heap.Remove(&r.bySum, int(d.queues[q].placeSum))
+	delete(d.of, shareOf{d.queues[q].share, r.number})
+	d.queues[q] = queue{newest: d.unused}
+	d.unused = q
 }
 
 // resized returns dones with space for size, and the number of evicted deliveries.
 // For a smaller size it copies the rest: slab and map never shrink.
 func (d *dones) resized(size int) (_ *dones, evicted int) {
 	for d.size = size; len(d.at) > size; evicted++ {
-		d.remove(d.bySum.list[0].oldest)
+		d.remove(d.queues[d.rooms[d.bySum.list[0]].bySum.list[0]].oldest)
 	}
 	if len(d.slab) <= size {
 		return d, evicted
 	}
 	smaller := newDones(size)
-	d.each(func(e slot, name string) { smaller.put(e.key, e.mark, name, -1) })
+	d.each(func(e slot, name string, share Share) { smaller.put(e.key, e.mark, name, share, -1) })
 	return smaller, evicted
 }
 
-// each visits all deliveries, room by room, oldest first.
-func (d *dones) each(f func(e slot, name string)) {
+// each visits all deliveries, share by share of each room, oldest first.
+func (d *dones) each(f func(e slot, name string, share Share)) {
 	for _, r := range d.bySum.list {
-		for i := r.oldest; i != none; i = d.slab[i].next {
-			f(d.slab[i], r.name)
+		for _, q := range d.rooms[r].bySum.list {
+			for i := d.queues[q].oldest; i != none; i = d.slab[i].next {
+				f(d.slab[i], d.rooms[r].name, d.queues[q].share)
+			}
 		}
 	}
 }

@@ -30,7 +30,8 @@ type Options struct {
 	MaxInFlight int
 
 	// MaxUnwritten limits the dones waiting for Store, at about 200 bytes each.
-	// Beyond it the oldest of the room with the most is dropped. Default: 65 536.
+	// Beyond it the oldest of the largest share of the largest room is dropped.
+	// Default: 65 536.
 	MaxUnwritten int
 
 	// NewToken is the source of randomness for claims and for the jitter of polling.
@@ -50,6 +51,7 @@ type Terms struct {
 	Limit time.Duration // how long an attempt may take (upstream_timeout). Default: 60 s
 	Lease time.Duration // how long a claim outlives its process. Default: 9 s
 	Room  string        // whose space in the store the delivery takes once done; see Mark
+	Share Share         // whose part of the room; see Mark
 }
 
 // Defaults of [Terms] and limits of a [Gate].
@@ -148,7 +150,7 @@ type Gate struct {
 	waiting    int
 	unwritten  map[Key]*pendingWrite // dones that Store does not have yet
 	queue      []*pendingWrite       // what is to be written to Store, oldest first
-	queued     map[string]int        // how many of them each room has
+	queued     map[string]*roomQueue // how many of them each room has
 	writerRuns bool                  // the goroutine of writeback.go runs
 	closed     bool
 
@@ -157,6 +159,12 @@ type Gate struct {
 	writers sync.WaitGroup
 
 	alone, lost, dropped, restored atomic.Uint64
+}
+
+// A roomQueue counts the writes of a room, and those of its shares.
+type roomQueue struct {
+	sum    int
+	shares map[Share]int
 }
 
 // NewGate returns a gate in front of o.Store. It does not call the store: a store
@@ -184,7 +192,7 @@ func NewGate(o Options) *Gate {
 		maxQueued: o.MaxUnwritten,
 		flights:   make(map[Key]*flight),
 		unwritten: make(map[Key]*pendingWrite),
-		queued:    make(map[string]int),
+		queued:    make(map[string]*roomQueue),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g

@@ -17,7 +17,7 @@ const (
 // MemoryOptions configure a [Memory]. The zero value means the defaults.
 type MemoryOptions struct {
 	// MaxEntries limits the deliveries remembered as done; beyond it the oldest of
-	// the largest room is forgotten early. Default: DefaultMaxEntries.
+	// the largest share of the largest room is forgotten early. Default: DefaultMaxEntries.
 	MaxEntries int
 
 	// MaxInFlight limits the deliveries in flight; beyond it Claim returns ErrFull.
@@ -76,8 +76,8 @@ func mark(until int64, status int) doneMark {
 func (m doneMark) until() int64 { return int64(m >> statusBits) }
 func (m doneMark) status() int  { return int(m & (1<<statusBits - 1)) }
 
-func (m doneMark) unpack(now int64, room string) Mark {
-	return Mark{Status: m.status(), TTL: time.Duration(m.until()-now) * time.Millisecond, Room: room}
+func (m doneMark) unpack(now int64, room string, share Share) Mark {
+	return Mark{Status: m.status(), TTL: time.Duration(m.until()-now) * time.Millisecond, Room: room, Share: share}
 }
 
 // NewMemory returns an empty store, which needs no Close.
@@ -194,7 +194,7 @@ func (m *Memory) Done(_ context.Context, key Key, d Mark) error {
 		}
 		return nil
 	}
-	if s.done.put(key, mark(now+d.TTL.Milliseconds(), d.Status), d.Room, now) {
+	if s.done.put(key, mark(now+d.TTL.Milliseconds(), d.Status), d.Room, d.Share, now) {
 		m.early.Add(1)
 	}
 	return nil
@@ -208,7 +208,7 @@ func (m *Memory) endFlight(s *shard, key Key) {
 }
 
 // Resize changes MaxEntries (0: the default). Excess deliveries are forgotten, the
-// oldest of the largest room first.
+// oldest of the largest share of the largest room first.
 func (m *Memory) Resize(maxEntries int) {
 	if maxEntries <= 0 {
 		maxEntries = DefaultMaxEntries
@@ -256,7 +256,7 @@ func (m *Memory) ForgetStatus(_ context.Context, status int) ([]Key, error) {
 func (s *shard) forgetStatus(status int, now int64) (gone []Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done.each(func(e slot, _ string) {
+	s.done.each(func(e slot, _ string, _ Share) {
 		if e.mark.status() == status && e.mark.until() > now {
 			gone = append(gone, e.key)
 		}
@@ -279,7 +279,8 @@ func (m *Memory) Lookup(key Key) (Mark, bool) {
 		return Mark{}, false
 	}
 	e := s.done.slab[i]
-	return e.mark.unpack(now, s.done.rooms[e.room].name), true
+	q := s.done.queues[e.queue]
+	return e.mark.unpack(now, s.done.rooms[q.room].name, q.share), true
 }
 
 // Recall adds a done delivery as older than all others, for a store that reads a file
@@ -292,12 +293,12 @@ func (m *Memory) Recall(key Key, d Mark) {
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.done.recall(key, mark(m.millis()+d.TTL.Milliseconds(), d.Status), d.Room) {
+	if s.done.recall(key, mark(m.millis()+d.TTL.Milliseconds(), d.Status), d.Room, d.Share) {
 		m.early.Add(1)
 	}
 }
 
-// Each visits all done deliveries, within a room and shard the oldest first.
+// Each visits all done deliveries, within a shard and a room's share the oldest first.
 func (m *Memory) Each(visit func(Key, Mark)) {
 	now := m.millis()
 	type item struct {
@@ -309,9 +310,9 @@ func (m *Memory) Each(visit func(Key, Mark)) {
 		s := &m.shards[i]
 		items = items[:0]
 		s.mu.Lock()
-		s.done.each(func(e slot, room string) {
+		s.done.each(func(e slot, room string, share Share) {
 			if e.mark.until() > now {
-				items = append(items, item{e.key, e.mark.unpack(now, room)})
+				items = append(items, item{e.key, e.mark.unpack(now, room, share)})
 			}
 		})
 		s.mu.Unlock()

@@ -105,6 +105,7 @@ func TestMemoryAgainstAListOfAll(t *testing.T) {
 	type done struct {
 		key   dedupe.Key
 		room  string
+		share dedupe.Share
 		until time.Time
 	}
 	rapid.Check(t, func(t *rapid.T) {
@@ -124,7 +125,8 @@ func TestMemoryAgainstAListOfAll(t *testing.T) {
 				if room == "c" {
 					ttl = time.Minute
 				}
-				if err := m.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: ttl, Room: room}); err != nil {
+				share := dedupe.Share(rapid.IntRange(0, 2).Draw(t, "share"))
+				if err := m.Done(context.Background(), k, dedupe.Mark{Status: 200, TTL: ttl, Room: room, Share: share}); err != nil {
 					t.Fatal(err)
 				}
 				for i := len(list) - 1; i >= 0; i-- { // the memory may keep them longer
@@ -135,7 +137,7 @@ func TestMemoryAgainstAListOfAll(t *testing.T) {
 				if i := find(k); i >= 0 {
 					remove(i)
 				}
-				list = append(list, done{k, room, c.Now().Add(ttl)})
+				list = append(list, done{k, room, share, c.Now().Add(ttl)})
 			},
 			"forget": func(t *rapid.T) {
 				k := key()
@@ -152,39 +154,45 @@ func TestMemoryAgainstAListOfAll(t *testing.T) {
 				c.Advance(time.Duration(rapid.IntRange(1, 40).Draw(t, "seconds")) * time.Second)
 			},
 			"": func(t *rapid.T) {
-				known, sums := 0, map[string]int{}
+				known, sums, shares := 0, map[string]int{}, map[string]map[dedupe.Share]int{"a": {}, "b": {}, "c": {}}
 				for _, d := range list {
 					mark, ok := m.Lookup(d.key)
-					if ok && (mark.Room != d.room || mark.TTL != d.until.Sub(c.Now())) {
+					if ok && (mark.Room != d.room || mark.Share != d.share || mark.TTL != d.until.Sub(c.Now())) {
 						t.Fatalf("%+v, want %+v", mark, d)
 					}
 					if ok {
 						known++
 						sums[d.room]++
+						shares[d.room][d.share]++
 					}
 				}
 				each := 0
 				m.Each(func(k dedupe.Key, mark dedupe.Mark) {
 					each++
-					if i := find(k); i < 0 || list[i].room != mark.Room {
+					if i := find(k); i < 0 || list[i].room != mark.Room || list[i].share != mark.Share {
 						t.Fatalf("visited %v %+v", k, mark)
 					}
 				})
 				if st := m.Stats(); known > size || st.Entries > size || each != known {
 					t.Fatalf("%d known, %d visited, %+v", known, each, st)
 				}
-				for i := len(list) - 1; i >= 0; i-- { // evicted: the oldest of its room
+				for i := len(list) - 1; i >= 0; i-- { // evicted: the oldest of its share
 					d := list[i]
 					if _, ok := m.Lookup(d.key); ok || !d.until.After(c.Now()) {
 						continue
 					}
 					for _, older := range list[:i] {
-						if _, ok := m.Lookup(older.key); ok && older.room == d.room {
-							t.Fatalf("of room %s a newer one went before an older", d.room)
+						if _, ok := m.Lookup(older.key); ok && older.room == d.room && older.share == d.share {
+							t.Fatalf("of share %d of room %s a newer one went before an older", d.share, d.room)
 						}
 					}
 					if sums[d.room]+1 < size/3 {
 						t.Fatalf("room %s was pushed below its share: %v", d.room, sums)
+					}
+					for share, n := range shares[d.room] {
+						if n > shares[d.room][d.share]+2 { // itself, and one that has arrived since
+							t.Fatalf("of room %s a delivery of share %d went although share %d is larger: %v", d.room, d.share, share, shares[d.room])
+						}
 					}
 					remove(i)
 				}

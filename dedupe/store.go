@@ -2,6 +2,8 @@ package dedupe
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"time"
 )
@@ -15,8 +17,9 @@ import (
 // may or may not have had its effect. Any call may be repeated with the same
 // arguments.
 //
-// A store of limited size shares its space by [Mark.Room]: when it is full, the
-// oldest done of the largest room is forgotten.
+// A store of limited size shares its space by [Mark.Room], and that of a room by
+// [Mark.Share]: when it is full, the oldest done of the largest share of the largest
+// room is forgotten.
 type Store interface {
 	// Claim gives key to token for the time of lease, if it is free. The state is
 	// Claimed if token has it now, even if it had it before (a repeated call whose
@@ -43,9 +46,28 @@ type Mark struct {
 	Status int           // the app's, 100–999, or that of an inbox: see StoredIn
 	TTL    time.Duration // how long it counts; always positive
 
-	// Room is the share of the store that it uses: the handler's name. A request must
+	// Room is whose space in the store it uses: the handler's name. A request must
 	// not be able to choose it, or a flood could create rooms of its own.
 	Room string
+
+	// Share is whose part of the room it uses: the tenant's. A request must not be able
+	// to choose it either, unless it proves to be that tenant's.
+	Share Share
+}
+
+// A Share is a tenant's part of a room. The zero Share is that of deliveries without a
+// tenant.
+type Share uint64
+
+// ShareOf returns the share of a tenant: a digest of its name, as there may be thousands
+// of tenants. It does not change, since stores keep it. Two tenants with equal digests
+// share, which takes 2^32 names to find on purpose.
+func ShareOf(tenant string) Share {
+	if tenant == "" {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(tenant))
+	return Share(binary.BigEndian.Uint64(sum[:]))
 }
 
 // A Forgetter is a [Store] that can forget a done delivery, so that an operator can

@@ -15,14 +15,14 @@ type pendingWrite struct {
 	key       Key
 	release   bool
 	token     Token     // for a release
-	mark      Mark      // for a done; for a release, only the room
+	mark      Mark      // for a done; for a release, only room and share
 	until     time.Time // when it becomes pointless: the end of the lease or window
 	writing   bool
 	cancelled bool
 }
 
-// queueWrite queues a write. When there are too many, the oldest of the room with the
-// most is dropped, as in a store.
+// queueWrite queues a write. When there are too many, the oldest of the largest share of
+// the largest room is dropped, as in a store.
 func (g *Gate) queueWrite(w *pendingWrite) {
 	g.mu.Lock()
 	if w.cancelled {
@@ -33,23 +33,45 @@ func (g *Gate) queueWrite(w *pendingWrite) {
 		g.dropOldest()
 	}
 	g.queue = append(g.queue, w)
-	g.queued[w.mark.Room]++
+	g.count(w, 1)
 	g.mu.Unlock()
 	g.wakeWriter()
 }
 
 func (g *Gate) queueRelease(key Key, token Token, t Terms) {
-	g.queueWrite(&pendingWrite{key: key, token: token, release: true, mark: Mark{Room: t.Room}, until: time.Now().Add(t.Lease)})
+	g.queueWrite(&pendingWrite{key: key, token: token, release: true, mark: Mark{Room: t.Room, Share: t.Share}, until: time.Now().Add(t.Lease)})
+}
+
+// count counts a write that enters or leaves the queue. Gate.mu is held.
+func (g *Gate) count(w *pendingWrite, n int) {
+	q := g.queued[w.mark.Room]
+	if q == nil {
+		q = &roomQueue{shares: make(map[Share]int)}
+		g.queued[w.mark.Room] = q
+	}
+	q.sum += n
+	if q.shares[w.mark.Share] += n; q.shares[w.mark.Share] == 0 {
+		delete(q.shares, w.mark.Share)
+	}
+	if q.sum == 0 {
+		delete(g.queued, w.mark.Room)
+	}
 }
 
 func (g *Gate) dropOldest() {
-	most := g.queue[0].mark.Room
-	for room, n := range g.queued {
-		if n > g.queued[most] {
-			most = room
+	room, share := g.queue[0].mark.Room, g.queue[0].mark.Share
+	for name, q := range g.queued {
+		if q.sum > g.queued[room].sum {
+			room = name
 		}
 	}
-	i := slices.IndexFunc(g.queue, func(w *pendingWrite) bool { return w.mark.Room == most })
+	most := g.queued[room].shares
+	for of, n := range most {
+		if n > most[share] {
+			share = of
+		}
+	}
+	i := slices.IndexFunc(g.queue, func(w *pendingWrite) bool { return w.mark.Room == room && w.mark.Share == share })
 	w := g.queue[i]
 	g.dequeue(i)
 	if w.release || w.cancelled {
@@ -64,10 +86,7 @@ func (g *Gate) dropOldest() {
 
 // dequeue removes a write from the queue. Gate.mu is held.
 func (g *Gate) dequeue(i int) {
-	room := g.queue[i].mark.Room
-	if g.queued[room]--; g.queued[room] == 0 {
-		delete(g.queued, room)
-	}
+	g.count(g.queue[i], -1)
 	if i == 0 {
 		g.queue = g.queue[1:] // without moving the others
 		return

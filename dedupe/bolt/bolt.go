@@ -30,8 +30,9 @@ type Options struct {
 	// only to the owner. Only one process can open it at a time.
 	Path string
 
-	// MaxEntries limits the done deliveries in memory and in the file. Beyond it the
-	// oldest of the largest room is forgotten. Default: dedupe.DefaultMaxEntries.
+	// MaxEntries limits the done deliveries in memory and, with 1/64 more, in the file.
+	// Beyond it the oldest of the largest share of the largest room is forgotten.
+	// Default: dedupe.DefaultMaxEntries.
 	MaxEntries int
 
 	// Now is the wall clock, which decides when a window in the file ends. Default:

@@ -117,7 +117,7 @@ func classify(err error) error {
 // load adds unexpired entries to the memory as older than those it has. The clock may
 // have been wrong when an entry was written, so its end is at most one window away.
 func (f *file) load() error {
-	sums := make(map[string]int)
+	sums := make(map[part]int)
 	f.mu.Lock()
 	gone := maps.Clone(f.gone)
 	f.mu.Unlock()
@@ -131,12 +131,12 @@ func (f *file) load() error {
 		}
 		now := f.now().UnixMilli()
 		return newestFirst(tx, func(r record) {
-			sums[r.room]++
+			sums[r.part()]++
 			if gone[r.status] { // forgotten, and not yet removed
 				return
 			}
 			left := min(time.Duration(r.until-now)*time.Millisecond, r.ttl)
-			f.mem.Recall(r.key, dedupe.Mark{Status: int(r.status), TTL: left, Room: r.room})
+			f.mem.Recall(r.key, dedupe.Mark{Status: int(r.status), TTL: left, Room: r.room, Share: r.share})
 		})
 	})
 	if err != nil {

@@ -53,8 +53,8 @@ type file struct {
 
 	// Owned by the goroutine.
 	db     *bbolt.DB
-	inode  os.FileInfo    // of the open file
-	sums   map[string]int // entries in the file, by room
+	inode  os.FileInfo  // of the open file
+	sums   map[part]int // entries in the file
 	loaded bool
 	wall   time.Time     // since when the clock has been steady
 	mark   time.Duration // the same by elapsed

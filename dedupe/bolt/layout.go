@@ -1,10 +1,12 @@
 package bolt
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -13,8 +15,9 @@ import (
 
 // The file has a bucket for each room, named "r" and the room. In it a sequence
 // number (8 bytes, big endian) maps to a done delivery: its key, the end and the
-// length of its window, the status. So the oldest of a room is first in its bucket,
-// new entries are appended, and pages fill one after the other.
+// length of its window, the status, and its share of the room unless that is 0. So the
+// oldest of a room is first in its bucket, new entries are appended, and pages fill one
+// after the other, however many shares there are.
 
 // A record marks a delivery as done or forgotten.
 type record struct {
@@ -23,29 +26,43 @@ type record struct {
 	ttl    time.Duration
 	status uint16
 	room   string
+	share  dedupe.Share
 	forget bool
 	again  bool // the file may have an earlier record of the key
 }
 
 const (
-	valueSize = len(dedupe.Key{}) + 8 + 8 + 2
+	valueSize = len(dedupe.Key{}) + 8 + 8 + 2 // without a share
+	shareSize = 8
 	maxTTL    = 366 * 24 * time.Hour // a longer one is damage
 	sweepSize = 10_000               // expired entries removed per transaction
 )
 
 func (r record) value() []byte {
-	b := make([]byte, 0, valueSize)
+	b := make([]byte, 0, valueSize+shareSize)
 	b = append(b, r.key[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.until))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.ttl.Milliseconds()))
-	return binary.BigEndian.AppendUint16(b, r.status)
+	b = binary.BigEndian.AppendUint16(b, r.status)
+	if r.share != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(r.share))
+	}
+	return b
 }
+
+// A part is a share of a room.
+type part struct {
+	room  string
+	share dedupe.Share
+}
+
+func (r record) part() part { return part{r.room, r.share} }
 
 // errDamaged marks errors that a retry cannot fix.
 var errDamaged = errors.New("damaged")
 
 func decode(k, v []byte) (r record, err error) {
-	if len(k) != 8 || len(v) != valueSize {
+	if len(k) != 8 || len(v) != valueSize && len(v) != valueSize+shareSize {
 		return record{}, fmt.Errorf("%w: an entry is not ours", errDamaged)
 	}
 	r.key = dedupe.Key(v[:16])
@@ -56,6 +73,9 @@ func decode(k, v []byte) (r record, err error) {
 		return record{}, fmt.Errorf("%w: an entry is not ours", errDamaged)
 	}
 	r.ttl = time.Duration(millis) * time.Millisecond
+	if len(v) > valueSize {
+		r.share = dedupe.Share(binary.BigEndian.Uint64(v[valueSize:]))
+	}
 	return r, nil
 }
 
@@ -80,10 +100,19 @@ func newestFirst(tx *bbolt.Tx, visit func(record)) error {
 }
 
 // An update is a transaction that adds and removes entries and counts those of each
-// room.
+// part.
 type update struct {
 	tx   *bbolt.Tx
-	sums map[string]int
+	sums map[part]int
+}
+
+// rooms counts the entries of each room.
+func (s *update) rooms() map[string]int {
+	sums := make(map[string]int)
+	for p, n := range s.sums {
+		sums[p.room] += n
+	}
+	return sums
 }
 
 func bucketOf(room string) []byte { return []byte("r" + room) }
@@ -110,7 +139,7 @@ func (s *update) add(batch []record, statuses map[uint16]bool) error {
 		if err := b.Put(binary.BigEndian.AppendUint64(nil, n), r.value()); err != nil {
 			return err
 		}
-		s.sums[r.room]++
+		s.sums[r.part()]++
 	}
 	return nil
 }
@@ -147,8 +176,8 @@ func (s *update) removeAll(keys map[dedupe.Key]bool, statuses map[uint16]bool) e
 	if len(keys)+len(statuses) == 0 {
 		return nil
 	}
-	for room := range maps.Clone(s.sums) {
-		_, err := s.remove(room, s.sums[room], func(r record) (take, stop bool) { return keys[r.key] || statuses[r.status], false })
+	for room, n := range s.rooms() {
+		_, err := s.remove(room, n, func(r record) (take, stop bool) { return keys[r.key] || statuses[r.status], false })
 		if err != nil {
 			return err
 		}
@@ -156,37 +185,73 @@ func (s *update) removeAll(keys map[dedupe.Key]bool, statuses map[uint16]bool) e
 	return nil
 }
 
-// trim removes the oldest entries of the largest room until at most size are left,
-// like the memory.
+// trim removes the oldest entries of the largest shares of the largest rooms until at
+// most size are left, like the memory. As it may have to read all entries of a room to
+// find them, it lets the file exceed size by a little first.
 func (s *update) trim(size int) error {
-	total := 0
-	for _, n := range s.sums {
+	rooms, total := s.rooms(), 0
+	for _, n := range rooms {
 		total += n
 	}
-	excess := make(map[string]int)
-	left := maps.Clone(s.sums)
-	for ; total > size; total-- {
-		most := ""
-		for room, n := range left {
-			if n > left[most] || n == left[most] && room < most {
-				most = room
+	if total <= size+size/trimShare {
+		return nil
+	}
+	for room, n := range excess(rooms, total-size) {
+		shares := make(map[dedupe.Share]int)
+		for p, sum := range s.sums {
+			if p.room == room {
+				shares[p.share] = sum
 			}
 		}
-		left[most]--
-		excess[most]++
-	}
-	for room, n := range excess {
-		if _, err := s.remove(room, n, func(record) (take, stop bool) { return true, false }); err != nil {
+		gone := excess(shares, n)
+		_, err := s.remove(room, n, func(r record) (take, stop bool) {
+			take = gone[r.share] > 0
+			if take {
+				gone[r.share]--
+			}
+			return take, false
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// trimShare is the fraction of its size by which the file may exceed it.
+const trimShare = 64
+
+// excess returns how many entries each name loses, if n times the largest loses one.
+func excess[K cmp.Ordered](sums map[K]int, n int) map[K]int {
+	names := slices.SortedFunc(maps.Keys(sums), func(a, b K) int {
+		return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b))
+	})
+	lost := make(map[K]int)
+	for i, name := range names {
+		next := 0
+		if i+1 < len(names) {
+			next = sums[names[i+1]]
+		}
+		all := (sums[name] - next) * (i + 1) // until the larger ones are as large as the next
+		if all < n {
+			n -= all
+			continue
+		}
+		level, rest := sums[name]-n/(i+1), n%(i+1)
+		for j, larger := range names[:i+1] {
+			if lost[larger] = sums[larger] - level; j < rest {
+				lost[larger]++
+			}
+		}
+		break
+	}
+	return lost
+}
+
 // sweep removes expired entries, and reports whether it removed all.
 func (s *update) sweep(now int64) (all bool, err error) {
 	left := sweepSize
-	for room := range maps.Clone(s.sums) {
+	for room := range s.rooms() {
 		n, err := s.remove(room, left, func(r record) (take, stop bool) { return r.until <= now, r.until > now })
 		if err != nil {
 			return false, err
@@ -216,6 +281,10 @@ func (s *update) remove(room string, n int, match func(record) (take, stop bool)
 		}
 		if take {
 			gone = append(gone, append([]byte(nil), k...))
+			r.room = room
+			if s.sums[r.part()]--; s.sums[r.part()] == 0 {
+				delete(s.sums, r.part())
+			}
 		}
 	}
 	for _, k := range gone {
@@ -223,8 +292,7 @@ func (s *update) remove(room string, n int, match func(record) (take, stop bool)
 			return 0, err
 		}
 	}
-	if s.sums[room] -= len(gone); s.sums[room] <= 0 {
-		delete(s.sums, room)
+	if s.rooms()[room] == 0 {
 		err = s.tx.DeleteBucket(bucketOf(room))
 	}
 	return len(gone), err

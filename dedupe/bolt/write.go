@@ -68,7 +68,7 @@ func (f *file) snapshot(now time.Time) (all []record) {
 
 func (f *file) recordOf(key dedupe.Key, m dedupe.Mark, now time.Time) record {
 	ttl := min(m.TTL, maxTTL).Truncate(time.Millisecond) // a longer one would count as damage
-	return record{key: key, status: uint16(m.Status), ttl: ttl, until: now.Add(ttl).UnixMilli(), room: m.Room}
+	return record{key: key, status: uint16(m.Status), ttl: ttl, until: now.Add(ttl).UnixMilli(), room: m.Room, share: m.Share}
 }
 
 // clockIsSteady reports whether expired entries may be removed, and whether the clock

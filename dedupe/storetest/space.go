@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -96,11 +97,60 @@ func testShares(t *testing.T, open Factory) {
 	p.remembers("b", 20, 5)
 }
 
-// fill marks n deliveries of a room as done, in order.
+// One tenant of a handler sends more than the store can hold, with a restart at the end
+// if the store is persistent: neither other tenants nor other handlers lose theirs.
+func testTenants(t *testing.T, open Factory) {
+	s := open(t, 20)
+	if !s.Bounded {
+		t.Skip("the store has no bound of its own")
+	}
+	p := &probe{t: t, Subject: s}
+	p.fill("other", 6, window)
+	for i := range 3 {
+		p.fill("shop/quiet"+string(rune('a'+i)), 2, window)
+	}
+	p.fill("shop/flood", 100, window)
+	p.fill("shop/late", 2, window)
+	check := func() {
+		p.t.Helper()
+		p.remembers("other", 6, 6)
+		for i := range 3 {
+			p.remembers("shop/quiet"+string(rune('a'+i)), 2, 2)
+		}
+		p.remembers("shop/late", 2, 2)
+		p.remembers("shop/flood", 100, 6)
+	}
+	check()
+	if p.Reopen != nil {
+		p.Store = p.Reopen()
+		check()
+	}
+}
+
+// Any number of tenants gives a handler no more space than one without any.
+func testRoomBeforeTenant(t *testing.T, open Factory) {
+	s := open(t, 12)
+	if !s.Bounded {
+		t.Skip("the store has no bound of its own")
+	}
+	p := &probe{t: t, Subject: s}
+	p.fill("single", 6, window)
+	for i := range 20 {
+		p.fill("shop/"+string(rune('a'+i)), 1, window)
+	}
+	p.remembers("single", 6, 6)
+	for i := range 20 { // the oldest of equal shares go first
+		p.remembers("shop/"+string(rune('a'+i)), 1, min(1, max(0, i-13)))
+	}
+}
+
+// fill marks n deliveries of a room as done, in order. A slash divides the room from the
+// tenant.
 func (p *probe) fill(room string, n int, ttl time.Duration) {
 	p.t.Helper()
+	handler, tenant, _ := strings.Cut(room, "/")
 	for i := range n {
-		m := dedupe.Mark{Status: 200, TTL: ttl, Room: room}
+		m := dedupe.Mark{Status: 200, TTL: ttl, Room: handler, Share: dedupe.ShareOf(tenant)}
 		if err := p.Store.Done(p.t.Context(), roomKey(room, i), m); err != nil {
 			p.t.Fatalf("done: %v", err)
 		}

@@ -61,6 +61,8 @@ func Run(t *testing.T, open Factory) {
 	t.Run("expired ones are evicted before any other", func(t *testing.T) { testExpiredFirst(t, open) })
 	t.Run("a flood evicts only its own", func(t *testing.T) { testFlood(t, open) })
 	t.Run("each room keeps its fair share", func(t *testing.T) { testShares(t, open) })
+	t.Run("a tenant's flood evicts only its own", func(t *testing.T) { testTenants(t, open) })
+	t.Run("many tenants give a room no more space", func(t *testing.T) { testRoomBeforeTenant(t, open) })
 	t.Run("a restart keeps dones and drops claims", func(t *testing.T) { testRestart(t, open) })
 	t.Run("all dones with one status are forgotten", func(t *testing.T) { testForgetStatus(t, open) })
 	t.Run("exactly one of many concurrent claims succeeds", func(t *testing.T) { testConcurrency(t, open(t, 0).Store) })
