@@ -53,7 +53,7 @@ func TestWhoReadsTheAnswer(t *testing.T) {
 		"airship", "bolt", "commercelayer", "contentful", "fastspring", "frameio", "front",
 		"fusionauth", "fusionauth_public_key", "getstream", "helpscout", "hubspot", "lark", "lithic",
 		"messagebird", "messagebird_jwt", "meta", "monday_apps", "okta", "paddle_classic", "persona",
-		"plain", "ramp", "retell", "saleor", "shopify", "stripe", "viber", "wix", "workos",
+		"plain", "retell", "saleor", "shopify", "stripe", "viber", "wix", "workos",
 	}; !slices.Equal(toSome, want) {
 		t.Errorf("to some requests: %q, want %q", toSome, want)
 	}
