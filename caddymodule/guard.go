@@ -25,7 +25,8 @@ func init() {
 // site it deletes the headers that only the gateway may set, and from requests
 // outside the prefix those that could make an app read a path below it. It refuses
 // with 400 a path below the prefix that the app may read as another one: dot or empty
-// segments, an encoded slash or dot, a backslash, a semicolon, a control character.
+// segments, an encoded slash or dot, an escaped escape, a backslash, a semicolon, a
+// session in brackets, a control character.
 //
 // It verifies nothing. In JSON, put it before everything of its site that answers, in
 // no route with a matcher other than of hosts, and before a terminal route with the
@@ -78,7 +79,7 @@ func received(r *http.Request) http.Request {
 // it: a matcher cleans the path, a proxy passes on the original. An app that mounts
 // by prefix would read /hooks/billing/../github, signed by github, as billing's.
 var errUncleanPath = &refusal{reason: "unclean_path", status: http.StatusBadRequest,
-	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, or a control character: call the address as it is configured"}
+	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, an escape that is escaped again, a session in brackets, or a control character: call the address as it is configured"}
 
 // refuse answers as the handlers do; no sender's counters include it, since its
 // sender is unknown.
@@ -106,8 +107,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) error {
 // for all. Caddy's own path matcher sees only the cleaned path, which is outside the
 // prefix for /hooks/acme/../../x and /hooks;x/stripe; an app that reads them
 // differently would get them from the next route. This one matches if the original
-// path is /hooks or below it, or if it is unclean and contains the segments of /hooks
-// anywhere, so that no reading of it is left to another route. Case is ignored.
+// path is /hooks or below it, also as Windows, IIS or PATH_INFO have it (/hooks./x,
+// /(S(x))/hooks, /index.php/hooks), or if it is unclean and contains the segments of
+// /hooks anywhere, so that no reading of it is left to another route. Case is ignored.
 type MatchPrefix string
 
 // CaddyModule returns the Caddy module information.

@@ -34,7 +34,7 @@ func (b *block) nearOthers(s *blockSender) string {
 		case sameToApps(exact, folder): // its folder
 			near = append(near, regexp.QuoteMeta(exact)+"/$")
 		case s.covers(other):
-			near = append(near, regexp.QuoteMeta(exact)+`(?:$|[\s/.;?#%\\])`)
+			near = append(near, regexp.QuoteMeta(exact)+`(?:$|[\s/.:;?#%\\])`)
 		}
 	}
 	if len(near) == 0 {

@@ -103,7 +103,9 @@ func TestNothingWalksPastTheBlock(t *testing.T) {
 		http.StatusUnauthorized: {"/hooks/github", "/HOOKS/GitHub", "/hooks/%67ithub", "/hook%73/github", "/hooks/generic/x", "/hooks/generic/", "http://gateway/hooks/github"},
 		http.StatusNotFound: {
 			"/hooks", "/hooks/", "/HOOKS", "/hooks/github/", "/hooks/github.json", "/hooks/github.", "/hooks/github%20", "/hooks/github%23", "/hooks/github%3fx",
-			"/hooks/githubs", "/hooks/.github", "/hooks/zzz", "/hooks/generic", "/hooks/%252e%252e/x", "/hooks/%c3%a9", "http://gateway/hooks/zzz",
+			"/hooks/githubs", "/hooks/.github", "/hooks/zzz", "/hooks/generic", "/hooks/%c3%a9", "http://gateway/hooks/zzz",
+			"/index.php/hooks/github", "/app.cgi/hooks/github", "/default.aspx/hooks/github", "/hooks.php/github", "/hooks./github", "/hooks%20/github",
+			"/hooks:$i30:$INDEX_ALLOCATION/github", "/hooks/github::$DATA", "/hooks/github.php", "/hooks/github.php/x",
 		},
 		http.StatusBadRequest: {
 			"/hooks//github", "//hooks/github", "/hooks/./github", "/hooks/x/../github", "/hooks%2fgithub", "/hooks%2Fgithub", "/hooks/github%2f", "/hooks/github;x=1",
@@ -112,9 +114,11 @@ func TestNothingWalksPastTheBlock(t *testing.T) {
 			"/hooks/generic/../../x", "/hooks/generic/..%2f..%2fx", "/hooks/generic/a%2fb", "/hooks/generic//", "/x/..;/hooks/github", "/;x/hooks/github",
 			"http://gateway/hooks/x/../github", "/hooks/billing/../github", "/hooks/billing/%2e%2e/github",
 			"/./hooks//../github", "/x/../hooks//%2e%2e/github", "/a%2fb/../hooks/github",
+			"/(S(x))/hooks/github", "/hooks/(S(x))/github", "/ho/(S(x))oks/github", "/hooks/generic/(A(x)F(y))/z", "/%2568ooks/github", "/hooks/%2567ithub",
+			"/hooks/%252e%252e/x", "/x/%252e%252e/hooks/github", "/hooks/generic/%252e%252e/github", "/hooks/..%20/x",
 			"x:http://gateway/hooks/github", "http:hooks/github", "x:/../hooks/github", "x:../hooks/github", `x:\hooks/github`, "x:other",
 		},
-		http.StatusOK: {"/", "/other", "/hooksters", "/hooks.json", "/files/a;b//c", "/moved", "/routed/hooks/github", "/stripped/hooks/github"},
+		http.StatusOK: {"/", "/other", "/hooksters", "/hooks.json", "/files/a;b//c", "/hooks.php", "/hooks:batch", "/repos/next.js/hooks/1", "/v1.2/hooks/1", "/files/a%20(1).php", "/100%2525/hooks", "/go/https%253A%252F%252Fx%252Fhooks", "/moved", "/routed/hooks/github", "/stripped/hooks/github"},
 	} {
 		for _, target := range targets {
 			signed := github.message(t)
@@ -225,10 +229,10 @@ func TestNearMissesOfAnExactPath(t *testing.T) {
 	for status, targets := range map[int][]string{
 		http.StatusUnauthorized: {"/pay", "/PAY", "/pay/stripe", "/pay/Stripe", "/pay/strip%65"},
 		http.StatusNotFound: {
-			"/pay/", "/pay/stripe/", "/pay/STRIPE/", "/pay/stripe.json", "/pay/stripe.", "/pay/stripe/x", "/pay/stripe%20", "/pay/stripe%3fx", "/pay/stripe%23x",
+			"/pay/", "/pay/stripe/", "/pay/STRIPE/", "/pay/stripe.json", "/pay/stripe.", "/pay/stripe/x", "/pay/stripe%20", "/pay/stripe%3fx", "/pay/stripe%23x", "/pay/stripe::$DATA",
 			"/pay/%C5%BFtripe", // a long s
 		},
-		http.StatusBadRequest: {"/pay/stripe;x", "/pay//stripe", "/pay/stripe%2f", "/pay/x/../stripe"},
+		http.StatusBadRequest: {"/pay/stripe;x", "/pay//stripe", "/pay/stripe%2f", "/pay/x/../stripe", "/pay/(S(x))/stripe", "/pay/str%2569pe"},
 		http.StatusOK:         {"/pay/x", "/pay/stripes", "/pay/stripe-2", "/pay/x/stripe", "/pay/x.json", "/pay/x/"},
 	} {
 		for _, target := range targets {

@@ -9,8 +9,8 @@ import (
 )
 
 // IsClean reports whether all parties read a path alike: matchers that clean it, apps
-// that do not, apps that decode %2f, read \ as / (Windows) or cut ;x off a segment
-// (Java).
+// that do not, apps that decode %2f or %25 again, read \ as / (Windows), cut ;x off a
+// segment (Java) or drop one that holds a session (ASP.NET).
 func IsClean(u *url.URL) bool {
 	if u == nil {
 		return true
@@ -24,7 +24,7 @@ func IsClean(u *url.URL) bool {
 	if strings.Contains(raw, "%2f") || strings.Contains(raw, "%2e") {
 		return false
 	}
-	return isTidy(u.Path)
+	return isTidy(u.Path) && decodedAgain(u.Path) == u.Path
 }
 
 // isTidy reports whether a decoded path is the same under every way of cleaning it.
@@ -37,7 +37,7 @@ func isTidy(path string) bool {
 		return true
 	}
 	for segment := range strings.SplitSeq(strings.TrimSuffix(path, "/"), "/") {
-		if segment == "" || segment == "." || segment == ".." {
+		if strings.TrimLeft(segment, ". ") == "" { // Windows reads ".. " as ".."
 			return false
 		}
 	}

@@ -66,39 +66,48 @@ func checkLiteral(p string) error {
 	return nil
 }
 
-// Owns reports whether a decoded path is below the prefix, alone or behind the name of a
-// script, or is unclean and contains the prefix's segments anywhere, so that an app may
-// read it as below. Case is ignored.
+// Owns reports whether a decoded path is below the prefix, alone, behind the name of a
+// script, or as some servers read it; or is unclean and contains the prefix's segments
+// anywhere, so that an app may read it as below. Case is ignored.
 func (m Prefix) Owns(p string) bool {
 	base := FoldCase(m.Base())
 	if base == "" {
 		return true
 	}
 	p = FoldCase(p) // once: anyone can send long paths
-	return isBelow(p, base) || isBehindScript(p, base) || !isTidy(p) && mentions(p, base)
+	read := decodedAgain(p)
+	return isBelow(read, base) || isBelow(path.Clean(read), base) || isBehindScript(read, base) || !isTidy(p) && (mentions(p, base) || mentions(read, base))
 }
 
 // isBehindScript reports whether the part of p behind the name of a script is below
 // base. A front controller routes by that part: /index.php/hooks/x, the PATH_INFO of
 // RFC 3875 §4.1.5. Both are folded.
 func isBehindScript(p, base string) bool {
-	const script = ".php"
 	for {
-		i := strings.Index(p, script+"/")
-		if i < 0 {
+		segment, rest, more := strings.Cut(p, "/")
+		if !more {
 			return false
 		}
-		if p = p[i+len(script):]; isBelow(p, base) {
+		if _, script := cutScript(asOnWindows(segment)); script && isBelow(p[len(segment):], base) {
 			return true
 		}
+		p = rest
 	}
 }
 
 // isBelow reports whether base is p or its first whole segments, whatever ends a
 // segment. Both are folded.
 func isBelow(p, base string) bool {
-	rest, ok := strings.CutPrefix(p, base)
-	return ok && (rest == "" || endsSegment(rune(rest[0])))
+	for again := true; again; {
+		var segment, want string
+		var more bool
+		segment, p, more = strings.Cut(p, "/")
+		want, base, again = strings.Cut(base, "/")
+		if !isNamed(segment, want, more) {
+			return false
+		}
+	}
+	return true
 }
 
 // mentions reports whether p contains the segments of base in order. Apps clean paths
@@ -108,10 +117,7 @@ func isBelow(p, base string) bool {
 func mentions(p, base string) bool {
 	wanted := strings.Split(strings.TrimPrefix(base, "/"), "/")
 	for segment := range strings.FieldsFuncSeq(p, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if end := strings.IndexFunc(segment, endsSegment); end >= 0 {
-			segment = segment[:end]
-		}
-		if segment == wanted[0] {
+		if isNamed(segment, wanted[0], true) {
 			wanted = wanted[1:]
 		}
 		if len(wanted) == 0 {
