@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -207,7 +208,7 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 		return nil, 0, errors.New("the last character of the secret holds extra bits: a character is missing at its end; if the secret is complete, the sender's library ignores those bits: use the output of: printf %s SECRET | base64 -d | base64")
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("the secret is not valid %s: copy all of it, without quotes, spaces or \"v1,\" before whsec_, or set secret_encoding", encoding)
+		return nil, 0, fmt.Errorf("the secret is not valid %s: %s", encoding, blemish(text))
 	}
 	if len(key) == 0 {
 		return nil, 0, errors.New("the secret is empty: with an empty key anyone could sign")
@@ -223,6 +224,21 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 		return d[:], length, nil
 	}
 	return key, length, nil
+}
+
+// blemish says what is wrong with the text of a secret that does not decode.
+func blemish(text string) string {
+	switch bare := strings.TrimSpace(text); {
+	case len(bare) > 1 && strings.Contains("\"'`", bare[:1]) && bare[0] == bare[len(bare)-1]:
+		return "it has quotes around it: remove them"
+	case strings.Contains(text, `\n`), strings.Contains(text, `\r`):
+		return `it holds a line break written as \n: remove it`
+	case strings.HasPrefix(bare, "v1,"):
+		return "it begins with v1,: remove that"
+	case strings.ContainsFunc(text, unicode.IsSpace):
+		return "it holds a space or a line break: remove it"
+	}
+	return "copy all of it, or set secret_encoding"
 }
 
 // hasSpareBits reports whether a text is valid base64 except for bits at its end.
