@@ -236,6 +236,19 @@ func TestLimitsLeaveATrace(t *testing.T) {
 	}
 }
 
+// TestAnotherAddress: the body of a delivery without the signature that is expected is
+// not read, but its headers name the sender.
+func TestAnotherAddress(t *testing.T) {
+	g := watched(t, "", `{"provider":"stripe","secret":["n9Wd4kTq2"]}`)
+	r := forged("{}")
+	r.Header = http.Header{"X-Hub-Signature-256": {"sha256=" + sign("another", "{}")}, "X-Github-Delivery": {"72d3162e"}, "X-Github-Event": {"push"}}
+	serve(t, r, accepting, g.handlers...)
+	got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+newestID())
+	if !strings.Contains(got.Hint, "but the headers of github:") {
+		t.Errorf("hint %q, note %q", got.Hint, got.Note)
+	}
+}
+
 // TestRemedies name the line that allows the request.
 func TestRemedies(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,5 +145,38 @@ func TestExplainAnotherProvider(t *testing.T) {
 	t.Log(named, "of the catalogue")
 	if named < 100 {
 		t.Errorf("%d senders, want at least 100", named)
+	}
+}
+
+// TestExplainAnotherAddress sends every sender's deliveries to a handler for Stripe
+// with a key of its own: their headers name them, and no other sender.
+func TestExplainAnotherAddress(t *testing.T) {
+	named := 0
+	for id, c := range catalogueCases(t) {
+		if sig := c.Scheme.Signature; id == "stripe" || sig == nil || len(sig.Header) == 0 || c.Scheme.Algorithm == verifier.Token {
+			continue
+		}
+		stripe, err := providers.Get("stripe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Scheme, c.Keys, c.Body = stripe.Scheme, []verifier.Key{{Text: "whsec_of-another-sender"}}, []byte("not read")
+		c.Others = providers.OthersFor(c.Request.Header, "stripe")
+		e, err := verifier.Explain(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, senders, found := strings.Cut(e.Hint, "but the headers of ")
+		senders, _, _ = strings.Cut(senders, ":")
+		switch {
+		case found && slices.Contains(strings.Split(senders, " or "), id):
+			named++
+		case e.Hint != "":
+			t.Errorf("%s: another cause: %s", id, e.Hint)
+		}
+	}
+	t.Log(named, "of the catalogue")
+	if named < 200 {
+		t.Errorf("%d senders, want at least 200", named)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonstyle"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
@@ -124,35 +125,53 @@ func (s *search) linesClause() string {
 	return ""
 }
 
-// otherSenderClause names the only other sender whose headers are all there, if none
-// of this scheme's is.
+// otherSenderClause names the senders whose headers the delivery has, if none of this
+// scheme's signature headers is there: GitHub's and Meta's have a header in common, and
+// GitHub's has one more.
 func (s *search) otherSenderClause() string {
 	if s.rej.Reason != MissingSignature || len(s.v.signature.Header) == 0 {
 		return ""
 	}
-	var names, handlers []string
-	for _, o := range s.c.Others {
-		sig := o.Scheme.Signature
-		if sig == nil || len(sig.Header) == 0 || !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return soundsSigned(n) && len(n) > 12 }) {
-			continue // too common to identify a sender
-		}
-		if !slices.ContainsFunc(o.Scheme.HeaderNames(), func(n string) bool { return len(s.c.Request.Header[canonicalHeader(n)]) == 0 }) {
-			list := &names
-			if len(o.Keys) > 0 {
-				list = &handlers
-			}
-			if !slices.Contains(*list, o.Name) { // one handler may be in several places
-				*list = append(*list, o.Name)
-			}
-		}
-	}
+	handlers, read := s.likely(func(o *Other) bool { return len(o.Keys) > 0 })
+	senders, sent := s.likely(func(o *Other) bool {
+		return len(o.Keys) == 0 && !slices.Contains(o.Scheme.Signature.Header, "Authorization") // which any sender may use
+	})
 	switch {
-	case len(handlers) == 1 && len(names) <= 1:
+	case len(handlers) == 1 && read >= sent:
 		return fmt.Sprintf("the delivery has no %s but what handler %s reads: correct the URL at the sender", s.v.signatureAt[0], handlers[0])
-	case len(names) != 1:
+	case len(senders) == 0 || len(senders) > 3:
 		return ""
 	}
-	return fmt.Sprintf("the delivery has no %s but the headers of %s: if it is from there, write that sender's name and its secret, or correct the URL at the sender", s.v.signatureAt[0], names[0])
+	return fmt.Sprintf("the delivery has no %s but the headers of %s: if it is from there, write that sender's name and its secret, or correct the URL at the sender", s.v.signatureAt[0], strings.Join(senders, " or "))
+}
+
+// likely returns the others of a kind most of whose headers are in the delivery, and
+// how many these are. One handler may be in several places.
+func (s *search) likely(kind func(*Other) bool) (names []string, most int) {
+	has := func(name string) bool { return len(s.c.Request.Header[canonicalHeader(name)]) > 0 }
+	for i := range s.c.Others {
+		o := &s.c.Others[i]
+		if o.Scheme.Signature == nil || !slices.ContainsFunc(o.Scheme.Signature.Header, has) || !kind(o) {
+			continue
+		}
+		if ts := o.Scheme.Timestamp; ts != nil && len(ts.Header) > 0 && !slices.ContainsFunc(ts.Header, has) ||
+			o.Scheme.SignedComponents() != nil && !has(headerInput) {
+			continue
+		}
+		n := 0
+		for _, name := range o.Scheme.HeaderNames() {
+			if has(name) && !strings.HasPrefix(name, "Content-") {
+				n++
+			}
+		}
+		switch {
+		case n > most:
+			names, most = []string{o.Name}, n
+		case n == most && !slices.Contains(names, o.Name):
+			names = append(names, o.Name)
+		}
+	}
+	return names, most
 }
 
 func (s *search) unsignedClause() string {
@@ -244,7 +263,32 @@ func (s *search) compareClause() string {
 	if s.signs(signsOrigin) || s.signs(signsTarget) {
 		return nothingShown + "the sender also signs the URL that it calls: compare the one registered there with what arrives here (scheme, host, port, path, query), which a proxy in front may rewrite: see public_url; if they are equal, compare the secret"
 	}
-	return ""
+	return s.sortedClause()
+}
+
+// leastSorted is the number of members whose alphabetical order is hardly chance, and
+// maxSorted the longest body that is looked at.
+const (
+	leastSorted = 4
+	maxSorted   = 16 << 10
+)
+
+// sortedClause names the trace of a parser that no altered check can undo: members in
+// alphabetical order, in which many libraries write them.
+func (s *search) sortedClause() string {
+	var members map[string]json.RawMessage
+	if !s.signs(template.Template.HasBody) || len(s.c.Body) > maxSorted ||
+		json.Unmarshal(s.c.Body, &members) != nil || len(members) < leastSorted {
+		return ""
+	}
+	text := jsonstyle.Parse(s.c.Body)
+	write := func(t jsonstyle.Text) []byte {
+		return t.Append(nil, jsonstyle.Spaces[0], jsonstyle.Escapes[0], len(s.c.Body)+1)
+	}
+	if !bytes.Equal(write(text), write(text.Sorted())) {
+		return ""
+	}
+	return nothingShown + "the JSON has its keys in alphabetical order: if this sender writes another one, something parsed and re-serialized the body, which cannot be undone here: " + rawBytes + "; if not, compare the secret"
 }
 
 // timeClause checks the timestamp's unit, which its text shows, and, if the signature
@@ -254,7 +298,8 @@ func (s *search) timeClause(matched, besides bool) string {
 	if s.v.statesMessage() && matched && (s.rej.Reason == StaleTimestamp || s.rej.Reason == FutureTimestamp) {
 		return s.ageClause(s.rej.Skew, besides)
 	}
-	if s.v.scheme.Timestamp == nil || s.v.timestamp.Off || text == "" {
+	if s.v.scheme.Timestamp == nil || s.v.timestamp.Off || text == "" ||
+		!matched && s.rej.Reason == MissingSignature { // it may be another sender's
 		return ""
 	}
 	t, err := parseTimestamp(text, unit)

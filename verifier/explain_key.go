@@ -20,6 +20,9 @@ var secretEdits = []secretEdit{
 	{"", func(t string) string { return t }}, // encodings only
 	{"the secret has white space or a line break around it: remove it (printf %s, not echo)", changed(strings.TrimSpace)},
 	{"the sender's secret has a line break at its end (it was made with echo): set it again at the sender, without it", func(t string) string { return t + "\n" }},
+	{"the secret ends with a line break written as \\n, which nothing turned into one: remove it", changed(func(t string) string {
+		return strings.TrimSuffix(strings.TrimSuffix(t, `\n`), `\r`)
+	})},
 	{"the secret has quotes around it: remove them", changed(func(t string) string { return strings.Trim(strings.TrimSpace(t), "\"'`") })},
 	{"the secret begins with the prefix v1,: remove it, and whsec_ too unless secret_prefix names it", cutPrefix("v1,whsec_", "v1,whpk_", "v1,")},
 	{"the secret begins with the prefix whsec_, which is not part of the key: remove it, or name it with secret_prefix", cutPrefix("whsec_")},

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -173,6 +174,10 @@ func (s *search) present(p presented, text string) {
 		}
 	}
 	raw, encoding := guessDecode(text)
+	if bare := strings.TrimRight(text, "="); raw == nil && hasSpareBits(text) {
+		raw, _ = base64.RawStdEncoding.DecodeString(bare)
+		encoding, p.around = encBase64, spareBits
+	}
 	if len(raw) < minCut {
 		return
 	}
@@ -182,6 +187,10 @@ func (s *search) present(p presented, text string) {
 	p.encoding, p.bytes = encoding, raw
 	s.presented = append(s.presented, p)
 }
+
+// spareBits is the context of base64 whose last character holds bits that belong to no
+// byte.
+const spareBits = "spare bits"
 
 func guessDecode(text string) ([]byte, string) {
 	if raw, err := hex.DecodeString(text); err == nil {
@@ -226,10 +235,20 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	case p.query != "":
 	case !slices.Contains(sig.Header, p.header):
 		own := s.v.signatureAt[0]
-		if len(sig.Header) > 0 && sameName(p.header, sig.Header[0]) {
-			add("the right %s arrives as header %s, but the scheme reads %s: send it under that name%s", s.noun(), p.header, own, s.signatureLine(p, ", or write: "))
-		} else {
-			add("the right %s is in header %s, but the scheme reads %s: %s", s.noun(), p.header, own, orDefault(s.signatureLine(p, "write: "), "send it under that name"))
+		const rename = "send it under that name"
+		line, whole := s.signatureLine(p)
+		switch alike := len(sig.Header) > 0 && sameName(p.header, sig.Header[0]); {
+		case alike && line != "":
+			add("the right %s arrives as header %s, but the scheme reads %s: %s, or write: %s", s.noun(), p.header, own, rename, line)
+		case alike:
+			add("the right %s arrives as header %s, but the scheme reads %s: %s", s.noun(), p.header, own, rename)
+		case line != "":
+			add("the right %s is in header %s, but the scheme reads %s: write: %s", s.noun(), p.header, own, line)
+		default:
+			add("the right %s is in header %s, but the scheme reads %s: %s", s.noun(), p.header, own, rename)
+		}
+		if whole && !cut && s.pastedClause(p) == "" {
+			return clauses
 		}
 	case p.lines > 1:
 		add("header %s appears on %d lines, of which one holds the right %s: make the sender or the proxy in front send it only once", p.header, p.lines, s.noun())
@@ -249,6 +268,10 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	if clause := s.pastedClause(p); clause != "" {
 		return append(clauses, clause)
 	}
+	if p.around == spareBits {
+		add("the %s in %s is right but for its last character of base64, which holds bits that no encoder writes: something altered it after it was made", s.noun(), where)
+		return clauses
+	}
 	switch own := sig.Encoding; {
 	case strings.Contains(p.encoding, " "):
 		add("the %s in %s is written in %s: the sender must encode it once, as %s", s.noun(), where, p.encoding, own)
@@ -258,29 +281,36 @@ func (s *search) placeClauses(p *presented, cut bool) (clauses []string) {
 	return append(clauses, s.syntaxClauses(p, where)...)
 }
 
-// signatureLine returns the option by which a scheme reads its signature from another
-// header, after lead; "" if no option can say it.
-func (s *search) signatureLine(p *presented, lead string) string {
+// signatureLine returns the option by which a scheme reads its signature as it was
+// presented, in another header; "" if no option can say it. It is whole if nothing
+// else about the signature has to change.
+func (s *search) signatureLine(p *presented) (line string, whole bool) {
 	sig := &s.v.signature
-	line := lead + "signature header " + p.header
-	label := strings.TrimRight(p.before, "=:.,|")
+	line = "signature header " + p.header
+	label, prefix, encoding := strings.TrimRight(p.before, "=:.,|"), sig.Prefix, p.encoding
+	if encoding == encBase64+" of "+encHex && sig.Encoding == encBase64Hex {
+		encoding = encBase64Hex
+	}
 	switch {
-	case sig.Syntax == "raw" && p.before != s.v.prefix, p.encoding != sig.Encoding: // other clauses say the rest
-		return line
+	case strings.Contains(encoding, " "), p.around != "" && p.around != "a list": // other clauses say the rest
+		return line, false
 	case sig.Syntax == "raw" && sig.ItemSeparator == "":
-	case sig.Syntax == "kv" && sig.PairSeparator == "," && sig.GroupSeparator == "",
-		sig.Syntax == "list" && sig.ItemSeparator == " " && sig.VersionSeparator == ",":
+		if prefix = p.before; p.around != "" {
+			return line, false
+		}
+	case sig.Syntax == "kv" && sig.PairSeparator == "," && sig.GroupSeparator == "" && slices.Contains(sig.Key, label),
+		sig.Syntax == "list" && sig.ItemSeparator == " " && sig.VersionSeparator == "," && sig.Accept[label] != "":
 		line += " " + sig.Syntax + " " + label
 	default:
-		return ""
+		return "", false
 	}
-	if sig.Encoding != encHex && sig.Encoding != encUTF8 {
-		line += " " + sig.Encoding
+	if encoding != encHex && encoding != encUTF8 {
+		line += " " + encoding
 	}
-	if sig.Prefix != "" {
-		line += fmt.Sprintf(" prefix %q", sig.Prefix)
+	if prefix != "" {
+		line += fmt.Sprintf(" prefix %q", prefix)
 	}
-	return line
+	return line, true
 }
 
 // syntaxClauses describes unexpected or missing text around a signature.

@@ -76,7 +76,7 @@ func unexplained(reason string) string {
 	if reason != string(verifier.SignatureMismatch) {
 		return ""
 	}
-	return "no common mistake explains it: most likely the secret belongs to another endpoint, or to test mode instead of live"
+	return "no common mistake explains it: most likely the secret belongs to another endpoint, or to test mode instead of live; or the body was parsed and written again in a way that cannot be undone (keys in another order, numbers in another form)"
 }
 
 // remedies say what to check first when there is no hint. docs/troubleshooting.md
