@@ -252,8 +252,7 @@ func (b *bypass) proxy(h *reverseproxy.Handler, f flow) flow {
 	a, ok := replyOfProxy(h)
 	if !ok { // forward_auth: it answers all but a few, which count as guarded
 		if f.open != none {
-			addresses := addressesOf(h)
-			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addresses, " "), addresses: addresses})
+			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addressesOf(h), " "), addresses: socketsOf(h)})
 		}
 		b.ended = max(b.ended, f.open)
 		return flow{guarded: max(f.open, f.guarded), verified: f.verified}

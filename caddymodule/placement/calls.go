@@ -37,7 +37,7 @@ func (t trail) app(h *reverseproxy.Handler, server string) app {
 	if h.Rewrite != nil {
 		t = t.rewritten(h.Rewrite)
 	}
-	return app{server, addressesOf(h), t.sampleHosts(), t.layers, t.refused}
+	return app{server, socketsOf(h), t.sampleHosts(), t.layers, t.refused}
 }
 
 // rewritten adds a rewrite to the trail.

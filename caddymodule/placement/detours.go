@@ -2,7 +2,6 @@ package placement
 
 import (
 	"iter"
-	"net"
 	"path"
 	"reflect"
 	"slices"
@@ -183,27 +182,6 @@ func (s *survey) isLocal(server string) bool {
 		a, err := caddy.ParseNetworkAddress(text)
 		return err != nil || !a.IsUnixNetwork() && !isLoopback(a.Host)
 	})
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// share reports whether two lists have an address in common.
-func share(a, b []string) bool {
-	return slices.ContainsFunc(a, func(one string) bool {
-		return slices.ContainsFunc(b, func(other string) bool { return normal(one) == normal(other) })
-	})
-}
-
-// normal normalizes the names of this machine.
-func normal(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err == nil && isLoopback(host) {
-		return "localhost:" + port
-	}
-	return strings.ToLower(address)
 }
 
 // A probe is a walk that answers one question and does not change the survey.

@@ -304,8 +304,7 @@ func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
 		return reply{}, false
 	}
 	a := reply{by: "reverse_proxy"}
-	addresses := addressesOf(h)
-	if len(addresses) > 0 {
+	if addresses := addressesOf(h); len(addresses) > 0 {
 		a.by += " " + strings.Join(addresses, " ")
 	}
 	if t, ok := h.Transport.(*fastcgi.Transport); ok { // REQUEST_URI is the original path
@@ -316,17 +315,9 @@ func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
 			a.patience = math.MaxInt64
 		}
 	}
-	if h.DynamicUpstreams == nil {
-		a.addresses = slices.Clone(addresses)
-		slices.Sort(addresses)
-		a.app = strings.Join(addresses, " ")
+	a.addresses = socketsOf(h)
+	if isKnown(h.DynamicUpstreams) {
+		a.app = strings.Join(a.addresses, " ")
 	}
 	return a, true
-}
-
-func addressesOf(h *reverseproxy.Handler) (addresses []string) {
-	for _, u := range h.Upstreams {
-		addresses = append(addresses, u.Dial)
-	}
-	return addresses
 }

@@ -1,0 +1,90 @@
+package placement
+
+import (
+	"net"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+// addressesOf lists the addresses of a proxy's app as written.
+func addressesOf(h *reverseproxy.Handler) (addresses []string) {
+	switch d := h.DynamicUpstreams.(type) {
+	case *reverseproxy.AUpstreams:
+		addresses = append(addresses, net.JoinHostPort(d.Name, d.Port))
+	case *reverseproxy.SRVUpstreams:
+		name := d.Name
+		if d.Service+d.Proto != "" {
+			name = "_" + d.Service + "._" + d.Proto + "." + name
+		}
+		addresses = append(addresses, "srv "+name)
+	}
+	for _, u := range h.Upstreams {
+		addresses = append(addresses, u.Dial)
+	}
+	return addresses
+}
+
+// isKnown reports whether addressesOf lists all addresses of a proxy with this source
+// of upstreams.
+func isKnown(source reverseproxy.UpstreamSource) bool {
+	switch source.(type) {
+	case nil, *reverseproxy.AUpstreams, *reverseproxy.SRVUpstreams:
+		return true
+	}
+	return false
+}
+
+// share reports whether two lists of normal addresses have one in common.
+func share(a, b []string) bool {
+	return slices.ContainsFunc(a, func(one string) bool { return slices.Contains(b, one) })
+}
+
+// socketsOf lists the addresses of a proxy's app, each in its normal spelling.
+func socketsOf(h *reverseproxy.Handler) (sockets []string) {
+	for _, address := range addressesOf(h) {
+		sockets = append(sockets, normal(address))
+	}
+	return sorted(sockets)
+}
+
+// normal returns the one spelling of all that lead to the same socket: :3000,
+// localhost:3000, 127.0.0.1:3000, [::1]:3000, 0.0.0.0:3000, tcp/localhost:3000 and
+// {env.APP} with one of them. It looks no name up: app:3000 and the address of app are
+// two.
+func normal(address string) string {
+	if strings.Contains(address, "{") {
+		address = caddy.NewReplacer().ReplaceKnown(address, "")
+	}
+	a, err := caddy.ParseNetworkAddress(address)
+	switch {
+	case err != nil || strings.Contains(address, "{"):
+		return address
+	case a.IsUnixNetwork():
+		file, _, _ := strings.Cut(a.Host, "|") // its permissions
+		return "unix/" + path.Clean(file)
+	case isThisMachine(a.Host):
+		a.Host = "localhost"
+	}
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		a.Host = ip.Unmap().String()
+	}
+	a.Host = strings.ToLower(strings.TrimSuffix(a.Host, "."))
+	return a.JoinHostPort(0)
+}
+
+// isThisMachine reports whether connections to a host end at this machine.
+func isThisMachine(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || isLoopback(host) || ip != nil && ip.IsUnspecified()
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return ip != nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost") // RFC 6761 §6.3
+}
