@@ -24,7 +24,10 @@ const (
 	byRewrite = "handle_path or a rewrite makes it the same"
 	byPrefix  = "a rewrite leads there"
 	byHost    = "another site, or another address of this one, has the same app"
+	byRoute   = "another route leads there"
 	byError   = "handle_errors sends it refused requests"
+
+	ifMatched = ", for requests that match an expression or another matcher that this check cannot evaluate"
 )
 
 // detours finds unverified requests that reach an app as verified deliveries do:
@@ -72,32 +75,53 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 			if to.server != seat.server && s.isLocal(to.server) {
 				continue
 			}
-			near, a, found := s.wayTo(to, seat, at, verified, isSame)
-			d := detour{prefix: folderThere(a.path), where: onePath, how: howOf(to, near, at)}
+			w := way{to: to, seat: seat, at: at, verified: verified}
+			d, fields, found := s.detourBy(w)
 			if !found {
-				if near, a, found = s.wayTo(to, seat, at, verified, seat.bothBelow); !found {
-					continue
-				}
-				if d.prefix, d.where = seat.prefix(), ownPrefix; d.how != byError {
-					d.how = byPrefix
-				}
+				w.dares = true
+				d, fields, found = s.detourBy(w)
+				d.how += ifMatched
 			}
-			d.by, d.host, d.folder = a.by, near.host, path.Dir(near.path)
-			if !yield(d, []zap.Field{zap.Stringer("request", near), zap.String("path_there", a.path)}) {
+			if found && !yield(d, fields) {
 				return
 			}
 		}
 	}
 }
 
+// A way leads to an app from where a seat's deliveries are called, or elsewhere.
+type way struct {
+	to       app
+	seat     seat
+	at       spot
+	verified []reply // to the seat's deliveries
+	dares    bool    // as in a walker
+}
+
+// detourBy returns the detour of a way, if there is one, and its example.
+func (s *survey) detourBy(w way) (d detour, example []zap.Field, found bool) {
+	near, a, found := s.wayTo(w, isSame)
+	d = detour{prefix: folderThere(a.path), where: onePath, how: w.how(near)}
+	if !found {
+		if near, a, found = s.wayTo(w, w.seat.bothBelow); !found {
+			return detour{}, nil, false
+		}
+		if d.prefix, d.where = w.seat.prefix(), ownPrefix; d.how != byError {
+			d.how = byPrefix
+		}
+	}
+	d.by, d.host, d.folder = a.by, near.host, path.Dir(near.path)
+	return d, []zap.Field{zap.Stringer("request", near), zap.String("path_there", a.path)}, true
+}
+
 // wayTo returns a request that reaches an app with a path that is like that of
 // verified deliveries.
-func (s *survey) wayTo(to app, seat seat, at spot, verified []reply, alike func(path, verified string) bool) (near spot, a reply, found bool) {
-	for _, v := range verified {
-		if !share(to.addresses, v.addresses) {
+func (s *survey) wayTo(w way, alike func(path, verified string) bool) (near spot, a reply, found bool) {
+	for _, v := range w.verified {
+		if !share(w.to.addresses, v.addresses) {
 			continue
 		}
-		for near, open := range s.waysTo(to, seat, at, v.path) {
+		for near, open := range s.waysTo(w, v.path) {
 			for _, a := range open {
 				if share(a.addresses, v.addresses) && alike(a.path, v.path) {
 					return near, a, true
@@ -129,26 +153,27 @@ func (s *survey) verified(seat seat, at spot) []reply {
 }
 
 // waysTo walks to an app as the layers above it suggest, and yields the replies.
-func (s *survey) waysTo(to app, seat seat, at spot, path string) iter.Seq2[spot, []reply] {
+func (s *survey) waysTo(w way, path string) iter.Seq2[spot, []reply] {
 	return func(yield func(spot, []reply) bool) {
-		p := probe{server: to.server, method: seat.handler.Method, path: path}
-		if to.refused {
-			if p.at, p.refuses = at, seat.handler; to.server == seat.server {
-				yield(at, s.probe(p).open)
+		p := probe{server: w.to.server, method: w.seat.handler.Method, path: path}
+		here := w.to.server == w.seat.server
+		if w.to.refused {
+			if p.at, p.refuses = w.at, w.seat.handler; here {
+				yield(w.at, s.dare(p, w.dares))
 			}
 			return
 		}
-		hosts := to.hosts
+		hosts := w.to.hosts
 		if hosts[0] == "" {
-			hosts = []string{at.host, "other.invalid"}
+			hosts = []string{w.at.host, "other.invalid"}
 		}
 		for _, host := range hosts {
-			for _, called := range calls(path, to.layers) {
+			for _, called := range calls(path, w.to.layers) {
 				p.at = spot{host, called}
-				if p.at == at && to.server == seat.server { // gapAt has checked that
+				if p.at == w.at && here && !w.dares { // gapAt has checked that
 					continue
 				}
-				if !yield(p.at, s.probe(p).open) {
+				if !yield(p.at, s.dare(p, w.dares)) {
 					return
 				}
 			}
@@ -156,11 +181,24 @@ func (s *survey) waysTo(to app, seat seat, at spot, path string) iter.Seq2[spot,
 	}
 }
 
-func howOf(to app, near, at spot) string {
+// dare returns the replies to a probe, or to one that dares if that makes a difference.
+func (s *survey) dare(p probe, dares bool) []reply {
+	w := s.probe(p)
+	if dares && w.doubts {
+		p.dares = true
+		w = s.probe(p)
+	}
+	return w.open
+}
+
+// how says how a request gets to the app.
+func (w way) how(near spot) string {
 	switch {
-	case to.refused:
+	case w.to.refused:
 		return byError
-	case near.path == at.path:
+	case near == w.at && w.to.server == w.seat.server:
+		return byRoute
+	case near.path == w.at.path:
 		return byHost
 	}
 	return byRewrite
@@ -193,6 +231,7 @@ type probe struct {
 	into           *Handler // whose routes it enters nevertheless
 	path           string   // the path that a client gives to a rewrite under its control
 	refuses        *Handler // and the error routes follow
+	dares          bool     // as in a walker
 }
 
 // statuses are the gateway's refusals.
@@ -203,7 +242,7 @@ func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	if w := s.probes[p]; w != nil {
 		return w
 	}
-	w := &walker{server: s.servers[p.server], budget: &s.budget, path: p.path}
+	w := &walker{server: s.servers[p.server], budget: &s.budget, path: p.path, dares: p.dares, above: s.loose}
 	s.probes[p] = w
 	m := imagine(p.method, s.secure[p.server], p.at.host, p.at.path)
 	switch {

@@ -103,6 +103,37 @@ func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
 	}
 }
 
+// perhaps are ways that only requests take which match what the check cannot evaluate.
+var perhaps = map[string]string{
+	"@x expression `{query.p} == '1'`\nrewrite @x /hooks/stripe\nreverse_proxy app:3000":                                     "with the path of verified deliveries, … handle_path or a rewrite makes it the same, for requests that match an expression … path_there=/hooks/stripe",
+	"@x expression `header({'X-P': '1'})`\nrewrite @x /hooks/stripe\nreverse_proxy app:3000":                                 "with the path of verified deliveries, … path_there=/hooks/stripe",
+	"@x expression `{query.p} == '1'`\nrewrite @x /hooks/other\nreverse_proxy app:3000":                                      "below the prefix of verify_webhooks, … a rewrite leads there, for requests that match an expression … path_there=/hooks/other",
+	"@x not expression `{query.p} == '1'`\nhandle @x {\nrewrite * {query.to}\nreverse_proxy app:3000\n}\nrespond 404":        "with the path of verified deliveries, … path_there=/hooks/stripe",
+	"@x tls early_data\nhandle @x {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\nrespond 404":                        "with the path of verified deliveries, … path_there=/hooks/stripe",
+	"@x vars {vars.a} 1\nhandle_path /in/* {\nreverse_proxy @x app:3000\n}\nrespond 404":                                     "with the path of verified deliveries, … request=hooks.example.com/in/hooks/stripe",
+	"respond 404\n}\nb.example.com {\n@x expression `{query.p} == '1'`\nhandle @x {\nreverse_proxy app:3000\n}\nrespond 404": "with the path of verified deliveries, … has the same app, for requests that match an expression … request=b.example.com/hooks/stripe",
+	// what app:3000 or another app answers
+	"intercept {\n@e status 404\nhandle_response @e {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nreverse_proxy other:1":      "with the path of verified deliveries, … handle_path or a rewrite makes it the same; … path_there=/hooks/stripe",
+	"intercept {\n@e header X-Next *\nhandle_response @e {\nrewrite * /hooks/other\nreverse_proxy app:3000\n}\n}\nreverse_proxy app:3000": "below the prefix of verify_webhooks, … path_there=/hooks/other",
+}
+
+// TestWaysThatSomeMatcherOpensAreWarnedOf: a client may satisfy a matcher that the check
+// cannot evaluate, and an app may answer anything.
+func TestWaysThatSomeMatcherOpensAreWarnedOf(t *testing.T) {
+	for beside, want := range perhaps {
+		t.Run(beside, func(t *testing.T) { isWarnedOf(t, hooks(beside), openPath+"reverse_proxy app:3000 "+want) })
+	}
+	for _, safe := range []string{
+		"@x expression `{query.p} == '1'`\nrewrite @x /other\nreverse_proxy app:3000",
+		"@x expression `{query.p} == '1'`\nrewrite @x /hooks/stripe\nreverse_proxy other:3000",
+		"@x expression `{query.p} == '1'`\nrewrite @x /hooks/stripe\n@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000",
+		"@x expression `{query.p} == '1'`\nhandle @x {\nreverse_proxy app:3000\n}\nrespond 404",
+		"intercept {\n@e status 404\nhandle_response @e {\nrewrite * /missing\nreverse_proxy app:3000\n}\n}\nreverse_proxy app:3000",
+	} {
+		t.Run(safe, func(t *testing.T) { isWarnedOf(t, hooks(safe)) })
+	}
+}
+
 // belowPrefix are ways from a block's site to its app with another path below the
 // block's prefix. The block comes first, so it never sees the new path.
 var belowPrefix = map[string]string{

@@ -39,6 +39,8 @@ type walker struct {
 	given  verdict                   // the result of their loose matchers
 	fits   []looseRoute              // those that it enters
 	path   string                    // that its client gives to a rewrite under its control
+	dares  bool                      // unclear matchers match or not, as the client likes, but for
+	above  map[*caddyhttp.Route]bool // those above handlers
 
 	met     []*Handler           // certainly, by a request that passed no other
 	touched map[*Handler]bool    // by any request
@@ -50,6 +52,7 @@ type walker struct {
 	behind  map[*Handler][]reply // certainly unanswered after the handler
 	dropped map[*Handler]bool    // nothing answers what it lets through, for certain
 	second  []pair               // pairs of handlers that one request reaches, which is refused
+	doubts  bool                 // a matcher was unclear
 }
 
 // A pair is two handlers that one request reaches.
@@ -98,6 +101,12 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 		m.fits = slices.ContainsFunc(w.fits, func(l looseRoute) bool { return l.route == route })
 		m.loose, m.given = w.loose[route], w.given
 		v := m.judge(route.MatcherSets)
+		if v == unclear {
+			w.doubts = true
+			if w.dares && !w.above[route] {
+				v = either
+			}
+		}
 		if v == never {
 			w.miss(route, m)
 			continue
@@ -171,17 +180,22 @@ func (w *walker) rewrite(h *rewrite.Rewrite, r *http.Request, repl *caddy.Replac
 	h.Rewrite(r, repl)
 }
 
-// intercept also takes a request into the routes for its response. A refusal of
-// verify_webhook is an error, not a response.
+// intercept also takes a request into the routes for its response: for any if an app
+// answers. A refusal of verify_webhook is an error, not a response.
 func (w *walker) intercept(h *intercept.Intercept, m imagined, rest onward) {
-	before := len(w.answers)
+	answers, replies := len(w.answers), len(w.open)
 	rest(m)
-	for _, status := range w.answers[before:] {
+	for _, status := range w.answers[answers:] {
 		for _, handler := range h.HandleResponse {
 			if handler.Match == nil || handler.Match.Match(status, nil) {
 				w.routes(handler.Routes, m, func(imagined) {})
 				break
 			}
+		}
+	}
+	if slices.ContainsFunc(w.open[replies:], func(a reply) bool { return len(a.addresses) > 0 }) {
+		for _, handler := range h.HandleResponse {
+			w.routes(handler.Routes, m, func(imagined) {})
 		}
 	}
 }
