@@ -3,9 +3,11 @@ package verifier
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
@@ -29,6 +31,24 @@ func (c *Check) boundary(body []byte) *Rejection {
 		return c.urlFormBoundary(body)
 	case t.Has(template.BodyDigest):
 		return c.digestBoundary()
+	}
+	return nil
+}
+
+// twins refuses a body that is ambiguous to another of the scheme's messages: what
+// only that one signs may be what the app reads.
+func (c *Check) twins(body []byte) *Rejection {
+	if len(c.v.messages) == 1 || !c.v.aloneJSON {
+		return nil
+	}
+	for _, t := range c.v.messages {
+		for i := range t {
+			if p := &t[i]; len(p.Path) > 0 {
+				if _, err := c.lookup(p.Path, body); err != nil && !errors.Is(err, jsonpath.ErrNoValue) {
+					return reject(MalformedSignature, "%s of the body: %v", p.Arg, err)
+				}
+			}
+		}
 	}
 	return nil
 }

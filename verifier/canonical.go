@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Canonical forms that a template cannot express, named for what they do;
@@ -315,6 +317,64 @@ func formPHP(body []byte, signature string) (string, *Rejection) {
 	}
 	b.WriteByte('}')
 	return b.String(), nil
+}
+
+// formPairs writes a form without some fields as "a=1&b=2", sorted bytewise by name.
+func formPairs(body []byte, without []string) (string, *Rejection) {
+	fields, err := formdata.Parse(body)
+	if err != nil {
+		return "", reject(MalformedSignature, "the body is signed as a form: %v", err)
+	}
+	if formdata.Alike(fields) {
+		return "", reject(MalformedSignature, "the body is signed as a form: %v", errAlike)
+	}
+	formdata.Sort(fields)
+	return joinPairs(fields, without, '&')
+}
+
+// jsonPairs writes an object's members but some as "A=1,b=2", sorted by name in any
+// case of the letters.
+func (c *Check) jsonPairs(p *template.Part, body []byte) (string, *Rejection) {
+	body, err := c.jsonText(body)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
+	}
+	members, err := p.Path.Scalars(body, p.Without)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
+	}
+	var fields []formdata.Field
+	for name, value := range members {
+		fields = append(fields, formdata.Field{Name: name, Value: value})
+	}
+	slices.SortFunc(fields, func(a, b formdata.Field) int {
+		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
+	return joinPairs(fields, nil, ',')
+}
+
+// joinPairs joins sorted fields without some of them as name=value. There must be one
+// way to split this: a name has neither an equals sign nor the separator, is there
+// once, and what follows a separator within a value does not look like the next pair.
+func joinPairs(fields []formdata.Field, without []string, separator byte) (string, *Rejection) {
+	var b []byte
+	for i, f := range fields {
+		if i > 0 && f.Name == fields[i-1].Name {
+			return "", reject(MalformedSignature, "a field, which is signed, is there twice")
+		}
+		if slices.Contains(without, f.Name) {
+			continue
+		}
+		_, within, found := strings.Cut(f.Value, string(separator))
+		if f.Name == "" || strings.ContainsAny(f.Name, "="+string(separator)) || found && strings.Contains(within, "=") {
+			return "", reject(MalformedSignature, "a field, which is signed, holds %q, so the message could be read in two ways", separator)
+		}
+		if len(b) > 0 {
+			b = append(b, separator)
+		}
+		b = append(append(append(b, f.Name...), '='), f.Value...)
+	}
+	return string(b), nil
 }
 
 const phpName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"

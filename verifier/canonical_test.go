@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 )
@@ -61,9 +62,73 @@ func TestBodyAsJSONString(t *testing.T) {
 		expect(t, v, post("X-Signature", macOf(testKey, content)), body, genuine)
 		expect(t, v, post("X-Signature", macOf(testKey, content)), body+"x", SignatureMismatch)
 	}
-	for _, lossy := range []string{"{body|json|upper}", "{body|hex}", "{body|json|crc32}"} {
+	for _, lossy := range []string{"{body|json|upper}", "{header:x}{body|hex}", "{body|json|crc32}"} {
 		if err := validate(bare(func(s *Scheme) { s.Message = StringList{lossy} })); err == nil {
 			t.Errorf("%s is taken to cover the body", lossy)
+		}
+	}
+}
+
+// TestBodyInBase64: the body may be encoded if its end is certain. The MAC is that of a
+// test of Lago, which receives such deliveries.
+func TestBodyInBase64(t *testing.T) {
+	scheme := bare(func(s *Scheme) {
+		s.Message, s.Timestamp = StringList{"{body|base64}{timestamp}"}, &Timestamp{Header: StringList{"X-Time"}, Unit: "s"}
+	})
+	v := mustVerifier(t, scheme, Key{Text: "test_signature_key"})
+	now := time.Unix(1743090080, 0)
+	const mac = "ca13480c8142f2f2b44822c764909027974e84b3e8c94457a314f129d8d60148"
+	for _, tc := range []struct {
+		at, body string
+		want     string
+	}{
+		{"1743090080", `"webhook_payload"`, genuine},
+		{"1743090080", `"webhook_payload" `, string(SignatureMismatch)},
+		{"1743090081", `"webhook_payload"`, string(SignatureMismatch)},
+		{"01743090080", `"webhook_payload"`, string(MalformedTimestamp)},
+	} {
+		if got := judge(v, post("X-Signature", mac, "X-Time", tc.at), now, tc.body); got != tc.want {
+			t.Errorf("%s at %s: got %s, want %s", tc.body, tc.at, got, tc.want)
+		}
+	}
+	for _, open := range []string{"{body|base64}{header:x}", "{header:x}{body|base64}{timestamp}", "{body|base64|lower}", "{body|base64}{id}{timestamp}"} {
+		scheme.Message, scheme.DeliveryID = StringList{open}, &DeliveryID{Header: StringList{"X-Id"}}
+		if err := validate(scheme); err == nil {
+			t.Errorf("%s is taken to cover the body", open)
+		}
+	}
+}
+
+// TestMessageDigest: Bridge prints this delivery in its documentation; openssl says that
+// the signature is one of the digest, hashed again, and not of the message.
+func TestMessageDigest(t *testing.T) {
+	const (
+		key       = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtqsEE4eI7EmzhcquGJXtLX9PMK0UH6Kl1WIR21sv8HtueG8BuvvpP3MiN7ltzmIhS8KaynCjN4l+620PnXeuxWG+CSnEdkinL9hCqbEid5vv9zl0j9LWiJx3FkKHqADU7cgm46aa8dKUdIQYF2X+O7WmyLkC4wUM/mWhBPMsIQBznashRMZxx7XJjsVp27ACUE4eNIjEXbVYN6U8jSbUhG++CfL8xXu+GHDqKmFE6Po6HnuURvLFVnCtE3mXXBcVFlPy+octfx8nOMLT3X8O9UehIigJ34o2yMm/Fq3HUJzg2BsiAiGgtr0vmeoV9Q7upSNj9TuOumAzZFi4pYA+qwIDAQAB"
+		signature = "jz/0dmHJ63FAzacGutrDTEoq+iSz/PHm/ugdooXDQu5NwuVIT2LmZGjsnCsBHgR9Py6OBP9zurzW4dHgygU4EDqmMPTUOvhvndYb4lWt+TY66LihaFI2whL6DAf/jb1QjYjNU0A6x9SLzC45dgE6X7zTDUM+2Z+scG/WEQf6SxQMt4E2sEipl5PqMK5lYUe3otdJV+X2c9D64bGwCEE7QSia+Vhozg8QNOQEk/rdz2IEONIg6oC43CeiN4E2kF9XLAGuy9uAHx9O9OJH5ZPLJZjyo4VcXYeWQgxaQ1gZ1Qu6hEEzgiPSff/1nou58dm4bIIazgCWli/mO0NyGcpfFw=="
+		body      = `{"message":"Hello World!"}`
+	)
+	scheme := bare(func(s *Scheme) {
+		s.Algorithm, s.MessageDigest, s.Signature.Encoding = RSAPKCS1v15SHA256, "sha256", "base64"
+		s.Message = StringList{"1705854411204.{body}"}
+	})
+	v := mustVerifier(t, scheme, Key{Kind: PublicKey, Text: key})
+	expect(t, v, post("X-Signature", signature), body, genuine)
+	expect(t, v, post("X-Signature", signature), body+" ", SignatureMismatch)
+
+	scheme.MessageDigest = ""
+	expect(t, mustVerifier(t, scheme, Key{Kind: PublicKey, Text: key}), post("X-Signature", signature), body, SignatureMismatch)
+	for name, edit := range map[string]func(*Scheme){
+		"an HMAC":      func(s *Scheme) { s.Algorithm = HMACSHA256 },
+		"a token":      func(s *Scheme) { s.Algorithm, s.Message, s.BodyUnsigned = Token, nil, true },
+		"a JWS":        func(s *Scheme) { s.Signature.Syntax, s.Signature.Encoding = syntaxDetached, "" },
+		"another hash": func(s *Scheme) { s.MessageDigest = "md5" },
+	} {
+		s := scheme
+		signatureOf := *s.Signature
+		s.Signature, s.MessageDigest = &signatureOf, "sha256"
+		edit(&s)
+		if err := validate(s); err == nil || !strings.HasPrefix(err.Error(), "message_digest: ") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

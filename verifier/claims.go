@@ -23,6 +23,7 @@ type claim struct {
 	optional bool            // may be absent if the body is empty
 	want     template.Template
 	hex      bool // either case
+	padding  bool // may be there or not: base64url
 }
 
 // clockLeeway is the tolerance for exp and nbf, for clocks that differ (RFC 7519
@@ -66,7 +67,7 @@ func (v *Rules) compileClaims() error {
 		}
 		v.claims = append(v.claims, claim{
 			name: bare, paths: paths, optional: optional, want: t,
-			hex: len(t) > 0 && t[len(t)-1].Hex(),
+			hex: len(t) > 0 && t[len(t)-1].Ends("hex"), padding: len(t) > 0 && t[len(t)-1].Ends("base64url"),
 		})
 	}
 	v.bodySigned = v.bodySigned || v.signature.Body
@@ -147,6 +148,9 @@ func (c *Check) checkClaim(want *claim, body []byte) *Rejection {
 	for _, got := range all {
 		if want.hex {
 			got = strings.ToLower(got)
+		}
+		if want.padding {
+			got = strings.TrimRight(got, "=")
 		}
 		if subtle.ConstantTimeCompare(text.Bytes(), []byte(got)) != 1 {
 			return reject(SignatureMismatch, "claim %s of the JWT does not match this delivery: the JWT belongs to another one, or something was altered", want.name)

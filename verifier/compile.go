@@ -115,6 +115,7 @@ func (v *Rules) compileKeyFields() error {
 		{"public_key_encoding", s.PublicKeyEncoding, []string{encBase64, encBase64URL, encHex}},
 		{"key_derivation", s.KeyDerivation, []string{"sha1", "sha256"}},
 		{"secret_normalize", s.SecretNormalize, []string{"nfkd"}},
+		{"message_digest", s.MessageDigest, []string{"sha256"}},
 	} {
 		if f.value != "" && !slices.Contains(f.known, f.value) {
 			return unknown(f.field, "value", f.value, f.known)
@@ -167,6 +168,9 @@ func join[S ~string](list []S) string {
 }
 
 func (v *Rules) compileMessage() error {
+	if v.scheme.MessageDigest != "" && (v.http != nil || v.signature.isJWS() || slices.ContainsFunc(v.algorithms, func(a Algorithm) bool { return !a.asymmetric() })) {
+		return wrong("message_digest", "only with public keys that verify a message: an HMAC, a JWS and RFC 9421 sign the message itself")
+	}
 	if v.http != nil {
 		return v.compileHTTPMessage()
 	}

@@ -70,7 +70,7 @@ func TestSchemeErrors(t *testing.T) {
 		{"unknown slot", func(s *Scheme) { s.Message = StringList{"{bdy}"} }, "message", []string{"{bdy}", "{body}", "{header:…}"}},
 		{"nested slot", func(s *Scheme) { s.Message = StringList{"{{body}}"} }, "message", []string{"unknown slot {{body}"}},
 		{"placeholder of Caddy", func(s *Scheme) { s.Message = StringList{"{http.request.body}"} }, "message", []string{"unknown slot", "{body}"}},
-		{"unknown filter", func(s *Scheme) { s.Message = StringList{"{body|sha3}"} }, "message", []string{`"sha3"`, "base64 crc32 hex json lower md5 sha1 sha256 sha512 upper"}},
+		{"unknown filter", func(s *Scheme) { s.Message = StringList{"{body|sha3}"} }, "message", []string{`"sha3"`, "base64 base64url crc32 hex json lower md5 sha1 sha256 sha512 upper"}},
 		{"empty filter", func(s *Scheme) { s.Message = StringList{"{body|}"} }, "message", []string{`unknown filter ""`}},
 		{"open brace", func(s *Scheme) { s.Message = StringList{"{body} {"} }, "message", []string{`write \{`}},
 		{"closing brace", func(s *Scheme) { s.Message = StringList{"{body} }"} }, "message", []string{`write \}`}},

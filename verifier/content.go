@@ -76,6 +76,9 @@ func (c *Check) signedForm(url, body []byte) (text []byte, ok bool) {
 	case t.Has(template.FormPHP):
 		text, rej := formPHP(body, c.v.signature.Form)
 		return append(url, text...), rej == nil
+	case t.Has(template.FormPairs):
+		text, rej := formPairs(body, t[0].Without)
+		return append(url, text...), rej == nil
 	}
 	return nil, false
 }

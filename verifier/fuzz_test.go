@@ -88,7 +88,7 @@ func FuzzTemplate(f *testing.F) {
 	for _, text := range []string{
 		"{body}", "{id}.{timestamp}.{body}", "v0:{timestamp}:{body}", `\{{body|sha256|hex}\}\n`, "{header:X-A|lower}{json:a[0].b|hex|base64}",
 		"{form:x}{form_sorted}{query_sorted}{param:p}", "{url}{url_no_query}{uri}{path}{query}{host}{method}{secret}{body|md5|crc32}",
-		"{param:p}{param:p}", "{header:Host}{body}", "é{body}\x00",
+		"{param:p}{param:p}", "{header:Host}{body}", "é{body}\x00", "{json_pairs:a[0],c}", "{form_pairs:a}", "{json_is:a[0].b=1}{body|base64}{timestamp}", "{json_lines:a,b}",
 	} {
 		f.Add(text, "value {body} \\", []byte(`{"a":[{"b":1}]}`))
 	}

@@ -34,7 +34,7 @@ func (v *Rules) signs(t template.Template, all sources, has func(template.Slot, 
 	}
 	s := all[0]
 	bodySigned := v.bodySigned || t.CoversBody()
-	field := func(name string) bool { return bodySigned || t.Has(template.FormPHP) || has(template.Form, name) }
+	field := func(name string) bool { return bodySigned || t.SignsField(name) || has(template.Form, name) }
 	switch s.kind {
 	case inClaim:
 		return true

@@ -61,6 +61,12 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 			}
 			continue
 		}
+		if p.Slot == template.JSONIs {
+			if text, err := c.lookup(p.Path, body); err != nil || text != p.Want {
+				return scratch, errOtherKind
+			}
+			continue
+		}
 		start := len(scratch)
 		var rej *Rejection
 		if scratch, rej = c.appendSlot(scratch, p, secret, body); rej != nil {
@@ -79,6 +85,9 @@ func (c *Check) write(w io.Writer, scratch []byte, t template.Template, secret, 
 	}
 	return scratch, nil
 }
+
+// errOtherKind: the message is for another kind of deliveries.
+var errOtherKind = reject(SignatureMismatch, "the body is none of the kinds whose signed content the scheme knows")
 
 var errBareOrigin = reject(MalformedSignature, "the URL is signed without a path, so the text after it could continue it")
 
@@ -208,6 +217,13 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 			return "", rej
 		}
 		return formPHP(body, c.v.signature.Form)
+	case template.FormPairs:
+		if rej := c.checkFormType(body); rej != nil {
+			return "", rej
+		}
+		return formPairs(body, p.Without)
+	case template.JSONPairs:
+		return c.jsonPairs(p, body)
 	}
 	return "", reject(MalformedSignature, "the message has a slot without a value")
 }
@@ -216,7 +232,7 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 // that of a form, or has another charset: the app would read what is hidden in an
 // unsigned member.
 func (c *Check) checkJSONType(s template.Slot) *Rejection {
-	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines
+	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines || s == template.JSONPairs
 	if !reads || c.v.scheme.BodyForm != "" {
 		return nil
 	}

@@ -193,6 +193,7 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.X5C, o.X5C)
 	replace(&s.Signature, o.Signature)
 	replace(&s.HTTPSignature, o.HTTPSignature)
+	replace(&s.MessageDigest, o.MessageDigest)
 	replace(&s.Tolerance, o.Tolerance)
 	replace(&s.BodyUnsigned, o.BodyUnsigned)
 	replace(&s.BodyDecoded, o.BodyDecoded)

@@ -57,6 +57,9 @@ type Scheme struct {
 	// Template of the signed content. Several are documented alternatives, tried in
 	// turn. Default: "{body}".
 	Message StringList `json:"message,omitempty"`
+	// Hash of the message that a private key signs in its place, and hashes again as
+	// its algorithm says: sha256. Default: the message itself is signed.
+	MessageDigest string `json:"message_digest,omitempty"`
 	// Confirms that the sender signs less than the body. Without it a message that
 	// does not cover the body is an error.
 	BodyUnsigned bool `json:"body_unsigned,omitempty"`

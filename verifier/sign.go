@@ -104,7 +104,7 @@ func (c *Check) sign(k *compiledKey, body []byte) ([]byte, error) {
 	if rej := c.boundary(body); rej != nil { // Verify would refuse it
 		return nil, rej
 	}
-	return k.sum(content.Bytes())
+	return k.sum(c.v.digested(content.Bytes()))
 }
 
 func (k *compiledKey) sum(content []byte) ([]byte, error) {

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
@@ -90,6 +91,9 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if rej := c.boundary(body); rej != nil {
 		return Verdict{}, rej
 	}
+	if rej := c.twins(body); rej != nil {
+		return Verdict{}, rej
+	}
 	if rej := c.extension(body); rej != nil {
 		return Verdict{}, rej
 	}
@@ -123,6 +127,8 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 		label    string
 		matched  uint32 // indexes of headers with a match
 		unusable *Rejection
+		other    bool // a message is for other deliveries
+		suits    bool // another is for this one
 	)
 	want := uint32(1)<<max(1, len(c.v.signatureAt)) - 1
 	states := c.statesDigest()
@@ -148,6 +154,11 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 			if hits == 0 && rej == nil && len(c.v.scheme.URLForms) > 0 && t.HasURL() {
 				hits = c.matchURLForms(k, message, body)
 			}
+			if rej == errOtherKind {
+				other = true
+				continue
+			}
+			suits = true
 			if rej != nil {
 				unusable = rej
 				continue
@@ -160,6 +171,9 @@ func (c *Check) match(body []byte) (string, *Rejection) {
 				return label, nil
 			}
 		}
+	}
+	if other && !suits {
+		unusable = errOtherKind
 	}
 	if unusable != nil {
 		return "", unusable
@@ -268,8 +282,18 @@ func (c *Check) content(message int, body []byte) ([]byte, *Rejection) {
 	if c.contents == nil {
 		c.contents = make([][]byte, len(c.v.messages))
 	}
+	signed := c.v.digested(content.Bytes())
 	if !c.url.other {
-		c.contents[message] = content.Bytes()
+		c.contents[message] = signed
 	}
-	return content.Bytes(), nil
+	return signed, nil
+}
+
+// digested returns what a private key signs of a message.
+func (v *Rules) digested(message []byte) []byte {
+	if v.scheme.MessageDigest == "" {
+		return message
+	}
+	sum := sha256.Sum256(message)
+	return sum[:]
 }

@@ -28,6 +28,9 @@ func Same[A, B ~string | ~[]byte](a A, b B) bool {
 	return i == len(a) && j == len(b)
 }
 
+// Fold returns the same text for all names that are the Same.
+func Fold(name string) string { return strings.Map(foldRune, name) }
+
 // decode reads the rune at i. An invalid UTF-8 byte is a rune of its own.
 func decode[T ~string | ~[]byte](text T, i int) (rune, int) {
 	if c := text[i]; c < utf8.RuneSelf {

@@ -134,8 +134,8 @@ func TestSignedFieldsAreReadUnderTheirContentType(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, part := range parsed {
-				form = form || part.Slot == template.FormSorted || part.Slot == template.URLFormSorted || part.Slot == template.FormPHP
-				json = json || (part.Slot == template.JSON || part.Slot == template.JSONLines) && !rules(p).SignsContent() && p.Scheme.BodyForm == ""
+				form = form || part.Slot == template.FormSorted || part.Slot == template.URLFormSorted || part.Slot == template.FormPHP || part.Slot == template.FormPairs
+				json = json || (part.Slot == template.JSON || part.Slot == template.JSONLines || part.Slot == template.JSONPairs) && !rules(p).SignsContent() && p.Scheme.BodyForm == ""
 			}
 		}
 		for i := range p.Vectors {

@@ -69,6 +69,10 @@ func TestMessage(t *testing.T) {
 		"{url}{body_digest:hash|sha256|hex}": "the whole URL, (nothing: the query parameter `hash` must be the SHA-256 of the body in hex)",
 		"{body|crc32}{param:hook}{form:a}":   "the CRC-32 of the raw body, the param `hook`, the form field `a`",
 		"{something:new|odd}{body}":          "`{something:new|odd}{body}`",
+		"{json_pairs:Data,a,b}":              "the members of `Data` in the JSON body but for `a`, `b`, sorted by name, each as `name=value`, joined by commas",
+		"{form_pairs:sign,sign_type}":        "the form fields but for `sign`, `sign_type`, sorted, each as `name=value`, joined by `&`",
+		"{json_is:Event.Code=1}{json:a}":     "(if `Event.Code` of the JSON body is `1`), `a` of the JSON body",
+		"{body|sha256|base64url}":            "the SHA-256 of the raw body in base64url",
 		"{unclosed":                          "`{unclosed`",
 	} {
 		if got := message(template); got != want {

@@ -20,6 +20,9 @@ var slotWords = map[template.Slot]string{
 	template.URLFormSorted:   "the URL, its query sorted, and names and values of all form fields, sorted by name",
 	template.URIEncodedTwice: "path and query, the query escaped, and both encoded again",
 	template.FormPHP:         "all other form fields as PHP serializes them, sorted by name",
+	template.FormPairs:       "the form fields but for `%s`, sorted, each as `name=value`, joined by `&`",
+	template.JSONIs:          "(if `%s` of the JSON body is `%s`)",
+	template.JSONPairs:       "the members of `%s` in the JSON body%s, sorted by name, each as `name=value`, joined by commas",
 	template.Header:          "the header `%s`", template.JSON: "`%s` of the JSON body", template.Form: "the form field `%s`", template.Param: "the param `%s`",
 	template.ListedHeaders: "a line `Name: value` for each header listed in `%s` of the JWS header",
 	template.KV:            "`%s` from the signature header", template.KVHeaders: "the header names in `%s` of the signature header and, after a dot each, their values", template.SignedHeaders: "the headers listed in `%s`, each as `name:value`, joined by `;`",
@@ -59,6 +62,18 @@ func slot(p template.Part) string {
 		return code(p.Literal)
 	case template.BodyDigest:
 		return fmt.Sprintf(slotWords[p.Slot], p.Arg, digestName(p.Filters[0].Name), p.Filters[1].Name)
+	case template.JSONIs:
+		path, want, _ := strings.Cut(p.Arg, "=")
+		return fmt.Sprintf(slotWords[p.Slot], path, want)
+	case template.JSONPairs:
+		path, _, _ := strings.Cut(p.Arg, ",")
+		but := ""
+		if len(p.Without) > 0 {
+			but = " but for `" + strings.Join(p.Without, "`, `") + "`"
+		}
+		return fmt.Sprintf(slotWords[p.Slot], path, but)
+	case template.FormPairs:
+		return fmt.Sprintf(slotWords[p.Slot], strings.Join(p.Without, "`, `"))
 	case template.JSONLines:
 		return fmt.Sprintf(slotWords[p.Slot], strings.ReplaceAll(strings.ReplaceAll(p.Arg, ",", "`, `"), "?`", "` (if present)"))
 	}
@@ -79,7 +94,7 @@ func slot(p template.Part) string {
 		switch f.Name {
 		case "json":
 			said += " as a JSON string"
-		case "hex", "base64":
+		case "hex", "base64", "base64url":
 			said += " in " + f.Name
 		case "lower", "upper":
 			said += " in " + f.Name + " case"
@@ -134,9 +149,13 @@ func signed(p *providers.Provider) []string {
 		for _, m := range s.Messages() {
 			said = append(said, message(m))
 		}
-		lines = append(lines, fmt.Sprintf("%s over %s.", algorithms(s), strings.Join(said, "; or over ")),
+		of := ""
+		if s.MessageDigest != "" {
+			of = "the " + digestName(s.MessageDigest) + " of: "
+		}
+		lines = append(lines, fmt.Sprintf("%s over %s%s.", algorithms(s), of, strings.Join(said, "; or over ")),
 			"The signature is in "+carrier(sig)+notation(sig)+".")
-		if s.BodyUnsigned && signed.Has(template.JSONLines) {
+		if s.BodyUnsigned && (signed.Has(template.JSONLines) || signed.Has(template.JSONPairs)) {
 			lines = append(lines, "**Other members of the body are not covered**: anyone who has seen a delivery can change or add them.")
 		} else if rules, err := p.Rules(); err == nil && rules.SignsContent() {
 			if s.BodyUnsigned { // the message has no {body}

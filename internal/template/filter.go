@@ -41,6 +41,7 @@ var filters = []Filter{
 	{"crc32", filterLossy, func(dst, src []byte) []byte { return strconv.AppendUint(dst, uint64(crc32.ChecksumIEEE(src)), 10) }},
 	{"hex", filterText, hex.AppendEncode},
 	{"base64", filterText, base64.StdEncoding.AppendEncode},
+	{"base64url", filterText, base64.RawURLEncoding.AppendEncode}, // without padding
 	{"json", filterQuoted, appendJSONString},
 	{"lower", filterFold, func(dst, src []byte) []byte { return append(dst, strings.ToLower(string(src))...) }},
 	{"upper", filterFold, func(dst, src []byte) []byte { return append(dst, strings.ToUpper(string(src))...) }},
@@ -102,9 +103,9 @@ func (p *Part) Covers() bool {
 	return true
 }
 
-// Hex reports whether the result is hex, so that case is ignored.
-func (p *Part) Hex() bool {
-	return len(p.Filters) > 0 && p.Filters[len(p.Filters)-1].Name == "hex"
+// Ends reports whether the last filter has this name.
+func (p *Part) Ends(filter string) bool {
+	return len(p.Filters) > 0 && p.Filters[len(p.Filters)-1].Name == filter
 }
 
 // Quoted reports whether the text is only written as a JSON string, which WriteQuoted

@@ -36,8 +36,10 @@ func (t Template) Guard(timestampUnit string) error {
 	if err := t.checkAny(); err != nil {
 		return err
 	}
-	if len(t) > 1 && t.Has(JSONLines) {
-		return ErrLinesAlone
+	for _, p := range t {
+		if f := p.Slot.Facts(); f.Whole && len(t) > 1 {
+			return f.errWhole()
+		}
 	}
 	for i := range t {
 		p := &t[i]
@@ -167,7 +169,14 @@ func (t Template) CoversBody() bool {
 	signsQuery := t.Has(URL) || t.Has(URI) || t.Has(Query)
 	return slices.ContainsFunc(t, func(p Part) bool {
 		return (p.Slot == Body || p.Slot == BodyDigest && signsQuery) && p.Covers()
-	})
+	}) || t.encodesBody()
+}
+
+// encodesBody reports whether t is the body in hex or base64 and then only texts of a
+// known length, so that it can be split in only one way.
+func (t Template) encodesBody() bool {
+	return len(t) > 0 && t[0].Slot == Body && len(t[0].Filters) == 1 && t[0].Filters[0].kind == filterText &&
+		!slices.ContainsFunc(t[1:], func(p Part) bool { return p.Slot != None && p.guard.chosen != byClock })
 }
 
 // Covers reports whether t contains a slot of a kind and changing any byte of its
@@ -196,6 +205,14 @@ func (t Template) Proves(s Slot, arg string) bool {
 // the member.
 func (t Template) ProvesMember(name string) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return slices.Contains(p.Members, jsonpath.Member{Name: name}) })
+}
+
+// SignsField reports whether t contains all fields of a form but some, and this is not
+// one of those.
+func (t Template) SignsField(name string) bool {
+	return slices.ContainsFunc(t, func(p Part) bool {
+		return p.Slot == FormPHP || p.Slot == FormPairs && !slices.Contains(p.Without, name)
+	})
 }
 
 // OneWay reports whether the slot may have this text: it contains neither of its

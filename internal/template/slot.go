@@ -28,6 +28,7 @@ const (
 	URLFormSorted        // the URL with its query sorted, then a form in the same way
 	URIEncodedTwice      // path and query, the query escaped, then both escaped again
 	FormPHP              // a form's fields as PHP serializes them
+	FormPairs            // a form's fields but some as name=value, sorted, with &
 	Header               // a header's value
 	SignedHeaders        // headers that a header lists
 	KV                   // the value of a key beside the signature
@@ -38,6 +39,8 @@ const (
 	Param                // a configured value: see Template.With
 	ListedHeaders        // headers that a JWS lists
 	JSONLines            // members of a JSON body, one per line
+	JSONIs               // empty: a scalar of a JSON body must have this text
+	JSONPairs            // members of an object but some as name=value, sorted, with commas
 )
 
 // Facts are the properties of a slot.
@@ -53,6 +56,7 @@ type Facts struct {
 	Inside bool // read from the body's JSON or form
 	Apart  bool // made of parts of the body, and not longer than it
 	Joined bool // has no end that separates it from the following text
+	Whole  bool // is a message by itself, without filters
 }
 
 // argument is the kind of text after a slot's colon.
@@ -64,6 +68,9 @@ const (
 	headerName
 	jsonPath
 	memberList
+	nameList  // of fields
+	pathNames // a JSON path, then names of members
+	pathText  // a JSON path and a text
 )
 
 // chosen says who chooses a slot's text.
@@ -94,6 +101,7 @@ var facts = [...]Facts{
 	URLFormSorted:   {Name: "url_form_sorted", Origin: true, Path: true, Query: true, Fields: true, Inside: true, Apart: true, Joined: true},
 	URIEncodedTwice: {Name: "uri_encoded_twice", chosen: byURI, Path: true, Query: true},
 	FormPHP:         {Name: "form_php", Fields: true, Inside: true, Apart: true},
+	FormPairs:       {Name: "form_pairs", argument: nameList, Fields: true, Inside: true, Apart: true, Whole: true},
 	Header:          {Name: "header", argument: headerName, chosen: byAnyone},
 	SignedHeaders:   {Name: "signed_headers", argument: headerName, chosen: byAnyone},
 	KV:              {Name: "kv", argument: anyName, chosen: byAnyone},
@@ -103,7 +111,9 @@ var facts = [...]Facts{
 	BodyDigest:      {Name: "body_digest", argument: anyName, Inside: true},
 	Param:           {Name: "param", argument: anyName},
 	ListedHeaders:   {Name: "jws_headers", argument: anyName},
-	JSONLines:       {Name: "json_lines", argument: memberList, Inside: true, Apart: true},
+	JSONLines:       {Name: "json_lines", argument: memberList, Inside: true, Apart: true, Whole: true},
+	JSONIs:          {Name: "json_is", argument: pathText, Inside: true},
+	JSONPairs:       {Name: "json_pairs", argument: pathNames, Inside: true, Apart: true, Whole: true},
 }
 
 // Facts returns the properties of s, which must not be changed; those of None are

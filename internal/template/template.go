@@ -21,8 +21,10 @@ type Part struct {
 	Literal string // only with the slot None
 	Slot    Slot
 	Arg     string            // after the slot's colon, without the ? of an optional one
-	Path    jsonpath.Path     // of JSON
+	Path    jsonpath.Path     // of JSON, JSONIs and JSONPairs
+	Want    string            // of JSONIs
 	Members []jsonpath.Member // of JSONLines
+	Without []string          // of FormPairs and JSONPairs: what is not signed
 	// The member of JSON may be absent or null, and is then empty; a claim with Param
 	// is checked only if the param has a value.
 	Optional bool
@@ -33,8 +35,9 @@ type Part struct {
 	guard guard
 }
 
-// ErrLinesAlone: {json_lines:…} is a message by itself.
-var ErrLinesAlone = errors.New("{json_lines:…} must be the whole message, without filters")
+func (f *Facts) errWhole() error {
+	return fmt.Errorf("{%s:…} must be the whole message, without filters", f.Name)
+}
 
 // Parse parses text into literals and slots; params remain slots. With an error,
 // which is the first, it still returns what it could parse.
@@ -106,12 +109,14 @@ func parseSlot(text string) (Part, error) {
 		return Part{}, err
 	}
 	switch {
-	case slot == JSONLines && filtered:
-		return Part{}, ErrLinesAlone
+	case slot.Facts().Whole && filtered:
+		return Part{}, slot.Facts().errWhole()
 	case slot == KVHeaders && filtered:
 		return Part{}, errors.New("{kv_headers:…} takes no filters")
 	case slot == BodyDigest && !strings.HasSuffix(chain, "|hex"):
 		return Part{}, errors.New("{body_digest:…} needs the digest's filters, ending in hex: {body_digest:bodySHA256|sha256|hex}")
+	case slot == JSONIs && filtered:
+		return Part{}, errors.New("{json_is:…} takes no filters")
 	case slot == Param && filtered:
 		return Part{}, fmt.Errorf("{param:%s} takes no filters: give the value as it is signed", arg)
 	case !filtered:
@@ -156,6 +161,22 @@ func (p *Part) parseArgument(arg string) (err error) {
 		}
 	case memberList:
 		p.Members, err = parseMembers(arg)
+	case nameList:
+		p.Without, err = parseNames(arg)
+	case pathText:
+		path, want, ok := strings.Cut(arg, "=")
+		if p.Path, err = jsonpath.Parse(path); err != nil || !ok || want == "" {
+			return errors.New("write {json_is:path=text}, the text that a member must have: {json_is:Event.Code=1}")
+		}
+		p.Want = want
+	case pathNames:
+		path, names, some := strings.Cut(arg, ",")
+		if p.Path, err = jsonpath.Parse(path); err != nil || p.Path.Many() {
+			return errPairs
+		}
+		if some {
+			p.Without, err = parseNames(names)
+		}
 	}
 	if p.Slot == Param {
 		p.Arg, p.Optional = strings.CutSuffix(arg, "?")
@@ -242,6 +263,16 @@ func (t Template) HasArg(s Slot, arg string) bool {
 // Some reports whether kind holds for some slot of t.
 func (t Template) Some(kind func(*Facts) bool) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return kind(p.Slot.Facts()) })
+}
+
+var errPairs = errors.New("write {form_pairs:sign,sign_type} with the fields that are not signed, and {json_pairs:Data,Comments} with the path of the object and the members of it that are not signed")
+
+func parseNames(text string) ([]string, error) {
+	names := strings.Split(text, ",")
+	if slices.Contains(names, "") {
+		return nil, errPairs
+	}
+	return names, nil
 }
 
 var errMembers = errors.New("{json_lines:…}: write the members' names with commas, different ones in any case of their letters, a question mark after one that may be missing, not after the first or last: {json_lines:Message,Subject?,Type}")

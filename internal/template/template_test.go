@@ -11,7 +11,7 @@ import (
 func TestString(t *testing.T) {
 	for _, text := range []string{
 		"", "{body}", "v0:{timestamp}:{body}", `\{{body|sha256|hex}\}\n\r\t\\`, "{header:X-Id|lower}{json:a[0].b?|hex|base64}",
-		"{json:title|any}\\n{json:id}", "{json_lines:Message,Subject?,Type}", "{param:hook?}", "{body_digest:bodySHA256|sha256|hex}",
+		"{json:title|any}\\n{json:id}", "{json_lines:Message,Subject?,Type}", "{param:hook?}", "{json_pairs:a.b,c,d}", "{form_pairs:a,b}", "{json_is:a.b=1=2}{body|base64url}", "{body_digest:bodySHA256|sha256|hex}",
 	} {
 		parsed, err := Parse(text)
 		if err != nil {
