@@ -50,10 +50,10 @@ func TestWhoReadsTheAnswer(t *testing.T) {
 		t.Errorf("to ordinary deliveries: %q, want %q", toAll, want)
 	}
 	if want := []string{
-		"airship", "bolt", "commercelayer", "contentful", "fastspring", "frameio", "front",
+		"airship", "bolt", "commercelayer", "contentful", "envoy", "fastspring", "frameio", "front",
 		"fusionauth", "fusionauth_public_key", "getstream", "helpscout", "hubspot", "lark", "lithic",
 		"messagebird", "messagebird_jwt", "meta", "monday_apps", "okta", "paddle_classic", "persona",
-		"plain", "retell", "saleor", "shopify", "stripe", "viber", "wix", "workos",
+		"plain", "retell", "saleor", "shopify", "stripe", "upstash_qstash", "viber", "wix", "workos",
 	}; !slices.Equal(toSome, want) {
 		t.Errorf("to some requests: %q, want %q", toSome, want)
 	}
