@@ -10,8 +10,19 @@ import (
 )
 
 // checkLiteral refuses a secret, literal or in a variable, that is only the name of
-// one or otherwise guessable: anyone could sign with it.
+// one or of its file, or otherwise guessable: anyone could sign with it.
 func checkLiteral(text string) error {
+	if err := checkName(text); err != nil || !strings.ContainsAny(text, `/\.`) {
+		return err
+	}
+	if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
+		return errors.New("this is the path of a file, not its content: write {file./path}")
+	}
+	return nil
+}
+
+// checkName is checkLiteral without a look at files, for a text that others choose.
+func checkName(text string) error {
 	if text == "as" || text == "from" {
 		return errReserved
 	}
@@ -20,18 +31,12 @@ func checkLiteral(text string) error {
 		if part != "" && !strings.ContainsFunc(part, isSeen) {
 			return errors.New("nothing but quotes or invisible characters; docker --env-file and kubectl --from-env-file keep quotes: give the variable a value, or write {file./path}")
 		}
-		if unreplaced.MatchString(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || reference.MatchString(part) || hostName.MatchString(part) || commandLine.MatchString(part) {
+		if isUnreplaced(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || isReference(part) {
 			return ErrUnreplaced
 		}
-		if masked.MatchString(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
+		if isMasked(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
 			return errMasked
 		}
-	}
-	if !strings.ContainsAny(text, `/\.`) {
-		return nil
-	}
-	if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
-		return errors.New("this is the path of a file, not its content: write {file./path}")
 	}
 	return nil
 }
@@ -69,7 +74,7 @@ func unquoted(text string) string {
 // variableName matches the usual name of an environment variable, alone or at the
 // beginning of a line of an .env file. Digits end a word: in a random text they are
 // anywhere.
-var variableName = regexp.MustCompile(`^[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+$|^[A-Z]{2,}[0-9]{0,4}(_([A-Z]{2,}[0-9]{0,4}|[0-9]{1,4}))+=`)
+var variableName = regexp.MustCompile(`^(?:[A-Z]+[0-9]{0,4}(_([A-Z]+[0-9]{0,4}|[0-9]{1,4}))+$|[A-Z]{2,}[0-9]{0,4}(_([A-Z]{2,}[0-9]{0,4}|[0-9]{1,4}))+=)`)
 
 // secretName matches what people call a secret: TOKEN, Bearer, stripe_secret,
 // webhookSecret. Words with hyphens or spaces are a spokenName.
@@ -95,38 +100,65 @@ const identifier = `([A-Z]+[0-9]{0,2}(_[A-Z]+[0-9]{0,2})*|[a-z]+(_[a-z]+)*|[a-z]
 // reference matches common stand-ins for a secret: a reference for another program
 // (op://vault/item/field, arn:aws:…, /run/secrets/x), an expression of a language or
 // template, the output of a program for a missing value, and placeholders of vendors'
-// pages.
-var reference = regexp.MustCompile(`(?is)^[a-z][a-z0-9+.-]*://` +
+// pages. The one anchor for all of them makes it cheap: each is tried only at the
+// beginning.
+var reference = regexp.MustCompile(`(?is)^(?:[a-z][a-z0-9+.-]*://` +
 	// Of a secret manager, a build or a playbook.
-	`|^((aws|gcp|azure|secrets?manager|gcsm|kubernetes|k8s|sealed|(hc)?vault|doppler|infisical|akeyless|conjur|berglas|chamber|credstash|sops|key(ring|chain)|1password|op|bw|bitwarden|lpass|lastpass|keepass(xc)?|dashlane|(go)?pass|cmd|exec|shell):|env[:/=])` +
-	`|^(secret(key)?ref|configmapkeyref|valuefrom|null=)$|^(fn::|ref: |(export|env) [a-z_])|^\$ansible_vault;|^-----begin (pgp|age)` +
-	`|^!(vault|getatt|base64|join|importvalue|reference)\b|(?-i:^(secrets?|kv|keys|vault)/[a-z][a-z0-9_./#-]*$)` +
+	`|((aws|gcp|azure|secrets?manager|gcsm|kubernetes|k8s|sealed|(hc)?vault|doppler|infisical|akeyless|conjur|berglas|chamber|credstash|sops|key(ring|chain)|1password|op|bw|bitwarden|lpass|lastpass|keepass(xc)?|dashlane|(go)?pass|cmd|exec|shell):|env[:/=])` +
+	`|(secret(key)?ref|configmapkeyref|valuefrom|null=)$|(fn::|ref: |(export|env) [a-z_])|\$ansible_vault;|-----begin (pgp|age)` +
+	`|!(vault|getatt|base64|join|importvalue|reference)\b|(?-i:(secrets?|kv|keys|vault)/[a-z][a-z0-9_./#-]*$)` +
 	// Paths.
-	`|^@(\.{0,2}/|[\w./-]+\.[a-z]+$)|^/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|^[a-z]:\\|^%\w+%\\|(?-i:^(/[a-z][a-z0-9_.-]*){2,}$)|^\\\\[a-z]|(?-i:^[a-z][a-z0-9_/-]*\.(key|pem|txt|secret|json|env)$)` +
+	`|@(\.{0,2}/|[\w./-]+\.[a-z]+$)|/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|[a-z]:\\|%\w+%\\|(?-i:(/[a-z][a-z0-9_.-]*){2,}$)|\\\\[a-z]|(?-i:[a-z][a-z0-9_/-]*\.(key|pem|txt|secret|json|env)$)` +
 	// Expressions.
-	`|^(secrets|vars|config|settings|steps|inputs|outputs|credentials|rails|deno|bun|values)(\.[a-z_]\w*)+(\(|$)|^[a-z_][\w.]*\((["'].*["']|\.{0,2}/.*)\)$` +
-	`|^<+[a-z][\w .!?-]*>+$|^[@%#~]{2}[a-z_]\w*[@%#~]{2}$|^~[a-z_]\w*~$|^\{[%#].*[%#]\}$|^\$\[.*\]$|^<\(.*\)$|^:[a-z]+(_[a-z]+)+$` +
+	`|(secrets|vars|config|settings|steps|inputs|outputs|credentials|rails|deno|bun|values)(\.[a-z_]\w*)+(\(|$)|[a-z_][\w.]*\((["'].*["']|\.{0,2}/.*)\)$` +
+	`|<+[a-z][\w .!?-]*>+$|[@%#~]{2}[a-z_]\w*[@%#~]{2}$|~[a-z_]\w*~$|\{[%#].*[%#]\}$|\$\[.*\]$|<\(.*\)$|:[a-z]+(_[a-z]+)+$` +
 	// What is shown for a value that is not known yet, or not to be seen.
-	`|^\([a-z][a-z ]*\)$` +
+	`|\([a-z][a-z ]*\)$` +
 	// The rest.
-	`|^(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
-	`|^(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
-	`|^\(\(.*\)\)$|^\[\[.*\]\]$|^<%.*%>$|^@[a-z][a-z0-9_-]*@$|^__[a-z]\w*__$|^%\([a-z_]\w*\)s$|^\$+\{?[a-z_]\w{0,13}\}?$` +
-	`|^(process\.env|import\.meta\.env|os\.environ|env)[.[(]|^((os|system)\.)?(getenv|lookup)\(` +
-	`|^@[a-z.]+\(|^\[[a-z][a-z _-]*\]$|^(var|local|data|module)\.[a-z_]+` +
-	"|^`.*`$" + `|^%!\w?\(|(?-i:^(\$\{?[A-Z_][A-Z0-9_]*\}?[ :.-]?){2,}$)` +
-	`|^(your|change|replace|insert|enter)[a-z _-]*$` +
-	`|^[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$`)
+	`|(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
+	`|(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
+	`|\(\(.*\)\)$|\[\[.*\]\]$|<%.*%>$|@[a-z][a-z0-9_-]*@$|__[a-z]\w*__$|%\([a-z_]\w*\)s$|\$+\{?[a-z_]\w{0,13}\}?$` +
+	`|(process\.env|import\.meta\.env|os\.environ|env)[.[(]|((os|system)\.)?(getenv|lookup)\(` +
+	`|@[a-z.]+\(|\[[a-z][a-z _-]*\]$|(var|local|data|module)\.[a-z_]+` +
+	"|`.*`$" + `|%!\w?\(|(?-i:(\$\{?[A-Z_][A-Z0-9_]*\}?[ :.-]?){2,}$)` +
+	`|(your|change|replace|insert|enter)[a-z _-]*$` +
+	`|[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$)`)
 
 // hostName matches the name of a host or an address, with a port or a path: the line
 // above or below the secret.
-var hostName = regexp.MustCompile(`^([\w.+-]+@)?(([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+(com|net|org|io|dev|app|cloud|info|local|lan|internal|localhost|test|example|invalid|[a-z]{2})|localhost)(:[0-9]{1,5})?(/[\w./-]*)?$` +
-	`|^([0-9]{1,3}\.){3}[0-9]{1,3}(:[0-9]{1,5})?$`)
+var hostName = regexp.MustCompile(`^(?:([\w.+-]+@)?(([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+(com|net|org|io|dev|app|cloud|info|local|lan|internal|localhost|test|example|invalid|[a-z]{2})|localhost)(:[0-9]{1,5})?(/[\w./-]*)?` +
+	`|([0-9]{1,3}\.){3}[0-9]{1,3}(:[0-9]{1,5})?)$`)
 
 // commandLine matches a command that was to print the secret.
 var commandLine = regexp.MustCompile(`^(sudo +)?((cat|head|tail|less|type|source|echo|printf|base64|cut|sed|awk|jq|tr|read|get-content|gc) +(.* )?[^ ]*[-~$./\\|<'"]` +
 	`|openssl (rand|dgst|enc)\b|(op|bw|doppler|vault|aws|az|gcloud|kubectl|docker|podman|helm|sops|age|gpg2?|pass|gopass|security|chamber|consul|etcdctl|systemd-creds|terraform|heroku|fly|flyctl|railway|vercel) +(.* )?(-[a-z]|-?-?(read|get|show|inspect|decrypt|secrets?|output|config)\b)` +
 	`|(pwgen|makepasswd|apg|uuidgen)( |$)|(sh|bash|zsh|pwsh|cmd|python3?|node|ruby|perl|php) +[-/]+[a-z])`)
+
+// isReference reports whether a text is a reference, a host or a command.
+func isReference(text string) bool {
+	return !isCode(text) && (reference.MatchString(text) || hostName.MatchString(text) || commandLine.MatchString(text))
+}
+
+// isCode reports whether a text is written like a random secret, in hex or base64: no
+// reference, host or command has a digit, and no other signs than these, and no slash
+// behind a first word that is as long as localhost.
+func isCode(text string) bool {
+	text = strings.TrimRight(text, "=")
+	if slash := strings.IndexByte(text, '/'); slash >= 0 && slash <= len("localhost") || strings.HasPrefix(text, "__") {
+		return false
+	}
+	digit := false
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			digit = true
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '+', c == '/', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return digit
+}
 
 // secretPrefix matches the prefix of a sender's secrets, before any of the above:
 // whsec_$NAME, sk_live_xxxx, Bearer ${TOKEN}.
@@ -135,6 +167,12 @@ var secretPrefix = regexp.MustCompile(`(?i)^([a-z]{2,8}(_(live|test|prod))?_|key
 // masked matches secrets as dashboards mask or shorten them: whsec_••••••••, ********,
 // sk_live_…, xxxx-xxxx, 1a2b...9f3c.
 var masked = regexp.MustCompile(`[•●]|\*{4}|(\.\.\.|…)$|\w(\.\.\.|…)|(?i:x{6}|^x{2,}([-_ ]x{2,})+$)`)
+
+// isMasked is masked.MatchString, at once false for a text without what each of its
+// alternatives needs.
+func isMasked(text string) bool {
+	return (strings.ContainsAny(text, "•●*.…") || strings.Contains(strings.ToLower(text), "xx")) && masked.MatchString(text)
+}
 
 // errReserved reports a word of the Caddyfile's grammar (secret <value> as <label>).
 var errReserved = errors.New("as and from are reserved words, not secrets: write a label as {\"value\": …, \"label\": …} in JSON, or as secret <value> as <label>; put such a value into a file")

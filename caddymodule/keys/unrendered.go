@@ -16,8 +16,9 @@ var unrenderedText = regexp.MustCompile(`(?s)^[\w.:/ -]*((\$\{|\{\$)[\w.:?| -]*\
 	`|^(op|vault|secretsmanager|bws?|doppler|infisical|ref\+[a-z0-9]+)://` +
 	`|^[\w-]*[•●*]{4,}[\w-]{0,8}$`)
 
+// isUnrendered is at once false for a text without what each alternative needs.
 func isUnrendered(text string) bool {
-	return unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
+	return (strings.ContainsAny(text, "{[$<:•●*") || strings.Contains(text, "-----BEGIN ")) && unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
 }
 
 // CheckRendered returns an error for the text of a key file that a program should have

@@ -54,6 +54,12 @@ var unreplaced = regexp.MustCompile(`(?s)[$#@]\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}|\
 	`|^\$(env:)?([A-Za-z_][A-Za-z0-9_]{0,13}|` + identifier + `)$|^\$\{.*\}$|^\$\(.*\)$` +
 	`|^%[A-Za-z_][A-Za-z0-9_]*%$|^<[A-Za-z][A-Za-z0-9 _-]*>$|^[${]*(env|file|vault)[.:]|^\{\{.*\}\}$`)
 
+// isUnreplaced is unreplaced.MatchString, at once false for a text without what each of
+// its alternatives needs.
+func isUnreplaced(text string) bool {
+	return strings.ContainsAny(text, "{$%<.:") && unreplaced.MatchString(text)
+}
+
 // ErrUnreplaced reports a value that a shell, a template or another program should
 // have replaced.
 var ErrUnreplaced = errors.New("this is a name or placeholder that nothing replaces: write {env.NAME} or {file./path}; put a real value that looks like one into a file")
@@ -83,7 +89,7 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 		}
 		return 0, "", fmt.Errorf("%s must be the whole value: write {env.NAME} or {file./path} alone, and put the rest into the variable or file", shown)
 	}
-	if unreplaced.MatchString(text) {
+	if isUnreplaced(text) {
 		return 0, "", ErrUnreplaced
 	}
 	if err := CheckRendered(text); err != nil {
@@ -149,6 +155,12 @@ func readValue(value string, secret bool) (string, error) {
 func CheckValue(value string) error {
 	_, _, err := parseValue(value)
 	return err
+}
+
+// FilePath returns the path of a value {file./path}, of a file or a folder.
+func FilePath(value string) (path string, ok bool) {
+	kind, name, err := parseValue(value)
+	return name, err == nil && kind == fileValue
 }
 
 // Resolve returns the secret for a value: for guest modules (stores) and commands,

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+	"pgregory.net/rapid"
 )
 
 func TestParseValue(t *testing.T) {
@@ -117,6 +118,28 @@ func TestGuessableKeys(t *testing.T) {
 			t.Errorf("%q: %v", key, err)
 		}
 	}
+}
+
+// TestShortcutsChangeNothing: what is checked before a slow expression is true of all that
+// it matches.
+func TestShortcutsChangeNothing(t *testing.T) {
+	parts := rapid.SampledFrom(strings.Fields(`aws : / secrets kv/ keys/ projects/ localhost a x xx • … ... . { } $ ${ X_Y env file vault/ < > null
+		undefined change me - _ __ 1 9f @ % ( ) [ ] com 10.0.0.1 = ~ # ENC[ A, PGP {{ }} **** :// op s3m: data getenv ' n/a k8s 1password python3 pwgen
+		-----BEGIN + base64 secretref valuefrom tmp/ run/ <no value> <no` + "\n"))
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOfN(rapid.OneOf(parts, rapid.SampledFrom([]string{" ", "\n"})), 1, 6).Draw(t, "parts"), "")
+		bare := strings.TrimSpace(unquoted(strings.TrimSpace(text)))
+		for name, same := range map[string]bool{
+			"masked":     masked.MatchString(text) == isMasked(text),
+			"unreplaced": unreplaced.MatchString(text) == isUnreplaced(text),
+			"unrendered": unrenderedText.MatchString(bare) == isUnrendered(text),
+			"reference":  (reference.MatchString(text) || hostName.MatchString(text) || commandLine.MatchString(text)) == isReference(text),
+		} {
+			if !same {
+				t.Errorf("%s: %q", name, text)
+			}
+		}
+	})
 }
 
 // TestMaskedSecrets: masked and shortened secrets, as dashboards and pages show them,
