@@ -174,6 +174,10 @@ func (v *Verifier) ShortSecrets(bytes int) (labels []string) {
 	return labels
 }
 
+// KeyCount returns with how many keys a delivery may be compared: each member of a JSON
+// Web Key Set is one, and a secret is one for each algorithm that a version selects.
+func (v *Verifier) KeyCount() int { return len(v.keys) }
+
 // SharesSecret reports whether the two have a secret in common: the same bytes, in
 // any encoding.
 func (v *Verifier) SharesSecret(other *Verifier) bool {

@@ -49,10 +49,11 @@ type Snapshot struct {
 	// Keys are the keys of Verifier. They are read-only.
 	Keys []verifier.Key
 
-	labels  []string
-	of      *Set      // of a handler with tenants: see With
-	version int       // of the published keys
-	ends    time.Time // when the first certificate expires; zero: never
+	labels    []string
+	guessable []string  // see Guessable
+	of        *Set      // of a handler with tenants: see With
+	version   int       // of the published keys
+	ends      time.Time // when the first certificate expires; zero: never
 }
 
 // Labels returns the labels of the keys in logs and metrics. All fetched keys share

@@ -12,6 +12,13 @@ import (
 // number of them.
 const labelTenant = "tenant"
 
+// MaxTenantKeys limits the keys of one tenant, so that a forged delivery costs only so
+// many signatures. A rotation has two.
+const MaxTenantKeys = 16
+
+// maxCompared limits them with the members of key sets and the algorithms of each.
+const maxCompared = 64
+
 var (
 	// errTenantsNoKeys refuses a handler that has keys besides those of its tenants.
 	errTenantsNoKeys = errors.New("tenant: each tenant has keys of its own, so no other key verifies a delivery: write {tenant} into the file's path, secret {file./run/keys/{tenant}}, or remove tenant")
@@ -31,11 +38,11 @@ func (k *Set) standIns(c Config) ([]verifier.Key, error) {
 	return k.rules.StandIns(labelTenant)
 }
 
-// With returns s with other keys: those of a tenant. s is of a Set with Tenants. With
-// texts, a key's text is that of a file, which may hold several, one a line. A key
-// without a label has its position as one. Without texts, a secret is one text of another
-// program, like a variable: a name, a placeholder, a published secret or several lines
-// are an error. Errors hold no key.
+// With returns s with other keys: those of a tenant, at most MaxTenantKeys. s is of a Set
+// with Tenants. With texts, a key's text is that of a file, which may hold several, one a
+// line. A key without a label has its position as one. Without texts, a secret is one text
+// of another program, like a variable: a name, a placeholder, a published secret or
+// several lines are an error. Errors hold no key.
 func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	t := &Snapshot{Signer: s.Signer}
 	for i, key := range keys {
@@ -52,23 +59,38 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 		} else if err := checkAnswered(key); err != nil {
 			return nil, fmt.Errorf("key %s: %w", of.key(parts[0]).Label, err)
 		}
+		if len(t.Keys)+len(parts) > MaxTenantKeys {
+			return nil, errManyKeys
+		}
 		for _, part := range parts {
-			k := of.key(part)
-			t.Keys, t.labels = append(t.Keys, k), append(t.labels, k.Label)
+			t.add(of.key(part))
 		}
 	}
 	var err error
 	if t.Verifier, err = s.Verifier.Verifier(t.Keys); err != nil {
 		return nil, err
 	}
-	if len(t.Verifier.ShortSecrets(2)) > 0 {
+	switch {
+	case t.Verifier.KeyCount() > maxCompared:
+		return nil, errManyMembers
+	case len(t.Verifier.ShortSecrets(2)) > 0:
 		return nil, errOneByte
-	}
-	if t.SignsAs(t) {
+	case t.SignsAs(t):
 		return nil, errSharedSecret
 	}
 	return t, nil
 }
+
+func (s *Snapshot) add(k verifier.Key) {
+	s.Keys, s.labels = append(s.Keys, k), append(s.labels, k.Label)
+	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || checkName(k.Text) != nil || checkSecret(k.Text) != nil) {
+		s.guessable = append(s.guessable, k.Label)
+	}
+}
+
+// Guessable returns the labels of a tenant's secrets that strangers may guess and that
+// are no error: those in files, and weak ones.
+func (s *Snapshot) Guessable() []string { return s.guessable }
 
 // checkAnswered returns an error for a tenant's secret, not of a file, that strangers
 // know: what the program that was asked writes without a value, above all.
@@ -78,7 +100,7 @@ func checkAnswered(key verifier.Key) error {
 		return nil
 	case strings.ContainsAny(text, "\r\n"):
 		return errSeveralLines
-	case CheckRendered(text) != nil || checkLiteral(text) != nil || strings.HasPrefix(strings.TrimSpace(text), "#"):
+	case CheckRendered(text) != nil || checkName(text) != nil || strings.HasPrefix(strings.TrimSpace(text), "#"):
 		return errNoSecret
 	case isPublished(text):
 		return errPublished
@@ -87,6 +109,8 @@ func checkAnswered(key verifier.Key) error {
 }
 
 var (
+	errManyKeys     = fmt.Errorf("more than %d keys: each forged delivery would be compared with all of them; remove those that the sender no longer uses", MaxTenantKeys)
+	errManyMembers  = fmt.Errorf("more than %d keys with the members of key sets: give those that the sender signs with", maxCompared)
 	errSeveralLines = errors.New("a secret of several lines: give each one by itself, without line breaks")
 	errNoSecret     = errors.New("a name, a placeholder or a masked value, which strangers know, in place of the tenant's secret: give the secret itself, or none")
 )

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,6 +90,52 @@ func TestSecretsThatStrangersKnow(t *testing.T) {
 		if _, err := base.With([]verifier.Key{{Text: text}}, false); err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// TestGuessableSecretsOfATenant: those of files, which are used as they are, and weak ones
+// are named for a warning.
+func TestGuessableSecretsOfATenant(t *testing.T) {
+	base := tenantsOf(t, "github", "").Snapshot()
+	for _, c := range []struct {
+		text  string
+		texts bool
+		want  string
+	}{
+		{"9f31c0a2d47be58690f1c3a5d7e9b826", true, ""},
+		{"changeme", true, "1"},
+		{"undefined", true, "1"},
+		{"GITHUB_SECRET", true, "1"},
+		{"It's a Secret to Everybody", true, "1"},
+		{"webhook-secret", true, "1"},
+		{"password2026", false, "1"},
+		{"9f31c0a2d47be58690f1c3a5d7e9b826\npassword2026", true, "1/2"},
+	} {
+		s, err := base.With([]verifier.Key{{Text: c.text}}, c.texts)
+		if err != nil || strings.Join(s.Guessable(), " ") != c.want {
+			t.Errorf("%q: %v, want %q, %v", c.text, s.Guessable(), c.want, err)
+		}
+	}
+}
+
+// TestKeysOfATenantAreLimited: a forged delivery is compared with each of them.
+func TestKeysOfATenantAreLimited(t *testing.T) {
+	base := tenantsOf(t, "github", "").Snapshot()
+	var all []verifier.Key
+	for range MaxTenantKeys {
+		all = append(all, verifier.Key{Text: lineOne})
+	}
+	if _, err := base.With(all, true); err != nil {
+		t.Error(err)
+	}
+	for _, texts := range []bool{true, false} {
+		if _, err := base.With(append(all, verifier.Key{Text: lineTwo}), texts); !errors.Is(err, errManyKeys) {
+			t.Errorf("one more: %v", err)
+		}
+	}
+	all[0].Text = lineOne + "\n" + lineTwo
+	if _, err := base.With(all, true); !errors.Is(err, errManyKeys) {
+		t.Errorf("one more line: %v", err)
 	}
 }
 
