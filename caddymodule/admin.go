@@ -151,8 +151,26 @@ func statusOfName(handlers []*Handler) adminapi.Handler {
 		s.Observe = s.Observe || h.Observe
 		s.BufferedBytes += h.buffered.used.Load()
 		s.KeyProblems = append(s.KeyProblems, h.keys.Problems()...)
+		s.Tenants = addTenants(s.Tenants, h.tenants, t.Lookups)
 	}
 	return s
+}
+
+// addTenants adds the figures of a handler's tenants to those of others of its name.
+func addTenants(all *adminapi.Tenants, t *tenancy, lookups map[string]uint64) *adminapi.Tenants {
+	if t == nil {
+		return all
+	}
+	if all == nil {
+		all = &adminapi.Tenants{Lookups: lookups, Guessable: []string{}}
+	}
+	f := t.cache.Figures()
+	all.Cached, all.Max, all.Unknown = all.Cached+f.Cached, all.Max+f.Max, all.Unknown+f.Unknown
+	all.Guessable = append(all.Guessable, f.Guessable...)
+	if p := f.Problem; p != nil && (all.Problem == nil || p.Time.After(all.Problem.Time)) {
+		all.Problem = &adminapi.TenantProblem{Tenant: p.Tenant, Text: p.Text, Time: p.Time.UTC()}
+	}
+	return all
 }
 
 // handlerNames lists the names of a configuration, for errors.

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 )
@@ -112,7 +113,10 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 	handlers := a.named("")
 	for _, h := range handlers {
 		signer := h.keys.Current()
-		i := slices.IndexFunc(handlers, func(other *Handler) bool { return signer.SignsAs(other.keys.Current()) })
+		file, isFile := keys.FilePath(h.SignUpstream)
+		i := slices.IndexFunc(handlers, func(other *Handler) bool {
+			return signer.SignsAs(other.keys.Current()) || isFile && other.tenants.holdsFile(file)
+		})
 		if i < 0 {
 			continue
 		}
@@ -125,7 +129,8 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 }
 
 // oracles warns of handlers whose answers to strangers could sign another handler's
-// deliveries, since the two have a key in common, or a source of their tenants' keys.
+// deliveries, since the two have a key in common, or may have: from one source of tenants'
+// keys.
 func (a *App) oracles() (findings []placement.Finding) {
 	handlers := a.named("")
 	for _, h := range handlers {
@@ -139,7 +144,7 @@ func (a *App) oracles() (findings []placement.Finding) {
 				return false
 			}
 			of := verifies.Verifier
-			if h.tenants.sharesSecrets(other.tenants) { // as if the two had a tenant in common
+			if h.sharesSecrets(other) { // as if the two had a key in common
 				of, _ = of.Verifier(signs.Keys)
 			}
 			return of != nil && signs.Verifier.IsOracleFor(of)
@@ -204,7 +209,7 @@ func (h *Handler) keysAsWritten() string {
 	slices.Sort(values)
 	all := []any{values, h.Param}
 	if h.tenants != nil {
-		all = append(all, h.tenants.written)
+		all = append(all, h.Tenant, h.tenants.written)
 	}
 	text, _ := json.Marshal(all)
 	return string(text)

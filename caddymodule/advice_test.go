@@ -113,6 +113,7 @@ func TestSendersThatNothingTellsApartAreWarnedOf(t *testing.T) {
 // another one with its key. Neither is warned of by its key.
 func TestOraclesAreWarnedOf(t *testing.T) {
 	const key, shared = "7c0e91b4d2f85a36e7d41c9b08f26a53", "two handlers share a key … give each a key of its own name=smartcar other="
+	dir := filepath.ToSlash(secretsOf(t, map[string]string{"acme": key}))
 	for senders, want := range map[string]string{
 		"sender smartcar KEY\n sender pandadoc KEY":                                          shared + "pandadoc",
 		"sender pandadoc other {\n secret KEY as old\n }\n sender smartcar KEY":              shared + "pandadoc",
@@ -125,7 +126,13 @@ func TestOraclesAreWarnedOf(t *testing.T) {
 		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret from http https://app/{tenant}\n }\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret from http https://app/{tenant} {\n ttl 1m\n }\n }": shared + "pandadoc",
 		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret from http https://app/{tenant}\n }\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret from http https://app/b/{tenant}\n }":              "",
 		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret {file./run/keys/{tenant}}\n }\n sender intercom {\n name intercom\n tenant {path.2}\n secret {file./run/keys/{tenant}}\n }":                          "", // HMAC-SHA1
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret {file.DIR/{tenant}}\n }\n sender pandadoc {file.DIR/acme}":                                                                                           shared + "pandadoc",
+		"sender smartcar {file.DIR/acme}\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret {file.DIR/{tenant}}\n }":                                                                                           shared + "pandadoc",
+		"sender smartcar {file.DIR}\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret {file.DIR/{tenant}}\n }":                                                                                                shared + "pandadoc",
+		"sender smartcar {file.DIR/acme}\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret {file.DIR/{tenant}.key}\n }":                                                                                       "",
+		"sender smartcar {\n name smartcar\n tenant {path.2}\n secret {file.DIR/{tenant}}\n }\n sender pandadoc {\n name pandadoc\n tenant {path.2}\n secret {file.DIR/{tenant}/webhook}\n }":                              shared + "pandadoc",
 	} {
+		senders = strings.ReplaceAll(senders, "DIR", dir)
 		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
 		warnings = slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "copies of these senders") })
 		if err != nil || (len(warnings) > 0) != (want != "") || want != "" && (!holdsInOrder(warnings[0], want) || strings.Contains(warnings[0], key)) {

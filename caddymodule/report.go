@@ -162,6 +162,14 @@ func gauges() metrics.Figures {
 		f.Degraded = f.Degraded || s.Degraded
 		f.EvictedEarly += s.EvictedEarly
 	})
+	f.Tenants = make(map[string]int)
+	if app := current(); app != nil {
+		for _, h := range app.named("") {
+			if h.tenants != nil {
+				f.Tenants[h.Name] += h.tenants.cache.Len()
+			}
+		}
+	}
 	return f
 }
 

@@ -1,11 +1,12 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ type tenancy struct {
 	keepCase bool
 	source   tenants.Source
 	cache    *tenants.Cache
-	written  string // place and source, as configured
+	written  string // the source, as configured
 }
 
 // errNoName says that a request names no tenant that could exist.
@@ -46,16 +47,43 @@ func (h *Handler) openTenants(ctx caddy.Context) error {
 	if n := h.MaxTenants; n != nil && *n <= 0 {
 		return fmt.Errorf("max_tenants: %d: give a positive number, such as %d", *n, tenants.DefaultMax)
 	}
-	written := h.Tenant + "\x00" + string(h.TenantsRaw) // which LoadModule clears
+	var written bytes.Buffer
+	_ = json.Compact(&written, h.TenantsRaw) // which LoadModule clears, and refuses if it is not JSON
 	source, err := h.loadTenants(ctx)
 	if err != nil {
 		return err
 	}
-	h.tenants = &tenancy{place: place, keepCase: h.CaseSensitive, source: source, written: written, cache: tenants.NewCache(tenants.Options{
+	h.tenants = &tenancy{place: place, keepCase: h.CaseSensitive, source: source, written: written.String(), cache: tenants.NewCache(tenants.Options{
 		Source: source, Base: h.keys.Snapshot, Max: orElse(h.MaxTenants, 0),
-		Logger: h.logger.With(zap.String("name", h.Name)), Failed: h.metrics.KeyFailed, Now: func() time.Time { return h.now() },
+		Logger: h.logger.With(zap.String("name", h.Name)), Looked: h.lookedUp, Now: func() time.Time { return h.now() },
 	})}
+	if before := current().tenancyOf(h.Name, h.tenants.written); before != nil {
+		h.tenants.cache.Adopt(before.cache)
+	}
 	return nil
+}
+
+// tenancyOf returns the tenancy of a handler with this name and source; nil if there is
+// none, and for a nil App. A reload keeps what it knows: while the source is down, it is
+// all that there is.
+func (a *App) tenancyOf(name, source string) *tenancy {
+	if a == nil {
+		return nil
+	}
+	for _, h := range a.named(name) {
+		if h.tenants != nil && h.tenants.written == source {
+			return h.tenants
+		}
+	}
+	return nil
+}
+
+// lookedUp counts a look-up of a tenant's keys.
+func (h *Handler) lookedUp(r tenants.Result) {
+	h.metrics.TenantLookup(string(r))
+	if r == tenants.ResultFailed {
+		h.metrics.KeyFailed()
+	}
 }
 
 var (
@@ -63,7 +91,8 @@ var (
 	errNoTenantSource = errors.New("tenant: no source of the tenants' keys: write secret {file./run/keys/{tenant}}, or secret from http https://app.internal/webhook-keys/{tenant}")
 )
 
-// keysOf asks the source for the keys of one tenant, outside of a running gateway.
+// keysOf asks the source for the keys of one tenant, outside of a running gateway, and
+// reads them as one does.
 func (h *Handler) keysOf(tenant string) ([]verifier.Key, error) {
 	switch {
 	case h.Tenant == "":
@@ -87,7 +116,20 @@ func (h *Handler) keysOf(tenant string) ([]verifier.Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tenant %s: %w", name, err)
 	}
-	return found.Keys, nil
+	set, err := keys.Open(h.keyConfig())
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	base := set.Snapshot()
+	if base == nil {
+		return nil, errors.New("tenant: a value of the handler is missing")
+	}
+	of, err := base.With(found.Keys, found.Texts)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %s: %w", name, err)
+	}
+	return of.Keys, nil
 }
 
 // loadTenants returns the configured source.
@@ -122,25 +164,56 @@ func (t *tenancy) checkCase() error {
 	return nil
 }
 
-// sharesSecrets reports whether two handlers' tenants have their secrets from one place.
-// Either may be nil.
-func (t *tenancy) sharesSecrets(other *tenancy) bool {
-	if t == nil || other == nil {
+// sharesSecrets reports whether two handlers may have a secret in common because the
+// tenants of one, or of both, have theirs where the other has its own.
+func (h *Handler) sharesSecrets(other *Handler) bool {
+	return h.tenants.holds(other) || other.tenants.holds(h)
+}
+
+// holds reports whether a tenant may have a secret of the handler. t may be nil.
+func (t *tenancy) holds(h *Handler) bool {
+	if t == nil {
 		return false
 	}
-	switch a := t.source.(type) {
+	switch source := t.source.(type) {
 	case *tenants.File:
-		b, ok := other.source.(*tenants.File)
-		return ok && slices.ContainsFunc(a.Secret, func(path string) bool {
-			return slices.ContainsFunc(b.Secret, func(other string) bool { return filepath.Clean(path) == filepath.Clean(other) })
-		})
+		return slices.ContainsFunc(h.secretFiles(), t.holdsFile)
 	case *tenants.HTTP:
-		b, ok := other.source.(*tenants.HTTP)
-		return ok && a.URL == b.URL
+		if h.tenants == nil {
+			return false
+		}
+		other, ok := h.tenants.source.(*tenants.HTTP)
+		return ok && source.URL == other.URL
 	}
-	_, a, _ := strings.Cut(t.written, "\x00")
-	_, b, _ := strings.Cut(other.written, "\x00")
-	return a == b
+	return h.tenants != nil && t.written == h.tenants.written
+}
+
+// holdsFile reports whether a tenant may have its secret in a file, or in one of a folder.
+// t may be nil.
+func (t *tenancy) holdsFile(path string) bool {
+	if t == nil {
+		return false
+	}
+	files, ok := t.source.(*tenants.File)
+	return ok && files.Holds(path)
+}
+
+// secretFiles lists the files and folders that a handler's secrets are read from, of
+// tenants each with the name of one.
+func (h *Handler) secretFiles() (paths []string) {
+	for _, v := range h.Secret {
+		if path, ok := keys.FilePath(v.Value); ok {
+			paths = append(paths, path)
+		}
+	}
+	if h.tenants != nil {
+		if files, ok := h.tenants.source.(*tenants.File); ok {
+			for _, path := range files.Secret {
+				paths = append(paths, strings.Replace(path, "{tenant}", "acme", 1))
+			}
+		}
+	}
+	return paths
 }
 
 // keysOf returns a function that finds the current keys of a tenant, or nil.
@@ -170,6 +243,7 @@ func (d *delivery) nameTenant() {
 		d.unknown = errNoName
 		return
 	}
+	d.tenant = strings.Clone(d.tenant) // what remembers it must not keep the whole address
 	if d.keys == nil {
 		return
 	}

@@ -273,6 +273,46 @@ func TestTenantsAreShown(t *testing.T) {
 	}
 }
 
+// TestTenantsInStatus: how many are cached, look-ups, and the newest failure, of all
+// tenants together.
+func TestTenantsInStatus(t *testing.T) {
+	const random = "9f31c0a2d47be58690f1c3a5d7e9b826"
+	dir := secretsOf(t, map[string]string{"acme": random, "bravo": "changeme"})
+	setSecret(t, dir, "empty", "")
+	g := watched(t, "", shop(dir, `"max_tenants":50`))
+	status := func() adminapi.Tenants { return *get[adminapi.Status](t, adminapi.StatusPath).Handlers[0].Tenants }
+	before := status()
+	for _, r := range []*http.Request{to("acme", random), to("bravo", "changeme"), to("nobody", "x"), to("empty", "x")} {
+		serve(t, r, accepting, g.handlers...)
+	}
+	s := status()
+	for result, n := range before.Lookups { // of other tests
+		s.Lookups[result] -= n
+	}
+	if s.Cached != 2 || s.Max != 50 || s.Unknown != 2 || s.Lookups["found"] != 2 || s.Lookups["unknown"] == 0 || s.Lookups["failed"] == 0 {
+		t.Errorf("%+v", s)
+	}
+	if s.Problem == nil || s.Problem.Tenant != "empty" || s.Problem.Text != "empty: the file is empty" || s.Problem.Time.IsZero() || !slices.Equal(s.Guessable, []string{"bravo"}) {
+		t.Errorf("%+v", s)
+	}
+	if n := g.logs.FilterMessageSnippet("the secret of a tenant is a placeholder").Len(); n != 1 {
+		t.Errorf("%d warnings of a guessable secret", n)
+	}
+	families, err := g.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := ""
+	for _, f := range families {
+		if strings.Contains(f.GetName(), "tenant") {
+			shown += f.String()
+		}
+	}
+	if !strings.Contains(shown, "tenants_cached") || !strings.Contains(shown, `value:"failed"`) || strings.Contains(shown, "bravo") {
+		t.Errorf("metrics: %s", shown)
+	}
+}
+
 // TestForgetOfATenant: two tenants may have one id.
 func TestForgetOfATenant(t *testing.T) {
 	g := watched(t, "", shop(secretsOf(t, map[string]string{"acme": "secret-of-acme", "bravo": "secret-of-bravo"})))

@@ -3,14 +3,18 @@ package integration
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	texttemplate "text/template"
 	"time"
 )
 
@@ -185,5 +189,125 @@ func TestTenantsOfAnEndpoint(t *testing.T) {
 		if asked[tenant] > most {
 			t.Errorf("asked %d times for %s", asked[tenant], tenant)
 		}
+	}
+}
+
+// TestReloadWhileTheEndpointIsDown: keys that were fetched outlive a reload, and so the
+// customers of an endpoint that is down keep delivering. Without it they would be
+// forgotten, and each delivery answered 503.
+func TestReloadWhileTheEndpointIsDown(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		tenant := strings.TrimPrefix(r.URL.Path, "/keys/")
+		_, _ = io.WriteString(w, `{"tenant":"`+tenant+`","secrets":["`+tenantKey(tenant)+`"]}`)
+	}))
+	t.Cleanup(endpoint.Close)
+	site := func(url, more string) string {
+		return `verify_webhooks /hooks/* {
+		sender github {
+			tenant {path.2}
+			secret from http ` + url + ` {
+				ttl 10s
+			}
+			` + more + `
+		}
+		reverse_proxy APP
+	}
+	respond 404`
+	}
+	url := endpoint.URL + "/keys/{tenant}"
+	g := start(t, setup{site: site(url, "")})
+	for _, tenant := range []string{"acme", "bravo"} {
+		if s := g.status(t, ofTenant(t, "/hooks/github", tenant, tenantKey(tenant))); s != http.StatusOK {
+			t.Fatalf("%s: %d", tenant, s)
+		}
+	}
+	down.Store(true)
+	for i, more := range []string{"max_body 2MiB", "max_body 3MiB"} {
+		g.reload(t, site(url, more))
+		for _, tenant := range []string{"acme", "bravo"} {
+			a, got := g.send(t, "HTTP/1.1", ofTenant(t, "/hooks/github", tenant, tenantKey(tenant)))
+			if a.status != http.StatusOK || len(got) != 1 {
+				t.Errorf("%s after reload %d: %d, the app got %d", tenant, i+1, a.status, len(got))
+			}
+		}
+	}
+	if s := g.status(t, ofTenant(t, "/hooks/github", "new", tenantKey("new"))); s != http.StatusServiceUnavailable {
+		t.Errorf("a tenant whose keys were never fetched: %d", s)
+	}
+	if status := g.adminGet(t, "/verify_webhook/status"); !strings.Contains(status, `"cached":2`) || !strings.Contains(status, `"tenant":"new"`) || !strings.Contains(status, "status 502") {
+		t.Errorf("status: %s", status)
+	}
+	g.reload(t, site(url+"?other", "")) // another source: what the first said counts no longer
+	if s := g.status(t, ofTenant(t, "/hooks/github", "acme", tenantKey("acme"))); s != http.StatusServiceUnavailable {
+		t.Errorf("of another source: %d", s)
+	}
+}
+
+// TestVaultTemplate renders the template of docs/tenants.md with stand-ins for the
+// functions of a Vault agent, and has the gateway read what it wrote.
+func TestVaultTemplate(t *testing.T) {
+	t.Parallel()
+	i := slices.IndexFunc(codeBlocks(t), func(b codeBlock) bool { return b.language == "hcl" })
+	if i < 0 {
+		t.Fatal("no example")
+	}
+	_, contents, _ := strings.Cut(codeBlocks(t)[i].text, "<<-EOT\n")
+	contents, _, _ = strings.Cut(contents, "EOT\n")
+	keys := filepath.ToSlash(t.TempDir())
+	contents = strings.ReplaceAll(contents, "/run/secrets/shop", keys)
+
+	vault := map[string]map[string]any{
+		"acme":  {"secret": tenantKey("acme"), "previous": "older-" + tenantKey("acme")},
+		"bravo": {"secret": tenantKey("bravo")},
+	}
+	confide("older-" + tenantKey("acme"))
+	rendered := texttemplate.Must(texttemplate.New("").Option("missingkey=error").Funcs(texttemplate.FuncMap{
+		"secrets": func(path string) ([]string, error) {
+			if path != "webhooks/metadata/shop/" {
+				return nil, fmt.Errorf("a list of %s", path)
+			}
+			return slices.Sorted(maps.Keys(vault)), nil
+		},
+		"secret": func(path string) (any, error) {
+			name, ok := strings.CutPrefix(path, "webhooks/data/shop/")
+			if !ok {
+				return nil, fmt.Errorf("the secret %s", path)
+			}
+			return map[string]any{"Data": map[string]any{"data": vault[name]}}, nil
+		},
+		"writeToFile": func(path, _, _, mode, content string) (string, error) {
+			perm, err := strconv.ParseUint(mode, 8, 32)
+			if err != nil {
+				return "", err
+			}
+			return "", os.WriteFile(path, []byte(content), os.FileMode(perm))
+		},
+	}).Parse(contents))
+	var out strings.Builder
+	if err := rendered.Execute(&out, nil); err != nil || strings.TrimSpace(out.String()) != "" {
+		t.Fatalf("%q, %v", out.String(), err)
+	}
+
+	g := start(t, setup{site: `verify_webhooks /hooks/* {
+		sender github {
+			tenant {path.2}
+			secret {file.` + keys + `/{tenant}}
+		}
+		reverse_proxy APP
+	}
+	respond 404`})
+	for _, c := range []struct {
+		tenant, key string
+		status      int
+	}{
+		{"acme", tenantKey("acme"), 200}, {"acme", "older-" + tenantKey("acme"), 200}, {"bravo", tenantKey("bravo"), 200}, {"bravo", tenantKey("acme"), 401},
+	} {
+		g.comesTo(t, c.tenant+" with "+c.key, c.status, ofTenant(t, "/hooks/github", c.tenant, c.key)) // a file that was just written does not refuse
 	}
 }

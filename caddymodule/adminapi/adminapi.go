@@ -131,11 +131,36 @@ type Handler struct {
 	Keys          []Key      `json:"keys"`
 	// Key files that cannot be used now. Their last usable content, if any, stays in
 	// use.
-	KeyProblems   []string `json:"key_problems"`
+	KeyProblems []string `json:"key_problems"`
+	// Its tenants; null without any.
+	Tenants       *Tenants `json:"tenants"`
 	BufferedBytes int64    `json:"buffered_bytes"`
 	// What the inbox holds, over all tenants; null without an inbox, or if that is
 	// unknown.
 	Inbox *InboxQueue `json:"inbox"`
+}
+
+// Tenants describes the tenants of a handler whose keys are cached.
+type Tenants struct {
+	Cached int `json:"cached"` // tenants
+	Max    int `json:"max"`    // of them: max_tenants
+	// Names remembered that have no keys now.
+	Unknown int `json:"unknown"`
+	// Look-ups of keys, by result: found, unknown, failed, limited (the source may not be
+	// asked yet).
+	Lookups map[string]uint64 `json:"lookups"`
+	// Cached tenants with a secret that may be guessed, at most 32.
+	Guessable []string `json:"guessable"`
+	// The newest failure to get a tenant's keys, until that tenant has some again; null:
+	// none.
+	Problem *TenantProblem `json:"problem"`
+}
+
+// TenantProblem says why a tenant's keys could not be had.
+type TenantProblem struct {
+	Tenant string    `json:"tenant"`
+	Text   string    `json:"text"`
+	Time   time.Time `json:"time"`
 }
 
 // Key says when a key last verified a delivery.

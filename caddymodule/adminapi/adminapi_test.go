@@ -35,9 +35,11 @@ func TestJSON(t *testing.T) {
 		`{"since":"2026-11-21T12:00:00Z","store":{"kind":"memory","degraded":false,"entries":1,"in_flight":0,"unwritten":0},"inbox":null,` +
 			`"buffered_bytes":0,"max_buffered":0,"rejections_kept":0,"rejections_kept_bytes":0,"handlers":[` +
 			`{"name":"shop","provider":"","observe":false,"delivered":0,"failed":{"timeout":1},"duplicates":0,"handshakes":0,"stored":{"held":3},"bypassed":{},"observed":{},"rejected":{"stale_timestamp":2},` +
-			`"last_delivered":null,"keys":[{"label":"1","last_used":null}],"key_problems":[],"buffered_bytes":0,"inbox":null}]}`: Status{
+			`"last_delivered":null,"keys":[{"label":"1","last_used":null}],"key_problems":[],"tenants":{"cached":2,"max":50,"unknown":1,"lookups":{"found":3},"guessable":["bravo"],` +
+			`"problem":{"tenant":"bravo","text":"status 502","time":"2026-11-21T12:00:00Z"}},"buffered_bytes":0,"inbox":null}]}`: Status{
 			Since: at, Store: Store{Kind: "memory", Entries: 1}, Handlers: []Handler{{
 				Name: "shop", Failed: map[string]uint64{"timeout": 1}, Stored: map[string]uint64{"held": 3}, Bypassed: map[string]uint64{}, Observed: map[string]uint64{}, Rejected: map[string]uint64{"stale_timestamp": 2}, Keys: []Key{{Label: "1"}}, KeyProblems: []string{},
+				Tenants: &Tenants{Cached: 2, Max: 50, Unknown: 1, Lookups: map[string]uint64{"found": 3}, Guessable: []string{"bravo"}, Problem: &TenantProblem{Tenant: "bravo", Text: "status 502", Time: at}},
 			}},
 		},
 	} {

@@ -27,7 +27,8 @@ Asks the admin endpoint of a running Caddy and prints, for each verify_webhook
 handler or the named one: deliveries that the app answered with 2xx, failed at the
 app, answered as duplicates, forwarded under observe and rejected, by reason; when
 the app last answered 2xx; when each key last verified a delivery (after a rotation,
-remove a key that no longer does); unusable key files; with an inbox, the deliveries
+remove a key that no longer does); unusable key files; with tenants, how many have
+their keys cached, look-ups of keys and the newest failure; with an inbox, the deliveries
 stored since then, those pending and dead now, and those that could not be stored. For
 all handlers: the health of the dedupe store and of the inbox, and the bytes of bodies
 in memory. Counts start with the process;
@@ -83,14 +84,40 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\n", h.Name, plain(k.Label), ago(k.LastUsed, now))
 		}
 	}
+	printTenants(t, s.Handlers)
 	printStoredByHandler(t, s.Handlers, now)
 	printReasons(t, s.Handlers)
 	for _, h := range s.Handlers {
 		for _, problem := range h.KeyProblems {
 			fmt.Fprintf(t, "\n%s: key problem: %s\n", h.Name, plain(problem))
 		}
+		printTenantProblems(t, h, now)
 	}
 	return t.Flush()
+}
+
+// printTenants lists what is cached for each handler that has tenants.
+func printTenants(w io.Writer, handlers []adminapi.Handler) {
+	heading := "\nHANDLER\tTENANTS CACHED\tOF AT MOST\tUNKNOWN NAMES\tLOOK-UPS\tUNKNOWN\tFAILED\tLIMITED\n"
+	for _, h := range handlers {
+		if t := h.Tenants; t != nil {
+			n := t.Lookups
+			fmt.Fprintf(w, "%s%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", heading, h.Name, t.Cached, t.Max, t.Unknown, total(n)-n["limited"], n["unknown"], n["failed"], n["limited"])
+			heading = ""
+		}
+	}
+}
+
+func printTenantProblems(w io.Writer, h adminapi.Handler, now time.Time) {
+	if h.Tenants == nil {
+		return
+	}
+	if len(h.Tenants.Guessable) > 0 {
+		fmt.Fprintf(w, "\n%s: tenants with a secret that may be guessed: %s\n", h.Name, plain(strings.Join(h.Tenants.Guessable, ", ")))
+	}
+	if p := h.Tenants.Problem; p != nil {
+		fmt.Fprintf(w, "\n%s: key problem of tenant %s, %s: %s\n", h.Name, plain(p.Tenant), ago(&p.Time, now), plain(p.Text))
+	}
 }
 
 // printStoredByHandler lists what the inbox holds for each handler that has one.

@@ -22,6 +22,10 @@ var (
 		"This clock minus the timestamps of the latest verified deliveries: the smallest difference, or the median if most are from the future. Absent if the sender signs no timestamp, and before the fourth delivery.", "name")
 	keyErrors = describe("key_errors_total",
 		"Failed attempts to read a key file or to fetch a sender's key; the last usable key stays in use.", "name")
+	tenantsCached = describe("tenants_cached", "Tenants whose keys are cached.", "name")
+	tenantLookups = describe("tenant_lookups_total",
+		"Look-ups of tenants' keys by result: found, unknown, failed (also in key_errors_total), limited (the source may not be asked yet). Deliveries whose tenant's keys are cached make none.",
+		"name", "result")
 	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered by all handlers: bodies in memory, and 64 KiB for each delivery in progress at the app.")
 	storeDegraded = describe("store_degraded",
 		"1 while a dedupe store is considered down, or while its file cannot be opened or written.")
@@ -46,9 +50,10 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Figures are process figures kept by other packages.
 type Figures struct {
-	Buffered     int64  // bytes charged to max_buffered
-	Degraded     bool   // a dedupe store is down
-	EvictedEarly uint64 // deliveries forgotten too early
+	Buffered     int64          // bytes charged to max_buffered
+	Degraded     bool           // a dedupe store is down
+	EvictedEarly uint64         // deliveries forgotten too early
+	Tenants      map[string]int // cached, by the name of a handler that has some
 	Inbox        Inbox
 }
 
@@ -73,7 +78,7 @@ type collector struct{ gauges Gauges }
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsTotal, lastDelivered, timestampSkew, keyLastUsed, keyErrors, bufferedBytes, storeDegraded, evictedEarly} {
+	for _, d := range []*prometheus.Desc{requestsTotal, lastDelivered, timestampSkew, keyLastUsed, keyErrors, tenantsCached, tenantLookups, bufferedBytes, storeDegraded, evictedEarly} {
 		ch <- d
 	}
 	for _, d := range inboxDescriptions {
@@ -95,6 +100,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- gauge(storeDegraded, down)
 	ch <- counter(evictedEarly, float64(f.EvictedEarly))
+	for _, name := range slices.Sorted(maps.Keys(f.Tenants)) {
+		ch <- gauge(tenantsCached, float64(f.Tenants[name]), name)
+	}
 	f.Inbox.collect(ch)
 }
 
@@ -116,6 +124,9 @@ func (c *Counters) collect(ch chan<- prometheus.Metric) {
 	requests(Observed, t.Observed)
 	requests(Rejected, t.Rejected)
 	ch <- counter(keyErrors, float64(t.KeyErrors), c.name)
+	for _, result := range slices.Sorted(maps.Keys(t.Lookups)) {
+		ch <- counter(tenantLookups, float64(t.Lookups[result]), c.name, result)
+	}
 	for _, h := range c.stages {
 		ch <- h
 	}

@@ -90,6 +90,7 @@ type Counters struct {
 	used          map[string]time.Time // by key label
 	keyErrors     uint64
 	bypassed      map[string]uint64 // by why
+	lookups       map[string]uint64 // of tenants, by result
 	skews         skews
 }
 
@@ -99,8 +100,9 @@ type Totals struct {
 	Failed, Stored, Observed, Rejected map[string]uint64 // by reason, without zeros
 	Bypassed                           map[string]uint64 // by why
 	KeyErrors                          uint64
-	LastDelivered                      time.Time // the last 2xx of the app; zero: never
-	Keys                               []KeyUse  // by label
+	Lookups                            map[string]uint64 // of tenants, by result; empty without any
+	LastDelivered                      time.Time         // the last 2xx of the app; zero: never
+	Keys                               []KeyUse          // by label
 	Skew                               time.Duration
 	SkewKnown                          bool // enough deliveries for Skew
 }
@@ -128,6 +130,7 @@ func Of(name string) *Counters {
 		c = &Counters{
 			name: name, stages: make(map[Stage]prometheus.Histogram), keys: make(map[Keys]bool),
 			counts: make(map[Outcome]map[string]uint64), used: make(map[string]time.Time), bypassed: make(map[string]uint64),
+			lookups: make(map[string]uint64),
 		}
 		for _, s := range []Stage{Read, Verify, Claim, Upstream} {
 			c.stages[s] = durations.WithLabelValues(name, string(s)).(prometheus.Histogram)
@@ -211,6 +214,13 @@ func (c *Counters) KeyFailed() {
 	c.keyErrors++
 }
 
+// TenantLookup counts a look-up of a tenant's keys. results are a closed list.
+func (c *Counters) TenantLookup(result string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lookups[result]++
+}
+
 // Count counts a finished request. An unlisted reason counts as "other".
 func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	if !slices.Contains(reasons, reason) {
@@ -245,7 +255,7 @@ func (c *Counters) Totals() Totals {
 	t := Totals{
 		Delivered: c.counts[Delivered][""], Duplicates: c.counts[Duplicate][""], Handshakes: c.counts[Handshake][""],
 		Failed: maps.Clone(c.counts[Failed]), Observed: maps.Clone(c.counts[Observed]), Rejected: maps.Clone(c.counts[Rejected]),
-		Stored: maps.Clone(c.counts[Stored]), Bypassed: maps.Clone(c.bypassed), KeyErrors: c.keyErrors, LastDelivered: c.lastDelivered,
+		Stored: maps.Clone(c.counts[Stored]), Bypassed: maps.Clone(c.bypassed), KeyErrors: c.keyErrors, Lookups: maps.Clone(c.lookups), LastDelivered: c.lastDelivered,
 	}
 	t.Skew, t.SkewKnown = c.skews.typical()
 	for _, label := range c.labels() {

@@ -3,9 +3,9 @@ package tenants
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,8 +38,9 @@ type Options struct {
 	Max int
 	// Logger reports a source that fails.
 	Logger *zap.Logger
-	// Failed is called for each failure of the source. May be nil.
-	Failed func()
+	// Looked is called with the Result of each look-up. It must not call the Cache. May be
+	// nil.
+	Looked func(Result)
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 }
@@ -55,17 +56,24 @@ type Cache struct {
 	flights map[string]*flight
 	budget  budget
 	lines   logging.Limiter
+	problem *Problem
 }
 
-// A tenant is what is cached of one. The Cache's lock guards it.
+// A tenant is what is cached of one. The Cache's lock guards it. What Cached reads comes
+// first: with thousands of tenants, each line of memory that it touches is a miss of the
+// processor's caches.
 type tenant struct {
-	found    *Found
 	base     *keys.Snapshot
-	snapshot *keys.Snapshot
-	answered time.Time // when the source answered last
-	began    time.Time // when the last question to it began
-	asked    time.Time // when that ended
-	err      error     // why it did not answer then
+	snapshot *keys.Snapshot // nil if the keys do not fit base
+	answered time.Time      // when the source answered last
+	ready    bool           // without an error, and not Soon
+	used     int64          // when it last became the most recently used, in nanoseconds
+
+	found   *Found
+	began   time.Time // when the last question to the source began
+	asked   time.Time // when that ended
+	pressed time.Time // when one began because a delivery of a known client did not match
+	err     error     // why the source did not answer the last
 }
 
 // An absence is the answer for a name without cached keys.
@@ -132,18 +140,26 @@ func (c *Cache) Verified(client netip.Prefix) {
 	}
 }
 
+// lately is the time within which a tenant that is used again counts as the most recently
+// used as it is: to move it costs more than to find it.
+const lately = time.Second
+
 // Cached returns a tenant's snapshot if it can be used now as it is, without asking the
 // source; otherwise nil. It allocates nothing.
 func (c *Cache) Cached(name string, now time.Time) *keys.Snapshot {
-	base := c.o.Base()
+	base, nanos := c.o.Base(), now.UnixNano()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t, ok := c.known.Get(name)
-	if !ok || t.base != base || t.err != nil || t.found.Soon {
+	t, ok := c.known.Peek(name)
+	if !ok || t.base != base || !t.ready {
 		return nil
 	}
 	if age := now.Sub(t.answered); age < 0 || age >= c.renewal() {
 		return nil
+	}
+	if since := nanos - t.used; since < 0 || since > int64(lately) {
+		t.used = nanos
+		c.known.Get(name)
 	}
 	return t.snapshot
 }
@@ -174,14 +190,16 @@ func (c *Cache) Find(ctx context.Context, name string, client netip.Prefix) (*ke
 		}
 		return c.ask(ctx, name, client, nil, unknownName, now)
 	}
-	if err := t.rebase(base); err != nil {
-		c.mu.Unlock()
-		return nil, err
-	}
+	misfit := t.rebase(base)
 	age := now.Sub(t.answered)
 	fresh := age >= 0 && age < c.terms.Fresh
 	paused := now.Sub(t.asked) < c.terms.Again && now.Sub(t.asked) >= 0
 	switch {
+	case paused && misfit != nil:
+		c.mu.Unlock()
+		return nil, misfit
+	case misfit != nil: // keys for the handler as it was before
+		return c.ask(ctx, name, client, nil, renewal, now)
 	case paused && (fresh || t.err != nil):
 		defer c.mu.Unlock()
 		return t.usable(age, c.terms)
@@ -208,8 +226,8 @@ func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *
 	}
 	leave, ok := c.budget.wait(why, client)
 	if !ok {
-		c.mu.Unlock()
-		return nil, &NotNow{flightTime, errWaiting}
+		defer c.mu.Unlock()
+		return nil, c.notNow(flightTime, errWaiting)
 	}
 	defer func() {
 		c.mu.Lock()
@@ -219,8 +237,8 @@ func (c *Cache) ask(ctx context.Context, name string, client netip.Prefix, had *
 	fl := c.flights[name]
 	if fl == nil {
 		if !c.budget.allows(why, client, now) {
-			c.mu.Unlock()
-			return nil, &NotNow{time.Second, errBudget}
+			defer c.mu.Unlock()
+			return nil, c.notNow(time.Second, errBudget)
 		}
 		fl = c.depart(name, had, now)
 	}
@@ -262,97 +280,111 @@ func (c *Cache) look(ctx context.Context, name string, had *Found, began time.Ti
 	}
 	var next *tenant
 	if err == nil && found != had {
-		next = &tenant{found: found}
-		err = c.compile(next)
+		next, err = c.compile(found)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.flights, name)
 	if err == nil && next == nil {
-		if t, ok := c.known.Peek(name); ok && t.found == had { // unchanged
+		if t, ok := c.known.Peek(name); ok && t.found == had && t.rebase(c.o.Base()) == nil { // unchanged
 			t.answered, t.began, t.asked, t.err = now, began, now, nil
+			t.ready = !found.Soon
+			c.looked(ResultFound)
 			return t.snapshot, nil
 		}
-		next = &tenant{found: found}
-		err = c.compile(next)
+		next, err = c.compile(found)
 	}
 	return c.settle(name, next, err, began, now)
 }
 
 // compile makes the snapshot of what was found.
-func (c *Cache) compile(t *tenant) error {
-	if len(t.found.Keys) == 0 {
-		return ErrUnknown
+func (c *Cache) compile(found *Found) (*tenant, error) {
+	if len(found.Keys) == 0 {
+		return nil, ErrUnknown
 	}
-	base := c.o.Base()
-	if base == nil {
-		return errNoBase
+	t := &tenant{found: found, ready: !found.Soon}
+	err := t.rebase(c.o.Base())
+	if err != nil && !c.terms.Remote && !errors.Is(err, errNoBase) { // a file that is half-written, or not a key
+		err = unusable{err}
 	}
-	err := t.rebase(base)
-	if err != nil && !c.terms.Remote { // a file that is half-written, or not a key
-		err = fmt.Errorf("%w: %w", ErrDown, err)
-	}
-	return err
+	return t, err
 }
 
 // rebase makes the snapshot again if that of the handler has changed.
-func (t *tenant) rebase(base *keys.Snapshot) error {
+func (t *tenant) rebase(base *keys.Snapshot) (err error) {
 	switch {
-	case t.base == base && t.snapshot != nil:
-		return nil
 	case base == nil:
 		return errNoBase
+	case t.base == base && t.snapshot != nil:
+		return nil
 	}
-	s, err := base.With(t.found.Keys, t.found.Texts)
-	if err != nil {
-		return err
-	}
-	t.base, t.snapshot = base, s
-	return nil
+	t.base = base
+	t.snapshot, err = base.With(t.found.Keys, t.found.Texts)
+	return err
 }
 
-// settle caches an answer, or the lack of one. The lock is held.
+// settle caches an answer, or the lack of one. The lock is held. A name is copied, since
+// it is part of a request's address, which may be long.
 func (c *Cache) settle(name string, next *tenant, err error, began, now time.Time) (*keys.Snapshot, error) {
 	t, known := c.known.Peek(name)
 	switch {
 	case err == nil:
-		if known && t.base == next.base && slices.Equal(t.found.Keys, next.found.Keys) { // keep what requests have seen
+		c.looked(ResultFound)
+		same := known && slices.Equal(t.found.Keys, next.found.Keys)
+		if same && t.base == next.base && t.snapshot != nil { // keep what requests have seen
 			next.snapshot = t.snapshot
 		}
-		next.answered, next.began, next.asked = now, began, now
-		c.known.Add(name, next)
+		if known {
+			next.pressed = t.pressed
+		}
+		if !same {
+			c.warn(name, next.snapshot, now)
+		}
+		next.answered, next.began, next.asked, next.used = now, began, now, now.UnixNano()
+		c.known.Add(strings.Clone(name), next)
 		c.unknown.Remove(name)
+		if c.problem != nil && c.problem.Tenant == name {
+			c.problem = nil
+		}
 		return next.snapshot, nil
 	case errors.Is(err, ErrUnknown):
+		c.looked(ResultUnknown)
 		c.known.Remove(name)
-		c.unknown.Add(name, absence{began: began, asked: now, until: now.Add(c.terms.Unknown), err: err})
+		c.unknown.Add(strings.Clone(name), absence{began: began, asked: now, until: now.Add(c.terms.Unknown), err: err})
 		return nil, err
 	}
 	c.report(name, err, now)
 	if !known {
-		c.unknown.Add(name, absence{began: began, asked: now, until: now.Add(c.terms.Again), err: err})
+		c.unknown.Add(strings.Clone(name), absence{began: began, asked: now, until: now.Add(c.terms.Again), err: err})
 		return nil, err
 	}
-	t.began, t.asked, t.err = began, now, err
+	t.began, t.asked, t.err, t.ready = began, now, err, false
 	return t.usable(now.Sub(t.answered), c.terms)
 }
 
 // usable returns the snapshot if keys of this age may be used: a source that is down
 // does not revoke them yet.
 func (t *tenant) usable(age time.Duration, terms Terms) (*keys.Snapshot, error) {
-	if age < terms.Fresh || errors.Is(t.err, ErrDown) && age-terms.Fresh < terms.Stale {
+	if t.snapshot != nil && (age < terms.Fresh || errors.Is(t.err, ErrDown) && age-terms.Fresh < terms.Stale) {
 		return t.snapshot, nil
 	}
 	return nil, t.err
 }
 
-// report counts and logs a failure.
-func (c *Cache) report(name string, err error, now time.Time) {
-	if c.o.Failed != nil {
-		c.o.Failed()
+// Adopt takes over what another cache knows, of a source that is configured the same:
+// the tenants' keys, with their age, and which clients are known.
+func (c *Cache) Adopt(from *Cache) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range from.known.Keys() { // the least recently used first
+		t, _ := from.known.Peek(name)
+		next := *t
+		next.base, next.snapshot = nil, nil
+		c.known.Add(name, &next)
 	}
-	if ok, suppressed := c.lines.Allow(now); ok {
-		c.o.Logger.Error("cannot get the keys of a tenant", append([]zap.Field{zap.String("tenant", name), zap.Error(err),
-			zap.String("consequence", "the last ones are used as long as they may be; otherwise its deliveries are answered 503")}, suppressed...)...)
+	for _, client := range from.budget.known.Keys() {
+		c.budget.known.Add(client, struct{}{})
 	}
 }

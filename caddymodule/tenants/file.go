@@ -93,6 +93,35 @@ func CheckPath(path string) error {
 	return nil
 }
 
+// Holds reports whether a tenant's secret may be in the file or folder at path. It opens
+// nothing.
+func (f *File) Holds(path string) bool {
+	return slices.ContainsFunc(f.Secret, func(own string) bool { return holds(elements(own), elements(path)) })
+}
+
+func elements(path string) []string {
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return strings.Split(filepath.ToSlash(path), "/")
+}
+
+// holds compares a path that contains {tenant} with another, which may be that of the
+// folder of such files, or of a file where a tenant has a folder.
+func holds(own, other []string) bool {
+	if d := len(other) - len(own); d < -1 || d > 1 {
+		return false
+	}
+	for i := range min(len(own), len(other)) {
+		before, after, named := strings.Cut(own[i], variable)
+		name, isName := Name(strings.TrimSuffix(strings.TrimPrefix(other[i], before), after), true)
+		if own[i] != other[i] && (!named || !isName || before+name+after != other[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // Terms implements Source.
 func (*File) Terms() Terms {
 	return Terms{Fresh: 2 * time.Second, Stale: math.MaxInt64, Unknown: 2 * time.Second, Again: 100 * time.Millisecond}
@@ -192,7 +221,7 @@ func (f *File) stat(name string, now time.Time) (files []stamped, err error) {
 	for _, d := range f.folders {
 		root, err := d.open(now)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDown, err)
+			return nil, unusable{err}
 		}
 		found, err := d.files(root, strings.Replace(d.below, variable, name, 1))
 		if err != nil && errors.Is(classify(err), ErrDown) {
@@ -221,7 +250,7 @@ func classify(err error) error {
 	case !isErrno, number == syscall.ENOTDIR, number == syscall.ELOOP, number == syscall.ENAMETOOLONG: // a link out of the folder, above all
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	return fmt.Errorf("%w: %w", ErrDown, err)
+	return unusable{err}
 }
 
 // files returns the file at a path, or those of the folder there but for dot files.
@@ -241,9 +270,12 @@ func (d *folder) files(root *os.Root, path string) ([]stamped, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	entries, err := dir.ReadDir(maxFiles)
+	entries, err := dir.ReadDir(maxEntries + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, unusable{fmt.Errorf("%s: more than %d files in this folder", path, maxEntries)}
 	}
 	var files []stamped
 	for _, e := range entries {
@@ -252,12 +284,15 @@ func (d *folder) files(root *os.Root, path string) ([]stamped, error) {
 		}
 		below := path + "/" + e.Name()
 		if info, err = root.Stat(below); err != nil { // the folder is being changed
-			return nil, fmt.Errorf("%w: %w", ErrDown, err)
+			return nil, unusable{err}
 		}
 		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%w: %s: not a regular file", ErrDown, below)
+			return nil, unusable{fmt.Errorf("%s: not a regular file", below)}
 		}
 		files = append(files, stamped{label: e.Name(), path: below, of: d, info: info})
+	}
+	if len(files) > keys.MaxTenantKeys {
+		return nil, unusable{fmt.Errorf("%s: more than %d key files in this folder", path, keys.MaxTenantKeys)}
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%w: %s: no key file in this folder", ErrUnknown, path)
@@ -267,8 +302,8 @@ func (d *folder) files(root *os.Root, path string) ([]stamped, error) {
 }
 
 const (
-	maxFiles = 64       // that a tenant may have
-	maxBytes = 64 << 10 // of each file, and of an answer
+	maxEntries = 64       // of a tenant's folder, dot files included
+	maxBytes   = 64 << 10 // of each file, and of an answer
 )
 
 // read returns the texts of files, in their order.
@@ -279,10 +314,10 @@ func read(files []stamped, now time.Time) (all []verifier.Key, err error) {
 			return nil, classify(err)
 		}
 		if text = strings.Trim(text, "\r\n"); text == "" {
-			return nil, fmt.Errorf("%w: %s: the file is empty", ErrDown, s.path)
+			return nil, unusable{fmt.Errorf("%s: the file is empty", s.path)}
 		}
 		if err := keys.CheckRendered(text); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrDown, s.path, err)
+			return nil, unusable{fmt.Errorf("%s: %w", s.path, err)}
 		}
 		all = append(all, verifier.Key{Label: s.label, Text: text, Kind: s.of.kind})
 	}
@@ -304,7 +339,7 @@ func (s stamped) text(now time.Time) (string, error) {
 		return "", err
 	}
 	if len(data) > maxBytes {
-		return "", fmt.Errorf("%w: %s: larger than %d bytes", ErrDown, s.path, maxBytes)
+		return "", unusable{fmt.Errorf("%s: larger than %d bytes", s.path, maxBytes)}
 	}
 	return string(data), nil
 }
@@ -357,7 +392,7 @@ func someIn(dir string) (names []string) {
 		return nil
 	}
 	defer list.Close()
-	entries, _ := list.ReadDir(maxFiles) // as many as there are
+	entries, _ := list.ReadDir(maxEntries) // as many as there are
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}

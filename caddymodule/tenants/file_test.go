@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -274,6 +275,57 @@ func TestFileSystemThatIgnoresCase(t *testing.T) {
 }
 
 // BenchmarkUnchangedFile measures what an unchanged tenant costs, in system calls: one.
+// TestWhatAFileHolds: a tenant's secret may be in a file that another handler names.
+func TestWhatAFileHolds(t *testing.T) {
+	for _, c := range []struct {
+		path, other string
+		want        bool
+	}{
+		{"/run/keys/{tenant}", "/run/keys/acme", true},
+		{"/run/keys/{tenant}", "/run/keys//acme/", true},
+		{"/run/keys/{tenant}", "/run/keys", true},        // each file of the folder is a key
+		{"/run/keys/{tenant}", "/run/keys/acme/1", true}, // where a tenant has a folder
+		{"/run/keys/{tenant}", "/run", false},
+		{"/run/keys/{tenant}", "/run/keys/acme/a/b", false},
+		{"/run/keys/{tenant}", "/run/keys/.acme", false},
+		{"/run/keys/{tenant}", "/run/key/acme", false},
+		{"/run/keys/{tenant}.pem", "/run/keys/acme.pem", true},
+		{"/run/keys/{tenant}.pem", "/run/keys/acme", false},
+		{"/run/keys/{tenant}.pem", "/run/keys/.pem", false},
+		{"/run/keys/{tenant}/webhook", "/run/keys/acme/webhook", true},
+		{"/run/keys/{tenant}/webhook", "/run/keys/acme", true},
+		{"/run/keys/{tenant}/webhook", "/run/keys/acme/api", false},
+		{"keys/{tenant}", "keys/acme", true},
+	} {
+		if got := (&File{Secret: []string{c.path}}).Holds(c.other); got != c.want {
+			t.Errorf("%s holds %s: %t", c.path, c.other, got)
+		}
+	}
+}
+
+// TestFolderOfManyFiles: more than a rotation has are not read, and the keys in use stay.
+func TestFolderOfManyFiles(t *testing.T) {
+	files := make(map[string]string)
+	for i := range keys.MaxTenantKeys {
+		files[fmt.Sprintf("acme/%02d", i)] = fmt.Sprint("key-", i)
+	}
+	f, dir := folderOf(t, files, "{tenant}")
+	found, err := f.Find(t.Context(), "acme", nil)
+	if err != nil || len(found.Keys) != keys.MaxTenantKeys {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	write(t, filepath.Join(dir, "acme", "more"), "one-more")
+	if _, err := f.Find(t.Context(), "acme", found); !errors.Is(err, ErrDown) || err.Error() != "acme: more than 16 key files in this folder" {
+		t.Errorf("one more: %v", err)
+	}
+	for i := range maxEntries {
+		write(t, filepath.Join(dir, "acme", fmt.Sprint(".hidden-", i)), "x")
+	}
+	if _, err := f.Find(t.Context(), "acme", found); !errors.Is(err, ErrDown) || err.Error() != "acme: more than 64 files in this folder" {
+		t.Errorf("dot files, too: %v", err)
+	}
+}
+
 func BenchmarkUnchangedFile(b *testing.B) {
 	f, _ := folderOf(b, map[string]string{"acme": "one"}, "{tenant}")
 	found, err := f.Find(b.Context(), "acme", nil)

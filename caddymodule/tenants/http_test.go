@@ -205,8 +205,8 @@ func TestAnswersWithoutASecret(t *testing.T) {
 		})
 		b := newBench(t, h.Terms(), 0)
 		b.o.Source = h
-		if got := b.find(t, "acme"); got != "unavailable" || b.failed != 1 || b.log.Len() != 1 {
-			t.Errorf("%s: %s, %d failures, %d lines", secret, got, b.failed, b.log.Len())
+		if got := b.find(t, "acme"); got != "unavailable" || b.results[ResultFailed] != 1 || b.log.Len() != 1 {
+			t.Errorf("%s: %s, %d failures, %d lines", secret, got, b.results[ResultFailed], b.log.Len())
 		}
 		for _, line := range b.log.All() {
 			if text := fmt.Sprint(line.Message, line.ContextMap()); strings.Contains(text, secret) || !strings.Contains(text, "acme") {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -116,21 +117,76 @@ func TestMismatchDuringAQuestion(t *testing.T) {
 	}
 }
 
+// TestMismatchOfFiles: a file is looked at for each delivery that does not match, since
+// then, so that a new key counts for the first delivery that it signs; one that is being
+// changed, or cannot be read, refuses nothing.
 func TestMismatchOfFiles(t *testing.T) {
 	b := newBench(t, Terms{Fresh: 2 * time.Second, Unknown: 2 * time.Second, Again: 100 * time.Millisecond}, 0)
 	b.expect(t, "bravo", "unknown", 1)
-	b.source.set("bravo", "secret-of-bravo")
-	if got := b.mismatch(t, "bravo", b.base, b.now.Add(1), client); got != "" {
-		t.Errorf("read again at once: %q", got)
+	if got := b.mismatch(t, "bravo", b.base, b.now, client); got != "" || b.source.times("bravo") != 1 {
+		t.Errorf("looked at since the delivery arrived, and again: %q, %d times", got, b.source.times("bravo"))
 	}
-	b.now = b.now.Add(100 * time.Millisecond)
+	b.now = b.now.Add(1)
+	if got := b.mismatch(t, "bravo", b.base, b.now, client); got != "" {
+		t.Errorf("still no file: %q", got)
+	}
+	b.source.set("bravo", "secret-of-bravo")
+	b.now = b.now.Add(1)
 	if got := b.mismatch(t, "bravo", b.base, b.now, client); got != "secret-of-bravo" {
 		t.Errorf("a new file is not found at once: %q", got)
 	}
+	b.source.changing = true
+	b.now = b.now.Add(1)
+	for range 3 {
+		if got := b.mismatch(t, "bravo", b.Peek("bravo"), b.now, client); !strings.HasPrefix(got, "in ") {
+			t.Errorf("a file that is being changed: %q", got)
+		}
+	}
+	if n := b.source.times("bravo"); n != 4 {
+		t.Errorf("looked at %d times, want once in 100 ms while it changes", n)
+	}
+	b.source.changing = false
+	b.source.set("bravo", "newer-secret-of-bravo")
 	b.now = b.now.Add(100 * time.Millisecond)
+	if got := b.mismatch(t, "bravo", b.Peek("bravo"), b.now, client); got != "newer-secret-of-bravo" {
+		t.Errorf("once it is complete: %q", got)
+	}
+	b.now = b.now.Add(1)
 	b.source.fails(ErrDown)
-	if got := b.mismatch(t, "bravo", b.Peek("bravo"), b.now, client); got != "" {
+	if got := b.mismatch(t, "bravo", b.Peek("bravo"), b.now, client); got != "in 1s" && got != "unavailable" {
 		t.Errorf("a file that cannot be read: %q", got)
+	}
+}
+
+// TestRotationBetweenForgeries: whoever forges all the time uses up the questions about a
+// tenant that mismatches of strangers may cause, and not those of a client that has
+// delivered before, which has the endpoint asked once in ten seconds whatever they do.
+func TestRotationBetweenForgeries(t *testing.T) {
+	b := newBench(t, remote, 0)
+	b.expect(t, "acme", "secret-of-acme", 1)
+	b.Verified(client)
+	b.now = b.now.Add(remote.Again)
+	late := 0
+	for i := range 60 { // a forgery every ten seconds, and a rotation somewhere between two
+		b.mismatch(t, "acme", b.Peek("acme"), b.now, stranger(0))
+		b.now = b.now.Add(5 * time.Second)
+		b.source.set("acme", fmt.Sprintf("rotated-%d", i))
+		if got := b.mismatch(t, "acme", b.Peek("acme"), b.now, client); got != fmt.Sprintf("rotated-%d", i) {
+			late++
+		}
+		b.now = b.now.Add(5 * time.Second)
+	}
+	if late > 0 {
+		t.Errorf("%d of 60 deliveries after a rotation have to come again", late)
+	}
+	if n := b.source.times("acme"); n > 122 {
+		t.Errorf("the endpoint was asked %d times in ten minutes, want at most two in ten seconds", n)
+	}
+	b.now = b.now.Add(5 * time.Second)
+	first := b.mismatch(t, "acme", b.Peek("acme"), b.now, client)
+	b.now = b.now.Add(time.Second)
+	if again := b.mismatch(t, "acme", b.Peek("acme"), b.now, client); first != "" || again != "in 9s" {
+		t.Errorf("a known client asks without end: %q, then %q", first, again)
 	}
 }
 
