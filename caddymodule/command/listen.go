@@ -16,8 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
-	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // listenCommand is "caddy webhook listen".
@@ -68,7 +66,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return errors.New("pass one SCHEME: listen serves one sender")
 	}
-	s.asOneTenant()
+	s.nameTenant()
 	config, err := c.gateway(s.handler)
 	if err != nil {
 		return err
@@ -82,7 +80,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	defer stop()
 	out := cmd.OutOrStdout()
 	p := &reporter{
-		recorder: newRecorder(s.MaxBody), subject: s, out: out, colour: mayColour(out), folder: c.save, alone: c.to == "",
+		recorder: newRecorder(s.MaxBody, c.scheme.tenant), subject: s, out: out, colour: mayColour(out), folder: c.save, alone: c.to == "",
 	}
 	if err := checkFree(c.addr); err != nil {
 		return err
@@ -97,21 +95,14 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// asOneTenant replaces the handler's tenants by the keys of the chosen one, so that its
-// deliveries are accepted on any path.
-func (s *subject) asOneTenant() {
-	h := s.handler
-	if h.Tenant == "" {
-		return
-	}
-	h.Tenant, h.TenantsRaw, h.MaxTenants, h.CaseSensitive = "", nil, nil, false
-	for _, k := range s.Keys {
-		v := keys.Value{Value: k.Text, Label: k.Label}
-		if k.Kind == verifier.PublicKey {
-			h.PublicKey = append(h.PublicKey, v)
-		} else {
-			h.Secret = append(h.Secret, v)
-		}
+// tenantHeader is where the recorder names the tenant of --tenant.
+const tenantHeader = "Webhook-Listen-Tenant"
+
+// nameTenant has the handler find the chosen tenant in a header that the recorder sets, so
+// that its deliveries are accepted on any path, with the keys that the source has then.
+func (s *subject) nameTenant() {
+	if s.handler.Tenant != "" {
+		s.handler.Tenant = "{http.request.header." + tenantHeader + "}"
 	}
 }
 
@@ -176,20 +167,15 @@ func (c *listenRun) app() (any, error) {
 	}
 	host, port := u.Hostname(), u.Port()
 	proxy := map[string]any{"handler": "reverse_proxy"}
-	set := make(map[string]any)
-	if name := c.scheme.tenant; name != "" {
-		set["Webhook-Tenant"] = []string{name}
-	}
+	request := map[string]any{"delete": []string{tenantHeader}}
 	if u.Scheme == "https" {
 		if port == "" {
 			port = "443"
 		}
 		proxy["transport"] = map[string]any{"protocol": "http", "tls": map[string]any{}}
-		set["Host"] = []string{u.Host}
+		request["set"] = map[string]any{"Host": []string{u.Host}}
 	}
-	if len(set) > 0 {
-		proxy["headers"] = map[string]any{"request": map[string]any{"set": set}}
-	}
+	proxy["headers"] = map[string]any{"request": request}
 	if port == "" {
 		port = "80"
 	}

@@ -19,7 +19,8 @@ import (
 // A recorder runs before the verify_webhook handler of "caddy webhook listen" and
 // records each request and its outcome.
 type recorder struct {
-	maxBody int64 // limit of the copy of a body, in bytes
+	maxBody int64  // limit of the copy of a body, in bytes
+	tenant  string // of each request; "" for a handler without tenants
 	seen    chan *observation
 	missed  atomic.Int64 // observations since the last look for which seen had no room
 	copied  atomic.Int64 // bytes of the bodies that are kept
@@ -41,8 +42,8 @@ var (
 )
 
 // newRecorder returns the recorder for the next configuration.
-func newRecorder(maxBody int64) *recorder {
-	w := &recorder{maxBody: maxBody, seen: make(chan *observation, maxSeen)}
+func newRecorder(maxBody int64, tenant string) *recorder {
+	w := &recorder{maxBody: maxBody, tenant: tenant, seen: make(chan *observation, maxSeen)}
 	recording.Store(w)
 	registration.Do(func() { caddy.RegisterModule(w) })
 	return w
@@ -78,6 +79,7 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 		e.request.Target = r.RequestURI
 	}
 	r.Body = kept
+	r.Header.Set(tenantHeader, w.tenant)
 	response := caddyhttp.NewResponseRecorder(rw, nil, nil)
 	err := next.ServeHTTP(response, r)
 	kept.drain(http.NewResponseController(rw))

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// tenantConfig writes a Caddyfile of a handler with the tenants acme, whose secret is
-// stripeSecret, and bravo.
+// tenantConfig writes a Caddyfile of a handler with the tenants acme, whose first secret
+// is stripeSecret, and bravo. The second may be guessed, as only one in a file may.
 func tenantConfig(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, secret := range map[string]string{"acme": stripeSecret + "\n", "bravo": "whsec_the_secret_of_bravo\n"} {
+	for name, secret := range map[string]string{"acme": stripeSecret + "\npassword2026\n", "bravo": "whsec_the_secret_of_bravo\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestListenForATenant(t *testing.T) {
 	t.Setenv("TEST_GITHUB", "a-secret-of-github")
 	config := tenantConfig(t)
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Webhook-Tenant") != "acme" || len(r.Header["Webhook-Tenant"]) != 1 {
+		if r.Header.Get("Webhook-Tenant") != "acme" || len(r.Header["Webhook-Tenant"]) != 1 || r.Header[tenantHeader] != nil {
 			w.WriteHeader(http.StatusTeapot)
 		}
 	}))
