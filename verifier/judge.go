@@ -64,10 +64,11 @@ type Verdict struct {
 type Judgement struct {
 	Verdict Verdict // for a delivery or a signed handshake
 	Answer  *Answer // to a handshake; nil for a delivery
-	ID      string  // of the delivery; "" if it has none: see Check.DeliveryID
+	ID      string  // of the delivery; "" if it has none: see Check.DeliveryID. For display: see Verifier.Redact
 }
 
-// Judge combines Open and Verify. The error is a *Rejection.
+// Judge combines Open and Verify, for tools that show the result. The error is a
+// *Rejection.
 func (v *Verifier) Judge(req *Request, body []byte, now time.Time) (Judgement, error) {
 	c, answer, err := v.Open(req, now)
 	if err != nil || answer != nil {
@@ -78,6 +79,9 @@ func (v *Verifier) Judge(req *Request, body []byte, now time.Time) (Judgement, e
 		return Judgement{Verdict: verdict, Answer: answer}, err
 	}
 	id, _ := c.DeliveryID(body)
+	if id = v.Redact(id); c.isSignature(id) {
+		id = Redacted
+	}
 	return Judgement{Verdict: verdict, ID: id}, nil
 }
 
@@ -140,7 +144,7 @@ func (c *Check) refusal(rej *Rejection) error {
 	case c.unmet == nil && rej == nil:
 		return nil
 	case c.unmet == nil:
-		return rej
+		return c.v.silence(rej)
 	case rej == nil:
 		return c.unmet
 	}
@@ -180,7 +184,7 @@ var Reasons = []Reason{
 
 // Rejection is the error of Open and Verify. Its text is for the operator's log: it
 // names headers and times, never a secret, an expected MAC, a received signature or
-// part of a body.
+// part of a body, not even one that the request has in the place of a name.
 type Rejection struct {
 	Reason Reason
 	Detail string

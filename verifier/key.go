@@ -67,6 +67,7 @@ type compiledKey struct {
 	id        string // "": tried for every delivery
 	algorithm Algorithm
 	index     uint8  // of the algorithm in the scheme
+	text      string // of a secret, without its prefix: see Verifier.Redact
 	secret    []byte // decoded, for {secret}
 	macs      *sync.Pool
 	token     [sha256.Size]byte // of Token: the secret's digest
@@ -133,6 +134,7 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 		var err error
 		switch k.Kind {
 		case Secret:
+			c.text = strings.TrimPrefix(k.Text, s.SecretPrefix)
 			if c.secret, c.length, err = s.decodeSecret(k.Text); err == nil && a == Token {
 				c.token = sha256.Sum256(c.secret)
 			} else if err == nil {

@@ -74,6 +74,7 @@ func (p *reporter) rest(ctx context.Context) {
 
 func (p *reporter) show(ctx context.Context, e *observation) {
 	defer p.recorder.forget(e)
+	e.id = p.subject.verifier.Redact(e.id)
 	colour, verdict := p.verdict(e)
 	fmt.Fprintf(p.out, "%s %s\n", e.at.Format("15:04:05"), p.paint(colour, verdict))
 	if e.rejection != nil {

@@ -1,7 +1,10 @@
 package command
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -185,6 +189,32 @@ func TestVerifyHintHoldsNoToken(t *testing.T) {
 					if code != exitNot || strings.Contains(strings.ToLower(out+errs), strings.ToLower(secret)) {
 						t.Errorf("joined by %q in %s: exit %d, %s%s", join, header, code, out, errs)
 					}
+				}
+			}
+		}
+	}
+}
+
+// TestVerifyDetailHoldsNoSecret: a sender that lists its secret or signature among the
+// signed headers, or sends one as its id.
+func TestVerifyDetailHoldsNoSecret(t *testing.T) {
+	const secret, body = "kV7xQ2mZp9Lr4TnW8cYd3HsB6jFgE1uA", `{"a":1}`
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(body))
+	sum := hex.EncodeToString(mac.Sum(nil))
+	for _, hidden := range []string{secret, hex.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte(secret)), sum} {
+		for _, c := range []struct{ scheme, headers, word string }{
+			{"contentful", "X-Contentful-Signature: " + sum + "\r\nX-Contentful-Timestamp: 1700000000000\r\nX-Contentful-Signed-Headers: " + strings.TrimRight(hidden, "=") + ",x-contentful-signed-headers,x-contentful-timestamp\r\n", "would repeat"},
+			{"rfc9421", "Signature-Input: sig1=(\"" + hidden + "\");created=1700000000\r\nSignature: sig1=:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + ":\r\n", "would repeat"},
+			{"github", "X-Hub-Signature-256: sha256=" + sum + "\r\nX-GitHub-Delivery: " + hidden + "\r\n", verifier.Redacted},
+		} {
+			for _, args := range [][]string{{"verify", c.scheme, "-", "--secret", secret, "--now", "1700000000"}, {"verify", c.scheme, "-", "--secret", secret, "--now", "1700000000", "--json"}} {
+				out, errs, _ := webhook(t, "POST / HTTP/1.1\r\nHost: a\r\n"+c.headers+"\r\n"+body, args...)
+				if !strings.Contains(out, c.word) {
+					t.Errorf("%s: %s%s", c.scheme, out, errs)
+				}
+				if strings.Contains(strings.ToLower(out+errs), strings.ToLower(strings.TrimRight(hidden, "="))) {
+					t.Errorf("%s shows %s: %s%s", c.scheme, hidden, out, errs)
 				}
 			}
 		}
