@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 )
 
@@ -37,7 +39,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	}...)
 }
 
-// status shows the state of the handlers: GET /verify_webhook/status[?name=NAME].
+// status shows the state of the handlers: GET /verify_webhook/status[?name=NAME&hour=1].
 func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	if err := adminhttp.Only(w, r, http.MethodGet); err != nil {
 		return err
@@ -46,7 +48,13 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return adminhttp.Answer(w, statusOf(app, r.URL.Query().Get("name")))
+	s := statusOf(app, r.URL.Query().Get("name"))
+	if r.URL.Query().Get("hour") == "1" {
+		for i := range s.Handlers {
+			s.Handlers[i].Hour = lastHour(s.Handlers[i].Name, time.Now())
+		}
+	}
+	return adminhttp.Answer(w, s)
 }
 
 // rejections lists kept rejections, newest first: GET
@@ -171,6 +179,15 @@ func addTenants(all *adminapi.Tenants, t *tenancy, lookups map[string]uint64) *a
 		all.Problem = &adminapi.TenantProblem{Tenant: p.Tenant, Text: p.Text, Time: p.Time.UTC()}
 	}
 	return all
+}
+
+// lastHour returns the counts of a handler's name by minute.
+func lastHour(name string, now time.Time) map[string][]uint32 {
+	byOutcome := make(map[string][]uint32)
+	for outcome, counts := range metrics.Of(name).LastHour(now) {
+		byOutcome[string(outcome)] = counts[:]
+	}
+	return byOutcome
 }
 
 // handlerNames lists the names of a configuration, for errors.

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 )
 
 // TestStatus: all counters, for each name once.
@@ -60,6 +62,15 @@ func TestStatus(t *testing.T) {
 	}
 	if one := get[adminapi.Status](t, adminapi.StatusPath+"?name=status-b"); len(one.Handlers) != 1 || one.Handlers[0].Name != "status-b" {
 		t.Errorf("of one name: %+v", one.Handlers)
+	}
+	if a.Hour != nil {
+		t.Error("the last hour is in an answer that was not asked for it")
+	}
+	// The clock of these handlers is not this machine's: their hour is long over.
+	metrics.Of("status-a").Count(metrics.Failed, "timeout", time.Now())
+	hour := get[adminapi.Status](t, adminapi.StatusPath+"?hour=1&name=status-a").Handlers[0].Hour
+	if failed := hour["failed"]; len(hour) != 1 || len(failed) != 60 || failed[58]+failed[59] != 1 {
+		t.Errorf("last hour %v", hour)
 	}
 }
 

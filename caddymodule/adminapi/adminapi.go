@@ -43,7 +43,7 @@ const (
 	// RejectionsPath answers a list of Rejection, newest first; followed by a
 	// slash and an id, one RejectionDetail. ?name= selects one handler's.
 	RejectionsPath = "/verify_webhook/rejections"
-	// StatusPath answers Status. ?name= selects one handler.
+	// StatusPath answers Status. ?name= selects one handler, ?hour=1 adds Handler.Hour.
 	StatusPath = "/verify_webhook/status"
 )
 
@@ -138,6 +138,9 @@ type Handler struct {
 	// What the inbox holds, over all tenants; null without an inbox, or if that is
 	// unknown.
 	Inbox *InboxQueue `json:"inbox"`
+	// Requests in each of the last 60 minutes by outcome, the oldest first; the last
+	// minute is in progress. An outcome without any is absent. With ?hour=1.
+	Hour map[string][]uint32 `json:"hour,omitempty"`
 }
 
 // Tenants describes the tenants of a handler whose keys are cached.

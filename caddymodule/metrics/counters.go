@@ -36,6 +36,10 @@ const (
 	Rejected  Outcome = "rejected"
 )
 
+const outcomeCount = 7
+
+var outcomes = [outcomeCount]Outcome{Delivered, Failed, Stored, Duplicate, Observed, Handshake, Rejected}
+
 // reasons are the reasons that do not concern authenticity ("" is a failure of the
 // gateway itself), those of a failing app, and those of the verifier.
 var reasons = func() []string {
@@ -86,6 +90,7 @@ type Counters struct {
 	mu            sync.Mutex
 	keys          map[Keys]bool // of the handlers in use
 	counts        map[Outcome]map[string]uint64
+	hour          hour
 	lastDelivered time.Time
 	used          map[string]time.Time // by key label
 	keyErrors     uint64
@@ -135,7 +140,7 @@ func Of(name string) *Counters {
 		for _, s := range []Stage{Read, Verify, Claim, Upstream} {
 			c.stages[s] = durations.WithLabelValues(name, string(s)).(prometheus.Histogram)
 		}
-		for _, o := range []Outcome{Delivered, Failed, Stored, Duplicate, Observed, Handshake, Rejected} {
+		for _, o := range outcomes {
 			c.counts[o] = make(map[string]uint64)
 		}
 		if byName.counters == nil {
@@ -229,6 +234,7 @@ func (c *Counters) Count(o Outcome, reason string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts[o][reason]++
+	c.hour.count(o, now)
 	if o == Delivered {
 		c.lastDelivered = now
 	}
