@@ -45,6 +45,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/logging":   {outside: []string{caddy, zap}},
 	"caddymodule/metrics":   {ours: []string{"verifier"}, outside: []string{prometheus}},
+	"caddymodule/page":      {ours: []string{"caddymodule/adminapi"}},
 	"caddymodule/option":    {ours: []string{"internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
 	"caddymodule/tenants":   {ours: []string{"caddymodule/keys", "caddymodule/logging", "caddymodule/option", "verifier"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
@@ -54,7 +55,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/redis":     {ours: []string{"caddymodule/keys", "caddymodule/option", "caddymodule/stores", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{
-			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "dedupe", "internal/providerpage", "internal/rawhttp",
+			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "caddymodule/page", "dedupe", "internal/providerpage", "internal/rawhttp",
 			"internal/template", "verifier", "verifier/providers", "verifier/providers/check",
 		},
 		outside: []string{caddy, "github.com/spf13/cobra", "github.com/google/uuid", "github.com/dustin/go-humanize"},

@@ -16,11 +16,11 @@ import (
 var notHere = []string{"kubectl", "systemctl", "docker", "xcaddy"}
 
 // stub replaces caddy in the documentation's commands. The page's gateway is already
-// running; listen does not end by itself.
+// running; listen and page do not end by themselves.
 const stub = `#!/usr/bin/env bash
 note() { echo "$1 ${*:2}" >>"$NOTES"; }
 case "$1" in run) exit 0 ;; esac
-if [[ "$1 $2" == "webhook listen" ]]; then
+if [[ "$1 $2" == "webhook listen" || "$1 $2" == "webhook page" ]]; then
 	timeout 3 "$REAL" "$@"; code=$?
 	[[ $code == 124 ]] && code=0
 else

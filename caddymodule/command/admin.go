@@ -23,6 +23,11 @@ type adminFlags struct {
 
 func (f *adminFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.address, "address", "", "`Address` of the admin endpoint (default: localhost:2019)")
+	f.registerConfig(cmd)
+}
+
+// registerConfig registers the flags that find the endpoint in a configuration.
+func (f *adminFlags) registerConfig(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.config, "config", "c", "", "Configuration `file` that names the admin endpoint")
 	cmd.Flags().StringVarP(&f.adapter, "adapter", "a", "", "`Name` of the config adapter for that file")
 	_ = cmd.MarkFlagFilename("config") // fails only for an unknown flag
@@ -43,11 +48,20 @@ func (e *adminError) Error() string { return e.text }
 
 const notVerifyWebhook = "unexpected answer from the admin endpoint: is it a Caddy with verify_webhook?"
 
-// request sends one request to the admin endpoint and returns its answer, a success.
-func (f *adminFlags) request(method, target string, header http.Header) (*http.Response, error) {
+// endpoint is the address of the admin endpoint.
+func (f *adminFlags) endpoint() (string, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
 	if err != nil {
-		return nil, fmt.Errorf("cannot determine the admin endpoint's address: %w: set it with --address", err)
+		return "", fmt.Errorf("cannot determine the admin endpoint's address: %w: set it with --address", err)
+	}
+	return address, nil
+}
+
+// request sends one request to the admin endpoint and returns its answer, a success.
+func (f *adminFlags) request(method, target string, header http.Header) (*http.Response, error) {
+	address, err := f.endpoint()
+	if err != nil {
+		return nil, err
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, method, target, header, nil)
 	if err != nil {

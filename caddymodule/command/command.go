@@ -42,6 +42,10 @@ the deliveries that its inbox keeps for the app.
 	caddy webhook forget 5d41402abc4b2a76b9719d911017c592
 	caddy webhook inbox
 
+All of it in the browser:
+
+	caddy webhook page --open
+
 Exit status: 0 success, 1 failure, 2 invalid command or unreadable file.`,
 		CobraFunc: build,
 	})
@@ -62,7 +66,7 @@ func build(cmd *cobra.Command) {
 	})
 	cmd.AddCommand(
 		providersCommand(), verifyCommand(), signCommand(), sendCommand(), listenCommand(),
-		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(), inboxCommand(),
+		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(), inboxCommand(), pageCommand(),
 	)
 	for _, c := range cmd.Commands() {
 		prepare(c)

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/page"
 )
 
 // deliveriesCommand is "caddy webhook deliveries".
@@ -204,28 +204,11 @@ func (f *follower) connect(ctx context.Context) error {
 		f.begun = true
 		_ = f.line("TIME", deliveryColumns) // what fails fails again below
 	}
-	var event, data string
-	lines := bufio.NewReader(resp.Body)
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil { // an event that is cut off comes again
-			return nil
-		}
-		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		switch field {
-		case "event":
-			event = value
-		case "data":
-			data = value
-		case "":
-			if line == "\n" && data != "" {
-				if f.unwritten = f.print(event, data); f.unwritten != nil {
-					return nil
-				}
-				event, data = "", ""
-			}
-		}
-	}
+	page.Events(resp.Body, func(event, _, data string) bool {
+		f.unwritten = f.print(event, data)
+		return f.unwritten == nil
+	})
+	return nil
 }
 
 // print prints one event.

@@ -1,0 +1,8 @@
+// Package browser tests the operator's page in headless Chromium, in front of a real
+// gateway. It is a module of its own, so that what drives the browser is no dependency of
+// the gateway.
+//
+//	go test ./... -screenshots ../../docs/images
+//
+// also takes the pictures of the docs.
+package browser
