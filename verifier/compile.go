@@ -35,6 +35,9 @@ func (s Scheme) HeaderNames() []string {
 	if s.KeyID != nil && s.KeyID.Header != "" {
 		names = append(names, s.KeyID.Header)
 	}
+	if s.KeySet != nil {
+		names = append(names, s.KeySet.Header)
+	}
 	for _, h := range s.RequireHeader {
 		names = append(names, h.Name)
 	}

@@ -35,6 +35,7 @@ type Check struct {
 	jws       *jws         // if the signature is a JWS
 	list      string       // of signed headers, while signing: see kvHeaders
 	keyID     string       // stated by the delivery; "": any key may have signed it
+	keySet    string       // address of the key set that the delivery names
 	key       *compiledKey // the key that verified the delivery
 	message   int          // index of the message that matched
 
@@ -194,7 +195,9 @@ type Rejection struct {
 	// known key matches, but another may: of a set, which may have changed, or the
 	// certificate named by KeyID. The caller may fetch the keys and verify again.
 	UnknownKey bool
-	KeyID      string // as stated by the delivery, unverified; on KeySource's hosts
+	// As stated by the delivery, unverified; on KeySource's hosts. If the delivery names
+	// its key set, the address of that, which is one of KeySource's.
+	KeyID string
 }
 
 func (r *Rejection) Error() string {

@@ -37,7 +37,8 @@ type Key struct {
 	// Text is the secret or key. The caller trims surrounding line breaks.
 	Text string
 	Kind KeyKind
-	// ID is the key's name in deliveries (a key id, the address of a certificate).
+	// ID is the key's name in deliveries (a key id, the address of a certificate); of a
+	// JSON Web Key Set, the address by which deliveries name it, if they do.
 	// Default: none, and the key is tried for every delivery.
 	ID string
 }
@@ -65,6 +66,7 @@ func (e *KeyError) Error() string { return "key " + e.Label + ": " + e.Problem }
 type compiledKey struct {
 	label     string
 	id        string // "": tried for every delivery
+	set       string // address of the set that has it, if deliveries name theirs
 	algorithm Algorithm
 	index     uint8  // of the algorithm in the scheme
 	text      string // of a secret, without its prefix: see Verifier.Redact

@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dunglas/httpsfv"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // compileKeySource checks where keys are named and published.
@@ -16,6 +20,9 @@ func (v *Rules) compileKeySource() (err error) {
 		if v.keyIDAt, err = v.compileSources("key_id", id.sources(), "header or json"); err != nil {
 			return err
 		}
+	}
+	if set := v.scheme.KeySet; set != nil && (!httptoken.Valid(set.Header) || set.Member == "") {
+		return wrong("key_set", "needs the name of a header and the member of its dictionary that holds the address")
 	}
 	source := v.scheme.KeySource
 	if source == nil {
@@ -26,8 +33,17 @@ func (v *Rules) compileKeySource() (err error) {
 			return wrong("key_source", "%s uses a shared secret, which is never published", a)
 		}
 	}
-	if (source.JWKS != "") == (len(source.CertificateHosts) > 0) {
-		return wrong("key_source", "needs exactly one of jwks and certificate_hosts")
+	if kinds := []bool{source.JWKS != "", len(source.Sets) > 0, len(source.CertificateHosts) > 0}; len(slices.DeleteFunc(kinds, func(set bool) bool { return !set })) != 1 {
+		return wrong("key_source", "needs exactly one of jwks, sets and certificate_hosts")
+	}
+	if len(source.Sets) > 0 && v.scheme.KeySet == nil {
+		return wrong("key_source", "sets needs key_set: where the delivery names its own")
+	}
+	if len(source.Sets) > maxSets {
+		return wrong("key_source", "%d sets: at most %d are kept", len(source.Sets), maxSets)
+	}
+	if slices.ContainsFunc(source.Sets, func(address string) bool { return !fetchable(address) }) {
+		return wrong("key_source", "sets: write https addresses: https://example.com/.well-known/ucp")
 	}
 	if source.JWKS != "" && !fetchable(source.JWKS) {
 		return wrong("key_source", "jwks: write an https address: https://example.com/.well-known/jwks.json")
@@ -73,6 +89,33 @@ func fetchable(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && u.Scheme == "https" && u.Host != "" && u.Host == u.Hostname() && u.User == nil &&
 		u.Fragment == "" && u.Opaque == "" && !strings.ContainsAny(address, "\\ \t\r\n#")
+}
+
+// maxSets limits the key sets of a scheme, which are fetched again and again.
+const maxSets = 64
+
+// readKeySet reads which of the known key sets the delivery names.
+func (c *Check) readKeySet() *Rejection {
+	if source := c.v.scheme.KeySource; source == nil || len(source.Sets) == 0 {
+		return nil
+	}
+	at := c.v.scheme.KeySet
+	text, rej := c.require(source{kind: inHeader, name: canonicalHeader(at.Header)}, nil, MissingHeader, MalformedSignature, ", which names the sender's keys")
+	if rej != nil {
+		return rej
+	}
+	d, err := dictionary(text)
+	if err != nil {
+		return reject(MalformedSignature, "header %s: %v", at.Header, err)
+	}
+	member, _ := d.Get(at.Member)
+	item, _ := member.(httpsfv.Item)
+	address, _ := item.Value.(string)
+	if !slices.Contains(c.v.scheme.KeySource.Sets, address) {
+		return reject(MalformedSignature, "header %s does not name a key set that is trusted here: if the sender is, add its address with public_key", at.Header)
+	}
+	c.keySet = address
+	return nil
 }
 
 // maxAddress is the longest accepted certificate address in bytes.
@@ -148,7 +191,7 @@ func (c *Check) readKeyID(kind place, body []byte) *Rejection {
 // names reports whether the key may have signed the delivery, by the key id that the
 // delivery states.
 func (c *Check) names(k *compiledKey) bool {
-	return k.id == "" || c.keyID == "" || k.id == c.keyID
+	return (k.set == "" || k.set == c.keySet) && (k.id == "" || c.keyID == "" || k.id == c.keyID)
 }
 
 // mismatch returns the rejection if no key matches.
@@ -164,7 +207,10 @@ func (c *Check) mismatch() *Rejection {
 		return rej
 	}
 	unknown := !c.knowsKey(c.keyID)
-	rej.UnknownKey, rej.KeyID = unknown || c.v.scheme.KeySource.JWKS != "", c.keyID // a set may have another key under the same id
+	rej.UnknownKey, rej.KeyID = unknown || len(c.v.scheme.KeySource.CertificateHosts) == 0, c.keyID // a set may have another key under the same id
+	if c.keySet != "" {
+		rej.KeyID = c.keySet
+	}
 	if unknown {
 		rej.Detail = "no known key has the key id of the delivery or matches its signature"
 	}
@@ -173,5 +219,5 @@ func (c *Check) mismatch() *Rejection {
 
 // knowsKey reports whether a key has the id.
 func (c *Check) knowsKey(id string) bool {
-	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id })
+	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id && (k.set == "" || k.set == c.keySet) })
 }

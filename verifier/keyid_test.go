@@ -148,7 +148,7 @@ func TestKeySourceErrors(t *testing.T) {
 		"two places":         {id: &KeyID{Header: "X-Key", JSON: "key"}, want: "key_id: needs exactly one source"},
 		"no header name":     {id: &KeyID{Header: "X Key"}, want: "key_id: invalid header name"},
 		"no path":            {id: &KeyID{JSON: "a..b"}, want: "key_id: json: write a JSON path"},
-		"nothing":            {source: &KeySource{}, want: "key_source: needs exactly one of jwks and certificate_hosts"},
+		"nothing":            {source: &KeySource{}, want: "key_source: needs exactly one of jwks, sets and certificate_hosts"},
 		"both":               {source: &KeySource{JWKS: "https://a.example/j", CertificateHosts: []string{"a.b.c"}}, want: "key_source: needs exactly one"},
 		"a secret":           {source: &KeySource{JWKS: "https://a.example/j"}, a: HMACSHA256, want: "key_source: hmac-sha256 uses a shared secret"},
 		"a plain address":    {source: &KeySource{JWKS: "http://a.example/j"}, want: "key_source: jwks: write an https address"},

@@ -168,7 +168,7 @@ func (s *Scheme) compileJWKs(k Key) ([]compiledKey, error) {
 			if !a.asymmetric() || !facts[a].public.accepts(public) || member.Alg != "" && joseAlgorithms[member.Alg].kind() != a.kind() {
 				continue
 			}
-			c := compiledKey{label: k.Label, id: member.Kid, algorithm: a, index: uint8(i), public: public}
+			c := compiledKey{label: k.Label, id: member.Kid, set: k.ID, algorithm: a, index: uint8(i), public: public}
 			if member.Kid != "" && len(set.Keys) > 1 {
 				c.label += "/" + member.Kid
 			}

@@ -189,6 +189,7 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.PublicKeyPrefix, o.PublicKeyPrefix)
 	replace(&s.PrivateKeyPrefix, o.PrivateKeyPrefix)
 	replace(&s.KeyID, o.KeyID)
+	replace(&s.KeySet, o.KeySet)
 	replace(&s.KeySource, o.KeySource)
 	replace(&s.X5C, o.X5C)
 	replace(&s.Signature, o.Signature)

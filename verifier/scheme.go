@@ -39,6 +39,9 @@ type Scheme struct {
 	// Where the delivery names the key that signed it. Keys with an id are then tried
 	// only for theirs. Default: every key is tried; a JWS names its key itself (kid).
 	KeyID *KeyID `json:"key_id,omitempty"`
+	// Where the delivery names the key set of its signer, for senders that are many:
+	// with the sets of KeySource. Default: all senders have the same keys.
+	KeySet *KeySet `json:"key_set,omitempty"`
 	// Where the sender publishes its public keys, if none are configured. This
 	// package never fetches them: see Rejection.UnknownKey.
 	KeySource *KeySource `json:"key_source,omitempty"`
@@ -210,11 +213,22 @@ type KeyID struct {
 	JSON   string `json:"json,omitempty"` // path in the body
 }
 
-// KeySource says where a sender publishes its public keys: exactly one of jwks and
-// certificate_hosts.
+// KeySet says where the address of the signer's key set is: in a header that is a
+// dictionary (RFC 9651 §3.2), as UCP-Agent: profile="https://…".
+type KeySet struct {
+	Header string `json:"header"`
+	Member string `json:"member"` // of the dictionary, a string
+}
+
+// KeySource says where a sender publishes its public keys: exactly one of jwks, sets
+// and certificate_hosts.
 type KeySource struct {
 	// Address of a JSON Web Key Set (RFC 7517 §5).
 	JWKS string `json:"jwks,omitempty"`
+	// Addresses of the key sets of all senders that the receiver trusts, one each. A
+	// delivery is verified with the keys of the set that it names (Scheme.KeySet), and
+	// any other address is malformed_signature: the request must not choose the key.
+	Sets []string `json:"sets,omitempty"`
 	// The delivery's key id is the address of a certificate on one of these hosts,
 	// where * matches a cloud region (us-east-1): "sns.*.amazonaws.com". Any other
 	// address is malformed_signature: the request must not choose the key.

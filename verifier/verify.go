@@ -43,6 +43,9 @@ func (c *Check) openSources() *Rejection {
 	if c.id, rej = c.firstHeader(v.idAt, MalformedSignature); rej != nil {
 		return rej
 	}
+	if rej := c.readKeySet(); rej != nil {
+		return rej
+	}
 	if rej := c.readKeyID(inHeader, nil); rej != nil {
 		return rej
 	}

@@ -129,7 +129,7 @@ func gather(c Config) (*Set, error) {
 			return nil, err
 		}
 	}
-	_, publicKeys, err := WithAddress(verifier.Scheme{}, c.PublicKey)
+	_, publicKeys, err := WithAddress(verifier.Scheme{KeySet: k.scheme.KeySet}, c.PublicKey)
 	if err != nil {
 		return nil, err
 	}
@@ -168,9 +168,10 @@ func (k *Set) add(option string, use use, detail string, v Value) error {
 
 // WithAddress returns the scheme with the key source that a configuration's public
 // keys select, and the literal keys. An https:// address is that of a JSON Web Key
-// Set; with literal keys nothing is fetched. Errors begin with the option.
+// Set; several are those of the senders that are trusted, if deliveries name theirs.
+// With literal keys nothing is fetched. Errors begin with the option.
 func WithAddress(scheme verifier.Scheme, publicKeys []Value) (withSource verifier.Scheme, written []Value, err error) {
-	address := ""
+	var addresses []string
 	for _, v := range publicKeys {
 		text := v.Value
 		if kind, name, err := parseValue(text); err == nil && kind == envValue {
@@ -181,19 +182,21 @@ func WithAddress(scheme verifier.Scheme, publicKeys []Value) (withSource verifie
 			return scheme, nil, errors.New("public_key: over http:// anyone on the network path can replace the keys: write https://")
 		case !strings.HasPrefix(text, "https://"):
 			written = append(written, v)
-		case address != "":
+		case len(addresses) > 0 && scheme.KeySet == nil:
 			return scheme, nil, errors.New("public_key: two addresses: keep the one of the sender's JSON Web Key Set")
 		case v.Label != "":
 			return scheme, nil, errors.New("public_key: an address has no label: its keys have their own ids")
 		case scheme.KeySource != nil && len(scheme.KeySource.CertificateHosts) > 0:
 			return scheme, nil, errors.New("public_key: this sender's deliveries name the address of its certificate, which is fetched from the sender's hosts: remove the line, or write the certificate itself")
 		default:
-			address = text
+			addresses = append(addresses, text)
 		}
 	}
 	switch {
-	case address != "":
-		scheme.KeySource = &verifier.KeySource{JWKS: address}
+	case len(addresses) > 0 && scheme.KeySet != nil:
+		scheme.KeySource = &verifier.KeySource{Sets: addresses}
+	case len(addresses) > 0:
+		scheme.KeySource = &verifier.KeySource{JWKS: addresses[0]}
 	case len(written) > 0:
 		scheme.KeySource = nil
 	}

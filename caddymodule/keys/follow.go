@@ -37,7 +37,7 @@ func (k *Set) Follow(ctx context.Context, store Storage, running *sync.WaitGroup
 	}
 	switch {
 	case k.published == nil:
-	case k.published.jwks != "":
+	case len(k.published.sets) > 0:
 		running.Go(func() { k.followSet(ctx) })
 	case store != nil:
 		go k.recall(ctx, store, k.id.storageKey())
@@ -65,8 +65,8 @@ func (k *Set) followSet(ctx context.Context) {
 	ticker := time.NewTicker(setInterval)
 	defer ticker.Stop()
 	for {
-		if k.published.due(k.fetcher.clock()) {
-			_ = k.Fetch(ctx, "", netip.Prefix{}, k.fetcher.clock()) // logs its errors
+		for _, address := range k.published.due(k.fetcher.clock()) {
+			_ = k.Fetch(ctx, address, netip.Prefix{}, k.fetcher.clock()) // logs its errors
 		}
 		select {
 		case <-ctx.Done():
@@ -95,13 +95,13 @@ func (k *Set) followSet(ctx context.Context) {
 func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix, came time.Time) error {
 	p, now := k.published, k.fetcher.clock()
 	n := need{address: id, client: client, known: p.knows(id)}
-	if p.jwks != "" {
-		n = need{address: p.jwks, client: client, known: p.young(now) == 0, set: true}
+	if s := p.setOf(id); s != nil {
+		n = need{address: s.address, client: client, known: p.young(s.address, now) == 0, set: true}
 	}
 	if p.lacks(n.address, came, now) {
 		if err := k.fetcher.fetch(ctx, n, k.keep(n.address)); err != nil {
-			if e, ok := errors.AsType[*NotNow](err); ok && p.young(now) > 0 {
-				e.After = min(e.After, p.young(now)) // then it is free
+			if e, ok := errors.AsType[*NotNow](err); ok && p.young(n.address, now) > 0 {
+				e.After = min(e.After, p.young(n.address, now)) // then it is free
 			}
 			return err
 		}
@@ -164,7 +164,7 @@ func (k *Set) NoteUse(verdict verifier.Verdict, client netip.Prefix) string {
 	case k.published == nil:
 		return verdict.Key
 	}
-	if k.published.jwks != "" {
+	if len(k.published.sets) > 0 {
 		k.fetcher.verified(client)
 	} else {
 		k.published.used(verdict.KeyID)

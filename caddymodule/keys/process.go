@@ -18,7 +18,7 @@ var publishedPool = caddy.NewUsagePool()
 // publishedID is the key of publishedPool. The algorithms are part of it: a key set
 // fetched for one algorithm may hold no key for another, and a configuration that
 // got it would not load.
-type publishedID struct{ handler, jwks, hosts, algorithms string }
+type publishedID struct{ handler, sets, hosts, algorithms string }
 
 // publishedOf returns the fetched keys of a handler and its source. Each call needs
 // one Delete from the pool.
@@ -31,8 +31,19 @@ func publishedOf(handler string, scheme *verifier.Scheme) (publishedID, *publish
 	if source.Paths {
 		hosts += " paths"
 	}
-	id := publishedID{handler, source.JWKS, hosts, algorithms}
-	p, _ := publishedPool.LoadOrStore(id, &published{jwks: source.JWKS, bare: source.Paths, learned: make(chan struct{}, 1)})
+	addresses := source.Sets
+	if source.JWKS != "" {
+		addresses = []string{source.JWKS}
+	}
+	fresh := &published{named: len(source.Sets) > 0, bare: source.Paths, learned: make(chan struct{}, 1)}
+	for _, address := range addresses {
+		fresh.sets = append(fresh.sets, &keySet{address: address})
+	}
+	id := publishedID{handler, strings.Join(addresses, " "), hosts, algorithms}
+	if fresh.named {
+		id.sets += " named"
+	}
+	p, _ := publishedPool.LoadOrStore(id, fresh)
 	return id, p.(*published)
 }
 

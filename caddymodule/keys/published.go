@@ -28,22 +28,39 @@ const (
 	labelFetched = "fetched"
 )
 
-// published holds the public keys fetched from a sender: one key set, or certificates
-// that deliveries name.
+// published holds the public keys fetched from a sender: one key set, the sets of
+// several senders, or certificates that deliveries name.
 type published struct {
-	jwks string // address of the key set; "" where deliveries name certificates
-	bare bool   // the files may be public keys without a certificate
+	sets  []*keySet // none where deliveries name certificates
+	named bool      // deliveries name one of the sets
+	bare  bool      // the files may be public keys without a certificate
 
 	mu           sync.Mutex
-	version      int // grows when the keys change
-	set          string
-	fetched      time.Time     // of the set
-	stale        time.Time     // when the set is too old
-	tried        time.Time     // last time that due was true
+	version      int           // grows when the keys change
 	certificates []certificate // most recently used last
 	expected     []string      // addresses of certificates proven before a restart
 
 	learned chan struct{} // signals that another certificate verified a delivery
+}
+
+// A keySet is a JSON Web Key Set at an address.
+type keySet struct {
+	address string
+	text    string    // "" before the first fetch
+	fetched time.Time // when the fetch was that got it
+	stale   time.Time // when it is too old
+	tried   time.Time // when due named it last
+}
+
+// setOf returns the set of a delivery that names id, nil where deliveries name
+// certificates.
+func (p *published) setOf(id string) *keySet {
+	for _, s := range p.sets {
+		if !p.named || s.address == id {
+			return s
+		}
+	}
+	return nil
 }
 
 type certificate struct {
@@ -56,8 +73,15 @@ type certificate struct {
 func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.set != "" {
-		keys = append(keys, verifier.Key{Label: setLabel, Text: p.set, Kind: verifier.PublicKey})
+	for _, s := range p.sets {
+		if s.text == "" {
+			continue
+		}
+		key := verifier.Key{Label: setLabel, Text: s.text, Kind: verifier.PublicKey}
+		if p.named {
+			key.ID = s.address
+		}
+		keys = append(keys, key)
 	}
 	for _, c := range p.certificates {
 		if now.Before(c.from) || now.After(c.until) {
@@ -76,40 +100,45 @@ func (p *published) keys(now time.Time) (keys []verifier.Key, version int, until
 func (p *published) lacks(address string, came, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.jwks != "" {
-		return p.set == "" || !p.fetched.After(came)
+	if s := p.setOf(address); s != nil {
+		return s.text == "" || !s.fetched.After(came)
 	}
 	return !slices.ContainsFunc(p.certificates, func(c certificate) bool {
 		return c.address == address && !now.Before(c.from) && !now.After(c.until)
 	})
 }
 
-// young returns how long the set is still younger than setLasts; otherwise 0.
-func (p *published) young(now time.Time) time.Duration {
+// young returns how long the set at an address is still younger than setLasts;
+// otherwise 0.
+func (p *published) young(address string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.set == "" {
+	s := p.setOf(address)
+	if s == nil || s.text == "" {
 		return 0
 	}
-	return max(0, setLasts-now.Sub(p.fetched))
+	return max(0, setLasts-now.Sub(s.fetched))
 }
 
-// due reports whether to fetch the key set now. After a true it is not due for a
-// while.
-func (p *published) due(now time.Time) bool {
+// due returns the addresses of the key sets to fetch now. Those are not due for a
+// while then.
+func (p *published) due(now time.Time) (addresses []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.jwks == "" || p.set != "" && (now.Before(p.stale) || now.Sub(p.tried) < setLasts) {
-		return false
+	for _, s := range p.sets {
+		if s.text == "" || !now.Before(s.stale) && now.Sub(s.tried) >= setLasts {
+			s.tried = now
+			addresses = append(addresses, s.address)
+		}
 	}
-	p.tried = now
-	return true
+	return addresses
 }
 
 // keep stores a fetched page. usable returns why it is not a key of the scheme.
 func (p *published) keep(address string, page Page, now time.Time, usable func(text string) error) error {
 	c := certificate{address: address, text: page.Text}
-	if p.jwks == "" {
+	set := p.setOf(address)
+	if set == nil {
 		var err error
 		if c, err = p.parse(address, page.Text, now); err != nil {
 			return err
@@ -118,22 +147,22 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 			return fmt.Errorf("the certificate is not valid now, only from %s to %s", c.from.Format(time.RFC3339), c.until.Format(time.RFC3339))
 		}
 	}
-	if p.jwks == "" || !p.has(c.text) { // usable may wait for a file
+	if set == nil || !p.has(set, c.text) { // usable may wait for a file
 		if err := usable(c.text); err != nil {
 			return err
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.jwks != "" {
-		if p.set != c.text {
+	if set != nil {
+		if set.text != c.text {
 			p.version++
 		}
 		age := maxSetAge
 		if page.MaxAge > 0 {
 			age = min(max(page.MaxAge, minSetAge), maxSetAge)
 		}
-		p.set, p.fetched, p.stale = c.text, now, now.Add(age)
+		set.text, set.fetched, set.stale = c.text, now, now.Add(age)
 		return nil
 	}
 	p.version++
@@ -149,10 +178,10 @@ func (p *published) keep(address string, page Page, now time.Time, usable func(t
 }
 
 // has reports whether text is that of the set.
-func (p *published) has(text string) bool {
+func (p *published) has(s *keySet, text string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return text != "" && p.set == text
+	return text != "" && s.text == text
 }
 
 // used records that the certificate at address verified a delivery.

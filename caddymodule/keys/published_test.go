@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,21 +236,79 @@ func TestEmptySet(t *testing.T) {
 	}
 }
 
+// TestSetsThatDeliveriesName: each sender's set is fetched on its own, for deliveries
+// that name it, and nothing else is, whatever a delivery names.
+func TestSetsThatDeliveriesName(t *testing.T) {
+	const one, other = "https://one.example/.well-known/ucp", "https://other.example/.well-known/ucp"
+	oneKey, onePrivate := newKey(t)
+	otherKey, otherPrivate := newKey(t)
+	newerKey, newerPrivate := newKey(t)
+	s := &sender{pages: map[string]string{one: setOf("k", oneKey), other: setOf("k", otherKey)}, now: clock}
+	scheme, written, err := WithAddress(verifier.Scheme{
+		Algorithm: "ed25519",
+		Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}},
+		KeySet:    &verifier.KeySet{Header: "X-Agent", Member: "profile"},
+	}, []Value{{Value: one}, {Value: other}})
+	if err != nil || len(written) > 0 {
+		t.Fatal(written, err)
+	}
+	k, err := Open(Config{
+		Name: t.Name(), Rules: mustCompile(scheme), PublicKey: []Value{{Value: one}, {Value: other}},
+		Fetcher: &Fetcher{Now: func() time.Time { return s.now }, Get: func(_ context.Context, address string) (Page, error) {
+			s.asked = append(s.asked, address)
+			page, ok := s.pages[address]
+			if !ok {
+				return Page{}, errors.New("status 404")
+			}
+			return Page{Text: page}, nil
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	from := func(key ed25519.PrivateKey, agent string) *verifier.Request {
+		r := signedBy(key, "")
+		r.Header["X-Agent"] = []string{`profile="` + agent + `"`}
+		return r
+	}
+	s.step(t, k, "a stranger's address", from(onePrivate, "https://attacker.example/.well-known/ucp"), false, 0)
+	s.step(t, k, "the first of one", from(onePrivate, one), true, 1)
+	s.step(t, k, "the second of one", from(onePrivate, one), true, 0)
+	s.step(t, k, "one in the name of the other", from(onePrivate, other), false, 1)
+	s.step(t, k, "the first of the other", from(otherPrivate, other), true, 0)
+	if want := []string{one, other}; !slices.Equal(s.asked, want) {
+		t.Errorf("asked %q, want %q", s.asked, want)
+	}
+	s.now = s.now.Add(2 * setLasts)
+	s.pages[other] = setOf("k2", newerKey)
+	s.step(t, k, "the other after a rotation", from(newerPrivate, other), true, 1)
+	s.step(t, k, "one, whose set is as it was", from(onePrivate, one), true, 0)
+	s.step(t, k, "the other's old key", from(otherPrivate, other), false, 1)
+	if due := k.published.due(s.now.Add(maxSetAge)); !slices.Equal(due, []string{one, other}) {
+		t.Errorf("due: %q", due)
+	}
+	if _, _, err := WithAddress(verifier.Scheme{}, []Value{{Value: one}, {Value: other}}); err == nil {
+		t.Error("two sets of a sender that names none")
+	}
+}
+
 func TestSetIsDue(t *testing.T) {
 	usable := func(string) error { return nil }
 	for _, tc := range []struct{ says, lasts time.Duration }{{0, maxSetAge}, {time.Second, minSetAge}, {time.Hour, time.Hour}, {1000 * time.Hour, maxSetAge}} {
-		p := &published{jwks: setAddress}
+		p := &published{sets: []*keySet{{address: setAddress}}}
 		if err := p.keep(setAddress, Page{Text: "{}", MaxAge: tc.says}, clock, usable); err != nil {
 			t.Fatal(err)
 		}
-		if p.due(clock.Add(tc.lasts - 1)) {
+		due := func(after time.Duration) bool { return slices.Equal(p.due(clock.Add(after)), []string{setAddress}) }
+		if due(tc.lasts - 1) {
 			t.Errorf("max-age %s: due too early", tc.says)
 		}
-		if !p.due(clock.Add(tc.lasts)) || p.due(clock.Add(tc.lasts+1)) || !p.due(clock.Add(tc.lasts+setLasts)) {
+		if !due(tc.lasts) || due(tc.lasts+1) || !due(tc.lasts+setLasts) {
 			t.Errorf("max-age %s: not due, or due at every look", tc.says)
 		}
 	}
-	if (&published{}).due(clock) {
+	if len((&published{}).due(clock)) > 0 {
 		t.Error("certificates are fetched for deliveries alone")
 	}
 }

@@ -283,6 +283,9 @@ func certificatePath(source *verifier.KeySource) string {
 // key describes the secret or public key.
 func key(p *providers.Provider) string {
 	s := p.Scheme
+	if set := s.KeySet; set != nil {
+		return "Each sender publishes its keys as a JSON Web Key Set. `public_key https://…` names one that you trust; several lines name several. The header `" + set.Header + "` (`" + set.Member + "`) says whose keys are tried, and no other address is fetched. `public_key` also sets the keys themselves."
+	}
 	if source := s.KeySource; source != nil && source.JWKS != "" {
 		return "The sender publishes its keys at <" + source.JWKS + ">; they are fetched from there. `public_key` sets another address, or the keys themselves."
 	} else if source != nil {
