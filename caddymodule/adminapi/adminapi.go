@@ -129,8 +129,8 @@ type Handler struct {
 	// When the app last answered 2xx; null: not since the process started.
 	LastDelivered *time.Time `json:"last_delivered"`
 	Keys          []Key      `json:"keys"`
-	// Key files that cannot be used now. Their last usable content, if any, stays in
-	// use.
+	// Key files that cannot be used now, whose last usable content, if any, stays in use;
+	// those whose secret may be guessed; and lines of equal length that may be one key.
 	KeyProblems []string `json:"key_problems"`
 	// Its tenants; null without any.
 	Tenants       *Tenants `json:"tenants"`

@@ -18,6 +18,7 @@ type labelled struct {
 	label string // name of the file in a directory; "" otherwise
 	text  string
 	line  int // from 1, if the text has several
+	even  int // their number, if they are of equal length and could be one wrapped text
 }
 
 // readFiles returns the text of a file, or of each file of a directory sorted by

@@ -31,7 +31,7 @@ const (
 // store, which may hang.
 func (k *Set) Follow(ctx context.Context, store Storage, running *sync.WaitGroup) {
 	k.warnOfShort()
-	k.warnOfGuessable()
+	k.warnOfDoubtful()
 	if k.watches() {
 		running.Go(func() { k.followFiles(ctx) })
 	}
@@ -57,7 +57,7 @@ func (k *Set) followFiles(ctx context.Context) {
 			k.logger.Error("keys cannot be used", zap.Error(err))
 		}
 		k.warnOfShort()
-		k.warnOfGuessable()
+		k.warnOfDoubtful()
 	}
 }
 
@@ -199,10 +199,10 @@ func (k *Set) warnOfShort() {
 	k.short = labels
 }
 
-// warnOfGuessable logs the secrets that strangers know or guess and that are no error:
-// those that read as the name of one, and those in files, which are Problems too. It does so once for
-// each snapshot.
-func (k *Set) warnOfGuessable() {
+// warnOfDoubtful logs what is no error: the secrets that strangers know or guess, those
+// that read as the name of one, and lines that may be one key. Those in files and such
+// lines are Problems too. It does so once for each snapshot.
+func (k *Set) warnOfDoubtful() {
 	current := k.Current()
 	if current == k.judged {
 		return
@@ -211,6 +211,11 @@ func (k *Set) warnOfGuessable() {
 	var named, known, problems []string
 	for _, s := range k.sources {
 		for _, t := range s.texts {
+			if t.even > 0 && t.line == 1 && (s.use == useSecret || s.use == useUpstream) {
+				lines := fmt.Sprintf(manyInOne, t.even, t.even)
+				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), lines))
+				k.logger.Warn(lines, zap.String("key", s.keyLabel(t)))
+			}
 			switch {
 			case s.use != useSecret && s.use != useUpstream:
 			case spokenName.MatchString(t.text):
@@ -229,7 +234,7 @@ func (k *Set) warnOfGuessable() {
 		k.logger.Warn(guessableFile, zap.Strings("keys", some(known)))
 	}
 	problems = some(problems)
-	k.guessable.Store(&problems)
+	k.doubtful.Store(&problems)
 }
 
 const guessableFile = "the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)"

@@ -61,6 +61,9 @@ func (k *Set) divideOne(s *source, t labelled) ([]labelled, error) {
 	parts := make([]labelled, len(lines))
 	for i, line := range lines {
 		parts[i] = labelled{label: t.label, text: line, line: i + 1}
+		if isEven(lines) {
+			parts[i].even = len(lines)
+		}
 		if err := k.checkLine(s, parts[i]); err != nil {
 			return nil, fmt.Errorf("line %d of %d, each one key or value: %w", i+1, len(lines), err)
 		}
@@ -92,11 +95,19 @@ func linesOf(text string) []string {
 }
 
 // isWrapped reports whether lines are one base64 text, as openssl (64 characters a
-// line) and base64 (76) wrap it.
-func isWrapped(lines []string) bool {
+// line) and base64 (76) wrap it, for the last line is shorter.
+func isWrapped(lines []string) bool { return mayBeWrapped(lines) && !isEven(lines) }
+
+// isEven reports whether lines may be one base64 text that ends with a full line, as
+// openssl rand -base64 96 writes it. Keys of 48 bytes, one a line, look the same.
+func isEven(lines []string) bool {
+	return mayBeWrapped(lines) && len(lines[len(lines)-1]) == len(lines[0])
+}
+
+func mayBeWrapped(lines []string) bool {
 	last := len(lines) - 1
 	width := len(lines[0])
-	return (width == 64 || width == 76) && len(lines[last]) < width && !slices.ContainsFunc(lines[:last], func(line string) bool { return len(line) != width }) &&
+	return (width == 64 || width == 76) && len(lines[last]) <= width && !slices.ContainsFunc(lines[:last], func(line string) bool { return len(line) != width }) &&
 		base64Text.MatchString(strings.Join(lines, "")) && !hexText.MatchString(strings.Join(lines, ""))
 }
 
@@ -105,6 +116,10 @@ func isKeyLine(line string) bool {
 	b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(line, "="))
 	return err == nil && len(b) >= 16
 }
+
+// manyInOne is said of lines that are used as several keys and may be one. To refuse them
+// would end rotations that work; as several keys they let nothing in that one would not.
+const manyInOne = "%d lines of equal length are %d keys: if they are one base64 key that was wrapped, nothing signed with it verifies; write it on one line (openssl rand -base64 -A, or tr -d '\\n')"
 
 // errOneOrSeveral refuses lines of which the first is 64 or 76 characters long and the
 // last a shorter key.

@@ -5,8 +5,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -156,6 +160,51 @@ func TestOneKeyOrSeveral(t *testing.T) {
 		}
 		if err := r.add("sign_upstream", useUpstream, "", Value{Value: text}); !errors.Is(err, errOneOrSeveral) || strings.Contains(err.Error(), key) {
 			t.Errorf("%s, sign_upstream: %v", name, err)
+		}
+	}
+}
+
+// TestLinesOfEqualLength are several keys, and if they could be one that was wrapped, log
+// and status say so, until they are one line.
+func TestLinesOfEqualLength(t *testing.T) {
+	one := strings.Repeat("4pXz9sQ1mVtL7cRy2HnKw0BjD5gFa8Ue", 2) // 64 characters, 48 bytes
+	two := strings.Repeat("m7Wd2KfXr9TqLz4Vy0HbN5cJgP8sAe8Q", 2)
+	for text, lines := range map[string]int{
+		one + "\n" + two + "\n":                          2, // openssl rand -base64 96, or two keys of 48 bytes
+		one + "\n" + two[:61] + "A==\n":                  2, // 94 bytes
+		one + "\n" + two + "\n" + one + "\n":             3,
+		one + two[:12] + "\n" + two + one[:12]:           2, // base64 of 114 bytes, GNU
+		one[:61] + "A==\n" + two:                         0, // padding ends a text
+		one[:44] + "\n" + two[:44]:                       0, // the length of keys of 32 bytes
+		lineOne + lineTwo + "\n" + lineTwo + lineOne:     0, // hex
+		"whsec_" + one[:56] + "\n" + "whsec_" + two[:56]: 0,
+		one: 0,
+	} {
+		for _, use := range []use{useSecret, useUpstream} {
+			path := write(t, text, t.TempDir(), "key")
+			core, logs := observer.New(zap.WarnLevel)
+			r := newTestSet(verifier.Scheme{})
+			r.logger = zap.New(core)
+			if use == useUpstream {
+				r.mustAdd(t, "secret", useSecret, "", Value{Value: lineOne})
+			}
+			r.mustAdd(t, "secret", use, "", Value{Value: "{file." + path + "}"})
+			for range 2 {
+				r.mustRefresh(t)
+				r.warnOfDoubtful()
+			}
+			want, said := strconv.Itoa(lines)+" lines of equal length are "+strconv.Itoa(lines)+" keys", r.Problems()
+			if warned := logs.FilterMessageSnippet("write it on one line").Len(); lines == 0 && len(said)+warned > 0 || lines > 0 && (warned != 1 || len(said) != 1 || !strings.Contains(said[0], want) || strings.Contains(said[0], one[:8])) {
+				t.Errorf("%d: %q: status says %q, %d warnings, want %s", use, text, said, warned, want)
+			}
+			write(t, one+two, path)
+			for range 3 {
+				r.mustRefresh(t)
+				r.warnOfDoubtful()
+			}
+			if said := r.Problems(); len(said) > 0 {
+				t.Errorf("%d: as one line: %q", use, said)
+			}
 		}
 	}
 }

@@ -21,7 +21,7 @@ type Set struct {
 	current atomic.Pointer[Snapshot] // nil until all required keys have been read
 	trouble atomic.Pointer[[]string] // see Problems
 
-	guessable atomic.Pointer[[]string] // see Problems; nil before the first warning
+	doubtful atomic.Pointer[[]string] // see Problems; nil before the first warning
 
 	published *published  // published keys; nil with literal keys
 	id        publishedID // of published
@@ -32,7 +32,7 @@ type Set struct {
 	mu      sync.Mutex // guards sources, started, short and judged; one refresh at a time
 	started bool       // after the first refresh: a change may be half-written
 	short   []string   // labels of short secrets already logged
-	judged  *Snapshot  // whose guessable secrets are already logged
+	judged  *Snapshot  // whose doubtful secrets are already logged
 	logger  *zap.Logger
 	failed  func() // may be nil
 	changed func() // may be nil
@@ -103,12 +103,12 @@ func (k *Set) Labels() []string {
 	return k.Current().Labels()
 }
 
-// Problems lists the key files that cannot be used now, and those whose secret may be
-// guessed, with reasons. It acquires no lock.
+// Problems lists the key files that cannot be used now, those whose secret may be
+// guessed, and lines that are used as several keys and may be one, with reasons. It acquires no lock.
 func (k *Set) Problems() []string {
 	problems := slices.Clone(*k.trouble.Load())
-	if guessable := k.guessable.Load(); guessable != nil {
-		problems = append(problems, *guessable...)
+	if doubtful := k.doubtful.Load(); doubtful != nil {
+		problems = append(problems, *doubtful...)
 	}
 	return problems
 }

@@ -199,7 +199,7 @@ func TestSpokenNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // at each read
-		k.warnOfGuessable()
+		k.warnOfDoubtful()
 	}
 	var got []any
 	for _, e := range logs.All() {

@@ -64,7 +64,7 @@ func TestOddSecretsInFiles(t *testing.T) {
 		r := newTestSet(verifier.Scheme{})
 		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
 		r.mustRefresh(t)
-		r.warnOfGuessable()
+		r.warnOfDoubtful()
 		if r.keyOf(t, text) == "" {
 			t.Errorf("%s is refused", text)
 		}

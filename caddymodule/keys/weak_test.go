@@ -90,7 +90,7 @@ func TestGuessableFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // at each read
-		k.warnOfGuessable()
+		k.warnOfDoubtful()
 	}
 	logged := logs.Filter(func(e observer.LoggedEntry) bool { return strings.HasPrefix(e.Message, warning) }).All()
 	if len(logged) != 1 {
