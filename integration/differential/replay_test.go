@@ -7,9 +7,9 @@ import (
 
 // What the fixtures hold at least; fewer means that some were lost.
 const (
-	leastSDKs       = 60
-	leastProviders  = 50
-	leastDeliveries = 2500
+	leastSDKs       = 95
+	leastProviders  = 93
+	leastDeliveries = 3900
 )
 
 // TestReplay judges every delivery as the SDK did, at the same clock: what it

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/integration/differential"
@@ -66,7 +67,17 @@ func (d *drawer) one(i int) (*differential.Delivery, error) {
 	if id := d.provider.Scheme.DeliveryID; id != nil && len(id.Header) > 0 && t.Headers[id.Header[0]] == nil {
 		t.Headers[id.Header[0]] = []string{"msg_" + text(d.r, alphanumeric, 20)}
 	}
-	if err := d.sign(i, t); err != nil {
+	err := d.sign(i, t)
+	for tries := 0; err != nil && strings.Contains(err.Error(), ambiguous) && tries < 20; tries++ { // we do not sign what we refuse
+		if d.draw != nil {
+			d.draw(d.r, t)
+		} else {
+			style = styles[0].name
+			t.SetBytes(styles[0].write(d.r, event(d.r)))
+		}
+		err = d.sign(i, t)
+	}
+	if err != nil {
 		return nil, err
 	}
 	t.Name = fmt.Sprintf("genuine %d: %s", i+1, style)
@@ -128,6 +139,9 @@ func (d *drawer) signBySDK(t *differential.Delivery) error {
 		return err
 	}
 	t.SignedBy = differential.BySDK
+	for name := range a.Headers {
+		delete(t.Headers, headerOf(t, []string{name}))
+	}
 	maps.Copy(t.Headers, a.Headers)
 	delete(t.Headers, "Draw")
 	delete(t.Headers, "Draw-Id")
@@ -153,7 +167,11 @@ func (d *drawer) signOurselves(t *differential.Delivery) error {
 		return err
 	}
 	id := ""
-	if s := scheme.DeliveryID; s != nil && len(s.Header) > 0 {
+	switch s := scheme.DeliveryID; {
+	case s == nil:
+	case s.Claim != "":
+		id = text(d.r, alphanumeric, 20)
+	case len(s.Header) > 0:
 		id = t.Headers[headerOf(t, s.Header)][0]
 	}
 	if err := v.Sign(req, id, time.Unix(t.Now, 0), t.Bytes()); err != nil {

@@ -212,7 +212,7 @@ func encode(f *differential.Fixture) []byte {
 }
 
 func fileName(sdk string) string {
-	return strings.NewReplacer("github.com/", "go-", "@", "", "/", "-").Replace(sdk) + ".json"
+	return strings.NewReplacer("github.com/", "go-", "code.gitea.io/", "go-", "@", "", "/", "-").Replace(sdk) + ".json"
 }
 
 // row is a line of the table in README.md.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/url"
 	"regexp"
@@ -70,6 +71,25 @@ var withoutNewline = alteration{"the payload without its last line break", func(
 	form.Set("bt_payload", strings.TrimRight(form.Get("bt_payload"), "\n"))
 	t.Body = form.Encode()
 	return true
+}}
+
+// adyenFields are members of the item that are signed.
+var adyenFields = []alteration{
+	bodyAlteration("another amount", func(_ *drawer, body []byte) []byte {
+		return bytes.Replace(body, []byte(`"value":`), []byte(`"value":1`), 1)
+	}),
+	bodyAlteration("another event", func(_ *drawer, body []byte) []byte {
+		return bytes.Replace(body, []byte("AUTHORISATION"), []byte("REFUND"), 1)
+	}),
+	bodyAlteration("a success that fails", func(_ *drawer, body []byte) []byte {
+		return bytes.Replace(body, []byte(`"success":"true"`), []byte(`"success":"false"`), 1)
+	}),
+}
+
+// spaceInQuery is a form-encoded query: the SDK writes it anew, with %20.
+var spaceInQuery = alteration{"a space in the query, written as +", func(d *drawer, t *differential.Delivery) bool {
+	t.URL = "https://hooks.example.com/hooks/messagebird?reference=a+b"
+	return d.signOurselves(t) == nil
 }}
 
 var twilioPorts = []alteration{

@@ -82,9 +82,16 @@ func compact(members []member) []byte {
 		}
 		put(m.name)
 		b.WriteByte(':')
-		if inner, ok := m.value.([]member); ok {
+		switch inner := m.value.(type) {
+		case []member:
 			b.Write(compact(inner))
-		} else {
+		case [][]member: // a list of objects
+			for i, object := range inner {
+				b.WriteByte("[,"[min(i, 1)])
+				b.Write(compact(object))
+			}
+			b.WriteByte(']')
+		default:
 			put(m.value)
 		}
 	}

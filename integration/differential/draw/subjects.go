@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/integration/differential"
@@ -31,9 +32,15 @@ type subject struct {
 	oracle *oracle
 }
 
-func (s *subject) golang() bool { return strings.HasPrefix(s.sdk, "github.com/") }
+// golang reports whether the SDK is a Go module, whose path begins with a host.
+func (s *subject) golang() bool {
+	host, _, _ := strings.Cut(s.sdk, "/")
+	return strings.Contains(host, ".") && !strings.HasPrefix(host, "@")
+}
 
-var subjects = []subject{
+var subjects = slices.Concat(ofNPM, ofServices, ofGo)
+
+var ofNPM = []subject{
 	{sdk: "@adyen/api-library", provider: "adyen", signs: true, body: anyText, secret: hexSecret},
 	{sdk: "@anthropic-ai/sdk", provider: "anthropic", body: anyJSON, secret: whsecSecret},
 	{sdk: "@clerk/backend", provider: "clerk", body: anyJSON, secret: whsecSecret},
@@ -97,8 +104,12 @@ var subjects = []subject{
 	{sdk: "telnyx", provider: "telnyx", body: anyJSON, key: ed25519Base64},
 	{sdk: "twilio", provider: "twilio", signs: true, draw: twilioRepeated, extra: twilioPorts},
 	{sdk: "webflow-api", provider: "webflow", body: anyText},
+}
 
+var ofGo = []subject{
+	{sdk: "code.gitea.io/sdk/gitea", provider: "gitea", body: anyBytes},
 	{sdk: "github.com/PagerDuty/go-pagerduty", provider: "pagerduty", body: anyBytes},
+	{sdk: "github.com/buildkite/go-buildkite/v4", provider: "buildkite", body: anyBytes},
 	{sdk: "github.com/bwmarrin/discordgo", provider: "discord", body: anyBytes, key: ed25519Hex},
 	{sdk: "github.com/google/go-github/v74", provider: "github", body: anyBytes},
 	{sdk: "github.com/line/line-bot-sdk-go/v8", provider: "line", body: anyBytes},
