@@ -90,10 +90,12 @@ func TestOnlyThePageIsAnswered(t *testing.T) {
 		}
 	}
 	s := serverOf(new(asked))
-	typed := s.request(http.MethodGet, "", "")
-	typed.Header.Set("Sec-Fetch-Site", "none")
-	if w := s.serve(typed); w.Code != 200 || !strings.Contains(w.Body.String(), "<title>Webhooks</title>") {
-		t.Errorf("the page itself: %d", w.Code)
+	for _, site := range []string{"none", "cross-site"} { // typed; from the file of --open
+		r := s.request(http.MethodGet, "", "")
+		r.Header.Set("Sec-Fetch-Site", site)
+		if w := s.serve(r); w.Code != 200 || !strings.Contains(w.Body.String(), "<title>Webhooks</title>") {
+			t.Errorf("the page itself, %s: %d", site, w.Code)
+		}
 	}
 	if a, b := serverOf().token, serverOf().token; a == b || len(a) < 26 {
 		t.Errorf("tokens %q and %q", a, b)
