@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -216,7 +218,7 @@ func getAddress(ctx context.Context, address string) (Page, error) {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return Page{}, fmt.Errorf("status %d", res.StatusCode)
+		return Page{}, statusError(res.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxFetched+1))
 	if err != nil {
@@ -226,6 +228,21 @@ func getAddress(ctx context.Context, address string) (Page, error) {
 		return Page{}, fmt.Errorf("longer than %d bytes", maxFetched)
 	}
 	return Page{Text: strings.TrimSpace(string(body)), MaxAge: maxAge(res.Header)}, nil
+}
+
+// A statusError is an answer other than 200.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+// isAnswer reports whether an error says that nothing is at the address, rather than
+// that the sender cannot be asked. The latter is also meant if one of hosts, which are the
+// sender's, is unknown: only of a pattern may a delivery name one that does not exist.
+func isAnswer(err error, address string, hosts []string) bool {
+	status, ok := errors.AsType[statusError](err)
+	dns, unresolved := errors.AsType[*net.DNSError](err)
+	u, invalid := url.Parse(address)
+	return ok && status < 500 || unresolved && dns.IsNotFound && invalid == nil && !slices.Contains(hosts, u.Hostname())
 }
 
 // maxAge returns max-age of Cache-Control (RFC 9111 §5.2.2.1).

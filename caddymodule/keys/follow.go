@@ -109,15 +109,21 @@ func (k *Set) Fetch(ctx context.Context, id string, client netip.Prefix, came ti
 	return k.adopt()
 }
 
-// keep returns what stores the page fetched from address, and logs failures.
+// keep returns what stores the page fetched from address, and logs failures. It does not
+// count that there is no key at an address that only a delivery names: anyone can name
+// one on the sender's hosts.
 func (k *Set) keep(address string) func(Page, error) error {
 	shown, _, _ := strings.Cut(address, "?") // a query may hold a token
+	ours := k.published.setOf(address) != nil || k.published.knows(address)
 	return func(page Page, err error) error {
+		answered := err == nil || isAnswer(err, address, k.scheme.KeySource.CertificateHosts)
 		if err == nil {
 			err = k.published.keep(address, page, k.fetcher.clock(), k.usableKey)
 		}
 		if err != nil {
-			k.countFailure()
+			if ours || !answered {
+				k.countFailure()
+			}
 			k.logger.Error("cannot fetch the sender's key", zap.String("address", shown), zap.Error(err),
 				zap.String("consequence", "the keys fetched before stay in use; deliveries signed with another key are answered 503"))
 		}

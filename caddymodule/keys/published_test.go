@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -338,4 +339,58 @@ func TestPublishedOutlivesSet(t *testing.T) {
 // TestNothingFetchedStays: the earlier tests have closed their sets.
 func TestNothingFetchedStays(t *testing.T) {
 	publishedPool.Range(func(key, _ any) bool { t.Errorf("%v is still held", key); return true })
+}
+
+// TestStrangersCauseNoKeyErrors: who names an address without a key on the sender's hosts
+// causes no failure that an alert would report. A sender that cannot be asked, and a set
+// or certificate that is gone, do.
+func TestStrangersCauseNoKeyErrors(t *testing.T) {
+	const named, elsewhere, proven = "https://certs.acme.example/named.pem", "https://certs.nowhere.acme.example/named.pem", "https://certs.acme.example/proven.pem"
+	public, private := newKey(t)
+	for name, c := range map[string]struct {
+		err   error
+		page  string // without err
+		named bool   // counted where only the delivery names the address
+		fixed bool   // also counted there, on a host that no delivery chooses
+
+	}{
+		"not found":    {err: statusError(404)},
+		"forbidden":    {err: fmt.Errorf("wrapped: %w", statusError(403))},
+		"no such host": {err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, fixed: true},
+		"not a key":    {page: "<html>"},
+		"unavailable":  {err: statusError(503), named: true},
+		"refused":      {err: errors.New("connect: connection refused"), named: true},
+		"timeout":      {err: context.DeadlineExceeded, named: true},
+		"DNS is down":  {err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}, named: true},
+	} {
+		s := &sender{now: clock, pages: map[string]string{proven: certificateOf(t, private, clock.Add(-time.Hour), clock.Add(time.Hour)), setAddress: setOf("1", public)}}
+		fail := func(k *Set, address string, client int) (failures int) {
+			k.failed = func() { failures++ }
+			k.fetcher.Get = func(context.Context, string) (Page, error) { return Page{Text: c.page}, c.err }
+			s.now = s.now.Add(2 * time.Hour) // the certificate has expired, the set is old
+			if err := k.Fetch(t.Context(), address, network(client), s.now); err == nil {
+				t.Errorf("%s: %s is fetched", name, address)
+			}
+			return failures
+		}
+		certificates := s.open(t, verifier.KeySource{CertificateHosts: []string{"certs.acme.example", "certs.*.acme.example"}})
+		s.step(t, certificates, "genuine", signedBy(private, proven), true, 1)
+		if n := fail(certificates, elsewhere, 1); (n > 0) != c.named {
+			t.Errorf("%s: %d failures are counted of an address that a delivery names, want %t", name, n, c.named)
+		}
+		if n := fail(certificates, named, 4); (n > 0) != (c.named || c.fixed) {
+			t.Errorf("%s: %d failures are counted of a path that a delivery names, want %t", name, n, c.named || c.fixed)
+		}
+		if n := fail(certificates, proven, 2); n != 1 {
+			t.Errorf("%s: %d failures are counted of a known certificate", name, n)
+		}
+		s.now = clock
+		set := s.open(t, fromSet)
+		if n := fail(set, "", 3); n != 1 {
+			t.Errorf("%s: %d failures are counted of a key set", name, n)
+		}
+		if err := errors.Join(certificates.Close(), set.Close()); err != nil { // the next case has nothing fetched
+			t.Error(err)
+		}
+	}
 }

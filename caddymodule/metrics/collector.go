@@ -21,7 +21,7 @@ var (
 	timestampSkew = describe("timestamp_skew_seconds",
 		"This clock minus the timestamps of the latest verified deliveries: the smallest difference, or the median if most are from the future. Absent if the sender signs no timestamp, and before the fourth delivery.", "name")
 	keyErrors = describe("key_errors_total",
-		"Failed attempts to read a key file or to fetch a sender's key; the last usable key stays in use.", "name")
+		"Failed attempts to read a key file, to fetch a sender's key or to look up a tenant's; the last usable key stays in use. Requests for keys that do not exist, and limits, do not count: strangers cause them.", "name")
 	tenantsCached = describe("tenants_cached", "Tenants whose keys are cached.", "name")
 	tenantLookups = describe("tenant_lookups_total",
 		"Look-ups of tenants' keys by result: found, unknown, failed (also in key_errors_total), limited (the source may not be asked yet). Deliveries whose tenant's keys are cached make none.",
