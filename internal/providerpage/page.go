@@ -308,17 +308,16 @@ func sources(p *providers.Provider) (lines []string) {
 
 // Index returns the page that lists all providers by category.
 func Index(all []*providers.Provider) []byte {
-	groups := make(map[string][]*providers.Provider)
-	for _, p := range all {
-		groups[or(p.Category, "other")] = append(groups[or(p.Category, "other")], p)
-	}
 	var b bytes.Buffer
 	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
 	fmt.Fprintf(&b, "%d senders whose webhooks you can verify by name: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. For any other sender, [write a provider file](../providers.md); to share it, see [Adding a provider](../../CONTRIBUTING.md#adding-a-provider). For programs, [index.json](index.json) lists [the same facts](../providers.md#the-catalogue-as-json).\n\n", len(all))
-	b.WriteString("Proof is where a provider's test signatures come from. *vendor documentation*: printed in the vendor's documents. *vendor SDK*: made or accepted by the vendor's own code. *other implementation*: by another project's code. *openssl*: made by openssl over the content that the documents say is signed.\n")
-	for _, category := range sorted(groups) {
-		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", category)
-		list := groups[category]
+	b.WriteString("Proof is where a provider's test signatures come from. *vendor documentation*: printed in the vendor's documents. *vendor SDK*: made or accepted by the vendor's own code. *other implementation*: by another project's code. *openssl*: made by openssl over the content that the documents say is signed.\n\n")
+	for _, c := range providers.Categories {
+		fmt.Fprintf(&b, "- [%s](#%s): %s\n", c.ID, c.ID, c.About)
+	}
+	for _, c := range providers.Categories {
+		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", c.ID)
+		list := slices.DeleteFunc(slices.Clone(all), func(p *providers.Provider) bool { return p.Category != c.ID })
 		slices.SortFunc(list, func(a, b *providers.Provider) int {
 			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 		})

@@ -32,7 +32,7 @@ type Provider struct {
 	ID       string   `json:"id"`                 // as in a configuration: lower case, digits, underscores
 	Name     string   `json:"name"`               // as the sender spells it
 	Aliases  []string `json:"aliases,omitempty"`  // other ids of the same provider
-	Category string   `json:"category,omitempty"` // payments, scm, chat, …
+	Category string   `json:"category,omitempty"` // one of Categories
 
 	Scheme verifier.Scheme `json:"scheme"`
 	Key    Key             `json:"key,omitzero"`
@@ -138,6 +138,9 @@ func Parse(name string, data []byte) (*Provider, error) {
 	}
 	if !validID(p.ID) {
 		return nil, fmt.Errorf("provider file %s: id %q: give it an id of lower-case letters, digits and underscores; it names the handler in logs and metrics", name, p.ID)
+	}
+	if err := p.checkCategory(); err != nil {
+		return nil, fmt.Errorf("provider file %s: %w", name, err)
 	}
 	if s := p.RejectStatus; s != 0 && (s < 400 || s > 599 || s == 410) {
 		return nil, fmt.Errorf("provider file %s: reject_status %d: write a 4xx or 5xx other than 410, which tells senders to stop for good", name, s)

@@ -94,6 +94,9 @@ func TestSchemaHasEveryField(t *testing.T) {
 	for _, k := range Proofs {
 		proofs = append(proofs, string(k))
 	}
+	if got := root.Properties["category"].Enum; !slices.Equal(got, append(CategoryIDs(), "")) { // "": the template
+		t.Errorf("categories: %q, want %q", got, CategoryIDs())
+	}
 	if got := root.Defs["algorithm"].Enum; !slices.Equal(got, algorithms) {
 		t.Errorf("algorithms: %q, want %q", got, algorithms)
 	}
@@ -148,6 +151,8 @@ func TestSchemaAndParserRefuseTheSame(t *testing.T) {
 		`{"id":"a",` + scheme + `,"retry":{"span":"1h30m"}}`:                                     true,
 		`{"id":"a",` + scheme + `,"sources":[{"url":"u","proves":"p","read":"2026-11-29"}]}`:     true,
 		`{"id":"a","scheme":{"signature":{"header":["X","Y"]}}}`:                                 true,
+		`{"id":"a",` + scheme + `,"category":"payments"}`:                                        true,
+		`{"id":"a",` + scheme + `,"category":"payment"}`:                                         false,
 		`{"id":"a",` + scheme + `,"colour":1}`:                                                   false,
 		`{"id":"A b",` + scheme + `}`:                                                            false,
 		`{"id":"a"}`:                                                                             false,

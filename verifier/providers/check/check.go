@@ -78,7 +78,7 @@ func (r *Report) facts(p *providers.Provider) {
 		r.wrong("name", "missing: write the sender's name as it spells it")
 	}
 	if p.Category == "" {
-		r.wrong("category", "missing: write a word such as payments, scm, chat, email")
+		r.wrong("category", "missing: write one of %s", strings.Join(providers.CategoryIDs(), ", "))
 	}
 	switch {
 	case p.Confidence == "":
