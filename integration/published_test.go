@@ -210,7 +210,8 @@ func snsPost(t testing.TB, m map[string]string) message {
 	return message{path: "/sns", header: http.Header{"Content-Type": {"text/plain; charset=UTF-8"}, "X-Amz-Sns-Message-Type": {m["Type"]}}, body: body}
 }
 
-const snsSite = "verify_webhook /sns aws_sns {\nparam topic_arn " + topic + "\nparam confirm_subscription on\n}\nreverse_proxy APP"
+// snsSite refuses with 401, not 503 as its preset: a forgery is told from a key that is missing.
+const snsSite = "verify_webhook /sns aws_sns {\nreject_status 401\nparam topic_arn " + topic + "\nparam confirm_subscription on\n}\nreverse_proxy APP"
 
 // TestSNS takes deliveries of Amazon SNS end to end: the certificate is fetched
 // from the host that SNS has, over TLS, once.
