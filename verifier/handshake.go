@@ -231,8 +231,8 @@ func (c *Check) hmac(text string) []byte {
 	if k == nil || k.macs == nil {
 		return nil
 	}
-	m := k.macs.Get().(*mac)
-	defer k.macs.Put(m)
+	m := k.macs.get()
+	defer k.macs.put(m)
 	m.Reset()
 	m.Write([]byte(text))
 	return m.Sum(nil)

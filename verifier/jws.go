@@ -216,8 +216,8 @@ func (c *Check) matchJWS(k *compiledKey, t template.Template, body []byte) (hits
 	candidate := c.candidate(0)
 	var match bool
 	if k.macs != nil {
-		m := k.macs.Get().(*mac)
-		defer k.macs.Put(m)
+		m := k.macs.get()
+		defer k.macs.put(m)
 		m.Reset()
 		m.Write(content)
 		m.Sum(m.sum[:0])

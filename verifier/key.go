@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -71,7 +72,7 @@ type compiledKey struct {
 	index     uint8  // of the algorithm in the scheme
 	text      string // of a secret, without its prefix: see Verifier.Redact
 	secret    []byte // decoded, for {secret}
-	macs      *sync.Pool
+	macs      *macPool
 	token     [sha256.Size]byte // of Token: the secret's digest
 	public    crypto.PublicKey
 	private   crypto.Signer
@@ -262,9 +263,16 @@ func hasSpareBits(text string) bool {
 	return err == nil
 }
 
-func newMACPool(a Algorithm, key []byte) *sync.Pool {
+// A macPool holds the reusable MACs of a key. One stays for good: among thousands of keys,
+// each is used so rarely that a garbage collection has emptied its pool by then.
+type macPool struct {
+	spare atomic.Pointer[mac]
+	more  sync.Pool
+}
+
+func newMACPool(a Algorithm, key []byte) *macPool {
 	f := facts[a]
-	return &sync.Pool{New: func() any {
+	return &macPool{more: sync.Pool{New: func() any {
 		var h hash.Hash
 		if f.plain {
 			h = f.hash()
@@ -272,7 +280,20 @@ func newMACPool(a Algorithm, key []byte) *sync.Pool {
 			h = hmac.New(f.hash, key)
 		}
 		return &mac{Hash: h, w: h, scratch: make([]byte, 0, 256)}
-	}}
+	}}}
+}
+
+func (p *macPool) get() *mac {
+	if m := p.spare.Swap(nil); m != nil {
+		return m
+	}
+	return p.more.Get().(*mac)
+}
+
+func (p *macPool) put(m *mac) {
+	if !p.spare.CompareAndSwap(nil, m) {
+		p.more.Put(m)
+	}
 }
 
 func orDefault(s, def string) string {

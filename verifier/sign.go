@@ -111,8 +111,8 @@ func (k *compiledKey) sum(content []byte) ([]byte, error) {
 	if k.private != nil {
 		return facts[k.algorithm].public.sign(k.private, content)
 	}
-	m := k.macs.Get().(*mac)
-	defer k.macs.Put(m)
+	m := k.macs.get()
+	defer k.macs.put(m)
 	m.Reset()
 	m.Write(content)
 	return m.Sum(nil), nil

@@ -215,8 +215,8 @@ func (c *Check) offers(algorithm uint8) bool {
 }
 
 func (c *Check) matchMAC(k *compiledKey, t template.Template, body []byte) (hits uint32, rej *Rejection) {
-	m := k.macs.Get().(*mac)
-	defer k.macs.Put(m)
+	m := k.macs.get()
+	defer k.macs.put(m)
 	m.Reset()
 	if m.scratch, rej = c.write(m.w, m.scratch, t, k.secret, body); rej != nil {
 		return 0, rej
