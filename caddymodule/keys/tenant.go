@@ -63,7 +63,7 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 			return nil, errManyKeys
 		}
 		for _, part := range parts {
-			t.add(of.key(part))
+			t.add(of.key(part), texts)
 		}
 	}
 	var err error
@@ -81,9 +81,9 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	return t, nil
 }
 
-func (s *Snapshot) add(k verifier.Key) {
+func (s *Snapshot) add(k verifier.Key, ofFile bool) {
 	s.Keys, s.labels = append(s.Keys, k), append(s.labels, k.Label)
-	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || checkName(k.Text) != nil || checkSecret(k.Text) != nil) {
+	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || ofFile && checkName(k.Text) != nil || checkSecret(k.Text) != nil) { // a name is an error in an answer
 		s.guessable = append(s.guessable, k.Label)
 	}
 }

@@ -122,7 +122,7 @@ func repeats(text string) bool {
 // s3cr3t-2024, Password1!.
 // Of a million random secrets of 12 hexadecimal digits it matches about one.
 func isSpelled(text string) bool {
-	text = strings.ToLower(text)
+	text = lower(text)
 	ends := make([]bool, len(text)+1) // where a sequence of words and runs may end
 	ends[0] = true
 	for i := range text {
@@ -138,13 +138,26 @@ func isSpelled(text string) bool {
 		for n := runLength(text[i:]); n >= 3; n-- {
 			ends[i+n] = true
 		}
-		for _, word := range commonWords {
-			if beginsWith(text[i:], word) {
-				ends[i+len(word)] = true
+		for _, first := range []byte{text[i], lookalikes[text[i]]} {
+			for _, word := range wordsOf[first] {
+				if beginsWith(text[i:], word) {
+					ends[i+len(word)] = true
+				}
 			}
 		}
 	}
 	return ends[len(text)]
+}
+
+// lower is strings.ToLower for ASCII alone: text may be bytes.
+func lower(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // signs are what people put between and behind words.
@@ -196,6 +209,14 @@ func beginsWith(text, word string) bool {
 }
 
 var lookalikes = [256]byte{'0': 'o', '1': 'i', '3': 'e', '4': 'a', '5': 's', '7': 't', '@': 'a', '$': 's', '!': 'i'}
+
+// wordsOf are the commonWords by their first letter.
+var wordsOf = func() (words [256][]string) {
+	for _, word := range commonWords {
+		words[word[0]] = append(words[word[0]], word)
+	}
+	return words
+}()
 
 // commonWords are words that placeholders and passwords are made of, and the names of
 // well-known senders.

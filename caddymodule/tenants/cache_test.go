@@ -521,6 +521,21 @@ func TestSizeOfATenant(t *testing.T) {
 	runtime.KeepAlive(b)
 }
 
+// BenchmarkCompile: what a tenant costs whose keys are not cached, besides the question.
+func BenchmarkCompile(b *testing.B) {
+	base := baseOf(b, "")
+	for name, texts := range map[string]bool{"answer": false, "file": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := base.With([]verifier.Key{{Text: "whsec_Tn2vQ8r5GKYqrTwjUPD8ILPZIo2Lk4bX"}}, texts); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkCached(b *testing.B) {
 	for _, n := range []int{1, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

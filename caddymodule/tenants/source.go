@@ -16,8 +16,9 @@ const Namespace = "http.handlers.verify_webhook.tenants"
 // use.
 type Source interface {
 	// Find returns what the source has for a tenant now. name is one that Name returned;
-	// had is what Find returned for it last, nil if that is unknown, and Find may return
-	// it again if nothing has changed. Errors are ErrUnknown, ErrDown or others, see
+	// had is what Find returned for it last, also of a source that a reload replaced by
+	// this one of the same configuration, nil if that is unknown, and Find may return it
+	// again if nothing has changed. Errors are ErrUnknown, ErrDown or others, see
 	// there; they hold no key.
 	Find(ctx context.Context, name string, had *Found) (*Found, error)
 	// Terms says how long an answer counts. It does not change.
@@ -50,7 +51,8 @@ type Terms struct {
 	// Unknown is how long the source is not asked again about a name it does not know.
 	Unknown time.Duration
 	// Again is the pause after which it is asked again because a delivery does not match
-	// the keys, or because it has failed.
+	// the keys, or because it has failed. A source that is not Remote is asked for each
+	// delivery that does not match, unless it has failed or its keys are Soon.
 	Again time.Duration
 	// Remote says that asking costs more than reading a file: it happens in the
 	// background where possible, and within budgets.
