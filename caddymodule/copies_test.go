@@ -289,6 +289,9 @@ func TestWithoutDedupe(t *testing.T) {
 				if o.forward.Header.Get("Webhook-Delivery") != tc.key || o.header.Get("Webhook-Delivery") != tc.key {
 					t.Errorf("stamped %v for the app, %v for the sender", o.forward.Header, o.header)
 				}
+				if got := o.header.Get("Webhook-Verified"); (got == "acme") != (tc.key == "") {
+					t.Errorf("the answer has Webhook-Verified %q and the key %q, want one of them", got, tc.key)
+				}
 			}
 			if n := g.count(t, "delivered", "") - accepted; n != 2 {
 				t.Errorf("%v counted", n)

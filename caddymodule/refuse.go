@@ -119,9 +119,9 @@ func (d *delivery) refuse(err error) error {
 	} else if r, ok := errors.AsType[*verifier.Rejection](err); ok {
 		status, reason = d.h.rejectStatus, string(r.Reason)
 		d.keep(r, false)
-		if status == http.StatusUnauthorized {
-			header.Set("WWW-Authenticate", "Webhook") // RFC 9110 §15.5.2 requires a challenge
-		}
+		// RFC 9110 §15.5.2 requires a challenge in a 401, and §11.6.1 allows it in any
+		// other answer, where it shows that the gateway refused, and not the app.
+		header.Set("WWW-Authenticate", "Webhook")
 	}
 	// Without this an HTTP/1 server reads the rest first and may delay the response
 	// by a minute. On HTTP/2 it would end the entire connection.

@@ -47,7 +47,7 @@ var outcomes = map[string]struct {
 	}, status: 503, header: map[string]string{"Retry-After": "2", "Connection": "close"}},
 	"key_unavailable": {config: `"secret":["{file./nonexistent/key}"]`, status: 503,
 		header: map[string]string{"Retry-After": "10", "Connection": "close"}},
-	"no_upstream": {next: caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }), status: 502},
+	"no_upstream": {next: caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }), status: 502, header: map[string]string{"Webhook-Verified": "acme"}},
 }
 
 func TestOutcomes(t *testing.T) {
@@ -127,7 +127,7 @@ func TestRejectStatus(t *testing.T) {
 	g := mustProvision(t, "", timed(`"reject_status":422`))
 	r := post()
 	r.Header.Del("X-Signature")
-	if a := serve(t, r, accepting, g.handlers...); a.status != 422 || a.header.Get("WWW-Authenticate") != "" {
+	if a := serve(t, r, accepting, g.handlers...); a.status != 422 || a.header.Get("WWW-Authenticate") != "Webhook" {
 		t.Errorf("got %d %v", a.status, a.header)
 	}
 	r = post()

@@ -114,6 +114,55 @@ func TestSendToGateway(t *testing.T) {
 	}
 }
 
+// TestSendTellsTheTruth: what looks like a success and is none ends with 1.
+func TestSendTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	app := newApp()
+	defer app.Close()
+	g := start(t, setup{whole: strings.ReplaceAll(`http://localhost:PORT {
+	bind 127.0.0.1
+	verify_webhooks /hooks/* {
+		sender github {env.GITHUB_KEY} {
+			reject_status 503
+		}
+		sender github {env.GITHUB_KEY} {
+			name every
+			dedupe off
+		}
+		sender github {env.GITHUB_KEY} {
+			name observed
+			observe
+		}
+		sender zoom {env.GITHUB_KEY}
+		handle /hooks/observed {
+			@unverified vars {http.verify_webhook.verified} false
+			respond @unverified 401
+			reverse_proxy APP
+		}
+		reverse_proxy APP
+	}
+}`, "APP", app.address), env: nil})
+	port := g.address[strings.LastIndex(g.address, ":"):]
+	for _, tc := range []struct {
+		sender, host, path, args string
+		code                     int
+		want                     string
+	}{
+		{"github", "localhost", "github", "--event push --parallel 8", 0, ": duplicate: "},
+		{"github", "127.0.0.1", "github", "", 1, "NOT FROM A GATEWAY"},
+		{"github", "localhost", "github", "--tamper body", 0, "1: 503 Service Unavailable in "},
+		{"github", "localhost", "every", "--times 2", 1, "A COPY WENT TO THE APP"},
+		{"github", "localhost", "observed", "--tamper body", 1, "REFUSED, BUT NOT BY THE GATEWAY"},
+		{"zoom", "localhost", "zoom", "", 0, "Webhook-Verified: zoom"},
+		{"zoom", "localhost", "zoom", "--times 2", 1, "A COPY WENT TO THE APP"},
+	} {
+		args := append([]string{"send", tc.sender, "--secret", "{env.GITHUB_KEY}", "--to", "http://" + tc.host + port + "/hooks/" + tc.path}, strings.Fields(tc.args)...)
+		if out, errs, code := webhook(t, g.dir, "", args...); code != tc.code || !strings.Contains(out, tc.want) {
+			t.Errorf("%s at %s: exit %d, %s%s; want %d, %q", tc.args, tc.path, code, out, errs, tc.code, tc.want)
+		}
+	}
+}
+
 // TestListenForCurl pastes the output of sign into a shell, in front of a listen that
 // forwards to an app.
 func TestListenForCurl(t *testing.T) {

@@ -82,8 +82,8 @@ func TestRejectStatus(t *testing.T) {
 	g := start(t, setup{site: "verify_webhook github {env.GITHUB_KEY} {\nreject_status 403\n}\nreverse_proxy APP"})
 	a, got := g.send(t, "HTTP/1.1", message{path: "/", body: []byte(jsonBody)})
 	wantRefused(t, "unsigned", http.StatusForbidden, a, got)
-	if a.header.Get("WWW-Authenticate") != "" {
-		t.Error("403 with a challenge")
+	if a.header.Get("WWW-Authenticate") != "Webhook" {
+		t.Error("the answer does not show that the gateway refused")
 	}
 	a, got = g.send(t, "HTTP/1.1", message{path: "/", method: "GET"})
 	wantRefused(t, "GET", http.StatusMethodNotAllowed, a, got)

@@ -2,8 +2,10 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -22,40 +24,82 @@ type draft struct {
 	*subject
 	request *rawhttp.Request
 	id      string
-	made    bool // the body is generated
+	given   []string // headers of the command line, which signing must not replace
 	tamper  string
 	signer  *subject // has another secret for --tamper secret
 }
 
 func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
-	r := s.newRequest()
+	r, id := s.newRequest(), ""
+	var err error
+	if c.file != "" {
+		if r, id, err = s.saved(stdin, c.file); err != nil {
+			return nil, err
+		}
+	}
+	e := new(event)
+	if c.event != "" {
+		if e, err = s.eventOf(c.event, c.file != "" || c.request.bodyFile != ""); err != nil {
+			return nil, err
+		}
+		e.apply(r.Header)
+	}
 	if err := c.request.apply(r, stdin); err != nil {
 		return nil, errors.New(strings.Replace(err.Error(), "--url", "--to", 1))
 	}
 	if u, err := url.Parse(c.request.url); err == nil {
 		r.Target = u.RequestURI() // as the HTTP client sends it
 	}
-	d := &draft{subject: s, request: r, id: c.id, made: c.request.bodyFile == "", tamper: c.tamper, signer: s}
-	if d.id == "" {
-		d.id = uuid.NewString() // valid as the id of any sender
+	d := &draft{subject: s, request: r, tamper: c.tamper, signer: s}
+	d.id = cmp.Or(c.id, id, uuid.NewString()) // a UUID is valid as the id of any sender
+	for _, line := range c.request.headers {
+		name, _, _ := strings.Cut(line, ":")
+		d.given = append(d.given, http.CanonicalHeaderKey(name))
 	}
-	if c.tamper != "secret" {
-		return d, nil
+	if c.file == "" && c.request.bodyFile == "" {
+		r.Body = s.exampleBody(e.body, d.id, time.Now().Add(-c.aged))
 	}
-	var err error
-	d.signer, err = s.withOtherSecret()
+	if c.tamper == "secret" {
+		d.signer, err = s.withOtherSecret()
+	}
 	return d, err
 }
 
-// attempt signs the delivery, with the same id each time, and tampers with it.
+// saved reads a request to sign again, and the id that its sender gave it in a header.
+// Headers of the old signature and those about the old connection (RFC 9110 §7.6.1) go.
+func (s *subject) saved(stdin io.Reader, name string) (r *rawhttp.Request, id string, err error) {
+	data, _, err := readInput(stdin, name)
+	if err != nil {
+		return nil, "", fmt.Errorf("--request: %w", err)
+	}
+	if r, err = rawhttp.Parse(data, 0); err != nil {
+		return nil, "", fmt.Errorf("--request: %s: %s", name, strings.Replace(err.Error(), "choose one with --entry, counted from 1", "keep one", 1))
+	}
+	if d := s.Scheme.DeliveryID; d != nil && len(d.Header) > 0 {
+		id = r.Header.Get(d.Header[0])
+	}
+	old := append([]string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Accept-Encoding", "Content-Length"},
+		s.Scheme.Signature.Header...)
+	if s.Scheme.HTTPSignature != nil {
+		old = append(old, "Signature", "Signature-Input", "Content-Digest")
+	}
+	for _, header := range old {
+		r.Header.Del(header)
+	}
+	return r, id, nil
+}
+
+// attempt signs the delivery, with the same id and body each time, and tampers with it.
 func (d *draft) attempt(now time.Time) (*rawhttp.Request, error) {
 	r := *d.request
 	r.Header = d.request.Header.Clone()
-	if d.made {
-		r.Body = d.exampleBody(d.id, now)
-	}
 	if err := d.signer.sign(&r, d.id, now); err != nil {
 		return nil, err
+	}
+	for _, name := range d.given {
+		if !slices.Equal(r.Header[name], d.request.Header[name]) {
+			return nil, fmt.Errorf("-H %s: the signer sets this header: omit it, or alter it with --tamper, --age or --id", name)
+		}
 	}
 	switch d.tamper {
 	case "body":
@@ -117,11 +161,16 @@ func spoil(text string) string {
 	return string(b)
 }
 
-// exampleBody returns a body with the id and the timestamp where the sender puts them.
-func (s *subject) exampleBody(id string, now time.Time) []byte {
-	body := map[string]any{"id": id, "type": "caddy.webhook.send"}
-	if d := s.Scheme.DeliveryID; d != nil {
-		setPath(body, d.JSON, id)
+// exampleBody returns a body with the id and the timestamp where the sender puts them:
+// that of an event, or a small one.
+func (s *subject) exampleBody(body map[string]any, id string, now time.Time) []byte {
+	event := body != nil
+	if !event {
+		body = map[string]any{"id": id, "type": "caddy.webhook.send"}
+	}
+	d := s.Scheme.DeliveryID
+	if (d == nil || !setPath(body, d.JSON, id)) && event {
+		body["caddy_webhook_send"] = id // or the gateway has seen it
 	}
 	if ts := s.Scheme.Timestamp; ts != nil {
 		var value any = now.UTC().Format(time.RFC3339)
@@ -136,7 +185,6 @@ func (s *subject) exampleBody(id string, now time.Time) []byte {
 		setPath(body, ts.JSON, value)
 	}
 	text, _ := json.Marshal(body) // maps of strings and numbers
-	d := s.Scheme.DeliveryID
 	switch {
 	case s.Scheme.BodyForm != "":
 		return []byte(url.Values{s.Scheme.BodyForm: {string(text)}}.Encode())
@@ -146,11 +194,11 @@ func (s *subject) exampleBody(id string, now time.Time) []byte {
 	return text
 }
 
-// setPath sets a member by its path. It skips paths through arrays: the signer
-// reports the missing value.
-func setPath(object map[string]any, path string, value any) {
-	if path == "" || strings.Contains(path, "[") {
-		return
+// setPath sets a member by its path. It skips paths that are more than names, and
+// reports whether it set one: the signer reports the missing value.
+func setPath(object map[string]any, path string, value any) bool {
+	if path == "" || strings.ContainsAny(path, "[|$?{") {
+		return false
 	}
 	names := strings.Split(path, ".")
 	for _, name := range names[:len(names)-1] {
@@ -162,4 +210,5 @@ func setPath(object map[string]any, path string, value any) {
 		object = inner
 	}
 	object[names[len(names)-1]] = value
+	return true
 }

@@ -76,7 +76,7 @@ func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 	h := new(caddymodule.Handler)
 	var err error
 	switch {
-	case f.config != "" && len(args) > 1:
+	case f.config != "" && f.name != "" && len(args) > 0 && args[0] == f.name, f.config != "" && len(args) > 1:
 		err = fmt.Errorf("--config replaces SCHEME: omit %q", args[0])
 	case f.config != "":
 		h, err = f.handler()
