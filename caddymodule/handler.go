@@ -318,9 +318,13 @@ func (h *Handler) openKeys() error {
 
 // keyConfig configures the keys.
 func (h *Handler) keyConfig() keys.Config {
+	var sender providers.Key
+	if h.provider != nil {
+		sender = h.provider.Key
+	}
 	return keys.Config{
 		Name: h.Name, Rules: h.rules, RequireHeader: h.Scheme.RequireHeader, // the provider's are literal
-		Secret: h.Secret, PublicKey: h.PublicKey, Tenants: h.Tenant != "", SignUpstream: h.SignUpstream,
+		Secret: h.Secret, PublicKey: h.PublicKey, Sender: sender, Tenants: h.Tenant != "", SignUpstream: h.SignUpstream,
 	}
 }
 

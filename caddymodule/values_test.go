@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,5 +102,22 @@ func TestGuessableVariables(t *testing.T) {
 	t.Setenv("VALUES_TEST", "ORDER_CREATED") // no secret: the value of a header may be a word
 	if _, err := provision(t, "", config("require_header")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAPIKeyOfAPreset: the start warns of an API key in place of the preset's webhook
+// secret, by handler and label.
+func TestAPIKeyOfAPreset(t *testing.T) {
+	const secret, apiKey = "whsec_9f31c0a2d47be58690f1c3", "sk_live_9f31c0a2d47be58690f1"
+	g := mustProvision(t, "", `{"name":"shop","provider":"stripe","secret":["`+secret+`",{"value":"`+apiKey+`","label":"new"}]}`)
+	g.start(t)
+	warned := g.logs.FilterMessageSnippet("does not look like the sender's webhook secrets").All()
+	if len(warned) != 1 || !strings.Contains(fmt.Sprint(warned[0].ContextMap()), "expected:whsec_… keys:[new] name:shop") {
+		t.Errorf("warned %v", warned)
+	}
+	for _, entry := range g.logs.All() {
+		if text := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(text, "9f31c0a2") || strings.Contains(text, "sk_live") {
+			t.Errorf("a secret is logged: %s", text)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // Config describes the sources of a handler's keys.
@@ -26,6 +27,9 @@ type Config struct {
 	RequireHeader []verifier.RequiredHeader
 	// Secret and PublicKey verify deliveries. One match is enough.
 	Secret, PublicKey []Value
+	// Sender says what the sender's secrets look like. One that looks otherwise causes a
+	// warning. Default: any.
+	Sender providers.Key
 	// Tenants says that each delivery is verified with the keys of a tenant, which
 	// Snapshot.With adds. The Set has no Secret and no PublicKey then, and its snapshot
 	// has stand-ins: random keys, to verify the delivery of an unknown tenant with the
@@ -110,7 +114,7 @@ func Read(c Config) (verifier.Scheme, []verifier.Key, error) {
 
 // gather returns a Set with the sources of keys, params and required headers.
 func gather(c Config) (*Set, error) {
-	k := &Set{rules: c.Rules, scheme: c.Rules.Scheme(), fetcher: cmp.Or(c.Fetcher, new(Fetcher)), logger: cmp.Or(c.Logger, zap.NewNop()), failed: c.Failed, changed: c.Changed}
+	k := &Set{rules: c.Rules, scheme: c.Rules.Scheme(), sender: c.Sender, fetcher: cmp.Or(c.Fetcher, new(Fetcher)), logger: cmp.Or(c.Logger, zap.NewNop()), failed: c.Failed, changed: c.Changed}
 	k.scheme.RequireHeader = k.scheme.RequireHeader[:len(k.scheme.RequireHeader)-len(c.RequireHeader)]
 	for _, name := range slices.Sorted(maps.Keys(k.scheme.Params)) {
 		if err := k.add("param "+name, useParam, name, Value{Value: k.scheme.Params[name]}); err != nil {

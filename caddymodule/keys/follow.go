@@ -214,6 +214,7 @@ func (k *Set) warnOfDoubtful() {
 		return
 	}
 	k.judged = current
+	k.warnOfForeign()
 	var named, known, problems []string
 	for _, s := range k.sources {
 		for _, t := range s.texts {

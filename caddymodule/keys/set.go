@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // A Set holds the sources of a handler's keys and the current Snapshot. It is safe for
@@ -18,6 +19,7 @@ type Set struct {
 	rules   *verifier.Rules // compiled scheme
 	scheme  verifier.Scheme // of the rules, without the values of the sources
 	sources []*source
+	sender  providers.Key
 	current atomic.Pointer[Snapshot] // nil until all required keys have been read
 	trouble atomic.Pointer[[]string] // see Problems
 
