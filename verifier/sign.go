@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 // Sign makes req a genuine delivery of body: it sets the headers that a sender of
 // this scheme would set, signed with the first key that can sign (a secret or a
 // private key). It also sets timestamp and id, unless they are in the body, which the
-// caller provides.
+// caller provides. Pairs beside the signature that are signed (env=main) are taken from
+// the signature header that the caller has set: "sign=, env=main, t=" also tells their
+// order.
 func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) error {
 	if len(v.signature.Header) == 0 {
 		return errors.New("this scheme carries its signature in the URL or in the body: such deliveries cannot be signed here")
@@ -65,21 +68,58 @@ func (v *Verifier) Sign(req *Request, id string, now time.Time, body []byte) err
 	value := v.writeSignature(k, stamped, encode(sum, v.signature.Encoding))
 	for i, name := range v.signature.Header {
 		if i == 0 || v.signature.Match == "all" {
-			req.Header[name] = []string{value}
+			req.Header[name] = []string{v.besides(req.Header[name], value)}
 		}
 	}
 	return nil
 }
 
+// besides returns the value of a signature header with the pairs of given that are
+// signed and that Sign cannot know, in the order in which the caller has put them.
+func (v *Verifier) besides(given []string, value string) string {
+	s := &v.signature
+	signed := v.slotArgs(template.KV)
+	if len(signed) == 0 || s.Syntax != "kv" || len(given) != 1 {
+		return value
+	}
+	name := func(pair string) string {
+		key, _, _ := strings.Cut(pair, "=")
+		return strings.TrimSpace(key)
+	}
+	fresh := strings.Split(value, s.PairSeparator)
+	var pairs []string
+	for pair := range strings.SplitSeq(given[0], s.PairSeparator) {
+		space := pair[:len(pair)-len(strings.TrimLeft(pair, " "))]
+		at := slices.IndexFunc(fresh, func(p string) bool { return name(p) == name(pair) })
+		switch {
+		case at >= 0:
+			pairs = append(pairs, space+fresh[at])
+			fresh = slices.Delete(fresh, at, at+1)
+		case slices.Contains(signed, name(pair)):
+			pairs = append(pairs, pair)
+		}
+	}
+	return strings.Join(append(pairs, fresh...), s.PairSeparator)
+}
+
+// slotArgs returns the names in the slots of a kind in the message that Sign writes.
+func (v *Verifier) slotArgs(slot template.Slot) (args []string) {
+	if len(v.messages) == 0 {
+		return nil
+	}
+	for _, p := range v.messages[0] {
+		if p.Slot == slot {
+			args = append(args, p.Arg)
+		}
+	}
+	return args
+}
+
 // listKey returns the key beside the signature that lists the signed headers, "" if none
 // does.
 func (v *Verifier) listKey() string {
-	if len(v.messages) > 0 {
-		for _, p := range v.messages[0] {
-			if p.Slot == template.KVHeaders {
-				return p.Arg
-			}
-		}
+	if keys := v.slotArgs(template.KVHeaders); len(keys) > 0 {
+		return keys[0]
 	}
 	return ""
 }

@@ -86,6 +86,33 @@ func TestSign(t *testing.T) {
 	}
 }
 
+// TestSignKeepsSignedPairs: what is signed beside the signature comes from the caller,
+// and nothing else of that header stays.
+func TestSignKeepsSignedPairs(t *testing.T) {
+	v := mustVerifier(t, Scheme{
+		Signature: &Signature{Header: StringList{"X-Signature"}, Syntax: "kv", Key: StringList{"sign"}},
+		Message:   StringList{"{timestamp}.{kv:env}.{body}"}, Timestamp: &Timestamp{KV: "t"},
+	}, Key{Text: testKey})
+	mac := macOf(testKey, "1760000000.main."+testBody)
+	for given, want := range map[string]string{
+		"env=main":                              "env=main,t=1760000000,sign=" + mac,
+		"sign=, env=main, t=":                   "sign=" + mac + ", env=main, t=1760000000",
+		"t=1,sign=5a,env=main,sign=5b,x=1,junk": "t=1760000000,sign=" + mac + ",env=main",
+	} {
+		req := post("X-Signature", given)
+		if err := v.Sign(req, "", testNow, []byte(testBody)); err != nil {
+			t.Fatal(err)
+		}
+		if got := req.Header["X-Signature"]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: got %q, want %q", given, got, want)
+		}
+		expect(t, v, req, testBody, genuine)
+	}
+	if err := v.Sign(post(), "", testNow, []byte(testBody)); err == nil || !strings.Contains(err.Error(), "no key env beside the signature") {
+		t.Errorf("without the pair: %v", err)
+	}
+}
+
 // TestSignUnits: in every unit of a timestamp.
 func TestSignUnits(t *testing.T) {
 	for unit, want := range map[string]string{

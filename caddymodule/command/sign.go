@@ -33,6 +33,9 @@ url, headers, body_base64).
 
 Adds the timestamp and the id (random without --id) where the sender has them in
 headers or claims. Where the sender has them in the body, put them there yourself.
+Pairs beside the signature that are signed go into its header, in the sender's order:
+-H 'X-Signature: ts=1742505700' (mercadopago), -H 'gcms-signature: sign=, env=main, t='
+(hygraph).
 Senders with the signature in the URL or in the body are not supported. Asymmetric
 schemes require --private-key. The printed delivery has been verified with the
 same key.

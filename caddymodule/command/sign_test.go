@@ -84,6 +84,22 @@ func TestSignAsymmetric(t *testing.T) {
 	}
 }
 
+// TestSignPairs runs the help's two examples of pairs that only the caller knows.
+func TestSignPairs(t *testing.T) {
+	for provider, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"mercadopago": {[]string{"-H", "X-Signature: ts=1742505700", "-H", "X-Request-Id: r1", "--url", "https://a.example/?data.id=12"}, "X-Signature: ts=1742505700,v1="},
+		"hygraph":     {[]string{"-H", "gcms-signature: sign=, env=main, t="}, ", env=main, t="},
+	} {
+		out, errs, code := webhook(t, "{}", append([]string{"sign", provider, "--secret", "0123456789abcdef", "--body-file", "-"}, tc.args...)...)
+		if code != exitOK || !strings.Contains(out, tc.want) {
+			t.Errorf("%s: exit %d, %q, %q; want %q", provider, code, out, errs, tc.want)
+		}
+	}
+}
+
 func TestSignUsage(t *testing.T) {
 	key := file(t, "key.pem", testPrivateKey(t))
 	for name, tc := range map[string]struct{ args, want string }{
