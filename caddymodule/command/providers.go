@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,16 @@ import (
 func providersCommand() *cobra.Command {
 	c := new(providersRun)
 	cmd := &cobra.Command{
-		Use:   "providers [<id>] [--json] | --check <file>",
+		Use:   "providers [<id> | <word>] [--category <name>] [--json] | --check <file>",
 		Short: "Lists senders, shows how one signs, or checks a provider file",
 		Long: `
-Without an argument: every sender of the catalogue, with the proof of its entry.
+Without an argument: every sender of the catalogue, by category. COPIES BY is what
+makes two deliveries copies (none: every copy is forwarded); REPLAY says which copies
+of a captured delivery are kept from the app: all, exact ones, or none.
 
-With an id or alias: a Caddyfile to paste, the signed content, how copies are
+With a word: the senders whose id, name, aliases or category contain it.
+
+With an id or alias, in any case: a Caddyfile to paste, the signed content, how copies are
 recognised and for how long, retries, parameters, traps, proof and sources.
 
 With --check: reads a provider file of your own, runs its vectors, alters each
@@ -34,6 +39,8 @@ status: 0 complete; 1 something is wrong or missing; 2 the file cannot be read.
 Needs no configuration and no network.`,
 		Example: `  caddy webhook providers
   caddy webhook providers stripe
+  caddy webhook providers pay
+  caddy webhook providers --category payments
   caddy webhook providers --json
   caddy webhook providers --check ./acme.json`,
 		RunE: c.run,
@@ -45,33 +52,35 @@ Needs no configuration and no network.`,
 		},
 	}
 	cmd.Flags().BoolVar(&c.json, "json", false, "Print a JSON list")
+	cmd.Flags().StringVar(&c.category, "category", "", "List the senders of a category, by `name`")
 	cmd.Flags().StringVar(&c.check, "check", "", "Check a provider `file`")
 	_ = cmd.MarkFlagFilename("check", "json") // fails only for an unknown flag
+	_ = cmd.RegisterFlagCompletionFunc("category", cobra.FixedCompletions(providers.CategoryIDs(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 type providersRun struct {
-	json  bool
-	check string
+	json            bool
+	category, check string
 }
 
 func (c *providersRun) run(cmd *cobra.Command, args []string) error {
 	w, checks := cmd.OutOrStdout(), cmd.Flags().Changed("check")
 	switch {
-	case checks && (len(args) > 0 || c.json):
+	case checks && (len(args) > 0 || c.json || c.category != ""):
 		return errors.New("--check accepts a file and no argument: caddy webhook providers --check ./acme.json")
 	case checks:
 		return checkFile(w, c.check)
 	case len(args) > 1:
 		return fmt.Errorf("one provider at a time, not %d: caddy webhook providers %s", len(args), args[0])
 	}
-	list, err := selected(args)
+	list, one, err := c.selected(args)
 	switch {
 	case err != nil:
 		return err
 	case c.json:
 		return writeJSON(w, providerpage.Senders(list), "\t")
-	case len(args) > 0:
+	case one:
 		_, err = io.WriteString(w, providerpage.Text(list[0]))
 	default:
 		_, err = io.WriteString(w, providerpage.List(list))
@@ -79,19 +88,32 @@ func (c *providersRun) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// selected returns the provider in args, or all without arguments.
-func selected(args []string) ([]*providers.Provider, error) {
-	if len(args) == 0 {
-		return providers.All()
+// selected returns the one provider that the argument names, or else the providers that
+// contain it, or all; with --category only those of it.
+func (c *providersRun) selected(args []string) (list []*providers.Provider, one bool, err error) {
+	word := strings.Join(args, "")
+	category := strings.ToLower(c.category)
+	if category != "" && !slices.Contains(providers.CategoryIDs(), category) {
+		return nil, false, fmt.Errorf("unknown category %q: known are %s", c.category, strings.Join(providers.CategoryIDs(), ", "))
 	}
-	p, err := providers.Get(args[0])
-	if e, ok := errors.AsType[*providers.UnknownError](err); ok {
-		if e.Near != "" {
-			return nil, err
+	if word != "" && category == "" {
+		p, err := providers.Get(word)
+		if _, unknown := errors.AsType[*providers.UnknownError](err); !unknown {
+			return []*providers.Provider{p}, true, err
 		}
-		return nil, fmt.Errorf("unknown provider %q: caddy webhook providers lists them; to check your own file, add --check %s", e.ID, e.ID)
 	}
-	return []*providers.Provider{p}, err
+	list, err = providers.Search(word)
+	if category != "" {
+		list = slices.DeleteFunc(list, func(p *providers.Provider) bool { return p.Category != category })
+	}
+	if err != nil || len(list) > 0 {
+		return list, false, err
+	}
+	_, err = providers.Get(word)
+	if e, ok := errors.AsType[*providers.UnknownError](err); !ok || e.Near == "" {
+		err = fmt.Errorf("no provider matches %q: caddy webhook providers lists them; to check your own file, add --check %s", word, word)
+	}
+	return nil, false, err
 }
 
 func providerIDs() []string {

@@ -9,18 +9,61 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
+// TestProvidersList: every sender, by category, in 80 columns, with how its copies are
+// recognised.
 func TestProvidersList(t *testing.T) {
 	out, errs, code := webhook(t, "", "providers")
 	all, _ := providers.All()
-	if code != exitOK || strings.Count(out, "\n") != len(all)+1 {
-		t.Fatalf("exit %d, %v, %d lines of %d providers", code, errs, strings.Count(out, "\n"), len(all))
+	if lines := strings.Count(out, "\n"); code != exitOK || lines != 1+len(providers.Categories)+len(all) {
+		t.Fatalf("exit %d, %v, %d lines of %d providers", code, errs, lines, len(all))
 	}
-	if !regexp.MustCompile(`(?m)^github {5,}GitHub +[a-z-]+ +[a-z-]+ +vendor documentation$`).MatchString(out) {
-		t.Errorf("no line for GitHub in\n%s", out)
+	for _, want := range []string{`(?m)^development: source code`, `(?m)^  github {5,}GitHub {5,}id\+body {4}exact$`, `(?m)^  webex {5,}Cisco Webex {5,}none {7}none$`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if utf8.RuneCountInString(line) > 81 {
+			t.Errorf("over 80 columns: %s", line)
+		}
+	}
+}
+
+// TestProvidersSearch: an id in any case shows its provider; any other word, and
+// --category, list what they find.
+func TestProvidersSearch(t *testing.T) {
+	for args, want := range map[string][]string{
+		"Stripe":                          {"Stripe (stripe)\n", "\tverify_webhooks"},
+		"CISCO_WEBEX":                     {"Cisco Webex (webex"},
+		"pay":                             {"payments: ", "  paypal ", "  stripe ", "billing: ", "  openpay "},
+		"Cloud notif":                     {"no provider matches"},
+		"hub":                             {"  github ", "  hubspot "},
+		"--category Email":                {"email: ", "  resend "},
+		"--category email post":           {"  postmark "},
+		"--category email stripe":         {`no provider matches "stripe"`},
+		"--category mail":                 {`unknown category "mail": known are ai, `},
+		"--category email --json":         {`"id": "resend"`, `"recognised_by": "id"`},
+		"hub --json":                      {`"id": "github"`, `"replay": "exact"`},
+		"--category email --check a.json": {"--check accepts a file"},
+	} {
+		words := strings.Fields(args)
+		if args == "Cloud notif" {
+			words = []string{args}
+		}
+		out, errs, _ := webhook(t, "", append([]string{"providers"}, words...)...)
+		for _, text := range want {
+			if !strings.Contains(out+errs, text) {
+				t.Errorf("%s: no %q in\n%s%s", args, text, out, errs)
+			}
+		}
+		if strings.HasPrefix(args, "--category email post") && strings.Contains(out, "resend") {
+			t.Errorf("%s lists others:\n%s", args, out)
+		}
 	}
 }
 

@@ -14,6 +14,45 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
+// copyFacts say how the handler recognises copies of a delivery, and which copies of a
+// captured one it keeps from the app.
+type copyFacts struct {
+	// RecognisedBy is what makes two deliveries copies: id, id+body, body or none.
+	RecognisedBy string `json:"recognised_by"`
+	// Replay is what dedupe keeps from the app of a captured delivery that is sent again:
+	// all (every copy), exact (a copy without changes) or none.
+	Replay string `json:"replay"`
+	// RememberedSeconds is how long, by default; 0: not at all.
+	RememberedSeconds int64 `json:"remembered_seconds"`
+}
+
+func copyFactsOf(p *providers.Provider) copyFacts {
+	none := copyFacts{RecognisedBy: "none", Replay: "none"}
+	rules, err := p.Rules()
+	if err != nil {
+		return none // the provider was not made by Parse
+	}
+	facts := known.Facts(p, rules, p.Methods)
+	rule := dedupe.IdentityOf(facts)
+	if rule.Off() {
+		return none
+	}
+	said := copyFacts{RecognisedBy: "id", Replay: "none", RememberedSeconds: int64(rule.TTL(time.Duration(p.Retry.Span)) / time.Second)}
+	switch rule.ID {
+	case dedupe.NoID:
+		said.RecognisedBy = "body"
+	case dedupe.IDWithBody:
+		said.RecognisedBy = "id+body"
+	}
+	switch rule.Keeps(facts) {
+	case dedupe.AllCopies:
+		said.Replay = "all"
+	case dedupe.ExactCopies:
+		said.Replay = "exact"
+	}
+	return said
+}
+
 // copies describes how the handler recognises copies of a delivery, and what
 // that means for a captured delivery that is sent again.
 func copies(p *providers.Provider) []string {

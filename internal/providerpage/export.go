@@ -38,6 +38,7 @@ type Sender struct {
 	Scheme        schemeFacts `json:"scheme"`
 	UniqueID      bool        `json:"unique_id"`
 	BodiesDiffer  bool        `json:"bodies_differ"`
+	Copies        copyFacts   `json:"copies"`
 	MaxBody       int64       `json:"max_body"`      // bytes; 0: not documented
 	RejectStatus  int         `json:"reject_status"` // 0: 401, the default
 	ReadsAnswer   bool        `json:"reads_answer"`
@@ -120,7 +121,7 @@ func sender(p *providers.Provider) Sender {
 		Confidence: p.Confidence, Proof: string(p.Proof()), Signable: p.Signable(), CoversBody: p.CoversBody(),
 		ExampleSecret: p.ExampleSecret(), Key: keyFacts{Where: p.Key.Where, Prefix: list(p.Key.Prefix), MinLength: p.Key.MinLength}, Params: append([]providers.Param{}, p.Params...),
 		Methods: methods, Headers: headers(p), EventHeader: list(p.EventHeader), Scheme: scheme(p),
-		UniqueID: p.UniqueID, BodiesDiffer: p.BodiesDiffer, MaxBody: p.MaxBody, RejectStatus: p.RejectStatus,
+		UniqueID: p.UniqueID, BodiesDiffer: p.BodiesDiffer, Copies: copyFactsOf(p), MaxBody: p.MaxBody, RejectStatus: p.RejectStatus,
 		ReadsAnswer: p.ReadsAnswer, ReadsAnswerTo: p.ReadsAnswerTo, AnswerWithinSeconds: seconds(p.AnswerWithin),
 		Retry:   retryFacts{Schedule: p.Retry.Schedule, SpanSeconds: seconds(p.Retry.Span)},
 		Sources: sources, Docs: Path(p),

@@ -40,7 +40,7 @@ func TestExportIsDocumented(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(page), "\n## The catalogue as JSON\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	for _, kind := range []reflect.Type{reflect.TypeFor[Sender](), reflect.TypeFor[keyFacts](), reflect.TypeFor[schemeFacts](), reflect.TypeFor[retryFacts](), reflect.TypeFor[sourceFact](), reflect.TypeFor[providers.Param]()} {
+	for _, kind := range []reflect.Type{reflect.TypeFor[Sender](), reflect.TypeFor[keyFacts](), reflect.TypeFor[schemeFacts](), reflect.TypeFor[copyFacts](), reflect.TypeFor[retryFacts](), reflect.TypeFor[sourceFact](), reflect.TypeFor[providers.Param]()} {
 		for field := range kind.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if !strings.Contains(section, "`"+name+"`") {

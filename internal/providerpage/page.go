@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -304,40 +303,6 @@ func sources(p *providers.Provider) (lines []string) {
 		lines = append(lines, fmt.Sprintf("<%s>: %s%s", s.URL, prose(s.Proves), read))
 	}
 	return lines
-}
-
-// Index returns the page that lists all providers by category.
-func Index(all []*providers.Provider) []byte {
-	var b bytes.Buffer
-	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
-	fmt.Fprintf(&b, "%d senders whose webhooks you can verify by name: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. For any other sender, [write a provider file](../providers.md); to share it, see [Adding a provider](../../CONTRIBUTING.md#adding-a-provider). For programs, [index.json](index.json) lists [the same facts](../providers.md#the-catalogue-as-json).\n\n", len(all))
-	b.WriteString("Proof is where a provider's test signatures come from. *vendor documentation*: printed in the vendor's documents. *vendor SDK*: made or accepted by the vendor's own code. *other implementation*: by another project's code. *openssl*: made by openssl over the content that the documents say is signed.\n\n")
-	for _, c := range providers.Categories {
-		fmt.Fprintf(&b, "- [%s](#%s): %s\n", c.ID, c.ID, c.About)
-	}
-	for _, c := range providers.Categories {
-		fmt.Fprintf(&b, "\n## %s\n\n| sender | id and aliases | proof | confidence |\n|---|---|---|---|\n", c.ID)
-		list := slices.DeleteFunc(slices.Clone(all), func(p *providers.Provider) bool { return p.Category != c.ID })
-		slices.SortFunc(list, func(a, b *providers.Provider) int {
-			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-		})
-		for _, p := range list {
-			fmt.Fprintf(&b, "| [%s webhooks](%s.md) | `%s` | %s | %s |\n", p.Name, p.ID, strings.Join(append([]string{p.ID}, p.Aliases...), "` `"), p.Proof(), or(p.Confidence, "none"))
-		}
-	}
-	return b.Bytes()
-}
-
-// List returns the table that "caddy webhook providers" prints.
-func List(all []*providers.Provider) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tCATEGORY\tCONFIDENCE\tPROOF")
-	for _, p := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.ID, p.Name, or(p.Category, "-"), or(p.Confidence, "-"), p.Proof())
-	}
-	w.Flush()
-	return b.String()
 }
 
 // Files returns every page, and index.json for other programs, by its file name in

@@ -318,11 +318,12 @@ var catalogue = sync.OnceValues(func() ([]*Provider, error) {
 	return list, nil
 })
 
-// Get returns the provider of an id or alias. Treat it as read-only: every
+// Get returns the provider of an id or alias, in any case. Treat it as read-only: every
 // handler shares it. The error names the nearest id.
 func Get(id string) (*Provider, error) {
+	word := strings.ToLower(id)
 	for _, find := range []func(string) (*Provider, error){load, loadAlias} {
-		if p, err := find(id); err != nil || p != nil {
+		if p, err := find(word); err != nil || p != nil {
 			return p, err
 		}
 	}
@@ -335,7 +336,7 @@ func Get(id string) (*Provider, error) {
 		known = append(append(known, p.ID), p.Aliases...)
 	}
 	slices.Sort(known)
-	return nil, &UnknownError{ID: id, Near: nearest.Of(id, known)}
+	return nil, &UnknownError{ID: id, Near: nearest.Of(word, known)}
 }
 
 // Read returns the provider named by its id or alias, or defined inline in the

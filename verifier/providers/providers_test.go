@@ -128,6 +128,11 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestGet(t *testing.T) {
+	for _, id := range []string{"Stripe", "STRIPE", "Cisco_Webex"} {
+		if p, err := Get(id); err != nil || !strings.EqualFold(p.ID, strings.TrimPrefix(strings.ToLower(id), "cisco_")) {
+			t.Errorf("%s: %v, %v", id, p, err)
+		}
+	}
 	if p, err := Get("stripe"); err != nil || p.Name != "Stripe" {
 		t.Errorf("Get(stripe) = %v, %v", p, err)
 	}
@@ -265,4 +270,28 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		Parse("fuzz.json", data)
 	})
+}
+
+// TestSearch finds a word in id, name, alias and category.
+func TestSearch(t *testing.T) {
+	for word, want := range map[string][]string{
+		"tripe": {"stripe"}, "amazon sns": {"aws_sns", "aws_sns_v1"}, "CISCO_webex": {"webex"}, "qqq": {}, "ayments": {"alipay", "stripe", "mollie"},
+	} {
+		found, err := Search(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, p := range found {
+			ids = append(ids, p.ID)
+		}
+		for _, id := range want {
+			if !slices.Contains(ids, id) {
+				t.Errorf("%q: no %s in %q", word, id, ids)
+			}
+		}
+		if len(ids) > len(want) && word != "ayments" {
+			t.Errorf("%q: %q, want %q", word, ids, want)
+		}
+	}
 }
