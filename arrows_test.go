@@ -97,7 +97,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"internal/jsonpath":   {ours: []string{"internal/alike"}},
 	"internal/jsonstyle":  {},
 	"internal/nearest":    {},
-	"internal/rawhttp":    {ours: []string{"internal/httptoken"}},
+	"internal/rawhttp":    {ours: []string{"internal/httptoken", "internal/nearest"}},
 	"internal/template":   {ours: []string{"internal/httptoken", "internal/jsonpath", "internal/nearest"}},
 }
 

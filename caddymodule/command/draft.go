@@ -72,7 +72,7 @@ func (s *subject) saved(stdin io.Reader, name string) (r *rawhttp.Request, id st
 	if err != nil {
 		return nil, "", fmt.Errorf("--request: %w", err)
 	}
-	if r, err = rawhttp.Parse(data, 0); err != nil {
+	if r, err = rawhttp.Parse(data, 0, readFile); err != nil {
 		return nil, "", fmt.Errorf("--request: %s: %s", name, strings.Replace(err.Error(), "choose one with --entry, counted from 1", "keep one", 1))
 	}
 	if d := s.Scheme.DeliveryID; d != nil && len(d.Header) > 0 {

@@ -121,6 +121,31 @@ func TestVerifyURL(t *testing.T) {
 	}
 }
 
+// TestVerifyCurl: what sign prints for a shell is verified without one, and so is a
+// delivery as JSON with its body as text.
+func TestVerifyCurl(t *testing.T) {
+	body := file(t, "it's a body.json", stripeBody)
+	for _, name := range []string{body, "-"} {
+		made, errs, code := webhook(t, stripeBody, "sign", "stripe", "--secret", stripeSecret, "--body-file", name, "--format", "curl")
+		if code != exitOK {
+			t.Fatal(errs)
+		}
+		for text, want := range map[string]int{made: exitOK, strings.Replace(made, "v1=", "v1=00", 1): exitNot, strings.Replace(made, "--data-binary", "--unknown", 1): exitUsage} {
+			if out, errs, code := webhook(t, text, "verify", "stripe", "-", "--secret", stripeSecret); code != want {
+				t.Errorf("%s: exit %d, want %d, %s%s", text, code, want, out, errs)
+			}
+		}
+	}
+	for member, want := range map[string]string{"body": "genuine: ", "Body": "did you mean body?", "payload": "known are method, url, headers, body, body_base64"} {
+		text, _ := json.Marshal(map[string]any{
+			"method": "POST", "url": "https://a.example/", "headers": map[string]string{"Stripe-Signature": signatureOf(t, time.Now())}, member: stripeBody,
+		})
+		if out, errs, _ := webhook(t, string(text), "verify", "stripe", "-", "--secret", stripeSecret); !strings.Contains(out+errs, want) {
+			t.Errorf("%s: %s%s", member, out, errs)
+		}
+	}
+}
+
 func TestVerifyJSON(t *testing.T) {
 	for now, want := range map[string]map[string]any{
 		stripeTime:             {"genuine": true, "key": "1", "timestamp": "2026-11-21T12:00:00Z", "delivery_id": "evt_1"},

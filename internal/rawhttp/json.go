@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 // The parts of a HAR that describe a request
@@ -22,8 +23,15 @@ type document struct {
 	} `json:"log"`
 	harEntry // a single entry
 	harRequest
-	BodyBase64 *[]byte `json:"body_base64"`
+	BodyBase64 *[]byte          `json:"body_base64"`
+	Body       *json.RawMessage `json:"body"`
 }
+
+// ours are the members of our own JSON; a HAR's request has the others, too.
+var (
+	ours    = []string{"method", "url", "headers", "body", "body_base64"}
+	members = append([]string{"postData", "httpVersion", "cookies", "queryString", "headersSize", "bodySize", "comment"}, ours...)
+)
 
 type harEntry struct {
 	Started string      `json:"startedDateTime"`
@@ -87,13 +95,43 @@ func parseJSON(data []byte, entry int) (*Request, error) {
 	case d.Request != nil:
 		return d.harEntry.read()
 	case d.Method != "" && d.URL != "":
-		r, err := d.harRequest.read()
-		if err == nil && d.BodyBase64 != nil {
-			r.Body = *d.BodyBase64
-		}
-		return r, err
+		return d.readOurs(data)
 	}
 	return nil, errors.New("JSON without a request: give a HAR, one entry of it, or a raw request; a body alone is given with --body-file")
+}
+
+// readOurs reads a request of members. An unknown one may be a mistyped body, which would
+// be verified as an empty one.
+func (d *document) readOurs(data []byte) (*Request, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, err // it was read before
+	}
+	for name := range all {
+		if slices.Contains(members, name) || strings.HasPrefix(name, "_") {
+			continue
+		}
+		if near := nearest.Of(strings.ToLower(name), ours); near != "" {
+			return nil, fmt.Errorf("an unknown member: did you mean %s?", near)
+		}
+		return nil, errors.New("an unknown member: known are " + strings.Join(ours, ", "))
+	}
+	r, err := d.harRequest.read()
+	if err != nil || d.Body == nil && d.BodyBase64 == nil {
+		return r, err
+	}
+	var text string
+	switch {
+	case d.Body != nil && d.BodyBase64 != nil, d.Post != nil:
+		return nil, errors.New("the body is there twice: keep body, body_base64 or postData")
+	case d.BodyBase64 != nil:
+		r.Body = *d.BodyBase64
+	case json.Unmarshal(*d.Body, &text) != nil:
+		return nil, errors.New("body is JSON and not its text: the signature covers the bytes that were sent: write them as a string, or as body_base64")
+	default:
+		r.Body = []byte(text)
+	}
+	return r, nil
 }
 
 // choose returns the requested entry, or the only one.

@@ -1,6 +1,6 @@
-// Package rawhttp reads requests saved by tools: in the form of HTTP/1.1, as a HAR,
-// or as the JSON of "caddy webhook sign". It keeps the body byte for byte, since a
-// signature covers bytes.
+// Package rawhttp reads requests saved by tools: in the form of HTTP/1.1, as a HAR, as
+// a command line of curl, or as the JSON of "caddy webhook sign". It keeps the body byte
+// for byte, since a signature covers bytes.
 package rawhttp
 
 import (
@@ -33,7 +33,8 @@ type Request struct {
 }
 
 // Parse reads one request. For a HAR with several, entry selects one, counted from 1;
-// 0 requires a single one.
+// 0 requires a single one. A command line of curl may name the file of its body, which
+// open reads.
 //
 // A raw request is its request line, its headers, an empty line and the body. Its
 // head may end lines in CRLF or LF, lack the version, or have the pseudo-headers of
@@ -41,7 +42,7 @@ type Request struct {
 // body. A chunked body is decoded.
 //
 // Errors say what to do, and quote nothing from the file.
-func Parse(data []byte, entry int) (*Request, error) {
+func Parse(data []byte, entry int, open func(name string) ([]byte, error)) (*Request, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errors.New("this is UTF-16, as PowerShell's > writes it: save the bytes as they were sent")
 	}
@@ -54,6 +55,8 @@ func Parse(data []byte, entry int) (*Request, error) {
 		return parseJSON(text, entry)
 	case entry != 0:
 		return nil, errors.New("a raw request is one entry: drop --entry, or name a HAR")
+	case isCurl(text):
+		return parseCurl(text, open)
 	}
 	return parseRaw(data)
 }

@@ -2,6 +2,7 @@ package rawhttp
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,6 +10,14 @@ import (
 	"testing"
 	"time"
 )
+
+// files are those that a command line of curl names.
+func files(name string) ([]byte, error) {
+	if name != "it's a body.json" {
+		return nil, errors.New("no such file")
+	}
+	return []byte("{\"a\":\r\n1}\n"), nil
+}
 
 func TestParse(t *testing.T) {
 	const body = "{\"a\": 1}\n"
@@ -45,10 +54,22 @@ func TestParse(t *testing.T) {
 		"HAR, no body":             {`{"request":{"method":"GET","url":"https://a.example"}}`, "https://a.example/", "", ""},
 		"one entry":                {` {"request":{"method":"POST","url":"https://a.example/","postData":{"text":"x"}}}`, "https://a.example/", "", "x"},
 		"caddy webhook sign":       {`{"method":"POST","url":"http://a.example/hooks","headers":{"X":"1"},"body_base64":"AP8="}`, "http://a.example/hooks", "1", "\x00\xff"},
+		"a body as text":           {`{"method":"POST","url":"https://a.example/","headers":{"x":"1"},"body":"{\"é\": 1}\n"}`, "https://a.example/", "1", "{\"é\": 1}\n"},
+		"an empty body":            {`{"method":"POST","url":"https://a.example/","body":""}`, "https://a.example/", "", ""},
+		"a request of a HAR":       {`{"method":"POST","url":"https://a.example/","httpVersion":"h2","queryString":[],"cookies":[],"headersSize":-1,"bodySize":1,"_priority":"High","postData":{"text":"x"}}`, "https://a.example/", "", "x"},
+		"curl":                     {"curl 'https://a.example/hooks?a=%2F' -X POST -H 'x: 1' --data-raw '" + `{"a": "it'\''s"}` + "'", "https://a.example/hooks?a=%2F", "1", `{"a": "it's"}`},
+		"curl of Chrome":           {"curl 'https://a.example/hooks' \\\n  -H 'content-type: application/json' \\\n  -H 'x: 1' \\\n  --data-raw $'{\"a\":\"\\u0021\\u00e9\\xff\\'\\n\"}' \\\n  --compressed --insecure\n", "https://a.example/hooks", "1", "{\"a\":\"!é\xff'\n\"}"},
+		"curl, double quotes":      {`curl -sS -XPOST -Hx:1 -d "{\"a\": \"\$1\\n\"}" a.example/hooks -o /dev/null`, "http://a.example/hooks", "1", `{"a": "$1\n"}`},
+		"curl, options together":   {`curl -sSXPOST -kiH 'x: 1' -d a https://a.example`, "https://a.example/", "1", "a"},
+		"curl, a file":             {`curl --data-binary "@it's a body.json" https://a.example`, "https://a.example/", "", "{\"a\":\r\n1}\n"},
+		"curl, a file as text":     {`$ curl --url https://a.example -d @it\'s\ a\ body.json`, "https://a.example/", "", "{\"a\":1}"},
+		"curl, a host":             {`curl https://1.2.3.4/ -H 'Host: a.example' -H 'Accept:' -H 'X;' -d 'a=1' -d "@it's a body.json"`, "https://a.example/", "", "a=1&{\"a\":1}"},
+		"curl of sign":             {"printf %s 'AP8=' | base64 -d |\ncurl --silent --show-error --include --path-as-is --globoff \\\n\t--request 'POST' \\\n\t--header 'X: 1' \\\n\t--data-binary '@-' \\\n\t'http://a.example/h[1]'\n", "http://a.example/h[1]", "1", "\x00\xff"},
+		"curl, JSON":               {`curl --json '{}' -u 'a:b' https://a.example`, "https://a.example/", "", "{}"},
 		"chunked, decoded in HAR":  {`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"Transfer-Encoding","value":"chunked"}],"postData":{"text":"x"}}}`, "https://a.example/", "", "x"},
 		"a host with a port twice": {"POST / HTTP/1.1\nHost: a.example:80\nHost: a.example:80\n\n", "://a.example:80/", "", ""},
 	} {
-		r, err := Parse([]byte(tc.file), 0)
+		r, err := Parse([]byte(tc.file), 0, files)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -67,7 +88,7 @@ func TestParseEntry(t *testing.T) {
 		{"request":{"method":"GET","url":"https://a.example/1"}},
 		{"startedDateTime":"2026-11-21T12:00:00.5+01:00","request":{"method":"POST","url":"https://a.example/2","postData":{"text":"two"}}},
 		{}]}}`
-	r, err := Parse([]byte(har), 2)
+	r, err := Parse([]byte(har), 2, files)
 	if err != nil || r.Target != "/2" || !r.Time.Equal(time.Date(2026, 11, 21, 11, 0, 0, 5e8, time.UTC)) {
 		t.Errorf("entry 2: %+v, %v", r, err)
 	}
@@ -77,7 +98,7 @@ func TestParseEntry(t *testing.T) {
 		4:  "holds 3 requests: --entry counts from 1",
 		-1: "holds 3 requests: --entry counts from 1",
 	} {
-		if _, err := Parse([]byte(har), entry); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse([]byte(har), entry, files); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("entry %d: %v, want %q", entry, err, want)
 		}
 	}
@@ -127,9 +148,29 @@ func TestParseRefuses(t *testing.T) {
 		"HAR without a URL":       {`{"request":{"method":"POST","url":"hunter2"}}`, "url: not a URL", 0},
 		"HAR with a bad header":   {`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"X","value":"hunter2\n"}]}}`, "headers: the header's value", 0},
 		"HAR with bad base64":     {`{"request":{"method":"POST","url":"https://a.example/","postData":{"text":"hunter2!","encoding":"base64"}}}`, "not the base64", 0},
+		"a member mistyped":       {`{"method":"POST","url":"https://a.example/","Body_b64":"hunter2"}`, "did you mean body_base64?", 0},
+		"a member unknown":        {`{"method":"POST","url":"https://a.example/","hunter2":1}`, "known are method, url, headers, body, body_base64", 0},
+		"a body parsed":           {`{"method":"POST","url":"https://a.example/","body":{"hunter2":1}}`, "write them as a string", 0},
+		"two bodies":              {`{"method":"POST","url":"https://a.example/","body":"hunter2","body_base64":"AP8="}`, "there twice", 0},
+		"curl cut off":            {"curl https://a.example -d 'hunter2", "is not closed", 0},
+		"curl, no URL":            {"curl -d hunter2", "without a URL", 0},
+		"curl, two URLs":          {"curl https://a.example hunter2", "word 3: a second URL", 0},
+		"curl, a variable":        {`curl https://a.example -H "X: $hunter2"`, "a variable", 0},
+		"curl, a command":         {"curl https://a.example -H `hunter2`", "another command", 0},
+		"curl, then another":      {"curl https://a.example -d x; hunter2", "keep one curl command", 0},
+		"curl, piped on":          {"curl https://a.example -d x | hunter2", "word 5: a |", 0},
+		"curl for cmd":            {"curl ^\"https://a.example^\" -d hunter2", "copy it for bash", 0},
+		"curl, an option":         {"curl https://a.example --hunter2 x", "word 3: an option that is not known", 0},
+		"curl, a form":            {"curl https://a.example -F hunter2=@x", "word 3: curl makes the body", 0},
+		"curl, no value":          {"curl https://a.example -H", "word 3: an option without its value", 0},
+		"curl, no colon":          {"curl https://a.example -H hunter2", "word 3: a header without a colon", 0},
+		"curl, no file":           {"curl https://a.example -d @hunter2", "word 3: no such file", 0},
+		"curl, no standard input": {"curl https://a.example -d @-", "pass it with --body-file", 0},
+		"another pipe":            {"printf %s hunter2 | base64 -d | gunzip | curl https://a.example -d @-", "keep the part that begins with curl", 0},
+		"curl, an entry":          {"curl https://a.example", "drop --entry", 1},
 		"HAR with a form's files": {`{"request":{"method":"POST","url":"https://a.example/","postData":{"params":[{"name":"f","fileName":"hunter2"}]}}}`, "--body-file", 0},
 	} {
-		_, err := Parse([]byte(tc.file), tc.entry)
+		_, err := Parse([]byte(tc.file), tc.entry, files)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		} else if strings.Contains(err.Error(), secret) {
@@ -159,11 +200,12 @@ func FuzzParse(f *testing.F) {
 		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":"1"},"body_base64":"AP8="}`,
 		`{"method":"POST","url":"http://a.example/a b"}`, `{"method":"POST","url":"http://a.example/a\u00a0b"}`,
 		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":" "}}`, // was kept, and written as nothing
+		"curl -sSXPOST -H 'X: 1' --data-raw $'\\xff' a.example", "printf %s 'AP8=' | base64 -d |\ncurl -d @- a.example", "curl - -x", "curl -s-x a",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := Parse(data, 0)
+		r, err := Parse(data, 0, files)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\r\n") {
 				t.Errorf("the error is no line: %q", err)
@@ -174,7 +216,7 @@ func FuzzParse(f *testing.F) {
 		if err := r.Write(&out, true); err != nil {
 			t.Fatal(err)
 		}
-		again, err := Parse(out.Bytes(), 0)
+		again, err := Parse(out.Bytes(), 0, files)
 		if err != nil {
 			t.Fatalf("%v in %q", err, out.String())
 		}
