@@ -18,6 +18,7 @@ import (
 // reload, and choose the output format.
 type adminFlags struct {
 	address, config, adapter string
+	addresses                []string // of a command that asks several
 	json                     bool
 }
 

@@ -1,13 +1,11 @@
 package command
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/page"
 )
 
 // deliveriesCommand is "caddy webhook deliveries".
@@ -26,28 +23,29 @@ func deliveriesCommand() *cobra.Command {
 	var limit int
 	var following bool
 	cmd := &cobra.Command{
-		Use:   "deliveries [--name <name>] [--tenant <tenant>] [--outcome <outcome>] [--event <event>] [--id <sender's id>] [--limit <n>] [--follow] [--json] [--address <admin>]",
+		Use:   "deliveries [--name <name>] [--tenant <tenant>] [--outcome <outcome>] [--event <event>] [--id <sender's id>] [--limit <n>] [--follow] [--json] [--address <admin>]...",
 		Short: "Lists what became of the newest genuine deliveries",
 		Long: `
 Asks the admin endpoint of a running Caddy for the newest deliveries whose
 signature was valid (keep_deliveries says how many are kept of each handler), and
-prints them newest first: when each arrived, its handler and tenant, its outcome, what the app answered
-and in which time, which attempt of the delivery it was, the sender's event and id,
-and the delivery's key for caddy webhook forget.
+prints them newest first: when each arrived, its handler and tenant, its outcome,
+what the app answered and how fast, which attempt of the delivery it was, the
+sender's event and id, and the delivery's key for caddy webhook forget. With several
+--address, it asks each gateway, and says which one had the delivery.
 
-Outcomes are delivered, failed, stored, duplicate, handshake, and rejected for those that
-were refused after their signature was verified. All filters are exact. Refused
+Outcomes are delivered, failed, stored, duplicate, handshake, and rejected for those
+that were refused after their signature was verified. All filters are exact. Refused
 requests are another list: caddy webhook rejections.
 
 With --follow: the newest ten, oldest first, then each delivery as it ends, until
 the command is interrupted. It connects again when Caddy reloads or restarts.
 With --json, too, each is one line.
 
-Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
+Exit status: 0, or 2 if an endpoint cannot be reached or the name is unknown.`,
 		Example: `  caddy webhook deliveries --name stripe --outcome failed
   caddy webhook deliveries --id evt_1NG8Du2eZvKYlo2CUI79vXWy
   caddy webhook deliveries --follow
-  caddy webhook deliveries --follow --json --address localhost:2020`,
+  caddy webhook deliveries --follow --address gateway-1:2019 --address gateway-2:2019`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("deliveries takes no argument: see %s --help", cmd.CommandPath())
@@ -68,11 +66,16 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 			if len(query) > 0 {
 				target += "?" + query.Encode()
 			}
-			if !following {
-				return ask(cmd.OutOrStdout(), &admin, http.MethodGet, target, printDeliveries)
+			instances, err := admin.instances()
+			switch {
+			case err != nil:
+				return err
+			case following:
+				return follow(cmd, instances, target)
+			case len(instances) == 1:
+				return ask(cmd.OutOrStdout(), instances[0], http.MethodGet, target, printDeliveries)
 			}
-			f := follower{admin: &admin, target: target, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()}
-			return f.run(cmd.Context())
+			return listInstances(cmd, instances, target, limit)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "Only those of the handler of this `name`")
@@ -82,7 +85,7 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 	cmd.Flags().StringVar(&id, "id", "", "Only those with this `id` of the sender's")
 	cmd.Flags().IntVar(&limit, "limit", 256, "The newest `n` of them")
 	cmd.Flags().BoolVarP(&following, "follow", "f", false, "Go on with each delivery as it ends")
-	admin.register(cmd)
+	admin.registerInstances(cmd)
 	admin.registerJSON(cmd)
 	return cmd
 }
@@ -126,122 +129,72 @@ func orDash(text string) string {
 }
 
 func printDeliveries(w io.Writer, list []adminapi.Delivery) error {
+	var all []instanceDelivery
+	for _, d := range list {
+		all = append(all, instanceDelivery{Delivery: d})
+	}
+	return printAll(w, all)
+}
+
+// printAll prints deliveries; those of several instances say which.
+func printAll(w io.Writer, list []instanceDelivery) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No such delivery is kept: none since the process started, or keep_deliveries off.")
 		return err
 	}
 	now := time.Now()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WHEN\t"+strings.Join(deliveryColumns, "\t"))
+	heading := "WHEN\t"
+	if list[0].Instance != "" {
+		heading = "WHEN\tINSTANCE\t"
+	}
+	fmt.Fprintln(t, heading+strings.Join(deliveryColumns, "\t"))
 	for _, d := range list {
-		fmt.Fprintln(t, ago(&d.Time, now)+"\t"+strings.Join(deliveryCells(d), "\t"))
+		cells := deliveryCells(d.Delivery)
+		if d.Instance != "" {
+			cells = append([]string{d.Instance}, cells...)
+		}
+		fmt.Fprintln(t, ago(&d.Time, now)+"\t"+strings.Join(cells, "\t"))
 	}
 	return t.Flush()
 }
 
-// A follower prints deliveries as they end, over several connections: the endpoint
-// ends a stream when its configuration is reloaded.
-type follower struct {
-	admin     *adminFlags
-	target    string
-	out, errs io.Writer
-	last      string // the cursor of the newest that was printed
-	begun     bool   // a connection has been made, and the heading printed
-	unwritten error  // why nothing can be printed any more
+// An instanceDelivery is a delivery, with the address of the gateway that had it if
+// several were asked.
+type instanceDelivery struct {
+	Instance string `json:"instance,omitempty"`
+	adminapi.Delivery
 }
 
-// followPause lies between two attempts to connect again, and maxRefusals is how
-// many answers in a row that are errors end the command: the endpoint of a Caddy
-// that restarts has no handlers for a moment, one that was reconfigured for good.
-var followPause = 500 * time.Millisecond
-
-const maxRefusals = 10
-
-func (f *follower) run(ctx context.Context) error {
-	for refusals, told := 0, false; ; {
-		err := f.connect(ctx)
-		_, refused := errors.AsType[*adminError](err)
-		if refused {
-			refusals++
-		} else {
-			refusals = 0
-		}
-		switch {
-		case ctx.Err() != nil:
+// listInstances prints the newest deliveries of several gateways. One that does not
+// answer hides none of the others.
+func listInstances(cmd *cobra.Command, instances []*adminFlags, target string, limit int) error {
+	var all []instanceDelivery
+	failed := 0
+	for _, one := range instances {
+		quiet := *one
+		quiet.json = false
+		err := ask(io.Discard, &quiet, http.MethodGet, target, func(_ io.Writer, list []adminapi.Delivery) error {
+			for _, d := range list {
+				all = append(all, instanceDelivery{one.address, d})
+			}
 			return nil
-		case f.unwritten != nil:
-			return f.unwritten
-		case err != nil && !f.begun, refusals == maxRefusals:
-			return err
-		case err != nil && !told:
-			fmt.Fprintf(f.errs, "%v; connecting again\n", err)
-		}
-		told = err != nil
-		select {
-		case <-time.After(followPause):
-		case <-ctx.Done():
-			return nil
+		})
+		if err != nil {
+			failed++
+			fmt.Fprintln(cmd.ErrOrStderr(), one.of(err))
 		}
 	}
-}
-
-// connect prints one stream to its end. The error is that there is none.
-func (f *follower) connect(ctx context.Context) error {
-	header := http.Header{"Accept": {"text/event-stream"}}
-	if f.last != "" {
-		header.Set("Last-Event-ID", f.last)
+	slices.SortStableFunc(all, func(a, b instanceDelivery) int { return b.Time.Compare(a.Time) })
+	all = all[:min(len(all), max(0, limit))]
+	var err error
+	if instances[0].json {
+		err = writeJSON(cmd.OutOrStdout(), append([]instanceDelivery{}, all...), "\t")
+	} else if failed < len(instances) {
+		err = printAll(cmd.OutOrStdout(), all)
 	}
-	resp, err := f.admin.request(http.MethodGet, f.target, header)
-	if err != nil {
-		return err
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d of %d instances did not answer", failed, len(instances))
 	}
-	defer resp.Body.Close()
-	defer context.AfterFunc(ctx, func() { _ = resp.Body.Close() })()
-	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
-		return &adminError{resp.StatusCode, notVerifyWebhook}
-	}
-	if !f.begun {
-		f.begun = true
-		_ = f.line("TIME", deliveryColumns) // what fails fails again below
-	}
-	page.Events(resp.Body, func(event, _, data string) bool {
-		f.unwritten = f.print(event, data)
-		return f.unwritten == nil
-	})
-	return nil
-}
-
-// print prints one event.
-func (f *follower) print(event, data string) error {
-	if event == "missed" {
-		_, err := fmt.Fprintln(f.errs, "some deliveries are missing here: more came than are kept")
-		return err
-	}
-	var d adminapi.Delivery
-	if event != "" || json.Unmarshal([]byte(data), &d) != nil {
-		return nil // of a later version
-	}
-	f.last = d.Cursor
-	if f.admin.json {
-		return writeJSON(f.out, json.RawMessage(data), "")
-	}
-	return f.line(d.Time.Local().Format(time.DateTime), deliveryCells(d))
-}
-
-// line prints a line whose columns are as wide as most of them need: what comes
-// next is not known.
-func (f *follower) line(at string, cells []string) error {
-	if f.admin.json {
-		return nil
-	}
-	text := fmt.Sprintf("%-19s  %-12s  %-20s  %-6s  %-8s  %-7s  %-24s  %-36s  %-8s  %s", append([]any{at}, anys(cells)...)...)
-	_, err := fmt.Fprintln(f.out, text)
 	return err
-}
-
-func anys(texts []string) (all []any) {
-	for _, text := range texts {
-		all = append(all, text)
-	}
-	return all
 }

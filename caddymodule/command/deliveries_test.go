@@ -80,6 +80,105 @@ func TestDeliveriesCommand(t *testing.T) {
 	}
 }
 
+// TestSeveralInstances: each gateway is asked, one that does not answer hides none of the
+// others, and it is said which one had or forgot what.
+func TestSeveralInstances(t *testing.T) {
+	const key, other = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	newer := paid
+	newer.Time, newer.ID = paid.Time.Add(time.Minute), "evt_2"
+	forget := "DELETE " + adminapi.DeliveriesPath
+	one := adminServer(t, "tcp", "127.0.0.1:0", answers{
+		"GET " + adminapi.DeliveriesPath:              []adminapi.Delivery{paid},
+		"GET " + adminapi.DeliveriesPath + "?limit=1": []adminapi.Delivery{paid},
+		forget + "/" + key:                            adminapi.Forgotten{Key: key, Note: "a note"},
+		forget + "/" + other:                          refusal{http.StatusNotFound, "not remembered"},
+		forget + "?id=evt_1&name=shop":                refusal{http.StatusNotFound, "no delivery with that id is kept"},
+	})
+	two := adminServer(t, "tcp", "127.0.0.1:0", answers{
+		"GET " + adminapi.DeliveriesPath:              []adminapi.Delivery{newer},
+		"GET " + adminapi.DeliveriesPath + "?limit=1": []adminapi.Delivery{newer},
+		forget + "/" + key:                            refusal{http.StatusNotFound, "not remembered"},
+		forget + "/" + other:                          refusal{http.StatusConflict, "in flight"},
+		forget + "?id=evt_1&name=shop":                adminapi.ForgottenByID{Keys: []string{key}},
+	})
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	gone := strings.TrimPrefix(closed.URL, "http://")
+	for _, tc := range []struct {
+		args, third string
+		code        int
+		want        []string
+	}{
+		{"deliveries", "", 0, []string{"INSTANCE", two + "  shop", one + "  shop"}},
+		{"deliveries --limit 1", "", 0, []string{two + "  shop"}},
+		{"deliveries --json", "", 0, []string{`"instance": "` + one + `"`, `"instance": "` + two + `"`}},
+		{"deliveries", gone, 2, []string{two + "  shop", "no answer from the admin endpoint at " + gone, "Error: 1 of 3 instances did not answer"}},
+		{"forget " + key, "", 0, []string{one + ": Forgotten: " + key, two + ": no such delivery is remembered"}},
+		{"forget " + key, gone, 2, []string{one + ": Forgotten: " + key, "Error: 1 of 3 instances failed"}},
+		{"forget " + other, "", 1, []string{one + ": no such delivery is remembered", two + ": in flight"}},
+		{"forget --name shop --id evt_1", "", 0, []string{one + ": no delivery with that id is kept", two + ": Forgotten: " + key}},
+		{"forget --name shop --id evt_9", "", 1, []string{one + ": nothing at ", two + ": nothing at "}},
+	} {
+		args := append(strings.Fields(tc.args), "--address", one, "--address", two)
+		if tc.third != "" {
+			args = append(args, "--address", tc.third)
+		}
+		out, errs, code := webhook(t, "", args...)
+		out += errs
+		if code != tc.code {
+			t.Errorf("%s: exit %d, want %d\n%s", tc.args, code, tc.code, out)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %q in\n%s", tc.args, want, out)
+			}
+		}
+		if strings.Contains(tc.args, "--limit") && strings.Contains(out, one) {
+			t.Errorf("%s: more than the newest one:\n%s", tc.args, out)
+		}
+	}
+}
+
+// TestFollowInstances: lines of all streams, each with its instance.
+func TestFollowInstances(t *testing.T) {
+	pause := followPause
+	followPause = 0
+	t.Cleanup(func() { followPause = pause })
+	var args []string
+	for n := range 2 {
+		streams := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if streams++; streams == 1 {
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprintf(w, "data: {\"cursor\":\"c-1\",\"name\":\"shop\",\"outcome\":\"delivered\",\"id\":\"evt_%d\"}\n\n", n)
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"error":"no handler"}`)
+		}))
+		defer server.Close()
+		args = append(args, "--address", strings.TrimPrefix(server.URL, "http://"))
+	}
+	out, errs, code := webhook(t, "", append([]string{"deliveries", "--follow"}, args...)...)
+	if code != 2 || strings.Count(out, "INSTANCE") != 1 || strings.Count(out, "\n") != 3 || !strings.Contains(errs, args[1]+": no handler") || !strings.Contains(errs, args[3]+": no handler") {
+		t.Errorf("exit %d:\n%s%s", code, out, errs)
+	}
+	for n, address := range []string{args[1], args[3]} {
+		if line := lineWith(out, fmt.Sprintf("evt_%d", n)); !strings.Contains(line, address) {
+			t.Errorf("%q does not name %s", line, address)
+		}
+	}
+}
+
+func lineWith(text, word string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, word) {
+			return line
+		}
+	}
+	return ""
+}
+
 // TestFollowConnectsAgain: a stream ends with each reload, and the command goes on
 // after the last delivery that it printed, until the handler is gone for good.
 func TestFollowConnectsAgain(t *testing.T) {

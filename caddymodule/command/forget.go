@@ -18,7 +18,7 @@ func forgetCommand() *cobra.Command {
 	var admin adminFlags
 	var name, tenant, id, inbox string
 	cmd := &cobra.Command{
-		Use:   "forget (<key> | --name <name> [--tenant <tenant>] --id <sender's id> | --inbox <id>) [--address <admin>]",
+		Use:   "forget (<key> | --name <name> [--tenant <tenant>] --id <sender's id> | --inbox <id>) [--address <admin>]...",
 		Short: "Forgets a delivery so that its next copy is forwarded",
 		Long: `
 Makes a running Caddy forget that the app accepted a delivery, so that the next
@@ -39,42 +39,55 @@ duplicates, although the app never gets it, until they are forgotten. The id was
 the log when the inbox was opened ("the inbox file is open"), and in caddy webhook
 inbox and status. If the inbox still exists, the app gets its deliveries twice.
 
-Exit status: 0 forgotten; 1 in flight, in the inbox, not remembered, or no such
-delivery is kept; 2 the endpoint cannot be reached, or the key is invalid.`,
+Instances with a shared store share what they remember, but each also keeps some of
+it in its own memory: pass the --address of each. It prints what each one said.
+
+Exit status: 0 forgotten, by one instance at least; 1 in flight, in the inbox, not
+remembered, or no such delivery is kept; 2 an endpoint cannot be reached, or the key
+is invalid.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
-  caddy webhook forget 0123456789abcdef0123456789abcdef --address unix//run/caddy-admin.sock
+  caddy webhook forget 0123456789abcdef0123456789abcdef \
+    --address gateway-1:2019 --address gateway-2:2019
   caddy webhook forget --name stripe --id evt_1NG8Du2eZvKYlo2CUI79vXWy
   caddy webhook forget --inbox 5f0c9a3e71b2d846`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var forget func(one *adminFlags, w io.Writer) error
 			switch {
 			case len(args) == 0 && name != "" && id != "" && inbox == "":
-				return forgetByID(cmd.OutOrStdout(), &admin, name, tenant, id)
+				forget = func(one *adminFlags, w io.Writer) error { return forgetByID(w, one, name, tenant, id) }
 			case len(args) == 0 && name+tenant+id == "" && inbox != "":
-				return forgetInbox(cmd.OutOrStdout(), &admin, inbox)
+				forget = func(one *adminFlags, w io.Writer) error { return forgetInbox(w, one, inbox) }
 			case len(args) != 1 || name+tenant+id+inbox != "":
 				return errors.New("pass the key of one delivery, or --name and --id, or --inbox: caddy webhook forget <32 hexadecimal digits>")
+			default:
+				key, err := dedupe.ParseKey(args[0])
+				if err != nil {
+					return fmt.Errorf("%w: copy it from Webhook-Delivery or the access log", err)
+				}
+				forget = func(one *adminFlags, w io.Writer) error { return forgetKey(w, one, key) }
 			}
-			key, err := dedupe.ParseKey(args[0])
-			if err != nil {
-				return fmt.Errorf("%w: copy it from Webhook-Delivery or the access log", err)
-			}
-			err = ask(cmd.OutOrStdout(), &admin, http.MethodDelete, adminapi.DeliveriesPath+"/"+key.String(), printForgotten)
-			e, _ := errors.AsType[*adminError](err)
-			switch {
-			case e != nil && e.status == http.StatusConflict: // in flight, or in the inbox
-				return negative(e.text)
-			case e != nil && e.status == http.StatusNotFound:
-				return negative("no such delivery is remembered: its next copy is forwarded anyway")
-			}
-			return err
+			return admin.onEach(cmd.OutOrStdout(), cmd.ErrOrStderr(), forget)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "The `name` of the handler, with --id")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "The `tenant` of the handler, with --id")
 	cmd.Flags().StringVar(&id, "id", "", "The sender's `id` of the delivery, with --name")
 	cmd.Flags().StringVar(&inbox, "inbox", "", "The `id` of an inbox that is lost, to forget all that it had")
-	admin.register(cmd)
+	admin.registerInstances(cmd)
 	return cmd
+}
+
+// forgetKey forgets one delivery.
+func forgetKey(w io.Writer, admin *adminFlags, key dedupe.Key) error {
+	err := ask(w, admin, http.MethodDelete, adminapi.DeliveriesPath+"/"+key.String(), printForgotten)
+	e, _ := errors.AsType[*adminError](err)
+	switch {
+	case e != nil && e.status == http.StatusConflict: // in flight, or in the inbox
+		return negative(e.text)
+	case e != nil && e.status == http.StatusNotFound:
+		return absent{negative("no such delivery is remembered: its next copy is forwarded anyway")}
+	}
+	return err
 }
 
 func printForgotten(w io.Writer, f adminapi.Forgotten) error {
@@ -90,7 +103,7 @@ func forgetByID(w io.Writer, admin *adminFlags, name, tenant, id string) error {
 	}
 	err := ask(w, admin, http.MethodDelete, adminapi.DeliveriesPath+"?"+query.Encode(), printForgottenByID)
 	if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusNotFound {
-		return negative(e.text)
+		return absent{negative(e.text)}
 	}
 	return err
 }
@@ -108,8 +121,11 @@ func printForgottenByID(w io.Writer, f adminapi.ForgottenByID) error {
 	for _, key := range f.Stored {
 		fmt.Fprintf(w, "In the inbox: %s. Replay or discard it: caddy webhook inbox.\n", key)
 	}
-	if len(f.Keys) == 0 || len(f.InFlight)+len(f.Stored) > 0 {
+	switch {
+	case len(f.InFlight)+len(f.Stored) > 0:
 		return negative("")
+	case len(f.Keys) == 0:
+		return absent{negative("")}
 	}
 	_, err := fmt.Fprintf(w, "(%s)\n", f.Note)
 	return err
@@ -126,7 +142,7 @@ func forgetInbox(w io.Writer, admin *adminFlags, id string) error {
 
 func printForgottenInbox(w io.Writer, f adminapi.ForgottenInbox) error {
 	if f.Forgotten == 0 {
-		return negative("no delivery of that inbox is remembered: check its id")
+		return absent{negative("no delivery of that inbox is remembered: check its id")}
 	}
 	_, err := fmt.Fprintf(w, "Forgotten: %d of the inbox %s. Their next copies are forwarded.\n(%s)\n", f.Forgotten, plain(f.Inbox), f.Note)
 	return err

@@ -26,7 +26,6 @@ import (
 func pageCommand() *cobra.Command {
 	var admin adminFlags
 	var addr string
-	var addresses []string
 	var show bool
 	cmd := &cobra.Command{
 		Use:   "page [--addr <address>] [--open] [--address <admin>]...",
@@ -52,7 +51,7 @@ Exit status: 0 after Ctrl-C, or 2 if no gateway answers or the address is in use
 			if len(args) > 0 {
 				return fmt.Errorf("page takes no argument: see %s --help", cmd.CommandPath())
 			}
-			gateways, err := reachable(&admin, addresses)
+			gateways, err := reachable(&admin)
 			if err != nil {
 				return err
 			}
@@ -67,27 +66,21 @@ Exit status: 0 after Ctrl-C, or 2 if no gateway answers or the address is in use
 	}
 	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "The loopback `address` of the page; port 0 is any that is free")
 	cmd.Flags().BoolVar(&show, "open", false, "Open the page in the browser")
-	cmd.Flags().StringArrayVar(&addresses, "address", nil, "`Address` of the admin endpoint (default: localhost:2019); repeatable")
-	admin.registerConfig(cmd)
+	admin.registerInstances(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("addr", cobra.NoFileCompletions)
 	return cmd
 }
 
 // reachable returns the gateways at the addresses, at least one of which must answer.
-func reachable(admin *adminFlags, addresses []string) ([]page.Gateway, error) {
-	if len(addresses) == 0 {
-		addresses = []string{""}
+func reachable(admin *adminFlags) ([]page.Gateway, error) {
+	instances, err := admin.instances()
+	if err != nil {
+		return nil, err
 	}
 	var gateways []page.Gateway
 	var failures []error
-	for _, address := range addresses {
-		f := *admin
-		f.address = address
-		name, err := f.endpoint()
-		if err != nil {
-			return nil, err
-		}
-		g := page.Gateway{Address: name, Ask: func(method, target string, header http.Header) (*http.Response, error) {
+	for _, f := range instances {
+		g := page.Gateway{Address: f.address, Ask: func(method, target string, header http.Header) (*http.Response, error) {
 			resp, err := f.request(method, target, header)
 			if e, ok := errors.AsType[*adminError](err); ok {
 				return nil, &page.StatusError{Status: e.status, Text: e.text}
