@@ -1,29 +1,31 @@
 package integration
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/verify-webhook/caddy-verify-webhook/internal/redistest"
 )
 
 // A manifest is the tested part of a Kubernetes object.
 type manifest struct {
 	Kind     string
 	Metadata struct{ Name string }
-	Data     map[string]string
 	Secrets  map[string]string `yaml:"stringData"`
+	node     yaml.Node
 	Spec     struct {
 		Replicas     int
 		MinAvailable int `yaml:"minAvailable"`
@@ -33,6 +35,8 @@ type manifest struct {
 			Spec     podSpec
 		}
 		Ports []struct {
+			Name       string
+			Port       int
 			TargetPort string `yaml:"targetPort"`
 		}
 	}
@@ -45,7 +49,8 @@ type podSpec struct {
 	} `yaml:"securityContext"`
 	Containers []struct {
 		Name, Image string
-		Ports       []struct{ Name string }
+		Command     []string
+		Ports       []containerPort
 		Readiness   *probe `yaml:"readinessProbe"`
 		Liveness    *probe `yaml:"livenessProbe"`
 		Resources   struct {
@@ -67,6 +72,11 @@ type podSpec struct {
 		}
 		ConfigMap struct{ Name string } `yaml:"configMap"`
 	}
+}
+
+type containerPort struct {
+	Name string
+	Port int `yaml:"containerPort"`
 }
 
 type probe struct {
@@ -92,41 +102,48 @@ func manifests(t testing.TB) map[string]manifest {
 			}
 			continue
 		}
-		for d := yaml.NewDecoder(strings.NewReader(text)); ; {
-			var m manifest
-			err := d.Decode(&m)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if m.Kind == "" || m.Metadata.Name == "" {
-				t.Errorf("%s: an object without kind or name", name)
-			}
-			all[m.Kind+"/"+m.Metadata.Name] = m
-		}
+		maps.Copy(all, objects(t, name, text))
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
-		// Example keys must not be used.
-		if want := name != "kustomization.yaml" && name != "secrets.example.yaml"; slices.Contains(list.Resources, name) != want {
+		// Examples must not be used as they are.
+		if want := name != "kustomization.yaml" && !strings.HasSuffix(name, ".example.yaml"); slices.Contains(list.Resources, name) != want {
 			t.Errorf("kustomization.yaml: lists %s: %t, want %t", name, !want, want)
 		}
 	}
 	return all
 }
 
+// objects reads the documents of one YAML text, by kind/name.
+func objects(t testing.TB, place, text string) map[string]manifest {
+	t.Helper()
+	all := make(map[string]manifest)
+	for d := yaml.NewDecoder(strings.NewReader(text)); ; {
+		var m manifest
+		err := d.Decode(&m.node)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err = cmp.Or(err, m.node.Decode(&m)); err != nil {
+			t.Fatalf("%s: %v", place, err)
+		}
+		if m.Kind == "" || m.Metadata.Name == "" {
+			t.Errorf("%s: an object without kind or name", place)
+		}
+		all[m.Kind+"/"+m.Metadata.Name] = m
+	}
+}
+
 // TestKubernetesManifests looks for mistakes that kubectl accepts.
 func TestKubernetesManifests(t *testing.T) {
 	t.Parallel()
 	all := manifests(t)
-	caddyfile := all["ConfigMap/webhook-gateway"].Data["Caddyfile"]
+	caddyfile := deployed(t, "kubernetes", "Caddyfile")
 	gateway := all["Deployment/webhook-gateway"]
 	if gateway.Spec.Replicas != 3 || all["PodDisruptionBudget/webhook-gateway"].Spec.MinAvailable >= 3 {
 		t.Error("want 3 replicas and a budget that lets one go")
 	}
-	if grace := gateway.Spec.Template.Spec.Grace; grace <= 10+70 || !strings.Contains(caddyfile, "shutdown_delay 10s\n") || !strings.Contains(caddyfile, "grace_period   70s\n") {
+	if grace := gateway.Spec.Template.Spec.Grace; grace <= 10+70 || !strings.Contains(caddyfile, "shutdown_delay 10s\n") || !strings.Contains(caddyfile, "grace_period 70s\n") {
 		t.Errorf("terminationGracePeriodSeconds %d: want more than shutdown_delay and grace_period together", grace)
 	}
 	for _, p := range all["Service/webhook-gateway"].Spec.Ports {
@@ -151,7 +168,7 @@ func TestKubernetesManifests(t *testing.T) {
 				t.Errorf("%s: %s: resources", name, c.Name)
 			}
 			for what, p := range map[string]*probe{"readiness": c.Readiness, "liveness": c.Liveness} {
-				if p == nil || !slices.ContainsFunc(c.Ports, func(port struct{ Name string }) bool { return port.Name == p.HTTPGet.Port || port.Name == p.TCP.Port }) {
+				if p == nil || !slices.ContainsFunc(c.Ports, func(port containerPort) bool { return port.Name == p.HTTPGet.Port || port.Name == p.TCP.Port }) {
 					t.Errorf("%s: %s: no %s probe, or of a port it has not", name, c.Name, what)
 				}
 			}
@@ -166,16 +183,153 @@ func TestKubernetesManifests(t *testing.T) {
 					if len(all["Secret/"+v.Secret.SecretName].Secrets) == 0 {
 						t.Errorf("%s: no Secret %s among the examples", name, v.Secret.SecretName)
 					}
-					if m.Kind == "Deployment" && !strings.Contains(caddyfile, "{file."+mount.MountPath) {
+					if m.Kind == "Deployment" && !strings.Contains(caddyfile, "{file."+strings.Replace(mount.MountPath, "/run/secrets", "{$SECRETS:/run/secrets}", 1)) {
 						t.Errorf("%s: the Caddyfile does not read %s", name, mount.MountPath)
 					}
 				}
 			}
 		}
 	}
+}
+
+// TestKustomize builds what kubectl apply -k would send, with the optional component.
+func TestKustomize(t *testing.T) {
+	t.Parallel()
 	needs(t, "kubectl")
-	if out, err := exec.Command("kubectl", "kustomize", filepath.Join("..", "deploy", "kubernetes")).CombinedOutput(); err != nil {
-		t.Errorf("kubectl kustomize: %v\n%s", err, out)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "deploy", "kubernetes"))); err != nil {
+		t.Fatal(err)
+	}
+	build := func(change func(file, text string) string) map[string]manifest {
+		t.Helper()
+		for _, file := range []string{"kustomization.yaml", "Caddyfile"} {
+			text := change(file, deployed(t, "kubernetes", file))
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := exec.Command("kubectl", "kustomize", dir).CombinedOutput()
+		if err != nil {
+			t.Fatalf("kubectl kustomize: %v\n%s", err, out)
+		}
+		return objects(t, "kubectl kustomize", string(out))
+	}
+	all := build(func(_, text string) string { return text })
+	if got := len(all); got != 9 {
+		t.Errorf("%d objects, want 9", got)
+	}
+	pod := all["Deployment/webhook-gateway"].Spec.Template.Spec
+	if image := pod.Containers[0].Image; image != "registry.example.com/caddy-verify-webhook:0.1.0" {
+		t.Errorf("image %s", image)
+	}
+	config := func(all map[string]manifest) string {
+		for _, v := range all["Deployment/webhook-gateway"].Spec.Template.Spec.Volumes {
+			if v.Name == "config" {
+				return v.ConfigMap.Name
+			}
+		}
+		return ""
+	}
+	name := config(all)
+	if _, ok := all["ConfigMap/"+name]; !ok {
+		t.Errorf("the pods mount a ConfigMap %q that is not there", name)
+	}
+	monitored := build(func(file, text string) string {
+		if file == "Caddyfile" {
+			return text + "# changed\n"
+		}
+		return strings.Replace(text, "# components:", "components:", 1)
+	})
+	if config(monitored) == name {
+		t.Error("a change of the Caddyfile does not roll the pods")
+	}
+	for _, want := range []string{"PodMonitor/webhook-gateway", "PrometheusRule/webhook-gateway"} {
+		if _, ok := monitored[want]; !ok {
+			t.Errorf("the component has no %s", want)
+		}
+	}
+}
+
+// TestNetworkPolicy: only the ports of the pod are open, to named peers, and the gateway
+// reaches what its Caddyfile names.
+func TestNetworkPolicy(t *testing.T) {
+	t.Parallel()
+	type rule struct {
+		From  []yaml.Node
+		Ports []struct{ Port int }
+	}
+	var gateway struct {
+		Spec struct{ Ingress, Egress []rule }
+	}
+	all := manifests(t)
+	policy := all["NetworkPolicy/webhook-gateway"]
+	if err := policy.node.Decode(&gateway); err != nil {
+		t.Fatal(err)
+	}
+	var in, out []int
+	for _, r := range gateway.Spec.Ingress {
+		if len(r.From) == 0 {
+			t.Error("a port of the gateway is open to everyone")
+		}
+		for _, p := range r.Ports {
+			in = append(in, p.Port)
+		}
+	}
+	for _, r := range gateway.Spec.Egress {
+		for _, p := range r.Ports {
+			out = append(out, p.Port)
+		}
+	}
+	var listens []int
+	for _, p := range all["Deployment/webhook-gateway"].Spec.Template.Spec.Containers[0].Ports {
+		listens = append(listens, p.Port)
+	}
+	if !slices.Equal(in, listens) {
+		t.Errorf("in on %v, and the pod listens on %v", in, listens)
+	}
+	caddyfile := deployed(t, "kubernetes", "Caddyfile")
+	for _, m := range regexp.MustCompile(`(?m)^\t*(?:address|reverse_proxy) \S+:(\d+)$`).FindAllStringSubmatch(caddyfile, -1) {
+		if port, _ := strconv.Atoi(m[1]); !slices.Contains(out, port) {
+			t.Errorf("the gateway may not reach %s", strings.TrimSpace(m[0]))
+		}
+	}
+	for _, port := range []int{53, 443} {
+		if !slices.Contains(out, port) {
+			t.Errorf("the gateway may not reach port %d", port)
+		}
+	}
+}
+
+// TestPrometheusRule: the operator gets the rules of alerts.yml.
+func TestPrometheusRule(t *testing.T) {
+	t.Parallel()
+	_, rules, _ := strings.Cut(deployed(t, "prometheus", "alerts.yml"), "\ngroups:")
+	want := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString("groups:"+rules, "  $1")
+	if _, got, _ := strings.Cut(deployed(t, "kubernetes", "monitoring", "prometheusrule.yaml"), "\nspec:\n"); got != want {
+		t.Error("prometheusrule.yaml has other rules than alerts.yml: its first lines say how to update it")
+	}
+}
+
+// TestKubernetesCaddyfileIsValidOutside: the command in the file's comment needs no
+// cluster.
+func TestKubernetesCaddyfileIsValidOutside(t *testing.T) {
+	t.Parallel()
+	dir, text := t.TempDir(), deployed(t, "kubernetes", "Caddyfile")
+	const command = `SECRETS="$PWD/secrets" caddy validate --adapter caddyfile --config deploy/kubernetes/Caddyfile`
+	if !strings.Contains(text, command) {
+		t.Fatal("the command is another")
+	}
+	mountSecret(t, filepath.Join(dir, "secrets", "redis"), map[string]string{"password": "any"})
+	path := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"SECRETS=" + filepath.Join(dir, "secrets")}
+	if out, err := caddy(t, dir, env, "validate", "--adapter", "caddyfile", "--config", path); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := caddy(t, dir, nil, "fmt", "--diff", path); err != nil || strings.Contains(out, "\n- ") || strings.Contains(out, "\n+ ") {
+		t.Errorf("not formatted: %v\n%s", err, out)
 	}
 }
 
@@ -219,23 +373,22 @@ func mountSecret(t testing.TB, dir string, keys map[string]string) {
 	}
 }
 
-// TestKubernetesCaddyfile runs the ConfigMap's Caddyfile in three gateways in front
-// of one app, with the example Secrets mounted as by kubelet and a Redis with a
-// password.
+// TestKubernetesCaddyfile runs the Caddyfile in three gateways in front of one app,
+// with the example Secrets mounted as by kubelet and the manifest's Redis.
 func TestKubernetesCaddyfile(t *testing.T) {
 	t.Parallel()
 	all := manifests(t)
-	password := all["Secret/webhook-redis"].Secrets["password"]
 	keys := all["Secret/webhook-github"].Secrets
 	for _, key := range keys {
 		confide(key)
 	}
-	confide(password)
-	redis := redistest.Start(t, "--requirepass", password)
+	confide(awkwardPassword)
+	all["Secret/webhook-redis"].Secrets["password"] = awkwardPassword
 	secrets := t.TempDir()
 	for _, name := range []string{"stripe", "github", "redis"} {
 		mountSecret(t, filepath.Join(secrets, name), all["Secret/webhook-"+name].Secrets)
 	}
+	redis := startRedisCommand(t, secrets)
 	app := newApp()
 	t.Cleanup(app.Close)
 	var gateways []*gateway
@@ -244,9 +397,9 @@ func TestKubernetesCaddyfile(t *testing.T) {
 		operator := freeAddress()
 		whole := strings.NewReplacer(
 			"localhost:2019", "ADMIN", "http://:8080 {", "http://:PORT {\nbind 127.0.0.1", "http://:9180 {", "http://"+operator+" {\nbind 127.0.0.1",
-			"webhook-redis:6379", redis.Addr, "app:3001", "APP", "/run/secrets/", filepath.ToSlash(secrets)+"/", "shutdown_delay 10s", "shutdown_delay 2s",
-		).Replace(all["ConfigMap/webhook-gateway"].Data["Caddyfile"])
-		g, err := launch(t.TempDir(), app, setup{whole: whole})
+			"webhook-redis:6379", redis, "app:3001", "APP", "shutdown_delay 10s", "shutdown_delay 2s",
+		).Replace(deployed(t, "kubernetes", "Caddyfile"))
+		g, err := launch(t.TempDir(), app, setup{whole: whole, env: []string{"SECRETS=" + filepath.ToSlash(secrets)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,6 +429,19 @@ func TestKubernetesCaddyfile(t *testing.T) {
 		for _, g := range gateways {
 			wantDuplicate(t, "a copy", g.once(t, m))
 		}
+	}
+	for _, g := range gateways {
+		if text := g.adminGet(t, "/metrics"); !strings.Contains(text, degraded+" 0") {
+			t.Error("a gateway does not reach Redis")
+		}
+	}
+	m := githubWith(t, keys["current"])
+	m.header.Set("X-Forwarded-For", "192.0.2.1, 203.0.113.9")
+	m.header.Set("X-Forwarded-Proto", "https")
+	id := newCase()
+	wantForwarded(t, "through the ingress", gateways[0].do(t, gateways[0].h1, gateways[0].request(t, id, m)))
+	if h := app.got(id)[0].Header; h.Get("X-Forwarded-Proto") != "https" || !strings.HasPrefix(h.Get("X-Forwarded-For"), "192.0.2.1, 203.0.113.9, ") {
+		t.Errorf("the app is told %q %q", h.Get("X-Forwarded-Proto"), h.Get("X-Forwarded-For"))
 	}
 	for _, path := range []string{"/", "/hooks/", "/hooks/github/", "/metrics", "/ready"} {
 		if status := gateways[1].status(t, message{path: path, body: []byte("{}")}); status != http.StatusNotFound {
@@ -314,7 +480,7 @@ func TestKubernetesCaddyfile(t *testing.T) {
 	}
 	end(2)
 	eventually(t, "a pod that goes is not ready", func() bool { status, _ := get(operators[2] + "/ready"); return status == http.StatusServiceUnavailable })
-	m := githubWith(t, next)
+	m = githubWith(t, next)
 	wantForwarded(t, "while a pod goes", gateways[0].once(t, m))
 	wantDuplicate(t, "its copy at another", gateways[1].once(t, m))
 }

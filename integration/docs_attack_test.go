@@ -43,14 +43,8 @@ func documentedGateways(t testing.TB) (all []codeBlock) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		place := strings.TrimPrefix(filepath.ToSlash(path), "../")
-		switch text := read(path); {
-		case entry.Name() == "Caddyfile":
-			all = append(all, codeBlock{place: place, text: text})
-		case strings.HasSuffix(path, ".yaml") && strings.Contains(text, "\n  Caddyfile: |\n"):
-			_, text, _ = strings.Cut(text, "\n  Caddyfile: |\n")
-			text = regexp.MustCompile(`(?m)^    `).ReplaceAllString(text, "")
-			all = append(all, codeBlock{place: place, text: text})
+		if entry.Name() == "Caddyfile" {
+			all = append(all, codeBlock{place: strings.TrimPrefix(filepath.ToSlash(path), "../"), text: read(path)})
 		}
 		return nil
 	})
@@ -67,6 +61,7 @@ var (
 	providerFile = regexp.MustCompile(`\./(\w+)\.json`)
 	dropped      = regexp.MustCompile(`(?m)^ *\t*(?:bind .*|admin .*|persist_config off|(?:shutdown_delay|grace_period) .*)$`)
 	transport    = regexp.MustCompile(`(?m) \{\n *\t*transport http \{\n *\t*tls\n *\t*\}\n *\t*\}$`)
+	servers      = regexp.MustCompile(`(?m)^\tservers \{\n(?:\t\t.*\n)*\t\}\n`)
 	stores       = regexp.MustCompile(`(?m)^ *\t*store (redis|bolt) \{\n(?: *\t+.*\n)*? *\t*\}$`)
 )
 
@@ -88,7 +83,7 @@ func attackable(text string) string {
 	global := "admin ADMIN\nskip_install_trust\npersist_config off\nservers {\nprotocols h1 h2c\n}\nlog default {\noutput stderr\nformat json\nlevel DEBUG\n}\n"
 	if rest, ok := strings.CutPrefix(strings.TrimSpace(text), "{\n"); ok {
 		rest = regexp.MustCompile(`(?s)\t*log default \{.*?\n\t\}\n`).ReplaceAllString(rest, "")
-		return "{\n" + global + rest
+		return "{\n" + global + servers.ReplaceAllString(rest, "")
 	}
 	return "{\n" + global + "}\n" + text
 }
