@@ -74,7 +74,7 @@ func TestProvidersOne(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Cisco Webex (webex, cisco_webex)\n", "sender webex {env.WEBEX_SECRET}\n",
-		"`hmac-sha1` over the raw body.", "every copy is forwarded", "https://developer.webex.com/docs/api/guides/webhooks",
+		"hmac-sha1 over the raw body.", "every copy is forwarded", "https://developer.webex.com/docs/api/guides/webhooks",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -6,10 +6,11 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/verify-webhook/caddy-verify-webhook/internal/wrap"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -31,7 +32,7 @@ func sections(p *providers.Provider) []section {
 	all := []section{
 		{title: keyTitle(p), lines: keyLines(p), list: true},
 		{title: "What is signed", lines: signed(p), list: true},
-		{title: "A delivery", lines: delivery(p), fence: "http"},
+		{title: "A delivery, and the command that accepts it", lines: delivery(p), fence: "sh"},
 		{title: "Which copies are the same delivery", lines: copies(p)},
 		{title: "Retries", lines: []string{retries(p)}},
 		{title: "Parameters", lines: params(p), list: true},
@@ -47,21 +48,26 @@ func sections(p *providers.Provider) []section {
 // Text returns the provider's description as plain text, for the terminal.
 func Text(p *providers.Provider) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s)\n\n%s", p.Name, strings.Join(append([]string{p.ID}, p.Aliases...), ", "), Caddyfile(p))
+	b.WriteString(wrap.Text(p.Name+" ("+strings.Join(append([]string{p.ID}, p.Aliases...), ", ")+")", "", "  "))
+	b.WriteString("\n" + Caddyfile(p))
 	for _, s := range sections(p) {
 		fmt.Fprintf(&b, "\n%s\n", s.title)
 		for _, line := range s.lines {
-			if s.list {
-				line = "- " + line
+			switch {
+			case s.fence != "":
+				fmt.Fprintln(&b, line) // to copy
+			case s.list:
+				b.WriteString(wrap.Text(plain.Replace(line), "  - ", "    "))
+			default:
+				b.WriteString(wrap.Text(plain.Replace(line), "  ", "  "))
 			}
-			fmt.Fprintf(&b, "  %s\n", plain.Replace(line))
 		}
 	}
 	return b.String()
 }
 
 // plain removes Markdown markup.
-var plain = strings.NewReplacer(`\*`, "*", `\<`, "<", "**", "", "<http", "http", ">: ", ": ")
+var plain = strings.NewReplacer(`\*`, "*", `\<`, "<", "**", "", "`", "", "<http", "http", ">: ", ": ", ">; ", "; ")
 
 // prose escapes text for Markdown: <key> is not a tag and * is not emphasis.
 func prose(text string) string {
@@ -76,7 +82,7 @@ func prose(text string) string {
 func Markdown(p *providers.Provider) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "<!-- Made by go generate ./... from verifier/providers/%s.json: change that file. -->\n\n# %s\n\n", p.ID, p.Name)
-	fmt.Fprintf(&b, "Verify %s webhooks in front of your app. Provider `%s`", p.Name, p.ID)
+	fmt.Fprintf(&b, "Verify %s in front of your app. Provider `%s`", deliveriesOf(p), p.ID)
 	if len(p.Aliases) > 0 {
 		fmt.Fprintf(&b, " (also `%s`)", strings.Join(p.Aliases, "`, `"))
 	}
@@ -92,7 +98,7 @@ func Markdown(p *providers.Provider) []byte {
 			fmt.Fprintf(&b, "%s\n", strings.Join(s.lines, "\n\n"))
 		}
 	}
-	b.WriteString("\nAll senders: [README.md](README.md). The language of the provider's file: [../providers.md](../providers.md).\n")
+	b.WriteString("\nAll senders, and [what the words of proof and confidence mean](README.md#proof-and-confidence): [README.md](README.md). The language of the provider's file: [../providers.md](../providers.md).\n")
 	return b.Bytes()
 }
 
@@ -122,28 +128,6 @@ func Caddyfile(p *providers.Provider) string {
 	respond 404
 }
 `
-}
-
-// delivery shows the first genuine vector: its request line and the headers that the scheme reads.
-func delivery(p *providers.Provider) []string {
-	i := slices.IndexFunc(p.Vectors, func(v providers.Vector) bool { return v.Expect == providers.Genuine })
-	if i < 0 {
-		return nil
-	}
-	vec := &p.Vectors[i]
-	target := "/hooks/" + p.ID
-	if sig := p.Scheme.Signature; sig != nil && sig.Query != "" {
-		if _, query, found := strings.Cut(vec.URL, "?"); found {
-			target += "?" + query
-		}
-	}
-	lines := []string{or(vec.Method, "POST") + " " + target + " HTTP/1.1"}
-	for _, name := range sorted(vec.Headers) {
-		if slices.ContainsFunc(p.Scheme.HeaderNames(), func(n string) bool { return strings.EqualFold(n, name) }) {
-			lines = append(lines, name+": "+vec.Headers[name])
-		}
-	}
-	return lines
 }
 
 func keyTitle(p *providers.Provider) string {
@@ -198,7 +182,26 @@ func retries(p *providers.Provider) string {
 	case r.Span > 0:
 		return span(r.Span) + " from the first attempt to the last."
 	}
+	for _, note := range p.Notes {
+		if found := retriesNotFound.FindStringSubmatch(note); found != nil {
+			return "Not found in the sources below" + found[1] + "."
+		}
+	}
 	return "Not documented."
+}
+
+// retriesNotFound matches a note that the sender's pages do not say how it retries, and
+// when they were read.
+var retriesNotFound = regexp.MustCompile(`(?i)not found in the (?:part of the )?pages below(?: that could be read)?( on [0-9-]{10}):.*\b(?:retr|when and how often)`)
+
+// deliveriesOf names what the provider sends, without saying webhooks twice.
+func deliveriesOf(p *providers.Provider) string {
+	for _, word := range []string{"hook", "callback", "notification", "event", "stream"} {
+		if strings.Contains(strings.ToLower(p.Name), word) {
+			return "deliveries of " + p.Name
+		}
+	}
+	return p.Name + " webhooks"
 }
 
 func traps(p *providers.Provider) (lines []string) {
@@ -291,7 +294,7 @@ func proof(p *providers.Provider) []string {
 	if n == 0 {
 		return []string{"None: no delivery from this sender has been verified yet."}
 	}
-	return []string{fmt.Sprintf("Genuine deliveries signed or checked by others, all of which verify: %d (%s). Altered ones, all refused: %d. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
+	return []string{fmt.Sprintf("Tested against deliveries that others signed or checked: %d genuine (%s), which are all accepted, and %d altered or wrong, which are all refused. Confidence: %s.", n, strings.Join(kinds, ", "), len(p.Vectors)-n, or(p.Confidence, "none"))}
 }
 
 func sources(p *providers.Provider) (lines []string) {
@@ -324,19 +327,3 @@ func Files() (map[string][]byte, error) {
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// span formats a duration in its largest whole unit: 7d, 36h, 15m.
-func span(d verifier.Duration) string {
-	t := time.Duration(d)
-	switch {
-	case t == 0:
-		return "0s"
-	case t%(24*time.Hour) == 0:
-		return fmt.Sprintf("%dd", t/(24*time.Hour))
-	case t%time.Hour == 0:
-		return fmt.Sprintf("%dh", t/time.Hour)
-	case t%time.Minute == 0:
-		return fmt.Sprintf("%dm", t/time.Minute)
-	}
-	return t.String()
-}

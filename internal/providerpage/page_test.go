@@ -5,8 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
@@ -159,9 +162,9 @@ func TestGolden(t *testing.T) {
 // TestCopies: pages and handler follow the same rule.
 func TestCopies(t *testing.T) {
 	for want, change := range map[string]func(*providers.Provider){
-		"The body: two events never share one. The id in the header `X-Id` does not count":                                                                                                            func(*providers.Provider) {},
-		"together with the body, because the signature does not cover the id. A delivery that the app accepted is remembered for 7d by default. One without an id is recognised by its body for 15m.": func(p *providers.Provider) { p.BodiesDiffer = false },
-		"together with the body and the header `X-Event`, because the signature does not cover the id.":                                                                                               func(p *providers.Provider) { p.EventHeader = verifier.StringList{"X-Event"} },
+		"The body: two events never share one. The id in the header `X-Id` does not count":                                                                                                                       func(*providers.Provider) {},
+		"together with the body, because the signature does not cover the id. A delivery that the app accepted is remembered for 7 days by default. One without an id is recognised by its body for 15 minutes.": func(p *providers.Provider) { p.BodiesDiffer = false },
+		"together with the body and the header `X-Event`, because the signature does not cover the id.":                                                                                                          func(p *providers.Provider) { p.EventHeader = verifier.StringList{"X-Event"} },
 		"`id` of the JSON body, which is signed and new for each event.": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.BodiesDiffer = &verifier.DeliveryID{JSON: "id"}, false
 		},
@@ -172,11 +175,11 @@ func TestCopies(t *testing.T) {
 		"The method counts too, because the signature does not cover it":           func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
 		"The signature does not cover the method: a copy with another value there": func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
 		"configure `dedupe { key content }`":                                       func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
-		"Replay: no copy of a captured delivery reaches the app for 7d.":           func(*providers.Provider) {},
-		"Replay: exact copies of a captured delivery do not reach the app for 7d. The signature does not cover the header `X-Id` and the header `X-Event`:": func(p *providers.Provider) {
+		"Replay: no copy of a captured delivery reaches the app for 7 days.":       func(*providers.Provider) {},
+		"Replay: exact copies of a captured delivery do not reach the app for 7 days. The signature does not cover the header `X-Id` and the header `X-Event`:": func(p *providers.Provider) {
 			p.EventHeader = verifier.StringList{"X-Event"}
 		},
-		"Replay: exact copies of a captured delivery do not reach the app for 49h. The signature does not cover all of the body:": func(p *providers.Provider) {
+		"Replay: exact copies of a captured delivery do not reach the app for 2 days 1 hour. The signature does not cover all of the body:": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.Scheme.Timestamp, p.Scheme.Message, p.Scheme.BodyUnsigned = nil, nil, verifier.StringList{"{json:id}"}, true
 		},
 		"Replay: copies of a captured delivery reach the app.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
@@ -201,6 +204,66 @@ func TestKeyLines(t *testing.T) {
 	} {
 		if got := strings.Join(keyLines(&providers.Provider{Key: k}), "|"); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestSpan: durations read as people say them.
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		7 * 24 * time.Hour: "7 days", 24 * time.Hour: "1 day", 3629 * time.Minute: "2 days 12 hours 29 minutes", 371 * time.Hour: "15 days 11 hours",
+		75*time.Hour + 35*time.Minute + 5*time.Second: "3 days 3 hours 35 minutes 5 seconds", 15 * time.Minute: "15 minutes", time.Second: "1 second",
+		0: "0s", 1500 * time.Millisecond: "1.5s",
+	} {
+		if got := span(verifier.Duration(d)); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
+// TestNamesAreNotDoubled: no page says webhooks twice where the name says it.
+func TestNamesAreNotDoubled(t *testing.T) {
+	files, err := Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubled := regexp.MustCompile(`(?i)(hooks?|events?|callbacks?|notifications?)\)? webhooks in front|webhooks webhooks`)
+	for name, text := range files {
+		if found := doubled.Find(text); found != nil {
+			t.Errorf("%s: %s", name, found)
+		}
+	}
+}
+
+// TestRetriesNotFound: where a note says that the pages do not say it, and when, so does
+// the section.
+func TestRetriesNotFound(t *testing.T) {
+	for note, want := range map[string]string{
+		"Not found in the pages below on 2026-11-29: retries, time to answer.":      "Not found in the sources below on 2026-11-29.",
+		"Sends twice. Not found in the pages below on 2026-11-29: a size, retries.": "Not found in the sources below on 2026-11-29.",
+		"Not found in the pages below on 2026-11-29: time to answer, size limit.":   "Not documented.",
+		"A retry has a new id.": "Not documented.",
+	} {
+		if got := retries(&providers.Provider{Notes: []string{note}}); got != want {
+			t.Errorf("%q: %s, want %s", note, got, want)
+		}
+	}
+}
+
+// TestTextFitsATerminal: prose fits 80 columns without Markdown; only what is copied, a
+// Caddyfile and a command, and addresses are longer.
+func TestTextFitsATerminal(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		command := strings.Join(delivery(p), "\n")
+		for line := range strings.Lines(strings.Replace(Text(p), command, "(the command)", 1)) {
+			line = strings.TrimSuffix(line, "\n")
+			if utf8.RuneCountInString(line) > 80 && strings.Contains(strings.TrimLeft(line, " -"), " ") || strings.ContainsAny(line, "`") || strings.Contains(line, "**") {
+				t.Errorf("%s: %s", p.ID, line)
+			}
 		}
 	}
 }
