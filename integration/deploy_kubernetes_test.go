@@ -433,6 +433,8 @@ func TestKubernetesCaddyfile(t *testing.T) {
 	for _, g := range gateways {
 		if text := g.adminGet(t, "/metrics"); !strings.Contains(text, degraded+" 0") {
 			t.Error("a gateway does not reach Redis")
+		} else if !strings.Contains(text, `{name="stripe",outcome="rejected",reason="signature_mismatch"} 0`) {
+			t.Error("refused signatures do not count from zero on, so an alert misses the first")
 		}
 	}
 	m := githubWith(t, keys["current"])

@@ -180,3 +180,26 @@ func TestDeployedQueries(t *testing.T) {
 		}
 	}
 }
+
+// TestDeployedLinks: what alerts and panels link to is in the documentation.
+func TestDeployedLinks(t *testing.T) {
+	t.Parallel()
+	address := regexp.MustCompile(`https://github\.com/verify-webhook/caddy-verify-webhook/blob/main/(docs/[^\s")#]+)(?:#([^\s")]+))?`)
+	links := 0
+	for _, file := range [][]string{{"prometheus", "alerts.yml"}, {"grafana", "dashboard.json"}} {
+		text := deployed(t, file...)
+		if strings.Contains(address.ReplaceAllString(text, ""), "docs/") {
+			t.Errorf("%s: a path instead of an address: its reader has no checkout", file[1])
+		}
+		for _, m := range address.FindAllStringSubmatch(text, -1) {
+			links++
+			page, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(m[1])))
+			if err != nil || m[2] != "" && !slices.Contains(anchors(string(page)), m[2]) {
+				t.Errorf("%s: %s is not there", file[1], m[0])
+			}
+		}
+	}
+	if links < 10 {
+		t.Errorf("%d links", links)
+	}
+}

@@ -122,6 +122,9 @@ func (c *Counters) collect(ch chan<- prometheus.Metric) {
 	requests(Duplicate, map[string]uint64{"": t.Duplicates})
 	requests(Handshake, map[string]uint64{"": t.Handshakes})
 	requests(Observed, t.Observed)
+	for _, reason := range forgeries { // likewise
+		t.Rejected[reason] += 0
+	}
 	requests(Rejected, t.Rejected)
 	ch <- counter(keyErrors, float64(t.KeyErrors), c.name)
 	for _, result := range slices.Sorted(maps.Keys(t.Lookups)) {

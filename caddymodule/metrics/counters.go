@@ -58,6 +58,10 @@ var reasons = func() []string {
 // failures are the reasons of Failed.
 var failures = []string{"status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted"}
 
+// forgeries are the reasons of a wrong key, for which a sender without any genuine
+// delivery alerts.
+var forgeries = []string{string(verifier.SignatureMismatch), string(verifier.MalformedSignature)}
+
 // stored are the reasons of Stored, besides those of a failing app.
 var stored = []string{"first", "held", "late", "copy"}
 

@@ -29,7 +29,10 @@ func TestAlertRules(t *testing.T) {
 	for _, g := range groups.Groups {
 		for _, rule := range g.Rules {
 			if rule.Labels["severity"] == "" || rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
-				t.Errorf("%s: wants severity, summary and description", rule.Alert)
+				t.Errorf("%s: severity, summary or description is missing", rule.Alert)
+			}
+			if url := rule.Annotations["runbook_url"]; !strings.HasPrefix(url, "https://") {
+				t.Errorf("%s: runbook_url %q: write an absolute address", rule.Alert, url)
 			}
 		}
 	}
