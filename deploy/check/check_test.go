@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -65,5 +66,19 @@ func TestDashboardQueries(t *testing.T) {
 	}
 	if queries == 0 {
 		t.Error("no queries")
+	}
+}
+
+// TestPrometheusFiles loads each prometheus.yml as Prometheus would.
+func TestPrometheusFiles(t *testing.T) {
+	for _, path := range []string{"../prometheus/prometheus.yml", "../compose/prometheus.yml"} {
+		c, err := config.LoadFile(path, false, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(c.ScrapeConfigs) != 1 || len(c.RuleFiles) != 1 {
+			t.Errorf("%s: %d jobs, %d files of rules, want one each", path, len(c.ScrapeConfigs), len(c.RuleFiles))
+		}
 	}
 }
