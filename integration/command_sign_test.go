@@ -217,8 +217,10 @@ func TestListenForCurl(t *testing.T) {
 			t.Errorf("curl: %v\n%s\n%s", err, out, script)
 		}
 	}
+	want(" POST /a.b/c?case=curl&x=[1], 21 bytes, ")
 	want("genuine: the app answered 200, key 1")
 	want("saved: ")
+	want(" POST /a.b/c?case=curl&x=[1], 21 bytes, ")
 	want("duplicate: answered 200, already accepted by the app")
 	want("saved: ")
 	got := app.got("curl")

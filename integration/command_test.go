@@ -55,7 +55,7 @@ func TestExitCodes(t *testing.T) {
 		{"verify stripe -H X:1 --secret a", 1, "missing_signature"},
 		{"sign stripe --secret a", 2, "no body: add --body-file"},
 		{"send stripe --secret a --to http://127.0.0.1:1", 2, "no answer from"},
-		{"listen stripe --secret a --addr 9000", 2, "--addr: write a port"},
+		{"listen stripe --secret a --addr nine", 2, "--addr: write a port"},
 		{"verify --help", 0, "caddy webhook verify stripe delivery.http"},
 		{"sign --help", 0, "--format curl"},
 		{"send --help", 0, "--tamper body"},

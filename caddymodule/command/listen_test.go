@@ -4,6 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -86,11 +90,11 @@ func TestListen(t *testing.T) {
 		signature string
 		want      []string
 	}{
-		{genuine, []string{`\d\d:\d\d:\d\d genuine: the app answered 202, key 1, delivery id evt_1`, `saved: .*Z-genuine\.http`}},
-		{genuine, []string{`duplicate: answered 200, already accepted by the app, key 1, delivery id evt_1`, `saved: .*Z-duplicate\.http`}},
-		{old, []string{`refused, 401: stale_timestamp: the delivery is 1h0m\ds old, tolerance 5m0s`, `hint: everything else is valid, but it is 1h0m\ds old: a retry`, `saved: .*Z-stale_timestamp\.http`}},
-		{spoil(wrong), []string{`refused, 401: signature_mismatch: `, `hint: no common mistake explains it`, `saved: .*Z-signature_mismatch\.http`}},
-		{"", []string{`refused, 401: missing_signature: no header Stripe-Signature`, `saved: .*Z-missing_signature\.http`}},
+		{genuine, []string{`^\d\d:\d\d:\d\d POST /hooks\?a=b, \d+ bytes, .*\d+m?s$`, `^         genuine: the app answered 202, key 1, delivery id evt_1`, `saved: .*Z-genuine\.http`}},
+		{genuine, []string{`POST /hooks\?a=b, `, `duplicate: answered 200, already accepted by the app, key 1, delivery id evt_1`, `saved: .*Z-duplicate\.http`}},
+		{old, []string{`POST /hooks\?a=b, `, `refused, 401: stale_timestamp: the delivery is 1h0m\ds old, tolerance 5m0s`, `hint: everything else is valid, but it is 1h0m\ds old: a retry`, `saved: .*Z-stale_timestamp\.http`}},
+		{spoil(wrong), []string{`POST /hooks\?a=b, `, `refused, 401: signature_mismatch: `, `hint: no common mistake explains it`, `saved: .*Z-signature_mismatch\.http`}},
+		{"", []string{`POST /hooks\?a=b, `, `refused, 401: missing_signature: no header Stripe-Signature`, `saved: .*Z-missing_signature\.http`}},
 	} {
 		go post(tc.signature)
 		for _, want := range tc.want {
@@ -131,6 +135,108 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// TestListenSeveral: each sender has a path and its own key, and the app gets it below the
+// path of --to. A line of JSON says the same.
+func TestListenSeveral(t *testing.T) {
+	t.Setenv("STRIPE_SECRET", stripeSecret)
+	t.Setenv("GITHUB_SECRET", stripeSecret)
+	if _, errs, code := webhook(t, "", "listen", "stripe", "stripe"); code != exitUsage || !strings.Contains(errs, "stripe twice: name each sender once") {
+		t.Errorf("one twice: exit %d, %s", code, errs)
+	}
+	paths := make(chan string, 9)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths <- r.Header.Get("Webhook-Verified") + " " + r.RequestURI
+	}))
+	defer app.Close()
+	url, lines, end := listening(t, "stripe", "github", "--to", app.URL+"/in/", "--json")
+	post := func(path, header, value, body string) map[string]any {
+		t.Helper()
+		go func() {
+			r, _ := http.NewRequest(http.MethodPost, url+path, strings.NewReader(body))
+			r.Header.Set(header, value)
+			r.Header.Set("X-GitHub-Event", "push\u202e")
+			if answer, err := http.DefaultClient.Do(r); err == nil {
+				answer.Body.Close()
+			}
+		}()
+		var got map[string]any
+		if !lines.Scan() || json.Unmarshal(lines.Bytes(), &got) != nil {
+			t.Fatalf("%s: no JSON: %q", path, lines.Text())
+		}
+		return got
+	}
+	mac := hmac.New(sha256.New, []byte(stripeSecret))
+	mac.Write([]byte(`{}`))
+	hub := "sha256=" + hex.EncodeToString(mac.Sum(nil))
+	for _, tc := range []struct {
+		path, header, value, body string
+		want                      map[string]any
+		app                       string
+	}{
+		{"/stripe", "Stripe-Signature", signatureOf(t, time.Now()), stripeBody, map[string]any{"sender": "stripe", "outcome": "genuine", "path": "/stripe", "method": "POST", "status": 200.0, "delivery_id": "evt_1", "bytes": float64(len(stripeBody))}, "stripe /in/stripe"},
+		{"/github/b%20c?d=%20e", "X-Hub-Signature-256", hub, "{}", map[string]any{"sender": "github", "outcome": "genuine"}, "github /in/github/b%20c?d=%20e"},
+		{"/github", "Stripe-Signature", signatureOf(t, time.Now()), stripeBody, map[string]any{"sender": "github", "outcome": "missing_signature", "status": 401.0}, ""},
+		{"/stripe-test", "X-Hub-Signature-256", hub, "{}", map[string]any{"sender": nil, "outcome": "no_sender", "status": 404.0, "meaning": "no sender has this path, 404: the senders are /stripe, /github"}, ""},
+	} {
+		got := post(tc.path, tc.header, tc.value, tc.body)
+		for name, value := range tc.want {
+			if got[name] != value {
+				t.Errorf("%s: %s is %v, want %v in %v", tc.path, name, got[name], value, got)
+			}
+		}
+		select {
+		case path := <-paths:
+			if path != tc.app {
+				t.Errorf("%s: the app got %q, want %q", tc.path, path, tc.app)
+			}
+		default:
+			if tc.app != "" {
+				t.Errorf("%s: the app got nothing", tc.path)
+			}
+		}
+	}
+	go func() {
+		for lines.Scan() {
+		}
+	}()
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestListenTo: with one sender the app gets the path of --to, whatever was called.
+func TestListenTo(t *testing.T) {
+	for to, want := range map[string]string{"": "/any/path?a=%2F", "/": "/any/path?a=%2F", "/web%20hooks/": "/web%20hooks/?a=%2F"} {
+		app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.RequestURI != want {
+				t.Errorf("--to %q: the app got %s, want %s", to, r.RequestURI, want)
+			}
+		}))
+		url, lines, end := listening(t, "stripe", "--secret", stripeSecret, "--to", app.URL+to)
+		go func() {
+			r, _ := http.NewRequest(http.MethodPost, url+"/any/path?a=%2F", strings.NewReader(`{"type":"paid","id":"evt_1"}`))
+			f := schemeFlags{secrets: []string{stripeSecret}}
+			s, _, _ := f.resolve([]string{"stripe"})
+			req := &verifier.Request{Header: r.Header}
+			_ = s.verifier.Sign(req, "", time.Now(), []byte(`{"type":"paid","id":"evt_1"}`))
+			if answer, err := http.DefaultClient.Do(r); err == nil {
+				answer.Body.Close()
+			}
+		}()
+		if !lines.Scan() || !strings.Contains(lines.Text(), "POST /any/path?a=%2F, 28 bytes, paid, ") || !lines.Scan() || !strings.Contains(lines.Text(), "genuine: the app answered 200") {
+			t.Errorf("--to %q: %q", to, lines.Text())
+		}
+		go func() {
+			for lines.Scan() {
+			}
+		}()
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		app.Close()
+	}
+}
+
 // signatureOf is the header's value for stripeBody.
 func signatureOf(t *testing.T, at time.Time) string {
 	t.Helper()
@@ -158,10 +264,11 @@ func TestListenUsage(t *testing.T) {
 		want string
 	}{
 		"no key":          {[]string{"stripe"}, "no key: add --secret"},
-		"two schemes":     {[]string{"stripe", "github", "--secret", "a"}, "pass one SCHEME"},
-		"a bare port":     {[]string{"stripe", "--secret", "a", "--addr", "9000"}, "--addr: write a port, such as :9000"},
+		"keys of several": {[]string{"stripe", "github", "--secret", "a"}, "of several senders: set {env.STRIPE_SECRET}"},
+		"no key in env":   {[]string{"stripe", "github"}, "the environment variable STRIPE_SECRET is not set"},
+		"not a port":      {[]string{"stripe", "--secret", "a", "--addr", "nine"}, "--addr: write a port, such as 9000"},
 		"no port":         {[]string{"stripe", "--secret", "a", "--addr", "localhost:"}, "--addr: write a port"},
-		"a path to":       {[]string{"stripe", "--secret", "a", "--to", "http://localhost:3000/hooks"}, "--to: write the app's address without a path"},
+		"a query to":      {[]string{"stripe", "--secret", "a", "--to", "http://localhost:3000/hooks?a=b"}, "--to: write the app's address"},
 		"another scheme":  {[]string{"stripe", "--secret", "a", "--to", "ftp://localhost"}, "--to: write the app's address"},
 		"no folder":       {[]string{"stripe", "--secret", "a", "--save", filepath.Join(blocked, "x")}, "--save: "},
 		"a port in use":   {[]string{"stripe", "--secret", "a", "--addr", taken.Addr().String()}, "cannot listen tcp " + taken.Addr().String() + ": bind: "},
@@ -202,13 +309,14 @@ func TestOutcome(t *testing.T) {
 		"observed":   {observation{reason: "stale_timestamp", status: 200}, red, "not genuine, forwarded (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
 		"too large":  {observation{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
 	} {
+		tc.observation.name = "stripe"
 		colour, text := w.verdict(&tc.observation)
 		if colour != tc.colour || text != tc.want || tc.observation.word() != tc.file {
 			t.Errorf("%s: %s %q %s, want %s %q %s", name, colour, text, tc.observation.word(), tc.colour, tc.want, tc.file)
 		}
 	}
 	w.recorder.missed.Store(3)
-	if _, text := w.verdict(&observation{handshake: true}); !strings.HasSuffix(text, " (3 more requests arrived too fast to be shown)") {
+	if _, text := w.verdict(&observation{name: "stripe", handshake: true}); !strings.HasSuffix(text, " (3 more requests arrived too fast to be shown)") {
 		t.Errorf("a flood: %q", text)
 	}
 }

@@ -57,15 +57,17 @@ func (*recorder) CaddyModule() caddy.ModuleInfo {
 // An observation is a request and its outcome.
 type observation struct {
 	at      time.Time
+	took    time.Duration // until the answer
+	name    string        // of the handler; "" if no sender has this path
 	request *rawhttp.Request
 	cut     bool // the body is longer than maxBody, or others leave no room for it
 	status  int
 
 	verified, duplicate, handshake bool
 
-	key, id, reason string
-	err             error
-	rejection       *verifier.Rejection // err, if it is one
+	key, id, event, reason string
+	err                    error
+	rejection              *verifier.Rejection // err, if it is one
 }
 
 // ServeHTTP keeps a copy of the whole body, including the part that the gateway does
@@ -82,6 +84,7 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	r.Header.Set(tenantHeader, w.tenant)
 	response := caddyhttp.NewResponseRecorder(rw, nil, nil)
 	err := next.ServeHTTP(response, r)
+	e.took = time.Since(e.at)
 	kept.drain(http.NewResponseController(rw))
 
 	e.status, e.err = response.Status(), err
@@ -93,7 +96,7 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	text := func(name string) string { value, _ := repl.GetString("http.verify_webhook." + name); return value }
 	e.request.Body, e.cut = kept.copy.Bytes(), kept.cut
 	e.verified, e.duplicate, e.handshake = flag("verified"), flag("duplicate"), flag("handshake")
-	e.key, e.id, e.reason = text("key"), text("delivery_id"), text("reason")
+	e.name, e.key, e.id, e.event, e.reason = text("name"), text("key"), text("delivery_id"), text("event"), text("reason")
 	e.rejection, _ = errors.AsType[*verifier.Rejection](err)
 	select {
 	case w.seen <- e:

@@ -9,15 +9,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // A reporter prints the observations of a recorder and saves the requests.
 type reporter struct {
 	recorder *recorder
-	subject  *subject
+	subjects []*subject
 	out      io.Writer
 	colour   bool
+	json     bool
 	folder   string // "" saves nothing
 	saved    int64  // bytes
 	alone    bool   // no app behind the gateway
@@ -72,26 +74,104 @@ func (p *reporter) rest(ctx context.Context) {
 	}
 }
 
-func (p *reporter) show(ctx context.Context, e *observation) {
-	defer p.recorder.forget(e)
-	e.id = p.subject.verifier.Redact(e.id)
-	colour, verdict := p.verdict(e)
-	fmt.Fprintf(p.out, "%s %s\n", e.at.Format("15:04:05"), p.paint(colour, verdict))
-	if e.rejection != nil {
-		hint := p.subject.explain(context.WithoutCancel(ctx), e.request, e.at, e.rejection, false)
-		if hint = cmp.Or(hint, unexplained(string(e.rejection.Reason))); hint != "" {
-			fmt.Fprintf(p.out, "         hint: %s\n", printable(hint))
+// A report is an observation in words: a line of listen --json.
+type report struct {
+	Time       time.Time `json:"time"`
+	Sender     string    `json:"sender,omitempty"` // the handler's name
+	Method     string    `json:"method"`
+	Path       string    `json:"path"`            // with the query
+	Bytes      int       `json:"bytes"`           // of the body, as far as it was kept
+	Event      string    `json:"event,omitempty"` // as the sender names it
+	Outcome    string    `json:"outcome"`         // genuine, duplicate, handshake, a reason, refused
+	Status     int       `json:"status"`
+	Seconds    float64   `json:"seconds"`
+	Key        string    `json:"key,omitempty"`
+	DeliveryID string    `json:"delivery_id,omitempty"`
+	Meaning    string    `json:"meaning"`
+	Hint       string    `json:"hint,omitempty"`
+	Saved      string    `json:"saved,omitempty"`
+	NotSaved   string    `json:"not_saved,omitempty"`
+
+	colour string
+}
+
+// report says what is known of an observation, with nothing secret in it, and saves it.
+func (p *reporter) report(ctx context.Context, e *observation) *report {
+	s := p.sender(e.name)
+	redact := func(text string) string {
+		for _, s := range p.subjects {
+			text = s.verifier.Redact(text)
+		}
+		return text
+	}
+	e.id = redact(e.id)
+	r := &report{
+		Time: e.at, Sender: e.name, Method: e.request.Method, Path: redact(e.request.Target), Bytes: len(e.request.Body),
+		Outcome: e.word(), Status: e.status, Seconds: e.took.Seconds(), Key: e.key, DeliveryID: e.id,
+	}
+	r.colour, r.Meaning = p.verdict(e)
+	if s != nil {
+		r.Event = redact(s.eventIn(e))
+	}
+	if s != nil && e.rejection != nil {
+		hint := s.explain(context.WithoutCancel(ctx), e.request, e.at, e.rejection, false)
+		r.Hint = cmp.Or(hint, unexplained(string(e.rejection.Reason)))
+	}
+	if p.folder != "" {
+		path, err := p.save(e)
+		if r.Saved = path; err != nil {
+			r.Saved, r.NotSaved = "", err.Error()
 		}
 	}
-	if p.folder == "" {
+	return r
+}
+
+// sender returns the subject of a name, nil for none.
+func (p *reporter) sender(name string) *subject {
+	for _, s := range p.subjects {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// maxEvent limits an event that is shown, in bytes: anyone can write one.
+const maxEvent = 128
+
+// eventIn returns the event that a request names, genuine or not.
+func (s *subject) eventIn(e *observation) string {
+	text := e.event
+	if s.Provider != nil {
+		for _, header := range s.Provider.EventHeader {
+			text = cmp.Or(text, e.request.Header.Get(header))
+		}
+	}
+	text = cmp.Or(text, eventMember(jsonObject(string(e.request.Body))))
+	return strings.ToValidUTF8(text[:min(len(text), maxEvent)], "")
+}
+
+func (p *reporter) show(ctx context.Context, e *observation) {
+	defer p.recorder.forget(e)
+	r := p.report(ctx, e)
+	if p.json {
+		_ = writeJSON(p.out, r, "")
 		return
 	}
-	path, err := p.save(e)
-	if err != nil {
-		fmt.Fprintf(p.out, "         not saved: %v\n", err)
-		return
+	line := e.at.Format("15:04:05")
+	if len(p.subjects) > 1 && r.Sender != "" {
+		line += " " + printable(r.Sender) + ":"
 	}
-	fmt.Fprintf(p.out, "         saved: %s\n", path)
+	line += fmt.Sprintf(" %s %s, %d bytes", printable(r.Method), printable(r.Path), r.Bytes)
+	if r.Event != "" {
+		line += ", " + printable(r.Event)
+	}
+	fmt.Fprintf(p.out, "%s, %s\n         %s\n", line, e.took.Round(time.Millisecond), p.paint(r.colour, r.Meaning))
+	for _, more := range [][2]string{{"hint", r.Hint}, {"saved", r.Saved}, {"not saved", r.NotSaved}} {
+		if more[1] != "" {
+			fmt.Fprintf(p.out, "         %s: %s\n", more[0], printable(more[1]))
+		}
+	}
 }
 
 // maxSaved limits the files of one listen, each of which counts savedHeader more than
@@ -132,6 +212,8 @@ func (p *reporter) verdict(e *observation) (colour, text string) {
 
 func (p *reporter) outcome(e *observation) (colour, text string) {
 	switch {
+	case e.name == "" && e.err == nil:
+		return red, fmt.Sprintf("no sender has this path, %d: the senders are %s", e.status, strings.Join(p.paths(), ", "))
 	case e.handshake:
 		return yellow, fmt.Sprintf("handshake: answered %d", e.status)
 	case e.duplicate:
@@ -152,6 +234,14 @@ func (p *reporter) outcome(e *observation) (colour, text string) {
 	return red, fmt.Sprintf("refused, %d: %s", e.status, printable(e.err.Error()))
 }
 
+// paths are those of several senders.
+func (p *reporter) paths() (all []string) {
+	for _, s := range p.subjects {
+		all = append(all, "/"+s.Name)
+	}
+	return all
+}
+
 func (e *observation) particulars() string {
 	text := ", key " + printable(e.key)
 	if e.id != "" {
@@ -163,6 +253,8 @@ func (e *observation) particulars() string {
 // word returns the verdict for a file's name.
 func (e *observation) word() string {
 	switch {
+	case e.name == "" && e.err == nil:
+		return "no_sender"
 	case e.handshake:
 		return "handshake"
 	case e.duplicate:

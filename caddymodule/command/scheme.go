@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -101,6 +102,73 @@ func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 		err = f.named(err)
 	}
 	return s, args, err
+}
+
+// resolveAll is resolve for several senders, each with the keys that its page writes
+// into a Caddyfile, or for all handlers of --config.
+func (f *schemeFlags) resolveAll(args []string) (all []*subject, err error) {
+	words, names := args, []string{""}
+	if f.config != "" && f.name == "" {
+		handlers, err := f.handlers()
+		if err != nil {
+			return nil, err
+		}
+		words, names = []string{""}, handlerNames(handlers)
+	}
+	if len(args) > 0 && f.config != "" {
+		return nil, fmt.Errorf("--config replaces SCHEME: omit %q", args[0])
+	}
+	if len(words)*len(names) <= 1 || f.name != "" {
+		s, _, err := f.resolve(args)
+		return []*subject{s}, err
+	}
+	if len(f.secrets)+len(f.publicKeys)+len(f.params) > 0 || f.tenant != "" {
+		return nil, errors.New("keys, params and tenants of several senders: set {env.STRIPE_SECRET} and so on, as caddy webhook providers stripe shows, or use --config")
+	}
+	for _, word := range words {
+		for _, name := range names {
+			one := *f
+			if one.name = name; name == "" {
+				if err := one.useEnvironment(word); err != nil {
+					return nil, err
+				}
+			}
+			s, _, err := one.resolve(slices.DeleteFunc([]string{word}, func(w string) bool { return w == "" }))
+			if err != nil {
+				return nil, err
+			}
+			if slices.ContainsFunc(all, func(other *subject) bool { return other.Name == s.Name }) {
+				return nil, fmt.Errorf("%s twice: name each sender once", s.Name)
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// useEnvironment names a sender's keys and params as its page does.
+func (f *schemeFlags) useEnvironment(word string) error {
+	raw, err := schemeOf(word)
+	if err != nil {
+		return err
+	}
+	p, err := providers.Read(raw)
+	if err != nil {
+		return err
+	}
+	env := "{env." + strings.ToUpper(p.ID) + "_"
+	switch {
+	case p.UsesSecret():
+		f.secrets = []string{env + "SECRET}"}
+	case !p.Scheme.SelfKeyed():
+		f.publicKeys = []string{env + "PUBLIC_KEY}"}
+	}
+	for _, param := range p.Params {
+		if !param.Optional {
+			f.params = append(f.params, param.Name+"="+env+strings.ToUpper(param.Name)+"}")
+		}
+	}
+	return nil
 }
 
 // named prefixes an error with the configuration's file unless the error names it.
@@ -227,7 +295,7 @@ func (f *schemeFlags) open(h *caddymodule.Handler) (*subject, error) {
 
 // asFlags replaces option names with flag names in an error of the gateway.
 func (f *schemeFlags) asFlags(err error) error {
-	words := []string{"give it with public_key", "give one with --public-key", "given with public_key", "given with --public-key", "give it with secret", "give one with --secret"}
+	words := []string{"give it with public_key", "give one with --public-key", "given with public_key", "given with --public-key", "give it with secret", "give one with --secret", "set it before Caddy starts", "export it in this shell"}
 	if f.signs {
 		words = append([]string{"takes a public key, not a secret: give it with public_key", "takes a private key, not a secret: give one with --private-key"}, words...)
 	}
