@@ -27,7 +27,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 		ours: []string{
 			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/boxes", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
 			"caddymodule/placement", "caddymodule/rejected", "caddymodule/stores", "caddymodule/tenants",
-			"dedupe", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "verifier", "verifier/providers",
+			"dedupe", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "internal/version", "verifier", "verifier/providers",
 		},
 		outside: []string{caddy, zap, "go.opentelemetry.io/otel"},
 	},
@@ -44,7 +44,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/history":   {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "caddymodule/metrics", "caddymodule/rejected"}},
 	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/logging":   {outside: []string{caddy, zap}},
-	"caddymodule/metrics":   {ours: []string{"verifier"}, outside: []string{prometheus}},
+	"caddymodule/metrics":   {ours: []string{"internal/version", "verifier"}, outside: []string{prometheus}},
 	"caddymodule/page":      {ours: []string{"caddymodule/adminapi"}},
 	"caddymodule/option":    {ours: []string{"internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
@@ -55,7 +55,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/redis":     {ours: []string{"caddymodule/keys", "caddymodule/option", "caddymodule/stores", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{
-			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "caddymodule/page", "dedupe", "internal/providerpage", "internal/rawhttp",
+			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "caddymodule/page", "dedupe", "internal/nearest", "internal/providerpage", "internal/rawhttp", "internal/version", "internal/wrap",
 			"internal/template", "verifier", "verifier/providers", "verifier/providers/check",
 		},
 		outside: []string{caddy, "github.com/spf13/cobra", "github.com/google/uuid", "github.com/dustin/go-humanize"},
@@ -80,6 +80,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"inbox/inboxtest":               {ours: []string{"inbox"}, outside: []string{"pgregory.net/rapid"}},
 	"inbox/internal/enginetest":     {ours: []string{"inbox", "inbox/inboxtest", "inbox/internal/index"}},
 	"internal/providerpage":         {ours: []string{"dedupe", "internal/jsonpath", "internal/known", "internal/template", "internal/wrap", "verifier", "verifier/providers"}},
+	"internal/version":              {},
 	"internal/wrap":                 {},
 	"internal/providerpage/gen":     {ours: []string{"internal/providerpage"}},
 	"integration":                   {},

@@ -14,6 +14,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/version"
 )
 
 func init() {
@@ -107,7 +108,7 @@ func asked(r *http.Request) (*App, error) {
 // statusOf describes the app and its handlers with a name, or all.
 func statusOf(a *App, name string) adminapi.Status {
 	s := adminapi.Status{
-		Since: began.UTC(), Store: a.storeStatus(), BufferedBytes: buffered.used.Load(), MaxBuffered: *a.MaxBuffered,
+		Version: version.Module(), Since: began.UTC(), Store: a.storeStatus(), BufferedBytes: buffered.used.Load(), MaxBuffered: *a.MaxBuffered,
 		Handlers: []adminapi.Handler{},
 	}
 	s.Kept, s.KeptBytes = kept.Totals()

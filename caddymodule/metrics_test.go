@@ -69,6 +69,7 @@ func TestMetricLabels(t *testing.T) {
 		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted", "handshake_mismatch", "in_flight", "store_down", "first", "held", "late", "other"),
 		"stage":   {"read", "verify", "claim", "upstream"},
 		"key":     {"1"},
+		"version": {"(devel)"},
 	}
 	families, err := g.registry.Gather()
 	if err != nil {
@@ -91,7 +92,7 @@ func TestMetricLabels(t *testing.T) {
 	}
 	for _, name := range []string{
 		"requests_total", "duration_seconds", "last_delivered_timestamp_seconds", "key_last_used_timestamp_seconds",
-		"key_errors_total", "buffered_bytes", "store_degraded", "evicted_early_total",
+		"key_errors_total", "buffered_bytes", "store_degraded", "evicted_early_total", "build_info",
 	} {
 		if !seen[name] {
 			t.Errorf("no metric %s", name)

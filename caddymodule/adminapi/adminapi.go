@@ -90,7 +90,8 @@ type Delivery struct {
 
 // Status describes the gateway and its handlers.
 type Status struct {
-	Since         time.Time    `json:"since"` // start of the process and of all counters
+	Version       string       `json:"version"` // of verify_webhook; (devel): a build of a checkout
+	Since         time.Time    `json:"since"`   // start of the process and of all counters
 	Store         Store        `json:"store"`
 	Inbox         *InboxEngine `json:"inbox"` // null without an inbox
 	BufferedBytes int64        `json:"buffered_bytes"`

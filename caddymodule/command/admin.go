@@ -12,6 +12,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
 // adminFlags locate the admin endpoint of a running Caddy, with the flags of caddy
@@ -129,4 +131,37 @@ func nameQuery(name string) string {
 		return ""
 	}
 	return "?name=" + url.QueryEscape(name)
+}
+
+// completeNames completes the names of the running gateway's handlers.
+func (f *adminFlags) completeNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if status, err := fetch[adminapi.Status](f, adminapi.StatusPath); err == nil {
+		for _, h := range status.Handlers {
+			names = append(names, h.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRejections completes the ids of the rejections that the gateway keeps, each
+// with its reason and handler.
+func (f *adminFlags) completeRejections(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	if list, err := fetch[[]adminapi.Rejection](f, adminapi.RejectionsPath); err == nil {
+		for _, r := range list {
+			ids = append(ids, r.ID+"\t"+r.Reason+", "+r.Name)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// fetch returns the admin endpoint's answer to a GET.
+func fetch[T any](f *adminFlags, target string) (v T, err error) {
+	resp, err := f.request(http.MethodGet, target, nil)
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close()
+	return v, json.NewDecoder(resp.Body).Decode(&v)
 }

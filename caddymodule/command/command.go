@@ -16,6 +16,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 func init() {
@@ -56,8 +58,8 @@ func build(cmd *cobra.Command) {
 	cmd.Use = "webhook"
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return end(cmd, fmt.Errorf("unknown command %q: see caddy webhook --help", args[0]))
+		if len(args) > 0 && args[0] != "help" {
+			return end(cmd, unknownCommand(cmd, args[0]))
 		}
 		return cmd.Help()
 	}
@@ -66,11 +68,24 @@ func build(cmd *cobra.Command) {
 	})
 	cmd.AddCommand(
 		providersCommand(), verifyCommand(), signCommand(), sendCommand(), listenCommand(),
-		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(), inboxCommand(), pageCommand(),
+		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(), inboxCommand(), pageCommand(), versionCommand(),
 	)
 	for _, c := range cmd.Commands() {
 		prepare(c)
 	}
+}
+
+// unknownCommand names the nearest subcommand, if one is near.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	var known []string
+	for _, c := range cmd.Commands() {
+		known = append(known, c.Name())
+	}
+	remedy := "see caddy webhook --help"
+	if near := nearest.Of(word, known); near != "" {
+		remedy = fmt.Sprintf("did you mean %q?", near)
+	}
+	return fmt.Errorf("unknown command %q: %s", word, remedy)
 }
 
 // prepare makes a command, and those below it, end with our exit status.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/wrap"
 )
 
 // rejectionsCommand is "caddy webhook rejections".
@@ -59,6 +60,13 @@ unknown.`,
 	cmd.Flags().StringVar(&name, "name", "", "Only rejections of the handler with this `name`")
 	admin.register(cmd)
 	admin.registerJSON(cmd)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return admin.completeRejections(cmd, args, word)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("name", admin.completeNames) // fails only for an unknown flag
 	return cmd
 }
 
@@ -69,23 +77,27 @@ func printRejections(w io.Writer, list []adminapi.Rejection) error {
 	}
 	now := time.Now()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tWHEN\tHANDLER\tREASON\tREMOTE\tREQUEST")
+	fmt.Fprintln(t, "ID\tWHEN\tHANDLER\tREASON\tREQUEST")
 	for _, r := range list {
 		reason := r.Reason
 		if r.Observed {
 			reason += " (observed)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), ofTenant(r.Name, r.Tenant), reason, plain(r.Remote), plain(r.Method+" "+r.URL))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), ofTenant(r.Name, r.Tenant), reason, plain(r.Method+" "+r.URL))
 	}
 	fmt.Fprintln(t, "\ncaddy webhook rejections <id> shows one in full, with a hint")
 	return t.Flush()
 }
 
 func printRejection(w io.Writer, r adminapi.RejectionDetail) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, plain(value))
+			fmt.Fprintf(w, "%-12s%s\n", name, plain(value))
+		}
+	}
+	prose := func(name, value string) {
+		if value != "" {
+			fmt.Fprint(w, wrap.Text(plain(value), fmt.Sprintf("%-12s", name), strings.Repeat(" ", 12)))
 		}
 	}
 	outcome := "refused"
@@ -98,7 +110,7 @@ func printRejection(w io.Writer, r adminapi.RejectionDetail) error {
 	line("tenant", r.Tenant)
 	line("provider", r.Provider)
 	line("reason", r.Reason)
-	line("detail", r.Detail)
+	prose("detail", r.Detail)
 	line("skew", r.Skew)
 	line("keys tried", strings.Join(r.Keys, ", "))
 	line("remote", r.Remote)
@@ -110,9 +122,9 @@ func printRejection(w io.Writer, r adminapi.RejectionDetail) error {
 		}
 	}
 	line("body", bodyText(r.Body))
-	line("note", r.Note)
-	line("hint", cmp.Or(r.Hint, firstRemedy(r.Reason)))
-	return t.Flush()
+	prose("note", r.Note)
+	prose("hint", cmp.Or(r.Hint, firstRemedy(r.Reason)))
+	return nil
 }
 
 func bodyText(b adminapi.Body) string {

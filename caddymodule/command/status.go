@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -48,6 +49,7 @@ Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
 	}
 	admin.register(cmd)
 	admin.registerJSON(cmd)
+	cmd.ValidArgsFunction = admin.completeNames
 	return cmd
 }
 
@@ -58,8 +60,9 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 	if s.Store.Degraded {
 		health = "DEGRADED: " + plain(s.Store.Problem)
 	}
+	fmt.Fprintf(t, "version\t%s\n", s.Version)
 	fmt.Fprintf(t, "counted since\t%s (%s)\n", s.Since.Local().Format(time.RFC3339), ago(&s.Since, now))
-	fmt.Fprintf(t, "store\t%s, %s; deliveries remembered here: %d, in flight: %d", s.Store.Kind, health, s.Store.Entries, s.Store.InFlight)
+	fmt.Fprintf(t, "store\t%s, %s\nremembered here\t%d deliveries, in flight: %d", s.Store.Kind, health, s.Store.Entries, s.Store.InFlight)
 	if s.Store.Unwritten > 0 {
 		fmt.Fprintf(t, ", waiting to be written: %d", s.Store.Unwritten)
 	}
@@ -69,15 +72,7 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 	}
 	fmt.Fprintf(t, "bodies in memory\t%s of %s\n", humanize.IBytes(uint64(s.BufferedBytes)), humanize.IBytes(uint64(s.MaxBuffered)))
 	fmt.Fprintf(t, "rejections kept\t%d (%s)\n", s.Kept, humanize.IBytes(uint64(s.KeptBytes)))
-	fmt.Fprintln(t, "\nHANDLER\tPROVIDER\tDELIVERED\tFAILED\tDUPLICATES\tREJECTED\tOBSERVED\tHANDSHAKES\tLAST DELIVERED")
-	for _, h := range s.Handlers {
-		provider := h.Provider
-		if provider == "" {
-			provider = "-"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", h.Name, provider, h.Delivered, total(h.Failed), h.Duplicates,
-			total(h.Rejected), total(h.Observed), h.Handshakes, ago(h.LastDelivered, now))
-	}
+	printCounts(t, s.Handlers, now)
 	fmt.Fprintln(t, "\nHANDLER\tKEY\tLAST USED")
 	for _, h := range s.Handlers {
 		for _, k := range h.Keys {
@@ -94,6 +89,36 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 		printTenantProblems(t, h, now)
 	}
 	return t.Flush()
+}
+
+// printCounts lists what each handler has counted. Columns that say nothing are left out:
+// PROVIDER if all handlers are called like theirs, OBSERVED and HANDSHAKES if all are 0.
+func printCounts(w io.Writer, handlers []adminapi.Handler, now time.Time) {
+	renamed, observed, handshakes := false, false, false
+	for _, h := range handlers {
+		renamed = renamed || h.Provider != h.Name
+		observed = observed || total(h.Observed) > 0
+		handshakes = handshakes || h.Handshakes > 0
+	}
+	row := func(name, provider, delivered, failed, duplicates, rejected, seen, shaken, last any) {
+		fmt.Fprintf(w, "%v\t", name)
+		if renamed {
+			fmt.Fprintf(w, "%v\t", provider)
+		}
+		fmt.Fprintf(w, "%v\t%v\t%v\t%v\t", delivered, failed, duplicates, rejected)
+		if observed {
+			fmt.Fprintf(w, "%v\t", seen)
+		}
+		if handshakes {
+			fmt.Fprintf(w, "%v\t", shaken)
+		}
+		fmt.Fprintf(w, "%v\n", last)
+	}
+	fmt.Fprintln(w)
+	row("HANDLER", "PROVIDER", "DELIVERED", "FAILED", "DUPLICATES", "REJECTED", "OBSERVED", "HANDSHAKES", "LAST DELIVERED")
+	for _, h := range handlers {
+		row(h.Name, cmp.Or(h.Provider, "-"), h.Delivered, total(h.Failed), h.Duplicates, total(h.Rejected), total(h.Observed), h.Handshakes, ago(h.LastDelivered, now))
+	}
 }
 
 // printTenants lists what is cached for each handler that has tenants.

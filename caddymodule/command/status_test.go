@@ -52,7 +52,7 @@ func adminServer(t testing.TB, network, address string, all answers) string {
 func TestOperatorCommands(t *testing.T) {
 	const id, key, inFlight = "3f9a52c07d1e", "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 	used := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
-	shop := adminapi.Status{Since: used, Store: adminapi.Store{Kind: "memory", Entries: 1}, Handlers: []adminapi.Handler{{
+	shop := adminapi.Status{Version: "v1.2.3", Since: used, Store: adminapi.Store{Kind: "memory", Entries: 1}, Handlers: []adminapi.Handler{{
 		Name: "shop", Delivered: 1, Failed: map[string]uint64{"timeout": 2}, Rejected: map[string]uint64{"signature_mismatch": 1}, LastDelivered: &used, Keys: []adminapi.Key{{Label: "1", LastUsed: &used}},
 	}}}
 	refused := adminapi.Rejection{ID: id, Time: used, Name: "shop", Reason: "signature_mismatch", Keys: []string{"1"}, Remote: "203.0.113.9:4321", Method: "POST", URL: "/hooks/acme?\x1b[2J"}
@@ -87,7 +87,7 @@ func TestOperatorCommands(t *testing.T) {
 		code       int
 		want       []string
 	}{
-		{"status", "status --address " + tcp, 0, []string{"store             memory, healthy; deliveries remembered here: 1, in flight: 0", "shop     -         1          2       0           1         0         0           ", "shop     timeout             0         0         2", "shop     1    ", "shop     signature_mismatch  1         0"}},
+		{"status", "status --address " + tcp, 0, []string{"version           v1.2.3", "store             memory, healthy\nremembered here   1 deliveries, in flight: 0", "HANDLER  PROVIDER  DELIVERED  FAILED  DUPLICATES  REJECTED  LAST DELIVERED\nshop     -         1          2       0           1         ", "shop     timeout             0         0         2", "shop     1    ", "shop     signature_mismatch  1         0"}},
 		{"status of a name", "status shop --address " + tcp, 0, []string{"shop"}},
 		{"status with an inbox", "status boxed --address " + tcp, 0, []string{"inbox             bolt, NOT STORING, deliveries go to the app immediately: the disk is full", "HANDLER  STORED  PENDING  DEAD", "boxed    3       2        5 ", "4           paused"}},
 		{"status over a socket", "status --json --address " + socket, 0, []string{`"delivered": `, `"last_used": "2023-11-14T22:13:20Z"`}},
@@ -98,7 +98,7 @@ func TestOperatorCommands(t *testing.T) {
 		{"another server", "status --address " + other, 2, []string{"answered 404: is it a Caddy with verify_webhook?"}},
 		{"no configuration file", "status --config /nonexistent/caddy.json", 2, []string{"--address"}},
 
-		{"rejections", "rejections --address " + tcp, 0, []string{id, "shop     signature_mismatch  203.0.113.9:4321  POST /hooks/acme?"}},
+		{"rejections", "rejections --address " + tcp, 0, []string{id, "shop     signature_mismatch  POST /hooks/acme?"}},
 		{"rejections of a name", "rejections --name shop --address " + tcp, 0, []string{id}},
 		{"one", "rejections " + id + " --address " + socket, 0, []string{"reason      signature_mismatch", "X-Team: (redacted)", "body        2 bytes, SHA-256 44136fa355", "hint        "}},
 		{"one for programs", "rejections " + id + " --json --address " + tcp, 0, []string{`"hint": `, `"bytes": 2`, `gone\u0007 \u009b2J\u202e\udb40\udc01"`}},
@@ -152,6 +152,81 @@ func TestBodyText(t *testing.T) {
 	} {
 		if got := bodyText(b); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestColumnsOfStatus: those that are all 0, and a provider that is the handler's name,
+// are left out; a table fits 80 columns.
+func TestColumnsOfStatus(t *testing.T) {
+	long := "supabase_db_webhooks"
+	for want, h := range map[string]adminapi.Handler{
+		"HANDLER               DELIVERED  FAILED  DUPLICATES  REJECTED  LAST DELIVERED\n":        {Name: long, Provider: long, Delivered: 123456},
+		"HANDLER  PROVIDER  DELIVERED  FAILED  DUPLICATES  REJECTED  OBSERVED  LAST DELIVERED\n": {Name: "shop", Provider: "stripe", Observed: map[string]uint64{"stale_timestamp": 1}},
+		"HANDLER  DELIVERED  FAILED  DUPLICATES  REJECTED  HANDSHAKES  LAST DELIVERED\n":         {Name: "slack", Provider: "slack", Handshakes: 1},
+	} {
+		var out strings.Builder
+		h.Rejected = map[string]uint64{}
+		if err := printStatus(&out, adminapi.Status{Handlers: []adminapi.Handler{h}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(line) > 81 && h.Observed == nil {
+				t.Errorf("over 80 columns: %s", line)
+			}
+		}
+	}
+}
+
+// TestRejectionFitsATerminal: prose is wrapped, and a header is as it came.
+func TestRejectionFitsATerminal(t *testing.T) {
+	var out strings.Builder
+	err := printRejection(&out, adminapi.RejectionDetail{
+		Rejection: adminapi.Rejection{ID: "3f9a52c07d1e", Reason: "signature_mismatch"}, Hint: strings.Repeat("the secret ends with a line break; ", 9),
+		Headers: map[string][]string{"X-Event": {"two  spaces"}},
+	})
+	if err != nil || !strings.Contains(out.String(), "X-Event: two  spaces\n") {
+		t.Errorf("%v:\n%s", err, out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 81 {
+			t.Errorf("over 80 columns: %s", line)
+		}
+	}
+}
+
+// TestCompletionAsksTheGateway: names of handlers and ids of rejections are those of the running
+// gateway; without one there are none.
+func TestCompletionAsksTheGateway(t *testing.T) {
+	address := adminServer(t, "tcp", "127.0.0.1:0", answers{
+		"GET " + adminapi.StatusPath:     adminapi.Status{Handlers: []adminapi.Handler{{Name: "shop"}, {Name: "billing"}}},
+		"GET " + adminapi.RejectionsPath: []adminapi.Rejection{{ID: "3f9a52c07d1e", Reason: "signature_mismatch", Name: "shop"}},
+	})
+	for args, want := range map[string]string{
+		"status --address " + address + " ":            "shop\nbilling\n:4\n",
+		"rejections --address " + address + " ":        "3f9a52c07d1e\tsignature_mismatch, shop\n:4\n",
+		"rejections --address " + address + " --name ": "shop\nbilling\n:4\n",
+		"status --address 127.0.0.1:1 ":                ":4\n",
+	} {
+		out, errs, code := webhook(t, "", append([]string{"__complete"}, strings.Split(args, " ")...)...)
+		if code != exitOK || out != want {
+			t.Errorf("%s: exit %d, %q, want %q; %s", args, code, out, want, errs)
+		}
+	}
+}
+
+// TestSubcommands: a mistyped one names the nearest; help helps; version says what runs.
+func TestSubcommands(t *testing.T) {
+	for word, want := range map[string]string{
+		"verfy": `unknown command "verfy": did you mean "verify"?`, "statsu": `did you mean "status"?`, "qqqqqqq": "see caddy webhook --help",
+		"help": "version     Prints the version", "version": "verify_webhook (devel)\nCaddy ", "version x": `version takes no argument: drop "x"`,
+	} {
+		out, errs, _ := webhook(t, "", strings.Fields(word)...)
+		if !strings.Contains(out+errs, want) {
+			t.Errorf("%s: no %q in %s%s", word, want, out, errs)
 		}
 	}
 }

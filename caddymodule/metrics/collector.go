@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/version"
 )
 
 // The descriptions of all metrics.
@@ -29,6 +31,7 @@ var (
 	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered by all handlers: bodies in memory, and 64 KiB for each delivery in progress at the app.")
 	storeDegraded = describe("store_degraded",
 		"1 while a dedupe store is considered down, or while its file cannot be opened or written.")
+	buildInfo    = describe("build_info", "1, with the version of verify_webhook in this process: (devel) is a build of a checkout.", "version")
 	evictedEarly = describe("evicted_early_total",
 		"Deliveries forgotten before their window ended, for lack of space: raise max_entries.")
 
@@ -78,7 +81,7 @@ type collector struct{ gauges Gauges }
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsTotal, lastDelivered, timestampSkew, keyLastUsed, keyErrors, tenantsCached, tenantLookups, bufferedBytes, storeDegraded, evictedEarly} {
+	for _, d := range []*prometheus.Desc{requestsTotal, lastDelivered, timestampSkew, keyLastUsed, keyErrors, tenantsCached, tenantLookups, bufferedBytes, storeDegraded, evictedEarly, buildInfo} {
 		ch <- d
 	}
 	for _, d := range inboxDescriptions {
@@ -99,6 +102,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		down = 1
 	}
 	ch <- gauge(storeDegraded, down)
+	ch <- gauge(buildInfo, 1, version.Module())
 	ch <- counter(evictedEarly, float64(f.EvictedEarly))
 	for _, name := range slices.Sorted(maps.Keys(f.Tenants)) {
 		ch <- gauge(tenantsCached, float64(f.Tenants[name]), name)
