@@ -217,7 +217,7 @@ func (d *delivery) identify() (key dedupe.Key, ok bool) {
 	if d.event = eventOf(d.req.Header, r.event); d.event != "" {
 		d.repl.Set(prefix+"event", d.event)
 	}
-	is := dedupe.Delivery{Tenant: d.tenant, ID: d.id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
+	is := dedupe.Delivery{Tenant: d.tenant, Signer: d.check.KeySet(), ID: d.id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
 	if r.method {
 		is.Method = d.req.Method
 	}
@@ -244,7 +244,7 @@ func (d *delivery) terms() dedupe.Terms {
 			terms.Room = site.Room()
 		}
 	}
-	terms.Share = dedupe.ShareOf(d.tenant)
+	terms.Share = dedupe.ShareOf(d.tenant + d.check.KeySet()) // a handler has tenants or key sets
 	return terms
 }
 

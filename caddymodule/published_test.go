@@ -419,3 +419,34 @@ func TestStorageThatHangs(t *testing.T) {
 		t.Fatal("Stop waits for the storage")
 	}
 }
+
+// TestSendersMarkOnlyTheirOwnDeliveries: where each sender has a key set, one that signs
+// the id and the body of another's delivery does not make that one a copy.
+func TestSendersMarkOnlyTheirOwnDeliveries(t *testing.T) {
+	const one, other = "https://one.example/jwks.json", "https://other.example/jwks.json"
+	oneKey, onePrivate := newKey(t)
+	otherKey, otherPrivate := newKey(t)
+	s := &sender{pages: map[string]string{one: setOf("k", oneKey), other: setOf("k", otherKey)}, now: clock}
+	h := s.handler(t, `"public_key":["`+one+`","`+other+`"],"key_set":{"header":"X-Agent","member":"profile"},"delivery_id":{"header":"X-Id"},"dedupe":{"key":"id+content"}`)
+	delivery := func(key ed25519.PrivateKey, agent string) *http.Request {
+		r := signedBy(key, "")
+		r.Header.Set("X-Id", "evt_1")
+		r.Header.Set("X-Agent", `profile="`+agent+`"`)
+		return r
+	}
+	for _, step := range []struct {
+		what, agent string
+		key         ed25519.PrivateKey
+		duplicate   string
+	}{
+		{"one sender's", one, onePrivate, ""},
+		{"its copy", one, onePrivate, "true"},
+		{"the other's with the same id and body", other, otherPrivate, ""},
+		{"the other's copy", other, otherPrivate, "true"},
+	} {
+		a := serve(t, delivery(step.key, step.agent), accepting, h)
+		if got := a.header.Get("Webhook-Duplicate"); a.status/100 != 2 || got != step.duplicate {
+			t.Errorf("%s: %d, duplicate %q, want %q", step.what, a.status, got, step.duplicate)
+		}
+	}
+}

@@ -113,6 +113,7 @@ func (i Identity) Off() bool { return i.ID == NoID && !i.Content }
 // A Delivery holds the parts of a verified delivery that may identify it.
 type Delivery struct {
 	Tenant  string   // whose delivery it is; "" for a handler without tenants
+	Signer  string   // the key set that verified it, where each sender of many has one; otherwise ""
 	ID      string   // the sender's; "" if it is missing, null or not a scalar
 	Event   []string // lines of the event type header, if it is not signed
 	Method  string   // of the request, if it is not signed and several are accepted; otherwise ""
@@ -130,6 +131,9 @@ func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
 	fields := append(room[:0], string(scope), scheme)
 	if d.Tenant != "" { // tenants choose the same ids
 		fields = append(fields, "tenant", d.Tenant)
+	}
+	if d.Signer != "" { // so do senders, and one may choose another's
+		fields = append(fields, "signer", d.Signer)
 	}
 	id := d.ID
 	if i.ID != IDAlone { // a signed id counts exactly as signed

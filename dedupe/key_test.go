@@ -106,6 +106,8 @@ func TestIdentity(t *testing.T) {
 		{"and is not the id that was taken away", unsigned, first, d{Content: content("body")}, false},
 		{"a signed id that is missing leaves the body, where bodies differ",
 			IdentityOf(Facts{HasID: true, IDSigned: true, UniqueID: true, BodiesDiffer: true}), d{Content: content("body")}, d{Content: content("body")}, true},
+		{"each sender has ids of its own, where it has keys of its own",
+			alone, d{ID: "evt_1", Signer: "https://a.example/keys"}, d{ID: "evt_1", Signer: "https://b.example/keys"}, false},
 		{"an id cannot pass for a body",
 			unsigned, d{ID: digest(content("body"))}, d{Content: content("body")}, false},
 	} {

@@ -118,6 +118,11 @@ func (c *Check) readKeySet() *Rejection {
 	return nil
 }
 
+// KeySet returns the address of the key set that the delivery names (Scheme.KeySet),
+// which tells the senders of one scheme apart; "" if the scheme has no such sets. Call it
+// after Verify has accepted the delivery.
+func (c *Check) KeySet() string { return c.keySet }
+
 // maxAddress is the longest accepted certificate address in bytes.
 const maxAddress = 512
 
