@@ -25,6 +25,7 @@ type News struct {
 const (
 	followPause = time.Second // before a gateway is asked again
 	heartbeat   = 15 * time.Second
+	longestLine = 1 << 20 // bytes
 )
 
 // follow streams the deliveries of all gateways as Server-Sent Events, those that are
@@ -75,7 +76,7 @@ func (s *Server) followOne(ctx context.Context, n int, all chan<- News) {
 		if last != "" {
 			header.Set("Last-Event-ID", last)
 		}
-		resp, err := s.gateways[n].Ask(http.MethodGet, adminapi.DeliveriesPath, header)
+		resp, err := s.ask(ctx, n, http.MethodGet, adminapi.DeliveriesPath, header)
 		if err != nil {
 			tell(News{Error: err.Error()})
 		} else {
@@ -101,15 +102,15 @@ func (s *Server) followOne(ctx context.Context, n int, all chan<- News) {
 }
 
 // Events calls yield for each Server-Sent Event of a stream, until it returns false or
-// the stream ends. An event that is cut off does not count.
+// the stream ends. An event that is cut off does not count, and a line of more than
+// 1 MiB ends the stream: no delivery's is that long.
 func Events(stream io.Reader, yield func(event, id, data string) bool) {
 	var event, id, data string
-	for lines := bufio.NewReader(stream); ; {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return
-		}
-		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, longestLine)
+	for lines.Scan() {
+		line := lines.Text()
+		field, value, _ := strings.Cut(line, ": ")
 		switch field {
 		case "event":
 			event = value
@@ -118,7 +119,7 @@ func Events(stream io.Reader, yield func(event, id, data string) bool) {
 		case "data":
 			data = value
 		case "":
-			if line == "\n" && data != "" {
+			if line == "" && data != "" {
 				if !yield(event, id, data) {
 					return
 				}

@@ -10,6 +10,7 @@ package page
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -26,6 +27,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
@@ -49,14 +51,28 @@ func (e *StatusError) Error() string { return e.Text }
 // A Server serves the page of some gateways.
 type Server struct {
 	gateways []Gateway
+	places   []chan struct{} // of each gateway, those of questions without an answer
+	patience time.Duration   // with a gateway that does not answer
 	token    string
 	hosts    []string // values of Host under which it may be reached
 }
 
+const (
+	patience = 10 * time.Second
+	// mostAsked is how many questions one gateway may leave without an answer.
+	mostAsked = 32
+	// largestAnswer is far above that of a gateway with thousands of handlers, in bytes.
+	largestAnswer = 64 << 20
+)
+
 // New returns the server of the page on the address of a loopback listener.
 func New(addr net.Addr, gateways []Gateway) *Server {
 	_, port, _ := net.SplitHostPort(addr.String())
-	return &Server{gateways: gateways, token: rand.Text(), hosts: []string{addr.String(), "localhost:" + port}}
+	s := &Server{gateways: gateways, patience: patience, token: rand.Text(), hosts: []string{addr.String(), "localhost:" + port}}
+	for range gateways {
+		s.places = append(s.places, make(chan struct{}, mostAsked))
+	}
+	return s
 }
 
 // URL is the address of the page, with its token.
@@ -157,14 +173,53 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request, path string) {
 		fail(w, err)
 		return
 	}
-	resp, err := s.gateways[n].Ask(method, target, nil)
+	resp, err := s.ask(r.Context(), n, method, target, nil)
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	defer resp.Body.Close()
+	defer time.AfterFunc(s.patience, func() { _ = resp.Body.Close() }).Stop()
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.Copy(w, resp.Body)
+	_, _ = io.Copy(w, io.LimitReader(resp.Body, largestAnswer))
+}
+
+// ask asks one gateway, which may answer late or never: a question goes on after its
+// asker has given up, and the number of them is limited.
+func (s *Server) ask(ctx context.Context, n int, method, target string, header http.Header) (*http.Response, error) {
+	silent := fmt.Errorf("no answer from the admin endpoint at %s within %s", s.gateways[n].Address, s.patience)
+	select {
+	case s.places[n] <- struct{}{}:
+	default:
+		return nil, silent
+	}
+	type answer struct {
+		resp *http.Response
+		err  error
+	}
+	answers, gone := make(chan answer), make(chan struct{})
+	defer close(gone)
+	go func() {
+		resp, err := s.gateways[n].Ask(method, target, header)
+		<-s.places[n]
+		select {
+		case answers <- answer{resp, err}:
+		case <-gone:
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+		}
+	}()
+	late := time.NewTimer(s.patience)
+	defer late.Stop()
+	select {
+	case a := <-answers:
+		return a.resp, a.err
+	case <-late.C:
+		return nil, silent
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // readable returns the target of a request that only reads. No body of a delivery can

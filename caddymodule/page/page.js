@@ -76,8 +76,9 @@
 		if (!response.ok) throw Object.assign(new Error(answer.error || 'status ' + response.status), { status: response.status });
 		return answer;
 	}
-	// askAll asks every gateway; what fails is undefined.
-	const askAll = (path) => Promise.all(state.gateways.map((_, n) => ask('gateways/' + n + '/' + path).catch((e) => { fault(n, e.message); })));
+	// askAll asks every gateway that answers; what fails is undefined.
+	const silent = (n) => n in state.status && !state.status[n];
+	const askAll = (path, failed) => Promise.all(state.gateways.map((_, n) => silent(n) ? undefined : ask('gateways/' + n + '/' + path).catch((e) => { failed(n, e); })));
 
 	function fault(n, text) {
 		if (state.failures[n] === text) return;
@@ -182,7 +183,7 @@
 	function gatewayTable() {
 		const rows = state.gateways.map((address, n) => {
 			const s = state.status[n];
-			if (!s) return { cells: [address, el('span', { class: 'bad' }, 'no answer'), '', '', ''] };
+			if (!s) return { cells: [address, silent(n) ? el('span', { class: 'bad' }, 'no answer') : el('span', { class: 'quiet' }, 'asked'), '', '', ''] };
 			return { cells: [
 				address, when(s.since), s.store.degraded ? el('span', { class: 'bad' }, s.store.kind + ', degraded: ' + (s.store.problem || '')) : s.store.kind + ', healthy',
 				s.inbox ? (s.inbox.problem ? el('span', { class: 'bad' }, s.inbox.kind + ': ' + s.inbox.problem) : s.inbox.kind + ', healthy, ' + (s.inbox.bytes / 1048576).toFixed(1) + ' of ' + number(Math.round(s.inbox.limit / 1048576)) + ' MiB') : el('span', { class: 'quiet' }, 'none'),
@@ -273,24 +274,24 @@
 	// --- Refusals
 
 	async function loadRefusals() {
-		const lists = await askAll('verify_webhook/rejections');
-		state.refusals = lists.flatMap((list, n) => (list || []).map((r) => ({ n, ...r })));
+		const lists = await askAll('verify_webhook/rejections', (n, e) => fault(n, e.message));
+		state.refusals = lists.flatMap((list, n) => (list || []).map((r) => ({ ...r, n, at: n + ' ' + r.id })));
 		state.refusals.sort((a, b) => a.time < b.time ? 1 : -1);
-		const known = new Set(state.refusals.map((r) => r.id));
+		const known = new Set(state.refusals.map((r) => r.at));
 		for (const id of state.details.keys()) if (!known.has(id)) state.details.delete(id);
 		later();
 		// A hint takes the gateway a moment: one after the other, newest first.
 		for (const r of state.refusals) {
 			if (state.view !== 'refusals') return;
-			if (state.details.has(r.id)) continue;
-			state.details.set(r.id, await ask('gateways/' + r.n + '/verify_webhook/rejections/' + r.id).catch(() => null));
+			if (state.details.has(r.at)) continue;
+			state.details.set(r.at, await ask('gateways/' + r.n + '/verify_webhook/rejections/' + r.id).catch(() => null));
 			later();
 		}
 	}
 	function refusals() {
 		const groups = new Map();
 		for (const r of state.refusals) {
-			const detail = state.details.get(r.id);
+			const detail = state.details.get(r.at);
 			const hint = detail && detail.hint;
 			const key = JSON.stringify([r.name, r.reason, hint || r.detail]);
 			if (!groups.has(key)) groups.set(key, { key, reason: r.reason, name: r.name, text: hint || r.detail, list: [] });
@@ -300,14 +301,14 @@
 		return [el('div', { class: 'scroll' }, [...groups.values()].map((g) => el('details', { 'data-group': g.key, open: openGroups.has(g.key), ontoggle: (e) => { e.target.open ? openGroups.add(g.key) : openGroups.delete(g.key); } },
 			el('summary', null, el('strong', null, number(g.list.length) + ' × '), g.name + ': ', el('span', { class: 'refused' }, g.reason), g.text ? ' ' : '', g.text),
 			table([['Time'], ['From'], ['Request', 'mono'], ...(state.gateways.length > 1 ? [['Instance']] : [])], g.list.map((r) => ({
-				key: 'r ' + r.id, open: () => open('r ' + r.id, () => refusalDetail(r)),
+				key: 'r ' + r.at, open: () => open('r ' + r.at, () => refusalDetail(r)),
 				cells: [clock(r.time), r.remote, r.method + ' ' + r.url, ...(state.gateways.length > 1 ? [instance(r.n)] : [])],
 			})), ''))))];
 	}
 	const openGroups = new Set();
 
 	function refusalDetail(r) {
-		const d = state.details.get(r.id);
+		const d = state.details.get(r.at);
 		const headers = d ? Object.entries(d.headers).sort().map(([name, values]) => values.map((v) => ({ cells: [name, v] }))).flat() : [];
 		return [
 			el('h2', null, 'Refused: ', el('span', { class: 'refused' }, r.reason)),
@@ -327,16 +328,16 @@
 		const states = { waiting: ['pending', 'in_attempt'], dead: ['dead'], delivered: ['delivered'], locked: ['locked'] }[state.inboxState];
 		const query = '?limit=200&' + states.map((s) => 'state=' + s).join('&');
 		const before = state.inboxState;
-		const answers = await Promise.all(state.gateways.map((_, n) => ask('gateways/' + n + '/verify_webhook/inbox' + query).catch((e) => { if (e.status !== 404) fault(n, e.message); })));
+		const answers = await askAll('verify_webhook/inbox' + query, (n, e) => { if (e.status !== 404) fault(n, e.message); });
 		if (before !== state.inboxState) return;
 		state.inbox = answers;
-		state.stored = answers.flatMap((a, n) => a ? (a.deliveries || []).map((d) => ({ n, ...d })) : []);
+		state.stored = answers.flatMap((a, n) => a ? (a.deliveries || []).map((d) => ({ ...d, n })) : []);
 		later();
 	}
 
 	function inbox() {
 		if (!state.inbox.some(Boolean)) return [table([], [], 'No gateway has an inbox. With inbox in the global options, what the app does not accept is stored and retried.')];
-		const queues = state.inbox.flatMap((a, n) => a ? a.queues.map((q) => ({ n, ...q })) : []);
+		const queues = state.inbox.flatMap((a, n) => a ? a.queues.map((q) => ({ ...q, n })) : []);
 		const several = state.gateways.length > 1;
 		const rows = queues.map((q) => ({ cells: [
 			[el('strong', null, ofTenant(q)), q.configured ? '' : el('span', { class: 'bad' }, ' not configured')], count(q.pending, 'stored'), count(q.in_attempt, 'stored'), count(q.dead, 'bad'), count(q.delivered, 'good'), q.oldest ? when(q.oldest) : '',
@@ -470,16 +471,19 @@
 	}
 
 	async function loadStatus() {
-		const answers = await askAll('verify_webhook/status?hour=1');
-		answers.forEach((a, n) => { if (a) fault(n, ''); });
-		state.status = answers;
-		later();
-		const up = answers.filter(Boolean).length;
-		byId('gateways').textContent = state.gateways.length > 1 ? up + ' of ' + state.gateways.length + ' gateways answer' : shown(state.gateways[0]);
+		await Promise.all(state.gateways.map(async (_, n) => { // one that is silent holds up none of the others
+			state.status[n] = await ask('gateways/' + n + '/verify_webhook/status?hour=1').catch((e) => { fault(n, e.message); });
+			if (state.status[n]) fault(n, '');
+			later();
+			const up = state.status.filter(Boolean).length;
+			byId('gateways').textContent = state.gateways.length > 1 ? up + ' of ' + state.gateways.length + ' gateways answer' : shown(state.gateways[0]);
+		}));
 	}
+	let loading = 0; // a browser has few connections, and a silent gateway keeps them
 	async function load() {
 		if (document.hidden) return;
-		await Promise.all([loadStatus(), state.view === 'refusals' ? loadRefusals() : null, state.view === 'inbox' ? loadInbox() : null]);
+		loading++;
+		await Promise.all([loadStatus(), state.view === 'refusals' ? loadRefusals() : null, state.view === 'inbox' ? loadInbox() : null]).finally(() => { loading--; });
 	}
 
 	document.addEventListener('keydown', (e) => {
@@ -521,7 +525,7 @@
 		stream.onerror = () => { byId('gateways').textContent = 'caddy webhook page does not answer'; };
 		const wanted = location.hash.slice(1);
 		go(parts[wanted] ? wanted : 'overview');
-		setInterval(load, 5000);
+		setInterval(() => { if (!loading) load(); }, 5000);
 		document.addEventListener('pointerdown', () => { held = true; });
 		for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => { held = false; });
 		document.addEventListener('visibilitychange', load);

@@ -13,7 +13,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
@@ -213,5 +215,76 @@ func TestEvents(t *testing.T) {
 	})
 	if want := []string{"|a-1|{}", "missed||{}", `|a-2|{"x":1}`}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestEventWithoutEnd: a gateway cannot fill the memory with one line.
+func TestEventWithoutEnd(t *testing.T) {
+	stream := &endless{}
+	Events(stream, func(string, string, string) bool { t.Error("an event"); return true })
+	if stream.read > 4*longestLine {
+		t.Errorf("read %d bytes of one line", stream.read)
+	}
+}
+
+// TestAnswerWithoutEnd is cut off.
+func TestAnswerWithoutEnd(t *testing.T) {
+	stream := &endless{}
+	s := New(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8090}, []Gateway{{Ask: func(string, string, http.Header) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(stream)}, nil
+	}}})
+	s.ServeHTTP(forgetful{httptest.NewRecorder()}, s.request(http.MethodGet, "gateways/0"+adminapi.StatusPath, ""))
+	if stream.read > 2*largestAnswer {
+		t.Errorf("read %d bytes of one answer", stream.read)
+	}
+}
+
+// endless is a stream of blanks, which ends only where nothing should read any more.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read > 4*largestAnswer {
+		return 0, io.EOF
+	}
+	for i := range p {
+		p[i] = ' '
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
+// forgetful drops what is written.
+type forgetful struct{ *httptest.ResponseRecorder }
+
+func (forgetful) Write(p []byte) (int, error)       { return len(p), nil }
+func (forgetful) WriteString(s string) (int, error) { return len(s), nil }
+
+// TestSilentGateway: who asks a gateway that does not answer is told so, and only so many
+// questions wait for it.
+func TestSilentGateway(t *testing.T) {
+	silent := make(chan struct{})
+	defer close(silent)
+	var questions atomic.Int64
+	s := New(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8090}, []Gateway{
+		{Address: "silent:2019", Ask: func(string, string, http.Header) (*http.Response, error) {
+			questions.Add(1)
+			<-silent
+			return nil, errors.New("closed")
+		}},
+		{Address: "localhost:2019", Ask: (&asked{answer: "{}"}).ask},
+	})
+	s.patience = time.Millisecond
+	for range 2 * mostAsked {
+		w := s.serve(s.request(http.MethodGet, "gateways/0"+adminapi.StatusPath, ""))
+		if w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), "no answer from the admin endpoint at silent:2019 within 1ms") {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if n := questions.Load(); n > mostAsked {
+		t.Errorf("%d questions wait", n)
+	}
+	s.patience = time.Minute
+	if w := s.serve(s.request(http.MethodGet, "gateways/1"+adminapi.StatusPath, "")); w.Code != http.StatusOK {
+		t.Errorf("the other gateway: %d %s", w.Code, w.Body)
 	}
 }

@@ -169,6 +169,61 @@ func TestSeveralGateways(t *testing.T) {
 	b.sees("later")
 }
 
+// TestAGatewayThatIsSilent: one that takes requests and answers none holds up none of the
+// others.
+func TestAGatewayThatIsSilent(t *testing.T) {
+	one := startGateway(t)
+	two := strangersEndpoint(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RawQuery == "" && r.URL.Path == "/verify_webhook/status" { // the command's first question
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	})
+	b := newTab(t, startPage(t, one, two), 1200, 800, false)
+	b.sees("github", "healthy")
+	b.sees("1 of 2 gateways answer", "no answer from the admin endpoint at "+two.admin+" within 10s")
+	b.click("Deliveries")
+	for _, id := range []string{"first", "second", "third"} {
+		one.deliver(t, "/hooks/github", id, "push", `{"id":"`+id+`"}`, secret)
+		b.sees(id)
+	}
+	one.deliver(t, "/hooks/github", "x", "push", `{}`, "forged")
+	b.click("Refusals")
+	b.sees("1 × github: signature_mismatch")
+	b.click("Overview")
+	b.sees("github", "healthy")
+}
+
+// TestAGatewayThatLies: what one gateway says of another's number leads to no button that
+// changes the other.
+func TestAGatewayThatLies(t *testing.T) {
+	one := startGateway(t)
+	one.failing.Store(true)
+	if status := one.deliver(t, "/hooks/orders", "order-1", "order", `{"order":1}`, secret); status/100 != 2 {
+		t.Fatalf("answered %d", status)
+	}
+	two := strangersEndpoint(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/verify_webhook/inbox" && r.Method == http.MethodGet {
+			_, _ = w.Write([]byte(`{"kind":"bolt","queues":[{"n":0,"name":"orders","configured":true,"pending":0,"in_attempt":0,"delivered":0,"dead":7,"paused":false}],"deliveries":[]}`))
+			return true
+		}
+		if r.URL.Path == "/verify_webhook/inbox" {
+			_, _ = w.Write([]byte(`{"changed":7}`))
+			return true
+		}
+		return false
+	})
+	b := newTab(t, startPage(t, one, two)+"#inbox", 1200, 800, false)
+	b.clickWhere(`e => e.matches('tr button.danger') && e.closest('tr').innerText.includes('\t7\t')`)
+	b.sees("Remove 7 dead deliveries of orders for good?")
+	b.confirm()
+	b.sees("7 deliveries discarded")
+	b.click("Dead")
+	b.clickRow("orders")
+	b.sees("order-1", one.admin) // still there
+}
+
 // TestNarrowScreens: nothing is wider than a phone.
 func TestNarrowScreens(t *testing.T) {
 	g := startGateway(t)

@@ -159,6 +159,26 @@ func startPage(t *testing.T, gateways ...*gateway) string {
 	return strings.TrimSpace(line)
 }
 
+// strangersEndpoint starts what says that it is an admin endpoint. It answers what answer
+// does not, as a gateway without handlers.
+func strangersEndpoint(t *testing.T, answer func(w http.ResponseWriter, r *http.Request) bool) *gateway {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case answer(w, r):
+		case strings.HasSuffix(r.URL.Path, "/status"):
+			_, _ = io.WriteString(w, `{"since":"2026-11-29T12:00:00Z","handlers":[],"store":{"kind":"memory","degraded":false},"buffered_bytes":0,"max_buffered":1}`)
+		case strings.HasSuffix(r.URL.Path, "/rejections"):
+			_, _ = io.WriteString(w, `[]`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(server.CloseClientConnections)
+	t.Cleanup(server.Close)
+	return &gateway{admin: server.Listener.Addr().String()}
+}
+
 // deliver sends a delivery that GitHub could have sent, and returns the status of the
 // answer.
 func (g *gateway) deliver(t *testing.T, path, id, event, body, key string) int {
