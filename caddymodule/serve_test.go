@@ -161,7 +161,7 @@ func TestGenuine(t *testing.T) {
 		"Webhook-Verified": "forged", "Webhook-Delivery": "forged", "webhook_verified": "forged", "WEBHOOK.DELIVERY": "forged",
 		"Connection": "Webhook-Verified", "Upgrade": "h2c", "Expect": "100-continue", "Incremental": "?1", "Trailer": "X-Evil",
 		"X-Original-URL": "/hooks/stripe", "X-Rewrite-Url": "/hooks/stripe", "X_HTTP_Method_Override": "DELETE", "X-Http-Method": "PUT", "X-Method-Override": "PUT",
-		"X-Original-Uri": "/hooks/stripe", "X-Ms-Original-Url": "/hooks/stripe", "X-Envoy-Original-Path": "/hooks/stripe", "X-Forwarded-Prefix": "/hooks",
+		"X-Original-Uri": "/hooks/stripe", "X-Ms-Original-Url": "/hooks/stripe", "X-Envoy-Original-Path": "/hooks/stripe", "Daphne-Root-Path": "/hooks", "X-Forwarded-Prefix": "/hooks",
 		"X-Forwarded-Uri": "/hooks/stripe", "X-Forwarded-Path": "/hooks/stripe", "X-Forwarded-Method": "PUT", "X_Script_Name": "/hooks",
 		"X-Other": "stays",
 	} {

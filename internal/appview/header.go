@@ -2,18 +2,18 @@ package appview
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 )
 
 // pathHeaders are headers that some apps read instead of the requested path, or as a
 // prefix to remove or add: Yii reads X-Rewrite-Url, IIS and old versions of Symfony
-// and Zend X-Original-Url, WSGI middleware X-Script-Name, Quarkus X-Forwarded-Prefix,
-// and apps behind Azure, Envoy and Netlify those of their proxies.
+// and Zend X-Original-Url, WSGI middleware X-Script-Name, Daphne (of Django)
+// Daphne-Root-Path, Quarkus X-Forwarded-Prefix, and apps behind Azure, Envoy and
+// Netlify those of their proxies.
 var pathHeaders = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Ms-Original-Url", "X-Envoy-Original-Path",
-	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name",
+	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name", "Daphne-Root-Path",
 }
 
 // RoutingHeaders are headers by which some apps route instead of path and method.
@@ -24,35 +24,51 @@ var RoutingHeaders = append(slices.Clip(pathHeaders),
 // the path: a few proxies in front, with a few headers each.
 const maxDetours = 16
 
+// maxCompared limits the bytes of those lines, each with the path: twice the longest
+// usual address.
+const maxCompared = 32 << 10
+
 // DeleteDetours deletes headers that could make an app read a request outside the
 // prefix as one below it, and all of them if there are too many to tell. Others stay:
 // the proxy in front may have set them.
 func (m Prefix) DeleteDetours(h http.Header, path string) {
 	var names []string
-	lines := 0
+	lines, bytes := 0, 0
 	for name, values := range h {
 		if IsHeader(name, pathHeaders) {
 			names = append(names, name)
 			lines += len(values)
+			for _, value := range values {
+				bytes += len(value) + len(path)
+			}
 		}
 	}
 	for _, name := range names {
-		if lines > maxDetours || slices.ContainsFunc(h[name], func(value string) bool { return m.mayLead(value, path) }) {
+		if lines > maxDetours || bytes > maxCompared || slices.ContainsFunc(h[name], func(value string) bool { return m.mayLead(value, path) }) {
 			delete(h, name)
 		}
 	}
 }
 
-// mayLead reports whether a header's value could be read as a path below the prefix,
-// or turns the requested path into one when removed or added.
+// mayLead reports whether a header's value could be read as a path below the prefix, or
+// turns the requested path into one when removed or added: as written, as most
+// middleware removes it, without a query, or unescaped.
 func (m Prefix) mayLead(value, path string) bool {
 	value = strings.TrimSpace(value)
+	readings := []string{value}
 	if i := strings.IndexAny(value, "?#"); i >= 0 {
-		value = value[:i]
+		readings = append(readings, value[:i])
 	}
-	if plain, err := url.PathUnescape(value); err == nil {
-		value = plain
+	for _, reading := range readings {
+		if plain := unescapeAgain(reading); plain != reading {
+			readings = append(readings, plain)
+		}
 	}
+	return slices.ContainsFunc(readings, func(reading string) bool { return m.leads(reading, path) })
+}
+
+// leads is mayLead for one reading of the value.
+func (m Prefix) leads(value, path string) bool {
 	if strings.Contains(value, ",") { // a list of prefixes, one per proxy
 		joined := strings.NewReplacer(",", "/", " ", "").Replace(value)
 		return mentions(FoldCase(joined+path), FoldCase(m.Base()))

@@ -2,6 +2,7 @@ package appview
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -41,6 +42,17 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Prefix", "/x, /legacy", true},
 		{"/hooks/*", "/legacy/shop", "X-Script-Name", "/legacy", false},
 		{"/hooks/*", "/shop", "X-Script-Name", "/", false},
+		{"/hooks/*", "/legacy/hooks/stripe", "Daphne-Root-Path", "/legacy", true},
+		{"/hooks/*", "/legacy/hooks/stripe", "Daphne-Root-Path", "/legac%79", true},
+		{"/hooks/*", "/legacy/shop", "Daphne-Root-Path", "/legacy", false},
+		// removed as written, whatever in it looks like a query or an escape
+		{"/hooks/*", "/a?b/hooks/stripe", "X-Script-Name", "/a?b", true},
+		{"/hooks/*", "/a#b/hooks/stripe", "X-Script-Name", "/a#b", true},
+		{"/hooks/*", "/a?b/hooks/stripe", "X-Script-Name", "/a%3Fb", true},
+		{"/hooks/*", "/a%62/hooks/stripe", "X-Script-Name", "/a%62", true},
+		{"/hooks/*", "/a?%62/hooks/stripe", "X-Script-Name", "/a?%62", true},
+		{"/hooks/*", "/a%zzb/hooks/stripe", "Daphne-Root-Path", "/a%zz%62", true},
+		{"/hooks/*", "/a?b/shop", "X-Script-Name", "/a?b", false},
 		// added to the path
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks", true},
 		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "/api/", true},
@@ -55,6 +67,28 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		c.prefix.DeleteDetours(h, c.path)
 		if gone := len(h) == 0; gone != c.goes {
 			t.Errorf("%s: %s with %s: %q: deleted %t, want %t", c.prefix, c.path, c.name, c.header, gone, c.goes)
+		}
+	}
+}
+
+// TestLongDetoursAreNotRead: what would cost more than a request should is deleted unread.
+func TestLongDetoursAreNotRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines, value, path int
+		goes               bool
+	}{
+		"as proxies set them": {4, 2000, 2000, false},
+		"a long path":         {2, 10, 20 << 10, true},
+		"long values":         {2, 20 << 10, 10, true},
+		"many lines":          {maxDetours + 1, 1, 1, true},
+	} {
+		h := http.Header{}
+		for range c.lines {
+			h.Add("X-Original-Url", "/"+strings.Repeat("x", c.value))
+		}
+		Prefix("/hooks/*").DeleteDetours(h, "/"+strings.Repeat("y", c.path))
+		if gone := len(h) == 0; gone != c.goes {
+			t.Errorf("%s: deleted %t, want %t", name, gone, c.goes)
 		}
 	}
 }
