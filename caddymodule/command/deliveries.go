@@ -23,29 +23,31 @@ func deliveriesCommand() *cobra.Command {
 	var limit int
 	var following bool
 	cmd := &cobra.Command{
-		Use:   "deliveries [--name <name>] [--tenant <tenant>] [--outcome <outcome>] [--event <event>] [--id <sender's id>] [--limit <n>] [--follow] [--json] [--address <admin>]...",
+		Use:   "deliveries",
 		Short: "Lists what became of the newest genuine deliveries",
 		Long: `
 Asks the admin endpoint of a running Caddy for the newest deliveries whose
-signature was valid (keep_deliveries says how many are kept of each handler), and
-prints them newest first: when each arrived, its handler and tenant, its outcome,
-what the app answered and how fast, which attempt of the delivery it was, the
-sender's event and id, and the delivery's key for caddy webhook forget. With several
---address, it asks each gateway, and says which one had the delivery.
+signature was valid (keep_deliveries says how many are kept of each handler),
+and prints them newest first: when each arrived, its handler and tenant, its
+outcome, what the app answered and how fast, which attempt of the delivery it
+was, the sender's event and id, and the delivery's key for caddy webhook
+forget. With several --address, it asks each gateway, and says which one had
+the delivery.
 
-Outcomes are delivered, failed, stored, duplicate, handshake, and rejected for those
-that were refused after their signature was verified. All filters are exact. Refused
-requests are another list: caddy webhook rejections.
+Outcomes are delivered, failed, stored, duplicate, handshake, and rejected for
+those that were refused after their signature was verified. All filters are
+exact. Refused requests are another list: caddy webhook rejections.
 
-With --follow: the newest ten, oldest first, then each delivery as it ends, until
-the command is interrupted. It connects again when Caddy reloads or restarts.
-With --json, too, each is one line.
+With --follow: the newest ten, oldest first, then each delivery as it ends,
+until the command is interrupted. It connects again when Caddy reloads or
+restarts. With --json, too, each is one line.
 
 Exit status: 0, or 2 if an endpoint cannot be reached or the name is unknown.`,
 		Example: `  caddy webhook deliveries --name stripe --outcome failed
   caddy webhook deliveries --id evt_1NG8Du2eZvKYlo2CUI79vXWy
   caddy webhook deliveries --follow
-  caddy webhook deliveries --follow --address gateway-1:2019 --address gateway-2:2019`,
+  caddy webhook deliveries --follow \
+    --address gateway-1:2019 --address gateway-2:2019`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("deliveries takes no argument: see %s --help", cmd.CommandPath())

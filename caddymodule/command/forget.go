@@ -18,33 +18,35 @@ func forgetCommand() *cobra.Command {
 	var admin adminFlags
 	var name, tenant, id, inbox string
 	cmd := &cobra.Command{
-		Use:   "forget (<key> | --name <name> [--tenant <tenant>] --id <sender's id> | --inbox <id>) [--address <admin>]...",
+		Use:   "forget (<key> | --name <name> --id <id> | --inbox <id>)",
 		Short: "Forgets a delivery so that its next copy is forwarded",
 		Long: `
 Makes a running Caddy forget that the app accepted a delivery, so that the next
-copy is forwarded: for "Redeliver" in the sender's dashboard. Pass the delivery's
-key, 32 hexadecimal digits, from caddy webhook deliveries, the Webhook-Delivery
-header, the access log (webhook>delivery) or the placeholder
+copy is forwarded: for "Redeliver" in the sender's dashboard. Pass the
+delivery's key, 32 hexadecimal digits, from caddy webhook deliveries, the
+Webhook-Delivery header, the access log (webhook>delivery) or the placeholder
 {http.verify_webhook.delivery}.
 
-Or pass --name and --id: it forgets all kept deliveries of that handler with that
-id of the sender's (see caddy webhook deliveries). Pass --tenant, too, if two tenants
-of the handler have that id.
+Or pass --name and --id: it forgets all kept deliveries of that handler with
+that id of the sender's (see caddy webhook deliveries). Pass --tenant, too, if
+two tenants of the handler have that id.
 
-A delivery in the inbox is not forgotten: caddy webhook inbox replays or discards
-it.
+A delivery in the inbox is not forgotten: caddy webhook inbox replays or
+discards it.
 
-Pass --inbox if the disk of an inbox is lost: copies of what it had are answered as
-duplicates, although the app never gets it, until they are forgotten. The id was in
-the log when the inbox was opened ("the inbox file is open"), and in caddy webhook
-inbox and status. If the inbox still exists, the app gets its deliveries twice.
+Pass --inbox if the disk of an inbox is lost: copies of what it had are
+answered as duplicates, although the app never gets it, until they are
+forgotten. The id was in the log when the inbox was opened ("the inbox file is
+open"), and in caddy webhook inbox and status. If the inbox still exists, the
+app gets its deliveries twice.
 
-Instances with a shared store share what they remember, but each also keeps some of
-it in its own memory: pass the --address of each. It prints what each one said.
+Instances with a shared store share what they remember, but each also keeps
+some of it in its own memory: pass the --address of each. It prints what each
+one said.
 
-Exit status: 0 forgotten, by one instance at least; 1 in flight, in the inbox, not
-remembered, or no such delivery is kept; 2 an endpoint cannot be reached, or the key
-is invalid.`,
+Exit status: 0 forgotten, by one instance at least; 1 in flight, in the inbox,
+not remembered, or no such delivery is kept; 2 an endpoint cannot be reached,
+or the key is invalid.`,
 		Example: `  caddy webhook forget 0123456789abcdef0123456789abcdef
   caddy webhook forget 0123456789abcdef0123456789abcdef \
     --address gateway-1:2019 --address gateway-2:2019
@@ -72,7 +74,7 @@ is invalid.`,
 	cmd.Flags().StringVar(&name, "name", "", "The `name` of the handler, with --id")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "The `tenant` of the handler, with --id")
 	cmd.Flags().StringVar(&id, "id", "", "The sender's `id` of the delivery, with --name")
-	cmd.Flags().StringVar(&inbox, "inbox", "", "The `id` of an inbox that is lost, to forget all that it had")
+	cmd.Flags().StringVar(&inbox, "inbox", "", "The `id` of a lost inbox, to forget all that it had")
 	admin.registerInstances(cmd)
 	return cmd
 }

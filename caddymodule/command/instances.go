@@ -12,7 +12,7 @@ import (
 
 // registerInstances registers the flags of a command that asks several gateways.
 func (f *adminFlags) registerInstances(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.addresses, "address", nil, "`Address` of the admin endpoint (default: localhost:2019); repeatable")
+	cmd.Flags().StringArrayVar(&f.addresses, "address", nil, "Admin `endpoint` (default: localhost:2019); repeatable")
 	f.registerConfig(cmd)
 }
 

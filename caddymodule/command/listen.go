@@ -25,23 +25,25 @@ func listenCommand() *cobra.Command {
 		Short: "Runs a gateway on your machine and shows its verdicts",
 		Long: `
 A real gateway on one port: a delivery that passes here passes in production.
-Prints each request and its outcome and, when a common mistake explains a refusal,
-a hint. Forwards genuine deliveries to --to, or answers them 200 without it. Ctrl-C
-stops it.
+Prints each request and its outcome and, when a common mistake explains a
+refusal, a hint. Forwards genuine deliveries to --to, or answers them 200
+without it. Ctrl-C stops it.
 
-One sender is served on any path. Several are served on /stripe, /github and so on,
-with the keys {env.STRIPE_SECRET}, {env.GITHUB_SECRET}, as "caddy webhook providers"
-writes them; with --config and without --name, all handlers of the configuration.
+One sender is served on any path. Several are served on /stripe, /github and so
+on, with the keys {env.STRIPE_SECRET}, {env.GITHUB_SECRET}, as "caddy webhook
+providers" writes them; with --config and without --name, all handlers of the
+configuration.
 
-The app gets the path of the request, or the path of --to; below it with several
-senders: /hooks/stripe, /hooks/github for --to http://localhost:3000/hooks.
+The app gets the path of the request, or the path of --to; below it with
+several senders: /hooks/stripe, /hooks/github for --to
+http://localhost:3000/hooks.
 
---save writes each request to its own file, for "caddy webhook verify". The files
-hold your senders' data: protect them as you protect that data.
+--save writes each request to its own file, for "caddy webhook verify". The
+files hold your senders' data: protect them as you protect that data.
 
-It has no TLS and no admin endpoint, and keeps no state: put a tunnel in front for
-a remote sender. Anyone on the network can reach :9000, only this machine can
-reach 127.0.0.1:9000.
+It has no TLS and no admin endpoint, and keeps no state: put a tunnel in front
+for a remote sender. Anyone on the network can reach :9000, only this machine
+can reach 127.0.0.1:9000.
 ` + schemeHelp,
 		Example: `  caddy webhook listen stripe --secret '{env.STRIPE_SECRET}'
   caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' \
@@ -56,7 +58,7 @@ reach 127.0.0.1:9000.
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.addr, "addr", ":9000", "The `address` or port to listen on")
-	flags.StringVar(&c.to, "to", "", "The app's `URL`, for genuine deliveries (default: answer them 200)")
+	flags.StringVar(&c.to, "to", "", "The app's `URL`, for genuine deliveries")
 	flags.StringVar(&c.save, "save", "", "The `folder` to write requests to")
 	flags.BoolVar(&c.json, "json", false, "Print a JSON object a line for each request")
 	_ = cmd.MarkFlagDirname("save") // fails only for an unknown flag

@@ -35,9 +35,9 @@ type requestFlags struct {
 func (f *requestFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "A `header` of the request, 'Name: value'; repeatable")
-	flags.StringVar(&f.bodyFile, "body-file", "", "The `file` of the body, byte for byte; - for standard input")
-	flags.StringVar(&f.method, "method", "", "The request's `method` (default: the file's, else the sender's, usually POST)")
-	flags.StringVar(&f.url, "url", "", "The `URL` that the sender calls, for schemes that sign it (default: the file's, with https for a bare path; else "+defaultURL+")")
+	flags.StringVar(&f.bodyFile, "body-file", "", "The `file` of the body; - for standard input")
+	flags.StringVar(&f.method, "method", "", "The `method` (default: the file's, else the sender's)")
+	flags.StringVar(&f.url, "url", "", "The `URL` that the sender calls (default: the file's)")
 	_ = cmd.RegisterFlagCompletionFunc("method", cobra.FixedCompletions([]string{"POST", "PUT", "GET"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("header", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("url", cobra.NoFileCompletions)

@@ -19,11 +19,11 @@ import (
 // schemeHelp is part of the help of every command with a SCHEME.
 const schemeHelp = `
 SCHEME is an id from "caddy webhook providers" or the path of a provider file
-(./acme.json). Use --config Caddyfile --name billing instead for a handler of your
-configuration, with its keys and options, and --tenant acme for one of its tenants.
-Write keys as in the Caddyfile:
-{env.NAME}, {file./path} or the text itself. Prefer the first two: other users of
-the machine can read the text in the process list.`
+(./acme.json). Use --config Caddyfile --name billing instead for a handler of
+your configuration, with its keys and options, and --tenant acme for one of its
+tenants. Write keys as in the Caddyfile: {env.NAME}, {file./path} or the text
+itself. Prefer the first two: other users of the machine can read the text in
+the process list.`
 
 // schemeFlags select a sender's scheme and its keys.
 type schemeFlags struct {
@@ -38,17 +38,17 @@ type schemeFlags struct {
 func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 	f.signs = signs
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.secrets, "secret", nil, "Shared secret: {env.NAME}, {file./path} or the `value` itself; repeatable")
+	flags.StringArrayVar(&f.secrets, "secret", nil, "Shared secret, a `value` as above; repeatable")
 	if signs {
-		flags.StringVar(&f.privateKey, "private-key", "", "Private key to sign with, PKCS #8: {file./path}, {env.NAME} or the `value` itself")
+		flags.StringVar(&f.privateKey, "private-key", "", "Private key to sign with, PKCS #8, a `value` as above")
 	} else {
-		flags.StringArrayVar(&f.publicKeys, "public-key", nil, "The sender's public key: {file./path}, {env.NAME} or the `value` itself; repeatable")
+		flags.StringArrayVar(&f.publicKeys, "public-key", nil, "Public key, a `value` as above; repeatable")
 	}
-	flags.StringArrayVar(&f.params, "param", nil, "A parameter of the provider, as `name=value`; repeatable")
-	flags.StringVar(&f.config, "config", "", "Use a handler of this configuration `file` instead of SCHEME")
-	flags.StringVar(&f.adapter, "adapter", "", "Config `adapter` of --config (default: by file name, as caddy run does)")
-	flags.StringVar(&f.name, "name", "", "The handler of --config; required if there are several")
-	flags.StringVar(&f.tenant, "tenant", "", "The `tenant` whose keys to use, if the handler of --config has tenants")
+	flags.StringArrayVar(&f.params, "param", nil, "A `name=value` that the provider requires; repeatable")
+	flags.StringVar(&f.config, "config", "", "Use a handler of this `file` instead of SCHEME")
+	flags.StringVar(&f.adapter, "adapter", "", "The config `adapter` (default: by the file's name)")
+	flags.StringVar(&f.name, "name", "", "The `name` of the handler, if --config has several")
+	flags.StringVar(&f.tenant, "tenant", "", "The `tenant` whose keys to use, with --config")
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 || f.config != "" {
 			return nil, cobra.ShellCompDirectiveDefault

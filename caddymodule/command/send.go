@@ -29,25 +29,25 @@ func sendCommand() *cobra.Command {
 		Use:   "send SCHEME --secret <value> --to <URL>",
 		Short: "Sends test deliveries to a deployment",
 		Long: `
-Signs a delivery as "caddy webhook sign" does, posts it to --to, prints the answer
-and says whether it is as expected. It believes only the headers that the gateway
-sets (Webhook-Delivery, Webhook-Verified, Webhook-Duplicate, Webhook-Stored,
-WWW-Authenticate: Webhook): any server can answer 200 or 401. If a proxy in front
-removes them, add --unmarked, and the status alone counts.
+Signs a delivery as "caddy webhook sign" does, posts it to --to, prints the
+answer and says whether it is as expected. It believes only the headers that
+the gateway sets (Webhook-Delivery, Webhook-Verified, Webhook-Duplicate,
+Webhook-Stored, WWW-Authenticate: Webhook): any server can answer 200 or 401.
+If a proxy in front removes them, add --unmarked, and the status alone counts.
 
-The default body is a small JSON object with a random id. --event push sends that
-event: the sender's header for it and, if the catalogue has one, an example body.
---request signs a saved request again, in any form that "caddy webhook verify"
-reads, and keeps its body and its id.
+The default body is a small JSON object with a random id. --event push sends
+that event: the sender's header for it and, if the catalogue has one, an
+example body. --request signs a saved request again, in any form that "caddy
+webhook verify" reads, and keeps its body and its id.
 
---times 2 sends a retry, --parallel 8 copies that are in flight at once: the same
-id and body, signed again. The app must receive one. --tamper and --age send
-deliveries that must be refused: an altered body, an altered signature, another
-secret, an old timestamp.
+--times 2 sends a retry, --parallel 8 copies that are in flight at once: the
+same id and body, signed again. The app must receive one. --tamper and --age
+send deliveries that must be refused: an altered body, an altered signature,
+another secret, an old timestamp.
 
-Exit status: 0 every answer is as expected; 1 one is not: a delivery that the app
-or the inbox did not accept or that no gateway saw, a copy or a forgery that went
-to the app; 2 no answer, or an input cannot be read.
+Exit status: 0 every answer is as expected; 1 one is not: a delivery that the
+app or the inbox did not accept or that no gateway saw, a copy or a forgery
+that went to the app; 2 no answer, or an input cannot be read.
 ` + schemeHelp,
 		Example: `  caddy webhook send stripe --secret '{env.STRIPE_SECRET}' \
     --to https://hooks.example.com/hooks/stripe --event invoice.paid
@@ -62,17 +62,17 @@ to the app; 2 no answer, or an input cannot be read.
 	c.scheme.register(cmd, true)
 	flags := cmd.Flags()
 	flags.StringVar(&c.request.url, "to", "", "The `URL` to deliver to")
-	flags.StringArrayVarP(&c.request.headers, "header", "H", nil, "An additional `header`, 'Name: value'; repeatable")
-	flags.StringVar(&c.request.bodyFile, "body-file", "", "The `file` of the body, byte for byte; - for standard input")
-	flags.StringVar(&c.file, "request", "", "The `file` of a saved request to sign again; - for standard input")
+	flags.StringArrayVarP(&c.request.headers, "header", "H", nil, "A `header` to add, 'Name: value'; repeatable")
+	flags.StringVar(&c.request.bodyFile, "body-file", "", "The `file` of the body; - for standard input")
+	flags.StringVar(&c.file, "request", "", "The `file` of a saved request to sign again, or -")
 	flags.StringVar(&c.event, "event", "", "The `name` of the event, as the sender writes it")
-	flags.StringVar(&c.request.method, "method", "", "The request's `method` (default: the sender's, usually POST)")
+	flags.StringVar(&c.request.method, "method", "", "The `method` (default: the sender's, usually POST)")
 	flags.StringVar(&c.id, "id", "", "The delivery's `id` (default: a random one)")
-	flags.IntVar(&c.times, "times", 1, "How many `times` to send it, one after the other")
-	flags.IntVar(&c.parallel, "parallel", 1, "How many `copies` to send at once, each time")
+	flags.IntVar(&c.times, "times", 1, "How many `times`, one after the other")
+	flags.IntVar(&c.parallel, "parallel", 1, "How many `copies` at once, each time")
 	flags.StringVar(&c.age, "age", "", "The `age` of its timestamp, such as 10m or 2d")
 	flags.StringVar(&c.tamper, "tamper", "", "The `part` to alter: body, signature or secret")
-	flags.BoolVar(&c.unmarked, "unmarked", false, "Judge by the status alone, without the gateway's headers")
+	flags.BoolVar(&c.unmarked, "unmarked", false, "Judge by the status alone, not by headers")
 	flags.BoolVar(&c.json, "json", false, "Print a JSON object a line for each answer")
 	_ = cmd.RegisterFlagCompletionFunc("tamper", cobra.FixedCompletions([]string{"body", "signature", "secret"}, cobra.ShellCompDirectiveNoFileComp))
 	for _, name := range []string{"to", "header", "event", "method", "id", "times", "parallel", "age"} {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -285,5 +286,20 @@ func TestExampleBody(t *testing.T) {
 	form, err := url.ParseQuery(string(s.exampleBody(nil, "x", at)))
 	if err != nil || !strings.Contains(form.Get("payload"), `"time":1795262400000`) {
 		t.Errorf("%v, %v", form, err)
+	}
+}
+
+// TestHelpFits: the help of each command fits a terminal of 80 columns.
+func TestHelpFits(t *testing.T) {
+	for _, command := range []string{"verify", "sign", "send", "listen", "deliveries", "forget"} {
+		out, _, code := webhook(t, "", command, "--help")
+		if code != exitOK || !strings.Contains(out, "Exit status") && command != "sign" && command != "listen" {
+			t.Errorf("%s: exit %d, %s", command, code, out)
+		}
+		for line := range strings.Lines(out) {
+			if line = strings.TrimRight(line, "\n"); utf8.RuneCountInString(line) > 80 {
+				t.Errorf("%s: over 80 columns: %s", command, line)
+			}
+		}
 	}
 }

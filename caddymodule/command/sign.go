@@ -28,28 +28,30 @@ func signCommand() *cobra.Command {
 		Short: "Signs a delivery as a sender does",
 		Long: `
 Signs a body and prints the delivery: as a request for "caddy webhook verify"
-(--format http), as a command to paste (curl), or as a JSON object (json: method,
-url, headers, body_base64).
+(--format http), as a command to paste (curl), or as a JSON object (json:
+method, url, headers, body_base64).
 
-Adds the timestamp and the id (random without --id) where the sender has them in
-headers or claims. Where the sender has them in the body, put them there yourself.
-Pairs beside the signature that are signed go into its header, in the sender's order:
--H 'X-Signature: ts=1742505700' (mercadopago), -H 'gcms-signature: sign=, env=main, t='
-(hygraph).
-Senders with the signature in the URL or in the body are not supported. Asymmetric
-schemes require --private-key. The printed delivery has been verified with the
-same key.
+Adds the timestamp and the id (random without --id) where the sender has them
+in headers or claims. Where the sender has them in the body, put them there
+yourself. Pairs beside the signature that are signed go into its header, in the
+sender's order: -H 'X-Signature: ts=1742505700' (mercadopago), -H
+'gcms-signature: sign=, env=main, t=' (hygraph). Senders with the signature in
+the URL or in the body are not supported. Asymmetric schemes require
+--private-key. The printed delivery has been verified with the same key.
 ` + schemeHelp,
 		Example: `  caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json
-  caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --body-file body.json --url https://hooks.example.com/hooks/stripe --format curl
-  caddy webhook sign github --secret '{env.GITHUB_SECRET}' --body-file body.json | caddy webhook verify github - --secret '{env.GITHUB_SECRET}'
-  caddy webhook sign discord --private-key '{file./tmp/ed25519.pem}' --body-file body.json --format json`,
+  caddy webhook sign stripe --secret '{env.STRIPE_SECRET}' --format curl \
+    --body-file body.json --url https://hooks.example.com/hooks/stripe
+  caddy webhook sign github --secret '{env.GITHUB_SECRET}' --body-file - |
+    caddy webhook verify github - --secret '{env.GITHUB_SECRET}'
+  caddy webhook sign discord --private-key '{file./tmp/ed25519.pem}' \
+    --body-file body.json --format json`,
 		RunE: c.run,
 	}
 	c.scheme.register(cmd, true)
 	c.request.register(cmd)
-	cmd.Flags().StringVar(&c.id, "id", "", "The delivery's `id`, if the sender has it in a header or claim (default: a random one)")
-	cmd.Flags().StringVar(&c.now, "now", "", "The `time` of the attempt, RFC 3339 or unix seconds (default: now)")
+	cmd.Flags().StringVar(&c.id, "id", "", "The delivery's `id` (default: a random one)")
+	cmd.Flags().StringVar(&c.now, "now", "", "The `time` of the attempt (default: now)")
 	cmd.Flags().StringVar(&c.format, "format", "http", "Output format: http, curl or json")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"http", "curl", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

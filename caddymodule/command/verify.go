@@ -24,28 +24,33 @@ func verifyCommand() *cobra.Command {
 Reads one request and verifies it as the gateway does. The request is a file as
 written by "caddy webhook listen --save" and other tools (POST /path HTTP/1.1,
 headers, an empty line, the body byte for byte), a HAR (--entry chooses one), a
-command line of curl, JSON as "caddy webhook sign" prints it (method, url, headers,
-body or body_base64), standard input (-), or separate headers and body (-H,
---body-file). The latter also override those of a file.
+command line of curl, JSON as "caddy webhook sign" prints it (method, url,
+headers, body or body_base64), standard input (-), or separate headers and body
+(-H, --body-file). The latter also override those of a file.
 
 Prints one line if it is genuine. If not: the reason, and a hint when a common
 mistake explains it (a wrong encoding of the secret, a body that was parsed and
-re-encoded, a different URL, …). Exit status: 0 genuine, 1 not genuine, 2 an input
-cannot be read. Needs no network, and never prints a secret.
+re-encoded, a different URL, …). Exit status: 0 genuine, 1 not genuine, 2 an
+input cannot be read. Needs no network, and never prints a secret.
 
-Old deliveries are stale: verify them at their own time with --now.
+Old deliveries are stale: verify them at their own time, with --now and RFC
+3339 or unix seconds, or with --now file at that of the HAR or the file. Some
+schemes sign the URL, --url: a bare path is taken for https.
 ` + schemeHelp,
 		Example: `  caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}'
-  caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}' --now 2026-11-21T12:00:00Z
-  caddy webhook verify github recorded.har --entry 3 --secret '{file./run/secrets/github}'
-  caddy webhook verify github -H 'X-Hub-Signature-256: sha256=…' --body-file body.json --secret '{env.GITHUB_SECRET}'
+  caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}' \
+    --now 2026-11-21T12:00:00Z
+  caddy webhook verify github recorded.har --entry 3 \
+    --secret '{file./run/secrets/github}'
+  caddy webhook verify github --secret '{env.GITHUB_SECRET}' \
+    -H 'X-Hub-Signature-256: sha256=…' --body-file body.json
   caddy webhook verify --config Caddyfile --name billing delivery.http`,
 		RunE: c.run,
 	}
 	c.scheme.register(cmd, false)
 	c.request.register(cmd)
 	cmd.Flags().IntVar(&c.entry, "entry", 0, "The request of a HAR, by its `number` from 1")
-	cmd.Flags().StringVar(&c.now, "now", "", "When it arrived: RFC 3339, unix seconds, or file for the `time` of the HAR or the saved request (default: now)")
+	cmd.Flags().StringVar(&c.now, "now", "", "The `time` of arrival, or file (default: now)")
 	cmd.Flags().BoolVar(&c.json, "json", false, "Print a JSON object")
 	_ = cmd.RegisterFlagCompletionFunc("now", cobra.FixedCompletions([]string{"file"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
