@@ -32,7 +32,7 @@ func TestJSON(t *testing.T) {
 		`{` + listed + `,"headers":{"X-Team":["(redacted)"]},"body":{"read":false,"bytes":0,"declared":9,"content_type":"","truncated":false},"hint":""}`: RejectionDetail{
 			Rejection: rejection, Headers: map[string][]string{"X-Team": {"(redacted)"}}, Body: Body{Declared: &declared},
 		},
-		`{"since":"2026-11-21T12:00:00Z","store":{"kind":"memory","degraded":false,"entries":1,"in_flight":0,"unwritten":0},"inbox":null,` +
+		`{"version":"","since":"2026-11-21T12:00:00Z","store":{"kind":"memory","degraded":false,"entries":1,"in_flight":0,"unwritten":0},"inbox":null,` +
 			`"buffered_bytes":0,"max_buffered":0,"rejections_kept":0,"rejections_kept_bytes":0,"handlers":[` +
 			`{"name":"shop","provider":"","observe":false,"delivered":0,"failed":{"timeout":1},"duplicates":0,"handshakes":0,"stored":{"held":3},"bypassed":{},"observed":{},"rejected":{"stale_timestamp":2},` +
 			`"last_delivered":null,"keys":[{"label":"1","last_used":null}],"key_problems":[],"tenants":{"cached":2,"max":50,"unknown":1,"lookups":{"found":3},"guessable":["bravo"],` +
