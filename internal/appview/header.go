@@ -44,17 +44,34 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 		}
 	}
 	for _, name := range names {
-		if lines > maxDetours || bytes > maxCompared || slices.ContainsFunc(h[name], func(value string) bool { return m.mayLead(value, path) }) {
+		if lines > maxDetours || bytes > maxCompared || m.anyLeads(h[name], path) {
 			delete(h, name)
 		}
 	}
+}
+
+// anyLeads reports whether mayLead is true for a line of a header, or the lines as
+// servers join them are a prefix that leads below the prefix when removed.
+func (m Prefix) anyLeads(lines []string, path string) bool {
+	return slices.ContainsFunc(lines, func(value string) bool { return m.mayLead(value, path) }) ||
+		len(lines) > 1 && slices.ContainsFunc([]string{",", ", "}, func(comma string) bool {
+			joined := strings.Join(lines, comma)
+			return m.ownsWithout(joined, path) || m.ownsWithout(unescapeAgain(joined), path)
+		})
+}
+
+// ownsWithout reports whether the path is below the prefix once another is removed from
+// it. Werkzeug adds the slash again if that takes it away.
+func (m Prefix) ownsWithout(removed, path string) bool {
+	rest, ok := strings.CutPrefix(FoldCase(path), FoldCase(strings.TrimSuffix(removed, "/")))
+	return ok && m.Owns("/"+strings.TrimPrefix(rest, "/"))
 }
 
 // mayLead reports whether a header's value could be read as a path below the prefix, or
 // turns the requested path into one when removed or added: as written, as most
 // middleware removes it, without a query, or unescaped.
 func (m Prefix) mayLead(value, path string) bool {
-	value = strings.TrimSpace(value)
+	value = strings.Trim(value, " \t")
 	readings := []string{value}
 	if i := strings.IndexAny(value, "?#"); i >= 0 {
 		readings = append(readings, value[:i])
@@ -77,8 +94,7 @@ func (m Prefix) leads(value, path string) bool {
 		return mentions(FoldCase(value), FoldCase(m.Base()))
 	}
 	value = strings.TrimSuffix(value, "/")
-	rest, ok := strings.CutPrefix(FoldCase(path), FoldCase(value))
-	return m.Owns(value) || m.Owns(value+path) || ok && m.Owns(rest)
+	return m.Owns(value) || m.Owns(value+path) || m.ownsWithout(value, path)
 }
 
 // IsHeader reports whether a header is one of names, or becomes one in an app that

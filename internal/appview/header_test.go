@@ -53,6 +53,9 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/a?%62/hooks/stripe", "X-Script-Name", "/a?%62", true},
 		{"/hooks/*", "/a%zzb/hooks/stripe", "Daphne-Root-Path", "/a%zz%62", true},
 		{"/hooks/*", "/a?b/shop", "X-Script-Name", "/a?b", false},
+		{"/hooks/*", "/xhooks/stripe", "X-Script-Name", "/x", true}, // Werkzeug adds the slash again
+		{"/hooks/*", "/xhooksters", "X-Script-Name", "/x", false},
+		{"/hooks/*", "/x\u00a0/hooks/stripe", "X-Script-Name", "/x\u00a0", true},
 		// added to the path
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks", true},
 		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "/api/", true},
@@ -89,6 +92,20 @@ func TestLongDetoursAreNotRead(t *testing.T) {
 		Prefix("/hooks/*").DeleteDetours(h, "/"+strings.Repeat("y", c.path))
 		if gone := len(h) == 0; gone != c.goes {
 			t.Errorf("%s: deleted %t, want %t", name, gone, c.goes)
+		}
+	}
+}
+
+// TestLinesThatAreJoined: servers make one value of several lines.
+func TestLinesThatAreJoined(t *testing.T) {
+	for _, c := range []struct {
+		path string
+		goes bool
+	}{{"/a,b/hooks/stripe", true}, {"/a, b/hooks/stripe", true}, {"/a/hooks", true}, {"/a,c/hooks/stripe", false}, {"/a,b/shop", false}} {
+		h := http.Header{"X-Script-Name": {"/a", "b"}}
+		Prefix("/hooks/*").DeleteDetours(h, c.path)
+		if gone := len(h) == 0; gone != c.goes {
+			t.Errorf("%s: deleted %t, want %t", c.path, gone, c.goes)
 		}
 	}
 }
