@@ -39,7 +39,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"", 0, "caddy webhook [command]"},
 		{"bogus", 2, `unknown command "bogus": see caddy webhook --help`},
-		{"providers", 0, "vendor SDK"},
+		{"providers", 0, "COPIES BY"},
 		{"providers stripe", 0, "sender stripe {env.STRIPE_SECRET}"},
 		{"providers strpe", 2, `unknown provider "strpe": did you mean "stripe"?`},
 		{"providers --jsn", 2, "unknown flag: --jsn: see caddy webhook providers --help"},
