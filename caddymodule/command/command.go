@@ -13,11 +13,13 @@ package command
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/wrap"
 )
 
 func init() {
@@ -31,12 +33,14 @@ send deliveries as the sender does, and run a gateway that shows its verdicts.
 
 	caddy webhook providers stripe
 	caddy webhook verify stripe delivery.http --secret '{env.STRIPE_SECRET}'
-	caddy webhook send stripe --secret '{env.STRIPE_SECRET}' --to https://hooks.example.com/hooks/stripe --times 2
-	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' --to http://localhost:3000
+	caddy webhook send stripe --secret '{env.STRIPE_SECRET}' \
+		--to https://hooks.example.com/hooks/stripe --times 2
+	caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' \
+		--to http://localhost:3000
 
-For a running gateway: its counters, its latest deliveries, its latest rejections
-with what to change, forgetting a delivery so that its next copy is forwarded, and
-the deliveries that its inbox keeps for the app.
+For a running gateway: its counters, its latest deliveries, its latest
+rejections with what to change, forgetting a delivery so that its next copy is
+forwarded, and the deliveries that its inbox keeps for the app.
 
 	caddy webhook status
 	caddy webhook deliveries --follow
@@ -66,6 +70,7 @@ func build(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return end(cmd, fmt.Errorf("%w: see %s --help", err, cmd.CommandPath()))
 	})
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", wrap.Columns)))
 	cmd.AddCommand(
 		providersCommand(), verifyCommand(), signCommand(), sendCommand(), listenCommand(),
 		statusCommand(), deliveriesCommand(), rejectionsCommand(), forgetCommand(), inboxCommand(), pageCommand(), versionCommand(),
@@ -88,9 +93,17 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return fmt.Errorf("unknown command %q: %s", word, remedy)
 }
 
-// prepare makes a command, and those below it, end with our exit status.
+// prepare makes a command, and those below it, end with our exit status, and fits their
+// help to a terminal.
 func prepare(c *cobra.Command) {
 	c.SilenceUsage = true
+	c.DisableFlagsInUseLine = true
+	c.Long = "\n" + strings.TrimSpace(wrap.Paragraphs(c.Long))
+	var examples []string
+	for line := range strings.SplitSeq(c.Example, "\n") {
+		examples = append(examples, wrap.Command(line))
+	}
+	c.Example = strings.Join(examples, "\n")
 	c.Args = cobra.ArbitraryArgs // each command counts its own: Cobra's errors exit with 1
 	run := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error { return end(cmd, run(cmd, args)) }

@@ -19,8 +19,8 @@ import (
 // inboxCommand is "caddy webhook inbox". Without a subcommand it lists.
 func inboxCommand() *cobra.Command {
 	cmd := inboxListCommand()
-	cmd.Use = "inbox [list] [<name>] [--state <state>] [--key <label>] [--limit <n>] [--json] [--address <admin>]"
-	cmd.Short = "Lists, replays and discards the deliveries that the inbox keeps for the app"
+	cmd.Use = "inbox [list] [<name>] [--state <state>] [--key <label>]"
+	cmd.Short = "Lists, replays and discards deliveries kept for the app"
 	cmd.Long = `
 Asks the admin endpoint of a running Caddy what its inbox holds: deliveries that the
 app has not accepted yet (pending, in_attempt), that were given up (dead), that it
@@ -61,7 +61,7 @@ func inboxListCommand() *cobra.Command {
 	var label string
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "list [<name>] [--state <state>] [--key <label>] [--limit <n>] [--json] [--address <admin>]",
+		Use:   "list [<name>] [--state <state>] [--key <label>]",
 		Short: "Lists what the inbox holds",
 		Long: `
 See caddy webhook inbox --help. list is for a handler whose name is also a command.`,
@@ -160,7 +160,7 @@ func inboxReplayCommand() *cobra.Command {
 	var admin adminFlags
 	var dead, as string
 	cmd := &cobra.Command{
-		Use:   "replay (<key> | --dead <name> [--as <other name>]) [--address <admin>]",
+		Use:   "replay (<key> | --dead <name> [--as <other name>])",
 		Short: "Sends deliveries of the inbox to the app now",
 		Long: `
 Makes a delivery due now: a dead one, a pending one, or one that the app accepted and
@@ -204,7 +204,7 @@ func inboxDiscardCommand() *cobra.Command {
 	var dead, name, label string
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "discard (<key> | --dead <name> | --name <name> | --key <label>) [--yes] [--address <admin>]",
+		Use:   "discard [<key>] [--dead <name>] [--name <name>]",
 		Short: "Removes deliveries from the inbox for good",
 		Long: `
 Removes a delivery, all dead ones of a handler, all of a handler, or all that were

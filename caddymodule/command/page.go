@@ -29,7 +29,7 @@ func pageCommand() *cobra.Command {
 	var show bool
 	cmd := &cobra.Command{
 		Use:   "page [--addr <address>] [--open] [--address <admin>]...",
-		Short: "Serves a page that shows a running gateway, and replays what its app missed",
+		Short: "Shows a running gateway in the browser",
 		Long: `
 Prints the address of a page for the browser: the handlers with their last hour and
 the use of their keys, the newest deliveries as they end, the rejected requests grouped

@@ -20,7 +20,7 @@ import (
 func providersCommand() *cobra.Command {
 	c := new(providersRun)
 	cmd := &cobra.Command{
-		Use:   "providers [<id> | <word>] [--category <name>] [--json] | --check <file>",
+		Use:   "providers [<id> | <word>] [--category <name>] [--check <file>]",
 		Short: "Lists senders, shows how one signs, or checks a provider file",
 		Long: `
 Without an argument: every sender of the catalogue, by category. COPIES BY is what

@@ -6,9 +6,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
@@ -229,4 +233,26 @@ func TestSubcommands(t *testing.T) {
 			t.Errorf("%s: no %q in %s%s", word, want, out, errs)
 		}
 	}
+}
+
+// TestHelpFitsATerminal: the help of every command.
+func TestHelpFitsATerminal(t *testing.T) {
+	root := new(cobra.Command)
+	build(root)
+	var check func(path []string, c *cobra.Command)
+	check = func(path []string, c *cobra.Command) {
+		out, _, _ := webhook(t, "", append(path, "--help")...)
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(line, "  webhook ") {
+				line = "  caddy" + line[1:]
+			}
+			if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > 80 {
+				t.Errorf("%q: over 80 columns: %s", path, line)
+			}
+		}
+		for _, below := range c.Commands() {
+			check(append(slices.Clone(path), below.Name()), below)
+		}
+	}
+	check(nil, root)
 }

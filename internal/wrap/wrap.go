@@ -33,3 +33,64 @@ func Text(text, first, rest string) string {
 	b.WriteByte('\n')
 	return b.String()
 }
+
+// Paragraphs wraps each paragraph of a text. Indented lines are kept as they are.
+func Paragraphs(text string) string {
+	var b strings.Builder
+	var open []string // lines of a paragraph
+	end := func() {
+		if len(open) > 0 {
+			b.WriteString(Text(strings.Join(open, " "), "", ""))
+		}
+		open = nil
+	}
+	for line := range strings.Lines(text) {
+		if line == "\n" || strings.HasPrefix(line, "\t") || strings.HasPrefix(line, " ") {
+			end()
+			b.WriteString(line)
+			continue
+		}
+		open = append(open, line)
+	}
+	end()
+	return b.String()
+}
+
+// Command breaks a shell command that does not fit before its options and pipes.
+func Command(line string) string {
+	if utf8.RuneCountInString(line) <= Columns {
+		return line
+	}
+	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+	var b strings.Builder
+	column := 0
+	for i, part := range breaks(strings.TrimLeft(line, " ")) {
+		n := utf8.RuneCountInString(part)
+		switch {
+		case i == 0:
+			b.WriteString(indent)
+			column = len(indent)
+		case column+1+n > Columns-2: // a space and a backslash
+			b.WriteString(" \\\n" + indent + "  ")
+			column = len(indent) + 2
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(part)
+		column += n
+	}
+	return b.String()
+}
+
+// breaks splits a command before options and pipes.
+func breaks(line string) (parts []string) {
+	for _, word := range strings.Split(line, " ") {
+		if len(parts) == 0 || word == "|" || strings.HasPrefix(word, "-") && word != "-" {
+			parts = append(parts, word)
+			continue
+		}
+		parts[len(parts)-1] += " " + word
+	}
+	return parts
+}

@@ -23,3 +23,27 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestParagraphs joins and wraps lines, but not indented ones.
+func TestParagraphs(t *testing.T) {
+	long := strings.Repeat("word ", 17)
+	const code = "\tcode   as it is\n"
+	want := "a b\n\n" + strings.Repeat("word ", 15) + "word\nword\n\n" + code + "end\n"
+	if got := Paragraphs("a\nb\n\n" + long + "\n\n" + code + "end"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestCommand breaks a long command before options and pipes only, as a shell reads it.
+func TestCommand(t *testing.T) {
+	const short = "  caddy webhook verify stripe a.http --now 1"
+	value := strings.Repeat("x ", 20)
+	for line, want := range map[string]string{
+		short: short,
+		"  caddy --secret '" + value + "' -H 'X: " + value + "' - | cat": "  caddy --secret '" + value + "' \\\n    -H 'X: " + value + "' - | cat",
+	} {
+		if got := Command(line); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
