@@ -75,9 +75,9 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 // clientOf returns the client whose budget a request uses: the address that Caddy
 // trusts, for IPv6 its /64 network.
 func clientOf(r *http.Request) netip.Prefix {
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if text == "" {
-		text, _, _ = net.SplitHostPort(r.RemoteAddr)
+	text := remoteOf(r)
+	if host, _, err := net.SplitHostPort(text); err == nil {
+		text = host
 	}
 	address, err := netip.ParseAddr(text)
 	if err != nil {
@@ -90,4 +90,14 @@ func clientOf(r *http.Request) netip.Prefix {
 	}
 	prefix, _ := address.Prefix(bits) // fails only for too many bits
 	return prefix
+}
+
+// remoteOf returns the address of the client: as Caddy trusts it if a proxy forwarded
+// the request, otherwise with the port.
+func remoteOf(r *http.Request) string {
+	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if host, _, _ := net.SplitHostPort(r.RemoteAddr); client == "" || client == host {
+		return r.RemoteAddr
+	}
+	return client
 }

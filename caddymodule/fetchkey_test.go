@@ -25,4 +25,13 @@ func TestClientOf(t *testing.T) {
 	if got := clientOf(r).String(); got != "198.51.100.7/32" {
 		t.Errorf("behind a trusted proxy: %s", got)
 	}
+	if got := remoteOf(r); got != "198.51.100.7" {
+		t.Errorf("the client behind a trusted proxy is %s", got)
+	}
+	direct := httptest.NewRequest("POST", "/", nil)
+	direct.RemoteAddr = "198.51.100.7:99"
+	direct = direct.WithContext(r.Context())
+	if got := remoteOf(direct); got != "198.51.100.7:99" {
+		t.Errorf("a client without a proxy is %s", got)
+	}
 }

@@ -156,7 +156,7 @@ func (d *delivery) keepRequest(r rejected.Request) {
 	if most == 0 {
 		return
 	}
-	r.Request, r.Remote, r.Time, r.Handler, r.Tenant = d.req, d.r.RemoteAddr, d.h.now(), d.h.seen(d.keys), d.tenant
+	r.Request, r.Remote, r.Time, r.Handler, r.Tenant = d.req, remoteOf(d.r), d.h.now(), d.h.seen(d.keys), d.tenant
 	r.Body, r.Read, r.Declared = d.body, !d.unread(), d.r.ContentLength
 	r.Tried = []*keys.Snapshot{d.keys}
 	for _, h := range d.h.app.named("") {

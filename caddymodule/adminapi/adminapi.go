@@ -185,7 +185,7 @@ type Rejection struct {
 	Skew     string    `json:"skew,omitempty"` // now minus the delivery's timestamp
 	Keys     []string  `json:"keys"`           // labels of the keys tried
 	Observed bool      `json:"observed"`       // forwarded all the same
-	Remote   string    `json:"remote"`
+	Remote   string    `json:"remote"`         // the client as Caddy trusts it (trusted_proxies), with its port if no proxy is between
 	Method   string    `json:"method"`
 	Host     string    `json:"host"`
 	URL      string    `json:"url"`

@@ -56,7 +56,7 @@ type Request struct {
 	Tenant           string  // that it names, if it can be one
 	// Tried are the keys of all handlers at that time: they stay hidden after a change.
 	Tried    []*keys.Snapshot
-	Remote   string // address and port of the client
+	Remote   string // address of the client, with its port if no proxy is between
 	Time     time.Time
 	Reason   verifier.Reason
 	Detail   string
