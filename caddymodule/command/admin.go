@@ -114,7 +114,7 @@ func adminFailure(address string, err error) error {
 	if json.Unmarshal([]byte(body), &said) != nil || said.Error == "" {
 		said.Error = fmt.Sprintf("the admin endpoint at %s answered %d: is it a Caddy with verify_webhook?", address, status)
 	}
-	return &adminError{status, said.Error}
+	return &adminError{status, plain(said.Error)}
 }
 
 // atMostOne returns an error for more than one argument.
