@@ -94,7 +94,12 @@ func TestListenForATenant(t *testing.T) {
 			answer.Body.Close()
 		}
 	}()
-	if !lines.Scan() || !lines.Scan() || !strings.Contains(lines.Text(), "genuine: the app answered 200, key 1") {
+	for range 2 { // the request, then its outcome
+		if !lines.Scan() {
+			t.Fatal(lines.Err())
+		}
+	}
+	if !strings.Contains(lines.Text(), "genuine: the app answered 200, key 1") {
 		t.Errorf("%q", lines.Text())
 	}
 	go func() {
