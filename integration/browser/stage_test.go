@@ -215,7 +215,7 @@ func freeAddress(t *testing.T) string {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for until := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) { // only limits the polling: neither a process nor a page signals what it shows
 		if time.Now().After(until) {
 			t.Fatalf("not in time: %s", what)
 		}

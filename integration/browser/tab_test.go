@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
@@ -78,6 +77,10 @@ func newTab(t *testing.T, address string, width, height int, dark bool) *tab {
 		}
 	})
 	t.Cleanup(func() {
+		var text string
+		if t.Failed() && chromedp.Run(ctx, chromedp.Evaluate("document.body.innerText", &text)) == nil {
+			t.Logf("the page at the end:\n%s", text)
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for _, f := range b.faults {
@@ -118,13 +121,7 @@ func (b *tab) text() string {
 func (b *tab) sees(texts ...string) {
 	b.t.Helper()
 	for _, text := range texts {
-		until := time.Now().Add(patience)
-		for !strings.Contains(b.text(), text) {
-			if time.Now().After(until) {
-				b.t.Fatalf("no %q on the page:\n%s", text, b.text())
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+		eventually(b.t, fmt.Sprintf("%q is on the page", text), func() bool { return strings.Contains(b.text(), text) })
 	}
 }
 

@@ -167,7 +167,7 @@ var laxer = []knownDifference{
 	},
 	{
 		names: []string{"a space in the query, written as +"}, sdks: []string{"messagebird"},
-		why: "the SDK decodes the query and writes it anew, a space as %20 (its counterpart in Go as +); here the query is signed as it was received",
+		why: "the SDK decodes and re-encodes the query, a space as %20 (its counterpart in Go as +); here the query is signed as it was received",
 	},
 	{
 		names: []string{"another method"}, sdks: []string{"plivo"},

@@ -86,7 +86,7 @@ var adyenFields = []alteration{
 	}),
 }
 
-// spaceInQuery is a form-encoded query: the SDK writes it anew, with %20.
+// spaceInQuery is a form-encoded query: the SDK re-encodes it, with %20.
 var spaceInQuery = alteration{"a space in the query, written as +", func(d *drawer, t *differential.Delivery) bool {
 	t.URL = "https://hooks.example.com/hooks/messagebird?reference=a+b"
 	return d.signOurselves(t) == nil
