@@ -100,5 +100,5 @@ func (g *gateway) wantRefused(t *testing.T, site, above string) {
 	if resp.StatusCode == http.StatusOK || !strings.Contains(string(answer), "/hooks/* does not see every request of its site") {
 		t.Errorf("the reload was answered %d %s", resp.StatusCode, answer)
 	}
-	g.redial()
+	g.redial(t)
 }

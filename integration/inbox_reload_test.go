@@ -31,7 +31,7 @@ func (g *gateway) refusesReload(t testing.TB, site string) {
 	if _, _ = io.Copy(io.Discard, resp.Body); resp.StatusCode == http.StatusOK {
 		t.Fatal("the reload was accepted")
 	}
-	g.redial()
+	g.redial(t)
 }
 
 // TestInboxReloads changes the configuration under load, in front of an app that fails

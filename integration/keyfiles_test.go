@@ -163,7 +163,7 @@ func TestReloadKeepsServing(t *testing.T) {
 		if err := g.write(site); err != nil {
 			t.Fatal(err)
 		}
-		defer g.redial()
+		defer g.redial(t)
 		return caddy(t, g.dir, nil, "reload", "--adapter", "caddyfile", "--config", g.caddyfile(), "--address", g.admin)
 	}
 	if out, err := reload("verify_webhook github {env.NOT_SET_ANYWHERE}\nreverse_proxy APP"); err == nil {

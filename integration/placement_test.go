@@ -117,7 +117,7 @@ reverse_proxy APP
 	if resp.StatusCode == http.StatusOK || !strings.Contains(string(answer), "the handlers 1 and 2 of the configuration have no name") || !strings.Contains(string(answer), "name github-1") {
 		t.Errorf("the reload was answered %d %s", resp.StatusCode, answer)
 	}
-	g.redial()
+	g.redial(t)
 	if a := g.once(t, at("/").message(t)); a.status != http.StatusOK {
 		t.Errorf("after the refused reload: %d", a.status)
 	}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -99,15 +101,44 @@ func (g *gateway) reload(t testing.TB, site string) {
 	if answer, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
 		t.Fatalf("reload: %d %s", resp.StatusCode, answer)
 	}
-	g.redial()
+	g.redial(t)
 }
 
-// redial gives up connections that the old configuration's server closes at any
-// moment.
-func (g *gateway) redial() {
+// redial waits until one configuration's server alone listens, and gives up the
+// connections to another, which closes them at any moment. Caddy answers a reload
+// as soon as the old server's shutdown is under way: until its listener closes, it
+// still accepts new connections.
+func (g *gateway) redial(t testing.TB) {
+	t.Helper()
 	g.reloaded.Store(true)
+	eventually(t, "one server on "+g.address, func() bool { return listeners(t, g.address) <= 1 })
 	g.h1.CloseIdleConnections()
 	g.h2.CloseIdleConnections()
+}
+
+// listeners counts the sockets that listen on an address's port. Systems without
+// Linux's table of sockets tell none.
+func listeners(t testing.TB, address string) (n int) {
+	t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const localAddress, state, listening = 1, 3, "0A"
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) > state && fields[state] == listening && strings.HasSuffix(fields[localAddress], fmt.Sprintf(":%04X", number)) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // withLease makes of the gateway's Caddyfile a configuration with a lease, which
