@@ -42,7 +42,7 @@ func documentedOptions(t testing.TB) map[string]map[string]string {
 			bySection[section] = make(map[string]string)
 		}
 		if _, twice := bySection[section][word]; twice {
-			t.Errorf("configuration.md: %s stands twice under %s", word, section)
+			t.Errorf("configuration.md: %s is listed twice under %s", word, section)
 		}
 		bySection[section][word] = strings.TrimSpace(cells[3])
 	}

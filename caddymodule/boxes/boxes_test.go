@@ -106,7 +106,7 @@ func (g *gateway) ask(method, path string) (*httptest.ResponseRecorder, error) {
 	return w, errors.New("no such route")
 }
 
-// told asks the admin endpoint with a method, and wants 200.
+// told asks the admin endpoint with a method, and requires 200.
 func told[T any](t *testing.T, g *gateway, method, path string) (v T) {
 	t.Helper()
 	w, err := g.ask(method, path)

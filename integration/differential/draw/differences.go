@@ -55,7 +55,7 @@ var stricter = []knownDifference{
 			"signature header twice, the same", "signature header twice, the first wrong", "signature header twice, the second wrong",
 			"time header twice, the same", "id header twice, the same",
 		},
-		why: "a header that has one value stands on one line: of two lines the app may read the other one",
+		why: "a header with one value is one line: of two lines the app may read the other one",
 	},
 	{
 		names: []string{"a zero before the time", "a plus before the time", "a fraction behind the time", "letters behind the time"},
@@ -65,7 +65,7 @@ var stricter = []knownDifference{
 	{names: []string{"a second too far ahead"}, why: "the SDK bounds the age alone, or nothing; the tolerance here holds both ways"},
 	{
 		names: []string{"the time twice, the second another", "the time twice, the first another"},
-		why:   "the SDK takes one of the two; a time that stands twice is malformed here",
+		why:   "the SDK takes one of the two; a time given twice is malformed here",
 	},
 	{
 		names: []string{"signature too long"},
@@ -138,7 +138,7 @@ var laxer = []knownDifference{
 	{names: []string{"signature in capitals"}, why: "the SDK compares text; hex is decoded here and the bytes compared"},
 	{
 		names: []string{"signature without padding", "signature in the other base64 alphabet"},
-		why:   "the SDK compares text or wants padded standard base64; either alphabet is decoded here, padded or not, and the bytes compared",
+		why:   "the SDK compares text or requires padded standard base64; either alphabet is decoded here, padded or not, and the bytes compared",
 	},
 	{
 		names: []string{"a wrong signature beside the right one, before it", "a wrong signature beside the right one, behind it"},
@@ -147,11 +147,11 @@ var laxer = []knownDifference{
 	},
 	{
 		names: []string{"an unknown key behind the others"}, sdks: []string{"@sanity/webhook", "retell-sdk", "github.com/buildkite/go-buildkite/v4"},
-		why: "the SDK wants the header to the letter; a key that a sender adds later is skipped here",
+		why: "the SDK requires the header to the letter; a key that a sender adds later is skipped here",
 	},
 	{
 		names: []string{"a space behind the separator"},
-		why:   "the SDK wants no space between pairs; it is skipped here",
+		why:   "the SDK allows no space between pairs; it is skipped here",
 	},
 	{
 		names: []string{"as old as is allowed", "as far ahead as is allowed"}, sdks: []string{"@linear/sdk", "@paddle/paddle-node-sdk"},
