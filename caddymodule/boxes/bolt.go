@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -51,17 +50,9 @@ func (*Bolt) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options, and resolves the path and makes it absolute.
 func (b *Bolt) Provision(caddy.Context) error {
-	if err := keys.Text("path", &b.Path); err != nil {
+	if err := keys.DataFile("path", &b.Path, "inbox.db"); err != nil {
 		return fmt.Errorf("inbox bolt: %w", err)
 	}
-	if b.Path == "" {
-		b.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "inbox.db")
-	}
-	path, err := filepath.Abs(b.Path)
-	if err != nil {
-		return fmt.Errorf("inbox bolt: path %s: %w", b.Path, err)
-	}
-	b.Path = path
 	if b.MaxSize != nil && *b.MaxSize <= 0 {
 		return fmt.Errorf("inbox bolt: max_size: %d: give a positive size, such as 1GiB", *b.MaxSize)
 	}

@@ -3,9 +3,12 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // Text resolves the text of an option that is no secret, in place: a path, an address, a
@@ -15,6 +18,23 @@ import (
 // the option and name the variable or the path, never the text. An empty text stays
 // empty.
 func Text(option string, text *string) error { return resolveText(option, text, suspicious) }
+
+// DataFile is Text for the path of a file that the gateway writes: afterwards the path
+// is absolute. By default it is name in the module's folder of Caddy's data directory.
+func DataFile(option string, path *string, name string) error {
+	if err := Text(option, path); err != nil {
+		return err
+	}
+	if *path == "" {
+		*path = filepath.Join(caddy.AppDataDir(), "verify_webhook", name)
+	}
+	absolute, err := filepath.Abs(*path)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", option, *path, err)
+	}
+	*path = absolute
+	return nil
+}
 
 // URL is Text for a URL, such as nats://host:4222. A value in it that has special
 // characters must be percent-encoded.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -93,17 +92,9 @@ func (*Bolt) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options, and resolves the path and makes it absolute.
 func (s *Bolt) Provision(caddy.Context) error {
-	if err := keys.Text("path", &s.Path); err != nil {
+	if err := keys.DataFile("path", &s.Path, "dedupe.db"); err != nil {
 		return fmt.Errorf("store bolt: %w", err)
 	}
-	if s.Path == "" {
-		s.Path = filepath.Join(caddy.AppDataDir(), "verify_webhook", "dedupe.db")
-	}
-	path, err := filepath.Abs(s.Path)
-	if err != nil {
-		return fmt.Errorf("store bolt: path %s: %w", s.Path, err)
-	}
-	s.Path = path
 	return checkEntries(s.MaxEntries)
 }
 
