@@ -6,19 +6,23 @@ import (
 	"strings"
 )
 
-// pathHeaders are headers that some apps read instead of the requested path, or as a
-// prefix to remove or add: Yii reads X-Rewrite-Url, IIS and old versions of Symfony
-// and Zend X-Original-Url, WSGI middleware X-Script-Name, Daphne (of Django)
-// Daphne-Root-Path, Quarkus X-Forwarded-Prefix, and apps behind Azure, Envoy and
-// Netlify those of their proxies.
-var pathHeaders = []string{
+// RoutingHeaders are headers by which some apps route instead of path and method. The
+// first ones replace the path, or are a prefix to remove or add: Yii reads
+// X-Rewrite-Url, IIS and old versions of Symfony and Zend X-Original-Url, WSGI and
+// Plack middleware X-Script-Name, X-Forwarded-Script-Name and X-Traversal-Path,
+// Pyramid's traversal X-Vhm-Root, Daphne (of Django) Daphne-Root-Path, Quarkus
+// X-Forwarded-Prefix, Next.js X-Matched-Path and X-Invoke-Path, and apps behind Azure,
+// Envoy, Netlify and Home Assistant those of their proxies.
+var RoutingHeaders = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Ms-Original-Url", "X-Envoy-Original-Path",
 	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name", "Daphne-Root-Path",
+	"X-Forwarded-Script-Name", "X-Traversal-Path", "X-Vhm-Root", "X-Matched-Path", "X-Invoke-Path",
+	"X-Request-Uri", "X-Ingress-Path",
+	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method",
 }
 
-// RoutingHeaders are headers by which some apps route instead of path and method.
-var RoutingHeaders = append(slices.Clip(pathHeaders),
-	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method")
+// pathWords are the words of a header's name that tell that its value may be a path.
+var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewrite", "route"}
 
 // maxDetours limits the lines of path headers, in all spellings, that are compared with
 // the path: a few proxies in front, with a few headers each.
@@ -29,13 +33,14 @@ const maxDetours = 16
 const maxCompared = 32 << 10
 
 // DeleteDetours deletes headers that could make an app read a request outside the
-// prefix as one below it, and all of them if there are too many to tell. Others stay:
-// the proxy in front may have set them.
+// prefix as one below it: those with a word for a path in their name and such a path in
+// their value, and all with such a name if there are too many to tell. Others stay: the
+// proxy in front may have set them.
 func (m Prefix) DeleteDetours(h http.Header, path string) {
 	var names []string
 	lines, bytes := 0, 0
 	for name, values := range h {
-		if IsHeader(name, pathHeaders) {
+		if mayNamePath(name) {
 			names = append(names, name)
 			lines += len(values)
 			for _, value := range values {
@@ -95,6 +100,16 @@ func (m Prefix) leads(value, path string) bool {
 	}
 	value = strings.TrimSuffix(value, "/")
 	return m.Owns(value) || m.Owns(value+path) || m.ownsWithout(value, path)
+}
+
+// mayNamePath reports whether a word of a header's name is one for a path.
+func mayNamePath(name string) bool {
+	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return asDash(r) == '-' }) {
+		if slices.ContainsFunc(pathWords, func(w string) bool { return strings.EqualFold(w, word) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // IsHeader reports whether a header is one of names, or becomes one in an app that

@@ -62,6 +62,14 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api", false},
 		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /hooks", true},
 		{"/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /v1", false},
+		// whatever an app calls it
+		{"/hooks/*", "/", "X-Traversal-Path", "/hooks/stripe", true},
+		{"/hooks/*", "/stripe", "X-Vhm-Root", "/hooks", true},
+		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Script-Name", "/legacy", true},
+		{"/hooks/*", "/", "Acme.Rewrite", "/hooks/stripe", true},
+		{"/hooks/*", "/", "Base_URL", "/hooks/stripe", true},
+		{"/hooks/*", "/shop", "X-Vhm-Root", "/site", false},
+		{"/hooks/*", "/", "Content-Security-Policy", "/hooks/stripe", false},
 		// not a path
 		{"/hooks/*", "/", "X-Http-Method-Override", "DELETE", false},
 		{"/hooks/*", "/", "Referer", "/hooks/stripe", false},

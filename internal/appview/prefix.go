@@ -67,8 +67,9 @@ func checkLiteral(p string) error {
 }
 
 // Owns reports whether a decoded path is below the prefix, alone, behind the name of a
-// script, or as some servers read it; or is unclean and contains the prefix's segments
-// anywhere, so that an app may read it as below. Case is ignored.
+// script, or as some servers read it; or is unclean, or a virtual host of Zope, and
+// contains the prefix's segments anywhere, so that an app may read it as below. Case is
+// ignored.
 func (m Prefix) Owns(p string) bool {
 	base := FoldCase(m.Base())
 	if base == "" {
@@ -76,7 +77,7 @@ func (m Prefix) Owns(p string) bool {
 	}
 	p = FoldCase(p) // once: anyone can send long paths
 	read := decodedAgain(p)
-	return isBelow(read, base) || isBelow(path.Clean(read), base) || isBehindScript(read, base) || !isTidy(p) && (mentions(p, base) || mentions(read, base))
+	return isBelow(read, base) || isBelow(path.Clean(read), base) || isBehindScript(read, base) || (!isTidy(p) || isVirtualHost(read)) && (mentions(p, base) || mentions(read, base))
 }
 
 // isBehindScript reports whether the part of p behind the name of a script is below

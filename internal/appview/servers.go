@@ -48,6 +48,10 @@ func cutScript(segment string) (name string, ok bool) {
 	return segment, false
 }
 
+// isVirtualHost reports whether a folded path has the form by which Zope learns from the
+// proxy in front what it serves: /VirtualHostBase/https/shop.example:443/folder/VirtualHostRoot/page.
+func isVirtualHost(p string) bool { return strings.HasPrefix(p, "/virtualhostbase/") }
+
 // decodedAgain returns a folded path as servers read it that decode escapes once more
 // (/%2568ooks), and that drop the segments of cookieless sessions (see withoutSessions).
 func decodedAgain(p string) string {
