@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A job is what the generator does in one process.
+type job struct {
+	Address, Path string
+	Secret        []byte // of the sender
+	Mix           string
+	Body          int // bytes
+	First         int64
+	Most          int // deliveries; none is sent twice, but for duplicates
+	Connections   int
+	Duration      time.Duration
+	Rate          float64 // deliveries a second in an open loop; 0: a closed loop
+	Want          answer
+}
+
+// An answer is what a delivery must be answered.
+type answer struct {
+	Status, Length int
+}
+
+func (a answer) String() string { return fmt.Sprintf("%d with %d bytes", a.Status, a.Length) }
+
+// A result is what the generator saw.
+type result struct {
+	Sent           int
+	Took           time.Duration
+	P50, P99, P999 time.Duration  // of an open loop, from the time when the delivery was due
+	Wrong          map[string]int // answers that are not the expected one
+	Dials          int            // connections beyond the first ones
+}
+
+// runGenerator does one job: it reads it, prepares, says ready, waits for a line, and
+// writes the result.
+func runGenerator(in io.Reader, out io.Writer) error {
+	debug.SetGCPercent(400) // its collector should not compete with what is measured
+	lines := bufio.NewReader(in)
+	text, err := lines.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var j job
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	g, err := newGenerator(j)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	fmt.Fprintln(out, "ready")
+	if _, err := lines.ReadBytes('\n'); err != nil {
+		return err
+	}
+	if err := g.run(); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(g.result)
+}
+
+// A generator sends deliveries over connections that it keeps.
+type generator struct {
+	job
+	deliveries []delivery
+	senders    []*sender
+	next       atomic.Int64
+	result     result
+}
+
+func newGenerator(j job) (*generator, error) {
+	g := &generator{job: j}
+	g.deliveries = prepare(standardWebhooks(j.Secret, j.Mix), j.Mix, j.First, j.Most, j.Body)
+	for range j.Connections {
+		s := &sender{g: g, wrong: make(map[string]int)}
+		if err := s.dial(); err != nil {
+			return nil, err
+		}
+		s.dials = 0
+		g.senders = append(g.senders, s)
+	}
+	if j.Mix == duplicate {
+		return g, g.prime()
+	}
+	return g, nil
+}
+
+func (g *generator) close() {
+	for _, s := range g.senders {
+		s.Close()
+	}
+}
+
+// prime has every delivery accepted once.
+func (g *generator) prime() error {
+	s := &sender{g: g, wrong: make(map[string]int)}
+	if err := s.dial(); err != nil {
+		return err
+	}
+	defer s.Close()
+	for _, d := range g.deliveries {
+		m, err := s.exchange(d)
+		if err != nil {
+			return err
+		}
+		if got := (answer{m.status, m.length}); got != (answer{200, len(answered)}) {
+			return fmt.Errorf("the first copy of a duplicate: %s", got)
+		}
+	}
+	return nil
+}
+
+func (g *generator) run() error {
+	errs := make([]error, len(g.senders))
+	var all sync.WaitGroup
+	begin := time.Now()
+	due := make(chan time.Time, g.Most)
+	if g.Rate > 0 {
+		go pace(begin, g.Duration, g.Rate, g.Most, due)
+	}
+	for i, s := range g.senders {
+		all.Go(func() {
+			if g.Rate > 0 {
+				errs[i] = s.open(due)
+			} else {
+				errs[i] = s.closed(begin.Add(g.Duration))
+			}
+		})
+	}
+	all.Wait()
+	g.result.Took = time.Since(begin)
+	g.collect()
+	return errors.Join(errs...)
+}
+
+// collect adds up what the senders saw.
+func (g *generator) collect() {
+	var took []time.Duration
+	g.result.Wrong = make(map[string]int)
+	for _, s := range g.senders {
+		g.result.Sent += s.sent
+		g.result.Dials += s.dials
+		took = append(took, s.took...)
+		for what, n := range s.wrong {
+			g.result.Wrong[what] += n
+		}
+	}
+	slices.Sort(took)
+	g.result.P50, g.result.P99, g.result.P999 = percentile(took, 50), percentile(took, 99), percentile(took, 99.9)
+}
+
+// take returns a delivery that nobody has sent, or, of duplicates, the next.
+func (g *generator) take() (delivery, bool) {
+	n := int(g.next.Add(1) - 1)
+	if g.Mix == duplicate {
+		n %= len(g.deliveries)
+	}
+	if n >= len(g.deliveries) {
+		return delivery{}, false
+	}
+	return g.deliveries[n], true
+}
+
+// A sender has one connection at a time.
+type sender struct {
+	*wire
+	g           *generator
+	buf         []byte
+	took        []time.Duration
+	sent, dials int
+	wrong       map[string]int
+}
+
+func (s *sender) dial() error {
+	c, err := net.Dial("tcp", s.g.Address)
+	if err != nil {
+		return err
+	}
+	s.dials++
+	s.wire = newWire(c)
+	return nil
+}
+
+// closed sends one delivery after the other until the time is up.
+func (s *sender) closed(until time.Time) error {
+	for time.Now().Before(until) {
+		if more, err := s.one(); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// open sends a delivery whenever one is due.
+func (s *sender) open(due <-chan time.Time) error {
+	for at := range due {
+		if more, err := s.one(); err != nil || !more {
+			return err
+		}
+		s.took = append(s.took, time.Since(at))
+	}
+	return nil
+}
+
+func (s *sender) one() (more bool, err error) {
+	d, ok := s.g.take()
+	if !ok {
+		return false, nil
+	}
+	m, err := s.exchange(d)
+	if err != nil {
+		return false, err
+	}
+	s.sent++
+	if got := (answer{m.status, m.length}); got != s.g.Want {
+		s.wrong[got.String()]++
+	}
+	return true, nil
+}
+
+// exchange sends a delivery and reads its answer.
+func (s *sender) exchange(d delivery) (message, error) {
+	s.buf = append(s.buf[:0], "POST "...)
+	s.buf = append(s.buf, s.g.Path...)
+	s.buf = append(s.buf, " HTTP/1.1\r\nHost: hooks.test\r\nContent-Length: "...)
+	s.buf = strconv.AppendInt(s.buf, int64(len(d.body)), 10)
+	s.buf = append(s.buf, "\r\n"...)
+	s.buf = append(s.buf, d.header...)
+	s.buf = append(s.buf, "\r\n"...)
+	var err error
+	if len(d.body) <= 16<<10 {
+		s.buf = append(s.buf, d.body...)
+		_, err = s.Write(s.buf)
+	} else {
+		both := net.Buffers{s.buf, d.body}
+		_, err = both.WriteTo(s.Conn)
+	}
+	if err != nil {
+		return message{}, err
+	}
+	m, err := s.read()
+	if err != nil {
+		return m, err
+	}
+	if m.close {
+		s.Close()
+		err = s.dial()
+	}
+	return m, err
+}
