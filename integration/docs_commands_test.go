@@ -43,7 +43,7 @@ func pagesWithCommands(t testing.TB) []page {
 	var names []string
 	for _, b := range codeBlocks(t) {
 		name, _, _ := strings.Cut(b.place, ":")
-		if !strings.HasPrefix(name, "docs/") || strings.HasPrefix(name, "docs/providers/") {
+		if !strings.HasPrefix(name, "docs/") || strings.HasPrefix(name, "docs/providers/") || b.inWalk() {
 			continue
 		}
 		p := byName[name]
