@@ -87,7 +87,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"integration/bench":             {},
 	"integration/differential":      {ours: []string{"verifier", "verifier/providers"}},
 	"integration/differential/draw": {ours: []string{"integration/differential", "internal/template", "verifier", "verifier/providers"}},
-	"internal/known":                {ours: []string{"dedupe", "verifier", "verifier/providers"}},
+	"internal/known":                {ours: []string{"dedupe", "internal/appview", "verifier", "verifier/providers"}},
 	"internal/redistest":            {},
 	"internal/certtest":             {},
 

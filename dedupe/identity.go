@@ -115,7 +115,7 @@ type Delivery struct {
 	Tenant  string   // whose delivery it is; "" for a handler without tenants
 	Signer  string   // the key set that verified it, where each sender of many has one; otherwise ""
 	ID      string   // the sender's; "" if it is missing, null or not a scalar
-	Event   []string // lines of the event type header, if it is not signed
+	Event   []string // lines of the event type header, exactly as the app gets them, if it is not signed
 	Method  string   // of the request, if it is not signed and several are accepted; otherwise ""
 	Content []byte   // what was signed; empty if it identifies nothing
 }
@@ -153,10 +153,7 @@ func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
 	if d.Method != "" {
 		fields = append(fields, "method "+d.Method)
 	}
-	for _, line := range d.Event {
-		fields = append(fields, strings.ToLower(strings.TrimSpace(line)))
-	}
-	return NewKey(fields...), true
+	return NewKey(append(fields, d.Event...)...), true
 }
 
 func digest(body []byte) string {

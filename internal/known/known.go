@@ -4,11 +4,11 @@
 package known
 
 import (
-	"net/textproto"
 	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -37,12 +37,23 @@ func pinned(s verifier.Scheme, name string) bool {
 	})
 }
 
-// Lines returns all lines of the event headers, each with its header's name, as they
-// enter an identity.
+// Lines returns all lines of the event headers, exactly as the app gets them, each with
+// its header's name, as they enter an identity. Headers that an app may read as one of
+// them count too (X_Github_Event).
 func Lines(header map[string][]string, names []string) (lines []string) {
-	for _, name := range names {
-		for _, line := range header[textproto.CanonicalMIMEHeaderKey(name)] {
-			lines = append(lines, name+":"+strings.TrimSpace(line))
+	if len(names) == 0 {
+		return nil
+	}
+	var found []string
+	for name := range header {
+		if appview.IsHeader(name, names) {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	for _, name := range found {
+		for _, line := range header[name] {
+			lines = append(lines, name+":"+line)
 		}
 	}
 	return lines
