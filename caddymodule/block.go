@@ -204,7 +204,9 @@ func (b *block) parseRest() (caddyhttp.RouteList, error) {
 	if err != nil {
 		return nil, b.unrecognized(err)
 	}
-	return rest.(*caddyhttp.Subroute).Routes, nil
+	routes := rest.(*caddyhttp.Subroute).Routes
+	bufferProxies(routes)
+	return routes, nil
 }
 
 // unrecognized improves Caddy's error about an unknown directive, in the block or in

@@ -32,6 +32,24 @@ func TestBodies(t *testing.T) {
 		"a mebibyte":        strings.Repeat("x", mebibyte),
 		"odd beyond a page": strings.Repeat("ab3", 4097),
 	}
+	bodiesArrive(t, g, bodies)
+}
+
+// TestBodiesThroughABlock: the proxy in a block buffers small bodies.
+func TestBodiesThroughABlock(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY}\nreverse_proxy APP\n}"})
+	bodies := map[string]string{"empty": "", "a mebibyte": strings.Repeat("x", mebibyte)}
+	for _, n := range []int{1, 1 << 10, 4095, 4096, 4097, 8192} {
+		bodies[fmt.Sprint(n, " bytes")] = strings.Repeat("z", n)
+	}
+	bodiesArrive(t, g, bodies)
+}
+
+// bodiesArrive sends each body to github's handler in every framing, and checks what the
+// app gets.
+func bodiesArrive(t *testing.T, g *gateway, bodies map[string]string) {
+	t.Helper()
 	for what, body := range bodies {
 		for _, chunked := range []bool{false, true} {
 			for _, protocol := range protocols {
