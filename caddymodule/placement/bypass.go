@@ -57,19 +57,27 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 		})
 	}
 	for _, at := range s.blocks {
+		met, unreached := false, error(nil)
 		for _, host := range at.hosts {
 			b := &bypass{block: at.block, server: s.servers[at.server], host: host, budget: &budget}
 			if app := b.search(); app != "" {
-				return nil, at.notOfItsSite(app, host)
+				return nil, at.notOfItsSite("some", app, host)
 			}
 			if !b.met { // its handlers report that no request reaches them
+				if app := b.instead(); app != "" {
+					unreached = at.notOfItsSite("all", app, host)
+				}
 				continue
 			}
+			met = true
 			tell(at, host, namesOf(b.past, b.perhaps), "verify_webhooks does not see every request of its site: some reach ",
 				" with marks that a client may have written; write the block directly into the site, beside handle, route and invoke")
 			tell(at, host, namesOf(b.refused), "requests that are refused before verify_webhooks reach ",
 				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook-* before that proxy")
 			tell(at, host, namesOf(b.asked), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
+		}
+		if !met && unreached != nil {
+			return nil, unreached
 		}
 	}
 	return findings, nil
@@ -83,8 +91,8 @@ func namesOf(replies ...[]reply) (names []string) {
 	return sorted(names)
 }
 
-func (at blockPlace) notOfItsSite(app, host string) error {
-	why := "it is behind a route that answers some"
+func (at blockPlace) notOfItsSite(missed, app, host string) error {
+	why := "it is behind a route that answers " + missed
 	if len(at.inside) > 0 {
 		why = "it is inside a route for " + strings.Join(at.inside, ", ")
 	}
@@ -127,7 +135,8 @@ type bypass struct {
 	server *caddyhttp.Server
 	host   string
 	budget *int
-	depth  int // of invoked routes
+	depth  int  // of invoked routes
+	open   bool // no app answers: what would be behind the block if it were reached
 
 	met     bool     // some requests reach the block
 	behind  []string // addresses of apps that verified requests reach
@@ -154,6 +163,19 @@ func (b *bypass) search() (app string) {
 	b.asked = slices.DeleteFunc(b.asked, func(a reply) bool { return !share(a.addresses, b.behind) })
 	for _, a := range b.past {
 		if share(a.addresses, b.behind) {
+			return a.by
+		}
+	}
+	return ""
+}
+
+// instead returns an app that is behind the block and that every request reaches before
+// it, "" if there is none.
+func (b *bypass) instead() (app string) {
+	beyond := &bypass{block: b.block, server: b.server, host: b.host, budget: b.budget, open: true}
+	beyond.routes(b.server.Routes, flow{open: some})
+	for _, a := range b.past {
+		if share(a.addresses, beyond.behind) {
 			return a.by
 		}
 	}
@@ -268,6 +290,9 @@ func (b *bypass) proxy(h *reverseproxy.Handler, f flow) flow {
 	}
 	if f.verified != none {
 		b.behind = append(b.behind, a.addresses...)
+	}
+	if b.open {
+		return f
 	}
 	return flow{}
 }

@@ -525,15 +525,6 @@ var unsafePlacements = map[string]struct {
 	caddyfile string
 	want      []string
 }{
-	"a block behind a proxy, in a route": {`hooks.example.com {
-		route {
-			reverse_proxy app:3000
-			verify_webhooks /hooks/* {
-				sender stripe whsec_a
-				reverse_proxy app:3000
-			}
-		}
-	}`, []string{shadowed + ": reverse_proxy app:3000 answers first … name=stripe request=/hooks/stripe"}},
 	"a block in a handle behind one for its prefix": {`hooks.example.com {
 		handle /api/* {
 			reverse_proxy app:3000
