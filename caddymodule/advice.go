@@ -62,8 +62,16 @@ func (a *App) site(h *Handler) *placement.Site {
 // isInvoked reports whether several routes lead to a handler, each with something else
 // behind it.
 func (a *App) isInvoked(h *Handler) bool {
+	places, _ := a.places(h)
+	return places.Count > 1
+}
+
+// places returns the places of a handler in the routes; known is false if they are
+// unknown.
+func (a *App) places(h *Handler) (at placement.Places, known bool) {
 	a.locate()
-	return a.placesOf[&h.placed] > 1
+	at, known = a.placesOf[&h.placed]
+	return at, known
 }
 
 func (a *App) locate() {

@@ -29,7 +29,7 @@ const notNowPause = 5 * time.Second
 // timestamp may be stale now, and its key gone.
 func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if back.Entry.Handler != h.Name {
-		return fail(w, r, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("a stored delivery of %s reached verify_webhook %s: its route has changed", back.Entry.Handler, h.Name)))
+		return h.answerError(w, r, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("a stored delivery of %s reached verify_webhook %s: its route has changed", back.Entry.Handler, h.Name)))
 	}
 	d, first := h.arrive(w, r)
 	if d == nil {
@@ -40,11 +40,11 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 	back.Ends(inbox.Result{}) // the handler is reached; a panic gives no answer
 	if h.SignUpstream != "" && (d.keys == nil || d.keys.Signer == nil) {
 		back.Ends(inbox.Result{Later: notNowPause})
-		return fail(w, r, caddyhttp.Error(http.StatusServiceUnavailable, errKeyUnavailable))
+		return h.answerError(w, r, caddyhttp.Error(http.StatusServiceUnavailable, errKeyUnavailable))
 	}
 	if !d.charge(int64(len(d.body))+atTheApp, forTheApp) {
 		back.Ends(inbox.Result{Later: notNowPause})
-		return fail(w, r, caddyhttp.Error(http.StatusServiceUnavailable, errManyInFlight))
+		return h.answerError(w, r, caddyhttp.Error(http.StatusServiceUnavailable, errManyInFlight))
 	}
 	switch d.claimAgain(r.Context(), back) {
 	case dedupe.Duplicate:
@@ -56,7 +56,7 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 		return nil
 	}
 	if err := d.setUpstreamHeaders(r.Header); err != nil {
-		return fail(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
+		return h.answerError(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
 	}
 	r.Header.Set(markAttempt, strconv.Itoa(back.Entry.Attempts+1))
 	r.Header.Set(markReceived, d.came.UTC().Format(time.RFC3339))

@@ -55,7 +55,7 @@ type App struct {
 	http     func() *caddyhttp.App // nil without a configuration around it
 	located  sync.Once
 	siteOf   map[*placement.Handler]*placement.Site // see site
-	placesOf map[*placement.Handler]int
+	placesOf map[*placement.Handler]placement.Places
 	store    stores.Module
 	inbox    *boxes.Configuration
 	mu       sync.Mutex

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,17 +18,17 @@ import (
 // listener.
 func serverOf(t *testing.T, config string) *caddyhttp.Server {
 	t.Helper()
-	var cfg caddy.Config
-	if err := caddy.StrictUnmarshalJSON([]byte(config), &cfg); err != nil {
+	cfg := &caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: silent()}
+	base, err := caddy.ProvisionContext(cfg)
+	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: silent()})
-	if err != nil {
+	if err := json.Unmarshal([]byte(config), &struct{ Apps *caddy.ModuleMap }{&cfg.AppsRaw}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := caddy.NewContext(base)
 	t.Cleanup(cancel)
-	app, err := ctx.LoadModuleByID("http", cfg.AppsRaw["http"])
+	app, err := ctx.App("http")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,17 +83,30 @@ func (h *Handler) twoHandlers(first string, w http.ResponseWriter, r *http.Reque
 	if ok, _ := h.warnings.Allow(h.now()); ok {
 		h.logger.Error(err.Error())
 	}
-	return fail(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
+	return h.answerError(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
 }
 
-// fail returns an error to Caddy, for handle_errors. If the server has none, and the
-// status is 5xx, it responds like Caddy, with the status and no body: Caddy would log
-// such an error with all headers of the request, at ERROR and without a limit, so
-// that anyone who can cause one could fill a disk. The sender sees no difference, and
-// the log has our line, at most ten times a second.
-func fail(w http.ResponseWriter, r *http.Request, err caddyhttp.HandlerError) error {
+// handsOver reports whether Caddy gets an error with this status, for handle_errors. If
+// nothing around the handler acts on errors, the handler responds like Caddy, with the
+// status and no body. For an error Caddy encodes the whole request for its log, logged
+// or not: half of what a forgery costs. And it logs a 5xx with all headers, at ERROR and
+// without a limit, so that anyone who can cause one could fill a disk. The sender sees
+// no difference, and the log has our line, at most ten times a second.
+//
+// An intercept around the handler acts on responses, and may give the app what they
+// refuse: it gets errors. If the place of the handler is unknown, only the log counts.
+func (h *Handler) handsOver(r *http.Request, status int) bool {
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if err.StatusCode < 500 || server == nil || server.Errors != nil && len(server.Errors.Routes) > 0 {
+	if server == nil || server.Errors != nil && len(server.Errors.Routes) > 0 {
+		return true
+	}
+	places, known := h.app.places(h)
+	return places.Watched || !known && status < 500
+}
+
+// answerError returns an error to Caddy or answers it itself: see handsOver.
+func (h *Handler) answerError(w http.ResponseWriter, r *http.Request, err caddyhttp.HandlerError) error {
+	if h.handsOver(r, err.StatusCode) {
 		return err
 	}
 	w.WriteHeader(err.StatusCode)
@@ -136,9 +149,14 @@ func (d *delivery) refuse(err error) error {
 		d.w.WriteHeader(status)
 		return nil
 	}
+	if !d.h.handsOver(d.r, status) {
+		d.warn("delivery refused", reason, err, zap.Int("status", status))
+		d.w.WriteHeader(status)
+		return nil
+	}
 	failure := caddyhttp.Error(status, err)
 	d.warn("delivery refused", reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
-	return fail(d.w, d.r, failure)
+	return failure
 }
 
 // keep keeps a refused request for the operator, if configured.
@@ -182,7 +200,7 @@ func (d *delivery) appFailed(err error) error {
 	}
 	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps the status of err
 	d.warn("the app did not answer", "", err, zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID))
-	return fail(d.w, d.r, failure)
+	return d.h.answerError(d.w, d.r, failure)
 }
 
 // unread reports whether part of the body may still be on the connection.

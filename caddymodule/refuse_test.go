@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 )
 
 // outcomes are all refusals, each with a request that causes it.
@@ -187,29 +189,79 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// TestWhoAnswersAnError: handle_errors gets every refusal. If the server has none,
-// the gateway answers a 5xx as Caddy would, because Caddy would log it without a
-// limit.
+// TestWhoAnswersAnError: handle_errors gets every refusal. If the server has none, the
+// gateway answers as Caddy would, because Caddy would encode the whole request for its
+// log, and log a 5xx without a limit. If the place of the handler is unknown, something
+// around it may act on a 4xx.
 func TestWhoAnswersAnError(t *testing.T) {
 	routes := &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{}}}
+	around := func(watches bool) *placement.Places { return &placement.Places{Count: 1, Watched: watches} }
 	for name, tc := range map[string]struct {
 		server   *caddyhttp.Server
 		status   string
+		places   *placement.Places // nil: unknown
 		answered bool
 	}{
-		"4xx, no handle_errors": {new(caddyhttp.Server), "422", false},
-		"5xx, no handle_errors": {new(caddyhttp.Server), "503", true},
-		"5xx, none that counts": {&caddyhttp.Server{Errors: new(caddyhttp.HTTPErrorConfig)}, "503", true},
-		"5xx, handle_errors":    {&caddyhttp.Server{Errors: routes}, "503", false},
-		"4xx, handle_errors":    {&caddyhttp.Server{Errors: routes}, "422", false},
+		"4xx, no handle_errors":     {new(caddyhttp.Server), "422", around(false), true},
+		"4xx, none that counts":     {&caddyhttp.Server{Errors: new(caddyhttp.HTTPErrorConfig)}, "422", around(false), true},
+		"4xx, handle_errors":        {&caddyhttp.Server{Errors: routes}, "422", around(false), false},
+		"4xx, something around it":  {new(caddyhttp.Server), "422", around(true), false},
+		"4xx, the place is unknown": {new(caddyhttp.Server), "422", nil, false},
+		"5xx, no handle_errors":     {new(caddyhttp.Server), "503", around(false), true},
+		"5xx, none that counts":     {&caddyhttp.Server{Errors: new(caddyhttp.HTTPErrorConfig)}, "503", around(false), true},
+		"5xx, handle_errors":        {&caddyhttp.Server{Errors: routes}, "503", around(false), false},
+		"5xx, something around it":  {new(caddyhttp.Server), "503", around(true), false},
+		"5xx, the place is unknown": {new(caddyhttp.Server), "503", nil, true},
 	} {
 		g := mustProvision(t, "", timed(`"reject_status":`+tc.status))
+		h := g.handlers[0]
+		if tc.places != nil {
+			g.app.located.Do(func() { g.app.placesOf = map[*placement.Handler]placement.Places{&h.placed: *tc.places} })
+		}
 		w := httptest.NewRecorder()
 		r := post()
 		r.Header.Set("X-Signature", sign("other", body))
-		err := g.handlers[0].ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, tc.server), accepting)
+		err := h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, tc.server), accepting)
 		if answered := err == nil; answered != tc.answered || answered && (fmt.Sprint(w.Code) != tc.status || w.Body.Len() > 0) {
 			t.Errorf("%s: %v, answered %d %q", name, err, w.Code, w.Body)
+		}
+	}
+}
+
+// TestAnswersLookLikeErrors: from outside nobody sees whether the gateway answers or
+// Caddy, which does with handle_errors for another status, and an intercept around the
+// handler does not see a refusal.
+func TestAnswersLookLikeErrors(t *testing.T) {
+	for what, change := range map[string]func(*http.Request){
+		"forged": func(r *http.Request) { r.Header.Set("X-Hub-Signature-256", "sha256="+sign("other", body)) },
+		"forged, 503": func(r *http.Request) {
+			r.URL.Path, r.RequestURI = "/hooks/busy", "/hooks/busy"
+			r.Header.Set("X-Hub-Signature-256", "sha256="+sign("other", body))
+		},
+		"unsigned":  func(*http.Request) {},
+		"method":    func(r *http.Request) { r.Method = http.MethodPut },
+		"too large": func(r *http.Request) { r.ContentLength = 30 << 20 },
+		"unclean":   func(r *http.Request) { r.URL.Path, r.RequestURI = "/hooks//github", "/hooks//github" },
+	} {
+		var want string
+		for _, handling := range []string{"", "handle_errors 599 {\nrespond 500\n}\n", "intercept {\n@e status 4xx 5xx\nhandle_response @e {\nrespond 200\n}\n}\n"} {
+			busy := "verify_webhook /hooks/busy github a-long-secret-of-a-test {\nreject_status 503\n}\n"
+			site := "http://:1234 {\n" + handling + "handle {\n" + hooksLine + busy + "respond 200\n}\n}\n"
+			config, err := adapt("Caddyfile", "{\nadmin off\n}\n"+site)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest(http.MethodPost, "/hooks/github", strings.NewReader(body))
+			change(r)
+			w := httptest.NewRecorder()
+			serverOf(t, config).ServeHTTP(w, r)
+			got := fmt.Sprint(w.Code, w.Header(), w.Body)
+			if want == "" {
+				want = got
+			}
+			if got != want || w.Code < 400 {
+				t.Errorf("%s, with %q: %s, without %s", what, handling, got, want)
+			}
 		}
 	}
 }

@@ -12,14 +12,16 @@ import (
 // when it stops (logbook.check). What is here is what that does not see.
 
 // TestLogFilter: Caddy's own loggers write request headers (http.log.error at
-// DEBUG with every 4xx, access logs and reverse_proxy always), and with them
-// signatures and required headers. A filter on the log takes them out.
+// DEBUG with every error that handle_errors answers, access logs and reverse_proxy
+// always), and with them signatures and required headers. A filter on the log takes
+// them out.
 func TestLogFilter(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{
 		format: "format filter {\nwrap json\nfields {\nrequest>headers delete\nheaders delete\nresp_headers delete\n}\n}",
 		site: "log\nhandle /taken {\nverify_webhook aryeo {env.ARYEO_KEY} {\nrequire_header X-Team {env.ARYEO_TEAM}\n}\nreverse_proxy APP\n}\n" +
-			"handle {\nverify_webhook aryeo {env.ARYEO_KEY} {\nname nowhere\nrequire_header X-Team {env.ARYEO_TEAM}\n}\n}",
+			"handle {\nverify_webhook aryeo {env.ARYEO_KEY} {\nname nowhere\nrequire_header X-Team {env.ARYEO_TEAM}\n}\n}\n" +
+			"handle_errors {\nrespond {err.status_code}\n}",
 	})
 	m := aryeo.message(t)
 	m.path = "/taken"

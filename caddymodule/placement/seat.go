@@ -26,7 +26,8 @@ type seat struct {
 	named   []string // every host matched above, as written
 	guessed bool     // something other than a host matcher may check the host above
 	loose   []looseRoute
-	block   any // the matcher of the block around it; nil without one
+	block   any  // the matcher of the block around it; nil without one
+	watched bool // as in Places
 }
 
 // maxSamples limits the samples for a handler.
@@ -45,6 +46,7 @@ type trail struct {
 	block   any      // as in a seat
 	inside  []string // as in a blockPlace
 	anyHost bool     // one of the matchers matches hosts that are not listed
+	watched bool     // as in Places
 }
 
 // A looseRoute has a loose matcher, for which there is no sample: an expression,
@@ -75,10 +77,14 @@ func placeOf(name string, server *caddyhttp.Server) *place {
 	return p
 }
 
-func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
+// visit reports whether the routes act on errors or responses of what follows them:
+// Caddy runs each route inside of those before it.
+func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
+	var watching []string // groups of routes that do; of a group only one runs
 	for i := range list {
 		route := &list[i]
-		inside := t.into(route)
+		inside, watches := t.into(route), false
+		inside.watched = t.watched || slices.ContainsFunc(watching, func(group string) bool { return group == "" || group != route.Group })
 		for _, h := range route.Handlers {
 			switch h := h.(type) {
 			case Block:
@@ -90,10 +96,16 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
 					p.sit(inside, h.Placed(), route)
 				}
 			case *caddyhttp.Subroute:
-				p.visit(h.Routes, inside, depth)
+				if h.Errors != nil {
+					inside.watched, watches = true, true
+				}
+				if p.visit(h.Routes, inside, depth) {
+					inside.watched, watches = true, true
+				}
 			case *caddyhttp.Invoke:
-				if named := p.server.NamedRoutes[h.Name]; named != nil && depth < maxInvoked && len(p.seats) < maxSeats {
-					p.visit(caddyhttp.RouteList{*named}, inside, depth+1)
+				if named := p.server.NamedRoutes[h.Name]; named != nil && depth < maxInvoked && len(p.seats) < maxSeats &&
+					p.visit(caddyhttp.RouteList{*named}, inside, depth+1) {
+					inside.watched, watches = true, true
 				}
 			case *rewrite.Rewrite:
 				inside = inside.rewritten(h)
@@ -106,6 +118,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
 				inside, t = inside.mapped(h), t.mapped(h)
 			case *intercept.Intercept:
 				p.visitAnswers(h.HandleResponse, inside, depth)
+				inside.watched, watches = true, true
 			case *reverseproxy.Handler:
 				p.visitAnswers(h.HandleResponse, inside, depth)
 				if len(p.apps) < maxSeats {
@@ -113,7 +126,11 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) {
 				}
 			}
 		}
+		if watches && !route.Terminal {
+			watching = append(watching, route.Group)
+		}
 	}
+	return len(watching) > 0
 }
 
 func (p *place) visitAnswers(handlers []caddyhttp.ResponseHandler, t trail, depth int) {
@@ -183,7 +200,7 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if t.layers[i].maybe {

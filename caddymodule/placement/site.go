@@ -23,11 +23,19 @@ type Site struct {
 	room     string
 }
 
-// SitesOf returns the sites of all handlers in the routes, and in how many places each
-// is. A handler has no site if its host is matched other than by a host matcher (an
-// expression, a header), or its place is unknown.
-func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]int) {
-	sites, places = make(map[*Handler]*Site), make(map[*Handler]int)
+// Places says where in the routes a handler is.
+type Places struct {
+	Count int // routes that lead to it
+	// Watched is set if something around the handler acts on its errors or responses:
+	// error routes of a subroute, which get errors, or intercept, which gets responses.
+	Watched bool
+}
+
+// SitesOf returns the sites of all handlers in the routes, and their places. A handler
+// has no site if its host is matched other than by a host matcher (an expression, a
+// header), and neither site nor places if its place is unknown.
+func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]Places) {
+	sites, places = make(map[*Handler]*Site), make(map[*Handler]Places)
 	guessed := make(map[*Handler]bool)
 	servers := make(map[string][]string) // servers with a handler of the same scope, by its provider and pattern
 	repl := caddy.NewReplacer()
@@ -38,7 +46,7 @@ func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]
 				sites[h] = &Site{listen: strings.Join(app.Servers[name].Listen, " ")}
 			}
 			guessed[h] = guessed[h] || seat.guessed
-			places[h]++
+			places[h] = Places{places[h].Count + 1, places[h].Watched || seat.watched}
 			sites[h].paths = sorted(append(sites[h].paths, seat.paths...))
 			for _, host := range few(seat.named, "") {
 				sites[h].add(strings.ToLower(repl.ReplaceKnown(host, "")))

@@ -98,8 +98,8 @@ func TestRooms(t *testing.T) {
 		defer end()
 		sites, places := placement.SitesOf(app)
 		for h, site := range sites {
-			if places[h] != 1 {
-				t.Errorf("%d places of one handler", places[h])
+			if places[h].Count != 1 {
+				t.Errorf("%d places of one handler", places[h].Count)
 			}
 			all = append(all, site.Room())
 		}
@@ -127,13 +127,70 @@ func TestPlaces(t *testing.T) {
 		}
 		_, places := placement.SitesOf(app)
 		for _, got := range places {
-			if got != n {
-				t.Errorf("%d places, want %d: %s", got, n, text)
+			if got.Count != n {
+				t.Errorf("%d places, want %d: %s", got.Count, n, text)
 			}
 		}
 		if len(places) != 1 {
 			t.Errorf("%d handlers, want 1", len(places))
 		}
 		end()
+	}
+}
+
+// TestWatchedPlaces: error routes and intercept act on all that runs inside of them: the
+// routes in them, and those after them, but for another one of the same group.
+func TestWatchedPlaces(t *testing.T) {
+	const (
+		hook      = "verify_webhook /hooks/github github a\nreverse_proxy app:3000\n"
+		intercept = "intercept {\n@e status 4xx\nhandle_response @e {\nrespond 403\n}\n}\n"
+	)
+	for caddyfile, watched := range map[string]bool{
+		"http://:8080 {\n" + hook + "}": false,
+		"http://:8080 {\nverify_webhooks /hooks/* {\nsender github a\nreverse_proxy app:3000\n}\n}":                                                            false,
+		"http://:8080 {\nencode\nheader -Server\nroute {\nbasic_auth {\nbob $2a$04$TR9qTmBpGbDDXGGOoNPmg.h4b3EcxMQPv8AUbWJcUWeUvZRQSNTkK\n}\n" + hook + "}\n}": false,
+		"http://:8080 {\n" + hook + "handle_errors {\nrespond 403\n}\n}":                                                                                       false, // of the server
+		"http://:8080 {\n" + intercept + "handle {\n" + hook + "}\n}":                                                                                          true,
+		"http://:8080 {\nroute {\n" + intercept + hook + "}\n}":                                                                                                true,
+		"http://:8080 {\nroute {\nroute {\n" + intercept + "}\n" + hook + "}\n}":                                                                               true,
+		"&(i) {\n" + intercept + "}\nhttp://:8080 {\nroute {\ninvoke i\n" + hook + "}\n}":                                                                      true,
+		"&(h) {\n" + hook + "}\nhttp://:8080 {\nroute {\n" + intercept + "invoke h\n}\n}":                                                                      true,
+		"http://:8080 {\n" + hook + intercept + "}":                                                                                                            false, // ordered later
+		"http://:8080 {\nverify_webhooks /hooks/* {\nsender github a\n" + intercept + "reverse_proxy app:3000\n}\n}":                                           false,
+		"http://:8080 {\nhandle /other {\n" + intercept + "respond 404\n}\nhandle {\n" + hook + "}\n}":                                                         false,
+		"http://a.test:8080 {\n" + intercept + "respond 404\n}\nhttp://b.test:8080 {\n" + hook + "}":                                                           false,
+		"http://:8080 {\nroute {\nhandle /other {\n" + intercept + "}\n" + hook + "}\n}":                                                                       true,
+	} {
+		isWatched(t, adapt(t, caddyfile), caddyfile, watched)
+	}
+	const inErrors = `{"handler":"subroute","errors":{},"routes":[%]}`
+	for routes, watched := range map[string]bool{
+		strings.Replace(inErrors, "%", `{"handle":[HOOK]}`, 1):                                                          true,
+		`{"handler":"subroute","routes":[{"handle":[` + strings.Replace(inErrors, "%", `{"handle":[HOOK]}`, 1) + `]}]}`: true,
+		strings.Replace(inErrors, "%", "", 1) + `,HOOK`:                                                                 true,
+		`{"handler":"subroute","routes":[{"handle":[HOOK]}]}`:                                                           false,
+		"HOOK," + strings.Replace(inErrors, "%", "", 1):                                                                 false,
+	} {
+		config := `{"apps":{"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"handle":[` +
+			strings.ReplaceAll(routes, "HOOK", `{"handler":"verify_webhook","provider":"github","secret":["a"]}`) + `]}]}}}}}`
+		isWatched(t, []byte(config), config, watched)
+	}
+}
+
+func isWatched(t *testing.T, config []byte, written string, want bool) {
+	t.Helper()
+	app, end, err := load(config)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, written)
+	}
+	defer end()
+	_, places := placement.SitesOf(app)
+	if len(places) != 1 {
+		t.Fatalf("%d handlers have places\n%s", len(places), written)
+	}
+	for _, at := range places {
+		if at.Watched != want {
+			t.Errorf("watched: %t\n%s", at.Watched, written)
+		}
 	}
 }
