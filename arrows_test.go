@@ -84,7 +84,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"internal/wrap":                 {},
 	"internal/providerpage/gen":     {ours: []string{"internal/providerpage"}},
 	"integration":                   {},
-	"integration/bench":             {},
+	"integration/bench":             {ours: []string{"verifier", "verifier/providers"}},
 	"integration/differential":      {ours: []string{"verifier", "verifier/providers"}},
 	"integration/differential/draw": {ours: []string{"integration/differential", "internal/template", "verifier", "verifier/providers"}},
 	"internal/known":                {ours: []string{"dedupe", "internal/appview", "verifier", "verifier/providers"}},

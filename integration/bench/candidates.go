@@ -3,156 +3,184 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // A candidate is a way to put something in front of the app. Its texts hold APP, the
-// app's address, SECRET and DIR, a folder of its own.
+// app's address, SECRET, the sender's secret, and DIR, a folder of its own.
 type candidate struct {
-	name     string
-	about    string
-	verifies bool
-	first    bool   // answers a delivery before the app has it
-	global   string // options of verify_webhook in the Caddyfile
-	site     string // of the Caddyfile
-	needs    string // a program
-	fill     int    // deliveries that are done before
-	start    func(e *environment, c candidate, dir string) (*server, error)
+	name, about string
+	provider    string // of its deliveries, default standard_webhooks
+	verifies    bool
+	first       bool   // answers a delivery before the app has it
+	global      string // options of verify_webhook in the Caddyfile
+	site        string // of the Caddyfile
+	program     string // a build of cmd/caddy, default the environment's
+	needs       string // a program of others
+	module      string // a file of theirs
+	keys        int    // secrets in SECRET, the last is the sender's
+	tenants     int
+	headers     int // of deliveries, beside those of the sender
+	fill        int // deliveries that are done before
+	tls         bool
+	algorithm   verifier.Algorithm // of a private key, default a secret
+	before      func(e *environment, s *server) error
+	start       func(e *environment, s *server) error // default: Caddy
 }
 
 const (
-	proxy    = "reverse_proxy APP"
+	plainly  = "reverse_proxy APP"
 	buffered = "reverse_proxy APP {\nrequest_buffers 2MiB\n}"
-	sender1  = "sender standard_webhooks SECRET {\nname shop\nOPTIONS\n}\n"
+	redisURL = "store redis {\naddress BESIDE\nnamespace bench\n}"
+	inboxAt  = "inbox bolt {\npath DIR/inbox.db\nmax_size 8GiB\n}"
 )
 
-func ours(options, rest string) string {
-	return "verify_webhooks /hooks/* {\n" + strings.Replace(sender1, "OPTIONS", options, 1) + rest + "\n}\nrespond 404"
+// ours is the site that the documentation recommends.
+func ours(provider, options, rest string) string {
+	return "verify_webhooks /hooks/* {\nsender " + provider + " {\nname shop\n" + options + "\n}\n" + rest + "\n}\nrespond 404"
 }
+
+const standard = "standard_webhooks SECRET"
 
 // candidates lists them in the order of the tables; the first is what all are compared
 // with.
 var candidates = []candidate{
-	{name: "plain", about: "Caddy's `reverse_proxy`, nothing verified", site: proxy},
-	{name: "plain-buffers", about: "the same with `request_buffers 2MiB`", site: buffered},
-	{name: "memory", about: "verified, deduplicated in memory", verifies: true, site: ours("", proxy)},
-	{name: "memory-buffers", about: "the same with `request_buffers 2MiB`", verifies: true, site: ours("", buffered)},
-	{name: "no-dedupe", about: "verified, `dedupe off`", verifies: true, site: ours("dedupe off", proxy)},
-	{name: "memory-1m", about: "`memory` with a million done deliveries in the store", verifies: true, fill: 1_000_000,
-		global: "store memory {\nmax_entries 4000000\n}", site: ours("", proxy)},
+	{name: "plain", about: "Caddy's `reverse_proxy`; nothing is verified", site: plainly},
+	{name: "plain-buffers", about: "`plain` with `request_buffers 2MiB`", site: buffered},
+	{name: "memory", about: "ours: verified, deduplicated in memory", verifies: true, site: ours(standard, "", plainly)},
+	{name: "memory-buffers", about: "`memory` with `request_buffers 2MiB`", verifies: true, site: ours(standard, "", buffered)},
+	{name: "memory-1m", about: "`memory` with a million done deliveries in it", verifies: true, fill: 1_000_000, global: roomFor(4_000_000), site: ours(standard, "", plainly)},
+	{name: "no-dedupe", about: "ours with `dedupe off`", verifies: true, site: ours(standard, "dedupe off", plainly)},
+	{name: "bolt", about: "ours with `store bolt`", verifies: true, global: "store bolt {\npath DIR/dedupe.db\n}", site: ours(standard, "", plainly)},
+	{name: "redis", about: "ours with `store redis`, on the same machine", verifies: true, before: withRedis, global: redisURL, site: ours(standard, "", plainly)},
+	{name: "inbox", about: "ours with `inbox`; the app is healthy", verifies: true, global: inboxAt, site: ours(standard, "inbox", plainly)},
+	{name: "inbox-first", about: "ours with `inbox first`: stored, answered, then forwarded", verifies: true, first: true, global: inboxAt, site: ours(standard, "inbox first", plainly)},
+	tenants(1), tenants(10_000),
+	{name: "nginx", about: "nginx `proxy_pass`; nothing is verified", needs: "nginx", start: startNginx},
+	{name: "nginx-njs", about: "nginx, the HMAC verified by njs; no dedupe", verifies: true, needs: "nginx", module: njsModule, start: startNginx},
+	{name: "webhook", about: "adnanh/webhook: GitHub's HMAC verified, then `true` is run", provider: "github", verifies: true, needs: "webhook", start: startWebhook},
 }
 
-// named returns a candidate.
-func named(name string) candidate {
-	for _, c := range candidates {
-		if c.name == name {
-			return c
-		}
+func roomFor(entries int) string { return fmt.Sprintf("store memory {\nmax_entries %d\n}", entries) }
+
+// tenants is a candidate with a key file for each of n customers.
+func tenants(n int) candidate {
+	return candidate{
+		name: fmt.Sprint("tenants-", n), about: fmt.Sprintf("ours, a key file for each of %d tenants", n),
+		verifies: true, tenants: n, before: withTenants,
+		site: ours("standard_webhooks", fmt.Sprintf("path /hooks/shop/*\ntenant {path.2} {\nmax_tenants %d\n}\nsecret {file.DIR/keys/{tenant}}", max(n, 100)), plainly),
 	}
-	panic("no candidate " + name)
+}
+
+// senders are candidates with deliveries of different kinds of signatures.
+var senders = []candidate{
+	family("HMAC-SHA256", "standard_webhooks", ""),
+	family("HMAC of the body", "github", ""),
+	family("Ed25519", "standard_webhooks", verifier.Ed25519),
+	family("ECDSA P-256", "sendgrid", verifier.ECDSAP256SHA256),
+	family("RSA 2048", "bridge_xyz", verifier.RSAPKCS1v15SHA256),
+	family("JWT", "vonage", ""),
+	family("form", "twilio", ""),
+}
+
+func family(name, provider string, algorithm verifier.Algorithm) candidate {
+	c := candidate{name: name, about: "`" + provider + "`", provider: provider, verifies: true, algorithm: algorithm}
+	if algorithm == "" {
+		c.site = ours(provider+" SECRET", "", plainly)
+	} else {
+		c.site = ours(provider, "public_key {file.DIR/key.pem}", plainly)
+	}
+	return c
 }
 
 // A server is a candidate that runs.
 type server struct {
 	*process
 	candidate
-	address string
-	admin   string    // Caddy's, else empty
-	beside  []process // what it needs
+	dir, address string
+	apart        string   // where Caddy accepts deliveries without asking the app
+	admin        string   // Caddy's, else empty
+	beside       *process // what it needs
+	besideAt     string   // its address
+	key          string   // of the sender
+	kind         verifier.KeyKind
 }
 
 // errMissing says that a candidate needs what is not installed.
 var errMissing = errors.New("not installed")
 
 // run starts a candidate and fills its store.
-func (e *environment) run(c candidate) (*server, error) {
-	if c.needs != "" {
-		if _, err := exec.LookPath(c.needs); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.needs, errMissing)
+func (e *environment) run(c candidate) (s *server, err error) {
+	for _, program := range []string{c.needs, c.module} {
+		if program == "" {
+			continue
+		}
+		if _, err := exec.LookPath(program); err != nil && !exists(program) {
+			return nil, fmt.Errorf("%s: %s is %w", c.name, program, errMissing)
 		}
 	}
-	dir, err := os.MkdirTemp(e.dir, c.name+"-")
-	if err != nil {
+	s = &server{candidate: c, key: e.secretText(c.provider)}
+	if s.dir, err = os.MkdirTemp(e.dir, "candidate-"); err != nil {
 		return nil, err
 	}
-	start := c.start
-	if start == nil {
-		start = startCaddy
-	}
-	s, err := start(e, c, dir)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.name, err)
-	}
-	if c.fill > 0 {
-		if err := e.fillStore(s); err != nil {
-			s.stop()
-			return nil, fmt.Errorf("%s: fill the store: %w", c.name, err)
-		}
-	}
-	return s, nil
-}
-
-func startCaddy(e *environment, c candidate, dir string) (*server, error) {
-	s := &server{candidate: c}
-	var err error
 	if s.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	if s.admin, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	global := "admin " + s.admin + "\nauto_https off\npersist_config off\n"
-	if c.global != "" {
-		global += "verify_webhook {\n" + c.global + "\n}\n"
-	}
-	_, port, err := net.SplitHostPort(s.address)
-	if err != nil {
-		return nil, err
-	}
-	text := "{\n" + global + "}\nhttp://:" + port + " {\nbind 127.0.0.1\n" + c.site + "\n}\n"
-	text = strings.NewReplacer("APP", e.appAddress, "SECRET", e.secretText(), "DIR", filepath.ToSlash(dir)).Replace(text)
-	file := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	env := []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}
-	if s.process, err = launch(c.name, dir, env, e.caddy, "run", "--adapter", "caddyfile", "--config", file); err != nil {
-		return nil, err
-	}
-	if err := s.listening(s.address); err != nil {
+	if err := e.begin(s); err != nil {
 		s.stop()
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return s, nil
 }
 
-// fillStore has deliveries accepted through the gateway, as any others are.
-func (e *environment) fillStore(s *server) error {
-	const turn = 100_000
-	for left := s.fill; left > 0; left -= turn {
-		j := e.job(s, fresh, 64, 64)
-		j.Most, j.Duration = min(turn, left), patience*10
-		if _, err := e.drive(s, j, nil); err != nil {
+func (e *environment) begin(s *server) error {
+	if s.algorithm != "" {
+		if err := e.keyPair(s); err != nil {
 			return err
 		}
 	}
-	return nil
+	if s.before != nil {
+		if err := s.before(e, s); err != nil {
+			return err
+		}
+	}
+	start := s.start
+	if start == nil {
+		start = startCaddy
+	}
+	if err := start(e, s); err != nil {
+		return err
+	}
+	if err := s.listening(s.address); err != nil {
+		return err
+	}
+	return e.fillStore(s, s.fill)
 }
 
-// memory is what Go's allocator has handed out so far, from Caddy's metrics.
-func (s *server) memory() (allocations, bytes float64, err error) {
-	if s.admin == "" {
-		return 0, 0, nil
+// stop ends the server and what is beside it.
+func (s *server) stop() {
+	for _, p := range []*process{s.process, s.beside} {
+		if p != nil {
+			p.stop()
+		}
 	}
-	resp, err := http.Get("http://" + s.admin + "/metrics")
-	if err != nil {
-		return 0, 0, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return filepath.IsAbs(path) && err == nil
+}
+
+// replace puts addresses and keys into a candidate's text.
+func (e *environment) replace(s *server, text string) string {
+	secrets := s.key
+	for n := 1; n < s.keys; n++ {
+		secrets = e.otherSecret(s.provider, n) + " " + secrets
 	}
-	defer resp.Body.Close()
-	return readMemory(resp.Body)
+	return strings.NewReplacer("APP", e.appAddress, "SECRET", secrets, "DIR", filepath.ToSlash(s.dir), "BESIDE", s.besideAt).Replace(text)
 }

@@ -2,24 +2,25 @@ package main
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
-// A delivery is a request as a sender makes it, but for its address.
+// A delivery is a request as a sender makes it.
 type delivery struct {
+	path   string
 	header []byte // lines with their ends
 	body   []byte
 }
-
-// A signer makes a delivery with an id and a time of its own.
-type signer func(id string, at time.Time, body []byte) delivery
 
 // Mixes are what the deliveries of a run have in common.
 const (
@@ -30,49 +31,99 @@ const (
 	duplicate = "duplicate" // genuine, and accepted before
 )
 
-// prepare makes deliveries with the serial numbers from first on, in parallel.
-func prepare(sign signer, mix string, first int64, n, size int) []delivery {
-	body, at := bodyOf(size), time.Now()
-	if mix == stale {
+var mixes = []string{fresh, forged, unsigned, stale, duplicate}
+
+// A deliverer makes deliveries of one sender.
+type deliverer struct {
+	job
+	sign *verifier.Verifier
+	form bool
+	body []byte // if all deliveries have the same
+}
+
+func newDeliverer(j job) (*deliverer, error) {
+	p, err := providers.Get(j.Provider)
+	if err != nil {
+		return nil, err
+	}
+	d := &deliverer{job: j, form: j.Provider == "twilio"}
+	if d.sign, err = verifier.New(p.Scheme, []verifier.Key{{Text: j.Key, Kind: j.KeyKind}}); err != nil {
+		return nil, fmt.Errorf("%s: %w", j.Provider, err)
+	}
+	if !j.OwnBodies {
+		d.body = d.bodyOf("")
+	}
+	return d, nil
+}
+
+// prepare makes all deliveries of a job, in parallel.
+func (d *deliverer) prepare() ([]delivery, error) {
+	all := make([]delivery, d.Most)
+	at := time.Now()
+	if d.Mix == stale {
 		at = at.Add(-time.Hour)
 	}
-	all := make([]delivery, n)
-	var done sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
+	errs := make([]error, workers)
+	var done sync.WaitGroup
 	for w := range workers {
 		done.Go(func() {
-			for i := w; i < n; i += workers {
-				all[i] = sign("msg_"+strconv.FormatInt(first+int64(i), 36), at, body)
+			for i := w; i < d.Most && errs[w] == nil; i += workers {
+				all[i], errs[w] = d.one(d.First+int64(i), at)
 			}
 		})
 	}
 	done.Wait()
-	return all
-}
-
-// bodyOf makes a JSON event of a size.
-func bodyOf(size int) []byte {
-	const begin, end = `{"type":"order.paid","note":"`, `"}`
-	filler := []byte("Thirty bytes of a longer note. ")
-	fill := max(0, size-len(begin)-len(end))
-	body := append([]byte(begin), bytes.Repeat(filler, fill/len(filler)+1)[:fill]...)
-	return append(body, end...)
-}
-
-// standardWebhooks signs as Standard Webhooks say: id, time and body.
-func standardWebhooks(secret []byte, mix string) signer {
-	if mix == forged {
-		secret = append([]byte("another "), secret...)
-	}
-	return func(id string, at time.Time, body []byte) delivery {
-		stamp := strconv.FormatInt(at.Unix(), 10)
-		h := fmt.Sprintf("Content-Type: application/json\r\nUser-Agent: bench\r\nWebhook-Id: %s\r\nWebhook-Timestamp: %s\r\n", id, stamp)
-		if mix != unsigned {
-			mac := hmac.New(sha256.New, secret)
-			mac.Write([]byte(id + "." + stamp + "."))
-			mac.Write(body)
-			h += "Webhook-Signature: v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)) + "\r\n"
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
 		}
-		return delivery{header: []byte(h), body: body}
 	}
+	return all, nil
+}
+
+// one makes the delivery with a serial number.
+func (d *deliverer) one(serial int64, at time.Time) (delivery, error) {
+	id := "msg_" + strconv.FormatInt(serial, 36)
+	one := delivery{path: d.Path, body: d.body}
+	if d.Tenants > 0 {
+		one.path += "/" + tenantName(int(serial*7919%int64(d.Tenants))) // 7919 is a prime: neighbours are not
+	}
+	if one.body == nil {
+		one.body = d.bodyOf(id)
+	}
+	req := &verifier.Request{Method: "POST", Target: one.path, Host: host, TLS: d.TLS, Header: make(map[string][]string)}
+	if err := d.sign.Sign(req, id, at, one.body); err != nil {
+		return one, err
+	}
+	if d.form {
+		req.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
+		req.Header["I-Twilio-Idempotency-Token"] = []string{id}
+	} else {
+		req.Header["Content-Type"] = []string{"application/json"}
+	}
+	for n := range d.Headers {
+		req.Header["X-Extra-"+strconv.Itoa(n)] = []string{"as many as a CDN and a mesh add"}
+	}
+	var header bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		if d.Mix != unsigned || !strings.Contains(name, "Signature") {
+			fmt.Fprintf(&header, "%s: %s\r\n", name, req.Header[name][0])
+		}
+	}
+	one.header = header.Bytes()
+	return one, nil
+}
+
+func tenantName(n int) string { return "tenant-" + strconv.Itoa(n) }
+
+// bodyOf makes an event of the job's size.
+func (d *deliverer) bodyOf(id string) []byte {
+	begin, end, filler := `{"event_id":"`+id+`","note":"`, `"}`, "Thirty bytes of a longer note. "
+	if d.form {
+		begin, end, filler = "MessageSid="+id+"&Body=", "&From=%2B14155550100", "Thirty+bytes+of+a+longer+note.+"
+	}
+	fill := max(0, d.Body-len(begin)-len(end))
+	body := append([]byte(begin), strings.Repeat(filler, fill/len(filler)+1)[:fill]...)
+	return append(body, end...)
 }

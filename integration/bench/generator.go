@@ -6,28 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // A job is what the generator does in one process.
 type job struct {
 	Address, Path string
-	Secret        []byte // of the sender
+	TLS           bool   // with HTTP/2
+	Provider, Key string // of the sender
+	KeyKind       verifier.KeyKind
 	Mix           string
-	Body          int // bytes
-	First         int64
-	Most          int // deliveries; none is sent twice, but for duplicates
+	Body          int   // bytes
+	OwnBodies     bool  // no two deliveries have the same body
+	Tenants       int   // whose names follow the path, if there are any
+	Headers       int   // beside those of the sender
+	First         int64 // serial number
+	Most          int   // deliveries; none is sent twice, but for duplicates
 	Connections   int
 	Duration      time.Duration
 	Rate          float64 // deliveries a second in an open loop; 0: a closed loop
 	Want          answer
 }
+
+// host is the name that senders call.
+const host = "hooks.test"
 
 // An answer is what a delivery must be answered.
 type answer struct {
@@ -84,13 +92,18 @@ type generator struct {
 
 func newGenerator(j job) (*generator, error) {
 	g := &generator{job: j}
-	g.deliveries = prepare(standardWebhooks(j.Secret, j.Mix), j.Mix, j.First, j.Most, j.Body)
+	d, err := newDeliverer(j)
+	if err != nil {
+		return nil, err
+	}
+	if g.deliveries, err = d.prepare(); err != nil {
+		return nil, err
+	}
 	for range j.Connections {
-		s := &sender{g: g, wrong: make(map[string]int)}
-		if err := s.dial(); err != nil {
+		s, err := newSender(g)
+		if err != nil {
 			return nil, err
 		}
-		s.dials = 0
 		g.senders = append(g.senders, s)
 	}
 	if j.Mix == duplicate {
@@ -101,17 +114,17 @@ func newGenerator(j job) (*generator, error) {
 
 func (g *generator) close() {
 	for _, s := range g.senders {
-		s.Close()
+		s.close()
 	}
 }
 
 // prime has every delivery accepted once.
 func (g *generator) prime() error {
-	s := &sender{g: g, wrong: make(map[string]int)}
-	if err := s.dial(); err != nil {
+	s, err := newSender(g)
+	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer s.close()
 	for _, d := range g.deliveries {
 		m, err := s.exchange(d)
 		if err != nil {
@@ -173,92 +186,4 @@ func (g *generator) take() (delivery, bool) {
 		return delivery{}, false
 	}
 	return g.deliveries[n], true
-}
-
-// A sender has one connection at a time.
-type sender struct {
-	*wire
-	g           *generator
-	buf         []byte
-	took        []time.Duration
-	sent, dials int
-	wrong       map[string]int
-}
-
-func (s *sender) dial() error {
-	c, err := net.Dial("tcp", s.g.Address)
-	if err != nil {
-		return err
-	}
-	s.dials++
-	s.wire = newWire(c)
-	return nil
-}
-
-// closed sends one delivery after the other until the time is up.
-func (s *sender) closed(until time.Time) error {
-	for time.Now().Before(until) {
-		if more, err := s.one(); err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// open sends a delivery whenever one is due.
-func (s *sender) open(due <-chan time.Time) error {
-	for at := range due {
-		if more, err := s.one(); err != nil || !more {
-			return err
-		}
-		s.took = append(s.took, time.Since(at))
-	}
-	return nil
-}
-
-func (s *sender) one() (more bool, err error) {
-	d, ok := s.g.take()
-	if !ok {
-		return false, nil
-	}
-	m, err := s.exchange(d)
-	if err != nil {
-		return false, err
-	}
-	s.sent++
-	if got := (answer{m.status, m.length}); got != s.g.Want {
-		s.wrong[got.String()]++
-	}
-	return true, nil
-}
-
-// exchange sends a delivery and reads its answer.
-func (s *sender) exchange(d delivery) (message, error) {
-	s.buf = append(s.buf[:0], "POST "...)
-	s.buf = append(s.buf, s.g.Path...)
-	s.buf = append(s.buf, " HTTP/1.1\r\nHost: hooks.test\r\nContent-Length: "...)
-	s.buf = strconv.AppendInt(s.buf, int64(len(d.body)), 10)
-	s.buf = append(s.buf, "\r\n"...)
-	s.buf = append(s.buf, d.header...)
-	s.buf = append(s.buf, "\r\n"...)
-	var err error
-	if len(d.body) <= 16<<10 {
-		s.buf = append(s.buf, d.body...)
-		_, err = s.Write(s.buf)
-	} else {
-		both := net.Buffers{s.buf, d.body}
-		_, err = both.WriteTo(s.Conn)
-	}
-	if err != nil {
-		return message{}, err
-	}
-	m, err := s.read()
-	if err != nil {
-		return m, err
-	}
-	if m.close {
-		s.Close()
-		err = s.dial()
-	}
-	return m, err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +20,7 @@ type environment struct {
 	dir        string
 	caddy      string // the program under test
 	self       string // this program, which is also app and generator
-	secret     []byte
+	seed       string // of the senders' secrets
 	appAddress string
 	app        *process
 	serial     int64 // no two deliveries of a run have one
@@ -33,8 +32,7 @@ func newEnvironment(caddy string) (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &environment{dir: dir, caddy: caddy, secret: make([]byte, 32)}
-	_, _ = rand.Read(e.secret)
+	e := &environment{dir: dir, caddy: caddy, seed: rand.Text()}
 	if e.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
@@ -56,10 +54,6 @@ func build(caddy string) error {
 		return fmt.Errorf("%s: %w\n%s", command, err, out)
 	}
 	return nil
-}
-
-func (e *environment) secretText() string {
-	return "whsec_" + base64.StdEncoding.EncodeToString(e.secret)
 }
 
 func (e *environment) startApp() (err error) {
@@ -108,8 +102,17 @@ func (e *environment) taken() (int, error) {
 
 // job is what the generator does to a candidate.
 func (e *environment) job(s *server, mix string, body, connections int) job {
-	j := job{Address: s.address, Path: "/hooks/shop", Secret: e.secret, Mix: mix, Body: body, Connections: connections}
-	j.Want = answer{200, len(answered)}
+	j := job{
+		Address: s.address, TLS: s.tls, Path: "/hooks/shop", Provider: s.provider, Key: s.key, KeyKind: s.kind, Mix: mix, Body: body,
+		OwnBodies: s.provider != "", Tenants: s.tenants, Headers: s.headers, Connections: connections,
+		Want: answer{200, len(answered)},
+	}
+	if j.Provider == "" {
+		j.Provider = "standard_webhooks"
+	}
+	if mix == forged {
+		j.Key = e.otherSecret(s.provider, -1)
+	}
 	switch {
 	case s.verifies && mix == duplicate, s.first:
 		j.Want.Length = 0
@@ -126,6 +129,7 @@ type sample struct {
 	Allocations      float64 // of the gateway, a delivery
 	Bytes            float64 // allocated, a delivery
 	P50, P99, P999   float64 // at the fixed rate
+	Collecting       float64 // CPU of Go's collector, a delivery
 	Resident, Dialed float64 // bytes; connections a delivery
 }
 
@@ -133,6 +137,7 @@ type sample struct {
 type usage struct {
 	at                 time.Time
 	cpu                time.Duration
+	collected          collections
 	allocations, bytes float64
 	taken              int
 }
@@ -142,6 +147,9 @@ func (e *environment) usage(s *server) (u usage, err error) {
 		return u, err
 	}
 	if u.taken, err = e.taken(); err != nil {
+		return u, err
+	}
+	if u.collected, err = s.collections(); err != nil {
 		return u, err
 	}
 	u.cpu, err = s.cpu()
@@ -177,16 +185,17 @@ func (e *environment) drive(s *server, j job, out *sample) (r result, err error)
 		return r, err
 	}
 	if out != nil {
-		n := float64(r.Sent)
 		took := r.Took
-		if s.first {
+		if s.first { // its deliveries have to arrive as well
 			took = after.at.Sub(before.at)
 		}
-		out.Throughput = n / took.Seconds()
-		out.CPU = micros(after.cpu-before.cpu) / n
-		out.Allocations = (after.allocations - before.allocations) / n
-		out.Bytes = (after.bytes - before.bytes) / n
-		out.Resident, out.Dialed = s.resident(), float64(r.Dials)/n
+		n := float64(r.Sent)
+		*out = sample{
+			Throughput: n / took.Seconds(), CPU: micros(after.cpu-before.cpu) / n,
+			Allocations: (after.allocations - before.allocations) / n, Bytes: (after.bytes - before.bytes) / n,
+			Collecting: micros(after.collected.cpu-before.collected.cpu) / n,
+			Resident:   s.resident(), Dialed: float64(r.Dials) / n,
+		}
 	}
 	return r, nil
 }
@@ -197,7 +206,7 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 // others.
 func (e *environment) arrived(s *server, j job, before, sent int) error {
 	want := before
-	if j.Mix == fresh || !s.verifies {
+	if (j.Mix == fresh || !s.verifies) && s.candidate.name != "webhook" {
 		want += sent
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -264,22 +273,4 @@ func (d *driver) end() {
 	d.in.Close()
 	_, _ = io.Copy(io.Discard, d.out)
 	_ = d.cmd.Wait()
-}
-
-// readMemory finds the totals of Go's allocator in Prometheus' text.
-func readMemory(r io.Reader) (allocations, bytes float64, err error) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		for name, to := range map[string]*float64{"go_memstats_mallocs_total ": &allocations, "go_memstats_alloc_bytes_total ": &bytes} {
-			if value, ok := strings.CutPrefix(lines.Text(), name); ok {
-				if *to, err = strconv.ParseFloat(value, 64); err != nil {
-					return 0, 0, err
-				}
-			}
-		}
-	}
-	if allocations == 0 || bytes == 0 {
-		return 0, 0, fmt.Errorf("no go_memstats in the metrics of Caddy: %w", lines.Err())
-	}
-	return allocations, bytes, nil
 }

@@ -79,7 +79,7 @@ func (p *process) stop() {
 // cpu is the CPU time of the process and its children so far, to the nanosecond: over
 // their threads, schedstat of proc(5).
 func (p *process) cpu() (all time.Duration, err error) {
-	for _, pid := range family(p.cmd.Process.Pid) {
+	for _, pid := range tree(p.cmd.Process.Pid) {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 		if len(files) == 0 && pid == p.cmd.Process.Pid {
 			return 0, fmt.Errorf("%s: no /proc/%d/task/*/schedstat: CPU times need Linux", p.name, pid)
@@ -100,15 +100,15 @@ func (p *process) cpu() (all time.Duration, err error) {
 	return all, nil
 }
 
-// family returns a process and all below it.
-func family(pid int) []int {
+// tree returns a process and all below it.
+func tree(pid int) []int {
 	all := []int{pid}
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, file := range files {
 		text, _ := os.ReadFile(file)
 		for _, child := range strings.Fields(string(text)) {
 			if n, err := strconv.Atoi(child); err == nil {
-				all = append(all, family(n)...)
+				all = append(all, tree(n)...)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func family(pid int) []int {
 
 // resident is the memory of the process and its children, in bytes.
 func (p *process) resident() (all float64) {
-	for _, pid := range family(p.cmd.Process.Pid) {
+	for _, pid := range tree(p.cmd.Process.Pid) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		for line := range bytes.Lines(text) {
 			if value, ok := bytes.CutPrefix(line, []byte("VmRSS:")); ok {

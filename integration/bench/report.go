@@ -7,51 +7,74 @@ import (
 	"text/tabwriter"
 )
 
-// print writes a group for a terminal.
-func (g *group) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%s. Medians of %d rounds; ratios to %s, with the least and the most.\n\n", g.title, len(g.rounds), g.cases[0].name())
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range g.table() {
-		fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
+// print writes a table for a terminal.
+func (t *table) print(out io.Writer) {
+	fmt.Fprintf(out, "\n%s: medians of %d rounds; ratios to %s, with the least and the most.\n\n", t.title, len(t.rounds), t.rows[0])
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range t.text() {
+		fmt.Fprintln(w, strings.Join(row, "\t")+"\t")
 	}
-	t.Flush()
-	for _, what := range g.missing {
+	w.Flush()
+	for _, what := range t.missing {
 		fmt.Fprintln(out, what)
 	}
 }
 
-// table is the group as text, with a head.
-func (g *group) table() [][]string {
-	table := [][]string{{"", "deliveries/s", "ratio", "CPU µs", "ratio", "p50 µs", "p99 µs", "p99.9 µs", "p99 ratio", "allocs", "KB"}}
-	base := g.cases[0].name()
-	for _, m := range g.cases {
-		name := m.name()
-		median := func(of func(sample) float64, format string) string {
-			s := spreadOf(g.column(name, of))
-			if s.median == 0 {
-				return ""
-			}
-			return fmt.Sprintf(format, s.median)
-		}
-		ratio := func(of func(sample) float64) string {
-			if name == base {
-				return ""
-			}
-			return paired(g.column(name, of), g.column(base, of)).String()
-		}
-		row := []string{name,
-			median(func(s sample) float64 { return s.Throughput }, "%.0f"), ratio(func(s sample) float64 { return s.Throughput }),
-			median(func(s sample) float64 { return s.CPU }, "%.1f"), ratio(func(s sample) float64 { return s.CPU }),
-			median(func(s sample) float64 { return s.P50 }, "%.0f"), median(func(s sample) float64 { return s.P99 }, "%.0f"),
-			median(func(s sample) float64 { return s.P999 }, "%.0f"), "",
-			median(func(s sample) float64 { return s.Allocations }, "%.0f"), median(func(s sample) float64 { return s.Bytes / 1024 }, "%.1f"),
-		}
-		if m.mix == fresh {
-			row[8] = ratio(func(s sample) float64 { return s.P99 })
-		}
-		table = append(table, row)
+// A column is one figure of a row.
+type column struct {
+	head  string
+	print string // its format
+	ratio bool   // beside it, the ratio to the first row
+	of    func(sample) float64
+}
+
+var columns = []column{
+	{"deliveries/s", "%.0f", true, func(s sample) float64 { return s.Throughput }},
+	{"CPU µs", "%.1f", true, func(s sample) float64 { return s.CPU }},
+	{"p50 µs", "%.0f", false, func(s sample) float64 { return s.P50 }},
+	{"p99 µs", "%.0f", true, func(s sample) float64 { return s.P99 }},
+	{"p99.9 µs", "%.0f", false, func(s sample) float64 { return s.P999 }},
+	{"allocations", "%.0f", false, func(s sample) float64 { return s.Allocations }},
+	{"KiB", "%.1f", false, func(s sample) float64 { return s.Bytes / 1024 }},
+	{"collector µs", "%.1f", false, func(s sample) float64 { return s.Collecting }},
+	{"resident MiB", "%.0f", false, func(s sample) float64 { return s.Resident / (1 << 20) }},
+	{"dials", "%.2f", false, func(s sample) float64 { return s.Dialed }},
+}
+
+// text is the table with a head, without the columns in which nothing is.
+func (t *table) text() [][]string {
+	all := make([][]string, 1+len(t.rows))
+	all[0] = []string{""}
+	for i, r := range t.rows {
+		all[i+1] = []string{r.String()}
 	}
-	return table
+	for _, c := range columns {
+		cells, some := make([][]string, len(all)), false
+		cells[0] = []string{c.head}
+		if c.ratio {
+			cells[0] = append(cells[0], "ratio")
+		}
+		for i, r := range t.rows {
+			values := t.column(r, c.of)
+			cell, ratio := "", ""
+			if median := spreadOf(values).median; median != 0 {
+				cell, some = fmt.Sprintf(c.print, median), true
+				if i > 0 {
+					ratio = paired(values, t.column(t.rows[0], c.of)).String()
+				}
+			}
+			cells[i+1] = append(cells[i+1], cell)
+			if c.ratio {
+				cells[i+1] = append(cells[i+1], ratio)
+			}
+		}
+		for i := range all {
+			if some {
+				all[i] = append(all[i], cells[i]...)
+			}
+		}
+	}
+	return all
 }
 
 // String is a ratio with its range.

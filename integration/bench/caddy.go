@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What Caddy tells of its own memory.
+
+// fillStore has n deliveries accepted, as any others are, but by Caddy itself instead of
+// the app.
+func (e *environment) fillStore(s *server, n int) error {
+	const turn = 100_000
+	for left := n; left > 0; left -= turn {
+		j := e.job(s, fresh, 64, 64)
+		j.Address, j.Most, j.Duration = s.apart, min(turn, left), 10*patience
+		j.First = e.serial
+		e.serial += int64(j.Most)
+		g, err := e.prepareGenerator(j)
+		if err != nil {
+			return err
+		}
+		r, err := g.run(j.Duration)
+		g.end()
+		if err != nil {
+			return err
+		}
+		if r.Sent != j.Most || len(r.Wrong) > 0 {
+			return fmt.Errorf("of %d deliveries %d were sent, and not answered %s: %v", j.Most, r.Sent, j.Want, r.Wrong)
+		}
+	}
+	return nil
+}
+
+// memory is what Go's allocator has handed out so far, from Caddy's metrics.
+func (s *server) memory() (allocations, bytes float64, err error) {
+	if s.admin == "" {
+		return 0, 0, nil
+	}
+	resp, err := http.Get("http://" + s.admin + "/metrics")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer resp.Body.Close()
+	return readMemory(resp.Body)
+}
+
+// readMemory finds the totals of Go's allocator in Prometheus' text.
+func readMemory(r io.Reader) (allocations, bytes float64, err error) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		for name, to := range map[string]*float64{"go_memstats_mallocs_total ": &allocations, "go_memstats_alloc_bytes_total ": &bytes} {
+			if value, ok := strings.CutPrefix(lines.Text(), name); ok {
+				if *to, err = strconv.ParseFloat(value, 64); err != nil {
+					return 0, 0, err
+				}
+			}
+		}
+	}
+	if allocations == 0 || bytes == 0 {
+		return 0, 0, fmt.Errorf("no go_memstats in the metrics of Caddy: %w", lines.Err())
+	}
+	return allocations, bytes, nil
+}
+
+// collections are those of Go's collector so far.
+type collections struct {
+	count int
+	cpu   time.Duration
+}
+
+// gcLine is a line of GODEBUG=gctrace=1: its third part is the CPU time of each phase.
+var gcLine = regexp.MustCompile(`(?m)^gc \d+ @.* ms clock, ([\d.+/]+) ms cpu,`)
+
+// collections reads the log of the process.
+func (s *server) collections() (c collections, err error) {
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		return c, err
+	}
+	for _, m := range gcLine.FindAllSubmatch(text, -1) {
+		c.count++
+		for _, phase := range strings.FieldsFunc(string(m[1]), func(r rune) bool { return r == '+' || r == '/' }) {
+			ms, err := strconv.ParseFloat(phase, 64)
+			if err != nil {
+				return c, err
+			}
+			c.cpu += time.Duration(ms * float64(time.Millisecond))
+		}
+	}
+	return c, nil
+}
