@@ -20,6 +20,8 @@ type Case struct {
 	Now     time.Time
 	// Other senders that may have sent it.
 	Others []Other
+	// Contents asks for the contents of the explanation, also of a genuine delivery.
+	Contents bool
 }
 
 // Other is another scheme that the delivery may follow: one of the catalogue, without
@@ -33,14 +35,17 @@ type Other struct {
 }
 
 // An Explanation says why a delivery is not genuine. It is only for the operator: it
-// holds no secret, expected MAC, signature or part of a body, but it does reveal
-// which guess at them was right.
+// holds no secret, expected MAC, signature or, without Contents, part of a body, but it
+// does reveal which guess at them was right.
 type Explanation struct {
 	Genuine bool
 	Reason  Reason        // "" when genuine
 	Detail  string        // of the Rejection
 	Skew    time.Duration // now minus the delivery's timestamp; zero without one
 	Hint    string        // one sentence: what to change and where; "" if no cause was found
+	// Contents is nil unless the case asks for it, and where a message would show a secret
+	// or does not describe what is signed: a token, a JWS, RFC 9421.
+	Contents *Contents
 }
 
 // The limits of one explanation keep the worst case, a forged delivery of 64 KiB,
@@ -75,11 +80,20 @@ func Explain(ctx context.Context, c Case) (Explanation, error) {
 		c.Request = &Request{}
 	}
 	rej := v.check(c.Request, c.Now, c.Body)
-	if rej == nil {
+	if rej == nil && !c.Contents {
 		return Explanation{Genuine: true}, nil
 	}
 	s := newSearch(ctx, v, &c, rej)
-	return Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.silent(s.hint())}, nil
+	e := Explanation{Genuine: rej == nil}
+	if rej == nil {
+		_, _ = s.matches(s.asked)
+	} else {
+		e = Explanation{Reason: rej.Reason, Detail: rej.Detail, Skew: rej.Skew, Hint: s.silent(s.hint())}
+	}
+	if c.Contents {
+		e.Contents = s.contents()
+	}
+	return e, nil
 }
 
 // check is Judge without handshakes: it says why the request is not a delivery.
@@ -111,6 +125,9 @@ type search struct {
 	hidden       []string // secrets and the like, in lower case
 	seed         maphash.Seed
 	bodies       map[uint64]bool // hashes of bodies tried: edits often give the same result
+
+	found        *signing          // the last one that matches a signature
+	foundMessage template.Template // of that
 }
 
 // signing is what a sender may have signed, and with which keys.

@@ -52,12 +52,14 @@ func (s *search) matches(g signing) (reading, bool) {
 			}
 			if k.algorithm.asymmetric() {
 				if r, ok := s.matchesPublic(&g, k, m.template); ok {
+					s.found, s.foundMessage = &g, m.template
 					return r, true
 				}
 				continue
 			}
 			for _, a := range s.algorithms(k, m) {
 				if r, ok := s.matchesMAC(&g, k, m.template, a); ok {
+					s.found, s.foundMessage = &g, m.template
 					return r, true
 				}
 			}
