@@ -31,14 +31,19 @@ const (
 // follow streams the deliveries of all gateways as Server-Sent Events, those that are
 // kept first. It asks a gateway that answers no more until it answers again.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	control := http.NewResponseController(w)
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	all := make(chan News)
 	for n := range s.gateways {
 		go s.followOne(ctx, n, all)
 	}
+	stream(ctx, w, all)
+}
+
+// stream writes news as Server-Sent Events until ctx ends or the browser is gone.
+func stream[T any](ctx context.Context, w http.ResponseWriter, all <-chan T) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	control := http.NewResponseController(w)
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {

@@ -1,26 +1,19 @@
-// Package page serves the operator's page: one HTML document on a loopback address
-// that shows running gateways through their admin endpoints, and replays, discards and
-// pauses what their inboxes hold.
+// Package page serves two pages, each one HTML document on a loopback address: the
+// operator's, which shows running gateways through their admin endpoints, and replays,
+// discards and pauses what their inboxes hold; and the developer's, which shows the
+// requests that "caddy webhook listen" receives.
 //
-// The address of the page has a token, without which the server answers nothing: what
+// The address of a page has a token, without which the server answers nothing: what
 // else runs on the machine, and other sites in the same browser, cannot read or change
-// anything. The server passes on only requests that it knows, and none of a
+// anything. The operator's server passes on only requests that it knows, and none of a
 // browser's headers, because Caddy's admin endpoint refuses requests of browsers.
 package page
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	_ "embed"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -40,21 +33,12 @@ type Gateway struct {
 	Ask func(method, target string, header http.Header) (*http.Response, error)
 }
 
-// A StatusError is an error that the admin endpoint answered.
-type StatusError struct {
-	Status int
-	Text   string
-}
-
-func (e *StatusError) Error() string { return e.Text }
-
 // A Server serves the page of some gateways.
 type Server struct {
+	guard
 	gateways []Gateway
 	places   []chan struct{} // of each gateway, those of questions without an answer
 	patience time.Duration   // with a gateway that does not answer
-	token    string
-	hosts    []string // values of Host under which it may be reached
 }
 
 const (
@@ -67,87 +51,36 @@ const (
 
 // New returns the server of the page on the address of a loopback listener.
 func New(addr net.Addr, gateways []Gateway) *Server {
-	_, port, _ := net.SplitHostPort(addr.String())
-	s := &Server{gateways: gateways, patience: patience, token: rand.Text(), hosts: []string{addr.String(), "localhost:" + port}}
+	s := &Server{guard: newGuard(addr, operator), gateways: gateways, patience: patience}
 	for range gateways {
 		s.places = append(s.places, make(chan struct{}, mostAsked))
 	}
 	return s
 }
 
-// URL is the address of the page, with its token.
-func (s *Server) URL() string { return "http://" + s.hosts[0] + "/" + s.token + "/" }
-
-//go:embed page.html
-var frame string
-
-//go:embed page.css
-var style string
-
 //go:embed page.js
 var script string
 
-// document is the page, and policy its Content-Security-Policy: only its own script
-// and style run, and it reaches only its own server.
-var document, policy = func() ([]byte, string) {
-	page := strings.NewReplacer("/*style*/", style, "/*script*/", script).Replace(frame)
-	hash := func(text string) string {
-		sum := sha256.Sum256([]byte(text))
-		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	}
-	return []byte(page), "default-src 'none'; script-src " + hash(script) + "; style-src " + hash(style) +
-		"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}()
+var operator = newDocument("Webhooks", "caddy webhook status, deliveries, rejections, inbox", script)
 
 // ServeHTTP answers only requests of the page itself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Security-Policy", policy)
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("X-Content-Type-Options", "nosniff")
-	path, err := s.admit(r)
-	if err != nil {
-		fail(w, err)
+	path, ok := s.admitted(w, r)
+	if !ok {
 		return
 	}
 	switch {
-	case path == "" && r.Method == http.MethodGet:
-		header.Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(document)
 	case path == "gateways" && r.Method == http.MethodGet:
 		addresses := []string{}
 		for _, g := range s.gateways {
 			addresses = append(addresses, g.Address)
 		}
-		header.Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(addresses)
+		answer(w, addresses)
 	case path == "deliveries" && r.Method == http.MethodGet:
 		s.follow(w, r)
 	default:
 		s.pass(w, r, path)
 	}
-}
-
-// admit returns the path behind the token, or why the request is not one of the page.
-func (s *Server) admit(r *http.Request) (string, error) {
-	if !slices.Contains(s.hosts, r.Host) { // a foreign name that leads here: DNS rebinding
-		return "", &StatusError{http.StatusForbidden, "the page has another address: copy the one that the command printed"}
-	}
-	token, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	if subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
-		return "", &StatusError{http.StatusNotFound, "no such page: copy the address that the command printed"}
-	}
-	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
-		return "", &StatusError{http.StatusForbidden, "a request of another site"}
-	}
-	// The document itself may be opened from elsewhere, by whoever knows the token.
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && path != "" {
-		return "", &StatusError{http.StatusForbidden, "a request of another site"}
-	}
-	return path, nil
 }
 
 // pass asks one gateway: GET gateways/N/PATH reads a path of the admin API, POST
@@ -166,8 +99,7 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request, path string) {
 	case http.MethodPost:
 		method, target, err = change(r, rest)
 	default:
-		w.Header().Set("Allow", "GET, POST")
-		err = &StatusError{http.StatusMethodNotAllowed, "use GET or POST"}
+		err = notAllowed(w, "GET, POST")
 	}
 	if err != nil {
 		fail(w, err)
@@ -252,14 +184,6 @@ func change(r *http.Request, path string) (method, target string, err error) {
 	if path != "inbox" {
 		return "", "", &StatusError{http.StatusNotFound, "no such path"}
 	}
-	// A form of another site cannot have this type.
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return "", "", &StatusError{http.StatusUnsupportedMediaType, "send application/json"}
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, 4096))
-	if err != nil {
-		return "", "", &StatusError{http.StatusRequestEntityTooLarge, "the request is too large"}
-	}
 	var do struct {
 		Do    string `json:"do"`
 		Key   string `json:"key"`   // of one delivery
@@ -267,10 +191,8 @@ func change(r *http.Request, path string) (method, target string, err error) {
 		State string `json:"state"` // of the deliveries of a handler
 		After uint64 `json:"after"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&do); err != nil {
-		return "", "", &StatusError{http.StatusBadRequest, "invalid JSON"}
+	if err := readJSON(r, &do); err != nil {
+		return "", "", err
 	}
 	query := url.Values{"name": {do.Name}}
 	if do.State != "" {
@@ -293,15 +215,4 @@ func change(r *http.Request, path string) (method, target string, err error) {
 		return http.MethodPost, adminapi.InboxPath + "/" + do.Do + "?" + query.Encode(), nil
 	}
 	return "", "", &StatusError{http.StatusBadRequest, fmt.Sprintf("cannot %q: name one delivery (key), or a handler (name) and a state", do.Do)}
-}
-
-// fail answers an error as JSON.
-func fail(w http.ResponseWriter, err error) {
-	status := http.StatusBadGateway
-	if e, ok := errors.AsType[*StatusError](err); ok {
-		status = e.Status
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
 }

@@ -183,7 +183,7 @@ func TestOnlyItsOwnScriptRuns(t *testing.T) {
 		t.Errorf("policy %s", policy)
 	}
 	for _, foreign := range []string{"https://", `src="`, "@import", "innerHTML", "insertAdjacentHTML", "document.write", "eval("} {
-		if bytes.Contains(document, []byte(foreign)) {
+		if bytes.Contains(w.Body.Bytes(), []byte(foreign)) {
 			t.Errorf("the page has %s", foreign)
 		}
 	}
