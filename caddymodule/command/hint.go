@@ -14,17 +14,22 @@ import (
 
 // hint returns the cause of a rejection, or "" if it finds none.
 func (s *subject) hint(ctx context.Context, r *rawhttp.Request, at time.Time) string {
-	configured := ""
-	if s.Provider != nil {
-		configured = s.Provider.ID
-	}
-	e, err := verifier.Explain(ctx, verifier.Case{
-		Scheme: s.Scheme, Keys: s.Keys, Request: requestOf(r), Body: r.Body, Now: at, Others: providers.OthersFor(r.Header, configured),
-	})
+	e, err := s.explanation(ctx, r, at, false)
 	if err != nil {
 		return ""
 	}
 	return e.Hint
+}
+
+// explanation explains a request, with its signed contents if they are asked for.
+func (s *subject) explanation(ctx context.Context, r *rawhttp.Request, at time.Time, contents bool) (verifier.Explanation, error) {
+	configured := ""
+	if s.Provider != nil {
+		configured = s.Provider.ID
+	}
+	return verifier.Explain(ctx, verifier.Case{
+		Scheme: s.Scheme, Keys: s.Keys, Request: requestOf(r), Body: r.Body, Now: at, Others: providers.OthersFor(r.Header, configured), Contents: contents,
+	})
 }
 
 // explain returns the hint. It says whether only the timestamp is wrong or hides

@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/page"
 )
 
 // listenCommand is "caddy webhook listen".
@@ -60,17 +62,21 @@ can reach 127.0.0.1:9000.
 	flags.StringVar(&c.addr, "addr", ":9000", "The `address` or port to listen on")
 	flags.StringVar(&c.to, "to", "", "The app's `URL`, for genuine deliveries")
 	flags.StringVar(&c.save, "save", "", "The `folder` to write requests to")
+	flags.StringVar(&c.page, "page", "127.0.0.1:0", "The loopback `address` of the inspector, a page for the browser;\nport 0 is any that is free, off for none")
+	flags.BoolVar(&c.open, "open", false, "Open the inspector in the browser")
 	flags.BoolVar(&c.json, "json", false, "Print a JSON object a line for each request")
 	_ = cmd.MarkFlagDirname("save") // fails only for an unknown flag
 	_ = cmd.RegisterFlagCompletionFunc("addr", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
+	_ = cmd.RegisterFlagCompletionFunc("page", cobra.FixedCompletions([]string{"off"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 type listenRun struct {
 	scheme         schemeFlags
 	addr, to, save string
-	json           bool
+	page           string
+	json, open     bool
 }
 
 func (c *listenRun) run(cmd *cobra.Command, args []string) error {
@@ -81,7 +87,11 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if _, err := strconv.ParseUint(c.addr, 10, 16); err == nil {
 		c.addr = ":" + c.addr
 	}
-	config, err := c.gateway(subjects)
+	to, err := c.app()
+	if err != nil {
+		return err
+	}
+	config, err := c.gateway(subjects, to)
 	if err != nil {
 		return err
 	}
@@ -93,15 +103,18 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var maxBody int64
-	var names []string
 	for _, s := range subjects {
-		maxBody, names = max(maxBody, s.MaxBody), append(names, s.Name)
+		maxBody = max(maxBody, s.MaxBody)
 	}
 	out := cmd.OutOrStdout()
 	p := &reporter{
-		recorder: newRecorder(maxBody, c.scheme.tenant), subjects: subjects, out: out, colour: mayColour(out), json: c.json, folder: c.save, alone: c.to == "",
+		recorder: newRecorder(maxBody, c.scheme.tenant), subjects: subjects, out: out, colour: mayColour(out), json: c.json, folder: c.save, to: to,
 	}
 	if err := checkFree(c.addr); err != nil {
+		return err
+	}
+	listener, err := c.listenPage()
+	if err != nil {
 		return err
 	}
 	if err := caddy.Run(config); err != nil {
@@ -110,14 +123,35 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if c.json {
 		out = cmd.ErrOrStderr()
 	}
-	if len(names) > 1 {
-		names = p.paths()
+	served := p.senders()
+	if len(subjects) > 1 {
+		served = p.paths()
 	}
-	fmt.Fprintf(out, "listening on %s for %s; press Ctrl-C to stop\n", spell(c.addr), strings.Join(names, ", "))
+	fmt.Fprintf(out, "listening on %s for %s; press Ctrl-C to stop\n", spell(c.addr), strings.Join(served, ", "))
+	if listener != nil {
+		p.page = page.NewInspector(listener.Addr(), page.About{Address: spell(c.addr), To: c.to, Senders: p.senders()})
+		server, _ := serveHere(ctx, listener, p.page)
+		defer server.Close()
+		fmt.Fprintf(out, "inspect at %s\n", p.page.URL())
+		defer showPage(cmd, p.page.URL(), c.open)()
+	}
 	p.run(ctx)
 	err = caddy.Stop()
 	p.rest(ctx)
 	return err
+}
+
+// listenPage listens on the address of the inspector, which is never that of deliveries:
+// nil if it is off.
+func (c *listenRun) listenPage() (net.Listener, error) {
+	if c.page == "off" {
+		return nil, nil
+	}
+	_, own, _ := net.SplitHostPort(c.page)
+	if _, port, _ := net.SplitHostPort(c.addr); own == port {
+		return nil, errors.New("--page: choose a port of its own: that of --addr is open to senders")
+	}
+	return listenHere("--page", c.page)
 }
 
 // tenantHeader is where the recorder names the tenant of --tenant.
@@ -142,15 +176,12 @@ func checkFree(addr string) error {
 }
 
 // gateway returns the configuration: handlers on one port, nothing on disk.
-func (c *listenRun) gateway(subjects []*subject) (*caddy.Config, error) {
+func (c *listenRun) gateway(subjects []*subject, to *url.URL) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil || port == "" || port == "0" {
 		return nil, errors.New("--addr: write a port, such as 9000, or an address and port, such as 127.0.0.1:9000")
 	}
-	app, err := c.app(len(subjects) > 1)
-	if err != nil {
-		return nil, err
-	}
+	app := appHandlers(to, len(subjects) > 1)
 	object := func(v any) json.RawMessage { return caddyconfig.JSON(v, nil) }
 	routes := []any{map[string]any{"handle": []any{map[string]any{"handler": strings.TrimPrefix(recorderID, "http.handlers.")}}}}
 	for _, s := range subjects {
@@ -186,10 +217,10 @@ func (c *listenRun) gateway(subjects []*subject) (*caddy.Config, error) {
 	}, nil
 }
 
-// app returns the handlers behind the gateway: a proxy to --to, or a 200 response.
-func (c *listenRun) app(several bool) ([]any, error) {
+// app parses --to. It returns nil for none.
+func (c *listenRun) app() (*url.URL, error) {
 	if c.to == "" {
-		return []any{map[string]any{"handler": "static_response", "status_code": 200}}, nil
+		return nil, nil
 	}
 	text := c.to
 	if !strings.Contains(text, "://") {
@@ -198,6 +229,15 @@ func (c *listenRun) app(several bool) ([]any, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(u.Path, "{}") {
 		return nil, errors.New("--to: write the app's address, such as http://localhost:3000 or http://localhost:3000/webhooks: the query comes from the request")
+	}
+	return u, nil
+}
+
+// appHandlers returns the handlers behind the gateway: a proxy to the app, or a 200
+// response.
+func appHandlers(u *url.URL, several bool) []any {
+	if u == nil {
+		return []any{map[string]any{"handler": "static_response", "status_code": 200}}
 	}
 	var handlers []any
 	if path := u.EscapedPath(); path != "" && path != "/" {
@@ -221,7 +261,7 @@ func (c *listenRun) app(several bool) ([]any, error) {
 		port = "80"
 	}
 	proxy["upstreams"] = []any{map[string]any{"dial": net.JoinHostPort(host, port)}}
-	return append(handlers, proxy), nil
+	return append(handlers, proxy)
 }
 
 // spell returns the URL of addr for display.

@@ -55,7 +55,7 @@ Exit status: 0 after Ctrl-C, or 2 if no gateway answers or the address is in use
 			if err != nil {
 				return err
 			}
-			listener, err := listenHere(addr)
+			listener, err := listenHere("--addr", addr)
 			if err != nil {
 				return err
 			}
@@ -100,38 +100,30 @@ func reachable(admin *adminFlags) ([]page.Gateway, error) {
 	return gateways, nil
 }
 
-// listenHere listens on a loopback address.
-func listenHere(addr string) (net.Listener, error) {
+// listenHere listens on the loopback address of a page, which a flag has chosen.
+func listenHere(flag, addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, errors.New("--addr: write an address and port, such as 127.0.0.1:8090")
+		return nil, errors.New(flag + ": write an address and port, such as 127.0.0.1:8090")
 	}
 	if host == "localhost" {
 		host = "127.0.0.1"
 	}
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return nil, errors.New("--addr: the page is for this machine only: write a loopback address such as 127.0.0.1:8090, and reach it from elsewhere through ssh -L")
+		return nil, errors.New(flag + ": the page is for this machine only: write a loopback address such as 127.0.0.1:8090, and reach it from elsewhere through ssh -L")
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, fmt.Errorf("cannot %w: choose another address with --addr", err)
+		return nil, fmt.Errorf("cannot %w: choose another address with %s", err, flag)
 	}
 	return listener, nil
 }
 
 // servePage serves until ctx ends.
 func servePage(ctx context.Context, cmd *cobra.Command, listener net.Listener, p *page.Server, show bool) error {
-	server := &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	server, ended := serveHere(ctx, listener, p)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\nShows the gateway until Ctrl-C. Whoever has this address can replay and discard.\n", p.URL())
-	if show {
-		if remove, err := openBrowser(p.URL()); err != nil {
-			fmt.Fprintf(cmd.ErrOrStderr(), "cannot open a browser: %v\n", err)
-		} else {
-			defer remove()
-		}
-	}
+	defer showPage(cmd, p.URL(), show)()
 	select {
 	case err := <-ended:
 		return err
@@ -139,6 +131,28 @@ func servePage(ctx context.Context, cmd *cobra.Command, listener net.Listener, p
 		_ = server.Close() // streams never end by themselves
 		return nil
 	}
+}
+
+// serveHere serves a page on a listener. ended tells why it no longer does.
+func serveHere(ctx context.Context, listener net.Listener, page http.Handler) (server *http.Server, ended <-chan error) {
+	server = &http.Server{Handler: page, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	end := make(chan error, 1)
+	go func() { end <- server.Serve(listener) }()
+	return server, end
+}
+
+// showPage opens an address in the browser if it should. The function that it returns
+// tidies up.
+func showPage(cmd *cobra.Command, address string, show bool) func() {
+	if !show {
+		return func() {}
+	}
+	remove, err := openBrowser(address)
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "cannot open a browser: %v\n", err)
+		return func() {}
+	}
+	return remove
 }
 
 // openBrowser opens a file that leads to an address, because everybody on a machine can read the

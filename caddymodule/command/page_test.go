@@ -19,7 +19,7 @@ func TestPageIsForThisMachine(t *testing.T) {
 		"8090":            "write an address and port",
 		"127.0.0.1:http2": "choose another address",
 	} {
-		l, err := listenHere(addr)
+		l, err := listenHere("--addr", addr)
 		if l != nil {
 			if ip := l.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
 				t.Errorf("%s: listens on %s", addr, ip)

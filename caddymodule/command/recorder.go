@@ -60,7 +60,8 @@ type observation struct {
 	took    time.Duration // until the answer
 	name    string        // of the handler; "" if no sender has this path
 	request *rawhttp.Request
-	cut     bool // the body is longer than maxBody, or others leave no room for it
+	app     http.Header // the headers that the app got; nil if it got nothing
+	cut     bool        // the body is longer than maxBody, or others leave no room for it
 	status  int
 
 	verified, duplicate, handshake bool
@@ -98,6 +99,10 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	e.verified, e.duplicate, e.handshake = flag("verified"), flag("duplicate"), flag("handshake")
 	e.name, e.key, e.id, e.event, e.reason = text("name"), text("key"), text("delivery_id"), text("event"), text("reason")
 	e.rejection, _ = errors.AsType[*verifier.Rejection](err)
+	if e.verified && !e.duplicate && r.Header.Get("Webhook-Verified") == e.name {
+		e.app = r.Header.Clone()
+		e.app.Del(tenantHeader)
+	}
 	select {
 	case w.seen <- e:
 	default:

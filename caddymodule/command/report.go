@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/page"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/wrap"
 )
 
 // A reporter prints the observations of a recorder and saves the requests.
@@ -20,9 +25,10 @@ type reporter struct {
 	out      io.Writer
 	colour   bool
 	json     bool
-	folder   string // "" saves nothing
-	saved    int64  // bytes
-	alone    bool   // no app behind the gateway
+	folder   string          // "" saves nothing
+	saved    atomic.Int64    // bytes
+	to       *url.URL        // the app's; nil without one
+	page     *page.Inspector // nil without one
 }
 
 // The colours of a verdict (ECMA-48 §8.3.117).
@@ -98,27 +104,21 @@ type report struct {
 // report says what is known of an observation, with nothing secret in it, and saves it.
 func (p *reporter) report(ctx context.Context, e *observation) *report {
 	s := p.sender(e.name)
-	redact := func(text string) string {
-		for _, s := range p.subjects {
-			text = s.verifier.Redact(text)
-		}
-		return text
-	}
-	e.id = redact(e.id)
+	e.id = p.redact(e.id)
 	r := &report{
-		Time: e.at, Sender: e.name, Method: e.request.Method, Path: redact(e.request.Target), Bytes: len(e.request.Body),
+		Time: e.at, Sender: e.name, Method: e.request.Method, Path: p.redact(e.request.Target), Bytes: len(e.request.Body),
 		Outcome: e.word(), Status: e.status, Seconds: e.took.Seconds(), Key: e.key, DeliveryID: e.id,
 	}
 	r.colour, r.Meaning = p.verdict(e)
 	if s != nil {
-		r.Event = redact(s.eventIn(e))
+		r.Event = p.redact(s.eventIn(e))
 	}
 	if s != nil && e.rejection != nil {
 		hint := s.explain(context.WithoutCancel(ctx), e.request, e.at, e.rejection, false)
 		r.Hint = cmp.Or(hint, unexplained(string(e.rejection.Reason)))
 	}
 	if p.folder != "" {
-		path, err := p.save(e)
+		path, err := p.save(e, p.folder)
 		if r.Saved = path; err != nil {
 			r.Saved, r.NotSaved = "", err.Error()
 		}
@@ -154,6 +154,9 @@ func (s *subject) eventIn(e *observation) string {
 func (p *reporter) show(ctx context.Context, e *observation) {
 	defer p.recorder.forget(e)
 	r := p.report(ctx, e)
+	if p.page != nil {
+		p.page.Add(p.inspected(e, r))
+	}
 	if p.json {
 		_ = writeJSON(p.out, r, "")
 		return
@@ -166,11 +169,16 @@ func (p *reporter) show(ctx context.Context, e *observation) {
 	if r.Event != "" {
 		line += ", " + printable(r.Event)
 	}
-	fmt.Fprintf(p.out, "%s, %s\n         %s\n", line, e.took.Round(time.Millisecond), p.paint(r.colour, r.Meaning))
-	for _, more := range [][2]string{{"hint", r.Hint}, {"saved", r.Saved}, {"not saved", r.NotSaved}} {
+	const indent = "         "
+	meaning := strings.TrimSuffix(wrap.Text(r.Meaning, indent, indent), "\n")
+	fmt.Fprintf(p.out, "%s, %s\n%s\n", line, e.took.Round(time.Millisecond), p.paint(r.colour, meaning))
+	for _, more := range [][2]string{{"hint", r.Hint}, {"not saved", r.NotSaved}} {
 		if more[1] != "" {
-			fmt.Fprintf(p.out, "         %s: %s\n", more[0], printable(more[1]))
+			_, _ = io.WriteString(p.out, wrap.Text(more[0]+": "+printable(more[1]), indent, indent))
 		}
+	}
+	if r.Saved != "" { // whole, to be copied
+		fmt.Fprintf(p.out, "%ssaved: %s\n", indent, printable(r.Saved))
 	}
 }
 
@@ -181,15 +189,15 @@ const (
 	savedHeader = 4 << 10
 )
 
-// save writes a request to a file with mode 0600.
-func (p *reporter) save(e *observation) (path string, err error) {
+// save writes a request to a file of a folder, with mode 0600.
+func (p *reporter) save(e *observation, folder string) (path string, err error) {
 	if e.cut {
 		return "", errors.New("the body is larger than max_body, or too many arrive at once")
 	}
-	if p.saved += int64(len(e.request.Body)) + savedHeader; p.saved > maxSaved {
+	if p.saved.Add(int64(len(e.request.Body))+savedHeader) > maxSaved {
 		return "", errors.New("1 GiB is saved: empty the folder and start again")
 	}
-	path = filepath.Join(p.folder, e.at.UTC().Format("20060102T150405.000000000Z")+"-"+e.word()+".http")
+	path = filepath.Join(folder, e.at.UTC().Format("20060102T150405.000000000Z")+"-"+e.word()+".http")
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
@@ -222,7 +230,7 @@ func (p *reporter) outcome(e *observation) (colour, text string) {
 		return yellow, fmt.Sprintf("genuine, but not now: %v%s", e.err, e.particulars())
 	case e.verified && e.err != nil:
 		return yellow, fmt.Sprintf("genuine, but no answer from the app, %d: %s%s", e.status, printable(e.err.Error()), e.particulars())
-	case e.verified && p.alone:
+	case e.verified && p.to == nil:
 		return green, fmt.Sprintf("genuine: answered %d%s", e.status, e.particulars())
 	case e.verified:
 		return green, fmt.Sprintf("genuine: the app answered %d%s", e.status, e.particulars())
@@ -232,6 +240,14 @@ func (p *reporter) outcome(e *observation) (colour, text string) {
 		return red, fmt.Sprintf("refused, %d: %s: %s", e.status, e.rejection.Reason, printable(e.rejection.Detail))
 	}
 	return red, fmt.Sprintf("refused, %d: %s", e.status, printable(e.err.Error()))
+}
+
+// senders are the names of all.
+func (p *reporter) senders() (all []string) {
+	for _, s := range p.subjects {
+		all = append(all, s.Name)
+	}
+	return all
 }
 
 // paths are those of several senders.

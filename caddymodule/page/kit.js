@@ -122,13 +122,18 @@ function close() {
 	if (opened.origin && opened.origin.isConnected) opened.origin.focus();
 }
 
+// confirmed asks one question after the other: a dialog that closes says so only later.
+let answered = Promise.resolve();
 function confirmed(question, yes) {
-	byId('question').textContent = shown(question);
-	byId('yes').textContent = yes;
-	const dialog = byId('confirm');
-	dialog.returnValue = '';
-	dialog.showModal();
-	return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
+	answered = answered.then(() => new Promise((resolve) => {
+		const dialog = byId('confirm');
+		byId('question').textContent = shown(question);
+		byId('yes').textContent = yes;
+		dialog.returnValue = '';
+		dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+		dialog.showModal();
+	}));
+	return answered;
 }
 
 // --- Keys

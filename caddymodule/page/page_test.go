@@ -43,17 +43,6 @@ func serverOf(gateways ...*asked) *Server {
 	return New(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8090}, all)
 }
 
-// request is one of the page itself, with a path below the token.
-func (s *Server) request(method, path, body string) *http.Request {
-	r := httptest.NewRequest(method, s.URL()+path, strings.NewReader(body))
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Origin", "http://127.0.0.1:8090")
-	}
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	return r
-}
-
 func (s *Server) serve(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
@@ -85,7 +74,7 @@ func TestOnlyThePageIsAnswered(t *testing.T) {
 	} {
 		g := &asked{answer: "{}"}
 		s := serverOf(g)
-		r := s.request(http.MethodGet, "gateways/0"+adminapi.StatusPath, "")
+		r := s.ofPage(http.MethodGet, "gateways/0"+adminapi.StatusPath, "")
 		tc.change(r)
 		if w := s.serve(r); w.Code != tc.status || (len(g.requests) == 1) != (tc.status == 200) {
 			t.Errorf("%s: %d %s, want %d; asked %q", name, w.Code, w.Body, tc.status, g.requests)
@@ -93,7 +82,7 @@ func TestOnlyThePageIsAnswered(t *testing.T) {
 	}
 	s := serverOf(new(asked))
 	for _, site := range []string{"none", "cross-site"} { // typed; from the file of --open
-		r := s.request(http.MethodGet, "", "")
+		r := s.ofPage(http.MethodGet, "", "")
 		r.Header.Set("Sec-Fetch-Site", site)
 		if w := s.serve(r); w.Code != 200 || !strings.Contains(w.Body.String(), "<title>Webhooks</title>") {
 			t.Errorf("the page itself, %s: %d", site, w.Code)
@@ -143,7 +132,7 @@ func TestOnlyKnownRequestsArePassedOn(t *testing.T) {
 		s := serverOf(g)
 		method, rest, _ := strings.Cut(request, " ")
 		path, body, _ := strings.Cut(rest, " ")
-		w := s.serve(s.request(method, path, body))
+		w := s.serve(s.ofPage(method, path, body))
 		if got := strings.Join(g.requests, ", "); got != want || (w.Code == 200) != (want != "") {
 			t.Errorf("%.90s: %d, asked %q, want %q", request, w.Code, got, want)
 		}
@@ -155,7 +144,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json-patch"} {
 		g := new(asked)
 		s := serverOf(g)
-		r := s.request(http.MethodPost, "gateways/0/inbox", `{"do":"pause","name":"a"}`)
+		r := s.ofPage(http.MethodPost, "gateways/0/inbox", `{"do":"pause","name":"a"}`)
 		r.Header.Set("Content-Type", kind)
 		if w := s.serve(r); w.Code != http.StatusUnsupportedMediaType || len(g.requests) > 0 {
 			t.Errorf("%q: %d, asked %q", kind, w.Code, g.requests)
@@ -163,11 +152,17 @@ func TestFormsOfOtherSites(t *testing.T) {
 	}
 }
 
-// TestOnlyItsOwnScriptRuns: the policy has the hashes of the script and the style of the
-// document, which asks no other server.
+// TestOnlyItsOwnScriptRuns: the policy of each page has the hashes of the script and the
+// style of the document, which asks no other server.
 func TestOnlyItsOwnScriptRuns(t *testing.T) {
-	s := serverOf()
-	w := s.serve(s.request(http.MethodGet, "", ""))
+	s, i := serverOf(), newInspector()
+	t.Run("operator", func(t *testing.T) { onlyItsOwnScript(t, s, s.ofPage(http.MethodGet, "", "")) })
+	t.Run("inspector", func(t *testing.T) { onlyItsOwnScript(t, i, i.ofPage(http.MethodGet, "", "")) })
+}
+
+func onlyItsOwnScript(t *testing.T, server http.Handler, r *http.Request) {
+	w := httptest.NewRecorder()
+	server.ServeHTTP(w, r)
 	policy := w.Header().Get("Content-Security-Policy")
 	for _, tag := range []string{"script", "style"} {
 		found := regexp.MustCompile(`(?s)<`+tag+`>(.*?)</`+tag+`>`).FindAllSubmatch(w.Body.Bytes(), -1)
@@ -198,7 +193,7 @@ func TestOnlyItsOwnScriptRuns(t *testing.T) {
 func TestErrorsOfAGateway(t *testing.T) {
 	for want, err := range map[int]error{404: &StatusError{404, "no inbox"}, 502: errors.New("connection refused")} {
 		s := serverOf(&asked{err: err})
-		w := s.serve(s.request(http.MethodGet, "gateways/0"+adminapi.InboxPath, ""))
+		w := s.serve(s.ofPage(http.MethodGet, "gateways/0"+adminapi.InboxPath, ""))
 		var said map[string]string
 		if json.Unmarshal(w.Body.Bytes(), &said) != nil || w.Code != want || said["error"] != err.Error() {
 			t.Errorf("%d %s, want %d %v", w.Code, w.Body, want, err)
@@ -233,7 +228,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 	s := New(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8090}, []Gateway{{Ask: func(string, string, http.Header) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(stream)}, nil
 	}}})
-	s.ServeHTTP(forgetful{httptest.NewRecorder()}, s.request(http.MethodGet, "gateways/0"+adminapi.StatusPath, ""))
+	s.ServeHTTP(forgetful{httptest.NewRecorder()}, s.ofPage(http.MethodGet, "gateways/0"+adminapi.StatusPath, ""))
 	if stream.read > 2*largestAnswer {
 		t.Errorf("read %d bytes of one answer", stream.read)
 	}
@@ -275,7 +270,7 @@ func TestSilentGateway(t *testing.T) {
 	})
 	s.patience = time.Millisecond
 	for range 2 * mostAsked {
-		w := s.serve(s.request(http.MethodGet, "gateways/0"+adminapi.StatusPath, ""))
+		w := s.serve(s.ofPage(http.MethodGet, "gateways/0"+adminapi.StatusPath, ""))
 		if w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), "no answer from the admin endpoint at silent:2019 within 1ms") {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
@@ -284,7 +279,7 @@ func TestSilentGateway(t *testing.T) {
 		t.Errorf("%d questions wait", n)
 	}
 	s.patience = time.Minute
-	if w := s.serve(s.request(http.MethodGet, "gateways/1"+adminapi.StatusPath, "")); w.Code != http.StatusOK {
+	if w := s.serve(s.ofPage(http.MethodGet, "gateways/1"+adminapi.StatusPath, "")); w.Code != http.StatusOK {
 		t.Errorf("the other gateway: %d %s", w.Code, w.Body)
 	}
 }

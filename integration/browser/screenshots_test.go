@@ -58,17 +58,40 @@ func TestScreenshots(t *testing.T) {
 		b := newTab(t, address, shot.width, 720, shot.dark)
 		b.click(shot.view)
 		shot.act(b)
-		var png []byte
-		b.do(chromedp.CaptureScreenshot(&png))
-		picture, _, err := image.Decode(bytes.NewReader(png))
-		if err != nil || picture.Bounds().Dx() != shot.width {
-			t.Errorf("%s: %v, %v", shot.name, err, picture.Bounds())
-		}
-		if *screenshots == "" {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(*screenshots, shot.name+".png"), png, 0o644); err != nil {
-			t.Error(err)
-		}
+		b.picture(shot.name, shot.width)
+	}
+}
+
+// TestInspectorScreenshots takes those of the inspector.
+func TestInspectorScreenshots(t *testing.T) {
+	l := startListen(t, "github")
+	for i := range 6 {
+		l.deliver(t, "/webhooks/github", fmt.Sprintf("72d3162e-cc78-11e3-81ab-4c9367dc%04d", i), []string{"push", "pull_request", "issues"}[i%3], fmt.Sprintf(`{"action":"opened","number":%d}`, i), secret)
+	}
+	l.deliver(t, "/webhooks/github", "72d3162e-cc78-11e3-81ab-4c9367dc0005", "issues", `{"action":"opened","number":5}`, secret)
+	l.deliver(t, "/webhooks/github", "72d3162e-cc78-11e3-81ab-4c9367dc0006", "push", `{"ref":"refs/heads/main"}`, "forged")
+	l.deliverOther(t, "/webhooks/github", `{"action": "opened", "number": 6, "title": "Zoë"}`, `{"action":"opened","number":6,"title":"Zo\u00eb"}`)
+	for name, dark := range map[string]bool{"inspector": false, "inspector-dark": true} {
+		b := newTab(t, l.page, 1200, 720, dark)
+		b.clickWhere(`e => e.matches('tbody tr:first-child')`)
+		b.sees("First difference")
+		b.picture(name, 1200)
+	}
+}
+
+// picture checks a screenshot, and writes it with -screenshots.
+func (b *tab) picture(name string, width int) {
+	b.t.Helper()
+	var png []byte
+	b.do(chromedp.CaptureScreenshot(&png))
+	picture, _, err := image.Decode(bytes.NewReader(png))
+	if err != nil || picture.Bounds().Dx() != width {
+		b.t.Errorf("%s: %v, %v", name, err, picture.Bounds())
+	}
+	if *screenshots == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o644); err != nil {
+		b.t.Error(err)
 	}
 }
