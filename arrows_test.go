@@ -55,7 +55,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/redis":     {ours: []string{"caddymodule/keys", "caddymodule/option", "caddymodule/stores", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {
 		ours: []string{
-			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "caddymodule/page", "dedupe", "internal/nearest", "internal/providerpage", "internal/rawhttp", "internal/version", "internal/wrap",
+			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "caddymodule/page", "caddymodule/rejected", "dedupe", "internal/nearest", "internal/providerpage", "internal/rawhttp", "internal/version", "internal/wrap",
 			"internal/template", "verifier", "verifier/providers", "verifier/providers/check",
 		},
 		outside: []string{caddy, "github.com/spf13/cobra", "github.com/google/uuid", "github.com/dustin/go-humanize"},

@@ -176,7 +176,7 @@ func TestListenForCurl(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "webhook", "listen", "stripe", "--secret", "{env.STRIPE_KEY}", "--addr", addr, "--to", "http://"+app.address, "--save", "deliveries")
+	cmd := exec.Command(binary, "webhook", "listen", "stripe", "--secret", "{env.STRIPE_KEY}", "--addr", addr, "--to", "http://"+app.address, "--save", "deliveries", "--page", "off")
 	cmd.Env, cmd.Dir = caddyEnv(dir, nil), dir
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -222,6 +222,7 @@ func TestListenForCurl(t *testing.T) {
 	want("saved: ")
 	want(" POST /a.b/c?case=curl&x=[1], 21 bytes, ")
 	want("duplicate: answered 200, already accepted by the app")
+	want("it's evt_1")
 	want("saved: ")
 	got := app.got("curl")
 	if len(got) != 1 || string(got[0].Body) != body || got[0].Target != "/a.b/c?case=curl&x=[1]" {

@@ -40,6 +40,11 @@ The app gets the path of the request, or the path of --to; below it with
 several senders: /hooks/stripe, /hooks/github for --to
 http://localhost:3000/hooks.
 
+Each request is also on a page for the browser, the inspector, whose address it
+prints: what the sender signed against what arrived, and a button that sends a
+delivery to the app again. The page has a port of its own, for this machine
+only: never lead a tunnel there. --page chooses its address, or turns it off.
+
 --save writes each request to its own file, for "caddy webhook verify". The
 files hold your senders' data: protect them as you protect that data.
 
@@ -62,7 +67,7 @@ can reach 127.0.0.1:9000.
 	flags.StringVar(&c.addr, "addr", ":9000", "The `address` or port to listen on")
 	flags.StringVar(&c.to, "to", "", "The app's `URL`, for genuine deliveries")
 	flags.StringVar(&c.save, "save", "", "The `folder` to write requests to")
-	flags.StringVar(&c.page, "page", "127.0.0.1:0", "The loopback `address` of the inspector, a page for the browser;\nport 0 is any that is free, off for none")
+	flags.StringVar(&c.page, "page", "127.0.0.1:0", "The loopback `address` of the inspector; port 0 is any that is free, off for none")
 	flags.BoolVar(&c.open, "open", false, "Open the inspector in the browser")
 	flags.BoolVar(&c.json, "json", false, "Print a JSON object a line for each request")
 	_ = cmd.MarkFlagDirname("save") // fails only for an unknown flag
@@ -100,16 +105,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--save: %w", err)
 		}
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	var maxBody int64
-	for _, s := range subjects {
-		maxBody = max(maxBody, s.MaxBody)
-	}
-	out := cmd.OutOrStdout()
-	p := &reporter{
-		recorder: newRecorder(maxBody, c.scheme.tenant), subjects: subjects, out: out, colour: mayColour(out), json: c.json, folder: c.save, to: to,
-	}
+	p := c.reporter(cmd, subjects, to)
 	if err := checkFree(c.addr); err != nil {
 		return err
 	}
@@ -117,21 +113,23 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if listener != nil {
+		defer listener.Close()
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
+	out := p.out
 	if c.json {
 		out = cmd.ErrOrStderr()
 	}
-	served := p.senders()
-	if len(subjects) > 1 {
-		served = p.paths()
-	}
-	fmt.Fprintf(out, "listening on %s for %s; press Ctrl-C to stop\n", spell(c.addr), strings.Join(served, ", "))
+	fmt.Fprintf(out, "listening on %s for %s; press Ctrl-C to stop\n", spell(c.addr), strings.Join(p.served(), ", "))
 	if listener != nil {
-		p.page = page.NewInspector(listener.Addr(), page.About{Address: spell(c.addr), To: c.to, Senders: p.senders()})
+		p.page = page.NewInspector(listener.Addr(), page.About{Address: spell(c.addr), To: c.to, Senders: p.names()})
 		server, _ := serveHere(ctx, listener, p.page)
-		defer server.Close()
+		defer server.Close() // its streams never end by themselves
 		fmt.Fprintf(out, "inspect at %s\n", p.page.URL())
 		defer showPage(cmd, p.page.URL(), c.open)()
 	}
@@ -139,6 +137,18 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	err = caddy.Stop()
 	p.rest(ctx)
 	return err
+}
+
+// reporter returns what prints the requests, and a new recorder for it.
+func (c *listenRun) reporter(cmd *cobra.Command, subjects []*subject, to *url.URL) *reporter {
+	var maxBody int64
+	for _, s := range subjects {
+		maxBody = max(maxBody, s.MaxBody)
+	}
+	out := cmd.OutOrStdout()
+	return &reporter{
+		recorder: newRecorder(maxBody, c.scheme.tenant), subjects: subjects, out: out, colour: mayColour(out), json: c.json, folder: c.save, to: to,
+	}
 }
 
 // listenPage listens on the address of the inspector, which is never that of deliveries:

@@ -221,7 +221,7 @@ func (p *reporter) verdict(e *observation) (colour, text string) {
 func (p *reporter) outcome(e *observation) (colour, text string) {
 	switch {
 	case e.name == "" && e.err == nil:
-		return red, fmt.Sprintf("no sender has this path, %d: the senders are %s", e.status, strings.Join(p.paths(), ", "))
+		return red, fmt.Sprintf("no sender has this path, %d: the senders are %s", e.status, strings.Join(p.served(), ", "))
 	case e.handshake:
 		return yellow, fmt.Sprintf("handshake: answered %d", e.status)
 	case e.duplicate:
@@ -242,18 +242,21 @@ func (p *reporter) outcome(e *observation) (colour, text string) {
 	return red, fmt.Sprintf("refused, %d: %s", e.status, printable(e.err.Error()))
 }
 
-// senders are the names of all.
-func (p *reporter) senders() (all []string) {
+// names are those of all senders.
+func (p *reporter) names() (all []string) {
 	for _, s := range p.subjects {
 		all = append(all, s.Name)
 	}
 	return all
 }
 
-// paths are those of several senders.
-func (p *reporter) paths() (all []string) {
-	for _, s := range p.subjects {
-		all = append(all, "/"+s.Name)
+// served is what the gateway serves: a sender, or the paths of several.
+func (p *reporter) served() []string {
+	all := p.names()
+	for i := range all {
+		if len(all) > 1 {
+			all[i] = "/" + all[i]
+		}
 	}
 	return all
 }

@@ -63,7 +63,11 @@ function signedContent(c, genuine) {
 	if (!c) return [];
 	const title = el('h2', null, 'Signed content');
 	if (c.different) {
-		return [title, el('p', { class: 'hint' }, 'First difference: byte ' + number(c.at + 1) + ', line ' + number(c.line) + ', character ' + number(c.column) + '.'),
+		const first = (of) => { // one character in words
+			const [c] = characters(bytesOf(of.text));
+			return c === undefined ? 'nothing more' : c === ' ' ? 'a space' : visible([c])[0].textContent;
+		};
+		return [title, el('p', { class: 'hint' }, 'First difference: byte ' + number(c.at + 1) + ' (line ' + number(c.line) + ', character ' + number(c.column) + '). The sender signed ', el('strong', null, first(c.signed)), ', and ', el('strong', null, first(c.expected)), ' arrived.'),
 			side('The sender signed', c, c.signed), side('What arrived', c, c.expected)].flat();
 	}
 	const explains = genuine ? '' : c.signed ? 'The sender signed exactly this, so the mistake is not in the content.' : 'It is not known what the sender signed. A sender of this scheme signs, for the request that arrived:';
@@ -118,10 +122,10 @@ const several = () => (state.about.senders || []).length > 1;
 function list() {
 	const f = state.filter;
 	const fits = (r) => (!f.sender || r.sender === f.sender) && (!f.outcome || r.outcome === f.outcome) && (!f.text || [r.path, r.event, r.delivery_id].some((text) => (text || '').includes(f.text)));
-	const columns = [['Time'], ...(several() ? [['Sender']] : []), ['Request', 'mono'], ['Event'], ['Bytes', 'number'], ['Verdict'], ['Answer'], ['Took']];
+	const columns = [['Time'], ['Verdict'], ...(several() ? [['Sender']] : []), ['Request', 'mono'], ['Event'], ['Bytes', 'number'], ['Answer'], ['Took']];
 	const rows = state.requests.filter(fits).map((r) => ({
 		key: 'q ' + r.n, open: () => show(r.n), fresh: Date.now() - new Date(r.time) < 2000,
-		cells: [clock(r.time), ...(several() ? [r.sender || ''] : []), r.method + ' ' + r.path, r.event || '', number(r.bytes), outcomeOf(r), statusOf(r), took(r.seconds)],
+		cells: [clock(r.time), outcomeOf(r), ...(several() ? [r.sender || ''] : []), r.method + ' ' + r.path, r.event || '', number(r.bytes), statusOf(r), took(r.seconds)],
 	}));
 	return [
 		state.last > limit ? el('p', { class: 'quiet' }, 'The newest of ' + plural(state.last, 'request') + '.') : '',

@@ -110,7 +110,7 @@ func TestInspectorShowsAndSendsAgain(t *testing.T) {
 	l.deliverOther(t, "/changed", body+"\n", body)
 	b.sees("signature_mismatch")
 	b.clickRow("/changed")
-	b.sees("the sender signed the body without the line break at its end", "First difference: byte 15, line 1, character 15.", "The sender signed", "What arrived")
+	b.sees("the sender signed the body without the line break at its end", `First difference: byte 15 (line 1, character 15). The sender signed nothing more, and \n arrived.`, "The sender signed", "What arrived")
 	if marks := value[[]string](b, `[...document.querySelectorAll('mark')].map((m) => m.innerText)`); len(marks) != 2 || marks[0] != "the end" || !strings.HasPrefix(marks[1], `\n`) {
 		t.Errorf("marked: %q", marks)
 	}
