@@ -131,3 +131,21 @@ func TestForgetStoreDown(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestNoteOfForgotten: only a shared store is called one.
+func TestNoteOfForgotten(t *testing.T) {
+	defer poolIsEmpty(t)
+	memory := dedupe.NewMemory(dedupe.MemoryOptions{})
+	for store, shared := range map[dedupe.Store]bool{memory: false, struct{ dedupe.Store }{memory}: true} {
+		module := &fakeStore{id: "fake", gate: func() (*dedupe.Gate, error) { return dedupe.NewGate(dedupe.Options{Store: store}), nil }}
+		if _, err := acquire(module); err != nil {
+			t.Fatal(err)
+		}
+		if note := forgottenWhere(); strings.Contains(note, "shared store") != shared {
+			t.Errorf("shared %v: %s", shared, note)
+		}
+		if err := release(module); err != nil {
+			t.Error(err)
+		}
+	}
+}

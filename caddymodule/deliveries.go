@@ -186,10 +186,19 @@ func (a *adminAPI) forget(w http.ResponseWriter, r *http.Request) error {
 	case !forgotten:
 		return adminhttp.Error(http.StatusNotFound, errors.New("no such delivery is done"))
 	}
-	return adminhttp.Answer(w, adminapi.Forgotten{Key: key.String(), Note: ownMemory})
+	return adminhttp.Answer(w, adminapi.Forgotten{Key: key.String(), Note: forgottenWhere()})
 }
 
-const ownMemory = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
+// forgottenWhere says which memory of a delivery may remain.
+func forgottenWhere() (note string) {
+	note = "forgotten by this instance; another one has its own memory of it"
+	eachGate(func(g *dedupe.Gate) {
+		if g.Stats().Shared {
+			note = "forgotten here and in the shared store; an instance that decided alone while the store was down keeps its own memory of it"
+		}
+	})
+	return note
+}
 
 // forgetDone forgets a done delivery in every open store.
 func forgetDone(ctx context.Context, key dedupe.Key) (forgotten bool, err error) {
@@ -220,7 +229,7 @@ func (a *adminAPI) forgetByID(w http.ResponseWriter, r *http.Request) error {
 	if _, err := asked(r); err != nil {
 		return err
 	}
-	answer := adminapi.ForgottenByID{Keys: []string{}, InFlight: []string{}, NotDone: []string{}, Stored: []string{}, Note: ownMemory}
+	answer := adminapi.ForgottenByID{Keys: []string{}, InFlight: []string{}, NotDone: []string{}, Stored: []string{}, Note: forgottenWhere()}
 	var seen, tenants []string
 	for _, d := range recent.List(q, -1) {
 		if !slices.Contains(tenants, d.Tenant) {
@@ -274,13 +283,13 @@ func (a *adminAPI) forgetInbox(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), forgetInboxBudget)
 	defer cancel()
-	answer := adminapi.ForgottenInbox{Inbox: id, Note: ownMemory}
+	answer := adminapi.ForgottenInbox{Inbox: id, Note: forgottenWhere()}
 	unopened, err := inboxes.OwesNothing(ctx, func(open string) bool { return dedupe.StoredIn(open) == dedupe.StoredIn(id) })
 	if err != nil {
 		return adminhttp.Error(http.StatusConflict, err)
 	}
 	if unopened {
-		answer.Note = "an inbox that is not open here may be the one: what it has is delivered again when it opens; " + ownMemory
+		answer.Note = "an inbox that is not open here may be the one: what it has is delivered again when it opens; " + forgottenWhere()
 	}
 	eachGate(func(g *dedupe.Gate) {
 		n, failure := g.ForgetStored(ctx, id)

@@ -40,7 +40,7 @@ func TestForgetInbox(t *testing.T) {
 	key := dedupe.NewKey("another")
 	gate.Claim(t.Context(), key, dedupe.Terms{}).Claim.Done(dedupe.StoredIn("lost"))
 	for _, want := range []int{1, 0} {
-		if got := told[adminapi.ForgottenInbox](t, http.MethodDelete, forgetInboxPath+"lost"); got.Forgotten != want || got.Inbox != "lost" || got.Note != ownMemory {
+		if got := told[adminapi.ForgottenInbox](t, http.MethodDelete, forgetInboxPath+"lost"); got.Forgotten != want || got.Inbox != "lost" || got.Note != forgottenWhere() {
 			t.Errorf("of a lost inbox: %+v, want %d", got, want)
 		}
 	}

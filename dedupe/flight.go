@@ -162,6 +162,7 @@ func (g *Gate) concludeLocked(f *flight, status int) {
 type GateStats struct {
 	InFlight     int    // keys in flight in this process
 	Waiting      int    // copies waiting for them
+	Shared       bool   // the store is not in this process: other instances may use it
 	Degraded     bool   // the store is down or unhealthy
 	Problem      string // what is wrong with the store; "" if nothing
 	Unwritten    int    // dones not yet written to the store
@@ -191,7 +192,9 @@ func (g *Gate) Stats() GateStats {
 	st.LostLeases = g.lost.Load()
 	st.DroppedDones = g.dropped.Load()
 	st.Restored = g.restored.Load()
-	if m, ok := g.store.(LocalStore); ok {
+	m, local := g.store.(LocalStore)
+	st.Shared = !local
+	if local {
 		ms := m.Stats()
 		st.EvictedEarly, st.Entries = ms.EvictedEarly, ms.Entries
 	} else if g.local != nil {
