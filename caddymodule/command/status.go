@@ -167,7 +167,8 @@ func printStoredByHandler(w io.Writer, handlers []adminapi.Handler, now time.Tim
 func printReasons(w io.Writer, handlers []adminapi.Handler) {
 	heading := "\nHANDLER\tREASON\tREJECTED\tOBSERVED\tFAILED\n"
 	for _, h := range handlers {
-		reasons := maps.Clone(h.Rejected)
+		reasons := make(map[string]uint64)
+		maps.Copy(reasons, h.Rejected)
 		maps.Copy(reasons, h.Observed)
 		maps.Copy(reasons, h.Failed)
 		for _, reason := range slices.Sorted(maps.Keys(reasons)) {
