@@ -58,7 +58,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 			"caddymodule", "caddymodule/adminapi", "caddymodule/keys", "caddymodule/page", "caddymodule/rejected", "dedupe", "internal/nearest", "internal/providerpage", "internal/rawhttp", "internal/version", "internal/wrap",
 			"internal/template", "verifier", "verifier/providers", "verifier/providers/check",
 		},
-		outside: []string{caddy, "github.com/spf13/cobra", "github.com/google/uuid", "github.com/dustin/go-humanize"},
+		outside: []string{caddy, "github.com/spf13/cobra", "github.com/google/uuid", "github.com/dustin/go-humanize", "golang.org/x/term"},
 	},
 
 	// Libraries: neither Caddy nor each other.

@@ -2,7 +2,6 @@ package command
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +11,6 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
 
 // adminFlags locate the admin endpoint of a running Caddy, with the flags of caddy
@@ -26,6 +23,7 @@ type adminFlags struct {
 
 func (f *adminFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.address, "address", "", "`Address` of the admin endpoint (default: localhost:2019)")
+	completeFlag(cmd, "address", cobra.NoFileCompletions)
 	f.registerConfig(cmd)
 }
 
@@ -34,6 +32,7 @@ func (f *adminFlags) registerConfig(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.config, "config", "c", "", "Configuration `file` that names the admin endpoint")
 	cmd.Flags().StringVarP(&f.adapter, "adapter", "a", "", "`Name` of the config adapter for that file")
 	_ = cmd.MarkFlagFilename("config") // fails only for an unknown flag
+	completeFlag(cmd, "adapter", completeAdapter)
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 }
 
@@ -76,23 +75,28 @@ func (f *adminFlags) request(method, target string, header http.Header) (*http.R
 // ask sends one request to the admin endpoint and prints its answer, a T: through
 // print, or unchanged with --json.
 func ask[T any](w io.Writer, f *adminFlags, method, target string, print func(io.Writer, T) error) error {
-	resp, err := f.request(method, target, nil)
+	raw, v, err := read[T](f, method, target)
 	if err != nil {
 		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	var v T
-	if err := json.Unmarshal(answer, &v); err != nil {
-		return errors.New(notVerifyWebhook)
 	}
 	if f.json {
-		return writeJSON(w, json.RawMessage(answer), "\t")
+		return writeJSON(w, raw, "\t")
 	}
 	return print(w, v)
+}
+
+// read sends one request to the admin endpoint and returns its answer, as it came and as a
+// T.
+func read[T any](f *adminFlags, method, target string) (raw json.RawMessage, v T, err error) {
+	resp, err := f.request(method, target, nil)
+	if err != nil {
+		return nil, v, err
+	}
+	defer resp.Body.Close()
+	if raw, err = io.ReadAll(resp.Body); err == nil && json.Unmarshal(raw, &v) != nil {
+		err = &adminError{resp.StatusCode, notVerifyWebhook}
+	}
+	return raw, v, err
 }
 
 // adminFailure separates an unreachable endpoint from one that answers with an
@@ -131,37 +135,4 @@ func nameQuery(name string) string {
 		return ""
 	}
 	return "?name=" + url.QueryEscape(name)
-}
-
-// completeNames completes the names of the running gateway's handlers.
-func (f *adminFlags) completeNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	if status, err := fetch[adminapi.Status](f, adminapi.StatusPath); err == nil {
-		for _, h := range status.Handlers {
-			names = append(names, h.Name)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeRejections completes the ids of the rejections that the gateway keeps, each
-// with its reason and handler.
-func (f *adminFlags) completeRejections(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var ids []string
-	if list, err := fetch[[]adminapi.Rejection](f, adminapi.RejectionsPath); err == nil {
-		for _, r := range list {
-			ids = append(ids, r.ID+"\t"+r.Reason+", "+r.Name)
-		}
-	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
-}
-
-// fetch returns the admin endpoint's answer to a GET.
-func fetch[T any](f *adminFlags, target string) (v T, err error) {
-	resp, err := f.request(http.MethodGet, target, nil)
-	if err != nil {
-		return v, err
-	}
-	defer resp.Body.Close()
-	return v, json.NewDecoder(resp.Body).Decode(&v)
 }

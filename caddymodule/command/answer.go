@@ -206,7 +206,8 @@ func (c *sendRun) print(w io.Writer, f *finding) error {
 		return writeJSON(w, f, "")
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d: %s in %s: %s\n", f.Copy, strings.TrimSpace(fmt.Sprint(f.Status, " ", http.StatusText(f.Status))), f.answer.took.Round(time.Millisecond), f.Meaning)
+	status := strings.TrimSpace(fmt.Sprint(f.Status, " ", http.StatusText(f.Status)))
+	text.WriteString(prose(w)(fmt.Sprintf("%d: %s in %s: %s", f.Copy, status, f.answer.took.Round(time.Millisecond), f.Meaning), "   "))
 	for _, name := range []string{"Webhook-Delivery", "Webhook-Verified", "Webhook-Duplicate", "Webhook-Stored", "Retry-After", "Allow", "Location"} {
 		if value := f.answer.header.Get(name); value != "" {
 			fmt.Fprintf(&text, "   %s: %s\n", name, printable(value))

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,6 +88,11 @@ Exit status: 0, or 2 if an endpoint cannot be reached or the name is unknown.`,
 	cmd.Flags().BoolVarP(&following, "follow", "f", false, "Go on with each delivery as it ends")
 	admin.registerInstances(cmd)
 	admin.registerJSON(cmd)
+	completeFlag(cmd, "name", admin.completeNames())
+	completeFlag(cmd, "outcome", cobra.FixedCompletions([]string{"delivered", "failed", "stored", "duplicate", "handshake", "rejected"}, cobra.ShellCompDirectiveNoFileComp))
+	for _, flag := range []string{"tenant", "event", "id", "limit"} {
+		completeFlag(cmd, flag, cobra.NoFileCompletions)
+	}
 	return cmd
 }
 
@@ -145,7 +149,7 @@ func printAll(w io.Writer, list []instanceDelivery) error {
 		return err
 	}
 	now := time.Now()
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := &table{w: w}
 	heading := "WHEN\t"
 	if list[0].Instance != "" {
 		heading = "WHEN\tINSTANCE\t"
@@ -158,7 +162,7 @@ func printAll(w io.Writer, list []instanceDelivery) error {
 		}
 		fmt.Fprintln(t, ago(&d.Time, now)+"\t"+strings.Join(cells, "\t"))
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 // An instanceDelivery is a delivery, with the address of the gateway that had it if
@@ -171,32 +175,12 @@ type instanceDelivery struct {
 // listInstances prints the newest deliveries of several gateways. One that does not
 // answer hides none of the others.
 func listInstances(cmd *cobra.Command, instances []*adminFlags, target string, limit int) error {
-	var all []instanceDelivery
-	failed := 0
-	for _, one := range instances {
-		quiet := *one
-		quiet.json = false
-		err := ask(io.Discard, &quiet, http.MethodGet, target, func(_ io.Writer, list []adminapi.Delivery) error {
-			for _, d := range list {
-				all = append(all, instanceDelivery{one.address, d})
-			}
-			return nil
-		})
-		if err != nil {
-			failed++
-			fmt.Fprintln(cmd.ErrOrStderr(), one.of(err))
+	all := []instanceDelivery{}
+	missing := gather(cmd.ErrOrStderr(), instances, target, func(instance string, list []adminapi.Delivery) {
+		for _, d := range list {
+			all = append(all, instanceDelivery{instance, d})
 		}
-	}
+	})
 	slices.SortStableFunc(all, func(a, b instanceDelivery) int { return b.Time.Compare(a.Time) })
-	all = all[:min(len(all), max(0, limit))]
-	var err error
-	if instances[0].json {
-		err = writeJSON(cmd.OutOrStdout(), append([]instanceDelivery{}, all...), "\t")
-	} else if failed < len(instances) {
-		err = printAll(cmd.OutOrStdout(), all)
-	}
-	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d of %d instances did not answer", failed, len(instances))
-	}
-	return err
+	return printGathered(cmd.OutOrStdout(), instances[0].json, all[:min(len(all), max(0, limit))], missing, printAll)
 }

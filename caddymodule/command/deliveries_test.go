@@ -90,16 +90,21 @@ func TestSeveralInstances(t *testing.T) {
 	one := adminServer(t, "tcp", "127.0.0.1:0", answers{
 		"GET " + adminapi.DeliveriesPath:              []adminapi.Delivery{paid},
 		"GET " + adminapi.DeliveriesPath + "?limit=1": []adminapi.Delivery{paid},
+		"GET " + adminapi.StatusPath:                  adminapi.Status{Version: "v1.2.3", Handlers: []adminapi.Handler{{Name: "shop"}}},
+		"GET " + adminapi.RejectionsPath:              []adminapi.Rejection{{ID: "3f9a52c07d1e", Time: paid.Time, Name: "shop"}},
 		forget + "/" + key:                            adminapi.Forgotten{Key: key, Note: "a note"},
 		forget + "/" + other:                          refusal{http.StatusNotFound, "not remembered"},
 		forget + "?id=evt_1&name=shop":                refusal{http.StatusNotFound, "no delivery with that id is kept"},
 	})
 	two := adminServer(t, "tcp", "127.0.0.1:0", answers{
-		"GET " + adminapi.DeliveriesPath:              []adminapi.Delivery{newer},
-		"GET " + adminapi.DeliveriesPath + "?limit=1": []adminapi.Delivery{newer},
-		forget + "/" + key:                            refusal{http.StatusNotFound, "not remembered"},
-		forget + "/" + other:                          refusal{http.StatusConflict, "in flight"},
-		forget + "?id=evt_1&name=shop":                adminapi.ForgottenByID{Keys: []string{key}},
+		"GET " + adminapi.DeliveriesPath:                   []adminapi.Delivery{newer},
+		"GET " + adminapi.DeliveriesPath + "?limit=1":      []adminapi.Delivery{newer},
+		"GET " + adminapi.StatusPath:                       adminapi.Status{Version: "v1.2.4", Handlers: []adminapi.Handler{{Name: "shop"}}},
+		"GET " + adminapi.RejectionsPath:                   []adminapi.Rejection{{ID: "7d1e3f9a52c0", Time: newer.Time, Name: "shop"}},
+		"GET " + adminapi.RejectionsPath + "/7d1e3f9a52c0": adminapi.RejectionDetail{Rejection: adminapi.Rejection{ID: "7d1e3f9a52c0", Reason: "signature_mismatch"}},
+		forget + "/" + key:                                 refusal{http.StatusNotFound, "not remembered"},
+		forget + "/" + other:                               refusal{http.StatusConflict, "in flight"},
+		forget + "?id=evt_1&name=shop":                     adminapi.ForgottenByID{Keys: []string{key}},
 	})
 	closed := httptest.NewServer(nil)
 	closed.Close()
@@ -113,6 +118,16 @@ func TestSeveralInstances(t *testing.T) {
 		{"deliveries --limit 1", "", 0, []string{two + "  shop"}},
 		{"deliveries --json", "", 0, []string{`"instance": "` + one + `"`, `"instance": "` + two + `"`}},
 		{"deliveries", gone, 2, []string{two + "  shop", "no answer from the admin endpoint at " + gone, "Error: 1 of 3 instances did not answer"}},
+		{"status", "", 0, []string{"instance          " + one + "\nversion           v1.2.3\n", "\n\ninstance          " + two + "\nversion           v1.2.4\n"}},
+		{"status --json", "", 0, []string{`"instance": "` + one + `",`, `"version": "v1.2.4"`}},
+		{"status", gone, 2, []string{"v1.2.3", "v1.2.4", "no answer from the admin endpoint at " + gone, "Error: 1 of 3 instances did not answer"}},
+		{"status nobody", "", 2, []string{one + ": nothing at ", two + ": nothing at ", "Error: 2 of 2 instances did not answer"}},
+		{"rejections", "", 0, []string{"ID            INSTANCE", "7d1e3f9a52c0  " + two + "  ", "3f9a52c07d1e  " + one + "  "}},
+		{"rejections --json", "", 0, []string{`"instance": "` + one + `"`, `"id": "7d1e3f9a52c0"`}},
+		{"rejections", gone, 2, []string{"7d1e3f9a52c0", "3f9a52c07d1e", "Error: 1 of 3 instances did not answer"}},
+		{"rejections 7d1e3f9a52c0", "", 0, []string{"instance    " + two + "\nrejection   7d1e3f9a52c0"}},
+		{"rejections ffff", "", 2, []string{`no rejection "ffff": it may have been evicted, or another instance keeps it`}},
+		{"rejections ffff", gone, 2, []string{"no answer from the admin endpoint at " + gone, `no rejection "ffff", but 1 of 3 instances did not answer`}},
 		{"forget " + key, "", 0, []string{one + ": Forgotten: " + key, two + ": no such delivery is remembered"}},
 		{"forget " + key, gone, 2, []string{one + ": Forgotten: " + key, "Error: 1 of 3 instances failed"}},
 		{"forget " + other, "", 1, []string{one + ": no such delivery is remembered", two + ": in flight"}},

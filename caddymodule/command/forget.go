@@ -76,6 +76,11 @@ or the key is invalid.`,
 	cmd.Flags().StringVar(&id, "id", "", "The sender's `id` of the delivery, with --name")
 	cmd.Flags().StringVar(&inbox, "inbox", "", "The `id` of a lost inbox, to forget all that it had")
 	admin.registerInstances(cmd)
+	cmd.ValidArgsFunction = once(admin.completeDelivered())
+	completeFlag(cmd, "name", admin.completeNames())
+	for _, flag := range []string{"tenant", "id", "inbox"} {
+		completeFlag(cmd, flag, cobra.NoFileCompletions)
+	}
 	return cmd
 }
 

@@ -90,6 +90,10 @@ See caddy webhook inbox --help. list is for a handler whose name is also a comma
 	cmd.Flags().IntVar(&limit, "limit", 100, "The oldest `n` of them, at most 10000")
 	admin.register(cmd)
 	admin.registerJSON(cmd)
+	cmd.ValidArgsFunction = once(admin.completeQueues())
+	completeFlag(cmd, "state", cobra.FixedCompletions([]string{"pending", "in_attempt", "delivered", "dead", "locked"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "key", cobra.NoFileCompletions)
+	completeFlag(cmd, "limit", cobra.NoFileCompletions)
 	return cmd
 }
 
@@ -153,6 +157,7 @@ key is invalid.`,
 	cmd.Flags().BoolVar(&body, "body", false, "Also print the body")
 	admin.register(cmd)
 	admin.registerJSON(cmd)
+	cmd.ValidArgsFunction = once(admin.completeStored())
 	return cmd
 }
 
@@ -196,6 +201,9 @@ reached, or the key or name is unknown.`,
 	cmd.Flags().StringVar(&dead, "dead", "", "All dead deliveries of the handler of this `name`")
 	cmd.Flags().StringVar(&as, "as", "", "Through the handler of this `name`, with --dead")
 	admin.register(cmd)
+	cmd.ValidArgsFunction = once(admin.completeStored())
+	completeFlag(cmd, "dead", admin.completeQueues())
+	completeFlag(cmd, "as", admin.completeNames())
 	return cmd
 }
 
@@ -249,6 +257,10 @@ or the key or name is unknown.`,
 	cmd.Flags().StringVar(&label, "key", "", "All deliveries signed with the key of this `label`")
 	cmd.Flags().BoolVar(&yes, "yes", false, "Do not ask")
 	admin.register(cmd)
+	cmd.ValidArgsFunction = once(admin.completeStored())
+	completeFlag(cmd, "dead", admin.completeQueues())
+	completeFlag(cmd, "name", admin.completeQueues())
+	completeFlag(cmd, "key", cobra.NoFileCompletions)
 	return cmd
 }
 
@@ -335,5 +347,6 @@ func inboxPauseCommand(word, short, long string) *cobra.Command {
 		},
 	}
 	admin.register(cmd)
+	cmd.ValidArgsFunction = once(admin.completeNames())
 	return cmd
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -17,7 +16,7 @@ import (
 
 func printInbox(w io.Writer, v adminapi.Inbox) error {
 	now := time.Now()
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := newTable(w)
 	printInboxEngine(t, v.InboxEngine)
 	fmt.Fprintln(t)
 	printQueues(t, v.Queues, now)
@@ -37,7 +36,7 @@ func printInbox(w io.Writer, v adminapi.Inbox) error {
 	if v.More {
 		fmt.Fprintln(t, "\nThere may be more: add --limit")
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 func printQueues(t io.Writer, queues []adminapi.InboxQueue, now time.Time) {
@@ -128,7 +127,7 @@ func nextText(e adminapi.InboxEntry, now time.Time) string {
 
 func printStored(w io.Writer, d adminapi.InboxDetail) error {
 	now := time.Now()
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := &table{w: w}
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(t, "%s\t%s\n", name, plain(value))
@@ -163,7 +162,7 @@ func printStored(w io.Writer, d adminapi.InboxDetail) error {
 		line("body", bodyText(d.Body))
 	}
 	line("note", d.Note)
-	if err := t.Flush(); err != nil || d.Content == nil {
+	if err := t.flush(); err != nil || d.Content == nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", plainLines(string(d.Content)))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 // registerInstances registers the flags of a command that asks several gateways.
 func (f *adminFlags) registerInstances(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.addresses, "address", nil, "Admin `endpoint` (default: localhost:2019); repeatable")
+	completeFlag(cmd, "address", cobra.NoFileCompletions)
 	f.registerConfig(cmd)
 }
 
@@ -20,7 +22,7 @@ func (f *adminFlags) registerInstances(cmd *cobra.Command) {
 func (f *adminFlags) instances() (all []*adminFlags, err error) {
 	addresses := f.addresses
 	if len(addresses) == 0 {
-		addresses = []string{""}
+		addresses = []string{f.address}
 	}
 	for _, address := range addresses {
 		one := *f
@@ -37,6 +39,47 @@ func (f *adminFlags) instances() (all []*adminFlags, err error) {
 func (f *adminFlags) of(err error) error {
 	if _, ok := errors.AsType[*adminError](err); ok {
 		return fmt.Errorf("%s: %w", f.address, err)
+	}
+	return err
+}
+
+// gather asks each gateway, and hands over its address, "" if it is the only one, with its
+// answer. One that does not answer hides none of the others; the error says how many
+// did not.
+func gather[T any](errs io.Writer, instances []*adminFlags, target string, each func(instance string, answer T)) error {
+	failed := 0
+	for _, one := range instances {
+		_, answer, err := read[T](one, http.MethodGet, target)
+		switch {
+		case err != nil && len(instances) == 1:
+			return err
+		case err != nil:
+			failed++
+			fmt.Fprintln(errs, one.of(err))
+		case len(instances) == 1:
+			each("", answer)
+		default:
+			each(one.address, answer)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d instances did not answer", failed, len(instances))
+	}
+	return nil
+}
+
+// printGathered prints what several gateways answered, unless it is nothing because one did
+// not answer.
+func printGathered[T any](w io.Writer, asJSON bool, all []T, missing error, print func(io.Writer, []T) error) error {
+	var err error
+	switch {
+	case asJSON:
+		err = writeJSON(w, all, "\t")
+	case len(all) > 0 || missing == nil:
+		err = print(w, all)
+	}
+	if err == nil {
+		err = missing
 	}
 	return err
 }

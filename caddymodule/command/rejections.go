@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,59 +33,136 @@ Without an argument: a list, newest first. With an id, from the list or from
 rejection in the log: the request without its body and with credentials redacted,
 and a hint: which common mistake would explain it, and what to change.
 
-Exit status: 0, or 2 if the endpoint cannot be reached or the id or name is
+With several --address, it lists those of each gateway, and says which one keeps
+them; with an id, it asks one after the other until one has it.
+
+Exit status: 0, or 2 if an endpoint cannot be reached or the id or name is
 unknown.`,
 		Example: `  caddy webhook rejections
   caddy webhook rejections --name stripe
   caddy webhook rejections 3f9a52c07d1e
-  caddy webhook rejections --json --address localhost:2020`,
+  caddy webhook rejections --json --address localhost:2020
+  caddy webhook rejections 3f9a52c07d1e \
+    --address gateway-1:2019 --address gateway-2:2019`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := atMostOne(cmd, args, "id"); err != nil {
 				return err
 			}
-			if len(args) == 0 {
-				return ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.RejectionsPath+nameQuery(name), printRejections)
-			}
-			if name != "" {
+			if len(args) > 0 && name != "" {
 				return errors.New("pass an id or --name, not both: an id belongs to one handler")
 			}
-			err := ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.RejectionsPath+"/"+url.PathEscape(args[0]), printRejection)
-			if e, ok := errors.AsType[*adminError](err); ok && e.status == http.StatusNotFound {
-				return fmt.Errorf("no rejection %q: it may have been evicted; caddy webhook rejections lists those kept", args[0])
+			instances, err := admin.instances()
+			switch {
+			case err != nil:
+				return err
+			case len(args) > 0:
+				return findRejection(cmd, instances, args[0])
+			case len(instances) == 1:
+				return ask(cmd.OutOrStdout(), instances[0], http.MethodGet, adminapi.RejectionsPath+nameQuery(name), printRejections)
 			}
-			return err
+			return listRejections(cmd, instances, adminapi.RejectionsPath+nameQuery(name))
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "Only rejections of the handler with this `name`")
-	admin.register(cmd)
+	admin.registerInstances(cmd)
 	admin.registerJSON(cmd)
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return admin.completeRejections(cmd, args, word)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("name", admin.completeNames) // fails only for an unknown flag
+	cmd.ValidArgsFunction = once(admin.completeRejections())
+	completeFlag(cmd, "name", admin.completeNames())
 	return cmd
 }
 
+// An instanceRejection is a rejection, with the address of the gateway that keeps it if
+// several were asked.
+type instanceRejection struct {
+	Instance string `json:"instance,omitempty"`
+	adminapi.Rejection
+}
+
+// listRejections prints the rejections of several gateways, newest first.
+func listRejections(cmd *cobra.Command, instances []*adminFlags, target string) error {
+	all := []instanceRejection{}
+	missing := gather(cmd.ErrOrStderr(), instances, target, func(instance string, list []adminapi.Rejection) {
+		for _, r := range list {
+			all = append(all, instanceRejection{instance, r})
+		}
+	})
+	slices.SortStableFunc(all, func(a, b instanceRejection) int { return b.Time.Compare(a.Time) })
+	return printGathered(cmd.OutOrStdout(), instances[0].json, all, missing, printAllRejections)
+}
+
+// findRejection prints the rejection of the gateway that keeps it.
+func findRejection(cmd *cobra.Command, instances []*adminFlags, id string) error {
+	failed := 0
+	for _, one := range instances {
+		print := printRejection
+		if len(instances) > 1 {
+			print = func(w io.Writer, r adminapi.RejectionDetail) error {
+				fmt.Fprintf(w, "%-12s%s\n", "instance", one.address)
+				return printRejection(w, r)
+			}
+		}
+		err := ask(cmd.OutOrStdout(), one, http.MethodGet, adminapi.RejectionsPath+"/"+url.PathEscape(id), print)
+		e, ok := errors.AsType[*adminError](err)
+		switch {
+		case ok && e.status == http.StatusNotFound:
+		case err == nil || len(instances) == 1:
+			return err
+		default:
+			failed++
+			fmt.Fprintln(cmd.ErrOrStderr(), one.of(err))
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("no rejection %q, but %d of %d instances did not answer", id, failed, len(instances))
+	}
+	return fmt.Errorf("no rejection %q: it may have been evicted, or another instance keeps it; caddy webhook rejections lists those kept", id)
+}
+
 func printRejections(w io.Writer, list []adminapi.Rejection) error {
+	var all []instanceRejection
+	for _, r := range list {
+		all = append(all, instanceRejection{Rejection: r})
+	}
+	return printAllRejections(w, all)
+}
+
+// printAllRejections prints rejections; those of several instances say which.
+func printAllRejections(w io.Writer, list []instanceRejection) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No rejections: none since the process started, or keep_rejected is off.")
 		return err
 	}
 	now := time.Now()
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tWHEN\tHANDLER\tREASON\tREQUEST")
+	t := newTable(w)
+	heading := "ID\tWHEN\tHANDLER\tREASON\tREQUEST"
+	if list[0].Instance != "" {
+		heading = "ID\tINSTANCE\tWHEN\tHANDLER\tREASON\tREQUEST"
+	}
+	fmt.Fprintln(t, heading)
 	for _, r := range list {
-		reason := r.Reason
+		id, reason := r.ID, r.Reason
+		if r.Instance != "" {
+			id += "\t" + r.Instance
+		}
 		if r.Observed {
 			reason += " (observed)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.ID, ago(&r.Time, now), ofTenant(r.Name, r.Tenant), reason, plain(r.Method+" "+r.URL))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", id, ago(&r.Time, now), ofTenant(r.Name, r.Tenant), reason, shortened(r.Method+" "+r.URL, t.width > 0))
 	}
 	fmt.Fprintln(t, "\ncaddy webhook rejections <id> shows one in full, with a hint")
-	return t.Flush()
+	return t.flush()
+}
+
+// maxRequest is how many characters of a request a list on a terminal shows. Anyone can
+// send a long one.
+const maxRequest = 60
+
+func shortened(request string, onTerminal bool) string {
+	request = plain(request)
+	if all := []rune(request); onTerminal && len(all) > maxRequest {
+		return string(all[:maxRequest-1]) + "…"
+	}
+	return request
 }
 
 func printRejection(w io.Writer, r adminapi.RejectionDetail) error {

@@ -56,7 +56,8 @@ func (f *schemeFlags) register(cmd *cobra.Command, signs bool) {
 		return providerIDs(), cobra.ShellCompDirectiveDefault // complete file names if no id matches
 	}
 	_ = cmd.RegisterFlagCompletionFunc("secret", cobra.NoFileCompletions) // fails only for an unknown flag
-	_ = cmd.RegisterFlagCompletionFunc("param", cobra.NoFileCompletions)
+	completeFlag(cmd, "param", f.completeParam)
+	completeFlag(cmd, "adapter", completeAdapter)
 	_ = cmd.RegisterFlagCompletionFunc("tenant", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		handlers, _ := f.handlers()

@@ -203,6 +203,11 @@ func TestCompletion(t *testing.T) {
 		"sign\x00x\x00--format\x00":      "curl",
 		"send\x00x\x00--tamper\x00sig":   "signature",
 		"verify\x00x\x00y\x00--now\x00f": "file",
+
+		"verify\x00apple_app_store\x00--param\x00":      "bundle_id=\tbundle id of your app",
+		"send\x00apple_app_store\x00--param\x00":        "\nenvironment=Sandbox\n:6\n",
+		"send\x00stripe\x00--param\x00":                 ":6\n",
+		"verify\x00--config\x00/no-such\x00--param\x00": ":6\n",
 	} {
 		out, _, _ := webhook(t, "", append([]string{cobra.ShellCompRequestCmd}, strings.Split(args, "\x00")...)...)
 		if !strings.Contains(out, want) {

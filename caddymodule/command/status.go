@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -21,7 +20,7 @@ import (
 func statusCommand() *cobra.Command {
 	var admin adminFlags
 	cmd := &cobra.Command{
-		Use:   "status [<name>] [--json] [--address <admin>]",
+		Use:   "status [<name>] [--json] [--address <admin>]...",
 		Short: "Shows counters and key usage of a running gateway",
 		Long: `
 Asks the admin endpoint of a running Caddy and prints, for each verify_webhook
@@ -35,30 +34,71 @@ all handlers: the health of the dedupe store and of the inbox, and the bytes of 
 in memory. Counts start with the process;
 "never" means not since then.
 
-Exit status: 0, or 2 if the endpoint cannot be reached or the name is unknown.`,
+With several --address, it prints the status of each gateway under its address.
+
+Exit status: 0, or 2 if an endpoint cannot be reached or the name is unknown.`,
 		Example: `  caddy webhook status
   caddy webhook status stripe
   caddy webhook status --json --address localhost:2020
-  caddy webhook status --address unix//run/caddy-admin.sock`,
+  caddy webhook status --address unix//run/caddy-admin.sock
+  caddy webhook status --address gateway-1:2019 --address gateway-2:2019`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := atMostOne(cmd, args, "name"); err != nil {
 				return err
 			}
-			return ask(cmd.OutOrStdout(), &admin, http.MethodGet, adminapi.StatusPath+nameQuery(strings.Join(args, "")), printStatus)
+			instances, err := admin.instances()
+			if err != nil {
+				return err
+			}
+			target := adminapi.StatusPath + nameQuery(strings.Join(args, ""))
+			if len(instances) == 1 {
+				return ask(cmd.OutOrStdout(), instances[0], http.MethodGet, target, printStatus)
+			}
+			all := []instanceStatus{}
+			missing := gather(cmd.ErrOrStderr(), instances, target, func(instance string, s adminapi.Status) {
+				all = append(all, instanceStatus{instance, s})
+			})
+			return printGathered(cmd.OutOrStdout(), admin.json, all, missing, printStatuses)
 		},
 	}
-	admin.register(cmd)
+	admin.registerInstances(cmd)
 	admin.registerJSON(cmd)
-	cmd.ValidArgsFunction = admin.completeNames
+	cmd.ValidArgsFunction = once(admin.completeNames())
 	return cmd
 }
 
+// An instanceStatus is the status of a gateway, with its address if several were asked.
+type instanceStatus struct {
+	Instance string `json:"instance,omitempty"`
+	adminapi.Status
+}
+
+// printStatuses prints one after the other.
+func printStatuses(w io.Writer, all []instanceStatus) error {
+	for i, s := range all {
+		if i > 0 {
+			fmt.Fprint(w, "\n\n")
+		}
+		if err := printInstance(w, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func printStatus(w io.Writer, s adminapi.Status) error {
+	return printInstance(w, instanceStatus{Status: s})
+}
+
+func printInstance(w io.Writer, s instanceStatus) error {
 	now := time.Now()
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := newTable(w)
 	health := "healthy"
 	if s.Store.Degraded {
 		health = "DEGRADED: " + plain(s.Store.Problem)
+	}
+	if s.Instance != "" {
+		fmt.Fprintf(t, "instance\t%s\n", s.Instance)
 	}
 	fmt.Fprintf(t, "version\t%s\n", s.Version)
 	fmt.Fprintf(t, "counted since\t%s (%s)\n", s.Since.Local().Format(time.RFC3339), ago(&s.Since, now))
@@ -88,36 +128,26 @@ func printStatus(w io.Writer, s adminapi.Status) error {
 		}
 		printTenantProblems(t, h, now)
 	}
-	return t.Flush()
+	return t.flush()
 }
 
-// printCounts lists what each handler has counted. Columns that say nothing are left out:
-// PROVIDER if all handlers are called like theirs, OBSERVED and HANDSHAKES if all are 0.
+// printCounts lists what each handler has counted: PROVIDER only if a handler is not called
+// like its own, and in a second list what few handlers have.
 func printCounts(w io.Writer, handlers []adminapi.Handler, now time.Time) {
-	renamed, observed, handshakes := false, false, false
-	for _, h := range handlers {
-		renamed = renamed || h.Provider != h.Name
-		observed = observed || total(h.Observed) > 0
-		handshakes = handshakes || h.Handshakes > 0
+	provider := func(string) string { return "" }
+	if slices.ContainsFunc(handlers, func(h adminapi.Handler) bool { return h.Provider != h.Name }) {
+		provider = func(cell string) string { return "\t" + cmp.Or(cell, "-") }
 	}
-	row := func(name, provider, delivered, failed, duplicates, rejected, seen, shaken, last any) {
-		fmt.Fprintf(w, "%v\t", name)
-		if renamed {
-			fmt.Fprintf(w, "%v\t", provider)
-		}
-		fmt.Fprintf(w, "%v\t%v\t%v\t%v\t", delivered, failed, duplicates, rejected)
-		if observed {
-			fmt.Fprintf(w, "%v\t", seen)
-		}
-		if handshakes {
-			fmt.Fprintf(w, "%v\t", shaken)
-		}
-		fmt.Fprintf(w, "%v\n", last)
-	}
-	fmt.Fprintln(w)
-	row("HANDLER", "PROVIDER", "DELIVERED", "FAILED", "DUPLICATES", "REJECTED", "OBSERVED", "HANDSHAKES", "LAST DELIVERED")
+	fmt.Fprintf(w, "\nHANDLER%s\tDELIVERED\tFAILED\tDUPLICATES\tREJECTED\tLAST DELIVERED\n", provider("PROVIDER"))
 	for _, h := range handlers {
-		row(h.Name, cmp.Or(h.Provider, "-"), h.Delivered, total(h.Failed), h.Duplicates, total(h.Rejected), total(h.Observed), h.Handshakes, ago(h.LastDelivered, now))
+		fmt.Fprintf(w, "%s%s\t%d\t%d\t%d\t%d\t%s\n", h.Name, provider(h.Provider), h.Delivered, total(h.Failed), h.Duplicates, total(h.Rejected), ago(h.LastDelivered, now))
+	}
+	heading := "\nHANDLER\tOBSERVED\tHANDSHAKES\n"
+	for _, h := range handlers {
+		if observed := total(h.Observed); observed+h.Handshakes > 0 {
+			fmt.Fprintf(w, "%s%s\t%d\t%d\n", heading, h.Name, observed, h.Handshakes)
+			heading = ""
+		}
 	}
 }
 

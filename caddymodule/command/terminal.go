@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/term"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/wrap"
 )
 
 // writeJSON writes ASCII JSON, which may still be shown on a terminal: C1 controls and
@@ -37,6 +41,29 @@ func writeJSON(w io.Writer, v any, indent string) error {
 	}
 	_, err := w.Write(plain)
 	return err
+}
+
+// columns returns the width of the terminal that w is; 0: it is none, and lines may have
+// any length, for programs.
+var columns = func(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return wrap.Columns
+	}
+	return max(width, wrap.Columns)
+}
+
+// prose returns what breaks a sentence into lines for w, if it is a terminal: the first
+// of them as it is, the others after rest.
+func prose(w io.Writer) func(text, rest string) string {
+	if columns(w) == 0 {
+		return func(text, _ string) string { return text + "\n" }
+	}
+	return func(text, rest string) string { return wrap.Text(text, "", rest) }
 }
 
 // printable quotes a sender's text if it could control a terminal.

@@ -98,7 +98,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 	if c.json {
 		err = writeJSON(cmd.OutOrStdout(), result, "")
 	} else {
-		_, err = io.WriteString(cmd.OutOrStdout(), result.String()+"\n")
+		_, err = io.WriteString(cmd.OutOrStdout(), result.text(prose(cmd.OutOrStdout())))
 	}
 	if err == nil && refused {
 		err = negative("")
@@ -168,11 +168,13 @@ func newResult(j verifier.Judgement, rejection *verifier.Rejection) *result {
 	return r
 }
 
-func (r *result) String() string {
+// text is what a person reads; on a terminal it is wrapped.
+func (r *result) text(wrapped func(text, rest string) string) string {
 	var text strings.Builder
+	say := func(format string, args ...any) { text.WriteString(wrapped(fmt.Sprintf(format, args...), "  ")) }
 	switch {
 	case r.Handshake != 0:
-		fmt.Fprintf(&text, "handshake: the gateway answers it itself, with %d", r.Handshake)
+		say("handshake: the gateway answers it itself, with %d", r.Handshake)
 	case r.Genuine:
 		text.WriteString("genuine: key " + printable(r.Key))
 		if r.Timestamp != "" {
@@ -181,14 +183,15 @@ func (r *result) String() string {
 		if r.DeliveryID != "" {
 			text.WriteString(", delivery id " + printable(r.DeliveryID))
 		}
+		text.WriteString("\n")
 	default:
-		text.WriteString("not genuine: " + r.Reason + ": " + printable(r.Detail))
+		say("not genuine: %s: %s", r.Reason, printable(r.Detail))
 	}
 	if hint := cmp.Or(r.Hint, unexplained(r.Reason)); hint != "" {
-		text.WriteString("\nhint: " + printable(hint))
+		say("hint: %s", printable(hint))
 	}
 	for _, note := range r.Notes {
-		text.WriteString("\nnote: the gateway still refuses it: " + note)
+		say("note: the gateway still refuses it: %s", note)
 	}
 	return text.String()
 }
