@@ -222,7 +222,9 @@ func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
 	if len(key) == 0 {
 		return nil, 0, errors.New("the secret is empty: with an empty key anyone could sign")
 	}
-	length = len(key)
+	if length = len(hmacKey(key)); length == 0 {
+		return nil, 0, errors.New("the secret is only zero bytes, which HMAC takes for an empty key: anyone could sign")
+	}
 	key = append(key, s.SecretSuffix...)
 	switch s.KeyDerivation {
 	case "sha1":

@@ -111,6 +111,8 @@ func TestKeyErrors(t *testing.T) {
 	}{
 		{"empty", hmac(nil), Key{}, "the secret is empty"},
 		{"blanks", hmac(nil), Key{Text: " \t "}, "the secret is empty"},
+		{"zero bytes", hmac(nil), Key{Text: strings.Repeat("\x00", 64)}, "the secret is only zero bytes"},
+		{"encoded zero bytes", encoded("base64"), Key{Text: "whsec_AAAAAAAAAAAAAAAA"}, "the secret is only zero bytes"},
 		{"blanks behind the prefix", encoded("utf8"), Key{Text: "whsec_  "}, "the secret is empty"},
 		{"prefix alone", encoded("base64"), Key{Text: "whsec_"}, "the secret is empty"},
 		{"prefix alone, as text", encoded("utf8"), Key{Text: "whsec_"}, "the secret is empty"},

@@ -218,7 +218,7 @@ func TestLinesThatAreNoKeys(t *testing.T) {
 		"# " + lineOne + "\n" + lineTwo:                         "line 1 of 2, each one key or value: a comment",
 		"GITHUB_SECRET=" + lineOne + "\nGITHUB_OLD=" + lineTwo:  "line 1 of 2, each one key or value: a name or placeholder",
 		lineOne + "\nchangeme":                                  "line 2 of 2, each one key or value: a name or placeholder",
-		"{\n\"secret\": \"" + lineOne + "\"\n}":                 "line 1 of 3, each one key or value: fewer than 8 characters",
+		"{\n\"secret\": \"" + lineOne + "\",\n}":                "line 1 of 3, each one key or value: fewer than 8 characters",
 		wrapped[:64] + "\n" + wrapped[64:]:                      "one base64 text that was wrapped",
 		strings.Repeat(lineOne+"\n", maxLines) + lineTwo + "\n": "17 lines: at most 16 keys",
 	} {

@@ -1,9 +1,13 @@
 package keys
 
 import (
+	"encoding/json"
 	"errors"
+	"net/http"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // unrenderedText matches what is left of a template, a reference, an encrypted or a
@@ -21,15 +25,70 @@ func isUnrendered(text string) bool {
 	return (strings.ContainsAny(text, "{[$<:•●*") || strings.Contains(text, "-----BEGIN ")) && unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
 }
 
-// CheckRendered returns an error for the text of a key file that a program should have
-// replaced, such as {{ .Values.secret }}: anyone who knows the template could sign with
-// it. It accepts all else, guessable or not.
+// CheckRendered returns an error for the text of a key file, or an answer in its place,
+// that no generator of secrets makes, but a program that was to write it: a template or
+// reference that it has not replaced, such as {{ .Values.secret }}, its error, an answer
+// around the secret, or what a power loss leaves. Anyone who knows that text could sign
+// with it. It accepts all else, guessable or not.
 func CheckRendered(text string) error {
-	if isUnrendered(text) {
+	if strings.Contains(text, "-----BEGIN ") { // certificates are printed with anything before them
+		if isUnrendered(text) {
+			return errUnrendered
+		}
+		return nil
+	}
+	bare := strings.TrimSpace(unquoted(strings.TrimSpace(text)))
+	switch {
+	case isUnrendered(text):
 		return errUnrendered
+	case strings.HasPrefix(text, "\ufeff"):
+		return errors.New("it begins with a byte order mark (U+FEFF): save it as UTF-8 without one")
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, isBinary):
+		return errors.New("it is binary or damaged, and no text: write the key as text, binary keys in hex or base64 with secret_encoding")
+	case markup.MatchString(bare):
+		return errors.New("this is a page of HTML or XML, and no key: perhaps an error of the program that was to write it")
+	case isJSON(bare):
+		return errors.New("this is JSON, and no key: write the value itself")
+	case isComplaint(bare):
+		return errors.New("this is an error message, and no key: see what the program answered that was to write it")
 	}
 	return nil
 }
 
 // errUnrendered holds for a file too, unlike ErrUnreplaced.
 var errUnrendered = errors.New("this is a template, a reference, an encrypted or a masked value that no program has replaced: write the value itself")
+
+// isBinary reports whether a character is none of a text.
+func isBinary(c rune) bool { return c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f }
+
+var markup = regexp.MustCompile(`(?i)^<(!doctype|html|head|body|\?xml|error)[\s/>]`)
+
+// isJSON reports whether a text is a JSON object or list that is no JSON Web Key and
+// no set of them.
+func isJSON(text string) bool {
+	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") || !json.Valid([]byte(text)) {
+		return false
+	}
+	var key struct{ Kty, Keys json.RawMessage }
+	return json.Unmarshal([]byte(text), &key) != nil || key.Kty == nil && key.Keys == nil
+}
+
+// complaint matches a usual word of errors.
+var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|refused|invalid|usage:)`)
+
+// isComplaint reports whether a text is the text of an HTTP status of 400 or more, or a
+// line of three words or more about a failure.
+func isComplaint(text string) bool {
+	for status := 400; status < 600; status++ {
+		if name := http.StatusText(status); name != "" && strings.EqualFold(strings.TrimRight(text, ".!"), name) {
+			return true
+		}
+	}
+	words := 0
+	for word := range strings.FieldsSeq(text) {
+		if strings.ContainsFunc(word, unicode.IsLetter) {
+			words++
+		}
+	}
+	return complaint.MatchString(text) && (words >= 3 || words == 2 && strings.Contains(strings.ToLower(text), " denied"))
+}

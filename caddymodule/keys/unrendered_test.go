@@ -16,6 +16,18 @@ var unrenderedTexts = []string{
 	"<no value>", "<no value>\n", "op://vault/item/field", "ref+vault://secret/x#y", "********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c",
 }
 
+// failedTexts is what else is in a file when the program that was to write it fails, or
+// the machine does.
+var failedTexts = []string{
+	"\x00\x00", strings.Repeat("\x00", 64), "PATH=/bin\x00SECRET=a\x00", "\x1f\x8b\x08\x00\x00secret", "b0VIM 9.1\x00\x00secret", "9f31c0a2\xff\xfe47be586",
+	"\ufeff9f31c0a2d47be586", "\xff\xfe9\x00f\x003\x00",
+	`{"errors":["permission denied"]}`, `{"errors":[]}`, `{"secret":"9f31c0a2d47be586"}`, "{}", "[]", `["9f31c0a2d47be586"]`,
+	"<html><body><h1>503 Service Unavailable</h1></body></html>", "<!DOCTYPE html>", `<?xml version="1.0"?><Error/>`,
+	`Error from server (NotFound): secrets "webhook" not found`, "Error reading secret/data/x: permission denied", "An error occurred (AccessDeniedException) when calling the GetSecretValue operation",
+	`Unable to locate credentials. You can configure credentials by running "aws configure".`, "cat: /run/x: No such file or directory", "bash: vault: command not found",
+	"curl: (22) The requested URL returned error: 404", "404 page not found", "Permission denied", "Forbidden", "bad gateway",
+}
+
 // TestUnrenderedFile: what a renderer left is no key: at the start there is none, and in
 // a running gateway the last good one stays, and a failure is counted.
 func TestUnrenderedFile(t *testing.T) {
@@ -23,7 +35,7 @@ func TestUnrenderedFile(t *testing.T) {
 	r := newTestSet(verifier.Scheme{})
 	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
 	r.mustRefresh(t)
-	for _, text := range unrenderedTexts {
+	for _, text := range slices.Concat(unrenderedTexts, failedTexts) {
 		r.failures = 0
 		write(t, text, path)
 		r.mustRefresh(t)
@@ -31,7 +43,7 @@ func TestUnrenderedFile(t *testing.T) {
 		if r.keyOf(t, "9f31c0a2d47be586") == "" || r.keyOf(t, strings.TrimSpace(text)) != "" {
 			t.Errorf("%q replaced a good key", text)
 		}
-		if problems := strings.Join(r.Problems(), ""); r.failures == 0 || !strings.Contains(problems, "no program has replaced") || strings.Contains(problems, text) {
+		if problems := strings.Join(r.Problems(), ""); r.failures == 0 || slices.Contains(unrenderedTexts, text) != strings.Contains(problems, "no program has replaced") || strings.Contains(problems, text) {
 			t.Errorf("%q: %d failures, problems %q", text, r.failures, problems)
 		}
 
@@ -58,6 +70,7 @@ func TestUnrenderedFile(t *testing.T) {
 func TestOddSecretsInFiles(t *testing.T) {
 	for text, problem := range map[string]bool{
 		"p{9f}$31c0a2d{47be586": false, "a${!#}9f31c0a2d47be586": false, "x{{9f31c0}a2d47be586": false, "**9f31c0a2d47be586**": false,
+		"<9f31c0a2d47be586>": false, "{9f31c0a2d47be586}": false, "[9f31c0a2d47be586]": false, "pässwort-9f31c0a2d47be586": false, "tulip ferment denim orbit": false,
 		"YOUR_SECRET_HERE": true, "REPLACE_ME": true, "changeme": true, "stripe_secret": true, "vault:secret/data/x#y": true,
 	} {
 		path := write(t, text, t.TempDir(), "key")

@@ -92,8 +92,8 @@ func parseValue(text string) (kind valueKind, name string, err error) {
 	if isUnreplaced(text) {
 		return 0, "", ErrUnreplaced
 	}
-	if err := CheckRendered(text); err != nil {
-		return 0, "", err
+	if isUnrendered(text) {
+		return 0, "", errUnrendered
 	}
 	return literalValue, "", nil
 }
