@@ -35,8 +35,7 @@
 //	store_redis_test.go   the server: two gateways, killed, paused, full, flushed
 //	crash_test.go         kill -9 in a loop, under a ledger
 //	conformance_test.go   the scenarios of webhook-receiver-conformance
-//	bench_test.go         cost compared with a plain reverse_proxy
-//	bench_dedupe_test.go  cost of each store compared with none
+//	bench/                a command: what a delivery costs, beside plain Caddy
 //	lost_inbox_test.go    an inbox that is lost with its disk: forget --inbox
 //	inbox_commands_test.go caddy webhook inbox: list, show, replay, discard, pause
 //	command_test.go       caddy webhook: exit codes, completion, providers

@@ -21,6 +21,7 @@ type candidate struct {
 	global      string // options of verify_webhook in the Caddyfile
 	site        string // of the Caddyfile
 	program     string // a build of cmd/caddy, default the environment's
+	env         []string
 	needs       string // a program of others
 	module      string // a file of theirs
 	keys        int    // secrets in SECRET, the last is the sender's

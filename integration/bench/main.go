@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
 // role is the variable that makes a process of this program the app or the generator.
@@ -54,11 +56,32 @@ func bench(args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer e.close()
-	for _, t := range o.tables() {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupted)
+	go func() {
+		<-interrupted
+		e.abandon()
+		os.Exit(1)
+	}()
+	if o.scale {
+		return e.benchScale(o, out)
+	}
+	tables, texts := o.tables(), make(map[string]string)
+	for _, t := range tables {
 		if err := e.fill(t, o.settings); err != nil {
 			return err
 		}
 		t.print(out)
+		if t.id == "candidates" && o.wrk {
+			if texts["generator"], err = e.crossCheck(t, o.settings); err != nil {
+				return err
+			}
+			fmt.Fprint(out, "\n"+texts["generator"])
+		}
 	}
-	return nil
+	if !o.write {
+		return nil
+	}
+	return e.writePerformance(tables, texts)
 }

@@ -73,6 +73,16 @@ func (e *environment) close() {
 	os.RemoveAll(e.dir)
 }
 
+// abandon ends everything at once that this process has started.
+func (e *environment) abandon() {
+	for _, pid := range tree(os.Getpid())[1:] {
+		if p, err := os.FindProcess(pid); err == nil {
+			_ = p.Kill()
+		}
+	}
+	os.RemoveAll(e.dir)
+}
+
 // taken is how many deliveries the app has accepted so far.
 func (e *environment) taken() (int, error) {
 	c, err := net.Dial("tcp", e.appAddress)

@@ -19,11 +19,12 @@ type options struct {
 	candidates, selected *regexp.Regexp
 	mixes                []string
 	caddy                string
+	write, scale, wrk    bool
 }
 
 // quick are the flags of -quick.
 var quick = map[string]string{
-	"duration": "700ms", "latency": "500ms", "rounds": "5", "tables": "candidates",
+	"duration": "700ms", "latency": "500ms", "rounds": "5", "tables": "candidates", "wrk": "false",
 	"candidates": "^(plain|plain-buffers|memory|memory-buffers)$",
 }
 
@@ -38,9 +39,12 @@ func parse(args []string, progress io.Writer) (o options, err error) {
 	f.IntVar(&o.rounds, "rounds", 7, "how often each candidate is measured")
 	f.IntVar(&o.connections, "connections", 16, "of the generator; four times as many for the inbox")
 	f.StringVar(&o.caddy, "caddy", "", "a build of cmd/caddy to measure (default: builds one)")
+	f.BoolVar(&o.wrk, "wrk", true, "compare the generator with wrk, where it is installed")
+	f.BoolVar(&o.write, "write", false, "put the tables and plots into docs/performance.md and docs/sizing.md")
+	f.BoolVar(&o.scale, "scale", false, "other tables: what handlers, keys, tenants, entries of the store and headers cost, memory and disk")
 	bodies := f.String("bodies", "1024,256,16384,262144,1048576", "sizes in bytes; the first is that of all other tables")
 	names := f.String("candidates", ".", "a regular expression of their names")
-	tables := f.String("tables", ".", "a regular expression of candidates, inbox, bodies, http2, senders")
+	tables := f.String("tables", ".", "a regular expression of candidates, inbox, bodies, http2, senders; with -scale of handlers, keys, tenants, entries, headers, collector, stores, stored")
 	kinds := f.String("mixes", strings.Join(mixes, ","), "what is sent")
 	if err := f.Parse(args); err != nil {
 		return o, err

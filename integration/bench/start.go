@@ -49,7 +49,7 @@ func startCaddy(e *environment, s *server) (err error) {
 	if program == "" {
 		program = e.caddy
 	}
-	env := []string{"HOME=" + s.dir, "XDG_DATA_HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir, "GODEBUG=gctrace=1"}
+	env := append([]string{"HOME=" + s.dir, "XDG_DATA_HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir, "GODEBUG=gctrace=1"}, s.env...)
 	s.process, err = launch(s.candidate.name, s.dir, env, program, "run", "--adapter", "caddyfile", "--config", file)
 	return err
 }
