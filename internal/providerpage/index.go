@@ -21,7 +21,7 @@ func Index(all []*providers.Provider) []byte {
 	var b bytes.Buffer
 	b.WriteString("<!-- Made by go generate ./... from verifier/providers/*.json. -->\n\n# Webhook senders\n\n")
 	fmt.Fprintf(&b, "%d senders whose webhooks you can verify by name: `sender <id> <secret>` in a [`verify_webhooks`](../configuration.md#verify_webhooks) block. Each has a page with a Caddyfile to copy, what is signed, retries, traps and sources. For any other sender, [write a provider file](../providers.md); to share it, see [Adding a provider](../../CONTRIBUTING.md#adding-a-provider). For programs, [index.json](index.json) lists [the same facts](../providers.md#the-catalogue-as-json).\n\n", len(all))
-	b.WriteString("To search: `caddy webhook providers pay` lists the senders with *pay* in their id, name, aliases or category, `caddy webhook providers --category payments` those of a category.\n\n")
+	b.WriteString("To search: open [index.html](index.html) of a checkout in the browser, which filters by name, id, category, signature or header as you type. In the terminal, `caddy webhook providers pay` lists the senders with *pay* in their id, name, aliases or category, `caddy webhook providers --category payments` those of a category.\n\n")
 	fmt.Fprintf(&b, "*copies by* is what makes two deliveries copies of each other; *none*: nothing does by default, so every copy is forwarded (%d senders). *replay* says which copies of a captured delivery the app does not see while it is remembered: *all*; *exact*, those in which nothing was changed that the signature does not cover; *none*. See [dedupe.md](../dedupe.md#what-identifies-a-delivery).\n\n", forwarded)
 	for _, c := range providers.Categories {
 		fmt.Fprintf(&b, "- [%s](#%s): %s\n", c.ID, c.ID, c.About)

@@ -308,8 +308,8 @@ func sources(p *providers.Provider) (lines []string) {
 	return lines
 }
 
-// Files returns every page, and index.json for other programs, by its file name in
-// docs/providers.
+// Files returns every page, index.html to search in them, and index.json for other
+// programs, by its file name in docs/providers.
 func Files() (map[string][]byte, error) {
 	all, err := providers.All()
 	if err != nil {
@@ -319,7 +319,11 @@ func Files() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{"README.md": Index(all), "index.json": list}
+	search, err := SearchPage(all)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"README.md": Index(all), "index.json": list, "index.html": search}
 	for _, p := range all {
 		files[p.ID+".md"] = Markdown(p)
 	}

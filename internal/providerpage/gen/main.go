@@ -1,5 +1,5 @@
-// Command gen writes docs/providers, a page for each provider, an index and index.json,
-// and removes the pages of deleted providers. go generate ./... runs it.
+// Command gen writes docs/providers, a page for each provider, an index, index.html to
+// search it and index.json, and removes the pages of deleted providers. go generate ./... runs it.
 package main
 
 import (
