@@ -78,7 +78,7 @@ func (f *schemeFlags) resolve(args []string) (*subject, []string, error) {
 	h := new(caddymodule.Handler)
 	var err error
 	switch {
-	case f.config != "" && f.name != "" && len(args) > 0 && args[0] == f.name, f.config != "" && len(args) > 1:
+	case f.config != "" && (len(args) > 1 || len(args) == 1 && (args[0] == f.name || namesProvider(args[0]))):
 		err = fmt.Errorf("--config replaces SCHEME: omit %q", args[0])
 	case f.config != "":
 		h, err = f.handler()
@@ -145,6 +145,13 @@ func (f *schemeFlags) resolveAll(args []string) (all []*subject, err error) {
 		}
 	}
 	return all, nil
+}
+
+// namesProvider reports whether a word is a provider's name and not that of a file here.
+func namesProvider(word string) bool {
+	_, err := providers.Get(word)
+	_, missing := os.Stat(word)
+	return err == nil && missing != nil
 }
 
 // useEnvironment names a sender's keys and params as its page does.

@@ -124,6 +124,16 @@ http://localhost {
 	}
 }
 
+// TestDeliveryCalledLikeASender: with --config, a word is a sender's name only if it is
+// not that of a file.
+func TestDeliveryCalledLikeASender(t *testing.T) {
+	config := file(t, "Caddyfile", "http://localhost\nverify_webhook stripe "+stripeSecret+"\n")
+	t.Chdir(filepath.Dir(file(t, "stripe", stripeHTTP)))
+	if out, errs, code := webhook(t, "", "verify", "stripe", "--config", config, "--now", stripeTime); code != exitOK {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+}
+
 func TestSchemeNamesTheFileOnce(t *testing.T) {
 	config := file(t, "Caddyfile", "http://localhost {\nverify_webhoo\n}\n")
 	_, errs, code := webhook(t, "", "verify", "--config", config)
@@ -161,6 +171,7 @@ func TestSchemeUsage(t *testing.T) {
 		"a brace that is open":  {"stripe DELIVERY --secret {env.STRIPE_SECRET", "--secret: {env.…} must be the whole value"},
 		"a colon for the dot":   {"discord DELIVERY --public-key {file:./key.pem}", "--public-key: this is a name"},
 		"a provider too":        {"stripe DELIVERY --config Caddyfile --name billing", `--config replaces SCHEME: omit "stripe"`},
+		"a provider alone":      {"stripe --config Caddyfile", `--config replaces SCHEME: omit "stripe"`},
 		"unlike any":            {"qqqq DELIVERY", "for your own file, write its path, ./qqqq.json"},
 		"no param":              {"meta DELIVERY --secret a", "add --param verify_token=…"},
 		"a param of no sender":  {"stripe DELIVERY --secret a --param hook=x", "param: this sender has none"},

@@ -239,6 +239,7 @@ func TestSendUsage(t *testing.T) {
 		"theirs in a body":  {"linear --secret a --to http://a --age 10m --body-file -", "is in the body"},
 		"no body that fits": {"mailgun --secret a --to http://a", "cannot be signed"},
 		"an argument":       {"stripe body.json --secret a --to http://a", "file with --body-file"},
+		"a provider too":    {"github --config Caddyfile --to http://a", `--config replaces SCHEME: omit "github"`},
 		"the address":       {"stripe http://a --secret a", "pass the address with --to"},
 		"an age in words":   {"stripe --secret a --to http://a --age old", "--age: write a duration"},
 		"too many":          {"stripe --secret a --to http://a --parallel 101", "--parallel: write 1 to 100"},
