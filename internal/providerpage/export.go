@@ -55,6 +55,7 @@ type keyFacts struct {
 	Where     string   `json:"where"`      // "": not documented
 	Prefix    []string `json:"prefix"`     // every secret begins with one of them; none: any
 	MinLength int      `json:"min_length"` // characters; 0: not documented
+	Rotation  string   `json:"rotation"`   // what the sender does when it is changed; "": not documented
 }
 
 // schemeFacts summarises how a sender signs.
@@ -119,7 +120,7 @@ func sender(p *providers.Provider) Sender {
 	return Sender{
 		ID: p.ID, Name: p.Name, Aliases: list(p.Aliases), Category: p.Category,
 		Confidence: p.Confidence, Proof: string(p.Proof()), Signable: p.Signable(), CoversBody: p.CoversBody(),
-		ExampleSecret: p.ExampleSecret(), Key: keyFacts{Where: p.Key.Where, Prefix: list(p.Key.Prefix), MinLength: p.Key.MinLength}, Params: append([]providers.Param{}, p.Params...),
+		ExampleSecret: p.ExampleSecret(), Key: keyFacts{Where: p.Key.Where, Prefix: list(p.Key.Prefix), MinLength: p.Key.MinLength, Rotation: p.Key.Rotation}, Params: append([]providers.Param{}, p.Params...),
 		Methods: methods, Headers: headers(p), EventHeader: list(p.EventHeader), Scheme: scheme(p),
 		UniqueID: p.UniqueID, BodiesDiffer: p.BodiesDiffer, Copies: copyFactsOf(p), MaxBody: p.MaxBody, RejectStatus: p.RejectStatus,
 		ReadsAnswer: p.ReadsAnswer, ReadsAnswerTo: p.ReadsAnswerTo, AnswerWithinSeconds: seconds(p.AnswerWithin),

@@ -269,11 +269,40 @@ func rotation(p *providers.Provider) []string {
 	if p.Scheme.X5C != nil {
 		return []string{"Nothing to do: each delivery carries the certificate of its key. The root changes once in decades."}
 	}
+	var lines []string
+	if p.Key.Rotation != "" {
+		lines = append(lines, prose(p.Key.Rotation))
+	} else if severalSignatures(p.Scheme.Signature) {
+		lines = append(lines, "A delivery may have several signatures, of which one must match: a sender that signs with the old and the new key for a while is accepted with either.")
+	}
+	return append(lines, steps(p)+" Remove the old one once `{http.verify_webhook.key}` no longer shows it, and the sender's retries of older deliveries are over.")
+}
+
+// steps say in which order the new key is configured here and at the sender.
+func steps(p *providers.Provider) string {
 	env, option := strings.ToUpper(p.ID), "secret {env.%[1]s_OLD_SECRET} {env.%[1]s_SECRET}"
 	if !p.UsesSecret() {
 		option = "public_key {env.%[1]s_OLD_PUBLIC_KEY} {env.%[1]s_PUBLIC_KEY}"
 	}
-	return []string{fmt.Sprintf("Configure the old and the new key (`"+option+"`, or a directory with one key per file: `{file./etc/keys/%[2]s}`), change the key at the sender, and remove the old one once `{http.verify_webhook.key}` no longer shows it.", env, p.ID)}
+	both := fmt.Sprintf("both (`"+option+"`, or a directory with one key per file: `{file./etc/keys/%[2]s}`)", env, p.ID)
+	const made, gap = "create the new one there, with the longest time that it offers for the old one, and configure ", " at once: until then, what is signed with the new one alone is refused."
+	switch {
+	case !p.UsesSecret():
+		return "As soon as the sender names its new key, configure " + both + "."
+	case strings.Contains(p.Key.Where, "you choose"):
+		return "You choose the secret: configure " + both + " before you change it at the sender."
+	case len(p.Key.Prefix) > 0 || p.Key.MinLength > 0:
+		return "The sender makes the secret: " + made + both + gap
+	}
+	return "If you choose the secret, configure " + both + " before you change it at the sender. If the sender makes it, " + made + "both" + gap
+}
+
+// severalSignatures reports whether a delivery may be signed with several keys.
+func severalSignatures(s *verifier.Signature) bool {
+	if s == nil {
+		return false
+	}
+	return slices.Contains([]string{"kv", "list", "keyed_list"}, s.Syntax) || s.Lines == "any" || len(s.Header) > 1 && (s.Match == "" || s.Match == "any")
 }
 
 func proof(p *providers.Provider) []string {

@@ -21,6 +21,9 @@ type Key struct {
 	// MinLength is the number of characters of the shortest secret, with the prefix.
 	// Default: not documented.
 	MinLength int `json:"min_length,omitempty"`
+	// Rotation says what the sender does when its key is changed, in whole sentences: "The
+	// old secret stays valid for 24 hours." At most 300 characters. Default: not documented.
+	Rotation string `json:"rotation,omitempty"`
 }
 
 // check refuses what no key can have.
@@ -33,8 +36,14 @@ func (k Key) check() error {
 	switch {
 	case k.MinLength < 0 || k.MinLength > 4096:
 		return fmt.Errorf("min_length %d: write a number of characters from 1 to 4096", k.MinLength)
-	case utf8.RuneCountInString(k.Where) > 300, strings.ContainsFunc(k.Where, unicode.IsControl), strings.TrimSpace(k.Where) != k.Where:
+	case !isLine(k.Where):
 		return errors.New("where: write at most 300 characters on one line")
+	case !isLine(k.Rotation):
+		return errors.New("rotation: write at most 300 characters on one line")
 	}
 	return nil
+}
+
+func isLine(text string) bool {
+	return utf8.RuneCountInString(text) <= 300 && !strings.ContainsFunc(text, unicode.IsControl) && strings.TrimSpace(text) == text
 }

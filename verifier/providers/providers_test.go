@@ -103,6 +103,7 @@ func TestParseErrors(t *testing.T) {
 		"bad id":             {`{"id":"A b"}`, `id "A b": give it an id of lower-case letters`},
 		"no signature":       {`{"id":"a"}`, "scheme: signature: missing"},
 		"long place of key":  {`{"id":"a","key":{"where":"` + strings.Repeat("x", 301) + `"},"scheme":{"signature":{"header":"X"}}}`, "key: where"},
+		"two lines on keys":  {`{"id":"a","key":{"rotation":"a\nb"},"scheme":{"signature":{"header":"X"}}}`, "key: rotation"},
 		"two lines of key":   {`{"id":"a","key":{"where":"a\nb"},"scheme":{"signature":{"header":"X"}}}`, "key: where"},
 		"empty prefix":       {`{"id":"a","key":{"prefix":""},"scheme":{"signature":{"header":"X"}}}`, `key: prefix ""`},
 		"prefix of words":    {`{"id":"a","key":{"prefix":"begins with"},"scheme":{"signature":{"header":"X"}}}`, `key: prefix "begins with"`},
