@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
@@ -22,14 +23,35 @@ func (k *Set) warnOfForeign() {
 			}
 		}
 	}
-	if len(labels) == 0 {
-		return
+	if len(labels) > 0 {
+		k.logger.Warn("a secret does not look like the sender's webhook secrets, and may be another one, such as an API key: every delivery is refused then", k.foreign(labels)...)
 	}
+}
+
+// foreign are the fields of a warning.
+func (k *Set) foreign(labels []string) []zap.Field {
 	fields := []zap.Field{zap.Strings("keys", some(labels)), zap.String("expected", lookOf(k.sender))}
 	if k.sender.Where != "" {
 		fields = append(fields, zap.String("where", k.sender.Where))
 	}
-	k.logger.Warn("a secret does not look like the sender's webhook secrets, and may be another one, such as an API key: every delivery is refused then", fields...)
+	return fields
+}
+
+// Foreign returns what to log of a tenant's secrets that do not look like the sender's; nil
+// if all do.
+func (s *Snapshot) Foreign() []zap.Field { return s.foreign }
+
+// noteForeign sets what Foreign returns, for a tenant's keys of the handler whose Set k is.
+func (s *Snapshot) noteForeign(k *Set) {
+	var labels []string
+	for _, key := range s.Keys {
+		if key.Kind == verifier.Secret && !looksLike(k.sender, k.scheme.SecretPrefix, key.Text) {
+			labels = append(labels, key.Label)
+		}
+	}
+	if len(labels) > 0 {
+		s.foreign = k.foreign(labels)
+	}
 }
 
 // looksLike reports whether a text can be a secret of the sender. The scheme's prefix may

@@ -71,3 +71,41 @@ func TestForeignSecrets(t *testing.T) {
 		})
 	}
 }
+
+// TestForeignSecretsOfATenant: as for those of a handler, with labels and never a part of
+// the secret.
+func TestForeignSecretsOfATenant(t *testing.T) {
+	const apiKey, endpoint = "sk_live_9f31c0a2d47be58690f1", "whsec_9f31c0a2d47be58690f1c3"
+	plain := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
+	stripe := providers.Key{Where: "Dashboard > Webhooks", Prefix: verifier.StringList{"whsec_"}}
+	for _, tc := range []struct {
+		sender providers.Key
+		text   string
+		want   string
+	}{
+		{stripe, endpoint, ""},
+		{providers.Key{}, apiKey, ""},
+		{stripe, apiKey, "map[expected:whsec_… keys:[old] where:Dashboard > Webhooks]"},
+		{stripe, endpoint + "\n" + apiKey, "map[expected:whsec_… keys:[old/2] where:Dashboard > Webhooks]"},
+	} {
+		k, err := Open(Config{Rules: mustCompile(plain), Tenants: true, Sender: tc.sender})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := k.Snapshot().With([]verifier.Key{{Label: "old", Text: tc.text}}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if s.Foreign() != nil {
+			fields := zapcore.NewMapObjectEncoder()
+			for _, f := range s.Foreign() {
+				f.AddTo(fields)
+			}
+			got = fmt.Sprint(fields.Fields)
+		}
+		if got != tc.want {
+			t.Errorf("%s, want %s", got, tc.want)
+		}
+	}
+}

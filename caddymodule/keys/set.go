@@ -52,10 +52,11 @@ type Snapshot struct {
 	Keys []verifier.Key
 
 	labels    []string
-	guessable []string  // see Guessable
-	of        *Set      // of a handler with tenants: see With
-	version   int       // of the published keys
-	ends      time.Time // when the first certificate expires; zero: never
+	guessable []string    // see Guessable
+	foreign   []zap.Field // see Foreign
+	of        *Set        // of a handler with tenants: see With
+	version   int         // of the published keys
+	ends      time.Time   // when the first certificate expires; zero: never
 }
 
 // Labels returns the labels of the keys in logs and metrics. All fetched keys share

@@ -78,6 +78,7 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	case t.SignsAs(t):
 		return nil, errSharedSecret
 	}
+	t.noteForeign(s.of)
 	return t, nil
 }
 

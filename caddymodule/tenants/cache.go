@@ -56,6 +56,7 @@ type Cache struct {
 	flights map[string]*flight
 	budget  budget
 	lines   logging.Limiter
+	foreign map[string]bool // tenants logged for secrets unlike the sender's
 	problem *Problem
 }
 
@@ -103,7 +104,7 @@ func NewCache(o Options) *Cache {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), budget: newBudget()}
+	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), foreign: make(map[string]bool), budget: newBudget()}
 	c.known, _ = simplelru.NewLRU[string, *tenant](o.Max, nil) // both fail only for a size below 1
 	c.unknown, _ = simplelru.NewLRU[string, absence](maxUnknown, nil)
 	return c

@@ -119,6 +119,49 @@ func baseOf(t testing.TB, signs string) *keys.Snapshot {
 	return set.Snapshot()
 }
 
+// TestForeignSecretsAreLoggedOnce: a tenant's secret that does not look like the sender's
+// causes one line, also after it was evicted, and thousands of tenants a few.
+func TestForeignSecretsAreLoggedOnce(t *testing.T) {
+	b := newBench(t, remote, 5)
+	p, err := providers.Get("stripe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := p.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := keys.Open(keys.Config{Rules: rules, Tenants: true, Sender: p.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.base = set.Snapshot()
+	const message, secret = "the secret of a tenant does not look like the sender's webhook secrets", "sk_live_9f31c0a2d47be58690f1"
+	b.source.set("right", "whsec_9f31c0a2d47be58690f1c3")
+	for round := range 2 {
+		for n := range 100 {
+			b.now = b.now.Add(time.Minute)
+			name := fmt.Sprintf("t%d", n)
+			b.source.set(name, secret)
+			b.find(t, name)
+			b.find(t, "right")
+		}
+		warned := b.log.Filter(func(e observer.LoggedEntry) bool { return strings.HasPrefix(e.Message, message) }).All()
+		if len(warned) != maxForeign {
+			t.Fatalf("round %d: %d lines, want %d", round, len(warned), maxForeign)
+		}
+		for i, e := range warned {
+			fields := e.ContextMap()
+			if _, last := fields["others"]; fields["tenant"] != fmt.Sprintf("t%d", i) || fields["expected"] != "whsec_…" || last != (i == maxForeign-1) {
+				t.Errorf("line %d: %v", i, fields)
+			}
+		}
+	}
+	if text := fmt.Sprint(b.log.All()); strings.Contains(text, secret) || strings.Contains(text, "tenant:right") {
+		t.Error(text)
+	}
+}
+
 // find returns the secrets in use for a tenant, or the kind of error.
 func (b *bench) find(t testing.TB, name string) string {
 	t.Helper()

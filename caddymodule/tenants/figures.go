@@ -80,8 +80,23 @@ func (c *Cache) report(name string, err error, now time.Time) {
 	}
 }
 
-// warn logs new secrets of a tenant that may be guessed. The lock is held.
+// maxForeign limits the tenants whose secrets are logged as unlike the sender's: where
+// thousands are, they have one cause.
+const maxForeign = 32
+
+// warn logs new secrets of a tenant that may be guessed, and, once for a tenant, those that
+// do not look like the sender's. The lock is held.
 func (c *Cache) warn(name string, s *keys.Snapshot, now time.Time) {
+	if foreign := s.Foreign(); foreign != nil && !c.foreign[name] && len(c.foreign) < maxForeign {
+		if ok, suppressed := c.lines.Allow(now); ok {
+			c.foreign[name] = true
+			if len(c.foreign) == maxForeign {
+				foreign = append(slices.Clone(foreign), zap.String("others", "further tenants are not logged"))
+			}
+			c.o.Logger.Warn("the secret of a tenant does not look like the sender's webhook secrets, and may be another one, such as an API key: its deliveries are refused then",
+				slices.Concat([]zap.Field{zap.String("tenant", name)}, foreign, suppressed)...)
+		}
+	}
 	if len(s.Guessable()) == 0 {
 		return
 	}
