@@ -73,8 +73,8 @@ func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
 	if end := time.Now().Add(lingering); end.Before(deadline) {
 		deadline = end
 	}
-	d.body = nil
-	d.uncharge() // the next delivery need not wait for the rest of this one
+	d.body = []byte{} // begun: see skip
+	d.uncharge()      // the next delivery need not wait for the rest of this one
 	if conn.SetReadDeadline(deadline) == nil {
 		_, _ = io.Copy(io.Discard, d.r.Body)
 	}

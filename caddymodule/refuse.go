@@ -3,9 +3,11 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -136,9 +138,10 @@ func (d *delivery) refuse(err error) error {
 		// other answer, where it shows that the gateway refused, and not the app.
 		header.Set("WWW-Authenticate", "Webhook")
 	}
+	answers := !d.h.handsOver(d.r, status)
 	// Without this an HTTP/1 server reads the rest first and may delay the response
 	// by a minute. On HTTP/2 it would end the entire connection.
-	if d.r.ProtoMajor == 1 && d.unread() {
+	if d.r.ProtoMajor == 1 && d.unread() && !(answers && d.skip()) {
 		header.Set("Connection", "close")
 	}
 	d.repl.Set(prefix+"reason", reason)
@@ -149,7 +152,7 @@ func (d *delivery) refuse(err error) error {
 		d.w.WriteHeader(status)
 		return nil
 	}
-	if !d.h.handsOver(d.r, status) {
+	if answers {
 		d.warn("delivery refused", reason, err, zap.Int("status", status))
 		d.w.WriteHeader(status)
 		return nil
@@ -157,6 +160,24 @@ func (d *delivery) refuse(err error) error {
 	failure := caddyhttp.Error(status, err)
 	d.warn("delivery refused", reason, err, zap.Int("status", status), zap.String("error_id", failure.ID))
 	return failure
+}
+
+// skipping limits the time to read a small body of a request that is refused without it.
+const skipping = 250 * time.Millisecond
+
+// skip reads and discards a small body that nothing has read and nothing will, so that
+// the next request can use the connection: a new one costs as much as all the rest. It
+// reports whether the body has ended. A client that expects a 100 has sent none of it.
+func (d *delivery) skip() bool {
+	if d.body != nil || d.r.ContentLength < 0 || d.r.ContentLength > smallBody || d.r.Header["Expect"] != nil {
+		return false
+	}
+	conn := http.NewResponseController(d.w)
+	if conn.SetReadDeadline(time.Now().Add(skipping)) != nil {
+		return false
+	}
+	n, err := io.Copy(io.Discard, d.r.Body)
+	return err == nil && n == d.r.ContentLength && conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // keep keeps a refused request for the operator, if configured.

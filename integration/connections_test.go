@@ -20,14 +20,15 @@ func (g *gateway) traced(t testing.TB, client *http.Client, m message) (answer, 
 	return g.do(t, client, r), conn
 }
 
-// TestConnectionAfterARefusal: it is kept if the body has been read; on HTTP/2
-// always.
+// TestConnectionAfterARefusal: it is kept if the body has been read or is small; on
+// HTTP/2 always.
 func TestConnectionAfterARefusal(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
 	genuine := github.message(t)
 	small := genuine
 	small.header = http.Header{"X-Hub-Signature-256": {"sha256=" + hmacHex("another", jsonBody)}}
+	unsigned := message{path: github.path, body: []byte(jsonBody)}
 	chunked := small
 	chunked.chunked = true
 	large := message{path: github.path, body: bytes.Repeat([]byte("x"), mebibyte)} // unsigned: refused unread
@@ -38,6 +39,7 @@ func TestConnectionAfterARefusal(t *testing.T) {
 	}{
 		"HTTP/1.1, read":          {"HTTP/1.1", small},
 		"HTTP/1.1, read, chunked": {"HTTP/1.1", chunked},
+		"HTTP/1.1, small, unread": {"HTTP/1.1", unsigned},
 		"HTTP/2, read":            {"HTTP/2", small},
 		"HTTP/2, unread":          {"HTTP/2", large},
 	} {
@@ -57,13 +59,17 @@ func TestConnectionAfterARefusal(t *testing.T) {
 			}
 		})
 	}
-	t.Run("HTTP/1.1, unread", func(t *testing.T) {
-		s := g.dial(t)
-		s.head("POST", github.path, length(mebibyte))
-		if a := s.answer(); a.status != http.StatusUnauthorized || a.header.Get("Connection") != "close" {
-			t.Errorf("answered %d, Connection %q; want 401 and close", a.status, a.header.Get("Connection"))
-		}
-	})
+	for what, head := range map[string][]string{
+		"large": {length(16<<10 + 1)}, "chunked": {"Transfer-Encoding: chunked"}, "asked for": {length(10), "Expect: 100-continue"},
+	} {
+		t.Run("HTTP/1.1, unread, "+what, func(t *testing.T) {
+			s := g.dial(t)
+			s.head("POST", github.path, head...)
+			if a := s.answer(); a.status != http.StatusUnauthorized || a.header.Get("Connection") != "close" {
+				t.Errorf("answered %d, Connection %q; want 401 and close", a.status, a.header.Get("Connection"))
+			}
+		})
+	}
 }
 
 // TestPipelinedAfterARefusal: bytes of a refused body are never read as the next
@@ -72,8 +78,8 @@ func TestPipelinedAfterARefusal(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
 	id := newCase()
-	s := g.dial(t)
 	hidden := "POST /plain?case=" + id + " HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n"
+	s := g.dial(t)
 	s.head("POST", github.path, length(len(hidden)+mebibyte/2))
 	s.write(hidden)
 	if a := s.answer(); a.status != http.StatusUnauthorized {
@@ -82,6 +88,15 @@ func TestPipelinedAfterARefusal(t *testing.T) {
 	_ = s.SetReadDeadline(time.Now().Add(patience))
 	if n, err := s.in.Read(make([]byte, 1)); n > 0 || err == nil {
 		t.Error("the body was read as a request: a second answer came")
+	}
+	s = g.dial(t)
+	s.head("POST", github.path, length(len(hidden)))
+	s.write(hidden)
+	s.head("PUT", github.path, length(0))
+	for _, want := range []int{http.StatusUnauthorized, http.StatusMethodNotAllowed} {
+		if a := s.answer(); a.status != want || a.header.Get("Connection") == "close" {
+			t.Errorf("answered %d, Connection %q; want %d and a connection that is kept", a.status, a.header.Get("Connection"), want)
+		}
 	}
 	if n := len(g.app.got(id)); n != 0 {
 		t.Errorf("app called %d times, want never", n)

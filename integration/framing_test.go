@@ -137,7 +137,7 @@ func TestExpectContinue(t *testing.T) {
 }
 
 // TestRefusedBeforeTheBody: without Expect too, a refusal that needs no body does not
-// wait for one.
+// wait for one that does not arrive.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
