@@ -258,6 +258,17 @@ func (a *App) named(name string) (handlers []*Handler) {
 	return handlers
 }
 
+// keysNow returns first and the current keys of all handlers.
+func (a *App) keysNow(first *keys.Snapshot) []*keys.Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := append(make([]*keys.Snapshot, 0, 1+len(a.handlers)), first)
+	for _, h := range a.handlers {
+		all = append(all, h.keys.Current())
+	}
+	return all
+}
+
 // handlersNow returns the handlers with their current keys; none for a nil App.
 func (a *App) handlersNow() []rejected.Handler {
 	if a == nil {

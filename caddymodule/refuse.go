@@ -115,6 +115,9 @@ func (h *Handler) answerError(w http.ResponseWriter, r *http.Request, err caddyh
 	return nil
 }
 
+// challenge is the value of a header, never changed.
+var challenge = []string{"Webhook"}
+
 // refuse answers a delivery that is not forwarded. Every failed verification looks
 // the same from outside; the reason is for the operator.
 func (d *delivery) refuse(err error) error {
@@ -136,7 +139,7 @@ func (d *delivery) refuse(err error) error {
 		d.keep(r, false)
 		// RFC 9110 §15.5.2 requires a challenge in a 401, and §11.6.1 allows it in any
 		// other answer, where it shows that the gateway refused, and not the app.
-		header.Set("WWW-Authenticate", "Webhook")
+		header["Www-Authenticate"] = challenge
 	}
 	answers := !d.h.handsOver(d.r, status)
 	// Without this an HTTP/1 server reads the rest first and may delay the response
@@ -197,10 +200,7 @@ func (d *delivery) keepRequest(r rejected.Request) {
 	}
 	r.Request, r.Remote, r.Time, r.Handler, r.Tenant = d.req, remoteOf(d.r), d.h.now(), d.h.seen(d.keys), d.tenant
 	r.Body, r.Read, r.Declared = d.body, !d.unread(), d.r.ContentLength
-	r.Tried = []*keys.Snapshot{d.keys}
-	for _, h := range d.h.app.named("") {
-		r.Tried = append(r.Tried, h.keys.Current())
-	}
+	r.Tried = d.h.app.keysNow(d.keys)
 	d.rejection = kept.Add(r, most)
 }
 

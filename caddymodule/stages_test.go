@@ -89,16 +89,15 @@ func arrivals(b testing.TB, options ...string) func() *arrival {
 //	go test ./caddymodule -run=- -bench=Delivery -count=10 | benchstat -
 func BenchmarkDelivery(b *testing.B) {
 	for i, s := range steps {
-		b.Run(s.name, func(b *testing.B) { measure(b, steps[:i], steps[i:i+1], steps[i+1:]) })
+		b.Run(s.name, func(b *testing.B) { measure(b, arrivals(b), steps[:i], steps[i:i+1], steps[i+1:]) })
 	}
 	b.Run("fresh", func(b *testing.B) {
-		measure(b, nil, []step{{take: func(a *arrival) { a.err = a.h.ServeHTTP(a.w, a.r, taker) }}}, nil)
+		measure(b, arrivals(b), nil, []step{{take: func(a *arrival) { a.err = a.h.ServeHTTP(a.w, a.r, taker) }}}, nil)
 	})
 }
 
 // measure measures some stages, and not those before and after them.
-func measure(b *testing.B, before, measured, after []step) {
-	next := arrivals(b)
+func measure(b *testing.B, next func() *arrival, before, measured, after []step) {
 	b.ReportAllocs()
 	for left := b.N; left > 0; {
 		b.StopTimer()

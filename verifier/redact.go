@@ -3,8 +3,10 @@ package verifier
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"iter"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Redacted replaces a text that must not be shown: see Verifier.Redact.
@@ -39,10 +41,26 @@ func (v *Verifier) silence(rej *Rejection) *Rejection {
 // holdsSecret reports whether a text holds a secret, a required value or a param, except
 // ordinary ones.
 func (v *Verifier) holdsSecret(text string, ordinary func(string) bool) bool {
+	v.hidden.once.Do(func() { v.hidden.texts = v.hiddenTexts() })
 	text = strings.ToLower(text)
-	holds := func(hidden string) bool {
-		hidden = strings.ToLower(hidden)
-		return len(hidden) >= shortestSecret && !ordinary(hidden) && strings.Contains(text, hidden)
+	return slices.ContainsFunc(v.hidden.texts, func(hidden string) bool { return strings.Contains(text, hidden) && !ordinary(hidden) })
+}
+
+// hidden are the texts that no detail may hold: made for the first refusal, because
+// every later one asks for them.
+type hidden struct {
+	once  sync.Once
+	texts []string // in lower case
+}
+
+// hiddenTexts returns the secrets in every encoding, required values and params.
+func (v *Verifier) hiddenTexts() (texts []string) {
+	add := func(all ...string) {
+		for _, text := range all {
+			if len(text) >= shortestSecret {
+				texts = append(texts, strings.ToLower(text))
+			}
+		}
 	}
 	for i := range v.keys {
 		k := &v.keys[i]
@@ -51,22 +69,19 @@ func (v *Verifier) holdsSecret(text string, ordinary func(string) bool) bool {
 		}
 		for _, secret := range [][]byte{[]byte(strings.TrimSpace(k.text)), k.secret[:min(k.length, len(k.secret))]} {
 			plain := base64.RawStdEncoding.EncodeToString(secret)
-			if slices.ContainsFunc([]string{string(secret), hex.EncodeToString(secret), plain, urlAlphabet.Replace(plain)}, holds) {
-				return true
-			}
+			add(string(secret), hex.EncodeToString(secret), plain, urlAlphabet.Replace(plain))
 		}
 	}
 	for _, h := range v.scheme.RequireHeader {
-		if slices.ContainsFunc(h.Values, holds) {
-			return true
-		}
+		add(h.Values...)
 	}
 	for name, value := range v.scheme.Params {
-		if !strings.EqualFold(name, value) && holds(value) { // a placeholder, WEBHOOK_ID
-			return true
+		if !strings.EqualFold(name, value) { // a placeholder, WEBHOOK_ID
+			add(value)
 		}
 	}
-	return false
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }
 
 // urlAlphabet turns base64 into base64url.
@@ -81,9 +96,12 @@ func isWord(hidden string) bool {
 // of hex or base64 in a row, digits and letters. No name of a header or member is like
 // that.
 func holdsSignature(detail string) bool {
-	return slices.ContainsFunc(runsOf(detail), func(run string) bool {
-		return len(run) >= shortestSignature && strings.ContainsAny(run, "0123456789") && strings.ContainsAny(run, "abcdefABCDEF")
-	})
+	for run := range runsOf(detail) {
+		if len(run) >= shortestSignature && strings.ContainsAny(run, "0123456789") && strings.ContainsAny(run, "abcdefABCDEF") {
+			return true
+		}
+	}
+	return false
 }
 
 // isSignature reports whether an id holds the text of a signature of the delivery, which
@@ -91,8 +109,10 @@ func holdsSignature(detail string) bool {
 func (c *Check) isSignature(id string) bool {
 	for _, name := range c.v.signatureAt.headers() {
 		for _, line := range c.req.Header[name] {
-			if slices.ContainsFunc(runsOf(line), func(run string) bool { return len(run) >= shortestSignature && containsFold(id, run) }) {
-				return true
+			for run := range runsOf(line) {
+				if len(run) >= shortestSignature && containsFold(id, run) {
+					return true
+				}
 			}
 		}
 	}
@@ -103,8 +123,8 @@ func (c *Check) isSignature(id string) bool {
 const shortestSignature = 20
 
 // runsOf splits a text into runs of the characters of hex and base64.
-func runsOf(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool {
+func runsOf(text string) iter.Seq[string] {
+	return strings.FieldsFuncSeq(text, func(r rune) bool {
 		return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '+' || r == '/' || r == '_')
 	})
 }

@@ -57,7 +57,8 @@ type Rules struct {
 // concurrent use; to change keys, make a new Verifier.
 type Verifier struct {
 	*rules
-	keys []compiledKey
+	keys   []compiledKey
+	hidden hidden
 }
 
 // rules keeps the embedded Rules out of the exported fields.
