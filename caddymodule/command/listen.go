@@ -185,6 +185,10 @@ func checkFree(addr string) error {
 	return l.Close()
 }
 
+// asCaddy answers an error as Caddy does, with its status and no body. Without a route for
+// errors the handler would answer refusals itself, and the recorder would not see why.
+var asCaddy = map[string]any{"handle": []any{map[string]any{"handler": "static_response", "status_code": "{http.error.status_code}"}}}
+
 // gateway returns the configuration: handlers on one port, nothing on disk.
 func (c *listenRun) gateway(subjects []*subject, to *url.URL) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
@@ -219,6 +223,7 @@ func (c *listenRun) gateway(subjects []*subject, to *url.URL) (*caddy.Config, er
 					"automatic_https": map[string]any{"disable": true},
 					"protocols":       []string{"h1", "h2c"},
 					"routes":          routes,
+					"errors":          map[string]any{"routes": []any{asCaddy}},
 				}},
 			}),
 			// The http app loads it; by default it cleans the user's storage.

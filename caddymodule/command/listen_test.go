@@ -247,6 +247,26 @@ func TestListenTo(t *testing.T) {
 	}
 }
 
+// TestListenSaysThatTheAppIsDown: the error behind the answer is told, not only its status.
+func TestListenSaysThatTheAppIsDown(t *testing.T) {
+	url, lines, _ := listening(t, "stripe", "--secret", stripeSecret, "--to", "http://"+freePort(t))
+	signature := signatureOf(t, time.Now())
+	go func() {
+		r, _ := http.NewRequest(http.MethodPost, url, strings.NewReader(stripeBody))
+		r.Header.Set("Stripe-Signature", signature)
+		if answer, err := http.DefaultClient.Do(r); err == nil {
+			answer.Body.Close()
+		}
+	}()
+	if !lines.Scan() || !lines.Scan() || !strings.Contains(lines.Text(), "genuine, but no answer from the app, 502: dial tcp") {
+		t.Errorf("%q", lines.Text())
+	}
+	go func() {
+		for lines.Scan() {
+		}
+	}()
+}
+
 // signatureOf is the header's value for stripeBody.
 func signatureOf(t *testing.T, at time.Time) string {
 	t.Helper()
