@@ -228,19 +228,15 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 	return "", reject(MalformedSignature, "the message has a slot without a value")
 }
 
-// checkJSONType refuses JSON of which only members are signed if the Content-Type is
-// that of a form, or has another charset: the app would read what is hidden in an
-// unsigned member.
+// checkJSONType refuses JSON of which only members are signed unless the Content-Type
+// says that it is JSON: an app that goes by another one, such as that of a form, would
+// read what is hidden in an unsigned member.
 func (c *Check) checkJSONType(s template.Slot) *Rejection {
 	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines || s == template.JSONPairs
 	if !reads || c.v.scheme.BodyForm != "" {
 		return nil
 	}
-	contentType := c.req.Header["Content-Type"]
-	if slices.ContainsFunc(contentType, formdata.Is) {
-		return reject(MalformedSignature, "members of the body are signed as JSON: the Content-Type is that of a form, so the app may read something else")
-	}
-	if err := formdata.CheckCharset(contentType); err != nil {
+	if err := formdata.CheckJSONType(c.req.Header["Content-Type"]); err != nil {
 		return reject(MalformedSignature, "members of the body are signed as JSON: %v", err)
 	}
 	return nil

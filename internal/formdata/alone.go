@@ -12,7 +12,7 @@ import (
 var (
 	errAlike     = errors.New("another field has a name that some readers treat as the same")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
-	errNoUTF8    = errors.New("the Content-Type is not that of one UTF-8 text, so the app may read something else")
+	errNoJSON    = errors.New("the Content-Type is not that of JSON in UTF-8, so the app may read something else")
 	errQuery     = errors.New("the query has more than 8 KiB")
 	errSemicolon = errors.New("an unescaped semicolon, which some readers treat as the end of a field")
 )
@@ -60,20 +60,17 @@ func CheckType(contentType []string) error {
 	return nil
 }
 
-// CheckCharset refuses a Content-Type whose charset would make another reader of the
-// same bytes see other text, such as UTF-7 or UTF-16, several lines, and one that is
-// too long.
-func CheckCharset(contentType []string) error {
-	if len(contentType) == 0 {
-		return nil
-	}
-	if len(contentType) > 1 || len(contentType[0]) > maxType {
-		return errNoUTF8
+// CheckJSONType refuses a Content-Type under which another reader of the same bytes may
+// see something else than JSON: none (Rack reads a form then), several lines, one that
+// does not parse, any type but JSON and plain text, and a charset such as UTF-7 or
+// UTF-16.
+func CheckJSONType(contentType []string) error {
+	if len(contentType) != 1 {
+		return errNoJSON
 	}
 	kind, params := parseType(contentType[0])
-	unread := kind == "" && strings.Contains(strings.ToLower(contentType[0]), "charset")
-	if unread || !isASCIICompatible(params["charset"]) {
-		return errNoUTF8
+	if kind != "text/plain" && !strings.HasSuffix(kind, "json") || !isASCIICompatible(params["charset"]) {
+		return errNoJSON
 	}
 	return nil
 }
@@ -91,7 +88,7 @@ func formType(contentType []string) (kind string, params map[string]string, err 
 		return "", nil, nil
 	}
 	kind, params = parseType(contentType[0])
-	if len(contentType) > 1 || !Is(contentType[0]) || !isASCIICompatible(params["charset"]) {
+	if len(contentType) > 1 || !isForm(kind) || !isASCIICompatible(params["charset"]) {
 		return "", nil, errNoForm
 	}
 	return kind, params, nil

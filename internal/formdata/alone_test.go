@@ -60,15 +60,30 @@ func TestDifferentFieldsAreNotAlike(t *testing.T) {
 	}
 }
 
-func TestCheckCharset(t *testing.T) {
-	for _, taken := range [][]string{nil, {""}, {"text/plain"}, {"application/json; charset=UTF-8;"}, {`application/json; charset="utf8"`}, {"application/json; charset=iso-8859-1"}, {"json"}, {"a b"}} {
-		if err := CheckCharset(taken); err != nil {
+func TestCheckJSONType(t *testing.T) {
+	for _, taken := range []string{"text/plain", "application/json", "application/json; charset=UTF-8;", `application/json; charset="utf8"`, "application/json; charset=iso-8859-1", "json", "text/json", "application/vnd.api+json"} {
+		if err := CheckJSONType([]string{taken}); err != nil {
 			t.Errorf("%q: %v", taken, err)
 		}
 	}
-	for _, refused := range [][]string{{"application/json; charset=utf-7"}, {"text/plain; Charset=UTF-16LE"}, {"a b; charset=utf-7"}, {"application/json; charset=utf-8; charset=utf-7"}, {"application/json", "application/json"}, {"text/plain; a=" + strings.Repeat("x", maxType)}} {
-		if err := CheckCharset(refused); err == nil {
+	for _, refused := range [][]string{
+		nil, {""}, {"a b"}, {"application/json; charset=utf-7"}, {"text/plain; Charset=UTF-16LE"}, {"a b; charset=utf-7"}, {"application/json; charset=utf-8; charset=utf-7"}, {"application/json", "application/json"}, {"text/plain; a=" + strings.Repeat("x", maxType)},
+		{"application/x-www-form-urlencoded"}, {"application/x-www-form-urlencoded;x"}, {"application/x-www-form-urlencoded, application/json"}, {"application/x-www-form-urlencoded; a=1; A=2"}, {"multipart/form-data; boundary=b"}, {"multipart/related; boundary=b"}, {"application/xml"},
+	} {
+		if err := CheckJSONType(refused); err == nil {
 			t.Errorf("%q is taken", refused)
+		}
+	}
+}
+
+// TestIs: what a lenient reader takes for a form counts as one.
+func TestIs(t *testing.T) {
+	for contentType, want := range map[string]bool{
+		"application/x-www-form-urlencoded": true, "Multipart/Form-Data; boundary=b": true, "application/x-www-form-urlencoded;x": true, "application/x-www-form-urlencoded, application/json": true, "multipart/form-data; boundary=b; boundary=c": true,
+		"": false, "application/json": false, "application/json; a=1; A=2": false, "text/plain": false,
+	} {
+		if Is(contentType) != want {
+			t.Errorf("%q: %t, want %t", contentType, !want, want)
 		}
 	}
 }

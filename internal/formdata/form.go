@@ -205,9 +205,14 @@ func ValueIn(body []byte, name string) (string, error) {
 
 const multipartForm = "multipart/form-data"
 
-// Is reports whether a content type is that of a form.
+// Is reports whether a content type is that of a form, or may be to a reader that
+// takes what does not parse: application/x-www-form-urlencoded;x.
 func Is(contentType string) bool {
 	kind, _ := parseType(contentType)
+	return isForm(kind) || kind == "" && strings.Contains(strings.ToLower(contentType), "form")
+}
+
+func isForm(kind string) bool {
 	return kind == "application/x-www-form-urlencoded" || kind == multipartForm
 }
 

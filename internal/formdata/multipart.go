@@ -14,8 +14,9 @@ var lineBreak = []byte("\r\n")
 //
 // mime/multipart would build a map for each part's headers: kilobytes for a few
 // unauthenticated bytes. This reader keeps only the value, and refuses what two
-// readers could parse differently: bare line feeds, folded headers, text after a
-// boundary.
+// readers could parse differently: text before the first boundary, a boundary anywhere
+// but between parts, bare line feeds, folded headers, text after a boundary, a part
+// that is no named field.
 func multipartValue(body []byte, boundary, name string, alone bool) (string, error) {
 	if boundary == "" || len(boundary) > 70 { // RFC 2046 §5.1.1
 		return "", errForm
@@ -23,15 +24,12 @@ func multipartValue(body []byte, boundary, name string, alone bool) (string, err
 	reads(body)
 	delimiter := []byte("\r\n--" + boundary)
 	rest, ok := bytes.CutPrefix(body, delimiter[2:])
-	if !ok {
-		_, rest, ok = bytes.Cut(body, delimiter)
-	}
 	var found []byte
 	seen := false
 	for n := 0; ok; n++ {
 		if after, last := bytes.CutPrefix(rest, []byte("--")); last {
 			switch {
-			case !endsLine(after):
+			case !endsLine(after), bytes.Count(body, delimiter[2:]) != n+1:
 				return "", errForm
 			case !seen:
 				return "", ErrNoValue
@@ -42,7 +40,7 @@ func multipartValue(body []byte, boundary, name string, alone bool) (string, err
 			return "", ErrFields
 		}
 		var p part
-		if p, rest, ok = readPart(rest); !ok {
+		if p, rest, ok = readPart(rest); !ok || !p.field {
 			break
 		}
 		// The empty line after the headers may also be the one before the delimiter.
@@ -50,11 +48,11 @@ func multipartValue(body []byte, boundary, name string, alone bool) (string, err
 		if end < 0 {
 			break
 		}
-		if alone && p.field && isAlike(string(p.name), name) {
+		if alone && isAlike(string(p.name), name) {
 			return "", errAlike
 		}
-		if p.field && string(p.name) == name {
-			if seen || p.file || p.encoded {
+		if string(p.name) == name {
+			if seen || p.file || p.encoded || !isText(p.contentType) {
 				break
 			}
 			seen = true
@@ -73,10 +71,21 @@ func endsLine(text []byte) bool {
 
 // part is a part as its headers describe it.
 type part struct {
-	name    []byte
-	field   bool // it has a name
-	file    bool
-	encoded bool
+	name        []byte
+	field       bool // it has a name
+	file        bool
+	encoded     bool
+	contentType []byte
+}
+
+// isText reports whether readers take a part of a type for a field with the same text.
+// Some make a file of one of application/octet-stream.
+func isText(contentType []byte) bool {
+	if contentType == nil {
+		return true
+	}
+	kind, params := parseType(string(contentType))
+	return (kind == "text/plain" || kind == "application/json") && isASCIICompatible(params["charset"])
 }
 
 // readPart reads the rest of a delimiter's line and a part's headers. The rest begins
@@ -98,6 +107,11 @@ func readPart(text []byte) (p part, rest []byte, ok bool) {
 		switch {
 		case equalFold(key, "Content-Transfer-Encoding"):
 			p.encoded = true
+		case equalFold(key, "Content-Type"):
+			if p.contentType != nil {
+				return p, nil, false
+			}
+			p.contentType = bytes.TrimSpace(value)
 		case equalFold(key, "Content-Disposition"):
 			if disposed || !p.readDisposition(value) {
 				return p, nil, false
