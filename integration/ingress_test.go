@@ -100,7 +100,8 @@ func statusOfPost(t *testing.T, method, url, body string, header http.Header) in
 	return resp.StatusCode
 }
 
-// TestNginxAsksTheGateway: only what the gateway judges genuine reaches the app.
+// TestNginxAsksTheGateway: only what the gateway judges genuine reaches the app, without
+// the sender's own Webhook-Verified.
 func TestNginxAsksTheGateway(t *testing.T) {
 	t.Parallel()
 	caddyfile, nginx := ingressPage(t)
@@ -120,9 +121,13 @@ func TestNginxAsksTheGateway(t *testing.T) {
 		"dots that lead to the sender": {"POST", "/x/../hooks/gitlab_token", "nR8wq2Lz5Xk0Vt7YbHs3", 500},
 	} {
 		id := newCase()
-		got := statusOfPost(t, tc.method, "http://"+address+tc.path+"?case="+id, `{"object_kind":"push"}`, http.Header{"X-Gitlab-Token": {tc.token}})
-		if n := len(g.app.got(id)); got != tc.status || (n == 1) != (tc.status == 200) {
+		got := statusOfPost(t, tc.method, "http://"+address+tc.path+"?case="+id, `{"object_kind":"push"}`, http.Header{"X-Gitlab-Token": {tc.token}, "Webhook-Verified": {"github"}})
+		arrived := g.app.got(id)
+		if n := len(arrived); got != tc.status || (n == 1) != (tc.status == 200) {
 			t.Errorf("%s: %d, want %d; the app got %d", name, got, tc.status, n)
+		}
+		if len(arrived) == 1 && arrived[0].Header.Get("Webhook-Verified") != "" {
+			t.Errorf("%s: the app got a Webhook-Verified that the sender wrote", name)
 		}
 	}
 }
