@@ -2,11 +2,15 @@
 
 # The gateway, built from this checkout with the versions of its go.sum.
 #
-#     docker build -t caddy-verify-webhook .
+#     docker build --build-arg VERSION="$(git describe --tags --always --dirty)" \
+#         -t caddy-verify-webhook .
 #     docker run -p 80:80 -p 443:443 -p 443:443/udp \
-#         -v "$PWD/Caddyfile":/etc/caddy/Caddyfile:ro -v caddy_data:/data \
+#         -v "$PWD/caddy":/etc/caddy:ro -v caddy_data:/data \
 #         caddy-verify-webhook
 #
+# The Caddyfile is in the folder ./caddy. Mount the folder, not the file: editors
+# replace a file, and the container would keep the old one. VERSION is what caddy
+# webhook version and build_info say; without it, (devel), as .git is not copied.
 # caddy_data holds the certificates: keep it. The program runs as user 10001, as
 # in deploy/kubernetes: a volume that an older image wrote as root needs a
 # chown -R 10001:10001 first. Tags move; a build that must be repeatable names
@@ -20,9 +24,11 @@ COPY go.mod go.sum ./
 RUN go mod download
 
 COPY . .
+ARG VERSION=""
 # No cgo: the final image has musl, the builder has glibc.
 RUN --mount=type=cache,target=/cache \
-    GOCACHE=/cache CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/caddy ./cmd/caddy
+    GOCACHE=/cache CGO_ENABLED=0 go build -trimpath \
+    -ldflags="-s -w -X github.com/verify-webhook/caddy-verify-webhook/internal/version.stated=$VERSION" -o /out/caddy ./cmd/caddy
 
 FROM caddy:2.11
 

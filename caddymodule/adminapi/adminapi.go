@@ -90,7 +90,7 @@ type Delivery struct {
 
 // Status describes the gateway and its handlers.
 type Status struct {
-	Version       string       `json:"version"` // of verify_webhook; (devel): a build of a checkout
+	Version       string       `json:"version"` // of verify_webhook; (devel): a build that records none
 	Since         time.Time    `json:"since"`   // start of the process and of all counters
 	Store         Store        `json:"store"`
 	Inbox         *InboxEngine `json:"inbox"` // null without an inbox

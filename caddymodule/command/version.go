@@ -17,8 +17,10 @@ func versionCommand() *cobra.Command {
 		Short: "Prints the version of verify_webhook in this program",
 		Long: `
 Prints the versions of verify_webhook, Caddy and Go that this program was built
-with. (devel) is a build of a checkout. A running gateway says its own in
-caddy webhook status and in the metric caddy_verify_webhook_build_info.`,
+with. A build of a checkout has the time and hash of its commit; (devel) has
+neither: go run, a build without the git folder, or another module that replaces
+this one by a folder. A running gateway says its own in caddy webhook status and
+in the metric caddy_verify_webhook_build_info.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

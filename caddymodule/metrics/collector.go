@@ -31,7 +31,7 @@ var (
 	bufferedBytes = describe("buffered_bytes", "Bytes charged to max_buffered by all handlers: bodies in memory, and 64 KiB for each delivery in progress at the app.")
 	storeDegraded = describe("store_degraded",
 		"1 while a dedupe store is considered down, or while its file cannot be opened or written.")
-	buildInfo    = describe("build_info", "1, with the version of verify_webhook in this process: (devel) is a build of a checkout.", "version")
+	buildInfo    = describe("build_info", "1, with the version of verify_webhook in this process: (devel) is a build that records none.", "version")
 	evictedEarly = describe("evicted_early_total",
 		"Deliveries forgotten before their window ended, for lack of space: raise max_entries.")
 

@@ -5,9 +5,18 @@ import "runtime/debug"
 
 const module = "github.com/verify-webhook/caddy-verify-webhook"
 
-// Module returns the version of this module as the go command recorded it, such as
-// v1.2.0, and (devel) for a build of a checkout that records none.
+// stated is the version for a build that has no git folder, such as that of the Dockerfile:
+// go build -ldflags "-X …/internal/version.stated=v1.2.0".
+var stated string
+
+// Module returns the version of this module as the go command recorded it: v1.2.0, or
+// v0.0.0-20261129192322-564d74fb2d69 for the commit of a checkout, with +dirty if files
+// have changed. It returns (devel) if none is recorded: the program was started with go
+// run, built without a git folder, or with this module replaced by a folder.
 func Module() string {
+	if stated != "" {
+		return stated
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return devel

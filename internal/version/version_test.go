@@ -18,6 +18,11 @@ func TestOf(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
+	stated = "v1.5.0"
+	t.Cleanup(func() { stated = "" })
+	if got := Module(); got != "v1.5.0" {
+		t.Errorf("stated at the build: %s", got)
+	}
 	if got := of(&debug.BuildInfo{Main: program}); got != "(devel)" {
 		t.Errorf("without the module: %s", got)
 	}
