@@ -59,6 +59,7 @@ func TestParse(t *testing.T) {
 		"a request of a HAR":       {`{"method":"POST","url":"https://a.example/","httpVersion":"h2","queryString":[],"cookies":[],"headersSize":-1,"bodySize":1,"_priority":"High","postData":{"text":"x"}}`, "https://a.example/", "", "x"},
 		"curl":                     {"curl 'https://a.example/hooks?a=%2F' -X POST -H 'x: 1' --data-raw '" + `{"a": "it'\''s"}` + "'", "https://a.example/hooks?a=%2F", "1", `{"a": "it's"}`},
 		"curl of Chrome":           {"curl 'https://a.example/hooks' \\\n  -H 'content-type: application/json' \\\n  -H 'x: 1' \\\n  --data-raw $'{\"a\":\"\\u0021\\u00e9\\xff\\'\\n\"}' \\\n  --compressed --insecure\n", "https://a.example/hooks", "1", "{\"a\":\"!é\xff'\n\"}"},
+		"curl of printf %q":        {`curl -H $'x:\0401' -d $'{"a":"\302\251\n\0508"}' a.example`, "http://a.example/", "1", "{\"a\":\"©\n(8\"}"},
 		"curl, double quotes":      {`curl -sS -XPOST -Hx:1 -d "{\"a\": \"\$1\\n\"}" a.example/hooks -o /dev/null`, "http://a.example/hooks", "1", `{"a": "$1\n"}`},
 		"curl, options together":   {`curl -sSXPOST -kiH 'x: 1' -d a https://a.example`, "https://a.example/", "1", "a"},
 		"curl, a file":             {`curl --data-binary "@it's a body.json" https://a.example`, "https://a.example/", "", "{\"a\":\r\n1}\n"},

@@ -155,7 +155,10 @@ func (s *shell) ansi() (string, error) {
 			code := s.rest[1]
 			s.rest = s.rest[2:]
 			if digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[code]; digits > 0 {
-				text.WriteString(s.hex(code == 'x', digits))
+				text.WriteString(s.number(code == 'x', digits, 16))
+			} else if code >= '0' && code <= '7' { // of printf %q
+				s.rest = string(code) + s.rest
+				text.WriteString(s.number(true, 3, 8))
 			} else if plain := strings.IndexByte("ntrabfve", code); plain >= 0 {
 				text.WriteByte("\n\t\r\a\b\f\v\x1b"[plain])
 			} else {
@@ -166,13 +169,16 @@ func (s *shell) ansi() (string, error) {
 	return "", errUnclosed
 }
 
-// hex cuts off at most so many digits of a byte or of a character.
-func (s *shell) hex(isByte bool, digits int) string {
+// digitsOf are those of a base.
+var digitsOf = map[int]string{8: "01234567", 16: "0123456789abcdefABCDEF"}
+
+// number cuts off at most so many digits of a byte or of a character.
+func (s *shell) number(isByte bool, digits, base int) string {
 	n := 0
-	for n < min(digits, len(s.rest)) && strings.IndexByte("0123456789abcdefABCDEF", s.rest[n]) >= 0 {
+	for n < min(digits, len(s.rest)) && strings.IndexByte(digitsOf[base], s.rest[n]) >= 0 {
 		n++
 	}
-	value, _ := strconv.ParseUint("0"+s.rest[:n], 16, 32)
+	value, _ := strconv.ParseUint("0"+s.rest[:n], base, 32)
 	s.rest = s.rest[n:]
 	if isByte {
 		return string([]byte{byte(value)})
