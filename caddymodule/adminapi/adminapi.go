@@ -205,7 +205,7 @@ type Body struct {
 	Read        bool   `json:"read"` // false if the delivery was rejected before
 	Bytes       int    `json:"bytes"`
 	Declared    *int64 `json:"declared,omitempty"` // bytes announced, if it was not read
-	SHA256      string `json:"sha256,omitempty"`
+	SHA256      string `json:"sha256,omitempty"`   // of all of it; of at most ten truncated ones a second
 	ContentType string `json:"content_type"`
 	Truncated   bool   `json:"truncated"` // only a part is kept
 }

@@ -210,7 +210,10 @@ func bodyText(b adminapi.Body) string {
 	case !b.Read:
 		return "not read"
 	}
-	text := fmt.Sprintf("%d bytes, SHA-256 %s", b.Bytes, b.SHA256)
+	text := fmt.Sprintf("%d bytes", b.Bytes)
+	if b.SHA256 != "" {
+		text += ", SHA-256 " + b.SHA256
+	}
 	if b.ContentType != "" {
 		text += ", " + b.ContentType
 	}

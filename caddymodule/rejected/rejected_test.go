@@ -119,6 +119,39 @@ func TestCutBody(t *testing.T) {
 	}
 }
 
+// TestDigestsOfAFlood: of a flood of large bodies only ten a second are hashed for the
+// operator, whole ones when they are shown.
+func TestDigestsOfAFlood(t *testing.T) {
+	var s Store
+	h := handler(t, "acme", 0, "n9Wd4kTq2")
+	add := func(now time.Time, size int) (digests int) {
+		r := refused(h)
+		r.Body, r.Time = make([]byte, size), now
+		for range maxSums + 2 {
+			s.Add(r, 64)
+		}
+		for _, kept := range s.List("")[:maxSums+2] {
+			d, err := kept.ShowAll(t.Context(), []Handler{h})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Body.SHA256 != "" {
+				digests++
+			}
+		}
+		return digests
+	}
+	if got := add(clock, maxSize); got != maxSums {
+		t.Errorf("%d digests of cut bodies in one second, want %d", got, maxSums)
+	}
+	if got := add(clock, 1); got != maxSums+2 {
+		t.Errorf("%d digests of whole bodies, want all", got)
+	}
+	if got := add(clock.Add(time.Second), maxSize); got != maxSums {
+		t.Errorf("%d digests in the next second, want %d", got, maxSums)
+	}
+}
+
 // TestOneExplanationAtATime: a flood of requests uses at most one processor, and a
 // client that is gone gets no answer.
 func TestOneExplanationAtATime(t *testing.T) {

@@ -44,9 +44,11 @@ func (r *Request) ShowAll(ctx context.Context, now []Handler) (adminapi.Rejectio
 	if r.Read {
 		sum := r.digest
 		if !body.Truncated {
-			sum = sha256.Sum256(r.Body)
+			sum = new(sha256.Sum256(r.Body))
 		}
-		body.SHA256 = hex.EncodeToString(sum[:])
+		if sum != nil {
+			body.SHA256 = hex.EncodeToString(sum[:])
+		}
 	}
 	return adminapi.RejectionDetail{Rejection: r.shown(hide), Headers: hide.header(r.Header), Body: body, Hint: hide.sentence(h.text), Note: h.note}, nil
 }

@@ -35,6 +35,7 @@ const (
 	maxSize   = 64 << 10 // per request: its body is cut to fit
 	maxBytes  = 4 << 20  // of all requests
 	maxDetail = 1 << 10
+	maxSums   = 10 // digests of cut bodies a second: each costs as much as its verification
 	lineSize  = 64 // approximate overhead of a header line
 )
 
@@ -75,9 +76,9 @@ type Request struct {
 
 	id     string
 	seq    uint64
-	length int // of the body as read
-	digest [sha256.Size]byte
-	size   int64 // of the request in memory, in bytes
+	length int                // of the body as read
+	digest *[sha256.Size]byte // of a cut body; nil if many came
+	size   int64              // of the request in memory, in bytes
 	hint   hint
 }
 
@@ -94,6 +95,8 @@ type Store struct {
 	mu     sync.Mutex
 	seq    uint64
 	bytes  int64
+	second int64                 // of the latest digests
+	summed int                   // digests in that second
 	byName map[string][]*Request // oldest first
 }
 
@@ -120,8 +123,8 @@ func (s *Store) Add(r Request, most int) (id string) {
 		r.Header, r.Target, r.Host, r.size = http.Header{}, "", "", int64(len(r.Detail))
 	}
 	room := min(int64(len(r.Body)), maxSize-r.size)
-	if room < int64(len(r.Body)) {
-		r.digest = sha256.Sum256(r.Body)
+	if room < int64(len(r.Body)) && s.sums(r.Time) {
+		r.digest = new(sha256.Sum256(r.Body))
 	}
 	r.Body = bytes.Clone(r.Body[:room])
 	r.size += room
@@ -148,6 +151,17 @@ func (s *Store) Add(r Request, most int) (id string) {
 		s.dropOldest()
 	}
 	return r.id
+}
+
+// sums reports whether a digest may be computed now.
+func (s *Store) sums(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if second := now.Unix(); second != s.second {
+		s.second, s.summed = second, 0
+	}
+	s.summed++
+	return s.summed <= maxSums
 }
 
 // dropLimit drops the earlier request of a name that a limit refused for this reason.
