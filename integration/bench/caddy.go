@@ -19,8 +19,8 @@ import (
 func (e *environment) fillStore(s *server, n int) error {
 	const turn = 100_000
 	for left := n; left > 0; left -= turn {
-		j := e.job(s, fresh, 64, 64)
-		j.Address, j.Most, j.Duration = s.apart, min(turn, left), 10*patience
+		j := e.job(s, fresh, 64, 16)
+		j.Address, j.Most, j.Duration, j.Burst = s.apart, min(turn, left), 10*patience, 32
 		j.First = e.serial
 		e.serial += int64(j.Most)
 		g, err := e.prepareGenerator(j)

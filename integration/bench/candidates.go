@@ -90,7 +90,7 @@ var senders = []candidate{
 }
 
 func family(name, provider string, algorithm verifier.Algorithm) candidate {
-	c := candidate{name: name, about: "`" + provider + "`", provider: provider, verifies: true, algorithm: algorithm}
+	c := candidate{name: name + " (" + provider + ")", provider: provider, verifies: true, algorithm: algorithm}
 	if algorithm == "" {
 		c.site = ours(provider+" SECRET", "", plainly)
 	} else {

@@ -29,6 +29,7 @@ type job struct {
 	First         int64 // serial number
 	Most          int   // deliveries; none is sent twice, but for duplicates
 	Connections   int
+	Burst         int // deliveries that a connection sends at once; 0: it waits for each answer
 	Duration      time.Duration
 	Rate          float64 // deliveries a second in an open loop; 0: a closed loop
 	Want          answer

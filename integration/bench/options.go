@@ -35,7 +35,7 @@ func parse(args []string, progress io.Writer) (o options, err error) {
 	hurry := f.Bool("quick", false, "a minute instead of a quarter of an hour: few candidates, short rounds")
 	f.DurationVar(&o.duration, "duration", 1500*time.Millisecond, "of a round's closed loop: each connection sends the next delivery when the last is answered")
 	f.DurationVar(&o.latency, "latency", 1500*time.Millisecond, "of a round's open loop at -rate, for the percentiles; 0: none")
-	f.Float64Var(&o.rate, "rate", 1000, "deliveries a second in the open loop")
+	f.Float64Var(&o.rate, "rate", 1000, "deliveries a second in the open loop; fewer, 100 MiB a second, if their bodies are large")
 	f.IntVar(&o.rounds, "rounds", 7, "how often each candidate is measured")
 	f.IntVar(&o.connections, "connections", 16, "of the generator; four times as many for the inbox")
 	f.StringVar(&o.caddy, "caddy", "", "a build of cmd/caddy to measure (default: builds one)")

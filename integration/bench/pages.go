@@ -163,9 +163,9 @@ func (e *environment) machine(now time.Time) (string, error) {
 			versions = append(versions, "Caddy "+m.Version)
 		}
 	}
-	for _, program := range [][]string{{"redis-server", "--version"}, {"nginx", "-v"}} {
-		if out, err := exec.Command(program[0], program[1:]...).CombinedOutput(); err == nil {
-			versions = append(versions, regexp.MustCompile(`\S*\d+\.\d+\.\d+`).FindString(string(out)))
+	for _, program := range []struct{ name, flag, known string }{{"redis-server", "--version", "Redis"}, {"nginx", "-v", "nginx"}} {
+		if out, err := exec.Command(program.name, program.flag).CombinedOutput(); err == nil {
+			versions = append(versions, program.known+" "+regexp.MustCompile(`\d+\.\d+\.\d+`).FindString(string(out)))
 		}
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")

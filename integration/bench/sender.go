@@ -50,8 +50,12 @@ func (s *sender) close() {
 
 // closed sends one delivery after the other until the time is up.
 func (s *sender) closed(until time.Time) error {
+	send := s.one
+	if s.g.Burst > 0 {
+		send = s.burst
+	}
 	for time.Now().Before(until) {
-		if more, err := s.one(); err != nil || !more {
+		if more, err := send(); err != nil || !more {
 			return err
 		}
 	}
@@ -69,20 +73,50 @@ func (s *sender) open(due <-chan time.Time) error {
 	return nil
 }
 
+// one sends a delivery and checks its answer.
 func (s *sender) one() (more bool, err error) {
 	d, ok := s.g.take()
 	if !ok {
 		return false, nil
 	}
 	m, err := s.exchange(d)
-	if err != nil {
+	s.check(m)
+	return true, err
+}
+
+// burst sends several deliveries before it reads their answers.
+func (s *sender) burst() (more bool, err error) {
+	s.buf = s.buf[:0]
+	n := 0
+	for ; n < s.g.Burst; n++ {
+		d, ok := s.g.take()
+		if !ok {
+			break
+		}
+		s.buf = append(s.head(s.buf, d), d.body...)
+	}
+	if n == 0 {
+		return false, nil
+	}
+	if _, err := s.Write(s.buf); err != nil {
 		return false, err
 	}
+	for range n {
+		m, err := s.read()
+		if err != nil {
+			return false, err
+		}
+		s.check(m)
+	}
+	return true, nil
+}
+
+// check counts an answer.
+func (s *sender) check(m message) {
 	s.sent++
 	if got := (answer{m.status, m.length}); got != s.g.Want {
 		s.wrong[got.String()]++
 	}
-	return true, nil
 }
 
 // exchange sends a delivery and reads its answer.
@@ -106,13 +140,7 @@ func (s *sender) exchange(d delivery) (message, error) {
 }
 
 func (s *sender) write(d delivery) (err error) {
-	s.buf = append(s.buf[:0], "POST "...)
-	s.buf = append(s.buf, d.path...)
-	s.buf = append(s.buf, " HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: "...)
-	s.buf = strconv.AppendInt(s.buf, int64(len(d.body)), 10)
-	s.buf = append(s.buf, "\r\n"...)
-	s.buf = append(s.buf, d.header...)
-	s.buf = append(s.buf, "\r\n"...)
+	s.buf = s.head(s.buf[:0], d)
 	if len(d.body) <= 16<<10 {
 		s.buf = append(s.buf, d.body...)
 		_, err = s.Write(s.buf)
@@ -121,6 +149,17 @@ func (s *sender) write(d delivery) (err error) {
 	both := net.Buffers{s.buf, d.body}
 	_, err = both.WriteTo(s.Conn)
 	return err
+}
+
+// head appends a request without its body.
+func (s *sender) head(to []byte, d delivery) []byte {
+	to = append(to, "POST "...)
+	to = append(to, d.path...)
+	to = append(to, " HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: "...)
+	to = strconv.AppendInt(to, int64(len(d.body)), 10)
+	to = append(to, "\r\n"...)
+	to = append(to, d.header...)
+	return append(to, "\r\n"...)
 }
 
 // newH2 makes an HTTP/2 client with a connection of its own to the gateway, whose

@@ -149,8 +149,8 @@ func (e *environment) once(t *table, s *server, mix string, set settings) (out s
 	if set.latency == 0 || mix != fresh {
 		return out, nil
 	}
-	j.Duration, j.Rate = set.latency, set.rate
-	j.Most = int(set.rate*set.latency.Seconds()) + 1
+	j.Duration, j.Rate = set.latency, min(set.rate, 100<<20/float64(t.body))
+	j.Most = int(j.Rate*set.latency.Seconds()) + 1
 	r, err := e.drive(s, j, nil)
 	out.P50, out.P99, out.P999 = micros(r.P50), micros(r.P99), micros(r.P999)
 	return out, err
