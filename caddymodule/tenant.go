@@ -247,7 +247,7 @@ func (d *delivery) nameTenant() {
 	if d.keys == nil {
 		return
 	}
-	if cached := t.cache.Cached(d.tenant, d.came); cached != nil {
+	if cached := t.cache.Cached(d.r.Context(), d.tenant, d.came); cached != nil {
 		d.keys, d.known = cached, true
 	}
 }

@@ -25,7 +25,7 @@ func TestAdopted(t *testing.T) {
 	b.Adopt(old.Cache)
 	b.source.fails(fmt.Errorf("%w: status 502", ErrDown))
 	b.expect(t, "acme", "secret-of-acme", 0)
-	if b.Peek("acme") == old.Peek("acme") || b.Cached("acme", b.now) != b.Peek("acme") {
+	if b.Peek("acme") == old.Peek("acme") || b.Cached(t.Context(), "acme", b.now) != b.Peek("acme") {
 		t.Error("the snapshot is not of the new handler")
 	}
 	b.now = b.now.Add(remote.Fresh - time.Minute) // that of acme is no longer fresh

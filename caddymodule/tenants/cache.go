@@ -145,24 +145,31 @@ func (c *Cache) Verified(client netip.Prefix) {
 // used as it is: to move it costs more than to find it.
 const lately = time.Second
 
-// Cached returns a tenant's snapshot if it can be used now as it is, without asking the
-// source; otherwise nil. It allocates nothing.
-func (c *Cache) Cached(name string, now time.Time) *keys.Snapshot {
+// Cached returns the snapshot of a cached tenant if it can be used now, and otherwise nil.
+// A remote source is not asked; files are looked at again if they are due. Without a look
+// it allocates nothing.
+func (c *Cache) Cached(ctx context.Context, name string, now time.Time) *keys.Snapshot {
 	base, nanos := c.o.Base(), now.UnixNano()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	t, ok := c.known.Peek(name)
 	if !ok || t.base != base || !t.ready {
-		return nil
-	}
-	if age := now.Sub(t.answered); age < 0 || age >= c.renewal() {
+		c.mu.Unlock()
 		return nil
 	}
 	if since := nanos - t.used; since < 0 || since > int64(lately) {
 		t.used = nanos
 		c.known.Get(name)
 	}
-	return t.snapshot
+	s, had, age := t.snapshot, t.found, now.Sub(t.answered)
+	c.mu.Unlock()
+	if age >= 0 && age < c.renewal() {
+		return s
+	}
+	if c.terms.Remote {
+		return nil
+	}
+	s, _ = c.look(ctx, name, had, now) // nil with an error, which Find returns
+	return s
 }
 
 // renewal is the age from which keys are renewed: those of a remote source before they

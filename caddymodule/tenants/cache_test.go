@@ -191,21 +191,56 @@ func (b *bench) expect(t *testing.T, name, want string, asked int) {
 
 func TestKeysAreCached(t *testing.T) {
 	b := newBench(t, remote, 0)
-	if b.Cached("acme", b.now) != nil {
+	if b.Cached(t.Context(), "acme", b.now) != nil {
 		t.Error("cached before it is found")
 	}
 	b.expect(t, "acme", "secret-of-acme", 1)
 	b.now = b.now.Add(remote.Fresh * 3 / 4)
 	b.expect(t, "acme", "secret-of-acme", 1)
-	if s := b.Cached("acme", b.now); s == nil || s != b.Peek("acme") || b.Len() != 1 {
+	if s := b.Cached(t.Context(), "acme", b.now); s == nil || s != b.Peek("acme") || b.Len() != 1 {
 		t.Error("not cached")
 	}
 	b.source.set("acme", "first second")
 	b.now = b.now.Add(remote.Fresh)
-	if b.Cached("acme", b.now) != nil {
+	if b.Cached(t.Context(), "acme", b.now) != nil {
 		t.Error("cached beyond its time")
 	}
 	b.expect(t, "acme", "first second", 2)
+}
+
+// TestFilesAreLookedAtWhenTheyAreDue: on the way of a delivery, with all that a look can
+// find.
+func TestFilesAreLookedAtWhenTheyAreDue(t *testing.T) {
+	local := new(File).Terms()
+	for name, c := range map[string]struct {
+		change func(*sourceOf)
+		want   string
+	}{
+		"unchanged":   {func(*sourceOf) {}, "secret-of-acme"},
+		"rotated":     {func(s *sourceOf) { s.set("acme", "rotated") }, "rotated"},
+		"removed":     {func(s *sourceOf) { delete(s.has, "acme") }, "unknown"},
+		"unreadable":  {func(s *sourceOf) { s.fails(ErrDown) }, "secret-of-acme"},
+		"other fault": {func(s *sourceOf) { s.fails(errors.New("no answer")) }, "unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, local, 0)
+			b.expect(t, "acme", "secret-of-acme", 1)
+			c.change(b.source)
+			b.now = b.now.Add(local.Fresh - 1)
+			if got := shown(b.Cached(t.Context(), "acme", b.now), nil); got != "secret-of-acme" || b.source.times("acme") != 1 {
+				t.Errorf("before it is due: %s, asked %d times", got, b.source.times("acme"))
+			}
+			b.now = b.now.Add(1)
+			got := "none"
+			if s := b.Cached(t.Context(), "acme", b.now); s != nil {
+				got = shown(s, nil)
+			}
+			if want := strings.NewReplacer("unknown", "none", "unavailable", "none").Replace(c.want); got != want || b.source.times("acme") != 2 {
+				t.Errorf("%s, asked %d times, want %s", got, b.source.times("acme"), want)
+			}
+			b.expect(t, "acme", c.want, 2) // the reason, without another look
+		})
+	}
 }
 
 // TestRenewedBeforeTheEnd: no delivery waits for a tenant that has deliveries.
@@ -422,11 +457,11 @@ func TestHandlerChanges(t *testing.T) {
 	b := newBench(t, remote, 0)
 	b.expect(t, "acme", "secret-of-acme", 1)
 	b.base = baseOf(t, "whsec_c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ==")
-	if b.Cached("acme", b.now) != nil {
+	if b.Cached(t.Context(), "acme", b.now) != nil {
 		t.Error("the old snapshot is used")
 	}
 	b.expect(t, "acme", "secret-of-acme", 1)
-	if s := b.Cached("acme", b.now); s == nil || s.Signer != b.base.Signer {
+	if s := b.Cached(t.Context(), "acme", b.now); s == nil || s.Signer != b.base.Signer {
 		t.Error("another signer than the handler's")
 	}
 	b.base = nil
@@ -438,7 +473,7 @@ func TestCachedAllocatesNothing(t *testing.T) {
 	b := newBench(t, remote, 0)
 	b.find(t, "acme")
 	b.Verified(client)
-	if n := testing.AllocsPerRun(1000, func() { b.Cached("acme", b.now); b.Verified(client) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { b.Cached(t.Context(), "acme", b.now); b.Verified(client) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -510,7 +545,7 @@ func BenchmarkCached(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				if c.Cached(names[i], c.now) == nil {
+				if c.Cached(b.Context(), names[i], c.now) == nil {
 					b.Fatal("not cached")
 				}
 				if i += 7919; i >= n {

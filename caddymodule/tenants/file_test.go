@@ -274,7 +274,6 @@ func TestFileSystemThatIgnoresCase(t *testing.T) {
 	}
 }
 
-// BenchmarkUnchangedFile measures what an unchanged tenant costs, in system calls: one.
 // TestWhatAFileHolds: a tenant's secret may be in a file that another handler names.
 func TestWhatAFileHolds(t *testing.T) {
 	for _, c := range []struct {
@@ -326,6 +325,7 @@ func TestFolderOfManyFiles(t *testing.T) {
 	}
 }
 
+// BenchmarkUnchangedFile measures what an unchanged tenant costs, in system calls: one.
 func BenchmarkUnchangedFile(b *testing.B) {
 	f, _ := folderOf(b, map[string]string{"acme": "one"}, "{tenant}")
 	found, err := f.Find(b.Context(), "acme", nil)
