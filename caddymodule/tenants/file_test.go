@@ -121,9 +121,35 @@ func TestKindsAndPatterns(t *testing.T) {
 	}
 }
 
+// TestSecondFileOfATenant: an unchanged file says nothing of a key in another place.
+func TestSecondFileOfATenant(t *testing.T) {
+	dir := t.TempDir()
+	f := &File{Secret: []string{dir + "/{tenant}"}, PublicKey: []string{dir + "/{tenant}.pem"}}
+	if err := f.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "acme"), "secret")
+	found, err := f.Find(t.Context(), "acme", nil)
+	if got := texts(found, err); got != "secret" || found.Soon {
+		t.Fatalf("%s, soon %t", got, found.Soon)
+	}
+	write(t, filepath.Join(dir, "acme.pem"), "public")
+	if got := texts(f.Find(t.Context(), "acme", found)); got != "secret public" {
+		t.Error(got)
+	}
+}
+
+// stop keeps a source at the time that it is: what is written from then on is new for it,
+// however long the test takes.
+func stop(f *File) {
+	now := time.Now()
+	f.now = func() time.Time { return now }
+}
+
 // TestRotation: a change counts once the file is a second old or two reads are equal.
 func TestRotation(t *testing.T) {
 	f, dir := folderOf(t, map[string]string{"acme": "old"}, "{tenant}")
+	stop(f)
 	path := filepath.Join(dir, "acme")
 	found, err := f.Find(t.Context(), "acme", nil)
 	if got := texts(found, err); got != "old" || found.Soon {
@@ -149,7 +175,7 @@ func TestRotation(t *testing.T) {
 	step("half-written", "old", true, rewrite("ne"))
 	step("written on", "old", true, rewrite("new"))
 	step("read twice", "new", false, func() {})
-	step("replaced a second ago", "newer", false, func() { write(t, path+"~", "newer"); age(t, path+"~", 2*time.Second); rename(t, path+"~", path) })
+	step("replaced by a file of an hour ago", "newer", false, func() { write(t, path+"~", "newer"); rename(t, path+"~", path) })
 	step("written within a tick of the clock, with the same length", "newer", true, func() { rewrite("NEWER")(); age(t, path, -time.Hour) })
 	step("read twice, with a time of the future", "NEWER", false, func() {})
 
@@ -169,6 +195,7 @@ func rename(t testing.TB, from, to string) {
 // TestNewTenantOfANewFile: the first text counts at once, as at the start.
 func TestNewTenantOfANewFile(t *testing.T) {
 	f, dir := folderOf(t, nil, "{tenant}")
+	stop(f)
 	if got := texts(f.Find(t.Context(), "acme", nil)); got != "unknown" {
 		t.Fatal(got)
 	}
