@@ -14,7 +14,7 @@ import (
 // options are the flags.
 type options struct {
 	settings
-	connections          int
+	connections, entries int
 	bodies               []int
 	candidates, selected *regexp.Regexp
 	mixes                []string
@@ -38,6 +38,7 @@ func parse(args []string, progress io.Writer) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 1000, "deliveries a second in the open loop; fewer, 100 MiB a second, if their bodies are large")
 	f.IntVar(&o.rounds, "rounds", 7, "how often each candidate is measured")
 	f.IntVar(&o.connections, "connections", 16, "of the generator; four times as many for the inbox")
+	f.IntVar(&o.entries, "entries", 10*million, "the most done deliveries that -scale fills a store with, at the gateway's own speed")
 	f.StringVar(&o.caddy, "caddy", "", "a build of cmd/caddy to measure (default: builds one)")
 	f.BoolVar(&o.wrk, "wrk", true, "compare the generator with wrk, where it is installed")
 	f.BoolVar(&o.write, "write", false, "put the tables and plots into docs/performance.md and docs/sizing.md")

@@ -127,3 +127,9 @@ func read(t *testing.T, path ...string) string {
 	}
 	return string(text)
 }
+
+func TestEntriesAreBounded(t *testing.T) {
+	if got := entries(100_000); len(got) != 2 || got[1] != 100_000 {
+		t.Errorf("up to 100000: %v", got)
+	}
+}

@@ -15,7 +15,7 @@ type bar struct {
 
 // plot draws bars as SVG, readable on a light and on a dark page.
 func plot(title string, bars []bar) string {
-	const width, left, right, top, step = 720, 170, 60, 34, 22
+	const width, left, right, top, step = 720, 215, 60, 34, 22
 	most := 0.0
 	for _, b := range bars {
 		most = max(most, b.most)

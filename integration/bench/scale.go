@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,7 +28,7 @@ func (o options) scaleTables() (all []*table) {
 		customers = append(customers, c)
 	}
 	add("tenants", "Tenants of one handler, in random order", customers...)
-	add("entries", "Done deliveries in the memory store", each(entries(), func(c *candidate, n int) {
+	add("entries", "Done deliveries in the memory store", each(entries(o.entries), func(c *candidate, n int) {
 		c.fill, c.global = n, roomFor(2*n+1_000_000)
 	})...)
 	add("headers", "Headers beside those of the sender", each([]int{0, 20, 80}, func(c *candidate, n int) { c.headers = n })...)
@@ -55,14 +56,13 @@ func others(n int) string {
 	return b.String()
 }
 
-// entries are how many done deliveries a store gets: up to ten millions, where the
-// machine has the memory.
-func entries() []int {
-	all := []int{1000, 100_000, 1_000_000, 10_000_000}
+// entries are how many done deliveries a store gets: up to most, and a million where the
+// machine is short of memory.
+func entries(most int) []int {
 	if available() < 8<<30 {
-		return all[:3]
+		most = min(most, million)
 	}
-	return all
+	return slices.DeleteFunc([]int{1000, 100_000, million, 10 * million}, func(n int) bool { return n > most })
 }
 
 // available is the memory that Linux would give to a program, in bytes.
