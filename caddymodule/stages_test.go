@@ -28,8 +28,8 @@ var steps = []step{
 	{"open", 0, func(a *arrival) { a.err = cmp.Or(a.d.admit(), a.d.open()) }},
 	{"read", 5, func(a *arrival) { a.err = a.d.read() }},
 	{"verify", 1, func(a *arrival) { a.err = a.d.verify() }},
-	{"claim", 26, func(a *arrival) { a.err = a.d.claim() }},
-	{"forward", 16, func(a *arrival) { a.err = a.d.forward(taker) }}, // settles too
+	{"claim", 21, func(a *arrival) { a.err = a.d.claim() }},
+	{"forward", 12, func(a *arrival) { a.err = a.d.forward(taker) }}, // settles too
 	{"leave", 0, func(a *arrival) { a.d.leave() }},
 }
 
@@ -79,7 +79,7 @@ func arrivals(b testing.TB, options ...string) func() *arrival {
 		}
 		w := sink{make(http.Header)}
 		w.header.Set("Server", "Caddy")
-		return &arrival{h: h, w: w, r: caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)}
+		return &arrival{h: h, w: w, r: caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))}
 	}
 }
 

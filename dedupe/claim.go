@@ -21,8 +21,9 @@ type Claim struct {
 	terms Terms
 	end   time.Time // when renewals end
 
+	due time.Time // of the next renewal; zero while there is none to come. Guarded by Gate.mu
+
 	mu      sync.Mutex
-	timer   *time.Timer
 	settled bool
 	inStore bool // the store has our token
 	asked   bool // the store may have our token
@@ -33,15 +34,53 @@ type Claim struct {
 // the renewals then claim. asked is false if it was not called.
 func (g *Gate) newClaim(f *flight, token Token, t Terms, inStore, asked bool) *Claim {
 	c := &Claim{g: g, f: f, key: f.key, token: token, terms: t, inStore: inStore, asked: asked}
-	c.end = time.Now().Add(t.Limit + t.Lease)
-	c.mu.Lock() // the timer must not fire before it is set
-	c.timer = time.AfterFunc(t.Lease/3, c.renew)
-	c.mu.Unlock()
+	now := time.Now()
+	c.end = now.Add(t.Limit + t.Lease)
 	g.mu.Lock()
 	f.claim = c
+	g.renewAt(c, now.Add(t.Lease/3))
 	g.found(f)
 	g.mu.Unlock()
 	return c
+}
+
+// renewAt has a claim renewed at a time. One timer serves all claims: most are settled
+// long before, and would start and stop one of their own for nothing. Gate.mu is held.
+func (g *Gate) renewAt(c *Claim, due time.Time) {
+	c.due = due
+	if g.nextDue.IsZero() || due.Before(g.nextDue) {
+		g.wakeRenewals(due)
+	}
+}
+
+func (g *Gate) wakeRenewals(due time.Time) {
+	g.nextDue = due
+	if g.renewals == nil {
+		g.renewals = time.AfterFunc(time.Until(due), g.renewDue)
+		return
+	}
+	g.renewals.Reset(time.Until(due))
+}
+
+// renewDue renews the claims that are due, each in its own goroutine, and sets the timer
+// for the next.
+func (g *Gate) renewDue() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now, next := time.Now(), time.Time{}
+	for _, f := range g.flights {
+		switch c := f.claim; {
+		case c == nil || c.due.IsZero():
+		case !c.due.After(now):
+			c.due = time.Time{}
+			go c.renew()
+		case next.IsZero() || c.due.Before(next):
+			next = c.due
+		}
+	}
+	if g.nextDue = next; !next.IsZero() {
+		g.wakeRenewals(next)
+	}
 }
 
 // Key returns the key of the delivery.
@@ -71,6 +110,14 @@ func (g *Gate) Record(key Key, m Mark) { g.record(nil, key, m) }
 // record writes a mark, locally at once and to the store within its time limit or
 // later, and ends the flight if there is one.
 func (g *Gate) record(f *flight, key Key, m Mark) {
+	if g.instant && g.store.Done(g.ctx, key, m) == nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if f != nil {
+			g.concludeLocked(f, m.Status)
+		}
+		return
+	}
 	d := &pendingWrite{key: key, mark: m, until: time.Now().Add(m.TTL), writing: true}
 	if g.local != nil {
 		g.local.Done(g.ctx, key, m) // does not fail
@@ -114,7 +161,7 @@ func (c *Claim) Release() {
 	}
 }
 
-// settle stops the renewals. ok is false if the claim was already settled; owns is
+// settle ends the renewals. ok is false if the claim was already settled; owns is
 // false if its flight was handed on, asked if the store cannot have our token.
 func (c *Claim) settle() (owns, asked, ok bool) {
 	c.mu.Lock()
@@ -123,11 +170,10 @@ func (c *Claim) settle() (owns, asked, ok bool) {
 		return false, false, false
 	}
 	c.settled = true
-	c.timer.Stop()
 	return !c.lapsed, c.asked, true
 }
 
-// renew runs every third of the lease, in its own goroutine.
+// renew runs every third of the lease.
 func (c *Claim) renew() {
 	c.mu.Lock()
 	if c.settled || c.lapsed {
@@ -165,7 +211,9 @@ func (c *Claim) renew() {
 	if err != nil {
 		next /= 3 // three more attempts before the lease ends
 	}
-	c.timer.Reset(min(next, max(time.Until(c.end), time.Millisecond)))
+	c.g.mu.Lock()
+	c.g.renewAt(c, time.Now().Add(min(next, max(time.Until(c.end), time.Millisecond))))
+	c.g.mu.Unlock()
 }
 
 // extend renews the lease. If the store does not know our claim, because it did not

@@ -144,6 +144,7 @@ type Gate struct {
 	maxFlight int
 	maxQueued int
 	breaker   breaker
+	instant   bool // store neither waits nor fails: a LocalStore, alone
 
 	mu         sync.Mutex
 	flights    map[Key]*flight
@@ -153,6 +154,8 @@ type Gate struct {
 	queued     map[string]*roomQueue // how many of them each room has
 	writerRuns bool                  // the goroutine of writeback.go runs
 	closed     bool
+	renewals   *time.Timer // of the claims; nil before the first
+	nextDue    time.Time   // when it fires; zero: it does not
 
 	ctx     context.Context // canceled by Close
 	cancel  context.CancelFunc
@@ -194,6 +197,8 @@ func NewGate(o Options) *Gate {
 		unwritten: make(map[Key]*pendingWrite),
 		queued:    make(map[string]*roomQueue),
 	}
+	_, instant := o.Store.(LocalStore)
+	g.instant = instant && o.Local == nil
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }

@@ -93,8 +93,8 @@ type SharedForgetter interface {
 	Forgotten(ctx context.Context, key Key) (bool, error)
 }
 
-// A LocalStore is a [Store] in this process. Its size follows the configuration, and
-// it counts its entries.
+// A LocalStore is a [Store] in this process. Its calls neither wait nor fail, except for
+// ErrFull; its size follows the configuration, and it counts its entries.
 type LocalStore interface {
 	Store
 
