@@ -57,7 +57,7 @@ type recogniser struct {
 	identity dedupe.Identity
 	scope    dedupe.Scope // "" without a configured name: by route
 	scheme   string
-	event    []string // headers with the event type
+	event    []string // headers with the event type, in canonical form
 	counts   []string // those that are not signed: part of the identity
 	method   bool     // the method is part of the identity
 	terms    dedupe.Terms
@@ -85,7 +85,10 @@ func (h *Handler) provisionDedupe() error {
 	r := &h.recogniser
 	*r = recogniser{
 		identity: identity, scheme: p.ID, off: c.Off || identity.Off(), status: http.StatusOK,
-		event: p.EventHeader, method: facts.MethodUnsigned,
+		method: facts.MethodUnsigned,
+	}
+	for _, name := range p.EventHeader {
+		r.event = append(r.event, http.CanonicalHeaderKey(name))
 	}
 	if facts.EventUnsigned {
 		r.counts = p.EventHeader
@@ -229,7 +232,7 @@ func (d *delivery) name(key dedupe.Key) {
 	d.hash = key
 	d.key = key.String()
 	d.repl.Set(prefix+"delivery", d.key)
-	d.w.Header().Set(markDelivery, d.key)
+	d.w.Header()[markDelivery] = []string{d.key}
 }
 
 // terms returns the parameters of the delivery's claim.
@@ -267,7 +270,7 @@ const maxEvent = 128
 // matchers: visible ASCII, limited to the size of a label.
 func eventOf(header map[string][]string, names []string) string {
 	for _, name := range names {
-		lines := header[http.CanonicalHeaderKey(name)]
+		lines := header[name]
 		if len(lines) == 0 {
 			continue
 		}

@@ -41,7 +41,7 @@ func deleteMarks(r *http.Request) {
 func deleteUpgrade(r *http.Request) {
 	lines := r.Header["Upgrade"]
 	if len(lines) != 1 || !strings.EqualFold(strings.TrimSpace(lines[0]), "websocket") {
-		r.Header.Del("Upgrade")
+		delete(r.Header, "Upgrade")
 	}
 }
 
@@ -49,7 +49,7 @@ func deleteUpgrade(r *http.Request) {
 // adds to them whatever follows the body, declared or not.
 func deleteTrailers(r *http.Request) {
 	r.Trailer = nil
-	r.Header.Del("Trailer")
+	delete(r.Header, "Trailer")
 }
 
 // checkHeaders refuses a scheme that reads a mark: it is deleted before verification,

@@ -28,7 +28,7 @@ var steps = []step{
 	{"open", 0, func(a *arrival) { a.err = cmp.Or(a.d.admit(), a.d.open()) }},
 	{"read", 5, func(a *arrival) { a.err = a.d.read() }},
 	{"verify", 1, func(a *arrival) { a.err = a.d.verify() }},
-	{"claim", 21, func(a *arrival) { a.err = a.d.claim() }},
+	{"claim", 13, func(a *arrival) { a.err = a.d.claim() }},
 	{"forward", 12, func(a *arrival) { a.err = a.d.forward(taker) }}, // settles too
 	{"leave", 0, func(a *arrival) { a.d.leave() }},
 }

@@ -16,15 +16,17 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	if d.keys != nil { // otherwise the key on receipt is gone
 		signer = d.keys.Signer
 	}
-	for name := range h {
-		if signer != nil && appview.IsHeader(name, upstreamHeaders) {
-			delete(h, name)
+	if signer != nil {
+		for name := range h {
+			if appview.IsHeader(name, upstreamHeaders) {
+				delete(h, name)
+			}
 		}
 	}
 	// Connection could declare the mark hop-by-hop and have it removed; Upgrade,
 	// Expect and Incremental (RFC 10036) ask for what a buffered request cannot do.
 	for _, name := range []string{"Connection", "Upgrade", "Expect", "Incremental"} {
-		h.Del(name)
+		delete(h, name)
 	}
 	// One sender could pass off its delivery as another's. Signed headers are the
 	// sender's word, and stay.
@@ -36,12 +38,12 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	if d.unverified != nil {
 		return nil
 	}
-	h.Set(markVerified, d.h.Name)
+	h[markVerified] = []string{d.h.Name}
 	if d.tenant != "" {
-		h.Set(markTenant, d.tenant)
+		h[markTenant] = []string{d.tenant}
 	}
 	if d.key != "" {
-		h.Set(markDelivery, d.key)
+		h[markDelivery] = []string{d.key}
 	}
 	if signer == nil {
 		return nil

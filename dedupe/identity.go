@@ -127,13 +127,13 @@ type Delivery struct {
 // Neither the secret (it rotates) nor the timestamp (it changes with each attempt) is
 // part of a key.
 func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
-	var room [8]string // avoids an allocation, unless an event has many lines
-	fields := append(room[:0], string(scope), scheme)
+	var room [keyRoom]byte
+	in := keyInput(room[:0]).add(string(scope)).add(scheme)
 	if d.Tenant != "" { // tenants choose the same ids
-		fields = append(fields, "tenant", d.Tenant)
+		in = in.add("tenant").add(d.Tenant)
 	}
 	if d.Signer != "" { // so do senders, and one may choose another's
-		fields = append(fields, "signer", d.Signer)
+		in = in.add("signer").add(d.Signer)
 	}
 	id := d.ID
 	if i.ID != IDAlone { // a signed id counts exactly as signed
@@ -144,20 +144,23 @@ func (i Identity) Key(scope Scope, scheme string, d Delivery) (Key, bool) {
 		if !i.Content || len(d.Content) == 0 {
 			return Key{}, false
 		}
-		fields = append(fields, "content", digest(d.Content))
+		in = in.add("content").add(digest(d.Content))
 	case i.ID == IDAlone:
-		fields = append(fields, "id", id)
+		in = in.add("id").add(id)
 	default:
-		fields = append(fields, "id+content", id, digest(d.Content))
+		in = in.add("id+content").add(id).add(digest(d.Content))
 	}
 	if d.Method != "" {
-		fields = append(fields, "method "+d.Method)
+		in = in.add("method " + d.Method)
 	}
-	return NewKey(append(fields, d.Event...)...), true
+	for _, line := range d.Event {
+		in = in.add(line)
+	}
+	return in.key(), true
 }
 
-func digest(body []byte) string {
-	sum := sha256.Sum256(body)
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
 	return string(sum[:])
 }
 
@@ -188,14 +191,21 @@ func SiteScope(provider, site, urlPath string) Scope {
 	return Scope(strings.Join([]string{"site", provider, site, canonicalPath(urlPath)}, "\x00"))
 }
 
-func canonicalPath(urlPath string) string { return strings.ToLower(path.Clean("/" + urlPath)) }
+func canonicalPath(urlPath string) string {
+	if !strings.HasPrefix(urlPath, "/") {
+		urlPath = "/" + urlPath
+	}
+	return strings.ToLower(path.Clean(urlPath))
+}
 
 func canonicalHost(host string) string {
-	if ap, err := netip.ParseAddrPort(host); err == nil {
-		return ap.Addr().String()
-	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ':') == i {
-		host = host[:i]
+	if i := strings.LastIndexByte(host, ':'); i >= 0 { // otherwise parsing allocates an error
+		if ap, err := netip.ParseAddrPort(host); err == nil {
+			return ap.Addr().String()
+		}
+		if strings.IndexByte(host, ':') == i {
+			host = host[:i]
+		}
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	return strings.ToLower(strings.TrimSuffix(host, "."))

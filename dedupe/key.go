@@ -17,22 +17,36 @@ type Key [16]byte
 // NewKey hashes the fields. Each is preceded by its length, so that ("ab", "c")
 // and ("a", "bc") are different keys.
 func NewKey(fields ...string) Key {
-	var size int
+	var room [keyRoom]byte
+	in := keyInput(room[:0])
 	for _, f := range fields {
-		size += 8 + len(f)
+		in = in.add(f)
 	}
-	b := make([]byte, 0, size)
-	for _, f := range fields {
-		b = binary.BigEndian.AppendUint64(b, uint64(len(f)))
-		b = append(b, f...)
-	}
-	sum := sha256.Sum256(b)
+	return in.key()
+}
+
+// keyRoom is enough for the input of most keys. Longer ones are allocated.
+const keyRoom = 512
+
+// keyInput is the input of a [Key].
+type keyInput []byte
+
+func (in keyInput) add(field string) keyInput {
+	return append(binary.BigEndian.AppendUint64(in, uint64(len(field))), field...)
+}
+
+func (in keyInput) key() Key {
+	sum := sha256.Sum256(in)
 	return Key(sum[:16])
 }
 
 // String returns the key as 32 hex digits, the form used in logs, the
 // Webhook-Delivery header and the admin API.
-func (k Key) String() string { return hex.EncodeToString(k[:]) }
+func (k Key) String() string {
+	var text [2 * len(k)]byte
+	hex.Encode(text[:], k[:])
+	return string(text[:])
+}
 
 // ParseKey is the inverse of [Key.String]. The error does not repeat s.
 func ParseKey(s string) (Key, error) {

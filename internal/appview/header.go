@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // RoutingHeaders are headers by which some apps route instead of path and method. The
@@ -104,7 +105,7 @@ func (m Prefix) leads(value, path string) bool {
 
 // mayNamePath reports whether a word of a header's name is one for a path.
 func mayNamePath(name string) bool {
-	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return asDash(r) == '-' }) {
+	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r > unicode.MaxASCII || folded(byte(r)) == '-' }) {
 		if slices.ContainsFunc(pathWords, func(w string) bool { return strings.EqualFold(w, word) }) {
 			return true
 		}
@@ -117,16 +118,29 @@ func mayNamePath(name string) bool {
 // letters and digits).
 func IsHeader(name string, names []string) bool {
 	for _, n := range names {
-		if len(n) == len(name) && strings.EqualFold(strings.Map(asDash, name), n) {
+		if len(n) == len(name) && alike(name, n) {
 			return true
 		}
 	}
 	return false
 }
 
-func asDash(r rune) rune {
-	if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-		return r
+// alike compares names of the same length.
+func alike(a, b string) bool {
+	for i := range len(a) {
+		if folded(a[i]) != folded(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func folded(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c + 'a' - 'A'
+	case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+		return c
 	}
 	return '-'
 }

@@ -44,7 +44,8 @@ func Lines(header map[string][]string, names []string) (lines []string) {
 	if len(names) == 0 {
 		return nil
 	}
-	var found []string
+	var room [2]string
+	found := room[:0]
 	for name := range header {
 		if appview.IsHeader(name, names) {
 			found = append(found, name)
