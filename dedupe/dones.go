@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"container/heap"
+	"hash/maphash"
 	"slices"
 )
 
@@ -16,7 +17,9 @@ import (
 // one, and no tenant those of a smaller one of its handler.
 type dones struct {
 	size   int
-	at     map[Key]int32
+	n      int     // how many there are
+	heads  []int32 // by hash of the key: the first slot of a chain; 2^n of them, not fewer than slots
+	seed   maphash.Seed
 	slab   []slot
 	free   int32 // the first unused slot of the slab; next links them
 	rooms  []*room
@@ -28,12 +31,13 @@ type dones struct {
 	bySum  order // of rooms: first the largest
 }
 
-// A slot uses 40 bytes, plus 24 to 48 in the map.
+// A slot uses 40 bytes, plus 4 to 8 in heads: a map would use 24 to 48.
 type slot struct {
 	key        Key
 	mark       doneMark
 	prev, next int32 // in its queue
 	queue      int32
+	chain      int32 // the next slot with the same head
 }
 
 const none = -1
@@ -92,7 +96,7 @@ func (o *order) Pop() any {
 func (o *order) fix(i int32) { heap.Fix(o, int(*o.place(i))) }
 
 func newDones(size int) *dones {
-	d := &dones{size: size, at: make(map[Key]int32), free: none, unused: none, named: make(map[string]*room), of: make(map[shareOf]int32)}
+	d := &dones{size: size, seed: maphash.MakeSeed(), free: none, unused: none, named: make(map[string]*room), of: make(map[shareOf]int32)}
 	d.byEnd = order{
 		before: func(a, b int32) bool { return d.end(a) < d.end(b) },
 		place:  func(q int32) *int32 { return &d.queues[q].placeEnd },
@@ -118,11 +122,60 @@ func (d *dones) larger(a, b int32) bool {
 }
 
 func (d *dones) get(key Key) (doneMark, bool) {
-	i, ok := d.at[key]
-	if !ok {
+	i := d.find(key)
+	if i == none {
 		return 0, false
 	}
 	return d.slab[i].mark, true
+}
+
+// find returns the slot of a key, or none.
+func (d *dones) find(key Key) int32 {
+	if d.n == 0 {
+		return none
+	}
+	i := *d.head(key)
+	for i != none && d.slab[i].key != key {
+		i = d.slab[i].chain
+	}
+	return i
+}
+
+// head is the start of a key's chain. The seed keeps senders, who choose what keys are
+// made of, from making long chains.
+func (d *dones) head(key Key) *int32 {
+	return &d.heads[maphash.Bytes(d.seed, key[:])&uint64(len(d.heads)-1)]
+}
+
+// chain puts a slot into the chain of its key. The heads double as they are used up.
+func (d *dones) chain(i int32) {
+	if d.n++; d.n > len(d.heads) {
+		old := d.heads
+		d.heads = slices.Repeat([]int32{none}, max(8, 2*len(old)))
+		for _, i := range old {
+			for i != none {
+				next := d.slab[i].chain
+				d.push(i)
+				i = next
+			}
+		}
+	}
+	d.push(i)
+}
+
+func (d *dones) push(i int32) {
+	head := d.head(d.slab[i].key)
+	d.slab[i].chain, *head = *head, i
+}
+
+// unchain is the inverse of chain.
+func (d *dones) unchain(i int32) {
+	d.n--
+	at := d.head(d.slab[i].key)
+	for *at != i {
+		at = &d.slab[*at].chain
+	}
+	*at = d.slab[i].chain
 }
 
 // put adds key as the newest of a room's share, and reports whether a delivery had to be
@@ -138,9 +191,9 @@ func (d *dones) put(key Key, m doneMark, name string, share Share, now int64) (e
 		}
 		d.remove(d.queues[d.byEnd.list[0]].oldest)
 	}
-	if i, known := d.at[key]; known {
+	if i := d.find(key); i != none {
 		d.remove(i)
-	} else if len(d.at) >= d.size {
+	} else if d.n >= d.size {
 		victim, _ := d.victim(name, share)
 		d.remove(victim)
 		evicted = true
@@ -152,10 +205,10 @@ func (d *dones) put(key Key, m doneMark, name string, share Share, now int64) (e
 // recall adds key as the oldest of a room's share, unless it is known or would be the
 // next victim.
 func (d *dones) recall(key Key, m doneMark, name string, share Share) (evicted bool) {
-	if _, known := d.at[key]; known {
+	if d.find(key) != none {
 		return false
 	}
-	if len(d.at) >= d.size {
+	if d.n >= d.size {
 		victim, own := d.victim(name, share)
 		if own {
 			return false
@@ -196,8 +249,8 @@ func (d *dones) take(key Key, m doneMark) int32 {
 		i = int32(len(d.slab))
 		d.slab = append(d.slab, slot{})
 	}
-	d.at[key] = i
 	d.slab[i] = slot{key: key, mark: m, prev: none, next: none}
+	d.chain(i)
 	return i
 }
 
@@ -272,7 +325,7 @@ func (d *dones) remove(i int32) {
 	} else {
 		q.newest = e.prev
 	}
-	delete(d.at, e.key)
+	d.unchain(i)
 	*e = slot{next: d.free}
 	d.free = i
 	r := d.rooms[q.room]
@@ -302,9 +355,9 @@ func (d *dones) close(r *room, q int32) {
 }
 
 // resized returns dones with space for size, and the number of evicted deliveries.
-// For a smaller size it copies the rest: slab and map never shrink.
+// For a smaller size it copies the rest: slab and heads never shrink.
 func (d *dones) resized(size int) (_ *dones, evicted int) {
-	for d.size = size; len(d.at) > size; evicted++ {
+	for d.size = size; d.n > size; evicted++ {
 		d.remove(d.queues[d.rooms[d.bySum.list[0]].bySum.list[0]].oldest)
 	}
 	if len(d.slab) <= size {

@@ -10,7 +10,7 @@ import (
 
 // Defaults of [MemoryOptions].
 const (
-	DefaultMaxEntries  = 131072 // about 11 MB; see docs/dedupe.md for a table
+	DefaultMaxEntries  = 131072 // about 6 MB; see docs/dedupe.md for a table
 	DefaultMaxInFlight = 16384
 )
 
@@ -189,7 +189,7 @@ func (m *Memory) Done(_ context.Context, key Key, d Mark) error {
 
 	m.endFlight(s, key)
 	if d.TTL.Milliseconds() <= 0 {
-		if i, ok := s.done.at[key]; ok {
+		if i := s.done.find(key); i != none {
 			s.done.remove(i)
 		}
 		return nil
@@ -233,7 +233,7 @@ func (m *Memory) Forget(_ context.Context, key Key) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	if i, ok := s.done.at[key]; ok {
+	if i := s.done.find(key); i != none {
 		live := s.done.slab[i].mark.until() > now
 		s.done.remove(i)
 		return live, nil
@@ -262,7 +262,7 @@ func (s *shard) forgetStatus(status int, now int64) (gone []Key) {
 		}
 	})
 	for _, key := range gone {
-		s.done.remove(s.done.at[key])
+		s.done.remove(s.done.find(key))
 	}
 	return gone
 }
@@ -274,8 +274,8 @@ func (m *Memory) Lookup(key Key) (Mark, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	i, ok := s.done.at[key]
-	if !ok || s.done.slab[i].mark.until() <= now {
+	i := s.done.find(key)
+	if i == none || s.done.slab[i].mark.until() <= now {
 		return Mark{}, false
 	}
 	e := s.done.slab[i]
@@ -338,7 +338,7 @@ func (m *Memory) Stats() MemoryStats {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		st.Entries += len(s.done.at)
+		st.Entries += s.done.n
 		s.mu.Unlock()
 	}
 	return st

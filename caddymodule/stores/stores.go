@@ -51,7 +51,7 @@ type Resizer interface {
 // restarts.
 type Memory struct {
 	// How many deliveries are remembered as done; beyond it the oldest of the handler
-	// with the most, and in it of the tenant with the most, is forgotten early. 131072 take about 11 MB. Default: 131072.
+	// with the most, and in it of the tenant with the most, is forgotten early. 131072 take about 6 MB. Default: 131072.
 	MaxEntries *int `json:"max_entries,omitempty"`
 }
 
