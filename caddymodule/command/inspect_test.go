@@ -188,7 +188,7 @@ func TestInspectorHasItsOwnPort(t *testing.T) {
 		}
 	}
 	for _, port := range []string{"9000", "127.0.0.1:9000", ":9000"} {
-		if _, errs, code := webhook(t, "", "listen", "stripe", "--secret", "a", "--addr", port, "--page", "127.0.0.1:9000"); code != exitUsage || !strings.Contains(errs, "--page: choose a port of its own") {
+		if _, errs, code := webhook(t, "", "listen", "stripe", "--secret", "a", "--addr", port, "--page", "127.0.0.1:9000"); code != exitUsage || !strings.Contains(errs, "--page: choose another port") {
 			t.Errorf("--addr %s: exit %d, %s", port, code, errs)
 		}
 	}

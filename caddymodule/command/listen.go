@@ -43,7 +43,7 @@ http://localhost:3000/hooks.
 Each request is also on a page for the browser, the inspector, whose address it
 prints: what the sender signed against what arrived, and a button that sends a
 delivery to the app again. The page has a port of its own, for this machine
-only: never lead a tunnel there. --page chooses its address, or turns it off.
+only: never point a tunnel at it. --page chooses its address, or turns it off.
 
 --save writes each request to its own file, for "caddy webhook verify". The
 files hold your senders' data: protect them as you protect that data.
@@ -159,7 +159,7 @@ func (c *listenRun) listenPage() (net.Listener, error) {
 	}
 	_, own, _ := net.SplitHostPort(c.page)
 	if _, port, _ := net.SplitHostPort(c.addr); own == port {
-		return nil, errors.New("--page: choose a port of its own: that of --addr is open to senders")
+		return nil, errors.New("--page: choose another port: that of --addr is open to senders")
 	}
 	return listenHere("--page", c.page)
 }

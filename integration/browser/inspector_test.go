@@ -144,7 +144,7 @@ func TestInspectorOfSeveralSenders(t *testing.T) {
 	b.write("first")
 	eventually(t, "the filter applies", func() bool { return value[int](b, `document.querySelectorAll('tbody tr').length`) == 2 })
 	b.press("Escape")
-	b.do(chooses("outcome", "duplicate"))
+	b.do(selects("outcome", "duplicate"))
 	eventually(t, "both filters apply", func() bool { return value[int](b, `document.querySelectorAll('tbody tr').length`) == 1 })
 	b.clickRow("duplicate")
 	b.sees("All requests of this delivery")

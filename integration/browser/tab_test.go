@@ -170,8 +170,8 @@ func (b *tab) clickWhere(condition string) {
 	b.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
-// chooses chooses a value of a list, by its id.
-func chooses(id, v string) chromedp.Action {
+// selects selects a value of the list with an id.
+func selects(id, v string) chromedp.Action {
 	return chromedp.Evaluate(fmt.Sprintf(`(() => { const e = document.getElementById(%q); e.value = %q; e.dispatchEvent(new Event('change')); })()`, id, v), nil)
 }
 
