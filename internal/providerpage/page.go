@@ -332,7 +332,11 @@ func sources(p *providers.Provider) (lines []string) {
 		if s.Read != "" {
 			read = " (read " + s.Read + ")"
 		}
-		lines = append(lines, fmt.Sprintf("<%s>: %s%s", s.URL, prose(s.Proves), read))
+		address := prose(s.URL)
+		if strings.Contains(s.URL, "://") {
+			address = "<" + s.URL + ">"
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s%s", address, prose(s.Proves), read))
 	}
 	return lines
 }
