@@ -52,11 +52,28 @@ const notVerifyWebhook = "unexpected answer from the admin endpoint: is it a Cad
 
 // endpoint is the address of the admin endpoint.
 func (f *adminFlags) endpoint() (string, error) {
-	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
+	var config []byte
+	var err error
+	if f.address == "" && f.config != "" {
+		if config, _, _, err = caddycmd.LoadConfig(f.config, f.adapter); err == nil && adminOff(config) {
+			return "", fmt.Errorf("%s: the configuration switches the admin endpoint off (admin off), and nothing else answers these commands", f.config)
+		}
+	}
+	address := ""
+	if err == nil {
+		address, err = caddycmd.DetermineAdminAPIAddress(f.address, config, f.config, f.adapter)
+	}
 	if err != nil {
 		return "", fmt.Errorf("cannot determine the admin endpoint's address: %w: set it with --address", err)
 	}
 	return address, nil
+}
+
+func adminOff(config []byte) bool {
+	var c struct {
+		Admin struct{ Disabled bool }
+	}
+	return json.Unmarshal(config, &c) == nil && c.Admin.Disabled
 }
 
 // request sends one request to the admin endpoint and returns its answer, a success.

@@ -100,6 +100,8 @@ func TestOperatorCommands(t *testing.T) {
 		{"no endpoint", "status --address 127.0.0.1:1", 2, []string{"no answer from the admin endpoint at 127.0.0.1:1: dial tcp", "is Caddy running? Set another address with --address"}},
 		{"no such socket", "status --address unix//nonexistent.sock", 2, []string{"is Caddy running?"}},
 		{"another server", "status --address " + other, 2, []string{"answered 404: is it a Caddy with verify_webhook?"}},
+		{"an endpoint that is off", "status --config " + file(t, "Caddyfile", "{\n\tadmin off\n}\n"), 2, []string{"Caddyfile: the configuration switches the admin endpoint off"}},
+		{"the endpoint of a configuration", "status --config " + file(t, "Caddyfile", "{\n\tadmin "+tcp+"\n}\n"), 0, []string{"v1.2.3"}},
 		{"no configuration file", "status --config /nonexistent/caddy.json", 2, []string{"--address"}},
 
 		{"rejections", "rejections --address " + tcp, 0, []string{id, "shop     signature_mismatch  POST /hooks/acme?"}},
