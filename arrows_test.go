@@ -50,7 +50,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/placement": {outside: []string{caddy, zap}},
 	"caddymodule/tenants":   {ours: []string{"caddymodule/keys", "caddymodule/logging", "caddymodule/option", "verifier"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/rejected":  {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "verifier", "verifier/providers"}},
-	"caddymodule/stores":    {ours: []string{"caddymodule/keys", "caddymodule/option", "dedupe", "dedupe/bolt"}, outside: []string{caddy}},
+	"caddymodule/stores":    {ours: []string{"caddymodule/keys", "caddymodule/option", "dedupe", "dedupe/bolt", "internal/nearest"}, outside: []string{caddy}},
 	"caddymodule/nats":      {ours: []string{"caddymodule/boxes", "caddymodule/keys", "caddymodule/option", "inbox", "inbox/nats", "internal/configfile"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/redis":     {ours: []string{"caddymodule/keys", "caddymodule/option", "caddymodule/stores", "dedupe", "dedupe/redis", "internal/configfile"}, outside: []string{caddy, zap, "github.com/redis/go-redis/v9"}},
 	"caddymodule/command": {

@@ -13,6 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 func init() {
@@ -85,6 +86,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, earlier any) (any, error) {
 				return nil, err
 			}
 		default:
+			if near := nearest.Of(d.Val(), []string{"max_buffered", "keep_rejected", "keep_deliveries", "store", "inbox"}); near != "" {
+				return nil, d.Errf("unknown option %s of the global verify_webhook: did you mean %s?", d.Val(), near)
+			}
 			return nil, d.Errf("unknown option of the global verify_webhook: known are max_buffered <size>, keep_rejected <n>, keep_deliveries <n>, store <kind>, inbox <engine>")
 		}
 	}

@@ -11,3 +11,6 @@ func SurveyWithin(app *caddyhttp.App) (found []Finding, left int, err error) {
 	found, err = s.findings()
 	return found, s.budget, err
 }
+
+// EveryHost is the remedy for other hosts at a listener.
+func EveryHost(listen string) string { return everyHost(listen) }

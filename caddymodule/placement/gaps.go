@@ -120,7 +120,7 @@ func (s *survey) unanswered() (findings []Finding) {
 				try(seat, near, "requests for other paths get Caddy's empty 200, which a sender reads as success: end the site with respond 404", cmp.Or(at.host, listen))
 			}
 			if !s.secure[seat.server] { // otherwise a client that requests another host gets no certificate
-				try(seat, spot{"other.invalid", at.path}, "requests for other hosts get Caddy's empty 200, which a sender reads as success: add a site for all hosts, "+everyHost(listen)+" { respond 404 }", listen)
+				try(seat, spot{"other.invalid", at.path}, "requests for other hosts get Caddy's empty 200, which a sender reads as success: add a site for all hosts, "+everyHost(listen), listen)
 			}
 		}
 	}
@@ -130,11 +130,15 @@ func (s *survey) unanswered() (findings []Finding) {
 	return findings
 }
 
-// everyHost is the address of a site for all other hosts.
+// everyHost is a site for all other hosts.
 func everyHost(listen string) string {
 	first, _, _ := strings.Cut(listen, " ")
-	if a, err := caddy.ParseNetworkAddress(first); err == nil && a.StartPort != 0 {
-		return fmt.Sprintf("http://:%d", a.StartPort)
+	a, err := caddy.ParseNetworkAddress(first)
+	switch {
+	case err != nil || a.StartPort == 0:
+		return "http:// { respond 404 }"
+	case a.Host != "":
+		return fmt.Sprintf("http://:%d { respond 404 }, with bind %s like this one", a.StartPort, a.Host)
 	}
-	return "http://"
+	return fmt.Sprintf("http://:%d { respond 404 }", a.StartPort)
 }

@@ -1080,3 +1080,17 @@ func TestHandlersThatNeedNamesRefuseToStart(t *testing.T) {
 		})
 	}
 }
+
+// TestRemedyForOtherHosts: a site without the bind of the others listens elsewhere.
+func TestRemedyForOtherHosts(t *testing.T) {
+	for listen, want := range map[string]string{
+		":8080":                          "http://:8080 { respond 404 }",
+		"127.0.0.1:8080 127.0.0.2:8080":  "http://:8080 { respond 404 }, with bind 127.0.0.1 like this one",
+		"unix//run/caddy.sock":           "http:// { respond 404 }",
+		"{env.NOT_EXPANDED}/{env.OTHER}": "http:// { respond 404 }",
+	} {
+		if got := placement.EveryHost(listen); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
+	}
+}

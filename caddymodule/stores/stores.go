@@ -18,6 +18,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/option"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe/bolt"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
 func init() {
@@ -145,6 +146,9 @@ func notCompiledIn(name string) error {
 	if name == "redis" {
 		const repository = "github.com/verify-webhook/caddy-verify-webhook"
 		return errors.New("store redis is not in this Caddy: build one with it: xcaddy build --with " + repository + " --with " + repository + "/caddymodule/redis")
+	}
+	if near := nearest.Of(name, []string{"memory", "bolt", "redis"}); near != "" { // otherwise it may be a secret
+		return fmt.Errorf("store %s: did you mean %s?", name, near)
 	}
 	return errors.New("store: an unknown one (not repeated here, as it may be a secret): memory and bolt are built in, redis is one more --with")
 }
