@@ -3,6 +3,7 @@ package verifier
 import (
 	"cmp"
 	"crypto/subtle"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -236,7 +237,7 @@ func (c *Check) checkJSONType(s template.Slot) *Rejection {
 	if !reads || c.v.scheme.BodyForm != "" {
 		return nil
 	}
-	if err := formdata.CheckJSONType(c.req.Header["Content-Type"]); err != nil {
+	if err := cmp.Or(formdata.CheckJSONType(c.req.Header["Content-Type"]), c.checkCoding()); err != nil {
 		return reject(MalformedSignature, "members of the body are signed as JSON: %v", err)
 	}
 	return nil
@@ -248,10 +249,20 @@ func (c *Check) checkFormType(body []byte) *Rejection {
 	if len(body) == 0 {
 		return nil
 	}
-	if err := formdata.CheckType(c.req.Header["Content-Type"]); err != nil {
+	if err := cmp.Or(formdata.CheckType(c.req.Header["Content-Type"]), c.checkCoding()); err != nil {
 		return reject(MalformedSignature, "the body is signed as a form: %v", err)
 	}
 	return nil
+}
+
+// checkCoding refuses a Content-Encoding: an app that undoes it would find other fields
+// than the signed ones, in a stream before them.
+func (c *Check) checkCoding() error {
+	lines := c.req.Header["Content-Encoding"]
+	if len(lines) == 0 || len(lines) == 1 && strings.EqualFold(lines[0], "identity") {
+		return nil
+	}
+	return errors.New("it has a Content-Encoding, so the app may read something else")
 }
 
 // jsonLines writes the content of the slot.

@@ -396,6 +396,9 @@ func same(a, b []byte) bool {
 // aloneInForm returns the one value of a field of the body whose other fields may be
 // unsigned.
 func (c *Check) aloneInForm(body []byte, name string) (string, error) {
+	if err := c.checkCoding(); err != nil {
+		return "", err
+	}
 	return formdata.ValueAlone(c.req.Header["Content-Type"], body, name)
 }
 

@@ -4,6 +4,7 @@
 package known
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedup
 	return dedupe.Facts{
 		HasID:        s.DeliveryID != nil && !s.DeliveryID.Off,
 		IDSigned:     rules.SignsID(),
-		UniqueID:     p.UniqueID,
+		UniqueID:     p.UniqueID && reflect.DeepEqual(s.DeliveryID, p.Scheme.DeliveryID), // said of the file's own id
 		BodySigned:   rules.SignsContent(),
 		BodiesDiffer: p.BodiesDiffer,
 		EventUnsigned: slices.ContainsFunc(p.EventHeader, func(name string) bool {
@@ -30,11 +31,16 @@ func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedup
 	}
 }
 
-// pinned reports whether a header is required to have one specific value.
+// pinned reports whether a header is required to have one specific value. Entries of one
+// name are alternatives, and so are the lines of a variable or a file.
 func pinned(s verifier.Scheme, name string) bool {
-	return slices.ContainsFunc(s.RequireHeader, func(h verifier.RequiredHeader) bool {
-		return strings.EqualFold(h.Name, name) && len(h.Values) == 1 && h.Values[0] != "*"
-	})
+	var values []string
+	for _, h := range s.RequireHeader {
+		if strings.EqualFold(h.Name, name) {
+			values = append(values, h.Values...)
+		}
+	}
+	return len(values) == 1 && values[0] != "*" && !strings.ContainsAny(values[0], "{\r\n")
 }
 
 // Lines returns all lines of the event headers, exactly as the app gets them, each with

@@ -352,7 +352,8 @@ func TestAttemptsAreOneDelivery(t *testing.T) {
 	}
 }
 
-// TestFactsOfAPinnedEvent: a header that the configuration fixes is no choice.
+// TestFactsOfAPinnedEvent: a header that the configuration fixes is no choice. Entries of
+// one header are alternatives, and a variable or a file may hold several.
 func TestFactsOfAPinnedEvent(t *testing.T) {
 	p, err := providers.Get("github")
 	if err != nil {
@@ -361,10 +362,16 @@ func TestFactsOfAPinnedEvent(t *testing.T) {
 	for _, tc := range []struct {
 		values   []string
 		unsigned bool
-	}{{nil, true}, {[]string{"push"}, false}, {[]string{"*"}, true}, {[]string{"push", "ping"}, true}} {
+	}{
+		{nil, true}, {[]string{"push"}, false}, {[]string{"*"}, true}, {[]string{"push", "ping"}, true},
+		{[]string{"push\nping"}, true}, {[]string{"{env.EVENTS}"}, true}, {[]string{"{file./run/events}"}, true}, {[]string{"push", "and", "ping"}, true},
+	} {
 		s := p.Scheme
 		if tc.values != nil {
 			s.RequireHeader = []verifier.RequiredHeader{{Name: "x-github-event", Values: tc.values}}
+		}
+		if i := slices.Index(tc.values, "and"); i >= 0 {
+			s.RequireHeader = []verifier.RequiredHeader{{Name: "X-GitHub-Event", Values: tc.values[:i]}, {Name: "x-github-event", Values: tc.values[i+1:]}}
 		}
 		compiled, err := verifier.Compile(s)
 		if err != nil {
@@ -372,6 +379,28 @@ func TestFactsOfAPinnedEvent(t *testing.T) {
 		}
 		if got := known.Facts(p, compiled, p.Methods).EventUnsigned; got != tc.unsigned {
 			t.Errorf("%q: unsigned %t", tc.values, got)
+		}
+	}
+}
+
+// TestUniqueIsTheFilesOwnID: an id that the configuration names in its place may come
+// back, as that of a resource does.
+func TestUniqueIsTheFilesOwnID(t *testing.T) {
+	p, err := providers.Get("stripe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, unique := range map[string]bool{"": true, "id": true, "data.object.id": false} {
+		s := p.Scheme
+		if path != "" {
+			s.DeliveryID = &verifier.DeliveryID{JSON: path}
+		}
+		compiled, err := verifier.Compile(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := known.Facts(p, compiled, p.Methods).UniqueID; got != unique {
+			t.Errorf("%q: unique %t", path, got)
 		}
 	}
 }

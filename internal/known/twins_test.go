@@ -159,6 +159,11 @@ func TestSignedFieldsAreReadUnderTheirContentType(t *testing.T) {
 				lines.req.Header["Content-Type"] = []string{"application/json", "application/json; charset=utf-7"}
 				refused(t, p, lines, "two lines of Content-Type")
 			}
+			if len(others) > 0 {
+				coded := c.clone()
+				coded.req.Header["Content-Encoding"] = []string{"deflate"}
+				refused(t, p, coded, "a Content-Encoding")
+			}
 			for _, other := range others {
 				tried[p.ID]++
 				evil := c.clone()
