@@ -63,7 +63,8 @@ func (g *Gate) wakeRenewals(due time.Time) {
 }
 
 // renewDue renews the claims that are due, each in its own goroutine, and sets the timer
-// for the next.
+// for the next. Those that are due soon count as due: it reads all flights, so it must
+// not run for each of thousands.
 func (g *Gate) renewDue() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,7 +72,7 @@ func (g *Gate) renewDue() {
 	for _, f := range g.flights {
 		switch c := f.claim; {
 		case c == nil || c.due.IsZero():
-		case !c.due.After(now):
+		case !c.due.After(now.Add(c.terms.Lease / 16)):
 			c.due = time.Time{}
 			go c.renew()
 		case next.IsZero() || c.due.Before(next):
