@@ -15,6 +15,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/known"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -179,7 +180,12 @@ func (d *delivery) claim() error {
 	if !ok {
 		return nil
 	}
-	if d.box != nil && d.inInbox() || r.off {
+	if d.box != nil {
+		if has, err := d.inInbox(); has || err != nil {
+			return err
+		}
+	}
+	if r.off {
 		return nil
 	}
 	gate, err := d.h.app.gate()
@@ -195,14 +201,30 @@ func (d *delivery) claim() error {
 		d.claimed = decision.Claim
 		return nil
 	case dedupe.Duplicate:
-		d.duplicate, d.stored = true, dedupe.IsStored(decision.Status)
-		return nil
+		return d.isMarked(decision.Status)
 	default:
 		return &refusal{
 			reason: decision.Outcome.String(), status: http.StatusServiceUnavailable,
 			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
 		}
 	}
+}
+
+// isMarked follows what the store has about the delivery.
+func (d *delivery) isMarked(status int) error {
+	d.duplicate, d.stored = true, dedupe.IsStored(status)
+	switch {
+	case d.loan != nil && d.stored: // which says nothing about the app
+		d.duplicate, d.stored = false, false
+	case d.loan != nil && !d.loan.was.Replayed: // another instance has delivered it
+		d.repay(inbox.Result{Taken: true})
+	case d.loan == nil && d.stored && d.box != nil: // perhaps while this copy waited
+		if _, err := d.inInbox(); err != nil || d.loan != nil {
+			return err
+		}
+		d.duplicate, d.stored = true, true
+	}
+	return nil
 }
 
 // identify sets the sender's id and event, and returns the delivery's key; ok is

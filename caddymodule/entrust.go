@@ -20,20 +20,29 @@ import (
 // storeBudget limits storing, well below a lease. If it takes longer, the app is called.
 const storeBudget = 2 * time.Second
 
-// inInbox reports whether the inbox has the delivery, or one that is retained. A dead
-// one becomes pending again, since its sender sends it again.
-func (d *delivery) inInbox() bool {
-	has := d.isIn(d.box) || inboxes.AnyRetained(d.isIn)
+// inInbox reports whether the inbox has the delivery, or one that is retained. A variant
+// of the stored delivery is not in it, and takes over its attempt: see borrow.
+func (d *delivery) inInbox() (has bool, err error) {
+	e, found := d.box.Find(d.r.Context(), inbox.Key(d.hash))
+	found = found && e.State != inbox.Delivered
+	if found && d.isVariant() {
+		has, err = d.borrow(e)
+	} else {
+		has = found && d.isOwed(d.box, e) || inboxes.AnyRetained(d.isIn)
+	}
 	d.duplicate, d.stored = has, has
-	return has
+	return has, err
 }
 
 func (d *delivery) isIn(b *boxes.Box) bool {
 	e, found := b.Find(d.r.Context(), inbox.Key(d.hash))
-	switch {
-	case !found || e.State == inbox.Delivered:
-		return false
-	case e.State != inbox.Dead:
+	return found && e.State != inbox.Delivered && d.isOwed(b, e)
+}
+
+// isOwed reports whether b delivers the stored delivery. A dead one becomes pending
+// again, since its sender sends it again.
+func (d *delivery) isOwed(b *boxes.Box, e inbox.Entry) bool {
+	if e.State != inbox.Dead {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)

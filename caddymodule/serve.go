@@ -52,6 +52,7 @@ type delivery struct {
 	left      bool           // an attempt continues, and frees the rest
 	noted     atomic.Bool    // the store has a mark that the inbox has it
 	attempt   *inbox.Attempt // the running one, if the delivery is stored
+	loan      *loan          // the running one of a stored variant
 	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
 
 	verifiedBy string    // the label of the key that verified it
@@ -98,7 +99,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch {
 	case d.duplicate:
 		return d.answerDuplicate()
-	case d.box != nil:
+	case d.box != nil && d.loan == nil:
 		return d.entrust(next)
 	}
 	return d.forward(next)
@@ -242,12 +243,13 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	ctx, cancel := d.appContext()
 	defer cancel()
 
-	held := &heldResponse{ResponseWriter: d.w, settle: d.settle, passing: d.claimed == nil}
+	settles := d.claimed != nil || d.loan != nil
+	held := &heldResponse{ResponseWriter: d.w, settle: d.settle, passing: !settles}
 	returned := false
 	defer func() {
 		switch {
 		case returned:
-		case d.claimed != nil && held.passing: // settled before the panic
+		case settles && held.passing: // settled before the panic
 			d.count(outcomeOf(held.status, nil))
 		default: // the app broke off its response
 			d.count(metrics.Failed, "aborted")
@@ -298,6 +300,7 @@ func (d *delivery) settle(status int) {
 	switch {
 	case status >= 200 && status < 300:
 		d.accepted(status)
+		d.repay(inbox.Result{Status: status})
 	case d.claimed != nil:
 		d.claimed.Release()
 	}
@@ -321,6 +324,7 @@ func (d *delivery) free() {
 		_ = release(d.store)
 	}
 	if d.box != nil {
+		d.giveBack()
 		d.box.Release()
 	}
 	d.uncharge()

@@ -154,6 +154,18 @@ func (b *Box) Accept(ctx context.Context, d *Delivery, running bool) (Accepted, 
 // Finish settles an attempt that the caller made itself.
 func (b *Box) Finish(a *Attempt, r Result) { b.finish(a, r, false) }
 
+// Return ends an attempt that the caller began with Accept and that must not count: the
+// pending or dead delivery is again as it was before.
+func (b *Box) Return(a *Attempt, was Entry) {
+	now := b.o.Now()
+	s := Settlement{To: was.State, Status: was.Status, After: max(0, was.Due.Sub(now)), Hold: was.Hold, Unspent: was.State == Pending}
+	b.engine.Settle(a, s)
+	b.mu.Lock()
+	b.turns.by(now.Add(s.After))
+	b.mu.Unlock()
+	signal(b.wake)
+}
+
 // Heard reports the app's answer to a delivery that is not in the inbox: a 2xx means
 // that the app is up.
 func (b *Box) Heard(q Queue, key Key, r Result) {

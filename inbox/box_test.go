@@ -631,3 +631,37 @@ func TestSettledIsTold(t *testing.T) {
 		}
 	})
 }
+
+// TestAReturnedAttemptChangesNothing: the schedule goes on, and a dead letter is dead.
+func TestAReturnedAttemptChangesNothing(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		borrow := func() {
+			was, _, _ := b.mem.Find(b.Context(), key(1))
+			got, err := b.box.Accept(b.Context(), &inbox.Delivery{Key: key(1), Queue: shop}, true)
+			if err != nil || got.Attempt == nil || !got.Copy {
+				b.Fatal(got, err)
+			}
+			b.pass(time.Second)
+			b.box.Return(got.Attempt, was)
+		}
+		b.app.set(says(415))
+		b.accept(shop, 1)
+		b.pass(time.Second)
+		borrow()
+		b.pass(10 * time.Second)
+		if got := b.app.calls(1); len(got) != 2 || got[1] < 5*time.Second || got[1] > 5100*time.Millisecond {
+			b.Errorf("attempts at %v, want the second after 5s", got)
+		}
+		if e := b.state(1, inbox.Pending); e.Attempts != 2 || e.Status != 415 {
+			b.Errorf("%+v", e)
+		}
+		b.pass(4 * 24 * time.Hour)
+		b.state(1, inbox.Dead)
+		n := b.app.total()
+		borrow()
+		b.pass(time.Hour)
+		if e := b.state(1, inbox.Dead); e.Status != 415 || b.app.total() != n {
+			b.Errorf("%+v, %d attempts", e, b.app.total()-n)
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// A loan is an attempt of a stored delivery that a variant of it makes in its place.
+type loan struct {
+	attempt *inbox.Attempt
+	was     inbox.Entry // before the attempt
+}
+
+// isVariant reports whether the app would get another request from this copy than from
+// the stored delivery. A signature does not cover all of a request, and who replays a
+// captured delivery chooses the rest: the app may refuse the stored request for ever,
+// and accept the sender's own.
+func (d *delivery) isVariant() bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
+	defer cancel()
+	stored, _, err := d.box.Engine().Get(ctx, inbox.Key(d.hash))
+	if err != nil { // delivered meanwhile, or locked until its key is back
+		return false
+	}
+	own := d.record()
+	return stored.Method != own.Method || stored.Target != own.Target || stored.Seen != own.Seen || stored.Host != own.Host ||
+		!maps.EqualFunc(stored.Header, own.Header, slices.Equal) || !bytes.Equal(stored.Body, own.Body)
+}
+
+// borrow takes over the attempt of the stored delivery for this variant, so that no other
+// attempt runs meanwhile: the variant goes to the app, and its sender gets the app's
+// answer. A 2xx settles the stored delivery, too; anything else leaves it as it was. The
+// sender is not told that its delivery is stored, because this one is not.
+func (d *delivery) borrow(was inbox.Entry) (has bool, err error) {
+	was, found := d.awaitAttempt(was)
+	switch {
+	case !found || was.State == inbox.Delivered:
+		return false, nil
+	case d.box.Holds(d.queue()):
+		return false, variantRefused("the inbox has this delivery from another request, and does not call the app, which is down or paused")
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
+	defer cancel()
+	got, err := d.box.Accept(ctx, d.record(), true)
+	switch {
+	case err != nil:
+		d.bypass(err)
+		return false, nil
+	case got.Attempt == nil:
+		return false, variantRefused("the inbox has this delivery from another request, which is with the app")
+	case !got.Copy: // the stored one was settled meanwhile: the store knows how
+		was = got.Entry
+		was.State = inbox.Pending
+	}
+	d.loan = &loan{got.Attempt, was}
+	return false, nil
+}
+
+func variantRefused(detail string) error {
+	return &refusal{reason: dedupe.Busy.String(), status: http.StatusServiceUnavailable, retryAfter: 5, detail: detail}
+}
+
+// repay settles the stored delivery by what the app answered to its variant.
+func (d *delivery) repay(r inbox.Result) {
+	if d.loan != nil {
+		d.box.Finish(d.loan.attempt, r)
+		d.loan = nil
+	}
+}
+
+// giveBack leaves the stored delivery as it was, unless it is settled.
+func (d *delivery) giveBack() {
+	if d.loan != nil {
+		d.box.Return(d.loan.attempt, d.loan.was)
+		d.loan = nil
+	}
+}
+
+// waiting bounds the variants that wait for an attempt: a flood of copies must not hold
+// memory.
+var waiting = make(chan struct{}, 64)
+
+// attemptPoll is how often a variant looks whether an attempt has ended.
+const attemptPoll = 50 * time.Millisecond
+
+// awaitAttempt waits until no attempt of the stored delivery runs, as long as a copy waits
+// for one that is being forwarded. It returns the delivery's entry then.
+func (d *delivery) awaitAttempt(e inbox.Entry) (now inbox.Entry, found bool) {
+	select {
+	case waiting <- struct{}{}:
+		defer func() { <-waiting }()
+	default:
+		return e, true
+	}
+	ctx, cancel := context.WithTimeout(d.r.Context(), d.terms().Wait)
+	defer cancel()
+	tick := time.NewTicker(attemptPoll)
+	defer tick.Stop()
+	for now, found = e, true; found && now.State == inbox.InAttempt; now, found = d.box.Find(ctx, e.Key) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return now, true
+		}
+	}
+	return now, found
+}
