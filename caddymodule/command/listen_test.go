@@ -258,7 +258,8 @@ func TestListenSaysThatTheAppIsDown(t *testing.T) {
 			answer.Body.Close()
 		}
 	}()
-	if !lines.Scan() || !lines.Scan() || !strings.Contains(lines.Text(), "genuine, but no answer from the app, 502: dial tcp") {
+	head, report := lines.Scan(), lines.Scan()
+	if !head || !report || !strings.Contains(lines.Text(), "genuine, but no answer from the app, 502: dial tcp") {
 		t.Errorf("%q", lines.Text())
 	}
 	go func() {
