@@ -208,7 +208,7 @@ func (s *Store) conclude(planned []*accept, failure error) {
 		case a.revives != nil && a.revives == old && old.State == inbox.Dead:
 			a.next.dirty = old.dirty
 			s.idx.Change(old, func() { *old = a.next })
-			s.log.Info("a copy of a dead delivery was received: it is pending again", "key", old.Key.String())
+			s.log.Debug("a copy of a dead delivery was received: it is pending again", "key", old.Key.String())
 			a.reply(s.join(old, a), nil)
 		case old != nil:
 			a.reply(s.join(old, a), nil)

@@ -177,7 +177,7 @@ func (e *Engine) join(ctx context.Context, x *entry, d *inbox.Delivery, running 
 		e.undo(x, answer.Attempt, before)
 		err = refusal(err)
 	} else if err == nil && revived {
-		e.log.Info("a copy of a dead delivery was received: it is pending again", "key", x.Key.String())
+		e.log.Debug("a copy of a dead delivery was received: it is pending again", "key", x.Key.String())
 	}
 	if err != nil {
 		return inbox.Accepted{}, err
