@@ -1,0 +1,56 @@
+package check
+
+import (
+	"net/textproto"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
+)
+
+// eventName matches the name of a header by which an app may decide what to do.
+var eventName = regexp.MustCompile(`(?i)event|topic|type|action|trigger`)
+
+// TestUnsignedEventHeadersCount: someone who sends a captured delivery again chooses
+// every header that its signature does not cover. An app that ignores the event of that
+// copy must still get the sender's own, so the header is part of the identity.
+func TestUnsignedEventHeadersCount(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for _, name := range unsignedEvents(t, p) {
+			t.Errorf("%s.json: an app may decide by the header %s, which is not signed: name it in event_header", p.ID, name)
+		}
+	}
+}
+
+// unsignedEvents lists the headers of genuine vectors that may name the event, that the
+// file does not name, and that can have another value without being refused.
+func unsignedEvents(t *testing.T, p *providers.Provider) (names []string) {
+	known := slices.Concat(p.Scheme.HeaderNames(), p.EventHeader)
+	for i := range p.Vectors {
+		vec := &p.Vectors[i]
+		if vec.Expect != providers.Genuine {
+			continue
+		}
+		for name := range vec.Headers {
+			is := func(other string) bool { return strings.EqualFold(name, other) }
+			if !eventName.MatchString(name) || is("Content-Type") || slices.ContainsFunc(known, is) || slices.ContainsFunc(names, is) {
+				continue
+			}
+			delivery, err := newTrial(p, vec)
+			if err != nil {
+				t.Fatalf("%s: %v", p.ID, err)
+			}
+			delivery.req.Header[textproto.CanonicalMIMEHeaderKey(name)] = []string{"another"}
+			if delivery.run() == providers.Genuine {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
