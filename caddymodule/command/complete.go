@@ -34,7 +34,11 @@ func complete[T any](f *adminFlags, target string, offer func(T) []string) compl
 					answers <- nil
 					return
 				}
-				answers <- offer(answer)
+				words := offer(answer)
+				for i, word := range words {
+					words[i] = plainBut(word, "\t") // before a description
+				}
+				answers <- words
 			}()
 		}
 		var all []string

@@ -164,7 +164,7 @@ func (f *follower) line(at, instance string, cells []string) error {
 		at = fmt.Sprintf("%-19s  %-*s", at, len(f.instance), instance)
 	}
 	text := fmt.Sprintf("%-19s  %-12s  %-20s  %-6s  %-8s  %-7s  %-24s  %-36s  %-8s  %s", append([]any{at}, anys(cells)...)...)
-	_, err := fmt.Fprintln(f.out, text)
+	_, err := fmt.Fprintln(f.out, plain(text))
 	return err
 }
 

@@ -98,7 +98,7 @@ func forgetKey(w io.Writer, admin *adminFlags, key dedupe.Key) error {
 }
 
 func printForgotten(w io.Writer, f adminapi.Forgotten) error {
-	_, err := fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", f.Key, f.Note)
+	_, err := fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n(%s)\n", plain(f.Key), plain(f.Note))
 	return err
 }
 
@@ -117,16 +117,16 @@ func forgetByID(w io.Writer, admin *adminFlags, name, tenant, id string) error {
 
 func printForgottenByID(w io.Writer, f adminapi.ForgottenByID) error {
 	for _, key := range f.Keys {
-		fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n", key)
+		fmt.Fprintf(w, "Forgotten: %s. Its next copy is forwarded.\n", plain(key))
 	}
 	for _, key := range f.NotDone {
-		fmt.Fprintf(w, "Not remembered as done: %s. Its next copy is forwarded anyway.\n", key)
+		fmt.Fprintf(w, "Not remembered as done: %s. Its next copy is forwarded anyway.\n", plain(key))
 	}
 	for _, key := range f.InFlight {
-		fmt.Fprintf(w, "In flight: %s. Wait for the app's answer, then try again.\n", key)
+		fmt.Fprintf(w, "In flight: %s. Wait for the app's answer, then try again.\n", plain(key))
 	}
 	for _, key := range f.Stored {
-		fmt.Fprintf(w, "In the inbox: %s. Replay or discard it: caddy webhook inbox.\n", key)
+		fmt.Fprintf(w, "In the inbox: %s. Replay or discard it: caddy webhook inbox.\n", plain(key))
 	}
 	switch {
 	case len(f.InFlight)+len(f.Stored) > 0:
@@ -134,7 +134,7 @@ func printForgottenByID(w io.Writer, f adminapi.ForgottenByID) error {
 	case len(f.Keys) == 0:
 		return absent{negative("")}
 	}
-	_, err := fmt.Fprintf(w, "(%s)\n", f.Note)
+	_, err := fmt.Fprintf(w, "(%s)\n", plain(f.Note))
 	return err
 }
 
@@ -151,6 +151,6 @@ func printForgottenInbox(w io.Writer, f adminapi.ForgottenInbox) error {
 	if f.Forgotten == 0 {
 		return absent{negative("no delivery of that inbox is remembered: check its id")}
 	}
-	_, err := fmt.Fprintf(w, "Forgotten: %d of the inbox %s. Their next copies are forwarded.\n(%s)\n", f.Forgotten, plain(f.Inbox), f.Note)
+	_, err := fmt.Fprintf(w, "Forgotten: %d of the inbox %s. Their next copies are forwarded.\n(%s)\n", f.Forgotten, plain(f.Inbox), plain(f.Note))
 	return err
 }

@@ -31,7 +31,7 @@ func TestAnswersOfOtherVersions(t *testing.T) {
 		{"inbox pause a", "POST " + adminapi.InboxPath + "/pause?name=a", new(adminapi.InboxPaused)},
 		{"inbox discard " + key, "DELETE " + adminapi.InboxPath + "/" + key, new(adminapi.InboxChanged)},
 	} {
-		fill(reflect.ValueOf(tc.answer).Elem())
+		fill(reflect.ValueOf(tc.answer).Elem(), "a")
 		if changed, ok := tc.answer.(*adminapi.InboxChanged); ok {
 			changed.More = false // the command would ask again
 		}
@@ -63,30 +63,30 @@ func TestAnswersOfOtherVersions(t *testing.T) {
 	}
 }
 
-// fill sets all fields, lists and maps of a value.
-func fill(v reflect.Value) {
+// fill sets all fields, lists and maps of a value, each text to the same one.
+func fill(v reflect.Value, text string) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem())
+		fill(v.Elem(), text)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		fill(v.Index(0))
+		fill(v.Index(0), text)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		item := reflect.New(v.Type().Elem()).Elem()
-		fill(item)
-		v.SetMapIndex(reflect.ValueOf("signature_mismatch"), item)
+		fill(item, text)
+		v.SetMapIndex(reflect.ValueOf(text), item)
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			v.Set(reflect.ValueOf(time.Unix(1700000000, 0)))
 			return
 		}
 		for i := range v.NumField() {
-			fill(v.Field(i))
+			fill(v.Field(i), text)
 		}
 	case reflect.String:
-		v.SetString("a")
+		v.SetString(text)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Float64:

@@ -18,8 +18,12 @@ type table struct {
 // newTable returns a table that fits the terminal.
 func newTable(w io.Writer) *table { return &table{w: w, width: columns(w)} }
 
-// Write implements io.Writer.
-func (t *table) Write(p []byte) (int, error) { return t.text.Write(p) }
+// Write implements io.Writer. What an admin endpoint says cannot control a terminal,
+// whichever field it is in.
+func (t *table) Write(p []byte) (int, error) {
+	t.text.WriteString(plainBut(string(p), "\t\n"))
+	return len(p), nil
+}
 
 // flush prints the table.
 func (t *table) flush() error {

@@ -74,10 +74,13 @@ func printable(text string) string {
 	return text
 }
 
-// plain replaces the characters of a sender's text that could control a terminal.
-func plain(text string) string {
+// plain replaces the characters of a text from elsewhere that could control a terminal.
+func plain(text string) string { return plainBut(text, "") }
+
+// plainBut is plain, except for the characters in keep.
+func plainBut(text, keep string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || strings.ContainsRune(keep, r) {
 			return r
 		}
 		return '\uFFFD'

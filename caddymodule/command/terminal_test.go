@@ -1,0 +1,66 @@
+package command
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+)
+
+// hostile controls a terminal with ASCII, C1, bidirectional and line characters.
+const hostile = "\x1b[31m\u009b2J\u202e\u2028"
+
+func hostileAnswer[T any]() (v T) {
+	fill(reflect.ValueOf(&v).Elem(), hostile)
+	return v
+}
+
+// TestNoAdminEndpointControlsTheTerminal: an address may be that of somebody else's
+// gateway, so no text of an answer reaches a terminal as it is.
+func TestNoAdminEndpointControlsTheTerminal(t *testing.T) {
+	const key = "0123456789abcdef0123456789abcdef"
+	address := adminServer(t, "tcp", "127.0.0.1:0", answers{
+		"GET " + adminapi.StatusPath:                         hostileAnswer[adminapi.Status](),
+		"GET " + adminapi.DeliveriesPath:                     hostileAnswer[[]adminapi.Delivery](),
+		"GET " + adminapi.RejectionsPath:                     hostileAnswer[[]adminapi.Rejection](),
+		"GET " + adminapi.RejectionsPath + "/abc":            hostileAnswer[adminapi.RejectionDetail](),
+		"GET " + adminapi.InboxPath:                          hostileAnswer[adminapi.Inbox](),
+		"GET " + adminapi.InboxPath + "?limit=100":           hostileAnswer[adminapi.Inbox](),
+		"GET " + adminapi.InboxPath + "/" + key:              hostileAnswer[adminapi.InboxDetail](),
+		"POST " + adminapi.InboxPath + "/pause?name=shop":    hostileAnswer[adminapi.InboxPaused](),
+		"DELETE " + adminapi.DeliveriesPath + "/" + key:      hostileAnswer[adminapi.Forgotten](),
+		"DELETE " + adminapi.DeliveriesPath + "?id=1&name=a": hostileAnswer[adminapi.ForgottenByID](),
+		"DELETE " + adminapi.DeliveriesPath + "?inbox=a1":    hostileAnswer[adminapi.ForgottenInbox](),
+	})
+	printed := func(what, text string) {
+		t.Helper()
+		if !strings.Contains(text, "\uFFFD") {
+			t.Errorf("%s: shows nothing of the answer: %s", what, text)
+		}
+		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }) {
+			t.Errorf("%s: the answer controls the terminal: %q", what, text)
+		}
+	}
+	for _, args := range []string{
+		"status", "deliveries", "rejections", "rejections abc", "inbox", "inbox show " + key, "inbox pause shop",
+		"forget " + key, "forget --name a --id 1", "forget --inbox a1",
+		"__complete status ", "__complete rejections ", "__complete inbox show ", "__complete forget ",
+	} {
+		words := strings.Fields(args)
+		if words[0] == "__complete" {
+			words = append(words, "--address", address, "")
+		} else {
+			words = append(words, "--address", address)
+		}
+		out, errs, _ := webhook(t, "", words...)
+		printed(args, out+errs)
+	}
+	var out strings.Builder
+	f := follower{admin: &adminFlags{}, out: &out}
+	if err := f.line("", hostile, deliveryCells(hostileAnswer[adminapi.Delivery]())); err != nil {
+		t.Fatal(err)
+	}
+	printed("deliveries --follow", out.String())
+}
