@@ -154,8 +154,8 @@ func allocated(f func()) int {
 
 // tooDear says in what respect an unauthenticated delivery costs too much, or "". The
 // limits are four times its bytes and a little memory, ten times its HMAC for each
-// key through hashes, and ten times its bytes through parsers. Decompressed bytes are
-// measured against the longest body.
+// key through hashes, and ten times its bytes through parsers. A gzip stream may hold
+// fifty times its bytes, or 64 KiB.
 func tooDear(p preset, req *verifier.Request, body []byte, spare int, cost *verifier.Cost) string {
 	size := len(body) + len(req.Target)
 	for name, lines := range req.Header {
@@ -168,7 +168,7 @@ func tooDear(p preset, req *verifier.Request, body []byte, spare int, cost *veri
 	memory := allocated(func() { err = arrive(p.v, req, p.now, body) })
 	work := size
 	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
-		work = max(work, worst)
+		work = max(5*work, 64<<10/10)
 	}
 	var rej *verifier.Rejection
 	switch {

@@ -18,8 +18,17 @@ import (
 // Canonical forms that a template cannot express, named for what they do;
 // docs/providers.md says which sender signs which.
 
-// maxDecoded limits the decompressed body. Its bytes are hashed and not kept.
-const maxDecoded = 8 << 20
+const (
+	// maxDecoded limits the decompressed body. Its bytes are hashed and not kept.
+	maxDecoded = 8 << 20
+	// maxRatio limits it to a multiple of the compressed bytes, once it exceeds
+	// smallDecoded. JSON stays far below; a stranger's zeros reach a thousand.
+	maxRatio     = 50
+	smallDecoded = 64 << 10
+)
+
+// decodedLimit is how many bytes a gzip stream of size bytes may hold.
+func decodedLimit(size int) int64 { return int64(min(maxDecoded, max(smallDecoded, maxRatio*size))) }
 
 // gzipMagic begins every gzip stream (RFC 1952 §2.3.1) and no text, so a compressed
 // body is recognised even if a proxy dropped Content-Encoding.
@@ -42,7 +51,7 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is supported")
 	}
 	if err := writeDecoded(w, body); err != nil {
-		return reject(MalformedSignature, "the body is not a single gzip stream of at most %d MiB", maxDecoded>>20)
+		return reject(MalformedSignature, "the body is not a single gzip stream, or holds more than %d MiB or %d times its bytes", maxDecoded>>20, maxRatio)
 	}
 	return nil
 }
@@ -56,11 +65,12 @@ func writeDecoded(w io.Writer, body []byte) error {
 		return err
 	}
 	r.Multistream(false)
-	n, err := io.Copy(w, io.LimitReader(r, maxDecoded+1))
+	most := decodedLimit(len(body))
+	n, err := io.Copy(w, io.LimitReader(r, most+1))
 	if err != nil {
 		return err
 	}
-	if n > maxDecoded || in.Len() > 0 {
+	if n > most || in.Len() > 0 {
 		return gzip.ErrHeader
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +150,12 @@ func gzipped(t *testing.T, text string) string {
 // is signed; other codings are refused.
 func TestBodySignedBeforeCompression(t *testing.T) {
 	v := mustVerifier(t, bare(func(s *Scheme) { s.BodyDecoded = true }), Key{Text: testKey})
-	packed, long := gzipped(t, testBody), strings.Repeat("0", maxDecoded+1)
+	var text strings.Builder
+	for i := range maxDecoded >> 10 { // which gzip makes 24 times smaller
+		fmt.Fprintf(&text, "%-1024s", macOf(testKey, strconv.Itoa(i)))
+	}
+	packed, long := gzipped(t, testBody), text.String()+"0"
+	small := strings.Repeat("0", smallDecoded)
 	for _, tc := range []struct{ what, coding, body, content, want string }{
 		{"plain", "", testBody, testBody, genuine},
 		{"packed", "gzip", packed, testBody, genuine},
@@ -169,6 +175,8 @@ func TestBodySignedBeforeCompression(t *testing.T) {
 		{"empty stream behind it", "gzip", packed + gzipped(t, ""), testBody, "malformed_signature"},
 		{"the longest", "gzip", gzipped(t, long[1:]), long[1:], genuine},
 		{"longer", "gzip", gzipped(t, long), long, "malformed_signature"},
+		{"little in few bytes", "gzip", gzipped(t, small), small, genuine},
+		{"more in few bytes", "gzip", gzipped(t, small+"0"), small + "0", "malformed_signature"},
 	} {
 		req := post("X-Signature", macOf(testKey, tc.content))
 		if tc.coding != "" {
@@ -181,6 +189,21 @@ func TestBodySignedBeforeCompression(t *testing.T) {
 	expect(t, v, post("X-Signature", bodyHex, "Content-Encoding", "gzip", "Content-Encoding", "gzip"), packed, MalformedSignature)
 	plain := mustVerifier(t, bare(nil), Key{Text: testKey})
 	expect(t, plain, post("X-Signature", bodyHex, "Content-Encoding", "gzip"), packed, SignatureMismatch)
+}
+
+// TestDecompressionIsBounded: a stranger's few bytes are not decompressed into many.
+func TestDecompressionIsBounded(t *testing.T) {
+	cost := CountCosts(t)
+	v := mustVerifier(t, bare(func(s *Scheme) { s.BodyDecoded = true }), Key{Text: testKey})
+	bomb := gzipped(t, strings.Repeat("0", maxDecoded))
+	*cost = Cost{}
+	expect(t, v, post("X-Signature", bodyHex, "Content-Encoding", "gzip"), bomb, MalformedSignature)
+	if most := maxRatio*len(bomb) + 1<<10; cost.Hashed == 0 || cost.Hashed > most {
+		t.Errorf("%d bytes hashed for %d, more than %d", cost.Hashed, len(bomb), most)
+	}
+	if n := len(gunzip([]byte(bomb))); n > maxRatio*len(bomb) {
+		t.Errorf("explaining: %d bytes for %d", n, len(bomb))
+	}
 }
 
 // TestSignedHeaders: the content is what @contentful/node-apps-toolkit joins.

@@ -145,7 +145,7 @@ func gunzip(b []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	out, err := io.ReadAll(io.LimitReader(r, maxUnpacked)) // a longer one cannot verify
+	out, err := io.ReadAll(io.LimitReader(r, min(maxUnpacked, decodedLimit(len(b))))) // a longer one cannot verify
 	if err != nil {
 		return nil
 	}

@@ -77,8 +77,8 @@ type Scheme struct {
 
 	// States that the sender signs the body before compressing it: if
 	// Content-Encoding says gzip (RFC 9110 §8.4), or is absent and the body is a gzip
-	// stream, {body} is the decompressed body, at most 8 MiB. The app receives the
-	// body as sent.
+	// stream, {body} is the decompressed body: at most 8 MiB and, above 64 KiB, 50 times
+	// the compressed bytes. The app receives the body as sent.
 	BodyDecoded bool `json:"body_decoded,omitempty"`
 
 	// The field of a form body that holds the JSON, for senders that wrap it.
