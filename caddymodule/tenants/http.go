@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,8 +31,8 @@ import (
 //	{"tenant": "acme", "secrets": ["…"], "public_keys": ["…"]}
 //
 // or 404 for a tenant that it does not have. An answer that does not name the tenant
-// asked for counts as 404. Redirects are not followed; an answer takes at most two
-// seconds and 64 KiB.
+// asked for counts as 404; one with a member twice, in whatever case of its letters, is
+// an error. Redirects are not followed; an answer takes at most two seconds and 64 KiB.
 type HTTP struct {
 	// The address, https or of this machine, with {tenant} as a segment of the path:
 	// https://app.internal/webhook-keys/{tenant}.
@@ -201,6 +202,9 @@ func answered(name string, body []byte) (*Found, error) {
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return nil, errors.New(`the answer is not {"tenant": "…", "secrets": ["…"], "public_keys": ["…"]}`)
 	}
+	if twins(body) {
+		return nil, errors.New("the answer has a member twice, or in two spellings: of which tenant its keys are is not certain")
+	}
 	if answer.Tenant != name {
 		return nil, fmt.Errorf("%w: the answer names another tenant, or none", ErrUnknown)
 	}
@@ -214,6 +218,31 @@ func answered(name string, body []byte) (*Found, error) {
 		return nil, fmt.Errorf("%w: the answer has no key", ErrUnknown)
 	}
 	return found, nil
+}
+
+// twins reports whether a valid answer has one of its members twice. encoding/json
+// ignores the case of letters, and keeps the last.
+func twins(body []byte) bool {
+	members := json.NewDecoder(bytes.NewReader(body))
+	_, _ = members.Token() // {
+	seen := make(map[string]bool)
+	for members.More() {
+		token, _ := members.Token()
+		var value json.RawMessage
+		if members.Decode(&value) != nil {
+			return true
+		}
+		for _, own := range []string{"tenant", "secrets", "public_keys"} {
+			if name, _ := token.(string); !strings.EqualFold(name, own) {
+				continue
+			}
+			if seen[own] {
+				return true
+			}
+			seen[own] = true
+		}
+	}
+	return false
 }
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens:

@@ -52,6 +52,7 @@ func TestAnswersOfAnEndpoint(t *testing.T) {
 			_, _ = w.Write([]byte(body))
 		}
 	}
+	const twice = "the answer has a member twice, or in two spellings: of which tenant its keys are is not certain"
 	for name, tc := range map[string]struct {
 		answer http.HandlerFunc
 		want   string
@@ -68,6 +69,11 @@ func TestAnswersOfAnEndpoint(t *testing.T) {
 		"a redirect":               {says(302, `{"tenant":"acme","secrets":["one"]}`), "other: status 302: the endpoint must answer 200, or 404 for a tenant that it does not have"},
 		"a token that is refused":  {says(401, ``), "other: status 401: the endpoint must answer 200, or 404 for a tenant that it does not have"},
 		"another success":          {says(204, ``), "other: status 204: the endpoint must answer 200, or 404 for a tenant that it does not have"},
+		"a tenant's twin":          {says(200, `{"tenant":"bravo","tenant":"acme","secrets":["one"]}`), "other: " + twice},
+		"in another case":          {says(200, `{"tenant":"bravo","Tenant":"acme","secrets":["one"]}`), "other: " + twice},
+		"behind the keys":          {says(200, `{"tenant":"acme","secrets":["one"],"TENANT":"bravo"}`), "other: " + twice},
+		"twins of keys":            {says(200, `{"tenant":"acme","secrets":["one"],"\u017fecrets":["two"]}`), "other: " + twice},
+		"twins of no account":      {says(200, `{"tenant":"acme","secrets":["one"],"plan":{"tenant":"bravo"},"Plan":1}`), "one"},
 		"a page":                   {says(200, `<html>`), `other: the answer is not {"tenant": "…", "secrets": ["…"], "public_keys": ["…"]}`},
 		"a list for a name":        {says(200, `{"tenant":["acme"],"secrets":["one"]}`), `other: the answer is not {"tenant": "…", "secrets": ["…"], "public_keys": ["…"]}`},
 		"too much":                 {says(200, strings.Repeat(" ", maxBytes)+`{"tenant":"acme","secrets":["one"]}`), fmt.Sprintf("other: the answer is larger than %d bytes", maxBytes)},
