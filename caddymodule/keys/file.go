@@ -1,10 +1,13 @@
 package keys
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
@@ -21,6 +24,10 @@ type labelled struct {
 	even  int // their number, if they are of equal length and could be one wrapped text
 }
 
+// maxEntries limits a directory of keys, dot files included: it is read every second,
+// and each forged delivery is compared with all keys.
+const maxEntries = 64
+
 // readFiles returns the text of a file, or of each file of a directory sorted by
 // name, except dot files: Kubernetes mounts the keys of a secret as links beside
 // dot-directories.
@@ -36,7 +43,7 @@ func readFiles(path string) ([]labelled, error) {
 		}
 		return []labelled{{text: text}}, nil
 	}
-	entries, err := os.ReadDir(path)
+	entries, err := entriesOf(path)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +62,24 @@ func readFiles(path string) ([]labelled, error) {
 		return nil, fmt.Errorf("%s: no key file in this directory", path)
 	}
 	return all, nil
+}
+
+// entriesOf returns the entries of a directory of keys, sorted by name.
+func entriesOf(path string) ([]os.DirEntry, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxEntries + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, fmt.Errorf("%s: more than %d files in this directory, and each forged delivery is compared with all keys: remove those that the sender no longer uses, and give each customer of your own a tenant", path, maxEntries)
+	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, nil
 }
 
 func readKeyFile(path string) (string, error) {

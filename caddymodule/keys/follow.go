@@ -246,7 +246,7 @@ func (k *Set) warnOfDoubtful() {
 
 const guessableFile = "the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)"
 
-// some shortens a list for a log line: a folder may hold thousands of keys.
+// some shortens a list for a log line: a handler may have many keys.
 func some(labels []string) []string {
 	const most = 32
 	if len(labels) <= most {

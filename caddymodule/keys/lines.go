@@ -30,7 +30,9 @@ func (k *Set) divide(s *source, whole []labelled) ([]labelled, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, parts...)
+		if all = append(all, parts...); len(all) > maxCompared {
+			return nil, errManyTexts
+		}
 	}
 	return all, nil
 }

@@ -1,10 +1,12 @@
 package keys
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,6 +87,28 @@ func TestChangedKeysAreNamed(t *testing.T) {
 	}
 	if got := some(make([]string, 1000)); len(got) != 33 || got[32] != "and 968 more" {
 		t.Errorf("a thousand labels: %d, %s", len(got), got[len(got)-1])
+	}
+}
+
+// TestManyKeysOfAFolder: each forged delivery is compared with all keys, so a folder
+// that fills up leaves the last good ones in use.
+func TestManyKeysOfAFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	write(t, "the-first-secret", dir, "current")
+	r := newTestSet(verifier.Scheme{})
+	r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + dir + "}"})
+	r.mustRefresh(t)
+	lines := ""
+	for i := range maxLines {
+		lines += fmt.Sprintf("secret-of-line-%d\n", i)
+	}
+	for i := range maxCompared / maxLines {
+		write(t, lines, dir, strconv.Itoa(i))
+	}
+	r.mustRefresh(t)
+	r.mustRefresh(t)
+	if problems := r.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "more than 64 keys") || len(r.Current().Keys) != 1 {
+		t.Errorf("%d keys, %q", len(r.Current().Keys), problems)
 	}
 }
 

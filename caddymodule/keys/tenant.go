@@ -16,7 +16,8 @@ const labelTenant = "tenant"
 // many signatures. A rotation has two.
 const MaxTenantKeys = 16
 
-// maxCompared limits them with the members of key sets and the algorithms of each.
+// maxCompared limits them with the members of key sets and the algorithms of each, and
+// the keys of one directory with the lines of each file.
 const maxCompared = 64
 
 var (
@@ -112,6 +113,7 @@ func checkAnswered(key verifier.Key) error {
 var (
 	errManyKeys     = fmt.Errorf("more than %d keys: each forged delivery would be compared with all of them; remove those that the sender no longer uses", MaxTenantKeys)
 	errManyMembers  = fmt.Errorf("more than %d keys with the members of key sets: give those that the sender signs with", maxCompared)
+	errManyTexts    = fmt.Errorf("more than %d keys in the lines of its files, and each forged delivery is compared with all of them: remove those that the sender no longer uses", maxCompared)
 	errSeveralLines = errors.New("a secret of several lines: give each one by itself, without line breaks")
 	errNoSecret     = errors.New("a name, a placeholder or a masked value, which strangers know, in place of the tenant's secret: give the secret itself, or none")
 )

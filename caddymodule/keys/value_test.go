@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -349,6 +350,15 @@ func TestReadFiles(t *testing.T) {
 	} {
 		write(t, text, dir, name)
 	}
+	for i := range maxEntries + 1 {
+		write(t, "text", dir, "too-many", strconv.Itoa(i))
+		if i > 0 {
+			write(t, "text", dir, "most", strconv.Itoa(i))
+		}
+	}
+	if all, err := readFiles(filepath.Join(dir, "most")); err != nil || len(all) != maxEntries {
+		t.Errorf("%d files: %v", len(all), err)
+	}
 	if err := os.Symlink("plain", filepath.Join(dir, "link")); err != nil {
 		t.Skip(err)
 	}
@@ -367,6 +377,7 @@ func TestReadFiles(t *testing.T) {
 	for name, want := range map[string]string{
 		"missing": "missing", "empty": "the file is empty", "only-newlines": "the file is empty", "too-large": "65537 bytes",
 		"dots": "no key file", "none": "no key file", "nested": "not a regular file", "partly": "the file is empty",
+		"too-many": "more than 64 files",
 	} {
 		got, err := readFiles(filepath.Join(dir, name))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) || got != nil {
