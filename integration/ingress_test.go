@@ -101,7 +101,7 @@ func statusOfPost(t *testing.T, method, url, body string, header http.Header) in
 }
 
 // TestNginxAsksTheGateway: only what the gateway judges genuine reaches the app, without
-// the sender's own Webhook-Verified.
+// marks that the sender wrote.
 func TestNginxAsksTheGateway(t *testing.T) {
 	t.Parallel()
 	caddyfile, nginx := ingressPage(t)
@@ -120,14 +120,46 @@ func TestNginxAsksTheGateway(t *testing.T) {
 		"a path with dots":             {"POST", "/hooks/gitlab_token/../../judge", "nR8wq2Lz5Xk0Vt7YbHs3", 404},
 		"dots that lead to the sender": {"POST", "/x/../hooks/gitlab_token", "nR8wq2Lz5Xk0Vt7YbHs3", 500},
 	} {
-		id := newCase()
-		got := statusOfPost(t, tc.method, "http://"+address+tc.path+"?case="+id, `{"object_kind":"push"}`, http.Header{"X-Gitlab-Token": {tc.token}, "Webhook-Verified": {"github"}})
+		id, header := newCase(), http.Header{"X-Gitlab-Token": {tc.token}, "Webhook_Verified": {"github"}}
+		for _, mark := range marks {
+			header[mark] = []string{"github"}
+		}
+		got := statusOfPost(t, tc.method, "http://"+address+tc.path+"?case="+id, `{"object_kind":"push"}`, header)
 		arrived := g.app.got(id)
 		if n := len(arrived); got != tc.status || (n == 1) != (tc.status == 200) {
 			t.Errorf("%s: %d, want %d; the app got %d", name, got, tc.status, n)
 		}
-		if len(arrived) == 1 && arrived[0].Header.Get("Webhook-Verified") != "" {
-			t.Errorf("%s: the app got a Webhook-Verified that the sender wrote", name)
+		for _, r := range arrived {
+			for name := range r.Header {
+				if strings.HasPrefix(name, "Webhook") {
+					t.Errorf("%s: the app got a %s that the sender wrote", name, name)
+				}
+			}
+		}
+	}
+}
+
+// marks are the headers that only a gateway sets.
+var marks = []string{
+	"Webhook-Verified", "Webhook-Delivery", "Webhook-Tenant", "Webhook-Attempt", "Webhook-Received", "Webhook-Stored", "Webhook-Duplicate",
+}
+
+// TestEachIngressRemovesAllMarks: the app gets requests from the ingress itself.
+func TestEachIngressRemovesAllMarks(t *testing.T) {
+	var removing []string
+	for _, b := range codeBlocks(t) {
+		if strings.HasPrefix(b.place, "docs/other-ingresses.md:") && strings.Contains(strings.ToLower(b.text), "webhook-verified") {
+			removing = append(removing, strings.ToLower(b.text))
+		}
+	}
+	if len(removing) != 3 {
+		t.Errorf("%d ingresses remove marks", len(removing))
+	}
+	for _, text := range removing {
+		for _, mark := range marks {
+			if !strings.Contains(text, strings.ToLower(mark)) {
+				t.Errorf("%s stays in\n%s", mark, text)
+			}
 		}
 	}
 }
