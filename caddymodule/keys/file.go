@@ -1,13 +1,10 @@
 package keys
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
@@ -43,9 +40,12 @@ func readFiles(path string) ([]labelled, error) {
 		}
 		return []labelled{{text: text}}, nil
 	}
-	entries, err := entriesOf(path)
+	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, fmt.Errorf("%s: more than %d files in this directory, and each forged delivery is compared with all keys: remove those that the sender no longer uses, and give each customer of your own a tenant", path, maxEntries)
 	}
 	var all []labelled
 	for _, e := range entries {
@@ -62,24 +62,6 @@ func readFiles(path string) ([]labelled, error) {
 		return nil, fmt.Errorf("%s: no key file in this directory", path)
 	}
 	return all, nil
-}
-
-// entriesOf returns the entries of a directory of keys, sorted by name.
-func entriesOf(path string) ([]os.DirEntry, error) {
-	dir, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	entries, err := dir.ReadDir(maxEntries + 1)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if len(entries) > maxEntries {
-		return nil, fmt.Errorf("%s: more than %d files in this directory, and each forged delivery is compared with all keys: remove those that the sender no longer uses, and give each customer of your own a tenant", path, maxEntries)
-	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return entries, nil
 }
 
 func readKeyFile(path string) (string, error) {
