@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"net/http"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -38,6 +39,9 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	if d.unverified != nil {
 		return nil
 	}
+	if h["Content-Type"] == nil && d.h.rules.SignsMembers() && isJSON(d.body) { // Rack would read a form
+		h["Content-Type"] = []string{"application/json"}
+	}
 	h[markVerified] = []string{d.h.Name}
 	if d.tenant != "" {
 		h[markTenant] = []string{d.tenant}
@@ -49,6 +53,12 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 		return nil
 	}
 	return d.sign(signer, h)
+}
+
+// isJSON reports whether a body that was read as JSON or as a form was JSON.
+func isJSON(body []byte) bool {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
 }
 
 // sign signs for the app. The delivery's key is the message id: the same for every

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -172,6 +173,34 @@ func TestSameKeyBytes(t *testing.T) {
 	found := g.app.sharedSecrets()
 	if len(found) != 1 || !strings.HasPrefix(found[0].Message, "sign_upstream is the secret of another handler's sender") {
 		t.Errorf("over two handlers: %v", found)
+	}
+}
+
+// TestJSONWithoutATypeReachesTheAppAsJSON: where only members are signed, an app must not
+// read the body as anything else.
+func TestJSONWithoutATypeReachesTheAppAsJSON(t *testing.T) {
+	const body = ` {"token":"n9Wd4kTq2x7","x":"&a=2&"}`
+	for name, c := range map[string]struct {
+		config, sent string
+		want         []string
+	}{
+		"a member":       {`{"provider":"aircall","secret":["n9Wd4kTq2x7"]}`, "", []string{"application/json"}},
+		"of a type":      {`{"provider":"aircall","secret":["n9Wd4kTq2x7"]}`, "text/plain", []string{"text/plain"}},
+		"the whole body": {acme(topsecret), "", nil},
+	} {
+		g := mustProvision(t, "", c.config)
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", body))
+		if c.sent != "" {
+			r.Header.Set("Content-Type", c.sent)
+		}
+		a := serve(t, r, accepting, g.handlers...)
+		if a.err != nil || a.forward == nil {
+			t.Fatalf("%s: %d %v", name, a.status, a.err)
+		}
+		if got := a.forward.Header["Content-Type"]; !slices.Equal(got, c.want) {
+			t.Errorf("%s: the app gets %q, want %q", name, got, c.want)
+		}
 	}
 }
 

@@ -97,7 +97,7 @@ func TestIdentity(t *testing.T) {
 		"GitHub, the id taken away":     {guid("/github", github2, ""), guid("/github", github2, "a"), false},
 		"GitHub, no id, then empty":     {guid("/github", github3, ""), with("X-Github-Delivery", guid("/github", github3, ""), ""), true},
 		"GitHub, another event":         {with("X-Github-Event", guid("/github", github1, "i"), "push"), with("X-Github-Event", guid("/github", github1, "i"), "ping"), false},
-		"GitHub, the event in capitals": {with("X-Github-Event", guid("/github", github1, "j"), "push"), with("X-Github-Event", guid("/github", github1, "j"), "PUSH"), true},
+		"GitHub, the event in capitals": {with("X-Github-Event", guid("/github", github1, "j"), "push"), with("X-Github-Event", guid("/github", github1, "j"), "PUSH"), false},
 		"GitHub, two hooks":             {guid("/github", github1, "e"), guid("/github-too", github1, "e"), false},
 		"GitHub, by content, other id":  {guid("/content", github1, "f"), guid("/content", github1, "g"), true},
 		"GitHub, by content, other":     {guid("/content", fresh(jsonBody), "h"), guid("/content", fresh(jsonBody), "h"), false},

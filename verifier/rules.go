@@ -124,6 +124,14 @@ func (v *Rules) SignsContent() bool {
 	})
 }
 
+// SignsMembers reports whether members of a JSON body count while its other bytes are not
+// signed: what an app reads then depends on the Content-Type too.
+func (v *Rules) SignsMembers() bool {
+	return v.aloneJSON && v.scheme.BodyForm == "" && (len(v.paths) > 0 || slices.ContainsFunc(v.messages, func(t template.Template) bool {
+		return t.Has(template.JSONLines) || t.Has(template.JSONPairs)
+	}))
+}
+
 // SignsHeader reports whether the signature covers a header's value.
 func (v *Rules) SignsHeader(name string) bool {
 	if v.http != nil {

@@ -61,11 +61,14 @@ func CheckType(contentType []string) error {
 }
 
 // CheckJSONType refuses a Content-Type under which another reader of the same bytes may
-// see something else than JSON: none (Rack reads a form then), several lines, one that
-// does not parse, any type but JSON and plain text, and a charset such as UTF-7 or
-// UTF-16.
+// see something else than JSON: several lines, one that does not parse, any type but JSON
+// and plain text, and a charset such as UTF-7 or UTF-16. It may be absent; the app must
+// not get it so, because Rack reads a form then.
 func CheckJSONType(contentType []string) error {
-	if len(contentType) != 1 {
+	if len(contentType) == 0 {
+		return nil
+	}
+	if len(contentType) > 1 {
 		return errNoJSON
 	}
 	kind, params := parseType(contentType[0])

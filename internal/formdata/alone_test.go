@@ -66,8 +66,11 @@ func TestCheckJSONType(t *testing.T) {
 			t.Errorf("%q: %v", taken, err)
 		}
 	}
+	if err := CheckJSONType(nil); err != nil {
+		t.Errorf("none: %v", err)
+	}
 	for _, refused := range [][]string{
-		nil, {""}, {"a b"}, {"application/json; charset=utf-7"}, {"text/plain; Charset=UTF-16LE"}, {"a b; charset=utf-7"}, {"application/json; charset=utf-8; charset=utf-7"}, {"application/json", "application/json"}, {"text/plain; a=" + strings.Repeat("x", maxType)},
+		{""}, {"a b"}, {"application/json; charset=utf-7"}, {"text/plain; Charset=UTF-16LE"}, {"a b; charset=utf-7"}, {"application/json; charset=utf-8; charset=utf-7"}, {"application/json", "application/json"}, {"text/plain; a=" + strings.Repeat("x", maxType)},
 		{"application/x-www-form-urlencoded"}, {"application/x-www-form-urlencoded;x"}, {"application/x-www-form-urlencoded, application/json"}, {"application/x-www-form-urlencoded; a=1; A=2"}, {"multipart/form-data; boundary=b"}, {"multipart/related; boundary=b"}, {"application/xml"},
 	} {
 		if err := CheckJSONType(refused); err == nil {
@@ -79,7 +82,7 @@ func TestCheckJSONType(t *testing.T) {
 // TestIs: what a lenient reader takes for a form counts as one.
 func TestIs(t *testing.T) {
 	for contentType, want := range map[string]bool{
-		"application/x-www-form-urlencoded": true, "Multipart/Form-Data; boundary=b": true, "application/x-www-form-urlencoded;x": true, "application/x-www-form-urlencoded, application/json": true, "multipart/form-data; boundary=b; boundary=c": true,
+		"application/x-www-form-urlencoded": true, "Multipart/Form-Data; boundary=b": true, "application/x-www-form-urlencoded;x": true, "application/x-www-form-urlencoded, application/json": true, "multipart/form-data; boundary=b; boundary=c": true, strings.Repeat("\xff", maxType+1): true,
 		"": false, "application/json": false, "application/json; a=1; A=2": false, "text/plain": false,
 	} {
 		if Is(contentType) != want {

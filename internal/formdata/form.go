@@ -209,7 +209,7 @@ const multipartForm = "multipart/form-data"
 // takes what does not parse: application/x-www-form-urlencoded;x.
 func Is(contentType string) bool {
 	kind, _ := parseType(contentType)
-	return isForm(kind) || kind == "" && strings.Contains(strings.ToLower(contentType), "form")
+	return isForm(kind) || kind == "" && (len(contentType) > maxType || strings.Contains(strings.ToLower(contentType), "form"))
 }
 
 func isForm(kind string) bool {
