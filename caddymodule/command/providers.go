@@ -33,8 +33,9 @@ With an id or alias, in any case: a Caddyfile to paste, the signed content, how 
 recognised and for how long, retries, parameters, traps, proof and sources.
 
 With --check: reads a provider file of your own, runs its vectors, alters each
-genuine one in every way that must be refused, and reports what is missing. Exit
-status: 0 complete; 1 something is wrong or missing; 2 the file cannot be read.
+genuine one in every way that must be refused, and reports what is wrong; with
+--catalogue, also what a file of the catalogue needs, such as its sources. Exit
+status: 0 correct; 1 something is wrong or missing; 2 the file cannot be read.
 
 Needs no configuration and no network.`,
 		Example: `  caddy webhook providers
@@ -54,13 +55,14 @@ Needs no configuration and no network.`,
 	cmd.Flags().BoolVar(&c.json, "json", false, "Print a JSON list")
 	cmd.Flags().StringVar(&c.category, "category", "", "List the senders of a category, by `name`")
 	cmd.Flags().StringVar(&c.check, "check", "", "Check a provider `file`")
+	cmd.Flags().BoolVar(&c.catalogue, "catalogue", false, "Require with --check what the catalogue requires")
 	_ = cmd.MarkFlagFilename("check", "json") // fails only for an unknown flag
 	_ = cmd.RegisterFlagCompletionFunc("category", cobra.FixedCompletions(providers.CategoryIDs(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 type providersRun struct {
-	json            bool
+	json, catalogue bool
 	category, check string
 }
 
@@ -70,7 +72,9 @@ func (c *providersRun) run(cmd *cobra.Command, args []string) error {
 	case checks && (len(args) > 0 || c.json || c.category != ""):
 		return errors.New("--check accepts a file and no argument: caddy webhook providers --check ./acme.json")
 	case checks:
-		return checkFile(w, c.check)
+		return checkFile(w, c.check, c.catalogue)
+	case c.catalogue:
+		return errors.New("--catalogue belongs to --check: caddy webhook providers --check ./acme.json --catalogue")
 	case len(args) > 1:
 		return fmt.Errorf("one provider at a time, not %d: caddy webhook providers %s", len(args), args[0])
 	}
@@ -128,8 +132,9 @@ func providerIDs() []string {
 	return ids
 }
 
-// checkFile reports whether a provider file could be part of the catalogue.
-func checkFile(w io.Writer, path string) error {
+// checkFile reports whether a provider file is correct, and for the catalogue whether it
+// could be part of it.
+func checkFile(w io.Writer, path string, catalogue bool) error {
 	if path == "" {
 		return errors.New("--check: no file: caddy webhook providers --check ./acme.json")
 	}
@@ -145,24 +150,28 @@ func checkFile(w io.Writer, path string) error {
 	checkID(report, p, path)
 	for _, problem := range report.Problems {
 		kind := "wrong"
-		if problem.Advice {
+		if problem.Advice || problem.Catalogue && !catalogue {
 			kind = "advice"
 		}
 		fmt.Fprintf(w, "%s: %s: %s\n", path, kind, problem)
 	}
 	fmt.Fprintf(w, "%s: vectors: %d, genuine: %d, alterations tried: %d, proof: %s\n", path, report.Vectors, report.Genuine, report.Alterations, p.Proof())
-	if !report.Complete() {
+	verdict := "complete"
+	switch {
+	case !report.Correct(), catalogue && !report.Complete():
 		fmt.Fprintf(w, "%s: incomplete\n", path)
 		return negative("")
+	case !report.Complete():
+		verdict = "correct"
 	}
-	fmt.Fprintf(w, "%s: complete. Next, in a verify_webhooks block: sender ./%s …\n", path, filepath.Base(path))
+	fmt.Fprintf(w, "%s: %s. Next, in a verify_webhooks block: sender ./%s …\n", path, verdict, filepath.Base(path))
 	return nil
 }
 
 // checkID compares the id with the file's name and the ids of the catalogue.
 func checkID(report *check.Report, p *providers.Provider, path string) {
 	problem := func(field, format string, args ...any) {
-		report.Problems = append(report.Problems, check.Problem{Path: field, Text: fmt.Sprintf(format, args...)})
+		report.Problems = append(report.Problems, check.Problem{Path: field, Text: fmt.Sprintf(format, args...), Catalogue: true})
 	}
 	if want := strings.TrimSuffix(filepath.Base(path), ".json"); want != p.ID {
 		problem("id", "%q is not the file's name: the catalogue requires %s.json", p.ID, p.ID)

@@ -50,6 +50,7 @@ func TestProvidersSearch(t *testing.T) {
 		"--category email --json":         {`"id": "resend"`, `"recognised_by": "id"`},
 		"hub --json":                      {`"id": "github"`, `"replay": "exact"`},
 		"--category email --check a.json": {"--check accepts a file"},
+		"--catalogue":                     {"--catalogue belongs to --check"},
 	} {
 		words := strings.Fields(args)
 		if args == "Cloud notif" {
@@ -166,13 +167,22 @@ func TestProvidersCheck(t *testing.T) {
 			if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, errs, code := webhook(t, "", "providers", "--check", path)
+			out, errs, code := webhook(t, "", "providers", "--check", path, "--catalogue")
 			out += errs
 			if code != tc.code || !strings.Contains(out, tc.want) || !strings.Contains(out, path) {
 				t.Errorf("exit %d, want %d and %q with %s:\n%s", code, tc.code, tc.want, path, out)
 			}
 			if (errs != "") != (code == exitUsage) {
 				t.Errorf("exit %d with error %v", code, errs)
+			}
+			own, _, code := webhook(t, "", "providers", "--check", path)
+			switch advice := strings.Replace(tc.want, "wrong: ", "advice: ", 1); {
+			case tc.code != exitNot || name == "a wrong secret":
+				if code != tc.code {
+					t.Errorf("a file of one's own: exit %d, want %d:\n%s", code, tc.code, own)
+				}
+			case code != exitOK || !strings.Contains(own, advice) || !strings.Contains(own, tc.file+": correct. Next"):
+				t.Errorf("a file of one's own: exit %d, want 0 and %q:\n%s", code, advice, own)
 			}
 		})
 	}

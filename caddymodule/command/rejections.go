@@ -16,22 +16,24 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/wrap"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
 // rejectionsCommand is "caddy webhook rejections".
 func rejectionsCommand() *cobra.Command {
 	var admin adminFlags
-	var name string
+	var of rejectionFilter
 	cmd := &cobra.Command{
-		Use:   "rejections [<id>] [--name <name>] [--json] [--address <admin>]",
+		Use:   "rejections [<id> | latest] [--name <name>] [--reason <reason>]",
 		Short: "Lists rejected deliveries, or explains one",
 		Long: `
 Asks the admin endpoint of a running Caddy for the latest deliveries whose
 verification failed (keep_rejected sets how many each handler keeps).
 
 Without an argument: a list, newest first. With an id, from the list or from
-rejection in the log: the request without its body and with credentials redacted,
-and a hint: which common mistake would explain it, and what to change.
+rejection in the log, with the beginning of one, or with latest: the request
+without its body and with credentials redacted, and a hint: which common mistake
+would explain it, and what to change.
 
 With several --address, it lists those of each gateway, and says which one keeps
 them; with an id, it asks one after the other until one has it.
@@ -41,6 +43,7 @@ unknown.`,
 		Example: `  caddy webhook rejections
   caddy webhook rejections --name stripe
   caddy webhook rejections 3f9a52c07d1e
+  caddy webhook rejections latest --reason signature_mismatch
   caddy webhook rejections --json --address localhost:2020
   caddy webhook rejections 3f9a52c07d1e \
     --address gateway-1:2019 --address gateway-2:2019`,
@@ -48,27 +51,93 @@ unknown.`,
 			if err := atMostOne(cmd, args, "id"); err != nil {
 				return err
 			}
-			if len(args) > 0 && name != "" {
-				return errors.New("pass an id or --name, not both: an id belongs to one handler")
+			if len(args) > 0 && args[0] != latest && of != (rejectionFilter{}) {
+				return errors.New("pass an id, or --name and --reason, not both: an id belongs to one rejection")
+			}
+			if of.reason != "" && !slices.Contains(rejectionReasons(), of.reason) {
+				return fmt.Errorf("unknown reason %q: write one of %s", of.reason, strings.Join(rejectionReasons(), ", "))
 			}
 			instances, err := admin.instances()
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case len(args) > 0:
-				return findRejection(cmd, instances, args[0])
-			case len(instances) == 1:
-				return ask(cmd.OutOrStdout(), instances[0], http.MethodGet, adminapi.RejectionsPath+nameQuery(name), printRejections)
 			}
-			return listRejections(cmd, instances, adminapi.RejectionsPath+nameQuery(name))
+			if len(args) == 0 {
+				return listRejections(cmd, instances, of)
+			}
+			id, err := of.find(instances, args[0])
+			if err != nil {
+				return err
+			}
+			return findRejection(cmd, instances, id)
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "Only rejections of the handler with this `name`")
+	cmd.Flags().StringVar(&of.name, "name", "", "Only rejections of the handler with this `name`")
+	cmd.Flags().StringVar(&of.reason, "reason", "", "Only rejections for this `reason`")
 	admin.registerInstances(cmd)
 	admin.registerJSON(cmd)
 	cmd.ValidArgsFunction = once(admin.completeRejections())
 	completeFlag(cmd, "name", admin.completeNames())
+	completeFlag(cmd, "reason", cobra.FixedCompletions(rejectionReasons(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// latest, in place of an id, is the newest rejection.
+const latest = "latest"
+
+// A rejectionFilter says which rejections are listed.
+type rejectionFilter struct{ name, reason string }
+
+func rejectionReasons() (all []string) {
+	for _, reason := range verifier.Reasons {
+		all = append(all, string(reason))
+	}
+	return all
+}
+
+// read returns the rejections that the gateways keep, newest first. The error says how
+// many did not answer.
+func (f rejectionFilter) read(errs io.Writer, instances []*adminFlags) ([]instanceRejection, error) {
+	all := []instanceRejection{}
+	missing := gather(errs, instances, adminapi.RejectionsPath+nameQuery(f.name), func(instance string, list []adminapi.Rejection) {
+		for _, r := range list {
+			if f.reason == "" || r.Reason == f.reason {
+				all = append(all, instanceRejection{instance, r})
+			}
+		}
+	})
+	slices.SortStableFunc(all, func(a, b instanceRejection) int { return b.Time.Compare(a.Time) })
+	return all, missing
+}
+
+// idLength is the length of a whole id.
+const idLength = 12
+
+// find returns the id that a text is, begins, or stands for. One that no gateway
+// keeps is left as it is, to be asked for: the answer says why there is none.
+func (f rejectionFilter) find(instances []*adminFlags, text string) (id string, err error) {
+	if text != latest && len(text) >= idLength {
+		return text, nil
+	}
+	all, missing := f.read(io.Discard, instances)
+	if text == latest {
+		if len(all) == 0 {
+			return "", cmp.Or(missing, errors.New("no rejection: none is kept, or keep_rejected is off"))
+		}
+		return all[0].ID, nil
+	}
+	var ids []string
+	for _, r := range all {
+		if strings.HasPrefix(r.ID, text) {
+			ids = append(ids, r.ID)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return text, nil
+	case 1:
+		return ids[0], nil
+	}
+	return "", fmt.Errorf("%d rejections begin with %q: %s: write more of one", len(ids), text, strings.Join(ids[:min(len(ids), 4)], ", "))
 }
 
 // An instanceRejection is a rejection, with the address of the gateway that keeps it if
@@ -78,16 +147,10 @@ type instanceRejection struct {
 	adminapi.Rejection
 }
 
-// listRejections prints the rejections of several gateways, newest first.
-func listRejections(cmd *cobra.Command, instances []*adminFlags, target string) error {
-	all := []instanceRejection{}
-	missing := gather(cmd.ErrOrStderr(), instances, target, func(instance string, list []adminapi.Rejection) {
-		for _, r := range list {
-			all = append(all, instanceRejection{instance, r})
-		}
-	})
-	slices.SortStableFunc(all, func(a, b instanceRejection) int { return b.Time.Compare(a.Time) })
-	return printGathered(cmd.OutOrStdout(), instances[0].json, all, missing, printAllRejections)
+// listRejections prints the rejections of the gateways, newest first.
+func listRejections(cmd *cobra.Command, instances []*adminFlags, of rejectionFilter) error {
+	all, missing := of.read(cmd.ErrOrStderr(), instances)
+	return printGathered(cmd.OutOrStdout(), instances[0].json, all, missing, printRejections)
 }
 
 // findRejection prints the rejection of the gateway that keeps it.
@@ -118,16 +181,8 @@ func findRejection(cmd *cobra.Command, instances []*adminFlags, id string) error
 	return fmt.Errorf("no rejection %q: it may have been evicted, or another instance keeps it; caddy webhook rejections lists those kept", id)
 }
 
-func printRejections(w io.Writer, list []adminapi.Rejection) error {
-	var all []instanceRejection
-	for _, r := range list {
-		all = append(all, instanceRejection{Rejection: r})
-	}
-	return printAllRejections(w, all)
-}
-
-// printAllRejections prints rejections; those of several instances say which.
-func printAllRejections(w io.Writer, list []instanceRejection) error {
+// printRejections prints rejections; those of several instances say which.
+func printRejections(w io.Writer, list []instanceRejection) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No rejections: none since the process started, or keep_rejected is off.")
 		return err

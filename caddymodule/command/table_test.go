@@ -52,7 +52,7 @@ func TestListsFitATerminal(t *testing.T) {
 		}},
 	}}
 	for what, print := range map[string]func(w io.Writer) error{
-		"rejections": func(w io.Writer) error { return printAllRejections(w, list) },
+		"rejections": func(w io.Writer) error { return printRejections(w, list) },
 		"status":     func(w io.Writer) error { return printStatuses(w, []instanceStatus{status, status}) },
 		"inbox": func(w io.Writer) error {
 			queue := *status.Handlers[0].Inbox
@@ -89,7 +89,7 @@ func TestListsFitATerminal(t *testing.T) {
 
 // TestLongRequestInAList: a stranger's long URL fills no terminal.
 func TestLongRequestInAList(t *testing.T) {
-	list := []adminapi.Rejection{{ID: "3f9a52c07d1e", Name: "shop", Method: "POST", URL: "/" + strings.Repeat("ä/", 4000)}}
+	list := []instanceRejection{{Rejection: adminapi.Rejection{ID: "3f9a52c07d1e", Name: "shop", Method: "POST", URL: "/" + strings.Repeat("ä/", 4000)}}}
 	for _, width := range []int{0, 80} {
 		onTerminal(t, width)
 		var out strings.Builder

@@ -30,9 +30,10 @@ type Report struct {
 
 // A Problem keeps a provider out of the catalogue, unless it is advice.
 type Problem struct {
-	Path   string // of the field in the file: "vectors[2]"
-	Text   string // what is wrong and what to do
-	Advice bool   // optional
+	Path      string // of the field in the file: "vectors[2]"
+	Text      string // what is wrong and what to do
+	Advice    bool   // optional
+	Catalogue bool   // of no matter for a file that stays out of the catalogue
 }
 
 func (p Problem) String() string { return p.Path + ": " + p.Text }
@@ -40,6 +41,17 @@ func (p Problem) String() string { return p.Path + ": " + p.Text }
 // Complete reports whether there are no problems other than advice.
 func (r *Report) Complete() bool {
 	return !slices.ContainsFunc(r.Problems, func(p Problem) bool { return !p.Advice })
+}
+
+// Correct reports whether there are no problems for a file that stays out of the
+// catalogue.
+func (r *Report) Correct() bool {
+	return !slices.ContainsFunc(r.Problems, func(p Problem) bool { return !p.Advice && !p.Catalogue })
+}
+
+// lacks reports what only the catalogue requires.
+func (r *Report) lacks(path, format string, args ...any) {
+	r.Problems = append(r.Problems, Problem{Path: path, Text: fmt.Sprintf(format, args...), Catalogue: true})
 }
 
 func (r *Report) wrong(path, format string, args ...any) {
@@ -60,7 +72,7 @@ func Run(p *providers.Provider) *Report {
 	}
 	switch {
 	case len(p.Vectors) == 0:
-		r.wrong("vectors", "missing: add a delivery signed by someone else: an example of the documentation, the SDK's, or openssl over the documented message")
+		r.lacks("vectors", "missing: add a delivery signed by someone else: an example of the documentation, the SDK's, or openssl over the documented message")
 	case r.Genuine == 0:
 		r.wrong("vectors", "none is genuine: nothing shows that real deliveries pass")
 	case r.Genuine == len(p.Vectors):
@@ -75,29 +87,29 @@ var Confidences = []string{"official-doc", "official-sdk", "official-code", "off
 // facts checks everything except the vectors.
 func (r *Report) facts(p *providers.Provider) {
 	if p.Name == "" {
-		r.wrong("name", "missing: write the sender's name as it spells it")
+		r.lacks("name", "missing: write the sender's name as it spells it")
 	}
 	if p.Category == "" {
-		r.wrong("category", "missing: write one of %s", strings.Join(providers.CategoryIDs(), ", "))
+		r.lacks("category", "missing: write one of %s", strings.Join(providers.CategoryIDs(), ", "))
 	}
 	switch {
 	case p.Confidence == "":
-		r.wrong("confidence", "missing: write one of %s", strings.Join(Confidences, ", "))
+		r.lacks("confidence", "missing: write one of %s", strings.Join(Confidences, ", "))
 	case !slices.Contains(Confidences, p.Confidence):
 		r.advise("confidence", "%q is unusual: others write one of %s", p.Confidence, strings.Join(Confidences, ", "))
 	case p.Confidence == "low" && len(p.Notes) == 0:
-		r.wrong("notes", "missing: confidence is low, so name the open point")
+		r.lacks("notes", "missing: confidence is low, so name the open point")
 	}
 	if len(p.Sources) == 0 {
-		r.wrong("sources", "missing: give the address of the vendor's page or of its SDK's code, and what it proves")
+		r.lacks("sources", "missing: give the address of the vendor's page or of its SDK's code, and what it proves")
 	}
 	for i, s := range p.Sources {
 		path := fmt.Sprintf("sources[%d]", i)
 		if s.URL == "" {
-			r.wrong(path, "url is missing: a fact without its source cannot be looked up again")
+			r.lacks(path, "url is missing: a fact without its source cannot be looked up again")
 		}
 		if s.Proves == "" {
-			r.wrong(path, "proves is missing: say which facts of this file it supports")
+			r.lacks(path, "proves is missing: say which facts of this file it supports")
 		}
 	}
 	if id := p.Scheme.DeliveryID; p.UniqueID && (id == nil || id.Off) {
@@ -109,7 +121,7 @@ func (r *Report) facts(p *providers.Provider) {
 		}
 	}
 	if !saysWhoseKey(p) {
-		r.wrong("notes", "missing: whose the public key is: begin a note with \"The same key signs for every customer\" and what the app has to check, or say that \"the key signs for one account only\"; or have a param that ties deliveries to the customer")
+		r.lacks("notes", "missing: whose the public key is: begin a note with \"The same key signs for every customer\" and what the app has to check, or say that \"the key signs for one account only\"; or have a param that ties deliveries to the customer")
 	}
 	if p.Retry.Schedule == "" {
 		r.advise("retry", "no schedule: if the sender documents its retries, write them in words, and their span (\"72h\"), from which the window of dedupe follows")
@@ -126,13 +138,13 @@ func (r *Report) vector(p *providers.Provider, i int) {
 	path := fmt.Sprintf("vectors[%d]", i)
 	switch source := strings.ToLower(vec.Source); {
 	case source == "":
-		r.wrong(path, "source is missing: say who made the signature: the documentation, SDK and version, or openssl and its command")
+		r.lacks(path, "source is missing: say who made the signature: the documentation, SDK and version, or openssl and its command")
 	case strings.Contains(source, "caddy-verify-webhook"), strings.Contains(source, "caddy webhook"):
 		r.wrong(path, "source is this project's own signer, which repeats our own mistakes: take one from elsewhere")
 	}
 	switch {
 	case vec.Proof == "":
-		r.wrong(path, "proof is missing: say what made or accepted the signature: one of %s", proofWords())
+		r.lacks(path, "proof is missing: say what made or accepted the signature: one of %s", proofWords())
 	case !slices.Contains(providers.Proofs, vec.Proof):
 		r.wrong(path, "proof %q: write one of %s", string(vec.Proof), proofWords())
 	}
