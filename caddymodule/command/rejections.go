@@ -112,8 +112,8 @@ func (f rejectionFilter) read(errs io.Writer, instances []*adminFlags) ([]instan
 // idLength is the length of a whole id.
 const idLength = 12
 
-// find returns the id that a text is, begins, or stands for. One that no gateway
-// keeps is left as it is, to be asked for: the answer says why there is none.
+// find returns the whole id for a whole id, for the beginning of one, and for latest. It
+// returns a text that no id begins with unchanged: asking for that says why there is none.
 func (f rejectionFilter) find(instances []*adminFlags, text string) (id string, err error) {
 	if text != latest && len(text) >= idLength {
 		return text, nil
