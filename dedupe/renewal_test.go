@@ -38,6 +38,13 @@ func TestOneTimerRenewsAllClaims(t *testing.T) {
 			t.Error("a claim after a pause is not renewed")
 		}
 		late.Release()
+		after := claim("after", 9*time.Second)
+		claim("gone", time.Second).Release() // the timer still fires for it first
+		time.Sleep(time.Minute)
+		if !held("after") {
+			t.Error("a claim behind one that is settled is not renewed")
+		}
+		after.Release()
 		if held("short") || held("late") {
 			t.Error("a released claim is renewed")
 		}
