@@ -116,6 +116,34 @@ func refused(t *testing.T, p *providers.Provider, c *captured, what string) {
 	}
 }
 
+// TestAnEncodedFormIsRefused: where fields of a form are all that is signed, an app that
+// undoes a Content-Encoding would read another form, in a stream before them.
+func TestAnEncodedFormIsRefused(t *testing.T) {
+	for _, id := range []string{"braintree", "travis", "opennode", "paddle_classic"} {
+		p, err := providers.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried := false
+		for i := range p.Vectors {
+			if p.Vectors[i].Expect != providers.Genuine {
+				continue
+			}
+			tried = true
+			c := capture(t, p, &p.Vectors[i])
+			c.req.Header["Content-Encoding"] = []string{"deflate"}
+			refused(t, p, c, "a Content-Encoding")
+			c.req.Header["Content-Encoding"] = []string{"identity"}
+			if _, _, err := c.key(p); err != nil {
+				t.Errorf("%s: refused as identity: %v", id, err)
+			}
+		}
+		if !tried {
+			t.Errorf("%s: no vector", id)
+		}
+	}
+}
+
 // TestSignedFieldsAreReadUnderTheirContentType: an app goes by the Content-Type. Where
 // the fields of a body are signed, and not its bytes, another Content-Type would have
 // it read what nobody signed: paddle_classic's own field, which is not signed, could
