@@ -5,342 +5,284 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
-	"github.com/verify-webhook/caddy-verify-webhook/internal/nearest"
 )
 
-// A block is a verify_webhooks block being parsed.
-type block struct {
-	httpcaddyfile.Helper
-	prefix      appview.Prefix
-	name        caddyfile.Token // the directive's name
-	open, close caddyfile.Token // its braces
-	senders     []*blockSender
-	rest        []caddyfile.Segment // everything but the senders
+func init() {
+	caddy.RegisterModule(new(Block))
 }
 
-// parseBlock reads
+// Block owns the paths below its prefix. A request below it goes to the sender whose
+// path it has and from there, once it is verified, to the routes of the block. If no
+// sender has its path, it is an error 404. Nothing else of the site sees it.
 //
-//	verify_webhooks <prefix> {
-//		sender [<provider> [<secret>...]] {
-//			path <path>
-//			<options of verify_webhook>
-//		}
-//		<directives>...
-//	}
+// A path below the prefix that the app may read as another one is refused with 400: dot
+// or empty segments, an encoded slash or dot, an escaped escape, a backslash, a
+// semicolon, a session in brackets, a control character.
 //
-// The block owns its prefix. A request below it goes to the sender whose path it
-// has, and from there, verified, to the block's other directives; if no sender
-// has its path, it is an error 404. Nothing else of the site sees it. The block
-// becomes one subroute, whose routes Caddy does not sort:
+// From every request of the site it deletes the headers that only the gateway may set,
+// and from requests outside the prefix those that could make an app read a path below it.
 //
-//  1. the verify_webhooks handler (Guard): deletes forged marks from every
-//     request of the site, refuses unclean paths below the prefix
-//  2. for the prefix, terminal:
-//     one group: a route for each sender, by its path, and error 404, also before
-//     a sender of many paths for those that apps may read as another sender's
-//     then the other directives, sorted among themselves
-//
-// A sender is called as its provider unless it has a name, and its default path
-// is the prefix and what it is called. Only a name that is written becomes part
-// of the JSON: two sites may import one snippet, and their apps must not share
-// what they have seen (see Dedupe). Below a path that ends in /* the sender's
-// name is worth writing: without one, a copy that is sent to another path is
-// another delivery.
-func parseBlock(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	b := &block{Helper: h}
-	if err := b.readPrefix(); err != nil {
-		return nil, err
-	}
-	if err := b.split(); err != nil {
-		return nil, err
-	}
-	if err := b.checkSenders(); err != nil {
-		return nil, err
-	}
-	if err := b.checkNeighbours(); err != nil {
-		return nil, err
-	}
-	rest, err := b.parseRest()
-	if err != nil {
-		return nil, err
-	}
-	return h.NewRoute(nil, b.subroute(rest)), nil
+// In JSON, put it before everything of its site that answers, in no route with a matcher
+// other than of hosts. Without senders it only guards the prefix, and the routes after it
+// must do the rest: a terminal route with the matcher verify_webhook_prefix of the same
+// prefix, which holds one group of verify_webhook handlers that ends with error 404.
+type Block struct {
+	// The prefix that the block owns: /hooks/*, or * for every path.
+	Prefix MatchPrefix `json:"prefix,omitempty"`
+	// The senders, each with paths of its own.
+	Senders []*BlockSender `json:"senders,omitempty"`
+	// The routes for verified deliveries.
+	Routes caddyhttp.RouteList `json:"routes,omitempty"`
+
+	exact    map[string]*BlockSender // by path, in lower case
+	folders  map[string]*BlockSender // those of many paths, by what these begin with: /hooks/acme/
+	deepest  int                     // length of the longest key of folders
+	verified caddyhttp.Handler       // Routes, compiled once
+	asRoutes caddyhttp.RouteList
+	warnings logging.Limiter
+	logger   *zap.Logger
 }
 
-func (b *block) readPrefix() error {
-	b.Next() // consume directive name
-	b.name = b.Token()
-	if !b.NextArg() || b.Val() == "" {
-		return b.Errf("verify_webhooks has no prefix: write verify_webhooks /hooks/*, or * for the whole site; an unset {$VARIABLE} vanishes")
-	}
-	b.prefix = appview.Prefix(b.Val())
-	if err := b.prefix.Check(); err != nil {
-		return b.Errf("verify_webhooks: %v", err)
-	}
-	if b.NextArg() {
-		return b.Errf("verify_webhooks takes one prefix and a block: write each sender, and reverse_proxy, on a separate line in it")
-	}
-	return nil
-}
+// A BlockSender is a sender of a block.
+type BlockSender struct {
+	// A literal path below the prefix, which may end in /* for all those below it. Of two
+	// senders with one path, a literal one has it.
+	Path string `json:"path,omitempty"`
+	// The verify_webhook handler of its deliveries.
+	VerifyRaw json.RawMessage `json:"verify,omitempty" caddy:"namespace=http.handlers inline_key=handler"`
 
-// split separates the senders from everything else.
-func (b *block) split() error {
-	for nesting := b.Nesting(); b.NextBlock(nesting); {
-		if b.open.Text == "" { // NextBlock has consumed it
-			b.Prev()
-			b.open = b.Token()
-			b.Next()
-		}
-		segment := b.NextSegment()
-		if err := checkPlace(segment, true, true); err != nil {
-			return err
-		}
-		if segment.Directive() != "sender" {
-			b.rest = append(b.rest, segment)
-			continue
-		}
-		s, err := readSender(segment, b.prefix)
-		if err != nil {
-			return err
-		}
-		b.senders = append(b.senders, s)
-	}
-	b.close = b.Token()
-	if len(b.senders) == 0 {
-		return errorAt(b.name, "verify_webhooks has no sender: write sender <provider> <secret> into its block, one for each")
-	}
-	if !slices.ContainsFunc(b.rest, func(s caddyfile.Segment) bool { return !strings.HasPrefix(s.Directive(), "@") }) {
-		return errorAt(b.name, "verify_webhooks has nothing that answers a verified delivery: add reverse_proxy <app> to its block")
-	}
-	return nil
-}
-
-// ofTheSite are directives that apply to an entire site.
-var ofTheSite = []string{"handle_errors", "log", "tls", "bind"}
-
-// checkPlace refuses directives that are not allowed in the block or in routes within
-// it.
-func checkPlace(segment caddyfile.Segment, routes, top bool) error {
-	word := segment.Directive()
-	switch {
-	case word == "verify_webhook" || word == "verify_webhooks":
-		return errorAt(segment[0], "%s does not go into verify_webhooks: requests in its block are already verified; write another sender, or another block next to this one", word)
-	case routes && slices.Contains(ofTheSite, word):
-		return errorAt(segment[0], "%s belongs to the site: write it next to verify_webhooks, not in its block", word)
-	case routes && !top && word == "sender":
-		return errorAt(segment[0], "sender goes directly into the block of verify_webhooks, not into a block within it")
-	}
-	if word == "sender" { // its parser reports it better
-		return nil
-	}
-	routes = routes && slices.Contains([]string{"handle", "handle_path", "route"}, word)
-	d := caddyfile.NewDispenser(segment)
-	for d.Next(); d.NextArg(); {
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := checkPlace(d.NextSegment(), routes, false); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkNeighbours compares the prefix with those of earlier blocks of the site: if
-// one contains the other, the second would never get a request.
-func (b *block) checkNeighbours() error {
-	site, ok := siteOf(b.Helper)
-	if !ok {
-		return nil
-	}
-	type neighbour struct {
-		prefix appview.Prefix
-		at     caddyfile.Token
-	}
-	key := fmt.Sprintf("verify_webhooks of site %x", site)
-	before, _ := b.BlockState[key].([]neighbour)
-	for _, n := range before {
-		if n.prefix.Owns(b.prefix.Base()) || b.prefix.Owns(n.prefix.Base()) {
-			return errorAt(b.name, "verify_webhooks: one prefix of this site contains the other, see line %d: put the senders into one block, or give the blocks separate prefixes", n.at.Line)
-		}
-	}
-	b.BlockState[key] = append(slices.Clip(before), neighbour{b.prefix, b.name})
-	return nil
-}
-
-// siteOf identifies a site, which Caddy's Helper does not: all directives of a site
-// share one slice of segments.
-func siteOf(h httpcaddyfile.Helper) (uintptr, bool) {
-	site := reflect.ValueOf(h).FieldByName("parentBlock")
-	if !site.IsValid() {
-		return 0, false
-	}
-	segments := site.FieldByName("Segments")
-	if !segments.IsValid() || segments.Kind() != reflect.Slice {
-		return 0, false
-	}
-	return segments.Pointer(), true
-}
-
-// parseRest parses the block without its senders like Caddy parses handle.
-func (b *block) parseRest() (caddyhttp.RouteList, error) {
-	tokens := []caddyfile.Token{b.name, b.open}
-	for _, segment := range b.rest {
-		tokens = append(tokens, segment...)
-	}
-	tokens = append(tokens, b.close)
-	rest, err := httpcaddyfile.ParseSegmentAsSubroute(b.WithDispenser(caddyfile.NewDispenser(tokens)))
-	if err != nil {
-		return nil, b.unrecognized(err)
-	}
-	routes := rest.(*caddyhttp.Subroute).Routes
-	bufferProxies(routes)
-	return routes, nil
-}
-
-// unrecognized improves Caddy's error about an unknown directive, in the block or in
-// a handle or route in it. Caddy repeats the word, which may be a misplaced secret.
-func (b *block) unrecognized(err error) error {
-	for _, at := range slices.Concat(b.rest...) {
-		word := at.Text
-		if !strings.Contains(err.Error(), "unrecognized directive: "+word+" - are you sure") {
-			continue
-		}
-		if _, ok := options[word]; ok || word == "path" {
-			return errorAt(at, "%s is an option of a sender: write it into that sender's block", word)
-		}
-		if near := nearest.Of(word, slices.Concat(usual, []string{"sender"})); near != "" {
-			return errorAt(at, "unknown directive %s: did you mean %s?", word, near)
-		}
-		return errorAt(at, "a line begins with a word that is not a directive (not repeated here, as it may be a secret): the block of verify_webhooks takes sender and the directives of handle")
-	}
-	return err
-}
-
-// usual are the directives expected in a block.
-var usual = []string{
-	"abort", "basic_auth", "encode", "error", "file_server", "forward_auth", "handle", "handle_path", "header", "intercept", "invoke",
-	"log_append", "log_name", "log_skip", "map", "method", "php_fastcgi", "request_body", "request_header", "respond", "reverse_proxy",
-	"rewrite", "root", "route", "templates", "timeouts", "tracing", "try_files", "uri", "vars",
-}
-
-// subroute puts the routes in the order in which nothing passes unverified.
-func (b *block) subroute(rest caddyhttp.RouteList) *caddyhttp.Subroute {
-	// An error, not a response: handle_errors handles it like a 401.
-	unknown := &caddyhttp.StaticError{
-		Error: "no sender of verify_webhooks has this path", StatusCode: caddyhttp.WeakString(fmt.Sprint(http.StatusNotFound)),
-	}
-	var group []httpcaddyfile.ConfigValue
-	for _, s := range b.senders {
-		if near := b.nearOthers(s); near != "" {
-			group = append(group, b.NewRoute(caddy.ModuleMap{"path_regexp": b.JSON(map[string]string{"pattern": near})}, unknown)...)
-		}
-		group = append(group, b.NewRoute(caddy.ModuleMap{"path": b.JSON([]string{s.path})}, s.handler)...)
-	}
-	group = append(group, b.NewRoute(nil, unknown)...)
-	b.GroupRoutes(group)
-	owned := new(caddyhttp.Subroute)
-	for _, value := range group {
-		owned.Routes = append(owned.Routes, value.Value.(caddyhttp.Route))
-	}
-	owned.Routes = append(owned.Routes, rest...)
-	return &caddyhttp.Subroute{Routes: caddyhttp.RouteList{
-		{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(&Guard{Prefix: MatchPrefix(b.prefix)}, "handler", "verify_webhooks", nil)}},
-		{
-			MatcherSetsRaw: caddyhttp.RawMatcherSets{{"verify_webhook_prefix": b.JSON(b.prefix)}},
-			HandlersRaw:    []json.RawMessage{caddyconfig.JSONModuleObject(owned, "handler", "subroute", nil)},
-			Terminal:       true,
-		},
-	}}
-}
-
-// errorAt returns an error with a token's line.
-func errorAt(at caddyfile.Token, format string, args ...any) error {
-	return fmt.Errorf("%s, at %s:%d", fmt.Sprintf(format, args...), at.File, at.Line)
-}
-
-// A blockSender is a sender of a verify_webhooks block: a handler and its path in the
-// block.
-type blockSender struct {
 	handler *Handler
-	name    string
-	path    string // may end in /*
-	at      caddyfile.Token
+	near    *regexp.Regexp // paths that apps may read as another sender's; nil: none
 }
 
-// readSender parses one sender. It has the syntax of verify_webhook, without a
-// matcher and with a path.
-func readSender(segment caddyfile.Segment, prefix appview.Prefix) (*blockSender, error) {
-	s := &blockSender{handler: new(Handler), at: segment[0]}
-	p := &parser{Dispenser: caddyfile.NewDispenser(segment), h: s.handler, directive: "sender", path: &s.path}
-	if len(segment) > 1 && isMatcher(segment[1].Text) {
-		return nil, errorAt(segment[1], "sender takes no matcher: write sender <provider> <secret> { and path /hooks/acme in its block")
+// CaddyModule returns the Caddy module information.
+func (*Block) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.verify_webhooks", New: func() caddy.Module { return new(Block) }}
+}
+
+// Owned returns the prefix as written, for placement.
+func (b *Block) Owned() string { return string(b.Prefix) }
+
+// AsRoutes returns routes that do what the block does with its prefix, for placement.
+func (b *Block) AsRoutes() caddyhttp.RouteList { return b.asRoutes }
+
+// Provision checks the prefix and the paths, loads senders and routes, and guards the
+// error routes.
+func (b *Block) Provision(ctx caddy.Context) error {
+	b.logger = ctx.Logger()
+	if err := b.load(ctx); err != nil {
+		return fmt.Errorf("verify_webhooks: %w", err)
 	}
-	if err := p.read(); err != nil {
-		return nil, err
+	return guardErrorRoutes(ctx)
+}
+
+func (b *Block) load(ctx caddy.Context) error {
+	if err := b.Prefix.Provision(ctx); err != nil {
+		return err
 	}
-	s.name = s.handler.Name
-	if s.name == "" {
-		s.name = p.resolved.ID
-	}
-	if s.path != "" {
-		if err := prefix.CheckPath(s.path); err != nil {
-			return nil, p.at("path", "path: %v", err)
+	if len(b.Senders) == 0 {
+		if len(b.Routes) > 0 {
+			return errors.New("there are routes and no sender, so that no request would reach them: add senders")
 		}
-		return s, p.checkTenantPath(s.path)
+		return nil
 	}
-	s.path = prefix.Base() + "/" + s.name
-	if place, err := tenants.ParsePlace(s.handler.Tenant); err == nil && place.Path {
-		s.path += "/*"
+	if err := b.checkPaths(); err != nil {
+		return err
 	}
-	if err := prefix.CheckPath(s.path); err != nil {
-		return nil, p.at("name", "name: it cannot be a path as well, which it is by default: give the sender a path")
+	b.exact, b.folders = make(map[string]*BlockSender), make(map[string]*BlockSender)
+	for _, s := range b.Senders {
+		if err := s.load(ctx); err != nil {
+			return fmt.Errorf("sender %s: %w", s.Path, err)
+		}
+		path := strings.ToLower(s.Path)
+		folder, many := strings.CutSuffix(path, "*")
+		if !many {
+			b.exact[path] = s
+			continue
+		}
+		b.folders[folder], b.deepest = s, max(b.deepest, len(folder))
+		if near := nearOthers(s.Path, b.paths()); near != "" {
+			s.near = regexp.MustCompile(near)
+		}
 	}
-	return s, p.checkTenantPath(s.path)
+	if err := b.Routes.Provision(ctx); err != nil {
+		return err
+	}
+	b.verified = b.Routes.Compile(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+	return b.describe(ctx)
 }
 
-// isMatcher reports whether Caddy would read a first argument as a matcher. The
-// absolute path of a provider file is not one here.
-func isMatcher(word string) bool {
-	return word == "*" || strings.HasPrefix(word, "@") || strings.HasPrefix(word, "/") && !strings.HasSuffix(word, ".json")
-}
-
-// setPath parses the option that only senders have.
-func (p *parser) setPath(arg string) error {
-	if p.path == nil {
-		return errors.New("an option of senders in verify_webhooks: here write the path as a matcher, verify_webhook /hooks/acme")
+// checkPaths refuses paths outside the prefix, and two that are one to an app.
+func (b *Block) checkPaths() error {
+	taken := make(map[string]string)
+	var folders []string
+	for _, path := range b.paths() {
+		if err := appview.Prefix(b.Prefix).CheckPath(path); err != nil {
+			return fmt.Errorf("sender %s: path: %w", path, err)
+		}
+		if other, ok := taken[toApps(path)]; ok {
+			return fmt.Errorf("sender %s: another one has the path %s (case and a slash at the end do not count): give one of them another path", path, other)
+		}
+		taken[toApps(path)] = path
+		if !strings.HasSuffix(path, "/*") {
+			continue
+		}
+		if i := slices.IndexFunc(folders, func(f string) bool { return covers(f, path) || covers(path, f) }); i >= 0 {
+			return fmt.Errorf("sender %s: its paths and %s overlap: give each sender separate paths", path, folders[i])
+		}
+		folders = append(folders, path)
 	}
-	*p.path = arg
 	return nil
 }
 
-// checkSenders checks that all names and paths of a block are different.
-func (b *block) checkSenders() error {
-	for i, second := range b.senders {
-		for _, first := range b.senders[:i] {
-			if first.name == second.name {
-				return errorAt(second.at, "sender: %s is already the name of the sender on line %d: give this one another name, such as name %s-2", second.name, first.at.Line, second.name)
+func (b *Block) paths() (paths []string) {
+	for _, s := range b.Senders {
+		paths = append(paths, s.Path)
+	}
+	return paths
+}
+
+func (s *BlockSender) load(ctx caddy.Context) error {
+	module, err := ctx.LoadModule(s, "VerifyRaw")
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if s.handler, ok = module.(*Handler); !ok {
+		return errors.New(`verify takes a handler verify_webhook: {"handler": "verify_webhook", "provider": "stripe", …}`)
+	}
+	return nil
+}
+
+// describe sets asRoutes.
+func (b *Block) describe(ctx caddy.Context) error {
+	unknown := &caddyhttp.StaticError{Error: errUnknownPath.Error(), StatusCode: caddyhttp.WeakString(strconv.Itoa(http.StatusNotFound))}
+	var exact, folders caddyhttp.RouteList
+	route := func(h caddyhttp.MiddlewareHandler, matchers ...any) caddyhttp.Route {
+		r := caddyhttp.Route{Group: "senders of " + b.Owned(), Handlers: []caddyhttp.MiddlewareHandler{h}}
+		if len(matchers) > 0 {
+			r.MatcherSets = caddyhttp.MatcherSets{matchers}
+		}
+		return r
+	}
+	for _, s := range b.Senders {
+		to := route(s.handler, &caddyhttp.MatchPath{strings.ToLower(s.Path)})
+		if !strings.HasSuffix(s.Path, "/*") {
+			exact = append(exact, to)
+			continue
+		}
+		if s.near != nil {
+			near := &caddyhttp.MatchPathRE{MatchRegexp: caddyhttp.MatchRegexp{Pattern: s.near.String()}}
+			if err := near.Provision(ctx); err != nil {
+				return err
 			}
-			switch {
-			case sameToApps(first.path, second.path):
-				return errorAt(second.at, "sender: %s is the path of the sender on line %d already (case and a slash at the end do not count): give one of them another path", second.path, first.at.Line)
-			case first.covers(second) && !strings.HasSuffix(second.path, "/*"):
-				return errorAt(second.at, "sender: the path %s is below %s of the sender on line %d, which would get its deliveries: write this sender above that one", second.path, first.path, first.at.Line)
-			case first.covers(second), second.covers(first) && strings.HasSuffix(first.path, "/*"):
-				return errorAt(second.at, "sender: the paths %s and %s (line %d) overlap: give each sender separate paths", second.path, first.path, first.at.Line)
-			}
+			folders = append(folders, route(unknown, near))
+		}
+		folders = append(folders, to)
+	}
+	b.asRoutes = caddyhttp.RouteList{{
+		MatcherSets: caddyhttp.MatcherSets{{&b.Prefix}},
+		Handlers: []caddyhttp.MiddlewareHandler{
+			&caddyhttp.Subroute{Routes: slices.Concat(exact, folders, caddyhttp.RouteList{route(unknown)}, b.Routes)},
+		},
+		Terminal: true,
+	}}
+	return nil
+}
+
+func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	deleteMarks(r)
+	if !b.Prefix.Match(r) {
+		appview.Prefix(b.Prefix).DeleteDetours(r.Header, r.URL.Path)
+		return next.ServeHTTP(w, r)
+	}
+	if !appview.IsClean(received(r).URL) {
+		return b.refuse(w, r)
+	}
+	if len(b.Senders) == 0 {
+		return next.ServeHTTP(w, r)
+	}
+	s := b.senderOf(r.URL.Path)
+	if s == nil {
+		return caddyhttp.Error(http.StatusNotFound, errUnknownPath)
+	}
+	return s.handler.ServeHTTP(w, r, b.verified)
+}
+
+// senderOf returns the sender whose path it is, as Caddy's matcher of paths has it: in
+// any case, cleaned. It returns nil if there is none.
+func (b *Block) senderOf(path string) *BlockSender {
+	path = caddyhttp.CleanPath(path, true)
+	lower := strings.ToLower(path)
+	if s := b.exact[lower]; s != nil {
+		return s
+	}
+	for i := range min(len(lower), b.deepest) {
+		if lower[i] != '/' {
+			continue
+		}
+		if s := b.folders[lower[:i+1]]; s != nil && (s.near == nil || !s.near.MatchString(path)) {
+			return s
 		}
 	}
 	return nil
 }
+
+// received returns the request before any rewrite.
+func received(r *http.Request) http.Request {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original
+	}
+	return *r
+}
+
+// errUnknownPath becomes an error, not a response: handle_errors handles it like a 401.
+var errUnknownPath = errors.New("no sender of verify_webhooks has this path")
+
+// errUncleanPath refuses a path that the app may read differently than Caddy matched
+// it: a matcher cleans the path, a proxy passes on the original. An app that mounts
+// by prefix would read /hooks/billing/../github, signed by github, as billing's.
+var errUncleanPath = &refusal{reason: "unclean_path", status: http.StatusBadRequest,
+	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, an escape that is escaped again, a session in brackets, or a control character: call the address as it is configured"}
+
+// refuse answers as the handlers do; no sender's counters include it, since its
+// sender is unknown.
+func (b *Block) refuse(w http.ResponseWriter, r *http.Request) error {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // otherwise the response may wait for the body
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set(prefix+"reason", errUncleanPath.reason)
+	}
+	failure := caddyhttp.Error(errUncleanPath.status, errUncleanPath)
+	if ok, suppressed := b.warnings.Allow(time.Now()); ok {
+		b.logger.Warn("request refused", append(suppressed,
+			zap.String("reason", errUncleanPath.reason),
+			zap.String("detail", errUncleanPath.detail),
+			zap.String("prefix", string(b.Prefix)),
+			zap.Int("status", errUncleanPath.status),
+			zap.String("error_id", failure.ID),
+		)...)
+	}
+	return failure
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Block)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Block)(nil)
+	_ placement.Block             = (*Block)(nil)
+)

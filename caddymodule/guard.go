@@ -1,106 +1,18 @@
 package caddymodule
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
 func init() {
-	caddy.RegisterModule(new(Guard))
 	caddy.RegisterModule(new(MatchPrefix))
-}
-
-// Guard is the first handler of a verify_webhooks block. From every request of the
-// site it deletes the headers that only the gateway may set, and from requests
-// outside the prefix those that could make an app read a path below it. It refuses
-// with 400 a path below the prefix that the app may read as another one: dot or empty
-// segments, an encoded slash or dot, an escaped escape, a backslash, a semicolon, a
-// session in brackets, a control character.
-//
-// It verifies nothing. In JSON, put it before everything of its site that answers, in
-// no route with a matcher other than of hosts, and before a terminal route with the
-// matcher verify_webhook_prefix of the same prefix, which holds one group of verify_webhook
-// handlers that ends with error 404.
-type Guard struct {
-	// The prefix that the block owns: /hooks/*, or * for every path.
-	Prefix MatchPrefix `json:"prefix,omitempty"`
-
-	warnings logging.Limiter
-	logger   *zap.Logger
-}
-
-// CaddyModule returns the Caddy module information.
-func (*Guard) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.verify_webhooks", New: func() caddy.Module { return new(Guard) }}
-}
-
-// Owned returns the prefix as written, for placement.
-func (g *Guard) Owned() string { return string(g.Prefix) }
-
-// Provision checks the prefix, and guards the error routes.
-func (g *Guard) Provision(ctx caddy.Context) error {
-	g.logger = ctx.Logger()
-	if err := g.Prefix.Provision(ctx); err != nil {
-		return fmt.Errorf("verify_webhooks: %w", err)
-	}
-	return guardErrorRoutes(ctx)
-}
-
-func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	deleteMarks(r)
-	if !g.Prefix.Match(r) {
-		appview.Prefix(g.Prefix).DeleteDetours(r.Header, r.URL.Path)
-	} else if !appview.IsClean(received(r).URL) {
-		return g.refuse(w, r)
-	}
-	return next.ServeHTTP(w, r)
-}
-
-// received returns the request before any rewrite.
-func received(r *http.Request) http.Request {
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return original
-	}
-	return *r
-}
-
-// errUncleanPath refuses a path that the app may read differently than Caddy matched
-// it: a matcher cleans the path, a proxy passes on the original. An app that mounts
-// by prefix would read /hooks/billing/../github, signed by github, as billing's.
-var errUncleanPath = &refusal{reason: "unclean_path", status: http.StatusBadRequest,
-	detail: "the path has a dot or empty segment, a semicolon, a backslash, an encoded slash or dot, an escape that is escaped again, a session in brackets, or a control character: call the address as it is configured"}
-
-// refuse answers as the handlers do; no sender's counters include it, since its
-// sender is unknown.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) error {
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		w.Header().Set("Connection", "close") // otherwise the response may wait for the body
-	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set(prefix+"reason", errUncleanPath.reason)
-	}
-	failure := caddyhttp.Error(errUncleanPath.status, errUncleanPath)
-	if ok, suppressed := g.warnings.Allow(time.Now()); ok {
-		g.logger.Warn("request refused", append(suppressed,
-			zap.String("reason", errUncleanPath.reason),
-			zap.String("detail", errUncleanPath.detail),
-			zap.String("prefix", string(g.Prefix)),
-			zap.Int("status", errUncleanPath.status),
-			zap.String("error_id", failure.ID),
-		)...)
-	}
-	return failure
 }
 
 // MatchPrefix matches the requests that a verify_webhooks block owns: /hooks/*, or *
@@ -230,9 +142,6 @@ func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // Interface guards
 var (
-	_ caddy.Provisioner                 = (*Guard)(nil)
-	_ caddyhttp.MiddlewareHandler       = (*Guard)(nil)
-	_ placement.Block                   = (*Guard)(nil)
 	_ caddy.Provisioner                 = (*MatchPrefix)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchPrefix)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchPrefix)(nil)

@@ -27,10 +27,10 @@ func (p *passing) ServeHTTP(_ http.ResponseWriter, r *http.Request) error {
 }
 
 // newGuard returns a guard of /hooks/*, and its log.
-func newGuard(t *testing.T) (*Guard, *observer.ObservedLogs) {
+func newGuard(t *testing.T) (*Block, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.WarnLevel)
-	g := &Guard{Prefix: "/hooks/*"}
+	g := &Block{Prefix: "/hooks/*"}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
 	if err := g.Provision(ctx); err != nil {

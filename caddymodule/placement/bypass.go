@@ -21,6 +21,9 @@ type Block interface {
 
 	// Owned returns the prefix of the block, as written: /hooks/*.
 	Owned() string
+	// AsRoutes returns routes that do what the block does with its prefix, the same at
+	// every call. Without any it passes on every request.
+	AsRoutes() caddyhttp.RouteList
 }
 
 // A blockPlace is the place of a block.
@@ -237,6 +240,7 @@ func (b *bypass) handlers(list []caddyhttp.MiddlewareHandler, f flow) flow {
 				b.met = true
 				f = flow{guarded: max(f.open, f.guarded), verified: f.verified}
 			}
+			f = b.routes(h.AsRoutes(), f)
 		case Verifier:
 			f = flow{verified: max(f.guarded, f.verified)}
 		case *caddyhttp.Subroute:

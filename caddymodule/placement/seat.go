@@ -91,6 +91,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 				if len(p.blocks) < maxSeats {
 					p.blocks = append(p.blocks, inside.place(h, p.name))
 				}
+				p.visit(h.AsRoutes(), inside, depth)
 			case Verifier:
 				if !t.refused {
 					p.sit(inside, h.Placed(), route)

@@ -153,6 +153,8 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 	switch h := list[0].(type) {
 	case Verifier:
 		w.meet(h.Placed(), m, rest)
+	case Block:
+		w.routes(h.AsRoutes(), m, rest)
 	case *caddyhttp.Subroute:
 		w.routes(h.Routes, m, rest)
 	case *caddyhttp.Invoke:
@@ -281,13 +283,15 @@ const errorGuard = "http.handlers.verify_webhook_errors"
 // unchanged.
 func passesOn(h caddyhttp.MiddlewareHandler) bool {
 	switch h := h.(type) {
+	case Block:
+		return len(h.AsRoutes()) == 0
 	case *caddyhttp.StaticResponse:
 		return h.StatusCode == "103"
 	case *fileserver.FileServer:
 		return h.PassThru
 	}
 	switch kindOf(h) {
-	case "http.handlers.verify_webhooks", errorGuard, "http.handlers.encode", "http.handlers.headers",
+	case errorGuard, "http.handlers.encode", "http.handlers.headers",
 		"http.handlers.log_append", "http.handlers.push", "http.handlers.request_body",
 		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing":
 		return true
