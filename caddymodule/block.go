@@ -93,11 +93,13 @@ func (b *Block) load(ctx caddy.Context) error {
 	if err := b.Prefix.Provision(ctx); err != nil {
 		return err
 	}
-	if len(b.Senders) == 0 {
-		if len(b.Routes) > 0 {
-			return errors.New("there are routes and no sender, so that no request would reach them: add senders")
-		}
+	switch {
+	case len(b.Senders) == 0 && len(b.Routes) == 0:
 		return nil
+	case len(b.Senders) == 0:
+		return errors.New("there are routes and no sender, so that no delivery would reach them: add senders")
+	case len(b.Routes) == 0:
+		return errors.New("there is no route, so that nothing answers a verified delivery: add routes, with a handler reverse_proxy")
 	}
 	if err := b.checkPaths(); err != nil {
 		return err
@@ -156,9 +158,12 @@ func (b *Block) paths() (paths []string) {
 }
 
 func (s *BlockSender) load(ctx caddy.Context) error {
-	module, err := ctx.LoadModule(s, "VerifyRaw")
-	if err != nil {
-		return err
+	var module any
+	if len(s.VerifyRaw) > 0 {
+		var err error
+		if module, err = ctx.LoadModule(s, "VerifyRaw"); err != nil {
+			return err
+		}
 	}
 	var ok bool
 	if s.handler, ok = module.(*Handler); !ok {
