@@ -37,17 +37,8 @@ type blockParser struct {
 //		<directives>...
 //	}
 //
-// The block owns its prefix. A request below it goes to the sender whose path it
-// has, and from there, verified, to the block's other directives; if no sender
-// has its path, it is an error 404. Nothing else of the site sees it. The block
-// becomes one subroute, whose routes Caddy does not sort:
-//
-//  1. the verify_webhooks handler (Guard): deletes forged marks from every
-//     request of the site, refuses unclean paths below the prefix
-//  2. for the prefix, terminal:
-//     one group: a route for each sender, by its path, and error 404, also before
-//     a sender of many paths for those that apps may read as another sender's
-//     then the other directives, sorted among themselves
+// The block becomes a Block. Its directives but the senders are sorted among themselves,
+// as Caddy sorts those of a site.
 //
 // A sender is called as its provider unless it has a name, and its default path
 // is the prefix and what it is called. Only a name that is written becomes part
