@@ -1,7 +1,8 @@
 package main
 
 import (
-	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,12 +40,13 @@ func (e *environment) fillStore(s *server, n int) error {
 	return nil
 }
 
-// memory is what Go's allocator has handed out so far, from Caddy's metrics.
+// memory is what Go's allocator has handed out so far. Caddy's metrics have it, too, but
+// each handler makes them longer.
 func (s *server) memory() (allocations, bytes float64, err error) {
 	if s.admin == "" {
 		return 0, 0, nil
 	}
-	resp, err := http.Get("http://" + s.admin + "/metrics")
+	resp, err := http.Get("http://" + s.admin + "/debug/vars")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -52,22 +54,18 @@ func (s *server) memory() (allocations, bytes float64, err error) {
 	return readMemory(resp.Body)
 }
 
-// readMemory finds the totals of Go's allocator in Prometheus' text.
+// readMemory finds the totals of Go's allocator in what package expvar publishes.
 func readMemory(r io.Reader) (allocations, bytes float64, err error) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		for name, to := range map[string]*float64{"go_memstats_mallocs_total ": &allocations, "go_memstats_alloc_bytes_total ": &bytes} {
-			if value, ok := strings.CutPrefix(lines.Text(), name); ok {
-				if *to, err = strconv.ParseFloat(value, 64); err != nil {
-					return 0, 0, err
-				}
-			}
-		}
+	var vars struct {
+		MemStats struct{ Mallocs, TotalAlloc float64 } `json:"memstats"`
 	}
-	if allocations == 0 || bytes == 0 {
-		return 0, 0, fmt.Errorf("no go_memstats in the metrics of Caddy: %w", lines.Err())
+	if err := json.NewDecoder(r).Decode(&vars); err != nil {
+		return 0, 0, fmt.Errorf("the variables of the process: %w", err)
 	}
-	return allocations, bytes, nil
+	if vars.MemStats.Mallocs == 0 || vars.MemStats.TotalAlloc == 0 {
+		return 0, 0, errors.New("the variables of the process have no memstats")
+	}
+	return vars.MemStats.Mallocs, vars.MemStats.TotalAlloc, nil
 }
 
 // collections are those of Go's collector so far.
