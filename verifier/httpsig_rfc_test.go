@@ -220,7 +220,7 @@ func TestHTTPSignatureOfOthers(t *testing.T) {
 		input := r.Headers["Signature-Input"][0]
 		for name := range r.Headers {
 			req := request()
-			req.Header[canonicalHeader(name)][0] += "x"
+			req.Header[canonicalHeader(name)][0] += " ;x=x"
 			covered := strings.Contains(input, `"`+strings.ToLower(name)+`"`) || strings.HasPrefix(name, "Signature")
 			if got := judge(v, req, now, string(r.Body)); (got == genuine) == covered {
 				t.Errorf("request %d, another %s: got %s (%s)", i, name, got, input)

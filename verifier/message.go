@@ -255,6 +255,18 @@ func (c *Check) checkFormType(body []byte) *Rejection {
 	return nil
 }
 
+// checkType refuses an unsigned Content-Type under which the app would find another text
+// in the signed bytes. Who has a captured token can send any.
+func (c *Check) checkType(body []byte) *Rejection {
+	if c.v.typeSigned || c.v.http == nil && c.key == nil {
+		return nil
+	}
+	if err := formdata.CheckText(c.req.Header["Content-Type"], body); err != nil {
+		return reject(MalformedSignature, "the Content-Type, which is not signed: %v", err)
+	}
+	return nil
+}
+
 // checkCoding refuses a Content-Encoding: an app that undoes it would find other fields
 // than the signed ones, in a stream before them.
 func (c *Check) checkCoding() error {

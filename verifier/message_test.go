@@ -321,3 +321,33 @@ func TestTwoWaysAreNamed(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestTextUnderItsType: a Content-Type that is not signed cannot make another text of
+// what is; one that is signed is the sender's word. A token proves no text.
+func TestTextUnderItsType(t *testing.T) {
+	types := func(lines ...string) *Request {
+		req := post("X-Signature", bodyHex)
+		req.Header["Content-Type"] = lines
+		return req
+	}
+	v := mustVerifier(t, bare(nil), Key{Text: testKey})
+	for _, harmless := range [][]string{nil, {""}, {"json"}, {"a b"}, {"application/json"}, {"application/json; charset=UTF-8"}, {"text/plain; charset=windows-1252"}} {
+		expect(t, v, types(harmless...), testBody, genuine)
+	}
+	for _, other := range [][]string{{"application/json; charset=utf-7"}, {"application/json; charset=unicode_escape"}, {"application/json; charset=utf-8; charset=gbk"}, {"a b; charset=big5"}, {"application/json", "application/json"}, {"multipart/form-data; boundary=b"}} {
+		expect(t, v, types(other...), testBody, MalformedSignature)
+	}
+	signed := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{header:Content-Type}\\n{body}"} }), Key{Text: testKey})
+	expect(t, signed, post("X-Signature", macOf(testKey, "text/xml; charset=utf-16\n"+testBody), "Content-Type", "text/xml; charset=utf-16"), testBody, genuine)
+	token := mustVerifier(t, bare(func(s *Scheme) { s.Algorithm, s.BodyUnsigned = Token, true }), Key{Text: testKey})
+	expect(t, token, post("X-Signature", testKey, "Content-Type", "text/xml; charset=utf-16"), testBody, genuine)
+
+	for covered, want := range map[string]string{"@method": string(MalformedSignature), "content-type": genuine} {
+		v := mustVerifier(t, ofRFC9421(nil, "content-digest", covered), Key{Text: testKey})
+		req := post("Content-Type", "text/xml; charset=utf-16")
+		if err := v.Sign(req, "", testNow, []byte(testBody)); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, v, req, testBody, want)
+	}
+}

@@ -39,6 +39,8 @@ type Rules struct {
 	bodyDigest      string // the query parameter of {body_digest:…}, if a message has that slot
 	tolerance       time.Duration
 
+	typeSigned bool // the Content-Type
+
 	idSigned bool
 	varies   []jsonpath.Path
 	// What else varies: headers and keys beside the signature.
@@ -106,6 +108,7 @@ func Compile(s Scheme) (*Rules, error) {
 			return nil, err
 		}
 	}
+	v.typeSigned = v.SignsHeader("Content-Type")
 	v.collectPaths()
 	return v, nil
 }

@@ -97,6 +97,9 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if rej := c.twins(body); rej != nil {
 		return Verdict{}, rej
 	}
+	if rej := c.checkType(body); rej != nil {
+		return Verdict{}, rej
+	}
 	if rej := c.extension(body); rej != nil {
 		return Verdict{}, rej
 	}

@@ -3,6 +3,8 @@ package formdata
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -11,6 +13,10 @@ import (
 
 var (
 	errAlike     = errors.New("another field has a name that some readers treat as the same")
+	errBoundary  = errors.New("its boundary is not the one that begins the body, so the app may read other parts")
+	errCharset   = errors.New("its charset is not one in which ASCII always means itself, so the app may read another text")
+	errLength    = fmt.Errorf("it has more than %d bytes", maxType)
+	errLines     = errors.New("it has several lines, of which the app may read another")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
 	errNoJSON    = errors.New("the Content-Type is not that of JSON in UTF-8, so the app may read something else")
 	errQuery     = errors.New("the query has more than 8 KiB")
@@ -78,8 +84,45 @@ func CheckJSONType(contentType []string) error {
 	return nil
 }
 
+// CheckText refuses a Content-Type, which may be absent, under which a reader may find
+// another text in a body whose bytes are known: several lines; a charset in which other
+// bytes become quotes, or swallow them (UTF-7, Shift JIS, Python's unicode_escape); and
+// for multipart another boundary than the body's first line has.
+func CheckText(contentType []string, body []byte) error {
+	switch len(contentType) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return errLines
+	}
+	if len(contentType[0]) > maxType {
+		return errLength
+	}
+	text := strings.ToLower(contentType[0])
+	charsets, multipart := strings.Count(text, "charset"), strings.Contains(text, "multipart/") && strings.Contains(text, "boundary")
+	if charsets == 0 && !multipart {
+		return nil
+	}
+	kind, params := parseType(contentType[0])
+	// One reader finds a second charset in quotes, or takes the first part of a
+	// continued one (charset*0=).
+	if charsets > 1 || charsets == 1 && !superset.MatchString(params["charset"]) {
+		return errCharset
+	}
+	first, _, _ := bytes.Cut(body, lineBreak)
+	if multipart && (!strings.HasPrefix(kind, "multipart/") || strings.Contains(text, "boundary*") || string(bytes.TrimRight(first, " \t")) != "--"+params["boundary"]) {
+		return errBoundary
+	}
+	return nil
+}
+
+// superset matches the charsets in which each byte of ASCII means itself, and no other
+// byte means one.
+var superset = regexp.MustCompile(`^(?i:utf-?8|(us-)?ascii|latin1|iso-?8859-([1-9]|1[0-6])|(windows-|cp)125[0-8])$`)
+
 // isASCIICompatible reports whether no byte of ASCII means anything else in a charset,
-// and no other byte means one of ASCII.
+// and no other byte means one of ASCII or a letter that some readers take for one (ı).
 func isASCIICompatible(charset string) bool {
 	return slices.Contains([]string{"", "utf-8", "utf8", "us-ascii", "iso-8859-1"}, strings.ToLower(charset))
 }

@@ -79,6 +79,64 @@ func TestCheckJSONType(t *testing.T) {
 	}
 }
 
+// TestCheckText: a body whose bytes are signed is read as one text, whatever harmless
+// type it has.
+func TestCheckText(t *testing.T) {
+	const form = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n--c\r\n--b--\r\n"
+	for _, tc := range []struct {
+		body string
+		kind []string
+		want error
+	}{
+		{`{}`, nil, nil},
+		{`{}`, []string{""}, nil},
+		{`{}`, []string{"application/json"}, nil},
+		{`{}`, []string{"application/x-www-form-urlencoded;x"}, nil},
+		{`{}`, []string{"json, x"}, nil},
+		{`{}`, []string{"application/vnd.urbanairship+json; version=3;"}, nil},
+		{`{}`, []string{"application/json; charset=UTF-8;"}, nil},
+		{`{}`, []string{`application/json; Charset="utf8"`}, nil},
+		{`{}`, []string{"text/xml; charset=us-ascii"}, nil},
+		{`a=1`, []string{"application/x-www-form-urlencoded; charset=windows-1252"}, nil},
+		{`a=1`, []string{"application/x-www-form-urlencoded; charset=ISO-8859-15"}, nil},
+		{`{}`, []string{"application/json", "application/json"}, errLines},
+		{`{}`, []string{"application/json; charset=utf-7"}, errCharset},
+		{`{}`, []string{"application/json; charset=Shift_JIS"}, errCharset},
+		{`{}`, []string{"application/json; charset=gbk"}, errCharset},
+		{`{}`, []string{"application/json; charset=big5"}, errCharset},
+		{`{}`, []string{"application/json; charset=iso-2022-jp"}, errCharset},
+		{`{}`, []string{"application/json; charset=iso-8859-1e"}, errCharset},
+		{`{}`, []string{"application/json; charset=hz-gb-2312"}, errCharset},
+		{`{}`, []string{"application/json; charset=utf-16"}, errCharset},
+		{`{}`, []string{"application/json; charset=unicode_escape"}, errCharset},
+		{`{}`, []string{"application/json; charset=rot13"}, errCharset},
+		{`{}`, []string{"application/json; charset=ibm037"}, errCharset},
+		{`{}`, []string{`application/json; charset="utf\-7"`}, errCharset},
+		{`{}`, []string{`application/json; x="a;charset=utf-7;"`}, errCharset},
+		{`{}`, []string{"application/json; charset=utf-8; Charset=utf-7"}, errCharset},
+		{`{}`, []string{"application/json; charset=utf-7; charset*=utf-8''utf-8"}, errCharset},
+		{`{}`, []string{"application/json; charset*0=utf; charset*1=-7"}, errCharset},
+		{`{}`, []string{"application/json, text/plain; charset=utf-7"}, errCharset},
+		{`{}`, []string{"application/json charset=utf-7"}, errCharset},
+		{`{}`, []string{"application/json; x=" + strings.Repeat("x", maxType)}, errLength},
+		{form, []string{"multipart/form-data; boundary=b"}, nil},
+		{form, []string{`Multipart/Form-Data; charset=utf-8; boundary="b"`}, nil},
+		{"--b \r\n", []string{"multipart/mixed; boundary=b"}, nil},
+		{form, []string{"multipart/form-data; boundary=c"}, errBoundary},
+		{form, []string{"multipart/form-data"}, nil},
+		{form, []string{"multipart/form-data; boundary=b; boundary=c"}, errBoundary},
+		{form, []string{"multipart/form-data; boundary=c; boundary*=utf-8''b"}, errBoundary},
+		{form, []string{"multipart/form-data; boundary=b, multipart/form-data; boundary=c"}, errBoundary},
+		{form, []string{"text/plain, multipart/form-data; boundary=c"}, errBoundary},
+		{"--bc\r\n", []string{"multipart/form-data; boundary=b"}, errBoundary},
+		{"{\"a\":\"\r\n--b\r\n\"}", []string{"multipart/form-data; boundary=b"}, errBoundary},
+	} {
+		if err := CheckText(tc.kind, []byte(tc.body)); err != tc.want {
+			t.Errorf("%q under %.80q: %v, want %v", tc.body, tc.kind, err, tc.want)
+		}
+	}
+}
+
 // TestIs: what a lenient reader takes for a form counts as one.
 func TestIs(t *testing.T) {
 	for contentType, want := range map[string]bool{

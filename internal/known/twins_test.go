@@ -3,6 +3,7 @@ package known_test
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,5 +206,45 @@ func TestSignedFieldsAreReadUnderTheirContentType(t *testing.T) {
 		if tried[id] == 0 {
 			t.Errorf("%s: no Content-Type was tried", id)
 		}
+	}
+}
+
+// TestNoPresetReadsAnotherCharset: a delivery of any preset that signs is refused under a
+// charset in which a stranger's text becomes quotes, and taken under those of senders.
+func TestNoPresetReadsAnotherCharset(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, p := range all {
+		if rules(p).SignsHeader("Content-Type") || slices.Contains([]string{"coinbase_cdp", "contentful", "rfc9421", "truelayer"}, p.ID) { // which may sign it
+			continue
+		}
+		for i := range p.Vectors {
+			c := capture(t, p, &p.Vectors[i])
+			kind := strings.TrimSuffix(strings.TrimSpace(c.contentType()), ";")
+			if p.Vectors[i].Expect != providers.Genuine || p.Scheme.UsesToken() || strings.Contains(kind, "charset") {
+				continue
+			}
+			if kind == "" {
+				kind = "application/json"
+				if rules(p).SignsContent() && len(c.body) > 0 && c.body[0] != '{' && !p.Scheme.BodyDecoded {
+					kind = "application/x-www-form-urlencoded"
+				}
+			}
+			tried++
+			for _, charset := range []string{"utf-7", "shift_jis", "gbk", "utf-16", "unicode_escape"} {
+				c.req.Header["Content-Type"] = []string{kind + "; charset=" + charset}
+				refused(t, p, c, charset)
+			}
+			c.req.Header["Content-Type"] = []string{kind + "; charset=utf-8"}
+			if _, _, err := c.key(p); err != nil {
+				t.Errorf("%s: refused as UTF-8: %v", p.ID, err)
+			}
+		}
+	}
+	if tried < 300 {
+		t.Errorf("%d deliveries tried", tried)
 	}
 }
