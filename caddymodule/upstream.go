@@ -39,8 +39,13 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	if d.unverified != nil {
 		return nil
 	}
-	if h["Content-Type"] == nil && d.h.rules.SignsMembers() && isJSON(d.body) { // Rack would read a form
-		h["Content-Type"] = []string{"application/json"}
+	if h["Content-Type"] == nil { // Rack would read a form
+		switch {
+		case d.h.rules.SignsMembers() && isJSON(d.body):
+			h["Content-Type"] = []string{"application/json"}
+		case d.h.rules.SignsUnpacked(d.body):
+			h["Content-Type"] = []string{"application/octet-stream"}
+		}
 	}
 	h[markVerified] = []string{d.h.Name}
 	if d.tenant != "" {

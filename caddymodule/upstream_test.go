@@ -1,10 +1,13 @@
 package caddymodule
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -225,6 +228,35 @@ func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
 		h := a.forward.Header
 		if got := h["X-Original-Url"]; !slices.Equal(got, want) || h["X_original_url"] != nil || h["X-Rewrite-Url"] != nil {
 			t.Errorf("observed %t: the app gets %v", observed, h)
+		}
+	}
+}
+
+// TestCompressedBodyWithoutAType: no app takes the bytes of a compressed body, which are
+// not signed, for a form.
+func TestCompressedBodyWithoutAType(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write([]byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g := mustProvision(t, "", acme(topsecret, `"body_decoded":true`))
+	for kind, want := range map[string]string{"": "application/octet-stream", "application/json": "application/json"} {
+		r := post()
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(packed.Bytes())), int64(packed.Len())
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", body))
+		if r.Header.Del("Content-Type"); kind != "" {
+			r.Header.Set("Content-Type", kind)
+		}
+		a := serve(t, r, answering(200), g.handlers...)
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		if got := a.forward.Header["Content-Type"]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%q becomes %q", kind, got)
 		}
 	}
 }

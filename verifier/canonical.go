@@ -34,6 +34,9 @@ func decodedLimit(size int) int64 { return int64(min(maxDecoded, max(smallDecode
 // body is recognised even if a proxy dropped Content-Encoding.
 var gzipMagic = []byte{0x1f, 0x8b}
 
+// flagsAt is where the flags of a gzip stream are.
+const flagsAt = 3
+
 // writeBody writes the body as its sender signed it.
 func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 	if !c.v.scheme.BodyDecoded {
@@ -49,16 +52,29 @@ func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
 		return nil
 	case coding != "" && !strings.EqualFold(coding, "gzip"):
 		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is supported")
+	case slices.ContainsFunc(c.req.Header["Content-Type"], formdata.Is):
+		// A stream can be written in many ways, and hold a text that is not in what comes out.
+		return reject(MalformedSignature, "the body is compressed, and the Content-Type is that of a form: an app that does not unpack it could find fields in it")
 	}
 	if err := writeDecoded(w, body); err != nil {
-		return reject(MalformedSignature, "the body is not a single gzip stream, or holds more than %d MiB or %d times its bytes", maxDecoded>>20, maxRatio)
+		return reject(MalformedSignature, "the body is not a single gzip stream with a plain header, or holds more than %d MiB or %d times its bytes", maxDecoded>>20, maxRatio)
 	}
 	return nil
 }
 
+// SignsUnpacked reports whether a body is compressed that was signed before: its bytes
+// are not signed, and neither is their Content-Type.
+func (v *Rules) SignsUnpacked(body []byte) bool {
+	return v.scheme.BodyDecoded && bytes.HasPrefix(body, gzipMagic)
+}
+
 // writeDecoded decompresses one gzip member (RFC 1952) and refuses trailing data,
-// which two decoders could read differently.
+// which two decoders could read differently, and flags: each stands for a text that
+// nobody signed (a file name, a comment).
 func writeDecoded(w io.Writer, body []byte) error {
+	if len(body) > flagsAt && body[flagsAt] != 0 {
+		return gzip.ErrHeader
+	}
 	in := bytes.NewReader(body)
 	r, err := gzip.NewReader(in)
 	if err != nil {

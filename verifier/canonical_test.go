@@ -156,6 +156,9 @@ func TestBodySignedBeforeCompression(t *testing.T) {
 	}
 	packed, long := gzipped(t, testBody), text.String()+"0"
 	small := strings.Repeat("0", smallDecoded)
+	flagged := func(flag byte, more string) string {
+		return packed[:3] + string([]byte{flag}) + packed[4:10] + more + packed[10:]
+	}
 	for _, tc := range []struct{ what, coding, body, content, want string }{
 		{"plain", "", testBody, testBody, genuine},
 		{"packed", "gzip", packed, testBody, genuine},
@@ -175,6 +178,13 @@ func TestBodySignedBeforeCompression(t *testing.T) {
 		{"empty stream behind it", "gzip", packed + gzipped(t, ""), testBody, "malformed_signature"},
 		{"the longest", "gzip", gzipped(t, long[1:]), long[1:], genuine},
 		{"longer", "gzip", gzipped(t, long), long, "malformed_signature"},
+		{"called a text", "gzip", flagged(1, ""), testBody, "malformed_signature"},
+		{"with a checksum of its header", "gzip", flagged(2, "\x00\x00"), testBody, "malformed_signature"},
+		{"with an extra field", "gzip", flagged(4, "\x05\x00&a=b&"), testBody, "malformed_signature"},
+		{"with a file name", "gzip", flagged(8, "&a=b&\x00"), testBody, "malformed_signature"},
+		{"with a file name, and its header lost", "", flagged(8, "&a=b&\x00"), testBody, "malformed_signature"},
+		{"with a comment", "", flagged(16, "&a=b&\x00"), testBody, "malformed_signature"},
+		{"with a reserved flag", "gzip", flagged(32, ""), testBody, "malformed_signature"},
 		{"little in few bytes", "gzip", gzipped(t, small), small, genuine},
 		{"more in few bytes", "gzip", gzipped(t, small+"0"), small + "0", "malformed_signature"},
 	} {
@@ -187,6 +197,11 @@ func TestBodySignedBeforeCompression(t *testing.T) {
 		}
 	}
 	expect(t, v, post("X-Signature", bodyHex, "Content-Encoding", "gzip", "Content-Encoding", "gzip"), packed, MalformedSignature)
+	for kind, want := range map[string]string{"application/json": genuine, "text/plain": genuine, "application/x-www-form-urlencoded": "malformed_signature", "application/x-www-form-urlencoded;x": "malformed_signature", "multipart/form-data; boundary=b": "malformed_signature"} {
+		expect(t, v, post("X-Signature", bodyHex, "Content-Type", kind), packed, want)
+		expect(t, v, post("X-Signature", bodyHex, "Content-Type", kind, "Content-Encoding", "gzip"), packed, want)
+	}
+	expect(t, v, post("X-Signature", bodyHex, "Content-Type", "application/x-www-form-urlencoded"), testBody, genuine)
 	plain := mustVerifier(t, bare(nil), Key{Text: testKey})
 	expect(t, plain, post("X-Signature", bodyHex, "Content-Encoding", "gzip"), packed, SignatureMismatch)
 }
