@@ -29,7 +29,8 @@ type Dedupe struct {
 	// says nothing.
 	Key string `json:"key,omitempty"`
 	// How long an accepted delivery is remembered. Default: 7d if an id counts,
-	// otherwise 15m, but at least the provider's retry span.
+	// otherwise 15m, but at least the provider's retry span, and twice the tolerance of a
+	// signed time.
 	Window *caddy.Duration `json:"window,omitempty"`
 	// How long a copy waits for the one in flight. Default: 10s.
 	Wait *caddy.Duration `json:"wait,omitempty"`
@@ -103,16 +104,17 @@ func (h *Handler) provisionDedupe() error {
 	if s := r.status; s < 200 || s > 299 {
 		return fmt.Errorf("dedupe: duplicate_response: %d: the response to a copy must be a 2xx, or its sender keeps retrying", s)
 	}
+	usual, unnamed := known.Windows(p, h.rules, identity)
 	r.terms = dedupe.Terms{
-		TTL:   time.Duration(orElse(c.Window, caddy.Duration(identity.TTL(time.Duration(p.Retry.Span))))),
+		TTL:   time.Duration(orElse(c.Window, caddy.Duration(usual))),
 		Wait:  time.Duration(orElse(c.Wait, caddy.Duration(defaultWait))),
 		Limit: time.Duration(*h.UpstreamTimeout),
 		Lease: time.Duration(orElse(c.Lease, caddy.Duration(dedupe.DefaultLease))),
 		Room:  h.Name,
 	}
 	r.unnamed = r.terms
-	if c.Window == nil { // equal bodies do happen, and nothing else distinguishes them
-		r.unnamed.TTL = dedupe.ContentTTL
+	if c.Window == nil {
+		r.unnamed.TTL = unnamed
 	}
 	switch {
 	case r.terms.TTL <= 0:
@@ -149,12 +151,19 @@ func (c *Dedupe) identity(f dedupe.Facts) (dedupe.Identity, error) {
 // adviseDedupe warns of probable mistakes.
 func (h *Handler) adviseDedupe(c *Dedupe, identity dedupe.Identity, signed bool) {
 	name := zap.String("name", h.Name)
-	switch {
+	window := time.Duration(orElse(c.Window, math.MaxInt64))
+	switch fresh := h.rules.Fresh(); {
 	case c.Off, identity.Off(): // the app reports the latter in one line
+		return
+	case window < fresh:
+		h.logger.Warn("dedupe window is shorter than twice the tolerance: a captured delivery passes again after the window, while its time is still accepted",
+			name, zap.Duration("window", window), zap.Duration("tolerance", fresh/2))
+	}
+	switch {
 	case c.Key == "id" && !signed:
 		h.logger.Warn("dedupe key id: the signature does not cover the id, so anyone who captured one delivery can mark the id of another as done: use key id+content", name)
-	case identity.ID == dedupe.IDAlone && c.Window != nil && time.Duration(*c.Window) < minimumWarning:
-		h.logger.Warn("dedupe window is shorter than a day: many senders wait longer between two attempts", name, zap.Duration("window", time.Duration(*c.Window)))
+	case identity.ID == dedupe.IDAlone && window < minimumWarning:
+		h.logger.Warn("dedupe window is shorter than a day: many senders wait longer between two attempts", name, zap.Duration("window", window))
 	}
 }
 

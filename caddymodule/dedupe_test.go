@@ -57,6 +57,12 @@ func TestIdentity(t *testing.T) {
 		"window below the span":   {strings.Replace(longRetry, `"secret"`, `"dedupe":{"window":"48h"},"secret"`, 1), both, 48 * time.Hour, false},
 		"window in nanoseconds":   {withDedupe(`"window":5`), both, 5, false},
 		"window of content":       {withDedupe(`"key":"content","window":"30d"`), content, 720 * time.Hour, false},
+		"time signed":             {acme(topsecret, signedTime, `"dedupe":{"key":"content"}`), content, 15 * time.Minute, false},
+		"time signed, tolerance":  {acme(topsecret, signedTime, `"tolerance":"1h","dedupe":{"key":"content"}`), content, 2 * time.Hour, false},
+		"tolerance beyond ids":    {acme(topsecret, withID, signedTime, `"tolerance":"120h"`), both, 240 * time.Hour, false},
+		"time not checked":        {`{"provider":"elevenlabs","secret":["a"],"timestamp":{"off":true},"dedupe":{"key":"content"}}`, content, 15 * time.Minute, false},
+		"elevenlabs":              {`{"provider":"elevenlabs","secret":["a"],"dedupe":{"key":"content"}}`, content, time.Hour, false},
+		"window below tolerance":  {`{"provider":"elevenlabs","secret":["a"],"dedupe":{"key":"content","window":"15m"}}`, content, 15 * time.Minute, false},
 		"empty object is default": {withDedupe(``), both, week, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,6 +71,23 @@ func TestIdentity(t *testing.T) {
 				t.Errorf("got %+v for %s, off %t", r.identity, r.terms.TTL, r.off)
 			}
 		})
+	}
+}
+
+// TestUnnamedWindow: a delivery without its usual id is remembered for less, but while
+// its captured copy is fresh.
+func TestUnnamedWindow(t *testing.T) {
+	for config, want := range map[string]time.Duration{
+		`{"provider":"github","secret":["a"]}`:                                            15 * time.Minute,
+		`{"provider":"linear","secret":["a"]}`:                                            2 * (7*time.Hour + 15*time.Minute),
+		`{"provider":"linear","secret":["a"],"tolerance":"1m"}`:                           15 * time.Minute,
+		acme(topsecret, withID, signedTime, `"tolerance":"1h"`):                           2 * time.Hour,
+		acme(topsecret, withID, signedTime, `"tolerance":"1h","dedupe":{"window":"30m"}`): 30 * time.Minute,
+	} {
+		r := mustProvision(t, "", config).handlers[0].recogniser
+		if r.unnamed.TTL != want {
+			t.Errorf("%s: remembered for %s, want %s", config, r.unnamed.TTL, want)
+		}
 	}
 }
 
@@ -169,18 +192,25 @@ func TestDedupeRefused(t *testing.T) {
 // TestDedupeAdvice: only probable mistakes are reported at start.
 func TestDedupeAdvice(t *testing.T) {
 	for config, want := range map[string]string{
-		acme(topsecret):                                                  "", // the app reports all such handlers in one line
-		acme(topsecret, `"dedupe":{"off":true}`):                         "",
-		acme(topsecret, `"dedupe":{"key":"content"}`):                    "",
-		acme(topsecret, withID):                                          "",
-		withDedupe(`"window":"1h"`):                                      "",
-		acme(topsecret, signedID, `"dedupe":{"key":"id"}`):               "",
-		`{"provider":"stripe","secret":["a"]}`:                           "",
-		`{"provider":"github","secret":["a"]}`:                           "",
-		`{"provider":"aryeo","secret":["a"]}`:                            "",
-		`{"provider":"stripe","secret":["a"],"dedupe":{"window":"24h"}}`: "",
-		`{"provider":"stripe","secret":["a"],"dedupe":{"window":"23h"}}`: "shorter than a day",
-		`{"provider":"github","secret":["a"],"dedupe":{"key":"id"}}`:     "the signature does not cover the id",
+		acme(topsecret):                                                                      "", // the app reports all such handlers in one line
+		acme(topsecret, `"dedupe":{"off":true}`):                                             "",
+		acme(topsecret, `"dedupe":{"key":"content"}`):                                        "",
+		acme(topsecret, withID):                                                              "",
+		withDedupe(`"window":"1h"`):                                                          "",
+		acme(topsecret, signedID, `"dedupe":{"key":"id"}`):                                   "",
+		`{"provider":"stripe","secret":["a"]}`:                                               "",
+		`{"provider":"github","secret":["a"]}`:                                               "",
+		`{"provider":"aryeo","secret":["a"]}`:                                                "",
+		`{"provider":"stripe","secret":["a"],"dedupe":{"window":"24h"}}`:                     "",
+		`{"provider":"stripe","secret":["a"],"dedupe":{"window":"23h"}}`:                     "shorter than a day",
+		`{"provider":"github","secret":["a"],"dedupe":{"key":"id"}}`:                         "the signature does not cover the id",
+		`{"provider":"elevenlabs","secret":["a"],"dedupe":{"key":"content","window":"59m"}}`: "shorter than twice the tolerance",
+		`{"provider":"elevenlabs","secret":["a"],"dedupe":{"key":"content","window":"1h"}}`:  "",
+		`{"provider":"elevenlabs","secret":["a"],"timestamp":{"off":true},"dedupe":{"key":"content","window":"1m"}}`: "",
+		`{"provider":"linear","secret":["a"],"dedupe":{"window":"1h"}}`:                                              "shorter than twice the tolerance",
+		acme(topsecret, withID, signedTime, `"tolerance":"72h","dedupe":{"window":"7d"}`):                            "",
+		acme(topsecret, withID, signedTime, `"tolerance":"96h","dedupe":{"window":"7d"}`):                            "shorter than twice the tolerance",
+		acme(topsecret, signedTime, `"tolerance":"1h","dedupe":{"off":true,"window":"1m"}`):                          "",
 	} {
 		var got []string
 		for _, e := range mustProvision(t, "", config).logs.All() {

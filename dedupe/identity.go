@@ -93,18 +93,19 @@ func (i Identity) Keeps(f Facts) Replay {
 	return AllCopies
 }
 
-// TTL returns how long a delivery is remembered by default: at least as long as its
-// sender retries (span), and at least the usual time for what identifies it. A body
-// alone is remembered only briefly, since equal events do happen.
-func (i Identity) TTL(span time.Duration) time.Duration {
+// TTL returns how long a delivery is remembered by default: at least the usual time for
+// what identifies it, and at least least: as long as its sender retries, and as long as a
+// captured one stays fresh. A body alone is remembered only briefly, since equal events
+// do happen.
+func (i Identity) TTL(least time.Duration) time.Duration {
 	if i.ID != NoID || i.Long {
-		return max(DefaultTTL, span)
+		return max(DefaultTTL, least)
 	}
-	return max(ContentTTL, span)
+	return max(ContentTTL, least)
 }
 
 // ContentTTL is how long a body alone is remembered, unless the sender retries for
-// longer.
+// longer, or a captured delivery stays fresh for longer.
 const ContentTTL = 15 * time.Minute
 
 // Off reports whether the rule can never identify a delivery.

@@ -3,6 +3,7 @@ package verifier
 import (
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,6 +126,15 @@ func (v *Rules) SignsContent() bool {
 	return v.coversBody() || v.everyMessage(func(t template.Template) bool {
 		return t.CoversBody() || t.Some(func(f *template.Facts) bool { return f.Fields })
 	})
+}
+
+// Fresh returns for how long a captured delivery may be accepted: its time may be ahead of
+// the clock by the tolerance, and behind it. 0 if no time is checked.
+func (v *Rules) Fresh() time.Duration {
+	if v.scheme.Timestamp == nil || v.timestamp.Off {
+		return 0
+	}
+	return 2 * min(v.tolerance, math.MaxInt64/2)
 }
 
 // SignsMembers reports whether members of a JSON body count while its other bytes are not

@@ -81,6 +81,30 @@ func TestParseTimestamp(t *testing.T) {
 }
 
 // TestTolerance: the same in both directions, including the limit.
+// TestFresh: no delivery is accepted for longer than Fresh says.
+func TestFresh(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*Scheme)
+		want   time.Duration
+	}{
+		"default":     {func(*Scheme) {}, 10 * time.Minute},
+		"own":         {func(s *Scheme) { s.Tolerance = new(Duration(time.Hour)) }, 2 * time.Hour},
+		"the longest": {func(s *Scheme) { s.Tolerance = new(Duration(math.MaxInt64)) }, math.MaxInt64 - 1},
+		"not checked": {func(s *Scheme) { s.Timestamp.Off = true }, 0},
+		"none":        {func(s *Scheme) { s.Timestamp, s.Message = nil, nil }, 0},
+	} {
+		s := timed("s")
+		tc.change(&s)
+		v, err := Compile(s)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := v.Fresh(); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}
+
 func TestTolerance(t *testing.T) {
 	minute := Duration(time.Minute)
 	for _, tc := range []struct {

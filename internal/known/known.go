@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -29,6 +30,13 @@ func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedup
 		}),
 		MethodUnsigned: len(methods) > 1 && !rules.SignsMethod(),
 	}
+}
+
+// Windows returns how long an accepted delivery is remembered by default, and one without
+// the id that identifies the others, whose body may well repeat. Neither ends before the
+// delivery's signed time is stale.
+func Windows(p *providers.Provider, rules *verifier.Rules, i dedupe.Identity) (usual, unnamed time.Duration) {
+	return i.TTL(max(time.Duration(p.Retry.Span), rules.Fresh())), max(dedupe.ContentTTL, rules.Fresh())
 }
 
 // pinned reports whether a header is required to have one specific value. Entries of one

@@ -59,6 +59,40 @@ func TestReplaysAsThePageSays(t *testing.T) {
 	t.Log(count)
 }
 
+// TestRememberedWhileFresh: by default, no preset forgets a delivery whose captured copy
+// is still accepted, whatever identifies it.
+func TestRememberedWhileFresh(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, p := range all {
+		ts := p.Scheme.Timestamp
+		if ts == nil || ts.Off {
+			continue
+		}
+		tried++
+		tolerance := verifier.DefaultTolerance
+		if p.Scheme.Tolerance != nil {
+			tolerance = time.Duration(*p.Scheme.Tolerance)
+		}
+		for name, rule := range map[string]dedupe.Identity{
+			"the default": dedupe.IdentityOf(known.Facts(p, rules(p), p.Methods)),
+			"key content": {Content: true},
+			"key id":      {ID: dedupe.IDAlone},
+		} {
+			usual, unnamed := known.Windows(p, rules(p), rule)
+			if min(usual, unnamed) < 2*tolerance {
+				t.Errorf("%s: %s remembers for %s, without an id for %s; a copy is fresh for %s", p.ID, name, usual, unnamed, 2*tolerance)
+			}
+		}
+	}
+	if tried < 100 {
+		t.Errorf("%d presets sign a time", tried)
+	}
+}
+
 // beyond names the presets whose pages promise less than this test can check.
 var beyond = map[string]string{
 	"paypal":             "another body with the same CRC-32 takes an effort that no alteration here makes",

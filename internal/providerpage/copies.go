@@ -37,7 +37,8 @@ func copyFactsOf(p *providers.Provider) copyFacts {
 	if rule.Off() {
 		return none
 	}
-	said := copyFacts{RecognisedBy: "id", Replay: "none", RememberedSeconds: int64(rule.TTL(time.Duration(p.Retry.Span)) / time.Second)}
+	usual, _ := known.Windows(p, rules, rule)
+	said := copyFacts{RecognisedBy: "id", Replay: "none", RememberedSeconds: int64(usual / time.Second)}
 	switch rule.ID {
 	case dedupe.NoID:
 		said.RecognisedBy = "body"
@@ -63,15 +64,16 @@ func copies(p *providers.Provider) []string {
 	facts := known.Facts(p, rules, p.Methods)
 	rule := dedupe.IdentityOf(facts)
 	if rule.Off() {
-		return []string{"Copies cannot be recognised, so every copy is forwarded. If two events never share a body, configure `dedupe { key content }`.", replay(p, facts, rule)}
+		byBody, _ := known.Windows(p, rules, dedupe.Identity{Content: true})
+		return []string{"Copies cannot be recognised, so every copy is forwarded. If two events never share a body, configure `dedupe { key content }`: a body is then remembered for " + span(verifier.Duration(byBody)) + ".", replay(p, facts, rule, 0)}
 	}
 	said := identity(p, rules, facts, rule)
-	ttl := rule.TTL(time.Duration(p.Retry.Span))
-	said += fmt.Sprintf(" A delivery that the app accepted is remembered for %s by default.", span(verifier.Duration(ttl)))
+	usual, unnamed := known.Windows(p, rules, rule)
+	said += fmt.Sprintf(" A delivery that the app accepted is remembered for %s by default.", span(verifier.Duration(usual)))
 	if rule.ID != dedupe.NoID && rule.Content {
-		said += fmt.Sprintf(" One without an id is recognised by its body for %s.", span(verifier.Duration(dedupe.ContentTTL)))
+		said += fmt.Sprintf(" One without an id is recognised by its body for %s.", span(verifier.Duration(unnamed)))
 	}
-	return []string{said, replay(p, facts, rule) + withoutID(p, rules, rule)}
+	return []string{said, replay(p, facts, rule, usual) + withoutID(p, rules, rule)}
 }
 
 func identity(p *providers.Provider, rules *verifier.Rules, facts dedupe.Facts, rule dedupe.Identity) string {
@@ -142,8 +144,8 @@ func needsID(p *providers.Provider) bool {
 }
 
 // replay describes which copies of a captured delivery dedupe keeps from the app.
-func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity) string {
-	window := span(verifier.Duration(rule.TTL(time.Duration(p.Retry.Span))))
+func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity, remembered time.Duration) string {
+	window := span(verifier.Duration(remembered))
 	switch rule.Keeps(facts) {
 	case dedupe.AllCopies:
 		said := "Replay: no copy of a captured delivery reaches the app for " + window + "."

@@ -175,8 +175,11 @@ func TestCopies(t *testing.T) {
 		"The body: two events never share one.":                                    func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
 		"The method counts too, because the signature does not cover it":           func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
 		"The signature does not cover the method: a copy with another value there": func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
-		"configure `dedupe { key content }`":                                       func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
-		"Replay: no copy of a captured delivery reaches the app for 7 days.":       func(*providers.Provider) {},
+		"recognised by its body for 2 hours.": func(p *providers.Provider) {
+			p.BodiesDiffer, p.Scheme.Tolerance = false, new(verifier.Duration(time.Hour))
+		},
+		"configure `dedupe { key content }`: a body is then remembered for 2 days 1 hour.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
+		"Replay: no copy of a captured delivery reaches the app for 7 days.":               func(*providers.Provider) {},
 		"Replay: exact copies of a captured delivery do not reach the app for 7 days. The signature does not cover the header `X-Id` and the header `X-Event`:": func(p *providers.Provider) {
 			p.EventHeader = verifier.StringList{"X-Event"}
 		},
