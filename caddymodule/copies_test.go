@@ -2,9 +2,11 @@ package caddymodule
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -191,6 +193,53 @@ func TestImpatientSender(t *testing.T) {
 		o.isForwarded(t)
 		g.send(post(), answering(500)).isDuplicate(t)
 	})
+}
+
+// TestReplaysLeaveThePlaces: replays of a delivery that the app has not accepted take
+// all places, and are refused by the app. The sender's own copy gets one, and the next
+// turn.
+func TestReplaysLeaveThePlaces(t *testing.T) {
+	for name, replay := range map[string]func(r *http.Request, n int){
+		"from another address":        func(r *http.Request, _ int) { r.RemoteAddr = "203.0.113.9:1234" },
+		"and under any header":        func(r *http.Request, n int) { r.RemoteAddr = "203.0.113.9:1234"; r.Header.Set("X-N", strconv.Itoa(n)) },
+		"from addresses of a network": func(r *http.Request, n int) { r.RemoteAddr = fmt.Sprintf("[2001:db8::%d]:1234", n+1) },
+		"with another header":         func(r *http.Request, _ int) { r.Header.Set("Origin", "https://example.com") },
+		"with another query":          func(r *http.Request, _ int) { r.RequestURI += "?x" },
+		"with another host":           func(r *http.Request, _ int) { r.Host = "HOOKS.example.com" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFlight(t, `"dedupe":{}`, func(t *testing.T, c *copies, finish func(int)) {
+				for n := range 8 {
+					r := post()
+					replay(r, n)
+					c.send(r, answering(415))
+				}
+				if back := c.settled(); len(back) != 0 {
+					t.Fatal("a copy does not wait")
+				}
+				c.send(post(), answering(200))
+				if back := c.settled(); len(back) != 1 {
+					t.Fatalf("%d copies have left, want 1", len(back))
+				} else {
+					back[0].isRefused(t, "in_flight", "3")
+				}
+				finish(500)
+				delivered, refused := 0, 0
+				for _, o := range c.settled() {
+					switch {
+					case o.forward == nil:
+					case slices.Contains(o.wire.events, "200"):
+						delivered++
+					case slices.Contains(o.wire.events, "415"):
+						refused++
+					}
+				}
+				if delivered != 1 || refused > 1 { // one turn, where the first copy was the same client's
+					t.Errorf("%d delivered, after %d replays", delivered, refused)
+				}
+			})
+		})
+	}
 }
 
 // TestLongAttempt: a claim is renewed while the app may work.

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math"
 	"net/http"
@@ -205,7 +206,9 @@ func (d *delivery) claim() error {
 	d.store = d.h.app.store
 	d.gate = gate
 	defer d.took(metrics.Claim, time.Now())
-	switch decision := gate.Claim(d.r.Context(), key, d.terms()); decision.Outcome {
+	terms := d.terms()
+	terms.From = dedupe.From{Client: clientOf(d.r), Request: likeness(d.r)}
+	switch decision := gate.Claim(d.r.Context(), key, terms); decision.Outcome {
 	case dedupe.Held:
 		d.claimed = decision.Claim
 		return nil
@@ -280,6 +283,22 @@ func (d *delivery) terms() dedupe.Terms {
 	}
 	terms.Share = dedupe.ShareOf(d.tenant + d.check.KeySet()) // a handler has tenants or key sets
 	return terms
+}
+
+var likenessSeed = maphash.MakeSeed()
+
+// likeness is equal for requests that differ only in their bodies: a digest of what
+// signatures often leave open.
+func likeness(r *http.Request) uint64 {
+	sum := maphash.String(likenessSeed, r.Method) + 3*maphash.String(likenessSeed, r.RequestURI) + 5*maphash.String(likenessSeed, r.Host)
+	for name, lines := range r.Header {
+		of := maphash.String(likenessSeed, name)
+		for _, line := range lines { // the order of names is not ours
+			sum += of ^ maphash.String(likenessSeed, line)
+			of = of*7 + 1
+		}
+	}
+	return sum
 }
 
 // route is the scope of a handler without a name.

@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 // elsewhere, which only the leader uses.
 type flight struct {
 	key         Key
+	from        From      // who sent the leader's copy
 	claim       *Claim    // set when the leader may forward
 	waiters     []*waiter // in order of arrival
 	looking     bool      // the store has not yet said whether the delivery is done
@@ -19,6 +21,7 @@ type flight struct {
 // A waiter gets one message: it is the new leader, it must not wait, or the delivery
 // is done.
 type waiter struct {
+	from    From
 	patient bool      // it may wait for the app
 	news    chan news // buffered, so that sending never blocks
 }
@@ -50,16 +53,77 @@ func (g *Gate) enter(key Key, t Terms) entry {
 	case f == nil && len(g.flights) >= g.maxFlight:
 		return entry{decision: Decision{Outcome: Overloaded, RetryAfter: time.Second}}
 	case f == nil:
-		f = &flight{key: key, looking: true}
+		f = &flight{key: key, from: t.From, looking: true}
 		g.flights[key] = f
 		return entry{flight: f}
-	case !f.looking && (t.Wait <= 0 || len(f.waiters) >= maxWaiters):
+	case !f.looking && t.Wait <= 0:
 		return entry{decision: busy(t)}
 	}
-	w := &waiter{patient: t.Wait > 0, news: make(chan news, 1)}
-	f.waiters = append(f.waiters, w)
+	w := &waiter{from: t.From, patient: t.Wait > 0, news: make(chan news, 1)}
 	g.waiting++
+	if f.looking {
+		f.waiters = append(f.waiters, w)
+	} else {
+		g.seat(f, w)
+	}
 	return entry{flight: f, waiter: w}
+}
+
+// seat lets w wait for the app, in one of a few places, or sends it or another copy away.
+// Whoever captured a delivery that the app has not accepted can send it again and again
+// with something unsigned that the app refuses. So that his copies do not keep the
+// sender's own away, the client with the most places gives one up to a client with at
+// least two fewer, and so do equal requests of one client to another of its requests.
+// Gate.mu is held.
+func (g *Gate) seat(f *flight, w *waiter) {
+	if len(f.waiters) < maxWaiters {
+		f.waiters = append(f.waiters, w)
+		return
+	}
+	clients, equal := f.count(w.from)
+	most, at := 0, -1
+	for i, x := range f.waiters {
+		c, e := f.count(x.from)
+		fewer := c >= clients+2 || x.from.Client == w.from.Client && e >= equal+2
+		if weight := c*maxWaiters + e; fewer && weight >= most {
+			most, at = weight, i // of equals the newest
+		}
+	}
+	out := w
+	if at >= 0 {
+		out = f.waiters[at]
+		f.waiters = append(slices.Delete(f.waiters, at, at+1), w)
+	}
+	g.waiting--
+	out.news <- news{busy: true}
+}
+
+// count returns how many copies of a client wait, and how many of those are equal.
+func (f *flight) count(from From) (clients, equal int) {
+	for _, x := range f.waiters {
+		if x.from.Client == from.Client {
+			clients++
+			if x.from == from {
+				equal++
+			}
+		}
+	}
+	return clients, equal
+}
+
+// next returns the place of the copy that goes to the app after the leader's, which it
+// has not accepted: the first of another client, or else of another request.
+func (f *flight) next() int {
+	other := 0
+	for i, w := range f.waiters {
+		switch {
+		case w.from.Client != f.from.Client:
+			return i
+		case w.from != f.from && f.waiters[other].from == f.from:
+			other = i
+		}
+	}
+	return other
 }
 
 // found ends looking: the delivery is in flight, here or elsewhere. Until then any
@@ -70,16 +134,16 @@ func (g *Gate) found(f *flight) {
 		return
 	}
 	f.looking = false
-	stay := f.waiters[:0]
-	for _, w := range f.waiters {
-		if w.patient && len(stay) < maxWaiters {
-			stay = append(stay, w)
+	all := f.waiters
+	f.waiters = nil
+	for _, w := range all {
+		if w.patient {
+			g.seat(f, w)
 			continue
 		}
 		g.waiting--
 		w.news <- news{busy: true}
 	}
-	f.waiters = stay
 }
 
 // await waits for a message, until t.Wait or the time for the store's answer has
@@ -127,7 +191,7 @@ func (g *Gate) leave(f *flight, w *waiter) bool {
 	return false
 }
 
-// pass makes the next in the queue the leader, or ends the flight.
+// pass makes another copy in the queue the leader, or ends the flight.
 func (g *Gate) pass(f *flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -136,8 +200,10 @@ func (g *Gate) pass(f *flight) {
 		delete(g.flights, f.key)
 		return
 	}
-	w := f.waiters[0]
-	f.waiters = f.waiters[1:]
+	at := f.next()
+	w := f.waiters[at]
+	f.waiters = slices.Delete(f.waiters, at, at+1)
+	f.from = w.from
 	g.waiting--
 	w.news <- news{leads: true}
 }

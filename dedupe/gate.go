@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,14 @@ type Terms struct {
 	Lease time.Duration // how long a claim outlives its process. Default: 9 s
 	Room  string        // whose space in the store the delivery takes once done; see Mark
 	Share Share         // whose part of the room; see Mark
+	From  From          // who sent this copy: clients share the places of those that wait
+}
+
+// From is who sent a copy: copies of one client, and of these the equal requests, do not
+// take all the places of copies that wait.
+type From struct {
+	Client  netip.Prefix
+	Request uint64 // equal for equal requests
 }
 
 // Defaults of [Terms] and limits of a [Gate].
@@ -204,7 +213,7 @@ func NewGate(o Options) *Gate {
 }
 
 // Claim decides about one verified delivery. Copies of a delivery in flight wait up to
-// t.Wait, at most 8 per key, and no longer than ctx. Nothing else depends on ctx, so
+// t.Wait, at most 8 per key (shared among clients: [From]), and no longer than ctx. Nothing else depends on ctx, so
 // that a client that disconnects leaves no claim undecided.
 //
 // If the outcome is Held, the caller forwards the delivery and settles the claim:

@@ -3,6 +3,7 @@ package dedupe_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,6 +175,73 @@ func TestAtMostEightWaitForAKey(t *testing.T) {
 			w.t.Errorf("left behind: %+v", s)
 		}
 	})
+}
+
+// TestCopiesShareThePlaces: neither one client nor one request of many takes all the
+// places of copies that wait, nor every turn. A copy is a client and a request.
+func TestCopiesShareThePlaces(t *testing.T) {
+	for name, tc := range map[string]struct {
+		waiting string // in order of arrival, after the first copy, A1
+		last    string // of all
+		out     int    // whose place it takes; -1: none is left
+		turns   string // in which the rest goes to the app, all refused
+	}{
+		"one request":                                 {"A1A1A1A1A1A1A1A1", "A1", -1, "A1A1A1A1A1A1A1A1"},
+		"another client":                              {"A1A1A1A1A1A1A1A1", "B1", 7, "B1A1A1A1A1A1A1A1"},
+		"another client with the same request":        {"A1A2A3A4A5A6A7A8", "B1", 7, "B1A1A2A3A4A5A6A7"},
+		"another request of the client":               {"A1A1A1A1A1A1A1A1", "A2", 7, "A2A1A1A1A1A1A1A1"},
+		"of another client and another request":       {"A2A1A1A1A1A1A1A1", "B3", 7, "B3A2A1A1A1A1A1A1"},
+		"the newest of the most alike goes":           {"A2A2A1A1A1A1A1A3", "B1", 6, "B1A2A1A2A1A3A1A1"},
+		"clients with two more":                       {"A1A1A1B1B1B1C1C1", "D1", 5, "B1A1B1A1C1A1C1D1"},
+		"clients with one more":                       {"A1B1C1D1E1F1G1H1", "J1", -1, "B1A1C1D1E1F1G1H1"},
+		"a request of a client with fewer":            {"A1A1A1A1A1A1B1B2", "B3", 5, "B1A1B2A1B3A1A1A1"},
+		"a client's own, if others have none to give": {"A1A1A1A1B1B1B1B2", "B3", 6, "B1A1B1A1B2A1B3A1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, false, func(w *world) {
+				from := func(copy string) dedupe.Terms {
+					in := terms
+					in.From = dedupe.From{Client: netip.PrefixFrom(netip.AddrFrom4([4]byte{copy[0]}), 32), Request: uint64(copy[1])}
+					return in
+				}
+				leader := w.claim(w.a, from("A1"), dedupe.Held).Claim
+				var copies []string
+				var waiting []<-chan dedupe.Decision
+				for all := tc.waiting + tc.last; all != ""; all = all[2:] {
+					copies = append(copies, all[:2])
+					waiting = append(waiting, w.later(w.t.Context(), w.a, from(all)))
+				}
+				out := tc.out
+				if out < 0 {
+					out = len(copies) - 1
+				}
+				w.decided(waiting[out], dedupe.Busy)
+				if n := w.a.Stats().Waiting; n != 8 {
+					w.t.Errorf("%d wait, want 8", n)
+				}
+				turns := ""
+				for range 8 {
+					leader.Release()
+					synctest.Wait()
+					leader = nil
+					for i, c := range waiting {
+						select {
+						case d := <-c:
+							turns, leader = turns+copies[i], d.Claim
+						default:
+						}
+					}
+					if leader == nil {
+						w.t.Fatalf("after %s nothing has its turn", turns)
+					}
+				}
+				leader.Release()
+				if turns != tc.turns {
+					w.t.Errorf("turns %s, want %s", turns, tc.turns)
+				}
+			})
+		})
+	}
 }
 
 func TestAWaiterWhoIsCalledAsItsSenderLeavesPassesTheTurnOn(t *testing.T) {
