@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,6 +74,7 @@ func (d *delivery) linger(conn *http.ResponseController, deadline time.Time) {
 	if end := time.Now().Add(lingering); end.Before(deadline) {
 		deadline = end
 	}
+	d.reuse()
 	d.body = []byte{} // begun: see skip
 	d.uncharge()      // the next delivery need not wait for the rest of this one
 	if conn.SetReadDeadline(deadline) == nil {
@@ -88,8 +90,10 @@ func (d *delivery) grow(most int64) error {
 	if cap(d.body) >= 64<<10 {
 		factor = 2
 	}
-	room := min(max(int64(cap(d.body))*factor, firstRead), most+1)
-	room = max(room, int64(cap(d.body))+1)
+	room := max(int64(cap(d.body))*factor, firstRead)
+	if room >= most {
+		room = max(most, int64(cap(d.body))) + 1
+	}
 	purpose := forLargeBody
 	if room <= smallBody {
 		purpose = forSmallBody
@@ -97,16 +101,23 @@ func (d *delivery) grow(most int64) error {
 	if !d.charge(room-d.charged, purpose) {
 		return errOverloaded
 	}
-	larger := make([]byte, len(d.body), room)
-	copy(larger, d.body)
-	d.body = larger
+	larger, buffer := newBuffer(room)
+	larger = append(larger, d.body...)
+	d.reuse()
+	d.body, d.buffer = larger, buffer
 	return nil
 }
 
 // arrived replaces the request's body by the one read, with its length: the following
 // handlers get the signed bytes.
 func (d *delivery) arrived() {
-	d.r.Body = io.NopCloser(bytes.NewReader(d.body))
+	d.body = slices.Clip(d.body)
+	if d.buffer == nil {
+		d.r.Body = io.NopCloser(bytes.NewReader(d.body))
+	} else {
+		d.handed = &largeBody{rest: d.body}
+		d.r.Body = d.handed
+	}
 	d.r.ContentLength = int64(len(d.body))
 	d.r.Header["Content-Length"] = []string{strconv.Itoa(len(d.body))}
 	d.r.TransferEncoding = nil

@@ -36,7 +36,9 @@ type delivery struct {
 	unknown error          // why the tenant has no keys
 	check   verifier.Check
 	body    []byte
-	charged int64 // bytes charged to the budget
+	buffer  *buffer    // of the body, if it can be reused
+	handed  *largeBody // the body as handed on, of one with a buffer
+	charged int64      // bytes charged to the budget
 
 	answer *verifier.Answer // to a handshake, which is not a delivery
 
@@ -314,8 +316,7 @@ func (d *delivery) leave() {
 }
 
 // free releases what the delivery holds: its claim unless it is done, its references
-// to store and inbox, its part of the budget. The body itself is never reused: a
-// transport may still read it after the handler has returned.
+// to store and inbox, its body, its part of the budget.
 func (d *delivery) free() {
 	if d.claimed != nil {
 		d.claimed.Release() // does nothing once settled
@@ -327,6 +328,7 @@ func (d *delivery) free() {
 		d.giveBack()
 		d.box.Release()
 	}
+	d.reuse()
 	d.uncharge()
 }
 

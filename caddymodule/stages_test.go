@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -61,19 +62,24 @@ func (sink) SetReadDeadline(t time.Time) error { return nil }
 
 // arrivals returns a source of fresh deliveries of GitHub for a handler.
 func arrivals(b testing.TB, options ...string) func() *arrival {
+	return arrivalsOf(b, 1024, options...)
+}
+
+// arrivalsOf returns a source of those with a body of this size.
+func arrivalsOf(b testing.TB, size int, options ...string) func() *arrival {
 	config := append([]string{`"provider":"github"`, `"secret":["n9Wd4kTq2"]`}, options...)
 	g := mustProvision(b, "", "{"+strings.Join(config, ",")+"}")
 	g.start(b)
 	h := g.handlers[0]
-	content := strings.Repeat("x", 1024)
-	signature, serial := "sha256="+sign("n9Wd4kTq2", content), 0
+	content := []byte(strings.Repeat("x", size))
+	signature, serial := "sha256="+sign("n9Wd4kTq2", string(content)), 0
 	return func() *arrival {
 		serial++
 		r := httptest.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/github", nil)
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader([]byte(content))), int64(len(content))
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(content)), int64(len(content))
 		for name, value := range map[string]string{
 			"X-Hub-Signature-256": signature, "X-Github-Delivery": strconv.Itoa(serial), "X-Github-Event": "push",
-			"User-Agent": "GitHub-Hookshot", "Content-Type": "application/json", "Content-Length": "1024",
+			"User-Agent": "GitHub-Hookshot", "Content-Type": "application/json", "Content-Length": strconv.Itoa(size),
 		} {
 			r.Header.Set(name, value)
 		}
@@ -94,6 +100,18 @@ func BenchmarkDelivery(b *testing.B) {
 	b.Run("fresh", func(b *testing.B) {
 		measure(b, arrivals(b), nil, []step{{take: func(a *arrival) { a.err = a.h.ServeHTTP(a.w, a.r, taker) }}}, nil)
 	})
+	reader := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		_, _ = io.Copy(io.Discard, r.Body)
+		return taker(w, r)
+	})
+	for _, size := range []int{16 << 10, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprint("fresh-", size), func(b *testing.B) {
+			measure(b, arrivalsOf(b, size), nil, []step{{take: func(a *arrival) {
+				a.err = a.h.ServeHTTP(a.w, a.r, reader)
+				a.r = nil // a server does not keep it either
+			}}}, nil)
+		})
+	}
 }
 
 // measure measures some stages, and not those before and after them.
