@@ -87,3 +87,25 @@ func TestAnotherAnswerFailsTheRun(t *testing.T) {
 		t.Errorf("the app got nothing: %v", err)
 	}
 }
+
+// TestVisits: as many deliveries as there are tenants, from any serial number on, are one
+// of each.
+func TestVisits(t *testing.T) {
+	for _, n := range []int{1, 1000, 10_000} {
+		d, err := newDeliverer(job{Provider: "standard_webhooks", Key: "whsec_bjlXZDRrVHEyUlo4eU0zYVA2", Path: "/hooks/shop", Tenants: n, First: 12_345, Most: n, Body: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := d.prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths := make(map[string]bool)
+		for _, one := range all {
+			paths[one.path] = true
+		}
+		if len(paths) != n {
+			t.Errorf("%d deliveries are those of %d tenants", n, len(paths))
+		}
+	}
+}

@@ -17,11 +17,18 @@ import (
 
 // fillStore has n deliveries accepted, as any others are, but by Caddy itself instead of
 // the app.
-func (e *environment) fillStore(s *server, n int) error {
+func (e *environment) fillStore(s *server, n int) error { return e.deliver(s, s.apart, n) }
+
+// visitTenants has one delivery of each tenant accepted: of so many in a row, no two are
+// of one tenant.
+func (e *environment) visitTenants(s *server) error { return e.deliver(s, s.address, s.tenants) }
+
+// deliver has n small deliveries accepted at an address of the server.
+func (e *environment) deliver(s *server, address string, n int) error {
 	const turn = 100_000
 	for left := n; left > 0; left -= turn {
 		j := e.job(s, fresh, 64, 16)
-		j.Address, j.Most, j.Duration, j.Burst = s.apart, min(turn, left), 10*patience, 32
+		j.Address, j.Most, j.Duration, j.Burst = address, min(turn, left), 10*patience, 32
 		j.First = e.serial
 		e.serial += int64(j.Most)
 		g, err := e.prepareGenerator(j)

@@ -115,7 +115,7 @@ type server struct {
 // errMissing says that a candidate needs what is not installed.
 var errMissing = errors.New("not installed")
 
-// run starts a candidate and fills its store.
+// run starts a candidate, fills its store and has its tenants known.
 func (e *environment) run(c candidate) (s *server, err error) {
 	for _, program := range []string{c.needs, c.module} {
 		if program == "" {
@@ -160,7 +160,10 @@ func (e *environment) begin(s *server) error {
 	if err := s.listening(s.address); err != nil {
 		return err
 	}
-	return e.fillStore(s, s.fill)
+	if err := e.fillStore(s, s.fill); err != nil {
+		return err
+	}
+	return e.visitTenants(s)
 }
 
 // stop ends the server and what is beside it.

@@ -22,7 +22,7 @@ func (o options) scaleTables() (all []*table) {
 	})...)
 	add("keys", "Keys of one handler; the last one's deliveries", each([]int{1, 8, 64}, func(c *candidate, n int) { c.keys = n })...)
 	var customers []candidate
-	for _, n := range []int{1, 1000, 100_000} {
+	for _, n := range []int{1, 1000, 10_000, 100_000} {
 		c := tenants(n)
 		c.name = strconv.Itoa(n)
 		customers = append(customers, c)
