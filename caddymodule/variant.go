@@ -5,7 +5,9 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -31,13 +33,39 @@ func (d *delivery) isVariant() bool {
 	}
 	own := d.record()
 	return stored.Method != own.Method || stored.Target != own.Target || stored.Seen != own.Seen || stored.Host != own.Host ||
-		!maps.EqualFunc(stored.Header, own.Header, slices.Equal) || !bytes.Equal(stored.Body, own.Body)
+		!maps.EqualFunc(stored.Header, own.Header, slices.Equal) || !bytes.Equal(stored.Body, own.Body) || !cameAlike(stored, own)
+}
+
+// cameAlike reports whether nothing can tell two requests apart by their connections:
+// the client's address, the port that it called, the protocol, the name and the
+// certificates of TLS. Attempts repeat all of them, and the route to the app may refuse
+// strangers by them.
+func cameAlike(a, b *inbox.Delivery) bool {
+	ip, _ := addressOf(a.Remote)
+	other, _ := addressOf(b.Remote)
+	_, port := addressOf(a.Local)
+	_, called := addressOf(b.Local)
+	if ip != other || port != called || a.Proto != b.Proto || (a.TLS == nil) != (b.TLS == nil) {
+		return false
+	}
+	return a.TLS == nil || a.TLS.ServerName == b.TLS.ServerName && slices.EqualFunc(a.TLS.Peers, b.TLS.Peers, bytes.Equal)
+}
+
+// addressOf splits the address of one end of a connection. Another text than IP and port,
+// of a Unix socket, is all host.
+func addressOf(text string) (ip, port string) {
+	a, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return text, ""
+	}
+	return a.Addr().Unmap().String(), strconv.Itoa(int(a.Port()))
 }
 
 // borrow takes over the attempt of the stored delivery for this variant, so that no other
 // attempt runs meanwhile: the variant goes to the app, and its sender gets the app's
-// answer. A 2xx settles the stored delivery, too; anything else leaves it as it was. The
-// sender is not told that its delivery is stored, because this one is not.
+// answer. A 2xx settles the stored delivery, too; anything else leaves it as it was, but a
+// dead one is pending again. The sender is not told that its delivery is stored, because
+// this one is not.
 func (d *delivery) borrow(was inbox.Entry) (has bool, err error) {
 	was, found := d.awaitAttempt(was)
 	switch {
@@ -55,7 +83,7 @@ func (d *delivery) borrow(was inbox.Entry) (has bool, err error) {
 		return false, nil
 	case got.Attempt == nil:
 		return false, variantRefused("the inbox has this delivery from another request, which is with the app")
-	case !got.Copy: // the stored one was settled meanwhile: the store knows how
+	case !got.Copy, was.State == inbox.Dead: // settled meanwhile, the store knows how; or revived
 		was = got.Entry
 		was.State = inbox.Pending
 	}

@@ -1,6 +1,9 @@
 package caddymodule
 
 import (
+	"context"
+	"crypto/tls"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -81,13 +84,19 @@ func TestAReplayDoesNotTakeTheSendersPlace(t *testing.T) {
 }
 
 // TestAVariantIsAnyOtherRequest: also one to another path or host, with another query or
-// another method.
+// another method, or over a connection that the route to the app may treat otherwise.
 func TestAVariantIsAnyOtherRequest(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
-		"header": func(r *http.Request) { r.Header.Set("Content-Encoding", "x") },
-		"line":   func(r *http.Request) { r.Header.Add("Accept", "a") },
-		"query":  func(r *http.Request) { r.URL.RawQuery, r.RequestURI = "a=1", r.URL.Path+"?a=1" },
-		"host":   func(r *http.Request) { r.Host = "other.example.com" },
+		"header":   func(r *http.Request) { r.Header.Set("Content-Encoding", "x") },
+		"line":     func(r *http.Request) { r.Header.Add("Accept", "a") },
+		"query":    func(r *http.Request) { r.URL.RawQuery, r.RequestURI = "a=1", r.URL.Path+"?a=1" },
+		"host":     func(r *http.Request) { r.Host = "other.example.com" },
+		"client":   func(r *http.Request) { r.RemoteAddr = "198.51.100.7:1234" },
+		"scheme":   func(r *http.Request) { r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13} },
+		"protocol": func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0 },
+		"port": func(r *http.Request) {
+			*r = *r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8443}))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
@@ -101,8 +110,20 @@ func TestAVariantIsAnyOtherRequest(t *testing.T) {
 	}
 }
 
-// TestAVariantOfADeadLetter goes to the app too, and leaves it dead unless the app accepts
-// it.
+// TestACopyFromAnotherPortOfItsClient is no variant: every connection has another one.
+func TestACopyFromAnotherPortOfItsClient(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
+	g.storeVariant(t)
+	for _, remote := range []string{"192.0.2.1:4321", "[::ffff:192.0.2.1]:1234"} { // httptest's client
+		r := variant()
+		r.RemoteAddr = remote
+		g.send(r, answering(500)).isDuplicate(t)
+	}
+}
+
+// TestAVariantOfADeadLetter goes to the app too. Until the app accepts one, the dead
+// letter is pending again, as with any copy: an equal one may have been answered as stored
+// while the app had the variant.
 func TestAVariantOfADeadLetter(t *testing.T) {
 	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
 	g.storeVariant(t)
@@ -111,7 +132,7 @@ func TestAVariantOfADeadLetter(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	g.box().Engine().Settle(got.Attempt, inbox.Settlement{To: inbox.Dead, Status: 415})
-	if o := g.send(post(), answering(503)); o.wire.events[0] != "503" || g.entry(t).State != inbox.Dead || g.entry(t).Status != 415 {
+	if o := g.send(post(), answering(503)); o.wire.events[0] != "503" || g.entry(t).State != inbox.Pending || g.entry(t).Attempts != 0 {
 		t.Errorf("%q; the inbox has %+v", o.wire.events, g.entry(t))
 	}
 	if o := g.send(post(), answering(200)); o.forward == nil || g.entry(t).State != 0 {
