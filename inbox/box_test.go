@@ -405,6 +405,57 @@ func TestTheSameDeliveryDoesNotMakeAnAppDown(t *testing.T) {
 	})
 }
 
+// TestDeliveriesThatTheAppNeverAnswersHoldUpNoOther: an app that answers everything but a
+// few deliveries is not down. What it never answers costs the others a probe's pause, once,
+// and is retried at its own pace until it expires.
+func TestDeliveriesThatTheAppNeverAnswersHoldUpNoOther(t *testing.T) {
+	for name, hangs := range map[string]bool{"502": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, inbox.Options{}, func(b *bench) {
+				const poisoned = 9
+				isPoisoned := func(k inbox.Key) bool { return int(k[0]) < poisoned && k[1] == 0 }
+				b.app.set(func(a *inbox.Attempt) inbox.Result {
+					if isPoisoned(a.Entry.Key) {
+						return inbox.Result{Status: 502}
+					}
+					return inbox.Result{Status: 200}
+				})
+				if hangs {
+					b.app.hangs = isPoisoned
+				}
+				b.accept(shop, numbers(0, poisoned)...)
+				b.pass(time.Minute)
+				downs := 0
+				for n := range 300 {
+					was := b.box.Holds(shop)
+					b.accept(shop, 1000+n)
+					b.pass(2 * time.Second)
+					if b.box.Holds(shop) && !was {
+						downs++
+					}
+				}
+				b.pass(30 * time.Second)
+				late := 0
+				for n := range 300 {
+					b.state(1000+n, 0)
+					calls := b.app.calls(1000 + n)
+					if came := time.Minute + time.Duration(n)*2*time.Second; len(calls) != 1 || calls[0] > came+11*time.Second {
+						late++
+					}
+				}
+				if late > 5 || downs > 1 {
+					b.Errorf("%d of 300 deliveries were late, and the app down %d times", late, downs)
+				}
+				for n := range poisoned {
+					if calls := len(b.app.calls(n)); calls < 1 || calls > 20 {
+						b.Errorf("poisoned delivery %d had %d attempts", n, calls)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestAHandlerThatHangsLeavesPlacesForOthers(t *testing.T) {
 	inBubble(t, inbox.Options{Concurrency: 16}, func(b *bench) {
 		hangs := inbox.Queue{Handler: "hangs"}

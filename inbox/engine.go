@@ -115,8 +115,8 @@ const (
 	// others.
 	NextDue Which = iota + 1
 
-	// Probe is the one due first, even if it is not due yet, among those with HoldApp
-	// or HoldTurn, or without any attempt.
+	// Probe is the newest without any attempt; if there is none, the one due first, even
+	// if it is not due yet, of those with HoldTurn, then of those with HoldApp.
 	Probe
 
 	// Oldest is the one whose generation began first, due or not.

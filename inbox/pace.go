@@ -7,6 +7,8 @@ const (
 	probePause = 5 * time.Second // between probes of an app that is down
 	slowAfter  = 5 * time.Second // an attempt that lasts longer does not stop the next
 
+	mostFailed = 1024 // deliveries without an answer that a pace remembers
+
 	// Attempts that one handler, or one of its tenants, may run for each free slot: a
 	// handler that hangs leaves some for others. See Room.
 	handlerTurns = 3
@@ -16,43 +18,74 @@ const (
 // A pace tracks how the app handles the deliveries of one queue.
 type pace struct {
 	running int
-	slow    int // of those, the ones that have lasted slowAfter
-	limit   int // of the others: first one, then one more with each success
-	failing map[Key]struct{}
+	slow    int       // of those, the ones that have lasted slowAfter
+	limit   int       // of the others: first one, then one more with each success
+	row     int       // deliveries without an answer since the app's last 2xx
 	down    time.Time // since when; zero: it is up
 	probe   time.Time // when the next is allowed
 	probing bool
+
+	taken  uint64         // deliveries that the app has accepted
+	failed map[Key]uint64 // those without an answer, with what taken was
 }
 
 func (p *pace) isDown() bool { return !p.down.IsZero() }
 
-// idle reports whether p is the same as a new one.
-func (p *pace) idle() bool { return p.running == 0 && len(p.failing) == 0 && !p.isDown() }
+// idle reports whether p knows nothing of a queue that has no deliveries.
+func (p *pace) idle() bool { return p.running == 0 && p.row == 0 && !p.isDown() }
+
+// isSuspect reports whether the app did not answer a delivery and has accepted another
+// one since: then the delivery may be the cause. It says nothing of the app, spends its
+// attempts, and the app's recovery does not hasten it; otherwise three such deliveries
+// would hold up all others for ever.
+func (p *pace) isSuspect(key Key) bool {
+	taken, failed := p.failed[key]
+	return failed && p.taken > taken
+}
 
 // heard records the app's answer to a delivery, from an attempt or not, and reports
 // whether the app went down or came back.
 func (p *pace) heard(key Key, r Result, concurrency int, now time.Time) (changed bool) {
 	switch {
-	case !r.asked():
-		return false
-	case r.delivered():
-		clear(p.failing)
+	case r.delivered() && r.asked():
+		delete(p.failed, key)
+		p.taken++
+		p.row = 0
 		if p.isDown() {
 			p.down, p.limit = time.Time{}, 1
 			return true
 		}
 		p.limit = min(p.limit+1, concurrency)
-	case r.unanswered() && !p.isDown():
-		p.limit = max(p.limit/2, 1)
-		if p.failing == nil {
-			p.failing = make(map[Key]struct{})
+	case r.unanswered() && !p.isSuspect(key):
+		_, again := p.failed[key]
+		p.fails(key)
+		if p.isDown() {
+			return false
 		}
-		p.failing[key] = struct{}{}
-		if len(p.failing) >= downAfter {
-			clear(p.failing)
+		p.limit = max(p.limit/2, 1)
+		if !again {
+			p.row++
+		}
+		if p.row >= downAfter {
+			p.row = 0
 			p.down, p.probe = now, now.Add(probePause)
 			return true
 		}
 	}
 	return false
+}
+
+// fails remembers a delivery that the app did not answer, in the place of any other if
+// there are many.
+func (p *pace) fails(key Key) {
+	if p.failed == nil {
+		p.failed = make(map[Key]uint64)
+	}
+	for other := range p.failed {
+		if len(p.failed) < mostFailed {
+			break
+		}
+		delete(p.failed, other)
+	}
+	p.failed[key] = p.taken
 }

@@ -67,8 +67,9 @@ func (r Result) unanswered() bool {
 	return r.asked() && (r.Status == 0 || r.Status >= 502 && r.Status <= 504)
 }
 
-// settlement translates a result. While the app is down no attempts are spent.
-func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance float64) Settlement {
+// settlement translates a result. While the app is down no attempts are spent. The app is
+// not to blame for a suspect.
+func (p Policy) settlement(e Entry, r Result, down, suspect bool, now time.Time, chance float64) Settlement {
 	switch {
 	case r.delivered():
 		return Settlement{To: Delivered, Status: r.Status, Keep: p.Keep}
@@ -82,9 +83,9 @@ func (p Policy) settlement(e Entry, r Result, down bool, now time.Time, chance f
 	s := Settlement{To: Pending, Status: r.Status, After: p.pause(e.Attempts, chance)}
 	if wait := min(r.RetryAfter, maxRetryAfter); wait > 0 {
 		s.After = max(s.After, wait)
-	} else if r.unanswered() {
+	} else if r.unanswered() && !suspect {
 		s.Hold = HoldApp
 	}
-	s.Unspent = down && r.unanswered()
+	s.Unspent = down && r.unanswered() && !suspect
 	return s
 }

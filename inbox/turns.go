@@ -302,10 +302,12 @@ func (b *Box) take(q Queue, which Which) bool {
 	return true
 }
 
-// slows counts an attempt among the slow ones, or no longer.
+// slows counts an attempt among the slow ones, or no longer. A probe that is one does not
+// delay the next, with another delivery.
 func (b *Box) slows(p *pace, n int) {
 	b.mu.Lock()
 	p.slow += n
+	p.probing = p.probing && n < 0
 	b.mu.Unlock()
 	signal(b.wake)
 }
@@ -344,12 +346,15 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	b.mu.Lock()
 	b.heard(q, a.Entry.Key, r)
 	p := b.pace(q)
-	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), now, b.o.Chance())
+	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), p.isSuspect(a.Entry.Key), now, b.o.Chance())
 	if s.Unspent && s.Hold == HoldApp && !b.engine.Status().Shared {
 		s.After = endOfQueue // the next probe is another one
 	}
 	if b.ctx.Err() != nil && ours && !r.delivered() {
 		s = Settlement{To: Pending, Unspent: true} // interrupted
+	}
+	if s.To != Pending {
+		delete(p.failed, a.Entry.Key)
 	}
 	if ours {
 		p.running--

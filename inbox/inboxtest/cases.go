@@ -209,6 +209,16 @@ var lifeCases = []engineCase{
 			p.Advance(time.Millisecond)
 		}
 	}},
+	{"a probe is one that the app has not failed to answer, if there is one", func(p *probe) {
+		p.accept(shop, 1)
+		p.retry(p.take(shop, inbox.NextDue, 1), time.Second, inbox.HoldApp)
+		p.Advance(2 * time.Second)
+		p.accept(shop, 2)
+		p.accept(shop, 3)
+		p.take(shop, inbox.Probe, 3)
+		p.take(shop, inbox.Probe, 2)
+		p.take(shop, inbox.Probe, 1)
+	}},
 	{"the oldest is found whatever it is held for", func(p *probe) {
 		p.accept(shop, 1)
 		p.retry(p.take(shop, inbox.NextDue, 1), 0, inbox.HoldRoute)

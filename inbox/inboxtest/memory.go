@@ -185,6 +185,13 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 			}
 		case inbox.Probe:
 			suits = suits && !r.astray && (r.Hold != inbox.HoldTime || r.Attempts == 0)
+			switch {
+			case first == nil:
+			case r.Hold != first.Hold:
+				earlier = r.Hold == inbox.HoldTime || first.Hold == inbox.HoldApp
+			case r.Hold == inbox.HoldTime:
+				earlier = r.Position > first.Position
+			}
 		case inbox.Oldest:
 			earlier = first == nil || r.Since.Before(first.Since)
 		}

@@ -46,7 +46,7 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 		for _, line := range q.lines() {
 			for _, e := range line.list {
 				held := e.Hold == inbox.HoldTime && e.Attempts > 0 || e.Astray
-				if !held && (first == nil || e.before(first)) {
+				if !held && (first == nil || e.probedBefore(first)) {
 					first = e
 				}
 			}
@@ -54,6 +54,18 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 		return first
 	}
 	return nil
+}
+
+// probedBefore prefers entries that the app has not failed to answer, since it may answer
+// them although it does not answer the others: the newest, for what it fails on is older.
+func (e *Entry) probedBefore(other *Entry) bool {
+	switch {
+	case e.Hold != other.Hold:
+		return e.Hold == inbox.HoldTime || other.Hold == inbox.HoldApp
+	case e.Hold == inbox.HoldTime:
+		return e.Seq > other.Seq
+	}
+	return e.before(other)
 }
 
 // hasten makes entries held for the app due, or those held for a route when they were.
