@@ -64,10 +64,12 @@ func foldRune(r rune) rune {
 
 // Field returns a field's name as form readers see it, in one case. PHP ends it at a
 // zero byte, drops leading blanks, and turns blanks, dots and unclosed brackets into
-// underscores.
+// underscores. Java's trim drops control characters too, at both ends; URLSearchParams a
+// question mark at the front, and whoever decodes text a byte order mark.
 func Field(name string) string {
+	name = strings.TrimLeftFunc(name, func(r rune) bool { return isBlank(r) || r == '?' })
 	name, _, _ = strings.Cut(name, "\x00")
-	name = strings.TrimLeft(name, blanks)
+	name = strings.TrimRightFunc(name, isBlank)
 	i := strings.IndexFunc(name, func(r rune) bool { return fieldRune(r) != r })
 	if i < 0 {
 		return name
@@ -87,7 +89,7 @@ func Field(name string) string {
 	return out.String()
 }
 
-const blanks = " \t\r\n"
+func isBlank(r rune) bool { return r == '\ufeff' || unicode.IsSpace(r) || unicode.IsControl(r) }
 
 func fieldRune(r rune) rune {
 	switch r {
@@ -104,7 +106,7 @@ func Array(name string) string {
 	if !strings.ContainsAny(name, "[]") {
 		return ""
 	}
-	name = strings.TrimLeft(name, "[]"+blanks)
+	name = strings.TrimLeftFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '?' || isBlank(r) })
 	if end := strings.IndexAny(name, "[]"); end >= 0 {
 		name = name[:end]
 	}

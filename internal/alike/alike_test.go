@@ -35,6 +35,7 @@ func TestSameIsSimpleFolding(t *testing.T) {
 func TestFields(t *testing.T) {
 	for name, want := range map[string][2]string{
 		"bt_payload": {"bt_payload", ""}, "bt.payload": {"bt_payload", ""}, " bt payload": {"bt_payload", ""}, "BT_payload\x00x": {"bt_payload", ""},
+		"\x00bt_payload": {"bt_payload", ""}, "bt_payload\t \x1f": {"bt_payload", ""}, "?bt_payload": {"bt_payload", ""}, "\ufeffbt_payload": {"bt_payload", ""}, "\u3000bt_payload": {"bt_payload", ""}, "?bt_payload[x]": {"bt_payload_x]", "bt_payload"},
 		"bt[payload": {"bt_payload", "bt"}, "bt_payload[]": {"bt_payload_]", "bt_payload"}, "[bt.payload][x]": {"_bt_payload]_x]", "bt_payload"},
 	} {
 		if got := [2]string{Field(name), Array(name)}; got != want {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
 )
@@ -15,8 +16,10 @@ var (
 	errAlike     = errors.New("another field has a name that some readers treat as the same")
 	errBoundary  = errors.New("its boundary is not the one that begins the body, so the app may read other parts")
 	errCharset   = errors.New("its charset is not one in which ASCII always means itself, so the app may read another text")
+	errEncoded   = errors.New("a name is written as in mail (=?…?=), which some readers decode")
 	errLength    = fmt.Errorf("it has more than %d bytes", maxType)
 	errLines     = errors.New("it has several lines, of which the app may read another")
+	errMark      = errors.New("it begins with a byte that is no ASCII, as a byte order mark does, which some readers skip")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
 	errNoJSON    = errors.New("the Content-Type is not that of JSON in UTF-8, so the app may read something else")
 	errQuery     = errors.New("the query has more than 8 KiB")
@@ -25,8 +28,8 @@ var (
 
 // ValueAlone is ValueAs for a form whose other fields may be unsigned. It refuses a
 // form in which another reader could find another value of the field: through an
-// equivalent name, a semicolon that separates fields, or a Content-Type of something
-// else.
+// equivalent name, a semicolon that separates fields, a byte order mark, or a
+// Content-Type of something else.
 func ValueAlone(contentType []string, body []byte, name string) (string, error) {
 	kind, params, err := formType(contentType)
 	if err != nil {
@@ -37,6 +40,9 @@ func ValueAlone(contentType []string, body []byte, name string) (string, error) 
 	}
 	if bytes.IndexByte(body, ';') >= 0 {
 		return "", errSemicolon
+	}
+	if len(body) > 0 && body[0] >= utf8.RuneSelf {
+		return "", errMark
 	}
 	return value(body, name, true)
 }

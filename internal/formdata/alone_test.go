@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// twins are names that PHP, Rack, Express or .NET treat as a_b.
-var twins = []string{"a.b", "a b", " a_b", "\ta_b", "a_b\x00", "a_b\x00c", "a_b[]", "a[b", "a_b[x]", "[a_b]", "]a_b", "A_B", "a_B", "[A.b]"}
+// twins are names that PHP, Rack, Express, Java, .NET or a browser's URLSearchParams
+// treat as a_b.
+var twins = []string{"a.b", "a b", " a_b", "\ta_b", "a_b\x00", "a_b\x00c", "\x00a_b", "a_b\t", "a_b ", "?a_b", "??a_b", "\ufeffa_b", "?a_b[x]", "a_b[]", "a[b", "a_b[x]", "[a_b]", "]a_b", "A_B", "a_B", "[A.b]"}
 
 func TestAFieldStandsAlone(t *testing.T) {
 	urlencoded, multipart := []string{"application/x-www-form-urlencoded"}, []string{"multipart/form-data; boundary=b"}
@@ -31,6 +32,13 @@ func TestAFieldStandsAlone(t *testing.T) {
 		{urlencoded, "c=1", ErrNoValue},
 		{multipart, part("a_b", "1") + part("c", "2;3") + "--b--", nil},
 		{multipart, part("a_b", "1") + part("A_b", "2") + "--b--", errAlike},
+		{multipart, part("a_b\t", "2") + part("a_b", "1") + "--b--", errAlike},
+		{multipart, part("a%5Fb", "2") + part("a_b", "1") + "--b--", errAlike},
+		{multipart, part("=?UTF-8?Q?a=5Fb?=", "2") + part("a_b", "1") + "--b--", errEncoded},
+		{multipart, part("100%", "2") + part("a_b", "1") + "--b--", nil},
+		{urlencoded, "?a_b=2&a_b=1", errAlike},
+		{urlencoded, "\ufeffa_b=2&a_b=1", errMark},
+		{urlencoded, "\xff\xfea\x00_\x00b\x00=\x002\x00&\x00x&a_b=1", errMark},
 		{multipart, part("a_b[]", "2") + part("a_b", "1") + "--b--", errAlike},
 	} {
 		got, err := ValueAlone(tc.kind, []byte(tc.body), "a_b")

@@ -48,8 +48,13 @@ func multipartValue(body []byte, boundary, name string, alone bool) (string, err
 		if end < 0 {
 			break
 		}
-		if alone && isAlike(string(p.name), name) {
-			return "", errAlike
+		if alone {
+			switch decoded := lenient(string(p.name)); {
+			case bytes.Contains(p.name, []byte("=?")): // RFC 2047; Commons FileUpload decodes it
+				return "", errEncoded
+			case isAlike(string(p.name), name), decoded != string(p.name) && (decoded == name || isAlike(decoded, name)):
+				return "", errAlike
+			}
 		}
 		if string(p.name) == name {
 			if seen || p.file || p.encoded || !isText(p.contentType) {
