@@ -196,6 +196,42 @@ func TestMethodInQuery(t *testing.T) {
 	}
 }
 
+// TestFieldInQuery: an app that reads a form and the query finds one value of a name,
+// unless the signature covers the query, too. Of a token and of JSON nothing is known.
+func TestFieldInQuery(t *testing.T) {
+	const form = "user=1&text=a"
+	signed := sign("n9Wd4kTq2", form)
+	for _, c := range []struct {
+		config, signature, kind, query string
+		status                         int
+	}{
+		{"", signed, "application/x-www-form-urlencoded", "shop=1&_=user", 202},
+		{"", signed, "application/x-www-form-urlencoded", "shop=1&user=2", 400},
+		{"", signed, "application/x-www-form-urlencoded", "%55ser[]=2", 400},
+		{"", signed, "", "user=2", 400},
+		{"", signed, "text/plain", "user=2", 202},
+		{"", sign("other", form), "application/x-www-form-urlencoded", "user=2", 401},
+		{`"observe":true`, signed, "application/x-www-form-urlencoded", "user=2", 400},
+		{`"message":"{form:user}","body_unsigned":true`, sign("n9Wd4kTq2", "1"), "application/x-www-form-urlencoded", "user=2", 400},
+		{`"message":"{query}\\n{body}"`, sign("n9Wd4kTq2", "user=2\n"+form), "application/x-www-form-urlencoded", "user=2", 202},
+		{`"algorithm":"token","body_unsigned":true`, "n9Wd4kTq2", "application/x-www-form-urlencoded", "user=2", 202},
+	} {
+		more := []string{topsecret}
+		if c.config != "" {
+			more = append(more, c.config)
+		}
+		g := mustProvision(t, "", acme(more...))
+		r := httptest.NewRequest(http.MethodPost, "/hooks/acme?"+c.query, strings.NewReader(form))
+		r.Header.Set("X-Signature", c.signature)
+		if c.kind != "" {
+			r.Header.Set("Content-Type", c.kind)
+		}
+		if a := serve(t, r, accepting, g.handlers...); a.status != c.status || (a.forward != nil) != (c.status == 202) {
+			t.Errorf("%s?%s: answered %d, want %d", c.config, c.query, a.status, c.status)
+		}
+	}
+}
+
 // TestSingleDirectiveRefusesUncleanPaths: its matcher cleans them, but the app would
 // get the originals.
 func TestSingleDirectiveRefusesUncleanPaths(t *testing.T) {

@@ -39,7 +39,13 @@ var outcomes = map[string]struct {
 		header: map[string]string{"Allow": "POST, PUT", "Connection": "close"}},
 	"unclean_path":    {alter: func(r *http.Request) { r.URL.Path = "/hooks//acme" }, status: 400, header: map[string]string{"Connection": "close"}},
 	"method_in_query": {alter: func(r *http.Request) { r.RequestURI = "/hooks/acme?a=b&%5Fmethod=OPTIONS" }, status: 400, header: map[string]string{"Connection": "close"}},
-	"body_too_large":  {config: `"max_body":13`, status: 413, header: map[string]string{"Connection": "close"}},
+	"field_in_query": {alter: func(r *http.Request) {
+		sends(r, "a=1", io.EOF)
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", "1700000000.a=1"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RequestURI = "/hooks/acme?b=2&a=2"
+	}, status: 400},
+	"body_too_large": {config: `"max_body":13`, status: 413, header: map[string]string{"Connection": "close"}},
 	"body_incomplete": {alter: func(r *http.Request) { sends(r, body[:5], io.ErrUnexpectedEOF) }, status: 400,
 		header: map[string]string{"Connection": "close"}},
 	"body_timeout": {alter: func(r *http.Request) { sends(r, body[:5], fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded)) }, status: 408,

@@ -197,9 +197,13 @@ func (d *delivery) verify() error {
 	if d.answer = answer; err != nil {
 		return d.observed(err)
 	}
-	if verdict != (verifier.Verdict{}) { // otherwise an unsigned handshake
-		d.noteVerified(verdict)
+	if verdict == (verifier.Verdict{}) { // an unsigned handshake
+		return nil
 	}
+	if answer == nil && d.check.FieldInQuery(d.body) {
+		return errFieldInQuery
+	}
+	d.noteVerified(verdict)
 	return nil
 }
 

@@ -267,6 +267,16 @@ func (c *Check) checkType(body []byte) *Rejection {
 	return nil
 }
 
+// FieldInQuery reports whether a parameter of the query, which is not signed, may be read
+// in the place of a field of the form that is. Call it after Verify has accepted the body.
+func (c *Check) FieldInQuery(body []byte) bool {
+	_, query, _ := strings.Cut(c.req.Target, "?")
+	if query == "" || c.v.http == nil && c.key == nil || c.v.SignsQuery() { // a token signs nothing
+		return false
+	}
+	return formdata.Shadows(query, c.req.Header["Content-Type"], body)
+}
+
 // checkCoding refuses a Content-Encoding: an app that undoes it would find other fields
 // than the signed ones, in a stream before them.
 func (c *Check) checkCoding() error {

@@ -44,7 +44,7 @@ var outcomes = [outcomeCount]Outcome{Delivered, Failed, Stored, Duplicate, Obser
 // gateway itself), those of a failing app, and those of the verifier.
 var reasons = func() []string {
 	all := []string{
-		"", "method_not_allowed", "unclean_path", "method_in_query", "body_too_large", "body_incomplete", "body_timeout",
+		"", "method_not_allowed", "unclean_path", "method_in_query", "field_in_query", "body_too_large", "body_incomplete", "body_timeout",
 		"overloaded", "in_flight", "store_down", "key_unavailable", "handshake_failed", "no_upstream",
 	}
 	all = append(all, failures...)
