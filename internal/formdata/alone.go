@@ -84,7 +84,7 @@ func CheckJSONType(contentType []string) error {
 		return errNoJSON
 	}
 	kind, params := parseType(contentType[0])
-	if kind != "text/plain" && !strings.HasSuffix(kind, "json") || !isASCIICompatible(params["charset"]) {
+	if Is(contentType[0]) || kind != "text/plain" && !strings.HasSuffix(kind, "json") || !isASCIICompatible(params["charset"]) {
 		return errNoJSON
 	}
 	return nil
@@ -106,18 +106,16 @@ func CheckText(contentType []string, body []byte) error {
 		return errLength
 	}
 	text := strings.ToLower(contentType[0])
-	charsets, multipart := strings.Count(text, "charset"), strings.Contains(text, "multipart/") && strings.Contains(text, "boundary")
-	if charsets == 0 && !multipart {
+	charset, multipart := strings.Contains(text, "charset"), strings.Contains(text, "multipart/") && strings.Contains(text, "boundary")
+	if !charset && !multipart {
 		return nil
 	}
 	kind, params := parseType(contentType[0])
-	// One reader finds a second charset in quotes, or takes the first part of a
-	// continued one (charset*0=).
-	if charsets > 1 || charsets == 1 && !superset.MatchString(params["charset"]) {
+	if charset && !superset.MatchString(params["charset"]) {
 		return errCharset
 	}
 	first, _, _ := bytes.Cut(body, lineBreak)
-	if multipart && (!strings.HasPrefix(kind, "multipart/") || strings.Contains(text, "boundary*") || string(bytes.TrimRight(first, " \t")) != "--"+params["boundary"]) {
+	if multipart && (!strings.HasPrefix(kind, "multipart/") || string(bytes.TrimRight(first, " \t")) != "--"+params["boundary"]) {
 		return errBoundary
 	}
 	return nil

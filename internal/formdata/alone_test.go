@@ -79,7 +79,7 @@ func TestCheckJSONType(t *testing.T) {
 	}
 	for _, refused := range [][]string{
 		{""}, {"a b"}, {"application/json; charset=utf-7"}, {"text/plain; Charset=UTF-16LE"}, {"a b; charset=utf-7"}, {"application/json; charset=utf-8; charset=utf-7"}, {"application/json", "application/json"}, {"text/plain; a=" + strings.Repeat("x", maxType)},
-		{"application/x-www-form-urlencoded"}, {"application/x-www-form-urlencoded;x"}, {"application/x-www-form-urlencoded, application/json"}, {"application/x-www-form-urlencoded; a=1; A=2"}, {"multipart/form-data; boundary=b"}, {"multipart/related; boundary=b"}, {"application/xml"},
+		{"application/x-www-form-urlencoded"}, {"application/x-www-form-urlencoded;x"}, {"application/x-www-form-urlencoded, application/json"}, {"application/x-www-form-urlencoded; a=1; A=2"}, {"multipart/form-data; boundary=b"}, {"multipart/related; boundary=b"}, {"application/x-www-form-urlencoded+json"}, {"multipart/form-data+json; boundary=b"}, {"application/json; charset=utf-8; charset*=utf-8''utf-8"}, {"application/json; charset*=utf-8''utf-8; charset=utf-7"}, {"application/xml"},
 	} {
 		if err := CheckJSONType(refused); err == nil {
 			t.Errorf("%q is taken", refused)
@@ -145,10 +145,39 @@ func TestCheckText(t *testing.T) {
 	}
 }
 
+// TestTypesThatReadersDisagreeOn: each of these has another charset or boundary to some
+// reader (mime/multipart, busboy, content-type, Werkzeug, Rack, PHP) than to others.
+func TestTypesThatReadersDisagreeOn(t *testing.T) {
+	for _, params := range []string{
+		"X*=utf-8''B; X=C", "X=C; X*=utf-8''B", "X*0=B; X=C", "X*0*=utf-8''B; X=C", "X=B; X*0=C", "X=B; X=C", "X=B; X=B", "X=B; X =C", "X =B", "X= B",
+		`X="B\"; X=C; y="`, `y="; X=C"; X=B`, `y="a, b; X=C"; X=B`, `y=";X=C"; X=B`, "yX=C; X=B", "X=B; yX=C", `y="X=C"; X=B`, `X=B; y="X=C"`, `X="B;C"`, `X="B,C"`, "X=B,C", "X=B; y", "y; X=B", "X=B\x00", "X=B;;X=C", "X=B, multipart/form-data; X=C",
+	} {
+		for _, kind := range []string{"multipart/form-data; ", "application/json; ", "application/json; y=1; "} {
+			for _, name := range []string{"boundary", "charset", "Charset"} {
+				contentType := kind + strings.ReplaceAll(params, "X", name)
+				if got, _ := parseType(contentType); got != "" {
+					t.Errorf("%q is read as %s", contentType, got)
+				}
+			}
+		}
+	}
+	for contentType, boundary := range map[string]string{
+		"multipart/form-data; boundary=b": "b", "multipart/form-data;boundary=b;": "b", `Multipart/Form-Data; Boundary="b c"; charset=utf-8`: "b c",
+		"multipart/form-data; boundary=----WebKitFormBoundaryxY": "----WebKitFormBoundaryxY", `multipart/form-data; boundary="===============1234=="`: "===============1234==", `multipart/form-data; boundary="----=_NextPart_1"`: "----=_NextPart_1",
+	} {
+		if kind, params := parseType(contentType); kind != multipartForm || params["boundary"] != boundary {
+			t.Errorf("%q: %q, boundary %q", contentType, kind, params["boundary"])
+		}
+	}
+	if kind, _ := parseType(`application/ld+json; profile="https://example.com/a?b=c"`); kind != "application/ld+json" {
+		t.Errorf("a profile: %q", kind)
+	}
+}
+
 // TestIs: what a lenient reader takes for a form counts as one.
 func TestIs(t *testing.T) {
 	for contentType, want := range map[string]bool{
-		"application/x-www-form-urlencoded": true, "Multipart/Form-Data; boundary=b": true, "application/x-www-form-urlencoded;x": true, "application/x-www-form-urlencoded, application/json": true, "multipart/form-data; boundary=b; boundary=c": true, strings.Repeat("\xff", maxType+1): true,
+		"application/x-www-form-urlencoded": true, "Multipart/Form-Data; boundary=b": true, "application/x-www-form-urlencoded;x": true, "application/x-www-form-urlencoded, application/json": true, "multipart/form-data; boundary=b; boundary=c": true, "application/x-www-form-urlencoded+json": true, "multipart/form-data+json": true, strings.Repeat("\xff", maxType+1): true,
 		"": false, "application/json": false, "application/json; a=1; A=2": false, "text/plain": false,
 	} {
 		if Is(contentType) != want {

@@ -13,7 +13,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"mime"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -203,32 +203,69 @@ func ValueIn(body []byte, name string) (string, error) {
 	return Value(body, name)
 }
 
-const multipartForm = "multipart/form-data"
+const (
+	urlencodedForm = "application/x-www-form-urlencoded"
+	multipartForm  = "multipart/form-data"
+)
 
 // Is reports whether a content type is that of a form, or may be to a reader that
-// takes what does not parse: application/x-www-form-urlencoded;x.
+// takes what does not parse (application/x-www-form-urlencoded;x) or goes by its
+// beginning (multipart/form-data+json).
 func Is(contentType string) bool {
 	kind, _ := parseType(contentType)
-	return isForm(kind) || kind == "" && (len(contentType) > maxType || strings.Contains(strings.ToLower(contentType), "form"))
+	return strings.HasPrefix(kind, urlencodedForm) || strings.HasPrefix(kind, multipartForm) ||
+		kind == "" && (len(contentType) > maxType || strings.Contains(strings.ToLower(contentType), "form"))
 }
 
-func isForm(kind string) bool {
-	return kind == "application/x-www-form-urlencoded" || kind == multipartForm
-}
+func isForm(kind string) bool { return kind == urlencodedForm || kind == multipartForm }
 
 // maxType is the longest accepted content type in bytes: in "a/b;c=d;…" each
 // parameter would take several times its length.
 const maxType = 512
 
+// parseType parses a content type that all readers parse alike; of any other, kind is
+// "". Readers disagree on parameters of RFC 2231 (charset*=), on one that is there twice,
+// and on signs in quotes; some search the whole text for "boundary" or "charset".
 func parseType(contentType string) (kind string, params map[string]string) {
-	if contentType == "" || len(contentType) > maxType {
+	if len(contentType) > maxType || !plainType.MatchString(contentType) {
 		return "", nil
 	}
-	kind, params, err := mime.ParseMediaType(contentType)
-	if err != nil {
+	kind, rest, _ := strings.Cut(strings.ToLower(contentType), ";")
+	kind = strings.Trim(kind, " \t")
+	if holdsParam(kind) {
 		return "", nil
+	}
+	params = make(map[string]string)
+	for _, m := range typeParam.FindAllStringSubmatch(contentType[len(contentType)-len(rest):], -1) {
+		name, value := strings.ToLower(m[1]), cmp.Or(m[2], m[3])
+		_, twice := params[name]
+		own := name == "boundary" || name == "charset"
+		if twice || !own && holdsParam(name) || holdsParam(value) && !(name == "boundary" && isPlainBoundary(value)) {
+			return "", nil
+		}
+		params[name] = value
 	}
 	return kind, params
+}
+
+var (
+	plainType = regexp.MustCompile(`^[ \t]*` + typeToken + `(/` + typeToken + `)?([ \t]*;[ \t]*` + typeToken + `=(` + typeToken + `|"[^"\\;,\x00-\x1f\x7f-\xff]*"))*[ \t]*;?[ \t]*$`)
+	typeParam = regexp.MustCompile(`(` + typeToken + `)=(?:"([^"]*)"|(` + typeToken + `))`)
+)
+
+// typeToken is a token of RFC 9110 without the star of RFC 2231.
+const typeToken = "[!#$%&'+.^_`|~0-9A-Za-z-]+"
+
+func holdsParam(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, "charset") || strings.Contains(text, "boundary")
+}
+
+// isPlainBoundary reports whether a boundary holds no parameter: WebKitFormBoundary is
+// one that senders use.
+func isPlainBoundary(value string) bool {
+	value = strings.ToLower(value)
+	return !strings.Contains(value, "charset") && !strings.Contains(value, "boundary=")
 }
 
 // Sort sorts fields bytewise by name, then by value.
