@@ -4,6 +4,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,11 +45,19 @@ func TestForgettingReachesEveryMaster(t *testing.T) {
 	defer s.Close()
 	const n = 40
 	key := func(i int) dedupe.Key { return dedupe.NewKey(strconv.Itoa(i)) }
+	var wg sync.WaitGroup
 	for i := range n {
-		if err := s.Done(t.Context(), key(i), dedupe.Mark{Status: 1000 + i%2, TTL: time.Minute}); err != nil {
-			t.Fatal(err)
-		}
+		wg.Go(func() {
+			st, err := s.Claim(t.Context(), key(i), dedupe.NewToken(), time.Minute)
+			if err != nil || st.Phase != dedupe.Claimed {
+				t.Errorf("claim: %v %v", st, err)
+			}
+			if err := s.Done(t.Context(), key(i), dedupe.Mark{Status: 1000 + i%2, TTL: time.Minute}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	wg.Wait()
 	if gone, err := s.ForgetStatus(t.Context(), 1000); err != nil || len(gone) != n/2 {
 		t.Fatalf("forgotten: %d %v, want %d", len(gone), err, n/2)
 	}

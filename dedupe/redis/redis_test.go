@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -219,19 +220,58 @@ func TestAForeignValueIsAnError(t *testing.T) {
 	}
 }
 
-// A server out of memory refuses claims immediately; the gate then decides alone.
+// A server out of memory refuses claims immediately; the gate then decides alone. What
+// the server has it still knows.
 func TestOutOfMemoryIsAnError(t *testing.T) {
-	server := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+	server := redistest.Start(t, "--maxmemory-policy", "noeviction")
 	s, err := Open(Options{Addresses: []string{server.Addr}, Namespace: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if err := s.Done(t.Context(), dedupe.NewKey("before"), dedupe.Mark{Status: 200, TTL: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := s.Claim(t.Context(), dedupe.NewKey("before"), dedupe.NewToken(), time.Minute); err != nil || st.Phase != dedupe.Done {
+		t.Errorf("claim of a done one: got %v %v", st, err)
+	}
 	if _, err := s.Claim(t.Context(), dedupe.NewKey("k"), dedupe.NewToken(), time.Minute); err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("claim: got %v, want OOM", err)
 	}
 	if err := s.Done(t.Context(), dedupe.NewKey("k"), dedupe.Mark{Status: 200, TTL: time.Minute}); err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("done: got %v, want OOM", err)
+	}
+}
+
+// A server before 7.0 refuses NX with GET.
+func TestAnOldServer(t *testing.T) {
+	server := startFake(t)
+	s, err := Open(Options{Addresses: []string{server.addr}, Namespace: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	result := make(chan dedupe.State, 1)
+	go func() {
+		st, err := s.Claim(t.Context(), dedupe.NewKey("k"), dedupe.NewToken(), time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		result <- st
+	}()
+	server.next(t, 1)[0].answer("-ERR syntax error\r\n")
+	for _, reply := range []string{"-NOSCRIPT No matching script.\r\n", "$1\r\nC\r\n"} {
+		r := server.next(t, 1)[0]
+		if !strings.HasPrefix(r.args[0], "eval") {
+			t.Errorf("got %q, want a script", r.args[0])
+		}
+		r.answer(reply)
+	}
+	if st := <-result; st.Phase != dedupe.Claimed {
+		t.Errorf("got %v, want claimed", st)
 	}
 }
 
@@ -246,15 +286,21 @@ func TestADeadServerAnswersWithinTheBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	if _, err := s.Claim(ctx, dedupe.NewKey("k"), dedupe.NewToken(), time.Minute); err == nil {
-		t.Error("a silent server took a claim")
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			if _, err := s.Claim(ctx, dedupe.NewKey(fmt.Sprint(i)), dedupe.NewToken(), time.Minute); err == nil {
+				t.Error("a silent server took a claim")
+			}
+			if took := time.Since(start); took > 900*time.Millisecond {
+				t.Errorf("took %v, want about 500ms", took)
+			}
+		})
 	}
-	if took := time.Since(start); took > 900*time.Millisecond {
-		t.Errorf("took %v, want about 500ms", took)
-	}
+	wg.Wait()
 }
 
 func TestOptions(t *testing.T) {
