@@ -52,8 +52,9 @@ type Options struct {
 
 // Store implements [dedupe.Store].
 type Store struct {
-	client redis.UniversalClient
-	prefix string
+	client  redis.UniversalClient
+	batcher *batcher // nil in a cluster, where a batch would wait for the slowest node
+	prefix  string
 }
 
 // Open checks the options and returns a store. It does not connect yet: a server that
@@ -72,7 +73,11 @@ func Open(o Options) (*Store, error) {
 	default:
 		c = redis.NewClient(u.Simple())
 	}
-	return &Store{client: c, prefix: o.Namespace + ":wh:"}, nil
+	s := &Store{client: c, prefix: o.Namespace + ":wh:"}
+	if o.Mode != Cluster {
+		s.batcher = &batcher{client: c, wait: batchWait}
+	}
+	return s, nil
 }
 
 // Validate reports the first problem of the options. It does not connect.
@@ -129,11 +134,12 @@ func (o Options) universal() *redis.UniversalOptions {
 		MinRetryBackoff: 8 * time.Millisecond,
 		MaxRetryBackoff: 50 * time.Millisecond,
 
-		PoolSize:        max(32, 10*runtime.GOMAXPROCS(0)),
-		PoolTimeout:     400 * time.Millisecond,
-		MinIdleConns:    2,
-		ConnMaxIdleTime: 5 * time.Minute,
-		ConnMaxLifetime: 30 * time.Minute,
+		PoolSize:         max(32, 10*runtime.GOMAXPROCS(0)),
+		PipelinePoolSize: -1, // batches find connections that are open
+		PoolTimeout:      400 * time.Millisecond,
+		MinIdleConns:     2,
+		ConnMaxIdleTime:  5 * time.Minute,
+		ConnMaxLifetime:  30 * time.Minute,
 
 		// Valkey and others do not support these, and each costs a round trip at
 		// connect.
@@ -174,14 +180,27 @@ return 0`)
 
 func (s *Store) key(k dedupe.Key) string { return s.prefix + string(k[:]) }
 
+func (s *Store) do(ctx context.Context, args ...any) *redis.Cmd {
+	c := redis.NewCmd(ctx, args...)
+	if s.batcher != nil {
+		return s.batcher.do(ctx, c)
+	}
+	_ = s.client.Process(ctx, c)
+	return c
+}
+
 func (s *Store) run(ctx context.Context, script *redis.Script, k dedupe.Key, args ...any) *redis.Cmd {
-	return script.Run(ctx, s.client, []string{s.key(k)}, args...)
+	c := s.do(ctx, append([]any{"evalsha", script.Hash(), 1, s.key(k)}, args...)...)
+	if redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
+		return script.Eval(ctx, s.client, []string{s.key(k)}, args...)
+	}
+	return c
 }
 
 // Claim implements [dedupe.Store].
 func (s *Store) Claim(ctx context.Context, k dedupe.Key, t dedupe.Token, lease time.Duration) (dedupe.State, error) {
 	mine := "I" + string(t[:])
-	v, err := s.client.Do(ctx, "set", s.key(k), mine, "nx", "get", "px", lease.Milliseconds()).Text()
+	v, err := s.do(ctx, "set", s.key(k), mine, "nx", "get", "px", lease.Milliseconds()).Text()
 	if errors.Is(err, redis.Nil) {
 		return dedupe.State{Phase: dedupe.Claimed}, nil
 	}
@@ -225,7 +244,7 @@ func (s *Store) Renew(ctx context.Context, k dedupe.Key, t dedupe.Token, lease t
 func (s *Store) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
 	// PX must be at least 1 ms.
 	ttl := max(m.TTL, time.Millisecond)
-	if err := s.client.Set(ctx, s.key(k), "D"+strconv.Itoa(m.Status), ttl).Err(); err != nil {
+	if _, err := s.do(ctx, "set", s.key(k), "D"+strconv.Itoa(m.Status), "px", ttl.Milliseconds()).Text(); err != nil {
 		return fmt.Errorf("redis done: %w", err)
 	}
 	return nil
@@ -233,7 +252,7 @@ func (s *Store) Done(ctx context.Context, k dedupe.Key, m dedupe.Mark) error {
 
 // Release implements [dedupe.Store].
 func (s *Store) Release(ctx context.Context, k dedupe.Key, t dedupe.Token) error {
-	if err := s.run(ctx, release, k, t[:]).Err(); err != nil {
+	if _, err := s.run(ctx, release, k, t[:]).Int(); err != nil {
 		return fmt.Errorf("redis release: %w", err)
 	}
 	return nil
