@@ -48,7 +48,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	"caddymodule/page":      {ours: []string{"caddymodule/adminapi"}},
 	"caddymodule/option":    {ours: []string{"internal/nearest"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},
 	"caddymodule/placement": {outside: []string{caddy, zap}},
-	"caddymodule/tenants":   {ours: []string{"caddymodule/keys", "caddymodule/logging", "caddymodule/option", "verifier"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
+	"caddymodule/tenants":   {ours: []string{"caddymodule/keys", "caddymodule/logging", "caddymodule/option", "verifier"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"}},
 	"caddymodule/rejected":  {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "verifier", "verifier/providers"}},
 	"caddymodule/stores":    {ours: []string{"caddymodule/keys", "caddymodule/option", "dedupe", "dedupe/bolt", "internal/nearest"}, outside: []string{caddy}},
 	"caddymodule/nats":      {ours: []string{"caddymodule/boxes", "caddymodule/keys", "caddymodule/option", "inbox", "inbox/nats", "internal/configfile"}, outside: []string{caddy, "github.com/dustin/go-humanize"}},

@@ -134,9 +134,15 @@ type folder struct {
 	below string // the rest
 
 	mu      sync.Mutex
-	root    *os.Root
-	info    fs.FileInfo // of the root
+	is      opened
+	info    fs.FileInfo // of it
 	checked time.Time
+}
+
+// An opened folder finds files by their path below it, through no link that leads out.
+type opened struct {
+	*os.Root
+	self *os.File // for what a Root cannot do
 }
 
 // rootLasts is how long an open folder is used before its path is looked at again: a
@@ -144,25 +150,29 @@ type folder struct {
 const rootLasts = time.Second
 
 // open returns the folder. One that was replaced stays open until nothing uses it.
-func (f *folder) open(now time.Time) (*os.Root, error) {
+func (f *folder) open(now time.Time) (opened, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if age := now.Sub(f.checked); f.root != nil && age >= 0 && age < rootLasts {
-		return f.root, nil
+	if age := now.Sub(f.checked); f.is.Root != nil && age >= 0 && age < rootLasts {
+		return f.is, nil
 	}
 	info, err := os.Stat(f.dir)
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
-	if f.root == nil || !os.SameFile(info, f.info) {
+	if f.is.Root == nil || !os.SameFile(info, f.info) {
 		root, err := os.OpenRoot(f.dir)
 		if err != nil {
-			return nil, err
+			return opened{}, err
 		}
-		f.root, f.info = root, info
+		self, err := root.Open(".")
+		if err != nil {
+			return opened{}, err
+		}
+		f.is, f.info = opened{root, self}, info
 	}
 	f.checked = now
-	return f.root, nil
+	return f.is, nil
 }
 
 // A stamped file is one of a tenant's files as it was when it was read.
@@ -219,18 +229,21 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 }
 
 // unchanged reports whether a tenant still has the one file that it had, where no other
-// can be: the look of nearly every tenant, in one system call.
+// can be: the look of nearly every tenant, and cheap.
 func (f *File) unchanged(last []stamped, now time.Time) bool {
 	if len(f.folders) != 1 || len(last) != 1 || last[0].label != "" {
 		return false
 	}
-	root, err := f.folders[0].open(now)
-	if err != nil {
-		return false
-	}
-	look := last[0]
-	look.info, err = root.Stat(look.path)
-	return err == nil && look.of == f.folders[0] && look.unchanged(last[0])
+	folder, err := f.folders[0].open(now)
+	return err == nil && last[0].of == f.folders[0] && folder.has(last[0])
+}
+
+// finds reports whether a file is what its path leads to.
+func (o opened) finds(s stamped) bool {
+	look := s
+	var err error
+	look.info, err = o.Stat(s.path)
+	return err == nil && look.unchanged(s)
 }
 
 // stat finds a tenant's files.
@@ -272,7 +285,7 @@ func classify(err error) error {
 }
 
 // files returns the file at a path, or those of the folder there but for dot files.
-func (d *folder) files(root *os.Root, path string) ([]stamped, error) {
+func (d *folder) files(root opened, path string) ([]stamped, error) {
 	info, err := root.Stat(path)
 	if err != nil {
 		return nil, err
