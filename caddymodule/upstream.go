@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/http"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
@@ -30,9 +32,11 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 		delete(h, name)
 	}
 	// One sender could pass off its delivery as another's. Signed headers are the
-	// sender's word, and stay.
+	// sender's word, and stay; so does the host that a trusted proxy states.
+	proxied, _ := caddyhttp.GetVar(d.r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	for name := range h {
-		if appview.IsHeader(name, appview.RoutingHeaders) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
+		leads := appview.IsHeader(name, appview.RoutingHeaders) || !proxied && appview.IsHeader(name, appview.HostHeaders)
+		if leads && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
 			delete(h, name)
 		}
 	}

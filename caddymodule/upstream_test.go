@@ -15,6 +15,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 const (
@@ -228,6 +231,38 @@ func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
 		h := a.forward.Header
 		if got := h["X-Original-Url"]; !slices.Equal(got, want) || h["X_original_url"] != nil || h["X-Rewrite-Url"] != nil {
 			t.Errorf("observed %t: the app gets %v", observed, h)
+		}
+	}
+}
+
+// TestHostHeadersOfStrangers: only a trusted proxy says by which host an app was called.
+func TestHostHeadersOfStrangers(t *testing.T) {
+	for _, proxied := range []bool{false, true} {
+		g := mustProvision(t, "", acme(topsecret))
+		r := post()
+		for _, name := range []string{"Forwarded", "X-Original-Host", "X_host", "X-Forwarded-Server", "X-Http-Host-Override"} {
+			r.Header[name] = []string{"host=other.example.com"}
+		}
+		r.Header.Set("X-Original-Method", "DELETE")
+		r.Header.Set("X-Signature", sign("n9Wd4kTq2", body))
+		w := httptest.NewRecorder()
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+		caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, proxied)
+		var got http.Header
+		if err := g.handlers[0].ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			got = r.Header
+			return accepting(w, r)
+		})); err != nil || got == nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for name := range got {
+			if strings.Contains(strings.ToLower(name), "host") || strings.HasPrefix(name, "Forwarded") || strings.HasSuffix(name, "-Server") {
+				n++
+			}
+		}
+		if want := map[bool]int{true: 5}[proxied]; n != want || got["X-Original-Method"] != nil {
+			t.Errorf("by a trusted proxy: %t: the app gets %v", proxied, got)
 		}
 	}
 }
