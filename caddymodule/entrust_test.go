@@ -142,7 +142,7 @@ func TestStoredWhileTheAppWorks(t *testing.T) {
 	if !slices.Equal(o.wire.events, []string{"200", "0 bytes"}) || o.header.Get("Webhook-Stored") != "true" {
 		t.Errorf("the sender gets %q, %v", o.wire.events, o.header)
 	}
-	copied := g.send(post(), answering(500))
+	copied := g.send(postOver("HTTP/2.0"), answering(500))
 	copied.isDuplicate(t)
 	close(finish)
 	<-ended
