@@ -55,7 +55,7 @@ func (i *Inbox) policy() inbox.Policy {
 
 // seenByInbox describes the handler for its inbox.
 func (h *Handler) seenByInbox() boxes.Handler {
-	seen := boxes.Handler{Name: h.Name, MaxBody: h.maxBody, Token: h.rules.Scheme().UsesToken(), Keys: h.keys.Current}
+	seen := boxes.Handler{Name: h.Name, MaxBody: h.maxBody, Token: h.rules.Scheme().UsesToken(), Keys: h.keys.Current, Tenant: h.tenants.keysOf()}
 	if h.Inbox != nil {
 		seen.Policy = new(h.Inbox.policy())
 	}

@@ -60,9 +60,15 @@ func (d *delivery) remember(o metrics.Outcome, reason string, status int, took t
 	if most == 0 || d.verifiedBy == "" {
 		return
 	}
+	id, event, hidden := d.id, d.event, d.keys
+	if d.attempts > 0 && d.tenant != "" { // an attempt of the inbox needs no key of the tenant
+		if hidden = d.tenantCached(); hidden == nil {
+			id, event = "", "" // which may hold one
+		}
+	}
 	recent.Add(history.Delivery{
 		Name: d.h.Name, Provider: d.h.providerID(), Tenant: d.tenant, Time: d.came, Outcome: o, Reason: reason, Status: status, App: took,
-		ID: d.id, Event: d.event, Key: d.verifiedBy, Delivery: d.key, Keys: d.keys,
+		ID: id, Event: event, Key: d.verifiedBy, Delivery: d.key, Keys: hidden,
 	}, most)
 }
 

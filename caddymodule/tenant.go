@@ -252,6 +252,14 @@ func (d *delivery) nameTenant() {
 	}
 }
 
+// tenantCached returns the tenant's keys if they are cached.
+func (d *delivery) tenantCached() *keys.Snapshot {
+	if d.h.tenants == nil { // when it was stored, the handler had tenants
+		return nil
+	}
+	return d.h.tenants.cache.Cached(d.r.Context(), d.tenant, d.h.now())
+}
+
 // findTenant asks for the keys of a tenant that were not cached, and opens the headers
 // again with them. The delivery of an unknown tenant goes on with stand-ins: its body is
 // read and its signature verified, as with a wrong key.

@@ -220,9 +220,23 @@ func (b *Box) show(w http.ResponseWriter, r *http.Request, c *Configuration, key
 var notStored = adminhttp.Error(http.StatusNotFound, errors.New("the inbox has no such delivery: it may have been delivered or discarded"))
 
 // showDelivery adds what may be shown of a stored request. It fails closed: without a
-// handler of its name, what may be a credential is unknown.
+// handler of its name, or the keys of its tenant, what may be a credential is unknown.
 func (c *Configuration) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery, body bool) {
 	all, handlers := c.snapshots(), c.named(d.Handler)
+	unknown := ""
+	if len(handlers) == 0 {
+		unknown = "no handler has this name"
+	}
+	for _, h := range handlers {
+		if h.Tenant == nil {
+			continue
+		}
+		if s := h.Tenant(d.Tenant); s != nil {
+			all = append(all, s)
+		} else {
+			unknown = "the keys of this tenant cannot be had"
+		}
+	}
 	hide := rejected.Hide(all)
 	v.ID, v.Event, v.Timestamp = hide(d.ID), hide(d.Event), adminhttp.Moment(d.Timestamp)
 	v.Remote, v.Method = d.Remote, d.Method
@@ -232,13 +246,14 @@ func (c *Configuration) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery,
 		Read: true, Bytes: len(d.Body), SHA256: hex.EncodeToString(sum[:]),
 		ContentType: hide(http.Header(d.Header).Get("Content-Type")),
 	}
-	if len(handlers) == 0 {
+	if unknown != "" {
+		v.ID, v.Event = "", ""
 		v.URL, _, _ = strings.Cut(v.URL, "?")
 		for name := range v.Headers {
 			v.Headers[name] = []string{"(redacted)"}
 		}
 		v.Body.ContentType = ""
-		v.Note = "no handler has this name, so what may be a credential is unknown: the query, all headers and the body are hidden"
+		v.Note = unknown + ", so what may be a credential is unknown: the id, the event, the query, all headers and the body are hidden"
 		return
 	}
 	if !body {

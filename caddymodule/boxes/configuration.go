@@ -23,6 +23,9 @@ type Handler struct {
 	MaxBody int64         // in bytes
 	Token   bool          // its sender has a token instead of a signature
 	Keys    func() *keys.Snapshot
+	// Tenant returns the current keys of a tenant; nil if they cannot be had. It is nil for
+	// a handler without tenants.
+	Tenant func(name string) *keys.Snapshot
 }
 
 // A Configuration is one configuration of Caddy, and has a reference to its inbox.

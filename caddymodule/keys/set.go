@@ -48,6 +48,8 @@ type Snapshot struct {
 	Verifier *verifier.Verifier
 	// Signer signs upstream requests. It is nil without sign_upstream.
 	Signer *verifier.Verifier
+	// SignerKey is the secret of Signer.
+	SignerKey string
 	// Keys are the keys of Verifier. They are read-only.
 	Keys []verifier.Key
 
@@ -159,7 +161,7 @@ func (k *Set) swap() error {
 // compile builds a snapshot; nil while all keys, or the value of a required header or
 // param, are missing.
 func (k *Set) compile() (*Snapshot, error) {
-	signer, err := k.compileSigner()
+	signer, signerKey, err := k.compileSigner()
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +174,7 @@ func (k *Set) compile() (*Snapshot, error) {
 	case len(keys) == 0 && k.published == nil && slices.ContainsFunc(k.sources, (*source).isKey):
 		return nil, nil
 	}
-	s := &Snapshot{Signer: signer, Keys: keys}
+	s := &Snapshot{Signer: signer, SignerKey: signerKey, Keys: keys}
 	if k.standIn != nil {
 		s.of = k
 	}

@@ -13,24 +13,23 @@ import (
 
 // compileSigner builds the signer of upstream requests; nil without sign_upstream. It
 // refuses the sender's secrets: the sender could then sign for the gateway.
-func (k *Set) compileSigner() (*verifier.Verifier, error) {
+func (k *Set) compileSigner() (signer *verifier.Verifier, secret string, err error) {
 	i := slices.IndexFunc(k.sources, func(s *source) bool { return s.use == useUpstream })
 	if i < 0 || len(k.sources[i].texts) == 0 {
-		return nil, nil
+		return nil, "", nil
 	}
-	secret := k.sources[i].texts[0].text
-	signer, err := newSigner(secret)
-	if err != nil {
-		return nil, err
+	secret = k.sources[i].texts[0].text
+	if signer, err = newSigner(secret); err != nil {
+		return nil, "", err
 	}
 	for _, s := range k.sources {
 		for _, t := range s.texts {
 			if s.use == useSecret && (t.text == secret || signsLike(signer, t.text)) {
-				return nil, errSharedSecret
+				return nil, "", errSharedSecret
 			}
 		}
 	}
-	return signer, nil
+	return signer, secret, nil
 }
 
 var errSharedSecret = errors.New("sign_upstream: this secret is also one of the sender's: use a separate secret for the app")

@@ -45,7 +45,7 @@ func (k *Set) standIns(c Config) ([]verifier.Key, error) {
 // of another program, like a variable: a name, a placeholder, a published secret or
 // several lines are an error. Errors hold no key.
 func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
-	t := &Snapshot{Signer: s.Signer}
+	t := &Snapshot{Signer: s.Signer, SignerKey: s.SignerKey}
 	for i, key := range keys {
 		of := source{place: i + 1, kind: fileValue}
 		if key.Kind == verifier.PublicKey {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // Value is a secret or key as a configuration writes it: {env.NAME}, {file./path} (a
@@ -166,4 +168,23 @@ func FilePath(value string) (path string, ok bool) {
 // Resolve returns the secret for a value: for guest modules (stores) and commands,
 // whose passwords and keys use the notation of a configuration. Errors name the
 // variable or the path, never a literal.
-func Resolve(value string) (string, error) { return readValue(value, true) }
+func Resolve(value string) (string, error) {
+	text, err := readValue(value, true)
+	if err == nil {
+		resolved.Add(text, struct{}{})
+	}
+	return text, err
+}
+
+// resolved are the latest results of Resolve.
+var resolved = func() *lru.Cache[string, struct{}] {
+	c, err := lru.New[string, struct{}](64)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return c
+}()
+
+// Resolved returns the latest secrets of Resolve, of former configurations too: nothing
+// that is shown may hold them.
+func Resolved() []string { return resolved.Keys() }

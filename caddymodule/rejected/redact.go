@@ -68,8 +68,9 @@ func Hide(all []*keys.Snapshot) func(text string) string {
 	return redaction{texts: textsOf(all)}.text
 }
 
-// textsOf returns the texts of keys, required values, params and the password of
-// public_url, in lower case.
+// textsOf returns the texts of keys, also of sign_upstream, required values, params, the
+// password of public_url, and secrets that are no handler's (of stores, inboxes and
+// sources of tenants), in lower case.
 func textsOf(all []*keys.Snapshot) (texts []string) {
 	add := func(least int, candidates ...string) {
 		for _, text := range candidates {
@@ -78,9 +79,20 @@ func textsOf(all []*keys.Snapshot) (texts []string) {
 			}
 		}
 	}
+	addKey := func(least int, secret, prefix string) {
+		text := strings.TrimPrefix(secret, prefix)
+		add(least, secret, text)
+		add(shortest, decodings(text)...)
+	}
+	for _, secret := range keys.Resolved() {
+		addKey(shortest, secret, "")
+	}
 	for _, s := range all {
 		if s == nil {
 			continue
+		}
+		if s.Signer != nil {
+			addKey(shortestKey, s.SignerKey, s.Signer.Scheme().SecretPrefix)
 		}
 		scheme := s.Verifier.Scheme()
 		for _, h := range scheme.RequireHeader {
@@ -88,9 +100,7 @@ func textsOf(all []*keys.Snapshot) (texts []string) {
 		}
 		for _, k := range s.Keys {
 			if k.Kind != verifier.PublicKey {
-				text := strings.TrimPrefix(k.Text, scheme.SecretPrefix)
-				add(shortestKey, k.Text, text)
-				add(shortest, decodings(text)...)
+				addKey(shortestKey, k.Text, scheme.SecretPrefix)
 			}
 		}
 		add(shortest, slices.Collect(maps.Values(scheme.Params))...)
