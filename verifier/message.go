@@ -258,7 +258,7 @@ func (c *Check) checkFormType(body []byte) *Rejection {
 // checkType refuses an unsigned Content-Type under which the app would find another text
 // in the signed bytes. Who has a captured token can send any.
 func (c *Check) checkType(body []byte) *Rejection {
-	if c.v.typeSigned || c.v.http == nil && c.key == nil {
+	if c.v.typeFixed || c.v.http == nil && c.key == nil {
 		return nil
 	}
 	if err := formdata.CheckText(c.req.Header["Content-Type"], body); err != nil {

@@ -323,7 +323,8 @@ func TestTwoWaysAreNamed(t *testing.T) {
 }
 
 // TestTextUnderItsType: a Content-Type that is not signed cannot make another text of
-// what is; one that is signed is the sender's word. A token proves no text.
+// what is; one that is signed is the sender's word, one that is listed the operator's. A
+// token proves no text.
 func TestTextUnderItsType(t *testing.T) {
 	types := func(lines ...string) *Request {
 		req := post("X-Signature", bodyHex)
@@ -334,11 +335,16 @@ func TestTextUnderItsType(t *testing.T) {
 	for _, harmless := range [][]string{nil, {""}, {"json"}, {"a b"}, {"application/json"}, {"application/json; charset=UTF-8"}, {"text/plain; charset=windows-1252"}} {
 		expect(t, v, types(harmless...), testBody, genuine)
 	}
-	for _, other := range [][]string{{"application/json; charset=utf-7"}, {"application/json; charset=unicode_escape"}, {"application/json; charset=utf-8; charset=gbk"}, {"a b; charset=big5"}, {"application/json", "application/json"}, {"multipart/form-data; boundary=b"}} {
+	for _, other := range [][]string{{"application/json; charset=utf-7"}, {"application/json; charset=unicode_escape"}, {"application/json; charset=utf-8; charset=utf-7"}, {"a b; charset=hz"}, {"application/json", "application/json"}, {"multipart/form-data; boundary=b"}} {
 		expect(t, v, types(other...), testBody, MalformedSignature)
 	}
 	signed := mustVerifier(t, bare(func(s *Scheme) { s.Message = StringList{"{header:Content-Type}\\n{body}"} }), Key{Text: testKey})
 	expect(t, signed, post("X-Signature", macOf(testKey, "text/xml; charset=utf-16\n"+testBody), "Content-Type", "text/xml; charset=utf-16"), testBody, genuine)
+	listed := mustVerifier(t, bare(func(s *Scheme) {
+		s.RequireHeader = []RequiredHeader{{Name: "content-type", Values: StringList{"application/json; charset=shift_jis"}}}
+	}), Key{Text: testKey})
+	expect(t, listed, types("application/json; charset=shift_jis"), testBody, genuine)
+	expect(t, listed, types("application/json; charset=utf-7"), testBody, MalformedSignature)
 	token := mustVerifier(t, bare(func(s *Scheme) { s.Algorithm, s.BodyUnsigned = Token, true }), Key{Text: testKey})
 	expect(t, token, post("X-Signature", testKey, "Content-Type", "text/xml; charset=utf-16"), testBody, genuine)
 

@@ -40,7 +40,7 @@ type Rules struct {
 	bodyDigest      string // the query parameter of {body_digest:…}, if a message has that slot
 	tolerance       time.Duration
 
-	typeSigned bool // the Content-Type
+	typeFixed bool // the Content-Type is signed, or one that the operator lists
 
 	idSigned bool
 	varies   []jsonpath.Path
@@ -109,7 +109,9 @@ func Compile(s Scheme) (*Rules, error) {
 			return nil, err
 		}
 	}
-	v.typeSigned = v.SignsHeader("Content-Type")
+	v.typeFixed = v.SignsHeader("Content-Type") || slices.ContainsFunc(v.required, func(r required) bool {
+		return !r.any && r.name == "Content-Type"
+	})
 	v.collectPaths()
 	return v, nil
 }

@@ -2,6 +2,7 @@ package formdata
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -93,7 +94,7 @@ func CheckJSONType(contentType []string) error {
 // CheckText refuses a Content-Type, which may be absent, under which a reader may find
 // another text in a body whose bytes are known: several lines; a charset in which other
 // bytes become quotes, or swallow them (UTF-7, Shift JIS, Python's unicode_escape); and
-// for multipart another boundary than the body's first line has.
+// for multipart another boundary than the body begins with.
 func CheckText(contentType []string, body []byte) error {
 	switch len(contentType) {
 	case 0:
@@ -105,25 +106,41 @@ func CheckText(contentType []string, body []byte) error {
 	if len(contentType[0]) > maxType {
 		return errLength
 	}
+	for _, after := range charsetParam.Split(contentType[0], -1)[1:] {
+		if !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) {
+			return errCharset
+		}
+	}
 	text := strings.ToLower(contentType[0])
-	charset, multipart := strings.Contains(text, "charset"), strings.Contains(text, "multipart/") && strings.Contains(text, "boundary")
-	if !charset && !multipart {
+	if !strings.Contains(text, "multipart/") || !strings.Contains(text, "boundary") {
 		return nil
 	}
-	kind, params := parseType(contentType[0])
-	if charset && !superset.MatchString(params["charset"]) {
-		return errCharset
+	boundary := boundaryParam.FindStringSubmatch(contentType[0])
+	if boundary == nil || strings.Contains(strings.ToLower(strings.Replace(contentType[0], boundary[0], "", 1)), "boundary") {
+		return errBoundary
 	}
-	first, _, _ := bytes.Cut(body, lineBreak)
-	if multipart && (!strings.HasPrefix(kind, "multipart/") || string(bytes.TrimRight(first, " \t")) != "--"+params["boundary"]) {
+	first, _, _ := bytes.Cut(bytes.TrimLeft(body, "\r\n"), lineBreak)
+	if string(bytes.TrimRight(first, " \t")) != "--"+cmp.Or(boundary[1], boundary[2]) {
 		return errBoundary
 	}
 	return nil
 }
 
-// superset matches the charsets in which each byte of ASCII means itself, and no other
-// byte means one.
-var superset = regexp.MustCompile(`^(?i:utf-?8|(us-)?ascii|latin1|iso-?8859-([1-9]|1[0-6])|(windows-|cp)125[0-8])$`)
+// What follows the name of a charset parameter, wherever that is: in quotes or in the
+// value of another parameter, some readers find it, and others do not.
+var (
+	charsetParam = regexp.MustCompile(`(?i)charset`)
+	// In superset each byte of ASCII means itself, and no other byte means one.
+	superset = regexp.MustCompile(`^(?i:[ \t]*[=:][ \t]*["']?(utf[-_]?8(mb4)?|(us[-_]?)?ascii|ansi_x3\.4-19(68|86)|latin[-_]?1|iso[-_]?8859[-_]?([1-9]|1[0-6])([-_][ie])?|(windows|cp)[-_]?(125[0-8]|874)|koi8[-_]?[ru]|tis[-_]?620|macintosh|mac[-_]?roman|(ibm|cp)[-_]?(437|85[0258]|866))?["']?[ \t]*([;,]|$))`)
+	// In eastern other bytes begin pairs, whose second one may be of ASCII.
+	eastern = regexp.MustCompile(`^(?i:[ \t]*=[ \t]*["']?(euc[-_]?(jp|kr|cn|tw)|gb2312|gbk|gb18030|big5|ks_c_5601-1987)["']?[ \t]*([;,]|$))`)
+
+	boundaryParam = regexp.MustCompile(`^(?i:[ \t]*multipart/[^;,"]*;(?:[^,]*[; \t])?boundary=)(?:"([^"\\]+)"|([^\s;,"=/?:()<>@\\]+))[ \t]*(?:;|$)`)
+)
+
+func isASCII(body []byte) bool {
+	return !slices.ContainsFunc(body, func(b byte) bool { return b >= 0x80 })
+}
 
 // isASCIICompatible reports whether no byte of ASCII means anything else in a charset,
 // and no other byte means one of ASCII or a letter that some readers take for one (ı).

@@ -225,7 +225,8 @@ const maxType = 512
 
 // parseType parses a content type that all readers parse alike; of any other, kind is
 // "". Readers disagree on parameters of RFC 2231 (charset*=), on one that is there twice,
-// and on signs in quotes; some search the whole text for "boundary" or "charset".
+// and on signs in quotes; some search the whole text for "boundary" or "charset". A
+// second type among the parameters, as Alipay sends it, is one to none of them.
 func parseType(contentType string) (kind string, params map[string]string) {
 	if len(contentType) > maxType || !plainType.MatchString(contentType) {
 		return "", nil
@@ -236,6 +237,11 @@ func parseType(contentType string) (kind string, params map[string]string) {
 		return "", nil
 	}
 	params = make(map[string]string)
+	for _, second := range typeAgain.FindAllString(contentType, -1) {
+		if holdsParam(second) {
+			return "", nil
+		}
+	}
 	for _, m := range typeParam.FindAllStringSubmatch(contentType[len(contentType)-len(rest):], -1) {
 		name, value := strings.ToLower(m[1]), cmp.Or(m[2], m[3])
 		_, twice := params[name]
@@ -249,7 +255,8 @@ func parseType(contentType string) (kind string, params map[string]string) {
 }
 
 var (
-	plainType = regexp.MustCompile(`^[ \t]*` + typeToken + `(/` + typeToken + `)?([ \t]*;[ \t]*` + typeToken + `=(` + typeToken + `|"[^"\\;,\x00-\x1f\x7f-\xff]*"))*[ \t]*;?[ \t]*$`)
+	plainType = regexp.MustCompile(`^[ \t]*` + typeToken + `(/` + typeToken + `)?([ \t]*;[ \t]*` + typeToken + `/` + typeToken + `|[ \t]*;[ \t]*` + typeToken + `=(` + typeToken + `|"[^"\\;,\x00-\x1f\x7f-\xff]*"))*[ \t]*;?[ \t]*$`)
+	typeAgain = regexp.MustCompile(`;[ \t]*` + typeToken + `/` + typeToken)
 	typeParam = regexp.MustCompile(`(` + typeToken + `)=(?:"([^"]*)"|(` + typeToken + `))`)
 )
 

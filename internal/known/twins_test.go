@@ -234,7 +234,7 @@ func TestNoPresetReadsAnotherCharset(t *testing.T) {
 				}
 			}
 			tried++
-			for _, charset := range []string{"utf-7", "shift_jis", "gbk", "utf-16", "unicode_escape"} {
+			for _, charset := range []string{"utf-7", "shift_jis", "hz", "utf-16", "unicode_escape"} {
 				c.req.Header["Content-Type"] = []string{kind + "; charset=" + charset}
 				refused(t, p, c, charset)
 			}
