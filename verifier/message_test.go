@@ -344,7 +344,7 @@ func TestTextUnderItsType(t *testing.T) {
 		s.RequireHeader = []RequiredHeader{{Name: "content-type", Values: StringList{"application/json; charset=shift_jis"}}}
 	}), Key{Text: testKey})
 	expect(t, listed, types("application/json; charset=shift_jis"), testBody, genuine)
-	expect(t, listed, types("application/json; charset=utf-7"), testBody, MalformedSignature)
+	expect(t, listed, types("application/json; charset=utf-7"), testBody, HeaderMismatch)
 	token := mustVerifier(t, bare(func(s *Scheme) { s.Algorithm, s.BodyUnsigned = Token, true }), Key{Text: testKey})
 	expect(t, token, post("X-Signature", testKey, "Content-Type", "text/xml; charset=utf-16"), testBody, genuine)
 
