@@ -105,6 +105,9 @@ func NewCache(o Options) *Cache {
 		o.Now = time.Now
 	}
 	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), foreign: make(map[string]bool), budget: newBudget()}
+	if c.terms.Remote {
+		c.terms.Unknown = c.terms.Again
+	}
 	c.known, _ = simplelru.NewLRU[string, *tenant](o.Max, nil) // both fail only for a size below 1
 	c.unknown, _ = simplelru.NewLRU[string, absence](maxUnknown, nil)
 	return c

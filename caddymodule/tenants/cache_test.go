@@ -76,7 +76,7 @@ func (s *sourceOf) times(name string) int {
 }
 
 var (
-	remote = Terms{Fresh: 5 * time.Minute, Stale: time.Hour, Unknown: 30 * time.Second, Again: 10 * time.Second, Remote: true}
+	remote = Terms{Fresh: 5 * time.Minute, Stale: time.Hour, Again: 10 * time.Second, Remote: true}
 	client = netip.MustParsePrefix("192.0.2.1/32")
 )
 
@@ -309,7 +309,7 @@ func TestOneQuestionATenant(t *testing.T) {
 func TestUnknownIsObeyed(t *testing.T) {
 	b := newBench(t, remote, 0)
 	b.expect(t, "bravo", "unknown", 1)
-	b.now = b.now.Add(remote.Unknown - 1)
+	b.now = b.now.Add(remote.Again - 1)
 	b.expect(t, "bravo", "unknown", 1)
 	b.source.set("bravo", "secret-of-bravo")
 	b.now = b.now.Add(1)
@@ -318,7 +318,7 @@ func TestUnknownIsObeyed(t *testing.T) {
 	b.now = b.now.Add(remote.Fresh)
 	b.expect(t, "bravo", "unknown", 3)
 	b.source.fails(ErrDown)
-	b.now = b.now.Add(remote.Unknown)
+	b.now = b.now.Add(remote.Again)
 	b.expect(t, "bravo", "unavailable", 4) // no longer the last keys
 	if b.Len() != 0 {
 		t.Error("still cached")

@@ -54,8 +54,7 @@ const (
 	defaultStale = caddy.Duration(time.Hour)
 	httpTimeout  = 2 * time.Second
 	minimumTTL   = 10 * time.Second // below it, an endpoint would be asked for each delivery
-	unknownLasts = 30 * time.Second
-	askedAgain   = 10 * time.Second // after a mismatch, or a failure
+	askedAgain   = 10 * time.Second // after a mismatch, a failure, or an unknown name: strangers cannot tell these apart
 )
 
 // CaddyModule returns the Caddy module information.
@@ -148,7 +147,7 @@ func onlyLoopback(_, address string, _ syscall.RawConn) error {
 
 // Terms implements Source.
 func (h *HTTP) Terms() Terms {
-	return Terms{Fresh: time.Duration(*h.TTL), Stale: time.Duration(*h.Stale), Unknown: unknownLasts, Again: askedAgain, Remote: true}
+	return Terms{Fresh: time.Duration(*h.TTL), Stale: time.Duration(*h.Stale), Again: askedAgain, Remote: true}
 }
 
 // Find implements Source.

@@ -80,10 +80,40 @@ func TestMismatchIsSettledByALaterQuestion(t *testing.T) {
 		t.Error("it is kept")
 	}
 	b.now = b.now.Add(time.Second)
-	expect("removed just before", "in 29s", "acme", b.now, 5)
+	expect("removed just before", "in 9s", "acme", b.now, 5)
 	b.expect(t, "bravo", "unknown", 1)
 	expect("an unknown name", "", "bravo", b.now, 1)
-	expect("and just before", "in 30s", "bravo", b.now.Add(1), 1)
+	expect("and just before", "in 10s", "bravo", b.now.Add(1), 1)
+}
+
+// TestUnknownNamesAreLikeKnownOnes: forgeries for an unknown name, a removed tenant and a
+// tenant are answered alike, at any time.
+func TestUnknownNamesAreLikeKnownOnes(t *testing.T) {
+	terms := remote
+	terms.Unknown = 30 * time.Second
+	b := newBench(t, terms, 0)
+	b.expect(t, "removed", "unknown", 1)
+	b.source.set("removed", "secret-of-removed")
+	b.now = b.now.Add(time.Hour)
+	b.expect(t, "removed", "secret-of-removed", 2)
+	delete(b.source.has, "removed")
+	b.now = b.now.Add(terms.Fresh)
+	for _, pause := range []time.Duration{0, 1, time.Second, 8 * time.Second, time.Second, time.Second, 10 * time.Second, 11 * time.Second, time.Minute} {
+		b.now = b.now.Add(pause)
+		forged := func(name string) string {
+			snapshot, err := b.Find(t.Context(), name, client)
+			if err != nil && !errors.Is(err, ErrUnknown) {
+				return "find: " + err.Error()
+			}
+			return b.mismatch(t, name, snapshot, b.now, client)
+		}
+		known := forged("acme")
+		for _, name := range []string{"nobody", "removed"} {
+			if got := forged(name); got != known {
+				t.Errorf("after %s: %s is answered %q, a tenant %q", pause, name, got, known)
+			}
+		}
+	}
 }
 
 // TestMismatchDuringAQuestion: one that began before the delivery arrived settles

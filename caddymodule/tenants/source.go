@@ -48,7 +48,9 @@ type Terms struct {
 	// Stale is how long after the last answer the keys are used while the source is
 	// down.
 	Stale time.Duration
-	// Unknown is how long the source is not asked again about a name it does not know.
+	// Unknown is how long the source is not asked again about a name it does not know. For
+	// a Remote source it is Again: strangers, who are answered 503 meanwhile, could
+	// otherwise tell unknown names from those of tenants.
 	Unknown time.Duration
 	// Again is the pause after which it is asked again because a delivery does not match
 	// the keys, or because it has failed. A source that is not Remote is asked for each
