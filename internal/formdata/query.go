@@ -2,40 +2,41 @@ package formdata
 
 import (
 	"bytes"
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
 // Shadows reports whether a parameter of a query has a name that some reader treats as
 // that of a field of the form: Flask, Rails, servlets and ASP.NET read both, the query
-// first. It reads leniently, as they do, and takes a form that it does not read whole for
-// one with such a field. A body that is no form has none.
+// first. It reads leniently, as they do, and takes a form with too many fields for one
+// with such a field. A body that is no form has none.
 func Shadows(query string, contentType []string, body []byte) bool {
-	if query == "" || len(body) == 0 || !mayBeForm(contentType, body) {
+	typed := slices.ContainsFunc(contentType, Is)
+	if query == "" || len(body) == 0 || !typed && !mayBeForm(contentType, body) {
 		return false
 	}
 	if len(query) > maxQuery {
 		return true
 	}
-	names := make(map[string]bool)
+	names := make(map[string]reading)
 	for pair := range strings.FieldsFuncSeq(query, separates) {
 		name, _, _ := strings.Cut(pair, "=")
-		for _, reading := range readings(lenient(name)) {
-			names[reading] = true
+		for text, as := range readings(lenient(name)) {
+			names[text] |= as
 		}
 	}
 	delete(names, "")
-	if len(names) == 0 {
-		return false
-	}
 	n := 0
 	for name := range fieldNames(contentType, body) {
 		if n++; n > MaxFields {
-			return true
+			return typed
 		}
-		for _, reading := range readings(name) {
-			if names[reading] {
+		for text, as := range readings(name) {
+			if names[text]&alikeTo[as] != 0 {
 				return true
 			}
 		}
@@ -45,34 +46,50 @@ func Shadows(query string, contentType []string, body []byte) bool {
 
 func separates(c rune) bool { return c == '&' || c == ';' }
 
-// readings are what readers may take a field's name for.
-func readings(name string) [3]string {
-	first, _, dotted := strings.Cut(name, ".")
-	if !dotted {
-		first = ""
+// reading is what a reader may take a field's name for, as a set.
+type reading uint8
+
+const (
+	asField  reading = 1 << iota
+	asArray          // a of a[b]
+	asDotted         // a of a.b, which some readers write as a[b]
+)
+
+// alikeTo are the readings of another name by which it is alike to one with a reading.
+var alikeTo = [...]reading{asField: asField | asArray, asArray: asField | asArray | asDotted, asDotted: asArray}
+
+func readings(name string) iter.Seq2[string, reading] {
+	return func(yield func(string, reading) bool) {
+		first, _, dotted := strings.Cut(name, ".")
+		_ = yield(alike.Field(name), asField) &&
+			yieldSome(yield, alike.Array(name), asArray) && dotted && yield(alike.Field(first), asDotted)
 	}
-	return [3]string{alike.Field(name), alike.Array(name), alike.Field(first)}
 }
 
-// mayBeForm reports whether a reader may take the body for a form. Rack does without a
-// Content-Type.
+// yieldSome yields a text that is not empty.
+func yieldSome(yield func(string, reading) bool, text string, as reading) bool {
+	return text == "" || yield(text, as)
+}
+
+// mayBeForm reports whether a reader may take a body without a type for a form, as Rack
+// does: text that is neither JSON nor XML.
 func mayBeForm(contentType []string, body []byte) bool {
-	typed := false
 	for _, line := range contentType {
-		if Is(line) {
-			return true
+		if line != "" {
+			return false
 		}
-		typed = typed || line != ""
 	}
 	text := bytes.TrimLeft(body, " \t\r\n")
-	return !typed && len(text) > 0 && text[0] != '{' && text[0] != '['
+	return len(text) > 0 && bytes.IndexByte([]byte("{[<"), text[0]) < 0 && bytes.IndexByte(text, '=') >= 0 &&
+		!bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' })
 }
 
-// fieldNames yields the names of the fields of a form, and of what may be one.
-func fieldNames(contentType []string, body []byte) func(yield func(string) bool) {
+// fieldNames yields the names of the fields of a form.
+func fieldNames(contentType []string, body []byte) iter.Seq[string] {
 	for _, line := range contentType {
 		if strings.Contains(strings.ToLower(line[:min(len(line), maxType)]), "multipart") {
-			return partNames(body)
+			_, params := parseType(line)
+			return partNames(params["boundary"], body)
 		}
 	}
 	return func(yield func(string) bool) {
@@ -86,33 +103,61 @@ func fieldNames(contentType []string, body []byte) func(yield func(string) bool)
 	}
 }
 
-// partNames yields the names of the parts of a multipart form, and whatever else is
-// written like one.
-func partNames(body []byte) func(yield func(string) bool) {
+// partNames yields the names in the Content-Disposition of each part. Without a boundary
+// the first line has it.
+func partNames(boundary string, body []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		reads(body)
-		lower := bytes.ToLower(body)
-		for at := 0; ; {
-			next := bytes.Index(lower[at:], []byte("name"))
-			if next < 0 {
-				return
-			}
-			at += next + len("name")
-			line, _, _ := bytes.Cut(body[at:min(len(body), at+maxQuery)], []byte{'\n'})
-			value, ok := bytes.CutPrefix(bytes.TrimLeft(line, " \t"), []byte{'='})
-			if !ok {
+		delimiter := []byte("--" + boundary)
+		if boundary == "" {
+			first, _, _ := bytes.Cut(bytes.TrimLeft(body, "\r\n"), []byte{'\n'})
+			delimiter = bytes.TrimRight(first, " \t\r")
+		}
+		if len(delimiter) <= len("--") || !bytes.HasPrefix(delimiter, []byte("--")) {
+			return
+		}
+		headers, disposes := false, false
+		for line := range bytes.Lines(body) {
+			switch line = bytes.TrimRight(line, "\r\n"); {
+			case bytes.HasPrefix(line, delimiter):
+				headers, disposes = true, false
 				continue
+			case !headers:
+				continue
+			case len(line) == 0:
+				headers = false
+			case line[0] != ' ' && line[0] != '\t': // otherwise folded
+				disposes = len(line) > len(disposition) && equalFold(line[:len(disposition)], disposition)
 			}
-			end := ";\r"
-			if value = bytes.TrimLeft(value, " \t"); len(value) > 0 && value[0] == '"' {
-				value, end = value[1:], `"`
-			}
-			if i := bytes.IndexAny(value, end); i >= 0 {
-				value = value[:i]
-			}
-			if !yield(string(value)) {
+			if disposes && !yieldNames(line, yield) {
 				return
 			}
+		}
+	}
+}
+
+const disposition = "Content-Disposition"
+
+// yieldNames yields the values of the parameters name in a line.
+func yieldNames(line []byte, yield func(string) bool) (more bool) {
+	lower := bytes.ToLower(line)
+	for at := 0; ; {
+		next := bytes.Index(lower[at:], []byte("name"))
+		if next < 0 {
+			return true
+		}
+		at += next + len("name")
+		value, ok := bytes.CutPrefix(bytes.TrimLeft(line[at:], " \t"), []byte{'='})
+		if before := at - len("name") - 1; !ok || before >= 0 && httptoken.Valid(line[before:before+1]) { // filename=
+			continue
+		}
+		end := ";"
+		if value = bytes.TrimLeft(value, " \t"); len(value) > 0 && value[0] == '"' {
+			value, end = value[1:], `"`
+		}
+		value, _, _ = bytes.Cut(value, []byte(end))
+		if !yield(string(value)) {
+			return false
 		}
 	}
 }
