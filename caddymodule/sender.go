@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -44,8 +46,8 @@ func (h *Handler) Sender(tenant string) (*Sender, error) {
 	return s, err
 }
 
-// Limits returns why the gateway refuses a request with this method and size in
-// bytes, even if it is genuine.
+// Limits returns why the gateway refuses a request with this method and a body of this
+// size in bytes, even if it is genuine.
 func (s *Sender) Limits(method string, size int64) (refusals []error) {
 	if !slices.Contains(s.Methods, method) {
 		refusals = append(refusals, methodNotAllowed(s.Methods, method))
@@ -54,4 +56,21 @@ func (s *Sender) Limits(method string, size int64) (refusals []error) {
 		refusals = append(refusals, bodyTooLarge(s.MaxBody, size))
 	}
 	return refusals
+}
+
+// QueryLimits returns why the gateway refuses a genuine request for its query.
+func QueryLimits(target string, v *verifier.Verifier, j verifier.Judgement) (refusals []error) {
+	if namesMethod(target) && !v.SignsQuery() {
+		refusals = append(refusals, errMethodInQuery)
+	}
+	if j.FieldInQuery {
+		refusals = append(refusals, errFieldInQuery)
+	}
+	return refusals
+}
+
+// namesMethod reports whether the query of a target names a method.
+func namesMethod(target string) bool {
+	_, query, _ := strings.Cut(target, "?")
+	return appview.NamesMethod(query)
 }

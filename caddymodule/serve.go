@@ -136,7 +136,7 @@ func (d *delivery) admit() error {
 	if !appview.IsClean(received(d.r).URL) {
 		return errUncleanPath
 	}
-	if _, query, _ := strings.Cut(d.req.Target, "?"); appview.NamesMethod(query) && !d.h.rules.SignsQuery() {
+	if namesMethod(d.req.Target) && !d.h.rules.SignsQuery() {
 		return errMethodInQuery
 	}
 	if !d.delivers() && (d.keys == nil || !d.keys.Verifier.Greets(&d.req)) {

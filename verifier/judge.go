@@ -66,6 +66,8 @@ type Judgement struct {
 	Verdict Verdict // for a delivery or a signed handshake
 	Answer  *Answer // to a handshake; nil for a delivery
 	ID      string  // of the delivery; "" if it has none: see Check.DeliveryID. For display: see Verifier.Redact
+
+	FieldInQuery bool // see Check.FieldInQuery
 }
 
 // Judge combines Open and Verify, for tools that show the result. The error is a
@@ -83,7 +85,7 @@ func (v *Verifier) Judge(req *Request, body []byte, now time.Time) (Judgement, e
 	if id = v.Redact(id); c.isSignature(id) {
 		id = Redacted
 	}
-	return Judgement{Verdict: verdict, ID: id}, nil
+	return Judgement{Verdict: verdict, ID: id, FieldInQuery: c.FieldInQuery(body)}, nil
 }
 
 // Open decides what the headers alone decide. It answers an unsigned handshake that

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/rawhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -92,7 +93,11 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 	if refused {
 		result.Hint = s.explain(cmd.Context(), r, now, rejection, true)
 	}
-	for _, refusal := range s.Limits(r.Method, int64(len(r.Body))) {
+	limits := s.Limits(r.Method, int64(len(r.Body)))
+	if !refused {
+		limits = append(limits, caddymodule.QueryLimits(r.Target, s.verifier, j)...)
+	}
+	for _, refusal := range limits {
 		result.Notes = append(result.Notes, refusal.Error())
 	}
 	if c.json {

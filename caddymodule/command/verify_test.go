@@ -245,3 +245,22 @@ func TestVerifyDetailHoldsNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyNamesWhatTheGatewayRefuses: a genuine delivery that the gateway refuses for
+// its query is genuine, with a note.
+func TestVerifyNamesWhatTheGatewayRefuses(t *testing.T) {
+	mac := hmac.New(sha256.New, []byte("q7Xv2Lr9Tz4Wb8Nk3Yp6"))
+	mac.Write([]byte("payload=1"))
+	t.Setenv("TEST_GITHUB", "q7Xv2Lr9Tz4Wb8Nk3Yp6")
+	for query, want := range map[string]string{
+		"?a=1":             "",
+		"?a=1&Payload[]=1": "note: the gateway still refuses it: field_in_query: ",
+		"?_method=PUT":     "note: the gateway still refuses it: method_in_query: ",
+	} {
+		request := "POST /hooks/github" + query + " HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\nX-Hub-Signature-256: sha256=" + hex.EncodeToString(mac.Sum(nil)) + "\r\n\r\npayload=1"
+		out, errs, code := webhook(t, request, "verify", "github", "-", "--secret", "{env.TEST_GITHUB}")
+		if code != exitOK || !strings.HasPrefix(out, "genuine: ") || !strings.Contains(out, want) || strings.Contains(out, "note: ") != (want != "") {
+			t.Errorf("%s: exit %d, %s%s", query, code, out, errs)
+		}
+	}
+}
