@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -82,11 +83,28 @@ func (f *adminFlags) request(method, target string, header http.Header) (*http.R
 	if err != nil {
 		return nil, err
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, target, header, nil)
-	if err != nil {
-		return nil, adminFailure(address, err)
+	type answer struct {
+		resp *http.Response
+		err  error
 	}
-	return resp, nil
+	answers := make(chan answer, 1)
+	go func() { // it has no time limit, and reads an error to its end
+		resp, err := caddycmd.AdminAPIRequest(address, method, target, header, nil)
+		answers <- answer{resp, err}
+	}()
+	var late <-chan time.Time
+	if method == http.MethodGet {
+		late = time.After(answerTime)
+	}
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return nil, adminFailure(address, a.err)
+		}
+		return a.resp, nil
+	case <-late:
+		return nil, adminFailure(address, fmt.Errorf("nothing within %s", answerTime))
+	}
 }
 
 // ask sends one request to the admin endpoint and prints its answer, a T: through
@@ -110,11 +128,23 @@ func read[T any](f *adminFlags, method, target string) (raw json.RawMessage, v T
 		return nil, v, err
 	}
 	defer resp.Body.Close()
-	if raw, err = io.ReadAll(resp.Body); err == nil && json.Unmarshal(raw, &v) != nil {
+	if method == http.MethodGet { // others may search a whole database
+		late := time.AfterFunc(answerTime, func() { _ = resp.Body.Close() })
+		defer late.Stop()
+	}
+	raw, err = io.ReadAll(io.LimitReader(resp.Body, largestAnswer+1))
+	if err == nil && (len(raw) > largestAnswer || json.Unmarshal(raw, &v) != nil) {
 		err = &adminError{resp.StatusCode, notVerifyWebhook}
 	}
 	return raw, v, err
 }
+
+// largestAnswer is far above that of a gateway with thousands of handlers, in bytes: what
+// answers at a wrong address may never end.
+const largestAnswer = 64 << 20
+
+// answerTime limits how long the endpoint may take to answer a GET. Tests change it.
+var answerTime = 10 * time.Second
 
 // adminFailure separates an unreachable endpoint from one that answers with an
 // error. caddycmd tells them apart only in its message.
