@@ -71,7 +71,7 @@ func (g *Gate) enter(key Key, t Terms) entry {
 
 // seat lets w wait for the app, in one of a few places, or sends it or another copy away.
 // Whoever captured a delivery that the app has not accepted can send it again and again
-// with something unsigned that the app refuses. So that his copies do not keep the
+// with something unsigned that the app refuses. So that their copies do not keep the
 // sender's own away, the client with the most places gives one up to a client with at
 // least two fewer, and so do equal requests of one client to another of its requests.
 // Gate.mu is held.

@@ -256,7 +256,7 @@ func (c *Check) checkFormType(body []byte) *Rejection {
 }
 
 // checkType refuses an unsigned Content-Type under which the app would find another text
-// in the signed bytes. Who has a captured token can send any.
+// in the signed bytes. A token signs none: anyone with a captured one can send any.
 func (c *Check) checkType(body []byte) *Rejection {
 	if c.v.typeFixed || c.v.http == nil && c.key == nil {
 		return nil

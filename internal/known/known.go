@@ -33,10 +33,14 @@ func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedup
 }
 
 // Windows returns how long an accepted delivery is remembered by default, and one without
-// the id that identifies the others, whose body may well repeat. Neither ends before the
-// delivery's signed time is stale.
+// the id that identifies the others. Neither ends before the delivery's signed time is
+// stale, but for bodies that may repeat, of which the second would be lost.
 func Windows(p *providers.Provider, rules *verifier.Rules, i dedupe.Identity) (usual, unnamed time.Duration) {
-	return i.TTL(max(time.Duration(p.Retry.Span), rules.Fresh())), max(dedupe.ContentTTL, rules.Fresh())
+	unnamed = dedupe.ContentTTL
+	if p.BodiesDiffer {
+		unnamed = max(unnamed, rules.Fresh())
+	}
+	return i.TTL(max(time.Duration(p.Retry.Span), rules.Fresh())), unnamed
 }
 
 // pinned reports whether a header is required to have one specific value. Entries of one
