@@ -49,6 +49,7 @@ type Rules struct {
 
 	required     []required // headers
 	requiredJSON []required
+	opening      string // one of these bytes begins every body; "": any
 	origin       string // the signed origin, with the credentials of public_url
 	publicOrigin string // the same without credentials, for messages
 
@@ -103,7 +104,7 @@ func Compile(s Scheme) (*Rules, error) {
 	for _, step := range []func() error{
 		v.compileKeyFields, v.compileKeySource, v.compileSignature, v.compileX5C, v.compileMessage, v.compileClaims,
 		v.compileTimestamp, v.compileDeliveryID, v.compileVaries, v.checkSlots,
-		v.compileRequired, v.compileRequiredJSON, v.compilePublicURL, v.compileURLForms, v.compileHandshakes,
+		v.compileRequired, v.compileRequiredJSON, v.compileBodyFormat, v.compilePublicURL, v.compileURLForms, v.compileHandshakes,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -222,6 +223,9 @@ func (s Scheme) With(o Scheme) Scheme {
 	replace(&s.Tolerance, o.Tolerance)
 	replace(&s.BodyUnsigned, o.BodyUnsigned)
 	replace(&s.BodyDecoded, o.BodyDecoded)
+	if len(o.BodyFormat) > 0 {
+		s.BodyFormat = o.BodyFormat
+	}
 	replace(&s.BodyForm, o.BodyForm)
 	replace(&s.PublicURL, o.PublicURL)
 	if len(o.URLForms) > 0 {

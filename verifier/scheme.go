@@ -81,6 +81,11 @@ type Scheme struct {
 	// the compressed bytes. The app receives the body as sent.
 	BodyDecoded bool `json:"body_decoded,omitempty"`
 
+	// Formats of all bodies of the sender, told by the first byte that is not blank: json
+	// ({ or [) and xml (<). Set it if the key signs other texts too, such as a user's token
+	// or a redirect: a stranger who has one could post it as a body. Default: any text.
+	BodyFormat StringList `json:"body_format,omitempty"`
+
 	// The field of a form body that holds the JSON, for senders that wrap it.
 	// Default: the body is the JSON.
 	BodyForm string `json:"body_form,omitempty"`

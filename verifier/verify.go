@@ -106,6 +106,9 @@ func (c *Check) verify(body []byte) (Verdict, *Rejection) {
 	if len(c.v.challenges) > 0 && c.isChallenge(body) {
 		return Verdict{}, reject(SignatureMismatch, "the signed content looks like a challenge, which anyone can get signed")
 	}
+	if rej := c.format(body); rej != nil {
+		return Verdict{}, rej
+	}
 	if c.v.signature.Syntax == syntaxJWT {
 		if rej := c.checkClaims(body); rej != nil {
 			return Verdict{}, rej

@@ -69,6 +69,8 @@ type schemeFacts struct {
 	// Messages are the templates of the signed content. Empty for a token, for a JWT and
 	// for http_signature.
 	Messages []string `json:"messages"`
+	// BodyFormat lists the formats of all bodies, json and xml; none: any text.
+	BodyFormat []string `json:"body_format"`
 	// ToleranceSeconds is the largest accepted difference between the delivery's time and
 	// now; 0: the time is not checked.
 	ToleranceSeconds int64 `json:"tolerance_seconds"`
@@ -145,7 +147,7 @@ func compareFold(a, b string) int {
 
 func scheme(p *providers.Provider) schemeFacts {
 	s := p.Scheme
-	facts := schemeFacts{Algorithms: algorithmNames(s), Key: "public_key", Syntax: or(s.Signature.Syntax, "raw"), Messages: list(s.Messages()), Summary: []string{}}
+	facts := schemeFacts{Algorithms: algorithmNames(s), Key: "public_key", Syntax: or(s.Signature.Syntax, "raw"), Messages: list(s.Messages()), BodyFormat: list(s.BodyFormat), Summary: []string{}}
 	switch {
 	case s.KeySource != nil:
 		facts.Key = "published"

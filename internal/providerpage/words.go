@@ -173,6 +173,9 @@ func signed(p *providers.Provider) []string {
 	if signed.RunsInto(template.FormSorted) || signed.Has(template.URLFormSorted) {
 		lines = append(lines, "**Register a URL without a query.** The signed content does not mark where the URL ends and the form begins: with a query, anyone who captured a delivery can move text between the two, and only some of that can be refused here.")
 	}
+	if len(s.BodyFormat) > 0 {
+		lines = append(lines, "Every body is "+strings.ReplaceAll(strings.ToUpper(strings.Join(s.BodyFormat, " ")), " ", " or ")+": a text that does not begin so is refused, even with a right signature, since the key signs other texts too.")
+	}
 	lines = append(lines, key(p))
 	return append(lines, freshness(p))
 }

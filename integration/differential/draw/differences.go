@@ -18,12 +18,16 @@ type knownDifference struct {
 
 // difference says why our verdict is not the SDK's, "" if nobody has found out yet.
 func difference(s *subject, d *differential.Delivery) string {
+	err := d.Judge(s.provider)
+	if d.Expect == differential.Genuine && err != nil && strings.Contains(err.Error(), foreign) {
+		return otherFormat
+	}
 	for _, k := range known {
 		if slices.Contains(k.names, d.Name) && k.expect == d.Expect && (len(k.sdks) == 0 || slices.Contains(k.sdks, s.sdk)) {
 			return k.why
 		}
 	}
-	if err := d.Judge(s.provider); d.Expect == differential.Genuine && err != nil && strings.Contains(err.Error(), ambiguous) {
+	if d.Expect == differential.Genuine && err != nil && strings.Contains(err.Error(), ambiguous) {
 		return movable
 	}
 	if len(d.Bytes()) == 0 && d.Expect == differential.Refused && slices.Contains(emptyRefusers, s.sdk) {
@@ -34,6 +38,11 @@ func difference(s *subject, d *differential.Delivery) string {
 
 // ambiguous is part of our words for a body that could belong to the URL before it.
 const ambiguous = "the end of the URL"
+
+// foreign is part of our words for a text that is none of the sender's bodies.
+const foreign = "but it is no delivery"
+
+const otherFormat = "the text is neither JSON nor XML, as all bodies of the sender are: its key signs other texts too, which are no deliveries"
 
 // movable is said of texts that were drawn, and that no sender posts.
 const movable = "the URL and what follows are signed without a boundary; a body or first name that could be the end of the URL is refused here"
