@@ -1,11 +1,12 @@
 package caddymodule
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -184,25 +185,53 @@ func TestForgedMarksInErrorRoutesOfJSON(t *testing.T) {
 	}
 }
 
-// TestMarksOfGenuineDeliveriesInErrorRoutes: if the app cannot be reached, handle_errors
-// may ask another one, which gets the gateway's marks.
-func TestMarksOfGenuineDeliveriesInErrorRoutes(t *testing.T) {
-	config, err := adapt("Caddyfile", "{\nadmin off\n}\nhttp://:1234 {\n"+hooksBlock+"handle_errors 502 {\n"+toTheApp+"}\n}\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := httptest.NewRequest(http.MethodPost, "/hooks/github", bytes.NewReader([]byte(body)))
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("X-GitHub-Delivery", "one")
-	r.Header.Set("X-Hub-Signature-256", "sha256="+sign("a-long-secret-of-a-test", body))
-	otherAppGot = nil
-	serverOf(t, config).ServeHTTP(httptest.NewRecorder(), r)
-	if len(otherAppGot) != 1 {
-		t.Fatalf("the other app got %d requests", len(otherAppGot))
-	}
-	got := otherAppGot[0].Header
-	if v, d := got.Get("Webhook-Verified"), got.Get("Webhook-Delivery"); v != "github" || len(d) != 32 {
-		t.Errorf("the other app got Webhook-Verified: %q, Webhook-Delivery: %q", v, d)
+// TestGenuineDeliveriesInErrorRoutes: if the app cannot be reached, or breaks off,
+// handle_errors may ask another one, which gets the gateway's marks and what was signed.
+func TestGenuineDeliveriesInErrorRoutes(t *testing.T) {
+	broken := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler)
+	}))
+	defer broken.Close()
+	const signer = "sign_upstream whsec_vGVUbEqe3TAOj04dNHZ1vwD3Jmbdva2rgd+YAcnDpyA=\n"
+	for name, block := range map[string]string{
+		"refuses":    "reverse_proxy 127.0.0.1:1\n",
+		"breaks off": "reverse_proxy " + broken.Listener.Addr().String() + "\n",
+		"unbuffered": "reverse_proxy " + broken.Listener.Addr().String() + " {\nrequest_buffers 1\n}\n",
+		"an error":   "error 502\n",
+		"compressed": "encode\nreverse_proxy 127.0.0.1:1\n",
+	} {
+		for _, size := range []int{0, 20, 300_000} {
+			text := `{"a":"` + strings.Repeat("x", size) + `"}`
+			if size == 0 {
+				text = ""
+			}
+			for _, more := range []string{"", signer} {
+				config, err := adapt("Caddyfile", "{\nadmin off\n}\nhttp://:1234 {\nverify_webhooks /hooks/* {\nsender github a-long-secret-of-a-test {\n"+more+"}\n"+block+"}\nhandle_errors 502 {\n"+toTheApp+"}\n}\n")
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := httptest.NewRequest(http.MethodPost, "/hooks/github", strings.NewReader(text))
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("X-GitHub-Delivery", "one")
+				r.Header.Set("X-Hub-Signature-256", "sha256="+sign("a-long-secret-of-a-test", text))
+				otherAppGot = nil
+				serverOf(t, config).ServeHTTP(httptest.NewRecorder(), r)
+				if len(otherAppGot) != 1 {
+					t.Fatalf("%s: the other app got %d requests", name, len(otherAppGot))
+				}
+				got := otherAppGot[0]
+				if v, d := got.Header.Get("Webhook-Verified"), got.Header.Get("Webhook-Delivery"); v != "github" || len(d) != 32 {
+					t.Errorf("%s: the other app got Webhook-Verified: %q, Webhook-Delivery: %q", name, v, d)
+				}
+				if signed := len(got.Header["Webhook-Signature"]) == 1; signed != (more != "") {
+					t.Errorf("%s: signed for the app: %t", name, signed)
+				}
+				if read, err := io.ReadAll(got.Body); err != nil || string(read) != text || got.ContentLength != int64(len(text)) || got.Header.Get("Content-Length") != strconv.Itoa(len(text)) {
+					t.Errorf("%s: the other app got %d bytes of %d, announced as %d, %q: %v", name, len(read), len(text), got.ContentLength, got.Header.Get("Content-Length"), err)
+				}
+			}
+		}
 	}
 }
 

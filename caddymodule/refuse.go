@@ -218,6 +218,7 @@ var reasonBusy = dedupe.Busy.String()
 // and all headers. If one of them may hold a secret, or anyone can cause it because an
 // unverified delivery was let through, our own log line replaces that.
 func (d *delivery) appFailed(err error) error {
+	d.arrived() // the app may have read a part, and handle_errors may ask another one
 	if !d.h.confides && d.unverified == nil {
 		return err
 	}
