@@ -21,7 +21,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.sharedSecrets(), a.oracles(), findings)
+	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.sharedSecrets(), a.oracles(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -112,6 +112,29 @@ func (a *App) unrecognised() []placement.Finding {
 	slices.Sort(names)
 	return []placement.Finding{{
 		Message: "copies of these senders' deliveries cannot be recognised, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
+		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
+	}}
+}
+
+// anyHost warns of handlers for every host whose senders sign the host: the client then
+// chooses for which address a signature counts.
+func (a *App) anyHost() []placement.Finding {
+	if a.http == nil || a.http() == nil {
+		return nil
+	}
+	sites, _ := placement.SitesOf(a.http())
+	var names []string
+	for _, h := range a.named("") {
+		if site := sites[&h.placed]; site != nil && site.AnyHost() && h.rules.SignsHost() && h.PublicURL == "" {
+			names = append(names, h.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return []placement.Finding{{
+		Message: "these senders sign the host of the URL, and the site is for every host, so what was signed for another address is genuine here under that one's host: name the host in the site's address, or write public_url https://…",
 		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
 	}}
 }

@@ -109,6 +109,34 @@ func TestSendersThatNothingTellsApartAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestSignedHostOfAnySite: on a site for every host the client chooses the host that is
+// signed.
+func TestSignedHostOfAnySite(t *testing.T) {
+	const senders, here = "sender twilio KEY\nsender trello KEY2\nsender stripe whsec_9d2f71c8a4", "these senders sign the host of the URL … names="
+	for name, tc := range map[string]struct{ address, senders, want string }{
+		"a port":             {"http://:8080", senders, here + "[trello twilio]"},
+		"a named site":       {"hooks.example.com", senders, ""},
+		"a pattern":          {"*.example.com", senders, ""},
+		"a name and a port":  {"http://hooks.example.com:8080", senders, ""},
+		"public_url":         {"http://:8080", "sender twilio KEY {\npublic_url https://hooks.example.com\n}\nsender trello KEY2", here + "[trello]"},
+		"both":               {"http://:8080, hooks.example.com", senders, here + "[trello twilio]"},
+		"the path alone":     {"http://:8080", "sender {\nname acme\nsecret KEY\nsignature header X-Signature\nmessage {path}.{body}\n}", ""},
+		"the host":           {"http://:8080", "sender {\nname acme\nsecret KEY\nsignature header X-Signature\nmessage {host}.{body}\n}", here + "[acme]"},
+		"a claim":            {"http://:8080", "sender monday_apps KEY", here + "[monday_apps]"},
+		"a matcher of hosts": {"http://:8080", "", ""},
+	} {
+		site := tc.address + " {\nverify_webhooks /hooks/* {\n" + tc.senders + "\nreverse_proxy app:3000\n}\nrespond 404\n}"
+		if name == "a matcher of hosts" {
+			site = tc.address + " {\n@here host hooks.example.com\nhandle @here {\nverify_webhooks /hooks/* {\n" + senders + "\nreverse_proxy app:3000\n}\nrespond 404\n}\nrespond 404\n}"
+		}
+		warnings, err := advised(t, strings.NewReplacer("KEY2", "b41f0c9e77d2a856", "KEY", "7c0e91b4d2f85a36").Replace(site))
+		warnings = slices.DeleteFunc(warnings, func(w string) bool { return !strings.HasPrefix(w, "these senders sign") })
+		if got := strings.Join(warnings, "; "); err != nil || (got == "") != (tc.want == "") || tc.want != "" && !holdsInOrder(got, tc.want) {
+			t.Errorf("%s: %v, %q, want %q", name, err, got, tc.want)
+		}
+	}
+}
+
 // TestOraclesAreWarnedOf: a handler that answers strangers with an HMAC signs for
 // another one with its key. Neither is warned of by its key.
 func TestOraclesAreWarnedOf(t *testing.T) {

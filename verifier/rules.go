@@ -174,6 +174,17 @@ func (v *Rules) SignsPath() bool {
 	return v.covers(func(f *template.Facts) bool { return f.Path }, "@path", "@target-uri", "@request-target")
 }
 
+// SignsHost reports whether the signature covers the host of the URL, as some message or
+// claim of the scheme may.
+func (v *Rules) SignsHost() bool {
+	if v.http != nil {
+		return slices.ContainsFunc([]string{"@authority", "@target-uri", "host"}, v.http.covers)
+	}
+	origin := func(f *template.Facts) bool { return f.Origin }
+	return slices.ContainsFunc(v.messages, func(t template.Template) bool { return t.Some(origin) }) ||
+		slices.ContainsFunc(v.claims, func(c claim) bool { return c.want.Some(origin) })
+}
+
 // SignsQuery reports whether the signature covers the query of the URL.
 func (v *Rules) SignsQuery() bool {
 	return v.covers(func(f *template.Facts) bool { return f.Query }, "@query", "@target-uri", "@request-target")

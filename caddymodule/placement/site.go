@@ -91,6 +91,9 @@ func (s *Site) Lists(host string) bool {
 	return listed
 }
 
+// AnyHost reports whether requests for every host reach the handler.
+func (s *Site) AnyHost() bool { return slices.Contains(s.patterns, "") }
+
 // Covers reports whether a pattern of the configuration, or any host, matches the host
 // of a request. A pattern with a placeholder may.
 func (s *Site) Covers(host string) bool {

@@ -168,7 +168,7 @@ func signed(p *providers.Provider) []string {
 		}
 	}
 	if s.PublicURL == "" && signed.Some(func(f *template.Facts) bool { return f.Origin }) {
-		lines = append(lines, "The signature covers the URL as registered with the sender. Behind another proxy that changes it, add `public_url https://hooks.example.com`.")
+		lines = append(lines, "The signature covers the URL as registered with the sender. Name the host in the site's address; behind another proxy that changes the URL, or on a site for every host (`http://:8080`), add `public_url https://hooks.example.com`.")
 	}
 	if signed.RunsInto(template.FormSorted) || signed.Has(template.URLFormSorted) {
 		lines = append(lines, "**Register a URL without a query.** The signed content does not mark where the URL ends and the form begins: with a query, anyone who captured a delivery can move text between the two, and only some of that can be refused here.")
