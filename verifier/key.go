@@ -198,7 +198,10 @@ func hmacKey(secret []byte) []byte { return bytes.TrimRight(secret, "\x00") }
 
 // decodeSecret returns a key's bytes, and how many of them are the secret's.
 func (s *Scheme) decodeSecret(text string) (key []byte, length int, err error) {
-	if p := unpaste(text); p.isPEM() {
+	switch p := unpaste(text); {
+	case p.isPublic(s.SecretPrefix):
+		return nil, 0, errors.New("a public key given as a shared secret: anyone who has it could sign; give it with public_key to a sender that signs with a private key")
+	case p.isPEM():
 		return nil, 0, errors.New("a PEM key given as a shared secret: anyone who has it could sign; a sender's public key is given with public_key")
 	}
 	if bareSecretPrefix.MatchString(text) && text != s.SecretPrefix { // it would decode to nothing below

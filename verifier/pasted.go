@@ -22,6 +22,10 @@ type pastedKey struct {
 // pemBlock matches a PEM, even with lost or doubled line breaks.
 var pemBlock = regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END ([A-Z0-9 ]+)-----`)
 
+// openSSH matches a public key in OpenSSH's form: its type, and base64 that begins with
+// the length of that.
+var openSSH = regexp.MustCompile(`^[a-z0-9@.-]+ AAAA`)
+
 // escapes undoes line breaks and quotes as JSON, env files and dashboards escape
 // them. No key contains a backslash itself.
 var escapes = strings.NewReplacer(`\\r`, "\r", `\\n`, "\n", `\r`, "\r", `\n`, "\n", `\t`, "\t", `\"`, `"`, `\/`, `/`)
@@ -51,6 +55,7 @@ func (p *pastedKey) read(text string, layers int) {
 		return
 	}
 	if strings.HasPrefix(text, "ssh-") || strings.HasPrefix(text, "ecdsa-sha2-") {
+		p.text = text
 		p.broken = "a key in OpenSSH's form: convert it with ssh-keygen -e -m PKCS8 -f FILE"
 		return
 	}
@@ -98,6 +103,31 @@ func (p *pastedKey) readPEM(text string) {
 
 // isPEM reports whether the text is a PEM, in any pasted form.
 func (p *pastedKey) isPEM() bool { return strings.Contains(strings.Join(p.seen, ","), "PEM") }
+
+// isPublic reports whether the text is a public key or a certificate without a PEM's
+// lines: a structure in base64 or hex, a JSON Web Key or a set of them, or OpenSSH's form.
+func (p *pastedKey) isPublic(prefix string) bool {
+	switch {
+	case p.isPEM():
+		return false
+	case p.broken != "":
+		return openSSH.MatchString(p.text)
+	case isJWK(p.text):
+		var key struct {
+			Kty  json.RawMessage   `json:"kty"`
+			Keys []json.RawMessage `json:"keys"`
+		}
+		return json.Unmarshal([]byte(p.text), &key) == nil && (key.Kty != nil || key.Keys != nil)
+	}
+	for _, encoding := range []string{encBase64, encHex} {
+		const sequence = 0x30 // in which each of the structures begins
+		der, err := decodeString(strings.TrimPrefix(p.text, prefix), encoding)
+		if err == nil && len(der) > 32 && der[0] == sequence && parsePublic(der) != nil {
+			return true
+		}
+	}
+	return false
+}
 
 // isPrivate reports whether a PEM is labelled as a private key.
 func (p *pastedKey) isPrivate() bool { return strings.HasSuffix(p.label, "PRIVATE KEY") }

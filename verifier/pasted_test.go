@@ -3,8 +3,11 @@ package verifier
 import (
 	"bytes"
 	"crypto"
+	"crypto/rsa"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -204,6 +207,49 @@ func TestPEMAsSecret(t *testing.T) {
 			if _, err := New(bare(nil), []Key{{Text: text}}); err == nil || !strings.Contains(err.Error(), "a PEM key given as a shared secret") {
 				t.Errorf("%s: %v", what, err)
 			}
+		}
+	}
+}
+
+// TestPublicKeyAsSecret: so would one without the lines of a PEM.
+func TestPublicKeyAsSecret(t *testing.T) {
+	const refused = "a public key given as a shared secret"
+	jwk := `{"kty":"RSA","kid":"a","alg":"RS256","use":"sig","n":"qT7rD3dm8jU5HyFJT9fEGg","e":"AQAB"}`
+	texts := map[string]string{
+		"JWK": jwk, "JWK, spaced": " " + jwk + "\n", "JWK, quoted": "'" + jwk + "'", "JWK in base64": base64.StdEncoding.EncodeToString([]byte(jwk)),
+		"set": `{"keys":[` + jwk + `]}`, "symmetric JWK": `{"kty":"oct","k":"GawgguFyGrWKav7AX4VKUg"}`,
+		"OpenSSH": sshEd25519,
+	}
+	for kind, pemText := range map[string]string{"Ed25519": pemEd25519, "P-256": pemP256, "P-521": pemP521, "RSA": pemRSA, "certificate": pemCertificateP384} {
+		block, _ := pem.Decode([]byte(pemText))
+		texts[kind+" in base64"] = base64.StdEncoding.EncodeToString(block.Bytes)
+		texts[kind+" in base64, unpadded"] = base64.RawStdEncoding.EncodeToString(block.Bytes)
+		texts[kind+" in base64url"] = base64.RawURLEncoding.EncodeToString(block.Bytes)
+		texts[kind+" in base64, wrapped"] = texts[kind+" in base64"][:30] + "\n" + texts[kind+" in base64"][30:]
+		texts[kind+" in hex"] = hex.EncodeToString(block.Bytes)
+		texts[kind+" with a prefix"] = "whsec_" + texts[kind+" in base64"]
+	}
+	rsaKey, _ := pem.Decode([]byte(pemRSA))
+	key, err := x509.ParsePKIXPublicKey(rsaKey.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts["PKCS #1 in base64"] = base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(key.(*rsa.PublicKey)))
+	for what, text := range texts {
+		for _, encoding := range []string{encUTF8, encBase64} {
+			_, err := New(bare(func(s *Scheme) { s.SecretEncoding, s.SecretPrefix = encoding, "whsec_" }), []Key{{Text: text}})
+			if err == nil || !strings.Contains(err.Error(), refused) || strings.Contains(err.Error(), text) {
+				t.Errorf("%s, %s: %v", what, encoding, err)
+			}
+		}
+	}
+	random := sha512.Sum512([]byte(testKey))
+	for what, text := range map[string]string{
+		"base64": base64.StdEncoding.EncodeToString(random[:]), "hex": hex.EncodeToString(random[:]), "a sequence of DER": base64.StdEncoding.EncodeToString(append([]byte{0x30, 62}, random[:62]...)),
+		"braces": "{x}" + testKey, "JSON": `{"a":"` + testKey + `"}`, "like OpenSSH": "ssh-hook AAA9d2f71", "like OpenSSH, one word": "ssh-hook-AAAA9d2f71",
+	} {
+		if _, err := New(bare(nil), []Key{{Text: text}}); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
