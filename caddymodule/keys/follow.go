@@ -215,7 +215,7 @@ func (k *Set) warnOfDoubtful() {
 	}
 	k.judged = current
 	k.warnOfForeign()
-	var named, known, problems []string
+	var named, known, blank, problems []string
 	for _, s := range k.sources {
 		for _, t := range s.texts {
 			if t.even > 0 && t.line == 1 && (s.use == useSecret || s.use == useUpstream) {
@@ -230,6 +230,11 @@ func (k *Set) warnOfDoubtful() {
 			case s.kind == fileValue && (checkLiteral(t.text) != nil || checkSecret(t.text) != nil):
 				known = append(known, s.keyLabel(t))
 				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), guessableFile))
+			case s.kind != literalValue && holdsBlank(t.text):
+				blank = append(blank, s.keyLabel(t))
+				if s.kind == fileValue {
+					problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), maybeMessage))
+				}
 			}
 		}
 	}
@@ -240,11 +245,16 @@ func (k *Set) warnOfDoubtful() {
 	if len(known) > 0 {
 		k.logger.Warn(guessableFile, zap.Strings("keys", some(known)))
 	}
+	if len(blank) > 0 {
+		k.logger.Warn(maybeMessage, zap.Strings("keys", some(blank)))
+	}
 	problems = some(problems)
 	k.doubtful.Store(&problems)
 }
 
 const guessableFile = "the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)"
+
+const maybeMessage = "a secret holds blanks: if it is no passphrase, it is a message of the program that was to write it, and strangers try the usual ones"
 
 // some shortens a list for a log line: a handler may have many keys.
 func some(labels []string) []string {

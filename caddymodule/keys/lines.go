@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -76,7 +77,7 @@ func (k *Set) divideOne(s *source, t labelled) ([]labelled, error) {
 // checkLine returns why one line of several is neither a key nor a value.
 func (k *Set) checkLine(s *source, t labelled) error {
 	switch {
-	case strings.HasPrefix(strings.TrimSpace(t.text), "#"):
+	case strings.HasPrefix(strings.TrimSpace(t.text), "#"), isComment(t.text):
 		return errors.New("a comment: write nothing but keys, one a line")
 	case !s.isKey() && s.use != useUpstream:
 		return nil
@@ -86,8 +87,30 @@ func (k *Set) checkLine(s *source, t labelled) error {
 		if checkLiteral(t.text) != nil {
 			return errors.New("a name or placeholder: write nothing but keys, one a line, and a real one that looks like this into a file of its own")
 		}
+		if holdsBlank(t.text) {
+			return errors.New("it holds a blank, as no sender's secret does: write nothing but keys, one a line, and a passphrase into a file of its own")
+		}
+		if assignment.MatchString(t.text) {
+			return errors.New("a name and a value: write nothing but keys, one a line, and a key that looks like this into a file of its own")
+		}
 	}
 	return k.usable(s, []labelled{t})
+}
+
+// comment matches the beginning of a comment in the languages of configurations, with a
+// blank behind it: base64 may begin with slashes.
+var comment = regexp.MustCompile(`(?i)^\s*(#|//|/\*+|<!--|%|--|;|rem)\s`)
+
+func isComment(text string) bool { return comment.MatchString(text) }
+
+// assignment matches a line of a file of variables with a name in any case. In base64
+// nothing follows an equals sign but another.
+var assignment = regexp.MustCompile(`^[A-Za-z_]{2,}=[^=]`)
+
+// holdsBlank reports whether a text has a blank inside, as sentences have, and
+// passphrases. One behind Bearer or Basic does not count.
+func holdsBlank(text string) bool {
+	return strings.ContainsFunc(secretPrefix.ReplaceAllString(strings.TrimSpace(unquoted(text)), ""), unicode.IsSpace)
 }
 
 // linesOf returns the lines that are not blank.

@@ -218,6 +218,19 @@ func TestLinesThatAreNoKeys(t *testing.T) {
 		"# " + lineOne + "\n" + lineTwo:                         "line 1 of 2, each one key or value: a comment",
 		"GITHUB_SECRET=" + lineOne + "\nGITHUB_OLD=" + lineTwo:  "line 1 of 2, each one key or value: a name or placeholder",
 		lineOne + "\nchangeme":                                  "line 2 of 2, each one key or value: a name or placeholder",
+		"// rotated 2026\n" + lineOne:                           "line 1 of 2, each one key or value: a comment",
+		lineOne + "\n/* the old one */":                         "line 2 of 2, each one key or value: a comment",
+		"<!-- rotated -->\n" + lineOne:                          "line 1 of 2, each one key or value: a comment",
+		"-- of github\n" + lineOne:                              "line 1 of 2, each one key or value: a comment",
+		"; of github\n" + lineOne:                               "line 1 of 2, each one key or value: a comment",
+		"% of github\n" + lineOne:                               "line 1 of 2, each one key or value: a comment",
+		"REM of github\n" + lineOne:                             "line 1 of 2, each one key or value: a comment",
+		"TODO remove after rotation\n" + lineOne:                "line 1 of 2, each one key or value: it holds a blank",
+		"Ansible managed: do not edit\n" + lineOne:              "line 1 of 2, each one key or value: it holds a blank",
+		lineOne + "\nlabel: old github key":                     "line 2 of 2, each one key or value: it holds a blank",
+		lineOne + "\t# of 2026\n" + lineTwo:                     "line 1 of 2, each one key or value: it holds a blank",
+		"old=remove-me-later-2026\n" + lineOne:                  "line 1 of 2, each one key or value: a name and a value",
+		"github_secret=" + lineOne + "\ngithub_old=" + lineTwo:  "line 1 of 2, each one key or value: a name and a value",
 		"{\n\"secret\": \"" + lineOne + "\",\n}":                "line 1 of 3, each one key or value: fewer than 8 characters",
 		wrapped[:64] + "\n" + wrapped[64:]:                      "one base64 text that was wrapped",
 		strings.Repeat(lineOne+"\n", maxLines) + lineTwo + "\n": "17 lines: at most 16 keys",
@@ -236,6 +249,44 @@ func TestLinesThatAreNoKeys(t *testing.T) {
 	r := newTestSet(verifier.Scheme{})
 	if err := r.add("param hook", useParam, "hook", Value{Value: "a\nb"}); err == nil || !strings.Contains(err.Error(), "param hook: 2 lines: write one") {
 		t.Errorf("a param: %v", err)
+	}
+}
+
+// TestLinesThatLookOdd: base64 may begin with slashes and end with equals signs, and
+// tokens have their scheme before them.
+func TestLinesThatLookOdd(t *testing.T) {
+	for _, odd := range []string{"//8vT3nLp0sXw6Yb2Kd9aA==", "abcdefghijklmnopqrstuv==", "+/8vT3nLp0sXw6Yb2Kd9aA", "%8vT3nLp0s", "--8vT3nLp0sXw6", ";8vT3nLp0sXw6", "REMqT3nLp0sXw6", "Bearer 8vT3nLp0sXw6", "aB3x=9vT3nLp0s"} {
+		path := write(t, odd+"\n"+lineOne, t.TempDir(), "key")
+		r := newTestSet(verifier.Scheme{})
+		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+		r.mustRefresh(t)
+		if r.keyOf(t, odd) == "" || r.keyOf(t, lineOne) == "" {
+			t.Errorf("%s: %q", odd, r.Problems())
+		}
+	}
+}
+
+// TestBlanksAreWarnedOf: a text with blanks alone in a file or variable may be a
+// passphrase, or a message of which nobody knows.
+func TestBlanksAreWarnedOf(t *testing.T) {
+	for text, warns := range map[string]bool{
+		"tulip ferment denim orbit": true, "Do not edit by hand": true, "bw-user:tulip orbit": true,
+		"Bearer 9f31c0a2d47be586": false, "9f31c0a2d47be586": false, "tulip-ferment-denim-orbit": false, " 9f31c0a2d47be586 ": false,
+	} {
+		t.Setenv("BLANKS", text)
+		for value, problem := range map[string]bool{"{file." + write(t, text, t.TempDir(), "key") + "}": true, "{env.BLANKS}": false, text: false} {
+			r := newTestSet(verifier.Scheme{})
+			r.mustAdd(t, "secret", useSecret, "", Value{Value: value})
+			r.mustRefresh(t)
+			r.warnOfDoubtful()
+			if r.keyOf(t, text) == "" {
+				t.Errorf("%s: %s is refused", value, text)
+			}
+			warned := slices.ContainsFunc(r.messages(), func(m string) bool { return strings.HasPrefix(m, "warn "+maybeMessage) })
+			if warned != (warns && value != text) || strings.Contains(strings.Join(r.Problems(), ""), maybeMessage) != (warns && problem) {
+				t.Errorf("%s, %s: warned %t, problems %q", value, text, warned, r.Problems())
+			}
+		}
 	}
 }
 

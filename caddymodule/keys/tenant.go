@@ -85,7 +85,7 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 
 func (s *Snapshot) add(k verifier.Key, ofFile bool) {
 	s.Keys, s.labels = append(s.Keys, k), append(s.labels, k.Label)
-	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || ofFile && checkName(k.Text) != nil || checkSecret(k.Text) != nil) { // a name is an error in an answer
+	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || ofFile && (checkName(k.Text) != nil || holdsBlank(k.Text)) || checkSecret(k.Text) != nil) { // a name is an error in an answer
 		s.guessable = append(s.guessable, k.Label)
 	}
 }

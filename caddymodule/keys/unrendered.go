@@ -49,6 +49,8 @@ func CheckRendered(text string) error {
 		return errors.New("this is a page of HTML or XML, and no key: perhaps an error of the program that was to write it")
 	case isJSON(bare):
 		return errors.New("this is JSON, and no key: write the value itself")
+	case isComment(bare) && len(linesOf(bare)) == 1:
+		return errors.New("this is a comment, and no key: write the key alone")
 	case isComplaint(bare):
 		return errors.New("this is an error message, and no key: see what the program answered that was to write it")
 	}
@@ -74,11 +76,18 @@ func isJSON(text string) bool {
 }
 
 // complaint matches a usual word of errors.
-var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|refused|invalid|usage:)`)
+var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|timeout|refused|invalid|usage:|traceback|exceeded|expired|is sealed|(log|sign) ?in|no (healthy|value)|reset by|core dumped|does(n't| not) exist)`)
+
+// brief matches errors of two words.
+var brief = regexp.MustCompile(`(?i)^(.* denied|(connection|request) (refused|reset|closed|error|failed)|(login|authentication|authorization) (required|failed)|broken pipe|(token|secret|key|session|lease|certificate) (expired|invalid|missing|revoked|not found)|invalid (token|key|request|credentials?)|(stream|request|connect(ion)?|read|write|i/o) timeout|deadline exceeded|default backend - [0-9]+)[.!]?$`)
+
+// statusLine matches what some answers have before the text of their status.
+var statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+ +)?([45][0-9][0-9])( |: )+`)
 
 // isComplaint reports whether a text is the text of an HTTP status of 400 or more, or a
-// line of three words or more about a failure.
+// line of three words or more about a failure, or a usual one of two.
 func isComplaint(text string) bool {
+	text = statusLine.ReplaceAllString(text, "")
 	for status := 400; status < 600; status++ {
 		if name := http.StatusText(status); name != "" && strings.EqualFold(strings.TrimRight(text, ".!"), name) {
 			return true
@@ -90,5 +99,5 @@ func isComplaint(text string) bool {
 			words++
 		}
 	}
-	return complaint.MatchString(text) && (words >= 3 || words == 2 && strings.Contains(strings.ToLower(text), " denied"))
+	return words >= 3 && complaint.MatchString(text) || brief.MatchString(text)
 }

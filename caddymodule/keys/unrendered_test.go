@@ -26,6 +26,10 @@ var failedTexts = []string{
 	`Error from server (NotFound): secrets "webhook" not found`, "Error reading secret/data/x: permission denied", "An error occurred (AccessDeniedException) when calling the GetSecretValue operation",
 	`Unable to locate credentials. You can configure credentials by running "aws configure".`, "cat: /run/x: No such file or directory", "bash: vault: command not found",
 	"curl: (22) The requested URL returned error: 404", "404 page not found", "Permission denied", "Forbidden", "bad gateway",
+	"502 Bad Gateway", "HTTP/1.1 503 Service Unavailable", "503: Service Unavailable", "no healthy upstream", "connection refused", "Connection reset by peer", "context deadline exceeded", "i/o timeout", "stream timeout",
+	"upstream connect error or disconnect/reset before headers", "Vault is sealed", "No value found at secret/data/github", "Traceback (most recent call last):", "default backend - 404", "rate limit exceeded", "Login required",
+	"Secret does not exist", "token expired", "invalid token", "broken pipe", "Segmentation fault (core dumped)", "You are not currently signed in. Please run `op signin --help`",
+	"# rotated 2026", "// rotated 2026", "/* rotated 2026 */", "<!-- rotated key -->", "% rotated 2026 key", "-- old key of github", "; old key of github", "REM rotated key",
 }
 
 // TestUnrenderedFile: what a renderer left is no key: at the start there is none, and in
