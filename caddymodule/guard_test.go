@@ -196,8 +196,8 @@ func TestMethodInQuery(t *testing.T) {
 	}
 }
 
-// TestFieldInQuery: an app that reads a form and the query finds one value of a name,
-// unless the signature covers the query, too. Of a token and of JSON nothing is known.
+// TestFieldInQuery: an app that reads a form and the query finds one value of a field that
+// is signed, unless the signature covers the query, too.
 func TestFieldInQuery(t *testing.T) {
 	const form = "user=1&text=a"
 	signed := sign("n9Wd4kTq2", form)
@@ -213,6 +213,10 @@ func TestFieldInQuery(t *testing.T) {
 		{"", sign("other", form), "application/x-www-form-urlencoded", "user=2", 401},
 		{`"observe":true`, signed, "application/x-www-form-urlencoded", "user=2", 400},
 		{`"message":"{form:user}","body_unsigned":true`, sign("n9Wd4kTq2", "1"), "application/x-www-form-urlencoded", "user=2", 400},
+		{`"message":"{form:user}","body_unsigned":true`, sign("n9Wd4kTq2", "1"), "application/x-www-form-urlencoded", "text=2", 202},
+		{`"message":"{timestamp}","timestamp":{"form":"user"},"tolerance":"500000h","body_unsigned":true`, sign("n9Wd4kTq2", "1"), "application/x-www-form-urlencoded", "text=2", 202},
+		{`"message":"{timestamp}","timestamp":{"form":"user"},"tolerance":"500000h","body_unsigned":true`, sign("n9Wd4kTq2", "1"), "application/x-www-form-urlencoded", "user=2", 400},
+		{`"message":"{header:X-A}","body_unsigned":true`, sign("n9Wd4kTq2", "a"), "application/x-www-form-urlencoded", "user=2", 202},
 		{`"message":"{query}\\n{body}"`, sign("n9Wd4kTq2", "user=2\n"+form), "application/x-www-form-urlencoded", "user=2", 202},
 		{`"algorithm":"token","body_unsigned":true`, "n9Wd4kTq2", "application/x-www-form-urlencoded", "user=2", 202},
 	} {
@@ -223,6 +227,7 @@ func TestFieldInQuery(t *testing.T) {
 		g := mustProvision(t, "", acme(more...))
 		r := httptest.NewRequest(http.MethodPost, "/hooks/acme?"+c.query, strings.NewReader(form))
 		r.Header.Set("X-Signature", c.signature)
+		r.Header.Set("X-A", "a")
 		if c.kind != "" {
 			r.Header.Set("Content-Type", c.kind)
 		}

@@ -52,7 +52,7 @@ var (
 	errMethodInQuery = &refusal{reason: "method_in_query", status: http.StatusBadRequest,
 		detail: "the query has _method, which apps may use as the method, and the signature does not cover it: call the address without it"}
 	errFieldInQuery = &refusal{reason: "field_in_query", status: http.StatusBadRequest,
-		detail: "the query has a parameter with the name of a field of the form, which apps may read instead, and the signature does not cover it: rename it in the address at the sender"}
+		detail: "the query has a parameter with the name of a signed field of the form, which apps may read instead, and the signature does not cover it: rename it in the address at the sender"}
 	errNoUpstream = &refusal{reason: "no_upstream", status: http.StatusBadGateway,
 		detail: "no handler after verify_webhook answered: add a reverse_proxy below it"}
 )

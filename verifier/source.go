@@ -149,6 +149,19 @@ func (all sources) headers() (names []string) {
 	return names
 }
 
+// fields lists the names of the form fields among them.
+func (all sources) fields() (names []string) {
+	for _, s := range all {
+		switch {
+		case s.kind == inForm:
+			names = append(names, s.name)
+		case s.form != "":
+			names = append(names, s.form)
+		}
+	}
+	return names
+}
+
 // are reports whether the text is in a place of one of the kinds.
 func (all sources) are(kinds place) bool { return len(all) > 0 && all[0].kind&kinds != 0 }
 

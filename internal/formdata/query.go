@@ -11,10 +11,11 @@ import (
 )
 
 // Shadows reports whether a parameter of a query has a name that some reader treats as
-// that of a field of the form: Flask, Rails, servlets and ASP.NET read both, the query
-// first. It reads leniently, as they do, and takes a form with too many fields for one
-// with such a field. A body that is no form has none.
-func Shadows(query string, contentType []string, body []byte) bool {
+// that of one of the fields, or of any field of the form if none is named: Flask, Rails,
+// servlets and ASP.NET read both, the query first. It reads leniently, as they do, and
+// takes a form with too many fields for one with such a field. A body that is no form has
+// none.
+func Shadows(query string, contentType []string, body []byte, fields ...string) bool {
 	typed := slices.ContainsFunc(contentType, Is)
 	if query == "" || len(body) == 0 || !typed && !mayBeForm(contentType, body) {
 		return false
@@ -30,8 +31,12 @@ func Shadows(query string, contentType []string, body []byte) bool {
 		}
 	}
 	delete(names, "")
+	all := slices.Values(fields)
+	if len(fields) == 0 {
+		all = fieldNames(contentType, body)
+	}
 	n := 0
-	for name := range fieldNames(contentType, body) {
+	for name := range all {
 		if n++; n > MaxFields {
 			return typed
 		}

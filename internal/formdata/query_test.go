@@ -71,6 +71,19 @@ func TestShadows(t *testing.T) {
 	}
 }
 
+// TestShadowsNamedFields: what is not named does not count, however many fields there are.
+func TestShadowsNamedFields(t *testing.T) {
+	kind, many := []string{"application/x-www-form-urlencoded"}, []byte(strings.Repeat("a&", 2*MaxFields))
+	for query, want := range map[string]bool{"a=1": false, "b=1": true, "x=1&C[]=1": true, "d": false} {
+		if got := Shadows(query, kind, many, "b", "c"); got != want {
+			t.Errorf("%s: %t", query, got)
+		}
+	}
+	if Shadows("b=1", []string{"application/json"}, many, "b") {
+		t.Error("in JSON")
+	}
+}
+
 func TestLenient(t *testing.T) {
 	for text, want := range map[string]string{"a": "a", "%61+%u0062%U0063": "a bc", "%": "%", "%6": "%6", "%zz%61": "%zza", "%u006": "%u006", "%u2014": "%u2014"} {
 		if got := lenient(text); got != want {
