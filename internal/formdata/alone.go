@@ -106,8 +106,10 @@ func CheckText(contentType []string, body []byte) error {
 	if len(contentType[0]) > maxType {
 		return errLength
 	}
-	for _, after := range charsetParam.Split(contentType[0], -1)[1:] {
-		if !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) {
+	const name = "charset"
+	for i := range max(0, len(contentType[0])-len(name)+1) {
+		after := contentType[0][i+len(name):]
+		if strings.EqualFold(contentType[0][i:i+len(name)], name) && !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) {
 			return errCharset
 		}
 	}
@@ -129,7 +131,6 @@ func CheckText(contentType []string, body []byte) error {
 // What follows the name of a charset parameter, wherever that is: in quotes or in the
 // value of another parameter, some readers find it, and others do not.
 var (
-	charsetParam = regexp.MustCompile(`(?i)charset`)
 	// In superset each byte of ASCII means itself, and no other byte means one.
 	superset = regexp.MustCompile(`^(?i:[ \t]*[=:][ \t]*["']?(utf[-_]?8(mb4)?|(us[-_]?)?ascii|ansi_x3\.4-19(68|86)|latin[-_]?1|iso[-_]?8859[-_]?([1-9]|1[0-6])([-_][ie])?|(windows|cp)[-_]?(125[0-8]|874)|koi8[-_]?[ru]|tis[-_]?620|macintosh|mac[-_]?roman|(ibm|cp)[-_]?(437|85[0258]|866))?["']?[ \t]*([;,]|$))`)
 	// In eastern other bytes begin pairs, whose second one may be of ASCII.

@@ -175,7 +175,7 @@ func TestCopies(t *testing.T) {
 		"The body: two events never share one.":                                    func(p *providers.Provider) { p.Scheme.DeliveryID = nil },
 		"The method counts too, because the signature does not cover it":           func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
 		"The signature does not cover the method: a copy with another value there": func(p *providers.Provider) { p.Methods = []string{"POST", "PUT"} },
-		"recognised by its body for 2 hours.": func(p *providers.Provider) {
+		"recognised by its body for 15 minutes.": func(p *providers.Provider) {
 			p.BodiesDiffer, p.Scheme.Tolerance = false, new(verifier.Duration(time.Hour))
 		},
 		"configure `dedupe { key content }`: a body is then remembered for 2 days 1 hour.": func(p *providers.Provider) { p.Scheme.DeliveryID, p.BodiesDiffer = nil, false },
