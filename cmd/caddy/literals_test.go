@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -44,7 +45,7 @@ func (l leaf) name() string {
 func leavesOf(typ reflect.Type, path ...string) (leaves []leaf) {
 	deeper := func(step string) []string { return append(slices.Clone(path), step) }
 	switch {
-	case typ == reflect.TypeFor[json.RawMessage]():
+	case typ == reflect.TypeFor[json.RawMessage](), typ == reflect.TypeFor[caddyhttp.RouteList](): // of another module
 	case typ.Kind() == reflect.String:
 		leaves = append(leaves, leaf{path})
 	case typ.Kind() == reflect.Pointer:
@@ -153,7 +154,7 @@ func places(t *testing.T, cert, key string) map[string]place {
 		"http.handlers.verify_webhook.tenants.http": {apps: tenants, base: `{"source":"http","url":"https://app.internal/{tenant}"}`, around: "https://app.internal/%s/{tenant}"},
 		"verify_webhook":                             {apps: func(module any) map[string]any { return map[string]any{"verify_webhook": module} }, base: `{}`},
 		"http.handlers.verify_webhook":               {apps: one, base: handler},
-		"http.handlers.verify_webhooks":              {apps: one, base: `{"handler":"verify_webhooks","prefix":"/hooks/*"}`},
+		"http.handlers.verify_webhooks":              {apps: one, base: `{"handler":"verify_webhooks","prefix":"/hooks/*","senders":[{"path":"/hooks/acme","verify":` + handler + `}],"routes":[{"handle":[{"handler":"static_response"}]}]}`},
 		"http.handlers.verify_webhook.stores.memory": {apps: guest("store"), base: `{"store":"memory"}`},
 		"http.handlers.verify_webhook.stores.bolt":   {apps: guest("store"), base: `{"store":"bolt"}`},
 		"http.handlers.verify_webhook.stores.redis":  {apps: guest("store"), base: `{"store":"redis","address":["redis:6379"],"namespace":"production"}`},
