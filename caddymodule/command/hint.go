@@ -88,7 +88,7 @@ func unexplained(reason string) string {
 // lists other causes under each reason.
 var remedies = map[verifier.Reason]string{
 	verifier.MissingSignature:   "set the secret at the sender, and check that no proxy in front drops the header; the other headers may name another sender",
-	verifier.MalformedSignature: "compare the detail with the signature header: prefix, encoding, number of lines; it may be another sender's",
+	verifier.MalformedSignature: "compare the detail with the request: the signature header's prefix, encoding and number of lines, or the Content-Type; it may be another sender's",
 	verifier.MissingTimestamp:   "check that the sender sends a timestamp with this kind of delivery, and that no proxy in front drops it",
 	verifier.MalformedTimestamp: "compare the timestamp with the scheme's unit: seconds, milliseconds, a date",
 	verifier.StaleTimestamp:     "a retry that keeps its first timestamp needs a longer tolerance; if every delivery is stale, synchronize the clocks with NTP",
