@@ -213,8 +213,9 @@ func NewGate(o Options) *Gate {
 }
 
 // Claim decides about one verified delivery. Copies of a delivery in flight wait up to
-// t.Wait, at most 8 per key (shared among clients: [From]), and no longer than ctx. Nothing else depends on ctx, so
-// that a client that disconnects leaves no claim undecided.
+// t.Wait, at most 8 per key (shared among clients: [From]), and no longer than ctx.
+// Nothing else depends on ctx, so that a client that disconnects leaves no claim
+// undecided.
 //
 // If the outcome is Held, the caller forwards the delivery and settles the claim:
 //

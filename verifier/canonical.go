@@ -69,7 +69,7 @@ func (v *Rules) SignsUnpacked(body []byte) bool {
 }
 
 // writeDecoded decompresses one gzip member (RFC 1952) and refuses trailing data,
-// which two decoders could read differently, and flags: each stands for a text that
+// which two decoders could read differently, and flags: each adds a text that
 // nobody signed (a file name, a comment).
 func writeDecoded(w io.Writer, body []byte) error {
 	if len(body) > flagsAt && body[flagsAt] != 0 {

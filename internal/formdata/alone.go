@@ -20,7 +20,7 @@ var (
 	errEncoded   = errors.New("a name is written as in mail (=?…?=), which some readers decode")
 	errLength    = fmt.Errorf("it has more than %d bytes", maxType)
 	errLines     = errors.New("it has several lines, of which the app may read another")
-	errMark      = errors.New("it begins with a byte that is no ASCII, as a byte order mark does, which some readers skip")
+	errMark      = errors.New("it begins with a byte outside ASCII, such as a byte order mark, which some readers skip")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
 	errNoJSON    = errors.New("the Content-Type is not that of JSON in UTF-8, so the app may read something else")
 	errQuery     = errors.New("the query has more than 8 KiB")
