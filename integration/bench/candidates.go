@@ -18,6 +18,7 @@ type candidate struct {
 	provider    string // of its deliveries, default standard_webhooks
 	verifies    bool
 	first       bool   // answers a delivery before the app has it
+	refuses     bool   // everything, with 401
 	global      string // options of verify_webhook in the Caddyfile
 	site        string // of the Caddyfile
 	program     string // a build of cmd/caddy, default the environment's
@@ -66,6 +67,9 @@ var candidates = []candidate{
 	{name: "nginx-njs", about: "nginx, the HMAC verified by njs; no dedupe", verifies: true, needs: "nginx", module: njsModule, start: startNginx},
 	{name: "webhook", about: "adnanh/webhook: GitHub's HMAC verified, then `true` is run", provider: "github", verifies: true, needs: "webhook", start: startWebhook},
 }
+
+// refusing is what Caddy's own part of a refusal costs.
+var refusing = candidate{name: "respond", about: "Caddy's `respond 401`, which reads and verifies nothing: the least that a refusal costs", refuses: true, site: "respond 401"}
 
 func roomFor(entries int) string { return fmt.Sprintf("store memory {\nmax_entries %d\n}", entries) }
 

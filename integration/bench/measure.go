@@ -126,7 +126,7 @@ func (e *environment) job(s *server, mix string, body, connections int) job {
 	switch {
 	case s.verifies && mix == duplicate, s.first:
 		j.Want.Length = 0
-	case s.verifies && mix != fresh:
+	case s.verifies && mix != fresh, s.refuses:
 		j.Want = answer{401, 0}
 	}
 	return j
@@ -216,7 +216,7 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 // others.
 func (e *environment) arrived(s *server, j job, before, sent int) error {
 	want := before
-	if (j.Mix == fresh || !s.verifies) && s.candidate.name != "webhook" {
+	if (j.Mix == fresh || !s.verifies) && !s.refuses && s.candidate.name != "webhook" {
 		want += sent
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {

@@ -145,7 +145,7 @@ func (t *table) plot() string {
 // legend says what the candidates are.
 func legend() string {
 	text := "| row | what it is |\n|---|---|\n"
-	for _, c := range candidates {
+	for _, c := range append(candidates, refusing) {
 		text += fmt.Sprintf("| %s | %s |\n", c.name, c.about)
 	}
 	return text

@@ -54,7 +54,7 @@ func (o options) tables() (all []*table) {
 	size, some := o.bodies[0], o.connections
 	main := &table{id: "candidates", title: fmt.Sprintf("Bodies of %s, %d connections", sizeText(size), some), body: size, connections: some}
 	memory := named("memory")
-	add(main, append(rowsOf(candidates...), row{memory, forged}, row{memory, unsigned}, row{memory, stale}, row{memory, duplicate})...)
+	add(main, append(rowsOf(candidates...), row{memory, forged}, row{memory, unsigned}, row{memory, stale}, row{memory, duplicate}, row{refusing, unsigned})...)
 	add(&table{id: "inbox", title: fmt.Sprintf("Inbox: bodies of %s, %d connections", sizeText(size), 4*some), body: size, connections: 4 * some},
 		rowsOf(named("plain"), memory, named("inbox"), named("inbox-first"))...)
 	for _, body := range o.bodies[1:] {
