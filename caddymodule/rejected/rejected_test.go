@@ -107,6 +107,36 @@ func TestNewestThatFit(t *testing.T) {
 	}
 }
 
+// TestOnlyAPartOfAFloodIsCopied: a flood neither costs a copy of each request nor keeps
+// those of other handlers, of limits, or of the next second from being kept.
+func TestOnlyAPartOfAFloodIsCopied(t *testing.T) {
+	var s Store
+	acme, other := refused(handler(t, "acme", 0, "n9Wd4kTq2")), refused(handler(t, "other", 1, "n9Wd4kTq2"))
+	flood := func(r Request) (stored int) {
+		for range 1000 {
+			if s.Add(r, 16) != "" {
+				stored++
+			}
+		}
+		return stored
+	}
+	if got := flood(acme); got != 160 {
+		t.Errorf("%d of a flood are stored, want 160", got)
+	}
+	limit, later := acme, acme
+	limit.Limit, later.Time = true, clock.Add(time.Second)
+	for name, r := range map[string]Request{"another handler's": other, "a limit's": limit, "a later one": later} {
+		if s.Add(r, 16) == "" {
+			t.Errorf("%s is not stored", name)
+		}
+	}
+	s.Add(acme, 16)
+	s.Restrict(map[string]bool{"other": true}, 16)
+	if len(s.rates) != 1 {
+		t.Errorf("rates of %d streams are kept, want 1", len(s.rates))
+	}
+}
+
 // TestCutBody: the digest of the entire body is shown, and nothing is explained.
 func TestCutBody(t *testing.T) {
 	var s Store

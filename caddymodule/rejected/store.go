@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -35,6 +36,7 @@ const (
 	maxSize   = 64 << 10 // per request: its body is cut to fit
 	maxBytes  = 4 << 20  // of all requests
 	maxDetail = 1 << 10
+	turnover  = 10 // of a handler's requests a second: of more, each would be gone in moments
 	maxSums   = 10 // digests of cut bodies a second: each costs as much as its verification
 	lineSize  = 64 // approximate overhead of a header line
 )
@@ -98,6 +100,20 @@ type Store struct {
 	second int64                 // of the latest digests
 	summed int                   // digests in that second
 	byName map[string][]*Request // oldest first
+	rates  map[stream]rate
+}
+
+// A stream is the requests of a name that a limit refused, or the others: a flood of the
+// ones must not hide the others.
+type stream struct {
+	name  string
+	limit bool
+}
+
+// A rate is how many requests were added in the latest second that had any.
+type rate struct {
+	second int64
+	added  int
 }
 
 func randomID() string {
@@ -107,8 +123,12 @@ func randomID() string {
 }
 
 // Add stores a request, at most most per handler name, evicts the oldest and returns
-// the id. It copies headers and body.
+// the id. It copies headers and body. Of a flood it stores 10 × most a second, and
+// returns "" for the others.
 func (s *Store) Add(r Request, most int) (id string) {
+	if !s.keeps(stream{r.Handler.Name, r.Limit}, r.Time, turnover*most) {
+		return ""
+	}
 	r.Header, r.length = http.Header(r.Header).Clone(), len(r.Body)
 	if len(r.Detail) > maxDetail { // it may quote the request
 		r.Detail = strings.ToValidUTF8(r.Detail[:maxDetail], "") + "…"
@@ -151,6 +171,25 @@ func (s *Store) Add(r Request, most int) (id string) {
 		s.dropOldest()
 	}
 	return r.id
+}
+
+// keeps reports whether one more request of a stream may be stored in this second.
+func (s *Store) keeps(of stream, now time.Time, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rates[of]
+	if second := now.Unix(); second != r.second {
+		r = rate{second: second}
+	}
+	if r.added >= most {
+		return false
+	}
+	r.added++
+	if s.rates == nil {
+		s.rates = make(map[stream]rate)
+	}
+	s.rates[of] = r
+	return true
 }
 
 // sums reports whether a digest may be computed now.
@@ -207,6 +246,7 @@ func (s *Store) dropOldest() {
 func (s *Store) Restrict(names map[string]bool, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(s.rates, func(of stream, _ rate) bool { return !names[of.name] })
 	for name := range s.byName {
 		if !names[name] {
 			s.trim(name, 0)
