@@ -127,7 +127,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 	if !strings.HasPrefix(d.req.Target, "/") && called.URL != nil { // absolute form, RFC 9112 §3.2.2
 		d.req.Target = called.URL.RequestURI()
 	}
-	d.publish()
+	d.repl.Map(h.placeholder)
 	d.nameTenant()
 	return d, ""
 }
@@ -349,11 +349,17 @@ func (d *delivery) count(o metrics.Outcome, reason string) {
 // prefix of the placeholders' names.
 const prefix = "http.verify_webhook."
 
-// publish sets the placeholders common to all outcomes.
-func (d *delivery) publish() {
-	d.repl.Set(prefix+"name", d.h.Name)
-	d.repl.Set(prefix+"provider", d.h.providerID())
-	d.repl.Set(prefix+"verified", false)
-	d.repl.Set(prefix+"duplicate", false)
-	d.repl.Set(prefix+"reason", "")
+// placeholder returns those that every request has, unless a later step sets them.
+func (h *Handler) placeholder(key string) (any, bool) {
+	switch key {
+	case prefix + "name":
+		return h.Name, true
+	case prefix + "provider":
+		return h.providerID(), true
+	case prefix + "verified", prefix + "duplicate":
+		return false, true
+	case prefix + "reason":
+		return "", true
+	}
+	return nil, false
 }
