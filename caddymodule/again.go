@@ -25,11 +25,24 @@ const (
 // notNowPause is the delay of an attempt that the gateway cannot make now.
 const notNowPause = 5 * time.Second
 
-// again makes an attempt of a stored delivery. It was verified on receipt: its
-// timestamp may be stale now, and its key gone.
+// again makes an attempt of a stored delivery. Nobody waits for the response, so it ends
+// here: an app that handle_errors, or an intercept around the handler, asks in the place
+// of one that fails would get the delivery at each attempt, to no effect.
 func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if at, _ := h.app.places(h); at.Watched {
+		w = attempt.Unread()
+	}
+	if err := h.redo(back, w, r, next); err != nil {
+		w.WriteHeader(errorStatus(err))
+	}
+	return nil
+}
+
+// redo passes a stored delivery to the app. It was verified on receipt: its timestamp
+// may be stale now, and its key gone.
+func (h *Handler) redo(back *attempt.Return, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if back.Entry.Handler != h.Name {
-		return h.answerError(w, r, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("a stored delivery of %s reached verify_webhook %s: its route has changed", back.Entry.Handler, h.Name)))
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("a stored delivery of %s reached verify_webhook %s: its route has changed", back.Entry.Handler, h.Name))
 	}
 	d, first := h.arrive(w, r)
 	if d == nil {
@@ -40,11 +53,11 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 	back.Ends(inbox.Result{}) // the handler is reached; a panic gives no answer
 	if h.SignUpstream != "" && (d.keys == nil || d.keys.Signer == nil) {
 		back.Ends(inbox.Result{Later: notNowPause})
-		return h.answerError(w, r, caddyhttp.Error(http.StatusServiceUnavailable, errKeyUnavailable))
+		return caddyhttp.Error(http.StatusServiceUnavailable, errKeyUnavailable)
 	}
 	if !d.charge(int64(len(d.body))+atTheApp, forTheApp) {
 		back.Ends(inbox.Result{Later: notNowPause})
-		return h.answerError(w, r, caddyhttp.Error(http.StatusServiceUnavailable, errManyInFlight))
+		return caddyhttp.Error(http.StatusServiceUnavailable, errManyInFlight)
 	}
 	switch d.claimAgain(r.Context(), back) {
 	case dedupe.Duplicate:
@@ -56,7 +69,7 @@ func (h *Handler) again(back *attempt.Return, w http.ResponseWriter, r *http.Req
 		return nil
 	}
 	if err := d.setUpstreamHeaders(r.Header); err != nil {
-		return h.answerError(w, r, caddyhttp.Error(http.StatusInternalServerError, err))
+		return err
 	}
 	r.Header.Set(markAttempt, strconv.Itoa(back.Entry.Attempts+1))
 	r.Header.Set(markReceived, d.came.UTC().Format(time.RFC3339))
@@ -90,7 +103,7 @@ func (d *delivery) try(back *attempt.Return, next caddyhttp.Handler, r *http.Req
 	back.Ends(result)
 	d.end(outcome, reason)
 	if err != nil {
-		return d.appFailed(err)
+		return d.unanswered(err)
 	}
 	return nil
 }

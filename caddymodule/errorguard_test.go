@@ -13,6 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
 // serverOf returns the only server of an http app as JSON, provisioned and without a
@@ -233,6 +236,66 @@ func TestGenuineDeliveriesInErrorRoutes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAttemptsFromTheInboxAskNoOtherApp: what handle_errors, error routes in JSON or an
+// intercept ask in the place of an app that fails would get a stored delivery again at
+// each attempt, in vain.
+func TestAttemptsFromTheInboxAskNoOtherApp(t *testing.T) {
+	const (
+		block     = "verify_webhooks /hooks/* {\nsender github a-long-secret-of-a-test\nANSWER\n}\n"
+		errors    = "handle_errors {\n" + toTheApp + "}\n"
+		intercept = "intercept {\n@e status 5xx\nhandle_response @e {\n" + toTheApp + "}\n}\n"
+	)
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	defer failing.Close()
+	down, fails := "reverse_proxy 127.0.0.1:1", "reverse_proxy "+failing.Listener.Addr().String()
+	for name, c := range map[string]struct {
+		site, answer string
+		want         inbox.Result
+	}{
+		"the app is down":             {block + errors, down, inbox.Result{Status: 502}},
+		"it is an error below 500":    {block + errors, "error 404", inbox.Result{Status: 404}},
+		"nothing answers":             {block + errors, "header X-A b", inbox.Result{Status: 502}},
+		"two sites":                   {block + errors + "}\nhttp://a.test:1234 {\n" + errors, down, inbox.Result{Status: 502}},
+		"an intercept around it":      {"route {\n" + intercept + block + "}\n", fails, inbox.Result{Status: 503}},
+		"an intercept around, down":   {"route {\n" + intercept + block + "}\n", down, inbox.Result{Status: 502}},
+		"both":                        {"route {\n" + intercept + block + "}\n" + errors, fails, inbox.Result{Status: 503}},
+		"a handler above refuses it":  {"route {\nerror 418\n" + block + "}\n" + errors, down, inbox.Result{Unreached: true}},
+		"request_body above does":     {"request_body {\nmax_size 1\n}\n" + block + errors, down, inbox.Result{Unreached: true}},
+		"the app answers for itself":  {block + errors, "respond 500", inbox.Result{Status: 500}},
+		"the app answers 2xx":         {block + errors, "respond 201", inbox.Result{Status: 201}},
+		"there are no error routes":   {block, down, inbox.Result{Status: 502}},
+		"the named route has neither": {"route {\ninvoke hooks\n}\n}\n&(hooks) {\n" + block, down, inbox.Result{Status: 502}},
+	} {
+		site := strings.ReplaceAll(c.site, "ANSWER", c.answer)
+		if before, named, has := strings.Cut(site, "&(hooks)"); has {
+			site = strings.TrimSuffix(strings.TrimSuffix(before, "\n"), "}") + errors + "}\n&(hooks)" + named
+		}
+		config, err := adapt("Caddyfile", "{\nadmin off\n}\nhttp://:1234 {\n"+site+"}\n")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := attemptAt(t, serverOf(t, config)); got != c.want || len(otherAppGot) > 0 {
+			t.Errorf("%s: the inbox is told %+v, want %+v; the other app got %d requests", name, got, c.want, len(otherAppGot))
+		}
+	}
+	const around = `{"apps":{"http":{"servers":{"hooks":{"automatic_https":{"disable":true},"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"subroute",
+		"routes":[{"handle":[{"handler":"verify_webhook","provider":"github","secret":["a-long-secret-of-a-test"]},{"handler":"error","status_code":500}]}],
+		"errors":{"routes":[{"handle":[{"handler":"other_app"}]}]}}]}]}}}}}`
+	if got := attemptAt(t, serverOf(t, around)); got != (inbox.Result{Status: 500}) || len(otherAppGot) > 0 {
+		t.Errorf("error routes of a subroute: the inbox is told %+v; the other app got %d requests", got, len(otherAppGot))
+	}
+}
+
+// attemptAt makes an attempt of a stored delivery through a server: a replay, which is no
+// duplicate of the one before.
+func attemptAt(t *testing.T, server *caddyhttp.Server) inbox.Result {
+	t.Helper()
+	otherAppGot = nil
+	d := attempt.Record(httptest.NewRequest(http.MethodPost, "/hooks/github", nil), http.MethodPost, "/hooks/github", []byte(body))
+	d.Key, d.ID, d.Queue = inbox.Key(theKey), "one", inbox.Queue{Handler: "github"}
+	return attempt.Send(t.Context(), server, &inbox.Attempt{Delivery: &d, Entry: inbox.Entry{Queue: d.Queue, Replayed: true}})
 }
 
 // TestErrorsAnswerAsTheyDid: without handle_errors, and where none of its routes

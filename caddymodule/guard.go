@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
@@ -122,7 +123,8 @@ func isGuarded(routes caddyhttp.RouteList) bool {
 
 // An errorGuard deletes forged marks and trailers from requests that a server's error
 // routes get. If a handler has had the request, it has deleted them: marks are its
-// own, for an app that error routes ask instead.
+// own, for an app that error routes ask instead. An attempt from the inbox ends here,
+// such as one that a handler above refuses: see again.
 type errorGuard struct{}
 
 // CaddyModule names it in Caddy's trace and for placement. It is not registered: no
@@ -132,6 +134,11 @@ func (errorGuard) CaddyModule() caddy.ModuleInfo {
 }
 
 func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if attempt.Is(r.Context()) {
+		err, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+		w.WriteHeader(errorStatus(err))
+		return nil
+	}
 	if _, verified := caddyhttp.GetVar(r.Context(), handlerVar).(string); verified {
 		deleteTrailers(r)
 	} else {

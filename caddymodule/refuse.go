@@ -222,9 +222,14 @@ func (d *delivery) appFailed(err error) error {
 	if !d.h.confides && d.unverified == nil {
 		return err
 	}
+	return d.h.answerError(d.w, d.r, d.unanswered(err))
+}
+
+// unanswered logs an error of the following handlers, without the request.
+func (d *delivery) unanswered(err error) caddyhttp.HandlerError {
 	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps the status of err
 	d.warn("the app did not answer", "", err, zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID))
-	return d.h.answerError(d.w, d.r, failure)
+	return failure
 }
 
 // unread reports whether part of the body may still be on the connection.

@@ -55,6 +55,12 @@ func Take(ctx context.Context) *Return {
 	return b
 }
 
+// Is reports whether a request with this context is an attempt of [Send].
+func Is(ctx context.Context) bool { return ctx.Value(returnKey{}) != nil }
+
+// Unread returns a ResponseWriter that discards a response.
+func Unread() http.ResponseWriter { return sink{header: make(http.Header)} }
+
 // Send makes one attempt through server. The result is what the handler reported with
 // [Return.Ends], whatever the response is: handle_errors may answer 200 for an app
 // that failed.
@@ -72,7 +78,7 @@ func Send(ctx context.Context, server http.Handler, a *inbox.Attempt) (result in
 		}
 		result = b.result
 	}()
-	server.ServeHTTP(sink{header: make(http.Header)}, r)
+	server.ServeHTTP(Unread(), r)
 	return b.result
 }
 
