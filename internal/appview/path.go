@@ -28,18 +28,19 @@ func IsClean(u *url.URL) bool {
 }
 
 // isTidy reports whether a decoded path is the same under every way of cleaning it.
-func isTidy(path string) bool {
+func isTidy(path string) bool { return !hasDetours(path) && !strings.Contains(path, "//") }
+
+// hasDetours reports whether a decoded path has segments that some readers leave out, or
+// more segments for some readers than for others. Slashes alone, as in an address that is
+// part of a path, are none.
+func hasDetours(path string) bool {
 	if strings.ContainsFunc(path, func(r rune) bool { return r != '/' && endsSegment(r) }) {
-		return false
-	}
-	path = strings.TrimPrefix(path, "/")
-	if path == "" {
 		return true
 	}
-	for segment := range strings.SplitSeq(strings.TrimSuffix(path, "/"), "/") {
-		if strings.TrimLeft(segment, ". ") == "" { // Windows reads ".. " as ".."
-			return false
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment != "" && strings.TrimLeft(segment, ". ") == "" { // Windows reads ".. " as ".."
+			return true
 		}
 	}
-	return true
+	return false
 }

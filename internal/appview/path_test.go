@@ -83,6 +83,19 @@ func TestPrefixOwnsEverySpelling(t *testing.T) {
 		"/%2548OOKS/stripe":                    true,
 		"/x/%252e%252e/hooks/stripe":           true,
 		"/%252fhooks/stripe":                   true,
+		"/%255chooks/stripe":                   true, // and then cleaned, as on Windows
+		"/..%255chooks/stripe":                 true,
+		"/x%255c..%255chooks/stripe":           true,
+		"/index.php%255chooks/stripe":          true,
+		"/..%253b/hooks/stripe":                true, // as in Java
+		"/%253bx/hooks/stripe":                 true,
+		"/x/..%2520/hooks/stripe":              true,
+		"/.%252fhooks%252f%252f..%252fstripe":  true,
+		"/%253bx/hooksters":                    false,
+		"/hooks/(S(x))y":                       true, // as everybody but ASP.NET reads it
+		"/HOOKS/%28a%28%29%29.json":            true,
+		"/(S(x))hooks/stripe":                  true,
+		"/(S(x))hooksters":                     false,
 		"/go/https%253A%252F%252Fx%252Fhooks":  false, // an address in a path
 		"/100%25/hooks":                        false,
 		"/hooks%25":                            false,

@@ -77,7 +77,12 @@ func (m Prefix) Owns(p string) bool {
 	}
 	p = FoldCase(p) // once: anyone can send long paths
 	read := decodedAgain(p)
-	return isBelow(read, base) || isBelow(path.Clean(read), base) || isBehindScript(read, base) || (!isTidy(p) || isVirtualHost(read)) && (mentions(p, base) || mentions(read, base))
+	return owns(p, base) || read != p && owns(read, base) || (!isTidy(p) || hasDetours(read)) && (mentions(p, base) || mentions(read, base))
+}
+
+// owns is Owns for a path, and every server that it leads through. Both are folded.
+func owns(p, base string) bool {
+	return isBelow(p, base) || isBelow(path.Clean(p), base) || isBehindScript(p, base) || isVirtualHost(p) && mentions(p, base)
 }
 
 // isBehindScript reports whether the part of p behind the name of a script is below

@@ -58,7 +58,11 @@ func decodedAgain(p string) string {
 	if again := unescapeAgain(p); again != p {
 		p = FoldCase(again)
 	}
-	return withoutSessions(withoutSessions(p)) // by IIS, then by ASP.NET
+	read := withoutSessions(withoutSessions(p)) // by IIS, then by ASP.NET
+	if strings.HasPrefix(p, "/") && !strings.HasPrefix(read, "/") {
+		return "/" + read
+	}
+	return read
 }
 
 // unescapeAgain decodes the escapes in a decoded path, and leaves what is none.
