@@ -36,7 +36,7 @@ const maxDetours = 16
 
 // maxCompared limits the bytes of those lines, each with the path: twice the longest
 // usual address.
-const maxCompared = 32 << 10
+const maxCompared = 16 << 10
 
 // DeleteDetours deletes headers that could make an app read a request outside the
 // prefix as one below it: those with a word for a path in their name and such a path in
@@ -61,21 +61,13 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 	}
 }
 
-// anyLeads reports whether mayLead is true for a line of a header, or the lines as
-// servers join them are a prefix that leads below the prefix when removed.
+// anyLeads reports whether mayLead is true for a line of a header, or for the lines as
+// servers join them.
 func (m Prefix) anyLeads(lines []string, path string) bool {
-	return slices.ContainsFunc(lines, func(value string) bool { return m.mayLead(value, path) }) ||
-		len(lines) > 1 && slices.ContainsFunc([]string{",", ", "}, func(comma string) bool {
-			joined := strings.Join(lines, comma)
-			return m.ownsWithout(joined, path) || m.ownsWithout(unescapeAgain(joined), path)
-		})
-}
-
-// ownsWithout reports whether the path is below the prefix once another is removed from
-// it. Werkzeug adds the slash again if that takes it away.
-func (m Prefix) ownsWithout(removed, path string) bool {
-	rest, ok := strings.CutPrefix(FoldCase(path), FoldCase(strings.TrimSuffix(removed, "/")))
-	return ok && m.Owns("/"+strings.TrimPrefix(rest, "/"))
+	if len(lines) > 1 {
+		lines = append(slices.Clip(lines), strings.Join(lines, ","), strings.Join(lines, ", "))
+	}
+	return slices.ContainsFunc(lines, func(value string) bool { return m.mayLead(value, path) })
 }
 
 // mayLead reports whether a header's value could be read as a path below the prefix, or
@@ -92,20 +84,43 @@ func (m Prefix) mayLead(value, path string) bool {
 			readings = append(readings, plain)
 		}
 	}
-	return slices.ContainsFunc(readings, func(reading string) bool { return m.leads(reading, path) })
+	return slices.ContainsFunc(readings, func(reading string) bool {
+		return m.leads(reading, path) || strings.Contains(reading, ",") && m.listLeads(reading, path)
+	})
 }
 
-// leads is mayLead for one reading of the value.
+// leads is mayLead for one reading of the value. Apps add the slash in front of it.
 func (m Prefix) leads(value, path string) bool {
-	if strings.Contains(value, ",") { // a list of prefixes, one per proxy
-		joined := strings.NewReplacer(",", "/", " ", "").Replace(value)
-		return mentions(FoldCase(joined+path), FoldCase(m.Base()))
-	}
 	if !strings.HasPrefix(value, "/") {
-		return mentions(FoldCase(value), FoldCase(m.Base()))
+		if mentions(FoldCase(value), FoldCase(m.Base())) { // behind a host
+			return true
+		}
+		value = "/" + value
 	}
 	value = strings.TrimSuffix(value, "/")
 	return m.Owns(value) || m.Owns(value+path) || m.ownsWithout(value, path)
+}
+
+// ownsWithout reports whether the path, which is not below the prefix, is once a part is
+// removed from it. Werkzeug adds the slash again if that takes it away.
+func (m Prefix) ownsWithout(removed, path string) bool {
+	path = FoldCase(path)
+	rest := strings.Replace(path, FoldCase(removed), "", 1)
+	return len(rest) < len(path) && m.Owns("/"+strings.TrimPrefix(rest, "/"))
+}
+
+// listLeads is leads for a list of prefixes, one per proxy: apps read one of them, or
+// join all, with or without slashes (Spring without).
+func (m Prefix) listLeads(list, path string) bool {
+	list = strings.NewReplacer(" ", "", "\t", "").Replace(list)
+	var trimmed strings.Builder
+	for prefix := range strings.SplitSeq(list, ",") {
+		trimmed.WriteString(strings.TrimRight(prefix, "/"))
+	}
+	base := FoldCase(m.Base())
+	return slices.ContainsFunc([]string{trimmed.String(), strings.ReplaceAll(list, ",", ""), strings.ReplaceAll(list, ",", "/")}, func(joined string) bool {
+		return mentions(decodedAgain(FoldCase(joined+path)), base) || m.ownsWithout(strings.TrimSuffix(joined, "/"), path)
+	})
 }
 
 // mayNamePath reports whether a word of a header's name is one for a path.

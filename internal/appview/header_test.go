@@ -56,12 +56,32 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/xhooks/stripe", "X-Script-Name", "/x", true}, // Werkzeug adds the slash again
 		{"/hooks/*", "/xhooksters", "X-Script-Name", "/x", false},
 		{"/hooks/*", "/x\u00a0/hooks/stripe", "X-Script-Name", "/x\u00a0", true},
+		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a,b", true}, // a comma is one of its characters
+		{"/hooks/*", "/a,hooks/stripe", "X-Script-Name", "/a,", true},
+		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a%2Cb", true},
+		{"/hooks/*", "/a, bhooks/stripe", "X-Script-Name", "/a, b", true},
+		{"/hooks/*", "/abhooks/stripe", "X-Forwarded-Prefix", "/a/, b", true},
+		{"/hooks/*", "/xhooks/stripe", "X-Script-Name", "x", true},   // the slash in front is added
+		{"/hooks/*", "/ho/xoks/stripe", "X-Script-Name", "/x", true}, // removed wherever it is
+		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a,c", false},
 		// added to the path
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks", true},
 		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "/api/", true},
 		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api", false},
 		{"/api/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /hooks", true},
 		{"/hooks/*", "/shop", "X-Forwarded-Prefix", "/api, /v1", false},
+		{"/api/hooks/*", "/hooks/stripe", "X-Vhm-Root", "api", true}, // Pyramid and Quarkus add the slash
+		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "api/", true},
+		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "api?x", true},
+		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "https://h.example.com/api", true},
+		{"/api/hooks/*", "/hooks/stripe", "X-Forwarded-Prefix", "v1", false},
+		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/ho,oks", true}, // Spring joins a list without slashes
+		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "ho//,\toks/", true},
+		{"/api/hooks/*", "/stripe", "X-Forwarded-Prefix", "/api/,ho,oks", true},
+		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/,hooks", true},
+		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks, /x", true}, // others read one of a list
+		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/x, /hooks", true},
+		{"/hooks/*", "/owner/repo/hooks", "X-Forwarded-Prefix", "git", false},
 		// whatever an app calls it
 		{"/hooks/*", "/", "X-Traversal-Path", "/hooks/stripe", true},
 		{"/hooks/*", "/stripe", "X-Vhm-Root", "/hooks", true},
@@ -74,7 +94,7 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/", "X-Http-Method-Override", "DELETE", false},
 		{"/hooks/*", "/", "Referer", "/hooks/stripe", false},
 	} {
-		h := http.Header{c.name: {"/shop", c.header}}
+		h := http.Header{c.name: {c.header}}
 		c.prefix.DeleteDetours(h, c.path)
 		if gone := len(h) == 0; gone != c.goes {
 			t.Errorf("%s: %s with %s: %q: deleted %t, want %t", c.prefix, c.path, c.name, c.header, gone, c.goes)
@@ -107,13 +127,25 @@ func TestLongDetoursAreNotRead(t *testing.T) {
 // TestLinesThatAreJoined: servers make one value of several lines.
 func TestLinesThatAreJoined(t *testing.T) {
 	for _, c := range []struct {
-		path string
-		goes bool
-	}{{"/a,b/hooks/stripe", true}, {"/a, b/hooks/stripe", true}, {"/a/hooks", true}, {"/a,c/hooks/stripe", false}, {"/a,b/shop", false}} {
-		h := http.Header{"X-Script-Name": {"/a", "b"}}
+		name, path string
+		lines      []string
+		goes       bool
+	}{
+		{"X-Script-Name", "/a,b/hooks/stripe", []string{"/a", "b"}, true},
+		{"X-Script-Name", "/a, b/hooks/stripe", []string{"/a", "b"}, true},
+		{"X-Script-Name", "/a,bhooks/stripe", []string{"/a", "b"}, true},
+		{"X-Script-Name", "/a/hooks", []string{"/a", "b"}, true},
+		{"X-Script-Name", "/a,c/shop", []string{"/a", "b"}, false},
+		{"X-Script-Name", "/a,b/shop", []string{"/a", "b"}, false},
+		{"X-Forwarded-Prefix", "/stripe", []string{"/ho", "oks"}, true},
+		{"X-Forwarded-Prefix", "/stripe", []string{"/", "hooks"}, true},
+		{"X-Forwarded-Prefix", "/stripe", []string{"/api", "/v1"}, false},
+		{"X-Original-Url", "/", []string{"/shop", "/hooks/stripe"}, true},
+	} {
+		h := http.Header{c.name: c.lines}
 		Prefix("/hooks/*").DeleteDetours(h, c.path)
 		if gone := len(h) == 0; gone != c.goes {
-			t.Errorf("%s: deleted %t, want %t", c.path, gone, c.goes)
+			t.Errorf("%s with %q: deleted %t, want %t", c.path, c.lines, gone, c.goes)
 		}
 	}
 }
