@@ -25,9 +25,9 @@ import (
 // report. It holds bytes of the sender's, but no secret.
 type inspection struct {
 	Host     string              `json:"host"`
-	Headers  map[string][]string `json:"headers"` // credentials redacted
-	Bytes    int                 `json:"bytes"`   // of the body, as far as it was kept
-	Cut      bool                `json:"cut,omitempty"`
+	Headers  map[string][]string `json:"headers"`       // credentials redacted
+	Bytes    int64               `json:"bytes"`         // of the body that arrived
+	Cut      string              `json:"cut,omitempty"` // why only its beginning is kept
 	Body     excerpt             `json:"body"`
 	Hidden   string              `json:"hidden,omitempty"` // why the body is not shown
 	Contents *comparison         `json:"contents,omitempty"`
@@ -89,7 +89,7 @@ func (p *reporter) inspect(ctx context.Context, e *observation) *inspection {
 	for _, s := range p.subjects {
 		all = append(all, &keys.Snapshot{Verifier: s.verifier, Keys: s.Keys})
 	}
-	v := &inspection{Bytes: len(e.request.Body), Cut: e.cut, Sends: p.sends(e)}
+	v := &inspection{Bytes: e.bytes, Cut: e.cut, Sends: p.sends(e)}
 	v.Host, _, v.Headers = redaction.Redact(*requestOf(e.request), all)
 	hides := func(text []byte) bool {
 		text = text[:min(len(text), mostShown+mostAround)]
@@ -104,7 +104,7 @@ func (p *reporter) inspect(ctx context.Context, e *observation) *inspection {
 	default:
 		v.Body = excerptOf(e.request.Body, mostShown)
 	}
-	if s == nil || v.Hidden != "" || e.cut || e.handshake || !e.verified && e.rejection == nil {
+	if s == nil || v.Hidden != "" || e.cut != "" || e.handshake || !e.verified && e.rejection == nil {
 		return v
 	}
 	if found, err := s.explanation(ctx, e.request, e.at, true); err == nil && found.Contents != nil {
@@ -169,7 +169,7 @@ func compare(c *verifier.Contents) *comparison {
 
 // sends reports whether a request may be sent to the app again: only what the gateway has
 // sent to it already.
-func (p *reporter) sends(e *observation) bool { return p.to != nil && e.app != nil && !e.cut }
+func (p *reporter) sends(e *observation) bool { return p.to != nil && e.app != nil && e.cut == "" }
 
 // An appAnswer is the app's answer to a request that was sent again.
 type appAnswer struct {

@@ -96,7 +96,11 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	config, err := c.gateway(subjects, to)
+	var maxBody int64
+	for _, s := range subjects {
+		maxBody = max(maxBody, s.MaxBody)
+	}
+	config, err := c.gateway(subjects, to, maxBody)
 	if err != nil {
 		return err
 	}
@@ -105,7 +109,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--save: %w", err)
 		}
 	}
-	p := c.reporter(cmd, subjects, to)
+	p := c.reporter(cmd, subjects, to, maxBody)
 	if err := checkFree(c.addr); err != nil {
 		return err
 	}
@@ -140,11 +144,7 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 }
 
 // reporter returns what prints the requests, and a new recorder for it.
-func (c *listenRun) reporter(cmd *cobra.Command, subjects []*subject, to *url.URL) *reporter {
-	var maxBody int64
-	for _, s := range subjects {
-		maxBody = max(maxBody, s.MaxBody)
-	}
+func (c *listenRun) reporter(cmd *cobra.Command, subjects []*subject, to *url.URL, maxBody int64) *reporter {
 	out := cmd.OutOrStdout()
 	return &reporter{
 		recorder: newRecorder(maxBody, c.scheme.tenant), subjects: subjects, out: out, colour: mayColour(out), json: c.json, folder: c.save, to: to,
@@ -190,7 +190,7 @@ func checkFree(addr string) error {
 var asCaddy = map[string]any{"handle": []any{map[string]any{"handler": "static_response", "status_code": "{http.error.status_code}"}}}
 
 // gateway returns the configuration: handlers on one port, nothing on disk.
-func (c *listenRun) gateway(subjects []*subject, to *url.URL) (*caddy.Config, error) {
+func (c *listenRun) gateway(subjects []*subject, to *url.URL, maxBody int64) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil || port == "" || port == "0" {
 		return nil, errors.New("--addr: write a port, such as 9000, or an address and port, such as 127.0.0.1:9000")
@@ -226,6 +226,8 @@ func (c *listenRun) gateway(subjects []*subject, to *url.URL) (*caddy.Config, er
 					"errors":          map[string]any{"routes": []any{asCaddy}},
 				}},
 			}),
+			// On a developer's machine, a burst of large bodies may wait for the sender's retry.
+			"verify_webhook": object(map[string]any{"max_buffered": max(maxCopied, 3*maxBody)}),
 			// The http app loads it; by default it cleans the user's storage.
 			"tls": object(map[string]any{"disable_storage_check": true, "disable_storage_clean": true}),
 		},

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -23,11 +22,15 @@ type recorder struct {
 	tenant  string // of each request; "" for a handler without tenants
 	seen    chan *observation
 	missed  atomic.Int64 // observations since the last look for which seen had no room
-	copied  atomic.Int64 // bytes of the bodies that are kept
+	copied  atomic.Int64 // room of the bodies that are kept, in bytes
 }
 
-// maxCopied limits the bodies that are kept at once: strangers find a tunnel's address.
-const maxCopied = 64 << 20
+// maxCopied limits the bodies that are kept at once, in bytes: strangers find a tunnel's
+// address. Small ones, which a connection alone costs, always have room.
+const (
+	maxCopied = 64 << 20
+	smallCopy = mostShown
+)
 
 // maxSeen limits the observations that wait to be shown. A flood is still served, but
 // not shown in full.
@@ -61,7 +64,9 @@ type observation struct {
 	name    string        // of the handler; "" if no sender has this path
 	request *rawhttp.Request
 	app     http.Header // the headers that the app got; nil if it got nothing
-	cut     bool        // the body is longer than maxBody, or others leave no room for it
+	bytes   int64       // of the body that arrived
+	cut     string      // why not all of them are kept; "" if they are
+	room    int64       // of the body that is kept, in bytes
 	status  int
 
 	verified, duplicate, handshake bool
@@ -74,7 +79,7 @@ type observation struct {
 // ServeHTTP keeps a copy of the whole body, including the part that the gateway does
 // not read: a delivery refused by its headers is explained and saved with its body.
 func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody, copied: &w.copied}
+	kept := &keptBody{ReadCloser: r.Body, limit: w.maxBody, declared: r.ContentLength, copied: &w.copied}
 	e := &observation{at: time.Now(), request: &rawhttp.Request{
 		Method: r.Method, Scheme: "http", Host: r.Host, Target: r.URL.RequestURI(), Header: r.Header.Clone(),
 	}}
@@ -86,16 +91,19 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 	response := caddyhttp.NewResponseRecorder(rw, nil, nil)
 	err := next.ServeHTTP(response, r)
 	e.took = time.Since(e.at)
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	flag := func(name string) bool { value, _ := repl.Get("http.verify_webhook." + name); return value == true }
+	text := func(name string) string { value, _ := repl.GetString("http.verify_webhook." + name); return value }
+	if text("reason") == "overloaded" && kept.cut == "" {
+		kept.cutOff(crowded)
+	}
 	kept.drain(http.NewResponseController(rw))
 
 	e.status, e.err = response.Status(), err
 	if failure, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		e.status, e.err = failure.StatusCode, failure.Err
 	}
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	flag := func(name string) bool { value, _ := repl.Get("http.verify_webhook." + name); return value == true }
-	text := func(name string) string { value, _ := repl.GetString("http.verify_webhook." + name); return value }
-	e.request.Body, e.cut = kept.copy.Bytes(), kept.cut
+	e.request.Body, e.bytes, e.cut, e.room = kept.copy, kept.read, kept.cut, int64(cap(kept.copy))
 	e.verified, e.duplicate, e.handshake = flag("verified"), flag("duplicate"), flag("handshake")
 	e.name, e.key, e.id, e.event, e.reason = text("name"), text("key"), text("delivery_id"), text("event"), text("reason")
 	e.rejection, _ = errors.AsType[*verifier.Rejection](err)
@@ -113,39 +121,81 @@ func (w *recorder) ServeHTTP(rw http.ResponseWriter, r *http.Request, next caddy
 }
 
 // forget frees the room of an observation's body.
-func (w *recorder) forget(e *observation) { w.copied.Add(-int64(len(e.request.Body))) }
+func (w *recorder) forget(e *observation) { w.copied.Add(-e.room) }
 
-// keptBody keeps a copy of the first bytes read.
+// keptBody keeps a copy of a body: of all of it, or of its beginning.
 type keptBody struct {
 	io.ReadCloser
-	copy  bytes.Buffer
-	limit int64
-	cut   bool
-	ended bool
+	copy     []byte
+	limit    int64
+	declared int64 // -1: unknown
+	read     int64
+	cut      string
+	ended    bool
 
 	copied *atomic.Int64 // with all others
 }
 
 func (b *keptBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	room := int(min(int64(n), b.limit-int64(b.copy.Len())))
-	if b.copied.Add(int64(room)) > maxCopied {
-		b.copied.Add(-int64(room))
-		room, b.limit = 0, int64(b.copy.Len())
-	}
-	b.copy.Write(p[:room])
-	b.cut = b.cut || room < n
+	b.read += int64(n)
 	b.ended = b.ended || err != nil
+	if b.cut != "" {
+		return n, err
+	}
+	want := min(b.read, b.limit)
+	if !b.grow(want) {
+		b.cutOff(crowded)
+		return n, err
+	}
+	b.copy = append(b.copy, p[:want-int64(len(b.copy))]...)
+	if b.read > b.limit {
+		b.cutOff("it is larger than max_body")
+	} else if err != nil && err != io.EOF {
+		b.cutOff("it did not arrive whole")
+	}
 	return n, err
+}
+
+const crowded = "too many large bodies arrive at once"
+
+// grow makes room for so many bytes; false if there is none.
+func (b *keptBody) grow(want int64) bool {
+	had := int64(cap(b.copy))
+	if want <= had {
+		return true
+	}
+	most := b.limit
+	if b.declared >= 0 {
+		most = min(most, b.declared)
+	}
+	room := max(want, min(most, max(2*had, 4<<10)))
+	if b.copied.Add(room-had) > maxCopied && room > smallCopy {
+		b.copied.Add(had - room)
+		return false
+	}
+	grown := make([]byte, len(b.copy), room)
+	copy(grown, b.copy)
+	b.copy = grown
+	return true
+}
+
+// cutOff keeps only the beginning.
+func (b *keptBody) cutOff(why string) {
+	b.cut = why
+	if had := cap(b.copy); had > smallCopy {
+		b.copy = append(make([]byte, 0, smallCopy), b.copy[:min(len(b.copy), smallCopy)]...)
+		b.copied.Add(int64(smallCopy - had))
+	}
 }
 
 // drain reads the rest of the body, for at most two seconds.
 func (b *keptBody) drain(c *http.ResponseController) {
-	if b.ended {
+	if b.ended || b.cut != "" {
 		return
 	}
 	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // without it the server's limits apply
-	_, _ = io.Copy(io.Discard, io.LimitReader(b, b.limit+1-int64(b.copy.Len())))
+	_, _ = io.Copy(io.Discard, io.LimitReader(b, b.limit+1-b.read))
 	_ = c.SetReadDeadline(time.Time{})
 }
 

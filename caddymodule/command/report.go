@@ -86,7 +86,7 @@ type report struct {
 	Sender     string    `json:"sender,omitempty"` // the handler's name
 	Method     string    `json:"method"`
 	Path       string    `json:"path"`            // with the query
-	Bytes      int       `json:"bytes"`           // of the body, as far as it was kept
+	Bytes      int64     `json:"bytes"`           // of the body that arrived
 	Event      string    `json:"event,omitempty"` // as the sender names it
 	Outcome    string    `json:"outcome"`         // genuine, duplicate, handshake, a reason, refused
 	Status     int       `json:"status"`
@@ -106,14 +106,18 @@ func (p *reporter) report(ctx context.Context, e *observation) *report {
 	s := p.sender(e.name)
 	e.id = p.redact(e.id)
 	r := &report{
-		Time: e.at, Sender: e.name, Method: e.request.Method, Path: p.redact(e.request.Target), Bytes: len(e.request.Body),
+		Time: e.at, Sender: e.name, Method: e.request.Method, Path: p.redact(e.request.Target), Bytes: e.bytes,
 		Outcome: e.word(), Status: e.status, Seconds: e.took.Seconds(), Key: e.key, DeliveryID: e.id,
 	}
 	r.colour, r.Meaning = p.verdict(e)
 	if s != nil {
 		r.Event = p.redact(s.eventIn(e))
 	}
-	if s != nil && e.rejection != nil {
+	switch {
+	case s == nil || e.rejection == nil:
+	case e.cut != "":
+		r.Hint = fmt.Sprintf("only the first %d bytes of the body are kept here, too few for a hint, because %s", len(e.request.Body), e.cut)
+	default:
 		hint := s.explain(context.WithoutCancel(ctx), e.request, e.at, e.rejection, false)
 		r.Hint = cmp.Or(hint, unexplained(string(e.rejection.Reason)))
 	}
@@ -136,8 +140,12 @@ func (p *reporter) sender(name string) *subject {
 	return nil
 }
 
-// maxEvent limits an event that is shown, in bytes: anyone can write one.
-const maxEvent = 128
+// maxEvent limits an event that is shown, and maxEventBody a body that is searched for one,
+// in bytes: anyone can write one, and JSON takes many times its length in memory.
+const (
+	maxEvent     = 128
+	maxEventBody = 1 << 20
+)
 
 // eventIn returns the event that a request names, genuine or not.
 func (s *subject) eventIn(e *observation) string {
@@ -147,7 +155,9 @@ func (s *subject) eventIn(e *observation) string {
 			text = cmp.Or(text, e.request.Header.Get(header))
 		}
 	}
-	text = cmp.Or(text, eventMember(jsonObject(string(e.request.Body))))
+	if len(e.request.Body) <= maxEventBody {
+		text = cmp.Or(text, eventMember(jsonObject(string(e.request.Body))))
+	}
 	return strings.ToValidUTF8(text[:min(len(text), maxEvent)], "")
 }
 
@@ -191,8 +201,8 @@ const (
 
 // save writes a request to a file of a folder, with mode 0600.
 func (p *reporter) save(e *observation, folder string) (path string, err error) {
-	if e.cut {
-		return "", errors.New("the body is larger than max_body, or too many arrive at once")
+	if e.cut != "" {
+		return "", errors.New("the body was not kept: " + e.cut)
 	}
 	if p.saved.Add(int64(len(e.request.Body))+savedHeader) > maxSaved {
 		return "", errors.New("1 GiB is saved: empty the folder and start again")

@@ -101,7 +101,7 @@ function detail(r, d) {
 			['Delivery id', r.delivery_id && el('span', { class: 'mono' }, r.delivery_id)], ['Signed with key', r.key], ['Host', d.host],
 		]),
 		signedContent(d.contents, r.key),
-		el('h2', null, 'Body, ' + plural(d.bytes, 'byte') + (d.cut ? ' kept: it is longer' : '')),
+		el('h2', null, 'Body, ' + plural(d.bytes, 'byte') + (d.cut ? ', of which the beginning is kept: ' + d.cut : '')),
 		d.hidden ? el('p', { class: 'quiet' }, d.hidden) : d.bytes ? excerpt(d.body) : '',
 		el('h2', null, 'Headers'), headerTable(d.headers),
 		copies.length > 1 ? [el('h2', null, 'All requests of this delivery'), table([['Time'], ['Outcome'], ['Answer'], ['Took']], copies.map((c) => ({ cells: [clock(c.time), outcomeOf(c), statusOf(c), took(c.seconds)] })), '')] : [],
