@@ -33,7 +33,7 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 	r, id := s.newRequest(), ""
 	var err error
 	if c.file != "" {
-		if r, id, err = s.saved(stdin, c.file); err != nil {
+		if r, id, err = s.saved(stdin, c.file, c.request.bodyFile != ""); err != nil {
 			return nil, err
 		}
 	}
@@ -67,12 +67,12 @@ func (c *sendRun) prepare(s *subject, stdin io.Reader) (*draft, error) {
 
 // saved reads a request to sign again, and the id that its sender gave it in a header.
 // Headers of the old signature and those about the old connection (RFC 9110 §7.6.1) go.
-func (s *subject) saved(stdin io.Reader, name string) (r *rawhttp.Request, id string, err error) {
+func (s *subject) saved(stdin io.Reader, name string, hasBody bool) (r *rawhttp.Request, id string, err error) {
 	data, _, err := readInput(stdin, name)
 	if err != nil {
 		return nil, "", fmt.Errorf("--request: %w", err)
 	}
-	if r, err = rawhttp.Parse(data, 0, readFile); err != nil {
+	if r, err = rawhttp.Parse(data, 0, hasBody); err != nil {
 		return nil, "", fmt.Errorf("--request: %s: %s", name, strings.Replace(err.Error(), "choose one with --entry, counted from 1", "keep one", 1))
 	}
 	if d := s.Scheme.DeliveryID; d != nil && len(d.Header) > 0 {

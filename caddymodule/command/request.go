@@ -107,12 +107,6 @@ func readInput(stdin io.Reader, name string) (data []byte, at time.Time, err err
 	return data, at, err
 }
 
-// readFile reads a file that a saved curl command names.
-func readFile(name string) ([]byte, error) {
-	data, _, err := readInput(nil, name)
-	return data, err
-}
-
 // requestOf converts a saved request for a verifier. Without a URL scheme it assumes
 // https, as senders deliver.
 func requestOf(r *rawhttp.Request) *verifier.Request {

@@ -27,7 +27,8 @@ written by "caddy webhook listen --save" and other tools (POST /path HTTP/1.1,
 headers, an empty line, the body byte for byte), a HAR (--entry chooses one), a
 command line of curl, JSON as "caddy webhook sign" prints it (method, url,
 headers, body or body_base64), standard input (-), or separate headers and body
-(-H, --body-file). The latter also override those of a file.
+(-H, --body-file). The latter also override those of a file. No file that a
+command of curl names is opened: pass its body with --body-file.
 
 Prints one line if it is genuine. If not: the reason, and a hint when a common
 mistake explains it (a wrong encoding of the secret, a body that was parsed and
@@ -120,7 +121,7 @@ func (c *verifyRun) read(s *subject, stdin io.Reader, args []string) (*rawhttp.R
 		if err != nil {
 			return nil, err
 		}
-		if r, err = rawhttp.Parse(data, c.entry, readFile); err != nil {
+		if r, err = rawhttp.Parse(data, c.entry, c.request.bodyFile != ""); err != nil {
 			return nil, fmt.Errorf("%s: %w", args[0], err)
 		}
 		if r.Time.IsZero() {

@@ -131,7 +131,14 @@ func TestVerifyCurl(t *testing.T) {
 			t.Fatal(errs)
 		}
 		for text, want := range map[string]int{made: exitOK, strings.Replace(made, "v1=", "v1=00", 1): exitNot, strings.Replace(made, "--data-binary", "--unknown", 1): exitUsage} {
-			if out, errs, code := webhook(t, text, "verify", "stripe", "-", "--secret", stripeSecret); code != want {
+			args := []string{"verify", "stripe", "-", "--secret", stripeSecret}
+			if name != "-" { // the file is not read because the text names it
+				if out, errs, code := webhook(t, text, args...); code != exitUsage || want != exitUsage && !strings.Contains(errs, "pass it with --body-file") {
+					t.Errorf("%s: exit %d, %s%s", text, code, out, errs)
+				}
+				args = append(args, "--body-file", name)
+			}
+			if out, errs, code := webhook(t, text, args...); code != want {
 				t.Errorf("%s: exit %d, want %d, %s%s", text, code, want, out, errs)
 			}
 		}

@@ -21,22 +21,22 @@ func isCurl(text []byte) bool {
 
 // A curlCommand is what a command line says about its request.
 type curlCommand struct {
-	r     *Request
-	open  func(name string) ([]byte, error)
-	stdin *[]byte // nil: not in the text
-	data  [][]byte
-	form  bool // the data has curl's own Content-Type
-	url   string
+	r       *Request
+	hasBody bool    // the caller has it
+	stdin   *[]byte // nil: not in the text
+	data    [][]byte
+	form    bool // the data has curl's own Content-Type
+	url     string
 }
 
 // parseCurl reads the command line of curl, as browsers, tunnels and inspectors copy it
-// and as "caddy webhook sign --format curl" prints it. Files of the body are opened.
-func parseCurl(text []byte, open func(name string) ([]byte, error)) (*Request, error) {
+// and as "caddy webhook sign --format curl" prints it. No file that it names is opened.
+func parseCurl(text []byte, hasBody bool) (*Request, error) {
 	words, err := shellWords(string(bytes.TrimPrefix(text, []byte("$ "))))
 	if err != nil {
 		return nil, err
 	}
-	c := &curlCommand{r: &Request{Header: make(http.Header)}, open: open}
+	c := &curlCommand{r: &Request{Header: make(http.Header)}, hasBody: hasBody}
 	if words, err = c.input(words); err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (c *curlCommand) long(name string, words []string) (used int, err error) {
 	case slices.Contains(curlQuiet, name):
 		return 1, nil
 	case slices.Contains(curlOther, name):
-		return 0, errors.New("curl makes the body or the query itself: save the request as it was sent, or pass its body with --body-file")
+		return 0, errors.New("curl makes the body or the query itself: save the request as it was sent, or remove this option and pass the body with --body-file")
 	case len(words) < 2:
 		return 0, errors.New("an option without its value: copy the whole command")
 	case slices.Contains(curlAside, name):
@@ -153,6 +153,9 @@ func (c *curlCommand) option(name, value string) error {
 	case "--referer":
 		return c.r.AddHeader("Referer", value)
 	case "--cookie":
+		if value != "" && !strings.Contains(value, "=") {
+			return errors.New("a file of cookies, which is not read: write them as name=value")
+		}
 		return c.r.AddHeader("Cookie", value)
 	case "--user":
 		return c.r.AddHeader("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(value)))
@@ -164,6 +167,9 @@ func (c *curlCommand) option(name, value string) error {
 
 // header reads a header: "Name:" removes one of curl's, "Name;" sends an empty one.
 func (c *curlCommand) header(line string) error {
+	if strings.HasPrefix(line, "@") {
+		return errors.New("a file of headers, which is not read: write them as 'Name: value'")
+	}
 	if empty, ok := strings.CutSuffix(line, ";"); ok && !strings.Contains(line, ":") {
 		return c.r.AddHeader(empty, "")
 	}
@@ -179,19 +185,18 @@ func (c *curlCommand) header(line string) error {
 
 // body reads a piece of the body. curl takes line breaks out of a file, but not with
 // --data-binary, and --data-raw knows no files.
-func (c *curlCommand) body(option, value string) (err error) {
+func (c *curlCommand) body(option, value string) error {
 	data := []byte(value)
 	if file, ok := strings.CutPrefix(value, "@"); ok && option != "--data-raw" {
 		switch {
-		case file != "-":
-			data, err = c.open(file)
-		case c.stdin != nil:
+		case file == "-" && c.stdin != nil:
 			data = *c.stdin
+		case c.hasBody:
+			data = nil
+		case file == "-":
+			return errors.New("the body is curl's standard input: pass it with --body-file")
 		default:
-			err = errors.New("the body is curl's standard input: pass it with --body-file")
-		}
-		if err != nil {
-			return err
+			return errors.New("the body is in a file, which is not read for a command that somebody else may have written: pass it with --body-file, or write the body in place of its name")
 		}
 		if option == "--data" {
 			data = bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r"), nil), []byte("\n"), nil)

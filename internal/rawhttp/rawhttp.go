@@ -33,8 +33,9 @@ type Request struct {
 }
 
 // Parse reads one request. For a HAR with several, entry selects one, counted from 1;
-// 0 requires a single one. A command line of curl may name the file of its body, which
-// open reads.
+// 0 requires a single one. A command line of curl may name a file of its body. It is never
+// opened, since somebody else may have written the command: without the body, which the
+// caller may have, that is an error.
 //
 // A raw request is its request line, its headers, an empty line and the body. Its
 // head may end lines in CRLF or LF, lack the version, or have the pseudo-headers of
@@ -42,7 +43,7 @@ type Request struct {
 // body. A chunked body is decoded.
 //
 // Errors say what to do, and quote nothing from the file.
-func Parse(data []byte, entry int, open func(name string) ([]byte, error)) (*Request, error) {
+func Parse(data []byte, entry int, hasBody bool) (*Request, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errors.New("this is UTF-16, as PowerShell's > writes it: save the bytes as they were sent")
 	}
@@ -56,7 +57,7 @@ func Parse(data []byte, entry int, open func(name string) ([]byte, error)) (*Req
 	case entry != 0:
 		return nil, errors.New("a raw request is one entry: drop --entry, or name a HAR")
 	case isCurl(text):
-		return parseCurl(text, open)
+		return parseCurl(text, hasBody)
 	}
 	return parseRaw(data)
 }

@@ -2,22 +2,16 @@ package rawhttp
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
-
-// files are those that a command line of curl names.
-func files(name string) ([]byte, error) {
-	if name != "it's a body.json" {
-		return nil, errors.New("no such file")
-	}
-	return []byte("{\"a\":\r\n1}\n"), nil
-}
 
 func TestParse(t *testing.T) {
 	const body = "{\"a\": 1}\n"
@@ -62,15 +56,13 @@ func TestParse(t *testing.T) {
 		"curl of printf %q":        {`curl -H $'x:\0401' -d $'{"a":"\302\251\n\0508"}' a.example`, "http://a.example/", "1", "{\"a\":\"©\n(8\"}"},
 		"curl, double quotes":      {`curl -sS -XPOST -Hx:1 -d "{\"a\": \"\$1\\n\"}" a.example/hooks -o /dev/null`, "http://a.example/hooks", "1", `{"a": "$1\n"}`},
 		"curl, options together":   {`curl -sSXPOST -kiH 'x: 1' -d a https://a.example`, "https://a.example/", "1", "a"},
-		"curl, a file":             {`curl --data-binary "@it's a body.json" https://a.example`, "https://a.example/", "", "{\"a\":\r\n1}\n"},
-		"curl, a file as text":     {`$ curl --url https://a.example -d @it\'s\ a\ body.json`, "https://a.example/", "", "{\"a\":1}"},
-		"curl, a host":             {`curl https://1.2.3.4/ -H 'Host: a.example' -H 'Accept:' -H 'X;' -d 'a=1' -d "@it's a body.json"`, "https://a.example/", "", "a=1&{\"a\":1}"},
+		"curl, a host":             {`curl https://1.2.3.4/ -H 'Host: a.example' -H 'Accept:' -H 'X;' -d 'a=1' -d b=2`, "https://a.example/", "", "a=1&b=2"},
 		"curl of sign":             {"printf %s 'AP8=' | base64 -d |\ncurl --silent --show-error --include --path-as-is --globoff \\\n\t--request 'POST' \\\n\t--header 'X: 1' \\\n\t--data-binary '@-' \\\n\t'http://a.example/h[1]'\n", "http://a.example/h[1]", "1", "\x00\xff"},
 		"curl, JSON":               {`curl --json '{}' -u 'a:b' https://a.example`, "https://a.example/", "", "{}"},
 		"chunked, decoded in HAR":  {`{"request":{"method":"POST","url":"https://a.example/","headers":[{"name":"Transfer-Encoding","value":"chunked"}],"postData":{"text":"x"}}}`, "https://a.example/", "", "x"},
 		"a host with a port twice": {"POST / HTTP/1.1\nHost: a.example:80\nHost: a.example:80\n\n", "://a.example:80/", "", ""},
 	} {
-		r, err := Parse([]byte(tc.file), 0, files)
+		r, err := Parse([]byte(tc.file), 0, false)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -89,7 +81,7 @@ func TestParseEntry(t *testing.T) {
 		{"request":{"method":"GET","url":"https://a.example/1"}},
 		{"startedDateTime":"2026-11-21T12:00:00.5+01:00","request":{"method":"POST","url":"https://a.example/2","postData":{"text":"two"}}},
 		{}]}}`
-	r, err := Parse([]byte(har), 2, files)
+	r, err := Parse([]byte(har), 2, false)
 	if err != nil || r.Target != "/2" || !r.Time.Equal(time.Date(2026, 11, 21, 11, 0, 0, 5e8, time.UTC)) {
 		t.Errorf("entry 2: %+v, %v", r, err)
 	}
@@ -99,7 +91,7 @@ func TestParseEntry(t *testing.T) {
 		4:  "holds 3 requests: --entry counts from 1",
 		-1: "holds 3 requests: --entry counts from 1",
 	} {
-		if _, err := Parse([]byte(har), entry, files); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse([]byte(har), entry, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("entry %d: %v, want %q", entry, err, want)
 		}
 	}
@@ -165,18 +157,49 @@ func TestParseRefuses(t *testing.T) {
 		"curl, a form":            {"curl https://a.example -F hunter2=@x", "word 3: curl makes the body", 0},
 		"curl, no value":          {"curl https://a.example -H", "word 3: an option without its value", 0},
 		"curl, no colon":          {"curl https://a.example -H hunter2", "word 3: a header without a colon", 0},
-		"curl, no file":           {"curl https://a.example -d @hunter2", "word 3: no such file", 0},
+		"curl, no file":           {"curl https://a.example -d @hunter2", "word 3: the body is in a file, which is not read", 0},
+		"curl, cookies":           {"curl https://a.example -b hunter2", "word 3: a file of cookies", 0},
+		"curl, headers":           {"curl https://a.example -H @hunter2", "word 3: a file of headers", 0},
 		"curl, no standard input": {"curl https://a.example -d @-", "pass it with --body-file", 0},
 		"another pipe":            {"printf %s hunter2 | base64 -d | gunzip | curl https://a.example -d @-", "keep the part that begins with curl", 0},
 		"curl, an entry":          {"curl https://a.example", "drop --entry", 1},
 		"HAR with a form's files": {`{"request":{"method":"POST","url":"https://a.example/","postData":{"params":[{"name":"f","fileName":"hunter2"}]}}}`, "--body-file", 0},
 	} {
-		_, err := Parse([]byte(tc.file), tc.entry, files)
+		_, err := Parse([]byte(tc.file), tc.entry, false)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		} else if strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: the error quotes the file: %v", name, err)
 		}
+	}
+}
+
+// TestACommandReadsNoFile: whoever hands in a command of curl must not learn what the
+// files of its reader hold, nor have it sent.
+func TestACommandReadsNoFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "id=ed25519")
+	if err := os.WriteFile(file, []byte("a private key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{
+		"-d @%", "-d@%", "-sd@%", "-d a=1 -d @%", "--data @%", "--data-ascii @%", "--data-binary @%", "--data-binary '@%'", "--data-binary @'%'", "--json @%", "--data-urlencode a@%", "--data-urlencode @%",
+		"-F a=@%", "-F 'a=<%'", "--form-string a=@%", "-T %", "--upload-file %", "-H @%", "--header @%", "--proxy-header @%", "-K %", "--config %", "-b %", "--cookie %", "--cookie @%",
+		"--url @%", "--url file://%", "file://%", "-G -d @%", "--url-query a@%", "--url-query @%", "--variable a@% --expand-data {{a}}", "--netrc-file %", "--unix-socket %", "-u @%",
+		"--cacert %", "-E %", "--cert %", "--key %", "-w @%", "-c %", "-D %", "-o %", "--data-raw @%",
+	} {
+		for _, hasBody := range []bool{false, true} {
+			r, err := Parse([]byte("curl https://a.example "+strings.ReplaceAll(option, "%", file)), 0, hasBody)
+			if text := fmt.Sprintf("%+v, %v", r, err); strings.Contains(text, "a private key") {
+				t.Errorf("%s: %s", option, text)
+			}
+			if err == nil && !hasBody && strings.Contains(option, "@%") && option != "--data-raw @%" && option != "-u @%" && option != "-w @%" && option != "--cookie @%" {
+				t.Errorf("%s: read as %+v", option, r)
+			}
+		}
+	}
+	r, err := Parse([]byte("curl https://a.example -H 'X: 1' --data-binary @"+file), 0, true)
+	if err != nil || r.Method != "POST" || len(r.Body) > 0 || r.Header.Get("X") != "1" {
+		t.Errorf("with the body at hand: %+v, %v", r, err)
 	}
 }
 
@@ -206,7 +229,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := Parse(data, 0, files)
+		r, err := Parse(data, 0, false)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\r\n") {
 				t.Errorf("the error is no line: %q", err)
@@ -217,7 +240,7 @@ func FuzzParse(f *testing.F) {
 		if err := r.Write(&out, true); err != nil {
 			t.Fatal(err)
 		}
-		again, err := Parse(out.Bytes(), 0, files)
+		again, err := Parse(out.Bytes(), 0, false)
 		if err != nil {
 			t.Fatalf("%v in %q", err, out.String())
 		}
