@@ -228,7 +228,7 @@ func (d *delivery) isMarked(status int) error {
 	switch {
 	case d.loan != nil && d.stored: // which says nothing about the app
 		d.duplicate, d.stored = false, false
-	case d.loan != nil && !d.loan.was.Replayed: // another instance has delivered it
+	case d.loan != nil && !d.loan.Entry.Replayed: // another instance has delivered it
 		d.repay(inbox.Result{Taken: true})
 	case d.loan == nil && d.stored && d.box != nil: // perhaps while this copy waited
 		if _, err := d.inInbox(); err != nil || d.loan != nil {

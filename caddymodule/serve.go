@@ -54,7 +54,7 @@ type delivery struct {
 	left      bool           // an attempt continues, and frees the rest
 	noted     atomic.Bool    // the store has a mark that the inbox has it
 	attempt   *inbox.Attempt // the running one, if the delivery is stored
-	loan      *loan          // the running one of a stored variant
+	loan      *inbox.Attempt // the running one of the stored delivery, of which this is a variant
 	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
 
 	verifiedBy string    // the label of the key that verified it

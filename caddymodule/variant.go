@@ -14,12 +14,6 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// A loan is an attempt of a stored delivery that a variant of it makes in its place.
-type loan struct {
-	attempt *inbox.Attempt
-	was     inbox.Entry // before the attempt
-}
-
 // isVariant reports whether the app would get another request from this copy than from
 // the stored delivery. A signature does not cover all of a request, and who replays a
 // captured delivery chooses the rest: the app may refuse the stored request for ever,
@@ -66,10 +60,10 @@ func addressOf(text string) (ip, port string) {
 // answer. A 2xx settles the stored delivery, too; anything else leaves it as it was, but a
 // dead one is pending again. The sender is not told that its delivery is stored, because
 // this one is not.
-func (d *delivery) borrow(was inbox.Entry) (has bool, err error) {
-	was, found := d.awaitAttempt(was)
+func (d *delivery) borrow(e inbox.Entry) (has bool, err error) {
+	e, found := d.awaitAttempt(e)
 	switch {
-	case !found || was.State == inbox.Delivered:
+	case !found || e.State == inbox.Delivered:
 		return false, nil
 	case d.box.Holds(d.queue()):
 		return false, variantRefused("the inbox has this delivery from another request, and does not call the app, which is down or paused")
@@ -83,11 +77,8 @@ func (d *delivery) borrow(was inbox.Entry) (has bool, err error) {
 		return false, nil
 	case got.Attempt == nil:
 		return false, variantRefused("the inbox has this delivery from another request, which is with the app")
-	case !got.Copy, was.State == inbox.Dead: // settled meanwhile, the store knows how; or revived
-		was = got.Entry
-		was.State = inbox.Pending
 	}
-	d.loan = &loan{got.Attempt, was}
+	d.loan = got.Attempt
 	return false, nil
 }
 
@@ -98,7 +89,7 @@ func variantRefused(detail string) error {
 // repay settles the stored delivery by what the app answered to its variant.
 func (d *delivery) repay(r inbox.Result) {
 	if d.loan != nil {
-		d.box.Finish(d.loan.attempt, r)
+		d.box.Finish(d.loan, r)
 		d.loan = nil
 	}
 }
@@ -106,7 +97,7 @@ func (d *delivery) repay(r inbox.Result) {
 // giveBack leaves the stored delivery as it was, unless it is settled.
 func (d *delivery) giveBack() {
 	if d.loan != nil {
-		d.box.Return(d.loan.attempt, d.loan.was)
+		d.box.Return(d.loan)
 		d.loan = nil
 	}
 }

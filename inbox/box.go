@@ -155,15 +155,10 @@ func (b *Box) Accept(ctx context.Context, d *Delivery, running bool) (Accepted, 
 func (b *Box) Finish(a *Attempt, r Result) { b.finish(a, r, false) }
 
 // Return ends an attempt that the caller began with Accept and that must not count: the
-// pending or dead delivery is again as it was before.
-func (b *Box) Return(a *Attempt, was Entry) {
-	now := b.o.Now()
-	s := Settlement{To: was.State, Status: was.Status, After: max(0, was.Due.Sub(now)), Hold: was.Hold, Unspent: was.State == Pending}
-	b.engine.Settle(a, s)
-	b.mu.Lock()
-	b.turns.by(now.Add(s.After))
-	b.mu.Unlock()
-	signal(b.wake)
+// delivery waits as it did before.
+func (b *Box) Return(a *Attempt) {
+	b.engine.Settle(a, Settlement{})
+	b.look()
 }
 
 // Heard reports the app's answer to a delivery that is not in the inbox: a 2xx means

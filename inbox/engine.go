@@ -43,7 +43,8 @@ type Engine interface {
 
 	// Hasten makes pending deliveries of q that are held for the app (h is HoldApp) due
 	// now, in order of acceptance, or those held for a route (HoldRoute) when they were
-	// due before. Opening the engine does the same for both reasons.
+	// due before. Opening the engine does the same for both reasons. One in attempt is so
+	// if that is undone.
 	Hasten(ctx context.Context, q Queue, h Hold) error
 
 	// Get reads a delivery with its body. The error is ErrNotFound, ErrLocked or
@@ -167,13 +168,18 @@ type Attempt struct {
 
 // A Settlement is the result of an attempt.
 type Settlement struct {
-	To      State         // Delivered, Dead, or Pending for a retry
+	To      State         // Delivered, Dead, or Pending for a retry; otherwise see Undoes
 	Status  int           // the app's; 0: no answer
 	After   time.Duration // for Pending: when it is due, from now
 	Hold    Hold          // for Pending: what may make it due sooner; HoldRoute is for this process alone, and ignores After
 	Unspent bool          // for Pending: it does not count as an attempt
 	Keep    time.Duration // for Delivered: how long to keep it for replay; 0: remove it
 }
+
+// Undoes reports whether s leaves the delivery pending as if there had been no attempt:
+// due when it was, held for what it was. The zero Settlement does. So does one to a state
+// in which no attempt ends, which would leave the delivery there for ever.
+func (s Settlement) Undoes() bool { return s.To != Pending && s.To != Delivered && s.To != Dead }
 
 // A Selection selects records that match all fields that are set; Keys matches any of
 // its keys. An empty one selects everything in List; Replay and Discard refuse it.

@@ -92,7 +92,7 @@ func (s *Store) Settle(a *inbox.Attempt, st inbox.Settlement) {
 	if !s.sealing.Load().has(e.sealed) { // since the attempt began
 		s.idx.Change(e, e.lock)
 	}
-	if !st.Unspent || st.To != inbox.Pending {
+	if !st.Undoes() && (st.To != inbox.Pending || !st.Unspent) {
 		s.touch(e)
 	}
 	s.purge()

@@ -122,6 +122,37 @@ var lifeCases = []engineCase{
 		}
 		p.none(shop)
 	}},
+	{"an undone attempt, or one to a state in which none ends, leaves the delivery as it was", func(p *probe) {
+		for n, to := range []inbox.State{0, inbox.InAttempt, inbox.Locked, inbox.Locked + 1} {
+			p.accept(shop, n)
+			p.retry(p.take(shop, inbox.NextDue, n), time.Hour, inbox.HoldApp)
+			was := p.find(n, inbox.Pending)
+			a := p.acceptAs(shop, n, true, true).Attempt
+			p.Engine.Settle(a, inbox.Settlement{To: to, Status: 415, After: time.Minute, Hold: inbox.HoldRoute, Keep: time.Minute})
+			if e := p.find(n, inbox.Pending); !e.Due.Equal(was.Due) || e.Hold != was.Hold || e.Attempts != 1 || e.Status != 503 {
+				p.t.Errorf("to %v: %+v, was %+v", to, e, was)
+			}
+			p.end(a, inbox.Delivered) // already settled
+			p.none(shop)
+		}
+		p.Advance(time.Hour)
+		for n := range 4 {
+			p.end(p.take(shop, inbox.NextDue, n), inbox.Delivered)
+		}
+		p.dead(shop, 9)
+		p.Engine.Settle(p.acceptAs(shop, 9, true, true).Attempt, inbox.Settlement{})
+		p.take(shop, inbox.NextDue, 9)
+	}},
+	{"what an app or a route that is back makes due is so after an undone attempt", func(p *probe) {
+		for n, h := range []inbox.Hold{inbox.HoldApp, inbox.HoldRoute} {
+			p.accept(shop, n)
+			p.retry(p.take(shop, inbox.NextDue, n), time.Hour, h)
+			a := p.acceptAs(shop, n, true, true).Attempt
+			p.hasten(shop, h)
+			p.Engine.Settle(a, inbox.Settlement{})
+			p.end(p.take(shop, inbox.NextDue, n), inbox.Delivered)
+		}
+	}},
 	{"dead ones stay", func(p *probe) {
 		p.dead(shop, 1)
 		p.Advance(365 * 24 * time.Hour)

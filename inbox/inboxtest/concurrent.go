@@ -247,7 +247,7 @@ func testModel(t *testing.T, open Factory) {
 				}
 				i := rapid.IntRange(0, len(running)-1).Draw(rt, "attempt")
 				st := inbox.Settlement{
-					To:     rapid.SampledFrom([]inbox.State{inbox.Pending, inbox.Delivered, inbox.Dead}).Draw(rt, "to"),
+					To:     rapid.SampledFrom([]inbox.State{inbox.Pending, inbox.Delivered, inbox.Dead, 0, inbox.InAttempt}).Draw(rt, "to"),
 					Status: rapid.SampledFrom([]int{0, 200, 503}).Draw(rt, "status"),
 					After:  times.Draw(rt, "after"), Hold: holds.Draw(rt, "hold"), Keep: times.Draw(rt, "keep"),
 				}

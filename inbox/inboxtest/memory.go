@@ -217,6 +217,10 @@ func (m *Memory) Settle(a *inbox.Attempt, s inbox.Settlement) {
 		delete(m.records, r.Key)
 		return
 	}
+	if s.Undoes() {
+		r.State = inbox.Pending
+		return
+	}
 	r.State, r.astray = s.To, s.To == inbox.Pending && s.Hold == inbox.HoldRoute
 	switch {
 	case s.To == inbox.Delivered:
@@ -238,7 +242,7 @@ func (m *Memory) Hasten(_ context.Context, q inbox.Queue, h inbox.Hold) error {
 	}
 	for _, r := range m.records {
 		switch {
-		case r.Queue != q || r.State != inbox.Pending:
+		case r.Queue != q || r.State != inbox.Pending && r.State != inbox.InAttempt:
 		case h == inbox.HoldRoute:
 			r.astray = false
 		case r.Hold == h:

@@ -106,10 +106,14 @@ func (e *Entry) Replay(now int64) {
 	}
 }
 
-// settle applies the result of an attempt. One that did not reach its handler leaves due
-// time and reason as they were.
+// settle applies the result of an attempt. One that is undone, or did not reach its
+// handler, leaves due time and reason as they were.
 func (e *Entry) settle(s inbox.Settlement, now int64) {
-	e.Attempt, e.State = 0, s.To
+	if e.Attempt = 0; s.Undoes() {
+		e.State = inbox.Pending
+		return
+	}
+	e.State = s.To
 	e.Astray = s.To == inbox.Pending && s.Hold == inbox.HoldRoute
 	switch {
 	case s.To == inbox.Delivered:

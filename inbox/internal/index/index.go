@@ -57,7 +57,7 @@ func (x *Index[E]) Group(q inbox.Queue, label string) *Group {
 		x.groups[k] = g
 	}
 	if g.queue = x.queues[q]; g.queue == nil {
-		g.queue = &queue{Queue: q, due: order{place: 0}, replays: order{place: 0}, age: order{place: 1, byAge: true}}
+		g.queue = &queue{Queue: q, due: order{place: 0}, replays: order{place: 0}, age: order{place: 1, byAge: true}, running: order{place: 0}}
 		x.queues[q] = g.queue
 	}
 	return g
@@ -132,6 +132,8 @@ func (x *Index[E]) enter(e *Entry) {
 	case inbox.Pending:
 		heap.Push(q.line(e), e)
 		heap.Push(&q.age, e)
+	case inbox.InAttempt:
+		heap.Push(&q.running, e)
 	case inbox.Delivered:
 		heap.Push(&x.kept, e)
 		x.keptSize += int64(e.Size)
@@ -145,6 +147,8 @@ func (x *Index[E]) leave(e *Entry) {
 	case inbox.Pending:
 		heap.Remove(q.line(e), int(e.places[0]))
 		heap.Remove(&q.age, int(e.places[1]))
+	case inbox.InAttempt:
+		heap.Remove(&q.running, int(e.places[0]))
 	case inbox.Delivered:
 		heap.Remove(&x.kept, int(e.places[0]))
 		x.keptSize -= int64(e.Size)

@@ -13,6 +13,7 @@ type queue struct {
 	due     order // but for those with HoldTurn
 	replays order // those with HoldTurn
 	age     order // all of both
+	running order // those in attempt, to be hastened
 	counts  [inbox.Locked + 1]int
 	bytes   int64
 }
@@ -70,7 +71,7 @@ func (e *Entry) probedBefore(other *Entry) bool {
 
 // hasten makes entries held for the app due, or those held for a route when they were.
 func (q *queue) hasten(h inbox.Hold, now int64) {
-	for _, line := range q.lines() {
+	for _, line := range []*order{&q.due, &q.replays, &q.running} {
 		for _, e := range line.list {
 			switch {
 			case h == inbox.HoldRoute:
