@@ -135,7 +135,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.oneQueue(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.endless, s.shared, s.sameName, s.anyPath} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress} {
 		all = append(all, find()...)
 	}
 	return all, nil
