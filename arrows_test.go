@@ -25,7 +25,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	// The gateway. Nothing but the root imports the commands.
 	"caddymodule": {
 		ours: []string{
-			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/boxes", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
+			"caddymodule/adminapi", "caddymodule/adminhttp", "caddymodule/attempt", "caddymodule/boxes", "caddymodule/direct", "caddymodule/history", "caddymodule/keys", "caddymodule/logging", "caddymodule/metrics", "caddymodule/option",
 			"caddymodule/placement", "caddymodule/rejected", "caddymodule/stores", "caddymodule/tenants",
 			"dedupe", "inbox", "internal/appview", "internal/configfile", "internal/known", "internal/nearest", "internal/version", "verifier", "verifier/providers",
 		},
@@ -41,6 +41,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 		},
 		outside: []string{caddy, zap},
 	},
+	"caddymodule/direct":    {outside: []string{caddy, "golang.org/x/net"}},
 	"caddymodule/history":   {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "caddymodule/metrics", "caddymodule/rejected"}},
 	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
 	"caddymodule/logging":   {outside: []string{caddy, zap}},

@@ -48,9 +48,13 @@
 //	rejected    refused requests, redacted and explained
 //	placement   warnings at start about the placement of handlers
 //	adminapi    the admin API's paths and types; adminhttp answers
+//	direct      a transport for reverse_proxy that sends small requests itself
 //	option      how options of Caddyfile blocks are read
 //	logging     log lines that outlive a configuration, and their limit
 //
 // Package command, the caddy webhook commands, imports this one through
 // [Handler.Sender].
 package caddymodule
+
+// A transport that a Caddyfile names must be compiled in wherever the directive is.
+import _ "github.com/verify-webhook/caddy-verify-webhook/caddymodule/direct"
