@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -255,6 +256,9 @@ func (d *delivery) identify() (key dedupe.Key, ok bool) {
 		d.repl.Set(prefix+"event", d.event)
 	}
 	is := dedupe.Delivery{Tenant: d.tenant, Signer: d.check.KeySet(), ID: d.id, Event: known.Lines(d.req.Header, r.counts), Content: d.check.Content(d.body)}
+	if d.h.Inbox != nil {
+		d.trace = traceOf(clientOf(d.r), is.Content)
+	}
 	if r.method {
 		is.Method = d.req.Method
 	}
@@ -283,6 +287,17 @@ func (d *delivery) terms() dedupe.Terms {
 	}
 	terms.Share = dedupe.ShareOf(d.tenant + d.check.KeySet()) // a handler has tenants or key sets
 	return terms
+}
+
+// traceOf returns what the inbox takes turns by.
+func traceOf(client netip.Prefix, content []byte) (t inbox.Trace) {
+	if client.IsValid() {
+		t.Client = uint16(maphash.Comparable(likenessSeed, client))
+	}
+	if len(content) > 0 {
+		t.Content = uint32(maphash.Bytes(likenessSeed, content))
+	}
+	return t
 }
 
 var likenessSeed = maphash.MakeSeed()

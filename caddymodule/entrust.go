@@ -115,7 +115,7 @@ func (d *delivery) hear(r inbox.Result) {
 	if d.attempt != nil {
 		d.box.Finish(d.attempt, r)
 	} else {
-		d.box.Heard(d.queue(), inbox.Key(d.hash), r)
+		d.box.Heard(d.queue(), inbox.Key(d.hash), d.trace, r)
 	}
 }
 
@@ -165,7 +165,7 @@ func (d *delivery) record() *inbox.Delivery {
 		record.Seen.Target = ""
 	}
 	record.Site, record.Provider = d.h.app.siteFor(d.h, d.req.Host), d.h.providerID()
-	record.Key, record.Queue = inbox.Key(d.hash), d.queue()
+	record.Key, record.Queue, record.Trace = inbox.Key(d.hash), d.queue(), d.trace
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
 	return &record
 }

@@ -56,6 +56,7 @@ type delivery struct {
 	attempt   *inbox.Attempt // the running one, if the delivery is stored
 	loan      *inbox.Attempt // the running one of the stored delivery, of which this is a variant
 	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
+	trace     inbox.Trace    // if the handler has an inbox
 
 	verifiedBy string    // the label of the key that verified it
 	rejection  string    // the id of the kept rejection, if any
@@ -264,7 +265,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	err := d.ask(next, held, d.r.WithContext(ctx))
 	returned = true
 	if d.box != nil && err == nil {
-		d.box.Heard(d.queue(), inbox.Key(d.hash), inbox.Result{Status: held.status})
+		d.box.Heard(d.queue(), inbox.Key(d.hash), d.trace, inbox.Result{Status: held.status})
 	}
 	if err == nil && held.status == 0 {
 		return d.refuse(errNoUpstream)

@@ -40,9 +40,10 @@ type Options struct {
 // for handlers and tenants, with as much concurrency as each app has shown that it
 // can handle. An attempt that lasts longer than 5 s does not hold up the next.
 //
-// An app is down if it did not answer several deliveries of a queue, or a proxy
-// answered 502 to 504 for it, without a 2xx in between. While it is down, only a
-// probe is sent every 5 s, each time a different delivery, and no attempts are spent.
+// An app is down if it did not answer several deliveries of a queue, with different
+// contents, or a proxy answered 502 to 504 for it, without a 2xx in between. While it is
+// down, only a probe is sent every 5 s, in turn for deliveries, contents and clients, and
+// no attempts are spent.
 // The first 2xx to any request ends that, and all deliveries waiting for the app
 // become due, oldest first.
 //
@@ -163,11 +164,11 @@ func (b *Box) Return(a *Attempt) {
 
 // Heard reports the app's answer to a delivery that is not in the inbox: a 2xx means
 // that the app is up.
-func (b *Box) Heard(q Queue, key Key, r Result) {
+func (b *Box) Heard(q Queue, key Key, t Trace, r Result) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.paces[q] != nil || r.unanswered() {
-		b.heard(q, key, r)
+		b.heard(q, key, t, r)
 	}
 }
 

@@ -382,11 +382,11 @@ func TestASynchronous2xxEndsAnOutage(t *testing.T) {
 		if !b.box.Holds(shop) || b.app.total() > 0 {
 			b.Fatalf("not down after three, or asked: %d", b.app.total())
 		}
-		b.box.Heard(shop, key(9), inbox.Result{Status: 500})
+		b.box.Heard(shop, key(9), inbox.Trace{}, inbox.Result{Status: 500})
 		if !b.box.Holds(shop) {
 			b.Error("a 500 ends it")
 		}
-		b.box.Heard(shop, key(9), inbox.Result{Status: 200})
+		b.box.Heard(shop, key(9), inbox.Trace{}, inbox.Result{Status: 200})
 		b.pass(25 * time.Millisecond)
 		if b.box.Holds(shop) || b.app.total() != 3 {
 			b.Errorf("still down, or only %d were sent", b.app.total())

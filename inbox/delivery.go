@@ -57,6 +57,15 @@ type Delivery struct {
 
 	Header map[string][]string // an http.Header, as the handler saw it
 	Body   []byte
+
+	Trace Trace // not stored
+}
+
+// A Trace tells deliveries of one client, or with one signed content, from others. Both
+// are hashes of this process; 0 is unknown, as after a restart.
+type Trace struct {
+	Content uint32
+	Client  uint16
 }
 
 // A Site says how a site matches the host of a delivery: one that is not meant for it

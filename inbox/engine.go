@@ -117,7 +117,11 @@ const (
 	NextDue Which = iota + 1
 
 	// Probe is the newest without any attempt; if there is none, the one due first, even
-	// if it is not due yet, of those with HoldTurn, then of those with HoldApp.
+	// if it is not due yet, of those with HoldTurn, then of those with HoldApp, and then
+	// the one due longest of the others. Every second time those come first whose
+	// content, and then whose client, has not been probed for longest, and of those
+	// without any attempt the oldest: so many deliveries with one content or of one
+	// client leave turns to others.
 	Probe
 
 	// Oldest is the one whose generation began first, due or not.
@@ -150,6 +154,7 @@ type Entry struct {
 	Generation int  // from 0; each replay, and each copy of a dead one, adds one
 	Replayed   bool // an operator began this generation: it is not a duplicate for the app
 	Size       int  // bytes of space used
+	Trace      Trace
 }
 
 // Accepted is the result of [Engine.Accept].

@@ -3,11 +3,11 @@ package inbox
 import "time"
 
 const (
-	downAfter  = 3               // consecutive deliveries without an answer: the app is down
+	downAfter  = 3               // consecutive contents without an answer: the app is down
 	probePause = 5 * time.Second // between probes of an app that is down
 	slowAfter  = 5 * time.Second // an attempt that lasts longer does not stop the next
 
-	mostFailed = 1024 // deliveries without an answer that a pace remembers
+	mostFailed = 1024 // causes of no answer that a pace remembers
 
 	// Attempts that one handler, or one of its tenants, may run for each free slot: a
 	// handler that hangs leaves some for others. See Room.
@@ -20,13 +20,28 @@ type pace struct {
 	running int
 	slow    int       // of those, the ones that have lasted slowAfter
 	limit   int       // of the others: first one, then one more with each success
-	row     int       // deliveries without an answer since the app's last 2xx
+	row     int       // contents without an answer since the app's last 2xx
 	down    time.Time // since when; zero: it is up
 	probe   time.Time // when the next is allowed
 	probing bool
 
-	taken  uint64         // deliveries that the app has accepted
-	failed map[Key]uint64 // those without an answer, with what taken was
+	taken  uint64           // deliveries that the app has accepted
+	failed map[cause]uint64 // of no answer, with what taken was
+}
+
+// A cause of no answer is a delivery, or a signed content: whoever captured a delivery
+// can send it again under other ids, with something unsigned that the app never answers.
+type cause struct {
+	key     Key
+	content uint32
+}
+
+func causes(key Key, t Trace) []cause {
+	list := []cause{{key: key}}
+	if t.Content != 0 {
+		list = append(list, cause{content: t.Content})
+	}
+	return list
 }
 
 func (p *pace) isDown() bool { return !p.down.IsZero() }
@@ -34,21 +49,26 @@ func (p *pace) isDown() bool { return !p.down.IsZero() }
 // idle reports whether p knows nothing of a queue that has no deliveries.
 func (p *pace) idle() bool { return p.running == 0 && p.row == 0 && !p.isDown() }
 
-// isSuspect reports whether the app did not answer a delivery and has accepted another
-// one since: then the delivery may be the cause. It says nothing of the app, spends its
-// attempts, and the app's recovery does not hasten it; otherwise three such deliveries
-// would hold up all others for ever.
-func (p *pace) isSuspect(key Key) bool {
-	taken, failed := p.failed[key]
-	return failed && p.taken > taken
+// isSuspect reports whether the app did not answer a delivery, or one with its content,
+// and has accepted another one since: then the delivery may be the cause. It says nothing
+// of the app, spends its attempts, and the app's recovery does not hasten it; otherwise
+// three such deliveries would hold up all others for ever.
+func (p *pace) isSuspect(key Key, t Trace) bool {
+	for _, c := range causes(key, t) {
+		if taken, failed := p.failed[c]; failed && p.taken > taken {
+			return true
+		}
+	}
+	return false
 }
 
 // heard records the app's answer to a delivery, from an attempt or not, and reports
 // whether the app went down or came back.
-func (p *pace) heard(key Key, r Result, concurrency int, now time.Time) (changed bool) {
+func (p *pace) heard(key Key, t Trace, r Result, concurrency int, now time.Time) (changed bool) {
 	switch {
 	case r.delivered() && r.asked():
-		delete(p.failed, key)
+		delete(p.failed, cause{key: key})
+		delete(p.failed, cause{content: t.Content})
 		p.taken++
 		p.row = 0
 		if p.isDown() {
@@ -56,9 +76,13 @@ func (p *pace) heard(key Key, r Result, concurrency int, now time.Time) (changed
 			return true
 		}
 		p.limit = min(p.limit+1, concurrency)
-	case r.unanswered() && !p.isSuspect(key):
-		_, again := p.failed[key]
-		p.fails(key)
+	case r.unanswered() && !p.isSuspect(key, t):
+		again := false
+		for _, c := range causes(key, t) {
+			_, before := p.failed[c]
+			again = again || before
+			p.fails(c)
+		}
 		if p.isDown() {
 			return false
 		}
@@ -75,11 +99,10 @@ func (p *pace) heard(key Key, r Result, concurrency int, now time.Time) (changed
 	return false
 }
 
-// fails remembers a delivery that the app did not answer, in the place of any other if
-// there are many.
-func (p *pace) fails(key Key) {
+// fails remembers a cause, in the place of any other if there are many.
+func (p *pace) fails(c cause) {
 	if p.failed == nil {
-		p.failed = make(map[Key]uint64)
+		p.failed = make(map[cause]uint64)
 	}
 	for other := range p.failed {
 		if len(p.failed) < mostFailed {
@@ -87,5 +110,5 @@ func (p *pace) fails(key Key) {
 		}
 		delete(p.failed, other)
 	}
-	p.failed[key] = p.taken
+	p.failed[c] = p.taken
 }

@@ -343,7 +343,7 @@ func (g *gateway) serve(e *event) bool {
 		}
 	}
 	c := g.sim.app(g, e, false)
-	g.box.Heard(shop, e.key, result(c))
+	g.box.Heard(shop, e.key, inbox.Trace{}, result(c))
 	return (c.took || g.accept(e, d)) && !g.isDead()
 }
 

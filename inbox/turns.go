@@ -344,9 +344,9 @@ const endOfQueue = time.Hour
 func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	q, now := a.Entry.Queue, b.o.Now()
 	b.mu.Lock()
-	b.heard(q, a.Entry.Key, r)
+	b.heard(q, a.Entry.Key, a.Entry.Trace, r)
 	p := b.pace(q)
-	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), p.isSuspect(a.Entry.Key), now, b.o.Chance())
+	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), p.isSuspect(a.Entry.Key, a.Entry.Trace), now, b.o.Chance())
 	if s.Unspent && s.Hold == HoldApp && !b.engine.Status().Shared {
 		s.After = endOfQueue // the next probe is another one
 	}
@@ -354,7 +354,7 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 		s = Settlement{To: Pending, Unspent: true} // interrupted
 	}
 	if s.To != Pending {
-		delete(p.failed, a.Entry.Key)
+		delete(p.failed, cause{key: a.Entry.Key})
 	}
 	if ours {
 		p.running--
@@ -414,9 +414,9 @@ func (b *Box) pace(q Queue) *pace {
 func (b *Box) policy(handler string) Policy { return b.policies[handler].withDefaults() }
 
 // heard records the app's answer. mu is held.
-func (b *Box) heard(q Queue, key Key, r Result) {
+func (b *Box) heard(q Queue, key Key, t Trace, r Result) {
 	p := b.pace(q)
-	if !p.heard(key, r, b.most, b.o.Now()) {
+	if !p.heard(key, t, r, b.most, b.o.Now()) {
 		return
 	}
 	if p.isDown() {

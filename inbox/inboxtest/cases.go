@@ -250,6 +250,33 @@ var lifeCases = []engineCase{
 		p.take(shop, inbox.Probe, 2)
 		p.take(shop, inbox.Probe, 1)
 	}},
+	{"every second probe is for another content, then for another client", func(p *probe) {
+		p.acceptFrom(1, inbox.Trace{Content: 7, Client: 5})
+		for n := 2; n <= 4; n++ {
+			p.acceptFrom(n, inbox.Trace{Content: 8, Client: 5})
+		}
+		p.acceptFrom(5, inbox.Trace{Content: 9, Client: 6})
+		for n := 6; n <= 7; n++ {
+			p.acceptFrom(n, inbox.Trace{Content: 8, Client: 5})
+		}
+		p.take(shop, inbox.Probe, 7) // the newest
+		p.take(shop, inbox.Probe, 5) // of another content, and client
+		p.take(shop, inbox.Probe, 6)
+		p.take(shop, inbox.Probe, 1) // of another content
+		p.take(shop, inbox.Probe, 4)
+		p.take(shop, inbox.Probe, 2) // the oldest
+		p.take(shop, inbox.Probe, 3)
+	}},
+	{"a probe may be one that is due again, after all others", func(p *probe) {
+		p.accept(shop, 1)
+		p.retry(p.take(shop, inbox.NextDue, 1), time.Second, inbox.HoldTime)
+		p.take(shop, inbox.Probe, -1)
+		p.Advance(2 * time.Second)
+		p.accept(shop, 2)
+		p.retry(p.take(shop, inbox.Probe, 2), time.Hour, inbox.HoldApp)
+		p.take(shop, inbox.Probe, 2)
+		p.take(shop, inbox.Probe, 1)
+	}},
 	{"the oldest is found whatever it is held for", func(p *probe) {
 		p.accept(shop, 1)
 		p.retry(p.take(shop, inbox.NextDue, 1), 0, inbox.HoldRoute)

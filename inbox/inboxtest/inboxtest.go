@@ -123,6 +123,15 @@ func (p *probe) accept(q inbox.Queue, n int) inbox.Entry {
 	return p.acceptAs(q, n, false, false).Entry
 }
 
+func (p *probe) acceptFrom(n int, t inbox.Trace) {
+	p.t.Helper()
+	d := p.delivery(shop, n)
+	d.Trace = t
+	if _, err := p.Engine.Accept(p.t.Context(), d, false); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func (p *probe) acceptAs(q inbox.Queue, n int, running, isCopy bool) inbox.Accepted {
 	p.t.Helper()
 	got, err := p.Engine.Accept(p.t.Context(), p.delivery(q, n), running)

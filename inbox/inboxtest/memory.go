@@ -1,6 +1,7 @@
 package inboxtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"maps"
@@ -23,6 +24,7 @@ type Memory struct {
 	next    uint64
 	changed chan struct{}
 	ails    error
+	probed  map[inbox.Queue][]inbox.Trace // the latest last
 }
 
 type record struct {
@@ -34,7 +36,7 @@ type record struct {
 
 // NewMemory returns an empty engine. maxSize limits it; 0: no limit.
 func NewMemory(now func() time.Time, maxSize int64) *Memory {
-	return &Memory{id: rand.Text(), Now: now, MaxSize: maxSize, records: make(map[inbox.Key]*record), changed: make(chan struct{}, 1)}
+	return &Memory{id: rand.Text(), Now: now, MaxSize: maxSize, records: make(map[inbox.Key]*record), changed: make(chan struct{}, 1), probed: make(map[inbox.Queue][]inbox.Trace)}
 }
 
 // Ail makes all calls fail with a reason, or succeed again with nil.
@@ -93,7 +95,7 @@ func (m *Memory) Accept(_ context.Context, d *inbox.Delivery, running bool) (inb
 		now := m.Now()
 		r = &record{d: new(inbox.Delivery), Entry: inbox.Entry{
 			Key: d.Key, Queue: d.Queue, Label: d.Label, State: inbox.Pending, Position: m.next,
-			Received: d.Received, Since: now, Due: now, Size: len(b),
+			Received: d.Received, Since: now, Due: now, Size: len(b), Trace: d.Trace,
 		}}
 		if err := r.d.UnmarshalBinary(b); err != nil {
 			return inbox.Accepted{}, err
@@ -173,6 +175,9 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 	if m.ails != nil {
 		return nil, inbox.ErrUnavailable
 	}
+	if which == inbox.Probe {
+		return m.probe(q), nil
+	}
 	var first *record
 	for _, r := range m.ordered(inbox.Selection{States: []inbox.State{inbox.Pending}}) {
 		suits := r.Queue == q
@@ -182,15 +187,6 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 			suits = suits && !r.astray && !r.Due.After(m.Now())
 			if first != nil && (r.Hold == inbox.HoldTurn) != (first.Hold == inbox.HoldTurn) {
 				earlier = first.Hold == inbox.HoldTurn
-			}
-		case inbox.Probe:
-			suits = suits && !r.astray && (r.Hold != inbox.HoldTime || r.Attempts == 0)
-			switch {
-			case first == nil:
-			case r.Hold != first.Hold:
-				earlier = r.Hold == inbox.HoldTime || first.Hold == inbox.HoldApp
-			case r.Hold == inbox.HoldTime:
-				earlier = r.Position > first.Position
 			}
 		case inbox.Oldest:
 			earlier = first == nil || r.Since.Before(first.Since)
@@ -203,6 +199,49 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 		return nil, nil
 	}
 	return m.begin(first), nil
+}
+
+// probe takes one for a probe.
+func (m *Memory) probe(q inbox.Queue) *inbox.Attempt {
+	all := m.ordered(inbox.Selection{States: []inbox.State{inbox.Pending}})
+	all = slices.DeleteFunc(all, func(r *record) bool {
+		return r.Queue != q || r.astray || r.Hold == inbox.HoldTime && r.Attempts > 0 && r.Due.After(m.Now())
+	})
+	if len(all) == 0 {
+		return nil
+	}
+	class := func(r *record) int {
+		if r.Hold == inbox.HoldTime && r.Attempts > 0 {
+			return 3
+		}
+		return map[inbox.Hold]int{inbox.HoldTurn: 1, inbox.HoldApp: 2}[r.Hold]
+	}
+	lately := m.probed[q]
+	shared := len(lately)%2 == 1
+	latest := func(is func(inbox.Trace) bool) int { // -1: not among the last eight
+		for i := len(lately) - 1; i >= max(0, len(lately)-8); i-- {
+			if is(lately[i]) {
+				return i
+			}
+		}
+		return -1
+	}
+	first := slices.MinFunc(all, func(a, b *record) int {
+		if shared {
+			content := func(r *record) int { return latest(func(t inbox.Trace) bool { return t.Content == r.Trace.Content }) }
+			client := func(r *record) int { return latest(func(t inbox.Trace) bool { return t.Client == r.Trace.Client }) }
+			if c := cmp.Or(content(a)-content(b), client(a)-client(b)); c != 0 {
+				return c
+			}
+		}
+		c := class(a) - class(b)
+		if c == 0 && class(a) == 0 && !shared {
+			c = int(b.Position) - int(a.Position)
+		}
+		return cmp.Or(c, a.Due.Compare(b.Due), int(a.Position)-int(b.Position))
+	})
+	m.probed[q] = append(lately, first.Trace)
+	return m.begin(first)
 }
 
 // Settle implements [inbox.Engine].

@@ -26,6 +26,9 @@ type Entry struct {
 
 	Attempts, Status, Generation uint16
 
+	client  uint16 // of the trace
+	content uint32
+
 	State    inbox.State
 	Hold     inbox.Hold // as it is written: never HoldRoute
 	Replayed bool
@@ -53,7 +56,7 @@ func (e *Entry) View() inbox.Entry {
 		Key: e.Key, Queue: e.Group.Queue(), Label: e.Group.Label, State: e.State, Position: e.Seq,
 		Received: time.Unix(0, e.Received), Since: time.Unix(0, e.Since), Hold: e.Hold,
 		Attempts: int(e.Attempts), Status: int(e.Status), Generation: int(e.Generation),
-		Replayed: e.Replayed, Size: int(e.Size),
+		Replayed: e.Replayed, Size: int(e.Size), Trace: e.trace(),
 	}
 	if e.Astray {
 		v.Hold = inbox.HoldRoute
@@ -63,6 +66,8 @@ func (e *Entry) View() inbox.Entry {
 	}
 	return v
 }
+
+func (e *Entry) trace() inbox.Trace { return inbox.Trace{Content: e.content, Client: e.client} }
 
 // due is when time makes e due in this process.
 func (e *Entry) due() int64 {

@@ -69,6 +69,7 @@ func (x *Index[E]) NewEntry(d *inbox.Delivery, size int, now int64) Entry {
 	return Entry{
 		Key: d.Key, Group: x.Group(d.Queue, d.Label), State: inbox.Pending,
 		Received: d.Received.UnixNano(), Since: now, Due: now, Size: uint32(size),
+		client: d.Trace.Client, content: d.Trace.Content,
 	}
 }
 

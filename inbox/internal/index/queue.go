@@ -16,6 +16,9 @@ type queue struct {
 	running order // those in attempt, to be hastened
 	counts  [inbox.Locked + 1]int
 	bytes   int64
+
+	probed [8]inbox.Trace // the latest first
+	probes int
 }
 
 // line is where a pending entry waits.
@@ -43,30 +46,81 @@ func (q *queue) next(which inbox.Which, now int64) *Entry {
 	case inbox.Oldest:
 		return q.age.list[0]
 	case inbox.Probe:
-		var first *Entry
-		for _, line := range q.lines() {
-			for _, e := range line.list {
-				held := e.Hold == inbox.HoldTime && e.Attempts > 0 || e.Astray
-				if !held && (first == nil || e.probedBefore(first)) {
-					first = e
-				}
-			}
-		}
-		return first
+		return q.probe(now)
 	}
 	return nil
 }
 
+// probe returns the entry for the next probe, or nil.
+func (q *queue) probe(now int64) (first *Entry) {
+	shared := q.probes%2 == 1
+	for _, line := range q.lines() {
+		for _, e := range line.list {
+			waits := e.Hold == inbox.HoldTime && e.Attempts > 0 && e.Due > now // it has its own time
+			if !waits && !e.Astray && (first == nil || q.probedBefore(e, first, shared)) {
+				first = e
+			}
+		}
+	}
+	if first != nil {
+		q.probes++
+		copy(q.probed[1:], q.probed[:])
+		q.probed[0] = first.trace()
+	}
+	return first
+}
+
 // probedBefore prefers entries that the app has not failed to answer, since it may answer
 // them although it does not answer the others: the newest, for what it fails on is older.
-func (e *Entry) probedBefore(other *Entry) bool {
-	switch {
-	case e.Hold != other.Hold:
-		return e.Hold == inbox.HoldTime || other.Hold == inbox.HoldApp
-	case e.Hold == inbox.HoldTime:
+// That alone would leave the choice to whoever sends the most: with shared, the content
+// and then the client come first that have not been probed for longest, and the oldest.
+func (q *queue) probedBefore(e, other *Entry, shared bool) bool {
+	if shared {
+		content, client := q.since(e)
+		otherContent, otherClient := q.since(other)
+		if content != otherContent {
+			return content > otherContent
+		}
+		if client != otherClient {
+			return client > otherClient
+		}
+	}
+	switch class, otherClass := e.class(), other.class(); {
+	case class != otherClass:
+		return class < otherClass
+	case e.untried() && !shared:
 		return e.Seq > other.Seq
 	}
 	return e.before(other)
+}
+
+func (e *Entry) untried() bool { return e.Hold == inbox.HoldTime && e.Attempts == 0 }
+
+// class orders probes.
+func (e *Entry) class() int {
+	switch {
+	case e.untried():
+		return 0
+	case e.Hold == inbox.HoldTurn:
+		return 1
+	case e.Hold == inbox.HoldApp:
+		return 2
+	}
+	return 3
+}
+
+// since returns how many probes ago the content and the client of e had one.
+func (q *queue) since(e *Entry) (content, client int) {
+	content, client = len(q.probed), len(q.probed)
+	for i, t := range q.probed {
+		if t.Content == e.content {
+			content = min(content, i)
+		}
+		if t.Client == e.client {
+			client = min(client, i)
+		}
+	}
+	return content, client
 }
 
 // hasten makes entries held for the app due, or those held for a route when they were.
