@@ -45,9 +45,11 @@ func share(a, b []string) bool {
 }
 
 // socketsOf lists the addresses of a proxy's app, each in its normal spelling.
-func socketsOf(h *reverseproxy.Handler) (sockets []string) {
+func socketsOf(h *reverseproxy.Handler, f fixed) (sockets []string) {
 	for _, address := range addressesOf(h) {
-		sockets = append(sockets, normal(address))
+		for _, one := range f.expand(address) {
+			sockets = append(sockets, normal(one))
+		}
 	}
 	return sorted(sockets)
 }

@@ -62,7 +62,7 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 	for _, at := range s.blocks {
 		met, unreached := false, error(nil)
 		for _, host := range at.hosts {
-			b := &bypass{block: at.block, server: s.servers[at.server], host: host, budget: &budget}
+			b := &bypass{block: at.block, server: s.servers[at.server], host: host, budget: &budget, fixed: s.fixed[at.server]}
 			if app := b.search(); app != "" {
 				return nil, at.notOfItsSite("some", app, host)
 			}
@@ -140,6 +140,7 @@ type bypass struct {
 	budget *int
 	depth  int  // of invoked routes
 	open   bool // no app answers: what would be behind the block if it were reached
+	fixed  fixed
 
 	met     bool     // some requests reach the block
 	behind  []string // addresses of apps that verified requests reach
@@ -175,7 +176,7 @@ func (b *bypass) search() (app string) {
 // instead returns an app that is behind the block and that every request reaches before
 // it, "" if there is none.
 func (b *bypass) instead() (app string) {
-	beyond := &bypass{block: b.block, server: b.server, host: b.host, budget: b.budget, open: true}
+	beyond := &bypass{block: b.block, server: b.server, host: b.host, budget: b.budget, open: true, fixed: b.fixed}
 	beyond.routes(b.server.Routes, flow{open: some})
 	for _, a := range b.past {
 		if share(a.addresses, beyond.behind) {
@@ -275,10 +276,10 @@ func (b *bypass) invoke(h *caddyhttp.Invoke, f flow) flow {
 }
 
 func (b *bypass) proxy(h *reverseproxy.Handler, f flow) flow {
-	a, ok := replyOfProxy(h)
+	a, ok := replyOfProxy(h, b.fixed)
 	if !ok { // forward_auth: it answers all but a few, which count as guarded
 		if f.open != none {
-			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addressesOf(h), " "), addresses: socketsOf(h)})
+			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addressesOf(h), " "), addresses: socketsOf(h, b.fixed)})
 		}
 		b.ended = max(b.ended, f.open)
 		return flow{guarded: max(f.open, f.guarded), verified: f.verified}

@@ -33,11 +33,11 @@ type app struct {
 	refused   bool // in the error routes
 }
 
-func (t trail) app(h *reverseproxy.Handler, server string) app {
+func (t trail) app(h *reverseproxy.Handler, server string, f fixed) app {
 	if h.Rewrite != nil {
 		t = t.rewritten(h.Rewrite)
 	}
-	return app{server, socketsOf(h), t.sampleHosts(), t.layers, t.refused}
+	return app{server, socketsOf(h, f), t.sampleHosts(), t.layers, t.refused}
 }
 
 // rewritten adds a rewrite to the trail.
@@ -168,13 +168,34 @@ func (l layer) undone(path string) (paths []string) {
 	for _, swap := range l.swaps {
 		from, to := swap[0], swap[1]
 		switch {
-		case to != "" && strings.Contains(path, to):
-			paths = append(paths, strings.Replace(path, to, from, 1))
-		case to == "":
+		case to != "":
+			paths = append(paths, replacements(path, to, from)...)
+		default:
 			paths = append(paths, from+path, "/"+from+rest, path+from)
+			for i := range path {
+				if path[i] == '/' && i > 0 {
+					paths = append(paths, path[:i]+from+path[i:], path[:i+1]+from+path[i+1:])
+				}
+			}
 		}
 	}
 	return slices.DeleteFunc(paths, func(p string) bool { return !strings.HasPrefix(p, "/") })
+}
+
+// replacements lists the texts in which one old is replaced, or all are.
+func replacements(text, old, with string) (all []string) {
+	for at, from := 0, 0; ; from = at + len(old) {
+		i := strings.Index(text[from:], old)
+		if i < 0 {
+			break
+		}
+		at = from + i
+		all = append(all, text[:at]+with+text[at+len(old):])
+	}
+	if len(all) > 1 {
+		all = append(all, strings.ReplaceAll(text, old, with))
+	}
+	return all
 }
 
 // calledAs undoes the rewrites of the layers above. A path with the stripped prefix

@@ -242,9 +242,10 @@ func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	if w := s.probes[p]; w != nil {
 		return w
 	}
-	w := &walker{server: s.servers[p.server], budget: &s.budget, path: p.path, dares: p.dares, above: s.loose}
+	w := &walker{server: s.servers[p.server], budget: &s.budget, dares: p.dares, above: s.loose}
 	s.probes[p] = w
 	m := imagine(p.method, s.secure[p.server], p.at.host, p.at.path)
+	m.wanted = p.path
 	switch {
 	case p.strays:
 		w.loose, w.given, w.fits = s.loose, p.given, into

@@ -73,6 +73,14 @@ var besides = map[string]string{
 	"handle /in {\nreverse_proxy other:1 {\nhandle_response {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\n}\nrespond 404":                    "/in",
 	"handle /in {\nintercept {\n@e status 4xx\nhandle_response @e {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 404\n}\nrespond 404": "/in",
 	"handle /in {\nintercept {\nhandle_response {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 200\n}\nrespond 404":                   "/in",
+	"route {\nuri replace _ /\nreverse_proxy app:3000\n}":                                                                                                "/hooks_stripe",
+	"vars p /hooks/stripe\nroute /in {\nrewrite * {vars.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                      "/in",
+	"route /in {\nvars p {query.p}\nrewrite * {vars.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                          "/in",
+	"route /in {\nvars p /{header.X-Path}\nrewrite * {vars.p}?a=b\nreverse_proxy app:3000\n}\nrespond 404":                                               "/in",
+	"vars p /hooks/stripe\ntry_files {vars.p}\nreverse_proxy app:3000":                                                                                   "/x",
+	"vars p stripe\ntry_files {path} /hooks/{vars.p}\nreverse_proxy app:3000":                                                                            "/x",
+	"route /in {\nvars p {query.p}\ntry_files {path} {vars.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                   "/in",
+	"route /in {\ntry_files {query.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                                           "/in",
 	"handle_path /a/* {\nhandle_path /b/* {\nreverse_proxy app:3000 app:3001\n}\n}\nrespond 404":                                                         "/a/b/hooks/stripe",
 }
 
@@ -95,12 +103,55 @@ func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
 	for _, beside := range []string{
 		"route {\nuri path_regexp ^/v[0-9]/in /hooks\nreverse_proxy app:3000\n}", // whose path does not follow from ^/v
 		"rewrite /old/* /in{uri}\nreverse_proxy app:3000",
+		"vars p /in\ntry_files {vars.p}\nreverse_proxy app:3000",
+		"try_files {vars.p}\nreverse_proxy app:3000",
+		"try_files {path} {path}/index.php\nreverse_proxy app:3000",
+		"vars p {path}\nrewrite /old/* /in/{vars.p}\nreverse_proxy app:3000",
 		"route {\nuri strip_suffix .json\nreverse_proxy app:3000\n}", // a path that the block owns
 		"handle /in {\nintercept {\n@e status 5xx\nhandle_response @e {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 404\n}\nrespond 404",
 		"handle /in/* {\nforward_auth auth:3000 {\nuri /ask\n}\nuri replace /in /hooks\nreverse_proxy app:3000\n}\nrespond 404",
 	} {
 		t.Run(beside, func(t *testing.T) { isWarnedOf(t, hooks(beside)) })
 	}
+}
+
+// named are ways to an app whose address map or vars sets.
+var named = map[string]string{
+	"vars backend %\nhandle_path /in/* {\nreverse_proxy {vars.backend}\n}\nrespond 404":                                                        "{http.vars.backend}",
+	"vars backend app\nhandle_path /in/* {\nreverse_proxy {vars.backend}:3000\n}\nrespond 404":                                                 "{http.vars.backend}:3000",
+	"vars a %\nvars backend {vars.a}\nhandle_path /in/* {\nreverse_proxy {vars.backend}\n}\nrespond 404":                                       "{http.vars.backend}",
+	"handle_path /in/* {\nvars backend %\nreverse_proxy {vars.backend}\n}\nrespond 404":                                                        "{http.vars.backend}",
+	"map {host} {backend} {\nhooks.example.com %\ndefault x:1\n}\nhandle_path /in/* {\nreverse_proxy {backend}\n}\nrespond 404":                "{backend}",
+	"map {host} {backend} {\n~^hooks %\ndefault x:1\n}\nhandle_path /in/* {\nreverse_proxy {backend}\n}\nrespond 404":                          "{backend}",
+	"map {host} {a} {backend} {\nx.example.com 1 x:1\ndefault 2 %\n}\nhandle_path /in/* {\nreverse_proxy {backend}\n}\nrespond 404":            "{backend}",
+	"map {labels.2} {backend} {\nhooks %\ndefault x:1\n}\nhandle_path /in/* {\nreverse_proxy {backend}\n}\nrespond 404":                        "{backend}",
+	"map {header.X-To} {backend} {\na x:1\nb %\n}\nhandle_path /in/* {\nreverse_proxy {backend}\n}\nrespond 404":                               "{backend}",
+	"map {query.to} {backend} {\nb %\ndefault x:1\n}\nvars at {backend}\nhandle_path /in/* {\nreverse_proxy {vars.at}\n}\nrespond 404":         "{http.vars.at}",
+	"map {path} {backend} {\n/in/hooks/stripe %\ndefault x:1\n}\nroute /in/* {\nuri strip_prefix /in\nreverse_proxy {backend}\n}\nrespond 404": "{backend}",
+}
+
+// TestAppsThatMapAndVarsNameAreWarnedOf: the address of an app may be the value of a map
+// or of vars.
+func TestAppsThatMapAndVarsNameAreWarnedOf(t *testing.T) {
+	for beside, by := range named {
+		t.Run(beside, func(t *testing.T) {
+			beside := strings.ReplaceAll(beside, "%", "app:3000")
+			isWarnedOf(t, hooks(beside), openPath+"reverse_proxy "+by+" with the path … handle_path or a rewrite makes it the same; … request=hooks.example.com/in/hooks/stripe path_there=/hooks/stripe")
+			isWarnedOf(t, hooks(strings.ReplaceAll(strings.ReplaceAll(beside, "app:3000", "other:3000"), "backend app\n", "backend other\n")))
+		})
+	}
+	isWarnedOf(t, "hooks.example.com {\nhandle /hooks/stripe {\nverify_webhook stripe whsec_a\nreverse_proxy app:3000\n}\nhandle /hooks/v1/* {\nuri replace v1/ \"\"\nreverse_proxy app:3000\n}\nrespond 404\n}",
+		openPath+"reverse_proxy app:3000 with the path … request=hooks.example.com/hooks/v1/stripe path_there=/hooks/stripe")
+	const byHost = "map {host} {backend} {\nhooks.example.com app:3000\ndefault other:3000\n}\n"
+	behind := func(more string) string {
+		return strings.Replace(hooks(more), "reverse_proxy app:3000", "reverse_proxy {backend}", 1)
+	}
+	const open = openPath + "reverse_proxy app:3000 with the path … request="
+	isWarnedOf(t, behind(byHost+"handle_path /in/* {\nreverse_proxy app:3000\n}\nrespond 404"), open+"hooks.example.com/in/hooks/stripe")
+	isWarnedOf(t, behind(byHost+"handle_path /in/* {\nreverse_proxy other:3000\n}\nrespond 404"))
+	isWarnedOf(t, behind(byHost+"respond 404\n}\nb.example.com {\n"+byHost+"reverse_proxy {backend}"))
+	isWarnedOf(t, hooks(byHost+"respond 404\n}\nb.example.com {\n"+byHost+"reverse_proxy {backend}"))
+	isWarnedOf(t, behind(byHost+"respond 404\n}\nb.example.com {\nreverse_proxy app:3000"), open+"b.example.com/hooks/stripe")
 }
 
 // perhaps are ways that only requests take which match what the check cannot evaluate.

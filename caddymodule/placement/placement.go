@@ -85,6 +85,7 @@ type survey struct {
 	budget  int
 	walks   map[string]*walker
 	probes  map[probe]*walker
+	fixed   map[string]fixed // what has one value in a server
 
 	met     map[spot][]placed
 	touched map[*Handler]bool
@@ -98,7 +99,7 @@ const surveyBudget = 250_000
 
 func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
-		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker),
+		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
 		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool),
 	}
@@ -107,6 +108,7 @@ func surveyOf(app *caddyhttp.App) *survey {
 		p := placeOf(name, app.Servers[name])
 		s.seats, s.blocks, s.apps = append(s.seats, p.seats...), append(s.blocks, p.blocks...), append(s.apps, p.apps...)
 		maps.Copy(s.loose, p.loose)
+		s.fixed[name] = p.fixed.single()
 	}
 	return s
 }

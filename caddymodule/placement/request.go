@@ -65,6 +65,8 @@ type imagined struct {
 	chosen bool     // the client has since decided about a route
 	unsure bool     // it passed something that the walk cannot judge
 	depth  int      // of invoked routes
+	wanted string   // the path that its client gives to a rewrite under its control
+	fixed  fixed
 }
 
 func imagine(method string, secure bool, host, path string) imagined {
@@ -309,14 +311,35 @@ func (m imagined) judgeFile(t *fileserver.MatchFile) verdict {
 		return never
 	}
 	last := t.TryFiles[len(t.TryFiles)-1]
-	switch {
-	case strings.HasPrefix(last, "="):
+	if strings.HasPrefix(last, "=") {
 		return unclear
-	case strings.Contains(last, "{"):
-		return never
+	}
+	if strings.Contains(last, "{") {
+		if last = m.fileNamed(last); last == "" {
+			return never
+		}
 	}
 	m.replacer().Set("http.matchers.file.relative", "/"+strings.TrimPrefix(last, "/"))
 	return always
+}
+
+// fileNamed returns the file that try_files names with a variable, a query or a header;
+// "" for other placeholders, such as of the path.
+func (m imagined) fileNamed(text string) string {
+	text = clientsOwn.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, "/") {
+			return "/" + strings.TrimPrefix(m.wanted, "/")
+		}
+		return m.wanted
+	})
+	for _, name := range placeholders.FindAllStringSubmatch(text, -1) {
+		value, set := m.replacer().GetString(name[1])
+		if !strings.HasPrefix(name[1], varsPrefix) || !set || value == "" {
+			return ""
+		}
+		text = strings.Replace(text, name[0], value, 1)
+	}
+	return text
 }
 
 func kindOf(module any) caddy.ModuleID {

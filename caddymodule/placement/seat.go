@@ -64,12 +64,13 @@ type place struct {
 	blocks []blockPlace
 	apps   []app
 	loose  map[*caddyhttp.Route]bool // above a seat
+	fixed  fixed
 }
 
 // placeOf finds the handlers in a server's routes, except error routes, and its apps,
 // including those in error routes.
 func placeOf(name string, server *caddyhttp.Server) *place {
-	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool)}
+	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool), fixed: fixedIn(server)}
 	p.visit(server.Routes, trail{}, 0)
 	if server.Errors != nil {
 		p.visit(server.Errors.Routes, trail{refused: true}, 0)
@@ -123,7 +124,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 			case *reverseproxy.Handler:
 				p.visitAnswers(h.HandleResponse, inside, depth)
 				if len(p.apps) < maxSeats {
-					p.apps = append(p.apps, inside.app(h, p.name))
+					p.apps = append(p.apps, inside.app(h, p.name, p.fixed))
 				}
 			}
 		}

@@ -38,7 +38,6 @@ type walker struct {
 	loose  map[*caddyhttp.Route]bool // routes with a loose matcher
 	given  verdict                   // the result of their loose matchers
 	fits   []looseRoute              // those that it enters
-	path   string                    // that its client gives to a rewrite under its control
 	dares  bool                      // unclear matchers match or not, as the client likes, but for
 	above  map[*caddyhttp.Route]bool // those above handlers
 
@@ -163,11 +162,9 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 			w.routes(caddyhttp.RouteList{*route}, m, rest)
 		}
 	case *rewrite.Rewrite:
-		rest(m.after(func(r *http.Request, repl *caddy.Replacer) { w.rewrite(h, r, repl) }))
+		rest(m.rewrite(h))
 	case *caddyhttp.VarsMiddleware, *maphandler.Handler: // which a rewrite may use
-		rest(m.after(func(r *http.Request, _ *caddy.Replacer) {
-			_ = h.ServeHTTP(nil, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
-		}))
+		rest(m.set(h))
 	case *intercept.Intercept:
 		w.intercept(h, m, rest)
 	default:
@@ -175,11 +172,13 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 	}
 }
 
-func (w *walker) rewrite(h *rewrite.Rewrite, r *http.Request, repl *caddy.Replacer) {
-	if w.path != "" {
-		chooses(r, h.URI, w.path)
-	}
-	h.Rewrite(r, repl)
+func (m imagined) rewrite(h *rewrite.Rewrite) imagined {
+	return m.after(func(r *http.Request, repl *caddy.Replacer) {
+		if m.wanted != "" {
+			chooses(r, h.URI, m.wanted)
+		}
+		h.Rewrite(r, repl)
+	})
 }
 
 // intercept also takes a request into the routes for its response: for any if an app
@@ -213,7 +212,7 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 			w.answers = append(w.answers, status)
 		}
 	}
-	if a, ok := replyOf(h, m.r.Method); ok {
+	if a, ok := replyOf(h, m.r.Method, m.fixed); ok {
 		if proxy, ok := h.(*reverseproxy.Handler); ok {
 			m = w.proxied(proxy, m)
 		}
@@ -238,7 +237,7 @@ func (w *walker) proxied(h *reverseproxy.Handler, m imagined) imagined {
 	if h.Rewrite == nil {
 		return m
 	}
-	return m.after(func(r *http.Request, repl *caddy.Replacer) { w.rewrite(h.Rewrite, r, repl) })
+	return m.rewrite(h.Rewrite)
 }
 
 func (w *walker) meet(h *Handler, m imagined, rest onward) {
@@ -301,10 +300,10 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 
 // replyOf returns what may answer a delivery with a 2xx. A file server refuses a
 // POST.
-func replyOf(h caddyhttp.MiddlewareHandler, method string) (reply, bool) {
+func replyOf(h caddyhttp.MiddlewareHandler, method string, f fixed) (reply, bool) {
 	switch h := h.(type) {
 	case *reverseproxy.Handler:
-		return replyOfProxy(h)
+		return replyOfProxy(h, f)
 	case *caddyhttp.StaticResponse:
 		status, err := strconv.Atoi(string(h.StatusCode))
 		if h.Abort || string(h.StatusCode) != "" && (err != nil || status < 200 || status > 299) {
@@ -317,7 +316,7 @@ func replyOf(h caddyhttp.MiddlewareHandler, method string) (reply, bool) {
 	return reply{}, false
 }
 
-func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
+func replyOfProxy(h *reverseproxy.Handler, f fixed) (reply, bool) {
 	if h.Rewrite != nil && len(h.HandleResponse) > 0 { // forward_auth is a guard
 		return reply{}, false
 	}
@@ -333,9 +332,9 @@ func replyOfProxy(h *reverseproxy.Handler) (reply, bool) {
 			a.patience = math.MaxInt64
 		}
 	}
-	a.addresses = socketsOf(h)
+	a.addresses = socketsOf(h, f)
 	if isKnown(h.DynamicUpstreams) {
-		a.app = strings.Join(a.addresses, " ")
+		a.app = strings.Join(socketsOf(h, nil), " ")
 	}
 	return a, true
 }
