@@ -155,28 +155,35 @@ func TestOthersAreNotRetained(t *testing.T) {
 	}
 }
 
-// TestTheDefaultFileIsLookedAt: a configuration that names another one is warned of
-// deliveries in it.
+// TestTheDefaultFileIsLookedAt: a configuration that names another one, or whose handlers
+// have none, is warned of deliveries in it, and leaves them there: it may be another
+// Caddy's. The option alone gets them delivered.
 func TestTheDefaultFileIsLookedAt(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	warned := func() int {
+	other := fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db")))
+	look := func(config, handler string) (opened string, warned int) {
 		t.Helper()
-		g := watched(t, fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db"))), once(keepingInbox))
+		g := watched(t, config, handler)
 		defer func() {
 			if err := g.app.shut(); err != nil {
 				t.Error(err)
 			}
 		}()
-		return g.logs.FilterMessageSnippet("the default inbox file holds deliveries").Len()
+		if b := g.app.box(); b != nil {
+			opened = g.app.inbox.Module.(*boxes.Bolt).Path
+			b.Release()
+		}
+		return opened, g.logs.FilterMessageSnippet("the default inbox file holds deliveries").Len()
 	}
-	if n := warned(); n != 0 {
+	if _, n := look(other, once(keepingInbox)); n != 0 {
 		t.Errorf("%d warnings without a file", n)
 	}
 	g := watched(t, "", once(keepingInbox))
 	g.awaitInbox()
 	g.box().Pause("acme")
-	if !strings.HasPrefix(g.app.inbox.Module.(*boxes.Bolt).Path, caddy.AppDataDir()) {
-		t.Fatalf("not the default: %s", g.app.inbox.Module.Identity())
+	path := g.app.inbox.Module.(*boxes.Bolt).Path
+	if !strings.HasPrefix(path, caddy.AppDataDir()) {
+		t.Fatalf("not the default: %s", path)
 	}
 	for range 2 {
 		g.send(post(), answering(200))
@@ -184,7 +191,13 @@ func TestTheDefaultFileIsLookedAt(t *testing.T) {
 	if err := g.app.shut(); err != nil {
 		t.Fatal(err)
 	}
-	if n := warned(); n != 1 {
-		t.Errorf("%d warnings of what it holds", n)
+	if opened, n := look(other, once(keepingInbox)); n != 1 || opened == path {
+		t.Errorf("with another one: %d warnings, and %q is open", n, opened)
+	}
+	if opened, n := look("", once(`"name":"acme"`)); n != 1 || opened != "" {
+		t.Errorf("without an inbox: %d warnings, and %q is open", n, opened)
+	}
+	if opened, n := look(`{"inbox":{"inbox":"bolt"}}`, once(`"name":"acme"`)); n != 0 || opened != path {
+		t.Errorf("with the option alone: %d warnings, and %q is open", n, opened)
 	}
 }

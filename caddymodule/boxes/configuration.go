@@ -2,7 +2,6 @@ package boxes
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -74,9 +73,7 @@ func (c *Configuration) names() string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-// Open takes the reference to the inbox. A configuration without one uses the default
-// file's while it holds deliveries: accepted deliveries are delivered, whatever the
-// configuration says by then.
+// Open takes the reference to the inbox, if the configuration has one.
 func (c *Configuration) Open() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,18 +89,11 @@ func (c *Configuration) Open() {
 	b.use()
 }
 
-// needsInbox reports whether the configuration has an inbox, or the default one still
-// holds deliveries. c.mu is held.
+// needsInbox reports whether the configuration has an inbox: by its option, or by a
+// handler's. Without one, not even the default file is opened: it may be that of another
+// Caddy of the same user. c.mu is held.
 func (c *Configuration) needsInbox() bool {
-	if c.configured || slices.ContainsFunc(c.handlers, func(h Handler) bool { return h.Policy != nil }) {
-		return true
-	}
-	file, ok := c.Module.(*Bolt)
-	if !ok {
-		return false
-	}
-	_, err := os.Stat(file.Path)
-	return err == nil
+	return c.configured || slices.ContainsFunc(c.handlers, func(h Handler) bool { return h.Policy != nil })
 }
 
 // Close releases the reference, unless the inbox is retained. Without a configuration in
@@ -246,7 +236,7 @@ func (c *Configuration) WarnAboutOthers() {
 		return
 	}
 	if n := bolt.Owed(file.Path); n > 0 {
-		c.logger.Warn("the default inbox file holds deliveries, and this configuration uses another inbox: they are not delivered: remove the global option inbox, or name this file in it, until it is empty",
+		c.logger.Warn("the default inbox file holds deliveries, and this configuration does not use it: they are not delivered: if they are this Caddy's, and not another's of the same user, write the global option { verify_webhook { inbox bolt } } until it is empty",
 			zap.String("inbox", describe(file)), zap.Int("deliveries", n))
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // the storage of listen
 	"github.com/spf13/cobra"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/page"
@@ -48,9 +49,10 @@ only: never point a tunnel at it. --page chooses its address, or turns it off.
 --save writes each request to its own file, for "caddy webhook verify". The
 files hold your senders' data: protect them as you protect that data.
 
-It has no TLS and no admin endpoint, and keeps no state: put a tunnel in front
-for a remote sender. Anyone on the network can reach :9000, only this machine
-can reach 127.0.0.1:9000.
+It has no TLS and no admin endpoint, and keeps no state: it has no inbox, even
+where the handler of --config has one. Put a tunnel in front for a remote sender.
+Anyone on the network can reach :9000, only this machine can reach
+127.0.0.1:9000.
 ` + schemeHelp,
 		Example: `  caddy webhook listen stripe --secret '{env.STRIPE_SECRET}'
   caddy webhook listen stripe --secret '{env.STRIPE_SECRET}' \
@@ -122,6 +124,12 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	storage, err := os.MkdirTemp("", "caddy-webhook-listen-") // Caddy's own may be the gateway's
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(storage)
+	config.StorageRaw = caddyconfig.JSON(map[string]any{"module": "file_system", "root": storage}, nil)
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
@@ -200,6 +208,7 @@ func (c *listenRun) gateway(subjects []*subject, to *url.URL, maxBody int64) (*c
 	routes := []any{map[string]any{"handle": []any{map[string]any{"handler": strings.TrimPrefix(recorderID, "http.handlers.")}}}}
 	for _, s := range subjects {
 		s.nameTenant()
+		s.handler.Inbox = nil // its file is the gateway's
 		handlers := append([]any{caddyconfig.JSONModuleObject(s.handler, "handler", "verify_webhook", nil)}, app...)
 		route := map[string]any{"handle": handlers}
 		if len(subjects) > 1 {
