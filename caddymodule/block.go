@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,7 +64,7 @@ type BlockSender struct {
 	VerifyRaw json.RawMessage `json:"verify,omitempty" caddy:"namespace=http.handlers inline_key=handler"`
 
 	handler *Handler
-	near    *regexp.Regexp // paths that apps may read as another sender's; nil: none
+	near    nearPaths // of other senders
 }
 
 // CaddyModule returns the Caddy module information.
@@ -116,15 +115,14 @@ func (b *Block) load(ctx caddy.Context) error {
 			continue
 		}
 		b.folders[folder], b.deepest = s, max(b.deepest, len(folder))
-		if near := nearOthers(s.Path, b.paths()); near != "" {
-			s.near = regexp.MustCompile(near)
-		}
+		s.near = nearOthers(s.Path, b.paths())
 	}
 	if err := b.Routes.Provision(ctx); err != nil {
 		return err
 	}
 	b.verified = b.Routes.Compile(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
-	return b.describe(ctx)
+	b.describe()
+	return nil
 }
 
 // checkPaths refuses paths outside the prefix, and two that are one to an app.
@@ -173,7 +171,7 @@ func (s *BlockSender) load(ctx caddy.Context) error {
 }
 
 // describe sets asRoutes.
-func (b *Block) describe(ctx caddy.Context) error {
+func (b *Block) describe() {
 	unknown := &caddyhttp.StaticError{Error: errUnknownPath.Error(), StatusCode: caddyhttp.WeakString(strconv.Itoa(http.StatusNotFound))}
 	var exact, folders caddyhttp.RouteList
 	route := func(h caddyhttp.MiddlewareHandler, matchers ...any) caddyhttp.Route {
@@ -189,12 +187,8 @@ func (b *Block) describe(ctx caddy.Context) error {
 			exact = append(exact, to)
 			continue
 		}
-		if s.near != nil {
-			near := &caddyhttp.MatchPathRE{MatchRegexp: caddyhttp.MatchRegexp{Pattern: s.near.String()}}
-			if err := near.Provision(ctx); err != nil {
-				return err
-			}
-			folders = append(folders, route(unknown, near))
+		if len(s.near) > 0 {
+			folders = append(folders, route(unknown, s.near))
 		}
 		folders = append(folders, to)
 	}
@@ -205,7 +199,6 @@ func (b *Block) describe(ctx caddy.Context) error {
 		},
 		Terminal: true,
 	}}
-	return nil
 }
 
 func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -239,7 +232,7 @@ func (b *Block) senderOf(path string) *BlockSender {
 		if lower[i] != '/' {
 			continue
 		}
-		if s := b.folders[lower[:i+1]]; s != nil && (s.near == nil || !s.near.MatchString(path)) {
+		if s := b.folders[lower[:i+1]]; s != nil && !s.near.match(path) {
 			return s
 		}
 	}

@@ -81,7 +81,7 @@ func runnable(t testing.TB, b *Block) *caddyhttp.Subroute {
 	return outer
 }
 
-var blockPaths = []string{"/hooks/github", "/hooks/acme/special", "/hooks/acme/*", "/hooks/Äcme/deep/*", "/hooks/acme", "/hooks/slash/"}
+var blockPaths = []string{"/hooks/github", "/hooks/acme/special", "/hooks/acme/*", "/hooks/Äcme/deep/*", "/hooks/acme", "/hooks/slash/", "/hooks/acme/eu/north"}
 
 // TestBlockGivesARequestToTheSenderOfItsPath and to no other, whatever follows.
 func TestBlockGivesARequestToTheSenderOfItsPath(t *testing.T) {
@@ -90,34 +90,54 @@ func TestBlockGivesARequestToTheSenderOfItsPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"/hooks/github":              "sender 1",
-		"/HOOKS/GitHub":              "sender 1",
-		"/hooks/github/":             "status 404",
-		"/hooks/github.json":         "status 404",
-		"/hooks/git":                 "status 404",
-		"/hooks/acme/special":        "sender 2",
-		"/hooks/acme/special/":       "status 404", // an app may read it as sender 2's
-		"/hooks/acme/SPECIAL.json":   "status 404",
-		"/hooks/acme/\u017fpecial":   "status 404", // ſ, an s in another case
-		"/hooks/acme/specials":       "sender 3",
-		"/hooks/acme/x":              "sender 3",
-		"/hooks/ACME/x/y":            "sender 3",
-		"/hooks/acme":                "sender 5",
-		"/hooks/acme/":               "status 404", // an app may read it as sender 5's
-		"/hooks/acmes/x":             "status 404",
-		"/hooks/äcme/deep/x":         "sender 4",
-		"/hooks/Äcme/deep/":          "sender 4",
-		"/hooks/Äcme/deep":           "status 404",
-		"/hooks/slash/":              "sender 6",
-		"/hooks/slash":               "status 404",
-		"/hooks":                     "status 404",
-		"/hooks/":                    "status 404",
-		"/hooks/acme/../github":      "status 400",
-		"/hooks//github":             "status 400",
-		"/hooksgithub":               "next",
-		"/":                          "next",
-		"/shop/hooks/github":         "next",
-		"/hooks/" + manySegments(50): "status 404",
+		"/hooks/github":                               "sender 1",
+		"/HOOKS/GitHub":                               "sender 1",
+		"/hooks/github/":                              "status 404",
+		"/hooks/github.json":                          "status 404",
+		"/hooks/git":                                  "status 404",
+		"/hooks/acme/special":                         "sender 2",
+		"/hooks/acme/special/":                        "status 404", // an app may read it as sender 2's
+		"/hooks/acme/SPECIAL.json":                    "status 404",
+		"/hooks/acme/\u017fpecial":                    "status 404", // ſ, an s in another case
+		"/hooks/acme/special%":                        "status 404",
+		"/hooks/acme/index.php/special":               "status 404", // behind a script in the folder
+		"/hooks/acme/app.cgi/hooks/acme/special":      "status 404",
+		"/hooks/acme/app.cgi/special.json/x":          "status 404",
+		"/hooks/acme/a.php/b.php/special":             "status 404",
+		"/hooks/acme/index.php/hooks/acme/":           "status 404", // sender 5's
+		"/hooks/acme/index.php/":                      "status 404",
+		"/hooks/acme/eu./north":                       "status 404", // Windows
+		"/hooks/acme/eu /north":                       "status 404",
+		"/hooks/acme/eu.php/north":                    "status 404", // MultiViews
+		"/hooks/acme/EU:$i30:$INDEX_ALLOCATION/north": "status 404",
+		"/hooks/acme/eu/index.php/north":              "status 404",
+		"/hooks/acme/eu.php/eu/north":                 "status 404",
+		"/hooks/acme/callback.php":                    "sender 3", // no script in front of another's path
+		"/hooks/acme/x.php/y":                         "sender 3",
+		"/hooks/acme/eu.json/north":                   "sender 3",
+		"/hooks/acme/x/special":                       "sender 3",
+		"/hooks/acme/x.json/special":                  "sender 3",
+		"/hooks/acme/eu":                              "sender 3",
+		"/hooks/acme/eu/north":                        "sender 7",
+		"/hooks/acme/specials":                        "sender 3",
+		"/hooks/acme/x":                               "sender 3",
+		"/hooks/ACME/x/y":                             "sender 3",
+		"/hooks/acme":                                 "sender 5",
+		"/hooks/acme/":                                "status 404", // an app may read it as sender 5's
+		"/hooks/acmes/x":                              "status 404",
+		"/hooks/äcme/deep/x":                          "sender 4",
+		"/hooks/Äcme/deep/":                           "sender 4",
+		"/hooks/Äcme/deep":                            "status 404",
+		"/hooks/slash/":                               "sender 6",
+		"/hooks/slash":                                "status 404",
+		"/hooks":                                      "status 404",
+		"/hooks/":                                     "status 404",
+		"/hooks/acme/../github":                       "status 400",
+		"/hooks//github":                              "status 400",
+		"/hooksgithub":                                "next",
+		"/":                                           "next",
+		"/shop/hooks/github":                          "next",
+		"/hooks/" + manySegments(50):                  "status 404",
 	} {
 		if got := arrivedAt(b, path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
@@ -133,7 +153,7 @@ func TestBlockOfTheWholeSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"/": "sender 1", "/x": "sender 1", "/github": "sender 2", "/github/": "status 404", "/x/github": "sender 1"} {
+	for path, want := range map[string]string{"/": "sender 1", "/x": "sender 1", "/github": "sender 2", "/github/": "status 404", "/x/github": "sender 1", "/x/index.php/github": "status 404"} {
 		if got := arrivedAt(b, path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}

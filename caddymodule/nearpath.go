@@ -1,8 +1,11 @@
 package caddymodule
 
 import (
-	"regexp"
+	"net/http"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
@@ -15,25 +18,33 @@ func covers(a, b string) bool {
 // toApps is the same for paths for which an app may have one route.
 func toApps(path string) string { return appview.FoldCase(strings.TrimSuffix(path, "/")) }
 
-// nearOthers returns a regular expression of the paths below a sender's /* that apps may
-// read as another sender's exact path: with a slash or an extension at its end, or below
-// it. It returns "" if there are none. Without it, who has this sender's key could call
+// nearPaths matches the paths below a sender's /* that apps may read as another sender's
+// exact path, or as one below it. Without it, who has this sender's key could call
 // another sender's route in the app.
-func nearOthers(path string, others []string) string {
-	folder := strings.TrimSuffix(path, "/*")
-	var near []string
+type nearPaths []appview.Reading
+
+// nearOthers returns the near paths of a sender's /*.
+func nearOthers(path string, others []string) (near nearPaths) {
 	for _, other := range others {
-		exact := strings.TrimSuffix(other, "/")
-		switch {
-		case strings.HasSuffix(exact, "/*"):
-		case toApps(exact) == toApps(folder): // its folder
-			near = append(near, regexp.QuoteMeta(exact)+"/$")
-		case covers(path, other):
-			near = append(near, regexp.QuoteMeta(exact)+`(?:$|[\s/.:;?#%\\])`)
+		folder := toApps(other) == toApps(strings.TrimSuffix(path, "/*"))
+		if !strings.HasSuffix(other, "/*") && (folder || covers(path, other)) {
+			near = append(near, appview.ReadingOf(other, !folder))
 		}
 	}
-	if len(near) == 0 {
-		return ""
-	}
-	return "(?i)^(?:" + strings.Join(near, "|") + ")"
+	return near
 }
+
+// CaddyModule names it for placement. It is not registered: no configuration names it.
+func (nearPaths) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.matchers.verify_webhook_near", New: func() caddy.Module { return new(nearPaths) }}
+}
+
+func (n nearPaths) match(path string) bool { return len(n) > 0 && appview.IsReadAs(path, n) }
+
+// MatchWithError compares the path as Caddy's matchers clean it.
+func (n nearPaths) MatchWithError(r *http.Request) (bool, error) {
+	return n.match(caddyhttp.CleanPath(r.URL.Path, true)), nil
+}
+
+// Interface guards
+var _ caddyhttp.RequestMatcherWithError = nearPaths(nil)

@@ -229,7 +229,7 @@ func TestNearMissesOfAnExactPath(t *testing.T) {
 	for status, targets := range map[int][]string{
 		http.StatusUnauthorized: {"/pay", "/PAY", "/pay/stripe", "/pay/Stripe", "/pay/strip%65"},
 		http.StatusNotFound: {
-			"/pay/", "/pay/stripe/", "/pay/STRIPE/", "/pay/stripe.json", "/pay/stripe.", "/pay/stripe/x", "/pay/stripe%20", "/pay/stripe%3fx", "/pay/stripe%23x", "/pay/stripe::$DATA",
+			"/pay/", "/pay/stripe/", "/pay/STRIPE/", "/pay/stripe.json", "/pay/stripe.", "/pay/stripe/x", "/pay/stripe%20", "/pay/stripe%3fx", "/pay/stripe%23x", "/pay/stripe::$DATA", "/pay/index.php/stripe",
 			"/pay/%C5%BFtripe", // a long s
 		},
 		http.StatusBadRequest: {"/pay/stripe;x", "/pay//stripe", "/pay/stripe%2f", "/pay/x/../stripe", "/pay/(S(x))/stripe", "/pay/str%2569pe"},

@@ -216,7 +216,7 @@ func reachOf(matcher any) verdict {
 		return always
 	}
 	switch kindOf(matcher) {
-	case "http.matchers.host", "http.matchers.path", "http.matchers.path_regexp", "http.matchers.verify_webhook_prefix":
+	case "http.matchers.host", "http.matchers.path", "http.matchers.path_regexp", "http.matchers.verify_webhook_prefix", "http.matchers.verify_webhook_near":
 		return always
 	case "http.matchers.header", "http.matchers.header_regexp", "http.matchers.query", "http.matchers.method",
 		"http.matchers.remote_ip", "http.matchers.client_ip":

@@ -1,0 +1,52 @@
+package appview
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Reading is a literal path that apps may read in others.
+type Reading struct {
+	segments []string // folded
+	below    bool
+}
+
+// ReadingOf returns the reading of a path and, if below, of all below it.
+func ReadingOf(path string, below bool) Reading {
+	return Reading{strings.Split(strings.Trim(FoldCase(path), "/"), "/"), below}
+}
+
+// IsReadAs reports whether an app may read a clean path as one of others: in another
+// case, with a slash or something behind its last name, as Windows has it, or behind a
+// script, with or without the folder that it is in.
+func IsReadAs(path string, others []Reading) bool {
+	path = strings.TrimPrefix(FoldCase(path), "/")
+	return slices.ContainsFunc(others, func(r Reading) bool { return r.isIn(path) })
+}
+
+func (r Reading) isIn(path string) bool {
+	last := len(r.segments) - 1
+	seen := make([]bool, last+2) // seen[i]: what is read of the path so far may be the first i segments
+	seen[0] = true
+	for more := true; more && path != ""; {
+		var segment string
+		segment, path, more = strings.Cut(path, "/")
+		_, script := cutScript(asOnWindows(segment))
+		script = script && more
+		for i := last; i >= 0; i-- {
+			seen[i+1] = script && seen[i+1] || seen[i] && (isNamed(segment, r.segments[i], more) || i == last && extends(segment, r.segments[i]))
+		}
+		seen[0] = script
+		if r.below && seen[last+1] {
+			return true
+		}
+	}
+	return seen[last+1]
+}
+
+// extends reports whether a segment is a name with something behind it that apps cut off:
+// an extension, an escaped query, a space.
+func extends(segment, name string) bool {
+	rest, ok := strings.CutPrefix(segment, name)
+	return ok && rest != "" && strings.ContainsAny(rest[:1], " \t.:;?#%\\")
+}
