@@ -145,7 +145,7 @@ func (a *App) register(h *Handler) {
 	}
 }
 
-// Start opens the store, applies the limits, and begins to watch key files and to
+// Start opens the store, and begins to watch key files and to
 // fetch published keys.
 func (a *App) Start() error {
 	if err := a.advise(current()); err != nil {
@@ -159,11 +159,11 @@ func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
 	}
-	buffered.limit.Store(*a.MaxBuffered)
 	a.warnAboutBodies()
 	a.begins()
 	var ctx context.Context
 	ctx, a.unfollow = context.WithCancel(context.Background())
+	a.takeOver(ctx)
 	for _, h := range a.handlers {
 		h.adviseInbox()
 		h.keys.Follow(ctx, a.storage, &a.polling)
@@ -197,9 +197,6 @@ func (a *App) open() error {
 	}
 	a.holds = true
 	a.inbox.Open()
-	if r, ok := a.store.(stores.Resizer); ok {
-		r.Resize(gate)
-	}
 	go gate.Check() // a server that is down does not delay the start
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
 
-// servingPause is the delay of an attempt before a configuration serves requests.
+// servingPause is the interval of checks whether a configuration serves requests, and the
+// delay of an attempt until then.
 const servingPause = 20 * time.Millisecond
 
 // handBack makes an attempt through the server of the handler that has the delivery's

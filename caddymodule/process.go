@@ -84,13 +84,46 @@ func (r *runningApps) newest() *App {
 
 // begins makes the app the one that the admin API shows.
 func (a *App) begins() {
+	inForce.change(func() { inForce.apps = append(inForce.apps, a) })
+}
+
+// takeOver applies the app's limits to what it shares with the app before it, once its
+// configuration serves requests. Until then another app of it, such as http, may fail to
+// start, and Caddy goes on with the configuration before it.
+func (a *App) takeOver(ctx context.Context) {
+	if serving() == nil {
+		a.applyLimits()
+		return
+	}
+	a.polling.Go(func() {
+		tick := time.NewTicker(servingPause)
+		defer tick.Stop()
+		for serving() != a {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		a.applyLimits()
+	})
+}
+
+// applyLimits applies the options of the state that outlives a configuration.
+func (a *App) applyLimits() {
+	buffered.limit.Store(*a.MaxBuffered)
 	names := make(map[string]bool)
-	for _, h := range a.handlers {
+	for _, h := range a.named("") {
 		names[h.Name] = true
 	}
 	kept.Restrict(names, a.keptPerHandler())
 	recent.Restrict(names, a.deliveriesPerHandler())
-	inForce.change(func() { inForce.apps = append(inForce.apps, a) })
+	if r, ok := a.store.(stores.Resizer); ok {
+		if gate, err := a.gate(); err == nil {
+			r.Resize(gate)
+			_ = release(a.store)
+		}
+	}
 }
 
 func (a *App) ends() {

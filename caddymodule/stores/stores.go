@@ -42,8 +42,8 @@ type Module interface {
 	Gate(logger *slog.Logger) (*dedupe.Gate, error)
 }
 
-// A Resizer is a store module whose open store takes its size from the most recently
-// started configuration.
+// A Resizer is a store module whose open store takes its size from the configuration that
+// serves requests.
 type Resizer interface {
 	Resize(*dedupe.Gate)
 }
