@@ -345,6 +345,10 @@ func TestTextUnderItsType(t *testing.T) {
 	}), Key{Text: testKey})
 	expect(t, listed, types("application/json; charset=shift_jis"), testBody, genuine)
 	expect(t, listed, types("application/json; charset=utf-7"), testBody, HeaderMismatch)
+	const feed = "<?xml version=\"1.0\" encoding=\"Shift_JIS\"?><title>\x83\\</title>"
+	for charset, want := range map[string]Reason{"Shift_JIS": genuine, "gbk": MalformedSignature, "utf-7": MalformedSignature} {
+		expect(t, v, post("X-Signature", macOf(testKey, feed), "Content-Type", "application/atom+xml; charset="+charset), feed, want)
+	}
 	token := mustVerifier(t, bare(func(s *Scheme) { s.Algorithm, s.BodyUnsigned = Token, true }), Key{Text: testKey})
 	expect(t, token, post("X-Signature", testKey, "Content-Type", "text/xml; charset=utf-16"), testBody, genuine)
 

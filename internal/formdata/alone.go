@@ -93,8 +93,9 @@ func CheckJSONType(contentType []string) error {
 
 // CheckText refuses a Content-Type, which may be absent, under which a reader may find
 // another text in a body whose bytes are known: several lines; a charset in which other
-// bytes become quotes, or swallow them (UTF-7, Shift JIS, Python's unicode_escape); and
-// for multipart another boundary than the body begins with.
+// bytes become quotes, or swallow them (UTF-7, Shift JIS, Python's unicode_escape), unless
+// it is the one that the body declares as XML; and for multipart another boundary than the
+// body begins with.
 func CheckText(contentType []string, body []byte) error {
 	switch len(contentType) {
 	case 0:
@@ -109,7 +110,7 @@ func CheckText(contentType []string, body []byte) error {
 	const name = "charset"
 	for i := range max(0, len(contentType[0])-len(name)+1) {
 		after := contentType[0][i+len(name):]
-		if strings.EqualFold(contentType[0][i:i+len(name)], name) && !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) {
+		if strings.EqualFold(contentType[0][i:i+len(name)], name) && !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) && !isDeclared(contentType[0], body) {
 			return errCharset
 		}
 	}
@@ -138,6 +139,27 @@ var (
 
 	boundaryParam = regexp.MustCompile(`^(?i:[ \t]*multipart/[^;,"]*;(?:[^,]*[; \t])?boundary=)(?:"([^"\\]+)"|([^\s;,"=/?:()<>@\\]+))[ \t]*(?:;|$)`)
 )
+
+// XML names its encoding in its first bytes. What precedes the type's charset, and follows
+// it, has no other one: the regular expression matches the whole line.
+var (
+	xmlType = regexp.MustCompile(`^(?i:[ \t]*(?:(?:text|application)/xml|application/[a-z0-9.-]+\+xml)[ \t]*;[ \t]*charset=(?:"([a-z0-9_-]+)"|([a-z0-9_-]+))[ \t]*;?[ \t]*)$`)
+	xmlText = regexp.MustCompile(`^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"1\.[0-9]"|'1\.[0-9]')[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:"([A-Za-z0-9_-]+)"|'([A-Za-z0-9_-]+)')`)
+	// In pairs the bytes of ASCII are those of a declaration, and no escape changes that.
+	pairs = regexp.MustCompile(`^(?i:shift[-_]?jis|x-sjis|sjis|windows-31j|cp932|ms932|euc-(jp|kr|cn|tw)|gb2312|gbk|gb18030|big5(-hkscs)?|ks_c_5601-1987)$`)
+)
+
+// isDeclared reports whether a type is that of XML in the charset that the body declares.
+// Readers follow the type (RFC 7303 §3.2) or the declaration, so they agree, and whoever
+// cannot change the body cannot choose another one.
+func isDeclared(contentType string, body []byte) bool {
+	t, x := xmlType.FindStringSubmatch(contentType), xmlText.FindSubmatch(body[:min(len(body), maxType)])
+	if t == nil || x == nil {
+		return false
+	}
+	named, declared := t[1]+t[2], string(x[1])+string(x[2])
+	return pairs.MatchString(named) && strings.EqualFold(named, declared)
+}
 
 func isASCII(body []byte) bool {
 	return !slices.ContainsFunc(body, func(b byte) bool { return b >= 0x80 })
