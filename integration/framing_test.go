@@ -17,33 +17,35 @@ const mebibyte = 1 << 20
 // TestBodies: the signature covers the bytes as sent, and the app gets those bytes
 // with a new framing.
 func TestBodies(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	var zipped bytes.Buffer
-	z := gzip.NewWriter(&zipped)
-	_, _ = io.WriteString(z, jsonBody)
-	_ = z.Close()
-	bodies := map[string]string{
-		"empty":             "",
-		"one byte":          "\n",
-		"not UTF-8":         "\xff\xfe\x00" + bodyMark + "\xe9",
-		"line breaks":       "\r\n\r\n" + bodyMark + "\r\n",
-		"gzip":              zipped.String(),
-		"a mebibyte":        strings.Repeat("x", mebibyte),
-		"odd beyond a page": strings.Repeat("ab3", 4097),
-	}
-	bodiesArrive(t, g, bodies)
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		var zipped bytes.Buffer
+		z := gzip.NewWriter(&zipped)
+		_, _ = io.WriteString(z, jsonBody)
+		_ = z.Close()
+		bodies := map[string]string{
+			"empty":             "",
+			"one byte":          "\n",
+			"not UTF-8":         "\xff\xfe\x00" + bodyMark + "\xe9",
+			"line breaks":       "\r\n\r\n" + bodyMark + "\r\n",
+			"gzip":              zipped.String(),
+			"a mebibyte":        strings.Repeat("x", mebibyte),
+			"odd beyond a page": strings.Repeat("ab3", 4097),
+		}
+		bodiesArrive(t, g, bodies)
+	})
 }
 
 // TestBodiesThroughABlock: the proxy in a block buffers small bodies.
 func TestBodiesThroughABlock(t *testing.T) {
 	t.Parallel()
-	g := start(t, setup{site: "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY}\nreverse_proxy APP\n}"})
 	bodies := map[string]string{"empty": "", "a mebibyte": strings.Repeat("x", mebibyte)}
-	for _, n := range []int{1, 1 << 10, 4095, 4096, 4097, 8192} {
+	for _, n := range []int{1, 1 << 10, 4095, 4096, 4097, 8192, 15 << 10, 16<<10 - 1, 16 << 10, 16<<10 + 1} {
 		bodies[fmt.Sprint(n, " bytes")] = strings.Repeat("z", n)
 	}
-	bodiesArrive(t, g, bodies)
+	const site = "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY}\nreverse_proxy APP\n}"
+	for _, site := range []string{site, throughDirect(site)} {
+		bodiesArrive(t, start(t, setup{site: site}), bodies)
+	}
 }
 
 // bodiesArrive sends each body to github's handler in every framing, and checks what the
@@ -74,128 +76,128 @@ func bodiesArrive(t *testing.T, g *gateway, bodies map[string]string) {
 // TestBodyTooLarge: one byte more than max_body is refused, never truncated. The
 // sender documents no size, so the default applies.
 func TestBodyTooLarge(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	a, got := g.send(t, "HTTP/1.1", aryeo.deliver(t, aryeoKey, time.Now(), bytes.Repeat([]byte("y"), mebibyte)))
-	wantTaken(t, "exactly max_body", a, got)
-	m := aryeo.deliver(t, aryeoKey, time.Now(), bytes.Repeat([]byte("x"), mebibyte+1))
-	for _, chunked := range []bool{false, true} {
-		for _, protocol := range protocols {
-			if protocol == "HTTP/1.1" && !chunked {
-				continue // below: a client that keeps sending may see a reset before the response
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		a, got := g.send(t, "HTTP/1.1", aryeo.deliver(t, aryeoKey, time.Now(), bytes.Repeat([]byte("y"), mebibyte)))
+		wantTaken(t, "exactly max_body", a, got)
+		m := aryeo.deliver(t, aryeoKey, time.Now(), bytes.Repeat([]byte("x"), mebibyte+1))
+		for _, chunked := range []bool{false, true} {
+			for _, protocol := range protocols {
+				if protocol == "HTTP/1.1" && !chunked {
+					continue // below: a client that keeps sending may see a reset before the response
+				}
+				m.chunked = chunked
+				a, got := g.send(t, protocol, m)
+				wantRefused(t, fmt.Sprintf("%s, chunked %v", protocol, chunked), http.StatusRequestEntityTooLarge, a, got)
 			}
-			m.chunked = chunked
-			a, got := g.send(t, protocol, m)
-			wantRefused(t, fmt.Sprintf("%s, chunked %v", protocol, chunked), http.StatusRequestEntityTooLarge, a, got)
 		}
-	}
-	t.Run("declared, before it is sent", func(t *testing.T) {
-		id := newCase()
-		s := g.dial(t)
-		s.head("POST", aryeo.path+"?case="+id, append(lines(m.header), length(mebibyte+1))...)
-		a := s.answer()
-		wantRefused(t, "HTTP/1.1", http.StatusRequestEntityTooLarge, a, g.app.got(id))
-		if a.header.Get("Connection") != "close" {
-			t.Errorf("Connection: %q, want close", a.header.Get("Connection"))
-		}
+		t.Run("declared, before it is sent", func(t *testing.T) {
+			id := newCase()
+			s := g.dial(t)
+			s.head("POST", aryeo.path+"?case="+id, append(lines(m.header), length(mebibyte+1))...)
+			a := s.answer()
+			wantRefused(t, "HTTP/1.1", http.StatusRequestEntityTooLarge, a, g.app.got(id))
+			if a.header.Get("Connection") != "close" {
+				t.Errorf("Connection: %q, want close", a.header.Get("Connection"))
+			}
+		})
 	})
 }
 
 // TestExpectContinue: a client that asks first may go on only if the headers pass.
 func TestExpectContinue(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	m := github.message(t)
-	ask := func(t *testing.T, header http.Header, n int) *socket {
-		s := g.dial(t)
-		s.head("POST", github.path, append(lines(header), length(n), "Expect: 100-continue")...)
-		return s
-	}
-	t.Run("genuine", func(t *testing.T) {
-		s := ask(t, m.header, len(m.body))
-		line, err := s.in.ReadString('\n')
-		if err != nil || line != "HTTP/1.1 100 Continue\r\n" {
-			t.Fatalf("got %q, %v; want 100 Continue", line, err)
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		m := github.message(t)
+		ask := func(t *testing.T, header http.Header, n int) *socket {
+			s := g.dial(t)
+			s.head("POST", github.path, append(lines(header), length(n), "Expect: 100-continue")...)
+			return s
 		}
-		s.write(string(m.body))
-		if _, err := s.in.ReadString('\n'); err != nil { // the empty line after 100
-			t.Fatal(err)
-		}
-		if a := s.answer(); a.status != http.StatusOK || a.body != "taken" {
-			t.Errorf("answered %d %q, want 200", a.status, a.body)
-		}
-	})
-	for what, header := range map[string]http.Header{"unsigned": nil, "malformed": {"X-Hub-Signature-256": {"sha256=00"}}} {
-		t.Run(what, func(t *testing.T) {
-			s := ask(t, header, len(m.body))
+		t.Run("genuine", func(t *testing.T) {
+			s := ask(t, m.header, len(m.body))
 			line, err := s.in.ReadString('\n')
-			if err != nil || line != "HTTP/1.1 401 Unauthorized\r\n" {
-				t.Fatalf("got %q, %v; want 401 before the body is asked for", line, err)
+			if err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+				t.Fatalf("got %q, %v; want 100 Continue", line, err)
+			}
+			s.write(string(m.body))
+			if _, err := s.in.ReadString('\n'); err != nil { // the empty line after 100
+				t.Fatal(err)
+			}
+			if a := s.answer(); a.status != http.StatusOK || a.body != "taken" {
+				t.Errorf("answered %d %q, want 200", a.status, a.body)
 			}
 		})
-	}
+		for what, header := range map[string]http.Header{"unsigned": nil, "malformed": {"X-Hub-Signature-256": {"sha256=00"}}} {
+			t.Run(what, func(t *testing.T) {
+				s := ask(t, header, len(m.body))
+				line, err := s.in.ReadString('\n')
+				if err != nil || line != "HTTP/1.1 401 Unauthorized\r\n" {
+					t.Fatalf("got %q, %v; want 401 before the body is asked for", line, err)
+				}
+			})
+		}
+	})
 }
 
 // TestRefusedBeforeTheBody: without Expect too, a refusal that needs no body does not
 // wait for one that does not arrive.
 func TestRefusedBeforeTheBody(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	for what, framing := range map[string]string{"declared": length(1000), "chunked": "Transfer-Encoding: chunked"} {
-		s := g.dial(t)
-		s.head("POST", github.path, framing)
-		if a := s.answer(); a.status != http.StatusUnauthorized || a.header.Get("Connection") != "close" {
-			t.Errorf("%s: answered %d, Connection %q; want 401 and close", what, a.status, a.header.Get("Connection"))
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		for what, framing := range map[string]string{"declared": length(1000), "chunked": "Transfer-Encoding: chunked"} {
+			s := g.dial(t)
+			s.head("POST", github.path, framing)
+			if a := s.answer(); a.status != http.StatusUnauthorized || a.header.Get("Connection") != "close" {
+				t.Errorf("%s: answered %d, Connection %q; want 401 and close", what, a.status, a.header.Get("Connection"))
+			}
 		}
-	}
+	})
 }
 
 // TestTrailers: no signature covers them, so the app gets none.
 func TestTrailers(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	for _, protocol := range protocols {
-		m := github.message(t)
-		m.trailer = http.Header{"X-Late": {"after the signature"}, "Webhook-Verified": {"forged"}}
-		a, got := g.send(t, protocol, m)
-		wantTaken(t, protocol, a, got)
-		wantArrival(t, got, "github", m)
-		if got[0].Header.Get("X-Late") != "" {
-			t.Errorf("%s: the trailer became a header", protocol)
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		for _, protocol := range protocols {
+			m := github.message(t)
+			m.trailer = http.Header{"X-Late": {"after the signature"}, "Webhook-Verified": {"forged"}}
+			a, got := g.send(t, protocol, m)
+			wantTaken(t, protocol, a, got)
+			wantArrival(t, got, "github", m)
+			if got[0].Header.Get("X-Late") != "" {
+				t.Errorf("%s: the trailer became a header", protocol)
+			}
 		}
-	}
+	})
 }
 
 // TestHalfABody: half a body is no delivery.
 func TestHalfABody(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	m := at(halfPath).message(t)
-	half := string(m.body[:len(m.body)/2])
-	for what, send := range map[string]func(s *socket, target string){
-		"declared": func(s *socket, target string) {
-			s.head("POST", target, append(lines(m.header), length(len(m.body)))...)
-			s.write(half)
-		},
-		"chunked": func(s *socket, target string) {
-			s.head("POST", target, append(lines(m.header), "Transfer-Encoding: chunked")...)
-			s.write(fmt.Sprintf("%x\r\n%s", len(m.body), half))
-		},
-		"chunked, without the last chunk": func(s *socket, target string) {
-			s.head("POST", target, append(lines(m.header), "Transfer-Encoding: chunked")...)
-			s.write(fmt.Sprintf("%x\r\n%s\r\n", len(m.body), m.body))
-		},
-	} {
-		id := newCase()
-		s := g.dial(t)
-		send(s, halfPath+"?case="+id)
-		if err := s.CloseWrite(); err != nil {
-			t.Fatal(err)
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		m := at(halfPath).message(t)
+		half := string(m.body[:len(m.body)/2])
+		for what, send := range map[string]func(s *socket, target string){
+			"declared": func(s *socket, target string) {
+				s.head("POST", target, append(lines(m.header), length(len(m.body)))...)
+				s.write(half)
+			},
+			"chunked": func(s *socket, target string) {
+				s.head("POST", target, append(lines(m.header), "Transfer-Encoding: chunked")...)
+				s.write(fmt.Sprintf("%x\r\n%s", len(m.body), half))
+			},
+			"chunked, without the last chunk": func(s *socket, target string) {
+				s.head("POST", target, append(lines(m.header), "Transfer-Encoding: chunked")...)
+				s.write(fmt.Sprintf("%x\r\n%s\r\n", len(m.body), m.body))
+			},
+		} {
+			id := newCase()
+			s := g.dial(t)
+			send(s, halfPath+"?case="+id)
+			if err := s.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if a := s.answer(); a.status != http.StatusBadRequest || len(g.app.got(id)) != 0 {
+				t.Errorf("%s: answered %d, app called %d times; want 400 and never", what, a.status, len(g.app.got(id)))
+			}
 		}
-		if a := s.answer(); a.status != http.StatusBadRequest || len(g.app.got(id)) != 0 {
-			t.Errorf("%s: answered %d, app called %d times; want 400 and never", what, a.status, len(g.app.got(id)))
-		}
-	}
+	})
 }
 
 // TestResetBody is TestHalfABody on HTTP/2, where a sender cancels its request. The

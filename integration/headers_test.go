@@ -32,39 +32,39 @@ func TestRepeatedLines(t *testing.T) {
 // TestConnectionCannotRemoveTheMark: Connection names headers that the next proxy,
 // ours, must remove.
 func TestConnectionCannotRemoveTheMark(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	for _, connection := range []string{"Webhook-Verified", "close, webhook-verified", "keep-alive, Webhook-Verified, Content-Length, Content-Type"} {
-		m, id := github.message(t), newCase()
-		s := g.dial(t)
-		s.head("POST", github.path+"?case="+id, append(lines(m.header), length(len(m.body)), "Connection: "+connection, "Content-Type: application/json")...)
-		s.write(string(m.body))
-		a, got := s.answer(), g.app.got(id)
-		wantTaken(t, connection, a, got)
-		wantArrival(t, got, "github", m)
-		if got[0].Header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: Content-Type is gone", connection)
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		for _, connection := range []string{"Webhook-Verified", "close, webhook-verified", "keep-alive, Webhook-Verified, Content-Length, Content-Type"} {
+			m, id := github.message(t), newCase()
+			s := g.dial(t)
+			s.head("POST", github.path+"?case="+id, append(lines(m.header), length(len(m.body)), "Connection: "+connection, "Content-Type: application/json")...)
+			s.write(string(m.body))
+			a, got := s.answer(), g.app.got(id)
+			wantTaken(t, connection, a, got)
+			wantArrival(t, got, "github", m)
+			if got[0].Header.Get("Content-Type") != "application/json" {
+				t.Errorf("%s: Content-Type is gone", connection)
+			}
 		}
-	}
+	})
 }
 
 // TestUpgradeAndIncrementalAreDropped: a buffered body supports neither.
 func TestUpgradeAndIncrementalAreDropped(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	m := github.message(t)
-	id := newCase()
-	s := g.dial(t)
-	s.head("POST", github.path+"?case="+id, append(lines(m.header), length(len(m.body)),
-		"Connection: Upgrade", "Upgrade: websocket", "Incremental: ?1", "Idempotency-Key: kept")...)
-	s.write(string(m.body))
-	a, got := s.answer(), g.app.got(id)
-	wantTaken(t, "upgrade", a, got)
-	for _, name := range []string{"Connection", "Upgrade", "Incremental", "Expect"} {
-		if v := got[0].Header.Values(name); len(v) > 0 {
-			t.Errorf("the app got %s: %q", name, v)
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		m := github.message(t)
+		id := newCase()
+		s := g.dial(t)
+		s.head("POST", github.path+"?case="+id, append(lines(m.header), length(len(m.body)),
+			"Connection: Upgrade", "Upgrade: websocket", "Incremental: ?1", "Idempotency-Key: kept")...)
+		s.write(string(m.body))
+		a, got := s.answer(), g.app.got(id)
+		wantTaken(t, "upgrade", a, got)
+		for _, name := range []string{"Connection", "Upgrade", "Incremental", "Expect"} {
+			if v := got[0].Header.Values(name); len(v) > 0 {
+				t.Errorf("the app got %s: %q", name, v)
+			}
 		}
-	}
+	})
 }
 
 // forgedLines claim what only the gateway may say.
@@ -86,27 +86,27 @@ func wantUnforged(t testing.TB, one arrival) {
 
 // TestForgedMarksAreGone on a genuine delivery.
 func TestForgedMarksAreGone(t *testing.T) {
-	t.Parallel()
-	g := shared(t)
-	m := github.message(t)
-	id := newCase()
-	s := g.dial(t)
-	s.head("POST", github.path+"?case="+id, append(append(lines(m.header), forgedLines...), length(len(m.body)))...)
-	s.write(string(m.body))
-	a, got := s.answer(), g.app.got(id)
-	wantTaken(t, "forged", a, got)
-	wantArrival(t, got, "github", m)
-	wantUnforged(t, got[0])
+	eachTransport(t, func(t *testing.T, g *gateway) {
+		m := github.message(t)
+		id := newCase()
+		s := g.dial(t)
+		s.head("POST", github.path+"?case="+id, append(append(lines(m.header), forgedLines...), length(len(m.body)))...)
+		s.write(string(m.body))
+		a, got := s.answer(), g.app.got(id)
+		wantTaken(t, "forged", a, got)
+		wantArrival(t, got, "github", m)
+		wantUnforged(t, got[0])
 
-	h2 := github.message(t)
-	h2.header = h2.header.Clone()
-	h2.header["Webhook-Verified"] = []string{"forged", "forged"}
-	h2.header["Webhook_Verified"] = []string{"forged"}
-	h2.header["Webhook-Delivery"] = []string{"forged"}
-	a, got = g.send(t, "HTTP/2", h2)
-	wantTaken(t, "forged, HTTP/2", a, got)
-	wantArrival(t, got, "github", h2)
-	wantUnforged(t, got[0])
+		h2 := github.message(t)
+		h2.header = h2.header.Clone()
+		h2.header["Webhook-Verified"] = []string{"forged", "forged"}
+		h2.header["Webhook_Verified"] = []string{"forged"}
+		h2.header["Webhook-Delivery"] = []string{"forged"}
+		a, got = g.send(t, "HTTP/2", h2)
+		wantTaken(t, "forged, HTTP/2", a, got)
+		wantArrival(t, got, "github", h2)
+		wantUnforged(t, got[0])
+	})
 }
 
 // TestForgedMarksInErrorRoutes: handle_errors may pass a refused request to an app,

@@ -11,22 +11,32 @@ import (
 // The tests that only send requests share one gateway: it changes nothing from
 // request to request. It has every sender under the guarded prefix that the
 // README shows, and a few handlers with limits of their own.
-var sharedGateway struct {
+var sharedGateway = sharing{site: sharedSite}
+
+// directGateway is the same with transport verify_webhook.
+var directGateway = sharing{site: func() string { return throughDirect(sharedSite()) }}
+
+type sharing struct {
 	sync.Mutex
-	g   *gateway
-	dir string
-	err error
+	site func() string
+	g    *gateway
+	dir  string
+	err  error
 }
 
 // shared returns the gateway that tests share, started by whoever comes first.
 func shared(t testing.TB) *gateway {
 	t.Helper()
-	s := &sharedGateway
+	return sharedGateway.get(t)
+}
+
+func (s *sharing) get(t testing.TB) *gateway {
+	t.Helper()
 	s.Lock()
 	defer s.Unlock()
 	if s.g == nil && s.err == nil {
 		if s.dir, s.err = os.MkdirTemp("", "verify-webhook-shared-"); s.err == nil {
-			s.g, s.err = launch(s.dir, newApp(), setup{site: sharedSite()})
+			s.g, s.err = launch(s.dir, newApp(), setup{site: s.site()})
 		}
 	}
 	if s.err != nil {
@@ -35,9 +45,10 @@ func shared(t testing.TB) *gateway {
 	return s.g
 }
 
-// stopShared ends it after all tests, and looks for secrets in all that it logged.
-func stopShared() error {
-	s := &sharedGateway
+// stopShared ends them after all tests, and looks for secrets in all that they logged.
+func stopShared() error { return errors.Join(sharedGateway.stop(), directGateway.stop()) }
+
+func (s *sharing) stop() error {
 	if s.dir == "" {
 		return nil
 	}
