@@ -38,6 +38,7 @@ type candidate struct {
 const (
 	plainly  = "reverse_proxy APP"
 	buffered = "reverse_proxy APP {\nrequest_buffers 2MiB\n}"
+	directly = "reverse_proxy APP {\ntransport verify_webhook\n}"
 	redisURL = "store redis {\naddress BESIDE\nnamespace bench\n}"
 	inboxAt  = "inbox bolt {\npath DIR/inbox.db\nmax_size 8GiB\n}"
 )
@@ -54,9 +55,12 @@ const standard = "standard_webhooks SECRET"
 var candidates = []candidate{
 	{name: "plain", about: "Caddy's `reverse_proxy`; nothing is verified", site: plainly},
 	{name: "plain-buffers", about: "`plain` with `request_buffers 2MiB`", site: buffered},
+	{name: "plain-direct", about: "`plain` with `transport verify_webhook`", site: directly},
 	{name: "memory", about: "ours: verified, deduplicated in memory", verifies: true, site: ours(standard, "", plainly)},
 	{name: "memory-buffers", about: "`memory` with `request_buffers 2MiB`", verifies: true, site: ours(standard, "", buffered)},
+	{name: "memory-direct", about: "`memory` with `transport verify_webhook`", verifies: true, site: ours(standard, "", directly)},
 	{name: "memory-1m", about: "`memory` with a million done deliveries in it", verifies: true, fill: 1_000_000, global: roomFor(4_000_000), site: ours(standard, "", plainly)},
+	{name: "memory-1m-direct", about: "`memory-1m` with `transport verify_webhook`", verifies: true, fill: 1_000_000, global: roomFor(4_000_000), site: ours(standard, "", directly)},
 	{name: "no-dedupe", about: "ours with `dedupe off`", verifies: true, site: ours(standard, "dedupe off", plainly)},
 	{name: "bolt", about: "ours with `store bolt`", verifies: true, global: "store bolt {\npath DIR/dedupe.db\n}", site: ours(standard, "", plainly)},
 	{name: "redis", about: "ours with `store redis`, on the same machine", verifies: true, before: withRedis, global: redisURL, site: ours(standard, "", plainly)},
