@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,6 +132,9 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	}
 	defer os.RemoveAll(storage)
 	config.StorageRaw = caddyconfig.JSON(map[string]any{"module": "file_system", "root": storage}, nil)
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // no GOMEMLIMIT
+		debug.SetMemoryLimit(softMemory + 4*maxBody)
+	}
 	if err := caddy.Run(config); err != nil {
 		return err
 	}
@@ -171,6 +176,10 @@ func (c *listenRun) listenPage() (net.Listener, error) {
 	}
 	return listenHere("--page", c.page)
 }
+
+// softMemory is from when on garbage is collected sooner, in bytes: that of large bodies
+// doubles what the process takes.
+const softMemory = 256 << 20
 
 // tenantHeader is where the recorder names the tenant of --tenant.
 const tenantHeader = "Webhook-Listen-Tenant"
