@@ -684,6 +684,15 @@ func TestAnswerThatIsNotReadToItsEndClosesTheConnection(t *testing.T) {
 	}
 }
 
+// TestBrokenAnswerClosesTheConnection, also if the app keeps it open.
+func TestBrokenAnswerClosesTheConnection(t *testing.T) {
+	a := newApp(t, answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", false))
+	tr := newDirect(t)
+	if o := try(tr, a.request(t.Context(), "{}")); o.BodyErr != "other" || len(tr.idle) != 0 {
+		t.Errorf("%+v, idle: %v", o, tr.idle)
+	}
+}
+
 // TestAnswerIsReadAlthoughTheWriteFailed: such a connection is not used again.
 func TestAnswerIsReadAlthoughTheWriteFailed(t *testing.T) {
 	broken := &net.OpError{Op: "write", Err: syscall.EPIPE}
