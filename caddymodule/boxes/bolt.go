@@ -1,11 +1,11 @@
 package boxes
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -38,9 +38,6 @@ type Bolt struct {
 	// literal, {env.NAME} or {file./path}. The first encrypts, all decrypt. Default:
 	// none.
 	Encrypt []string `json:"encrypt,omitempty"`
-
-	keys       [][]byte
-	unreadable error // of a key file
 }
 
 // CaddyModule returns the Caddy module information.
@@ -59,23 +56,29 @@ func (b *Bolt) Provision(caddy.Context) error {
 	if b.Concurrency != nil && *b.Concurrency <= 0 {
 		return fmt.Errorf("inbox bolt: concurrency: %d: give a positive number, such as 16", *b.Concurrency)
 	}
-	b.keys = nil
+	_, _, err := b.encryptionKeys()
+	return err
+}
+
+// encryptionKeys reads the keys. missing is the reason why a file has none yet, which
+// does not stop the start.
+func (b *Bolt) encryptionKeys() (list [][]byte, missing, err error) {
 	for _, value := range b.Encrypt {
 		text, err := keys.Resolve(value)
-		if _, ok := errors.AsType[*fs.PathError](err); ok { // does not stop the start: see Engine
-			b.unreadable = fmt.Errorf("inbox bolt: encrypt: %w", err)
+		if _, ok := keys.FilePath(value); err != nil && ok {
+			missing = fmt.Errorf("inbox bolt: encrypt: %w", err)
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("inbox bolt: encrypt: %w", err)
+		var key []byte
+		if err == nil {
+			key, err = encryptionKey(text)
 		}
-		key, err := encryptionKey(text)
 		if err != nil {
-			return fmt.Errorf("inbox bolt: encrypt: %w", err)
+			return nil, nil, fmt.Errorf("inbox bolt: encrypt: %w", err)
 		}
-		b.keys = append(b.keys, key)
+		list = append(list, key)
 	}
-	return nil
+	return list, missing, nil
 }
 
 // encryptionKey decodes 32 bytes and refuses guessable ones. The error does not repeat
@@ -95,22 +98,21 @@ func encryptionKey(text string) ([]byte, error) {
 func (b *Bolt) Identity() string { return "bolt\x00" + b.Path }
 
 // Engine implements Module. Without one of its keys nothing is stored, and the
-// file is left alone.
+// file is left alone, until Adjust has them.
 func (b *Bolt) Engine(logger *slog.Logger) (inbox.Engine, error) {
-	if b.unreadable != nil {
-		return nil, b.unreadable
-	}
-	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orZero(b.MaxSize), Keys: b.keys, Logger: logger})
+	list, missing, err := b.encryptionKeys()
+	return bolt.Open(bolt.Options{Path: b.Path, MaxSize: orZero(b.MaxSize), Keys: list, KeysMissing: cmp.Or(missing, err), Logger: logger})
 }
 
 // Adjust implements Module. Without one of its keys nothing changes: what is open
 // goes on storing with those that it has.
 func (b *Bolt) Adjust(box *inbox.Box) error {
-	if b.unreadable != nil {
-		return b.unreadable
+	list, missing, err := b.encryptionKeys()
+	if err := cmp.Or(missing, err); err != nil {
+		return err
 	}
 	box.Limit(orZero(b.Concurrency))
-	return box.Engine().(*bolt.Store).Adjust(orZero(b.MaxSize), b.keys)
+	return box.Engine().(*bolt.Store).Adjust(orZero(b.MaxSize), list)
 }
 
 // UnmarshalCaddyfile sets up the engine from Caddyfile tokens:

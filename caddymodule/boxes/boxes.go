@@ -10,7 +10,6 @@ package boxes
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -126,9 +125,7 @@ func (p *Pool) acquire(identity string, m Module) (*Box, error) {
 			pool: p, identity: identity, module: m, opened: time.Now(),
 			gone: make(chan struct{}),
 		}
-		if err := m.Adjust(b.Box); err != nil {
-			return nil, errors.Join(err, b.Close(context.Background()))
-		}
+		_ = m.Adjust(b.Box) // the configuration does it again, until it succeeds
 		return b, nil
 	})
 	if err != nil {

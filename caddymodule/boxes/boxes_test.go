@@ -35,6 +35,11 @@ type gateway struct {
 // running starts a gateway whose inbox is in memory, and paused: what is stored stays.
 func running(t *testing.T, handlers ...Handler) *gateway {
 	t.Helper()
+	return runningWith(t, memory{inboxtest.NewMemory(time.Now, 0)}, handlers...)
+}
+
+func runningWith(t *testing.T, m Module, handlers ...Handler) *gateway {
+	t.Helper()
 	core, logs := observer.New(zapcore.WarnLevel)
 	g := &gateway{logs: logs}
 	inForce := func() *Configuration { return g.Configuration }
@@ -46,7 +51,7 @@ func running(t *testing.T, handlers ...Handler) *gateway {
 		},
 		InForce: inForce, Serving: inForce,
 	})
-	g.Configuration = &Configuration{Module: memory{inboxtest.NewMemory(time.Now, 0)}, pool: g.Pool, configured: true, logger: zap.New(core)}
+	g.Configuration = &Configuration{Module: m, pool: g.Pool, configured: true, logger: zap.New(core)}
 	for _, h := range handlers {
 		g.Add(h)
 	}

@@ -140,7 +140,7 @@ func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
 		return
 	}
 	if b != nil && c.pool.o.Serving() == nil { // there is none before: the first deliveries are retried as it says
-		c.adjust(b)
+		_ = c.adjust(b)
 	}
 	polling.Go(func() {
 		tick := time.NewTicker(servingPause)
@@ -160,17 +160,41 @@ func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
 		if b == nil {
 			return
 		}
-		c.adjust(b)
+		c.insist(ctx, b)
 		c.compareBodies(ctx, b.Engine())
 	})
 }
 
 // adjust applies the options and retry policies of the configuration to its inbox.
-func (c *Configuration) adjust(b *Box) {
-	if err := c.Module.Adjust(b.Box); err != nil {
-		c.logger.Error("the options of the inbox cannot be applied: it keeps those that it has", zap.Error(err))
-	}
+func (c *Configuration) adjust(b *Box) error {
+	err := c.Module.Adjust(b.Box)
 	b.Configure(c.policies())
+	return err
+}
+
+// insist is adjust, again and again until a file that is missing is there.
+func (c *Configuration) insist(ctx context.Context, b *Box) {
+	err := c.adjust(b)
+	if err == nil {
+		return
+	}
+	if b.Engine().Status().Health == nil { // otherwise it says why itself
+		c.logger.Error("the options of the inbox cannot be applied: it keeps those that it has until they can", zap.Error(err))
+	}
+	tick := time.NewTicker(openPause)
+	defer tick.Stop()
+	for err != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if c.pool.o.Serving() != c {
+			return
+		}
+		err = c.Module.Adjust(b.Box)
+	}
+	c.logger.Info("the options of the inbox are applied")
 }
 
 // policies returns the retry policies of all handlers by name. One without an inbox
@@ -187,8 +211,8 @@ func (c *Configuration) policies() map[string]inbox.Policy {
 	return all
 }
 
-// openPause is the interval of checks whether the inbox is open.
-const openPause = time.Second
+// openPause is the interval of checks whether the inbox is open, or can have its options.
+var openPause = time.Second
 
 // compareBodies waits until the inbox is open, and warns of handlers whose max_body
 // exceeds what it can store.

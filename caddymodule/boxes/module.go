@@ -28,7 +28,7 @@ type Module interface {
 	Engine(logger *slog.Logger) (inbox.Engine, error)
 	// Adjust applies all other options to the open inbox, whose engine is one of this
 	// Identity. It is called when the configuration is in force. With an error, the
-	// inbox keeps the options that it has.
+	// inbox keeps the options that it has, and it is called again every second.
 	Adjust(*inbox.Box) error
 }
 

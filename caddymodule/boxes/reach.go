@@ -41,7 +41,7 @@ func (p *Pool) reach() (*inboxes, error) {
 	in.all = append(in.all, others...)
 	if len(in.all) == 0 {
 		in.done()
-		return nil, adminhttp.Error(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler"))
+		return nil, adminhttp.Error(http.StatusNotFound, errors.New("the configuration in force has no inbox: write inbox in a handler; if one has it, the log says why it cannot be opened"))
 	}
 	return in, nil
 }

@@ -49,6 +49,10 @@ type Options struct {
 	// decrypt. Each has 32 random bytes. Default: no encryption.
 	Keys [][]byte
 
+	// KeysMissing says why some of Keys are not there yet. The file is left alone until
+	// Adjust has all of them. Default: nil, all are there.
+	KeysMissing error
+
 	// Now is the wall clock. Default: time.Now.
 	Now func() time.Time
 
@@ -82,6 +86,7 @@ type Store struct {
 	id      string
 	db      *bbolt.DB // nil: not open. Set only by the committer, with mu held
 	health  error     // nil: deliveries are stored
+	unready error     // why the file must not be opened yet
 	nextSeq uint64
 	serial  uint32 // of the last attempt
 	accepts []*accept
@@ -136,11 +141,13 @@ func Open(o Options) (*Store, error) {
 	if err := s.Adjust(o.MaxSize, o.Keys); err != nil {
 		return nil, err
 	}
+	s.unready = o.KeysMissing
 	go s.run()
 	return s, nil
 }
 
-// Adjust changes Options.MaxSize and Options.Keys while the store is in use. What a key
+// Adjust changes Options.MaxSize and Options.Keys, of which none is missing, while the
+// store is in use. What a key
 // encrypted that is no longer among them is locked, and what one of them opens is not:
 // both keep their place. The error is a key of the wrong length; then nothing changes.
 func (s *Store) Adjust(maxSize int64, keys [][]byte) error {
@@ -153,7 +160,8 @@ func (s *Store) Adjust(maxSize int64, keys [][]byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.o.MaxSize = maxSize
+	s.o.MaxSize, s.unready = maxSize, nil
+	signal(s.wake)
 	before := s.sealing.Swap(sealing)
 	s.rekey(before)
 	return nil

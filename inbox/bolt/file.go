@@ -40,9 +40,16 @@ func guard(f func() error) (err error) {
 
 func (s *Store) dir() string { return filepath.Dir(s.o.Path) }
 
-// attach opens the file, unless it is open or has just failed to open.
+// attach opens the file, unless it is open, has just failed to open, or lacks its keys.
 func (s *Store) attach() {
 	if s.db != nil || s.o.Now().Before(s.failing) {
+		return
+	}
+	s.mu.Lock()
+	unready := s.unready
+	s.mu.Unlock()
+	if unready != nil {
+		s.report(unready)
 		return
 	}
 	if !s.untouched() {
