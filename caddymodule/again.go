@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
@@ -103,7 +104,7 @@ func (d *delivery) try(back *attempt.Return, next caddyhttp.Handler, r *http.Req
 	back.Ends(result)
 	d.end(outcome, reason)
 	if err != nil {
-		return d.unanswered(err)
+		return d.unanswered(err, zapcore.WarnLevel) // it is tried again
 	}
 	return nil
 }

@@ -131,7 +131,8 @@ type Handler struct {
 	maxBody      int64
 	rejectStatus int
 	buffered     budget
-	warnings     logging.Limiter
+	warnings     logging.Limiter // of refusals, which strangers cause
+	failures     logging.Limiter // of the app
 	metrics      *metrics.Counters
 	logger       *zap.Logger
 	now          func() time.Time

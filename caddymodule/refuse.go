@@ -11,8 +11,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
@@ -214,21 +216,24 @@ func (h *Handler) seen(k *keys.Snapshot) rejected.Handler {
 // reasonBusy is the reason for asking the sender of a copy to retry.
 var reasonBusy = dedupe.Busy.String()
 
-// appFailed handles an error of the following handlers, which Caddy logs with the URL
-// and all headers. If one of them may hold a secret, or anyone can cause it because an
-// unverified delivery was let through, our own log line replaces that.
+// appFailed handles an error of the following handlers. Caddy logs it with the URL and
+// all headers and, from 500 on, without a limit, although anyone with one captured
+// delivery can cause it again and again: our own log line replaces that.
 func (d *delivery) appFailed(err error) error {
 	d.arrived() // the app may have read a part, and handle_errors may ask another one
-	if !d.h.confides && d.unverified == nil {
-		return err
+	if errorStatus(err) < 500 && !d.h.confides && d.unverified == nil {
+		return err // Caddy's line is for debugging
 	}
-	return d.h.answerError(d.w, d.r, d.unanswered(err))
+	return d.h.answerError(d.w, d.r, d.unanswered(err, zapcore.ErrorLevel))
 }
 
-// unanswered logs an error of the following handlers, without the request.
-func (d *delivery) unanswered(err error) caddyhttp.HandlerError {
+// unanswered logs an error of the following handlers, without the request, within a
+// limit that forgeries do not use up.
+func (d *delivery) unanswered(err error, level zapcore.Level) caddyhttp.HandlerError {
 	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps the status of err
-	d.warn("the app did not answer", "", err, zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID))
+	_, reason := outcomeOf(0, failure)
+	d.log(&d.h.failures, level, "the app did not answer", reason, err,
+		zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID), zap.String("delivery", d.key))
 	return failure
 }
 
@@ -239,7 +244,11 @@ func (d *delivery) unread() bool {
 
 // warn logs a refusal or observed failure, within a limit.
 func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
-	ok, suppressed := d.h.warnings.Allow(d.h.now())
+	d.log(&d.h.warnings, zapcore.WarnLevel, message, reason, err, more...)
+}
+
+func (d *delivery) log(limit *logging.Limiter, level zapcore.Level, message, reason string, err error, more ...zap.Field) {
+	ok, suppressed := limit.Allow(d.h.now())
 	if !ok {
 		return
 	}
@@ -259,5 +268,5 @@ func (d *delivery) warn(message, reason string, err error, more ...zap.Field) {
 	if d.rejection != "" { // for the admin API and caddy webhook rejections
 		fields = append(fields, zap.String("rejection", d.rejection))
 	}
-	d.h.logger.Warn(message, append(fields, suppressed...)...)
+	d.h.logger.Log(level, message, append(fields, suppressed...)...)
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -230,6 +231,53 @@ func TestWhoAnswersAnError(t *testing.T) {
 		err := h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, tc.server), accepting)
 		if answered := err == nil; answered != tc.answered || answered && (fmt.Sprint(w.Code) != tc.status || w.Body.Len() > 0) {
 			t.Errorf("%s: %v, answered %d %q", name, err, w.Code, w.Body)
+		}
+	}
+}
+
+// TestTheAppIsDown: anyone with one captured delivery can repeat it while the app fails,
+// so each handler logs it ten times a second, whatever strangers do meanwhile.
+func TestTheAppIsDown(t *testing.T) {
+	routes := &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{}}}
+	for name, tc := range map[string]struct {
+		server   *caddyhttp.Server
+		status   int
+		answered bool
+		logged   int
+	}{
+		"no handle_errors":      {new(caddyhttp.Server), 502, true, 10},
+		"handle_errors":         {&caddyhttp.Server{Errors: routes}, 502, false, 10},
+		"an error of the block": {new(caddyhttp.Server), 403, false, 0},
+	} {
+		g := mustProvision(t, "", timed(`"dedupe":{"off":true}`))
+		h := g.handlers[0]
+		h.confides = false
+		g.app.located.Do(func() { g.app.placesOf = map[*placement.Handler]placement.Places{&h.placed: {Count: 1}} })
+		g.logs.TakeAll()
+		down := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+			return caddyhttp.Error(tc.status, errors.New("dial tcp: refused"))
+		})
+		for range 25 {
+			forged := post()
+			forged.Header.Set("X-Signature", sign("other", body))
+			for _, r := range []*http.Request{forged, post()} {
+				w := httptest.NewRecorder()
+				err := h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, tc.server), down)
+				if answered := err == nil; r != forged && (answered != tc.answered || answered && w.Code != tc.status) {
+					t.Errorf("%s: %v, answered %d", name, err, w.Code)
+				}
+			}
+		}
+		logged := g.logs.FilterMessage("the app did not answer").All()
+		if len(logged) != tc.logged {
+			t.Errorf("%s: logged %d times, want %d", name, len(logged), tc.logged)
+		}
+		for _, l := range logged {
+			fields := l.ContextMap()
+			if l.Level != zapcore.ErrorLevel || fields["reason"] != "unreachable" || fields["status"] != int64(502) || fields["error_id"] == "" ||
+				!strings.Contains(fmt.Sprint(fields["detail"]), "dial tcp") || strings.Contains(fmt.Sprint(fields), sign("n9Wd4kTq2", "1700000000."+body)) {
+				t.Errorf("%s: logged at %s %v", name, l.Level, fields)
+			}
 		}
 	}
 }
