@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -134,6 +135,27 @@ func TestARetainedInboxIsConfiguredAgain(t *testing.T) {
 	}
 }
 
+// TestTheSameInboxByAnotherPath: a reload that names it through a link goes on with it.
+func TestTheSameInboxByAnotherPath(t *testing.T) {
+	g := stocked(t, once(keepingInbox))
+	g.send(post(), answering(200)).has(t, "false", theKey.String(), "")
+	old, path := g.box(), g.app.inbox.Module.(*boxes.Bolt).Path
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Dir(path), link); err != nil {
+		t.Skip(err)
+	}
+	next := g.succeeded(t, filepath.ToSlash(filepath.Join(link, filepath.Base(path))), keepingInbox)
+	if next.box() != old || isGone(old) {
+		t.Errorf("another one: %t; closed %t", next.box() != old, isGone(old))
+	}
+	if o := next.send(nth("evt_2"), answering(200)); o.header.Get("Webhook-Stored") != "true" {
+		t.Errorf("it stores nothing: %v", o.header)
+	}
+	if err := next.app.shut(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOthersAreNotRetained: those that are empty, and all without a configuration to
 // deliver through.
 func TestOthersAreNotRetained(t *testing.T) {
@@ -182,7 +204,7 @@ func TestTheDefaultFileIsLookedAt(t *testing.T) {
 	g.awaitInbox()
 	g.box().Pause("acme")
 	path := g.app.inbox.Module.(*boxes.Bolt).Path
-	if !strings.HasPrefix(path, caddy.AppDataDir()) {
+	if data, err := filepath.EvalSymlinks(caddy.AppDataDir()); err != nil || !strings.HasPrefix(path, data) {
 		t.Fatalf("not the default: %s", path)
 	}
 	for range 2 {

@@ -3,6 +3,7 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -20,7 +21,8 @@ import (
 func Text(option string, text *string) error { return resolveText(option, text, suspicious) }
 
 // DataFile is Text for the path of a file that the gateway writes: afterwards the path
-// is absolute. By default it is name in the module's folder of Caddy's data directory.
+// is absolute and without links, so that one file has one path, however it is written. By
+// default it is name in the module's folder of Caddy's data directory.
 func DataFile(option string, path *string, name string) error {
 	if err := Text(option, path); err != nil {
 		return err
@@ -32,8 +34,37 @@ func DataFile(option string, path *string, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", option, *path, err)
 	}
-	*path = absolute
+	*path = withoutLinks(absolute)
 	return nil
+}
+
+// maxLinks limits links that lead to links, as Linux does.
+const maxLinks = 40
+
+// withoutLinks follows the links in an absolute path, whose end may not exist yet.
+func withoutLinks(path string) string {
+	links := maxLinks
+	var follow func(string) string
+	follow = func(path string) string {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			return real
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return path
+		}
+		real := filepath.Join(follow(parent), filepath.Base(path))
+		target, err := os.Readlink(real) // one to a file that does not exist yet
+		if err != nil || links == 0 {
+			return real
+		}
+		links--
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(real), target)
+		}
+		return follow(target)
+	}
+	return follow(path)
 }
 
 // URL is Text for a URL, such as nats://host:4222. A value in it that has special

@@ -78,3 +78,46 @@ func TestURL(t *testing.T) {
 		}
 	}
 }
+
+// TestOneFileHasOnePath: whatever links lead to it, before it exists and afterwards.
+func TestOneFileHasOnePath(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "real", "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{
+		"link": filepath.Join(dir, "real"), "relative": "real", "real/sub/up.db": "../new/one.db", "last.db": "link/new/one.db",
+		"loop": "loop", "loop2": "loop3/x", "loop3": "loop2/x",
+	} {
+		if err := os.Symlink(filepath.FromSlash(target), filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			t.Skip(err)
+		}
+	}
+	want := filepath.Join(dir, "real", "new", "one.db")
+	check := func(when string) {
+		t.Helper()
+		for _, name := range []string{"real/new/one.db", "link/new/one.db", "relative/new/one.db", "link/sub/up.db", "last.db", "link/sub/../new/one.db"} {
+			path := dir + "/" + name
+			if err := DataFile("path", &path, "inbox.db"); err != nil || path != want {
+				t.Errorf("%s: %s is %s, want %s (%v)", when, name, path, want, err)
+			}
+		}
+	}
+	check("before it exists")
+	if err := os.Mkdir(filepath.Dir(want), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(want, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("afterwards")
+	for _, name := range []string{"loop", "loop/a", "loop2", "loop2/a/b"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := DataFile("path", &path, "inbox.db"); err != nil || !filepath.IsAbs(path) {
+			t.Errorf("%s: %q, %v", name, path, err) // opening it fails
+		}
+	}
+}
