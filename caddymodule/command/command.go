@@ -117,12 +117,12 @@ type negative string
 
 func (n negative) Error() string { return string(n) }
 
-// end prints an error on one line of standard error and sets the exit status: 0 for
-// none, 1 for a negative, 2 for any other.
+// end prints an error on one line of standard error, whatever it quotes, and sets the
+// exit status: 0 for none, 1 for a negative, 2 for any other.
 func end(cmd *cobra.Command, err error) error {
 	cmd.SilenceErrors = true
 	if err != nil && err.Error() != "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", err)
+		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", plain(err.Error()))
 	}
 	if _, ok := errors.AsType[negative](err); err == nil || ok {
 		return err // Caddy exits with 1 for any error, and passes on only codes above it

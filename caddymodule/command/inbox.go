@@ -304,12 +304,15 @@ func confirmDiscard(cmd *cobra.Command, admin *adminFlags, query url.Values, wha
 
 // changeInbox replays or discards until nothing is left to change.
 func changeInbox(cmd *cobra.Command, admin *adminFlags, method, path string, query url.Values, did string) error {
-	total, more := 0, true
+	total, more, after := 0, true, uint64(0)
 	for more {
 		if err := ask(cmd.OutOrStdout(), admin, method, inboxTarget(path, query), func(_ io.Writer, c adminapi.InboxChanged) error {
-			total, more = total+c.Changed, c.More
-			if query != nil {
-				query.Set("after", strconv.FormatUint(c.After, 10))
+			total, more = total+c.Changed, c.More && query != nil
+			if more && c.After <= after { // it would never end
+				return &adminError{http.StatusOK, notVerifyWebhook}
+			}
+			if after = c.After; more {
+				query.Set("after", strconv.FormatUint(after, 10))
 			}
 			if c.Note != "" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "Note:", plain(c.Note))

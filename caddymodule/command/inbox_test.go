@@ -1,7 +1,9 @@
 package command
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +114,33 @@ func TestInboxCommand(t *testing.T) {
 		}
 		if strings.Contains(out, "\x1b") {
 			t.Errorf("%s: a sender's control characters reach the terminal: %q", tc.args, out)
+		}
+	}
+}
+
+// TestAChangeThatDoesNotAdvanceEnds: what answers at a wrong address may always say that
+// there is more.
+func TestAChangeThatDoesNotAdvanceEnds(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 9 {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(adminapi.InboxChanged{Changed: 1, More: true, After: 7})
+	}))
+	defer server.Close()
+	const key = "0123456789abcdef0123456789abcdef"
+	for args, want := range map[string]struct{ asked, code int }{
+		"replay --dead shop":        {2, exitUsage},
+		"discard --dead shop --yes": {2, exitUsage},
+		"replay " + key:             {1, exitOK}, // there is no more
+		"discard " + key + " --yes": {1, exitOK},
+	} {
+		asked = 0
+		_, errs, code := webhook(t, "", append(append([]string{"inbox"}, strings.Fields(args)...), "--address", server.Listener.Addr().String())...)
+		if asked != want.asked || code != want.code || code != exitOK && !strings.Contains(errs, notVerifyWebhook) {
+			t.Errorf("%s: %d requests, exit %d, %s", args, asked, code, errs)
 		}
 	}
 }

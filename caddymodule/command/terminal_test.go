@@ -64,3 +64,25 @@ func TestNoAdminEndpointControlsTheTerminal(t *testing.T) {
 	}
 	printed("deliveries --follow", out.String())
 }
+
+// TestNoErrorControlsTheTerminal: neither one that quotes what a gateway answered, nor one
+// with the name of a file that a saved request reads.
+func TestNoErrorControlsTheTerminal(t *testing.T) {
+	address := adminServer(t, "tcp", "127.0.0.1:0", answers{
+		"GET " + adminapi.RejectionsPath: []adminapi.Rejection{{ID: "abc" + hostile}, {ID: "abd" + hostile}},
+	})
+	saved := file(t, "delivery.curl", `curl http://localhost/ -d $'@/nowhere/\x1b[2J'`)
+	for name, args := range map[string][]string{
+		"ids of rejections":         {"rejections", "ab", "--address", address},
+		"the file of a saved curl":  {"verify", "github", saved, "--secret", "not the key"},
+		"an argument of the caller": {"verify", "\x1b[2J", saved, "--secret", "not the key"},
+	} {
+		_, errs, code := webhook(t, "", args...)
+		if code != exitUsage || !strings.HasPrefix(errs, "Error: ") {
+			t.Errorf("%s: exit %d, %q", name, code, errs)
+		}
+		if strings.ContainsFunc(strings.TrimSuffix(errs, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%s: the error controls the terminal: %q", name, errs)
+		}
+	}
+}
