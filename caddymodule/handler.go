@@ -126,7 +126,8 @@ type Handler struct {
 	fetcher      keys.Fetcher
 	visits       visitor
 	recogniser   recogniser
-	confides     bool // its requests carry a secret: a token, or the value of a required header
+	checked      []string // headers that the scheme reads
+	confides     bool     // its requests carry a secret: a token, or the value of a required header
 	methods      []string
 	maxBody      int64
 	rejectStatus int

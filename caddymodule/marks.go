@@ -55,7 +55,8 @@ func deleteTrailers(r *http.Request) {
 // checkHeaders refuses a scheme that reads a mark: it is deleted before verification,
 // so every delivery would be refused.
 func (h *Handler) checkHeaders() error {
-	for _, name := range h.rules.Scheme().HeaderNames() {
+	h.checked = h.rules.Scheme().HeaderNames()
+	for _, name := range h.checked {
 		if appview.IsHeader(name, marks) {
 			return fmt.Errorf("header %s: the gateway deletes it from every request, because only the gateway sets it: name a header of the sender", name)
 		}

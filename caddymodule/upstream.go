@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"bytes"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -32,11 +34,13 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 		delete(h, name)
 	}
 	// One sender could pass off its delivery as another's. Signed headers are the
-	// sender's word, and stay; so does the host that a trusted proxy states.
+	// sender's word, and stay; so does the host that a trusted proxy states. An app that
+	// equates characters of names could read a twin instead of what was checked.
 	proxied, _ := caddyhttp.GetVar(d.r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	for name := range h {
 		leads := appview.IsHeader(name, appview.RoutingHeaders) || !proxied && appview.IsHeader(name, appview.HostHeaders)
-		if leads && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
+		twin := appview.IsHeader(name, d.h.checked) && !slices.ContainsFunc(d.h.checked, func(own string) bool { return strings.EqualFold(own, name) })
+		if (leads || twin) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
 			delete(h, name)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -232,6 +233,27 @@ func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
 		if got := h["X-Original-Url"]; !slices.Equal(got, want) || h["X_original_url"] != nil || h["X-Rewrite-Url"] != nil {
 			t.Errorf("observed %t: the app gets %v", observed, h)
 		}
+	}
+}
+
+// TestTwinsOfCheckedHeaders: a server that equates characters of names would read an
+// unsigned twin of a header that was signed, or had to have a value.
+func TestTwinsOfCheckedHeaders(t *testing.T) {
+	g := mustProvision(t, "", acme(topsecret, `"require_header":[{"name":"Content-Type","values":"application/json"}],"message":"{header:X-Event}.{body}"`))
+	r := post()
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Event", "push")
+	r.Header.Set("X-Signature", sign("n9Wd4kTq2", "push."+body))
+	for _, twin := range []string{"Content!Type", "Content_Type", "X!Event", "x_event", "X~Signature"} {
+		r.Header[twin] = []string{"ping"}
+	}
+	r.Header["X-Events"] = []string{"other"}
+	a := serve(t, r, accepting, g.handlers...)
+	if a.err != nil || a.forward == nil {
+		t.Fatalf("%d %v", a.status, a.err)
+	}
+	if h := a.forward.Header; strings.Contains(fmt.Sprint(h), "ping") || h.Get("X-Event") != "push" || h.Get("Content-Type") != "application/json" || h.Get("X-Events") != "other" {
+		t.Errorf("the app gets %v", h)
 	}
 }
 
