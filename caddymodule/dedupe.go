@@ -208,7 +208,7 @@ func (d *delivery) claim() error {
 	d.gate = gate
 	defer d.took(metrics.Claim, time.Now())
 	terms := d.terms()
-	terms.From = dedupe.From{Client: clientOf(d.r), Request: likeness(d.r)}
+	terms.From = d.from()
 	switch decision := gate.Claim(d.r.Context(), key, terms); decision.Outcome {
 	case dedupe.Held:
 		d.claimed = decision.Claim
@@ -221,6 +221,10 @@ func (d *delivery) claim() error {
 			retryAfter: int(math.Ceil(decision.RetryAfter.Seconds())), detail: notNow[decision.Outcome],
 		}
 	}
+}
+
+func (d *delivery) from() dedupe.From {
+	return dedupe.From{Client: clientOf(d.r), Request: likeness(d.r)}
 }
 
 // isMarked follows what the store has about the delivery.

@@ -25,9 +25,15 @@ const storeBudget = 2 * time.Second
 func (d *delivery) inInbox() (has bool, err error) {
 	e, found := d.box.Find(d.r.Context(), inbox.Key(d.hash))
 	found = found && e.State != inbox.Delivered
-	if found && d.isVariant() {
-		has, err = d.borrow(e)
-	} else {
+	differs := false
+	if found {
+		differs, err = d.isVariant(e)
+	}
+	switch {
+	case err != nil:
+	case differs:
+		err = d.borrow()
+	default:
 		has = found && d.isOwed(d.box, e) || inboxes.AnyRetained(d.isIn)
 	}
 	d.duplicate, d.stored = has, has

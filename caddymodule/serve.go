@@ -55,6 +55,7 @@ type delivery struct {
 	noted     atomic.Bool    // the store has a mark that the inbox has it
 	attempt   *inbox.Attempt // the running one, if the delivery is stored
 	loan      *inbox.Attempt // the running one of the stored delivery, of which this is a variant
+	turn      *dedupe.Claim  // among the variants; set with loan
 	attempts  int            // number of the attempt from the inbox, from 1; 0: on receipt
 	trace     inbox.Trace    // if the handler has an inbox
 
@@ -300,17 +301,19 @@ func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request)
 	return next.ServeHTTP(w, r)
 }
 
-// settle marks the delivery as done if the app accepted it. In all other cases, an
-// error, another status or a panic of the following handlers, free releases the
-// delivery so that the next copy is forwarded.
+// settle marks the delivery as done if the app accepted it, or releases it so that the
+// next copy is forwarded, before its client reads the answer. After an error or a panic
+// of the following handlers, free releases it.
 func (d *delivery) settle(status int) {
-	switch {
-	case status >= 200 && status < 300:
+	if status >= 200 && status < 300 {
 		d.accepted(status)
 		d.repay(inbox.Result{Status: status})
-	case d.claimed != nil:
+		return
+	}
+	if d.claimed != nil {
 		d.claimed.Release()
 	}
+	d.giveBack()
 }
 
 // leave frees what the delivery holds, unless an attempt continues.

@@ -15,19 +15,19 @@ import (
 )
 
 // isVariant reports whether the app would get another request from this copy than from
-// the stored delivery. A signature does not cover all of a request, and who replays a
+// the stored delivery e. A signature does not cover all of a request, and who replays a
 // captured delivery chooses the rest: the app may refuse the stored request for ever,
 // and accept the sender's own.
-func (d *delivery) isVariant() bool {
+func (d *delivery) isVariant(e inbox.Entry) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
 	defer cancel()
-	stored, _, err := d.box.Engine().Get(ctx, inbox.Key(d.hash))
+	stored, _, err := d.box.Engine().Get(ctx, e.Key)
 	if err != nil { // delivered meanwhile, or locked until its key is back
-		return false
+		return false, nil
 	}
 	own := d.record()
 	return stored.Method != own.Method || stored.Target != own.Target || stored.Seen != own.Seen || stored.Host != own.Host ||
-		!maps.EqualFunc(stored.Header, own.Header, slices.Equal) || !bytes.Equal(stored.Body, own.Body) || !cameAlike(stored, own)
+		!maps.EqualFunc(stored.Header, own.Header, slices.Equal) || !bytes.Equal(stored.Body, own.Body) || !cameAlike(stored, own), nil
 }
 
 // cameAlike reports whether nothing can tell two requests apart by their connections:
@@ -55,31 +55,51 @@ func addressOf(text string) (ip, port string) {
 	return a.Addr().Unmap().String(), strconv.Itoa(int(a.Port()))
 }
 
+// turns has variants wait as other copies do: a few of each delivery, whose places and
+// turns clients and requests share. Their delivery is never done here.
+var turns = dedupe.NewGate(dedupe.Options{Store: dedupe.NewMemory(dedupe.MemoryOptions{MaxEntries: 1})})
+
 // borrow takes over the attempt of the stored delivery for this variant, so that no other
 // attempt runs meanwhile: the variant goes to the app, and its sender gets the app's
 // answer. A 2xx settles the stored delivery, too; anything else leaves it as it was, but a
 // dead one is pending again. The sender is not told that its delivery is stored, because
-// this one is not.
-func (d *delivery) borrow(e inbox.Entry) (has bool, err error) {
-	e, found := d.awaitAttempt(e)
-	switch {
+// this one is not. Without an error and a loan, the stored delivery is gone.
+func (d *delivery) borrow() error {
+	terms := d.terms()
+	terms.From = d.from()
+	waits, cancel := context.WithTimeout(d.r.Context(), terms.Wait)
+	defer cancel()
+	turn := turns.Claim(waits, d.hash, terms)
+	if turn.Outcome != dedupe.Held {
+		return variantRefused("the inbox has this delivery from another request, and others wait for the app")
+	}
+	d.turn = turn.Claim
+	err := d.beginLoan(waits)
+	if d.loan == nil {
+		d.turn.Release()
+	}
+	return err
+}
+
+func (d *delivery) beginLoan(waits context.Context) error {
+	switch e, found := d.awaitAttempt(waits); {
 	case !found || e.State == inbox.Delivered:
-		return false, nil
+		return nil
 	case d.box.Holds(d.queue()):
-		return false, variantRefused("the inbox has this delivery from another request, and does not call the app, which is down or paused")
+		return variantRefused("the inbox has this delivery from another request, and does not call the app, which is down or paused")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
 	defer cancel()
 	got, err := d.box.Accept(ctx, d.record(), true)
-	switch {
-	case err != nil:
+	if err != nil {
 		d.bypass(err)
-		return false, nil
-	case got.Attempt == nil:
-		return false, variantRefused("the inbox has this delivery from another request, which is with the app")
+		return nil
+	}
+	if got.Attempt == nil {
+		return variantRefused("the inbox has this delivery from another request, which is with the app")
 	}
 	d.loan = got.Attempt
-	return false, nil
+	return nil
 }
 
 func variantRefused(detail string) error {
@@ -90,7 +110,7 @@ func variantRefused(detail string) error {
 func (d *delivery) repay(r inbox.Result) {
 	if d.loan != nil {
 		d.box.Finish(d.loan, r)
-		d.loan = nil
+		d.endLoan()
 	}
 }
 
@@ -98,36 +118,33 @@ func (d *delivery) repay(r inbox.Result) {
 func (d *delivery) giveBack() {
 	if d.loan != nil {
 		d.box.Return(d.loan)
-		d.loan = nil
+		d.endLoan()
 	}
 }
 
-// waiting bounds the variants that wait for an attempt: a flood of copies must not hold
-// memory.
-var waiting = make(chan struct{}, 64)
+func (d *delivery) endLoan() {
+	d.loan = nil
+	d.turn.Release()
+}
 
-// attemptPoll is how often a variant looks whether an attempt has ended.
+// attemptPoll is how often a variant whose turn it is looks whether an attempt has ended,
+// of the inbox or of another instance.
 const attemptPoll = 50 * time.Millisecond
 
-// awaitAttempt waits until no attempt of the stored delivery runs, as long as a copy waits
-// for one that is being forwarded. It returns the delivery's entry then.
-func (d *delivery) awaitAttempt(e inbox.Entry) (now inbox.Entry, found bool) {
-	select {
-	case waiting <- struct{}{}:
-		defer func() { <-waiting }()
-	default:
-		return e, true
-	}
-	ctx, cancel := context.WithTimeout(d.r.Context(), d.terms().Wait)
-	defer cancel()
+// awaitAttempt waits until no attempt of the stored delivery runs, and returns its entry
+// then.
+func (d *delivery) awaitAttempt(ctx context.Context) (e inbox.Entry, found bool) {
 	tick := time.NewTicker(attemptPoll)
 	defer tick.Stop()
-	for now, found = e, true; found && now.State == inbox.InAttempt; now, found = d.box.Find(ctx, e.Key) {
+	for {
+		e, found = d.box.Find(context.WithoutCancel(ctx), inbox.Key(d.hash))
+		if !found || e.State != inbox.InAttempt {
+			return e, found
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return now, true
+			return e, found
 		}
 	}
-	return now, found
 }

@@ -6,9 +6,14 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 )
@@ -167,7 +172,7 @@ func TestAVariantWaitsForTheAttempt(t *testing.T) {
 				return nil
 			})
 			go func() { answered <- g.send(post(), answering(204)) }()
-			for len(waiting) == 0 {
+			for turns.Stats().InFlight == 0 {
 				<-closedAfterYield()
 			}
 			close(finish)
@@ -178,5 +183,82 @@ func TestAVariantWaitsForTheAttempt(t *testing.T) {
 				t.Errorf("the inbox still has it: %+v", e)
 			}
 		})
+	}
+}
+
+// TestVariantsShareThePlaces: variants that wait for one at the app have eight places,
+// which their clients and requests share, and so are the turns. Those of another delivery
+// have their own.
+func TestVariantsShareThePlaces(t *testing.T) {
+	for name, replay := range map[string]func(r *http.Request, n int){
+		"from another address": func(r *http.Request, n int) { r.RemoteAddr = "203.0.113.9:1234"; r.Header.Set("X-N", strconv.Itoa(n)) },
+		"with another header":  func(r *http.Request, _ int) { r.Header.Set("Origin", "https://example.com") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
+			g.storeVariant(t)
+			other := nth("evt_2")
+			other.Header.Set("Content-Type", "text/plain")
+			g.send(other, answering(500))
+
+			var replays, own sync.WaitGroup
+			var refused atomic.Int32
+			finish, begun := make(chan struct{}), make(chan struct{})
+			send := func(n int, next caddyhttp.HandlerFunc) {
+				replays.Go(func() {
+					r := post()
+					replay(r, n)
+					if o := g.send(r, next); slices.Contains(o.wire.events, "503") {
+						refused.Add(1)
+					}
+				})
+			}
+			send(0, func(w http.ResponseWriter, _ *http.Request) error {
+				close(begun)
+				<-finish
+				w.WriteHeader(415)
+				return nil
+			})
+			<-begun
+			for n := range 8 {
+				send(n+1, answering(415))
+			}
+			for turns.Stats().Waiting < 8 {
+				<-closedAfterYield()
+			}
+			if o := g.send(nth("evt_2"), answering(204)); o.wire.events[0] != "204" {
+				t.Errorf("a variant of another delivery: %q", o.wire.events)
+			}
+			own.Go(func() {
+				if o := g.send(post(), answering(200)); o.wire.events[0] != "200" {
+					t.Errorf("the sender's own: %q", o.wire.events)
+				}
+			})
+			for refused.Load() == 0 { // one has given up its place
+				<-closedAfterYield()
+			}
+			close(finish)
+			own.Wait()
+			replays.Wait()
+			if n := refused.Load(); n != 1 || g.entry(t).State != 0 {
+				t.Errorf("%d replays are refused; the inbox has %+v", n, g.entry(t))
+			}
+		})
+	}
+}
+
+// TestAVariantHoldsNothingWhileItsClientReads: a client that does not read the app's answer
+// would keep the stored delivery from every attempt.
+func TestAVariantHoldsNothingWhileItsClientReads(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
+	g.storeVariant(t)
+	w := newWire()
+	w.before = func(event string) {
+		if e := g.entry(t); e.State != inbox.Pending || turns.Stats().InFlight != 0 {
+			t.Errorf("at %q: %+v, %d at the app", event, e, turns.Stats().InFlight)
+		}
+	}
+	if o := g.sendOver(w, post(), answering(415)); o.wire.events[0] != "415" {
+		t.Errorf("%q", o.wire.events)
 	}
 }

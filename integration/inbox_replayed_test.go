@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A strictApp refuses what it cannot read, as frameworks do: another type than JSON, and
@@ -99,4 +101,41 @@ func TestInboxReplayedFirst(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestInboxBesideReplays: replays without an end, which the app refuses, do not keep the
+// stored delivery away from it.
+func TestInboxBesideReplays(t *testing.T) {
+	t.Parallel()
+	var up atomic.Bool
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !up.Load():
+			w.WriteHeader(http.StatusInternalServerError)
+		case r.Header.Get("Content-Type") != "application/json":
+			time.Sleep(100 * time.Millisecond) // one of them is always at the app
+			w.WriteHeader(http.StatusUnsupportedMediaType)
+		}
+	}))
+	defer app.Close()
+	g := startInbox(t, setup{site: inboxSite("inbox", strings.TrimPrefix(app.URL, "http://"), "")})
+	id, genuine := newCase(), at("/").message(t)
+	genuine.header.Set("Content-Type", "application/json")
+	wantStored(t, "the sender's own", g.do(t, g.h1, g.request(t, id, genuine)))
+
+	var replays sync.WaitGroup
+	var done atomic.Bool
+	defer replays.Wait()
+	defer done.Store(true)
+	for i := range 4 {
+		replays.Go(func() {
+			for n := 0; !done.Load(); n++ {
+				replayed := genuine.clone()
+				replayed.header.Set("Content-Type", fmt.Sprintf("text/plain; n=%d-%d", i, n))
+				g.do(t, g.h1, g.request(t, id, replayed))
+			}
+		})
+	}
+	up.Store(true)
+	g.settled(t)
 }
