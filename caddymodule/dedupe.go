@@ -227,7 +227,8 @@ func (d *delivery) from() dedupe.From {
 	return dedupe.From{Client: clientOf(d.r), Request: likeness(d.r)}
 }
 
-// isMarked follows what the store has about the delivery.
+// isMarked follows what the store has about the delivery. What is stored is compared also
+// if the handler has no inbox any more.
 func (d *delivery) isMarked(status int) error {
 	d.duplicate, d.stored = true, dedupe.IsStored(status)
 	switch {
@@ -235,9 +236,14 @@ func (d *delivery) isMarked(status int) error {
 		d.duplicate, d.stored = false, false
 	case d.loan != nil && !d.loan.Entry.Replayed: // another instance has delivered it
 		d.repay(inbox.Result{Taken: true})
-	case d.loan == nil && d.stored && d.box != nil: // perhaps while this copy waited
-		if _, err := d.inInbox(); err != nil || d.loan != nil {
-			return err
+	case d.loan == nil && d.stored: // perhaps while this copy waited
+		if d.box == nil {
+			d.box = d.h.app.box()
+		}
+		if d.box != nil {
+			if _, err := d.inInbox(); err != nil || d.loan != nil {
+				return err
+			}
 		}
 		d.duplicate, d.stored = true, true
 	}

@@ -262,3 +262,21 @@ func TestAVariantHoldsNothingWhileItsClientReads(t *testing.T) {
 		t.Errorf("%q", o.wire.events)
 	}
 }
+
+// TestAVariantOfAHandlerWithoutAnInbox: what its inbox had stored, before a configuration
+// without, takes the sender's place as little.
+func TestAVariantOfAHandlerWithoutAnInbox(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
+	g.storeVariant(t)
+	g.handlers[0].Inbox = nil
+	if o := g.send(variant(), answering(500)); o.forward != nil || o.header.Get("Webhook-Stored") != "true" {
+		t.Errorf("a copy: %q, %v", o.wire.events, o.header)
+	}
+	if o := g.send(post(), answering(415)); o.wire.events[0] != "415" || g.entry(t).State != inbox.Pending {
+		t.Errorf("the sender's own: %q; the inbox has %+v", o.wire.events, g.entry(t))
+	}
+	if o := g.send(post(), answering(200)); o.wire.events[0] != "200" || g.entry(t).State != 0 {
+		t.Errorf("the sender's own: %q; the inbox has %+v", o.wire.events, g.entry(t))
+	}
+	g.send(post(), answering(500)).isDuplicate(t)
+}
