@@ -67,8 +67,11 @@ func (d *delivery) chargeForward() error {
 }
 
 // uncharge returns the bytes charged to the delivery.
-func (d *delivery) uncharge() {
-	d.h.buffered.give(d.charged)
-	buffered.give(d.charged)
-	d.charged = 0
+func (d *delivery) uncharge() { d.discharge(d.charged) }
+
+// discharge returns n of them.
+func (d *delivery) discharge(n int64) {
+	d.h.buffered.give(n)
+	buffered.give(n)
+	d.charged -= n
 }

@@ -19,6 +19,11 @@ import (
 // captured delivery chooses the rest: the app may refuse the stored request for ever,
 // and accept the sender's own.
 func (d *delivery) isVariant(e inbox.Entry) (bool, error) {
+	room := 2 * int64(e.Size) // what the engine reads, and the delivery in it
+	if !d.charge(room, forTheApp) {
+		return false, errManyInFlight
+	}
+	defer d.discharge(room)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
 	defer cancel()
 	stored, _, err := d.box.Engine().Get(ctx, e.Key)

@@ -280,3 +280,20 @@ func TestAVariantOfAHandlerWithoutAnInbox(t *testing.T) {
 	}
 	g.send(post(), answering(500)).isDuplicate(t)
 }
+
+// TestComparingIsCharged: a copy is compared with the stored delivery only if there is
+// memory for that.
+func TestComparingIsCharged(t *testing.T) {
+	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
+	stored := g.storeVariant(t)
+	h := g.handlers[0]
+	limit := h.buffered.limit.Load()
+	h.buffered.limit.Store(int64(2*stored.Size) - 1)
+	h.buffered.used.Add(1) // of another delivery
+	if o := g.send(variant(), answering(200)); o.forward != nil || o.status != 503 || o.header.Get("Retry-After") == "" {
+		t.Errorf("%d, %v", o.status, o.header)
+	}
+	h.buffered.used.Add(-1)
+	h.buffered.limit.Store(limit)
+	g.send(variant(), answering(500)).isDuplicate(t)
+}
