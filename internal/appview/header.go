@@ -34,9 +34,9 @@ var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewr
 // the path: a few proxies in front, with a few headers each.
 const maxDetours = 16
 
-// maxCompared limits the bytes of those lines, each with the path: twice the longest
-// usual address.
-const maxCompared = 16 << 10
+// maxCompared limits the bytes that are read of those lines, each with the path, and of
+// lists as often as they are (see listLeads): four times the longest usual address.
+const maxCompared = 32 << 10
 
 // DeleteDetours deletes headers that could make an app read a request outside the
 // prefix as one below it: those with a word for a path in their name and such a path in
@@ -49,9 +49,7 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 		if mayNamePath(name) {
 			names = append(names, name)
 			lines += len(values)
-			for _, value := range values {
-				bytes += len(value) + len(path)
-			}
+			bytes += compared(values, path)
 		}
 	}
 	for _, name := range names {
@@ -59,6 +57,24 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 			delete(h, name)
 		}
 	}
+}
+
+// compared returns how many bytes anyLeads reads, about.
+func compared(lines []string, path string) (bytes int) {
+	const readings = 4 // of a list, of which several lines are two
+	all := len(path)
+	for _, value := range lines {
+		all += len(value)
+		n := len(value) + len(path)
+		if strings.Contains(value, ",") {
+			n *= readings
+		}
+		bytes += n
+	}
+	if len(lines) > 1 {
+		bytes += 2 * readings * all
+	}
+	return bytes
 }
 
 // anyLeads reports whether mayLead is true for a line of a header, or for the lines as

@@ -108,10 +108,12 @@ func TestLongDetoursAreNotRead(t *testing.T) {
 		lines, value, path int
 		goes               bool
 	}{
-		"as proxies set them": {4, 2000, 2000, false},
-		"a long path":         {2, 10, 20 << 10, true},
-		"long values":         {2, 20 << 10, 10, true},
-		"many lines":          {maxDetours + 1, 1, 1, true},
+		"as proxies set them":     {1, 8000, 8000, false},
+		"as two proxies set them": {2, 1000, 1000, false},
+		"a long path":             {2, 10, 20 << 10, true},
+		"long values":             {2, 20 << 10, 10, true},
+		"many lines":              {maxDetours + 1, 1, 1, true},
+		"lines to be joined":      {8, 840, 1000, true},
 	} {
 		h := http.Header{}
 		for range c.lines {
