@@ -152,6 +152,12 @@ func TestAppsThatMapAndVarsNameAreWarnedOf(t *testing.T) {
 	isWarnedOf(t, behind(byHost+"respond 404\n}\nb.example.com {\n"+byHost+"reverse_proxy {backend}"))
 	isWarnedOf(t, hooks(byHost+"respond 404\n}\nb.example.com {\n"+byHost+"reverse_proxy {backend}"))
 	isWarnedOf(t, behind(byHost+"respond 404\n}\nb.example.com {\nreverse_proxy app:3000"), open+"b.example.com/hooks/stripe")
+	for _, ofRequests := range []string{
+		"map {header.X} {backend} {\n~^(.*)$ ${1}:3000\n}\n", "map {header.X} {backend} {\ndefault {labels.1}:3000\n}\n",
+		"map {header.X} {backend} {\na {labels.1}:3000\ndefault x:1\n}\n",
+	} {
+		isWarnedOf(t, behind(ofRequests+"handle_path /in/* {\nreverse_proxy {backend}\n}\nrespond 404"), openPath+"reverse_proxy {backend} with the path … request=hooks.example.com/in/hooks/stripe")
+	}
 }
 
 // perhaps are ways that only requests take which match what the check cannot evaluate.

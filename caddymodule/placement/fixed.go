@@ -93,24 +93,31 @@ func (f fixed) collect(list caddyhttp.RouteList) {
 	}
 }
 
-// outputs lists the constants that a map may set a destination to.
+// outputs lists what a map may set a destination to: constants, and for all that a
+// request decides the placeholder itself.
 func outputs(h *maphandler.Handler, destination int) (values []string) {
-	for _, m := range h.Mappings {
-		if text, ok := constant(m.Outputs[destination]); ok && (m.InputRegexp == "" || !strings.Contains(text, "$")) {
-			values = append(values, text)
+	add := func(value any, known bool) {
+		if value == nil { // the default's turn
+			return
 		}
+		text, ok := constant(value)
+		if !ok || !known {
+			text = "{" + h.Destinations[destination] + "}"
+		}
+		values = append(values, text)
+	}
+	for _, m := range h.Mappings {
+		add(m.Outputs[destination], m.InputRegexp == "" || !strings.Contains(caddy.ToString(m.Outputs[destination]), "$"))
 	}
 	if destination < len(h.Defaults) {
-		if text, ok := constant(h.Defaults[destination]); ok {
-			values = append(values, text)
-		}
+		add(h.Defaults[destination], true)
 	}
 	return sorted(values)
 }
 
 // constant returns a value that no request changes.
 func constant(value any) (text string, ok bool) {
-	if text, ok = value.(string); !ok || text == "" {
+	if text = caddy.ToString(value); text == "" {
 		return "", false
 	}
 	if strings.Contains(text, "{") {
