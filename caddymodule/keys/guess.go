@@ -111,9 +111,12 @@ var reference = regexp.MustCompile(`(?is)^(?:[a-z][a-z0-9+.-]*://` +
 	`|@(\.{0,2}/|[\w./-]+\.[a-z]+$)|/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|[a-z]:\\|%\w+%\\|(?-i:(/[a-z][a-z0-9_.-]*){2,}$)|\\\\[a-z]|(?-i:[a-z][a-z0-9_/-]*\.(key|pem|txt|secret|json|env)$)` +
 	// Expressions.
 	`|(secrets|vars|config|settings|steps|inputs|outputs|credentials|rails|deno|bun|values)(\.[a-z_]\w*)+(\(|$)|[a-z_][\w.]*\((["'].*["']|\.{0,2}/.*)\)$` +
+	`|[a-z_$]+(` + member + `[a-z_]+)*(` + member + `|/)([a-z_]+_)?` + roles + `$|(?-i:[A-Za-z_$]+(` + member + `[A-Za-z_]+)*` + member + `[A-Za-z]+` + capitalRoles + `$)` +
+	`|[a-z_][\w.]*\[["'].*["']\]$|\([a-z_]+(\.[a-z_]+)*\)$|(\|{1,2}|//)[a-z]+(_[a-z]+)+(\|{1,2}|//)$|(?-i:[a-z]+(/[a-z][a-z_-]*){2,}$)` +
+	`|(?-i:-[a-z]$|--[a-z]+(-[a-z]+)*$)` +
 	`|<+[a-z][\w .!?-]*>+$|[@%#~]{2}[a-z_]\w*[@%#~]{2}$|~[a-z_]\w*~$|\{[%#].*[%#]\}$|\$\[.*\]$|<\(.*\)$|:[a-z]+(_[a-z]+)+$` +
 	// What is shown for a value that is not known yet, or not to be seen.
-	`|\([a-z][a-z ]*\)$` +
+	`|\([a-z][a-z ]*\)$|\{\s*\}$|\[\s*\]$|\(\s*\)$` +
 	// The rest.
 	`|(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
 	`|(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
@@ -122,7 +125,10 @@ var reference = regexp.MustCompile(`(?is)^(?:[a-z][a-z0-9+.-]*://` +
 	`|@[a-z.]+\(|\[[a-z][a-z _-]*\]$|(var|local|data|module)\.[a-z_]+` +
 	"|`.*`$" + `|%!\w?\(|(?-i:(\$\{?[A-Z_][A-Z0-9_]*\}?[ :.-]?){2,}$)` +
 	`|(your|change|replace|insert|enter)[a-z _-]*$` +
-	`|[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?$)`)
+	`|[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?[,;]?$)`)
+
+// member is what stands between an object and its member, in some language.
+const member = `(\??\.#?|::?|->)`
 
 // hostName matches the name of a host or an address, with a port or a path: the line
 // above or below the secret.
