@@ -45,6 +45,14 @@ func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary sets d to the result of AppendBinary. It copies all it needs from
 // b.
 func (d *Delivery) UnmarshalBinary(b []byte) error {
+	err := d.UnmarshalOwn(b)
+	d.Body = slices.Clone(d.Body)
+	return err
+}
+
+// UnmarshalOwn is UnmarshalBinary of bytes that nobody else uses: the body remains a part
+// of them.
+func (d *Delivery) UnmarshalOwn(b []byte) error {
 	r := reader{b: b}
 	if r.take(1)[0] != codecVersion {
 		return errCodec
@@ -75,7 +83,7 @@ func (d *Delivery) UnmarshalBinary(b []byte) error {
 		}
 		d.Header[name] = lines
 	}
-	d.Body = slices.Clone(r.bytes())
+	d.Body = slices.Clip(r.bytes())
 	if r.failed {
 		*d = Delivery{}
 		return errCodec

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 	"time"
@@ -74,5 +75,18 @@ func TestKeysAreHex(t *testing.T) {
 		if _, err := ParseKey(s); err == nil {
 			t.Errorf("%q is a key", s)
 		}
+	}
+}
+
+// TestTheBodyOfADeliveryIsItsOwn: bytes of a file may be gone after they are read.
+func TestTheBodyOfADeliveryIsItsOwn(t *testing.T) {
+	b, _ := full().AppendBinary(nil)
+	copied, shared := new(Delivery), new(Delivery)
+	if err := errors.Join(copied.UnmarshalBinary(b), shared.UnmarshalOwn(b)); err != nil {
+		t.Fatal(err)
+	}
+	clear(b)
+	if want := string(full().Body); string(copied.Body) != want || string(shared.Body) == want {
+		t.Errorf("the copy has the body %q, the other one %q", copied.Body, shared.Body)
 	}
 }

@@ -144,6 +144,8 @@ func (s *sealer) unseal(seq uint64, what *inbox.Delivery, b []byte) (*inbox.Deli
 		return nil, errDamaged
 	}
 	id, plain := keyID(b[1:5]), b[5:]
+	d := new(inbox.Delivery)
+	unmarshal := d.UnmarshalBinary
 	switch {
 	case id == keyID{}:
 		sum := binary.BigEndian.Uint32(plain)
@@ -156,12 +158,12 @@ func (s *sealer) unseal(seq uint64, what *inbox.Delivery, b []byte) (*inbox.Deli
 		return nil, errDamaged
 	default:
 		var err error
+		unmarshal = d.UnmarshalOwn
 		if plain, err = s.open[id].Open(nil, plain[:12], plain[12:], bound(seq, what)); err != nil {
 			return nil, errDamaged
 		}
 	}
-	d := new(inbox.Delivery)
-	if err := d.UnmarshalBinary(plain); err != nil {
+	if err := unmarshal(plain); err != nil {
 		return nil, errDamaged
 	}
 	return d, nil

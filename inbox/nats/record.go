@@ -130,7 +130,7 @@ func (x *entry) set(r record) {
 // errDamaged.
 func readDelivery(e inbox.Entry, data []byte) (*inbox.Delivery, error) {
 	d := new(inbox.Delivery)
-	if err := d.UnmarshalBinary(data); err != nil {
+	if err := d.UnmarshalOwn(data); err != nil {
 		return nil, errDamaged
 	}
 	if d.Key != e.Key || d.Queue != e.Queue || d.Label != e.Label || !d.Received.Equal(e.Received) {
