@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,7 +22,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.sharedSecrets(), a.oracles(), findings)
+	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.sharedSecrets(), a.oracles(), a.oneSecret(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -189,6 +190,39 @@ func (a *App) oracles() (findings []placement.Finding) {
 		})
 	}
 	return findings
+}
+
+// oneSecret warns of handlers of different senders with a secret in common: whoever
+// captured a delivery of one may turn it into one of the other.
+func (a *App) oneSecret() (findings []placement.Finding) {
+	handlers := a.named("")
+	for i, h := range handlers {
+		current := h.keys.Current()
+		if current == nil {
+			continue
+		}
+		j := slices.IndexFunc(handlers[:i], func(other *Handler) bool {
+			of := other.keys.Current()
+			return of != nil && !h.isOneSender(other) && current.Verifier.SharesSecret(of.Verifier)
+		})
+		if j < 0 {
+			continue
+		}
+		findings = append(findings, placement.Finding{
+			Message: "two senders have one secret, so a delivery of one may be turned into one of the other: give each a secret of its own",
+			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[j].Name)},
+		})
+	}
+	return findings
+}
+
+// isOneSender reports whether two handlers seem to be for one sender, which may have one
+// secret for all its endpoints: by name, by scheme, or as products of one vendor (gitlab
+// and gitlab_token).
+func (h *Handler) isOneSender(other *Handler) bool {
+	vendor, _, _ := strings.Cut(h.providerID(), "_")
+	others, _, _ := strings.Cut(other.providerID(), "_")
+	return h.Name == other.Name || h.recogniser.scheme == other.recogniser.scheme || vendor != "" && vendor == others
 }
 
 // forgets warns of deliveries that this configuration no longer remembers.

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -93,10 +95,10 @@ func TestSendersThatNothingTellsApartAreWarnedOf(t *testing.T) {
 			}
 			sender {
 				name      acme
-				secret    a
+				secret    b
 				signature header X-Signature
 			}
-			sender github a {
+			sender github c {
 				dedupe off
 			}
 			sender stripe whsec_a
@@ -137,6 +139,27 @@ func TestSignedHostOfAnySite(t *testing.T) {
 	}
 }
 
+// TestOneSecretOfTwoSenders: a stranger can turn GitHub's delivery into Gitea's, which is
+// the same HMAC in another header. Several endpoints of one sender are no two senders.
+func TestOneSecretOfTwoSenders(t *testing.T) {
+	const key, one = "7c0e91b4d2f85a36e7d41c9b08f26a53", "two senders have one secret … name="
+	for senders, want := range map[string]string{
+		"sender github KEY\n sender gitea KEY": one + "gitea other=github",
+		"sender github KEY\n sender {\n name acme\n secret KEY\n signature header X-Sig\n delivery_id json id\n }":                                                              one + "acme other=github",
+		"sender github other-0123456789abcdef {\n secret KEY as old\n }\n sender gitea KEY":                                                                                     one + "gitea other=github",
+		"sender github KEY\n sender gitea another-key-0123456789":                                                                                                               "",
+		"sender github KEY\n sender github KEY {\n name second\n path /hooks/second\n }":                                                                                        "",
+		"sender gitlab KEY\n sender gitlab_token KEY":                                                                                                                           "",
+		"sender {\n name a\n secret KEY\n signature header X-Sig\n delivery_id json id\n }\n sender {\n name b\n secret KEY\n signature header X-Sig\n delivery_id json id\n }": "",
+	} {
+		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
+		warnings = slices.DeleteFunc(warnings, func(w string) bool { return !strings.HasPrefix(w, "two senders") })
+		if err != nil || (len(warnings) > 0) != (want != "") || want != "" && (!holdsInOrder(warnings[0], want) || strings.Contains(warnings[0], key)) {
+			t.Errorf("%s: %v, %q, want %q", senders, err, warnings, want)
+		}
+	}
+}
+
 // TestOraclesAreWarnedOf: a handler that answers strangers with an HMAC signs for
 // another one with its key. Neither is warned of by its key.
 func TestOraclesAreWarnedOf(t *testing.T) {
@@ -162,7 +185,9 @@ func TestOraclesAreWarnedOf(t *testing.T) {
 	} {
 		senders = strings.ReplaceAll(senders, "DIR", dir)
 		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
-		warnings = slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "copies of these senders") })
+		warnings = slices.DeleteFunc(warnings, func(w string) bool {
+			return strings.HasPrefix(w, "copies of these senders") || strings.HasPrefix(w, "two senders have one secret")
+		})
 		if err != nil || (len(warnings) > 0) != (want != "") || want != "" && (!holdsInOrder(warnings[0], want) || strings.Contains(warnings[0], key)) {
 			t.Errorf("%s: %v, %q, want %q", senders, err, warnings, want)
 		}
@@ -238,7 +263,8 @@ func TestDocumentedFormsStartWithoutAWarning(t *testing.T) {
 	}
 	for _, caddyfile := range caddyfiles {
 		for _, m := range variable.FindAllStringSubmatch(caddyfile, -1) {
-			t.Setenv(m[1], "whsec_"+"u8Fq2ZkXw5RtN0vLm7CbD3sHy6PjA1eG")
+			sum := sha256.Sum256([]byte(m[1]))
+			t.Setenv(m[1], "whsec_"+base64.StdEncoding.EncodeToString(sum[:24]))
 		}
 		if warnings, err := advised(t, store.ReplaceAllString(caddyfile, "")); err != nil || len(warnings) > 0 {
 			t.Errorf("%v\n%s\nof\n%s", err, strings.Join(warnings, "\n"), caddyfile)
