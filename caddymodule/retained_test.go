@@ -177,9 +177,10 @@ func TestOthersAreNotRetained(t *testing.T) {
 	}
 }
 
-// TestTheDefaultFileIsLookedAt: a configuration that names another one, or whose handlers
-// have none, is warned of deliveries in it, and leaves them there: it may be another
-// Caddy's. The option alone gets them delivered.
+// TestTheDefaultFileIsLookedAt: a configuration without an inbox still delivers what the
+// file holds for its handlers. One that names another inbox, or has none of the handlers,
+// is warned, and leaves it there: it may be another Caddy's. The option alone gets it
+// delivered.
 func TestTheDefaultFileIsLookedAt(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	other := fmt.Sprintf(`{"inbox":{"inbox":"bolt","path":%q}}`, filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db")))
@@ -216,10 +217,13 @@ func TestTheDefaultFileIsLookedAt(t *testing.T) {
 	if opened, n := look(other, once(keepingInbox)); n != 1 || opened == path {
 		t.Errorf("with another one: %d warnings, and %q is open", n, opened)
 	}
-	if opened, n := look("", once(`"name":"acme"`)); n != 1 || opened != "" {
+	if opened, n := look("", once(`"name":"other"`)); n != 1 || opened != "" {
 		t.Errorf("without an inbox: %d warnings, and %q is open", n, opened)
 	}
-	if opened, n := look(`{"inbox":{"inbox":"bolt"}}`, once(`"name":"acme"`)); n != 0 || opened != path {
+	if opened, n := look("", once(`"name":"acme"`)); n != 0 || opened != path {
+		t.Errorf("with its handler: %d warnings, and %q is open", n, opened)
+	}
+	if opened, n := look(`{"inbox":{"inbox":"bolt"}}`, once(`"name":"other"`)); n != 0 || opened != path {
 		t.Errorf("with the option alone: %d warnings, and %q is open", n, opened)
 	}
 }

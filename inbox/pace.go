@@ -4,6 +4,7 @@ import "time"
 
 const (
 	downAfter  = 3               // consecutive contents without an answer: the app is down
+	downAtLast = 12              // consecutive copies of these: so it is, and the sender's deliveries look alike
 	probePause = 5 * time.Second // between probes of an app that is down
 	slowAfter  = 5 * time.Second // an attempt that lasts longer does not stop the next
 
@@ -21,6 +22,7 @@ type pace struct {
 	slow    int       // of those, the ones that have lasted slowAfter
 	limit   int       // of the others: first one, then one more with each success
 	row     int       // contents without an answer since the app's last 2xx
+	copies  int       // other deliveries with one of these
 	down    time.Time // since when; zero: it is up
 	probe   time.Time // when the next is allowed
 	probing bool
@@ -47,7 +49,7 @@ func causes(key Key, t Trace) []cause {
 func (p *pace) isDown() bool { return !p.down.IsZero() }
 
 // idle reports whether p knows nothing of a queue that has no deliveries.
-func (p *pace) idle() bool { return p.running == 0 && p.row == 0 && !p.isDown() }
+func (p *pace) idle() bool { return p.running == 0 && p.row+p.copies == 0 && !p.isDown() }
 
 // isSuspect reports whether the app did not answer a delivery, or one with its content,
 // and has accepted another one since: then the delivery may be the cause. It says nothing
@@ -67,31 +69,36 @@ func (p *pace) isSuspect(key Key, t Trace) bool {
 func (p *pace) heard(key Key, t Trace, r Result, concurrency int, now time.Time) (changed bool) {
 	switch {
 	case r.delivered() && r.asked():
-		delete(p.failed, cause{key: key})
-		delete(p.failed, cause{content: t.Content})
+		for _, c := range causes(key, t) {
+			delete(p.failed, c)
+		}
 		p.taken++
-		p.row = 0
+		p.row, p.copies = 0, 0
 		if p.isDown() {
 			p.down, p.limit = time.Time{}, 1
 			return true
 		}
 		p.limit = min(p.limit+1, concurrency)
 	case r.unanswered() && !p.isSuspect(key, t):
-		again := false
+		_, retried := p.failed[cause{key: key}]
+		_, copied := p.failed[cause{content: t.Content}]
+		copied = copied && t.Content != 0
 		for _, c := range causes(key, t) {
-			_, before := p.failed[c]
-			again = again || before
 			p.fails(c)
 		}
 		if p.isDown() {
 			return false
 		}
 		p.limit = max(p.limit/2, 1)
-		if !again {
+		switch {
+		case retried:
+		case copied:
+			p.copies++
+		default:
 			p.row++
 		}
-		if p.row >= downAfter {
-			p.row = 0
+		if p.row >= downAfter || p.copies >= downAtLast {
+			p.row, p.copies = 0, 0
 			p.down, p.probe = now, now.Add(probePause)
 			return true
 		}

@@ -89,11 +89,20 @@ func (c *Configuration) Open() {
 	b.use()
 }
 
-// needsInbox reports whether the configuration has an inbox: by its option, or by a
-// handler's. Without one, not even the default file is opened: it may be that of another
-// Caddy of the same user. c.mu is held.
+// needsInbox reports whether the configuration has an inbox, by its option or by a
+// handler's, or the default file holds deliveries of a handler of that name: accepted
+// deliveries are delivered, whatever the configuration says by then. Others may be those of
+// another Caddy of the same user. c.mu is held.
 func (c *Configuration) needsInbox() bool {
-	return c.configured || slices.ContainsFunc(c.handlers, func(h Handler) bool { return h.Policy != nil })
+	if c.configured || slices.ContainsFunc(c.handlers, func(h Handler) bool { return h.Policy != nil }) {
+		return true
+	}
+	file, ok := c.Module.(*Bolt)
+	if !ok || len(c.handlers) == 0 {
+		return false
+	}
+	owed := bolt.Owed(file.Path)
+	return slices.ContainsFunc(c.handlers, func(h Handler) bool { return owed[h.Name] > 0 })
 }
 
 // Close releases the reference, unless the inbox is retained. Without a configuration in
@@ -259,7 +268,11 @@ func (c *Configuration) WarnAboutOthers() {
 	if _, open := c.pool.open.References(file.Identity()); open {
 		return
 	}
-	if n := bolt.Owed(file.Path); n > 0 {
+	n := 0
+	for _, owed := range bolt.Owed(file.Path) {
+		n += owed
+	}
+	if n > 0 {
 		c.logger.Warn("the default inbox file holds deliveries, and this configuration does not use it: they are not delivered: if they are this Caddy's, and not another's of the same user, write the global option { verify_webhook { inbox bolt } } until it is empty",
 			zap.String("inbox", describe(file)), zap.Int("deliveries", n))
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -104,7 +105,12 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	for _, s := range subjects {
 		maxBody = max(maxBody, s.MaxBody)
 	}
-	config, err := c.gateway(subjects, to, maxBody)
+	state, err := os.MkdirTemp("", "caddy-webhook-listen-") // Caddy's own may be the gateway's
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(state)
+	config, err := c.gateway(subjects, to, maxBody, state)
 	if err != nil {
 		return err
 	}
@@ -126,12 +132,6 @@ func (c *listenRun) run(cmd *cobra.Command, args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	storage, err := os.MkdirTemp("", "caddy-webhook-listen-") // Caddy's own may be the gateway's
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(storage)
-	config.StorageRaw = caddyconfig.JSON(map[string]any{"module": "file_system", "root": storage}, nil)
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // no GOMEMLIMIT
 		debug.SetMemoryLimit(softMemory + 4*maxBody)
 	}
@@ -206,8 +206,9 @@ func checkFree(addr string) error {
 // errors the handler would answer refusals itself, and the recorder would not see why.
 var asCaddy = map[string]any{"handle": []any{map[string]any{"handler": "static_response", "status_code": "{http.error.status_code}"}}}
 
-// gateway returns the configuration: handlers on one port, nothing on disk.
-func (c *listenRun) gateway(subjects []*subject, to *url.URL, maxBody int64) (*caddy.Config, error) {
+// gateway returns the configuration: handlers on one port, and nothing on disk but in the
+// folder state.
+func (c *listenRun) gateway(subjects []*subject, to *url.URL, maxBody int64, state string) (*caddy.Config, error) {
 	host, port, err := net.SplitHostPort(c.addr)
 	if err != nil || port == "" || port == "0" {
 		return nil, errors.New("--addr: write a port, such as 9000, or an address and port, such as 127.0.0.1:9000")
@@ -230,7 +231,8 @@ func (c *listenRun) gateway(subjects []*subject, to *url.URL, maxBody int64) (*c
 		routes = append(routes, map[string]any{"handle": []any{map[string]any{"handler": "static_response", "status_code": 404}}})
 	}
 	return &caddy.Config{
-		Admin: &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(false)}},
+		StorageRaw: object(map[string]any{"module": "file_system", "root": state}),
+		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(false)}},
 		// The verdicts replace Caddy's log, which would repeat the requests' headers.
 		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "FATAL"}}}},
 		AppsRaw: caddy.ModuleMap{
@@ -245,7 +247,10 @@ func (c *listenRun) gateway(subjects []*subject, to *url.URL, maxBody int64) (*c
 				}},
 			}),
 			// On a developer's machine, a burst of large bodies may wait for the sender's retry.
-			"verify_webhook": object(map[string]any{"max_buffered": max(maxCopied, 3*maxBody)}),
+			"verify_webhook": object(map[string]any{
+				"max_buffered": max(maxCopied, 3*maxBody),
+				"inbox":        map[string]any{"inbox": "bolt", "path": filepath.Join(state, "inbox.db")}, // none: not the gateway's
+			}),
 			// The http app loads it; by default it cleans the user's storage.
 			"tls": object(map[string]any{"disable_storage_check": true, "disable_storage_clean": true}),
 		},

@@ -12,13 +12,14 @@ import (
 // mostOwed limits what Owed counts.
 const mostOwed = 1000
 
-// Owed counts the deliveries of a file that is not open anywhere, at most 1000: those
-// that are pending or dead. It is 0 without a file, for one in use, and for one that
-// cannot be read. It changes nothing.
-func Owed(path string) (n int) {
+// Owed counts the deliveries of a file that is not open anywhere, at most 1000, by their
+// handler: those that are pending or dead. There are none without a file, in one that is in
+// use, and in one that cannot be read. It changes nothing.
+func Owed(path string) (byHandler map[string]int) {
 	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
-		return 0
+		return nil
 	}
+	byHandler = make(map[string]int)
 	_ = guard(func() error {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Millisecond})
 		if err != nil {
@@ -31,13 +32,15 @@ func Owed(path string) (n int) {
 				return nil
 			}
 			x, c := index.New[*entry](), b.Cursor()
+			n := 0
 			for k, v := c.First(); k != nil && n < mostOwed; k, v = c.Next() {
 				if e, err := readState(x, k, v); err == nil && e.State != inbox.Delivered {
+					byHandler[e.Group.Queue().Handler]++
 					n++
 				}
 			}
 			return nil
 		})
 	})
-	return n
+	return byHandler
 }

@@ -13,8 +13,8 @@ import (
 func TestWhatAFileOwes(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "inbox.db")
-	if n := Owed(path); n != 0 {
-		t.Errorf("%d without a file", n)
+	if n := Owed(path); len(n) != 0 {
+		t.Errorf("%v without a file", n)
 	}
 	s := open(t, Options{Path: path, Keys: [][]byte{keyA}})
 	put(t, s, 1, 2, 3)
@@ -25,16 +25,16 @@ func TestWhatAFileOwes(t *testing.T) {
 		}
 		s.Settle(a, inbox.Settlement{To: to, Status: 200, Keep: 1 << 40})
 	}
-	if n := Owed(path); n != 0 {
-		t.Errorf("%d in a file in use", n)
+	if n := Owed(path); len(n) != 0 {
+		t.Errorf("%v in a file in use", n)
 	}
 	closeStore(t, s)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := Owed(path); n != 2 {
-		t.Errorf("%d owed, want a pending and a dead one", n)
+	if n := Owed(path); len(n) != 1 || n[shop.Handler] != 2 {
+		t.Errorf("%v owed, want a pending and a dead one", n)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
 		t.Errorf("the file is changed: %v", err)
@@ -53,11 +53,11 @@ func TestWhatAFileOwes(t *testing.T) {
 		if err := os.WriteFile(other, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if n := Owed(other); n != 0 {
-			t.Errorf("%s: %d", name, n)
+		if n := Owed(other); len(n) != 0 {
+			t.Errorf("%s: %v", name, n)
 		}
 	}
-	if n := Owed(dir); n != 0 {
-		t.Errorf("a directory: %d", n)
+	if n := Owed(dir); len(n) != 0 {
+		t.Errorf("a directory: %v", n)
 	}
 }

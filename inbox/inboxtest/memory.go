@@ -46,10 +46,11 @@ func (m *Memory) Ail(why error) {
 	m.ails = why
 }
 
-// Restart ends all attempts, as a restart of the process does.
+// Restart ends all attempts and forgets the probes, as a restart of the process does.
 func (m *Memory) Restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	clear(m.probed)
 	for _, r := range m.records {
 		if r.State == inbox.InAttempt {
 			r.State = inbox.Pending
