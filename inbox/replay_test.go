@@ -101,7 +101,7 @@ func TestAReplayWhileTheAppIsDown(t *testing.T) {
 				first = min(first, i)
 			}
 		}
-		if first < last {
+		if first < last-16 { // those that run at once begin in any order
 			b.Errorf("a replayed one is attempt %d, and one that arrived attempt %d", first, last)
 		}
 	})
