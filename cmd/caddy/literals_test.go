@@ -161,9 +161,11 @@ func places(t *testing.T, cert, key string) map[string]place {
 		"http.handlers.verify_webhook.inboxes.bolt":  {apps: guest("inbox"), base: `{"inbox":"bolt"}`},
 		"http.handlers.verify_webhook.inboxes.nats":  {apps: guest("inbox"), base: string(file)},
 	}
+	// without options, or with the prefix of the handler
+	others := []string{"admin.api.verify_webhook", "http.matchers.verify_webhook_prefix", "http.reverse_proxy.transport.verify_webhook"}
 	for _, id := range caddy.Modules() {
-		if !strings.Contains(id, "verify_webhook") || id == "admin.api.verify_webhook" || id == "http.matchers.verify_webhook_prefix" {
-			continue // without options, and with the prefix of the handler
+		if !strings.Contains(id, "verify_webhook") || slices.Contains(others, id) {
+			continue
 		}
 		p, ok := known[id]
 		if !ok {
