@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -440,6 +443,47 @@ func BenchmarkUnchangedFile(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkHeldTenant measures what stays on the heap of a tenant that has delivered: the
+// garbage collector visits each object of it.
+//
+//	go test ./caddymodule/tenants -run=- -bench=HeldTenant -benchtime=1x
+func BenchmarkHeldTenant(b *testing.B) {
+	const n = 10_000
+	files := make(map[string]string, n)
+	for i := range n {
+		files[fmt.Sprint("tenant-", i)] = fmt.Sprintf("secret-of-tenant-%08d", i)
+	}
+	f, _ := folderOf(b, files, "{tenant}")
+	stop(f)
+	base := baseOf(b, "")
+	names := slices.Collect(maps.Keys(files))
+	held := func() (m runtime.MemStats) {
+		runtime.GC()
+		runtime.GC() // which empties what the first left in pools
+		runtime.ReadMemStats(&m)
+		return m
+	}
+	var objects, bytes float64
+	for b.Loop() {
+		before := held()
+		c := NewCache(Options{Source: f, Base: func() *keys.Snapshot { return base }, Now: f.now})
+		for _, name := range names {
+			s, err := c.Find(b.Context(), name, client)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Verifier.Sign(&verifier.Request{Header: make(http.Header)}, "", f.now(), nil); err != nil { // has a MAC from then on
+				b.Fatal(err)
+			}
+		}
+		after := held()
+		objects, bytes = float64(after.HeapObjects-before.HeapObjects), float64(after.HeapAlloc-before.HeapAlloc)
+		runtime.KeepAlive(c)
+	}
+	b.ReportMetric(objects/n, "objects/tenant")
+	b.ReportMetric(bytes/n, "B/tenant")
 }
 
 func ExampleName() {
