@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"crypto"
+	"encoding"
 	"hash"
 	"maps"
 	"testing"
@@ -19,17 +20,18 @@ type Cost struct{ Hashed, Read, Public int }
 // CountCosts counts the costs of verifiers made after it until the test ends.
 func CountCosts(tb testing.TB) *Cost {
 	cost := new(Cost)
-	oldFacts, oldDigests := maps.Clone(facts), maps.Clone(contentDigests)
+	oldFacts, oldPools, oldDigests := maps.Clone(facts), maps.Clone(macPools), maps.Clone(contentDigests)
 	tb.Cleanup(func() {
-		facts, contentDigests = oldFacts, oldDigests
+		facts, macPools, contentDigests = oldFacts, oldPools, oldDigests
 		formdata.OnRead, jsonpath.OnRead, template.OnFilter = nil, nil, nil
 	})
 	counting := func(make func() hash.Hash) func() hash.Hash {
-		return func() hash.Hash { return &countingHash{make(), cost} }
+		return func() hash.Hash { return &countingHash{make().(savedHash), cost} }
 	}
 	for a, f := range facts {
 		if f.hash != nil {
 			f.hash = counting(f.hash)
+			macPools[a] = newMACPool(f.hash)
 		}
 		if f.public != nil {
 			f.public = countingPublic{f.public, cost}
@@ -45,14 +47,20 @@ func CountCosts(tb testing.TB) *Cost {
 	return cost
 }
 
-type countingHash struct {
+type savedHash interface {
 	hash.Hash
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}
+
+type countingHash struct {
+	savedHash
 	cost *Cost
 }
 
 func (h *countingHash) Write(p []byte) (int, error) {
 	h.cost.Hashed += len(p)
-	return h.Hash.Write(p)
+	return h.savedHash.Write(p)
 }
 
 type countingPublic struct {

@@ -231,11 +231,10 @@ func (c *Check) hmac(text string) []byte {
 	if k == nil || k.macs == nil {
 		return nil
 	}
-	m := k.macs.get()
-	defer k.macs.put(m)
-	m.Reset()
-	m.Write([]byte(text))
-	return m.Sum(nil)
+	m := k.begin()
+	defer k.macs.Put(m)
+	m.hash.Write([]byte(text))
+	return bytes.Clone(k.end(m))
 }
 
 // isChallenge reports whether the signed content could be a challenge of an unsigned

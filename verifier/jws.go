@@ -216,11 +216,10 @@ func (c *Check) matchJWS(k *compiledKey, t template.Template, body []byte) (hits
 	candidate := c.candidate(0)
 	var match bool
 	if k.macs != nil {
-		m := k.macs.get()
-		defer k.macs.put(m)
-		m.Reset()
-		m.Write(content)
-		m.Sum(m.sum[:0])
+		m := k.begin()
+		defer k.macs.Put(m)
+		m.hash.Write(content)
+		k.end(m)
 		match = equal(&candidate.sum, &m.sum, int(candidate.size))
 	} else {
 		algorithm, public := facts[k.algorithm].public, k.public

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -17,14 +16,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -69,10 +65,11 @@ type compiledKey struct {
 	id        string // "": tried for every delivery
 	set       string // address of the set that has it, if deliveries name theirs
 	algorithm Algorithm
-	index     uint8  // of the algorithm in the scheme
-	text      string // of a secret, without its prefix: see Verifier.Redact
-	secret    []byte // decoded, for {secret}
-	macs      *macPool
+	index     uint8             // of the algorithm in the scheme
+	text      string            // of a secret, without its prefix: see Verifier.Redact
+	secret    []byte            // decoded, for {secret}
+	macs      *sync.Pool        // of the algorithm; nil without a MAC
+	states    []byte            // of an HMAC: those of its inner and outer hash after the key (RFC 2104 §4)
 	token     [sha256.Size]byte // of Token: the secret's digest
 	public    crypto.PublicKey
 	private   crypto.Signer
@@ -83,15 +80,6 @@ type compiledKey struct {
 // bareSecretPrefix matches a vendor's prefix without a secret (whsec_, sk_live_),
 // which anyone can guess.
 var bareSecretPrefix = regexp.MustCompile(`^[a-z]{2,12}(_[a-z]{2,8})*[_-]$`)
-
-// mac is a reusable HMAC (or hash, if the secret is in the message) with scratch
-// space for the content around the body.
-type mac struct {
-	hash.Hash
-	w       io.Writer // the hash again, to avoid an interface conversion per request
-	scratch []byte
-	sum     [maxSignature]byte // zero beyond the algorithm's size
-}
 
 func (s *Scheme) compileKeys(keys []Key) ([]compiledKey, error) {
 	var out []compiledKey
@@ -141,7 +129,7 @@ func (s *Scheme) compileKey(k Key) ([]compiledKey, error) {
 			if c.secret, c.length, err = s.decodeSecret(k.Text); err == nil && a == Token {
 				c.token = sha256.Sum256(c.secret)
 			} else if err == nil {
-				c.macs = newMACPool(a, c.secret)
+				err = c.compileMAC()
 			}
 		case PublicKey:
 			c.public, err = s.decodePublic(a, &pasted)
@@ -266,39 +254,6 @@ func hasSpareBits(text string) bool {
 	}
 	_, err := decodeString(text[:n-1]+"A"+text[n:], encBase64)
 	return err == nil
-}
-
-// A macPool holds the reusable MACs of a key. One stays for good: among thousands of keys,
-// each is used so rarely that a garbage collection has emptied its pool by then.
-type macPool struct {
-	spare atomic.Pointer[mac]
-	more  sync.Pool
-}
-
-func newMACPool(a Algorithm, key []byte) *macPool {
-	f := facts[a]
-	return &macPool{more: sync.Pool{New: func() any {
-		var h hash.Hash
-		if f.plain {
-			h = f.hash()
-		} else {
-			h = hmac.New(f.hash, key)
-		}
-		return &mac{Hash: h, w: h, scratch: make([]byte, 0, 256)}
-	}}}
-}
-
-func (p *macPool) get() *mac {
-	if m := p.spare.Swap(nil); m != nil {
-		return m
-	}
-	return p.more.Get().(*mac)
-}
-
-func (p *macPool) put(m *mac) {
-	if !p.spare.CompareAndSwap(nil, m) {
-		p.more.Put(m)
-	}
 }
 
 func orDefault(s, def string) string {

@@ -1,6 +1,8 @@
 package verifier
 
 import (
+	"bytes"
+	"crypto/hmac"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -49,6 +51,35 @@ func TestAlgorithms(t *testing.T) {
 			expect(t, v, post("X-Signature", tc.sig[2:]), tc.data, MalformedSignature)
 			expect(t, v, post("X-Signature", tc.sig+"00"), tc.data, MalformedSignature)
 		})
+	}
+}
+
+// TestMAC: keys of all lengths around a hash's block, in turns with one MAC, make what
+// crypto/hmac makes.
+func TestMAC(t *testing.T) {
+	for _, a := range Algorithms {
+		f := facts[a]
+		if f.hash == nil || f.plain {
+			continue
+		}
+		size := f.hash().BlockSize()
+		var keys []*compiledKey
+		for _, n := range []int{1, size - 1, size, size + 1, 2*size + 1} {
+			k := &compiledKey{algorithm: a, secret: []byte(strings.Repeat("k", n))}
+			if err := k.compileMAC(); err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, k)
+		}
+		for _, content := range []string{"", "x", strings.Repeat("x", 3*size)} {
+			for _, k := range keys {
+				want := hmac.New(f.hash, k.secret)
+				want.Write([]byte(content))
+				if got, err := k.sum([]byte(content)); err != nil || !bytes.Equal(got, want.Sum(nil)) {
+					t.Errorf("%s, a key of %d bytes, %d of content: %x, %v", a, len(k.secret), len(content), got, err)
+				}
+			}
+		}
 	}
 }
 

@@ -151,11 +151,10 @@ func (k *compiledKey) sum(content []byte) ([]byte, error) {
 	if k.private != nil {
 		return facts[k.algorithm].public.sign(k.private, content)
 	}
-	m := k.macs.get()
-	defer k.macs.put(m)
-	m.Reset()
-	m.Write(content)
-	return m.Sum(nil), nil
+	m := k.begin()
+	defer k.macs.Put(m)
+	m.hash.Write(content)
+	return bytes.Clone(k.end(m)), nil
 }
 
 // signHTTP writes Content-Digest, Signature-Input and Signature over the components

@@ -221,13 +221,12 @@ func (c *Check) offers(algorithm uint8) bool {
 }
 
 func (c *Check) matchMAC(k *compiledKey, t template.Template, body []byte) (hits uint32, rej *Rejection) {
-	m := k.macs.get()
-	defer k.macs.put(m)
-	m.Reset()
+	m := k.begin()
+	defer k.macs.Put(m)
 	if m.scratch, rej = c.write(m.w, m.scratch, t, k.secret, body); rej != nil {
 		return 0, rej
 	}
-	m.Sum(m.sum[:0])
+	k.end(m)
 	for i := range c.count {
 		cand := c.candidate(i)
 		if cand.algorithm == k.index && equal(&cand.sum, &m.sum, int(cand.size)) {
