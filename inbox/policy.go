@@ -76,7 +76,7 @@ func (p Policy) settlement(e Entry, r Result, down, suspect bool, now time.Time,
 	case r.Unreached:
 		return Settlement{To: Pending, Hold: HoldRoute, Unspent: true}
 	case r.Later > 0:
-		return Settlement{To: Pending, Status: e.Status, After: r.Later, Unspent: true}
+		return Settlement{To: Pending, Status: e.Status, After: r.Later, Hold: e.Hold, Unspent: true}
 	case slices.Contains(p.DeadOn, r.Status), !now.Before(e.Since.Add(p.Expire)):
 		return Settlement{To: Dead, Status: r.Status}
 	}

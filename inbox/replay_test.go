@@ -111,6 +111,32 @@ func TestAReplayWhileTheAppIsDown(t *testing.T) {
 	})
 }
 
+// After a start, the configuration may serve a moment later than the box begins.
+func TestAReplayThatMayNotBeMadeYetKeepsItsTurn(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		const dead, arrived = 200, 20
+		b.app.set(func(*inbox.Attempt) inbox.Result { return inbox.Result{Later: 20 * time.Millisecond} })
+		b.bury(numbers(0, dead)...)
+		if _, err := b.mem.Replay(b.Context(), inbox.Selection{Handler: "shop"}, ""); err != nil {
+			b.Fatal(err)
+		}
+		b.pass(50 * time.Millisecond)
+		for n := range arrived {
+			b.accept(shop, dead+n)
+		}
+		b.pass(50 * time.Millisecond)
+		b.lasts(time.Millisecond)
+		before := b.app.total()
+		b.app.set(says(200))
+		b.pass(time.Minute)
+		for n := range arrived {
+			if place := slices.Index(b.app.order[before:], key(dead+n)); place < 0 || place >= 2*arrived {
+				b.Errorf("the one that arrived as number %d is attempt %d", n, place)
+			}
+		}
+	})
+}
+
 func TestAReplayContinuesAfterARestart(t *testing.T) {
 	inBubble(t, inbox.Options{}, func(b *bench) {
 		b.lasts(100 * time.Millisecond)

@@ -35,7 +35,7 @@ func (s *Store) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inbo
 			return a, nil
 		}
 		if errors.Is(err, inbox.ErrUnavailable) {
-			s.Settle(a, inbox.Settlement{To: inbox.Pending, Unspent: true})
+			s.Settle(a, inbox.Settlement{})
 			return nil, err
 		}
 		s.lock(a, err)
