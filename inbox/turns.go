@@ -224,13 +224,20 @@ func (b *Box) probe(q Queue) {
 	}
 }
 
-// begin starts as many attempts as may run now, one per turn.
+// begin starts as many attempts as may run now, one per turn. Where they end as fast as
+// they begin it pauses, for the engine to be queried: what has become due in other queues,
+// or is due now that an app answers again, gets its turns.
 func (b *Box) begin() {
-	for held := 0; ; {
+	for begun, held := 0, 0; ; {
 		b.mu.Lock()
 		t := &b.turns
 		if b.closed || b.attempts >= b.most || held >= len(t.list) {
 			b.mu.Unlock()
+			return
+		}
+		if begun >= b.most {
+			b.mu.Unlock()
+			signal(b.wake)
 			return
 		}
 		q := t.next()
@@ -251,7 +258,7 @@ func (b *Box) begin() {
 		b.mu.Lock()
 		if took {
 			t.add(q)
-			held = 0
+			begun, held = begun+1, 0
 		} else {
 			t.fresh = false // its next due time is unknown
 		}
