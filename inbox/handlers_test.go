@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,11 @@ import (
 // A sharedEngine says that other processes use it, and counts queries.
 type sharedEngine struct {
 	*inboxtest.Memory
-	queries *int
+	queries *atomic.Int64
 }
 
 func (e sharedEngine) Queues(ctx context.Context) ([]inbox.QueueStats, error) {
-	*e.queries++
+	e.queries.Add(1)
 	return e.Memory.Queues(ctx)
 }
 
@@ -61,7 +62,7 @@ func (l *logbook) count(text string) (n int) {
 
 var engines = map[string]func(*inboxtest.Memory) inbox.Engine{
 	"an engine of this process": func(m *inboxtest.Memory) inbox.Engine { return m },
-	"a shared engine":           func(m *inboxtest.Memory) inbox.Engine { return sharedEngine{m, new(int)} },
+	"a shared engine":           func(m *inboxtest.Memory) inbox.Engine { return sharedEngine{m, new(atomic.Int64)} },
 }
 
 // A restart must neither attempt nor give up what the configuration has not spoken about.
@@ -114,8 +115,8 @@ func TestWithoutItsHandlerNothingIsAttempted(t *testing.T) {
 			if e, _, _ := mem.Find(t.Context(), key(1)); shared && (e != stored || dead > 0) || !shared && (e.State != inbox.Dead || dead != 1) {
 				t.Errorf("%s: the lifetime is over: %+v, settled %d times", name, e, dead)
 			}
-			if e, ok := box.Engine().(sharedEngine); ok && *e.queries > 2*int((inbox.DefaultExpire+time.Hour)/time.Minute) {
-				t.Errorf("%d queries in %v", *e.queries, inbox.DefaultExpire+time.Hour)
+			if e, ok := box.Engine().(sharedEngine); ok && e.queries.Load() > 2*int64((inbox.DefaultExpire+time.Hour)/time.Minute) {
+				t.Errorf("%d queries in %v", e.queries.Load(), inbox.DefaultExpire+time.Hour)
 			}
 			if n := log.count("handler=shop"); n != 1 || p.total() > 0 {
 				t.Errorf("%s: %d warnings, want 1; %d attempts", name, n, p.total())
@@ -138,7 +139,7 @@ func TestAnInstanceWithoutTheHandlerChangesNothingForAnother(t *testing.T) {
 		var apps []*app
 		for _, policies := range []map[string]inbox.Policy{{"shop": {Expire: 10 * 24 * time.Hour}}, {"other": {Retry: []time.Duration{time.Second}}}} {
 			p := &app{start: time.Now(), answer: says(500), asked: make(map[inbox.Key][]time.Duration)}
-			box := inbox.NewBox(inbox.Options{Engine: sharedEngine{mem, new(int)}, Deliver: p.deliver, Logger: log.logger(), Chance: func() float64 { return 0.5 }})
+			box := inbox.NewBox(inbox.Options{Engine: sharedEngine{mem, new(atomic.Int64)}, Deliver: p.deliver, Logger: log.logger(), Chance: func() float64 { return 0.5 }})
 			defer box.Close(t.Context())
 			box.Configure(policies)
 			boxes, apps = append(boxes, box), append(apps, p)
@@ -241,7 +242,7 @@ func TestAProbeDelaysNoOtherProcess(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var engine inbox.Engine = inboxtest.NewMemory(time.Now, 0)
 				if shared {
-					engine = sharedEngine{Memory: engine.(*inboxtest.Memory), queries: new(int)}
+					engine = sharedEngine{Memory: engine.(*inboxtest.Memory), queries: new(atomic.Int64)}
 				}
 				box := inbox.NewBox(inbox.Options{Engine: engine, Deliver: func(context.Context, *inbox.Attempt) inbox.Result { return inbox.Result{} }})
 				defer box.Close(t.Context())
