@@ -59,6 +59,11 @@ type Snapshot struct {
 	of        *Set        // of a handler with tenants: see With
 	version   int         // of the published keys
 	ends      time.Time   // when the first certificate expires; zero: never
+
+	// Room for Keys and labels of a tenant with one key: an object of each of thousands
+	// would cost the garbage collector more than the bytes.
+	oneKey   [1]verifier.Key
+	oneLabel [1]string
 }
 
 // Labels returns the labels of the keys in logs and metrics. All fetched keys share

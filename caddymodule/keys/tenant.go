@@ -46,6 +46,7 @@ func (k *Set) standIns(c Config) ([]verifier.Key, error) {
 // several lines are an error. Errors hold no key.
 func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	t := &Snapshot{Signer: s.Signer, SignerKey: s.SignerKey}
+	t.Keys, t.labels = t.oneKey[:0], t.oneLabel[:0]
 	for i, key := range keys {
 		of := source{place: i + 1, kind: fileValue}
 		if key.Kind == verifier.PublicKey {

@@ -180,12 +180,27 @@ type stamped struct {
 	label string // "": the tenant's only one
 	path  string // below the folder
 	of    *folder
-	info  fs.FileInfo
+	stamp
+}
+
+// A stamp tells whether a file has changed. It holds no FileInfo, of which ten thousand
+// tenants would keep the garbage collector busy.
+type stamp struct {
+	file    identity
+	size    int64
+	changed int64 // in nanoseconds
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	return stamp{file: identityOf(info), size: info.Size(), changed: info.ModTime().UnixNano()}
+}
+
+func (s stamp) equals(other stamp) bool {
+	return s.file.equals(other.file) && s.size == other.size && s.changed == other.changed
 }
 
 func (s stamped) unchanged(other stamped) bool {
-	return s.label == other.label && s.path == other.path && s.of == other.of && os.SameFile(s.info, other.info) &&
-		s.info.Size() == other.info.Size() && s.info.ModTime().Equal(other.info.ModTime())
+	return s.label == other.label && s.path == other.path && s.of == other.of && s.equals(other.stamp)
 }
 
 // fileState is the state of a tenant's files between two looks.
@@ -195,15 +210,24 @@ type fileState struct {
 	settled bool           // no writer is halfway through
 }
 
+// A fileFound is what is found, with its State and room for the one file and key that most
+// tenants have: one object for the garbage collector, not four.
+type fileFound struct {
+	Found
+	fileState
+	oneFile [1]stamped
+	oneKey  [1]verifier.Key
+}
+
 // settles is the age from which a file counts as complete.
 const settles = time.Second
 
 // Find implements Source.
 func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) {
 	now := f.now()
-	var last fileState
+	last := new(fileState)
 	if had != nil {
-		last = had.State.(fileState)
+		last = had.State.(*fileState)
 	}
 	if last.settled && f.unchanged(last.files, now) {
 		return had, nil
@@ -216,16 +240,18 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	if same && last.settled {
 		return had, nil
 	}
-	next := fileState{files: files, settled: !slices.ContainsFunc(files, func(s stamped) bool { return now.Sub(s.info.ModTime()) < settles })}
-	if next.read, err = read(files, now); err != nil {
+	read, err := read(files, now)
+	if err != nil {
 		return nil, err
 	}
-	next.settled = next.settled || same && slices.Equal(next.read, last.read)
-	found := &Found{Keys: next.read, Texts: true, Soon: !next.settled, State: next}
+	next := new(fileFound)
+	next.files, next.read = append(next.oneFile[:0], files...), append(next.oneKey[:0], read...)
+	next.settled = !slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.changed < int64(settles) }) || same && slices.Equal(read, last.read)
+	next.Found = Found{Keys: next.read, Texts: true, Soon: !next.settled, State: &next.fileState}
 	if had != nil && !next.settled {
-		found.Keys = had.Keys
+		next.Keys = had.Keys
 	}
-	return found, nil
+	return &next.Found, nil
 }
 
 // unchanged reports whether a tenant still has the one file that it had, where no other
@@ -240,10 +266,8 @@ func (f *File) unchanged(last []stamped, now time.Time) bool {
 
 // finds reports whether a file is what its path leads to.
 func (o opened) finds(s stamped) bool {
-	look := s
-	var err error
-	look.info, err = o.Stat(s.path)
-	return err == nil && look.unchanged(s)
+	info, err := o.Stat(s.path)
+	return err == nil && stampOf(info).equals(s.stamp)
 }
 
 // stat finds a tenant's files.
@@ -291,7 +315,7 @@ func (d *folder) files(root opened, path string) ([]stamped, error) {
 		return nil, err
 	}
 	if info.Mode().IsRegular() {
-		return []stamped{{path: path, of: d, info: info}}, nil
+		return []stamped{{path: path, of: d, stamp: stampOf(info)}}, nil
 	}
 	if !info.IsDir() {
 		return nil, fmt.Errorf("%w: %s: not a regular file", ErrUnknown, path)
@@ -320,7 +344,7 @@ func (d *folder) files(root opened, path string) ([]stamped, error) {
 		if !info.Mode().IsRegular() {
 			return nil, unusable{fmt.Errorf("%s: not a regular file", below)}
 		}
-		files = append(files, stamped{label: e.Name(), path: below, of: d, info: info})
+		files = append(files, stamped{label: e.Name(), path: below, of: d, stamp: stampOf(info)})
 	}
 	if len(files) > keys.MaxTenantKeys {
 		return nil, unusable{fmt.Errorf("%s: more than %d key files in this folder", path, keys.MaxTenantKeys)}

@@ -408,7 +408,7 @@ func TestLookAtAnUnchangedFile(t *testing.T) {
 				if change != nil {
 					change(t, dir, filepath.Join(dir, "keys", path))
 				}
-				if got := f.unchanged(found.State.(fileState).files, f.now()); got != (change == nil) {
+				if got := f.unchanged(found.State.(*fileState).files, f.now()); got != (change == nil) {
 					t.Errorf("%s, linked %t, %q: unchanged %t", pattern, linked, name, got)
 				}
 			}
