@@ -66,9 +66,10 @@ func prose(w io.Writer) func(text, rest string) string {
 	return func(text, rest string) string { return wrap.Text(text, "", rest) }
 }
 
-// printable quotes a sender's text if it could control a terminal.
+// printable quotes a sender's text if it could control a terminal. One that does not read
+// UTF-8 takes a byte from 0x80 to 0x9f for a control.
 func printable(text string) string {
-	if strings.ContainsFunc(text, func(c rune) bool { return !strconv.IsPrint(c) }) {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return !strconv.IsPrint(c) }) {
 		return strconv.Quote(text)
 	}
 	return text

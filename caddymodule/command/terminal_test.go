@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 )
@@ -76,13 +77,27 @@ func TestNoErrorControlsTheTerminal(t *testing.T) {
 		"ids of rejections":         {"rejections", "ab", "--address", address},
 		"the file of a saved curl":  {"verify", "github", saved, "--secret", "not the key"},
 		"an argument of the caller": {"verify", "\x1b[2J", saved, "--secret", "not the key"},
+		"a control in eight bits":   {"verify", "\x9b2J", saved, "--secret", "not the key"},
 	} {
 		_, errs, code := webhook(t, "", args...)
 		if code != exitUsage || !strings.HasPrefix(errs, "Error: ") {
 			t.Errorf("%s: exit %d, %q", name, code, errs)
 		}
-		if strings.ContainsFunc(strings.TrimSuffix(errs, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if !utf8.ValidString(errs) || strings.ContainsFunc(strings.TrimSuffix(errs, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%s: the error controls the terminal: %q", name, errs)
+		}
+	}
+}
+
+// TestNoRequestControlsTheTerminal: a terminal that does not read UTF-8 knows controls of
+// eight bits.
+func TestNoRequestControlsTheTerminal(t *testing.T) {
+	saved := file(t, "delivery.http", "POST /\x9b2J HTTP/1.1\r\nHost: a\r\nX-GitHub-Delivery: \x9b2J\x9d0;x\r\n"+
+		"X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\nContent-Length: 13\r\n\r\nHello, World!")
+	for _, secret := range []string{"It's a Secret to Everybody", "another one"} { // the example of GitHub's documentation
+		out, errs, _ := webhook(t, "", "verify", "github", saved, "--secret", secret)
+		if out == "" || !utf8.ValidString(out+errs) || strings.ContainsAny(out+errs, "\u009b\u009d\x1b") {
+			t.Errorf("%s: it controls the terminal: %q %q", secret, out, errs)
 		}
 	}
 }
