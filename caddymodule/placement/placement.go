@@ -49,6 +49,7 @@ type Handler struct {
 	Keys       string        // its keys in full, secrets included: to be compared, never shown
 	PathSigned bool          // the path is signed
 	NoDedupe   bool          // it forwards every copy
+	Greets     bool          // it answers handshakes of its provider
 	Inbox      bool          // it stores deliveries under its name
 	Timeout    time.Duration // its limit for the app
 }
@@ -137,7 +138,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.oneQueue(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress} {
 		all = append(all, find()...)
 	}
 	return all, nil

@@ -123,6 +123,25 @@ func (s *survey) dropped() (findings []Finding) {
 	}}
 }
 
+// judges finds handlers whose answer alone matters, to an ingress that then passes the
+// request to the app, and that answer requests without a signature.
+func (s *survey) judges() []Finding {
+	var names []string
+	for h, answers := range s.behind {
+		passes := func(a reply) bool { return !a.fixed }
+		if h.Greets && h.NoDedupe && !s.blurred[h] && !slices.ContainsFunc(answers, passes) {
+			names = append(names, h.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []Finding{{
+		"only a respond comes after these senders, as for an ingress that asks before it passes a request to the app (auth_request, forward_auth, ext_authz); it would pass every request that carries the mark of a handshake, which needs no signature: write handshake off",
+		[]zap.Field{zap.Strings("names", sorted(names))},
+	}}
+}
+
 // endless finds FastCGI apps that may take longer than their handler allows: that
 // transport does not end with its request.
 func (s *survey) endless() (findings []Finding) {

@@ -26,6 +26,7 @@ type reply struct {
 	addresses []string // of the app
 	path      string   // of the request at the app
 	asCalled  bool     // it reads the path of the original request line
+	fixed     bool     // a respond: no app
 
 	patience time.Duration // its own time limit; 0: it ends with the request
 }
@@ -309,7 +310,7 @@ func replyOf(h caddyhttp.MiddlewareHandler, method string, f fixed) (reply, bool
 		if h.Abort || string(h.StatusCode) != "" && (err != nil || status < 200 || status > 299) {
 			return reply{}, false
 		}
-		return reply{by: strings.TrimSpace("respond " + string(h.StatusCode))}, true
+		return reply{by: strings.TrimSpace("respond " + string(h.StatusCode)), fixed: true}, true
 	case *fileserver.FileServer:
 		return reply{by: "file_server"}, method == http.MethodGet
 	}
