@@ -34,9 +34,9 @@ var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewr
 // the path: a few proxies in front, with a few headers each.
 const maxDetours = 16
 
-// maxCompared limits the bytes that are read of those lines, each with the path, and of
-// lists as often as they are (see listLeads): four times the longest usual address.
-const maxCompared = 32 << 10
+// maxCompared limits the bytes that are read of those lines, each with the path, and as
+// often as they are read: four proxies in front, with 2 KB each.
+const maxCompared = 80 << 10
 
 // DeleteDetours deletes headers that could make an app read a request outside the
 // prefix as one below it: those with a word for a path in their name and such a path in
@@ -49,63 +49,82 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 		if mayNamePath(name) {
 			names = append(names, name)
 			lines += len(values)
-			bytes += compared(values, path)
+			for _, value := range values {
+				bytes += len(value) + len(path)
+			}
 		}
 	}
-	for _, name := range names {
-		if lines > maxDetours || bytes > maxCompared || m.anyLeads(h[name], path) {
+	unread := lines > maxDetours || bytes > maxCompared
+	var detours []detour
+	for bytes = 0; !unread && len(detours) < len(names); unread = bytes > maxCompared {
+		d := detourOf(h[names[len(detours)]])
+		detours = append(detours, d)
+		bytes += d.compared(path)
+	}
+	for i, name := range names {
+		if unread || m.mayLead(detours[i], path) {
 			delete(h, name)
 		}
 	}
 }
 
-// compared returns how many bytes anyLeads reads, about.
-func compared(lines []string, path string) (bytes int) {
-	const readings = 4 // of a list, of which several lines are two
-	all := len(path)
-	for _, value := range lines {
-		all += len(value)
-		n := len(value) + len(path)
-		if strings.Contains(value, ",") {
-			n *= readings
-		}
-		bytes += n
-	}
-	if len(lines) > 1 {
-		bytes += 2 * readings * all
-	}
-	return bytes
+// A detour is a header that apps may read as a path, or as a prefix to remove or add.
+type detour struct {
+	values []string // its value in all readings
+	lists  []string // those that are lists, without blanks
 }
 
-// anyLeads reports whether mayLead is true for a line of a header, or for the lines as
-// servers join them.
-func (m Prefix) anyLeads(lines []string, path string) bool {
+// detourOf returns a header's lines, and the values that servers make of them.
+func detourOf(lines []string) (d detour) {
 	if len(lines) > 1 {
 		lines = append(slices.Clip(lines), strings.Join(lines, ","), strings.Join(lines, ", "))
 	}
-	return slices.ContainsFunc(lines, func(value string) bool { return m.mayLead(value, path) })
-}
-
-// mayLead reports whether a header's value could be read as a path below the prefix, or
-// turns the requested path into one when removed or added: as written, as most
-// middleware removes it, without a query, or unescaped.
-func (m Prefix) mayLead(value, path string) bool {
-	value = strings.Trim(value, " \t")
-	readings := []string{value}
-	if i := strings.IndexAny(value, "?#"); i >= 0 {
-		readings = append(readings, value[:i])
+	for _, line := range lines {
+		d.values = append(d.values, readings(line)...)
 	}
-	for _, reading := range readings {
-		if plain := unescapeAgain(reading); plain != reading {
-			readings = append(readings, plain)
+	for _, value := range d.values {
+		if list := strings.NewReplacer(" ", "", "\t", "").Replace(value); strings.Contains(list, ",") && !slices.Contains(d.lists, list) {
+			d.lists = append(d.lists, list)
 		}
 	}
-	return slices.ContainsFunc(readings, func(reading string) bool {
-		return m.leads(reading, path) || strings.Contains(reading, ",") && m.listLeads(reading, path)
-	})
+	return d
 }
 
-// leads is mayLead for one reading of the value. Apps add the slash in front of it.
+// readings returns a value as written, as most middleware removes it, without a query,
+// and both unescaped.
+func readings(value string) []string {
+	value = strings.Trim(value, " \t")
+	all := []string{value}
+	if i := strings.IndexAny(value, "?#"); i >= 0 {
+		all = append(all, value[:i])
+	}
+	for _, reading := range all {
+		if plain := unescapeAgain(reading); plain != reading {
+			all = append(all, plain)
+		}
+	}
+	return all
+}
+
+// compared returns how many bytes mayLead reads at most.
+func (d detour) compared(path string) (n int) {
+	for _, value := range d.values {
+		n += len(value) + len(path)
+	}
+	for _, list := range d.lists {
+		n += 3*(len(list)+len(path)) + (1+strings.Count(list, ","))*len(path)
+	}
+	return n
+}
+
+// mayLead reports whether a header could be read as a path below the prefix, or turns
+// the requested path into one when removed or added.
+func (m Prefix) mayLead(d detour, path string) bool {
+	return slices.ContainsFunc(d.values, func(value string) bool { return m.leads(value, path) }) ||
+		slices.ContainsFunc(d.lists, func(list string) bool { return m.listLeads(list, path) })
+}
+
+// leads is mayLead for one value. Apps add the slash in front of it.
 func (m Prefix) leads(value, path string) bool {
 	if !strings.HasPrefix(value, "/") {
 		if mentions(FoldCase(value), FoldCase(m.Base())) { // behind a host
@@ -128,14 +147,18 @@ func (m Prefix) ownsWithout(removed, path string) bool {
 // listLeads is leads for a list of prefixes, one per proxy: apps read one of them, or
 // join all, with or without slashes (Spring without).
 func (m Prefix) listLeads(list, path string) bool {
-	list = strings.NewReplacer(" ", "", "\t", "").Replace(list)
 	var trimmed strings.Builder
 	for prefix := range strings.SplitSeq(list, ",") {
+		if m.ownsWithout(strings.TrimSuffix("/"+strings.TrimPrefix(prefix, "/"), "/"), path) {
+			return true
+		}
 		trimmed.WriteString(strings.TrimRight(prefix, "/"))
 	}
 	base := FoldCase(m.Base())
+	first, _, _ := strings.Cut(strings.TrimPrefix(base, "/"), "/")
 	return slices.ContainsFunc([]string{trimmed.String(), strings.ReplaceAll(list, ",", ""), strings.ReplaceAll(list, ",", "/")}, func(joined string) bool {
-		return mentions(decodedAgain(FoldCase(joined+path)), base) || m.ownsWithout(strings.TrimSuffix(joined, "/"), path)
+		added := mentions(decodedAgain(FoldCase(joined)), first) // else the path alone mentions the prefix
+		return added && mentions(decodedAgain(FoldCase(joined+path)), base) || m.ownsWithout(strings.TrimSuffix(joined, "/"), path)
 	})
 }
 

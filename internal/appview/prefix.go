@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode"
 )
 
 // A Prefix is a configured set of paths: all below one, /hooks/*, or every path, *.
@@ -136,9 +137,16 @@ func mentions(p, base string) bool {
 // endsSegment reports whether some reader ends a path segment at c.
 func endsSegment(c rune) bool { return c == '/' || c == '\\' || c == ';' || c < ' ' || c == 0x7f }
 
-// FoldCase maps all case variants of a letter to one. Lower-casing is not enough: ſ
-// is an S without a lower case.
-func FoldCase(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+// FoldCase maps all case variants of a letter to one. Lower-casing is not enough beyond
+// ASCII: ſ is an S without a lower case.
+func FoldCase(s string) string {
+	for i := range len(s) {
+		if s[i] > unicode.MaxASCII {
+			return strings.ToLower(strings.ToUpper(s))
+		}
+	}
+	return strings.ToLower(s)
+}
 
 // Covers reports whether a, which ends in /*, includes every path of b.
 func Covers(a, b string) bool {
