@@ -234,9 +234,6 @@ type probe struct {
 	dares          bool     // as in a walker
 }
 
-// statuses are the gateway's refusals.
-var statuses = []int{401, 404, 400, 403, 405, 408, 413, 503}
-
 // probe walks once for each probe and caches the result.
 func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	if w := s.probes[p]; w != nil {
@@ -251,7 +248,7 @@ func (s *survey) probe(p probe, into ...looseRoute) *walker {
 		w.loose, w.given, w.fits = s.loose, p.given, into
 		w.walk(m)
 	case p.refuses != nil:
-		for _, status := range statuses {
+		for _, status := range s.statuses(p) {
 			w.through(w.server.Errors.Routes, m.refusedBy(p.refuses, status))
 		}
 	default:

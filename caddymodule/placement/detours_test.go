@@ -328,6 +328,48 @@ func TestErrorRoutesToTheAppAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestErrorRoutesOfOneStatusAreWarnedOf: reject_status, an error handler and a module
+// above may choose any.
+func TestErrorRoutesOfOneStatusAreWarnedOf(t *testing.T) {
+	const how = openPath + "reverse_proxy app:3000 with the path … handle_errors sends it refused requests; … request=hooks.example.com/hooks/"
+	errors := func(status string) string {
+		return "\nhandle_errors " + status + " {\nreverse_proxy app:3000\n}"
+	}
+	rejects := func(sender, status, handled string) string {
+		return strings.Replace(hooks("respond 404"+errors(handled)), "stripe whsec_a", sender+" {\nreject_status "+status+"\n}", 1)
+	}
+	of := func(sender string) string {
+		return strings.Replace(hooks("respond 404"+errors("409 429 498")), "stripe whsec_a", sender, 1)
+	}
+	above := func(line, handled string) string {
+		site := "hooks.example.com {\nroute {\n" + line + "\n" + strings.TrimPrefix(hooks("respond 404"), "hooks.example.com {\n")
+		return strings.TrimSuffix(site, "}\n") + "}" + errors(handled) + "\n}\n"
+	}
+	for name, c := range map[string]struct{ caddyfile, to string }{
+		"reject_status 422":         {rejects("stripe whsec_a", "422", "422"), "stripe"},
+		"reject_status 502":         {rejects("stripe whsec_a", "502", "502 504"), "stripe"},
+		"reject_status 500":         {rejects("stripe whsec_a", "500", "5xx"), "stripe"},
+		"another status":            {rejects("stripe whsec_a", "422", "423"), ""},
+		"500":                       {hooks("respond 404" + errors("500")), "stripe"},
+		"421":                       {hooks("respond 404" + errors("421")), "stripe"},
+		"reject_status of a preset": {of("gocardless a"), "gocardless"},
+		"error 418":                 {above("@z header X-Z 1\nerror @z 418", "418"), "stripe"},
+		"error 418, unnamed":        {above("@z header X-Z 1\nerror @z 419", "418"), ""},
+		"error of vars":             {above("vars code 418\n@z header X-Z 1\nerror @z sorry {vars.code}", "418"), "stripe"},
+		"error of the query":        {above("@z header X-Z 1\nerror @z sorry {query.code}", "418"), "stripe"},
+		"502 of the block's app":    {hooks("respond 404" + errors("502 504")), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.to == "" {
+				isWarnedOf(t, c.caddyfile)
+				return
+			}
+			isWarnedOf(t, c.caddyfile, how+c.to)
+		})
+	}
+	isWarnedOf(t, above("@z header X-Z 1\nreverse_proxy @z other:3000", "504"), how+"stripe", "verify_webhooks does not see every request of its site: some reach reverse_proxy other:3000")
+}
+
 // TestRefusedNearMissesThatAnInterceptHandsToTheApp: respond is a response, not an
 // error.
 func TestRefusedNearMissesThatAnInterceptHandsToTheApp(t *testing.T) {

@@ -52,6 +52,7 @@ type Handler struct {
 	Greets     bool          // it answers handshakes of its provider
 	Inbox      bool          // it stores deliveries under its name
 	Timeout    time.Duration // its limit for the app
+	Refuses    int           // the status of a failed verification
 }
 
 // A Finding is a problem of a configuration for its operator.
@@ -87,6 +88,7 @@ type survey struct {
 	walks   map[string]*walker
 	probes  map[probe]*walker
 	fixed   map[string]fixed // what has one value in a server
+	errors  map[string][]int // statuses that a server's routes name
 
 	met     map[spot][]placed
 	touched map[*Handler]bool
@@ -100,7 +102,7 @@ const surveyBudget = 250_000
 
 func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
-		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed),
+		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed), errors: make(map[string][]int),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
 		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool),
 	}
@@ -109,7 +111,7 @@ func surveyOf(app *caddyhttp.App) *survey {
 		p := placeOf(name, app.Servers[name])
 		s.seats, s.blocks, s.apps = append(s.seats, p.seats...), append(s.blocks, p.blocks...), append(s.apps, p.apps...)
 		maps.Copy(s.loose, p.loose)
-		s.fixed[name] = p.fixed.single()
+		s.fixed[name], s.errors[name] = p.fixed.single(), p.errors
 	}
 	return s
 }

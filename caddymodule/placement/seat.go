@@ -65,6 +65,7 @@ type place struct {
 	apps   []app
 	loose  map[*caddyhttp.Route]bool // above a seat
 	fixed  fixed
+	errors []int // statuses that the routes name
 }
 
 // placeOf finds the handlers in a server's routes, except error routes, and its apps,
@@ -116,6 +117,8 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 				} else {
 					t = t.maybe(inside)
 				}
+			case *caddyhttp.StaticError:
+				p.errors = append(p.errors, statusesOf(h, p.fixed)...)
 			case *maphandler.Handler:
 				inside, t = inside.mapped(h), t.mapped(h)
 			case *intercept.Intercept:
