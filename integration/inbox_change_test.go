@@ -106,13 +106,18 @@ func TestInboxPathChanges(t *testing.T) {
 				wantStored(t, "a delivery", g.do(t, g.h1, g.request(t, id, m)))
 				return id, m
 			}
-			id, m := store(func(w http.ResponseWriter, _ *http.Request) {
-				if well.Load() {
+			reloaded := make(chan struct{})
+			goOn := sync.OnceFunc(func() { close(reloaded) })
+			t.Cleanup(goOn)
+			id, m := store(newDesk().serve(func(n int, w http.ResponseWriter, _ *http.Request) {
+				if c.site == without && n == 1 { // the default pause after one attempt is 5 s, after more too long
+					<-reloaded
+				} else if well.Load() {
 					taken.Add(1)
 					return
 				}
 				http.Error(w, "not now", http.StatusInternalServerError)
-			})
+			}))
 			store(newDesk().serve(func(n int, w http.ResponseWriter, _ *http.Request) { // 500, then 410, then it takes it
 				status := map[int]int{1: 500, 2: 410}[n]
 				if status == 0 {
@@ -132,14 +137,6 @@ func TestInboxPathChanges(t *testing.T) {
 				<-finish
 				taken.Add(1)
 			}))
-			replay := func() {
-				t.Helper()
-				resp, err := http.Post("http://"+g.admin+"/verify_webhook/inbox/replay?name=github", "", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				resp.Body.Close()
-			}
 			g.setup.global = c.after
 			g.refusesReload(t, c.site+"\nverify_webhook /other github {env.NOT_SET_ANYWHERE}")
 			g.reload(t, c.site)
@@ -152,19 +149,19 @@ func TestInboxPathChanges(t *testing.T) {
 			wantStored(t, "a copy", a)
 			wantDuplicate(t, "a copy", a)
 			well.Store(true)
-			if c.site == without { // which leaves it the default pauses, after any number of attempts
-				replay()
-				eventually(t, "it and the dead letter are delivered", func() bool { return taken.Load() == 2 })
-			} else {
-				eventually(t, "it is delivered", func() bool { return taken.Load() == 1 })
-				if n := dead(); n != 1 {
-					t.Errorf("%d dead letters, want 1", n)
-				}
-				replay()
-				eventually(t, "the dead letter is delivered", func() bool { return taken.Load() == 2 })
-			}
+			goOn()
+			eventually(t, "it is delivered", func() bool { return taken.Load() == 1 })
 			end()
-			eventually(t, "the attempt ends", func() bool { return taken.Load() == 3 })
+			eventually(t, "the attempt ends", func() bool { return taken.Load() == 2 })
+			if n := dead(); n != 1 {
+				t.Errorf("%d dead letters, want 1", n)
+			}
+			resp, err := http.Post("http://"+g.admin+"/verify_webhook/inbox/replay?name=github", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			eventually(t, "the dead letter is delivered", func() bool { return taken.Load() == 3 })
 			if !strings.Contains(name, "again") {
 				g.wantLog(t, "an inbox that is no longer configured is closed")
 			}
