@@ -58,6 +58,7 @@ type Box struct {
 	wake    chan struct{}
 	stop    chan struct{}
 	ended   chan struct{}
+	idle    chan func() // to goroutines that have made an attempt
 	running sync.WaitGroup
 
 	mu         sync.Mutex
@@ -91,6 +92,7 @@ func NewBox(o Options) *Box {
 	b := &Box{
 		o: o, engine: o.Engine, log: o.Logger,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		idle:     make(chan func()),
 		policies: make(map[string]Policy), paused: make(map[string]bool),
 		paces: make(map[Queue]*pace), handlers: make(map[string]int),
 	}
