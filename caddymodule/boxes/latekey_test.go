@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,21 +32,23 @@ func (g *gateway) follow(t *testing.T) {
 	})
 }
 
+// await lets the clock of the bubble go on, check by check, until something is so.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("in vain: " + what)
+	for range 60 {
+		synctest.Wait()
+		if is() {
+			return
 		}
+		time.Sleep(openPause)
 	}
+	t.Fatal("in vain: " + what)
 }
 
 // TestAKeyFileThatComesLater: secrets may be mounted or rendered after the start, or a
 // reload. Until then the file is left alone and the operator is told why; then the inbox
 // opens, or has its new options, without another reload.
 func TestAKeyFileThatComesLater(t *testing.T) {
-	defer func(pause time.Duration) { openPause = pause }(openPause)
-	openPause = 5 * time.Millisecond
 	dir := t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
@@ -65,7 +68,7 @@ func TestAKeyFileThatComesLater(t *testing.T) {
 		return b
 	}
 	n := byte(0)
-	accept := func(g *gateway) error {
+	accept := func(t *testing.T, g *gateway) error {
 		n++
 		_, err := g.box.Accept(t.Context(), &inbox.Delivery{Key: inbox.Key{n}, Queue: inbox.Queue{Handler: "shop"}, Received: time.Now()}, false)
 		return err
@@ -73,47 +76,49 @@ func TestAKeyFileThatComesLater(t *testing.T) {
 
 	for name, before := range map[string]func(){"missing": func() {}, "empty": func() { write("one", "\n") }} {
 		t.Run(name, func(t *testing.T) {
-			for _, file := range []string{"inbox.db", "one", "two"} {
-				_ = os.Remove(filepath.Join(dir, file))
-			}
-			before()
-			g := runningWith(t, module(1<<20, "one"), with("shop"))
-			g.follow(t)
-			var why *inbox.NotStoredError
-			await(t, "the reason", func() bool {
-				return errors.As(accept(g), &why) && strings.Contains(why.Error(), filepath.Join(dir, "one"))
-			})
-			if why.Why != inbox.WhyUnavailable {
-				t.Errorf("not stored: %v", why)
-			}
-			if shown := told[adminapi.Inbox](t, g, http.MethodGet, ""); !strings.Contains(shown.Problem, "encrypt: ") {
-				t.Errorf("the operator sees %+v", shown)
-			}
-			if _, err := os.Stat(filepath.Join(dir, "inbox.db")); err == nil {
-				t.Error("there is a file without its key")
-			}
-			write("one", one)
-			await(t, "the inbox opens", func() bool { return g.box.Engine().Status().Health == nil })
-			if err := accept(g); err != nil {
-				t.Error(err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				for _, file := range []string{"inbox.db", "one", "two"} {
+					_ = os.Remove(filepath.Join(dir, file))
+				}
+				before()
+				g := runningWith(t, module(1<<20, "one"), with("shop"))
+				g.follow(t)
+				var why *inbox.NotStoredError
+				await(t, "the reason", func() bool {
+					return errors.As(accept(t, g), &why) && strings.Contains(why.Error(), filepath.Join(dir, "one"))
+				})
+				if why.Why != inbox.WhyUnavailable {
+					t.Errorf("not stored: %v", why)
+				}
+				if shown := told[adminapi.Inbox](t, g, http.MethodGet, ""); !strings.Contains(shown.Problem, "encrypt: ") {
+					t.Errorf("the operator sees %+v", shown)
+				}
+				if _, err := os.Stat(filepath.Join(dir, "inbox.db")); err == nil {
+					t.Error("there is a file without its key")
+				}
+				write("one", one)
+				await(t, "the inbox opens", func() bool { return g.box.Engine().Status().Health == nil })
+				if err := accept(t, g); err != nil {
+					t.Error(err)
+				}
 
-			former := g.Configuration
-			core, _ := observer.New(zap.WarnLevel)
-			next := &Configuration{Module: module(2<<20, "two", "one"), pool: g.Pool, configured: true, logger: zap.New(core)}
-			next.Add(with("shop"))
-			next.Open()
-			g.Configuration = next
-			former.Close()
-			g.follow(t)
-			if err := accept(g); err != nil || g.box.Engine().Status().Limit != 1<<20 {
-				t.Errorf("while the second key is missing: %v, %+v", err, g.box.Engine().Status())
-			}
-			write("two", two)
-			await(t, "the new options", func() bool { return g.box.Engine().Status().Limit == 2<<20 })
-			if err := accept(g); err != nil {
-				t.Error(err)
-			}
+				former := g.Configuration
+				core, _ := observer.New(zap.WarnLevel)
+				next := &Configuration{Module: module(2<<20, "two", "one"), pool: g.Pool, configured: true, logger: zap.New(core)}
+				next.Add(with("shop"))
+				next.Open()
+				g.Configuration = next
+				former.Close()
+				g.follow(t)
+				if err := accept(t, g); err != nil || g.box.Engine().Status().Limit != 1<<20 {
+					t.Errorf("while the second key is missing: %v, %+v", err, g.box.Engine().Status())
+				}
+				write("two", two)
+				await(t, "the new options", func() bool { return g.box.Engine().Status().Limit == 2<<20 })
+				if err := accept(t, g); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }
