@@ -343,7 +343,7 @@ func (s *search) syntaxClauses(p *presented, where string) (clauses []string) {
 		}
 	case "list", "algorithm_prefix":
 		if _, ok := sig.Accept[label]; !ok {
-			add("the right signature in %s stands %s, the scheme accepts %s only: accept that one too, or correct the sender", where, after(p.before), join(slices.Sorted(maps.Keys(sig.Accept))))
+			add("the right signature in %s is %s, but the scheme accepts only %s: accept that one too, or correct the sender", where, after(p.before), join(slices.Sorted(maps.Keys(sig.Accept))))
 		}
 	}
 	if len(clauses) == 0 && p.around != "" && p.around != "a list" {

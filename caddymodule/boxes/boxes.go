@@ -106,7 +106,7 @@ func (b *Box) close() {
 	case <-wait.C:
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = b.Close(ctx) // writes what the other attempts came to
+		_ = b.Close(ctx) // writes the results of the other attempts
 	}
 }
 

@@ -221,7 +221,7 @@ func (c *Configuration) policies() map[string]inbox.Policy {
 }
 
 // openPause is the interval of checks whether the inbox is open, or can have its options.
-var openPause = time.Second
+const openPause = time.Second
 
 // compareBodies waits until the inbox is open, and warns of handlers whose max_body
 // exceeds what it can store.

@@ -71,7 +71,7 @@ func (in *inboxes) serial(b *Box) uint64 {
 
 func (in *inboxes) position(b *Box, p uint64) uint64 { return in.serial(b)<<positionBits | p }
 
-// after returns the position in b after which a list continues that has come to p; ok is
+// after returns the position in b after which a list that has reached p continues; ok is
 // false if it is past b.
 func (in *inboxes) after(b *Box, p uint64) (after uint64, ok bool) {
 	switch serial := p >> positionBits; {

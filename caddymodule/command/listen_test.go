@@ -327,7 +327,7 @@ func TestListenDescribes(t *testing.T) {
 	}
 }
 
-// TestOutcome: the verdicts that TestListen does not come to.
+// TestOutcome: the verdicts that TestListen does not reach.
 func TestOutcome(t *testing.T) {
 	w := &reporter{recorder: new(recorder)}
 	for name, tc := range map[string]struct {

@@ -127,7 +127,7 @@ var reference = regexp.MustCompile(`(?is)^(?:[a-z][a-z0-9+.-]*://` +
 	`|(your|change|replace|insert|enter)[a-z _-]*$` +
 	`|[(<]?(undefined|null|none|nil|nan|(un|not[ _-]?)set|n/?a|true|false|yes|no|on|off|default|missing|unknown|empty|todo|tbd|fixme|placeholder|redacted|hidden|masked)[>)]?[,;]?$)`)
 
-// member is what stands between an object and its member, in some language.
+// member matches the operators between an object and its member, in several languages.
 const member = `(\??\.#?|::?|->)`
 
 // hostName matches the name of a host or an address, with a port or a path: the line

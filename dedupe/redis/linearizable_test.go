@@ -204,7 +204,7 @@ func check(t *testing.T, ops []porcupine.Operation, lost uint64) {
 	switch porcupine.CheckOperationsTimeout(model, ops, 20*time.Second) {
 	case porcupine.Illegal:
 		if lost > 0 {
-			t.Skipf("the machine stood still for longer than a lease (%d lost): the history proves nothing", lost)
+			t.Skipf("the machine stalled for longer than a lease (%d lost): the history proves nothing", lost)
 		}
 		t.Error("no order of these calls is one that a register could have given")
 	case porcupine.Unknown:

@@ -3,8 +3,8 @@
 //	{"sdk": "stripe", "provider": "stripe", "op": "version" | "sign" | "verify", "delivery": {...}}
 //
 // "sign" returns the headers (and the body, where it carries the signature) that
-// the SDK makes; "verify" whether it takes the delivery. The SDKs' clock stands
-// at the delivery's "now".
+// the SDK makes; "verify" whether it takes the delivery. The SDKs' clock is set
+// to the delivery's "now".
 import { createInterface } from "node:readline";
 import { readFileSync } from "node:fs";
 import { subjects } from "./subjects.mjs";
