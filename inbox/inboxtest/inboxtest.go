@@ -46,9 +46,14 @@ type TB interface {
 	Cleanup(func())
 }
 
+type engineCase struct {
+	name string
+	run  func(p *probe)
+}
+
 // Run runs the suite.
 func Run(t *testing.T, open Factory) {
-	for _, c := range slices.Concat(lifeCases, operatorCases) {
+	for _, c := range slices.Concat(lifeCases, heldCases, operatorCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(&probe{t: t, Subject: open(t, 0)}) })
 	}
 	t.Run("excess deliveries are refused, which leaves room for others", func(t *testing.T) {
