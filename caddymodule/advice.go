@@ -152,10 +152,7 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 		if i < 0 {
 			continue
 		}
-		findings = append(findings, placement.Finding{
-			Message: "sign_upstream is the secret of another handler's sender, which can then sign for the gateway: use a separate secret for the app",
-			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[i].Name)},
-		})
+		findings = append(findings, betweenHandlers(h, handlers[i], "sign_upstream is the secret of another handler's sender, which can then sign for the gateway: use a separate secret for the app"))
 	}
 	return findings
 }
@@ -184,10 +181,7 @@ func (a *App) oracles() (findings []placement.Finding) {
 		if i < 0 {
 			continue
 		}
-		findings = append(findings, placement.Finding{
-			Message: "two handlers share a key, and one answers unsigned challenges with an HMAC, so anyone can have it sign deliveries of the other: give each a key of its own",
-			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[i].Name)},
-		})
+		findings = append(findings, betweenHandlers(h, handlers[i], "two handlers share a key, and one answers unsigned challenges with an HMAC, so anyone can have it sign deliveries of the other: give each a key of its own"))
 	}
 	return findings
 }
@@ -208,12 +202,13 @@ func (a *App) oneSecret() (findings []placement.Finding) {
 		if j < 0 {
 			continue
 		}
-		findings = append(findings, placement.Finding{
-			Message: "two senders have one secret, so a delivery of one may be turned into one of the other: give each a secret of its own",
-			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("other", handlers[j].Name)},
-		})
+		findings = append(findings, betweenHandlers(h, handlers[j], "two senders have one secret, so a delivery of one may be turned into one of the other: give each a secret of its own"))
 	}
 	return findings
+}
+
+func betweenHandlers(h, other *Handler, message string) placement.Finding {
+	return placement.Finding{Message: message, Fields: []zap.Field{zap.String("name", h.Name), zap.String("other", other.Name)}}
 }
 
 // isOneSender reports whether two handlers seem to be for one sender, which may have one
