@@ -49,7 +49,6 @@ type Block struct {
 	exact    map[string]*BlockSender // by path, in lower case
 	folders  map[string]*BlockSender // those of many paths, by what these begin with: /hooks/acme/
 	deepest  int                     // length of the longest key of folders
-	verified caddyhttp.Handler       // Routes, compiled once
 	asRoutes caddyhttp.RouteList
 	warnings logging.Limiter
 	logger   *zap.Logger
@@ -63,8 +62,9 @@ type BlockSender struct {
 	// The verify_webhook handler of its deliveries.
 	VerifyRaw json.RawMessage `json:"verify,omitempty" caddy:"namespace=http.handlers inline_key=handler"`
 
-	handler *Handler
-	near    nearPaths // of other senders
+	handler  *Handler
+	near     nearPaths         // of other senders
+	verified caddyhttp.Handler // the block's, which get the path as it is configured
 }
 
 // CaddyModule returns the Caddy module information.
@@ -120,7 +120,10 @@ func (b *Block) load(ctx caddy.Context) error {
 	if err := b.Routes.Provision(ctx); err != nil {
 		return err
 	}
-	b.verified = b.Routes.Compile(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+	verified := b.Routes.Compile(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+	for _, s := range b.Senders {
+		s.verified = s.spelled(verified)
+	}
 	b.describe()
 	return nil
 }
@@ -217,7 +220,7 @@ func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if s == nil {
 		return caddyhttp.Error(http.StatusNotFound, errUnknownPath)
 	}
-	return s.handler.ServeHTTP(w, r, b.verified)
+	return s.handler.ServeHTTP(w, r, s.verified)
 }
 
 // senderOf returns the sender whose path it is, as Caddy's matcher of paths has it: in

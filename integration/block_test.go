@@ -165,6 +165,37 @@ func TestBlockTakesItsSenders(t *testing.T) {
 	}
 }
 
+// TestOneSpellingOfAnExactPath reaches the app, at each attempt, so that none can be sent
+// where a case-sensitive app answers 200 without acting.
+func TestOneSpellingOfAnExactPath(t *testing.T) {
+	t.Parallel()
+	g := startInbox(t, setup{site: "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY} {\n" + inboxOption("inbox") + "\n}\nreverse_proxy APP\n}"})
+	for _, protocol := range protocols {
+		for _, path := range []string{"/HOOKS/GITHUB", "/hooks/%67ithub", "/hooks/github"} {
+			m, id := github.message(t), newCase()
+			m.path = path
+			g.app.answer(id, func(w http.ResponseWriter, _ *http.Request) {
+				if len(g.app.got(id)) == 1 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+			})
+			if a := g.do(t, g.client(protocol), g.request(t, id, m)); a.status != http.StatusOK || a.header.Get("Webhook-Stored") != "true" {
+				t.Errorf("%s %s: answered %d %v", protocol, path, a.status, a.header)
+			}
+			g.settled(t)
+			got := g.app.got(id)
+			if len(got) != 2 {
+				t.Errorf("%s %s: %d attempts", protocol, path, len(got))
+			}
+			for _, a := range got {
+				if a.Target != "/hooks/github?case="+id {
+					t.Errorf("%s %s: the app got %s", protocol, path, a.Target)
+				}
+			}
+		}
+	}
+}
+
 // TestNoHeaderLeadsBelowTheBlock: an app that routes by a header instead of the path
 // cannot be led to a sender's path by a request outside the prefix.
 func TestNoHeaderLeadsBelowTheBlock(t *testing.T) {
