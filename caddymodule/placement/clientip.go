@@ -22,7 +22,7 @@ func (s *survey) claimedAddress() []Finding {
 		return nil
 	}
 	return []Finding{{
-		"clients can choose the address that Caddy takes for theirs, behind a proxy that adds to X-Forwarded-For, and so the share of one client is no limit: write trusted_proxies_strict beside trusted_proxies",
+		"clients can choose the address that Caddy takes for theirs, unless the proxy replaces X-Forwarded-For, which Caddy cannot tell, and so the share of one client may be no limit: write trusted_proxies_strict beside trusted_proxies, which is right for both kinds of proxies",
 		[]zap.Field{zap.Strings("names", sorted(names))},
 	}}
 }

@@ -9,7 +9,7 @@ import (
 // TestClientsThatChooseTheirAddress: behind a proxy that adds to X-Forwarded-For, its
 // first address is what the client wrote.
 func TestClientsThatChooseTheirAddress(t *testing.T) {
-	const claimed = "clients can choose the address that Caddy takes for theirs"
+	const claimed = "clients can choose the address that Caddy takes for theirs, unless the proxy replaces X-Forwarded-For"
 	for name, c := range map[string]struct {
 		options, site string
 		want          bool
