@@ -1,10 +1,13 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -38,7 +41,8 @@ type blockParser struct {
 //	}
 //
 // The block becomes a Block. Its directives but the senders are sorted among themselves,
-// as Caddy sorts those of a site.
+// as Caddy sorts those of a site. Without a block it is a guard, for another site of an
+// app: see guardOnly.
 //
 // A sender is called as its provider unless it has a name, and its default path
 // is the prefix and what it is called. Only a name that is written becomes part
@@ -51,13 +55,16 @@ func parseBlock(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err := b.readPrefix(); err != nil {
 		return nil, err
 	}
+	if err := b.checkNeighbours(); err != nil {
+		return nil, err
+	}
+	if !b.hasBlock() {
+		return h.NewRoute(nil, b.guardOnly()), nil
+	}
 	if err := b.split(); err != nil {
 		return nil, err
 	}
 	if err := b.checkSenders(); err != nil {
-		return nil, err
-	}
-	if err := b.checkNeighbours(); err != nil {
 		return nil, err
 	}
 	rest, err := b.parseRest()
@@ -81,6 +88,14 @@ func (b *blockParser) readPrefix() error {
 		return b.Errf("verify_webhooks takes one prefix and a block: write each sender, and reverse_proxy, on a separate line in it")
 	}
 	return nil
+}
+
+// hasBlock reports whether braces follow the prefix.
+func (b *blockParser) hasBlock() bool {
+	if !b.Next() {
+		return false
+	}
+	return b.Prev()
 }
 
 // split separates the senders from everything else.
@@ -221,6 +236,23 @@ var usual = []string{
 	"abort", "basic_auth", "encode", "error", "file_server", "forward_auth", "handle", "handle_path", "header", "intercept", "invoke",
 	"log_append", "log_name", "log_skip", "map", "method", "php_fastcgi", "request_body", "request_header", "respond", "reverse_proxy",
 	"rewrite", "root", "route", "templates", "timeouts", "tracing", "try_files", "uri", "vars",
+}
+
+// guardOnly returns what keeps everybody from the prefix and deletes what a Block does
+// from all other requests. It responds first: an error route
+// could pass the request to the app.
+func (b *blockParser) guardOnly() *caddyhttp.Subroute {
+	handle := func(id string, module any) []json.RawMessage {
+		return []json.RawMessage{caddyconfig.JSONModuleObject(module, "handler", id, nil)}
+	}
+	return &caddyhttp.Subroute{Routes: caddyhttp.RouteList{
+		{
+			MatcherSetsRaw: caddyhttp.RawMatcherSets{{"verify_webhook_prefix": caddyconfig.JSON(b.prefix, nil)}},
+			HandlersRaw:    handle("static_response", &caddyhttp.StaticResponse{StatusCode: caddyhttp.WeakString(strconv.Itoa(http.StatusNotFound))}),
+			Terminal:       true,
+		},
+		{HandlersRaw: handle("verify_webhooks", &Block{Prefix: MatchPrefix(b.prefix)})},
+	}}
 }
 
 // module returns the handler.

@@ -14,7 +14,7 @@ import (
 
 // checkBlocks finds every verify_webhooks handler of a configuration and checks that no
 // route bypasses its senders: its own has no matcher, and it holds nothing but
-// verify_webhook handlers with paths, and routes behind them.
+// verify_webhook handlers with paths, and routes behind them, or neither: a guard.
 func checkBlocks(config any) (blocks int, err error) {
 	var list []any
 	switch c := config.(type) {
@@ -45,7 +45,7 @@ func isBlock(v any) bool {
 func checkBlock(block map[string]any) error {
 	senders, _ := block["senders"].([]any)
 	routes, _ := block["routes"].([]any)
-	if block["prefix"] == "" || len(senders) == 0 || len(routes) == 0 {
+	if block["prefix"] == "" || (len(senders) == 0) != (len(routes) == 0) {
 		return fmt.Errorf("a block with prefix %q, %d senders and %d routes", block["prefix"], len(senders), len(routes))
 	}
 	for _, s := range senders {

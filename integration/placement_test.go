@@ -123,3 +123,81 @@ reverse_proxy APP
 	}
 	g.reload(t, strings.NewReplacer("one-secret", "one-secret {\nname a\n}", "third-secret", "third-secret {\nname b\n}").Replace(tenants))
 }
+
+// TestRemedyForAnotherSiteHolds: with the line that the warning names, the other site of
+// a block's app gives it no path below the prefix, no mark and nothing else by which an
+// app would take a request for a delivery.
+func TestRemedyForAnotherSiteHolds(t *testing.T) {
+	t.Parallel()
+	sites := func(www string) setup {
+		return setup{whole: `{
+	admin ADMIN
+	skip_install_trust
+	persist_config off
+	log default {
+		output stderr
+		format json
+		level DEBUG
+	}
+	servers {
+		expected_underscore_headers Webhook_*
+	}
+}
+http://hooks.test:PORT {
+	bind 127.0.0.1
+	verify_webhooks /hooks/* {
+		sender github a-secret
+		reverse_proxy APP
+	}
+	respond 404
+}
+http://:PORT {
+	bind 127.0.0.1
+	` + www + `
+	reverse_proxy APP
+}
+`}
+	}
+	before := start(t, sites(""))
+	warning := before.wantLog(t, "another site, or another address of this one, has the same app").text("msg")
+	_, remedy, _ := strings.Cut(warning, "; write ")
+	remedy, _, found := strings.Cut(remedy, ", without a block")
+	if !found {
+		t.Fatalf("no remedy in: %s", warning)
+	}
+	for name, www := range map[string]string{"alone": remedy, "with error routes": remedy + "\nhandle_errors {\nrewrite * /error\nreverse_proxy APP\n}"} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, sites(www))
+			for _, l := range g.log.all() {
+				if l.ours() && l.text("level") == "warn" && l.text("logger") == "verify_webhook" {
+					t.Errorf("warned of: %v", l)
+				}
+			}
+			headers := append([]string{"Content-Type: application/json", "X-Original-URL: /hooks/github", "X-Forwarded-Prefix: /hooks", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c",
+				"HTTP2-Settings: AAMAAABkAAQAAP__", "Webhook-Tenant: forged", "Webhook-Stored: forged", length(2)}, forgedLines...)
+			for target, reaches := range map[string]bool{
+				"/": true, "/x": true, "/hooksome": true,
+				"/hooks": false, "/hooks/github": false, "/HOOKS/github": false, "/hooks/github/": false, "/hooks;x/github": false, "/index.php/hooks/github": false,
+				"/./hooks//github": false, "/hooks%2fgithub": false, "//hooks/github": false,
+			} {
+				id := newCase()
+				s := g.dial(t)
+				s.head("POST", target+"?rest_route=/hooks/github&case="+id, headers...)
+				s.write("{}")
+				status, got := s.answer().status, g.app.got(id)
+				if reaches != (len(got) == 1 && status == http.StatusOK) {
+					t.Errorf("%s: answered %d, and the app got %v", target, status, got)
+				}
+				wantUnmarked(t, target, got)
+				for _, one := range got {
+					wantUnforged(t, one)
+					for _, name := range []string{"X-Original-Url", "X-Forwarded-Prefix", "Upgrade"} {
+						if one.Header.Get(name) != "" {
+							t.Errorf("%s: the app got %s: %s", target, name, one.Header.Get(name))
+						}
+					}
+				}
+			}
+		})
+	}
+}

@@ -134,7 +134,7 @@ func (f flow) atMost(l level) flow {
 // the block. Unlike a walk, it imagines no path: every matcher except of a host
 // matches some requests and misses others.
 type bypass struct {
-	block  Block
+	block  Block // nil: any
 	server *caddyhttp.Server
 	host   string
 	budget *int
@@ -237,7 +237,7 @@ func (b *bypass) handlers(list []caddyhttp.MiddlewareHandler, f flow) flow {
 		}
 		switch h := h.(type) {
 		case Block:
-			if h == b.block {
+			if b.block == nil || h == b.block {
 				b.met = true
 				f = flow{guarded: max(f.open, f.guarded), verified: f.verified}
 			}

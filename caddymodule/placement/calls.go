@@ -31,13 +31,14 @@ type app struct {
 	hosts     []string // as in a seat
 	layers    []layer
 	refused   bool // in the error routes
+	exposed   bool // reported: at another address it takes the path of verified deliveries
 }
 
-func (t trail) app(h *reverseproxy.Handler, server string, f fixed) app {
+func (t trail) app(h *reverseproxy.Handler, server string, f fixed) *app {
 	if h.Rewrite != nil {
 		t = t.rewritten(h.Rewrite)
 	}
-	return app{server, socketsOf(h, f), t.sampleHosts(), t.layers, t.refused}
+	return &app{server: server, addresses: socketsOf(h, f), hosts: t.sampleHosts(), layers: t.layers, refused: t.refused}
 }
 
 // rewritten adds a rewrite to the trail.

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"iter"
+	"net/http"
 	"path"
 	"reflect"
 	"slices"
@@ -14,7 +15,11 @@ import (
 // A detour is a way for unverified requests to reach an app with the path of verified
 // deliveries, or one below the prefix of their block, which the app may trust as much.
 // Detours of one folder are reported once.
-type detour struct{ prefix, by, where, how, host, folder string }
+type detour struct {
+	prefix, by, where, how, host, folder string
+
+	elsewhere bool // at another site, for certain
+}
 
 // Kinds of detours.
 const (
@@ -54,11 +59,20 @@ func (s *survey) detours() (findings []Finding) {
 			continue // it leads to the path of another sender of the block
 		}
 		findings = append(findings, Finding{
-			"requests reach " + d.by + " " + d.where + ", without passing verify_webhook: " + d.how + "; refuse it before that proxy, @hooks verify_webhook_prefix " + d.prefix + ", respond @hooks 404",
+			"requests reach " + d.by + " " + d.where + ", without passing verify_webhook: " + d.how + "; " + d.remedy(),
 			append([]zap.Field{zap.Strings("names", sorted(names[d]))}, example[d]...),
 		})
 	}
 	return findings
+}
+
+// remedy returns lines for the operator to write. The handler also deletes marks, but
+// Caddy sorts it before rewrites, whose result only a matcher behind them sees.
+func (d detour) remedy() string {
+	if d.elsewhere {
+		return guardRemedy(d.prefix)
+	}
+	return "refuse it before that proxy, @hooks verify_webhook_prefix " + d.prefix + ", respond @hooks 404"
 }
 
 // sameWay reports whether both lead from one folder to one app, alike.
@@ -82,6 +96,7 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 				d, fields, found = s.detourBy(w)
 				d.how += ifMatched
 			}
+			to.exposed = to.exposed || found && d.elsewhere
 			if found && !yield(d, fields) {
 				return
 			}
@@ -91,7 +106,7 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 
 // A way leads to an app from where a seat's deliveries are called, or elsewhere.
 type way struct {
-	to       app
+	to       *app
 	seat     seat
 	at       spot
 	verified []reply // to the seat's deliveries
@@ -102,6 +117,7 @@ type way struct {
 func (s *survey) detourBy(w way) (d detour, example []zap.Field, found bool) {
 	near, a, found := s.wayTo(w, isSame)
 	d = detour{prefix: folderThere(a.path), where: onePath, how: w.how(near)}
+	d.elsewhere = d.how == byHost && (w.to.server != w.seat.server || w.to.hosts[0] != "" || w.seat.block != nil)
 	if !found {
 		if near, a, found = s.wayTo(w, w.seat.bothBelow); !found {
 			return detour{}, nil, false
@@ -157,20 +173,16 @@ func (s *survey) waysTo(w way, path string) iter.Seq2[spot, []reply] {
 	return func(yield func(spot, []reply) bool) {
 		p := probe{server: w.to.server, method: w.seat.handler.Method, path: path}
 		here := w.to.server == w.seat.server
-		if w.to.refused {
-			if p.at, p.refuses = w.at, w.seat.handler; here {
-				yield(w.at, s.dare(p, w.dares))
-			}
-			return
-		}
-		hosts := w.to.hosts
-		if hosts[0] == "" {
-			hosts = []string{w.at.host, "other.invalid"}
-		}
-		for _, host := range hosts {
+		for _, host := range w.hosts() {
 			for _, called := range calls(path, w.to.layers) {
 				p.at = spot{host, called}
-				if p.at == w.at && here && !w.dares { // gapAt has checked that
+				met := p.at == w.at && here
+				switch {
+				case w.to.refused && met:
+					p.refuses = w.seat.handler
+				case w.to.refused:
+					p.refuses = nobody
+				case met && !w.dares: // gapAt has checked that
 					continue
 				}
 				if !yield(p.at, s.dare(p, w.dares)) {
@@ -180,6 +192,17 @@ func (s *survey) waysTo(w way, path string) iter.Seq2[spot, []reply] {
 		}
 	}
 }
+
+// hosts lists hosts that lead to the app.
+func (w way) hosts() []string {
+	if w.to.hosts[0] == "" {
+		return []string{w.at.host, "other.invalid"}
+	}
+	return w.to.hosts
+}
+
+// nobody refuses what reaches no handler.
+var nobody = &Handler{Refuses: http.StatusNotFound}
 
 // dare returns the replies to a probe, or to one that dares if that makes a difference.
 func (s *survey) dare(p probe, dares bool) []reply {

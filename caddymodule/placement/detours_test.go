@@ -241,27 +241,37 @@ func TestRewritesBelowThePrefixAreWarnedOf(t *testing.T) {
 // TestTheAppAtAnotherAddressIsWarnedOf: the same app is behind another site, port or
 // host, which verifies nothing below the prefix.
 func TestTheAppAtAnotherAddressIsWarnedOf(t *testing.T) {
-	const how = openPath + "reverse_proxy app:3000 with the path … another site, or another address of this one, has the same app; … @hooks verify_webhook_prefix /hooks/*, … request="
+	const how = openPath + "reverse_proxy app:3000 with the path … another site, or another address of this one, has the same app; … write verify_webhooks /hooks/*, without a block, … request="
+	const marks = openPath + "reverse_proxy app:3000 with marks … another site has the app of a block; write verify_webhooks /hooks/*, … site="
 	const other = "b.example.com {\n%\n}\n"
 	in := func(site, text string) string { return hooks("respond 404") + strings.Replace(site, "%", text, 1) }
 	for name, c := range map[string]struct{ caddyfile, want string }{
 		"another site":         {in(other, "reverse_proxy app:3000"), how + "b.example.com/hooks/stripe"},
 		"its prefix":           {in(other, "handle /hooks/* {\nreverse_proxy app:3000\n}\nrespond 404"), how + "b.example.com/hooks/stripe"},
-		"its other paths":      {in(other, "reverse_proxy /api/* app:3000\nrespond 404"), ""},
+		"its other paths":      {in(other, "handle /api/* {\nreverse_proxy app:3000\n}\nrespond 404"), marks + "b.example.com :443"},
 		"another app":          {in(other, "reverse_proxy other:3000"), ""},
 		"one of its addresses": {in(other, "reverse_proxy other:1 http://APP:3000"), strings.Replace(how, "app:3000", "other:1 APP:3000", 1) + "b.example.com/hooks/stripe"},
 		"behind basic_auth":    {in(other, "basic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\nreverse_proxy app:3000"), ""},
-		"prefix refused":       {in(other, "@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000"), ""},
+		"prefix refused":       {in(other, "@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000"), marks + "b.example.com"},
 		"verified there too":   {in(other, "verify_webhooks /hooks/* {\nsender stripe whsec_b {\nname stripe-b\n}\nreverse_proxy app:3000\n}\nreverse_proxy app:3000"), ""},
 		"a wildcard site":      {in("*.example.com {\n%\n}\n", "reverse_proxy app:3000"), how + "x.example.com/hooks/stripe"},
 		"another port":         {in("http://:8080 {\n%\n}\n", "reverse_proxy app:3000"), how + "hooks.example.com/hooks/stripe"},
 		"this machine's port":  {in("http://:8080 {\nbind 127.0.0.1 ::1\n%\n}\n", "reverse_proxy app:3000"), ""},
+		"marks deleted alone":  {in(other, "@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nrequest_header -Webhook-*\nreverse_proxy app:3000"), marks + "b.example.com"},
+		"error routes": {in(other, "file_server\nhandle_errors {\nreverse_proxy app:3000\n}"),
+			openPath + "reverse_proxy app:3000 with the path … handle_errors sends it refused requests; … @hooks verify_webhook_prefix /hooks/*, … request=b.example.com/hooks/stripe"},
+		"error routes of another app": {in(other, "reverse_proxy other:1\nhandle_errors 502 {\nreverse_proxy app:3000\n}"),
+			openPath + "reverse_proxy app:3000 with the path … handle_errors sends it refused requests; … @hooks verify_webhook_prefix /hooks/*, … request=b.example.com/hooks/stripe"},
+		"error routes for a page": {in(other, "file_server\nhandle_errors {\nrewrite * /error.html\nreverse_proxy app:3000\n}"), ""},
+		"guarded error routes":    {in(other, "verify_webhooks /hooks/*\nreverse_proxy app:3000\nhandle_errors {\n@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000\n}"), ""},
+		"guarded":                 {in(other, "verify_webhooks /hooks/*\nreverse_proxy app:3000"), ""},
+		"guarded in a handle":     {in("http:// {\n%\n}\n", "@a host a.example.com\nhandle @a {\nrespond 404\n}\nhandle {\nverify_webhooks /hooks/*\nreverse_proxy app:3000\n}"), ""},
 		"prefix taken off": {in(other, "handle_path /in/* {\nreverse_proxy app:3000\n}\nrespond 404"),
 			openPath + "reverse_proxy app:3000 … rewrite makes it the same; … request=b.example.com/in/hooks/stripe path_there=/hooks/stripe"},
 		"the app on this machine": {strings.ReplaceAll(in(other, "reverse_proxy 127.0.0.1:3000"), "app:3000", "localhost:3000"),
 			strings.Replace(how, "app", "127.0.0.1", 1) + "b.example.com/hooks/stripe"},
 		"a host in the site": {"http:// {\n@m host hooks.example.com\nverify_webhook @m stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}",
-			strings.Replace(how, "/hooks/*", "/x/*", 1) + "other.invalid/x"},
+			openPath + "reverse_proxy app:3000 with the path … has the same app; … @hooks verify_webhook_prefix /x/*, … request=other.invalid/x"},
 		"php": {strings.NewReplacer("reverse_proxy app:3000", "php_fastcgi app:9000 {\nroot /srv\nread_timeout 60s\nwrite_timeout 60s\n}").Replace(in(other, "reverse_proxy app:3000")),
 			strings.Replace(how, "app:3000", "app:9000", 1) + "b.example.com/hooks/stripe"},
 		"php beside": {strings.ReplaceAll(hooks("reverse_proxy app:3000"), "reverse_proxy app:3000", "php_fastcgi app:9000 {\nroot /srv\nread_timeout 60s\nwrite_timeout 60s\n}"), ""},
@@ -269,6 +279,10 @@ func TestTheAppAtAnotherAddressIsWarnedOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if c.want == "" {
 				isWarnedOf(t, c.caddyfile)
+				return
+			}
+			if name == "prefix taken off" {
+				isWarnedOf(t, c.caddyfile, c.want, marks)
 				return
 			}
 			isWarnedOf(t, c.caddyfile, c.want)

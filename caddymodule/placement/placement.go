@@ -82,7 +82,7 @@ type survey struct {
 	secure  map[string]bool // servers with TLS
 	seats   []seat
 	blocks  []blockPlace
-	apps    []app
+	apps    []*app
 	loose   map[*caddyhttp.Route]bool
 	budget  int
 	walks   map[string]*walker
@@ -140,7 +140,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.oneQueue(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.detours, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.unmarked, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress} {
 		all = append(all, find()...)
 	}
 	return all, nil

@@ -62,7 +62,7 @@ type place struct {
 	server *caddyhttp.Server
 	seats  []seat
 	blocks []blockPlace
-	apps   []app
+	apps   []*app
 	loose  map[*caddyhttp.Route]bool // above a seat
 	fixed  fixed
 	errors []int // statuses that the routes name
