@@ -246,6 +246,9 @@ func TestInboxEncrypted(t *testing.T) {
 	g.app.answer(id, answer)
 	wantStored(t, "the first", g.do(t, g.h1, g.request(t, id, m)))
 	g.quit(t)
+	if !strings.Contains(g.log.String(), "the next start needs the same file") {
+		t.Errorf("the end does not say that a delivery stays:\n%s", g.log)
+	}
 	text, err := os.ReadFile(path)
 	if err != nil || bytes.Contains(text, []byte(bodyMark)) {
 		t.Errorf("the file: %v, has the body: %t", err, bytes.Contains(text, []byte(bodyMark)))

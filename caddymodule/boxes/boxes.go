@@ -74,9 +74,20 @@ type Box struct {
 func (b *Box) Destruct() error {
 	defer close(b.gone)
 	b.visitors.Wait()
+	b.sayWhatStays()
 	ctx, cancel := context.WithTimeout(context.Background(), stopBudget)
 	defer cancel()
 	return b.Close(ctx)
+}
+
+// sayWhatStays warns of deliveries that the next start must find. Whoever loses the file
+// with a container learns so at its end. Of a shared inbox another process makes the
+// attempts.
+func (b *Box) sayWhatStays() {
+	if o, _ := b.owed(); o.total() > 0 && !b.Engine().Status().Shared {
+		caddy.Log().Named("verify_webhook.inbox").Warn("the inbox is closed and holds deliveries: the next start needs the same file to deliver them",
+			zap.String("inbox", describe(b.module)), zap.Int("deliveries", o.total()), zap.Int("dead", o.dead), zap.Int("locked", o.locked))
+	}
 }
 
 // stopBudget limits attempts after the last configuration has released their inbox.
