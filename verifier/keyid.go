@@ -114,8 +114,24 @@ func (c *Check) readKeySet() *Rejection {
 	if !slices.Contains(c.v.scheme.KeySource.Sets, address) {
 		return reject(MalformedSignature, "header %s does not name a key set that is trusted here: if the sender is, add its address with public_key", at.Header)
 	}
+	if !namesOnly(text, at.Member, address) {
+		return reject(MalformedSignature, "header %s names the sender's keys and has more than an app may tell from them: it is to hold %s and its address once, without parameters, and no other address", at.Header, at.Member)
+	}
 	c.keySet = address
 	return nil
+}
+
+// namesOnly reports whether a dictionary that has a member with the address names no
+// other to readers that search it for the member's name or for an address: the header
+// reaches the app, and need not be signed.
+func namesOnly(text, member, address string) bool {
+	before, after, found := strings.Cut(text, member+`="`+address+`"`)
+	after = strings.TrimLeft(after, " \t")
+	if !found || after != "" && after[0] != ',' {
+		return false
+	}
+	rest := strings.ToLower(before + after)
+	return !slices.ContainsFunc([]string{strings.ToLower(member), "http:", "https:", "//"}, func(text string) bool { return strings.Contains(rest, text) })
 }
 
 // KeySet returns the address of the key set that the delivery names (Scheme.KeySet),

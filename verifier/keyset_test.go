@@ -50,7 +50,7 @@ func TestKeySet(t *testing.T) {
 	}{
 		"a":                          {key: a, agents: []string{`profile="` + profileA + `"`}, want: genuine},
 		"b":                          {key: b, agents: []string{`profile="` + profileB + `"`}, want: genuine},
-		"with a parameter":           {key: b, agents: []string{`profile="` + profileB + `";version="1", other=1`}, want: genuine},
+		"with another member":        {key: b, agents: []string{`version="1" , profile="` + profileB + `"	, other=1`}, want: genuine},
 		"a as b":                     {key: a, agents: []string{`profile="` + profileB + `"`}, want: string(SignatureMismatch), fetch: profileB},
 		"b as a":                     {key: b, agents: []string{`profile="` + profileA + `"`}, want: string(SignatureMismatch), fetch: profileA},
 		"a stranger as a":            {key: stranger, agents: []string{`profile="` + profileA + `"`}, want: string(SignatureMismatch), fetch: profileA},
@@ -70,6 +70,19 @@ func TestKeySet(t *testing.T) {
 		"with a slash at the end":    {key: a, agents: []string{`profile="` + profileA + `/"`}, want: string(MalformedSignature)},
 		"a plain address":            {key: a, agents: []string{`profile="` + strings.Replace(profileA, "https", "http", 1) + `"`}, want: string(MalformedSignature)},
 		"an address behind another":  {key: a, agents: []string{`profile="` + profileA + ` ` + profileB + `"`}, want: string(MalformedSignature)},
+		"with a parameter":           {key: b, agents: []string{`profile="` + profileB + `";version="1"`}, want: string(MalformedSignature)},
+		"a's in a parameter":         {key: b, agents: []string{`v=1;profile="` + profileA + `", profile="` + profileB + `"`}, want: string(MalformedSignature)},
+		"a's in one behind":          {key: b, agents: []string{`profile="` + profileB + `";profile="` + profileA + `"`}, want: string(MalformedSignature)},
+		"a's in a longer name":       {key: b, agents: []string{`x-profile="` + profileA + `", profile="` + profileB + `"`}, want: string(MalformedSignature)},
+		"a's in a longer name, last": {key: b, agents: []string{`profile="` + profileB + `", profile2="` + profileA + `"`}, want: string(MalformedSignature)},
+		"b's in a longer name":       {key: b, agents: []string{`x-profile="` + profileB + `", profile="` + profileA + `"`}, want: string(MalformedSignature)},
+		"a's in a list":              {key: b, agents: []string{`a=("` + profileA + `"), profile="` + profileB + `"`}, want: string(MalformedSignature)},
+		"a's in a text":              {key: b, agents: []string{`a="profile=` + profileA + `", profile="` + profileB + `"`}, want: string(MalformedSignature)},
+		"a's in a quoted text":       {key: b, agents: []string{`profile="` + profileB + `", a="PROFILE=\"a\""`}, want: string(MalformedSignature)},
+		"a's under another name":     {key: b, agents: []string{`agent="` + profileA + `", profile="` + profileB + `"`}, want: string(MalformedSignature)},
+		"a's in capitals":            {key: b, agents: []string{`agent="` + strings.ToUpper(profileA) + `", profile="` + profileB + `"`}, want: string(MalformedSignature)},
+		"a's without a scheme":       {key: b, agents: []string{`profile="` + profileB + `", agent="//a.example/"`}, want: string(MalformedSignature)},
+		"b's twice":                  {key: b, agents: []string{`agent="` + profileB + `", profile="` + profileB + `"`}, want: string(MalformedSignature)},
 		"longer than any dictionary": {key: a, agents: []string{`profile="` + profileA + `", x="` + strings.Repeat("x", 17<<10) + `"`}, want: string(MalformedSignature)},
 	} {
 		headers := []string{"X-Signature", sign(tc.key)}
@@ -152,7 +165,7 @@ func FuzzKeySet(f *testing.F) {
 		_, err := deliver(v, post("X-Signature", signature, "UCP-Agent", agent), testNow, testBody)
 		rej, _ := errors.AsType[*Rejection](err)
 		switch {
-		case rej == nil && !strings.Contains(agent, `"`+profileA+`"`):
+		case rej == nil && (!strings.Contains(agent, `"`+profileA+`"`) || strings.Count(agent, "profile") > 1 || strings.Count(agent, "https:") > 1):
 			t.Fatalf("%q passes", agent)
 		case rej != nil && rej.UnknownKey && rej.KeyID != profileB:
 			t.Fatalf("%q lets %q be fetched", agent, rej.KeyID)
