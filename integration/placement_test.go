@@ -124,6 +124,36 @@ reverse_proxy APP
 	g.reload(t, strings.NewReplacer("one-secret", "one-secret {\nname a\n}", "third-secret", "third-secret {\nname b\n}").Replace(tenants))
 }
 
+// TestRemedyBesideASingleDirectiveHolds: with the line that the documentation writes, a
+// route without a handler passes on no mark, nor a name that some servers read as one.
+func TestRemedyBesideASingleDirectiveHolds(t *testing.T) {
+	t.Parallel()
+	const remedy = "request_header -Webhook*"
+	for _, page := range []string{"../SECURITY.md", "../docs/configuration.md", "../docs/troubleshooting.md"} {
+		if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "`"+remedy+"`") {
+			t.Errorf("%s has another remedy (%v)", page, err)
+		}
+	}
+	g := start(t, setup{site: "handle /hooks/* {\nroute {\nverify_webhook /hooks/github github {env.GITHUB_KEY}\n@unguarded vars {http.verify_webhook.name} \"\"\nrespond @unguarded 404\nreverse_proxy APP\n}\n}\n" +
+		"handle {\n" + remedy + "\nreverse_proxy APP\n}"})
+	for _, name := range []string{"Webhook-Verified", "webhook-verified", "Webhook!Verified", "Webhook~Delivery", "Webhook|Tenant", "Webhook'Stored", "WEBHOOK--VERIFIED"} {
+		id := newCase()
+		s := g.dial(t)
+		s.head("POST", "/hooks;x/github?case="+id, name+": github", length(2))
+		s.write("{}")
+		status := s.answer().status
+		got := g.app.got(id)
+		if status != http.StatusOK || len(got) != 1 {
+			t.Fatalf("%s: answered %d, and the app got %d", name, status, len(got))
+		}
+		for header := range got[0].Header {
+			if strings.HasPrefix(strings.ToLower(header), "webhook") {
+				t.Errorf("the app got %s", header)
+			}
+		}
+	}
+}
+
 // TestRemedyForAnotherSiteHolds: with the line that the warning names, the other site of
 // a block's app gives it no path below the prefix, no mark and nothing else by which an
 // app would take a request for a delivery.

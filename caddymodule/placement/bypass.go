@@ -76,7 +76,7 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 			tell(at, host, namesOf(b.past, b.perhaps), "verify_webhooks does not see every request of its site: some reach ",
 				" with marks that a client may have written; write the block directly into the site, beside handle, route and invoke")
 			tell(at, host, namesOf(b.refused), "requests that are refused before verify_webhooks reach ",
-				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook-* before that proxy")
+				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook* before that proxy")
 			tell(at, host, namesOf(b.asked), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
 		}
 		if !met && unreached != nil {
