@@ -126,7 +126,7 @@ type Handler struct {
 	fetcher      keys.Fetcher
 	visits       visitor
 	recogniser   recogniser
-	checked      []string // headers that the scheme reads
+	checked      []string // headers of which the app gets no twin
 	confides     bool     // its requests carry a secret: a token, or the value of a required header
 	methods      []string
 	maxBody      int64

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -52,14 +53,22 @@ func deleteTrailers(r *http.Request) {
 	delete(r.Header, "Trailer")
 }
 
+// bodyHeaders say how the body is read. What they say here, a twin must not change for
+// the app.
+var bodyHeaders = []string{"Content-Type", "Content-Length", "Content-Encoding", "Transfer-Encoding", "Content-Transfer-Encoding", "Content-Range"}
+
 // checkHeaders refuses a scheme that reads a mark: it is deleted before verification,
 // so every delivery would be refused.
 func (h *Handler) checkHeaders() error {
-	h.checked = h.rules.Scheme().HeaderNames()
-	for _, name := range h.checked {
+	read := h.rules.Scheme().HeaderNames()
+	for _, name := range read {
 		if appview.IsHeader(name, marks) {
 			return fmt.Errorf("header %s: the gateway deletes it from every request, because only the gateway sets it: name a header of the sender", name)
 		}
+	}
+	h.checked = slices.Concat(read, bodyHeaders)
+	if h.provider != nil { // the event is part of a delivery's identity, and its twin is not
+		h.checked = append(h.checked, h.provider.EventHeader...)
 	}
 	return nil
 }

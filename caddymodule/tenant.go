@@ -44,6 +44,9 @@ func (h *Handler) openTenants(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if place.Header != "" {
+		h.checked = append(h.checked, place.Header)
+	}
 	if n := h.MaxTenants; n != nil && *n <= 0 {
 		return fmt.Errorf("max_tenants: %d: give a positive number, such as %d", *n, tenants.DefaultMax)
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -254,6 +255,36 @@ func TestTwinsOfCheckedHeaders(t *testing.T) {
 	}
 	if h := a.forward.Header; strings.Contains(fmt.Sprint(h), "ping") || h.Get("X-Event") != "push" || h.Get("Content-Type") != "application/json" || h.Get("X-Events") != "other" {
 		t.Errorf("the app gets %v", h)
+	}
+}
+
+// TestTwinsOfHeadersByWhichAnAppReads the body, the event or the tenant: what was verified
+// under the name is not what the twin says.
+func TestTwinsOfHeadersByWhichAnAppReads(t *testing.T) {
+	source, _ := json.Marshal(map[string]any{"source": "file", "secret": []string{secretsOf(t, map[string]string{"acme": "9f31c0a2d47be58690f1c3a5d7e9b826"}) + "/{tenant}"}})
+	g := mustProvision(t, "", `{"provider":"github","tenant":"{http.request.header.X-Account}","tenants":`+string(source)+"}")
+	own := map[string]string{
+		"Content-Type": "application/json", "Content-Encoding": "identity", "Content-Range": "bytes 0-1/2", "Content-Transfer-Encoding": "binary",
+		"X-Github-Event": "push", "X-Account": "acme", "X-Hub-Signature-256": "sha256=" + sign("9f31c0a2d47be58690f1c3a5d7e9b826", body),
+	}
+	r := post()
+	for name, value := range own {
+		r.Header.Set(name, value)
+	}
+	for _, name := range []string{"Content!Type", "content_type", "Content!Length", "Content~Encoding", "Transfer!Encoding", "Content'Transfer-Encoding", "Content|Range", "X!Github-Event", "X!Account"} {
+		r.Header[name] = []string{"twin"}
+	}
+	a := serve(t, r, accepting, g.handlers...)
+	if a.err != nil || a.forward == nil {
+		t.Fatalf("%d %v", a.status, a.err)
+	}
+	if h := a.forward.Header; strings.Contains(fmt.Sprint(h), "twin") || h.Get("Content-Length") != fmt.Sprint(len(body)) {
+		t.Errorf("the app gets %v", h)
+	}
+	for name, value := range own {
+		if got := a.forward.Header[name]; !slices.Equal(got, []string{value}) {
+			t.Errorf("%s: the app gets %q, want %q", name, got, value)
+		}
 	}
 }
 
