@@ -94,6 +94,7 @@ type survey struct {
 	touched map[*Handler]bool
 	behind  map[*Handler][]reply
 	blurred map[*Handler]bool // a walk that met it also met something unknown
+	late    map[*Handler]string
 }
 
 // surveyBudget is the number of routes that a survey tries, about a third of a
@@ -104,7 +105,7 @@ func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
 		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed), errors: make(map[string][]int),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
-		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool),
+		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool), late: make(map[*Handler]string),
 	}
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		s.secure[name] = speaksTLS(app, app.Servers[name])
@@ -140,7 +141,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.oneQueue(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.detours, s.unmarked, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.unmarked, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress, s.guardedLate} {
 		all = append(all, find()...)
 	}
 	return all, nil
@@ -187,6 +188,7 @@ func (s *survey) try(server, method string, at spot) *walker {
 		s.met[at] = append(s.met[at], placed{h, server})
 	}
 	maps.Copy(s.touched, w.touched)
+	maps.Copy(s.late, w.late)
 	if w.opaque {
 		maps.Copy(s.blurred, w.touched)
 	}

@@ -51,6 +51,7 @@ type walker struct {
 	opaque  bool                 // replies to what a handler lets through
 	behind  map[*Handler][]reply // certainly unanswered after the handler
 	dropped map[*Handler]bool    // nothing answers what it lets through, for certain
+	late    map[*Handler]string  // the kind of matcher that looks at the client's address after it
 	second  []pair               // pairs of handlers that one request reaches, which is refused
 	doubts  bool                 // a matcher was unclear
 }
@@ -72,10 +73,10 @@ func (w *walker) walk(m imagined) { w.through(w.server.Routes, m) }
 // through takes one request through routes.
 func (w *walker) through(routes caddyhttp.RouteList, m imagined) {
 	w.touched, w.missed = make(map[*Handler]bool), make(map[*Handler]string)
-	w.behind, w.dropped = make(map[*Handler][]reply), make(map[*Handler]bool)
+	w.behind, w.dropped, w.late = make(map[*Handler][]reply), make(map[*Handler]bool), make(map[*Handler]string)
 	w.routes(routes, m, w.unanswered)
 	if *w.budget <= 0 { // half a walk proves nothing
-		w.met, w.open, w.empty, w.dropped, w.second = nil, nil, false, nil, nil
+		w.met, w.open, w.empty, w.dropped, w.second, w.late = nil, nil, false, nil, nil, nil
 	}
 }
 
@@ -113,6 +114,9 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 		}
 		if v != always && route.Group == "" && !route.Terminal && onlyPassesOn(route) {
 			continue
+		}
+		if kind := addressKind(route.MatcherSets); kind != "" && m.passed != nil && !m.unsure {
+			w.late[m.passed] = kind
 		}
 		m.unsure, m.chosen = m.unsure || v == unclear, m.chosen || v != always
 		rest := list[i+1:]
