@@ -1,8 +1,6 @@
 package placement
 
 import (
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -16,11 +14,12 @@ import (
 // whether it is right.
 type layer struct {
 	patterns     []string
-	prefixes     []string    // beginnings of the paths of a path_regexp matcher
+	samples      []string    // of what a path_regexp matcher, a map or uri path_regexp matches
 	strip, begin string      // a prefix that is stripped or added
 	suffix       string      // a suffix that is stripped
 	swaps        [][2]string // replaced texts
 	whole        bool        // the new path does not depend on the old one
+	free         bool        // the target has placeholders that the client may choose
 	maybe        bool        // in an earlier route with a matcher
 }
 
@@ -45,7 +44,7 @@ func (t trail) app(h *reverseproxy.Handler, server string, f fixed) *app {
 func (t trail) rewritten(r *rewrite.Rewrite) trail {
 	uri, _, _ := strings.Cut(r.URI, "?")
 	begin, putsOn := strings.CutSuffix(r.URI, "{http.request.uri}")
-	l := layer{}
+	l := layer{free: hasFree(r)}
 	switch {
 	case r.StripPathSuffix != "" || len(r.URISubstring)+len(r.PathRegexp) > 0:
 		t.vague = true
@@ -54,8 +53,7 @@ func (t trail) rewritten(r *rewrite.Rewrite) trail {
 			l.swaps = append(l.swaps, [2]string{swap.Find, swap.Replace})
 		}
 		for _, swap := range r.PathRegexp {
-			to, _, _ := strings.Cut(swap.Replace, "$")
-			l.swaps = append(l.swaps, [2]string{literalPrefix(swap.Find), to})
+			l.samples = append(l.samples, samplesOfRegexp(swap.Find)...)
 		}
 	case strings.Contains(r.StripPathPrefix, "{"):
 		t.vague = true
@@ -76,7 +74,7 @@ func (t trail) mapped(h *maphandler.Handler) trail {
 	l := layer{maybe: true}
 	for _, m := range h.Mappings {
 		if m.InputRegexp != "" {
-			l.prefixes = append(l.prefixes, literalPrefix(m.InputRegexp))
+			l.samples = append(l.samples, samplesOfRegexp(m.InputRegexp)...)
 			continue
 		}
 		l.patterns = append(l.patterns, m.Input)
@@ -95,29 +93,15 @@ func (t trail) maybe(inside trail) trail {
 	return t
 }
 
-func regexpPrefixes(route *caddyhttp.Route) (prefixes []string) {
+func samplesOfRoute(route *caddyhttp.Route) (samples []string) {
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
 			if m, ok := matcher.(*caddyhttp.MatchPathRE); ok {
-				prefixes = append(prefixes, literalPrefix(m.Pattern))
+				samples = append(samples, samplesOfRegexp(m.Pattern)...)
 			}
 		}
 	}
-	return prefixes
-}
-
-// literalPrefix returns the literal beginning of a pattern.
-func literalPrefix(pattern string) string {
-	tree, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return ""
-	}
-	re, err := regexp.Compile(strings.TrimPrefix(tree.Simplify().String(), `\A`))
-	if err != nil {
-		return ""
-	}
-	prefix, _ := re.LiteralPrefix()
-	return prefix
+	return samples
 }
 
 // calls lists paths that the layers may turn into the given one, the path itself
@@ -148,15 +132,12 @@ func calls(path string, layers []layer) []string {
 
 // rewrites reports whether the layer changes the path.
 func (l layer) rewrites() bool {
-	return l.whole || l.strip+l.begin+l.suffix != "" || len(l.swaps) > 0
+	return l.whole || l.strip+l.begin+l.suffix != "" || len(l.swaps) > 0 || len(l.samples) > 0 && l.free
 }
 
 // undone lists paths that a layer may turn into the given one.
 func (l layer) undone(path string) (paths []string) {
 	rest := strings.TrimPrefix(path, "/")
-	for _, prefix := range l.prefixes {
-		paths = append(paths, prefix+rest, prefix+path)
-	}
 	if l.strip != "" {
 		paths = append(paths, l.strip+path)
 	}

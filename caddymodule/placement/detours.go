@@ -30,6 +30,7 @@ const (
 	byPrefix  = "a rewrite leads there"
 	byHost    = "another site, or another address of this one, has the same app"
 	byRoute   = "another route leads there"
+	byChoice  = "a rewrite whose target the client may choose leads there"
 	byError   = "handle_errors sends it refused requests"
 
 	ifMatched = ", for requests that match an expression or another matcher that this check cannot evaluate"
@@ -116,13 +117,13 @@ type way struct {
 // detourBy returns the detour of a way, if there is one, and its example.
 func (s *survey) detourBy(w way) (d detour, example []zap.Field, found bool) {
 	near, a, found := s.wayTo(w, isSame)
-	d = detour{prefix: folderThere(a.path), where: onePath, how: w.how(near)}
+	d = detour{prefix: folderThere(a.path), where: onePath, how: w.how(near, a)}
 	d.elsewhere = d.how == byHost && (w.to.server != w.seat.server || w.to.hosts[0] != "" || w.seat.block != nil)
 	if !found {
 		if near, a, found = s.wayTo(w, w.seat.bothBelow); !found {
 			return detour{}, nil, false
 		}
-		if d.prefix, d.where = w.seat.prefix(), ownPrefix; d.how != byError {
+		if d.prefix, d.where, d.how = w.seat.prefix(), ownPrefix, w.how(near, a); d.how != byError && d.how != byChoice {
 			d.how = byPrefix
 		}
 	}
@@ -171,26 +172,56 @@ func (s *survey) verified(seat seat, at spot) []reply {
 // waysTo walks to an app as the layers above it suggest, and yields the replies.
 func (s *survey) waysTo(w way, path string) iter.Seq2[spot, []reply] {
 	return func(yield func(spot, []reply) bool) {
-		p := probe{server: w.to.server, method: w.seat.handler.Method, path: path}
-		here := w.to.server == w.seat.server
+		wanted := calls(path, w.to.layers)
 		for _, host := range w.hosts() {
-			for _, called := range calls(path, w.to.layers) {
-				p.at = spot{host, called}
-				met := p.at == w.at && here
-				switch {
-				case w.to.refused && met:
-					p.refuses = w.seat.handler
-				case w.to.refused:
-					p.refuses = nobody
-				case met && !w.dares: // gapAt has checked that
-					continue
-				}
-				if !yield(p.at, s.dare(p, w.dares)) {
+			for _, called := range wanted {
+				if at := (spot{host, called}); !yield(at, s.repliesTo(w, at, wanted)) {
 					return
 				}
 			}
 		}
+		for _, call := range w.marked() {
+			for _, a := range s.repliesTo(w, call, wanted) {
+				for _, at := range append(solved(call, a.path, path), call.unmarked()) {
+					if !yield(at, s.repliesTo(w, at, wanted)) {
+						return
+					}
+				}
+			}
+		}
 	}
+}
+
+// repliesTo walks to an app, or takes a refused request to it.
+func (s *survey) repliesTo(w way, at spot, wanted []string) []reply {
+	p := probe{server: w.to.server, method: w.seat.handler.Method, at: at, wanted: strings.Join(wanted, "\x00")}
+	met := at == w.at && w.to.server == w.seat.server
+	switch {
+	case w.to.refused && met:
+		p.refuses = w.seat.handler
+	case w.to.refused:
+		p.refuses = nobody
+	case met && !w.dares: // gapAt has checked that
+		return nil
+	}
+	return s.dare(p, w.dares)
+}
+
+// marked lists calls with markers, if a rewrite above the app needs them.
+func (w way) marked() (calls []spot) {
+	if !slices.ContainsFunc(w.to.layers, func(l layer) bool { return l.free }) {
+		return nil
+	}
+	hosts := w.hosts()
+	if w.to.hosts[0] == "" {
+		hosts = append(slices.Clip(hosts), markedHost)
+	}
+	for _, path := range marked(w.to.layers) {
+		for _, host := range hosts {
+			calls = append(calls, spot{host, path})
+		}
+	}
+	return calls
 }
 
 // hosts lists hosts that lead to the app.
@@ -215,10 +246,12 @@ func (s *survey) dare(p probe, dares bool) []reply {
 }
 
 // how says how a request gets to the app.
-func (w way) how(near spot) string {
+func (w way) how(near spot, a reply) string {
 	switch {
 	case w.to.refused:
 		return byError
+	case a.free:
+		return byChoice
 	case near == w.at && w.to.server == w.seat.server:
 		return byRoute
 	case near.path == w.at.path:
@@ -252,7 +285,7 @@ type probe struct {
 	strays         bool     // it fails loose matchers in routes above handlers:
 	given          verdict  // never or always: the result of all loose matchers
 	into           *Handler // whose routes it enters nevertheless
-	path           string   // the path that a client gives to a rewrite under its control
+	wanted         string   // the paths that a client gives to a rewrite under its control, joined
 	refuses        *Handler // and the error routes follow
 	dares          bool     // as in a walker
 }
@@ -265,7 +298,7 @@ func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	w := &walker{server: s.servers[p.server], budget: &s.budget, dares: p.dares, above: s.loose}
 	s.probes[p] = w
 	m := imagine(p.method, s.secure[p.server], p.at.host, p.at.path)
-	m.wanted = p.path
+	m.wanted = strings.Split(p.wanted, "\x00")
 	switch {
 	case p.strays:
 		w.loose, w.given, w.fits = s.loose, p.given, into

@@ -65,8 +65,6 @@ var besides = map[string]string{
 	"route {\nuri path_regexp ^/v1 \"\"\nreverse_proxy app:3000\n}":                                                                                      "/v1/hooks/stripe",
 	"@r path_regexp r ^/v1/(.*)$\nroute @r {\nrewrite * /{re.r.1}\nreverse_proxy app:3000\n}\nrespond 404":                                               "/v1/hooks/stripe",
 	"route /in {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\nrespond 404":                                                                       "/in",
-	"route /in {\nrewrite * {query.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                                           "/in",
-	"route /in {\nrewrite * /{header.X-Path}?a=b\nreverse_proxy app:3000\n}\nrespond 404":                                                                "/in",
 	"handle /in {\nreverse_proxy app:3000 {\nrewrite /hooks/stripe\n}\n}\nrespond 404":                                                                   "/in",
 	"route {\nrewrite /in /hooks/stripe\nreverse_proxy app:3000\n}":                                                                                      "/in",
 	"try_files /hooks/stripe\nreverse_proxy app:3000":                                                                                                    "/x",
@@ -75,12 +73,11 @@ var besides = map[string]string{
 	"handle /in {\nintercept {\nhandle_response {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}\n}\nrespond 200\n}\nrespond 404":                   "/in",
 	"route {\nuri replace _ /\nreverse_proxy app:3000\n}":                                                                                                "/hooks_stripe",
 	"vars p /hooks/stripe\nroute /in {\nrewrite * {vars.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                      "/in",
-	"route /in {\nvars p {query.p}\nrewrite * {vars.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                          "/in",
-	"route /in {\nvars p /{header.X-Path}\nrewrite * {vars.p}?a=b\nreverse_proxy app:3000\n}\nrespond 404":                                               "/in",
 	"vars p /hooks/stripe\ntry_files {vars.p}\nreverse_proxy app:3000":                                                                                   "/x",
 	"vars p stripe\ntry_files {path} /hooks/{vars.p}\nreverse_proxy app:3000":                                                                            "/x",
 	"route /in {\nvars p {query.p}\ntry_files {path} {vars.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                   "/in",
 	"route /in {\ntry_files {query.p}\nreverse_proxy app:3000\n}\nrespond 404":                                                                           "/in",
+	"route {\nuri path_regexp ^/v[0-9]/in /hooks\nreverse_proxy app:3000\n}":                                                                             "/v0/in/stripe",
 	"handle_path /a/* {\nhandle_path /b/* {\nreverse_proxy app:3000 app:3001\n}\n}\nrespond 404":                                                         "/a/b/hooks/stripe",
 }
 
@@ -101,7 +98,6 @@ func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
 		})
 	}
 	for _, beside := range []string{
-		"route {\nuri path_regexp ^/v[0-9]/in /hooks\nreverse_proxy app:3000\n}", // whose path does not follow from ^/v
 		"rewrite /old/* /in{uri}\nreverse_proxy app:3000",
 		"vars p /in\ntry_files {vars.p}\nreverse_proxy app:3000",
 		"try_files {vars.p}\nreverse_proxy app:3000",
@@ -112,6 +108,100 @@ func TestRewritesToAVerifiedPathAreWarnedOf(t *testing.T) {
 		"handle /in/* {\nforward_auth auth:3000 {\nuri /ask\n}\nuri replace /in /hooks\nreverse_proxy app:3000\n}\nrespond 404",
 	} {
 		t.Run(beside, func(t *testing.T) { isWarnedOf(t, hooks(beside)) })
+	}
+}
+
+// chosen are rewrites whose target a client chooses, each with an example path.
+var chosen = map[string]string{
+	"@h header_regexp h To ^(.+)$\nhandle @h {\nrewrite * {re.h.1}\nreverse_proxy app:3000\n}":                          "/x",
+	"handle /go {\nrewrite * {http.request.cookie.to}\nreverse_proxy app:3000\n}":                                       "/go",
+	"handle /go {\nrewrite * /hooks/{http.request.cookie.to}\nreverse_proxy app:3000\n}":                                "/go",
+	"handle /go {\nrewrite * {header.To}?a=b\nreverse_proxy app:3000\n}":                                                "/go",
+	"handle /go {\nrewrite * /{header.X-Dir}/{header.X-File}\nreverse_proxy app:3000\n}":                                "/go",
+	"handle /go {\nrewrite * {query}\nreverse_proxy app:3000\n}":                                                        "/go",
+	"handle /go {\nrewrite * /{query}\nreverse_proxy app:3000\n}":                                                       "/go",
+	"handle /go {\nrewrite * {query.p}\nreverse_proxy app:3000\n}":                                                      "/go",
+	"handle /go {\nrewrite * /{query.a}/{query.b}\nreverse_proxy app:3000\n}":                                           "/go",
+	"handle /go {\nrewrite * {http.request.body}\nreverse_proxy app:3000\n}":                                            "/go",
+	"handle /go {\nrewrite * {http.auth.user.id}\nreverse_proxy app:3000\n}":                                            "/go",
+	"handle /go {\nrewrite * {query.p}\nuri strip_prefix /v1\nreverse_proxy app:3000\n}":                                "/go",
+	"handle /go {\nreverse_proxy app:3000 {\nrewrite {query.p}\n}\n}":                                                   "/go",
+	"handle /go/* {\nrewrite * /{path.1}/{http.request.cookie.to}\nreverse_proxy app:3000\n}":                           "/go/hooks",
+	"handle /go/* {\nuri strip_prefix {header.X}\nreverse_proxy app:3000\n}":                                            "/go/x",
+	"handle /v1/* {\nuri replace /v1/ /{header.X-Tenant}/\nreverse_proxy app:3000\n}":                                   "/v1/x",
+	"vars to {http.request.cookie.to}\nhandle /go {\nrewrite * {vars.to}\nreverse_proxy app:3000\n}":                    "/go",
+	"vars to /hooks/{query.to}\nhandle /go {\nrewrite * {vars.to}?a=b\nreverse_proxy app:3000\n}":                       "/go",
+	"map {http.request.cookie.to} {to} {\n~(.*) \"${1}\"\n}\nhandle /go {\nrewrite * {to}\nreverse_proxy app:3000\n}":   "/go",
+	"map {header.To} {to} {\n~(.*) \"${1}\"\n}\nhandle /go {\nrewrite * {to}\nreverse_proxy app:3000\n}":                "/go",
+	"map {query.to} {to} {\na /hooks/stripe\ndefault /none\n}\nhandle /go {\nrewrite * {to}\nreverse_proxy app:3000\n}": "/go",
+}
+
+// inPath are rewrites that a client leads to a verified path by its own.
+var inPath = map[string]string{
+	"handle /v1/* {\nrewrite * /{path.1}/{path.2}\nreverse_proxy app:3000\n}":                                     "/v1/hooks/stripe",
+	"handle /v1/* {\nreverse_proxy app:3000 {\nrewrite /{path.1}/{path.2}\n}\n}":                                  "/v1/hooks/stripe",
+	"handle /go/* {\nrewrite * /{path.2}/{path.1}\nreverse_proxy app:3000\n}":                                     "/go/stripe/hooks",
+	"handle /go/* {\nrewrite * /{path.1}/stripe\nreverse_proxy app:3000\n}":                                       "/go/hooks",
+	"handle /go/* {\nrewrite * /hooks/{path.1}\nreverse_proxy app:3000\n}":                                        "/go/stripe",
+	"handle /go/* {\nrewrite * /hooks/{file}\nreverse_proxy app:3000\n}":                                          "/go/stripe",
+	"handle /go/* {\nvars to /{path.1}\nrewrite * {vars.to}/{path.2}\nreverse_proxy app:3000\n}":                  "/go/hooks/stripe",
+	"handle /c/* {\nuri path_regexp ^/c/([a-z]+)-([a-z]+)$ /$1/$2\nreverse_proxy app:3000\n}":                     "/c/hooks-stripe",
+	"@r path_regexp r ^/([^/]+)_([^/]+)$\nhandle @r {\nrewrite * /{re.r.1}/{re.r.2}\nreverse_proxy app:3000\n}":   "/hooks_stripe",
+	"@r path_regexp r ^/v[0-9]+/(.*)$\nhandle @r {\nrewrite * /{re.r.1}\nreverse_proxy app:3000\n}":               "/v0/hooks/stripe",
+	"@r path_regexp r ^/(a|b)/(?:x/)?([^/]+)$\nhandle @r {\nrewrite * /hooks/{re.r.2}\nreverse_proxy app:3000\n}": "/a/x/stripe",
+	"handle_path /api/* {\n@r path_regexp r ^/in/(.*)$\nrewrite @r /{re.r.1}\nreverse_proxy app:3000\n}":          "/api/",
+}
+
+// TestRewritesWhoseTargetAClientChoosesAreWarnedOf, unless the beginning of the target or
+// the route keeps it from the prefix.
+func TestRewritesWhoseTargetAClientChoosesAreWarnedOf(t *testing.T) {
+	for beside, request := range chosen {
+		t.Run(beside, func(t *testing.T) {
+			isWarnedOf(t, hooks(beside+"\nrespond 404"), openPath+"reverse_proxy app:3000 with the path … a rewrite whose target the client may choose leads there; … request=hooks.example.com"+request+" path_there=/hooks/stripe")
+			isWarnedOf(t, hooks(strings.ReplaceAll(beside, "app:300", "other:300")+"\nrespond 404"))
+		})
+	}
+	for beside, request := range inPath {
+		t.Run(beside, func(t *testing.T) {
+			isWarnedOf(t, hooks(beside+"\nrespond 404"), openPath+"reverse_proxy app:3000 with the path … handle_path or a rewrite makes it the same; … request=hooks.example.com"+request)
+			isWarnedOf(t, hooks(strings.ReplaceAll(beside, "app:300", "other:300")+"\nrespond 404"))
+		})
+	}
+	isWarnedOf(t, hooks("@h vars_regexp h {query.to} ^(.+)$\nhandle @h {\nrewrite * {re.h.1}\nreverse_proxy app:3000\n}\nrespond 404"),
+		openPath+"reverse_proxy app:3000 with the path … a rewrite whose target the client may choose leads there, for requests that match")
+	isWarnedOf(t, hooks("respond 404\n}\nhttp:// {\nverify_webhooks /hooks/*\nrewrite * /{labels.1}{uri}\nreverse_proxy app:3000"),
+		openPath+"reverse_proxy app:3000 with the path … handle_path or a rewrite makes it the same; … request=hooks.x/stripe")
+	for _, safe := range []string{
+		"rewrite * /index.php?{query}\nreverse_proxy app:3000",
+		"rewrite * /index.php?path={path}&{query}\nreverse_proxy app:3000",
+		"try_files {path} /index.html\nreverse_proxy app:3000",
+		"try_files {path} {path}/ /index.php?{query}\nreverse_proxy app:3000",
+		"try_files {path} =404\nreverse_proxy app:3000",
+		"handle_path /app/* {\nrewrite * /v2{uri}\nreverse_proxy app:3000\n}\nrespond 404",
+		"handle /x/* {\nuri strip_suffix .html\nreverse_proxy app:3000\n}\nrespond 404",
+		"handle /shop/* {\nuri replace /shop /store\nreverse_proxy app:3000\n}\nrespond 404",
+		"rewrite * /api{uri}\nreverse_proxy app:3000",
+		"rewrite * /app{path}\nreverse_proxy app:3000",
+		"rewrite * /api/{http.request.cookie.to}{uri}\nreverse_proxy app:3000",
+		"rewrite * /{host}{uri}\nreverse_proxy app:3000",
+		"rewrite * /tenants/{labels.2}{uri}\nreverse_proxy app:3000",
+		"handle /shop/* {\nrewrite * /{path.0}/{path.2}\nreverse_proxy app:3000\n}\nrespond 404",
+		"handle /shop/* {\nrewrite * /{path.1}.html\nreverse_proxy app:3000\n}\nrespond 404",
+		"@r path_regexp r ^/([0-9]+)/(.*)$\nhandle @r {\nrewrite * /{re.r.1}/{re.r.2}\nreverse_proxy app:3000\n}\nrespond 404",
+		"@r path_regexp r ^/(de|en)/(.*)$\nhandle @r {\nrewrite * /{re.r.1}-{re.r.2}\nreverse_proxy app:3000\n}\nrespond 404",
+		"uri path_regexp /+ /\nreverse_proxy app:3000",
+		"uri query -utm_source\nreverse_proxy app:3000",
+		"route /in/* {\nuri strip_prefix /in\nrewrite * {http.request.orig_uri.path}\nreverse_proxy app:3000\n}\nrespond 404",
+		"vars tenant {header.X-Tenant}\nrewrite * /tenants/{vars.tenant}{uri}\nreverse_proxy app:3000",
+		"map {header.X-Version} {version} {\n2 /v2\ndefault /v1\n}\nrewrite * {version}{uri}\nreverse_proxy app:3000",
+		"rewrite * {env.NOT_SET}/app\nreverse_proxy app:3000",
+		"redir /old/* /hooks/{query.p}\nreverse_proxy app:3000",
+		"handle /go {\nrewrite * {query.p}\n@hooks verify_webhook_prefix /hooks/*\nrespond @hooks 404\nreverse_proxy app:3000\n}\nrespond 404",
+		"handle /go {\nrewrite * {query.p}\nfile_server\n}\nreverse_proxy app:3000",
+		"reverse_proxy app:3000\nhandle_errors {\nrewrite * /errors/{err.status_code}\nreverse_proxy app:3000\n}",
+		"intercept {\n@e status 5xx\nhandle_response @e {\nrewrite * /{resp.status_code}\nreverse_proxy app:3000\n}\n}\nreverse_proxy app:3000",
+	} {
+		t.Run(safe, func(t *testing.T) { isWarnedOf(t, hooks(safe)) })
 	}
 }
 
@@ -198,8 +288,8 @@ var belowPrefix = map[string]string{
 	"rewrite /legacy/* /hooks?a=b\nreverse_proxy app:3000":                                                          "/legacy/x path_there=/hooks",
 	"rewrite /legacy/* /HOOKS/other\nreverse_proxy app:3000":                                                        "/legacy/x path_there=/HOOKS/other",
 	"rewrite /legacy/* /hooks{uri}\nreverse_proxy app:3000":                                                         "/legacy/x path_there=/hooks/legacy/x",
-	"rewrite /legacy/* /hooks/{http.request.uri.path.file}\nreverse_proxy app:3000":                                 "/legacy/x path_there=/hooks/x",
-	"@l path_regexp l ^/legacy/(.*)$\nrewrite @l /hooks/{re.l.1}\nreverse_proxy app:3000":                           "/legacy/hooks/stripe path_there=/hooks/hooks/stripe",
+	"rewrite /legacy/* /hooks/{http.request.uri.path.file}\nreverse_proxy app:3000":                                 "/legacy/stripe path_there=/hooks/stripe",
+	"@l path_regexp l ^/legacy/(.*)$\nrewrite @l /hooks/{re.l.1}\nreverse_proxy app:3000":                           "/legacy/stripe path_there=/hooks/stripe",
 	"route /legacy/* {\nrewrite * /hooks/other\nreverse_proxy app:3000\n}\nrespond 404":                             "/legacy/x path_there=/hooks/other",
 	"handle /legacy/* {\nreverse_proxy app:3000 {\nrewrite /hooks/other\n}\n}\nrespond 404":                         "/legacy/x path_there=/hooks/other",
 	"map {path} {to} {\n/legacy/a /hooks/other\ndefault /none\n}\nrewrite * {to}\nreverse_proxy app:3000":           "/legacy/a path_there=/hooks/other",
@@ -215,8 +305,8 @@ func TestRewritesBelowThePrefixAreWarnedOf(t *testing.T) {
 	for beside, request := range belowPrefix {
 		t.Run(beside, func(t *testing.T) {
 			want := openPath + "reverse_proxy app:3000 below the prefix of verify_webhooks, … a rewrite leads there; … @hooks verify_webhook_prefix /hooks/*, … request=hooks.example.com" + request
-			if strings.HasSuffix(request, "=/hooks/stripe") && !strings.Contains(request, "hooks/hooks") {
-				want = openPath + "reverse_proxy other:1 app:3000 with the path of verified deliveries, … request=hooks.example.com" + request
+			if strings.HasSuffix(request, "=/hooks/stripe") {
+				want = openPath + "reverse_proxy … app:3000 with the path of verified deliveries, … request=hooks.example.com" + request
 			}
 			isWarnedOf(t, hooks(beside), want)
 			isWarnedOf(t, hooks(strings.NewReplacer("app:3000", "other:3000").Replace(beside)))

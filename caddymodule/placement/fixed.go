@@ -133,12 +133,8 @@ func (m imagined) set(h caddyhttp.MiddlewareHandler) imagined {
 		f = make(fixed)
 	}
 	vars, _ := h.(*caddyhttp.VarsMiddleware)
+	m.written = m.remember(vars)
 	m = m.after(func(r *http.Request, _ *caddy.Replacer) {
-		for _, value := range valuesOf(vars) {
-			if m.wanted != "" {
-				chooses(r, value, m.wanted)
-			}
-		}
 		_ = h.ServeHTTP(nil, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
 	})
 	for name, value := range valuesOf(vars) {

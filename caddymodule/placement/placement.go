@@ -10,7 +10,8 @@
 // probe is a walk with an additional question: where does a request go that fails a
 // matcher, that has another host, or that the error routes get? If a walk meets
 // something unknown, it proves nothing, and the survey reports nothing. A loose matcher
-// is one that the walk cannot evaluate, such as an expression. A bypass follows all
+// is one that the walk cannot evaluate, such as an expression. What a client may choose
+// for the target of a rewrite is in choice.go. A bypass follows all
 // requests of a host at once, without paths, and looks for those that miss a
 // verify_webhooks block.
 //

@@ -65,8 +65,11 @@ type imagined struct {
 	chosen bool     // the client has since decided about a route
 	unsure bool     // it passed something that the walk cannot judge
 	depth  int      // of invoked routes
-	wanted string   // the path that its client gives to a rewrite under its control
+	wanted []string // the paths that its client gives to a rewrite under its control
+	free   bool     // it has given one
 	fixed  fixed
+
+	written map[string]string // what vars has set, with placeholders that the client chooses
 }
 
 func imagine(method string, secure bool, host, path string) imagined {
@@ -118,27 +121,11 @@ func (m imagined) after(change func(*http.Request, *caddy.Replacer)) imagined {
 	before := m.replacer()
 	var repl *caddy.Replacer
 	m.r, repl = prepareImagined(m.r)
+	repl.Set("http.request.orig_uri", m.called)
+	repl.Set("http.request.orig_uri.path", m.called)
 	repl.Map(before.Get) // set by matchers so far
 	change(m.r, repl)
 	return m
-}
-
-// clientsOwn matches placeholders that the client controls.
-var clientsOwn = regexp.MustCompile(`(/?)\{http\.request\.(uri\.query|header)\.([^{}]+)\}`)
-
-// chooses gives a request the query and headers that make the path of a rewrite's URI
-// the given one.
-func chooses(r *http.Request, uri, path string) {
-	for _, m := range clientsOwn.FindAllStringSubmatch(uri, -1) {
-		value := strings.TrimPrefix(path, m[1])
-		if m[2] == "header" {
-			r.Header.Set(m[3], value)
-			continue
-		}
-		query := r.URL.Query()
-		query.Set(m[3], value)
-		r.URL.RawQuery = query.Encode()
-	}
 }
 
 func (m imagined) judge(sets caddyhttp.MatcherSets) verdict {
@@ -323,21 +310,19 @@ func (m imagined) judgeFile(t *fileserver.MatchFile) verdict {
 	return always
 }
 
-// fileNamed returns the file that try_files names with a variable, a query or a header;
-// "" for other placeholders, such as of the path.
+// fileNamed returns the file that try_files names with a placeholder; "" for those of
+// host and path.
 func (m imagined) fileNamed(text string) string {
-	text = clientsOwn.ReplaceAllStringFunc(text, func(found string) string {
-		if strings.HasPrefix(found, "/") {
-			return "/" + strings.TrimPrefix(m.wanted, "/")
-		}
-		return m.wanted
-	})
 	for _, name := range placeholders.FindAllStringSubmatch(text, -1) {
-		value, set := m.replacer().GetString(name[1])
-		if !strings.HasPrefix(name[1], varsPrefix) || !set || value == "" {
+		if isFollowed(name[1]) {
 			return ""
 		}
-		text = strings.Replace(text, name[0], value, 1)
+	}
+	if paths := m.choose("/" + strings.TrimPrefix(text, "/")); len(paths) > 0 {
+		return paths[0]
+	}
+	if text = m.known(text); strings.Contains(text, "{") {
+		return ""
 	}
 	return text
 }

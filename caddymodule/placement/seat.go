@@ -165,8 +165,8 @@ func (t trail) into(route *caddyhttp.Route) trail {
 		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
 	}
 	t.inside = append(slices.Clip(t.inside), besidesHosts(route)...)
-	if prefixes := regexpPrefixes(route); len(prefixes) > 0 {
-		t.layers = append(slices.Clip(t.layers), layer{prefixes: prefixes})
+	if samples := samplesOfRoute(route); len(samples) > 0 {
+		t.layers = append(slices.Clip(t.layers), layer{samples: samples})
 	}
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {

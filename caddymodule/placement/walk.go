@@ -25,6 +25,7 @@ type reply struct {
 
 	addresses []string // of the app
 	path      string   // of the request at the app
+	free      bool     // the client chooses the path
 	asCalled  bool     // it reads the path of the original request line
 	fixed     bool     // a respond: no app
 
@@ -167,7 +168,9 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 			w.routes(caddyhttp.RouteList{*route}, m, rest)
 		}
 	case *rewrite.Rewrite:
-		rest(m.rewrite(h))
+		for _, m := range m.rewrite(h) {
+			rest(m)
+		}
 	case *caddyhttp.VarsMiddleware, *maphandler.Handler: // which a rewrite may use
 		rest(m.set(h))
 	case *intercept.Intercept:
@@ -175,15 +178,6 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 	default:
 		w.other(h, m, rest)
 	}
-}
-
-func (m imagined) rewrite(h *rewrite.Rewrite) imagined {
-	return m.after(func(r *http.Request, repl *caddy.Replacer) {
-		if m.wanted != "" {
-			chooses(r, h.URI, m.wanted)
-		}
-		h.Rewrite(r, repl)
-	})
 }
 
 // intercept also takes a request into the routes for its response: for any if an app
@@ -218,10 +212,14 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 		}
 	}
 	if a, ok := replyOf(h, m.r.Method, m.fixed); ok {
-		if proxy, ok := h.(*reverseproxy.Handler); ok {
-			m = w.proxied(proxy, m)
+		proxy, ok := h.(*reverseproxy.Handler)
+		if !ok {
+			w.note(a, m)
+			return
 		}
-		w.note(a, m)
+		for _, m := range w.proxied(proxy, m) {
+			w.note(a, m)
+		}
 		return
 	}
 	switch kindOf(h) {
@@ -232,15 +230,15 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 }
 
 // proxied also takes a request into the routes for the app's response, and returns
-// the request as the app gets it.
-func (w *walker) proxied(h *reverseproxy.Handler, m imagined) imagined {
+// what the app may get.
+func (w *walker) proxied(h *reverseproxy.Handler, m imagined) []imagined {
 	if m.passed == nil {
 		for _, handler := range h.HandleResponse {
 			w.routes(handler.Routes, m, func(imagined) {})
 		}
 	}
 	if h.Rewrite == nil {
-		return m
+		return []imagined{m}
 	}
 	return m.rewrite(h.Rewrite)
 }
@@ -265,8 +263,8 @@ func (w *walker) meet(h *Handler, m imagined, rest onward) {
 }
 
 func (w *walker) note(a reply, m imagined) {
-	if a.path = m.r.URL.Path; a.asCalled {
-		a.path = m.called
+	if a.path, a.free = m.r.URL.Path, m.free; a.asCalled {
+		a.path, a.free = m.called, false
 	}
 	switch {
 	case m.passed != nil:
