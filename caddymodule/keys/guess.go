@@ -31,7 +31,8 @@ func checkName(text string) error {
 		if part != "" && !strings.ContainsFunc(part, isSeen) {
 			return errors.New("nothing but quotes or invisible characters; docker --env-file and kubectl --from-env-file keep quotes: give the variable a value, or write {file./path}")
 		}
-		if isUnreplaced(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || isReference(part) {
+		if isUnreplaced(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || isReference(part) ||
+			isLeft(part) || !holdsBlank(part) && isComplaint(part) {
 			return ErrUnreplaced
 		}
 		if isMasked(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {

@@ -84,7 +84,7 @@ func (k *Set) checkLine(s *source, t labelled) error {
 	case len(t.text) < minLine:
 		return fmt.Errorf("fewer than %d characters: write nothing but keys, one a line, or one key per file in a directory", minLine)
 	case s.use != usePublicKey:
-		if checkLiteral(t.text) != nil {
+		if checkLiteral(t.text) != nil || CheckRendered(t.text) != nil {
 			return errors.New("a name or placeholder: write nothing but keys, one a line, and a real one that looks like this into a file of its own")
 		}
 		if holdsBlank(t.text) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +20,26 @@ var unrenderedText = regexp.MustCompile(`(?s)^[\w.:/ -]*((\$\{|\{\$)[\w.:?| -]*\
 	`|^(ENC\[[A-Z0-9_]+[,\]]|\$ANSIBLE_VAULT;|-----BEGIN (PGP MESSAGE|AGE ENCRYPTED))|<no value>` +
 	`|^(op|vault|secretsmanager|bws?|doppler|infisical|ref\+[a-z0-9]+)://` +
 	`|^[\w-]*[•●*]{4,}[\w-]{0,8}$`)
+
+// leftText matches more of it, which only the text of a file cannot be: the delimiters of
+// other templates, references, the mark of a masker, and how languages print what is no
+// text.
+var leftText = regexp.MustCompile(`(?s)^[\w.:/ -]*([$#@]\{\{.*\}\}|<%.*%>|\{%.*%\}|\{#.*#\}|\[\[ ?[.$\w].*\]\]|<<.*>>|\(\(.*\)\))[\w.:/ -]*$` +
+	`|^([a-z]{2,8}_)*([#%@]\{[\w.:?| -]*\}#?|\$\([\w.:/ -]+\))$` +
+	`|^(\$[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|%[A-Z][A-Z0-9_]*%|@[A-Z][A-Z0-9_]*@|__[A-Z][A-Z0-9_]*__|<[A-Za-z]+([ _-][A-Za-z]+)*>|<path:.*>|!(Ref|Sub|GetAtt|vault|env|secret)\b.*|@Microsoft\.KeyVault\(.*\))$` +
+	`|^((aws|gcp)-?(sm|ssm|secretsmanager)|s?sm|ssm|gsm|gcp-?kms|akv|az(ure)?-?(kv|keyvault)|keyvault|sops|berglas|conjur|akeyless|chamber|1password|bitwarden|keychain|arn:aws):/` +
+	`|^arn:aws[a-z-]*:(secretsmanager|ssm|kms):|^projects/[\w-]+/secrets/[\w-]+(/|$)` +
+	`|(?i:^(\*+|[(<\[{]+) ?(redacted|masked|hidden|filtered|sensitive|secure|secret|protected|removed|concealed|known after apply)( values?| by [a-z ]+)? ?(\*+|[)>\]}]+)$)|^\*{3}$` +
+	`|^%![A-Za-z]\(.*\)$|^\[object [A-Za-z]+\]$|^map\[.*\]$|^<[\w. ]+ (object )?at 0x[0-9a-fA-F]+>$|^System\.[A-Za-z.]+(\[\])?$`)
+
+// leftWord matches what languages and maskers print for a value.
+var leftWord = regexp.MustCompile(`(?i)^[(<\[]?(undefined|null|nil|none|nan|unset|not[ _-]set)[)>\]]?$|^redacted$`)
+
+// isLeft is at once false for a text without what each alternative needs.
+func isLeft(text string) bool {
+	marked := strings.ContainsAny(text, "{<[($%@!*:") || strings.HasPrefix(text, "__") || strings.HasPrefix(text, "projects/") || strings.HasPrefix(text, "System.")
+	return marked && leftText.MatchString(text) || len(text) <= len("[undefined]") && leftWord.MatchString(text)
+}
 
 // isUnrendered is at once false for a text without what each alternative needs.
 func isUnrendered(text string) bool {
@@ -39,7 +60,7 @@ func CheckRendered(text string) error {
 	}
 	bare := strings.TrimSpace(unquoted(strings.TrimSpace(text)))
 	switch {
-	case isUnrendered(text):
+	case isUnrendered(text), isLeft(bare):
 		return errUnrendered
 	case strings.HasPrefix(text, "\ufeff"):
 		return errors.New("it begins with a byte order mark (U+FEFF): save it as UTF-8 without one")
@@ -65,27 +86,38 @@ func isBinary(c rune) bool { return c < ' ' && c != '\t' && c != '\n' && c != '\
 
 var markup = regexp.MustCompile(`(?i)^<(!doctype|html|head|body|\?xml|error)[\s/>]`)
 
+// jsonMember matches the beginning of an object that is cut off.
+var jsonMember = regexp.MustCompile(`^[\[ ]*\{ *"[^"\n]*" *:`)
+
 // isJSON reports whether a text is a JSON object or list that is no JSON Web Key and
 // no set of them.
 func isJSON(text string) bool {
 	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") || !json.Valid([]byte(text)) {
-		return false
+		if lines := linesOf(text); len(lines) > 1 && json.Valid([]byte(lines[0])) { // a JSON Web Key a line
+			return slices.ContainsFunc(lines, isJSON)
+		}
+		return jsonMember.MatchString(text)
 	}
 	var key struct{ Kty, Keys json.RawMessage }
 	return json.Unmarshal([]byte(text), &key) != nil || key.Kty == nil && key.Keys == nil
 }
 
 // complaint matches a usual word of errors.
-var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|timeout|refused|invalid|usage:|traceback|exceeded|expired|is sealed|(log|sign) ?in|no (healthy|value)|reset by|core dumped|does(n't| not) exist)`)
+var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|timeout|refused|invalid|usage:|traceback|exceeded|expired|is sealed|(log|sign) ?in\b|no (healthy|value)|reset by|core dumped|does(n't| not) exist)`)
 
 // brief matches errors of two words.
 var brief = regexp.MustCompile(`(?i)^(.* denied|(connection|request) (refused|reset|closed|error|failed)|(login|authentication|authorization) (required|failed)|broken pipe|(token|secret|key|session|lease|certificate) (expired|invalid|missing|revoked|not found)|invalid (token|key|request|credentials?)|(stream|request|connect(ion)?|read|write|i/o) timeout|deadline exceeded|default backend - [0-9]+)[.!]?$`)
+
+// errorName matches the name of an error: of AWS, Azure, Java or .NET, and gRPC.
+var errorName = regexp.MustCompile(`^([\w.#]*[.#])?(([A-Z]+[a-z]+)+(Exception|Error|Fault|Failure|NotFound|Denied|Forbidden|Unauthorized|Expired)|NoSuch([A-Z][a-z]+)+|AADSTS[0-9]+` +
+	`|PERMISSION_DENIED|NOT_FOUND|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED|FAILED_PRECONDITION)([:(\s].*)?$` +
+	`|(?i)^(error|fatal|panic|exception)s?(\s*[:(].*)?$|^missing ([a-z]+ )*(token|key|secret|value|parameter|argument|credentials?)$`)
 
 // statusLine matches what some answers have before the text of their status.
 var statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+ +)?([45][0-9][0-9])( |: )+`)
 
 // isComplaint reports whether a text is the text of an HTTP status of 400 or more, or a
-// line of three words or more about a failure, or a usual one of two.
+// line of three words or more about a failure, a usual one of two, or the name of an error.
 func isComplaint(text string) bool {
 	text = statusLine.ReplaceAllString(text, "")
 	for status := 400; status < 600; status++ {
@@ -99,5 +131,5 @@ func isComplaint(text string) bool {
 			words++
 		}
 	}
-	return words >= 3 && complaint.MatchString(text) || brief.MatchString(text)
+	return words >= 3 && complaint.MatchString(text) || brief.MatchString(text) || errorName.MatchString(text)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
@@ -14,6 +15,11 @@ var unrenderedTexts = []string{
 	"${STRIPE_SECRET}", "whsec_${STRIPE_SECRET}", "${A}${B}", "${STRIPE_SECRET:-}", "\"${X}\"", "{$X}", "{{ .Values.secret }}", "whsec_{{ .Data.key }}", "{{ with secret \"x\" }}\n{{ .Data.key }}\n{{ end }}",
 	"{env.SECRET}", "{file./run/x}", "whsec_{env.X}", "ENC[AES256_GCM,data:abc,iv:x]", "$ANSIBLE_VAULT;1.1;AES256\n6231\n3464", "-----BEGIN PGP MESSAGE-----", "-----BEGIN AGE ENCRYPTED FILE-----",
 	"<no value>", "<no value>\n", "op://vault/item/field", "ref+vault://secret/x#y", "********", "whsec_****", "whsec_1a2b••••••••", "●●●●●●●●9f3c",
+	"${{ secrets.GITHUB_SECRET }}", "whsec_${{ secrets.X }}", "#{{ x }}", `<%= ENV["SECRET"] %>`, "<%- secret -%>", "{% if x %}\n9f31c0a2\n{% endif %}", "{# secret #}", "[[ .Secret ]]", "[[ with secret ]]", "<< pipeline.parameters.secret >>", "((github-secret))",
+	"#{Octopus.Secret}", "#{SECRET}#", "%{hiera}", "@{secret}", "$(SECRET)", "$(github.secret)", "$STRIPE_SECRET", "%SECRET%", "@SECRET@", "__WEBHOOK_SECRET__", "<GITHUB_SECRET>", "<your secret here>", "<path:secret/data/x#y>",
+	"!Ref Secret", "!Sub '${Secret}'", "!vault |", "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/x)", "arn:aws:secretsmanager:eu-west-1:1:secret:x", "projects/p/secrets/github/versions/latest", "awssm://x", "awsssm:///x", "gcpsm://x", "akv://v/x",
+	"***REDACTED***", "[REDACTED]", "<redacted>", "REDACTED", "**MASKED**", "[FILTERED]", "(sensitive value)", "(known after apply)", "<sensitive>", "***", "<hidden by policy>",
+	"undefined", "null", "None", "nil", "NaN", "(null)", "<nil>", "<none>", "not set", "\"null\"", "%!s(<nil>)", "%!s(MISSING)", "[object Object]", "map[key:9f31c0a2]", "<Secret object at 0x7f3c>", "System.Security.SecureString", "System.Object[]",
 }
 
 // failedTexts is what else is in a file when the program that was to write it fails, or
@@ -29,7 +35,10 @@ var failedTexts = []string{
 	"502 Bad Gateway", "HTTP/1.1 503 Service Unavailable", "503: Service Unavailable", "no healthy upstream", "connection refused", "Connection reset by peer", "context deadline exceeded", "i/o timeout", "stream timeout",
 	"upstream connect error or disconnect/reset before headers", "Vault is sealed", "No value found at secret/data/github", "Traceback (most recent call last):", "default backend - 404", "rate limit exceeded", "Login required",
 	"Secret does not exist", "token expired", "invalid token", "broken pipe", "Segmentation fault (core dumped)", "You are not currently signed in. Please run `op signin --help`",
-	"# rotated 2026", "// rotated 2026", "/* rotated 2026 */", "<!-- rotated key -->", "% rotated 2026 key", "-- old key of github", "; old key of github", "REM rotated key",
+	"# rotated 2026", "// rotated 2026", "/* rotated 2026 */", "<!-- rotated key -->", "% rotated 2026 key", "ResourceNotFoundException", "AccessDeniedException: not you", "com.amazonaws.services.secretsmanager.model.ResourceNotFoundException", "com.amazon.coral.service#UnrecognizedClientException", "ParameterNotFound", "DecryptionFailure",
+	"ExpiredTokenException", "SecretNotFound", "NoSuchKey", "AccessDenied", "KeyVaultErrorException", "InternalServiceError", "PERMISSION_DENIED", "NOT_FOUND: Secret", "UNAUTHENTICATED", "AADSTS70021: No matching record", "error: EOF", "Error", "Fatal: boom", "missing client token",
+	`{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find it."}`, `{"error":{"code":"SecretNotFound"`, "{\"error\":\"x\"}\n{\"error\":\"y\"}", `[{"code":404`,
+	"-- old key of github", "; old key of github", "REM rotated key",
 }
 
 // TestUnrenderedFile: what a renderer left is no key: at the start there is none, and in
@@ -69,12 +78,38 @@ func TestUnrenderedFile(t *testing.T) {
 	}
 }
 
+// TestUnrenderedLine: nor is it one beside a good key, or in a variable.
+func TestUnrenderedLine(t *testing.T) {
+	for _, text := range slices.Concat(unrenderedTexts, failedTexts) {
+		if strings.ContainsAny(text, "\n\x00") || strings.Contains(text, "-----BEGIN") {
+			continue
+		}
+		path := write(t, "9f31c0a2d47be586\n"+text+"\n", t.TempDir(), "key")
+		r := newTestSet(verifier.Scheme{})
+		r.mustAdd(t, "secret", useSecret, "", Value{Value: "{file." + path + "}"})
+		r.mustRefresh(t)
+		if r.Snapshot() != nil && r.keyOf(t, text) != "" {
+			t.Errorf("%q is a key on a line of its own", text)
+		}
+		if !strings.Contains(text, " ") && checkLiteral(text) == nil && utf8.ValidString(text) && !strings.HasPrefix(text, "\ufeff") && !isJSON(text) && !markup.MatchString(text) {
+			t.Errorf("%q is a key in a variable", text)
+		}
+	}
+	for _, text := range []string{"{\"kty\":\"OKP\"}\n{\"kty\":\"OKP\"}", "{\n \"kty\": \"OKP\"\n}"} {
+		if err := CheckRendered(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestOddSecretsInFiles: a file may hold a real secret that only resembles one of them,
 // or one that looks guessable, which is a problem to show.
 func TestOddSecretsInFiles(t *testing.T) {
 	for text, problem := range map[string]bool{
 		"p{9f}$31c0a2d{47be586": false, "a${!#}9f31c0a2d47be586": false, "x{{9f31c0}a2d47be586": false, "**9f31c0a2d47be586**": false,
-		"<9f31c0a2d47be586>": false, "{9f31c0a2d47be586}": false, "[9f31c0a2d47be586]": false, "pässwort-9f31c0a2d47be586": false, "tulip ferment denim orbit": false,
+		"<9f31c0a2d47be586>": false, "{9f31c0a2d47be586}": false, "[9f31c0a2d47be586]": false, "pässwort-9f31c0a2d47be586": false, "My own signing phrase": false,
+		"$9f31c0a2d47be586": false, "%9f31c0a2d47be586%": false, "@9f31c0a2d47be586@": false, "__9f31c0a2d47be586__": false, "((9f31c0a2d47be586": false, "Redacted-9f31c0a2d47be586": false, "map[9f31c0a2d47be586": false,
+		"NullPointer9f31c0a2d47be586": false, "errorX9f31c0a2d47be586": false, "{\"9f31c0a2d47be586": false, "nonesuch-9f31c0a2d47be586": false, "Error9f31c0a2d47be586": false, "tulip ferment denim orbit": false,
 		"YOUR_SECRET_HERE": true, "REPLACE_ME": true, "changeme": true, "stripe_secret": true, "vault:secret/data/x#y": true,
 	} {
 		path := write(t, text, t.TempDir(), "key")
