@@ -210,6 +210,15 @@ func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		appview.Prefix(b.Prefix).DeleteDetours(r.Header, r.URL.Path)
 		return next.ServeHTTP(w, r)
 	}
+	err := b.own(w, r, next)
+	if err != nil && !isVerified(r) { // error routes may give it a path outside the prefix
+		appview.Prefix(b.Prefix).DeleteDetours(r.Header, "/")
+	}
+	return err
+}
+
+// own handles a request below the prefix.
+func (b *Block) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !appview.IsClean(received(r).URL) {
 		return b.refuse(w, r)
 	}
@@ -279,6 +288,15 @@ func (b *Block) refuse(w http.ResponseWriter, r *http.Request) error {
 		)...)
 	}
 	return failure
+}
+
+func isVerified(r *http.Request) bool {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return false
+	}
+	verified, _ := repl.Get(prefix + "verified")
+	return verified == true
 }
 
 // Interface guards

@@ -135,6 +135,28 @@ func TestForgedMarksInErrorRoutes(t *testing.T) {
 	}
 }
 
+// TestRefusedRequestsNameNoOtherPath: a page of the app for errors gets no header by which
+// it could take a refused request for a delivery.
+func TestRefusedRequestsNameNoOtherPath(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{site: "verify_webhooks /hooks/* {\nsender github {env.GITHUB_KEY}\nreverse_proxy APP\n}\nrespond 404\nhandle_errors {\nrewrite * /error?{query}\nreverse_proxy APP\n}"})
+	for _, target := range []string{"/hooks/github", "/hooks/unknown", "/hooks;x/github", "/HOOKS//github"} {
+		id := newCase()
+		s := g.dial(t)
+		s.head("POST", target+"?case="+id, "X-Original-URL: /hooks/github", "X-Forwarded-Prefix: /hooks", "X-Forwarded-Path: /shop", length(2))
+		s.write("{}")
+		s.answer()
+		got := g.app.got(id)
+		if len(got) != 1 || !strings.HasPrefix(got[0].Target, "/error?") {
+			t.Fatalf("%s: handle_errors handed on %v", target, got)
+		}
+		h := got[0].Header
+		if h.Get("X-Original-Url") != "" || h.Get("X-Forwarded-Prefix") != "" || h.Get("X-Forwarded-Path") == "" {
+			t.Errorf("%s: the app got %v", target, h)
+		}
+	}
+}
+
 // TestForgedMarksOfWhatIsRefusedEarlier: handle_errors gets no forged marks and
 // trailers either of a request that something refuses before the gateway sees it.
 func TestForgedMarksOfWhatIsRefusedEarlier(t *testing.T) {
