@@ -22,7 +22,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.sharedSecrets(), a.oracles(), a.oneSecret(), findings)
+	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -136,6 +136,24 @@ func (a *App) anyHost() []placement.Finding {
 	slices.Sort(names)
 	return []placement.Finding{{
 		Message: "these senders sign the host of the URL, and the site is for every host, so what was signed for another address is genuine here under that one's host: name the host in the site's address, or write public_url https://…",
+		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
+	}}
+}
+
+// documented warns of secrets that the documentation prints, for the examples.
+func (a *App) documented() []placement.Finding {
+	var names []string
+	for _, h := range a.named("") {
+		if h.keys.Documented() {
+			names = append(names, h.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return []placement.Finding{{
+		Message: "these handlers have a secret that the gateway's documentation prints, so anyone can sign with it: except to try it out, use the one that the sender shows, or make one (openssl rand -base64 32) and enter it at the sender",
 		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
 	}}
 }

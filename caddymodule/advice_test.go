@@ -238,8 +238,39 @@ func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
 	}
 }
 
+// TestDocumentedSecretsAreWarnedOf: in a Caddyfile, a variable and sign_upstream, also
+// without the usual prefix. Those in files cause a warning of their own.
+func TestDocumentedSecretsAreWarnedOf(t *testing.T) {
+	t.Setenv("TEST_DOCUMENTED", "hP7wM3xD9qS5tK1v")
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("whsec_stripe-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for sender, want := range map[string]bool{
+		"github hP7wM3xD9qS5tK1v":                                  true,
+		"github {env.TEST_DOCUMENTED}":                             true,
+		"github n9Wd4kTq2Zx7 hP7wM3xD9qS5tK1v":                     true,
+		"github the-secret-that-github-has":                        true,
+		"stripe whsec_the-first-secret":                            true,
+		"stripe T6zB2cR9nJ4hY8kV1sL5":                              true,
+		"github n9Wd4kTq2Zx7 {\nsign_upstream aK3vX9mQ7dT2sW5p\n}": true,
+		"github n9Wd4kTq2Zx7":                                      false,
+		"stripe {file." + file + "}":                               false,
+	} {
+		warnings, err := advised(t, "hooks.example.com {\nverify_webhooks /hooks/* {\nsender "+sender+"\nreverse_proxy app:3000\n}\nrespond 404\n}")
+		got := slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "documentation prints") })
+		if err != nil || got != want {
+			t.Errorf("%s: %v, %q, want a warning: %t", sender, err, warnings, want)
+		}
+		if text := strings.Join(warnings, "\n"); strings.Contains(text, "hP7w") || strings.Contains(text, "T6zB") {
+			t.Errorf("%s: the warning repeats it: %s", sender, text)
+		}
+	}
+}
+
 // TestDocumentedFormsStartWithoutAWarning takes the Caddyfiles that people paste
 // first. Stores are left out: they say nothing about where handlers are placed.
+// Caddyfile.example has one, of its secrets.
 func TestDocumentedFormsStartWithoutAWarning(t *testing.T) {
 	fence := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 	store := regexp.MustCompile(`(?s)\tverify_webhook \{\n\t\tstore .*?\n\t\}\n`)
@@ -258,7 +289,11 @@ func TestDocumentedFormsStartWithoutAWarning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if caddyfiles = append(caddyfiles, string(example)); len(caddyfiles) < 4 {
+	const printed = "these handlers have a secret that the gateway's documentation prints … openssl rand -base64 32 … names=[aryeo generic github stripe x_signature yapily]"
+	if warnings, err := advised(t, string(example)); err != nil || len(warnings) != 1 || !holdsInOrder(warnings[0], printed) {
+		t.Errorf("%v, %q, want only that its secrets are printed", err, warnings)
+	}
+	if len(caddyfiles) < 3 {
 		t.Fatalf("only %d Caddyfiles found", len(caddyfiles))
 	}
 	for _, caddyfile := range caddyfiles {

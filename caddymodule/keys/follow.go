@@ -227,7 +227,7 @@ func (k *Set) warnOfDoubtful() {
 			case s.use != useSecret && s.use != useUpstream:
 			case spokenName.MatchString(t.text):
 				named = append(named, s.keyLabel(t))
-			case s.kind == fileValue && (checkLiteral(t.text) != nil || checkSecret(t.text) != nil):
+			case s.kind == fileValue && (checkLiteral(t.text) != nil || checkSecret(t.text) != nil || isDocumented(t.text)):
 				known = append(known, s.keyLabel(t))
 				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), guessableFile))
 			case s.kind != literalValue && holdsBlank(t.text):

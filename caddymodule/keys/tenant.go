@@ -86,13 +86,13 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 
 func (s *Snapshot) add(k verifier.Key, ofFile bool) {
 	s.Keys, s.labels = append(s.Keys, k), append(s.labels, k.Label)
-	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || ofFile && (checkName(k.Text) != nil || holdsBlank(k.Text)) || checkSecret(k.Text) != nil) { // a name is an error in an answer
+	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || ofFile && (checkName(k.Text) != nil || holdsBlank(k.Text)) || checkSecret(k.Text) != nil || isDocumented(k.Text)) { // a name is an error in an answer
 		s.guessable = append(s.guessable, k.Label)
 	}
 }
 
 // Guessable returns the labels of a tenant's secrets that strangers may guess and that
-// are no error: those in files, and weak ones.
+// are no error: those in files, weak ones, and those that the documentation prints.
 func (s *Snapshot) Guessable() []string { return s.guessable }
 
 // checkAnswered returns an error for a tenant's secret, not of a file, that strangers

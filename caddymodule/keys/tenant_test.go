@@ -93,8 +93,8 @@ func TestSecretsThatStrangersKnow(t *testing.T) {
 	}
 }
 
-// TestGuessableSecretsOfATenant: those of files, which are used as they are, and weak ones
-// are named for a warning.
+// TestGuessableSecretsOfATenant: those of files, which are used as they are, weak ones and
+// those of documentation are named for a warning.
 func TestGuessableSecretsOfATenant(t *testing.T) {
 	base := tenantsOf(t, "github", "").Snapshot()
 	for _, c := range []struct {
@@ -109,6 +109,8 @@ func TestGuessableSecretsOfATenant(t *testing.T) {
 		{"It's a Secret to Everybody", true, "1"},
 		{"webhook-secret", true, "1"},
 		{"password2026", false, "1"},
+		{"whsec_the-secret-of-bravo", true, "1"},
+		{"hP7wM3xD9qS5tK1v", false, "1"},
 		{"9f31c0a2d47be58690f1c3a5d7e9b826\npassword2026", true, "1/2"},
 	} {
 		s, err := base.With([]verifier.Key{{Text: c.text}}, c.texts)

@@ -80,7 +80,7 @@ func TestGuessableFiles(t *testing.T) {
 	const warning = "the secret in a key file is a placeholder"
 	rules := mustCompile(verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}})
 	dir := t.TempDir()
-	for name, text := range map[string]string{"published": "It's a Secret to Everybody", "weak": "mysecretmysecret", "placeholder": "changeme", "random": "9f31c0a2d47be586"} {
+	for name, text := range map[string]string{"published": "It's a Secret to Everybody", "weak": "mysecretmysecret", "placeholder": "changeme", "printed": "whsec_stripe-secret", "random": "9f31c0a2d47be586"} {
 		write(t, text, dir, name)
 	}
 	upstream := write(t, "cGFzc3dvcmQxMjM0NTY3OA==", t.TempDir(), "upstream")
@@ -100,7 +100,7 @@ func TestGuessableFiles(t *testing.T) {
 	for _, label := range logged[0].ContextMap()["keys"].([]any) {
 		got = append(got, label.(string))
 	}
-	if strings.Join(got, " ") != "placeholder published weak sign_upstream" {
+	if strings.Join(got, " ") != "placeholder printed published weak sign_upstream" {
 		t.Errorf("warned of %q", got)
 	}
 }
