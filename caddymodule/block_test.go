@@ -101,11 +101,15 @@ func TestBlockGivesARequestToTheSenderOfItsPath(t *testing.T) {
 		"/hooks/acme/\u017fpecial":                    "status 404", // ſ, an s in another case
 		"/hooks/acme/special%":                        "status 404",
 		"/hooks/acme/index.php/special":               "status 404", // behind a script in the folder
+		"/hooks/acme/example.pl/special":              "status 404",
 		"/hooks/acme/app.cgi/hooks/acme/special":      "status 404",
 		"/hooks/acme/app.cgi/special.json/x":          "status 404",
 		"/hooks/acme/a.php/b.php/special":             "status 404",
 		"/hooks/acme/index.php/hooks/acme/":           "status 404", // sender 5's
-		"/hooks/acme/index.php/":                      "status 404",
+		"/hooks/acme/index.php/":                      "sender 3",   // as /hooks/acme/index.php is
+		"/hooks/acme/example.pl/":                     "sender 3",   // a customer's domain
+		"/hooks/acme/example.pl/x/":                   "sender 3",
+		"/hooks/acme/example.pl/orders/special":       "sender 3",
 		"/hooks/acme/eu./north":                       "status 404", // Windows
 		"/hooks/acme/eu /north":                       "status 404",
 		"/hooks/acme/eu.php/north":                    "status 404", // MultiViews

@@ -18,7 +18,8 @@ func ReadingOf(path string, below bool) Reading {
 
 // IsReadAs reports whether an app may read a clean path as one of others: in another
 // case, with a slash or something behind its last name, as Windows has it, or behind a
-// script, with or without the folder that it is in.
+// script, with or without the folder that it is in. A script behind the whole other path
+// is one of many names below it, such as that of a customer, example.pl.
 func IsReadAs(path string, others []Reading) bool {
 	path = strings.TrimPrefix(FoldCase(path), "/")
 	return slices.ContainsFunc(others, func(r Reading) bool { return r.isIn(path) })
@@ -34,7 +35,7 @@ func (r Reading) isIn(path string) bool {
 		_, script := cutScript(asOnWindows(segment))
 		script = script && more
 		for i := last; i >= 0; i-- {
-			seen[i+1] = script && seen[i+1] || seen[i] && (isNamed(segment, r.segments[i], more) || i == last && extends(segment, r.segments[i]))
+			seen[i+1] = script && i < last && seen[i+1] || seen[i] && (isNamed(segment, r.segments[i], more) || i == last && extends(segment, r.segments[i]))
 		}
 		seen[0] = script
 		if r.below && seen[last+1] {
