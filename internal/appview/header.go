@@ -106,13 +106,26 @@ func readings(value string) []string {
 	return all
 }
 
-// compared returns how many bytes mayLead reads at most.
+// compared returns how many bytes mayLead reads at most. It counts what is removed only if
+// the rest is within the limit.
 func (d detour) compared(path string) (n int) {
 	for _, value := range d.values {
 		n += len(value) + len(path)
 	}
 	for _, list := range d.lists {
 		n += 3*(len(list)+len(path)) + (1+strings.Count(list, ","))*len(path)
+	}
+	if n > maxCompared {
+		return n
+	}
+	path = FoldCase(path)
+	for _, value := range d.values {
+		n += timesIn(path, FoldCase(asPrefix(value))) * len(path)
+	}
+	for _, list := range d.lists {
+		for _, removed := range removedOf(list) {
+			n += timesIn(path, FoldCase(removed)) * len(path)
+		}
 	}
 	return n
 }
@@ -124,41 +137,82 @@ func (m Prefix) mayLead(d detour, path string) bool {
 		slices.ContainsFunc(d.lists, func(list string) bool { return m.listLeads(list, path) })
 }
 
-// leads is mayLead for one value. Apps add the slash in front of it.
+// leads is mayLead for one value.
 func (m Prefix) leads(value, path string) bool {
-	if !strings.HasPrefix(value, "/") {
-		if mentions(FoldCase(value), FoldCase(m.Base())) { // behind a host
-			return true
-		}
-		value = "/" + value
+	if !strings.HasPrefix(value, "/") && mentions(FoldCase(value), FoldCase(m.Base())) { // behind a host
+		return true
 	}
-	value = strings.TrimSuffix(value, "/")
+	value = asPrefix(value)
 	return m.Owns(value) || m.Owns(value+path) || m.ownsWithout(value, path)
 }
 
-// ownsWithout reports whether the path, which is not below the prefix, is once a part is
-// removed from it. Werkzeug adds the slash again if that takes it away.
-func (m Prefix) ownsWithout(removed, path string) bool {
-	path = FoldCase(path)
-	rest := strings.Replace(path, FoldCase(removed), "", 1)
-	return len(rest) < len(path) && m.Owns("/"+strings.TrimPrefix(rest, "/"))
+// asPrefix returns a value with the slash that apps add in front of it, and without one at
+// its end.
+func asPrefix(value string) string {
+	return strings.TrimSuffix("/"+strings.TrimPrefix(value, "/"), "/")
 }
 
-// listLeads is leads for a list of prefixes, one per proxy: apps read one of them, or
-// join all, with or without slashes (Spring without).
-func (m Prefix) listLeads(list, path string) bool {
-	var trimmed strings.Builder
-	for prefix := range strings.SplitSeq(list, ",") {
-		if m.ownsWithout(strings.TrimSuffix("/"+strings.TrimPrefix(prefix, "/"), "/"), path) {
+// ownsWithout reports whether the path, which is not below the prefix, is once a part is
+// removed from it: everywhere, as most languages replace, or in one place. Werkzeug adds
+// the slash again if that takes it away.
+func (m Prefix) ownsWithout(removed, path string) bool {
+	removed, path = FoldCase(removed), FoldCase(path)
+	times := timesIn(path, removed)
+	if times > 1 && m.ownsRest(strings.ReplaceAll(path, removed, "")) {
+		return true
+	}
+	for at := 0; times > 0; times-- {
+		at += strings.Index(path[at:], removed)
+		end := at + len(removed)
+		if m.ownsRest(path[:at] + path[end:]) {
 			return true
 		}
+		at = end
+	}
+	return false
+}
+
+func (m Prefix) ownsRest(rest string) bool { return m.Owns("/" + strings.TrimPrefix(rest, "/")) }
+
+// timesIn counts a part that apps may remove from a path: no slash alone. Both are folded.
+func timesIn(path, removed string) int {
+	if removed == "" || removed == "/" {
+		return 0
+	}
+	return strings.Count(path, removed)
+}
+
+// removedOf returns what apps may remove from a path of a list of prefixes, one per proxy:
+// one of them, or all, joined with or without slashes.
+func removedOf(list string) (all []string) {
+	for prefix := range strings.SplitSeq(list, ",") {
+		all = append(all, asPrefix(prefix))
+	}
+	for _, joined := range joinedOf(list) {
+		all = append(all, strings.TrimSuffix(joined, "/"))
+	}
+	return all
+}
+
+// joinedOf joins a list of prefixes as apps do (Spring without slashes).
+func joinedOf(list string) []string {
+	var trimmed strings.Builder
+	for prefix := range strings.SplitSeq(list, ",") {
 		trimmed.WriteString(strings.TrimRight(prefix, "/"))
+	}
+	return []string{trimmed.String(), strings.ReplaceAll(list, ",", ""), strings.ReplaceAll(list, ",", "/")}
+}
+
+// listLeads is leads for a list of prefixes.
+func (m Prefix) listLeads(list, path string) bool {
+	if slices.ContainsFunc(removedOf(list), func(removed string) bool { return m.ownsWithout(removed, path) }) {
+		return true
 	}
 	base := FoldCase(m.Base())
 	first, _, _ := strings.Cut(strings.TrimPrefix(base, "/"), "/")
-	return slices.ContainsFunc([]string{trimmed.String(), strings.ReplaceAll(list, ",", ""), strings.ReplaceAll(list, ",", "/")}, func(joined string) bool {
+	return slices.ContainsFunc(joinedOf(list), func(joined string) bool {
 		added := mentions(decodedAgain(FoldCase(joined)), first) // else the path alone mentions the prefix
-		return added && mentions(decodedAgain(FoldCase(joined+path)), base) || m.ownsWithout(strings.TrimSuffix(joined, "/"), path)
+		return added && mentions(decodedAgain(FoldCase(joined+path)), base)
 	})
 }
 

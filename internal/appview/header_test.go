@@ -60,8 +60,19 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a%2Cb", true},
 		{"/hooks/*", "/a, bhooks/stripe", "X-Script-Name", "/a, b", true},
 		{"/hooks/*", "/abhooks/stripe", "X-Forwarded-Prefix", "/a/, b", true},
-		{"/hooks/*", "/xhooks/stripe", "X-Script-Name", "x", true},   // the slash in front is added
-		{"/hooks/*", "/ho/xoks/stripe", "X-Script-Name", "/x", true}, // removed wherever it is
+		{"/hooks/*", "/xhooks/stripe", "X-Script-Name", "x", true},     // the slash in front is added
+		{"/hooks/*", "/ho/xoks/stripe", "X-Script-Name", "/x", true},   // removed wherever it is
+		{"/hooks/*", "/ho/xo/xks/stripe", "X-Script-Name", "/x", true}, // everywhere, as PHP and Python replace
+		{"/hooks/*", "/x/hooks/x/stripe", "X-Script-Name", "/x", true},
+		{"/hooks/*", "/y/x/ho/xoks/x", "X-Script-Name", "/x", false}, // below /y in any case
+		{"/x/hooks/*", "/ho/x/x/hooks/stripe", "X-Script-Name", "/ho/x", true},
+		{"/hooks/x/*", "/ho/xoks/x/stripe", "X-Script-Name", "/x", true},         // the first of two
+		{"/x/hooks/*", "/x/ho/xoks/stripe", "X-Script-Name", "/x", true},         // the last of two
+		{"/hooks/*", "/ho/xo/xks/stripe", "X-Forwarded-Prefix", "/v1, /x", true}, // one of a list
+		{"/hooks/*", "/ho/abo/abks/stripe", "X-Forwarded-Prefix", "/a,b", true},  // a list, joined
+		{"/hooks/*", "/x/shop/x", "X-Script-Name", "/x", false},
+		{"/hooks/*", "/ho/ok/s", "X-Script-Name", "/", false},
+		{"/hooks/*", "/ho/ok/s", "X-Script-Name", "//", false},
 		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a,c", false},
 		// added to the path
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks", true},
@@ -128,6 +139,30 @@ func TestLongDetoursAreNotRead(t *testing.T) {
 		Prefix("/hooks/*").DeleteDetours(h, "/"+strings.Repeat("y", c.path))
 		if gone := len(h) == 0; gone != c.goes {
 			t.Errorf("%s: deleted %t, want %t", name, gone, c.goes)
+		}
+	}
+}
+
+// TestWhatIsOftenInAPathIsNotRemoved: of each place where an app may remove it the rest is
+// read, so that a path of many costs more than a request should.
+func TestWhatIsOftenInAPathIsNotRemoved(t *testing.T) {
+	for _, c := range []struct {
+		value string
+		times int
+		goes  bool
+	}{
+		{"/x", 100, false},
+		{"/x", 400, true},
+		{"x", 400, true},
+		{"/v1, /x", 400, true},
+		{"x,", 400, true}, // joined without the comma
+		{"/", 400, false},
+		{",", 400, false},
+	} {
+		h := http.Header{"X-Script-Name": {c.value}}
+		Prefix("/hooks/*").DeleteDetours(h, strings.Repeat("/x", c.times))
+		if gone := len(h) == 0; gone != c.goes {
+			t.Errorf("%q, %d times in the path: deleted %t, want %t", c.value, c.times, gone, c.goes)
 		}
 	}
 }
