@@ -12,8 +12,8 @@ import (
 // A spelling is a sender's path as it is configured, or of /hooks/acme/* what is before
 // the star.
 type spelling struct {
-	path, escaped string
-	many          bool
+	path, escaped, lower string
+	many                 bool
 }
 
 func spellingOf(path string) (s spelling) {
@@ -22,7 +22,7 @@ func spellingOf(path string) (s spelling) {
 	if err != nil { // checkPaths allows none
 		u = &url.URL{Path: s.path}
 	}
-	s.escaped = u.EscapedPath()
+	s.escaped, s.lower = u.EscapedPath(), strings.ToLower(s.path)
 	return s
 }
 
@@ -73,7 +73,7 @@ func (s spelling) give(u *url.URL) bool {
 		_, escaped = cutSegments(sent, depth)
 	}
 	plain, err := url.PathUnescape(escaped)
-	if err != nil || plain != rest || strings.ToLower(caddyhttp.CleanPath(own, true)) != strings.ToLower(s.path) { // see senderOf
+	if err != nil || plain != rest || strings.ToLower(caddyhttp.CleanPath(own, true)) != s.lower { // see senderOf
 		return false
 	}
 	u.Path, u.RawPath = s.path+rest, ""
