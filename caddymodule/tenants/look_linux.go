@@ -15,7 +15,7 @@ type identity struct{ dev, ino uint64 }
 
 func identityOf(info fs.FileInfo) identity {
 	is := info.Sys().(*syscall.Stat_t)
-	return identity{is.Dev, is.Ino}
+	return identity{uint64(is.Dev), is.Ino} // of 32 bits on MIPS
 }
 
 func (a identity) equals(b identity) bool { return a == b }
@@ -36,7 +36,7 @@ func (o opened) has(s stamped) bool {
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or forbidden in a container
 		return o.finds(s)
 	}
-	return err == nil && s.stamp == stamp{file: identity{is.Dev, is.Ino}, size: is.Size, changed: is.Mtim.Nano()}
+	return err == nil && s.stamp == stamp{file: identity{uint64(is.Dev), is.Ino}, size: is.Size, changed: is.Mtim.Nano()}
 }
 
 // statBeneath follows links, none of them out of the folder.
