@@ -166,3 +166,21 @@ func TestAReplayContinuesAfterARestart(t *testing.T) {
 		}
 	})
 }
+
+// TestADeliveryThatMayNotBeMadeYetIsMadeSoon: also one that waits for the app, which
+// answers others meanwhile, or has not been asked since a start.
+func TestADeliveryThatMayNotBeMadeYetIsMadeSoon(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.app.set(says(502))
+		b.accept(shop, 1)
+		b.pass(time.Second)
+		if b.box.Holds(shop) || b.state(1, inbox.Pending).Hold != inbox.HoldApp {
+			b.Fatal("the app is down, or the delivery does not wait for it")
+		}
+		b.app.set(func(*inbox.Attempt) inbox.Result { return inbox.Result{Later: 20 * time.Millisecond} })
+		b.pass(5 * time.Second)
+		b.app.set(says(200))
+		b.pass(time.Second)
+		b.state(1, 0)
+	})
+}

@@ -318,6 +318,7 @@ func (b *Box) start(attempt func()) {
 		go func() {
 			for {
 				attempt()
+				attempt = nil // and its delivery
 				select {
 				case attempt = <-b.idle:
 				case <-b.ended: // none begins from here on
@@ -373,7 +374,7 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	b.heard(q, a.Entry.Key, a.Entry.Trace, r)
 	p := b.pace(q)
 	s := b.policy(q.Handler).settlement(a.Entry, r, p.isDown(), p.isSuspect(a.Entry.Key, a.Entry.Trace), now, b.o.Chance())
-	if s.Unspent && s.Hold == HoldApp && !b.engine.Status().Shared {
+	if r.asked() && s.Unspent && s.Hold == HoldApp && !b.engine.Status().Shared {
 		s.After = endOfQueue // the next probe is another one
 	}
 	if b.ctx.Err() != nil && ours && !r.delivered() {
