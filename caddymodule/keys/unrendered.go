@@ -35,15 +35,25 @@ var leftText = regexp.MustCompile(`(?s)^[\w.:/ -]*([$#@]\{\{.*\}\}|<%.*%>|\{%.*%
 // leftWord matches what languages and maskers print for a value.
 var leftWord = regexp.MustCompile(`(?i)^[(<\[]?(undefined|null|nil|none|nan|unset|not[ _-]set)[)>\]]?$|^redacted$`)
 
-// isLeft is at once false for a text without what each alternative needs.
+// Matching takes microseconds, so it is only done for texts with what an alternative needs.
+var (
+	leftBegins = "$%@_<!*([{"
+	leftParts  = []string{"{{", "<%", "{%", "{#", "[[", "<<", "((", "#{", "%{", "@{", "$(", ":/", "arn:aws", "projects/", "map[", "System."}
+
+	unrenderedParts = []string{"${", "{$", "{{", "{env.", "{file.", "ENC[", "$ANSIBLE_VAULT;", "-----BEGIN ", "<no value>", "://", "****", "•", "●"}
+)
+
+func hasPart(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+}
+
 func isLeft(text string) bool {
-	marked := strings.ContainsAny(text, "{<[($%@!*:") || strings.HasPrefix(text, "__") || strings.HasPrefix(text, "projects/") || strings.HasPrefix(text, "System.")
+	marked := text != "" && strings.IndexByte(leftBegins, text[0]) >= 0 || hasPart(text, leftParts)
 	return marked && leftText.MatchString(text) || len(text) <= len("[undefined]") && leftWord.MatchString(text)
 }
 
-// isUnrendered is at once false for a text without what each alternative needs.
 func isUnrendered(text string) bool {
-	return (strings.ContainsAny(text, "{[$<:•●*") || strings.Contains(text, "-----BEGIN ")) && unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
+	return hasPart(text, unrenderedParts) && unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
 }
 
 // CheckRendered returns an error for the text of a key file, or an answer in its place,
@@ -113,17 +123,32 @@ var errorName = regexp.MustCompile(`^([\w.#]*[.#])?(([A-Z]+[a-z]+)+(Exception|Er
 	`|PERMISSION_DENIED|NOT_FOUND|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED|FAILED_PRECONDITION)([:(\s].*)?$` +
 	`|(?i)^(error|fatal|panic|exception)s?(\s*[:(].*)?$|^missing ([a-z]+ )*(token|key|secret|value|parameter|argument|credentials?)$`)
 
+// failures are the words of which each text that brief or errorName matches has one.
+var failures = []string{
+	"denied", "refused", "reset", "closed", "error", "fail", "required", "broken pipe", "expired", "invalid", "missing", "revoked", "not found", "timeout",
+	"exceeded", "default backend", "exception", "fault", "notfound", "not_found", "forbidden", "unauth", "nosuch", "aadsts", "unavailable", "exhausted", "fatal", "panic",
+}
+
 // statusLine matches what some answers have before the text of their status.
 var statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+ +)?([45][0-9][0-9])( |: )+`)
+
+// statusTexts are those of errors, in lower case.
+var statusTexts = func() map[string]bool {
+	texts := make(map[string]bool)
+	for status := 400; status < 600; status++ {
+		if text := http.StatusText(status); text != "" {
+			texts[strings.ToLower(text)] = true
+		}
+	}
+	return texts
+}()
 
 // isComplaint reports whether a text is the text of an HTTP status of 400 or more, or a
 // line of three words or more about a failure, a usual one of two, or the name of an error.
 func isComplaint(text string) bool {
 	text = statusLine.ReplaceAllString(text, "")
-	for status := 400; status < 600; status++ {
-		if name := http.StatusText(status); name != "" && strings.EqualFold(strings.TrimRight(text, ".!"), name) {
-			return true
-		}
+	if statusTexts[strings.ToLower(strings.TrimRight(text, ".!"))] {
+		return true
 	}
 	words := 0
 	for word := range strings.FieldsSeq(text) {
@@ -131,5 +156,6 @@ func isComplaint(text string) bool {
 			words++
 		}
 	}
-	return words >= 3 && complaint.MatchString(text) || brief.MatchString(text) || errorName.MatchString(text)
+	return words >= 3 && complaint.MatchString(text) ||
+		hasPart(strings.ToLower(text), failures) && (brief.MatchString(text) || errorName.MatchString(text))
 }
