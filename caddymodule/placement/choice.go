@@ -152,8 +152,8 @@ func fit(text, wanted string) (path string, ok bool) {
 	}), true
 }
 
-// valuesIn returns what stands in the wanted text for each placeholder and marker, which
-// the first or the last find of what follows it ends.
+// valuesIn returns the part of the wanted text for each placeholder and marker. It ends
+// where the first or the last find says that the literal after it begins.
 func valuesIn(text, wanted string, find func(text, literal string) int) (values []string) {
 	literals := choices.Split(text, -1)
 	last := len(literals) - 1

@@ -96,7 +96,7 @@ func TestRememberedWhileFresh(t *testing.T) {
 // beyond names the presets whose pages promise less than this test can check.
 var beyond = map[string]string{
 	"paypal":             "another body with the same CRC-32 takes an effort that no alteration here makes",
-	"sinch_conversation": "what stands behind the body in the signed content never counts as proven",
+	"sinch_conversation": "what follows the body in the signed content never counts as proven",
 }
 
 func promise(t *testing.T, p *providers.Provider) (found string) {
