@@ -2,9 +2,11 @@ package inbox_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
@@ -39,6 +41,24 @@ func TestABusyQueueLeavesOthersTheirTurns(t *testing.T) {
 		}
 		if b.app.total() != replayed+2 {
 			b.Errorf("%d attempts", b.app.total())
+		}
+	})
+}
+
+// TestAnAttemptThatHasEndedHoldsNoDelivery: its goroutine waits for another one, which
+// may be a day later, and its body would count against no limit meanwhile.
+func TestAnAttemptThatHasEndedHoldsNoDelivery(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		var made weak.Pointer[inbox.Delivery]
+		b.app.set(func(a *inbox.Attempt) inbox.Result {
+			made = weak.Make(a.Delivery)
+			return inbox.Result{Status: 200}
+		})
+		b.accept(shop, 1)
+		b.pass(time.Minute)
+		runtime.GC()
+		if b.state(1, 0); made.Value() != nil {
+			b.Error("the delivery is still held")
 		}
 	})
 }
