@@ -38,12 +38,33 @@ const maxDetours = 16
 // often as they are read: four proxies in front, with 2 KB each.
 const maxCompared = 80 << 10
 
-// DeleteDetours deletes headers that could make an app read a request outside the
-// prefix as one below it: those with a word for a path in their name and such a path in
-// their value, and all with such a name if there are too many to tell. Others stay: the
-// proxy in front may have set them.
+// DeleteDetours deletes the headers of Detours. Others stay: the proxy in front may have
+// set them.
 func (m Prefix) DeleteDetours(h http.Header, path string) {
-	var names []string
+	for _, name := range m.Detours(h, path) {
+		delete(h, name)
+	}
+}
+
+// Detours lists headers that could make an app read a request outside the prefix as one
+// below it: those with a word for a path in their name and such a path in their value,
+// alone or together with another one, and all with such a name if there are too many to
+// tell.
+func (m Prefix) Detours(h http.Header, path string) (names []string) {
+	all, few := pathHeaders(h, path)
+	leads, left := make([]bool, len(all)), maxCompared
+	few = few && m.leadAlone(h, all, path, leads, &left) && m.leadTogether(h, all, leads, &left)
+	for i, name := range all {
+		if !few || leads[i] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// pathHeaders lists headers whose name has a word for a path, and reports whether they
+// are few and short enough to be read.
+func pathHeaders(h http.Header, path string) (names []string, few bool) {
 	lines, bytes := 0, 0
 	for name, values := range h {
 		if mayNamePath(name) {
@@ -54,18 +75,68 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 			}
 		}
 	}
-	unread := lines > maxDetours || bytes > maxCompared
-	var detours []detour
-	for bytes = 0; !unread && len(detours) < len(names); unread = bytes > maxCompared {
-		d := detourOf(h[names[len(detours)]])
-		detours = append(detours, d)
-		bytes += d.compared(path)
-	}
+	return names, lines <= maxDetours && bytes <= maxCompared
+}
+
+// leadAlone marks the headers that lead below the prefix, and takes what it reads from
+// what is left to be read. It reports false if that is too little.
+func (m Prefix) leadAlone(h http.Header, names []string, path string, leads []bool, left *int) bool {
 	for i, name := range names {
-		if unread || m.mayLead(detours[i], path) {
-			delete(h, name)
+		d := detourOf(h[name])
+		if *left -= d.compared(path); *left < 0 {
+			return false
+		}
+		leads[i] = m.mayLead(d, path)
+	}
+	return true
+}
+
+// leadTogether is leadAlone for two headers: an app takes the path of one and removes the
+// prefix of the other from it, or adds it.
+func (m Prefix) leadTogether(h http.Header, names []string, leads []bool, left *int) bool {
+	var read []detour
+	var at []int
+	for i, name := range names {
+		if !leads[i] {
+			read, at = append(read, detourOf(withoutQueries(h[name]))), append(at, i)
 		}
 	}
+	for i, prefix := range read {
+		for j, other := range read {
+			if i == j {
+				continue
+			}
+			for _, path := range other.values {
+				path = pathOf(path)
+				if *left -= prefix.compared(path); *left < 0 {
+					return false
+				}
+				if m.mayLead(prefix, path) {
+					leads[at[i]], leads[at[j]] = true, true
+				}
+			}
+		}
+	}
+	return true
+}
+
+// withoutQueries returns lines up to their first question mark or hash.
+func withoutQueries(lines []string) (paths []string) {
+	for _, line := range lines {
+		if i := strings.IndexAny(line, "?#"); i >= 0 {
+			line = line[:i]
+		}
+		paths = append(paths, line)
+	}
+	return paths
+}
+
+// pathOf returns the path of a value that may be a whole URL.
+func pathOf(value string) string {
+	if _, rest, ok := strings.Cut(value, "://"); ok {
+		_, value, _ = strings.Cut(rest, "/")
+	}
+	return "/" + strings.TrimPrefix(value, "/")
 }
 
 // A detour is a header that apps may read as a path, or as a prefix to remove or add.
@@ -216,10 +287,14 @@ func (m Prefix) listLeads(list, path string) bool {
 	})
 }
 
-// mayNamePath reports whether a word of a header's name is one for a path.
+// mayNamePath reports whether a word of a header's name is one for a path, or begins or
+// ends with one: Pathinfo, X-Originalurl.
 func mayNamePath(name string) bool {
 	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r > unicode.MaxASCII || folded(byte(r)) == '-' }) {
-		if slices.ContainsFunc(pathWords, func(w string) bool { return strings.EqualFold(w, word) }) {
+		if slices.ContainsFunc(pathWords, func(w string) bool {
+			more := len(word) - len(w)
+			return more >= 0 && (strings.EqualFold(word[:len(w)], w) || strings.EqualFold(word[more:], w))
+		}) {
 			return true
 		}
 	}

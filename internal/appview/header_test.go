@@ -98,6 +98,15 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/legacy/hooks/stripe", "X-Forwarded-Script-Name", "/legacy", true},
 		{"/hooks/*", "/", "Acme.Rewrite", "/hooks/stripe", true},
 		{"/hooks/*", "/", "Base_URL", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Originalurl", "/hooks/stripe", true},
+		{"/hooks/*", "/", "Pathinfo", "/hooks/stripe", true},
+		{"/hooks/*", "/", "X-Scriptname", "/hooks", true},
+		{"/hooks/*", "/", "X-Original-Url", "/hooks%u002fstripe", true}, // ASP.NET
+		{"/hooks/*", "/", "X-Original-Url", "%U002Fhooks/stripe", true},
+		{"/hooks/*", "/", "X-Original-Url", "/ho%u006Fks", true},
+		{"/hooks/*", "/", "X-Original-Url", "/hooks%u00zz", false},
+		{"/hooks/*", "/", "X-Original-Url", "/hooks%u002", false},
+		{"/hooks/*", "/", "X-Description", "/hooks/stripe", false}, // script is inside of a word
 		{"/hooks/*", "/shop", "X-Vhm-Root", "/site", false},
 		{"/hooks/*", "/", "Content-Security-Policy", "/hooks/stripe", false},
 		// not a path
@@ -193,6 +202,53 @@ func TestLinesThatAreJoined(t *testing.T) {
 		Prefix("/hooks/*").DeleteDetours(h, c.path)
 		if gone := len(h) == 0; gone != c.goes {
 			t.Errorf("%s with %q: deleted %t, want %t", c.path, c.lines, gone, c.goes)
+		}
+	}
+}
+
+// TestHeadersThatLeadTogether: an app may take the path of one header and remove or add
+// the prefix of another. Both go, and a third one stays.
+func TestHeadersThatLeadTogether(t *testing.T) {
+	for _, c := range []struct {
+		prefix     Prefix
+		path, with string
+		goes       bool
+	}{
+		{"/hooks/*", "/x/hooks/stripe", "/x", true},
+		{"/hooks/*", "/x/hooks/stripe?a=b", "/x", true},
+		{"/hooks/*", "/x/hooks/stripe", "/X/", true},
+		{"/hooks/*", "/x%2Fhooks/stripe", "/x", true},
+		{"/hooks/*", "https://h.example.com/ho/xoks/stripe", "/x", true},
+		{"/hooks/*", "/ho/xoks/stripe", "/x", true},
+		{"/hooks/*", "/y/x/hooks/stripe", "/y,/x", true},
+		{"/api/hooks/*", "/hooks/stripe", "/api", true},
+		{"/hooks/*", "/x/shop", "/x", false},
+		{"/hooks/*", "/x/hooksters", "/x", false},
+		{"/hooks/*", "/owner/repo/hooks", "/git", false},
+		{"/hooks/*", "/git/owner/repo/hooks", "/git", false},
+		{"/hooks/*", "/shop?from=/x/hooks/stripe", "/x", false},
+	} {
+		h := http.Header{"X-Original-Url": {c.path}, "X-Script-Name": {c.with}, "X-Forwarded-Uri": {"/shop"}}
+		c.prefix.DeleteDetours(h, "/shop")
+		if h.Get("X-Forwarded-Uri") == "" {
+			t.Errorf("%s: %s without %s: the third header is deleted", c.prefix, c.path, c.with)
+		}
+		if gone := len(h) == 1; gone != c.goes || !gone && len(h) != 3 {
+			t.Errorf("%s: %s without %s: left %v, want both deleted: %t", c.prefix, c.path, c.with, h, c.goes)
+		}
+	}
+}
+
+// TestHeadersTogetherAreReadWithinTheLimit: what each does with each other one counts.
+func TestHeadersTogetherAreReadWithinTheLimit(t *testing.T) {
+	for length, goes := range map[int]bool{50: false, 400: true} {
+		h := http.Header{}
+		for _, name := range []string{"X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Uri", "X-Request-Uri", "X-Script-Name", "X-Forwarded-Prefix", "X-Base-Path", "X-Path-Info"} {
+			h.Set(name, "/"+strings.Repeat("%41", length))
+		}
+		Prefix("/hooks/*").DeleteDetours(h, "/shop")
+		if gone := len(h) == 0; gone != goes {
+			t.Errorf("8 headers of %d escapes: deleted %t, want %t", length, gone, goes)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package appview
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // isNamed reports whether a server may read a segment as one of the name: without what
@@ -65,16 +67,24 @@ func decodedAgain(p string) string {
 	return read
 }
 
-// unescapeAgain decodes the escapes in a decoded path, and leaves what is none.
+// unescapeAgain decodes the escapes in a decoded path, %uXXXX of ASP.NET among them, and
+// leaves what is none.
 func unescapeAgain(p string) string {
 	if !strings.Contains(p, "%") {
 		return p
 	}
 	plain := make([]byte, 0, len(p))
 	for i := 0; i < len(p); i++ {
-		c := p[i]
-		if c == '%' && i+2 < len(p) {
-			if high, low := hexDigit(p[i+1]), hexDigit(p[i+2]); high < 16 && low < 16 {
+		rest := p[i:]
+		if len(rest) > 5 && rest[0] == '%' && rest[1]|0x20 == 'u' {
+			if code, err := strconv.ParseUint(rest[2:6], 16, 16); err == nil {
+				plain, i = utf8.AppendRune(plain, rune(code)), i+5
+				continue
+			}
+		}
+		c := rest[0]
+		if c == '%' && len(rest) > 2 {
+			if high, low := hexDigit(rest[1]), hexDigit(rest[2]); high < 16 && low < 16 {
 				c, i = high<<4|low, i+2
 			}
 		}
