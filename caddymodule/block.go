@@ -206,7 +206,7 @@ func (b *Block) describe() {
 
 func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	deleteMarks(r)
-	if !b.Prefix.Match(r) {
+	if !b.Prefix.owns(r) {
 		appview.Prefix(b.Prefix).DeleteDetours(r.Header, r.URL.Path)
 		return next.ServeHTTP(w, r)
 	}

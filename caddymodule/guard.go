@@ -22,7 +22,9 @@ func init() {
 // differently would get them from the next route. This one matches if the original
 // path is /hooks or below it, also as Windows, IIS or PATH_INFO have it (/hooks./x,
 // /(S(x))/hooks, /index.php/hooks), or if it is unclean and contains the segments of
-// /hooks anywhere, so that no reading of it is left to another route. Case is ignored.
+// /hooks anywhere, so that no reading of it is left to another route. Case is ignored. It
+// also matches if the request has a header by which an app may read such a path: behind a
+// rewrite, the headers that the block has let pass may lead there.
 type MatchPrefix string
 
 // CaddyModule returns the Caddy module information.
@@ -49,12 +51,14 @@ func (m *MatchPrefix) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// MatchWithError reports whether the request is below the prefix.
-func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) { return m.Match(r), nil }
+// MatchWithError reports whether an app may read the request as one below the prefix.
+func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) {
+	return m.owns(r) || len(appview.Prefix(m).Detours(r.Header, r.URL.Path)) > 0, nil
+}
 
-// Match reports whether the request is below the prefix, or may be: x:/hooks and
+// owns reports whether the request is below the prefix, or may be: x:/hooks and
 // http:hooks have no path here, but a proxy passes all of it to the app.
-func (m MatchPrefix) Match(r *http.Request) bool {
+func (m MatchPrefix) owns(r *http.Request) bool {
 	return r.URL.Opaque != "" || appview.Prefix(m).Owns(r.URL.Path)
 }
 

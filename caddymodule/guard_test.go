@@ -149,8 +149,32 @@ func TestGuardRefusesTargetsWithoutAPath(t *testing.T) {
 		if e, ok := errors.AsType[caddyhttp.HandlerError](g.ServeHTTP(httptest.NewRecorder(), r, new(passing))); !ok || e.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s passed the guard", target)
 		}
-		if !g.Prefix.Match(r) {
+		if !g.Prefix.owns(r) {
 			t.Errorf("%s is not matched", target)
+		}
+	}
+}
+
+// TestPrefixBehindARewrite: headers that the block has let pass may lead below its prefix
+// from the path that a rewrite makes.
+func TestPrefixBehindARewrite(t *testing.T) {
+	for _, c := range []struct {
+		path, name, value string
+		matches           bool
+	}{
+		{"/a/hooks/github", "X-Script-Name", "/a", true},
+		{"/a/hooks/github", "Daphne-Root-Path", "/a", true},
+		{"/github", "X-Forwarded-Prefix", "/hooks", true},
+		{"/x", "X-Original-Url", "/hooks/github", true},
+		{"/a/shop", "X-Script-Name", "/a", false},
+		{"/x", "X-Original-Url", "/x", false},
+		{"/a/hooks/github", "Accept", "/a", false},
+	} {
+		r := httptest.NewRequest(http.MethodPost, c.path, nil)
+		r.Header.Set(c.name, c.value)
+		matches, err := MatchPrefix("/hooks/*").MatchWithError(r)
+		if err != nil || matches != c.matches || r.Header.Get(c.name) != c.value {
+			t.Errorf("%s with %s: %s: matches %t, want %t, and the header stays: %v", c.path, c.name, c.value, matches, c.matches, err)
 		}
 	}
 }
