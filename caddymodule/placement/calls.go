@@ -53,7 +53,13 @@ func (t trail) rewritten(r *rewrite.Rewrite) trail {
 			l.swaps = append(l.swaps, [2]string{swap.Find, swap.Replace})
 		}
 		for _, swap := range r.PathRegexp {
-			l.samples = append(l.samples, samplesOfRegexp(swap.Find)...)
+			samples := samplesOfRegexp(swap.Find)
+			l.samples = append(l.samples, samples...)
+			for _, sample := range samples {
+				if !strings.Contains(swap.Replace, "$") {
+					l.swaps = append(l.swaps, [2]string{strings.ReplaceAll(sample, "\x00", "x"), swap.Replace})
+				}
+			}
 		}
 	case strings.Contains(r.StripPathPrefix, "{"):
 		t.vague = true
@@ -96,12 +102,27 @@ func (t trail) maybe(inside trail) trail {
 func samplesOfRoute(route *caddyhttp.Route) (samples []string) {
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
-			if m, ok := matcher.(*caddyhttp.MatchPathRE); ok {
-				samples = append(samples, samplesOfRegexp(m.Pattern)...)
+			for _, pattern := range patternsOf(matcher) {
+				samples = append(samples, samplesOfRegexp(pattern)...)
 			}
 		}
 	}
 	return samples
+}
+
+// patternsOf lists the regular expressions that a matcher holds against the path.
+func patternsOf(matcher any) (patterns []string) {
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchPathRE:
+		patterns = append(patterns, m.Pattern)
+	case *caddyhttp.MatchVarsRE:
+		for key, re := range *m {
+			if isFollowed(strings.Trim(key, "{}")) {
+				patterns = append(patterns, re.Pattern)
+			}
+		}
+	}
+	return patterns
 }
 
 // calls lists paths that the layers may turn into the given one, the path itself

@@ -3,6 +3,7 @@ package placement
 import (
 	"maps"
 	"net/http"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -59,15 +60,31 @@ func (m imagined) known(text string) string {
 // choose returns the paths that a text becomes if the client chooses it to be a wanted
 // one, as far as it can. Markers stay.
 func (m imagined) choose(text string) (paths []string) {
-	for _, text := range m.fixed.expand(m.known(text)) {
-		text, _, _ = strings.Cut(text, "?")
+	text, _, _ = strings.Cut(text, "?")
+	for _, text := range m.captures.expand(m.fixed.expand(m.known(text))) {
 		for _, wanted := range m.wanted {
-			if path, ok := fit(text, wanted); ok {
-				paths = append(paths, path)
+			for _, text := range ended(text) {
+				for _, find := range finds {
+					if path, ok := m.fit(text, wanted, find); ok {
+						paths = append(paths, path)
+					}
+				}
 			}
 		}
 	}
 	return sorted(paths)
+}
+
+// ended lists a text and what is left of it if what the client writes ends the path: it
+// may have a question mark.
+func ended(text string) []string {
+	texts := []string{text}
+	for i := range len(text) - 1 {
+		if text[i] == '}' {
+			texts = append(texts, text[:i+1]+"?")
+		}
+	}
+	return texts
 }
 
 // rewrite lists what a request may be after a rewrite.
@@ -134,14 +151,24 @@ const markedHost = "xqy.xqz"
 
 // fit returns a text as it is if its placeholders become what makes it the wanted one,
 // with markers as they are.
-func fit(text, wanted string) (path string, ok bool) {
+func (m imagined) fit(text, wanted string, find finder) (path string, ok bool) {
+	text, cut := strings.CutSuffix(text, "?")
 	parts := choices.FindAllString(text, -1)
 	if len(parts) == 0 {
 		return text, text == wanted
 	}
-	values := valuesIn(text, wanted, strings.Index)
+	values := valuesIn(text, wanted, find)
 	if values == nil {
 		return "", false
+	}
+	for i, part := range parts {
+		value := values[i]
+		if cut && i == len(parts)-1 {
+			value += "?"
+		}
+		if !m.captures.allow(part, value) {
+			return "", false
+		}
 	}
 	i := 0
 	return choices.ReplaceAllStringFunc(text, func(part string) string {
@@ -152,14 +179,28 @@ func fit(text, wanted string) (path string, ok bool) {
 	}), true
 }
 
+// A finder says where a literal in a text is: the first or the last time.
+type finder func(text, literal string) int
+
+var finds = []finder{strings.Index, strings.LastIndex}
+
 // valuesIn returns the part of the wanted text for each placeholder and marker. It ends
-// where the first or the last find says that the literal after it begins.
-func valuesIn(text, wanted string, find func(text, literal string) int) (values []string) {
+// where the literal after it is found. If the literal before the first part is another
+// folder, that part leaves it by dots.
+func valuesIn(text, wanted string, find finder) (values []string) {
 	literals := choices.Split(text, -1)
 	last := len(literals) - 1
-	rest, begins := strings.CutPrefix(wanted, literals[0])
+	first := withoutDots(literals[0])
+	rest, begins := strings.CutPrefix(wanted, first)
+	if !begins {
+		up := outOf(first)
+		if up == "" {
+			return nil
+		}
+		rest = up + strings.TrimPrefix(wanted, "/")
+	}
 	rest, ends := strings.CutSuffix(rest, literals[last])
-	if !begins || !ends {
+	if !ends {
 		return nil
 	}
 	for _, literal := range literals[1:last] {
@@ -172,13 +213,32 @@ func valuesIn(text, wanted string, find func(text, literal string) int) (values 
 	return append(values, rest)
 }
 
+// withoutDots cleans the beginning of a path as apps do.
+func withoutDots(begin string) string {
+	if !strings.Contains(begin, "/../") {
+		return begin
+	}
+	return strings.TrimSuffix(path.Clean(begin+"x"), "x")
+}
+
+// outOf returns what leads from the beginning of a path to the root, "" if that has no
+// folder.
+func outOf(begin string) string {
+	folders := strings.FieldsFunc(begin, func(r rune) bool { return r == '/' })
+	up := strings.Repeat("../", len(folders))
+	if up == "" || strings.HasSuffix(begin, "/") {
+		return up
+	}
+	return "/" + up
+}
+
 // solved returns the calls whose markers become what makes a path the wanted one.
 func solved(call spot, path, wanted string) (calls []spot) {
 	parts := choices.FindAllString(path, -1)
 	if len(parts) == 0 {
 		return nil
 	}
-	for _, find := range []func(string, string) int{strings.Index, strings.LastIndex} {
+	for _, find := range finds {
 		var pairs []string
 		for i, value := range valuesIn(path, wanted, find) {
 			pairs = append(pairs, parts[i], value)

@@ -298,7 +298,7 @@ func (s *survey) probe(p probe, into ...looseRoute) *walker {
 	w := &walker{server: s.servers[p.server], budget: &s.budget, dares: p.dares, above: s.loose}
 	s.probes[p] = w
 	m := imagine(p.method, s.secure[p.server], p.at.host, p.at.path)
-	m.wanted = strings.Split(p.wanted, "\x00")
+	m.wanted, m.captures = strings.Split(p.wanted, "\x00"), s.captures[p.server]
 	switch {
 	case p.strays:
 		w.loose, w.given, w.fits = s.loose, p.given, into

@@ -79,17 +79,18 @@ type placed struct {
 
 // A survey is what imagined requests met in the routes of a configuration.
 type survey struct {
-	servers map[string]*caddyhttp.Server
-	secure  map[string]bool // servers with TLS
-	seats   []seat
-	blocks  []blockPlace
-	apps    []*app
-	loose   map[*caddyhttp.Route]bool
-	budget  int
-	walks   map[string]*walker
-	probes  map[probe]*walker
-	fixed   map[string]fixed // what has one value in a server
-	errors  map[string][]int // statuses that a server's routes name
+	servers  map[string]*caddyhttp.Server
+	secure   map[string]bool // servers with TLS
+	seats    []seat
+	blocks   []blockPlace
+	apps     []*app
+	loose    map[*caddyhttp.Route]bool
+	budget   int
+	walks    map[string]*walker
+	probes   map[probe]*walker
+	fixed    map[string]fixed    // what has one value in a server
+	captures map[string]captures // of expressions in a server
+	errors   map[string][]int    // statuses that a server's routes name
 
 	met     map[spot][]placed
 	touched map[*Handler]bool
@@ -104,7 +105,7 @@ const surveyBudget = 250_000
 
 func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
-		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed), errors: make(map[string][]int),
+		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed), captures: make(map[string]captures), errors: make(map[string][]int),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
 		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool), late: make(map[*Handler]string),
 	}
@@ -113,7 +114,7 @@ func surveyOf(app *caddyhttp.App) *survey {
 		p := placeOf(name, app.Servers[name])
 		s.seats, s.blocks, s.apps = append(s.seats, p.seats...), append(s.blocks, p.blocks...), append(s.apps, p.apps...)
 		maps.Copy(s.loose, p.loose)
-		s.fixed[name], s.errors[name] = p.fixed.single(), p.errors
+		s.fixed[name], s.captures[name], s.errors[name] = p.fixed.single(), p.captures, p.errors
 	}
 	return s
 }

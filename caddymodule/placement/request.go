@@ -55,19 +55,20 @@ func (v verdict) not() verdict {
 // An imagined request is taken through the routes as Caddy would, and through both
 // branches if the client decides.
 type imagined struct {
-	r      *http.Request
-	called string // its original path
-	loose  bool   // the next route has a loose matcher, whose result is given
-	given  verdict
-	fits   bool     // it enters the next route, whatever a loose matcher says
-	groups []string // route groups that have already matched
-	passed *Handler // the handler that has verified it; nil: none yet
-	chosen bool     // the client has since decided about a route
-	unsure bool     // it passed something that the walk cannot judge
-	depth  int      // of invoked routes
-	wanted []string // the paths that its client gives to a rewrite under its control
-	free   bool     // it has given one
-	fixed  fixed
+	r        *http.Request
+	called   string // its original path
+	loose    bool   // the next route has a loose matcher, whose result is given
+	given    verdict
+	fits     bool     // it enters the next route, whatever a loose matcher says
+	groups   []string // route groups that have already matched
+	passed   *Handler // the handler that has verified it; nil: none yet
+	chosen   bool     // the client has since decided about a route
+	unsure   bool     // it passed something that the walk cannot judge
+	depth    int      // of invoked routes
+	wanted   []string // the paths that its client gives to a rewrite under its control
+	free     bool     // it has given one
+	fixed    fixed
+	captures captures
 
 	written map[string]string // what vars has set, with placeholders that the client chooses
 }

@@ -58,20 +58,21 @@ type looseRoute struct {
 
 // A place is what a visit of a server's routes finds.
 type place struct {
-	name   string
-	server *caddyhttp.Server
-	seats  []seat
-	blocks []blockPlace
-	apps   []*app
-	loose  map[*caddyhttp.Route]bool // above a seat
-	fixed  fixed
-	errors []int // statuses that the routes name
+	name     string
+	server   *caddyhttp.Server
+	seats    []seat
+	blocks   []blockPlace
+	apps     []*app
+	loose    map[*caddyhttp.Route]bool // above a seat
+	fixed    fixed
+	captures captures
+	errors   []int // statuses that the routes name
 }
 
 // placeOf finds the handlers in a server's routes, except error routes, and its apps,
 // including those in error routes.
 func placeOf(name string, server *caddyhttp.Server) *place {
-	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool), fixed: fixedIn(server)}
+	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool), fixed: fixedIn(server), captures: make(captures)}
 	p.visit(server.Routes, trail{}, 0)
 	if server.Errors != nil {
 		p.visit(server.Errors.Routes, trail{refused: true}, 0)
@@ -86,6 +87,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 	for i := range list {
 		route := &list[i]
 		inside, watches := t.into(route), false
+		p.captures.add(route.MatcherSets)
 		inside.watched = t.watched || slices.ContainsFunc(watching, func(group string) bool { return group == "" || group != route.Group })
 		for _, h := range route.Handlers {
 			switch h := h.(type) {
