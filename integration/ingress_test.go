@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// ingressPage returns the Caddyfile of docs/other-ingresses.md and its blocks for nginx.
-func ingressPage(t *testing.T) (caddyfile string, nginx []string) {
+// ingressPage returns the Caddyfiles of docs/other-ingresses.md, for all ingresses and for
+// Traefik, and its blocks for nginx.
+func ingressPage(t *testing.T) (caddyfiles, nginx []string) {
 	t.Helper()
 	for _, b := range codeBlocks(t) {
 		if !strings.HasPrefix(b.place, "docs/other-ingresses.md:") {
@@ -20,15 +21,15 @@ func ingressPage(t *testing.T) (caddyfile string, nginx []string) {
 		}
 		switch b.language {
 		case "caddyfile":
-			caddyfile = b.text
+			caddyfiles = append(caddyfiles, b.text)
 		case "nginx":
 			nginx = append(nginx, b.text)
 		}
 	}
-	if caddyfile == "" || len(nginx) != 2 {
-		t.Fatalf("a Caddyfile of %d bytes and %d blocks for nginx", len(caddyfile), len(nginx))
+	if len(caddyfiles) != 2 || len(nginx) != 2 {
+		t.Fatalf("%d Caddyfiles and %d blocks for nginx, want 2 each", len(caddyfiles), len(nginx))
 	}
-	return caddyfile, nginx
+	return caddyfiles, nginx
 }
 
 // judge starts the gateway of the page.
@@ -104,8 +105,8 @@ func statusOfPost(t *testing.T, method, url, body string, header http.Header) in
 // marks that the sender wrote.
 func TestNginxAsksTheGateway(t *testing.T) {
 	t.Parallel()
-	caddyfile, nginx := ingressPage(t)
-	g := judge(t, caddyfile)
+	caddyfiles, nginx := ingressPage(t)
+	g := judge(t, caddyfiles[0])
 	address := startNginx(t, strings.NewReplacer("127.0.0.1:8090", g.address, "127.0.0.1:3000", g.app.address).Replace(nginx[1]))
 	for name, tc := range map[string]struct {
 		method, path, token string
@@ -189,8 +190,8 @@ func TestNginxProxiesToTheGateway(t *testing.T) {
 // delivery, as their configurations on the page say.
 func TestTheGatewayJudges(t *testing.T) {
 	t.Parallel()
-	caddyfile, _ := ingressPage(t)
-	g := judge(t, caddyfile)
+	caddyfiles, _ := ingressPage(t)
+	g := judge(t, caddyfiles[0])
 	m := at("/hooks/github").message(t)
 	for range 2 { // a retry is judged again: the gateway does not know what the app did
 		if got := statusOfPost(t, http.MethodPost, "http://"+g.address+"/hooks/github", string(m.body), m.header.Clone()); got != http.StatusOK {
@@ -210,6 +211,30 @@ func TestTheGatewayJudges(t *testing.T) {
 	} {
 		if got := statusOfPost(t, tc.method, "http://"+g.address+tc.path, tc.body, m.header.Clone()); got != tc.status {
 			t.Errorf("%s: %d, want %d", name, got, tc.status)
+		}
+	}
+}
+
+// TestTheGatewayJudgesForTraefik, which asks one address and writes what was requested
+// into X-Forwarded-Uri: there a query could name a signed field of a form.
+func TestTheGatewayJudgesForTraefik(t *testing.T) {
+	t.Parallel()
+	caddyfiles, _ := ingressPage(t)
+	g := judge(t, caddyfiles[1])
+	m := at("/hooks/github").message(t)
+	for uri, want := range map[string]int{
+		"/hooks/github":                200,
+		"/hooks/github?":               401,
+		"/hooks/github?_method=DELETE": 401,
+		"/hooks/github/":               401,
+		"":                             401,
+	} {
+		header := m.header.Clone()
+		if uri != "" {
+			header.Set("X-Forwarded-Uri", uri)
+		}
+		if got := statusOfPost(t, http.MethodPost, "http://"+g.address+"/hooks/github", string(m.body), header); got != want {
+			t.Errorf("X-Forwarded-Uri %q: %d, want %d", uri, got, want)
 		}
 	}
 }
