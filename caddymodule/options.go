@@ -121,6 +121,9 @@ func (p *parser) keys(name string, args []string, into *[]keys.Value) error {
 		return p.Errf("%s has no value: an unset {$VARIABLE} vanishes; write %s {env.VARIABLE} to be told which", name, name)
 	}
 	for _, arg := range args {
+		if slices.Contains(p.optionNames(), arg) { // anyone could guess that secret
+			return p.Errf("%s: %s is an option and not a value: write it on a line of its own, in the block of %s; put such a value into a file", name, arg, p.directive)
+		}
 		if path, ok := tenantPath(p.value(arg)); ok && into != nil {
 			if err := p.tenantFile(name, path, label); err != nil {
 				return err
@@ -299,6 +302,9 @@ func (p *parser) methods(name string, args []string) error {
 func (p *parser) requireHeader(name string, args []string) error {
 	if len(args) < 2 {
 		return p.Errf("require_header takes a name and the accepted values (* for any): an unset {$VARIABLE} vanishes; write {env.VARIABLE} to be told which")
+	}
+	if slices.Contains(args[1:], "as") { // anyone could guess that value
+		return p.Errf("require_header takes no label: its values follow the name; put the value as into a file")
 	}
 	values := make(verifier.StringList, 0, len(args)-1)
 	for _, arg := range args[1:] {

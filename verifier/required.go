@@ -36,6 +36,8 @@ func (v *Rules) compileRequired() error {
 			return wrong("require_header", "%v", err)
 		case len(h.Values) == 0:
 			return wrong("require_header", "%s: no value: name the accepted values, or * for any", h.Name)
+		case len(h.Values) > 1 && slices.Contains(h.Values, "*"):
+			return wrong("require_header", "%s: * accepts any value: remove it, or the others", h.Name)
 		case strings.EqualFold(h.Name, "Host"):
 			return wrong("require_header", "Host is the address of the site: write it there")
 		}
