@@ -13,6 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminhttp"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/metrics"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/version"
 )
@@ -68,12 +69,7 @@ func (a *adminAPI) rejections(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list := []adminapi.Rejection{}
-	now := app.handlersNow()
-	for _, request := range kept.List(r.URL.Query().Get("name")) {
-		list = append(list, request.Show(now))
-	}
-	return adminhttp.Answer(w, list)
+	return adminhttp.Answer(w, rejected.Show(kept.List(r.URL.Query().Get("name")), app.handlersNow()))
 }
 
 // rejection shows one in full, with a possible cause: GET

@@ -255,11 +255,11 @@ func (a *App) named(name string) (handlers []*Handler) {
 	return handlers
 }
 
-// keysNow returns first and the current keys of all handlers.
-func (a *App) keysNow(first *keys.Snapshot) []*keys.Snapshot {
+// keysNow returns the current keys of all handlers.
+func (a *App) keysNow() []*keys.Snapshot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := append(make([]*keys.Snapshot, 0, 1+len(a.handlers)), first)
+	all := make([]*keys.Snapshot, 0, len(a.handlers))
 	for _, h := range a.handlers {
 		all = append(all, h.keys.Current())
 	}

@@ -204,13 +204,13 @@ func (d *delivery) keepRequest(r rejected.Request) {
 	}
 	r.Request, r.Remote, r.Time, r.Handler, r.Tenant = d.req, remoteOf(d.r), d.h.now(), d.h.seen(d.keys), d.tenant
 	r.Body, r.Read, r.Declared = d.body, !d.unread(), d.r.ContentLength
-	r.Tried = d.h.app.keysNow(d.keys)
+	r.Known, r.Tried = d.known, d.h.app.keysNow()
 	d.rejection = kept.Add(r, most)
 }
 
 // seen describes the handler with these keys for what is kept.
 func (h *Handler) seen(k *keys.Snapshot) rejected.Handler {
-	return rejected.Handler{Name: h.Name, Provider: h.providerID(), Place: h.placed.Place, Keys: k, Tenant: h.tenants.keysOf()}
+	return rejected.Handler{Name: h.Name, Provider: h.providerID(), Place: h.placed.Place, Keys: k, Tenant: h.tenants.keysOf(), Cached: h.tenants.cachedKeys()}
 }
 
 // reasonBusy is the reason for asking the sender of a copy to retry.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
@@ -58,7 +59,12 @@ func nothingKept() {
 }
 
 // newestID is the id of the newest kept rejection.
-func newestID() string { return kept.List("")[0].Show(nil).ID }
+func newestID() string { return shown(kept.List("")[0]).ID }
+
+// shown is a rejection as a list shows it.
+func shown(r *rejected.Request) adminapi.Rejection {
+	return rejected.Show([]*rejected.Request{r}, nil)[0]
+}
 
 // TestKept: the operator finds everything about a refused request, except its body.
 func TestKept(t *testing.T) {
@@ -225,7 +231,7 @@ func TestLimitsLeaveATrace(t *testing.T) {
 		t.Fatalf("%d are kept, want one of each of %v", len(list), want)
 	}
 	for _, r := range list {
-		got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+r.Show(nil).ID)
+		got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+shown(r).ID)
 		hint, ok := want[r.Reason]
 		if !ok || got.Hint != hint || r.Limit != strings.HasPrefix(got.Note, "a limit refused it") {
 			t.Errorf("%s: hint %q, note %q", r.Reason, got.Hint, got.Note)
@@ -322,6 +328,8 @@ func TestKeysAreNotShownInAnyEncoding(t *testing.T) {
 		"percent":            percent(key),
 		"base64 of hex":      base64.StdEncoding.EncodeToString([]byte(hex.EncodeToString([]byte(key)))),
 		"percent of base64":  percent(base64.StdEncoding.EncodeToString([]byte(key))),
+		"after no escape":    "100%, " + percent(key),
+		"before no escape":   percent(key) + "%zz",
 		"the decoded key":    hex.EncodeToString([]byte(decoded)),
 		"the key, base64url": base64.URLEncoding.EncodeToString([]byte(decoded)),
 	} {
@@ -414,11 +422,11 @@ func TestHint(t *testing.T) {
 	r.Header.Set("X-Signature", sign("successor", "1700000000."+body))
 	serve(t, r, accepting, g.handlers...)
 	list := kept.List("")
-	if got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+list[0].Show(nil).ID); got.Note != "" {
+	if got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+shown(list[0]).ID); got.Note != "" {
 		t.Errorf("with the keys that refused it: %q", got.Note)
 	}
 	mustProvision(t, "", strings.Replace(timed(), "n9Wd4kTq2", "successor", 1)).start(t)
-	if got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+list[0].Show(nil).ID); !strings.Contains(got.Note, "is genuine") {
+	if got := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+shown(list[0]).ID); !strings.Contains(got.Note, "is genuine") {
 		t.Errorf("with the key put right: %q", got.Note)
 	}
 }

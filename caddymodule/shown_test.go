@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -71,7 +73,7 @@ func TestNoAnswerShowsASecret(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "acme")); err != nil {
 		t.Fatal(err)
 	}
-	d := inbox.Delivery{Key: inbox.Key{9}, Queue: inbox.Queue{Handler: "acme", Tenant: "gone"}, ID: marker, Event: marker, Target: "/x?event=" + marker, Header: map[string][]string{"X-Event": {marker}}, Body: []byte(marker), Received: clock}
+	d := inbox.Delivery{Key: inbox.Key{9}, Queue: inbox.Queue{Handler: "acme", Tenant: "gone"}, ID: marker, Event: marker, Target: "/" + marker + "?event=" + marker, Header: map[string][]string{"X-Event": {marker}}, Body: []byte(marker), Received: clock}
 	if _, err := g.box().Accept(t.Context(), &d, false); err != nil {
 		t.Fatal(err)
 	}
@@ -97,5 +99,52 @@ func TestAnAttemptOfATenantShowsNoSecret(t *testing.T) {
 		if err != nil || strings.Contains(w.Body.String(), secret) || !strings.Contains(w.Body.String(), `"`+tenant+`"`) {
 			t.Errorf("%s: %v %s", tenant, err, w.Body)
 		}
+	}
+}
+
+// TestNoRejectionShowsATenantsKey: not in a list either, which asks no source for it, nor
+// once the tenant is gone.
+func TestNoRejectionShowsATenantsKey(t *testing.T) {
+	const secret = "Zk9QpL2mXv7RtY4wBn8CsD1e"
+	for _, c := range []struct{ name, method, target, signature, url string }{
+		{"path, no signature", "POST", "/hooks/shop/acme/" + secret, "", "/hooks/shop/acme/(redacted)"},
+		{"query, no signature", "POST", "/hooks/shop/acme?event=" + secret, "", "/hooks/shop/acme?(redacted)"},
+		{"path, GET", "GET", "/hooks/shop/acme/" + secret, "", "/hooks/shop/acme/(redacted)"},
+		{"path, another spelling", "POST", "/hooks/shop/%61cme/" + secret, "", "/(redacted)"},
+		{"query, wrong signature", "POST", "/hooks/shop/acme?event=" + secret, sign("wrong", body), "/hooks/shop/acme?event=(redacted)"},
+		{"no tenant", "POST", "/hooks/shop?event=" + secret, sign("wrong", body), "/(redacted)?(redacted)"},
+		{"a name that is none", "POST", "/hooks/shop/~acme/" + secret, sign("wrong", body), "/(redacted)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := secretsOf(t, map[string]string{"acme": secret})
+			g := watched(t, "", shop(dir, `"case_sensitive":true`))
+			refuse := func(when string) (listed string) {
+				r := httptest.NewRequest(c.method, "http://hooks.example.com"+c.target, strings.NewReader(body))
+				r.Header.Set("X-Custom-Event", secret)
+				if c.signature != "" {
+					r.Header.Set("X-Signature", c.signature)
+				}
+				g.send(r, answering(200))
+				lookups := g.samples(t)
+				newest := get[[]adminapi.Rejection](t, adminapi.RejectionsPath)[0]
+				if now := g.samples(t); !maps.Equal(now, lookups) {
+					t.Errorf("%s: the list looks tenants up: %v, before %v", when, now, lookups)
+				}
+				shown := get[adminapi.RejectionDetail](t, adminapi.RejectionsPath+"/"+newest.ID)
+				if text := fmt.Sprint(newest.URL, shown.URL, shown.Headers); strings.Contains(text, secret) {
+					t.Errorf("%s: shown as %s", when, text)
+				}
+				return newest.URL
+			}
+			if url := refuse("at first"); url != c.url {
+				t.Errorf("listed as %s, want %s", url, c.url)
+			}
+			refuse("when it is cached")
+			if err := os.Remove(filepath.Join(dir, "acme")); err != nil {
+				t.Fatal(err)
+			}
+			g.handlers[0].now = func() time.Time { return clock.Add(time.Minute) }
+			refuse("when it is gone")
+		})
 	}
 }

@@ -112,9 +112,9 @@ func (g *generations) deliver(t *testing.T, secret, team string, touch func()) (
 		fields := e.ContextMap()
 		o.logged = labelsIn(fields["keys"])
 		if r := kept.Find(fields["rejection"].(string)); r != nil {
-			o.kept = strings.Join(r.Show(nil).Keys, " ")
+			o.kept = strings.Join(shown(r).Keys, " ")
 			r.Detail = o.logged + "-secret"
-			if r.Show(nil).Detail == "(redacted)" {
+			if shown(r).Detail == "(redacted)" {
 				o.hide = o.logged
 			}
 		}

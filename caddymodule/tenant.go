@@ -233,6 +233,14 @@ func (t *tenancy) keysOf() func(name string) *keys.Snapshot {
 	}
 }
 
+// cachedKeys returns a function that finds the cached keys of a tenant, or nil.
+func (t *tenancy) cachedKeys() func(name string) *keys.Snapshot {
+	if t == nil {
+		return nil
+	}
+	return t.cache.Peek
+}
+
 // nameTenant records the tenant that a request names, and uses its keys if they are
 // cached. Otherwise the delivery is opened with stand-ins: the source is asked only
 // about a request that could be genuine.

@@ -248,7 +248,7 @@ func (c *Configuration) showDelivery(v *adminapi.InboxDetail, d *inbox.Delivery,
 	}
 	if unknown != "" {
 		v.ID, v.Event = "", ""
-		v.URL, _, _ = strings.Cut(v.URL, "?")
+		v.URL = rejected.UpToTenant(v.URL, d.Tenant)
 		for name := range v.Headers {
 			v.Headers[name] = []string{"(redacted)"}
 		}

@@ -3,17 +3,17 @@ package rejected
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"net/url"
 	"strings"
 )
 
 // decodings returns the possible decodings of a text or of a part of it: a key inside
 // "Basic dXNlcjprZXk=" begins at any of four characters.
 func decodings(text string) (all []string) {
-	for _, unescape := range []func(string) (string, error){url.PathUnescape, url.QueryUnescape} {
-		if plain, err := unescape(text); err == nil && plain != text {
-			all = append(all, plain)
-		}
+	if plain := unescape(text, false); plain != text {
+		all = append(all, plain)
+	}
+	if strings.Contains(text, "+") {
+		all = append(all, unescape(text, true))
 	}
 	for _, run := range strings.FieldsFunc(text, func(c rune) bool { return !isHex(c) }) {
 		for offset := 0; offset < 2 && len(run) >= 2*shortest; offset++ {
@@ -36,6 +36,35 @@ func decodings(text string) (all []string) {
 		}
 	}
 	return all
+}
+
+// unescape decodes the escapes of a URL, of a query with plus for a space, and leaves what
+// is none as it is: one wrong escape must not hide others.
+func unescape(text string, plus bool) string {
+	if !strings.Contains(text, "%") && !(plus && strings.Contains(text, "+")) {
+		return text
+	}
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '+' && plus {
+			c = ' '
+		}
+		if c == '%' && i+2 < len(text) && isHex(rune(text[i+1])) && isHex(rune(text[i+2])) {
+			c = digit(text[i+1])<<4 | digit(text[i+2])
+			i += 2
+		}
+		plain = append(plain, c)
+	}
+	return string(plain)
+}
+
+// digit is the value of a hexadecimal digit.
+func digit(c byte) byte {
+	if c >= 'A' {
+		return c&^0x20 - 'A' + 10
+	}
+	return c - '0'
 }
 
 var asStandard = strings.NewReplacer("-", "+", "_", "/")

@@ -41,17 +41,20 @@ type redaction struct {
 	headers, params map[string]bool // of tokens and required values: canonical; as written
 	read            map[string]bool // headers that schemes read: canonical
 	texts           []string        // of the keys, in lower case
+	needles         *needles        // the texts
+	limit           limit
+	shown, targets  map[string]string // what has been redacted: equal texts once
+	covert          bool              // there may be keys besides those that are known
 }
 
 // redactionOf hides the credentials of all handlers, now and when the request arrived:
 // senders get configured with another sender's secret.
 func redactionOf(all []*keys.Snapshot) redaction {
+	all = distinct(all)
 	known := tokenPlaces()
-	r := redaction{headers: maps.Clone(known.headers), params: maps.Clone(known.params), read: maps.Clone(known.read), texts: textsOf(all)}
+	r := hiding(textsOf(all))
+	r.headers, r.params, r.read = maps.Clone(known.headers), maps.Clone(known.params), maps.Clone(known.read)
 	for _, s := range all {
-		if s == nil { // its keys have not been read yet
-			continue
-		}
 		scheme := s.Verifier.Scheme()
 		r.tokens(scheme)
 		for _, h := range scheme.RequireHeader {
@@ -65,7 +68,25 @@ func redactionOf(all []*keys.Snapshot) redaction {
 // snapshots and however the key is encoded, and returns any other text as it is.
 // Nil snapshots have no keys.
 func Hide(all []*keys.Snapshot) func(text string) string {
-	return redaction{texts: textsOf(all)}.text
+	return hiding(textsOf(distinct(all))).text
+}
+
+// hiding is a redaction that hides texts in lower case, for one goroutine.
+func hiding(texts []string) redaction {
+	return redaction{texts: texts, needles: newNeedles(texts), limit: whole, shown: make(map[string]string), targets: make(map[string]string)}
+}
+
+// distinct returns each snapshot once. Nil ones, whose keys have not been read, are left
+// out.
+func distinct(all []*keys.Snapshot) (each []*keys.Snapshot) {
+	seen := map[*keys.Snapshot]bool{nil: true}
+	for _, s := range all {
+		if !seen[s] {
+			seen[s] = true
+			each = append(each, s)
+		}
+	}
+	return each
 }
 
 // textsOf returns the texts of keys, also of sign_upstream, required values, params, the
@@ -88,9 +109,6 @@ func textsOf(all []*keys.Snapshot) (texts []string) {
 		addKey(shortest, secret, "")
 	}
 	for _, s := range all {
-		if s == nil {
-			continue
-		}
 		if s.Signer != nil {
 			addKey(shortestKey, s.SignerKey, s.Signer.Scheme().SecretPrefix)
 		}
@@ -154,7 +172,7 @@ func (r redaction) header(header http.Header) map[string][]string {
 	shown := make(map[string][]string, len(header))
 	for name, values := range header {
 		canonical := http.CanonicalHeaderKey(name)
-		hidden := r.headers[canonical] || credential(name) || !r.read[canonical] && !harmless(name)
+		hidden := r.headers[canonical] || credential(name) || !r.read[canonical] && !harmless(name) || r.covert && !slices.Contains(harmlessNames, bare(name))
 		var lines []string
 		for _, value := range values {
 			if hidden {
@@ -166,35 +184,6 @@ func (r redaction) header(header http.Header) map[string][]string {
 		shown[name] = append(shown[name], lines...)
 	}
 	return shown
-}
-
-// target returns path and query as they may be shown.
-func (r redaction) target(target string) string {
-	path, query, ok := strings.Cut(target, "?")
-	if r.holdsText(path) {
-		path = "/" + redacted
-	}
-	if !ok {
-		return path
-	}
-	params := strings.Split(query, "&")
-	for i, param := range params {
-		name, value, _ := strings.Cut(param, "=")
-		if plain, err := url.QueryUnescape(name); err == nil {
-			name = plain
-		}
-		if plain, err := url.QueryUnescape(value); err == nil {
-			value = plain
-		}
-		if r.params[name] || credential(name) || !harmless(name) || r.holdsText(name) || r.holdsText(value) {
-			raw, _, _ := strings.Cut(param, "=")
-			if r.holdsText(raw) {
-				raw = redacted
-			}
-			params[i] = raw + "=" + redacted
-		}
-	}
-	return path + "?" + strings.Join(params, "&")
 }
 
 // harmless reports whether the name tells that the value is not a credential,
@@ -217,31 +206,33 @@ var separators = strings.NewReplacer("-", "", "_", "", ".", "")
 
 // text returns a value as it may be shown.
 func (r redaction) text(value string) string {
-	if r.holdsText(value) {
-		return redacted
+	shown, ok := r.shown[value]
+	if !ok {
+		if shown = value; r.holds(value) {
+			shown = redacted
+		}
+		r.shown[value] = shown
 	}
-	return value
+	return shown
 }
 
 // sentence returns a hint as it may be shown. A short word of letters alone (secret,
 // signature) may be the hint's own.
 func (r redaction) sentence(hint string) string {
-	r.texts = slices.DeleteFunc(slices.Clone(r.texts), func(text string) bool {
+	return hiding(slices.DeleteFunc(slices.Clone(r.texts), func(text string) bool {
 		return len(text) < 16 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz") == ""
-	})
-	return r.text(hint)
+	})).text(hint)
 }
 
-// holdsText reports whether a value contains a key, ignoring case, since hex has two:
-// senders get configured with the key in the wrong place. The key may be escaped or in
-// hexadecimal or base64, alone or as a part, and encoded twice.
-func (r redaction) holdsText(value string) bool {
-	level := []string{value}
+// holds reports whether one of the values contains a key, ignoring case, since hex has
+// two: senders get configured with the key in the wrong place. The key may be escaped or
+// in hexadecimal or base64, alone or as a part, and encoded twice.
+func (r redaction) holds(values ...string) bool {
+	level := slices.Compact(values)
 	for range 3 {
 		var next []string
 		for _, v := range level {
-			plain := lower(v)
-			if slices.ContainsFunc(r.texts, func(text string) bool { return strings.Contains(plain, text) }) {
+			if r.needles.in(lower(v)) {
 				return true
 			}
 			next = append(next, decodings(v)...)

@@ -21,7 +21,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +35,8 @@ const (
 	maxSize   = 64 << 10 // per request: its body is cut to fit
 	maxBytes  = 4 << 20  // of all requests
 	maxDetail = 1 << 10
+	maxHost   = 512 // a name has 253
+	maxMethod = 64
 	turnover  = 10 // of a handler's requests a second: of more, each would be gone in moments
 	maxSums   = 10 // digests of cut bodies a second: each costs as much as its verification
 	lineSize  = 64 // approximate overhead of a header line
@@ -50,6 +51,8 @@ type Handler struct {
 	// Tenant returns the current keys of a tenant; nil if it has none. It is nil for a
 	// handler without tenants.
 	Tenant func(name string) *keys.Snapshot
+	// Cached is Tenant without asking for them.
+	Cached func(name string) *keys.Snapshot
 }
 
 // A Request is a request that failed verification or that a limit refused.
@@ -57,6 +60,7 @@ type Request struct {
 	verifier.Request         // as it was received
 	Handler          Handler // that refused it
 	Tenant           string  // that it names, if it can be one
+	Known            bool    // Handler.Keys are that tenant's
 	// Tried are the keys of all handlers at that time: they stay hidden after a change.
 	Tried    []*keys.Snapshot
 	Remote   string // address of the client, with its port if no proxy is between
@@ -101,6 +105,7 @@ type Store struct {
 	summed int                   // digests in that second
 	byName map[string][]*Request // oldest first
 	rates  map[stream]rate
+	tried  []*keys.Snapshot // of the newest
 }
 
 // A stream is the requests of a name that a limit refused, or the others: a flood of the
@@ -130,10 +135,16 @@ func (s *Store) Add(r Request, most int) (id string) {
 		return ""
 	}
 	r.Header, r.length = http.Header(r.Header).Clone(), len(r.Body)
-	if len(r.Detail) > maxDetail { // it may quote the request
-		r.Detail = strings.ToValidUTF8(r.Detail[:maxDetail], "") + "…"
+	// They may hold a key, of which a part would not be recognized.
+	for _, cut := range []struct {
+		text *string
+		most int
+	}{{&r.Detail, maxDetail}, {&r.Host, maxHost}, {&r.Method, maxMethod}} {
+		if len(*cut.text) > cut.most {
+			*cut.text = more
+		}
 	}
-	r.size = int64(len(r.Target) + len(r.Host) + len(r.Detail))
+	r.size = int64(len(r.Target) + len(r.Host) + len(r.Detail) + len(r.Method))
 	for name, values := range r.Header {
 		for _, value := range values {
 			r.size += int64(len(name)+len(value)) + lineSize
@@ -162,6 +173,10 @@ func (s *Store) Add(r Request, most int) (id string) {
 	if r.Limit {
 		s.dropLimit(name, r.Reason)
 	}
+	if !slices.Equal(r.Tried, s.tried) {
+		s.tried = r.Tried
+	}
+	r.Tried = s.tried
 	s.seq++
 	r.seq = s.seq
 	s.bytes += r.size

@@ -60,9 +60,10 @@ func TestTokensAreNotShown(t *testing.T) {
 // TestHintWithKeyIsHidden: should a hint hold a key of any handler, it is not shown. A
 // word that is also a key remains.
 func TestHintWithKeyIsHidden(t *testing.T) {
-	hide := redaction{texts: []string{"s3cr3t-7hq9abx", "signature"}}
+	hide := hiding([]string{"s3cr3t-7hq9abx", "signature", "signature-of-acme-9f31c0"})
 	for hint, want := range map[string]string{
 		`the token follows "s3cr3t-7Hq9abX, "`: redacted, "the signature in header X-Sig is in quotes": "the signature in header X-Sig is in quotes",
+		`the token follows "signature-of-acme-9f31c0, "`: redacted,
 	} {
 		if got := hide.sentence(hint); got != want {
 			t.Errorf("%q is shown as %q", hint, got)
