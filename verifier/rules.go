@@ -294,3 +294,8 @@ func replace[T comparable](field *T, with T) {
 func (s Scheme) UsesToken() bool {
 	return s.Algorithm == Token || s.Signature != nil && slices.Contains(slices.Collect(maps.Values(s.Signature.Accept)), Token)
 }
+
+// UsesBasic reports whether the secret is user:password of Basic authentication.
+func (s Scheme) UsesBasic() bool {
+	return s.Algorithm == Token && s.Signature != nil && strings.EqualFold(strings.TrimSpace(s.Signature.Prefix), "basic")
+}

@@ -127,7 +127,7 @@ func signed(p *providers.Provider) []string {
 	var lines []string
 	if s.Algorithm == verifier.Token {
 		what := "The secret itself is in " + carrier(sig) + ". It authenticates the sender, not the content: nothing is signed."
-		if strings.EqualFold(strings.TrimSpace(sig.Prefix), "basic") {
+		if s.UsesBasic() {
 			what = "Basic authentication in " + carrier(sig) + "; the secret is `user:password`. It authenticates the sender, not the content: nothing is signed."
 		}
 		lines = append(lines, what)

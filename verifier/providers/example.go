@@ -67,16 +67,10 @@ func (p *Provider) ExampleSecret() string {
 		return ""
 	case s.SecretEncoding == "hex":
 		return s.SecretPrefix + exampleHex
-	case p.basic():
+	case s.UsesBasic():
 		return s.SecretPrefix + "example:" + exampleText
 	}
 	return s.SecretPrefix + exampleText
-}
-
-// basic reports whether the secret is user:password of Basic authentication.
-func (p *Provider) basic() bool {
-	sig := p.Scheme.Signature
-	return p.Scheme.Algorithm == verifier.Token && sig != nil && strings.EqualFold(strings.TrimSpace(sig.Prefix), "basic")
 }
 
 // ExamplePublicKey returns a public key of the scheme as PEM; "" if the scheme uses a
