@@ -77,8 +77,10 @@ func Open(c Config) (*Set, error) {
 			continue
 		}
 		for _, t := range s.texts {
-			if err := checkSecret(t.text); err != nil {
-				return nil, fmt.Errorf("%s: %w", s, err)
+			for _, part := range k.parts(s, t) {
+				if err := cmp.Or(checkLiteral(part), checkSecret(part)); err != nil {
+					return nil, fmt.Errorf("%s: %w", s, err)
+				}
 			}
 		}
 	}

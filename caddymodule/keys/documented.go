@@ -20,7 +20,12 @@ var documented = func() map[string]bool {
 	return secrets
 }()
 
-func isDocumented(text string) bool { return documented[bareSecret(unquoted(text))] }
+func isDocumented(text string) bool { return documented[bareSecret(text)] }
+
+// isKnown reports whether strangers know or guess a secret.
+func isKnown(text string) bool {
+	return checkLiteral(text) != nil || checkSecret(text) != nil || isDocumented(text)
+}
 
 // Documented reports whether a secret that is written out or in a variable is one that
 // the documentation prints. Of those in files the Set warns itself.

@@ -194,6 +194,13 @@ func (k *Set) warnOfShort() {
 	var labels []string
 	if s := k.Current(); s != nil {
 		labels = s.Verifier.ShortSecrets(shortSecret)
+		for _, key := range s.Keys {
+			for _, password := range secretParts(key.Text, k.scheme.UsesBasic())[1:] {
+				if len(password) < shortSecret && !slices.Contains(labels, key.Label) {
+					labels = append(labels, key.Label)
+				}
+			}
+		}
 		if s.Signer != nil && len(s.Signer.ShortSecrets(shortSecret)) > 0 {
 			labels = append(labels, "sign_upstream")
 		}
@@ -225,9 +232,9 @@ func (k *Set) warnOfDoubtful() {
 			}
 			switch {
 			case s.use != useSecret && s.use != useUpstream:
-			case spokenName.MatchString(t.text):
+			case slices.ContainsFunc(k.parts(s, t), spokenName.MatchString):
 				named = append(named, s.keyLabel(t))
-			case s.kind == fileValue && (checkLiteral(t.text) != nil || checkSecret(t.text) != nil || isDocumented(t.text)):
+			case s.kind == fileValue && slices.ContainsFunc(k.parts(s, t), isKnown):
 				known = append(known, s.keyLabel(t))
 				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), guessableFile))
 			case s.kind != literalValue && holdsBlank(t.text):

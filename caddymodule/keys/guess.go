@@ -1,9 +1,11 @@
 package keys
 
 import (
+	"encoding/base64"
 	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -23,20 +25,26 @@ func checkLiteral(text string) error {
 
 // checkName is checkLiteral without a look at files, for a text that others choose.
 func checkName(text string) error {
-	if text == "as" || text == "from" {
+	switch text {
+	case "":
+		return errNoPassword
+	case "as", "from":
 		return errReserved
 	}
-	bare := secretPrefix.ReplaceAllString(unquoted(text), "")
-	for _, part := range []string{text, bare} {
-		if part != "" && !strings.ContainsFunc(part, isSeen) {
-			return errors.New("nothing but quotes or invisible characters; docker --env-file and kubectl --from-env-file keep quotes: give the variable a value, or write {file./path}")
-		}
+	rest := secretPrefix.ReplaceAllString(trimmed(text), "")
+	if !strings.ContainsFunc(rest, isSeen) && (rest != "" || trimmed(text) != text) { // one that reads as a prefix may be a secret: woxZFUy_
+		return errors.New("nothing but a prefix, quotes or invisible characters; docker --env-file and kubectl --from-env-file keep quotes: give the variable a value, or write {file./path}")
+	}
+	for _, part := range spellings(text) {
 		if isUnreplaced(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || isReference(part) ||
 			isLeft(part) || !holdsBlank(part) && isComplaint(part) {
 			return ErrUnreplaced
 		}
 		if isMasked(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
 			return errMasked
+		}
+		if err := checkLeft(part); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -64,13 +72,45 @@ func isSeen(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && !strings.ContainsRune("\"'`“”‘’„‚«»", r)
 }
 
-// unquoted takes a pair of quotes off, as programs leave them in a variable.
-func unquoted(text string) string {
-	if text == "" || !strings.ContainsRune(`"'`, rune(text[0])) || text[0] != text[len(text)-1] {
-		return text
+// trimmed returns a text without what programs and pages leave around it: quotes, blanks,
+// line breaks, colours and invisible characters. Backticks stay: they mark a command.
+func trimmed(text string) string {
+	if strings.ContainsAny(text, "\x1b\\") {
+		text = decoration.ReplaceAllString(text, "")
 	}
-	return strings.TrimSuffix(text[1:], text[:1]) // a quote alone is a pair too
+	return strings.TrimFunc(text, func(r rune) bool { return r != '`' && !isSeen(r) })
 }
+
+// decoration matches a terminal's colours, and a line break that is written out.
+var decoration = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]|(\\[nrt])+["']?$`)
+
+// spellings returns the texts as which a secret is judged: itself, trimmed, and without
+// the prefix of a sender's secrets too. None is empty.
+func spellings(text string) []string {
+	all := []string{text, trimmed(text), bareSecret(text)}
+	return slices.DeleteFunc(slices.Compact(all), func(text string) bool { return text == "" })
+}
+
+// secretParts returns what must be secret: all of the text, and with Basic authentication,
+// which the scheme uses or the text names, the password. Everyone may know the user.
+func secretParts(text string, basic bool) []string {
+	rest := trimmed(text)
+	if credentials := basicWord.ReplaceAllString(rest, ""); credentials != rest {
+		rest, basic = credentials, true
+	}
+	if !basic {
+		return []string{text}
+	}
+	if b, err := base64.StdEncoding.DecodeString(rest); err == nil && utf8.Valid(b) {
+		rest = string(b)
+	}
+	if _, password, ok := strings.Cut(rest, ":"); ok {
+		return []string{text, password}
+	}
+	return []string{text}
+}
+
+var basicWord = regexp.MustCompile(`(?i)^basic +`)
 
 // variableName matches the usual name of an environment variable, alone or at the
 // beginning of a line of an .env file. Digits end a word: in a random text they are
@@ -183,5 +223,7 @@ func isMasked(text string) bool {
 
 // errReserved reports a word of the Caddyfile's grammar (secret <value> as <label>).
 var errReserved = errors.New("as and from are reserved words, not secrets: write a label as {\"value\": …, \"label\": …} in JSON, or as secret <value> as <label>; put such a value into a file")
+
+var errNoPassword = errors.New("no password behind the colon of user:password: whoever knows the user could sign; if the user itself is the secret, put it into a file")
 
 var errMasked = errors.New("this looks like a masked or shortened secret: copy all of it; put a real one that looks like this into a file")

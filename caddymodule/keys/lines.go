@@ -110,7 +110,7 @@ var assignment = regexp.MustCompile(`^[A-Za-z_]{2,}=[^=]`)
 // holdsBlank reports whether a text has a blank inside, as sentences have, and
 // passphrases. One behind Bearer or Basic does not count.
 func holdsBlank(text string) bool {
-	return strings.ContainsFunc(secretPrefix.ReplaceAllString(strings.TrimSpace(unquoted(text)), ""), unicode.IsSpace)
+	return strings.ContainsFunc(bareSecret(text), unicode.IsSpace)
 }
 
 // linesOf returns the lines that are not blank.

@@ -277,6 +277,14 @@ func (k *Set) usable(s *source, texts []labelled) error {
 		if s.kind != literalValue && len(v.ShortSecrets(2)) > 0 {
 			return errOneByte
 		}
+		if s.kind != fileValue {
+			continue
+		}
+		for _, password := range k.parts(s, t)[1:] { // all of the text has been checked
+			if err := CheckRendered(password); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

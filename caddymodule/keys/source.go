@@ -81,6 +81,11 @@ func (s *source) key(t labelled) verifier.Key {
 	return key
 }
 
+// parts are the secretParts of one of the source's texts.
+func (k *Set) parts(s *source, t labelled) []string {
+	return secretParts(t.text, s.use == useSecret && k.scheme.UsesBasic())
+}
+
 // reread rereads a file and reports whether a changed text is now in use. A change
 // counts after two equal reads, because a writer that does not rename, such as an
 // editor or scp, may be halfway through at the first.

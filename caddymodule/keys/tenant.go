@@ -47,6 +47,7 @@ func (k *Set) standIns(c Config) ([]verifier.Key, error) {
 func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	t := &Snapshot{Signer: s.Signer, SignerKey: s.SignerKey}
 	t.Keys, t.labels = t.oneKey[:0], t.oneLabel[:0]
+	basic := s.of.scheme.UsesBasic()
 	for i, key := range keys {
 		of := source{place: i + 1, kind: fileValue}
 		if key.Kind == verifier.PublicKey {
@@ -58,14 +59,16 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 			if parts, err = s.of.divide(&of, parts); err != nil {
 				return nil, err
 			}
-		} else if err := checkAnswered(key); err != nil {
+		} else if err := checkAnswered(key, basic); err != nil {
 			return nil, fmt.Errorf("key %s: %w", of.key(parts[0]).Label, err)
 		}
 		if len(t.Keys)+len(parts) > MaxTenantKeys {
 			return nil, errManyKeys
 		}
 		for _, part := range parts {
-			t.add(of.key(part), texts)
+			if err := t.add(of.key(part), texts, basic); err != nil {
+				return nil, fmt.Errorf("key %s: %w", of.key(part).Label, err)
+			}
 		}
 	}
 	var err error
@@ -84,11 +87,25 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	return t, nil
 }
 
-func (s *Snapshot) add(k verifier.Key, ofFile bool) {
+// add fails for a password in a file that a failed program left.
+func (s *Snapshot) add(k verifier.Key, ofFile, basic bool) error {
 	s.Keys, s.labels = append(s.Keys, k), append(s.labels, k.Label)
-	if k.Kind == verifier.Secret && (spokenName.MatchString(k.Text) || ofFile && (checkName(k.Text) != nil || holdsBlank(k.Text)) || checkSecret(k.Text) != nil || isDocumented(k.Text)) { // a name is an error in an answer
+	if k.Kind != verifier.Secret {
+		return nil
+	}
+	guessable := false
+	for i, part := range secretParts(k.Text, basic) {
+		if i > 0 && ofFile { // all of the text has been checked
+			if err := CheckRendered(part); err != nil {
+				return err
+			}
+		}
+		guessable = guessable || spokenName.MatchString(part) || ofFile && (checkName(part) != nil || holdsBlank(part)) || checkSecret(part) != nil || isDocumented(part) // a name is an error in an answer
+	}
+	if guessable {
 		s.guessable = append(s.guessable, k.Label)
 	}
+	return nil
 }
 
 // Guessable returns the labels of a tenant's secrets that strangers may guess and that
@@ -97,16 +114,19 @@ func (s *Snapshot) Guessable() []string { return s.guessable }
 
 // checkAnswered returns an error for a tenant's secret, not of a file, that strangers
 // know: what the program that was asked writes without a value, above all.
-func checkAnswered(key verifier.Key) error {
-	switch text := key.Text; {
-	case key.Kind != verifier.Secret:
+func checkAnswered(key verifier.Key, basic bool) error {
+	if key.Kind != verifier.Secret {
 		return nil
-	case strings.ContainsAny(text, "\r\n"):
-		return errSeveralLines
-	case CheckRendered(text) != nil || checkName(text) != nil || strings.HasPrefix(strings.TrimSpace(text), "#"):
-		return errNoSecret
-	case isPublished(text):
-		return errPublished
+	}
+	for _, text := range secretParts(key.Text, basic) {
+		switch {
+		case strings.ContainsAny(text, "\r\n"):
+			return errSeveralLines
+		case CheckRendered(text) != nil || checkName(text) != nil || strings.HasPrefix(strings.TrimSpace(text), "#"):
+			return errNoSecret
+		case isPublished(text):
+			return errPublished
+		}
 	}
 	return nil
 }

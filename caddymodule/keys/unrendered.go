@@ -53,7 +53,7 @@ func isLeft(text string) bool {
 }
 
 func isUnrendered(text string) bool {
-	return hasPart(text, unrenderedParts) && unrenderedText.MatchString(strings.TrimSpace(unquoted(strings.TrimSpace(text))))
+	return hasPart(text, unrenderedParts) && unrenderedText.MatchString(trimmed(text))
 }
 
 // CheckRendered returns an error for the text of a key file, or an answer in its place,
@@ -68,22 +68,33 @@ func CheckRendered(text string) error {
 		}
 		return nil
 	}
-	bare := strings.TrimSpace(unquoted(strings.TrimSpace(text)))
+	bare := trimmed(text)
+	if err := checkLeft(bare); err != nil {
+		return err
+	}
 	switch {
-	case isUnrendered(text), isLeft(bare):
-		return errUnrendered
 	case strings.HasPrefix(text, "\ufeff"):
 		return errors.New("it begins with a byte order mark (U+FEFF): save it as UTF-8 without one")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, isBinary):
 		return errors.New("it is binary or damaged, and no text: write the key as text, binary keys in hex or base64 with secret_encoding")
-	case markup.MatchString(bare):
-		return errors.New("this is a page of HTML or XML, and no key: perhaps an error of the program that was to write it")
-	case isJSON(bare):
-		return errors.New("this is JSON, and no key: write the value itself")
 	case isComment(bare) && len(linesOf(bare)) == 1:
 		return errors.New("this is a comment, and no key: write the key alone")
 	case isComplaint(bare):
 		return errors.New("this is an error message, and no key: see what the program answered that was to write it")
+	}
+	return nil
+}
+
+// checkLeft returns an error for a trimmed text that a failed program leaves, in a file or
+// anywhere else.
+func checkLeft(text string) error {
+	switch {
+	case isUnrendered(text), isLeft(text):
+		return errUnrendered
+	case strings.HasPrefix(text, "<") && markup.MatchString(text):
+		return errors.New("this is a page of HTML or XML, and no key: perhaps an error of the program that was to write it")
+	case isJSON(text):
+		return errors.New("this is JSON, and no key: write the value itself")
 	}
 	return nil
 }
@@ -94,7 +105,7 @@ var errUnrendered = errors.New("this is a template, a reference, an encrypted or
 // isBinary reports whether a character is none of a text.
 func isBinary(c rune) bool { return c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f }
 
-var markup = regexp.MustCompile(`(?i)^<(!doctype|html|head|body|\?xml|error)[\s/>]`)
+var markup = regexp.MustCompile(`(?is)^<(!doctype|html|head|body|\?xml|error)[\s/>]|^<[a-z][\w:.-]*(\s[^<>]*)?>.*</[a-z][\w:.-]*>$`)
 
 // jsonMember matches the beginning of an object that is cut off.
 var jsonMember = regexp.MustCompile(`^[\[ ]*\{ *"[^"\n]*" *:`)
@@ -102,13 +113,19 @@ var jsonMember = regexp.MustCompile(`^[\[ ]*\{ *"[^"\n]*" *:`)
 // isJSON reports whether a text is a JSON object or list that is no JSON Web Key and
 // no set of them.
 func isJSON(text string) bool {
-	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") || !json.Valid([]byte(text)) {
+	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
+		return false
+	}
+	if !json.Valid([]byte(text)) {
 		if lines := linesOf(text); len(lines) > 1 && json.Valid([]byte(lines[0])) { // a JSON Web Key a line
 			return slices.ContainsFunc(lines, isJSON)
 		}
 		return jsonMember.MatchString(text)
 	}
-	var key struct{ Kty, Keys json.RawMessage }
+	var key struct {
+		Kty  *string
+		Keys []struct{}
+	}
 	return json.Unmarshal([]byte(text), &key) != nil || key.Kty == nil && key.Keys == nil
 }
 
@@ -121,7 +138,7 @@ var brief = regexp.MustCompile(`(?i)^(.* denied|(connection|request) (refused|re
 // errorName matches the name of an error: of AWS, Azure, Java or .NET, and gRPC.
 var errorName = regexp.MustCompile(`^([\w.#]*[.#])?(([A-Z]+[a-z]+)+(Exception|Error|Fault|Failure|NotFound|Denied|Forbidden|Unauthorized|Expired)|NoSuch([A-Z][a-z]+)+|AADSTS[0-9]+` +
 	`|PERMISSION_DENIED|NOT_FOUND|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED|FAILED_PRECONDITION)([:(\s].*)?$` +
-	`|(?i)^(error|fatal|panic|exception)s?(\s*[:(].*)?$|^missing ([a-z]+ )*(token|key|secret|value|parameter|argument|credentials?)$`)
+	`|(?i)^(error|fatal|panic|exception)s?(\s*[:(=].*)?$|^missing ([a-z]+ )*(token|key|secret|value|parameter|argument|credentials?)$`)
 
 // failures are the words of which each text that brief or errorName matches has one.
 var failures = []string{

@@ -8,8 +8,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"hash"
+	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
@@ -22,11 +25,10 @@ var (
 // checkSecret returns an error for the secret of a sender or an app that strangers
 // know or guess. Commands accept such secrets: they open nothing.
 func checkSecret(text string) error {
-	text = unquoted(text)
 	if isPublished(text) {
 		return errPublished
 	}
-	for _, part := range []string{text, bareSecret(text)} {
+	for _, part := range spellings(text) {
 		if spokenName.MatchString(part) { // causes a warning
 			return nil
 		}
@@ -37,11 +39,12 @@ func checkSecret(text string) error {
 	return nil
 }
 
-func isPublished(text string) bool { return publishedSecrets()[bareSecret(unquoted(text))] }
+func isPublished(text string) bool { return publishedSecrets()[bareSecret(text)] }
 
-// bareSecret removes the usual prefix of a secret, which a scheme may make optional.
+// bareSecret trims a secret and removes its usual prefix, which a scheme may make optional.
 func bareSecret(text string) string {
-	if bare := secretPrefix.ReplaceAllString(text, ""); bare != "" {
+	text = trimmed(text)
+	if bare := trimmed(secretPrefix.ReplaceAllString(text, "")); bare != "" {
 		return bare
 	}
 	return text
@@ -64,9 +67,9 @@ var publishedSecrets = sync.OnceValue(func() map[string]bool {
 })
 
 // isWeak reports whether a text, or what it encodes, is a sequence, a repetition, a hash
-// of nothing, or made of common words.
+// of nothing as programs print it, made of common words, or left by a failed program.
 func isWeak(text string) bool {
-	if repeats(text) || isSpelled(text) {
+	if repeats(text) || isSpelled(text) || slices.ContainsFunc(strings.Fields(text), isHashOfNothing) {
 		return true
 	}
 	for _, decode := range []func(string) ([]byte, error){
@@ -76,20 +79,30 @@ func isWeak(text string) bool {
 		if err != nil || len(b) < 4 {
 			continue
 		}
-		if isSpelled(string(b)) || hashesOfNothing[string(b)] || len(b) >= 8 && (repeats(string(b)) || isSequence(b)) {
+		if hashesOfNothing[string(b)] || len(b) >= 8 && (repeats(string(b)) || isSequence(b)) {
+			return true
+		}
+		if text := strings.TrimSpace(string(b)); len(text) >= 4 && (isSpelled(text) || utf8.ValidString(text) && (checkLeft(text) != nil || isComplaint(text))) {
 			return true
 		}
 	}
 	return false
 }
 
+// isHashOfNothing reports whether a word is one in hex, between what sha256sum and openssl
+// dgst print around it.
+func isHashOfNothing(word string) bool {
+	b, err := hex.DecodeString(word)
+	return err == nil && hashesOfNothing[string(b)]
+}
+
 // hashesOfNothing are what printf %s "$UNSET" | sha256sum makes, and echo in its place.
 var hashesOfNothing = func() map[string]bool {
 	hashes := make(map[string]bool)
 	for _, text := range []string{"", "\n", "\r\n"} {
-		a, b, c, d := md5.Sum([]byte(text)), sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)), sha512.Sum512([]byte(text))
-		for _, hash := range [][]byte{a[:], b[:], c[:], d[:]} {
-			hashes[string(hash)] = true
+		for _, hash := range []hash.Hash{md5.New(), sha1.New(), sha256.New224(), sha256.New(), sha512.New384(), sha512.New()} {
+			hash.Write([]byte(text))
+			hashes[string(hash.Sum(nil))] = true
 		}
 	}
 	return hashes

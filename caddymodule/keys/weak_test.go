@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
@@ -27,7 +28,12 @@ var weakSecrets = []string{
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
 	"cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
 	"01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
+	// As sha256sum, openssl dgst and others print them.
+	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  -", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 *-", "d41d8cd98f00b204e9800998ecf8427e  -",
+	"SHA2-256(stdin)= e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "SHA256 (-) = e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "(stdin)= da39a3ee5e6b4b0d3255bfef95601890afd80709",
+	"38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fbd51ad2f14898b95b  -", "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f  -",
 	// base64 and hex of such a text.
+	"dW5kZWZpbmVkCg==", "Y2hhbmdlbWUK", "756e646566696e65640a", "eyJlcnJvcnMiOltdfQ==", "JHtTVFJJUEVfU0VDUkVUfQ==", "UGVybWlzc2lvbiBkZW5pZWQK", "PG5vIHZhbHVlPg==", "PEVycm9yPng8L0Vycm9yPg==",
 	"c2VjcmV0", "dGVzdA==", "Y2hhbmdlbWU=", "736563726574",
 	"whsec_bXlzZWNyZXRteXNlY3JldG15c2VjcmV0", "MTIzNDU2Nzg5MDEyMzQ1Ng==", "MTIzNDU2Nzg5MDEyMzQ1Ng", "cGFzc3dvcmQxMjM0NTY3OA==", "6d797365637265746d79736563726574",
 	"000102030405060708090a0b0c0d0e0f", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AAECAwQFBgcICQoLDA0ODw==", "3q2+796tvu/erb7v3q2+7w==",
@@ -49,6 +55,68 @@ func TestWeakSecrets(t *testing.T) {
 	for _, text := range []string{"password12345678", "It's a Secret to Everybody"} {
 		if _, err := Open(Config{Rules: mustCompile(scheme), Secret: []Value{{Value: "9f31c0a2d47be586"}}, SignUpstream: text}); err == nil || !strings.HasPrefix(err.Error(), "sign_upstream") {
 			t.Errorf("sign_upstream %s: %v", text, err)
+		}
+	}
+}
+
+// TestPasswords: with Basic authentication the user is no secret, so the password is
+// judged like a whole secret: in a literal, a variable, a file and a tenant's keys.
+func TestPasswords(t *testing.T) {
+	basic := mustCompile(verifier.Scheme{Algorithm: verifier.Token, BodyUnsigned: true, Signature: &verifier.Signature{Header: verifier.StringList{"Authorization"}, Prefix: "Basic ", Encoding: "base64"}})
+	token := mustCompile(verifier.Scheme{Algorithm: verifier.Token, BodyUnsigned: true, Signature: &verifier.Signature{Header: verifier.StringList{"Authorization"}}})
+	tenants, err := Open(Config{Rules: basic, Tenants: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		right   = iota
+		warned  // everywhere
+		known   // an error, a warning in a file
+		nothing // an error in a file too
+	)
+	for password, want := range map[string]int{
+		"9f31c0a2d47be586": right, ":9f31c0a2d47be586": right, "$9f31c0a2d47be586": right, "a${!#}9f31c0a2d47": right,
+		"my-own-secret": warned, "9f31": warned,
+		"": known, " ": known, `""`: known, "changeme": known, "“changeme”": known, "$PASSWORD": known, "STRIPE_SECRET": known, "xxxxxxxx": known, "`": known, "1234567890123456": known, "hunter2!": known,
+		"It's a Secret to Everybody": known, "dW5kZWZpbmVkCg==": known, "vault:secret/data/x#y": known, "as": known,
+		"undefined": nothing, "null\t": nothing, "${PASSWORD}": nothing, "<no value>": nothing, "***": nothing, `{"message":"Unauthorized"}`: nothing, "ResourceNotFoundException": nothing,
+	} {
+		secret := "chargebee-prod:" + password
+		t.Setenv("PASSWORD_TEST", secret)
+		path := write(t, secret, t.TempDir(), "key")
+		for _, written := range []struct {
+			rules *verifier.Rules
+			value string
+		}{{basic, secret}, {basic, "{env.PASSWORD_TEST}"}, {basic, "Basic " + base64.StdEncoding.EncodeToString([]byte(secret))}, {token, "basic " + base64.StdEncoding.EncodeToString([]byte(secret))}} {
+			if _, err := Open(Config{Rules: written.rules, Secret: []Value{{Value: written.value}}}); (err != nil) != (want >= known) || err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("%q, written %s: %v", secret, written.value, err)
+			}
+		}
+		core, logs := observer.New(zap.WarnLevel)
+		k, err := Open(Config{Rules: basic, Secret: []Value{{Value: "{file." + path + "}"}}, Logger: zap.New(core)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.warnOfDoubtful()
+		k.warnOfShort()
+		if used := k.Current() != nil; used != (want < nothing) || (logs.Len() > 0) != (want != right) {
+			t.Errorf("%q in a file: used %t, %v", secret, used, logs.All())
+		}
+		key := []verifier.Key{{Text: secret}}
+		if s, err := tenants.Current().With(key, true); (err != nil) != (want == nothing) || err == nil && len(password) > 4 && (len(s.Guessable()) > 0) != (want != right) {
+			t.Errorf("%q in a tenant's file: %v", secret, err)
+		}
+		if s, err := tenants.Current().With(key, false); err == nil && want == nothing || err != nil && want < known || err == nil && want == known && len(s.Guessable()) == 0 {
+			t.Errorf("%q in a tenant's answer: %v", secret, err)
+		}
+	}
+	for _, user := range []string{"chargebee-prod", "9f31c0a2d47be586:90f1c3a5d7e9b826"} { // no password, and another scheme
+		rules := basic
+		if strings.Contains(user, ":") {
+			rules = token
+		}
+		if _, err := Open(Config{Rules: rules, Secret: []Value{{Value: user}}}); err != nil {
+			t.Errorf("%s: %v", user, err)
 		}
 	}
 }
