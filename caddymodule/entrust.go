@@ -224,7 +224,7 @@ func errorStatus(err error) int {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return http.StatusGatewayTimeout
 	}
-	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode >= 300 {
+	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.StatusCode >= 300 && e.StatusCode <= 999 {
 		return e.StatusCode
 	}
 	return http.StatusInternalServerError // an error, whatever its status

@@ -41,10 +41,10 @@ type firstAttempt struct {
 	seenRoom   [10]headerLine
 	overdue    sync.WaitGroup
 
-	mu      sync.Mutex
-	header  http.Header
-	own     bool // header is not the response's
-	status  int  // 0 until the app has answered
+	mu     sync.Mutex
+	header http.Header
+	own    bool // header is not the response's
+	appStatus
 	body    []byte
 	cut     bool // the body was too long to hold, and is dropped
 	passing bool // to the sender
@@ -194,6 +194,7 @@ func (a *firstAttempt) call(next caddyhttp.Handler, r *http.Request) (alone bool
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended = true
+	a.d.warnUnfit(&a.appStatus)
 	return a.alone
 }
 
@@ -276,17 +277,13 @@ func (a *firstAttempt) Header() http.Header { return a.header }
 func (a *firstAttempt) WriteHeader(status int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if status >= 200 && a.status == 0 {
-		a.status = status
-	}
+	a.set(status, a.header)
 }
 
 func (a *firstAttempt) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
+	a.begin(a.header)
 	switch {
 	case a.passing:
 		return a.d.w.Write(p)

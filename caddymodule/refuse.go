@@ -231,6 +231,9 @@ func (d *delivery) appFailed(err error) error {
 // limit that forgeries do not use up.
 func (d *delivery) unanswered(err error, level zapcore.Level) caddyhttp.HandlerError {
 	failure := caddyhttp.Error(http.StatusInternalServerError, err) // keeps the status of err
+	if failure.StatusCode < 300 || failure.StatusCode > 999 {
+		failure.StatusCode = http.StatusInternalServerError // an error, whatever its status
+	}
 	_, reason := outcomeOf(0, failure)
 	d.log(&d.h.failures, level, "the app did not answer", reason, err,
 		zap.Int("status", failure.StatusCode), zap.String("error_id", failure.ID), zap.String("delivery", d.key))

@@ -13,7 +13,7 @@ type heldResponse struct {
 	http.ResponseWriter
 	settle func(status int) // called once, before the first byte goes to the sender
 
-	status  int // 0 until the app has answered
+	appStatus
 	body    []byte
 	passing bool
 }
@@ -24,23 +24,33 @@ func (w *heldResponse) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader records the final status. Informational responses pass at once: they
 // promise nothing.
 func (w *heldResponse) WriteHeader(status int) {
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+	switch {
+	case w.status != 0:
+		return
+	case status == http.StatusSwitchingProtocols: // final, and the connection's
+		w.status = status
+	case w.set(status, w.Header()):
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
+	if w.passing {
+		w.ResponseWriter.WriteHeader(w.status)
+	}
+}
+
+// begin ends the status line of a response whose body begins.
+func (w *heldResponse) begin() {
 	if w.status != 0 {
 		return
 	}
-	w.status = status
+	w.appStatus.begin(w.Header())
 	if w.passing {
-		w.ResponseWriter.WriteHeader(status)
+		w.ResponseWriter.WriteHeader(w.status)
 	}
 }
 
 func (w *heldResponse) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begin()
 	if !w.passing {
 		if len(w.body)+len(p) <= maxHeld {
 			w.body = append(w.body, p...)
@@ -54,12 +64,10 @@ func (w *heldResponse) Write(p []byte) (int, error) {
 // FlushError does nothing while the response is held: an early flush must not answer
 // before the delivery is settled.
 func (w *heldResponse) FlushError() error {
-	if !w.passing {
+	if !w.passing || w.status == 0 && w.hinted != 0 { // which net/http has flushed
 		return nil
 	}
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begin()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 

@@ -297,6 +297,7 @@ func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request)
 	defer func() {
 		d.took(metrics.Upstream, began)
 		d.appTook, d.status = time.Since(began), w.status
+		d.warnUnfit(&w.appStatus)
 	}()
 	return next.ServeHTTP(w, r)
 }
