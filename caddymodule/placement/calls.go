@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -105,10 +106,18 @@ func samplesOfRoute(route *caddyhttp.Route) (samples []string) {
 			for _, pattern := range patternsOf(matcher) {
 				samples = append(samples, samplesOfRegexp(pattern)...)
 			}
+			if m, ok := matcher.(*caddyhttp.MatchExpression); ok {
+				for _, path := range quotedPaths.FindAllStringSubmatch(m.Expr, -1) {
+					samples = append(samples, path[1])
+				}
+			}
 		}
 	}
 	return samples
 }
+
+// quotedPaths are texts in an expression that may be paths, up to a star.
+var quotedPaths = regexp.MustCompile("['\"`](/[^'\"`*^$\\\\()]*)")
 
 // patternsOf lists the regular expressions that a matcher holds against the path.
 func patternsOf(matcher any) (patterns []string) {

@@ -156,31 +156,74 @@ func (s *survey) sameName() (findings []Finding) {
 	return findings
 }
 
-// anyPath finds handlers without a name that requests reach on several paths. The
-// path is then part of a delivery's identity, although anyone can choose it unless it
-// is signed.
+// anyPath finds handlers without a name that requests reach on several paths, or under any
+// host that a client writes. Path and host are then part of a delivery's identity,
+// although anyone can choose them unless they are signed.
 func (s *survey) anyPath() (findings []Finding) {
-	var names []string
+	var paths, hosts []string
 	for _, seat := range s.seats {
 		h := seat.handler
-		if h.Named || h.NoDedupe || h.PathSigned {
+		if h.Named || h.NoDedupe {
 			continue
 		}
-		for at := range seat.spots() {
-			other := spot{at.host, at.path + "x"}
-			if slices.Contains(s.try(seat.server, seat.handler.Method, at).met, h) && slices.Contains(s.try(seat.server, seat.handler.Method, other).met, h) {
-				names = append(names, h.Name)
-				break
-			}
+		if !h.PathSigned && s.hasSeveralPaths(seat) {
+			paths = append(paths, h.Name)
+		}
+		if seat.guessed && slices.Contains(seat.hosts, "") {
+			hosts = append(hosts, h.Name)
 		}
 	}
-	if len(names) == 0 {
-		return nil
+	if len(paths) > 0 {
+		findings = append(findings, Finding{
+			"handlers without a name include the path in a delivery's identity, and requests reach these under any path: a captured delivery can be replayed under another one. Give each a name: name <name>",
+			[]zap.Field{zap.Strings("names", sorted(paths))},
+		})
 	}
-	return []Finding{{
-		"handlers without a name include the path in a delivery's identity, and requests reach these under any path: a captured delivery can be replayed under another one. Give each a name: name <name>",
-		[]zap.Field{zap.Strings("names", sorted(names))},
-	}}
+	if len(hosts) > 0 {
+		findings = append(findings, Finding{
+			"handlers without a name include the host in a delivery's identity where a matcher may look at it, and requests reach these under any host: a captured delivery can be replayed under another one. Give each a name: name <name>",
+			[]zap.Field{zap.Strings("names", sorted(hosts))},
+		})
+	}
+	return findings
+}
+
+// hasSeveralPaths reports whether one host has several paths that lead to the seat, as its
+// matchers and the rewrites above it suggest.
+func (s *survey) hasSeveralPaths(seat seat) bool {
+	for _, host := range seat.hosts {
+		met := ""
+		for _, path := range seat.alternatives() {
+			w := s.probe(probe{server: seat.server, method: seat.handler.Method, at: spot{host, path}})
+			if !slices.Contains(w.met, seat.handler) {
+				continue
+			}
+			if met != "" && met != path {
+				return true
+			}
+			met = path
+		}
+	}
+	return false
+}
+
+// alternatives lists paths that may lead to the seat.
+func (s seat) alternatives() (paths []string) {
+	for _, path := range s.paths {
+		paths = append(paths, path, path+"x")
+	}
+	if !s.vague && !slices.ContainsFunc(s.layers, layer.rewrites) {
+		return paths
+	}
+	for _, path := range slices.Concat(s.inside, s.paths) {
+		paths = append(paths, calls(path, s.layers)...)
+	}
+	for _, path := range marked(s.layers) {
+		other := isMarker.ReplaceAllString(path, "y")
+		path = isMarker.ReplaceAllString(path, "x")
+		paths = append(paths, path, other, "/x"+path, path+"x")
+	}
+	return paths
 }
 
 // byName lists groups of several handlers with the same name.

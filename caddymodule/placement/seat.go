@@ -19,6 +19,8 @@ type seat struct {
 	server  string
 	hosts   []string // only "" if any host matches
 	paths   []string // as called
+	inside  []string // the same, as the handler sees them
+	layers  []layer
 	below   []string // examples of everything below a path
 	own     []string // the path patterns beside the handler, as written
 	vague   bool     // a loose matcher or rewrite is above
@@ -207,7 +209,7 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, layers: t.layers}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if t.layers[i].maybe {
@@ -219,6 +221,7 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 				s.vague = true
 				continue
 			}
+			s.inside = append(s.inside, path)
 			path = calledAs(path, t.layers[:i])
 			s.paths = append(s.paths, path)
 			if strings.HasSuffix(pattern, "/*") {

@@ -143,19 +143,32 @@ func mayLookAtHost(matcher any) bool {
 		for name := range *m {
 			headers = append(headers, name)
 		}
-	case *caddyhttp.MatchNot:
+	case *caddyhttp.MatchNot: // all hosts but some: nothing that distinguishes the others
 		return slices.ContainsFunc(m.MatcherSets, func(set caddyhttp.MatcherSet) bool {
-			return slices.ContainsFunc(set, func(matcher any) bool {
-				return kindOf(matcher) == "http.matchers.host" || mayLookAtHost(matcher)
-			})
+			return slices.ContainsFunc(set, func(matcher any) bool { return mayLookAtHost(matcher) })
 		})
+	case *caddyhttp.MatchExpression:
+		return !isHostless(m.Expr)
 	default:
 		switch kindOf(matcher) {
 		case "http.matchers.host", "http.matchers.path", "http.matchers.path_regexp", "http.matchers.method", "http.matchers.query",
-			"http.matchers.remote_ip", "http.matchers.client_ip", "http.matchers.verify_webhook_prefix":
+			"http.matchers.remote_ip", "http.matchers.client_ip", "http.matchers.protocol", "http.matchers.verify_webhook_prefix":
 			return false
 		}
 		return true
 	}
 	return slices.ContainsFunc(headers, func(name string) bool { return http.CanonicalHeaderKey(name) == "Host" })
+}
+
+// isHostless reports whether an expression certainly ignores the host: its placeholders are
+// those of other parts of the request, and it names none.
+func isHostless(expression string) bool {
+	for _, name := range placeholders.FindAllStringSubmatch(expression, -1) {
+		rest, ok := strings.CutPrefix(name[1], "http.request.")
+		kind, _, _ := strings.Cut(rest, ".")
+		if !ok || !slices.Contains([]string{"header", "uri", "method", "body", "cookie", "remote", "proto", "scheme"}, kind) {
+			return false
+		}
+	}
+	return !strings.Contains(strings.ToLower(expression), "host") && !strings.Contains(expression, "vars")
 }
