@@ -21,47 +21,61 @@ type labelled struct {
 	even  int // their number, if they are of equal length and could be one wrapped text
 }
 
-// maxEntries limits a directory of keys, dot files included: it is read every second,
+// maxEntries limits a directory of keys, dot files and leftovers included: it is read every second,
 // and each forged delivery is compared with all keys.
 const maxEntries = 64
 
-// readFiles returns the text of a file, or of each file of a directory sorted by
-// name, except dot files: Kubernetes mounts the keys of a secret as links beside
-// dot-directories.
-func readFiles(path string) ([]labelled, error) {
+// readFiles returns the text of a file, or of each key file of a directory, and which files
+// there are skipped.
+func readFiles(path string) (all []labelled, skipped []string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !info.IsDir() {
 		text, err := readKeyFile(path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return []labelled{{text: text}}, nil
+		return []labelled{{text: text}}, nil, nil
 	}
+	names, skipped, err := keyFiles(path)
+	if err != nil {
+		return nil, skipped, err
+	}
+	for _, name := range names {
+		text, err := readKeyFile(filepath.Join(path, name))
+		if err != nil {
+			return nil, skipped, err
+		}
+		all = append(all, labelled{label: name, text: text})
+	}
+	return all, skipped, nil
+}
+
+// keyFiles returns the names of a directory's files, sorted, except dot files: Kubernetes
+// mounts the keys of a secret as links beside dot-directories. Leftovers are skipped.
+func keyFiles(path string) (names, skipped []string, err error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(entries) > maxEntries {
-		return nil, fmt.Errorf("%s: more than %d files in this directory, and each forged delivery is compared with all keys: remove those that the sender no longer uses, and give each customer of your own a tenant", path, maxEntries)
-	}
-	var all []labelled
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "."):
+		case Leftover(name):
+			skipped = append(skipped, name)
+		default:
+			names = append(names, name)
 		}
-		text, err := readKeyFile(filepath.Join(path, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, labelled{label: e.Name(), text: text})
 	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: no key file in this directory", path)
+	switch {
+	case len(entries) > maxEntries:
+		err = fmt.Errorf("%s: more than %d files in this directory, and each forged delivery is compared with all keys: remove those that the sender no longer uses, and give each customer of your own a tenant", path, maxEntries)
+	case len(names) == 0:
+		err = fmt.Errorf("%s: no key file in this directory", path)
 	}
-	return all, nil
+	return names, skipped, err
 }
 
 func readKeyFile(path string) (string, error) {
@@ -89,11 +103,9 @@ func exposure(path string) (problem string, dangerous bool) {
 		return "", false
 	}
 	paths := []string{path}
-	if entries, err := os.ReadDir(path); err == nil {
-		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), ".") {
-				paths = append(paths, filepath.Join(path, e.Name()))
-			}
+	if names, _, err := keyFiles(path); err == nil {
+		for _, name := range names {
+			paths = append(paths, filepath.Join(path, name))
 		}
 	}
 	for _, path := range paths {

@@ -2,7 +2,9 @@ package keys
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,8 +115,9 @@ func (k *Set) Labels() []string {
 	return k.Current().Labels()
 }
 
-// Problems lists the key files that cannot be used now, those whose secret may be
-// guessed, and lines that are used as several keys and may be one, with reasons. It acquires no lock.
+// Problems lists the key files that cannot be used now, leftovers beside them, those whose
+// secret may be guessed, and lines that are used as several keys and may be one, with
+// reasons. It acquires no lock.
 func (k *Set) Problems() []string {
 	problems := slices.Clone(*k.trouble.Load())
 	if doubtful := k.doubtful.Load(); doubtful != nil {
@@ -137,6 +140,9 @@ func (k *Set) Refresh() error {
 		}
 		if s.problem != "" {
 			problems = append(problems, s.String()+": "+s.problem)
+		}
+		if len(s.skipped) > 0 {
+			problems = append(problems, fmt.Sprintf("%s: %s: %s", s, strings.Join(s.skipped, ", "), LeftoverUnused))
 		}
 	}
 	k.started = true

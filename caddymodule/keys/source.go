@@ -25,6 +25,7 @@ type source struct {
 	waiting []labelled // of a file: found by the last read, not in use yet
 	problem string     // why the file cannot be used; "" if it can
 	exposed string     // who else may read or write the file, as logged
+	skipped []string   // files of a directory that are no keys: see Leftover
 }
 
 // use is the purpose of a value.
@@ -90,7 +91,8 @@ func (k *Set) parts(s *source, t labelled) []string {
 // counts after two equal reads, because a writer that does not rename, such as an
 // editor or scp, may be halfway through at the first.
 func (k *Set) reread(s *source) (changed bool) {
-	whole, err := readFiles(s.name)
+	whole, skipped, err := readFiles(s.name)
+	k.warnOfSkipped(s, skipped)
 	unchanged := err == nil && slices.Equal(whole, s.whole)
 	if settled := slices.Equal(whole, s.waiting); err == nil && !unchanged && k.started && !settled {
 		s.waiting = whole
@@ -130,6 +132,14 @@ func (k *Set) unusable(s *source, err error) {
 		consequence = "there is no earlier key to use instead"
 	}
 	k.logger.Error("cannot use key file", zap.Stringer("option", s), zap.Error(err), zap.String("consequence", consequence))
+}
+
+// warnOfSkipped logs files that are skipped, each set of them once.
+func (k *Set) warnOfSkipped(s *source, skipped []string) {
+	if len(skipped) > 0 && !slices.Equal(skipped, s.skipped) {
+		k.logger.Warn(LeftoverUnused, zap.Stringer("option", s), zap.Strings("files", skipped))
+	}
+	s.skipped = skipped
 }
 
 // warnIfExposed logs that other users may read or write a key file, each reason once.

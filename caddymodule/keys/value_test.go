@@ -356,7 +356,7 @@ func TestReadFiles(t *testing.T) {
 			write(t, "text", dir, "most", strconv.Itoa(i))
 		}
 	}
-	if all, err := readFiles(filepath.Join(dir, "most")); err != nil || len(all) != maxEntries {
+	if all, _, err := readFiles(filepath.Join(dir, "most")); err != nil || len(all) != maxEntries {
 		t.Errorf("%d files: %v", len(all), err)
 	}
 	if err := os.Symlink("plain", filepath.Join(dir, "link")); err != nil {
@@ -370,7 +370,7 @@ func TestReadFiles(t *testing.T) {
 		"spaces": {{text: " text "}}, "link": {{text: "text"}}, "largest": {{text: strings.Repeat("x", maxKeyFile)}},
 		"keys": {{label: "a", text: "one"}, {label: "b", text: "two"}},
 	} {
-		if got, err := readFiles(filepath.Join(dir, name)); err != nil || !slices.Equal(got, want) {
+		if got, _, err := readFiles(filepath.Join(dir, name)); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: got %.60v, %v", name, got, err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestReadFiles(t *testing.T) {
 		"dots": "no key file", "none": "no key file", "nested": "not a regular file", "partly": "the file is empty",
 		"too-many": "more than 64 files",
 	} {
-		got, err := readFiles(filepath.Join(dir, name))
+		got, _, err := readFiles(filepath.Join(dir, name))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) || got != nil {
 			t.Errorf("%s: got %v, %v, want an error with the path and %q", name, got, err, want)
 		}

@@ -56,8 +56,9 @@ type Cache struct {
 	flights map[string]*flight
 	budget  budget
 	lines   logging.Limiter
-	foreign map[string]bool // tenants logged for secrets unlike the sender's
 	problem *Problem
+
+	foreign, skipped map[string]bool // tenants logged for secrets unlike the sender's, or for leftovers
 }
 
 // A tenant is what is cached of one. The Cache's lock guards it. What Cached reads comes
@@ -104,7 +105,7 @@ func NewCache(o Options) *Cache {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), foreign: make(map[string]bool), budget: newBudget()}
+	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), foreign: make(map[string]bool), skipped: make(map[string]bool), budget: newBudget()}
 	if c.terms.Remote {
 		c.terms.Unknown = c.terms.Again
 	}
@@ -349,7 +350,7 @@ func (c *Cache) settle(name string, next *tenant, err error, began, now time.Tim
 			next.pressed = t.pressed
 		}
 		if !same {
-			c.warn(name, next.snapshot, now)
+			c.warn(name, next, now)
 		}
 		next.answered, next.began, next.asked, next.used = now, began, now, now.UnixNano()
 		c.known.Add(strings.Clone(name), next)

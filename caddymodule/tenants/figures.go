@@ -80,13 +80,20 @@ func (c *Cache) report(name string, err error, now time.Time) {
 	}
 }
 
-// maxForeign limits the tenants whose secrets are logged as unlike the sender's: where
-// thousands are, they have one cause.
+// maxForeign limits the tenants whose secrets are logged as unlike the sender's, and those
+// logged for files that are skipped: where thousands are, they have one cause.
 const maxForeign = 32
 
 // warn logs new secrets of a tenant that may be guessed, and, once for a tenant, those that
-// do not look like the sender's. The lock is held.
-func (c *Cache) warn(name string, s *keys.Snapshot, now time.Time) {
+// do not look like the sender's and files that are skipped. The lock is held.
+func (c *Cache) warn(name string, t *tenant, now time.Time) {
+	s := t.snapshot
+	if skipped := t.found.Skipped; len(skipped) > 0 && !c.skipped[name] && len(c.skipped) < maxForeign {
+		if ok, suppressed := c.lines.Allow(now); ok {
+			c.skipped[name] = true
+			c.o.Logger.Warn(keys.LeftoverUnused, append([]zap.Field{zap.String("tenant", name), zap.Strings("files", skipped)}, suppressed...)...)
+		}
+	}
 	if foreign := s.Foreign(); foreign != nil && !c.foreign[name] && len(c.foreign) < maxForeign {
 		if ok, suppressed := c.lines.Allow(now); ok {
 			c.foreign[name] = true

@@ -7,11 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -127,54 +125,6 @@ func (*File) Terms() Terms {
 	return Terms{Fresh: 2 * time.Second, Stale: math.MaxInt64, Unknown: 2 * time.Second, Again: 100 * time.Millisecond}
 }
 
-// A folder is one configured path.
-type folder struct {
-	kind  verifier.KeyKind
-	dir   string // above the element with {tenant}
-	below string // the rest
-
-	mu      sync.Mutex
-	is      opened
-	info    fs.FileInfo // of it
-	checked time.Time
-}
-
-// An opened folder finds files by their path below it, through no link that leads out.
-type opened struct {
-	*os.Root
-	self *os.File // for what a Root cannot do
-}
-
-// rootLasts is how long an open folder is used before its path is looked at again: a
-// deployment may replace it.
-const rootLasts = time.Second
-
-// open returns the folder. One that was replaced stays open until nothing uses it.
-func (f *folder) open(now time.Time) (opened, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if age := now.Sub(f.checked); f.is.Root != nil && age >= 0 && age < rootLasts {
-		return f.is, nil
-	}
-	info, err := os.Stat(f.dir)
-	if err != nil {
-		return opened{}, err
-	}
-	if f.is.Root == nil || !os.SameFile(info, f.info) {
-		root, err := os.OpenRoot(f.dir)
-		if err != nil {
-			return opened{}, err
-		}
-		self, err := root.Open(".")
-		if err != nil {
-			return opened{}, err
-		}
-		f.is, f.info = opened{root, self}, info
-	}
-	f.checked = now
-	return f.is, nil
-}
-
 // A stamped file is one of a tenant's files as it was when it was read.
 type stamped struct {
 	label string // "": the tenant's only one
@@ -232,7 +182,7 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	if last.settled && f.unchanged(last.files, now) {
 		return had, nil
 	}
-	files, err := f.stat(name, now)
+	files, skipped, err := f.stat(name, now)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +197,7 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	next := new(fileFound)
 	next.files, next.read = append(next.oneFile[:0], files...), append(next.oneKey[:0], read...)
 	next.settled = !slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.changed < int64(settles) }) || same && slices.Equal(read, last.read)
-	next.Found = Found{Keys: next.read, Texts: true, Soon: !next.settled, State: &next.fileState}
+	next.Found = Found{Keys: next.read, Texts: true, Skipped: skipped, Soon: !next.settled, State: &next.fileState}
 	if had != nil && !next.settled {
 		next.Keys = had.Keys
 	}
@@ -270,28 +220,28 @@ func (o opened) finds(s stamped) bool {
 	return err == nil && stampOf(info).equals(s.stamp)
 }
 
-// stat finds a tenant's files.
-func (f *File) stat(name string, now time.Time) (files []stamped, err error) {
+// stat finds a tenant's files, and those that are skipped.
+func (f *File) stat(name string, now time.Time) (files []stamped, skipped []string, err error) {
 	var missing error
 	for _, d := range f.folders {
 		root, err := d.open(now)
 		if err != nil {
-			return nil, unusable{err}
+			return nil, nil, unusable{err}
 		}
-		found, err := d.files(root, strings.Replace(d.below, variable, name, 1))
+		found, leftovers, err := d.files(root, strings.Replace(d.below, variable, name, 1))
 		if err != nil && errors.Is(classify(err), ErrDown) {
-			return nil, classify(err)
+			return nil, nil, classify(err)
 		}
 		if err != nil {
 			missing = classify(err)
 			continue
 		}
-		files = append(files, found...)
+		files, skipped = append(files, found...), append(skipped, leftovers...)
 	}
 	if len(files) == 0 {
-		return nil, missing
+		return nil, nil, missing
 	}
-	return files, nil
+	return files, skipped, nil
 }
 
 // classify tells a file that a tenant cannot have from one that cannot be read now.
@@ -307,59 +257,6 @@ func classify(err error) error {
 	}
 	return unusable{err}
 }
-
-// files returns the file at a path, or those of the folder there but for dot files.
-func (d *folder) files(root opened, path string) ([]stamped, error) {
-	info, err := root.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().IsRegular() {
-		return []stamped{{path: path, of: d, stamp: stampOf(info)}}, nil
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%w: %s: not a regular file", ErrUnknown, path)
-	}
-	dir, err := root.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	entries, err := dir.ReadDir(maxEntries + 1)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if len(entries) > maxEntries {
-		return nil, unusable{fmt.Errorf("%s: more than %d files in this folder", path, maxEntries)}
-	}
-	var files []stamped
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		below := path + "/" + e.Name()
-		if info, err = root.Stat(below); err != nil { // the folder is being changed
-			return nil, unusable{err}
-		}
-		if !info.Mode().IsRegular() {
-			return nil, unusable{fmt.Errorf("%s: not a regular file", below)}
-		}
-		files = append(files, stamped{label: e.Name(), path: below, of: d, stamp: stampOf(info)})
-	}
-	if len(files) > keys.MaxTenantKeys {
-		return nil, unusable{fmt.Errorf("%s: more than %d key files in this folder", path, keys.MaxTenantKeys)}
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%w: %s: no key file in this folder", ErrUnknown, path)
-	}
-	slices.SortFunc(files, func(a, b stamped) int { return strings.Compare(a.label, b.label) })
-	return files, nil
-}
-
-const (
-	maxEntries = 64       // of a tenant's folder, dot files included
-	maxBytes   = 64 << 10 // of each file, and of an answer
-)
 
 // read returns the texts of files, in their order.
 func read(files []stamped, now time.Time) (all []verifier.Key, err error) {

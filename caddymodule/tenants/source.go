@@ -34,6 +34,9 @@ type Found struct {
 	// Texts says that the texts of Keys are those of files, which may hold any text: each
 	// may hold several keys, one a line, as any key file.
 	Texts bool
+	// Skipped are files of the tenant that are not read, because their names are those of
+	// backups. They are logged.
+	Skipped []string
 	// Soon says that the keys may be about to change: the source is asked again as soon
 	// as after a mismatch.
 	Soon bool
