@@ -59,13 +59,15 @@ func to(tenant, secret string) *http.Request {
 }
 
 func TestTenants(t *testing.T) {
-	g := mustProvision(t, "", shop(secretsOf(t, map[string]string{"acme": "secret-of-acme", "bravo": "older-secret-of-bravo\nsecret-of-bravo"})))
+	g := mustProvision(t, "", shop(secretsOf(t, map[string]string{"acme": "secret-of-acme", "bravo": "older-secret-of-bravo\nsecret-of-bravo", "acme.json": "secret-of-acme-json"})))
 	for _, c := range []struct{ tenant, secret, marked, key string }{
 		{"acme", "secret-of-acme", "acme", "1"},
 		{"bravo", "secret-of-bravo", "bravo", "1/2"},
 		{"bravo", "older-secret-of-bravo", "bravo", "1"},
 		{"ACME", "secret-of-acme", "acme", "1"},
 		{"acme/any/more", "secret-of-acme", "acme", "1"},
+		{"acme/bravo", "secret-of-acme", "acme", "1"},          // where some routers read bravo
+		{"acme.json", "secret-of-acme-json", "acme.json", "1"}, // where Rails reads acme
 	} {
 		a := serve(t, to(c.tenant, c.secret), accepting, g.handlers...)
 		if a.status != http.StatusAccepted && a.status != http.StatusOK || a.placeholder("tenant") != c.marked || a.placeholder("key") != c.key {
