@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/logging"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
@@ -207,6 +208,7 @@ func (b *Block) describe() {
 func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	deleteMarks(r)
 	if !b.Prefix.owns(r) {
+		attempt.PassBy(r.Context(), b)
 		appview.Prefix(b.Prefix).DeleteDetours(r.Header, r.URL.Path)
 		return next.ServeHTTP(w, r)
 	}
@@ -227,6 +229,7 @@ func (b *Block) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Handl
 	}
 	s := b.senderOf(r.URL.Path)
 	if s == nil {
+		attempt.PassBy(r.Context(), b)
 		return caddyhttp.Error(http.StatusNotFound, errUnknownPath)
 	}
 	return s.handler.ServeHTTP(w, r, s.verified)

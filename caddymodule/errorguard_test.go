@@ -22,6 +22,12 @@ import (
 // listener.
 func serverOf(t *testing.T, config string) *caddyhttp.Server {
 	t.Helper()
+	server, _ := serverAndApp(t, config)
+	return server
+}
+
+func serverAndApp(t *testing.T, config string) (*caddyhttp.Server, *App) {
+	t.Helper()
 	cfg := &caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: silent()}
 	base, err := caddy.ProvisionContext(cfg)
 	if err != nil {
@@ -36,11 +42,15 @@ func serverOf(t *testing.T, config string) *caddyhttp.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ours, err := ctx.App("verify_webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, server := range app.(*caddyhttp.App).Servers {
-		return server
+		return server, ours.(*App)
 	}
 	t.Fatal("no server")
-	return nil
+	return nil, nil
 }
 
 func init() {

@@ -22,19 +22,33 @@ const servingPause = 20 * time.Millisecond
 // name. If its routes do not lead to the handler, although they did on receipt (a
 // handler above has removed the header that a matcher needs, or has replaced the
 // host), the handler gets it directly, as soon as a delivery has shown what follows it.
+// It does not get what something above it refuses.
 func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	app := serving()
 	if app == nil { // not in force yet, or the process ends
 		return inbox.Result{Later: servingPause}
 	}
-	handlers := app.addressees(a)
+	return app.handBack(ctx, a)
+}
+
+func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
+	handlers := a.addressees(back)
 	if len(handlers) == 0 {
 		return inbox.Result{Unreached: true}
 	}
-	r := attempt.Send(ctx, handlers[0].server, a)
+	h := handlers[0]
+	rest := h.rest.Load() // as it was before
+	r, course := attempt.Follow(ctx, h.server, back)
+	if course != nil && slices.ContainsFunc(handlers, func(h *Handler) bool { return h.isClosedTo(back.Delivery, course) }) {
+		status, header, _ := course.Answered()
+		return inbox.Result{Refused: true, Status: status, RetryAfter: retryAfter(header, h.now())}
+	}
 	if r.Unreached && len(handlers) == 1 {
-		if direct := handlers[0].direct(a.Delivery); direct != nil {
-			r = attempt.Send(ctx, direct, a)
+		if rest == nil && h.rest.Load() != nil { // meanwhile
+			return inbox.Result{Later: servingPause}
+		}
+		if direct := h.direct(back.Delivery, rest); direct != nil {
+			r = attempt.Send(ctx, direct, back)
 		}
 	}
 	return r
@@ -110,8 +124,7 @@ func listens(s *caddyhttp.Server, local string) bool {
 // request as it saw it on receipt; nil before its first delivery, and for a handler that
 // several routes invoke, each with an app of its own. Variables that those routes set are
 // missing.
-func (h *Handler) direct(d *inbox.Delivery) http.Handler {
-	rest := h.rest.Load()
+func (h *Handler) direct(d *inbox.Delivery, rest *rest) http.Handler {
 	if rest == nil || h.app.isInvoked(h) {
 		return nil
 	}
@@ -127,13 +140,14 @@ func (h *Handler) direct(d *inbox.Delivery) http.Handler {
 type rest struct {
 	next   caddyhttp.Handler
 	groups []string // of routes that are decided
+	past   []any    // matchers of headers that the routes no longer satisfy when they reach the handler
 }
 
 // leadsTo records the route behind the handler. With its first delivery, the stored
 // ones that do not reach the handler otherwise become due.
-func (h *Handler) leadsTo(ctx context.Context, next caddyhttp.Handler) {
+func (h *Handler) leadsTo(r *http.Request, next caddyhttp.Handler) {
 	if h.rest.Load() != nil || h.server == nil ||
-		!h.rest.CompareAndSwap(nil, &rest{next, attempt.RouteGroups(ctx)}) {
+		!h.rest.CompareAndSwap(nil, &rest{next, attempt.RouteGroups(r.Context()), h.pastMatchers(r)}) {
 		return
 	}
 	if b := h.app.box(); b != nil {

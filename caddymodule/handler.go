@@ -118,6 +118,7 @@ type Handler struct {
 	named        bool                // configured, not the provider's
 	app          *App
 	server       *caddyhttp.Server    // the server of the handler; nil outside of Caddy
+	way          []any                // the places before it in the routes: see wayTo
 	rest         atomic.Pointer[rest] // nil before the first delivery
 	placed       placement.Handler
 	rules        *verifier.Rules // with the configured values of params and headers
@@ -199,6 +200,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	h.app.register(h)
 	h.app.inbox.Add(h.seenByInbox())
+	h.way = wayTo(ctx)
 	return guardErrorRoutes(ctx)
 }
 

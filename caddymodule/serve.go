@@ -80,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if back := attempt.Take(r.Context()); back != nil {
 		return h.again(back, w, r, next)
 	}
-	h.leadsTo(r.Context(), next)
+	h.leadsTo(r, next)
 	d, first := h.arrive(w, r)
 	if d == nil {
 		return h.twoHandlers(first, w, r)

@@ -106,7 +106,7 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 		s.After = endOfQueue // the next probe is another one
 	}
 	if b.ctx.Err() != nil && ours && !r.delivered() {
-		s = Settlement{To: Pending, Unspent: true} // interrupted
+		s = Settlement{To: Pending, Unspent: true, Hold: a.Entry.blame()} // interrupted
 	}
 	if s.To != Pending {
 		delete(p.failed, cause{key: a.Entry.Key})

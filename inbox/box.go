@@ -107,7 +107,7 @@ func NewBox(o Options) *Box {
 func (b *Box) Engine() Engine { return b.engine }
 
 // Configure sets the policy of each handler by its name, and makes deliveries due
-// that did not reach their handler. Call it when a configuration takes effect: before
+// that did not reach their handler, or that a route refused. Call it when a configuration takes effect: before
 // the first one there are no attempts.
 //
 // Deliveries of other handlers are not attempted. They wait for a configuration or,
@@ -118,6 +118,7 @@ func (b *Box) Configure(policies map[string]Policy) {
 	b.policies, b.warned = policies, make(map[string]bool)
 	b.configured++
 	b.mu.Unlock()
+	b.hasten(HoldRefused)
 	b.Rerouted()
 }
 

@@ -132,11 +132,16 @@ const (
 type Hold uint8
 
 const (
-	HoldTime  Hold = iota // until its time
-	HoldApp               // the app did not answer; its next answer makes it due
-	HoldRoute             // it did not reach its handler; a new configuration of this process makes it due, not time
-	HoldTurn              // it is replayed: what else is due in its queue comes first
+	HoldTime    Hold = iota // until its time
+	HoldApp                 // the app did not answer; its next answer makes it due
+	HoldRoute               // it did not reach its handler; a new configuration of this process makes it due, not time
+	HoldTurn                // it is replayed: what else is due in its queue comes first
+	HoldRefused             // until its time, or a new configuration: a route above the handler has refused it, with Status
 )
+
+// Timed reports whether what is held has its own time, which no answer of the app brings
+// forward.
+func (h Hold) Timed() bool { return h == HoldTime || h == HoldRefused }
 
 // An Entry is what an engine knows about a delivery without reading its body.
 type Entry struct {
@@ -150,11 +155,19 @@ type Entry struct {
 	Due        time.Time // if pending; if kept: when it is removed
 	Hold       Hold
 	Attempts   int  // spent in this generation: the next is number Attempts+1
-	Status     int  // the app's last; 0: no answer or no attempt
+	Status     int  // the app's last, or with HoldRefused the route's; 0: no answer or no attempt
 	Generation int  // from 0; each replay, and each copy of a dead one, adds one
 	Replayed   bool // an operator began this generation: it is not a duplicate for the app
 	Size       int  // bytes of space used
 	Trace      Trace
+}
+
+// blame is the hold of e if that is what its status belongs to, or else HoldTime.
+func (e Entry) blame() Hold {
+	if e.Hold == HoldRefused {
+		return HoldRefused
+	}
+	return HoldTime
 }
 
 // Accepted is the result of [Engine.Accept].
@@ -174,7 +187,7 @@ type Attempt struct {
 // A Settlement is the result of an attempt.
 type Settlement struct {
 	To      State         // Delivered, Dead, or Pending for a retry; otherwise see Undoes
-	Status  int           // the app's; 0: no answer
+	Status  int           // the app's, or with HoldRefused the route's; 0: no answer
 	After   time.Duration // for Pending: when it is due, from now
 	Hold    Hold          // for Pending: what may make it due sooner; HoldRoute is for this process alone, and ignores After
 	Unspent bool          // for Pending: it does not count as an attempt

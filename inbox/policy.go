@@ -47,9 +47,10 @@ func (p Policy) pause(n int, chance float64) time.Duration {
 
 // A Result is the outcome of an attempt.
 type Result struct {
-	Status     int           // the app's; 0: no answer
+	Status     int           // the app's, or of what refused it; 0: no answer
 	RetryAfter time.Duration // requested by the app; at most an hour is used
 	Unreached  bool          // the delivery did not reach its handler
+	Refused    bool          // a route above the handler refused it: the app was not called
 	Taken      bool          // the app has already accepted it, from another instance
 	Later      time.Duration // the app was not called; this long from now it may be; 0: it was
 }
@@ -59,7 +60,7 @@ func (r Result) delivered() bool {
 }
 
 // asked reports whether the app was called.
-func (r Result) asked() bool { return !r.Unreached && !r.Taken && r.Later == 0 }
+func (r Result) asked() bool { return !r.Unreached && !r.Refused && !r.Taken && r.Later == 0 }
 
 // unanswered reports whether the app seems to be down: a proxy answers 502 to 504 for
 // it.
@@ -68,7 +69,7 @@ func (r Result) unanswered() bool {
 }
 
 // settlement translates a result. While the app is down no attempts are spent. The app is
-// not to blame for a suspect.
+// not to blame for a suspect. DeadOn is for the app's statuses, not for those of a route.
 func (p Policy) settlement(e Entry, r Result, down, suspect bool, now time.Time, chance float64) Settlement {
 	switch {
 	case r.delivered():
@@ -77,10 +78,16 @@ func (p Policy) settlement(e Entry, r Result, down, suspect bool, now time.Time,
 		return Settlement{To: Pending, Hold: HoldRoute, Unspent: true}
 	case r.Later > 0:
 		return Settlement{To: Pending, Status: e.Status, After: r.Later, Hold: e.Hold, Unspent: true}
-	case slices.Contains(p.DeadOn, r.Status), !now.Before(e.Since.Add(p.Expire)):
-		return Settlement{To: Dead, Status: r.Status}
 	}
-	s := Settlement{To: Pending, Status: r.Status, After: p.pause(e.Attempts, chance)}
+	s := Settlement{To: Pending, Status: r.Status}
+	if r.Refused {
+		s.Hold = HoldRefused
+	}
+	if r.asked() && slices.Contains(p.DeadOn, r.Status) || !now.Before(e.Since.Add(p.Expire)) {
+		s.To = Dead
+		return s
+	}
+	s.After = p.pause(e.Attempts, chance)
 	if wait := min(r.RetryAfter, maxRetryAfter); wait > 0 {
 		s.After = max(s.After, wait)
 	} else if r.unanswered() && !suspect {

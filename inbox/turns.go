@@ -284,14 +284,14 @@ func (b *Box) expire(q Queue) {
 		if err != nil || a == nil {
 			return
 		}
-		s := Settlement{To: Dead, Unspent: true}
+		s := Settlement{To: Dead, Unspent: true, Hold: a.Entry.blame()}
 		if expired := !a.Entry.Since.Add(life).After(b.o.Now()); !expired {
 			b.engine.Settle(a, Settlement{To: Pending, Unspent: true, Hold: a.Entry.Hold, After: time.Second})
 			b.look()
 			return
 		}
 		b.engine.Settle(a, s)
-		b.o.Settled(a, Result{Status: a.Entry.Status}, s)
+		b.o.Settled(a, Result{Status: a.Entry.Status, Refused: s.Hold == HoldRefused}, s)
 	}
 	b.look()
 }

@@ -64,11 +64,12 @@ type InboxEntry struct {
 	Inbox      string     `json:"inbox,omitempty"` // that has it, if the configuration names another one
 	Position   uint64     `json:"position"`        // in order of acceptance; those of other inboxes come last
 	Received   time.Time  `json:"received"`
-	Since      time.Time  `json:"since"`    // when the gateway began to try, or a replay began
-	Due        *time.Time `json:"due"`      // pending: the next attempt; delivered: the removal
-	Attempts   int        `json:"attempts"` // since then
-	Status     int        `json:"status"`   // the app's last; 0: none
-	Replayed   bool       `json:"replayed"` // by an operator
+	Since      time.Time  `json:"since"`             // when the gateway began to try, or a replay began
+	Due        *time.Time `json:"due"`               // pending: the next attempt; delivered: the removal
+	Attempts   int        `json:"attempts"`          // since then
+	Status     int        `json:"status"`            // the app's last, or that of the route which refused it; 0: none
+	Refused    bool       `json:"refused,omitempty"` // the last attempt, by a route above the handler
+	Replayed   bool       `json:"replayed"`          // by an operator
 	Generation int        `json:"generation"`
 	Label      string     `json:"key"` // of the key that signed it
 	Bytes      int        `json:"bytes"`

@@ -37,6 +37,7 @@ type Return struct {
 
 	taken  atomic.Bool
 	result inbox.Result
+	course Course
 }
 
 // Ends reports the result of the attempt. A delivery for which it is not called did
@@ -59,27 +60,40 @@ func Take(ctx context.Context) *Return {
 func Is(ctx context.Context) bool { return ctx.Value(returnKey{}) != nil }
 
 // Unread returns a ResponseWriter that discards a response.
-func Unread() http.ResponseWriter { return sink{header: make(http.Header)} }
+func Unread() http.ResponseWriter { return &sink{header: make(http.Header)} }
 
 // Send makes one attempt through server. The result is what the handler reported with
 // [Return.Ends], whatever the response is: handle_errors may answer 200 for an app
 // that failed.
-func Send(ctx context.Context, server http.Handler, a *inbox.Attempt) (result inbox.Result) {
+func Send(ctx context.Context, server http.Handler, a *inbox.Attempt) inbox.Result {
+	r, _ := Follow(ctx, server, a)
+	return r
+}
+
+// Follow is [Send], and returns the course of an attempt that no handler took; nil
+// otherwise.
+func Follow(ctx context.Context, server http.Handler, a *inbox.Attempt) (result inbox.Result, course *Course) {
 	b := &Return{Attempt: a, result: inbox.Result{Unreached: true}}
 	r, err := request(context.WithValue(ctx, returnKey{}, b), a.Delivery)
 	if err != nil { // only a damaged record is not a request
-		return b.result
+		return b.result, nil
 	}
+	w := &sink{header: make(http.Header), course: &b.course}
 	defer func() {
 		// A proxy aborts a broken response with this panic, which no server above
 		// would recover.
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
 			panic(v)
+		} else if v != nil {
+			b.course.answer(0)
 		}
 		result = b.result
+		if !b.taken.Load() {
+			b.course.header, course = w.header, &b.course
+		}
 	}()
-	server.ServeHTTP(Unread(), r)
-	return b.result
+	server.ServeHTTP(w, r)
+	return b.result, nil
 }
 
 // Record returns the parts of a request from which an attempt rebuilds it: target and
@@ -159,13 +173,26 @@ func localAddr(text string) net.Addr {
 
 // A sink is the ResponseWriter for an attempt. It supports what a connection does, or
 // Caddy would log that it does not.
-type sink struct{ header http.Header }
+type sink struct {
+	header http.Header
+	course *Course // nil: nobody asks
+}
 
-func (w sink) Header() http.Header         { return w.header }
-func (w sink) WriteHeader(int)             {}
-func (w sink) Write(p []byte) (int, error) { return len(p), nil }
-func (w sink) FlushError() error           { return nil }
-func (w sink) EnableFullDuplex() error     { return nil }
+func (w *sink) Header() http.Header { return w.header }
 
-func (w sink) SetReadDeadline(time.Time) error  { return nil }
-func (w sink) SetWriteDeadline(time.Time) error { return nil }
+func (w *sink) WriteHeader(status int) {
+	if w.course != nil && status >= 200 {
+		w.course.answer(status)
+	}
+}
+
+func (w *sink) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return len(p), nil
+}
+
+func (w *sink) FlushError() error       { return nil }
+func (w *sink) EnableFullDuplex() error { return nil }
+
+func (w *sink) SetReadDeadline(time.Time) error  { return nil }
+func (w *sink) SetWriteDeadline(time.Time) error { return nil }

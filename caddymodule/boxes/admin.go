@@ -176,13 +176,13 @@ func (c *Configuration) showEntry(b *Box, position uint64, e inbox.Entry) admina
 	v := adminapi.InboxEntry{
 		Key: e.Key.String(), Name: e.Handler, Tenant: e.Tenant, State: e.State.String(), Position: position,
 		Received: e.Received.UTC(), Since: e.Since.UTC(), Due: adminhttp.Moment(e.Due), Attempts: e.Attempts, Status: e.Status,
-		Replayed: e.Replayed, Generation: e.Generation, Label: e.Label, Bytes: e.Size,
+		Refused: e.Hold == inbox.HoldRefused, Replayed: e.Replayed, Generation: e.Generation, Label: e.Label, Bytes: e.Size,
 	}
 	if b.isRetained() {
 		v.Inbox = describe(b.module)
 	}
 	if e.State == inbox.Pending {
-		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route", inbox.HoldTurn: "turn"}[e.Hold]
+		v.Waits = map[inbox.Hold]string{inbox.HoldTime: "time", inbox.HoldApp: "app", inbox.HoldRoute: "route", inbox.HoldTurn: "turn", inbox.HoldRefused: "time"}[e.Hold]
 		if !c.has(e.Handler) {
 			v.Waits = "handler"
 		}

@@ -202,6 +202,9 @@ func (p *Pool) settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
 	case r.Unreached:
 		outcome = metrics.AttemptUnreached
 		message, level = "a stored delivery did not reach its handler: it waits for a configuration that routes it there", zap.WarnLevel
+	case r.Refused:
+		outcome = metrics.AttemptRefused
+		message, level = "a route above the handler refused a stored delivery, with this status: it is tried again", zap.WarnLevel
 	case r.Later > 0:
 		outcome = metrics.AttemptPostponed
 	}
@@ -215,6 +218,9 @@ func (p *Pool) settled(a *inbox.Attempt, r inbox.Result, s inbox.Settlement) {
 	}
 	fields := []zap.Field{
 		zap.String("name", e.Handler), zap.String("delivery", e.Key.String()), zap.Int("attempt", e.Attempts+1), zap.Int("status", r.Status),
+	}
+	if r.Refused {
+		fields = append(fields, zap.Bool("refused", true)) // by a route, not by the app
 	}
 	caddy.Log().Named("verify_webhook.inbox").Log(level, message, append(fields, suppressed...)...)
 }

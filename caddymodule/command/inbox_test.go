@@ -13,6 +13,7 @@ import (
 
 func TestInboxCommand(t *testing.T) {
 	const key, gone, busy = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210", "00000000000000000000000000000000"
+	const barredKey = "00000000000000000000000000000001"
 	at := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
 	entry := adminapi.InboxEntry{Key: key, Name: "shop", State: "dead", Received: at, Since: at, Attempts: 9, Status: 503, Label: "1\x1b[2J", Bytes: 900}
 	waiting := adminapi.InboxEntry{Key: busy, Name: "shop", State: "pending", Waits: "app", Received: at, Since: at, Due: &at, Label: "1"}
@@ -22,8 +23,12 @@ func TestInboxCommand(t *testing.T) {
 	}}
 	foreign, lost, replayed := waiting, waiting, waiting
 	foreign.Waits, foreign.Due, lost.Waits, lost.Due, replayed.Waits = "handler", nil, "route", nil, "turn"
+	refused := entry
+	refused.State, refused.Waits, refused.Due, refused.Status, refused.Refused = "pending", "time", &at, 403, true
 	listed := all
 	listed.Deliveries, listed.More = []adminapi.InboxEntry{entry, waiting}, true
+	barred := all
+	barred.Deliveries = []adminapi.InboxEntry{refused}
 	sick := adminapi.Inbox{InboxEngine: adminapi.InboxEngine{Kind: "bolt", Problem: "in use by another process", Unwritten: 3, Damaged: 1}}
 	retained := adminapi.Inbox{Retained: []adminapi.InboxRetained{{Inbox: "bolt /old.db", InboxEngine: sick.InboxEngine, Queues: all.Queues}}}
 	base := adminapi.InboxPath
@@ -32,6 +37,8 @@ func TestInboxCommand(t *testing.T) {
 		"GET " + base:                all,
 		"GET " + base + "?name=shop": listed,
 		"GET " + base + "?limit=2&state=dead&state=pending":     listed,
+		"GET " + base + "?name=barred":                          barred,
+		"GET " + base + "/" + barredKey:                         adminapi.InboxDetail{InboxEntry: refused},
 		"GET " + base + "?name=sick":                            sick,
 		"GET " + base + "?name=old":                             retained,
 		"GET " + base + "?name=foreign":                         adminapi.Inbox{Deliveries: []adminapi.InboxEntry{foreign, lost, replayed}},
@@ -70,6 +77,8 @@ func TestInboxCommand(t *testing.T) {
 		{"inbox sick", "", 0, []string{"NOT STORING, deliveries go to the app immediately: in use by another process", "results waiting to be written: 3; damaged records: 1", "Nothing is stored."}},
 		{"inbox old", "", 0, []string{"inbox  none configured", "as long as this process runs: bolt /old.db", "not open: in use by another process", "gone  "}},
 		{"inbox foreign", "", 0, []string{"no handler of this name here  1", "when it reaches its handler   1", "after what else is due        1"}},
+		{"inbox barred", "", 0, []string{"403 of a route  due"}},
+		{"inbox show " + barredKey, "", 0, []string{"refused with  403, by a route above the handler"}},
 		{"inbox nobody", "", 2, []string{"the handlers are: shop"}},
 		{"inbox a b", "", 2, []string{"one name at a time"}},
 		{"inbox shop --json", "", 0, []string{`"delivery": "` + key, `"key": "1\u001b[2J"`}},

@@ -31,7 +31,7 @@ func printInbox(w io.Writer, v adminapi.Inbox) error {
 		fmt.Fprintln(t, "\nDELIVERY\tHANDLER\tSTATE\tRECEIVED\tATTEMPTS\tSTATUS\tNEXT\tKEY")
 	}
 	for _, e := range v.Deliveries {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", e.Key, plain(e.Name), e.State, ago(&e.Received, now), e.Attempts, statusText(e.Status), nextText(e, now), plain(e.Label))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", e.Key, plain(e.Name), e.State, ago(&e.Received, now), e.Attempts, lastStatus(e), nextText(e, now), plain(e.Label))
 	}
 	if v.More {
 		fmt.Fprintln(t, "\nThere may be more: add --limit")
@@ -104,6 +104,14 @@ func statusText(status int) string {
 	return strconv.Itoa(status)
 }
 
+// lastStatus is the app's, or that of a route above the handler.
+func lastStatus(e adminapi.InboxEntry) string {
+	if e.Refused {
+		return statusText(e.Status) + " of a route"
+	}
+	return statusText(e.Status)
+}
+
 // nextText says what happens to a delivery next, and when.
 func nextText(e adminapi.InboxEntry, now time.Time) string {
 	switch {
@@ -143,7 +151,11 @@ func printStored(w io.Writer, d adminapi.InboxDetail) error {
 	line("received", d.Received.Local().Format(time.RFC3339))
 	line("tried since", d.Since.Local().Format(time.RFC3339))
 	line("attempts", strconv.Itoa(d.Attempts))
-	line("app's status", statusText(d.Status))
+	if d.Refused {
+		line("refused with", statusText(d.Status)+", by a route above the handler")
+	} else {
+		line("app's status", statusText(d.Status))
+	}
 	line("key", d.Label)
 	line("id", d.ID)
 	line("event", d.Event)

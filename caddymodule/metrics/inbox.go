@@ -15,7 +15,7 @@ var (
 	inboxOldest = describe("inbox_oldest_seconds",
 		"How long the oldest pending delivery has waited in the inbox; 0 if none is pending.", "name")
 	inboxAttempts = describe("inbox_attempts_total",
-		"Attempts of stored deliveries by outcome: delivered, retry (not accepted), dead (not accepted and given up, or expired), unreached (no configured route leads to its handler), postponed (the gateway could not ask the app).", "name", "outcome")
+		"Attempts of stored deliveries by outcome: delivered, retry (not accepted), dead (not accepted and given up, or expired), unreached (no configured route leads to its handler), refused (by a route above its handler), postponed (the gateway could not ask the app).", "name", "outcome")
 	inboxBypassed = describe("inbox_bypassed_total",
 		"Deliveries that the inbox could not store, so that their senders got the app's answer.", "name", "why")
 	inboxBytes    = describe("inbox_bytes", "Bytes that deliveries use in the inbox.")
@@ -35,10 +35,11 @@ const (
 	AttemptRetry     Attempt = "retry"     // the app did not accept it
 	AttemptDead      Attempt = "dead"      // given up
 	AttemptUnreached Attempt = "unreached" // it did not reach its handler
+	AttemptRefused   Attempt = "refused"   // a route above its handler refused it
 	AttemptPostponed Attempt = "postponed" // the app was not asked
 )
 
-var attemptOutcomes = []Attempt{AttemptDelivered, AttemptRetry, AttemptDead, AttemptUnreached, AttemptPostponed}
+var attemptOutcomes = []Attempt{AttemptDelivered, AttemptRetry, AttemptDead, AttemptUnreached, AttemptRefused, AttemptPostponed}
 
 // whys are the reasons of Bypassed: those of package inbox.
 var whys = []string{"unavailable", "timeout", "full", "share", "disk", "too_large"}

@@ -273,12 +273,13 @@ function inbox() {
 		el('h2', null, 'Deliveries'), tabs,
 		table([['Received'], ['Handler'], ['State'], ['Attempts', 'number'], ['App'], ['Next'], ['Delivery key', 'mono'], ...(several ? [['Instance']] : [])], state.stored.map((d) => ({
 			key: 'i ' + d.delivery, open: () => openStored(d.n, d.delivery),
-			cells: [when(d.received), ofTenant(d), stateOf(d), d.attempts, d.status || '', d.due ? when(d.due) : '', d.delivery, ...(several ? [instance(d.n)] : [])],
+			cells: [when(d.received), ofTenant(d), stateOf(d), d.attempts, lastOf(d), d.due ? when(d.due) : '', d.delivery, ...(several ? [instance(d.n)] : [])],
 		})), 'None in this state.'),
 		more ? el('p', { class: 'quiet' }, 'The oldest 200 of each instance.') : '',
 	].filter(Boolean);
 }
 const stateOf = (d) => el('span', { class: { dead: 'bad', delivered: 'good', locked: 'bad' }[d.state] || 'stored' }, d.state + (d.waits && d.state === 'pending' ? ', waits for ' + d.waits : ''));
+const lastOf = (d) => d.refused ? (d.status || '-') + ' of a route' : d.status || '';
 
 async function openStored(n, key) {
 	try {
@@ -296,7 +297,7 @@ function storedDetail(n, d) {
 	return [
 		el('h2', null, 'Stored delivery ', el('span', { class: 'mono' }, d.id || d.delivery)),
 		facts([
-			['Handler', ofTenant(d)], ['State', stateOf(d)], ['Received', [clock(d.received), ' (', when(d.received), ')']], ['Attempts', d.attempts], ["App's last answer", d.status || (d.attempts ? 'none' : '')], ['Next', d.due ? when(d.due) : ''], ['Event', d.event],
+			['Handler', ofTenant(d)], ['State', stateOf(d)], ['Received', [clock(d.received), ' (', when(d.received), ')']], ['Attempts', d.attempts], [d.refused ? 'Refused by a route above the handler' : "App's last answer", d.status || (d.attempts ? 'none' : '')], ['Next', d.due ? when(d.due) : ''], ['Event', d.event],
 			["Sender's id", d.id], ['Signed with key', d.key], ['Delivery key', el('span', { class: 'mono' }, d.delivery)], ['Request', el('span', { class: 'mono' }, d.method + ' ' + d.host + d.url)], ['From', d.remote], ['Body', d.body ? number(d.body.bytes) + ' bytes' + (d.body.content_type ? ', ' + d.body.content_type : '') : ''],
 			['Note', d.note], ['Instance', instance(n)],
 		]),

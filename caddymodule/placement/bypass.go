@@ -192,7 +192,7 @@ func (b *bypass) routes(list caddyhttp.RouteList, free flow) (out flow) {
 	taken := make(map[string]flow) // by group, one of whose routes it has entered
 	for i := range list {
 		route := &list[i]
-		v := hostVerdict(route.MatcherSets, b.host)
+		v := hostVerdict(matchersOf(route), b.host)
 		if v == never {
 			continue
 		}
@@ -372,7 +372,7 @@ func matchesHost(pattern, host string) bool {
 
 // besidesHosts describes the matchers of a route, except of hosts.
 func besidesHosts(route *caddyhttp.Route) (matchers []string) {
-	for _, set := range route.MatcherSets {
+	for _, set := range matchersOf(route) {
 		for _, matcher := range set {
 			if hostVerdictOf(matcher, "") != either {
 				continue

@@ -101,7 +101,7 @@ func (t trail) maybe(inside trail) trail {
 }
 
 func samplesOfRoute(route *caddyhttp.Route) (samples []string) {
-	for _, set := range route.MatcherSets {
+	for _, set := range matchersOf(route) {
 		for _, matcher := range set {
 			for _, pattern := range patternsOf(matcher) {
 				samples = append(samples, samplesOfRegexp(pattern)...)

@@ -328,6 +328,19 @@ func (m imagined) fileNamed(text string) string {
 	return text
 }
 
+// fork is the matcher that the gateway appends to the routes which lead to a handler, as
+// a set of its own. It matches nothing.
+const fork = "http.matchers.verify_webhook_fork"
+
+// matchersOf returns the matchers that a route is configured with.
+func matchersOf(route *caddyhttp.Route) caddyhttp.MatcherSets {
+	sets := route.MatcherSets
+	if n := len(sets); n > 0 && len(sets[n-1]) == 1 && kindOf(sets[n-1][0]) == fork {
+		return sets[:n-1]
+	}
+	return sets
+}
+
 func kindOf(module any) caddy.ModuleID {
 	if m, ok := module.(caddy.Module); ok {
 		return m.CaddyModule().ID

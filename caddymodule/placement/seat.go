@@ -89,7 +89,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 	for i := range list {
 		route := &list[i]
 		inside, watches := t.into(route), false
-		p.captures.add(route.MatcherSets)
+		p.captures.add(matchersOf(route))
 		inside.watched = t.watched || slices.ContainsFunc(watching, func(group string) bool { return group == "" || group != route.Group })
 		for _, h := range route.Handlers {
 			switch h := h.(type) {
@@ -116,7 +116,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 				}
 			case *rewrite.Rewrite:
 				inside = inside.rewritten(h)
-				if len(route.MatcherSets) == 0 {
+				if len(matchersOf(route)) == 0 {
 					t = t.rewritten(h)
 				} else {
 					t = t.maybe(inside)
@@ -163,7 +163,7 @@ func (t trail) into(route *caddyhttp.Route) trail {
 	hosts, patterns := hostsAndPaths(route)
 	if len(hosts) > 0 {
 		t.hosts, t.named = hosts, append(slices.Clip(t.named), hosts...)
-		t.anyHost = t.anyHost || hostVerdict(route.MatcherSets, "") != never
+		t.anyHost = t.anyHost || hostVerdict(matchersOf(route), "") != never
 	}
 	if len(patterns) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
@@ -172,7 +172,7 @@ func (t trail) into(route *caddyhttp.Route) trail {
 	if samples := samplesOfRoute(route); len(samples) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{samples: samples})
 	}
-	for _, set := range route.MatcherSets {
+	for _, set := range matchersOf(route) {
 		for _, matcher := range set {
 			t.guessed = t.guessed || mayLookAtHost(matcher)
 			if kind := looseKind(matcher); kind != "" {
@@ -195,7 +195,7 @@ func (t trail) into(route *caddyhttp.Route) trail {
 }
 
 func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
-	for _, set := range route.MatcherSets {
+	for _, set := range matchersOf(route) {
 		for _, matcher := range set {
 			switch m := matcher.(type) {
 			case *caddyhttp.MatchHost:

@@ -102,7 +102,7 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 		}
 		m.fits = slices.ContainsFunc(w.fits, func(l looseRoute) bool { return l.route == route })
 		m.loose, m.given = w.loose[route], w.given
-		v := m.judge(route.MatcherSets)
+		v := m.judge(matchersOf(route))
 		if v == unclear {
 			w.doubts = true
 			if w.dares && !w.above[route] {
@@ -116,7 +116,7 @@ func (w *walker) routes(list caddyhttp.RouteList, m imagined, next onward) {
 		if v != always && route.Group == "" && !route.Terminal && onlyPassesOn(route) {
 			continue
 		}
-		if kind := addressKind(route.MatcherSets); kind != "" && m.passed != nil && !m.unsure {
+		if kind := addressKind(matchersOf(route)); kind != "" && m.passed != nil && !m.unsure {
 			w.late[m.passed] = kind
 		}
 		m.unsure, m.chosen = m.unsure || v == unclear, m.chosen || v != always

@@ -234,7 +234,7 @@ func readState(x *index.Index[*entry], k, b []byte) (*entry, error) {
 		Key: inbox.Key(b[42:]),
 	}}
 	q, label, ok := index.ReadGroup(b[stateFixed:])
-	if !ok || e.State != inbox.Pending && e.State != inbox.Dead && e.State != inbox.Delivered || e.Hold > inbox.HoldTurn || e.Size == 0 {
+	if !ok || e.State != inbox.Pending && e.State != inbox.Dead && e.State != inbox.Delivered || e.Hold > inbox.HoldRefused || e.Size == 0 {
 		return nil, errDamaged
 	}
 	e.Group = x.Group(q, label)

@@ -180,8 +180,8 @@ func testReplayRace(t *testing.T, s Subject) {
 func testModel(t *testing.T, open Factory) {
 	queues := rapid.SampledFrom([]inbox.Queue{shop, acme, other})
 	numbers := rapid.IntRange(0, 5)
-	reasons := rapid.SampledFrom([]inbox.Hold{inbox.HoldApp, inbox.HoldRoute})
-	holds := rapid.SampledFrom([]inbox.Hold{inbox.HoldTime, inbox.HoldApp, inbox.HoldRoute, inbox.HoldTurn})
+	reasons := rapid.SampledFrom([]inbox.Hold{inbox.HoldApp, inbox.HoldRoute, inbox.HoldRefused})
+	holds := rapid.SampledFrom([]inbox.Hold{inbox.HoldTime, inbox.HoldApp, inbox.HoldRoute, inbox.HoldTurn, inbox.HoldRefused})
 	times := rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, time.Hour})
 	rapid.Check(t, func(rt *rapid.T) {
 		s := open(rt, 0)

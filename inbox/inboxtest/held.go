@@ -48,6 +48,31 @@ var heldCases = []engineCase{
 		}
 		p.none(shop)
 	}},
+	{"one that a route refused waits for its time or a configuration, and is no probe", func(p *probe) {
+		for n := range 3 {
+			p.accept(shop, n)
+			a := p.take(shop, inbox.NextDue, n)
+			p.Engine.Settle(a, inbox.Settlement{To: inbox.Pending, Status: 403, After: time.Hour, Hold: inbox.HoldRefused})
+			p.none(shop)
+		}
+		p.take(shop, inbox.Probe, -1)
+		p.hasten(shop, inbox.HoldApp)
+		p.none(shop)
+		if e := p.find(0, inbox.Pending); e.Hold != inbox.HoldRefused || e.Status != 403 || e.Attempts != 1 {
+			p.t.Errorf("entry: %+v", e)
+		}
+		p.Engine.Settle(p.take(shop, inbox.Oldest, 0), inbox.Settlement{To: inbox.Dead, Status: 403, Hold: inbox.HoldRefused})
+		if e := p.find(0, inbox.Dead); e.Hold != inbox.HoldRefused || e.Status != 403 {
+			p.t.Errorf("dead: %+v", e)
+		}
+		p.replay(inbox.Selection{Keys: []inbox.Key{key(1)}}, "", 1)
+		if e := p.find(1, inbox.Pending); e.Hold != inbox.HoldTurn || e.Status != 0 { // it was not the app's
+			p.t.Errorf("replayed: %+v", e)
+		}
+		p.take(shop, inbox.NextDue, 1)
+		p.hasten(shop, inbox.HoldRefused)
+		p.take(shop, inbox.NextDue, 2)
+	}},
 	{"probes take turns", func(p *probe) {
 		for n := range 3 {
 			p.accept(shop, n)

@@ -206,13 +206,13 @@ func (m *Memory) Take(_ context.Context, q inbox.Queue, which inbox.Which) (*inb
 func (m *Memory) probe(q inbox.Queue) *inbox.Attempt {
 	all := m.ordered(inbox.Selection{States: []inbox.State{inbox.Pending}})
 	all = slices.DeleteFunc(all, func(r *record) bool {
-		return r.Queue != q || r.astray || r.Hold == inbox.HoldTime && r.Attempts > 0 && r.Due.After(m.Now())
+		return r.Queue != q || r.astray || r.Hold.Timed() && r.Attempts > 0 && r.Due.After(m.Now())
 	})
 	if len(all) == 0 {
 		return nil
 	}
 	class := func(r *record) int {
-		if r.Hold == inbox.HoldTime && r.Attempts > 0 {
+		if r.Hold == inbox.HoldRefused || r.Hold == inbox.HoldTime && r.Attempts > 0 {
 			return 3
 		}
 		return map[inbox.Hold]int{inbox.HoldTurn: 1, inbox.HoldApp: 2}[r.Hold]
@@ -338,6 +338,9 @@ func (m *Memory) Replay(_ context.Context, s inbox.Selection, handler string) (i
 		case inbox.InAttempt:
 			continue
 		case inbox.Pending:
+			if r.Hold == inbox.HoldRefused {
+				r.Status = 0
+			}
 			r.Due, r.Hold, r.astray = m.Now(), inbox.HoldTurn, false
 		default:
 			m.revive(r)

@@ -112,7 +112,7 @@ func readRecord(key inbox.Key, version uint64, delivery bool, h nats.Header) (re
 	}
 	var ok bool
 	r.Queue, r.label, ok = index.ReadGroup(b[recordFixed:])
-	if !ok || r.state > inbox.Dead || r.hold > inbox.HoldTurn || r.state != gone && r.size == 0 {
+	if !ok || r.state > inbox.Dead || r.hold > inbox.HoldRefused || r.state != gone && r.size == 0 {
 		return record{}, errDamaged
 	}
 	return r, nil

@@ -105,6 +105,9 @@ func (e *Entry) Replayable() bool { return e.State != inbox.InAttempt && e.State
 // unless it is pending.
 func (e *Entry) Replay(now int64) {
 	if e.State == inbox.Pending {
+		if e.Hold == inbox.HoldRefused { // the status is not the app's
+			e.Status = 0
+		}
 		e.Due, e.Hold, e.Astray = now, inbox.HoldTurn, false
 	} else {
 		e.Revive(now, true)

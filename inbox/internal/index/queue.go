@@ -56,7 +56,7 @@ func (q *queue) probe(now int64) (first *Entry) {
 	shared := q.probes%2 == 1
 	for _, line := range q.lines() {
 		for _, e := range line.list {
-			waits := e.Hold == inbox.HoldTime && e.Attempts > 0 && e.Due > now // it has its own time
+			waits := e.Hold.Timed() && e.Attempts > 0 && e.Due > now // it has its own time
 			if !waits && !e.Astray && (first == nil || q.probedBefore(e, first, shared)) {
 				first = e
 			}
