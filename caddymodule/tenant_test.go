@@ -85,7 +85,7 @@ func TestTenants(t *testing.T) {
 // TestUnknownTenantIsLikeAWrongKey: status, headers, what is read of the body and what is
 // computed are the same; the reason is for the operator.
 func TestUnknownTenantIsLikeAWrongKey(t *testing.T) {
-	dir := secretsOf(t, map[string]string{"acme": "secret-of-acme"})
+	dir := secretsOf(t, map[string]string{"acme": "secret-of-acme", "acme.old": "old-secret-of-acme"})
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "passwd")); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +114,9 @@ func TestUnknownTenantIsLikeAWrongKey(t *testing.T) {
 		if got, _ := outcome(to("nobody", secret)); got != want {
 			t.Errorf("signed with %q: %s", secret, got)
 		}
+	}
+	if got, reason := outcome(to("acme.old", "old-secret-of-acme")); got != want || reason != "unknown_tenant" { // a backup is no tenant
+		t.Errorf("a backup: %s for %s, want %s", got, reason, want)
 	}
 	if got, _ := outcome(httptest.NewRequest(http.MethodPost, "/hooks/shop", strings.NewReader(body))); !strings.HasPrefix(got, "401 ") {
 		t.Errorf("no tenant, no signature: %s", got)

@@ -79,6 +79,9 @@ func (p *parser) tenantFile(name, path, label string) error {
 	} else {
 		p.files.PublicKey = append(p.files.PublicKey, path)
 	}
+	if err := p.files.CheckPaths(); err != nil {
+		return p.Errf("%s: %v", name, err)
+	}
 	return nil
 }
 

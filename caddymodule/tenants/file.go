@@ -64,6 +64,9 @@ func (f *File) Provision(caddy.Context) error {
 			f.folders = append(f.folders, &folder{kind: verifier.KeyKind(kind), dir: filepath.Clean(orDot(dir)), below: strings.TrimPrefix(path, dir)})
 		}
 	}
+	if err := f.CheckPaths(); err != nil {
+		return fmt.Errorf("tenants: file: %w", err)
+	}
 	return nil
 }
 
@@ -72,52 +75,6 @@ func orDot(dir string) string {
 		return "."
 	}
 	return dir
-}
-
-// CheckPath refuses a path without exactly one {tenant}, or with another placeholder.
-func CheckPath(path string) error {
-	rest := strings.Replace(path, variable, "", 1)
-	switch {
-	case rest == path:
-		return errors.New("the path has no {tenant}, so every tenant would have the same key: write {file./run/keys/{tenant}}, or remove tenant")
-	case strings.ContainsAny(rest, "{}\x00"):
-		return errors.New("the path has more than one {tenant}, or another placeholder: write {file./run/keys/{tenant}}")
-	case slices.Contains(strings.Split(path, "/"), ".."):
-		return errors.New("the path has an element ..: write where it leads")
-	}
-	if err := keys.Literal(rest, false); err != nil {
-		return fmt.Errorf("the path beside {tenant}: %w", err)
-	}
-	return nil
-}
-
-// Holds reports whether a tenant's secret may be in the file or folder at path. It opens
-// nothing.
-func (f *File) Holds(path string) bool {
-	return slices.ContainsFunc(f.Secret, func(own string) bool { return holds(elements(own), elements(path)) })
-}
-
-func elements(path string) []string {
-	if whole, err := filepath.Abs(path); err == nil {
-		path = whole
-	}
-	return strings.Split(filepath.ToSlash(path), "/")
-}
-
-// holds compares a path that contains {tenant} with another, which may be that of the
-// folder of such files, or of a file where a tenant has a folder.
-func holds(own, other []string) bool {
-	if d := len(other) - len(own); d < -1 || d > 1 {
-		return false
-	}
-	for i := range min(len(own), len(other)) {
-		before, after, named := strings.Cut(own[i], variable)
-		name, isName := Name(strings.TrimSuffix(strings.TrimPrefix(other[i], before), after), true)
-		if own[i] != other[i] && (!named || !isName || before+name+after != other[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // Terms implements Source.
@@ -229,6 +186,9 @@ func (f *File) stat(name string, now time.Time) (files []stamped, skipped []stri
 			return nil, nil, unusable{err}
 		}
 		found, leftovers, err := d.files(root, strings.Replace(d.below, variable, name, 1))
+		if d.leaves(name) {
+			found, leftovers, err = nil, nil, errLeftover
+		}
 		if err != nil && errors.Is(classify(err), ErrDown) {
 			return nil, nil, classify(err)
 		}

@@ -126,8 +126,8 @@ func TestKindsAndPatterns(t *testing.T) {
 
 // TestSecondFileOfATenant: an unchanged file says nothing of a key in another place.
 func TestSecondFileOfATenant(t *testing.T) {
-	dir := t.TempDir()
-	f := &File{Secret: []string{dir + "/{tenant}"}, PublicKey: []string{dir + "/{tenant}.pem"}}
+	dir, other := t.TempDir(), t.TempDir()
+	f := &File{Secret: []string{dir + "/{tenant}"}, PublicKey: []string{other + "/{tenant}.pem"}}
 	if err := f.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestSecondFileOfATenant(t *testing.T) {
 	if got := texts(found, err); got != "secret" || found.Soon {
 		t.Fatalf("%s, soon %t", got, found.Soon)
 	}
-	write(t, filepath.Join(dir, "acme.pem"), "public")
+	write(t, filepath.Join(other, "acme.pem"), "public")
 	if got := texts(f.Find(t.Context(), "acme", found)); got != "secret public" {
 		t.Error(got)
 	}
@@ -301,34 +301,6 @@ func TestFileSystemThatIgnoresCase(t *testing.T) {
 	}
 	if !foldsCase(filepath.Join(dir, "nothing"), func(string) (fs.FileInfo, error) { return os.Lstat(dir) }) || !foldsCase(dir, ignores) {
 		t.Error("a file system that ignores case is not noticed")
-	}
-}
-
-// TestWhatAFileHolds: a tenant's secret may be in a file that another handler names.
-func TestWhatAFileHolds(t *testing.T) {
-	for _, c := range []struct {
-		path, other string
-		want        bool
-	}{
-		{"/run/keys/{tenant}", "/run/keys/acme", true},
-		{"/run/keys/{tenant}", "/run/keys//acme/", true},
-		{"/run/keys/{tenant}", "/run/keys", true},        // each file of the folder is a key
-		{"/run/keys/{tenant}", "/run/keys/acme/1", true}, // where a tenant has a folder
-		{"/run/keys/{tenant}", "/run", false},
-		{"/run/keys/{tenant}", "/run/keys/acme/a/b", false},
-		{"/run/keys/{tenant}", "/run/keys/.acme", false},
-		{"/run/keys/{tenant}", "/run/key/acme", false},
-		{"/run/keys/{tenant}.pem", "/run/keys/acme.pem", true},
-		{"/run/keys/{tenant}.pem", "/run/keys/acme", false},
-		{"/run/keys/{tenant}.pem", "/run/keys/.pem", false},
-		{"/run/keys/{tenant}/webhook", "/run/keys/acme/webhook", true},
-		{"/run/keys/{tenant}/webhook", "/run/keys/acme", true},
-		{"/run/keys/{tenant}/webhook", "/run/keys/acme/api", false},
-		{"keys/{tenant}", "keys/acme", true},
-	} {
-		if got := (&File{Secret: []string{c.path}}).Holds(c.other); got != c.want {
-			t.Errorf("%s holds %s: %t", c.path, c.other, got)
-		}
 	}
 }
 
