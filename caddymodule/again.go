@@ -76,7 +76,7 @@ func (h *Handler) redo(back *attempt.Return, w http.ResponseWriter, r *http.Requ
 	r.Header.Set(markReceived, d.came.UTC().Format(time.RFC3339))
 	ctx, cancel := context.WithTimeout(r.Context(), time.Duration(*h.UpstreamTimeout))
 	defer cancel()
-	return d.try(back, next, r.WithContext(ctx))
+	return d.try(back, next, d.forApp(ctx))
 }
 
 // try calls the app.

@@ -118,10 +118,11 @@ func (b *Block) load(ctx caddy.Context) error {
 		b.folders[folder], b.deepest = s, max(b.deepest, len(folder))
 		s.near = nearOthers(s.Path, b.paths())
 	}
+	forEachProxy(b.Routes)
 	if err := b.Routes.Provision(ctx); err != nil {
 		return err
 	}
-	verified := b.Routes.Compile(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+	verified := b.Routes.Compile(caddyhttp.HandlerFunc(unanswered))
 	for _, s := range b.Senders {
 		s.verified = s.spelled(verified)
 	}

@@ -1,13 +1,11 @@
 package caddymodule
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -108,19 +106,12 @@ func (d *delivery) grow(most int64) error {
 	return nil
 }
 
-// arrived replaces the request's body by the one read, with its length: the following
-// handlers get the signed bytes.
+// arrived replaces the request's body by the one read, with its length.
 func (d *delivery) arrived() {
 	d.body = slices.Clip(d.body)
-	if d.buffer == nil {
-		d.r.Body = io.NopCloser(bytes.NewReader(d.body))
-	} else {
-		d.handed = &largeBody{rest: d.body}
-		d.r.Body = d.handed
-	}
-	d.r.ContentLength = int64(len(d.body))
-	d.r.Header["Content-Length"] = []string{strconv.Itoa(len(d.body))}
-	d.r.TransferEncoding = nil
+	d.whole = true
+	d.giveTo(d.r)
+	d.kept = d.copies
 }
 
 // bodyError returns why a body did not arrive completely.

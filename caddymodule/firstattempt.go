@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
-	"io"
 	"maps"
 	"net/http"
 	"runtime/debug"
@@ -68,7 +66,7 @@ func (d *delivery) inHandler(next caddyhttp.Handler) error {
 	}
 	a.overdue.Add(1)
 	timer := time.AfterFunc(d.h.Inbox.patience(), a.late)
-	alone := a.call(next, d.r.WithContext(ctx))
+	alone := a.call(next, d.forApp(ctx))
 	if !timer.Stop() {
 		a.overdue.Wait()
 	}
@@ -119,7 +117,7 @@ func (d *delivery) inBackground(next caddyhttp.Handler) error {
 	ctx, cancel := d.appContext()
 	a := &firstAttempt{d: d, header: d.w.Header().Clone(), own: true, before: linesOf(d.w.Header(), nil)}
 	own := attempt.Apart(ctx, d.r, a)
-	own.Body = io.NopCloser(bytes.NewReader(d.body))
+	d.giveTo(own.Request)
 	if err := d.setUpstreamHeaders(own.Header); err != nil {
 		cancel()
 		return d.refuse(err)
@@ -186,7 +184,7 @@ func (a *firstAttempt) call(next caddyhttp.Handler, r *http.Request) (alone bool
 					zap.String("name", a.d.h.Name), zap.Any("panic", a.panicked), zap.ByteString("stack", debug.Stack()))
 			}
 		}()
-		a.err = next.ServeHTTP(a, r)
+		a.err = answerOf(next.ServeHTTP(a, r))
 	}()
 	a.took = time.Since(began)
 	a.d.h.metrics.Observe(metrics.Upstream, a.took)
@@ -267,6 +265,13 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 		return max(at.Sub(now), 0)
 	}
 	return 0
+}
+
+// Status returns the status of the answer, 0 if there is none.
+func (a *firstAttempt) Status() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status
 }
 
 // Header implements http.ResponseWriter. It becomes the sender's only when the

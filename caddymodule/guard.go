@@ -127,7 +127,7 @@ func isGuarded(routes caddyhttp.RouteList) bool {
 
 // An errorGuard deletes forged marks and trailers from requests that a server's error
 // routes get. If a handler has had the request, it has deleted them: marks are its
-// own, for an app that error routes ask instead. An attempt from the inbox ends here,
+// own, for an app that error routes ask instead, and the body is whole again. An attempt from the inbox ends here,
 // such as one that a handler above refuses: see again.
 type errorGuard struct{}
 
@@ -147,6 +147,9 @@ func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		deleteTrailers(r)
 	} else {
 		deleteMarks(r)
+	}
+	if d := deliveryOf(r); d != nil && d.whole { // r need not be the handler's request
+		d.giveTo(r)
 	}
 	return next.ServeHTTP(w, r)
 }

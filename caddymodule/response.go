@@ -21,6 +21,9 @@ type heldResponse struct {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *heldResponse) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// Status returns the status of the answer, 0 if there is none.
+func (w *heldResponse) Status() int { return w.status }
+
 // WriteHeader records the final status. Informational responses pass at once: they
 // promise nothing.
 func (w *heldResponse) WriteHeader(status int) {

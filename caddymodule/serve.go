@@ -36,9 +36,14 @@ type delivery struct {
 	unknown error          // why the tenant has no keys
 	check   verifier.Check
 	body    []byte
-	buffer  *buffer    // of the body, if it can be reused
-	handed  *largeBody // the body as handed on, of one with a buffer
-	charged int64      // bytes charged to the budget
+	buffer  *buffer   // of the body, if it can be reused
+	whole   bool      // the body has arrived, and is still held
+	copies  *bodyCopy // the newest of those handed on
+	kept    *bodyCopy // that of r
+
+	room     [2]bodyCopy // for the usual copies, without allocations of their own
+	roomUsed int
+	charged  int64 // bytes charged to the budget
 
 	answer *verifier.Answer // to a handshake, which is not a delivery
 
@@ -109,8 +114,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return d.forward(next)
 }
 
-// handlerVar is the variable with the name of the handler that has had the request.
-const handlerVar = "verify_webhook"
+// The variables with the name of the handler that has had the request, and with the
+// delivery.
+const (
+	handlerVar  = "verify_webhook"
+	deliveryVar = "verify_webhook_delivery"
+)
 
 // arrive records the request as received, without marks that it may carry, and the
 // keys for it. It returns the name of another handler that has had the request, which
@@ -124,6 +133,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) (d *delivery, f
 	caddyhttp.SetVar(r.Context(), handlerVar, h.Name)
 
 	d = &delivery{h: h, w: w, r: r, keys: h.keys.Snapshot(), came: h.now(), repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
+	caddyhttp.SetVar(r.Context(), deliveryVar, d)
 	called := received(r)
 	d.req = verifier.Request{Method: called.Method, Header: r.Header, Target: called.RequestURI, Host: r.Host, TLS: r.TLS != nil}
 	if !strings.HasPrefix(d.req.Target, "/") && called.URL != nil { // absolute form, RFC 9112 §3.2.2
@@ -263,7 +273,7 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 			d.count(metrics.Failed, "aborted")
 		}
 	}()
-	err := d.ask(next, held, d.r.WithContext(ctx))
+	err := d.ask(next, held, d.forApp(ctx))
 	returned = true
 	if d.box != nil && err == nil {
 		d.box.Heard(d.queue(), inbox.Key(d.hash), d.trace, inbox.Result{Status: held.status})
@@ -275,6 +285,9 @@ func (d *delivery) forward(next caddyhttp.Handler) error {
 	if err != nil {
 		held.discard()
 		return d.appFailed(err)
+	}
+	if d.buffer != nil && held.status/100 == 2 {
+		d.kept.end()
 	}
 	held.finish()
 	return nil
@@ -299,7 +312,7 @@ func (d *delivery) ask(next caddyhttp.Handler, w *heldResponse, r *http.Request)
 		d.appTook, d.status = time.Since(began), w.status
 		d.warnUnfit(&w.appStatus)
 	}()
-	return next.ServeHTTP(w, r)
+	return answerOf(next.ServeHTTP(w, r))
 }
 
 // settle marks the delivery as done if the app accepted it, or releases it so that the

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"io"
 	"math/bits"
 	"sync"
 )
@@ -34,39 +33,17 @@ func newBuffer(n int64) ([]byte, *buffer) {
 	return b.memory[:0:n], b
 }
 
-// A largeBody hands out a body, and knows whether it has handed out all of it. Whoever
-// reads it may go on after the handler has returned: a transport does if the app answers
-// before it has the whole request, error routes if it is refused.
-type largeBody struct {
-	mu   sync.Mutex
-	rest []byte
-}
-
-func (b *largeBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	return n, nil
-}
-
-func (*largeBody) Close() error { return nil }
-
-func (b *largeBody) ended() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.rest) == 0
-}
-
 // reuse leaves the body's buffer to later ones if nobody can read this body any more. An
 // inbox may keep it.
 func (d *delivery) reuse() {
-	if d.buffer == nil || d.box != nil || d.handed != nil && !d.handed.ended() {
+	if d.buffer == nil || d.box != nil {
 		return
 	}
+	for c := d.copies; c != nil; c = c.earlier {
+		if !c.ended() {
+			return
+		}
+	}
 	d.buffer.size.Put(d.buffer)
-	d.buffer, d.body = nil, nil
+	d.buffer, d.body, d.whole = nil, nil, false
 }

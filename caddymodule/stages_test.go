@@ -27,7 +27,7 @@ type step struct {
 var steps = []step{
 	{"arrive", 3, func(a *arrival) { a.d, _ = a.h.arrive(a.w, a.r) }},
 	{"open", 0, func(a *arrival) { a.err = cmp.Or(a.d.admit(), a.d.open()) }},
-	{"read", 5, func(a *arrival) { a.err = a.d.read() }},
+	{"read", 3, func(a *arrival) { a.err = a.d.read() }},
 	{"verify", 2, func(a *arrival) { a.err = a.d.verify() }},
 	{"claim", 10, func(a *arrival) { a.err = a.d.claim() }},
 	{"forward", 12, func(a *arrival) { a.err = a.d.forward(taker) }}, // settles too

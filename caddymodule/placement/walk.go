@@ -295,7 +295,8 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 	switch kindOf(h) {
 	case errorGuard, "http.handlers.encode", "http.handlers.headers",
 		"http.handlers.log_append", "http.handlers.push", "http.handlers.request_body",
-		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing":
+		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing",
+		"http.handlers.verify_webhook_answered", "http.handlers.verify_webhook_body":
 		return true
 	}
 	return false

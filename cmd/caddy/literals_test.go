@@ -162,7 +162,8 @@ func places(t *testing.T, cert, key string) map[string]place {
 		"http.handlers.verify_webhook.inboxes.nats":  {apps: guest("inbox"), base: string(file)},
 	}
 	// without options, or with the prefix of the handler
-	others := []string{"admin.api.verify_webhook", "http.matchers.verify_webhook_prefix", "http.reverse_proxy.transport.verify_webhook"}
+	others := []string{"admin.api.verify_webhook", "http.handlers.verify_webhook_answered", "http.handlers.verify_webhook_body",
+		"http.matchers.verify_webhook_body", "http.matchers.verify_webhook_prefix", "http.reverse_proxy.transport.verify_webhook"}
 	for _, id := range caddy.Modules() {
 		if !strings.Contains(id, "verify_webhook") || slices.Contains(others, id) {
 			continue
