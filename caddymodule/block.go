@@ -210,6 +210,9 @@ func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	deleteMarks(r)
 	if !b.Prefix.owns(r) {
 		attempt.PassBy(r.Context(), b)
+		if b.hasSender(attempt.For(r.Context())) { // nobody else gets it: its path has moved
+			return nil
+		}
 		appview.Prefix(b.Prefix).DeleteDetours(r.Header, r.URL.Path)
 		return next.ServeHTTP(w, r)
 	}
@@ -234,6 +237,10 @@ func (b *Block) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Handl
 		return caddyhttp.Error(http.StatusNotFound, errUnknownPath)
 	}
 	return s.handler.ServeHTTP(w, r, s.verified)
+}
+
+func (b *Block) hasSender(name string) bool {
+	return name != "" && slices.ContainsFunc(b.Senders, func(s *BlockSender) bool { return s.handler.Name == name })
 }
 
 // senderOf returns the sender whose path it is, as Caddy's matcher of paths has it: in
