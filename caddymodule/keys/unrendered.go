@@ -122,11 +122,12 @@ func isJSON(text string) bool {
 		}
 		return jsonMember.MatchString(text)
 	}
-	var key struct {
-		Kty  *string
-		Keys []struct{}
+	type key struct{ Kty string }
+	var k struct {
+		key
+		Keys []key
 	}
-	return json.Unmarshal([]byte(text), &key) != nil || key.Kty == nil && key.Keys == nil
+	return json.Unmarshal([]byte(text), &k) != nil || k.Kty == "" && !slices.ContainsFunc(k.Keys, func(k key) bool { return k.Kty != "" })
 }
 
 // complaint matches a usual word of errors.

@@ -38,7 +38,7 @@ var failedTexts = []string{
 	"# rotated 2026", "// rotated 2026", "/* rotated 2026 */", "<!-- rotated key -->", "% rotated 2026 key", "ResourceNotFoundException", "AccessDeniedException: not you", "com.amazonaws.services.secretsmanager.model.ResourceNotFoundException", "com.amazon.coral.service#UnrecognizedClientException", "ParameterNotFound", "DecryptionFailure",
 	"ExpiredTokenException", "SecretNotFound", "NoSuchKey", "AccessDenied", "KeyVaultErrorException", "InternalServiceError", "PERMISSION_DENIED", "NOT_FOUND: Secret", "UNAUTHENTICATED", "AADSTS70021: No matching record", "error: EOF", "Error", "Fatal: boom", "missing client token",
 	`{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find it."}`, `{"error":{"code":"SecretNotFound"`, "{\"error\":\"x\"}\n{\"error\":\"y\"}", `[{"code":404`,
-	`{"keys":null}`, `{"keys":null,"message":"x"}`, `{"kty":null}`, `{"keys":["github"]}`, `{"keys":{}}`, `{"message":"Unauthorized"}`, "“{\"success\":false}”",
+	`{"keys":null}`, `{"keys":null,"message":"x"}`, `{"kty":null}`, `{"keys":["github"]}`, `{"keys":{}}`, `{"keys":[]}`, `{"keys":[{}]}`, `{"kty":""}`, `{"message":"Unauthorized"}`, "“{\"success\":false}”",
 	"<Error><Code>AccessDenied</Code></Error>", `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error/></ErrorResponse>`, "<p>Forbidden</p>", "error=invalid_client&error_description=x",
 	"-- old key of github", "; old key of github", "REM rotated key",
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -82,12 +83,18 @@ func isWeak(text string) bool {
 		if hashesOfNothing[string(b)] || len(b) >= 8 && (repeats(string(b)) || isSequence(b)) {
 			return true
 		}
-		if text := strings.TrimSpace(string(b)); len(text) >= 4 && (isSpelled(text) || utf8.ValidString(text) && (checkLeft(text) != nil || isComplaint(text))) {
+		if text := strings.TrimSpace(string(b)); len(text) >= 4 && (isSpelled(text) || utf8.ValidString(text) && !hasToken(text) && (checkLeft(text) != nil || isComplaint(text))) {
 			return true
 		}
 	}
 	return false
 }
+
+// hasToken reports whether a text is JSON with a value that may be random: some tokens are
+// base64 of such.
+func hasToken(text string) bool { return isJSON(text) && token.MatchString(text) }
+
+var token = regexp.MustCompile(`"[\w+/=.-]{16,}"`)
 
 // isHashOfNothing reports whether a word is one in hex, between what sha256sum and openssl
 // dgst print around it.

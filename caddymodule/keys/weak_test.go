@@ -59,6 +59,18 @@ func TestWeakSecrets(t *testing.T) {
 	}
 }
 
+// TestTokensOfJSONAreTaken: such are base64 of an object with a random value, as Grafana and
+// Cloudflare make them.
+func TestTokensOfJSONAreTaken(t *testing.T) {
+	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
+	for _, text := range []string{`{"k":"Nq7dV2xLw9RtYb5KsZc8HmPf","n":"hook","id":1}`, `{"a":"4f1c09ab7d2e8835","t":"x","s":"Wk3vQ9/sLpX+Tz71"}`} {
+		t.Setenv("TOKEN_TEST", base64.StdEncoding.EncodeToString([]byte(text)))
+		if _, err := Open(Config{Rules: mustCompile(scheme), Secret: []Value{{Value: "{env.TOKEN_TEST}"}}}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestPasswords: with Basic authentication the user is no secret, so the password is
 // judged like a whole secret: in a literal, a variable, a file and a tenant's keys.
 func TestPasswords(t *testing.T) {
