@@ -70,7 +70,7 @@ func (MatchWholeBody) MatchWithError(r *http.Request) (bool, error) {
 	return true, nil
 }
 
-// inBuffer is the type of a body in the buffer of reverse_proxy, which sends it anew.
+// inBuffer is the type of a body in the buffer of reverse_proxy, which it sends again.
 var inBuffer = reflect.TypeOf(io.NopCloser(bytes.NewReader(nil)))
 
 // Answered turns no answer to a verified delivery into an error, where the handler before

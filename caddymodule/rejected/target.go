@@ -20,7 +20,7 @@ func listed(requests int) limit {
 // maxOverlap limits how far a text is searched beyond what is shown of it.
 const maxOverlap = 4 << 10
 
-// more stands for what a limit does not show.
+// more is shown in the place of what a limit leaves out.
 const more = "…"
 
 // target returns path and query as they may be shown.
