@@ -62,6 +62,7 @@ type App struct {
 	holds    bool // has a reference to the store, and to the inbox if there is one
 	ended    bool // has released them for good
 	handlers []*Handler
+	prepared map[*caddyhttp.Server]bool // see forFollowing
 	logger   *zap.Logger
 	storage  keys.Storage // Caddy's
 	polling  sync.WaitGroup

@@ -21,9 +21,16 @@ func forEachProxy(routes caddyhttp.RouteList) {
 }
 
 // forFollowing prepares all that may follow the module that ctx provisions: Caddy
-// provisions it later.
-func forFollowing(ctx caddy.Context) {
+// provisions it later. Of a server, the first module prepares what is not provisioned yet.
+func (a *App) forFollowing(ctx caddy.Context) {
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		if a.prepared[server] {
+			return
+		}
+		if a.prepared == nil {
+			a.prepared = make(map[*caddyhttp.Server]bool)
+		}
+		a.prepared[server] = true
 		forEachProxy(server.Routes)
 		if server.Errors != nil {
 			forEachProxy(server.Errors.Routes)

@@ -201,7 +201,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.app.register(h)
 	h.app.inbox.Add(h.seenByInbox())
 	h.way = wayTo(ctx)
-	forFollowing(ctx)
+	h.app.forFollowing(ctx)
 	return guardErrorRoutes(ctx)
 }
 

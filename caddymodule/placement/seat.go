@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -30,6 +31,7 @@ type seat struct {
 	loose   []looseRoute
 	block   any  // the matcher of the block around it; nil without one
 	watched bool // as in Places
+	strips  bool // as in Places
 }
 
 // maxSamples limits the samples for a handler.
@@ -49,6 +51,7 @@ type trail struct {
 	inside  []string // as in a blockPlace
 	anyHost bool     // one of the matchers matches hosts that are not listed
 	watched bool     // as in Places
+	strips  bool     // as in Places
 }
 
 // A looseRoute has a loose matcher, for which there is no sample: an expression,
@@ -123,6 +126,9 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 				}
 			case *caddyhttp.StaticError:
 				p.errors = append(p.errors, statusesOf(h, p.fixed)...)
+			case *headers.Handler:
+				strips := t.strips || removesHeaders(h.Request)
+				inside.strips, t.strips = strips, strips
 			case *maphandler.Handler:
 				inside, t = inside.mapped(h), t.mapped(h)
 			case *intercept.Intercept:
@@ -153,6 +159,16 @@ func (p *place) sit(t trail, h *Handler, route *caddyhttp.Route) {
 	for _, l := range t.loose {
 		p.loose[l.route] = true
 	}
+}
+
+// removesHeaders reports whether a handler removes or replaces headers of the request, other
+// than marks.
+func removesHeaders(h *headers.HeaderOps) bool {
+	if h == nil {
+		return false
+	}
+	isOther := func(name string) bool { return !strings.HasPrefix(strings.ToLower(name), "webhook") }
+	return len(h.Set)+len(h.Replace) > 0 || slices.ContainsFunc(h.Delete, isOther)
 }
 
 // maxSeats limits routes that invoke each other repeatedly.
@@ -209,7 +225,7 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, layers: t.layers}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, strips: t.strips, layers: t.layers}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if t.layers[i].maybe {

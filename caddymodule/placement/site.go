@@ -29,6 +29,9 @@ type Places struct {
 	// Watched is set if something around the handler acts on its errors or responses:
 	// error routes of a subroute, which get errors, or intercept, which gets responses.
 	Watched bool
+	// Strips is set if a route before it removes or replaces headers of the request, which
+	// what comes earlier may ask for.
+	Strips bool
 }
 
 // SitesOf returns the sites of all handlers in the routes, and their places. A handler
@@ -46,7 +49,7 @@ func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]
 				sites[h] = &Site{listen: strings.Join(app.Servers[name].Listen, " ")}
 			}
 			guessed[h] = guessed[h] || seat.guessed
-			places[h] = Places{places[h].Count + 1, places[h].Watched || seat.watched}
+			places[h] = Places{places[h].Count + 1, places[h].Watched || seat.watched, places[h].Strips || seat.strips}
 			sites[h].paths = sorted(append(sites[h].paths, seat.paths...))
 			for _, host := range few(seat.named, "") {
 				sites[h].add(strings.ToLower(repl.ReplaceKnown(host, "")))
