@@ -17,6 +17,8 @@ import (
 // answered it before the routes passed the handler by, or a guard among the matchers of
 // these routes kept it out. Other matchers say that the delivery has another way now.
 func (h *Handler) isClosedTo(d *inbox.Delivery, course *attempt.Course) bool {
+	// A guard may ask for a header that a route has removed since: then it says nothing.
+	places, _ := h.app.places(h)
 	for _, place := range h.way {
 		against, passed := course.Passed(place)
 		if !passed {
@@ -29,12 +31,12 @@ func (h *Handler) isClosedTo(d *inbox.Delivery, course *attempt.Course) bool {
 				return false
 			case byHeader: // without a first delivery nobody knows whether the routes remove it
 				return rest != nil && !slices.Contains(rest.past, matcher)
+			case byAddress:
+				return true
 			}
-			return true
+			return !places.Strips
 		})
 	}
-	// A guard may ask for what a route has removed since: then its answer says nothing.
-	places, _ := h.app.places(h)
 	_, _, answered := course.Answered()
 	return answered && !places.Strips && !h.isAnothers(d.Host)
 }
@@ -135,13 +137,15 @@ func (h *Handler) pastMatchers(r *http.Request) (past []any) {
 
 // What a matcher decides by. A route to which an attempt finds its way no longer by its
 // place has moved. By a header it may have been closed, or lack what routes have removed.
-// By anything else, such as the client's address, it was closed.
+// By the client's address it was closed, and by anything else that may be a header, unless
+// routes remove some.
 type decidedBy int
 
 const (
 	byPlace decidedBy = iota
 	byHeader
 	byOther
+	byAddress
 )
 
 func decides(matcher any) decidedBy {
@@ -150,6 +154,8 @@ func decides(matcher any) decidedBy {
 		return byPlace
 	case *caddyhttp.MatchHeader, *caddyhttp.MatchHeaderRE:
 		return byHeader
+	case *caddyhttp.MatchRemoteIP, *caddyhttp.MatchClientIP:
+		return byAddress
 	case *caddyhttp.MatchNot:
 		most := byPlace
 		for _, set := range m.MatcherSets {

@@ -116,6 +116,7 @@ func TestRoutesThatHaveMoved(t *testing.T) {
 		"the header is removed":  {"http://:1234 {\n" + edge + "route @edge {\nrequest_header -X-Edge\n" + guarded + "}\nrespond 403\n}", nil},
 		"the header is replaced": {"http://:1234 {\n" + edge + "route @edge {\nrequest_header X-Edge x\n" + guarded + "}\nerror 403\n}", nil},
 		"a guard asks for it":    {"http://:1234 {\nroute {\n@noedge not header X-Edge token\nrespond @noedge 403\nrequest_header -X-Edge\n" + guarded + "}\n}", nil},
+		"an expression does":     {"http://:1234 {\n@edge expression `{header.X-Edge} == \"token\"`\nroute @edge {\nrequest_header -X-Edge\n" + guarded + "}\nrespond 403\n}", nil},
 		"the host is replaced":   {"http://:1234 {\n@here not host example.com\nroute @here {\nrequest_header Host example.com\n" + guarded + "}\nrespond 403\n}", func(r *http.Request) { r.Host = "hooks.test" }},
 		"a site has its host": {"http://*.com:1234 {\n" + guarded + "}\nhttp://example.com:1234 {\nrespond 404\n}",
 			func(r *http.Request) { r.Host = "other.com" }},
