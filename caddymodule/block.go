@@ -210,7 +210,7 @@ func (b *Block) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	deleteMarks(r)
 	if !b.Prefix.owns(r) {
 		attempt.PassBy(r.Context(), b)
-		if b.hasSender(attempt.For(r.Context())) { // nobody else gets it: its path has moved
+		if b.hasSender(addresseeOf(r.Context())) { // nobody else gets it: its path has moved
 			return nil
 		}
 		appview.Prefix(b.Prefix).DeleteDetours(r.Header, r.URL.Path)
@@ -239,8 +239,8 @@ func (b *Block) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Handl
 	return s.handler.ServeHTTP(w, r, s.verified)
 }
 
-func (b *Block) hasSender(name string) bool {
-	return name != "" && slices.ContainsFunc(b.Senders, func(s *BlockSender) bool { return s.handler.Name == name })
+func (b *Block) hasSender(h *Handler) bool {
+	return h != nil && slices.ContainsFunc(b.Senders, func(s *BlockSender) bool { return s.handler == h })
 }
 
 // senderOf returns the sender whose path it is, as Caddy's matcher of paths has it: in

@@ -38,6 +38,9 @@ func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
 	}
 	h := handlers[0]
 	rest := h.rest.Load() // as it was before
+	if len(handlers) == 1 {
+		ctx = context.WithValue(ctx, addresseeKey{}, h)
+	}
 	r, course := attempt.Follow(ctx, h.server, back)
 	if course != nil && slices.ContainsFunc(handlers, func(h *Handler) bool { return h.isClosedTo(back.Delivery, course) }) {
 		status, header, _ := course.Answered()
@@ -52,6 +55,15 @@ func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
 		}
 	}
 	return r
+}
+
+type addresseeKey struct{}
+
+// addresseeOf returns the only handler that an attempt may be for; nil for one that
+// several may get, and for a request from outside.
+func addresseeOf(ctx context.Context) *Handler {
+	h, _ := ctx.Value(addresseeKey{}).(*Handler)
+	return h
 }
 
 // addressees returns the handlers on one server for a stored delivery: those of its

@@ -106,11 +106,12 @@ func TestRoutesThatHaveMoved(t *testing.T) {
 		site   string
 		change func(*http.Request)
 	}{
-		"the path in the block":     {"http://:1234 {\n" + strings.Replace(guarded, "-test\n", "-test {\npath /hooks/new\n}\n", 1) + "respond 404\n}", to("/hooks/new")},
-		"the prefix of the block":   {"http://:1234 {\n" + strings.Replace(guarded, "/hooks", "/in", 1) + "respond 404\n}", to("/in/github")},
-		"another app has the rest":  {"http://:1234 {\n" + strings.Replace(guarded, "/hooks", "/in", 1) + "other_app\n}", to("/in/github")},
-		"the path of the directive": {"http://:1234 {\nhandle /in/* {\n" + strings.Replace(guardedAlone, "/hooks/", "/in/", 1) + "}\nhandle {\nrespond 404\n}\n}", to("/in/github")},
-		"nothing answers there":     {"http://:1234 {\nhandle /in {\n" + strings.Replace(guardedAlone, "/hooks/github", "/in", 1) + "}\n}", to("/in")},
+		"the path in the block":          {"http://:1234 {\n" + strings.Replace(guarded, "-test\n", "-test {\npath /hooks/new\n}\n", 1) + "respond 404\n}", to("/hooks/new")},
+		"the prefix of the block":        {"http://:1234 {\n" + strings.Replace(guarded, "/hooks", "/in", 1) + "respond 404\n}", to("/in/github")},
+		"a block before it has its name": {"http://:1234 {\n" + strings.Replace(guarded, "/hooks", "/in", 1) + guarded + "respond 404\n}", nil},
+		"another app has the rest":       {"http://:1234 {\n" + strings.Replace(guarded, "/hooks", "/in", 1) + "other_app\n}", to("/in/github")},
+		"the path of the directive":      {"http://:1234 {\nhandle /in/* {\n" + strings.Replace(guardedAlone, "/hooks/", "/in/", 1) + "}\nhandle {\nrespond 404\n}\n}", to("/in/github")},
+		"nothing answers there":          {"http://:1234 {\nhandle /in {\n" + strings.Replace(guardedAlone, "/hooks/github", "/in", 1) + "}\n}", to("/in")},
 		"another handler is there": {"http://:1234 {\n" + strings.Replace(guarded, "-test\n", "-test {\npath /hooks/new\n}\nsender gitea a-long-secret-of-a-test {\npath /hooks/github\n}\n", 1) + "}",
 			to("/hooks/new")},
 		"the header is removed":  {"http://:1234 {\n" + edge + "route @edge {\nrequest_header -X-Edge\n" + guarded + "}\nrespond 403\n}", nil},

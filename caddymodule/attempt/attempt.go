@@ -59,15 +59,6 @@ func Take(ctx context.Context) *Return {
 // Is reports whether a request with this context is an attempt of [Send].
 func Is(ctx context.Context) bool { return ctx.Value(returnKey{}) != nil }
 
-// For returns the name of the handler whose stored delivery an attempt brings; "" for a
-// request from outside.
-func For(ctx context.Context) string {
-	if b, _ := ctx.Value(returnKey{}).(*Return); b != nil {
-		return b.Entry.Handler
-	}
-	return ""
-}
-
 // Unread returns a ResponseWriter that discards a response.
 func Unread() http.ResponseWriter { return &sink{header: make(http.Header)} }
 
