@@ -18,6 +18,10 @@ import (
 // delay of an attempt until then.
 const servingPause = 20 * time.Millisecond
 
+// unservedDelay is the delay of an attempt while no configuration serves requests. In tests
+// none does, and it is long, so that what they send meets no attempt.
+var unservedDelay = servingPause
+
 // handBack makes an attempt through the server of the handler that has the delivery's
 // name. If its routes do not lead to the handler, although they did on receipt (a
 // handler above has removed the header that a matcher needs, or has replaced the
@@ -26,7 +30,7 @@ const servingPause = 20 * time.Millisecond
 func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 	app := serving()
 	if app == nil { // not in force yet, or the process ends
-		return inbox.Result{Later: servingPause}
+		return inbox.Result{Later: unservedDelay}
 	}
 	return app.handBack(ctx, a)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 )
 
 // TestMain gives the tests a data folder of their own: the default inbox of a Caddy on
@@ -17,6 +18,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	unservedDelay = time.Hour
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
