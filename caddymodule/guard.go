@@ -22,9 +22,9 @@ func init() {
 // differently would get them from the next route. This one matches if the original
 // path is /hooks or below it, also as Windows, IIS or PATH_INFO have it (/hooks./x,
 // /(S(x))/hooks, /index.php/hooks), or if it is unclean and contains the segments of
-// /hooks anywhere, so that no reading of it is left to another route. Case is ignored. It
-// also matches if the request has a header by which an app may read such a path: behind a
-// rewrite, the headers that the block has let pass may lead there.
+// /hooks anywhere, so that no reading of it is left to another route. Case is ignored. Behind
+// a rewrite it also matches if the request has a header by which an app may read such a
+// path: what the block has let pass may lead there.
 type MatchPrefix string
 
 // CaddyModule returns the Caddy module information.
@@ -53,7 +53,9 @@ func (m *MatchPrefix) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // MatchWithError reports whether an app may read the request as one below the prefix.
 func (m MatchPrefix) MatchWithError(r *http.Request) (bool, error) {
-	return m.owns(r) || len(appview.Prefix(m).Detours(r.Header, r.URL.Path)) > 0, nil
+	called := received(r).URL
+	rewritten := called != nil && called.Path != r.URL.Path
+	return m.owns(r) || rewritten && len(appview.Prefix(m).Detours(r.Header, r.URL.Path)) > 0, nil
 }
 
 // owns reports whether the request is below the prefix, or may be: x:/hooks and

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -172,9 +173,17 @@ func TestPrefixBehindARewrite(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodPost, c.path, nil)
 		r.Header.Set(c.name, c.value)
-		matches, err := MatchPrefix("/hooks/*").MatchWithError(r)
-		if err != nil || matches != c.matches || r.Header.Get(c.name) != c.value {
-			t.Errorf("%s with %s: %s: matches %t, want %t, and the header stays: %v", c.path, c.name, c.value, matches, c.matches, err)
+		for rewritten, want := range map[string]bool{"/shop" + c.path: c.matches, c.path: false} {
+			u := *r.URL
+			u.Path = rewritten
+			called := &http.Request{Method: r.Method, URL: &u, Header: r.Header}
+			r := r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, *called))
+			if matches, err := MatchPrefix("/hooks/*").MatchWithError(r); err != nil || matches != want {
+				t.Errorf("%s with %s: %s, called as %s: matches %t, want %t: %v", c.path, c.name, c.value, rewritten, matches, want, err)
+			}
+		}
+		if r.Header.Get(c.name) != c.value {
+			t.Errorf("%s is gone", c.name)
 		}
 	}
 }
