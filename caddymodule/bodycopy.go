@@ -51,7 +51,7 @@ func (c *bodyCopy) Close() error {
 	return nil
 }
 
-// end ends a copy that nobody is going to read.
+// end ends a copy that has no reader.
 func (c *bodyCopy) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
