@@ -31,8 +31,10 @@ func TestInboxOutage(t *testing.T) {
 	out := &outageApp{taken: make(map[string]int)}
 	var bare, boxed strings.Builder
 	addresses := make(map[int]string)
+	losses := make(map[int]*firstLoss)
 	for _, minutes := range outages {
 		addresses[minutes] = freeAddress()
+		losses[minutes] = &firstLoss{seen: make(chan struct{})}
 		for site, option := range map[*strings.Builder]string{&bare: "", &boxed: inboxOption("inbox")} {
 			fmt.Fprintf(site, "handle /%d {\nverify_webhook github {env.GITHUB_KEY} {\nname outage-%[1]d\n%s}\nreverse_proxy %s\n}\n", minutes, option, addresses[minutes])
 		}
@@ -59,6 +61,9 @@ func TestInboxOutage(t *testing.T) {
 			if a.status == http.StatusOK {
 				break
 			}
+			if gateway == "without" && len(retries[sender]) == 0 {
+				losses[minutes].is()
+			}
 			if i == 0 {
 				mu.Lock()
 				refused[gateway]++
@@ -73,6 +78,7 @@ func TestInboxOutage(t *testing.T) {
 		length := time.Duration(minutes) * minute
 		all.Go(func() {
 			<-time.After(length)
+			losses[minutes].await(t) // on a busy machine deliveries are late, too
 			out.serve(t, addresses[minutes])
 		})
 		for n := range deliveries {
@@ -109,6 +115,22 @@ func TestInboxOutage(t *testing.T) {
 		}
 	}
 	t.Logf("with: %d sent, 0 never delivered; without: %d never delivered", len(sent)/2, out.missing(sent, "without/"))
+}
+
+// A firstLoss is of the first delivery that an outage loses.
+type firstLoss struct {
+	once sync.Once
+	seen chan struct{}
+}
+
+func (l *firstLoss) is() { l.once.Do(func() { close(l.seen) }) }
+
+func (l *firstLoss) await(t *testing.T) {
+	select {
+	case <-l.seen:
+	case <-time.After(patience):
+		t.Error("an outage loses nothing of a sender that does not retry")
+	}
 }
 
 // An outageApp is an app that begins to serve when its outage is over.
