@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -74,7 +74,8 @@ func (e *environment) wrk(t *table, s *server, set settings) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// writeScript writes a job's deliveries in Lua. Their body is in it once.
+// writeScript writes a job's deliveries: their heads beside the Lua, of whose constants
+// LuaJIT takes 65,536. Their body is in it once.
 func writeScript(path string, j job) error {
 	d, err := newDeliverer(j)
 	if err != nil {
@@ -84,16 +85,17 @@ func writeScript(path string, j job) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.Create(path)
-	if err != nil {
+	var heads bytes.Buffer
+	for _, one := range all {
+		fmt.Fprintf(&heads, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n", one.path, host, len(one.body), one.header)
+	}
+	if err := os.WriteFile(path+".heads", heads.Bytes(), 0o600); err != nil {
 		return err
 	}
-	defer file.Close()
-	w := bufio.NewWriter(file)
-	fmt.Fprintf(w, "local body = %q\nlocal heads = {}\n", d.body)
-	for i, one := range all {
-		fmt.Fprintf(w, "heads[%d] = %q\n", i+1, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n", one.path, host, len(one.body), one.header))
-	}
-	fmt.Fprint(w, "local n = 0\nfunction request()\n\tn = n + 1\n\treturn heads[n] .. body\nend\n")
-	return w.Flush()
+	return os.WriteFile(path, fmt.Appendf(nil, `local body = %q
+local head = io.open(%q, "rb"):read("*a"):gmatch(".-\r\n\r\n")
+function request()
+	return head() .. body
+end
+`, d.body, path+".heads"), 0o600)
 }
