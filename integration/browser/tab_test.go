@@ -150,24 +150,39 @@ func (b *tab) confirm() {
 }
 
 // clickWhere waits for an element that a pointer reaches and for which a JavaScript
-// function is true, and clicks on it.
+// function is true, and clicks on it. The page may move while the pointer is on its way:
+// what lies there then gets no click, and the pointer goes on.
 func (b *tab) clickWhere(condition string) {
 	b.t.Helper()
-	var at []float64
 	eventually(b.t, "there is something to click: "+condition, func() bool {
-		at = value[[]float64](b, fmt.Sprintf(`(() => {
+		at := value[[]float64](b, fmt.Sprintf(`(() => {
 			const wanted = %s;
+			document.removeEventListener('click', window.aim, true);
+			window.hit = false;
+			window.aim = (event) => {
+				for (let e = event.target; e && !window.hit; e = e.parentElement) window.hit = wanted(e);
+				if (!window.hit) {
+					event.stopImmediatePropagation();
+					event.preventDefault();
+				}
+				document.removeEventListener('click', window.aim, true);
+			};
 			for (const e of document.querySelectorAll('body *')) {
 				if (!wanted(e)) continue;
 				e.scrollIntoView({ block: 'nearest' });
 				const r = e.getBoundingClientRect(), x = r.x + Math.min(r.width / 2, 40), y = r.y + r.height / 2;
-				if (e.contains(document.elementFromPoint(x, y))) return [x, y];
+				if (!e.contains(document.elementFromPoint(x, y))) continue;
+				document.addEventListener('click', window.aim, true);
+				return [x, y];
 			}
 			return [];
 		})()`, condition))
-		return len(at) == 2
+		if len(at) < 2 {
+			return false
+		}
+		b.do(chromedp.MouseClickXY(at[0], at[1]))
+		return value[bool](b, "window.hit")
 	})
-	b.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
 // selects selects a value of the list with an id.
