@@ -5,8 +5,24 @@ import (
 	"time"
 )
 
-// take starts an attempt of q, if there is one to make.
-func (b *Box) take(q Queue, which Which) bool {
+// A tally counts what runs, by handler.
+type tally map[string]int
+
+func (t tally) total() (n int) {
+	for _, running := range t {
+		n += running
+	}
+	return n
+}
+
+func (t tally) ends(handler string) {
+	if t[handler]--; t[handler] == 0 {
+		delete(t, handler)
+	}
+}
+
+// take starts an attempt of q, if there is one to make, and counts it among others.
+func (b *Box) take(q Queue, which Which, among tally) bool {
 	a, err := b.engine.Take(b.ctx, q, which)
 	if a == nil {
 		if err != nil {
@@ -17,8 +33,7 @@ func (b *Box) take(q Queue, which Which) bool {
 	b.mu.Lock()
 	p := b.pace(q)
 	p.running++
-	b.handlers[q.Handler]++
-	b.attempts++
+	among[q.Handler]++
 	b.running.Add(1)
 	configured := b.configured
 	b.mu.Unlock()
@@ -29,7 +44,7 @@ func (b *Box) take(q Queue, which Which) bool {
 		if !slow.Stop() {
 			b.slows(p, -1)
 		}
-		b.finish(a, r, true)
+		b.finish(a, r, among)
 		if r.Unreached {
 			b.astray(q, configured)
 		}
@@ -95,8 +110,8 @@ func (b *Box) deliver(a *Attempt) (r Result) {
 // up, would have to wait for it: so not where storage is shared.
 const endOfQueue = time.Hour
 
-// finish settles an attempt; ours means that take started it.
-func (b *Box) finish(a *Attempt, r Result, ours bool) {
+// finish settles an attempt. If take started it, it is counted among others.
+func (b *Box) finish(a *Attempt, r Result, among tally) {
 	q, now := a.Entry.Queue, b.o.Now()
 	b.mu.Lock()
 	b.heard(q, a.Entry.Key, a.Entry.Trace, r)
@@ -105,19 +120,16 @@ func (b *Box) finish(a *Attempt, r Result, ours bool) {
 	if r.asked() && s.Unspent && s.Hold == HoldApp && !b.engine.Status().Shared {
 		s.After = endOfQueue // the next probe is another one
 	}
-	if b.ctx.Err() != nil && ours && !r.delivered() {
+	if b.ctx.Err() != nil && among != nil && !r.delivered() {
 		s = Settlement{To: Pending, Unspent: true, Hold: a.Entry.blame()} // interrupted
 	}
 	if s.To != Pending {
 		delete(p.failed, cause{key: a.Entry.Key})
 	}
-	if ours {
+	if among != nil {
 		p.running--
 		p.probing = false
-		b.attempts--
-		if b.handlers[q.Handler]--; b.handlers[q.Handler] == 0 {
-			delete(b.handlers, q.Handler)
-		}
+		among.ends(q.Handler)
 	}
 	b.mu.Unlock()
 

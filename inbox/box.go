@@ -18,7 +18,9 @@ type Options struct {
 	// attempt.
 	Deliver func(ctx context.Context, a *Attempt) Result
 
-	// Concurrency limits concurrent attempts. Default: 16.
+	// Concurrency limits concurrent attempts. Probes of apps that are down are beside
+	// them: one of each handler, and up to half as many as attempts if some handler has
+	// more. Default: 16.
 	Concurrency int
 
 	// Settled is called concurrently, after an attempt was settled. It must not
@@ -66,8 +68,8 @@ type Box struct {
 	most       int             // of attempts at once
 	paused     map[string]bool // handlers
 	paces      map[Queue]*pace
-	handlers   map[string]int // running attempts
-	attempts   int            // in total
+	attempts   tally
+	probes     tally // which are no attempts
 	turns      turns
 	configured int             // how many configurations there were
 	warned     map[string]bool // handlers that this one does not have, and has warned of
@@ -94,7 +96,7 @@ func NewBox(o Options) *Box {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 		idle:     make(chan func()),
 		policies: make(map[string]Policy), paused: make(map[string]bool),
-		paces: make(map[Queue]*pace), handlers: make(map[string]int),
+		paces: make(map[Queue]*pace), attempts: make(tally), probes: make(tally),
 	}
 	b.turns.has = make(map[Queue]bool)
 	b.Limit(o.Concurrency)
@@ -156,7 +158,7 @@ func (b *Box) Accept(ctx context.Context, d *Delivery, running bool) (Accepted, 
 }
 
 // Finish settles an attempt that the caller made itself.
-func (b *Box) Finish(a *Attempt, r Result) { b.finish(a, r, false) }
+func (b *Box) Finish(a *Attempt, r Result) { b.finish(a, r, nil) }
 
 // Return ends an attempt that the caller began with Accept and that must not count: the
 // delivery waits as it did before.

@@ -255,3 +255,78 @@ func TestWhatIsHeldBackExpiresToo(t *testing.T) {
 		b.state(0, 0) // a replay is a new generation
 	})
 }
+
+// TestAnAppIsProbedWhileOthersHang: neither the attempts of another handler, nor probes of
+// its tenants, keep an app that is back from being noticed.
+func TestAnAppIsProbedWhileOthersHang(t *testing.T) {
+	tenant := func(n int) inbox.Queue { return inbox.Queue{Handler: "hangs", Tenant: fmt.Sprint(n)} }
+	for name, others := range map[string]func(b *bench){
+		"attempts": func(b *bench) {
+			// The first ones are answered, so that many run at once.
+			b.accept(inbox.Queue{Handler: "hangs"}, append(numbers(100, 120), numbers(1000, 1060)...)...)
+			b.pass(time.Second)
+		},
+		"probes": func(b *bench) {
+			for n := range 20 {
+				b.accept(tenant(n), 100+10*n, 101+10*n, 102+10*n)
+			}
+			b.pass(30 * time.Second)
+			b.app.mu.Lock()
+			b.app.hangs = func(k inbox.Key) bool { return k[1] > 0 || k[0] >= 100 }
+			b.app.mu.Unlock()
+			b.pass(30 * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, inbox.Options{}, func(b *bench) {
+				isBack := false
+				b.app.set(func(a *inbox.Attempt) inbox.Result {
+					if !isBack && (a.Entry.Handler == "shop" || a.Entry.Tenant != "") {
+						return inbox.Result{Status: 502}
+					}
+					return inbox.Result{Status: 200}
+				})
+				b.app.hangs = func(k inbox.Key) bool { return k[1] >= 3 } // from 768
+				b.accept(shop, numbers(0, 5)...)
+				b.pass(10 * time.Second)
+				if !b.box.Holds(shop) {
+					t.Fatal("the app is not down")
+				}
+				others(b)
+				b.app.mu.Lock()
+				isBack = true
+				if b.app.running < 8 {
+					t.Errorf("only %d hang", b.app.running)
+				}
+				b.app.mu.Unlock()
+				b.pass(6 * time.Second)
+				if b.box.Holds(shop) {
+					t.Error("the app is back, and was not asked")
+				}
+			})
+		})
+	}
+}
+
+// TestProbesTakeTurns: where probes hang, each tenant's app has its turn.
+func TestProbesTakeTurns(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		b.app.set(says(502))
+		for n := range 20 {
+			b.accept(inbox.Queue{Handler: "hangs", Tenant: fmt.Sprint(n)}, 10*n, 10*n+1, 10*n+2)
+		}
+		b.pass(time.Minute)
+		b.app.mu.Lock()
+		b.app.hangs = func(inbox.Key) bool { return true } // for five minutes
+		before := len(b.app.order)
+		b.app.mu.Unlock()
+		b.pass(16 * time.Minute)
+		probed := make(map[int]bool)
+		for _, k := range b.app.order[before:] {
+			probed[(int(k[0])+int(k[1])<<8)/10] = true
+		}
+		if len(probed) < 20 || b.app.most > 16 {
+			t.Errorf("%d of 20 tenants' apps were probed, %d at once", len(probed), b.app.most)
+		}
+	})
+}

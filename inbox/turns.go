@@ -1,6 +1,9 @@
 package inbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // turns are the queues that may have something due, in order, and what is known about
 // the others.
@@ -140,7 +143,7 @@ func (b *Box) ask() bool {
 }
 
 // sort gives turns to the queues with something due, and returns those with something
-// to expire and those whose app is to be probed. mu is held.
+// to expire and those whose app is to be probed, the longest due first. mu is held.
 func (b *Box) sort(all []QueueStats, shared bool, now time.Time) (expired, probes []Queue) {
 	t := &b.turns
 	holds := make(map[Queue]bool, len(all))
@@ -178,6 +181,7 @@ func (b *Box) sort(all []QueueStats, shared bool, now time.Time) (expired, probe
 			delete(b.paces, q)
 		}
 	}
+	slices.SortStableFunc(probes, func(x, y Queue) int { return b.paces[x].probe.Compare(b.paces[y].probe) })
 	return expired, probes
 }
 
@@ -201,19 +205,20 @@ func (b *Box) warn(q QueueStats, shared bool, now time.Time) {
 	b.log.Warn(text, "handler", q.Handler, "tenant", q.Tenant, "deliveries", q.Pending, "oldest", q.Oldest)
 }
 
-// probe probes an app that is down. All such probes together use at most half of the
-// slots.
+// probe probes an app that is down. Attempts do not keep it from that: nothing else ends
+// an outage for deliveries that wait. Nor do probes of other handlers, one of each may
+// always run; beyond that, all probes together are half as many as attempts may be.
 func (b *Box) probe(q Queue) {
 	b.mu.Lock()
 	p, now := b.pace(q), b.o.Now()
-	if b.attempts > b.most/2 {
+	if b.probes[q.Handler] > 0 && b.probes.total() >= b.most/2 {
 		b.turns.by(now.Add(time.Second))
 		b.mu.Unlock()
 		return
 	}
 	p.probing, p.probe = true, now.Add(probePause)
 	b.mu.Unlock()
-	if !b.take(q, Probe) && !b.take(q, NextDue) {
+	if !b.take(q, Probe, b.probes) && !b.take(q, NextDue, b.probes) {
 		b.mu.Lock()
 		p.probing = false
 		b.turns.by(p.probe)
@@ -228,7 +233,7 @@ func (b *Box) begin() {
 	for begun, held := 0, 0; ; {
 		b.mu.Lock()
 		t := &b.turns
-		if b.closed || b.attempts >= b.most || held >= len(t.list) {
+		if b.closed || b.attempts.total() >= b.most || held >= len(t.list) {
 			b.mu.Unlock()
 			return
 		}
@@ -251,7 +256,7 @@ func (b *Box) begin() {
 			continue
 		}
 		b.mu.Unlock()
-		took := b.take(q, NextDue)
+		took := b.take(q, NextDue, b.attempts)
 		b.mu.Lock()
 		if took {
 			t.add(q)
@@ -265,12 +270,12 @@ func (b *Box) begin() {
 
 // mayRun reports whether q may run another attempt. mu is held.
 func (b *Box) mayRun(q Queue) bool {
-	free := b.most - b.attempts
+	free := b.most - b.attempts.total()
 	running, slow, limit := 0, 0, 1
 	if p := b.paces[q]; p != nil {
 		running, slow, limit = p.running, p.slow, p.limit
 	}
-	return running-slow < limit && b.handlers[q.Handler] < handlerTurns*free &&
+	return running-slow < limit && b.attempts[q.Handler] < handlerTurns*free &&
 		(q.Tenant == "" || running < tenantTurns*free)
 }
 
