@@ -7,12 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
-	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
 )
 
 // A Handler is what its inbox knows of a verify_webhook handler.
@@ -38,7 +36,8 @@ type Configuration struct {
 
 	mu       sync.Mutex
 	handlers []Handler
-	box      *Box // nil without an inbox
+	box      *Box           // nil without an inbox
+	owed     map[string]int // by the default file, to handlers; nil before it is looked at
 }
 
 // Add adds a handler.
@@ -87,22 +86,6 @@ func (c *Configuration) Open() {
 	}
 	c.box = b
 	b.use()
-}
-
-// needsInbox reports whether the configuration has an inbox, by its option or by a
-// handler's, or the default file holds deliveries of a handler of that name: accepted
-// deliveries are delivered, whatever the configuration says by then. Others may be those of
-// another Caddy of the same user. c.mu is held.
-func (c *Configuration) needsInbox() bool {
-	if c.configured || slices.ContainsFunc(c.handlers, func(h Handler) bool { return h.Policy != nil }) {
-		return true
-	}
-	file, ok := c.Module.(*Bolt)
-	if !ok || len(c.handlers) == 0 {
-		return false
-	}
-	owed := bolt.Owed(file.Path)
-	return slices.ContainsFunc(c.handlers, func(h Handler) bool { return owed[h.Name] > 0 })
 }
 
 // Close releases the reference, unless the inbox is retained. Without a configuration in
@@ -241,39 +224,5 @@ func (c *Configuration) compareBodies(ctx context.Context, e inbox.Engine) {
 			c.logger.Warn("max_body exceeds what the inbox can store, so larger bodies go to the app as without one: lower max_body, or raise the limit of the inbox's server (max_payload of NATS)",
 				zap.String("name", h.Name), zap.Int64("max_body", h.MaxBody), zap.Int64("most", largest))
 		}
-	}
-}
-
-// WarnAboutOthers warns of deliveries in inboxes that this configuration does not use:
-// open ones, and the default file. Call it before Open.
-func (c *Configuration) WarnAboutOthers() {
-	identity := ""
-	c.mu.Lock()
-	if c.needsInbox() {
-		identity = c.Module.Identity()
-	}
-	c.mu.Unlock()
-	c.pool.each(func(b *Box) {
-		o, _ := b.owed()
-		if b.identity == identity || o.total() == 0 {
-			return
-		}
-		c.logger.Warn("an inbox that this configuration does not use holds deliveries: they are delivered as long as this process runs, and a restart leaves them: configure it again until it is empty",
-			zap.String("inbox", describe(b.module)), zap.Int("deliveries", o.total()), zap.Int("dead", o.dead), zap.Int("locked", o.locked))
-	})
-	file := new(Bolt)
-	if err := file.Provision(caddy.Context{}); err != nil || file.Identity() == identity {
-		return
-	}
-	if _, open := c.pool.open.References(file.Identity()); open {
-		return
-	}
-	n := 0
-	for _, owed := range bolt.Owed(file.Path) {
-		n += owed
-	}
-	if n > 0 {
-		c.logger.Warn("the default inbox file holds deliveries, and this configuration does not use it: they are not delivered: if they are this Caddy's, and not another's of the same user, write the global option { verify_webhook { inbox bolt } } until it is empty",
-			zap.String("inbox", describe(file)), zap.Int("deliveries", n))
 	}
 }

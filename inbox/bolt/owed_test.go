@@ -3,6 +3,7 @@ package bolt
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
@@ -59,5 +60,31 @@ func TestWhatAFileOwes(t *testing.T) {
 	}
 	if n := Owed(dir); len(n) != 0 {
 		t.Errorf("a directory: %v", n)
+	}
+}
+
+// TestWhatAFileOwesBehindMany: the deliveries of a handler count however many of others are
+// older.
+func TestWhatAFileOwesBehindMany(t *testing.T) {
+	const many = 1200
+	path := filepath.Join(t.TempDir(), "inbox.db")
+	s := open(t, Options{Path: path})
+	var accepting sync.WaitGroup
+	for n := range many {
+		accepting.Go(func() {
+			if _, err := s.Accept(t.Context(), delivery(n), false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	accepting.Wait()
+	late := delivery(many)
+	late.Queue = inbox.Queue{Handler: "late"}
+	if _, err := s.Accept(t.Context(), late, false); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	if n := Owed(path); len(n) != 2 || n[shop.Handler] != many || n["late"] != 1 {
+		t.Errorf("%v owed, want %d and 1", n, many)
 	}
 }
