@@ -156,6 +156,19 @@ type bypass struct {
 // it, "" if there is none.
 func (b *bypass) search() (app string) {
 	b.routes(b.server.Routes, flow{open: some})
+	b.afterwards()
+	b.asked = slices.DeleteFunc(b.asked, func(a reply) bool { return !share(a.addresses, b.behind) })
+	for _, a := range b.past {
+		if share(a.addresses, b.behind) {
+			return a.by
+		}
+	}
+	return ""
+}
+
+// afterwards takes the open requests that are answered or refused through the routes of
+// intercept and the error routes.
+func (b *bypass) afterwards() {
 	if b.server.Errors != nil {
 		b.later = append(b.later, b.server.Errors.Routes)
 	}
@@ -164,13 +177,6 @@ func (b *bypass) search() (app string) {
 		b.routes(b.later[i], flow{open: b.ended}.atMost(perhaps))
 	}
 	b.perhaps, b.refused = b.perhaps[:atOnce], b.perhaps[atOnce:]
-	b.asked = slices.DeleteFunc(b.asked, func(a reply) bool { return !share(a.addresses, b.behind) })
-	for _, a := range b.past {
-		if share(a.addresses, b.behind) {
-			return a.by
-		}
-	}
-	return ""
 }
 
 // instead returns an app that is behind the block and that every request reaches before
@@ -245,7 +251,7 @@ func (b *bypass) handlers(list []caddyhttp.MiddlewareHandler, f flow) flow {
 		case Verifier:
 			f = flow{verified: max(f.guarded, f.verified)}
 		case *caddyhttp.Subroute:
-			if h.Errors != nil {
+			if h.Errors != nil && f.open != none {
 				b.later = append(b.later, h.Errors.Routes)
 			}
 			f = b.routes(h.Routes, f)
@@ -253,7 +259,9 @@ func (b *bypass) handlers(list []caddyhttp.MiddlewareHandler, f flow) flow {
 			f = b.invoke(h, f)
 		case *intercept.Intercept:
 			for _, handler := range h.HandleResponse {
-				b.later = append(b.later, handler.Routes)
+				if f.open != none {
+					b.later = append(b.later, handler.Routes)
+				}
 			}
 		case *reverseproxy.Handler:
 			f = b.proxy(h, f)

@@ -31,6 +31,7 @@ type app struct {
 	hosts     []string // as in a seat
 	layers    []layer
 	refused   bool // in the error routes
+	guarded   bool // an errorGuard is before it
 	exposed   bool // reported: at another address it takes the path of verified deliveries
 }
 
@@ -38,7 +39,7 @@ func (t trail) app(h *reverseproxy.Handler, server string, f fixed) *app {
 	if h.Rewrite != nil {
 		t = t.rewritten(h.Rewrite)
 	}
-	return &app{server: server, addresses: socketsOf(h, f), hosts: t.sampleHosts(), layers: t.layers, refused: t.refused}
+	return &app{server: server, addresses: socketsOf(h, f), hosts: t.sampleHosts(), layers: t.layers, refused: t.refused, guarded: t.guarded}
 }
 
 // rewritten adds a rewrite to the trail.

@@ -47,6 +47,7 @@ type trail struct {
 	guessed bool
 	loose   []looseRoute
 	refused bool     // in the error routes
+	guarded bool     // behind an errorGuard
 	block   any      // as in a seat
 	inside  []string // as in a blockPlace
 	anyHost bool     // one of the matchers matches hosts that are not listed
@@ -139,6 +140,8 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 				if len(p.apps) < maxSeats {
 					p.apps = append(p.apps, inside.app(h, p.name, p.fixed))
 				}
+			default:
+				t.guarded = t.guarded || kindOf(h) == errorGuard
 			}
 		}
 		if watches && !route.Terminal {

@@ -14,7 +14,7 @@ func (s *survey) unmarked() (findings []Finding) {
 	tried := make(map[string]bool) // servers and hosts
 	for _, exposed := range []bool{true, false} {
 		for _, to := range s.apps {
-			if to.exposed != exposed || to.refused || s.isLocal(to.server) || !slices.ContainsFunc(to.addresses, func(a string) bool { return prefixes[a] != "" }) {
+			if to.exposed != exposed || to.guarded || s.isLocal(to.server) || !slices.ContainsFunc(to.addresses, func(a string) bool { return prefixes[a] != "" }) {
 				continue
 			}
 			for _, host := range to.hosts {
@@ -50,24 +50,39 @@ func (s *survey) prefixes() map[string]string {
 	return of
 }
 
+// unmarked lists the apps of blocks that open requests reach, at once or when an app has
+// answered or something refused them.
 func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []Finding) {
 	told := make(map[string]bool)
-	for _, a := range slices.Concat(b.past, b.perhaps) {
-		i := slices.IndexFunc(a.addresses, func(address string) bool { return prefixes[address] != "" })
-		if i < 0 || told[a.by] {
-			continue
+	tell := func(replies []reply, why, remedy string) {
+		for _, a := range replies {
+			i := slices.IndexFunc(a.addresses, func(address string) bool { return prefixes[address] != "" })
+			if i < 0 || told[a.by] {
+				continue
+			}
+			told[a.by] = true
+			prefix := prefixes[a.addresses[i]]
+			findings = append(findings, Finding{
+				"requests reach " + a.by + " with marks that a client may have written, without passing verify_webhook: " + why + "; write verify_webhooks " + prefix + remedy,
+				[]zap.Field{zap.String("prefix", prefix), zap.String("site", site)},
+			})
 		}
-		told[a.by] = true
-		prefix := prefixes[a.addresses[i]]
-		findings = append(findings, Finding{
-			"requests reach " + a.by + " with marks that a client may have written, without passing verify_webhook: another site has the app of a block; " + guardRemedy(prefix),
-			[]zap.Field{zap.String("prefix", prefix), zap.String("site", site)},
-		})
 	}
+	atOnce := slices.Concat(b.past, b.perhaps)
+	tell(atOnce, "another site has the app of a block", beforeProxy)
+	if len(atOnce) > 0 {
+		b.ended = some
+	}
+	b.afterwards()
+	tell(b.refused, "intercept or handle_errors of another site leads to the app of a block", besideErrors)
 	return findings
 }
 
 // guardRemedy returns what to write into another site of a block's app.
-func guardRemedy(prefix string) string {
-	return "write verify_webhooks " + prefix + ", without a block, before that proxy: it refuses the prefix and deletes forged marks"
-}
+func guardRemedy(prefix string) string { return "write verify_webhooks " + prefix + beforeProxy }
+
+// Places of a guard.
+const (
+	beforeProxy  = ", without a block, before that proxy: it refuses the prefix and deletes forged marks"
+	besideErrors = ", without a block, into that site, beside intercept and handle_errors: it refuses the prefix and deletes forged marks"
+)
