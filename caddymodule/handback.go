@@ -37,8 +37,12 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 
 func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
 	handlers := a.addressees(back)
+	var err error
+	if len(handlers) > 0 && !mayListen(handlers[0].server, back.Delivery.Local) {
+		handlers, err = owners(ctx, handlers, back)
+	}
 	if len(handlers) == 0 {
-		return inbox.Result{Unreached: true}
+		return unreached(err)
 	}
 	h := handlers[0]
 	rest := h.rest.Load() // as it was before
@@ -54,11 +58,25 @@ func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
 		if rest == nil && h.rest.Load() != nil { // meanwhile
 			return inbox.Result{Later: servingPause}
 		}
-		if direct := h.direct(back.Delivery, rest); direct != nil {
+		direct := h.direct(back.Delivery, rest)
+		if direct != nil && !h.hasPath(back.Delivery) {
+			if handlers, err = owners(ctx, handlers, back); len(handlers) == 0 {
+				return unreached(err)
+			}
+		}
+		if direct != nil {
 			r = attempt.Send(ctx, direct, back)
 		}
 	}
 	return r
+}
+
+// unreached is the result without a handler. An error may be over soon.
+func unreached(err error) inbox.Result {
+	if err != nil {
+		return inbox.Result{Later: notNowPause}
+	}
+	return inbox.Result{Unreached: true}
 }
 
 type addresseeKey struct{}

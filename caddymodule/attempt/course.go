@@ -89,6 +89,19 @@ func ForkOf(route *caddyhttp.Route) *Fork {
 // Matchers returns those of the route.
 func (f *Fork) Matchers() []any { return slices.Concat(f.sets...) }
 
+// Matches reports whether the route is one for r by those of its matchers that count.
+func (f *Fork) Matches(r *http.Request, counts func(matcher any) bool) bool {
+	return slices.ContainsFunc(f.sets, func(set caddyhttp.MatcherSet) bool {
+		return !slices.ContainsFunc(set, func(matcher any) bool {
+			if !counts(matcher) {
+				return false
+			}
+			yes, err := (caddyhttp.MatcherSet{matcher}).MatchWithError(r)
+			return err != nil || !yes
+		})
+	})
+}
+
 // CaddyModule names it for placement. It is not registered: no configuration names it.
 func (*Fork) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.matchers.verify_webhook_fork", New: func() caddy.Module { return new(Fork) }}
