@@ -126,6 +126,9 @@ func (f flow) or(g flow) flow {
 	return flow{max(f.open, g.open), max(f.guarded, g.guarded), max(f.verified, g.verified)}
 }
 
+// letIn returns the flow behind what stops strangers, or deletes their marks.
+func (f flow) letIn() flow { return flow{guarded: max(f.open, f.guarded), verified: f.verified} }
+
 func (f flow) atMost(l level) flow {
 	return flow{min(f.open, l), min(f.guarded, l), min(f.verified, l)}
 }
@@ -147,7 +150,7 @@ type bypass struct {
 	past    []reply  // of apps to open requests
 	perhaps []reply
 	refused []reply               // perhaps, through the later routes
-	asked   []reply               // by forward_auth: of apps that are also behind the block
+	asked   []reply               // by a guard such as forward_auth: of apps that are also behind the block
 	ended   level                 // open requests that are answered or refused
 	later   []caddyhttp.RouteList // for what is answered or refused
 }
@@ -245,7 +248,7 @@ func (b *bypass) handlers(list []caddyhttp.MiddlewareHandler, f flow) flow {
 		case Block:
 			if b.block == nil || h == b.block {
 				b.met = true
-				f = flow{guarded: max(f.open, f.guarded), verified: f.verified}
+				f = f.letIn()
 			}
 			f = b.routes(h.AsRoutes(), f)
 		case Verifier:
@@ -283,37 +286,10 @@ func (b *bypass) invoke(h *caddyhttp.Invoke, f flow) flow {
 	return b.routes(caddyhttp.RouteList{*route}, f)
 }
 
-func (b *bypass) proxy(h *reverseproxy.Handler, f flow) flow {
-	a, ok := replyOfProxy(h, b.fixed)
-	if !ok { // forward_auth: it answers all but a few, which count as guarded
-		if f.open != none {
-			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addressesOf(h), " "), addresses: socketsOf(h, b.fixed)})
-		}
-		b.ended = max(b.ended, f.open)
-		return flow{guarded: max(f.open, f.guarded), verified: f.verified}
-	}
-	for _, handler := range h.HandleResponse {
-		b.routes(handler.Routes, f)
-	}
-	switch {
-	case f.open == some:
-		b.past = append(b.past, a)
-	case f.open == perhaps:
-		b.perhaps = append(b.perhaps, a)
-	}
-	if f.verified != none {
-		b.behind = append(b.behind, a.addresses...)
-	}
-	if b.open {
-		return f
-	}
-	return flow{}
-}
-
 // other takes a flow into a handler that neither routes nor leads to an app.
 func (b *bypass) other(h caddyhttp.MiddlewareHandler, f flow) flow {
 	if kindOf(h) == errorGuard { // it deletes marks, as the block does
-		return flow{guarded: max(f.open, f.guarded), verified: f.verified}
+		return f.letIn()
 	}
 	if passesOn(h) {
 		if body, ok := h.(*requestbody.RequestBody); ok && body.MaxSize > 0 {

@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
@@ -175,6 +173,8 @@ func (w *walker) handlers(list []caddyhttp.MiddlewareHandler, m imagined, next o
 		rest(m.set(h))
 	case *intercept.Intercept:
 		w.intercept(h, m, rest)
+	case *reverseproxy.Handler:
+		w.proxy(h, m, rest)
 	default:
 		w.other(h, m, rest)
 	}
@@ -211,15 +211,8 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 			w.answers = append(w.answers, status)
 		}
 	}
-	if a, ok := replyOf(h, m.r.Method, m.fixed); ok {
-		proxy, ok := h.(*reverseproxy.Handler)
-		if !ok {
-			w.note(a, m)
-			return
-		}
-		for _, m := range w.proxied(proxy, m) {
-			w.note(a, m)
-		}
+	if a, ok := replyOf(h, m.r.Method); ok {
+		w.note(a, m)
 		return
 	}
 	switch kindOf(h) {
@@ -227,20 +220,6 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 	default:
 		w.opaque = true
 	}
-}
-
-// proxied also takes a request into the routes for the app's response, and returns
-// what the app may get.
-func (w *walker) proxied(h *reverseproxy.Handler, m imagined) []imagined {
-	if m.passed == nil {
-		for _, handler := range h.HandleResponse {
-			w.routes(handler.Routes, m, func(imagined) {})
-		}
-	}
-	if h.Rewrite == nil {
-		return []imagined{m}
-	}
-	return m.rewrite(h.Rewrite)
 }
 
 func (w *walker) meet(h *Handler, m imagined, rest onward) {
@@ -293,7 +272,7 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 		return h.PassThru
 	}
 	switch kindOf(h) {
-	case errorGuard, "http.handlers.encode", "http.handlers.headers",
+	case errorGuard, "http.handlers.copy_response_headers", "http.handlers.encode", "http.handlers.headers",
 		"http.handlers.log_append", "http.handlers.push", "http.handlers.request_body",
 		"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing",
 		"http.handlers.verify_webhook_answered", "http.handlers.verify_webhook_body":
@@ -302,12 +281,10 @@ func passesOn(h caddyhttp.MiddlewareHandler) bool {
 	return false
 }
 
-// replyOf returns what may answer a delivery with a 2xx. A file server refuses a
-// POST.
-func replyOf(h caddyhttp.MiddlewareHandler, method string, f fixed) (reply, bool) {
+// replyOf returns what may answer a delivery with a 2xx, other than an app. A file server
+// refuses a POST.
+func replyOf(h caddyhttp.MiddlewareHandler, method string) (reply, bool) {
 	switch h := h.(type) {
-	case *reverseproxy.Handler:
-		return replyOfProxy(h, f)
 	case *caddyhttp.StaticResponse:
 		status, err := strconv.Atoi(string(h.StatusCode))
 		if h.Abort || string(h.StatusCode) != "" && (err != nil || status < 200 || status > 299) {
@@ -318,27 +295,4 @@ func replyOf(h caddyhttp.MiddlewareHandler, method string, f fixed) (reply, bool
 		return reply{by: "file_server"}, method == http.MethodGet
 	}
 	return reply{}, false
-}
-
-func replyOfProxy(h *reverseproxy.Handler, f fixed) (reply, bool) {
-	if h.Rewrite != nil && len(h.HandleResponse) > 0 { // forward_auth is a guard
-		return reply{}, false
-	}
-	a := reply{by: "reverse_proxy"}
-	if addresses := addressesOf(h); len(addresses) > 0 {
-		a.by += " " + strings.Join(addresses, " ")
-	}
-	if t, ok := h.Transport.(*fastcgi.Transport); ok { // REQUEST_URI is the original path
-		a.asCalled = true
-		// It checks the context only while connecting.
-		a.patience = time.Duration(max(t.ReadTimeout, t.WriteTimeout))
-		if t.ReadTimeout <= 0 || t.WriteTimeout <= 0 {
-			a.patience = math.MaxInt64
-		}
-	}
-	a.addresses = socketsOf(h, f)
-	if isKnown(h.DynamicUpstreams) {
-		a.app = strings.Join(socketsOf(h, nil), " ")
-	}
-	return a, true
 }

@@ -1,0 +1,154 @@
+package placement_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
+)
+
+// guards are proxies to % that only ask whether a request may go on.
+var guards = map[string]string{
+	"forward_auth":                   "forward_auth % {\nuri /ask\n}",
+	"forward_auth, headers":          "forward_auth % {\nuri /ask?a=b\ncopy_headers Remote-User X-Group>Remote-Group\n}",
+	"forward_auth, a login page":     "forward_auth % {\nuri /ask\n@no status 401\nhandle_response @no {\nredir * /login\n}\n}",
+	"forward_auth, another status":   "forward_auth % {\nuri /ask\n@no status 3xx 4xx\nreplace_status @no 403\n}",
+	"forward_auth, a later 2xx":      "forward_auth % {\nuri /ask\n@late status 204\nhandle_response @late {\nrespond 200\n}\n}",
+	"written out":                    "reverse_proxy % {\nmethod GET\nrewrite /ask\nheader_up X-Forwarded-Uri {uri}\n@ok status 2xx\nhandle_response @ok {\nrequest_header Remote-User {rp.header.Remote-User}\n}\n}",
+	"written out, nothing to do":     "reverse_proxy % {\nmethod HEAD\nrewrite /ask\n@ok status 2xx\nhandle_response @ok {\n}\n}",
+	"written out, no rewrite":        "reverse_proxy % {\nmethod GET\n@ok status 2xx\nhandle_response @ok {\n}\n}",
+	"written out, headers back":      "reverse_proxy % {\nmethod GET\n@ok status 2xx\nhandle_response @ok {\nroute {\ncopy_response_headers {\ninclude Set-Cookie\n}\nvars ok 1\nuri query -token\n}\n}\n}",
+	"written out, some are refused":  "reverse_proxy % {\nmethod GET\nrewrite /ask\n@ok status 2xx\nhandle_response @ok {\n@banned vars {rp.header.X-Banned} 1\nerror @banned 403\nredir /moved /\n}\n}",
+	"written out, two kinds of them": "reverse_proxy % {\nmethod GET\nrewrite /ask\n@staff {\nstatus 2xx\nheader X-Staff 1\n}\nhandle_response @staff {\nrequest_header X-Staff 1\n}\n@ok status 2xx\nhandle_response @ok {\n}\n}",
+}
+
+// TestGuardsAreNoWayToTheApp: what a server is asked is no delivery, and whoever it
+// approves may call the app.
+func TestGuardsAreNoWayToTheApp(t *testing.T) {
+	for name, guard := range guards {
+		t.Run(name, func(t *testing.T) {
+			other, app := strings.Replace(guard, "%", "auth:3000", 1), strings.Replace(guard, "%", "app:3000", 1)
+			isWarnedOf(t, hooks("handle /in/* {\n"+other+"\nuri replace /in /hooks\nreverse_proxy app:3000\n}\nrespond 404"))
+			isWarnedOf(t, hooks("respond 404\n}\nb.example.com {\n"+app+"\nrespond 404"))
+			isWarnedOf(t, inRoute("handle /in/* {\n"+other+"\nreverse_proxy app:3000\n}"))
+			isWarnedOf(t, inRoute(app), "requests reach forward_auth app:3000 before verify_webhooks")
+		})
+	}
+}
+
+// inRoute is a site with something before its block.
+func inRoute(before string) string {
+	return "hooks.example.com {\nroute {\n" + before + "\nverify_webhooks /hooks/* {\nsender stripe whsec_a\nreverse_proxy app:3000\n}\nreverse_proxy app:3000\n}\n}"
+}
+
+// answered are proxies to the app that may pass its 2xx on, or their request's body to it.
+var answered = map[string]string{
+	"an error page":             "@err status 5xx\nhandle_response @err {\nrespond sorry 503\n}",
+	"an error page, GET":        "method GET\n@err status 5xx\nhandle_response @err {\nrespond sorry 503\n}",
+	"POST as a question":        "method POST\n@ok status 2xx\nhandle_response @ok {\n}",
+	"the client's method":       "@ok status 2xx\nhandle_response @ok {\n}",
+	"a placeholder for it":      "method {method}\n@ok status 2xx\nhandle_response @ok {\n}",
+	"not all 2xx":               "method GET\n@ok status 200\nhandle_response @ok {\n}",
+	"a header":                  "method GET\n@ok {\nstatus 2xx\nheader X-Auth ok\n}\nhandle_response @ok {\n}",
+	"a header of all":           "method GET\n@ok header X-Auth ok\nhandle_response @ok {\n}",
+	"an earlier answer":         "method GET\n@late status 204\nhandle_response @late {\ncopy_response\n}\n@ok status 2xx\nhandle_response @ok {\n}",
+	"its answer, copied":        "method GET\n@ok status 2xx\nhandle_response @ok {\ncopy_response\n}",
+	"its answer, copied inside": "method GET\n@ok status 2xx\nhandle_response @ok {\nroute {\ncopy_response\n}\n}",
+	"its answer, other status":  "method GET\n@ok status 2xx\nreplace_status @ok 202",
+	"another answer":            "method GET\n@ok status 2xx\nhandle_response @ok {\nrespond thanks\n}",
+}
+
+// TestProxiesThatHandleResponsesAreWays: handle_response makes no guard of a proxy, whose
+// rewrite counts.
+func TestProxiesThatHandleResponsesAreWays(t *testing.T) {
+	const single = "hooks.example.com {\nroute /hooks/* {\nverify_webhook /hooks/stripe stripe whsec_a\n" + guardLines + "reverse_proxy app:3000\n}\n%\n}"
+	for name, response := range answered {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range []struct{ caddyfile, rewrite string }{
+				{hooks("%"), "rewrite /hooks{uri}"},
+				{hooks("handle /ping {\n%\n}\nrespond 404"), "rewrite /hooks/stripe"},
+				{hooks("handle /ping {\n%\n}\nrespond 404"), "rewrite /hooks/other"},
+				{hooks("respond 404\n}\nb.example.com {\n%"), "rewrite {uri}"},
+				{hooks("respond 404\n}\nb.example.com {\n%"), "rewrite /v1{uri}"},
+				{single, "rewrite /hooks{uri}"},
+			} {
+				caddyfile := func(response string) string {
+					return strings.Replace(c.caddyfile, "%", "reverse_proxy app:3000 {\n"+c.rewrite+"\n"+response+"\n}", 1)
+				}
+				plain, err := survey(t, caddyfile(""))
+				if err != nil || len(plain) == 0 {
+					t.Fatal(c, plain, err)
+				}
+				if got, err := survey(t, caddyfile(response)); err != nil || !slices.Equal(got, plain) {
+					t.Errorf("%s: %v\n%s\nwithout handle_response:\n%s", caddyfile(response), err, strings.Join(got, "\n"), strings.Join(plain, "\n"))
+				}
+			}
+			for _, path := range []string{"/api/*", ""} {
+				if warnings, err := survey(t, inRoute("reverse_proxy "+path+" app:3000 {\nrewrite /v1{uri}\n"+response+"\n}")); err == nil {
+					t.Errorf("starts, in a route before the block, %q:\n%s", path, strings.Join(warnings, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// TestResponsesThatGoOn: what a proxy passes on to the handlers behind it, whatever the
+// response, is still unverified.
+func TestResponsesThatGoOn(t *testing.T) {
+	const to = "\nuri replace /in /hooks\nreverse_proxy app:3000\n}\nrespond 404"
+	for name, response := range map[string]string{
+		"all, of a question":     "method GET\nrewrite /ask\nhandle_response {\n}",
+		"some, of a question":    "method GET\nrewrite /ask\n@ok status 2xx 404\nhandle_response @ok {\n}",
+		"others, of a question":  "method GET\nrewrite /ask\n@ok status 2xx\nhandle_response @ok {\n}\n@no status 401\nhandle_response @no {\n}",
+		"by a header":            "method GET\nrewrite /ask\n@go header X-Go 1\nhandle_response @go {\n}",
+		"all that are not found": "@no status 404\nhandle_response @no {\n}",
+		"all, of a copy":         "rewrite /copy\nhandle_response {\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy := "reverse_proxy other:3000 {\n" + response + "\n}"
+			isWarnedOf(t, hooks("handle /in/* {\n"+proxy+to), openPath+"reverse_proxy app:3000 with the path … request=hooks.example.com/in/stripe path_there=/hooks/stripe")
+			warnings, err := survey(t, inRoute("handle /in/* {\n"+proxy+"\nreverse_proxy app:3000\n}"))
+			if err == nil && !slices.ContainsFunc(warnings, func(w string) bool { return strings.HasPrefix(w, notAll+"reverse_proxy app:3000") }) {
+				t.Errorf("a way past the block, in a route: %s", strings.Join(warnings, "\n"))
+			}
+			// The block is reached, and sees what goes on.
+			warnings, err = survey(t, inRoute(proxy))
+			for _, w := range warnings {
+				if !strings.HasPrefix(w, notAll+"reverse_proxy other:3000") {
+					t.Error(w)
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	page := strings.Replace(guards["forward_auth"], "uri /ask", "uri /ask\n@no status 401\nhandle_response @no {\nrewrite * /hooks/stripe\nreverse_proxy app:3000\n}", 1)
+	isWarnedOf(t, hooks("handle /in {\n"+strings.Replace(page, "%", "auth:3000", 1)+"\nfile_server\n}\nrespond 404"), openPath+"reverse_proxy app:3000 with the path … request=hooks.example.com/in path_there=/hooks/stripe")
+}
+
+// TestGuardsInJSON: no status in a list is none, and one that is set answers.
+func TestGuardsInJSON(t *testing.T) {
+	for response, guards := range map[string]bool{
+		`{"match":{"status_code":[2]},"routes":[{"handle":[{"handler":"vars"}]}]}`: true,
+		`{"match":{"status_code":[2]}}`:                                            true,
+		`{}`:                                                                       true,
+		`{"match":{"status_code":[]}}`:                                             false,
+		`{"match":{"status_code":[2]},"status_code":200}`:                          false,
+		`{"match":{"status_code":[2]},"routes":[{"terminal":true}]}`:               false,
+		`{"match":{"status_code":[2]},"routes":[{"handle":[{"handler":"invoke","name":"other"}]}]}`: false,
+		`{"match":{"status_code":[4]},"routes":[{"handle":[{"handler":"vars"}]}]}`:                  false,
+	} {
+		const proxy = `{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"app:3000"}]`
+		app, end, err := loadRoutes(`"routes":[` + proxy + `,"rewrite":{"method":"GET","uri":"/ask"},"handle_response":[` + response + `]}]},{"handle":[` + hooksGuard + `]},` +
+			`{"match":[{"path":["/hooks/github"]}],"handle":[` + githubHook + `]},` + proxy + `}]}]`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := placement.Survey(app); (err == nil) != guards {
+			t.Errorf("%s: %v", response, err)
+		}
+		end()
+	}
+}
