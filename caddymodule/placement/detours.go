@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 )
 
@@ -87,7 +86,7 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 	return func(yield func(detour, []zap.Field) bool) {
 		verified := s.verified(seat, at)
 		for _, to := range s.apps {
-			if to.server != seat.server && s.isLocal(to.server) {
+			if to.server != seat.server && !s.local[seat.server] && s.isPrivate(to.server) {
 				continue
 			}
 			w := way{to: to, seat: seat, at: at, verified: verified}
@@ -267,15 +266,6 @@ func folderThere(there string) string {
 		prefix = there
 	}
 	return strings.TrimSuffix(prefix, "/") + "/*"
-}
-
-// isLocal reports whether a server listens only for this machine.
-func (s *survey) isLocal(server string) bool {
-	listen := s.servers[server].Listen
-	return len(listen) > 0 && !slices.ContainsFunc(listen, func(text string) bool {
-		a, err := caddy.ParseNetworkAddress(text)
-		return err != nil || !a.IsUnixNetwork() && !isLoopback(a.Host)
-	})
 }
 
 // A probe is a walk that answers one question and does not change the survey.

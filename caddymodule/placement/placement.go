@@ -91,6 +91,8 @@ type survey struct {
 	fixed    map[string]fixed    // what has one value in a server
 	captures map[string]captures // of expressions in a server
 	errors   map[string][]int    // statuses that a server's routes name
+	local    map[string]bool     // servers that listen for this machine alone
+	public   map[string]bool     // servers that strangers reach; nil: not yet found
 
 	met     map[spot][]placed
 	touched map[*Handler]bool
@@ -105,11 +107,12 @@ const surveyBudget = 250_000
 
 func surveyOf(app *caddyhttp.App) *survey {
 	s := &survey{
-		servers: app.Servers, secure: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed), captures: make(map[string]captures), errors: make(map[string][]int),
+		servers: app.Servers, secure: make(map[string]bool), local: make(map[string]bool), budget: surveyBudget, walks: make(map[string]*walker), probes: make(map[probe]*walker), fixed: make(map[string]fixed), captures: make(map[string]captures), errors: make(map[string][]int),
 		met: make(map[spot][]placed), touched: make(map[*Handler]bool), behind: make(map[*Handler][]reply),
 		loose: make(map[*caddyhttp.Route]bool), blurred: make(map[*Handler]bool), late: make(map[*Handler]string),
 	}
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		s.local[name] = isLocal(app.Servers[name])
 		s.secure[name] = speaksTLS(app, app.Servers[name])
 		p := placeOf(name, app.Servers[name])
 		s.seats, s.blocks, s.apps = append(s.seats, p.seats...), append(s.blocks, p.blocks...), append(s.apps, p.apps...)

@@ -10,11 +10,18 @@ import (
 // unmarked finds other sites that lead to the app of a block and delete neither marks
 // nor headers that an app may route by: there a client can write what the app believes.
 func (s *survey) unmarked() (findings []Finding) {
-	prefixes, budget := s.prefixes(), surveyBudget
+	ofAll, ofLocal, budget := s.prefixes(false), s.prefixes(true), surveyBudget
 	tried := make(map[string]bool) // servers and hosts
 	for _, exposed := range []bool{true, false} {
 		for _, to := range s.apps {
-			if to.exposed != exposed || to.guarded || s.isLocal(to.server) || !slices.ContainsFunc(to.addresses, func(a string) bool { return prefixes[a] != "" }) {
+			prefixes := ofAll
+			if to.exposed != exposed || to.guarded {
+				continue
+			}
+			if s.isPrivate(to.server) {
+				prefixes = ofLocal
+			}
+			if !slices.ContainsFunc(to.addresses, func(a string) bool { return prefixes[a] != "" }) {
 				continue
 			}
 			for _, host := range to.hosts {
@@ -23,22 +30,27 @@ func (s *survey) unmarked() (findings []Finding) {
 					continue
 				}
 				tried[to.server+site] = true
-				b := &bypass{server: s.servers[to.server], host: host, budget: &budget, fixed: s.fixed[to.server]}
-				if b.routes(b.server.Routes, flow{open: some}); b.met || exposed { // already reported
+				if exposed { // already reported
 					continue
 				}
-				findings = append(findings, b.unmarked(prefixes, site)...)
+				findings = append(findings, s.bypass(to.server, host, &budget).unmarked(prefixes, site)...)
 			}
 		}
 	}
 	return findings
 }
 
-// prefixes returns the prefix of a block for each address of the apps behind it.
-func (s *survey) prefixes() map[string]string {
+// bypass returns a search for the apps that requests of a host reach without any block.
+func (s *survey) bypass(server, host string, budget *int) *bypass {
+	return &bypass{server: s.servers[server], host: host, budget: budget, fixed: s.fixed[server]}
+}
+
+// prefixes returns the prefix of a block for each address of the apps behind it; local:
+// of blocks that only this machine reaches.
+func (s *survey) prefixes(local bool) map[string]string {
 	of := make(map[string]string)
 	for _, seat := range s.seats {
-		if seat.block == nil {
+		if seat.block == nil || local && !s.local[seat.server] {
 			continue
 		}
 		for _, a := range s.behind[seat.handler] {
@@ -50,8 +62,7 @@ func (s *survey) prefixes() map[string]string {
 	return of
 }
 
-// unmarked lists the apps of blocks that open requests reach, at once or when an app has
-// answered or something refused them.
+// unmarked lists the apps of blocks that open requests reach.
 func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []Finding) {
 	told := make(map[string]bool)
 	tell := func(replies []reply, why, remedy string) {
@@ -68,14 +79,24 @@ func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []F
 			})
 		}
 	}
-	atOnce := slices.Concat(b.past, b.perhaps)
+	atOnce, later := b.reached()
+	if b.met { // already reported
+		return nil
+	}
 	tell(atOnce, "another site has the app of a block", beforeProxy)
-	if len(atOnce) > 0 {
+	tell(later, "intercept or handle_errors of another site leads to the app of a block", besideErrors)
+	return findings
+}
+
+// reached lists the apps that open requests reach: at once, and after an app has answered
+// or something has refused them.
+func (b *bypass) reached() (atOnce, later []reply) {
+	b.routes(b.server.Routes, flow{open: some})
+	if atOnce = slices.Concat(b.past, b.perhaps); len(atOnce) > 0 {
 		b.ended = some
 	}
 	b.afterwards()
-	tell(b.refused, "intercept or handle_errors of another site leads to the app of a block", besideErrors)
-	return findings
+	return atOnce, b.refused
 }
 
 // guardRemedy returns what to write into another site of a block's app.
