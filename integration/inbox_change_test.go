@@ -193,3 +193,20 @@ func TestInboxIsLeftByARestart(t *testing.T) {
 	g.reload(t, site)
 	eventually(t, "it is delivered", func() bool { return taken.Load() == 1 })
 }
+
+// TestInboxThatIsLeftInAnAttempt: the end of the process does not wait for an app for long,
+// and says what the file still holds also then, once.
+func TestInboxThatIsLeftInAnAttempt(t *testing.T) {
+	t.Parallel()
+	g := startInbox(t, setup{site: inboxSite("inbox", "APP", "upstream_timeout 1m")})
+	id, release := newCase(), make(chan struct{})
+	defer close(release)
+	g.app.answer(id, func(http.ResponseWriter, *http.Request) { <-release })
+	wantStored(t, "while the app works", g.do(t, g.h1, g.request(t, id, at("/").message(t))))
+	g.quit(t)
+	const closed = "the inbox is closed and holds deliveries"
+	g.wantLog(t, closed, `"deliveries":1`)
+	if n := strings.Count(g.log.String(), closed); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}

@@ -36,8 +36,9 @@ type Options struct {
 
 // A Pool holds the open inboxes of the process.
 type Pool struct {
-	o    Options
-	open *caddy.UsagePool // by identity
+	o     Options
+	began time.Time        // the process
+	open  *caddy.UsagePool // by identity
 
 	// Guards the fields of all boxes that say so.
 	mu       sync.Mutex
@@ -49,8 +50,8 @@ type Pool struct {
 	settlements logging.Limiter
 }
 
-// New returns an empty pool.
-func New(o Options) *Pool { return &Pool{o: o, open: caddy.NewUsagePool()} }
+// New returns an empty pool, at the start of the process.
+func New(o Options) *Pool { return &Pool{o: o, began: time.Now(), open: caddy.NewUsagePool()} }
 
 // A Box is an inbox that the pool closes after its last user.
 type Box struct {
@@ -61,6 +62,7 @@ type Box struct {
 	opened   time.Time
 	visitors sync.WaitGroup
 	seen     glances
+	farewell sync.Once
 	gone     chan struct{} // closed when the box is
 
 	// Guarded by Pool.mu.
@@ -80,14 +82,18 @@ func (b *Box) Destruct() error {
 	return b.Close(ctx)
 }
 
-// sayWhatStays warns of deliveries that the next start must find. Whoever loses the file
-// with a container learns so at its end. Of a shared inbox another process makes the
+// sayWhatStays warns, once, of deliveries that the next start must find. Whoever loses the
+// file with a container learns so at its end. Of a shared inbox another process makes the
 // attempts.
 func (b *Box) sayWhatStays() {
-	if o, _ := b.owed(); o.total() > 0 && !b.Engine().Status().Shared {
+	o, _ := b.owed()
+	if o.total() == 0 || b.Engine().Status().Shared {
+		return
+	}
+	b.farewell.Do(func() {
 		caddy.Log().Named("verify_webhook.inbox").Warn("the inbox is closed and holds deliveries: the next start needs the same file to deliver them",
 			zap.String("inbox", describe(b.module)), zap.Int("deliveries", o.total()), zap.Int("dead", o.dead), zap.Int("locked", o.locked))
-	}
+	})
 }
 
 // stopBudget limits attempts after the last configuration has released their inbox.
@@ -115,6 +121,7 @@ func (b *Box) close() {
 	select {
 	case <-b.gone:
 	case <-wait.C:
+		b.sayWhatStays()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = b.Close(ctx) // writes the results of the other attempts

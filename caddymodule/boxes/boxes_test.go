@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type gateway struct {
 	logs      *observer.ObservedLogs
 	forgotten []inbox.Key
 	broken    error // of the dedupe store
+	attempts  atomic.Int64
 }
 
 // running starts a gateway whose inbox is in memory, and paused: what is stored stays.
@@ -40,21 +42,8 @@ func running(t *testing.T, handlers ...Handler) *gateway {
 
 func runningWith(t *testing.T, m Module, handlers ...Handler) *gateway {
 	t.Helper()
-	core, logs := observer.New(zapcore.WarnLevel)
-	g := &gateway{logs: logs}
-	inForce := func() *Configuration { return g.Configuration }
-	g.Pool = New(Options{
-		Deliver: func(context.Context, *inbox.Attempt) inbox.Result { return inbox.Result{} },
-		Forget: func(_ context.Context, key inbox.Key) error {
-			g.forgotten = append(g.forgotten, key)
-			return g.broken
-		},
-		InForce: inForce, Serving: inForce,
-	})
-	g.Configuration = &Configuration{Module: m, pool: g.Pool, configured: true, logger: zap.New(core)}
-	for _, h := range handlers {
-		g.Add(h)
-	}
+	g := gatewayOf(m, handlers...)
+	g.configured = true
 	g.Open()
 	g.box = g.Box()
 	for _, h := range handlers {
@@ -66,6 +55,29 @@ func runningWith(t *testing.T, m Module, handlers ...Handler) *gateway {
 		g.box.Release()
 		c.Close()
 	})
+	return g
+}
+
+// gatewayOf has the configuration in force, and not open yet.
+func gatewayOf(m Module, handlers ...Handler) *gateway {
+	core, logs := observer.New(zapcore.WarnLevel)
+	g := &gateway{logs: logs}
+	inForce := func() *Configuration { return g.Configuration }
+	g.Pool = New(Options{
+		Deliver: func(context.Context, *inbox.Attempt) inbox.Result {
+			g.attempts.Add(1)
+			return inbox.Result{}
+		},
+		Forget: func(_ context.Context, key inbox.Key) error {
+			g.forgotten = append(g.forgotten, key)
+			return g.broken
+		},
+		InForce: inForce, Serving: inForce,
+	})
+	g.Configuration = &Configuration{Module: m, pool: g.Pool, logger: zap.New(core)}
+	for _, h := range handlers {
+		g.Add(h)
+	}
 	return g
 }
 

@@ -38,6 +38,7 @@ type Configuration struct {
 	handlers []Handler
 	box      *Box           // nil without an inbox
 	owed     map[string]int // by the default file, to handlers; nil before it is looked at
+	inUse    bool           // so nobody knows what it owes
 }
 
 // Add adds a handler.
@@ -126,9 +127,9 @@ const servingPause = 20 * time.Millisecond
 // configuration serves requests: before that, attempts go to the previous configuration.
 func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
 	c.mu.Lock()
-	b := c.box
+	b, inUse := c.box, c.box == nil && c.inUse
 	c.mu.Unlock()
-	if b == nil && !c.pool.any() {
+	if b == nil && !inUse && !c.pool.any() {
 		return
 	}
 	if b != nil && c.pool.o.Serving() == nil { // there is none before: the first deliveries are retried as it says
@@ -149,6 +150,9 @@ func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
 				other.Configure(c.policies())
 			}
 		})
+		if inUse {
+			b = c.inherit(ctx)
+		}
 		if b == nil {
 			return
 		}

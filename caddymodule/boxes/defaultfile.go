@@ -1,7 +1,9 @@
 package boxes
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -29,7 +31,7 @@ func (c *Configuration) needsInbox() bool {
 // looked first. c.mu is held.
 func (c *Configuration) look(file *Bolt) (byHandler map[string]int) {
 	if c.owed == nil {
-		c.owed = bolt.Owed(file.Path)
+		c.owed, c.inUse = bolt.Owed(file.Path)
 	}
 	return c.owed
 }
@@ -58,6 +60,12 @@ func (c *Configuration) WarnAboutOthers() {
 	if _, open := c.pool.open.References(file.Identity()); open {
 		return
 	}
+	c.warnOfUnused(file)
+}
+
+// warnOfUnused warns of deliveries in the default file, which the configuration does not
+// use.
+func (c *Configuration) warnOfUnused(file *Bolt) {
 	c.mu.Lock()
 	owed := c.look(file)
 	c.mu.Unlock()
@@ -68,5 +76,52 @@ func (c *Configuration) WarnAboutOthers() {
 	if n > 0 {
 		c.logger.Warn("the default inbox file holds deliveries, and this configuration does not use it: they are not delivered: if they are this Caddy's, and not another's of the same user, write the global option { verify_webhook { inbox bolt } } until it is empty",
 			zap.String("inbox", describe(file)), zap.Int("deliveries", n))
+	}
+}
+
+const (
+	// overlap is how long after the start of the process the default file may be in use by
+	// one that this one replaces, and that still waits for the app.
+	overlap = 2 * time.Minute
+	// settling is how long the file must be free then. Another Caddy of the same user that
+	// restarts has it back sooner.
+	settling = 10 * time.Second
+)
+
+// inherit waits for the default file, which another process had at the start: one that this
+// one replaces ends later. Then it does what Open would have done, and returns the inbox;
+// nil without one.
+func (c *Configuration) inherit(ctx context.Context) *Box {
+	file := c.Module.(*Bolt)
+	pause, free := openPause, false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		if _, open := c.pool.open.References(file.Identity()); open || c.pool.o.Serving() != c {
+			return nil
+		}
+		c.mu.Lock()
+		c.owed = nil
+		c.look(file)
+		inUse, needs := c.inUse, c.needsInbox()
+		c.mu.Unlock()
+		switch {
+		case inUse && (free || time.Since(c.pool.began) > overlap): // another Caddy's
+			return nil
+		case inUse:
+		case !free:
+			pause, free = settling, true
+		case !needs:
+			c.warnOfUnused(file)
+			return nil
+		default:
+			c.Open()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.box
+		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 func TestWhatAFileOwes(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "inbox.db")
-	if n := Owed(path); len(n) != 0 {
-		t.Errorf("%v without a file", n)
+	if n, inUse := Owed(path); len(n) != 0 || inUse {
+		t.Errorf("%v without a file, in use: %t", n, inUse)
 	}
 	s := open(t, Options{Path: path, Keys: [][]byte{keyA}})
 	put(t, s, 1, 2, 3)
@@ -26,16 +26,16 @@ func TestWhatAFileOwes(t *testing.T) {
 		}
 		s.Settle(a, inbox.Settlement{To: to, Status: 200, Keep: 1 << 40})
 	}
-	if n := Owed(path); len(n) != 0 {
-		t.Errorf("%v in a file in use", n)
+	if n, inUse := Owed(path); len(n) != 0 || !inUse {
+		t.Errorf("%v in a file in use: %t", n, inUse)
 	}
 	closeStore(t, s)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := Owed(path); len(n) != 1 || n[shop.Handler] != 2 {
-		t.Errorf("%v owed, want a pending and a dead one", n)
+	if n, inUse := Owed(path); len(n) != 1 || n[shop.Handler] != 2 || inUse {
+		t.Errorf("%v owed, want a pending and a dead one; in use: %t", n, inUse)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
 		t.Errorf("the file is changed: %v", err)
@@ -54,12 +54,12 @@ func TestWhatAFileOwes(t *testing.T) {
 		if err := os.WriteFile(other, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if n := Owed(other); len(n) != 0 {
-			t.Errorf("%s: %v", name, n)
+		if n, inUse := Owed(other); len(n) != 0 || inUse {
+			t.Errorf("%s: %v, in use: %t", name, n, inUse)
 		}
 	}
-	if n := Owed(dir); len(n) != 0 {
-		t.Errorf("a directory: %v", n)
+	if n, inUse := Owed(dir); len(n) != 0 || inUse {
+		t.Errorf("a directory: %v, in use: %t", n, inUse)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestWhatAFileOwesBehindMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeStore(t, s)
-	if n := Owed(path); len(n) != 2 || n[shop.Handler] != many || n["late"] != 1 {
+	if n, _ := Owed(path); len(n) != 2 || n[shop.Handler] != many || n["late"] != 1 {
 		t.Errorf("%v owed, want %d and 1", n, many)
 	}
 }
