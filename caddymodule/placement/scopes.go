@@ -123,9 +123,14 @@ func (s *survey) shared() (findings []Finding) {
 	}
 	for _, handlers := range s.byName(func(h *Handler) bool { return h.Named && !h.NoDedupe }) {
 		var how []string
-		for _, h := range handlers[1:] {
-			if h.Provider == handlers[0].Provider {
-				how = append(how, s.differs(handlers[0], h)...)
+		first := make(map[string]*Handler) // by provider, which is part of the scope
+		for _, h := range handlers {
+			before := first[h.Provider]
+			if before != nil {
+				how = append(how, s.differs(before, h)...)
+			}
+			if before == nil || s.appBehind(before) == "" {
+				first[h.Provider] = h
 			}
 		}
 		find("handlers with one name share their deliveries: a delivery accepted by one is a duplicate for the others. Unless they have the same app, give each its own name", handlers[0], how...)
