@@ -12,6 +12,9 @@ import (
 // There is one record per key. While an engine is not open (see [Status.Health]),
 // Accept returns a [NotStoredError], and other methods with an error return
 // [ErrUnavailable]. All methods are safe for concurrent use.
+//
+// What is pending since a time in the future was stored by a clock that was ahead, and is
+// due when the engine opens, and when the clock is set back while it is open.
 type Engine interface {
 	// Accept stores d with its key, and returns when it is durable: synced, or
 	// acknowledged by the replicas. If the key is pending or in attempt, it stores

@@ -28,6 +28,7 @@ func (s *Store) run() {
 	defer look.Stop()
 	for {
 		s.attach()
+		s.tick()
 		for s.commit() {
 			if s.db == nil {
 				s.attach()
@@ -49,6 +50,15 @@ func (s *Store) run() {
 			s.mu.Unlock()
 			return
 		}
+	}
+}
+
+// tick notices a clock that was set back.
+func (s *Store) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idx.Tick(s.o.Now().UnixNano()) {
+		signal(s.changed)
 	}
 }
 

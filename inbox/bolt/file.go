@@ -122,6 +122,9 @@ func (s *Store) open() error {
 	if n := max(loaded.damaged, lacks); n > 0 {
 		s.log.Error("some records of the inbox file are damaged, and are left alone", "records", n, "first", loaded.firstDamaged)
 	}
+	if loaded.ahead > 0 {
+		s.log.Warn("stored deliveries are of the future: the clock was ahead when they were stored, or is behind now; they are due at once", "deliveries", loaded.ahead)
+	}
 	s.log.Info("the inbox file is open", "id", loaded.id, "deliveries", entries)
 	signal(s.changed)
 	return nil
@@ -225,6 +228,7 @@ type load struct {
 	last         uint64 // the highest sequence number
 	damaged      int
 	firstDamaged uint64
+	ahead        int // pending since a time in the future
 }
 
 func (s *Store) load(db *bbolt.DB) (*load, error) {
@@ -251,6 +255,9 @@ func (s *Store) load(db *bbolt.DB) (*load, error) {
 				return nil
 			}
 			e.Wake(now)
+			if e.State == inbox.Pending && e.IsAhead(now) {
+				l.ahead++
+			}
 			if !l.sealing.has(e.sealed) {
 				e.lock()
 			}

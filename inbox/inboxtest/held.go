@@ -123,6 +123,45 @@ var heldCases = []engineCase{
 		p.take(shop, inbox.Probe, 2)
 		p.take(shop, inbox.Probe, 1)
 	}},
+	{"what is stored while the clock is ahead is due when the engine opens and the clock is right", func(p *probe) {
+		p.accept(shop, 1)
+		p.retry(p.take(shop, inbox.NextDue, 1), time.Hour, inbox.HoldTime)
+		p.Advance(12 * time.Hour)
+		p.accept(shop, 2)
+		p.retry(p.take(shop, inbox.Probe, 2), time.Hour, inbox.HoldTime)
+		p.accept(shop, 3)
+		since := p.find(3, inbox.Pending).Since
+		p.Advance(-12 * time.Hour)
+		p.Engine = p.Reopen()
+		p.take(shop, inbox.NextDue, 2)
+		p.end(p.take(shop, inbox.NextDue, 3), inbox.Dead)
+		p.none(shop) // 1 waits for its time
+		if e := p.find(3, inbox.Dead); !e.Since.Equal(since) {
+			p.t.Errorf("its life began at %v, and at %v before", e.Since, since) // if the clock is behind now, it must not expire for that
+		}
+	}},
+	{"what is stored while the clock is ahead is due when it is set back", func(p *probe) {
+		p.accept(shop, 1)
+		p.retry(p.take(shop, inbox.NextDue, 1), time.Hour, inbox.HoldTime)
+		p.Advance(12 * time.Hour)
+		for n := 2; n < 4; n++ {
+			p.accept(shop, n)
+			p.retry(p.take(shop, inbox.Probe, n), time.Hour, inbox.HoldTime)
+		}
+		p.accept(shop, 4)
+		undone := p.take(shop, inbox.Probe, 4)
+		p.Advance(-12 * time.Hour)
+		for end := time.Now().Add(time.Minute); p.find(2, inbox.Pending).Due.After(p.Now()); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				p.t.Fatal("it is not due")
+			}
+		}
+		p.Engine.Settle(undone, inbox.Settlement{})
+		for n := 2; n < 5; n++ {
+			p.take(shop, inbox.NextDue, n)
+		}
+		p.none(shop)
+	}},
 	{"the oldest is found whatever it is held for", func(p *probe) {
 		p.accept(shop, 1)
 		p.retry(p.take(shop, inbox.NextDue, 1), 0, inbox.HoldRoute)

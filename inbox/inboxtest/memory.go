@@ -25,6 +25,7 @@ type Memory struct {
 	changed chan struct{}
 	ails    error
 	probed  map[inbox.Queue][]inbox.Trace // the latest last
+	clock   time.Time                     // when it was last used
 }
 
 type record struct {
@@ -55,7 +56,7 @@ func (m *Memory) Restart() {
 		if r.State == inbox.InAttempt {
 			r.State = inbox.Pending
 		}
-		if r.State == inbox.Pending && r.Hold != inbox.HoldTime {
+		if r.State == inbox.Pending && (r.Hold != inbox.HoldTime || m.isAhead(r)) {
 			r.Due = m.Now()
 		}
 		r.astray = false
@@ -136,7 +137,22 @@ func (m *Memory) revive(r *record) {
 	r.Generation++
 }
 
+func (m *Memory) isAhead(r *record) bool { return r.Since.After(m.Now().Add(time.Minute)) }
+
+// tick notices a clock that was set back.
+func (m *Memory) tick() {
+	now := m.Now()
+	back := now.Before(m.clock.Add(-time.Minute))
+	m.clock = now
+	for _, r := range m.records {
+		if back && (r.State == inbox.Pending || r.State == inbox.InAttempt) && m.isAhead(r) {
+			r.Due = now
+		}
+	}
+}
+
 func (m *Memory) expireKept() {
+	m.tick()
 	maps.DeleteFunc(m.records, func(_ inbox.Key, r *record) bool {
 		return r.State == inbox.Delivered && !r.Due.After(m.Now())
 	})

@@ -61,6 +61,9 @@ func (e *Engine) beat() {
 		timer.Reset(pause)
 		e.mu.Lock()
 		healthy := e.health == nil
+		if e.idx.Tick(e.o.Now().UnixNano()) { // the clock was set back
+			signal(e.changed)
+		}
 		e.mu.Unlock()
 		if !healthy { // reading the stream again begins with a beat
 			continue

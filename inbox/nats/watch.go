@@ -246,6 +246,7 @@ func (e *Engine) settleOwner(x *entry) {
 		x.Wake(e.o.Now().UnixNano())
 	case x.shielded && !alive:
 		x.shielded, x.Due = false, x.Since
+		x.Wake(e.o.Now().UnixNano())
 	case x.State == inbox.Pending && alive && x.version == x.Seq && x.Attempts == 0 && x.Generation == 0 && !x.shielded:
 		if until := e.o.Now().Add(e.o.lease).UnixNano(); until > x.Due {
 			x.shielded, x.Due = true, until

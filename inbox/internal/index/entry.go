@@ -77,13 +77,21 @@ func (e *Entry) due() int64 {
 	return e.Due
 }
 
-// Wake makes a pending entry due that waits for something other than its time. Opening
-// an engine does that.
+// Wake makes a pending entry due that waits for something other than its time, or whose
+// time is of a clock that was ahead. Opening an engine does that.
 func (e *Entry) Wake(now int64) {
-	if e.State == inbox.Pending && e.Hold != inbox.HoldTime {
+	if e.State == inbox.Pending && (e.Hold != inbox.HoldTime || e.IsAhead(now)) {
 		e.Due = now
 	}
 }
+
+// clockSlack is less than what matters to a retry, and more than clocks of gateways differ.
+const clockSlack = int64(time.Minute)
+
+// IsAhead reports whether the generation of e began in the future: the clock was ahead
+// then, or it is behind now, as before a machine without a battery asks for the time. So
+// Since remains: counted from a wrong now, the entry would expire when the clock is right.
+func (e *Entry) IsAhead(now int64) bool { return e.Since > now+clockSlack }
 
 // Revive makes a dead or delivered entry pending in its next generation. replayed means
 // that an operator asked for it.

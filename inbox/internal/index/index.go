@@ -32,6 +32,7 @@ type Index[E Holder] struct {
 	handlers map[string]int64 // bytes
 	kept     order            // delivered and kept entries, by the time of their removal
 	keptSize int64
+	clock    int64 // the latest time since the last Tick
 }
 
 type groupKey struct {
@@ -66,6 +67,7 @@ func (x *Index[E]) Group(q inbox.Queue, label string) *Group {
 // NewEntry returns the entry of a delivery that is being stored, pending and due. It is
 // not in the index yet, and has no Seq.
 func (x *Index[E]) NewEntry(d *inbox.Delivery, size int, now int64) Entry {
+	x.clock = max(x.clock, now)
 	return Entry{
 		Key: d.Key, Group: x.Group(d.Queue, d.Label), State: inbox.Pending,
 		Received: d.Received.UnixNano(), Since: now, Due: now, Size: uint32(size),
@@ -181,6 +183,23 @@ func (x *Index[E]) Hasten(q inbox.Queue, h inbox.Hold, now int64) {
 	if queue := x.queues[q]; queue != nil {
 		queue.hasten(h, now)
 	}
+}
+
+// Tick tells the time, again and again. If the clock was set back, what it stored while it
+// was ahead becomes due. Tick reports whether there is some.
+func (x *Index[E]) Tick(now int64) (some bool) {
+	back := now < x.clock-clockSlack
+	if x.clock = now; !back {
+		return false
+	}
+	for _, e := range x.Entries {
+		b := e.Base()
+		if (b.State == inbox.Pending || b.State == inbox.InAttempt) && b.IsAhead(now) {
+			x.Change(e, func() { b.Due = now })
+			some = true
+		}
+	}
+	return some
 }
 
 // Queues counts the entries of each queue.
