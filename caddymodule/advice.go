@@ -22,7 +22,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), findings)
+	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), a.mixedTenants(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -221,6 +221,27 @@ func (a *App) oneSecret() (findings []placement.Finding) {
 			continue
 		}
 		findings = append(findings, betweenHandlers(h, handlers[j], "two senders have one secret, so a delivery of one may be turned into one of the other: give each a secret of its own"))
+	}
+	return findings
+}
+
+// mixedTenants warns of handlers whose tenants' keys may be in one file, of another tenant
+// for each: whoever has it signs as both. One path for both may be meant.
+func (a *App) mixedTenants() (findings []placement.Finding) {
+	handlers := slices.DeleteFunc(a.named(""), func(h *Handler) bool { return h.tenants == nil })
+	told := make(map[[2]string]bool) // paths
+	for i, h := range handlers {
+		for _, other := range handlers[:i] {
+			path, others, found := h.tenants.mixes(other.tenants)
+			pair := [2]string{min(path, others), max(path, others)}
+			if !found || told[pair] {
+				continue
+			}
+			told[pair] = true
+			f := betweenHandlers(h, other, "a tenant of one handler may sign as another tenant of the other, whose keys may be in the same file: use two folders, neither of which is in the other, such as /run/keys/shop/{tenant} and /run/keys/billing/{tenant}")
+			f.Fields = append(f.Fields, zap.String("path", path), zap.String("other_path", others))
+			findings = append(findings, f)
+		}
 	}
 	return findings
 }

@@ -194,6 +194,44 @@ func TestOraclesAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestTenantsOfTwoHandlersInOneFileAreWarnedOf: the key of a tenant of one handler is not
+// that of another tenant of the other.
+func TestTenantsOfTwoHandlersInOneFileAreWarnedOf(t *testing.T) {
+	file := func(key, path string) string { return key + " {file." + path + "}" }
+	for _, c := range []struct {
+		main, shop string
+		warned     string // fields
+	}{
+		{file("secret", "/k/{tenant}"), file("secret", "/k/shop/{tenant}"), "path=/k/shop/{tenant} other_path=/k/{tenant}"},
+		{file("secret", "/k/shop/{tenant}"), file("secret", "/k/{tenant}"), "path=/k/{tenant} other_path=/k/shop/{tenant}"},
+		{file("secret", "/k/{tenant}"), file("secret", "/k/shop-{tenant}"), "path=/k/shop-{tenant} other_path=/k/{tenant}"},
+		{file("secret", "/other/{tenant}") + "\n" + file("secret", "/k/{tenant}"), file("secret", "/k/{tenant}.pem"), "path=/k/{tenant}.pem other_path=/k/{tenant}"},
+
+		{file("secret", "/k/{tenant}"), file("secret", "/k/{tenant}"), ""}, // one tenant of two senders
+		{file("secret", "/k/{tenant}/main"), file("secret", "/k/{tenant}/shop"), ""},
+		{file("secret", "/k/main/{tenant}"), file("secret", "/k/shop/{tenant}"), ""},
+		{file("secret", "/k/{tenant}"), file("secret", "/k/shop"), ""}, // one tenant's endpoint
+		{"secret from http https://app/{tenant}", "secret from http https://app/shop/{tenant}", ""},
+		{file("secret", "/k/{tenant}"), "secret from http https://app/{tenant}", ""},
+	} {
+		sender := func(name, keys string) string {
+			text := "sender {\n name " + name + "\n path /hooks/" + name + "/*\n " + keys + "\n signature header X-Sig\n delivery_id json id\n"
+			if strings.Contains(keys, "{tenant}") {
+				text += " tenant {path.2}\n"
+			}
+			return text + "}\n"
+		}
+		site := "{\nverify_webhooks /hooks/* {\n" + sender("main", c.main) + sender("shop", c.shop) + "reverse_proxy app:3000\n}\nrespond 404\n}\n"
+		warnings, err := advised(t, "a.example.com "+site+"b.example.com "+site)
+		warnings = slices.DeleteFunc(warnings, func(w string) bool {
+			return !strings.HasPrefix(w, "a tenant of one handler may sign as another tenant")
+		})
+		if err != nil || len(warnings) > 1 || (len(warnings) == 1) != (c.warned != "") || len(warnings) > 0 && !holdsInOrder(warnings[0], "a tenant … name=shop other=main "+c.warned) {
+			t.Errorf("%s, %s: %v, %q, want %q", c.main, c.shop, err, warnings, c.warned)
+		}
+	}
+}
+
 // TestWhatAReloadForgetsIsWarnedOf: the second configuration is provisioned while
 // the first is in force, as in a reload.
 func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {

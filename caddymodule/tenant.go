@@ -201,6 +201,20 @@ func (t *tenancy) holdsFile(path string) bool {
 	return ok && files.Holds(path)
 }
 
+// mixes returns a path of each where one file may hold the keys of two tenants, of one in
+// each. Both may be nil.
+func (t *tenancy) mixes(other *tenancy) (path, others string, found bool) {
+	if t == nil || other == nil {
+		return "", "", false
+	}
+	files, ok := t.source.(*tenants.File)
+	beside, also := other.source.(*tenants.File)
+	if !ok || !also {
+		return "", "", false
+	}
+	return files.Mixes(beside)
+}
+
 // secretFiles lists the files and folders that a handler's secrets are read from, of
 // tenants each with the name of one.
 func (h *Handler) secretFiles() (paths []string) {

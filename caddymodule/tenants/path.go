@@ -60,15 +60,23 @@ func holds(own, other []string) bool {
 // another tenant in the other: /run/keys/{tenant} has a tenant acme.old whose key is the
 // older one of acme in /run/keys/{tenant}.old.
 func (f *File) CheckPaths() error {
-	all := slices.Concat(f.Secret, f.PublicKey)
-	for i, p := range all {
-		for _, q := range all[:i] {
+	if p, q, found := f.Mixes(f); found {
+		return fmt.Errorf("the file of a tenant in %s may be that of another tenant in %s: use two folders, neither of which is in the other, such as /run/keys/{tenant} and /run/older-keys/{tenant}", p, q)
+	}
+	return nil
+}
+
+// Mixes returns a path of each where one file may be that of two tenants, of one in each
+// path.
+func (f *File) Mixes(other *File) (path, others string, found bool) {
+	for _, p := range slices.Concat(f.Secret, f.PublicKey) {
+		for _, q := range slices.Concat(other.Secret, other.PublicKey) {
 			if mixes(patternOf(p), patternOf(q)) {
-				return fmt.Errorf("the file of a tenant in %s may be that of another tenant in %s: use two folders, neither of which is in the other, such as /run/keys/{tenant} and /run/older-keys/{tenant}", q, p)
+				return p, q, true
 			}
 		}
 	}
-	return nil
+	return "", "", false
 }
 
 // An element is one element of a path. One that is named has {tenant} between before and
