@@ -66,6 +66,7 @@ type App struct {
 	logger   *zap.Logger
 	storage  keys.Storage // Caddy's
 	polling  sync.WaitGroup
+	entry    entry
 	unfollow context.CancelFunc // stops fetching published keys
 }
 
@@ -92,6 +93,7 @@ func (a *App) UnmarshalJSON(data []byte) error {
 // caddy validate and a rejected reload also provision.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.http, a.storage = ctx.Logger(), httpApp(ctx), ctx.Storage()
+	a.entry.decided = make(chan struct{})
 	if a.MaxBuffered == nil {
 		a.MaxBuffered = new(int64(defaultMaxBuffered))
 	}
@@ -146,9 +148,15 @@ func (a *App) register(h *Handler) {
 	}
 }
 
-// Start opens the store, and begins to watch key files and to
-// fetch published keys.
+// Start opens the store, begins to watch key files and to fetch published keys, and lets
+// connections in, unless it refuses the configuration.
 func (a *App) Start() error {
+	err := a.start()
+	a.entry.end(err == nil)
+	return err
+}
+
+func (a *App) start() error {
 	if err := a.advise(current()); err != nil {
 		return err
 	}
@@ -227,6 +235,7 @@ func (*App) Stop() error { return nil }
 // Cleanup stops watching and releases the store, when all apps have stopped or the
 // configuration never came into force. Deliveries in flight keep the store open.
 func (a *App) Cleanup() error {
+	a.entry.end(false)
 	a.ends()
 	if a.unfollow != nil {
 		a.unfollow()

@@ -31,6 +31,7 @@ func (a *App) forFollowing(ctx caddy.Context) {
 			a.prepared = make(map[*caddyhttp.Server]bool)
 		}
 		a.prepared[server] = true
+		server.RegisterConnContext(a.entry.wait)
 		forEachProxy(server.Routes)
 		if server.Errors != nil {
 			forEachProxy(server.Errors.Routes)
