@@ -152,3 +152,35 @@ func TestGuardsInJSON(t *testing.T) {
 		end()
 	}
 }
+
+// TestRoutesForWhoMayNotLogIn: what a forward_auth sends to the app's login page is a
+// stranger's request, with method, body and marks as received.
+func TestRoutesForWhoMayNotLogIn(t *testing.T) {
+	const marks = openPath + "reverse_proxy app:3000 with marks … site=b.example.com"
+	const path = openPath + "reverse_proxy app:3000 with the path … "
+	login := func(inside string) string {
+		return "forward_auth auth:9000 {\nuri /ask\n@bad status 401 403\nhandle_response @bad {\n" + inside + "\n}\n}\nrespond ok"
+	}
+	b := func(inside string) string { return hooks("respond 404") + "b.example.com {\n" + inside + "\n}" }
+	for name, c := range map[string]struct{ caddyfile, want string }{
+		"as called":                     {b(login("reverse_proxy app:3000")), path + "another site … request=b.example.com/hooks/stripe"},
+		"a login page":                  {b(login("rewrite * /login\nreverse_proxy app:3000")), marks},
+		"a login page, inside":          {b("handle /x/* {\n" + login("route {\nreverse_proxy app:3000 {\nrewrite /login\n}\n}") + "\n}\nrespond 404"), marks},
+		"by its own error":              {b(login("error 401") + "\nhandle_errors {\nrewrite * /login\nreverse_proxy app:3000\n}"), ""}, // guarded
+		"guarded":                       {b("verify_webhooks /hooks/*\n" + login("rewrite * /login\nreverse_proxy app:3000")), ""},
+		"below the prefix":              {hooks(login("rewrite * /hooks{uri}\nreverse_proxy app:3000")), path + "request=hooks.example.com/stripe"},
+		"another path below it":         {hooks(login("rewrite * /hooks/login\nreverse_proxy app:3000")), openPath + "reverse_proxy app:3000 below the prefix"},
+		"beside the block":              {hooks(login("rewrite * /login\nreverse_proxy app:3000")), ""},
+		"another app":                   {b(login("reverse_proxy login:3000")), ""},
+		"a redirect":                    {b(login("redir * /login")), ""},
+		"who may log in is no stranger": {b("forward_auth auth:9000 {\nuri /ask\n}\nreverse_proxy app:3000"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.want == "" {
+				isWarnedOf(t, c.caddyfile)
+				return
+			}
+			isWarnedOf(t, c.caddyfile, c.want)
+		})
+	}
+}
