@@ -251,12 +251,21 @@ func betweenHandlers(h, other *Handler, message string) placement.Finding {
 }
 
 // isOneSender reports whether two handlers seem to be for one sender, which may have one
-// secret for all its endpoints: by name, by scheme, or as products of one vendor (gitlab
-// and gitlab_token).
+// secret for all its endpoints: by name, by scheme, or as products of one vendor.
 func (h *Handler) isOneSender(other *Handler) bool {
-	vendor, _, _ := strings.Cut(h.providerID(), "_")
-	others, _, _ := strings.Cut(other.providerID(), "_")
-	return h.Name == other.Name || h.recogniser.scheme == other.recogniser.scheme || vendor != "" && vendor == others
+	vendor := h.vendor()
+	return h.Name == other.Name || h.recogniser.scheme == other.recogniser.scheme || vendor != "" && vendor == other.vendor()
+}
+
+// vendor is the first word of the provider's id: of gitlab and gitlab_token. In x_signature
+// it is anybody's "X-".
+func (h *Handler) vendor() string {
+	id := h.providerID()
+	vendor, _, _ := strings.Cut(id, "_")
+	if vendor == "x" {
+		return id
+	}
+	return vendor
 }
 
 // forgets warns of deliveries that this configuration no longer remembers.

@@ -145,11 +145,12 @@ func TestOneSecretOfTwoSenders(t *testing.T) {
 	const key, one = "7c0e91b4d2f85a36e7d41c9b08f26a53", "two senders have one secret … name="
 	for senders, want := range map[string]string{
 		"sender github KEY\n sender gitea KEY": one + "gitea other=github",
-		"sender github KEY\n sender {\n name acme\n secret KEY\n signature header X-Sig\n delivery_id json id\n }":                                                              one + "acme other=github",
-		"sender github other-0123456789abcdef {\n secret KEY as old\n }\n sender gitea KEY":                                                                                     one + "gitea other=github",
-		"sender github KEY\n sender gitea another-key-0123456789":                                                                                                               "",
-		"sender github KEY\n sender github KEY {\n name second\n path /hooks/second\n }":                                                                                        "",
-		"sender gitlab KEY\n sender gitlab_token KEY":                                                                                                                           "",
+		"sender github KEY\n sender {\n name acme\n secret KEY\n signature header X-Sig\n delivery_id json id\n }": one + "acme other=github",
+		"sender github other-0123456789abcdef {\n secret KEY as old\n }\n sender gitea KEY":                        one + "gitea other=github",
+		"sender x_signature KEY\n sender x_twitter KEY":                                                            one + "x_twitter other=x_signature",
+		"sender github KEY\n sender gitea another-key-0123456789":                                                  "",
+		"sender github KEY\n sender github KEY {\n name second\n path /hooks/second\n }":                           "",
+		"sender gitlab KEY\n sender gitlab_token KEY":                                                              "",
 		"sender {\n name a\n secret KEY\n signature header X-Sig\n delivery_id json id\n }\n sender {\n name b\n secret KEY\n signature header X-Sig\n delivery_id json id\n }": "",
 	} {
 		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
