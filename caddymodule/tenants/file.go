@@ -95,15 +95,16 @@ type stamped struct {
 type stamp struct {
 	file    identity
 	size    int64
-	changed int64 // in nanoseconds
+	written int64 // in nanoseconds, as changed
+	changed int64 // when content, times or name changed, which no tool sets; 0: unknown
 }
 
 func stampOf(info fs.FileInfo) stamp {
-	return stamp{file: identityOf(info), size: info.Size(), changed: info.ModTime().UnixNano()}
+	return stamp{file: identityOf(info), size: info.Size(), written: info.ModTime().UnixNano(), changed: changeTime(info)}
 }
 
 func (s stamp) equals(other stamp) bool {
-	return s.file.equals(other.file) && s.size == other.size && s.changed == other.changed
+	return s.file.equals(other.file) && s.size == other.size && s.written == other.written && s.changed == other.changed
 }
 
 func (s stamped) unchanged(other stamped) bool {
@@ -115,6 +116,19 @@ type fileState struct {
 	files   []stamped
 	read    []verifier.Key // by the last read, in use or not
 	settled bool           // no writer is halfway through
+	at      time.Time      // of that read
+}
+
+// rereads is the age from which a read is repeated that the stamps say too little of.
+const rereads = time.Second
+
+// lasts reports whether files with the same stamps are the same: a tool that sets times
+// shows in the time of change alone, unless that is unknown or the read followed at once.
+func (s *fileState) lasts(now time.Time) bool {
+	age := now.Sub(s.at)
+	return s.settled && (age >= 0 && age < rereads || !slices.ContainsFunc(s.files, func(f stamped) bool {
+		return f.changed == 0 || s.at.UnixNano()-f.changed < int64(settles)
+	}))
 }
 
 // A fileFound is what is found, with its State and room for the one file and key that most
@@ -136,7 +150,8 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	if had != nil {
 		last = had.State.(*fileState)
 	}
-	if last.settled && f.unchanged(last.files, now) {
+	lasts := last.lasts(now)
+	if lasts && f.unchanged(last.files, now) {
 		return had, nil
 	}
 	files, skipped, err := f.stat(name, now)
@@ -144,7 +159,7 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 		return nil, err
 	}
 	same := slices.EqualFunc(files, last.files, stamped.unchanged)
-	if same && last.settled {
+	if same && lasts {
 		return had, nil
 	}
 	read, err := read(files, now)
@@ -153,7 +168,8 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	}
 	next := new(fileFound)
 	next.files, next.read = append(next.oneFile[:0], files...), append(next.oneKey[:0], read...)
-	next.settled = !slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.changed < int64(settles) }) || same && slices.Equal(read, last.read)
+	next.at = now
+	next.settled = !slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.written < int64(settles) }) || same && slices.Equal(read, last.read)
 	next.Found = Found{Keys: next.read, Texts: true, Skipped: skipped, Soon: !next.settled, State: &next.fileState}
 	if had != nil && !next.settled {
 		next.Keys = had.Keys

@@ -20,6 +20,8 @@ func identityOf(info fs.FileInfo) identity {
 
 func (a identity) equals(b identity) bool { return a == b }
 
+func changeTime(info fs.FileInfo) int64 { return info.Sys().(*syscall.Stat_t).Ctim.Nano() }
+
 // has is finds in fewer system calls: one for a file in the folder itself, otherwise
 // three. Root.Stat follows links by itself, to a file of a Kubernetes Secret in a dozen.
 func (o opened) has(s stamped) bool {
@@ -36,7 +38,7 @@ func (o opened) has(s stamped) bool {
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or forbidden in a container
 		return o.finds(s)
 	}
-	return err == nil && s.stamp == stamp{file: identity{uint64(is.Dev), is.Ino}, size: is.Size, changed: is.Mtim.Nano()}
+	return err == nil && s.stamp == stamp{file: identity{uint64(is.Dev), is.Ino}, size: is.Size, written: is.Mtim.Nano(), changed: is.Ctim.Nano()}
 }
 
 // statBeneath follows links, none of them out of the folder.
