@@ -84,10 +84,13 @@ func trimmed(text string) string {
 // decoration matches a terminal's colours, and a line break that is written out.
 var decoration = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]|(\\[nrt])+["']?$`)
 
-// spellings returns the texts as which a secret is judged: itself, trimmed, and without
-// the prefix of a sender's secrets too. None is empty.
+// spellings returns the texts as which a secret is judged: itself, trimmed, without the
+// prefix of a sender's secrets too, and unescaped. None is empty.
 func spellings(text string) []string {
 	all := []string{text, trimmed(text), bareSecret(text)}
+	if plain := unescaped(text); plain != text {
+		all = append(all, trimmed(plain), bareSecret(plain))
+	}
 	return slices.DeleteFunc(slices.Compact(all), func(text string) bool { return text == "" })
 }
 
@@ -159,7 +162,7 @@ var reference = regexp.MustCompile(`(?is)^(?:[a-z][a-z0-9+.-]*://` +
 	// What is shown for a value that is not known yet, or not to be seen.
 	`|\([a-z][a-z ]*\)$|\{\s*\}$|\[\s*\]$|\(\s*\)$` +
 	// The rest.
-	`|(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc\[|projects/[^/]+/secrets/)` +
+	`|(arn:aws|(aws-?|gcp-?)?s[sm]m?:|akv:|keyvault:|secret(key)?ref:|configmapkeyref:|valuefrom:|enc[\[(]|projects/[^/]+/secrets/)` +
 	`|(/run/|/etc/|/var/|/mnt/|~/|\.\.?/|!(ref|sub|secret|env)\b|\$__)` +
 	`|\(\(.*\)\)$|\[\[.*\]\]$|<%.*%>$|@[a-z][a-z0-9_-]*@$|__[a-z]\w*__$|%\([a-z_]\w*\)s$|\$+\{?[a-z_]\w{0,13}\}?$` +
 	`|(process\.env|import\.meta\.env|os\.environ|env)[.[(]|((os|system)\.)?(getenv|lookup)\(` +
@@ -181,14 +184,14 @@ var commandLine = regexp.MustCompile(`^(sudo +)?((cat|head|tail|less|type|source
 	`|openssl (rand|dgst|enc)\b|(op|bw|doppler|vault|aws|az|gcloud|kubectl|docker|podman|helm|sops|age|gpg2?|pass|gopass|security|chamber|consul|etcdctl|systemd-creds|terraform|heroku|fly|flyctl|railway|vercel) +(.* )?(-[a-z]|-?-?(read|get|show|inspect|decrypt|secrets?|output|config)\b)` +
 	`|(pwgen|makepasswd|apg|uuidgen)( |$)|(sh|bash|zsh|pwsh|cmd|python3?|node|ruby|perl|php) +[-/]+[a-z])`)
 
-// isReference reports whether a text is a reference, a host or a command.
+// isReference reports whether a text is a reference, a host, a command, or inPlace.
 func isReference(text string) bool {
-	return !isCode(text) && (reference.MatchString(text) || hostName.MatchString(text) || commandLine.MatchString(text))
+	return !isCode(text) && (reference.MatchString(text) || hostName.MatchString(text) || commandLine.MatchString(text) || inPlace.MatchString(text))
 }
 
-// isCode reports whether a text is written like a random secret, in hex or base64: no
-// reference, host or command has a digit, and no other signs than these, and no slash
-// behind a first word that is as long as localhost.
+// isCode reports whether a text is written like a random secret, in hex or base64: none
+// of those has a digit and no other signs than these, nor a slash behind a first word
+// that is as long as localhost.
 func isCode(text string) bool {
 	text = strings.TrimRight(text, "=")
 	if slash := strings.IndexByte(text, '/'); slash >= 0 && slash <= len("localhost") || strings.HasPrefix(text, "__") {

@@ -150,22 +150,25 @@ var failures = []string{
 // statusLine matches what some answers have before the text of their status.
 var statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+ +)?([45][0-9][0-9])( |: )+`)
 
-// statusTexts are those of errors, in lower case.
+// statusTexts are those of errors, in lower case, without blanks: some programs name them
+// ServiceUnavailable or service_unavailable.
 var statusTexts = func() map[string]bool {
 	texts := make(map[string]bool)
 	for status := 400; status < 600; status++ {
 		if text := http.StatusText(status); text != "" {
-			texts[strings.ToLower(text)] = true
+			texts[squeezed.Replace(strings.ToLower(text))] = true
 		}
 	}
 	return texts
 }()
 
+var squeezed = strings.NewReplacer(" ", "", "_", "", "-", "")
+
 // isComplaint reports whether a text is the text of an HTTP status of 400 or more, or a
 // line of three words or more about a failure, a usual one of two, or the name of an error.
 func isComplaint(text string) bool {
 	text = statusLine.ReplaceAllString(text, "")
-	if statusTexts[strings.ToLower(strings.TrimRight(text, ".!"))] {
+	if statusTexts[squeezed.Replace(strings.ToLower(strings.TrimRight(text, ".!")))] {
 		return true
 	}
 	words := 0

@@ -40,6 +40,7 @@ var failedTexts = []string{
 	`{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find it."}`, `{"error":{"code":"SecretNotFound"`, "{\"error\":\"x\"}\n{\"error\":\"y\"}", `[{"code":404`,
 	`{"keys":null}`, `{"keys":null,"message":"x"}`, `{"kty":null}`, `{"keys":["github"]}`, `{"keys":{}}`, `{"keys":[]}`, `{"keys":[{}]}`, `{"kty":""}`, `{"message":"Unauthorized"}`, "“{\"success\":false}”",
 	"<Error><Code>AccessDenied</Code></Error>", `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error/></ErrorResponse>`, "<p>Forbidden</p>", "error=invalid_client&error_description=x",
+	"ServiceUnavailable", "TooManyRequests", "MethodNotAllowed", "service_unavailable", "not-found",
 	"-- old key of github", "; old key of github", "REM rotated key",
 }
 
@@ -114,6 +115,8 @@ func TestOddSecretsInFiles(t *testing.T) {
 		"NullPointer9f31c0a2d47be586": false, "errorX9f31c0a2d47be586": false, "{\"9f31c0a2d47be586": false, "nonesuch-9f31c0a2d47be586": false, "Error9f31c0a2d47be586": false, "tulip ferment denim orbit": false,
 		"<9f31c0>a2d47be586": false, "<a>9f31c0a2d47be586": false, "“9f31c0a2d47be586”": false, "9f31c0a2:d47be586": false, "\"{9f31c0a2d47be586": false,
 		"“changeme”": true, "\tSTRIPE_SECRET": true, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  -": true, "dW5kZWZpbmVkCg==": true,
+		"Google.Cloud.SecretManager.V1.SecretPayload": true, "com.example.Secret@7a81197d": true, "random_password.github.result": true, "&lt;webhook-secret&gt;": true, "SignatureDoesNotMatch": true, "AKIAIOSFODNN7EXAMPLE": true, "PG5vIHZhbHVlPg==": true,
+		"Tulip.Ferment.Denim.Orbit": false, "tulip_ferment_denim_orbit": false, "&lt9f31c0a2d47be586&gt": false, "%3C9f31c0a2d47be586": false,
 		"YOUR_SECRET_HERE": true, "REPLACE_ME": true, "changeme": true, "stripe_secret": true, "vault:secret/data/x#y": true,
 	} {
 		path := write(t, text, t.TempDir(), "key")

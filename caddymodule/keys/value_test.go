@@ -134,7 +134,7 @@ func TestShortcutsChangeNothing(t *testing.T) {
 			"masked":     masked.MatchString(text) == isMasked(text),
 			"unreplaced": unreplaced.MatchString(text) == isUnreplaced(text),
 			"unrendered": unrenderedText.MatchString(bare) == isUnrendered(text),
-			"reference":  (reference.MatchString(text) || hostName.MatchString(text) || commandLine.MatchString(text)) == isReference(text),
+			"reference":  (reference.MatchString(text) || hostName.MatchString(text) || commandLine.MatchString(text) || inPlace.MatchString(text)) == isReference(text),
 		} {
 			if !same {
 				t.Errorf("%s: %q", name, text)

@@ -40,7 +40,10 @@ func checkSecret(text string) error {
 	return nil
 }
 
-func isPublished(text string) bool { return publishedSecrets()[bareSecret(text)] }
+func isPublished(text string) bool {
+	bare := bareSecret(text)
+	return publishedSecrets()[bare] || isExample(bare)
+}
 
 // bareSecret trims a secret and removes its usual prefix, which a scheme may make optional.
 func bareSecret(text string) string {

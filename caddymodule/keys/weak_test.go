@@ -143,6 +143,7 @@ func TestPublishedSecrets(t *testing.T) {
 	for _, text := range []string{
 		"It's a Secret to Everybody", "\"It's a Secret to Everybody\"", "ExampleSecretNotForProductionUse", "8f742231b10e8888abcd99yyyzzz85a5",
 		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "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",
+		"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 	} {
 		c := Config{Rules: rules, Secret: []Value{{Value: text}}}
 		if _, err := Open(c); !errors.Is(err, errPublished) || strings.Contains(err.Error(), text) {

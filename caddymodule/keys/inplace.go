@@ -1,0 +1,50 @@
+package keys
+
+import (
+	"html"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// inPlace matches what a program prints or passes on in place of a value, and no generator
+// makes: the name of an object's type, a reference of Terraform, the code of an error. A
+// passphrase of words with dots between them is none of it.
+var inPlace = regexp.MustCompile(`^(?:` +
+	// Types of .NET and Java, whose last part is of several words; a generic one; an object of Java or Ruby.
+	`(` + typePart + `\.){2,}(` + hump + `){2,}|([A-Z]\w*[.+])*[A-Z]\w*` + "`" + `[0-9]+\[[A-Z].*\]` +
+	`|(\[+[BCDFIJSZ]|\[*L?([a-z]+[0-9]?\.)+[A-Z][a-z]+[\w$/]*;?)@[0-9a-f]{5,8}|#<[A-Z]\w*(::[A-Z]\w*)*:0x[0-9a-f]+.*>|Optional\.empty` +
+	// aws_secretsmanager_secret_version.github.secret_string
+	`|[a-z]{3,}(_([a-z]{2,}|v[0-9]))+\.[a-z]+([_-][a-z]+)*[0-9]{0,2}(\[["\w-]+\])?(\.` + word + `)*\.(` + word + `|b64_(std|url))` +
+	// A function of a variable, and the variable between marks.
+	`|[A-Za-z_][\w.]*\([A-Z]+(_[A-Z]+)+\)|\^` + identifier + `\^` +
+	// Codes of AWS and Azure, and of RFC 6749 and 6750.
+	`|Invalid([A-Z][a-z]+)+(Id|Token|Value|Credentials|Signature)|([A-Z][a-z]+)+(DoesNotMatch|NotConfigured|LimitExceeded|TooSkewed)` +
+	`|IncompleteSignature|UnauthorizedOperation|(Secret|Key)Disabled|SlowDown|Throttling` +
+	`|invalid_(request|client|grant|scope|token)|unauthorized_client|(access|permission)_denied|server_error|temporarily_unavailable|insufficient_scope` +
+	`)$`)
+
+const (
+	hump     = `[A-Z][a-z]{2,}`
+	word     = `[a-z]{2,}(_[a-z]{2,})*`
+	typePart = `([a-z]+|(` + hump + `)+|V[0-9])`
+)
+
+// isExample reports whether a text ends like the keys in the documentation of AWS.
+func isExample(text string) bool {
+	return strings.HasSuffix(text, "EXAMPLE") || strings.HasSuffix(text, "EXAMPLEKEY")
+}
+
+// unescaped returns a text between marks as it was before a page or an address was made of
+// it: &lt;secret&gt;, %3Csecret%3E.
+func unescaped(text string) string {
+	if !escaped.MatchString(text) {
+		return text
+	}
+	if plain, err := url.PathUnescape(text); err == nil {
+		text = plain
+	}
+	return html.UnescapeString(text)
+}
+
+var escaped = regexp.MustCompile(`(?i)^(&(lt|quot|apos|#3[49]);|%(3c|22|27|7b|24%7b)).*(&(gt|quot|apos|#3[49]);|%(3e|22|27|7d))$`)
