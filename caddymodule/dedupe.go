@@ -227,7 +227,7 @@ func (d *delivery) from() dedupe.From {
 	return dedupe.From{Client: clientOf(d.r), Request: likeness(d.r)}
 }
 
-// isMarked follows what the store has about the delivery. What is stored is compared also
+// isMarked follows what the store has about the delivery. What is stored is looked for also
 // if the handler has no inbox any more.
 func (d *delivery) isMarked(status int) error {
 	d.duplicate, d.stored = true, dedupe.IsStored(status)
@@ -240,10 +240,16 @@ func (d *delivery) isMarked(status int) error {
 		if d.box == nil {
 			d.box = d.h.app.box()
 		}
+		has := false
 		if d.box != nil {
-			if _, err := d.inInbox(); err != nil || d.loan != nil {
+			var err error
+			if has, err = d.inInbox(); err != nil || d.loan != nil {
 				return err
 			}
+		}
+		if !has && d.isStuck(status) {
+			d.duplicate, d.stored = false, false
+			return inboxRefuses("the inbox has this delivery and cannot be read or written now, so it may be a dead letter")
 		}
 		d.duplicate, d.stored = true, true
 	}

@@ -45,6 +45,22 @@ func (d *delivery) isIn(b *boxes.Box) bool {
 	return found && e.State != inbox.Delivered && d.isOwed(b, e)
 }
 
+// isStuck reports whether an inbox of this process has, or may have, the delivery that the
+// store says is stored, and this copy changes nothing: a dead letter that cannot be made
+// pending again, or another request whose attempt it cannot take over. Besides the own
+// inbox, which was asked, a configuration that ends still has one.
+func (d *delivery) isStuck(status int) bool {
+	others := func(b *boxes.Box) bool { return b != d.box && d.isIn(b) }
+	return !inboxes.Any(others) && inboxes.Any(func(b *boxes.Box) bool {
+		e, found, err := b.Engine().Find(d.r.Context(), inbox.Key(d.hash))
+		if err != nil { // such as a file that is being opened, or lacks its key
+			id := b.Engine().Status().ID
+			return id == "" || status == dedupe.StoredIn(id) || status == dedupe.Stored
+		}
+		return found && e.State != inbox.Delivered
+	})
+}
+
 // isOwed reports whether b delivers the stored delivery. A dead one becomes pending
 // again, since its sender sends it again.
 func (d *delivery) isOwed(b *boxes.Box, e inbox.Entry) bool {

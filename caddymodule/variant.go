@@ -76,7 +76,7 @@ func (d *delivery) borrow() error {
 	defer cancel()
 	turn := turns.Claim(waits, d.hash, terms)
 	if turn.Outcome != dedupe.Held {
-		return variantRefused("the inbox has this delivery from another request, and others wait for the app")
+		return inboxRefuses("the inbox has this delivery from another request, and others wait for the app")
 	}
 	d.turn = turn.Claim
 	err := d.beginLoan(waits)
@@ -91,7 +91,7 @@ func (d *delivery) beginLoan(waits context.Context) error {
 	case !found || e.State == inbox.Delivered:
 		return nil
 	case d.box.Holds(d.queue()):
-		return variantRefused("the inbox has this delivery from another request, and does not call the app, which is down or paused")
+		return inboxRefuses("the inbox has this delivery from another request, and does not call the app, which is down or paused")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), storeBudget)
 	defer cancel()
@@ -101,13 +101,13 @@ func (d *delivery) beginLoan(waits context.Context) error {
 		return nil
 	}
 	if got.Attempt == nil {
-		return variantRefused("the inbox has this delivery from another request, which is with the app")
+		return inboxRefuses("the inbox has this delivery from another request, which is with the app")
 	}
 	d.loan = got.Attempt
 	return nil
 }
 
-func variantRefused(detail string) error {
+func inboxRefuses(detail string) error {
 	return &refusal{reason: dedupe.Busy.String(), status: http.StatusServiceUnavailable, retryAfter: 5, detail: detail}
 }
 

@@ -161,6 +161,12 @@ func (p *Pool) AnyRetained(is func(*Box) bool) bool {
 	return slices.ContainsFunc(all, is)
 }
 
+// Any reports whether the function does so for an open inbox.
+func (p *Pool) Any(is func(*Box) bool) (found bool) {
+	p.each(func(b *Box) { found = found || is(b) })
+	return found
+}
+
 // closeRetained closes all of them, without a configuration to deliver through. Only
 // the end of the process waits.
 func (p *Pool) closeRetained() {
