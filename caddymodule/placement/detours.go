@@ -86,7 +86,8 @@ func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 	return func(yield func(detour, []zap.Field) bool) {
 		verified := s.verified(seat, at)
 		for _, to := range s.apps {
-			if to.server != seat.server && !s.local[seat.server] && s.isPrivate(to.server) {
+			if !slices.ContainsFunc(verified, func(v reply) bool { return share(to.addresses, v.addresses) }) ||
+				to.server != seat.server && !s.local[seat.server] && s.isPrivate(to.server) {
 				continue
 			}
 			w := way{to: to, seat: seat, at: at, verified: verified}

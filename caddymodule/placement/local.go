@@ -41,9 +41,10 @@ func (s *survey) findPublic() map[string]bool {
 			listens[normal(text)] = name
 		}
 	}
+	isNew := func(address string) bool { return listens[address] != "" && !public[listens[address]] }
 	leads := make(map[string][]*app) // to local servers
 	for _, a := range s.apps {
-		if slices.ContainsFunc(a.addresses, func(address string) bool { return listens[address] != "" }) {
+		if slices.ContainsFunc(a.addresses, isNew) {
 			leads[a.server] = append(leads[a.server], a)
 		}
 	}
@@ -52,15 +53,15 @@ func (s *survey) findPublic() map[string]bool {
 		tried := make(map[string]bool)
 		for _, a := range leads[found[i]] {
 			for _, host := range a.hosts {
-				if tried[host] {
+				if tried[host] || !slices.ContainsFunc(a.addresses, isNew) {
 					continue
 				}
 				tried[host] = true
 				atOnce, later := s.bypass(found[i], host, &budget).reached()
 				for _, r := range slices.Concat(atOnce, later) {
 					for _, address := range r.addresses {
-						if to := listens[address]; to != "" && !public[to] {
-							public[to], found = true, append(found, to)
+						if isNew(address) {
+							public[listens[address]], found = true, append(found, listens[address])
 						}
 					}
 				}

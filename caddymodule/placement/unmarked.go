@@ -14,15 +14,12 @@ func (s *survey) unmarked() (findings []Finding) {
 	tried := make(map[string]bool) // servers and hosts
 	for _, exposed := range []bool{true, false} {
 		for _, to := range s.apps {
-			prefixes := ofAll
-			if to.exposed != exposed || to.guarded {
+			if to.exposed != exposed || to.guarded || !slices.ContainsFunc(to.addresses, func(a string) bool { return ofAll[a] != "" }) {
 				continue
 			}
+			prefixes := ofAll
 			if s.isPrivate(to.server) {
 				prefixes = ofLocal
-			}
-			if !slices.ContainsFunc(to.addresses, func(a string) bool { return prefixes[a] != "" }) {
-				continue
 			}
 			for _, host := range to.hosts {
 				site := strings.TrimSpace(host + " " + strings.Join(s.servers[to.server].Listen, " "))
