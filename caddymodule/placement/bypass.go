@@ -298,9 +298,12 @@ func (b *bypass) other(h caddyhttp.MiddlewareHandler, f flow) flow {
 		return f
 	}
 	switch kindOf(h) {
-	case "http.handlers.static_response", "http.handlers.error", "http.handlers.file_server", "http.handlers.authentication":
+	case "http.handlers.static_response", "http.handlers.error", "http.handlers.file_server":
 		b.ended = max(b.ended, f.open)
 		return flow{}
+	case "http.handlers.authentication": // for a delivery that may pass
+		b.ended = max(b.ended, f.open)
+		return flow{guarded: f.guarded, verified: f.verified}
 	}
 	f = f.atMost(perhaps)
 	b.ended = max(b.ended, f.open)

@@ -86,7 +86,7 @@ func (w *walker) proxy(h *reverseproxy.Handler, m imagined, rest onward) {
 		}
 	}
 	if isGuard(h) {
-		w.opaque = true
+		w.login(m, rest)
 		return
 	}
 	a, requests := replyOfProxy(h, m.fixed), []imagined{m}

@@ -64,6 +64,7 @@ type imagined struct {
 	passed   *Handler // the handler that has verified it; nil: none yet
 	chosen   bool     // the client has since decided about a route
 	unsure   bool     // it passed something that the walk cannot judge
+	trusted  bool     // it has passed a login
 	depth    int      // of invoked routes
 	wanted   []string // the paths that its client gives to a rewrite under its control
 	free     bool     // it has given one

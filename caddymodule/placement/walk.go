@@ -81,7 +81,7 @@ func (w *walker) through(routes caddyhttp.RouteList, m imagined) {
 
 func (w *walker) unanswered(m imagined) {
 	switch {
-	case m.unsure:
+	case m.unsure, m.trusted && m.passed == nil:
 	case m.passed == nil:
 		w.empty = true
 	default:
@@ -206,7 +206,7 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 		rest(m)
 		return
 	}
-	if h, ok := h.(*caddyhttp.StaticResponse); ok && m.passed == nil && !m.unsure {
+	if h, ok := h.(*caddyhttp.StaticResponse); ok && m.passed == nil && !m.unsure && !m.trusted {
 		if status, err := strconv.Atoi(string(h.StatusCode)); err == nil {
 			w.answers = append(w.answers, status)
 		}
@@ -217,9 +217,19 @@ func (w *walker) other(h caddyhttp.MiddlewareHandler, m imagined, rest onward) {
 	}
 	switch kindOf(h) {
 	case "http.handlers.error", "http.handlers.static_response", "http.handlers.file_server": // a refusal
+	case "http.handlers.authentication":
+		w.login(m, rest)
 	default:
 		w.opaque = true
 	}
+}
+
+// login takes a request past a login, where it is one of those that may pass. Deliveries
+// go on to the same app as without it.
+func (w *walker) login(m imagined, rest onward) {
+	w.opaque = w.opaque || m.passed == nil
+	m.trusted = true
+	rest(m)
 }
 
 func (w *walker) meet(h *Handler, m imagined, rest onward) {
@@ -248,7 +258,7 @@ func (w *walker) note(a reply, m imagined) {
 	switch {
 	case m.passed != nil:
 		w.behind[m.passed] = append(w.behind[m.passed], a)
-	case !m.unsure:
+	case !m.unsure && !m.trusted:
 		w.open = append(w.open, a)
 	}
 }

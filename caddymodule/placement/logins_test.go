@@ -1,0 +1,51 @@
+package placement_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLoginsHideNoApp: a login on the way of deliveries leaves the app that they reach
+// known, so what is wrong without it is warned of, or refused, with it.
+func TestLoginsHideNoApp(t *testing.T) {
+	const (
+		block = "verify_webhooks /hooks/* {\nsender stripe whsec_a\nINSIDE\nreverse_proxy app:3000\n}\n"
+		app   = "reverse_proxy app:3000"
+	)
+	for login, text := range map[string]string{
+		"none":         "",
+		"basic_auth":   "basic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}",
+		"forward_auth": "forward_auth auth:9000 {\nuri /ask\n}",
+	} {
+		for place, site := range map[string]string{
+			"in the block":         block + "respond 404",
+			"above the block":      "route {\nINSIDE\n" + strings.Replace(block, "INSIDE\n", "", 1) + "respond 404\n}",
+			"beside a directive":   "@hook path /hooks/stripe\nroute @hook {\nverify_webhook stripe whsec_a\nINSIDE\n" + app + "\n}\nrespond 404",
+			"in a subroute within": strings.Replace(block, "INSIDE\nreverse_proxy app:3000", "route {\nINSIDE\nreverse_proxy app:3000\n}", 1) + "respond 404",
+		} {
+			t.Run(login+" "+place, func(t *testing.T) {
+				site = strings.ReplaceAll(site, "INSIDE", text)
+				warnings, err := survey(t, "hooks.example.com {\n"+site+"\n}\nb.example.com {\n"+app+"\n}\n")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(warnings, func(w string) bool {
+					return holdsInOrder(w, openPath+"reverse_proxy app:3000 with the path … another site … request=b.example.com/hooks/stripe")
+				}) {
+					t.Errorf("the app at another site, not warned of: %q", warnings)
+				}
+				// A second app of the same sender and host gets no deliveries of its own.
+				second := strings.ReplaceAll(site, "app:3000", "app:4000")
+				if _, err := survey(t, "http://hooks.example.com:8080 {\n"+site+"\n}\nhttp://hooks.example.com:8081 {\n"+second+"\n}\n"); err == nil || !strings.Contains(err.Error(), "name") {
+					t.Errorf("two apps share deliveries: %v", err)
+				}
+			})
+		}
+		// Where the block misses requests of its site, it does not start.
+		inside := "http://hooks.example.com {\nhandle /hooks/* {\n" + strings.ReplaceAll(block, "INSIDE", text) + "}\n" + app + "\n}\n"
+		if _, err := survey(t, inside); err == nil || !strings.Contains(err.Error(), "does not see every request") {
+			t.Errorf("%s, in a handle: %v", login, err)
+		}
+	}
+}
