@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), a.mixedTenants(), findings)
+	findings = slices.Concat(a.unrecognised(), a.touching(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), a.mixedTenants(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -115,6 +116,33 @@ func (a *App) unrecognised() []placement.Finding {
 		Message: "copies of these senders' deliveries cannot be recognised, so every copy is forwarded: add delivery_id …, or dedupe { key content } if two events never share a body, or dedupe off",
 		Fields:  []zap.Field{zap.Strings("names", slices.Compact(names))},
 	}}
+}
+
+// touching warns of messages of the operator's own that may be split in several ways. The
+// catalogue's have texts of known forms.
+func (a *App) touching() (findings []placement.Finding) {
+	told := make(map[[3]string]bool)
+	for _, h := range a.named("") {
+		if !h.hasOwnMessage() {
+			continue
+		}
+		first, second := h.rules.Touching()
+		of := [3]string{h.Name, first, second}
+		if first == "" || told[of] {
+			continue
+		}
+		told[of] = true
+		findings = append(findings, placement.Finding{
+			Message: "no text of the message separates these two slots, so whoever captured a delivery can move bytes from one to the other, and the app gets the altered delivery as verified: write the text that the sender signs between them, {timestamp} where one is the time, or body_format in a provider file if every body is JSON or XML",
+			Fields:  []zap.Field{zap.String("name", h.Name), zap.String("first", first), zap.String("second", second)},
+		})
+	}
+	return findings
+}
+
+// hasOwnMessage reports whether the message is not one of the catalogue.
+func (h *Handler) hasOwnMessage() bool {
+	return len(h.Scheme.Message) > 0 || bytes.HasPrefix(bytes.TrimSpace(h.Provider), []byte("{"))
 }
 
 // anyHost warns of handlers for every host whose senders sign the host: the client then

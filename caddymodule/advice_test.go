@@ -345,3 +345,24 @@ func TestDocumentedFormsStartWithoutAWarning(t *testing.T) {
 		}
 	}
 }
+
+// TestSlotsThatTouchAreWarnedOf in a message of the operator's own, with or without a
+// provider, and not in one of the catalogue.
+func TestSlotsThatTouchAreWarnedOf(t *testing.T) {
+	const key, own = "7c0e91b4d2f85a36e7d41c9b08f26a53", "no text of the message separates these two slots … name="
+	for sender, want := range map[string]string{
+		"sender {\n name acme\n secret KEY\n signature header X-Sig\n message {header:X-Time}{body}\n dedupe {\n key content\n }\n }":                           own + "acme first={header:X-Time} second={body}",
+		"sender github KEY {\n message {query:n}{body}\n }":                                                                                                     own + "github first={query:n} second={body}",
+		"sender {\n name acme\n secret KEY\n signature header X-Sig\n message {header:X-Time}.{body}\n dedupe {\n key content\n }\n }":                          "",
+		"sender {\n name acme\n secret KEY\n signature header X-Sig\n timestamp header X-Time\n message {timestamp}{body}\n dedupe {\n key content\n }\n }":     "",
+		"sender {\n name acme\n secret KEY\n signature header X-Sig\n timestamp header X-Time\n message {header:X-Time}{body}\n dedupe {\n key content\n }\n }": "",
+		"sender quicknode KEY": "",
+		"sender twitch KEY":    "",
+	} {
+		warnings, err := advised(t, strings.ReplaceAll("hooks.example.com, www.example.com:8443 {\n verify_webhooks /hooks/* {\n"+sender+"\n reverse_proxy app:3000\n }\n respond 404\n }", "KEY", key))
+		warnings = slices.DeleteFunc(warnings, func(w string) bool { return !strings.HasPrefix(w, "no text of the message") })
+		if err != nil || len(warnings) > 1 || (len(warnings) > 0) != (want != "") || want != "" && !holdsInOrder(warnings[0], want) {
+			t.Errorf("%s: %v, %q, want %q", sender, err, warnings, want)
+		}
+	}
+}

@@ -148,6 +148,7 @@ func checkFile(w io.Writer, path string, catalogue bool) error {
 	}
 	report := check.Run(p)
 	checkID(report, p, path)
+	checkMessage(report, p)
 	for _, problem := range report.Problems {
 		kind := "wrong"
 		if problem.Advice || problem.Catalogue && !catalogue {
@@ -180,5 +181,18 @@ func checkID(report *check.Report, p *providers.Provider, path string) {
 		if other, err := providers.Get(alias); err == nil && other.ID != p.ID {
 			problem("aliases", "%q means %s in the catalogue: drop it, or choose another", alias, other.ID)
 		}
+	}
+}
+
+// checkMessage advises against slots that touch. Those of the catalogue have texts of known
+// forms.
+func checkMessage(report *check.Report, p *providers.Provider) {
+	rules, err := p.Rules()
+	if err != nil { // a param has no value
+		return
+	}
+	if first, second := rules.Touching(); first != "" {
+		report.Problems = append(report.Problems, check.Problem{Path: "scheme.message", Advice: true, Text: fmt.Sprintf(
+			"no text separates %s and %s, so bytes of a captured delivery can move from one to the other: write the text that the sender signs between them, {timestamp} where one is the time, or body_format if every body is JSON or XML", first, second)})
 	}
 }

@@ -202,3 +202,19 @@ func contributingExample(t *testing.T) string {
 	}
 	return text
 }
+
+func TestProvidersCheckOfSlotsThatTouch(t *testing.T) {
+	for message, want := range map[string]string{
+		"{header:X-Run}{body}":  ": advice: scheme.message: no text separates {header:X-Run} and {body}, so bytes of",
+		"{header:X-Run}.{body}": "",
+	} {
+		path := filepath.Join(t.TempDir(), "acme.json")
+		if err := os.WriteFile(path, []byte(`{"id": "acme", "scheme": {"signature": {"header": "X-Sig"}, "message": "`+message+`"}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, _, code := webhook(t, "", "providers", "--check", path)
+		if code != exitOK || strings.Contains(out, "no text separates") != (want != "") || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d, want %q:\n%s", message, code, want, out)
+		}
+	}
+}
