@@ -4,51 +4,66 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
 	"go.uber.org/zap"
 )
 
+// A meeting is a handler with a request that reaches it.
+type meeting struct {
+	placed
+	at spot
+}
+
 // conflict refuses two handlers without names that one request may reach, depending
-// on a header or the sender's address: their scope is provider, host and path, so a
-// delivery of one sender would be a duplicate for the other.
+// on a header or the sender's address, or two requests whose paths count as one: their scope
+// is provider, host and path, so a delivery of one sender would be a duplicate for the other.
 func (s *survey) conflict() error {
+	scopes := make(map[string][]meeting)
 	for _, at := range slices.SortedFunc(maps.Keys(s.met), func(a, b spot) int { return cmp.Compare(a.String(), b.String()) }) {
-		scopes := make(map[string]placed)
 		for _, p := range s.met[at] {
-			h := p.handler
-			if h.Named || h.NoDedupe || h == scopes[h.Provider].handler {
+			h, this := p.handler, meeting{p, at}
+			if h.Named || h.NoDedupe {
 				continue
 			}
-			first, taken := scopes[h.Provider]
-			if !taken {
-				scopes[h.Provider] = p
-				continue
+			scope := h.Provider + " " + at.counted()
+			for _, first := range scopes[scope] {
+				// A site with two addresses has each of its handlers twice.
+				if first.handler != h && (first.at == at && first.server == p.server || len(s.differs(first.handler, h)) > 0) {
+					return s.needNames(first, this)
+				}
 			}
-			// A site with two addresses has each of its handlers twice.
-			if first.server == p.server || len(s.differs(first.handler, h)) > 0 {
-				return s.needNames(first.handler, h, at)
+			if !slices.Contains(scopes[scope], this) {
+				scopes[scope] = append(scopes[scope], this)
 			}
 		}
 	}
 	return nil
 }
 
-func (s *survey) needNames(a, b *Handler, at spot) error {
-	var both []seat
+// counted returns the address as it counts for a delivery's identity.
+func (s spot) counted() string { return strings.ToLower(s.host + path.Clean("/"+s.path)) }
+
+func (s *survey) needNames(first, second meeting) error {
+	a, b := first.handler, second.handler
+	both := fmt.Sprintf("verify_webhook %s: the handlers %d and %d of the configuration have no name and", a.Name, min(a.Place, b.Place)+1, max(a.Place, b.Place)+1)
+	remedy := fmt.Sprintf("a delivery accepted by one would be a duplicate for the other. Give each a name: name %s-1, and name %s-2", a.Name, a.Name)
+	if first.at != second.at {
+		return fmt.Errorf("%s get requests for %s and %s, which count as one path: %s", both, first.at, second.at, remedy)
+	}
+	var seats []seat
 	for _, seat := range s.seats {
 		if seat.handler == a || seat.handler == b {
-			both = append(both, seat)
+			seats = append(seats, seat)
 		}
 	}
 	how := "a port"
-	if kinds := kindsOf(both...); len(kinds) > 0 {
+	if kinds := kindsOf(seats...); len(kinds) > 0 {
 		how = strings.Join(kinds, ", ")
 	}
-	return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have no name and can both get a request for %s (distinguished by: %s): "+
-		"a delivery accepted by one would be a duplicate for the other. Give each a name: name %s-1, and name %s-2",
-		a.Name, min(a.Place, b.Place)+1, max(a.Place, b.Place)+1, at, how, a.Name, a.Name)
+	return fmt.Errorf("%s can both get a request for %s (distinguished by: %s): %s", both, first.at, how, remedy)
 }
 
 func (s *survey) differs(a, b *Handler) (how []string) {
