@@ -194,7 +194,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.placed = placement.Handler{
 		Name: h.Name, Named: h.named, Provider: h.providerID(), Method: h.methods[0], Keys: h.keysAsWritten(),
 		PathSigned: h.rules.SignsPath(), NoDedupe: h.recogniser.off, Greets: len(h.handshakes(h.provider)) > 0, Inbox: h.Inbox != nil, Timeout: time.Duration(*h.UpstreamTimeout),
-		Refuses: h.rejectStatus,
+		Refuses: h.rejectStatus, Options: h.Inbox.options(),
 	}
 	h.app = app.(*App)
 	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)

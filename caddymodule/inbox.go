@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,6 +52,18 @@ func (i *Inbox) policy() inbox.Policy {
 		p.DeadOn = []int{410}
 	}
 	return p
+}
+
+// options returns the policy as it takes effect, to be compared.
+func (i *Inbox) options() string {
+	if i == nil {
+		return ""
+	}
+	p := i.policy()
+	if len(p.Retry) == 0 {
+		p.Retry = inbox.DefaultRetry
+	}
+	return fmt.Sprint(p.Retry, cmp.Or(p.Expire, inbox.DefaultExpire), slices.Sorted(slices.Values(p.DeadOn)), p.Keep)
 }
 
 // seenByInbox describes the handler for its inbox.

@@ -52,6 +52,7 @@ type Handler struct {
 	NoDedupe   bool          // it forwards every copy
 	Greets     bool          // it answers handshakes of its provider
 	Inbox      bool          // it stores deliveries under its name
+	Options    string        // of its inbox, for all that is stored under its name
 	Timeout    time.Duration // its limit for the app
 	Refuses    int           // the status of a failed verification
 }

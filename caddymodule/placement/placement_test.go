@@ -128,6 +128,10 @@ func TestHandlersThatNeedQueuesRefuseToStart(t *testing.T) {
 		return "(hooks) {\nverify_webhooks /hooks/* {\nsender github a {\ninbox\n{args[1]}\n}\nreverse_proxy {args[0]}\n}\nrespond 404\n}\n" +
 			"http://a.example.com {\nimport hooks " + a + "\n}\nhttp://b.example.com {\nimport hooks " + b + "\n}"
 	}
+	withOptions := func(a, b string) string {
+		const site = "http://%s.example.com {\nverify_webhooks /hooks/* {\nsender github a {\ninbox {\n%s\n}\n}\nreverse_proxy app:3000\n}\nrespond 404\n}\n"
+		return fmt.Sprintf(site, "a", a) + fmt.Sprintf(site, "b", b)
+	}
 	route := func(shop, billing string) string {
 		return "&(hook) {\nverify_webhook github a {\ninbox\n}\n}\nhttp://hooks.example.com {\nhandle /shop/* {\ninvoke hook\nreverse_proxy " + shop +
 			"\n}\nhandle /billing/* {\ninvoke hook\nreverse_proxy " + billing + "\n}\nrespond 404\n}"
@@ -140,6 +144,10 @@ func TestHandlersThatNeedQueuesRefuseToStart(t *testing.T) {
 		"two sites, two names":        {strings.ReplaceAll(sites("app-a:3000 name-a", "app-b:3000 name-b"), "{args[1]}", "name {args[1]}"), ""},
 		"two sites, one name":         {strings.ReplaceAll(sites("app-a:3000 a", "app-b:3000 a"), "{args[1]}", "name {args[1]}"), "verify_webhook a: the handlers 1 and 2"},
 		"one site with two addresses": {"http://a.example.com, http://a.example.com:8080 {\nverify_webhook github a {\ninbox\n}\nreverse_proxy app:3000\n}", ""},
+		"two sites, other options":    {withOptions("expire 5d", "expire 4d"), "the handlers 1 and 2 … different options … name github-1"},
+		"options of one's own":        {withOptions("after 1s", "after 2s"), ""},
+		"the default options":         {withOptions("expire 3d\ndead_on 410 404\nkeep 0s", "retry 5s 30s 2m 10m 30m 1h 2h 4h 8h 12h\ndead_on 404 410"), ""},
+		"options of an unknown app":   {strings.ReplaceAll(withOptions("keep 1d", "keep 2d"), "reverse_proxy app:3000", "respond 200"), "different options"},
 		"one without an inbox":        {"http://a.example.com {\nverify_webhook github a {\ninbox\n}\nreverse_proxy app-a:3000\n}\nhttp://b.example.com {\nverify_webhook github b\nreverse_proxy app-b:3000\n}", ""},
 		"a named route, two apps":     {route("app-a:3000", "app-b:3000"), "several routes invoke it … app-b:3000; app-a:3000"},
 		"a named route, one app":      {route("app:3000", "app:3000"), ""},

@@ -78,8 +78,22 @@ func (s *survey) differs(a, b *Handler) (how []string) {
 
 // oneQueue refuses handlers with an inbox and one name that lead to different apps:
 // they would share a queue, and what holds one app's deliveries would hold the other's.
+// It has one set of options too.
 func (s *survey) oneQueue() error {
 	first := make(map[string]seat)
+	options := make(map[string]*Handler)
+	for _, at := range s.seats {
+		h := at.handler
+		if !h.Inbox {
+			continue
+		}
+		if other := options[h.Name]; other == nil {
+			options[h.Name] = h
+		} else if other.Options != h.Options {
+			return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have an inbox, one name and different options of it (retry, expire, dead_on, keep). They would share a queue, which has one set of options. "+
+				"Give each a name: name %s-1, and name %s-2, or write the same options", h.Name, min(other.Place, h.Place)+1, max(other.Place, h.Place)+1, h.Name, h.Name)
+		}
+	}
 	for _, at := range s.seats {
 		if !at.handler.Inbox || s.appsAt(at) == "" {
 			continue
