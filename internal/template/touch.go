@@ -34,9 +34,8 @@ func (t Template) Touching(body BodyForm, settled func(*Part) bool) (first, seco
 	return nil, nil
 }
 
-// varies reports whether the text may become longer or shorter, and be what an attacker
-// wants: not a digest, nor a string in quotation marks. The route settles what is called,
-// but for the query.
+// varies reports whether an attacker may choose the text and its length: not of a digest,
+// nor of a string in quotation marks. The route settles what is called, but for the query.
 func (p *Part) varies() bool {
 	f := p.Slot.Facts()
 	return (p.Slot == Body || p.Slot == Timestamp || p.Slot == Query || p.Slot == QuerySorted || f.Joined || f.chosen == byAnyone) &&
