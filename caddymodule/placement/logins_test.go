@@ -49,3 +49,29 @@ func TestLoginsHideNoApp(t *testing.T) {
 		}
 	}
 }
+
+// TestQuestionsThatPassSomeApprovals: a proxy that asks, and passes 200 alone on, is no
+// guard, and not the app of deliveries either.
+func TestQuestionsThatPassSomeApprovals(t *testing.T) {
+	site := func(port, auth, app string) string {
+		return "http://hooks.example.com:" + port + " {\nverify_webhooks /hooks/* {\nsender stripe whsec_a {\ninbox\n}\nreverse_proxy " + auth +
+			" {\nmethod GET\nrewrite /v\n@ok status 200\nhandle_response @ok {\nrequest_header X-User {rp.header.X-User}\n}\n}\nreverse_proxy " + app + "\n}\n}\n"
+	}
+	if _, err := survey(t, site("8080", "auth:1000", "app:3000")+site("8081", "auth:2000", "app:3000")); err != nil {
+		t.Errorf("one app, behind two logins: %v", err)
+	}
+	if _, err := survey(t, site("8080", "auth:1000", "app:3000")+site("8081", "auth:1000", "app:4000")); err == nil {
+		t.Error("two apps, behind one login, share a queue")
+	}
+}
+
+// TestPathsThatDifferByASlashOnTwoPorts: of sites for any host the port counts, so these
+// share nothing.
+func TestPathsThatDifferByASlashOnTwoPorts(t *testing.T) {
+	site := func(port, path, secret, app string) string {
+		return "http://:" + port + " {\nhandle " + path + " {\nverify_webhook github " + secret + "\nreverse_proxy " + app + "\n}\nrespond 404\n}\n"
+	}
+	if _, err := survey(t, site("8080", "/hooks/github", "a", "app:3000")+site("8081", "/hooks/github/", "b", "app:4000")); err != nil {
+		t.Error(err)
+	}
+}

@@ -78,16 +78,15 @@ func (w *walker) proxy(h *reverseproxy.Handler, m imagined, rest onward) {
 	if *w.budget--; *w.budget <= 0 {
 		return
 	}
-	for _, response := range h.HandleResponse {
-		if m.passed == nil && response.StatusCode == "" && !letsIn(h, response) {
-			empty := w.empty
-			w.routes(response.Routes, m, rest)
-			w.empty = empty // for some responses at most
-		}
-	}
 	if isGuard(h) {
+		if m.passed == nil {
+			w.responses(h, m, rest)
+		}
 		w.login(m, rest)
 		return
+	}
+	if w.responses(h, m, rest) && m.passed != nil {
+		return // a delivery's app is behind it
 	}
 	a, requests := replyOfProxy(h, m.fixed), []imagined{m}
 	if h.Rewrite != nil {
@@ -96,6 +95,20 @@ func (w *walker) proxy(h *reverseproxy.Handler, m imagined, rest onward) {
 	for _, m := range requests {
 		w.note(a, m)
 	}
+}
+
+// responses takes a request into the routes for the responses that do not answer it: a
+// stranger's without one of those that the server has approved, a delivery with them only.
+// It reports whether there are any.
+func (w *walker) responses(h *reverseproxy.Handler, m imagined, rest onward) (found bool) {
+	for _, response := range h.HandleResponse {
+		if response.StatusCode == "" && letsIn(h, response) == (m.passed != nil) {
+			empty := w.empty
+			w.routes(response.Routes, m, rest)
+			w.empty, found = empty, true // for some responses at most
+		}
+	}
+	return found
 }
 
 // proxy returns what goes on to the handlers behind a proxy.

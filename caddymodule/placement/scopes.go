@@ -30,6 +30,9 @@ func (s *survey) conflict() error {
 			}
 			scope := h.Provider + " " + at.counted()
 			for _, first := range scopes[scope] {
+				if first.at != at && first.server != p.server {
+					continue // of sites for any host the port counts
+				}
 				// A site with two addresses has each of its handlers twice.
 				if first.handler != h && (first.at == at && first.server == p.server || len(s.differs(first.handler, h)) > 0) {
 					return s.needNames(first, this)
