@@ -92,7 +92,10 @@ const (
 // one replaces ends later. Then it does what Open would have done, and returns the inbox;
 // nil without one.
 func (c *Configuration) inherit(ctx context.Context) *Box {
-	file := c.Module.(*Bolt)
+	file, ok := c.Module.(*Bolt)
+	if !ok {
+		return nil
+	}
 	pause, free := openPause, false
 	for {
 		select {
