@@ -80,3 +80,31 @@ func isWarned(t *testing.T, caddyfile, begin string) bool {
 	}
 	return slices.ContainsFunc(warnings, func(w string) bool { return strings.HasPrefix(w, begin) })
 }
+
+// TestPortsThatAClientChooses: where the port counts for a handler without a name, and
+// several lead to it, the start says so.
+func TestPortsThatAClientChooses(t *testing.T) {
+	const ports = "handlers without a name include the port"
+	site := func(addresses, name, app string) string {
+		return addresses + " {\nverify_webhooks /hooks/* {\nsender github a" + name + "\nreverse_proxy " + app + "\n}\n}\n"
+	}
+	for name, c := range map[string]struct {
+		caddyfile string
+		warned    bool
+	}{
+		"any host":              {site("http://:80, http://:8080", "", "app:3000"), true},
+		"a wildcard":            {site("http://*.example.com, http://*.example.com:8080", "", "app:3000"), true},
+		"two sites of one app":  {site("http://:80", "", "app:3000") + site("http://:8080", "", "app:3000"), true},
+		"a listed host":         {site("http://example.com, http://example.com:8080", "", "app:3000"), false},
+		"with a name":           {site("http://:80, http://:8080", " {\nname shop\n}", "app:3000"), false},
+		"one port":              {site("http://:80", "", "app:3000"), false},
+		"other patterns":        {site("http://*.example.com", "", "app:3000") + site("http://*.example.org:8080", "", "app:3000"), false},
+		"what another port has": {site("http://:80", "", "app:3000") + "http://:8080 {\nrespond ok\n}\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if warned := isWarned(t, c.caddyfile, ports); warned != c.warned {
+				t.Errorf("warned: %t", warned)
+			}
+		})
+	}
+}

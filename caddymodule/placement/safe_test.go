@@ -133,7 +133,9 @@ var safePlacements = map[string]string{
 	}`,
 	"a site at two ports": `http://:8080, http://:8081 {
 		handle /hooks/* {
-			verify_webhook /hooks/stripe stripe whsec_a
+			verify_webhook /hooks/stripe stripe whsec_a {
+				name stripe
+			}
 			` + guardLines + `
 			reverse_proxy app:3000
 		}

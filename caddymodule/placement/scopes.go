@@ -94,7 +94,7 @@ func (s *survey) oneQueue() error {
 			options[h.Name] = h
 		} else if other.Options != h.Options {
 			return fmt.Errorf("verify_webhook %s: the handlers %d and %d of the configuration have an inbox, one name and different options of it (retry, expire, dead_on, keep). They would share a queue, which has one set of options. "+
-				"Give each a name: name %s-1, and name %s-2, or write the same options", h.Name, min(other.Place, h.Place)+1, max(other.Place, h.Place)+1, h.Name, h.Name)
+				"Write the same options, or give each a name when the inbox holds nothing of them: name %s-1, and name %s-2", h.Name, min(other.Place, h.Place)+1, max(other.Place, h.Place)+1, h.Name, h.Name)
 		}
 	}
 	for _, at := range s.seats {
@@ -193,11 +193,12 @@ func (s *survey) sameName() (findings []Finding) {
 	return findings
 }
 
-// anyPath finds handlers without a name that requests reach on several paths, or under any
-// host that a client writes. Path and host are then part of a delivery's identity,
+// anyPath finds handlers without a name that requests reach on several paths or ports, or
+// under any host that a client writes. These are then part of a delivery's identity,
 // although anyone can choose them unless they are signed.
 func (s *survey) anyPath() (findings []Finding) {
-	var paths, hosts []string
+	var paths, hosts, ports []string
+	servers := make(map[[4]string]string)
 	for _, seat := range s.seats {
 		h := seat.handler
 		if h.Named || h.NoDedupe {
@@ -209,6 +210,24 @@ func (s *survey) anyPath() (findings []Finding) {
 		if seat.guessed && slices.Contains(seat.hosts, "") {
 			hosts = append(hosts, h.Name)
 		}
+		for _, host := range few(seat.named, "") {
+			if host != "" && !strings.ContainsAny(host, "*{") {
+				continue // listed: the port does not count
+			}
+			is := [4]string{h.Provider, host, h.Keys, s.appBehind(h)}
+			if servers[is] == "" {
+				servers[is] = seat.server
+			}
+			if servers[is] != seat.server && !seat.guessed {
+				ports = append(ports, h.Name)
+			}
+		}
+	}
+	if len(ports) > 0 {
+		findings = append(findings, Finding{
+			"handlers without a name include the port in a delivery's identity on sites for any host, and several ports lead to these: a captured delivery can be replayed at another one. Give each a name, the same for ports that lead to one app: name <name>",
+			[]zap.Field{zap.Strings("names", sorted(ports))},
+		})
 	}
 	if len(paths) > 0 {
 		findings = append(findings, Finding{

@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -19,10 +18,9 @@ import (
 type seat struct {
 	handler *Handler
 	server  string
-	top     *caddyhttp.Route // of the server, around it
-	hosts   []string         // only "" if any host matches
-	paths   []string         // as called
-	inside  []string         // the same, as the handler sees them
+	hosts   []string // only "" if any host matches
+	paths   []string // as called
+	inside  []string // the same, as the handler sees them
 	layers  []layer
 	below   []string // examples of everything below a path
 	own     []string // the path patterns beside the handler, as written
@@ -41,7 +39,6 @@ const maxSamples = 8
 
 // A trail leads from a server's routes to a handler, outermost first.
 type trail struct {
-	top     *caddyhttp.Route // as in a seat
 	hosts   []string
 	layers  []layer
 	others  []string
@@ -182,7 +179,6 @@ const maxSeats = 10000
 
 // into extends the trail into a route.
 func (t trail) into(route *caddyhttp.Route) trail {
-	t.top = cmp.Or(t.top, route)
 	hosts, patterns := hostsAndPaths(route)
 	if len(hosts) > 0 {
 		t.hosts, t.named = hosts, append(slices.Clip(t.named), hosts...)
@@ -232,7 +228,7 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, top: t.top, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, strips: t.strips, layers: t.layers}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, strips: t.strips, layers: t.layers}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if t.layers[i].maybe {

@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -19,7 +18,7 @@ import (
 type Site struct {
 	hosts    []string // literal ones
 	patterns []string // with a star or a placeholder; "" for every host
-	listen   string   // of the server, if another one has a handler of the same address at another site
+	listen   string   // of the server, if another one has a handler of the same address
 	paths    []string // as called
 	room     string
 }
@@ -41,14 +40,13 @@ type Places struct {
 func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]Places) {
 	sites, places = make(map[*Handler]*Site), make(map[*Handler]Places)
 	guessed := make(map[*Handler]bool)
-	entrances := make(map[string]map[string]*entrance) // by provider and pattern, then by server
-	home := make(map[*Handler]string)                  // its server
+	servers := make(map[string][]string) // servers with a handler of the same scope, by its provider and pattern
 	repl := caddy.NewReplacer()
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		for _, seat := range placeOf(name, app.Servers[name]).seats {
 			h := seat.handler
 			if sites[h] == nil {
-				sites[h] = new(Site)
+				sites[h] = &Site{listen: strings.Join(app.Servers[name].Listen, " ")}
 			}
 			guessed[h] = guessed[h] || seat.guessed
 			places[h] = Places{places[h].Count + 1, places[h].Watched || seat.watched, places[h].Strips || seat.strips}
@@ -59,28 +57,16 @@ func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]
 			if h.Named {
 				continue
 			}
-			home[h] = name
 			for _, pattern := range sites[h].patterns {
 				key := h.Provider + " " + pattern
-				if entrances[key] == nil {
-					entrances[key] = make(map[string]*entrance)
-				}
-				if entrances[key][name] == nil {
-					entrances[key][name] = &entrance{server: app.Servers[name]}
-				}
-				entrances[key][name].add(siteAround(app.Servers[name], seat.top))
+				servers[key] = sorted(append(servers[key], name))
 			}
 		}
 	}
 	maps.DeleteFunc(sites, func(h *Handler, _ *Site) bool { return guessed[h] })
-	ports := make(map[string]map[string]string) // what counts, by provider and pattern, then by server
-	sameSites := make(compared)
-	for key, of := range entrances {
-		ports[key] = sameSites.portsOf(of)
-	}
 	for h, site := range sites {
-		for _, pattern := range site.patterns {
-			site.listen = cmp.Or(site.listen, ports[h.Provider+" "+pattern][home[h]])
+		if !slices.ContainsFunc(site.patterns, func(p string) bool { return len(servers[h.Provider+" "+p]) > 1 }) {
+			site.listen = ""
 		}
 		sum := sha256.Sum256([]byte(strings.Join(slices.Concat(site.hosts, site.patterns, site.paths), "\n")))
 		site.room = h.Name + " " + hex.EncodeToString(sum[:4])
@@ -121,9 +107,8 @@ func (s *Site) Covers(host string) bool {
 }
 
 // Address replaces a host that the site does not list: the pattern that it matches,
-// which the client cannot choose. It includes the port only if different sites on
-// several ports need it: two gateways that share a store may listen on different ones, and
-// of one site with two addresses a replay may come to either.
+// which the client cannot choose. It includes the port only if handlers on several
+// ports need it: two gateways that share a store may listen on different ones.
 func (s *Site) Address(host string) string {
 	host = hostOf(host)
 	for _, pattern := range s.patterns {

@@ -30,7 +30,7 @@ func TestSites(t *testing.T) {
 		"a wildcard inside of a host": {inSite("http://a.example.com", "@a host *.example.com", "@a"), map[string]string{"a.example.com": "listed"}},
 		"a named route of two sites": {"&(hook) {\nverify_webhook github a\n}\nhttp://a.example.com:8080 {\ninvoke hook\nreverse_proxy app-a:3000\n}\nhttp://*.example.org:8080 {\ninvoke hook\nreverse_proxy app-b:3000\n}",
 			map[string]string{"a.example.com": "listed", "b.example.org": "*.example.org", "c.example.org": "*.example.org"}},
-		"any host on two ports":              {"http://:8080" + block + "\nhttp://:8081" + strings.ReplaceAll(block, "app:", "other:"), map[string]string{"a.example.com": ":8080"}},
+		"any host on two ports":              {"http://:8080" + block + "\nhttp://:8081" + block, map[string]string{"a.example.com": ":8080"}},
 		"any host on two ports, two senders": {"http://:8080" + block + "\nhttp://:8081" + strings.ReplaceAll(block, "github", "slack"), map[string]string{"a.example.com": ""}},
 		"any host on two ports, a name":      {"http://:8080" + block + "\nhttp://:8081" + strings.Replace(block, "github a", "github a {\nname gh\n}", 1), map[string]string{"a.example.com": ""}},
 		"a wildcard beside any host":         {"http://*.example.com:8080" + block + "\nhttp://:8081" + block, map[string]string{"a.example.com": "*.example.com"}},
@@ -69,61 +69,6 @@ func TestSites(t *testing.T) {
 				if !slices.Contains(got, want) {
 					t.Errorf("%q: got %q, want %q", host, got, want)
 				}
-			}
-		})
-	}
-}
-
-// TestPortsOfOneSite: the port counts if sites for any host on two ports may lead to
-// different apps, and not at one site with two addresses, where a client chooses the port.
-func TestPortsOfOneSite(t *testing.T) {
-	const (
-		hooks   = "verify_webhooks /hooks/* {\nsender github a\nreverse_proxy app:3000\n}\n"
-		proxied = "verify_webhooks /hooks/* {\nsender github a\n%\n}\n"
-	)
-	site := func(address, routes string) string { return address + " {\n" + routes + "respond 404\n}\n" }
-	behind := func(proxy string) string { return strings.Replace(proxied, "%", proxy, 1) }
-	both := func(one, other string) string { return site("http://:8080", one) + site("http://:8081", other) }
-	for name, c := range map[string]struct {
-		caddyfile string
-		addresses []string
-	}{
-		"any host":                   {site("http://:80, https://:443", hooks), []string{""}},
-		"a wildcard":                 {site("http://*.a.test, https://*.a.test", hooks), []string{"*.a.test"}},
-		"beside another site":        {site("http://:80, https://:443", hooks) + site("b.test", ""), []string{""}},
-		"beside a redirect":          {site("http://:80, https://:443", "@plain protocol http\nredir @plain https://{host}{uri}\n"+hooks) + site("b.test", ""), []string{""}},
-		"a snippet":                  {"(hooks) {\n" + hooks + "}\n" + both("import hooks\n", "import hooks\n"), []string{""}},
-		"a single directive":         {site("http://:80, https://:443", "handle /hooks/* {\nverify_webhook github a\nphp_fastcgi app:9000\n}\n"), []string{""}},
-		"a transport":                {site("http://:80, https://:443", behind("reverse_proxy https://app:3000 {\nheader_up X-Port {port}\nlb_policy round_robin\nhealth_uri /up\n}")), []string{""}},
-		"a named route":              {"&(app) {\nreverse_proxy app:3000\n}\n" + site("http://:80, https://:443", behind("invoke app")), []string{""}},
-		"two sites":                  {site("http://:80, https://:443", hooks) + site("http://:8080", behind("reverse_proxy other:3000")), []string{":443", ":8080"}},
-		"two apps":                   {both(hooks, behind("reverse_proxy other:3000")), []string{":8080", ":8081"}},
-		"two keys":                   {both(hooks, strings.Replace(hooks, "github a", "github b", 1)), []string{":8080", ":8081"}},
-		"two hosts of one app":       {both(behind("reverse_proxy app:3000 {\nheader_up Host one\n}"), behind("reverse_proxy app:3000 {\nheader_up Host two\n}")), []string{":8080", ":8081"}},
-		"two folders of one app":     {both(behind("rewrite * /one{uri}\nreverse_proxy app:3000"), behind("rewrite * /two{uri}\nreverse_proxy app:3000")), []string{":8080", ":8081"}},
-		"two headers for one app":    {both(behind("request_header X-App one\nreverse_proxy app:3000"), behind("request_header X-App two\nreverse_proxy app:3000")), []string{":8080", ":8081"}},
-		"two apps by variables":      {both(behind("vars up app:3000\nreverse_proxy {vars.up}"), behind("vars up other:3000\nreverse_proxy {vars.up}")), []string{":8080", ":8081"}},
-		"two dynamic apps":           {both(behind("reverse_proxy {\ndynamic a app 3000\n}"), behind("reverse_proxy {\ndynamic a other 3000\n}")), []string{":8080", ":8081"}},
-		"dynamic multi":              {both(behind("reverse_proxy {\ndynamic multi {\na app 3000\n}\n}"), behind("reverse_proxy {\ndynamic multi {\na other 3000\n}\n}")), []string{":8080", ":8081"}},
-		"two roots of one FastCGI":   {both(behind("php_fastcgi app:9000 {\nroot /one\n}"), behind("php_fastcgi app:9000 {\nroot /two\n}")), []string{":8080", ":8081"}},
-		"a port that chooses":        {site("http://:8080, http://:8081", behind("reverse_proxy app:{port}")), []string{":8080", ":8081"}},
-		"a protocol that chooses":    {site("http://:80, https://:443", behind("@plain protocol http\nhandle @plain {\nreverse_proxy other:3000\n}\nhandle {\nreverse_proxy app:3000\n}")), []string{":443", ":80"}},
-		"an expression that chooses": {site("http://:8080, http://:8081", behind("@one expression `{port} == \"8080\"`\nhandle @one {\nreverse_proxy other:3000\n}\nhandle {\nreverse_proxy app:3000\n}")), []string{":8080", ":8081"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			app, end, err := load(adapt(t, c.caddyfile))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer end()
-			sites, _ := placement.SitesOf(app)
-			var got []string
-			for _, site := range sites {
-				got = append(got, site.Address("x.a.test"))
-			}
-			slices.Sort(got)
-			if got = slices.Compact(got); !slices.Equal(got, c.addresses) {
-				t.Errorf("got %q, want %q", got, c.addresses)
 			}
 		})
 	}
