@@ -49,7 +49,7 @@ func letsIn(h *reverseproxy.Handler, response caddyhttp.ResponseHandler) bool {
 	return onlyAsks(h) && m != nil && len(m.StatusCode) > 0 && !slices.ContainsFunc(m.StatusCode, func(code int) bool { return !isOf2xx(code) })
 }
 
-// isOf2xx also takes 2, which stands for all of them.
+// isOf2xx also takes 2, Caddy's form of all of them.
 func isOf2xx(code int) bool { return code == 2 || code/100 == 2 }
 
 // goesOn reports whether routes refuse a request or pass it on, and do not answer it.

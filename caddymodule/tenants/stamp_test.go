@@ -14,10 +14,10 @@ func TestKeyOfTheSameSizeAndTime(t *testing.T) {
 	now := time.Now()
 	f.now = func() time.Time { return now }
 	at := now.Add(-time.Hour)
-	replace := func(path, text string, anew bool) {
+	replace := func(path, text string, recreated bool) {
 		t.Helper()
 		path = filepath.Join(dir, path)
-		if anew { // the file system may give the new file the old one's identity
+		if recreated { // the file system may give the new file the old one's identity
 			_ = os.Remove(path)
 		}
 		write(t, path, text)
@@ -26,16 +26,16 @@ func TestKeyOfTheSameSizeAndTime(t *testing.T) {
 		}
 	}
 	for name, files := range map[string][2]string{"acme": {"acme", ""}, "folder": {"folder/a", "a="}} {
-		for _, anew := range []bool{false, true} {
-			replace(files[0], "old1", anew)
+		for _, recreated := range []bool{false, true} {
+			replace(files[0], "old1", recreated)
 			found, err := f.Find(t.Context(), name, nil)
 			if got := texts(found, err); got != files[1]+"old1" {
 				t.Fatalf("%s: %s", name, got)
 			}
-			replace(files[0], "new2", anew) // perhaps within one tick of the file system's clock
+			replace(files[0], "new2", recreated) // perhaps within one tick of the file system's clock
 			now = now.Add(rereads)
 			if got := texts(f.Find(t.Context(), name, found)); got != files[1]+"new2" {
-				t.Errorf("%s, anew %t: %s", name, anew, got)
+				t.Errorf("%s, recreated %t: %s", name, recreated, got)
 			}
 		}
 	}
