@@ -12,10 +12,14 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
 )
 
-// isCurl reports whether a text is a command of a shell and not a request.
+// isCurl reports whether a text is a command of a shell and not a request, whose method
+// may be any token (RFC 9110 §9.1), and so "curl" too.
 func isCurl(text []byte) bool {
 	text = bytes.TrimPrefix(text, []byte("$ "))
 	first, _, _ := bytes.Cut(text, []byte("\n"))
+	if words := bytes.Fields(first); len(words) == 3 && bytes.HasPrefix(words[2], []byte("HTTP/")) {
+		return false
+	}
 	return bytes.HasPrefix(text, []byte("curl ")) || bytes.HasPrefix(text, []byte("printf ")) && bytes.Contains(first, []byte(" | base64 -d |"))
 }
 

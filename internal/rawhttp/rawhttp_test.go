@@ -225,6 +225,7 @@ func FuzzParse(f *testing.F) {
 		`{"method":"POST","url":"http://a.example/a b"}`, `{"method":"POST","url":"http://a.example/a\u00a0b"}`,
 		`{"method":"POST","url":"http://a.example/hooks","headers":{"X":" "}}`, // was kept, and written as nothing
 		"curl -sSXPOST -H 'X: 1' --data-raw $'\\xff' a.example", "printf %s 'AP8=' | base64 -d |\ncurl -d @- a.example", "curl - -x", "curl -s-x a",
+		"curl http://0 HTTP/1.1", "curl -Xcurl a", "curl -Xprintf a", "curl -X'$' http://curl", // were written as commands
 	} {
 		f.Add([]byte(seed))
 	}
