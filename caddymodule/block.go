@@ -86,7 +86,7 @@ func (b *Block) Provision(ctx caddy.Context) error {
 	if err := b.load(ctx); err != nil {
 		return fmt.Errorf("verify_webhooks: %w", err)
 	}
-	return guardErrorRoutes(ctx)
+	return guardErrorRoutes(ctx, appview.Prefix(b.Prefix))
 }
 
 func (b *Block) load(ctx caddy.Context) error {

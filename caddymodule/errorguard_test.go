@@ -331,3 +331,75 @@ func TestErrorsAnswerAsTheyDid(t *testing.T) {
 		}
 	}
 }
+
+// TestDetoursOfWhatIsRefusedEarlier: an error page of the app gets no header by which it
+// may read a refused request as one below the prefix of any block of the server, by
+// whatever it was refused. Others stay, and all that a genuine delivery has.
+func TestDetoursOfWhatIsRefusedEarlier(t *testing.T) {
+	const (
+		page  = "handle_errors {\nrewrite * /error\n" + toTheApp + "}\n"
+		guard = "verify_webhooks /hooks/*\n"
+		other = "}\nhttp://b.test:1234 {\nerror 404\n" + page
+	)
+	serve := func(text string, change func(*http.Request)) {
+		t.Helper()
+		config, err := adapt("Caddyfile", "{\nadmin off\n}\n"+text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serveEarly(serverOf(t, config), func(r *http.Request) {
+			r.Header.Set("X-Original-Url", "/hooks/github")
+			r.Header.Set("X-Script-Name", "/other")
+			r.Header.Set("X-Forwarded-Prefix", "/shop")
+			if change != nil {
+				change(r)
+			}
+		})
+		if len(otherAppGot) != 1 {
+			t.Fatalf("%s: the error routes passed on %d requests", text, len(otherAppGot))
+		}
+	}
+	for refuser, by := range earlyRefusals {
+		for shape, gateway := range map[string]string{
+			"block": hooksBlock, "guard": guard + strings.ReplaceAll(guard, "/hooks/", "/other/"), "line": hooksLine,
+			"two blocks": strings.ReplaceAll(hooksBlock, "/hooks/", "/other/") + hooksBlock,
+		} {
+			inside := gateway
+			if by.site != nil {
+				inside = by.site(inside)
+			}
+			serve("http://:1234 {\n"+inside+"error 404\n"+page+"}\n", func(r *http.Request) {
+				if shape == "guard" { // which answers what is below its prefix
+					r.URL.Path, r.RequestURI = "/x", "/x"
+				}
+				if by.change != nil {
+					by.change(r)
+				}
+			})
+			got := otherAppGot[0].Header
+			if kept := got.Get("X-Original-Url") != ""; kept != (shape == "line") {
+				t.Errorf("%s, %s: the app got X-Original-Url: %t", refuser, shape, kept)
+			}
+			if kept := got.Get("X-Script-Name") != ""; kept != (shape == "line" || shape == "block") {
+				t.Errorf("%s, %s: the app got X-Script-Name: %t", refuser, shape, kept)
+			}
+			if got.Get("X-Forwarded-Prefix") != "/shop" {
+				t.Errorf("%s, %s: X-Forwarded-Prefix is deleted", refuser, shape)
+			}
+		}
+	}
+	toB := func(r *http.Request) { r.Host, r.URL.Path, r.RequestURI = "b.test", "/x", "/x" }
+	for prefix, goes := range map[string]bool{"/hooks/*": true, "*": false} { // to an app all of whose paths are webhooks' they lead nowhere else
+		serve("http://a.test:1234 {\n"+strings.ReplaceAll(hooksBlock, "/hooks/*", prefix)+other+"}\n", toB)
+		if kept := otherAppGot[0].Header.Get("X-Original-Url") != ""; kept == goes {
+			t.Errorf("another site's page, %s: the app got X-Original-Url: %t", prefix, kept)
+		}
+	}
+	serve("http://:1234 {\n"+hooksBlock+page+"}\n", func(r *http.Request) {
+		r.Header.Set("X-Hub-Signature-256", "sha256="+sign("a-long-secret-of-a-test", `{"evil":1}`))
+		r.Header.Set("X-Repository-Url", "/hooks/github")
+	})
+	if got := otherAppGot[0].Header; got.Get("Webhook-Verified") != "github" || got.Get("X-Repository-Url") == "" {
+		t.Errorf("another app got of a genuine delivery: %v", got)
+	}
+}

@@ -69,17 +69,19 @@ func (m MatchPrefix) owns(r *http.Request) bool {
 // server and of the subroutes around it. Caddy itself refuses before any route (421
 // with strict_sni_host), and so do handlers above the module, such as request_body.
 //
+// The guards learn the prefix, if the module is a block.
+//
 // It relies on Caddy's order: a server, like a subroute, provisions its error routes
 // after its routes.
-func guardErrorRoutes(ctx caddy.Context) error {
+func guardErrorRoutes(ctx caddy.Context, prefix appview.Prefix) error {
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Errors != nil {
-		if err := guardErrors(ctx, server.Routes, server.Errors); err != nil {
+		if err := guardErrors(ctx, server.Routes, server.Errors, prefix); err != nil {
 			return err
 		}
 	}
 	for _, module := range ctx.Modules() {
 		if sub, ok := module.(*caddyhttp.Subroute); ok && sub.Errors != nil {
-			if err := guardErrors(ctx, sub.Routes, sub.Errors); err != nil {
+			if err := guardErrors(ctx, sub.Routes, sub.Errors, prefix); err != nil {
 				return err
 			}
 		}
@@ -91,55 +93,75 @@ func guardErrorRoutes(ctx caddy.Context) error {
 // provisioned already, so are its error routes, or they are right now: the module is
 // in a named route or is itself in the error routes. A server has compiled them, but
 // their subroutes, and all of a Caddyfile are, are compiled for each request.
-func guardErrors(ctx caddy.Context, routes caddyhttp.RouteList, config *caddyhttp.HTTPErrorConfig) error {
-	if slices.ContainsFunc(routes, func(r caddyhttp.Route) bool { return r.HandlersRaw != nil }) {
-		if len(config.Routes) > 0 && !isGuarded(config.Routes) {
-			config.Routes = slices.Insert(config.Routes, 0, errorGuardRoute())
-		}
+func guardErrors(ctx caddy.Context, routes caddyhttp.RouteList, config *caddyhttp.HTTPErrorConfig, prefix appview.Prefix) error {
+	if there := guardOf(config.Routes); there != nil {
+		there.learn(prefix)
 		return nil
 	}
-	if isGuarded(config.Routes) {
+	guard := new(errorGuard)
+	guard.learn(prefix)
+	if slices.ContainsFunc(routes, func(r caddyhttp.Route) bool { return r.HandlersRaw != nil }) {
+		if len(config.Routes) > 0 {
+			config.Routes = slices.Insert(config.Routes, 0, guard.route())
+		}
 		return nil
 	}
 	for _, route := range config.Routes {
 		for _, handler := range route.Handlers {
-			if sub, ok := handler.(*caddyhttp.Subroute); ok && !isGuarded(sub.Routes) {
-				guard := caddyhttp.RouteList{errorGuardRoute()}
-				if err := guard.Provision(ctx); err != nil {
-					return err
-				}
-				sub.Routes = slices.Insert(sub.Routes, 0, guard[0])
+			sub, ok := handler.(*caddyhttp.Subroute)
+			if !ok {
+				continue
 			}
+			if there := guardOf(sub.Routes); there != nil { // the same in all
+				there.learn(prefix)
+				continue
+			}
+			first := caddyhttp.RouteList{guard.route()}
+			if err := first.Provision(ctx); err != nil {
+				return err
+			}
+			sub.Routes = slices.Insert(sub.Routes, 0, first[0])
 		}
 	}
 	return nil
 }
 
-func errorGuardRoute() caddyhttp.Route {
-	return caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{errorGuard{}}}
-}
-
-func isGuarded(routes caddyhttp.RouteList) bool {
+// guardOf returns the guard before routes, or nil.
+func guardOf(routes caddyhttp.RouteList) *errorGuard {
 	if len(routes) == 0 || len(routes[0].Handlers) == 0 {
-		return false
+		return nil
 	}
-	_, is := routes[0].Handlers[0].(errorGuard)
-	return is
+	guard, _ := routes[0].Handlers[0].(*errorGuard)
+	return guard
 }
 
 // An errorGuard deletes forged marks and trailers from requests that a server's error
-// routes get. If a handler has had the request, it has deleted them: marks are its
+// routes get, and headers by which an app may read them as requests for the prefix of one
+// of its blocks. If a handler has had the request, it has deleted the marks: they are its
 // own, for an app that error routes ask instead, and the body is whole again. An attempt from the inbox ends here,
 // such as one that a handler above refuses: see again.
-type errorGuard struct{}
+type errorGuard struct {
+	prefixes []appview.Prefix // complete once the server is provisioned
+}
+
+// learn adds the prefix of a block. One that owns all paths hides none.
+func (g *errorGuard) learn(prefix appview.Prefix) {
+	if prefix.Base() != "" && !slices.Contains(g.prefixes, prefix) {
+		g.prefixes = append(g.prefixes, prefix)
+	}
+}
+
+func (g *errorGuard) route() caddyhttp.Route {
+	return caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{g}}
+}
 
 // CaddyModule names it in Caddy's trace and for placement. It is not registered: no
 // configuration names it.
-func (errorGuard) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.verify_webhook_errors", New: func() caddy.Module { return errorGuard{} }}
+func (*errorGuard) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.verify_webhook_errors", New: func() caddy.Module { return new(errorGuard) }}
 }
 
-func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (g *errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if attempt.Is(r.Context()) {
 		err, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 		w.WriteHeader(errorStatus(err))
@@ -149,6 +171,9 @@ func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		deleteTrailers(r)
 	} else {
 		deleteMarks(r)
+	}
+	if !isVerified(r) {
+		appview.DeleteDetours(r.Header, r.URL.Path, g.prefixes...)
 	}
 	if d := deliveryOf(r); d != nil && d.whole { // r need not be the handler's request
 		d.giveTo(r)

@@ -202,7 +202,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.app.inbox.Add(h.seenByInbox())
 	h.way = wayTo(ctx)
 	h.app.forFollowing(ctx)
-	return guardErrorRoutes(ctx)
+	return guardErrorRoutes(ctx, "")
 }
 
 // Placed describes the handler for placement.

@@ -40,8 +40,11 @@ const maxCompared = 80 << 10
 
 // DeleteDetours deletes the headers of Detours. Others stay: the proxy in front may have
 // set them.
-func (m Prefix) DeleteDetours(h http.Header, path string) {
-	for _, name := range m.Detours(h, path) {
+func (m Prefix) DeleteDetours(h http.Header, path string) { DeleteDetours(h, path, m) }
+
+// DeleteDetours deletes those of several prefixes, for the cost of one.
+func DeleteDetours(h http.Header, path string, prefixes ...Prefix) {
+	for _, name := range detours(h, path, prefixes) {
 		delete(h, name)
 	}
 }
@@ -50,10 +53,19 @@ func (m Prefix) DeleteDetours(h http.Header, path string) {
 // below it: those with a word for a path in their name and such a path in their value,
 // alone or together with another one, and all with such a name if there are too many to
 // tell.
-func (m Prefix) Detours(h http.Header, path string) (names []string) {
+func (m Prefix) Detours(h http.Header, path string) []string {
+	return detours(h, path, []Prefix{m})
+}
+
+func detours(h http.Header, path string, prefixes []Prefix) (names []string) {
 	all, few := pathHeaders(h, path)
+	if len(all) == 0 {
+		return nil
+	}
 	leads, left := make([]bool, len(all)), maxCompared
-	few = few && m.leadAlone(h, all, path, leads, &left) && m.leadTogether(h, all, leads, &left)
+	for _, m := range prefixes {
+		few = few && m.leadAlone(h, all, path, leads, &left) && m.leadTogether(h, all, leads, &left)
+	}
 	for i, name := range all {
 		if !few || leads[i] {
 			names = append(names, name)
@@ -86,7 +98,7 @@ func (m Prefix) leadAlone(h http.Header, names []string, path string, leads []bo
 		if *left -= d.compared(path); *left < 0 {
 			return false
 		}
-		leads[i] = m.mayLead(d, path)
+		leads[i] = leads[i] || m.mayLead(d, path)
 	}
 	return true
 }

@@ -152,6 +152,28 @@ func TestLongDetoursAreNotRead(t *testing.T) {
 	}
 }
 
+// TestDetoursToSeveralPrefixes: each of them counts, and together they cost what one may.
+func TestDetoursToSeveralPrefixes(t *testing.T) {
+	prefixes := []Prefix{"/hooks/*", "/in/*"}
+	for range 100 {
+		prefixes = append(prefixes, Prefix("/p"+strings.Repeat("x", len(prefixes))+"/*"))
+	}
+	h := http.Header{"X-Original-Url": {"/in/github"}, "X-Script-Name": {"/hooks"}, "X-Base-Path": {"/shop"}, "Accept": {"*/*"}}
+	DeleteDetours(h, "/x", prefixes...)
+	if len(h) != 2 || h.Get("X-Base-Path") == "" {
+		t.Errorf("there remain %v", h)
+	}
+	h.Set("X-Base-Path", "/"+strings.Repeat("y", 2000))
+	DeleteDetours(h, "/x", prefixes[:1]...)
+	if len(h) != 2 {
+		t.Errorf("of what is read with one prefix there remain %v", h)
+	}
+	DeleteDetours(h, "/x", prefixes...)
+	if len(h) != 1 {
+		t.Errorf("of what is too much to read with all there remain %d headers", len(h))
+	}
+}
+
 // TestWhatIsOftenInAPathIsNotRemoved: of each place where an app may remove it the rest is
 // read, so that a path of many costs more than a request should.
 func TestWhatIsOftenInAPathIsNotRemoved(t *testing.T) {
