@@ -11,13 +11,13 @@ import (
 // first ones replace the path, or are a prefix to remove or add: Yii reads
 // X-Rewrite-Url, IIS and old versions of Symfony and Zend X-Original-Url, WSGI and
 // Plack middleware X-Script-Name, X-Forwarded-Script-Name and X-Traversal-Path,
-// Pyramid's traversal X-Vhm-Root, Daphne (of Django) Daphne-Root-Path, Quarkus
-// X-Forwarded-Prefix, Next.js X-Matched-Path and X-Invoke-Path, and apps behind Azure,
+// Pyramid's traversal X-Vhm-Root, Daphne (of Django) Daphne-Root-Path, gunicorn
+// Script-Name and Path-Info, Quarkus X-Forwarded-Prefix, Next.js X-Matched-Path and X-Invoke-Path, and apps behind Azure,
 // Envoy, Netlify and Home Assistant those of their proxies. The last ones replace the
 // method.
 var RoutingHeaders = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Ms-Original-Url", "X-Envoy-Original-Path",
-	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name", "Daphne-Root-Path",
+	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name", "Script-Name", "Path-Info", "Daphne-Root-Path",
 	"X-Forwarded-Script-Name", "X-Traversal-Path", "X-Vhm-Root", "X-Matched-Path", "X-Invoke-Path",
 	"X-Request-Uri", "X-Ingress-Path", "X-Base-Path", "X-Forwarded-Base-Path", "X-Path-Info", "X-Servlet-Path",
 	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method", "X-Original-Method",
@@ -203,11 +203,11 @@ func (d detour) compared(path string) (n int) {
 	}
 	path = FoldCase(path)
 	for _, value := range d.values {
-		n += timesIn(path, FoldCase(asPrefix(value))) * len(path)
+		n += 2 * timesIn(path, FoldCase(asPrefix(value))) * len(path)
 	}
 	for _, list := range d.lists {
 		for _, removed := range removedOf(list) {
-			n += timesIn(path, FoldCase(removed)) * len(path)
+			n += 2 * timesIn(path, FoldCase(removed)) * len(path)
 		}
 	}
 	return n
@@ -236,8 +236,9 @@ func asPrefix(value string) string {
 }
 
 // ownsWithout reports whether the path, which is not below the prefix, is once a part is
-// removed from it: everywhere, as most languages replace, or in one place. Werkzeug adds
-// the slash again if that takes it away.
+// removed from it: everywhere, as most languages replace, in one place, or with all that
+// is in front of it, as gunicorn splits a path. Werkzeug adds the slash again if that
+// takes it away.
 func (m Prefix) ownsWithout(removed, path string) bool {
 	removed, path = FoldCase(removed), FoldCase(path)
 	times := timesIn(path, removed)
@@ -247,7 +248,7 @@ func (m Prefix) ownsWithout(removed, path string) bool {
 	for at := 0; times > 0; times-- {
 		at += strings.Index(path[at:], removed)
 		end := at + len(removed)
-		if m.ownsRest(path[:at] + path[end:]) {
+		if m.ownsRest(path[:at]+path[end:]) || m.ownsRest(path[end:]) {
 			return true
 		}
 		at = end

@@ -54,6 +54,9 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/a?b/shop", "X-Script-Name", "/a?b", false},
 		{"/hooks/*", "/xhooks/stripe", "X-Script-Name", "/x", true}, // Werkzeug adds the slash again
 		{"/hooks/*", "/xhooksters", "X-Script-Name", "/x", false},
+		{"/hooks/*", "/shop/x/hooks/stripe", "Script_name", "/x", true}, // gunicorn takes what is behind it
+		{"/hooks/*", "/shop/x/x/hooks/stripe", "Script_name", "x/", true},
+		{"/hooks/*", "/shop/x/hooksters", "Script_name", "/x", false},
 		{"/hooks/*", "/x\u00a0/hooks/stripe", "X-Script-Name", "/x\u00a0", true},
 		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a,b", true}, // a comma is one of its characters
 		{"/hooks/*", "/a,hooks/stripe", "X-Script-Name", "/a,", true},
