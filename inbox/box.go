@@ -186,7 +186,7 @@ func (b *Box) Holds(q Queue) bool {
 	return b.paused[q.Handler] || p != nil && p.isDown()
 }
 
-// Pause stops attempts of a handler until Resume or the end of the process. Running
+// Pause stops attempts of a handler until Resume or the end of the box. Running
 // attempts continue.
 func (b *Box) Pause(handler string) {
 	b.mu.Lock()

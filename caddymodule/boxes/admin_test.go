@@ -11,6 +11,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/adminapi"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
 
 // TestInboxOfAnotherInstance: what waits for a handler that this configuration does not
@@ -104,6 +105,37 @@ func TestInboxPause(t *testing.T) {
 		t.Errorf("an empty queue that is paused: %+v", got.Queues)
 	}
 	g.refuses(t, http.MethodPost, map[string]int{"/pause": 400, "/pause?name=nobody": 404, "/resume?name=nobody": 404})
+}
+
+// elsewhere is a memory that a reload names instead.
+type elsewhere struct{ memory }
+
+func (elsewhere) Identity() string { return "elsewhere" }
+
+// TestAPauseOutlastsItsInbox: a handler stays paused while other inboxes are opened and
+// closed, until it is resumed, in all of them.
+func TestAPauseOutlastsItsInbox(t *testing.T) {
+	g := running(t, with("acme"))
+	held := inbox.Queue{Handler: "acme"}
+	told[adminapi.InboxPaused](t, g, http.MethodPost, "/pause?name=acme")
+
+	before := g.Configuration
+	g.Configuration = &Configuration{Module: elsewhere{memory{inboxtest.NewMemory(time.Now, 0)}}, pool: g.Pool, logger: before.logger, configured: true}
+	g.Add(with("acme"))
+	g.Open()
+	next := g.Box()
+	defer func() {
+		next.Release()
+		g.Close()
+		g.Configuration = before
+	}()
+	if other := (inbox.Queue{Handler: "bravo"}); !next.Holds(held) || next.Holds(other) {
+		t.Errorf("in the inbox of a reload acme is held %t, bravo %t", next.Holds(held), next.Holds(other))
+	}
+	told[adminapi.InboxPaused](t, g, http.MethodPost, "/resume?name=acme")
+	if next.Holds(held) || g.box.Holds(held) {
+		t.Errorf("resumed: held %t, in the former inbox %t", next.Holds(held), g.box.Holds(held))
+	}
 }
 
 func TestInboxMethods(t *testing.T) {

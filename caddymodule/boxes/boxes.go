@@ -45,13 +45,56 @@ type Pool struct {
 	retained []*Box // that no configuration uses any more, oldest first
 	last     uint64 // serial
 
+	paused pauses
+
 	// settlements limits the lines of settled: an app that refuses everything must not
 	// fill a disk.
 	settlements logging.Limiter
 }
 
 // New returns an empty pool, at the start of the process.
-func New(o Options) *Pool { return &Pool{o: o, began: time.Now(), open: caddy.NewUsagePool()} }
+func New(o Options) *Pool {
+	return &Pool{o: o, began: time.Now(), open: caddy.NewUsagePool(), paused: pauses{handlers: make(map[string]bool)}}
+}
+
+// pauses are the handlers that an operator has paused. They are the process's: a reload
+// may name another inbox, or none for a while. No other lock is acquired under theirs but
+// an [inbox.Box]'s.
+type pauses struct {
+	mu       sync.Mutex
+	handlers map[string]bool
+}
+
+// pause stops or continues attempts of a handler, in all inboxes and those opened later.
+func (p *Pool) pause(handler string, yes bool) {
+	p.paused.mu.Lock()
+	if yes {
+		p.paused.handlers[handler] = true
+	} else {
+		delete(p.paused.handlers, handler)
+	}
+	p.paused.mu.Unlock()
+	p.each(func(b *Box) { p.paused.apply(b.Box, handler) })
+}
+
+func (p *pauses) apply(b *inbox.Box, handler string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handlers[handler] {
+		b.Pause(handler)
+	} else {
+		b.Resume(handler)
+	}
+}
+
+// begin pauses them in a new box.
+func (p *pauses) begin(b *inbox.Box) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for handler := range p.handlers {
+		b.Pause(handler)
+	}
+}
 
 // A Box is an inbox that the pool closes after its last user.
 type Box struct {
@@ -143,6 +186,7 @@ func (p *Pool) acquire(identity string, m Module) (*Box, error) {
 			pool: p, identity: identity, module: m, opened: time.Now(),
 			gone: make(chan struct{}),
 		}
+		p.paused.begin(b.Box)
 		_ = m.Adjust(b.Box) // the configuration does it again, until it succeeds
 		return b, nil
 	})

@@ -193,13 +193,7 @@ func (in *inboxes) pause(w http.ResponseWriter, r *http.Request, paused bool) er
 		return err
 	}
 	message := "deliveries are stored, and not sent to the app, until resume or the end of the process"
-	for _, b := range in.all {
-		if paused {
-			b.Pause(name)
-		} else {
-			b.Resume(name)
-		}
-	}
+	in.config.pool.pause(name, paused)
 	if !paused {
 		message = "deliveries are sent to the app again"
 	}
