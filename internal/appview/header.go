@@ -12,14 +12,14 @@ import (
 // X-Rewrite-Url, IIS and old versions of Symfony and Zend X-Original-Url, WSGI and
 // Plack middleware X-Script-Name, X-Forwarded-Script-Name and X-Traversal-Path,
 // Pyramid's traversal X-Vhm-Root, Daphne (of Django) Daphne-Root-Path, gunicorn
-// Script-Name and Path-Info, Quarkus X-Forwarded-Prefix, Next.js X-Matched-Path and X-Invoke-Path, and apps behind Azure,
-// Envoy, Netlify and Home Assistant those of their proxies. The last ones replace the
-// method.
+// Script-Name and Path-Info, Catalyst X-Request-Base, Quarkus X-Forwarded-Prefix, Next.js
+// X-Matched-Path and X-Invoke-Path, and apps behind Azure, Envoy, Netlify and Home
+// Assistant those of their proxies. The last ones replace the method.
 var RoutingHeaders = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Ms-Original-Url", "X-Envoy-Original-Path",
 	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Script-Name", "Script-Name", "Path-Info", "Daphne-Root-Path",
 	"X-Forwarded-Script-Name", "X-Traversal-Path", "X-Vhm-Root", "X-Matched-Path", "X-Invoke-Path",
-	"X-Request-Uri", "X-Ingress-Path", "X-Base-Path", "X-Forwarded-Base-Path", "X-Path-Info", "X-Servlet-Path",
+	"X-Request-Uri", "X-Request-Base", "X-Ingress-Path", "X-Base-Path", "X-Forwarded-Base-Path", "X-Path-Info", "X-Servlet-Path",
 	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Forwarded-Method", "X-Original-Method",
 }
 
@@ -28,7 +28,7 @@ var RoutingHeaders = []string{
 var HostHeaders = []string{"Forwarded", "X-Original-Host", "X-Host", "X-Forwarded-Server", "X-Http-Host-Override"}
 
 // pathWords are the words of a header's name that tell that its value may be a path.
-var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewrite", "route"}
+var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewrite", "route", "base"}
 
 // maxDetours limits the lines of path headers, in all spellings, that are compared with
 // the path: a few proxies in front, with a few headers each.

@@ -95,6 +95,9 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/hooks, /x", true}, // others read one of a list
 		{"/hooks/*", "/stripe", "X-Forwarded-Prefix", "/x, /hooks", true},
 		{"/hooks/*", "/owner/repo/hooks", "X-Forwarded-Prefix", "git", false},
+		{"/hooks/*", "/zz/hooks/stripe", "X-Request-Base", "http://a.example/zz", true}, // Catalyst removes the path of a URL
+		{"/hooks/*", "/zz/hooks/stripe", "X-Root-Url", "//a.example/z%7A/?q", true},
+		{"/hooks/*", "/zz/shop", "X-Request-Base", "http://a.example/zz", false},
 		// whatever an app calls it
 		{"/hooks/*", "/", "X-Traversal-Path", "/hooks/stripe", true},
 		{"/hooks/*", "/stripe", "X-Vhm-Root", "/hooks", true},
