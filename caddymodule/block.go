@@ -193,7 +193,7 @@ func (b *Block) describe() {
 			continue
 		}
 		if len(s.near) > 0 {
-			folders = append(folders, route(unknown, s.near))
+			folders = append(folders, route(unknown, &caddyhttp.MatchPath{strings.ToLower(s.Path)}, s.near))
 		}
 		folders = append(folders, to)
 	}

@@ -106,8 +106,17 @@ func TestBlockGivesARequestToTheSenderOfItsPath(t *testing.T) {
 		"/hooks/acme/app.cgi/special.json/x":          "status 404",
 		"/hooks/acme/a.php/b.php/special":             "status 404",
 		"/hooks/acme/index.php/hooks/acme/":           "status 404", // sender 5's
-		"/hooks/acme/index.php/":                      "sender 3",   // as /hooks/acme/index.php is
-		"/hooks/acme/example.pl/":                     "sender 3",   // a customer's domain
+		"/hooks/acme/index.php/hooks/acme/x":          "status 404", // another customer's
+		"/hooks/acme/index.php/hooks/github":          "status 404", // sender 1's
+		"/hooks/acme/x/app.cgi/hooks/GitHub.json":     "status 404",
+		"/hooks/acme/index.php./hooks/äcme/deep/x":    "status 404", // sender 4's
+		"/hooks/äcme/deep/a.pl/b.pl/hooks/acme/eu":    "status 404", // sender 3's
+		"/hooks/acme/index.php/hooks/git":             "sender 3",
+		"/hooks/acme/hooks/github":                    "sender 3",
+		"/hooks/acme/index/hooks/github":              "sender 3",
+		"/hooks/acme/github.pl":                       "sender 3",
+		"/hooks/acme/index.php/":                      "sender 3", // as /hooks/acme/index.php is
+		"/hooks/acme/example.pl/":                     "sender 3", // a customer's domain
 		"/hooks/acme/example.pl/x/":                   "sender 3",
 		"/hooks/acme/example.pl/orders/special":       "sender 3",
 		"/hooks/acme/eu./north":                       "status 404", // Windows

@@ -19,16 +19,22 @@ func covers(a, b string) bool {
 func toApps(path string) string { return appview.FoldCase(strings.TrimSuffix(path, "/")) }
 
 // nearPaths matches the paths below a sender's /* that apps may read as another sender's
-// exact path, or as one below it. Without it, who has this sender's key could call
-// another sender's route in the app.
+// exact path, or as one below it, and those with a script's name, behind which is a path
+// of any sender. Without it, who has this sender's key could call another sender's route
+// in the app, and a tenant another tenant's.
 type nearPaths []appview.Reading
 
-// nearOthers returns the near paths of a sender's /*.
-func nearOthers(path string, others []string) (near nearPaths) {
-	for _, other := range others {
-		folder := toApps(other) == toApps(strings.TrimSuffix(path, "/*"))
-		if !strings.HasSuffix(other, "/*") && (folder || covers(path, other)) {
+// nearOthers returns the near paths of a sender's /*, which is one of all paths.
+func nearOthers(path string, all []string) (near nearPaths) {
+	for _, other := range all {
+		base, many := strings.CutSuffix(other, "/*")
+		folder := toApps(base) == toApps(strings.TrimSuffix(path, "/*"))
+		if !many && (folder || covers(path, other)) {
 			near = append(near, appview.ReadingOf(other, !folder))
+			continue
+		}
+		if base != "" {
+			near = append(near, appview.BehindScript(base))
 		}
 	}
 	return near
