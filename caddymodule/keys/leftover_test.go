@@ -11,12 +11,15 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// backups are names of files that editors and package managers leave, and folders of keys
-// do not use.
+// backups are names of files that editors and package managers, file managers and transfers
+// leave, and folders of keys do not use.
 var backups = []string{
 	"current~", "current.~1~", "#current#", "current.bak", "current.BAK", "current.bak2", "current.backup", "current.orig", "current.old", "current.old.1", "current.old-2026-11-30",
 	"current.save", "current.save.1", "current.swp", "current.swo", "current.tmp", "current.temp", "current.rpmsave", "current.rpmnew", "current.rpmorig", "current.pacsave", "current.pacnew",
 	"current.apk-new", "current.dpkg-old", "current.dpkg-dist", "current.dpkg-new", "current.dpkg-tmp", "current.ucf-old", "current.ucf-dist", "key.pem.bak", "a.b~",
+	"current.back", "current.bck", "current.bk", "current.bkp", "current.original", "current.kate-swp", "current.rej", "current.lock", "current.cfgsaved", "current.augsave", "current.augnew",
+	"current.part", "current.partial", "current.filepart", "current.crdownload", "sedAbCdEf", "sed0Xy12z", "current.disabled", "current.revoked", "current.expired-2026-11-30", "current.deleted", "current.removed",
+	"Copy of current", "Copy 2 of current", "current - Copy", "current - Copy (2).pem", "current copy", "current copy 2.pem", "current(1)", "current (1)", "current (1).pem", "current (copy)", "current (another copy)", "current (3rd copy)",
 }
 
 func TestLeftover(t *testing.T) {
@@ -28,6 +31,7 @@ func TestLeftover(t *testing.T) {
 	for _, name := range []string{
 		"current", "previous", "old", "bak", "orig", "save", "tmp", "1", "2026-11-30", "current.new", "current.pem", "key.txt", "current.1", "backup", "old.pem", "a.old.pem",
 		"current-old", "current_bak", "a.older", "a.saved", "a.bakery", "a.gold", "#1", "a#", "~a", "acme.dpkg", "rpmsave", "shop.example.com", "save.example.com", "Tmp",
+		"sedgewick", "sedona123", "sedAbCdEfg", "copy", "photocopy", "copy of", "my copyright", "hardcopy.pem", "part", "a.party", "part.pem", "key.partner", "revoked", "a-revoked", "lock", "a.locks", "shop.download", "current.prev", "(1)", "key (new)", "a.backend", "disabled.pem",
 	} {
 		if Leftover(name) {
 			t.Errorf("%s is no key", name)
