@@ -14,9 +14,12 @@ import (
 )
 
 // setUpstreamHeaders sets the headers for the app: none that would undo the framing,
-// the mark of the verdict, and the gateway's own signature if configured, replacing
-// any received.
+// or that hold another id or time than the verified one, the mark of the verdict, and
+// the gateway's own signature if configured, replacing any received.
 func (d *delivery) setUpstreamHeaders(h http.Header) error {
+	for _, name := range d.h.rules.Unread(h) { // before any that was verified is replaced
+		delete(h, name)
+	}
 	var signer *verifier.Verifier
 	if d.keys != nil { // otherwise the key on receipt is gone
 		signer = d.keys.Signer

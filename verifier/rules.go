@@ -159,6 +159,27 @@ func (v *Rules) SignsHeader(name string) bool {
 	return v.everyMessage(func(t template.Template) bool { return t.Proves(template.Header, canonicalHeader(name)) })
 }
 
+// Unread returns the headers that hold another delivery id or time than the header that
+// verification reads, where a sender has one of several (svix-id or webhook-id) and no
+// signature covers them: anyone may have added them, and an app may read them.
+func (v *Rules) Unread(h map[string][]string) (names []string) {
+	for _, all := range []sources{v.idAt, v.timestampAt} {
+		first := ""
+		for _, s := range all {
+			if s.kind != inHeader || len(h[s.name]) == 0 {
+				continue
+			}
+			switch text := h[s.name][0]; {
+			case first == "":
+				first = text
+			case text != first && !v.SignsHeader(s.name):
+				names = append(names, s.name)
+			}
+		}
+	}
+	return names
+}
+
 // coversBody reports whether the signature covers every byte of the body.
 func (v *Rules) coversBody() bool {
 	if v.http != nil {
