@@ -95,7 +95,7 @@ func (h *Handler) provisionDedupe() error {
 		r.event = append(r.event, http.CanonicalHeaderKey(name))
 	}
 	if facts.EventUnsigned {
-		r.counts = p.EventHeader
+		r.counts = p.DecidingHeaders()
 	}
 	if h.named { // the name is the scope, otherwise the route
 		r.scope = dedupe.NamedScope(h.Name)

@@ -67,8 +67,8 @@ func (h *Handler) checkHeaders() error {
 		}
 	}
 	h.checked = slices.Concat(read, bodyHeaders)
-	if h.provider != nil { // the event is part of a delivery's identity, and its twin is not
-		h.checked = append(h.checked, h.provider.EventHeader...)
+	if h.provider != nil { // the event and the origin are part of a delivery's identity, and its twin is not
+		h.checked = append(h.checked, h.provider.DecidingHeaders()...)
 	}
 	return nil
 }

@@ -52,8 +52,8 @@ type Facts struct {
 	BodySigned   bool // the signature covers the meaning of the body
 	BodiesDiffer bool // two events never share a body
 
-	// An unsigned header gives the event type, so that the same id and body can be
-	// made to mean something else.
+	// An unsigned header gives the event type, or says which shop or project it is of, so
+	// that the same id and body can be made to mean something else.
 	EventUnsigned bool
 
 	// Several methods are accepted, and the signature does not cover the method.

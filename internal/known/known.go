@@ -25,7 +25,7 @@ func Facts(p *providers.Provider, rules *verifier.Rules, methods []string) dedup
 		UniqueID:     p.UniqueID && reflect.DeepEqual(s.DeliveryID, p.Scheme.DeliveryID), // said of the file's own id
 		BodySigned:   rules.SignsContent(),
 		BodiesDiffer: p.BodiesDiffer,
-		EventUnsigned: slices.ContainsFunc(p.EventHeader, func(name string) bool {
+		EventUnsigned: slices.ContainsFunc(p.DecidingHeaders(), func(name string) bool {
 			return !rules.SignsHeader(name) && !pinned(s, name)
 		}),
 		MethodUnsigned: len(methods) > 1 && !rules.SignsMethod(),
@@ -55,7 +55,7 @@ func pinned(s verifier.Scheme, name string) bool {
 	return len(values) == 1 && values[0] != "*" && !strings.ContainsAny(values[0], "{\r\n")
 }
 
-// Lines returns all lines of the event headers, exactly as the app gets them, each with
+// Lines returns all lines of the headers by which an app decides, exactly as the app gets them, each with
 // its header's name, as they enter an identity. Headers that an app may read as one of
 // them count too (X_Github_Event).
 func Lines(header map[string][]string, names []string) (lines []string) {

@@ -197,6 +197,9 @@ func capture(t *testing.T, p *providers.Provider, vec *providers.Vector) *captur
 	if len(p.EventHeader) > 0 {
 		beside = append(beside, p.EventHeader[0])
 	}
+	if len(p.OriginHeader) > 0 {
+		beside = append(beside, p.OriginHeader[0])
+	}
 	for _, name := range beside {
 		if name = textproto.CanonicalMIMEHeaderKey(name); len(c.req.Header[name]) == 0 {
 			c.req.Header[name] = []string{"genuine-0001"}
@@ -228,7 +231,7 @@ func (c *captured) key(p *providers.Provider) (dedupe.Key, bool, error) {
 	d := dedupe.Delivery{Content: check.Content(c.body)}
 	d.ID, _ = check.DeliveryID(c.body)
 	if facts.EventUnsigned {
-		d.Event = known.Lines(c.req.Header, p.EventHeader)
+		d.Event = known.Lines(c.req.Header, p.DecidingHeaders())
 	}
 	if facts.MethodUnsigned {
 		d.Method = c.req.Method
@@ -272,7 +275,7 @@ func alterations(p *providers.Provider) map[string]alteration {
 	if id := p.Scheme.DeliveryID; id != nil {
 		headers(all, "id", id.Header)
 	}
-	headers(all, "event", p.EventHeader)
+	headers(all, "event", p.DecidingHeaders())
 	if id := p.Scheme.DeliveryID; id != nil && len(id.Header) > 0 {
 		name := textproto.CanonicalMIMEHeaderKey(id.Header[0])
 		all["a blank behind "+name] = alteration{"", func(c *captured) bool {

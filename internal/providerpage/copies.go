@@ -84,7 +84,7 @@ func identity(p *providers.Provider, rules *verifier.Rules, facts dedupe.Facts, 
 	said := ""
 	switch {
 	case rule.ID == dedupe.IDAlone && facts.EventUnsigned:
-		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", because the signature does not cover the event type."
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event, together with " + eventPlace(p) + ", because the signature does not cover " + decided(p) + "."
 	case rule.ID == dedupe.IDAlone:
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event."
 	case rule.ID == dedupe.IDWithBody && !facts.IDSigned:
@@ -111,8 +111,19 @@ func identity(p *providers.Provider, rules *verifier.Rules, facts dedupe.Facts, 
 	return said
 }
 
+// decided is what the headers of eventPlace say.
+func decided(p *providers.Provider) string {
+	switch {
+	case len(p.OriginHeader) == 0:
+		return "the event type"
+	case len(p.EventHeader) == 0:
+		return "where it is from"
+	}
+	return "the event type and where it is from"
+}
+
 func eventPlace(p *providers.Provider) string {
-	names := p.EventHeader
+	names := p.DecidingHeaders()
 	if len(names) == 1 {
 		return "the header `" + names[0] + "`"
 	}

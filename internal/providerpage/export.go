@@ -35,6 +35,7 @@ type Sender struct {
 	Methods       []string    `json:"methods"`
 	Headers       []string    `json:"headers"` // that are read, in alphabetical order
 	EventHeader   []string    `json:"event_header"`
+	OriginHeader  []string    `json:"origin_header"`
 	Scheme        schemeFacts `json:"scheme"`
 	UniqueID      bool        `json:"unique_id"`
 	BodiesDiffer  bool        `json:"bodies_differ"`
@@ -123,7 +124,7 @@ func sender(p *providers.Provider) Sender {
 		ID: p.ID, Name: p.Name, Aliases: list(p.Aliases), Category: p.Category,
 		Confidence: p.Confidence, Proof: string(p.Proof()), Signable: p.Signable(), CoversBody: p.CoversBody(),
 		ExampleSecret: p.ExampleSecret(), Key: keyFacts{Where: p.Key.Where, Prefix: list(p.Key.Prefix), MinLength: p.Key.MinLength, Rotation: p.Key.Rotation}, Params: append([]providers.Param{}, p.Params...),
-		Methods: methods, Headers: headers(p), EventHeader: list(p.EventHeader), Scheme: scheme(p),
+		Methods: methods, Headers: headers(p), EventHeader: list(p.EventHeader), OriginHeader: list(p.OriginHeader), Scheme: scheme(p),
 		UniqueID: p.UniqueID, BodiesDiffer: p.BodiesDiffer, Copies: copyFactsOf(p), MaxBody: p.MaxBody, RejectStatus: p.RejectStatus,
 		ReadsAnswer: p.ReadsAnswer, ReadsAnswerTo: p.ReadsAnswerTo, AnswerWithinSeconds: seconds(p.AnswerWithin),
 		Retry:   retryFacts{Schedule: p.Retry.Schedule, SpanSeconds: seconds(p.Retry.Span)},
@@ -131,12 +132,12 @@ func sender(p *providers.Provider) Sender {
 	}
 }
 
-// headers lists every header that verification or a handshake reads, and those with the
-// event type, once each.
+// headers lists every header that verification or a handshake reads, and those by which an
+// app may decide, once each.
 func headers(p *providers.Provider) []string {
 	s := p.Scheme
 	s.Handshakes = p.Handshake
-	names := append(s.HeaderNames(), p.EventHeader...)
+	names := append(s.HeaderNames(), p.DecidingHeaders()...)
 	slices.SortFunc(names, compareFold)
 	return list(slices.CompactFunc(names, strings.EqualFold))
 }

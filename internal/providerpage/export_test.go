@@ -53,9 +53,9 @@ func TestExportIsDocumented(t *testing.T) {
 // TestExportedHeaders: those of the signature, id, events and handshakes, each once.
 func TestExportedHeaders(t *testing.T) {
 	p := example()
-	p.EventHeader = verifier.StringList{"X-Event", "x-id"}
+	p.EventHeader, p.OriginHeader = verifier.StringList{"X-Event", "x-id"}, verifier.StringList{"X-Shop"}
 	p.Handshake = []verifier.Handshake{{When: verifier.HandshakeWhen{HandshakeFields: verifier.HandshakeFields{Header: map[string]verifier.StringList{"X-Hook-Secret": {"*"}}}}}}
-	if got, want := headers(p), []string{"X-App", "X-Event", "X-Hook-Secret", "X-Id", "X-Sig", "X-Time"}; !slices.Equal(got, want) {
+	if got, want := headers(p), []string{"X-App", "X-Event", "X-Hook-Secret", "X-Id", "X-Shop", "X-Sig", "X-Time"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -166,6 +166,12 @@ func TestCopies(t *testing.T) {
 		"The body: two events never share one. The id in the header `X-Id` does not count":                                                                                                                       func(*providers.Provider) {},
 		"together with the body, because the signature does not cover the id. A delivery that the app accepted is remembered for 7 days by default. One without an id is recognised by its body for 15 minutes.": func(p *providers.Provider) { p.BodiesDiffer = false },
 		"together with the body and the header `X-Event`, because the signature does not cover the id.":                                                                                                          func(p *providers.Provider) { p.EventHeader = verifier.StringList{"X-Event"} },
+		"the body and the headers `X-Event` and `X-Shop`, because the signature does not cover the id.": func(p *providers.Provider) {
+			p.EventHeader, p.OriginHeader = verifier.StringList{"X-Event"}, verifier.StringList{"X-Shop"}
+		},
+		"together with the header `X-Shop`, because the signature does not cover where it is from.": func(p *providers.Provider) {
+			p.Scheme.DeliveryID, p.BodiesDiffer, p.OriginHeader = &verifier.DeliveryID{JSON: "id"}, false, verifier.StringList{"X-Shop"}
+		},
 		"`id` of the JSON body, which is signed and new for each event.": func(p *providers.Provider) {
 			p.Scheme.DeliveryID, p.BodiesDiffer = &verifier.DeliveryID{JSON: "id"}, false
 		},

@@ -67,7 +67,10 @@ type Provider struct {
 	// EventHeader names the headers with the event type, the most specific first.
 	// They are the same in all attempts.
 	EventHeader verifier.StringList `json:"event_header,omitempty"`
-	Retry       Retry               `json:"retry,omitzero"`
+	// OriginHeader names the headers that say which shop, project, site or app a delivery
+	// is of. They are the same in all attempts.
+	OriginHeader verifier.StringList `json:"origin_header,omitempty"`
+	Retry        Retry               `json:"retry,omitzero"`
 
 	Sources    []Source `json:"sources,omitempty"`
 	Confidence string   `json:"confidence,omitempty"`
@@ -125,6 +128,9 @@ func (p *Provider) Handshakes(given map[string]string) []verifier.Handshake {
 	})
 }
 
+// DecidingHeaders are those of EventHeader and OriginHeader: an app may go by them.
+func (p *Provider) DecidingHeaders() []string { return slices.Concat(p.EventHeader, p.OriginHeader) }
+
 // Parse reads a provider file. name is the file's name, for errors.
 func Parse(name string, data []byte) (*Provider, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -154,9 +160,13 @@ func Parse(name string, data []byte) (*Provider, error) {
 	if p.MaxBody < 0 {
 		return nil, fmt.Errorf("provider file %s: max_body %d: write a size in bytes", name, p.MaxBody)
 	}
-	for _, field := range p.EventHeader {
+	for i, field := range p.DecidingHeaders() {
 		if field == "" || strings.Trim(field, headerLetters) != "" {
-			return nil, fmt.Errorf("provider file %s: event_header %q: write a header's name, of letters, digits and dashes", name, field)
+			option := "event_header"
+			if i >= len(p.EventHeader) {
+				option = "origin_header"
+			}
+			return nil, fmt.Errorf("provider file %s: %s %q: write a header's name, of letters, digits and dashes", name, option, field)
 		}
 	}
 	if err := p.checkReadsAnswer(); err != nil {

@@ -164,6 +164,7 @@ func TestSchemaAndParserRefuseTheSame(t *testing.T) {
 		`{"id":"a",` + scheme + `,"reject_status":200}`:                                          false,
 		`{"id":"a",` + scheme + `,"unique_id":"yes"}`:                                            false,
 		`{"id":"a",` + scheme + `,"event_header":1}`:                                             false,
+		`{"id":"a",` + scheme + `,"origin_header":{"a":"b"}}`:                                    false,
 		`{"id":"a",` + scheme + `,"reads_answer_to":"` + strings.Repeat("a", 101) + `"}`:         false,
 		`{"id":"a",` + scheme + `,"retry":{"span":"3 days"}}`:                                    false,
 		`{"id":"a",` + scheme + `,"retry":{"header":"X"}}`:                                       false,

@@ -13,6 +13,13 @@ import (
 // eventName matches the name of a header by which an app may decide what to do.
 var eventName = regexp.MustCompile(`(?i)event|topic|type|action|trigger`)
 
+// originName matches the name of a header that may say which shop, project, site or app a
+// delivery is of.
+var originName = regexp.MustCompile(`(?i)shop|store|source|origin|instance|domain|project|repo|site|workspace|organi[sz]ation|account|merchant|tenant|client|api-?key|-key$`)
+
+// notOrigins match, and name the key that signs or the delivery.
+var notOrigins = []string{"X-Adobe-Public-Key2-Path", "Idempotency-Key"}
+
 // TestUnsignedEventHeadersCount: someone who sends a captured delivery again chooses
 // every header that its signature does not cover. An app that ignores the event of that
 // copy must still get the sender's own, so the header is part of the identity.
@@ -22,16 +29,32 @@ func TestUnsignedEventHeadersCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range all {
-		for _, name := range unsignedEvents(t, p) {
+		for _, name := range unsigned(t, p, eventName) {
 			t.Errorf("%s.json: an app may decide by the header %s, which is not signed: name it in event_header", p.ID, name)
 		}
 	}
 }
 
-// unsignedEvents lists the headers of genuine vectors that may name the event, that the
-// file does not name, and that can have another value without being refused.
-func unsignedEvents(t *testing.T, p *providers.Provider) (names []string) {
-	known := slices.Concat(p.Scheme.HeaderNames(), p.EventHeader)
+// TestUnsignedOriginHeadersCount: an app with several shops may go by the header that names
+// the shop, and ignore one that it does not know.
+func TestUnsignedOriginHeadersCount(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for _, name := range unsigned(t, p, originName) {
+			if !slices.Contains(notOrigins, textproto.CanonicalMIMEHeaderKey(name)) {
+				t.Errorf("%s.json: an app may decide by the header %s, which is not signed: name it in origin_header", p.ID, name)
+			}
+		}
+	}
+}
+
+// unsigned lists the headers of genuine vectors whose names match, that the file does not
+// name, and that can have another value without being refused.
+func unsigned(t *testing.T, p *providers.Provider, match *regexp.Regexp) (names []string) {
+	known := slices.Concat(p.Scheme.HeaderNames(), p.DecidingHeaders())
 	for i := range p.Vectors {
 		vec := &p.Vectors[i]
 		if vec.Expect != providers.Genuine {
@@ -39,7 +62,7 @@ func unsignedEvents(t *testing.T, p *providers.Provider) (names []string) {
 		}
 		for name := range vec.Headers {
 			is := func(other string) bool { return strings.EqualFold(name, other) }
-			if !eventName.MatchString(name) || is("Content-Type") || slices.ContainsFunc(known, is) || slices.ContainsFunc(names, is) {
+			if !match.MatchString(name) || is("Content-Type") || slices.ContainsFunc(known, is) || slices.ContainsFunc(names, is) {
 				continue
 			}
 			delivery, err := newTrial(p, vec)
