@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"path"
+	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -56,7 +59,24 @@ func withOriginal(r *http.Request, sent *url.URL) *http.Request {
 	u := *original.URL
 	u.Path, u.RawPath = r.URL.Path, r.URL.RawPath
 	original.URL, original.RequestURI = &u, u.RequestURI()
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		setOriginal(repl, &u)
+	}
 	return r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
+}
+
+// setOriginal sets the placeholders of the original request's path, which Caddy takes
+// from the context that the request arrived with.
+func setOriginal(repl *caddy.Replacer, u *url.URL) {
+	const uri = "http.request.orig_uri"
+	dir, file := path.Split(u.Path)
+	_, escaped := path.Split(u.EscapedPath())
+	for name, value := range map[string]string{"": u.RequestURI(), ".path": u.Path, ".path.dir": dir, ".path.file": file, ".path.file_escaped": escaped} {
+		repl.Set(uri+name, value)
+	}
+	for i, segment := range strings.Split(strings.TrimPrefix(u.Path, "/"), "/") {
+		repl.Set(uri+".path."+strconv.Itoa(i), segment)
+	}
 }
 
 // give spells u's path, if it is the sender's in another spelling. What is not configured

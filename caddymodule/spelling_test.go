@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"strings"
 	"testing"
 
@@ -94,6 +95,15 @@ func TestAppsGetThePathAsConfigured(t *testing.T) {
 		}
 		if got := received(app).URL.RequestURI(); got != c.want { // FastCGI's REQUEST_URI
 			t.Errorf("%s: the original path is %s to the app, want %s", c.target, got, c.want)
+		}
+		for _, part := range []string{"", ".path", ".path.dir", ".path.file", ".path.0", ".path.1", ".path.9"} {
+			original, current := repl.ReplaceAll("{http.request.orig_uri"+part+"}", ""), repl.ReplaceAll("{http.request.uri"+part+"}", "")
+			if original != current {
+				t.Errorf("%s: orig_uri%s is %s to the app, want %s", c.target, part, original, current)
+			}
+		}
+		if file := repl.ReplaceAll("{http.request.orig_uri.path.file_escaped}", ""); file != path.Base(app.URL.EscapedPath()) {
+			t.Errorf("%s: the escaped name of the file is %s to the app", c.target, file)
 		}
 		if got := received(r); got.RequestURI != c.target || got.URL.RequestURI() != c.target {
 			t.Errorf("%s: the log shows %s and %s", c.target, got.RequestURI, got.URL.RequestURI())
