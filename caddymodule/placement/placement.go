@@ -147,7 +147,7 @@ func (s *survey) findings() (all []Finding, err error) {
 	if err := s.oneQueue(); err != nil {
 		return nil, err
 	}
-	for _, find := range []func() []Finding{s.unguarded, s.detours, s.unmarked, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.sameName, s.anyPath, s.claimedAddress, s.guardedLate} {
+	for _, find := range []func() []Finding{s.unguarded, s.detours, s.unmarked, s.impossible, s.shadowed, s.refused, s.unanswered, s.dropped, s.judges, s.endless, s.shared, s.apartWithoutNames, s.sameName, s.anyPath, s.claimedAddress, s.guardedLate} {
 		all = append(all, find()...)
 	}
 	return all, nil
@@ -205,16 +205,17 @@ func (s *survey) try(server, method string, at spot) *walker {
 }
 
 // appBehind is what answers behind a handler, "" if that is unknown.
-func (s *survey) appBehind(h *Handler) string {
+func (s *survey) appBehind(h *Handler) string { return appsOf(s.behind[h]) }
+
+func appsOf(replies []reply) string {
 	var apps []string
-	for _, a := range s.behind[h] {
+	for _, a := range replies {
 		if a.app == "" {
 			return ""
 		}
 		apps = append(apps, a.app)
 	}
-	slices.Sort(apps)
-	return strings.Join(slices.Compact(apps), ", ")
+	return strings.Join(sorted(apps), ", ")
 }
 
 func sorted(texts []string) []string {

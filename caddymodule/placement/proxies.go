@@ -163,7 +163,10 @@ func replyOfProxy(h *reverseproxy.Handler, f fixed) reply {
 	}
 	a.addresses = socketsOf(h, f)
 	if isKnown(h.DynamicUpstreams) {
-		a.app = strings.Join(socketsOf(h, nil), " ")
+		if a.app = strings.Join(a.addresses, " "); strings.Contains(a.app, "{") {
+			a.app = strings.Join(socketsOf(h, nil), " ") // what is known of it depends on the place
+		}
 	}
+	a.host = hostAt(h, f)
 	return a
 }

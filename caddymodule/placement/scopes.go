@@ -3,6 +3,7 @@ package placement
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -21,29 +22,40 @@ type meeting struct {
 // on a header or the sender's address, or two requests whose paths count as one: their scope
 // is provider, host and path, so a delivery of one sender would be a duplicate for the other.
 func (s *survey) conflict() error {
-	scopes := make(map[string][]meeting)
-	for _, at := range slices.SortedFunc(maps.Keys(s.met), func(a, b spot) int { return cmp.Compare(a.String(), b.String()) }) {
-		for _, p := range s.met[at] {
-			h, this := p.handler, meeting{p, at}
-			if h.Named || h.NoDedupe {
-				continue
-			}
-			scope := h.Provider + " " + at.counted()
-			for _, first := range scopes[scope] {
-				if first.at != at && first.server != p.server {
-					continue // of sites for any host the port counts
-				}
-				// A site with two addresses has each of its handlers twice.
-				if first.handler != h && (first.at == at && first.server == p.server || len(s.differs(first.handler, h)) > 0) {
-					return s.needNames(first, this)
-				}
-			}
-			if !slices.Contains(scopes[scope], this) {
-				scopes[scope] = append(scopes[scope], this)
-			}
+	for a, b := range s.sharing() {
+		if a.at == b.at && a.server == b.server || len(s.differs(a.handler, b.handler)) > 0 {
+			return s.needNames(a, b)
 		}
 	}
 	return nil
+}
+
+// sharing yields each two handlers without names that have one scope at these addresses. A
+// site with two addresses has each of its handlers twice.
+func (s *survey) sharing() iter.Seq2[meeting, meeting] {
+	return func(yield func(a, b meeting) bool) {
+		scopes := make(map[string][]meeting)
+		for _, at := range slices.SortedFunc(maps.Keys(s.met), func(a, b spot) int { return cmp.Compare(a.String(), b.String()) }) {
+			for _, p := range s.met[at] {
+				h, this := p.handler, meeting{p, at}
+				if h.Named || h.NoDedupe {
+					continue
+				}
+				scope := h.Provider + " " + at.counted()
+				for _, first := range scopes[scope] {
+					if first.at != at && first.server != p.server {
+						continue // of sites for any host the port counts
+					}
+					if first.handler != h && !yield(first, this) {
+						return
+					}
+				}
+				if !slices.Contains(scopes[scope], this) {
+					scopes[scope] = append(scopes[scope], this)
+				}
+			}
+		}
+	}
 }
 
 // counted returns the address as it counts for a delivery's identity.
@@ -122,16 +134,15 @@ func (s *survey) oneQueue() error {
 
 // appsAt is what answers behind a handler in one of its places, "" if that is unknown.
 func (s *survey) appsAt(at seat) string {
-	var apps []string
+	return appsOf(s.repliesAt(at))
+}
+
+// repliesAt lists what answers behind a handler in one of its places.
+func (s *survey) repliesAt(at seat) (replies []reply) {
 	for spot := range at.spots() {
-		for _, a := range s.try(at.server, at.handler.Method, spot).behind[at.handler] {
-			if a.app == "" {
-				return ""
-			}
-			apps = append(apps, a.app)
-		}
+		replies = append(replies, s.try(at.server, at.handler.Method, spot).behind[at.handler]...)
 	}
-	return strings.Join(sorted(apps), ", ")
+	return replies
 }
 
 // shared finds different handlers with the same configured name, and so the same
@@ -142,16 +153,20 @@ func (s *survey) shared() (findings []Finding) {
 			findings = append(findings, Finding{message, []zap.Field{zap.String("name", h.Name), zap.Strings("different", sorted(how))}})
 		}
 	}
-	behind := make(map[*Handler]string)
+	behind := make(map[*Handler][]reply)
 	for _, at := range s.seats {
-		h, apps := at.handler, s.appsAt(at)
-		if !h.Named || h.NoDedupe || apps == "" {
+		h, replies := at.handler, s.repliesAt(at)
+		if !h.Named || h.NoDedupe || appsOf(replies) == "" {
 			continue
 		}
-		if first, known := behind[h]; known && first != apps {
-			find("several routes invoke this handler, with different apps behind it: a delivery accepted by one is a duplicate for the others. Write the handler once for each app, each with its own name", h, "apps")
+		if before := behind[h]; before != nil {
+			how := apart(before, replies)
+			if appsOf(before) != appsOf(replies) {
+				how = []string{"apps"}
+			}
+			find("several routes invoke this handler, with different apps behind it: a delivery accepted by one is a duplicate for the others. Write the handler once for each app, each with its own name", h, how...)
 		}
-		behind[h] = apps
+		behind[h] = replies
 	}
 	for _, handlers := range s.byName(func(h *Handler) bool { return h.Named && !h.NoDedupe }) {
 		var how []string
@@ -159,7 +174,7 @@ func (s *survey) shared() (findings []Finding) {
 		for _, h := range handlers {
 			before := first[h.Provider]
 			if before != nil {
-				how = append(how, s.differs(before, h)...)
+				how = slices.Concat(how, s.differs(before, h), s.apart(before, h))
 			}
 			if before == nil || s.appBehind(before) == "" {
 				first[h.Provider] = h

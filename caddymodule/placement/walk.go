@@ -22,6 +22,8 @@ type reply struct {
 	app string // the same if it identifies an app
 
 	addresses []string // of the app
+	host      string   // the Host header that the proxy sets; "" if it sets none, or no constant
+	called    string   // the path of the original request
 	path      string   // of the request at the app
 	free      bool     // the client chooses the path
 	asCalled  bool     // it reads the path of the original request line
@@ -252,6 +254,7 @@ func (w *walker) meet(h *Handler, m imagined, rest onward) {
 }
 
 func (w *walker) note(a reply, m imagined) {
+	a.called = m.called
 	if a.path, a.free = m.r.URL.Path, m.free; a.asCalled {
 		a.path, a.free = m.called, false
 	}
