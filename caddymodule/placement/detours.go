@@ -85,8 +85,14 @@ func (d detour) sameWay(e detour) bool {
 func (s *survey) detoursOf(seat seat, at spot) iter.Seq2[detour, []zap.Field] {
 	return func(yield func(detour, []zap.Field) bool) {
 		verified := s.verified(seat, at)
+		reached := make(map[string]bool) // addresses
+		for _, v := range verified {
+			for _, address := range v.addresses {
+				reached[address] = true
+			}
+		}
 		for _, to := range s.apps {
-			if !slices.ContainsFunc(verified, func(v reply) bool { return share(to.addresses, v.addresses) }) ||
+			if !slices.ContainsFunc(to.addresses, func(address string) bool { return reached[address] }) ||
 				to.server != seat.server && !s.local[seat.server] && s.isPrivate(to.server) {
 				continue
 			}

@@ -39,8 +39,9 @@ type File struct {
 	// Paths of public keys.
 	PublicKey []string `json:"public_key,omitempty"`
 
-	folders []*folder
-	now     func() time.Time
+	folders  []*folder
+	patterns []pattern
+	now      func() time.Time
 }
 
 // CaddyModule returns the Caddy module information.
@@ -64,6 +65,7 @@ func (f *File) Provision(caddy.Context) error {
 			f.folders = append(f.folders, &folder{kind: verifier.KeyKind(kind), dir: filepath.Clean(orDot(dir)), below: strings.TrimPrefix(path, dir)})
 		}
 	}
+	f.patterns = f.parse()
 	if err := f.CheckPaths(); err != nil {
 		return fmt.Errorf("tenants: file: %w", err)
 	}

@@ -69,14 +69,20 @@ func (f *File) CheckPaths() error {
 // Mixes returns a path of each where one file may be that of two tenants, of one in each
 // path.
 func (f *File) Mixes(other *File) (path, others string, found bool) {
-	for _, p := range slices.Concat(f.Secret, f.PublicKey) {
-		for _, q := range slices.Concat(other.Secret, other.PublicKey) {
-			if mixes(patternOf(p), patternOf(q)) {
-				return p, q, true
+	for _, p := range f.parsed() {
+		for _, q := range other.parsed() {
+			if mixes(p.elements, q.elements) {
+				return p.path, q.path, true
 			}
 		}
 	}
 	return "", "", false
+}
+
+// A pattern is a path, parsed.
+type pattern struct {
+	path     string
+	elements []element
 }
 
 // An element is one element of a path. One that is named has {tenant} between before and
@@ -86,13 +92,25 @@ type element struct {
 	named         bool
 }
 
-func patternOf(path string) (pattern []element) {
-	for _, text := range elements(path) {
-		var e element
-		e.before, e.after, e.named = strings.Cut(text, variable)
-		pattern = append(pattern, e)
+// parsed returns the paths parsed. The start compares those of each two handlers.
+func (f *File) parsed() []pattern {
+	if f.patterns != nil {
+		return f.patterns
 	}
-	return pattern
+	return f.parse()
+}
+
+func (f *File) parse() (patterns []pattern) {
+	for _, path := range slices.Concat(f.Secret, f.PublicKey) {
+		p := pattern{path: path}
+		for _, text := range elements(path) {
+			var e element
+			e.before, e.after, e.named = strings.Cut(text, variable)
+			p.elements = append(p.elements, e)
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns
 }
 
 // mixes reports whether a file may be that of two tenants, of one in each path. A tenant's
