@@ -75,3 +75,24 @@ func TestPathsThatDifferByASlashOnTwoPorts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAnswersBehindALogin are not a stranger's, and where nothing answers behind one, a
+// stranger gets no empty 200.
+func TestAnswersBehindALogin(t *testing.T) {
+	const intercepted = "}\nb.example.com {\nroute {\nintercept {\n@none status 404\nhandle_response @none {\nreverse_proxy app:3000\n}\n}\nLOGIN\nrespond 404\n}\nrespond 404"
+	for login, text := range map[string]string{
+		"none":         "",
+		"basic_auth":   "basic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}",
+		"forward_auth": "forward_auth auth:9000 {\nuri /ask\n}",
+	} {
+		t.Run(login, func(t *testing.T) {
+			open, empty := []string{openPath + "reverse_proxy app:3000 with marks … intercept or handle_errors of another site"}, []string(nil)
+			if text == "" {
+				open = []string{openPath + "reverse_proxy app:3000 with the path … request=b.example.com/hooks/stripe"}
+				empty = []string{"requests for other paths get Caddy's empty 200"}
+			}
+			isWarnedOf(t, hooks("respond 404\n"+strings.Replace(intercepted, "LOGIN", text, 1)), open...)
+			isWarnedOf(t, hooks("route {\n"+text+"\n}"), empty...)
+		})
+	}
+}
