@@ -184,8 +184,5 @@ func (h *Handler) leadsTo(r *http.Request, next caddyhttp.Handler) {
 		!h.rest.CompareAndSwap(nil, &rest{next, attempt.RouteGroups(r.Context()), h.pastMatchers(r)}) {
 		return
 	}
-	if b := h.app.box(); b != nil {
-		defer b.Release()
-		b.Rerouted()
-	}
+	inboxes.Rerouted()
 }

@@ -317,7 +317,7 @@ func (h *Handler) openKeys() error {
 	}
 	config := h.keyConfig()
 	config.Fetcher, config.Logger = &h.fetcher, h.logger.With(zap.String("name", h.Name))
-	config.Failed, config.Changed = h.metrics.KeyFailed, h.metrics.KeysChanged
+	config.Failed, config.Changed = h.metrics.KeyFailed, h.keysChanged
 	h.keys, err = keys.Open(config)
 	return err
 }

@@ -38,6 +38,15 @@ func owners(ctx context.Context, handlers []*Handler, back *inbox.Attempt) (all 
 	return all, err
 }
 
+// keysChanged is called with each new snapshot of the keys. What they did not verify may be
+// the handler's now: see owners.
+func (h *Handler) keysChanged() {
+	h.metrics.KeysChanged()
+	if app := current(); !h.named && app != nil && app == h.app {
+		inboxes.Rerouted()
+	}
+}
+
 // verifies reports whether a key that the handler has now verifies a stored delivery, as
 // of its receipt.
 func (h *Handler) verifies(ctx context.Context, d *inbox.Delivery) (bool, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
 
 // TestADefaultNameIsNotEnough: a stored delivery of another path or port goes to a handler
@@ -108,5 +109,57 @@ func TestKeysVerifyAsOfReceipt(t *testing.T) {
 		if yes, err := app.named("stripe")[0].verifies(t.Context(), &d); yes != want || err != nil {
 			t.Errorf("%s after it was signed: %t, %v", stale, yes, err)
 		}
+	}
+}
+
+// TestNewKeysAskAgain: what no key of a handler without a name verified is due again once a
+// key file has changed.
+func TestNewKeysAskAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		more string
+		due  bool
+	}{"github": {"", true}, "acme": {`,"name":"acme"`, false}} {
+		t.Run(name, func(t *testing.T) {
+			key := filepath.Join(t.TempDir(), "key")
+			write := func(secret string) {
+				if err := os.WriteFile(key, []byte(secret), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("a-long-secret-of-a-test")
+			e := inboxtest.NewMemory(time.Now, 0)
+			g := mustProvision(t, "", `{"provider":"github","inbox":{},"secret":["{file.`+filepath.ToSlash(key)+`}"]`+c.more+`}`)
+			g.app.inbox.Module = &memoryInbox{e}
+			g.run(t)
+			g.box().Pause(name) // nothing is attempted
+			got, err := g.box().Accept(t.Context(), &inbox.Delivery{Key: inbox.Key(theKey), Queue: inbox.Queue{Handler: name}, Received: time.Now()}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.box().Finish(got.Attempt, inbox.Result{Unreached: true})
+			due := func() bool {
+				t.Helper()
+				queues, err := e.Queues(t.Context())
+				if err != nil || len(queues) != 1 {
+					t.Fatal(queues, err)
+				}
+				return !queues[0].Due.IsZero()
+			}
+			refresh := func() {
+				t.Helper()
+				for range 2 { // a change counts after two equal reads
+					if err := g.handlers[0].keys.Refresh(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if refresh(); due() {
+				t.Fatal("it is due without a new key")
+			}
+			write("another-long-secret-of-a-test")
+			if refresh(); due() != c.due {
+				t.Errorf("with a new key it is due: %t", due())
+			}
+		})
 	}
 }

@@ -35,7 +35,7 @@ func (b *Box) take(q Queue, which Which, among tally) bool {
 	p.running++
 	among[q.Handler]++
 	b.running.Add(1)
-	configured := b.configured
+	rerouted := b.rerouted
 	b.mu.Unlock()
 	slow := time.AfterFunc(slowAfter, func() { b.slows(p, 1) })
 	b.start(func() {
@@ -46,7 +46,7 @@ func (b *Box) take(q Queue, which Which, among tally) bool {
 		}
 		b.finish(a, r, among)
 		if r.Unreached {
-			b.astray(q, configured)
+			b.astray(q, rerouted)
 		}
 	})
 	return true
@@ -82,11 +82,11 @@ func (b *Box) slows(p *pace, n int) {
 	signal(b.wake)
 }
 
-// astray makes deliveries of q that did not reach their handler due, if the
-// configuration has changed since an attempt began: the new one may route them there.
-func (b *Box) astray(q Queue, configured int) {
+// astray makes deliveries of q that did not reach their handler due, if they may reach it
+// since an attempt began: see Rerouted.
+func (b *Box) astray(q Queue, rerouted int) {
 	b.mu.Lock()
-	same := b.configured == configured
+	same := b.rerouted == rerouted
 	b.mu.Unlock()
 	if !same {
 		_ = b.engine.Hasten(b.ctx, q, HoldRoute) // opening the engine does it too

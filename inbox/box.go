@@ -71,7 +71,8 @@ type Box struct {
 	attempts   tally
 	probes     tally // which are no attempts
 	turns      turns
-	configured int             // how many configurations there were
+	configured bool            // there is a configuration
+	rerouted   int             // how often Rerouted was called
 	warned     map[string]bool // handlers that this one does not have, and has warned of
 	changed    []Queue         // whose app went down or came back: to be hastened
 	closed     bool
@@ -118,7 +119,7 @@ func (b *Box) Engine() Engine { return b.engine }
 func (b *Box) Configure(policies map[string]Policy) {
 	b.mu.Lock()
 	b.policies, b.warned = policies, make(map[string]bool)
-	b.configured++
+	b.configured = true
 	b.mu.Unlock()
 	b.hasten(HoldRefused)
 	b.Rerouted()
@@ -127,6 +128,9 @@ func (b *Box) Configure(policies map[string]Policy) {
 // Rerouted makes deliveries due that did not reach their handler. Call it when they
 // may reach it now.
 func (b *Box) Rerouted() {
+	b.mu.Lock()
+	b.rerouted++
+	b.mu.Unlock()
 	b.hasten(HoldRoute)
 	b.look()
 }

@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -203,6 +204,22 @@ func TestPauseAndResume(t *testing.T) {
 		b.state(1, 0)
 		if all, err := b.box.Queues(b.Context()); err != nil || len(all) != 0 {
 			b.Errorf("at rest: %+v %v", all, err)
+		}
+	})
+}
+
+// TestRoutesThatChangeDuringAnAttempt: it is made again, since it may not have seen them.
+func TestRoutesThatChangeDuringAnAttempt(t *testing.T) {
+	inBubble(t, inbox.Options{}, func(b *bench) {
+		during := sync.OnceFunc(b.box.Rerouted)
+		b.app.set(func(*inbox.Attempt) inbox.Result {
+			during()
+			return inbox.Result{Unreached: true}
+		})
+		b.accept(shop, 1)
+		b.pass(time.Hour)
+		if got := b.app.calls(1); len(got) != 2 {
+			b.Errorf("tried at %v", got)
 		}
 	})
 }

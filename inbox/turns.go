@@ -88,7 +88,7 @@ func (b *Box) run() {
 func (b *Box) isConfigured() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.configured > 0
+	return b.configured
 }
 
 // nextTime is when to look again if nothing happens before.

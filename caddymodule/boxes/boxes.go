@@ -224,6 +224,9 @@ func (p *Pool) each(visit func(*Box)) {
 	}
 }
 
+// Rerouted is [inbox.Box.Rerouted] of all open inboxes.
+func (p *Pool) Rerouted() { p.each(func(b *Box) { b.Rerouted() }) }
+
 // any reports whether an inbox is open.
 func (p *Pool) any() (open bool) {
 	p.open.Range(func(_, _ any) bool {
