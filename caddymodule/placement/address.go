@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -68,7 +69,7 @@ func normal(address string) string {
 		return address
 	case a.IsUnixNetwork():
 		file, _, _ := strings.Cut(a.Host, "|") // its permissions
-		return "unix/" + path.Clean(file)
+		return "unix/" + socketFile(file)
 	case isThisMachine(a.Host):
 		a.Host = "localhost"
 	}
@@ -77,6 +78,19 @@ func normal(address string) string {
 	}
 	a.Host = strings.ToLower(strings.TrimSuffix(a.Host, "."))
 	return a.JoinHostPort(0)
+}
+
+// socketFile returns a socket's file, or an abstract name, behind the links in its path, as
+// far as there are any yet: /var/run is a link to /run.
+func socketFile(file string) string {
+	if all, err := filepath.EvalSymlinks(file); err == nil {
+		return filepath.ToSlash(all)
+	}
+	folder, name := path.Split(path.Clean(file))
+	if own, err := filepath.EvalSymlinks(folder); err == nil {
+		folder = filepath.ToSlash(own)
+	}
+	return path.Join(folder, name)
 }
 
 // isThisMachine reports whether connections to a host end at this machine.

@@ -1,6 +1,9 @@
 package placement_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -11,6 +14,10 @@ func TestOneSocketInManySpellings(t *testing.T) {
 	t.Setenv("APP", "localhost:3000")
 	t.Setenv("APP_HOST", "127.0.0.1")
 	t.Setenv("OTHER", "localhost:3001")
+	real := filepath.ToSlash(t.TempDir())
+	if err := errors.Join(os.Symlink(real, real+"/link"), os.WriteFile(real+"/there.sock", nil, 0o600), os.Symlink("there.sock", real+"/named.sock")); err != nil {
+		t.Skip(err)
+	}
 	dynamic := func(source string) string { return "{\ndynamic " + source + "\n}" }
 	spellings := map[string][]string{
 		"this machine": {":3000", "localhost:3000", "LOCALHOST.:3000", "app.localhost:3000", "127.0.0.1:3000", "127.0.0.2:3000", "[::1]:3000", "[::ffff:127.0.0.1]:3000", "0.0.0.0:3000", "[::]:3000",
@@ -19,6 +26,8 @@ func TestOneSocketInManySpellings(t *testing.T) {
 		"a name":       {"app", "APP:80", "app.:80", "http://app", "tcp/app:80", dynamic("a app 80")},
 		"TLS":          {"https://app", "app:443"},
 		"a socket":     {"unix//run/app.sock", "unix//run/./app.sock", "unix+h2c//run/app.sock", "unix//run/app.sock|0220"},
+		"a link":       {"unix/" + real + "/app.sock", "unix/" + real + "/link/app.sock"},
+		"links":        {"unix/" + real + "/there.sock", "unix/" + real + "/link/link/named.sock"},
 		"records":      {dynamic("srv _http._tcp.app.internal"), dynamic("srv {\nservice http\nproto tcp\nname app.internal\n}")},
 		"another port": {"localhost:3001", "{env.OTHER}"},
 		"a choice":     {"{http.vars.app}:3000"},
