@@ -23,7 +23,7 @@ func (a *App) advise(previous *App) error {
 	if err != nil {
 		return err
 	}
-	findings = slices.Concat(a.unrecognised(), a.touching(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), a.mixedTenants(), findings)
+	findings = slices.Concat(a.unrecognised(), a.touching(), a.anyHost(), a.documented(), a.sharedSecrets(), a.oracles(), a.oneSecret(), a.tenantsSign(), a.mixedTenants(), findings)
 	if previous != nil {
 		findings = append(findings, a.forgets(previous)...)
 	}
@@ -237,18 +237,41 @@ func (a *App) oracles() (findings []placement.Finding) {
 func (a *App) oneSecret() (findings []placement.Finding) {
 	handlers := a.named("")
 	for i, h := range handlers {
-		current := h.keys.Current()
-		if current == nil {
+		for _, other := range handlers[:i] {
+			message := ""
+			switch {
+			case h.isOneSender(other):
+			case h.keys.Current().SharesSecret(other.keys.Current()):
+				message = "two senders have one secret, so a delivery of one may be turned into one of the other: give each a secret of its own"
+			case h.sharesPlace(other):
+				message = "two senders take secrets from one place, a tenant's or not, so a delivery of one may be turned into one of the other: give each a folder or an address of its own"
+			}
+			if message != "" {
+				findings = append(findings, betweenHandlers(h, other, message))
+				break
+			}
+		}
+	}
+	return findings
+}
+
+// sharesPlace reports whether a tenant's secret may be one of the other handler's. Other
+// warnings tell of tenants that sign for others.
+func (h *Handler) sharesPlace(other *Handler) bool {
+	_, _, mixed := h.tenants.mixes(other.tenants)
+	return !mixed && !h.tenants.signFor(other) && !other.tenants.signFor(h) && h.sharesSecrets(other) &&
+		h.keys.Current().UsesSecrets() && other.keys.Current().UsesSecrets()
+}
+
+// tenantsSign warns of handlers whose folder of keys is that of another handler's tenants.
+func (a *App) tenantsSign() (findings []placement.Finding) {
+	handlers := a.named("")
+	for _, h := range handlers {
+		i := slices.IndexFunc(handlers, func(other *Handler) bool { return other.tenants.signFor(h) })
+		if i < 0 {
 			continue
 		}
-		j := slices.IndexFunc(handlers[:i], func(other *Handler) bool {
-			of := other.keys.Current()
-			return of != nil && !h.isOneSender(other) && current.Verifier.SharesSecret(of.Verifier)
-		})
-		if j < 0 {
-			continue
-		}
-		findings = append(findings, betweenHandlers(h, handlers[j], "two senders have one secret, so a delivery of one may be turned into one of the other: give each a secret of its own"))
+		findings = append(findings, betweenHandlers(h, handlers[i], "the folder of this handler's keys is that of another handler's tenants, so each of them may sign for it: move its keys into a folder that is not in the tenants', nor around it"))
 	}
 	return findings
 }

@@ -201,6 +201,21 @@ func (t *tenancy) holdsFile(path string) bool {
 	return ok && files.Holds(path)
 }
 
+// isFolder reports whether a path is the folder of all tenants' secrets. t may be nil.
+func (t *tenancy) isFolder(path string) bool {
+	if t == nil {
+		return false
+	}
+	files, ok := t.source.(*tenants.File)
+	return ok && files.IsFolder(path)
+}
+
+// signFor reports whether every tenant may sign for the handler, since its key files are
+// theirs. t may be nil.
+func (t *tenancy) signFor(h *Handler) bool {
+	return h.tenants == nil && slices.ContainsFunc(h.secretFiles(), t.isFolder)
+}
+
 // mixes returns a path of each where one file may hold the keys of two tenants, of one in
 // each. Both may be nil.
 func (t *tenancy) mixes(other *tenancy) (path, others string, found bool) {

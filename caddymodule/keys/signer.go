@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,36 @@ var errSharedSecret = errors.New("sign_upstream: this secret is also one of the 
 // they could sign for the gateway, and so could whoever an answer to a handshake is
 // made for. Either may be nil.
 func (s *Snapshot) SignsAs(other *Snapshot) bool {
-	return s != nil && s.Signer != nil && other != nil && s.Signer.SharesSecret(other.Verifier)
+	return s != nil && s.Signer != nil && other != nil && (s.Signer.SharesSecret(other.Verifier) || other.hasSecret(s.SignerKey, s.Signer))
+}
+
+// SharesSecret reports whether the senders of the two have a secret in common: the same
+// bytes, or a text that one of them decodes and the other does not. Either may be nil.
+func (s *Snapshot) SharesSecret(other *Snapshot) bool {
+	return s != nil && other != nil && (s.Verifier.SharesSecret(other.Verifier) || slices.ContainsFunc(s.Keys, func(k verifier.Key) bool {
+		return k.Kind == verifier.Secret && other.hasSecret(k.Text, s.Verifier)
+	}))
+}
+
+// hasSecret reports whether the text of a secret of v is one of a secret of s. The prefix of
+// either (whsec_) and the padding are optional.
+func (s *Snapshot) hasSecret(text string, v *verifier.Verifier) bool {
+	prefixes := []string{v.Scheme().SecretPrefix, s.Verifier.Scheme().SecretPrefix}
+	bare := func(text string) string {
+		text = strings.TrimRight(strings.TrimSpace(text), "=")
+		for _, prefix := range prefixes {
+			text = strings.TrimPrefix(text, prefix)
+		}
+		return text
+	}
+	return slices.ContainsFunc(s.Keys, func(k verifier.Key) bool {
+		return k.Kind == verifier.Secret && bare(k.Text) == bare(text)
+	})
+}
+
+// UsesSecrets reports whether a key is a secret, which signs too. s may be nil.
+func (s *Snapshot) UsesSecrets() bool {
+	return s != nil && slices.ContainsFunc(s.Keys, func(k verifier.Key) bool { return k.Kind == verifier.Secret })
 }
 
 // signsLike reports whether secret is the signer's secret in another spelling: the

@@ -55,6 +55,8 @@ func TestKeysOfATenant(t *testing.T) {
 		"one byte":                {[]verifier.Key{{Text: "x"}}, true, ""},
 		"a public key":            {[]verifier.Key{{Text: "x", Kind: verifier.PublicKey}}, false, ""},
 		"the secret for the app":  {[]verifier.Key{{Text: "signs-for-the-app-7419"}}, false, ""},
+		"its text, undecoded":     {[]verifier.Key{{Text: "whsec_c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ=="}}, true, ""},
+		"its text alone":          {[]verifier.Key{{Text: "c2lnbnMtZm9yLXRoZS1hcHAtNzQxOQ"}}, true, ""},
 		"none":                    {nil, false, ""},
 	} {
 		s, err := base.With(tc.keys, tc.texts)

@@ -33,6 +33,15 @@ func (f *File) Holds(path string) bool {
 	return slices.ContainsFunc(f.Secret, func(own string) bool { return holds(elements(own), elements(path)) })
 }
 
+// IsFolder reports whether path is the folder that has the files of all tenants' secrets.
+func (f *File) IsFolder(path string) bool {
+	return slices.ContainsFunc(f.Secret, func(own string) bool {
+		all := elements(own)
+		last := len(all) - 1
+		return strings.Contains(all[last], variable) && slices.Equal(all[:last], elements(path))
+	})
+}
+
 func elements(path string) []string {
 	if whole, err := filepath.Abs(path); err == nil {
 		path = whole
