@@ -222,7 +222,7 @@ func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
 		r.Header.Set("X-Original-Url", "/signed")
 		r.Header["X_original_url"] = []string{"/forged"}
 		r.Header.Set("X-Rewrite-Url", "/forged")
-		r.Header["SCRIPT_NAME"], r.Header["Path-Info"] = []string{"/forged"}, []string{"/forged"} // gunicorn
+		r.Header["Script_name"], r.Header["Path-Info"] = []string{"/forged"}, []string{"/forged"} // gunicorn
 		r.Header.Set("X-Signature", sign("n9Wd4kTq2", "/signed."+body))
 		if observed {
 			r.Header.Set("X-Signature", sign("other", "/signed."+body))
@@ -232,7 +232,7 @@ func TestSignedRoutingHeadersReachTheApp(t *testing.T) {
 			t.Fatalf("%d %v", a.status, a.err)
 		}
 		h := a.forward.Header
-		if got := h["X-Original-Url"]; !slices.Equal(got, want) || h["X_original_url"] != nil || h["X-Rewrite-Url"] != nil || h["SCRIPT_NAME"] != nil || h["Path-Info"] != nil {
+		if got := h["X-Original-Url"]; !slices.Equal(got, want) || h["X_original_url"] != nil || h["X-Rewrite-Url"] != nil || h["Script_name"] != nil || h["Path-Info"] != nil {
 			t.Errorf("observed %t: the app gets %v", observed, h)
 		}
 	}

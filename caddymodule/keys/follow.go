@@ -222,7 +222,7 @@ func (k *Set) warnOfDoubtful() {
 	}
 	k.judged = current
 	k.warnOfForeign()
-	var named, known, blank, problems []string
+	var named, known, blank, marred, problems []string
 	for _, s := range k.sources {
 		for _, t := range s.texts {
 			if t.even > 0 && t.line == 1 && (s.use == useSecret || s.use == useUpstream) {
@@ -242,6 +242,11 @@ func (k *Set) warnOfDoubtful() {
 				if s.kind == fileValue {
 					problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), maybeMessage))
 				}
+			case holdsUnseen(t.text):
+				marred = append(marred, s.keyLabel(t))
+				if s.kind == fileValue {
+					problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), unseenPart))
+				}
 			}
 		}
 	}
@@ -255,6 +260,9 @@ func (k *Set) warnOfDoubtful() {
 	if len(blank) > 0 {
 		k.logger.Warn(maybeMessage, zap.Strings("keys", some(blank)))
 	}
+	if len(marred) > 0 {
+		k.logger.Warn(unseenPart, zap.Strings("keys", some(marred)))
+	}
 	problems = some(problems)
 	k.doubtful.Store(&problems)
 }
@@ -262,6 +270,8 @@ func (k *Set) warnOfDoubtful() {
 const guessableFile = "the secret in a key file is a placeholder, published in documentation or easily guessed, so anyone may sign with it: use a random one, at the sender too (openssl rand -hex 32)"
 
 const maybeMessage = "a secret holds blanks: if it is no passphrase, it is a message of the program that was to write it, and strangers try the usual ones"
+
+const unseenPart = "a secret begins or ends with a blank, or holds an invisible character, which counts: write it without, unless the sender has it too"
 
 // some shortens a list for a log line: a handler may have many keys.
 func some(labels []string) []string {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -111,6 +112,13 @@ var assignment = regexp.MustCompile(`^[A-Za-z_]{2,}=[^=]`)
 // passphrases. One behind Bearer or Basic does not count.
 func holdsBlank(text string) bool {
 	return strings.ContainsFunc(bareSecret(text), unicode.IsSpace)
+}
+
+// holdsUnseen reports whether a text begins or ends with a blank, as copying leaves one,
+// or has an invisible character anywhere. Bytes that are no text are a key's own.
+func holdsUnseen(text string) bool {
+	return utf8.ValidString(text) && (strings.TrimSpace(text) != text ||
+		strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }))
 }
 
 // linesOf returns the lines that are not blank.

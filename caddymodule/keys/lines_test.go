@@ -290,6 +290,29 @@ func TestBlanksAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestInvisiblePartsAreWarnedOf: copying leaves blanks and invisible characters, with which
+// no signature of the sender's matches.
+func TestInvisiblePartsAreWarnedOf(t *testing.T) {
+	const secret = "9f31c0a2d47be586"
+	for text, warns := range map[string]bool{
+		secret + " ": true, " " + secret: true, secret + "\t": true, secret + "\u00a0": true, secret + "\u200b": true, "\u2060" + secret: true, secret + "\u0085": true,
+		"9f31c0a2\u00add47be586": true,
+		secret:                   false, secret + "\n": false, "Bearer " + secret: false, "pässwort-" + secret: false, "\xff\x01" + secret: false,
+	} {
+		t.Setenv("UNSEEN", text)
+		for value, problem := range map[string]bool{"{file." + write(t, text, t.TempDir(), "key") + "}": true, "{env.UNSEEN}": false, text: false} {
+			r := newTestSet(verifier.Scheme{})
+			r.mustAdd(t, "secret", useSecret, "", Value{Value: value})
+			r.mustRefresh(t)
+			r.warnOfDoubtful()
+			warned := slices.ContainsFunc(r.messages(), func(m string) bool { return strings.HasPrefix(m, "warn "+unseenPart) })
+			if warned != warns || strings.Contains(strings.Join(r.Problems(), ""), unseenPart) != (warns && problem) {
+				t.Errorf("%q, %q: warned %t, problems %q", value, text, warned, r.Problems())
+			}
+		}
+	}
+}
+
 // TestLinesElsewhere: a required header has several values, and the first line of
 // sign_upstream signs.
 func TestLinesElsewhere(t *testing.T) {
