@@ -1,10 +1,6 @@
 package verifier
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -198,34 +194,6 @@ func TestPrefixParam(t *testing.T) {
 }
 
 // TestCandidateLimit: 32 signatures in all headers together, malformed ones included.
-// TestPublicLimit: of signatures that take a public key few are tried, and what
-// they sign is put together once.
-func TestPublicLimit(t *testing.T) {
-	cost := CountCosts(t)
-	public, private, _ := ed25519.GenerateKey(rand.Reader)
-	other, _, _ := ed25519.GenerateKey(rand.Reader)
-	s := Scheme{Signature: &Signature{
-		Header: StringList{"X-Signature"}, Syntax: "list", Encoding: encBase64,
-		Accept: map[string]Algorithm{"v1": HMACSHA256, "v1a": Ed25519},
-	}, Message: StringList{"{body|sha256|hex}"}}
-	key := func(k ed25519.PublicKey) Key {
-		return Key{Text: base64.StdEncoding.EncodeToString(k), Kind: PublicKey}
-	}
-	v := mustVerifier(t, s, key(other), key(public), Key{Text: testKey})
-	digest := sha256.Sum256([]byte(testBody))
-	content := hex.EncodeToString(digest[:])
-	good := "v1a," + base64.StdEncoding.EncodeToString(ed25519.Sign(private, []byte(content)))
-	bad := "v1a," + base64.StdEncoding.EncodeToString(make([]byte, 64)) + " "
-	expect(t, v, post("X-Signature", strings.Repeat(bad, maxPublic-1)+good), testBody, genuine)
-	expect(t, v, post("X-Signature", strings.Repeat(bad, maxPublic)+good), testBody, MalformedSignature)
-	expect(t, v, post("X-Signature", strings.Repeat(bad, maxPublic)+"v1,"+base64.StdEncoding.EncodeToString([]byte(unhex(macOf(testKey, content))))), testBody, genuine)
-	*cost = Cost{}
-	expect(t, v, post("X-Signature", strings.Repeat(bad, maxPublic)), testBody, SignatureMismatch)
-	if cost.Public != 2*maxPublic || cost.Hashed != len(testBody)+sha256.Size {
-		t.Errorf("%d checks with public keys, %d bytes through the filters", cost.Public, cost.Hashed)
-	}
-}
-
 func TestCandidateLimit(t *testing.T) {
 	s := Scheme{Signature: &Signature{Header: StringList{"X-A", "X-B"}, Syntax: "kv", Key: StringList{"v1"}}}
 	v := mustVerifier(t, s, Key{Text: testKey})

@@ -198,7 +198,7 @@ func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 		tried = true
 		c.keyID = cand.keyID
 		for j := range c.v.keys {
-			if k := &c.v.keys[j]; c.names(k) && k.made(cand) {
+			if k := &c.v.keys[j]; c.names(k) && k.suits(cand) && (k.macs != nil || c.affords(k.public)) && k.made(cand) {
 				c.key, c.time = k, cand.time
 				return k.label, nil
 			}
@@ -214,10 +214,13 @@ func (c *Check) matchHTTP(body []byte) (string, *Rejection) {
 	return "", c.mismatch()
 }
 
+// suits reports whether a signature may be of the key's algorithm.
+func (k *compiledKey) suits(cand *httpCandidate) bool {
+	size := facts[k.algorithm].size
+	return (size == 0 || size == len(cand.signature)) && (cand.alg == "" || cand.alg == httpAlgorithms[k.algorithm])
+}
+
 func (k *compiledKey) made(cand *httpCandidate) bool {
-	if size := facts[k.algorithm].size; size > 0 && size != len(cand.signature) || cand.alg != "" && cand.alg != httpAlgorithms[k.algorithm] {
-		return false
-	}
 	if k.macs == nil {
 		return facts[k.algorithm].public.verify(k.public, cand.base, cand.signature)
 	}

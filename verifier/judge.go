@@ -41,6 +41,9 @@ type Check struct {
 
 	offered   int        // candidates seen
 	public    int        // those checked with a public key
+	work      int        // of the checks with public keys so far: see affords
+	limit     int        // of work; 0 before the first check
+	gaveUp    bool       // a check was left out because of the limit
 	url       signedURL  // the form of the URL being tried
 	malformed *Rejection // why the last malformed one was
 	count     int        // candidates kept

@@ -212,8 +212,11 @@ func (c *Check) readKeyID(kind place, body []byte) *Rejection {
 // names reports whether the key may have signed the delivery, by the key id that the
 // delivery states.
 func (c *Check) names(k *compiledKey) bool {
-	return (k.set == "" || k.set == c.keySet) && (k.id == "" || c.keyID == "" || k.id == c.keyID)
+	return k.of(c.keySet) && (k.id == "" || c.keyID == "" || k.id == c.keyID)
 }
+
+// of reports whether the key may be used for a delivery that names a key set, or none.
+func (k *compiledKey) of(set string) bool { return k.set == "" || k.set == set }
 
 // mismatch returns the rejection if no key matches.
 func (c *Check) mismatch() *Rejection {
@@ -224,6 +227,9 @@ func (c *Check) mismatch() *Rejection {
 	if c.jws != nil && c.jws.distrust != nil {
 		rej.Detail = "the JWS is not trusted: " + c.jws.distrust.Error()
 	}
+	if c.gaveUp {
+		rej.Detail = fmt.Sprintf("not every key was tried: comparing %d signatures with %d keys costs more than one delivery may; remove keys that the sender no longer uses", c.count, len(c.v.keys))
+	}
 	if c.v.scheme.KeySource == nil {
 		return rej
 	}
@@ -232,7 +238,7 @@ func (c *Check) mismatch() *Rejection {
 	if c.keySet != "" {
 		rej.KeyID = c.keySet
 	}
-	if unknown {
+	if unknown && !c.gaveUp {
 		rej.Detail = "no known key has the key id of the delivery or matches its signature"
 	}
 	return rej
@@ -240,5 +246,5 @@ func (c *Check) mismatch() *Rejection {
 
 // knowsKey reports whether a key has the id.
 func (c *Check) knowsKey(id string) bool {
-	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id && (k.set == "" || k.set == c.keySet) })
+	return id != "" && slices.ContainsFunc(c.v.keys, func(k compiledKey) bool { return k.id == id && k.of(c.keySet) })
 }

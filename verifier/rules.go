@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -94,6 +95,9 @@ func (v *Rules) Verifier(keys []Key) (*Verifier, error) {
 	}
 	of := &Verifier{rules: v}
 	of.keys = append(of.one[:0], compiled...)
+	slices.SortStableFunc(of.keys, func(a, b compiledKey) int { // those that a delivery may name first
+		return cmp.Compare(b.id, "") - cmp.Compare(a.id, "")
+	})
 	return of, nil
 }
 

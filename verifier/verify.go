@@ -264,13 +264,18 @@ func (c *Check) matchSignature(k *compiledKey, message int, body []byte) (hits u
 		return 0, rej
 	}
 	public := facts[k.algorithm].public
+	var valid uint32 // indexes of candidates
 	for i := range c.count {
 		cand := c.candidate(i)
 		if cand.algorithm != k.index {
 			continue
 		}
-		signature := bytes.Clone(cand.bytes()) // through an interface the Check itself would escape
-		if public.verify(k.public, content, signature) {
+		if twin := c.twin(i); twin < i {
+			valid |= valid >> twin & 1 << i
+		} else if c.affords(k.public) && public.verify(k.public, content, bytes.Clone(cand.bytes())) { // through an interface the Check itself would escape
+			valid |= 1 << i
+		}
+		if valid>>i&1 == 1 {
 			hits |= 1 << cand.header
 		}
 	}

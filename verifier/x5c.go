@@ -184,11 +184,19 @@ func (c *Check) certifies(r *root) bool {
 			at = stated
 		}
 	}
+	if r.ends(c.jws.chain) && slices.ContainsFunc(c.jws.chain[1:], func(issuer *x509.Certificate) bool { return !c.affords(issuer.PublicKey) }) {
+		return false
+	}
 	err := r.trusts(c.jws.chain, at, c.v.x5c)
 	if err != nil && (c.jws.distrust == nil || err != errOtherRoot) { // of several roots, that of the chain says more
 		c.jws.distrust = err
 	}
 	return err == nil
+}
+
+// ends reports whether the root may be at the end of a chain, before any check.
+func (r *root) ends(chain []*x509.Certificate) bool {
+	return r.certificate != nil || sha256.Sum256(chain[len(chain)-1].Raw) == r.fingerprint
 }
 
 // trusts reports why a chain does not lead to the root.
@@ -197,7 +205,7 @@ func (r *root) trusts(chain []*x509.Certificate, at time.Time, rules *chainRules
 	rest, last := chain[1:], chain[len(chain)-1]
 	if r.certificate != nil {
 		roots.AddCert(r.certificate)
-	} else if sha256.Sum256(last.Raw) != r.fingerprint {
+	} else if !r.ends(chain) {
 		return errOtherRoot
 	} else {
 		roots.AddCert(last)
