@@ -199,6 +199,10 @@ func TestRotatedTenant(t *testing.T) {
 		t.Errorf("within two seconds: %d", s)
 	}
 	clock = clock.Add(2 * time.Second)
+	if s := status("third-secret"); s != 503 {
+		t.Errorf("gone, for the first time: %d", s)
+	}
+	clock = clock.Add(100 * time.Millisecond)
 	if s := status("third-secret"); s != 401 {
 		t.Errorf("removed: %d", s)
 	}

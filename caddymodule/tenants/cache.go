@@ -359,6 +359,10 @@ func (c *Cache) settle(name string, next *tenant, err error, began, now time.Tim
 			c.problem = nil
 		}
 		return next.snapshot, nil
+	case errors.Is(err, ErrUnknown) && known && !c.terms.Remote && !t.stillGone(began, c.terms.Again):
+		c.looked(ResultUnknown)
+		t.isGone(began)
+		return t.usable(now.Sub(t.answered), c.terms)
 	case errors.Is(err, ErrUnknown):
 		c.looked(ResultUnknown)
 		c.known.Remove(name)
@@ -381,22 +385,4 @@ func (t *tenant) usable(age time.Duration, terms Terms) (*keys.Snapshot, error) 
 		return t.snapshot, nil
 	}
 	return nil, t.err
-}
-
-// Adopt takes over what another cache knows, of a source that is configured the same:
-// the tenants' keys, with their age, and which clients are known.
-func (c *Cache) Adopt(from *Cache) {
-	from.mu.Lock()
-	defer from.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, name := range from.known.Keys() { // the least recently used first
-		t, _ := from.known.Peek(name)
-		next := *t
-		next.base, next.snapshot = nil, nil
-		c.known.Add(name, &next)
-	}
-	for _, client := range from.budget.known.Keys() {
-		c.budget.known.Add(client, struct{}{})
-	}
 }

@@ -32,7 +32,8 @@ const variable = "{tenant}"
 // file is opened below the folder before {tenant} only, through no link that leads out
 // of it. It is looked at again after two seconds, and at once if a delivery does not
 // match; a change counts once the file is a second old or two reads are equal, because
-// a writer may be halfway through.
+// a writer may be halfway through, and a file that has gone at the second look, because
+// it may be replaced.
 type File struct {
 	// Paths of shared secrets. Each has {tenant} in one element.
 	Secret []string `json:"secret,omitempty"`
@@ -171,12 +172,24 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	next := new(fileFound)
 	next.files, next.read = append(next.oneFile[:0], files...), append(next.oneKey[:0], read...)
 	next.at = now
-	next.settled = !slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.written < int64(settles) }) || same && slices.Equal(read, last.read)
+	written := slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.written < int64(settles) })
+	twice := same && slices.Equal(read, last.read)
+	next.settled = twice || !written && !last.lacks(files)
 	next.Found = Found{Keys: next.read, Texts: true, Skipped: skipped, Soon: !next.settled, State: &next.fileState}
-	if had != nil && !next.settled {
+	if had != nil && written && !twice {
 		next.Keys = had.Keys
 	}
 	return &next.Found, nil
+}
+
+// lacks reports whether one of the files of the last look is not among files: it may be
+// replaced now, by a tool that removes it first, as git does.
+func (s *fileState) lacks(files []stamped) bool {
+	return slices.ContainsFunc(s.files, func(old stamped) bool {
+		return !slices.ContainsFunc(files, func(f stamped) bool {
+			return f.path == old.path && f.of.dir == old.of.dir && f.of.kind == old.of.kind
+		})
+	})
 }
 
 // unchanged reports whether a tenant still has the one file that it had, where no other
@@ -240,8 +253,11 @@ func classify(err error) error {
 func read(files []stamped, now time.Time) (all []verifier.Key, err error) {
 	for _, s := range files {
 		text, err := s.text(now)
+		if err != nil && !errors.Is(err, ErrDown) { // also a file that has gone: it was there just now
+			err = unusable{err}
+		}
 		if err != nil {
-			return nil, classify(err)
+			return nil, err
 		}
 		if text = strings.Trim(text, "\r\n"); text == "" {
 			return nil, unusable{fmt.Errorf("%s: the file is empty", s.path)}

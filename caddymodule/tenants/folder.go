@@ -77,13 +77,13 @@ func (d *folder) files(root opened, path string) (files []stamped, skipped []str
 		return nil, nil, fmt.Errorf("%w: %s: not a regular file", ErrUnknown, path)
 	}
 	dir, err := root.Open(path)
-	if err != nil {
-		return nil, nil, err
+	if err != nil { // the folder is being changed
+		return nil, nil, unusable{err}
 	}
 	defer dir.Close()
 	entries, err := dir.ReadDir(maxEntries + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, err
+		return nil, nil, unusable{err}
 	}
 	if len(entries) > maxEntries {
 		return nil, nil, unusable{fmt.Errorf("%s: more than %d files in this folder", path, maxEntries)}
@@ -97,7 +97,7 @@ func (d *folder) files(root opened, path string) (files []stamped, skipped []str
 			skipped = append(skipped, below)
 			continue
 		}
-		if info, err = root.Stat(below); err != nil { // the folder is being changed
+		if info, err = root.Stat(below); err != nil { // as above
 			return nil, nil, unusable{err}
 		}
 		if !info.Mode().IsRegular() {

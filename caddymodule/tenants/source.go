@@ -66,7 +66,9 @@ type Terms struct {
 
 var (
 	// ErrUnknown is the error for a tenant that the source does not have, or no longer
-	// has: its deliveries are refused, whatever is cached.
+	// has: its deliveries are refused, whatever is cached. Of a source that is not Remote
+	// this counts for a tenant with keys once two looks, Terms.Again apart, agree; until
+	// then they are answered 503.
 	ErrUnknown = errors.New("the source has no such tenant")
 	// ErrDown is the error of a source that cannot answer now: the keys that it gave last
 	// are used for Terms.Stale. With any other error they are not; either way a delivery
