@@ -105,6 +105,8 @@ func (b *Block) load(ctx caddy.Context) error {
 		return err
 	}
 	b.exact, b.folders = make(map[string]*BlockSender), make(map[string]*BlockSender)
+	paths := b.paths()
+	behind := behindScripts(paths)
 	for _, s := range b.Senders {
 		if err := s.load(ctx); err != nil {
 			return fmt.Errorf("sender %s: %w", s.Path, err)
@@ -116,7 +118,8 @@ func (b *Block) load(ctx caddy.Context) error {
 			continue
 		}
 		b.folders[folder], b.deepest = s, max(b.deepest, len(folder))
-		s.near = nearOthers(s.Path, b.paths())
+		s.near = nearOthers(s.Path, paths)
+		s.near.behind = behind
 	}
 	forEachProxy(b.Routes)
 	if err := b.Routes.Provision(ctx); err != nil {
@@ -192,10 +195,7 @@ func (b *Block) describe() {
 			exact = append(exact, to)
 			continue
 		}
-		if len(s.near) > 0 {
-			folders = append(folders, route(unknown, &caddyhttp.MatchPath{strings.ToLower(s.Path)}, s.near))
-		}
-		folders = append(folders, to)
+		folders = append(folders, route(unknown, &caddyhttp.MatchPath{strings.ToLower(s.Path)}, s.near), to)
 	}
 	b.asRoutes = caddyhttp.RouteList{{
 		MatcherSets: caddyhttp.MatcherSets{{&b.Prefix}},

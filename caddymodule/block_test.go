@@ -151,6 +151,8 @@ func TestBlockGivesARequestToTheSenderOfItsPath(t *testing.T) {
 		"/":                                           "next",
 		"/shop/hooks/github":                          "next",
 		"/hooks/" + manySegments(50):                  "status 404",
+		"/hooks/acme/" + manySegments(50):             "sender 3",
+		"/hooks/acme/" + manySegments(70):             "status 404", // too long to compare with others' paths
 	} {
 		if got := arrivedAt(b, path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)

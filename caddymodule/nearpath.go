@@ -22,22 +22,30 @@ func toApps(path string) string { return appview.FoldCase(strings.TrimSuffix(pat
 // exact path, or as one below it, and those with a script's name, behind which is a path
 // of any sender. Without it, who has this sender's key could call another sender's route
 // in the app, and a tenant another tenant's.
-type nearPaths []appview.Reading
+type nearPaths struct {
+	below  []appview.Reading
+	behind []appview.Reading // the same for all senders
+}
 
-// nearOthers returns the near paths of a sender's /*, which is one of all paths.
-func nearOthers(path string, all []string) (near nearPaths) {
-	for _, other := range all {
-		base, many := strings.CutSuffix(other, "/*")
-		folder := toApps(base) == toApps(strings.TrimSuffix(path, "/*"))
-		if !many && (folder || covers(path, other)) {
-			near = append(near, appview.ReadingOf(other, !folder))
-			continue
-		}
-		if base != "" {
-			near = append(near, appview.BehindScript(base))
+// nearOthers returns the near paths of a sender's /*, but for those behind a script.
+func nearOthers(path string, others []string) (near nearPaths) {
+	for _, other := range others {
+		folder := toApps(other) == toApps(strings.TrimSuffix(path, "/*"))
+		if !strings.HasSuffix(other, "/*") && (folder || covers(path, other)) {
+			near.below = append(near.below, appview.ReadingOf(other, !folder))
 		}
 	}
 	return near
+}
+
+// behindScripts returns the readings of all senders' paths behind a script.
+func behindScripts(paths []string) (behind []appview.Reading) {
+	for _, path := range paths {
+		if base := strings.TrimSuffix(path, "/*"); base != "" {
+			behind = append(behind, appview.BehindScript(base))
+		}
+	}
+	return behind
 }
 
 // CaddyModule names it for placement. It is not registered: no configuration names it.
@@ -45,7 +53,7 @@ func (nearPaths) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.matchers.verify_webhook_near", New: func() caddy.Module { return new(nearPaths) }}
 }
 
-func (n nearPaths) match(path string) bool { return len(n) > 0 && appview.IsReadAs(path, n) }
+func (n nearPaths) match(path string) bool { return appview.IsReadAs(path, n.below, n.behind) }
 
 // MatchWithError compares the path as Caddy's matchers clean it.
 func (n nearPaths) MatchWithError(r *http.Request) (bool, error) {
@@ -53,4 +61,4 @@ func (n nearPaths) MatchWithError(r *http.Request) (bool, error) {
 }
 
 // Interface guards
-var _ caddyhttp.RequestMatcherWithError = nearPaths(nil)
+var _ caddyhttp.RequestMatcherWithError = nearPaths{}
