@@ -175,6 +175,20 @@ func TestBlockOfTheWholeSite(t *testing.T) {
 	}
 }
 
+// TestCustomersNamedLikeScripts: behind a folder that may be a customer's domain, one word
+// alone is the customer's, too.
+func TestCustomersNamedLikeScripts(t *testing.T) {
+	b, err := blockOf(t, "*", "/connect/*", "/stripe", "/eu/github")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/connect/acme.pl/stripe": "sender 1", "/connect/acme.pl/orders": "sender 1", "/connect/acme.pl/eu/github": "status 404"} {
+		if got := arrivedAt(b, path); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
 // FuzzBlockIsItsRoutes: placement reads AsRoutes. What it says of them holds for the
 // block, if every request below the prefix that the block does not refuse ends where
 // Caddy's own matchers would take it.

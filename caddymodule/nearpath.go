@@ -38,10 +38,11 @@ func nearOthers(path string, others []string) (near nearPaths) {
 	return near
 }
 
-// behindScripts returns the readings of all senders' paths behind a script.
+// behindScripts returns the readings of all senders' paths behind a script. One word alone
+// is no such path: the folder acme.pl may be a customer's.
 func behindScripts(paths []string) (behind []appview.Reading) {
 	for _, path := range paths {
-		if base := strings.TrimSuffix(path, "/*"); base != "" {
+		if base := strings.TrimSuffix(path, "/*"); strings.Contains(strings.Trim(base, "/"), "/") {
 			behind = append(behind, appview.BehindScript(base))
 		}
 	}

@@ -5,17 +5,19 @@ import (
 	"strings"
 )
 
-// leftovers are the names of files that are a key file as it was, or is not yet. A number or
-// a date may follow the ending.
+// backupName matches the names that editors (emacs, vim, nano), patch, sed -i and package managers
+// (rpm, pacman, apk, dpkg, ucf) give to a file as it was, or is not yet. A number or a date
+// may follow.
+var backupName = regexp.MustCompile(`(?i)~$|^#.*#$|.\.(?:bak|backup|orig|old|save|sw[a-p]|te?mp|rpm(?:save|new|orig)|pac(?:save|new|orig)|(?:apk|dpkg|ucf)-[a-z]+)[-._0-9]*$`)
+
+// leftovers are other names of files that are a key file as it was, or is not yet.
 var leftovers = regexp.MustCompile(`(?i)` + strings.Join([]string{
-	// Editors (emacs, vim, nano, Kate), patch, sed -i and people.
-	`~$`, `^#.*#$`, `.\.(?:bac?k|bc?k|bkp|backup|orig(?:inal)?|old|save|sw[a-p]|kate-swp|te?mp|rej|lock)[-._0-9]*$`,
-	// Package managers (rpm, pacman, apk, dpkg, ucf, portage) and Augeas.
-	`.\.(?:rpm(?:save|new|orig)|pac(?:save|new|orig)|(?:apk|dpkg|ucf)-[a-z]+|cfgsaved|aug(?:save|new))[-._0-9]*$`,
+	// Backups of people, Kate, patch, portage and Augeas.
+	`.\.(?:back|bc?k|bkp|original|kate-swp|rej|lock|cfgsaved|aug(?:save|new))[-._0-9]*$`,
 	// Transfers that have not ended (WinSCP, rclone, browsers).
 	`.\.(?:part|partial|filepart|crdownload)[-._0-9]*$`,
 	// A key that somebody took out of use.
-	`.\.(?:disabled|revoked|expired|deleted|removed)[-._0-9]*$`,
+	`.\.(?:disabled|revoked)[-._0-9]*$`,
 	// Copies that file managers make: Copy of current, current - Copy (2).pem, current (1).
 	`^copy (?:\d+ )?of .`, `.(?: - copy| copy| copy \d+| ?\((?:\d+|copy|copy \d+|another copy|\d+(?:st|nd|rd|th) copy)\))(?:\.[a-z0-9]+)?$`,
 }, "|"))
@@ -23,10 +25,14 @@ var leftovers = regexp.MustCompile(`(?i)` + strings.Join([]string{
 // sedLeftover is the name of the new file of GNU sed -i, which stays if sed is killed.
 var sedLeftover = regexp.MustCompile(`^sed[A-Za-z0-9]{6}$`)
 
+// Backup reports whether a file's name is that of a backup of an editor or a package
+// manager.
+func Backup(name string) bool { return backupName.MatchString(name) }
+
 // Leftover reports whether a file's name is that of a backup, a copy or half a file. A key
 // that was removed or replaced may live on in it, so it is no key file of a folder.
 func Leftover(name string) bool {
-	return leftovers.MatchString(name) || sedLeftover.MatchString(name) && name != strings.ToLower(name) // sedgewick is a name
+	return Backup(name) || leftovers.MatchString(name) || sedLeftover.MatchString(name) && name != strings.ToLower(name) // sedgewick is a name
 }
 
 // LeftoverUnused is the warning for a folder with such files.

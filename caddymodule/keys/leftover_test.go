@@ -18,7 +18,7 @@ var backups = []string{
 	"current.save", "current.save.1", "current.swp", "current.swo", "current.tmp", "current.temp", "current.rpmsave", "current.rpmnew", "current.rpmorig", "current.pacsave", "current.pacnew",
 	"current.apk-new", "current.dpkg-old", "current.dpkg-dist", "current.dpkg-new", "current.dpkg-tmp", "current.ucf-old", "current.ucf-dist", "key.pem.bak", "a.b~",
 	"current.back", "current.bck", "current.bk", "current.bkp", "current.original", "current.kate-swp", "current.rej", "current.lock", "current.cfgsaved", "current.augsave", "current.augnew",
-	"current.part", "current.partial", "current.filepart", "current.crdownload", "sedAbCdEf", "sed0Xy12z", "current.disabled", "current.revoked", "current.expired-2026-11-30", "current.deleted", "current.removed",
+	"current.part", "current.partial", "current.filepart", "current.crdownload", "sedAbCdEf", "sed0Xy12z", "current.disabled", "current.revoked", "current.revoked-2026-11-30",
 	"Copy of current", "Copy 2 of current", "current - Copy", "current - Copy (2).pem", "current copy", "current copy 2.pem", "current(1)", "current (1)", "current (1).pem", "current (copy)", "current (another copy)", "current (3rd copy)",
 }
 
@@ -31,7 +31,7 @@ func TestLeftover(t *testing.T) {
 	for _, name := range []string{
 		"current", "previous", "old", "bak", "orig", "save", "tmp", "1", "2026-11-30", "current.new", "current.pem", "key.txt", "current.1", "backup", "old.pem", "a.old.pem",
 		"current-old", "current_bak", "a.older", "a.saved", "a.bakery", "a.gold", "#1", "a#", "~a", "acme.dpkg", "rpmsave", "shop.example.com", "save.example.com", "Tmp",
-		"sedgewick", "sedona123", "sedAbCdEfg", "copy", "photocopy", "copy of", "my copyright", "hardcopy.pem", "part", "a.party", "part.pem", "key.partner", "revoked", "a-revoked", "lock", "a.locks", "shop.download", "current.prev", "(1)", "key (new)", "a.backend", "disabled.pem",
+		"sedgewick", "sedona123", "sedAbCdEfg", "copy", "photocopy", "copy of", "my copyright", "hardcopy.pem", "part", "a.party", "part.pem", "key.partner", "revoked", "a-revoked", "lock", "a.locks", "shop.download", "current.prev", "(1)", "key (new)", "a.backend", "disabled.pem", "customer.deleted", "checkout.session.expired", "shipment.removed",
 	} {
 		if Leftover(name) {
 			t.Errorf("%s is no key", name)

@@ -182,11 +182,12 @@ func (e element) nameIn(text string) (name string, ok bool) {
 // errLeftover is the error for a name of which no file is a tenant's.
 var errLeftover = fmt.Errorf("%w: files named like the backups of editors and package managers (acme.bak, acme.old) are no tenants'", ErrUnknown)
 
-// leaves reports whether the file of this name is one that editors, tools or packages
-// leave beside that of a tenant: its key may be one that was rotated away.
+// leaves reports whether the file of this name is one that editors or packages leave
+// beside that of a tenant: its key may be one that was rotated away. A tenant's own name
+// may end as other leftovers do: john.lock, anna.back.
 func (d *folder) leaves(name string) bool {
 	if _, after, _ := strings.Cut(d.below, variable); after != "" && after[0] != '/' {
 		return false // the file has an ending of its own
 	}
-	return keys.Leftover(name)
+	return keys.Backup(name)
 }

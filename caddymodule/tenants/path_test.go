@@ -82,7 +82,7 @@ func TestPathsThatMixTenants(t *testing.T) {
 // no tenant's.
 func TestLeftovers(t *testing.T) {
 	names := []string{"acme.old", "acme.bak", "acme.orig", "acme.tmp", "acme.swp", "acme.rpmsave", "acme.rpmnew", "acme.dpkg-old", "acme.dpkg-dist", "acme.ucf-old", "acme.pacsave", "acme.backup", "ACME.Old", "acme.com.bak"}
-	others := []string{"acme.com", "old", "bak", "acme-old", "acme.older", "old.acme", "acme.dpkg", "acme.old.com"}
+	others := []string{"acme.com", "old", "bak", "acme-old", "acme.older", "old.acme", "acme.dpkg", "acme.old.com", "john.lock", "anna.back", "acme.part-2", "x.removed"}
 	files := make(map[string]string)
 	for _, name := range append(names, others...) {
 		files[name], files["folders/"+name+"/key"], files["pem/"+name+".pem"] = "key", "key", "key"

@@ -27,8 +27,9 @@ var RoutingHeaders = []string{
 // (RFC 7239) before X-Forwarded-Host, which Caddy's proxy sets itself.
 var HostHeaders = []string{"Forwarded", "X-Original-Host", "X-Host", "X-Forwarded-Server", "X-Http-Host-Override"}
 
-// pathWords are the words of a header's name that tell that its value may be a path.
-var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewrite", "route", "base"}
+// pathWords are the words of a header's name that tell that its value may be a path, also
+// as a part of another one. The word base does so alone: Firebase and databases have it.
+var pathWords = []string{"path", "uri", "url", "prefix", "root", "script", "rewrite", "route"}
 
 // maxDetours limits the lines of path headers, in all spellings, that are compared with
 // the path: a few proxies in front, with a few headers each.
@@ -94,7 +95,7 @@ func pathHeaders(h http.Header, path string) (names []string, few bool) {
 // what is left to be read. It reports false if that is too little.
 func (m Prefix) leadAlone(h http.Header, names []string, path string, leads []bool, left *int) bool {
 	for i, name := range names {
-		d := detourOf(h[name])
+		d := detourOf(name, h[name])
 		if *left -= d.compared(path); *left < 0 {
 			return false
 		}
@@ -110,7 +111,7 @@ func (m Prefix) leadTogether(h http.Header, names []string, leads []bool, left *
 	var at []int
 	for i, name := range names {
 		if !leads[i] {
-			read, at = append(read, detourOf(withoutQueries(h[name]))), append(at, i)
+			read, at = append(read, detourOf(name, withoutQueries(h[name]))), append(at, i)
 		}
 	}
 	for i, prefix := range read {
@@ -155,10 +156,12 @@ func pathOf(value string) string {
 type detour struct {
 	values []string // its value in all readings
 	lists  []string // those that are lists, without blanks
+	splits bool     // gunicorn takes what is behind it
 }
 
 // detourOf returns a header's lines, and the values that servers make of them.
-func detourOf(lines []string) (d detour) {
+func detourOf(name string, lines []string) (d detour) {
+	d.splits = IsHeader(name, []string{"Script-Name"})
 	if len(lines) > 1 {
 		lines = append(slices.Clip(lines), strings.Join(lines, ","), strings.Join(lines, ", "))
 	}
@@ -203,30 +206,39 @@ func (d detour) compared(path string) (n int) {
 	}
 	path = FoldCase(path)
 	for _, value := range d.values {
-		n += 2 * timesIn(path, FoldCase(asPrefix(value))) * len(path)
+		n += d.tries(path, asPrefix(value)) * len(path)
 	}
 	for _, list := range d.lists {
 		for _, removed := range removedOf(list) {
-			n += 2 * timesIn(path, FoldCase(removed)) * len(path)
+			n += d.tries(path, removed) * len(path)
 		}
 	}
 	return n
 }
 
+// tries counts the paths that ownsWithout reads.
+func (d detour) tries(path, removed string) int {
+	times := timesIn(path, FoldCase(removed))
+	if d.splits {
+		times *= 2
+	}
+	return times
+}
+
 // mayLead reports whether a header could be read as a path below the prefix, or turns
 // the requested path into one when removed or added.
 func (m Prefix) mayLead(d detour, path string) bool {
-	return slices.ContainsFunc(d.values, func(value string) bool { return m.leads(value, path) }) ||
-		slices.ContainsFunc(d.lists, func(list string) bool { return m.listLeads(list, path) })
+	return slices.ContainsFunc(d.values, func(value string) bool { return m.leads(d, value, path) }) ||
+		slices.ContainsFunc(d.lists, func(list string) bool { return m.listLeads(d, list, path) })
 }
 
 // leads is mayLead for one value.
-func (m Prefix) leads(value, path string) bool {
+func (m Prefix) leads(d detour, value, path string) bool {
 	if !strings.HasPrefix(value, "/") && mentions(FoldCase(value), FoldCase(m.Base())) { // behind a host
 		return true
 	}
 	value = asPrefix(value)
-	return m.Owns(value) || m.Owns(value+path) || m.ownsWithout(value, path)
+	return m.Owns(value) || m.Owns(value+path) || m.ownsWithout(d, value, path)
 }
 
 // asPrefix returns a value with the slash that apps add in front of it, and without one at
@@ -239,7 +251,7 @@ func asPrefix(value string) string {
 // removed from it: everywhere, as most languages replace, in one place, or with all that
 // is in front of it, as gunicorn splits a path. Werkzeug adds the slash again if that
 // takes it away.
-func (m Prefix) ownsWithout(removed, path string) bool {
+func (m Prefix) ownsWithout(d detour, removed, path string) bool {
 	removed, path = FoldCase(removed), FoldCase(path)
 	times := timesIn(path, removed)
 	if times > 1 && m.ownsRest(strings.ReplaceAll(path, removed, "")) {
@@ -248,7 +260,7 @@ func (m Prefix) ownsWithout(removed, path string) bool {
 	for at := 0; times > 0; times-- {
 		at += strings.Index(path[at:], removed)
 		end := at + len(removed)
-		if m.ownsRest(path[:at]+path[end:]) || m.ownsRest(path[end:]) {
+		if m.ownsRest(path[:at]+path[end:]) || d.splits && m.ownsRest(path[end:]) {
 			return true
 		}
 		at = end
@@ -288,8 +300,8 @@ func joinedOf(list string) []string {
 }
 
 // listLeads is leads for a list of prefixes.
-func (m Prefix) listLeads(list, path string) bool {
-	if slices.ContainsFunc(removedOf(list), func(removed string) bool { return m.ownsWithout(removed, path) }) {
+func (m Prefix) listLeads(d detour, list, path string) bool {
+	if slices.ContainsFunc(removedOf(list), func(removed string) bool { return m.ownsWithout(d, removed, path) }) {
 		return true
 	}
 	base := FoldCase(m.Base())
@@ -304,7 +316,7 @@ func (m Prefix) listLeads(list, path string) bool {
 // ends with one: Pathinfo, X-Originalurl.
 func mayNamePath(name string) bool {
 	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r > unicode.MaxASCII || folded(byte(r)) == '-' }) {
-		if slices.ContainsFunc(pathWords, func(w string) bool {
+		if strings.EqualFold(word, "base") || slices.ContainsFunc(pathWords, func(w string) bool {
 			more := len(word) - len(w)
 			return more >= 0 && (strings.EqualFold(word[:len(w)], w) || strings.EqualFold(word[more:], w))
 		}) {

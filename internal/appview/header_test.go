@@ -57,6 +57,7 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/shop/x/hooks/stripe", "Script_name", "/x", true}, // gunicorn takes what is behind it
 		{"/hooks/*", "/shop/x/x/hooks/stripe", "Script_name", "x/", true},
 		{"/hooks/*", "/shop/x/hooksters", "Script_name", "/x", false},
+		{"/hooks/*", "/web/x/hooks/stripe", "X-Forwarded-Prefix", "/x", false}, // no other server does
 		{"/hooks/*", "/x\u00a0/hooks/stripe", "X-Script-Name", "/x\u00a0", true},
 		{"/hooks/*", "/a,bhooks/stripe", "X-Script-Name", "/a,b", true}, // a comma is one of its characters
 		{"/hooks/*", "/a,hooks/stripe", "X-Script-Name", "/a,", true},
@@ -98,6 +99,8 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/zz/hooks/stripe", "X-Request-Base", "http://a.example/zz", true}, // Catalyst removes the path of a URL
 		{"/hooks/*", "/zz/hooks/stripe", "X-Root-Url", "//a.example/z%7A/?q", true},
 		{"/hooks/*", "/zz/shop", "X-Request-Base", "http://a.example/zz", false},
+		{"/hooks/*", "/", "X-Firebase-Appcheck", "/hooks/stripe", false},
+		{"/hooks/*", "/", "X-Database", "/hooks/stripe", false},
 		// whatever an app calls it
 		{"/hooks/*", "/", "X-Traversal-Path", "/hooks/stripe", true},
 		{"/hooks/*", "/stripe", "X-Vhm-Root", "/hooks", true},
