@@ -9,12 +9,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// apart says why what answers behind two handlers may be two apps although it has one
-// address, such as an ingress: the proxies set other Host headers, or make other paths of
-// one. An app may have several of both, so this is warned of, and nothing is refused.
+// apart says why what answers behind two handlers may be two apps although its address is
+// written alike: map or vars set other constants for it, or the proxies to one address, such
+// as an ingress, set other Host headers, or make other paths of one. A map may decide by the
+// host, and an app may have several hosts and paths, so this is warned of, and nothing is
+// refused.
 func apart(a, b []reply) (how []string) {
 	for _, pair := range [2][2][]reply{{a, b}, {b, a}} {
 		for _, x := range pair[0] {
+			if all(pair[1], func(y reply) bool { return x.isConstant() && y.isConstant() && !slices.Equal(x.addresses, y.addresses) }) {
+				how = append(how, "apps")
+			}
 			if all(pair[1], func(y reply) bool { return x.host != "" && y.host != "" && x.host != y.host }) {
 				how = append(how, "hosts at the app")
 			}
@@ -25,6 +30,11 @@ func apart(a, b []reply) (how []string) {
 		}
 	}
 	return sorted(how)
+}
+
+// isConstant reports whether all addresses are known.
+func (a reply) isConstant() bool {
+	return len(a.addresses) > 0 && !slices.ContainsFunc(a.addresses, func(address string) bool { return strings.Contains(address, "{") })
 }
 
 // all is false for none.

@@ -18,8 +18,14 @@ func sites(name string, apps ...string) (caddyfile string) {
 	return caddyfile
 }
 
-// TestAppsOfConstants: an address that map or vars sets counts like one that is written.
+// TestAppsOfConstants: handlers with different apps whose addresses are written do not start.
+// Where map or vars sets them, they do, with a warning: which one it is may depend on the
+// host of a delivery, and be the same behind each handler.
 func TestAppsOfConstants(t *testing.T) {
+	warnings := map[string]string{
+		"":                 "two handlers without a name share their deliveries … name=github … different=[apps]",
+		"name team\ninbox": sharedScope + " … name=team different=[apps]",
+	}
 	for name, app := range map[string]string{
 		"written":          "reverse_proxy %:3000",
 		"vars":             "vars up %:3000\nreverse_proxy {vars.up}",
@@ -32,6 +38,11 @@ func TestAppsOfConstants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			one, two := strings.ReplaceAll(app, "%", "one"), strings.ReplaceAll(app, "%", "two")
 			for _, way := range []string{"", "name team\ninbox"} {
+				if name != "written" {
+					isWarnedOf(t, sites(way, one, two), warnings[way])
+					isWarnedOf(t, sites(way, one, one))
+					continue
+				}
 				if _, err := survey(t, sites(way, one, two)); err == nil || !strings.Contains(err.Error(), "give each a name") && !strings.Contains(err.Error(), "Give each a name") {
 					t.Errorf("two apps with %q: %v", way, err)
 				}
@@ -42,6 +53,15 @@ func TestAppsOfConstants(t *testing.T) {
 			isWarnedOf(t, sites("name team", one, two), sharedScope+" … name=team different=[apps]")
 			isWarnedOf(t, sites("name team", one, one))
 		})
+	}
+}
+
+// TestAppsOfHosts: one map by the host in several sites has each host's app behind all their
+// handlers, so they may share a queue.
+func TestAppsOfHosts(t *testing.T) {
+	const site = "%s.example.com {\nmap {host} {up} {\none.example.com one:3000\ndefault two:3000\n}\nverify_webhooks /hooks/* {\nsender github a {\ninbox\n}\nreverse_proxy {up}\n}\nrespond 404\n}\n"
+	if _, err := survey(t, fmt.Sprintf(site, "one")+fmt.Sprintf(site, "two")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -72,6 +92,7 @@ func TestAppsAtOneAddress(t *testing.T) {
 		"two paths":             {"rewrite * /one{uri}\nreverse_proxy in:80", "rewrite * /two{uri}\nreverse_proxy in:80", "[paths at the app]"},
 		"two paths, by proxies": {"reverse_proxy in:80 {\nrewrite /one{uri}\n}", "reverse_proxy in:80 {\nrewrite /two{uri}\n}", "[paths at the app]"},
 		"one path as called":    {"rewrite * /one{uri}\nreverse_proxy in:80", "reverse_proxy in:80", "[paths at the app]"},
+		"a path of its own":     {"rewrite * /one/{http.request.uuid}{uri}\nreverse_proxy in:80", "rewrite * /one/{http.request.uuid}{uri}\nreverse_proxy in:80", ""},
 		"one path":              {"rewrite * /one{uri}\nreverse_proxy in:80", "rewrite * /one{uri}\nreverse_proxy in:80", ""},
 		"a slash":               {"rewrite * /one\nreverse_proxy in:80", "rewrite * /one/\nreverse_proxy in:80", ""},
 		"the same choice":       {"@a header X-A 1\nrewrite @a /one\nreverse_proxy in:80", "@a header X-A 1\nrewrite @a /one\nreverse_proxy in:80", ""},

@@ -163,9 +163,7 @@ func replyOfProxy(h *reverseproxy.Handler, f fixed) reply {
 	}
 	a.addresses = socketsOf(h, f)
 	if isKnown(h.DynamicUpstreams) {
-		if a.app = strings.Join(a.addresses, " "); strings.Contains(a.app, "{") {
-			a.app = strings.Join(socketsOf(h, nil), " ") // what is known of it depends on the place
-		}
+		a.app = strings.Join(socketsOf(h, nil), " ") // what map and vars make of it may depend on the request
 	}
 	a.host = hostAt(h, f)
 	return a

@@ -103,6 +103,7 @@ func prepareImagined(from *http.Request) (*http.Request, *caddy.Replacer) {
 		Header: make(http.Header), Body: http.NoBody, TLS: from.TLS, RemoteAddr: "192.0.2.1:1024", // TEST-NET-1, RFC 5737
 	}
 	repl := caddy.NewReplacer()
+	repl.Set("http.request.uuid", "5f0c1d3a-7b2e-4c6d-9a8f-0e1b2c3d4e5f") // the same in all trials
 	r = caddyhttp.PrepareRequest(r, repl, nil, new(caddyhttp.Server))
 	maps.Copy(varsOf(r), varsOf(from))
 	return r, repl
