@@ -227,7 +227,7 @@ func (c *Check) matchJWS(k *compiledKey, t template.Template, body []byte) (hits
 			public = c.jws.chain[0].PublicKey
 		}
 		// The chain last: it costs most, and anyone may have a genuine one.
-		match = algorithm.accepts(public) && c.affords(public) && algorithm.verify(public, content, bytes.Clone(candidate.bytes())) && (k.root == nil || c.certifies(k.root))
+		match = (k.root == nil || c.mayEnd(k.root)) && algorithm.accepts(public) && c.affords(public) && algorithm.verify(public, content, bytes.Clone(candidate.bytes())) && (k.root == nil || c.certifies(k.root))
 	}
 	if match {
 		hits = 1 << candidate.header

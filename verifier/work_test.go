@@ -301,16 +301,38 @@ func TestForgedChainCosts(t *testing.T) {
 		keys = append(keys, Key{Kind: PublicKey, Text: pemOf(issue(t, nil, fmt.Sprintf("root %d", i), authority))})
 	}
 	v := mustVerifier(t, chained(nil), keys...)
-	top := issueFor(t, nil, "another root", newKey(t, ECDSAP521SHA512Raw), authority)
-	between := issueFor(t, top, "between", newKey(t, ECDSAP521SHA512Raw), both(authority, intermediateUse))
-	leaf := issue(t, between, "leaf", leafUse)
-	check, _, err := v.Open(post("X-Signature", chainedToken(t, "", claimsOf(""), leaf, between, top)), testNow)
-	if err != nil {
-		t.Fatal(err)
+	for name, least := range map[string]int{"another root": 0, "root 3": 9} { // it is checked only with a root of the name that it ends in
+		top := issueFor(t, nil, name, newKey(t, ECDSAP521SHA512Raw), authority)
+		between := issueFor(t, top, "between", newKey(t, ECDSAP521SHA512Raw), both(authority, intermediateUse))
+		leaf := issue(t, between, "leaf", leafUse)
+		check, _, err := v.Open(post("X-Signature", chainedToken(t, "", claimsOf(""), leaf, between, top)), testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = check.Verify([]byte(testBody))
+		if rej := rejection(t, err); rej.Reason != SignatureMismatch || check.work > maxWork || check.work < least || least == 0 && check.work > 0 {
+			t.Errorf("%s: %v, work %d", name, rej, check.work)
+		}
 	}
-	_, _, err = check.Verify([]byte(testBody))
-	if rej := rejection(t, err); rej.Reason != SignatureMismatch || check.work > maxWork || check.work < 3*9 {
-		t.Errorf("%v, work %d", rej, check.work)
+}
+
+// TestChainAmongManyRoots: the root of a genuine chain is found among 16, whatever the keys
+// of its certificates, also where its name is that of the chain's last issuer alone.
+func TestChainAmongManyRoots(t *testing.T) {
+	for _, a := range []Algorithm{ECDSAP256SHA256Raw, ECDSAP384SHA384Raw} {
+		var keys []Key
+		for i := range 15 {
+			keys = append(keys, Key{Kind: PublicKey, Text: pemOf(issue(t, nil, fmt.Sprintf("root %d", i), authority))})
+		}
+		top := issueFor(t, nil, "the root", newKey(t, a), authority)
+		v := mustVerifier(t, chained(nil), append(keys, Key{Kind: PublicKey, Text: pemOf(top)})...)
+		between := issueFor(t, top, "between", newKey(t, a), both(authority, intermediateUse))
+		leaf := issue(t, between, "leaf", leafUse)
+		for name, token := range map[string]string{"whole": chainedToken(t, "", claimsOf(""), leaf, between, top), "without the root": chainedToken(t, "", claimsOf(""), leaf, between)} {
+			if _, err := deliver(v, post("X-Signature", token), testNow, testBody); err != nil {
+				t.Errorf("%s, %s: %v", a, name, err)
+			}
+		}
 	}
 }
 

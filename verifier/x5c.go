@@ -184,7 +184,7 @@ func (c *Check) certifies(r *root) bool {
 			at = stated
 		}
 	}
-	if r.ends(c.jws.chain) && slices.ContainsFunc(c.jws.chain[1:], func(issuer *x509.Certificate) bool { return !c.affords(issuer.PublicKey) }) {
+	if slices.ContainsFunc(c.jws.chain[1:], func(issuer *x509.Certificate) bool { return !c.affords(issuer.PublicKey) }) {
 		return false
 	}
 	err := r.trusts(c.jws.chain, at, c.v.x5c)
@@ -194,9 +194,21 @@ func (c *Check) certifies(r *root) bool {
 	return err == nil
 }
 
-// ends reports whether the root may be at the end of a chain, before any check.
+// ends reports whether the root may be at the end of a chain, by its name or fingerprint.
 func (r *root) ends(chain []*x509.Certificate) bool {
-	return r.certificate != nil || sha256.Sum256(chain[len(chain)-1].Raw) == r.fingerprint
+	if r.certificate == nil {
+		return sha256.Sum256(chain[len(chain)-1].Raw) == r.fingerprint
+	}
+	return slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, r.certificate.RawSubject) })
+}
+
+// mayEnd reports whether a JWS's chain may lead to the root, before any check with a key.
+func (c *Check) mayEnd(r *root) bool {
+	ends := r.ends(c.jws.chain)
+	if !ends && c.jws.distrust == nil {
+		c.jws.distrust = errOtherRoot
+	}
+	return ends
 }
 
 // trusts reports why a chain does not lead to the root.
