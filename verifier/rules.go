@@ -163,13 +163,20 @@ func (v *Rules) SignsHeader(name string) bool {
 	return v.everyMessage(func(t template.Template) bool { return t.Proves(template.Header, canonicalHeader(name)) })
 }
 
-// Unread returns the headers that hold another delivery id or time than the header that
-// verification reads, where a sender has one of several (svix-id or webhook-id) and no
-// signature covers them: anyone may have added them, and an app may read them.
+// Unread returns the headers that hold another delivery id or time than the one that is
+// signed, where a sender has one of several (svix-id or webhook-id): anyone may have added
+// them, and an app may read them. An id or time that is not signed is anyone's as well, and
+// its sender may write several.
 func (v *Rules) Unread(h map[string][]string) (names []string) {
-	for _, all := range []sources{v.idAt, v.timestampAt} {
+	for _, of := range []struct {
+		all    sources
+		signed bool
+	}{{v.idAt, v.idSigned}, {v.timestampAt, v.timestampSigned}} {
 		first := ""
-		for _, s := range all {
+		for _, s := range of.all {
+			if !of.signed {
+				break
+			}
 			if s.kind != inHeader || len(h[s.name]) == 0 {
 				continue
 			}
