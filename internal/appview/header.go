@@ -64,8 +64,14 @@ func detours(h http.Header, path string, prefixes []Prefix) (names []string) {
 		return nil
 	}
 	leads, left := make([]bool, len(all)), maxCompared
+	var whole, paths []detour // without a query
+	for _, name := range all {
+		if few {
+			whole, paths = append(whole, detourOf(name, h[name])), append(paths, detourOf(name, withoutQueries(h[name])))
+		}
+	}
 	for _, m := range prefixes {
-		few = few && m.leadAlone(h, all, path, leads, &left) && m.leadTogether(h, all, leads, &left)
+		few = few && m.leadAlone(whole, path, leads, &left) && m.leadTogether(paths, leads, &left)
 	}
 	for i, name := range all {
 		if !few || leads[i] {
@@ -93,9 +99,8 @@ func pathHeaders(h http.Header, path string) (names []string, few bool) {
 
 // leadAlone marks the headers that lead below the prefix, and takes what it reads from
 // what is left to be read. It reports false if that is too little.
-func (m Prefix) leadAlone(h http.Header, names []string, path string, leads []bool, left *int) bool {
-	for i, name := range names {
-		d := detourOf(name, h[name])
+func (m Prefix) leadAlone(read []detour, path string, leads []bool, left *int) bool {
+	for i, d := range read {
 		if *left -= d.compared(path); *left < 0 {
 			return false
 		}
@@ -106,17 +111,11 @@ func (m Prefix) leadAlone(h http.Header, names []string, path string, leads []bo
 
 // leadTogether is leadAlone for two headers: an app takes the path of one and removes the
 // prefix of the other from it, or adds it.
-func (m Prefix) leadTogether(h http.Header, names []string, leads []bool, left *int) bool {
-	var read []detour
-	var at []int
-	for i, name := range names {
-		if !leads[i] {
-			read, at = append(read, detourOf(name, withoutQueries(h[name]))), append(at, i)
-		}
-	}
+func (m Prefix) leadTogether(read []detour, leads []bool, left *int) bool {
+	alone := slices.Clone(leads)
 	for i, prefix := range read {
 		for j, other := range read {
-			if i == j {
+			if i == j || alone[i] || alone[j] {
 				continue
 			}
 			for _, path := range other.values {
@@ -125,7 +124,7 @@ func (m Prefix) leadTogether(h http.Header, names []string, leads []bool, left *
 					return false
 				}
 				if m.mayLead(prefix, path) {
-					leads[at[i]], leads[at[j]] = true, true
+					leads[i], leads[j] = true, true
 				}
 			}
 		}
@@ -192,14 +191,18 @@ func readings(value string) []string {
 	return all
 }
 
+// leastCompared is what a value counts at least, and a list four times: short ones take time
+// as well.
+const leastCompared = 128
+
 // compared returns how many bytes mayLead reads at most. It counts what is removed only if
 // the rest is within the limit.
 func (d detour) compared(path string) (n int) {
 	for _, value := range d.values {
-		n += len(value) + len(path)
+		n += max(len(value)+len(path), leastCompared)
 	}
 	for _, list := range d.lists {
-		n += 3*(len(list)+len(path)) + (1+strings.Count(list, ","))*len(path)
+		n += max(3*(len(list)+len(path))+(1+strings.Count(list, ","))*len(path), 4*leastCompared)
 	}
 	if n > maxCompared {
 		return n
