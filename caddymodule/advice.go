@@ -258,6 +258,9 @@ func (a *App) oneSecret() (findings []placement.Finding) {
 // sharesPlace reports whether a tenant's secret may be one of the other handler's. Other
 // warnings tell of tenants that sign for others.
 func (h *Handler) sharesPlace(other *Handler) bool {
+	if h.tenants == nil && other.tenants == nil {
+		return false
+	}
 	_, _, mixed := h.tenants.mixes(other.tenants)
 	return !mixed && !h.tenants.signFor(other) && !other.tenants.signFor(h) && h.sharesSecrets(other) &&
 		h.keys.Current().UsesSecrets() && other.keys.Current().UsesSecrets()
@@ -266,12 +269,13 @@ func (h *Handler) sharesPlace(other *Handler) bool {
 // tenantsSign warns of handlers whose folder of keys is that of another handler's tenants.
 func (a *App) tenantsSign() (findings []placement.Finding) {
 	handlers := a.named("")
+	withTenants := slices.DeleteFunc(slices.Clone(handlers), func(h *Handler) bool { return h.tenants == nil })
 	for _, h := range handlers {
-		i := slices.IndexFunc(handlers, func(other *Handler) bool { return other.tenants.signFor(h) })
+		i := slices.IndexFunc(withTenants, func(other *Handler) bool { return other.tenants.signFor(h) })
 		if i < 0 {
 			continue
 		}
-		findings = append(findings, betweenHandlers(h, handlers[i], "the folder of this handler's keys is that of another handler's tenants, so each of them may sign for it: move its keys into a folder that is not in the tenants', nor around it"))
+		findings = append(findings, betweenHandlers(h, withTenants[i], "the folder of this handler's keys is that of another handler's tenants, so each of them may sign for it: move its keys into a folder that is not in the tenants', nor around it"))
 	}
 	return findings
 }

@@ -213,7 +213,7 @@ func (t *tenancy) isFolder(path string) bool {
 // signFor reports whether every tenant may sign for the handler, since its key files are
 // theirs. t may be nil.
 func (t *tenancy) signFor(h *Handler) bool {
-	return h.tenants == nil && slices.ContainsFunc(h.secretFiles(), t.isFolder)
+	return t != nil && h.tenants == nil && slices.ContainsFunc(h.secretFiles(), t.isFolder)
 }
 
 // mixes returns a path of each where one file may hold the keys of two tenants, of one in

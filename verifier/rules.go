@@ -127,6 +127,9 @@ func Compile(s Scheme) (*Rules, error) {
 // Scheme returns the compiled scheme.
 func (v *Rules) Scheme() Scheme { return v.scheme }
 
+// SecretPrefix returns what a secret may begin with in addition, such as whsec_.
+func (v *Rules) SecretPrefix() string { return v.scheme.SecretPrefix }
+
 // SignsID reports whether the signature covers the delivery id. An attacker who
 // captured a genuine request can change what it does not cover and resend it.
 func (v *Rules) SignsID() bool { return v.idSigned }

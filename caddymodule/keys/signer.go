@@ -51,19 +51,15 @@ func (s *Snapshot) SharesSecret(other *Snapshot) bool {
 }
 
 // hasSecret reports whether the text of a secret of v is one of a secret of s. The prefix of
-// either (whsec_) and the padding are optional.
+// either (whsec_) and the padding are optional. The start compares each two handlers.
 func (s *Snapshot) hasSecret(text string, v *verifier.Verifier) bool {
-	prefixes := []string{v.Scheme().SecretPrefix, s.Verifier.Scheme().SecretPrefix}
+	here, there := s.Verifier.SecretPrefix(), v.SecretPrefix()
 	bare := func(text string) string {
 		text = strings.TrimRight(strings.TrimSpace(text), "=")
-		for _, prefix := range prefixes {
-			text = strings.TrimPrefix(text, prefix)
-		}
-		return text
+		return strings.TrimPrefix(strings.TrimPrefix(text, there), here)
 	}
-	return slices.ContainsFunc(s.Keys, func(k verifier.Key) bool {
-		return k.Kind == verifier.Secret && bare(k.Text) == bare(text)
-	})
+	text = bare(text)
+	return slices.ContainsFunc(s.Keys, func(k verifier.Key) bool { return k.Kind == verifier.Secret && bare(k.Text) == text })
 }
 
 // UsesSecrets reports whether a key is a secret, which signs too. s may be nil.
