@@ -71,7 +71,15 @@ func detours(h http.Header, path string, prefixes []Prefix) (names []string) {
 		}
 	}
 	for _, m := range prefixes {
-		few = few && m.leadAlone(whole, path, leads, &left) && m.leadTogether(paths, leads, &left)
+		if left -= len(path); !few || left < 0 {
+			few = false
+			break
+		}
+		at := path
+		if m.Owns(path) { // an error route may give it one outside
+			at = "/"
+		}
+		few = m.leadAlone(whole, at, leads, &left) && m.leadTogether(paths, leads, &left)
 	}
 	for i, name := range all {
 		if !few || leads[i] {

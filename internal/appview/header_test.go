@@ -118,6 +118,8 @@ func TestHeadersThatLeadBelowThePrefix(t *testing.T) {
 		{"/hooks/*", "/", "X-Description", "/hooks/stripe", false}, // script is inside of a word
 		{"/hooks/*", "/shop", "X-Vhm-Root", "/site", false},
 		{"/hooks/*", "/", "Content-Security-Policy", "/hooks/stripe", false},
+		{"/hooks/*", "/hooks;x/stripe", "X-Forwarded-Path", "/shop", false}, // refused, and now an error page's
+		{"/hooks/*", "/hooks;x/stripe", "X-Forwarded-Path", "/hooks", true},
 		// not a path
 		{"/hooks/*", "/", "X-Http-Method-Override", "DELETE", false},
 		{"/hooks/*", "/", "Referer", "/hooks/stripe", false},
