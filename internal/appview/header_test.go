@@ -1,6 +1,7 @@
 package appview
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -182,6 +183,30 @@ func TestDetoursToSeveralPrefixes(t *testing.T) {
 	DeleteDetours(h, "/x", prefixes...)
 	if len(h) != 1 {
 		t.Errorf("of what is too much to read with all there remain %d headers", len(h))
+	}
+}
+
+// TestShortDetoursToManyPrefixes: short headers are compared with a few prefixes, not with
+// as many as their bytes would allow.
+func TestShortDetoursToManyPrefixes(t *testing.T) {
+	var prefixes []Prefix
+	for i := range 20 {
+		prefixes = append(prefixes, Prefix(fmt.Sprintf("/hooks%d/*", i)))
+	}
+	for _, c := range []struct {
+		value     string
+		n, beyond int
+	}{{"/", 16, 20}, {"a,b", 8, 3}} {
+		h := make(http.Header)
+		for i := range c.n {
+			h.Set(fmt.Sprintf("X-P%d-Path", i), c.value)
+		}
+		if DeleteDetours(h, "/", prefixes[:1]...); len(h) != c.n {
+			t.Errorf("%d times %q with one prefix: there remain %d", c.n, c.value, len(h))
+		}
+		if DeleteDetours(h, "/", prefixes[:c.beyond]...); len(h) > 0 {
+			t.Errorf("%d times %q with %d prefixes: there remain %d", c.n, c.value, c.beyond, len(h))
+		}
 	}
 }
 
