@@ -195,7 +195,7 @@ func (b *Block) describe() {
 			exact = append(exact, to)
 			continue
 		}
-		folders = append(folders, route(unknown, &caddyhttp.MatchPath{strings.ToLower(s.Path)}, s.near), to)
+		folders = append(folders, route(unknown, s.near), to)
 	}
 	b.asRoutes = caddyhttp.RouteList{{
 		MatcherSets: caddyhttp.MatcherSets{{&b.Prefix}},

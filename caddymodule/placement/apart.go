@@ -17,24 +17,19 @@ import (
 func apart(a, b []reply) (how []string) {
 	for _, pair := range [2][2][]reply{{a, b}, {b, a}} {
 		for _, x := range pair[0] {
-			if all(pair[1], func(y reply) bool { return x.isConstant() && y.isConstant() && !slices.Equal(x.addresses, y.addresses) }) {
+			if all(pair[1], func(y reply) bool { return !slices.Equal(x.addresses, y.addresses) }) {
 				how = append(how, "apps")
 			}
 			if all(pair[1], func(y reply) bool { return x.host != "" && y.host != "" && x.host != y.host }) {
 				how = append(how, "hosts at the app")
 			}
 			called := slices.DeleteFunc(slices.Clone(pair[1]), func(y reply) bool { return y.called != x.called })
-			if all(called, func(y reply) bool { return !x.free && !y.free && !isSame(x.path, y.path) }) {
+			if all(called, func(y reply) bool { return !isSame(x.path, y.path) }) {
 				how = append(how, "paths at the app")
 			}
 		}
 	}
 	return sorted(how)
-}
-
-// isConstant reports whether all addresses are known.
-func (a reply) isConstant() bool {
-	return len(a.addresses) > 0 && !slices.ContainsFunc(a.addresses, func(address string) bool { return strings.Contains(address, "{") })
 }
 
 // all is false for none.

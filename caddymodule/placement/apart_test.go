@@ -73,7 +73,13 @@ func TestAppsOfRequests(t *testing.T) {
 			if _, err := survey(t, sites(way, one, two)); err != nil {
 				t.Errorf("%q: %v", way, err)
 			}
+			if isWarned(t, sites(way, one, two), "share their deliveries") {
+				t.Errorf("%s: %q: warned of", app, way)
+			}
 		}
+	}
+	if isWarned(t, sites("name team", "vars up one:3000\nreverse_proxy {vars.up}", "vars up {header.X-App}\nreverse_proxy {vars.up}"), "share their deliveries") {
+		t.Error("of a constant and what a request decides")
 	}
 }
 
@@ -96,6 +102,7 @@ func TestAppsAtOneAddress(t *testing.T) {
 		"one path":              {"rewrite * /one{uri}\nreverse_proxy in:80", "rewrite * /one{uri}\nreverse_proxy in:80", ""},
 		"a slash":               {"rewrite * /one\nreverse_proxy in:80", "rewrite * /one/\nreverse_proxy in:80", ""},
 		"the same choice":       {"@a header X-A 1\nrewrite @a /one\nreverse_proxy in:80", "@a header X-A 1\nrewrite @a /one\nreverse_proxy in:80", ""},
+		"a client's own path":   {"rewrite * {header.X-App}\nreverse_proxy in:80", "rewrite * /two\nreverse_proxy in:80", "[paths at the app]"},
 		"what a client chooses": {"rewrite * /{header.X-App}{path}\nreverse_proxy in:80", "rewrite * /{header.X-App}{path}\nreverse_proxy in:80", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
