@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -88,9 +89,27 @@ func hostAt(h *reverseproxy.Handler, f fixed) string {
 			if !ok {
 				return ""
 			}
-			hosts = append(hosts, strings.ToLower(text))
+			hosts = append(hosts, meant(text, h.Transport))
 		}
 		return strings.Join(sorted(hosts), " ")
 	}
 	return ""
+}
+
+// meant returns the one spelling of all Host headers that name the same host and port to
+// the app behind a transport: One.internal.:80 is one.internal without TLS.
+func meant(host string, transport http.RoundTripper) string {
+	usual := "80"
+	if t, ok := transport.(reverseproxy.TLSTransport); ok && t.TLSEnabled() {
+		usual = "443"
+	}
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name, port = strings.Trim(host, "[]"), usual
+	}
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if port == usual || port == "" {
+		return name
+	}
+	return net.JoinHostPort(name, port)
 }
