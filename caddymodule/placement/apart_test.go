@@ -148,3 +148,21 @@ func TestPathsOfOneApp(t *testing.T) {
 		t.Error("of two ports that count")
 	}
 }
+
+// TestPathsOfTheirOwn: a placeholder that differs for each request, and that nobody chooses,
+// makes no two apps of one.
+func TestPathsOfTheirOwn(t *testing.T) {
+	for _, name := range []string{
+		"time.now", "time.now.http", "time.now.rfc3339", "time.now.common_log", "time.now.unix", "time.now.unix_ms",
+		"http.request.uuid", "http.request.duration", "http.request.duration_ms",
+		"http.request.remote", "http.request.remote.host", "http.request.remote.port",
+		"http.request.local", "http.request.local.host", "http.request.local.port", "http.time_until_shutdown",
+	} {
+		for _, app := range []string{"rewrite * /one/{%s}{uri}\nreverse_proxy in:80", "reverse_proxy in:80 {\nrewrite /one/{%s}{uri}\n}", "vars t {%s}\nrewrite * /one/{vars.t}{uri}\nreverse_proxy in:80"} {
+			app = fmt.Sprintf(app, name)
+			isWarnedOf(t, sites("name team", app, app))
+			other := strings.Replace(app, "/one", "/two", 1)
+			isWarnedOf(t, sites("name team", app, other), sharedScope+" … name=team different=[paths at the app]")
+		}
+	}
+}

@@ -1,10 +1,13 @@
 package placement
 
 import (
+	"context"
 	"crypto/tls"
 	"iter"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -95,6 +98,16 @@ func (m imagined) refusedBy(h *Handler, status int) imagined {
 	})
 }
 
+// unlike are the placeholders that differ between two requests though nobody chooses them.
+// Of two imagined ones they are the same: another path would look like another app's.
+var unlike = []string{
+	"http.request.uuid", "http.request.duration", "http.request.duration_ms",
+	"time.now", "time.now.http", "time.now.rfc3339", "time.now.common_log", "time.now.unix", "time.now.unix_ms",
+}
+
+// localAddress is that of the gateway, in TEST-NET-1.
+var localAddress = net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:443"))
+
 // prepareImagined gives a request the context that matchers and rewrites need.
 func prepareImagined(from *http.Request) (*http.Request, *caddy.Replacer) {
 	u := *from.URL
@@ -102,8 +115,12 @@ func prepareImagined(from *http.Request) (*http.Request, *caddy.Replacer) {
 		Method: from.Method, Host: from.Host, URL: &u, RequestURI: from.RequestURI, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: make(http.Header), Body: http.NoBody, TLS: from.TLS, RemoteAddr: "192.0.2.1:1024", // TEST-NET-1, RFC 5737
 	}
-	repl := caddy.NewReplacer()
-	repl.Set("http.request.uuid", "5f0c1d3a-7b2e-4c6d-9a8f-0e1b2c3d4e5f") // the same in all trials
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, localAddress)) // {http.request.local} takes it for granted
+	repl := caddy.NewEmptyReplacer()                                                          // what is set in it precedes the rest
+	for _, name := range unlike {
+		repl.Set(name, "0")
+	}
+	repl.Map(caddy.NewReplacer().Get)
 	r = caddyhttp.PrepareRequest(r, repl, nil, new(caddyhttp.Server))
 	maps.Copy(varsOf(r), varsOf(from))
 	return r, repl
