@@ -2,7 +2,9 @@ package verifier
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -276,7 +278,7 @@ TCzeDb2GkOdDOKH1oQIDAQAB
 
 // TestForgeableKeys: points of small order (RFC 8032 §8.7 leaves them to the
 // verifier) accept signatures made without a private key. The eight encodings are
-// from libsodium's deny list.
+// from libsodium's deny list; the others have a y above the prime, or -0 as x.
 func TestForgeableKeys(t *testing.T) {
 	for _, key := range []string{
 		"0100000000000000000000000000000000000000000000000000000000000000",
@@ -287,12 +289,51 @@ func TestForgeableKeys(t *testing.T) {
 		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
 		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
 		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+		"0100000000000000000000000000000000000000000000000000000000000080",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
 	} {
+		if !acceptsForged(ed25519.PublicKey(unhex(key))) {
+			t.Errorf("%s… accepts no forged signature", key[:8])
+		}
 		_, err := New(Scheme{
 			Algorithm: Ed25519, PublicKeyEncoding: "hex", Signature: &Signature{Header: StringList{"X"}},
 		}, []Key{{Text: key, Kind: PublicKey}})
 		if err == nil {
 			t.Errorf("the small-order key %s… is taken", key[:8])
+		}
+	}
+	for i := range byte(200) { // any bytes: half of them are keys
+		if key := sha256.Sum256([]byte{i}); forgeable(key[:]) || i < 4 && acceptsForged(key[:]) {
+			t.Errorf("%x… is refused", key[:4])
+		}
+	}
+}
+
+// acceptsForged reports whether a signature that anyone can make is valid: R is -kA, for
+// some k, if A is of small order.
+func acceptsForged(key ed25519.PublicKey) bool {
+	signature := make([]byte, ed25519.SignatureSize)
+	for _, r := range []byte{0, 1} {
+		signature[0] = r
+		for i := range byte(255) {
+			if ed25519.Verify(key, []byte{i}, signature) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// BenchmarkEd25519Key measures what a sender's public key costs at the start.
+func BenchmarkEd25519Key(b *testing.B) {
+	scheme := Scheme{Algorithm: Ed25519, PublicKeyEncoding: "hex", Signature: &Signature{Header: StringList{"X"}}}
+	for b.Loop() {
+		if _, err := New(scheme, []Key{{Text: edPublic2, Kind: PublicKey}}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,16 +63,20 @@ func parsePublic(der []byte) crypto.PublicKey {
 // forgeable reports whether a key is a point of small order, such as 32 zero bytes:
 // an empty signature is then valid for at least one message in eight.
 func forgeable(key ed25519.PublicKey) bool {
-	signature := make([]byte, ed25519.SignatureSize)
-	for _, r := range []byte{0, 1} { // one of them is R of a small-order key often enough
-		signature[0] = r
-		for i := range byte(64) {
-			if ed25519.Verify(key, []byte{i}, signature) {
-				return true
-			}
-		}
-	}
-	return false
+	y := hex.EncodeToString(append(key[:31:31], key[31]&0x7f)) // without the sign of x
+	return slices.Contains(smallOrder, y)
+}
+
+// smallOrder are all y of the points of small order, modulo the prime or not: -1, 0, 1 of
+// orders 2, 4, 1, and the two of order 8.
+var smallOrder = []string{
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
 }
 
 func (s *Scheme) decodePrivate(a Algorithm, p *pastedKey) (crypto.Signer, error) {
