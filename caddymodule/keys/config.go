@@ -73,7 +73,7 @@ func Open(c Config) (*Set, error) {
 		}
 	}
 	for _, s := range k.sources {
-		if s.kind == fileValue || s.use != useSecret && s.use != useUpstream {
+		if s.kind == fileValue || !s.secret {
 			continue
 		}
 		for _, t := range s.texts {
@@ -149,7 +149,7 @@ func gather(c Config) (*Set, error) {
 
 // add registers a value, and reads it unless it is a file.
 func (k *Set) add(option string, use use, detail string, v Value) error {
-	s := &source{option: option, use: use, detail: detail, label: v.Label, place: 1}
+	s := &source{option: option, use: use, detail: detail, secret: mustBeSecret(use, detail, v.Value), label: v.Label, place: 1}
 	for _, earlier := range k.sources {
 		if earlier.isKey() {
 			s.place++
@@ -160,7 +160,7 @@ func (k *Set) add(option string, use use, detail string, v Value) error {
 		return fmt.Errorf("%s: %w", option, err)
 	}
 	if s.kind != fileValue {
-		text, err := readValue(v.Value, use == useSecret || use == useUpstream)
+		text, err := readValue(v.Value, s.secret)
 		if err != nil {
 			return fmt.Errorf("%s: %w", option, err)
 		}

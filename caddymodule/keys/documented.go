@@ -31,7 +31,7 @@ func isKnown(text string) bool {
 // the documentation prints. Of those in files the Set warns itself.
 func (k *Set) Documented() bool {
 	return slices.ContainsFunc(k.sources, func(s *source) bool {
-		return s.kind != fileValue && (s.use == useSecret || s.use == useUpstream) &&
+		return s.kind != fileValue && s.secret &&
 			slices.ContainsFunc(s.texts, func(t labelled) bool { return isDocumented(t.text) })
 	})
 }

@@ -204,12 +204,26 @@ func (k *Set) warnOfShort() {
 		if s.Signer != nil && len(s.Signer.ShortSecrets(shortSecret)) > 0 {
 			labels = append(labels, "sign_upstream")
 		}
+		labels = append(labels, k.shortHeaders()...)
 	}
 	if len(labels) > 0 && !slices.Equal(labels, k.short) {
 		k.logger.Warn("a secret is short enough to be guessed: use at least 16 random characters if the sender lets you choose",
 			zap.Strings("keys", some(labels)))
 	}
 	k.short = labels
+}
+
+// shortHeaders lists the required headers with a short secret.
+func (k *Set) shortHeaders() (labels []string) {
+	for _, s := range k.sources {
+		isShort := func(t labelled) bool {
+			return slices.ContainsFunc(k.parts(s, t), func(part string) bool { return len(bareSecret(part)) < shortSecret })
+		}
+		if s.use == useHeader && s.secret && slices.ContainsFunc(s.texts, isShort) {
+			labels = append(labels, s.option)
+		}
+	}
+	return slices.Compact(labels)
 }
 
 // warnOfDoubtful logs what is no error: the secrets that strangers know or guess, those
@@ -231,13 +245,13 @@ func (k *Set) warnOfDoubtful() {
 				k.logger.Warn(lines, zap.String("key", s.keyLabel(t)))
 			}
 			switch {
-			case s.use != useSecret && s.use != useUpstream:
+			case !s.secret:
 			case slices.ContainsFunc(k.parts(s, t), spokenName.MatchString):
 				named = append(named, s.keyLabel(t))
 			case s.kind == fileValue && slices.ContainsFunc(k.parts(s, t), isKnown):
 				known = append(known, s.keyLabel(t))
 				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), guessableFile))
-			case s.kind != literalValue && holdsBlank(t.text):
+			case s.kind != literalValue && s.use != useHeader && holdsBlank(t.text): // a header's may begin with ApiKey
 				blank = append(blank, s.keyLabel(t))
 				if s.kind == fileValue {
 					problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), maybeMessage))

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -19,6 +20,7 @@ type source struct {
 	name   string // of the variable or file
 	use    use
 	detail string // name of the header or param
+	secret bool   // strangers must not guess it
 
 	texts   []labelled
 	whole   []labelled // of a file: the texts before they were divided into lines
@@ -50,6 +52,14 @@ func (s *source) String() string {
 	return s.option
 }
 
+// secretHeader matches the names of headers whose values are secrets. An Event-Key is none.
+var secretHeader = regexp.MustCompile(`(?i)(^|-)(authorization|(access|api|auth|bearer)?(token|secret|password|passphrase)|(access|api|auth|private|secret|shared|signing|webhook)-?key)$`)
+
+// mustBeSecret reports whether strangers must not guess a value. A header's * lets any pass.
+func mustBeSecret(use use, detail, value string) bool {
+	return use == useSecret || use == useUpstream || use == useHeader && value != "*" && secretHeader.MatchString(detail)
+}
+
 func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicKey }
 
 // keyLabel returns the configured label of a key, the name of its file in a directory,
@@ -58,7 +68,7 @@ func (s *source) isKey() bool { return s.use == useSecret || s.use == usePublicK
 func (s *source) keyLabel(t labelled) string {
 	label := strconv.Itoa(s.place)
 	switch {
-	case s.use == useUpstream:
+	case s.use == useUpstream || s.use == useHeader:
 		return s.option
 	case s.label != "" && t.label != "":
 		label = s.label + "/" + t.label

@@ -115,8 +115,9 @@ func prepareImagined(from *http.Request) (*http.Request, *caddy.Replacer) {
 		Method: from.Method, Host: from.Host, URL: &u, RequestURI: from.RequestURI, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: make(http.Header), Body: http.NoBody, TLS: from.TLS, RemoteAddr: "192.0.2.1:1024", // TEST-NET-1, RFC 5737
 	}
-	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, localAddress)) // {http.request.local} takes it for granted
-	repl := caddy.NewEmptyReplacer()                                                          // what is set in it precedes the rest
+	// {http.request.local} takes it for granted.
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, localAddress))
+	repl := caddy.NewEmptyReplacer() // what is set in it precedes the rest
 	for _, name := range unlike {
 		repl.Set(name, "0")
 	}
