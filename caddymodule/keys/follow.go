@@ -246,7 +246,7 @@ func (k *Set) warnOfDoubtful() {
 			}
 			switch {
 			case !s.secret:
-			case slices.ContainsFunc(k.parts(s, t), spokenName.MatchString):
+			case slices.ContainsFunc(k.parts(s, t), readsAsName):
 				named = append(named, s.keyLabel(t))
 			case s.kind == fileValue && slices.ContainsFunc(k.parts(s, t), isKnown):
 				known = append(known, s.keyLabel(t))

@@ -14,8 +14,8 @@ var inPlace = regexp.MustCompile(`^(?:` +
 	// Types of .NET and Java, whose last part is of several words; a generic one; an object of Java or Ruby.
 	`(` + typePart + `\.){2,}(` + hump + `){2,}|([A-Z]\w*[.+])*[A-Z]\w*` + "`" + `[0-9]+\[[A-Z].*\]` +
 	`|(\[+[BCDFIJSZ]|\[*L?([a-z]+[0-9]?\.)+[A-Z][a-z]+[\w$/]*;?)@[0-9a-f]{5,8}|#<[A-Z]\w*(::[A-Z]\w*)*:0x[0-9a-f]+.*>|Optional\.empty` +
-	// aws_secretsmanager_secret_version.github.secret_string
-	`|[a-z]{3,}(_([a-z]{2,}|v[0-9]))+\.[a-z]+([_-][a-z]+)*[0-9]{0,2}(\[["\w-]+\])?(\.` + word + `)*\.(` + word + `|b64_(std|url))` +
+	// aws_secretsmanager_secret_version.github.secret_string, of the providers that have secrets.
+	`|(random_(bytes|id|password|pet|string|uuid)|(aws|azuread|azurerm|bitwarden|doppler|github|gitlab|google|infisical|kubernetes|onepassword|sops|terraform|tls|vault)_[a-z]{2,})` + attribute +
 	// A function of a variable, and the variable between marks.
 	`|[A-Za-z_][\w.]*\([A-Z]+(_[A-Z]+)+\)|\^` + identifier + `\^` +
 	// Codes of AWS and Azure, and of RFC 6749 and 6750.
@@ -24,7 +24,20 @@ var inPlace = regexp.MustCompile(`^(?:` +
 	`|invalid_(request|client|grant|scope|token)|unauthorized_client|(access|permission)_denied|server_error|temporarily_unavailable|insufficient_scope` +
 	`)$`)
 
+// attributeName matches what may be a reference of Terraform to any other provider, or a
+// passphrase: blue_horse.green_tree.red_fox.
+var attributeName = regexp.MustCompile(`^[a-z]{3,}_[a-z]{2,}` + attribute + `$`)
+
+// readsAsName reports whether a text may be the name of a secret in place of its value, or a
+// passphrase.
+func readsAsName(text string) bool {
+	return spokenName.MatchString(text) || attributeName.MatchString(text) && !isReference(text)
+}
+
 const (
+	// attribute matches the rest of a resource's type, its name and the path of a value in it.
+	attribute = `(_([a-z]{2,}|v[0-9]))*\.[a-z]+([_-][a-z]+)*[0-9]{0,2}(\[["\w-]+\])?(\.` + word + `)*\.(` + word + `|b64_(std|url))`
+
 	hump     = `[A-Z][a-z]{2,}`
 	word     = `[a-z]{2,}(_[a-z]{2,})*`
 	typePart = `([a-z]+|(` + hump + `)+|V[0-9])`

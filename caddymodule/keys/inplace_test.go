@@ -34,6 +34,9 @@ func TestRandomSecretsAreNoNames(t *testing.T) {
 			return text(lower, 6) + "." + text(lower, 6) + "." + text(lower, 6) + "." + text(lower, 6)
 		},
 		func() string { return text(lower, 6) + "_" + text(lower, 6) + "_" + text(lower, 6) },
+		func() string {
+			return text(lower, 6) + "_" + text(lower, 6) + "." + text(lower, 6) + "_" + text(lower, 6) + "." + text(lower, 6)
+		},
 	}
 	for range 4000 {
 		for _, kind := range kinds {
@@ -44,6 +47,7 @@ func TestRandomSecretsAreNoNames(t *testing.T) {
 	}
 	for _, text := range []string{
 		"tulip.ferment.denim.orbit", "Tulip.Ferment.Denim.Orbit", "TulipFermentDenimOrbit", "Tulip-Denied-Invalid-Orbit", "tulip_invalid_denied_orbit", "tulip.ferment@9f31c0a2", "Tulip@9f31c0a2",
+		"my_pass.word_two.x", "tulip_ferment.denim_orbit.maple", "tulip_ferment.denim.orbit", "randomly_picked.denim.orbit",
 		"&9f31c0&a2d4;7be586", "%9f%31%c0a2d47be586", "^9f31c0a2d47be586^", "9f31c0a2EXAMPLE9f31", "Invalid9f31c0a2Token",
 	} {
 		if err := checkLiteral(text); err != nil || isExample(text) {

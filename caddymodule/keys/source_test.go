@@ -206,8 +206,8 @@ func TestShortSecrets(t *testing.T) {
 	}
 }
 
-// TestSpokenNames: a few descriptive words may be a passphrase, or the name of the
-// secret in place of its value. They are accepted with one warning.
+// TestSpokenNames: a few descriptive words, or what may be a reference of Terraform, may be
+// a passphrase, or the name of the secret in place of its value. They are accepted with one warning.
 func TestSpokenNames(t *testing.T) {
 	const warning = "a secret reads as the name of one"
 	scheme := verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}
@@ -215,6 +215,7 @@ func TestSpokenNames(t *testing.T) {
 	c := Config{Rules: mustCompile(scheme), SignUpstream: "c2hvcnQ=", Secret: []Value{
 		{Value: "stripe-webhook-secret"}, {Value: "9f31c0a2d47be586"}, {Value: "My signing key", Label: "old"}, {Value: "{file." + path + "}"},
 		{Value: "violet-anchor-maple-thirteen"}, {Value: "a-b-c-d-e-f-secret"}, {Value: "acme-9f31c0-secret"},
+		{Value: "acme_webhook.orders_hook.signing_hash"}, {Value: "violet_anchor.9f31c0.maple"},
 	}}
 	core, logs := observer.New(zapcore.DebugLevel)
 	c.Logger = zap.New(core)
@@ -231,7 +232,7 @@ func TestSpokenNames(t *testing.T) {
 			got = append(got, e.ContextMap()["keys"].([]any)...)
 		}
 	}
-	if want := []any{"1", "old", "4"}; !slices.Equal(got, want) {
+	if want := []any{"1", "old", "4", "8"}; !slices.Equal(got, want) {
 		t.Errorf("warned of %v, want %v", got, want)
 	}
 }

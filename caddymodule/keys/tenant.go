@@ -100,7 +100,7 @@ func (s *Snapshot) add(k verifier.Key, ofFile, basic bool) error {
 				return err
 			}
 		}
-		guessable = guessable || spokenName.MatchString(part) || ofFile && (checkName(part) != nil || holdsBlank(part)) || checkSecret(part) != nil || isDocumented(part) // a name is an error in an answer
+		guessable = guessable || readsAsName(part) || ofFile && (checkName(part) != nil || holdsBlank(part)) || checkSecret(part) != nil || isDocumented(part) // a name is an error in an answer
 	}
 	if guessable {
 		s.guessable = append(s.guessable, k.Label)
