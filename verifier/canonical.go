@@ -1,96 +1,20 @@
 package verifier
 
 import (
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"errors"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/formdata"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/httptoken"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/jsonpath"
 	"github.com/verify-webhook/caddy-verify-webhook/internal/template"
 )
 
 // Canonical forms that a template cannot express, named for what they do;
 // docs/providers.md says which sender signs which.
-
-const (
-	// maxDecoded limits the decompressed body. Its bytes are hashed and not kept.
-	maxDecoded = 8 << 20
-	// maxRatio limits it to a multiple of the compressed bytes, once it exceeds
-	// smallDecoded. JSON stays far below; a stranger's zeros reach a thousand.
-	maxRatio     = 50
-	smallDecoded = 64 << 10
-)
-
-// decodedLimit is how many bytes a gzip stream of size bytes may hold.
-func decodedLimit(size int) int64 { return int64(min(maxDecoded, max(smallDecoded, maxRatio*size))) }
-
-// gzipMagic begins every gzip stream (RFC 1952 §2.3.1) and no text, so a compressed
-// body is recognised even if a proxy dropped Content-Encoding.
-var gzipMagic = []byte{0x1f, 0x8b}
-
-// flagsAt is where the flags of a gzip stream are.
-const flagsAt = 3
-
-// writeBody writes the body as its sender signed it.
-func (c *Check) writeBody(w io.Writer, body []byte) *Rejection {
-	if !c.v.scheme.BodyDecoded {
-		w.Write(body)
-		return nil
-	}
-	coding, err := c.header("Content-Encoding")
-	switch {
-	case err != nil && err != errAbsent:
-		return reject(MalformedSignature, "header Content-Encoding: %v", err)
-	case coding == "" && !bytes.HasPrefix(body, gzipMagic):
-		w.Write(body)
-		return nil
-	case coding != "" && !strings.EqualFold(coding, "gzip"):
-		return reject(MalformedSignature, "the body is signed before it is compressed, and only gzip is supported")
-	case slices.ContainsFunc(c.req.Header["Content-Type"], formdata.Is):
-		// A stream can be written in many ways, and hold a text that is not in what comes out.
-		return reject(MalformedSignature, "the body is compressed, and the Content-Type is that of a form: an app that does not unpack it could find fields in it")
-	}
-	if err := writeDecoded(w, body); err != nil {
-		return reject(MalformedSignature, "the body is not a single gzip stream with a plain header, or holds more than %d MiB or %d times its bytes", maxDecoded>>20, maxRatio)
-	}
-	return nil
-}
-
-// SignsUnpacked reports whether a body is compressed that was signed before: its bytes
-// are not signed, and neither is their Content-Type.
-func (v *Rules) SignsUnpacked(body []byte) bool {
-	return v.scheme.BodyDecoded && bytes.HasPrefix(body, gzipMagic)
-}
-
-// writeDecoded decompresses one gzip member (RFC 1952) and refuses trailing data,
-// which two decoders could read differently, and flags: each adds a text that
-// nobody signed (a file name, a comment).
-func writeDecoded(w io.Writer, body []byte) error {
-	if len(body) > flagsAt && body[flagsAt] != 0 {
-		return gzip.ErrHeader
-	}
-	in := bytes.NewReader(body)
-	r, err := gzip.NewReader(in)
-	if err != nil {
-		return err
-	}
-	r.Multistream(false)
-	most := decodedLimit(len(body))
-	n, err := io.Copy(w, io.LimitReader(r, most+1))
-	if err != nil {
-		return err
-	}
-	if n > most || in.Len() > 0 {
-		return gzip.ErrHeader
-	}
-	return nil
-}
 
 // signedHeaders writes the headers listed in a header ("a,b") as "a:value;b:value",
 // names in lower case and sorted. The list and the timestamp's header must be among
@@ -358,27 +282,6 @@ func formPairs(body []byte, without []string) (string, *Rejection) {
 	return joinPairs(fields, without, '&')
 }
 
-// jsonPairs writes an object's members but some as "A=1,b=2", sorted by name in any
-// case of the letters.
-func (c *Check) jsonPairs(p *template.Part, body []byte) (string, *Rejection) {
-	body, err := c.jsonText(body)
-	if err != nil {
-		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
-	}
-	members, err := p.Path.Scalars(body, p.Without)
-	if err != nil {
-		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
-	}
-	var fields []formdata.Field
-	for name, value := range members {
-		fields = append(fields, formdata.Field{Name: name, Value: value})
-	}
-	slices.SortFunc(fields, func(a, b formdata.Field) int {
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
-	return joinPairs(fields, nil, ',')
-}
-
 // joinPairs joins sorted fields without some of them as name=value. There must be one
 // way to split this: a name has neither an equals sign nor the separator, is there
 // once, and what follows a separator within a value does not look like the next pair.
@@ -412,3 +315,49 @@ func writePHPString(b *strings.Builder, text string) {
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// jsonLines writes the content of the slot.
+func (c *Check) jsonLines(lines []jsonpath.Member, body []byte) (string, *Rejection) {
+	body, err := c.jsonText(body)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
+	}
+	texts, err := jsonpath.Members(body, lines)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
+	}
+	var b strings.Builder
+	for i, l := range lines {
+		switch text := texts[i]; {
+		case text == nil && l.Optional:
+		case text == nil:
+			return "", reject(MalformedSignature, "member %s of the body is signed and missing", l.Name)
+		case i > 0 && strings.Contains(*text, "\n"):
+			return "", reject(MalformedSignature, "member %s of the body holds a line feed, so the message could be read in two ways", l.Name)
+		default:
+			b.WriteString(l.Name + "\n" + *text + "\n")
+		}
+	}
+	return b.String(), nil
+}
+
+// jsonPairs writes an object's members but some as "A=1,b=2", sorted by name in any
+// case of the letters.
+func (c *Check) jsonPairs(p *template.Part, body []byte) (string, *Rejection) {
+	body, err := c.jsonText(body)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
+	}
+	members, err := p.Path.Scalars(body, p.Without)
+	if err != nil {
+		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
+	}
+	var fields []formdata.Field
+	for name, value := range members {
+		fields = append(fields, formdata.Field{Name: name, Value: value})
+	}
+	slices.SortFunc(fields, func(a, b formdata.Field) int {
+		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
+	return joinPairs(fields, nil, ',')
+}

@@ -2,8 +2,6 @@ package verifier
 
 import (
 	"bytes"
-	"compress/gzip"
-	"io"
 	"strings"
 )
 
@@ -35,18 +33,4 @@ func (c *Check) format(body []byte) *Rejection {
 		return reject(MalformedSignature, "the key has signed this text, but it is no delivery: every body of the sender is %s, and this one is not", formats)
 	}
 	return nil
-}
-
-// decodedStart returns the body, or the first bytes of what writeBody has decompressed.
-func (c *Check) decodedStart(body []byte) []byte {
-	if !c.v.scheme.BodyDecoded || !bytes.HasPrefix(body, gzipMagic) {
-		return body
-	}
-	r, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return nil
-	}
-	start := make([]byte, 64)
-	n, _ := io.ReadFull(r, start)
-	return start[:n]
 }

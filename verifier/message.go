@@ -1,9 +1,7 @@
 package verifier
 
 import (
-	"cmp"
 	"crypto/subtle"
-	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -229,79 +227,6 @@ func (c *Check) slotText(p *template.Part, body []byte) (string, *Rejection) {
 	return "", reject(MalformedSignature, "the message has a slot without a value")
 }
 
-// checkJSONType refuses JSON of which only members are signed unless the Content-Type
-// says that it is JSON: an app that goes by another one, such as that of a form, would
-// read what is hidden in an unsigned member.
-func (c *Check) checkJSONType(s template.Slot) *Rejection {
-	reads := s == template.JSON && c.v.aloneJSON || s == template.JSONLines || s == template.JSONPairs
-	if !reads || c.v.scheme.BodyForm != "" {
-		return nil
-	}
-	if err := cmp.Or(formdata.CheckJSONType(c.req.Header["Content-Type"]), c.checkCoding()); err != nil {
-		return reject(MalformedSignature, "members of the body are signed as JSON: %v", err)
-	}
-	return nil
-}
-
-// checkFormType refuses signed form fields under a Content-Type that makes the app
-// read other fields: the signature's own field could hold an entire form.
-func (c *Check) checkFormType(body []byte) *Rejection {
-	if len(body) == 0 {
-		return nil
-	}
-	if err := cmp.Or(formdata.CheckType(c.req.Header["Content-Type"]), c.checkCoding()); err != nil {
-		return reject(MalformedSignature, "the body is signed as a form: %v", err)
-	}
-	return nil
-}
-
-// checkType refuses an unsigned Content-Type under which the app would find another text
-// in the signed bytes. A token signs none: anyone with a captured one can send any.
-func (c *Check) checkType(body []byte) *Rejection {
-	if c.v.typeFixed || c.v.http == nil && c.key == nil {
-		return nil
-	}
-	if err := formdata.CheckText(c.req.Header["Content-Type"], body); err != nil {
-		return reject(MalformedSignature, "the Content-Type, which is not signed: %v", err)
-	}
-	return nil
-}
-
-// checkCoding refuses a Content-Encoding: an app that undoes it would find other fields
-// than the signed ones, in a stream before them.
-func (c *Check) checkCoding() error {
-	lines := c.req.Header["Content-Encoding"]
-	if len(lines) == 0 || len(lines) == 1 && strings.EqualFold(lines[0], "identity") {
-		return nil
-	}
-	return errors.New("it has a Content-Encoding, so the app may read something else")
-}
-
-// jsonLines writes the content of the slot.
-func (c *Check) jsonLines(lines []jsonpath.Member, body []byte) (string, *Rejection) {
-	body, err := c.jsonText(body)
-	if err != nil {
-		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
-	}
-	texts, err := jsonpath.Members(body, lines)
-	if err != nil {
-		return "", reject(MalformedSignature, "members of the body are signed: %v", err)
-	}
-	var b strings.Builder
-	for i, l := range lines {
-		switch text := texts[i]; {
-		case text == nil && l.Optional:
-		case text == nil:
-			return "", reject(MalformedSignature, "member %s of the body is signed and missing", l.Name)
-		case i > 0 && strings.Contains(*text, "\n"):
-			return "", reject(MalformedSignature, "member %s of the body holds a line feed, so the message could be read in two ways", l.Name)
-		default:
-			b.WriteString(l.Name + "\n" + *text + "\n")
-		}
-	}
-	return b.String(), nil
-}
-
 // statesDigest reports whether the URL has the parameter with the body's digest. If
 // so, messages without that comparison are not accepted.
 func (c *Check) statesDigest() bool {
@@ -359,70 +284,4 @@ func (c *Check) signedText(p *template.Part, body []byte) (string, *Rejection) {
 		missing = MissingHeader
 	}
 	return "", s.refused(err, missing, MalformedSignature, ", which is signed")
-}
-
-// appendRequest appends the method or URL as received.
-func (c *Check) appendRequest(dst []byte, s template.Slot) []byte {
-	path, query, _ := strings.Cut(c.req.Target, "?")
-	switch s {
-	case template.Method:
-		return append(dst, c.req.Method...)
-	case template.URL:
-		return append(c.appendOrigin(dst), c.target()...)
-	case template.URLNoQuery:
-		path, _, _ = strings.Cut(c.target(), "?")
-		return append(c.appendOrigin(dst), path...)
-	case template.URI:
-		return append(dst, c.req.Target...)
-	case template.Path:
-		return append(dst, path...)
-	case template.Query:
-		return append(dst, query...)
-	case template.QuerySorted:
-		return append(dst, sortedQuery(query)...)
-	}
-	return append(dst, c.req.Host...)
-}
-
-func sortedQuery(query string) string {
-	if query == "" {
-		return ""
-	}
-	pairs := strings.Split(query, "&")
-	slices.SortStableFunc(pairs, func(a, b string) int {
-		a, _, _ = strings.Cut(a, "=")
-		b, _, _ = strings.Cut(b, "=")
-		return cmp.Compare(a, b)
-	})
-	return strings.Join(pairs, "&")
-}
-
-// host refuses a host that contains a path, which HTTP/2 allows: an attacker could
-// then choose which part of the URL is the path, and so the route. With public_url it
-// matters only to a message that has the host itself.
-func (c *Check) host(itself bool) *Rejection {
-	if (itself || c.v.origin == "") && strings.ContainsAny(c.req.Host, "/?#") {
-		return reject(MalformedSignature, "the request's host, which is signed, is not a host name")
-	}
-	return nil
-}
-
-// requestOrigin returns the origin without credentials.
-func (c *Check) requestOrigin() string {
-	if c.v.origin != "" {
-		return c.v.publicOrigin
-	}
-	return string(c.appendOrigin(nil))
-}
-
-func (c *Check) appendOrigin(dst []byte) []byte {
-	switch {
-	case c.url.other:
-		return append(dst, c.url.origin...)
-	case c.v.origin != "":
-		return append(dst, c.v.origin...)
-	case c.req.TLS:
-		return append(append(dst, "https://"...), c.req.Host...)
-	}
-	return append(append(dst, "http://"...), c.req.Host...)
 }

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -158,4 +159,70 @@ func (v *Rules) compileURLForms() error {
 		return wrong("url_forms", "no message holds {url} or {url_no_query}: drop the field")
 	}
 	return nil
+}
+
+// appendRequest appends the method or URL as received.
+func (c *Check) appendRequest(dst []byte, s template.Slot) []byte {
+	path, query, _ := strings.Cut(c.req.Target, "?")
+	switch s {
+	case template.Method:
+		return append(dst, c.req.Method...)
+	case template.URL:
+		return append(c.appendOrigin(dst), c.target()...)
+	case template.URLNoQuery:
+		path, _, _ = strings.Cut(c.target(), "?")
+		return append(c.appendOrigin(dst), path...)
+	case template.URI:
+		return append(dst, c.req.Target...)
+	case template.Path:
+		return append(dst, path...)
+	case template.Query:
+		return append(dst, query...)
+	case template.QuerySorted:
+		return append(dst, sortedQuery(query)...)
+	}
+	return append(dst, c.req.Host...)
+}
+
+func sortedQuery(query string) string {
+	if query == "" {
+		return ""
+	}
+	pairs := strings.Split(query, "&")
+	slices.SortStableFunc(pairs, func(a, b string) int {
+		a, _, _ = strings.Cut(a, "=")
+		b, _, _ = strings.Cut(b, "=")
+		return cmp.Compare(a, b)
+	})
+	return strings.Join(pairs, "&")
+}
+
+// host refuses a host that contains a path, which HTTP/2 allows: an attacker could
+// then choose which part of the URL is the path, and so the route. With public_url it
+// matters only to a message that has the host itself.
+func (c *Check) host(itself bool) *Rejection {
+	if (itself || c.v.origin == "") && strings.ContainsAny(c.req.Host, "/?#") {
+		return reject(MalformedSignature, "the request's host, which is signed, is not a host name")
+	}
+	return nil
+}
+
+// requestOrigin returns the origin without credentials.
+func (c *Check) requestOrigin() string {
+	if c.v.origin != "" {
+		return c.v.publicOrigin
+	}
+	return string(c.appendOrigin(nil))
+}
+
+func (c *Check) appendOrigin(dst []byte) []byte {
+	switch {
+	case c.url.other:
+		return append(dst, c.url.origin...)
+	case c.v.origin != "":
+		return append(dst, c.v.origin...)
+	case c.req.TLS:
+		return append(append(dst, "https://"...), c.req.Host...)
+	}
+	return append(append(dst, "http://"...), c.req.Host...)
 }
