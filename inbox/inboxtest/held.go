@@ -175,10 +175,3 @@ var heldCases = []engineCase{
 		p.take(shop, inbox.Oldest, 2)
 	}},
 }
-
-func (p *probe) hasten(q inbox.Queue, h inbox.Hold) {
-	p.t.Helper()
-	if err := p.Engine.Hasten(p.t.Context(), q, h); err != nil {
-		p.t.Fatalf("hasten: %v", err)
-	}
-}
