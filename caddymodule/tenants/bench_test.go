@@ -3,7 +3,12 @@ package tenants
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"net/http"
 	"net/netip"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -158,4 +163,67 @@ func (b *bench) expect(t *testing.T, name, want string, asked int) {
 	if got := b.find(t, name); got != want || b.source.times(name) != asked {
 		t.Errorf("after %s: %s is %q, asked %d times; want %q, %d", b.now.Sub(time.Unix(1_700_000_000, 0)), name, got, b.source.times(name), want, asked)
 	}
+}
+
+// BenchmarkUnchangedFile measures what an unchanged tenant costs, with a file of its own
+// and with one of a Kubernetes Secret.
+func BenchmarkUnchangedFile(b *testing.B) {
+	f, dir := folderOf(b, map[string]string{"acme": "one", "..1/linked": "one"}, "{tenant}")
+	symlink(b, "..1", dir+"/..data")
+	symlink(b, "..data/linked", dir+"/linked")
+	for _, name := range []string{"acme", "linked"} {
+		b.Run(name, func(b *testing.B) {
+			found, err := f.Find(b.Context(), name, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if found, err = f.Find(b.Context(), name, found); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkHeldTenant measures what stays on the heap of a tenant that has delivered: the
+// garbage collector visits each object of it.
+//
+//	go test ./caddymodule/tenants -run=- -bench=HeldTenant -benchtime=1x
+func BenchmarkHeldTenant(b *testing.B) {
+	const n = 10_000
+	files := make(map[string]string, n)
+	for i := range n {
+		files[fmt.Sprint("tenant-", i)] = fmt.Sprintf("secret-of-tenant-%08d", i)
+	}
+	f, _ := folderOf(b, files, "{tenant}")
+	stop(f)
+	base := baseOf(b, "")
+	names := slices.Collect(maps.Keys(files))
+	held := func() (m runtime.MemStats) {
+		runtime.GC()
+		runtime.GC() // which empties what the first left in pools
+		runtime.ReadMemStats(&m)
+		return m
+	}
+	var objects, bytes float64
+	for b.Loop() {
+		before := held()
+		c := NewCache(Options{Source: f, Base: func() *keys.Snapshot { return base }, Now: f.now})
+		for _, name := range names {
+			s, err := c.Find(b.Context(), name, client)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Verifier.Sign(&verifier.Request{Header: make(http.Header)}, "", f.now(), nil); err != nil { // has a MAC from then on
+				b.Fatal(err)
+			}
+		}
+		after := held()
+		objects, bytes = float64(after.HeapObjects-before.HeapObjects), float64(after.HeapAlloc-before.HeapAlloc)
+		runtime.KeepAlive(c)
+	}
+	b.ReportMetric(objects/n, "objects/tenant")
+	b.ReportMetric(bytes/n, "B/tenant")
 }

@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,4 +55,13 @@ func FuzzName(f *testing.F) {
 			t.Errorf("%q needs escaping", name)
 		}
 	})
+}
+
+func ExampleName() {
+	for _, text := range []string{"ACME.myshopify.com", "../../etc/passwd"} {
+		fmt.Println(Name(text, false))
+	}
+	// Output:
+	// acme.myshopify.com true
+	//  false
 }
