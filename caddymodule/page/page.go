@@ -61,7 +61,10 @@ func New(addr net.Addr, gateways []Gateway) *Server {
 //go:embed page.js
 var script string
 
-var operator = newDocument("Webhooks", "caddy webhook status, deliveries, rejections, inbox", script)
+//go:embed inbox.js
+var inboxScript string
+
+var operator = newDocument("Webhooks", "caddy webhook status, deliveries, rejections, inbox", inboxScript+"\n"+script)
 
 // ServeHTTP answers only requests of the page itself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
