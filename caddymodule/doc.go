@@ -30,8 +30,8 @@
 //
 // The Caddyfile (caddyfile.go, options.go; the block in blockcaddyfile.go, the global
 // option in globaloption.go) becomes the JSON of Handler, Block and App; handler.go
-// provisions a Handler, block.go a Block, app.go an App. The guards of error routes are in
-// guard.go.
+// provisions a Handler (openkeys.go its scheme and keys), block.go a Block, app.go an App.
+// The guards of error routes are in guard.go.
 // Provisioning has no side effects: caddy validate and a reload provision while the old
 // configuration runs. State that outlives a configuration is in process.go.
 //
