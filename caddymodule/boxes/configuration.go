@@ -37,6 +37,7 @@ type Configuration struct {
 	mu       sync.Mutex
 	handlers []Handler
 	box      *Box           // nil without an inbox
+	ended    bool           // has released it
 	owed     map[string]int // by the default file, to handlers; nil before it is looked at
 	inUse    bool           // so nobody knows what it owes
 }
@@ -94,7 +95,7 @@ func (c *Configuration) Open() {
 func (c *Configuration) Close() {
 	c.mu.Lock()
 	b := c.box
-	c.box = nil
+	c.box, c.ended = nil, true
 	c.mu.Unlock()
 	var leaving sync.WaitGroup
 	if b != nil {
@@ -106,8 +107,22 @@ func (c *Configuration) Close() {
 	leaving.Wait()
 }
 
-// Box returns the open inbox with a reference for one delivery, or nil.
+// Box returns the open inbox with a reference for one delivery, or nil. Caddy ends a
+// configuration while its last requests arrive: the inbox in force gets those.
 func (c *Configuration) Box() *Box {
+	c.mu.Lock()
+	ended := c.ended
+	c.mu.Unlock()
+	if ended {
+		if c = c.pool.o.InForce(); c == nil {
+			return nil
+		}
+	}
+	return c.own()
+}
+
+// own returns the configuration's box with a reference for one delivery, or nil.
+func (c *Configuration) own() *Box {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.box == nil {
