@@ -13,6 +13,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
 )
 
 // advise warns of probable mistakes, and refuses handlers that would treat each
@@ -191,7 +192,11 @@ func (a *App) sharedSecrets() (findings []placement.Finding) {
 	handlers := a.named("")
 	for _, h := range handlers {
 		signer := h.keys.Current()
-		file, isFile := keys.FilePath(h.SignUpstream)
+		var file []string
+		path, isFile := keys.FilePath(h.SignUpstream)
+		if isFile {
+			file = tenants.Elements(path)
+		}
 		i := slices.IndexFunc(handlers, func(other *Handler) bool {
 			return signer.SignsAs(other.keys.Current()) || isFile && other.tenants.holdsFile(file)
 		})
@@ -215,7 +220,7 @@ func (a *App) oracles() (findings []placement.Finding) {
 		}
 		i := slices.IndexFunc(handlers, func(other *Handler) bool {
 			verifies := other.keys.Current()
-			if verifies == nil {
+			if verifies == nil || !signs.Verifier.MayBeOracleFor(verifies.Verifier) {
 				return false
 			}
 			of := verifies.Verifier
@@ -261,9 +266,11 @@ func (h *Handler) sharesPlace(other *Handler) bool {
 	if h.tenants == nil && other.tenants == nil {
 		return false
 	}
+	if !h.sharesSecrets(other) || h.tenants.signFor(other) || other.tenants.signFor(h) {
+		return false
+	}
 	_, _, mixed := h.tenants.mixes(other.tenants)
-	return !mixed && !h.tenants.signFor(other) && !other.tenants.signFor(h) && h.sharesSecrets(other) &&
-		h.keys.Current().UsesSecrets() && other.keys.Current().UsesSecrets()
+	return !mixed && h.keys.Current().UsesSecrets() && other.keys.Current().UsesSecrets()
 }
 
 // tenantsSign warns of handlers whose folder of keys is that of another handler's tenants.

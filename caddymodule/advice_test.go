@@ -29,6 +29,15 @@ func advised(t testing.TB, caddyfile string) (warnings []string, err error) {
 
 func advisedOf(t testing.TB, config string) (warnings []string, err error) {
 	t.Helper()
+	app, logs := appOf(t, config)
+	logs.TakeAll()
+	err = app.advise(nil)
+	return warned(logs), err
+}
+
+// appOf provisions a configuration, and returns its app, not started, and the logs.
+func appOf(t testing.TB, config string) (*App, *observer.ObservedLogs) {
+	t.Helper()
 	var cfg caddy.Config
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
 		t.Fatal(err)
@@ -53,9 +62,7 @@ func advisedOf(t testing.TB, config string) (warnings []string, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs.TakeAll()
-	err = app.(*App).advise(nil)
-	return warned(logs), err
+	return app.(*App), logs
 }
 
 func warned(logs *observer.ObservedLogs) (warnings []string) {

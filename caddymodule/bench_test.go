@@ -1,7 +1,9 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -116,4 +118,33 @@ func BenchmarkHandlerTenants(b *testing.B) {
 	b.ReportMetric(float64(fixed.Nanoseconds()), "fixed_ns/delivery")
 	b.ReportMetric(float64((slices.Min(took[1]) - fixed).Nanoseconds()), "one_adds_ns")
 	b.ReportMetric(float64((slices.Min(took[2]) - fixed).Nanoseconds()), "10000_add_ns")
+}
+
+// BenchmarkAdvice measures what the start finds out about the secrets of 500 handlers: each
+// has a key file of its own, or tenants with a folder of their own.
+//
+//	go test ./caddymodule -run=- -bench=Advice
+func BenchmarkAdvice(b *testing.B) {
+	dir := filepath.ToSlash(b.TempDir())
+	providers := []string{"github", "gitea", "stripe", "zoom", "smartcar", "pandadoc", "intercom"}
+	var senders strings.Builder
+	for i := range 500 {
+		n := strconv.Itoa(i)
+		secret := "secret {file." + dir + "/" + n + "}"
+		if i%2 > 0 {
+			secret = "tenant {path.2}\n secret {file." + dir + "/of" + n + "/{tenant}}"
+		}
+		setSecret(b, dir, n, fmt.Sprintf("%x", sha256.Sum256([]byte(n))))
+		fmt.Fprintf(&senders, "sender %s {\n name n%s\n path /hooks/n%s/*\n %s\n }\n", providers[i%len(providers)], n, n, secret)
+	}
+	config, err := adapt("Caddyfile", "hooks.example.com {\n verify_webhooks /hooks/* {\n"+senders.String()+" reverse_proxy app:3000\n }\n respond 404\n }")
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, _ := appOf(b, config)
+	for b.Loop() {
+		if found := slices.Concat(a.sharedSecrets(), a.oracles(), a.oneSecret(), a.tenantsSign(), a.mixedTenants()); len(found) > 0 {
+			b.Fatal(found)
+		}
+	}
 }

@@ -123,7 +123,8 @@ type Handler struct {
 	placed       placement.Handler
 	rules        *verifier.Rules // with the configured values of params and headers
 	keys         *keys.Set
-	tenants      *tenancy // nil without tenants
+	tenants      *tenancy   // nil without tenants
+	secretFiles  [][]string // see listSecretFiles
 	fetcher      keys.Fetcher
 	visits       visitor
 	recogniser   recogniser
@@ -182,6 +183,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.openTenants(ctx); err != nil {
 		return h.fail(err)
 	}
+	h.secretFiles = h.listSecretFiles()
 	h.metrics.Join(h.keys)
 	h.warnAboutHeaders()
 	if h.Observe {

@@ -180,7 +180,7 @@ func (t *tenancy) holds(h *Handler) bool {
 	}
 	switch source := t.source.(type) {
 	case *tenants.File:
-		return slices.ContainsFunc(h.secretFiles(), t.holdsFile)
+		return slices.ContainsFunc(h.secretFiles, t.holdsFile)
 	case *tenants.HTTP:
 		if h.tenants == nil {
 			return false
@@ -191,9 +191,9 @@ func (t *tenancy) holds(h *Handler) bool {
 	return h.tenants != nil && t.written == h.tenants.written
 }
 
-// holdsFile reports whether a tenant may have its secret in a file, or in one of a folder.
-// t may be nil.
-func (t *tenancy) holdsFile(path string) bool {
+// holdsFile reports whether a tenant may have its secret in a file, or in one of a folder,
+// of these elements. t may be nil.
+func (t *tenancy) holdsFile(path []string) bool {
 	if t == nil {
 		return false
 	}
@@ -201,8 +201,9 @@ func (t *tenancy) holdsFile(path string) bool {
 	return ok && files.Holds(path)
 }
 
-// isFolder reports whether a path is the folder of all tenants' secrets. t may be nil.
-func (t *tenancy) isFolder(path string) bool {
+// isFolder reports whether these are the elements of the folder of all tenants' secrets. t
+// may be nil.
+func (t *tenancy) isFolder(path []string) bool {
 	if t == nil {
 		return false
 	}
@@ -213,7 +214,7 @@ func (t *tenancy) isFolder(path string) bool {
 // signFor reports whether every tenant may sign for the handler, since its key files are
 // theirs. t may be nil.
 func (t *tenancy) signFor(h *Handler) bool {
-	return t != nil && h.tenants == nil && slices.ContainsFunc(h.secretFiles(), t.isFolder)
+	return t != nil && h.tenants == nil && slices.ContainsFunc(h.secretFiles, t.isFolder)
 }
 
 // mixes returns a path of each where one file may hold the keys of two tenants, of one in
@@ -230,18 +231,18 @@ func (t *tenancy) mixes(other *tenancy) (path, others string, found bool) {
 	return files.Mixes(beside)
 }
 
-// secretFiles lists the files and folders that a handler's secrets are read from, of
-// tenants each with the name of one.
-func (h *Handler) secretFiles() (paths []string) {
+// listSecretFiles lists the files and folders that a handler's secrets are read from, of
+// tenants each with the name of one, as elements: the start compares each two handlers.
+func (h *Handler) listSecretFiles() (paths [][]string) {
 	for _, v := range h.Secret {
 		if path, ok := keys.FilePath(v.Value); ok {
-			paths = append(paths, path)
+			paths = append(paths, tenants.Elements(path))
 		}
 	}
 	if h.tenants != nil {
 		if files, ok := h.tenants.source.(*tenants.File); ok {
 			for _, path := range files.Secret {
-				paths = append(paths, strings.Replace(path, "{tenant}", "acme", 1))
+				paths = append(paths, tenants.Elements(strings.Replace(path, "{tenant}", "acme", 1)))
 			}
 		}
 	}

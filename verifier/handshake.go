@@ -257,14 +257,16 @@ func (c *Check) isChallenge(body []byte) bool {
 // v in a way that verifies deliveries of the other: the two share a secret and its
 // algorithm, and the other does not refuse those texts itself.
 func (v *Verifier) IsOracleFor(other *Verifier) bool {
-	if !slices.ContainsFunc(v.challenges, func(in input) bool { return !other.refusesChallenge(in) }) {
-		return false
-	}
-	return slices.ContainsFunc(v.keys, func(a compiledKey) bool {
+	return v.MayBeOracleFor(other) && slices.ContainsFunc(v.keys, func(a compiledKey) bool {
 		return a.macs != nil && slices.ContainsFunc(other.keys, func(b compiledKey) bool {
 			return b.macs != nil && a.algorithm == b.algorithm && bytes.Equal(hmacKey(a.secret), hmacKey(b.secret))
 		})
 	})
+}
+
+// MayBeOracleFor reports whether v would be an oracle for the other with the same keys.
+func (v *Verifier) MayBeOracleFor(other *Verifier) bool {
+	return slices.ContainsFunc(v.challenges, func(in input) bool { return !other.refusesChallenge(in) })
 }
 
 // refusesChallenge reports whether isChallenge knows challenges of that form.

@@ -27,22 +27,25 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// Holds reports whether a tenant's secret may be in the file or folder at path. It opens
-// nothing.
-func (f *File) Holds(path string) bool {
-	return slices.ContainsFunc(f.Secret, func(own string) bool { return holds(elements(own), elements(path)) })
+// Holds reports whether a tenant's secret may be in the file or folder of these elements.
+// It opens nothing.
+func (f *File) Holds(path []string) bool {
+	return slices.ContainsFunc(f.secrets(), func(own pattern) bool { return holds(own.elements, path) })
 }
 
-// IsFolder reports whether path is the folder that has the files of all tenants' secrets.
-func (f *File) IsFolder(path string) bool {
-	return slices.ContainsFunc(f.Secret, func(own string) bool {
-		all := elements(own)
-		last := len(all) - 1
-		return strings.Contains(all[last], variable) && slices.Equal(all[:last], elements(path))
+// IsFolder reports whether these are the elements of the folder that has the files of all
+// tenants' secrets.
+func (f *File) IsFolder(path []string) bool {
+	return slices.ContainsFunc(f.secrets(), func(own pattern) bool {
+		last := len(own.elements) - 1
+		return own.elements[last].named && slices.EqualFunc(own.elements[:last], path, func(e element, text string) bool { return e.text == text })
 	})
 }
 
-func elements(path string) []string {
+func (f *File) secrets() []pattern { return f.parsed()[:len(f.Secret)] }
+
+// Elements returns the elements of a path, from the root.
+func Elements(path string) []string {
 	if whole, err := filepath.Abs(path); err == nil {
 		path = whole
 	}
@@ -51,14 +54,15 @@ func elements(path string) []string {
 
 // holds compares a path that contains {tenant} with another, which may be that of the
 // folder of such files, or of a file where a tenant has a folder.
-func holds(own, other []string) bool {
+func holds(own []element, other []string) bool {
 	if d := len(other) - len(own); d < -1 || d > 1 {
 		return false
 	}
 	for i := range min(len(own), len(other)) {
-		before, after, named := strings.Cut(own[i], variable)
-		name, isName := Name(strings.TrimSuffix(strings.TrimPrefix(other[i], before), after), true)
-		if own[i] != other[i] && (!named || !isName || before+name+after != other[i]) {
+		if own[i].text == other[i] {
+			continue
+		}
+		if _, isName := own[i].nameIn(other[i]); !own[i].named || !isName {
 			return false
 		}
 	}
@@ -97,8 +101,8 @@ type pattern struct {
 // An element is one element of a path. One that is named has {tenant} between before and
 // after.
 type element struct {
-	before, after string
-	named         bool
+	text, before, after string
+	named               bool
 }
 
 // parsed returns the paths parsed. The start compares those of each two handlers.
@@ -112,8 +116,8 @@ func (f *File) parsed() []pattern {
 func (f *File) parse() (patterns []pattern) {
 	for _, path := range slices.Concat(f.Secret, f.PublicKey) {
 		p := pattern{path: path}
-		for _, text := range elements(path) {
-			var e element
+		for _, text := range Elements(path) {
+			e := element{text: text}
 			e.before, e.after, e.named = strings.Cut(text, variable)
 			p.elements = append(p.elements, e)
 		}

@@ -30,7 +30,7 @@ func TestWhatAFileHolds(t *testing.T) {
 		{"/run/keys/{tenant}/webhook", "/run/keys/acme/api", false},
 		{"keys/{tenant}", "keys/acme", true},
 	} {
-		if got := (&File{Secret: []string{c.path}}).Holds(c.other); got != c.want {
+		if got := (&File{Secret: []string{c.path}}).Holds(Elements(c.other)); got != c.want {
 			t.Errorf("%s holds %s: %t", c.path, c.other, got)
 		}
 	}
