@@ -246,11 +246,11 @@ func (k *Set) warnOfDoubtful() {
 			}
 			switch {
 			case !s.secret:
-			case slices.ContainsFunc(k.parts(s, t), readsAsName):
-				named = append(named, s.keyLabel(t))
 			case s.kind == fileValue && slices.ContainsFunc(k.parts(s, t), isKnown):
 				known = append(known, s.keyLabel(t))
 				problems = append(problems, fmt.Sprintf("%s: key %s: %s", s, s.keyLabel(t), guessableFile))
+			case slices.ContainsFunc(k.parts(s, t), readsAsName):
+				named = append(named, s.keyLabel(t))
 			case s.kind != literalValue && s.use != useHeader && holdsBlank(t.text): // a header's may begin with ApiKey
 				blank = append(blank, s.keyLabel(t))
 				if s.kind == fileValue {
@@ -265,7 +265,7 @@ func (k *Set) warnOfDoubtful() {
 		}
 	}
 	if len(named) > 0 {
-		k.logger.Warn("a secret reads as the name of one, which can be guessed: copy its value, or use at least 16 random characters if the sender lets you choose",
+		k.logger.Warn("a secret reads as the name of one or as a placeholder, which can be guessed: copy its value, or use at least 16 random characters if the sender lets you choose",
 			zap.Strings("keys", some(named)))
 	}
 	if len(known) > 0 {

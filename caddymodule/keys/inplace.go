@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"html"
 	"net/url"
 	"regexp"
@@ -28,10 +29,31 @@ var inPlace = regexp.MustCompile(`^(?:` +
 // passphrase: blue_horse.green_tree.red_fox.
 var attributeName = regexp.MustCompile(`^[a-z]{3,}_[a-z]{2,}` + attribute + `$`)
 
-// readsAsName reports whether a text may be the name of a secret in place of its value, or a
+// readsAsName reports whether a text may be a name or a placeholder in place of a secret, or a
 // passphrase.
 func readsAsName(text string) bool {
-	return spokenName.MatchString(text) || attributeName.MatchString(text) && !isReference(text)
+	return spokenName.MatchString(text) || attributeName.MatchString(text) || isStandIn(text)
+}
+
+// standIn matches what people leave in a template of a secret, and the texts of HTTP that
+// are no error.
+var standIn = regexp.MustCompile(`(?i)((change|replace|fill|edit)[-_ ]?(me|this)|(to[-_ ]be|not[-_ ]yet)[-_ ](replaced|defined|set|filled|changed|generated)|(key|secret|token|password)[-_ ]?(goes[-_ ])?here)([^a-z]|$)` +
+	`|replace[-_ ]with|place[-_ ]?holder|not[-_ ]?a[-_ ]?real` +
+	`|^(no content|moved permanently|see other|(temporary|permanent) redirect)$`)
+
+// isStandIn reports whether a text, or what it encodes, is a standIn.
+func isStandIn(text string) bool {
+	for _, text := range []string{text, bareSecret(text)} {
+		if standIn.MatchString(text) {
+			return true
+		}
+		for _, decode := range decoders {
+			if b, err := decode(text); err == nil && standIn.Match(bytes.TrimSpace(b)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 const (

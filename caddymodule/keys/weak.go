@@ -76,9 +76,7 @@ func isWeak(text string) bool {
 	if repeats(text) || isSpelled(text) || slices.ContainsFunc(strings.Fields(text), isHashOfNothing) {
 		return true
 	}
-	for _, decode := range []func(string) ([]byte, error){
-		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
-	} {
+	for _, decode := range decoders {
 		b, err := decode(text)
 		if err != nil || len(b) < 4 {
 			continue
@@ -91,6 +89,10 @@ func isWeak(text string) bool {
 		}
 	}
 	return false
+}
+
+var decoders = []func(string) ([]byte, error){
+	hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
 }
 
 // hasToken reports whether a text is JSON with a value that may be random: some tokens are
