@@ -1,10 +1,10 @@
 package keys
 
 import (
-	"bytes"
 	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -35,22 +35,27 @@ func readsAsName(text string) bool {
 	return spokenName.MatchString(text) || attributeName.MatchString(text) || isStandIn(text)
 }
 
-// standIn matches what people leave in a template of a secret, and the texts of HTTP that
-// are no error.
-var standIn = regexp.MustCompile(`(?i)((change|replace|fill|edit)[-_ ]?(me|this)|(to[-_ ]be|not[-_ ]yet)[-_ ](replaced|defined|set|filled|changed|generated)|(key|secret|token|password)[-_ ]?(goes[-_ ])?here)([^a-z]|$)` +
+// standIn matches, in lower case, what people leave in a template of a secret, and the texts
+// of HTTP that are no error.
+var standIn = regexp.MustCompile(`((change|replace|fill|edit)[-_ ]?(me|this)|(to[-_ ]be|not[-_ ]yet)[-_ ](replaced|defined|set|filled|changed|generated)|(key|secret|token|password)[-_ ]?(goes[-_ ])?here)([^a-z]|$)` +
 	`|replace[-_ ]with|place[-_ ]?holder|not[-_ ]?a[-_ ]?real` +
 	`|^(no content|moved permanently|see other|(temporary|permanent) redirect)$`)
 
+// standInParts are texts of which each standIn has one.
+var standInParts = []string{"change", "replace", "fill", "edit", "holder", "to-be", "to_be", "to be", "not-yet", "not_yet", "not yet", "real", "here", "content", "moved", "see other", "redirect"}
+
 // isStandIn reports whether a text, or what it encodes, is a standIn.
 func isStandIn(text string) bool {
-	for _, text := range []string{text, bareSecret(text)} {
-		if standIn.MatchString(text) {
+	is := func(text string) bool {
+		text = lower(text)
+		return hasPart(text, standInParts) && standIn.MatchString(strings.TrimSpace(text))
+	}
+	for _, text := range slices.Compact([]string{text, bareSecret(text)}) {
+		if is(text) || slices.ContainsFunc(decoders, func(decode func(string) ([]byte, error)) bool {
+			b, err := decode(text)
+			return err == nil && is(string(b))
+		}) {
 			return true
-		}
-		for _, decode := range decoders {
-			if b, err := decode(text); err == nil && standIn.Match(bytes.TrimSpace(b)) {
-				return true
-			}
 		}
 	}
 	return false
