@@ -11,6 +11,7 @@ package boxes
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -105,6 +106,8 @@ type Box struct {
 	opened   time.Time
 	visitors sync.WaitGroup
 	seen     glances
+	served   atomic.Bool // a configuration that serves requests, or one of them, has used it
+	first    atomic.Bool // the process began with it
 	farewell sync.Once
 	gone     chan struct{} // closed when the box is
 

@@ -132,6 +132,7 @@ func (c *Configuration) own() *Box {
 	if err != nil {
 		return nil
 	}
+	b.served.Store(true)
 	return b
 }
 
@@ -147,7 +148,11 @@ func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
 	if b == nil && !inUse && !c.pool.any() {
 		return
 	}
-	if b != nil && c.pool.o.Serving() == nil { // there is none before: the first deliveries are retried as it says
+	if before := c.pool.o.Serving(); before != nil {
+		before.serves()
+	} else if b != nil { // the first deliveries are retried as it says
+		c.serves()
+		b.first.Store(true)
 		_ = c.adjust(b)
 	}
 	polling.Go(func() {
@@ -174,6 +179,15 @@ func (c *Configuration) Follow(ctx context.Context, polling *sync.WaitGroup) {
 		c.insist(ctx, b)
 		c.compareBodies(ctx, b.Engine())
 	})
+}
+
+// serves notes that the configuration serves requests, which its inbox outlasts.
+func (c *Configuration) serves() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.box != nil {
+		c.box.served.Store(true)
+	}
 }
 
 // adjust applies the options and retry policies of the configuration to its inbox.

@@ -2,12 +2,15 @@ package boxes
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/bolt"
 )
 
 // retainPause is the interval of checks whether a retained inbox is empty.
@@ -29,13 +32,14 @@ func (b *Box) use() {
 }
 
 // retain takes the reference of a configuration that goes away, if it was the last one
-// and b is still needed. It reports whether it did.
+// and b is still needed. It reports whether it did. What only a refused reload has named
+// may be another gateway's.
 func (b *Box) retain() bool {
 	p := b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b.configurations--
-	if b.configurations > 0 || p.o.InForce() == nil || caddy.Exiting() || !b.needed() {
+	if b.configurations > 0 || !b.served.Load() || p.o.InForce() == nil || caddy.Exiting() || !b.needed() {
 		return false
 	}
 	p.last++
@@ -91,6 +95,9 @@ func (b *Box) needed() bool {
 	}
 	if owed, known := b.owed(); known {
 		return owed.total() > 0
+	}
+	if errors.Is(b.Engine().Status().Health, bolt.ErrInUse) {
+		return b.first.Load() && time.Since(b.opened) < overlap // otherwise it is another gateway's
 	}
 	return time.Since(b.opened) < openBudget
 }

@@ -19,8 +19,10 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
+// ErrInUse is the health of a store whose file another process has. It is tried again.
+var ErrInUse = errors.New("the inbox file is in use by another process: stop it, or give this one another path")
+
 var (
-	errLocked    = errors.New("the inbox file is in use by another process: stop it, or give this one another path")
 	errIrregular = errors.New("the path of the inbox file is that of a directory, device, pipe or socket, which is left alone: name another path")
 	errForeign   = errors.New("the path of the inbox file is that of another program's database, which is left alone: name another path")
 	errDeleted   = errors.New("the inbox file was deleted or replaced while it was open: what it holds is delivered as long as this process runs; restart it to store again")
@@ -194,7 +196,7 @@ func classify(err error) error {
 	var sys syscall.Errno
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return errLocked
+		return ErrInUse
 	case errors.Is(err, errForeign):
 		return errForeign
 	case errors.As(err, &path), errors.As(err, &sys):

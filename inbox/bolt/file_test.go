@@ -82,7 +82,7 @@ func TestALockedFileIsLeftAloneAndTriedAgain(t *testing.T) {
 	first := open(t, Options{Path: path})
 	put(t, first, 1)
 	second, l := begin(t, Options{Path: path})
-	until(t, "nobody notices", func() bool { return errors.Is(second.Status().Health, errLocked) })
+	until(t, "nobody notices", func() bool { return errors.Is(second.Status().Health, ErrInUse) })
 	refuses(t, second, inbox.WhyUnavailable, "in use by another process")
 	if _, _, err := second.Find(t.Context(), key(1)); !errors.Is(err, inbox.ErrUnavailable) {
 		t.Errorf("find: %v", err)
@@ -264,7 +264,7 @@ func TestAFileShrinksWhenItIsOpened(t *testing.T) {
 		}
 	}
 	second, _ := begin(t, Options{Path: path})
-	until(t, "the lock was lost", func() bool { return errors.Is(second.Status().Health, errLocked) })
+	until(t, "the lock was lost", func() bool { return errors.Is(second.Status().Health, ErrInUse) })
 }
 
 // Deliveries kept for replay use at most a tenth of the space.
