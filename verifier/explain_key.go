@@ -206,7 +206,7 @@ func (s *search) others() (out fromOthers) {
 		if len(o.Keys) == 0 && s.cost > s.limit/4 {
 			continue // half the catalogue may use X-Signature: leave the rest to the search
 		}
-		if reflect.DeepEqual(o.Scheme, s.c.Scheme) && len(o.Keys) == 0 || !s.carries(&o) || !s.acceptedBy(&o) {
+		if !s.carries(&o) || len(o.Keys) == 0 && reflect.DeepEqual(o.Scheme, s.c.Scheme) || !s.acceptedBy(&o) {
 			continue
 		}
 		if len(o.Keys) > 0 && !slices.ContainsFunc(o.Keys, func(k Key) bool {
