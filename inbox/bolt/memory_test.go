@@ -50,11 +50,18 @@ func TestMemoryAtStart(t *testing.T) {
 func fillWith(t *testing.T, o Options, n int, body []byte) {
 	t.Helper()
 	s := open(t, o)
+	acceptAll(t, s, n, body)
+	closeStore(t, s)
+}
+
+// acceptAll accepts deliveries 0 to n-1 with the same body.
+func acceptAll(t *testing.T, s *Store, n int, body []byte) {
+	t.Helper()
 	var all sync.WaitGroup
 	var next atomic.Int64
 	for range 64 { // share commits
 		all.Go(func() {
-			for i := next.Add(1); i <= int64(n) && !t.Failed(); i = next.Add(1) {
+			for i := next.Add(1) - 1; i < int64(n) && !t.Failed(); i = next.Add(1) - 1 {
 				d := enginetest.Delivery(int(i))
 				d.Body = body
 				if _, err := s.Accept(context.Background(), d, false); err != nil {
@@ -64,7 +71,6 @@ func fillWith(t *testing.T, o Options, n int, body []byte) {
 		})
 	}
 	all.Wait()
-	closeStore(t, s)
 }
 
 // watchHeap returns what ends the watch, and returns the most bytes of objects, dead ones
