@@ -1,6 +1,11 @@
 package caddymodule
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+)
 
 // budget limits the bytes held at once.
 type budget struct {
@@ -41,8 +46,42 @@ func (b *budget) take(n, holds, purpose int64) bool {
 	return false
 }
 
+// free returns the bytes that are left.
+func (b *budget) free() int64 { return b.limit.Load() - b.used.Load() }
+
 // give returns n bytes.
 func (b *budget) give(n int64) { b.used.Add(-n) }
+
+// portions are what the deliveries of each tenant at the app hold, in bytes.
+type portions struct {
+	mu   sync.Mutex
+	held map[dedupe.Share]int64
+}
+
+// take gives a tenant n more bytes, unless it would hold more than is free: so a tenant
+// that keeps the app busy leaves as much for the others. A single delivery always may.
+func (p *portions) take(of dedupe.Share, n, free int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := p.held[of]
+	if held > 0 && held+n > free {
+		return false
+	}
+	if p.held == nil {
+		p.held = make(map[dedupe.Share]int64)
+	}
+	p.held[of] = held + n
+	return true
+}
+
+// give returns n bytes of a tenant.
+func (p *portions) give(of dedupe.Share, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held[of] -= n; p.held[of] <= 0 {
+		delete(p.held, of)
+	}
+}
 
 // charge takes bytes from the handler's share and from the total budget.
 func (d *delivery) charge(n, purpose int64) bool {
@@ -60,14 +99,28 @@ func (d *delivery) charge(n, purpose int64) bool {
 // chargeForward charges the memory for forwarding. A budget too small for 16
 // deliveries covers only bodies.
 func (d *delivery) chargeForward() error {
-	if !d.charge(min(atTheApp, d.h.buffered.limit.Load()/16), forTheApp) {
+	n := min(atTheApp, d.h.buffered.limit.Load()/16)
+	share := d.share()
+	if share != 0 && !d.h.portions.take(share, d.charged+n, d.h.buffered.free()) {
+		return errManyOfTenant
+	}
+	if share != 0 {
+		d.portion = d.charged + n
+	}
+	if !d.charge(n, forTheApp) {
 		return errManyInFlight
 	}
 	return nil
 }
 
 // uncharge returns the bytes charged to the delivery.
-func (d *delivery) uncharge() { d.discharge(d.charged) }
+func (d *delivery) uncharge() {
+	d.discharge(d.charged)
+	if d.portion > 0 {
+		d.h.portions.give(d.share(), d.portion)
+		d.portion = 0
+	}
+}
 
 // discharge returns n of them.
 func (d *delivery) discharge(n int64) {

@@ -301,9 +301,12 @@ func (d *delivery) terms() dedupe.Terms {
 			terms.Room = site.Room()
 		}
 	}
-	terms.Share = dedupe.ShareOf(d.tenant + d.check.KeySet()) // a handler has tenants or key sets
+	terms.Share = d.share()
 	return terms
 }
+
+// share is the part of the delivery's tenant, or of its key set: a handler has one of them.
+func (d *delivery) share() dedupe.Share { return dedupe.ShareOf(d.tenant + d.check.KeySet()) }
 
 // traceOf returns what the inbox takes turns by.
 func traceOf(client netip.Prefix, content []byte) (t inbox.Trace) {

@@ -90,11 +90,11 @@ func (d *delivery) entrust(next caddyhttp.Handler) error {
 		}
 		return d.forward(next)
 	}
-	if d.chargeForward() != nil { // no memory for a call to the app: store it
+	if err := d.chargeForward(); err != nil { // no memory for a call to the app: store it
 		if d.put(false) {
 			return d.answerStored("held")
 		}
-		return d.refuse(errManyInFlight)
+		return d.refuse(err)
 	}
 	if d.r.ProtoMajor == 1 {
 		return d.inHandler(next)

@@ -134,6 +134,7 @@ type Handler struct {
 	maxBody      int64
 	rejectStatus int
 	buffered     budget
+	portions     portions
 	warnings     logging.Limiter // of refusals, which strangers cause
 	failures     logging.Limiter // of the app
 	metrics      *metrics.Counters

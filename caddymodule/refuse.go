@@ -44,6 +44,8 @@ var (
 		detail: "the bodies in memory have reached max_buffered"}
 	errManyInFlight = &refusal{reason: "overloaded", status: http.StatusServiceUnavailable, retryAfter: 2,
 		detail: "the deliveries at the app and the bodies in memory have reached max_buffered"}
+	errManyOfTenant = &refusal{reason: "overloaded", status: http.StatusServiceUnavailable, retryAfter: 2,
+		detail: "the deliveries of this tenant at the app hold as much of max_buffered as is left for all others"}
 	errKeyUnavailable = &refusal{reason: "key_unavailable", status: http.StatusServiceUnavailable, retryAfter: 10,
 		detail: "no key could be read since the start: see the log for the file"}
 	errBodyTimeout = &refusal{reason: "body_timeout", status: http.StatusRequestTimeout,

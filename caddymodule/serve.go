@@ -44,6 +44,7 @@ type delivery struct {
 	room     [2]bodyCopy // for the usual copies, without allocations of their own
 	roomUsed int
 	charged  int64 // bytes charged to the budget
+	portion  int64 // of them, at the app, charged to the tenant
 
 	answer *verifier.Answer // to a handshake, which is not a delivery
 
