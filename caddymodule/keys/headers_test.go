@@ -66,6 +66,45 @@ func TestDoubtfulHeaders(t *testing.T) {
 	}
 }
 
+// TestAnyValueIsWrittenOut: a * in a file or variable lets no value pass. A file of it is
+// as one that is missing, also while the gateway runs.
+func TestAnyValueIsWrittenOut(t *testing.T) {
+	t.Setenv("HEADER_TEST", "*")
+	if _, err := Open(requires("X-Team", "{env.HEADER_TEST}")); err == nil || !strings.HasPrefix(err.Error(), "require_header X-Team {env.HEADER_TEST}: ") {
+		t.Errorf("a variable: got %v, want an error with its name", err)
+	}
+	for name, text := range map[string]string{"alone": "*\n", "behind another": "blue\n*\n", "before another": "*\r\nblue"} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, text, t.TempDir(), "team")
+			k, err := Open(requires("X-Team", "{file."+path+"}"))
+			if err != nil || k.Snapshot() != nil || len(k.Problems()) != 1 {
+				t.Fatalf("at start: got %v, want one problem and no snapshot", err)
+			}
+			write(t, "blue", path)
+			refreshTwice(t, k)
+			good := k.Snapshot()
+			if good == nil || len(k.Problems()) != 0 {
+				t.Fatalf("a good file: problems %q", k.Problems())
+			}
+			write(t, text, path)
+			refreshTwice(t, k)
+			if k.Snapshot() != good || len(k.Problems()) != 1 {
+				t.Errorf("later: problems %q, want one and the last good value in use", k.Problems())
+			}
+		})
+	}
+}
+
+// refreshTwice has a change count.
+func refreshTwice(t *testing.T, k *Set) {
+	t.Helper()
+	for range 2 {
+		if err := k.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // warnings opens the keys and returns what the log warns of, with the option once.
 func warnings(t *testing.T, c Config) (warned []string) {
 	t.Helper()

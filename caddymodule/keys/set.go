@@ -254,6 +254,10 @@ func (k *Set) watches() bool {
 // cut off or half-written.
 var errOneByte = errors.New("the secret is one byte long, so anyone can guess it: copy all of it")
 
+// errAnyValue keeps a glob that nothing expanded, or a mask, from letting any value pass:
+// whether a header is checked is the configuration's to say.
+var errAnyValue = errors.New("the text is *, and only a * in the configuration itself accepts any value: write the value")
+
 // usableTexts divides texts into lines and returns why one cannot be used.
 func (k *Set) usableTexts(s *source, whole []labelled) ([]labelled, error) {
 	texts, err := k.divide(s, whole)
@@ -268,6 +272,9 @@ func (k *Set) usable(s *source, texts []labelled) error {
 	if s.use == useUpstream {
 		_, err := newSigner(texts[0].text)
 		return err
+	}
+	if s.use == useHeader && s.kind != literalValue && slices.ContainsFunc(texts, func(t labelled) bool { return t.text == "*" }) {
+		return errAnyValue
 	}
 	if !s.isKey() {
 		return nil
