@@ -51,6 +51,56 @@ func TestUnsignedOriginHeadersCount(t *testing.T) {
 	}
 }
 
+// alsoSent are unsigned headers by which apps decide and that no vector has, because what
+// signed it made only the signed ones.
+var alsoSent = map[string][]string{
+	"adobe_io":             {"X-Adobe-Event-Code", "X-Adobe-Provider"},
+	"adobe_io_cloudevents": {"X-Adobe-Event-Code", "X-Adobe-Provider"},
+	"bitbucket":            {"X-Hook-UUID"},
+	"boldsign":             {"X-BoldSign-Event"},
+	"certn":                {"Certn-Team-ID"},
+	"linq":                 {"X-Webhook-Event"},
+	"netlify":              {"X-Netlify-Event"},
+	"plain":                {"Plain-Event-Type", "Plain-Workspace-Id"},
+	"shopify":              {"X-Shopify-Sub-Topic", "X-Shopify-Name", "X-Shopify-Test", "Shopify-Handle", "Shopify-Resource-Id"},
+	"square":               {"square-environment"},
+	"twitch":               {"Twitch-Eventsub-Subscription-Version"},
+	"uber":                 {"X-Environment"},
+	"woocommerce":          {"X-WC-Webhook-ID"},
+	"zendesk":              {"X-Zendesk-Webhook-Id"},
+}
+
+// TestHeadersBesideTheVectorsCount: as above, for headers that the sender documents or that
+// its receivers read.
+func TestHeadersBesideTheVectorsCount(t *testing.T) {
+	for id, names := range alsoSent {
+		p, err := providers.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if !slices.Contains(p.DecidingHeaders(), name) {
+				t.Errorf("%s.json: an app may decide by the header %s, which is not signed: name it in event_header or origin_header", id, name)
+			}
+		}
+	}
+}
+
+// TestHeadersOfAnAttemptDoNotCount: one that is new for each request would forward every retry.
+func TestHeadersOfAnAttemptDoNotCount(t *testing.T) {
+	all, err := providers.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for _, name := range p.DecidingHeaders() {
+			if regexp.MustCompile(`(?i)retry|attempt|triggered-at|^X-Gitlab-Webhook-UUID$`).MatchString(name) {
+				t.Errorf("%s.json: the header %s differs between attempts", p.ID, name)
+			}
+		}
+	}
+}
+
 // unsigned lists the headers of genuine vectors whose names match, that the file does not
 // name, and that can have another value without being refused.
 func unsigned(t *testing.T, p *providers.Provider, match *regexp.Regexp) (names []string) {
