@@ -345,6 +345,13 @@ func TestTextUnderItsType(t *testing.T) {
 	}), Key{Text: testKey})
 	expect(t, listed, types("application/json; charset=shift_jis"), testBody, genuine)
 	expect(t, listed, types("application/json; charset=utf-7"), testBody, HeaderMismatch)
+	const lettered = `{"name":"Müller"}`
+	latin := post("X-Signature", macOf(testKey, lettered), "Content-Type", "application/json; charset=iso-8859-1")
+	expect(t, v, latin, lettered, MalformedSignature)
+	listed = mustVerifier(t, bare(func(s *Scheme) {
+		s.RequireHeader = []RequiredHeader{{Name: "Content-Type", Values: StringList{"application/json; charset=iso-8859-1"}}}
+	}), Key{Text: testKey})
+	expect(t, listed, latin, lettered, genuine)
 	const feed = "<?xml version=\"1.0\" encoding=\"Shift_JIS\"?><title>\x83\\</title>"
 	for charset, want := range map[string]Reason{"Shift_JIS": genuine, "gbk": MalformedSignature, "utf-7": MalformedSignature} {
 		expect(t, v, post("X-Signature", macOf(testKey, feed), "Content-Type", "application/atom+xml; charset="+charset), feed, want)

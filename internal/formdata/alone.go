@@ -19,6 +19,7 @@ var (
 	errCharset   = errors.New("its charset is not one in which ASCII always means itself, so the app may read another text")
 	errEncoded   = errors.New("a name is written as in mail (=?…?=), which some readers decode")
 	errLength    = fmt.Errorf("it has more than %d bytes", maxType)
+	errLatin     = errors.New("its charset is not UTF-8, and the body is JSON in UTF-8, so the app may read other letters")
 	errLines     = errors.New("it has several lines, of which the app may read another")
 	errMark      = errors.New("it begins with a byte outside ASCII, such as a byte order mark, which some readers skip")
 	errNoForm    = errors.New("the Content-Type is not that of a UTF-8 form, so the app may read something else")
@@ -94,8 +95,8 @@ func CheckJSONType(contentType []string) error {
 // CheckText refuses a Content-Type, which may be absent, under which a reader may find
 // another text in a body whose bytes are known: several lines; a charset in which other
 // bytes become quotes, or swallow them (UTF-7, Shift JIS, Python's unicode_escape), unless
-// it is the one that the body declares as XML; and for multipart another boundary than the
-// body begins with.
+// it is the one that the body declares as XML; one in which JSON has other letters; and for
+// multipart another boundary than the body begins with.
 func CheckText(contentType []string, body []byte) error {
 	switch len(contentType) {
 	case 0:
@@ -108,11 +109,19 @@ func CheckText(contentType []string, body []byte) error {
 		return errLength
 	}
 	const name = "charset"
+	latin := false
 	for i := range max(0, len(contentType[0])-len(name)+1) {
 		after := contentType[0][i+len(name):]
-		if strings.EqualFold(contentType[0][i:i+len(name)], name) && !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) && !isDeclared(contentType[0], body) {
+		switch {
+		case !strings.EqualFold(contentType[0][i:i+len(name)], name), utf8Name.MatchString(after):
+		case !superset.MatchString(after) && !(eastern.MatchString(after) && isASCII(body)) && !isDeclared(contentType[0], body):
 			return errCharset
+		default:
+			latin = true
 		}
+	}
+	if latin && isLetteredJSON(body) {
+		return errLatin
 	}
 	text := strings.ToLower(contentType[0])
 	if !strings.Contains(text, "multipart/") || !strings.Contains(text, "boundary") {
@@ -133,7 +142,8 @@ func CheckText(contentType []string, body []byte) error {
 // value of another parameter, some readers find it, and others do not.
 var (
 	// In superset each byte of ASCII means itself, and no other byte means one.
-	superset = regexp.MustCompile(`^(?i:[ \t]*[=:][ \t]*["']?(utf[-_]?8(mb4)?|(us[-_]?)?ascii|ansi_x3\.4-19(68|86)|latin[-_]?1|iso[-_]?8859[-_]?([1-9]|1[0-6])([-_][ie])?|(windows|cp)[-_]?(125[0-8]|874)|koi8[-_]?[ru]|tis[-_]?620|macintosh|mac[-_]?roman|(ibm|cp)[-_]?(437|85[0258]|866))?["']?[ \t]*([;,]|$))`)
+	superset = regexp.MustCompile(`^(?i:[ \t]*[=:][ \t]*["']?((us[-_]?)?ascii|ansi_x3\.4-19(68|86)|latin[-_]?1|iso[-_]?8859[-_]?([1-9]|1[0-6])([-_][ie])?|(windows|cp)[-_]?(125[0-8]|874)|koi8[-_]?[ru]|tis[-_]?620|macintosh|mac[-_]?roman|(ibm|cp)[-_]?(437|85[0258]|866))["']?[ \t]*([;,]|$))`)
+	utf8Name = regexp.MustCompile(`^(?i:[ \t]*[=:][ \t]*["']?(utf[-_]?8(mb4)?)?["']?[ \t]*([;,]|$))`)
 	// In eastern other bytes begin pairs, whose second one may be of ASCII.
 	eastern = regexp.MustCompile(`^(?i:[ \t]*=[ \t]*["']?(euc[-_]?(jp|kr|cn|tw)|gb2312|gbk|gb18030|big5|ks_c_5601-1987)["']?[ \t]*([;,]|$))`)
 
@@ -159,6 +169,14 @@ func isDeclared(contentType string, body []byte) bool {
 	}
 	named, declared := t[1]+t[2], string(x[1])+string(x[2])
 	return pairs.MatchString(named) && strings.EqualFold(named, declared)
+}
+
+// isLetteredJSON reports whether a body is JSON in UTF-8, as it must be (RFC 8259 §8.1), with
+// letters that are others in a charset of single bytes. A text in such a charset is
+// hardly ever UTF-8 by chance.
+func isLetteredJSON(body []byte) bool {
+	text := bytes.TrimLeft(body, " \t\r\n")
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[') && !isASCII(text) && utf8.Valid(text)
 }
 
 func isASCII(body []byte) bool {
