@@ -89,6 +89,8 @@ func identity(p *providers.Provider, rules *verifier.Rules, facts dedupe.Facts, 
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + ", which is signed and new for each event."
 	case rule.ID == dedupe.IDWithBody && !facts.IDSigned:
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the signature does not cover the id."
+	case rule.ID == dedupe.IDWithBody && !facts.BodySigned:
+		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the signature does not cover parts of the body."
 	case rule.ID == dedupe.IDWithBody:
 		said = "The id in " + idPlace(p.Scheme.DeliveryID) + " together with " + body + ", because the id may not be new for each event."
 	case facts.HasID:
@@ -175,7 +177,11 @@ func replay(p *providers.Provider, facts dedupe.Facts, rule dedupe.Identity, rem
 		if facts.MethodUnsigned {
 			open = append(open, "the method")
 		}
-		if rule.ID != dedupe.IDAlone && !facts.BodySigned {
+		switch {
+		case rule.ID == dedupe.IDAlone || facts.BodySigned:
+		case facts.IDSigned:
+			open = append(open, "parts of the body")
+		default:
 			open = append(open, "all of the body")
 		}
 		return "Replay: exact copies of a captured delivery do not reach the app for " + window + ". The signature does not cover " + strings.Join(open, " and ") + ": a copy with another value there is forwarded. To restrict who can send one, use `require_header` or `remote_ip`: see docs/dedupe.md."
