@@ -37,8 +37,11 @@ func checkName(text string) error {
 	}
 	for _, part := range spellings(text) {
 		if isUnreplaced(part) || variableName.MatchString(part) || secretName.MatchString(part) || sigil.MatchString(part) || isReference(part) ||
-			isLeft(part) || !holdsBlank(part) && isComplaint(part) {
+			isLeft(part) {
 			return ErrUnreplaced
+		}
+		if isError(part) {
+			return errAnswer
 		}
 		if isMasked(part) || len(part) > 2 && strings.Trim(part, part[:1]) == "" {
 			return errMasked
@@ -150,15 +153,15 @@ var reference = regexp.MustCompile(`(?is)^(?:[a-z][a-z0-9+.-]*://` +
 	// Of a secret manager, a build or a playbook.
 	`|((aws|gcp|azure|secrets?manager|gcsm|kubernetes|k8s|sealed|(hc)?vault|doppler|infisical|akeyless|conjur|berglas|chamber|credstash|sops|key(ring|chain)|1password|op|bw|bitwarden|lpass|lastpass|keepass(xc)?|dashlane|(go)?pass|cmd|exec|shell):|env[:/=])` +
 	`|(secret(key)?ref|configmapkeyref|valuefrom|null=)$|(fn::|ref: |(export|env) [a-z_])|\$ansible_vault;|-----begin (pgp|age)` +
-	`|!(vault|getatt|base64|join|importvalue|reference)\b|(?-i:(secrets?|kv|keys|vault)/[a-z][a-z0-9_./#-]*$)` +
+	`|!(vault|getatt|base64|join|importvalue|reference)\b|(?-i:(secrets?|kv|keys|vault)/[a-z][a-z0-9_./#-]*$|secrets?[:=] ?[a-z][a-z_./-]*$)` +
 	// Paths.
-	`|@(\.{0,2}/|[\w./-]+\.[a-z]+$)|/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|[a-z]:\\|%\w+%\\|(?-i:(/[a-z][a-z0-9_.-]*){2,}$)|\\\\[a-z]|(?-i:[a-z][a-z0-9_/-]*\.(key|pem|txt|secret|json|env)$)` +
+	`|@(\.{0,2}/|[\w./-]+\.[a-z]+$)|/(secrets?|keys|opt|home|root|usr|tmp|srv|app|vault)/|[a-z]:\\|%\w+%\\|(?-i:(/[a-z][a-z0-9_.-]*){2,}$)|\\\\[a-z]|(?-i:[a-z.][a-z0-9_./-]*\.(key|pem|crt|txt|secrets?|json|ya?ml|toml|ini|conf|properties|env|enc|gpg)$|\.env$)` +
 	// Expressions.
 	`|(secrets|vars|config|settings|steps|inputs|outputs|credentials|rails|deno|bun|values)(\.[a-z_]\w*)+(\(|$)|[a-z_][\w.]*\((["'].*["']|\.{0,2}/.*)\)$` +
 	`|[a-z_$]+(` + member + `[a-z_]+)*(` + member + `|/)([a-z_]+_)?` + roles + `$|(?-i:[A-Za-z_$]+(` + member + `[A-Za-z_]+)*` + member + `[A-Za-z]+` + capitalRoles + `$)` +
 	`|[a-z_][\w.]*\[["'].*["']\]$|\([a-z_]+(\.[a-z_]+)*\)$|(\|{1,2}|//)[a-z]+(_[a-z]+)+(\|{1,2}|//)$|(?-i:[a-z]+(/[a-z][a-z_-]*){2,}$)` +
 	`|(?-i:-[a-z]$|--[a-z]+(-[a-z]+)*$)` +
-	`|<+[a-z][\w .!?-]*>+$|[@%#~]{2}[a-z_]\w*[@%#~]{2}$|~[a-z_]\w*~$|\{[%#].*[%#]\}$|\$\[.*\]$|<\(.*\)$|:[a-z]+(_[a-z]+)+$` +
+	`|<+[a-z][\w .!?-]*>+[a-z _-]*$|[@%#~]{2}[a-z_]\w*[@%#~]{2}$|~[a-z_]\w*~$|\{[%#].*[%#]\}$|\$\[.*\]$|<\(.*\)$|:[a-z]+(_[a-z]+)+$` +
 	// What is shown for a value that is not known yet, or not to be seen.
 	`|\([a-z][a-z ]*\)$|\{\s*\}$|\[\s*\]$|\(\s*\)$` +
 	// The rest.
@@ -226,6 +229,8 @@ func isMasked(text string) bool {
 
 // errReserved reports a word of the Caddyfile's grammar (secret <value> as <label>).
 var errReserved = errors.New("as and from are reserved words, not secrets: write a label as {\"value\": …, \"label\": …} in JSON, or as secret <value> as <label>; put such a value into a file")
+
+var errAnswer = errors.New("this is an error message in place of the secret: see what the program answers that was to set it, then write {env.NAME}, {file./path} or the secret itself")
 
 var errNoPassword = errors.New("no password behind the colon of user:password: whoever knows the user could sign; if the user itself is the secret, put it into a file")
 

@@ -133,22 +133,34 @@ func isJSON(text string) bool {
 // complaint matches a usual word of errors.
 var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|timeout|refused|invalid|usage:|traceback|exceeded|expired|is sealed|(log|sign) ?in\b|no (healthy|value)|reset by|core dumped|does(n't| not) exist)`)
 
-// brief matches errors of two words.
-var brief = regexp.MustCompile(`(?i)^(.* denied|(connection|request) (refused|reset|closed|error|failed)|(login|authentication|authorization) (required|failed)|broken pipe|(token|secret|key|session|lease|certificate) (expired|invalid|missing|revoked|not found)|invalid (token|key|request|credentials?)|(stream|request|connect(ion)?|read|write|i/o) timeout|deadline exceeded|default backend - [0-9]+)[.!]?$`)
+// brief matches short errors, alone or before an explanation.
+var brief = regexp.MustCompile(`(?i)^((error|the|your) )?(` + subject + ` )+((is|are|was|has) )?(denied|refused|reset( by peer)?|closed|error|fail(ed|ure)|required|expired|invalid|missing|revoked|not found|time(out|d out)|exceeded|unavailable|forbidden|sealed|(does not|doesn't) exist)( while .*| ?[.!,:;(].*)?$` +
+	`|^((invalid|unknown|missing|no (such|healthy|available))( ` + subject + `)+( or directory)?|no( ` + subject + `)+ (found|provided)|broken pipe|default backend - [0-9]+|error code:? ?[0-9]+|unexpected eof)[.!]?$`)
+
+// subject is what the errors of brief are about.
+const subject = `(access|api|authentication|authorization|backend|bucket|certificate|client|command|connect(ion)?|context|credentials?|deadline|decryption|dns|endpoint|fetch|file|gateway|host|i/o|internal|key|lease|limit|login|network|object|operation|page|parameter|path|permission|quota|rate|read|remote|request|resource|response|route|secrets?|server|service|session|stream|tls|token|upstream|user|value|variable|vault|verification|version|write)`
+
+// opening matches what only errors begin with. Passphrases do not: Can't stop the feeling.
+var opening = regexp.MustCompile(`(?i)^(an error occurred|error(!| (from|in|making|occurred|response|[a-z]+ing)) |exception in |traceback \(most|segmentation fault|upstream connect error|no value found at` +
+	`|(unable to|failed to|could ?n[o']t|can(not|'t)) (access|authenticate|connect|decrypt|fetch|find|get|load|locate|open|parse|read|resolve|retrieve)( (a|any|data|docker|from|the|to))* (` + subject + `|daemon)s?\b` +
+	`|you (are not|must be)( currently)? (signed|logged) in|the connection to the server |(dial|read|write|lookup) (tcp|udp|unix) |(get|post|put|head) "?https?://)`)
+
+// titled matches what programs put before an error: their name, or what failed.
+var titled = regexp.MustCompile(`^[^\s:]+: `)
 
 // errorName matches the name of an error: of AWS, Azure, Java or .NET, and gRPC.
 var errorName = regexp.MustCompile(`^([\w.#]*[.#])?(([A-Z]+[a-z]+)+(Exception|Error|Fault|Failure|NotFound|Denied|Forbidden|Unauthorized|Expired)|NoSuch([A-Z][a-z]+)+|AADSTS[0-9]+` +
 	`|PERMISSION_DENIED|NOT_FOUND|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED|FAILED_PRECONDITION)([:(\s].*)?$` +
-	`|(?i)^(error|fatal|panic|exception)s?(\s*[:(=].*)?$|^missing ([a-z]+ )*(token|key|secret|value|parameter|argument|credentials?)$`)
+	`|(?i)^[[(]?(error|fatal|panic|exception)s?(\s*[:(=\])].*)?$|^missing ([a-z]+ )*(token|key|secret|value|parameter|argument|credentials?)$`)
 
 // failures are the words of which each text that brief or errorName matches has one.
 var failures = []string{
-	"denied", "refused", "reset", "closed", "error", "fail", "required", "broken pipe", "expired", "invalid", "missing", "revoked", "not found", "timeout",
-	"exceeded", "default backend", "exception", "fault", "notfound", "not_found", "forbidden", "unauth", "nosuch", "aadsts", "unavailable", "exhausted", "fatal", "panic",
+	"denied", "refused", "reset", "closed", "error", "fail", "required", "broken pipe", "expired", "invalid", "missing", "revoked", "timeout",
+	"exceeded", "sealed", "exist", "timed out", "healthy", "unknown", "no such", "available", "found", "provided", "default backend", "unexpected", "exception", "fault", "notfound", "not_found", "forbidden", "unauth", "nosuch", "aadsts", "exhausted", "fatal", "panic",
 }
 
 // statusLine matches what some answers have before the text of their status.
-var statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+ +)?([45][0-9][0-9])( |: )+`)
+var statusLine = regexp.MustCompile(`^((HTTP/[0-9.]+|[Ee]rror) +)?([45][0-9][0-9])( |: )+`)
 
 // statusTexts are those of errors, in lower case, without blanks: some programs name them
 // ServiceUnavailable or service_unavailable.
@@ -164,19 +176,39 @@ var statusTexts = func() map[string]bool {
 
 var squeezed = strings.NewReplacer(" ", "", "_", "", "-", "")
 
-// isComplaint reports whether a text is the text of an HTTP status of 400 or more, or a
-// line of three words or more about a failure, a usual one of two, or the name of an error.
+// isComplaint reports whether a text is an error, as isError does, or a line of three words
+// or more about a failure, as which the text of a file or an answer is judged.
 func isComplaint(text string) bool {
+	return isError(text) || complains(text) || denied.MatchString(text)
+}
+
+var denied = regexp.MustCompile(`(?i) denied[.!]?$`)
+
+// isError reports whether a text is, or begins as, an error of a usual program or server: the
+// text of an HTTP status of 400 or more, the name of an error, a brief one, or a longer one
+// that a passphrase would not begin as.
+func isError(text string) bool {
 	text = statusLine.ReplaceAllString(text, "")
 	if statusTexts[squeezed.Replace(strings.ToLower(strings.TrimRight(text, ".!")))] {
 		return true
 	}
+	spaced := text
+	if !strings.ContainsAny(text, " 0123456789") { // secret-not-found
+		spaced = hyphens.Replace(text)
+	}
+	return hasPart(strings.ToLower(spaced), failures) && (errorName.MatchString(text) || brief.MatchString(spaced)) ||
+		opening.MatchString(spaced) || titled.MatchString(text) && complains(text)
+}
+
+var hyphens = strings.NewReplacer("_", " ", "-", " ")
+
+// complains reports whether a text has three words or more, and a usual one of errors.
+func complains(text string) bool {
 	words := 0
 	for word := range strings.FieldsSeq(text) {
 		if strings.ContainsFunc(word, unicode.IsLetter) {
 			words++
 		}
 	}
-	return words >= 3 && complaint.MatchString(text) ||
-		hasPart(strings.ToLower(text), failures) && (brief.MatchString(text) || errorName.MatchString(text))
+	return words >= 3 && complaint.MatchString(text)
 }

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -40,7 +41,13 @@ var failedTexts = []string{
 	`{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find it."}`, `{"error":{"code":"SecretNotFound"`, "{\"error\":\"x\"}\n{\"error\":\"y\"}", `[{"code":404`,
 	`{"keys":null}`, `{"keys":null,"message":"x"}`, `{"kty":null}`, `{"keys":["github"]}`, `{"keys":{}}`, `{"keys":[]}`, `{"keys":[{}]}`, `{"kty":""}`, `{"message":"Unauthorized"}`, "“{\"success\":false}”",
 	"<Error><Code>AccessDenied</Code></Error>", `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error/></ErrorResponse>`, "<p>Forbidden</p>", "error=invalid_client&error_description=x",
-	"ServiceUnavailable", "TooManyRequests", "MethodNotAllowed", "service_unavailable", "not-found",
+	"ServiceUnavailable", "TooManyRequests", "MethodNotAllowed", "service_unavailable", "not-found", "error-secret-not-found", "secret_not_found", "vault-is-sealed", "no-healthy-upstream",
+	"bash: line 1: vault: command not found", "curl: (6) Could not resolve host: vault.internal", "dial tcp 10.0.0.7:8200: connect: connection refused", `Get "https://vault.internal/v1/secret": dial tcp: lookup vault.internal: no such host`,
+	"503 Backend fetch failed", "Error 503 Backend fetch failed", "RBAC: access denied", "upstream request timeout", "no available server", "error code: 1020", "Permission denied (publickey).", "Host key verification failed.",
+	"Error making API request.", "The connection to the server localhost:8080 was refused - did you specify the right host or port?", "error: You must be logged in to the server (Unauthorized)", "Error response from daemon: no such secret",
+	"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "jq: error (at <stdin>:1): Cannot iterate over null (null)", "ERROR: (gcloud.secrets.versions.access) NOT_FOUND: Secret not found",
+	"[ERROR] 2026/11/30 could not read secret op://vault/item/field: not signed in", "ERROR! Decryption failed", "KeyError: 'GITHUB_SECRET' not found", "gpg: decryption failed: No secret key", "Failed to get the data key required to decrypt the SOPS file.",
+	"ERROR: column \"secret\" does not exist", "The token has expired", "No such file or directory",
 	"-- old key of github", "; old key of github", "REM rotated key",
 }
 
@@ -94,13 +101,38 @@ func TestUnrenderedLine(t *testing.T) {
 		if r.Snapshot() != nil && r.keyOf(t, text) != "" {
 			t.Errorf("%q is a key on a line of its own", text)
 		}
-		if (!strings.Contains(text, " ") || strings.ContainsAny(text[:1], "{<") && !isComment(text)) && checkLiteral(text) == nil && utf8.ValidString(text) && !strings.HasPrefix(text, "\ufeff") {
+		if !isComment(text) && checkLiteral(text) == nil && utf8.ValidString(text) && !strings.HasPrefix(text, "\ufeff") {
 			t.Errorf("%q is a key in a variable", text)
 		}
 	}
 	for _, text := range []string{"{\"kty\":\"OKP\"}\n{\"kty\":\"OKP\"}", "{\n \"kty\": \"OKP\"\n}", `{"keys":[{"kty":"OKP"}]}`} {
 		if err := CheckRendered(text); err != nil {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestPassphrasesAreNoErrors: one with a word of an error is none, unless it begins as an
+// error of a usual program, and nor is a random secret.
+func TestPassphrasesAreNoErrors(t *testing.T) {
+	for _, text := range []string{
+		"not found in the wild 7Hk2", "Can't stop the feeling 2024", "failure is not an option, said Kranz", "no such luck on a tuesday", "Cannot buy me love 7Hk2", "tulip panic denim orbit", "fatal attraction, maple timeout",
+		"access to the tulip garden denied", "refused denied expired tulip", "tulip timeout exceeded", "404 tulips denied in denim", "cannot find my keys 7Hk2", "secret tulip not found", "you are not my orbit 7Hk2", "motto: tulip ferment", "unable to sleep since 1999",
+		"Tulip-Denied-Invalid-Orbit", "tulip_invalid_denied_orbit", "tulip-not-found", "key-9f31c0a2-expired", "permission-9f31c0a2-denied", "9f31c0a2d47be586: tulip", "Error9f31c0a2d47be586",
+	} {
+		if err := errors.Join(checkLiteral(text), checkSecret(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	words := strings.Fields("tulip ferment denim orbit maple anchor violet panic fatal error denied refused expired invalid timeout failed exception not found no such cannot")
+	for range 20_000 { // of words, one of them no error's
+		phrase := []string{words[random.IntN(7)]}
+		for range 2 + random.IntN(4) {
+			phrase = append(phrase, words[random.IntN(len(words))])
+		}
+		if text := strings.Join(phrase, []string{" ", "-", "_"}[random.IntN(3)]); isError(text) {
+			t.Errorf("a passphrase is refused: %s", text)
 		}
 	}
 }

@@ -147,7 +147,7 @@ func repeats(text string) bool {
 // s3cr3t-2024, Password1!.
 // Of a million random secrets of 12 hexadecimal digits it matches about one.
 func isSpelled(text string) bool {
-	text = lower(text)
+	text = articles.Replace(lower(text))
 	ends := make([]bool, len(text)+1) // where a sequence of words and runs may end
 	ends[0] = true
 	for i := range text {
@@ -173,6 +173,9 @@ func isSpelled(text string) bool {
 	}
 	return ends[len(text)]
 }
+
+// articles removes those between words. In a random text an a is anywhere.
+var articles = strings.NewReplacer(" a ", " ", "-a-", "-", "_a_", "_")
 
 // lower is strings.ToLower for ASCII alone: text may be bytes.
 func lower(text string) string {

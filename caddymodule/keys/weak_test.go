@@ -22,6 +22,7 @@ var weakSecrets = []string{
 	"topsecret", "Top Secret!", "webhook", "webhooksecret", "githubwebhooksecret", "github", "stripe2024", "my-password-1234", "admin:password", "foobar", "foobarbaz",
 	"secret-1234", "change this", "ThisIsMySecret", "correct horse battery staple", "deadbeefcafebabe",
 	"whsec_mysecretmysecret", "sk_test_1234567890123456", "key-abcdefghijklmnop", "'mysecretmysecret'", "\"1234567890123456\"",
+	"this is a test", "This-is-a-test!", "my_secret_is_a_password", "dGhpcyBpcyBhIHNlY3JldA==", "746869732069732061207365637265740a",
 	"Password1!", "pass@123", "admin@123", "Secret*2024!",
 	// The MD5, SHA-1, SHA-256 and SHA-512 of nothing, and of a line break.
 	"d41d8cd98f00b204e9800998ecf8427e", "1B2M2Y8AsgTpgAmY7PhCfg==", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
