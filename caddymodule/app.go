@@ -19,6 +19,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/rejected"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
+	"github.com/verify-webhook/caddy-verify-webhook/internal/appview"
 )
 
 func init() {
@@ -56,6 +57,8 @@ type App struct {
 	located  sync.Once
 	siteOf   map[*placement.Handler]*placement.Site // see site
 	placesOf map[*placement.Handler]placement.Places
+	grouped  sync.Once
+	beside   map[placement.Block][][]appview.Reading // see besides
 	store    stores.Module
 	inbox    *boxes.Configuration
 	mu       sync.Mutex

@@ -119,7 +119,7 @@ func (b *Block) load(ctx caddy.Context) error {
 		}
 		b.folders[folder], b.deepest = s, max(b.deepest, len(folder))
 		s.near = nearOthers(s.Path, paths)
-		s.near.behind = behind
+		s.near.behind, s.near.beside = behind, func() [][]appview.Reading { return s.handler.app.besides(b) }
 	}
 	forEachProxy(b.Routes)
 	if err := b.Routes.Provision(ctx); err != nil {

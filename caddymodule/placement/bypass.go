@@ -28,10 +28,11 @@ type Block interface {
 
 // A blockPlace is the place of a block.
 type blockPlace struct {
-	block  Block
-	server string
-	hosts  []string // as in a seat
-	inside []string // matchers above it, except of hosts: path /api/*
+	block     Block
+	server    string
+	hosts     []string // as in a seat
+	inside    []string // matchers above it, except of hosts: path /api/*
+	addresses []string // of the apps in it
 }
 
 func (t trail) place(b Block, server string) blockPlace {
@@ -39,7 +40,7 @@ func (t trail) place(b Block, server string) blockPlace {
 	if t.anyHost && hosts[0] != "" {
 		hosts = append(hosts, "")
 	}
-	return blockPlace{b, server, hosts, t.inside}
+	return blockPlace{block: b, server: server, hosts: hosts, inside: t.inside}
 }
 
 // bypassed finds blocks that some requests of their site pass by on the way to an

@@ -32,6 +32,7 @@ type app struct {
 	layers    []layer
 	refused   bool // in the error routes
 	guarded   bool // an errorGuard is before it
+	asked     bool // by a guard such as forward_auth
 	exposed   bool // reported: at another address it takes the path of verified deliveries
 }
 
@@ -39,7 +40,7 @@ func (t trail) app(h *reverseproxy.Handler, server string, f fixed) *app {
 	if h.Rewrite != nil {
 		t = t.rewritten(h.Rewrite)
 	}
-	return &app{server: server, addresses: socketsOf(h, f), hosts: t.sampleHosts(), layers: t.layers, refused: t.refused, guarded: t.guarded}
+	return &app{server: server, addresses: socketsOf(h, f), hosts: t.sampleHosts(), layers: t.layers, refused: t.refused, guarded: t.guarded, asked: isGuard(h)}
 }
 
 // rewritten adds a rewrite to the trail.

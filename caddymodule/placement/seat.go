@@ -98,10 +98,16 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 		for _, h := range route.Handlers {
 			switch h := h.(type) {
 			case Block:
-				if len(p.blocks) < maxSeats {
-					p.blocks = append(p.blocks, inside.place(h, p.name))
-				}
+				at, before := inside.place(h, p.name), len(p.apps)
 				p.visit(h.AsRoutes(), inside, depth)
+				for _, a := range p.apps[before:] {
+					if !a.asked {
+						at.addresses = append(at.addresses, a.addresses...)
+					}
+				}
+				if len(p.blocks) < maxSeats {
+					p.blocks = append(p.blocks, at)
+				}
 			case Verifier:
 				if !t.refused {
 					p.sit(inside, h.Placed(), route)

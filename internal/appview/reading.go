@@ -15,6 +15,9 @@ type Reading struct {
 // A name is a folded segment of a Reading. Segments that are read as it begin with its stem.
 type name struct{ text, stem string }
 
+// anyName is that of any segment.
+const anyName = "*"
+
 // ReadingOf returns the reading of a path and, if below, of all below it.
 func ReadingOf(path string, below bool) Reading {
 	r := Reading{below: below}
@@ -26,7 +29,7 @@ func ReadingOf(path string, below bool) Reading {
 }
 
 // BehindScript is ReadingOf a path and all below it by an app that takes only what is
-// behind the name of a script.
+// behind the name of a script. A segment * of the path is any one.
 func BehindScript(path string) Reading {
 	r := ReadingOf(path, true)
 	r.behind = true
@@ -89,7 +92,7 @@ func (r Reading) isIn(segments []segment) bool {
 
 // isRead reports whether an app may read s as n, which may be the last of its path.
 func (s segment) isRead(n name, last bool) bool {
-	return strings.HasPrefix(s.text, n.stem) && (isNamed(s.text, n.text, s.more) || last && extends(s.text, n.text))
+	return n.text == anyName || strings.HasPrefix(s.text, n.stem) && (isNamed(s.text, n.text, s.more) || last && extends(s.text, n.text))
 }
 
 // extends reports whether a segment is a name with something behind it that apps cut off:
