@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -13,25 +14,45 @@ import (
 )
 
 // addressesOf lists the addresses of a proxy's app as written.
-func addressesOf(h *reverseproxy.Handler) (addresses []string) {
-	switch d := h.DynamicUpstreams.(type) {
-	case *reverseproxy.AUpstreams:
-		addresses = append(addresses, net.JoinHostPort(d.Name, d.Port))
-	case *reverseproxy.SRVUpstreams:
-		name := d.Name
-		if d.Service+d.Proto != "" {
-			name = "_" + d.Service + "._" + d.Proto + "." + name
-		}
-		addresses = append(addresses, "srv "+name)
-	}
+func addressesOf(h *reverseproxy.Handler) []string {
+	addresses := namedBy(reflect.ValueOf(h.DynamicUpstreams))
 	for _, u := range h.Upstreams {
 		addresses = append(addresses, u.Dial)
 	}
 	return addresses
 }
 
-// isKnown reports whether addressesOf lists all addresses of a proxy with this source
-// of upstreams.
+// namedBy lists the names that a source of upstreams looks up. Those in a multi are in a
+// field that only reflect sees.
+func namedBy(source reflect.Value) (names []string) {
+	for source.Kind() == reflect.Interface || source.Kind() == reflect.Pointer {
+		source = source.Elem()
+	}
+	if !source.IsValid() {
+		return nil
+	}
+	text := func(field string) string { return source.FieldByName(field).String() }
+	switch source.Type() {
+	case reflect.TypeFor[reverseproxy.AUpstreams]():
+		return []string{net.JoinHostPort(text("Name"), text("Port"))}
+	case reflect.TypeFor[reverseproxy.SRVUpstreams]():
+		name := text("Name")
+		if service, proto := text("Service"), text("Proto"); service+proto != "" {
+			name = "_" + service + "._" + proto + "." + name
+		}
+		return []string{"srv " + name}
+	case reflect.TypeFor[reverseproxy.MultiUpstreams]():
+		if sources := source.FieldByName("sources"); sources.Kind() == reflect.Slice {
+			for i := range sources.Len() {
+				names = append(names, namedBy(sources.Index(i))...)
+			}
+		}
+	}
+	return names
+}
+
+// isKnown reports whether two proxies with the same addresses, as addressesOf lists them,
+// and such a source of upstreams have the same app.
 func isKnown(source reverseproxy.UpstreamSource) bool {
 	switch source.(type) {
 	case nil, *reverseproxy.AUpstreams, *reverseproxy.SRVUpstreams:

@@ -21,14 +21,15 @@ func TestOneSocketInManySpellings(t *testing.T) {
 	dynamic := func(source string) string { return "{\ndynamic " + source + "\n}" }
 	spellings := map[string][]string{
 		"this machine": {":3000", "localhost:3000", "LOCALHOST.:3000", "app.localhost:3000", "127.0.0.1:3000", "127.0.0.2:3000", "[::1]:3000", "[::ffff:127.0.0.1]:3000", "0.0.0.0:3000", "[::]:3000",
-			"http://localhost:3000", "h2c://127.0.0.1:3000", "tcp/localhost:3000", "{env.APP}", "{env.APP_HOST}:3000", "other:1 :3000", dynamic("a localhost 3000"), dynamic("a {\nname {env.APP_HOST}\nport 3000\n}")},
+			"http://localhost:3000", "h2c://127.0.0.1:3000", "tcp/localhost:3000", "{env.APP}", "{env.APP_HOST}:3000", "other:1 :3000", dynamic("a localhost 3000"), dynamic("a {\nname {env.APP_HOST}\nport 3000\n}"),
+			dynamic("multi {\nsrv _http._tcp.other\na localhost 3000\n}"), dynamic("multi {\nmulti {\na 127.0.0.1 3000\n}\n}")},
 		"another one":  {"192.0.2.7:3000", "[::ffff:192.0.2.7]:3000"},
 		"a name":       {"app", "APP:80", "app.:80", "http://app", "tcp/app:80", dynamic("a app 80")},
 		"TLS":          {"https://app", "app:443"},
 		"a socket":     {"unix//run/app.sock", "unix//run/./app.sock", "unix+h2c//run/app.sock", "unix//run/app.sock|0220"},
 		"a link":       {"unix/" + real + "/app.sock", "unix/" + real + "/link/app.sock"},
 		"links":        {"unix/" + real + "/there.sock", "unix/" + real + "/link/link/named.sock"},
-		"records":      {dynamic("srv _http._tcp.app.internal"), dynamic("srv {\nservice http\nproto tcp\nname app.internal\n}")},
+		"records":      {dynamic("srv _http._tcp.app.internal"), dynamic("srv {\nservice http\nproto tcp\nname app.internal\n}"), dynamic("multi {\nsrv _http._tcp.app.internal\n}")},
 		"another port": {"localhost:3001", "{env.OTHER}"},
 		"a choice":     {"{http.vars.app}:3000"},
 	}
@@ -54,7 +55,6 @@ func TestOneSocketInManySpellings(t *testing.T) {
 			}
 		}
 	}
-	isWarnedOf(t, other("{\ndynamic multi {\na app 80\n}\n}", "app"))
 }
 
 // TestOneAppInTwoSpellingsIsOne: handlers that share a name, or a queue, share their app.

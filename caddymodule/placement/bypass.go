@@ -48,7 +48,12 @@ func (t trail) place(b Block, server string) blockPlace {
 // refuses them. An app that is also behind the block is an error: it can get what the
 // block promises to refuse.
 func (s *survey) bypassed() (findings []Finding, err error) {
-	budget, told := surveyBudget, make(map[string]bool)
+	budget, told, ofBlocks := surveyBudget, make(map[string]bool), make(map[string]bool)
+	for _, at := range s.blocks {
+		for _, address := range at.addresses {
+			ofBlocks[address] = true
+		}
+	}
 	tell := func(at blockPlace, host string, apps []string, before, after string) {
 		message := before + strings.Join(apps, ", ") + after
 		key := fmt.Sprint(message, at.block.Owned(), at.inside)
@@ -74,11 +79,14 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 				continue
 			}
 			met = true
+			isOther := func(a reply) bool {
+				return !share(a.addresses, b.behind) && !slices.ContainsFunc(a.addresses, func(a string) bool { return ofBlocks[a] })
+			}
 			tell(at, host, namesOf(b.past, b.perhaps), "verify_webhooks does not see every request of its site: some reach ",
 				" with marks that a client may have written; write the block directly into the site, beside handle, route and invoke")
 			tell(at, host, namesOf(b.refused), "requests that are refused before verify_webhooks reach ",
 				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook* before that proxy")
-			tell(at, host, namesOf(b.asked), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
+			tell(at, host, namesOf(slices.DeleteFunc(b.asked, isOther)), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
 		}
 		if !met && unreached != nil {
 			return nil, unreached
@@ -151,7 +159,7 @@ type bypass struct {
 	past    []reply  // of apps to open requests
 	perhaps []reply
 	refused []reply               // perhaps, through the later routes
-	asked   []reply               // by a guard such as forward_auth: of apps that are also behind the block
+	asked   []reply               // by a guard such as forward_auth
 	ended   level                 // open requests that are answered or refused
 	later   []caddyhttp.RouteList // for what is answered or refused
 }
@@ -161,7 +169,6 @@ type bypass struct {
 func (b *bypass) search() (app string) {
 	b.routes(b.server.Routes, flow{open: some})
 	b.afterwards()
-	b.asked = slices.DeleteFunc(b.asked, func(a reply) bool { return !share(a.addresses, b.behind) })
 	for _, a := range b.past {
 		if share(a.addresses, b.behind) {
 			return a.by

@@ -30,9 +30,40 @@ func TestGuardsAreNoWayToTheApp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			other, app := strings.Replace(guard, "%", "auth:3000", 1), strings.Replace(guard, "%", "app:3000", 1)
 			isWarnedOf(t, hooks("handle /in/* {\n"+other+"\nuri replace /in /hooks\nreverse_proxy app:3000\n}\nrespond 404"))
-			isWarnedOf(t, hooks("respond 404\n}\nb.example.com {\n"+app+"\nrespond 404"))
 			isWarnedOf(t, inRoute("handle /in/* {\n"+other+"\nreverse_proxy app:3000\n}"))
 			isWarnedOf(t, inRoute(app), "requests reach forward_auth app:3000 before verify_webhooks")
+		})
+	}
+}
+
+// TestAnotherSiteAsksTheApp: it gives a block's app the marks that a client wrote, with the
+// path that it called in X-Forwarded-Uri, unless a guard is before it.
+func TestAnotherSiteAsksTheApp(t *testing.T) {
+	const (
+		marks = openPath + "forward_auth app:3000 with marks … forward_auth of another site … write verify_webhooks /hooks/*, without a block, before that proxy"
+		early = "requests reach forward_auth app:3000 before verify_webhooks"
+		block = "verify_webhooks /in/* {\nsender slack a {\nname slack\n}\nreverse_proxy other:3000\n}\nrespond 404"
+	)
+	for name, guard := range guards {
+		t.Run(name, func(t *testing.T) {
+			app := strings.Replace(guard, "%", "app:3000", 1)
+			isWarned := func(site string, wanted ...string) {
+				t.Helper()
+				isWarnedOf(t, hooks("respond 404")+"b.example.com {\n"+site+"\n}", wanted...)
+			}
+			isWarned(app+"\nfile_server", marks+" … site=b.example.com")
+			isWarned("handle /in/* {\n"+app+"\nfile_server\n}\nfile_server", marks)
+			isWarned("verify_webhooks /hooks/*\n" + app + "\nfile_server")
+			isWarned("route {\n"+app+"\nverify_webhooks /hooks/*\nrespond 404\n}", early)
+			isWarned("route {\n"+app+"\n"+block+"\n}", early)
+			isWarned("route {\n" + block + "\n" + app + "\n}")
+			isWarned("basic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + app + "\nfile_server")
+			isWarned("error 404\nhandle_errors {\n" + app + "\nrespond 404\n}") // guarded
+			isWarned(strings.Replace(guard, "%", "other:3000", 1) + "\nfile_server")
+			// What a block asks is not its app.
+			login := "reverse_proxy"
+			isWarnedOf(t, strings.Replace(hooks("respond 404"), login, strings.Replace(guard, "%", "auth:3000", 1)+"\n"+login, 1)+
+				"b.example.com {\nroute {\n"+strings.Replace(guard, "%", "auth:3000", 1)+"\n"+block+"\n}\n}")
 		})
 	}
 }

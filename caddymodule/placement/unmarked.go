@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// unmarked finds other sites that lead to the app of a block and delete neither marks
-// nor headers that an app may route by: there a client can write what the app believes.
+// unmarked finds other sites that lead to the app of a block, or ask it, and delete neither
+// marks nor headers that an app may route by: there a client can write what the app believes.
 func (s *survey) unmarked() (findings []Finding) {
 	ofAll, ofLocal, budget := s.prefixes(false), s.prefixes(true), surveyBudget
 	tried := make(map[string]bool) // servers and hosts
@@ -81,6 +81,7 @@ func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []F
 		return nil
 	}
 	tell(atOnce, "another site has the app of a block", beforeProxy)
+	tell(b.asked, "forward_auth of another site asks the app of a block", beforeProxy)
 	tell(later, "intercept or handle_errors of another site leads to the app of a block", besideErrors)
 	return findings
 }
