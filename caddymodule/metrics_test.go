@@ -69,6 +69,7 @@ func TestMetricLabels(t *testing.T) {
 		"reason":  append(slices.Collect(maps.Keys(outcomes)), "", "status_3xx", "status_4xx", "status_5xx", "timeout", "unreachable", "aborted", "handshake_mismatch", "in_flight", "store_down", "first", "held", "late", "other"),
 		"stage":   {"read", "verify", "claim", "upstream"},
 		"key":     {"1"},
+		"result":  {"found", "unknown", "failed", "limited"},
 		"version": {"(devel)"},
 	}
 	families, err := g.registry.Gather()
