@@ -72,3 +72,16 @@ func (h *Handler) checkHeaders() error {
 	}
 	return nil
 }
+
+// checks reports whether the handler checks a header, by exactly this name.
+func (h *Handler) checks(name string) bool {
+	return slices.ContainsFunc(h.checked, func(own string) bool { return strings.EqualFold(own, name) })
+}
+
+// isRetry reports whether a header is one by which apps are known to drop retries. One
+// that answers 200 to what it drops loses a delivery that it has not accepted, and anybody
+// can add the header to a captured one, so no app gets it where the gateway recognises
+// copies.
+func (h *Handler) isRetry(name string) bool {
+	return h.provider != nil && !h.recogniser.off && appview.IsHeader(name, h.provider.RetryHeader) && !h.checks(name)
+}

@@ -3,8 +3,6 @@ package caddymodule
 import (
 	"bytes"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -42,8 +40,9 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	proxied, _ := caddyhttp.GetVar(d.r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	for name := range h {
 		leads := appview.IsHeader(name, appview.RoutingHeaders) || !proxied && appview.IsHeader(name, appview.HostHeaders)
-		twin := appview.IsHeader(name, d.h.checked) && !slices.ContainsFunc(d.h.checked, func(own string) bool { return strings.EqualFold(own, name) })
-		if (leads || twin) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
+		twin := appview.IsHeader(name, d.h.checked) && !d.h.checks(name)
+		retry := d.unverified == nil && d.key != "" && d.h.isRetry(name)
+		if (leads || twin || retry) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
 			delete(h, name)
 		}
 	}

@@ -245,6 +245,9 @@ func limits(p *providers.Provider) (lines []string) {
 	if len(p.EventHeader) > 0 {
 		lines = append(lines, "`{http.verify_webhook.event}` is the value of the header `"+strings.Join(p.EventHeader, "` or else `")+"`.")
 	}
+	if len(p.RetryHeader) > 0 {
+		lines = append(lines, "The app does not get `"+strings.Join(p.RetryHeader, "` and `")+"`, by which apps drop retries, of a delivery whose copies the gateway recognises.")
+	}
 	for _, path := range sorted(p.Scheme.RequireJSON) {
 		lines = append(lines, fmt.Sprintf("`%s` of the JSON body must be %s.", path, requiredValues(p.Scheme.RequireJSON[path])))
 	}

@@ -70,7 +70,10 @@ type Provider struct {
 	// OriginHeader names the headers that say which shop, project, site or app a delivery
 	// is of. They are the same in all attempts.
 	OriginHeader verifier.StringList `json:"origin_header,omitempty"`
-	Retry        Retry               `json:"retry,omitzero"`
+	// RetryHeader names the unsigned headers of later attempts by which apps are known to
+	// drop them: no app gets them where the gateway recognises copies.
+	RetryHeader verifier.StringList `json:"retry_header,omitempty"`
+	Retry       Retry               `json:"retry,omitzero"`
 
 	Sources    []Source `json:"sources,omitempty"`
 	Confidence string   `json:"confidence,omitempty"`
@@ -160,13 +163,12 @@ func Parse(name string, data []byte) (*Provider, error) {
 	if p.MaxBody < 0 {
 		return nil, fmt.Errorf("provider file %s: max_body %d: write a size in bytes", name, p.MaxBody)
 	}
-	for i, field := range p.DecidingHeaders() {
-		if field == "" || strings.Trim(field, headerLetters) != "" {
-			option := "event_header"
-			if i >= len(p.EventHeader) {
-				option = "origin_header"
+	for i, fields := range [][]string{p.EventHeader, p.OriginHeader, p.RetryHeader} {
+		for _, field := range fields {
+			if field == "" || strings.Trim(field, headerLetters) != "" {
+				option := [...]string{"event_header", "origin_header", "retry_header"}[i]
+				return nil, fmt.Errorf("provider file %s: %s %q: write a header's name, of letters, digits and dashes", name, option, field)
 			}
-			return nil, fmt.Errorf("provider file %s: %s %q: write a header's name, of letters, digits and dashes", name, option, field)
 		}
 	}
 	if err := p.checkReadsAnswer(); err != nil {

@@ -112,6 +112,7 @@ func TestParseErrors(t *testing.T) {
 		"status 410":         {`{"id":"a","reject_status":410,"scheme":{"signature":{"header":"X"}}}`, "reject_status 410"},
 		"event no header":    {`{"id":"a","event_header":["X-A","X B"],"scheme":{"signature":{"header":"X"}}}`, `event_header "X B": write a header's name`},
 		"origin no header":   {`{"id":"a","event_header":"X-A","origin_header":["X B"],"scheme":{"signature":{"header":"X"}}}`, `origin_header "X B": write a header's name`},
+		"retry no header":    {`{"id":"a","retry_header":["X-A","X B"],"scheme":{"signature":{"header":"X"}}}`, `retry_header "X B": write a header's name`},
 		"event empty":        {`{"id":"a","event_header":"","scheme":{"signature":{"header":"X"}}}`, `event_header "": write`},
 		"event misspelt":     {"{\"id\":\"a\",\n\"event_heder\":\"X\"}", `did you mean "event_header"?`},
 		"no such date":       {`{"id":"a","scheme":{"signature":{"header":"X"}},"sources":[{"read":"2026-02-28"},{"read":"2026-02-29"}]}`, `sources[1]: read "2026-02-29": write the date on which the source was read as YYYY-MM-DD`},

@@ -1,0 +1,139 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/attempt"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+)
+
+// retried is a handler whose sender marks its retries.
+func retried(more ...string) string {
+	return "{" + strings.Join(append([]string{
+		`"name":"acme","provider":{"id":"acme_inc","name":"Acme","unique_id":true,"retry_header":["X-Retry-Num","X-Retry-Reason"],"scheme":{"signature":{"header":"X-Signature"},"delivery_id":{"json":"id"}}}`,
+		topsecret,
+	}, more...), ",") + "}"
+}
+
+// retry is a delivery that says that it is a retry.
+func retry(text, signature string) *http.Request {
+	r := postOf(text)
+	r.Header.Set("X-Signature", signature)
+	for _, name := range []string{"X-Retry-Num", "X-Retry-Reason", "X_retry_num", "X!Retry-Num"} {
+		r.Header[name] = []string{"1"}
+	}
+	r.Header.Set("X-Retry-Number", "1") // another name
+	return r
+}
+
+func postOf(text string) *http.Request {
+	r, _ := http.NewRequest(http.MethodPost, "http://hooks.example.com/hooks/acme", strings.NewReader(text))
+	r.RequestURI, r.RemoteAddr = "/hooks/acme", "192.0.2.1:1234"
+	return r
+}
+
+// TestAppsGetNoRetryHeaders: an app that drops retries drops what it has not accepted,
+// and anybody can make a captured delivery one. Where the gateway recognises no copies,
+// or the header is checked, the app gets what was sent.
+func TestAppsGetNoRetryHeaders(t *testing.T) {
+	all := []string{"X!Retry-Num", "X-Retry-Num", "X-Retry-Number", "X-Retry-Reason", "X_retry_num"}
+	const signed = `"message":"{header:X-Retry-Num}.{body}"`
+	for name, c := range map[string]struct {
+		config, text, signed string
+		want                 []string
+	}{
+		"a delivery":        {retried(), body, body, []string{"X-Retry-Number"}},
+		"by its content":    {retried(`"dedupe":{"key":"content"}`), `{"a":1}`, `{"a":1}`, []string{"X-Retry-Number"}},
+		"dedupe off":        {retried(`"dedupe":{"off":true}`), body, body, all},
+		"no id":             {retried(), `{"a":1}`, `{"a":1}`, all},
+		"nothing unique":    {retried(`"delivery_id":{"off":true}`), body, body, all},
+		"required":          {retried(`"require_header":[{"name":"x-retry-num","values":["1"]}]`), body, body, []string{"X-Retry-Num", "X-Retry-Number"}},
+		"signed":            {retried(signed), body, "1." + body, []string{"X-Retry-Num", "X-Retry-Number"}},
+		"only observed":     {retried(`"observe":true`), body, "another text", all},
+		"another sender":    {once(`"message":"{body}"`, `"timestamp":{"off":true}`, `"require_header":[]`), body, body, all},
+		"a genuine one too": {retried(`"observe":true`), body, body, []string{"X-Retry-Number"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := serve(t, retry(c.text, sign("n9Wd4kTq2", c.signed)), accepting, mustProvision(t, "", c.config).handlers...)
+			if a.err != nil || a.forward == nil {
+				t.Fatalf("%d %v", a.status, a.err)
+			}
+			if got := retryHeaders(a.forward); !slices.Equal(got, c.want) {
+				t.Errorf("the app gets %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func retryHeaders(r *http.Request) (names []string) {
+	for name := range r.Header {
+		if strings.Contains(strings.ToLower(name), "retry") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestARetryOfWhatTheInboxOwes reaches the app as the delivery that it is: a 2xx for what
+// it drops would settle what is stored.
+func TestARetryOfWhatTheInboxOwes(t *testing.T) {
+	g := withInbox(t)
+	first := postOf(body)
+	first.Header.Set("X-Signature", sign("n9Wd4kTq2", body))
+	if o := g.send(first, answering(503)); o.header.Get("Webhook-Stored") != "true" {
+		t.Fatalf("not stored: %v", o.header)
+	}
+	o := g.send(retry(body, sign("n9Wd4kTq2", body)), answering(503))
+	if o.forward == nil {
+		t.Fatalf("the app does not get the retry: %v", o.header)
+	}
+	if got := retryHeaders(o.forward); !slices.Equal(got, []string{"X-Retry-Number"}) {
+		t.Errorf("the app gets %q", got)
+	}
+}
+
+// withInbox runs retried with an inbox.
+func withInbox(t *testing.T) *gateway {
+	t.Helper()
+	config, err := json.Marshal(map[string]any{"inbox": map[string]any{"inbox": "bolt", "path": filepath.Join(t.TempDir(), "inbox.db")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := running(t, string(config), retried(`"inbox":{}`))
+	g.awaitInbox()
+	return g
+}
+
+// TestAttemptsOfAStoredRetry: the inbox keeps what was received, and the app does not get
+// all of it.
+func TestAttemptsOfAStoredRetry(t *testing.T) {
+	g := withInbox(t)
+	r := retry(body, sign("n9Wd4kTq2", body))
+	stored := &inbox.Delivery{
+		Key: inbox.Key{3}, Queue: inbox.Queue{Handler: "acme"}, ID: "evt_1", Method: http.MethodPost, Host: r.Host, Target: r.RequestURI,
+		Header: r.Header.Clone(), Body: []byte(body), Received: clock,
+	}
+	back := &attempt.Return{Attempt: &inbox.Attempt{Delivery: stored, Entry: inbox.Entry{Key: stored.Key, Queue: stored.Queue, Attempts: 1}}}
+	var got []string
+	app := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		got = retryHeaders(r)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
+	w := newWire()
+	if err := g.handlers[0].again(back, w, caddyhttp.PrepareRequest(postOf(body), caddy.NewReplacer(), w, nil), app); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, []string{"X-Retry-Number"}) {
+		t.Errorf("the app gets %q", got)
+	}
+}
