@@ -65,7 +65,7 @@ func (d *delivery) inHandler(next caddyhttp.Handler) error {
 		return d.refuse(err)
 	}
 	a.overdue.Add(1)
-	timer := time.AfterFunc(d.h.Inbox.patience(), a.late)
+	timer := time.AfterFunc(d.h.patience(), a.late)
 	alone := a.call(next, d.forApp(ctx))
 	if !timer.Stop() {
 		a.overdue.Wait()
@@ -131,7 +131,7 @@ func (d *delivery) inBackground(next caddyhttp.Handler) error {
 		}
 		close(ended)
 	})
-	timer := time.NewTimer(d.h.Inbox.patience())
+	timer := time.NewTimer(d.h.patience())
 	defer timer.Stop()
 	select {
 	case <-ended:

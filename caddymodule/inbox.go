@@ -24,7 +24,9 @@ type Inbox struct {
 	// itself; deliveries that it does not accept are stored.
 	First bool `json:"first,omitempty"`
 	// How long the sender waits for the app. Then the delivery is stored and the
-	// sender answered while the attempt continues. Default: 4s.
+	// sender answered while the attempt continues. Default: 4s, or a second before the
+	// sender gives up (half of its time, if that is less than 2s). It stays 4s if the sender
+	// uses the app's answer.
 	After *caddy.Duration `json:"after,omitempty"`
 	// The pauses after the first, second, … attempt; the last repeats. Each varies by
 	// ±20 %. A Retry-After of the app, at most 1h, is a lower bound. Default: 5s 30s
@@ -38,9 +40,17 @@ type Inbox struct {
 	Keep *caddy.Duration `json:"keep,omitempty"`
 }
 
-const defaultAfter = caddy.Duration(4 * time.Second)
-
-func (i *Inbox) patience() time.Duration { return time.Duration(orElse(i.After, defaultAfter)) }
+// patience is how long the sender waits for the app. One that gives up before it is
+// answered sends the delivery again, and may count it as failed; one that uses the answer
+// would get none from the app.
+func (h *Handler) patience() time.Duration {
+	usual := 4 * time.Second
+	if p := h.provider; p != nil && p.AnswerWithin > 0 && !p.ReadsAnswer {
+		within := time.Duration(p.AnswerWithin)
+		usual = min(usual, max(within-time.Second, within/2))
+	}
+	return time.Duration(orElse(h.Inbox.After, caddy.Duration(usual)))
+}
 
 // policy returns the handler's retry policy.
 func (i *Inbox) policy() inbox.Policy {
@@ -88,7 +98,7 @@ func (h *Handler) checkInbox() error {
 		return errors.New("inbox first: the sender would not get the app's answer to a handshake: remove handshake off, or write inbox")
 	case i.First && h.provider != nil && h.provider.ReadsAnswer:
 		return fmt.Errorf("inbox first: %s: the sender uses the app's response, which would come too late: write inbox, so that the app is called first", h.provider.Name)
-	case i.patience() <= 0:
+	case h.patience() <= 0:
 		return errors.New("inbox: after: give a positive duration, such as 4s")
 	case i.Expire != nil && *i.Expire <= 0:
 		return errors.New("inbox: expire: give a positive duration, such as 3d")

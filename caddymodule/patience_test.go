@@ -23,6 +23,7 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
+	"github.com/verify-webhook/caddy-verify-webhook/verifier/providers"
 )
 
 // memoryInbox is an inbox module whose engine a test looks into.
@@ -347,5 +348,28 @@ func TestWhatIsStoredIsWhatWasReceived(t *testing.T) {
 				t.Errorf("stored %s %s of %s over %s, %q", d.Method, d.Target, d.Host, d.Proto, d.Body)
 			}
 		})
+	}
+}
+
+// TestPatienceOfSenders: the default is less than the sender's own, unless it uses the
+// app's answer, which must not be cut short.
+func TestPatienceOfSenders(t *testing.T) {
+	for id, want := range map[string]time.Duration{
+		"github": 4 * time.Second, "shopify": 4 * time.Second, "customer_io": 3 * time.Second, "zoom": 2 * time.Second, "line": time.Second,
+		"wix": 625 * time.Millisecond, "sentry": 500 * time.Millisecond, "yousign": 250 * time.Millisecond,
+		"slack": 4 * time.Second, "telnyx": 4 * time.Second, "": 4 * time.Second,
+	} {
+		p, err := providers.Get(id)
+		if err != nil && id != "" { // "": a scheme of the configuration
+			t.Fatal(err)
+		}
+		h := &Handler{provider: p, Inbox: new(Inbox)}
+		if got := h.patience(); got != want {
+			t.Errorf("%s: %v, want %v", id, got, want)
+		}
+		h.Inbox.After = new(caddy.Duration(7 * time.Second))
+		if got := h.patience(); got != 7*time.Second {
+			t.Errorf("%s: %v, configured are 7s", id, got)
+		}
 	}
 }
