@@ -43,7 +43,7 @@ var rooms = map[string]struct{ ours, outside []string }{
 	},
 	"caddymodule/direct":    {outside: []string{caddy, "golang.org/x/net"}},
 	"caddymodule/history":   {ours: []string{"caddymodule/adminapi", "caddymodule/keys", "caddymodule/metrics", "caddymodule/rejected"}},
-	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2"}},
+	"caddymodule/keys":      {ours: []string{"internal/configfile", "verifier", "verifier/providers"}, outside: []string{caddy, zap, "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"}},
 	"caddymodule/logging":   {outside: []string{caddy, zap}},
 	"caddymodule/metrics":   {ours: []string{"internal/version", "verifier"}, outside: []string{prometheus}},
 	"caddymodule/page":      {ours: []string{"caddymodule/adminapi"}},

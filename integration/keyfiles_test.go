@@ -5,9 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/certtest"
 )
 
 // put writes a file the way that leaves no half of it to be seen: beside it,
@@ -182,5 +185,66 @@ func TestReloadKeepsServing(t *testing.T) {
 	}
 	if n := g.metric(t, `caddy_verify_webhook_requests_total{name="github",outcome="delivered",reason=""}`); n != 0 {
 		t.Errorf("a name that no configuration has any more is still counted: %v", n)
+	}
+}
+
+// TestOpenSecretFiles: a file that every user of the machine may write is warned of
+// wherever it is named.
+func TestOpenSecretFiles(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("all files have the same mode there")
+	}
+	dir := t.TempDir()
+	ca, cert, key := certtest.New(t)
+	open := func(path string) string {
+		if err := os.Chmod(path, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file := func(name, text string) string {
+		put(t, filepath.Join(dir, name), text)
+		return open(filepath.Join(dir, name))
+	}
+	encrypt, password, bearer := file("encrypt", "wGm0v0cG5nT4yqv0gmS0nUS1n5q4mHhXnXk7yQJ1Wxg=\n"), file("password", "password-of-the-store\n"), file("bearer", "token-of-the-endpoint\n")
+	put(t, filepath.Join(dir, "tenants", "acme"), "file-key-of-acme\n")
+	if err := os.Chmod(filepath.Join(dir, "tenants"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		options, site string
+		want          []string
+	}{
+		{
+			"inbox bolt {\nencrypt {file." + encrypt + "}\n}\nstore redis {\naddress 127.0.0.1:1\nnamespace x\npassword {file." + password + "}\ntls " + open(ca) + "\n}",
+			"secret {file." + dir + "/tenants/{tenant}}",
+			[]string{"inbox bolt: encrypt {file." + encrypt + "}", "store redis: password {file." + password + "}", "store redis: tls " + ca, "secret {file." + dir + "/tenants/{tenant}}"},
+		},
+		{
+			"inbox nats {\nurl nats://gateway:{file." + password + "}@127.0.0.1:1\nca " + ca + "\ncert " + open(cert) + "\nkey " + open(key) + "\ncredentials " + bearer + "\n}",
+			"secret from http http://127.0.0.1:1/{tenant} {\nbearer {file." + bearer + "}\n}",
+			[]string{"inbox nats: url {file." + password + "}", "inbox nats: ca " + ca, "inbox nats: cert " + cert, "inbox nats: key " + key, "inbox nats: credentials " + bearer, "bearer {file." + bearer + "}"},
+		},
+	} {
+		path := filepath.Join(dir, "Caddyfile")
+		put(t, path, "{\nverify_webhook {\n"+c.options+"\n}\n}\nhttp://:1 {\nverify_webhook github {\nname shop\ntenant {path.2}\n"+c.site+"\n}\n}\n")
+		out, err := caddy(t, dir, nil, "validate", "--adapter", "caddyfile", "--config", path)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for line := range strings.Lines(out) {
+			if _, option, found := strings.Cut(line, `"msg":"key file is accessible to other users","option":"`); found {
+				option, _, _ = strings.Cut(option, `"`)
+				if i := slices.Index(c.want, option); i >= 0 && strings.Contains(line, `"level":"warn"`) {
+					c.want = slices.Delete(c.want, i, i+1)
+				} else {
+					t.Errorf("unexpected, or twice: %s", line)
+				}
+			}
+		}
+		if len(c.want) > 0 {
+			t.Errorf("no warning of %q:\n%s", c.want, out)
+		}
 	}
 }

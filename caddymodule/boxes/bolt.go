@@ -46,7 +46,7 @@ func (*Bolt) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the options, and resolves the path and makes it absolute.
-func (b *Bolt) Provision(caddy.Context) error {
+func (b *Bolt) Provision(ctx caddy.Context) error {
 	if err := keys.DataFile("path", &b.Path, "inbox.db"); err != nil {
 		return fmt.Errorf("inbox bolt: %w", err)
 	}
@@ -55,6 +55,9 @@ func (b *Bolt) Provision(caddy.Context) error {
 	}
 	if b.Concurrency != nil && *b.Concurrency <= 0 {
 		return fmt.Errorf("inbox bolt: concurrency: %d: give a positive number, such as 16", *b.Concurrency)
+	}
+	for _, value := range b.Encrypt {
+		keys.WarnIfExposed(ctx.Logger(b), "inbox bolt: encrypt", value)
 	}
 	_, _, err := b.encryptionKeys()
 	return err

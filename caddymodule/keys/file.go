@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/verify-webhook/caddy-verify-webhook/internal/configfile"
@@ -94,30 +93,4 @@ func readKeyFile(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return text, nil
-}
-
-// exposure says whether other users may read or write a key file or directory; "" if
-// not, or if the system does not tell. dangerous means that they can add a key.
-func exposure(path string) (problem string, dangerous bool) {
-	if runtime.GOOS == "windows" { // modes mean nothing there
-		return "", false
-	}
-	paths := []string{path}
-	if names, _, err := keyFiles(path); err == nil {
-		for _, name := range names {
-			paths = append(paths, filepath.Join(path, name))
-		}
-	}
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			continue
-		case info.Mode().Perm()&0o002 != 0: // in a directory, sticky or not, they can add a file
-			return path + " is writable by every user of this machine: chmod o-w", true
-		case problem == "" && !info.IsDir() && info.Mode().Perm()&0o004 != 0:
-			problem = path + " is readable by every user of this machine: chmod o-r"
-		}
-	}
-	return problem, false
 }

@@ -193,14 +193,7 @@ const shortSecret = 14
 func (k *Set) warnOfShort() {
 	var labels []string
 	if s := k.Current(); s != nil {
-		labels = s.Verifier.ShortSecrets(shortSecret)
-		for _, key := range s.Keys {
-			for _, password := range secretParts(key.Text, k.scheme.UsesBasic())[1:] {
-				if len(password) < shortSecret && !slices.Contains(labels, key.Label) {
-					labels = append(labels, key.Label)
-				}
-			}
-		}
+		labels = s.shortKeys(k.scheme.UsesBasic())
 		if s.Signer != nil && len(s.Signer.ShortSecrets(shortSecret)) > 0 {
 			labels = append(labels, "sign_upstream")
 		}
@@ -211,6 +204,19 @@ func (k *Set) warnOfShort() {
 			zap.Strings("keys", some(labels)))
 	}
 	k.short = labels
+}
+
+// shortKeys lists the short secrets, and those with a short password.
+func (s *Snapshot) shortKeys(basic bool) []string {
+	labels := s.Verifier.ShortSecrets(shortSecret)
+	for _, key := range s.Keys {
+		for _, password := range secretParts(key.Text, basic)[1:] {
+			if len(password) < shortSecret && !slices.Contains(labels, key.Label) {
+				labels = append(labels, key.Label)
+			}
+		}
+	}
+	return labels
 }
 
 // shortHeaders lists the required headers with a short secret.

@@ -57,6 +57,7 @@ type Snapshot struct {
 
 	labels    []string
 	guessable []string    // see Guessable
+	short     []string    // see Short
 	foreign   []zap.Field // see Foreign
 	of        *Set        // of a handler with tenants: see With
 	version   int         // of the published keys

@@ -153,19 +153,10 @@ func (k *Set) warnOfSkipped(s *source, skipped []string) {
 }
 
 // warnIfExposed logs that other users may read or write a key file, each reason once.
-// A readable file is not a warning: Docker and Kubernetes mount secrets that way, in
-// containers without other users.
 func (k *Set) warnIfExposed(s *source) {
 	problem, dangerous := exposure(s.name)
-	if problem == s.exposed {
-		return
+	if problem != "" && problem != s.exposed {
+		logExposure(k.logger, s.String(), problem, dangerous)
 	}
-	if s.exposed = problem; problem == "" {
-		return
-	}
-	log := k.logger.Info
-	if dangerous {
-		log = k.logger.Warn
-	}
-	log("key file is accessible to other users", zap.Stringer("option", s), zap.String("problem", problem))
+	s.exposed = problem
 }

@@ -83,6 +83,7 @@ func (s *Snapshot) With(keys []verifier.Key, texts bool) (*Snapshot, error) {
 	case t.SignsAs(t):
 		return nil, errSharedSecret
 	}
+	t.short = t.shortKeys(basic)
 	t.noteForeign(s.of)
 	return t, nil
 }
@@ -100,7 +101,7 @@ func (s *Snapshot) add(k verifier.Key, ofFile, basic bool) error {
 				return err
 			}
 		}
-		guessable = guessable || readsAsName(part) || ofFile && (checkName(part) != nil || holdsBlank(part)) || checkSecret(part) != nil || isDocumented(part) // a name is an error in an answer
+		guessable = guessable || readsAsName(part) || ofFile && checkName(part) != nil || holdsBlank(part) || checkSecret(part) != nil || isDocumented(part) // a name is an error in an answer
 	}
 	if guessable {
 		s.guessable = append(s.guessable, k.Label)
@@ -109,8 +110,12 @@ func (s *Snapshot) add(k verifier.Key, ofFile, basic bool) error {
 }
 
 // Guessable returns the labels of a tenant's secrets that strangers may guess and that
-// are no error: those in files, weak ones, and those that the documentation prints.
+// are no error: those in files, weak ones, those with blanks, which may be a message, and
+// those that the documentation prints.
 func (s *Snapshot) Guessable() []string { return s.guessable }
+
+// Short returns the labels of a tenant's secrets that are short enough to be guessed.
+func (s *Snapshot) Short() []string { return s.short }
 
 // checkAnswered returns an error for a tenant's secret, not of a file, that strangers
 // know: what the program that was asked writes without a value, above all.

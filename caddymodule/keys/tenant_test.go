@@ -96,7 +96,7 @@ func TestSecretsThatStrangersKnow(t *testing.T) {
 }
 
 // TestGuessableSecretsOfATenant: those of files, which are used as they are, weak ones and
-// those of documentation are named for a warning.
+// those of documentation are named for a warning, and so are messages of a program.
 func TestGuessableSecretsOfATenant(t *testing.T) {
 	base := tenantsOf(t, "github", "").Snapshot()
 	for _, c := range []struct {
@@ -111,6 +111,8 @@ func TestGuessableSecretsOfATenant(t *testing.T) {
 		{"It's a Secret to Everybody", true, "1"},
 		{"webhook-secret", true, "1"},
 		{"password2026", false, "1"},
+		{"no value", false, "1"},
+		{"a passphrase of bravo, chosen by hand", false, "1"},
 		{"whsec_the-secret-of-bravo", true, "1"},
 		{"hP7wM3xD9qS5tK1v", false, "1"},
 		{"9f31c0a2d47be58690f1c3a5d7e9b826\npassword2026", true, "1/2"},
@@ -118,6 +120,28 @@ func TestGuessableSecretsOfATenant(t *testing.T) {
 		s, err := base.With([]verifier.Key{{Text: c.text}}, c.texts)
 		if err != nil || strings.Join(s.Guessable(), " ") != c.want {
 			t.Errorf("%q: %v, want %q, %v", c.text, s.Guessable(), c.want, err)
+		}
+	}
+}
+
+// TestShortSecretsOfATenant: as those of a handler, they are named for a warning.
+func TestShortSecretsOfATenant(t *testing.T) {
+	for _, c := range []struct{ provider, text, want string }{
+		{"github", "ab", "1"},
+		{"github", "13-bytes-long", "1"},
+		{"github", "14-bytes-long.", ""},
+		{"github", "14-bytes-long.\n13-bytes-long", "1/2"},
+		{"standard_webhooks", "whsec_c2hvcnQ=", "1"},
+		{"postmark", "the-user-of-acme:short", "1"},
+		{"postmark", "the-user-of-acme:14-bytes-long.", ""},
+	} {
+		s, err := tenantsOf(t, c.provider, "").Snapshot().With([]verifier.Key{{Text: c.text}}, true)
+		if err != nil {
+			t.Errorf("%s %q: %v", c.provider, c.text, err)
+			continue
+		}
+		if got := strings.Join(s.Short(), " "); got != c.want {
+			t.Errorf("%s %q: %q, want %q", c.provider, c.text, got, c.want)
 		}
 	}
 }

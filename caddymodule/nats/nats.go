@@ -76,7 +76,10 @@ func (*Inbox) CaddyModule() caddy.ModuleInfo {
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Provision resolves and checks the options. It opens no connection.
-func (i *Inbox) Provision(caddy.Context) error {
+func (i *Inbox) Provision(ctx caddy.Context) error {
+	for _, server := range i.URL {
+		keys.WarnIfExposed(ctx.Logger(i), "inbox nats: url", server)
+	}
 	err := cmp.Or(keys.Text("stream", &i.Stream), keys.Text("ca", &i.CA), keys.Text("cert", &i.Cert), keys.Text("key", &i.Key), keys.Text("credentials", &i.Credentials))
 	for n := range i.URL {
 		err = cmp.Or(err, keys.URL("url", &i.URL[n]))
@@ -105,6 +108,9 @@ func (i *Inbox) Provision(caddy.Context) error {
 		if _, err := configfile.Read(i.Credentials); err != nil { // read again at each connection
 			return fmt.Errorf("inbox nats: credentials: %w", err)
 		}
+	}
+	for option, path := range map[string]string{"ca": i.CA, "cert": i.Cert, "key": i.Key, "credentials": i.Credentials} {
+		keys.WarnIfFileExposed(ctx.Logger(i), "inbox nats: "+option, path, path == i.Key || path == i.Credentials)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (*Store) CaddyModule() caddy.ModuleInfo {
 var namespaceText = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 
 // Provision resolves and checks the options. It opens no connection.
-func (s *Store) Provision(caddy.Context) error {
+func (s *Store) Provision(ctx caddy.Context) error {
 	err := cmp.Or(keys.Text("namespace", &s.Namespace), keys.Text("master", &s.Master), keys.Text("username", &s.Username), keys.Text("tls: ca", &s.CA))
 	for i := range s.Address {
 		err = cmp.Or(err, keys.URL("address", &s.Address[i]))
@@ -107,6 +107,7 @@ func (s *Store) Provision(caddy.Context) error {
 			return fmt.Errorf("store redis: password: %w", err)
 		}
 		s.options.Password = password
+		keys.WarnIfExposed(ctx.Logger(s), "store redis: password", s.Password)
 	}
 	if s.TLS || s.CA != "" {
 		config, err := s.tlsConfig()
@@ -118,6 +119,7 @@ func (s *Store) Provision(caddy.Context) error {
 	if s.Namespace != "" && !namespaceText.MatchString(s.Namespace) {
 		return errors.New("store redis: namespace: write at most 64 letters, digits, dashes, underscores, dots and colons")
 	}
+	keys.WarnIfFileExposed(ctx.Logger(s), "store redis: tls", s.CA, false)
 	switch s.Down {
 	case "", "degrade", "reject":
 	default:

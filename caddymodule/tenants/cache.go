@@ -58,7 +58,7 @@ type Cache struct {
 	lines   logging.Limiter
 	problem *Problem
 
-	foreign, skipped map[string]bool // tenants logged for secrets unlike the sender's, or for leftovers
+	foreign, short, skipped, exposed said // tenants logged for one thing each
 }
 
 // A tenant is what is cached of one. The Cache's lock guards it. What Cached reads comes
@@ -105,7 +105,7 @@ func NewCache(o Options) *Cache {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), foreign: make(map[string]bool), skipped: make(map[string]bool), budget: newBudget()}
+	c := &Cache{o: o, terms: o.Source.Terms(), flights: make(map[string]*flight), foreign: make(said), short: make(said), skipped: make(said), exposed: make(said), budget: newBudget()}
 	if c.terms.Remote {
 		c.terms.Unknown = c.terms.Again
 	}

@@ -80,29 +80,46 @@ func (c *Cache) report(name string, err error, now time.Time) {
 	}
 }
 
-// maxForeign limits the tenants whose secrets are logged as unlike the sender's, and those
-// logged for files that are skipped: where thousands are, they have one cause.
+// maxForeign limits the tenants that are logged for one thing each: secrets unlike the
+// sender's, short ones, files that are skipped or that everybody may write. Where
+// thousands are, they have one cause.
 const maxForeign = 32
 
+// said are the tenants that were logged for one thing.
+type said map[string]bool
+
+// once logs a tenant, once, and at most maxForeign of them. The lock is held.
+func (c *Cache) once(s said, name, text string, now time.Time, fields ...zap.Field) {
+	if s[name] || len(s) == maxForeign {
+		return
+	}
+	ok, suppressed := c.lines.Allow(now)
+	if !ok {
+		return
+	}
+	s[name] = true
+	if len(s) == maxForeign {
+		suppressed = append(suppressed, zap.String("others", "further tenants are not logged"))
+	}
+	c.o.Logger.Warn(text, slices.Concat([]zap.Field{zap.String("tenant", name)}, fields, suppressed)...)
+}
+
 // warn logs new secrets of a tenant that may be guessed, and, once for a tenant, those that
-// do not look like the sender's and files that are skipped. The lock is held.
+// are short or do not look like the sender's, and files that are skipped or that everybody
+// may write. The lock is held.
 func (c *Cache) warn(name string, t *tenant, now time.Time) {
 	s := t.snapshot
-	if skipped := t.found.Skipped; len(skipped) > 0 && !c.skipped[name] && len(c.skipped) < maxForeign {
-		if ok, suppressed := c.lines.Allow(now); ok {
-			c.skipped[name] = true
-			c.o.Logger.Warn(keys.LeftoverUnused, append([]zap.Field{zap.String("tenant", name), zap.Strings("files", skipped)}, suppressed...)...)
-		}
+	if exposed := t.found.Exposed; len(exposed) > 0 {
+		c.once(c.exposed, name, keys.Exposed, now, zap.Strings("files", exposed), zap.String("problem", "writable by every user of this machine: chmod o-w"))
 	}
-	if foreign := s.Foreign(); foreign != nil && !c.foreign[name] && len(c.foreign) < maxForeign {
-		if ok, suppressed := c.lines.Allow(now); ok {
-			c.foreign[name] = true
-			if len(c.foreign) == maxForeign {
-				foreign = append(slices.Clone(foreign), zap.String("others", "further tenants are not logged"))
-			}
-			c.o.Logger.Warn("the secret of a tenant does not look like the sender's webhook secrets, and may be another one, such as an API key: its deliveries are refused then",
-				slices.Concat([]zap.Field{zap.String("tenant", name)}, foreign, suppressed)...)
-		}
+	if skipped := t.found.Skipped; len(skipped) > 0 {
+		c.once(c.skipped, name, keys.LeftoverUnused, now, zap.Strings("files", skipped))
+	}
+	if foreign := s.Foreign(); foreign != nil {
+		c.once(c.foreign, name, "the secret of a tenant does not look like the sender's webhook secrets, and may be another one, such as an API key: its deliveries are refused then", now, foreign...)
+	}
+	if short := s.Short(); len(short) > 0 && len(s.Guessable()) == 0 {
+		c.once(c.short, name, "the secret of a tenant is short enough to be guessed: use at least 16 random characters if the sender lets you choose", now, zap.Strings("keys", short))
 	}
 	if len(s.Guessable()) == 0 {
 		return

@@ -50,8 +50,9 @@ func (*File) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: Namespace + ".file", New: func() caddy.Module { return new(File) }}
 }
 
-// Provision checks the paths. It opens nothing.
-func (f *File) Provision(caddy.Context) error {
+// Provision checks the paths, and warns of a folder that every user of the machine may
+// write. It opens nothing.
+func (f *File) Provision(ctx caddy.Context) error {
 	if len(f.Secret)+len(f.PublicKey) == 0 {
 		return errors.New("tenants: file: no path: write secret or public_key, such as /run/keys/{tenant}")
 	}
@@ -69,6 +70,9 @@ func (f *File) Provision(caddy.Context) error {
 	f.patterns = f.parse()
 	if err := f.CheckPaths(); err != nil {
 		return fmt.Errorf("tenants: file: %w", err)
+	}
+	for _, d := range f.folders { // a tenant's own files are looked at when they are read
+		keys.WarnOfFolder(ctx.Logger(f), []string{verifier.Secret: "secret", verifier.PublicKey: "public_key"}[d.kind]+" {file."+d.dir+"/"+d.below+"}", d.dir)
 	}
 	return nil
 }
@@ -175,7 +179,7 @@ func (f *File) Find(_ context.Context, name string, had *Found) (*Found, error) 
 	written := slices.ContainsFunc(files, func(s stamped) bool { return now.UnixNano()-s.written < int64(settles) })
 	twice := same && slices.Equal(read, last.read)
 	next.settled = twice || !written && !last.lacks(files)
-	next.Found = Found{Keys: next.read, Texts: true, Skipped: skipped, Soon: !next.settled, State: &next.fileState}
+	next.Found = Found{Keys: next.read, Texts: true, Skipped: skipped, Exposed: exposed(files, now), Soon: !next.settled, State: &next.fileState}
 	if had != nil && written && !twice {
 		next.Keys = had.Keys
 	}

@@ -63,7 +63,7 @@ func (*HTTP) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the options. It connects to nothing.
-func (h *HTTP) Provision(caddy.Context) error {
+func (h *HTTP) Provision(ctx caddy.Context) error {
 	if h.TTL == nil {
 		h.TTL = new(defaultTTL)
 	}
@@ -88,6 +88,7 @@ func (h *HTTP) Provision(caddy.Context) error {
 		if _, missing := errors.AsType[*fs.PathError](err); err != nil && !missing { // a file may appear later
 			return fmt.Errorf("tenants: http: bearer: %w", err)
 		}
+		keys.WarnIfExposed(ctx.Logger(h), "bearer", h.Bearer)
 	}
 	dialer := &net.Dialer{Timeout: httpTimeout}
 	transport := &http.Transport{

@@ -37,6 +37,9 @@ type Found struct {
 	// Skipped are files of the tenant that are not read, because their names are those of
 	// backups. They are logged.
 	Skipped []string
+	// Exposed are files and folders of the tenant that every user of the machine may write.
+	// They are logged.
+	Exposed []string
 	// Soon says that the keys may be about to change: the source is asked again as soon
 	// as after a mismatch.
 	Soon bool

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package keys
+
+var mountedReadOnly = func(string) bool { return false }
