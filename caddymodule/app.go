@@ -221,12 +221,12 @@ func (a *App) gate() (*dedupe.Gate, error) {
 	return acquire(a.store)
 }
 
-// box returns the open inbox with a reference for one delivery, or nil.
-func (a *App) box() *boxes.Box {
+// box returns the open inbox with a reference for one delivery to a handler, or nil.
+func (a *App) box(handler string) *boxes.Box {
 	if err := a.open(); err != nil {
 		return nil
 	}
-	return a.inbox.Box()
+	return a.inbox.BoxFor(handler)
 }
 
 // Stop does nothing: Caddy stops apps in no particular order, and the server still

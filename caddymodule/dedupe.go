@@ -179,7 +179,7 @@ func (d *delivery) claim() error {
 	}
 	key, ok := d.identify()
 	if d.h.Inbox != nil {
-		if d.box = d.h.app.box(); d.box != nil && !ok {
+		if d.box = d.h.app.box(d.h.Name); d.box != nil && !ok {
 			key = dedupe.Key(dedupe.NewToken()) // names it in the inbox
 		}
 	}
@@ -238,7 +238,7 @@ func (d *delivery) isMarked(status int) error {
 		d.repay(inbox.Result{Taken: true})
 	case d.loan == nil && d.stored: // perhaps while this copy waited
 		if d.box == nil {
-			d.box = d.h.app.box()
+			d.box = d.h.app.box(d.h.Name)
 		}
 		has := false
 		if d.box != nil {

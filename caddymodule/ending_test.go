@@ -40,14 +40,22 @@ func TestAVariantWhileItsConfigurationEnds(t *testing.T) {
 	next.send(post(), answering(500)).isDuplicate(t)
 }
 
-// TestWhatArrivesWhileTheInboxIsRemoved: its sender gets the app's answer.
-func TestWhatArrivesWhileTheInboxIsRemoved(t *testing.T) {
-	g := boxed(t, filepath.Join(t.TempDir(), "inbox.db"), `{}`)
-	watched(t, "", once())
-	if err := g.app.shut(); err != nil {
-		t.Fatal(err)
-	}
-	if o := g.send(post(), answering(503)); o.wire.events[0] != "503" || o.header.Get("Webhook-Stored") != "" {
-		t.Errorf("%q, %v", o.wire.events, o.header)
+// TestWhatArrivesWhileItsInboxOrHandlerIsRemoved: its sender gets the app's answer.
+func TestWhatArrivesWhileItsInboxOrHandlerIsRemoved(t *testing.T) {
+	for name, next := range map[string]func(t *testing.T, path string){
+		"inbox":   func(t *testing.T, _ string) { watched(t, "", once()) },
+		"handler": func(t *testing.T, path string) { boxed(t, path, `{},"name":"bravo"`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.ToSlash(filepath.Join(t.TempDir(), "inbox.db"))
+			g := boxed(t, path, `{"first":true}`)
+			next(t, path)
+			if err := g.app.shut(); err != nil {
+				t.Fatal(err)
+			}
+			if o := g.send(post(), answering(503)); o.wire.events[0] != "503" || o.header.Get("Webhook-Stored") != "" {
+				t.Errorf("%q, %v", o.wire.events, o.header)
+			}
+		})
 	}
 }

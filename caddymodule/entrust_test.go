@@ -45,7 +45,7 @@ func boxed(t *testing.T, path, option string) *gateway {
 
 // box returns the open inbox, to which g has a reference.
 func (g *gateway) box() *boxes.Box {
-	b := g.app.box()
+	b := g.app.box("acme")
 	b.Release()
 	return b
 }

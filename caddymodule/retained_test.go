@@ -192,7 +192,7 @@ func TestTheDefaultFileIsLookedAt(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		if b := g.app.box(); b != nil {
+		if b := g.app.box("acme"); b != nil {
 			opened = g.app.inbox.Module.(*boxes.Bolt).Path
 			b.Release()
 		}

@@ -37,7 +37,7 @@ func TestACopyOfADeadLetterWithoutAnInbox(t *testing.T) {
 	b.Pause("acme")
 	g.send(post(), answering(200)).has(t, "false", theKey.String(), "")
 	next := watched(t, "", once(`"name":"acme"`))
-	if own := next.app.box(); own != nil {
+	if own := next.app.box("acme"); own != nil {
 		t.Fatal("the next configuration has an inbox")
 	}
 	for _, when := range []string{"both run", "the former has ended"} {

@@ -107,22 +107,8 @@ func (c *Configuration) Close() {
 	leaving.Wait()
 }
 
-// Box returns the open inbox with a reference for one delivery, or nil. Caddy ends a
-// configuration while its last requests arrive: the inbox in force gets those.
+// Box returns the open inbox with a reference, or nil.
 func (c *Configuration) Box() *Box {
-	c.mu.Lock()
-	ended := c.ended
-	c.mu.Unlock()
-	if ended {
-		if c = c.pool.o.InForce(); c == nil {
-			return nil
-		}
-	}
-	return c.own()
-}
-
-// own returns the configuration's box with a reference for one delivery, or nil.
-func (c *Configuration) own() *Box {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.box == nil {
@@ -132,7 +118,25 @@ func (c *Configuration) own() *Box {
 	if err != nil {
 		return nil
 	}
-	b.served.Store(true)
+	return b
+}
+
+// BoxFor is Box for a delivery to a handler. Caddy ends a configuration while its last
+// requests arrive: they get the inbox in force, unless that has no handler of the name to
+// deliver to.
+func (c *Configuration) BoxFor(handler string) *Box {
+	c.mu.Lock()
+	ended := c.ended
+	c.mu.Unlock()
+	if ended {
+		if c = c.pool.o.InForce(); c == nil || !c.has(handler) {
+			return nil
+		}
+	}
+	b := c.Box()
+	if b != nil {
+		b.served.Store(true)
+	}
 	return b
 }
 

@@ -56,7 +56,7 @@ func TestWhatARefusedReloadNamesIsLeftAlone(t *testing.T) {
 		t.Error("what a refused reload has named is retained")
 	}
 	stored := g.started(t, "stored", owing(t))
-	stored.Box().Release() // a request
+	stored.BoxFor("acme").Release() // a request
 	stored.Close()
 	if !g.retains("stored") {
 		t.Error("what a request of a refused reload is stored in is not retained")
@@ -92,7 +92,7 @@ func TestAFileOfAnotherGatewayIsNotRetained(t *testing.T) {
 	g := running(t, with("acme"))
 	file := func() inbox.Engine { return foreignFile{inboxtest.NewMemory(time.Now, 0)} }
 	mistaken := g.started(t, "another gateway's", file())
-	mistaken.Box().Release()
+	mistaken.BoxFor("acme").Release()
 	mistaken.Close()
 	if g.retains("another gateway's") {
 		t.Error("one that a reload has named is retained")
