@@ -217,7 +217,9 @@ func TestOutcomesOfTheApp(t *testing.T) {
 			before, last := g.count(t, tc.outcome, tc.reason), g.handlers[0].metrics.Totals().LastDelivered
 			at := clock
 			defer func() { clock = at }()
-			clock = last.Add(time.Minute)
+			if !last.IsZero() {
+				clock = last.Add(time.Minute)
+			}
 			func() {
 				defer func() { _ = recover() }()
 				serve(t, post(), tc.app, g.handlers...)
