@@ -46,31 +46,31 @@ func (b *budget) take(n, holds, purpose int64) bool {
 	return false
 }
 
-// free returns the bytes that are left.
-func (b *budget) free() int64 { return b.limit.Load() - b.used.Load() }
-
 // give returns n bytes.
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
 // portions are what the deliveries of each tenant at the app hold, in bytes.
 type portions struct {
-	mu   sync.Mutex
-	held map[dedupe.Share]int64
+	mu    sync.Mutex
+	held  map[dedupe.Share]int64
+	total int64
 }
 
-// take gives a tenant n more bytes, unless it would hold more than is free: so a tenant
-// that keeps the app busy leaves as much for the others. A single delivery always may.
-func (p *portions) take(of dedupe.Share, n, free int64) bool {
+// take gives a tenant n more bytes of limit, unless it would hold more than tenants leave:
+// so one that keeps the app busy leaves as much for the others. A single delivery always
+// may.
+func (p *portions) take(of dedupe.Share, n, limit int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held := p.held[of]
-	if held > 0 && held+n > free {
+	if held > 0 && held+n > limit-p.total {
 		return false
 	}
 	if p.held == nil {
 		p.held = make(map[dedupe.Share]int64)
 	}
 	p.held[of] = held + n
+	p.total += n
 	return true
 }
 
@@ -78,6 +78,7 @@ func (p *portions) take(of dedupe.Share, n, free int64) bool {
 func (p *portions) give(of dedupe.Share, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.total -= n
 	if p.held[of] -= n; p.held[of] <= 0 {
 		delete(p.held, of)
 	}
@@ -99,12 +100,12 @@ func (d *delivery) charge(n, purpose int64) bool {
 // chargeForward charges the memory for forwarding. A budget too small for 16
 // deliveries covers only bodies.
 func (d *delivery) chargeForward() error {
-	n := min(atTheApp, d.h.buffered.limit.Load()/16)
-	share := d.share()
-	if share != 0 && !d.h.portions.take(share, d.charged+n, d.h.buffered.free()) {
-		return errManyOfTenant
-	}
-	if share != 0 {
+	limit := d.h.buffered.limit.Load()
+	n := min(atTheApp, limit/16)
+	if share := d.share(); share != 0 && d.unverified == nil { // otherwise a stranger has named the tenant
+		if !d.h.portions.take(share, d.charged+n, limit) {
+			return errManyOfTenant
+		}
 		d.portion = d.charged + n
 	}
 	if !d.charge(n, forTheApp) {

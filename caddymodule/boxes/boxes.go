@@ -130,10 +130,10 @@ func (b *Box) Destruct() error {
 
 // sayWhatStays warns, once, of deliveries that the next start must find. Whoever loses the
 // file with a container learns so at its end. Of a shared inbox another process makes the
-// attempts.
+// attempts, and what only a refused reload has named is no concern of the next start.
 func (b *Box) sayWhatStays() {
 	o, _ := b.owed()
-	if o.total() == 0 || b.Engine().Status().Shared {
+	if o.total() == 0 || !b.served.Load() || b.Engine().Status().Shared {
 		return
 	}
 	b.farewell.Do(func() {

@@ -111,6 +111,11 @@ func (c *Configuration) Close() {
 func (c *Configuration) Box() *Box {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.visited()
+}
+
+// visited is Box. c.mu is held.
+func (c *Configuration) visited() *Box {
 	if c.box == nil {
 		return nil
 	}
@@ -124,16 +129,18 @@ func (c *Configuration) Box() *Box {
 // BoxFor is Box for a delivery to a handler. Caddy ends a configuration while its last
 // requests arrive: they get the inbox in force, unless that has no handler of the name to
 // deliver to.
-func (c *Configuration) BoxFor(handler string) *Box {
+func (c *Configuration) BoxFor(handler string) (b *Box) {
 	c.mu.Lock()
 	ended := c.ended
+	if !ended {
+		b = c.visited()
+	}
 	c.mu.Unlock()
 	if ended {
-		if c = c.pool.o.InForce(); c == nil || !c.has(handler) {
-			return nil
+		if now := c.pool.o.InForce(); now != nil && now.has(handler) {
+			b = now.Box()
 		}
 	}
-	b := c.Box()
 	if b != nil {
 		b.served.Store(true)
 	}
