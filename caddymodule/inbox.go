@@ -45,7 +45,7 @@ type Inbox struct {
 // would get none from the app.
 func (h *Handler) patience() time.Duration {
 	usual := 4 * time.Second
-	if p := h.provider; p != nil && p.AnswerWithin > 0 && !p.ReadsAnswer {
+	if p := h.provider; p != nil && p.AnswerWithin > 0 && !p.ReadsAnswer && p.ReadsAnswerTo == "" {
 		within := time.Duration(p.AnswerWithin)
 		usual = min(usual, max(within-time.Second, within/2))
 	}

@@ -356,8 +356,9 @@ func TestWhatIsStoredIsWhatWasReceived(t *testing.T) {
 func TestPatienceOfSenders(t *testing.T) {
 	for id, want := range map[string]time.Duration{
 		"github": 4 * time.Second, "shopify": 4 * time.Second, "customer_io": 3 * time.Second, "zoom": 2 * time.Second, "line": time.Second,
-		"wix": 625 * time.Millisecond, "sentry": 500 * time.Millisecond, "yousign": 250 * time.Millisecond,
-		"slack": 4 * time.Second, "telnyx": 4 * time.Second, "": 4 * time.Second,
+		"sentry": 500 * time.Millisecond, "yousign": 250 * time.Millisecond,
+		"slack": 4 * time.Second, "telnyx": 4 * time.Second, "okta": 4 * time.Second, "wix": 4 * time.Second, // to some requests
+		"": 4 * time.Second,
 	} {
 		p, err := providers.Get(id)
 		if err != nil && id != "" { // "": a scheme of the configuration
