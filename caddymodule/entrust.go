@@ -111,6 +111,9 @@ func (d *delivery) concluded(a *firstAttempt) error {
 	if a.owed() && !stored {
 		stored = d.put(true)
 	}
+	if stored && outcome == metrics.Delivered { // first: see concludeAlone
+		d.accepted(a.status)
+	}
 	d.hear(a.result())
 	switch {
 	case stored && !a.passing && outcome != metrics.Delivered: // also if it was stored while the app answered

@@ -208,12 +208,12 @@ func (a *firstAttempt) goesOn() bool {
 // concludeAlone settles a stored delivery by its first attempt.
 func (a *firstAttempt) concludeAlone() {
 	d, r := a.d, a.result()
+	outcome, reason := a.outcome()
+	if outcome == metrics.Delivered { // first, or a copy that comes in between is forwarded
+		d.accepted(r.Status)
+	}
 	if d.attempt != nil {
 		d.box.Finish(d.attempt, r)
-	}
-	outcome, reason := a.outcome()
-	if outcome == metrics.Delivered {
-		d.accepted(r.Status)
 	}
 	d.remember(outcome, reason, a.status, a.took)
 	d.h.metrics.Count(outcome, reason, d.h.now())

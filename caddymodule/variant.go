@@ -87,7 +87,8 @@ func (d *delivery) borrow() error {
 }
 
 func (d *delivery) beginLoan(waits context.Context) error {
-	switch e, found := d.awaitAttempt(waits); {
+	e, found := d.awaitAttempt(waits)
+	switch {
 	case !found || e.State == inbox.Delivered:
 		return nil
 	case d.box.Holds(d.queue()):
@@ -102,6 +103,10 @@ func (d *delivery) beginLoan(waits context.Context) error {
 	}
 	if got.Attempt == nil {
 		return inboxRefuses("the inbox has this delivery from another request, which is with the app")
+	}
+	if !got.Copy || got.Entry.Generation != e.Generation && e.State != inbox.Dead { // the store knows how the other has ended
+		d.box.Return(got.Attempt)
+		return inboxRefuses("the inbox had this delivery from another request, whose attempt has just ended")
 	}
 	d.loan = got.Attempt
 	return nil

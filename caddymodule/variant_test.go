@@ -12,10 +12,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
+	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
 
 // variant is post's delivery, replayed with another unsigned header.
@@ -183,6 +185,45 @@ func TestAVariantWaitsForTheAttempt(t *testing.T) {
 			}
 			if e := g.entry(t); e.State != 0 {
 				t.Errorf("the inbox still has it: %+v", e)
+			}
+		})
+	}
+}
+
+// An overtaken engine is one in which something happens just before a delivery is accepted.
+type overtaken struct {
+	inbox.Engine
+	before func()
+}
+
+func (o *overtaken) Accept(ctx context.Context, d *inbox.Delivery, running bool) (inbox.Accepted, error) {
+	if before := o.before; before != nil {
+		o.before = nil
+		before()
+	}
+	return o.Engine.Accept(ctx, d, running)
+}
+
+// TestAVariantOvertakenByAnAttempt: the app takes the stored delivery just before the
+// variant takes over its attempt. The app does not get the variant.
+func TestAVariantOvertakenByAnAttempt(t *testing.T) {
+	for name, keep := range map[string]time.Duration{"removed": 0, "kept": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			e := &overtaken{Engine: inboxtest.NewMemory(time.Now, 0)}
+			g := mustProvision(t, "", once(keepingInbox))
+			g.app.inbox.Module = &memoryInbox{e}
+			g.run(t)
+			g.storeVariant(t)
+			e.before = func() {
+				got, err := e.Engine.Accept(t.Context(), &inbox.Delivery{Key: inbox.Key(theKey)}, true)
+				if err != nil || got.Attempt == nil {
+					t.Errorf("no attempt: %+v, %v", got, err)
+					return
+				}
+				e.Settle(got.Attempt, inbox.Settlement{To: inbox.Delivered, Status: 200, Keep: keep})
+			}
+			if o := g.send(post(), answering(204)); o.forward != nil || o.wire.events[0] != "503" || o.header.Get("Retry-After") == "" {
+				t.Errorf("forwarded %t, %q, %v", o.forward != nil, o.wire.events, o.header)
 			}
 		})
 	}
