@@ -133,20 +133,29 @@ func isJSON(text string) bool {
 // complaint matches a usual word of errors.
 var complaint = regexp.MustCompile(`(?i)\b(errors?|exception|fatal|panic|denied|forbidden|unauthori[sz]ed|not found|no such|unable to|could ?not|couldn't|cannot|can't|failed|failure|unavailable|timed out|timeout|refused|invalid|usage:|traceback|exceeded|expired|is sealed|(log|sign) ?in\b|no (healthy|value)|reset by|core dumped|does(n't| not) exist)`)
 
-// brief matches short errors, alone or before an explanation.
-var brief = regexp.MustCompile(`(?i)^((error|the|your) )?(` + subject + ` )+((is|are|was|has) )?(denied|refused|reset( by peer)?|closed|error|fail(ed|ure)|required|expired|invalid|missing|revoked|not found|time(out|d out)|exceeded|unavailable|forbidden|sealed|(does not|doesn't) exist)( while .*| ?[.!,:;(].*)?$` +
+// brief matches short errors, alone or before an explanation: Access denied. Your token …, not
+// a sentence (Access denied, said the dragon).
+var brief = regexp.MustCompile(`(?i)^((error|the|your) )?(` + subject + ` )+((is|are|was|has) )?(denied|refused|reset( by peer)?|closed|error|fail(ed|ure)|required|expired|invalid|missing|revoked|not found|time(out|d out)|exceeded|unavailable|forbidden|sealed|(does not|doesn't) exist)( (while [a-z]+ing|after [0-9]+)\b.*| ?[:(].*|[.!,;]+( ((a|the|this|your|please|invalid|missing|no) )*(` + subject + `|check|retry|try)s?\b.*)?)?$` +
 	`|^((invalid|unknown|missing|no (such|healthy|available))( ` + subject + `)+( or directory)?|no( ` + subject + `)+ (found|provided)|broken pipe|default backend - [0-9]+|error code:? ?[0-9]+|unexpected eof)[.!]?$`)
 
 // subject is what the errors of brief are about.
-const subject = `(access|api|authentication|authorization|backend|bucket|certificate|client|command|connect(ion)?|context|credentials?|deadline|decryption|dns|endpoint|fetch|file|gateway|host|i/o|internal|key|lease|limit|login|network|object|operation|page|parameter|path|permission|quota|rate|read|remote|request|resource|response|route|secrets?|server|service|session|stream|tls|token|upstream|user|value|variable|vault|verification|version|write)`
+const subject = `(access|api|authentication|authorization|backend|bucket|certificate|client|command|connect(ion)?|context|credentials?|deadline|decryption|dns|endpoint|fetch|file|gateway|host(name)?|i/o|input|internal|key|lease|limit|login|network|object|operation|page|parameter|parse|path|permission|quota|rate|read|remote|request|resource|response|route|secrets?|server|service|session|stream|tls|token|upstream|user|value|variable|vault|verification|version|write)`
 
-// opening matches what only errors begin with. Passphrases do not: Can't stop the feeling.
-var opening = regexp.MustCompile(`(?i)^(an error occurred|error(!| (from|in|making|occurred|response|[a-z]+ing)) |exception in |traceback \(most|segmentation fault|upstream connect error|no value found at` +
-	`|(unable to|failed to|could ?n[o']t|can(not|'t)) (access|authenticate|connect|decrypt|fetch|find|get|load|locate|open|parse|read|resolve|retrieve)( (a|any|data|docker|from|the|to))* (` + subject + `|daemon)s?\b` +
+// opening matches what only errors begin with. Passphrases do not: Can't stop the feeling,
+// Cannot get the user out of bed.
+var opening = regexp.MustCompile(`(?i)^(an error occurred|error (occurred |response from |(from|in|[a-z]+ing) ` + what + `)|exception in |traceback \(most|segmentation fault|upstream connect error|no value found at` +
+	`|the requested url returned error|(unable to|failed to|could ?n[o']t|can(not|'t)) (access|authenticate|connect|decrypt|execute|fetch|find|get|load|locate|open|parse|read|resolve|retrieve) ` + what +
+	`(\W*$|[.:;!(]| .*([‘“"/:=]|\B'|\brequired\b|\bfrom ` + what + `))` +
 	`|you (are not|must be)( currently)? (signed|logged) in|the connection to the server |(dial|read|write|lookup) (tcp|udp|unix) |(get|post|put|head) "?https?://)`)
+
+// what is a subject behind the verb of an error.
+const what = `((a|any|data|docker|from|issuer|local|the|to) )*(` + subject + `|binary|config(uration)?|daemon)s?\b`
 
 // titled matches what programs put before an error: their name, or what failed.
 var titled = regexp.MustCompile(`^[^\s:]+: `)
+
+// lead matches what Ansible and curl put directly before it.
+var lead = regexp.MustCompile(`^((?i:error!)|\([0-9]+\)) `)
 
 // errorName matches the name of an error: of AWS, Azure, Java or .NET, and gRPC.
 var errorName = regexp.MustCompile(`^([\w.#]*[.#])?(([A-Z]+[a-z]+)+(Exception|Error|Fault|Failure|NotFound|Denied|Forbidden|Unauthorized|Expired)|NoSuch([A-Z][a-z]+)+|AADSTS[0-9]+` +
@@ -184,20 +193,31 @@ func isComplaint(text string) bool {
 
 var denied = regexp.MustCompile(`(?i) denied[.!]?$`)
 
-// isError reports whether a text is, or begins as, an error of a usual program or server: the
-// text of an HTTP status of 400 or more, the name of an error, a brief one, or a longer one
-// that a passphrase would not begin as.
+// isError reports whether a text is, or begins as, an error of a usual program or server,
+// also behind the name of the program: the text of an HTTP status of 400 or more, the name of
+// an error, a brief one, or a longer one that a passphrase would not begin as.
 func isError(text string) bool {
-	text = statusLine.ReplaceAllString(text, "")
+	rest, more := text, titled.MatchString(text)
+	for !begins(rest) {
+		if !more {
+			return false
+		}
+		_, rest, more = strings.Cut(rest, ": ")
+	}
+	return true
+}
+
+// begins is isError of a text without a title.
+func begins(text string) bool {
+	text = statusLine.ReplaceAllString(lead.ReplaceAllString(text, ""), "")
 	if statusTexts[squeezed.Replace(strings.ToLower(strings.TrimRight(text, ".!")))] {
 		return true
 	}
 	spaced := text
-	if !strings.ContainsAny(text, " 0123456789") { // secret-not-found
+	if !strings.ContainsAny(text, " 0123456789") { // secret-not-found, with nothing behind it
 		spaced = hyphens.Replace(text)
 	}
-	return hasPart(strings.ToLower(spaced), failures) && (errorName.MatchString(text) || brief.MatchString(spaced)) ||
-		opening.MatchString(spaced) || titled.MatchString(text) && complains(text)
+	return hasPart(strings.ToLower(spaced), failures) && (errorName.MatchString(text) || brief.MatchString(spaced)) || opening.MatchString(text)
 }
 
 var hyphens = strings.NewReplacer("_", " ", "-", " ")

@@ -48,6 +48,10 @@ var failedTexts = []string{
 	"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "jq: error (at <stdin>:1): Cannot iterate over null (null)", "ERROR: (gcloud.secrets.versions.access) NOT_FOUND: Secret not found",
 	"[ERROR] 2026/11/30 could not read secret op://vault/item/field: not signed in", "ERROR! Decryption failed", "KeyError: 'GITHUB_SECRET' not found", "gpg: decryption failed: No secret key", "Failed to get the data key required to decrypt the SOPS file.",
 	"ERROR: column \"secret\" does not exist", "The token has expired", "No such file or directory",
+	"ls: cannot access '/run/x': No such file or directory", "curl: (22) The requested URL returned error: 404", "curl: (7) Failed to connect to vault port 8200 after 0 ms: Couldn't connect to server", "curl: (28) Operation timed out after 5000 milliseconds",
+	"curl: (60) SSL certificate problem: unable to get local issuer certificate", "wget: server returned error: HTTP/1.1 404 Not Found", "wget: unable to resolve host address ‘vault.internal’", "ssh: Could not resolve hostname vault: Name or service not known",
+	"zsh: command not found: vault", "sh: 1: vault: not found", "python3: can't open file '/x.py': [Errno 2] No such file or directory", "jq: parse error: Invalid numeric literal at line 1, column 4", "base64: invalid input", "docker: Error response from daemon: no such secret",
+	"bash: /usr/bin/vault: cannot execute binary file: Exec format error", "Error from server (NotFound): secrets \"github\" not found", "Permission denied, please try again.", "Access denied. Your token has expired", "Unable to locate credentials. You can configure credentials by running \"aws configure\".",
 	"-- old key of github", "; old key of github", "REM rotated key",
 }
 
@@ -118,6 +122,8 @@ func TestPassphrasesAreNoErrors(t *testing.T) {
 	for _, text := range []string{
 		"not found in the wild 7Hk2", "Can't stop the feeling 2024", "failure is not an option, said Kranz", "no such luck on a tuesday", "Cannot buy me love 7Hk2", "tulip panic denim orbit", "fatal attraction, maple timeout",
 		"access to the tulip garden denied", "refused denied expired tulip", "tulip timeout exceeded", "404 tulips denied in denim", "cannot find my keys 7Hk2", "secret tulip not found", "you are not my orbit 7Hk2", "motto: tulip ferment", "unable to sleep since 1999",
+		"Motto: you cannot step twice in the same river 42!", "Access denied, said the dragon 7Hk2", "Cannot get the user out of bed 44", "error-handling-badger-lamp-wood", "error handling badger lamp wood", "Error in the garden 7Hk2", "Error! Said the dragon 7Hk2",
+		"Motto: nothing is invalid, everything is denied", "Session expired! Dragons awake 7Hk2", "Can't find the key to my heart, it's 42", "connection-refused-by-a-dragon", "Connection closed while the cat sleeps 7Hk2",
 		"Tulip-Denied-Invalid-Orbit", "tulip_invalid_denied_orbit", "tulip-not-found", "key-9f31c0a2-expired", "permission-9f31c0a2-denied", "9f31c0a2d47be586: tulip", "Error9f31c0a2d47be586",
 	} {
 		if err := errors.Join(checkLiteral(text), checkSecret(text)); err != nil {
@@ -126,8 +132,8 @@ func TestPassphrasesAreNoErrors(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	words := strings.Fields("tulip ferment denim orbit maple anchor violet panic fatal error denied refused expired invalid timeout failed exception not found no such cannot")
-	for range 20_000 { // of words, one of them no error's
-		phrase := []string{words[random.IntN(7)]}
+	for range 20_000 { // of words, the first of them no error's
+		phrase := []string{words[random.IntN(7)] + []string{"", ","}[random.IntN(2)]}
 		for range 2 + random.IntN(4) {
 			phrase = append(phrase, words[random.IntN(len(words))])
 		}
