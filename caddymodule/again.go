@@ -118,6 +118,8 @@ func (d *delivery) recall(back *attempt.Return) {
 	d.tenant = back.Entry.Tenant // what was verified is delivered, whether or not the tenant still exists
 	d.id, d.event, d.verifiedBy, d.signed = stored.ID, stored.Event, stored.Label, stored.Timestamp
 	d.hash, d.key, d.attempts = dedupe.Key(stored.Key), stored.Key.String(), back.Entry.Attempts+1
+	identity := d.h.recogniser.identity
+	d.nameless = !identity.Content && (d.id == "" || identity.ID == dedupe.NoID)
 	d.repl.Set(prefix+"verified", true)
 	d.repl.Set(prefix+"key", d.verifiedBy)
 	d.repl.Set(prefix+"delivery", d.key)

@@ -180,7 +180,7 @@ func (d *delivery) claim() error {
 	key, ok := d.identify()
 	if d.h.Inbox != nil {
 		if d.box = d.h.app.box(d.h.Name); d.box != nil && !ok {
-			key = dedupe.Key(dedupe.NewToken()) // names it in the inbox
+			key, d.nameless = dedupe.Key(dedupe.NewToken()), true // names it in the inbox
 		}
 	}
 	if !ok && d.box == nil { // the answer still shows that the gateway let it through

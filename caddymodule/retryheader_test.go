@@ -101,6 +101,24 @@ func TestARetryOfWhatTheInboxOwes(t *testing.T) {
 	}
 }
 
+// TestRetriesThatNothingIdentifiesKeepTheirHeaders, also at a handler with an inbox, which
+// names them by chance: each copy reaches the app, which alone can tell a retry.
+func TestRetriesThatNothingIdentifiesKeepTheirHeaders(t *testing.T) {
+	const text = `{"a":1}`
+	g := withInbox(t)
+	o := g.send(retry(text, sign("n9Wd4kTq2", text)), answering(200))
+	if o.forward == nil {
+		t.Fatalf("the app does not get it: %v", o.header)
+	}
+	all := []string{"X!Retry-Num", "X-Retry-Num", "X-Retry-Number", "X-Retry-Reason", "X_retry_num"}
+	if got := retryHeaders(o.forward); !slices.Equal(got, all) {
+		t.Errorf("the app gets %q, want %q", got, all)
+	}
+	if got := attemptOfAStored(t, g, "", text); !slices.Equal(got, all) {
+		t.Errorf("stored: the app gets %q, want %q", got, all)
+	}
+}
+
 // withInbox runs retried with an inbox.
 func withInbox(t *testing.T) *gateway {
 	t.Helper()
@@ -116,24 +134,28 @@ func withInbox(t *testing.T) *gateway {
 // TestAttemptsOfAStoredRetry: the inbox keeps what was received, and the app does not get
 // all of it.
 func TestAttemptsOfAStoredRetry(t *testing.T) {
-	g := withInbox(t)
-	r := retry(body, sign("n9Wd4kTq2", body))
+	if got := attemptOfAStored(t, withInbox(t), "evt_1", body); !slices.Equal(got, []string{"X-Retry-Number"}) {
+		t.Errorf("the app gets %q", got)
+	}
+}
+
+// attemptOfAStored lists the retry headers that the app gets from the inbox.
+func attemptOfAStored(t *testing.T, g *gateway, id, text string) (got []string) {
+	t.Helper()
+	r := retry(text, sign("n9Wd4kTq2", text))
 	stored := &inbox.Delivery{
-		Key: inbox.Key{3}, Queue: inbox.Queue{Handler: "acme"}, ID: "evt_1", Method: http.MethodPost, Host: r.Host, Target: r.RequestURI,
-		Header: r.Header.Clone(), Body: []byte(body), Received: clock,
+		Key: inbox.Key{3}, Queue: inbox.Queue{Handler: "acme"}, ID: id, Method: http.MethodPost, Host: r.Host, Target: r.RequestURI,
+		Header: r.Header.Clone(), Body: []byte(text), Received: clock,
 	}
 	back := &attempt.Return{Attempt: &inbox.Attempt{Delivery: stored, Entry: inbox.Entry{Key: stored.Key, Queue: stored.Queue, Attempts: 1}}}
-	var got []string
 	app := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		got = retryHeaders(r)
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	})
 	w := newWire()
-	if err := g.handlers[0].again(back, w, caddyhttp.PrepareRequest(postOf(body), caddy.NewReplacer(), w, nil), app); err != nil {
+	if err := g.handlers[0].again(back, w, caddyhttp.PrepareRequest(postOf(text), caddy.NewReplacer(), w, nil), app); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(got, []string{"X-Retry-Number"}) {
-		t.Errorf("the app gets %q", got)
-	}
+	return got
 }

@@ -49,7 +49,8 @@ type delivery struct {
 	answer *verifier.Answer // to a handshake, which is not a delivery
 
 	hash      dedupe.Key // of the delivery; zero if it has none
-	key       string     // in hex; "" if nothing identifies it
+	key       string     // in hex; "" if it has none
+	nameless  bool       // nothing identifies it: key is random, for the inbox
 	claimed   *dedupe.Claim
 	duplicate bool // the app or the inbox already has this delivery
 	stored    bool // the inbox has it, or had it last
