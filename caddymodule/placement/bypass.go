@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
@@ -86,7 +87,7 @@ func (s *survey) bypassed() (findings []Finding, err error) {
 				" with marks that a client may have written; write the block directly into the site, beside handle, route and invoke")
 			tell(at, host, namesOf(b.refused), "requests that are refused before verify_webhooks reach ",
 				" through intercept or error routes, with marks that a client may have written; write request_header -Webhook* before that proxy")
-			tell(at, host, namesOf(slices.DeleteFunc(b.asked, isOther)), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
+			tell(at, host, namesOf(slices.DeleteFunc(slices.Concat(b.asked, b.askedAsCalled), isOther)), "requests reach ", " before verify_webhooks, with marks that a client may have written; write the block before forward_auth")
 		}
 		if !met && unreached != nil {
 			return nil, unreached
@@ -127,20 +128,24 @@ const (
 // A flow is the requests at one point of the routes, by what they have passed.
 type flow struct {
 	open     level // neither the block nor any Verifier
+	marked   level // those of them whose marks nothing has deleted
 	guarded  level // the block
 	verified level // the block and a Verifier
 }
 
 func (f flow) or(g flow) flow {
-	return flow{max(f.open, g.open), max(f.guarded, g.guarded), max(f.verified, g.verified)}
+	return flow{max(f.open, g.open), max(f.marked, g.marked), max(f.guarded, g.guarded), max(f.verified, g.verified)}
 }
 
 // letIn returns the flow behind what stops strangers, or deletes their marks.
 func (f flow) letIn() flow { return flow{guarded: max(f.open, f.guarded), verified: f.verified} }
 
 func (f flow) atMost(l level) flow {
-	return flow{min(f.open, l), min(f.guarded, l), min(f.verified, l)}
+	return flow{min(f.open, l), min(f.marked, l), min(f.guarded, l), min(f.verified, l)}
 }
+
+// fromClients is the flow of requests that have passed nothing.
+func fromClients(l level) flow { return flow{open: l, marked: l} }
 
 // A bypass is a search for the apps that requests of one host reach without passing
 // the block. Unlike a walk, it imagines no path: every matcher except of a host
@@ -154,20 +159,21 @@ type bypass struct {
 	open   bool // no app answers: what would be behind the block if it were reached
 	fixed  fixed
 
-	met     bool     // some requests reach the block
-	behind  []string // addresses of apps that verified requests reach
-	past    []reply  // of apps to open requests
-	perhaps []reply
-	refused []reply               // perhaps, through the later routes
-	asked   []reply               // by a guard such as forward_auth
-	ended   level                 // open requests that are answered or refused
-	later   []caddyhttp.RouteList // for what is answered or refused
+	met           bool     // some requests reach the block
+	behind        []string // addresses of apps that verified requests reach
+	past          []reply  // of apps to open requests
+	perhaps       []reply
+	refused       []reply               // perhaps, through the later routes
+	asked         []reply               // by a guard such as forward_auth, which may forward marks
+	askedAsCalled []reply               // with the path of the request
+	ended         level                 // open requests that are answered or refused
+	later         []caddyhttp.RouteList // for what is answered or refused
 }
 
 // search returns an app that is behind the block and that some requests reach past
 // it, "" if there is none.
 func (b *bypass) search() (app string) {
-	b.routes(b.server.Routes, flow{open: some})
+	b.routes(b.server.Routes, fromClients(some))
 	b.afterwards()
 	for _, a := range b.past {
 		if share(a.addresses, b.behind) {
@@ -185,7 +191,7 @@ func (b *bypass) afterwards() {
 	}
 	atOnce := len(b.perhaps)
 	for i := 0; i < len(b.later); i++ { // they may add to it
-		b.routes(b.later[i], flow{open: b.ended}.atMost(perhaps))
+		b.routes(b.later[i], fromClients(b.ended).atMost(perhaps))
 	}
 	b.perhaps, b.refused = b.perhaps[:atOnce], b.perhaps[atOnce:]
 }
@@ -194,7 +200,7 @@ func (b *bypass) afterwards() {
 // it, "" if there is none.
 func (b *bypass) instead() (app string) {
 	beyond := &bypass{block: b.block, server: b.server, host: b.host, budget: b.budget, open: true, fixed: b.fixed}
-	beyond.routes(b.server.Routes, flow{open: some})
+	beyond.routes(b.server.Routes, fromClients(some))
 	for _, a := range b.past {
 		if share(a.addresses, beyond.behind) {
 			return a.by
@@ -277,6 +283,10 @@ func (b *bypass) handlers(list []caddyhttp.MiddlewareHandler, f flow) flow {
 		case *reverseproxy.Handler:
 			f = b.proxy(h, f)
 		case *rewrite.Rewrite, *caddyhttp.VarsMiddleware, *maphandler.Handler:
+		case *headers.Handler:
+			if deletesMarks(h.Request) {
+				f.marked = none
+			}
 		default:
 			f = b.other(h, f)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
@@ -40,6 +41,18 @@ func isGuard(h *reverseproxy.Handler) bool {
 // onlyAsks reports whether a proxy sends no body. Caddy compares the method as written.
 func onlyAsks(h *reverseproxy.Handler) bool {
 	return h.Rewrite != nil && (h.Rewrite.Method == http.MethodGet || h.Rewrite.Method == http.MethodHead)
+}
+
+// namesPath reports whether a proxy, which only asks, names a path that is none of the client's.
+func namesPath(h *reverseproxy.Handler) bool {
+	path, _, _ := strings.Cut(h.Rewrite.URI, "?")
+	return path != "" && !strings.Contains(path, "{")
+}
+
+// deletesMarks reports whether a handler deletes all marks of the request, as request_header
+// -Webhook* does. Caddy adds and sets headers before.
+func deletesMarks(h *headers.HeaderOps) bool {
+	return h != nil && slices.ContainsFunc(h.Delete, func(name string) bool { return strings.EqualFold(name, "webhook*") })
 }
 
 // letsIn reports whether only requests that the server has approved enter the routes for
@@ -126,8 +139,12 @@ func (b *bypass) proxy(h *reverseproxy.Handler, f flow) (out flow) {
 		out = out.or(b.routes(response.Routes, in))
 	}
 	if isGuard(h) { // it answers all others
-		if f.open != none {
-			b.asked = append(b.asked, reply{by: "forward_auth " + strings.Join(addressesOf(h), " "), addresses: socketsOf(h, b.fixed)})
+		a := reply{by: "forward_auth " + strings.Join(addressesOf(h), " "), addresses: socketsOf(h, b.fixed)}
+		switch {
+		case f.open != none && !namesPath(h):
+			b.askedAsCalled = append(b.askedAsCalled, a)
+		case f.marked != none && !(h.Headers != nil && deletesMarks(h.Headers.Request)):
+			b.asked = append(b.asked, a)
 		}
 		b.ended = max(b.ended, f.open)
 		return out

@@ -40,13 +40,17 @@ func TestGuardsAreNoWayToTheApp(t *testing.T) {
 // path that it called in X-Forwarded-Uri, unless a guard is before it.
 func TestAnotherSiteAsksTheApp(t *testing.T) {
 	const (
-		marks = openPath + "forward_auth app:3000 with marks … forward_auth of another site … write verify_webhooks /hooks/*, without a block, before that proxy"
+		asks  = openPath + "forward_auth app:3000 with marks … forward_auth of another site … write "
 		early = "requests reach forward_auth app:3000 before verify_webhooks"
 		block = "verify_webhooks /in/* {\nsender slack a {\nname slack\n}\nreverse_proxy other:3000\n}\nrespond 404"
 	)
 	for name, guard := range guards {
 		t.Run(name, func(t *testing.T) {
 			app := strings.Replace(guard, "%", "app:3000", 1)
+			marks, named := asks+"request_header -Webhook* before that forward_auth", strings.Contains(guard, "/ask")
+			if !named { // the path is the client's
+				marks = asks + "verify_webhooks /hooks/*, without a block, before that proxy"
+			}
 			isWarned := func(site string, wanted ...string) {
 				t.Helper()
 				isWarnedOf(t, hooks("respond 404")+"b.example.com {\n"+site+"\n}", wanted...)
@@ -57,6 +61,22 @@ func TestAnotherSiteAsksTheApp(t *testing.T) {
 			isWarned("route {\n"+app+"\nverify_webhooks /hooks/*\nrespond 404\n}", early)
 			isWarned("route {\n"+app+"\n"+block+"\n}", early)
 			isWarned("route {\n" + block + "\n" + app + "\n}")
+			up := strings.Replace(app, "{\n", "{\nheader_up -Webhook*\n", 1)
+			for _, c := range []struct{ site, want string }{
+				{"route {\nrequest_header -Webhook*\n" + app + "\nrespond 404\n}", marks},
+				{"route {\nrequest_header -webhook*\n" + app + "\n" + block + "\n}", early},
+				{"route {\n" + up + "\nrespond 404\n}", marks},
+			} {
+				if named { // and the marks are deleted
+					isWarned(c.site)
+				} else {
+					isWarned(c.site, c.want)
+				}
+			}
+			isWarned("route {\nrequest_header -Webhook-Verified\n"+app+"\nrespond 404\n}", marks)
+			isWarned("route {\nrequest_header /x -Webhook*\n"+app+"\nrespond 404\n}", marks)
+			isWarned("route {\n"+app+"\nrequest_header -Webhook*\nrespond 404\n}", marks)
+			isWarned("route {\nrequest_header -Webhook*\n"+strings.Replace(app, "/ask", "/ask{uri}", 1)+"\nrespond 404\n}", asks+"verify_webhooks /hooks/*")
 			isWarned("basic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + app + "\nfile_server")
 			isWarned("error 404\nhandle_errors {\n" + app + "\nrespond 404\n}") // guarded
 			isWarned(strings.Replace(guard, "%", "other:3000", 1) + "\nfile_server")

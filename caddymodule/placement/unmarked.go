@@ -62,7 +62,7 @@ func (s *survey) prefixes(local bool) map[string]string {
 // unmarked lists the apps of blocks that open requests reach.
 func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []Finding) {
 	told := make(map[string]bool)
-	tell := func(replies []reply, why, remedy string) {
+	tell := func(replies []reply, why string, remedy func(prefix string) string) {
 		for _, a := range replies {
 			i := slices.IndexFunc(a.addresses, func(address string) bool { return prefixes[address] != "" })
 			if i < 0 || told[a.by] {
@@ -71,7 +71,7 @@ func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []F
 			told[a.by] = true
 			prefix := prefixes[a.addresses[i]]
 			findings = append(findings, Finding{
-				"requests reach " + a.by + " with marks that a client may have written, without passing verify_webhook: " + why + "; write verify_webhooks " + prefix + remedy,
+				"requests reach " + a.by + " with marks that a client may have written, without passing verify_webhook: " + why + "; " + remedy(prefix),
 				[]zap.Field{zap.String("prefix", prefix), zap.String("site", site)},
 			})
 		}
@@ -80,16 +80,17 @@ func (b *bypass) unmarked(prefixes map[string]string, site string) (findings []F
 	if b.met { // already reported
 		return nil
 	}
-	tell(atOnce, "another site has the app of a block", beforeProxy)
-	tell(b.asked, "forward_auth of another site asks the app of a block", beforeProxy)
-	tell(later, "intercept or handle_errors of another site leads to the app of a block", besideErrors)
+	tell(atOnce, "another site has the app of a block", guardRemedy)
+	tell(b.askedAsCalled, asks, guardRemedy)
+	tell(b.asked, asks, func(string) string { return beforeQuestion })
+	tell(later, "intercept or handle_errors of another site leads to the app of a block", func(prefix string) string { return "write verify_webhooks " + prefix + besideErrors })
 	return findings
 }
 
 // reached lists the apps that open requests reach: at once, and after an app has answered
 // or something has refused them.
 func (b *bypass) reached() (atOnce, later []reply) {
-	b.routes(b.server.Routes, flow{open: some})
+	b.routes(b.server.Routes, fromClients(some))
 	if atOnce = slices.Concat(b.past, b.perhaps); len(atOnce) > 0 {
 		b.ended = some
 	}
@@ -99,6 +100,12 @@ func (b *bypass) reached() (atOnce, later []reply) {
 
 // guardRemedy returns what to write into another site of a block's app.
 func guardRemedy(prefix string) string { return "write verify_webhooks " + prefix + beforeProxy }
+
+const asks = "forward_auth of another site asks the app of a block"
+
+// beforeQuestion deletes no more: that app gets a path of the configuration, and the prefix
+// may be one of the site's own app.
+const beforeQuestion = "write request_header -Webhook* before that forward_auth"
 
 // Places of a guard.
 const (
