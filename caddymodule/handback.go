@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -145,7 +146,8 @@ func listens(s *caddyhttp.Server, local string) bool {
 		case bad != nil:
 			return false
 		case err != nil: // a Unix socket
-			return l.IsUnixNetwork() && l.Host == local
+			path, _, _ := strings.Cut(l.Host, "|") // its mode
+			return l.IsUnixNetwork() && path == local
 		case uint(addr.Port()) < l.StartPort || uint(addr.Port()) > l.EndPort:
 			return false
 		}

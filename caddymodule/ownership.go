@@ -105,10 +105,11 @@ func mayLookAtPath(matcher any) bool {
 	return by == byPlace || by == byOther
 }
 
-// mayListen is [listens], and true where one of them has no port.
+// mayListen is [listens], and true for a socket that was handed over, whose address is
+// unknown.
 func mayListen(s *caddyhttp.Server, local string) bool {
 	return local == "" || listens(s, local) || slices.ContainsFunc(s.Listen, func(text string) bool {
 		l, err := caddy.ParseNetworkAddress(text)
-		return err == nil && (l.IsUnixNetwork() || l.IsFdNetwork())
+		return err == nil && l.IsFdNetwork()
 	})
 }

@@ -33,6 +33,7 @@ func TestADefaultNameIsNotEnough(t *testing.T) {
 	stripped := "http://:1234 {\n@edge header X-Edge token\nroute @edge {\nrequest_header -X-Edge\n" + guarded + "}\nrespond 403\n}"
 	tenants := block("github {\npath /hooks/github/*\ntenant {path.2}\nsecret {file." + dir + "/{tenant}}\n}")
 	asked := block("github {\npath /hooks/github/*\ntenant {path.2}\nsecret from http http://127.0.0.1:1/{tenant}\n}")
+	socket := strings.Replace(block("github "+ours), "{\n", "{\nbind unix//run/b.sock|0222\n", 1)
 	for name, c := range map[string]struct {
 		site, path, secret, local string
 		tenant                    string
@@ -55,6 +56,10 @@ func TestADefaultNameIsNotEnough(t *testing.T) {
 		"a header is removed, other path": {site: stripped, path: "/hooks/old", secret: others, want: waits},
 		"the port has moved":              {site: block("github " + ours), path: "/hooks/github", secret: ours, local: "127.0.0.1:9", want: delivered},
 		"another's port":                  {site: block("github " + ours), path: "/hooks/github", secret: others, local: "127.0.0.1:9", want: waits},
+		"the socket has moved":            {site: socket, path: "/hooks/github", secret: ours, local: "/run/a.sock", want: delivered},
+		"another's socket":                {site: socket, path: "/hooks/github", secret: others, local: "/run/a.sock", want: waits},
+		"the same socket, another key":    {site: socket, path: "/hooks/github", secret: others, local: "/run/b.sock", want: delivered},
+		"another's port, now a socket":    {site: socket, path: "/hooks/github", secret: others, local: "127.0.0.1:9", want: waits},
 		"another's port, by name":         {site: named, path: "/hooks/github", secret: others, local: "127.0.0.1:9", want: delivered},
 		"the path of a tenant has moved":  {site: tenants, path: "/old/acme", secret: ours, tenant: "acme", want: delivered},
 		"another's tenant":                {site: tenants, path: "/old/acme", secret: others, tenant: "acme", want: waits},

@@ -69,6 +69,17 @@ type Snapshot struct {
 	oneLabel [1]string
 }
 
+// Apart returns the snapshot without a way to the Set that it is of, for whoever keeps it
+// longer than a configuration. Nil has none.
+func (s *Snapshot) Apart() *Snapshot {
+	if s == nil || s.of == nil {
+		return s
+	}
+	apart := *s
+	apart.of, apart.Keys, apart.labels = nil, slices.Clone(s.Keys), slices.Clone(s.labels)
+	return &apart
+}
+
 // Labels returns the labels of the keys in logs and metrics. All fetched keys share
 // one label. A nil Snapshot has none.
 func (s *Snapshot) Labels() []string {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,14 @@ func redactionOf(all []*keys.Snapshot) redaction {
 		}
 	}
 	return r
+}
+
+// hideAlike reports whether two snapshots hide the same. Nil ones hide nothing.
+func hideAlike(a, b *keys.Snapshot) bool {
+	if a == nil || b == nil || a == b {
+		return a == b
+	}
+	return a.SignerKey == b.SignerKey && slices.Equal(a.Keys, b.Keys) && reflect.DeepEqual(a.Verifier.Scheme(), b.Verifier.Scheme())
 }
 
 // Hide returns a function that replaces a text with a key in it, of any of the

@@ -40,6 +40,28 @@ func refused(h Handler) Request {
 	}
 }
 
+// TestKeptRequestsKeepNoConfiguration: a reload makes new snapshots of the same keys, and
+// neither they nor what leads to the tenants of a configuration outlive it here.
+func TestKeptRequestsKeepNoConfiguration(t *testing.T) {
+	var s Store
+	for _, secret := range []string{"n9Wd4kTq2", "n9Wd4kTq2", "n9Wd4kTq2", "p3Xz7vRm8"} { // one after each reload
+		h := handler(t, "acme", 0, secret)
+		h.Tenant = func(string) *keys.Snapshot { return nil }
+		h.Cached = h.Tenant
+		s.Add(refused(h), 16)
+	}
+	lists := make(map[**keys.Snapshot]int)
+	for _, r := range s.List("") {
+		if r.Handler.Tenant != nil || r.Handler.Cached != nil || !r.covert(nil) {
+			t.Errorf("it keeps its handler's functions, or has forgotten that it had some: %+v", r.Handler)
+		}
+		lists[&r.Tried[0]]++
+	}
+	if len(lists) != 2 {
+		t.Errorf("%d lists of keys, want one for each that differs: 2", len(lists))
+	}
+}
+
 // TestBounds: for any request, one uses at most 64 KiB and all use at most 4 MiB, and
 // no cut is negative.
 func TestBounds(t *testing.T) {

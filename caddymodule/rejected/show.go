@@ -57,7 +57,7 @@ func keysOf(list []*Request, now []Handler) (all []*keys.Snapshot) {
 // covert reports whether the request may hold a key that is not known: one of its tenant,
 // which has these now.
 func (r *Request) covert(now *keys.Snapshot) bool {
-	return r.Handler.Tenant != nil && !r.Known && now == nil
+	return r.ofMany && !r.Known && now == nil
 }
 
 func (r *Request) shown(hide redaction) adminapi.Rejection {

@@ -62,6 +62,7 @@ type Request struct {
 	Tenant           string  // that it names, if it can be one
 	Known            bool    // Handler.Keys are that tenant's
 	// Tried are the keys of all handlers at that time: they stay hidden after a change.
+	// Requests of equal keys share one list.
 	Tried    []*keys.Snapshot
 	Remote   string // address of the client, with its port if no proxy is between
 	Time     time.Time
@@ -82,6 +83,7 @@ type Request struct {
 
 	id     string
 	seq    uint64
+	ofMany bool               // Handler had tenants
 	length int                // of the body as read
 	digest *[sha256.Size]byte // of a cut body; nil if many came
 	size   int64              // of the request in memory, in bytes
@@ -106,6 +108,7 @@ type Store struct {
 	byName map[string][]*Request // oldest first
 	rates  map[stream]rate
 	tried  []*keys.Snapshot // of the newest
+	latest []*keys.Snapshot // that were compared with these, and are equal
 }
 
 // A stream is the requests of a name that a limit refused, or the others: a flood of the
@@ -173,8 +176,18 @@ func (s *Store) Add(r Request, most int) (id string) {
 	if r.Limit {
 		s.dropLimit(name, r.Reason)
 	}
-	if !slices.Equal(r.Tried, s.tried) {
-		s.tried = r.Tried
+	// A reload makes new snapshots of the same keys. Neither they nor the handler's
+	// functions, which lead to all that its configuration holds, may outlive it here.
+	r.ofMany, r.Handler.Tenant, r.Handler.Cached = r.Handler.Tenant != nil, nil, nil
+	r.Handler.Keys = r.Handler.Keys.Apart()
+	if !slices.Equal(r.Tried, s.latest) {
+		s.latest = r.Tried
+		if !slices.EqualFunc(r.Tried, s.tried, hideAlike) {
+			s.tried = make([]*keys.Snapshot, 0, len(r.Tried))
+			for _, k := range r.Tried {
+				s.tried = append(s.tried, k.Apart())
+			}
+		}
 	}
 	r.Tried = s.tried
 	s.seq++
