@@ -32,8 +32,19 @@ var attributeName = regexp.MustCompile(`^[a-z]{3,}_[a-z]{2,}` + attribute + `$`)
 // readsAsName reports whether a text may be a name or a placeholder in place of a secret, or a
 // passphrase.
 func readsAsName(text string) bool {
-	return spokenName.MatchString(text) || attributeName.MatchString(text) || isStandIn(text)
+	return spokenName.MatchString(text) || isNumberedName(text) || attributeName.MatchString(text) || isStandIn(text)
 }
+
+// isNumberedName reports whether a text is made of lower-case words and short numbers, of which
+// one names a secret: webhook_secret_v2, prod-eu1/stripe/webhook_secret.
+func isNumberedName(text string) bool {
+	return strings.ContainsAny(text, "0123456789") && numberedWords.MatchString(text) && roleAmong.MatchString(text)
+}
+
+var (
+	numberedWords = regexp.MustCompile(`^([a-z]{1,13}[0-9]{0,2}|[0-9]{1,4})([-_/]([a-z]{1,13}[0-9]{0,2}|[0-9]{1,4}))+$`)
+	roleAmong     = regexp.MustCompile(`(^|[-_/])` + roles + `([-_/]|$)`)
+)
 
 // standIn matches, in lower case, what people leave in a template of a secret, and the texts
 // of HTTP that are no error.

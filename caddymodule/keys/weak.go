@@ -55,20 +55,26 @@ func bareSecret(text string) string {
 }
 
 // publishedSecrets holds the secrets of providers.PublishedSecrets, except those so
-// short that they cause a warning anyway.
+// short that they cause a warning anyway, and defaultSecrets.
 var publishedSecrets = sync.OnceValue(func() map[string]bool {
 	texts := make(map[string]bool)
 	secrets, err := providers.PublishedSecrets()
 	if err != nil {
 		panic(err) // the embedded files are damaged
 	}
-	for _, secret := range secrets {
+	for _, secret := range append(secrets, defaultSecrets...) {
 		if bare := bareSecret(secret); len(bare) >= 4 {
 			texts[bare] = true
 		}
 	}
 	return texts
 })
+
+// defaultSecrets are what jwt.io signs with, before and after its redesign.
+var defaultSecrets = []string{
+	"your-256-bit-secret", "your-384-bit-secret", "your-512-bit-secret",
+	"a-string-secret-at-least-256-bits-long", "a-valid-string-secret-that-is-at-least-384-bits-long", "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+}
 
 // isWeak reports whether a text, or what it encodes, is a sequence, a repetition, a hash
 // of nothing as programs print it, made of common words, or left by a failed program.
