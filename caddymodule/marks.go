@@ -78,10 +78,12 @@ func (h *Handler) checks(name string) bool {
 	return slices.ContainsFunc(h.checked, func(own string) bool { return strings.EqualFold(own, name) })
 }
 
-// isRetry reports whether a header is one by which apps are known to drop retries. One
-// that answers 200 to what it drops loses a delivery that it has not accepted, and anybody
-// can add the header to a captured one, so no app gets it where the gateway recognises
-// copies.
-func (h *Handler) isRetry(name string) bool {
-	return h.provider != nil && !h.recogniser.off && appview.IsHeader(name, h.provider.RetryHeader) && !h.checks(name)
+// hidesRetry reports whether a header is one by which apps are known to drop retries, and
+// the delivery the inbox's: the 200 of an app that drops it would settle what the app has
+// not accepted. Without an inbox only the app can tell a retry of what another gateway, or
+// this one before a restart, has given it.
+func (d *delivery) hidesRetry(name string) bool {
+	p := d.h.provider
+	return (d.box != nil || d.attempts > 0) && !d.nameless && d.unverified == nil &&
+		p != nil && appview.IsHeader(name, p.RetryHeader) && !d.h.checks(name)
 }

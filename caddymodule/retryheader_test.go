@@ -40,36 +40,50 @@ func postOf(text string) *http.Request {
 	return r
 }
 
-// TestAppsGetNoRetryHeaders: an app that drops retries drops what it has not accepted,
-// and anybody can make a captured delivery one. Where the gateway recognises no copies,
-// or the header is checked, the app gets what was sent.
+// TestAppsGetNoRetryHeaders from an inbox: it retries what the app has not accepted, and
+// anybody can make a captured delivery a retry. Without one, or where the header is
+// checked, the app gets what was sent.
 func TestAppsGetNoRetryHeaders(t *testing.T) {
 	all := []string{"X!Retry-Num", "X-Retry-Num", "X-Retry-Number", "X-Retry-Reason", "X_retry_num"}
 	const signed = `"message":"{header:X-Retry-Num}.{body}"`
 	for name, c := range map[string]struct {
-		config, text, signed string
-		want                 []string
+		option, text, signed string
+		alone, withInbox     []string
 	}{
-		"a delivery":        {retried(), body, body, []string{"X-Retry-Number"}},
-		"by its content":    {retried(`"dedupe":{"key":"content"}`), `{"a":1}`, `{"a":1}`, []string{"X-Retry-Number"}},
-		"dedupe off":        {retried(`"dedupe":{"off":true}`), body, body, all},
-		"no id":             {retried(), `{"a":1}`, `{"a":1}`, all},
-		"nothing unique":    {retried(`"delivery_id":{"off":true}`), body, body, all},
-		"required":          {retried(`"require_header":[{"name":"x-retry-num","values":["1"]}]`), body, body, []string{"X-Retry-Num", "X-Retry-Number"}},
-		"signed":            {retried(signed), body, "1." + body, []string{"X-Retry-Num", "X-Retry-Number"}},
-		"only observed":     {retried(`"observe":true`), body, "another text", all},
-		"another sender":    {once(`"message":"{body}"`, `"timestamp":{"off":true}`, `"require_header":[]`), body, body, all},
-		"a genuine one too": {retried(`"observe":true`), body, body, []string{"X-Retry-Number"}},
+		"a delivery":       {"", body, body, all, []string{"X-Retry-Number"}},
+		"by its content":   {`"dedupe":{"key":"content"}`, `{"a":1}`, `{"a":1}`, all, []string{"X-Retry-Number"}},
+		"dedupe off":       {`"dedupe":{"off":true}`, body, body, all, nil},
+		"no id":            {"", `{"a":1}`, `{"a":1}`, all, all},
+		"nothing unique":   {`"delivery_id":{"off":true}`, body, body, all, all},
+		"required":         {`"require_header":[{"name":"x-retry-num","values":["1"]}]`, body, body, []string{"X-Retry-Num", "X-Retry-Number", "X-Retry-Reason"}, []string{"X-Retry-Num", "X-Retry-Number"}},
+		"signed":           {signed, body, "1." + body, []string{"X-Retry-Num", "X-Retry-Number", "X-Retry-Reason"}, []string{"X-Retry-Num", "X-Retry-Number"}},
+		"only observed":    {`"observe":true`, body, "another text", all, all},
+		"genuine, observe": {`"observe":true`, body, body, all, []string{"X-Retry-Number"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			a := serve(t, retry(c.text, sign("n9Wd4kTq2", c.signed)), accepting, mustProvision(t, "", c.config).handlers...)
-			if a.err != nil || a.forward == nil {
-				t.Fatalf("%d %v", a.status, a.err)
+		var options []string
+		if c.option != "" {
+			options = []string{c.option}
+		}
+		for with, want := range map[string][]string{"alone": c.alone, "with an inbox": c.withInbox} {
+			if want == nil {
+				continue
 			}
-			if got := retryHeaders(a.forward); !slices.Equal(got, c.want) {
-				t.Errorf("the app gets %q, want %q", got, c.want)
-			}
-		})
+			t.Run(name+", "+with, func(t *testing.T) {
+				var forward *http.Request
+				sent := retry(c.text, sign("n9Wd4kTq2", c.signed))
+				if with == "alone" {
+					forward = serve(t, sent, accepting, mustProvision(t, "", retried(options...)).handlers...).forward
+				} else {
+					forward = withInbox(t, options...).send(sent, answering(200)).forward
+				}
+				if forward == nil {
+					t.Fatal("not forwarded")
+				}
+				if got := retryHeaders(forward); !slices.Equal(got, want) {
+					t.Errorf("the app gets %q, want %q", got, want)
+				}
+			})
+		}
 	}
 }
 
@@ -120,13 +134,13 @@ func TestRetriesThatNothingIdentifiesKeepTheirHeaders(t *testing.T) {
 }
 
 // withInbox runs retried with an inbox.
-func withInbox(t *testing.T) *gateway {
+func withInbox(t *testing.T, more ...string) *gateway {
 	t.Helper()
 	config, err := json.Marshal(map[string]any{"inbox": map[string]any{"inbox": "bolt", "path": filepath.Join(t.TempDir(), "inbox.db")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := running(t, string(config), retried(`"inbox":{}`))
+	g := running(t, string(config), retried(append(more, keepingInbox)...))
 	g.awaitInbox()
 	return g
 }

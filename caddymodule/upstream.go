@@ -41,8 +41,7 @@ func (d *delivery) setUpstreamHeaders(h http.Header) error {
 	for name := range h {
 		leads := appview.IsHeader(name, appview.RoutingHeaders) || !proxied && appview.IsHeader(name, appview.HostHeaders)
 		twin := appview.IsHeader(name, d.h.checked) && !d.h.checks(name)
-		retry := d.unverified == nil && d.key != "" && !d.nameless && d.h.isRetry(name)
-		if (leads || twin || retry) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
+		if (leads || twin || d.hidesRetry(name)) && (d.unverified != nil || !d.h.rules.SignsHeader(name)) {
 			delete(h, name)
 		}
 	}

@@ -246,7 +246,7 @@ func limits(p *providers.Provider) (lines []string) {
 		lines = append(lines, "`{http.verify_webhook.event}` is the value of the header `"+strings.Join(p.EventHeader, "` or else `")+"`.")
 	}
 	if len(p.RetryHeader) > 0 {
-		lines = append(lines, "The app does not get `"+strings.Join(p.RetryHeader, "` and `")+"`, by which apps drop retries, of a delivery whose copies the gateway recognises.")
+		lines = append(lines, "The app does not get `"+strings.Join(p.RetryHeader, "` and `")+"`, by which apps drop retries, of a handler with `inbox`, which retries itself.")
 	}
 	for _, path := range sorted(p.Scheme.RequireJSON) {
 		lines = append(lines, fmt.Sprintf("`%s` of the JSON body must be %s.", path, requiredValues(p.Scheme.RequireJSON[path])))

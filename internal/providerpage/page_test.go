@@ -206,7 +206,7 @@ func TestCopies(t *testing.T) {
 // TestRetryHeaders: the page says what the app does not get.
 func TestRetryHeaders(t *testing.T) {
 	p := &providers.Provider{RetryHeader: verifier.StringList{"X-Retry", "X-Why"}}
-	const want = "The app does not get `X-Retry` and `X-Why`, by which apps drop retries, of a delivery whose copies the gateway recognises."
+	const want = "The app does not get `X-Retry` and `X-Why`, by which apps drop retries, of a handler with `inbox`, which retries itself."
 	if got := limits(p); len(got) != 1 || got[0] != want {
 		t.Errorf("%q", got)
 	}
