@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
+	"unicode/utf8"
 )
 
 // decodings returns the possible decodings of a text or of a part of it: a key inside
@@ -14,6 +15,9 @@ func decodings(text string) (all []string) {
 	}
 	if strings.Contains(text, "+") {
 		all = append(all, unescape(text, true))
+	}
+	if strings.Contains(text, `\`) {
+		all = append(all, unquote(text))
 	}
 	for _, run := range strings.FieldsFunc(text, func(c rune) bool { return !isHex(c) }) {
 		for offset := 0; offset < 2 && len(run) >= 2*shortest; offset++ {
@@ -55,6 +59,40 @@ func unescape(text string, plus bool) string {
 			i += 2
 		}
 		plain = append(plain, c)
+	}
+	return string(plain)
+}
+
+// unquote decodes the escapes of a JSON text, and leaves what is none as it is: PHP writes
+// \/ and .NET \u002B where base64 has a slash and a plus.
+func unquote(text string) string {
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' || i+1 == len(text) {
+			plain = append(plain, text[i])
+			continue
+		}
+		i++
+		switch c := text[i]; c {
+		case '"', '\\', '/':
+			plain = append(plain, c)
+		case 'n':
+			plain = append(plain, '\n')
+		case 'r':
+			plain = append(plain, '\r')
+		case 't':
+			plain = append(plain, '\t')
+		case 'u':
+			if i+4 < len(text) && strings.IndexFunc(text[i+1:i+5], func(c rune) bool { return !isHex(c) }) < 0 {
+				n := rune(digit(text[i+1]))<<12 | rune(digit(text[i+2]))<<8 | rune(digit(text[i+3]))<<4 | rune(digit(text[i+4]))
+				plain = utf8.AppendRune(plain, n)
+				i += 4
+				continue
+			}
+			plain = append(plain, '\\', c)
+		default:
+			plain = append(plain, '\\', c)
+		}
 	}
 	return string(plain)
 }

@@ -24,3 +24,28 @@ func TestPasswordOfPublicURL(t *testing.T) {
 		}
 	}
 }
+
+// TestKeysInJSONEscapes: a JSON text that holds a key is redacted as serializers write it.
+func TestKeysInJSONEscapes(t *testing.T) {
+	const secret = `q8ZrTy/3mHd+Lk"9\w`
+	v, err := verifier.New(verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}, []verifier.Key{{Text: secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hide := Hide([]*keys.Snapshot{{Verifier: v, Keys: []verifier.Key{{Text: secret}}}})
+	for name, text := range map[string]string{
+		"PHP":           `{"secret":"q8ZrTy\/3mHd+Lk\"9\\w"}`,
+		".NET":          `{"secret":"q8ZrTy/3mHd\u002BLk\u00229\\w"}`,
+		"each":          `\u0071\u0038\u005A\u0072\u0054\u0079\u002f\u0033\u006d\u0048\u0064\u002b\u004c\u006b\u0022\u0039\u005c\u0077`,
+		"JSON in JSON":  `{"text":"{\"secret\":\"q8ZrTy\\\/3mHd+Lk\\\"9\\\\w\"}"}`,
+		"behind others": `\n\t\r\q\u00zz\\` + `q8ZrTy\/3mHd+Lk\"9\\w` + `\`,
+	} {
+		if got := hide(text); got != redacted {
+			t.Errorf("%s: %s is shown as %s", name, text, got)
+		}
+	}
+	const harmless = `{"path":"\/hooks\/github","text":"\u00fc\n\\"}`
+	if got := hide(harmless); got != harmless {
+		t.Errorf("%s is shown as %s", harmless, got)
+	}
+}
