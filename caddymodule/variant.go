@@ -87,8 +87,7 @@ func (d *delivery) borrow() error {
 }
 
 func (d *delivery) beginLoan(waits context.Context) error {
-	e, found := d.awaitAttempt(waits)
-	switch {
+	switch e, found := d.awaitAttempt(waits); {
 	case !found || e.State == inbox.Delivered:
 		return nil
 	case d.box.Holds(d.queue()):
@@ -104,7 +103,7 @@ func (d *delivery) beginLoan(waits context.Context) error {
 	if got.Attempt == nil {
 		return inboxRefuses("the inbox has this delivery from another request, which is with the app")
 	}
-	if !got.Copy || got.Entry.Generation != e.Generation && e.State != inbox.Dead { // the store knows how the other has ended
+	if !got.Copy { // the app has just taken the other, as the dedupe store knows
 		d.box.Return(got.Attempt)
 		return inboxRefuses("the inbox had this delivery from another request, whose attempt has just ended")
 	}

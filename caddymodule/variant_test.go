@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/verify-webhook/caddy-verify-webhook/dedupe"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox"
 	"github.com/verify-webhook/caddy-verify-webhook/inbox/inboxtest"
 )
@@ -226,6 +227,49 @@ func TestAVariantOvertakenByAnAttempt(t *testing.T) {
 				t.Errorf("forwarded %t, %q, %v", o.forward != nil, o.wire.events, o.header)
 			}
 		})
+	}
+}
+
+// A settling engine calls a function just before an attempt is settled.
+type settling struct {
+	inbox.Engine
+	before func(inbox.Settlement)
+}
+
+func (e *settling) Settle(a *inbox.Attempt, s inbox.Settlement) {
+	e.before(s)
+	e.Engine.Settle(a, s)
+}
+
+// TestWhatTheAppTakesIsMarkedBeforeItLeavesTheInbox: a copy that comes in between finds the
+// delivery in one of them.
+func TestWhatTheAppTakesIsMarkedBeforeItLeavesTheInbox(t *testing.T) {
+	settled := 0
+	e := &settling{Engine: inboxtest.NewMemory(time.Now, 0)}
+	g := mustProvision(t, "", once(`"inbox":{"after":"1ms"}`))
+	g.app.inbox.Module = &memoryInbox{e}
+	g.run(t)
+	e.before = func(s inbox.Settlement) {
+		gate, err := g.app.gate()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = release(g.app.store) }()
+		settled++
+		if d := gate.Claim(t.Context(), theKey, dedupe.Terms{}); s.To != inbox.Delivered || d.Outcome != dedupe.Duplicate || d.Status != 200 {
+			t.Errorf("settled as %v while the store has %v, %d", s.To, d.Outcome, d.Status)
+		}
+	}
+	g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
+		for g.entry(t).State != inbox.InAttempt { // stored: its sender has waited long enough
+			<-closedAfterYield()
+		}
+		w.WriteHeader(200)
+		return nil
+	})
+	if settled != 1 {
+		t.Errorf("settled %d times", settled)
 	}
 }
 

@@ -184,3 +184,27 @@ func TestSendersThatNeedNoTenants(t *testing.T) {
 		}
 	}
 }
+
+// TestApart: what keeps a snapshot does not keep its Set, and sees the same.
+func TestApart(t *testing.T) {
+	k, err := Open(Config{Rules: mustCompile(verifier.Scheme{Signature: &verifier.Signature{Header: verifier.StringList{"X-Signature"}}}), Tenants: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.Current().With([]verifier.Key{{Text: "9f31c0a2d47be58690f1", Label: "1"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []*Snapshot{k.Current(), s} {
+		apart := of.Apart()
+		if apart.of != nil || apart.Verifier != of.Verifier || !slices.Equal(apart.Keys, of.Keys) || !slices.Equal(apart.Labels(), of.Labels()) {
+			t.Errorf("%+v of %+v", apart, of)
+		}
+		if of.of != nil && len(of.Keys) > 0 && &apart.Keys[0] == &of.Keys[0] {
+			t.Error("its keys lie in the other")
+		}
+	}
+	if (*Snapshot)(nil).Apart() != nil {
+		t.Error("nil has something")
+	}
+}
