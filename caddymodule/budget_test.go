@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -61,6 +63,15 @@ func TestATenantLeavesRoomForOthers(t *testing.T) {
 	g.budgetsAreFree(t)
 	if p := &g.handlers[0].portions; len(p.held) > 0 || p.total != 0 {
 		t.Errorf("%d tenants still hold something, %d bytes in all", len(p.held), p.total)
+	}
+	tiny := mustProvision(t, `{"max_buffered":1000}`, shop(secretsOf(t, map[string]string{"acme": "secret-of-acme"}), `"dedupe":{"off":true}`))
+	tiny.start(t)
+	alone := to("acme", "")
+	text := strings.Repeat("a", 999) // with what the app needs, more than there is
+	alone.Body, alone.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	alone.Header.Set("X-Signature", sign("secret-of-acme", text))
+	if a := serve(t, alone, accepting, tiny.handlers...); a.forward == nil {
+		t.Errorf("alone: %d %v", a.status, a.err)
 	}
 }
 

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -244,32 +245,45 @@ func (e *settling) Settle(a *inbox.Attempt, s inbox.Settlement) {
 // TestWhatTheAppTakesIsMarkedBeforeItLeavesTheInbox: a copy that comes in between finds the
 // delivery in one of them.
 func TestWhatTheAppTakesIsMarkedBeforeItLeavesTheInbox(t *testing.T) {
-	settled := 0
-	e := &settling{Engine: inboxtest.NewMemory(time.Now, 0)}
-	g := mustProvision(t, "", once(`"inbox":{"after":"1ms"}`))
-	g.app.inbox.Module = &memoryInbox{e}
-	g.run(t)
-	e.before = func(s inbox.Settlement) {
-		gate, err := g.app.gate()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = release(g.app.store) }()
-		settled++
-		if d := gate.Claim(t.Context(), theKey, dedupe.Terms{}); s.To != inbox.Delivered || d.Outcome != dedupe.Duplicate || d.Status != 200 {
-			t.Errorf("settled as %v while the store has %v, %d", s.To, d.Outcome, d.Status)
-		}
-	}
-	g.send(post(), func(w http.ResponseWriter, _ *http.Request) error {
-		for g.entry(t).State != inbox.InAttempt { // stored: its sender has waited long enough
-			<-closedAfterYield()
-		}
-		w.WriteHeader(200)
-		return nil
-	})
-	if settled != 1 {
-		t.Errorf("settled %d times", settled)
+	for _, major := range []int{1, 2} { // of 2, the sender is answered before
+		t.Run(fmt.Sprint("HTTP/", major), func(t *testing.T) {
+			e := &settling{Engine: inboxtest.NewMemory(time.Now, 0)}
+			g := mustProvision(t, "", once(`"inbox":{"after":"1ms"}`))
+			g.app.inbox.Module = &memoryInbox{e}
+			g.run(t)
+			settled := make(chan dedupe.Decision, 1)
+			e.before = func(inbox.Settlement) {
+				gate, err := g.app.gate()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer func() { _ = release(g.app.store) }()
+				settled <- gate.Claim(context.Background(), theKey, dedupe.Terms{})
+			}
+			finish, answered := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(answered)
+				r := post()
+				r.ProtoMajor = major
+				g.send(r, func(w http.ResponseWriter, _ *http.Request) error {
+					<-finish
+					w.WriteHeader(200)
+					return nil
+				})
+			}()
+			if major == 2 {
+				<-answered
+			}
+			for g.entry(t).State != inbox.InAttempt { // stored: its sender has waited long enough
+				<-closedAfterYield()
+			}
+			close(finish)
+			if d := <-settled; d.Outcome != dedupe.Duplicate || d.Status != 200 {
+				t.Errorf("settled while the store has %v, %d", d.Outcome, d.Status)
+			}
+			<-answered
+		})
 	}
 }
 

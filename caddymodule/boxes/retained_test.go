@@ -51,9 +51,14 @@ func owing(t *testing.T) inbox.Engine {
 func TestWhatARefusedReloadNamesIsLeftAlone(t *testing.T) {
 	g := running(t, with("acme"))
 	refused := g.started(t, "refused", owing(t))
+	left := refused.box
 	refused.Close()
 	if g.retains("refused") {
 		t.Error("what a refused reload has named is retained")
+	}
+	silent := false
+	if left.farewell.Do(func() { silent = true }); !silent {
+		t.Error("the next start is told to name it")
 	}
 	stored := g.started(t, "stored", owing(t))
 	stored.BoxFor("acme").Release() // a request

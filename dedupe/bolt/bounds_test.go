@@ -103,7 +103,7 @@ func TestADiskThatHangsIsNotHealthy(t *testing.T) {
 	defer s.Close()
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) { // only limits the polling: the store does not signal its health
 			if time.Now().After(end) {
 				t.Fatal(what)
 			}

@@ -69,9 +69,10 @@ func TestAWrongClockDeletesNothing(t *testing.T) {
 	}
 }
 
-// The clock is corrected while the gateway runs: entries that seemed expired at start
-// are known again after the next write.
-func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
+// withAClockSetRight opens a store while the clock is a month ahead, so that its entries seem
+// expired, and then corrects the clock.
+func withAClockSetRight(t *testing.T) *Store {
+	t.Helper()
 	c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
 	o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}
 	s, err := Open(o)
@@ -86,6 +87,13 @@ func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
 	}
 	expect(t, s, key(0), false)
 	c.Advance(-30 * 24 * time.Hour)
+	return s
+}
+
+// The clock is corrected while the gateway runs: entries that seemed expired at start
+// are known again after the next write.
+func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
+	s := withAClockSetRight(t)
 	done(s, 3, 4, "a")
 	if err := s.file.close(); err != nil {
 		t.Fatal(err)
@@ -96,21 +104,8 @@ func TestAClockSetRightBringsBackWhatSeemedExpired(t *testing.T) {
 // Even without a write: the file is read again within a minute.
 func TestAClockSetRightIsNoticedWithoutAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &clocks{clock: clock{now: time.Unix(1_800_000_000, 0)}}
-		o := Options{Path: filepath.Join(t.TempDir(), "d.db"), Now: c.Now, elapsed: c.elapsed}
-		s, err := Open(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		done(s, 0, 3, "a")
-		s.Close()
-		c.Advance(30 * 24 * time.Hour)
-		if s, err = Open(o); err != nil {
-			t.Fatal(err)
-		}
+		s := withAClockSetRight(t)
 		defer s.Close()
-		expect(t, s, key(0), false)
-		c.Advance(-30 * 24 * time.Hour)
 		time.Sleep(lookPause)
 		synctest.Wait()
 		expect(t, s, key(0), true)
