@@ -26,6 +26,12 @@ var theKey = dedupe.NewKey(string(dedupe.NamedScope("acme")), "", "id+content", 
 func (g *gateway) run(t *testing.T) *gateway {
 	t.Helper()
 	t.Cleanup(func() {
+		for range 100_000 { // an attempt may end after its sender is answered
+			if _, open := gates.References(g.app.store.Identity()); !open && buffered.used.Load() == 0 {
+				break
+			}
+			<-closedAfterYield()
+		}
 		g.budgetsAreFree(t)
 		if n, open := gates.References(g.app.store.Identity()); open {
 			t.Errorf("the store is still open, with %d references", n)
