@@ -1,11 +1,9 @@
 package placement
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
@@ -75,6 +73,7 @@ func (t trail) rewritten(r *rewrite.Rewrite) trail {
 		l.whole = true
 	}
 	t.layers = append(slices.Clip(t.layers), l)
+	t.steps = append(slices.Clip(t.steps), step{rewrite: r})
 	return t
 }
 
@@ -102,40 +101,6 @@ func (t trail) maybe(inside trail) trail {
 	return t
 }
 
-func samplesOfRoute(route *caddyhttp.Route) (samples []string) {
-	for _, set := range matchersOf(route) {
-		for _, matcher := range set {
-			for _, pattern := range patternsOf(matcher) {
-				samples = append(samples, samplesOfRegexp(pattern)...)
-			}
-			if m, ok := matcher.(*caddyhttp.MatchExpression); ok {
-				for _, path := range quotedPaths.FindAllStringSubmatch(m.Expr, -1) {
-					samples = append(samples, path[1])
-				}
-			}
-		}
-	}
-	return samples
-}
-
-// quotedPaths are texts in an expression that may be paths, up to a star.
-var quotedPaths = regexp.MustCompile("['\"`](/[^'\"`*^$\\\\()]*)")
-
-// patternsOf lists the regular expressions that a matcher holds against the path.
-func patternsOf(matcher any) (patterns []string) {
-	switch m := matcher.(type) {
-	case *caddyhttp.MatchPathRE:
-		patterns = append(patterns, m.Pattern)
-	case *caddyhttp.MatchVarsRE:
-		for key, re := range *m {
-			if isFollowed(strings.Trim(key, "{}")) {
-				patterns = append(patterns, re.Pattern)
-			}
-		}
-	}
-	return patterns
-}
-
 // calls lists paths that the layers may turn into the given one, the path itself
 // first.
 func calls(path string, layers []layer) []string {
@@ -148,10 +113,8 @@ func calls(path string, layers []layer) []string {
 		for _, p := range paths {
 			before = append(before, l.undone(p)...)
 		}
-		for _, pattern := range l.patterns {
-			if sample, ok := sampleOf(pattern); ok && any {
-				before = append(before, sample)
-			}
+		if any {
+			before = append(before, l.examples("x")...)
 		}
 		any = any || l.whole || l.begin != ""
 		paths = append(before, paths...)

@@ -19,23 +19,25 @@ func matched(matcher string) string {
 // TestMatchersThatMissRequestsAreWarnedOf: the client, or a matcher other than a path
 // or prefix, decides whether a request is verified.
 func TestMatchersThatMissRequestsAreWarnedOf(t *testing.T) {
-	for matcher, kind := range map[string]string{
-		"@m path_regexp ^/hooks/stripe$":        "path_regexp",
-		"@m expression path('/hooks/stripe')":   "expression",
-		"@m expression `{method} == 'POST'`":    "expression",
-		"@m not expression {query.skip} == '1'": "not",
-		"@m protocol http":                      "protocol",
-		"@m file /hook":                         "file",
-		"@m file":                               "file",
-		"@m file {path} =404":                   "file",
-		"@m path *.hook":                        "path",
-		"@m path /a/*/hook":                     "path",
-		"@m path /hooks%2fstripe":               "path",
-		"@m tls early_data":                     "tls",
-		"map {path} {hook} {\n/hooks/stripe 1\ndefault 0\n}\n@m vars {hook} 1": "vars",
+	const near = "verify_webhooks /hooks/*; … names=[stripe] request=hooks.example.com/hooks/stripe/"
+	for matcher, want := range map[string]string{
+		"@m path_regexp ^/hooks/stripe$":        near,
+		"@m expression path('/hooks/stripe')":   near,
+		"@m expression `{method} == 'POST'`":    "names=[stripe] … unless_matched_by=expression",
+		"@m not expression {query.skip} == '1'": "names=[stripe] … unless_matched_by=not",
+		"@m protocol http":                      "names=[stripe] … unless_matched_by=protocol",
+		"@m file /hook":                         "names=[stripe] … unless_matched_by=file",
+		"@m file":                               "names=[stripe] … unless_matched_by=file",
+		"@m file {path} =404":                   "names=[stripe] … unless_matched_by=file",
+		"@m path *.hook":                        "verify_webhooks /hooks/*; … names=[stripe] request=hooks.example.com/x.hook/",
+		"@m path */hooks/*":                     "names=[stripe] request=hooks.example.com/x/hooks",
+		"@m path /a/*/hook":                     "verify_webhooks /a/*; … names=[stripe] request=hooks.example.com/a/x/hook/",
+		"@m path /hooks%2fstripe":               "names=[stripe] … unless_matched_by=path",
+		"@m tls early_data":                     "names=[stripe] … unless_matched_by=tls",
+		"map {path} {hook} {\n/hooks/stripe 1\ndefault 0\n}\n@m vars {hook} 1": "names=[stripe] … unless_matched_by=vars",
 	} {
 		t.Run(matcher, func(t *testing.T) {
-			isWarnedOf(t, matched(matcher), openPath+`reverse_proxy app:3000 without … names=[stripe] … unless_matched_by=`+kind)
+			isWarnedOf(t, matched(matcher), openPath+"reverse_proxy app:3000 without … "+want)
 			isWarnedOf(t, strings.Replace(matched(matcher), "\nreverse_proxy", "\n"+guardLines+"reverse_proxy", 1))
 		})
 	}
@@ -52,7 +54,7 @@ func TestMatchersThatMissRequestsAreWarnedOf(t *testing.T) {
 
 func TestMatchersThatMissRequestsBeforeHandles(t *testing.T) {
 	const site = "hooks.example.com {\n@m path_regexp ^/hooks/stripe$\nhandle @m {\nverify_webhook stripe whsec_a {\nname stripe\n}\nreverse_proxy app:3000\n}\nhandle {\nreverse_proxy %\n}\n}"
-	isWarnedOf(t, strings.Replace(site, "%", "app:3000", 1), openPath+"reverse_proxy app:3000 without … unless_matched_by=path_regexp")
+	isWarnedOf(t, strings.Replace(site, "%", "app:3000", 1), openPath+"reverse_proxy app:3000 without … request=hooks.example.com/hooks/stripe/")
 	isWarnedOf(t, strings.Replace(site, "%", "other:3000", 1))
 }
 

@@ -24,7 +24,7 @@ func (s *survey) unguarded() (findings []Finding) {
 			if by == "" {
 				continue
 			}
-			g := gap{folderOf(at.path), by, strings.Join(loose, ", ")}
+			g := gap{seat.folderOf(at.path), by, strings.Join(loose, ", ")}
 			if names[g] == nil {
 				gaps, example[g] = append(gaps, g), near
 			}
@@ -60,7 +60,7 @@ func (s *survey) gapAt(seat seat, at spot) (near spot, by string, loose []string
 		}
 	}
 	for _, l := range seat.loose {
-		if !met || l.kind == "file" { // the walk only assumed that the file exists
+		if !met || seat.tried || l.kind == "file" { // the walk only assumed that the file exists
 			loose = append(loose, l.kind)
 		}
 	}
@@ -95,9 +95,14 @@ func (s *survey) mayBeBehind(a reply) bool {
 // mayBe reports whether two replies may be from the same app.
 func (a reply) mayBe(b reply) bool { return b.app == "" || share(a.addresses, b.addresses) }
 
-// folderOf proposes a prefix for a block.
-func folderOf(p string) string {
-	if folder := path.Dir(p); folder != "/" {
+// folderOf proposes a prefix for a block. A part of a guess may be any.
+func (s seat) folderOf(p string) string {
+	folder := path.Dir(p)
+	if s.tried {
+		folder, _, _ = strings.Cut(folder+"/", "/x/")
+		folder = path.Clean("/" + folder)
+	}
+	if folder != "/" {
 		return folder + "/*"
 	}
 	return "/hooks/*"

@@ -125,6 +125,9 @@ func surveyOf(app *caddyhttp.App) *survey {
 
 // walkAll walks from every seat.
 func (s *survey) walkAll() {
+	for i := range s.seats {
+		s.prove(&s.seats[i])
+	}
 	for _, seat := range s.seats {
 		for _, server := range s.serversOf(seat) {
 			for at := range seat.spots() {

@@ -286,7 +286,7 @@ func followed(expression string) bool {
 			return false
 		}
 	}
-	return !strings.Contains(pathCalls.ReplaceAllString(expression, ""), "(")
+	return !strings.Contains(pathCalls.ReplaceAllString(quotes.ReplaceAllString(expression, ""), ""), "(")
 }
 
 // isFollowed reports whether a placeholder is one of host, path or error status.

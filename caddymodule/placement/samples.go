@@ -2,6 +2,7 @@ package placement
 
 import (
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -18,9 +19,12 @@ func samplesOfRegexp(pattern string) []string {
 func samplesOf(re *syntax.Regexp) []string {
 	switch re.Op {
 	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase != 0 {
+			return []string{strings.ToLower(string(re.Rune))}
+		}
 		return []string{string(re.Rune)}
 	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return []string{oneOf(re)}
+		return twoOf(re)
 	case syntax.OpCapture:
 		return samplesOf(re.Sub[0])
 	case syntax.OpQuest:
@@ -63,12 +67,14 @@ func repeated(re *syntax.Regexp) []string {
 	return all
 }
 
-// oneOf returns a character of a class, a letter if there is one.
-func oneOf(re *syntax.Regexp) string {
-	if isOf(re, 'x') || len(re.Rune) == 0 {
-		return "x"
+// twoOf returns two characters of a class, or its only one, letters if there are any.
+func twoOf(class *syntax.Regexp) (two []string) {
+	for _, r := range append([]rune{'x', 'y'}, class.Rune...) {
+		if isOf(class, r) && len(two) < 2 && !slices.Contains(two, string(r)) {
+			two = append(two, string(r))
+		}
 	}
-	return string(re.Rune[0])
+	return two
 }
 
 // isOf reports whether a class has a character.

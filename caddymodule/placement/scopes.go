@@ -283,11 +283,14 @@ func (s seat) alternatives() (paths []string) {
 	for _, path := range s.paths {
 		paths = append(paths, path, path+"x")
 	}
-	if !s.vague && !slices.ContainsFunc(s.layers, layer.rewrites) {
+	if !s.vague && !s.doubt && !slices.ContainsFunc(s.layers, layer.rewrites) {
 		return paths
 	}
 	for _, path := range slices.Concat(s.inside, s.paths) {
 		paths = append(paths, calls(path, s.layers)...)
+	}
+	for _, l := range s.layers {
+		paths = append(append(paths, l.examples("x")...), l.examples("y")...)
 	}
 	for _, path := range marked(s.layers) {
 		other := isMarker.ReplaceAllString(path, "y")

@@ -24,7 +24,11 @@ type seat struct {
 	layers  []layer
 	below   []string // examples of everything below a path
 	own     []string // the path patterns beside the handler, as written
-	vague   bool     // a loose matcher or rewrite is above
+	vague   bool     // no path is known to reach it
+	doubt   bool     // a matcher above may exclude the paths
+	guesses []string // other paths
+	tried   bool     // the paths are guesses
+	steps   []step
 	others  []string // other matchers: header, query
 	named   []string // every host matched above, as written
 	guessed bool     // something other than a host matcher may check the host above
@@ -42,7 +46,9 @@ type trail struct {
 	hosts   []string
 	layers  []layer
 	others  []string
-	vague   bool
+	vague   bool // a rewrite above changes the path in unknown ways
+	doubt   bool // as in a seat
+	steps   []step
 	named   []string // as in a seat
 	guessed bool
 	loose   []looseRoute
@@ -194,6 +200,7 @@ func (t trail) into(route *caddyhttp.Route) trail {
 		t.layers = append(slices.Clip(t.layers), layer{patterns: patterns})
 	}
 	t.inside = append(slices.Clip(t.inside), besidesHosts(route)...)
+	t.steps = append(slices.Clip(t.steps), step{route: route})
 	if samples := samplesOfRoute(route); len(samples) > 0 {
 		t.layers = append(slices.Clip(t.layers), layer{samples: samples})
 	}
@@ -212,7 +219,7 @@ func (t trail) into(route *caddyhttp.Route) trail {
 				t.others = append(slices.Clip(t.others), kind)
 			default:
 				t.others = append(slices.Clip(t.others), kind)
-				t.vague = true
+				t.vague, t.doubt = t.vague || kind == "file", true
 			}
 		}
 	}
@@ -234,7 +241,7 @@ func hostsAndPaths(route *caddyhttp.Route) (hosts, patterns []string) {
 }
 
 func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
-	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, strips: t.strips, layers: t.layers}
+	s := seat{handler: h, server: server, vague: t.vague, others: t.others, named: t.named, guessed: t.guessed, loose: t.loose, block: t.block, watched: t.watched, strips: t.strips, layers: t.layers, steps: t.steps, doubt: t.doubt}
 	_, s.own = hostsAndPaths(route)
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if t.layers[i].maybe {
@@ -243,7 +250,7 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 		for _, pattern := range t.layers[i].patterns {
 			path, ok := sampleOf(pattern)
 			if !ok {
-				s.vague = true
+				s.doubt = true
 				continue
 			}
 			s.inside = append(s.inside, path)
@@ -253,6 +260,9 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 				s.below = append(s.below, path)
 			}
 		}
+	}
+	if s.doubt {
+		s.guesses = t.guesses()
 	}
 	s.paths, s.hosts = few(s.paths, "/x"), t.sampleHosts()
 	return s
@@ -272,7 +282,7 @@ func (t trail) sampleHosts() (hosts []string) {
 // representative sample.
 func sampleOf(pattern string) (path string, ok bool) {
 	fixed, isPrefix := strings.CutSuffix(pattern, "*")
-	if strings.ContainsAny(fixed, "*{%") || fixed != "" && fixed[0] != '/' {
+	if !isPlain(fixed) || fixed != "" && fixed[0] != '/' {
 		return "", false
 	}
 	if isPrefix {
@@ -280,6 +290,9 @@ func sampleOf(pattern string) (path string, ok bool) {
 	}
 	return "/" + strings.TrimPrefix(fixed, "/"), true
 }
+
+// isPlain reports whether a part of a pattern matches itself alone.
+func isPlain(part string) bool { return !strings.ContainsAny(part, `*?[\{%`) }
 
 func isUnder(path, folder string) bool {
 	rest, ok := strings.CutPrefix(path, folder)
@@ -328,7 +341,7 @@ func (s seat) spots() iter.Seq[spot] {
 // a header may let pass.
 func (s seat) near(at spot) []spot {
 	near := []spot{at, {at.host, at.path + "/"}, {at.host, at.path + ".json"}}
-	if folder := strings.TrimSuffix(at.path, "/x"); folder != "" && slices.Contains(s.below, at.path) {
+	if folder := strings.TrimSuffix(at.path, "/x"); folder != "" && folder != at.path && (s.tried || slices.Contains(s.below, at.path)) {
 		near = append(near, spot{at.host, folder})
 	}
 	return near
