@@ -189,7 +189,7 @@ func (d *delivery) record() *inbox.Delivery {
 	if record.Seen.Target == record.Target {
 		record.Seen.Target = ""
 	}
-	record.Site, record.Provider = d.h.app.siteFor(d.h, d.req.Host), d.h.providerID()
+	record.Site, record.Provider, record.Place = d.h.app.siteFor(d.h, d.req.Host), d.h.providerID(), d.h.place(d.req.Host)
 	record.Key, record.Queue, record.Trace = inbox.Key(d.hash), d.queue(), d.trace
 	record.Received, record.Label, record.ID, record.Event, record.Timestamp = d.came, d.verifiedBy, d.id, d.event, d.signed
 	return &record

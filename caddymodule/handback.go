@@ -38,10 +38,7 @@ func handBack(ctx context.Context, a *inbox.Attempt) inbox.Result {
 
 func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
 	handlers := a.addressees(back)
-	var err error
-	if len(handlers) > 0 && !mayListen(handlers[0].server, back.Delivery.Local) {
-		handlers, err = owners(ctx, handlers, back)
-	}
+	handlers, err := owners(ctx, handlers, back, len(handlers) > 0 && !mayListen(handlers[0].server, back.Delivery.Local))
 	if len(handlers) == 0 {
 		return unreached(err)
 	}
@@ -61,7 +58,7 @@ func (a *App) handBack(ctx context.Context, back *inbox.Attempt) inbox.Result {
 		}
 		direct := h.direct(back.Delivery, rest)
 		if direct != nil && !h.hasPath(back.Delivery) {
-			if handlers, err = owners(ctx, handlers, back); len(handlers) == 0 {
+			if handlers, err = owners(ctx, handlers, back, true); len(handlers) == 0 {
 				return unreached(err)
 			}
 		}

@@ -19,13 +19,16 @@ import (
 	"github.com/verify-webhook/caddy-verify-webhook/verifier"
 )
 
-// owners returns those of the handlers whose name alone does not make a delivery theirs,
-// but their keys do: it was received at another port or path than theirs. A default name
-// is the provider's, and another customer's handler may have had it. What an operator
-// replays goes by the name. The error says that keys are not known now.
-func owners(ctx context.Context, handlers []*Handler, back *inbox.Attempt) (all []*Handler, err error) {
+// owners returns those of the handlers that a delivery of their name is for. A default name
+// is the provider's, and another customer's handler may have had it: what was received at
+// another host, or elsewhere, at another port or path, goes only to one whose keys verify
+// it, as does what has the default name of one handler and the configured name of another.
+// What an operator replays goes by the name. The error says that keys are not known now.
+func owners(ctx context.Context, handlers []*Handler, back *inbox.Attempt, elsewhere bool) (all []*Handler, err error) {
+	place := back.Delivery.Place
 	for _, h := range handlers {
-		yes := h.named || back.Entry.Replayed
+		same := place == "" || place == h.place(back.Delivery.Host)
+		yes := back.Entry.Replayed || same && (h.named || !elsewhere)
 		if !yes {
 			var unknown error
 			yes, unknown = h.verifies(ctx, back.Delivery)
@@ -38,11 +41,23 @@ func owners(ctx context.Context, handlers []*Handler, back *inbox.Attempt) (all 
 	return all, err
 }
 
+// place is [inbox.Delivery.Place] of a delivery for a host: the host, or the pattern of the
+// site for it, if the handler has a default name.
+func (h *Handler) place(host string) string {
+	if h.named {
+		return "named"
+	}
+	if site := h.app.site(h); site != nil {
+		return "at " + site.Pattern(host)
+	}
+	return "unnamed"
+}
+
 // keysChanged is called with each new snapshot of the keys. What they did not verify may be
 // the handler's now: see owners.
 func (h *Handler) keysChanged() {
 	h.metrics.KeysChanged()
-	if app := current(); !h.named && app != nil && app == h.app {
+	if app := current(); app != nil && app == h.app {
 		inboxes.Rerouted()
 	}
 }

@@ -39,7 +39,8 @@ func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 		b = appendString(b, name)
 		b = appendStrings(b, d.Header[name])
 	}
-	return appendString(b, d.Body), nil
+	b = appendString(b, d.Body)
+	return appendString(b, d.Place), nil
 }
 
 // UnmarshalBinary sets d to the result of AppendBinary. It copies all it needs from
@@ -84,6 +85,9 @@ func (d *Delivery) UnmarshalOwn(b []byte) error {
 		d.Header[name] = lines
 	}
 	d.Body = slices.Clip(r.bytes())
+	if len(r.b) > 0 { // older records end here
+		d.Place = string(r.bytes())
+	}
 	if r.failed {
 		*d = Delivery{}
 		return errCodec

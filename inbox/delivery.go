@@ -50,6 +50,7 @@ type Delivery struct {
 	Seen   Seen
 	Host   string
 	Site   Site   // how the site that received it matches the host
+	Place  string // of the handler that received it: equal for one that is known to be the same; "" if unknown, as in older records
 	Proto  string // HTTP/1.1, HTTP/2.0, HTTP/3.0
 	Remote string // the peer's address and port
 	Local  string // the local address and port

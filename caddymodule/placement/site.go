@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -110,13 +111,26 @@ func (s *Site) Covers(host string) bool {
 // which the client cannot choose. It includes the port only if handlers on several
 // ports need it: two gateways that share a store may listen on different ones.
 func (s *Site) Address(host string) string {
-	host = hostOf(host)
+	return strings.TrimSpace(s.patternOf(hostOf(host)) + " " + s.listen)
+}
+
+// Pattern returns what the configuration has for a host: the host itself if it is listed, or
+// the pattern that matches it, "*" if any does.
+func (s *Site) Pattern(host string) string {
+	if s.Lists(host) {
+		return hostOf(host)
+	}
+	return cmp.Or(s.patternOf(hostOf(host)), "*")
+}
+
+// patternOf returns the first pattern that matches a host, "" if none does but any host.
+func (s *Site) patternOf(host string) string {
 	for _, pattern := range s.patterns {
 		if pattern != "" && (strings.Contains(pattern, "{") || covers(pattern, host)) {
-			return strings.TrimSpace(pattern + " " + s.listen)
+			return pattern
 		}
 	}
-	return s.listen
+	return ""
 }
 
 // hostOf drops a port, like Caddy's host matcher.
