@@ -342,15 +342,15 @@ func mayNamePath(name string) bool {
 // letters and digits).
 func IsHeader(name string, names []string) bool {
 	for _, n := range names {
-		if len(n) == len(name) && alike(name, n) {
+		if len(n) == len(name) && sameHeader(name, n) {
 			return true
 		}
 	}
 	return false
 }
 
-// alike compares names of the same length.
-func alike(a, b string) bool {
+// sameHeader compares names of the same length.
+func sameHeader(a, b string) bool {
 	for i := range len(a) {
 		if folded(a[i]) != folded(b[i]) {
 			return false

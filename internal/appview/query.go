@@ -3,12 +3,14 @@ package appview
 import (
 	"net/url"
 	"strings"
+
+	"github.com/verify-webhook/caddy-verify-webhook/internal/alike"
 )
 
 // NamesMethod reports whether a query has the parameter _method, which Rails,
-// Symfony, Laravel and Spring may use as the request's method, in any spelling: PHP
-// drops blanks before a name, reads dots, blanks and the first bracket as _, and ends
-// a name at a zero byte; some servers separate parameters by ; or ignore case.
+// Symfony, Laravel and Spring may use as the request's method, in any spelling that
+// [alike.Field] knows, of one value, a list or a map: some servers also separate
+// parameters by ; or ignore case.
 func NamesMethod(query string) bool {
 	for field := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, _, _ := strings.Cut(field, "=")
@@ -16,23 +18,17 @@ func NamesMethod(query string) bool {
 			continue
 		}
 		name = unescapeValid(strings.ReplaceAll(FoldCase(name), "%u00", "%")) // %u005f is an IIS escape
-		name, _, _ = strings.Cut(strings.TrimLeft(name, " \t\r\n\v\f"), "\x00")
-		name = asPHP.Replace(name)
-		if rest, ok := strings.CutPrefix(name, "["); ok {
-			name = "_" + rest
+		name, rest, more := strings.Cut(name, "[")                            // a list or map
+		if alike.Field(name) == "" && more {                                  // PHP reads the bracket as _
+			name, _, _ = strings.Cut(rest, "[")
+			name = "_" + name
 		}
-		name, _, _ = strings.Cut(name, "[") // a list or map
-		if FoldCase(name) == foldedMethod {
+		if alike.Field(name) == "_method" {
 			return true
 		}
 	}
 	return false
 }
-
-var (
-	asPHP        = strings.NewReplacer(".", "_", " ", "_")
-	foldedMethod = FoldCase("_method")
-)
 
 // unescapeValid decodes valid escapes and keeps invalid ones, as PHP and Rails do.
 func unescapeValid(s string) string {
