@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -46,9 +47,12 @@ func (h *Handler) Sender(tenant string) (*Sender, error) {
 	return s, err
 }
 
-// Limits returns why the gateway refuses a request with this method and a body of this
-// size in bytes, even if it is genuine.
-func (s *Sender) Limits(method string, size int64) (refusals []error) {
+// Limits returns why the gateway refuses a request with this method, to this target, and
+// with a body of this size in bytes, even if it is genuine.
+func (s *Sender) Limits(method, target string, size int64) (refusals []error) {
+	if u, err := url.ParseRequestURI(target); err == nil && !appview.IsClean(u) {
+		refusals = append(refusals, errUncleanPath)
+	}
 	if !slices.Contains(s.Methods, method) {
 		refusals = append(refusals, methodNotAllowed(s.Methods, method))
 	}

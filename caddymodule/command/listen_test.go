@@ -335,7 +335,7 @@ func TestOutcome(t *testing.T) {
 		"in flight":  {observation{verified: true, status: 503, key: "1", id: "e\x1b", err: errors.New("overloaded: the bodies in memory have reached max_buffered"), reason: "overloaded"}, yellow, `genuine, but not now: overloaded: the bodies in memory have reached max_buffered, key 1, delivery id "e\x1b"`, "genuine"},
 		"handshake":  {observation{handshake: true, status: 200}, yellow, "handshake: answered 200", "handshake"},
 		"observed":   {observation{reason: "stale_timestamp", status: 200}, red, "not genuine, forwarded (observe): stale_timestamp: the app answered 200", "stale_timestamp"},
-		"too large":  {observation{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
+		"too large":  {observation{reason: "body_too_large", status: 413, err: (&caddymodule.Sender{Methods: []string{"POST"}, MaxBody: 9}).Limits("POST", "/", 12)[0]}, red, "refused, 413: body_too_large: larger than max_body, 9 bytes: if the sender's page says that this is normal, write: max_body 1KiB", "body_too_large"},
 	} {
 		tc.observation.name = "stripe"
 		colour, text := w.verdict(&tc.observation)

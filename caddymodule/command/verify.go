@@ -94,7 +94,7 @@ func (c *verifyRun) run(cmd *cobra.Command, args []string) error {
 	if refused {
 		result.Hint = s.explain(cmd.Context(), r, now, rejection, true)
 	}
-	limits := s.Limits(r.Method, int64(len(r.Body)))
+	limits := s.Limits(r.Method, r.Target, int64(len(r.Body)))
 	if !refused {
 		limits = append(limits, caddymodule.QueryLimits(r.Target, s.verifier, j)...)
 	}

@@ -254,13 +254,18 @@ func TestVerifyDetailHoldsNoSecret(t *testing.T) {
 }
 
 // TestVerifyNamesWhatTheGatewayRefuses: a genuine delivery that the gateway refuses for
-// its query is genuine, with a note.
+// its path or query is genuine, with a note.
 func TestVerifyNamesWhatTheGatewayRefuses(t *testing.T) {
 	mac := hmac.New(sha256.New, []byte("q7Xv2Lr9Tz4Wb8Nk3Yp6"))
 	mac.Write([]byte("payload=1"))
 	t.Setenv("TEST_GITHUB", "q7Xv2Lr9Tz4Wb8Nk3Yp6")
 	for query, want := range map[string]string{
 		"?a=1":             "",
+		"/../github":       "note: the gateway still refuses it: unclean_path: the path has a dot or empty segment",
+		"%2F?a=1":          "note: the gateway still refuses it: unclean_path: ",
+		";x":               "note: the gateway still refuses it: unclean_path: ",
+		"/":                "",
+		"?a=/../b":         "",
 		"?a=1&Payload[]=1": "note: the gateway still refuses it: field_in_query: ",
 		"?_method=PUT":     "note: the gateway still refuses it: method_in_query: ",
 	} {
