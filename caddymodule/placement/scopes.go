@@ -201,7 +201,7 @@ func (s *survey) sameName() (findings []Finding) {
 		}
 		if len(kinds) > 1 {
 			findings = append(findings, Finding{
-				fmt.Sprintf("%d handlers are called %s, and metrics and status combine them: give each a name", len(kinds), handlers[0].Name), nil,
+				fmt.Sprintf("%d handlers are called %s: metrics, status and the mark Webhook-Verified do not tell them apart. Give each a name", len(kinds), handlers[0].Name), nil,
 			})
 		}
 	}

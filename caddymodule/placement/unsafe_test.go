@@ -423,7 +423,7 @@ var unsafePlacements = map[string]struct {
 			reverse_proxy app:3000
 		}
 		respond 404
-	}`, []string{"2 handlers are called stripe"}},
+	}`, []string{"2 handlers are called stripe: metrics, status and the mark Webhook-Verified do not tell them apart"}},
 	"two accounts, one with the other's name": {`hooks.example.com {
 		handle /hooks/* {
 			verify_webhook /hooks/stripe stripe whsec_a
