@@ -40,6 +40,9 @@ func (s *subject) explain(ctx context.Context, r *rawhttp.Request, now time.Time
 		return s.hint(ctx, r, now)
 	}
 	then, skew := now.Add(-rejection.Skew), age(rejection.Skew)
+	if year := then.UTC().Year(); year <= 2000 || year >= 2200 { // in another unit
+		return s.hint(ctx, r, now)
+	}
 	at := then.UTC().Format(time.RFC3339)
 	_, err := s.verifier.Judge(requestOf(r), r.Body, then)
 	other, _ := errors.AsType[*verifier.Rejection](err)

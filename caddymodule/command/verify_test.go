@@ -276,3 +276,17 @@ func TestVerifyNamesWhatTheGatewayRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyNamesTheUnitOfATime rather than an age of fifty years, at which the delivery
+// would be genuine.
+func TestVerifyNamesTheUnitOfATime(t *testing.T) {
+	t.Setenv("TEST_LINEAR", "q7Xv2Lr9Tz4Wb8Nk3Yp6")
+	body := `{"webhookTimestamp":1796000000}`
+	mac := hmac.New(sha256.New, []byte("q7Xv2Lr9Tz4Wb8Nk3Yp6"))
+	mac.Write([]byte(body))
+	request := "POST /hooks/linear HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nLinear-Signature: " + hex.EncodeToString(mac.Sum(nil)) + "\r\n\r\n" + body
+	out, errs, code := webhook(t, request, "verify", "linear", "-", "--secret", "{env.TEST_LINEAR}", "--now", "2026-11-30T00:00:00Z")
+	if code != exitNot || !strings.Contains(out, "is in seconds, but the scheme says milliseconds") || strings.Contains(out, "--now") {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+}
