@@ -31,7 +31,7 @@ func TestDocumentedEndpointOfKeys(t *testing.T) {
 	}
 	program := filepath.Join(dir, "endpoint")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Dir, build.Env = dir, append(os.Environ(), "GOWORK=off")
+	build.Dir, build.Env = dir, append(append(os.Environ(), plainly...), "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

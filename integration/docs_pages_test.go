@@ -97,7 +97,7 @@ func TestDocumentedPrograms(t *testing.T) {
 				}
 			}
 			cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-			cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off")
+			cmd.Dir, cmd.Env = dir, append(append(os.Environ(), plainly...), "GOWORK=off")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s", b.place, err, out)
 			}

@@ -30,7 +30,7 @@ func startNATS(t *testing.T, settings ...string) *natsServer {
 	s.program, s.url = filepath.Join(s.dir, "nats-server"), "nats://"+s.address
 	build := exec.Command("go", "build", "-o", s.program, "github.com/nats-io/nats-server/v2")
 	build.Dir = filepath.Join("..", "inbox", "nats", "testdata", "server")
-	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly -trimpath", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("CI=true, but nats-server cannot be built: %v: %s", err, out)

@@ -30,6 +30,10 @@ var built struct {
 	err         error
 }
 
+// plainly are the settings of xcaddy's build, as in .ci/run: what several builds need is
+// compiled once.
+var plainly = []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}
+
 // caddyBinary returns the path of the gateway under test, which whoever comes
 // first builds.
 func caddyBinary() (string, error) {
@@ -45,11 +49,12 @@ func caddyBinary() (string, error) {
 		if runtime.GOOS == "windows" {
 			b.binary += ".exe"
 		}
-		args := []string{"build", "-o", b.binary}
+		build := exec.Command("go", "build", "-o", b.binary, "../cmd/caddy")
+		build.Env = append(os.Environ(), plainly...)
 		if os.Getenv("INTEGRATION_RACE") != "" {
-			args = append(args, "-race")
+			build = exec.Command("go", "build", "-race", "-o", b.binary, "../cmd/caddy")
 		}
-		if out, err := exec.Command("go", append(args, "../cmd/caddy")...).CombinedOutput(); err != nil {
+		if out, err := build.CombinedOutput(); err != nil {
 			b.err = fmt.Errorf("go build ../cmd/caddy: %w\n%s", err, out)
 		}
 	})

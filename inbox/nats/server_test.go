@@ -25,7 +25,7 @@ var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(dir, "nats-server")
 	build := exec.Command("go", "build", "-o", path, "github.com/nats-io/nats-server/v2")
 	build.Dir = filepath.Join("testdata", "server")
-	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly -trimpath", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
