@@ -12,7 +12,6 @@ import (
 
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/keys"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/placement"
-	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/stores"
 	"github.com/verify-webhook/caddy-verify-webhook/caddymodule/tenants"
 )
 
@@ -330,46 +329,6 @@ func (h *Handler) vendor() string {
 	return vendor
 }
 
-// forgets warns of deliveries that this configuration no longer remembers.
-func (a *App) forgets(before *App) (findings []placement.Finding) {
-	if !stores.Same(before.store, a.store) {
-		findings = append(findings, placement.Finding{
-			Message: "another store than before the reload: it does not know the deliveries accepted so far, so their copies are forwarded again",
-			Fields:  []zap.Field{zap.String("before", stores.Describe(before.store)), zap.String("now", stores.Describe(a.store))},
-		})
-	}
-	told := make(map[string]bool)
-	for _, was := range before.named("") {
-		is := a.renamed(was)
-		if is == nil || told[was.Name] {
-			continue
-		}
-		told[was.Name] = true
-		findings = append(findings, placement.Finding{
-			Message: "a handler has another name than before the reload: it does not know the deliveries accepted under the old one, so their copies are forwarded again",
-			Fields:  []zap.Field{zap.String("before", called(was)), zap.String("now", called(is))},
-		})
-	}
-	return findings
-}
-
-// renamed returns the handler that replaces the other in another scope, if any.
-func (a *App) renamed(was *Handler) (is *Handler) {
-	if was.recogniser.off {
-		return nil
-	}
-	for _, h := range a.named("") {
-		if h.recogniser.off || h.recogniser.scheme != was.recogniser.scheme || h.placed.Keys != was.placed.Keys {
-			continue
-		}
-		if h.recogniser.scope == was.recogniser.scope {
-			return nil
-		}
-		is = h
-	}
-	return is
-}
-
 // keysAsWritten returns the handler's configured keys in one string.
 func (h *Handler) keysAsWritten() string {
 	var values []string
@@ -383,12 +342,4 @@ func (h *Handler) keysAsWritten() string {
 	}
 	text, _ := json.Marshal(all)
 	return string(text)
-}
-
-// called returns the configured name.
-func called(h *Handler) string {
-	if !h.named {
-		return h.Name + ", by default"
-	}
-	return h.Name
 }

@@ -221,10 +221,13 @@ func TestTenantsOfTwoHandlersInOneFileAreWarnedOf(t *testing.T) {
 // TestWhatAReloadForgetsIsWarnedOf: the second configuration is provisioned while
 // the first is in force, as in a reload.
 func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
-	const otherStore, otherName = "another store than before the reload", "a handler has another name than before the reload"
+	const otherStore, otherName, otherwise = "another store than before the reload", "a handler has another name than before the reload", "a handler identifies deliveries by something else than before the reload"
 	file := filepath.ToSlash(filepath.Join(t.TempDir(), "dedupe.db"))
 	bolt := func(path string) string { return `{"store":{"store":"bolt","path":"` + path + `"}}` }
 	stripe := func(more string) string { return `{"provider":"stripe","secret":["whsec_a"]` + more + `}` }
+	github := func(more string) string {
+		return `{"provider":"github","secret":["a-long-secret-of-a-test"]` + more + `}`
+	}
 	for name, c := range map[string]struct {
 		app, handler       string
 		newApp, newHandler string
@@ -239,6 +242,11 @@ func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
 		"another name":         {"", stripe(`,"name":"a"`), "", stripe(`,"name":"b"`), []string{otherName + " … before=a now=b"}},
 		"no name":              {"", stripe(`,"name":"a"`), "", stripe(""), []string{otherName + " … before=a now=stripe, by default"}},
 		"both":                 {"", stripe(`,"name":"a"`), bolt(file), stripe(`,"name":"b"`), []string{otherStore, otherName}},
+		"methods":              {"", github(""), "", github(`,"methods":["POST","PUT"]`), []string{otherwise + " … name=github, by default"}},
+		"an event":             {"", github(""), "", github(`,"require_header":[{"name":"X-GitHub-Event","values":["push"]}]`), []string{otherwise}},
+		"a dedupe key":         {"", github(`,"name":"a"`), "", github(`,"name":"a","dedupe":{"key":"content"}`), []string{otherwise + " … name=a"}},
+		"a window":             {"", github(""), "", github(`,"dedupe":{"window":"1h"}`), nil},
+		"a name and methods":   {"", github(""), "", github(`,"name":"a","methods":["POST","PUT"]`), []string{otherName}},
 		"another key and name": {"", stripe(`,"name":"a"`), "", strings.Replace(stripe(`,"name":"b"`), "whsec_a", "whsec_b", 1), nil},
 		"another sender":       {"", stripe(""), "", `{"provider":"github","secret":["whsec_a"]}`, nil},
 		"nothing remembered":   {"", stripe(`,"name":"a","dedupe":{"off":true}`), "", stripe(`,"name":"b"`), nil},
@@ -257,6 +265,38 @@ func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
 				if !holdsInOrder(got[i], want) {
 					t.Errorf("got %q, want %q", got[i], want)
 				}
+			}
+		})
+	}
+}
+
+// TestAPortThatCountsSinceAReloadIsWarnedOf: it identifies deliveries on sites for any host
+// if another site for any host has a handler of the same provider at another port.
+func TestAPortThatCountsSinceAReloadIsWarnedOf(t *testing.T) {
+	site := func(address, more string) string {
+		return address + " {\nverify_webhook /hooks/github github a-long-secret-of-a-test {\n" + more + "\n}\nreverse_proxy app:3000\n}\n"
+	}
+	for name, c := range map[string]struct {
+		before, after string
+		warned        bool
+	}{
+		"another port":          {site("http://:8080", ""), site("http://:8080", "") + site("http://:8081", ""), true},
+		"a port less":           {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", ""), true},
+		"nothing":               {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", "") + site("http://:8081", ""), false},
+		"a listed host":         {site("http://:8080", ""), site("http://:8080", "") + site("http://a.example:8081", ""), false},
+		"another port, by name": {site("http://:8080", "name a"), site("http://:8080", "name a") + site("http://:8081", "name a"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apps := make([]*App, 2)
+			for i, text := range []string{c.before, c.after} {
+				adapted, err := adapt("Caddyfile", text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				apps[i], _ = appOf(t, adapted)
+			}
+			if findings := apps[1].forgets(apps[0]); len(findings) > 0 != c.warned {
+				t.Errorf("found %v, want a warning: %t", findings, c.warned)
 			}
 		})
 	}

@@ -107,6 +107,9 @@ func (s *Site) Covers(host string) bool {
 	})
 }
 
+// Port returns the addresses of the site's server if they are part of [Site.Address].
+func (s *Site) Port() string { return s.listen }
+
 // Address replaces a host that the site does not list: the pattern that it matches,
 // which the client cannot choose. It includes the port only if handlers on several
 // ports need it: two gateways that share a store may listen on different ones.
