@@ -26,18 +26,24 @@ func (s *survey) prove(at *seat) {
 	if !at.doubt || at.vague {
 		return
 	}
-	reach := func(paths []string) []string {
-		return slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
-			return !slices.ContainsFunc(at.hosts, func(host string) bool { return s.leads(at, spot{host, path}) })
-		})
-	}
-	paths := reach(at.paths)
+	paths := s.reaching(at, at.paths)
 	if len(paths) == 0 {
-		paths, at.tried = reach(at.guesses), true
+		paths, at.tried = s.reaching(at, at.guesses), true
 	}
 	if at.vague = len(paths) == 0; !at.vague {
-		at.paths = few(paths, "")
+		at.paths = paths
 	}
+}
+
+// reaching returns the first distinct paths that lead to the seat under one of its hosts.
+func (s *survey) reaching(at *seat, paths []string) (reach []string) {
+	for i, path := range paths {
+		leads := func(host string) bool { return s.leads(at, spot{host, path}) }
+		if !slices.Contains(paths[:i], path) && len(reach) < maxSamples && slices.ContainsFunc(at.hosts, leads) {
+			reach = append(reach, path)
+		}
+	}
+	return reach
 }
 
 // leads reports whether a request passes all matchers and rewrites above the seat. Other
