@@ -40,9 +40,8 @@ func (u unforwarded) source(t testing.TB) func() *arrival {
 		a := next()
 		a.r = a.r.WithContext(context.WithValue(a.r.Context(), caddyhttp.ServerCtxKey, new(caddyhttp.Server)))
 		u.alter(a.r)
-		a.h.app.located.Do(func() {
-			a.h.app.placesOf = map[*placement.Handler]placement.Places{&a.h.placed: {Count: 1}}
-		})
+		a.h.app.locate()
+		a.h.app.placesOf = map[*placement.Handler]placement.Places{&a.h.placed: {Count: 1}}
 		return a
 	}
 }

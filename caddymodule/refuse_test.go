@@ -223,7 +223,8 @@ func TestWhoAnswersAnError(t *testing.T) {
 		g := mustProvision(t, "", timed(`"reject_status":`+tc.status))
 		h := g.handlers[0]
 		if tc.places != nil {
-			g.app.located.Do(func() { g.app.placesOf = map[*placement.Handler]placement.Places{&h.placed: *tc.places} })
+			g.app.locate()
+			g.app.placesOf = map[*placement.Handler]placement.Places{&h.placed: *tc.places}
 		}
 		w := httptest.NewRecorder()
 		r := post()
@@ -252,7 +253,8 @@ func TestTheAppIsDown(t *testing.T) {
 		g := mustProvision(t, "", timed(`"dedupe":{"off":true}`))
 		h := g.handlers[0]
 		h.confides = false
-		g.app.located.Do(func() { g.app.placesOf = map[*placement.Handler]placement.Places{&h.placed: {Count: 1}} })
+		g.app.locate()
+		g.app.placesOf = map[*placement.Handler]placement.Places{&h.placed: {Count: 1}}
 		g.logs.TakeAll()
 		down := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 			return caddyhttp.Error(tc.status, errors.New("dial tcp: refused"))
