@@ -271,7 +271,7 @@ func TestWhatAReloadForgetsIsWarnedOf(t *testing.T) {
 }
 
 // TestAPortThatCountsSinceAReloadIsWarnedOf: it identifies deliveries on sites for any host
-// if another site for any host has a handler of the same provider at another port.
+// if a path also leads to a handler of the same provider on another such site, at another port.
 func TestAPortThatCountsSinceAReloadIsWarnedOf(t *testing.T) {
 	site := func(address, more string) string {
 		return address + " {\nverify_webhook /hooks/github github a-long-secret-of-a-test {\n" + more + "\n}\nreverse_proxy app:3000\n}\n"
@@ -284,6 +284,7 @@ func TestAPortThatCountsSinceAReloadIsWarnedOf(t *testing.T) {
 		"a port less":           {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", ""), true},
 		"nothing":               {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", "") + site("http://:8081", ""), false},
 		"a listed host":         {site("http://:8080", ""), site("http://:8080", "") + site("http://a.example:8081", ""), false},
+		"a path of its own":     {site("http://:8080", ""), site("http://:8080", "") + strings.Replace(site("http://:8081", ""), "/hooks/github", "/hooks/b", 1), false},
 		"another port, by name": {site("http://:8080", "name a"), site("http://:8080", "name a") + site("http://:8081", "name a"), false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -213,7 +213,7 @@ func (s *survey) sameName() (findings []Finding) {
 // although anyone can choose them unless they are signed.
 func (s *survey) anyPath() (findings []Finding) {
 	var paths, hosts, ports []string
-	servers := make(map[[4]string]string)
+	same := make(map[[4]string][]*seat) // seats that only a port may distinguish
 	for _, seat := range s.seats {
 		h := seat.handler
 		if h.Named || h.NoDedupe {
@@ -230,12 +230,10 @@ func (s *survey) anyPath() (findings []Finding) {
 				continue // listed: the port does not count
 			}
 			is := [4]string{h.Provider, host, h.Keys, s.appBehind(h)}
-			if servers[is] == "" {
-				servers[is] = seat.server
-			}
-			if servers[is] != seat.server && !seat.guessed {
+			if !seat.guessed && slices.ContainsFunc(same[is], seat.meetsAtPort) {
 				ports = append(ports, h.Name)
 			}
+			same[is] = append(same[is], &seat)
 		}
 	}
 	if len(ports) > 0 {

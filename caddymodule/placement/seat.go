@@ -33,9 +33,10 @@ type seat struct {
 	named   []string // every host matched above, as written
 	guessed bool     // something other than a host matcher may check the host above
 	loose   []looseRoute
-	block   any  // the matcher of the block around it; nil without one
-	watched bool // as in Places
-	strips  bool // as in Places
+	block   any        // the matcher of the block around it; nil without one
+	watched bool       // as in Places
+	strips  bool       // as in Places
+	limits  [][]string // of the path as called, see limitsOf; none if something may change it before
 }
 
 // maxSamples limits the samples for a handler.
@@ -79,6 +80,7 @@ type place struct {
 	fixed    fixed
 	captures captures
 	errors   []int // statuses that the routes name
+	changes  bool  // a handler in the routes may change the path
 }
 
 // placeOf finds the handlers in a server's routes, except error routes, and its apps,
@@ -86,6 +88,11 @@ type place struct {
 func placeOf(name string, server *caddyhttp.Server) *place {
 	p := &place{name: name, server: server, loose: make(map[*caddyhttp.Route]bool), fixed: fixedIn(server), captures: make(captures)}
 	p.visit(server.Routes, trail{}, 0)
+	for i := range p.seats {
+		if !p.changes {
+			p.seats[i].limits = limitsOf(p.seats[i].steps)
+		}
+	}
 	if server.Errors != nil {
 		p.visit(server.Errors.Routes, trail{refused: true}, 0)
 	}
@@ -131,6 +138,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 					inside.watched, watches = true, true
 				}
 			case *rewrite.Rewrite:
+				p.changes = true
 				inside = inside.rewritten(h)
 				if len(matchersOf(route)) == 0 {
 					t = t.rewritten(h)
@@ -154,6 +162,7 @@ func (p *place) visit(list caddyhttp.RouteList, t trail, depth int) bool {
 				}
 			default:
 				t.guarded = t.guarded || kindOf(h) == errorGuard
+				p.changes = p.changes || !keepsPath(h)
 			}
 		}
 		if watches && !route.Terminal {

@@ -19,7 +19,7 @@ import (
 type Site struct {
 	hosts    []string // literal ones
 	patterns []string // with a star or a placeholder; "" for every host
-	listen   string   // of the server, if another one has a handler of the same address
+	listen   string   // of the server, if a path may lead to a handler of the same address at another one
 	paths    []string // as called
 	room     string
 }
@@ -41,7 +41,7 @@ type Places struct {
 func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]Places) {
 	sites, places = make(map[*Handler]*Site), make(map[*Handler]Places)
 	guessed := make(map[*Handler]bool)
-	servers := make(map[string][]string) // servers with a handler of the same scope, by its provider and pattern
+	seats := make(map[*Handler][]*seat) // of handlers without a name
 	repl := caddy.NewReplacer()
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		for _, seat := range placeOf(name, app.Servers[name]).seats {
@@ -55,18 +55,22 @@ func SitesOf(app *caddyhttp.App) (sites map[*Handler]*Site, places map[*Handler]
 			for _, host := range few(seat.named, "") {
 				sites[h].add(strings.ToLower(repl.ReplaceKnown(host, "")))
 			}
-			if h.Named {
-				continue
-			}
-			for _, pattern := range sites[h].patterns {
-				key := h.Provider + " " + pattern
-				servers[key] = sorted(append(servers[key], name))
+			if !h.Named {
+				seats[h] = append(seats[h], &seat)
 			}
 		}
 	}
+	groups := make(map[string][]*seat) // with one scope, but for path and port
+	for h, all := range seats {
+		for _, pattern := range sites[h].patterns {
+			key := h.Provider + " " + pattern
+			groups[key] = append(groups[key], all...)
+		}
+	}
+	ported := meetingAtPorts(groups)
 	maps.DeleteFunc(sites, func(h *Handler, _ *Site) bool { return guessed[h] })
 	for h, site := range sites {
-		if !slices.ContainsFunc(site.patterns, func(p string) bool { return len(servers[h.Provider+" "+p]) > 1 }) {
+		if !ported[h] {
 			site.listen = ""
 		}
 		sum := sha256.Sum256([]byte(strings.Join(slices.Concat(site.hosts, site.patterns, site.paths), "\n")))
