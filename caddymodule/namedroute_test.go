@@ -43,6 +43,10 @@ func TestNamedRoutesKeepAllDirectives(t *testing.T) {
 					got = append(got, name[1])
 				}
 			}
+			groups := regexp.MustCompile(`"group":\s*"\w+"`).FindAllString(string(root.Apps.HTTP.Servers["srv0"].NamedRoutes["hook"]), -1)
+			if n := len(groups); len(slices.Compact(groups)) != n {
+				t.Errorf("two routes of one group: %v", groups)
+			}
 			slices.Sort(got)
 			slices.Sort(want)
 			if !slices.Equal(got, want) {

@@ -114,6 +114,27 @@ func TestADefaultNameIsNotEnough(t *testing.T) {
 	}
 }
 
+// TestWhatIsStoredHasThePlaceOfItsHandler, which tells it from another of the name.
+func TestWhatIsStoredHasThePlaceOfItsHandler(t *testing.T) {
+	for option, want := range map[string]string{`,"name":"github"`: "named", "": "unnamed"} { // without routes
+		t.Run(want, func(t *testing.T) {
+			g := mustProvision(t, "", `{"provider":"github","inbox":{},"secret":["a-long-secret-of-a-test"]`+option+`}`)
+			g.app.inbox.Module = &memoryInbox{inboxtest.NewMemory(time.Now, 0)}
+			g.run(t)
+			r := httptest.NewRequest(http.MethodPost, "/hooks/github", strings.NewReader(body))
+			r.Header.Set("X-Hub-Signature-256", "sha256="+sign("a-long-secret-of-a-test", body))
+			g.send(r, answering(503))
+			list, err := g.box().Engine().List(t.Context(), inbox.Selection{}, 0, 2)
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			if d, _, err := g.box().Engine().Get(t.Context(), list[0].Key); err != nil || d.Place != want {
+				t.Errorf("stored with %+v, %v, want the place %s", d, err, want)
+			}
+		})
+	}
+}
+
 // TestKeysVerifyAsOfReceipt: the time that a sender signs is stale when a delivery waits.
 func TestKeysVerifyAsOfReceipt(t *testing.T) {
 	const secret = "whsec_a-long-secret-of-a-test"

@@ -21,6 +21,7 @@ func matched(matcher string) string {
 func TestMatchersThatMissRequestsAreWarnedOf(t *testing.T) {
 	const near = "verify_webhooks /hooks/*; … names=[stripe] request=hooks.example.com/hooks/stripe/"
 	for matcher, want := range map[string]string{
+		"@m path_regexp ^/hooks/":               "names=[stripe] … unless_matched_by=path_regexp",
 		"@m path_regexp ^/hooks/stripe$":        near,
 		"@m expression path('/hooks/stripe')":   near,
 		"@m expression `{method} == 'POST'`":    "names=[stripe] … unless_matched_by=expression",

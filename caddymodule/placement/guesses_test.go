@@ -106,6 +106,15 @@ func TestSelectionsThatNeedNames(t *testing.T) {
 	}
 }
 
+// TestSelectionsByHeadersHaveNoPath, whatever looks like one in them: requests under any
+// other path reach the handler.
+func TestSelectionsByHeadersHaveNoPath(t *testing.T) {
+	const site = "hooks.example.com {\n@m expression `{header.X-A} == '/hooks/a'`\nhandle PATH {\nreverse_proxy other:3000\n}\nhandle @m {\nverify_webhook github a {\nname github\n}\nreverse_proxy app:3000\n}\nrespond 404\n}"
+	for _, path := range []string{"/hooks/*", "/x*"} {
+		isWarnedOf(t, strings.Replace(site, "PATH", path, 1))
+	}
+}
+
 // TestSelectionsThatAreFine start without a warning.
 func TestSelectionsThatAreFine(t *testing.T) {
 	for selection := range selections {
