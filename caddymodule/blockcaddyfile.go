@@ -59,7 +59,7 @@ func parseBlock(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	if !b.hasBlock() {
-		return newRoute(h, nil, b.guardOnly()), nil
+		return h.NewRoute(nil, b.guardOnly()), nil
 	}
 	if err := b.split(); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func parseBlock(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRoute(h, nil, b.module(rest)), nil
+	return h.NewRoute(nil, b.module(rest)), nil
 }
 
 func (b *blockParser) readPrefix() error {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -50,22 +49,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		}
 		return nil, err
 	}
-	return newRoute(h, matchers, handler), nil
-}
-
-// newRoute returns the route of a directive. In a named route it has a group of its own:
-// Caddy 2.11.9 merges neighbours without matchers into one route and, if nothing else is in
-// the named route, keeps the first handler alone, so the app or the guard would be lost.
-func newRoute(h httpcaddyfile.Helper, matchers caddy.ModuleMap, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
-	const counter = "verify_webhook"
-	values := h.NewRoute(matchers, handler)
-	if route, ok := values[0].Value.(caddyhttp.Route); ok && h.IsNamedRoute() {
-		n, _ := h.State[counter].(int)
-		h.State[counter] = n + 1
-		route.Group = fmt.Sprint(counter, n)
-		values[0].Value = route
-	}
-	return values
+	return h.NewRoute(matchers, handler), nil
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
