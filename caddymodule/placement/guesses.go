@@ -33,6 +33,7 @@ func (s *survey) prove(at *seat) {
 	if at.vague = len(paths) == 0; !at.vague {
 		at.paths = paths
 	}
+	at.partial = at.tried && slices.ContainsFunc(paths, func(path string) bool { return !slices.Contains(at.literal, path) })
 }
 
 // reaching returns the first distinct paths that lead to the seat under one of its hosts.
@@ -66,8 +67,8 @@ func (s *survey) leads(to *seat, at spot) bool {
 }
 
 // guesses lists paths, as called, that the matchers of the trail may match: the samples
-// of one, alone and below the prefix of another.
-func (t trail) guesses() (paths []string) {
+// of one, alone and below the prefix of another, with a text where any may be.
+func (t trail) guesses(any string) (paths []string) {
 	var folders []string
 	for _, l := range t.layers {
 		for _, pattern := range l.patterns {
@@ -77,7 +78,7 @@ func (t trail) guesses() (paths []string) {
 		}
 	}
 	for i, l := range slices.Backward(t.layers) {
-		for _, path := range l.examples("x") {
+		for _, path := range l.examples(any) {
 			paths = append(paths, calledAs(path, t.layers[:i]))
 			for _, folder := range folders {
 				paths = append(paths, calledAs(folder+path, t.layers[:i]))

@@ -53,7 +53,7 @@ func (s *survey) shadowed() (findings []Finding) {
 }
 
 func (s *survey) shadow(seat seat) (by string) {
-	if _, impossible := s.misses(seat); impossible || seat.vague || s.touched[seat.handler] || s.budget <= 0 {
+	if _, impossible := s.misses(seat); impossible || seat.vague || seat.partial || s.touched[seat.handler] || s.budget <= 0 {
 		return ""
 	}
 	for at := range seat.spots() {

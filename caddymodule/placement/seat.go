@@ -27,7 +27,9 @@ type seat struct {
 	vague   bool     // no path is known to reach it
 	doubt   bool     // a matcher above may exclude the paths
 	guesses []string // other paths
+	literal []string // guesses in which nothing may be another text
 	tried   bool     // the paths are guesses
+	partial bool     // of which some stand for others, which another route may not match
 	steps   []step
 	others  []string // other matchers: header, query
 	named   []string // every host matched above, as written
@@ -271,7 +273,7 @@ func (t trail) seat(h *Handler, server string, route *caddyhttp.Route) seat {
 		}
 	}
 	if s.doubt {
-		s.guesses = t.guesses()
+		s.guesses, s.literal = t.guesses("x"), t.guesses("y")
 	}
 	s.paths, s.hosts = few(s.paths, "/x"), t.sampleHosts()
 	return s
