@@ -280,13 +280,16 @@ func TestAPortThatCountsSinceAReloadIsWarnedOf(t *testing.T) {
 		before, after string
 		warned        bool
 	}{
-		"another port":           {site("http://:8080", ""), site("http://:8080", "") + site("http://:8081", ""), true},
-		"beside one with a name": {site("http://:8080", ""), site("http://:8080", "") + site("http://:8081", "") + site("http://:8082", "name a"), true},
-		"a port less":            {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", ""), true},
-		"nothing":                {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", "") + site("http://:8081", ""), false},
-		"a listed host":          {site("http://:8080", ""), site("http://:8080", "") + site("http://a.example:8081", ""), false},
-		"a path of its own":      {site("http://:8080", ""), site("http://:8080", "") + strings.Replace(site("http://:8081", ""), "/hooks/github", "/hooks/b", 1), false},
-		"another port, by name":  {site("http://:8080", "name a"), site("http://:8080", "name a") + site("http://:8081", "name a"), false},
+		"another port":             {site("http://:8080", ""), site("http://:8080", "") + site("http://:8081", ""), true},
+		"beside one with a name":   {site("http://:8080", ""), site("http://:8080", "") + site("http://:8081", "") + site("http://:8082", "name a"), true},
+		"behind one with a name":   {site("http://:8080", ""), site("http://:8079", "name a") + site("http://:8080", "") + site("http://:8081", ""), true},
+		"one of two keys is gone":  {site("http://:8080", "") + site("http://a.example:8080", "dedupe {\nkey content\n}"), site("http://:8080", ""), false},
+		"one of two names is gone": {site("http://:8080", "name a") + site("http://:8081", "name b"), site("http://:8080", "name a"), false},
+		"a port less":              {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", ""), true},
+		"nothing":                  {site("http://:8080", "") + site("http://:8081", ""), site("http://:8080", "") + site("http://:8081", ""), false},
+		"a listed host":            {site("http://:8080", ""), site("http://:8080", "") + site("http://a.example:8081", ""), false},
+		"a path of its own":        {site("http://:8080", ""), site("http://:8080", "") + strings.Replace(site("http://:8081", ""), "/hooks/github", "/hooks/b", 1), false},
+		"another port, by name":    {site("http://:8080", "name a"), site("http://:8080", "name a") + site("http://:8081", "name a"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apps := make([]*App, 2)

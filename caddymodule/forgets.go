@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -19,7 +20,7 @@ func (a *App) forgets(before *App) (findings []placement.Finding) {
 	}
 	told := make(map[string]bool)
 	for _, was := range before.named("") {
-		is := a.heir(was)
+		is := a.heir(before, was)
 		if is == nil || told[was.Name] {
 			continue
 		}
@@ -39,9 +40,9 @@ func (a *App) forgets(before *App) (findings []placement.Finding) {
 	return findings
 }
 
-// heir returns the handler that replaces the other, if none of those with its keys knows
-// the deliveries of the other: one of its scope, if there is any.
-func (a *App) heir(was *Handler) (is *Handler) {
+// heir returns the handler that replaces one of the configuration before, if none knows its
+// deliveries: one of its scope, if there is any. One that was there before is none.
+func (a *App) heir(before *App, was *Handler) (is *Handler) {
 	if was.recogniser.off {
 		return nil
 	}
@@ -49,15 +50,20 @@ func (a *App) heir(was *Handler) (is *Handler) {
 		if h.recogniser.off || h.recogniser.scheme != was.recogniser.scheme || h.placed.Keys != was.placed.Keys {
 			continue
 		}
-		sameScope := h.recogniser.scope == was.recogniser.scope
-		if sameScope && h.identifiedBy() == was.identifiedBy() {
+		if h.knowsAs(was) {
 			return nil
 		}
-		if is == nil || sameScope {
+		if (is == nil || h.recogniser.scope == was.recogniser.scope) && !slices.ContainsFunc(before.named(""), h.knowsAs) {
 			is = h
 		}
 	}
 	return is
+}
+
+// knowsAs reports whether both identify deliveries of one sender alike.
+func (h *Handler) knowsAs(other *Handler) bool {
+	return h.recogniser.scheme == other.recogniser.scheme && h.placed.Keys == other.placed.Keys &&
+		h.recogniser.scope == other.recogniser.scope && h.identifiedBy() == other.identifiedBy()
 }
 
 // identifiedBy describes what identifies deliveries of the handler, beside host and path.
